@@ -1,0 +1,44 @@
+# make run    set everything up and run the relay
+# make test   set everything up and pass the tests
+# make demo   20 calls with media through a relay of its own, then a report
+# make check  lint, types and import rules
+# make bench  the user-space cost per packet beside its floor
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test demo check bench clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("nh needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet --editable . --group dev
+	touch $@
+
+run: $(STAMP)
+	$(BIN)/nh run $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/pytest -n auto $(ARGS)
+
+demo: $(STAMP)
+	$(BIN)/python -m tools.demo $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.userspace_floor $(ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

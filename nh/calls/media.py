@@ -1,0 +1,142 @@
+"""What SDP says about media, as the relay needs it: sides, endpoints and media descriptions.
+
+Pure values; nothing here knows of sockets, wires or time.
+"""
+
+import enum
+import ipaddress
+import re
+
+import msgspec
+
+from nh.errors import MalformedRequest
+
+MAX_RANGE = 64
+"""Most consecutive ports that one medium may ask for (`port/N` of RFC 4566 5.14, times two for RTP)."""
+
+MAX_MEDIA = 64
+"""Most media in one allocate; each has at least one socket."""
+
+_HOSTNAME = re.compile(r"(?=.{1,253}\.?\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+\Z")
+
+
+class Side(enum.IntEnum):
+    """Which end of a transaction an SDP came from: FROM sent the request, TO sent the response."""
+
+    FROM = 0
+    TO = 1
+
+    @property
+    def other(self) -> "Side":
+        """The opposite side."""
+        return Side.TO if self is Side.FROM else Side.FROM
+
+
+class Endpoint(msgspec.Struct, frozen=True, order=True):
+    """A transport address: canonical IP address text and UDP port (1 to 65535)."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+class Media(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One `m=` line with its `c=` address, as far as a relay is concerned.
+
+    Arguments:
+        address: canonical IP address, or a host name (never resolved: that could block), of the peer.
+        port: the announced port, 0 to 65535; 0 means that the medium is inactive (RFC 3264 6.1).
+        range: number of consecutive ports, 1 to MAX_RANGE: 2 for RTP with RTCP, else 1.
+        proto: transport of the `m=` line, such as RTP/AVP; "" if not told.
+        kind: media type of the `m=` line, such as audio; "" if not told.
+    """
+
+    address: str
+    port: int
+    range: int
+    proto: str = ""
+    kind: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether the peer wants to receive: not for port 0, 0.0.0.0 and :: (RFC 3264 6.1 and 8.4)."""
+        return self.port != 0 and self.address not in ("0.0.0.0", "::")
+
+    def endpoint(self, offset: int) -> Endpoint | None:
+        """The announced endpoint of one component, or None if there is none that could be sent to.
+
+        Arguments:
+            offset: which of the consecutive ports, 0 to range - 1; 1 is RTCP where range is 2.
+
+        Returns None for inactive media, for a host name (its media are learned instead), and for a port
+        beyond 65535.
+        """
+        if not self.active or self.port + offset > 65535 or not is_address(self.address):
+            return None
+        return Endpoint(self.address, self.port + offset)
+
+
+class RelayMedia(msgspec.Struct, frozen=True, array_like=True):
+    """Where the relay listens for one medium: what the proxy writes into the SDP.
+
+    `port` is 0 where the medium was inactive, although its sockets exist (Net::SIP's rule).
+    """
+
+    address: str
+    port: int
+    range: int
+
+
+def is_address(text: str) -> bool:
+    """Whether `text` is an IPv4 or IPv6 address (without a scope)."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
+
+
+def canonical_address(text: str, *, where: str) -> str:
+    """`text` as canonical IP address text.
+
+    Arguments:
+        text: an IPv4 or IPv6 address.
+        where: what is being read, for the error message.
+
+    Raises MalformedRequest if it is no IP address.
+    """
+    if not is_address(text):
+        raise MalformedRequest(f"{where}: {text[:64]!r} is not an IPv4 or IPv6 address")
+    return str(ipaddress.ip_address(text))
+
+
+def canonical_host(text: str, *, where: str) -> str:
+    """`text` as a canonical IP address or, unchanged, a host name (RFC 4566 5.7 allows both in `c=`).
+
+    Raises MalformedRequest if it can be neither; an all-numeric last label is a mistyped address.
+    """
+    if is_address(text):
+        return str(ipaddress.ip_address(text))
+    if not _HOSTNAME.match(text) or text.rstrip(".").rsplit(".", 1)[-1].isdigit():
+        raise MalformedRequest(f"{where}: {text[:64]!r} is neither an IP address nor a host name")
+    return text
+
+
+def make_media(
+    *, address: str, port: int, range_: int, proto: str = "", kind: str = "", where: str = "media"
+) -> Media:
+    """A Media from values that a peer sent.
+
+    Arguments:
+        address, port, range_, proto, kind: see Media.
+        where: what is being read, for the error messages.
+
+    Raises MalformedRequest for anything out of range.
+    """
+    if not 0 <= port <= 65535:
+        raise MalformedRequest(f"{where}: port {port} is not in 0..65535")
+    if not 1 <= range_ <= MAX_RANGE:
+        raise MalformedRequest(f"{where}: range {range_} is not in 1..{MAX_RANGE}")
+    return Media(canonical_host(address, where=where), port, range_, proto, kind)

@@ -1,0 +1,264 @@
+"""The one vocabulary of wires, supervisor and shards: typed commands and their results.
+
+Codecs turn bytes into these and these into bytes; the internal link carries them as they are
+(tagged msgspec structs). Identifiers are bytes: SIP allows more in them than any text encoding does,
+and Net::SIP puts NUL bytes into them.
+"""
+
+import msgspec
+
+from nh.calls.media import Media, RelayMedia, Side
+
+MAX_ID_BYTES = 16_384
+"""Longest call-id, idfrom or idto."""
+
+MAX_CSEQ = 2**32 - 1
+"""Highest CSeq number (RFC 3261 8.1.1.5 allows less than 2**31; Net::SIP passes on what it reads)."""
+
+MAX_LIST = 1000
+"""Most calls in one page of a list."""
+
+
+class Dialog(msgspec.Struct, frozen=True):
+    """Net::SIP's nat_basic: which call, transaction and pair of ends a command is about.
+
+    Arguments:
+        call_id: the SIP Call-ID, 1 to MAX_ID_BYTES bytes.
+        cseq: CSeq number, 0 to MAX_CSEQ; None where a BYE closes whatever is between the ends.
+        id_from: who sent the request of the transaction.
+        id_to: whom it was sent to; b"" where it is not known yet.
+        uri_from, uri_to: for information only.
+    """
+
+    call_id: bytes
+    cseq: int | None
+    id_from: bytes
+    id_to: bytes = b""
+    uri_from: bytes = b""
+    uri_to: bytes = b""
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+class Allocate(msgspec.Struct, frozen=True, tag="allocate"):
+    """Ports for the media of one SDP: `side` sent it, `address` is where the relay shall listen.
+
+    `dialog.cseq` must not be None.
+    """
+
+    dialog: Dialog
+    side: Side
+    address: str
+    media: tuple[Media, ...]
+
+
+class Activate(msgspec.Struct, frozen=True, tag="activate"):
+    """Start to relay between the two sides; `param` is handed back in the session information."""
+
+    dialog: Dialog
+    param: dict[str, str] = {}
+
+
+class Close(msgspec.Struct, frozen=True, tag="close"):
+    """End one transaction's session (a true cseq) or every session between the two ends (0 or None)."""
+
+    dialog: Dialog
+
+
+class CloseCall(msgspec.Struct, frozen=True, tag="close_call"):
+    """End everything under a call-id, whatever its transactions and ends."""
+
+    call_id: bytes
+
+
+class ListCalls(msgspec.Struct, frozen=True, tag="list"):
+    """A page of calls in the order of their call-id bytes.
+
+    Arguments:
+        contains: only call-ids with these bytes in them; b"" for all.
+        after: only call-ids behind this one: the `next` of the page before; b"" to begin.
+        limit: most calls in the page, 1 to MAX_LIST.
+    """
+
+    contains: bytes = b""
+    after: bytes = b""
+    limit: int = 100
+
+
+class ShowCall(msgspec.Struct, frozen=True, tag="show"):
+    """Everything that is known of one call."""
+
+    call_id: bytes
+
+
+class GetStats(msgspec.Struct, frozen=True, tag="stats"):
+    """The counters of the whole relay (what `nh stats --json` prints)."""
+
+
+class Ping(msgspec.Struct, frozen=True, tag="ping"):
+    """Is anybody there?"""
+
+
+class Extension(msgspec.Struct, frozen=True, tag="extension"):
+    """A command that a library user added to a Server's table.
+
+    `arguments` are the plain values behind the name in a Net::SIP request, or one dict with the
+    fields of a native request.
+    """
+
+    name: str
+    arguments: tuple[object, ...] = ()
+
+
+RelayCommand = Allocate | Activate | Close | CloseCall | ListCalls | ShowCall
+"""What a shard executes."""
+
+Command = RelayCommand | GetStats | Ping | Extension
+"""What a wire codec may decode."""
+
+
+# --- results --------------------------------------------------------------------------------------
+
+
+class Allocated(msgspec.Struct, frozen=True, tag="allocated"):
+    """The relay's ports, one entry a medium, in the order of the request."""
+
+    media: tuple[RelayMedia, ...]
+
+
+class Activated(msgspec.Struct, frozen=True, tag="activated"):
+    """`created` is False where the session was active already (a retransmission)."""
+
+    created: bool
+
+
+class Closed(msgspec.Struct, frozen=True, tag="closed"):
+    """How many sessions ended; 0 where none was active (sockets may have been freed all the same)."""
+
+    sessions: int
+
+
+class CallSummary(msgspec.Struct, frozen=True):
+    """One line of a list. `age_s` and `idle_s` are seconds; packets and bytes are those received."""
+
+    call_id: bytes
+    shard: int
+    age_s: float
+    idle_s: float
+    sessions: int
+    sockets: int
+    packets: int
+    bytes: int
+
+
+class CallList(msgspec.Struct, frozen=True, tag="call_list"):
+    """A page of calls; `next` goes into the next request's `after`, b"" on the last page."""
+
+    calls: tuple[CallSummary, ...]
+    next: bytes = b""
+
+
+class LegDetail(msgspec.Struct, frozen=True):
+    """One direction of one socket pair: what is received on one relay port and sent on to the other side.
+
+    Arguments:
+        local: the relay's own endpoint, where this leg receives, as text.
+        announced: the peer's endpoint as its SDP said, None where it said none.
+        source: the peer's endpoint as packets showed it, None before the first.
+        settled: whether the source is fixed.
+        packets, bytes: received from the source.
+        dropped: packets not passed on, by reason (see nh.calls.leg.Drop).
+        idle_s: seconds since the last packet was seen, None before the first.
+    """
+
+    local: str
+    announced: str | None
+    source: str | None
+    settled: bool
+    packets: int
+    bytes: int
+    dropped: dict[str, int]
+    idle_s: float | None
+
+
+class PairDetail(msgspec.Struct, frozen=True):
+    """The two legs of one component: `from_` receives from the FROM end, `to` from the TO end."""
+
+    medium: int
+    component: int
+    kind: str
+    from_: LegDetail = msgspec.field(name="from")
+    to: LegDetail
+
+
+class SessionDetail(msgspec.Struct, frozen=True):
+    """One session; the fields from `cseq` to `param` are Net::SIP's session information."""
+
+    sessionid: int
+    cseq: int
+    id_from: bytes
+    id_to: bytes
+    from_: str = msgspec.field(name="from")
+    to: str
+    bytes_from: int
+    bytes_to: int
+    created: float
+    param: dict[str, str]
+    state: str
+    pairs: tuple[PairDetail, ...]
+
+
+class GroupDetail(msgspec.Struct, frozen=True):
+    """One group of sockets: the relay's ports for one SDP; `used` tells whether a session has it."""
+
+    cseq: int
+    id: bytes
+    side: Side
+    used: bool
+    age_s: float
+    media: tuple[RelayMedia, ...]
+    local_ports: tuple[int, ...]
+
+
+class CallDetail(msgspec.Struct, frozen=True, tag="call_detail"):
+    """Everything that is known of one call."""
+
+    call_id: bytes
+    shard: int
+    age_s: float
+    idle_s: float
+    groups: tuple[GroupDetail, ...]
+    sessions: tuple[SessionDetail, ...]
+
+
+class Stats(msgspec.Struct, frozen=True, tag="stats_result"):
+    """A snapshot of all counters, as plain values."""
+
+    snapshot: dict[str, object]
+
+
+class Pong(msgspec.Struct, frozen=True, tag="pong"):
+    """The answer to Ping: the version of nh that answers."""
+
+    version: str
+
+
+class ExtensionResult(msgspec.Struct, frozen=True, tag="extension_result"):
+    """What an extension's handler returned: plain values (None, numbers, text, bytes, lists, dicts)."""
+
+    value: object
+
+
+class Failure(msgspec.Struct, frozen=True, tag="failure"):
+    """Why there is no result: a code of nh.errors.ERROR_CODES and a message for people."""
+
+    code: str
+    message: str
+
+
+RelayResult = Allocated | Activated | Closed | CallList | CallDetail | Failure
+"""What a shard answers."""
+
+Result = RelayResult | Stats | Pong | ExtensionResult
+"""What a wire codec may encode."""

@@ -1,0 +1,212 @@
+"""All settings, frozen, validated once: defaults < TOML file < environment < flags.
+
+`Limits`-like groups are not nested: one flat table, one name everywhere (`settle_window_s` in the file,
+NH_SETTLE_WINDOW_S in the environment, --settle-window-s on the command line). Units are in the names.
+docs/configuration.md is the reference for people; tests/test_config.py holds the two together.
+The module reads the file and the environment that it is given, and knows nothing of processes.
+"""
+
+import enum
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from nh.calls.source import SourcePolicy
+from nh.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "NH_"
+
+
+class LogLevel(enum.StrEnum):
+    """How much nh says on standard error."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How calls are relayed; a shard is given these, a library user passes them to Helper.
+
+    Arguments:
+        policy: who may send (nh.calls.source).
+        settle_window_s: how long after activation a better source takes over (heuristic), 0 to 60.
+        resettle_s: silence after which another port of the same IP may take over; 0: never.
+        unused_s: life of sockets that no session ever used.
+        silent_s: life of a session in which nothing arrives.
+        hold_s: the same for a session on hold.
+        replaced_s: how long a replaced session's ports stay open.
+        dscp: DiffServ code point of relayed packets, 0 to 63 (RFC 2474).
+        max_calls, max_sockets, max_sockets_in_group: limits; 0: none.
+    """
+
+    policy: SourcePolicy = SourcePolicy.HEURISTIC
+    settle_window_s: float = 3.0
+    resettle_s: float = 0.0
+    unused_s: float = 180.0
+    silent_s: float = 30.0
+    hold_s: float = 3600.0
+    replaced_s: float = 1.0
+    dscp: int = 0
+    max_calls: int = 0
+    max_sockets: int = 0
+    max_sockets_in_group: int = 0
+
+    def __post_init__(self) -> None:
+        _in_range("settle_window_s", self.settle_window_s, 0, 60)
+        _in_range("resettle_s", self.resettle_s, 0, 86_400)
+        for name in ("unused_s", "silent_s", "hold_s"):
+            _in_range(name, getattr(self, name), 1, 7 * 86_400)
+        _in_range("replaced_s", self.replaced_s, 0, 60)
+        _in_range("dscp", self.dscp, 0, 63)
+        for name in ("max_calls", "max_sockets", "max_sockets_in_group"):
+            _in_range(name, getattr(self, name), 0, 2**31)
+
+
+class Settings(RelaySettings, frozen=True, kw_only=True):
+    """Everything that `nh run` can be told, and `nh stats` and its kin where it concerns them.
+
+    Arguments:
+        shards: number of shard processes, 1 to 256; 0: one for each usable CPU.
+        rpc: addresses of the RPC sockets; empty: nh.sock in the runtime directory.
+        rpc_mode: permissions of Unix RPC sockets, octal digits.
+        rpc_public: allow RPC on addresses that are not loopback.
+        ports: the media ports, MIN-MAX, both included.
+        runtime_dir: where the lock, the default RPC socket and the name of the statistics live.
+        command_timeout_s: how long a shard may take for one command.
+        idle_client_s: life of an RPC connection on which nothing happens.
+        max_clients: most RPC connections at once; the longest idle one makes room.
+        log_level: how much nh says on standard error.
+    """
+
+    shards: int = 0
+    rpc: tuple[str, ...] = ()
+    rpc_mode: str = "0600"
+    rpc_public: bool = False
+    ports: str = "10000-29999"
+    runtime_dir: str = ""
+    command_timeout_s: float = 2.0
+    idle_client_s: float = 300.0
+    max_clients: int = 4096
+    log_level: LogLevel = LogLevel.INFO
+
+    def __post_init__(self) -> None:
+        RelaySettings.__post_init__(self)
+        _in_range("shards", self.shards, 0, 256)
+        _in_range("command_timeout_s", self.command_timeout_s, 0.05, 60)
+        _in_range("idle_client_s", self.idle_client_s, 1, 86_400)
+        _in_range("max_clients", self.max_clients, 1, 1_000_000)
+        _ = self.port_range, self.rpc_mode_bits
+
+    @property
+    def port_range(self) -> tuple[int, int]:
+        """(lowest, highest) media port, both included."""
+        low, dash, high = self.ports.partition("-")
+        if not dash or not (low.isdecimal() and high.isdecimal()):
+            raise ValueError(f"ports: {self.ports!r} is not MIN-MAX, such as 10000-29999")
+        if not 1024 <= int(low) < int(high) <= 65535:
+            raise ValueError(f"ports: {self.ports} is not within 1024-65535 with MIN below MAX")
+        return int(low), int(high)
+
+    @property
+    def rpc_mode_bits(self) -> int:
+        """`rpc_mode` as a number, 0 to 0o777."""
+        try:
+            bits = int(self.rpc_mode, 8)
+        except ValueError:
+            bits = -1
+        if not 0 <= bits <= 0o777:
+            raise ValueError(f"rpc_mode: {self.rpc_mode!r} is not an octal mode such as 0600")
+        return bits
+
+    @property
+    def runtime_path(self) -> Path:
+        """The runtime directory: as set, else /run/nh for root, else nh under $XDG_RUNTIME_DIR."""
+        if self.runtime_dir:
+            return Path(self.runtime_dir)
+        if os.geteuid() == 0:
+            return Path("/run/nh")
+        base = os.environ.get("XDG_RUNTIME_DIR")
+        return Path(base) / "nh" if base else Path(f"/tmp/nh-{os.geteuid()}")
+
+    @property
+    def rpc_addresses(self) -> tuple[str, ...]:
+        """`rpc`, or the default socket in the runtime directory."""
+        return self.rpc or (str(self.runtime_path / "nh.sock"),)
+
+    @property
+    def relay(self) -> RelaySettings:
+        """The part that shards need."""
+        return RelaySettings(**{name: getattr(self, name) for name in RelaySettings.__struct_fields__})
+
+
+def load_settings(
+    *,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Settings:
+    """The settings of this run.
+
+    Arguments:
+        flags: values from the command line by field name; None values count as not given.
+        environment: variables such as NH_PORTS; os.environ if None. Lists are separated by commas.
+        file: a TOML file with the fields at its top level; NH_CONFIG in the environment if None.
+
+    Raises ConfigError naming the setting, where it came from, and what would do.
+    """
+    environment = os.environ if environment is None else environment
+    if file is None and environment.get("NH_CONFIG"):
+        file = Path(environment["NH_CONFIG"])
+    values: dict[str, Any] = {}
+    for origin, layer in (
+        (str(file), _from_file(file)),
+        ("environment", _from_environment(environment)),
+        ("command line", {name: value for name, value in (flags or {}).items() if value is not None}),
+    ):
+        _convert(layer, origin)  # alone first, so that an error can say where the value came from
+        values |= layer
+    return _convert(values, "settings")
+
+
+def _convert(values: Mapping[str, Any], origin: str) -> Settings:
+    unknown = sorted(set(values) - set(Settings.__struct_fields__))
+    if unknown:
+        raise ConfigError(
+            f"{origin}: unknown setting {unknown[0]!r}; see docs/configuration.md for all of them"
+        )
+    try:
+        return msgspec.convert(dict(values), Settings, strict=False)
+    except (msgspec.ValidationError, ValueError) as exc:
+        raise ConfigError(f"{origin}: {exc}") from exc
+
+
+def _from_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        with file.open("rb") as stream:
+            return tomllib.load(stream)
+    except OSError as exc:
+        raise ConfigError(f"{file}: cannot be read: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{file}: not valid TOML: {exc}") from exc
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for field in Settings.__struct_fields__:
+        text = environment.get(ENVIRONMENT_PREFIX + field.upper())
+        if text is not None:
+            values[field] = [part for part in text.split(",") if part] if field == "rpc" else text
+    return values
+
+
+def _in_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name}: {value} is not in {low}..{high}")

@@ -1,0 +1,137 @@
+"""Every error that nh raises on purpose.
+
+    NhError
+    ├── ConfigError             a setting, flag or file that cannot be used
+    ├── ProtocolError           bytes or fields from a peer that are not what the protocol says
+    │   ├── MalformedFrame      the stream can no longer be followed: the connection has to go
+    │   ├── MalformedRequest    one request cannot be read; the next one may be fine
+    │   └── UnknownCommand      a well-formed request for something that nh does not do
+    ├── Refused                 a well-formed request that the relay's rules turn down
+    │   ├── UnknownCall         no such call, transaction or session
+    │   ├── StaleTransaction    a cseq below one that is known, or one that was replaced
+    │   ├── NotAllocated        one side of the session has no sockets yet
+    │   ├── SocketCountMismatch offer and answer asked for different numbers of sockets
+    │   ├── LimitReached        max_calls, max_sockets or max_sockets_in_group
+    │   ├── PortsExhausted      no free run of ports, or no descriptors left for them
+    │   └── AddressUnavailable  the address cannot be bound on this host
+    └── Unavailable             nothing that could execute the command answers
+        ├── ShardUnavailable    the call's shard is down, starting, or overloaded
+        └── CommandTimeout      the call's shard did not answer in time
+
+`code` is what the native protocol says in `error.code`; the set is small and fixed (docs/protocol.md).
+The module knows nothing of wires, calls or processes.
+"""
+
+from typing import ClassVar
+
+
+class NhError(Exception):
+    """Root of the tree; `code` is the native protocol's error code of the class."""
+
+    code: ClassVar[str] = "internal"
+
+
+class ConfigError(NhError):
+    """A setting that cannot be used; the message says which, why, and what would do."""
+
+
+class ProtocolError(NhError):
+    """A peer sent what its protocol does not allow."""
+
+    code = "bad_request"
+
+
+class MalformedFrame(ProtocolError):
+    """Framing is lost: nothing after this point of the connection can be trusted."""
+
+
+class MalformedRequest(ProtocolError):
+    """One request is unreadable; the message says what and where."""
+
+
+class UnknownCommand(ProtocolError):
+    """The request names a command that is not in the table."""
+
+    code = "unknown_command"
+
+
+class Refused(NhError):
+    """The relay's rules turn the request down (Net::SIP: the reply is undef)."""
+
+    code = "refused"
+
+
+class UnknownCall(Refused):
+    """Nothing is known under this call-id, transaction or pair of ids."""
+
+    code = "not_found"
+
+
+class StaleTransaction(Refused):
+    """The transaction is older than one that is known for the same sender."""
+
+    code = "stale"
+
+
+class NotAllocated(Refused):
+    """A session needs sockets on both sides before it can be activated."""
+
+    code = "not_allocated"
+
+
+class SocketCountMismatch(Refused):
+    """The two sides asked for different numbers of sockets, so they cannot be paired."""
+
+    code = "mismatch"
+
+
+class LimitReached(Refused):
+    """A configured limit would be exceeded; the message names it."""
+
+    code = "limit"
+
+
+class PortsExhausted(Refused):
+    """No free run of consecutive ports (or no descriptors for their sockets)."""
+
+    code = "no_ports"
+
+
+class AddressUnavailable(Refused):
+    """The address is not one that this host can bind."""
+
+    code = "bad_address"
+
+
+class Unavailable(NhError):
+    """Nothing that could execute the command answers."""
+
+    code = "unavailable"
+
+
+class ShardUnavailable(Unavailable):
+    """The shard of this call is down, starting, or has too many commands waiting."""
+
+
+class CommandTimeout(Unavailable):
+    """The shard of this call did not answer in time; the command may still be executed."""
+
+    code = "timeout"
+
+
+ERROR_CODES: tuple[str, ...] = (
+    "bad_request",
+    "unknown_command",
+    "not_found",
+    "stale",
+    "not_allocated",
+    "mismatch",
+    "limit",
+    "no_ports",
+    "bad_address",
+    "refused",
+    "unavailable",
+    "timeout",
+    "internal",
+)
+"""All values of `error.code` in the native protocol."""

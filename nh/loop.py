@@ -1,0 +1,233 @@
+"""The event loop behind a small interface, so that nh runs under any loop.
+
+`SelectorLoop` is the default. `AsyncioLoop` puts nh into a running asyncio loop (uvloop too).
+The media sockets do not show up here one by one: a relay watches them in a poll object of its own and
+adds that one descriptor (nh.shard.relay), so the packet path is the same under every loop and a command
+never waits behind more than one batch of packets.
+"""
+
+import asyncio
+import heapq
+import itertools
+import logging
+import selectors
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+logger = logging.getLogger(__name__)
+
+Callback = Callable[[], None]
+
+
+class Timer(Protocol):
+    """A call that is due later."""
+
+    def cancel(self) -> None:
+        """Take it back; no effect if it has run."""
+
+
+class Loop(Protocol):
+    """What nh asks of an event loop. All methods are called from the loop's own thread."""
+
+    def now(self) -> float:
+        """Monotonic seconds; may be read once a turn and be that old."""
+
+    def add_reader(self, fd: int, callback: Callback) -> None:
+        """Call `callback` whenever `fd` is readable; replaces the one before."""
+
+    def remove_reader(self, fd: int) -> None:
+        """Stop; no effect if there is none."""
+
+    def add_writer(self, fd: int, callback: Callback) -> None:
+        """Call `callback` whenever `fd` is writable; replaces the one before."""
+
+    def remove_writer(self, fd: int) -> None:
+        """Stop; no effect if there is none."""
+
+    def call_later(self, delay_s: float, callback: Callback) -> Timer:
+        """Call `callback` once, `delay_s` seconds from now (0: in the next turn)."""
+
+
+class _Watch:
+    """The callbacks of one descriptor."""
+
+    __slots__ = ("reader", "writer")
+
+    def __init__(self) -> None:
+        self.reader: Callback | None = None
+        self.writer: Callback | None = None
+
+    @property
+    def events(self) -> int:
+        return (selectors.EVENT_READ if self.reader else 0) | (selectors.EVENT_WRITE if self.writer else 0)
+
+
+class _SelectorTimer:
+    """An entry of SelectorLoop's heap; a cancelled one stays there until it is due."""
+
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callback) -> None:
+        self.callback: Callback | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class SelectorLoop:
+    """A loop over any selector of the standard library.
+
+    Arguments:
+        selector: where descriptors are watched; selectors.DefaultSelector() if None.
+
+    A callback that raises is logged and the loop goes on: one bad connection must not end all calls.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        self._selector = selector if selector is not None else selectors.DefaultSelector()
+        self._watches: dict[int, _Watch] = {}
+        self._timers: list[tuple[float, int, _SelectorTimer]] = []
+        self._order = itertools.count()
+        self._now = time.monotonic()
+        self._running = False
+
+    def now(self) -> float:
+        """Monotonic seconds, read once a turn."""
+        return self._now
+
+    def add_reader(self, fd: int, callback: Callback) -> None:
+        """See Loop."""
+        watch, events = self._watch(fd)
+        watch.reader = callback
+        self._update(fd, watch, events)
+
+    def add_writer(self, fd: int, callback: Callback) -> None:
+        """See Loop."""
+        watch, events = self._watch(fd)
+        watch.writer = callback
+        self._update(fd, watch, events)
+
+    def remove_reader(self, fd: int) -> None:
+        """See Loop."""
+        if watch := self._watches.get(fd):
+            events, watch.reader = watch.events, None
+            self._update(fd, watch, events)
+
+    def remove_writer(self, fd: int) -> None:
+        """See Loop."""
+        if watch := self._watches.get(fd):
+            events, watch.writer = watch.events, None
+            self._update(fd, watch, events)
+
+    def call_later(self, delay_s: float, callback: Callback) -> Timer:
+        """See Loop."""
+        timer = _SelectorTimer(callback)
+        heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._order), timer))
+        return timer
+
+    def run(self) -> None:
+        """Turn until stop() is called from a callback."""
+        self._running = True
+        while self._running:
+            self.turn()
+
+    def stop(self) -> None:
+        """Let run() return after this turn."""
+        self._running = False
+
+    def turn(self, timeout_s: float | None = None) -> None:
+        """One turn: wait for events or timers, `timeout_s` at most (None: for ever), and serve them."""
+        ready = self._selector.select(self._wait(timeout_s))
+        self._now = time.monotonic()
+        for key, mask in ready:
+            watch: _Watch = key.data
+            if mask & selectors.EVENT_READ and watch.reader is not None:
+                self._call(watch.reader)
+            if mask & selectors.EVENT_WRITE and watch.writer is not None:
+                self._call(watch.writer)
+        self._run_timers()
+
+    def close(self) -> None:
+        """Let go of the selector; the descriptors in it stay open."""
+        self._selector.close()
+
+    def _watch(self, fd: int) -> tuple[_Watch, int]:
+        watch = self._watches.get(fd)
+        if watch is None:
+            watch = self._watches[fd] = _Watch()
+        return watch, watch.events
+
+    def _update(self, fd: int, watch: _Watch, before: int) -> None:
+        events = watch.events
+        if events == before:
+            return
+        if not events:
+            self._selector.unregister(fd)
+            del self._watches[fd]
+        elif before:
+            self._selector.modify(fd, events, watch)
+        else:
+            self._selector.register(fd, events, watch)
+
+    def _wait(self, timeout_s: float | None) -> float | None:
+        timers = self._timers
+        while timers and timers[0][2].callback is None:
+            heapq.heappop(timers)
+        if not timers:
+            return timeout_s
+        due_s = max(0.0, timers[0][0] - time.monotonic())
+        return due_s if timeout_s is None else min(due_s, timeout_s)
+
+    def _run_timers(self) -> None:
+        # only what is due at the start of the turn: a timer that sets itself again with no delay must
+        # not keep the descriptors waiting
+        due: list[_SelectorTimer] = []
+        while self._timers and self._timers[0][0] <= self._now:
+            due.append(heapq.heappop(self._timers)[2])
+        for timer in due:
+            callback, timer.callback = timer.callback, None
+            if callback is not None:
+                self._call(callback)
+
+    @staticmethod
+    def _call(callback: Callback) -> None:
+        try:
+            callback()
+        except Exception:
+            logger.exception("a callback of the event loop failed: %r", callback)
+
+
+class AsyncioLoop:
+    """nh inside a running asyncio loop, or any loop with its interface, such as uvloop's.
+
+    Arguments:
+        loop: the loop that nh shall live in; the running one if None.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._loop = loop if loop is not None else asyncio.get_running_loop()
+
+    def now(self) -> float:
+        """Monotonic seconds; asyncio's own clock is not used, because uvloop's has another zero."""
+        return time.monotonic()
+
+    def add_reader(self, fd: int, callback: Callback) -> None:
+        """See Loop."""
+        self._loop.add_reader(fd, callback)
+
+    def remove_reader(self, fd: int) -> None:
+        """See Loop."""
+        self._loop.remove_reader(fd)
+
+    def add_writer(self, fd: int, callback: Callback) -> None:
+        """See Loop."""
+        self._loop.add_writer(fd, callback)
+
+    def remove_writer(self, fd: int) -> None:
+        """See Loop."""
+        self._loop.remove_writer(fd)
+
+    def call_later(self, delay_s: float, callback: Callback) -> Timer:
+        """See Loop."""
+        return self._loop.call_later(delay_s, callback)

@@ -1,0 +1,84 @@
+"""The internal link between the supervisor and a shard: typed messages, one to a SOCK_SEQPACKET record.
+
+The supervisor says Configure first, the shard answers Ready; from then on Execute and Executed carry
+the same `id`, any number in flight, answered in any order. The encoding is msgpack; both ends are of one
+version of nh, started by it, so what cannot be read is a bug and raises.
+"""
+
+from typing import Final
+
+import msgspec
+
+from nh.commands import RelayCommand, RelayResult
+from nh.config import LogLevel, RelaySettings
+
+MAX_MESSAGE_BYTES: Final = 128 * 1024
+"""Longest message; a reply beyond it is replaced by a Failure."""
+
+
+class Configure(msgspec.Struct, frozen=True, tag="configure"):
+    """First word to a shard.
+
+    Arguments:
+        shard: its number, 0 to shards - 1.
+        shards: how many there are.
+        ports: its slice of the media ports, (lowest, highest), the lowest even and the highest odd.
+        relay: how to relay; limits are this shard's share already.
+        stats_segment: name of the shared memory in which block `shard` is its own to write.
+        log_level: how much to log.
+    """
+
+    shard: int
+    shards: int
+    ports: tuple[int, int]
+    relay: RelaySettings
+    stats_segment: str
+    log_level: LogLevel = LogLevel.INFO
+
+
+class Execute(msgspec.Struct, frozen=True, tag="execute"):
+    """Do this and answer with the same id."""
+
+    id: int
+    command: RelayCommand
+
+
+class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
+    """End now: close every call, publish the last counters, exit with status 0."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The shard has its settings and serves calls."""
+
+    pid: int
+    version: str
+
+
+class Executed(msgspec.Struct, frozen=True, tag="executed"):
+    """What came of Execute `id`."""
+
+    id: int
+    result: RelayResult
+
+
+ToShard = Configure | Execute | Shutdown
+FromShard = Ready | Executed
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_to_shard: Final = msgspec.msgpack.Decoder(ToShard)
+_from_shard: Final = msgspec.msgpack.Decoder(FromShard)
+
+
+def encode(message: ToShard | FromShard) -> bytes:
+    """One record for the link."""
+    return _encoder.encode(message)
+
+
+def decode_to_shard(record: bytes) -> ToShard:
+    """What the supervisor said. Raises msgspec.DecodeError for anything else."""
+    return _to_shard.decode(record)
+
+
+def decode_from_shard(record: bytes) -> FromShard:
+    """What a shard said. Raises msgspec.DecodeError for anything else."""
+    return _from_shard.decode(record)
