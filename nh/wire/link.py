@@ -65,8 +65,8 @@ ToShard = Configure | Execute | Shutdown
 FromShard = Ready | Executed
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_to_shard: Final = msgspec.msgpack.Decoder(ToShard)
-_from_shard: Final = msgspec.msgpack.Decoder(FromShard)
+_to_shard: Final[msgspec.msgpack.Decoder[ToShard]] = msgspec.msgpack.Decoder(ToShard)
+_from_shard: Final[msgspec.msgpack.Decoder[FromShard]] = msgspec.msgpack.Decoder(FromShard)
 
 
 def encode(message: ToShard | FromShard) -> bytes:
