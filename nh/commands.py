@@ -8,6 +8,7 @@ and Net::SIP puts NUL bytes into them.
 import msgspec
 
 from nh.calls.media import Media, RelayMedia, Side
+from nh.errors import NhError
 
 MAX_ID_BYTES = 16_384
 """Longest call-id, idfrom or idto."""
@@ -255,6 +256,11 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
     code: str
     message: str
+
+    @classmethod
+    def of(cls, error: NhError) -> "Failure":
+        """What an error of nh's is to a peer."""
+        return cls(error.code, str(error))
 
 
 RelayResult = Allocated | Activated | Closed | CallList | CallDetail | Failure

@@ -16,6 +16,7 @@
     │   └── AddressUnavailable  the address cannot be bound on this host
     └── Unavailable             nothing that could execute the command answers
         ├── ShardUnavailable    the call's shard is down, starting, or overloaded
+        ├── ChannelFull         the other side of the internal link does not read
         └── CommandTimeout      the call's shard did not answer in time
 
 `code` is what the native protocol says in `error.code`; the set is small and fixed (docs/protocol.md).
@@ -111,6 +112,10 @@ class Unavailable(NhError):
 
 class ShardUnavailable(Unavailable):
     """The shard of this call is down, starting, or has too many commands waiting."""
+
+
+class ChannelFull(Unavailable):
+    """Too many records wait on the internal link, because the other side does not read them."""
 
 
 class CommandTimeout(Unavailable):
