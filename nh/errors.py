@@ -17,7 +17,8 @@
     └── Unavailable             nothing that could execute the command answers
         ├── ShardUnavailable    the call's shard is down, starting, or overloaded
         ├── ChannelFull         the other side of the internal link does not read
-        └── CommandTimeout      the call's shard did not answer in time
+        ├── CommandTimeout      the call's shard did not answer in time
+        └── StatsUnavailable    no statistics that can be read: nothing runs, or another version does
 
 `code` is what the native protocol says in `error.code`; the set is small and fixed (docs/protocol.md).
 The module knows nothing of wires, calls or processes.
@@ -122,6 +123,10 @@ class CommandTimeout(Unavailable):
     """The shard of this call did not answer in time; the command may still be executed."""
 
     code = "timeout"
+
+
+class StatsUnavailable(Unavailable):
+    """The statistics in shared memory cannot be created or read; the message says where and why."""
 
 
 ERROR_CODES: tuple[str, ...] = (

@@ -1,0 +1,31 @@
+"""Statistics in shared memory: one block a shard and one for the supervisor, each with a single writer.
+
+layout says what is counted, record how it lies in bytes, block how an update is published whole, segment
+where the memory comes from; writer and reader are what the rest of nh uses. Readers need no RPC and
+cannot disturb a writer.
+"""
+
+from nh.stats.layout import MAX_SHARDS, ShardState, ShardStats, ShardStatus, SupervisorStats
+from nh.stats.reader import StatsReader
+from nh.stats.segment import Segment, attach_segment, create_segment, segment_name
+from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading, Totals
+from nh.stats.writer import ShardWriter, SupervisorWriter
+
+__all__ = [
+    "MAX_SHARDS",
+    "Segment",
+    "ShardReading",
+    "ShardState",
+    "ShardStats",
+    "ShardStatus",
+    "ShardWriter",
+    "Snapshot",
+    "StatsReader",
+    "SupervisorReading",
+    "SupervisorStats",
+    "SupervisorWriter",
+    "Totals",
+    "attach_segment",
+    "create_segment",
+    "segment_name",
+]

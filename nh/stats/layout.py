@@ -1,0 +1,188 @@
+"""What is counted: all statistics, as dataclasses whose fields say their kind, unit and meaning.
+
+The attribute, its place in shared memory, its name in JSON and its help text all come from one line here.
+Knows nothing of shared memory, processes or how numbers are shown.
+"""
+
+import dataclasses
+import enum
+from typing import Any, Final
+
+MAX_SHARDS: Final = 256
+"""Most shards that a segment has room for."""
+
+_KEY: Final = "nh.stats"
+
+
+class Kind(enum.StrEnum):
+    """A counter only grows and survives its shard's restart; a gauge is the value of the moment."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+
+
+class Total(enum.StrEnum):
+    """How the shards' values become one of the whole relay; NONE: they do not."""
+
+    SUM = "sum"
+    MAX = "max"
+    MIN = "min"
+    NONE = "none"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FieldInfo:
+    """One line of a table.
+
+    Arguments:
+        name: of the attribute and in JSON.
+        kind, total: see Kind and Total.
+        unit: such as packets, bytes or s; values in s are floats, all others integers.
+        help: what it counts, for people.
+        zero: the value where nothing is known.
+    """
+
+    name: str
+    kind: Kind
+    total: Total
+    unit: str
+    help: str
+    zero: float
+
+
+def _field(kind: Kind, total: Total, unit: str, help: str, zero: int) -> Any:
+    default = float(zero) if unit == "s" else zero
+    return dataclasses.field(default=default, metadata={_KEY: (kind, total, unit, help, default)})
+
+
+def _counter(help: str, unit: str = "commands") -> Any:
+    return _field(Kind.COUNTER, Total.SUM, unit, help, 0)
+
+
+def _gauge(help: str, unit: str, total: Total = Total.SUM, zero: int = 0) -> Any:
+    return _field(Kind.GAUGE, total, unit, help, zero)
+
+
+def table(stats: type) -> tuple[FieldInfo, ...]:
+    """The lines of a table in the order of its fields; fields that are no statistics are left out."""
+    return tuple(
+        FieldInfo(field.name, *field.metadata[_KEY])
+        for field in dataclasses.fields(stats)
+        if _KEY in field.metadata
+    )
+
+
+@dataclasses.dataclass(slots=True)
+class ShardStats:
+    """What a shard counts; the shard writes it, published at least twice a second."""
+
+    packets_in: int = _counter("packets received on media sockets, dropped ones too", "packets")
+    bytes_in: int = _counter("payload bytes of packets_in", "bytes")
+    packets_out: int = _counter("packets sent on to the other side", "packets")
+    bytes_out: int = _counter("payload bytes of packets_out", "bytes")
+
+    drop_foreign_source: int = _counter("dropped: from a source that the policy turns down", "packets")
+    drop_no_target: int = _counter("dropped: the other side's address is not known (yet)", "packets")
+    drop_send_failed: int = _counter("dropped: the kernel refused to send", "packets")
+    drop_not_active: int = _counter("dropped: no session is active on the socket", "packets")
+
+    allocate_ok: int = _counter("allocate commands carried out")
+    allocate_refused: int = _counter("allocate commands turned down by a rule or a limit")
+    allocate_failed: int = _counter("allocate commands that failed for an error of nh or the system")
+    activate_ok: int = _counter("activate commands carried out")
+    activate_refused: int = _counter("activate commands turned down by a rule or a limit")
+    activate_failed: int = _counter("activate commands that failed for an error of nh or the system")
+    close_ok: int = _counter("close commands carried out, for a whole call too")
+    close_refused: int = _counter("close commands turned down by a rule")
+    close_failed: int = _counter("close commands that failed for an error of nh or the system")
+    list_ok: int = _counter("list commands carried out")
+    list_refused: int = _counter("list commands turned down by a rule")
+    list_failed: int = _counter("list commands that failed for an error of nh or the system")
+    show_ok: int = _counter("show commands carried out")
+    show_refused: int = _counter("show commands turned down by a rule")
+    show_failed: int = _counter("show commands that failed for an error of nh or the system")
+
+    expired_silent: int = _counter("sessions ended because nothing arrived", "sessions")
+    expired_hold: int = _counter(
+        "sessions on hold ended because nothing arrived for the hold time", "sessions"
+    )
+    expired_unused: int = _counter("socket groups freed that no session ever used", "groups")
+    expired_replaced: int = _counter("sessions ended after a newer transaction replaced them", "sessions")
+    sessions_started: int = _counter("sessions activated", "sessions")
+    sessions_closed: int = _counter("sessions ended, for whatever reason", "sessions")
+    cpu_s: float = _counter("CPU time used, by all incarnations of the shard", "s")
+
+    calls: int = _gauge("calls known", "calls")
+    sessions: int = _gauge("sessions active", "sessions")
+    sockets: int = _gauge("media sockets open", "sockets")
+    ports_free: int = _gauge("media ports free", "ports")
+    ports_total: int = _gauge("media ports in the shard's slice", "ports")
+    loop_lag_s: float = _gauge("longest turn of the event loop since the last publication", "s", Total.MAX)
+    memory_bytes: int = _gauge("resident memory", "bytes")
+    heartbeat: float = _gauge("monotonic clock at the last publication", "s", Total.MIN)
+    started: float = _gauge("wall clock at the start of the process", "s", Total.MIN)
+    pid: int = _gauge("process id", "id", Total.NONE)
+    cpu: int = _gauge("CPU that the shard is pinned to, -1: none", "id", Total.NONE, zero=-1)
+
+
+class ShardState(enum.IntEnum):
+    """What the supervisor knows of a shard."""
+
+    STARTING = 0
+    UP = 1
+    DOWN = 2
+
+
+@dataclasses.dataclass(slots=True)
+class ShardStatus:
+    """What the supervisor writes about one shard; `state` is a ShardState."""
+
+    restarts: int = _counter("times the shard was started again", "restarts")
+    state: int = _gauge("0 starting, 1 up, 2 down", "state", Total.NONE)
+
+
+def _room_for_all() -> list[ShardStatus]:
+    return [ShardStatus() for _ in range(MAX_SHARDS)]
+
+
+@dataclasses.dataclass(slots=True)
+class SupervisorStats:
+    """What the supervisor counts, and `shards`: the state of each shard by its number.
+
+    `shards` always has MAX_SHARDS entries; those of shards that do not exist are never looked at.
+    """
+
+    rpc_accepted: int = _counter("RPC connections accepted", "connections")
+    rpc_evicted: int = _counter("RPC connections closed to make room, or for being idle", "connections")
+    rpc_malformed: int = _counter("RPC frames or requests that could not be read", "requests")
+    rpc_unknown_commands: int = _counter("requests for a command that does not exist", "requests")
+    rpc_requests_netsip: int = _counter("requests in Net::SIP's protocol", "requests")
+    rpc_requests_native: int = _counter("requests in the native protocol", "requests")
+    rpc_timeouts: int = _counter("commands that a shard did not answer in time", "commands")
+    rpc_unroutable: int = _counter("commands whose shard was not up", "commands")
+
+    rpc_clients: int = _gauge("RPC connections open", "connections")
+    pid: int = _gauge("process id", "id", Total.NONE)
+    started: float = _gauge("wall clock at the start of the process", "s", Total.NONE)
+    heartbeat: float = _gauge("monotonic clock at the last publication", "s", Total.NONE)
+    memory_bytes: int = _gauge("resident memory", "bytes")
+
+    shards: list[ShardStatus] = dataclasses.field(default_factory=_room_for_all)
+
+    def set_state(self, shard: int, state: ShardState) -> None:
+        """Say how a shard is.
+
+        Arguments:
+            shard: its number, 0 to MAX_SHARDS - 1.
+            state: what it is now.
+        """
+        self.shards[shard].state = state
+
+    def count_restart(self, shard: int) -> None:
+        """Count that shard `shard` (0 to MAX_SHARDS - 1) was started again."""
+        self.shards[shard].restarts += 1
+
+
+SHARD_TABLE: Final = table(ShardStats)
+STATUS_TABLE: Final = table(ShardStatus)
+SUPERVISOR_TABLE: Final = table(SupervisorStats)

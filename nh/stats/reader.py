@@ -1,0 +1,88 @@
+"""The reading end of the statistics: snapshots from shared memory, without a word to the relay."""
+
+import time
+
+from nh.errors import StatsUnavailable
+from nh.stats import record
+from nh.stats.block import Block
+from nh.stats.layout import SHARD_TABLE, Kind, ShardState, ShardStatus
+from nh.stats.segment import Segment
+from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading, add_up
+
+
+class StatsReader:
+    """Reads all blocks of a segment.
+
+    Arguments:
+        segment: from where; it must stay open.
+    """
+
+    def __init__(self, segment: Segment) -> None:
+        self._version = segment.version
+        self._supervisor = _BlockReader(segment.supervisor_block(), f"{segment.name}: the supervisor")
+        self._shards = [
+            _BlockReader(segment.shard_block(shard), f"{segment.name}: shard {shard}")
+            for shard in range(segment.shards)
+        ]
+
+    def read(self) -> Snapshot:
+        """The values as last published.
+
+        Gauges of a shard that is down are those of a shard that does nothing: what it published last is no
+        longer so. Its counters stay.
+
+        Raises StatsUnavailable if a block cannot be read and never could.
+        """
+        supervisor = self._read_supervisor()
+        shards = tuple(
+            _shard_reading(number, block.read(), supervisor.shards[number])
+            for number, block in enumerate(self._shards)
+        )
+        clock = time.monotonic()  # after the readings, so that no age is negative
+        supervisor.heartbeat_age_s = _age_s(supervisor.heartbeat, clock)
+        for shard in shards:
+            shard.heartbeat_age_s = _age_s(shard.heartbeat, clock)
+        return Snapshot(
+            time=time.time(),
+            clock=clock,
+            version=self._version,
+            supervisor=supervisor,
+            shards=shards,
+            totals=add_up(shards),
+        )
+
+    def _read_supervisor(self) -> SupervisorReading:
+        payload = self._supervisor.read()
+        statuses = [
+            ShardStatus(**record.STATUS.unpack(payload, offset))
+            for offset in range(record.SUPERVISOR.size_bytes, len(payload), record.STATUS.size_bytes)
+        ]
+        return SupervisorReading(**record.SUPERVISOR.unpack(payload), shards=statuses)
+
+
+class _BlockReader:
+    """A block, and what was read of it last."""
+
+    def __init__(self, block: Block, whose: str) -> None:
+        self._block = block
+        self._whose = whose
+        self._last: bytes | None = None
+
+    def read(self) -> bytes:
+        if newest := self._block.find_newest():
+            self._last = newest[1]
+        if self._last is None:
+            raise StatsUnavailable(f"statistics at /dev/shm/{self._whose} has no readable block; try again")
+        return self._last
+
+
+def _age_s(heartbeat: float, clock: float) -> float | None:
+    return max(0.0, clock - heartbeat) if heartbeat else None
+
+
+def _shard_reading(shard: int, payload: bytes, status: ShardStatus) -> ShardReading:
+    values = record.SHARD.unpack(payload)
+    state = ShardState(status.state)
+    if state is ShardState.DOWN:
+        values |= {field.name: field.zero for field in SHARD_TABLE if field.kind is Kind.GAUGE}
+    return ShardReading(**values, shard=shard, state=state, restarts=status.restarts)

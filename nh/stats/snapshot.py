@@ -1,0 +1,117 @@
+"""One reading of all statistics: plain values, the totals over all shards, and how old each part is.
+
+The names in `to_builtins()` are those of the tables in nh.stats.layout and are stable (docs/statistics.md).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from nh.stats.layout import (
+    SHARD_TABLE,
+    STATUS_TABLE,
+    SUPERVISOR_TABLE,
+    FieldInfo,
+    ShardState,
+    ShardStats,
+    SupervisorStats,
+    Total,
+)
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class ShardReading(ShardStats):
+    """One shard.
+
+    Arguments:
+        shard: its number.
+        state, restarts: what the supervisor says of it.
+        heartbeat_age_s: seconds since it published, None if it is down or never did.
+    """
+
+    shard: int = 0
+    state: ShardState = ShardState.STARTING
+    restarts: int = 0
+    heartbeat_age_s: float | None = None
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class SupervisorReading(SupervisorStats):
+    """The supervisor; `heartbeat_age_s` is in seconds, None if it never published."""
+
+    heartbeat_age_s: float | None = None
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Totals(ShardStats):
+    """All shards, each field by its rule; `heartbeat_age_s` is the oldest. pid and cpu say nothing."""
+
+    restarts: int = 0
+    heartbeat_age_s: float | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One reading.
+
+    Arguments:
+        time: wall clock of the reading, seconds since 1970.
+        clock: monotonic clock of the reading, to be compared with the heartbeats.
+        version: of the nh that runs.
+        supervisor, shards, totals: copies that nobody else changes.
+    """
+
+    time: float
+    clock: float
+    version: str
+    supervisor: SupervisorReading
+    shards: tuple[ShardReading, ...]
+    totals: Totals
+
+    def to_builtins(self) -> dict[str, object]:
+        """The snapshot as dicts, lists, numbers and text, for JSON."""
+        return {
+            "time": self.time,
+            "version": self.version,
+            "supervisor": _values(self.supervisor, SUPERVISOR_TABLE)
+            | {"heartbeat_age_s": self.supervisor.heartbeat_age_s},
+            "shards": [
+                {
+                    "shard": shard.shard,
+                    "state": shard.state.name.lower(),
+                    "restarts": shard.restarts,
+                    "heartbeat_age_s": shard.heartbeat_age_s,
+                }
+                | _values(shard, SHARD_TABLE)
+                for shard in self.shards
+            ],
+            "totals": {"restarts": self.totals.restarts, "heartbeat_age_s": self.totals.heartbeat_age_s}
+            | _values(self.totals, [field for field in SHARD_TABLE if field.total is not Total.NONE]),
+        }
+
+
+def add_up(shards: Sequence[ShardReading]) -> Totals:
+    """The totals of some shards; MIN and MAX skip those for which nothing is known."""
+    totals = Totals()
+    for table in (SHARD_TABLE, [field for field in STATUS_TABLE if field.total is not Total.NONE]):
+        for field in table:
+            setattr(totals, field.name, _total(field, shards))
+    totals.heartbeat_age_s = max(
+        (shard.heartbeat_age_s for shard in shards if shard.heartbeat_age_s is not None), default=None
+    )
+    return totals
+
+
+def _total(field: FieldInfo, shards: Sequence[ShardReading]) -> Any:
+    values = [getattr(shard, field.name) for shard in shards]
+    if field.total is Total.SUM:
+        return sum(values, start=field.zero)
+    known = [value for value in values if value != field.zero]
+    if field.total is Total.NONE or not known:
+        return field.zero
+    return max(known) if field.total is Total.MAX else min(known)
+
+
+def _values(stats: object, fields: Sequence[FieldInfo]) -> dict[str, object]:
+    return {field.name: getattr(stats, field.name) for field in fields}
