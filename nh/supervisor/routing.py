@@ -1,0 +1,81 @@
+"""Which shard has what: calls by rendezvous hashing, slices of the port range, shares of the limits.
+
+Rendezvous (highest random weight) hashing: every shard gets a score from the call-id and its own number, the
+highest has the call. A further shard takes over only what it scores highest for, so changing the number
+of shards from N to N+1 moves one call in N+1. Pure; nothing here knows whether a shard is alive.
+"""
+
+import hashlib
+import struct
+from typing import Final
+
+import msgspec
+
+from nh.config import RelaySettings
+from nh.errors import ConfigError
+
+MIN_PORTS: Final = 4
+"""Fewest ports of a shard: one plain audio call, RTP and RTCP on both sides."""
+
+# One BLAKE2b digest is eight independent 64-bit scores: cheaper than a hash for each shard, and cheaper than
+# mixing one hash with each shard's number in Python.
+_SCORES: Final = struct.Struct("<8Q")
+
+
+def shard_of(call_id: bytes, shards: int) -> int:
+    """The number of the shard that has a call.
+
+    Arguments:
+        call_id: the SIP Call-ID, any bytes.
+        shards: how many shards there are, 1 or more.
+
+    Returns 0 to shards - 1, the same on every host and in every run.
+    """
+    scores = _scores(call_id, 0)
+    for block in range(1, (shards + 7) // 8):
+        scores += _scores(call_id, block)
+    scores = scores[:shards]
+    return scores.index(max(scores))
+
+
+def _scores(call_id: bytes, block: int) -> tuple[int, ...]:
+    """The scores of shards 8 * block to 8 * block + 7."""
+    salt = block.to_bytes(hashlib.blake2b.SALT_SIZE, "little")
+    return _SCORES.unpack(hashlib.blake2b(call_id, salt=salt).digest())
+
+
+def port_slices(low: int, high: int, shards: int) -> tuple[tuple[int, int], ...]:
+    """The media ports of every shard: contiguous, from an even port to an odd one, as equal as can be.
+
+    Arguments:
+        low, high: the whole range, both included; an odd lowest and an even highest port stay unused.
+        shards: how many shards there are, 1 or more.
+
+    Returns (lowest, highest) for each shard. Raises ConfigError if one would get fewer than MIN_PORTS.
+    """
+    first = low + low % 2
+    pairs = (high + 1 - first) // 2
+    each, more = divmod(pairs, shards)
+    if each * 2 < MIN_PORTS:
+        raise ConfigError(
+            f"ports: {low}-{high} is too small for {shards} shards, each needs {MIN_PORTS} ports or more;"
+            " widen `ports` or lower `shards`"
+        )
+    slices = []
+    for shard in range(shards):
+        size = 2 * (each + (shard < more))
+        slices.append((first, first + size - 1))
+        first += size
+    return tuple(slices)
+
+
+def limits_share(relay: RelaySettings, shards: int) -> RelaySettings:
+    """One shard's settings: the limits on the whole relay are split evenly, rounding up; 0 stays "no limit".
+
+    max_sockets_in_group is a limit on one group of sockets, so it is not split.
+    """
+    return msgspec.structs.replace(
+        relay,
+        max_calls=-(-relay.max_calls // shards),
+        max_sockets=-(-relay.max_sockets // shards),
+    )

@@ -1,0 +1,19 @@
+"""nh.supervisor.throttle: peers cannot flood the log."""
+
+import logging
+
+import pytest
+
+from nh.supervisor.throttle import Throttle
+
+
+def test_one_line_goes_through_and_the_rest_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    now = 100.0
+    throttle = Throttle(logging.getLogger("nh.test"), lambda: now)
+    for n in range(5):
+        throttle.log(logging.WARNING, "line %d", n)
+    now = 101.5
+    throttle.log(logging.WARNING, "line %d", 5)
+    now = 103.0
+    throttle.log(logging.WARNING, "line %d", 6)
+    assert [record.getMessage() for record in caplog.records] == ["line 0", "line 5 (and 4 more)", "line 6"]
