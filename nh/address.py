@@ -1,0 +1,83 @@
+"""Where an RPC socket is: a path of the file system, or a host and a port.
+
+The text form is nathelper.pl's: what has a `/` in it is a path (a directory stands for the file `socket`
+in it), everything else is HOST:PORT. The module looks at the file system to tell directories; it opens
+nothing and resolves no names.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from nh.errors import ConfigError
+
+MAX_PATH_BYTES = 107
+"""Longest path of a Unix socket on Linux (unix(7): sun_path, less its final NUL)."""
+
+
+class UnixAddress(msgspec.Struct, frozen=True):
+    """A Unix stream socket at `path`."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class TcpAddress(msgspec.Struct, frozen=True):
+    """A TCP socket: `host` is an IP address (IPv6 without brackets) or a name, `port` is 0 to 65535.
+
+    Port 0 means any free port, which makes sense for a listener only.
+    """
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+RpcAddress = UnixAddress | TcpAddress
+
+
+def parse_rpc_address(text: str) -> RpcAddress:
+    """The address that `text` means.
+
+    Arguments:
+        text: a path with a `/` in it, HOST:PORT, or [IPV6]:PORT. A path that is an existing directory or
+            ends with `/` means the file `socket` in that directory.
+
+    Raises ConfigError if it is none of them; the message shows what would do.
+    """
+    if "\0" in text:
+        raise ConfigError(f"RPC address {text!r}: has a NUL in it")
+    return _parse_path(text) if "/" in text else _parse_tcp(text)
+
+
+def _parse_path(text: str) -> UnixAddress:
+    path = str(Path(text) / "socket") if text.endswith("/") or Path(text).is_dir() else text
+    size_bytes = len(path.encode(errors="surrogateescape"))
+    if size_bytes > MAX_PATH_BYTES:
+        raise ConfigError(
+            f"RPC address {path!r}: the path has {size_bytes} bytes, more than the kernel's {MAX_PATH_BYTES};"
+            " choose a shorter one"
+        )
+    return UnixAddress(path)
+
+
+def _parse_tcp(text: str) -> TcpAddress:
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise ConfigError(
+            f"RPC address {text!r}: is neither a path (./name, if a file is meant) nor HOST:PORT,"
+            " such as 127.0.0.1:7070"
+        )
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ConfigError(f"RPC address {text!r}: an IPv6 address needs brackets, such as [::1]:7070")
+    if not host:
+        raise ConfigError(f"RPC address {text!r}: has no host; 127.0.0.1 is this host alone")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise ConfigError(f"RPC address {text!r}: port {port!r} is not a number from 0 to 65535")
+    return TcpAddress(host, int(port))

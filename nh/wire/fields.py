@@ -1,0 +1,110 @@
+"""Rules for the fields of requests that hold on every wire: written once, used by netsip and native.
+
+Codecs bring values of the right type; here they are checked for their ranges and made into the
+vocabulary of nh.commands. Nothing here knows how a value was encoded.
+"""
+
+from collections.abc import Sequence
+
+from nh.calls.media import MAX_MEDIA, Media, Side, canonical_address, make_media
+from nh.commands import MAX_CSEQ, MAX_ID_BYTES, Allocate, Dialog
+from nh.errors import MalformedRequest
+
+MAX_PARAM = 64
+"""Most entries of an activation's param."""
+
+MAX_PARAM_BYTES = 1024
+"""Longest key and longest value of a param, as UTF-8."""
+
+MAX_TOKEN_CHARACTERS = 64
+"""Longest `proto` or `kind` of a medium."""
+
+
+def make_id(value: bytes, *, where: str) -> bytes:
+    """An identifier, unchanged. Raises MalformedRequest if it is longer than MAX_ID_BYTES."""
+    if len(value) > MAX_ID_BYTES:
+        raise MalformedRequest(f"{where}: {len(value)} bytes are more than {MAX_ID_BYTES}")
+    return value
+
+
+def make_call_id(value: bytes) -> bytes:
+    """A call-id, unchanged. Raises MalformedRequest if it is empty or longer than MAX_ID_BYTES."""
+    if not value:
+        raise MalformedRequest("call_id: is empty")
+    return make_id(value, where="call_id")
+
+
+def make_dialog(
+    *,
+    call_id: bytes,
+    cseq: int | None,
+    id_from: bytes,
+    id_to: bytes = b"",
+    uri_from: bytes = b"",
+    uri_to: bytes = b"",
+) -> Dialog:
+    """A Dialog from values that a peer sent.
+
+    Arguments:
+        call_id, cseq, id_from, id_to, uri_from, uri_to: see nh.commands.Dialog.
+
+    Raises MalformedRequest for anything out of range.
+    """
+    if cseq is not None and not 0 <= cseq <= MAX_CSEQ:
+        raise MalformedRequest(f"cseq: {cseq} is not in 0..{MAX_CSEQ}")
+    return Dialog(
+        call_id=make_call_id(call_id),
+        cseq=cseq,
+        id_from=make_id(id_from, where="id_from"),
+        id_to=make_id(id_to, where="id_to"),
+        uri_from=make_id(uri_from, where="uri_from"),
+        uri_to=make_id(uri_to, where="uri_to"),
+    )
+
+
+def make_medium(
+    *, address: str, port: int, range_: int | None, proto: str = "", kind: str = "", where: str
+) -> Media:
+    """One Media from values that a peer sent.
+
+    Arguments:
+        address, port, proto, kind: see nh.calls.media.Media.
+        range_: number of consecutive ports; None: 2 where `proto` starts with RTP/ (RTP and RTCP), else 1.
+        where: what is being read, for the error messages.
+
+    Raises MalformedRequest for anything out of range.
+    """
+    for name, text in (("proto", proto), ("kind", kind)):
+        if len(text) > MAX_TOKEN_CHARACTERS or not (text.isascii() and text.isprintable()):
+            raise MalformedRequest(
+                f"{where}: {name} is not at most {MAX_TOKEN_CHARACTERS} printable ASCII characters"
+            )
+    if range_ is None:
+        range_ = 2 if proto.startswith("RTP/") else 1
+    return make_media(address=address, port=port, range_=range_, proto=proto, kind=kind, where=where)
+
+
+def make_allocate(*, dialog: Dialog, side: Side, address: str, media: Sequence[Media]) -> Allocate:
+    """An Allocate from parts that are valid by themselves.
+
+    Raises MalformedRequest if the dialog has no cseq, the address is no IP address, or there are more than
+    MAX_MEDIA media.
+    """
+    if dialog.cseq is None:
+        raise MalformedRequest("cseq: is needed to allocate")
+    if len(media) > MAX_MEDIA:
+        raise MalformedRequest(f"media: {len(media)} are more than {MAX_MEDIA}")
+    return Allocate(dialog, side, canonical_address(address, where="address"), tuple(media))
+
+
+def make_param(param: dict[str, str]) -> dict[str, str]:
+    """An activation's param, unchanged.
+
+    Raises MalformedRequest if it has more than MAX_PARAM entries or a text of more than MAX_PARAM_BYTES.
+    """
+    if len(param) > MAX_PARAM:
+        raise MalformedRequest(f"param: {len(param)} entries are more than {MAX_PARAM}")
+    for key, value in param.items():
+        if len(key.encode()) > MAX_PARAM_BYTES or len(value.encode()) > MAX_PARAM_BYTES:
+            raise MalformedRequest(f"param: {key[:64]!r} or its value is longer than {MAX_PARAM_BYTES} bytes")
+    return param

@@ -1,0 +1,282 @@
+"""Net::SIP's NAT helper protocol: frozen Perl values to commands, results to frozen Perl values.
+
+A request is the array [name, arguments...], a reply one value; see docs/protocol.md. The rules are those of
+Net::SIP::NATHelper::Server 0.835: text and numbers are interchangeable, arguments behind those of a command
+are ignored, and so are keys of a medium that a relay has no use for. Payloads come and go without their
+length; connections are the caller's.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+from nh.calls.media import MAX_MEDIA, Media, Side
+from nh.commands import (
+    Activate,
+    Activated,
+    Allocate,
+    Allocated,
+    Close,
+    Closed,
+    Command,
+    Dialog,
+    Extension,
+    ExtensionResult,
+    Result,
+)
+from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
+from nh.wire.fields import make_allocate, make_dialog, make_medium, make_param
+from nh.wire.framing import MAX_FRAME_BYTES
+from nh.wire.storable import Value, freeze, freeze_array, thaw
+
+FIRST_BYTE: Final = 0x05
+"""First byte of every payload of this protocol (Storable, major version 2, network order)."""
+
+_MAX_DIGITS: Final = 10
+
+# --- requests, server side ------------------------------------------------------------------------
+
+
+def decode_request(payload: bytes, extensions: Collection[str] = ()) -> Command:
+    """The command in one request.
+
+    Arguments:
+        payload: what a frame carried.
+        extensions: names that give an Extension with the bare arguments, ahead of the protocol's own.
+
+    Raises:
+        MalformedFrame: it cannot be thawed or is no array that begins with a name: close the connection.
+        UnknownCommand: no such command: close the connection, as Perl's server does.
+        MalformedRequest: wrong arguments of a known command: the reply is undef.
+    """
+    request = thaw(payload)
+    if not isinstance(request, list) or not request or not isinstance(request[0], bytes | str):
+        raise MalformedFrame("request: is not an array that begins with the name of a command")
+    raw_name, *arguments = request
+    name = raw_name.decode(errors="backslashreplace") if isinstance(raw_name, bytes) else str(raw_name)
+    if name in extensions:
+        return Extension(name, tuple(arguments))
+    read = _COMMANDS.get(name)
+    if read is None:
+        raise UnknownCommand(f"request: unknown command {name[:64]!r}")
+    return read(arguments)
+
+
+def _read_allocate(arguments: list[Value]) -> Command:
+    nat_basic, side, address, media = _first(arguments, 4, "allocate(nat_basic, side, addr, media)")
+    side_number = _number(side, "side")
+    if side_number not in (0, 1):
+        raise MalformedRequest(f"side: {side_number} is neither 0 nor 1")
+    if not isinstance(media, list):
+        raise MalformedRequest("media: is not an array")
+    if len(media) > MAX_MEDIA:
+        raise MalformedRequest(f"media: {len(media)} are more than {MAX_MEDIA}")
+    return make_allocate(
+        dialog=read_dialog(nat_basic),
+        side=Side(side_number),
+        address=_ascii(address, "addr"),
+        media=[read_medium(medium, where=f"media[{index}]") for index, medium in enumerate(media)],
+    )
+
+
+def _read_activate(arguments: list[Value]) -> Command:
+    (nat_basic,) = _first(arguments, 1, "activate(nat_basic, param)")
+    param = arguments[1] if len(arguments) > 1 else None
+    if param is None:
+        return Activate(read_dialog(nat_basic))
+    if not isinstance(param, dict):
+        raise MalformedRequest("param: is not a hash")
+    texts = {_display(key, "param"): _display(value, "param") for key, value in param.items()}
+    return Activate(read_dialog(nat_basic), make_param(texts))
+
+
+def _read_close(arguments: list[Value]) -> Command:
+    (nat_basic,) = _first(arguments, 1, "close(nat_basic)")
+    return Close(read_dialog(nat_basic))
+
+
+_COMMANDS: Final[Mapping[str, Callable[[list[Value]], Command]]] = {
+    "allocate": _read_allocate,
+    "activate": _read_activate,
+    "close": _read_close,
+}
+
+
+def _first(arguments: list[Value], count: int, usage: str) -> list[Value]:
+    if len(arguments) < count:
+        raise MalformedRequest(f"{usage}: has {len(arguments)} arguments")
+    return arguments[:count]
+
+
+def read_dialog(nat_basic: object) -> Dialog:
+    """A Dialog from a nat_basic: [callid, cseq, idfrom, idto, uri_from, uri_to].
+
+    Arguments:
+        nat_basic: ids are bytes, text (its UTF-8 counts) or integers; cseq is an integer, its digits, or
+            None. What is missing behind idfrom, or None there, is b"".
+
+    Raises MalformedRequest for wrong types and for anything out of range.
+    """
+    if not isinstance(nat_basic, Sequence) or isinstance(nat_basic, bytes | str) or len(nat_basic) < 3:
+        raise MalformedRequest("nat_basic: is not [callid, cseq, idfrom, idto, uri_from, uri_to]")
+    call_id, cseq, id_from, *rest = nat_basic
+    id_to, uri_from, uri_to = (b"" if item is None else item for item in (*rest, None, None, None)[:3])
+    return make_dialog(
+        call_id=_octets(call_id, "callid"),
+        cseq=None if cseq is None else _number(cseq, "cseq"),
+        id_from=_octets(id_from, "idfrom"),
+        id_to=_octets(id_to, "idto"),
+        uri_from=_octets(uri_from, "uri_from"),
+        uri_to=_octets(uri_to, "uri_to"),
+    )
+
+
+def read_medium(medium: object, *, where: str) -> Media:
+    """One Media from a hash as Net::SIP::SDP::get_media gives it.
+
+    Arguments:
+        medium: a mapping with addr, port (number or digits), and optionally range, proto and media; keys
+            are bytes or str, others are ignored.
+        where: what is being read, for the error messages.
+
+    Raises MalformedRequest for wrong types and for anything out of range.
+    """
+    if not isinstance(medium, Mapping):
+        raise MalformedRequest(f"{where}: is not a hash")
+
+    def find(name: str) -> object:
+        value = medium.get(name)
+        return medium.get(name.encode()) if value is None else value
+
+    range_, proto, kind = find("range"), find("proto"), find("media")
+    return make_medium(
+        address=_ascii(find("addr"), f"{where}: addr"),
+        port=_number(find("port"), f"{where}: port"),
+        range_=None if range_ is None else _number(range_, f"{where}: range"),
+        proto="" if proto is None else _ascii(proto, f"{where}: proto"),
+        kind="" if kind is None else _ascii(kind, f"{where}: media"),
+        where=where,
+    )
+
+
+def _number(value: object, where: str) -> int:
+    """A number that is not negative, as Perl would read it from a number, a boolean or digits."""
+    if isinstance(value, int):  # bool is one: what Perl's comparisons give
+        return int(value)
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    if not isinstance(text, str) or not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
+        raise MalformedRequest(f"{where}: {_excerpt(value)} is not a number of at most {_MAX_DIGITS} digits")
+    return int(text)
+
+
+def _octets(value: object, where: str) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        try:
+            return value.encode()
+        except UnicodeEncodeError as exc:
+            raise MalformedRequest(f"{where}: character {exc.start} has no UTF-8") from exc
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value).encode()
+    raise MalformedRequest(f"{where}: {_excerpt(value)} is not a string")
+
+
+def _ascii(value: object, where: str) -> str:
+    octets = _octets(value, where)
+    if not octets.isascii():
+        raise MalformedRequest(f"{where}: {_excerpt(value)} is not ASCII")
+    return octets.decode("ascii")
+
+
+def _display(value: Value, where: str) -> str:
+    """A scalar as text for people: nothing is lost, but bytes that are not UTF-8 are spelled out."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return str(value)
+    if isinstance(value, bool):
+        return str(int(value))
+    return _octets(value, where).decode(errors="backslashreplace")
+
+
+def _excerpt(value: object) -> str:
+    """The value if it is a short scalar, else its type, for an error message."""
+    if value is None:
+        return "undef"
+    if isinstance(value, bytes | str):
+        return repr(value[:64])
+    return repr(value) if isinstance(value, int | float) else type(value).__name__
+
+
+# --- replies, server side -------------------------------------------------------------------------
+
+
+def encode_result(result: Result) -> bytes:
+    """The payload of the reply. What the protocol has no word for is undef, as for Failure.
+
+    Arguments:
+        result: of a command that decode_request gave.
+    """
+    match result:
+        case Allocated(media):
+            value: object = [[medium.address.encode(), medium.port, medium.range] for medium in media]
+        case Activated(created):
+            value = 1 if created else -1
+        case Closed(sessions):
+            value = sessions or None
+        case ExtensionResult():
+            value = result.value
+        case _:
+            value = None
+    try:
+        payload = freeze(value)
+    except (TypeError, ValueError):  # only an extension's value can be like that
+        return freeze(None)
+    return payload if len(payload) <= MAX_FRAME_BYTES else freeze(None)
+
+
+# --- client side ----------------------------------------------------------------------------------
+
+
+def encode_request(command: Allocate | Activate | Close | Extension) -> bytes:
+    """The payload of a request, as Perl's client sends it.
+
+    Arguments:
+        command: one that Net::SIP has, or an Extension: any name with plain values as arguments.
+
+    Raises TypeError or ValueError for arguments of an Extension that have no Perl form.
+    """
+    match command:
+        case Allocate():
+            media = [_medium_hash(medium) for medium in command.media]
+            nat_basic = _nat_basic(command.dialog)
+            return freeze_array([b"allocate", nat_basic, int(command.side), command.address.encode(), media])
+        case Activate():
+            param = (command.param,) if command.param else ()
+            return freeze_array([b"activate", _nat_basic(command.dialog), *param])
+        case Close():
+            return freeze_array([b"close", _nat_basic(command.dialog)])
+        case Extension():
+            return freeze_array([command.name.encode(), *command.arguments])
+
+
+def decode_reply(payload: bytes) -> Value:
+    """The value that a server answered: None (undef), a number, or a list for allocate.
+
+    Raises MalformedFrame if it cannot be thawed.
+    """
+    return thaw(payload)
+
+
+def _nat_basic(dialog: Dialog) -> list[object]:
+    return [dialog.call_id, dialog.cseq, dialog.id_from, dialog.id_to, dialog.uri_from, dialog.uri_to]
+
+
+def _medium_hash(medium: Media) -> dict[bytes, object]:
+    return {
+        b"addr": medium.address.encode(),
+        b"port": medium.port,
+        b"range": medium.range,
+        b"proto": medium.proto.encode(),
+        b"media": medium.kind.encode(),
+    }
