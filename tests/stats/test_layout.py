@@ -1,0 +1,36 @@
+import dataclasses
+
+import pytest
+
+from nh.stats import MAX_SHARDS, ShardState, ShardStats, SupervisorStats
+from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, FieldInfo, Kind, Total
+
+
+@pytest.mark.parametrize(
+    "field", [*SHARD_TABLE, *SUPERVISOR_TABLE, *STATUS_TABLE], ids=lambda field: field.name
+)
+def test_every_field_says_its_unit_and_meaning_and_counters_add_up(field: FieldInfo) -> None:
+    assert field.unit
+    assert field.help
+    assert field.kind is Kind.GAUGE or (field.total is Total.SUM and field.zero == 0)
+
+
+def test_values_in_seconds_are_floats_and_all_others_integers() -> None:
+    for stats in (ShardStats, SupervisorStats):
+        types = {field.name: field.type for field in dataclasses.fields(stats)}
+        for field in SHARD_TABLE if stats is ShardStats else SUPERVISOR_TABLE:
+            assert types[field.name] is (float if field.unit == "s" else int), field.name
+
+
+def test_every_command_counts_every_outcome() -> None:
+    names = {field.name for field in SHARD_TABLE}
+    commands = ("allocate", "activate", "close", "list", "show")
+    assert {f"{c}_{o}" for c in commands for o in ("ok", "refused", "failed")} <= names
+
+
+def test_the_supervisor_has_room_for_every_shard() -> None:
+    stats = SupervisorStats()
+    stats.set_state(MAX_SHARDS - 1, ShardState.UP)
+    stats.count_restart(MAX_SHARDS - 1)
+    assert stats.shards[MAX_SHARDS - 1].state is ShardState.UP
+    assert [status.restarts for status in stats.shards] == [0] * (MAX_SHARDS - 1) + [1]
