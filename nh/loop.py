@@ -165,10 +165,17 @@ class SelectorLoop:
         if not events:
             self._selector.unregister(fd)
             del self._watches[fd]
-        elif before:
-            self._selector.modify(fd, events, watch)
-        else:
-            self._selector.register(fd, events, watch)
+            return
+        try:
+            if before:
+                self._selector.modify(fd, events, watch)
+            else:
+                self._selector.register(fd, events, watch)
+        except BaseException:
+            # the selector does not have it (a regular file, a closed descriptor): nor may the table,
+            # or whoever gets the number next would wait for ever
+            del self._watches[fd]
+            raise
 
     def _wait(self, timeout_s: float | None) -> float | None:
         timers = self._timers
