@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from nh.calls.source import SourcePolicy
+from nh.calls.rules import RelaySettings, in_range
 from nh.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "NH_"
@@ -28,44 +28,6 @@ class LogLevel(enum.StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
-
-
-class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How calls are relayed; a shard is given these, a library user passes them to Helper.
-
-    Arguments:
-        policy: who may send (nh.calls.source).
-        settle_window_s: how long after activation a better source takes over (heuristic), 0 to 60.
-        resettle_s: silence after which another port of the same IP may take over; 0: never.
-        unused_s: life of sockets that no session ever used.
-        silent_s: life of a session in which nothing arrives.
-        hold_s: the same for a session on hold.
-        replaced_s: how long a replaced session's ports stay open.
-        dscp: DiffServ code point of relayed packets, 0 to 63 (RFC 2474).
-        max_calls, max_sockets, max_sockets_in_group: limits; 0: none.
-    """
-
-    policy: SourcePolicy = SourcePolicy.HEURISTIC
-    settle_window_s: float = 3.0
-    resettle_s: float = 0.0
-    unused_s: float = 180.0
-    silent_s: float = 30.0
-    hold_s: float = 3600.0
-    replaced_s: float = 1.0
-    dscp: int = 0
-    max_calls: int = 0
-    max_sockets: int = 0
-    max_sockets_in_group: int = 0
-
-    def __post_init__(self) -> None:
-        _in_range("settle_window_s", self.settle_window_s, 0, 60)
-        _in_range("resettle_s", self.resettle_s, 0, 86_400)
-        for name in ("unused_s", "silent_s", "hold_s"):
-            _in_range(name, getattr(self, name), 1, 7 * 86_400)
-        _in_range("replaced_s", self.replaced_s, 0, 60)
-        _in_range("dscp", self.dscp, 0, 63)
-        for name in ("max_calls", "max_sockets", "max_sockets_in_group"):
-            _in_range(name, getattr(self, name), 0, 2**31)
 
 
 class Settings(RelaySettings, frozen=True, kw_only=True):
@@ -97,10 +59,10 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         RelaySettings.__post_init__(self)
-        _in_range("shards", self.shards, 0, 256)
-        _in_range("command_timeout_s", self.command_timeout_s, 0.05, 60)
-        _in_range("idle_client_s", self.idle_client_s, 1, 86_400)
-        _in_range("max_clients", self.max_clients, 1, 1_000_000)
+        in_range("shards", self.shards, 0, 256)
+        in_range("command_timeout_s", self.command_timeout_s, 0.05, 60)
+        in_range("idle_client_s", self.idle_client_s, 1, 86_400)
+        in_range("max_clients", self.max_clients, 1, 1_000_000)
         _ = self.port_range, self.rpc_mode_bits
 
     @property
@@ -205,8 +167,3 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if text is not None:
             values[field] = [part for part in text.split(",") if part] if field == "rpc" else text
     return values
-
-
-def _in_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name}: {value} is not in {low}..{high}")

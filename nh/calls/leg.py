@@ -1,0 +1,206 @@
+"""A leg: one direction of one socket pair, and who may send on it.
+
+A leg receives on one relay socket what one end sends, and passes it on through the socket of its
+opposite leg, to that leg's destination. Its counters are plain attributes, because the relay adds to
+them for every packet. The rules of sources are here; nh.shard.forwarding carries them out.
+"""
+
+import enum
+from typing import Protocol
+
+from nh.calls.media import Endpoint, Side
+from nh.calls.source import Rank, SourcePolicy, rank
+
+
+class RelaySocket(Protocol):
+    """One port of the relay, as the domain sees it: where it is and which legs receive there.
+
+    Several legs share one where a request was forked: each answer has a session of its own, and all of
+    them have the group of the request.
+    """
+
+    local: Endpoint
+    legs: "list[Leg]"
+
+
+class Drop(enum.IntEnum):
+    """Why a packet was not passed on.
+
+    FOREIGN_SOURCE: its source does not belong to the leg.
+    NO_TARGET: the other end does not receive (hold), or nobody knows yet where it is.
+    SEND_FAILED: the kernel refused to send it.
+    NOT_ACTIVE: it came to sockets without an active session.
+    """
+
+    FOREIGN_SOURCE = 0
+    NO_TARGET = 1
+    SEND_FAILED = 2
+    NOT_ACTIVE = 3
+
+
+class SourceState(enum.Enum):
+    """How far a leg is with its source.
+
+    OPEN: none yet, or a better one may take over.
+    SETTLED: fixed.
+    REOPENED: was fixed, fell silent: another port of the same IP may take over.
+    """
+
+    OPEN = "open"
+    SETTLED = "settled"
+    REOPENED = "reopened"
+
+
+class Leg:
+    """One direction of one component of one medium.
+
+    Arguments:
+        side: the end that sends here.
+        socket: where the relay receives it.
+        announced: where that end said it receives, None if it said nothing usable.
+        receives: whether that end wants to receive (not on hold).
+        policy: who may send.
+        window_ends: monotonic seconds until which a better source takes over (HEURISTIC).
+    """
+
+    __slots__ = (
+        "announced",
+        "bytes",
+        "drops",
+        "harvested_bytes",
+        "harvested_packets",
+        "last_seen",
+        "other",
+        "packets",
+        "policy",
+        "rank",
+        "receives",
+        "side",
+        "socket",
+        "source",
+        "state",
+        "window_ends",
+    )
+
+    other: "Leg"
+
+    def __init__(
+        self,
+        *,
+        side: Side,
+        socket: RelaySocket,
+        announced: Endpoint | None,
+        receives: bool,
+        policy: SourcePolicy,
+        window_ends: float,
+    ) -> None:
+        self.side = side
+        self.socket = socket
+        self.announced = announced
+        self.receives = receives
+        self.policy = policy
+        self.window_ends = window_ends
+        self.source: Endpoint | None = None
+        self.rank: Rank | None = None
+        self.state = SourceState.OPEN
+        self.packets = 0
+        self.bytes = 0
+        self.drops: list[int] | None = None
+        self.last_seen: float | None = None
+        self.harvested_packets = 0
+        self.harvested_bytes = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether the source is fixed."""
+        return self.state is SourceState.SETTLED
+
+    @property
+    def destination(self) -> Endpoint | None:
+        """Where packets for the end that sends here go: its source once it is known, else as announced."""
+        if not self.receives:
+            return None
+        return self.source or self.announced
+
+    def fits(self, source: Endpoint) -> Rank | None:
+        """How well `source` would do for this leg under its policy; None if it would not do at all."""
+        how = rank(source, self.announced)
+        if self.policy is SourcePolicy.STRICT and how is not Rank.EXACT:
+            return None
+        if self.policy is SourcePolicy.ANNOUNCED and how < Rank.SAME_IP:
+            return None
+        return how
+
+    def admit(self, source: Endpoint, *, now: float) -> bool:
+        """Whether a packet from `source` belongs to this leg; the leg learns from it.
+
+        Arguments:
+            source: where the packet came from.
+            now: monotonic seconds.
+        """
+        if source == self.source:
+            if self.state is SourceState.REOPENED or now >= self.window_ends:
+                self.state = SourceState.SETTLED
+            return True
+        if self.state is SourceState.SETTLED:
+            return False
+        if self.state is SourceState.REOPENED:
+            return self._rebind(source)
+        return self._take_over(source, now=now)
+
+    def close_window(self, *, now: float) -> bool:
+        """Fix the source if its window is over; returns whether it just became settled."""
+        if self.state is SourceState.OPEN and self.source is not None and now >= self.window_ends:
+            self.state = SourceState.SETTLED
+            return True
+        return False
+
+    def reopen_after(self, silence_s: float, *, now: float) -> bool:
+        """Let another port of the same IP take over if the source fell silent; returns whether it just did.
+
+        Arguments:
+            silence_s: seconds without a packet, above 0.
+            now: monotonic seconds.
+        """
+        if not self.settled or self.last_seen is None or now - self.last_seen < silence_s:
+            return False
+        self.state = SourceState.REOPENED
+        return True
+
+    def count_drop(self, reason: Drop) -> None:
+        """One more packet that was not passed on."""
+        if self.drops is None:
+            self.drops = [0] * len(Drop)
+        self.drops[reason] += 1
+
+    def harvest(self, *, now: float) -> tuple[int, int]:
+        """(packets, bytes) since the last harvest.
+
+        `last_seen` is as exact as this is called often: no clock is read for a packet.
+        """
+        packets, size = self.packets - self.harvested_packets, self.bytes - self.harvested_bytes
+        if packets:
+            self.last_seen = now
+            self.harvested_packets = self.packets
+            self.harvested_bytes = self.bytes
+        return packets, size
+
+    def _take_over(self, source: Endpoint, *, now: float) -> bool:
+        if self.source is not None and now >= self.window_ends:
+            self.state = SourceState.SETTLED
+            return False
+        how = self.fits(source)
+        if how is None or (self.rank is not None and how <= self.rank):
+            return False
+        self.source, self.rank = source, how
+        if how is Rank.EXACT or self.policy is not SourcePolicy.HEURISTIC or now >= self.window_ends:
+            self.state = SourceState.SETTLED
+        return True
+
+    def _rebind(self, source: Endpoint) -> bool:
+        # the NAT of a phone chose another port, as NATs do after a silence; its address stays
+        if self.source is None or source.address != self.source.address:
+            return False
+        self.source, self.rank = source, rank(source, self.announced)
+        self.state = SourceState.SETTLED
+        return True

@@ -1,0 +1,139 @@
+"""Which media ports are free, by local address: RTP wants an even port and its neighbours (RFC 3550 11).
+
+Pure bookkeeping: whether the host really lets a port be bound is the business of whoever opens it.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from nh.errors import PortsExhausted
+
+Opened = TypeVar("Opened")
+
+MAX_ATTEMPTS = 200
+"""How many runs of ports that other programs hold are tried before an allocation is refused."""
+
+_FREE = b"\0"
+_TAKEN = b"\1"
+
+
+class PortInUse(Exception):
+    """Somebody else holds one of the ports; another run may do."""
+
+
+class PortPool:
+    """The ports of one slice on one address, handed out in pairs that begin at an even port.
+
+    Arguments:
+        low: lowest port, even.
+        high: highest port, odd, above low.
+
+    The search goes on where the last one ended, so a port rests as long as possible before its next call.
+    """
+
+    def __init__(self, low: int, high: int) -> None:
+        if low % 2 or not high % 2 or high < low:
+            raise ValueError(f"port slice {low}-{high} is not from an even to an odd port")
+        self._low = low
+        self._pairs = bytearray((high - low + 1) // 2)
+        self._cursor = 0
+        self._taken = 0
+
+    @property
+    def total(self) -> int:
+        """Number of ports in the slice."""
+        return 2 * len(self._pairs)
+
+    @property
+    def free(self) -> int:
+        """Number of ports that are free."""
+        return 2 * (len(self._pairs) - self._taken)
+
+    def take(self, count: int) -> int | None:
+        """The even base of `count` consecutive ports (1 or more), now taken; None if there is no such run."""
+        pairs = (count + 1) // 2
+        at = self._pairs.find(_FREE * pairs, self._cursor)
+        if at < 0:
+            at = self._pairs.find(_FREE * pairs, 0, self._cursor + pairs - 1)
+        if at < 0:
+            return None
+        self._pairs[at : at + pairs] = _TAKEN * pairs
+        self._taken += pairs
+        self._cursor = (at + pairs) % len(self._pairs)
+        return self._low + 2 * at
+
+    def release(self, base: int, count: int) -> None:
+        """Give back what take(count) handed out as `base`."""
+        pairs = (count + 1) // 2
+        at = (base - self._low) // 2
+        self._pairs[at : at + pairs] = _FREE * pairs
+        self._taken -= pairs
+
+
+class PortSpace:
+    """The same slice of ports on every local address that calls ask for.
+
+    Arguments:
+        low, high: see PortPool.
+    """
+
+    def __init__(self, low: int, high: int) -> None:
+        self._bounds = (low, high)
+        self._pools: dict[str, PortPool] = {}
+
+    @property
+    def total(self) -> int:
+        """Number of ports in the slice (on each address)."""
+        low, high = self._bounds
+        return high - low + 1
+
+    @property
+    def free(self) -> int:
+        """Free ports on the address that has the fewest: what the next call may meet."""
+        return min((pool.free for pool in self._pools.values()), default=self.total)
+
+    def open_run(
+        self, address: str, count: int, open_sockets: Callable[[str, int, int], Opened]
+    ) -> tuple[int, Opened]:
+        """Take `count` consecutive ports on `address` and open them.
+
+        Arguments:
+            address: local IP address.
+            count: number of ports, 1 or more.
+            open_sockets: called with (address, base, count); raises PortInUse to be asked for another run.
+
+        Returns the even base port and what open_sockets returned. Raises PortsExhausted, and whatever
+        else open_sockets raises; then no port is taken.
+        """
+        pool = self._pools.get(address)
+        if pool is None:
+            pool = PortPool(*self._bounds)
+        refused: list[int] = []
+        try:
+            for _ in range(MAX_ATTEMPTS):
+                base = pool.take(count)
+                if base is None:
+                    break
+                try:
+                    opened = open_sockets(address, base, count)
+                except PortInUse:
+                    refused.append(base)
+                except BaseException:
+                    pool.release(base, count)
+                    raise
+                else:
+                    # only now: an address that cannot be bound must not leave a pool behind
+                    self._pools[address] = pool
+                    return base, opened
+        finally:
+            for base in refused:
+                pool.release(base, count)
+        held = f", {len(refused)} runs are held by other programs" if refused else ""
+        raise PortsExhausted(
+            f"no {count} consecutive ports free on {address} in {self._bounds[0]}-{self._bounds[1]}"
+            f" ({pool.free} of {pool.total} free{held}); widen --ports"
+        )
+
+    def release(self, address: str, base: int, count: int) -> None:
+        """Give back a run that open_run returned."""
+        self._pools[address].release(base, count)

@@ -1,0 +1,121 @@
+"""What all calls of a table share: sockets within limits, and the plane that relays their media.
+
+`MediaPlane` is where the domain meets the world; nh.shard.plane is the real one, tests have a fake.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Protocol
+
+from nh.calls.leg import RelaySocket
+from nh.calls.media import Media, Side
+from nh.calls.ports import PortSpace
+from nh.calls.rules import RelaySettings
+from nh.calls.session import Session, SessionInfo
+from nh.calls.socket_group import SocketGroup
+from nh.errors import LimitReached
+
+
+class MediaPlane(Protocol):
+    """Opens sockets and moves packets."""
+
+    def open_sockets(self, address: str, base: int, count: int) -> list[RelaySocket]:
+        """`count` sockets on consecutive ports from `base` on, or none.
+
+        Raises PortInUse, AddressUnavailable, or PortsExhausted if descriptors or memory are used up.
+        """
+
+    def close_sockets(self, sockets: list[RelaySocket]) -> None:
+        """Close what open_sockets opened; no session uses it any more."""
+
+    def start(self, session: Session) -> None:
+        """Relay from now on."""
+
+    def stop(self, session: Session) -> None:
+        """Relay no more."""
+
+
+class Resources:
+    """Sockets and sessions of all calls, counted and limited.
+
+    Arguments:
+        plane: see MediaPlane.
+        ports: where sockets may be.
+        settings: limits and rules.
+        session_ids: numbers for sessions; those of several tables must not meet.
+    """
+
+    def __init__(
+        self,
+        *,
+        plane: MediaPlane,
+        ports: PortSpace,
+        settings: RelaySettings,
+        session_ids: "itertools.count[int] | None" = None,
+    ) -> None:
+        self.plane = plane
+        self.ports = ports
+        self.settings = settings
+        self.sockets = 0
+        self.sessions = 0
+        # sessions that newer ones replaced since the last expiry, which reports them
+        self.replaced: list[SessionInfo] = []
+        self._session_ids = session_ids or itertools.count(1)
+
+    def open_group(
+        self, *, group_id: bytes, side: Side, address: str, media: Sequence[Media], now: float
+    ) -> SocketGroup:
+        """A new group with all its sockets.
+
+        Raises LimitReached, PortsExhausted or AddressUnavailable.
+        """
+        wanted = sum(medium.range for medium in media)
+        limit = self.settings.max_sockets_in_group
+        if limit and wanted > limit:
+            raise LimitReached(f"{wanted} sockets for one SDP exceed max_sockets_in_group = {limit}")
+        limit = self.settings.max_sockets
+        if limit and self.sockets + wanted > limit:
+            raise LimitReached(
+                f"{wanted} more sockets exceed max_sockets = {limit} ({self.sockets} are in use)"
+            )
+        group = SocketGroup.open(
+            id=group_id,
+            side=side,
+            address=address,
+            media=media,
+            ports=self.ports,
+            open_sockets=self.plane.open_sockets,
+            close_sockets=self.plane.close_sockets,
+            now=now,
+        )
+        self.sockets += wanted
+        return group
+
+    def close_group(self, group: SocketGroup) -> None:
+        """Close the sockets of a group that no session uses."""
+        group.close(ports=self.ports, close_sockets=self.plane.close_sockets)
+        self.sockets -= len(group.components)
+
+    def start_session(
+        self, group_from: SocketGroup, group_to: SocketGroup, *, param: dict[str, str], now: float
+    ) -> Session:
+        """Relay between two groups. Raises SocketCountMismatch."""
+        session = Session(
+            id=next(self._session_ids),
+            group_from=group_from,
+            group_to=group_to,
+            param=param,
+            policy=self.settings.policy,
+            settle_window_s=self.settings.settle_window_s,
+            now=now,
+        )
+        self.sessions += 1
+        self.plane.start(session)
+        return session
+
+    def stop_session(self, session: Session, *, since: float) -> None:
+        """Relay no more; `since` is when the session was last of use (monotonic seconds)."""
+        self.plane.stop(session)
+        self.sessions -= 1
+        session.group_from.detach(since=since)
+        session.group_to.detach(since=since)

@@ -1,0 +1,184 @@
+"""A session: two socket groups of one transaction, joined (Net::SIP::NATHelper::Session).
+
+What the FROM end sends arrives at the sockets of the TO end's group and the other way round: each
+group's ports were announced to the opposite end. No I/O; the relay starts and stops its legs.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+
+from nh.calls.leg import Leg
+from nh.calls.media import Media, Side
+from nh.calls.rules import RelaySettings
+from nh.calls.socket_group import SocketGroup
+from nh.calls.source import SourcePolicy
+from nh.errors import SocketCountMismatch
+
+
+class SessionInfo(msgspec.Struct, frozen=True):
+    """Net::SIP's session information (info_as_hash).
+
+    Arguments:
+        from_, to: the announced media of both ends, `addr:port/range` joined by commas.
+        bytes_from, bytes_to: received from the FROM end and from the TO end.
+        created: wall-clock seconds.
+        reason: why it ended by itself (`expired`, `hold`, `replaced`), or "".
+    """
+
+    call_id: bytes
+    cseq: int
+    id_from: bytes
+    id_to: bytes
+    from_: str = msgspec.field(name="from")
+    to: str
+    bytes_from: int
+    bytes_to: int
+    created: float
+    sessionid: int
+    param: dict[str, str]
+    reason: str = ""
+
+
+class Pair(NamedTuple):
+    """The two legs of one component of one medium."""
+
+    medium: int
+    component: int
+    from_: Leg
+    to: Leg
+
+
+class Session:
+    """Media between the two ends of one transaction.
+
+    Arguments:
+        id: number of the session, unique in the relay.
+        group_from, group_to: the sockets for the request's and the response's SDP.
+        param: the proxy's own data, handed back in the session information.
+        policy: who may send.
+        settle_window_s: for how long a better source takes over.
+        now: monotonic seconds.
+
+    `last_active` is the monotonic time of the last packet from either end (as exact as harvest() is called
+    often), or of the start. Raises SocketCountMismatch if the groups differ in their number of sockets.
+    """
+
+    __slots__ = (
+        "created",
+        "group_from",
+        "group_to",
+        "id",
+        "last_active",
+        "on_hold",
+        "pairs",
+        "param",
+        "replaced_at",
+    )
+
+    def __init__(
+        self,
+        *,
+        id: int,  # Net::SIP's word
+        group_from: SocketGroup,
+        group_to: SocketGroup,
+        param: dict[str, str],
+        policy: SourcePolicy,
+        settle_window_s: float,
+        now: float,
+    ) -> None:
+        if len(group_from.components) != len(group_to.components):
+            raise SocketCountMismatch(
+                f"the request's media have {len(group_from.components)} sockets, "
+                f"the response's {len(group_to.components)}: they cannot be paired"
+            )
+        self.id = id
+        self.group_from = group_from
+        self.group_to = group_to
+        self.param = param
+        self.created = now
+        self.last_active = now
+        self.replaced_at: float | None = None
+        window_ends = now + settle_window_s
+        self.pairs = tuple(
+            _pair(group_from, group_to, index, policy, window_ends)
+            for index in range(len(group_from.components))
+        )
+        # there are media, but none that both ends want to receive
+        self.on_hold = bool(self.pairs) and not any(p.from_.receives and p.to.receives for p in self.pairs)
+        group_from.attach()
+        group_to.attach()
+
+    @property
+    def legs(self) -> list[Leg]:
+        """All legs, both directions."""
+        return [leg for pair in self.pairs for leg in (pair.from_, pair.to)]
+
+    def harvest(self, *, now: float) -> tuple[int, int]:
+        """(packets, bytes) received since the last harvest; notes which legs are alive."""
+        packets = size = 0
+        for pair in self.pairs:
+            for leg in (pair.from_, pair.to):
+                if leg.packets != leg.harvested_packets:
+                    more_packets, more_bytes = leg.harvest(now=now)
+                    packets += more_packets
+                    size += more_bytes
+        if packets:
+            self.last_active = now
+        return packets, size
+
+    def expires_at(self, rules: RelaySettings) -> float:
+        """Monotonic seconds at which it ends unless a packet comes, or, if it was replaced, in any case."""
+        if self.replaced_at is not None:
+            return self.replaced_at + rules.replaced_s
+        return self.last_active + (rules.hold_s if self.on_hold else rules.silent_s)
+
+    def info(self, call_id: bytes, cseq: int, *, wall_offset_s: float, reason: str = "") -> SessionInfo:
+        """The session information.
+
+        Arguments:
+            wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
+        """
+        return SessionInfo(
+            call_id=call_id,
+            cseq=cseq,
+            id_from=self.group_from.id,
+            id_to=self.group_to.id,
+            from_=_media_text(self.group_from.media),
+            to=_media_text(self.group_to.media),
+            bytes_from=sum(pair.from_.bytes for pair in self.pairs),
+            bytes_to=sum(pair.to.bytes for pair in self.pairs),
+            created=self.created + wall_offset_s,
+            sessionid=self.id,
+            param=self.param,
+            reason=reason,
+        )
+
+
+def _pair(
+    group_from: SocketGroup, group_to: SocketGroup, index: int, policy: SourcePolicy, window_ends: float
+) -> Pair:
+    in_from, in_to = group_from.components[index], group_to.components[index]
+    said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
+    from_ = Leg(
+        side=Side.FROM,
+        socket=in_to.socket,
+        announced=said_from.endpoint(in_from.component),
+        receives=said_from.active,
+        policy=policy,
+        window_ends=window_ends,
+    )
+    to = Leg(
+        side=Side.TO,
+        socket=in_from.socket,
+        announced=said_to.endpoint(in_to.component),
+        receives=said_to.active,
+        policy=policy,
+        window_ends=window_ends,
+    )
+    from_.other, to.other = to, from_
+    return Pair(in_from.medium, in_from.component, from_, to)
+
+
+def _media_text(media: tuple[Media, ...]) -> str:
+    return ",".join(f"{medium.address}:{medium.port}/{medium.range}" for medium in media)

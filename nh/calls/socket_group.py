@@ -1,0 +1,137 @@
+"""A socket group: the relay's sockets for the media of one SDP (Net::SIP::NATHelper::SocketGroup).
+
+It knows its media and its sockets, and when it was last of use; it does not know what is sent through it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from nh.calls.leg import RelaySocket
+from nh.calls.media import Media, RelayMedia, Side
+from nh.calls.ports import PortSpace
+
+OpenSockets = Callable[[str, int, int], list[RelaySocket]]
+"""(address, base port, count) → that many sockets, or PortInUse, AddressUnavailable, PortsExhausted."""
+
+CloseSockets = Callable[[list[RelaySocket]], None]
+
+
+class Component(NamedTuple):
+    """One socket of a group: which medium it belongs to and which of its consecutive ports it is."""
+
+    medium: int
+    component: int
+    socket: RelaySocket
+
+
+class SocketGroup:
+    """All sockets for one SDP. Build it with open(), end it with close().
+
+    Arguments:
+        id: idfrom or idto of the end whose SDP this was.
+        side: whether that was the request's or the response's.
+        media: what the SDP announced.
+        relay_media: what the proxy shall announce instead.
+        components: the sockets, in the order of media and ports.
+        created: monotonic seconds.
+    """
+
+    __slots__ = (
+        "address",
+        "components",
+        "created",
+        "id",
+        "idle_since",
+        "media",
+        "relay_media",
+        "side",
+        "users",
+    )
+
+    def __init__(
+        self,
+        *,
+        id: bytes,  # Net::SIP's word
+        side: Side,
+        address: str,
+        media: Sequence[Media],
+        runs: Sequence[tuple[int, list[RelaySocket]]],
+        created: float,
+    ) -> None:
+        self.id = id
+        self.side = side
+        self.address = address
+        self.media = tuple(media)
+        self.created = created
+        self.users = 0
+        self.idle_since: float | None = None
+        self.relay_media = tuple(
+            # an inactive medium answers port 0, though its sockets exist: its end may still send
+            RelayMedia(address, base if medium.active else 0, medium.range)
+            for medium, (base, _) in zip(media, runs, strict=True)
+        )
+        self.components = tuple(
+            Component(index, offset, socket)
+            for index, (_, sockets) in enumerate(runs)
+            for offset, socket in enumerate(sockets)
+        )
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        id: bytes,
+        side: Side,
+        address: str,
+        media: Sequence[Media],
+        ports: PortSpace,
+        open_sockets: OpenSockets,
+        close_sockets: CloseSockets,
+        now: float,
+    ) -> "SocketGroup":
+        """A group with all its sockets: if one cannot be had, none is kept.
+
+        Raises PortsExhausted or AddressUnavailable.
+        """
+        runs: list[tuple[int, list[RelaySocket]]] = []
+        try:
+            for medium in media:
+                runs.append(ports.open_run(address, medium.range, open_sockets))
+        except BaseException:
+            for base, sockets in runs:
+                close_sockets(sockets)
+                ports.release(address, base, len(sockets))
+            raise
+        return cls(id=id, side=side, address=address, media=media, runs=runs, created=now)
+
+    @property
+    def sockets(self) -> list[RelaySocket]:
+        """All sockets, in the order of media and ports."""
+        return [component.socket for component in self.components]
+
+    def attach(self) -> None:
+        """One more session uses the group."""
+        self.users += 1
+        self.idle_since = None
+
+    def detach(self, *, since: float) -> None:
+        """One session fewer uses it; `since` (monotonic seconds) is when it was last of use."""
+        self.users -= 1
+        if not self.users:
+            self.idle_since = since
+
+    def expires_at(self, *, unused_s: float, replaced_s: float) -> float:
+        """Monotonic seconds from when on nothing needs it: unused for `unused_s`, left for `replaced_s`."""
+        if self.users:
+            return math.inf
+        return self.created + unused_s if self.idle_since is None else self.idle_since + replaced_s
+
+    def close(self, *, ports: PortSpace, close_sockets: CloseSockets) -> None:
+        """Close all sockets and give the ports back."""
+        close_sockets(self.sockets)
+        runs: dict[int, list[RelaySocket]] = {}
+        for component in self.components:
+            runs.setdefault(component.medium, []).append(component.socket)
+        for sockets in runs.values():
+            ports.release(self.address, sockets[0].local.port, len(sockets))

@@ -1,0 +1,125 @@
+"""The table of all calls of one relay: the door to the domain.
+
+Every rule that a protocol needs is behind these methods, written once. The table reads no clock and
+opens no socket: `now` comes in with every call, sockets through Resources.
+"""
+
+from collections.abc import Iterator
+
+from nh.calls.call import Call, Expired
+from nh.calls.media import Media, RelayMedia, Side
+from nh.calls.resources import Resources
+from nh.calls.session import Session, SessionInfo
+from nh.errors import LimitReached, UnknownCall
+
+
+class CallTable:
+    """Calls by call-id.
+
+    Arguments:
+        resources: sockets, limits, plane.
+        wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
+    """
+
+    def __init__(self, resources: Resources, *, wall_offset_s: float = 0.0) -> None:
+        self.resources = resources
+        self._wall_offset_s = wall_offset_s
+        self._calls: dict[bytes, Call] = {}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter(self._calls.values())
+
+    @property
+    def running(self) -> Iterator[Session]:
+        """All sessions that relay."""
+        for call in self._calls.values():
+            yield from call.running
+
+    def get_call(self, call_id: bytes) -> Call:
+        """The call. Raises UnknownCall."""
+        call = self._calls.get(call_id)
+        if call is None:
+            raise UnknownCall("no call is known under this call-id")
+        return call
+
+    def allocate(
+        self,
+        *,
+        call_id: bytes,
+        id_from: bytes,
+        id_to: bytes,
+        cseq: int,
+        side: Side,
+        address: str,
+        media: tuple[Media, ...],
+        now: float,
+    ) -> tuple[RelayMedia, ...]:
+        """The relay's ports for the media of one SDP, one entry a medium; see Call.allocate.
+
+        Raises LimitReached for a new call beyond max_calls, and what Call.allocate raises.
+        """
+        call = self._calls.get(call_id)
+        if call is None:
+            limit = self.resources.settings.max_calls
+            if limit and len(self._calls) >= limit:
+                raise LimitReached(f"one more call exceeds max_calls = {limit}")
+            call = Call(call_id, self.resources, wall_offset_s=self._wall_offset_s, now=now)
+        relay_media = call.allocate(
+            id_from=id_from, id_to=id_to, cseq=cseq, side=side, address=address, media=media, now=now
+        )
+        self._calls[call_id] = call
+        return relay_media
+
+    def activate(
+        self,
+        *,
+        call_id: bytes,
+        id_from: bytes,
+        id_to: bytes,
+        cseq: int,
+        param: dict[str, str],
+        now: float,
+    ) -> bool:
+        """Relay between two ends; returns False if that was so already. See Call.activate."""
+        return self.get_call(call_id).activate(id_from=id_from, id_to=id_to, cseq=cseq, param=param, now=now)
+
+    def close(
+        self, *, call_id: bytes, id_from: bytes, id_to: bytes, cseq: int | None, now: float
+    ) -> list[SessionInfo]:
+        """End the session of transaction `cseq`, or every session between the ends if cseq is None or 0.
+
+        Returns what ended: nothing where no session was active, though sockets may have been freed.
+        Raises UnknownCall.
+        """
+        call = self.get_call(call_id)
+        if cseq:
+            closed = call.close_session(id_from=id_from, id_to=id_to, cseq=cseq, now=now)
+        else:
+            closed = call.close_between(id_from=id_from, id_to=id_to, now=now)
+        self._forget_if_empty(call)
+        return closed
+
+    def close_call(self, call_id: bytes, *, now: float) -> list[SessionInfo]:
+        """End everything under a call-id. Raises UnknownCall."""
+        call = self.get_call(call_id)
+        closed = call.close(now=now)
+        self._forget_if_empty(call)
+        return closed
+
+    def expire(self, *, now: float) -> Expired:
+        """End what fell silent and close what nothing needs, in all calls; tells what was replaced, too."""
+        sessions, self.resources.replaced = self.resources.replaced, []
+        unused = 0
+        for call in [call for call in self._calls.values() if call.next_expiry <= now]:
+            expired = call.expire(now=now)
+            sessions += expired.sessions
+            unused += expired.unused_groups
+            self._forget_if_empty(call)
+        return Expired(sessions, unused)
+
+    def _forget_if_empty(self, call: Call) -> None:
+        if call.is_empty:
+            del self._calls[call.call_id]
