@@ -1,0 +1,41 @@
+"""`python -m nh.shard --link-fd N`: one shard process, started by the supervisor.
+
+It does nothing until the link says Configure. Signals are the supervisor's to handle: a shard ends when
+it is told to over the link, or when the link ends.
+"""
+
+import argparse
+import gc
+import logging
+import signal
+import socket
+import sys
+
+from nh.loop import SelectorLoop
+from nh.shard.control import Control
+
+
+def main() -> int:
+    """Serve the link until it ends; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m nh.shard", description="One shard of nh; see `nh run`.")
+    parser.add_argument("--link-fd", type=int, required=True, help="SOCK_SEQPACKET socket to the supervisor")
+    link_fd: int = parser.parse_args().link_fd
+    # Ctrl-C reaches the whole process group: the supervisor ends the shards in order
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(
+        stream=sys.stderr, format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
+    )
+    loop = SelectorLoop()
+    control = Control(loop, socket.socket(fileno=link_fd))
+    # what is there now stays for ever; collecting it again and again would only cost pauses
+    gc.freeze()
+    try:
+        loop.run()
+    finally:
+        control.close()
+        loop.close()
+    return control.exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

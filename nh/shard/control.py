@@ -1,0 +1,118 @@
+"""Control: a Helper behind the internal link. Commands come in as records, results go out with their ids.
+
+It knows the link's messages and nothing of the protocols that proxies speak.
+"""
+
+import logging
+import socket
+from typing import Final
+
+import nh
+from nh.channel import Channel
+from nh.commands import Failure, RelayCommand, RelayResult
+from nh.errors import NhError
+from nh.loop import SelectorLoop
+from nh.shard.helper import Helper
+from nh.shard.meter import ProcessMeter
+from nh.stats import Segment, ShardWriter, attach_segment
+from nh.wire.link import (
+    MAX_MESSAGE_BYTES,
+    Configure,
+    Execute,
+    Executed,
+    Ready,
+    Shutdown,
+    decode_to_shard,
+    encode,
+)
+
+logger = logging.getLogger(__name__)
+
+EXIT_OK: Final = 0
+EXIT_SUPERVISOR_GONE: Final = 3
+
+
+class Control:
+    """One shard: built when Configure comes, ended by Shutdown or by the end of the link.
+
+    Arguments:
+        loop: the shard's own loop.
+        link: the shard's end of the link.
+    """
+
+    def __init__(self, loop: SelectorLoop, link: socket.socket) -> None:
+        self.exit_status = EXIT_OK
+        self._loop = loop
+        self._channel = Channel(loop, link, self._on_record, self._on_lost)
+        self._helper: Helper | None = None
+        self._segment: Segment | None = None
+
+    def close(self) -> None:
+        """End all calls and publish the last counters."""
+        if self._helper is not None:
+            self._helper.close()
+            self._publish()
+        if self._segment is not None:
+            self._segment.close()
+        self._channel.close()
+
+    def _on_record(self, record: bytes) -> None:
+        match decode_to_shard(record):
+            case Configure() as configure:
+                self._configure(configure)
+            case Execute(id=request_id, command=command):
+                self._reply(request_id, self._execute(command))
+            case Shutdown():
+                self._loop.stop()
+
+    def _configure(self, configure: Configure) -> None:
+        logging.getLogger().setLevel(configure.log_level.upper())
+        segment = self._segment = attach_segment(configure.stats_segment)
+        self._writer = ShardWriter(segment, configure.shard)
+        helper = self._helper = Helper(
+            configure.relay,
+            ports=configure.ports,
+            shard=configure.shard,
+            shards=configure.shards,
+            stats=self._writer.resume(),
+        )
+        self._meter = ProcessMeter(self._loop, helper.stats)
+        helper.attach(self._loop, on_tick=self._publish)
+        helper.update_stats()
+        self._publish()
+        self._channel.send(encode(Ready(pid=helper.stats.pid, version=nh.__version__)))
+
+    def _execute(self, command: RelayCommand) -> RelayResult:
+        if self._helper is None:
+            return Failure("unavailable", "the shard has no settings yet")
+        try:
+            return self._helper.execute(command)
+        except NhError as exc:
+            return Failure.of(exc)
+        except Exception:
+            # a bug must cost one command, not the shard's calls
+            logger.exception("a command failed: %s", type(command).__name__)
+            return Failure("internal", f"{type(command).__name__} failed inside nh; its log says why")
+
+    def _reply(self, request_id: int, result: RelayResult) -> None:
+        record = encode(Executed(request_id, result))
+        if len(record) > MAX_MESSAGE_BYTES:
+            failure = Failure(
+                "internal", f"the answer has {len(record)} bytes, more than {MAX_MESSAGE_BYTES}"
+            )
+            record = encode(Executed(request_id, failure))
+        try:
+            self._channel.send(record)
+        except NhError as exc:
+            # the supervisor does not read; it gives every command up after a while
+            logger.error("an answer was dropped: %s", exc)
+
+    def _publish(self) -> None:
+        assert self._helper is not None
+        self._meter.update()
+        self._writer.publish(self._helper.stats)
+
+    def _on_lost(self) -> None:
+        logger.error("the supervisor is gone; ending")
+        self.exit_status = EXIT_SUPERVISOR_GONE
+        self._loop.stop()

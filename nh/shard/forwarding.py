@@ -1,0 +1,219 @@
+"""Forwarding: what happens to a packet at each socket, as readers for the hot loop.
+
+A socket has one of three readers, chosen anew whenever something changes and never per packet:
+
+    stray       no session is active here: read and drop
+    judging     a source is not settled yet, or several legs share the socket: look at every source
+    connected   the source is settled and the kernel filters: one recv, one send
+
+Who may send is the domain's rule (nh.calls.leg); here it is carried out. The module knows sockets and
+legs, neither calls nor commands.
+"""
+
+from collections.abc import Callable
+
+from nh.calls.leg import Drop, Leg
+from nh.calls.media import Endpoint
+from nh.calls.session import Pair
+from nh.shard.poll import MediaPoll, Reader
+from nh.shard.sockets import MediaSocket
+from nh.shard.traffic import Traffic
+
+MAX_DATAGRAM_BYTES = 65_536
+MAX_DRAIN = 4096
+"""Most packets that are judged in one go when a socket is connected: more than a receive buffer holds."""
+
+Send = Callable[[memoryview], object]
+
+
+class Forwarding:
+    """The readers of all media sockets of one relay.
+
+    Arguments:
+        poll: where the sockets are watched.
+        traffic: where drops are counted.
+    """
+
+    def __init__(self, poll: MediaPoll, traffic: Traffic) -> None:
+        self._poll = poll
+        self._traffic = traffic
+        self._buffer = bytearray(MAX_DATAGRAM_BYTES)
+        self._view = memoryview(self._buffer)
+
+    def open(self, media_socket: MediaSocket) -> None:
+        """Watch a new socket; nothing is active there yet."""
+        self._poll.add(media_socket.fd, self._stray(media_socket))
+
+    def close(self, media_socket: MediaSocket) -> None:
+        """Watch it no more; to be called before it is closed."""
+        self._poll.remove(media_socket.fd)
+
+    def start(self, pair: Pair) -> None:
+        """Both legs of `pair` receive from now on, beside the legs that share their sockets."""
+        for leg in (pair.from_, pair.to):
+            media_socket = _socket(leg)
+            media_socket.disconnect()
+            media_socket.legs.append(leg)
+        self._refresh_both(pair)
+
+    def stop(self, pair: Pair) -> None:
+        """Both legs of `pair` receive no more; those that share their sockets go on."""
+        for leg in (pair.from_, pair.to):
+            media_socket = _socket(leg)
+            media_socket.disconnect()
+            media_socket.legs.remove(leg)
+        self._refresh_both(pair)
+
+    def source_changed(self, leg: Leg) -> None:
+        """The source of `leg` or its state changed: that decides what its socket takes, and where its
+        opposite sends.
+        """
+        if not leg.settled:
+            _socket(leg).disconnect()
+        self._refresh(_socket(leg))
+
+    def _refresh_both(self, pair: Pair) -> None:
+        for leg in (pair.from_, pair.to):
+            self._refresh(_socket(leg))
+
+    def _refresh(self, media_socket: MediaSocket) -> None:
+        """Choose the reader of a socket anew, and of those that send through it."""
+        self._connect_if_settled(media_socket)
+        self._choose_reader(media_socket)
+        for leg in media_socket.legs:
+            self._choose_reader(_socket(leg.other))
+
+    def _choose_reader(self, media_socket: MediaSocket) -> None:
+        reader: Reader
+        if media_socket.connected:
+            reader = self._connected(media_socket.legs[0])
+        elif media_socket.legs:
+            reader = self._judging(media_socket)
+        else:
+            reader = self._stray(media_socket)
+        self._poll.set_reader(media_socket.fd, reader)
+
+    def _connect_if_settled(self, media_socket: MediaSocket) -> None:
+        legs = media_socket.legs
+        if media_socket.connected or len(legs) != 1 or not legs[0].settled or legs[0].source is None:
+            return
+        if media_socket.connect(legs[0].source):
+            self._drain(media_socket)
+
+    def _drain(self, media_socket: MediaSocket) -> None:
+        # what arrived before the kernel began to filter is still in the queue, whoever sent it
+        judge = self._judging(media_socket)
+        for _ in range(MAX_DRAIN):
+            if not judge():
+                break
+
+    def _stray(self, media_socket: MediaSocket) -> Reader:
+        receive, buffer, traffic = media_socket.sock.recv_into, self._buffer, self._traffic
+
+        def drop_stray() -> None:
+            try:
+                size = receive(buffer)
+            except OSError:
+                return
+            traffic.drop(Drop.NOT_ACTIVE, size)
+
+        return drop_stray
+
+    def _connected(self, leg: Leg) -> Reader:
+        receive, buffer, view = _socket(leg).sock.recv_into, self._buffer, self._view
+        send, send_failed = self._sender(leg), self._send_failed
+
+        def forward() -> None:
+            try:
+                size = receive(buffer)
+            except OSError:
+                # nothing there after all, or the ICMP error that an earlier packet to this source met
+                return
+            leg.packets += 1
+            leg.bytes += size
+            try:
+                send(view[:size])
+            except OSError as exc:
+                send_failed(leg, send, view[:size], exc)
+
+        return forward
+
+    def _judging(self, media_socket: MediaSocket) -> Callable[[], bool]:
+        receive, buffer, view = media_socket.sock.recvfrom_into, self._buffer, self._view
+
+        def judge() -> bool:
+            """Whether there was a packet."""
+            try:
+                size, address = receive(buffer)
+            except BlockingIOError:
+                return False
+            except OSError:
+                return True
+            self._judge(media_socket, Endpoint(address[0], address[1]), view[:size])
+            return True
+
+        return judge
+
+    def _judge(self, media_socket: MediaSocket, source: Endpoint, packet: memoryview) -> None:
+        learned: list[Leg] = []
+        leg = self._find_leg(media_socket, source, learned)
+        if leg is None:
+            self._drop(media_socket.legs[0], Drop.FOREIGN_SOURCE, len(packet))
+        else:
+            leg.packets += 1
+            leg.bytes += len(packet)
+            send = self._sender(leg)
+            try:
+                send(packet)
+            except OSError as exc:
+                self._send_failed(leg, send, packet, exc)
+        # only now: settling reads what else is queued, into the same buffer and behind this packet
+        for changed in learned:
+            self.source_changed(changed)
+
+    def _find_leg(self, media_socket: MediaSocket, source: Endpoint, learned: list[Leg]) -> Leg | None:
+        """The leg that takes a packet from `source`; adds to `learned` those whose source changed."""
+        legs = media_socket.legs
+        if len(legs) > 1:
+            # a forked request: the answerer that is known by this source, else the one that fits best
+            legs = sorted(legs, key=lambda leg: (leg.source == source, leg.fits(source) or 0), reverse=True)
+        for leg in legs:
+            before = (leg.source, leg.state)
+            admitted = leg.admit(source, now=self._poll.now)
+            if (leg.source, leg.state) != before:
+                learned.append(leg)
+            if admitted:
+                return leg
+        return None
+
+    def _sender(self, leg: Leg) -> Send:
+        target = leg.other
+        destination = target.destination
+        if destination is None:
+            return lambda packet: self._drop(leg, Drop.NO_TARGET, len(packet))
+        out = _socket(target)
+        if out.connected:
+            return out.sock.send
+        address = (destination.address, destination.port)
+        send_to = out.sock.sendto
+        return lambda packet: send_to(packet, address)
+
+    def _send_failed(self, leg: Leg, send: Send, packet: memoryview, exc: OSError) -> None:
+        if isinstance(exc, ConnectionRefusedError):
+            # the error belongs to an earlier packet (ICMP port unreachable); this one was not sent yet
+            try:
+                send(packet)
+            except OSError:
+                pass
+            else:
+                return
+        self._drop(leg, Drop.SEND_FAILED, len(packet))
+
+    def _drop(self, leg: Leg, reason: Drop, size_bytes: int) -> None:
+        leg.count_drop(reason)
+        self._traffic.drop(reason, size_bytes)
+
+
+def _socket(leg: Leg) -> MediaSocket:
+    assert isinstance(leg.socket, MediaSocket)
+    return leg.socket

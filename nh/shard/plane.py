@@ -1,0 +1,86 @@
+"""The media plane of a shard: what the domain's sessions need of sockets, poll and forwarding.
+
+It implements nh.calls.resources.MediaPlane and keeps the sources of legs moving with time: windows that
+close, sources that may be settled again. It knows nothing of calls or commands.
+"""
+
+from collections.abc import Iterable
+
+from nh.calls.leg import Leg, RelaySocket
+from nh.calls.rules import RelaySettings
+from nh.calls.session import Session
+from nh.shard.forwarding import Forwarding
+from nh.shard.poll import MediaPoll
+from nh.shard.sockets import MediaSocket, close_media_sockets, open_media_sockets
+from nh.shard.traffic import Traffic
+
+
+class SocketPlane:
+    """Media over UDP sockets.
+
+    Arguments:
+        settings: how to relay.
+    """
+
+    def __init__(self, settings: RelaySettings) -> None:
+        self.poll = MediaPoll()
+        self.traffic = Traffic()
+        self._settings = settings
+        self._forwarding = Forwarding(self.poll, self.traffic)
+        self._unsettled: set[Leg] = set()
+
+    def open_sockets(self, address: str, base: int, count: int) -> list[RelaySocket]:
+        """See MediaPlane. What arrives before a session is active is read and dropped."""
+        opened = open_media_sockets(address, base, count, dscp=self._settings.dscp)
+        for media_socket in opened:
+            self._forwarding.open(media_socket)
+        return list(opened)
+
+    def close_sockets(self, sockets: list[RelaySocket]) -> None:
+        """See MediaPlane."""
+        ours = [media_socket for media_socket in sockets if isinstance(media_socket, MediaSocket)]
+        for media_socket in ours:
+            self._forwarding.close(media_socket)
+        close_media_sockets(ours)
+
+    def start(self, session: Session) -> None:
+        """See MediaPlane."""
+        for pair in session.pairs:
+            self._forwarding.start(pair)
+        self._unsettled.update(session.legs)
+
+    def stop(self, session: Session) -> None:
+        """See MediaPlane. What its legs counted goes into the totals."""
+        self._unsettled.difference_update(session.legs)
+        for pair in session.pairs:
+            self._forwarding.stop(pair)
+        self.traffic.add(*session.harvest(now=self.poll.now))
+
+    def tick(self, sessions: Iterable[Session], *, now: float) -> None:
+        """Harvest the counters of all sessions and close the windows that are over.
+
+        Arguments:
+            sessions: all that run.
+            now: monotonic seconds.
+        """
+        add = self.traffic.add
+        for session in sessions:
+            packets, size_bytes = session.harvest(now=now)
+            if packets:
+                add(packets, size_bytes)
+            if self._settings.resettle_s:
+                self._reopen_silent(session, now=now)
+        for leg in list(self._unsettled):
+            if leg.close_window(now=now):
+                self._forwarding.source_changed(leg)
+            if leg.settled:
+                self._unsettled.discard(leg)
+
+    def close(self) -> None:
+        """Let go of the poll object; close all groups before."""
+        self.poll.close()
+
+    def _reopen_silent(self, session: Session, *, now: float) -> None:
+        for leg in session.legs:
+            if leg.reopen_after(self._settings.resettle_s, now=now):
+                self._forwarding.source_changed(leg)

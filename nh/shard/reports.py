@@ -1,0 +1,143 @@
+"""Calls as the results of `list` and `show`: the domain's objects turned into plain values.
+
+Pure functions; they change nothing.
+"""
+
+import heapq
+from collections.abc import Iterable
+from typing import Final
+
+from nh.calls.call import Call
+from nh.calls.leg import Drop, Leg
+from nh.calls.session import Pair, Session
+from nh.calls.table import CallTable
+from nh.calls.transaction import Transaction
+from nh.commands import CallDetail, CallList, CallSummary, GroupDetail, LegDetail, PairDetail, SessionDetail
+
+MAX_PAGE_BYTES: Final = 64 * 1024
+"""Call-ids in one page: a page has to fit into one message of the internal link."""
+
+
+def list_calls(
+    table: CallTable, *, contains: bytes, after: bytes, limit: int, shard: int, now: float
+) -> CallList:
+    """A page of calls in the order of their call-ids; one shorter than `limit` may still have a `next`.
+
+    Arguments:
+        table: the calls.
+        contains, after, limit: see nh.commands.ListCalls.
+        shard: the number of this shard.
+        now: monotonic seconds.
+    """
+    wanted = (call for call in table if call.call_id > after and contains in call.call_id)
+    page: list[Call] = []
+    size = 0
+    more = False
+    for call in heapq.nsmallest(limit + 1, wanted, key=lambda call: call.call_id):
+        size += len(call.call_id)
+        if page and (len(page) == limit or size > MAX_PAGE_BYTES):
+            more = True
+            break
+        page.append(call)
+    return CallList(
+        calls=tuple(summarise_call(call, shard=shard, now=now) for call in page),
+        next=page[-1].call_id if more else b"",
+    )
+
+
+def summarise_call(call: Call, *, shard: int, now: float) -> CallSummary:
+    """One line of a list."""
+    legs = [leg for session in call.running for leg in session.legs]
+    return CallSummary(
+        call_id=call.call_id,
+        shard=shard,
+        age_s=round(now - call.created, 3),
+        idle_s=round(now - call.last_active, 3),
+        sessions=sum(len(transaction.sessions) for transaction in call.transactions.values()),
+        sockets=sum(len(g.components) for t in call.transactions.values() for g in t.groups),
+        packets=sum(leg.packets for leg in legs),
+        bytes=sum(leg.bytes for leg in legs),
+    )
+
+
+def describe_call(call: Call, *, shard: int, wall_offset_s: float, now: float) -> CallDetail:
+    """Everything that is known of a call.
+
+    Arguments:
+        call: the call.
+        shard: the number of this shard.
+        wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
+        now: monotonic seconds.
+    """
+    return CallDetail(
+        call_id=call.call_id,
+        shard=shard,
+        age_s=round(now - call.created, 3),
+        idle_s=round(now - call.last_active, 3),
+        groups=tuple(_groups(call.transactions.values(), now=now)),
+        sessions=tuple(
+            _session(call, transaction, session, wall_offset_s=wall_offset_s, now=now)
+            for transaction in call.transactions.values()
+            for session in transaction.running
+        ),
+    )
+
+
+def _groups(transactions: Iterable[Transaction], *, now: float) -> Iterable[GroupDetail]:
+    for transaction in transactions:
+        for group in transaction.groups:
+            yield GroupDetail(
+                cseq=transaction.cseq,
+                id=group.id,
+                side=group.side,
+                used=bool(group.users),
+                age_s=round(now - group.created, 3),
+                media=group.relay_media,
+                local_ports=tuple(socket.local.port for socket in group.sockets),
+            )
+
+
+def _session(
+    call: Call, transaction: Transaction, session: Session, *, wall_offset_s: float, now: float
+) -> SessionDetail:
+    info = session.info(call.call_id, transaction.cseq, wall_offset_s=wall_offset_s)
+    running = "hold" if session.on_hold else "active"
+    return SessionDetail(
+        sessionid=info.sessionid,
+        cseq=info.cseq,
+        id_from=info.id_from,
+        id_to=info.id_to,
+        from_=info.from_,
+        to=info.to,
+        bytes_from=info.bytes_from,
+        bytes_to=info.bytes_to,
+        created=info.created,
+        param=info.param,
+        state=running if session.replaced_at is None else "replaced",
+        pairs=tuple(_pair(session, pair, now=now) for pair in session.pairs),
+    )
+
+
+def _pair(session: Session, pair: Pair, *, now: float) -> PairDetail:
+    return PairDetail(
+        medium=pair.medium,
+        component=pair.component,
+        kind=session.group_from.media[pair.medium].kind,
+        from_=_leg(pair.from_, now=now),
+        to=_leg(pair.to, now=now),
+    )
+
+
+def _leg(leg: Leg, *, now: float) -> LegDetail:
+    return LegDetail(
+        local=str(leg.socket.local),
+        announced=str(leg.announced) if leg.announced else None,
+        source=str(leg.source) if leg.source else None,
+        settled=leg.settled,
+        packets=leg.packets,
+        bytes=leg.bytes,
+        dropped={
+            reason.name.lower(): leg.drops[reason] for reason in Drop if leg.drops and leg.drops[reason]
+        },
+        idle_s=None if leg.last_seen is None else round(now - leg.last_seen, 3),
+    )

@@ -1,0 +1,118 @@
+"""Media sockets: opened exclusively on ports that the domain chose, connected once a source is settled.
+
+Contract: a port is bound before SO_REUSEPORT is set, so no two programs share one by accident, yet a
+successor that knows of it can bind beside this one later. The module knows nothing of calls' rules.
+"""
+
+import ctypes
+import errno
+import ipaddress
+import os
+import socket
+
+from nh.calls.leg import Leg
+from nh.calls.media import Endpoint
+from nh.calls.ports import PortInUse
+from nh.errors import AddressUnavailable, PortsExhausted
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+# struct sockaddr with sa_family AF_UNSPEC: what connect(2) dissolves an association with
+_UNSPECIFIED = (ctypes.c_char * 16)()
+
+
+class MediaSocket:
+    """One UDP port of the relay.
+
+    Arguments:
+        sock: a bound, non-blocking UDP socket.
+        local: where it is bound.
+
+    `legs` are those that receive here; `connected` tells whether the kernel lets one source only in.
+    """
+
+    __slots__ = ("connected", "fd", "legs", "local", "sock")
+
+    def __init__(self, sock: socket.socket, local: Endpoint) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.local = local
+        self.legs: list[Leg] = []
+        self.connected = False
+
+    def connect(self, peer: Endpoint) -> bool:
+        """Let the kernel take packets from `peer` only; returns whether it agreed (a route is needed)."""
+        try:
+            self.sock.connect((peer.address, peer.port))
+        except OSError:
+            return False
+        self.connected = True
+        return True
+
+    def disconnect(self) -> None:
+        """Take packets from everybody again; the port stays bound (connect(2), AF_UNSPEC)."""
+        if self.connected:
+            _libc.connect(self.fd, _UNSPECIFIED, len(_UNSPECIFIED))
+            self.connected = False
+
+
+def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) -> list[MediaSocket]:
+    """`count` sockets on consecutive ports, or none.
+
+    Arguments:
+        address: a unicast IP address of this host.
+        base: lowest port, 1 to 65535.
+        count: number of ports, 1 or more.
+        dscp: DiffServ code point of what is sent, 0 to 63 (RFC 2474 3).
+
+    Raises PortInUse if a port is taken, AddressUnavailable if the address cannot be bound,
+    PortsExhausted if the host has no descriptors or memory left.
+    """
+    where = ipaddress.ip_address(address)
+    if where.is_unspecified or where.is_multicast or address == "255.255.255.255":
+        raise AddressUnavailable(f"{address} is not a unicast address: media cannot be announced there")
+    sockets: list[MediaSocket] = []
+    try:
+        for port in range(base, base + count):
+            sockets.append(_open(Endpoint(address, port), dscp))
+    except OSError as exc:
+        close_media_sockets(sockets)
+        raise _explain(exc, address, base + len(sockets)) from exc
+    return sockets
+
+
+def close_media_sockets(sockets: list[MediaSocket]) -> None:
+    """Close them all."""
+    for media_socket in sockets:
+        media_socket.sock.close()
+
+
+def _open(local: Endpoint, dscp: int) -> MediaSocket:
+    v6 = ":" in local.address
+    kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, kind)
+    try:
+        if v6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((local.address, local.port))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if dscp and v6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+        elif dscp:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+    except OSError:
+        sock.close()
+        raise
+    return MediaSocket(sock, local)
+
+
+def _explain(exc: OSError, address: str, port: int) -> Exception:
+    if exc.errno == errno.EADDRINUSE:
+        return PortInUse(f"{address} port {port}")
+    reason = os.strerror(exc.errno or 0)
+    if exc.errno in _EXHAUSTED:
+        return PortsExhausted(
+            f"no socket for {address} port {port}: {reason}; raise the limit of descriptors"
+        )
+    return AddressUnavailable(f"{address} cannot be bound: {reason}; it has to be an address of this host")
