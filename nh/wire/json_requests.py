@@ -1,0 +1,153 @@
+"""The requests of the native protocol, one struct a command: what their JSON objects may hold.
+
+msgspec checks shapes and types and refuses unknown fields; nh.wire.fields checks ranges. Replies and
+envelopes are nh.wire.native's.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+import msgspec
+
+from nh.calls.media import Side
+from nh.commands import (
+    MAX_LIST,
+    Activate,
+    Close,
+    CloseCall,
+    Command,
+    Dialog,
+    GetStats,
+    ListCalls,
+    Ping,
+    ShowCall,
+)
+from nh.errors import MalformedRequest
+from nh.wire.fields import make_allocate, make_call_id, make_dialog, make_id, make_medium, make_param
+from nh.wire.json_values import Identifier, read_identifier
+
+ClientId = (
+    Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[str, msgspec.Meta(max_length=256)]
+)
+"""What a client may call its request."""
+
+
+class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="command"):
+    """Any request: its id, and how it becomes a command."""
+
+    id: ClientId
+
+    def to_command(self) -> Command:
+        """The command; raises MalformedRequest for values out of range."""
+        raise NotImplementedError
+
+
+class _DialogRequest(Request, kw_only=True):
+    call_id: Identifier
+    cseq: int
+    id_from: Identifier
+    id_to: Identifier = ""
+    uri_from: Identifier = ""
+    uri_to: Identifier = ""
+
+
+class _Medium(msgspec.Struct, forbid_unknown_fields=True):
+    address: str
+    port: int
+    range: int | None = None
+    proto: str = ""
+    kind: str = ""
+
+
+class _Allocate(_DialogRequest, kw_only=True, tag="allocate"):
+    side: str
+    address: str
+    media: list[_Medium]
+
+    def to_command(self) -> Command:
+        if self.side not in ("from", "to"):
+            raise MalformedRequest(f'side: {self.side[:16]!r} is neither "from" nor "to"')
+        media = [
+            make_medium(
+                address=medium.address,
+                port=medium.port,
+                range_=medium.range,
+                proto=medium.proto,
+                kind=medium.kind,
+                where=f"media[{index}]",
+            )
+            for index, medium in enumerate(self.media)
+        ]
+        side = Side[self.side.upper()]
+        return make_allocate(dialog=_dialog(self), side=side, address=self.address, media=media)
+
+
+class _Activate(_DialogRequest, kw_only=True, tag="activate"):
+    param: dict[str, str] = {}
+
+    def to_command(self) -> Command:
+        return Activate(_dialog(self), make_param(self.param))
+
+
+class _Close(Request, kw_only=True, tag="close"):
+    call_id: Identifier
+    cseq: int | None = None
+    id_from: Identifier | None = None
+    id_to: Identifier | None = None
+    uri_from: Identifier = ""
+    uri_to: Identifier = ""
+
+    def to_command(self) -> Command:
+        if self.id_from is None and self.id_to is None and self.cseq is None:
+            return CloseCall(make_call_id(read_identifier(self.call_id, where="call_id")))
+        if self.id_from is None or self.id_to is None:
+            raise MalformedRequest("close: takes id_from and id_to together, or call_id alone for the call")
+        return Close(_dialog(self))
+
+
+def _dialog(request: _DialogRequest | _Close) -> Dialog:
+    ids = {
+        name: read_identifier(getattr(request, name), where=name)
+        for name in ("call_id", "id_from", "id_to", "uri_from", "uri_to")
+    }
+    return make_dialog(cseq=request.cseq, **ids)
+
+
+class _List(Request, kw_only=True, tag="list"):
+    contains: Identifier = ""
+    after: Identifier = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIST)] = 100
+
+    def to_command(self) -> Command:
+        contains = make_id(read_identifier(self.contains, where="contains"), where="contains")
+        after = make_id(read_identifier(self.after, where="after"), where="after")
+        return ListCalls(contains, after, self.limit)
+
+
+class _Show(Request, kw_only=True, tag="show"):
+    call_id: Identifier
+
+    def to_command(self) -> Command:
+        return ShowCall(make_call_id(read_identifier(self.call_id, where="call_id")))
+
+
+class _Stats(Request, tag="stats"):
+    def to_command(self) -> Command:
+        return GetStats()
+
+
+class _Ping(Request, tag="ping"):
+    def to_command(self) -> Command:
+        return Ping()
+
+
+DECODERS: Final[Mapping[str, msgspec.json.Decoder[Request]]] = {
+    "allocate": msgspec.json.Decoder(_Allocate),
+    "activate": msgspec.json.Decoder(_Activate),
+    "close": msgspec.json.Decoder(_Close),
+    "list": msgspec.json.Decoder(_List),
+    "show": msgspec.json.Decoder(_Show),
+    "stats": msgspec.json.Decoder(_Stats),
+    "ping": msgspec.json.Decoder(_Ping),
+}
+"""How to read the request of which command."""
