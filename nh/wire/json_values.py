@@ -6,7 +6,6 @@ envelopes: those are nh.wire.native's.
 """
 
 import base64
-import functools
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -17,8 +16,6 @@ from nh.calls.media import Side
 from nh.errors import MalformedRequest
 
 T = TypeVar("T")
-
-_type_info = functools.cache(inspect.type_info)  # it reads annotations, which is slow
 
 
 class Base64(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +81,7 @@ def from_json(value: object, result_type: type[T]) -> T:
 
     Raises msgspec.ValidationError or MalformedRequest for anything else.
     """
-    return msgspec.convert(_shaped(value, _type_info(result_type)), result_type)
+    return msgspec.convert(_shaped(value, inspect.type_info(result_type)), result_type)
 
 
 def _shaped(value: Any, info: inspect.Type) -> object:

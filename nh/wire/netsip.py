@@ -26,12 +26,11 @@ from nh.commands import (
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
 from nh.wire.fields import make_allocate, make_dialog, make_medium, make_param
 from nh.wire.framing import MAX_FRAME_BYTES
+from nh.wire.perl_values import to_ascii, to_display, to_number, to_octets
 from nh.wire.storable import Value, freeze, freeze_array, thaw
 
 FIRST_BYTE: Final = 0x05
 """First byte of every payload of this protocol (Storable, major version 2, network order)."""
-
-_MAX_DIGITS: Final = 10
 
 # --- requests, server side ------------------------------------------------------------------------
 
@@ -63,7 +62,7 @@ def decode_request(payload: bytes, extensions: Collection[str] = ()) -> Command:
 
 def _read_allocate(arguments: list[Value]) -> Command:
     nat_basic, side, address, media = _first(arguments, 4, "allocate(nat_basic, side, addr, media)")
-    side_number = _number(side, "side")
+    side_number = to_number(side, "side")
     if side_number not in (0, 1):
         raise MalformedRequest(f"side: {side_number} is neither 0 nor 1")
     if not isinstance(media, list):
@@ -73,7 +72,7 @@ def _read_allocate(arguments: list[Value]) -> Command:
     return make_allocate(
         dialog=read_dialog(nat_basic),
         side=Side(side_number),
-        address=_ascii(address, "addr"),
+        address=to_ascii(address, "addr"),
         media=[read_medium(medium, where=f"media[{index}]") for index, medium in enumerate(media)],
     )
 
@@ -85,7 +84,7 @@ def _read_activate(arguments: list[Value]) -> Command:
         return Activate(read_dialog(nat_basic))
     if not isinstance(param, dict):
         raise MalformedRequest("param: is not a hash")
-    texts = {_display(key, "param"): _display(value, "param") for key, value in param.items()}
+    texts = {to_display(key, "param"): to_display(value, "param") for key, value in param.items()}
     return Activate(read_dialog(nat_basic), make_param(texts))
 
 
@@ -121,12 +120,12 @@ def read_dialog(nat_basic: object) -> Dialog:
     call_id, cseq, id_from, *rest = nat_basic
     id_to, uri_from, uri_to = (b"" if item is None else item for item in (*rest, None, None, None)[:3])
     return make_dialog(
-        call_id=_octets(call_id, "callid"),
-        cseq=None if cseq is None else _number(cseq, "cseq"),
-        id_from=_octets(id_from, "idfrom"),
-        id_to=_octets(id_to, "idto"),
-        uri_from=_octets(uri_from, "uri_from"),
-        uri_to=_octets(uri_to, "uri_to"),
+        call_id=to_octets(call_id, "callid"),
+        cseq=None if cseq is None else to_number(cseq, "cseq"),
+        id_from=to_octets(id_from, "idfrom"),
+        id_to=to_octets(id_to, "idto"),
+        uri_from=to_octets(uri_from, "uri_from"),
+        uri_to=to_octets(uri_to, "uri_to"),
     )
 
 
@@ -149,63 +148,13 @@ def read_medium(medium: object, *, where: str) -> Media:
 
     range_, proto, kind = find("range"), find("proto"), find("media")
     return make_medium(
-        address=_ascii(find("addr"), f"{where}: addr"),
-        port=_number(find("port"), f"{where}: port"),
-        range_=None if range_ is None else _number(range_, f"{where}: range"),
-        proto="" if proto is None else _ascii(proto, f"{where}: proto"),
-        kind="" if kind is None else _ascii(kind, f"{where}: media"),
+        address=to_ascii(find("addr"), f"{where}: addr"),
+        port=to_number(find("port"), f"{where}: port"),
+        range_=None if range_ is None else to_number(range_, f"{where}: range"),
+        proto="" if proto is None else to_ascii(proto, f"{where}: proto"),
+        kind="" if kind is None else to_ascii(kind, f"{where}: media"),
         where=where,
     )
-
-
-def _number(value: object, where: str) -> int:
-    """A number that is not negative, as Perl would read it from a number, a boolean or digits."""
-    if isinstance(value, int):  # bool is one: what Perl's comparisons give
-        return int(value)
-    text = value.decode("latin-1") if isinstance(value, bytes) else value
-    if not isinstance(text, str) or not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
-        raise MalformedRequest(f"{where}: {_excerpt(value)} is not a number of at most {_MAX_DIGITS} digits")
-    return int(text)
-
-
-def _octets(value: object, where: str) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        try:
-            return value.encode()
-        except UnicodeEncodeError as exc:
-            raise MalformedRequest(f"{where}: character {exc.start} has no UTF-8") from exc
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value).encode()
-    raise MalformedRequest(f"{where}: {_excerpt(value)} is not a string")
-
-
-def _ascii(value: object, where: str) -> str:
-    octets = _octets(value, where)
-    if not octets.isascii():
-        raise MalformedRequest(f"{where}: {_excerpt(value)} is not ASCII")
-    return octets.decode("ascii")
-
-
-def _display(value: Value, where: str) -> str:
-    """A scalar as text for people: nothing is lost, but bytes that are not UTF-8 are spelled out."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return str(value)
-    if isinstance(value, bool):
-        return str(int(value))
-    return _octets(value, where).decode(errors="backslashreplace")
-
-
-def _excerpt(value: object) -> str:
-    """The value if it is a short scalar, else its type, for an error message."""
-    if value is None:
-        return "undef"
-    if isinstance(value, bytes | str):
-        return repr(value[:64])
-    return repr(value) if isinstance(value, int | float) else type(value).__name__
 
 
 # --- replies, server side -------------------------------------------------------------------------
@@ -266,6 +215,38 @@ def decode_reply(payload: bytes) -> Value:
     Raises MalformedFrame if it cannot be thawed.
     """
     return thaw(payload)
+
+
+def read_count(value: Value) -> int | None:
+    """What activate and close answer: a number, or None for undef.
+
+    Raises MalformedFrame if it is neither.
+    """
+    try:
+        return None if value is None else to_number(value, "reply")
+    except MalformedRequest as exc:
+        raise MalformedFrame(str(exc)) from exc
+
+
+def read_allocated(value: Value) -> list[tuple[str, int, int]] | None:
+    """What allocate answers: (address, base port, range) for each medium, or None for undef.
+
+    Raises MalformedFrame if it is neither.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise MalformedFrame("reply: is neither undef nor an array")
+    media = []
+    for item in value:
+        if not isinstance(item, list) or len(item) != 3:
+            raise MalformedFrame("reply: a medium is not [addr, port, range]")
+        address, port, range_ = item
+        try:
+            media.append((to_ascii(address, "addr"), to_number(port, "port"), to_number(range_, "range")))
+        except MalformedRequest as exc:
+            raise MalformedFrame(f"reply: {exc}") from exc
+    return media
 
 
 def _nat_basic(dialog: Dialog) -> list[object]:

@@ -1,0 +1,305 @@
+"""Clients of the relay, for programs that ask for ports: blocking, with a deadline over each exchange.
+
+`Client` speaks Net::SIP's protocol and has Perl's client's methods; nh and Perl's server both understand it.
+`NativeClient` speaks nh's own, knows all commands, and says why something was refused. Neither is meant to
+be used by several threads at once.
+"""
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Final, Self, overload
+
+import msgspec
+
+from nh.address import parse_rpc_address
+from nh.calls.media import Media, Side
+from nh.commands import (
+    Activate,
+    Activated,
+    Allocate,
+    Allocated,
+    CallDetail,
+    CallList,
+    Close,
+    CloseCall,
+    Closed,
+    Command,
+    Dialog,
+    Extension,
+    ExtensionResult,
+    Failure,
+    GetStats,
+    ListCalls,
+    Ping,
+    Pong,
+    Result,
+    ShowCall,
+    Stats,
+)
+from nh.errors import (
+    AddressUnavailable,
+    CommandTimeout,
+    LimitReached,
+    MalformedFrame,
+    MalformedRequest,
+    NhError,
+    NotAllocated,
+    PortsExhausted,
+    Refused,
+    SocketCountMismatch,
+    StaleTransaction,
+    Unavailable,
+    UnknownCall,
+    UnknownCommand,
+)
+from nh.rpc_connection import RpcConnection
+from nh.wire import native, netsip
+from nh.wire.fields import make_allocate, make_param
+from nh.wire.framing import MAX_FRAME_BYTES
+from nh.wire.storable import Value
+
+NatBasic = Dialog | Sequence[bytes | str | int | None]
+"""A Dialog, or Net::SIP's [callid, cseq, idfrom, idto, uri_from, uri_to]; text counts as its UTF-8."""
+
+_MAX_IN_FLIGHT: Final = 64
+
+_ERRORS: Final[Mapping[str, type[NhError]]] = {
+    error.code: error
+    for error in (
+        MalformedRequest,
+        UnknownCommand,
+        Refused,
+        UnknownCall,
+        StaleTransaction,
+        NotAllocated,
+        SocketCountMismatch,
+        LimitReached,
+        PortsExhausted,
+        AddressUnavailable,
+        Unavailable,
+        CommandTimeout,
+    )
+}
+
+
+class Client:
+    """Net::SIP::NATHelper::Client in Python: one connection a command.
+
+    Arguments:
+        address: the server's, see nh.address.parse_rpc_address.
+        timeout_s: the longest that one command may take, from connecting to the reply.
+
+    All methods return None where the server answers undef: it refuses, and the protocol has no word for
+    why. They raise MalformedRequest for arguments that the protocol cannot carry, Unavailable or
+    CommandTimeout if the server cannot be reached or does not answer, MalformedFrame for a reply that is
+    not of the protocol.
+    """
+
+    def __init__(self, address: str, timeout_s: float = 5.0) -> None:
+        self._address = parse_rpc_address(address)
+        self._timeout_s = timeout_s
+
+    def allocate_sockets(
+        self,
+        nat_basic: NatBasic,
+        side: Side | int,
+        addr: str,
+        media: Sequence[Media | Mapping[str, object]],
+    ) -> list[tuple[str, int, int]] | None:
+        """Ports for the media of one SDP.
+
+        Arguments:
+            nat_basic: call, transaction and ends.
+            side: 0 if the SDP is from the request, 1 if from the response.
+            addr: IP address on which the relay shall listen.
+            media: one Media or mapping for each medium, with addr and port, and optionally range (default: 2
+                for a proto that starts with RTP/, else 1), proto and media (the media type).
+
+        Returns (address, base port, range) for each medium; the port is 0 for inactive media.
+        """
+        if side not in (0, 1):
+            raise MalformedRequest(f"side: {side!r} is neither 0 nor 1")
+        command = make_allocate(
+            dialog=_dialog(nat_basic),
+            side=Side(side),
+            address=addr,
+            media=[
+                medium if isinstance(medium, Media) else netsip.read_medium(medium, where=f"media[{index}]")
+                for index, medium in enumerate(media)
+            ],
+        )
+        return netsip.read_allocated(self._exchange(netsip.encode_request(command)))
+
+    def activate_session(self, nat_basic: NatBasic, param: Mapping[str, str] | None = None) -> int | None:
+        """Start to relay. Returns 1 if that began now, -1 if it had begun before.
+
+        Arguments:
+            nat_basic: call, transaction and ends.
+            param: handed back in the session information.
+        """
+        command = Activate(_dialog(nat_basic), make_param(dict(param or {})))
+        return netsip.read_count(self._exchange(netsip.encode_request(command)))
+
+    def close_session(self, nat_basic: NatBasic) -> int | None:
+        """End sessions: with a cseq that transaction's, with None, 0 or "0" all between the two ends.
+
+        Returns how many were ended.
+        """
+        return netsip.read_count(self._exchange(netsip.encode_request(Close(_dialog(nat_basic)))))
+
+    def rpc(self, name: str, *arguments: object) -> Value:
+        """Any command by name, with plain values: what a Server was extended with, for instance.
+
+        Strings come back as bytes, those with Perl's UTF-8 flag as str.
+        """
+        try:
+            payload = netsip.encode_request(Extension(name, arguments))
+        except (TypeError, ValueError) as exc:
+            raise MalformedRequest(f"{name}: {exc}") from exc
+        return self._exchange(payload)
+
+    def _exchange(self, payload: bytes) -> Value:
+        _check_size(payload)
+        deadline = time.monotonic() + self._timeout_s
+        connection = RpcConnection(self._address, deadline=deadline, max_reply_bytes=MAX_FRAME_BYTES)
+        with contextlib.closing(connection):
+            connection.send(payload, deadline=deadline)
+            return netsip.decode_reply(connection.receive(deadline=deadline))
+
+
+class NativeClient:
+    """The native protocol on one connection, which is opened when needed and again after a failure.
+
+    Arguments:
+        address: the server's, see nh.address.parse_rpc_address.
+        timeout_s: the longest that a request may take, connecting included.
+
+    A context manager; close() ends the connection.
+    """
+
+    def __init__(self, address: str, timeout_s: float = 5.0) -> None:
+        self._address = parse_rpc_address(address)
+        self._timeout_s = timeout_s
+        self._connection: RpcConnection | None = None
+        self._last_id = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @overload
+    def request(self, command: Allocate) -> Allocated: ...
+    @overload
+    def request(self, command: Activate) -> Activated: ...
+    @overload
+    def request(self, command: Close | CloseCall) -> Closed: ...
+    @overload
+    def request(self, command: ListCalls) -> CallList: ...
+    @overload
+    def request(self, command: ShowCall) -> CallDetail: ...
+    @overload
+    def request(self, command: GetStats) -> Stats: ...
+    @overload
+    def request(self, command: Ping) -> Pong: ...
+    @overload
+    def request(self, command: Extension) -> ExtensionResult: ...
+
+    def request(self, command: Command) -> Result:
+        """The result of one command.
+
+        Raises the error whose code the server answers: Refused and below it, MalformedRequest,
+        UnknownCommand, Unavailable, CommandTimeout, or NhError for "internal". Also Unavailable or
+        CommandTimeout if the server cannot be reached or does not answer, MalformedFrame for a reply that
+        is not of the protocol.
+        """
+        (result,) = self.request_all([command])
+        if isinstance(result, Failure):
+            raise _error(result)
+        return result
+
+    def request_all(self, commands: Sequence[Command]) -> list[Result]:
+        """The results of many commands at once, in their order; a refused one gives its Failure.
+
+        The time for the next reply begins anew with every reply. Raises as `request` does if the exchange
+        itself fails; some of the commands may have been executed then.
+        """
+        payloads = [self._encode(command) for command in commands]
+        try:
+            return self._exchange(commands, payloads)
+        except BaseException:
+            self.close()  # late replies must not meet later requests
+            raise
+
+    def _encode(self, command: Command) -> tuple[int, bytes]:
+        self._last_id += 1
+        try:
+            payload = native.encode_request(self._last_id, command)
+        except (TypeError, ValueError) as exc:
+            raise MalformedRequest(f"{type(command).__name__}: {exc}") from exc
+        _check_size(payload)
+        return self._last_id, payload
+
+    def _exchange(self, commands: Sequence[Command], payloads: Sequence[tuple[int, bytes]]) -> list[Result]:
+        deadline = time.monotonic() + self._timeout_s
+        connection = self._connect(deadline)
+        waiting: dict[int, int] = {}
+        results: dict[int, Result] = {}
+        sent = 0
+        while len(results) < len(commands):
+            while sent < len(commands) and len(waiting) < _MAX_IN_FLIGHT:
+                request_id, payload = payloads[sent]
+                waiting[request_id] = sent
+                connection.send(payload, deadline=deadline)
+                sent += 1
+            reply_id, content = native.split_reply(connection.receive(deadline=deadline))
+            if reply_id not in waiting:
+                raise _stray(reply_id, content)
+            index = waiting.pop(int(reply_id))
+            results[index] = _read_result(content, commands[index])
+            deadline = time.monotonic() + self._timeout_s
+        return [results[index] for index in range(len(commands))]
+
+    def _connect(self, deadline: float) -> RpcConnection:
+        if self._connection is None:
+            self._connection = RpcConnection(
+                self._address, deadline=deadline, max_reply_bytes=native.MAX_REPLY_BYTES
+            )
+        return self._connection
+
+
+def _read_result(content: msgspec.Raw | Failure, command: Command) -> Result:
+    if isinstance(content, Failure):
+        return content
+    return native.decode_result(content, native.RESULT_TYPES[type(command)])
+
+
+def _stray(reply_id: native.RequestId, content: msgspec.Raw | Failure) -> NhError:
+    """What to raise for a reply that is nobody's: the server's complaint if it has one."""
+    if reply_id is None and isinstance(content, Failure):
+        return _error(content)
+    return MalformedFrame(f"reply: its id {reply_id!r} is of no request that waits")
+
+
+def _error(failure: Failure) -> NhError:
+    return _ERRORS.get(failure.code, NhError)(failure.message)
+
+
+def _dialog(nat_basic: NatBasic) -> Dialog:
+    return nat_basic if isinstance(nat_basic, Dialog) else netsip.read_dialog(nat_basic)
+
+
+def _check_size(payload: bytes) -> None:
+    if len(payload) > MAX_FRAME_BYTES:
+        raise MalformedRequest(f"request: {len(payload)} bytes are more than a frame's {MAX_FRAME_BYTES}")
