@@ -67,7 +67,7 @@ def decode_request(payload: bytes, extensions: Collection[str] = ()) -> tuple[Re
 
     Arguments:
         payload: what a frame carried.
-        extensions: names that give an Extension with one dict of fields, ahead of the protocol's own.
+        extensions: names of further commands; they give an Extension with one dict of fields.
 
     A request that cannot be read gives a Failure, with None for the id if that is what cannot be read.
     """
@@ -87,15 +87,14 @@ def _decode_command(head: _Head, payload: bytes, extensions: Collection[str]) ->
     name = head.command
     if not isinstance(name, str):
         raise MalformedRequest("command: is missing or no string")
+    if name in DECODERS:
+        return DECODERS[name].decode(payload).to_command()
     if name in extensions:
         fields = _object_decoder.decode(payload)
         del fields["id"], fields["command"]
         return Extension(name, (fields,))
-    decoder = DECODERS.get(name)
-    if decoder is None:
-        known = ", ".join([*DECODERS, *sorted(extensions)])
-        raise UnknownCommand(f"command: {name[:64]!r} is unknown; there are {known}")
-    return decoder.decode(payload).to_command()
+    known = ", ".join(sorted({*DECODERS, *extensions}))
+    raise UnknownCommand(f"command: {name[:64]!r} is unknown; there are {known}")
 
 
 # --- replies, server side -------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def decode_request(payload: bytes, extensions: Collection[str] = ()) -> Command:
 
     Arguments:
         payload: what a frame carried.
-        extensions: names that give an Extension with the bare arguments, ahead of the protocol's own.
+        extensions: names of further commands; they give an Extension with the bare arguments.
 
     Raises:
         MalformedFrame: it cannot be thawed or is no array that begins with a name: close the connection.
@@ -52,12 +52,11 @@ def decode_request(payload: bytes, extensions: Collection[str] = ()) -> Command:
         raise MalformedFrame("request: is not an array that begins with the name of a command")
     raw_name, *arguments = request
     name = raw_name.decode(errors="backslashreplace") if isinstance(raw_name, bytes) else str(raw_name)
+    if name in _COMMANDS:
+        return _COMMANDS[name](arguments)
     if name in extensions:
         return Extension(name, tuple(arguments))
-    read = _COMMANDS.get(name)
-    if read is None:
-        raise UnknownCommand(f"request: unknown command {name[:64]!r}")
-    return read(arguments)
+    raise UnknownCommand(f"request: unknown command {name[:64]!r}")
 
 
 def _read_allocate(arguments: list[Value]) -> Command:
