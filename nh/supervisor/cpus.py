@@ -1,7 +1,12 @@
 """Which CPUs the process may use, and which of them a shard is pinned to."""
 
+import logging
 import os
 from collections.abc import Sequence
+
+import psutil
+
+logger = logging.getLogger(__name__)
 
 
 def usable_cpus() -> tuple[int, ...]:
@@ -12,3 +17,21 @@ def usable_cpus() -> tuple[int, ...]:
 def cpu_of(shard: int, cpus: Sequence[int]) -> int:
     """The CPU of a shard: in turn, so that more shards than CPUs share them evenly."""
     return cpus[shard % len(cpus)]
+
+
+def pin(pid: int, cpu: int, name: str) -> bool:
+    """Let a process run on one CPU only.
+
+    Arguments:
+        pid: the process.
+        cpu: the CPU's number.
+        name: what the log calls the process.
+
+    Returns whether that worked; if not, it is logged, and the process runs on as it was.
+    """
+    try:
+        psutil.Process(pid).cpu_affinity([cpu])
+    except (psutil.Error, OSError, ValueError) as exc:
+        logger.warning("%s (pid %d) is not pinned to CPU %d: %s", name, pid, cpu, exc)
+        return False
+    return True

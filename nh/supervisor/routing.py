@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from nh.config import RelaySettings
+from nh.calls.rules import RelaySettings
 from nh.errors import ConfigError
 
 MIN_PORTS: Final = 4

@@ -1,0 +1,252 @@
+"""The handle of one shard process: starts it, speaks to it, notices its end. When to start one again is the
+arbiter's business.
+
+Every command is answered exactly once: by the shard, or with a Failure because the shard is not up, has too
+much to do, is late, or died. The process is watched through a pidfd, so its death is one more event of
+the loop and no other child's.
+"""
+
+import contextlib
+import dataclasses
+import enum
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+import nh
+from nh.channel import Channel
+from nh.commands import Failure, RelayCommand, RelayResult
+from nh.errors import ChannelFull, CommandTimeout, ShardUnavailable
+from nh.loop import Loop, Timer
+from nh.supervisor.cpus import pin
+from nh.wire import link
+
+logger = logging.getLogger(__name__)
+
+Answer = Callable[[RelayResult], None]
+
+SHARD_ARGV: Final = (sys.executable, "-P", "-m", "nh.shard")
+"""How a shard is started; `--link-fd N` follows."""
+
+MAX_IN_FLIGHT: Final = 4096
+"""Most commands of one shard under way."""
+
+
+LOST_LINK_S: Final = 2.0
+"""How long a shard may live on without its link; nobody could tell it anything, not even to end."""
+
+
+class ChildState(enum.Enum):
+    """STARTING until Ready; ENDING from terminate() or a lost link on; GONE once it is reaped."""
+
+    STARTING = "starting"
+    UP = "up"
+    ENDING = "ending"
+    GONE = "gone"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChildSpec:
+    """What a shard is started with.
+
+    Arguments:
+        configure: its settings, the first record that it gets.
+        cpu: which CPU to pin it to.
+        command_timeout_s: how long it may take for one command.
+        argv: the program; see SHARD_ARGV.
+    """
+
+    configure: link.Configure
+    cpu: int
+    command_timeout_s: float
+    argv: Sequence[str] = SHARD_ARGV
+
+
+class Child:
+    """A shard process, started by construction (OSError if that is impossible).
+
+    Arguments:
+        loop: what watches the process and the link.
+        spec: see ChildSpec.
+        on_ready: called once when the shard serves calls.
+        on_exit: called once when the process is reaped, with words for why; every command is answered then.
+    """
+
+    def __init__(
+        self, loop: Loop, spec: ChildSpec, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]
+    ) -> None:
+        self.state = ChildState.STARTING
+        self._loop = loop
+        self._name = f"shard {spec.configure.shard}"
+        self._timeout_s = spec.command_timeout_s
+        self._on_ready = on_ready
+        self._on_exit = on_exit
+        self._pending: dict[int, tuple[Answer, float]] = {}  # in the order of their deadlines
+        self._last_id = 0
+        self._deadline: Timer | None = None
+        self._grace: Timer | None = None
+        self._process, self._pidfd, sock = _start(spec.argv)
+        loop.add_reader(self._pidfd, self._reap)
+        self._channel = Channel(loop, sock, self._on_record, self._on_link_lost)
+        self._channel.send(link.encode(spec.configure))
+        pin(self._process.pid, spec.cpu, self._name)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def execute(self, command: RelayCommand, answer: Answer) -> None:
+        """Have the shard execute a command; `answer` is called once with its result or a Failure."""
+        if self.state is not ChildState.UP:
+            answer(Failure.of(ShardUnavailable(f"{self._name} is {self.state.value}")))
+            return
+        if len(self._pending) >= MAX_IN_FLIGHT:
+            answer(Failure.of(ShardUnavailable(f"{self._name} is overloaded: {MAX_IN_FLIGHT} commands wait")))
+            return
+        self._last_id += 1
+        try:
+            self._channel.send(link.encode(link.Execute(self._last_id, command)))
+        except ChannelFull as exc:
+            answer(Failure.of(ShardUnavailable(f"{self._name} is overloaded: {exc}")))
+            return
+        self._pending[self._last_id] = (answer, self._loop.now() + self._timeout_s)
+        if self._deadline is None:
+            self._deadline = self._loop.call_later(self._timeout_s, self._expire)
+
+    def terminate(self, grace_s: float) -> None:
+        """Ask the shard to end, and make it after `grace_s` seconds."""
+        if self.state in (ChildState.ENDING, ChildState.GONE):
+            return
+        self.state = ChildState.ENDING
+        self._grace = self._loop.call_later(grace_s, self._lose_patience)
+        try:
+            self._channel.send(link.encode(link.Shutdown()))
+        except ChannelFull:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the process at once (SIGKILL); on_exit follows. No effect if it is gone."""
+        if self.state is not ChildState.GONE:
+            self.state = ChildState.ENDING
+            self._process.kill()
+
+    # --- the link ---------------------------------------------------------------------------------
+
+    def _on_record(self, record: bytes) -> None:
+        try:
+            message = link.decode_from_shard(record)
+        except msgspec.DecodeError as exc:
+            logger.error("%s (pid %d) sent what is no message, it is killed: %s", self._name, self.pid, exc)
+            self.kill()
+            return
+        if isinstance(message, link.Executed):
+            waiting = self._pending.pop(message.id, None)
+            if waiting is not None:  # else it was late, and its client has been told so
+                waiting[0](message.result)
+        elif self.state is ChildState.STARTING:
+            self.state = ChildState.UP
+            if message.version != nh.__version__:
+                logger.warning(
+                    "%s runs nh %s, the supervisor nh %s: nh was upgraded; start it anew when it suits",
+                    self._name,
+                    message.version,
+                    nh.__version__,
+                )
+            self._on_ready()
+
+    def _on_link_lost(self) -> None:
+        # it is about to end, in its own way and with its own exit status; if not, it is of no use any more
+        self.state = ChildState.ENDING
+        if self._grace is None:
+            self._grace = self._loop.call_later(LOST_LINK_S, self._lose_patience)
+        self._fail_pending(f"{self._name} closed its link")
+
+    # --- deadlines --------------------------------------------------------------------------------
+
+    def _expire(self) -> None:
+        self._deadline = None
+        now = self._loop.now()
+        late: list[Answer] = []
+        while self._pending:
+            identifier, (answer, deadline) = next(iter(self._pending.items()))
+            if deadline > now:
+                self._deadline = self._loop.call_later(deadline - now, self._expire)
+                break
+            del self._pending[identifier]
+            late.append(answer)
+        failure = Failure.of(
+            CommandTimeout(
+                f"{self._name} did not answer within {self._timeout_s:g} s; it may still carry it out"
+            )
+        )
+        for answer in late:
+            answer(failure)
+
+    def _fail_pending(self, why: str) -> None:
+        pending, self._pending = self._pending, {}
+        for answer, _deadline in pending.values():
+            answer(Failure.of(ShardUnavailable(f"{why}; it is not known whether it carried the command out")))
+
+    # --- the process ------------------------------------------------------------------------------
+
+    def _lose_patience(self) -> None:
+        logger.error("%s (pid %d) did not end when asked to, it is killed", self._name, self.pid)
+        self.kill()
+
+    def _reap(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        why = _words_for(self._process.wait())
+        self._channel.drain()  # its last words: what they answer was carried out
+        self._channel.close()
+        self.state = ChildState.GONE
+        for timer in (self._deadline, self._grace):
+            if timer is not None:
+                timer.cancel()
+        self._fail_pending(f"{self._name} died ({why})")
+        self._on_exit(why)
+
+
+def _start(argv: Sequence[str]) -> "tuple[subprocess.Popen[bytes], int, socket.socket]":
+    """A shard process, the pidfd that tells its end, and this side of its link.
+
+    The process inherits the other side of the link and nothing else. It gets a session of its own, so that
+    Ctrl-C in a terminal reaches the supervisor alone, and no standard output, because that is the
+    supervisor's to say `ready` on.
+    """
+    home = str(Path(nh.__file__).parent.parent)
+    path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with contextlib.ExitStack() as undo, far:
+        undo.enter_context(near)
+        process = subprocess.Popen(
+            [*argv, "--link-fd", str(far.fileno())],
+            pass_fds=(far.fileno(),),
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        undo.callback(process.wait)
+        undo.callback(process.kill)
+        pidfd = os.pidfd_open(process.pid)
+        undo.pop_all()
+    return process, pidfd, near
+
+
+def _words_for(returncode: int) -> str:
+    if returncode >= 0:
+        return f"exit status {returncode}"
+    try:
+        return f"signal {-returncode}, {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"signal {-returncode}"

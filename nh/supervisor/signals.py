@@ -1,0 +1,50 @@
+"""Signals as events of the loop: handlers only queue, whatever they cause is done by the loop.
+
+Python writes each signal's number into a socket (signal.set_wakeup_fd), which the loop reads like any other.
+Works in the main thread only, as signals do in Python.
+"""
+
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+
+from nh.loop import Loop
+
+
+@contextlib.contextmanager
+def signals_on(
+    loop: Loop, numbers: Sequence[signal.Signals], on_signal: Callable[[signal.Signals], None]
+) -> Iterator[None]:
+    """Within the block, call `on_signal` from the loop for each of the signals; afterwards all is as before.
+
+    Arguments:
+        loop: where on_signal is called.
+        numbers: which signals; several of one kind in a row may become one, as with any signal.
+        on_signal: told which one came.
+    """
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    far.setblocking(False)
+
+    def read() -> None:
+        for number in near.recv(256):
+            if number in numbers:
+                on_signal(signal.Signals(number))
+
+    with near, far:
+        loop.add_reader(near.fileno(), read)
+        wakeup_before = signal.set_wakeup_fd(far.fileno(), warn_on_full_buffer=False)
+        before = {number: signal.signal(number, _queued) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(wakeup_before)
+            loop.remove_reader(near.fileno())
+
+
+def _queued(number: int, frame: FrameType | None) -> None:
+    """Nothing to do: the number is in the socket already."""
