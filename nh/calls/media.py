@@ -17,7 +17,9 @@ MAX_RANGE = 64
 MAX_MEDIA = 64
 """Most media in one allocate; each has at least one socket."""
 
-_HOSTNAME = re.compile(r"(?=.{1,253}\.?\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+\Z")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+# a dot between any two labels leaves one way only to read a name: hostile text must not take time
+_HOSTNAME = re.compile(rf"(?=.{{1,253}}\.?\Z){_LABEL}(?:\.{_LABEL})*\.?\Z")
 
 
 class Side(enum.IntEnum):

@@ -1,0 +1,159 @@
+"""nh.calls.media: what SDP may say, and what it means to a relay."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nh.calls.media import (
+    MAX_RANGE,
+    Endpoint,
+    Media,
+    Side,
+    canonical_address,
+    canonical_host,
+    is_address,
+    make_media,
+)
+from nh.errors import MalformedRequest
+
+
+def test_each_side_is_the_others_other() -> None:
+    assert Side.FROM.other is Side.TO
+    assert Side.TO.other is Side.FROM
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "text"),
+    [(Endpoint("192.0.2.1", 4000), "192.0.2.1:4000"), (Endpoint("2001:db8::1", 4000), "[2001:db8::1]:4000")],
+)
+def test_an_endpoint_reads_as_people_write_it(endpoint: Endpoint, text: str) -> None:
+    assert str(endpoint) == text
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "active"),
+    [
+        ("192.0.2.1", 4000, True),
+        ("2001:db8::1", 4000, True),
+        ("phone.example.org", 4000, True),
+        ("192.0.2.1", 0, False),
+        ("0.0.0.0", 4000, False),
+        ("::", 4000, False),
+        ("0.0.0.0", 0, False),
+    ],
+)
+def test_port_0_and_the_zero_addresses_mean_inactive(address: str, port: int, active: bool) -> None:
+    assert Media(address, port, 2).active is active
+
+
+def test_components_follow_each_other_from_the_announced_port_on() -> None:
+    medium = Media("192.0.2.1", 4000, 4)
+    assert [medium.endpoint(offset) for offset in range(4)] == [
+        Endpoint("192.0.2.1", port) for port in range(4000, 4004)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("medium", "offset"),
+    [
+        (Media("192.0.2.1", 0, 2), 0),
+        (Media("0.0.0.0", 4000, 2), 0),
+        (Media("::", 4000, 2), 1),
+        (Media("phone.example.org", 4000, 2), 0),
+        (Media("192.0.2.1", 65535, 2), 1),
+    ],
+    ids=["port 0", "0.0.0.0", "::", "a host name is never resolved", "RTCP beyond 65535"],
+)
+def test_what_cannot_be_sent_to_is_no_endpoint(medium: Media, offset: int) -> None:
+    assert medium.endpoint(offset) is None
+
+
+def test_the_last_port_is_an_endpoint() -> None:
+    assert Media("192.0.2.1", 65535, 2).endpoint(0) == Endpoint("192.0.2.1", 65535)
+
+
+@pytest.mark.parametrize(
+    "text", ["fe80::1%eth0", "192.0.2", "192.0.2.256", "", "phone", "1", "[::1]", " ::1"]
+)
+def test_what_is_no_address(text: str) -> None:
+    assert not is_address(text)
+    with pytest.raises(MalformedRequest, match="allocate: address"):
+        canonical_address(text, where="allocate: address")
+
+
+def test_an_address_has_one_spelling() -> None:
+    assert canonical_address("2001:DB8:0:0::1", where="") == "2001:db8::1"
+    assert canonical_host("0:0:0:0:0:0:0:0", where="") == "::"
+
+
+@pytest.mark.parametrize(
+    "name", ["phone", "phone.example.org", "phone.example.org.", "_sip.a-b.example", "3com.de"]
+)
+def test_a_host_name_stays_as_it_is(name: str) -> None:
+    assert canonical_host(name, where="") == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "a..b",
+        "-a",
+        "a-.b",
+        "a b",
+        "a\0b",
+        "phone\n",
+        "192.0.2.256",
+        "1.2.3.4.",
+        "10",
+        "ä.de",
+        "x" * 254,
+        "a" * 64,
+    ],
+)
+def test_what_is_neither_address_nor_host_name_is_refused(name: str) -> None:
+    with pytest.raises(MalformedRequest, match="media 1: "):
+        canonical_host(name, where="media 1")
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 10**30])
+def test_a_port_out_of_range_is_refused(port: int) -> None:
+    with pytest.raises(MalformedRequest, match="port"):
+        make_media(address="192.0.2.1", port=port, range_=2)
+
+
+@pytest.mark.parametrize("range_", [-1, 0, MAX_RANGE + 1, 1000])
+def test_a_range_out_of_range_is_refused(range_: int) -> None:
+    with pytest.raises(MalformedRequest, match="range"):
+        make_media(address="192.0.2.1", port=4000, range_=range_)
+
+
+def test_media_keep_what_was_said() -> None:
+    made = make_media(address="2001:DB8::1", port=4000, range_=4, proto="RTP/AVP", kind="audio")
+    assert made == Media("2001:db8::1", 4000, 4, "RTP/AVP", "audio")
+
+
+def test_hostile_text_takes_no_time() -> None:
+    # this ends within a test's lifetime only if the name is not read in every possible way
+    for text in ("a" * 200 + "!", "a." * 120 + "!", "a-" * 30 + "!", "-" * 10_000, "a" * 100_000):
+        with pytest.raises(MalformedRequest):
+            canonical_host(text, where="media")
+
+
+@given(st.text())
+def test_any_text_is_a_host_or_refused(text: str) -> None:
+    try:
+        host = canonical_host(text, where="media")
+    except MalformedRequest as exc:
+        assert len(str(exc)) < 1000  # the message does not hand a hostile text on in full
+    else:
+        assert host.isascii()
+        assert canonical_host(host, where="media") == host
+
+
+@given(st.ip_addresses())
+def test_every_address_is_canonical_at_once(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    assert canonical_address(address.exploded, where="") == str(address)
