@@ -201,6 +201,9 @@ class Leg:
         # the NAT of a phone chose another port, as NATs do after a silence; its address stays
         if self.source is None or source.address != self.source.address:
             return False
-        self.source, self.rank = source, rank(source, self.announced)
+        how = self.fits(source)
+        if how is None:
+            return False
+        self.source, self.rank = source, how
         self.state = SourceState.SETTLED
         return True

@@ -1,0 +1,213 @@
+"""A media plane without sockets, and a SIP proxy that drives a CallTable through it: no I/O, no clock."""
+
+import dataclasses
+
+from nh.calls.call import Expired
+from nh.calls.leg import Leg
+from nh.calls.media import Endpoint, Media, RelayMedia, Side
+from nh.calls.ports import PortInUse, PortSpace
+from nh.calls.resources import RelaySocket, Resources
+from nh.calls.rules import RelaySettings
+from nh.calls.session import Session, SessionInfo
+from nh.calls.table import CallTable
+from nh.errors import AddressUnavailable, PortsExhausted
+
+RELAY = "192.0.2.1"
+CALL = b"call@example.org"
+ALICE = b"alice\0tag-a\0198.51.100.1:5060"
+BOB = b"bob\0tag-b\0203.0.113.9:5060"
+CAROL = b"carol\0tag-c\0203.0.113.77:5060"
+
+ALICE_AUDIO = Media("198.51.100.1", 4000, 2, "RTP/AVP", "audio")
+ALICE_VIDEO = Media("198.51.100.1", 4002, 2, "RTP/AVP", "video")
+BOB_AUDIO = Media("203.0.113.9", 6000, 2, "RTP/AVP", "audio")
+BOB_VIDEO = Media("203.0.113.9", 6002, 2, "RTP/AVP", "video")
+HELD_AUDIO = Media("0.0.0.0", 4000, 2, "RTP/AVP", "audio")
+
+START = 1000.0
+"""Monotonic seconds at which tests begin."""
+
+PORTS = (20_000, 20_039)
+
+
+class FakeSocket:
+    """A port that was asked for."""
+
+    def __init__(self, local: Endpoint) -> None:
+        self.local = local
+        self.legs: list[Leg] = []
+        self.open = True
+
+
+class FakePlane:
+    """Opens what it is asked for, unless told otherwise, and fails a test that breaks MediaPlane's contract.
+
+    `held` are ports that other programs have, `foreign` are addresses that are not this host's, and `room` is
+    how many sockets it has descriptors for. `running` are the sessions that relay.
+    """
+
+    def __init__(self) -> None:
+        self.held: set[int] = set()
+        self.foreign: set[str] = set()
+        self.room = 10_000
+        self.open: dict[Endpoint, FakeSocket] = {}
+        self.running: list[Session] = []
+        self.attempts: list[int] = []
+
+    @property
+    def ports(self) -> set[int]:
+        """Ports that are open on any address."""
+        return {local.port for local in self.open}
+
+    def open_sockets(self, address: str, base: int, count: int) -> list[RelaySocket]:
+        self.attempts.append(base)
+        wanted = [Endpoint(address, port) for port in range(base, base + count)]
+        if address in self.foreign:
+            raise AddressUnavailable(f"{address} is not here")
+        if any(local.port in self.held for local in wanted):
+            raise PortInUse(str(base))
+        if len(self.open) + count > self.room:
+            raise PortsExhausted("no descriptors left")
+        assert not self.open.keys() & set(wanted), "a port was handed out twice"
+        sockets = [FakeSocket(local) for local in wanted]
+        self.open.update((socket.local, socket) for socket in sockets)
+        return list(sockets)
+
+    def close_sockets(self, sockets: list[RelaySocket]) -> None:
+        for socket in sockets:
+            assert self.open.pop(socket.local) is socket, "a socket was closed twice"
+            for session in self.running:
+                assert all(leg.socket is not socket for leg in session.legs), "a session still uses it"
+
+    def start(self, session: Session) -> None:
+        assert session not in self.running, "a session was started twice"
+        assert all(self.open.get(leg.socket.local) is leg.socket for leg in session.legs)
+        self.running.append(session)
+
+    def stop(self, session: Session) -> None:
+        self.running.remove(session)
+
+
+@dataclasses.dataclass
+class Proxy:
+    """A SIP proxy with the relay in its hands: what it does is named as in SIP.
+
+    `now` is the time; tests move it.
+    """
+
+    table: CallTable
+    plane: FakePlane
+    now: float = START
+
+    def offer(
+        self,
+        *media: Media,
+        call_id: bytes = CALL,
+        caller: bytes = ALICE,
+        callee: bytes = BOB,
+        cseq: int = 1,
+        address: str = RELAY,
+    ) -> tuple[RelayMedia, ...]:
+        """Ports for the SDP of an INVITE."""
+        return self.table.allocate(
+            call_id=call_id,
+            id_from=caller,
+            id_to=callee,
+            cseq=cseq,
+            side=Side.FROM,
+            address=address,
+            media=media,
+            now=self.now,
+        )
+
+    def answer(
+        self,
+        *media: Media,
+        call_id: bytes = CALL,
+        caller: bytes = ALICE,
+        callee: bytes = BOB,
+        cseq: int = 1,
+        address: str = RELAY,
+    ) -> tuple[RelayMedia, ...]:
+        """Ports for the SDP of the response."""
+        return self.table.allocate(
+            call_id=call_id,
+            id_from=caller,
+            id_to=callee,
+            cseq=cseq,
+            side=Side.TO,
+            address=address,
+            media=media,
+            now=self.now,
+        )
+
+    def activate(
+        self,
+        *,
+        call_id: bytes = CALL,
+        caller: bytes = ALICE,
+        callee: bytes = BOB,
+        cseq: int = 1,
+        param: dict[str, str] | None = None,
+    ) -> bool:
+        """The call is answered; returns whether that is news."""
+        return self.table.activate(
+            call_id=call_id, id_from=caller, id_to=callee, cseq=cseq, param=param or {}, now=self.now
+        )
+
+    def connect(
+        self,
+        *,
+        call_id: bytes = CALL,
+        caller: bytes = ALICE,
+        callee: bytes = BOB,
+        cseq: int = 1,
+        offered: tuple[Media, ...] = (ALICE_AUDIO,),
+        answered: tuple[Media, ...] = (BOB_AUDIO,),
+    ) -> Session:
+        """Offer, answer and activation in one go; returns the session."""
+        self.offer(*offered, call_id=call_id, caller=caller, callee=callee, cseq=cseq)
+        self.answer(*answered, call_id=call_id, caller=caller, callee=callee, cseq=cseq)
+        assert self.activate(call_id=call_id, caller=caller, callee=callee, cseq=cseq)
+        return self.plane.running[-1]
+
+    def cancel(self, cseq: int = 1, *, caller: bytes = ALICE, callee: bytes = BOB) -> list[SessionInfo]:
+        """A CANCEL, or the ACK to an error: it ends one transaction."""
+        return self.table.close(call_id=CALL, id_from=caller, id_to=callee, cseq=cseq, now=self.now)
+
+    def bye(
+        self, *, call_id: bytes = CALL, caller: bytes = ALICE, callee: bytes = BOB, cseq: int | None = None
+    ) -> list[SessionInfo]:
+        """A BYE, sent by `caller` to `callee`."""
+        return self.table.close(call_id=call_id, id_from=caller, id_to=callee, cseq=cseq, now=self.now)
+
+    def expire(self, *, after_s: float = 0.0) -> Expired:
+        """What ends `after_s` seconds later."""
+        self.now += after_s
+        return self.table.expire(now=self.now)
+
+    @property
+    def nothing_is_left(self) -> bool:
+        """Whether the relay is as it was in the beginning."""
+        resources = self.table.resources
+        return (
+            len(self.table) == resources.sockets == resources.sessions == 0
+            and not self.plane.open
+            and not self.plane.running
+            and resources.ports.free == resources.ports.total
+        )
+
+
+def make_proxy(
+    settings: RelaySettings | None = None, ports: tuple[int, int] = PORTS, wall_offset_s: float = 0.0
+) -> Proxy:
+    """A proxy with a relay of its own."""
+    plane = FakePlane()
+    resources = Resources(plane=plane, ports=PortSpace(*ports), settings=settings or RelaySettings())
+    return Proxy(CallTable(resources, wall_offset_s=wall_offset_s), plane)
+
+
+def receive(leg: Leg, *sizes_bytes: int) -> None:
+    """Packets that a leg took."""
+    leg.packets += len(sizes_bytes)
+    leg.bytes += sum(sizes_bytes)
