@@ -1,12 +1,13 @@
 """nh.supervisor.routing: who has which calls, ports and limits."""
 
+import itertools
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.config import RelaySettings
+from nh.calls.rules import RelaySettings
 from nh.errors import ConfigError
 from nh.supervisor.routing import MIN_PORTS, limits_share, port_slices, shard_of
 
@@ -49,7 +50,7 @@ def test_slices_are_even_aligned_contiguous_and_leave_out_next_to_nothing(
     slices = port_slices(low, high, shards)
     assert len(slices) == shards
     assert all(first % 2 == 0 and last % 2 == 1 for first, last in slices)
-    assert all(after[0] == before[1] + 1 for before, after in zip(slices, slices[1:], strict=False))
+    assert all(after[0] == before[1] + 1 for before, after in itertools.pairwise(slices))
     assert slices[0][0] - low in (0, 1)
     assert high - slices[-1][1] in (0, 1)
     sizes = [last - first + 1 for first, last in slices]

@@ -1,0 +1,184 @@
+"""A frontend on a loop of the test's own, with clients that turn the loop while they wait."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from nh.commands import Closed, Command, Dialog, Failure, Result
+from nh.loop import SelectorLoop
+from nh.stats import SupervisorStats
+from nh.supervisor.frontend import Frontend
+from nh.wire import native, netsip
+from nh.wire.framing import Framer, frame
+
+ResultT = TypeVar("ResultT")
+
+WAIT_S = 20.0
+
+
+class Desk:
+    """A frontend whose dispatch answers Closed(7) at once, or keeps the replies if `holding`.
+
+    Arguments:
+        listener: its listening socket.
+        options: of Frontend.
+    """
+
+    def __init__(self, listener: socket.socket, **options: float) -> None:
+        self.loop = SelectorLoop()
+        self.stats = SupervisorStats()
+        self.commands: list[Command] = []
+        self.held: list[Callable[[Result], None]] = []
+        self.holding = False
+        self.result: Result = Closed(7)
+        self.listener = listener
+        self._peers: list[Peer] = []
+        self.frontend = Frontend(
+            self.loop,
+            [self.listener],
+            self._dispatch,
+            stats=self.stats,
+            extensions=("shout",),
+            **options,  # type: ignore[arg-type]
+        )
+
+    def _dispatch(self, command: Command, reply: Callable[[Result], None]) -> None:
+        self.commands.append(command)
+        if self.holding:
+            self.held.append(reply)
+        else:
+            reply(self.result)
+
+    def connect(self) -> "Peer":
+        """A client that has been accepted."""
+        before = self.stats.rpc_accepted
+        peer = self.knock()
+        self.turn_until(lambda: self.stats.rpc_accepted > before)
+        return peer
+
+    def knock(self) -> "Peer":
+        """A client that has connected, but is not accepted yet."""
+        peer = Peer(self)
+        self._peers.append(peer)
+        return peer
+
+    def turn_until(self, condition: Callable[[], object]) -> None:
+        until = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < until, "the condition did not come true"
+            self.loop.turn(0.01)
+
+    def settle(self) -> None:
+        """Turn until nothing is left to do at once."""
+        for _ in range(10):
+            self.loop.turn(0)
+
+    def close(self) -> None:
+        self.frontend.close()
+        for peer in self._peers:
+            peer.sock.close()
+        self.loop.close()
+
+
+class Peer:
+    """A client's end of a connection."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.sock = socket.socket(desk.listener.family, socket.SOCK_STREAM)
+        self.sock.connect(desk.listener.getsockname())
+        self.sock.setblocking(False)
+        self._framer = Framer(native.MAX_REPLY_BYTES)
+        self._gone = False
+
+    def send(self, *payloads: bytes) -> None:
+        """Send frames, as many in one piece as the kernel takes."""
+        self.send_raw(b"".join(frame(payload) for payload in payloads))
+
+    def send_raw(self, data: bytes) -> None:
+        rest = memoryview(data)
+
+        def sent() -> bool:
+            nonlocal rest
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[self.sock.send(rest) :]
+            return not rest
+
+        self._desk.turn_until(sent)
+
+    def reply(self) -> bytes:
+        """The next reply's payload."""
+        found: list[bytes] = []
+
+        def came() -> bool:
+            self._read()
+            payload = self._framer.next_frame()
+            found.extend([payload] if payload is not None else [])
+            assert found or not self._gone, "the connection was closed without a reply"
+            return bool(found)
+
+        self._desk.turn_until(came)
+        return found[0]
+
+    def native_reply(self, kind: type[ResultT]) -> tuple[native.RequestId, ResultT | Failure]:
+        return native.decode_reply(self.reply(), kind)
+
+    def netsip_reply(self) -> object:
+        return netsip.decode_reply(self.reply())
+
+    def wait_until_closed(self) -> None:
+        """Return once the other side closed the connection, having said nothing more."""
+
+        def closed() -> bool:
+            self._read()
+            assert self._framer.next_frame() is None, "there was a reply"
+            return self._gone
+
+        self._desk.turn_until(closed)
+
+    @property
+    def has_reply(self) -> bool:
+        """Whether there is something to read right now."""
+        self._desk.settle()
+        self._read()
+        return self._framer.pending_bytes > 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether the other side has closed the connection."""
+        self._desk.settle()
+        self._read()
+        return self._gone
+
+    def _read(self) -> None:
+        try:
+            while data := self.sock.recv(65536):
+                self._framer.feed(data)
+            self._gone = True
+        except BlockingIOError:
+            pass
+        except ConnectionResetError:
+            self._gone = True
+
+
+@contextlib.contextmanager
+def open_desk(
+    path: Path | None = None, *, make_socket: type[socket.socket] = socket.socket, **options: float
+) -> Iterator[Desk]:
+    """A desk behind a Unix socket at `path`, or behind a TCP socket if None."""
+    family = socket.AF_INET if path is None else socket.AF_UNIX
+    with make_socket(family, socket.SOCK_STREAM) as listener:
+        listener.bind(("127.0.0.1", 0) if path is None else str(path))
+        listener.listen(512)
+        desk = Desk(listener, **options)
+        try:
+            yield desk
+        finally:
+            desk.close()
+
+
+def dialog(call_id: bytes = b"call") -> Dialog:
+    return Dialog(call_id, 1, b"from", b"to")

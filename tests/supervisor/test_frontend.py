@@ -1,0 +1,435 @@
+"""nh.supervisor.frontend and connection: what clients get, and what they cannot do to each other."""
+
+import contextlib
+import errno
+import json
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nh.commands import Close, CloseCall, Closed, Extension, ExtensionResult, Failure, Ping
+from nh.supervisor.connection import MAX_IN_FLIGHT, MAX_OUTPUT_BYTES
+from nh.wire import native, netsip
+from nh.wire.framing import MAX_FRAME_BYTES, frame
+from tests.supervisor.desk import Desk, dialog, open_desk
+
+NETSIP_CLOSE = netsip.encode_request(Close(dialog()))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with open_desk(tmp_path / "rpc") as opened:
+        yield opened
+
+
+def close_call(request_id: int, call_id: bytes = b"call") -> bytes:
+    return native.encode_request(request_id, CloseCall(call_id))
+
+
+# --- Net::SIP's protocol --------------------------------------------------------------------------
+
+
+def test_a_netsip_request_is_answered_and_the_connection_stays(desk: Desk) -> None:
+    peer = desk.connect()
+    for _ in range(2):
+        peer.send(NETSIP_CLOSE)
+        assert peer.netsip_reply() == 7
+    assert desk.commands == [Close(dialog())] * 2
+    assert desk.stats.rpc_requests_netsip == 2
+
+
+def test_netsip_requests_are_executed_one_at_a_time_and_in_order(desk: Desk) -> None:
+    desk.holding = True
+    peer = desk.connect()
+    peer.send(*[netsip.encode_request(Close(dialog(b"%d" % n))) for n in range(3)])
+    for n in range(3):
+        desk.turn_until(lambda: desk.held)
+        desk.settle()
+        assert [command.dialog.call_id for command in desk.commands if isinstance(command, Close)] == [
+            b"%d" % before for before in range(n + 1)
+        ]
+        desk.held.pop()(Closed(n + 1))
+        assert peer.netsip_reply() == n + 1
+
+
+def test_wrong_arguments_of_a_netsip_command_are_answered_with_undef(desk: Desk) -> None:
+    peer = desk.connect()
+    peer.send(netsip.encode_request(Extension("close", (b"no nat_basic",))), NETSIP_CLOSE)
+    assert peer.netsip_reply() is None
+    assert peer.netsip_reply() == 7
+    assert desk.stats.rpc_malformed == 1
+
+
+def test_an_unknown_netsip_command_closes_the_connection(desk: Desk) -> None:
+    peer = desk.connect()
+    peer.send(netsip.encode_request(Extension("exec", (b"/bin/sh",))), NETSIP_CLOSE)
+    peer.wait_until_closed()
+    assert (desk.commands, desk.stats.rpc_unknown_commands, desk.stats.rpc_malformed) == ([], 1, 0)
+
+
+def test_failures_are_undef_for_netsip(desk: Desk) -> None:
+    desk.result = Failure("unavailable", "shard 0 is down")
+    peer = desk.connect()
+    peer.send(NETSIP_CLOSE)
+    assert peer.netsip_reply() is None
+
+
+# --- the native protocol --------------------------------------------------------------------------
+
+
+def test_native_requests_run_side_by_side_and_are_answered_as_results_come(desk: Desk) -> None:
+    desk.holding = True
+    peer = desk.connect()
+    peer.send(close_call(1), close_call(2), close_call(3))
+    desk.turn_until(lambda: len(desk.held) == 3)
+    for index in (2, 0, 1):
+        desk.held[index](Closed(index))
+    assert [peer.native_reply(Closed) for _ in range(3)] == [(3, Closed(2)), (1, Closed(0)), (2, Closed(1))]
+    assert desk.stats.rpc_requests_native == 3
+
+
+def test_native_errors_say_what_is_wrong_and_the_connection_stays(desk: Desk) -> None:
+    peer = desk.connect()
+    peer.send(b'{"id": 1, "command": "fly"}', b'{"id": 2, "command": "show"}', b"{not json", close_call(4))
+    replies = [json.loads(peer.reply()) for _ in range(4)]
+    assert [reply["id"] for reply in replies] == [1, 2, None, 4]
+    assert [reply.get("error", {}).get("code") for reply in replies] == [
+        "unknown_command",
+        "bad_request",
+        "bad_request",
+        None,
+    ]
+    assert (desk.stats.rpc_unknown_commands, desk.stats.rpc_malformed) == (1, 2)
+
+
+def test_extensions_are_let_through_in_both_protocols(desk: Desk) -> None:
+    desk.result = ExtensionResult(["HEY"])
+    peer = desk.connect()
+    peer.send(netsip.encode_request(Extension("shout", (b"hey",))))
+    assert peer.netsip_reply() == ["HEY"]
+    peer.send(native.encode_request(1, Extension("shout", ({"word": "hey"},))))
+    assert peer.native_reply(ExtensionResult) == (1, ExtensionResult(["HEY"]))
+
+
+@pytest.mark.parametrize("protocol", ["netsip", "native"])
+def test_a_result_that_no_wire_can_carry_becomes_a_failure(
+    desk: Desk, protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.result = ExtensionResult(object())
+    peer = desk.connect()
+    if protocol == "netsip":
+        peer.send(netsip.encode_request(Extension("shout")))
+        assert peer.netsip_reply() is None
+    else:
+        peer.send(native.encode_request(1, Extension("shout")))
+        _id, failure = peer.native_reply(ExtensionResult)
+        assert isinstance(failure, Failure)
+        assert failure.code == "internal"
+
+
+def test_both_protocols_may_share_a_connection(desk: Desk) -> None:
+    peer = desk.connect()
+    peer.send(NETSIP_CLOSE, close_call(1), NETSIP_CLOSE)
+    assert peer.netsip_reply() == 7
+    assert peer.native_reply(Closed) == (1, Closed(7))
+    assert peer.netsip_reply() == 7
+
+
+# --- clients that leave ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("request_bytes", [NETSIP_CLOSE, close_call(1)])
+def test_a_client_that_leaves_before_its_reply_disturbs_nobody(desk: Desk, request_bytes: bytes) -> None:
+    desk.holding = True
+    leaver, other = desk.connect(), desk.connect()
+    leaver.send(request_bytes)
+    other.send(request_bytes)
+    desk.turn_until(lambda: len(desk.held) == 2)
+    leaver.sock.close()
+    desk.settle()
+    for reply in desk.held:
+        reply(Closed(1))
+    other.reply()
+    desk.turn_until(lambda: desk.frontend.clients == 1)
+
+
+def test_a_client_that_only_stops_sending_gets_all_its_replies(desk: Desk) -> None:
+    desk.holding = True
+    peer = desk.connect()
+    peer.send(close_call(1), close_call(2))
+    peer.sock.shutdown(socket.SHUT_WR)
+    desk.turn_until(lambda: len(desk.held) == 2)
+    desk.settle()
+    for reply in desk.held:
+        reply(Closed(1))
+    assert {peer.native_reply(Closed)[0] for _ in range(2)} == {1, 2}
+    peer.wait_until_closed()
+    assert desk.frontend.clients == 0
+
+
+def test_netsip_requests_left_when_a_client_stops_sending_are_still_served(desk: Desk) -> None:
+    desk.holding = True
+    peer = desk.connect()
+    peer.send(NETSIP_CLOSE, NETSIP_CLOSE)
+    peer.sock.shutdown(socket.SHUT_WR)
+    for _ in range(2):
+        desk.turn_until(lambda: desk.held)
+        desk.held.pop()(Closed(1))
+        assert peer.netsip_reply() == 1
+    peer.wait_until_closed()
+
+
+def test_replies_that_come_after_the_frontend_closed_are_dropped(desk: Desk) -> None:
+    desk.holding = True
+    peer = desk.connect()
+    peer.send(close_call(1))
+    desk.turn_until(lambda: desk.held)
+    desk.frontend.close()
+    desk.held[0](Closed(1))
+    assert peer.closed
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        struct.pack(">I", 0),
+        struct.pack(">I", MAX_FRAME_BYTES + 1),
+        b"GET / HTTP/1.1\r\n\r\n",
+        frame(b"\x04\x0b\x02"),
+        frame(b"[]"),
+        frame(b"\x05\x0b\xff"),
+    ],
+    ids=["empty", "too long", "http", "another major version", "no object", "cut storable"],
+)
+def test_garbage_closes_its_own_connection_and_is_counted(desk: Desk, raw: bytes) -> None:
+    peer, other = desk.connect(), desk.connect()
+    peer.send_raw(raw)
+    peer.wait_until_closed()
+    assert desk.stats.rpc_malformed == 1
+    other.send(NETSIP_CLOSE)
+    assert other.netsip_reply() == 7
+
+
+def test_requests_before_the_garbage_are_answered(desk: Desk) -> None:
+    desk.holding = True
+    peer = desk.connect()
+    peer.send_raw(frame(close_call(1)) + b"\xff\xff\xff\xff")
+    desk.turn_until(lambda: desk.stats.rpc_malformed)
+    desk.held[0](Closed(1))
+    assert peer.native_reply(Closed) == (1, Closed(1))
+    peer.wait_until_closed()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(min_size=1, max_size=60).map(frame),
+            st.binary(max_size=60),
+            st.binary(max_size=60).map(lambda rest: frame(b"\x05" + rest)),
+            st.binary(max_size=60).map(lambda rest: frame(b"{" + rest)),
+            st.sampled_from([frame(NETSIP_CLOSE), frame(close_call(1)), frame(NETSIP_CLOSE)[:9]]),
+        ),
+        max_size=6,
+    )
+)
+def test_whatever_a_client_sends_the_next_one_is_served(desk: Desk, pieces: list[bytes]) -> None:
+    peer = desk.connect()
+    for piece in pieces:
+        with contextlib.suppress(BrokenPipeError):
+            peer.send_raw(piece)
+    peer.sock.close()
+    desk.turn_until(lambda: desk.frontend.clients == 0)
+    other = desk.connect()
+    other.send(close_call(9))
+    assert other.native_reply(Closed) == (9, Closed(7))
+    other.sock.close()
+    desk.turn_until(lambda: desk.frontend.clients == 0)
+
+
+def test_a_request_may_come_byte_by_byte(desk: Desk) -> None:
+    peer = desk.connect()
+    for byte in frame(NETSIP_CLOSE):
+        peer.send_raw(bytes([byte]))
+        desk.loop.turn(0)
+    assert peer.netsip_reply() == 7
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+def test_only_so_many_requests_of_one_client_are_under_way(desk: Desk) -> None:
+    desk.holding = True
+    peer = desk.connect()
+    peer.send(*[close_call(n) for n in range(3 * MAX_IN_FLIGHT)])
+    desk.turn_until(lambda: len(desk.held) == MAX_IN_FLIGHT)
+    desk.settle()
+    assert len(desk.held) == MAX_IN_FLIGHT
+    for answered in range(3 * MAX_IN_FLIGHT):
+        desk.turn_until(lambda answered=answered: len(desk.held) > answered)  # type: ignore[misc]
+        desk.held[answered](Closed(1))
+    assert {peer.native_reply(Closed)[0] for _ in range(3 * MAX_IN_FLIGHT)} == set(range(3 * MAX_IN_FLIGHT))
+
+
+def test_a_client_that_does_not_read_is_not_read_from_either(desk: Desk) -> None:
+    desk.result = ExtensionResult("x" * 20_000)
+    shout = native.encode_request(1, Extension("shout"))
+    peer, other = desk.connect(), desk.connect()
+    peer.send(*[shout] * 400)
+    desk.settle()
+    stuck_at = len(desk.commands)
+    assert stuck_at * 20_000 < 4 * MAX_OUTPUT_BYTES  # the kernel's buffers and nh's own
+    other.send(shout)
+    assert other.native_reply(ExtensionResult)[0] == 1
+    for _ in range(400):
+        assert peer.native_reply(ExtensionResult)[0] == 1
+    assert len(desk.commands) == 401
+
+
+def test_thousands_of_requests_answered_at_once_do_not_nest(desk: Desk) -> None:
+    peer = desk.connect()
+    ping = native.encode_request(1, Ping())
+    desk.result = Closed(0)
+    peer.send_raw(frame(ping) * 3000)
+    for _ in range(3000):
+        peer.reply()
+    assert len(desk.commands) == 3000
+
+
+def test_idle_clients_are_closed_in_time_but_not_those_that_wait(tmp_path: Path) -> None:
+    with open_desk(tmp_path / "rpc", idle_client_s=0.2) as desk:
+        idle, waiting = desk.connect(), desk.connect()
+        desk.holding = True
+        waiting.send(close_call(1))
+        idle.wait_until_closed()
+        later: list[bool] = []
+        desk.loop.call_later(0.4, lambda: later.append(True))
+        desk.turn_until(lambda: later)
+        assert not waiting.closed
+        assert desk.stats.rpc_evicted == 1
+        desk.held[0](Closed(1))
+        assert waiting.native_reply(Closed) == (1, Closed(1))
+        waiting.wait_until_closed()
+
+
+def test_a_client_that_does_not_read_its_replies_is_closed_in_time(tmp_path: Path) -> None:
+    with open_desk(tmp_path / "rpc", idle_client_s=0.3) as desk:
+        desk.result = ExtensionResult("x" * 20_000)
+        peer = desk.connect()
+        peer.send(*[native.encode_request(1, Extension("shout"))] * 400)
+        desk.turn_until(lambda: desk.frontend.clients == 0)
+
+
+def test_half_a_frame_is_waited_for_for_a_while_however_slowly_it_drips(tmp_path: Path) -> None:
+    with open_desk(tmp_path / "rpc", half_frame_s=0.3) as desk:
+        dripping, quiet = desk.connect(), desk.connect()
+
+        def drip() -> None:
+            with contextlib.suppress(OSError):
+                dripping.sock.send(b"\0")
+            desk.loop.call_later(0.02, drip)
+
+        dripping.send_raw(struct.pack(">I", 30_000) + b"{")
+        drip()
+        dripping.wait_until_closed()
+        assert not quiet.closed
+
+
+def test_the_longest_idle_client_makes_room_for_a_new_one(tmp_path: Path) -> None:
+    with open_desk(tmp_path / "rpc", max_clients=3) as desk:
+        first, second, third = (desk.connect() for _ in range(3))
+        first.send(close_call(1))
+        assert first.native_reply(Closed)[0] == 1
+        fourth = desk.connect()
+        second.wait_until_closed()
+        assert not first.closed
+        assert not third.closed
+        assert not fourth.closed
+        assert (desk.stats.rpc_evicted, desk.frontend.clients) == (1, 3)
+
+
+def test_a_new_client_waits_where_all_others_are_busy(tmp_path: Path) -> None:
+    with open_desk(tmp_path / "rpc", max_clients=2) as desk:
+        desk.holding = True
+        busy = [desk.connect() for _ in range(2)]
+        for peer in busy:
+            peer.send(close_call(1))
+        desk.turn_until(lambda: len(desk.held) == 2)
+        new = desk.knock()
+        desk.settle()
+        assert desk.stats.rpc_accepted == 2
+        desk.held[0](Closed(1))
+        new.send(close_call(2))
+        desk.turn_until(lambda: len(desk.held) == 3)
+        desk.held[2](Closed(2))
+        assert new.native_reply(Closed) == (2, Closed(2))
+        assert desk.stats.rpc_evicted == 1
+
+
+def test_two_hundred_idle_clients_lock_nobody_out(desk: Desk) -> None:
+    for _ in range(200):
+        desk.connect()
+    late = desk.connect()
+    late.send(NETSIP_CLOSE)
+    assert late.netsip_reply() == 7
+    assert desk.frontend.clients == 201
+
+
+class NoDescriptorsAtFirst(socket.socket):
+    """A listening socket whose accept fails once for want of descriptors."""
+
+    attempts = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.attempts += 1
+        if self.attempts == 1:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+def test_without_descriptors_new_clients_wait_and_nothing_spins(tmp_path: Path) -> None:
+    with open_desk(tmp_path / "rpc", make_socket=NoDescriptorsAtFirst) as desk:
+        new = desk.knock()
+        desk.settle()
+        assert isinstance(desk.listener, NoDescriptorsAtFirst)
+        assert desk.listener.attempts == 1
+        new.send(close_call(1))
+        assert new.native_reply(Closed) == (1, Closed(7))
+
+
+class NoDescriptorsForTwo(socket.socket):
+    """A listening socket whose accept fails for want of descriptors instead of a second connection."""
+
+    attempts = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        accepted = super().accept()
+        self.attempts += 1
+        if self.attempts == 2:
+            accepted[0].close()
+            raise OSError(errno.ENFILE, "Too many open files in system")
+        return accepted
+
+
+def test_without_descriptors_the_longest_idle_client_makes_room(tmp_path: Path) -> None:
+    with open_desk(tmp_path / "rpc", make_socket=NoDescriptorsForTwo) as desk:
+        idle = desk.connect()
+        desk.knock()
+        idle.wait_until_closed()
+        assert desk.stats.rpc_evicted == 1
+
+
+def test_tcp_clients_are_served_too() -> None:
+    with open_desk() as desk:
+        peer = desk.connect()
+        peer.send(NETSIP_CLOSE, close_call(1))
+        assert peer.netsip_reply() == 7
+        assert peer.native_reply(Closed) == (1, Closed(7))
