@@ -285,6 +285,7 @@ def test_other_commands_are_unknown(name: bytes) -> None:
         (request(b"activate", NAT_BASIC, {b"a": b"x" * 1025}), "param: 'a'"),
         (request(b"activate", NAT_BASIC, {b"\xff" * 300: b""}), "param"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_wrong_arguments_are_refused_with_what_is_wrong(payload: bytes, what: str) -> None:
     with pytest.raises(MalformedRequest, match=what):
