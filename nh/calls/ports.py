@@ -13,6 +13,9 @@ Opened = TypeVar("Opened")
 MAX_ATTEMPTS = 200
 """How many runs of ports that other programs hold are tried before an allocation is refused."""
 
+MAX_IDLE_POOLS = 64
+"""How many addresses are remembered after their last call, so that their ports rest before the next."""
+
 _FREE = b"\0"
 _TAKEN = b"\1"
 
@@ -136,4 +139,8 @@ class PortSpace:
 
     def release(self, address: str, base: int, count: int) -> None:
         """Give back a run that open_run returned."""
-        self._pools[address].release(base, count)
+        pool = self._pools[address]
+        pool.release(base, count)
+        if pool.free == pool.total and len(self._pools) > MAX_IDLE_POOLS:
+            # all of 127.0.0.0/8 can be bound: nobody may fill the memory with pools of one call each
+            del self._pools[address]
