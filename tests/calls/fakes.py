@@ -3,10 +3,10 @@
 import dataclasses
 
 from nh.calls.call import Expired
-from nh.calls.leg import Leg
+from nh.calls.leg import Leg, RelaySocket
 from nh.calls.media import Endpoint, Media, RelayMedia, Side
 from nh.calls.ports import PortInUse, PortSpace
-from nh.calls.resources import RelaySocket, Resources
+from nh.calls.resources import Resources
 from nh.calls.rules import RelaySettings
 from nh.calls.session import Session, SessionInfo
 from nh.calls.table import CallTable

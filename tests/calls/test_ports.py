@@ -1,0 +1,241 @@
+"""nh.calls.ports: which ports are free, and that none is ever handed out twice."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from nh.calls.ports import MAX_ATTEMPTS, PortInUse, PortPool, PortSpace
+from nh.errors import AddressUnavailable, PortsExhausted
+
+LOW, HIGH = 20_000, 20_019
+LOCAL = "192.0.2.1"
+
+
+# --- one slice on one address -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(20_001, 20_011), (20_000, 20_010), (20_002, 20_001), (20_000, 19_999)]
+)
+def test_a_slice_goes_from_an_even_to_an_odd_port(low: int, high: int) -> None:
+    with pytest.raises(ValueError, match="from an even to an odd port"):
+        PortPool(low, high)
+
+
+def test_pairs_follow_each_other() -> None:
+    pool = PortPool(LOW, HIGH)
+    assert [pool.take(2) for _ in range(3)] == [20_000, 20_002, 20_004]
+
+
+@pytest.mark.parametrize(("count", "used"), [(1, 2), (2, 2), (3, 4), (4, 4), (5, 6)])
+def test_a_run_of_odd_length_rounds_up_to_pairs(count: int, used: int) -> None:
+    pool = PortPool(LOW, HIGH)
+    pool.take(count)
+    assert pool.free == pool.total - used
+    assert pool.take(2) == LOW + used
+
+
+def test_a_port_that_came_back_rests_until_all_others_were_used() -> None:
+    pool = PortPool(LOW, HIGH)
+    first = pool.take(2)
+    assert first is not None
+    pool.release(first, 2)
+    later = [pool.take(2) for _ in range(9)]
+    assert first not in later
+    assert pool.take(2) == first
+
+
+def test_the_search_starts_over_at_the_end_of_the_slice() -> None:
+    pool = PortPool(LOW, HIGH)
+    for _ in range(9):
+        pool.take(2)
+    pool.release(LOW, 2)
+    pool.release(LOW + 2, 2)
+    assert pool.take(4) == LOW, "one pair is left at the end, two at the beginning"
+    assert pool.take(2) == HIGH - 1
+
+
+def test_a_run_across_the_place_where_the_search_began_is_found() -> None:
+    pool = PortPool(LOW, HIGH)
+    for _ in range(10):
+        pool.take(2)
+    for base in (20_004, 20_006, 20_008):
+        pool.release(base, 2)
+    assert pool.take(2) == 20_004
+    pool.release(20_004, 2)
+    # the search goes on at 20006, yet the only run of six begins before
+    assert pool.take(6) == 20_004
+
+
+def test_a_run_does_not_wrap_around() -> None:
+    pool = PortPool(LOW, HIGH)
+    taken = [pool.take(2) for _ in range(10)]
+    assert None not in taken
+    pool.release(LOW, 2)
+    pool.release(HIGH - 1, 2)
+    assert pool.take(4) is None
+    assert pool.free == 4
+
+
+def test_the_whole_slice_is_a_run() -> None:
+    pool = PortPool(LOW, HIGH)
+    assert pool.take(20) == LOW
+    assert pool.take(1) is None
+    pool.release(LOW, 20)
+    assert pool.take(20) == LOW
+
+
+def test_a_run_longer_than_the_slice_is_never_free() -> None:
+    assert PortPool(LOW, HIGH).take(21) is None
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """Runs taken and given back in any order; a plain set says which ports are out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = PortPool(LOW, HIGH)
+        self.runs: list[tuple[int, int]] = []
+
+    @property
+    def out(self) -> list[int]:
+        return [port for base, count in self.runs for port in range(base, base + count + count % 2)]
+
+    @rule(count=st.integers(1, 22))
+    def take(self, count: int) -> None:
+        base = self.pool.take(count)
+        if base is None:
+            even = count + count % 2
+            runs = (range(start, start + even) for start in range(LOW, HIGH + 2 - even, 2))
+            assert all(set(run) & set(self.out) for run in runs), "there was such a run"
+        else:
+            assert base % 2 == 0
+            assert base >= LOW
+            assert base + count - 1 <= HIGH
+            assert not set(range(base, base + count)) & set(self.out), "a port was handed out twice"
+            self.runs.append((base, count))
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        run = data.draw(st.sampled_from(self.runs))
+        self.runs.remove(run)
+        self.pool.release(*run)
+
+    @invariant()
+    def all_ports_are_accounted_for(self) -> None:
+        assert self.pool.free + len(self.out) == self.pool.total
+
+
+TestAnyOrderOfTakingAndReleasing = PoolMachine.TestCase
+
+
+# --- the same slice on every address ----------------------------------------------------------------
+
+
+def opens(address: str, base: int, count: int) -> list[tuple[str, int]]:
+    return [(address, port) for port in range(base, base + count)]
+
+
+def test_each_address_has_all_ports() -> None:
+    space = PortSpace(LOW, HIGH)
+    assert space.open_run(LOCAL, 2, opens) == (LOW, [(LOCAL, LOW), (LOCAL, LOW + 1)])
+    assert space.open_run("192.0.2.2", 2, opens)[0] == LOW
+    assert space.open_run("2001:db8::1", 2, opens)[0] == LOW
+
+
+def test_free_ports_are_those_of_the_address_with_the_fewest() -> None:
+    space = PortSpace(LOW, HIGH)
+    assert space.free == space.total == 20
+    space.open_run(LOCAL, 6, opens)
+    space.open_run("192.0.2.2", 2, opens)
+    assert space.free == 14
+    space.release(LOCAL, LOW, 6)
+    assert space.free == 18
+
+
+def test_ports_of_other_programs_are_skipped_and_not_lost() -> None:
+    held = {20_000, 20_003}
+
+    def picky(address: str, base: int, count: int) -> int:
+        if held & set(range(base, base + count)):
+            raise PortInUse(str(base))
+        return base
+
+    space = PortSpace(LOW, HIGH)
+    assert space.open_run(LOCAL, 2, picky) == (20_004, 20_004)
+    assert space.free == 18
+    held.clear()
+    bases = {space.open_run(LOCAL, 2, picky)[0] for _ in range(9)}
+    assert {20_000, 20_002} <= bases
+
+
+def test_ports_are_exhausted_when_all_are_taken() -> None:
+    space = PortSpace(LOW, HIGH)
+    for _ in range(10):
+        space.open_run(LOCAL, 2, opens)
+    with pytest.raises(PortsExhausted, match="20000-20019"):
+        space.open_run(LOCAL, 1, opens)
+
+
+def test_ports_are_exhausted_when_other_programs_have_them_all() -> None:
+    tried: list[int] = []
+
+    def all_held(address: str, base: int, count: int) -> None:
+        tried.append(base)
+        raise PortInUse(str(base))
+
+    space = PortSpace(LOW, HIGH)
+    with pytest.raises(PortsExhausted, match="10 runs are held by other programs"):
+        space.open_run(LOCAL, 2, all_held)
+    assert sorted(tried) == list(range(LOW, HIGH, 2)), "each once"
+    assert space.free == space.total
+
+
+def test_the_search_for_ports_ends() -> None:
+    tried: list[int] = []
+
+    def all_held(address: str, base: int, count: int) -> None:
+        tried.append(base)
+        raise PortInUse(str(base))
+
+    space = PortSpace(10_000, 59_999)
+    with pytest.raises(PortsExhausted):
+        space.open_run(LOCAL, 2, all_held)
+    assert len(tried) == MAX_ATTEMPTS
+    assert space.free == space.total
+
+
+def test_an_address_that_cannot_be_bound_leaves_nothing_behind() -> None:
+    def refuse(address: str, base: int, count: int) -> None:
+        raise AddressUnavailable(address)
+
+    space = PortSpace(LOW, HIGH)
+    space.open_run(LOCAL, 2, opens)
+    for address in ("203.0.113.1", LOCAL):
+        with pytest.raises(AddressUnavailable):
+            space.open_run(address, 2, refuse)
+    assert space.free == 18
+    assert len({space.open_run(LOCAL, 2, opens)[0] for _ in range(9)}) == 9
+
+
+@given(st.lists(st.tuples(st.sampled_from(["192.0.2.1", "192.0.2.2"]), st.integers(1, 8), st.booleans())))
+def test_whatever_is_opened_comes_back(wishes: list[tuple[str, int, bool]]) -> None:
+    space = PortSpace(LOW, HIGH)
+    out: dict[tuple[str, int], tuple[str, int, int]] = {}
+    for address, count, fails in wishes:
+
+        def attempt(address: str, base: int, count: int, fails: bool = fails) -> None:
+            assert not {(address, port) for port in range(base, base + count)} & out.keys()
+            if fails:
+                raise AddressUnavailable(address)
+
+        try:
+            base, _ = space.open_run(address, count, attempt)
+        except (PortsExhausted, AddressUnavailable):
+            continue
+        out.update(((address, port), (address, base, count)) for port in range(base, base + count))
+    for address, base, count in set(out.values()):
+        space.release(address, base, count)
+    assert space.free == space.total
