@@ -1,0 +1,141 @@
+"""One flag for each setting: the line of help that goes with each field of nh.config.Settings.
+
+Types and defaults come from Settings itself, so that there is one place for them. Validation is that of
+nh.config; the bounds here are what the help says, and tests hold the two together.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, get_type_hints
+
+import typer
+
+from nh.config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """What the help says of a setting.
+
+    Arguments:
+        panel: the group of flags that it stands in.
+        help: what it does, without a full stop.
+        low, high: its range, both included; None if it is no number.
+        unit: of the value, "" for plain numbers and text.
+        metavar: what the value is called; "" if its unit or range says enough.
+        default: how the default reads where the bare value would not tell.
+    """
+
+    panel: str
+    help: str
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    metavar: str = ""
+    default: str = ""
+
+
+_PROCESS: Final = "Processes"
+_RPC: Final = "RPC (what SIP proxies connect to)"
+_MEDIA: Final = "Media"
+_LIFE: Final = "How long things live"
+_LIMITS: Final = "Limits"
+_WEEK_S: Final = 7 * 86_400
+
+FLAGS: Final[dict[str, Flag]] = {
+    "shards": Flag(_PROCESS, "Number of shard processes; 0: one for each usable CPU", 0, 256),
+    "runtime_dir": Flag(
+        _PROCESS,
+        "Directory for the lock and the RPC socket; nh stats and nh calls look there too",
+        metavar="DIR",
+        default="/run/nh for root, else nh in $XDG_RUNTIME_DIR",
+    ),
+    "log_level": Flag(
+        _PROCESS, "How much to say on standard error: debug, info, warning or error", metavar="LEVEL"
+    ),
+    "rpc": Flag(
+        _RPC,
+        "Address to serve: a path if it has a / (a directory, or a / at its end, means the file `socket` in "
+        "it), else HOST:PORT; may be given several times",
+        metavar="ADDRESS",
+        default="nh.sock in the runtime directory",
+    ),
+    "rpc_mode": Flag(_RPC, "Permissions of Unix RPC sockets, 0 to 0777", metavar="OCTAL"),
+    "rpc_public": Flag(
+        _RPC, "Allow TCP addresses that are not loopback: whoever reaches them rules the relay"
+    ),
+    "command_timeout_s": Flag(_RPC, "How long a shard may take for one command", 0.05, 60, "s"),
+    "idle_client_s": Flag(_RPC, "Close connections on which nothing happens for so long", 1, 86_400, "s"),
+    "max_clients": Flag(_RPC, "Most connections at once; the longest idle one makes room", 1, 1_000_000),
+    "ports": Flag(
+        _MEDIA, "Media ports, both included, 1024 to 65535; each shard gets a slice", metavar="MIN-MAX"
+    ),
+    "policy": Flag(
+        _MEDIA,
+        "Whose packets to take. heuristic: the first sender's, but for a while a better one takes over; "
+        "first: the first sender's; announced: the first from the announced address; strict: those from the "
+        "announced address and port",
+        metavar="POLICY",
+    ),
+    "settle_window_s": Flag(
+        _MEDIA, "heuristic: how long a better sender takes over, counted from activation", 0, 60, "s"
+    ),
+    "resettle_s": Flag(
+        _MEDIA, "Silence after which another port of the same address may take over; 0: never", 0, 86_400, "s"
+    ),
+    "coalesce_s": Flag(
+        _MEDIA, "Longest wait for more packets while they come faster than that; 0: never wait", 0, 0.02, "s"
+    ),
+    "coalesce_s": Flag(
+        _MEDIA, "Longest wait for more packets, while they come faster than that; 0: never wait", 0, 0.02, "s"
+    ),
+    "dscp": Flag(_MEDIA, "DiffServ code point of relayed packets (46: expedited forwarding)", 0, 63),
+    "unused_s": Flag(_LIFE, "How long sockets live that no session ever used", 1, _WEEK_S, "s"),
+    "silent_s": Flag(_LIFE, "How long a session lives in which nothing arrives", 1, _WEEK_S, "s"),
+    "hold_s": Flag(_LIFE, "How long a session on hold lives in which nothing arrives", 1, _WEEK_S, "s"),
+    "replaced_s": Flag(_LIFE, "How long the ports of a replaced session stay open", 0, 60, "s"),
+    "max_calls": Flag(_LIMITS, "Most calls at once; 0: no limit", 0, 2**31),
+    "max_sockets": Flag(_LIMITS, "Most media sockets at once; 0: no limit", 0, 2**31),
+    "max_sockets_in_group": Flag(_LIMITS, "Most sockets for the media of one SDP; 0: no limit", 0, 2**31),
+}
+
+
+def help_text(name: str) -> str:
+    """What `nh run --help` says of a setting: its meaning, range, unit and default."""
+    flag = FLAGS[name]
+    default = getattr(Settings(), name)
+    text = flag.help
+    if flag.low is not None and flag.high is not None:
+        text += f"; {flag.low:g} to {flag.high:.15g} {flag.unit}".rstrip()
+    if flag.default:
+        return f"{text} (default: {flag.default})"
+    if isinstance(default, bool):
+        return f"{text} (default: {'yes' if default else 'no'})"
+    number = isinstance(default, int | float)
+    return f"{text} (default: {f'{default:g} {flag.unit}'.rstrip() if number else str(default)})"
+
+
+def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` a keyword-only option for each setting, None where it was not given.
+
+    Arguments:
+        command: takes them as **settings, after options of its own.
+    """
+    own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    vars(command)["__signature__"] = inspect.Signature([*own, *(_parameter(name) for name in FLAGS)])
+    return command
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    flag = FLAGS[name]
+    hint: Any = get_type_hints(Settings)[name]
+    if hint == tuple[str, ...]:
+        hint = list[str]
+    metavar = flag.metavar or ("SECONDS" if flag.unit == "s" else "N" if flag.low is not None else None)
+    option = typer.Option(
+        help=help_text(name), rich_help_panel=flag.panel, metavar=metavar, show_default=False
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[hint | None, option]
+    )

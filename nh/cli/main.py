@@ -1,0 +1,56 @@
+"""The command `nh`: its subcommands, and what becomes of their errors.
+
+Every NhError ends as one line on standard error: exit status 2 for what the operator gave (ConfigError),
+1 for everything else. What is heavy to import is imported by the subcommand that needs it.
+"""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import nh
+from nh.cli import calls, run, stats
+from nh.errors import ConfigError, NhError
+
+
+class _Group(TyperGroup):
+    """Runs a subcommand and says its error, if there is one, in a line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """See the class."""
+        try:
+            return super().invoke(ctx)
+        except NhError as exc:
+            typer.echo(f"nh: {exc}", err=True)
+            raise typer.Exit(2 if isinstance(exc, ConfigError) else 1) from exc
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nh {nh.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """RTP media relay (NAT helper) for SIP proxies, on every CPU of the host."""
+
+
+app.command("run", epilog=run.EPILOG)(run.run)
+app.command("stats")(stats.stats)
+app.command("calls")(calls.calls)
+app.command("close")(calls.close)

@@ -1,0 +1,74 @@
+"""Rates from counters: what changed between two snapshots, by the second. No clock is read here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from nh.stats.layout import SHARD_TABLE, Kind
+from nh.stats.snapshot import ShardReading, Snapshot
+
+Rates = Mapping[str, float]
+"""Growth by the second of every counter of a shard, by the counter's name."""
+
+STALE_S: Final = 3.0
+"""A shard or supervisor that has not published for so long is stuck or gone: it should twice a second."""
+
+_COUNTERS: Final = tuple(field.name for field in SHARD_TABLE if field.kind is Kind.COUNTER)
+
+COMMANDS: Final = tuple(field.name for field in SHARD_TABLE if field.unit == "commands")
+"""The counters of commands, by kind and outcome."""
+
+DROPS: Final = tuple(name for name in _COUNTERS if name.startswith("drop_"))
+"""The counters of dropped packets, by reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Rates at one moment; None where two readings are missing to tell."""
+
+    shards: tuple[Rates | None, ...]
+    total: Rates | None
+
+
+class Meter:
+    """Measures rates over a series of snapshots.
+
+    The time between two readings is that between the shard's heartbeats, not that of the reader: the
+    counters are as of the heartbeat. If a shard has not published since, its last rates still hold.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, ShardReading] = {}
+        self._rates: dict[int, Rates] = {}
+
+    def measure(self, snapshot: Snapshot) -> Measured:
+        """The rates between `snapshot` and those given before."""
+        shards = tuple(self._measure(shard) for shard in snapshot.shards)
+        known = [rates for rates in shards if rates is not None]
+        total = {name: sum(rates[name] for rates in known) for name in _COUNTERS} if known else None
+        return Measured(shards, total)
+
+    def _measure(self, shard: ShardReading) -> Rates | None:
+        if shard.heartbeat_age_s is None or shard.heartbeat_age_s > STALE_S:
+            return None
+        before = self._before.get(shard.shard)
+        if before is not None and before.heartbeat == shard.heartbeat:
+            return self._rates.get(shard.shard)
+        self._before[shard.shard] = shard
+        if before is None or before.started != shard.started:  # another process, or another run of nh
+            self._rates.pop(shard.shard, None)
+            return None
+        passed_s = shard.heartbeat - before.heartbeat
+        rates = {name: (getattr(shard, name) - getattr(before, name)) / passed_s for name in _COUNTERS}
+        self._rates[shard.shard] = rates
+        return rates
+
+
+def commands(rates: Rates) -> float:
+    """Commands by the second, of all kinds and outcomes."""
+    return sum(rates[name] for name in COMMANDS)
+
+
+def drops(rates: Rates) -> float:
+    """Dropped packets by the second, for all reasons."""
+    return sum(rates[name] for name in DROPS)

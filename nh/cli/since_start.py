@@ -1,0 +1,71 @@
+"""What `nh stats --once` adds to the picture: everything counted since the relay started. Pure rendering."""
+
+from typing import Final
+
+from rich.table import Table
+from rich.text import Text
+
+from nh.cli import quantities as q
+from nh.stats.snapshot import Snapshot
+
+_COMMANDS: Final = ("allocate", "activate", "close", "list", "show")
+
+
+def since_start(snapshot: Snapshot) -> Table:
+    """The counters of the whole relay, one line for each kind."""
+    totals, supervisor = snapshot.totals, snapshot.supervisor
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    table.add_row("since start", "")
+    table.add_row("received", f"{q.count(totals.packets_in)} packets, {q.size(totals.bytes_in)}B")
+    table.add_row("sent", f"{q.count(totals.packets_out)} packets, {q.size(totals.bytes_out)}B")
+    table.add_row(
+        "dropped",
+        _line(
+            (totals.drop_foreign_source, "foreign source"),
+            (totals.drop_no_target, "no target"),
+            (totals.drop_send_failed, "send failed"),
+            (totals.drop_not_active, "not active"),
+        ),
+    )
+    table.add_row(
+        "sessions",
+        _line((totals.sessions_started, "started"), (totals.sessions_closed, "ended")),
+    )
+    table.add_row(
+        "expired",
+        _line(
+            (totals.expired_silent, "silent"),
+            (totals.expired_hold, "on hold"),
+            (totals.expired_unused, "unused"),
+            (totals.expired_replaced, "replaced"),
+        ),
+    )
+    for command in _COMMANDS:
+        outcomes = ("ok", "refused", "failed")
+        table.add_row(command, _line(*((getattr(totals, f"{command}_{word}"), word) for word in outcomes)))
+    table.add_row(
+        "requests",
+        _line(
+            (supervisor.rpc_requests_netsip, "Net::SIP"),
+            (supervisor.rpc_requests_native, "native"),
+            (supervisor.rpc_malformed, "bad"),
+            (supervisor.rpc_unknown_commands, "unknown"),
+            (supervisor.rpc_timeouts, "late"),
+            (supervisor.rpc_unroutable, "no shard"),
+        ),
+    )
+    table.add_row(
+        "connections", _line((supervisor.rpc_accepted, "accepted"), (supervisor.rpc_evicted, "evicted"))
+    )
+    return table
+
+
+def _line(*counted: tuple[int, str]) -> Text:
+    text = Text()
+    for number, what in counted:
+        text.append(" · " if text else "", style="dim").append(
+            f"{q.count(number)} {what}", style="" if number else "dim"
+        )
+    return text

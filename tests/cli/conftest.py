@@ -1,0 +1,39 @@
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.config import Settings
+from nh.stats import Segment, create_segment, segment_name
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NH_CONFIG", "NH_RPC", "NH_RUNTIME_DIR", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def supervised(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """What `nh run` would have started; the supervisor's place is taken by one that exits with status 7."""
+    started: list[Settings] = []
+
+    def run(settings: Settings) -> int:
+        started.append(settings)
+        return 7
+
+    module = types.ModuleType("nh.supervisor.main")
+    vars(module)["run"] = run
+    monkeypatch.setitem(sys.modules, "nh.supervisor.main", module)
+    return started
+
+
+@pytest.fixture
+def segment(tmp_path: Path) -> Iterator[Segment]:
+    """The statistics of an nh run with two shards whose runtime directory is tmp_path."""
+    made = create_segment(segment_name(tmp_path), shards=2)
+    yield made
+    made.unlink()
+    made.close()

@@ -1,0 +1,180 @@
+"""`nh calls` and `nh close` against a server with real sockets in this process."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from nh.calls.media import Media, Side
+from nh.cli.main import app
+from nh.client import NativeClient
+from nh.commands import MAX_LIST, Activate, Allocate, Dialog
+from nh.loop import SelectorLoop
+from nh.server import Server
+from nh.shard.helper import Helper
+from tests.port_claims import claim_ports
+
+AUDIO = Media("127.0.0.1", 4000, 2, "RTP/AVP", "audio")
+EVIL = b"z\0\x1b[2J\xff\\"
+EVIL_SHOWN = r"z\x00\x1b[2J\xff\\"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    """A runtime directory in which a server listens."""
+    loop = SelectorLoop()
+    with claim_ports(400) as ports, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "nh.sock"))
+        listener.listen()
+        listener.setblocking(False)
+        server = Server(Helper(ports=(ports[0], ports[-1])), [listener], loop=loop)
+        ended = threading.Event()
+
+        def turn() -> None:
+            while not ended.is_set():
+                loop.turn(0.05)
+
+        thread = threading.Thread(target=turn)
+        thread.start()
+        yield tmp_path
+        ended.set()
+        thread.join()
+        server.close()
+        loop.close()
+
+
+def allocate(directory: Path, *call_ids: bytes, sides: tuple[Side, ...] = (Side.FROM,)) -> None:
+    with NativeClient(str(directory / "nh.sock")) as client:
+        for call_id in call_ids:
+            dialog = Dialog(call_id, 1, b"from", b"to", b"sip:a\x1b@example.org", b"sip:b@example.org")
+            for side in sides:
+                client.request(Allocate(dialog, side, "127.0.0.1", (AUDIO,)))
+            if len(sides) == 2:
+                client.request(Activate(dialog, {"why": "a test"}))
+
+
+def nh(directory: Path, *words: str) -> Result:
+    command, *rest = words
+    return CliRunner().invoke(app, [command, "--runtime-dir", str(directory), *rest])
+
+
+def listed(result: Result) -> list[str]:
+    """The call-ids in a printed list."""
+    assert result.exit_code == 0, result.output
+    return [line.split()[-1] for line in result.stdout.splitlines()[1:]]
+
+
+def test_calls_are_listed_with_whole_ids_at_the_end_of_the_line(directory: Path) -> None:
+    long = b"y" * 300
+    allocate(directory, b"x@host", long, EVIL)
+    result = nh(directory, "calls")
+    assert result.stdout.splitlines()[0].split()[-1] == "call-id"
+    assert listed(result) == ["x@host", "y" * 300, EVIL_SHOWN]
+    assert result.stderr == ""
+
+
+def test_a_list_is_limited_and_says_that_there_is_more(directory: Path) -> None:
+    allocate(directory, b"a", b"b", b"c")
+    result = nh(directory, "calls", "--limit", "2")
+    assert listed(result) == ["a", "b"]
+    assert "more than 2 calls" in result.stderr
+    assert nh(directory, "calls", "--limit", "3").stderr == ""
+
+
+def test_a_list_is_filtered_by_text_with_the_escapes_of_ids(directory: Path) -> None:
+    allocate(directory, b"1@one", b"2@one", b"3@two", EVIL)
+    assert listed(nh(directory, "calls", "--contains", "@one")) == ["1@one", "2@one"]
+    assert listed(nh(directory, "calls", "--contains", r"\xff\\")) == [EVIL_SHOWN]
+    assert listed(nh(directory, "calls", "--contains", "nowhere")) == []
+
+
+def test_pages_are_fetched_until_the_limit(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nh.cli.calls_output.MAX_LIST", 2)
+    ids = [f"{number}" for number in range(7)]
+    allocate(directory, *(name.encode() for name in ids))
+    assert listed(nh(directory, "calls")) == ids
+    assert listed(nh(directory, "calls", "--limit", "5")) == ids[:5]
+    assert MAX_LIST > 2
+
+
+def test_json_has_a_line_for_each_call_with_ids_as_they_are_typed(directory: Path) -> None:
+    allocate(directory, b"a", EVIL)
+    result = nh(directory, "calls", "--json")
+    lines = [msgspec.json.decode(line) for line in result.stdout.splitlines()]
+    assert [line["call_id"] for line in lines] == ["a", EVIL_SHOWN]
+    assert [line["sockets"] for line in lines] == [2, 2]
+
+
+def test_a_call_is_shown_in_full(directory: Path) -> None:
+    allocate(directory, EVIL, sides=(Side.FROM, Side.TO))
+    result = nh(directory, "calls", EVIL_SHOWN)
+    assert result.exit_code == 0, result.output
+    for part in (
+        f"call {EVIL_SHOWN}",
+        "cseq 1 · ",
+        "from 127.0.0.1:4000/2  id from\n",
+        "to   127.0.0.1:4000/2  id to\n",
+        r"uri_from=sip:a\x1b@example.org",
+        "why=a test\n",
+        "audio 0 RTP\n",
+        "audio 0 RTCP\n",
+        "announced 127.0.0.1:4001, source nothing yet",
+        "in a session",
+    ):
+        assert part in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_a_call_in_full_as_json(directory: Path) -> None:
+    allocate(directory, EVIL, sides=(Side.FROM, Side.TO))
+    detail = msgspec.json.decode(nh(directory, "calls", EVIL_SHOWN, "--json").stdout)
+    assert detail["call_id"] == EVIL_SHOWN
+    assert [session["id_from"] for session in detail["sessions"]] == ["from"]
+    assert len(detail["sessions"][0]["pairs"]) == 2
+
+
+def test_a_closed_call_is_gone(directory: Path) -> None:
+    allocate(directory, EVIL, b"-c", sides=(Side.FROM, Side.TO))
+    allocate(directory, b"unused")
+    assert nh(directory, "close", EVIL_SHOWN).stdout == f"closed {EVIL_SHOWN}: 1 session ended\n"
+    assert (
+        nh(directory, "close", "unused").stdout
+        == "closed unused: no session was active, its ports are free\n"
+    )
+    closed = nh(directory, "close", "--json", "--", "-c")
+    assert msgspec.json.decode(closed.stdout) == {"call_id": "-c", "sessions": 1}
+    assert listed(nh(directory, "calls")) == []
+
+
+@pytest.mark.parametrize("command", ["calls", "close"])
+def test_an_unknown_call_is_an_error(directory: Path, command: str) -> None:
+    result = nh(directory, command, "nobody")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("nh: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["calls", "close"])
+def test_an_id_that_cannot_be_read_is_the_operators_error(directory: Path, command: str) -> None:
+    result = nh(directory, command, "\\q")
+    assert result.exit_code == 2
+    assert "backslash" in result.stderr
+
+
+@pytest.mark.parametrize("words", [["calls"], ["calls", "x"], ["close", "x"]])
+def test_where_nothing_listens_the_socket_is_named(tmp_path: Path, words: list[str]) -> None:
+    result = nh(tmp_path, *words)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert str(tmp_path / "nh.sock") in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_rpc_address_can_be_named(directory: Path, tmp_path: Path) -> None:
+    allocate(directory, b"a")
+    result = CliRunner().invoke(app, ["calls", "--rpc", str(directory / "nh.sock")])
+    assert listed(result) == ["a"]
+    assert CliRunner().invoke(app, ["calls", "--rpc", "nonsense"]).exit_code == 2

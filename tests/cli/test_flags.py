@@ -1,0 +1,113 @@
+"""Settings and flags are held together: every field has a flag, and the help says what the settings do."""
+
+import math
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from nh.cli.flags import FLAGS, help_text
+from nh.cli.main import app
+from nh.config import Settings, load_settings
+from nh.errors import ConfigError
+
+NUMBERS = [name for name, flag in FLAGS.items() if flag.low is not None]
+
+
+def test_every_setting_has_a_flag_and_every_flag_a_setting() -> None:
+    assert set(FLAGS) == set(Settings.__struct_fields__)
+
+
+def test_the_help_shows_every_flag() -> None:
+    shown = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "200"}).stdout
+    for name in FLAGS:
+        assert f"--{name.replace('_', '-')} " in shown
+    assert "--config " in shown
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_the_range_in_the_help_is_what_is_accepted(name: str) -> None:
+    flag = FLAGS[name]
+    assert flag.low is not None
+    assert flag.high is not None
+    for value in (flag.low, flag.high):
+        assert getattr(load_settings(flags={name: value}, environment={}), name) == value
+    whole = isinstance(getattr(Settings(), name), int)
+    above = flag.high + 1 if whole else math.nextafter(flag.high, math.inf)
+    below = flag.low - 1 if whole else math.nextafter(flag.low, -math.inf)
+    for value in (below, above):
+        with pytest.raises(ConfigError, match=name):
+            load_settings(flags={name: value}, environment={})
+
+
+@pytest.mark.parametrize("name", sorted(FLAGS))
+def test_the_help_says_the_unit_and_the_default(name: str) -> None:
+    assert "(default: " in help_text(name)
+    assert (FLAGS[name].unit == "s") == name.endswith("_s")
+
+
+def test_numbers_without_a_range_are_forgotten_ones() -> None:
+    for name in set(FLAGS) - set(NUMBERS):
+        assert isinstance(getattr(Settings(), name), str | bool | tuple), name
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(
+    supervised: list[Settings], tmp_path: Path
+) -> None:
+    file = tmp_path / "nh.toml"
+    file.write_text("shards = 3\nsilent_s = 60\nhold_s = 600\n")
+    result = CliRunner().invoke(
+        app,
+        ["run", "--config", str(file), "--shards", "5", "--rpc", "/a/", "--rpc", "[::1]:7", "--rpc-public"],
+        env={"NH_SILENT_S": "70", "NH_SHARDS": "4"},
+    )
+    assert result.exit_code == 7, result.output
+    (settings,) = supervised
+    assert (settings.shards, settings.silent_s, settings.hold_s) == (5, 70, 600)
+    assert settings.rpc == ("/a/", "[::1]:7")
+    assert settings.rpc_public
+
+
+def test_every_flag_reaches_its_setting(supervised: list[Settings]) -> None:
+    given = {
+        name: str(default.value if hasattr(default, "value") else default)
+        for name in FLAGS
+        if (default := getattr(Settings(), name)) != () and not isinstance(default, bool)
+    } | {
+        "runtime_dir": "/somewhere",
+        "policy": "strict",
+        "log_level": "error",
+        "dscp": "46",
+        "max_calls": "10",
+    }
+    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
+    assert CliRunner().invoke(app, ["run", *words]).exit_code == 7
+    (settings,) = supervised
+    expected = {
+        "runtime_dir": "/somewhere",
+        "policy": "strict",
+        "log_level": "error",
+        "dscp": 46,
+        "max_calls": 10,
+    }
+    assert settings == load_settings(flags=expected, environment={})
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--shards", "300"], "shards: 300 is not in 0..256"),
+        (["--ports", "5-"], "ports: '5-' is not MIN-MAX"),
+        (["--rpc-mode", "999"], "rpc_mode: '999' is not an octal mode"),
+        (["--config", "/nowhere/nh.toml"], "/nowhere/nh.toml: cannot be read"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_one_line_and_status_2(
+    supervised: list[Settings], words: list[str], complaint: str
+) -> None:
+    result = CliRunner().invoke(app, ["run", *words])
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+    assert supervised == []

@@ -1,0 +1,52 @@
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import nh
+from nh.cli.main import app
+
+
+def nh_command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "nh", *words], capture_output=True, text=True, check=False)
+
+
+def test_python_m_nh_tells_its_version() -> None:
+    done = nh_command("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"nh {nh.__version__}\n", "")
+
+
+def test_the_version_costs_no_heavy_imports() -> None:
+    script = "import sys, nh.cli.main; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    heavy = {"asyncio", "psutil", "rich.live", "rich.table", "nh.client", "nh.stats", "nh.supervisor"}
+    assert not heavy & set(done.stdout.split())
+
+
+def test_without_a_command_it_shows_what_there_is() -> None:
+    shown = CliRunner().invoke(app, []).output
+    for command in ("run", "stats", "calls", "close", "--install-completion"):
+        assert command in shown
+
+
+@pytest.mark.parametrize("command", ["run", "stats", "calls", "close"])
+def test_every_command_has_help(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "-h"])
+    assert result.exit_code == 0
+    assert "--config" in result.stdout
+
+
+def test_an_unknown_command_or_flag_is_status_2() -> None:
+    assert CliRunner().invoke(app, ["walk"]).exit_code == 2
+    assert CliRunner().invoke(app, ["run", "--fast"]).exit_code == 2
+
+
+def test_the_shell_completes_commands() -> None:
+    result = CliRunner().invoke(
+        app,
+        [],
+        prog_name="nh",
+        env={"_NH_COMPLETE": "complete_bash", "COMP_WORDS": "nh st", "COMP_CWORD": "1"},
+    )
+    assert result.stdout.split() == ["stats"]

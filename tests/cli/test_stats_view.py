@@ -1,0 +1,141 @@
+import io
+
+import pytest
+from rich.console import Console, RenderableType
+
+from nh.cli.history import History
+from nh.cli.rates import Measured, Meter
+from nh.cli.since_start import since_start
+from nh.cli.stats_view import WIDE_COLUMNS, StatsView
+from nh.stats.layout import SHARD_TABLE, Kind, ShardState
+from nh.stats.snapshot import ShardReading, Snapshot
+from tests.cli.snapshots import make_shard, make_snapshot
+
+
+def rendered(what: RenderableType, width: int = 80) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=width).print(what)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def view_of(snapshot: Snapshot, before: Snapshot | None = None, warning: str = "") -> StatsView:
+    meter = Meter()
+    if before is not None:
+        meter.measure(before)
+    return StatsView(snapshot, meter.measure(snapshot), History([1, 5]), History([2, 2]), warning)
+
+
+def row(lines: list[str], name: str) -> str:
+    """The row that begins with `name`, with single spaces."""
+    (found,) = (line.split() for line in lines if line.split()[:1] == [name])
+    return " ".join(found)
+
+
+def busy(number: int, clock: float, scale: int = 1) -> ShardReading:
+    passed = clock - 100.0
+    return make_shard(
+        number,
+        clock=clock,
+        cpu=number,
+        calls=12 * scale,
+        sessions=11 * scale,
+        sockets=48 * scale,
+        ports_free=152,
+        ports_total=200,
+        memory_bytes=30 * 2**20,
+        loop_lag_s=0.004,
+        restarts=number,
+        packets_in=int(1000 * passed) * scale,
+        bytes_in=int(250_000 * passed) * scale,
+        cpu_s=0.5 * passed,
+        drop_foreign_source=int(7 * passed) * scale,
+        allocate_ok=int(2 * passed) * scale,
+    )
+
+
+BEFORE = make_snapshot(busy(0, 100.0), busy(1, 100.0))
+AFTER = make_snapshot(busy(0, 101.0), busy(1, 101.0), clock=101.0)
+
+
+def test_a_shard_has_a_row_with_its_state_load_and_rates() -> None:
+    lines = rendered(view_of(AFTER, BEFORE))
+    assert row(lines, "1") == "1 up 1 50 30M 12 11 48 152 1000 2.0 7.0 2.0 4ms 1"
+    assert row(lines, "all") == "all 100 60M 24 22 96 304 2000 4.0 14 4.0 4ms 1"
+    assert "drop/s  14 foreign source · 0 no target · 0 send failed · 0 not active" in lines
+
+
+def test_drops_are_told_by_reason_in_each_row_of_a_wide_terminal() -> None:
+    lines = rendered(view_of(AFTER, BEFORE), WIDE_COLUMNS)
+    assert row(lines, "1") == "1 up 1 50 30M 12 11 48 152 1000 2.0 7.0 0 0 0 2.0 4ms 1"
+
+
+def test_the_header_says_version_uptime_shards_and_clients() -> None:
+    (header, *_) = rendered(view_of(AFTER))
+    assert header.startswith("nh 0.1.0 · up 1m30s · 2 of 2 shards up · 3 RPC clients · ")
+
+
+def test_graphs_end_with_the_highest_value() -> None:
+    lines = rendered(view_of(AFTER, BEFORE))
+    assert lines[1].startswith("packets/s    5.0 ")
+    assert lines[1].endswith("▂█ max 5.0")
+    assert lines[2].startswith("calls          2 ")
+
+
+def test_rates_that_are_not_known_yet_are_dashes() -> None:
+    assert row(rendered(view_of(AFTER)), "0") == "0 up 0 - 30M 12 11 48 152 - - - - 4ms 0"
+
+
+def test_shards_that_are_not_well_say_so() -> None:
+    lines = rendered(
+        view_of(
+            make_snapshot(
+                make_shard(0, state=ShardState.STARTING),
+                make_shard(1, state=ShardState.DOWN, heartbeat_age_s=None),
+                make_shard(2, heartbeat_age_s=60.0),
+            ),
+            warning="the supervisor is silent",
+        )
+    )
+    assert [row(lines, name).split()[1] for name in "012"] == ["init", "down", "hung"]
+    assert "0 of 3 shards up" in lines[0]
+    assert "the supervisor is silent" in lines
+
+
+def full(number: int, clock: float) -> ShardReading:
+    """A shard of which every value is as long as it gets."""
+    shard = make_shard(number, clock=clock, cpu=255, restarts=123)
+    for field in SHARD_TABLE:
+        if field.kind is Kind.COUNTER:
+            setattr(shard, field.name, 12_345_678 * (clock - 100.0) / (1 if field.unit != "s" else 1e6))
+    shard.calls = shard.sessions = shard.sockets = shard.ports_free = shard.ports_total = 12_345
+    shard.memory_bytes = 999 * 2**20
+    shard.loop_lag_s = 0.099
+    shard.bytes_in = int(1e9 * (clock - 100.0))
+    return shard
+
+
+@pytest.mark.parametrize("width", [80, WIDE_COLUMNS])
+def test_nothing_is_cut_even_with_the_longest_values(width: int) -> None:
+    names = range(240, 256)
+    before = make_snapshot(*(full(name, 100.0) for name in names))
+    lines = rendered(view_of(make_snapshot(*(full(name, 101.0) for name in names)), before), width)
+    assert "…" not in "\n".join(lines)
+    assert len(row(lines, "255").split()) == (15 if width == 80 else 18)
+    assert max(map(len, lines)) <= width
+
+
+def test_everything_since_the_start_has_a_line_for_each_kind_within_80_columns() -> None:
+    lines = rendered(since_start(AFTER))
+    commands = ["allocate", "activate", "close", "list", "show"]
+    assert [line.split()[0] for line in lines] == [
+        *("since", "received", "sent", "dropped", "sessions", "expired"),
+        *commands,
+        *("requests", "connections"),
+    ]
+    assert "received     2000 packets, 500kB" in lines
+    assert "allocate     4 ok · 0 refused · 0 failed" in lines
+
+
+def test_it_is_drawn_without_a_history_too() -> None:
+    lines = rendered(StatsView(AFTER, Measured((None, None), None)))
+    assert not any(line.startswith("packets/s") for line in lines)
