@@ -60,7 +60,7 @@ from nh.wire.fields import make_allocate, make_param
 from nh.wire.framing import MAX_FRAME_BYTES
 from nh.wire.storable import Value
 
-NatBasic = Dialog | Sequence[bytes | str | int | None]
+NatBasic = Dialog | Sequence[object]
 """A Dialog, or Net::SIP's [callid, cseq, idfrom, idto, uri_from, uri_to]; text counts as its UTF-8."""
 
 _MAX_IN_FLIGHT: Final = 64
