@@ -21,12 +21,13 @@ from pathlib import Path
 
 from benchmarks.streams import Cost, Stream, drain, open_udp, play
 from nh.calls.media import Media, Side
-from nh.commands import Activate, Activated, Allocate, Allocated, Dialog, RelayCommand, RelayResult
 from nh.calls.rules import RelaySettings
+from nh.commands import Activate, Activated, Allocate, Allocated, Dialog, RelayCommand, RelayResult
 from nh.stats import create_segment
 from nh.wire.link import Configure, Execute, Executed, Shutdown, decode_from_shard, encode
 
 GOAL = 1.25
+FIRST_PORT = 20_000
 
 
 @contextlib.contextmanager
@@ -67,7 +68,7 @@ def floor_relay(streams: int, cpu: int) -> Iterator[tuple[int, list[Stream]]]:
 
 
 @contextlib.contextmanager
-def nh_shard(streams: int, cpu: int, ports: tuple[int, int]) -> Iterator[tuple[int, list[Stream]]]:
+def nh_shard(streams: int, cpu: int, settings: RelaySettings) -> Iterator[tuple[int, list[Stream]]]:
     """A shard of nh with streams // 2 calls, both directions of each in use: its pid and the streams."""
     link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     segment = create_segment(f"nh-bench-{os.getpid()}", 1)
@@ -78,7 +79,8 @@ def nh_shard(streams: int, cpu: int, ports: tuple[int, int]) -> Iterator[tuple[i
     theirs.close()
     ours: list[Stream] = []
     try:
-        link.send(encode(Configure(0, 1, ports, RelaySettings(), segment.name)))
+        ports = (FIRST_PORT, FIRST_PORT + 4 * streams - 1)
+        link.send(encode(Configure(0, 1, ports, settings, segment.name)))
         link.recv(65536)
         for number in range(streams // 2):
             ours += _set_up_call(link, number)
@@ -139,7 +141,7 @@ def measure(options: argparse.Namespace) -> dict[str, list[Cost]]:
     costs: dict[str, list[Cost]] = {"floor": [], "nh": []}
     with (
         floor_relay(options.streams, cpus[-1]) as floor,
-        nh_shard(options.streams, cpus[-1], (20_000, 20_000 + 4 * options.streams - 1)) as shard,
+        nh_shard(options.streams, cpus[-1], RelaySettings(coalesce_s=options.coalesce_s)) as shard,
     ):
         for number in range(options.rounds + 1):
             for name, (pid, streams) in (("floor", floor), ("nh", shard)):
@@ -172,6 +174,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=20_000, help="packets a second, all streams together")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a round")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--coalesce-s", type=float, default=RelaySettings().coalesce_s, help="nh's setting; 0: at once"
+    )
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     costs = measure(options)

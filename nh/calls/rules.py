@@ -19,6 +19,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
         silent_s: life of a session in which nothing arrives.
         hold_s: the same for a session on hold.
         replaced_s: how long a replaced session's ports stay open.
+        coalesce_s: longest wait for more packets while they come faster than one in that time; 0: never wait.
         dscp: DiffServ code point of relayed packets, 0 to 63 (RFC 2474).
         max_calls, max_sockets, max_sockets_in_group: limits; 0: none.
     """
@@ -30,6 +31,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     silent_s: float = 30.0
     hold_s: float = 3600.0
     replaced_s: float = 1.0
+    coalesce_s: float = 0.001
     dscp: int = 0
     max_calls: int = 0
     max_sockets: int = 0
@@ -41,6 +43,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("unused_s", "silent_s", "hold_s"):
             in_range(name, getattr(self, name), 1, 7 * 86_400)
         in_range("replaced_s", self.replaced_s, 0, 60)
+        in_range("coalesce_s", self.coalesce_s, 0, 0.02)
         in_range("dscp", self.dscp, 0, 63)
         for name in ("max_calls", "max_sockets", "max_sockets_in_group"):
             in_range(name, getattr(self, name), 0, 2**31)

@@ -35,6 +35,7 @@ from nh.commands import (
 )
 from nh.errors import MalformedRequest, ProtocolError, Refused
 from nh.loop import Loop, Timer
+from nh.shard.pacing import Pacer
 from nh.shard.plane import SocketPlane
 from nh.shard.reports import describe_call, list_calls
 from nh.stats import ShardStats
@@ -75,7 +76,7 @@ class Helper:
         shards: int = 1,
         stats: ShardStats | None = None,
     ) -> None:
-        settings = settings or RelaySettings()
+        self._settings = settings = settings or RelaySettings()
         low, high = ports
         self.stats = stats or ShardStats()
         self._base = dataclasses.replace(self.stats)
@@ -92,22 +93,23 @@ class Helper:
             wall_offset_s=self._wall_offset_s,
         )
         self._loop: Loop | None = None
+        self._pacer: Pacer | None = None
         self._timer: Timer | None = None
         self._on_tick: Callable[[], None] | None = None
 
     def attach(self, loop: Loop, *, on_tick: Callable[[], None] | None = None) -> None:
         """Relay under `loop` from now on; `on_tick` is called after each update of the statistics."""
         self._loop, self._on_tick = loop, on_tick
-        loop.add_reader(self._plane.poll.fileno(), self._plane.poll.serve)
+        self._pacer = Pacer(loop, self._plane.poll, coalesce_s=self._settings.coalesce_s)
         self._timer = loop.call_later(TICK_S, self._tick)
 
     def close(self) -> None:
         """End all calls, close all sockets, leave the loop."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._loop is not None:
-            self._loop.remove_reader(self._plane.poll.fileno())
-            self._loop = None
+        if self._pacer is not None:
+            self._pacer.close()
+        self._loop = None
         now = time.monotonic()
         for call in list(self._table):
             self._count_closed(self._table.close_call(call.call_id, now=now))

@@ -48,13 +48,14 @@ class MediaPoll:
         self._epoll.unregister(fd)
         del self._readers[fd]
 
-    def serve(self) -> None:
-        """Serve one batch of what is readable now."""
+    def serve(self) -> int:
+        """Serve one batch of what is readable now; returns how many sockets that were, BATCH at most."""
         readers = self._readers
         ready = self._epoll.poll(0, BATCH)
         self.now = time.monotonic()
         for fd, _ in ready:
             readers[fd]()
+        return len(ready)
 
     def close(self) -> None:
         """Let go of the epoll object; the sockets in it stay open."""
