@@ -138,7 +138,7 @@ class Arbiter:
         self._start(place)
 
     def _on_slow_start(self, place: _Place) -> None:
-        logger.error("shard %d is not ready after %g s, it is killed", place.shard, START_S)
+        logger.error("shard %d is not up after %g s, it is killed", place.shard, START_S)
         place.timer = None
         if place.child is not None:
             place.child.kill()
@@ -169,7 +169,7 @@ class Arbiter:
         if not place.was_ready:
             place.failures += 1
             if not self._all_were_up and place.failures > MAX_START_FAILURES:
-                self._give_up(f"shard {place.shard} {what}, {place.failures} times before it was ready")
+                self._give_up(f"shard {place.shard} {what}, {place.failures} times before it was up")
                 return
         elif self._loop.now() - place.started_at >= LONG_LIFE_S:
             place.delay_s = FIRST_DELAY_S

@@ -168,7 +168,6 @@ class Child:
         self.state = ChildState.ENDING
         if self._grace is None:
             self._grace = self._loop.call_later(LOST_LINK_S, self._lose_patience)
-        self._fail_pending(f"{self._name} closed its link")
 
     # --- deadlines --------------------------------------------------------------------------------
 
@@ -194,7 +193,7 @@ class Child:
     def _fail_pending(self, why: str) -> None:
         pending, self._pending = self._pending, {}
         for answer, _deadline in pending.values():
-            answer(Failure.of(ShardUnavailable(f"{why}; it is not known whether it carried the command out")))
+            answer(Failure.of(ShardUnavailable(why)))
 
     # --- the process ------------------------------------------------------------------------------
 
@@ -212,7 +211,7 @@ class Child:
         for timer in (self._deadline, self._grace):
             if timer is not None:
                 timer.cancel()
-        self._fail_pending(f"{self._name} died ({why})")
+        self._fail_pending(f"{self._name} ended ({why}); it is not known whether it carried the command out")
         self._on_exit(why)
 
 

@@ -1,0 +1,13 @@
+"""`nh run` with fake_shard.py for shards: settings from the environment, arguments for the fake shards."""
+
+import sys
+from pathlib import Path
+
+import nh
+from nh.config import load_settings
+from nh.supervisor.main import run
+
+if __name__ == "__main__":
+    fake_shard = str(Path(__file__).with_name("fake_shard.py"))
+    argv = [sys.executable, "-P", fake_shard, "--version", nh.__version__, *sys.argv[1:]]
+    sys.exit(run(load_settings(), shard_argv=argv))

@@ -1,0 +1,271 @@
+"""nh.supervisor.arbiter: when a shard is started again, and when not. The clock is the test's."""
+
+import heapq
+import itertools
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from nh.commands import CloseCall, Closed, Failure, RelayCommand, RelayResult
+from nh.loop import Callback, Timer
+from nh.stats import ShardState, SupervisorStats
+from nh.supervisor.arbiter import LONG_LIFE_S, LONGEST_DELAY_S, MAX_START_FAILURES, START_S, Arbiter
+from nh.supervisor.child import Answer, Child, ChildState
+
+
+class ManualTimer:
+    def __init__(self, callback: Callback) -> None:
+        self.callback: Callback | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class ManualLoop:
+    """A loop whose time passes when the test says so; it watches no descriptors."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._order = itertools.count()
+        self._timers: list[tuple[float, int, ManualTimer]] = []
+
+    def now(self) -> float:
+        return self._now
+
+    def call_later(self, delay_s: float, callback: Callback) -> Timer:
+        timer = ManualTimer(callback)
+        heapq.heappush(self._timers, (self._now + delay_s, next(self._order), timer))
+        return timer
+
+    def advance(self, seconds: float) -> None:
+        end = self._now + seconds
+        while self._timers and self._timers[0][0] <= end:
+            self._now, _, timer = heapq.heappop(self._timers)
+            if timer.callback is not None:
+                timer.callback()
+        self._now = end
+
+    def add_reader(self, fd: int, callback: Callback) -> None:
+        raise NotImplementedError
+
+    def remove_reader(self, fd: int) -> None:
+        raise NotImplementedError
+
+    def add_writer(self, fd: int, callback: Callback) -> None:
+        raise NotImplementedError
+
+    def remove_writer(self, fd: int) -> None:
+        raise NotImplementedError
+
+
+class PlayedChild(Child):
+    """A child without a process: the test plays it."""
+
+    def __init__(self, shard: int, on_ready: Callable[[], None], on_exit: Callable[[str], None]) -> None:
+        self.state = ChildState.STARTING
+        self.shard = shard
+        self.asked_to_end = False
+        self._ready = on_ready
+        self._exit = on_exit
+
+    @property
+    def pid(self) -> int:
+        return 100 + self.shard
+
+    def execute(self, command: RelayCommand, answer: Answer) -> None:
+        answer(Closed(self.shard))
+
+    def terminate(self, grace_s: float) -> None:
+        self.asked_to_end = True
+
+    def kill(self) -> None:
+        self.die("signal 9, SIGKILL")
+
+    def become_ready(self) -> None:
+        self.state = ChildState.UP
+        self._ready()
+
+    def die(self, why: str = "exit status 1") -> None:
+        self.state = ChildState.GONE
+        self._exit(why)
+
+
+class Stage:
+    """An arbiter over played children."""
+
+    def __init__(self, shards: int = 2) -> None:
+        self.loop = ManualLoop()
+        self.stats = SupervisorStats()
+        self.children: list[PlayedChild] = []
+        self.startable = True
+        self.all_up = 0
+        self.given_up: list[str] = []
+        self.stopped = 0
+        self.arbiter = Arbiter(
+            self.loop,
+            self._spawn,
+            shards,
+            stats=self.stats,
+            on_all_up=self._on_all_up,
+            on_given_up=self.given_up.append,
+        )
+        self.arbiter.start()
+
+    def _spawn(
+        self, shard: int, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]
+    ) -> PlayedChild:
+        if not self.startable:
+            raise OSError(11, "Resource temporarily unavailable")
+        self.children.append(PlayedChild(shard, on_ready, on_exit))
+        return self.children[-1]
+
+    def _on_all_up(self) -> None:
+        self.all_up += 1
+
+    def on_stopped(self) -> None:
+        self.stopped += 1
+
+    def states(self) -> list[int]:
+        return [status.state for status in self.stats.shards[:2]]
+
+
+def stage_with_all_up(shards: int = 2) -> Stage:
+    stage = Stage(shards)
+    for child in stage.children[:]:
+        child.become_ready()
+    return stage
+
+
+def test_it_is_all_up_once_when_the_last_shard_is_ready() -> None:
+    stage = Stage()
+    stage.children[1].become_ready()
+    assert (stage.all_up, stage.states()) == (0, [ShardState.STARTING, ShardState.UP])
+    stage.children[0].become_ready()
+    assert (stage.all_up, stage.states()) == (1, [ShardState.UP, ShardState.UP])
+    stage.children[0].die()
+    stage.loop.advance(1.0)
+    stage.children[2].become_ready()
+    assert stage.all_up == 1
+
+
+def test_a_shard_that_dies_is_started_again_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    stage = stage_with_all_up()
+    with caplog.at_level(logging.ERROR):
+        stage.children[1].die("signal 11, SIGSEGV")
+    assert stage.states() == [ShardState.UP, ShardState.DOWN]
+    assert "signal 11, SIGSEGV" in caplog.text
+    stage.loop.advance(1.0)
+    assert [child.shard for child in stage.children] == [0, 1, 1]
+    assert stage.states() == [ShardState.UP, ShardState.STARTING]
+    assert [status.restarts for status in stage.stats.shards[:2]] == [0, 1]
+
+
+def test_a_down_shard_answers_at_once_and_the_other_as_ever() -> None:
+    stage = stage_with_all_up()
+    stage.children[1].die()
+    results: list[RelayResult] = []
+    for shard in (0, 1):
+        stage.arbiter.execute(shard, CloseCall(b"c"), results.append)
+    assert results == [Closed(0), Failure("unavailable", "shard 1 is down")]
+
+
+def test_delays_double_from_death_to_death_up_to_a_limit() -> None:
+    stage = stage_with_all_up(shards=1)
+    delays = []
+    for _ in range(10):
+        died_at, known = stage.loop.now(), len(stage.children)
+        stage.children[-1].die()
+        while len(stage.children) == known:
+            stage.loop.advance(0.05)
+        delays.append(round(stage.loop.now() - died_at, 1))
+        stage.children[-1].become_ready()
+    assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 10.0], abs=0.11)
+    assert not stage.given_up
+
+
+def test_after_a_long_life_the_delay_begins_anew() -> None:
+    stage = stage_with_all_up(shards=1)
+    for _ in range(8):
+        stage.children[-1].die()
+        stage.loop.advance(LONGEST_DELAY_S)
+        stage.children[-1].become_ready()
+    stage.loop.advance(LONG_LIFE_S)
+    known = len(stage.children)
+    stage.children[-1].die()
+    stage.loop.advance(0.11)
+    assert len(stage.children) == known + 1
+
+
+def test_a_shard_that_never_gets_ready_makes_the_first_start_fail() -> None:
+    stage = Stage()
+    stage.children[0].become_ready()
+    for _ in range(MAX_START_FAILURES + 1):
+        assert not stage.given_up
+        stage.children[-1].die("exit status 2")
+        stage.loop.advance(LONGEST_DELAY_S)
+    (why,) = stage.given_up
+    assert "shard 1" in why
+    assert "exit status 2" in why
+
+
+def test_a_few_deaths_at_the_first_start_are_survived() -> None:
+    stage = Stage()
+    stage.children[0].become_ready()
+    for _ in range(MAX_START_FAILURES):
+        stage.children[-1].die()
+        stage.loop.advance(LONGEST_DELAY_S)
+    stage.children[-1].become_ready()
+    assert (stage.all_up, stage.given_up) == (1, [])
+
+
+def test_once_it_was_all_up_it_never_gives_up() -> None:
+    stage = stage_with_all_up()
+    for _ in range(5 * MAX_START_FAILURES):
+        stage.children[-1].die()
+        stage.loop.advance(LONGEST_DELAY_S)
+    assert not stage.given_up
+
+
+def test_a_process_that_cannot_be_started_counts_as_one_that_died() -> None:
+    stage = stage_with_all_up()
+    stage.startable = False
+    stage.children[0].die()
+    stage.loop.advance(5.0)
+    assert stage.states()[0] == ShardState.DOWN
+    stage.startable = True
+    stage.loop.advance(LONGEST_DELAY_S)
+    stage.children[-1].become_ready()
+    assert stage.states()[0] == ShardState.UP
+
+
+def test_a_shard_that_does_not_get_ready_in_time_is_started_again() -> None:
+    stage = Stage(shards=1)
+    stage.loop.advance(START_S + 1.0)
+    assert [child.state for child in stage.children] == [ChildState.GONE, ChildState.STARTING]
+
+
+def test_stopping_ends_every_shard_and_starts_none_again() -> None:
+    stage = stage_with_all_up()
+    stage.arbiter.stop(3.0, stage.on_stopped)
+    assert all(child.asked_to_end for child in stage.children)
+    stage.children[0].die("exit status 0")
+    assert stage.stopped == 0
+    stage.children[1].die("exit status 0")
+    stage.loop.advance(60.0)
+    assert (stage.stopped, len(stage.children)) == (1, 2)
+
+
+def test_stopping_in_the_middle_of_a_delay_starts_nothing() -> None:
+    stage = stage_with_all_up(shards=1)
+    stage.children[0].die()
+    stage.arbiter.stop(3.0, stage.on_stopped)
+    stage.loop.advance(60.0)
+    assert (stage.stopped, len(stage.children)) == (1, 1)
+
+
+def test_killing_ends_what_does_not_want_to_end() -> None:
+    stage = stage_with_all_up()
+    stage.arbiter.stop(3.0, stage.on_stopped)
+    stage.arbiter.kill()
+    assert stage.stopped == 1

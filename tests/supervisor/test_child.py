@@ -1,0 +1,216 @@
+"""nh.supervisor.child: every command is answered once, whatever becomes of the shard."""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import nh
+from nh.calls.rules import RelaySettings
+from nh.commands import CloseCall, Closed, Failure, RelayResult
+from nh.loop import SelectorLoop
+from nh.supervisor import child as child_module
+from nh.supervisor.child import Child, ChildSpec, ChildState
+from nh.wire.link import Configure
+
+FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
+
+
+class Nursery:
+    """A loop with one child, and what was heard from it."""
+
+    def __init__(self, *options: str, command_timeout_s: float = 20.0) -> None:
+        self.loop = SelectorLoop()
+        self.ready = 0
+        self.exits: list[str] = []
+        self.results: list[RelayResult] = []
+        spec = ChildSpec(
+            configure=Configure(5, 8, (40000, 40099), RelaySettings(), "none"),
+            cpu=min(os.sched_getaffinity(0)),
+            command_timeout_s=command_timeout_s,
+            argv=(sys.executable, "-P", FAKE_SHARD, "--version", nh.__version__, *options),
+        )
+        self.child = Child(self.loop, spec, on_ready=self._on_ready, on_exit=self.exits.append)
+
+    def _on_ready(self) -> None:
+        self.ready += 1
+
+    def ask(self, *call_ids: bytes) -> None:
+        for call_id in call_ids:
+            self.child.execute(CloseCall(call_id), self.results.append)
+
+    def turn_until(self, condition: Callable[[], object]) -> None:
+        until = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < until, "the condition did not come true"
+            self.loop.turn(0.05)
+
+    def close(self) -> None:
+        self.child.kill()
+        self.turn_until(lambda: self.child.state is ChildState.GONE)
+        self.loop.close()
+
+
+@contextlib.contextmanager
+def nursery(*options: str, command_timeout_s: float = 20.0) -> Iterator[Nursery]:
+    opened = Nursery(*options, command_timeout_s=command_timeout_s)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@contextlib.contextmanager
+def up(*options: str, command_timeout_s: float = 20.0) -> Iterator[Nursery]:
+    with nursery(*options, command_timeout_s=command_timeout_s) as opened:
+        opened.turn_until(lambda: opened.ready)
+        yield opened
+
+
+def codes(results: list[RelayResult]) -> list[str]:
+    return [result.code if isinstance(result, Failure) else "ok" for result in results]
+
+
+def test_commands_are_answered_in_whatever_order_they_are_done() -> None:
+    with up() as shard:
+        shard.ask(b"late", b"b", b"c")
+        shard.turn_until(lambda: len(shard.results) == 3)
+        assert shard.results == [Closed(5)] * 3
+        assert shard.child.state is ChildState.UP
+
+
+def test_a_shard_is_pinned_to_its_cpu() -> None:
+    with up() as shard:
+        assert psutil.Process(shard.child.pid).cpu_affinity() == [min(os.sched_getaffinity(0))]
+
+
+def test_a_shard_inherits_its_link_and_no_other_descriptor() -> None:
+    read, write = os.pipe()
+    try:
+        with up() as shard:
+            targets = [str(link.readlink()) for link in Path(f"/proc/{shard.child.pid}/fd").iterdir()]
+            assert not any(target.startswith("pipe:") and target in _ours(read, write) for target in targets)
+            assert sum(target.startswith("socket:") for target in targets) == 1
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def _ours(*descriptors: int) -> set[str]:
+    return {str(Path(f"/proc/self/fd/{number}").readlink()) for number in descriptors}
+
+
+def test_a_shard_that_is_not_ready_yet_is_unavailable() -> None:
+    with nursery("--silent-at-start") as shard:
+        shard.ask(b"a")
+        assert codes(shard.results) == ["unavailable"]
+        assert "starting" in str(shard.results[0])
+
+
+@pytest.mark.parametrize(("call_id", "why"), [(b"die", "exit status 3"), (b"kill", "signal 9, SIGKILL")])
+def test_commands_under_way_are_answered_when_their_shard_dies(call_id: bytes, why: str) -> None:
+    with up() as shard:
+        shard.ask(b"ignore", b"ignore", b"before", call_id, b"after")
+        shard.turn_until(lambda: shard.exits)
+        assert shard.exits == [why]
+        # what the shard said before it died counts
+        assert codes(shard.results) == ["ok"] + ["unavailable"] * 4
+        shard.ask(b"later")
+        assert codes(shard.results[-1:]) == ["unavailable"]
+
+
+def test_a_hanging_shard_costs_each_command_its_timeout_and_no_more() -> None:
+    with up(command_timeout_s=0.2) as shard:
+        shard.ask(b"hang", b"x", b"y")
+        shard.turn_until(lambda: len(shard.results) == 3)
+        assert codes(shard.results) == ["timeout"] * 3
+        shard.ask(b"z")
+        shard.turn_until(lambda: len(shard.results) == 4)
+        assert codes(shard.results) == ["timeout"] * 4
+        assert shard.child.state is ChildState.UP
+
+
+def test_an_answer_that_comes_too_late_is_dropped_and_no_other_is_confused() -> None:
+    with up(command_timeout_s=0.3) as shard:
+        shard.ask(b"late")
+        shard.turn_until(lambda: shard.results)
+        shard.ask(b"next")
+        shard.turn_until(lambda: len(shard.results) == 2)
+        assert codes(shard.results) == ["timeout", "ok"]
+
+
+def test_only_so_many_commands_of_a_shard_are_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "MAX_IN_FLIGHT", 3)
+    with up() as shard:
+        shard.ask(*[b"ignore"] * 4)
+        assert codes(shard.results) == ["unavailable"]
+        assert "overloaded" in str(shard.results[0])
+
+
+def test_a_shard_that_does_not_read_is_overloaded_before_memory_is() -> None:
+    with up() as shard:
+        shard.ask(b"hang")
+        for _ in range(2000):
+            shard.ask(b"x" * 16_000)
+        assert set(codes(shard.results)) == {"unavailable"}
+        assert "overloaded" in str(shard.results[-1])
+
+
+def test_a_shard_that_sends_nonsense_is_ended(caplog: pytest.LogCaptureFixture) -> None:
+    with up() as shard:
+        shard.ask(b"garbage")
+        shard.turn_until(lambda: shard.exits)
+        assert codes(shard.results) == ["unavailable"]
+        assert "no message" in caplog.text
+
+
+def test_a_shard_that_loses_its_link_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "LOST_LINK_S", 0.1)
+    with up() as shard:
+        shard.ask(b"unlink")
+        shard.turn_until(lambda: shard.results)
+        assert codes(shard.results) == ["unavailable"]
+        shard.turn_until(lambda: shard.exits)
+        assert shard.exits == ["signal 9, SIGKILL"]
+
+
+def test_a_shard_ends_in_order_when_asked_to() -> None:
+    with up() as shard:
+        shard.child.terminate(20.0)
+        shard.ask(b"too late")
+        shard.turn_until(lambda: shard.exits)
+        assert shard.exits == ["exit status 0"]
+        assert codes(shard.results) == ["unavailable"]
+
+
+def test_a_shard_that_does_not_want_to_end_is_killed() -> None:
+    with up("--ignore-shutdown") as shard:
+        shard.child.terminate(0.1)
+        shard.turn_until(lambda: shard.exits)
+        assert shard.exits == ["signal 9, SIGKILL"]
+
+
+def test_a_shard_of_another_version_is_used_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+    with up("--version", "0.0.9") as shard:
+        assert "nh was upgraded" in caplog.text
+        assert shard.child.state is ChildState.UP
+
+
+def test_a_program_that_cannot_be_started_is_an_os_error_and_leaves_nothing_open() -> None:
+    loop = SelectorLoop()
+    before = psutil.Process().num_fds()
+    spec = ChildSpec(
+        configure=Configure(0, 1, (40000, 40099), RelaySettings(), "none"),
+        cpu=0,
+        command_timeout_s=1.0,
+        argv=("/nonexistent/shard",),
+    )
+    with pytest.raises(FileNotFoundError):
+        Child(loop, spec, on_ready=lambda: None, on_exit=lambda why: None)
+    assert psutil.Process().num_fds() == before
+    loop.close()

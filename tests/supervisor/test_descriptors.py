@@ -1,0 +1,44 @@
+"""nh.supervisor.descriptors: room for calls."""
+
+import resource
+import subprocess
+import sys
+
+from nh.calls.rules import RelaySettings
+from nh.supervisor.descriptors import SHARD_OWN_DESCRIPTORS, Capacity, capacity
+
+PORTS = [(10000, 19999), (20000, 29999)]
+
+
+def test_a_plain_audio_call_takes_four_ports() -> None:
+    assert capacity(PORTS, 1_000_000, RelaySettings()) == Capacity(5000, "ports")
+
+
+def test_ports_that_are_left_over_in_a_slice_carry_no_call() -> None:
+    assert capacity([(10000, 10005), (10006, 10011)], 1_000_000, RelaySettings()).calls == 2
+
+
+def test_descriptors_may_be_what_is_short() -> None:
+    room = capacity(PORTS, SHARD_OWN_DESCRIPTORS + 400, RelaySettings())
+    assert room == Capacity(200, "descriptors")
+    assert capacity(PORTS, 3, RelaySettings()) == Capacity(0, "descriptors")
+
+
+def test_limits_may_be_what_is_short() -> None:
+    assert capacity(PORTS, 100_000, RelaySettings(max_calls=10)) == Capacity(10, "max_calls")
+    assert capacity(PORTS, 100_000, RelaySettings(max_sockets=42)) == Capacity(10, "max_sockets")
+
+
+def test_the_limit_on_descriptors_is_raised_to_the_hard_limit_at_least() -> None:
+    # in a process of its own: the limit of this one is the other tests' too
+    program = (
+        "import resource; from nh.supervisor.descriptors import raise_descriptor_limit as raise_it;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]));"
+        "print(raise_it(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    said, in_force = map(int, output.split())
+    assert said == in_force
+    assert in_force >= resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -1,0 +1,167 @@
+"""nh.supervisor.dispatch: who is asked, and what becomes of many answers."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nh
+from nh.calls.media import Side
+from nh.commands import (
+    Activate,
+    Allocate,
+    CallList,
+    CallSummary,
+    Close,
+    CloseCall,
+    Closed,
+    Command,
+    Extension,
+    Failure,
+    GetStats,
+    ListCalls,
+    Ping,
+    Pong,
+    RelayCommand,
+    RelayResult,
+    Result,
+    ShowCall,
+    Stats,
+)
+from nh.stats import StatsReader, SupervisorStats, create_segment, segment_name
+from nh.supervisor.dispatch import Dispatcher, merge_pages
+from nh.supervisor.routing import shard_of
+from tests.supervisor.desk import dialog
+
+SHARDS = 3
+
+
+class Office:
+    """A dispatcher over shards that the test plays: what was asked waits in `asked`."""
+
+    def __init__(self, reader: StatsReader) -> None:
+        self.asked: list[tuple[int, RelayCommand, Callable[[RelayResult], None]]] = []
+        self.results: list[Result] = []
+        self.stats = SupervisorStats()
+        self.dispatch = Dispatcher(self._execute, SHARDS, reader=reader, stats=self.stats)
+
+    def _execute(self, shard: int, command: RelayCommand, answer: Callable[[RelayResult], None]) -> None:
+        self.asked.append((shard, command, answer))
+
+    def order(self, command: Command) -> None:
+        self.dispatch(command, self.results.append)
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    segment = create_segment(segment_name(tmp_path), SHARDS)
+    yield Office(StatsReader(segment))
+    segment.unlink()
+    segment.close()
+
+
+def summary(call_id: bytes, shard: int = 0) -> CallSummary:
+    return CallSummary(call_id, shard, 0.0, 0.0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("call_id", [b"a", b"b\0\xff", b"c" * 10_000])
+def test_everything_about_a_call_goes_to_its_shard(office: Office, call_id: bytes) -> None:
+    commands: list[Command] = [
+        Allocate(dialog(call_id), Side.FROM, "127.0.0.1", ()),
+        Activate(dialog(call_id)),
+        Close(dialog(call_id)),
+        CloseCall(call_id),
+        ShowCall(call_id),
+    ]
+    for command in commands:
+        office.order(command)
+    assert [command for _, command, _ in office.asked] == commands
+    assert {shard for shard, _, _ in office.asked} == {shard_of(call_id, SHARDS)}
+    office.asked[3][2](Closed(2))
+    assert office.results == [Closed(2)]
+
+
+def test_what_shards_do_not_answer_is_counted(office: Office) -> None:
+    for code in ("timeout", "unavailable", "not_found"):
+        office.order(CloseCall(b"c"))
+        office.asked.pop()[2](Failure(code, ""))
+    assert (office.stats.rpc_timeouts, office.stats.rpc_unroutable) == (1, 1)
+    assert len(office.results) == 3
+
+
+def test_ping_and_stats_need_no_shard(office: Office) -> None:
+    office.order(Ping())
+    office.order(GetStats())
+    assert office.results[0] == Pong(nh.__version__)
+    assert isinstance(office.results[1], Stats)
+    assert len(office.results[1].snapshot["shards"]) == SHARDS  # type: ignore[arg-type]
+    assert not office.asked
+
+
+def test_an_extension_is_unknown_to_the_supervisor(office: Office) -> None:
+    office.order(Extension("shout"))
+    assert isinstance(office.results[0], Failure)
+    assert office.results[0].code == "unknown_command"
+
+
+def test_a_list_asks_all_shards_at_once_and_merges_by_call_id(office: Office) -> None:
+    command = ListCalls(contains=b"x", limit=10)
+    office.order(command)
+    assert [(shard, asked) for shard, asked, _ in office.asked] == [(n, command) for n in range(SHARDS)]
+    pages = [(summary(b"b"), summary(b"e")), (), (summary(b"a"), summary(b"d"))]
+    for (_, _, answer), calls in zip(reversed(office.asked), pages, strict=True):
+        assert not office.results
+        answer(CallList(calls))
+    (result,) = office.results
+    assert isinstance(result, CallList)
+    assert [call.call_id for call in result.calls] == [b"a", b"b", b"d", b"e"]
+    assert result.next == b""
+
+
+def test_a_list_fails_once_if_one_shard_does(office: Office) -> None:
+    office.order(ListCalls())
+    office.asked[1][2](Failure("unavailable", "shard 1 is down"))
+    office.asked[0][2](CallList(()))
+    office.asked[2][2](Failure("timeout", "shard 2 did not answer"))
+    assert office.results == [Failure("unavailable", "the list is not complete: shard 1 is down")]
+
+
+def test_nothing_behind_a_short_page_is_shown_before_its_rest() -> None:
+    merged = merge_pages(
+        [CallList((summary(b"a"),), next=b"a"), CallList((summary(b"b"), summary(b"c")))], limit=10
+    )
+    assert ([call.call_id for call in merged.calls], merged.next) == ([b"a"], b"a")
+
+
+def shard_page(call_ids: list[bytes], after: bytes, limit: int) -> CallList:
+    found = [each for each in call_ids if each > after]
+    page = tuple(summary(each) for each in found[:limit])
+    return CallList(page, page[-1].call_id if len(found) > limit else b"")
+
+
+@given(
+    st.sets(st.binary(min_size=1, max_size=3), max_size=40),
+    st.integers(1, 5),
+    st.lists(st.integers(1, 5), min_size=3, max_size=3),
+)
+def test_pages_together_show_every_call_once_and_in_order(
+    call_ids: set[bytes], limit: int, sizes: list[int]
+) -> None:
+    # each shard's own page may be shorter than the limit, as where long call-ids fill a message
+    shards = [sorted(c for c in call_ids if shard_of(c, SHARDS) == n) for n in range(SHARDS)]
+    shown: list[bytes] = []
+    after = b""
+    while True:
+        pages = [
+            shard_page(shard, after, min(limit, size)) for shard, size in zip(shards, sizes, strict=True)
+        ]
+        merged = merge_pages(pages, limit)
+        assert len(merged.calls) <= limit
+        shown += [call.call_id for call in merged.calls]
+        if not merged.next:
+            break
+        assert merged.next > after
+        after = merged.next
+    assert shown == sorted(call_ids)

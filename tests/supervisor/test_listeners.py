@@ -1,0 +1,190 @@
+"""nh.supervisor.listeners: who may connect, and what is never deleted."""
+
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.address import RpcAddress, TcpAddress, UnixAddress
+from nh.errors import ConfigError
+from nh.supervisor.listeners import Listener, open_listeners
+
+
+@contextlib.contextmanager
+def listening(*addresses: RpcAddress, mode: int = 0o600, public: bool = False) -> Iterator[list[Listener]]:
+    listeners = open_listeners(addresses, mode=mode, public=public)
+    try:
+        yield listeners
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def connects(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(20)
+        try:
+            client.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o000])
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
+def test_a_unix_socket_has_its_mode_whatever_the_umask(tmp_path: Path, mode: int, mask: int) -> None:
+    path = tmp_path / "rpc"
+    with umask(mask), listening(UnixAddress(str(path)), mode=mode):
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+        assert connects(path)
+
+
+def test_a_unix_socket_is_never_open_to_more_than_its_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rpc"
+    seen: list[int] = []
+    chmod = Path.chmod
+
+    def look_before_chmod(self: Path, mode: int) -> None:
+        seen.append(stat.S_IMODE(self.stat().st_mode))
+        chmod(self, mode)
+
+    monkeypatch.setattr(Path, "chmod", look_before_chmod)
+    with umask(0), listening(UnixAddress(str(path)), mode=0o600):
+        assert seen == [0o600]
+
+
+def test_missing_directories_are_made_for_their_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "rpc"
+    with listening(UnixAddress(str(path))):
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_socket_on_which_nobody_listens_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "rpc"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
+        killed.bind(str(path))
+    assert not connects(path)
+    with listening(UnixAddress(str(path))):
+        assert connects(path)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_SEQPACKET])
+def test_a_socket_on_which_somebody_listens_is_left_alone(tmp_path: Path, kind: socket.SocketKind) -> None:
+    path = tmp_path / "rpc"
+    with socket.socket(socket.AF_UNIX, kind) as other:
+        other.bind(str(path))
+        other.listen()
+        with pytest.raises(ConfigError, match="listens on it"), listening(UnixAddress(str(path))):
+            pass
+        assert path.is_socket()
+
+
+def test_a_socket_with_a_full_backlog_counts_as_somebodys(tmp_path: Path) -> None:
+    path = tmp_path / "rpc"
+    with contextlib.ExitStack() as stack:
+        other = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        other.bind(str(path))
+        other.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            waiting.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                waiting.connect(str(path))
+        with pytest.raises(ConfigError, match="listens on it"), listening(UnixAddress(str(path))):
+            pass
+
+
+def test_what_is_no_socket_is_never_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "rpc"
+    path.write_text("precious")
+    with pytest.raises(ConfigError, match="is no socket"), listening(UnixAddress(str(path))):
+        pass
+    assert path.read_text() == "precious"
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    with pytest.raises(ConfigError, match="is no socket"), listening(UnixAddress(str(link))):
+        pass
+    assert link.is_symlink()
+
+
+def test_the_socket_file_goes_with_its_listener_unless_it_is_another_ones(tmp_path: Path) -> None:
+    path = tmp_path / "rpc"
+    with listening(UnixAddress(str(path))):
+        pass
+    assert not path.exists()
+    with listening(UnixAddress(str(path))):
+        path.rename(tmp_path / "moved")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+            other.bind(str(path))
+    assert path.is_socket()
+
+
+def test_a_failure_leaves_none_of_the_sockets_behind(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    bad.touch()
+    with pytest.raises(ConfigError), listening(UnixAddress(str(good)), UnixAddress(str(bad))):
+        pass
+    assert not good.exists()
+
+
+def test_tcp_listens_and_says_on_which_port() -> None:
+    with listening(TcpAddress("127.0.0.1", 0)) as (listener,):
+        assert isinstance(listener.address, TcpAddress)
+        with socket.create_connection((listener.address.host, listener.address.port)):
+            pass
+
+
+def has_ipv6_loopback() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+IPV6 = pytest.param("::1", marks=pytest.mark.skipif(not has_ipv6_loopback(), reason="no IPv6 here"))
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.2", IPV6])
+def test_every_loopback_address_will_do(host: str) -> None:
+    with listening(TcpAddress(host, 0)):
+        pass
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_other_addresses_are_refused_without_the_operators_word(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"is not loopback.*--rpc-public"), listening(TcpAddress(host, 0)):
+        pass
+
+
+def test_other_addresses_are_allowed_by_the_operators_word() -> None:
+    # 127.0.0.0/8 aside, nothing may be bound in a test; that the check is passed shows in the next error
+    with (
+        pytest.raises(ConfigError, match="is no address of this host"),
+        listening(TcpAddress("192.0.2.1", 0), public=True),
+    ):
+        pass
+
+
+def test_a_tcp_port_in_use_and_a_bad_name_are_explained() -> None:
+    with listening(TcpAddress("127.0.0.1", 0)) as (listener,):
+        with pytest.raises(ConfigError, match="another program, listens on it"), listening(listener.address):
+            pass
+        with pytest.raises(ConfigError, match="is no address"), listening(TcpAddress("no host", 1)):
+            pass

@@ -1,0 +1,357 @@
+"""nh.supervisor.main: the whole supervisor as a process, over shards that misbehave."""
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import nh
+from nh.calls.media import Media, Side
+from nh.client import Client, NativeClient
+from nh.commands import Allocate, Close, CloseCall, Dialog, GetStats, ListCalls, Ping, Pong
+from nh.errors import CommandTimeout, NhError, ShardUnavailable, Unavailable
+from nh.stats import ShardState, Snapshot, StatsReader, attach_segment, segment_name
+from nh.supervisor.routing import shard_of
+from nh.wire import native, netsip
+from nh.wire.framing import Framer, frame
+from tests.program import Program
+from tests.waiting import eventually
+
+RUNNER = str(Path(__file__).with_name("run_with_fake_shards.py"))
+ROOT = str(Path(__file__).parents[2])
+SHARDS = 2
+
+
+class Run:
+    """A supervisor with two fake shards.
+
+    Arguments:
+        directory: its runtime directory.
+        options: of the fake shards.
+        settings: NH_… by field name.
+    """
+
+    def __init__(self, directory: Path, *options: str, **settings: object) -> None:
+        self.directory = directory
+        self.address = str(directory / "nh.sock")
+        values = {"shards": SHARDS, "runtime_dir": directory, "ports": "40000-40399", **settings}
+        environment = {f"NH_{name.upper()}": str(value) for name, value in values.items()}
+        self.program = Program([sys.executable, RUNNER, *options], {**environment, "PYTHONPATH": ROOT})
+
+    def client(self, timeout_s: float = 20.0) -> NativeClient:
+        return NativeClient(self.address, timeout_s)
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.program.pid).children()
+
+    def snapshot(self) -> Snapshot:
+        with contextlib.closing(attach_segment(segment_name(self.directory))) as segment:
+            return StatsReader(segment).read()
+
+    def end_at_once(self) -> None:
+        """End it by two signals: the second one waits for no shard."""
+        psutil.Process(self.program.pid).send_signal(signal.SIGTERM)
+        self.program.wait_for_line("ending")
+        assert self.program.stop(signal.SIGTERM) == 0
+
+    def is_up(self, shard: int) -> bool:
+        try:
+            with self.client() as client:
+                return client.request(CloseCall(call_of(shard))).sessions == shard
+        except Unavailable:
+            return False
+
+
+def call_of(shard: int) -> bytes:
+    """A call-id that this shard has, and which it answers as any other."""
+    return next(b"plain-%d" % n for n in range(1000) if shard_of(b"plain-%d" % n, SHARDS) == shard)
+
+
+def misbehaving(behaviour: bytes) -> int:
+    """The shard that gets the call-id which makes it misbehave."""
+    return shard_of(behaviour, SHARDS)
+
+
+@contextlib.contextmanager
+def running(directory: Path, *options: str, **settings: object) -> Iterator[Run]:
+    run = Run(directory, *options, **settings)
+    with run.program:
+        run.program.wait_for_line("ready")
+        yield run
+
+
+# --- start ----------------------------------------------------------------------------------------
+
+
+def test_the_ready_line_is_all_of_standard_output_and_says_what_there_is(tmp_path: Path) -> None:
+    run = Run(tmp_path, rpc=f"{tmp_path}/a.sock,127.0.0.1:0")
+    with run.program:
+        ready = run.program.wait_for_line("ready")
+        cpus = ",".join(map(str, sorted(os.sched_getaffinity(0))[:SHARDS]))
+        assert ready.startswith(f"ready: 2 shards on CPUs {cpus}; rpc {tmp_path}/a.sock 127.0.0.1:")
+        assert ready.endswith("; ports 40000-40399; up to 100 calls (limited by ports)")
+
+
+def test_who_connects_before_all_shards_are_up_waits_instead_of_being_refused(tmp_path: Path) -> None:
+    marker = tmp_path / "died-once"
+    run = Run(tmp_path, "--die-at-start-once", str(marker))
+    with run.program:
+        eventually((tmp_path / "nh.sock").exists, "the RPC socket is there")
+        with run.client() as client:
+            assert client.request(CloseCall(call_of(1))).sessions == 1
+        run.program.wait_for_line("ready")
+
+
+def test_shards_that_never_get_ready_make_the_start_fail_and_leave_nothing(tmp_path: Path) -> None:
+    run = Run(tmp_path, "--die-at-start")
+    with run.program:
+        assert run.program.wait(30) == 1
+    assert "nh cannot start: shard" in run.program.output
+    assert "exit status 9" in run.program.output
+    assert "ready" not in run.program.output
+    assert_nothing_is_left(tmp_path)
+
+
+def test_what_cannot_be_configured_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "nh.sock").touch()
+    run = Run(tmp_path)
+    with run.program:
+        assert run.program.wait(30) == 1
+    (line,) = run.program.lines
+    assert "nh cannot start: RPC socket" in line
+
+
+def test_a_second_run_on_the_same_directory_is_refused_and_harms_nothing(tmp_path: Path) -> None:
+    with running(tmp_path) as run:
+        second = Run(tmp_path, rpc=str(tmp_path / "other.sock"))
+        with second.program:
+            assert second.program.wait(30) == 1
+        assert f"another nh (pid {run.program.pid}) runs" in second.program.output
+        assert run.is_up(0)
+
+
+def test_what_a_killed_run_left_is_replaced(tmp_path: Path) -> None:
+    with running(tmp_path) as run:
+        shards = run.children()
+        run.program.stop(signal.SIGKILL)
+        psutil.wait_procs(shards, timeout=20)
+        assert not any(shard.is_running() for shard in shards)
+        assert (tmp_path / "nh.sock").exists()
+    with running(tmp_path) as again:
+        assert again.is_up(0)
+
+
+# --- routing --------------------------------------------------------------------------------------
+
+
+def test_each_call_goes_to_its_shard_in_both_protocols(tmp_path: Path) -> None:
+    with running(tmp_path) as run, run.client() as client:
+        results = client.request_all([CloseCall(b"call-%d" % n) for n in range(300)])
+        assert [getattr(result, "sessions", None) for result in results] == [
+            shard_of(b"call-%d" % n, SHARDS) for n in range(300)
+        ]
+        medium = {"addr": "127.0.0.1", "port": 4000, "range": 2, "proto": "RTP/AVP", "media": "audio"}
+        for shard, port in ((0, 40000), (1, 40200)):
+            dialog = Dialog(call_of(shard), 1, b"a", b"b")
+            ports = Client(run.address).allocate_sockets(dialog, 0, "127.0.0.1", [medium])
+            assert ports == [("127.0.0.1", port, 2)]
+
+
+def test_lists_of_all_shards_are_one_list(tmp_path: Path) -> None:
+    call_ids = sorted(b"list-%d" % n for n in range(25))
+    media = (Media("127.0.0.1", 4000, 2),)
+    with running(tmp_path) as run, run.client() as client:
+        client.request_all(
+            [Allocate(Dialog(each, 1, b"a"), Side.FROM, "127.0.0.1", media) for each in call_ids]
+        )
+        shown: list[bytes] = []
+        page = client.request(ListCalls(contains=b"list", limit=4))
+        while True:
+            shown += [call.call_id for call in page.calls]
+            if not page.next:
+                break
+            page = client.request(ListCalls(contains=b"list", limit=4, after=page.next))
+        assert shown == call_ids
+
+
+# --- shards that misbehave ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("behaviour", [b"die", b"kill"])
+def test_a_shard_that_dies_is_started_again_while_the_other_serves(tmp_path: Path, behaviour: bytes) -> None:
+    bad = misbehaving(behaviour)
+    with running(tmp_path) as run:
+        with run.client() as client:
+            assert client.request(CloseCall(call_of(bad))).sessions == bad
+            with pytest.raises(Unavailable, match="ended"):
+                client.request(CloseCall(behaviour))
+            assert client.request(CloseCall(call_of(1 - bad))).sessions == 1 - bad
+        eventually(lambda: run.is_up(bad), "the shard is up again")
+        eventually(lambda: run.snapshot().shards[bad].restarts == 1, "the restart is counted")
+        assert run.snapshot().shards[bad].state == ShardState.UP
+
+
+def test_netsip_clients_get_undef_while_their_shard_is_down(tmp_path: Path) -> None:
+    with running(tmp_path) as run:
+        assert Client(run.address).close_session([b"die", 1, b"a", b"b"]) is None
+        assert Client(run.address).close_session([b"die", 1, b"a", b"b"]) is None
+
+
+def test_a_hanging_shard_holds_up_its_own_calls_only(tmp_path: Path) -> None:
+    bad = misbehaving(b"hang")
+    with running(tmp_path, command_timeout_s=0.3) as run, run.client() as stuck, run.client() as client:
+        with pytest.raises(CommandTimeout, match=f"shard {bad} did not answer"):
+            stuck.request(CloseCall(b"hang"))
+        # the other shard answers while this one's command waits
+        with pipelined(run.address) as connection:
+            connection.send(native.encode_request(1, CloseCall(call_of(bad))))
+            assert client.request(CloseCall(call_of(1 - bad))).sessions == 1 - bad
+            assert client.request(Ping()) == Pong(nh.__version__)
+            assert client.request(GetStats()).snapshot["version"] == nh.__version__
+            assert b'"timeout"' in connection.reply()
+        with pytest.raises(CommandTimeout):
+            client.request(ListCalls())
+        eventually(lambda: run.snapshot().supervisor.rpc_timeouts == 3, "timeouts are counted")
+        run.end_at_once()
+
+
+def test_a_list_says_which_shard_is_missing(tmp_path: Path) -> None:
+    bad = misbehaving(b"hang")
+    with running(tmp_path, command_timeout_s=0.2) as run, run.client() as client:
+        with pytest.raises(NhError):
+            client.request(CloseCall(b"hang"))
+        with pytest.raises(NhError, match=f"the list is not complete: shard {bad}"):
+            client.request(ListCalls())
+        run.end_at_once()
+
+
+# --- clients that misbehave -----------------------------------------------------------------------
+
+
+class Pipeline:
+    """A raw connection with frames."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._framer = Framer(native.MAX_REPLY_BYTES)
+
+    def send(self, payload: bytes) -> None:
+        self.sock.sendall(frame(payload))
+
+    def reply(self) -> bytes:
+        while True:
+            payload = self._framer.next_frame()
+            if payload is not None:
+                return payload
+            data = self.sock.recv(65536)
+            assert data, "the connection was closed"
+            self._framer.feed(data)
+
+
+@contextlib.contextmanager
+def pipelined(address: str) -> Iterator[Pipeline]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(20)
+        sock.connect(address)
+        yield Pipeline(sock)
+
+
+def test_idle_half_and_garbled_clients_hold_nobody_up_and_leave_no_descriptor(tmp_path: Path) -> None:
+    with running(tmp_path) as run:
+        supervisor = psutil.Process(run.program.pid)
+        assert run.is_up(0)
+        eventually(lambda: run.snapshot().supervisor.rpc_clients == 0, "nobody is connected")
+        before = supervisor.num_fds()
+        with contextlib.ExitStack() as stack:
+            connections = [stack.enter_context(pipelined(run.address)) for _ in range(240)]
+            for half in connections[200:220]:
+                half.sock.sendall(struct.pack(">I", 1000) + b"\x05\x0b")
+            for garbled in connections[220:]:
+                garbled.sock.sendall(b"\xff" * 100)
+            assert Client(run.address).close_session([call_of(1), 1, b"a", b"b"]) is None
+            assert run.is_up(1)
+            eventually(lambda: run.snapshot().supervisor.rpc_malformed == 20, "garbage is counted")
+            assert run.snapshot().supervisor.rpc_clients >= 220
+        eventually(lambda: supervisor.num_fds() <= before, "all descriptors are closed")
+
+
+def test_a_client_that_leaves_before_its_reply_harms_nobody(tmp_path: Path) -> None:
+    with running(tmp_path, command_timeout_s=0.3) as run:
+        with pipelined(run.address) as connection:
+            connection.send(netsip.encode_request(Close(Dialog(b"ignore", 1, b"a", b"b"))))
+        eventually(lambda: run.snapshot().supervisor.rpc_timeouts == 1, "the command is given up")
+        eventually(lambda: run.snapshot().supervisor.rpc_clients == 0, "nobody is connected")
+        assert run.is_up(0)
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_everything_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    with running(tmp_path) as run:
+        shards = run.children()
+        with pipelined(run.address) as idle:
+            assert run.program.stop(number) == 0
+            assert idle.sock.recv(1) == b""
+        assert not any(shard.is_running() for shard in shards)
+        assert run.program.output.count("exit status 0") == SHARDS
+    assert_nothing_is_left(tmp_path)
+
+
+def test_shards_that_do_not_want_to_end_are_killed_in_time(tmp_path: Path) -> None:
+    with running(tmp_path, "--ignore-shutdown") as run:
+        shards = run.children()
+        assert run.program.stop() == 0
+        assert not any(shard.is_running() for shard in shards)
+
+
+def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
+    with running(tmp_path, "--ignore-shutdown") as run:
+        run.end_at_once()
+        assert "the shards are killed" in run.program.output
+
+
+def test_commands_under_way_are_answered_at_the_end(tmp_path: Path) -> None:
+    with running(tmp_path) as run, pipelined(run.address) as connection:
+        connection.send(native.encode_request(1, CloseCall(b"ignore")))
+        connection.send(native.encode_request(2, CloseCall(call_of(misbehaving(b"ignore")))))
+        assert b'"id":2' in connection.reply()  # so the first is under way
+        run.program.stop()
+        assert ShardUnavailable.code.encode() in connection.reply()
+
+
+def test_a_hangup_changes_nothing(tmp_path: Path) -> None:
+    with running(tmp_path) as run:
+        psutil.Process(run.program.pid).send_signal(signal.SIGHUP)
+        run.program.wait_for_line("SIGHUP")
+        assert run.is_up(0)
+
+
+def test_only_the_ready_line_goes_to_standard_output(tmp_path: Path) -> None:
+    environment = {"NH_RUNTIME_DIR": str(tmp_path), "NH_SHARDS": "1", "PYTHONPATH": ROOT}
+    with subprocess.Popen(
+        [sys.executable, RUNNER],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **environment},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("ready: 1 shard on CPU ")
+        process.terminate()
+        assert process.stdout.read() == ""
+
+
+def assert_nothing_is_left(directory: Path) -> None:
+    assert not (directory / "nh.sock").exists()
+    assert not Path("/dev/shm", segment_name(directory)).exists()
+    assert (directory / "nh.lock").read_text() == ""

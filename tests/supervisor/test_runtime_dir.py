@@ -1,0 +1,91 @@
+"""nh.supervisor.runtime_dir: one nh at a time, in a directory that nobody else can write to."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from nh.errors import ConfigError
+from nh.supervisor.runtime_dir import LOCK_NAME, runtime_dir
+
+
+def test_it_is_made_for_its_owner_alone_and_holds_the_pid(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "nh"
+    with runtime_dir(path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        assert (path / LOCK_NAME).read_text() == f"{os.getpid()}\n"
+    assert (path / LOCK_NAME).read_text() == ""
+
+
+def test_a_second_nh_is_refused_and_told_the_pid_of_the_first(tmp_path: Path) -> None:
+    with (
+        runtime_dir(tmp_path),
+        pytest.raises(ConfigError, match=rf"another nh \(pid {os.getpid()}\)"),
+        runtime_dir(tmp_path),
+    ):
+        pass
+    with runtime_dir(tmp_path):
+        pass
+
+
+def test_a_lock_file_that_a_killed_run_left_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / LOCK_NAME).write_text("1\n")
+    with runtime_dir(tmp_path):
+        assert (tmp_path / LOCK_NAME).read_text() == f"{os.getpid()}\n"
+
+
+def test_a_directory_that_everybody_may_write_to_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(ConfigError, match="chmod o-w"), runtime_dir(tmp_path):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_another_users_directory_is_refused_where_everybody_makes_names(tmp_path: Path) -> None:
+    path = tmp_path / "nh"
+    path.mkdir(mode=0o700)
+    os.chown(path, 12345, -1)
+    with runtime_dir(path):  # tmp_path is ours alone, so somebody with the right to must have made it
+        pass
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ConfigError, match="belongs to user 12345"), runtime_dir(path):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link away")
+def test_another_users_link_is_refused_where_everybody_makes_names(tmp_path: Path) -> None:
+    ours, link = tmp_path / "ours", tmp_path / "nh"
+    ours.mkdir(mode=0o700)
+    link.symlink_to(ours)
+    os.lchown(link, 12345, -1)
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ConfigError, match="belongs to user 12345"), runtime_dir(link):
+        pass
+
+
+def test_a_group_may_not_write_to_it_where_everybody_makes_names(tmp_path: Path) -> None:
+    path = tmp_path / "nh"
+    path.mkdir()
+    path.chmod(0o770)
+    with runtime_dir(path):
+        pass
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ConfigError, match="chmod 700"), runtime_dir(path):
+        pass
+
+
+def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "nh"
+    path.touch()
+    with pytest.raises(ConfigError, match="is not a directory"), runtime_dir(path):
+        pass
+
+
+def test_a_place_where_it_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(ConfigError, match=r"cannot be made.*--runtime-dir"),
+        runtime_dir(tmp_path / "file" / "nh"),
+    ):
+        pass
