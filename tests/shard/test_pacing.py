@@ -1,0 +1,146 @@
+"""Pacing: rare packets are served at once, frequent ones once in a while, and none is left behind."""
+
+from collections.abc import Callable
+
+import pytest
+
+from nh.loop import Callback, Timer
+from nh.shard.pacing import Pacer
+from nh.shard.poll import BATCH, MediaPoll
+
+COALESCE_S = 0.001
+
+
+class FakeTimer:
+    def __init__(self, delay_s: float, callback: Callback) -> None:
+        self.delay_s = delay_s
+        self.callback: Callback | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class FakeLoop:
+    """Keeps what it is asked for; the test says when a descriptor is readable and a timer due."""
+
+    def __init__(self) -> None:
+        self.readers: dict[int, Callback] = {}
+        self.timers: list[FakeTimer] = []
+
+    def now(self) -> float:
+        return 0.0
+
+    def add_reader(self, fd: int, callback: Callback) -> None:
+        self.readers[fd] = callback
+
+    def remove_reader(self, fd: int) -> None:
+        self.readers.pop(fd, None)
+
+    def add_writer(self, fd: int, callback: Callback) -> None:
+        raise AssertionError("a pacer writes nothing")
+
+    def remove_writer(self, fd: int) -> None:
+        raise AssertionError("a pacer writes nothing")
+
+    def call_later(self, delay_s: float, callback: Callback) -> Timer:
+        timer = FakeTimer(delay_s, callback)
+        self.timers.append(timer)
+        return timer
+
+    def due(self) -> None:
+        """The last timer is due."""
+        callback = self.timers[-1].callback
+        assert callback is not None
+        callback()
+
+
+class FakePoll(MediaPoll):
+    """Serves what the test says, at the time that it says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ready: Callable[[], int] = lambda: 0
+
+    def serve(self) -> int:
+        return self.ready()
+
+    def will_serve(self, packets: int, *, now: float) -> None:
+        def serve() -> int:
+            self.now = now
+            return packets
+
+        self.ready = serve
+
+
+@pytest.fixture
+def loop() -> FakeLoop:
+    return FakeLoop()
+
+
+def served_at(pacer_poll: FakePoll, loop: FakeLoop, now: float, packets: int = 1) -> None:
+    pacer_poll.will_serve(packets, now=now)
+    loop.readers[pacer_poll.fileno()]()
+
+
+def test_rare_packets_are_served_as_soon_as_they_are_there(loop: FakeLoop) -> None:
+    poll = FakePoll()
+    Pacer(loop, poll, coalesce_s=COALESCE_S)
+    for now in (10.0, 10.02, 10.04):
+        served_at(poll, loop, now)
+    assert loop.timers == []
+    poll.close()
+
+
+def test_frequent_packets_wait_for_each_other(loop: FakeLoop) -> None:
+    poll = FakePoll()
+    Pacer(loop, poll, coalesce_s=COALESCE_S)
+    served_at(poll, loop, 10.0)
+    served_at(poll, loop, 10.0005)
+    assert poll.fileno() not in loop.readers
+    assert loop.timers[-1].delay_s == COALESCE_S
+    poll.close()
+
+
+def test_a_full_batch_is_followed_by_the_next_at_once(loop: FakeLoop) -> None:
+    poll = FakePoll()
+    Pacer(loop, poll, coalesce_s=COALESCE_S)
+    served_at(poll, loop, 10.0)
+    served_at(poll, loop, 10.0005)
+    poll.will_serve(BATCH, now=10.0015)
+    loop.due()
+    assert loop.timers[-1].delay_s == 0
+    poll.close()
+
+
+def test_after_a_pause_packets_are_served_at_once_again(loop: FakeLoop) -> None:
+    poll = FakePoll()
+    Pacer(loop, poll, coalesce_s=COALESCE_S)
+    served_at(poll, loop, 10.0)
+    served_at(poll, loop, 10.0005)
+    poll.will_serve(0, now=10.0015)
+    loop.due()
+    assert poll.fileno() in loop.readers
+    timers = len(loop.timers)
+    served_at(poll, loop, 10.002)
+    assert len(loop.timers) == timers
+    poll.close()
+
+
+def test_without_coalescing_every_packet_is_served_at_once(loop: FakeLoop) -> None:
+    poll = FakePoll()
+    Pacer(loop, poll, coalesce_s=0)
+    for now in (10.0, 10.0, 10.0):
+        served_at(poll, loop, now)
+    assert loop.timers == []
+    poll.close()
+
+
+def test_a_closed_pacer_serves_no_more(loop: FakeLoop) -> None:
+    poll = FakePoll()
+    pacer = Pacer(loop, poll, coalesce_s=COALESCE_S)
+    served_at(poll, loop, 10.0)
+    served_at(poll, loop, 10.0005)
+    pacer.close()
+    assert loop.timers[-1].callback is None
+    assert loop.readers == {}
+    poll.close()
