@@ -85,9 +85,6 @@ FLAGS: Final[dict[str, Flag]] = {
         _MEDIA, "Silence after which another port of the same address may take over; 0: never", 0, 86_400, "s"
     ),
     "coalesce_s": Flag(
-        _MEDIA, "Longest wait for more packets while they come faster than that; 0: never wait", 0, 0.02, "s"
-    ),
-    "coalesce_s": Flag(
         _MEDIA, "Longest wait for more packets, while they come faster than that; 0: never wait", 0, 0.02, "s"
     ),
     "dscp": Flag(_MEDIA, "DiffServ code point of relayed packets (46: expedited forwarding)", 0, 63),

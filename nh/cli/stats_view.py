@@ -22,7 +22,7 @@ from nh.stats.snapshot import ShardReading, Snapshot, Totals
 WIDE_COLUMNS: Final = 112
 
 LAG_S: Final = 0.05
-"""A loop that takes longer than this for a turn makes itself heard: phones buffer about as much."""
+"""A loop that is later than this makes itself heard: phones buffer about as much."""
 
 _REASONS: Final = {
     "drop_foreign_source": ("foreign", "foreign source"),

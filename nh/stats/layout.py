@@ -117,7 +117,9 @@ class ShardStats:
     sockets: int = _gauge("media sockets open", "sockets")
     ports_free: int = _gauge("media ports free", "ports")
     ports_total: int = _gauge("media ports in the shard's slice", "ports")
-    loop_lag_s: float = _gauge("longest turn of the event loop since the last publication", "s", Total.MAX)
+    loop_lag_s: float = _gauge(
+        "how late the event loop was at worst since the last publication", "s", Total.MAX
+    )
     memory_bytes: int = _gauge("resident memory", "bytes")
     heartbeat: float = _gauge("monotonic clock at the last publication", "s", Total.MIN)
     started: float = _gauge("wall clock at the start of the process", "s", Total.MIN)
