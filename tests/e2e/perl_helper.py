@@ -1,0 +1,98 @@
+"""Perl's side of the NAT helper: the client class under our command, and the stock server."""
+
+import contextlib
+import gzip
+import json
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.port_claims import claim_ports
+from tests.program import Program
+from tests.waiting import eventually
+
+CLIENT = Path(__file__).parent / "perl" / "client.pl"
+NATHELPER = Path("/usr/share/doc/libnet-sip-perl/examples/bin/nathelper.pl")
+
+
+class HelperDied(AssertionError):
+    """Net::SIP::NATHelper::Client died, as it does on a connection that closes without a reply."""
+
+
+class PerlHelperClient:
+    """An unmodified Net::SIP::NATHelper::Client in a Perl process.
+
+    Arguments:
+        address: HOST:PORT, or the path of a Unix socket.
+
+    Values are Perl's: lists, numbers, strings (a character below U+0100 for each byte), None for undef.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._process = subprocess.Popen(
+            ["perl", str(CLIENT), address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def allocate(self, nat_basic: list[Any], side: int, sdp: str, address: str = "127.0.0.1") -> Any:
+        """`allocate_sockets` with the media that Net::SIP reads in `sdp`."""
+        return self._call("allocate_sockets", nat_basic=nat_basic, side=side, address=address, sdp=sdp)
+
+    def activate(self, nat_basic: list[Any], param: Mapping[str, str] | None = None) -> Any:
+        """`activate_session`."""
+        return self._call("activate_session", nat_basic=nat_basic, param=param)
+
+    def close_session(self, nat_basic: list[Any]) -> Any:
+        """`close_session`."""
+        return self._call("close_session", nat_basic=nat_basic)
+
+    def rpc(self, *arguments: Any) -> Any:
+        """Any command with any arguments."""
+        return self._call("rpc", arguments=arguments)
+
+    def _call(self, call: str, **order: object) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        line = json.dumps({"call": call, **order}) + "\n"
+        self._process.stdin.write(line.encode())
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, f"client.pl ended on {line[:200]}"
+        outcome = json.loads(answer.decode("latin-1"))
+        if "died" in outcome:
+            raise HelperDied(outcome["died"])
+        return outcome["value"]
+
+    def close(self) -> None:
+        """End the Perl process."""
+        self._process.communicate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextlib.contextmanager
+def running_nathelper() -> Iterator[str]:
+    """The stock nathelper.pl; its address."""
+    with claim_ports(1) as claimed, tempfile.TemporaryDirectory() as directory:
+        script = NATHELPER
+        if not script.exists():  # Debian packs examples on some installations
+            script = Path(directory) / "nathelper.pl"
+            script.write_bytes(gzip.decompress(NATHELPER.with_name("nathelper.pl.gz").read_bytes()))
+        address = ("127.0.0.1", claimed[0])
+        with Program(["perl", str(script), f"{address[0]}:{address[1]}"]) as program:
+            eventually(lambda: _listens(address), f"nathelper.pl listens; it said {program.output!r}")
+            yield f"{address[0]}:{address[1]}"
+
+
+def _listens(address: tuple[str, int]) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(address) == 0

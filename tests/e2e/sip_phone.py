@@ -1,0 +1,236 @@
+"""A SIP phone with real media sockets, played by a test step by step.
+
+One dialog at a time, over UDP, through one outbound proxy. It keeps what RFC 3261 asks of an end: tags, CSeq
+numbers, the route set and the remote target. It does not retransmit: loopback loses nothing, and a step
+that does not happen fails its test.
+"""
+
+import dataclasses
+import socket
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
+from tests.e2e.sip_message import (
+    Header,
+    SipMessage,
+    host_port_of,
+    new_token,
+    response_to,
+    tag_of,
+    uri_of,
+)
+from tests.media_peer import MediaPeer
+
+RECEIVE_S = 5.0
+
+
+@dataclasses.dataclass
+class Dialog:
+    """What an end remembers of a dialog (RFC 3261 12)."""
+
+    call_id: str
+    local: str
+    remote: str
+    target: str
+    routes: list[str] = dataclasses.field(default_factory=list)
+    cseq: int = 0
+
+
+class Phone:
+    """A phone.
+
+    Arguments:
+        user: its user name.
+        address: IP address of its network.
+        proxy: (host, port) of the proxy's leg in that network.
+        media: number of media, each with RTP and RTCP sockets.
+    """
+
+    def __init__(self, user: str, address: str, proxy: tuple[str, int], media: int = 1) -> None:
+        self.user = user
+        self.proxy = proxy
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.bind((address, 0))
+        self._socket.settimeout(RECEIVE_S)
+        self.media = [MediaPeer(address) for _ in range(media)]
+        self.remote_media: list[MediaLine] = []
+        self.tag = new_token()
+        self._dialog: Dialog | None = None
+        self._invite: SipMessage | None = None
+        self._sdp_version = 0
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def uri(self) -> str:
+        """Where it is called."""
+        host, port = self._socket.getsockname()[:2]
+        return f"sip:{self.user}@[{host}]:{port}" if ":" in host else f"sip:{self.user}@{host}:{port}"
+
+    @property
+    def call_id(self) -> bytes:
+        """The Call-ID of its dialog."""
+        return self._in_dialog.call_id.encode()
+
+    @property
+    def target(self) -> tuple[str, int]:
+        """Where its first medium goes, by the other end's last description."""
+        return self.remote_media[0].target
+
+    def describe(self) -> list[MediaLine]:
+        """Its media as they are."""
+        return [
+            MediaLine(medium.address, medium.port, kind=kind)
+            for medium, kind in zip(self.media, ("audio", "video", "text"), strict=False)
+        ]
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def invite(self, callee: "Phone", media: Sequence[MediaLine] | None = None) -> None:
+        """Call: the first INVITE of a dialog."""
+        local = f"<sip:{self.user}@example.org>;tag={self.tag}"
+        remote = f"<sip:{callee.user}@example.org>"
+        self._dialog = Dialog(f"{new_token()}@example.org", local, remote, target=callee.uri)
+        self.reinvite(media)
+
+    def reinvite(self, media: Sequence[MediaLine] | None = None) -> None:
+        """INVITE within the dialog: new media."""
+        self._in_dialog.cseq += 1
+        self._invite = self._request("INVITE", body=self._offer(media))
+        self._send(self._invite)
+
+    def ack(self, response: SipMessage) -> None:
+        """ACK a final response: of its own for a 2xx, part of the INVITE's transaction for another."""
+        assert self._invite is not None
+        accepted = response.code is not None and response.code < 300
+        ack = self._request("ACK", like=None if accepted else self._invite)
+        ack.headers = [
+            ("To", response.get("To")) if name == "To" else (name, value) for name, value in ack.headers
+        ]
+        self._send(ack)
+
+    def cancel(self) -> None:
+        """CANCEL the INVITE that is under way."""
+        assert self._invite is not None
+        self._send(self._request("CANCEL", like=self._invite))
+
+    def bye(self) -> None:
+        """End the dialog."""
+        self._in_dialog.cseq += 1
+        self._send(self._request("BYE"))
+
+    # --- responses --------------------------------------------------------------------------------
+
+    def answer(
+        self, request: SipMessage, code: int, *, sdp: bool = False, media: Sequence[MediaLine] | None = None
+    ) -> None:
+        """Answer `request`; with a description if `sdp`, of `media` if given, else of its own."""
+        body = self._offer(media) if sdp or media is not None else ""
+        self._send_to_via(response_to(request, code, self.tag, [self._contact], body))
+
+    # --- what comes in ----------------------------------------------------------------------------
+
+    def receive_request(self, method: str) -> SipMessage:
+        """The next message, which has to be this request; the dialog and the media follow it."""
+        request = self._receive()
+        assert request.code is None and request.method == method, f"{method} expected:\n{request}"
+        if self._dialog is None:
+            local = request.get("To")
+            self._dialog = Dialog(
+                request.get("Call-ID"),
+                local if tag_of(local) else f"{local};tag={self.tag}",
+                request.get("From"),
+                target=uri_of(request.get("Contact")),
+                routes=request.all("Record-Route"),
+            )
+        elif method == "INVITE":
+            self._dialog.target = uri_of(request.get("Contact"))
+        self._read_media(request)
+        return request
+
+    def receive_response(self, code: int, method: str = "INVITE") -> SipMessage:
+        """The next message, which has to be this response; the dialog and the media follow it."""
+        response = self._receive()
+        assert (response.code, response.method) == (code, method), f"{code} expected:\n{response}"
+        dialog = self._in_dialog
+        dialog.remote = response.get("To")
+        if method == "INVITE" and code < 300:
+            dialog.target = uri_of(response.get("Contact"))
+            dialog.routes = response.all("Record-Route")[::-1] or dialog.routes
+            self._read_media(response)
+        return response
+
+    def forget(self) -> None:
+        """Be ready for the next dialog."""
+        self._dialog = None
+        self.tag = new_token()
+
+    # --- its insides ------------------------------------------------------------------------------
+
+    @property
+    def _in_dialog(self) -> Dialog:
+        assert self._dialog is not None, f"{self.user} is in no dialog"
+        return self._dialog
+
+    @property
+    def _contact(self) -> Header:
+        return "Contact", f"<{self.uri}>"
+
+    def _offer(self, media: Sequence[MediaLine] | None) -> str:
+        self._sdp_version += 1
+        return write_sdp(self.describe() if media is None else media, self._sdp_version)
+
+    def _request(self, method: str, *, body: str = "", like: SipMessage | None = None) -> SipMessage:
+        """A request in the dialog; `like` an INVITE where it belongs to that one's transaction."""
+        dialog = self._in_dialog
+        if like is not None:
+            start = like.start.replace("INVITE", method, 1)
+            kept = ("via", "route", "from", "to", "call-id", "max-forwards")
+            headers = [header for header in like.headers if header[0].lower() in kept]
+            return SipMessage(start, [*headers, ("CSeq", f"{like.cseq} {method}")])
+        host, port = self._socket.getsockname()[:2]
+        at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        # An ACK carries the number of the INVITE that it acknowledges, which is the last one sent.
+        headers = [
+            ("Via", f"SIP/2.0/UDP {at};branch=z9hG4bK{new_token()}"),
+            ("Max-Forwards", "70"),
+            *(("Route", route) for route in dialog.routes),
+            ("From", dialog.local),
+            ("To", dialog.remote),
+            ("Call-ID", dialog.call_id),
+            ("CSeq", f"{dialog.cseq} {method}"),
+            self._contact,
+        ]
+        return SipMessage(f"{method} {dialog.target} SIP/2.0", headers, body)
+
+    def _read_media(self, message: SipMessage) -> None:
+        if message.body:
+            self.remote_media = read_sdp(message.body)
+
+    def _send(self, request: SipMessage) -> None:
+        routes = request.all("Route")
+        self._socket.sendto(request.encode(), host_port_of(uri_of(routes[0])) if routes else self.proxy)
+
+    def _send_to_via(self, response: SipMessage) -> None:
+        sent_by = response.get("Via").split()[1].split(";")[0]
+        self._socket.sendto(response.encode(), host_port_of(f"sip:{sent_by}"))
+
+    def _receive(self) -> SipMessage:
+        return SipMessage.parse(self._socket.recv(65536))
+
+    def close(self) -> None:
+        """Close its sockets."""
+        self._socket.close()
+        for medium in self.media:
+            medium.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

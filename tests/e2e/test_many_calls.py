@@ -1,0 +1,93 @@
+"""2,000 calls at once, set up by the Perl client on two shards, relaying, closed: nothing is left of them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from tests.e2e.perl_helper import PerlHelperClient
+from tests.e2e.sdp import MediaLine, write_sdp
+from tests.media_peer import RTCP, RTP, MediaPeer
+from tests.relay import Relay, running_relay
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.perl, pytest.mark.slow, pytest.mark.timeout(110)]
+
+CALLS = 2000
+SOCKETS_PER_CALL = 4
+BATCH = 20
+"""How many packets are under way at once: far fewer than a receive buffer holds."""
+
+LEAK_BYTES = CALLS * 4096
+"""Far less than what the relay knows of a call: a second round that keeps as much has leaked something."""
+
+Target = tuple[str, int]
+
+
+@pytest.fixture
+def roomy_relay() -> Iterator[Relay]:
+    # rendezvous hashing is even only on the whole: leave each shard a fifth more than its half
+    with running_relay(ports=CALLS * SOCKETS_PER_CALL * 6 // 5) as running:
+        yield running
+
+
+def nat_basic(number: int, cseq: str | None = "1") -> list[Any]:
+    return [f"call-{number}@example.org", cseq, f"sip:a\0{number}\0near", f"sip:b\0{number}\0far", "", ""]
+
+
+def set_up(helper: PerlHelperClient, number: int, alice: MediaPeer, bob: MediaPeer) -> tuple[Target, Target]:
+    """The relay's targets for alice and for bob."""
+    call = nat_basic(number)
+    [[far, to_alice, _]] = helper.allocate(call, 0, write_sdp([MediaLine(alice.address, alice.port)]))
+    [[near, to_bob, _]] = helper.allocate(call, 1, write_sdp([MediaLine(bob.address, bob.port)]))
+    assert helper.activate(call) == 1
+    return (near, to_bob), (far, to_alice)
+
+
+def send_one_each(sender: MediaPeer, targets: Sequence[Target], receiver: MediaPeer, component: int) -> None:
+    """One packet to every target, all of which have to come out at `receiver`."""
+    for start in range(0, len(targets), BATCH):
+        batch = targets[start : start + BATCH]
+        expected = {f"{component} {port}".encode() for _, port in batch}
+        for target in batch:
+            sender.send(f"{component} {target[1]}".encode(), target, component)
+        assert {receiver.receive(component)[0] for _ in batch} == expected
+
+
+def relay_all(helper: PerlHelperClient, numbers: range) -> None:
+    """The calls of `numbers` from their first allocate to their BYE, all at once."""
+    with MediaPeer("127.0.0.1") as alice, MediaPeer("127.0.0.1") as bob:
+        targets = [set_up(helper, number, alice, bob) for number in numbers]
+        for component in (RTP, RTCP):
+            send_one_each(alice, [towards_bob for towards_bob, _ in targets], bob, component)
+            send_one_each(bob, [towards_alice for _, towards_alice in targets], alice, component)
+        for number in numbers:
+            assert helper.close_session(nat_basic(number, None)) == 1
+
+
+def test_2000_calls_leave_nothing_behind(roomy_relay: Relay) -> None:
+    relay = roomy_relay
+
+    def wait_until_closed(calls: int) -> None:
+        eventually(
+            lambda: relay.stats().totals.sessions_closed == calls and relay.all_ports_are_free(),
+            f"{calls} calls are closed and all ports are free",
+        )
+
+    with PerlHelperClient(relay.unix_address) as helper:
+        descriptors = relay.descriptors()
+        relay_all(helper, range(CALLS))
+        wait_until_closed(CALLS)
+        relay.wait_until_idle(descriptors)
+        memory = relay.memory_bytes()  # allocators keep room for as many calls again
+
+        relay_all(helper, range(CALLS, 2 * CALLS))
+        wait_until_closed(2 * CALLS)
+        relay.wait_until_idle(descriptors)
+        assert relay.memory_bytes() - memory < LEAK_BYTES
+
+        totals = relay.stats().totals
+        assert totals.sessions_started == 2 * CALLS
+        assert totals.packets_out == 2 * CALLS * SOCKETS_PER_CALL
+        assert (totals.calls, totals.sessions, totals.sockets) == (0, 0, 0)
+        assert all(shard.packets_out for shard in relay.stats().shards)

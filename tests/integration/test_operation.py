@@ -1,0 +1,198 @@
+"""`nh run` and the commands beside it, as an operator meets them."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nh.client import NativeClient
+from nh.commands import Ping, Pong
+from nh.errors import NhError
+from nh.stats import segment_name
+from tests.integration.rpc_stream import activate, allocate, ask_perl, assert_calls_are_served, bye
+from tests.program import Program
+from tests.relay import Relay, place_for_relay, running_relay
+from tests.waiting import eventually
+
+
+def run_nh(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command of `nh` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "nh", *arguments], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def on(relay: Relay, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command about this relay; it has to succeed."""
+    result = run_nh(*arguments, "--runtime-dir", str(relay.directory))
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[Relay]:
+    with running_relay() as running:
+        yield running
+
+
+# --- start and end ------------------------------------------------------------------------------------
+
+
+def test_ready_means_that_every_shard_serves() -> None:
+    with running_relay(shards=3) as relay:
+        assert len(relay.shard_processes()) == 3
+        assert sum("ready" in line for line in relay.program.lines) == 1
+        for number in range(20):
+            assert_calls_are_served(relay.unix_address, b"call-%d" % number)
+        assert all(shard.allocate_ok or shard.calls == 0 for shard in relay.stats().shards)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(signum: signal.Signals) -> None:
+    with running_relay() as relay:
+        processes = relay.shard_processes()
+        ask_perl(relay.unix_address, allocate(b"open call"))
+        assert relay.program.stop(signum) == 0
+        assert not any(process.is_running() for process in processes)
+        assert not Path(relay.unix_address).exists()
+        assert not segment_exists(relay)
+
+
+def segment_exists(relay: Relay) -> bool:
+    return (Path("/dev/shm") / segment_name(relay.directory)).exists()
+
+
+def test_a_second_run_in_the_same_directory_is_refused(relay: Relay) -> None:
+    with Program(relay.arguments) as second:
+        assert second.wait(20) != 0
+        assert str(relay.directory) in second.output
+        assert "Traceback" not in second.output
+    with NativeClient(relay.unix_address) as client:
+        assert isinstance(client.request(Ping()), Pong)
+
+
+def test_a_socket_that_somebody_listens_on_is_left_alone(relay: Relay, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "nh", "run", "--shards", "1", "--runtime-dir", str(tmp_path)]
+    with Program([*arguments, "--rpc", relay.unix_address]) as second:
+        assert second.wait(20) != 0
+        assert relay.unix_address in second.output
+        assert "Traceback" not in second.output
+    assert_calls_are_served(relay.unix_address)
+
+
+def test_what_a_killed_run_left_is_cleaned_up() -> None:
+    with place_for_relay() as place:
+        killed = Relay(place, shards=2)
+        with killed.program:
+            killed.wait_until_ready()
+            kill_everything(killed)
+        assert Path(killed.unix_address).exists(), "nothing stale to test with"
+        assert segment_exists(killed), "nothing stale to test with"
+
+        successor = Relay(place, shards=3)
+        with successor.program:
+            successor.wait_until_ready()
+            assert_calls_are_served(successor.unix_address)
+            assert len(successor.stats().shards) == 3
+            assert successor.program.stop() == 0
+        assert not segment_exists(successor)
+
+
+def kill_everything(relay: Relay) -> None:
+    shards = relay.shard_processes()
+    os.kill(relay.program.pid, signal.SIGKILL)
+    relay.program.wait()
+    for process in shards:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(shards, timeout=5)
+
+
+def test_bad_settings_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    result = run_nh("run", "--ports", "20000-10000", "--runtime-dir", str(tmp_path))
+    assert result.returncode == 2
+    assert "ports" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_unix_socket_is_for_its_owner_alone(relay: Relay) -> None:
+    assert Path(relay.unix_address).stat().st_mode & 0o777 == 0o600
+
+
+# --- the commands beside it -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def call(relay: Relay) -> Iterator[str]:
+    """The call-id of an active call."""
+    call_id = "call-of-an-operator@example.org"
+    ask_perl(relay.unix_address, allocate(call_id.encode(), 0))
+    ask_perl(relay.unix_address, allocate(call_id.encode(), 1))
+    ask_perl(relay.unix_address, activate(call_id.encode()))
+    yield call_id
+    ask_perl(relay.unix_address, bye(call_id.encode()))
+
+
+def test_stats_as_json(relay: Relay, call: str) -> None:
+    eventually(lambda: relay.stats().totals.sessions == 1, "the session is in the statistics")
+    stats = json.loads(on(relay, "stats", "--json").stdout)
+    assert stats["totals"]["sessions"] == 1
+    assert [shard["state"] for shard in stats["shards"]] == ["up", "up"]
+
+
+def test_stats_once(relay: Relay) -> None:
+    shown = on(relay, "stats", "--once").stdout
+    for shard in relay.stats().shards:
+        assert str(shard.shard) in shown
+
+
+def test_the_list_of_calls(relay: Relay, call: str) -> None:
+    assert call in on(relay, "calls").stdout
+    listed = json.loads(on(relay, "calls", "--json").stdout)
+    assert call in json.dumps(listed)
+
+
+def test_one_call_in_full(relay: Relay, call: str) -> None:
+    shown = on(relay, "calls", call).stdout
+    [group, *_] = relay.call(call.encode()).groups
+    assert call in shown
+    assert str(group.local_ports[0]) in shown
+
+
+def test_close_ends_a_call(relay: Relay, call: str) -> None:
+    on(relay, "close", call)
+    assert not relay.calls(call.encode()).calls
+
+
+def test_an_unknown_call_is_an_error(relay: Relay) -> None:
+    for command in ("calls", "close"):
+        result = run_nh(command, "nobody knows me", "--runtime-dir", str(relay.directory))
+        assert result.returncode == 1
+        assert "no call" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["stats", "--once"], ["calls"], ["close", "x"]])
+def test_no_relay_is_an_error_that_says_so(tmp_path: Path, arguments: list[str]) -> None:
+    result = run_nh(*arguments, "--runtime-dir", str(tmp_path))
+    assert result.returncode == 1
+    assert str(tmp_path) in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_client_of_a_stopped_relay_is_told() -> None:
+    with running_relay() as relay:
+        with NativeClient(relay.unix_address) as client:
+            assert isinstance(client.request(Ping()), Pong)
+            relay.program.stop()
+            with pytest.raises(NhError):
+                client.request(Ping())
+        with pytest.raises(NhError, match="nh run"):
+            NativeClient(relay.unix_address).request(Ping())

@@ -1,0 +1,22 @@
+"""Waiting on conditions: what tests do instead of sleeping."""
+
+import time
+from collections.abc import Callable
+
+POLL_S = 0.01
+
+
+def eventually(holds: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
+    """Return as soon as `holds()` is true.
+
+    Arguments:
+        holds: the condition; asked again every few milliseconds.
+        what: the condition in words, for the failure.
+        timeout_s: how long to wait for it, seconds.
+
+    Raises AssertionError if it never comes true.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(POLL_S)
