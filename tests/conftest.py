@@ -23,4 +23,4 @@ def no_descriptor_leaks() -> Iterator[None]:
     """The test leaves as many descriptors open as it found."""
     before = len(list(Path("/proc/self/fd").iterdir()))
     yield
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before

@@ -56,7 +56,7 @@ def test_perls_server_refuses_with_undef(client: Client) -> None:
 
 
 def test_a_held_medium_has_port_0(client: Client) -> None:
-    held = [{**OFFER[0], "addr": "0.0.0.0"}, {**OFFER[0], "port": 0}]
+    held: list[dict[str, object]] = [{**OFFER[0], "addr": "0.0.0.0"}, {**OFFER[0], "port": 0}]
     expected = [("127.0.0.1", 0, 2), ("127.0.0.1", 0, 2)]
     assert client.allocate_sockets(["held", 1, "from", None], 0, "127.0.0.1", held) == expected
 
