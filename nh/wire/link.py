@@ -9,8 +9,9 @@ from typing import Final
 
 import msgspec
 
+from nh.calls.rules import RelaySettings
 from nh.commands import RelayCommand, RelayResult
-from nh.config import LogLevel, RelaySettings
+from nh.config import LogLevel
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024
 """Longest message; a reply beyond it is replaced by a Failure."""
