@@ -1,0 +1,187 @@
+"""nh.config: layers, errors that help, and the reference that must not lie (docs/configuration.md)."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from nh.calls.rules import RelaySettings
+from nh.calls.source import SourcePolicy
+from nh.config import LogLevel, Settings, load_settings
+from nh.errors import ConfigError
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "configuration.md"
+
+
+def load(
+    flags: dict[str, Any] | None = None,
+    *,
+    file: Path | None = None,
+    environment: dict[str, str] | None = None,
+) -> Settings:
+    return load_settings(flags=flags, environment=environment or {}, file=file)
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    return tmp_path / "nh.toml"
+
+
+# --- layers ---------------------------------------------------------------------------------------
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert load() == Settings()
+
+
+def test_each_layer_wins_over_the_one_before(toml: Path) -> None:
+    toml.write_text("shards = 1\ndscp = 1\nsilent_s = 1\nmax_calls = 1\n")
+    environment = {"NH_DSCP": "2", "NH_SILENT_S": "2", "NH_MAX_CALLS": "2"}
+    settings = load({"silent_s": 3.5, "max_calls": None}, file=toml, environment=environment)
+    assert (settings.shards, settings.dscp, settings.silent_s, settings.max_calls) == (1, 2, 3.5, 2)
+
+
+def test_the_file_may_be_named_in_the_environment(toml: Path) -> None:
+    toml.write_text("shards = 3")
+    assert load(environment={"NH_CONFIG": str(toml)}).shards == 3
+
+
+def test_lists_and_enumerations_come_from_every_layer(toml: Path) -> None:
+    toml.write_text('rpc = ["/run/a", "127.0.0.1:1"]\npolicy = "strict"\nlog_level = "debug"')
+    settings = load(file=toml)
+    assert settings.rpc_addresses == ("/run/a", "127.0.0.1:1")
+    assert (settings.policy, settings.log_level) == (SourcePolicy.STRICT, LogLevel.DEBUG)
+    assert load(file=toml, environment={"NH_RPC": "/run/b,[::1]:2"}).rpc == ("/run/b", "[::1]:2")
+    assert load({"rpc": ["/run/c"], "policy": "first"}, file=toml).rpc == ("/run/c",)
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False), ("0", False)])
+def test_booleans_come_from_the_environment(text: str, value: bool) -> None:
+    assert load(environment={"NH_RPC_PUBLIC": text}).rpc_public is value
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("shards = 300", r"shards: 300 is not in 0\.\.256"),
+        ("shards = 1.5", "shards"),
+        ('shards = "many"', "shards"),
+        ("silent_s = nan", "silent_s"),
+        ("silent_s = inf", "silent_s"),
+        ('ports = "20000"', "ports.*10000-29999"),
+        ('ports = "30000-20000"', "ports.*MIN below MAX"),
+        ('ports = "80-200"', "ports.*1024-65535"),
+        ("rpc_mode = 600", "rpc_mode"),
+        ('rpc_mode = "0888"', "rpc_mode.*0600"),
+        ('rpc = "/run/nh.sock"', "rpc"),
+        ('policy = "nice"', "policy"),
+        ("shard = 2", r"unknown setting 'shard'.*docs/configuration\.md"),
+        ("[relay]\ndscp = 46", "unknown setting 'relay'"),
+    ],
+)
+def test_an_error_names_the_file_and_the_setting(toml: Path, text: str, named: str) -> None:
+    toml.write_text(text)
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(toml))}: .*{named}"):
+        load(file=toml)
+
+
+def test_an_error_names_the_environment_or_the_command_line() -> None:
+    with pytest.raises(ConfigError, match=r"^environment: .*dscp"):
+        load(environment={"NH_DSCP": "64"})
+    with pytest.raises(ConfigError, match=r"^command line: .*max_clients"):
+        load({"max_clients": 0})
+
+
+def test_a_file_that_cannot_be_read_is_named(toml: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nh\.toml: cannot be read: No such file"):
+        load(file=toml)
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(file=tmp_path)
+    for content in (b"shards = = 2", b"\xff\xfe"):
+        toml.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"nh\.toml: not valid TOML"):
+            load(file=toml)
+
+
+# --- what is derived ------------------------------------------------------------------------------
+
+
+def test_ports_and_mode_are_read_as_numbers() -> None:
+    settings = Settings(ports="1024-65535", rpc_mode="0660")
+    assert (settings.port_range, settings.rpc_mode_bits) == ((1024, 65535), 0o660)
+
+
+def test_the_runtime_directory_depends_on_who_runs_nh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    assert Settings(runtime_dir="/x").runtime_path == Path("/x")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert Settings().rpc_addresses == ("/run/nh/nh.sock",)
+    monkeypatch.setattr("os.geteuid", lambda: 7)
+    assert Settings().runtime_path == Path("/run/user/7/nh")
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert Settings().runtime_path == Path("/tmp/nh-7")
+
+
+def test_shards_get_the_settings_of_the_relay_and_no_others() -> None:
+    settings = Settings(dscp=46, policy=SourcePolicy.FIRST, max_calls=10, shards=3)
+    assert settings.relay == RelaySettings(dscp=46, policy=SourcePolicy.FIRST, max_calls=10)
+
+
+# --- the reference --------------------------------------------------------------------------------
+
+
+def rows() -> Iterator[tuple[str, ...]]:
+    """The cells of each setting's line in the tables of the reference."""
+    for line in REFERENCE.read_text().splitlines():
+        if line.startswith("| `"):
+            yield tuple(cell.strip() for cell in line.strip("|").split("|"))
+
+
+ROWS = {row[0].strip("`"): row for row in rows()}
+FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
+
+
+def test_the_reference_has_every_setting_and_no_other() -> None:
+    assert set(ROWS) == set(FIELDS)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_reference_says_flag_variable_default_and_meaning(name: str) -> None:
+    _, flag, variable, _, _, default = ROWS[name]
+    assert flag == f"`--{name.replace('_', '-')}`"
+    assert variable == f"`NH_{name.upper()}`"
+    shown: Any = tomllib.loads(f"value = {default.strip('`')}")["value"]
+    assert shown == msgspec.json.decode(msgspec.json.encode(getattr(Settings(), name)))
+    assert re.search(rf"^- .*\*\*`{name}`\*\*", REFERENCE.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row[3] in ("integer", "seconds")])
+def test_the_reference_says_the_true_range(name: str) -> None:
+    low, high = (float(bound) for bound in ROWS[name][4].split(" to "))
+    step = 1 if ROWS[name][3] == "integer" else 1e-6
+    kind = int if ROWS[name][3] == "integer" else float
+    for value in (low, high):
+        assert getattr(load({name: kind(value)}), name) == value
+    for value in (low - step, high + step):
+        with pytest.raises(ConfigError, match=name):
+            load({name: kind(value)})
+
+
+@pytest.mark.parametrize("name", ["policy", "log_level"])
+def test_the_reference_lists_all_choices(name: str) -> None:
+    kind = type(getattr(Settings(), name))
+    assert ROWS[name][4].split(", ") == [choice.value for choice in kind]
+
+
+def test_the_file_to_begin_with_is_valid(toml: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
+    toml.write_text(example)
+    settings = load(file=toml)
+    assert (settings.shards, settings.dscp, settings.rpc_mode_bits) == (8, 46, 0o660)
