@@ -167,6 +167,14 @@ class Leg:
         self.state = SourceState.REOPENED
         return True
 
+    def give_up(self, source: Endpoint) -> bool:
+        """Leave `source` to another leg of the same socket that it fits better; returns whether it was ours."""
+        if self.source != source:
+            return False
+        self.source = self.rank = None
+        self.state = SourceState.OPEN
+        return True
+
     def count_drop(self, reason: Drop) -> None:
         """One more packet that was not passed on."""
         if self.drops is None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
 from nh.calls.session import Pair
+from nh.calls.source import Rank
 from nh.shard.poll import MediaPoll, Reader
 from nh.shard.sockets import MediaSocket
 from nh.shard.traffic import Traffic
@@ -175,14 +176,15 @@ class Forwarding:
         """The leg that takes a packet from `source`; adds to `learned` those whose source changed."""
         legs = media_socket.legs
         if len(legs) > 1:
-            # a forked request: the answerer that is known by this source, else the one that fits best
-            legs = sorted(legs, key=lambda leg: (leg.source == source, leg.fits(source) or 0), reverse=True)
+            legs = _by_fit(legs, source)
         for leg in legs:
             before = (leg.source, leg.state)
             admitted = leg.admit(source, now=self._poll.now)
             if (leg.source, leg.state) != before:
                 learned.append(leg)
             if admitted:
+                # media that came before their own answer passed for another's until now
+                learned += [other for other in legs if other is not leg and other.give_up(source)]
                 return leg
         return None
 
@@ -212,6 +214,16 @@ class Forwarding:
     def _drop(self, leg: Leg, reason: Drop, size_bytes: int) -> None:
         leg.count_drop(reason)
         self._traffic.drop(reason, size_bytes)
+
+
+def _by_fit(legs: list[Leg], source: Endpoint) -> list[Leg]:
+    """The legs of a forked request: who announced `source`, who is known by it, then as well as it fits."""
+
+    def fit(leg: Leg) -> tuple[bool, bool, int]:
+        how = leg.fits(source)
+        return how is Rank.EXACT, leg.source == source, how or 0
+
+    return sorted(legs, key=fit, reverse=True)
 
 
 def _socket(leg: Leg) -> MediaSocket:

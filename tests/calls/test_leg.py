@@ -397,6 +397,19 @@ def test_the_announced_ip_may_change_its_port_after_a_silence() -> None:
     assert leg.settled
 
 
+# --- forks ------------------------------------------------------------------------------------------
+
+
+def test_a_source_that_turns_out_to_be_another_legs_is_given_up() -> None:
+    leg = make_leg()
+    leg.admit(ANY, now=START)
+    leg.close_window(now=START + 3)
+    assert not leg.give_up(SAME_IP), "that is not its source"
+    assert leg.give_up(ANY)
+    assert (leg.destination, leg.settled) == (ANNOUNCED, False)
+    assert leg.admit(EXACT, now=START + 9)
+
+
 # --- counting ---------------------------------------------------------------------------------------
 
 

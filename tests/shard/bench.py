@@ -1,0 +1,203 @@
+"""A Helper on a loop that tests turn by hand, real peers around it, and calls between them."""
+
+import dataclasses
+import itertools
+import socket
+import time
+from collections.abc import Callable, Iterable
+
+from nh.calls.media import Media, Side
+from nh.calls.rules import RelaySettings
+from nh.commands import (
+    Activate,
+    Activated,
+    Allocate,
+    Allocated,
+    CallDetail,
+    Close,
+    Closed,
+    Dialog,
+    LegDetail,
+    ShowCall,
+)
+from nh.loop import SelectorLoop
+from nh.shard.helper import Helper
+from nh.stats import ShardStats
+from tests.media_peer import RTP, MediaPeer
+
+V4 = "127.0.0.1"
+V6 = "::1"
+PACKET = bytes(range(172))
+
+_numbers = itertools.count(1)
+
+Where = tuple[str, int]
+"""Address and RTP port."""
+
+
+def audio(peer: MediaPeer, *, range_: int = 2) -> Media:
+    """What the peer's SDP says of it."""
+    return Media(peer.address, peer.port, range_, "RTP/AVP", "audio")
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversation:
+    """A call that is active. `for_caller` is where the caller sends to; the callee: `for_callee`."""
+
+    dialog: Dialog
+    for_caller: Where
+    for_callee: Where
+
+
+class Bench:
+    """A relay under test.
+
+    Arguments:
+        ports: its media ports.
+        settings: how it relays.
+    """
+
+    def __init__(
+        self, ports: range, settings: RelaySettings | None = None, stats: ShardStats | None = None
+    ) -> None:
+        self.loop = SelectorLoop()
+        self.helper = Helper(settings, ports=(ports[0], ports[-1]), stats=stats)
+        self.helper.attach(self.loop)
+
+    def close(self) -> None:
+        self.helper.close()
+        self.loop.close()
+
+    # --- time ---------------------------------------------------------------------------------------
+
+    def turn_until(self, condition: Callable[[], object], what: str) -> None:
+        """Turn the loop until `condition()` is true; fails if that never happens."""
+        deadline = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < deadline, f"never: {what}"
+            self.loop.turn(0.005)
+
+    # --- calls --------------------------------------------------------------------------------------
+
+    def new_dialog(self, caller: bytes = b"alice", callee: bytes = b"bob") -> Dialog:
+        """A dialog of a new call."""
+        return Dialog(b"call-%d" % next(_numbers), 1, caller, callee)
+
+    def allocate(self, dialog: Dialog, side: Side, media: Iterable[Media], address: str = V4) -> list[Where]:
+        """Ports for an SDP."""
+        result = self.helper.execute(Allocate(dialog, side, address, tuple(media)))
+        assert isinstance(result, Allocated)
+        return [(medium.address, medium.port) for medium in result.media]
+
+    def activate(self, dialog: Dialog) -> bool:
+        """Relay; returns whether that is news."""
+        result = self.helper.execute(Activate(dialog))
+        assert isinstance(result, Activated)
+        return result.created
+
+    def call(
+        self,
+        caller: MediaPeer | Media,
+        callee: MediaPeer | Media,
+        *,
+        dialog: Dialog | None = None,
+        to_callee: str = V4,
+        to_caller: str = V4,
+    ) -> Conversation:
+        """An active call with one medium.
+
+        Arguments:
+            caller, callee: the ends, or what they announce.
+            dialog: its dialog; a new one if None.
+            to_callee, to_caller: the relay's addresses that face the callee and the caller.
+        """
+        dialog = dialog or self.new_dialog()
+        offered = caller if isinstance(caller, Media) else audio(caller)
+        answered = callee if isinstance(callee, Media) else audio(callee)
+        self.allocate(dialog, Side.FROM, [offered], to_callee)
+        self.allocate(dialog, Side.TO, [answered], to_caller)
+        assert self.activate(dialog)
+        # what a held end is answered has port 0, though its sockets are there
+        sessions = len(self.show(dialog).sessions) - 1
+        for_caller = self.leg(dialog, Side.FROM, session=sessions).local
+        for_callee = self.leg(dialog, Side.TO, session=sessions).local
+        return Conversation(
+            dialog,
+            (to_caller, int(for_caller.rpartition(":")[2])),
+            (to_callee, int(for_callee.rpartition(":")[2])),
+        )
+
+    def bye(self, dialog: Dialog) -> int:
+        """End the sessions between the ends; returns how many there were."""
+        result = self.helper.execute(Close(Dialog(dialog.call_id, None, dialog.id_from, dialog.id_to)))
+        assert isinstance(result, Closed)
+        return result.sessions
+
+    # --- what the relay knows -----------------------------------------------------------------------
+
+    def show(self, dialog: Dialog) -> CallDetail:
+        """Everything that is known of the call."""
+        result = self.helper.execute(ShowCall(dialog.call_id))
+        assert isinstance(result, CallDetail)
+        return result
+
+    def leg(self, dialog: Dialog, side: Side, component: int = RTP, *, session: int = 0) -> LegDetail:
+        """The leg that receives what `side` sends."""
+        pair = self.show(dialog).sessions[session].pairs[component]
+        return pair.from_ if side is Side.FROM else pair.to
+
+    def stats(self) -> ShardStats:
+        """The counters, up to date but for what the next tick harvests."""
+        self.helper.update_stats()
+        return self.helper.stats
+
+    # --- packets ------------------------------------------------------------------------------------
+
+    def receive(self, peer: MediaPeer, component: int = RTP) -> tuple[bytes, Where]:
+        """The next packet at a peer, and where it came from."""
+        arrived: list[tuple[bytes, Where]] = []
+
+        def look() -> bool:
+            try:
+                payload, source = peer.sockets[component].recvfrom(65_536)
+            except BlockingIOError:
+                return False
+            arrived.append((payload, (source[0], source[1])))
+            return True
+
+        self.turn_until(look, f"a packet at {peer.address}:{peer.port + component}")
+        return arrived[0]
+
+    def passes(
+        self, sender: MediaPeer, to: Where, receiver: MediaPeer, component: int = RTP, payload: bytes = PACKET
+    ) -> Where:
+        """Send a packet and wait for it at the receiver; returns where it came from."""
+        sender.send(payload, to, component)
+        received, source = self.receive(receiver, component)
+        assert received == payload
+        return source
+
+    def converse(self, caller: MediaPeer, callee: MediaPeer, call: Conversation) -> None:
+        """RTP and RTCP go both ways, each from the port that was announced to its receiver."""
+        for component in (0, 1):
+            source = self.passes(caller, call.for_caller, callee, component)
+            assert source == (call.for_callee[0], call.for_callee[1] + component)
+            source = self.passes(callee, call.for_callee, caller, component)
+            assert source == (call.for_caller[0], call.for_caller[1] + component)
+
+
+def shuts_out(to: Where, address: str) -> bool:
+    """Whether the kernel turns strangers from `address` away at a relay port: the port is connected."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind((address, 0))
+        stranger.connect(to)
+
+        def refused() -> bool:
+            try:
+                stranger.send(b"may I?")
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        # the refusal of the first packet shows when the second one is sent
+        return any(refused() for _ in range(100))

@@ -1,0 +1,66 @@
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from nh.calls.rules import RelaySettings
+from tests.media_peer import MediaPeer
+from tests.port_claims import claim_ports
+from tests.shard.bench import V4, Bench
+
+MakeBench = Callable[..., Bench]
+MakePeer = Callable[..., MediaPeer]
+
+
+@pytest.fixture(scope="session")
+def ports() -> Iterator[range]:
+    """Media ports that no other test process uses."""
+    with claim_ports(200) as claimed:
+        yield claimed
+
+
+@pytest.fixture
+def make_bench(ports: range, caplog: pytest.LogCaptureFixture) -> Iterator[MakeBench]:
+    """Relays with settings of their own; no callback of theirs may fail."""
+    with contextlib.ExitStack() as benches:
+
+        def make(**settings: object) -> Bench:
+            bench = Bench(ports, RelaySettings(**settings))  # type: ignore[arg-type]
+            benches.callback(bench.close)
+            return bench
+
+        yield make
+        failures = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+        assert failures == []
+
+
+@pytest.fixture
+def bench(make_bench: MakeBench) -> Bench:
+    """A relay with default settings."""
+    return make_bench()
+
+
+@pytest.fixture
+def make_peer() -> Iterator[MakePeer]:
+    """Phones, closed behind the test."""
+    with contextlib.ExitStack() as peers:
+
+        def make(address: str = V4) -> MediaPeer:
+            peer = peers.enter_context(MediaPeer(address))
+            for sock in peer.sockets:
+                sock.setblocking(False)  # the loop that would fill them turns in this thread
+            return peer
+
+        yield make
+
+
+@pytest.fixture
+def ipv6() -> None:
+    """Skip where the host has no IPv6 loopback."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 on the loopback interface")

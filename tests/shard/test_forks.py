@@ -1,0 +1,135 @@
+"""A forked request: several answers share the sockets of the offer, and are told apart by their sources."""
+
+from nh.calls.media import Side
+from nh.commands import Close, Closed, Dialog
+from tests.media_peer import MediaPeer
+from tests.shard.bench import PACKET, Bench, Where, audio, shuts_out
+from tests.shard.conftest import MakePeer
+
+ALICE = "127.0.0.11"
+BOB = "127.0.0.22"
+CAROL = "127.0.0.33"
+MALLORY = "127.0.0.66"
+
+
+class Fork:
+    """A request of Alice's that Bob and Carol answer, one after the other."""
+
+    def __init__(self, bench: Bench, alice: MediaPeer) -> None:
+        self.bench = bench
+        self.alice = alice
+        self.dialog = bench.new_dialog(b"alice", b"")
+        (self.for_callees,) = bench.allocate(self.dialog, Side.FROM, [audio(alice)])
+
+    def answer(self, callee: bytes, peer: MediaPeer) -> Where:
+        """One answer; returns where Alice sends to for it."""
+        dialog = self.dialog_to(callee)
+        (for_alice,) = self.bench.allocate(dialog, Side.TO, [audio(peer)])
+        assert self.bench.activate(dialog)
+        return for_alice
+
+    def end(self, callee: bytes) -> int:
+        result = self.bench.helper.execute(Close(self.dialog_to(callee)))
+        assert isinstance(result, Closed)
+        return result.sessions
+
+    def dialog_to(self, callee: bytes) -> Dialog:
+        return Dialog(self.dialog.call_id, self.dialog.cseq, b"alice", callee)
+
+    def sources(self) -> list[str | None]:
+        """What each session knows of its answerer."""
+        return [session.pairs[0].to.source for session in self.bench.show(self.dialog).sessions]
+
+
+def test_each_answerer_is_told_apart_by_its_source(bench: Bench, make_peer: MakePeer) -> None:
+    alice, bob, carol = make_peer(ALICE), make_peer(BOB), make_peer(CAROL)
+    fork = Fork(bench, alice)
+    to_bob, to_carol = fork.answer(b"bob", bob), fork.answer(b"carol", carol)
+    for _ in range(2):
+        # Alice hears each of them from the port that she was told for it
+        assert bench.passes(bob, fork.for_callees, alice) == to_bob
+        assert bench.passes(carol, fork.for_callees, alice) == to_carol
+        assert bench.passes(alice, to_bob, bob) == fork.for_callees
+        assert bench.passes(alice, to_carol, carol) == fork.for_callees
+    assert fork.sources() == [f"{BOB}:{bob.port}", f"{CAROL}:{carol.port}"]
+
+
+def test_a_fork_that_arrives_after_the_first_one_settled_gets_through(
+    bench: Bench, make_peer: MakePeer
+) -> None:
+    alice, bob, carol = make_peer(ALICE), make_peer(BOB), make_peer(CAROL)
+    fork = Fork(bench, alice)
+    to_bob = fork.answer(b"bob", bob)
+    bench.passes(bob, fork.for_callees, alice)
+    assert shuts_out(fork.for_callees, CAROL)
+    to_carol = fork.answer(b"carol", carol)
+    assert bench.passes(carol, fork.for_callees, alice) == to_carol
+    assert bench.passes(bob, fork.for_callees, alice) == to_bob
+    bench.passes(alice, to_carol, carol)
+    bench.passes(alice, to_bob, bob)
+
+
+def test_a_third_party_is_shut_out_of_a_settled_fork(bench: Bench, make_peer: MakePeer) -> None:
+    alice, bob, carol, mallory = (make_peer(address) for address in (ALICE, BOB, CAROL, MALLORY))
+    fork = Fork(bench, alice)
+    fork.answer(b"bob", bob)
+    fork.answer(b"carol", carol)
+    bench.passes(bob, fork.for_callees, alice)
+    bench.passes(carol, fork.for_callees, alice)
+    mallory.send(PACKET, fork.for_callees)
+    bench.turn_until(lambda: bench.stats().drop_foreign_source == 1, "it is dropped")
+    assert alice.pending() == []
+
+
+def test_when_one_fork_ends_the_other_goes_on(bench: Bench, make_peer: MakePeer) -> None:
+    alice, bob, carol = make_peer(ALICE), make_peer(BOB), make_peer(CAROL)
+    fork = Fork(bench, alice)
+    to_bob, _ = fork.answer(b"bob", bob), fork.answer(b"carol", carol)
+    for peer in (bob, carol):
+        bench.passes(peer, fork.for_callees, alice)
+    assert fork.end(b"carol") == 1
+    assert shuts_out(fork.for_callees, CAROL), "the kernel filters again"
+    bench.passes(bob, fork.for_callees, alice)
+    bench.passes(alice, to_bob, bob)
+    assert fork.end(b"bob") == 1
+    assert bench.stats().sockets == 0
+
+
+def test_packets_queued_when_one_fork_ends_are_still_judged(bench: Bench, make_peer: MakePeer) -> None:
+    alice, bob, carol = make_peer(ALICE), make_peer(BOB), make_peer(CAROL)
+    fork = Fork(bench, alice)
+    fork.answer(b"bob", bob)
+    fork.answer(b"carol", carol)
+    for peer in (bob, carol):
+        bench.passes(peer, fork.for_callees, alice)
+    carol.send(b"too late", fork.for_callees)
+    bob.send(b"still here", fork.for_callees)
+    fork.end(b"carol")
+    assert bench.receive(alice)[0] == b"still here"
+    assert alice.pending() == []
+    assert bench.stats().drop_foreign_source == 1
+
+
+def test_who_speaks_before_its_own_answer_is_found_once_it_is_there(
+    bench: Bench, make_peer: MakePeer
+) -> None:
+    # Carol's early media come while only Bob's answer is known, and pass for Bob's
+    alice, bob, carol = make_peer(ALICE), make_peer(BOB), make_peer(CAROL)
+    fork = Fork(bench, alice)
+    to_bob = fork.answer(b"bob", bob)
+    bench.passes(carol, fork.for_callees, alice)
+    to_carol = fork.answer(b"carol", carol)
+    assert bench.passes(carol, fork.for_callees, alice) == to_carol
+    assert bench.passes(bob, fork.for_callees, alice) == to_bob
+    bench.passes(alice, to_carol, carol)
+    bench.passes(alice, to_bob, bob)
+
+
+def test_answerers_behind_one_nat_are_told_apart_by_their_ports(bench: Bench, make_peer: MakePeer) -> None:
+    alice, bob, carol = make_peer(ALICE), make_peer(BOB), make_peer(BOB)
+    fork = Fork(bench, alice)
+    to_bob, to_carol = fork.answer(b"bob", bob), fork.answer(b"carol", carol)
+    assert bench.passes(carol, fork.for_callees, alice) == to_carol
+    assert bench.passes(bob, fork.for_callees, alice) == to_bob
+    bench.passes(alice, to_bob, bob)
+    bench.passes(alice, to_carol, carol)
