@@ -1,0 +1,94 @@
+"""IPv4, IPv6, one side of each, and the marks that packets carry."""
+
+import socket
+import struct
+
+import pytest
+
+from nh.calls.media import Media, Side
+from tests.media_peer import MediaPeer
+from tests.shard.bench import PACKET, V4, V6, Bench, Where
+from tests.shard.conftest import MakeBench, MakePeer
+
+EF = 46
+"""Expedited forwarding, what telephony uses (RFC 3246)."""
+
+
+@pytest.mark.usefixtures("ipv6")
+def test_a_call_over_ipv6(bench: Bench, make_peer: MakePeer) -> None:
+    alice, bob = make_peer(V6), make_peer(V6)
+    call = bench.call(alice, bob, to_callee=V6, to_caller=V6)
+    for _ in range(2):
+        bench.converse(alice, bob, call)
+    leg = bench.leg(call.dialog, Side.FROM)
+    assert (leg.source, leg.settled) == (f"[::1]:{alice.port}", True)
+
+
+@pytest.mark.usefixtures("ipv6")
+@pytest.mark.parametrize(("caller", "callee"), [(V4, V6), (V6, V4)])
+def test_one_side_may_be_ipv4_and_the_other_ipv6(
+    bench: Bench, make_peer: MakePeer, caller: str, callee: str
+) -> None:
+    alice, bob = make_peer(caller), make_peer(callee)
+    call = bench.call(alice, bob, to_callee=callee, to_caller=caller)
+    for _ in range(2):
+        bench.converse(alice, bob, call)
+    assert bench.leg(call.dialog, Side.FROM).settled
+    assert bench.leg(call.dialog, Side.TO).settled
+
+
+@pytest.mark.usefixtures("ipv6")
+def test_a_session_on_hold_over_ipv6(bench: Bench, make_peer: MakePeer) -> None:
+    alice, bob = make_peer(V6), make_peer(V6)
+    call = bench.call(Media("::", 4000, 2), bob, to_callee=V6, to_caller=V6)
+    bench.passes(alice, call.for_caller, bob)
+    assert bench.show(call.dialog).sessions[0].state == "hold"
+
+
+@pytest.mark.usefixtures("ipv6")
+def test_an_address_in_another_spelling_is_the_same_address(bench: Bench, make_peer: MakePeer) -> None:
+    dialog = bench.new_dialog()
+    for spelling in ("0:0:0:0:0:0:0:1", "::0001"):
+        ports = bench.allocate(dialog, Side.FROM, [Media(V6, 4000, 2)], spelling)
+        assert ports[0][0] == V6
+
+
+def traffic_class(bench: Bench, sender: MediaPeer, to: Where, receiver: MediaPeer) -> int:
+    """The TOS byte with which a relayed packet arrives."""
+    v6 = ":" in receiver.address
+    sock = receiver.sockets[0]
+    if v6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+    sender.send(PACKET, to)
+    arrived: list[int] = []
+
+    def look() -> bool:
+        try:
+            _, ancillary, _, _ = sock.recvmsg(2048, 256)
+        except BlockingIOError:
+            return False
+        arrived.extend(
+            struct.unpack("i", data)[0] if v6 else data[0]
+            for _, kind, data in ancillary
+            if kind in (socket.IP_TOS, socket.IPV6_TCLASS)
+        )
+        return True
+
+    bench.turn_until(look, "the packet")
+    return arrived[0]
+
+
+@pytest.mark.usefixtures("ipv6")
+@pytest.mark.parametrize("address", [V4, V6])
+@pytest.mark.parametrize("dscp", [0, EF])
+def test_relayed_packets_carry_the_code_point_that_was_set(
+    make_bench: MakeBench, make_peer: MakePeer, address: str, dscp: int
+) -> None:
+    bench = make_bench(dscp=dscp)
+    alice, bob = make_peer(address), make_peer(address)
+    call = bench.call(alice, bob, to_callee=address, to_caller=address)
+    for _ in range(2):  # before and after the sockets are connected
+        assert traffic_class(bench, alice, call.for_caller, bob) == dscp << 2
+        assert traffic_class(bench, bob, call.for_callee, alice) == dscp << 2

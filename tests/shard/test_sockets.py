@@ -1,0 +1,133 @@
+"""nh.shard.sockets: ports of this host, nobody else's, all of a run or none."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from nh.calls.media import Endpoint
+from nh.calls.ports import PortInUse
+from nh.errors import AddressUnavailable
+from nh.shard.sockets import MediaSocket, close_media_sockets, open_media_sockets
+from tests.shard.bench import V4
+
+
+@pytest.fixture
+def opened(ports: range) -> Iterator[list[MediaSocket]]:
+    """Four open sockets."""
+    sockets = open_media_sockets(V4, ports[0], 4)
+    yield sockets
+    close_media_sockets(sockets)
+
+
+def test_sockets_are_consecutive_from_the_base_on(opened: list[MediaSocket], ports: range) -> None:
+    assert [media_socket.local for media_socket in opened] == [Endpoint(V4, port) for port in ports[:4]]
+    assert [media_socket.sock.getsockname() for media_socket in opened] == [(V4, port) for port in ports[:4]]
+
+
+def test_sockets_do_not_block_and_are_not_inherited(opened: list[MediaSocket]) -> None:
+    assert not any(media_socket.sock.getblocking() for media_socket in opened)
+    assert not any(media_socket.sock.get_inheritable() for media_socket in opened)
+
+
+def test_a_port_of_another_program_is_not_shared_although_it_may_be_reused(ports: range) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        # SO_REUSEPORT on both would let two programs of one user share a port by accident
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind((V4, ports[1]))
+        with pytest.raises(PortInUse, match=str(ports[1])):
+            open_media_sockets(V4, ports[0], 2)
+    close_media_sockets(open_media_sockets(V4, ports[0], 2))  # and the first of them was let go
+
+
+def test_two_runs_cannot_have_the_same_port(opened: list[MediaSocket], ports: range) -> None:
+    with pytest.raises(PortInUse):
+        open_media_sockets(V4, ports[2], 2)
+
+
+def test_a_successor_can_bind_the_live_ports(opened: list[MediaSocket], ports: range) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as successor:
+        successor.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        successor.bind((V4, ports[0]))
+
+
+@pytest.mark.parametrize("address", ["203.0.113.200", "2001:db8::dead"])
+def test_an_address_of_another_host_is_refused(ports: range, address: str) -> None:
+    with pytest.raises(AddressUnavailable, match=address):
+        open_media_sockets(address, ports[0], 2)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"])
+def test_an_address_that_nobody_can_send_media_to_is_refused(ports: range, address: str) -> None:
+    with pytest.raises(AddressUnavailable, match="unicast"):
+        open_media_sockets(address, ports[0], 2)
+
+
+def test_descriptors_that_are_used_up_are_no_free_ports(ports: range) -> None:
+    # in a process of its own, because nobody here would survive the limit
+    program = f"""
+import resource
+from nh.errors import PortsExhausted
+from nh.shard.sockets import open_media_sockets
+import os
+before = len(os.listdir("/proc/self/fd"))
+resource.setrlimit(resource.RLIMIT_NOFILE, (before + 5, before + 5))
+try:
+    open_media_sockets({V4!r}, {ports[0]}, 20)
+except PortsExhausted as exc:
+    assert "descriptors" in str(exc), exc
+else:
+    raise SystemExit("there were descriptors for all")
+assert len(os.listdir("/proc/self/fd")) == before, "some were kept"
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# --- connecting -------------------------------------------------------------------------------------
+
+
+def test_a_connected_socket_hears_its_peer_only(opened: list[MediaSocket]) -> None:
+    relay = opened[0]
+    with _peer() as alice, _peer() as mallory:
+        assert relay.connect(Endpoint(*alice.getsockname()))
+        mallory.sendto(b"mallory", relay.sock.getsockname())
+        alice.sendto(b"alice", relay.sock.getsockname())
+        assert relay.sock.recv(100) == b"alice"
+        with pytest.raises(BlockingIOError):
+            relay.sock.recv(100)
+
+
+def test_a_disconnected_socket_keeps_its_port_and_hears_everybody(opened: list[MediaSocket]) -> None:
+    relay = opened[0]
+    with _peer() as alice, _peer() as bob:
+        relay.connect(Endpoint(*alice.getsockname()))
+        relay.disconnect()
+        assert not relay.connected
+        assert relay.sock.getsockname() == (relay.local.address, relay.local.port)
+        bob.sendto(b"bob", (relay.local.address, relay.local.port))
+        assert relay.sock.recvfrom(100) == (b"bob", bob.getsockname())
+
+
+def test_a_socket_can_be_connected_anew(opened: list[MediaSocket]) -> None:
+    relay = opened[0]
+    with _peer() as alice, _peer() as bob:
+        for peer in (alice, bob, alice):
+            assert relay.connect(Endpoint(*peer.getsockname()))
+            relay.sock.send(b"hello")
+            assert peer.recv(100) == b"hello"
+            relay.disconnect()
+
+
+def test_where_the_kernel_will_not_connect_the_socket_stays_open_to_all(opened: list[MediaSocket]) -> None:
+    assert not opened[0].connect(Endpoint("127.255.255.255", 4000))
+    assert not opened[0].connected
+
+
+def _peer() -> socket.socket:
+    peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    peer.bind((V4, 0))
+    peer.settimeout(5)
+    return peer
