@@ -82,16 +82,12 @@ class Relay:
     def calls(self, contains: bytes = b"") -> CallList:
         """The calls with `contains` in their call-id."""
         with NativeClient(self.unix_address) as client:
-            result = client.request(ListCalls(contains=contains))
-        assert isinstance(result, CallList)
-        return result
+            return client.request(ListCalls(contains=contains))
 
     def call(self, call_id: bytes) -> CallDetail:
         """All about one call; raises UnknownCall if there is none."""
         with NativeClient(self.unix_address) as client:
-            result = client.request(ShowCall(call_id))
-        assert isinstance(result, CallDetail)
-        return result
+            return client.request(ShowCall(call_id))
 
     def wait_until_gone(self, call_id: bytes) -> None:
         """Return once no call with `call_id` in its name is left."""

@@ -1,0 +1,1 @@
+"""Small developer tools: none of this is installed with nh."""

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from nh.client import NativeClient
-from nh.commands import Ping, Pong
+from nh.commands import Ping
 from nh.errors import NhError
 from nh.stats import segment_name
 from tests.integration.rpc_stream import activate, allocate, ask_perl, assert_calls_are_served, bye
@@ -75,7 +75,7 @@ def test_a_second_run_in_the_same_directory_is_refused(relay: Relay) -> None:
         assert str(relay.directory) in second.output
         assert "Traceback" not in second.output
     with NativeClient(relay.unix_address) as client:
-        assert isinstance(client.request(Ping()), Pong)
+        client.request(Ping())
 
 
 def test_a_socket_that_somebody_listens_on_is_left_alone(relay: Relay, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_no_relay_is_an_error_that_says_so(tmp_path: Path, arguments: list[str])
 def test_a_client_of_a_stopped_relay_is_told() -> None:
     with running_relay() as relay:
         with NativeClient(relay.unix_address) as client:
-            assert isinstance(client.request(Ping()), Pong)
+            client.request(Ping())
             relay.program.stop()
             with pytest.raises(NhError):
                 client.request(Ping())

@@ -1,0 +1,27 @@
+"""`make demo`."""
+
+import subprocess
+import sys
+
+
+def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tools.demo", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+def test_the_demo_loses_no_packet() -> None:
+    result = demo("--calls", "4", "--seconds", "0.4", "--shards", "2")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Every packet arrived" in result.stdout
+    assert "demo-3@nh" in result.stdout
+
+
+def test_the_demo_refuses_what_it_cannot_do() -> None:
+    result = demo("--calls", "0")
+    assert result.returncode == 2
+    assert "--calls 0" in result.stderr
