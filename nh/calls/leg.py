@@ -168,7 +168,7 @@ class Leg:
         return True
 
     def give_up(self, source: Endpoint) -> bool:
-        """Leave `source` to another leg of the same socket that it fits better; returns whether it was ours."""
+        """Leave `source` to a leg of the same socket that it fits better; returns whether it was ours."""
         if self.source != source:
             return False
         self.source = self.rank = None

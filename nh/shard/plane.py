@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from nh.calls.leg import Leg, RelaySocket
 from nh.calls.rules import RelaySettings
 from nh.calls.session import Session
+from nh.errors import PortsExhausted
 from nh.shard.forwarding import Forwarding
 from nh.shard.poll import MediaPoll
 from nh.shard.sockets import MediaSocket, close_media_sockets, open_media_sockets
@@ -32,9 +33,18 @@ class SocketPlane:
     def open_sockets(self, address: str, base: int, count: int) -> list[RelaySocket]:
         """See MediaPlane. What arrives before a session is active is read and dropped."""
         opened = open_media_sockets(address, base, count, dscp=self._settings.dscp)
-        for media_socket in opened:
-            self._forwarding.open(media_socket)
-        return list(opened)
+        watched: list[RelaySocket] = []
+        try:
+            for media_socket in opened:
+                self._forwarding.open(media_socket)
+                watched.append(media_socket)
+        except OSError as exc:  # ENOSPC: fs.epoll.max_user_watches, a limit of the user's
+            self.close_sockets(watched)
+            close_media_sockets(opened[len(watched) :])
+            raise PortsExhausted(
+                f"no more sockets can be watched: {exc.strerror}; raise fs.epoll.max_user_watches"
+            ) from exc
+        return watched
 
     def close_sockets(self, sockets: list[RelaySocket]) -> None:
         """See MediaPlane."""

@@ -36,8 +36,8 @@ class MediaPoll:
 
     def add(self, fd: int, reader: Reader) -> None:
         """Watch `fd`; `reader` reads one packet whenever there is one."""
-        self._readers[fd] = reader
         self._epoll.register(fd, select.EPOLLIN)
+        self._readers[fd] = reader
 
     def set_reader(self, fd: int, reader: Reader) -> None:
         """Another reader for a descriptor that is watched."""

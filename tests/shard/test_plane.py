@@ -1,0 +1,51 @@
+"""nh.shard.plane: sockets behind the domain's door."""
+
+import errno
+from collections.abc import Iterator
+
+import pytest
+
+from nh.calls.rules import RelaySettings
+from nh.errors import AddressUnavailable, PortsExhausted
+from nh.shard.plane import SocketPlane
+from tests.shard.bench import V4
+
+
+@pytest.fixture
+def plane() -> Iterator[SocketPlane]:
+    plane = SocketPlane(RelaySettings())
+    yield plane
+    plane.close()
+
+
+def test_sockets_are_opened_and_closed(plane: SocketPlane, ports: range) -> None:
+    for _ in range(3):
+        sockets = plane.open_sockets(V4, ports[0], 4)
+        assert [socket.local.port for socket in sockets] == list(ports[:4])
+        assert all(socket.legs == [] for socket in sockets)
+        plane.close_sockets(sockets)
+
+
+def test_what_cannot_be_opened_leaves_nothing_open(plane: SocketPlane, ports: range) -> None:
+    with pytest.raises(AddressUnavailable):
+        plane.open_sockets("203.0.113.200", ports[0], 2)
+    plane.close_sockets(plane.open_sockets(V4, ports[0], 2))
+
+
+def test_the_port_of_a_socket_that_cannot_be_watched_is_let_go(
+    plane: SocketPlane, ports: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = plane._forwarding.open
+    watched: list[object] = []
+
+    def refuse_the_second(media_socket: object) -> None:
+        if watched:
+            raise OSError(errno.ENOSPC, "no more watches (fs.epoll.max_user_watches)")
+        watched.append(media_socket)
+        watch(media_socket)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(plane._forwarding, "open", refuse_the_second)
+    with pytest.raises(PortsExhausted, match="max_user_watches"):
+        plane.open_sockets(V4, ports[0], 3)
+    monkeypatch.undo()
+    plane.close_sockets(plane.open_sockets(V4, ports[0], 3))
