@@ -1,0 +1,67 @@
+"""nh.shard.meter: what a process knows of itself."""
+
+import os
+import time
+
+from nh.loop import SelectorLoop
+from nh.shard.meter import ProcessMeter
+from nh.stats import ShardStats
+
+
+def test_the_gauges_are_those_of_this_process() -> None:
+    loop, stats = SelectorLoop(), ShardStats()
+    meter = ProcessMeter(loop, stats)
+    before = time.monotonic()
+    meter.update()
+    assert stats.pid == os.getpid()
+    assert before <= stats.heartbeat <= time.monotonic()
+    assert stats.started <= time.time()
+    assert stats.memory_bytes > 1_000_000
+    loop.close()
+
+
+def test_cpu_time_goes_on_from_what_a_predecessor_used() -> None:
+    loop, stats = SelectorLoop(), ShardStats(cpu_s=100.0)
+    meter = ProcessMeter(loop, stats)
+    meter.update()
+    first = stats.cpu_s
+    meter.update()
+    assert 100 < first <= stats.cpu_s
+    assert stats.cpu_s < 100 + 2 * time.process_time()
+    loop.close()
+
+
+def test_a_turn_that_took_long_shows_once() -> None:
+    loop, stats = SelectorLoop(), ShardStats()
+    meter = ProcessMeter(loop, stats)
+
+    def block() -> None:
+        until = time.monotonic() + 0.15
+        while time.monotonic() < until:
+            pass
+
+    loop.call_later(0.05, block)
+    ended: list[bool] = []
+    loop.call_later(0.3, lambda: ended.append(True))
+    while not ended:
+        loop.turn()
+    meter.update()
+    assert stats.loop_lag_s >= 0.05, "what was due after 0.1 s came after 0.2 s"
+    meter.update()
+    assert stats.loop_lag_s == 0
+    loop.close()
+
+
+def test_the_pinned_cpu_is_told() -> None:
+    loop, stats = SelectorLoop(), ShardStats()
+    meter = ProcessMeter(loop, stats)
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        meter.update()
+        assert stats.cpu == min(allowed)
+    finally:
+        os.sched_setaffinity(0, allowed)
+    meter.update()
+    assert stats.cpu == (-1 if len(allowed) > 1 else min(allowed))
+    loop.close()

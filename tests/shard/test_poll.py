@@ -1,0 +1,112 @@
+"""nh.shard.poll: who is served, in batches, so that commands get their turn."""
+
+import select
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from nh.shard.poll import BATCH, MediaPoll
+from tests.shard.bench import V4
+
+
+@pytest.fixture
+def poll() -> Iterator[MediaPoll]:
+    poll = MediaPoll()
+    yield poll
+    poll.close()
+
+
+@pytest.fixture
+def inbox() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((V4, 0))
+        sock.setblocking(False)
+        yield sock
+
+
+def put(inbox: socket.socket, *payloads: bytes) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for payload in payloads:
+            sender.sendto(payload, inbox.getsockname())
+
+
+def is_readable(poll: MediaPoll) -> bool:
+    """Whether an event loop would call serve()."""
+    return bool(select.select([poll.fileno()], [], [], 0)[0])
+
+
+def test_one_descriptor_tells_that_some_socket_is_readable(poll: MediaPoll, inbox: socket.socket) -> None:
+    received: list[bytes] = []
+    poll.add(inbox.fileno(), lambda: received.append(inbox.recv(100)))
+    assert not is_readable(poll)
+    put(inbox, b"one", b"two")
+    while is_readable(poll):
+        poll.serve()
+    assert received == [b"one", b"two"]
+
+
+def test_a_reader_may_be_exchanged_while_packets_wait(poll: MediaPoll, inbox: socket.socket) -> None:
+    first: list[bytes] = []
+    then: list[bytes] = []
+    put(inbox, b"one", b"two")
+
+    def read_and_hand_over() -> None:
+        first.append(inbox.recv(100))
+        poll.set_reader(inbox.fileno(), lambda: then.append(inbox.recv(100)))
+
+    poll.add(inbox.fileno(), read_and_hand_over)
+    poll.serve()
+    poll.serve()
+    assert (first, then) == ([b"one"], [b"two"])
+
+
+def test_what_is_removed_is_not_served(poll: MediaPoll, inbox: socket.socket) -> None:
+    poll.add(inbox.fileno(), lambda: pytest.fail("it was removed"))
+    put(inbox, b"one")
+    poll.remove(inbox.fileno())
+    assert not is_readable(poll)
+    poll.serve()
+
+
+def test_a_descriptor_number_may_come_back(poll: MediaPoll, inbox: socket.socket) -> None:
+    received: list[bytes] = []
+    poll.add(inbox.fileno(), lambda: pytest.fail("this reader was removed"))
+    poll.remove(inbox.fileno())
+    poll.add(inbox.fileno(), lambda: received.append(inbox.recv(100)))
+    put(inbox, b"one")
+    poll.serve()
+    assert received == [b"one"]
+
+
+def test_the_clock_is_read_once_a_batch(poll: MediaPoll, inbox: socket.socket) -> None:
+    times: list[float] = []
+
+    def read() -> None:
+        inbox.recv(100)
+        times.append(poll.now)
+
+    poll.add(inbox.fileno(), read)
+    before = time.monotonic()
+    put(inbox, b"one")
+    poll.serve()
+    assert before <= times[0] <= time.monotonic()
+
+
+def test_a_flood_on_one_socket_does_not_hold_up_the_others(poll: MediaPoll, inbox: socket.socket) -> None:
+    order: list[str] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as quiet:
+        quiet.bind((V4, 0))
+
+        def read(sock: socket.socket, name: str) -> None:
+            sock.recv(100)
+            order.append(name)
+
+        poll.add(inbox.fileno(), lambda: read(inbox, "flood"))
+        poll.add(quiet.fileno(), lambda: read(quiet, "quiet"))
+        put(inbox, *[b"x"] * 200)
+        put(quiet, b"y")
+        poll.serve()
+        assert "quiet" in order, "one packet a socket and batch"
+        assert len(order) <= BATCH
