@@ -13,6 +13,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.waiting import eventually
+
+WAIT_S = 30.0
+"""How long to wait for other tests to give ports back."""
+
 FIRST_PORT = 12_100
 BLOCK = 100
 BLOCKS = 200
@@ -23,24 +28,32 @@ BLOCKS = 200
 def claim_ports(count: int) -> Iterator[range]:
     """The first `count` ports of a claimed run, the lowest of them even.
 
-    Raises AssertionError if there is no such run.
+    Raises AssertionError if there is no such run for a while.
     """
     need = -(-count // BLOCK)
     with contextlib.ExitStack() as held:
-        run: list[int] = []
-        for block in range(BLOCKS):
-            lock = _try_lock(block)
-            if lock is None:
-                run.clear()
-                held.close()
-                continue
-            held.callback(os.close, lock)
-            run.append(block)
-            if len(run) == need:
-                first = FIRST_PORT + run[0] * BLOCK
-                yield range(first, first + count)
-                return
-        raise AssertionError(f"no run of {count} free ports; do other programs use 12100 to 32099?")
+        blocks = eventually(
+            lambda: _claim_blocks(need, held), f"{count} consecutive ports in 12100 to 32099 are free", WAIT_S
+        )
+        first = FIRST_PORT + blocks[0] * BLOCK
+        yield range(first, first + count)
+
+
+def _claim_blocks(need: int, held: contextlib.ExitStack) -> list[int]:
+    """`need` consecutive blocks whose locks `held` has from now on; [] if there are none at the moment."""
+    run: list[int] = []
+    for block in range(BLOCKS):
+        lock = _try_lock(block)
+        if lock is None:
+            run.clear()
+            held.close()
+            continue
+        held.callback(os.close, lock)
+        run.append(block)
+        if len(run) == need:
+            return run
+    held.close()
+    return []
 
 
 def _try_lock(block: int) -> int | None:

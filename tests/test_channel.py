@@ -96,6 +96,15 @@ def test_the_last_records_of_a_side_that_left_are_heard_before_its_end(ends: End
     assert ends.far.closed
 
 
+def test_the_last_records_of_a_side_that_died_with_ours_unread_are_heard_too(ends: Ends) -> None:
+    ends.far.send(b"never read")
+    ends.near.send(b"last")
+    ends.near.send(b"words")
+    ends.near.close()
+    ends.turn_until(lambda: ends.closed[1] == 1)
+    assert ends.heard[1] == [b"last", b"words"]
+
+
 def test_the_end_is_told_once_and_only_by_the_other_side(ends: Ends) -> None:
     ends.near.close()
     ends.near.close()

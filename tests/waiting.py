@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 POLL_S = 0.01
 
+T = TypeVar("T")
 
-def eventually(holds: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
-    """Return as soon as `holds()` is true.
+
+def eventually(holds: Callable[[], T], what: str, timeout_s: float = 10.0) -> T:
+    """What `holds()` returns, as soon as that is true.
 
     Arguments:
         holds: the condition; asked again every few milliseconds.
@@ -17,6 +20,7 @@ def eventually(holds: Callable[[], object], what: str, timeout_s: float = 10.0) 
     Raises AssertionError if it never comes true.
     """
     deadline = time.monotonic() + timeout_s
-    while not holds():
+    while not (value := holds()):
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
         time.sleep(POLL_S)
+    return value

@@ -26,8 +26,8 @@ Target = tuple[str, int]
 
 @pytest.fixture
 def roomy_relay() -> Iterator[Relay]:
-    # rendezvous hashing is even only on the whole: leave each shard a fifth more than its half
-    with running_relay(ports=CALLS * SOCKETS_PER_CALL * 6 // 5) as running:
+    # rendezvous hashing is even only on the whole: leave each shard a tenth more than its half
+    with running_relay(ports=CALLS * SOCKETS_PER_CALL * 11 // 10) as running:
         yield running
 
 
