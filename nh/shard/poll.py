@@ -5,10 +5,13 @@ packet path is the same under every loop, and a command waits for one batch of p
 many sockets are readable.
 """
 
+import logging
 import select
 import time
 from collections.abc import Callable
 from typing import Final
+
+logger = logging.getLogger(__name__)
 
 BATCH: Final = 128
 """Packets served before the event loop has its turn again."""
@@ -54,7 +57,11 @@ class MediaPoll:
         ready = self._epoll.poll(0, BATCH)
         self.now = time.monotonic()
         for fd, _ in ready:
-            readers[fd]()
+            try:
+                readers[fd]()
+            except Exception:
+                # a bug that one socket meets must not keep the others from being served
+                logger.exception("a media socket could not be served")
         return len(ready)
 
     def close(self) -> None:

@@ -110,3 +110,21 @@ def test_a_flood_on_one_socket_does_not_hold_up_the_others(poll: MediaPoll, inbo
         poll.serve()
         assert "quiet" in order, "one packet a socket and batch"
         assert len(order) <= BATCH
+
+
+def test_a_reader_that_fails_does_not_keep_the_others_from_being_served(
+    poll: MediaPoll, inbox: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    received: list[bytes] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((V4, 0))
+        put(inbox, b"one")
+        put(other, b"two")
+        poll.add(inbox.fileno(), fail)
+        poll.add(other.fileno(), lambda: received.append(other.recv(100)))
+        poll.serve()
+        assert received == [b"two"]
+    assert "could not be served" in caplog.text

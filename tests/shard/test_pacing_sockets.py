@@ -1,0 +1,98 @@
+"""Pacing with real sockets on a real loop: every packet is served, in order, whatever the pace."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from nh.loop import SelectorLoop
+from nh.shard.pacing import Pacer
+from nh.shard.poll import BATCH, MediaPoll
+from tests.shard.bench import V4
+
+
+class Paced:
+    """A pacer on a loop, with one socket that is read into `received`."""
+
+    def __init__(self, coalesce_s: float) -> None:
+        self.loop = SelectorLoop()
+        self.poll = MediaPoll()
+        self.inbox = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.inbox.bind((V4, 0))
+        self.outbox = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.received: list[bytes] = []
+        self.poll.add(self.inbox.fileno(), lambda: self.received.append(self.inbox.recv(100)))
+        self.pacer = Pacer(self.loop, self.poll, coalesce_s=coalesce_s)
+
+    def send(self, *payloads: bytes) -> None:
+        for payload in payloads:
+            self.outbox.sendto(payload, self.inbox.getsockname())
+
+    def turn_until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < deadline, self.received
+            self.loop.turn(0.01)
+
+    def close(self) -> None:
+        self.pacer.close()
+        self.poll.close()
+        self.loop.close()
+        self.inbox.close()
+        self.outbox.close()
+
+
+@pytest.fixture(params=[0.0, 0.001, 0.02])
+def paced(request: pytest.FixtureRequest) -> Iterator[Paced]:
+    paced = Paced(request.param)
+    yield paced
+    paced.close()
+
+
+def test_every_packet_is_served_in_order_however_they_come(paced: Paced) -> None:
+    sent = [b"%d" % number for number in range(50)]
+    paced.send(*sent)
+    paced.turn_until(lambda: len(paced.received) == 50)
+    for number in range(50, 54):
+        paced.send(b"%d" % number)
+        paced.turn_until(lambda n=number: len(paced.received) == n + 1)  # type: ignore[misc]
+    assert paced.received == [b"%d" % number for number in range(54)]
+
+
+def test_after_a_pause_the_next_packet_is_served(paced: Paced) -> None:
+    paced.send(*[b"x"] * 10)
+    paced.turn_until(lambda: len(paced.received) == 10)
+    quiet: list[bool] = []
+    paced.loop.call_later(0.1, lambda: quiet.append(True))
+    paced.turn_until(lambda: bool(quiet))
+    paced.send(b"after the pause")
+    paced.turn_until(lambda: paced.received[-1] == b"after the pause")
+
+
+def test_a_reader_that_fails_does_not_end_the_service(paced: Paced, caplog: pytest.LogCaptureFixture) -> None:
+    def read() -> None:
+        payload = paced.inbox.recv(100)
+        if payload == b"bad":
+            raise ZeroDivisionError
+        paced.received.append(payload)
+
+    paced.poll.set_reader(paced.inbox.fileno(), read)
+    paced.send(*[b"good"] * 5, *[b"bad"] * 5, *[b"good"] * 5)
+    paced.turn_until(lambda: len(paced.received) == 10)
+    assert caplog.text.count("could not be served") == 5
+
+
+def test_more_sockets_than_a_batch_are_all_served() -> None:
+    paced = Paced(0.02)
+    inboxes = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2 * BATCH)]
+    for inbox in inboxes:
+        inbox.bind((V4, 0))
+        paced.poll.add(inbox.fileno(), lambda inbox=inbox: paced.received.append(inbox.recv(100)))  # type: ignore[misc]
+    for _ in range(3):
+        for inbox in inboxes:
+            paced.outbox.sendto(b"x", inbox.getsockname())
+    paced.turn_until(lambda: len(paced.received) == 6 * BATCH)
+    for inbox in inboxes:
+        inbox.close()
+    paced.close()
