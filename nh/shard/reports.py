@@ -14,8 +14,11 @@ from nh.calls.table import CallTable
 from nh.calls.transaction import Transaction
 from nh.commands import CallDetail, CallList, CallSummary, GroupDetail, LegDetail, PairDetail, SessionDetail
 
-MAX_PAGE_BYTES: Final = 64 * 1024
-"""Call-ids in one page: a page has to fit into one message of the internal link."""
+MAX_PAGE_BYTES: Final = 100 * 1024
+"""Most bytes in one page, which has to fit into one message of the internal link."""
+
+LINE_BYTES: Final = 128
+"""Most bytes that a line of a list takes beside its call-id."""
 
 
 def list_calls(
@@ -34,7 +37,7 @@ def list_calls(
     size = 0
     more = False
     for call in heapq.nsmallest(limit + 1, wanted, key=lambda call: call.call_id):
-        size += len(call.call_id)
+        size += len(call.call_id) + LINE_BYTES
         if page and (len(page) == limit or size > MAX_PAGE_BYTES):
             more = True
             break
