@@ -109,8 +109,9 @@ class Helper:
             self._timer.cancel()
         if self._pacer is not None:
             self._pacer.close()
-        self._loop = None
+        self._loop = self._pacer = None
         now = time.monotonic()
+        self.expire(now=now)  # sessions that were replaced since the last tick are yet to be counted
         for call in list(self._table):
             self._count_closed(self._table.close_call(call.call_id, now=now))
         self.update_stats()

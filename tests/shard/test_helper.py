@@ -1,0 +1,299 @@
+"""nh.shard.helper: commands in, results out, everything counted."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from nh.calls.media import Media, Side
+from nh.calls.rules import RelaySettings
+from nh.commands import (
+    Activate,
+    Activated,
+    Allocate,
+    Allocated,
+    Close,
+    CloseCall,
+    Closed,
+    Dialog,
+    ListCalls,
+    RelayCommand,
+    ShowCall,
+)
+from nh.errors import (
+    AddressUnavailable,
+    LimitReached,
+    MalformedRequest,
+    NhError,
+    NotAllocated,
+    PortsExhausted,
+    SocketCountMismatch,
+    StaleTransaction,
+    UnknownCall,
+)
+from nh.shard.helper import Helper
+from nh.stats import ShardStats
+from tests.shard.bench import PACKET, V4, Bench, audio
+from tests.shard.conftest import MakeBench, MakePeer
+
+AUDIO = (Media("127.0.0.11", 4000, 2, "RTP/AVP", "audio"),)
+DIALOG = Dialog(b"call", 1, b"alice", b"bob", b"sip:alice@example.org", b"sip:bob\xff@example.org")
+
+
+@pytest.fixture
+def helper(ports: range) -> Iterator[Helper]:
+    """A relay that is not attached to any loop: its rules need none."""
+    helper = Helper(ports=(ports[0], ports[-1]))
+    yield helper
+    helper.close()
+
+
+def set_up(helper: Helper, dialog: Dialog = DIALOG) -> None:
+    helper.execute(Allocate(dialog, Side.FROM, V4, AUDIO))
+    helper.execute(Allocate(dialog, Side.TO, V4, AUDIO))
+    helper.execute(Activate(dialog))
+
+
+# --- commands ---------------------------------------------------------------------------------------
+
+
+def test_a_call_from_its_offer_to_its_end(helper: Helper) -> None:
+    offered = helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    assert isinstance(offered, Allocated)
+    assert offered.media[0].port % 2 == 0
+    helper.execute(Allocate(DIALOG, Side.TO, V4, AUDIO))
+    assert helper.execute(Activate(DIALOG)) == Activated(created=True)
+    assert helper.execute(Activate(DIALOG)) == Activated(created=False)
+    assert helper.execute(Close(DIALOG)) == Closed(1)
+    with pytest.raises(UnknownCall):
+        helper.execute(Close(DIALOG))
+
+
+def test_closing_before_activation_ends_no_session_and_frees_the_ports(helper: Helper) -> None:
+    helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    assert helper.execute(Close(DIALOG)) == Closed(0)
+    helper.update_stats()
+    assert helper.stats.ports_free == helper.stats.ports_total
+
+
+def test_a_whole_call_can_be_closed(helper: Helper) -> None:
+    for cseq in (1, 2):
+        set_up(helper, Dialog(b"call", cseq, b"alice", b"callee %d" % cseq))
+    assert helper.execute(CloseCall(b"call")) == Closed(2)
+
+
+REFUSALS: list[tuple[RelayCommand, type[NhError]]] = [
+    (Allocate(Dialog(b"call", None, b"alice"), Side.FROM, V4, AUDIO), MalformedRequest),
+    (Allocate(DIALOG, Side.FROM, "here", AUDIO), MalformedRequest),
+    (Allocate(DIALOG, Side.FROM, "203.0.113.200", AUDIO), AddressUnavailable),
+    (Allocate(DIALOG, Side.FROM, "0.0.0.0", AUDIO), AddressUnavailable),
+    (Allocate(DIALOG, Side.FROM, "::ffff:127.0.0.1", AUDIO), AddressUnavailable),
+    (Allocate(DIALOG, Side.FROM, V4, AUDIO * 3), LimitReached),
+    (Allocate(Dialog(b"active", 1, b"alice"), Side.FROM, V4, AUDIO), StaleTransaction),
+    (Activate(Dialog(b"call", None, b"alice")), MalformedRequest),
+    (Activate(DIALOG), UnknownCall),
+    (Activate(Dialog(b"active", 2, b"alice", b"carol")), NotAllocated),
+    (Close(DIALOG), UnknownCall),
+    (CloseCall(b"call"), UnknownCall),
+    (ShowCall(b"call"), UnknownCall),
+]
+
+
+@pytest.mark.parametrize(("command", "error"), REFUSALS, ids=lambda case: type(case).__name__)
+def test_what_the_rules_turn_down_is_counted_as_refused_and_keeps_nothing(
+    ports: range, command: RelayCommand, error: type[NhError]
+) -> None:
+    helper = Helper(RelaySettings(max_sockets_in_group=4), ports=(ports[0], ports[-1]))
+    set_up(helper, Dialog(b"active", 2, b"alice", b"bob"))
+    with pytest.raises(error):
+        helper.execute(command)
+    kind = type(command).__name__.lower().removesuffix("call")
+    assert getattr(helper.stats, f"{kind}_refused") == 1
+    helper.update_stats()
+    assert (helper.stats.calls, helper.stats.sessions, helper.stats.sockets) == (1, 1, 4)
+    helper.close()
+
+
+def test_commands_are_counted_by_kind_and_outcome(helper: Helper) -> None:
+    set_up(helper)
+    helper.execute(ListCalls())
+    helper.execute(ShowCall(b"call"))
+    helper.execute(CloseCall(b"call"))
+    stats = helper.stats
+    assert (stats.allocate_ok, stats.activate_ok, stats.close_ok, stats.list_ok, stats.show_ok) == (
+        2,
+        1,
+        1,
+        1,
+        1,
+    )
+    assert stats.allocate_refused == stats.allocate_failed == 0
+    assert (stats.sessions_started, stats.sessions_closed) == (1, 1)
+
+
+def test_a_bug_is_counted_as_a_failure_and_not_hidden(
+    helper: Helper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(helper._table, "allocate", fail)
+    with pytest.raises(ZeroDivisionError):
+        helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    assert helper.stats.allocate_failed == 1
+    assert helper.stats.allocate_refused == 0
+
+
+def test_different_numbers_of_sockets_are_refused_and_the_next_call_is_served(helper: Helper) -> None:
+    helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    helper.execute(Allocate(DIALOG, Side.TO, V4, AUDIO * 2))
+    with pytest.raises(SocketCountMismatch):
+        helper.execute(Activate(DIALOG))
+    set_up(helper, Dialog(b"another", 1, b"alice", b"bob"))
+
+
+def test_ports_run_out_and_come_back(ports: range) -> None:
+    helper = Helper(ports=(ports[0], ports[7]))
+    for number in range(4):
+        helper.execute(Allocate(Dialog(b"%d" % number, 1, b"alice"), Side.FROM, V4, AUDIO))
+    with pytest.raises(PortsExhausted):
+        helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    helper.update_stats()
+    assert (helper.stats.ports_free, helper.stats.ports_total) == (0, 8)
+    helper.execute(CloseCall(b"2"))
+    helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    helper.close()
+
+
+def test_ports_are_used_in_pairs_from_the_first_even_one_on(ports: range) -> None:
+    helper = Helper(ports=(ports[1], ports[6]))
+    helper.update_stats()
+    assert helper.stats.ports_total == 4
+    result = helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    assert isinstance(result, Allocated)
+    assert result.media[0].port == ports[2]
+    helper.close()
+
+
+def test_shards_number_their_sessions_apart(ports: range) -> None:
+    numbers = []
+    for shard in (0, 1):
+        helper = Helper(ports=(ports[0], ports[-1]), shard=shard, shards=2)
+        set_up(helper)
+        numbers += [info.sessionid for info in helper.close_session(DIALOG)]
+        helper.close()
+    assert numbers == [1, 2]
+
+
+# --- session information ----------------------------------------------------------------------------
+
+
+def test_the_session_information_has_the_uris_and_what_the_proxy_added(helper: Helper) -> None:
+    helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    helper.execute(Allocate(DIALOG, Side.TO, V4, AUDIO))
+    helper.execute(Activate(DIALOG, {"tenant": "blue", "uri_from": "overridden"}))
+    (info,) = helper.close_session(DIALOG)
+    assert info.param == {"uri_from": "overridden", "uri_to": "sip:bob\\xff@example.org", "tenant": "blue"}
+    assert abs(info.created - time.time()) < 60
+
+
+# --- statistics -------------------------------------------------------------------------------------
+
+
+def test_counters_go_on_from_what_a_predecessor_left(ports: range, make_peer: MakePeer) -> None:
+    left = ShardStats(packets_in=100, bytes_in=1000, packets_out=90, drop_no_target=10, allocate_ok=7)
+    bench = Bench(ports, stats=left)
+    alice, bob = make_peer(), make_peer()
+    call = bench.call(alice, bob)
+    bench.converse(alice, bob, call)
+    bench.bye(call.dialog)
+    stats = bench.stats()
+    assert (stats.packets_in, stats.packets_out, stats.drop_no_target) == (104, 94, 10)
+    assert stats.bytes_in == 1000 + 4 * len(PACKET)
+    assert stats.allocate_ok == 9
+    bench.close()
+
+
+def test_a_tick_brings_the_statistics_up_to_date(bench: Bench, make_peer: MakePeer) -> None:
+    alice, bob = make_peer(), make_peer()
+    call = bench.call(alice, bob)
+    bench.converse(alice, bob, call)
+    stats = bench.helper.stats
+    bench.turn_until(lambda: stats.packets_out == 4, "the packets are counted")
+    assert (stats.packets_in, stats.bytes_in, stats.bytes_out) == (4, 4 * len(PACKET), 4 * len(PACKET))
+    assert (stats.calls, stats.sessions, stats.sockets) == (1, 1, 4)
+
+
+def test_packets_are_counted_once_although_their_call_ends_between_two_ticks(
+    bench: Bench, make_peer: MakePeer
+) -> None:
+    alice, bob = make_peer(), make_peer()
+    for _ in range(3):
+        call = bench.call(alice, bob)
+        bench.converse(alice, bob, call)
+        bench.bye(call.dialog)
+    stats = bench.stats()
+    assert (stats.packets_in, stats.packets_out) == (12, 12)
+
+
+# --- expiry -----------------------------------------------------------------------------------------
+
+
+def ended(bench: Bench, counter: Callable[[ShardStats], int]) -> Callable[[], bool]:
+    return lambda: counter(bench.helper.stats) == 1 and bench.stats().sockets == 0
+
+
+def test_a_silent_session_ends_by_itself(make_bench: MakeBench, make_peer: MakePeer) -> None:
+    bench = make_bench(silent_s=1)
+    bench.call(make_peer(), make_peer())
+    bench.turn_until(ended(bench, lambda stats: stats.expired_silent), "it expires")
+    assert bench.helper.stats.sessions_closed == 1
+
+
+def test_unused_ports_are_freed_by_themselves(make_bench: MakeBench, make_peer: MakePeer) -> None:
+    bench = make_bench(unused_s=1)
+    bench.allocate(bench.new_dialog(), Side.FROM, [audio(make_peer())])
+    bench.turn_until(ended(bench, lambda stats: stats.expired_unused), "it expires")
+
+
+def test_a_session_on_hold_outlives_a_silent_one(make_bench: MakeBench, make_peer: MakePeer) -> None:
+    bench = make_bench(silent_s=1, hold_s=1.2)
+    bench.call(make_peer(), make_peer())
+    bench.call(Media("0.0.0.0", 4000, 2), make_peer())
+    bench.turn_until(lambda: bench.helper.stats.expired_silent == 1, "the silent one expires")
+    bench.turn_until(ended(bench, lambda stats: stats.expired_hold), "the held one, too")
+
+
+def test_the_ports_of_a_replaced_session_are_freed_by_themselves(bench: Bench, make_peer: MakePeer) -> None:
+    alice, bob = make_peer(), make_peer()
+    first = bench.call(alice, bob).dialog
+    bench.call(alice, bob, dialog=Dialog(first.call_id, 2, first.id_from, first.id_to))
+    bench.turn_until(lambda: bench.stats().sockets == 4, "the first one's ports are closed")
+    assert bench.helper.stats.expired_replaced == 1
+    assert bench.stats().sessions == 1
+
+
+def test_every_session_that_was_started_is_closed_in_the_end(ports: range, make_peer: MakePeer) -> None:
+    bench = Bench(ports)
+    alice, bob = make_peer(), make_peer()
+    first = bench.call(alice, bob).dialog
+    bench.call(alice, bob, dialog=Dialog(first.call_id, 2, first.id_from, first.id_to))
+    bench.close()
+    stats = bench.helper.stats
+    assert stats.sessions_started == stats.sessions_closed == 2
+    assert (stats.calls, stats.sessions, stats.sockets) == (0, 0, 0)
+    assert stats.ports_free == stats.ports_total
+
+
+def test_expiry_can_be_told_the_time(helper: Helper) -> None:
+    set_up(helper)
+    assert helper.expire().sessions == []
+    (ended_session,) = helper.expire(now=time.monotonic() + 31).sessions
+    assert ended_session.reason == "expired"
+    assert helper.stats.expired_silent == 1
+
+
+def test_closing_twice_does_no_harm(ports: range) -> None:
+    bench = Bench(ports)
+    bench.helper.close()
+    bench.close()
