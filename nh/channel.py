@@ -113,13 +113,16 @@ class Channel:
                 return
 
     def _read_one(self) -> bool:
-        """Hand over one record; False if there is none."""
+        """Hand over one record; False if there are no more to be had now."""
         try:
             size = self._sock.recv_into(self._buffer)
         except (BlockingIOError, InterruptedError):
             return False
-        except OSError as exc:  # ECONNRESET: it died with records of ours unread
-            logger.debug("the other side of a channel is gone: %s", exc)
+        except ConnectionResetError:
+            # said once, before its last records, if it died with records of ours unread (af_unix.c)
+            return True
+        except OSError as exc:
+            logger.error("a channel is closed, because it cannot be read: %s", exc)
             size = 0
         if size == 0:
             self._lost()

@@ -1,7 +1,7 @@
 """A program that speaks the link as a shard does, and misbehaves as it is told.
 
-On the command line: `--die-at-start` (exit status 9 before Ready), `--die-at-start-once FILE` (only if FILE
-does not exist yet), `--silent-at-start`, `--ignore-shutdown`, `--version V` (what Ready says).
+On the command line: `--die-at-start` (status 9, before Ready), `--start-when FILE` (Ready as soon as FILE exists),
+`--silent-at-start` (no Ready), `--ignore-shutdown`, `--version V` (what Ready says).
 
 By the call-id of a command: `die` (exit status 3), `kill` (SIGKILL), `hang` (reads no more), `ignore`
 (answers everything but this), `late` (answers with the next command), `garbage` (sends what is no message),
@@ -60,11 +60,10 @@ class FakeShard:
                 return
 
     def start(self) -> None:
-        once = self.options.die_at_start_once
-        if self.options.die_at_start or (once is not None and not once.exists()):
-            if once is not None:
-                once.touch()
+        if self.options.die_at_start:
             sys.exit(9)
+        while self.options.start_when is not None and not self.options.start_when.exists():
+            time.sleep(0.01)
         if not self.options.silent_at_start:
             self.link.send(encode(Ready(os.getpid(), self.options.version)))
 
@@ -121,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--link-fd", type=int, required=True)
     parser.add_argument("--die-at-start", action="store_true")
-    parser.add_argument("--die-at-start-once", type=Path)
+    parser.add_argument("--start-when", type=Path)
     parser.add_argument("--silent-at-start", action="store_true")
     parser.add_argument("--ignore-shutdown", action="store_true")
     parser.add_argument("--version", default="0.1.0")

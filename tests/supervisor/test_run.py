@@ -16,7 +16,7 @@ import pytest
 import nh
 from nh.calls.media import Media, Side
 from nh.client import Client, NativeClient
-from nh.commands import Allocate, Close, CloseCall, Dialog, GetStats, ListCalls, Ping, Pong
+from nh.commands import Allocate, Close, CloseCall, Closed, Dialog, GetStats, ListCalls, Ping, Pong
 from nh.errors import CommandTimeout, NhError, ShardUnavailable, Unavailable
 from nh.stats import ShardState, Snapshot, StatsReader, attach_segment, segment_name
 from nh.supervisor.routing import shard_of
@@ -55,6 +55,15 @@ class Run:
     def snapshot(self) -> Snapshot:
         with contextlib.closing(attach_segment(segment_name(self.directory))) as segment:
             return StatsReader(segment).read()
+
+    def status(self, shard: int) -> tuple[ShardState, int]:
+        """A shard's state and how often it was started again, as published."""
+        reading = self.snapshot().shards[shard]
+        return reading.state, reading.restarts
+
+    def listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            return probe.connect_ex(self.address) == 0
 
     def end_at_once(self) -> None:
         """End it by two signals: the second one waits for no shard."""
@@ -101,12 +110,15 @@ def test_the_ready_line_is_all_of_standard_output_and_says_what_there_is(tmp_pat
 
 
 def test_who_connects_before_all_shards_are_up_waits_instead_of_being_refused(tmp_path: Path) -> None:
-    marker = tmp_path / "died-once"
-    run = Run(tmp_path, "--die-at-start-once", str(marker))
+    go = tmp_path / "go"
+    run = Run(tmp_path, "--start-when", str(go))
     with run.program:
-        eventually((tmp_path / "nh.sock").exists, "the RPC socket is there")
-        with run.client() as client:
-            assert client.request(CloseCall(call_of(1))).sessions == 1
+        eventually(run.listens, "the RPC socket is there")
+        with pipelined(run.address) as connection:
+            connection.send(native.encode_request(1, CloseCall(call_of(1))))
+            assert not any(line.startswith("ready") for line in run.program.lines)
+            go.touch()
+            assert native.decode_reply(connection.reply(), Closed) == (1, Closed(1))
         run.program.wait_for_line("ready")
 
 
@@ -195,8 +207,7 @@ def test_a_shard_that_dies_is_started_again_while_the_other_serves(tmp_path: Pat
                 client.request(CloseCall(behaviour))
             assert client.request(CloseCall(call_of(1 - bad))).sessions == 1 - bad
         eventually(lambda: run.is_up(bad), "the shard is up again")
-        eventually(lambda: run.snapshot().shards[bad].state == ShardState.UP, "the shard is seen to be up")
-        assert run.snapshot().shards[bad].restarts == 1
+        eventually(lambda: run.status(bad) == (ShardState.UP, 1), "the restart is counted")
 
 
 def test_netsip_clients_get_undef_while_their_shard_is_down(tmp_path: Path) -> None:
