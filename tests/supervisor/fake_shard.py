@@ -1,6 +1,6 @@
 """A program that speaks the link as a shard does, and misbehaves as it is told.
 
-On the command line: `--die-at-start` (status 9, before Ready), `--start-when FILE` (Ready as soon as FILE exists),
+On the command line: `--die-at-start` (status 9, before Ready), `--start-when FILE` (Ready when FILE exists),
 `--silent-at-start` (no Ready), `--ignore-shutdown`, `--version V` (what Ready says).
 
 By the call-id of a command: `die` (exit status 3), `kill` (SIGKILL), `hang` (reads no more), `ignore`
