@@ -46,6 +46,7 @@ class Control:
         self._channel = Channel(loop, link, self._on_record, self._on_lost)
         self._helper: Helper | None = None
         self._segment: Segment | None = None
+        self._told_to_end = False
 
     def close(self) -> None:
         """End all calls and publish the last counters."""
@@ -63,6 +64,7 @@ class Control:
             case Execute(id=request_id, command=command):
                 self._reply(request_id, self._execute(command))
             case Shutdown():
+                self._told_to_end = True
                 self._loop.stop()
 
     def _configure(self, configure: Configure) -> None:
@@ -113,6 +115,8 @@ class Control:
         self._writer.publish(self._helper.stats)
 
     def _on_lost(self) -> None:
+        if self._told_to_end:  # the supervisor need not wait for it
+            return
         logger.error("the supervisor is gone; ending")
         self.exit_status = EXIT_SUPERVISOR_GONE
         self._loop.stop()

@@ -1,0 +1,95 @@
+"""The supervisor's end of a link to a shard, for tests: blocking, one record at a time."""
+
+import socket
+from types import TracebackType
+from typing import Self
+
+from nh.calls.rules import RelaySettings
+from nh.commands import RelayCommand, RelayResult
+from nh.config import LogLevel
+from nh.wire.link import (
+    MAX_MESSAGE_BYTES,
+    Configure,
+    Execute,
+    Executed,
+    FromShard,
+    Ready,
+    Shutdown,
+    ToShard,
+    decode_from_shard,
+    encode,
+)
+
+ANSWER_S = 10.0
+
+
+class Link:
+    """A SOCK_SEQPACKET pair: `ours` is the supervisor's end, `theirs` the shard's."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.ours.settimeout(ANSWER_S)
+        self._next_id = 0
+
+    def send(self, message: ToShard) -> None:
+        self.ours.send(encode(message))
+
+    def configure(
+        self,
+        ports: range,
+        segment: str,
+        relay: RelaySettings | None = None,
+        *,
+        shard: int = 0,
+        shards: int = 1,
+    ) -> None:
+        self.send(
+            Configure(
+                shard=shard,
+                shards=shards,
+                ports=(ports[0], ports[-1]),
+                relay=relay or RelaySettings(),
+                stats_segment=segment,
+                log_level=LogLevel.WARNING,
+            )
+        )
+
+    def execute(self, command: RelayCommand) -> int:
+        """Ask for something; returns the id of the request."""
+        self._next_id += 1
+        self.send(Execute(self._next_id, command))
+        return self._next_id
+
+    def shut_down(self) -> None:
+        self.send(Shutdown())
+
+    def receive(self) -> FromShard:
+        """The next message."""
+        record = self.ours.recv(MAX_MESSAGE_BYTES + 1)
+        assert record, "the shard closed the link"
+        return decode_from_shard(record)
+
+    def ready(self) -> Ready:
+        message = self.receive()
+        assert isinstance(message, Ready)
+        return message
+
+    def answer(self, command: RelayCommand) -> RelayResult:
+        """Ask for something and wait for it."""
+        request_id = self.execute(command)
+        message = self.receive()
+        assert isinstance(message, Executed)
+        assert message.id == request_id
+        return message.result
+
+    def close(self) -> None:
+        self.ours.close()
+        self.theirs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,210 @@
+"""nh.shard.control: a Helper behind the internal link, turned by hand."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nh
+from nh.calls.media import Media, Side
+from nh.commands import (
+    Activate,
+    Activated,
+    Allocate,
+    Allocated,
+    CallList,
+    CloseCall,
+    Closed,
+    Dialog,
+    Failure,
+    ListCalls,
+    RelayCommand,
+    RelayResult,
+    ShowCall,
+)
+from nh.loop import SelectorLoop
+from nh.shard.control import EXIT_OK, EXIT_SUPERVISOR_GONE, Control
+from nh.stats import Segment, StatsReader, create_segment, segment_name
+from nh.wire.link import Executed, FromShard, Ready, decode_from_shard
+from tests.shard.bench import V4
+from tests.shard.link import Link
+
+AUDIO = (Media("127.0.0.11", 4000, 2, "RTP/AVP", "audio"),)
+DIALOG = Dialog(b"call", 1, b"alice", b"bob")
+
+
+@pytest.fixture
+def segment(tmp_path: Path) -> Iterator[Segment]:
+    segment = create_segment(segment_name(tmp_path), shards=2)
+    yield segment
+    segment.unlink()
+    segment.close()
+
+
+class Shard:
+    """A Control in this process."""
+
+    def __init__(self) -> None:
+        self.loop = SelectorLoop()
+        self.link = Link()
+        self.link.ours.setblocking(False)
+        self.control = Control(self.loop, self.link.theirs)
+        self._ended = False
+
+    def next_message(self) -> FromShard:
+        for _ in range(1000):
+            try:
+                return decode_from_shard(self.link.ours.recv(1_000_000))
+            except BlockingIOError:
+                self.loop.turn(0.01)
+        raise AssertionError("no message came")
+
+    def do(self, command: RelayCommand) -> RelayResult:
+        request_id = self.link.execute(command)
+        message = self.next_message()
+        assert isinstance(message, Executed)
+        assert message.id == request_id
+        return message.result
+
+    def end(self) -> None:
+        """End the shard; no effect if it has ended."""
+        if not self._ended:
+            self._ended = True
+            self.control.close()
+
+    def close(self) -> None:
+        self.end()
+        self.link.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def unconfigured() -> Iterator[Shard]:
+    shard = Shard()
+    yield shard
+    shard.close()
+
+
+@pytest.fixture
+def shard(unconfigured: Shard, segment: Segment, ports: range) -> Shard:
+    unconfigured.link.configure(ports, segment.name, shard=1, shards=2)
+    assert isinstance(unconfigured.next_message(), Ready)
+    return unconfigured
+
+
+def test_a_configured_shard_is_ready_and_says_who_it_is(
+    unconfigured: Shard, segment: Segment, ports: range
+) -> None:
+    unconfigured.link.configure(ports, segment.name, shard=1, shards=2)
+    assert unconfigured.next_message() == Ready(pid=os.getpid(), version=nh.__version__)
+    published = StatsReader(segment).read().shards[1]
+    assert (published.pid, published.ports_free) == (os.getpid(), len(ports))
+    assert published.heartbeat > 0
+
+
+def test_commands_before_the_settings_are_answered_with_an_error(unconfigured: Shard) -> None:
+    result = unconfigured.do(ListCalls())
+    assert isinstance(result, Failure)
+    assert result.code == "unavailable"
+
+
+def test_commands_are_executed_and_answered_under_their_ids(shard: Shard) -> None:
+    assert isinstance(shard.do(Allocate(DIALOG, Side.FROM, V4, AUDIO)), Allocated)
+    assert isinstance(shard.do(Allocate(DIALOG, Side.TO, V4, AUDIO)), Allocated)
+    assert shard.do(Activate(DIALOG)) == Activated(created=True)
+    assert shard.do(CloseCall(b"call")) == Closed(1)
+
+
+def test_many_commands_in_flight_are_all_answered(shard: Shard) -> None:
+    ids = [shard.link.execute(ListCalls()) for _ in range(50)]
+    answers = [shard.next_message() for _ in ids]
+    assert {message.id for message in answers if isinstance(message, Executed)} == set(ids)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (ShowCall(b"none"), "not_found"),
+        (Activate(DIALOG), "not_found"),
+        (Allocate(DIALOG, Side.FROM, "203.0.113.200", AUDIO), "bad_address"),
+        (Allocate(DIALOG, Side.FROM, "nowhere", AUDIO), "bad_request"),
+        (Allocate(DIALOG, Side.FROM, V4, AUDIO * 200), "no_ports"),
+    ],
+)
+def test_a_refusal_says_which_and_why(shard: Shard, command: RelayCommand, code: str) -> None:
+    result = shard.do(command)
+    assert isinstance(result, Failure)
+    assert result.code == code
+    assert result.message
+
+
+def test_a_bug_costs_one_command(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: RelayCommand) -> RelayResult:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(shard.control._helper, "execute", fail)
+        result = shard.do(ListCalls())
+    assert isinstance(result, Failure)
+    assert result.code == "internal"
+    assert "ZeroDivisionError" in caplog.text
+    assert shard.do(ListCalls()) == CallList(())
+
+
+def test_an_answer_that_is_too_long_becomes_an_error(shard: Shard) -> None:
+    for number in range(20):
+        dialog = Dialog(b"call", 1, b"alice", b"%016000d" % number)
+        shard.do(Allocate(dialog, Side.TO, V4, AUDIO))
+    result = shard.do(ShowCall(b"call"))
+    assert isinstance(result, Failure)
+    assert "bytes" in result.message
+    assert shard.do(CloseCall(b"call")) == Closed(0)
+
+
+def test_statistics_are_published_twice_a_second(shard: Shard, segment: Segment) -> None:
+    reader = StatsReader(segment)
+    published = reader.read().shards[1]
+    first = published.heartbeat
+    shard.do(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    for _ in range(100):
+        published = reader.read().shards[1]
+        if published.heartbeat > first:
+            break
+        shard.loop.turn(0.02)
+    assert published.heartbeat - first < 1
+    assert (published.calls, published.sockets, published.allocate_ok) == (1, 2, 1)
+
+
+def run_until_it_ends(shard: Shard) -> int:
+    shard.loop.call_later(10, shard.loop.stop)
+    shard.loop.run()
+    return shard.control.exit_status
+
+
+def test_a_shutdown_ends_the_loop_with_status_0(shard: Shard) -> None:
+    shard.link.shut_down()
+    assert run_until_it_ends(shard) == EXIT_OK
+
+
+def test_a_shutdown_is_one_although_the_link_ends_with_it(shard: Shard) -> None:
+    shard.link.shut_down()
+    shard.link.ours.close()
+    assert run_until_it_ends(shard) == EXIT_OK
+
+
+def test_the_end_of_the_link_ends_the_loop_with_another_status(shard: Shard) -> None:
+    shard.link.ours.close()
+    assert run_until_it_ends(shard) == EXIT_SUPERVISOR_GONE
+
+
+def test_the_last_counters_are_published_at_the_end(shard: Shard, segment: Segment) -> None:
+    shard.do(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    shard.do(Allocate(DIALOG, Side.TO, V4, AUDIO))
+    shard.do(Activate(DIALOG))
+    shard.end()
+    published = StatsReader(segment).read().shards[1]
+    assert (published.sessions_started, published.sessions_closed) == (1, 1)
+    assert (published.calls, published.sockets) == (0, 0)
