@@ -1,0 +1,113 @@
+"""One relayed call under each loop that nh can live in: its own, asyncio's, and uvloop's."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import uvloop
+
+from nh.calls.media import Media, RelayMedia, Side
+from nh.commands import Dialog
+from nh.loop import AsyncioLoop, Loop, SelectorLoop
+from nh.shard.helper import Helper
+from tests.media_peer import RTCP, RTP, MediaPeer
+from tests.port_claims import claim_ports
+
+RELAY = "127.0.0.1"
+DIALOG = Dialog(b"call", 1, b"alice", b"bob")
+
+Wait = Callable[[Callable[[], bool]], None]
+"""Turns the loop until a condition holds."""
+
+
+def _selector_loop() -> Iterator[tuple[Loop, Wait]]:
+    loop = SelectorLoop()
+
+    def wait(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < deadline
+            loop.turn(0.005)
+
+    yield loop, wait
+    loop.close()
+
+
+def _asyncio_loop(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[Loop, Wait]]:
+    async def until(condition: Callable[[], bool]) -> None:
+        while not condition():
+            await asyncio.sleep(0.002)
+
+    def wait(condition: Callable[[], bool]) -> None:
+        loop.run_until_complete(asyncio.wait_for(until(condition), 10))
+
+    yield AsyncioLoop(loop), wait
+    loop.close()
+
+
+@pytest.fixture(params=["selectors", "asyncio", "uvloop"])
+def looped(request: pytest.FixtureRequest) -> Iterator[tuple[Loop, Wait]]:
+    if request.param == "selectors":
+        yield from _selector_loop()
+    elif request.param == "asyncio":
+        yield from _asyncio_loop(asyncio.new_event_loop())
+    else:
+        yield from _asyncio_loop(uvloop.new_event_loop())
+
+
+@pytest.fixture
+def helper() -> Iterator[Helper]:
+    with claim_ports(100) as ports:
+        helper = Helper(ports=(ports[0], ports[-1]))
+        yield helper
+        helper.close()
+
+
+def _media(peer: MediaPeer) -> list[Media]:
+    return [Media(peer.address, peer.port, 2, "RTP/AVP", "audio")]
+
+
+def test_a_call_is_relayed_both_ways_and_counted(looped: tuple[Loop, Wait], helper: Helper) -> None:
+    loop, wait = looped
+    helper.attach(loop)
+    with MediaPeer("127.0.0.11") as alice, MediaPeer("127.0.0.22") as bob:
+        (for_bob,) = helper.allocate_sockets(DIALOG, Side.FROM, RELAY, _media(alice))
+        (for_alice,) = helper.allocate_sockets(DIALOG, Side.TO, RELAY, _media(bob))
+        assert helper.activate_session(DIALOG)
+        for peer in (alice, bob):
+            for sock in peer.sockets:
+                sock.setblocking(False)
+
+        def passes(sender: MediaPeer, to: RelayMedia, receiver: MediaPeer, component: int) -> None:
+            arrived: list[bytes] = []
+            sender.send(b"hello", (to.address, to.port), component)
+
+            def look() -> bool:
+                arrived.extend(receiver.pending(component))
+                return bool(arrived)
+
+            wait(look)
+            assert arrived == [b"hello"]
+
+        for _ in range(5):
+            for component in (RTP, RTCP):
+                passes(alice, for_alice, bob, component)
+                passes(bob, for_bob, alice, component)
+        wait(lambda: helper.stats.packets_out == 20)
+        assert len(helper.close_session(DIALOG)) == 1
+    helper.close()
+    assert helper.stats.ports_free == helper.stats.ports_total
+
+
+def test_a_helper_leaves_its_loop_as_it_found_it(looped: tuple[Loop, Wait], helper: Helper) -> None:
+    loop, wait = looped
+    ticks: list[int] = []
+    helper.attach(loop, on_tick=lambda: ticks.append(1))
+    wait(lambda: bool(ticks))
+    helper.close()
+    after: list[int] = []
+    ticks.clear()
+    loop.call_later(0.6, lambda: after.append(1))  # a tick is due before
+    wait(lambda: bool(after))
+    assert ticks == []
