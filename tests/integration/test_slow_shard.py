@@ -1,0 +1,39 @@
+"""A shard that does not move: its own calls wait, nobody else's do, and nobody waits for ever."""
+
+import psutil
+import pytest
+
+from nh.client import NativeClient
+from nh.commands import ListCalls, Ping
+from nh.errors import CommandTimeout
+from nh.supervisor.routing import shard_of
+from tests.integration.rpc_stream import allocate, ask_perl, assert_calls_are_served
+from tests.relay import running_relay
+
+SLOW, WELL = 0, 1
+
+
+def call_of(shard: int, number: int) -> bytes:
+    """The call-id of a call that the shard gets."""
+    names = (b"call-%d-%d" % (number, attempt) for attempt in range(1000))
+    return next(name for name in names if shard_of(name, 2) == shard)
+
+
+def test_a_shard_that_does_not_move_holds_nobody_up() -> None:
+    with running_relay(command_timeout_s=0.5, unused_s=1) as relay:
+        stopped = psutil.Process(relay.stats().shards[SLOW].pid)
+        stopped.suspend()
+        try:
+            for number in range(3):
+                # undef, because the Perl client dies of a connection that closes without a reply
+                assert ask_perl(relay.unix_address, allocate(call_of(SLOW, number))) is None
+                assert_calls_are_served(relay.unix_address, call_of(WELL, number))
+            with NativeClient(relay.unix_address) as client:
+                client.request(Ping())
+                with pytest.raises(CommandTimeout):
+                    client.request(ListCalls())
+        finally:
+            stopped.resume()
+        assert_calls_are_served(relay.unix_address, call_of(SLOW, 100))
+        assert_calls_are_served(relay.unix_address, call_of(WELL, 100))
+        assert relay.stats().totals.restarts == 0
