@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from nh.calls.ports import MAX_ATTEMPTS, PortInUse, PortPool, PortSpace
+from nh.calls.ports import MAX_ATTEMPTS, MAX_IDLE_POOLS, PortInUse, PortPool, PortSpace
 from nh.errors import AddressUnavailable, PortsExhausted
 
 LOW, HIGH = 20_000, 20_019
@@ -218,6 +218,17 @@ def test_an_address_that_cannot_be_bound_leaves_nothing_behind() -> None:
             space.open_run(address, 2, refuse)
     assert space.free == 18
     assert len({space.open_run(LOCAL, 2, opens)[0] for _ in range(9)}) == 9
+
+
+def test_addresses_that_are_free_again_are_forgotten_beyond_a_few() -> None:
+    # all of 127.0.0.0/8 is this host's: nobody may fill the memory with one call on each address
+    space = PortSpace(LOW, HIGH)
+    for number in range(3 * MAX_IDLE_POOLS):
+        address = f"127.0.{number // 200}.{number % 200 + 1}"
+        base, _ = space.open_run(address, 2, opens)
+        space.release(address, base, 2)
+    assert len(space._pools) <= MAX_IDLE_POOLS + 1
+    assert space.free == space.total
 
 
 @given(st.lists(st.tuples(st.sampled_from(["192.0.2.1", "192.0.2.2"]), st.integers(1, 8), st.booleans())))

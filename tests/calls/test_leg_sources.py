@@ -1,0 +1,256 @@
+"""nh.calls.leg: every policy's decisions, packet by packet, with the time as a number."""
+
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nh.calls.media import Endpoint
+from nh.calls.source import SourcePolicy, rank
+from tests.calls.fakes import START
+from tests.calls.legs import (
+    ANNOUNCED,
+    ANNOUNCED_V6,
+    ANY,
+    ANY_2,
+    BY_IP,
+    EXACT,
+    FIRST,
+    HEURISTIC,
+    SAME_IP,
+    SAME_IP_2,
+    SAME_PORT,
+    SAME_PORT_2,
+    STRICT,
+    make_leg,
+)
+
+
+class Packet(NamedTuple):
+    """A packet `at_s` seconds after activation, and what is to become of it."""
+
+    at_s: float
+    source: Endpoint
+    taken: bool
+    then: Endpoint | None
+    settled: bool
+
+
+class Case(NamedTuple):
+    name: str
+    policy: SourcePolicy
+    announced: Endpoint | None
+    packets: list[Packet]
+
+
+CASES = [
+    Case("exact settles at once", HEURISTIC, ANNOUNCED, [Packet(0, EXACT, True, EXACT, True)]),
+    Case(
+        "nobody displaces an exact match",
+        HEURISTIC,
+        ANNOUNCED,
+        [
+            Packet(0, EXACT, True, EXACT, True),
+            Packet(0.1, SAME_IP, False, EXACT, True),
+            Packet(0.1, SAME_PORT, False, EXACT, True),
+            Packet(0.1, ANY, False, EXACT, True),
+            Packet(9, ANY, False, EXACT, True),
+            Packet(9, EXACT, True, EXACT, True),
+        ],
+    ),
+    Case(
+        "each better rank takes over, one by one",
+        HEURISTIC,
+        ANNOUNCED,
+        [
+            Packet(0, ANY, True, ANY, False),
+            Packet(0.5, SAME_PORT, True, SAME_PORT, False),
+            Packet(1, SAME_IP, True, SAME_IP, False),
+            Packet(2.9, EXACT, True, EXACT, True),
+            Packet(2.9, SAME_IP, False, EXACT, True),
+        ],
+    ),
+    Case(
+        "any gives way to the same ip",
+        HEURISTIC,
+        ANNOUNCED,
+        [Packet(0, ANY, True, ANY, False), Packet(1, SAME_IP, True, SAME_IP, False)],
+    ),
+    Case(
+        "any gives way to exact",
+        HEURISTIC,
+        ANNOUNCED,
+        [Packet(0, ANY, True, ANY, False), Packet(1, EXACT, True, EXACT, True)],
+    ),
+    Case(
+        "the same port gives way to exact",
+        HEURISTIC,
+        ANNOUNCED,
+        [Packet(0, SAME_PORT, True, SAME_PORT, False), Packet(1, EXACT, True, EXACT, True)],
+    ),
+    Case(
+        "an equal rank is dropped from the first packet on",
+        HEURISTIC,
+        ANNOUNCED,
+        [
+            Packet(0, ANY, True, ANY, False),
+            Packet(0, ANY_2, False, ANY, False),
+            Packet(1, SAME_PORT, True, SAME_PORT, False),
+            Packet(1, SAME_PORT_2, False, SAME_PORT, False),
+            Packet(2, SAME_IP, True, SAME_IP, False),
+            Packet(2, SAME_IP_2, False, SAME_IP, False),
+        ],
+    ),
+    Case(
+        "a lower rank never displaces a higher one",
+        HEURISTIC,
+        ANNOUNCED,
+        [
+            Packet(0, SAME_IP, True, SAME_IP, False),
+            Packet(1, SAME_PORT, False, SAME_IP, False),
+            Packet(1, ANY, False, SAME_IP, False),
+            Packet(2, SAME_IP, True, SAME_IP, False),
+        ],
+    ),
+    Case(
+        "who was displaced does not come back",
+        HEURISTIC,
+        ANNOUNCED,
+        [
+            Packet(0, ANY, True, ANY, False),
+            Packet(1, SAME_IP, True, SAME_IP, False),
+            Packet(1.1, ANY, False, SAME_IP, False),
+        ],
+    ),
+    Case(
+        "the end of the window settles what it finds",
+        HEURISTIC,
+        ANNOUNCED,
+        [
+            Packet(0, ANY, True, ANY, False),
+            Packet(2.999, ANY, True, ANY, False),
+            Packet(3, ANY, True, ANY, True),
+            Packet(3.1, EXACT, False, ANY, True),
+        ],
+    ),
+    Case(
+        "after the window not even an exact match takes over",
+        HEURISTIC,
+        ANNOUNCED,
+        [Packet(0, SAME_IP, True, SAME_IP, False), Packet(3, EXACT, False, SAME_IP, True)],
+    ),
+    Case(
+        "whoever comes first after the window has it at once",
+        HEURISTIC,
+        ANNOUNCED,
+        [Packet(5, ANY, True, ANY, True), Packet(5, EXACT, False, ANY, True)],
+    ),
+    Case(
+        "nothing announced: the first one, settled by the window",
+        HEURISTIC,
+        None,
+        [
+            Packet(0, ANY, True, ANY, False),
+            Packet(0.1, EXACT, False, ANY, False),
+            Packet(3, ANY, True, ANY, True),
+        ],
+    ),
+    Case(
+        "the other address family matches by port",
+        HEURISTIC,
+        ANNOUNCED_V6,
+        [Packet(0, ANY, True, ANY, False), Packet(1, SAME_PORT, True, SAME_PORT, False)],
+    ),
+    Case(
+        "the first for good",
+        FIRST,
+        ANNOUNCED,
+        [
+            Packet(0, ANY, True, ANY, True),
+            Packet(0, EXACT, False, ANY, True),
+            Packet(1, ANY, True, ANY, True),
+        ],
+    ),
+    Case("the first, exact", FIRST, ANNOUNCED, [Packet(0, EXACT, True, EXACT, True)]),
+    Case("the first, nothing announced", FIRST, None, [Packet(0, ANY, True, ANY, True)]),
+    Case(
+        "the announced ip, any port, for good",
+        BY_IP,
+        ANNOUNCED,
+        [
+            Packet(0, ANY, False, None, False),
+            Packet(0, SAME_PORT, False, None, False),
+            Packet(0, SAME_IP, True, SAME_IP, True),
+            Packet(0, EXACT, False, SAME_IP, True),
+            Packet(9, SAME_IP, True, SAME_IP, True),
+        ],
+    ),
+    Case(
+        "the announced ip, long after the window",
+        BY_IP,
+        ANNOUNCED,
+        [Packet(60, ANY, False, None, False), Packet(60, SAME_IP, True, SAME_IP, True)],
+    ),
+    Case("the announced ip, none announced", BY_IP, None, [Packet(0, ANY, False, None, False)]),
+    Case(
+        "the announced address and port only",
+        STRICT,
+        ANNOUNCED,
+        [
+            Packet(0, ANY, False, None, False),
+            Packet(0, SAME_PORT, False, None, False),
+            Packet(0, SAME_IP, False, None, False),
+            Packet(0, EXACT, True, EXACT, True),
+            Packet(1, SAME_IP, False, EXACT, True),
+        ],
+    ),
+    Case(
+        "the announced address and port only, long after the window",
+        STRICT,
+        ANNOUNCED,
+        [Packet(60, SAME_IP, False, None, False), Packet(60, EXACT, True, EXACT, True)],
+    ),
+    Case("strict, none announced", STRICT, None, [Packet(0, ANY, False, None, False)]),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.policy}: {case.name}")
+def test_who_is_taken_and_when_it_is_settled(case: Case) -> None:
+    leg = make_leg(case.policy, case.announced)
+    for packet in case.packets:
+        taken = leg.admit(packet.source, now=START + packet.at_s)
+        assert (taken, leg.source, leg.settled) == (packet.taken, packet.then, packet.settled), packet
+
+
+def test_without_a_window_the_first_is_settled_at_once() -> None:
+    leg = make_leg(window_s=0)
+    assert leg.admit(ANY, now=START)
+    assert leg.settled
+    assert not leg.admit(EXACT, now=START)
+
+
+SOURCES = st.sampled_from([EXACT, SAME_IP, SAME_IP_2, SAME_PORT, SAME_PORT_2, ANY, ANY_2])
+
+
+@given(
+    st.sampled_from(SourcePolicy),
+    st.sampled_from([ANNOUNCED, None]),
+    st.lists(st.tuples(st.floats(0, 2), SOURCES), max_size=12),
+)
+def test_sources_only_get_better_and_a_settled_one_stays(
+    policy: SourcePolicy, announced: Endpoint | None, packets: list[tuple[float, Endpoint]]
+) -> None:
+    leg = make_leg(policy, announced)
+    now = START
+    for gap_s, source in packets:
+        now += gap_s
+        before, was_settled = leg.source, leg.settled
+        taken = leg.admit(source, now=now)
+        assert taken == (leg.source == source), "replies go to whoever is forwarded, and to nobody else"
+        if was_settled:
+            assert leg.settled
+            assert leg.source == before
+        elif before is not None and leg.source is not None and leg.source != before:
+            assert rank(leg.source, announced) > rank(before, announced)
+            assert now < leg.window_ends
