@@ -22,7 +22,7 @@ from nh.client import NativeClient
 from nh.commands import Activate, Allocate, Close, Dialog, ShowCall
 from nh.errors import NhError
 from tools.phone import Phone
-from tools.private_relay import RelayFailed, private_relay
+from tools.private_relay import RelayFailed, find_free_ports, private_relay
 from tools.rtp import PACKET_S
 
 LOOPBACK: Final = "127.0.0.1"
@@ -138,7 +138,7 @@ def _figures(calls: Sequence[Call]) -> list[str]:
     return [*map(str, counts), *(f"{figure:.2f}" for figure in figures)]
 
 
-def run(number_of_calls: int, seconds: float, shards: int, console: Console) -> int:
+def run(number_of_calls: int, seconds: float, shards: int, ports: str, console: Console) -> int:
     """The demonstration; how many packets were lost.
 
     Raises RelayFailed or NhError if it comes to no end.
@@ -148,8 +148,7 @@ def run(number_of_calls: int, seconds: float, shards: int, console: Console) -> 
     try:
         with Progress(*columns, console=console) as progress:
             console.print(f"Starting a relay of its own for {number_of_calls} calls ...")
-            # four times as many ports as it needs: each shard has a slice, and calls fall where they fall
-            with private_relay(shards=shards, ports=4 * SOCKETS_PER_CALL * number_of_calls) as directory:
+            with private_relay(shards=shards, ports=ports) as directory:
                 with NativeClient(str(directory / "nh.sock")) as client:
                     task = progress.add_task("calls set up", total=number_of_calls)
                     for number in range(number_of_calls):
@@ -175,6 +174,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=20, help="calls at once, 1 to 500 (default: 20)")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long they last (default: 5)")
     parser.add_argument("--shards", type=int, default=0, help="shard processes (default: one for each CPU)")
+    parser.add_argument("--ports", metavar="MIN-MAX", help="the relay's media ports (default: free ones)")
     arguments = parser.parse_args()
     if not 1 <= arguments.calls <= 500:
         parser.error(f"--calls {arguments.calls} is not in 1..500")
@@ -182,7 +182,9 @@ def main() -> int:
         parser.error(f"--seconds {arguments.seconds} is not in 0..600")
     console = Console()
     try:
-        lost = run(arguments.calls, arguments.seconds, arguments.shards, console)
+        # four times as many ports as it needs: each shard has a slice, and calls fall where they fall
+        ports = arguments.ports or find_free_ports(4 * SOCKETS_PER_CALL * arguments.calls)
+        lost = run(arguments.calls, arguments.seconds, arguments.shards, ports, console)
     except (RelayFailed, NhError) as exc:
         print(f"demo: {exc}", file=sys.stderr)
         return 1

@@ -1,6 +1,7 @@
 """A relay of one's own: `nh run` in a temporary directory on free ports, gone when it is no longer needed."""
 
 import contextlib
+import random
 import socket
 import subprocess
 import sys
@@ -22,21 +23,20 @@ class RelayFailed(Exception):
 
 
 @contextlib.contextmanager
-def private_relay(*, shards: int, ports: int) -> Iterator[Path]:
+def private_relay(*, shards: int, ports: str) -> Iterator[Path]:
     """A running relay; its runtime directory, with the RPC socket nh.sock in it.
 
     Arguments:
         shards: number of shard processes; 0: one for each usable CPU.
-        ports: number of media ports.
+        ports: its media ports, MIN-MAX.
 
     Raises RelayFailed.
     """
-    low = find_free_ports(ports)
     with tempfile.TemporaryDirectory(prefix="nh-private-") as name:
         directory = Path(name)
         log = directory / "log"
         command = [sys.executable, "-m", "nh", "run", "--runtime-dir", name]
-        command += ["--shards", str(shards), "--ports", f"{low}-{low + ports - 1}"]
+        command += ["--shards", str(shards), "--ports", ports]
         with log.open("wb") as stream:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
         try:
@@ -48,17 +48,17 @@ def private_relay(*, shards: int, ports: int) -> Iterator[Path]:
             raise RelayFailed(f"nh run ended with status {status}. It said:\n{log.read_text()}")
 
 
-def find_free_ports(count: int) -> int:
-    """The lowest of `count` consecutive UDP ports that nobody uses, an even one.
+def find_free_ports(count: int) -> str:
+    """`count` consecutive UDP ports that nobody uses, from an even one on, as MIN-MAX.
 
+    The search begins anywhere: two programs that look at the same time should not find the same ports.
     Raises RelayFailed if there are none.
     """
-    low = LOWEST_PORT
-    while low + count - 1 <= HIGHEST_PORT:
-        taken = next((port for port in range(low, low + count) if not _is_free(port)), None)
-        if taken is None:
-            return low
-        low = taken + 1 + (taken + 1) % 2
+    last = HIGHEST_PORT - count + 1
+    first = random.randrange(LOWEST_PORT, last, 2)
+    for low in (*range(first, last, count), *range(LOWEST_PORT, first, count)):
+        if all(_is_free(port) for port in range(low, low + count)):
+            return f"{low}-{low + count - 1}"
     raise RelayFailed(f"no {count} free consecutive UDP ports in {LOWEST_PORT}-{HIGHEST_PORT}")
 
 

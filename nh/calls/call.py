@@ -5,13 +5,16 @@ The rules are those of Net::SIP, with what they mean where its code does somethi
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.transaction import Transaction
-from nh.errors import NotAllocated, StaleTransaction, UnknownCall
+from nh.errors import LimitReached, NotAllocated, StaleTransaction, UnknownCall
+
+MAX_GROUPS: Final = 256
+"""Most groups of sockets in one call: groups without media cost no socket, so no other limit holds them."""
 
 
 class Expired(NamedTuple):
@@ -80,6 +83,7 @@ class Call:
             transaction = Transaction(id_from, cseq)
         group = transaction.find_group(side, id_to)
         if group is None:
+            self._refuse_too_many()
             group = self._resources.open_group(
                 group_id=id_from if side is Side.FROM else id_to,
                 side=side,
@@ -159,6 +163,10 @@ class Call:
                 del self.transactions[key]
         self.next_expiry = min((t.next_expiry(rules) for t in self.transactions.values()), default=now)
         return Expired(ended, unused)
+
+    def _refuse_too_many(self) -> None:
+        if sum(1 for transaction in self.transactions.values() for _ in transaction.groups) >= MAX_GROUPS:
+            raise LimitReached(f"the call has {MAX_GROUPS} groups of sockets, the most that one may have")
 
     def _refuse_older(self, id_from: bytes, cseq: int) -> None:
         newest = max((t.cseq for t in self.transactions.values() if t.id_from == id_from), default=cseq)

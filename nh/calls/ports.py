@@ -31,12 +31,11 @@ class PortPool:
         low: lowest port, even.
         high: highest port, odd, above low.
 
-    The search goes on where the last one ended, so a port rests as long as possible before its next call.
+    Raises ValueError for anything else. The search goes on where the last one ended, so a port rests as long as possible before its next call.
     """
 
     def __init__(self, low: int, high: int) -> None:
-        if low % 2 or not high % 2 or high < low:
-            raise ValueError(f"port slice {low}-{high} is not from an even to an odd port")
+        _check_slice(low, high)
         self._low = low
         self._pairs = bytearray((high - low + 1) // 2)
         self._cursor = 0
@@ -81,6 +80,7 @@ class PortSpace:
     """
 
     def __init__(self, low: int, high: int) -> None:
+        _check_slice(low, high)
         self._bounds = (low, high)
         self._pools: dict[str, PortPool] = {}
 
@@ -144,3 +144,8 @@ class PortSpace:
         if pool.free == pool.total and len(self._pools) > MAX_IDLE_POOLS:
             # all of 127.0.0.0/8 can be bound: nobody may fill the memory with pools of one call each
             del self._pools[address]
+
+
+def _check_slice(low: int, high: int) -> None:
+    if low % 2 or not high % 2 or high < low:
+        raise ValueError(f"port slice {low}-{high} is not from an even to an odd port")

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 EXIT_OK: Final = 0
 EXIT_SUPERVISOR_GONE: Final = 3
+EXIT_CANNOT_START: Final = 4
 
 
 class Control:
@@ -60,18 +61,27 @@ class Control:
     def _on_record(self, record: bytes) -> None:
         match decode_to_shard(record):
             case Configure() as configure:
-                self._configure(configure)
+                self._start(configure)
             case Execute(id=request_id, command=command):
                 self._reply(request_id, self._execute(command))
             case Shutdown():
                 self._told_to_end = True
                 self._loop.stop()
 
+    def _start(self, configure: Configure) -> None:
+        try:
+            self._configure(configure)
+        except Exception:
+            # a shard without settings is of no use: its end tells the supervisor, this line tells people
+            logger.exception("shard %d cannot start", configure.shard)
+            self.exit_status = EXIT_CANNOT_START
+            self._loop.stop()
+
     def _configure(self, configure: Configure) -> None:
         logging.getLogger().setLevel(configure.log_level.upper())
         segment = self._segment = attach_segment(configure.stats_segment)
         self._writer = ShardWriter(segment, configure.shard)
-        helper = self._helper = Helper(
+        helper = Helper(
             configure.relay,
             ports=configure.ports,
             shard=configure.shard,
@@ -79,6 +89,7 @@ class Control:
             stats=self._writer.resume(),
         )
         self._meter = ProcessMeter(self._loop, helper.stats)
+        self._helper = helper
         helper.attach(self._loop, on_tick=self._publish)
         helper.update_stats()
         self._publish()
@@ -90,6 +101,7 @@ class Control:
         try:
             return self._helper.execute(command)
         except NhError as exc:
+            logger.debug("%s is refused: %s", type(command).__name__, exc)
             return Failure.of(exc)
         except Exception:
             # a bug must cost one command, not the shard's calls
@@ -99,9 +111,7 @@ class Control:
     def _reply(self, request_id: int, result: RelayResult) -> None:
         record = encode(Executed(request_id, result))
         if len(record) > MAX_MESSAGE_BYTES:
-            failure = Failure(
-                "internal", f"the answer has {len(record)} bytes, more than {MAX_MESSAGE_BYTES}"
-            )
+            failure = Failure("limit", f"the answer has {len(record)} bytes, more than {MAX_MESSAGE_BYTES}")
             record = encode(Executed(request_id, failure))
         try:
             self._channel.send(record)

@@ -2,8 +2,9 @@
 
 import pytest
 
+from nh.calls.call import MAX_GROUPS
 from nh.calls.media import Media, RelayMedia
-from nh.errors import PortsExhausted, StaleTransaction
+from nh.errors import LimitReached, PortsExhausted, StaleTransaction
 from tests.calls.fakes import (
     ALICE,
     ALICE_AUDIO,
@@ -109,3 +110,11 @@ def test_empty_media_get_an_empty_answer(proxy: Proxy) -> None:
     assert proxy.answer() == ()
     assert proxy.activate()
     assert len(proxy.bye()) == 1
+
+
+def test_a_call_has_a_limited_number_of_groups_even_if_they_need_no_sockets(proxy: Proxy) -> None:
+    for number in range(MAX_GROUPS):
+        proxy.offer(cseq=number + 1)
+    with pytest.raises(LimitReached, match=str(MAX_GROUPS)):
+        proxy.offer(cseq=MAX_GROUPS + 1)
+    assert proxy.offer(cseq=MAX_GROUPS) == ()

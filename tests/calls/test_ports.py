@@ -250,3 +250,9 @@ def test_whatever_is_opened_comes_back(wishes: list[tuple[str, int, bool]]) -> N
     for address, base, count in set(out.values()):
         space.release(address, base, count)
     assert space.free == space.total
+
+
+@pytest.mark.parametrize(("low", "high"), [(10_001, 10_010), (10_000, 10_010), (10_002, 10_001)])
+def test_a_slice_without_whole_pairs_is_refused_at_once(low: int, high: int) -> None:
+    with pytest.raises(ValueError, match="even"):
+        PortSpace(low, high)

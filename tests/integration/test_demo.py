@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from tests.port_claims import claim_ports
+
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -15,7 +17,9 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_demo_loses_no_packet() -> None:
-    result = demo("--calls", "4", "--seconds", "0.4", "--shards", "2")
+    with claim_ports(200) as ports:
+        port_range = f"{ports[0]}-{ports[-1]}"
+        result = demo("--calls", "4", "--seconds", "0.4", "--shards", "2", "--ports", port_range)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "Every packet arrived" in result.stdout
     assert "demo-3@nh" in result.stdout

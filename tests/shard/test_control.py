@@ -24,7 +24,7 @@ from nh.commands import (
     ShowCall,
 )
 from nh.loop import SelectorLoop
-from nh.shard.control import EXIT_OK, EXIT_SUPERVISOR_GONE, Control
+from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
 from nh.stats import Segment, StatsReader, create_segment, segment_name
 from nh.wire.link import Executed, FromShard, Ready, decode_from_shard
 from tests.shard.bench import V4
@@ -208,3 +208,11 @@ def test_the_last_counters_are_published_at_the_end(shard: Shard, segment: Segme
     published = StatsReader(segment).read().shards[1]
     assert (published.sessions_started, published.sessions_closed) == (1, 1)
     assert (published.calls, published.sockets) == (0, 0)
+
+
+def test_a_shard_that_cannot_start_ends_with_a_status_of_its_own_and_says_why(
+    unconfigured: Shard, ports: range, caplog: pytest.LogCaptureFixture
+) -> None:
+    unconfigured.link.configure(ports, "nh-no-such-segment", shard=1, shards=2)
+    assert run_until_it_ends(unconfigured) == EXIT_CANNOT_START
+    assert "shard 1 cannot start" in caplog.text
