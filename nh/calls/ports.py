@@ -31,7 +31,8 @@ class PortPool:
         low: lowest port, even.
         high: highest port, odd, above low.
 
-    Raises ValueError for anything else. The search goes on where the last one ended, so a port rests as long as possible before its next call.
+    Raises ValueError for anything else. The search goes on where the last one ended, so a port rests as
+    long as possible before its next call.
     """
 
     def __init__(self, low: int, high: int) -> None:
