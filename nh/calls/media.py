@@ -53,6 +53,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
         range: number of consecutive ports, 1 to MAX_RANGE: 2 for RTP with RTCP, else 1.
         proto: transport of the `m=` line, such as RTP/AVP; "" if not told.
         kind: media type of the `m=` line, such as audio; "" if not told.
+        rtcp: where RTCP is to be sent if that is not the port after RTP's (RFC 3605; RFC 5761: RTP's own).
     """
 
     address: str
@@ -60,6 +61,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
     range: int
     proto: str = ""
     kind: str = ""
+    rtcp: Endpoint | None = None
 
     @property
     def active(self) -> bool:
@@ -75,6 +77,8 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
         Returns None for inactive media, for a host name (its media are learned instead), and for a port
         beyond 65535.
         """
+        if self.active and offset == 1 and self.rtcp is not None:
+            return self.rtcp
         if not self.active or self.port + offset > 65535 or not is_address(self.address):
             return None
         return Endpoint(self.address, self.port + offset)

@@ -6,7 +6,7 @@ vocabulary of nh.commands. Nothing here knows how a value was encoded.
 
 from collections.abc import Sequence
 
-from nh.calls.media import MAX_MEDIA, Media, Side, canonical_address, make_media
+from nh.calls.media import MAX_MEDIA, Endpoint, Media, Side, canonical_address, make_media
 from nh.commands import MAX_CSEQ, MAX_ID_BYTES, Allocate, Dialog
 from nh.errors import MalformedRequest
 
@@ -82,6 +82,21 @@ def make_medium(
     if range_ is None:
         range_ = 2 if proto.startswith("RTP/") else 1
     return make_media(address=address, port=port, range_=range_, proto=proto, kind=kind, where=where)
+
+
+def make_endpoint(*, address: str, port: int, where: str) -> Endpoint:
+    """An Endpoint from values that a peer sent.
+
+    Arguments:
+        address: an IP address.
+        port: 1 to 65535.
+        where: what is being read, for the error messages.
+
+    Raises MalformedRequest for anything else.
+    """
+    if not 1 <= port <= 65535:
+        raise MalformedRequest(f"{where}: port {port} is not in 1..65535")
+    return Endpoint(canonical_address(address, where=where), port)
 
 
 def make_allocate(*, dialog: Dialog, side: Side, address: str, media: Sequence[Media]) -> Allocate:

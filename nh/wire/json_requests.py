@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from nh.calls.media import Side
+from nh.calls.media import Media, Side
 from nh.commands import (
     MAX_LIST,
     Activate,
@@ -23,7 +23,15 @@ from nh.commands import (
     ShowCall,
 )
 from nh.errors import MalformedRequest
-from nh.wire.fields import make_allocate, make_call_id, make_dialog, make_id, make_medium, make_param
+from nh.wire.fields import (
+    make_allocate,
+    make_call_id,
+    make_dialog,
+    make_endpoint,
+    make_id,
+    make_medium,
+    make_param,
+)
 from nh.wire.json_values import Identifier, read_identifier
 
 ClientId = (
@@ -51,12 +59,33 @@ class _DialogRequest(Request, kw_only=True):
     uri_to: Identifier = ""
 
 
+class _Endpoint(msgspec.Struct, forbid_unknown_fields=True):
+    address: str
+    port: int
+
+
 class _Medium(msgspec.Struct, forbid_unknown_fields=True):
     address: str
     port: int
     range: int | None = None
     proto: str = ""
     kind: str = ""
+    rtcp: _Endpoint | None = None
+
+    def to_media(self, where: str) -> Media:
+        """The medium; raises MalformedRequest for values out of range."""
+        media = make_medium(
+            address=self.address,
+            port=self.port,
+            range_=self.range,
+            proto=self.proto,
+            kind=self.kind,
+            where=where,
+        )
+        if self.rtcp is None:
+            return media
+        rtcp = make_endpoint(address=self.rtcp.address, port=self.rtcp.port, where=f"{where}.rtcp")
+        return msgspec.structs.replace(media, rtcp=rtcp)
 
 
 class _Allocate(_DialogRequest, kw_only=True, tag="allocate"):
@@ -67,17 +96,7 @@ class _Allocate(_DialogRequest, kw_only=True, tag="allocate"):
     def to_command(self) -> Command:
         if self.side not in ("from", "to"):
             raise MalformedRequest(f'side: {self.side[:16]!r} is neither "from" nor "to"')
-        media = [
-            make_medium(
-                address=medium.address,
-                port=medium.port,
-                range_=medium.range,
-                proto=medium.proto,
-                kind=medium.kind,
-                where=f"media[{index}]",
-            )
-            for index, medium in enumerate(self.media)
-        ]
+        media = [medium.to_media(f"media[{index}]") for index, medium in enumerate(self.media)]
         side = Side[self.side.upper()]
         return make_allocate(dialog=_dialog(self), side=side, address=self.address, media=media)
 

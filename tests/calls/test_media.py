@@ -70,6 +70,22 @@ def test_what_cannot_be_sent_to_is_no_endpoint(medium: Media, offset: int) -> No
     assert medium.endpoint(offset) is None
 
 
+def test_rtcp_goes_where_it_was_told_and_the_rest_by_the_ports() -> None:
+    rtcp = Endpoint("192.0.2.9", 5000)
+    medium = Media("192.0.2.1", 4000, 4, rtcp=rtcp)
+    assert [medium.endpoint(offset) for offset in (0, 1, 2)] == [
+        Endpoint("192.0.2.1", 4000),
+        rtcp,
+        Endpoint("192.0.2.1", 4002),
+    ]
+    assert Media("phone.example.org", 4000, 2, rtcp=rtcp).endpoint(1) == rtcp
+
+
+@pytest.mark.parametrize(("address", "port"), [("0.0.0.0", 4000), ("192.0.2.1", 0)])
+def test_an_inactive_medium_has_no_rtcp_either(address: str, port: int) -> None:
+    assert Media(address, port, 2, rtcp=Endpoint("192.0.2.9", 5000)).endpoint(1) is None
+
+
 def test_the_last_port_is_an_endpoint() -> None:
     assert Media("192.0.2.1", 65535, 2).endpoint(0) == Endpoint("192.0.2.1", 65535)
 

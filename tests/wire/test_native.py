@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.media import MAX_MEDIA, Media, RelayMedia, Side
+from nh.calls.media import MAX_MEDIA, Endpoint, Media, RelayMedia, Side
 from nh.commands import (
     MAX_CSEQ,
     MAX_ID_BYTES,
@@ -113,6 +113,27 @@ def test_a_range_left_out_follows_from_the_proto() -> None:
     command = decode("allocate", ALLOCATE, media=media)
     assert isinstance(command, Allocate)
     assert [medium.range for medium in command.media] == [1, 2, 4]
+
+
+def test_rtcp_may_go_elsewhere() -> None:
+    medium = {**MEDIUM, "rtcp": {"address": "2001:DB8::1", "port": 5000}}
+    command = decode("allocate", ALLOCATE, media=[medium])
+    assert isinstance(command, Allocate)
+    assert command.media[0].rtcp == Endpoint("2001:db8::1", 5000)
+
+
+@pytest.mark.parametrize(
+    "rtcp",
+    [
+        {"address": "phone.example", "port": 5000},
+        {"address": "192.0.2.1", "port": 0},
+        {"address": "192.0.2.1", "port": 65536},
+        {"address": "192.0.2.1"},
+        5000,
+    ],
+)
+def test_rtcp_is_an_endpoint_or_refused(rtcp: object) -> None:
+    assert "rtcp" in refusal(body("allocate", ALLOCATE, media=[{**MEDIUM, "rtcp": rtcp}])).message
 
 
 def test_close_ends_a_transaction_a_dialog_or_a_call() -> None:
@@ -331,6 +352,7 @@ media = st.builds(
     st.integers(1, 64),
     st.sampled_from(["", "RTP/AVP"]),
     st.sampled_from(["", "audio"]),
+    st.sampled_from([None, Endpoint("192.0.2.9", 5000)]),
 )
 commands = st.one_of(
     st.builds(
