@@ -1,0 +1,186 @@
+"""Single lines of SDP: what o=, c=, m= and a=rtcp say, and the same line saying something else.
+
+Each `read_` gives the meaning of a line's text; each `write_` gives the text with nothing but that meaning
+changed: white space, letter case and whatever stands behind stay, and a text that means the same already
+is returned as it is. Knows nothing of the lines around.
+
+Peers write more than RFC 8866 allows: runs of spaces and tabs, trailing spaces, user names with spaces in
+o=, small letters in IN IP4. All of that is read. The patterns are possessive, so that a hostile line of
+60 kB takes one pass.
+"""
+
+import re
+
+import msgspec
+
+from nh.calls.media import MAX_RANGE, canonical_host
+from nh.errors import MalformedRequest
+
+MAX_TOKEN_BYTES = 64
+"""Longest media type and longest proto of an m= line."""
+
+_HOST = rb"IN[ \t]++(?P<type>IP[46])[ \t]++(?P<address>[^ \t]++)"
+_ORIGIN = re.compile(rb"o=(?:.*[ \t])?" + _HOST + rb"[ \t]*+\Z", re.IGNORECASE)
+_CONNECTION = re.compile(rb"c=[ \t]*+" + _HOST, re.IGNORECASE)
+_MEDIUM = re.compile(
+    rb"m=[ \t]*+(?P<kind>[!-~]++)[ \t]++(?P<port>\d++)(?:/(?P<count>\d++))?[ \t]++"
+    rb"(?P<proto>[!-~]++)(?P<formats>.*)",
+    re.DOTALL,
+)
+_RTCP = re.compile(
+    rb"a=[ \t]*+rtcp:[ \t]*+(?P<port>\d{1,5})(?!\d)(?:[ \t]++" + _HOST + rb")?",
+    re.IGNORECASE,
+)
+
+
+class MediumField(msgspec.Struct, frozen=True):
+    """What an m= line says.
+
+    Arguments:
+        kind: media type, such as audio.
+        port: 0 to 65535; 0 means rejected or, with a=bundle-only, carried by another medium.
+        count: number of ports (`port/N`), 1 to MAX_RANGE; for RTP each stands for a pair.
+        proto: transport protocol as it was written, such as RTP/AVP.
+        formats: payload types or whatever the proto has.
+    """
+
+    kind: str
+    port: int
+    count: int
+    proto: str
+    formats: tuple[bytes, ...]
+
+
+class RtcpField(msgspec.Struct, frozen=True):
+    """What a=rtcp says (RFC 3605): a port, 0 to 65535, and an address unless it is that of c=."""
+
+    port: int
+    address: str | None
+
+
+def read_origin(text: bytes) -> str:
+    """The address of an o= line, in canonical form if it is an IP address.
+
+    Raises MalformedRequest if the line does not end with a network type, an address type and an address.
+    """
+    match = _ORIGIN.match(text)
+    if match is None:
+        raise MalformedRequest("o= does not end with IN IP4 ADDRESS or IN IP6 ADDRESS")
+    return _canonical(match) or match["address"].decode("ascii", "replace")
+
+
+def write_origin(text: bytes, address: str) -> bytes:
+    """An o= line with another address."""
+    match = _ORIGIN.match(text)
+    return text if match is None else _with_host(text, match, address)
+
+
+def read_connection(text: bytes) -> str:
+    """The address of a c= line: a canonical IP address or a host name.
+
+    The TTL and the number of multicast addresses are left off. Raises MalformedRequest if it is neither.
+    """
+    match = _CONNECTION.match(text)
+    if match is None:
+        raise MalformedRequest("c= is not IN IP4 ADDRESS or IN IP6 ADDRESS")
+    return canonical_host(_address(match), where="c=")
+
+
+def write_connection(text: bytes, address: str) -> bytes:
+    """A c= line with another address; a multicast address's TTL goes with it."""
+    match = _CONNECTION.match(text)
+    return make_connection(address) if match is None else _with_host(text, match, address)
+
+
+def make_connection(address: str) -> bytes:
+    """A new c= line."""
+    return b"c=IN %b %b" % (_address_type(address), address.encode())
+
+
+def read_medium(text: bytes) -> MediumField:
+    """What an m= line says.
+
+    Raises MalformedRequest if it cannot be read or has a number out of range.
+    """
+    match = _MEDIUM.match(text)
+    if match is None:
+        raise MalformedRequest("m= is not a media type, a port and a proto")
+    if len(match["kind"]) > MAX_TOKEN_BYTES or len(match["proto"]) > MAX_TOKEN_BYTES:
+        raise MalformedRequest(f"m= has a media type or proto of more than {MAX_TOKEN_BYTES} bytes")
+    return MediumField(
+        kind=match["kind"].decode(),
+        port=_number(match["port"], 0, 65535, "port"),
+        count=_number(match["count"] or b"1", 1, MAX_RANGE, "number of ports"),
+        proto=match["proto"].decode(),
+        formats=tuple(match["formats"].split()),
+    )
+
+
+def write_medium_port(text: bytes, port: int) -> bytes:
+    """An m= line with another port; a number of ports behind it stays."""
+    match = _MEDIUM.match(text)
+    return text if match is None else _with_port(text, match, port)
+
+
+def find_rtcp(text: bytes) -> RtcpField | None:
+    """What an a=rtcp line says; None if it cannot be read, which leaves RTCP where it is by default."""
+    match = _RTCP.match(text)
+    if match is None or int(match["port"]) > 65535:
+        return None
+    return RtcpField(int(match["port"]), _canonical(match) if match["address"] else None)
+
+
+def write_rtcp(text: bytes, port: int, address: str) -> bytes:
+    """An a=rtcp line with another port and, if it had an address, another address."""
+    match = _RTCP.match(text)
+    if match is None:
+        return make_rtcp(port)
+    # the address stands behind the port: changed first, it leaves the port where the match found it
+    return _with_port(_with_host(text, match, address) if match["address"] else text, match, port)
+
+
+def make_rtcp(port: int) -> bytes:
+    """A new a=rtcp line, for the address of c=."""
+    return b"a=rtcp:%d" % port
+
+
+def _address(match: re.Match[bytes]) -> str:
+    return match["address"].partition(b"/")[0].decode("ascii", "replace")
+
+
+def _canonical(match: re.Match[bytes]) -> str | None:
+    try:
+        return canonical_host(_address(match), where="")
+    except MalformedRequest:
+        return None
+
+
+def _address_type(address: str) -> bytes:
+    return b"IP6" if ":" in address else b"IP4"
+
+
+def _with_host(text: bytes, match: re.Match[bytes], address: str) -> bytes:
+    if _canonical(match) == address:
+        return text
+    return b"".join(
+        (
+            text[: match.start("type")],
+            _address_type(address),
+            text[match.end("type") : match.start("address")],
+            address.encode(),
+            text[match.end("address") :],
+        )
+    )
+
+
+def _with_port(text: bytes, match: re.Match[bytes], port: int) -> bytes:
+    if match["port"].lstrip(b"0") == (b"%d" % port).lstrip(b"0"):
+        return text
+    return text[: match.start("port")] + b"%d" % port + text[match.end("port") :]
+
+
+def _number(digits: bytes, least: int, most: int, what: str) -> int:
+    # Python refuses to read thousands of digits; no number that fits has more than ten, zeros included
+    if len(digits) > 10 or not least <= int(digits) <= most:
+        raise MalformedRequest(f"m= has a {what} that is not in {least}..{most}")
+    return int(digits)
