@@ -1,9 +1,10 @@
-"""A relay for the tests with Perl's Net::SIP."""
+"""What the tests with Net::SIP have in common: a relay, Perl's own server, and Perl clients of both."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.perl_helper import PerlHelperClient, running_nathelper
 from tests.relay import Relay, running_relay
 
 
@@ -12,3 +13,27 @@ def relay() -> Iterator[Relay]:
     """A relay with the default settings, for tests that keep to calls of their own."""
     with running_relay() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def nathelper() -> Iterator[str]:
+    with running_nathelper() as address:
+        yield address
+
+
+@pytest.fixture(scope="session", params=["nh", "nathelper.pl"])
+def helper(request: pytest.FixtureRequest) -> Iterator[PerlHelperClient]:
+    """A Perl client of nh's Unix socket, and one of Perl's server."""
+    if request.param == "nh":
+        address = request.getfixturevalue("relay").unix_address
+    else:
+        address = request.getfixturevalue("nathelper")
+    with PerlHelperClient(address) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def nh_helper(relay: Relay) -> Iterator[PerlHelperClient]:
+    """A Perl client of nh, for what Perl's server does wrong or not at all."""
+    with PerlHelperClient(relay.unix_address) as client:
+        yield client

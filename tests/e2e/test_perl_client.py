@@ -1,81 +1,27 @@
 """Perl's Net::SIP::NATHelper::Client against nh and against Perl's own server: the same holds for both."""
 
-import itertools
-import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.e2e.perl_helper import HelperDied, PerlHelperClient, running_nathelper
+from tests.e2e.perl_calls import (
+    ALICE,
+    AUDIO,
+    BOB,
+    CAROL,
+    REQUEST,
+    RESPONSE,
+    basic,
+    is_bound,
+    new_call,
+    set_up,
+)
+from tests.e2e.perl_helper import HelperDied, PerlHelperClient
 from tests.e2e.sdp import MediaLine, write_sdp
-from tests.media_peer import RTCP, RTP, MediaPeer
-from tests.relay import Relay
+from tests.media_peer import MediaPeer
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.perl
-
-ALICE = "sip:alice\0tag-of-alice\x00127.0.0.1"
-BOB = "sip:bob\0tag-of-bob\x00127.0.0.2"
-CAROL = "sip:carol\0tag-of-carol\x00127.0.0.2"
-REQUEST = 0
-RESPONSE = 1
-AUDIO = write_sdp([MediaLine("127.0.0.1", 30_000)])
-
-_numbers = itertools.count()
-
-
-def new_call() -> str:
-    return f"{next(_numbers)}-{id(_numbers)}@example.org"
-
-
-def basic(call: str, cseq: Any = "1", sender: str = ALICE, receiver: str = BOB) -> list[Any]:
-    """A nat_basic as a StatelessProxy makes it; the cseq of a real one is a string."""
-    return [call, cseq, sender, receiver, "sip:alice@example.org", "sip:bob@example.org"]
-
-
-@pytest.fixture(scope="session")
-def nathelper() -> Iterator[str]:
-    with running_nathelper() as address:
-        yield address
-
-
-@pytest.fixture(scope="session", params=["nh", "nathelper.pl"])
-def helper(request: pytest.FixtureRequest) -> Iterator[PerlHelperClient]:
-    """A Perl client of nh's Unix socket, and one of Perl's server."""
-    if request.param == "nh":
-        address = request.getfixturevalue("relay").unix_address
-    else:
-        address = request.getfixturevalue("nathelper")
-    with PerlHelperClient(address) as client:
-        yield client
-
-
-@pytest.fixture(scope="session")
-def nh_helper(relay: Relay) -> Iterator[PerlHelperClient]:
-    """A Perl client of nh, for what Perl's server does wrong or not at all."""
-    with PerlHelperClient(relay.unix_address) as client:
-        yield client
-
-
-def is_bound(address: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return True
-    return False
-
-
-def set_up(
-    helper: PerlHelperClient, nat_basic: list[Any], offer: str = AUDIO, answer: str = AUDIO
-) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """An active session; where the relay receives for the caller, and where for the callee."""
-    towards_caller = helper.allocate(nat_basic, REQUEST, offer)
-    towards_callee = helper.allocate(nat_basic, RESPONSE, answer)
-    assert helper.activate(nat_basic) == 1
-    return [(m[0], m[1]) for m in towards_caller], [(m[0], m[1]) for m in towards_callee]
 
 
 # --- allocate -------------------------------------------------------------------------------------
@@ -267,80 +213,3 @@ def test_an_unknown_command_is_met_with_a_closed_connection(helper: PerlHelperCl
     with pytest.raises(HelperDied):
         helper.rpc("transmogrify", [1, 2, 3])
     assert helper.close_session(basic(new_call())) is None
-
-
-# --- media ----------------------------------------------------------------------------------------
-
-
-def test_media_go_both_ways(helper: PerlHelperClient) -> None:
-    with MediaPeer("127.0.0.1") as alice, MediaPeer("127.0.0.1") as bob:
-        offer = write_sdp([MediaLine(alice.address, alice.port)])
-        answer = write_sdp([MediaLine(bob.address, bob.port)])
-        [to_alice], [to_bob] = set_up(helper, basic(new_call()), offer, answer)
-        alice.send(b"hello", to_bob)
-        assert bob.receive() == (b"hello", to_alice)
-        bob.send(b"good day", to_alice)
-        assert alice.receive() == (b"good day", to_bob)
-        alice.send(b"sender report", to_bob, RTCP)
-        assert bob.receive(RTCP) == (b"sender report", (to_alice[0], to_alice[1] + 1))
-        bob.send(b"receiver report", to_alice, RTCP)
-        assert alice.receive(RTCP) == (b"receiver report", (to_bob[0], to_bob[1] + 1))
-
-
-def test_media_go_between_ipv4_and_ipv6(helper: PerlHelperClient) -> None:
-    call = basic(new_call())
-    with MediaPeer("127.0.0.1") as alice, MediaPeer("::1") as bob:
-        offer = write_sdp([MediaLine(alice.address, alice.port)])
-        answer = write_sdp([MediaLine(bob.address, bob.port)])
-        [[address, port, _]] = helper.allocate(call, REQUEST, offer, address="::1")
-        to_alice = (address, port)
-        [[address, port, _]] = helper.allocate(call, RESPONSE, answer, address="127.0.0.1")
-        to_bob = (address, port)
-        assert helper.activate(call) == 1
-        for component in (RTP, RTCP):
-            alice.send(b"from four", to_bob, component)
-            assert bob.receive(component) == (b"from four", ("::1", to_alice[1] + component))
-            bob.send(b"from six", to_alice, component)
-            assert alice.receive(component) == (b"from six", ("127.0.0.1", to_bob[1] + component))
-
-
-# --- nh alone: what Perl's server does wrong --------------------------------------------------------
-
-
-def test_a_different_number_of_sockets_is_refused(nh_helper: PerlHelperClient) -> None:
-    call = basic(new_call())
-    helper = nh_helper
-    assert helper.allocate(call, REQUEST, AUDIO)
-    assert helper.allocate(call, RESPONSE, write_sdp([MediaLine("127.0.0.1", 30_000, ports=2)]))
-    assert helper.activate(call) is None
-
-
-def test_an_address_that_is_a_host_name_is_learned_from_its_packets(nh_helper: PerlHelperClient) -> None:
-    """Net::SIP::SDP refuses such a description by now; the NAT helper's protocol does not."""
-    call = basic(new_call())
-    with MediaPeer("127.0.0.1") as alice, MediaPeer("127.0.0.1") as bob:
-        named = {"addr": "phone.example.org", "port": str(alice.port), "range": 2}
-        [[*to_alice, _]] = nh_helper.rpc("allocate", call, REQUEST, "127.0.0.1", [named])
-        answer = write_sdp([MediaLine(bob.address, bob.port)])
-        [[*to_bob, _]] = nh_helper.allocate(call, RESPONSE, answer)
-        assert nh_helper.activate(call) == 1
-        alice.send(b"here I am", tuple(to_bob))
-        assert bob.receive() == (b"here I am", tuple(to_alice))
-        bob.send(b"found you", tuple(to_alice))
-        assert alice.receive() == (b"found you", tuple(to_bob))
-
-
-def test_identifiers_may_hold_any_bytes(nh_helper: PerlHelperClient, relay: Relay) -> None:
-    call_id = f"{new_call()}\0" + "".join(map(chr, range(1, 256))) + "x" * 10_000
-    call = basic(call_id, sender=ALICE + "\xff\0", receiver=BOB + "\0\xfe")
-    set_up(nh_helper, call)
-    assert relay.call(call_id.encode("latin-1")).call_id == call_id.encode("latin-1")
-    assert nh_helper.close_session(call) == 1
-
-
-def test_tcp_serves_as_well(relay: Relay) -> None:
-    with PerlHelperClient(relay.tcp_address) as helper:
-        call = basic(new_call())
-        set_up(helper, call)
-        assert helper.activate(call) == -1
-        assert helper.close_session(call) == 1
