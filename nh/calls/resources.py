@@ -116,6 +116,7 @@ class Resources:
     def stop_session(self, session: Session, *, since: float) -> None:
         """Relay no more; `since` is when the session was last of use (monotonic seconds)."""
         self.plane.stop(session)
+        session.unlink()
         self.sessions -= 1
         session.group_from.detach(since=since)
         session.group_to.detach(since=since)

@@ -70,8 +70,8 @@ class Session:
         "group_to",
         "id",
         "last_active",
+        "legs",
         "on_hold",
-        "pairs",
         "param",
         "replaced_at",
     )
@@ -100,29 +100,35 @@ class Session:
         self.last_active = now
         self.replaced_at: float | None = None
         window_ends = now + settle_window_s
-        self.pairs = tuple(
-            _pair(group_from, group_to, index, policy, window_ends)
+        # one after the other: of each socket pair what the FROM end sends, then what the TO end sends
+        self.legs = tuple(
+            leg
             for index in range(len(group_from.components))
+            for leg in _legs(group_from, group_to, index, policy, window_ends)
         )
         # there are media, but none that both ends want to receive
-        self.on_hold = bool(self.pairs) and not any(p.from_.receives and p.to.receives for p in self.pairs)
+        self.on_hold = bool(self.legs) and not any(leg.receives and leg.other.receives for leg in self.legs)
         group_from.attach()
         group_to.attach()
 
     @property
-    def legs(self) -> list[Leg]:
-        """All legs, both directions."""
-        return [leg for pair in self.pairs for leg in (pair.from_, pair.to)]
+    def pairs(self) -> tuple[Pair, ...]:
+        """The legs by medium and component."""
+        return tuple(
+            Pair(place.medium, place.component, *legs)
+            for place, legs in zip(
+                self.group_from.components, zip(self.legs[::2], self.legs[1::2], strict=True), strict=True
+            )
+        )
 
     def harvest(self, *, now: float) -> tuple[int, int]:
         """(packets, bytes) received since the last harvest; notes which legs are alive."""
         packets = size = 0
-        for pair in self.pairs:
-            for leg in (pair.from_, pair.to):
-                if leg.packets != leg.harvested_packets:
-                    more_packets, more_bytes = leg.harvest(now=now)
-                    packets += more_packets
-                    size += more_bytes
+        for leg in self.legs:
+            if leg.packets != leg.harvested_packets:
+                more_packets, more_bytes = leg.harvest(now=now)
+                packets += more_packets
+                size += more_bytes
         if packets:
             self.last_active = now
         return packets, size
@@ -132,6 +138,13 @@ class Session:
         if self.replaced_at is not None:
             return self.replaced_at + rules.replaced_s
         return self.last_active + (rules.hold_s if self.on_hold else rules.silent_s)
+
+    def unlink(self) -> None:
+        """Part the legs from each other, for good: so the session is freed at once, not by a collection
+        of cycles that would hold up all others.
+        """
+        for leg in self.legs:
+            del leg.other
 
     def info(self, call_id: bytes, cseq: int, *, wall_offset_s: float, reason: str = "") -> SessionInfo:
         """The session information.
@@ -146,8 +159,8 @@ class Session:
             id_to=self.group_to.id,
             from_=_media_text(self.group_from.media),
             to=_media_text(self.group_to.media),
-            bytes_from=sum(pair.from_.bytes for pair in self.pairs),
-            bytes_to=sum(pair.to.bytes for pair in self.pairs),
+            bytes_from=sum(leg.bytes for leg in self.legs[::2]),
+            bytes_to=sum(leg.bytes for leg in self.legs[1::2]),
             created=self.created + wall_offset_s,
             sessionid=self.id,
             param=self.param,
@@ -155,9 +168,9 @@ class Session:
         )
 
 
-def _pair(
+def _legs(
     group_from: SocketGroup, group_to: SocketGroup, index: int, policy: SourcePolicy, window_ends: float
-) -> Pair:
+) -> tuple[Leg, Leg]:
     in_from, in_to = group_from.components[index], group_to.components[index]
     said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
     from_ = Leg(
@@ -177,7 +190,7 @@ def _pair(
         window_ends=window_ends,
     )
     from_.other, to.other = to, from_
-    return Pair(in_from.medium, in_from.component, from_, to)
+    return from_, to
 
 
 def _media_text(media: tuple[Media, ...]) -> str:

@@ -27,8 +27,10 @@ def main() -> int:
     )
     loop = SelectorLoop()
     control = Control(loop, socket.socket(fileno=link_fd))
-    # what is there now stays for ever; collecting it again and again would only cost pauses
+    # calls leave no cycles behind, so collections have next to nothing to find; one of all generations
+    # takes 20 ms with 3,000 calls, in which no packet moves
     gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
     try:
         loop.run()
     finally:

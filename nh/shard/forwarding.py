@@ -10,6 +10,7 @@ Who may send is the domain's rule (nh.calls.leg); here it is carried out. The mo
 legs, neither calls nor commands.
 """
 
+import functools
 from collections.abc import Callable
 
 from nh.calls.leg import Drop, Leg
@@ -40,10 +41,11 @@ class Forwarding:
         self._traffic = traffic
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
+        self._new_forwarder = _forwarder_factory(self._buffer, self._send_failed)
 
     def open(self, media_socket: MediaSocket) -> None:
         """Watch a new socket; nothing is active there yet."""
-        self._poll.add(media_socket.fd, self._stray(media_socket))
+        self._poll.add(media_socket.fd, functools.partial(self._drop_stray, media_socket))
 
     def close(self, media_socket: MediaSocket) -> None:
         """Watch it no more; to be called before it is closed."""
@@ -87,11 +89,12 @@ class Forwarding:
     def _choose_reader(self, media_socket: MediaSocket) -> None:
         reader: Reader
         if media_socket.connected:
-            reader = self._connected(media_socket.legs[0])
+            leg = media_socket.legs[0]
+            reader = self._new_forwarder(leg, media_socket.sock.recv_into, self._sender(leg))
         elif media_socket.legs:
-            reader = self._judging(media_socket)
+            reader = functools.partial(self._judge_next, media_socket)
         else:
-            reader = self._stray(media_socket)
+            reader = functools.partial(self._drop_stray, media_socket)
         self._poll.set_reader(media_socket.fd, reader)
 
     def _connect_if_settled(self, media_socket: MediaSocket) -> None:
@@ -103,57 +106,27 @@ class Forwarding:
 
     def _drain(self, media_socket: MediaSocket) -> None:
         # what arrived before the kernel began to filter is still in the queue, whoever sent it
-        judge = self._judging(media_socket)
         for _ in range(MAX_DRAIN):
-            if not judge():
+            if not self._judge_next(media_socket):
                 break
 
-    def _stray(self, media_socket: MediaSocket) -> Reader:
-        receive, buffer, traffic = media_socket.sock.recv_into, self._buffer, self._traffic
+    def _drop_stray(self, media_socket: MediaSocket) -> None:
+        try:
+            size = media_socket.sock.recv_into(self._buffer)
+        except OSError:
+            return
+        self._traffic.drop(Drop.NOT_ACTIVE, size)
 
-        def drop_stray() -> None:
-            try:
-                size = receive(buffer)
-            except OSError:
-                return
-            traffic.drop(Drop.NOT_ACTIVE, size)
-
-        return drop_stray
-
-    def _connected(self, leg: Leg) -> Reader:
-        receive, buffer, view = _socket(leg).sock.recv_into, self._buffer, self._view
-        send, send_failed = self._sender(leg), self._send_failed
-
-        def forward() -> None:
-            try:
-                size = receive(buffer)
-            except OSError:
-                # nothing there after all, or the ICMP error that an earlier packet to this source met
-                return
-            leg.packets += 1
-            leg.bytes += size
-            try:
-                send(view[:size])
-            except OSError as exc:
-                send_failed(leg, send, view[:size], exc)
-
-        return forward
-
-    def _judging(self, media_socket: MediaSocket) -> Callable[[], bool]:
-        receive, buffer, view = media_socket.sock.recvfrom_into, self._buffer, self._view
-
-        def judge() -> bool:
-            """Whether there was a packet."""
-            try:
-                size, address = receive(buffer)
-            except BlockingIOError:
-                return False
-            except OSError:
-                return True
-            self._judge(media_socket, Endpoint(address[0], address[1]), view[:size])
+    def _judge_next(self, media_socket: MediaSocket) -> bool:
+        """Deal with the next packet by its source; returns whether there was one."""
+        try:
+            size, address = media_socket.sock.recvfrom_into(self._buffer)
+        except BlockingIOError:
+            return False
+        except OSError:
             return True
-
-        return judge
+        self._judge(media_socket, Endpoint(address[0], address[1]), self._view[:size])
+        return True
 
     def _judge(self, media_socket: MediaSocket, source: Endpoint, packet: memoryview) -> None:
         learned: list[Leg] = []
@@ -229,3 +202,32 @@ def _by_fit(legs: list[Leg], source: Endpoint) -> list[Leg]:
 def _socket(leg: Leg) -> MediaSocket:
     assert isinstance(leg.socket, MediaSocket)
     return leg.socket
+
+
+def _forwarder_factory(
+    buffer: bytearray, send_failed: Callable[[Leg, Send, memoryview, OSError], None]
+) -> Callable[[Leg, Callable[[bytearray], int], Send], Reader]:
+    """Makes the readers of connected sockets: the path that almost every packet takes.
+
+    A closure finds everything in its cells, without a look-up; those of buffer, view and send_failed are
+    one for all readers.
+    """
+    view = memoryview(buffer)
+
+    def new_forwarder(leg: Leg, receive: Callable[[bytearray], int], send: Send) -> Reader:
+        def forward() -> None:
+            try:
+                size = receive(buffer)
+            except OSError:
+                # nothing there after all, or the ICMP error that an earlier packet to this source met
+                return
+            leg.packets += 1
+            leg.bytes += size
+            try:
+                send(view[:size])
+            except OSError as exc:
+                send_failed(leg, send, view[:size], exc)
+
+        return forward
+
+    return new_forwarder

@@ -6,7 +6,7 @@ close, sources that may be settled again. It knows nothing of calls or commands.
 
 from collections.abc import Iterable
 
-from nh.calls.leg import Leg, RelaySocket
+from nh.calls.leg import RelaySocket
 from nh.calls.rules import RelaySettings
 from nh.calls.session import Session
 from nh.errors import PortsExhausted
@@ -28,7 +28,7 @@ class SocketPlane:
         self.traffic = Traffic()
         self._settings = settings
         self._forwarding = Forwarding(self.poll, self.traffic)
-        self._unsettled: set[Leg] = set()
+        self._unsettled: set[Session] = set()
 
     def open_sockets(self, address: str, base: int, count: int) -> list[RelaySocket]:
         """See MediaPlane. What arrives before a session is active is read and dropped."""
@@ -57,11 +57,11 @@ class SocketPlane:
         """See MediaPlane."""
         for pair in session.pairs:
             self._forwarding.start(pair)
-        self._unsettled.update(session.legs)
+        self._unsettled.add(session)
 
     def stop(self, session: Session) -> None:
         """See MediaPlane. What its legs counted goes into the totals."""
-        self._unsettled.difference_update(session.legs)
+        self._unsettled.discard(session)
         for pair in session.pairs:
             self._forwarding.stop(pair)
         self.traffic.add(*session.harvest(now=self.poll.now))
@@ -80,15 +80,21 @@ class SocketPlane:
                 add(packets, size_bytes)
             if self._settings.resettle_s:
                 self._reopen_silent(session, now=now)
-        for leg in list(self._unsettled):
-            if leg.close_window(now=now):
-                self._forwarding.source_changed(leg)
-            if leg.settled:
-                self._unsettled.discard(leg)
+        for session in list(self._unsettled):
+            self._close_windows(session, now=now)
 
     def close(self) -> None:
         """Let go of the poll object; close all groups before."""
         self.poll.close()
+
+    def _close_windows(self, session: Session, *, now: float) -> None:
+        settled = True
+        for leg in session.legs:
+            if leg.close_window(now=now):
+                self._forwarding.source_changed(leg)
+            settled = settled and leg.settled
+        if settled:
+            self._unsettled.discard(session)
 
     def _reopen_silent(self, session: Session, *, now: float) -> None:
         for leg in session.legs:

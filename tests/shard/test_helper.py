@@ -1,12 +1,16 @@
 """nh.shard.helper: commands in, results out, everything counted."""
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
 from nh.calls.rules import RelaySettings
+from nh.calls.session import Session
+from nh.calls.socket_group import SocketGroup
 from nh.commands import (
     Activate,
     Activated,
@@ -297,3 +301,19 @@ def test_closing_twice_does_no_harm(ports: range) -> None:
     bench = Bench(ports)
     bench.helper.close()
     bench.close()
+
+
+def test_a_closed_call_is_freed_without_a_collection_of_cycles(helper: Helper) -> None:
+    def ours() -> int:
+        return sum(isinstance(thing, Leg | Session | SocketGroup) for thing in gc.get_objects())
+
+    gc.collect()
+    before = ours()
+    gc.disable()
+    try:
+        set_up(helper)
+        assert ours() == before + 4 + 1 + 2
+        helper.close_session(DIALOG)
+        assert ours() == before
+    finally:
+        gc.enable()
