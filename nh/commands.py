@@ -5,6 +5,8 @@ Codecs turn bytes into these and these into bytes; the internal link carries the
 and Net::SIP puts NUL bytes into them.
 """
 
+import enum
+
 import msgspec
 
 from nh.calls.media import Media, RelayMedia, Side
@@ -93,6 +95,110 @@ class ShowCall(msgspec.Struct, frozen=True, tag="show"):
     call_id: bytes
 
 
+class IceHandling(enum.StrEnum):
+    """What ng's `ICE` asks for (nh.sdp.rewrite says what of it a relay can do).
+
+    DEFAULT: the relay's candidates in place of the peer's, if there are any.
+    """
+
+    DEFAULT = "default"
+    REMOVE = "remove"
+    FORCE = "force"
+    OPTIONAL = "optional"
+
+
+class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What an ng client may ask for in an offer or answer, as far as a relay can do it.
+
+    Arguments:
+        received_from: IP address that the SIP message came from, "" if not told; it ranks sources.
+        trust_received: announce to the core that address instead of the SDP's (SIP-source-address).
+        media_address: IP address to write into the SDP instead of the interface's, "" for none.
+        replace_origin: rewrite o=, too.
+        ice: see IceHandling.
+        direction: names of the interfaces towards the sender and towards the receiver; empty: not told.
+        family: 4 or 6 for the side that the SDP goes to; 0: that of the SDP.
+        asymmetric: send where the SDP says, and never learn.
+        strict_source: take packets from the learned source only, also in the window.
+        media_handover: another source may take over at any time.
+        port_latching: keep the relay's ports although the peer's changed.
+        mux_offer, mux_demux, mux_accept, mux_reject: of `rtcp-mux`.
+        dscp: of the packets sent, 0 to 63; None: the relay's default.
+        loop_protect: leave an SDP alone that bears this relay's mark, and mark what is rewritten.
+        label: the client's own name for the sender, shown in queries.
+    """
+
+    received_from: str = ""
+    trust_received: bool = False
+    media_address: str = ""
+    replace_origin: bool = False
+    ice: IceHandling = IceHandling.DEFAULT
+    direction: tuple[str, ...] = ()
+    family: int = 0
+    asymmetric: bool = False
+    strict_source: bool = False
+    media_handover: bool = False
+    port_latching: bool = False
+    mux_offer: bool = False
+    mux_demux: bool = False
+    mux_accept: bool = False
+    mux_reject: bool = False
+    dscp: int | None = None
+    loop_protect: bool = False
+    label: str = ""
+
+
+class Offer(msgspec.Struct, frozen=True, tag="offer"):
+    """ng's offer: the sender of `sdp` is `from_tag`; `to_tag` is b"" before the first answer."""
+
+    call_id: bytes
+    from_tag: bytes
+    to_tag: bytes
+    via_branch: bytes
+    sdp: bytes
+    options: OfferOptions
+
+
+class Answer(msgspec.Struct, frozen=True, tag="answer"):
+    """ng's answer: the sender of `sdp` is `to_tag`, who answers the last offer of `from_tag`."""
+
+    call_id: bytes
+    from_tag: bytes
+    to_tag: bytes
+    via_branch: bytes
+    sdp: bytes
+    options: OfferOptions
+
+
+class Delete(msgspec.Struct, frozen=True, tag="delete"):
+    """ng's delete: without from_tag the whole call; to_tag b"" where the client gave none that counts.
+
+    Arguments:
+        delay_s: how long it stays, 0 to 3600: a new offer or answer within that time keeps it.
+    """
+
+    call_id: bytes
+    from_tag: bytes = b""
+    to_tag: bytes = b""
+    via_branch: bytes = b""
+    delay_s: int = 0
+
+
+class Query(msgspec.Struct, frozen=True, tag="query"):
+    """ng's query: the state and the counters of a call, of one end if from_tag is given."""
+
+    call_id: bytes
+    from_tag: bytes = b""
+
+
+class BlockMedia(msgspec.Struct, frozen=True, tag="block_media"):
+    """ng's block media and unblock media: of one end if from_tag is given, else of the call."""
+
+    call_id: bytes
+    from_tag: bytes
+    blocked: bool
+
+
 class GetStats(msgspec.Struct, frozen=True, tag="stats"):
     """The counters of the whole relay (what `nh stats --json` prints)."""
 
@@ -112,7 +218,10 @@ class Extension(msgspec.Struct, frozen=True, tag="extension"):
     arguments: tuple[object, ...] = ()
 
 
-RelayCommand = Allocate | Activate | Close | CloseCall | ListCalls | ShowCall
+NgCommand = Offer | Answer | Delete | Query | BlockMedia
+"""What ng adds; all of them have a call_id."""
+
+RelayCommand = Allocate | Activate | Close | CloseCall | ListCalls | ShowCall | NgCommand
 """What a shard executes."""
 
 Command = RelayCommand | GetStats | Ping | Extension
@@ -233,6 +342,56 @@ class CallDetail(msgspec.Struct, frozen=True, tag="call_detail"):
     sessions: tuple[SessionDetail, ...]
 
 
+class Rewritten(msgspec.Struct, frozen=True, tag="rewritten"):
+    """The SDP with the relay's addresses and ports in it."""
+
+    sdp: bytes
+
+
+class StreamReading(msgspec.Struct, frozen=True):
+    """One port of the relay in a query: what was received there. Times are wall-clock seconds."""
+
+    local_port: int
+    component: int
+    announced: str | None
+    source: str | None
+    packets: int
+    bytes: int
+    errors: int
+    last_packet: int
+
+
+class MediumReading(msgspec.Struct, frozen=True):
+    """One medium of one end in a query."""
+
+    index: int
+    kind: str
+    proto: str
+    streams: tuple[StreamReading, ...]
+
+
+class TagReading(msgspec.Struct, frozen=True):
+    """One end of a call in a query."""
+
+    tag: bytes
+    label: str
+    created: int
+    in_dialogue_with: bytes
+    media: tuple[MediumReading, ...]
+
+
+class Queried(msgspec.Struct, frozen=True, tag="queried"):
+    """A call as query and delete tell it; `created` and `last_signal` are wall-clock seconds."""
+
+    created: int
+    last_signal: int
+    tags: tuple[TagReading, ...]
+
+
+class Blocked(msgspec.Struct, frozen=True, tag="blocked"):
+    """The media are blocked, or not any more."""
+
+
 class Stats(msgspec.Struct, frozen=True, tag="stats_result"):
     """A snapshot of all counters, as plain values."""
 
@@ -263,7 +422,9 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
         return cls(error.code, str(error))
 
 
-RelayResult = Allocated | Activated | Closed | CallList | CallDetail | Failure
+RelayResult = (
+    Allocated | Activated | Closed | CallList | CallDetail | Rewritten | Queried | Blocked | Failure
+)
 """What a shard answers."""
 
 Result = RelayResult | Stats | Pong | ExtensionResult

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from nh.calls.interfaces import Interface
 from nh.calls.rules import RelaySettings
 from nh.commands import RelayCommand, RelayResult
 from nh.config import LogLevel
@@ -25,6 +26,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         shards: how many there are.
         ports: its slice of the media ports, (lowest, highest), the lowest even and the highest odd.
         relay: how to relay; limits are this shard's share already.
+        interfaces: where ng calls may be, the first one by default; ports are this shard's slices. Empty: no ng.
         stats_segment: name of the shared memory in which block `shard` is its own to write.
         log_level: how much to log.
     """
@@ -35,6 +37,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     relay: RelaySettings
     stats_segment: str
     log_level: LogLevel = LogLevel.INFO
+    interfaces: tuple[Interface, ...] = ()
 
 
 class Execute(msgspec.Struct, frozen=True, tag="execute"):
