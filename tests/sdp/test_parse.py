@@ -48,6 +48,14 @@ def test_a_mediums_own_connection_goes_before_the_sessions() -> None:
     assert [m.field.count for m in description.media] == [1, 2]
 
 
+def test_of_several_connections_the_first_counts() -> None:
+    body = (
+        b"v=0\nc=IN IP4 192.0.2.1\nc=IN IP4 192.0.2.2\no=- 1 1 IN IP4 192.0.2.3\no=- 1 1 IN IP4 192.0.2.4\n"
+    )
+    description = parse(body)
+    assert (description.session.own_connection, description.origin) == ("192.0.2.1", "192.0.2.3")
+
+
 def test_port_0_is_a_rejection() -> None:
     assert [m.rejected for m in parse(samples.RFC3264_ANSWER).media] == [False, True, False]
 

@@ -116,6 +116,11 @@ def test_an_untouched_medium_keeps_the_connection_that_it_inherited() -> None:
     assert [m.connection for m in description.media] == ["192.0.2.40", RELAY]
 
 
+def test_an_untouched_medium_that_was_rejected_needs_no_connection() -> None:
+    body = crlf("v=0\nc=IN IP4 192.0.2.1\nm=message 0 TCP/MSRP *")
+    assert rewrite(parse(body), plan_of(None)) == crlf(f"v=0\nc=IN IP4 {RELAY}\nm=message 0 TCP/MSRP *")
+
+
 def test_media_at_different_addresses_get_a_connection_each() -> None:
     plan = plan_of(MediumPlan(RELAY, 30000, 30001), MediumPlan("203.0.113.10", 30002, 30003))
     assert changes(samples.LINPHONE, plan)[4:] == [
