@@ -24,7 +24,7 @@ _ORIGIN = re.compile(rb"o=(?:.*[ \t])?" + _HOST + rb"[ \t]*+\Z", re.IGNORECASE)
 _CONNECTION = re.compile(rb"c=[ \t]*+" + _HOST, re.IGNORECASE)
 _MEDIUM = re.compile(
     rb"m=[ \t]*+(?P<kind>[!-~]++)[ \t]++(?P<port>\d++)(?:/(?P<count>\d++))?[ \t]++"
-    rb"(?P<proto>[!-~]++)(?P<formats>.*)",
+    rb"(?P<proto>[!-~]++)(?P<formats>(?:[ \t].*)?)\Z",
     re.DOTALL,
 )
 _RTCP = re.compile(

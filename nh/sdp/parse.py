@@ -6,6 +6,7 @@ anywhere; what follows one and is no line of SDP is junk that is handed through.
 """
 
 import re
+from collections.abc import Callable, Sequence
 
 from nh.calls.media import MAX_MEDIA
 from nh.errors import MalformedRequest
@@ -41,7 +42,7 @@ def parse(body: bytes) -> SessionDescription:
     return SessionDescription(
         lines=lines,
         session=session,
-        origin=_read_origin(lines, session),
+        origin=_read_first(lines, session.fields.get(b"o", ()), read_origin),
         media=tuple(
             _read_medium(lines, part, number, session) for number, part in enumerate(parts[1:], start=1)
         ),
@@ -102,31 +103,19 @@ def _read_section(lines: tuple[Line, ...], indexes: list[int]) -> Section:
         last=indexes[-1],
         fields={letter: tuple(found) for letter, found in fields.items()},
         attributes={name: tuple(found) for name, found in attributes.items()},
-        own_connection=_read_connection(lines, fields.get(b"c", [])),
+        own_connection=_read_first(lines, fields.get(b"c", ()), read_connection),
     )
 
 
-def _read_connection(lines: tuple[Line, ...], indexes: list[int]) -> str | None:
-    """The address of the first of these c= lines; all of them must be readable."""
+def _read_first(lines: tuple[Line, ...], indexes: Sequence[int], read: Callable[[bytes], str]) -> str | None:
+    """What the first of these lines says; all of them must be readable."""
     found = None
     for index in indexes:
         try:
-            address = read_connection(lines[index].text)
+            said = read(lines[index].text)
         except MalformedRequest as exc:
             raise _error(index, str(exc)) from None
-        found = found or address
-    return found
-
-
-def _read_origin(lines: tuple[Line, ...], session: Section) -> str | None:
-    """The address of the first o= line; all of them must be readable."""
-    found = None
-    for index in session.fields.get(b"o", ()):
-        try:
-            address = read_origin(lines[index].text)
-        except MalformedRequest as exc:
-            raise _error(index, str(exc)) from None
-        found = found or address
+        found = found or said
     return found
 
 

@@ -1,0 +1,137 @@
+"""What holds for every SDP and every plan: little is changed, and what is changed is what was planned."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nh.calls.media import canonical_address
+from nh.sdp.description import Medium, SessionDescription
+from nh.sdp.parse import parse
+from nh.sdp.rewrite import IceAction, MediumPlan, MuxAction, RewritePlan, rewrite
+from tests.sdp import generator
+
+addresses = st.sampled_from(["203.0.113.9", "203.0.113.10", "2001:db8:9::9"])
+medium_plans = st.one_of(
+    st.none(),
+    st.builds(
+        MediumPlan,
+        addresses,
+        st.one_of(st.just(0), generator.ports),
+        st.one_of(st.none(), generator.ports),
+        st.sampled_from(MuxAction),
+    ),
+)
+
+
+@st.composite
+def rewrites(draw: st.DrawFn) -> tuple[bytes, RewritePlan]:
+    body = draw(generator.bodies())
+    count = len(parse(body).media)
+    plan = RewritePlan(
+        tuple(draw(st.lists(medium_plans, min_size=count, max_size=count))),
+        connection=draw(st.one_of(st.none(), addresses)),
+        origin=draw(st.one_of(st.none(), addresses)),
+        ice=draw(st.sampled_from(IceAction)),
+        mark=draw(st.sampled_from(["", "b7"])),
+    )
+    return body, plan
+
+
+def identity_of(description: SessionDescription) -> RewritePlan:
+    """The plan that says what the SDP says already, as far as one can."""
+    return RewritePlan(
+        tuple(_identity_of_medium(medium) for medium in description.media),
+        connection=description.session.own_connection,
+        origin=description.origin,
+    )
+
+
+def _identity_of_medium(medium: Medium) -> MediumPlan | None:
+    if medium.connection is None or (medium.rtcp and medium.rtcp.address not in (None, medium.connection)):
+        return None
+    told = medium.attributes.get("rtcp", ())
+    if len({attribute.value for attribute in told}) > 1 or (told and medium.rtcp is None):
+        return None
+    return MediumPlan(medium.connection, medium.port, medium.rtcp.port if medium.rtcp else None)
+
+
+@given(generator.bodies())
+def test_an_identity_plan_changes_no_byte(body: bytes) -> None:
+    description = parse(body)
+    assert rewrite(description, RewritePlan((None,) * len(description.media))) == body
+    assert rewrite(description, identity_of(description)) == body
+
+
+@given(rewrites())
+def test_only_lines_that_may_change_do(case: tuple[bytes, RewritePlan]) -> None:
+    body, plan = case
+    may_change = (
+        b"o=",
+        b"c=",
+        b"m=",
+        b"a=rtcp",
+        b"a=nh:",
+        b"a=ice-",
+        b"a=candidate:",
+        b"a=remote-cand",
+        b"a=end-of",
+    )
+
+    def others(text: bytes) -> list[bytes]:
+        return [line for line in text.splitlines() if not line.startswith(may_change)]
+
+    assert others(rewrite(parse(body), plan)) == others(body)
+
+
+@given(rewrites())
+def test_the_result_says_what_was_planned(case: tuple[bytes, RewritePlan]) -> None:
+    body, plan = case
+    before = parse(body)
+    after = parse(rewrite(before, plan))
+    assert len(after.media) == len(before.media)
+    assert after.origin == (plan.origin or before.origin)
+    assert ("b7" in after.marks) == bool(plan.mark)
+    for was, now, wanted in zip(before.media, after.media, plan.media, strict=True):
+        assert (now.kind, now.proto, now.field.count) == (was.kind, was.proto, was.field.count)
+        assert (now.field.formats, now.direction) == (was.field.formats, was.direction)
+        if wanted is None:
+            assert now.port == was.port
+            if was.port:
+                assert now.connection == was.connection
+            continue
+        _check_planned(was, now, wanted)
+
+
+def _check_planned(was: Medium, now: Medium, wanted: MediumPlan) -> None:
+    assert now.port == (wanted.port if was.port else 0)
+    if now.port and was.held:
+        assert now.connection == ("::" if ":" in wanted.address else "0.0.0.0")
+    elif now.port:
+        assert now.connection == canonical_address(wanted.address, where="")
+    if wanted.rtcp_port is None:
+        assert now.rtcp is None
+    elif was.rtcp is not None:
+        assert now.rtcp is not None
+        assert now.rtcp.port == wanted.rtcp_port
+        assert now.rtcp.address in (None, wanted.address)
+    if wanted.mux is MuxAction.REMOVE:
+        assert not now.rtcp_mux
+    elif wanted.mux is MuxAction.ADD and now.port:
+        assert now.rtcp_mux
+
+
+@given(rewrites())
+def test_the_same_plan_changes_nothing_in_the_result(case: tuple[bytes, RewritePlan]) -> None:
+    body, plan = case
+    once = rewrite(parse(body), plan)
+    assert rewrite(parse(once), plan) == once
+
+
+@given(rewrites())
+def test_a_relay_leaves_no_address_of_the_peer_to_send_to(case: tuple[bytes, RewritePlan]) -> None:
+    body, plan = case
+    if plan.ice not in (IceAction.REMOVE, IceAction.REPLACE):
+        return
+    for medium, wanted in zip(parse(rewrite(parse(body), plan)).media, plan.media, strict=True):
+        if wanted is not None:
+            for attribute in medium.attributes.get("candidate", ()):
+                assert attribute.value.split()[4].decode() == wanted.address

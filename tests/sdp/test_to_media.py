@@ -1,0 +1,141 @@
+"""Medium.to_media: an SDP's media as the relay core knows them."""
+
+import pytest
+
+from nh.calls.media import Endpoint, Media
+from nh.errors import MalformedRequest
+from nh.sdp.description import UNKNOWN_HOST
+from nh.sdp.parse import parse
+from tests.sdp import samples
+from tests.sdp.samples import crlf
+
+
+def media_of(body: bytes) -> list[Media]:
+    return [medium.to_media() for medium in parse(body).media]
+
+
+def medium_of(*lines: str, connection: str = "IN IP4 192.0.2.1") -> bytes:
+    return crlf("\n".join(("v=0", f"c={connection}", *lines)))
+
+
+def test_rtp_has_pairs_of_ports_and_a_fax_one() -> None:
+    assert media_of(samples.T38_BESIDE_AUDIO) == [
+        Media("192.0.2.31", 4000, 2, "RTP/AVP", "audio"),
+        Media("192.0.2.31", 4002, 1, "udptl", "image"),
+        Media("192.0.2.31", 4004, 1, "tcp", "image"),
+    ]
+
+
+def test_a_number_of_ports_counts_pairs_of_rtp() -> None:
+    body = medium_of("m=video 4000/3 RTP/AVP 31", "m=application 5000/3 udp x")
+    assert [medium.range for medium in media_of(body)] == [6, 3]
+    with pytest.raises(MalformedRequest, match="SDP medium 1: range 66"):
+        media_of(medium_of("m=video 4000/33 RTP/AVP 31"))
+
+
+def test_a_rejected_medium_is_inactive() -> None:
+    assert [medium.active for medium in media_of(samples.RFC3264_ANSWER)] == [True, False, True]
+    assert media_of(crlf("v=0\nm=audio 0 RTP/AVP 0")) == [Media("0.0.0.0", 0, 2, "RTP/AVP", "audio")]
+
+
+@pytest.mark.parametrize(("connection", "address"), [("IN IP4 0.0.0.0", "0.0.0.0"), ("IN IP6 0::0", "::")])
+def test_a_held_medium_is_inactive_whoever_sent_it(connection: str, address: str) -> None:
+    (held,) = parse(medium_of("m=audio 4000 RTP/AVP 0", connection=connection)).media
+    assert held.to_media() == Media(address, 4000, 2, "RTP/AVP", "audio")
+    assert not held.to_media("198.51.100.7").active
+
+
+def test_inactive_by_direction_still_has_an_endpoint() -> None:
+    audio, video = media_of(samples.POLYCOM)
+    assert audio.endpoint(0) == Endpoint("192.0.2.60", 2226)
+    assert video.endpoint(0) == Endpoint("192.0.2.60", 2228)
+
+
+def test_a_medium_needs_an_address_from_somewhere() -> None:
+    (medium,) = parse(crlf("v=0\nm=audio 4000 RTP/AVP 0")).media
+    with pytest.raises(MalformedRequest, match="SDP medium 1: there is no c= line"):
+        medium.to_media()
+    assert medium.to_media("2001:DB8::1").address == "2001:db8::1"
+    with pytest.raises(MalformedRequest, match="received-from"):
+        medium.to_media("phone.example.org")
+
+
+def test_media_in_only_some_of_which_there_is_a_connection() -> None:
+    body = crlf("v=0\nm=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.1\nm=video 4002 RTP/AVP 31")
+    audio, video = parse(body).media
+    assert audio.to_media().address == "192.0.2.1"
+    with pytest.raises(MalformedRequest, match="SDP medium 2"):
+        video.to_media()
+
+
+def test_the_sender_of_the_message_goes_before_the_sdp() -> None:
+    (medium,) = parse(medium_of("m=audio 4000 RTP/AVP 0", "a=rtcp:5000 IN IP4 192.0.2.9")).media
+    media = medium.to_media("198.51.100.7")
+    assert media.endpoint(0) == Endpoint("198.51.100.7", 4000)
+    assert media.endpoint(1) == Endpoint("198.51.100.7", 5000)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "rtcp"),
+    [
+        ("a=x", Endpoint("192.0.2.1", 4001)),
+        ("a=rtcp:4001", Endpoint("192.0.2.1", 4001)),
+        ("a=rtcp:5000", Endpoint("192.0.2.1", 5000)),
+        ("a=rtcp:5000 IN IP4 192.0.2.9", Endpoint("192.0.2.9", 5000)),
+        ("a=rtcp:4000", Endpoint("192.0.2.1", 4000)),
+        ("a=rtcp:0", Endpoint("192.0.2.1", 4001)),
+        ("a=rtcp:5000 IN IP4 0.0.0.0", Endpoint("192.0.2.1", 5000)),
+        ("a=rtcp:5000 IN IP4 a..b", Endpoint("192.0.2.1", 5000)),
+        ("a=rtcp-mux", Endpoint("192.0.2.1", 4001)),
+        ("a=rtcp-mux-only", Endpoint("192.0.2.1", 4000)),
+    ],
+)
+def test_where_rtcp_goes(attribute: str, rtcp: Endpoint) -> None:
+    (media,) = media_of(medium_of("m=audio 4000 RTP/AVP 0", attribute))
+    assert media.endpoint(1) == rtcp
+    assert media.range == 2
+
+
+def test_rtcp_where_it_is_by_default_is_not_mentioned() -> None:
+    assert media_of(medium_of("m=audio 4000 RTP/AVP 0", "a=rtcp:4001 IN IP4 192.0.2.1"))[0].rtcp is None
+
+
+def test_rtcp_goes_to_rtps_port_once_mux_is_agreed() -> None:
+    (medium,) = parse(medium_of("m=audio 4000 RTP/AVP 0", "a=rtcp-mux", "a=rtcp:5000")).media
+    assert medium.to_media().endpoint(1) == Endpoint("192.0.2.1", 5000)
+    assert medium.to_media(muxed=True).endpoint(1) == Endpoint("192.0.2.1", 4000)
+
+
+def test_mux_is_nothing_to_a_medium_that_does_not_want_it() -> None:
+    (medium,) = parse(medium_of("m=audio 4000 RTP/AVP 0")).media
+    assert medium.to_media(muxed=True).endpoint(1) == Endpoint("192.0.2.1", 4001)
+
+
+def test_one_rtcp_attribute_cannot_tell_the_ports_of_several_pairs() -> None:
+    (media,) = media_of(medium_of("m=audio 4000/2 RTP/AVP 0", "a=rtcp:5000"))
+    assert media.endpoint(1) == Endpoint("192.0.2.1", 4001)
+
+
+def test_a_fax_has_no_rtcp() -> None:
+    (media,) = media_of(medium_of("m=image 4000 udptl t38", "a=rtcp:5000", "a=rtcp-mux-only"))
+    assert media.rtcp is None
+
+
+def test_ice_without_an_address_yet_is_learned() -> None:
+    audio, video = parse(samples.CHROME).media
+    assert audio.to_media().endpoint(0) == Endpoint("203.0.113.141", 54609)
+    assert video.to_media().address == UNKNOWN_HOST
+    assert video.to_media().active
+    assert video.to_media().endpoint(0) is None
+    assert video.to_media(muxed=True).endpoint(1) is None
+    assert video.to_media("198.51.100.7").endpoint(0) == Endpoint("198.51.100.7", 9)
+
+
+def test_a_host_names_media_are_learned() -> None:
+    (media,) = media_of(medium_of("m=audio 4000 RTP/AVP 0", "a=rtcp:5000", connection="IN IP4 a.example"))
+    assert (media.endpoint(0), media.endpoint(1)) == (None, None)
+
+
+def test_the_last_port_leaves_none_for_rtcp() -> None:
+    (media,) = media_of(medium_of("m=audio 65535 RTP/AVP 0"))
+    assert media.endpoint(1) is None

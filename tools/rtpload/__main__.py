@@ -1,0 +1,57 @@
+"""The command line: `python -m tools.rtpload ADDRESS`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from nh.errors import ConfigError, NhError
+from tools.rtpload.errors import LoadFailed
+from tools.rtpload.flags import read_options, takes_load_options
+from tools.rtpload.plot import check_plot
+from tools.rtpload.session import run_once, search
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+@takes_load_options
+def main(
+    address: Annotated[str, typer.Argument(help="The relay's control socket: a path or HOST:PORT")] = "",
+    *,
+    find_capacity: Annotated[
+        bool, typer.Option("--find-capacity", help="search for the highest number of calls it carries well")
+    ] = False,
+    max_calls: Annotated[int, typer.Option(help="highest number of calls to try")] = 20_000,
+    max_steps: Annotated[int, typer.Option(help="most numbers of calls to try")] = 12,
+    json: Annotated[Path | None, typer.Option(help="write the report there as JSON")] = None,
+    plot: Annotated[Path | None, typer.Option(help="draw it there: .png or .svg (needs matplotlib)")] = None,
+    **options: Any,
+) -> None:
+    """Set up calls through an RTP relay, play media both ways, and say what a caller would have heard.
+
+    Ctrl-C ends the calls and prints the report; a second one ends at once.
+    """
+    console = Console()
+    try:
+        load = read_options(address, options)
+        if plot is not None:
+            check_plot(plot)
+        if find_capacity:
+            status = search(load, console, json, highest=max_calls, max_steps=max_steps)
+        else:
+            status = run_once(load, console, json, plot)
+    except (NhError, LoadFailed) as exc:
+        print(f"rtpload: {exc}", file=sys.stderr)
+        raise typer.Exit(2 if isinstance(exc, ConfigError) else 1) from exc
+    raise typer.Exit(status)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m tools.rtpload")

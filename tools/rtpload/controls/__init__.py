@@ -1,0 +1,36 @@
+"""How a relay is told of calls, behind one small interface: the same load runs against different relays."""
+
+from collections.abc import Callable
+
+from nh.client import Client, NativeClient
+from tools.rtpload.command_times import CommandTimes
+from tools.rtpload.controls.direct import DirectControl
+from tools.rtpload.controls.interface import Control
+from tools.rtpload.controls.native import NativeControl
+from tools.rtpload.controls.netsip import NetsipControl, PersistentClient
+from tools.rtpload.controls.ng import NgControl
+from tools.rtpload.options import ControlKind, LoadOptions
+
+__all__ = ["Control", "control_factory"]
+
+
+def control_factory(options: LoadOptions, times: CommandTimes) -> Callable[[], Control]:
+    """What makes controls, one for each thread that uses it.
+
+    Arguments:
+        options: which protocol, where, and what media look like.
+        times: where the time of each command is counted.
+    """
+    address, timeout_s, listen = options.address, options.timeout_s, options.listen_address
+    match options.control:
+        case ControlKind.NETSIP:
+            return lambda: NetsipControl(Client(address, timeout_s), listen, times)
+        case ControlKind.NETSIP_PERSISTENT:
+            return lambda: NetsipControl(PersistentClient(address, timeout_s), listen, times)
+        case ControlKind.NATIVE:
+            return lambda: NativeControl(NativeClient(address, timeout_s), listen, times)
+        case ControlKind.NG:
+            codec, packet_ms = options.media_codec, options.packet_ms
+            return lambda: NgControl(address, timeout_s, codec, packet_ms, times)
+        case ControlKind.DIRECT:
+            return DirectControl

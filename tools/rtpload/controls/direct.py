@@ -1,0 +1,27 @@
+"""No relay at all: the phones send to each other. What the generator and the host cost by themselves."""
+
+from tools.rtpload.ends import Dialog, MediaEnd, Targets
+
+
+class DirectControl:
+    """See Control; nothing is told to anybody."""
+
+    def check(self) -> None:
+        """Nobody has to answer."""
+
+    def negotiate(
+        self,
+        dialog: Dialog,  # noqa: ARG002  Control's
+        caller: MediaEnd,
+        callee: MediaEnd,
+        *,
+        hold: bool,  # noqa: ARG002  Control's
+    ) -> Targets:
+        """Each phone sends to the other."""
+        return Targets(caller=callee, callee=caller)
+
+    def tear_down(self, dialog: Dialog) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to do."""

@@ -1,0 +1,30 @@
+"""What the load asks of a relay's control protocol: make a call's media flow, and end it."""
+
+from typing import Protocol
+
+from tools.rtpload.ends import Dialog, MediaEnd, Targets
+
+
+class Control(Protocol):
+    """A connection to a relay; used by one thread at a time.
+
+    All methods raise NhError (Refused and below: the relay turns it down; Unavailable: nobody answers).
+    """
+
+    def check(self) -> None:
+        """Return if the relay answers."""
+
+    def negotiate(self, dialog: Dialog, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+        """What INVITE and 200 OK do, or re-INVITE with a higher cseq: media between the two ends.
+
+        Arguments:
+            dialog: which call.
+            caller, callee: where the phones are.
+            hold: the caller does not want to receive for now. What it returns is of no use then.
+        """
+
+    def tear_down(self, dialog: Dialog) -> None:
+        """What BYE does."""
+
+    def close(self) -> None:
+        """End the connection, if there is one."""

@@ -1,0 +1,121 @@
+"""Net::SIP's protocol: nh and Perl's nathelper.pl understand it."""
+
+import contextlib
+import time
+
+from nh import commands
+from nh.calls.media import Media, Side
+from nh.client import Client, NatBasic
+from nh.errors import MalformedFrame, Refused
+from nh.rpc_connection import RpcConnection
+from nh.wire import netsip
+from nh.wire.framing import MAX_FRAME_BYTES
+from nh.wire.storable import Value
+from tools.rtpload.command_times import CommandTimes
+from tools.rtpload.ends import Dialog, Endpoint, MediaEnd, Targets
+
+RTP_AND_RTCP = 2
+
+
+class PersistentClient(Client):
+    """Client on one connection for all commands. nh serves that; Perl's server closes after each.
+
+    Arguments: as for Client.
+    """
+
+    def __init__(self, address: str, timeout_s: float = 5.0) -> None:
+        super().__init__(address, timeout_s)
+        self._connection: RpcConnection | None = None
+
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _exchange(self, payload: bytes) -> Value:
+        deadline = time.monotonic() + self._timeout_s
+        if self._connection is None:
+            self._connection = RpcConnection(
+                self._address, deadline=deadline, max_reply_bytes=MAX_FRAME_BYTES
+            )
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)  # a late reply must not meet the next request
+            self._connection.send(payload, deadline=deadline)
+            value = netsip.decode_reply(self._connection.receive(deadline=deadline))
+            undo.pop_all()
+        return value
+
+
+class NetsipControl:
+    """See Control.
+
+    Arguments:
+        client: one of nh's, or a persistent one.
+        listen: IP address on which the relay shall listen.
+        times: where the time of each command is counted.
+    """
+
+    def __init__(self, client: Client, listen: str, times: CommandTimes) -> None:
+        self._client = client
+        self._listen = listen
+        self._times = times
+
+    def check(self) -> None:
+        """Close a session that there is not: the protocol has no ping."""
+        self._client.close_session(["rtpload-check", None, "nobody", "nobody"])
+
+    def negotiate(self, dialog: Dialog, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+        """Two allocates and one activate."""
+        basic = nat_basic(dialog)
+        for_caller = self._allocate(basic, Side.FROM, medium(caller, hold=hold))
+        for_callee = self._allocate(basic, Side.TO, medium(callee))
+        with self._times.measure("activate"):
+            if self._client.activate_session(basic) is None:
+                raise Refused("activate: the relay refuses (undef)")
+        # what stands in for the callee is where the caller sends
+        return Targets(caller=for_callee, callee=for_caller)
+
+    def tear_down(self, dialog: Dialog) -> None:
+        """One close, as for BYE."""
+        with self._times.measure("close"):
+            if self._client.close_session(nat_basic(dialog._replace(cseq=0))) is None:
+                raise Refused("close: the relay has no such session (any more)")
+
+    def close(self) -> None:
+        """End a persistent client's connection."""
+        if isinstance(self._client, PersistentClient):
+            self._client.close()
+
+    def _allocate(self, basic: NatBasic, side: Side, described: Media) -> MediaEnd:
+        with self._times.measure("allocate"):
+            reply = self._client.allocate_sockets(basic, side, self._listen, [described])
+        if reply is None:
+            raise Refused("allocate: the relay refuses (undef): out of ports, or over a limit")
+        if len(reply) != 1:
+            raise MalformedFrame(f"allocate: {len(reply)} media for one")
+        address, port, _ = reply[0]
+        return relay_end(address, port)
+
+
+def nat_basic(dialog: Dialog) -> commands.Dialog:
+    """The dialog as nh has it; cseq 0 means all transactions."""
+    return commands.Dialog(
+        call_id=dialog.call_id.encode(),
+        cseq=dialog.cseq or None,
+        id_from=dialog.from_tag.encode(),
+        id_to=dialog.to_tag.encode(),
+    )
+
+
+def medium(end: MediaEnd, *, hold: bool = False) -> Media:
+    """The medium as its SDP has it; 0.0.0.0 for one that shall not be sent to (RFC 3264 8.4)."""
+    address, port = end.rtp
+    if hold:
+        address = "::" if ":" in address else "0.0.0.0"
+    return Media(address, port, RTP_AND_RTCP, "RTP/AVP", "audio")
+
+
+def relay_end(address: str, port: int) -> MediaEnd:
+    """The relay's ports for one end: RTCP is one above RTP."""
+    return MediaEnd(Endpoint(address, port), Endpoint(address, port + 1))

@@ -1,0 +1,154 @@
+"""rtpengine's ng protocol over UDP, in its JSON encoding: offer, answer and delete, as a SIP proxy sends
+them.
+
+A datagram is a cookie, a space and one JSON object; the reply repeats the cookie. What is not answered
+within a second is sent again with the same cookie, which the relay answers without doing it twice.
+"""
+
+import secrets
+import socket
+import time
+from typing import Any
+
+import msgspec
+
+from nh.address import TcpAddress, parse_rpc_address
+from nh.errors import CommandTimeout, ConfigError, MalformedFrame, Refused, Unavailable
+from tools.rtpload.codec import Codec
+from tools.rtpload.command_times import CommandTimes
+from tools.rtpload.ends import Dialog, MediaEnd, Targets
+from tools.rtpload.sdp import read_sdp, write_sdp
+
+RETRY_S = 1.0
+MAX_DATAGRAM_BYTES = 65_535
+
+
+class NgControl:
+    """See Control.
+
+    Arguments:
+        address: HOST:PORT of the relay's ng socket.
+        timeout_s: longest time of one command, all tries together.
+        codec, packet_ms: what the phones' SDP says.
+        times: where the time of each command is counted.
+    """
+
+    def __init__(
+        self, address: str, timeout_s: float, codec: Codec, packet_ms: float, times: CommandTimes
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._codec = codec
+        self._packet_ms = packet_ms
+        self._times = times
+        self._cookies = secrets.token_hex(6)
+        self._last_cookie = 0
+        self._where = address
+        self._sock = _connect(address)
+
+    def check(self) -> None:
+        """Ping."""
+        reply = self._request({"command": "ping"})
+        if reply.get("result") != "pong":
+            raise MalformedFrame(f"ng: {self._where} answers a ping with {str(reply)[:200]}")
+
+    def negotiate(self, dialog: Dialog, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+        """Offer and answer."""
+        ends = {"call-id": dialog.call_id, "from-tag": dialog.from_tag}
+        offered = self._sdp("offer", ends, caller, "sendonly" if hold else "sendrecv", dialog.cseq)
+        ends["to-tag"] = dialog.to_tag
+        answered = self._sdp("answer", ends, callee, "recvonly" if hold else "sendrecv", dialog.cseq)
+        return Targets(caller=answered, callee=offered)
+
+    def tear_down(self, dialog: Dialog) -> None:
+        """Delete, at once instead of after rtpengine's 30 s."""
+        with self._times.measure("delete"):
+            reply = self._request(
+                {
+                    "command": "delete",
+                    "call-id": dialog.call_id,
+                    "from-tag": dialog.from_tag,
+                    "to-tag": dialog.to_tag,
+                    "delete-delay": 0,
+                }
+            )
+        _check(reply, "delete")
+        if warning := reply.get("warning"):
+            raise Refused(f"delete: {warning}")
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._sock.close()
+
+    def _sdp(self, command: str, ends: dict[str, str], end: MediaEnd, direction: str, cseq: int) -> MediaEnd:
+        sdp = write_sdp(end, self._codec, self._packet_ms, direction=direction, version=cseq)
+        request: dict[str, object] = {
+            "command": command,
+            **ends,
+            "sdp": sdp,
+            "replace": ["origin"],
+            "ICE": "remove",
+        }
+        with self._times.measure(command):
+            reply = self._request(request)
+        _check(reply, command)
+        text = reply.get("sdp")
+        if not isinstance(text, str):
+            raise MalformedFrame(f"ng: {command} is ok, but there is no sdp in the reply")
+        return read_sdp(text)
+
+    def _request(self, request: dict[str, object]) -> dict[str, Any]:
+        self._last_cookie += 1
+        cookie = b"%s-%d" % (self._cookies.encode(), self._last_cookie)
+        datagram = cookie + b" " + msgspec.json.encode(request)
+        deadline = time.monotonic() + self._timeout_s
+        while (now := time.monotonic()) < deadline:
+            reply = self._exchange(cookie, datagram, min(deadline, now + RETRY_S))
+            if reply is not None:
+                return _decode(reply)
+        raise CommandTimeout(f"ng: {self._where} does not answer within {self._timeout_s:g} s")
+
+    def _exchange(self, cookie: bytes, datagram: bytes, deadline: float) -> bytes | None:
+        """One try: the reply's dictionary, or None if there is none in time."""
+        try:
+            self._sock.send(datagram)
+            while (left_s := deadline - time.monotonic()) > 0:
+                self._sock.settimeout(left_s)
+                reply_cookie, _, reply = self._sock.recv(MAX_DATAGRAM_BYTES).partition(b" ")
+                if reply_cookie == cookie:  # else it is a late one, to an earlier request
+                    return reply
+        except TimeoutError:
+            return None
+        except OSError as exc:
+            raise Unavailable(
+                f"ng: {self._where}: {exc.strerror}; is the relay up, and does it listen for ng there?"
+            ) from exc
+        return None
+
+
+def _connect(address: str) -> socket.socket:
+    where = parse_rpc_address(address)
+    if not isinstance(where, TcpAddress):
+        raise ConfigError(f"address: {address}: ng is spoken over UDP, so it is HOST:PORT")
+    try:
+        [(family, kind, proto, _, target), *_] = socket.getaddrinfo(
+            where.host, where.port, type=socket.SOCK_DGRAM
+        )
+    except socket.gaierror as exc:
+        raise Unavailable(f"ng: {address}: {exc.strerror}") from exc
+    sock = socket.socket(family, kind, proto)
+    sock.connect(target)
+    return sock
+
+
+def _decode(reply: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(reply, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise MalformedFrame(f"ng: the reply is no JSON object: {exc}") from exc
+
+
+def _check(reply: dict[str, Any], command: str) -> None:
+    """Raises Refused unless the result is ok."""
+    if reply.get("result") != "ok":
+        reason = reply.get("error-reason") or reply.get("message") or reply.get("result")
+        raise Refused(f"{command}: {reason}")

@@ -1,0 +1,46 @@
+"""Descriptor limits, looked at before a load begins: one that runs out of them half-way measures nothing."""
+
+import resource
+from typing import Final
+
+from tools.rtpload.errors import LoadFailed
+from tools.rtpload.options import LoadOptions
+
+SPARE: Final = 64
+"""Descriptors of a worker that are no phone's: its link, its epoll, standard streams, Python's own."""
+
+OVERLAP: Final = 1.1
+"""Calls that end keep their sockets until their last packets are in, while their successors begin."""
+
+
+def sockets_needed(calls: int, options: LoadOptions) -> int:
+    """Sockets of a worker with that many calls at once."""
+    return round(calls * options.sockets_per_call * (OVERLAP if options.duration else 1)) + SPARE
+
+
+def provide_descriptors(options: LoadOptions) -> int:
+    """Raise the soft limit as far as the workers need it, who inherit it.
+
+    Returns how many workers there shall be. Raises LoadFailed if the hard limit is too low, saying what
+    would do.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _finite(hard)
+    workers = options.worker_count(max(1, int((most - SPARE) / OVERLAP)))
+    calls = -(-options.calls // workers)
+    needed = sockets_needed(calls, options)
+    if needed > most:
+        enough = next(
+            n for n in range(workers, 1000) if sockets_needed(-(-options.calls // n), options) <= most
+        )
+        raise LoadFailed(
+            f"{calls} calls in one worker process need {needed} descriptors, but the hard limit is {most}"
+            f" (ulimit -Hn): use --processes {enough}, or raise the limit"
+        )
+    if needed > _finite(soft):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    return workers
+
+
+def _finite(limit: int) -> int:
+    return 2**30 if limit == resource.RLIM_INFINITY else limit

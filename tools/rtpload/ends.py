@@ -1,0 +1,38 @@
+"""The ends of a call, and its name: the words that controls, workers and SDP share."""
+
+from typing import NamedTuple
+
+
+class Endpoint(NamedTuple):
+    """A UDP address."""
+
+    address: str
+    port: int
+
+
+class MediaEnd(NamedTuple):
+    """Where one medium is taken: its RTP and its RTCP."""
+
+    rtp: Endpoint
+    rtcp: Endpoint
+
+
+class Targets(NamedTuple):
+    """Where each phone of a call has to send: the relay's ports."""
+
+    caller: MediaEnd
+    callee: MediaEnd
+
+
+class Dialog(NamedTuple):
+    """A call and one of its negotiations.
+
+    Arguments:
+        call_id, from_tag, to_tag: as in SIP.
+        cseq: 1 for the INVITE, one more for each re-INVITE.
+    """
+
+    call_id: str
+    from_tag: str
+    to_tag: str
+    cseq: int

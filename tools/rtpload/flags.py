@@ -1,0 +1,117 @@
+"""One flag for each option of a load: the help that goes with each field of LoadOptions.
+
+Types and defaults come from LoadOptions itself, so that there is one place for them; so does validation.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Final, get_type_hints
+
+import typer
+
+from nh.errors import ConfigError
+from tools.rtpload.codec import CODECS
+from tools.rtpload.options import LoadOptions
+
+_CALLS: Final = "Calls"
+_MEDIA: Final = "Media"
+_RELAY: Final = "The relay"
+_GENERATOR: Final = "The generator itself"
+
+HELP: Final[dict[str, tuple[str, str]]] = {
+    "control": (_RELAY, "protocol of its control socket"),
+    "relay_address": (_RELAY, "where it shall take media [default: loopback]"),
+    "timeout_s": (_RELAY, "longest time of a command"),
+    "relay_pid": (
+        _RELAY,
+        "process whose CPU and memory are measured, its children too; auto: the nh at ADDRESS",
+    ),
+    "runtime_dir": (_RELAY, "nh's runtime directory, for --relay-pid auto [default: where ADDRESS is]"),
+    "calls": (_CALLS, "calls at once; with --find-capacity: the number to begin with"),
+    "ramp": (_CALLS, "new calls per second at the beginning; 0: as fast as the relay sets them up"),
+    "time_s": (_CALLS, "how long the load goes on once all calls are up"),
+    "duration": (
+        _CALLS,
+        "how long calls last: seconds, exp:MEAN or uniform:LOW-HIGH; others take their place",
+    ),
+    "one_way": (_CALLS, "share of the calls in which only the caller sends, 0 to 1"),
+    "hold": (_CALLS, "share of the calls that are put on hold for a while, 0 to 1"),
+    "reinvite": (_CALLS, "share of the calls with a re-INVITE, 0 to 1"),
+    "codec": (_MEDIA, ", ".join(CODECS)),
+    "packet_ms": (_MEDIA, "packet time"),
+    "payload_bytes": (_MEDIA, "payload of a packet; 0: as the codec's rate says"),
+    "rtcp": (_MEDIA, "whether phones send RTCP, too"),
+    "rtcp_interval_s": (_MEDIA, "mean time between two RTCP reports of a phone"),
+    "jitter_ms": (_MEDIA, "send each packet up to so much late, at random"),
+    "ipv6": (_MEDIA, "media over IPv6"),
+    "phone_addresses": (_MEDIA, "where the phones are, once for each address [default: loopback]"),
+    "processes": (_GENERATOR, "worker processes; 0: as many as the packets and descriptors need"),
+    "cpus": (_GENERATOR, "CPUs for the workers, such as 0,2-5 [default: any]"),
+    "signallers": (_GENERATOR, "commands under way at once"),
+    "drain_s": (_GENERATOR, "longest wait for a call's last packets"),
+    "seed": (_GENERATOR, "of all chance"),
+}
+_NAMES: Final = {"phone_addresses": "--phone-address", "ipv6": "--ipv6/--ipv4"}
+_AS_TYPED: Final[dict[str, tuple[Any, Any]]] = {"cpus": (str, ""), "phone_addresses": (list[str], [])}
+"""Type and default on the command line, where they are not those of the field."""
+
+
+def takes_load_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` a keyword-only flag for each option but the address.
+
+    Arguments:
+        command: takes them as **options, as `read_options` wants them, after flags of its own.
+    """
+    own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    hints = get_type_hints(LoadOptions)
+    defaults = LoadOptions(address="")
+    flags = []
+    for name, (panel, text) in HELP.items():
+        kind, default = _AS_TYPED.get(name, (hints[name], getattr(defaults, name)))
+        option = typer.Option(
+            _NAMES.get(name, _flag(name, kind)), help=text, rich_help_panel=panel, show_default=default != ""
+        )
+        flags.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+            )
+        )
+    signature = inspect.Signature([*own, *flags])
+    command.__signature__ = signature  # type: ignore[attr-defined]  # what typer reads
+    command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    return command
+
+
+def read_options(address: str, typed: dict[str, Any]) -> LoadOptions:
+    """The options, checked.
+
+    Arguments:
+        address: of the relay.
+        typed: the flags' values by field.
+
+    Raises ConfigError.
+    """
+    fields = {
+        **typed,
+        "cpus": parse_cpus(typed["cpus"]),
+        "phone_addresses": tuple(typed["phone_addresses"]),
+    }
+    options = LoadOptions(address=address, **fields)
+    options.check()
+    return options
+
+
+def parse_cpus(text: str) -> tuple[int, ...]:
+    """CPU numbers of a list such as `0,2-5`. Raises ConfigError if it is none."""
+    cpus: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, dash, last = part.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash) and len(part) < 12):
+            raise ConfigError(f"cpus: {part!r} is neither a number nor FIRST-LAST")
+        cpus.update(range(int(first), int(last or first) + 1))
+    return tuple(sorted(cpus))
+
+
+def _flag(name: str, kind: Any) -> str:
+    flag = "--" + name.replace("_", "-")
+    return f"{flag}/--no-{flag[2:]}" if kind is bool else flag

@@ -1,0 +1,183 @@
+"""What coordinator and workers tell each other: msgspec structs as msgpack, in frames on a stream socket.
+
+Orders go to a worker, News come from it. Calls are named by their number.
+"""
+
+import msgspec
+
+from nh.wire.framing import frame
+from tools.rtpload.ends import MediaEnd
+from tools.rtpload.stream import Account
+
+MAX_MESSAGE_BYTES = 1 << 20
+
+Buckets = dict[int, int]
+"""The filled buckets of a histogram."""
+
+
+class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """The first order: what all calls have in common.
+
+    Arguments:
+        run: in the identity of every packet, 32 bits.
+        address: where the phones of this worker are.
+        rtcp: whether phones have RTCP.
+        packet_ns, rtcp_interval_ns, jitter_ns, drain_ns: see LoadOptions.
+        payload_type, payload_bytes, timestamp_step: of the RTP.
+        cpus: which CPUs to use.
+        seed: of this worker's chance.
+    """
+
+    run: int
+    address: str
+    rtcp: bool
+    packet_ns: int
+    rtcp_interval_ns: int
+    jitter_ns: int
+    drain_ns: int
+    payload_type: int
+    payload_bytes: int
+    timestamp_step: int
+    cpus: tuple[int, ...]
+    seed: int
+
+
+class Open(msgspec.Struct, frozen=True, tag=True):
+    """Get two phones ready for a call; Opened or OpenFailed is the answer."""
+
+    call: int
+    one_way: bool
+
+
+class Talk(msgspec.Struct, frozen=True, tag=True):
+    """Send to these ports from now on: for the first time, after a hold, or after a re-INVITE."""
+
+    call: int
+    caller: MediaEnd
+    callee: MediaEnd
+
+
+class Move(msgspec.Struct, frozen=True, tag=True):
+    """A re-INVITE begins; Moving is the answer, and it ends with Talk."""
+
+    call: int
+
+
+class Hush(msgspec.Struct, frozen=True, tag=True):
+    """Send nothing more, and wait until everything is in, or for drain_ns; Hushed is the answer."""
+
+    call: int
+
+
+class Hang(msgspec.Struct, frozen=True, tag=True):
+    """The call is over: close its sockets and take its figures into the account."""
+
+    call: int
+
+
+class Finish(msgspec.Struct, frozen=True, tag=True):
+    """Close what is left; Finished is the answer, and the worker ends."""
+
+
+Order = Configure | Open | Talk | Move | Hush | Hang | Finish
+
+
+class Opened(msgspec.Struct, frozen=True, tag=True):
+    """Where the two phones of a call take media."""
+
+    call: int
+    caller: MediaEnd
+    callee: MediaEnd
+
+
+class OpenFailed(msgspec.Struct, frozen=True, tag=True):
+    """There are no sockets for a call."""
+
+    call: int
+    reason: str
+
+
+class Moving(msgspec.Struct, frozen=True, tag=True):
+    """What is under way in a call from now on is known to be so during a re-INVITE."""
+
+    call: int
+
+
+class Hushed(msgspec.Struct, frozen=True, tag=True):
+    """A call is silent; `complete` if everything that was sent is in."""
+
+    call: int
+    complete: bool
+
+
+class Tick(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """One second of a worker.
+
+    Arguments:
+        second: which, of the monotonic clock.
+        caller, callee: latencies of the RTP that was heard at either side, by bucket.
+        lateness: of the RTP that was sent, by bucket.
+    """
+
+    second: int
+    caller: Buckets
+    callee: Buckets
+    lateness: Buckets
+
+
+class SideTally(msgspec.Struct):
+    """What one side of all calls heard.
+
+    Arguments:
+        media, reports: RTP and RTCP that were sent to it.
+        misrouted: packets of other streams.
+        foreign: packets that are none of this run's.
+        jitter: RFC 3550 jitter of each stream at its end, by bucket.
+    """
+
+    media: Account
+    reports: Account
+    misrouted: int = 0
+    foreign: int = 0
+    jitter: Buckets = {}
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """The account of a worker.
+
+    Arguments:
+        caller, callee: see SideTally.
+        report_latency: of RTCP, by bucket.
+        send_failures: sends that the kernel refused.
+        cpu_s: CPU time of this worker.
+        kernel_clock: whether the kernel said when packets arrived.
+    """
+
+    caller: SideTally
+    callee: SideTally
+    report_latency: Buckets
+    send_failures: int
+    cpu_s: float
+    kernel_clock: bool
+
+
+News = Opened | OpenFailed | Moving | Hushed | Tick | Finished
+
+_encoder = msgspec.msgpack.Encoder()
+_order_decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
+_news_decoder: msgspec.msgpack.Decoder[News] = msgspec.msgpack.Decoder(News)
+
+
+def encode(message: Order | News) -> bytes:
+    """The message as a frame."""
+    return frame(_encoder.encode(message))
+
+
+def decode_order(payload: bytes) -> Order:
+    """The order in a frame's payload. Raises msgspec.DecodeError."""
+    return _order_decoder.decode(payload)
+
+
+def decode_news(payload: bytes) -> News:
+    """The news in a frame's payload. Raises msgspec.DecodeError."""
+    return _news_decoder.decode(payload)

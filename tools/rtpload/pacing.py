@@ -1,0 +1,61 @@
+"""When each stream sends: every stream on a clock of its own, all of them spread over the packet time.
+
+A stream's clock ticks at `phase + k * interval` of the monotonic clock, for all k, whoever runs it and
+whenever it started. So the streams of all workers are spread over the interval without talking to each
+other. Knows neither sockets nor what is sent; times are nanoseconds, given by the caller.
+"""
+
+import heapq
+import random
+from typing import Final, Generic, TypeVar
+
+_GOLDEN: Final = 0.618_033_988_749_894_9
+"""Multiples of the golden ratio, modulo 1, are spread evenly however many there are (Weyl, Knuth 6.4)."""
+
+T = TypeVar("T")
+
+
+def phase_ns(stream: int, interval_ns: int) -> int:
+    """Where in its interval a stream sends.
+
+    Arguments:
+        stream: counts the streams of a run, from 0.
+        interval_ns: its packet time.
+    """
+    return int(stream * _GOLDEN % 1.0 * interval_ns)
+
+
+def first_tick(now_ns: int, phase: int, interval_ns: int) -> int:
+    """The first tick at or after `now_ns` of the clock with this phase and interval."""
+    return now_ns + (phase - now_ns) % interval_ns
+
+
+def report_delay_ns(interval_ns: int, rng: random.Random) -> int:
+    """How long until the next RTCP report: half to one and a half intervals (RFC 3550 6.3.1)."""
+    return int(interval_ns * rng.uniform(0.5, 1.5))
+
+
+class Schedule(Generic[T]):
+    """What is due when: a heap, whose entries with equal times keep the order in which they came."""
+
+    __slots__ = ("_order", "heap")
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[int, int, T]] = []
+        self._order = 0
+
+    def add(self, due_ns: int, item: T) -> None:
+        """`item` is due at `due_ns`."""
+        self._order += 1
+        heapq.heappush(self.heap, (due_ns, self._order, item))
+
+    def next_due(self, otherwise_ns: int) -> int:
+        """When the next item is due, or `otherwise_ns` if there is none or that is sooner."""
+        return min(self.heap[0][0], otherwise_ns) if self.heap else otherwise_ns
+
+    def pop_due(self, now_ns: int) -> tuple[int, T] | None:
+        """The item that has been due longest, with the time when it was, or None if none is due."""
+        if not self.heap or self.heap[0][0] > now_ns:
+            return None
+        due_ns, _, item = heapq.heappop(self.heap)
+        return due_ns, item

@@ -1,0 +1,82 @@
+"""As much SDP as two phones with one medium need: written by us, read from what a relay made of it (RFC
+4566).
+
+Pure text; knows no protocol that carries it.
+"""
+
+import ipaddress
+
+from nh.errors import MalformedFrame
+from tools.rtpload.codec import Codec
+from tools.rtpload.ends import Endpoint, MediaEnd
+
+_MAX_LINES = 1000
+
+
+def write_sdp(end: MediaEnd, codec: Codec, packet_ms: float, *, direction: str, version: int) -> str:
+    """The SDP of one phone.
+
+    Arguments:
+        end: where it takes RTP and RTCP.
+        codec, packet_ms: what it speaks.
+        direction: sendrecv, sendonly, recvonly or inactive.
+        version: of the session description: counts its changes.
+    """
+    family = "IP6" if ":" in end.rtp.address else "IP4"
+    where = f"IN {family} {end.rtp.address}"
+    kind = "video" if codec.clock_hz == 90_000 else "audio"
+    lines = [
+        "v=0",
+        f"o=rtpload {end.rtp.port} {version} {where}",
+        "s=-",
+        f"c={where}",
+        "t=0 0",
+        f"m={kind} {end.rtp.port} RTP/AVP {codec.payload_type}",
+        f"a=rtpmap:{codec.payload_type} {codec.rtpmap}",
+        f"a=rtcp:{end.rtcp.port}",
+        f"a={direction}",
+        f"a=ptime:{packet_ms:g}",
+    ]
+    return "".join(line + "\r\n" for line in lines)
+
+
+def read_sdp(text: str) -> MediaEnd:
+    """Where the first medium of an SDP is to be sent: a=rtcp (RFC 3605) if it is there, else the port above.
+
+    Raises MalformedFrame if there is no medium, or no address or port for it that can be read.
+    """
+    address = rtcp_address = ""
+    port: int | None = None
+    rtcp_port: int | None = None
+    for line in text.splitlines()[:_MAX_LINES]:
+        words = line[2:].split()
+        if line.startswith("m="):
+            if port is not None:
+                break
+            port = _port(words[1] if len(words) > 1 else "", line)
+        elif line.startswith("c="):
+            address = _address(words, line)
+        elif line.startswith("a=rtcp:") and port is not None:
+            words = line.removeprefix("a=rtcp:").split()
+            rtcp_port = _port(words[0] if words else "", line)
+            rtcp_address = _address(words[1:], line) if len(words) > 1 else ""
+    if port is None or not address:
+        raise MalformedFrame("SDP from the relay: has no medium with an address")
+    rtcp = Endpoint(rtcp_address or address, port + 1 if rtcp_port is None else rtcp_port)
+    return MediaEnd(Endpoint(address, port), rtcp)
+
+
+def _address(words: list[str], line: str) -> str:
+    if len(words) != 3:
+        raise MalformedFrame(f"SDP from the relay: no address in {line[:80]!r}")
+    try:
+        return str(ipaddress.ip_address(words[2].split("/")[0]))
+    except ValueError:
+        raise MalformedFrame(f"SDP from the relay: no IP address in {line[:80]!r}") from None
+
+
+def _port(word: str, line: str) -> int:
+    number = word.split("/", maxsplit=1)[0]
+    if not (number.isascii() and number.isdigit() and len(number) <= 5 and int(number) <= 65535):
+        raise MalformedFrame(f"SDP from the relay: no port in {line[:80]!r}")
+    return int(number)
