@@ -122,7 +122,8 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
         strict_source: take packets from the learned source only, also in the window.
         media_handover: another source may take over at any time.
         port_latching: keep the relay's ports although the peer's changed.
-        mux_offer, mux_demux, mux_accept, mux_reject: of `rtcp-mux`.
+        mux_offer, mux_require, mux_demux, mux_accept, mux_reject: of `rtcp-mux`; require goes with offer.
+        transport_protocol: what the SDP's m= lines shall say, such as RTP/SAVPF, or `accept`; "" if not told.
         dscp: of the packets sent, 0 to 63; None: the relay's default.
         loop_protect: leave an SDP alone that bears this relay's mark, and mark what is rewritten.
         label: the client's own name for the sender, shown in queries.
@@ -140,9 +141,11 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
     media_handover: bool = False
     port_latching: bool = False
     mux_offer: bool = False
+    mux_require: bool = False
     mux_demux: bool = False
     mux_accept: bool = False
     mux_reject: bool = False
+    transport_protocol: str = ""
     dscp: int | None = None
     loop_protect: bool = False
     label: str = ""
