@@ -10,6 +10,10 @@
     │   ├── UnknownCall         no such call, transaction or session
     │   ├── StaleTransaction    a cseq below one that is known, or one that was replaced
     │   ├── NotAllocated        one side of the session has no sockets yet
+    │   ├── WrongDialogue       an answer without its offer, or ends that do not belong together
+    │   ├── UnusableSdp         an SDP that cannot be read
+    │   ├── IncompleteSdp       an SDP that lacks what a relay needs
+    │   ├── Unsupported         something that a relay, or this one, does not do
     │   ├── SocketCountMismatch offer and answer asked for different numbers of sockets
     │   ├── LimitReached        max_calls, max_sockets or max_sockets_in_group
     │   ├── PortsExhausted      no free run of ports, or no descriptors left for them
@@ -81,6 +85,30 @@ class NotAllocated(Refused):
     code = "not_allocated"
 
 
+class WrongDialogue(Refused):
+    """An answer without its offer, or two ends that do not belong together."""
+
+    code = "bad_dialogue"
+
+
+class UnusableSdp(Refused):
+    """The SDP cannot be read; the message says where and why."""
+
+    code = "bad_sdp"
+
+
+class IncompleteSdp(Refused):
+    """The SDP lacks what a relay needs, such as an address."""
+
+    code = "incomplete_sdp"
+
+
+class Unsupported(Refused):
+    """A client asks for what a relay, or this one, does not do: better refused than silently left out."""
+
+    code = "unsupported"
+
+
 class SocketCountMismatch(Refused):
     """The two sides asked for different numbers of sockets, so they cannot be paired."""
 
@@ -136,6 +164,10 @@ ERROR_CODES: tuple[str, ...] = (
     "stale",
     "not_allocated",
     "mismatch",
+    "bad_dialogue",
+    "bad_sdp",
+    "incomplete_sdp",
+    "unsupported",
     "limit",
     "no_ports",
     "bad_address",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from nh.calls.media import Media, RelayMedia, Side
+from nh.calls.offers import Offers
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.transaction import Transaction
@@ -34,7 +35,15 @@ class Call:
         now: monotonic seconds.
     """
 
-    __slots__ = ("_resources", "_wall_offset_s", "call_id", "created", "next_expiry", "transactions")
+    __slots__ = (
+        "_resources",
+        "_wall_offset_s",
+        "call_id",
+        "created",
+        "next_expiry",
+        "offers",
+        "transactions",
+    )
 
     def __init__(self, call_id: bytes, resources: Resources, *, wall_offset_s: float, now: float) -> None:
         self.call_id = call_id
@@ -42,24 +51,35 @@ class Call:
         # packets only put expiry off, so a call need not be looked at before; every command resets it
         self.next_expiry = now
         self.transactions: dict[tuple[bytes, int], Transaction] = {}
+        # what ng's offers and answers agreed; None in a call of Net::SIP's
+        self.offers: Offers | None = None
         self._resources = resources
         self._wall_offset_s = wall_offset_s
 
     @property
     def is_empty(self) -> bool:
         """Whether no sockets are left under this call-id."""
-        return not self.transactions
+        return not self.transactions and (self.offers is None or self.offers.is_empty)
 
     @property
     def running(self) -> Iterator[Session]:
         """All sessions that relay."""
         for transaction in self.transactions.values():
             yield from transaction.running
+        if self.offers is not None:
+            yield from self.offers.running
 
     @property
     def last_active(self) -> float:
         """Monotonic seconds of the last packet, or of what was created last."""
         return max([self.created, *(session.last_active for session in self.running)])
+
+    def get_offers(self, *, now: float) -> Offers:
+        """The parties and dialogues of the call, for something to be changed in them."""
+        self.next_expiry = now
+        if self.offers is None:
+            self.offers = Offers(self._resources)
+        return self.offers
 
     def allocate(
         self,
@@ -145,6 +165,9 @@ class Call:
         for transaction in self.transactions.values():
             transaction.close(self._resources, now=now)
         self.transactions.clear()
+        if self.offers is not None:
+            closed += [self._info_of_offered(session) for session in self.offers.running]
+            self.offers.close(now=now)
         return closed
 
     def expire(self, *, now: float) -> Expired:
@@ -161,7 +184,13 @@ class Call:
             unused += transaction.expire_sockets(self._resources, now=now)
             if transaction.is_empty:
                 del self.transactions[key]
-        self.next_expiry = min((t.next_expiry(rules) for t in self.transactions.values()), default=now)
+        next_times = [transaction.next_expiry(rules) for transaction in self.transactions.values()]
+        if self.offers is not None:
+            silent, unanswered = self.offers.expire(now=now)
+            ended += [self._info_of_offered(s, "hold" if s.on_hold else "expired") for s in silent]
+            unused += unanswered
+            next_times.append(self.offers.next_expiry())
+        self.next_expiry = min(next_times, default=now)
         return Expired(ended, unused)
 
     def _refuse_too_many(self) -> None:
@@ -193,3 +222,6 @@ class Call:
 
     def _info(self, transaction: Transaction, session: Session, reason: str = "") -> SessionInfo:
         return session.info(self.call_id, transaction.cseq, wall_offset_s=self._wall_offset_s, reason=reason)
+
+    def _info_of_offered(self, session: Session, reason: str = "") -> SessionInfo:
+        return session.info(self.call_id, 0, wall_offset_s=self._wall_offset_s, reason=reason)

@@ -51,6 +51,9 @@ class SourceState(enum.Enum):
     REOPENED = "reopened"
 
 
+_NEVER_SETTLED = (SourcePolicy.HANDOVER, SourcePolicy.ASYMMETRIC)
+
+
 class Leg:
     """One direction of one component of one medium.
 
@@ -61,10 +64,14 @@ class Leg:
         receives: whether that end wants to receive (not on hold).
         policy: who may send.
         window_ends: monotonic seconds until which a better source takes over (HEURISTIC).
+        signalled_from: the IP address that its signalling came from, "" if that is not known.
+
+    `blocked` keeps what that end sends from being passed on.
     """
 
     __slots__ = (
         "announced",
+        "blocked",
         "bytes",
         "drops",
         "harvested_bytes",
@@ -76,6 +83,7 @@ class Leg:
         "rank",
         "receives",
         "side",
+        "signalled_from",
         "socket",
         "source",
         "state",
@@ -93,6 +101,7 @@ class Leg:
         receives: bool,
         policy: SourcePolicy,
         window_ends: float,
+        signalled_from: str = "",
     ) -> None:
         self.side = side
         self.socket = socket
@@ -100,6 +109,8 @@ class Leg:
         self.receives = receives
         self.policy = policy
         self.window_ends = window_ends
+        self.signalled_from = signalled_from
+        self.blocked = False
         self.source: Endpoint | None = None
         self.rank: Rank | None = None
         self.state = SourceState.OPEN
@@ -120,11 +131,13 @@ class Leg:
         """Where packets for the end that sends here go: its source once it is known, else as announced."""
         if not self.receives:
             return None
+        if self.policy is SourcePolicy.ASYMMETRIC:
+            return self.announced
         return self.source or self.announced
 
     def fits(self, source: Endpoint) -> Rank | None:
         """How well `source` would do for this leg under its policy; None if it would not do at all."""
-        how = rank(source, self.announced)
+        how = rank(source, self.announced, self.signalled_from)
         if self.policy is SourcePolicy.STRICT and how is not Rank.EXACT:
             return None
         if self.policy is SourcePolicy.ANNOUNCED and how < Rank.SAME_IP:
@@ -138,7 +151,10 @@ class Leg:
             source: where the packet came from.
             now: monotonic seconds.
         """
-        if source == self.source:
+        if self.policy in _NEVER_SETTLED:
+            self.source = source
+            return True
+        if source == self.source and self.rank is not None:
             if self.state is SourceState.REOPENED or now >= self.window_ends:
                 self.state = SourceState.SETTLED
             return True
@@ -148,8 +164,26 @@ class Leg:
             return self._rebind(source)
         return self._take_over(source, now=now)
 
+    def renew(
+        self, *, announced: Endpoint | None, receives: bool, signalled_from: str, window_ends: float
+    ) -> None:
+        """New signalling: learn again, as if nothing had come yet.
+
+        Until something comes, packets go where they went, unless that end announced another place.
+        """
+        if announced != self.announced:
+            self.source = None
+        self.announced = announced
+        self.receives = receives
+        self.signalled_from = signalled_from
+        self.window_ends = window_ends
+        self.rank = None
+        self.state = SourceState.OPEN
+
     def close_window(self, *, now: float) -> bool:
         """Fix the source if its window is over; returns whether it just became settled."""
+        if self.policy in _NEVER_SETTLED:
+            return False
         if self.state is SourceState.OPEN and self.source is not None and now >= self.window_ends:
             self.state = SourceState.SETTLED
             return True
@@ -194,7 +228,7 @@ class Leg:
         return packets, size
 
     def _take_over(self, source: Endpoint, *, now: float) -> bool:
-        if self.source is not None and now >= self.window_ends:
+        if self.rank is not None and now >= self.window_ends:
             self.state = SourceState.SETTLED
             return False
         how = self.fits(source)

@@ -53,6 +53,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
         range: number of consecutive ports, 1 to MAX_RANGE: 2 for RTP with RTCP, else 1.
         proto: transport of the `m=` line, such as RTP/AVP; "" if not told.
         kind: media type of the `m=` line, such as audio; "" if not told.
+        signalled_from: IP address that the SIP message came from, "" if that is not known.
         rtcp: where RTCP is to be sent if that is not the port after RTP's (RFC 3605; RFC 5761: RTP's own).
     """
 
@@ -62,6 +63,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
     proto: str = ""
     kind: str = ""
     rtcp: Endpoint | None = None
+    signalled_from: str = ""
 
     @property
     def active(self) -> bool:

@@ -13,6 +13,7 @@ from nh.calls.ports import PortSpace
 from nh.calls.rules import RelaySettings
 from nh.calls.session import Session, SessionInfo
 from nh.calls.socket_group import SocketGroup
+from nh.calls.source import SourcePolicy
 from nh.errors import LimitReached
 
 
@@ -30,6 +31,9 @@ class MediaPlane(Protocol):
 
     def start(self, session: Session) -> None:
         """Relay from now on."""
+
+    def renew(self, session: Session) -> None:
+        """The session's legs learn anew, or were blocked or unblocked: relay by what they say now."""
 
     def stop(self, session: Session) -> None:
         """Relay no more."""
@@ -97,21 +101,38 @@ class Resources:
         self.sockets -= len(group.components)
 
     def start_session(
-        self, group_from: SocketGroup, group_to: SocketGroup, *, param: dict[str, str], now: float
+        self,
+        group_from: SocketGroup,
+        group_to: SocketGroup,
+        *,
+        param: dict[str, str],
+        policy: SourcePolicy | None = None,
+        now: float,
     ) -> Session:
-        """Relay between two groups. Raises SocketCountMismatch."""
+        """Relay between two groups.
+
+        Arguments:
+            policy: who may send; as set if None.
+
+        Raises SocketCountMismatch.
+        """
         session = Session(
             id=next(self._session_ids),
             group_from=group_from,
             group_to=group_to,
             param=param,
-            policy=self.settings.policy,
+            policy=policy or self.settings.policy,
             settle_window_s=self.settings.settle_window_s,
             now=now,
         )
         self.sessions += 1
         self.plane.start(session)
         return session
+
+    def renew_session(self, session: Session, side: Side, *, now: float) -> None:
+        """The end on `side` signalled anew: its legs learn again."""
+        session.renew(side, settle_window_s=self.settings.settle_window_s, now=now)
+        self.plane.renew(session)
 
     def stop_session(self, session: Session, *, since: float) -> None:
         """Relay no more; `since` is when the session was last of use (monotonic seconds)."""

@@ -106,8 +106,7 @@ class Session:
             for index in range(len(group_from.components))
             for leg in _legs(group_from, group_to, index, policy, window_ends)
         )
-        # there are media, but none that both ends want to receive
-        self.on_hold = bool(self.legs) and not any(leg.receives and leg.other.receives for leg in self.legs)
+        self.on_hold = _on_hold(self.legs)
         group_from.attach()
         group_to.attach()
 
@@ -139,6 +138,24 @@ class Session:
             return self.replaced_at + rules.replaced_s
         return self.last_active + (rules.hold_s if self.on_hold else rules.silent_s)
 
+    def renew(self, side: Side, *, settle_window_s: float, now: float) -> None:
+        """The end on `side` signalled anew, its group has its new media: learn again what it sends.
+
+        Arguments:
+            settle_window_s: for how long a better source takes over.
+            now: monotonic seconds.
+        """
+        group = self.group_from if side is Side.FROM else self.group_to
+        for place, leg in zip(group.components, self.legs[side::2], strict=True):
+            medium = group.media[place.medium]
+            leg.renew(
+                announced=medium.endpoint(place.component),
+                receives=medium.active,
+                signalled_from=medium.signalled_from,
+                window_ends=now + settle_window_s,
+            )
+        self.on_hold = _on_hold(self.legs)
+
     def unlink(self) -> None:
         """Part the legs from each other, for good: so the session is freed at once, not by a collection
         of cycles that would hold up all others.
@@ -168,6 +185,11 @@ class Session:
         )
 
 
+def _on_hold(legs: tuple[Leg, ...]) -> bool:
+    """Whether there are media, but none that both ends want to receive."""
+    return bool(legs) and not any(leg.receives and leg.other.receives for leg in legs)
+
+
 def _legs(
     group_from: SocketGroup, group_to: SocketGroup, index: int, policy: SourcePolicy, window_ends: float
 ) -> tuple[Leg, Leg]:
@@ -180,6 +202,7 @@ def _legs(
         receives=said_from.active,
         policy=policy,
         window_ends=window_ends,
+        signalled_from=said_from.signalled_from,
     )
     to = Leg(
         side=Side.TO,
@@ -188,6 +211,7 @@ def _legs(
         receives=said_to.active,
         policy=policy,
         window_ends=window_ends,
+        signalled_from=said_to.signalled_from,
     )
     from_.other, to.other = to, from_
     return from_, to

@@ -110,6 +110,10 @@ class SocketGroup:
         """All sockets, in the order of media and ports."""
         return [component.socket for component in self.components]
 
+    def renew(self, media: Sequence[Media]) -> None:
+        """The end announced its media anew; they need the same sockets as before."""
+        self.media = tuple(media)
+
     def attach(self) -> None:
         """One more session uses the group."""
         self.users += 1

@@ -1,7 +1,8 @@
 """Source policy: whose packets a leg takes, and when the matter is settled.
 
 Every socket of a direction decides for itself, RTCP too. A packet's source is ranked against the
-announced endpoint: the announced address and port, then the same IP, then the same port, then any.
+announced endpoint: the announced address and port, then the same IP, then the IP that the signalling came
+from, then the same port, then any.
 The module decides; nh.shard.forwarding carries it out. No I/O, no clocks: `now` comes in.
 """
 
@@ -18,12 +19,16 @@ class SourcePolicy(enum.StrEnum):
     FIRST: the first that comes, for good.
     ANNOUNCED: the first from the announced IP, whatever its port, for good.
     STRICT: the announced address and port only.
+    HANDOVER: whoever sent last, at any time (ng's media-handover).
+    ASYMMETRIC: everybody; packets for that end go where it announced, whoever sends (ng's asymmetric).
     """
 
     HEURISTIC = "heuristic"
     FIRST = "first"
     ANNOUNCED = "announced"
     STRICT = "strict"
+    HANDOVER = "handover"
+    ASYMMETRIC = "asymmetric"
 
 
 class Rank(enum.IntEnum):
@@ -31,14 +36,22 @@ class Rank(enum.IntEnum):
 
     ANY = 1
     SAME_PORT = 2
-    SAME_IP = 3
-    EXACT = 4
+    SIGNALLED_FROM = 3
+    SAME_IP = 4
+    EXACT = 5
 
 
-def rank(source: Endpoint, announced: Endpoint | None) -> Rank:
-    """How well `source` matches `announced`; ANY where nothing was announced."""
-    if announced is None:
-        return Rank.ANY
-    if source.address == announced.address:
+def rank(source: Endpoint, announced: Endpoint | None, signalled_from: str = "") -> Rank:
+    """How well `source` matches what is known of the end that should send.
+
+    Arguments:
+        source: where a packet came from.
+        announced: where that end's SDP says it receives, None if it says nothing usable.
+        signalled_from: the IP address that its SIP message came from, "" if that is not known. A phone
+            behind a NAT announces a private address, but its media come from there.
+    """
+    if announced is not None and source.address == announced.address:
         return Rank.EXACT if source.port == announced.port else Rank.SAME_IP
-    return Rank.SAME_PORT if source.port == announced.port else Rank.ANY
+    if source.address == signalled_from:
+        return Rank.SIGNALLED_FROM
+    return Rank.SAME_PORT if announced is not None and source.port == announced.port else Rank.ANY

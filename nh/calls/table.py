@@ -7,9 +7,11 @@ opens no socket: `now` comes in with every call, sockets through Resources.
 from collections.abc import Iterator
 
 from nh.calls.call import Call, Expired
+from nh.calls.dialogue import MediumRequest
 from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
+from nh.calls.socket_group import SocketGroup
 from nh.errors import LimitReached, UnknownCall
 
 
@@ -61,12 +63,7 @@ class CallTable:
 
         Raises LimitReached for a new call beyond max_calls, and what Call.allocate raises.
         """
-        call = self._calls.get(call_id)
-        if call is None:
-            limit = self.resources.settings.max_calls
-            if limit and len(self._calls) >= limit:
-                raise LimitReached(f"one more call exceeds max_calls = {limit}")
-            call = Call(call_id, self.resources, wall_offset_s=self._wall_offset_s, now=now)
+        call = self._calls.get(call_id) or self._new_call(call_id, now=now)
         relay_media = call.allocate(
             id_from=id_from, id_to=id_to, cseq=cseq, side=side, address=address, media=media, now=now
         )
@@ -85,6 +82,33 @@ class CallTable:
     ) -> bool:
         """Relay between two ends; returns False if that was so already. See Call.activate."""
         return self.get_call(call_id).activate(id_from=id_from, id_to=id_to, cseq=cseq, param=param, now=now)
+
+    def offer(
+        self, *, call_id: bytes, from_tag: bytes, to_tag: bytes, requests: list[MediumRequest], now: float
+    ) -> list[SocketGroup | None]:
+        """The groups for the media of an offer; see Offers.offer.
+
+        Raises LimitReached for a new call beyond max_calls, and what Offers.offer raises.
+        """
+        call = self._calls.get(call_id) or self._new_call(call_id, now=now)
+        groups = call.get_offers(now=now).offer(from_tag=from_tag, to_tag=to_tag, requests=requests, now=now)
+        self._calls[call_id] = call
+        return groups
+
+    def delete(
+        self, *, call_id: bytes, from_tag: bytes, to_tag: bytes, branch: bytes, delay_s: float, now: float
+    ) -> None:
+        """ng's delete: dialogues or the whole call, now or after a while; see Offers.delete.
+
+        Raises UnknownCall.
+        """
+        call = self.get_call(call_id)
+        offers = call.get_offers(now=now)
+        if delay_s:
+            offers.delete_later(now + delay_s)
+        else:
+            offers.delete(from_tag=from_tag, to_tag=to_tag, branch=branch, now=now)
+        self._forget_if_empty(call)
 
     def close(
         self, *, call_id: bytes, id_from: bytes, id_to: bytes, cseq: int | None, now: float
@@ -119,6 +143,13 @@ class CallTable:
             unused += expired.unused_groups
             self._forget_if_empty(call)
         return Expired(sessions, unused)
+
+    def _new_call(self, call_id: bytes, *, now: float) -> Call:
+        """A call that is not in the table yet: only what succeeds is kept."""
+        limit = self.resources.settings.max_calls
+        if limit and len(self._calls) >= limit:
+            raise LimitReached(f"one more call exceeds max_calls = {limit}")
+        return Call(call_id, self.resources, wall_offset_s=self._wall_offset_s, now=now)
 
     def _forget_if_empty(self, call: Call) -> None:
         if call.is_empty:

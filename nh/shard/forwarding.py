@@ -164,7 +164,7 @@ class Forwarding:
     def _sender(self, leg: Leg) -> Send:
         target = leg.other
         destination = target.destination
-        if destination is None:
+        if destination is None or leg.blocked:
             return lambda packet: self._drop(leg, Drop.NO_TARGET, len(packet))
         out = _socket(target)
         if out.connected:

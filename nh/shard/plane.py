@@ -59,6 +59,12 @@ class SocketPlane:
             self._forwarding.start(pair)
         self._unsettled.add(session)
 
+    def renew(self, session: Session) -> None:
+        """See MediaPlane."""
+        for leg in session.legs:
+            self._forwarding.source_changed(leg)
+        self._unsettled.add(session)
+
     def stop(self, session: Session) -> None:
         """See MediaPlane. What its legs counted goes into the totals."""
         self._unsettled.discard(session)

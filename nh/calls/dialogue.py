@@ -1,0 +1,185 @@
+"""Parties and dialogues: the ends of a call that offer and answer SDPs (ng's model of a call).
+
+A party is one end, told by its SIP tag. It has, for each medium of its latest SDP, a group of sockets that
+the relay announced to the other ends in its place. A dialogue joins two parties: for each medium that both
+have, a session between the two groups. An offer that was forked makes one dialogue for each answer, all
+with the groups of the one who offered. Groups and sessions are those of every other call.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from nh.calls.media import Media, Side
+from nh.calls.resources import Resources
+from nh.calls.rules import RelaySettings
+from nh.calls.session import Session
+from nh.calls.socket_group import SocketGroup
+from nh.calls.source import SourcePolicy
+
+
+class MediumRequest(NamedTuple):
+    """What an SDP asks of the relay for one of its media.
+
+    Arguments:
+        media: what was announced; None if nothing is to be relayed (rejected, or not over UDP).
+        address: local IP address for its sockets, towards the end that the SDP goes to.
+        latch: keep the sockets even if the announced endpoint changed.
+    """
+
+    media: Media | None
+    address: str
+    latch: bool = False
+
+
+class Party:
+    """One end of a call.
+
+    Arguments:
+        tag: its SIP tag.
+        now: monotonic seconds.
+    """
+
+    __slots__ = ("blocked", "created", "groups", "label", "tag")
+
+    def __init__(self, tag: bytes, *, now: float) -> None:
+        self.tag = tag
+        self.created = now
+        self.label = ""
+        self.blocked = False
+        self.groups: list[SocketGroup | None] = []
+
+    def find_group(self, index: int) -> SocketGroup | None:
+        """The sockets for its medium `index`, None if that is not relayed."""
+        return self.groups[index] if index < len(self.groups) else None
+
+
+class Dialogue:
+    """Two parties, and the sessions between them.
+
+    Arguments:
+        caller: who offered first; FROM of all sessions.
+        callee: who answered first; TO of all sessions.
+        branch: the Via branch of the first offer, b"" if not told.
+        policy: who may send; None: as set.
+        now: monotonic seconds.
+    """
+
+    __slots__ = ("branch", "callee", "caller", "created", "policy", "sessions")
+
+    def __init__(
+        self, caller: Party, callee: Party, *, branch: bytes, policy: SourcePolicy | None, now: float
+    ) -> None:
+        self.created = now
+        self.caller = caller
+        self.callee = callee
+        self.branch = branch
+        self.policy = policy
+        self.sessions: dict[int, Session] = {}
+
+    @property
+    def tags(self) -> frozenset[bytes]:
+        """The tags of both parties."""
+        return frozenset((self.caller.tag, self.callee.tag))
+
+    def side_of(self, party: Party) -> Side:
+        """Which side of the sessions a party is."""
+        return Side.FROM if party is self.caller else Side.TO
+
+    def has(self, party: Party) -> bool:
+        """Whether it is one of the two."""
+        return party is self.caller or party is self.callee
+
+    def stop(self, resources: Resources, index: int, *, now: float) -> None:
+        """End the session of one medium, if there is one."""
+        session = self.sessions.pop(index, None)
+        if session is not None:
+            resources.stop_session(session, since=now)
+
+    def stop_all(self, resources: Resources, *, now: float) -> None:
+        """End all sessions."""
+        for index in list(self.sessions):
+            self.stop(resources, index, now=now)
+
+    def refresh(self, resources: Resources, signalled: Party, *, now: float) -> None:
+        """Relay every medium that both parties have; what `signalled` sends is learned anew.
+
+        A medium that changed its kind (speech became a fax) waits for the other's consent.
+        """
+        for index in range(max(len(self.caller.groups), len(self.callee.groups))):
+            group_from, group_to = self.caller.find_group(index), self.callee.find_group(index)
+            if group_from is None or group_to is None:
+                continue
+            if len(group_from.components) != len(group_to.components):
+                continue
+            if index in self.sessions:
+                resources.renew_session(self.sessions[index], self.side_of(signalled), now=now)
+            else:
+                self.sessions[index] = resources.start_session(
+                    group_from, group_to, param={}, policy=self.policy, now=now
+                )
+        self.block(resources)
+
+    def block(self, resources: Resources) -> None:
+        """Pass on what the parties send, or do not, as each of them says."""
+        for session in self.sessions.values():
+            changed = False
+            for leg in session.legs:
+                blocked = (self.caller if leg.side is Side.FROM else self.callee).blocked
+                changed = changed or leg.blocked is not blocked
+                leg.blocked = blocked
+            if changed:
+                resources.plane.renew(session)
+
+    def expires_at(self, rules: RelaySettings) -> float:
+        """Monotonic seconds at which it ends unless a packet comes."""
+        # one medium may rest for long while another talks: only together are they silent
+        return max(
+            (session.expires_at(rules) for session in self.sessions.values()),
+            default=self.created + rules.unused_s,
+        )
+
+
+def open_groups(
+    resources: Resources, party: Party, requests: list[MediumRequest], side: Side, *, now: float
+) -> list[SocketGroup | None]:
+    """The groups for a party's new SDP: kept where nothing changed that matters, else new.
+
+    Raises LimitReached, PortsExhausted or AddressUnavailable; then nothing is opened.
+    """
+    groups: list[SocketGroup | None] = []
+    opened: list[SocketGroup] = []
+    try:
+        for index, request in enumerate(requests):
+            current = party.find_group(index)
+            if request.media is None:
+                groups.append(None)
+            elif current is not None and _serves(current, request):
+                groups.append(current)
+            else:
+                group = resources.open_group(
+                    group_id=party.tag, side=side, address=request.address, media=[request.media], now=now
+                )
+                opened.append(group)
+                groups.append(group)
+    except BaseException:
+        for group in opened:
+            resources.close_group(group)
+        raise
+    return groups
+
+
+def parties_of(dialogues: list[Dialogue]) -> Iterator[Party]:
+    """Both parties of every dialogue; one that is in several comes several times."""
+    for dialogue in dialogues:
+        yield dialogue.caller
+        yield dialogue.callee
+
+
+def _serves(group: SocketGroup, request: MediumRequest) -> bool:
+    """Whether the sockets may stay: rtpengine gives a new place to a peer that has moved."""
+    before, after = group.media[0], request.media
+    if after is None or group.address != request.address or before.range != after.range:
+        return False
+    if request.latch or not after.active or not before.active:
+        return True
+    return (before.address, before.port) == (after.address, after.port)

@@ -1,0 +1,87 @@
+"""A client of the ng protocol as a SIP proxy is one: a datagram `cookie SP dictionary`, a reply with that cookie."""
+
+import json
+import socket
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from tests.e2e.sip_message import new_token
+from tests.ng.bencode import bdecode, bencode
+
+REPLY_S = 5.0
+
+Reply = dict[str, Any]
+
+
+class NgError(AssertionError):
+    """The relay answered `result: error`; the message is its error-reason."""
+
+
+class Encoding(NamedTuple):
+    """One of the protocol's two notations of a dictionary."""
+
+    name: str
+    encode: Callable[[Mapping[str, object]], bytes]
+    decode: Callable[[bytes], Reply]
+
+
+BENCODE = Encoding("bencode", bencode, bdecode)
+JSON = Encoding("json", lambda request: json.dumps(request).encode(), json.loads)
+
+
+class NgClient:
+    """A UDP client.
+
+    Arguments:
+        address: (host, port) where the relay listens for ng.
+        encoding: of the requests.
+    """
+
+    def __init__(self, address: tuple[str, int], encoding: Encoding = BENCODE) -> None:
+        self.encoding = encoding
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.settimeout(REPLY_S)
+        self._socket.connect(address)
+
+    def request(self, command: str, **fields: object) -> Reply:
+        """The reply, whatever its result; `_` in the names of fields stands for `-`."""
+        request = {"command": command, **{key.replace("_", "-"): value for key, value in fields.items()}}
+        return self.encoding.decode(self.exchange(self.encoding.encode(request)))
+
+    def get(self, command: str, **fields: object) -> Reply:
+        """The reply of a request that has to succeed. Raises NgError if it does not."""
+        reply = self.request(command, **fields)
+        if reply["result"] not in ("ok", "pong"):
+            raise NgError(reply.get("error-reason", reply))
+        return reply
+
+    def exchange(self, body: bytes, cookie: str | None = None) -> bytes:
+        """The body of the reply to one datagram, under a new cookie if none is given."""
+        cookie = new_token() if cookie is None else cookie
+        self.send(cookie.encode() + b" " + body)
+        while True:
+            answered, _, reply = self.receive().partition(b" ")
+            if answered == cookie.encode():
+                return reply
+
+    def send(self, datagram: bytes) -> None:
+        """One datagram, as it is."""
+        self._socket.send(datagram)
+
+    def receive(self) -> bytes:
+        """The next datagram. Raises TimeoutError if none comes."""
+        return self._socket.recv(65536)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

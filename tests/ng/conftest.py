@@ -1,0 +1,64 @@
+"""What the tests of ng have in common: the relays under test, and clients of them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.ng.client import BENCODE, JSON, NgClient
+from tests.ng.ng_call import End, NgCall
+from tests.ng.relays import NgRelay, running_ng_relay
+
+
+@pytest.fixture(scope="session")
+def nh() -> Iterator[NgRelay]:
+    """nh alone: what rtpengine does otherwise, or not at all."""
+    with running_ng_relay("nh") as relay:
+        yield relay
+
+
+@pytest.fixture(scope="session")
+def rtpengine() -> Iterator[NgRelay]:
+    with running_ng_relay("rtpengine") as relay:
+        yield relay
+
+
+@pytest.fixture(scope="session", params=["nh", pytest.param("rtpengine", marks=pytest.mark.rtpengine)])
+def relay(request: pytest.FixtureRequest) -> NgRelay:
+    """nh, and the reference that it has to agree with."""
+    running: NgRelay = request.getfixturevalue(request.param)
+    return running
+
+
+@pytest.fixture(params=[BENCODE, JSON], ids=lambda encoding: encoding.name)
+def any_client(request: pytest.FixtureRequest, relay: NgRelay) -> Iterator[NgClient]:
+    """A client in either encoding."""
+    with NgClient(relay.address, request.param) as client:
+        yield client
+
+
+@pytest.fixture
+def client(relay: NgRelay) -> Iterator[NgClient]:
+    with NgClient(relay.address) as client:
+        yield client
+
+
+@pytest.fixture
+def call(client: NgClient) -> Iterator[NgCall]:
+    """A call to be, which is deleted behind the test."""
+    call = NgCall(client)
+    yield call
+    call.delete()
+
+
+@pytest.fixture
+def alice() -> Iterator[End]:
+    end = End("alice")
+    yield end
+    end.close()
+
+
+@pytest.fixture
+def bob() -> Iterator[End]:
+    end = End("bob")
+    yield end
+    end.close()

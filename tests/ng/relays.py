@@ -1,0 +1,116 @@
+"""Relays that speak ng, started for a test: nh, and Debian's rtpengine as the reference of what nh has to do."""
+
+import contextlib
+import functools
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from tests.e2e.sip_proxy import FAR, NEAR
+from tests.ng.client import NgClient
+from tests.port_claims import claim_ports
+from tests.program import Program
+from tests.relay import Relay, place_for_relay
+from tests.waiting import eventually
+
+PORTS = 400
+
+INTERFACES = (("near", NEAR), ("far", FAR), ("near", "::1"))
+"""What a relay under test has: two named interfaces, the first with both families."""
+
+
+class NgRelay(NamedTuple):
+    """A running relay.
+
+    Arguments:
+        name: "nh" or "rtpengine".
+        address: where it listens for ng, UDP and TCP.
+        ports: its media ports.
+        program: its process.
+    """
+
+    name: str
+    address: tuple[str, int]
+    ports: range
+    program: Program
+
+
+@functools.cache
+def rtpengine_path() -> str | None:
+    """Debian's rtpengine, None where it is not installed."""
+    return shutil.which("rtpengine")
+
+
+@contextlib.contextmanager
+def running_nh(
+    *, ports: int = PORTS, max_calls: int | None = None, shards: int = 2, **settings: object
+) -> Iterator[NgRelay]:
+    """`nh run --ng`, which ends well behind the test.
+
+    Arguments:
+        ports: number of media ports.
+        max_calls: most calls; None: the default.
+        shards: number of shards.
+        settings: further fields of nh.config.Settings.
+    """
+    with claim_ports(1) as claimed, place_for_relay(ports) as place:
+        environment = _nh_environment(settings)
+        if max_calls is not None:
+            environment["NH_MAX_CALLS"] = str(max_calls)
+        relay = Relay(place, shards, environment)
+        relay.arguments += ["--ng", f"127.0.0.1:{claimed[0]}"]
+        for name, address in INTERFACES:
+            relay.arguments += ["--interface", f"{name}/{address}"]
+        with Program(relay.arguments, environment) as program:
+            program.wait_for_line("ready")
+            yield NgRelay("nh", ("127.0.0.1", claimed[0]), place.ports, program)
+            assert program.stop() == 0, f"it did not end well; it said:\n{program.output}"
+
+
+def _nh_environment(settings: Mapping[str, object]) -> dict[str, str]:
+    return {f"NH_{name.upper()}": str(value) for name, value in settings.items()}
+
+
+@contextlib.contextmanager
+def running_rtpengine(*, ports: int = PORTS, max_calls: int | None = None) -> Iterator[NgRelay]:
+    """Debian's rtpengine in user space, with no configuration file.
+
+    Arguments:
+        ports: number of media ports.
+        max_calls: most calls; None: no limit.
+    """
+    path = rtpengine_path()
+    assert path is not None
+    with claim_ports(ports + 1) as claimed:
+        media, ng = claimed[:-1], claimed[-1]
+        arguments = [path, "--config-file=none", "--foreground", "--log-stderr", "--table=-1"]
+        arguments += [f"--interface={name}/{address}" for name, address in INTERFACES]
+        arguments += [f"--listen-ng=127.0.0.1:{ng}", f"--listen-tcp-ng=127.0.0.1:{ng}"]
+        arguments += [f"--port-min={media[0]}", f"--port-max={media[-1]}", "--num-threads=2"]
+        if max_calls is not None:
+            arguments.append(f"--max-sessions={max_calls}")
+        with Program(arguments) as program:
+            program.wait_for_line("Startup complete")
+            yield NgRelay("rtpengine", ("127.0.0.1", ng), media, program)
+
+
+@contextlib.contextmanager
+def running_ng_relay(name: str, *, ports: int = PORTS, max_calls: int | None = None) -> Iterator[NgRelay]:
+    """Either of the two, by its name. See running_nh and running_rtpengine."""
+    if name == "nh":
+        with running_nh(ports=ports, max_calls=max_calls, shards=1 if max_calls else 2) as relay:
+            yield relay
+    else:
+        with running_rtpengine(ports=ports, max_calls=max_calls) as relay:
+            yield relay
+
+
+def call_ids(relay: NgRelay) -> list[str]:
+    """The call-ids that the relay knows."""
+    with NgClient(relay.address) as client:
+        return list(client.get("list", limit=1000)["calls"])
+
+
+def wait_until_gone(relay: NgRelay, call_id: str) -> None:
+    """Return once the relay does not know the call any more."""
+    eventually(lambda: call_id not in call_ids(relay), f"no call {call_id}")
