@@ -1,0 +1,171 @@
+"""What becomes of ICE and of a=rtcp-mux, and of what the relay does not know: nh and rtpengine."""
+
+import struct
+
+import pytest
+
+from tests.e2e.sdp import MediaLine, read_sdp
+from tests.media_peer import RTCP, RTP
+from tests.ng.client import NgClient
+from tests.ng.ng_call import End, NgCall
+from tests.ng.relays import NgRelay
+
+SENDER_REPORT = struct.pack("!BBHLQLLL", 0x80, 200, 6, 1, 1, 1, 1, 1)
+VOICE = struct.pack("!BBHLL", 0x80, 0, 1, 160, 1) + b"\xff" * 160
+
+
+def with_mux(end: End) -> list[MediaLine]:
+    [line] = end.describe()
+    return [MediaLine(line.address, line.port, attributes=("rtcp-mux",))]
+
+
+def muxes(description: str) -> bool:
+    """Whether its medium has RTP and RTCP on one port."""
+    return "rtcp-mux" in read_sdp(description)[0].attributes
+
+
+def send_muxed(speaker: End) -> None:
+    """RTP and RTCP to the port of RTP, both from there."""
+    for packet in (VOICE, SENDER_REPORT):
+        speaker.media[0].send(packet, speaker.remote[0].target)
+
+
+# --- rtcp-mux -------------------------------------------------------------------------------------
+
+
+def test_mux_is_between_the_ends_if_nobody_says_otherwise(call: NgCall, alice: End, bob: End) -> None:
+    offer, answer = call.offer(with_mux(alice)), call.answer(with_mux(bob))
+    assert muxes(offer) and muxes(answer)
+    bob.read(offer)
+    alice.read(answer)
+    for speaker, listener in ((alice, bob), (bob, alice)):
+        send_muxed(speaker)
+        assert {listener.media[0].receive()[0] for _ in range(2)} == {VOICE, SENDER_REPORT}
+
+
+def test_who_does_not_answer_with_mux_gets_rtcp_by_itself(call: NgCall, alice: End, bob: End) -> None:
+    bob.read(call.offer(with_mux(alice)))
+    answer = call.answer(bob.describe())
+    assert not muxes(answer)
+    alice.read(answer)
+    for speaker, listener in ((alice, bob), (bob, alice)):
+        speaker.media[0].send(SENDER_REPORT, speaker.remote[0].target, RTCP)
+        assert listener.media[0].receive(RTCP)[0] == SENDER_REPORT
+
+
+@pytest.mark.parametrize("mux", [["demux"], ["demux", "accept"], ["accept"]], ids="+".join)
+def test_the_relay_can_do_mux_for_one_end_alone(call: NgCall, alice: End, bob: End, mux: list[str]) -> None:
+    offer = call.offer(with_mux(alice), rtcp_mux=mux)
+    assert muxes(offer) == ("demux" not in mux)
+    answer = call.answer(bob.describe())
+    assert muxes(answer)
+    bob.read(offer)
+    alice.read(answer)
+    send_muxed(alice)
+    assert bob.media[0].receive(RTP)[0] == VOICE
+    assert bob.media[0].receive(RTCP)[0] == SENDER_REPORT
+    bob.media[0].send(VOICE, bob.remote[0].target, RTP)
+    bob.media[0].send(SENDER_REPORT, bob.remote[0].target, RTCP)
+    assert {alice.media[0].receive()[0] for _ in range(2)} == {VOICE, SENDER_REPORT}
+
+
+def test_the_relay_can_turn_mux_down_for_the_offerer(call: NgCall, alice: End, bob: End) -> None:
+    offer = call.offer(with_mux(alice), rtcp_mux=["reject"])
+    answer = call.answer(with_mux(bob) if muxes(offer) else bob.describe())
+    assert not muxes(answer)
+    alice.read(answer)
+    alice.media[0].send(VOICE, alice.remote[0].target)
+    alice.media[0].send(SENDER_REPORT, alice.remote[0].target, RTCP)
+    assert bob.media[0].receive()[0] == VOICE
+
+
+def test_the_relay_can_offer_mux_for_who_does_not(call: NgCall, alice: End, bob: End) -> None:
+    offer = call.offer(alice.describe(), rtcp_mux=["offer"])
+    assert muxes(offer)
+    answer = call.answer(with_mux(bob))
+    assert not muxes(answer)
+    bob.read(offer)
+    alice.read(answer)
+    send_muxed(bob)
+    assert alice.media[0].receive(RTP)[0] == VOICE
+    assert alice.media[0].receive(RTCP)[0] == SENDER_REPORT
+    alice.media[0].send(SENDER_REPORT, alice.remote[0].target, RTCP)
+    assert bob.media[0].receive()[0] == SENDER_REPORT
+
+
+# --- ICE ------------------------------------------------------------------------------------------
+
+
+def with_ice(end: End) -> list[MediaLine]:
+    [line] = end.describe()
+    lines = [
+        "ice-ufrag:abcd",
+        f"ice-pwd:{'x' * 22}",
+        f"candidate:1 1 UDP 2130706431 {line.address} {line.port} typ host",
+        f"candidate:1 2 UDP 2130706430 {line.address} {line.port + 1} typ host",
+    ]
+    return [MediaLine(line.address, line.port, attributes=tuple(lines))]
+
+
+def candidates(description: str) -> list[tuple[str, int]]:
+    """The candidates' addresses and ports."""
+    [line] = read_sdp(description)
+    found = [a.split() for a in line.attributes if a.startswith("candidate:")]
+    return [(words[4], int(words[5])) for words in found]
+
+
+def test_the_relay_replaces_the_candidates(relay: NgRelay, call: NgCall, alice: End) -> None:
+    offer = call.offer(with_ice(alice))
+    [line] = read_sdp(offer)
+    assert {line.target, (line.address, line.port + 1)} <= set(candidates(offer))
+    assert {port for _, port in candidates(offer)} <= set(relay.ports)
+    assert any(attribute.startswith("ice-ufrag:") for attribute in line.attributes)
+
+
+def test_no_ice_where_it_is_removed(call: NgCall, alice: End) -> None:
+    offer = call.offer(with_ice(alice), ICE="remove")
+    assert "candidate" not in offer
+    assert "ice-" not in offer
+
+
+def test_no_ice_where_there_was_none(call: NgCall, alice: End) -> None:
+    assert "candidate" not in call.offer(alice.describe())
+
+
+def test_the_relay_joins_the_candidates(call: NgCall, alice: End) -> None:
+    offer = call.offer(with_ice(alice), ICE="optional")
+    [line] = read_sdp(offer)
+    assert alice.describe()[0].target in candidates(offer)
+    assert line.target in candidates(offer)
+
+
+# --- all the rest ---------------------------------------------------------------------------------
+
+
+ODD = (
+    "v=0\r\no=- 3 3 IN IP4 127.0.0.1\r\ns= \r\ni=a title\r\nc=IN IP4 127.0.0.1\r\nb=AS:1000\r\nt=0 0\r\n"
+    "a=x-session:1 2  3\r\nm=audio 40000 RTP/AVP 8 101\r\ni=voice\r\nb=TIAS:64000\r\n"
+    "a=fmtp:101 0-16\r\na=rtpmap:101 telephone-event/8000\r\na=x-medium;strange\r\na=sendrecv\r\n"
+)
+
+
+def test_other_lines_are_handed_through(call: NgCall) -> None:
+    """rtpengine moves some lines and adds others, nh does neither; no line gets lost."""
+    lines = call.offer(ODD).splitlines()
+    for line in ODD.splitlines():
+        assert line in lines or line.startswith("m=")
+
+
+def test_nothing_else_is_changed(nh: NgRelay) -> None:
+    """Not even the ends of lines."""
+    with NgClient(nh.address) as client:
+        call = NgCall(client)
+        unix = ODD.replace("\r\n", "\n")
+        offer = call.offer(unix)
+        port = read_sdp(offer)[0].port
+        assert offer == unix.replace("m=audio 40000", f"m=audio {port}")
+
+
+def test_a_description_with_the_relays_mark_is_left_alone(call: NgCall, alice: End) -> None:
+    marked = call.offer(alice.describe(), flags=["loop-protect"])
+    assert call.reoffer(marked, flags=["loop-protect"]) == marked
