@@ -11,6 +11,7 @@ from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.offers import Offers
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
+from nh.calls.socket_group import SocketGroup
 from nh.calls.transaction import Transaction
 from nh.errors import LimitReached, NotAllocated, StaleTransaction, UnknownCall
 
@@ -62,12 +63,30 @@ class Call:
         return not self.transactions and (self.offers is None or self.offers.is_empty)
 
     @property
+    def sessions(self) -> Iterator[tuple[int, Session]]:
+        """All sessions that relay, with their cseq (0: agreed by ng's offer and answer)."""
+        for transaction in self.transactions.values():
+            for session in transaction.running:
+                yield transaction.cseq, session
+        if self.offers is not None:
+            for session in self.offers.running:
+                yield 0, session
+
+    @property
+    def groups(self) -> Iterator[tuple[int, SocketGroup]]:
+        """All groups of sockets, with their cseq as in `sessions`."""
+        for transaction in self.transactions.values():
+            for group in transaction.groups:
+                yield transaction.cseq, group
+        if self.offers is not None:
+            for group in self.offers.groups:
+                yield 0, group
+
+    @property
     def running(self) -> Iterator[Session]:
         """All sessions that relay."""
-        for transaction in self.transactions.values():
-            yield from transaction.running
-        if self.offers is not None:
-            yield from self.offers.running
+        for _, session in self.sessions:
+            yield session
 
     @property
     def last_active(self) -> float:
@@ -194,7 +213,7 @@ class Call:
         return Expired(ended, unused)
 
     def _refuse_too_many(self) -> None:
-        if sum(1 for transaction in self.transactions.values() for _ in transaction.groups) >= MAX_GROUPS:
+        if sum(1 for _ in self.groups) >= MAX_GROUPS:
             raise LimitReached(f"the call has {MAX_GROUPS} groups of sockets, the most that one may have")
 
     def _refuse_older(self, id_from: bytes, cseq: int) -> None:

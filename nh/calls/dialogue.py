@@ -9,6 +9,7 @@ with the groups of the one who offered. Groups and sessions are those of every o
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from nh.calls.interfaces import Interface
 from nh.calls.media import Media, Side
 from nh.calls.resources import Resources
 from nh.calls.rules import RelaySettings
@@ -24,11 +25,13 @@ class MediumRequest(NamedTuple):
         media: what was announced; None if nothing is to be relayed (rejected, or not over UDP).
         address: local IP address for its sockets, towards the end that the SDP goes to.
         latch: keep the sockets even if the announced endpoint changed.
+        dscp: of what new sockets send, 0 to 63; None: as set.
     """
 
     media: Media | None
     address: str
     latch: bool = False
+    dscp: int | None = None
 
 
 class Party:
@@ -39,13 +42,16 @@ class Party:
         now: monotonic seconds.
     """
 
-    __slots__ = ("blocked", "created", "groups", "label", "tag")
+    __slots__ = ("blocked", "created", "groups", "interface", "label", "peer_interface", "tag")
 
     def __init__(self, tag: bytes, *, now: float) -> None:
         self.tag = tag
         self.created = now
         self.label = ""
         self.blocked = False
+        # where the relay meets it, and where the one that it first offered to
+        self.interface: Interface | None = None
+        self.peer_interface: Interface | None = None
         self.groups: list[SocketGroup | None] = []
 
     def find_group(self, index: int) -> SocketGroup | None:
@@ -157,7 +163,12 @@ def open_groups(
                 groups.append(current)
             else:
                 group = resources.open_group(
-                    group_id=party.tag, side=side, address=request.address, media=[request.media], now=now
+                    group_id=party.tag,
+                    side=side,
+                    address=request.address,
+                    media=[request.media],
+                    now=now,
+                    dscp=request.dscp,
                 )
                 opened.append(group)
                 groups.append(group)

@@ -53,6 +53,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
         range: number of consecutive ports, 1 to MAX_RANGE: 2 for RTP with RTCP, else 1.
         proto: transport of the `m=` line, such as RTP/AVP; "" if not told.
         kind: media type of the `m=` line, such as audio; "" if not told.
+        paused: that end does not want to receive for now, though it gave an address (a=sendonly, a=inactive).
         signalled_from: IP address that the SIP message came from, "" if that is not known.
         rtcp: where RTCP is to be sent if that is not the port after RTP's (RFC 3605; RFC 5761: RTP's own).
     """
@@ -64,11 +65,17 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: str = ""
     rtcp: Endpoint | None = None
     signalled_from: str = ""
+    paused: bool = False
 
     @property
     def active(self) -> bool:
         """Whether the peer wants to receive: not for port 0, 0.0.0.0 and :: (RFC 3264 6.1 and 8.4)."""
         return self.port != 0 and self.address not in ("0.0.0.0", "::")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the peer wants to receive it now."""
+        return self.active and not self.paused
 
     def endpoint(self, offset: int) -> Endpoint | None:
         """The announced endpoint of one component, or None if there is none that could be sent to.

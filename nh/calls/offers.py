@@ -3,8 +3,10 @@
 An offer is applied at once, as rtpengine does; what was agreed before it goes on where it did not change.
 """
 
+import contextlib
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from nh.calls.dialogue import Dialogue, MediumRequest, Party, open_groups, parties_of
 from nh.calls.media import Side
@@ -18,6 +20,15 @@ MAX_PARTIES = 64
 """Most ends of one call: forks, and what a client invents."""
 
 
+class DelayedDelete(NamedTuple):
+    """A delete that is due at `at` (monotonic seconds); the rest is as in Offers.delete."""
+
+    at: float
+    from_tag: bytes
+    to_tag: bytes
+    branch: bytes
+
+
 class Offers:
     """Offer and answer within one call.
 
@@ -25,15 +36,14 @@ class Offers:
         resources: sockets, limits, plane.
     """
 
-    __slots__ = ("_resources", "delete_at", "dialogues", "last_signal", "parties")
+    __slots__ = ("_deletes", "_resources", "dialogues", "last_signal", "parties")
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self.parties: dict[bytes, Party] = {}
         self.dialogues: list[Dialogue] = []
         self.last_signal = 0.0
-        # when a delayed delete is due, monotonic seconds
-        self.delete_at: float | None = None
+        self._deletes: list[DelayedDelete] = []
 
     @property
     def is_empty(self) -> bool:
@@ -51,6 +61,13 @@ class Offers:
         """All groups of all parties."""
         for party in self.parties.values():
             yield from (group for group in party.groups if group is not None)
+
+    def get_party(self, tag: bytes) -> Party:
+        """The end with this tag. Raises UnknownCall."""
+        party = self.parties.get(tag)
+        if party is None:
+            raise UnknownCall("nobody in the call has this tag")
+        return party
 
     def offer(
         self, *, from_tag: bytes, to_tag: bytes, requests: list[MediumRequest], now: float
@@ -84,9 +101,7 @@ class Offers:
 
         Returns the answerer's groups, one a medium. Raises UnknownCall without that offer, and as offer().
         """
-        offerer = self.parties.get(from_tag)
-        if offerer is None:
-            raise UnknownCall("nobody of this from-tag has offered anything")
+        offerer = self.get_party(from_tag)
         if from_tag == to_tag:
             raise WrongDialogue("an end cannot answer its own offer")
         dialogue = self._find_dialogue(from_tag, to_tag)
@@ -134,9 +149,11 @@ class Offers:
         for tag in lonely | (self._alone() & {party.tag for party in parties_of(chosen)}):
             self._close_party(self.parties.pop(tag))
 
-    def delete_later(self, at: float) -> None:
-        """End everything at `at` (monotonic seconds), unless somebody offers or answers before."""
-        self.delete_at = at
+    def delete_later(self, delete: DelayedDelete) -> None:
+        """As delete(), at its time, unless somebody offers or answers before. Raises UnknownCall."""
+        if delete.from_tag and delete.from_tag not in self.parties:
+            raise UnknownCall("nobody in the call has this from-tag")
+        self._deletes.append(delete)
 
     def close(self, *, now: float) -> None:
         """End everything."""
@@ -153,8 +170,10 @@ class Offers:
         Returns the sessions that ended, and the number of groups that never had one.
         """
         rules = self._resources.settings
-        if self.delete_at is not None and now >= self.delete_at:
-            self.close(now=now)
+        for delete in [delete for delete in self._deletes if now >= delete.at]:
+            self._deletes.remove(delete)
+            with contextlib.suppress(UnknownCall):  # gone meanwhile, which is what was wanted
+                self.delete(from_tag=delete.from_tag, to_tag=delete.to_tag, branch=delete.branch, now=now)
         silent: list[Session] = []
         for dialogue in list(self.dialogues):
             if now >= dialogue.expires_at(rules):
@@ -174,8 +193,7 @@ class Offers:
         rules = self._resources.settings
         times = [dialogue.expires_at(rules) for dialogue in self.dialogues]
         times += [self._party_ends_at(self.parties[tag]) for tag in self._alone()]
-        if self.delete_at is not None:
-            times.append(self.delete_at)
+        times += [delete.at for delete in self._deletes]
         return min(times, default=math.inf)
 
     def _announce(
@@ -189,7 +207,7 @@ class Offers:
         groups = open_groups(self._resources, party, requests, side, now=now)
         self.parties[tag] = party
         self.last_signal = now
-        self.delete_at = None
+        self._deletes.clear()
         before, party.groups = party.groups, groups
         ours = [dialogue for dialogue in self.dialogues if dialogue.has(party)]
         for index, group in enumerate(before):

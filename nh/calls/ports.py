@@ -3,7 +3,7 @@
 Pure bookkeeping: whether the host really lets a port be bound is the business of whoever opens it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from nh.errors import PortsExhausted
@@ -37,7 +37,8 @@ class PortPool:
 
     def __init__(self, low: int, high: int) -> None:
         _check_slice(low, high)
-        self._low = low
+        self.low = low
+        self.high = high
         self._pairs = bytearray((high - low + 1) // 2)
         self._cursor = 0
         self._taken = 0
@@ -63,12 +64,12 @@ class PortPool:
         self._pairs[at : at + pairs] = _TAKEN * pairs
         self._taken += pairs
         self._cursor = (at + pairs) % len(self._pairs)
-        return self._low + 2 * at
+        return self.low + 2 * at
 
     def release(self, base: int, count: int) -> None:
         """Give back what take(count) handed out as `base`."""
         pairs = (count + 1) // 2
-        at = (base - self._low) // 2
+        at = (base - self.low) // 2
         self._pairs[at : at + pairs] = _FREE * pairs
         self._taken -= pairs
 
@@ -78,11 +79,14 @@ class PortSpace:
 
     Arguments:
         low, high: see PortPool.
+        own: other slices, for the addresses that have one of their own.
     """
 
-    def __init__(self, low: int, high: int) -> None:
-        _check_slice(low, high)
+    def __init__(self, low: int, high: int, own: Mapping[str, tuple[int, int]] | None = None) -> None:
         self._bounds = (low, high)
+        self._own = dict(own or {})
+        for bounds in (self._bounds, *self._own.values()):
+            _check_slice(*bounds)
         self._pools: dict[str, PortPool] = {}
 
     @property
@@ -111,7 +115,7 @@ class PortSpace:
         """
         pool = self._pools.get(address)
         if pool is None:
-            pool = PortPool(*self._bounds)
+            pool = PortPool(*self._own.get(address, self._bounds))
         refused: list[int] = []
         try:
             for _ in range(MAX_ATTEMPTS):
@@ -134,7 +138,7 @@ class PortSpace:
                 pool.release(base, count)
         held = f", {len(refused)} runs are held by other programs" if refused else ""
         raise PortsExhausted(
-            f"no {count} consecutive ports free on {address} in {self._bounds[0]}-{self._bounds[1]}"
+            f"no {count} consecutive ports free on {address} in {pool.low}-{pool.high}"
             f" ({pool.free} of {pool.total} free{held}); widen --ports"
         )
 

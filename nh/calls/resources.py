@@ -3,6 +3,7 @@
 `MediaPlane` is where the domain meets the world; nh.shard.plane is the real one, tests have a fake.
 """
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Protocol
@@ -20,8 +21,10 @@ from nh.errors import LimitReached
 class MediaPlane(Protocol):
     """Opens sockets and moves packets."""
 
-    def open_sockets(self, address: str, base: int, count: int) -> list[RelaySocket]:
+    def open_sockets(self, address: str, base: int, count: int, dscp: int | None = None) -> list[RelaySocket]:
         """`count` sockets on consecutive ports from `base` on, or none.
+
+        `dscp` (0 to 63; None: as set) is of what they send.
 
         Raises PortInUse, AddressUnavailable, or PortsExhausted if descriptors or memory are used up.
         """
@@ -67,7 +70,14 @@ class Resources:
         self._session_ids = session_ids or itertools.count(1)
 
     def open_group(
-        self, *, group_id: bytes, side: Side, address: str, media: Sequence[Media], now: float
+        self,
+        *,
+        group_id: bytes,
+        side: Side,
+        address: str,
+        media: Sequence[Media],
+        now: float,
+        dscp: int | None = None,
     ) -> SocketGroup:
         """A new group with all its sockets.
 
@@ -88,7 +98,7 @@ class Resources:
             address=address,
             media=media,
             ports=self.ports,
-            open_sockets=self.plane.open_sockets,
+            open_sockets=functools.partial(self.plane.open_sockets, dscp=dscp),
             close_sockets=self.plane.close_sockets,
             now=now,
         )

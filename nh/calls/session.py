@@ -106,7 +106,7 @@ class Session:
             for index in range(len(group_from.components))
             for leg in _legs(group_from, group_to, index, policy, window_ends)
         )
-        self.on_hold = _on_hold(self.legs)
+        self.on_hold = _on_hold(group_from, group_to)
         group_from.attach()
         group_to.attach()
 
@@ -154,7 +154,7 @@ class Session:
                 signalled_from=medium.signalled_from,
                 window_ends=now + settle_window_s,
             )
-        self.on_hold = _on_hold(self.legs)
+        self.on_hold = _on_hold(self.group_from, self.group_to)
 
     def unlink(self) -> None:
         """Part the legs from each other, for good: so the session is freed at once, not by a collection
@@ -185,9 +185,13 @@ class Session:
         )
 
 
-def _on_hold(legs: tuple[Leg, ...]) -> bool:
+def _on_hold(group_from: SocketGroup, group_to: SocketGroup) -> bool:
     """Whether there are media, but none that both ends want to receive."""
-    return bool(legs) and not any(leg.receives and leg.other.receives for leg in legs)
+    wanted = (
+        group_from.media[one.medium].wanted and group_to.media[other.medium].wanted
+        for one, other in zip(group_from.components, group_to.components, strict=True)
+    )
+    return bool(group_from.components) and not any(wanted)
 
 
 def _legs(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from nh.calls.call import Call, Expired
 from nh.calls.dialogue import MediumRequest
 from nh.calls.media import Media, RelayMedia, Side
+from nh.calls.offers import DelayedDelete
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.socket_group import SocketGroup
@@ -39,6 +40,10 @@ class CallTable:
         """All sessions that relay."""
         for call in self._calls.values():
             yield from call.running
+
+    def find_call(self, call_id: bytes) -> Call | None:
+        """The call, None if it is not known."""
+        return self._calls.get(call_id)
 
     def get_call(self, call_id: bytes) -> Call:
         """The call. Raises UnknownCall."""
@@ -105,7 +110,7 @@ class CallTable:
         call = self.get_call(call_id)
         offers = call.get_offers(now=now)
         if delay_s:
-            offers.delete_later(now + delay_s)
+            offers.delete_later(DelayedDelete(now + delay_s, from_tag, to_tag, branch))
         else:
             offers.delete(from_tag=from_tag, to_tag=to_tag, branch=branch, now=now)
         self._forget_if_empty(call)

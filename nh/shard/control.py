@@ -87,6 +87,7 @@ class Control:
             shard=configure.shard,
             shards=configure.shards,
             stats=self._writer.resume(),
+            interfaces=configure.interfaces,
         )
         self._meter = ProcessMeter(self._loop, helper.stats)
         self._helper = helper

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from nh.calls.call import Expired
+from nh.calls.interfaces import Interface
 from nh.calls.leg import Drop
 from nh.calls.media import Media, RelayMedia, Side, canonical_address
 from nh.calls.ports import PortSpace
@@ -24,11 +25,16 @@ from nh.commands import (
     Activated,
     Allocate,
     Allocated,
+    Answer,
+    BlockMedia,
     Close,
     CloseCall,
     Closed,
+    Delete,
     Dialog,
     ListCalls,
+    Offer,
+    Query,
     RelayCommand,
     RelayResult,
     ShowCall,
@@ -38,6 +44,7 @@ from nh.loop import Loop, Timer
 from nh.shard.pacing import Pacer
 from nh.shard.plane import SocketPlane
 from nh.shard.reports import describe_call, list_calls
+from nh.shard.signalling import Signalling
 from nh.stats import ShardStats
 
 logger = logging.getLogger(__name__)
@@ -52,6 +59,11 @@ _KINDS: Final[dict[type, str]] = {
     CloseCall: "close",
     ListCalls: "list",
     ShowCall: "show",
+    Offer: "offer",
+    Answer: "answer",
+    Delete: "delete",
+    Query: "query",
+    BlockMedia: "block",
 }
 
 
@@ -63,6 +75,7 @@ class Helper:
         ports: lowest and highest media port, both included; used from the first even one on, in pairs.
         shard, shards: which of how many relays with one numbering of sessions this is.
         stats: where to count; its counters go on from what they are.
+        interfaces: where ng's calls may be; none of these are possible without.
 
     Nothing is relayed before attach(). Close it with close().
     """
@@ -75,6 +88,7 @@ class Helper:
         shard: int = 0,
         shards: int = 1,
         stats: ShardStats | None = None,
+        interfaces: Sequence[Interface] = (),
     ) -> None:
         self._settings = settings = settings or RelaySettings()
         low, high = ports
@@ -86,12 +100,17 @@ class Helper:
         self._table = CallTable(
             Resources(
                 plane=self._plane,
-                ports=PortSpace(low + low % 2, high - (high + 1) % 2),
+                ports=PortSpace(
+                    low + low % 2,
+                    high - (high + 1) % 2,
+                    {each.address: each.ports for each in interfaces if each.ports is not None},
+                ),
                 settings=settings,
                 session_ids=itertools.count(shard + 1, shards),
             ),
             wall_offset_s=self._wall_offset_s,
         )
+        self._signalling = Signalling(self._table, interfaces)
         self._loop: Loop | None = None
         self._pacer: Pacer | None = None
         self._timer: Timer | None = None
@@ -248,22 +267,24 @@ class Helper:
                 return Closed(len(self.close_session(command.dialog)))
             case CloseCall():
                 return Closed(len(self.close_call(command.call_id)))
-            case ListCalls():
-                return list_calls(
-                    self._table,
-                    contains=command.contains,
-                    after=command.after,
-                    limit=command.limit,
-                    shard=self._shard,
-                    now=time.monotonic(),
-                )
-            case ShowCall():
-                return describe_call(
-                    self._table.get_call(command.call_id),
-                    shard=self._shard,
-                    wall_offset_s=self._wall_offset_s,
-                    now=time.monotonic(),
-                )
+            case ListCalls() | ShowCall():
+                return self._look_up(command)
+            case _:
+                return self._signalling.execute(command)
+
+    def _look_up(self, command: ListCalls | ShowCall) -> RelayResult:
+        now = time.monotonic()
+        if isinstance(command, ShowCall):
+            call = self._table.get_call(command.call_id)
+            return describe_call(call, shard=self._shard, wall_offset_s=self._wall_offset_s, now=now)
+        return list_calls(
+            self._table,
+            contains=command.contains,
+            after=command.after,
+            limit=command.limit,
+            shard=self._shard,
+            now=now,
+        )
 
     def _tick(self) -> None:
         if self._loop is None:

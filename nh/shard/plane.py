@@ -30,9 +30,10 @@ class SocketPlane:
         self._forwarding = Forwarding(self.poll, self.traffic)
         self._unsettled: set[Session] = set()
 
-    def open_sockets(self, address: str, base: int, count: int) -> list[RelaySocket]:
+    def open_sockets(self, address: str, base: int, count: int, dscp: int | None = None) -> list[RelaySocket]:
         """See MediaPlane. What arrives before a session is active is read and dropped."""
-        opened = open_media_sockets(address, base, count, dscp=self._settings.dscp)
+        dscp = self._settings.dscp if dscp is None else dscp
+        opened = open_media_sockets(address, base, count, dscp=dscp)
         watched: list[RelaySocket] = []
         try:
             for media_socket in opened:

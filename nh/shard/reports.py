@@ -4,14 +4,13 @@ Pure functions; they change nothing.
 """
 
 import heapq
-from collections.abc import Iterable
 from typing import Final
 
 from nh.calls.call import Call
 from nh.calls.leg import Drop, Leg
 from nh.calls.session import Pair, Session
+from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
-from nh.calls.transaction import Transaction
 from nh.commands import CallDetail, CallList, CallSummary, GroupDetail, LegDetail, PairDetail, SessionDetail
 
 MAX_PAGE_BYTES: Final = 100 * 1024
@@ -56,8 +55,8 @@ def summarise_call(call: Call, *, shard: int, now: float) -> CallSummary:
         shard=shard,
         age_s=round(now - call.created, 3),
         idle_s=round(now - call.last_active, 3),
-        sessions=sum(len(transaction.sessions) for transaction in call.transactions.values()),
-        sockets=sum(len(g.components) for t in call.transactions.values() for g in t.groups),
+        sessions=sum(session.replaced_at is None for session in call.running),
+        sockets=sum(len(group.components) for _, group in call.groups),
         packets=sum(leg.packets for leg in legs),
         bytes=sum(leg.bytes for leg in legs),
     )
@@ -77,33 +76,28 @@ def describe_call(call: Call, *, shard: int, wall_offset_s: float, now: float) -
         shard=shard,
         age_s=round(now - call.created, 3),
         idle_s=round(now - call.last_active, 3),
-        groups=tuple(_groups(call.transactions.values(), now=now)),
+        groups=tuple(_group(cseq, group, now=now) for cseq, group in call.groups),
         sessions=tuple(
-            _session(call, transaction, session, wall_offset_s=wall_offset_s, now=now)
-            for transaction in call.transactions.values()
-            for session in transaction.running
+            _session(call, cseq, session, wall_offset_s=wall_offset_s, now=now)
+            for cseq, session in call.sessions
         ),
     )
 
 
-def _groups(transactions: Iterable[Transaction], *, now: float) -> Iterable[GroupDetail]:
-    for transaction in transactions:
-        for group in transaction.groups:
-            yield GroupDetail(
-                cseq=transaction.cseq,
-                id=group.id,
-                side=group.side,
-                used=bool(group.users),
-                age_s=round(now - group.created, 3),
-                media=group.relay_media,
-                local_ports=tuple(socket.local.port for socket in group.sockets),
-            )
+def _group(cseq: int, group: SocketGroup, *, now: float) -> GroupDetail:
+    return GroupDetail(
+        cseq=cseq,
+        id=group.id,
+        side=group.side,
+        used=bool(group.users),
+        age_s=round(now - group.created, 3),
+        media=group.relay_media,
+        local_ports=tuple(socket.local.port for socket in group.sockets),
+    )
 
 
-def _session(
-    call: Call, transaction: Transaction, session: Session, *, wall_offset_s: float, now: float
-) -> SessionDetail:
-    info = session.info(call.call_id, transaction.cseq, wall_offset_s=wall_offset_s)
+def _session(call: Call, cseq: int, session: Session, *, wall_offset_s: float, now: float) -> SessionDetail:
+    info = session.info(call.call_id, cseq, wall_offset_s=wall_offset_s)
     running = "hold" if session.on_hold else "active"
     return SessionDetail(
         sessionid=info.sessionid,

@@ -101,6 +101,23 @@ class ShardStats:
     show_ok: int = _counter("show commands carried out")
     show_refused: int = _counter("show commands turned down by a rule")
     show_failed: int = _counter("show commands that failed for an error of nh or the system")
+    offer_ok: int = _counter("offer commands of ng carried out")
+    offer_refused: int = _counter("offer commands of ng turned down by a rule or a limit")
+    offer_failed: int = _counter("offer commands of ng that failed for an error of nh or the system")
+    answer_ok: int = _counter("answer commands of ng carried out")
+    answer_refused: int = _counter("answer commands of ng turned down by a rule or a limit")
+    answer_failed: int = _counter("answer commands of ng that failed for an error of nh or the system")
+    delete_ok: int = _counter("delete commands of ng carried out")
+    delete_refused: int = _counter("delete commands of ng turned down by a rule or a limit")
+    delete_failed: int = _counter("delete commands of ng that failed for an error of nh or the system")
+    query_ok: int = _counter("query commands of ng carried out")
+    query_refused: int = _counter("query commands of ng turned down by a rule or a limit")
+    query_failed: int = _counter("query commands of ng that failed for an error of nh or the system")
+    block_ok: int = _counter("block and unblock media commands of ng carried out")
+    block_refused: int = _counter("block and unblock media commands of ng turned down by a rule or a limit")
+    block_failed: int = _counter(
+        "block and unblock media commands of ng that failed for an error of nh or the system"
+    )
 
     expired_silent: int = _counter("sessions ended because nothing arrived", "sessions")
     expired_hold: int = _counter(

@@ -1,0 +1,323 @@
+"""Signalling: ng's commands on the domain. SDP comes in, is read, and goes out with the relay's ports in it.
+
+What an SDP asks for is worked out here (interfaces, holds, which media are relayed); what becomes of calls is
+the domain's (nh.calls.offers), what the text of an SDP looks like is nh.sdp's.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from nh.calls.dialogue import MediumRequest, Party
+from nh.calls.interfaces import Interface
+from nh.calls.media import Media
+from nh.calls.offers import Offers
+from nh.calls.socket_group import SocketGroup
+from nh.calls.source import SourcePolicy
+from nh.calls.table import CallTable
+from nh.commands import (
+    Answer,
+    Blocked,
+    BlockMedia,
+    Delete,
+    IceHandling,
+    NgCommand,
+    Offer,
+    OfferOptions,
+    Queried,
+    Query,
+    RelayResult,
+    Rewritten,
+)
+from nh.errors import IncompleteSdp, MalformedRequest, NhError, PortsExhausted, Unsupported, UnusableSdp
+from nh.sdp.description import Direction, Medium, SessionDescription
+from nh.sdp.parse import parse
+from nh.sdp.rewrite import IceAction, MediumPlan, MuxAction, RewritePlan, rewrite
+from nh.shard.queries import query_call
+
+_ICE_ACTIONS: Final = {
+    IceHandling.DEFAULT: IceAction.REPLACE,
+    IceHandling.REMOVE: IceAction.REMOVE,
+    IceHandling.OPTIONAL: IceAction.ADD,
+    IceHandling.FORCE: IceAction.REPLACE,
+}
+
+
+class Signalling:
+    """Offers and answers of one relay.
+
+    Arguments:
+        table: its calls.
+        interfaces: where it listens, the first by default; without any, offers are refused.
+    """
+
+    def __init__(self, table: CallTable, interfaces: Sequence[Interface]) -> None:
+        self._table = table
+        self._interfaces = tuple(interfaces)
+        # loop protection: the same for all shards of a relay, another for another relay
+        self._mark = "-".join(each.advertised.replace(":", ".") for each in interfaces)
+
+    def execute(self, command: NgCommand) -> RelayResult:
+        """Do what a command of ng says.
+
+        Raises UnknownCall, UnusableSdp, IncompleteSdp, WrongDialogue, Unsupported, LimitReached,
+        PortsExhausted, AddressUnavailable.
+        """
+        match command:
+            case Offer():
+                return Rewritten(self.offer(command))
+            case Answer():
+                return Rewritten(self.answer(command))
+            case Delete():
+                return self._delete(command)
+            case Query():
+                return self._query(command.call_id, command.from_tag)
+            case BlockMedia():
+                offers = self._offers(command.call_id)
+                offers.block(command.from_tag, blocked=command.blocked)
+                return Blocked()
+
+    def offer(self, command: Offer) -> bytes:
+        """The offer's SDP for the one it goes to.
+
+        Raises UnusableSdp, IncompleteSdp, Unsupported, and what CallTable.offer raises; a call that ran
+        out of ports is destroyed.
+        """
+        description = _parse(command.sdp)
+        if self._is_looped(description, command.options):
+            return command.sdp
+        now = time.monotonic()
+        known = self._table.find_call(command.call_id)
+        near, far = self._interfaces_of_offer(command, description, known.offers if known else None)
+        requests = [_request(medium, command.options, far) for medium in description.media]
+        if command.options.ice is IceHandling.FORCE and not any(m.ice for m in description.media):
+            raise Unsupported(
+                "ICE=force: the offer has no ICE, and nh has no ICE agent to do it in its stead"
+            )
+        try:
+            groups = self._table.offer(
+                call_id=command.call_id,
+                from_tag=command.from_tag,
+                to_tag=command.to_tag,
+                requests=requests,
+                now=now,
+            )
+        except PortsExhausted:
+            self._destroy(command.call_id, now=now)
+            raise
+        sender = self._offers(command.call_id).parties[command.from_tag]
+        sender.label = command.options.label or sender.label
+        if sender.interface is None:
+            sender.interface, sender.peer_interface = near, far
+        return self._rewritten(description, groups, far, command.options, muxed=frozenset())
+
+    def answer(self, command: Answer) -> bytes:
+        """The answer's SDP for the one who offered. Raises as offer(), and UnknownCall."""
+        description = _parse(command.sdp)
+        if self._is_looped(description, command.options):
+            return command.sdp
+        now = time.monotonic()
+        offers = self._table.get_call(command.call_id).get_offers(now=now)
+        offerer = offers.get_party(command.from_tag)
+        near = offerer.interface or self._default_interface(4)
+        requests = [
+            _answering(_request(medium, command.options, near), offerer, index)
+            for index, medium in enumerate(description.media)
+        ]
+        try:
+            groups = offers.answer(
+                from_tag=command.from_tag,
+                to_tag=command.to_tag,
+                branch=command.via_branch,
+                requests=requests,
+                policy=_policy(command.options),
+                now=now,
+            )
+        except PortsExhausted:
+            self._destroy(command.call_id, now=now)
+            raise
+        answerer = offers.parties[command.to_tag]
+        answerer.label = command.options.label or answerer.label
+        if answerer.interface is None:
+            answerer.interface, answerer.peer_interface = offerer.peer_interface, offerer.interface
+        muxed = frozenset(i for i, medium in enumerate(description.media) if medium.rtcp_mux)
+        return self._rewritten(description, groups, near, command.options, muxed=muxed)
+
+    # --- interfaces -------------------------------------------------------------------------------
+
+    def _interfaces_of_offer(
+        self, command: Offer, description: SessionDescription, offers: Offers | None
+    ) -> tuple[Interface, Interface]:
+        """Where the relay meets the sender, and where the one that the offer goes to."""
+        parties = offers.parties if offers is not None else {}
+        sender, receiver = parties.get(command.from_tag), parties.get(command.to_tag)
+        named = [self._named(name) for name in command.options.direction[:2]]
+        near = sender.interface if sender is not None else None
+        far = receiver.interface if receiver is not None else None
+        if near is None:
+            near = named[0] if named else self._default_interface(_family(description))
+        if far is None and sender is not None:
+            far = sender.peer_interface
+        if far is None:
+            far = named[1] if len(named) > 1 else near
+            if command.options.family and far.family != command.options.family:
+                far = self._default_interface(command.options.family, required=True)
+        return near, far
+
+    def _named(self, name: str) -> Interface:
+        for interface in self._interfaces:
+            if interface.name == name:
+                return interface
+        names = ", ".join(interface.name for interface in self._interfaces)
+        raise Unsupported(f"direction: there is no interface named {name[:64]!r}; nh has {names or 'none'}")
+
+    def _default_interface(self, family: int, *, required: bool = False) -> Interface:
+        if not self._interfaces:
+            raise Unsupported(
+                "nh was started without --address or --interface, so it has none for ng's calls"
+            )
+        for interface in self._interfaces:
+            if interface.family == family:
+                return interface
+        if required:
+            raise Unsupported(f"address family: nh has no interface with an IPv{family} address")
+        return self._interfaces[0]
+
+    # --- SDP --------------------------------------------------------------------------------------
+
+    def _is_looped(self, description: SessionDescription, options: OfferOptions) -> bool:
+        return options.loop_protect and self._mark in description.marks
+
+    def _rewritten(
+        self,
+        description: SessionDescription,
+        groups: Sequence[SocketGroup | None],
+        towards: Interface,
+        options: OfferOptions,
+        *,
+        muxed: frozenset[int],
+    ) -> bytes:
+        address = options.media_address or towards.advertised
+        plans = [
+            _plan(medium, group, address, options, muxed=index in muxed)
+            for index, (medium, group) in enumerate(zip(description.media, groups, strict=True))
+        ]
+        if muxed:
+            plans = _bundled(description, plans)
+        plan = RewritePlan(
+            media=tuple(plans),
+            connection=address,
+            origin=address if options.replace_origin else None,
+            ice=_ICE_ACTIONS[options.ice],
+            mark=self._mark if options.loop_protect else "",
+        )
+        return rewrite(description, plan)
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    def _delete(self, command: Delete) -> Queried:
+        """Ends what the command says and returns what was known of the call until then."""
+        known = self._query(command.call_id, b"")
+        self._table.delete(
+            call_id=command.call_id,
+            from_tag=command.from_tag,
+            to_tag=command.to_tag,
+            branch=command.via_branch,
+            delay_s=command.delay_s,
+            now=time.monotonic(),
+        )
+        return known
+
+    def _query(self, call_id: bytes, from_tag: bytes) -> Queried:
+        call = self._table.get_call(call_id)
+        return query_call(
+            call.get_offers(now=time.monotonic()),
+            created=call.created,
+            from_tag=from_tag,
+            wall_offset_s=time.time() - time.monotonic(),
+        )
+
+    def _offers(self, call_id: bytes) -> Offers:
+        return self._table.get_call(call_id).get_offers(now=time.monotonic())
+
+    def _destroy(self, call_id: bytes, *, now: float) -> None:
+        if self._table.find_call(call_id) is not None:
+            self._table.close_call(call_id, now=now)
+
+
+def _parse(body: bytes) -> SessionDescription:
+    try:
+        return parse(body)
+    except MalformedRequest as exc:
+        raise UnusableSdp(str(exc)) from exc
+
+
+def _family(description: SessionDescription) -> int:
+    """4 or 6, of the first medium that has an address."""
+    for medium in description.media:
+        if medium.connection is not None:
+            return 6 if ":" in medium.connection else 4
+    return 4
+
+
+def _request(medium: Medium, options: OfferOptions, towards: Interface) -> MediumRequest:
+    """What one medium of an SDP asks of the relay; its sockets will be on `towards`."""
+    if medium.rejected or not medium.relayable:
+        return MediumRequest(None, towards.address)
+    believed = options.received_from if options.trust_received and not medium.ice else None
+    try:
+        media = medium.to_media(believed or None)
+    except NhError as exc:
+        raise IncompleteSdp(str(exc)) from exc
+    media = msgspec.structs.replace(
+        media,
+        signalled_from=options.received_from,
+        paused=medium.direction in (Direction.SENDONLY, Direction.INACTIVE),
+    )
+    # where ICE finds the way, the announced endpoint is one of many, and says nothing when it changes
+    latch = options.port_latching or medium.ice
+    return MediumRequest(media, towards.address, latch=latch, dscp=options.dscp)
+
+
+def _answering(request: MediumRequest, offerer: Party, index: int) -> MediumRequest:
+    """The same for an answer: no more than was offered, and as many sockets."""
+    offered = offerer.find_group(index)
+    if request.media is None or offered is None:
+        return MediumRequest(None, request.address)
+    media: Media = msgspec.structs.replace(request.media, range=offered.media[0].range)
+    return request._replace(media=media)
+
+
+def _policy(options: OfferOptions) -> SourcePolicy | None:
+    if options.asymmetric:
+        return SourcePolicy.ASYMMETRIC
+    if options.media_handover:
+        return SourcePolicy.HANDOVER
+    return None
+
+
+def _plan(
+    medium: Medium, group: SocketGroup | None, address: str, options: OfferOptions, *, muxed: bool
+) -> MediumPlan | None:
+    if group is None:
+        return None
+    ports = [socket.local.port for socket in group.sockets]
+    mux = MuxAction.KEEP
+    if options.mux_offer and medium.rtp:
+        mux = MuxAction.ADD
+    rtcp_port = ports[1] if medium.rtp and len(ports) > 1 and not muxed else None
+    return MediumPlan(address, ports[0], rtcp_port, mux)
+
+
+def _bundled(description: SessionDescription, plans: Sequence[MediumPlan | None]) -> list[MediumPlan | None]:
+    """In an accepted answer all media of a bundle share the place of its first (RFC 9143 7.3)."""
+    by_mid = {medium.find_value("mid"): index for index, medium in enumerate(description.media)}
+    shared = list(plans)
+    for mids in description.bundles:
+        indexes = [by_mid[mid] for mid in mids if mid in by_mid]
+        for index in indexes[1:]:
+            if shared[index] is not None:
+                shared[index] = plans[indexes[0]]
+    return shared
