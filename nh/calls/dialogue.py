@@ -34,6 +34,25 @@ class MediumRequest(NamedTuple):
     dscp: int | None = None
 
 
+class Mux(NamedTuple):
+    """What was said of RTCP on the RTP port (RFC 5761) when a party offered one of its media.
+
+    Arguments:
+        offered: by the party.
+        passed_on: to the one that it offered to.
+        decided: whether the relay accepts it whatever the other says; None: as the other says.
+    """
+
+    offered: bool = False
+    passed_on: bool = False
+    decided: bool | None = None
+
+    def answered(self, accepted: bool) -> tuple[bool, bool]:
+        """Whether the offerer muxes, and whether the answerer does, who accepted it or not."""
+        answerer = self.passed_on and accepted
+        return self.offered and (answerer if self.decided is None else self.decided), answerer
+
+
 class Party:
     """One end of a call.
 
@@ -42,7 +61,7 @@ class Party:
         now: monotonic seconds.
     """
 
-    __slots__ = ("blocked", "created", "groups", "interface", "label", "peer_interface", "tag")
+    __slots__ = ("blocked", "created", "groups", "interface", "label", "mux", "peer_interface", "tag")
 
     def __init__(self, tag: bytes, *, now: float) -> None:
         self.tag = tag
@@ -53,6 +72,7 @@ class Party:
         self.interface: Interface | None = None
         self.peer_interface: Interface | None = None
         self.groups: list[SocketGroup | None] = []
+        self.mux: list[Mux] = []
 
     def find_group(self, index: int) -> SocketGroup | None:
         """The sockets for its medium `index`, None if that is not relayed."""
@@ -124,6 +144,14 @@ class Dialogue:
                     group_from, group_to, param={}, policy=self.policy, now=now
                 )
         self.block(resources)
+
+    def set_mux(self, resources: Resources, index: int, *, offerer: Party, muxes: tuple[bool, bool]) -> None:
+        """Which end of medium `index` sends RTCP on its RTP port: (the offerer, the answerer)."""
+        session = self.sessions.get(index)
+        if session is not None:
+            caller, callee = muxes if offerer is self.caller else muxes[::-1]
+            session.set_mux(from_muxes=caller, to_muxes=callee)
+            resources.plane.renew(session)
 
     def block(self, resources: Resources) -> None:
         """Pass on what the parties send, or do not, as each of them says."""

@@ -66,7 +66,9 @@ class Leg:
         window_ends: monotonic seconds until which a better source takes over (HEURISTIC).
         signalled_from: the IP address that its signalling came from, "" if that is not known.
 
-    `blocked` keeps what that end sends from being passed on.
+    `blocked` keeps what that end sends from being passed on. Where one end sends RTCP on its RTP port and the
+    other does not (RFC 5761), `rtcp` is the leg that the former's RTCP counts for, and that leg's `muxed_on`
+    is this one: what goes to that end goes there.
     """
 
     __slots__ = (
@@ -77,11 +79,13 @@ class Leg:
         "harvested_bytes",
         "harvested_packets",
         "last_seen",
+        "muxed_on",
         "other",
         "packets",
         "policy",
         "rank",
         "receives",
+        "rtcp",
         "side",
         "signalled_from",
         "socket",
@@ -111,6 +115,8 @@ class Leg:
         self.window_ends = window_ends
         self.signalled_from = signalled_from
         self.blocked = False
+        self.rtcp: Leg | None = None
+        self.muxed_on: Leg | None = None
         self.source: Endpoint | None = None
         self.rank: Rank | None = None
         self.state = SourceState.OPEN

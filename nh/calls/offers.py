@@ -5,7 +5,7 @@ An offer is applied at once, as rtpengine does; what was agreed before it goes o
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from nh.calls.dialogue import Dialogue, MediumRequest, Party, open_groups, parties_of
@@ -95,10 +95,12 @@ class Offers:
         branch: bytes,
         requests: list[MediumRequest],
         policy: SourcePolicy | None,
+        muxes: Sequence[tuple[bool, bool]] = (),
         now: float,
     ) -> list[SocketGroup | None]:
         """`to_tag` answers the offer of `from_tag`: media between the two are relayed from now on.
 
+        `muxes` says of each medium whether the offerer and whether the answerer sends RTCP on its RTP port.
         Returns the answerer's groups, one a medium. Raises UnknownCall without that offer, and as offer().
         """
         offerer = self.get_party(from_tag)
@@ -113,6 +115,8 @@ class Offers:
             dialogue = Dialogue(offerer, self.parties[to_tag], branch=branch, policy=policy, now=now)
             self.dialogues.append(dialogue)
             dialogue.refresh(self._resources, self.parties[to_tag], now=now)
+        for index, each in enumerate(muxes):
+            dialogue.set_mux(self._resources, index, offerer=offerer, muxes=each)
         return groups
 
     def block(self, tag: bytes, *, blocked: bool) -> None:

@@ -85,12 +85,17 @@ class Forwarding:
         self._choose_reader(media_socket)
         for leg in media_socket.legs:
             self._choose_reader(_socket(leg.other))
+            if leg.rtcp is not None:
+                self._choose_reader(_socket(leg.rtcp.other))
 
     def _choose_reader(self, media_socket: MediaSocket) -> None:
         reader: Reader
         if media_socket.connected:
             leg = media_socket.legs[0]
-            reader = self._new_forwarder(leg, media_socket.sock.recv_into, self._sender(leg))
+            if leg.rtcp is None:
+                reader = self._new_forwarder(leg, media_socket.sock.recv_into, self._sender(leg))
+            else:
+                reader = functools.partial(self._demux_next, leg, leg.rtcp)
         elif media_socket.legs:
             reader = functools.partial(self._judge_next, media_socket)
         else:
@@ -128,19 +133,33 @@ class Forwarding:
         self._judge(media_socket, Endpoint(address[0], address[1]), self._view[:size])
         return True
 
+    def _demux_next(self, rtp: Leg, rtcp: Leg) -> None:
+        """Deal with the next packet from an end that sends RTP and RTCP to one port."""
+        try:
+            size = _socket(rtp).sock.recv_into(self._buffer)
+        except OSError:
+            return
+        packet = self._view[:size]
+        self._pass_on(rtcp if _is_rtcp(packet) else rtp, packet)
+
+    def _pass_on(self, leg: Leg, packet: memoryview) -> None:
+        leg.packets += 1
+        leg.bytes += len(packet)
+        send = self._sender(leg)
+        try:
+            send(packet)
+        except OSError as exc:
+            self._send_failed(leg, send, packet, exc)
+
     def _judge(self, media_socket: MediaSocket, source: Endpoint, packet: memoryview) -> None:
         learned: list[Leg] = []
         leg = self._find_leg(media_socket, source, learned)
         if leg is None:
             self._drop(media_socket.legs[0], Drop.FOREIGN_SOURCE, len(packet))
+        elif leg.rtcp is not None and _is_rtcp(packet):
+            self._pass_on(leg.rtcp, packet)
         else:
-            leg.packets += 1
-            leg.bytes += len(packet)
-            send = self._sender(leg)
-            try:
-                send(packet)
-            except OSError as exc:
-                self._send_failed(leg, send, packet, exc)
+            self._pass_on(leg, packet)
         # only now: settling reads what else is queued, into the same buffer and behind this packet
         for changed in learned:
             self.source_changed(changed)
@@ -162,7 +181,7 @@ class Forwarding:
         return None
 
     def _sender(self, leg: Leg) -> Send:
-        target = leg.other
+        target = leg.other.muxed_on or leg.other
         destination = target.destination
         if destination is None or leg.blocked:
             return lambda packet: self._drop(leg, Drop.NO_TARGET, len(packet))
@@ -202,6 +221,11 @@ def _by_fit(legs: list[Leg], source: Endpoint) -> list[Leg]:
 def _socket(leg: Leg) -> MediaSocket:
     assert isinstance(leg.socket, MediaSocket)
     return leg.socket
+
+
+def _is_rtcp(packet: memoryview) -> bool:
+    """Whether it is RTCP and not RTP: by its second byte (RFC 5761 4)."""
+    return len(packet) > 1 and 192 <= packet[1] <= 223
 
 
 def _forwarder_factory(

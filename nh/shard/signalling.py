@@ -8,14 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
-from nh.calls.dialogue import MediumRequest, Party
 from nh.calls.interfaces import Interface
-from nh.calls.media import Media
 from nh.calls.offers import Offers
 from nh.calls.socket_group import SocketGroup
-from nh.calls.source import SourcePolicy
 from nh.calls.table import CallTable
 from nh.commands import (
     Answer,
@@ -31,10 +26,21 @@ from nh.commands import (
     RelayResult,
     Rewritten,
 )
-from nh.errors import IncompleteSdp, MalformedRequest, NhError, PortsExhausted, Unsupported, UnusableSdp
-from nh.sdp.description import Direction, Medium, SessionDescription
-from nh.sdp.parse import parse
-from nh.sdp.rewrite import IceAction, MediumPlan, MuxAction, RewritePlan, rewrite
+from nh.errors import PortsExhausted, Unsupported
+from nh.sdp.description import SessionDescription
+from nh.sdp.rewrite import IceAction, MuxAction, RewritePlan, rewrite
+from nh.shard.negotiation import (
+    answering,
+    bundled,
+    family_of,
+    mux_offered,
+    mux_towards_answerer,
+    padded,
+    plan_for,
+    policy_for,
+    read_sdp,
+    request_for,
+)
 from nh.shard.queries import query_call
 
 _ICE_ACTIONS: Final = {
@@ -85,13 +91,13 @@ class Signalling:
         Raises UnusableSdp, IncompleteSdp, Unsupported, and what CallTable.offer raises; a call that ran
         out of ports is destroyed.
         """
-        description = _parse(command.sdp)
+        description = read_sdp(command.sdp)
         if self._is_looped(description, command.options):
             return command.sdp
         now = time.monotonic()
         known = self._table.find_call(command.call_id)
         near, far = self._interfaces_of_offer(command, description, known.offers if known else None)
-        requests = [_request(medium, command.options, far) for medium in description.media]
+        requests = [request_for(medium, command.options, far) for medium in description.media]
         if command.options.ice is IceHandling.FORCE and not any(m.ice for m in description.media):
             raise Unsupported(
                 "ICE=force: the offer has no ICE, and nh has no ICE agent to do it in its stead"
@@ -108,22 +114,31 @@ class Signalling:
             self._destroy(command.call_id, now=now)
             raise
         sender = self._offers(command.call_id).parties[command.from_tag]
+        sender.mux = [mux_offered(medium, command.options) for medium in description.media]
         sender.label = command.options.label or sender.label
         if sender.interface is None:
             sender.interface, sender.peer_interface = near, far
-        return self._rewritten(description, groups, far, command.options, muxed=frozenset())
+        return self._rewritten(
+            description, groups, far, command.options, [mux_towards_answerer(mux) for mux in sender.mux]
+        )
 
     def answer(self, command: Answer) -> bytes:
         """The answer's SDP for the one who offered. Raises as offer(), and UnknownCall."""
-        description = _parse(command.sdp)
+        description = read_sdp(command.sdp)
         if self._is_looped(description, command.options):
             return command.sdp
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         offerer = offers.get_party(command.from_tag)
         near = offerer.interface or self._default_interface(4)
+        muxes = [
+            mux.answered(medium.rtcp_mux)
+            for medium, mux in zip(
+                description.media, padded(offerer.mux, len(description.media)), strict=True
+            )
+        ]
         requests = [
-            _answering(_request(medium, command.options, near), offerer, index)
+            answering(request_for(medium, command.options, near, muxed=muxes[index][1]), offerer, index)
             for index, medium in enumerate(description.media)
         ]
         try:
@@ -132,7 +147,8 @@ class Signalling:
                 to_tag=command.to_tag,
                 branch=command.via_branch,
                 requests=requests,
-                policy=_policy(command.options),
+                policy=policy_for(command.options),
+                muxes=muxes,
                 now=now,
             )
         except PortsExhausted:
@@ -142,8 +158,8 @@ class Signalling:
         answerer.label = command.options.label or answerer.label
         if answerer.interface is None:
             answerer.interface, answerer.peer_interface = offerer.peer_interface, offerer.interface
-        muxed = frozenset(i for i, medium in enumerate(description.media) if medium.rtcp_mux)
-        return self._rewritten(description, groups, near, command.options, muxed=muxed)
+        actions = [(MuxAction.ADD if muxes_too else MuxAction.REMOVE, muxes_too) for muxes_too, _ in muxes]
+        return self._rewritten(description, groups, near, command.options, actions, bundle=True)
 
     # --- interfaces -------------------------------------------------------------------------------
 
@@ -157,7 +173,7 @@ class Signalling:
         near = sender.interface if sender is not None else None
         far = receiver.interface if receiver is not None else None
         if near is None:
-            near = named[0] if named else self._default_interface(_family(description))
+            near = named[0] if named else self._default_interface(family_of(description))
         if far is None and sender is not None:
             far = sender.peer_interface
         if far is None:
@@ -196,16 +212,18 @@ class Signalling:
         groups: Sequence[SocketGroup | None],
         towards: Interface,
         options: OfferOptions,
+        muxes: Sequence[tuple[MuxAction, bool]],
         *,
-        muxed: frozenset[int],
+        bundle: bool = False,
     ) -> bytes:
+        """The SDP for the end at `towards`; `muxes`: what becomes of a=rtcp-mux, and whether it is agreed."""
         address = options.media_address or towards.advertised
         plans = [
-            _plan(medium, group, address, options, muxed=index in muxed)
-            for index, (medium, group) in enumerate(zip(description.media, groups, strict=True))
+            plan_for(medium, group, address, *mux)
+            for medium, group, mux in zip(description.media, groups, muxes, strict=True)
         ]
-        if muxed:
-            plans = _bundled(description, plans)
+        if bundle:
+            plans = bundled(description, plans)
         plan = RewritePlan(
             media=tuple(plans),
             connection=address,
@@ -245,79 +263,3 @@ class Signalling:
     def _destroy(self, call_id: bytes, *, now: float) -> None:
         if self._table.find_call(call_id) is not None:
             self._table.close_call(call_id, now=now)
-
-
-def _parse(body: bytes) -> SessionDescription:
-    try:
-        return parse(body)
-    except MalformedRequest as exc:
-        raise UnusableSdp(str(exc)) from exc
-
-
-def _family(description: SessionDescription) -> int:
-    """4 or 6, of the first medium that has an address."""
-    for medium in description.media:
-        if medium.connection is not None:
-            return 6 if ":" in medium.connection else 4
-    return 4
-
-
-def _request(medium: Medium, options: OfferOptions, towards: Interface) -> MediumRequest:
-    """What one medium of an SDP asks of the relay; its sockets will be on `towards`."""
-    if medium.rejected or not medium.relayable:
-        return MediumRequest(None, towards.address)
-    believed = options.received_from if options.trust_received and not medium.ice else None
-    try:
-        media = medium.to_media(believed or None)
-    except NhError as exc:
-        raise IncompleteSdp(str(exc)) from exc
-    media = msgspec.structs.replace(
-        media,
-        signalled_from=options.received_from,
-        paused=medium.direction in (Direction.SENDONLY, Direction.INACTIVE),
-    )
-    # where ICE finds the way, the announced endpoint is one of many, and says nothing when it changes
-    latch = options.port_latching or medium.ice
-    return MediumRequest(media, towards.address, latch=latch, dscp=options.dscp)
-
-
-def _answering(request: MediumRequest, offerer: Party, index: int) -> MediumRequest:
-    """The same for an answer: no more than was offered, and as many sockets."""
-    offered = offerer.find_group(index)
-    if request.media is None or offered is None:
-        return MediumRequest(None, request.address)
-    media: Media = msgspec.structs.replace(request.media, range=offered.media[0].range)
-    return request._replace(media=media)
-
-
-def _policy(options: OfferOptions) -> SourcePolicy | None:
-    if options.asymmetric:
-        return SourcePolicy.ASYMMETRIC
-    if options.media_handover:
-        return SourcePolicy.HANDOVER
-    return None
-
-
-def _plan(
-    medium: Medium, group: SocketGroup | None, address: str, options: OfferOptions, *, muxed: bool
-) -> MediumPlan | None:
-    if group is None:
-        return None
-    ports = [socket.local.port for socket in group.sockets]
-    mux = MuxAction.KEEP
-    if options.mux_offer and medium.rtp:
-        mux = MuxAction.ADD
-    rtcp_port = ports[1] if medium.rtp and len(ports) > 1 and not muxed else None
-    return MediumPlan(address, ports[0], rtcp_port, mux)
-
-
-def _bundled(description: SessionDescription, plans: Sequence[MediumPlan | None]) -> list[MediumPlan | None]:
-    """In an accepted answer all media of a bundle share the place of its first (RFC 9143 7.3)."""
-    by_mid = {medium.find_value("mid"): index for index, medium in enumerate(description.media)}
-    shared = list(plans)
-    for mids in description.bundles:
-        indexes = [by_mid[mid] for mid in mids if mid in by_mid]
-        for index in indexes[1:]:
-            if shared[index] is not None:
-                shared[index] = plans[indexes[0]]
-    return shared
