@@ -90,7 +90,7 @@ class Phone:
     # --- requests ---------------------------------------------------------------------------------
 
     def invite(self, callee: "Phone", media: Sequence[MediaLine] | None = None) -> None:
-        """Call: the first INVITE of a dialog."""
+        """Call: the first INVITE of a dialog; with `media` of () the offer is left to the other end."""
         local = f"<sip:{self.user}@example.org>;tag={self.tag}"
         remote = f"<sip:{callee.user}@example.org>"
         self._dialog = Dialog(f"{new_token()}@example.org", local, remote, target=callee.uri)
@@ -102,11 +102,15 @@ class Phone:
         self._invite = self._request("INVITE", body=self._offer(media))
         self._send(self._invite)
 
-    def ack(self, response: SipMessage) -> None:
-        """ACK a final response: of its own for a 2xx, part of the INVITE's transaction for another."""
+    def ack(self, response: SipMessage, *, sdp: bool = False) -> None:
+        """ACK a final response: of its own for a 2xx, part of the INVITE's transaction for another.
+
+        With a description if `sdp`: the answer to an offer in the 2xx.
+        """
         assert self._invite is not None
         accepted = response.code is not None and response.code < 300
-        ack = self._request("ACK", like=None if accepted else self._invite)
+        body = self._offer(None) if sdp else ""
+        ack = self._request("ACK", body=body, like=None if accepted else self._invite)
         ack.headers = [
             ("To", response.get("To")) if name == "To" else (name, value) for name, value in ack.headers
         ]
@@ -138,22 +142,31 @@ class Phone:
         request = self._receive()
         assert request.code is None and request.method == method, f"{method} expected:\n{request}"
         if self._dialog is None:
-            local = request.get("To")
-            self._dialog = Dialog(
-                request.get("Call-ID"),
-                local if tag_of(local) else f"{local};tag={self.tag}",
-                request.get("From"),
-                target=uri_of(request.get("Contact")),
-                routes=request.all("Record-Route"),
-            )
+            self.join(request)
         elif method == "INVITE":
             self._dialog.target = uri_of(request.get("Contact"))
         self._read_media(request)
         return request
 
+    def join(self, invite: SipMessage) -> None:
+        """Be called, too, by an INVITE that came to another phone, as if a proxy had forked it."""
+        local = invite.get("To")
+        self._dialog = Dialog(
+            invite.get("Call-ID"),
+            local if tag_of(local) else f"{local};tag={self.tag}",
+            invite.get("From"),
+            target=uri_of(invite.get("Contact")),
+            routes=invite.all("Record-Route"),
+        )
+        self._read_media(invite)
+
     def receive_response(self, code: int, method: str = "INVITE") -> SipMessage:
-        """The next message, which has to be this response; the dialog and the media follow it."""
-        response = self._receive()
+        """The next message, which has to be this response; the dialog and the media follow it.
+
+        A 100 is passed over: it comes from the proxy, not from the other end.
+        """
+        while (response := self._receive()).code == 100:
+            pass
         assert (response.code, response.method) == (code, method), f"{code} expected:\n{response}"
         dialog = self._in_dialog
         dialog.remote = response.get("To")
@@ -180,6 +193,8 @@ class Phone:
         return "Contact", f"<{self.uri}>"
 
     def _offer(self, media: Sequence[MediaLine] | None) -> str:
+        if media is not None and not media:
+            return ""
         self._sdp_version += 1
         return write_sdp(self.describe() if media is None else media, self._sdp_version)
 

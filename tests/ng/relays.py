@@ -86,7 +86,7 @@ def running_rtpengine(*, ports: int = PORTS, max_calls: int | None = None) -> It
         arguments = [path, "--config-file=none", "--foreground", "--log-stderr", "--table=-1"]
         arguments += [f"--interface={name}/{address}" for name, address in INTERFACES]
         arguments += [f"--listen-ng=127.0.0.1:{ng}", f"--listen-tcp-ng=127.0.0.1:{ng}"]
-        arguments += [f"--port-min={media[0]}", f"--port-max={media[-1]}", "--num-threads=2"]
+        arguments += [f"--port-min={media[0]}", f"--port-max={media[-1]}", "--num-threads=2", "--delete-delay=0"]
         if max_calls is not None:
             arguments.append(f"--max-sessions={max_calls}")
         with Program(arguments) as program:

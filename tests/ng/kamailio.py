@@ -1,0 +1,119 @@
+"""A real Kamailio with the configuration of docs/kamailio.md, its media relayed by whatever speaks ng."""
+
+import contextlib
+import functools
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.e2e.sip_message import SipMessage, new_token
+from tests.port_claims import claim_ports
+from tests.program import Program
+from tests.waiting import eventually
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "kamailio.md"
+
+LISTEN = "listen=udp:192.0.2.10:5060"
+NODES = "udp:127.0.0.1:2223=1 udp:127.0.0.1:2224=1"
+CONTROL = "/run/kamailio/kamailio_ctl"
+
+
+class Kamailio(NamedTuple):
+    """A running Kamailio.
+
+    Arguments:
+        near: where it listens with IPv4.
+        far: where it listens with IPv6.
+        control: its control socket.
+        program: its first process.
+    """
+
+    near: tuple[str, int]
+    far: tuple[str, int]
+    control: Path
+    program: Program
+
+    def rpc(self, *arguments: str) -> str:
+        """What `kamcmd` prints for a command."""
+        done = subprocess.run(
+            ["kamcmd", "-s", f"unix:{self.control}", *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+
+@functools.cache
+def kamailio_path() -> str | None:
+    """Debian's Kamailio, None where it or its module rtpengine is not installed."""
+    path = shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin:/usr/bin:/bin")
+    modules = Path("/usr/lib").glob("*/kamailio/modules/rtpengine.so")
+    return path if any(modules) else None
+
+
+@contextlib.contextmanager
+def running_kamailio(nodes: Sequence[tuple[str, int, int]]) -> Iterator[Kamailio]:
+    """A Kamailio that serves, and ends behind the test.
+
+    Arguments:
+        nodes: host, port and weight of the relays.
+    """
+    path = kamailio_path()
+    assert path is not None
+    with claim_ports(1) as claimed, tempfile.TemporaryDirectory(prefix="nh-test-") as directory:
+        near, far = ("127.0.0.1", claimed[0]), ("::1", claimed[0])
+        control = Path(directory) / "ctl"
+        listen = f"listen=udp:127.0.0.1:{claimed[0]}\nlisten=udp:[::1]:{claimed[0]}"
+        text = _documented_configuration()
+        for documented, here in (
+            (LISTEN, listen),
+            (NODES, " ".join(f"udp:{host}:{port}={weight}" for host, port, weight in nodes)),
+            (CONTROL, str(control)),
+        ):
+            assert text.count(documented) == 1, f"not once in {DOCUMENT}: {documented}"
+            text = text.replace(documented, here)
+        configuration = Path(directory) / "kamailio.cfg"
+        configuration.write_text(text)
+        arguments = [path, "-f", str(configuration), "-DD", "-E", "-m", "32", "-M", "4"]
+        arguments += ["-Y", directory, "-w", directory]
+        with Program(arguments) as program:
+            for address in (near, far):
+                eventually(lambda: _answers(address), f"Kamailio answers; it said:\n{program.output}")  # noqa: B023
+            yield Kamailio(near, far, control, program)
+
+
+def _documented_configuration() -> str:
+    found = re.search(r"```kamailio\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert found, f"no configuration in {DOCUMENT}"
+    return found[1]
+
+
+def _answers(address: tuple[str, int]) -> bool:
+    """Whether an OPTIONS is answered."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.2)
+        sock.connect(address)
+        host, port = sock.getsockname()[:2]
+        at, uri = (f"[{host}]" if ":" in host else host), f"sip:{_bracketed(address)}"
+        headers = [
+            ("Via", f"SIP/2.0/UDP {at}:{port};branch=z9hG4bK{new_token()}"),
+            ("Max-Forwards", "70"),
+            ("From", f"<sip:test@{at}>;tag={new_token()}"),
+            ("To", f"<{uri}>"),
+            ("Call-ID", new_token()),
+            ("CSeq", "1 OPTIONS"),
+        ]
+        try:
+            sock.send(SipMessage(f"OPTIONS {uri} SIP/2.0", headers).encode())
+            return SipMessage.parse(sock.recv(65536)).code == 200
+        except (TimeoutError, ConnectionRefusedError):
+            return False
+
+
+def _bracketed(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

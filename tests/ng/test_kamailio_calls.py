@@ -1,0 +1,246 @@
+"""Calls of two phones through a real Kamailio that has its media relayed by nh, or by rtpengine."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.sdp import MediaLine
+from tests.e2e.sip_phone import Phone
+from tests.e2e.sip_proxy import FAR, NEAR, establish, hang_up, ring, talk
+from tests.media_peer import MediaPeer
+from tests.ng.client import NgClient
+from tests.ng.kamailio import Kamailio, running_kamailio
+from tests.ng.relays import NgRelay, call_ids, wait_until_gone
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.kamailio
+
+
+@pytest.fixture(scope="session")
+def kamailio(relay: NgRelay) -> Iterator[Kamailio]:
+    with running_kamailio([(*relay.address, 1)]) as running:
+        yield running
+
+
+@pytest.fixture
+def alice(kamailio: Kamailio) -> Iterator[Phone]:
+    with Phone("alice", NEAR, kamailio.near) as phone:
+        yield phone
+
+
+@pytest.fixture
+def bob(kamailio: Kamailio) -> Iterator[Phone]:
+    with Phone("bob", FAR, kamailio.near) as phone:
+        yield phone
+
+
+@pytest.fixture
+def carol(kamailio: Kamailio) -> Iterator[Phone]:
+    with Phone("carol", FAR, kamailio.near) as phone:
+        yield phone
+
+
+Ends = Callable[[Phone, Phone], tuple[Phone, Phone]]
+either_end = pytest.mark.parametrize(
+    "ends",
+    [
+        pytest.param(lambda caller, callee: (caller, callee), id="caller"),
+        pytest.param(lambda caller, callee: (callee, caller), id="callee"),
+    ],
+)
+
+
+def is_relayed(relay: NgRelay, phone: Phone) -> bool:
+    """Whether the relay knows the phone's call."""
+    return phone.call_id.decode() in call_ids(relay)
+
+
+def reinvite(one: Phone, other: Phone, offer: list[MediaLine], answer: list[MediaLine] | None = None) -> None:
+    """A re-INVITE from INVITE to ACK."""
+    one.reinvite(offer)
+    other.answer(other.receive_request("INVITE"), 200, sdp=True, media=answer)
+    one.ack(one.receive_response(200))
+    other.receive_request("ACK")
+
+
+# --- set-up ---------------------------------------------------------------------------------------
+
+
+def test_rtp_and_rtcp_go_both_ways(alice: Phone, bob: Phone) -> None:
+    establish(alice, bob)
+    talk(alice, bob)
+
+
+def test_the_phones_only_see_the_relay(relay: NgRelay, alice: Phone, bob: Phone) -> None:
+    establish(alice, bob)
+    assert {alice.target[1], bob.target[1]} <= set(relay.ports)
+
+
+def test_two_media(kamailio: Kamailio) -> None:
+    with (
+        Phone("alice", NEAR, kamailio.near, media=2) as alice,
+        Phone("bob", FAR, kamailio.near, media=2) as bob,
+    ):
+        establish(alice, bob)
+        talk(alice, bob)
+
+
+def test_early_media(alice: Phone, bob: Phone) -> None:
+    alice.invite(bob)
+    invite = bob.receive_request("INVITE")
+    bob.answer(invite, 183, sdp=True)
+    alice.receive_response(183)
+    early_target = alice.target
+    talk(alice, bob)
+    bob.answer(invite, 200, sdp=True)
+    alice.ack(alice.receive_response(200))
+    bob.receive_request("ACK")
+    assert alice.target == early_target
+    talk(alice, bob)
+
+
+def test_the_offer_may_come_in_the_answer(alice: Phone, bob: Phone) -> None:
+    """An INVITE without a description: the 200 has the offer, the ACK the answer (RFC 3264 4)."""
+    alice.invite(bob, ())
+    bob.answer(bob.receive_request("INVITE"), 200, sdp=True)
+    alice.ack(alice.receive_response(200), sdp=True)
+    bob.receive_request("ACK")
+    talk(alice, bob)
+
+
+def test_two_forks_of_which_the_second_takes_the_call(alice: Phone, bob: Phone, carol: Phone) -> None:
+    """A proxy behind Kamailio forks: two phones answer one INVITE, each with a tag of its own."""
+    alice.invite(bob)
+    invite = bob.receive_request("INVITE")
+    carol.join(invite)
+    bob.answer(invite, 183, sdp=True)
+    alice.receive_response(183)
+    talk(alice, bob)
+    carol.answer(invite, 200, sdp=True)
+    alice.ack(alice.receive_response(200))
+    carol.receive_request("ACK")
+    for speaker, listener in ((alice, carol), (carol, alice)):
+        speaker.media[0].send(b"it is me", speaker.target)
+        assert listener.media[0].receive()[0] == b"it is me"
+    hang_up(alice, carol)
+
+
+@either_end
+def test_a_call_between_ipv4_and_ipv6(kamailio: Kamailio, ends: Ends) -> None:
+    with Phone("alice", NEAR, kamailio.near) as alice, Phone("bob", "::1", kamailio.far) as bob:
+        caller, callee = ends(alice, bob)
+        establish(caller, callee)
+        assert (alice.target[0], bob.target[0]) == (NEAR, "::1")
+        talk(alice, bob)
+        reinvite(callee, caller, callee.describe())
+        assert (alice.target[0], bob.target[0]) == (NEAR, "::1")
+        talk(alice, bob)
+        hang_up(callee, caller)
+
+
+# --- changes --------------------------------------------------------------------------------------
+
+
+@either_end
+def test_a_reinvite_moves_the_media(ends: Ends, alice: Phone, bob: Phone) -> None:
+    establish(alice, bob)
+    talk(alice, bob)
+    mover, other = ends(alice, bob)
+    old = mover.media[0]
+    with old:
+        mover.media[0] = MediaPeer(old.address)
+        reinvite(mover, other, mover.describe())
+        talk(alice, bob)
+        assert old.pending() == []
+
+
+@either_end
+@pytest.mark.parametrize(
+    ("hold", "answer"),
+    [
+        pytest.param({"attributes": ("sendonly",)}, {"attributes": ("recvonly",)}, id="sendonly"),
+        pytest.param({"attributes": ("inactive",)}, {"attributes": ("inactive",)}, id="inactive"),
+        pytest.param({"address": "0.0.0.0"}, {}, id="0.0.0.0"),
+    ],
+)
+def test_hold_and_resume(
+    ends: Ends, hold: dict[str, object], answer: dict[str, object], alice: Phone, bob: Phone
+) -> None:
+    establish(alice, bob)
+    talk(alice, bob)
+    holding, held = ends(alice, bob)
+    silent = [dataclasses.replace(line, **hold) for line in holding.describe()]  # type: ignore[arg-type]
+    agreed = [dataclasses.replace(line, **answer) for line in held.describe()]  # type: ignore[arg-type]
+    reinvite(holding, held, silent, agreed)
+    if "address" in hold:
+        assert held.target[0] == "0.0.0.0"
+    else:
+        assert set(hold["attributes"]) <= set(held.remote_media[0].attributes)  # type: ignore[call-overload]
+    reinvite(holding, held, holding.describe())
+    talk(alice, bob)
+    assert holding.media[0].pending() == []
+
+
+@either_end
+def test_a_refused_reinvite_changes_nothing(
+    ends: Ends, relay: NgRelay, alice: Phone, bob: Phone
+) -> None:
+    establish(alice, bob)
+    talk(alice, bob)
+    asking, refusing = ends(alice, bob)
+    asking.reinvite()
+    refusing.answer(refusing.receive_request("INVITE"), 486)
+    asking.ack(asking.receive_response(486))
+    refusing.receive_request("ACK")
+    assert is_relayed(relay, alice)
+    talk(alice, bob)
+
+
+# --- ends -----------------------------------------------------------------------------------------
+
+
+@either_end
+def test_bye_ends_the_call(ends: Ends, relay: NgRelay, alice: Phone, bob: Phone) -> None:
+    establish(alice, bob)
+    talk(alice, bob)
+    assert is_relayed(relay, alice)
+    hang_up(*ends(alice, bob))
+    assert not is_relayed(relay, alice)
+
+
+def test_cancel_ends_the_call(relay: NgRelay, alice: Phone, bob: Phone) -> None:
+    invite = ring(alice, bob)
+    assert is_relayed(relay, alice)
+    alice.cancel()
+    alice.receive_response(200, "CANCEL")
+    bob.answer(bob.receive_request("CANCEL"), 200)
+    bob.answer(invite, 487)
+    alice.ack(alice.receive_response(487))
+    bob.receive_request("ACK")
+    wait_until_gone(relay, alice.call_id.decode())
+
+
+def test_an_error_response_ends_the_call(relay: NgRelay, alice: Phone, bob: Phone) -> None:
+    alice.invite(bob)
+    invite = bob.receive_request("INVITE")
+    assert is_relayed(relay, alice)
+    bob.answer(invite, 486)
+    alice.ack(alice.receive_response(486))
+    bob.receive_request("ACK")
+    wait_until_gone(relay, alice.call_id.decode())
+
+
+def test_kamailio_logs_what_was_relayed(kamailio: Kamailio, alice: Phone, bob: Phone) -> None:
+    establish(alice, bob)
+    talk(alice, bob)
+    hang_up(alice, bob)
+    said = kamailio.program.wait_for_line(f"call {alice.call_id.decode()} ended")
+    assert "RTP: 22 bytes, 2 packets, 0 errors; RTCP: 22 bytes, 2 packets, 0 errors" in said
+
+
+def test_the_relay_is_there(kamailio: Kamailio, relay: NgRelay) -> None:
+    shown = kamailio.rpc("rtpengine.show", "all")
+    assert f"url: udp:{relay.address[0]}:{relay.address[1]}" in shown
+    assert "disabled: 0" in shown
+    assert "success" in kamailio.rpc("rtpengine.ping", "all").lower()

@@ -1,0 +1,71 @@
+"""Calls by sipp through Kamailio, whose voice comes back by echo: RTP both ways through the relay."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.sip_proxy import FAR, NEAR
+from tests.ng.client import NgClient
+from tests.ng.kamailio import Kamailio, running_kamailio
+from tests.ng.relays import NgRelay, call_ids
+from tests.port_claims import claim_ports
+from tests.program import Program
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.kamailio, pytest.mark.sipp]
+
+SCENARIOS = Path(__file__).parent / "sipp"
+
+CALLS = 4
+
+
+@pytest.fixture
+def kamailio(relay: NgRelay) -> Iterator[Kamailio]:
+    with running_kamailio([(*relay.address, 1)]) as running:
+        yield running
+
+
+def sipp(scenario: str, address: str, port: int, *arguments: str) -> list[str]:
+    """The command line of one side; sipp ends by itself behind CALLS calls."""
+    path = shutil.which("sipp")
+    assert path is not None
+    files = ["-sf", str(SCENARIOS / scenario), "-nostdin", "-m", str(CALLS)]
+    return [path, *files, "-i", address, "-mi", address, "-p", str(port), *arguments]
+
+
+def heard(relay: NgRelay) -> dict[str, list[int]]:
+    """By call-id: the RTP packets that each end has sent so far."""
+    with NgClient(relay.address) as client:
+        calls = [(call_id, client.request("query", call_id=call_id)) for call_id in call_ids(relay)]
+    return {
+        call_id: [tag["medias"][0]["streams"][0]["stats"]["packets"] for tag in reply["tags"].values()]
+        for call_id, reply in calls
+        if reply["result"] == "ok"
+    }
+
+
+def test_voice_comes_back(relay: NgRelay, kamailio: Kamailio, tmp_path: Path) -> None:
+    before = set(call_ids(relay))
+    voice = tmp_path / "voice.ul"
+    voice.write_bytes(bytes(range(256)) * 64)
+    with claim_ports(20) as ports:
+        echo = ["-mp", str(ports[2]), "-rtp_echo"]
+        called = sipp("callee.xml", FAR, ports[0], *echo)
+        calling = sipp("caller.xml", NEAR, ports[1], "-r", "20", "-timeout", "20s")
+        calling += ["-min_rtp_port", str(ports[4]), "-max_rtp_port", str(ports[-1])]
+        calling += ["-key", "callee", f"{FAR}:{ports[0]}", "-key", "voice", str(voice)]
+        calling.append(f"{kamailio.near[0]}:{kamailio.near[1]}")
+        with Program(called) as callee, Program(calling) as caller:
+
+            def all_hear_themselves() -> bool:
+                calls = {call_id: sent for call_id, sent in heard(relay).items() if call_id not in before}
+                return len(calls) == CALLS and all(
+                    len(sent) == 2 and min(sent) >= 10 for sent in calls.values()
+                )
+
+            eventually(all_hear_themselves, "every call has 10 packets each way")
+            assert caller.wait(20) == 0, caller.output
+            assert callee.wait(20) == 0, callee.output
+    assert set(call_ids(relay)) <= before
