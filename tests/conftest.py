@@ -1,11 +1,14 @@
 """Fixtures of more than one part of the tests."""
 
 import functools
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.ng.kamailio import kamailio_is_installed
 
 
 @functools.cache
@@ -16,11 +19,28 @@ def perl_has_net_sip() -> bool:
         return False
 
 
+PEERS: dict[str, tuple[Callable[[], bool], str]] = {
+    "perl": (perl_has_net_sip, "needs Perl's Net::SIP: apt-get install libnet-sip-perl"),
+    "rtpengine": (
+        lambda: bool(shutil.which("rtpengine")),
+        "needs rtpengine: apt-get install rtpengine-daemon",
+    ),
+    "kamailio": (
+        kamailio_is_installed,
+        "needs Kamailio with its module rtpengine: apt-get install kamailio",
+    ),
+    "sipp": (lambda: bool(shutil.which("sipp")), "needs sipp: apt-get install sip-tester"),
+}
+"""By marker: whether the peer of such tests is installed, and how to come by it."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `perl` are skipped, with the reason, where their peer is not installed."""
+    """Tests whose peer is not installed are skipped, with the reason."""
+    missing = {marker: reason for marker, (is_there, reason) in PEERS.items() if not is_there()}
     for item in items:
-        if item.get_closest_marker("perl") and not perl_has_net_sip():
-            item.add_marker(pytest.mark.skip(reason="needs Perl's Net::SIP: apt-get install libnet-sip-perl"))
+        for marker, reason in missing.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(params=["unix", "tcp"])

@@ -1,4 +1,4 @@
-"""Bencode as the SIP modules write it, apart from nh's own codec: what the tests say is not what nh reads back.
+"""Bencode as the SIP modules write it, with nothing of nh's own codec.
 
 Keys go out in the order in which they were put in: neither SIP module sorts them.
 """

@@ -1,4 +1,4 @@
-"""A client of the ng protocol as a SIP proxy is one: a datagram `cookie SP dictionary`, a reply with that cookie."""
+"""A client of the ng protocol, as SIP proxies are: cookie and dictionary out, cookie and dictionary back."""
 
 import json
 import socket

@@ -1,7 +1,6 @@
 """A real Kamailio with the configuration of docs/kamailio.md, its media relayed by whatever speaks ng."""
 
 import contextlib
-import functools
 import re
 import shutil
 import socket
@@ -40,18 +39,21 @@ class Kamailio(NamedTuple):
 
     def rpc(self, *arguments: str) -> str:
         """What `kamcmd` prints for a command."""
+        kamcmd = _find("kamcmd")
+        assert kamcmd is not None
         done = subprocess.run(
-            ["kamcmd", "-s", f"unix:{self.control}", *arguments], capture_output=True, text=True, check=True
+            [kamcmd, "-s", f"unix:{self.control}", *arguments], capture_output=True, text=True, check=True
         )
         return done.stdout
 
 
-@functools.cache
-def kamailio_path() -> str | None:
-    """Debian's Kamailio, None where it or its module rtpengine is not installed."""
-    path = shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin:/usr/bin:/bin")
-    modules = Path("/usr/lib").glob("*/kamailio/modules/rtpengine.so")
-    return path if any(modules) else None
+def kamailio_is_installed() -> bool:
+    """Whether Kamailio is there, with its module rtpengine."""
+    return _find("kamailio") is not None and any(Path("/usr/lib").glob("*/kamailio/modules/rtpengine.so"))
+
+
+def _find(program: str) -> str | None:
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
 
 
 @contextlib.contextmanager
@@ -61,7 +63,7 @@ def running_kamailio(nodes: Sequence[tuple[str, int, int]]) -> Iterator[Kamailio
     Arguments:
         nodes: host, port and weight of the relays.
     """
-    path = kamailio_path()
+    path = _find("kamailio")
     assert path is not None
     with claim_ports(1) as claimed, tempfile.TemporaryDirectory(prefix="nh-test-") as directory:
         near, far = ("127.0.0.1", claimed[0]), ("::1", claimed[0])
@@ -80,8 +82,7 @@ def running_kamailio(nodes: Sequence[tuple[str, int, int]]) -> Iterator[Kamailio
         arguments = [path, "-f", str(configuration), "-DD", "-E", "-m", "32", "-M", "4"]
         arguments += ["-Y", directory, "-w", directory]
         with Program(arguments) as program:
-            for address in (near, far):
-                eventually(lambda: _answers(address), f"Kamailio answers; it said:\n{program.output}")  # noqa: B023
+            eventually(lambda: _answers(near) and _answers(far), "Kamailio answers")
             yield Kamailio(near, far, control, program)
 
 

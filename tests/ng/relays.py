@@ -1,7 +1,6 @@
-"""Relays that speak ng, started for a test: nh, and Debian's rtpengine as the reference of what nh has to do."""
+"""Relays that speak ng, started for a test: nh, and Debian's rtpengine as the reference of it."""
 
 import contextlib
-import functools
 import shutil
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -33,12 +32,6 @@ class NgRelay(NamedTuple):
     address: tuple[str, int]
     ports: range
     program: Program
-
-
-@functools.cache
-def rtpengine_path() -> str | None:
-    """Debian's rtpengine, None where it is not installed."""
-    return shutil.which("rtpengine")
 
 
 @contextlib.contextmanager
@@ -79,14 +72,19 @@ def running_rtpengine(*, ports: int = PORTS, max_calls: int | None = None) -> It
         ports: number of media ports.
         max_calls: most calls; None: no limit.
     """
-    path = rtpengine_path()
+    path = shutil.which("rtpengine")
     assert path is not None
     with claim_ports(ports + 1) as claimed:
         media, ng = claimed[:-1], claimed[-1]
         arguments = [path, "--config-file=none", "--foreground", "--log-stderr", "--table=-1"]
         arguments += [f"--interface={name}/{address}" for name, address in INTERFACES]
         arguments += [f"--listen-ng=127.0.0.1:{ng}", f"--listen-tcp-ng=127.0.0.1:{ng}"]
-        arguments += [f"--port-min={media[0]}", f"--port-max={media[-1]}", "--num-threads=2", "--delete-delay=0"]
+        arguments += [
+            f"--port-min={media[0]}",
+            f"--port-max={media[-1]}",
+            "--num-threads=2",
+            "--delete-delay=0",
+        ]
         if max_calls is not None:
             arguments.append(f"--max-sessions={max_calls}")
         with Program(arguments) as program:

@@ -9,10 +9,8 @@ from tests.e2e.sdp import MediaLine
 from tests.e2e.sip_phone import Phone
 from tests.e2e.sip_proxy import FAR, NEAR, establish, hang_up, ring, talk
 from tests.media_peer import MediaPeer
-from tests.ng.client import NgClient
 from tests.ng.kamailio import Kamailio, running_kamailio
 from tests.ng.relays import NgRelay, call_ids, wait_until_gone
-from tests.waiting import eventually
 
 pytestmark = pytest.mark.kamailio
 
@@ -183,9 +181,7 @@ def test_hold_and_resume(
 
 
 @either_end
-def test_a_refused_reinvite_changes_nothing(
-    ends: Ends, relay: NgRelay, alice: Phone, bob: Phone
-) -> None:
+def test_a_refused_reinvite_changes_nothing(ends: Ends, relay: NgRelay, alice: Phone, bob: Phone) -> None:
     establish(alice, bob)
     talk(alice, bob)
     asking, refusing = ends(alice, bob)

@@ -139,9 +139,7 @@ def test_hold_and_resume(call: NgCall, alice: End, bob: End) -> None:
     held = [dataclasses.replace(line, attributes=("sendonly",)) for line in alice.describe()]
     bob.read(call.reoffer(held))
     assert "sendonly" in bob.remote[0].attributes
-    alice.read(
-        call.answer([dataclasses.replace(line, attributes=("recvonly",)) for line in bob.describe()])
-    )
+    alice.read(call.answer([dataclasses.replace(line, attributes=("recvonly",)) for line in bob.describe()]))
     say(alice, bob)
     bob.read(call.reoffer(alice.describe()))
     alice.read(call.answer(bob.describe()))

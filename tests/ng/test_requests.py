@@ -150,7 +150,7 @@ def answered(client: NgClient) -> NgCall:
 
 
 def is_known(call: NgCall) -> bool:
-    return call.client.request("query", call_id=call.call_id)["result"] == "ok"
+    return bool(call.client.request("query", call_id=call.call_id)["result"] == "ok")
 
 
 def test_a_delete_without_delay_ends_the_call(relay: NgRelay, answered: NgCall) -> None:
