@@ -13,7 +13,7 @@ from nh.calls.media import Media
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.commands import OfferOptions
-from nh.errors import IncompleteSdp, MalformedRequest, NhError, UnusableSdp
+from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
 from nh.sdp.description import Direction, Medium, SessionDescription
 from nh.sdp.parse import parse
 from nh.sdp.rewrite import MediumPlan, MuxAction
@@ -33,6 +33,21 @@ def family_of(description: SessionDescription) -> int:
         if medium.connection is not None:
             return 6 if ":" in medium.connection else 4
     return 4
+
+
+def refuse_conversions(description: SessionDescription, wanted: str) -> None:
+    """Refuse what only a gateway between transports could do.
+
+    Arguments:
+        wanted: the transport that a client asks for, such as RTP/SAVP; "" and accept: as it is.
+
+    Raises Unsupported if a medium has another.
+    """
+    for medium in description.media:
+        if wanted.lower() not in ("", "accept") and medium.rtp and medium.proto.upper() != wanted.upper():
+            raise Unsupported(
+                f"transport-protocol: nh passes {medium.proto} on as it is and does not make {wanted[:32]} of it"
+            )
 
 
 def request_for(
@@ -88,8 +103,13 @@ def mux_offered(medium: Medium, options: OfferOptions) -> Mux:
     return Mux(offered, passed_on, decided)
 
 
-def mux_towards_answerer(mux: Mux) -> tuple[MuxAction, bool]:
-    """An offer is only a wish: the RTCP port is announced all the same."""
+def mux_towards_answerer(mux: Mux, *, required: bool) -> tuple[MuxAction, bool]:
+    """What becomes of a=rtcp-mux in an offer, and whether RTCP has no port of its own.
+
+    An offer is only a wish, so the RTCP port is announced all the same, unless mux is required.
+    """
+    if required and mux.passed_on:
+        return MuxAction.ADD, True
     if mux.passed_on:
         return MuxAction.KEEP if mux.offered else MuxAction.ADD, False
     return MuxAction.REMOVE if mux.offered else MuxAction.KEEP, False

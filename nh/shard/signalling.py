@@ -39,6 +39,7 @@ from nh.shard.negotiation import (
     plan_for,
     policy_for,
     read_sdp,
+    refuse_conversions,
     request_for,
 )
 from nh.shard.queries import query_call
@@ -94,6 +95,7 @@ class Signalling:
         description = read_sdp(command.sdp)
         if self._is_looped(description, command.options):
             return command.sdp
+        refuse_conversions(description, command.options.transport_protocol)
         now = time.monotonic()
         known = self._table.find_call(command.call_id)
         near, far = self._interfaces_of_offer(command, description, known.offers if known else None)
@@ -119,7 +121,11 @@ class Signalling:
         if sender.interface is None:
             sender.interface, sender.peer_interface = near, far
         return self._rewritten(
-            description, groups, far, command.options, [mux_towards_answerer(mux) for mux in sender.mux]
+            description,
+            groups,
+            far,
+            command.options,
+            [mux_towards_answerer(mux, required=command.options.mux_require) for mux in sender.mux],
         )
 
     def answer(self, command: Answer) -> bytes:
@@ -127,6 +133,7 @@ class Signalling:
         description = read_sdp(command.sdp)
         if self._is_looped(description, command.options):
             return command.sdp
+        refuse_conversions(description, command.options.transport_protocol)
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         offerer = offers.get_party(command.from_tag)
