@@ -15,10 +15,16 @@ from typing import Any
 
 import msgspec
 
+from nh.address import TcpAddress, parse_rpc_address
+from nh.calls.interfaces import Interface
 from nh.calls.rules import RelaySettings, in_range
 from nh.errors import ConfigError
+from nh.interface_text import check_interfaces, parse_address, parse_interface, parse_ports
 
 ENVIRONMENT_PREFIX = "NH_"
+
+_LISTS = frozenset({"rpc", "ng", "interface"})
+"""Settings that have several values, separated by commas in the environment."""
 
 
 class LogLevel(enum.StrEnum):
@@ -37,7 +43,10 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         shards: number of shard processes, 1 to 256; 0: one for each usable CPU.
         rpc: addresses of the RPC sockets; empty: nh.sock in the runtime directory.
         rpc_mode: permissions of Unix RPC sockets, octal digits.
-        rpc_public: allow RPC on addresses that are not loopback.
+        rpc_public: allow RPC, ng too, on addresses that are not loopback.
+        ng: HOST:PORT, where rtpengine's ng protocol is served over UDP and TCP; empty: nowhere.
+        interface: NAME/IP[!ADVERTISED][@MIN-MAX], addresses for the media of ng calls.
+        address: IP[!ADVERTISED], the same for a relay with one address only; "" for none.
         ports: the media ports, MIN-MAX, both included.
         runtime_dir: where the lock, the default RPC socket and the name of the statistics live.
         command_timeout_s: how long a shard may take for one command.
@@ -50,6 +59,9 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     rpc: tuple[str, ...] = ()
     rpc_mode: str = "0600"
     rpc_public: bool = False
+    ng: tuple[str, ...] = ()
+    interface: tuple[str, ...] = ()
+    address: str = ""
     ports: str = "10000-29999"
     runtime_dir: str = ""
     command_timeout_s: float = 2.0
@@ -63,17 +75,31 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         in_range("command_timeout_s", self.command_timeout_s, 0.05, 60)
         in_range("idle_client_s", self.idle_client_s, 1, 86_400)
         in_range("max_clients", self.max_clients, 1, 1_000_000)
-        _ = self.port_range, self.rpc_mode_bits
+        _ = self.rpc_mode_bits, self.ng_addresses
+        check_interfaces(self.interfaces, self.port_range)
 
     @property
     def port_range(self) -> tuple[int, int]:
         """(lowest, highest) media port, both included."""
-        low, dash, high = self.ports.partition("-")
-        if not dash or not (low.isdecimal() and high.isdecimal()):
-            raise ValueError(f"ports: {self.ports!r} is not MIN-MAX, such as 10000-29999")
-        if not 1024 <= int(low) < int(high) <= 65535:
-            raise ValueError(f"ports: {self.ports} is not within 1024-65535 with MIN below MAX")
-        return int(low), int(high)
+        return parse_ports(self.ports, "ports")
+
+    @property
+    def ng_addresses(self) -> tuple[TcpAddress, ...]:
+        """`ng`, read."""
+        try:
+            addresses = [parse_rpc_address(text) for text in self.ng]
+        except ConfigError as exc:
+            raise ValueError(f"ng: {exc}") from exc
+        found = tuple(address for address in addresses if isinstance(address, TcpAddress))
+        if len(found) < len(addresses):
+            raise ValueError(f"ng: {', '.join(self.ng)}: a path; say HOST:PORT, such as 127.0.0.1:2223")
+        return found
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """`address` and `interface`, read; the first one is where calls are that name none."""
+        default = (parse_address(self.address),) if self.address else ()
+        return (*default, *(parse_interface(text) for text in self.interface))
 
     @property
     def rpc_mode_bits(self) -> int:
@@ -133,7 +159,13 @@ def load_settings(
     ):
         _convert(layer, origin)  # alone first, so that an error can say where the value came from
         values |= layer
-    return _convert(values, "settings")
+    settings = _convert(values, "settings")
+    # only now: each of the two may come from another place
+    if settings.ng and not settings.interfaces:
+        raise ConfigError(
+            "ng: needs an address for media; say --address IP, or --interface NAME/IP for each of several"
+        )
+    return settings
 
 
 def _convert(values: Mapping[str, Any], origin: str) -> Settings:
@@ -165,5 +197,5 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for field in Settings.__struct_fields__:
         text = environment.get(ENVIRONMENT_PREFIX + field.upper())
         if text is not None:
-            values[field] = [part for part in text.split(",") if part] if field == "rpc" else text
+            values[field] = [part for part in text.split(",") if part] if field in _LISTS else text
     return values

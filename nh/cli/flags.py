@@ -63,7 +63,14 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "rpc_mode": Flag(_RPC, "Permissions of Unix RPC sockets, 0 to 0777", metavar="OCTAL"),
     "rpc_public": Flag(
-        _RPC, "Allow TCP addresses that are not loopback: whoever reaches them rules the relay"
+        _RPC, "Allow TCP and ng addresses that are not loopback: whoever reaches them rules the relay"
+    ),
+    "ng": Flag(
+        _RPC,
+        "HOST:PORT where Kamailio and OpenSIPS are served as by rtpengine (ng over UDP and TCP); may be "
+        "given several times",
+        metavar="ADDRESS",
+        default="none",
     ),
     "command_timeout_s": Flag(_RPC, "How long a shard may take for one command", 0.05, 60, "s"),
     "idle_client_s": Flag(_RPC, "Close connections on which nothing happens for so long", 1, 86_400, "s"),
@@ -71,11 +78,25 @@ FLAGS: Final[dict[str, Flag]] = {
     "ports": Flag(
         _MEDIA, "Media ports, both included, 1024 to 65535; each shard gets a slice", metavar="MIN-MAX"
     ),
+    "address": Flag(
+        _MEDIA,
+        "Address for the media of ng calls, and the one to announce where a NAT is before this host",
+        metavar="IP[!ADVERTISED]",
+        default="none",
+    ),
+    "interface": Flag(
+        _MEDIA,
+        "The same for each of several addresses, by a name that ng's `direction` uses, with ports of its own "
+        "where it has some; may be given several times, the first is the default",
+        metavar="NAME/IP[!ADVERTISED][@MIN-MAX]",
+        default="none",
+    ),
     "policy": Flag(
         _MEDIA,
         "Whose packets to take. heuristic: the first sender's, but for a while a better one takes over; "
         "first: the first sender's; announced: the first from the announced address; strict: those from the "
-        "announced address and port",
+        "announced address and port; handover: whoever sent last; asymmetric: everybody's, sent on to the "
+        "announced address",
         metavar="POLICY",
     ),
     "settle_window_s": Flag(

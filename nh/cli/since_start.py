@@ -50,11 +50,17 @@ def since_start(snapshot: Snapshot) -> Table:
         _line(
             (supervisor.rpc_requests_netsip, "Net::SIP"),
             (supervisor.rpc_requests_native, "native"),
+            (supervisor.rpc_requests_ng, "ng"),
             (supervisor.rpc_malformed, "bad"),
             (supervisor.rpc_unknown_commands, "unknown"),
-            (supervisor.rpc_timeouts, "late"),
-            (supervisor.rpc_unroutable, "no shard"),
         ),
+    )
+    table.add_row(
+        "unserved", _line((supervisor.rpc_timeouts, "late"), (supervisor.rpc_unroutable, "no shard"))
+    )
+    table.add_row(
+        "ng",
+        _line((supervisor.ng_retransmissions, "asked again"), (supervisor.ng_unsent, "replies not sent")),
     )
     table.add_row(
         "connections", _line((supervisor.rpc_accepted, "accepted"), (supervisor.rpc_evicted, "evicted"))

@@ -177,6 +177,9 @@ class SupervisorStats:
     rpc_unknown_commands: int = _counter("requests for a command that does not exist", "requests")
     rpc_requests_netsip: int = _counter("requests in Net::SIP's protocol", "requests")
     rpc_requests_native: int = _counter("requests in the native protocol", "requests")
+    rpc_requests_ng: int = _counter("requests in the ng protocol, repeated ones not counted", "requests")
+    ng_retransmissions: int = _counter("ng requests that came again and were not executed again", "requests")
+    ng_unsent: int = _counter("ng replies that the kernel did not take", "replies")
     rpc_timeouts: int = _counter("commands that a shard did not answer in time", "commands")
     rpc_unroutable: int = _counter("commands whose shard was not up", "commands")
 

@@ -19,7 +19,7 @@ from nh.stats.layout import SupervisorStats
 from nh.supervisor.clients import Clients
 from nh.supervisor.throttle import Throttle
 from nh.wire import native, netsip
-from nh.wire.framing import Framer, frame
+from nh.wire.framing import Framer, Framing, frame
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ class Connection:
     Arguments:
         sock: the accepted socket; it becomes nonblocking and belongs to the connection.
         service: see Service; the connection puts itself into its clients.
+        framer: takes its stream apart; that of nh's and Net::SIP's protocol if None.
     """
 
     __slots__ = (
@@ -77,11 +78,11 @@ class Connection:
         "_waits",
     )
 
-    def __init__(self, sock: socket.socket, service: Service) -> None:
+    def __init__(self, sock: socket.socket, service: Service, framer: Framing | None = None) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._service = service
-        self._framer = Framer()
+        self._framer = framer or Framer()
         self._output = bytearray()
         self._in_flight = 0  # requests under way
         self._waits = False  # for the answer to a Net::SIP request, before which no other is looked at
@@ -210,7 +211,7 @@ class Connection:
             self._service.complaints.log(
                 logging.WARNING, "a Net::SIP request is answered with undef: %s", exc
             )
-            self._write(netsip.encode_result(Failure.of(exc)))
+            self._write(frame(netsip.encode_result(Failure.of(exc))))
             return
         except (MalformedFrame, UnknownCommand) as exc:
             self._refuse(exc)
@@ -226,7 +227,7 @@ class Connection:
                 self._service.stats.rpc_unknown_commands += 1
             else:
                 self._service.stats.rpc_malformed += 1
-            self._write(native.encode_result(request_id, command))
+            self._write(frame(native.encode_result(request_id, command)))
             return
         self._begin()
         self._service.dispatch(command, functools.partial(self._native_result, request_id))
@@ -248,20 +249,22 @@ class Connection:
     def _answer(self, encode: Callable[[Result], bytes], result: Result) -> None:
         if not self._open:  # it left before its answer
             return
-        self._in_flight -= 1
-        if not self._in_flight:
-            self._service.clients.end(self, self._service.loop.now())
+        self._done()
         try:
             payload = encode(result)
         except Exception:
             # an extension may return what no wire can carry; its client shall not wait for ever
             logger.exception("a result cannot be encoded: %.200r", result)
             payload = encode(Failure("internal", "the result cannot be encoded; see the log of nh"))
-        self._write(payload)
+        self._write(frame(payload))
         self._serve()
 
-    def _write(self, payload: bytes) -> None:
-        data = frame(payload)
+    def _done(self) -> None:
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._service.clients.end(self, self._service.loop.now())
+
+    def _write(self, data: bytes) -> None:
         if self._output:
             self._output += data
             return

@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 
 import nh
 from nh.commands import (
+    Activate,
+    Allocate,
     CallList,
-    CloseCall,
+    Close,
     Command,
     Extension,
     Failure,
@@ -22,7 +24,6 @@ from nh.commands import (
     RelayCommand,
     RelayResult,
     Result,
-    ShowCall,
     Stats,
 )
 from nh.errors import CommandTimeout, ShardUnavailable, StatsUnavailable, UnknownCommand
@@ -61,10 +62,9 @@ class Dispatcher:
             _ListOfAll(command, self._shards, reply).ask(self._ask)
         elif isinstance(command, Extension):
             reply(Failure.of(UnknownCommand(f"command {command.name[:64]!r} is not known here")))
-        elif isinstance(command, CloseCall | ShowCall):
-            self._ask(shard_of(command.call_id, self._shards), command, reply)
         else:
-            self._ask(shard_of(command.dialog.call_id, self._shards), command, reply)
+            named = command.dialog if isinstance(command, Allocate | Activate | Close) else command
+            self._ask(shard_of(named.call_id, self._shards), command, reply)
 
     def _ask(self, shard: int, command: RelayCommand, reply: Callable[[RelayResult], None]) -> None:
         def count_and_reply(result: RelayResult) -> None:

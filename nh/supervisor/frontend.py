@@ -16,7 +16,10 @@ from nh.supervisor.clients import Clients
 from nh.supervisor.connection import Connection, Dispatch, Service
 from nh.supervisor.throttle import Throttle
 
-__all__ = ["Dispatch", "Frontend"]
+__all__ = ["Connect", "Dispatch", "Frontend"]
+
+Connect = Callable[[socket.socket, Service], Connection]
+"""Makes the connection of an accepted socket."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ class Frontend:
         max_clients: most connections at once, 1 or more; the longest idle one makes room for a new one.
         extensions: names of further commands that are let through to dispatch; looked at with every
             request, so a live view of a table will do.
+        connect: see Connect.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Frontend:
         half_frame_s: float = HALF_FRAME_S,
         max_clients: int = 4096,
         extensions: Collection[str] = (),
+        connect: Connect = Connection,
     ) -> None:
         self._loop = loop
         self._listeners = tuple(listeners)
@@ -68,6 +73,7 @@ class Frontend:
         self._idle_client_s = idle_client_s
         self._half_frame_s = half_frame_s
         self._max_clients = max_clients
+        self._connect = connect
         self._clients: Clients[Connection] = Clients()
         self._complaints = Throttle(logger, loop.now)
         self._service = Service(loop, dispatch, self._clients, stats, self._complaints, extensions)
@@ -135,7 +141,7 @@ class Frontend:
             self._evict_longest_idle()
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        Connection(sock, self._service)
+        self._connect(sock, self._service)
         self._stats.rpc_accepted += 1
 
     def _evict_longest_idle(self) -> bool:

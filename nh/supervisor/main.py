@@ -27,7 +27,9 @@ from nh.supervisor.descriptors import capacity, raise_descriptor_limit
 from nh.supervisor.dispatch import Dispatcher
 from nh.supervisor.frontend import Frontend
 from nh.supervisor.listeners import Listener, open_listeners
-from nh.supervisor.routing import limits_share, port_slices
+from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
+from nh.supervisor.ng_service import NgService
+from nh.supervisor.routing import interface_slices, limits_share, port_slices
 from nh.supervisor.runtime_dir import runtime_dir
 from nh.supervisor.signals import signals_on
 from nh.wire.link import Configure
@@ -77,6 +79,7 @@ class _Supervisor:
         self._cpus = usable_cpus()
         self._shards = settings.shards or len(self._cpus)
         self._ports = port_slices(*settings.port_range, self._shards)
+        self._interfaces = interface_slices(settings.interfaces, self._shards)
         self._share = limits_share(settings.relay, self._shards)
         self._descriptors = raise_descriptor_limit()
         self._stats = SupervisorStats(pid=os.getpid(), started=time.time())
@@ -91,10 +94,13 @@ class _Supervisor:
             public=settings.rpc_public,
         )
         stack.callback(self._close_listeners)
+        self._ng_listeners = open_ng_listeners(settings.ng_addresses, public=settings.rpc_public)
+        stack.callback(self._close_ng_listeners)
         self._segment = stack.enter_context(_statistics(create_segment(segment_name(path), self._shards)))
         self._loop = SelectorLoop()
         stack.callback(self._loop.close)
         self._frontend: Frontend | None = None
+        self._ng: NgService | None = None
         self._arbiter = Arbiter(
             self._loop,
             self._spawn,
@@ -115,6 +121,8 @@ class _Supervisor:
                 publisher.stop()
                 if self._frontend is not None:
                     self._frontend.close()
+                if self._ng is not None:
+                    self._ng.close()
         return self._status
 
     def _spawn(self, shard: int, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]) -> Child:
@@ -125,6 +133,7 @@ class _Supervisor:
             relay=self._share,
             stats_segment=self._segment.name,
             log_level=self._settings.log_level,
+            interfaces=self._interfaces[shard],
         )
         spec = ChildSpec(
             configure=configure,
@@ -149,6 +158,14 @@ class _Supervisor:
             idle_client_s=self._settings.idle_client_s,
             max_clients=self._settings.max_clients,
         )
+        self._ng = NgService(
+            self._loop,
+            self._ng_listeners,
+            dispatcher,
+            stats=self._stats,
+            idle_client_s=self._settings.idle_client_s,
+            max_clients=self._settings.max_clients,
+        )
         print(self._ready_line(), flush=True)
 
     def _ready_line(self) -> str:
@@ -156,8 +173,11 @@ class _Supervisor:
         shards = "1 shard on CPU" if self._shards == 1 else f"{self._shards} shards on CPUs"
         cpus = ",".join(str(cpu) for cpu in self._cpus[: self._shards])
         addresses = " ".join(str(listener.address) for listener in self._listeners)
+        ng = (
+            f" ng {' '.join(str(listener) for listener in self._ng_listeners)};" if self._ng_listeners else ""
+        )
         return (
-            f"ready: {shards} {cpus}; rpc {addresses}; ports {self._ports[0][0]}-{self._ports[-1][1]};"
+            f"ready: {shards} {cpus}; rpc {addresses};{ng} ports {self._ports[0][0]}-{self._ports[-1][1]};"
             f" up to {room.calls} calls (limited by {room.limited_by})"
         )
 
@@ -183,7 +203,10 @@ class _Supervisor:
         self._ending = True
         if self._frontend is not None:
             self._frontend.stop_accepting()
+        if self._ng is not None:
+            self._ng.stop_accepting()
         self._close_listeners()
+        self._close_ng_listeners()
         self._arbiter.stop(GRACE_S, self._loop.stop)
 
     def _close_listeners(self) -> None:
@@ -191,8 +214,14 @@ class _Supervisor:
         for listener in listeners:
             listener.close()
 
+    def _close_ng_listeners(self) -> None:
+        listeners, self._ng_listeners = self._ng_listeners, list[NgListener]()
+        for listener in listeners:
+            listener.close()
+
     def _count_clients(self) -> int:
-        return self._frontend.clients if self._frontend is not None else 0
+        ng_clients = self._ng.clients if self._ng is not None else 0
+        return ng_clients + (self._frontend.clients if self._frontend is not None else 0)
 
 
 @contextlib.contextmanager

@@ -7,10 +7,12 @@ of shards from N to N+1 moves one call in N+1. Pure; nothing here knows whether 
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
+from nh.calls.interfaces import Interface
 from nh.calls.rules import RelaySettings
 from nh.errors import ConfigError
 
@@ -67,6 +69,29 @@ def port_slices(low: int, high: int, shards: int) -> tuple[tuple[int, int], ...]
         slices.append((first, first + size - 1))
         first += size
     return tuple(slices)
+
+
+def interface_slices(interfaces: Sequence[Interface], shards: int) -> tuple[tuple[Interface, ...], ...]:
+    """The interfaces of every shard: the same ones, each with this shard's slice of its own ports.
+
+    Arguments:
+        interfaces: those of the relay, with their whole ranges.
+        shards: how many shards there are, 1 or more.
+
+    Raises ConfigError if a range is too small for all shards.
+    """
+    sliced = [_slices_of(interface, shards) for interface in interfaces]
+    return tuple(tuple(each[shard] for each in sliced) for shard in range(shards))
+
+
+def _slices_of(interface: Interface, shards: int) -> tuple[Interface, ...]:
+    if interface.ports is None:
+        return (interface,) * shards
+    try:
+        slices = port_slices(*interface.ports, shards)
+    except ConfigError as exc:
+        raise ConfigError(f"interface {interface.name}: {exc}") from exc
+    return tuple(msgspec.structs.replace(interface, ports=ports) for ports in slices)
 
 
 def limits_share(relay: RelaySettings, shards: int) -> RelaySettings:

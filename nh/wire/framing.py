@@ -4,12 +4,28 @@ Both protocols, Net::SIP's and the native one, travel in these frames; the paylo
 apart. The module knows neither of them, and no sockets: bytes are fed in as they come.
 """
 
+from typing import Protocol
+
 from nh.errors import MalformedFrame
 
 MAX_FRAME_BYTES = 32_768
 """Longest payload of a request, and of a Net::SIP reply (Net::SIP::NATHelper refuses longer ones)."""
 
 HEADER_BYTES = 4
+
+
+class Framing(Protocol):
+    """What takes a stream apart: Framer, and others for protocols with other frames."""
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes were fed and not yet taken as frames."""
+
+    def feed(self, data: bytes) -> None:
+        """Add what the stream brought, in any portions."""
+
+    def next_frame(self) -> bytes | None:
+        """The next payload, None if it is not complete yet; raises MalformedFrame if there can be none."""
 
 
 class Framer:

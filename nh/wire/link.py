@@ -26,7 +26,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         shards: how many there are.
         ports: its slice of the media ports, (lowest, highest), the lowest even and the highest odd.
         relay: how to relay; limits are this shard's share already.
-        interfaces: where ng calls may be, the first one by default; ports are this shard's slices. Empty: no ng.
+        interfaces: where ng calls may be, the first one by default, with this shard's ports; empty: no ng.
         stats_segment: name of the shared memory in which block `shard` is its own to write.
         log_level: how much to log.
     """

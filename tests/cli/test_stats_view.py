@@ -130,7 +130,7 @@ def test_everything_since_the_start_has_a_line_for_each_kind_within_80_columns()
     assert [line.split()[0] for line in lines] == [
         *("since", "received", "sent", "dropped", "sessions", "expired"),
         *commands,
-        *("requests", "connections"),
+        *("requests", "unserved", "ng", "connections"),
     ]
     assert "received     2000 packets, 500kB" in lines
     assert "allocate     4 ok · 0 refused · 0 failed" in lines

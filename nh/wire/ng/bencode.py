@@ -1,9 +1,9 @@
-"""Bencode as ng's clients write it: by bencode2, which is strict, with what it is too strict about made right.
+"""Bencode as ng's clients write it: by bencode2, with the one thing made right that it is too strict about.
 
-Bencode wants the keys of a dictionary in order, and bencode2 insists on it; Kamailio and OpenSIPS write them as they come,
-and may write one twice. So a message is walked through once, its dictionaries are put in order, and bencode2
-reads the outcome. The walk does not recurse and goes no deeper than MAX_DEPTH; what it meets is bytes to it.
-Knows nothing of ng's commands and keys.
+Bencode wants the keys of a dictionary in order, and bencode2 insists on it; Kamailio and OpenSIPS write them
+as they come, and may write one twice. So a message is walked through once, its dictionaries are put in order,
+and bencode2 reads the outcome. The walk does not recurse and goes no deeper than MAX_DEPTH. Knows nothing of
+ng's commands and keys.
 """
 
 import re
@@ -31,7 +31,7 @@ def encode(value: object) -> bytes:
 
 
 def decode(data: bytes) -> object:
-    """The value of a whole message: dicts with bytes as keys (of equal ones the last counts), lists, bytes, integers.
+    """The value of a message: dicts with bytes as keys (the last of equal ones), lists, bytes, integers.
 
     Raises MalformedRequest for anything else, in a time that grows with its length only.
     """

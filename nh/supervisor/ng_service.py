@@ -1,0 +1,74 @@
+"""ng as a whole: every listener's UDP and TCP socket, and the one desk behind them."""
+
+import logging
+import socket
+from collections.abc import Sequence
+
+from nh.loop import Loop
+from nh.stats.layout import SupervisorStats
+from nh.supervisor.connection import Dispatch, Service
+from nh.supervisor.frontend import Frontend
+from nh.supervisor.ng_desk import NgDesk
+from nh.supervisor.ng_listeners import NgListener
+from nh.supervisor.ng_tcp import NgConnection
+from nh.supervisor.ng_udp import NgUdp
+from nh.supervisor.throttle import Throttle
+
+logger = logging.getLogger(__name__)
+
+
+class NgService:
+    """Serves ng listeners from its construction on, until close().
+
+    Arguments:
+        loop: what watches the sockets.
+        listeners: they stay the caller's to close.
+        dispatch: executes a command and calls back once with its result; never raises.
+        stats: where connections and requests are counted.
+        idle_client_s, max_clients: of TCP connections, see Frontend.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        listeners: Sequence[NgListener],
+        dispatch: Dispatch,
+        *,
+        stats: SupervisorStats,
+        idle_client_s: float = 300.0,
+        max_clients: int = 4096,
+    ) -> None:
+        complaints = Throttle(logger, loop.now)
+        desk = NgDesk(loop.now, dispatch, stats=stats, complaints=complaints)
+
+        def connect(sock: socket.socket, service: Service) -> NgConnection:
+            return NgConnection(sock, service, desk)
+
+        self._udp = [
+            NgUdp(loop, listener.udp, desk, stats=stats, complaints=complaints) for listener in listeners
+        ]
+        self._tcp = Frontend(
+            loop,
+            [listener.tcp.sock for listener in listeners],
+            dispatch,
+            stats=stats,
+            idle_client_s=idle_client_s,
+            max_clients=max_clients,
+            connect=connect,
+        )
+
+    @property
+    def clients(self) -> int:
+        """How many TCP connections are open."""
+        return self._tcp.clients
+
+    def stop_accepting(self) -> None:
+        """Take no requests over UDP and no new connections; open ones are served as before."""
+        for udp in self._udp:
+            udp.close()
+        self._tcp.stop_accepting()
+
+    def close(self) -> None:
+        """Serve nobody any more."""
+        self.stop_accepting()
+        self._tcp.close()

@@ -1,0 +1,172 @@
+"""The replies of ng: results to the payload of a reply.
+
+rtpengine's words are an interface: SIP proxies choose another relay by them. docs/ng.md has them for people.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nh.calls.media import is_address
+from nh.commands import (
+    Blocked,
+    CallList,
+    Closed,
+    Delete,
+    Failure,
+    MediumReading,
+    Pong,
+    Queried,
+    Result,
+    Rewritten,
+    StreamReading,
+    TagReading,
+)
+from nh.wire.ng.dictionary import encode
+from nh.wire.ng.requests import Request
+
+NOT_DELETED: Final = "Call-ID not found or tags didn't match"
+"""What a delete of something unknown is told, as a warning or as an error."""
+
+_WORDS: Final[Mapping[str, str]] = {
+    "not_found": "Unknown call-id",
+    "no_ports": "Ran out of ports",
+    "bad_sdp": "Failed to parse SDP",
+    "incomplete_sdp": "Incomplete SDP specification",
+    "bad_dialogue": "Invalid dialogue association",
+    "sdp_rewrite": "Error rewriting SDP",
+    "limit": "Parallel session limit reached",
+    # its client shall try another relay; of the words that make it do so these are the nearest to the truth
+    "unavailable": "Load limit exceeded",
+    "timeout": "Load limit exceeded",
+}
+"""rtpengine's words for a Failure's code; a Failure of any other code is told in its own."""
+
+_LIMITS: Final = frozenset({"limit", "unavailable", "timeout"})
+"""Codes that another relay may do better on: `load limit` for who knows that."""
+
+
+def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
+    """The payload of the reply.
+
+    Arguments:
+        request: as decode_request gave it.
+        result: of its command, or the Failure that was in its place.
+        max_bytes: longest payload. The details of a query or delete are left out where they would not
+            fit, and what is still too long becomes an error.
+    """
+    reply = _make_reply(request, result)
+    payload = encode(reply, request.encoding)
+    if len(payload) > max_bytes and isinstance(result, Queried):
+        short = {**reply, "tags": {}, "warning": "The details are left out: the reply would be too long"}
+        payload = encode(short, request.encoding)
+    if len(payload) > max_bytes:
+        error = _error(f"The reply would be longer than {max_bytes} bytes; ask for less")
+        payload = encode(error, request.encoding)
+    return payload
+
+
+def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
+    match result:
+        case Failure():
+            return _failure(request, result)
+        case Pong():
+            return {"result": "pong"}
+        case Rewritten(sdp):
+            reply = {"result": "ok", "sdp": sdp}
+        case Queried():
+            reply = {"result": "ok", **({} if request.fast else _queried(result))}
+        case CallList(calls):
+            reply = {"result": "ok", "calls": [call.call_id for call in calls]}
+        case Closed() | Blocked():
+            reply = {"result": "ok"}
+        case _:
+            return _error(f"nh has no reply for {type(result).__name__}")
+    return {**reply, "warning": request.warning} if request.warning else reply
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def _error(reason: str) -> dict[Any, Any]:
+    return {"result": "error", "error-reason": reason}
+
+
+def _failure(request: Request, failure: Failure) -> dict[Any, Any]:
+    if failure.code == "not_found" and isinstance(request.command, Delete):
+        return _error(NOT_DELETED) if request.fatal else {"result": "ok", "warning": NOT_DELETED}
+    if failure.code in _LIMITS:
+        if request.load_limit:
+            return {"result": "load limit", "message": failure.message}
+        return {**_error(_WORDS[failure.code]), "message": failure.message}
+    return _error(_WORDS.get(failure.code, failure.message))
+
+
+# --- what query and delete tell -------------------------------------------------------------------
+
+
+def _queried(call: Queried) -> dict[Any, Any]:
+    streams = [stream for tag in call.tags for medium in tag.media for stream in medium.streams]
+    return {
+        "created": call.created,
+        "last signal": call.last_signal,
+        "SSRC": {},
+        "tags": {tag.tag: _tag(tag) for tag in call.tags},
+        "totals": {
+            "RTP": _count([stream for stream in streams if stream.component == 1]),
+            "RTCP": _count([stream for stream in streams if stream.component != 1]),
+        },
+    }
+
+
+def _count(streams: list[StreamReading]) -> dict[str, int]:
+    return {
+        "packets": sum(stream.packets for stream in streams),
+        "bytes": sum(stream.bytes for stream in streams),
+        "errors": sum(stream.errors for stream in streams),
+    }
+
+
+def _tag(tag: TagReading) -> dict[str, Any]:
+    reply: dict[str, Any] = {
+        "tag": tag.tag,
+        "created": tag.created,
+        "medias": [_medium(medium) for medium in tag.media],
+    }
+    if tag.label:
+        reply["label"] = tag.label
+    if tag.in_dialogue_with:
+        reply["in dialogue with"] = tag.in_dialogue_with
+    return reply
+
+
+def _medium(medium: MediumReading) -> dict[str, Any]:
+    return {
+        "index": medium.index,
+        "type": medium.kind,
+        "protocol": medium.proto,
+        "flags": ["initialized"],
+        "streams": [_stream(stream) for stream in medium.streams],
+    }
+
+
+def _stream(stream: StreamReading) -> dict[str, Any]:
+    flags = ["RTP" if stream.component == 1 else "RTCP"]
+    flags += ["filled"] if stream.announced else []
+    flags += ["confirmed"] if stream.source else []
+    return {
+        "local port": stream.local_port,
+        "endpoint": _endpoint(stream.source or stream.announced),
+        "advertised endpoint": _endpoint(stream.announced),
+        "last packet": stream.last_packet,
+        "flags": flags,
+        "stats": _count([stream]),
+    }
+
+
+def _endpoint(text: str | None) -> dict[str, Any]:
+    """An endpoint in nh's text form, `ADDRESS:PORT` or `[IPV6]:PORT`."""
+    address, _, port = (text or "").rpartition(":")
+    address = address.strip("[]")
+    if not is_address(address) or not port.isdigit():
+        return {}
+    return {"family": "IPv6" if ":" in address else "IPv4", "address": address, "port": int(port)}

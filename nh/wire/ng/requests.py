@@ -1,0 +1,215 @@
+"""The requests of ng: datagrams to commands, and what of each request decides how its reply looks.
+
+rtpengine's documentation of the protocol, and its daemon where that says otherwise, have the rules: which
+keys a command needs, in which order their absence is told, and with which words: SIP proxies go by these.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from nh.commands import (
+    MAX_LIST,
+    Answer,
+    BlockMedia,
+    Command,
+    Delete,
+    Failure,
+    ListCalls,
+    Offer,
+    OfferOptions,
+    Ping,
+    Query,
+)
+from nh.errors import MalformedRequest, UnknownCommand, Unsupported
+from nh.wire.fields import make_id
+from nh.wire.ng.dictionary import Dictionary, Encoding, decode, text_of
+from nh.wire.ng.options import read_options
+from nh.wire.ng.wishes import Wishes
+
+DEFAULT_DELETE_DELAY_S: Final = 30
+"""How long a deleted call stays where the client does not say."""
+
+MAX_DELETE_DELAY_S: Final = 3600
+
+DEFAULT_LIST: Final = 32
+
+MAX_COOKIE_BYTES: Final = 256
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One request, and how to answer it.
+
+    Arguments:
+        command: what to execute, or a Failure to answer at once.
+        encoding: of the request, and so of the reply.
+        load_limit: the client knows the result `load limit`.
+        fatal: deleting what is not known shall be an error.
+        fast: the client does not want to know what was counted.
+        warning: what of the request was left out, "" for nothing.
+    """
+
+    command: Command | Failure
+    encoding: Encoding = Encoding.BENCODE
+    load_limit: bool = False
+    fatal: bool = False
+    fast: bool = False
+    warning: str = ""
+
+
+def split_cookie(message: bytes) -> tuple[bytes, bytes] | None:
+    """The cookie and the payload of a message; None where nobody can be answered, for want of a cookie."""
+    cookie, space, payload = message.partition(b" ")
+    return (cookie, payload) if space and 0 < len(cookie) <= MAX_COOKIE_BYTES else None
+
+
+def decode_request(payload: bytes) -> Request:
+    """The command in the payload of one request. Never raises: what cannot be executed gives a Failure."""
+    encoding = Encoding.JSON if payload[:1] == Encoding.JSON.value else Encoding.BENCODE
+    try:
+        dictionary = decode(payload)
+        return _read_request(dictionary, encoding)
+    except (MalformedRequest, UnknownCommand, Unsupported) as exc:
+        return Request(Failure.of(exc), encoding)
+
+
+def _read_request(dictionary: Dictionary, encoding: Encoding) -> Request:
+    name = dictionary.find(b"command")
+    if not name:
+        raise MalformedRequest('Dictionary contains no key "command"')
+    known = name.replace(b"_", b" ").replace(b"-", b" ").lower()
+    if known in _REFUSED:
+        raise Unsupported(f"Not supported by nh: {text_of(name)}")
+    if known not in _COMMANDS:
+        raise UnknownCommand("Unrecognized command")
+    wishes = read_options(dictionary)
+    return Request(
+        _COMMANDS[known](dictionary, wishes),
+        encoding,
+        load_limit="load limit" in wishes.switches,
+        fatal="fatal" in wishes.switches,
+        fast="fast" in wishes.switches,
+        warning=wishes.warning,
+    )
+
+
+# --- one reader a command -------------------------------------------------------------------------
+
+
+def _read_ping(_dictionary: Dictionary, _wishes: Wishes) -> Command:
+    return Ping()
+
+
+def _read_offer(dictionary: Dictionary, wishes: Wishes) -> Command:
+    sdp, call_id, from_tag = _needed(dictionary, b"sdp", b"call-id", b"from-tag")
+    wishes.check()
+    to_tag, via_branch = _id(dictionary, b"to-tag"), _id(dictionary, b"via-branch")
+    return Offer(call_id, from_tag, to_tag, via_branch, sdp, OfferOptions(**wishes.options))
+
+
+def _read_answer(dictionary: Dictionary, wishes: Wishes) -> Command:
+    sdp, call_id, from_tag, to_tag = _needed(dictionary, b"sdp", b"call-id", b"from-tag", b"to-tag")
+    wishes.check()
+    via_branch = _id(dictionary, b"via-branch")
+    return Answer(call_id, from_tag, to_tag, via_branch, sdp, OfferOptions(**wishes.options))
+
+
+def _read_delete(dictionary: Dictionary, wishes: Wishes) -> Command:
+    (call_id,) = _needed(dictionary, b"call-id")
+    delay_s = dictionary.find_integer(b"delete-delay")
+    if delay_s is None or delay_s < 0:
+        delay_s = DEFAULT_DELETE_DELAY_S
+    return Delete(
+        call_id,
+        _id(dictionary, b"from-tag"),
+        _id(dictionary, b"to-tag") if "to-tag" in wishes.switches else b"",
+        _id(dictionary, b"via-branch"),
+        min(delay_s, MAX_DELETE_DELAY_S),
+    )
+
+
+def _read_query(dictionary: Dictionary, _wishes: Wishes) -> Command:
+    # either tag names one end of the call; the later one is the more exact
+    (call_id,) = _needed(dictionary, b"call-id")
+    return Query(call_id, _id(dictionary, b"to-tag") or _id(dictionary, b"from-tag"))
+
+
+def _read_list(dictionary: Dictionary, _wishes: Wishes) -> Command:
+    limit = dictionary.find_integer(b"limit")
+    if limit is not None and limit < 1:
+        raise MalformedRequest("invalid limit, must be > 0")
+    return ListCalls(limit=min(limit or DEFAULT_LIST, MAX_LIST))
+
+
+def _reader_of_block(blocked: bool) -> Callable[[Dictionary, Wishes], Command]:
+    def read(dictionary: Dictionary, wishes: Wishes) -> Command:
+        (call_id,) = _needed(dictionary, b"call-id")
+        for selector in (b"label", b"from-label", b"to-label", b"to-tag", b"address"):
+            if dictionary.find(selector):
+                raise Unsupported(f"Not supported by nh: blocking by {text_of(selector)} (use from-tag)")
+        # SIP proxies put their from-tag into every request: it counts if the client says that it does
+        from_tag = _id(dictionary, b"from-tag") if "directional" in wishes.switches else b""
+        return BlockMedia(call_id, from_tag, blocked)
+
+    return read
+
+
+_COMMANDS: Final[Mapping[bytes, Callable[[Dictionary, Wishes], Command]]] = {
+    b"ping": _read_ping,
+    b"offer": _read_offer,
+    b"answer": _read_answer,
+    b"delete": _read_delete,
+    b"query": _read_query,
+    b"list": _read_list,
+    b"block media": _reader_of_block(True),
+    b"unblock media": _reader_of_block(False),
+}
+
+_REFUSED: Final = frozenset(
+    {
+        b"start recording",
+        b"stop recording",
+        b"pause recording",
+        b"start forwarding",
+        b"stop forwarding",
+        b"block dtmf",
+        b"unblock dtmf",
+        b"silence media",
+        b"unsilence media",
+        b"play media",
+        b"stop media",
+        b"play dtmf",
+        b"statistics",
+        b"publish",
+        b"subscribe request",
+        b"subscribe answer",
+        b"unsubscribe",
+        b"inject start",
+        b"inject stop",
+        b"connect",
+        b"cli",
+        b"transform",
+        b"create",
+        b"create answer",
+        b"mesh",
+    }
+)
+"""What rtpengine knows beside these."""
+
+_NAMES: Final[Mapping[bytes, str]] = {b"sdp": "SDP body"}
+
+
+def _needed(dictionary: Dictionary, *names: bytes) -> tuple[bytes, ...]:
+    """The texts of fields that a command cannot do without; SDPs may be longer than identifiers."""
+    values = []
+    for name in names:
+        value = dictionary.find(name)
+        if not value:
+            raise MalformedRequest(f"No {_NAMES.get(name, name.decode())} in message")
+        values.append(value if name == b"sdp" else make_id(value, where=name.decode()))
+    return tuple(values)
+
+
+def _id(dictionary: Dictionary, name: bytes) -> bytes:
+    return make_id(dictionary.find(name), where=name.decode())
