@@ -41,6 +41,7 @@ from nh.commands import (
 from nh.errors import (
     AddressUnavailable,
     CommandTimeout,
+    IncompleteSdp,
     LimitReached,
     MalformedFrame,
     MalformedRequest,
@@ -53,6 +54,9 @@ from nh.errors import (
     Unavailable,
     UnknownCall,
     UnknownCommand,
+    Unsupported,
+    UnusableSdp,
+    WrongDialogue,
 )
 from nh.rpc_connection import RpcConnection
 from nh.wire import native, netsip
@@ -75,6 +79,10 @@ _ERRORS: Final[Mapping[str, type[NhError]]] = {
         StaleTransaction,
         NotAllocated,
         SocketCountMismatch,
+        WrongDialogue,
+        UnusableSdp,
+        IncompleteSdp,
+        Unsupported,
         LimitReached,
         PortsExhausted,
         AddressUnavailable,

@@ -27,7 +27,9 @@ def call_lines(call: CallDetail) -> Iterator[Text]:
 def _session(session: SessionDetail) -> Iterator[Text]:
     created = datetime.fromtimestamp(session.created).strftime("%Y-%m-%d %H:%M:%S")
     title = Text(f"session {session.sessionid}", style="bold")
-    yield title.append(f" · cseq {session.cseq} · {session.state} · created {created}", style="not bold")
+    # 0: agreed by ng's offer and answer, which have no CSeq
+    cseq = f" · cseq {session.cseq}" if session.cseq else ""
+    yield title.append(f"{cseq} · {session.state} · created {created}", style="not bold")
     for side, uri, identifier in (
         ("from", session.from_, session.id_from),
         ("to", session.to, session.id_to),
@@ -65,7 +67,6 @@ def _group(group: GroupDetail) -> Text:
     media = " ".join(f"{medium.address}:{medium.port}/{medium.range}" for medium in group.media)
     ports = " ".join(map(str, group.local_ports))
     used = "in a session" if group.used else "unused"
-    text = Text(
-        f"  {group.side.name.lower():<5}cseq {group.cseq} · {used} · age {q.duration(group.age_s)} · {ports}"
-    )
+    cseq = f"cseq {group.cseq} · " if group.cseq else ""
+    text = Text(f"  {group.side.name.lower():<5}{cseq}{used} · age {q.duration(group.age_s)} · {ports}")
     return text.append(f"\n       answered {media}  id {show_id(group.id)}", style="dim")

@@ -88,6 +88,10 @@ class _Medium(msgspec.Struct, forbid_unknown_fields=True):
         return msgspec.structs.replace(media, rtcp=rtcp)
 
 
+MEDIUM_FIELDS: Final = _Medium.__struct_fields__
+"""What a request says of a medium; Media has more, for wires that know more of SDP."""
+
+
 class _Allocate(_DialogRequest, kw_only=True, tag="allocate"):
     side: str
     address: str

@@ -33,7 +33,7 @@ from nh.commands import (
     Stats,
 )
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
-from nh.wire.json_requests import DECODERS, ClientId
+from nh.wire.json_requests import DECODERS, MEDIUM_FIELDS, ClientId
 from nh.wire.json_values import from_json, to_json
 
 FIRST_BYTE: Final = 0x7B
@@ -162,6 +162,8 @@ def encode_request(request_id: int | str, command: Command) -> bytes:
     if not isinstance(fields, dict):
         raise TypeError(f"{name}: the argument of an extension must be a dict of its fields")
     dialog = {name: value for name, value in fields.pop("dialog", {}).items() if value is not None}
+    if isinstance(command, Allocate):
+        fields["media"] = [{name: medium[name] for name in MEDIUM_FIELDS} for medium in fields["media"]]
     return msgspec.json.encode({"id": request_id, "command": name, **dialog, **fields})
 
 

@@ -43,7 +43,8 @@ class FakePlane:
     """Opens what it is asked for, unless told otherwise, and fails a test that breaks MediaPlane's contract.
 
     `held` are ports that other programs have, `foreign` are addresses that are not this host's, and `room` is
-    how many sockets it has descriptors for. `running` are the sessions that relay.
+    how many sockets it has descriptors for. `running` are the sessions that relay, `renewed` those
+    whose rules changed meanwhile, and `dscp` is what each socket that was asked for sends with.
     """
 
     def __init__(self) -> None:
@@ -52,6 +53,8 @@ class FakePlane:
         self.room = 10_000
         self.open: dict[Endpoint, FakeSocket] = {}
         self.running: list[Session] = []
+        self.renewed: list[Session] = []
+        self.dscp: dict[Endpoint, int | None] = {}
         self.attempts: list[int] = []
 
     @property
@@ -59,7 +62,7 @@ class FakePlane:
         """Ports that are open on any address."""
         return {local.port for local in self.open}
 
-    def open_sockets(self, address: str, base: int, count: int) -> list[RelaySocket]:
+    def open_sockets(self, address: str, base: int, count: int, dscp: int | None = None) -> list[RelaySocket]:
         self.attempts.append(base)
         wanted = [Endpoint(address, port) for port in range(base, base + count)]
         if address in self.foreign:
@@ -71,6 +74,7 @@ class FakePlane:
         assert not self.open.keys() & set(wanted), "a port was handed out twice"
         sockets = [FakeSocket(local) for local in wanted]
         self.open.update((socket.local, socket) for socket in sockets)
+        self.dscp.update(dict.fromkeys(wanted, dscp))
         return list(sockets)
 
     def close_sockets(self, sockets: list[RelaySocket]) -> None:
@@ -83,6 +87,10 @@ class FakePlane:
         assert session not in self.running, "a session was started twice"
         assert all(self.open.get(leg.socket.local) is leg.socket for leg in session.legs)
         self.running.append(session)
+
+    def renew(self, session: Session) -> None:
+        assert session in self.running, "a session that does not run cannot be renewed"
+        self.renewed.append(session)
 
     def stop(self, session: Session) -> None:
         self.running.remove(session)

@@ -234,7 +234,7 @@ SOURCES = st.sampled_from([EXACT, SAME_IP, SAME_IP_2, SAME_PORT, SAME_PORT_2, AN
 
 
 @given(
-    st.sampled_from(SourcePolicy),
+    st.sampled_from([HEURISTIC, FIRST, BY_IP, STRICT]),
     st.sampled_from([ANNOUNCED, None]),
     st.lists(st.tuples(st.floats(0, 2), SOURCES), max_size=12),
 )

@@ -26,5 +26,14 @@ def test_where_nothing_was_announced_any_source_is_as_good_as_any_other() -> Non
     assert rank(ANNOUNCED, None) is Rank.ANY
 
 
+def test_where_the_signalling_came_from_ranks_behind_the_announced_ip_and_before_its_port() -> None:
+    nat = "203.0.113.9"
+    assert rank(Endpoint(nat, 4000), ANNOUNCED, nat) is Rank.SIGNALLED_FROM
+    assert rank(Endpoint(nat, 5000), ANNOUNCED, nat) is Rank.SIGNALLED_FROM
+    assert rank(Endpoint(nat, 5000), None, nat) is Rank.SIGNALLED_FROM
+    assert rank(Endpoint(ANNOUNCED.address, 5000), ANNOUNCED, ANNOUNCED.address) is Rank.SAME_IP
+    assert rank(Endpoint("203.0.113.10", 4000), ANNOUNCED, nat) is Rank.SAME_PORT
+
+
 def test_ranks_are_in_order() -> None:
-    assert Rank.EXACT > Rank.SAME_IP > Rank.SAME_PORT > Rank.ANY
+    assert Rank.EXACT > Rank.SAME_IP > Rank.SIGNALLED_FROM > Rank.SAME_PORT > Rank.ANY

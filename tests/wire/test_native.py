@@ -378,6 +378,13 @@ def test_commands_survive_the_way(command: Command, request_id: int | str) -> No
     assert native.decode_request(native.encode_request(request_id, command)) == (request_id, command)
 
 
+def test_requests_say_nothing_of_media_that_only_the_sdps_of_ng_tell() -> None:
+    medium = Media("192.0.2.1", 4000, 2, signalled_from="203.0.113.9", paused=True)
+    command = Allocate(Dialog(b"call", 1, b"alice"), Side.FROM, "127.0.0.1", (medium,))
+    request = json.loads(native.encode_request(1, command))
+    assert request["media"][0].keys() == {"address", "port", "range", "proto", "kind", "rtcp"}
+
+
 def test_extensions_survive_the_way() -> None:
     command = Extension("reboot", ({"now": True},))
     assert native.decode_request(native.encode_request(1, command), {"reboot"}) == (1, command)
