@@ -46,7 +46,7 @@ def refuse_conversions(description: SessionDescription, wanted: str) -> None:
     for medium in description.media:
         if wanted.lower() not in ("", "accept") and medium.rtp and medium.proto.upper() != wanted.upper():
             raise Unsupported(
-                f"transport-protocol: nh passes {medium.proto} on as it is and does not make {wanted[:32]} of it"
+                f"transport-protocol: nh passes {medium.proto} on as it is, not as {wanted[:32]}"
             )
 
 
