@@ -352,7 +352,10 @@ class Rewritten(msgspec.Struct, frozen=True, tag="rewritten"):
 
 
 class StreamReading(msgspec.Struct, frozen=True):
-    """One port of the relay in a query: what was received there. Times are wall-clock seconds."""
+    """One port of the relay in a query: what was received there. Times are wall-clock seconds.
+
+    `component` counts as ICE does: 1 is RTP, 2 is RTCP (RFC 8839 5.1).
+    """
 
     local_port: int
     component: int
@@ -425,9 +428,7 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
         return cls(error.code, str(error))
 
 
-RelayResult = (
-    Allocated | Activated | Closed | CallList | CallDetail | Rewritten | Queried | Blocked | Failure
-)
+RelayResult = Allocated | Activated | Closed | CallList | CallDetail | Rewritten | Queried | Blocked | Failure
 """What a shard answers."""
 
 Result = RelayResult | Stats | Pong | ExtensionResult

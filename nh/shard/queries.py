@@ -60,7 +60,7 @@ def _medium(party: Party, dialogue: Dialogue | None, index: int, *, wall_offset_
         index=index + 1,
         kind=group.media[0].kind,
         proto=group.media[0].proto,
-        streams=tuple(_stream(leg, number, wall_offset_s=wall_offset_s) for number, leg in enumerate(legs)),
+        streams=tuple(_stream(leg, number, wall_offset_s=wall_offset_s) for number, leg in enumerate(legs, start=1)),
     )
 
 
