@@ -1,0 +1,107 @@
+"""nh.wire.ng.bencode: what clients write is read, what is none is refused, whatever it is."""
+
+import contextlib
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from nh.errors import MalformedFrame, MalformedRequest
+from nh.wire.ng.bencode import MAX_DEPTH, MessageEnd, decode, encode
+from tests.wire.fuzz import fuzzed, mutated
+from tests.wire.ng import offer, written
+
+values: st.SearchStrategy[object] = st.recursive(
+    st.one_of(st.integers(-(10**17), 10**17), st.binary(max_size=30)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.binary(max_size=6), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@fuzzed
+@given(values)
+def test_every_value_is_read_as_it_was_written(value: object) -> None:
+    try:
+        assert decode(written(value)) == value
+        assert decode(encode(value)) == value
+    except MalformedRequest as exc:
+        assert "within each other" in str(exc)
+
+
+def test_keys_need_no_order_and_the_last_of_equal_ones_counts() -> None:
+    assert decode(b"d1:bd1:zi1e1:yi2ee1:ai3e1:ai4ee") == {b"a": 4, b"b": {b"z": 1, b"y": 2}}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"d",
+        b"d1:a",
+        b"d1:ae",
+        b"d1:ai1e",
+        b"di1ei2ee",
+        b"dlei2ee",
+        b"d1:ai1eed1:ai1ee",
+        b"d1:a3:xye",
+        b"d1:ai01ee",
+        b"d1:ai-0ee",
+        b"d01:ai1ee",
+        b"d1:xi1e-6:",
+        b"d1:ai1_0ee",
+        b"d1:a999999999:x",
+        b"i" + b"9" * 60_000 + b"e",
+        b"9" * 60_000 + b":",
+        b"e",
+        b"d1:ai1ee\n",
+    ],
+)
+def test_what_is_no_bencode_is_refused(data: bytes) -> None:
+    with pytest.raises(MalformedRequest, match="bencode"):
+        decode(data)
+
+
+@pytest.mark.parametrize("opening", [b"l", b"d1:a"])
+def test_depth_has_a_limit(opening: bytes) -> None:
+    closing = b"i1e" + b"e" * MAX_DEPTH if opening != b"l" else b"e" * MAX_DEPTH
+    decode(opening * MAX_DEPTH + closing)
+    with pytest.raises(MalformedRequest, match="within each other"):
+        decode(opening * 15_000)
+
+
+@fuzzed
+@given(st.binary(max_size=200) | mutated(st.just(offer())))
+@example(b"d1:a")
+def test_garbage_gives_a_value_or_an_error(data: bytes) -> None:
+    with contextlib.suppress(MalformedRequest):
+        decode(data)
+
+
+# --- where a message ends in a stream -------------------------------------------------------------
+
+
+@fuzzed
+@given(st.dictionaries(st.binary(max_size=6), values, max_size=4), st.lists(st.integers(1, 9), max_size=60))
+def test_the_end_is_found_in_whatever_portions_it_comes(value: object, portions: list[int]) -> None:
+    data = written(value) + b"5 d4"
+    end, buffer, found = MessageEnd(0), bytearray(), None
+    try:
+        for size in [*portions, len(data)]:
+            buffer += data[len(buffer) : len(buffer) + size]
+            found = found if found is not None else end.find(buffer)
+    except MalformedFrame as exc:
+        assert "within each other" in str(exc)
+    else:
+        assert found == len(data) - 4
+
+
+@fuzzed
+@given(st.binary(max_size=300) | mutated(st.just(offer())))
+def test_garbage_has_an_end_or_none_or_is_an_error(data: bytes) -> None:
+    try:
+        end = MessageEnd(0).find(data)
+    except MalformedFrame:
+        return
+    assert end is None or data[0:1] == b"d"

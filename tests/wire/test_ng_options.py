@@ -1,0 +1,225 @@
+"""nh.wire.ng.options and flags: what clients may wish, and what becomes of it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nh.commands import Delete, Failure, IceHandling, Offer, OfferOptions
+from nh.wire.ng import Request, decode_request
+from nh.wire.ng.rtpp_flags import split
+from tests.wire.fuzz import fuzzed
+from tests.wire.ng import offer, payload
+
+
+def request(**fields: Any) -> Request:
+    return decode_request(offer(**fields))
+
+
+def options(**fields: Any) -> OfferOptions:
+    command = request(**fields).command
+    assert isinstance(command, Offer), command
+    return command.options
+
+
+def refusal(**fields: Any) -> Failure:
+    command = request(**fields).command
+    assert isinstance(command, Failure), command
+    return command
+
+
+# --- granted --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"flags": ["trust-address"]}, OfferOptions()),
+        ({"flags": ["SIP source address"]}, OfferOptions(trust_received=True)),
+        ({"flags": ["SIP-source-address"]}, OfferOptions(trust_received=True)),
+        ({"flags": "asymmetric"}, OfferOptions(asymmetric=True)),
+        ({"flags": ["strict_source"]}, OfferOptions(strict_source=True)),
+        ({"flags": ["media-handover"]}, OfferOptions(media_handover=True)),
+        ({"flags": ["port-latching"]}, OfferOptions(port_latching=True)),
+        ({"flags": ["loop-protect"]}, OfferOptions(loop_protect=True)),
+        ({"flags": ["reject-ICE"]}, OfferOptions(ice=IceHandling.REMOVE)),
+        ({"flags": ["replace-origin"]}, OfferOptions(replace_origin=True)),
+        ({"flags": ["rtcp-mux-demux"]}, OfferOptions(mux_demux=True)),
+        ({"replace": "origin"}, OfferOptions(replace_origin=True)),
+        ({"replace": ["session connection"]}, OfferOptions()),
+        ({"ICE": "remove"}, OfferOptions(ice=IceHandling.REMOVE)),
+        ({"ICE": ["force", "trickle"]}, OfferOptions(ice=IceHandling.FORCE)),
+        ({"ICE": "optional"}, OfferOptions(ice=IceHandling.OPTIONAL)),
+        ({"rtcp-mux": ["offer", "accept"]}, OfferOptions(mux_offer=True, mux_accept=True)),
+        ({"rtcp-mux": "require"}, OfferOptions(mux_offer=True, mux_require=True)),
+        ({"direction": ["priv", "pub"]}, OfferOptions(direction=("priv", "pub"))),
+        ({"to-interface": "pub", "from-interface": "priv"}, OfferOptions(direction=("priv", "pub"))),
+        ({"from-interface": "priv"}, OfferOptions(direction=("priv",))),
+        ({"address_family": "IP6"}, OfferOptions(family=6)),
+        ({"media-address": "2001:db8::1"}, OfferOptions(media_address="2001:db8::1")),
+        ({"received-from": "192.0.2.7"}, OfferOptions(received_from="192.0.2.7")),
+        ({"TOS": 184}, OfferOptions(dscp=46)),
+        ({"TOS": "184"}, OfferOptions(dscp=46)),
+        ({"TOS": -1}, OfferOptions()),
+        ({"TOS": 256}, OfferOptions()),
+        ({"label": "caller"}, OfferOptions(label="caller")),
+        ({"transport-protocol": "rtp/savp"}, OfferOptions(transport_protocol="RTP/SAVP")),
+        ({"transport-protocol": "accept"}, OfferOptions(transport_protocol="accept")),
+        ({"endpoint-learning": "off"}, OfferOptions(asymmetric=True)),
+        ({"record-call": "no", "generate-RTCP": "off"}, OfferOptions()),
+        ({"codec": {"transcode": []}, "ptime": 0, "T.38": "stop"}, OfferOptions()),
+        (
+            {"flags": ["WebRTC"]},
+            OfferOptions(
+                ice=IceHandling.FORCE,
+                mux_offer=True,
+                mux_require=True,
+                transport_protocol="UDP/TLS/RTP/SAVPF",
+            ),
+        ),
+    ],
+)
+def test_what_a_relay_can_do_becomes_an_option(fields: dict[str, Any], expected: OfferOptions) -> None:
+    assert options(**fields) == expected
+    assert request(**fields).warning == ""
+
+
+# --- left out, and said so ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"flags": ["fly", "symmetric"]}, "fly"),
+        ({"flags": ["no-rtcp-attribute"]}, "no-rtcp-attribute"),
+        ({"flags": ["SDES-off"]}, "SDES=off"),
+        ({"replace": ["SDP-version"]}, "replace-sdp-version"),
+        ({"DTLS": "passive"}, "DTLS=passive"),
+        ({"my-own-key": "x"}, "my-own-key"),
+        ({"received-from": ["IP4", "here"]}, "received-from"),
+        ({"direction": ["a", "b", "c"]}, "direction beyond the second"),
+    ],
+)
+def test_what_changes_nothing_is_named_in_a_warning(fields: dict[str, Any], named: str) -> None:
+    assert isinstance(request(**fields).command, Offer)
+    assert request(**fields).warning == f"Ignored by nh: {named}"
+
+
+def test_a_warning_does_not_grow_with_the_request() -> None:
+    warning = request(flags=[f"flag-{number}-{'x' * 100}" for number in range(500)]).warning
+    assert len(warning) < 600
+
+
+# --- refused --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"codec": {"transcode": ["PCMA"]}},
+        {"flags": ["codec-transcode-PCMA"]},
+        {"flags": ["codec-strip-all"]},
+        {"flags": ["transcode-PCMA"]},
+        {"flags": ["always-transcode"]},
+        {"flags": ["single-codec"]},
+        {"flags": ["record-call"]},
+        {"record-call": "yes"},
+        {"flags": ["recrypt"]},
+        {"flags": ["OSRTP-offer"]},
+        {"flags": ["T38-decode"]},
+        {"flags": ["inject DTMF"]},
+        {"flags": ["generate-RTCP"]},
+        {"ICE": "force-relay"},
+        {"ICE-lite": "forward"},
+        {"ICE": ["lite-both"]},
+        {"T.38": ["force"]},
+        {"ptime": 20},
+        {"sdp-attr": {"audio": {"add": ["x"]}}},
+        {"media-echo": "both"},
+        {"drop-traffic": "start"},
+        {"bundle": ["offer"]},
+        {"rtpp-flags": "replace-origin codec=[transcode=[PCMA PCMU] strip=[EVS]]"},
+    ],
+)
+def test_what_a_relay_cannot_do_is_never_passed_over(fields: dict[str, Any]) -> None:
+    failure = refusal(**fields)
+    assert failure.code == "unsupported"
+    assert failure.message.startswith("Not supported by nh: ")
+
+
+def test_a_delete_is_not_refused_for_what_an_offer_would_be() -> None:
+    deleted = decode_request(payload("delete", call_id="c", flags=["record-call"], TOS="x"))
+    assert isinstance(deleted.command, Delete)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"address-family": "IPX"},
+        {"media-address": "media.example.org"},
+        {"TOS": "high"},
+        {"label": "x" * 300},
+        {"direction": ["x" * 300]},
+    ],
+)
+def test_a_value_that_no_relay_could_read_is_an_error(fields: dict[str, Any]) -> None:
+    failure = refusal(**fields)
+    assert failure.code == "bad_request"
+    assert failure.message.startswith("Invalid value for ")
+
+
+# --- raw flags ------------------------------------------------------------------------------------
+
+
+def test_raw_flags_are_taken_apart_like_kamailios() -> None:
+    raw = (
+        "  replace-origin via-branch=branch label=callee strict-source OSRTP=[accept] direction=priv"
+        " direction=pub RTP/SAVPF ICE=[force trickle] address-family=IP4 rtcp-mux-offer"
+    )
+    command = request(rtpp_flags=raw).command
+    assert isinstance(command, Offer)
+    assert command.via_branch == b"branch"
+    assert command.options == OfferOptions(
+        replace_origin=True,
+        label="callee",
+        strict_source=True,
+        direction=("priv", "pub"),
+        transport_protocol="RTP/SAVPF",
+        ice=IceHandling.FORCE,
+        family=4,
+        mux_offer=True,
+    )
+
+
+def test_a_tag_in_raw_flags_counts() -> None:
+    deleted = decode_request(
+        payload("delete", call_id="c", from_tag="a", to_tag="b", rtpp_flags="to-tag=x delete-delay=0")
+    )
+    assert deleted.command == Delete(b"c", b"a", b"x", b"", 0)
+
+
+@pytest.mark.parametrize(
+    ("raw", "transport"),
+    [
+        (b"SRTP", b"RTP/SAVP"),
+        (b"SRTP AVPF", b"RTP/SAVPF"),
+        (b"RTP", b"RTP/AVP"),
+        (b"RTP/SAVPF RTP", b"RTP/AVPF"),
+        (b"DTLS AVPF", b"UDP/TLS/RTP/SAVPF"),
+    ],
+)
+def test_words_for_transports_become_one(raw: bytes, transport: bytes) -> None:
+    assert list(split(raw)) == [(b"transport-protocol", transport)]
+
+
+@pytest.mark.parametrize("raw", [b"", b"   ", b"[", b"]]]", b"=", b"a=", b"a=[[[[", b"a=[b c"])
+def test_odd_raw_flags_do_no_harm(raw: bytes) -> None:
+    list(split(raw))
+    decode_request(offer(rtpp_flags=raw))
+
+
+@fuzzed
+@given(st.text("ab=[] -", max_size=200).map(str.encode) | st.binary(max_size=200))
+def test_any_raw_flags_do_no_harm(raw: bytes) -> None:
+    decode_request(offer(rtpp_flags=raw))

@@ -1,0 +1,172 @@
+"""nh.wire.ng.replies: results in rtpengine's words, in the encoding of the request."""
+
+import json
+from typing import Any
+
+import pytest
+
+from nh.commands import (
+    Blocked,
+    CallList,
+    CallSummary,
+    Closed,
+    Failure,
+    MediumReading,
+    Pong,
+    Queried,
+    Rewritten,
+    StreamReading,
+    TagReading,
+)
+from nh.wire.ng import decode_request, encode_reply
+from tests.wire.ng import MAX_BYTES, SDP, offer, payload, reply
+
+DELETE = payload("delete", call_id="c")
+QUERY = payload("query", call_id="c")
+
+
+def stream(component: int, packets: int) -> StreamReading:
+    source = "192.0.2.1:4000" if packets else None
+    return StreamReading(
+        30_000, component, "[2001:db8::1]:4000", source, packets, packets * 172, 1, 1402064124
+    )
+
+
+READING = Queried(
+    1402064111,
+    1402064116,
+    (
+        TagReading(
+            b"a",
+            "caller",
+            1402064111,
+            b"b",
+            (MediumReading(1, "audio", "RTP/AVP", (stream(1, 5), stream(2, 1))),),
+        ),
+        TagReading(
+            b"b\xff",
+            "",
+            1402064112,
+            b"a",
+            (MediumReading(1, "audio", "RTP/AVP", (stream(1, 7), stream(2, 0))),),
+        ),
+    ),
+)
+
+
+def test_ping_is_answered_with_pong() -> None:
+    assert encode_reply(decode_request(b"d7:command4:pinge"), Pong("1"), MAX_BYTES) == b"d6:result4:ponge"
+
+
+def test_an_offer_is_answered_with_its_sdp_as_bytes() -> None:
+    assert reply(offer(), Rewritten(SDP + b"\xff")) == {b"result": b"ok", b"sdp": SDP + b"\xff"}
+
+
+def test_a_json_request_gets_a_json_reply() -> None:
+    request = decode_request(b'{"command": "query", "call-id": "c"}')
+    answered = json.loads(encode_reply(request, READING, MAX_BYTES))
+    assert list(answered["tags"]) == ["a", "b\\xff"]
+    assert answered["totals"]["RTP"]["packets"] == 12
+
+
+def test_a_query_tells_tags_media_streams_and_totals() -> None:
+    answered = reply(QUERY, READING)
+    assert answered[b"totals"] == {
+        b"RTP": {b"packets": 12, b"bytes": 12 * 172, b"errors": 2},
+        b"RTCP": {b"packets": 1, b"bytes": 172, b"errors": 2},
+    }
+    assert (answered[b"created"], answered[b"last signal"], answered[b"SSRC"]) == (1402064111, 1402064116, {})
+    tag = answered[b"tags"][b"a"]
+    assert (tag[b"tag"], tag[b"label"], tag[b"in dialogue with"]) == (b"a", b"caller", b"b")
+    (medium,) = tag[b"medias"]
+    assert (medium[b"index"], medium[b"type"], medium[b"protocol"]) == (1, b"audio", b"RTP/AVP")
+    rtp, rtcp = medium[b"streams"]
+    assert rtp[b"endpoint"] == {b"family": b"IPv4", b"address": b"192.0.2.1", b"port": 4000}
+    assert rtp[b"advertised endpoint"] == {b"family": b"IPv6", b"address": b"2001:db8::1", b"port": 4000}
+    assert rtp[b"stats"] == {b"packets": 5, b"bytes": 860, b"errors": 1}
+    assert (rtp[b"flags"], rtcp[b"flags"]) == (
+        [b"RTP", b"filled", b"confirmed"],
+        [b"RTCP", b"filled", b"confirmed"],
+    )
+    assert rtp[b"local port"] == 30_000
+
+
+def test_a_delete_tells_the_same_unless_it_shall_be_fast() -> None:
+    assert reply(DELETE, READING)[b"totals"] == reply(QUERY, READING)[b"totals"]
+    assert reply(payload("delete", call_id="c", flags=["fast"]), READING) == {b"result": b"ok"}
+    assert reply(DELETE, Closed(1)) == {b"result": b"ok"}
+
+
+def test_deleting_what_is_not_known_is_a_warning_or_an_error() -> None:
+    unknown, words = Failure("not_found", "no such call"), b"Call-ID not found or tags didn't match"
+    assert reply(DELETE, unknown) == {b"result": b"ok", b"warning": words}
+    assert reply(payload("delete", call_id="c", flags=["fatal"]), unknown) == {
+        b"result": b"error",
+        b"error-reason": words,
+    }
+
+
+def test_a_list_tells_call_ids() -> None:
+    calls = tuple(CallSummary(call_id, 0, 1, 1, 1, 4, 0, 0) for call_id in (b"a", b"b\xff"))
+    assert reply(payload("list"), CallList(calls)) == {b"result": b"ok", b"calls": [b"a", b"b\xff"]}
+
+
+def test_blocking_is_ok() -> None:
+    assert reply(payload("block media", call_id="c"), Blocked()) == {b"result": b"ok"}
+
+
+def test_a_warning_names_what_was_ignored() -> None:
+    assert reply(offer(flags=["fly"]), Rewritten(SDP))[b"warning"] == b"Ignored by nh: fly"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("not_found", "Unknown call-id"),
+        ("no_ports", "Ran out of ports"),
+        ("bad_sdp", "Failed to parse SDP"),
+        ("incomplete_sdp", "Incomplete SDP specification"),
+        ("bad_dialogue", "Invalid dialogue association"),
+        ("sdp_rewrite", "Error rewriting SDP"),
+        ("unsupported", "the message"),
+        ("bad_request", "the message"),
+        ("internal", "the message"),
+    ],
+)
+def test_failures_are_told_in_the_words_that_proxies_know(code: str, reason: str) -> None:
+    told = {b"result": b"error", b"error-reason": reason.encode()}
+    for supports in ([], ["load limit"]):
+        assert reply(offer(supports=supports), Failure(code, "the message")) == told
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("limit", b"Parallel session limit reached"),
+        ("unavailable", b"Load limit exceeded"),
+        ("timeout", b"Load limit exceeded"),
+    ],
+)
+def test_a_proxy_is_sent_to_another_relay_where_that_may_help(code: str, reason: bytes) -> None:
+    failure = Failure(code, "shard 3 is down")
+    assert reply(offer(supports=["load limit"]), failure) == {
+        b"result": b"load limit",
+        b"message": b"shard 3 is down",
+    }
+    told = reply(offer(), failure)
+    assert (told[b"result"], told[b"error-reason"], told[b"message"]) == (
+        b"error",
+        reason,
+        b"shard 3 is down",
+    )
+
+
+@pytest.mark.parametrize("name", ["offer", "query"])
+def test_a_reply_that_would_be_too_long_is_shortened_or_an_error(name: str) -> None:
+    limit = 400
+    result: Any = Rewritten(b"x" * 500) if name == "offer" else READING
+    request = decode_request(offer() if name == "offer" else QUERY)
+    data = encode_reply(request, result, limit)
+    assert len(data) <= limit
+    assert (b"error-reason" in data) == (name == "offer")
+    assert (b"totals" in data) == (name == "query")

@@ -1,0 +1,71 @@
+"""nh.wire.ng.stream: messages out of a byte stream."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nh.errors import MalformedFrame
+from nh.wire.ng import NgFramer
+from tests.wire.fuzz import fuzzed
+from tests.wire.ng import offer
+
+MESSAGES = [b"1_1 d7:command4:pinge", b"1_2 " + offer(), b"\xff d7:command4:pinge"]
+
+
+def taken(framer: NgFramer) -> list[bytes]:
+    found = []
+    while (message := framer.next_frame()) is not None:
+        found.append(message)
+    return found
+
+
+@fuzzed
+@given(st.lists(st.integers(1, 40), max_size=40), st.sampled_from([b"", b"\n", b"\r\n"]))
+def test_messages_come_out_as_they_went_in(portions: list[int], between: bytes) -> None:
+    data, framer, found = between.join(MESSAGES) + between, NgFramer(), []
+    for size in [*portions, len(data)]:
+        framer.feed(data[:size])
+        data = data[size:]
+        found += taken(framer)
+    assert found == MESSAGES
+    assert framer.pending_bytes == 0
+
+
+def test_a_long_message_is_no_garbage() -> None:
+    framer = NgFramer()
+    message = b"1 " + offer(sdp=b"x" * 60_000)
+    framer.feed(message[:-1])
+    assert framer.next_frame() is None
+    framer.feed(message[-1:])
+    assert framer.next_frame() == message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b" d7:command4:pinge",
+        b"x" * 1025,
+        b'1 {"command": "ping"}',
+        b"1 l4:pinge",
+        b"1 d7:command4:ping?",
+        b"1 " + b"d1:a" * 100,
+        b"1 d1:a" + b"5:abcde" * 20_000,
+        b"1 d1:a99999:",
+    ],
+)
+def test_what_cannot_become_a_message_ends_the_stream(data: bytes) -> None:
+    framer = NgFramer()
+    framer.feed(data)
+    with pytest.raises(MalformedFrame, match="ng"):
+        taken(framer)
+
+
+@fuzzed
+@given(st.binary(max_size=1200))
+def test_garbage_waits_for_more_or_ends_the_stream(data: bytes) -> None:
+    framer = NgFramer()
+    framer.feed(data)
+    with contextlib.suppress(MalformedFrame):
+        taken(framer)
