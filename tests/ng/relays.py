@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from tests.e2e.sip_proxy import FAR, NEAR
@@ -47,21 +47,16 @@ def running_nh(
         settings: further fields of nh.config.Settings.
     """
     with claim_ports(1) as claimed, place_for_relay(ports) as place:
-        environment = _nh_environment(settings)
+        environment = {f"NH_{name.upper()}": str(value) for name, value in settings.items()}
+        environment["NH_NG"] = f"127.0.0.1:{claimed[0]}"
+        environment["NH_INTERFACE"] = ",".join(f"{name}/{address}" for name, address in INTERFACES)
         if max_calls is not None:
             environment["NH_MAX_CALLS"] = str(max_calls)
         relay = Relay(place, shards, environment)
-        relay.arguments += ["--ng", f"127.0.0.1:{claimed[0]}"]
-        for name, address in INTERFACES:
-            relay.arguments += ["--interface", f"{name}/{address}"]
-        with Program(relay.arguments, environment) as program:
-            program.wait_for_line("ready")
+        with relay.program as program:
+            relay.wait_until_ready()
             yield NgRelay("nh", ("127.0.0.1", claimed[0]), place.ports, program)
             assert program.stop() == 0, f"it did not end well; it said:\n{program.output}"
-
-
-def _nh_environment(settings: Mapping[str, object]) -> dict[str, str]:
-    return {f"NH_{name.upper()}": str(value) for name, value in settings.items()}
 
 
 @contextlib.contextmanager
@@ -83,7 +78,6 @@ def running_rtpengine(*, ports: int = PORTS, max_calls: int | None = None) -> It
             f"--port-min={media[0]}",
             f"--port-max={media[-1]}",
             "--num-threads=2",
-            "--delete-delay=0",
         ]
         if max_calls is not None:
             arguments.append(f"--max-sessions={max_calls}")

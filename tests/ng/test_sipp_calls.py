@@ -49,7 +49,12 @@ def heard(relay: NgRelay) -> dict[str, list[int]]:
     with NgClient(relay.address) as client:
         calls = [(call_id, client.request("query", call_id=call_id)) for call_id in call_ids(relay)]
     return {
-        call_id: [tag["medias"][0]["streams"][0]["stats"]["packets"] for tag in reply["tags"].values()]
+        call_id: [
+            stream["stats"]["packets"]
+            for tag in reply["tags"].values()
+            for medium in tag["medias"]
+            for stream in medium["streams"][:1]
+        ]
         for call_id, reply in calls
         if reply["result"] == "ok"
     }
