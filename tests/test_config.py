@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from nh.address import TcpAddress
+from nh.calls.interfaces import Interface
 from nh.calls.rules import RelaySettings
 from nh.calls.source import SourcePolicy
 from nh.config import LogLevel, Settings, load_settings
@@ -59,6 +61,15 @@ def test_lists_and_enumerations_come_from_every_layer(toml: Path) -> None:
     assert load({"rpc": ["/run/c"], "policy": "first"}, file=toml).rpc == ("/run/c",)
 
 
+def test_ng_and_its_interfaces_may_come_from_different_layers(toml: Path) -> None:
+    toml.write_text('ng = ["127.0.0.1:2223"]')
+    settings = load(file=toml, environment={"NH_INTERFACE": "pub/192.0.2.1,priv/10.0.0.1"})
+    assert settings.ng_addresses == (TcpAddress("127.0.0.1", 2223),)
+    assert [interface.name for interface in settings.interfaces] == ["pub", "priv"]
+    with pytest.raises(ConfigError, match="--address IP, or --interface NAME/IP"):
+        load(file=toml)
+
+
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False), ("0", False)])
 def test_booleans_come_from_the_environment(text: str, value: bool) -> None:
     assert load(environment={"NH_RPC_PUBLIC": text}).rpc_public is value
@@ -82,6 +93,21 @@ def test_booleans_come_from_the_environment(text: str, value: bool) -> None:
         ('rpc_mode = "0888"', "rpc_mode.*0600"),
         ('rpc = "/run/nh.sock"', "rpc"),
         ('policy = "nice"', "policy"),
+        ('ng = ["/run/ng"]', "ng: .*HOST:PORT"),
+        ('ng = ["2223"]', "ng: .*HOST:PORT"),
+        ('address = "here"', "address: .*no IPv4 or IPv6 address"),
+        ('address = "0.0.0.0"', "address: .*every address"),
+        ('address = "192.0.2.1!"', "address: .*no IPv4 or IPv6 address"),
+        ('address = "192.0.2.1!2001:db8::1"', "address: .*not of one IP version"),
+        ('interface = ["192.0.2.1"]', "interface: .*NAME/IP"),
+        ('interface = ["a b/192.0.2.1"]', "interface: .*NAME/IP"),
+        ('interface = ["a/192.0.2.1@5"]', "interface: .*MIN-MAX"),
+        ('interface = ["a/192.0.2.1@5-6"]', "interface: .*1024-65535"),
+        ('interface = ["a/192.0.2.1", "a/192.0.2.2"]', "interface: 'a' has two IPv4 addresses"),
+        (
+            'interface = ["a/192.0.2.1@2000-3000", "b/192.0.2.1@2500-3500"]',
+            "interface: .*overlap on 192.0.2.1",
+        ),
         ("shard = 2", r"unknown setting 'shard'.*docs/configuration\.md"),
         ("[relay]\ndscp = 46", "unknown setting 'relay'"),
     ],
@@ -116,6 +142,23 @@ def test_a_file_that_cannot_be_read_is_named(toml: Path, tmp_path: Path) -> None
 def test_ports_and_mode_are_read_as_numbers() -> None:
     settings = Settings(ports="1024-65535", rpc_mode="0660")
     assert (settings.port_range, settings.rpc_mode_bits) == ((1024, 65535), 0o660)
+
+
+def test_interfaces_are_read_with_what_they_announce_and_their_ports() -> None:
+    settings = Settings(
+        address="10.0.0.5!192.0.2.1",
+        interface=(
+            "pub/2001:DB8:0::1",
+            "pub/192.0.2.2@20000-20999",
+            "alias/192.0.2.2!198.51.100.1@20000-20999",
+        ),
+    )
+    assert settings.interfaces == (
+        Interface("default", "10.0.0.5", "192.0.2.1"),
+        Interface("pub", "2001:db8::1", "2001:db8::1"),
+        Interface("pub", "192.0.2.2", "192.0.2.2", (20000, 20999)),
+        Interface("alias", "192.0.2.2", "198.51.100.1", (20000, 20999)),
+    )
 
 
 def test_the_runtime_directory_depends_on_who_runs_nh(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ On the command line: `--die-at-start` (status 9, before Ready), `--start-when FI
 By the call-id of a command: `die` (exit status 3), `kill` (SIGKILL), `hang` (reads no more), `ignore`
 (answers everything but this), `late` (answers with the next command), `garbage` (sends what is no message),
 `unlink` (closes the link and lives on). All other call-ids get an answer that tells the shard, such as
-Closed(its number).
+Closed(its number); to an offer it is the interfaces that it was given, in JSON.
 """
 
 import argparse
@@ -17,19 +17,25 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
+from nh.calls.interfaces import Interface
 from nh.calls.media import RelayMedia
 from nh.commands import (
+    Activate,
     Allocate,
     Allocated,
     CallList,
     CallSummary,
+    Close,
     CloseCall,
     Closed,
     Failure,
     ListCalls,
+    Offer,
     RelayCommand,
     RelayResult,
-    ShowCall,
+    Rewritten,
 )
 from nh.wire.link import Configure, Execute, Executed, Ready, decode_to_shard, encode
 
@@ -45,6 +51,7 @@ class FakeShard:
         self.options = options
         self.shard = -1
         self.low_port = 0
+        self.interfaces: tuple[Interface, ...] = ()
         self.call_ids: set[bytes] = set()
         self.late: list[Executed] = []
 
@@ -53,6 +60,7 @@ class FakeShard:
             message = decode_to_shard(record)
             if isinstance(message, Configure):
                 self.shard, self.low_port = message.shard, message.ports[0]
+                self.interfaces = message.interfaces
                 self.start()
             elif isinstance(message, Execute):
                 self.execute(message)
@@ -98,6 +106,8 @@ class FakeShard:
         match command:
             case CloseCall():
                 return Closed(self.shard)
+            case Offer():
+                return Rewritten(msgspec.json.encode(self.interfaces))
             case Allocate():
                 self.call_ids.add(call_id)
                 return Allocated((RelayMedia("127.0.0.1", self.low_port, 2),))
@@ -110,10 +120,8 @@ class FakeShard:
 
 
 def call_id_of(command: RelayCommand) -> bytes:
-    if isinstance(command, CloseCall | ShowCall):
-        return command.call_id
     assert not isinstance(command, ListCalls)
-    return command.dialog.call_id
+    return command.dialog.call_id if isinstance(command, Allocate | Activate | Close) else command.call_id
 
 
 def main() -> None:

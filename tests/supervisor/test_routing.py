@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nh.calls.interfaces import Interface
 from nh.calls.rules import RelaySettings
 from nh.errors import ConfigError
-from nh.supervisor.routing import MIN_PORTS, limits_share, port_slices, shard_of
+from nh.supervisor.routing import MIN_PORTS, interface_slices, limits_share, port_slices, shard_of
 
 CALL_IDS = [f"{n:x}-{n * 7919}@10.0.{n % 256}.1".encode() for n in range(8000)]
 
@@ -66,3 +67,15 @@ def test_a_range_too_small_for_the_shards_is_refused() -> None:
 def test_limits_are_split_rounding_up_but_not_those_of_one_group() -> None:
     share = limits_share(RelaySettings(max_calls=10, max_sockets=0, max_sockets_in_group=6), 3)
     assert (share.max_calls, share.max_sockets, share.max_sockets_in_group) == (4, 0, 6)
+
+
+def test_each_interface_with_ports_of_its_own_is_sliced_by_itself() -> None:
+    plain = Interface("priv", "10.0.0.1", "10.0.0.1")
+    sliced = Interface("pub", "192.0.2.1", "192.0.2.1", (20001, 20013))
+    assert interface_slices([plain, sliced], 2) == (
+        (plain, Interface("pub", "192.0.2.1", "192.0.2.1", (20002, 20007))),
+        (plain, Interface("pub", "192.0.2.1", "192.0.2.1", (20008, 20013))),
+    )
+    assert interface_slices([], 2) == ((), ())
+    with pytest.raises(ConfigError, match=r"interface pub: .*too small for 9 shards"):
+        interface_slices([sliced], 9)

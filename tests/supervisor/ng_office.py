@@ -1,0 +1,99 @@
+"""An ng service on a loop of the test's own, with a dispatch that the test plays."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+from nh.address import TcpAddress
+from nh.commands import Closed, Command, Result
+from nh.loop import SelectorLoop
+from nh.stats import SupervisorStats
+from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
+from nh.supervisor.ng_service import NgService
+
+WAIT_S = 20.0
+
+
+class NgOffice:
+    """Answers Closed(1) at once, or keeps the replies if `holding`.
+
+    Arguments:
+        listener: its one listener.
+    """
+
+    def __init__(self, listener: NgListener) -> None:
+        self.loop = SelectorLoop()
+        self.stats = SupervisorStats()
+        self.commands: list[Command] = []
+        self.held: list[Callable[[Result], None]] = []
+        self.holding = False
+        self.result: Result = Closed(1)
+        self.address = listener.udp.getsockname()
+        self.family = listener.udp.family
+        self._sockets = contextlib.ExitStack()
+        self.service = NgService(self.loop, [listener], self._dispatch, stats=self.stats)
+
+    def _dispatch(self, command: Command, reply: Callable[[Result], None]) -> None:
+        self.commands.append(command)
+        if self.holding:
+            self.held.append(reply)
+        else:
+            reply(self.result)
+
+    def client(self, kind: socket.SocketKind = socket.SOCK_DGRAM) -> socket.socket:
+        """A connected socket of a client."""
+        sock = self._sockets.enter_context(socket.socket(self.family, kind))
+        sock.connect(self.address)
+        sock.setblocking(False)
+        return sock
+
+    def receive(self, client: socket.socket) -> bytes:
+        """What comes next to a client; b"" where its connection ends."""
+        found: list[bytes] = []
+
+        def came() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                found.append(client.recv(70_000))
+            return bool(found)
+
+        self.turn_until(came)
+        return found[0]
+
+    def ask(self, client: socket.socket, message: bytes) -> bytes:
+        """The reply to a message."""
+        client.send(message)
+        return self.receive(client)
+
+    def has_reply(self, client: socket.socket) -> bool:
+        """Whether something is there, once nothing is left to do."""
+        for _ in range(10):
+            self.loop.turn(0)
+        try:
+            client.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        return True
+
+    def turn_until(self, condition: Callable[[], object]) -> None:
+        until = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < until, "the condition did not come true"
+            self.loop.turn(0.01)
+
+    def close(self) -> None:
+        self.service.close()
+        self._sockets.close()
+        self.loop.close()
+
+
+@contextlib.contextmanager
+def open_ng_office(host: str = "127.0.0.1") -> Iterator[NgOffice]:
+    """An office on any free port of `host`."""
+    (listener,) = open_ng_listeners([TcpAddress(host, 0)], public=False)
+    office = NgOffice(listener)
+    try:
+        yield office
+    finally:
+        office.close()
+        listener.close()
