@@ -354,7 +354,8 @@ class Rewritten(msgspec.Struct, frozen=True, tag="rewritten"):
 class StreamReading(msgspec.Struct, frozen=True):
     """One port of the relay in a query: what was received there. Times are wall-clock seconds.
 
-    `component` counts as ICE does: 1 is RTP, 2 is RTCP (RFC 8839 5.1).
+    `component` counts as ICE does: 1 is RTP, 2 is RTCP (RFC 8839 5.1). `local_port` is 0 for what came to
+    ports that are no more.
     """
 
     local_port: int

@@ -6,7 +6,7 @@ have, a session between the two groups. An offer that was forked makes one dialo
 with the groups of the one who offered. Groups and sessions are those of every other call.
 """
 
-from collections.abc import Iterator
+import math
 from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
@@ -53,19 +53,62 @@ class Mux(NamedTuple):
         return self.offered and (answerer if self.decided is None else self.decided), answerer
 
 
+class Counters(NamedTuple):
+    """What arrived on legs: packets and bytes that were taken, and packets that were not passed on."""
+
+    packets: int = 0
+    bytes: int = 0
+    dropped: int = 0
+
+
+class Branch:
+    """A branch of a forked offer that nobody has answered yet.
+
+    Arguments:
+        offerer: whose offer it is.
+    """
+
+    __slots__ = ("delete_at", "offerer")
+
+    def __init__(self, offerer: "Party") -> None:
+        self.offerer = offerer
+        self.delete_at = math.inf
+
+
 class Party:
     """One end of a call.
 
     Arguments:
         tag: its SIP tag.
+        side: of its groups: FROM if the first that it sent was an offer, else TO.
         now: monotonic seconds.
     """
 
-    __slots__ = ("blocked", "created", "groups", "interface", "label", "mux", "peer_interface", "tag")
+    __slots__ = (
+        "blocked",
+        "created",
+        "delete_at",
+        "groups",
+        "interface",
+        "label",
+        "mux",
+        "past",
+        "peer_interface",
+        "policy",
+        "side",
+        "tag",
+        "waiting_since",
+    )
 
-    def __init__(self, tag: bytes, *, now: float) -> None:
+    def __init__(self, tag: bytes, side: Side, *, now: float) -> None:
         self.tag = tag
+        self.side = side
         self.created = now
+        # of its last offer, until that is answered
+        self.waiting_since: float | None = None
+        self.delete_at = math.inf
+        # who may send in its place; None: as set
+        self.policy: SourcePolicy | None = None
         self.label = ""
         self.blocked = False
         # where the relay meets it, and where the one that it first offered to
@@ -73,6 +116,8 @@ class Party:
         self.peer_interface: Interface | None = None
         self.groups: list[SocketGroup | None] = []
         self.mux: list[Mux] = []
+        # what its sessions that are over received, by medium and component
+        self.past: dict[tuple[int, int], Counters] = {}
 
     def find_group(self, index: int) -> SocketGroup | None:
         """The sockets for its medium `index`, None if that is not relayed."""
@@ -85,21 +130,18 @@ class Dialogue:
     Arguments:
         caller: who offered first; FROM of all sessions.
         callee: who answered first; TO of all sessions.
-        branch: the Via branch of the first offer, b"" if not told.
-        policy: who may send; None: as set.
+        branch: the Via branch of the last offer, b"" if not told.
         now: monotonic seconds.
     """
 
-    __slots__ = ("branch", "callee", "caller", "created", "policy", "sessions")
+    __slots__ = ("branch", "callee", "caller", "delete_at", "sessions", "signalled")
 
-    def __init__(
-        self, caller: Party, callee: Party, *, branch: bytes, policy: SourcePolicy | None, now: float
-    ) -> None:
-        self.created = now
+    def __init__(self, caller: Party, callee: Party, *, branch: bytes, now: float) -> None:
+        self.signalled = now
+        self.delete_at = math.inf
         self.caller = caller
         self.callee = callee
         self.branch = branch
-        self.policy = policy
         self.sessions: dict[int, Session] = {}
 
     @property
@@ -111,6 +153,10 @@ class Dialogue:
         """Which side of the sessions a party is."""
         return Side.FROM if party is self.caller else Side.TO
 
+    def party_on(self, side: Side) -> Party:
+        """The party that is this side of the sessions."""
+        return self.caller if side is Side.FROM else self.callee
+
     def has(self, party: Party) -> bool:
         """Whether it is one of the two."""
         return party is self.caller or party is self.callee
@@ -120,6 +166,12 @@ class Dialogue:
         session = self.sessions.pop(index, None)
         if session is not None:
             resources.stop_session(session, since=now)
+            for number, leg in enumerate(session.legs):
+                past = self.party_on(leg.side).past
+                packets, size, dropped = past.get((index, number // 2), Counters())
+                past[index, number // 2] = Counters(
+                    packets + leg.packets, size + leg.bytes, dropped + sum(leg.drops or ())
+                )
 
     def stop_all(self, resources: Resources, *, now: float) -> None:
         """End all sessions."""
@@ -131,6 +183,7 @@ class Dialogue:
 
         A medium that changed its kind (speech became a fax) waits for the other's consent.
         """
+        self.signalled = now
         for index in range(max(len(self.caller.groups), len(self.callee.groups))):
             group_from, group_to = self.caller.find_group(index), self.callee.find_group(index)
             if group_from is None or group_to is None:
@@ -138,10 +191,16 @@ class Dialogue:
             if len(group_from.components) != len(group_to.components):
                 continue
             if index in self.sessions:
-                resources.renew_session(self.sessions[index], self.side_of(signalled), now=now)
+                resources.renew_session(
+                    self.sessions[index], self.side_of(signalled), policy=signalled.policy, now=now
+                )
             else:
                 self.sessions[index] = resources.start_session(
-                    group_from, group_to, param={}, policy=self.policy, now=now
+                    group_from,
+                    group_to,
+                    param={},
+                    policies=(self.caller.policy, self.callee.policy),
+                    now=now,
                 )
         self.block(resources)
 
@@ -158,7 +217,7 @@ class Dialogue:
         for session in self.sessions.values():
             changed = False
             for leg in session.legs:
-                blocked = (self.caller if leg.side is Side.FROM else self.callee).blocked
+                blocked = self.party_on(leg.side).blocked
                 changed = changed or leg.blocked is not blocked
                 leg.blocked = blocked
             if changed:
@@ -169,17 +228,18 @@ class Dialogue:
         # one medium may rest for long while another talks: only together are they silent
         return max(
             (session.expires_at(rules) for session in self.sessions.values()),
-            default=self.created + rules.unused_s,
+            default=self.signalled + rules.unused_s,
         )
 
 
 def open_groups(
-    resources: Resources, party: Party, requests: list[MediumRequest], side: Side, *, now: float
+    resources: Resources, party: Party, requests: list[MediumRequest], *, now: float
 ) -> list[SocketGroup | None]:
     """The groups for a party's new SDP: kept where nothing changed that matters, else new.
 
     Raises LimitReached, PortsExhausted or AddressUnavailable; then nothing is opened.
     """
+    resources.check_sdp(sum(request.media.range for request in requests if request.media is not None))
     groups: list[SocketGroup | None] = []
     opened: list[SocketGroup] = []
     try:
@@ -192,7 +252,7 @@ def open_groups(
             else:
                 group = resources.open_group(
                     group_id=party.tag,
-                    side=side,
+                    side=party.side,
                     address=request.address,
                     media=[request.media],
                     now=now,
@@ -205,13 +265,6 @@ def open_groups(
             resources.close_group(group)
         raise
     return groups
-
-
-def parties_of(dialogues: list[Dialogue]) -> Iterator[Party]:
-    """Both parties of every dialogue; one that is in several comes several times."""
-    for dialogue in dialogues:
-        yield dialogue.caller
-        yield dialogue.callee
 
 
 def _serves(group: SocketGroup, request: MediumRequest) -> bool:

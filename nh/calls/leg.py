@@ -171,7 +171,13 @@ class Leg:
         return self._take_over(source, now=now)
 
     def renew(
-        self, *, announced: Endpoint | None, receives: bool, signalled_from: str, window_ends: float
+        self,
+        *,
+        announced: Endpoint | None,
+        receives: bool,
+        policy: SourcePolicy,
+        signalled_from: str,
+        window_ends: float,
     ) -> None:
         """New signalling: learn again, as if nothing had come yet.
 
@@ -181,6 +187,7 @@ class Leg:
             self.source = None
         self.announced = announced
         self.receives = receives
+        self.policy = policy
         self.signalled_from = signalled_from
         self.window_ends = window_ends
         self.rank = None
@@ -190,7 +197,8 @@ class Leg:
         """Fix the source if its window is over; returns whether it just became settled."""
         if self.policy in _NEVER_SETTLED:
             return False
-        if self.state is SourceState.OPEN and self.source is not None and now >= self.window_ends:
+        # without a rank the source is one of before the last signalling: who sends now is yet to be seen
+        if self.state is SourceState.OPEN and self.rank is not None and now >= self.window_ends:
             self.state = SourceState.SETTLED
             return True
         return False

@@ -3,12 +3,10 @@
 An offer is applied at once, as rtpengine does; what was agreed before it goes on where it did not change.
 """
 
-import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-from nh.calls.dialogue import Dialogue, MediumRequest, Party, open_groups, parties_of
+from nh.calls.dialogue import Branch, Dialogue, MediumRequest, Party, open_groups
 from nh.calls.media import Side
 from nh.calls.resources import Resources
 from nh.calls.session import Session
@@ -17,16 +15,7 @@ from nh.calls.source import SourcePolicy
 from nh.errors import LimitReached, UnknownCall, WrongDialogue
 
 MAX_PARTIES = 64
-"""Most ends of one call: forks, and what a client invents."""
-
-
-class DelayedDelete(NamedTuple):
-    """A delete that is due at `at` (monotonic seconds); the rest is as in Offers.delete."""
-
-    at: float
-    from_tag: bytes
-    to_tag: bytes
-    branch: bytes
+"""Most ends of one call, and most branches of its offers: forks, and what a client invents."""
 
 
 class Offers:
@@ -36,14 +25,15 @@ class Offers:
         resources: sockets, limits, plane.
     """
 
-    __slots__ = ("_deletes", "_resources", "dialogues", "last_signal", "parties")
+    __slots__ = ("_branches", "_resources", "dialogues", "last_signal", "parties")
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self.parties: dict[bytes, Party] = {}
         self.dialogues: list[Dialogue] = []
         self.last_signal = 0.0
-        self._deletes: list[DelayedDelete] = []
+        # those that nobody has answered yet
+        self._branches: dict[bytes, Branch] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -70,22 +60,37 @@ class Offers:
         return party
 
     def offer(
-        self, *, from_tag: bytes, to_tag: bytes, requests: list[MediumRequest], now: float
+        self,
+        *,
+        from_tag: bytes,
+        to_tag: bytes,
+        branch: bytes,
+        requests: list[MediumRequest],
+        policy: SourcePolicy | None,
+        now: float,
     ) -> list[SocketGroup | None]:
         """`from_tag` offers media, to `to_tag` if that is known (else b"").
 
+        Arguments:
+            branch: the Via branch that the offer goes out on, b"" if not told.
+            policy: who may send in the offerer's place; None: as set.
+
         Returns its groups, one a medium, None where nothing is relayed.
         Raises WrongDialogue if both ends are known, but not to each other; LimitReached, PortsExhausted,
-        AddressUnavailable, SocketCountMismatch.
+        AddressUnavailable.
         """
-        known = (self.parties.get(from_tag), self.parties.get(to_tag))
-        if None not in known and from_tag != to_tag and not self._find_dialogue(from_tag, to_tag):
+        dialogue = self._find_dialogue(from_tag, to_tag)
+        known = from_tag in self.parties and to_tag in self.parties
+        if known and from_tag != to_tag and dialogue is None:
             raise WrongDialogue("these two ends are in the call, but not in a dialogue with each other")
-        side = Side.FROM
-        for dialogue in self.dialogues:
-            if dialogue.callee.tag == from_tag:
-                side = Side.TO
-        return self._announce(from_tag, requests, side, now=now)
+        self._refuse_branch(branch)
+        party = self._announce(from_tag, Side.FROM, requests, policy, now=now)
+        party.waiting_since = now
+        if branch and dialogue is not None:
+            dialogue.branch = branch
+        elif branch and all(each.branch != branch for each in self.dialogues):
+            self._branches.setdefault(branch, Branch(party))
+        return party.groups
 
     def answer(
         self,
@@ -100,24 +105,28 @@ class Offers:
     ) -> list[SocketGroup | None]:
         """`to_tag` answers the offer of `from_tag`: media between the two are relayed from now on.
 
-        `muxes` says of each medium whether the offerer and whether the answerer sends RTCP on its RTP port.
+        Arguments:
+            branch: the Via branch that the offer came on, b"" if not told.
+            policy: who may send in the answerer's place; None: as set.
+            muxes: of each medium whether the offerer and whether the answerer sends RTCP on its RTP port.
+
         Returns the answerer's groups, one a medium. Raises UnknownCall without that offer, and as offer().
         """
         offerer = self.get_party(from_tag)
         if from_tag == to_tag:
             raise WrongDialogue("an end cannot answer its own offer")
+        answerer = self._announce(to_tag, Side.TO, requests, policy, now=now)
+        offerer.waiting_since = None
+        self._branch_answered(branch, offerer)
         dialogue = self._find_dialogue(from_tag, to_tag)
-        side = Side.TO
-        if dialogue is not None and dialogue.caller.tag == to_tag:
-            side = Side.FROM
-        groups = self._announce(to_tag, requests, side, now=now)
         if dialogue is None:
-            dialogue = Dialogue(offerer, self.parties[to_tag], branch=branch, policy=policy, now=now)
+            dialogue = Dialogue(offerer, answerer, branch=branch, now=now)
             self.dialogues.append(dialogue)
-            dialogue.refresh(self._resources, self.parties[to_tag], now=now)
+            dialogue.refresh(self._resources, answerer, now=now)
+        dialogue.branch = branch or dialogue.branch
         for index, each in enumerate(muxes):
             dialogue.set_mux(self._resources, index, offerer=offerer, muxes=each)
-        return groups
+        return answerer.groups
 
     def block(self, tag: bytes, *, blocked: bool) -> None:
         """Pass on nothing of what one end sends (of all ends: b""), or do again. Raises UnknownCall."""
@@ -129,44 +138,33 @@ class Offers:
         for dialogue in self.dialogues:
             dialogue.block(self._resources)
 
-    def delete(self, *, from_tag: bytes, to_tag: bytes, branch: bytes, now: float) -> None:
-        """Take dialogues out, and the parties that are left alone.
+    def delete(self, *, from_tag: bytes, to_tag: bytes, branch: bytes, at: float, now: float) -> None:
+        """Take dialogues out, and the parties that are left alone, unless somebody offers or answers before.
 
         Arguments:
             from_tag: b"" for everything.
             to_tag: b"" if it does not count.
             branch: if it is known, it decides; else the tags do.
+            at: monotonic seconds when that is to happen.
 
         Raises UnknownCall if nothing matches.
         """
-        chosen = [d for d in self.dialogues if branch and d.branch == branch] or [
-            d for d in self.dialogues if from_tag in d.tags and (not to_tag or to_tag in d.tags)
-        ]
-        if not from_tag:
-            chosen = list(self.dialogues)
-        lonely = self._alone() if not from_tag else {from_tag} & self._alone()
-        if not chosen and not lonely:
+        chosen = self._find(from_tag, to_tag, branch)
+        if not chosen:
             raise UnknownCall("no dialogue of these tags")
-        for dialogue in chosen:
-            dialogue.stop_all(self._resources, now=now)
-            self.dialogues.remove(dialogue)
-        for tag in lonely | (self._alone() & {party.tag for party in parties_of(chosen)}):
-            self._close_party(self.parties.pop(tag))
-
-    def delete_later(self, delete: DelayedDelete) -> None:
-        """As delete(), at its time, unless somebody offers or answers before. Raises UnknownCall."""
-        if delete.from_tag and delete.from_tag not in self.parties:
-            raise UnknownCall("nobody in the call has this from-tag")
-        self._deletes.append(delete)
+        for each in chosen:
+            each.delete_at = min(each.delete_at, at)
+        self._delete_due(now=now)
 
     def close(self, *, now: float) -> None:
         """End everything."""
         for dialogue in self.dialogues:
             dialogue.stop_all(self._resources, now=now)
         self.dialogues.clear()
-        for party in self.parties.values():
+        for party in list(self.parties.values()):
             self._close_party(party)
         self.parties.clear()
+        self._branches.clear()
 
     def expire(self, *, now: float) -> tuple[list[Session], int]:
         """End dialogues that fell silent, and parties whose offer nobody answered or who are left alone.
@@ -174,10 +172,7 @@ class Offers:
         Returns the sessions that ended, and the number of groups that never had one.
         """
         rules = self._resources.settings
-        for delete in [delete for delete in self._deletes if now >= delete.at]:
-            self._deletes.remove(delete)
-            with contextlib.suppress(UnknownCall):  # gone meanwhile, which is what was wanted
-                self.delete(from_tag=delete.from_tag, to_tag=delete.to_tag, branch=delete.branch, now=now)
+        self._delete_due(now=now)
         silent: list[Session] = []
         for dialogue in list(self.dialogues):
             if now >= dialogue.expires_at(rules):
@@ -189,7 +184,7 @@ class Offers:
             party = self.parties[tag]
             if now >= self._party_ends_at(party):
                 unused += sum(group is not None and group.idle_since is None for group in party.groups)
-                self._close_party(self.parties.pop(tag))
+                self._close_party(party)
         return silent, unused
 
     def next_expiry(self) -> float:
@@ -197,21 +192,36 @@ class Offers:
         rules = self._resources.settings
         times = [dialogue.expires_at(rules) for dialogue in self.dialogues]
         times += [self._party_ends_at(self.parties[tag]) for tag in self._alone()]
-        times += [delete.at for delete in self._deletes]
+        times += [each.delete_at for each in self._deletable]
         return min(times, default=math.inf)
 
+    @property
+    def _deletable(self) -> Iterator[Dialogue | Party | Branch]:
+        yield from self.dialogues
+        yield from self.parties.values()
+        yield from self._branches.values()
+
     def _announce(
-        self, tag: bytes, requests: list[MediumRequest], side: Side, *, now: float
-    ) -> list[SocketGroup | None]:
+        self,
+        tag: bytes,
+        side: Side,
+        requests: list[MediumRequest],
+        policy: SourcePolicy | None,
+        *,
+        now: float,
+    ) -> Party:
+        """A party, perhaps a new one of `side`, has a new SDP."""
         party = self.parties.get(tag)
         if party is None:
             if len(self.parties) >= MAX_PARTIES:
                 raise LimitReached(f"the call has {MAX_PARTIES} ends, the most that one may have")
-            party = Party(tag, now=now)
-        groups = open_groups(self._resources, party, requests, side, now=now)
+            party = Party(tag, side, now=now)
+        groups = open_groups(self._resources, party, requests, now=now)
         self.parties[tag] = party
         self.last_signal = now
-        self._deletes.clear()
+        for each in self._deletable:
+            each.delete_at = math.inf
+        party.policy = policy
         before, party.groups = party.groups, groups
         ours = [dialogue for dialogue in self.dialogues if dialogue.has(party)]
         for index, group in enumerate(before):
@@ -224,27 +234,74 @@ class Offers:
                 group.renew([request.media])
         for dialogue in ours:
             dialogue.refresh(self._resources, party, now=now)
-        return groups
+        return party
+
+    def _refuse_branch(self, branch: bytes) -> None:
+        if branch and branch not in self._branches and len(self._branches) >= MAX_PARTIES:
+            raise LimitReached(f"{MAX_PARTIES} branches of the call wait for an answer, the most that may")
+
+    def _branch_answered(self, branch: bytes, offerer: Party) -> None:
+        if self._branches.pop(branch, None) is not None:
+            return
+        if branch and any(dialogue.branch == branch for dialogue in self.dialogues):
+            return
+        # which one it was cannot be told: a delete is to be told by its tags then
+        for name in [name for name, each in self._branches.items() if each.offerer is offerer]:
+            del self._branches[name]
+
+    def _find(self, from_tag: bytes, to_tag: bytes, branch: bytes) -> list[Dialogue | Party | Branch]:
+        """What a delete is about."""
+        if not from_tag:
+            return list(self._deletable)
+        if branch and (found := [each for each in self.dialogues if each.branch == branch]):
+            return [*found]
+        if branch in self._branches:
+            return [self._branches[branch]]
+        chosen: list[Dialogue | Party | Branch] = [
+            each for each in self.dialogues if from_tag in each.tags and (not to_tag or to_tag in each.tags)
+        ]
+        if from_tag in self.parties and (not to_tag or from_tag in self._alone()):
+            chosen.append(self.parties[from_tag])
+        return chosen
+
+    def _delete_due(self, *, now: float) -> None:
+        left: set[bytes] = set()
+        for dialogue in [each for each in self.dialogues if now >= each.delete_at]:
+            dialogue.stop_all(self._resources, now=now)
+            self.dialogues.remove(dialogue)
+            left |= dialogue.tags
+        for name, branch in list(self._branches.items()):
+            if now >= branch.delete_at:
+                del self._branches[name]
+                left.add(branch.offerer.tag)
+        # who has offered to others, too, waits for them
+        left -= {branch.offerer.tag for branch in self._branches.values()}
+        for tag in self._alone():
+            if tag in left or now >= self.parties[tag].delete_at:
+                self._close_party(self.parties[tag])
 
     def _find_dialogue(self, one: bytes, other: bytes) -> Dialogue | None:
         return next((d for d in self.dialogues if d.tags == {one, other}), None)
 
     def _alone(self) -> set[bytes]:
-        return self.parties.keys() - {party.tag for party in parties_of(self.dialogues)}
+        return self.parties.keys() - {tag for dialogue in self.dialogues for tag in dialogue.tags}
 
     def _party_ends_at(self, party: Party) -> float:
         """When one who is in no dialogue goes."""
         rules = self._resources.settings
-        return max(
-            (
-                group.expires_at(unused_s=rules.unused_s, replaced_s=rules.replaced_s)
-                for group in party.groups
-                if group is not None
-            ),
-            default=party.created + rules.unused_s,
-        )
+        times = [
+            group.expires_at(unused_s=rules.unused_s, replaced_s=rules.replaced_s)
+            for group in party.groups
+            if group is not None
+        ]
+        if party.waiting_since is not None:
+            times.append(party.waiting_since + rules.unused_s)
+        return max(times, default=party.created + rules.unused_s)
 
     def _close_party(self, party: Party) -> None:
+        del self.parties[party.tag]
+        for name in [name for name, branch in self._branches.items() if branch.offerer is party]:
+            del self._branches[name]
         for group in party.groups:
             if group is not None:
                 self._resources.close_group(group)

@@ -65,6 +65,8 @@ class Resources:
         self.settings = settings
         self.sockets = 0
         self.sessions = 0
+        # all that ever began
+        self.started = 0
         # sessions that newer ones replaced since the last expiry, which reports them
         self.replaced: list[SessionInfo] = []
         self._session_ids = session_ids or itertools.count(1)
@@ -84,9 +86,7 @@ class Resources:
         Raises LimitReached, PortsExhausted or AddressUnavailable.
         """
         wanted = sum(medium.range for medium in media)
-        limit = self.settings.max_sockets_in_group
-        if limit and wanted > limit:
-            raise LimitReached(f"{wanted} sockets for one SDP exceed max_sockets_in_group = {limit}")
+        self.check_sdp(wanted)
         limit = self.settings.max_sockets
         if limit and self.sockets + wanted > limit:
             raise LimitReached(
@@ -105,6 +105,12 @@ class Resources:
         self.sockets += wanted
         return group
 
+    def check_sdp(self, sockets: int) -> None:
+        """Raises LimitReached if one SDP asks for more sockets than it may."""
+        limit = self.settings.max_sockets_in_group
+        if limit and sockets > limit:
+            raise LimitReached(f"{sockets} sockets for one SDP exceed max_sockets_in_group = {limit}")
+
     def close_group(self, group: SocketGroup) -> None:
         """Close the sockets of a group that no session uses."""
         group.close(ports=self.ports, close_sockets=self.plane.close_sockets)
@@ -116,13 +122,13 @@ class Resources:
         group_to: SocketGroup,
         *,
         param: dict[str, str],
-        policy: SourcePolicy | None = None,
+        policies: tuple[SourcePolicy | None, SourcePolicy | None] = (None, None),
         now: float,
     ) -> Session:
         """Relay between two groups.
 
         Arguments:
-            policy: who may send; as set if None.
+            policies: who may send in the place of the FROM end, and of the TO end; as set if None.
 
         Raises SocketCountMismatch.
         """
@@ -131,17 +137,27 @@ class Resources:
             group_from=group_from,
             group_to=group_to,
             param=param,
-            policy=policy or self.settings.policy,
+            policies=(policies[0] or self.settings.policy, policies[1] or self.settings.policy),
             settle_window_s=self.settings.settle_window_s,
             now=now,
         )
         self.sessions += 1
+        self.started += 1
         self.plane.start(session)
         return session
 
-    def renew_session(self, session: Session, side: Side, *, now: float) -> None:
-        """The end on `side` signalled anew: its legs learn again."""
-        session.renew(side, settle_window_s=self.settings.settle_window_s, now=now)
+    def renew_session(self, session: Session, side: Side, *, policy: SourcePolicy | None, now: float) -> None:
+        """The end on `side` signalled anew: its legs learn again.
+
+        Arguments:
+            policy: who may send in that end's place; as set if None.
+        """
+        session.renew(
+            side,
+            policy=policy or self.settings.policy,
+            settle_window_s=self.settings.settle_window_s,
+            now=now,
+        )
         self.plane.renew(session)
 
     def stop_session(self, session: Session, *, since: float) -> None:

@@ -56,12 +56,13 @@ class Session:
         id: number of the session, unique in the relay.
         group_from, group_to: the sockets for the request's and the response's SDP.
         param: the proxy's own data, handed back in the session information.
-        policy: who may send.
+        policies: who may send in the place of the FROM end, and of the TO end.
         settle_window_s: for how long a better source takes over.
         now: monotonic seconds.
 
     `last_active` is the monotonic time of the last packet from either end (as exact as harvest() is called
-    often), or of the start. Raises SocketCountMismatch if the groups differ in their number of sockets.
+    often), or of the
+    start, or of the last renewal. Raises SocketCountMismatch if the groups differ in their number of sockets.
     """
 
     __slots__ = (
@@ -83,7 +84,7 @@ class Session:
         group_from: SocketGroup,
         group_to: SocketGroup,
         param: dict[str, str],
-        policy: SourcePolicy,
+        policies: tuple[SourcePolicy, SourcePolicy],
         settle_window_s: float,
         now: float,
     ) -> None:
@@ -104,7 +105,7 @@ class Session:
         self.legs = tuple(
             leg
             for index in range(len(group_from.components))
-            for leg in _legs(group_from, group_to, index, policy, window_ends)
+            for leg in _legs(group_from, group_to, index, policies, window_ends)
         )
         self.on_hold = _on_hold(group_from, group_to)
         group_from.attach()
@@ -138,19 +139,23 @@ class Session:
             return self.replaced_at + rules.replaced_s
         return self.last_active + (rules.hold_s if self.on_hold else rules.silent_s)
 
-    def renew(self, side: Side, *, settle_window_s: float, now: float) -> None:
+    def renew(self, side: Side, *, policy: SourcePolicy, settle_window_s: float, now: float) -> None:
         """The end on `side` signalled anew, its group has its new media: learn again what it sends.
 
         Arguments:
+            policy: who may send in that end's place.
             settle_window_s: for how long a better source takes over.
             now: monotonic seconds.
         """
+        # what was silent on hold has as long as any other to begin anew
+        self.last_active = now
         group = self.group_from if side is Side.FROM else self.group_to
         for place, leg in zip(group.components, self.legs[side::2], strict=True):
             medium = group.media[place.medium]
             leg.renew(
                 announced=medium.endpoint(place.component),
                 receives=medium.active,
+                policy=policy,
                 signalled_from=medium.signalled_from,
                 window_ends=now + settle_window_s,
             )
@@ -204,7 +209,11 @@ def _on_hold(group_from: SocketGroup, group_to: SocketGroup) -> bool:
 
 
 def _legs(
-    group_from: SocketGroup, group_to: SocketGroup, index: int, policy: SourcePolicy, window_ends: float
+    group_from: SocketGroup,
+    group_to: SocketGroup,
+    index: int,
+    policies: tuple[SourcePolicy, SourcePolicy],
+    window_ends: float,
 ) -> tuple[Leg, Leg]:
     in_from, in_to = group_from.components[index], group_to.components[index]
     said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
@@ -213,7 +222,7 @@ def _legs(
         socket=in_to.socket,
         announced=said_from.endpoint(in_from.component),
         receives=said_from.active,
-        policy=policy,
+        policy=policies[Side.FROM],
         window_ends=window_ends,
         signalled_from=said_from.signalled_from,
     )
@@ -222,7 +231,7 @@ def _legs(
         socket=in_from.socket,
         announced=said_to.endpoint(in_to.component),
         receives=said_to.active,
-        policy=policy,
+        policy=policies[Side.TO],
         window_ends=window_ends,
         signalled_from=said_to.signalled_from,
     )

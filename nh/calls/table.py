@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from nh.calls.call import Call, Expired
 from nh.calls.dialogue import MediumRequest
 from nh.calls.media import Media, RelayMedia, Side
-from nh.calls.offers import DelayedDelete
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.socket_group import SocketGroup
+from nh.calls.source import SourcePolicy
 from nh.errors import LimitReached, UnknownCall
 
 
@@ -89,14 +89,24 @@ class CallTable:
         return self.get_call(call_id).activate(id_from=id_from, id_to=id_to, cseq=cseq, param=param, now=now)
 
     def offer(
-        self, *, call_id: bytes, from_tag: bytes, to_tag: bytes, requests: list[MediumRequest], now: float
+        self,
+        *,
+        call_id: bytes,
+        from_tag: bytes,
+        to_tag: bytes,
+        branch: bytes,
+        requests: list[MediumRequest],
+        policy: SourcePolicy | None,
+        now: float,
     ) -> list[SocketGroup | None]:
         """The groups for the media of an offer; see Offers.offer.
 
         Raises LimitReached for a new call beyond max_calls, and what Offers.offer raises.
         """
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
-        groups = call.get_offers(now=now).offer(from_tag=from_tag, to_tag=to_tag, requests=requests, now=now)
+        groups = call.get_offers(now=now).offer(
+            from_tag=from_tag, to_tag=to_tag, branch=branch, requests=requests, policy=policy, now=now
+        )
         self._calls[call_id] = call
         return groups
 
@@ -108,11 +118,9 @@ class CallTable:
         Raises UnknownCall.
         """
         call = self.get_call(call_id)
-        offers = call.get_offers(now=now)
-        if delay_s:
-            offers.delete_later(DelayedDelete(now + delay_s, from_tag, to_tag, branch))
-        else:
-            offers.delete(from_tag=from_tag, to_tag=to_tag, branch=branch, now=now)
+        call.get_offers(now=now).delete(
+            from_tag=from_tag, to_tag=to_tag, branch=branch, at=now + delay_s, now=now
+        )
         self._forget_if_empty(call)
 
     def close(

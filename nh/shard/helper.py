@@ -132,7 +132,7 @@ class Helper:
         now = time.monotonic()
         self.expire(now=now)  # sessions that were replaced since the last tick are yet to be counted
         for call in list(self._table):
-            self._count_closed(self._table.close_call(call.call_id, now=now))
+            self._table.close_call(call.call_id, now=now)
         self.update_stats()
         self._plane.close()
 
@@ -201,7 +201,7 @@ class Helper:
             param={k: v.decode("utf-8", "backslashreplace") for k, v in uris.items()} | (param or {}),
             now=time.monotonic(),
         )
-        self.stats.sessions_started += created
+        self._count_sessions()
         return created
 
     def close_session(self, dialog: Dialog) -> list[SessionInfo]:
@@ -216,11 +216,14 @@ class Helper:
             cseq=dialog.cseq,
             now=time.monotonic(),
         )
-        return self._count_closed(closed)
+        self._count_sessions()
+        return closed
 
     def close_call(self, call_id: bytes) -> list[SessionInfo]:
         """End everything under a call-id. Returns what ended. Raises UnknownCall."""
-        return self._count_closed(self._table.close_call(call_id, now=time.monotonic()))
+        closed = self._table.close_call(call_id, now=time.monotonic())
+        self._count_sessions()
+        return closed
 
     def expire(self, *, now: float | None = None) -> Expired:
         """End what fell silent and close what nothing needs; done by itself once attached.
@@ -236,7 +239,7 @@ class Helper:
             stats.expired_hold += info.reason == "hold"
             stats.expired_replaced += info.reason == "replaced"
             logger.info("session %d of call %r ended: %s", info.sessionid, info.call_id, info.reason)
-        self._count_closed(expired.sessions)
+        self._count_sessions()
         return expired
 
     def update_stats(self) -> None:
@@ -250,6 +253,7 @@ class Helper:
         stats.drop_no_target = base.drop_no_target + traffic.drops[Drop.NO_TARGET]
         stats.drop_send_failed = base.drop_send_failed + traffic.drops[Drop.SEND_FAILED]
         stats.drop_not_active = base.drop_not_active + traffic.drops[Drop.NOT_ACTIVE]
+        self._count_sessions()
         stats.calls = len(self._table)
         stats.sessions = resources.sessions
         stats.sockets = resources.sockets
@@ -270,7 +274,9 @@ class Helper:
             case ListCalls() | ShowCall():
                 return self._look_up(command)
             case _:
-                return self._signalling.execute(command)
+                result = self._signalling.execute(command)
+                self._count_sessions()
+                return result
 
     def _look_up(self, command: ListCalls | ShowCall) -> RelayResult:
         now = time.monotonic()
@@ -301,6 +307,7 @@ class Helper:
         name = f"{kind}_{outcome}"
         setattr(self.stats, name, getattr(self.stats, name) + 1)
 
-    def _count_closed(self, closed: list[SessionInfo]) -> list[SessionInfo]:
-        self.stats.sessions_closed += len(closed)
-        return closed
+    def _count_sessions(self) -> None:
+        resources = self._table.resources
+        self.stats.sessions_started = self._base.sessions_started + resources.started
+        self.stats.sessions_closed = self._base.sessions_closed + resources.started - resources.sessions

@@ -3,9 +3,8 @@
 Pure functions; they change nothing.
 """
 
-from nh.calls.dialogue import Dialogue, Party
+from nh.calls.dialogue import Counters, Dialogue, Party
 from nh.calls.leg import Leg
-from nh.calls.media import Side
 from nh.calls.offers import Offers
 from nh.commands import MediumReading, Queried, StreamReading, TagReading
 
@@ -31,36 +30,55 @@ def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s
 
 
 def _tag(party: Party, dialogues: list[Dialogue], *, wall_offset_s: float) -> TagReading:
-    dialogue = next((each for each in dialogues if each.has(party)), None)
-    peer = b""
-    if dialogue is not None:
-        peer = (dialogue.callee if party is dialogue.caller else dialogue.caller).tag
+    ours = [dialogue for dialogue in dialogues if dialogue.has(party)]
     return TagReading(
         tag=party.tag,
         label=party.label,
         created=int(party.created + wall_offset_s),
-        in_dialogue_with=peer,
+        in_dialogue_with=ours[0].party_on(ours[0].side_of(party).other).tag if ours else b"",
         media=tuple(
-            _medium(party, dialogue, index, wall_offset_s=wall_offset_s)
-            for index, group in enumerate(party.groups)
-            if group is not None
+            _medium(party, ours, index, wall_offset_s=wall_offset_s)
+            for index in sorted(
+                {index for index, group in enumerate(party.groups) if group is not None}
+                | {index for index, _ in party.past}
+            )
         ),
     )
 
 
-def _medium(party: Party, dialogue: Dialogue | None, index: int, *, wall_offset_s: float) -> MediumReading:
-    """One medium with the streams that this party sends."""
-    group = party.groups[index]
-    assert group is not None
-    session = dialogue.sessions.get(index) if dialogue is not None else None
-    legs: tuple[Leg, ...] = ()
-    if dialogue is not None and session is not None:
-        legs = session.legs[0::2] if dialogue.side_of(party) is Side.FROM else session.legs[1::2]
+def _medium(party: Party, dialogues: list[Dialogue], index: int, *, wall_offset_s: float) -> MediumReading:
+    """One medium with the streams that this party sends, one more for what was counted before them."""
+    group = party.find_group(index)
+    streams = [
+        _stream(leg, component, wall_offset_s=wall_offset_s)
+        for dialogue in dialogues
+        if index in dialogue.sessions
+        for component, leg in enumerate(dialogue.sessions[index].legs[dialogue.side_of(party) :: 2], start=1)
+    ]
+    streams += [
+        _past_stream(counters, component + 1)
+        for (medium, component), counters in sorted(party.past.items())
+        if medium == index and any(counters)
+    ]
     return MediumReading(
         index=index + 1,
-        kind=group.media[0].kind,
-        proto=group.media[0].proto,
-        streams=tuple(_stream(leg, number, wall_offset_s=wall_offset_s) for number, leg in enumerate(legs, start=1)),
+        kind=group.media[0].kind if group is not None else "",
+        proto=group.media[0].proto if group is not None else "",
+        streams=tuple(streams),
+    )
+
+
+def _past_stream(counters: Counters, component: int) -> StreamReading:
+    """What came before the media moved: its port is no more."""
+    return StreamReading(
+        local_port=0,
+        component=component,
+        announced=None,
+        source=None,
+        packets=counters.packets,
+        bytes=counters.bytes,
+        errors=counters.dropped,
+        last_packet=0,
     )
 
 

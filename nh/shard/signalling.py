@@ -4,6 +4,7 @@ What an SDP asks for is worked out here (interfaces, holds, which media are rela
 the domain's (nh.calls.offers), what the text of an SDP looks like is nh.sdp's.
 """
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -26,7 +27,7 @@ from nh.commands import (
     RelayResult,
     Rewritten,
 )
-from nh.errors import PortsExhausted, Unsupported
+from nh.errors import PortsExhausted, UnknownCall, Unsupported
 from nh.sdp.description import SessionDescription
 from nh.sdp.rewrite import IceAction, MuxAction, RewritePlan, rewrite
 from nh.shard.negotiation import (
@@ -109,7 +110,9 @@ class Signalling:
                 call_id=command.call_id,
                 from_tag=command.from_tag,
                 to_tag=command.to_tag,
+                branch=command.via_branch,
                 requests=requests,
+                policy=policy_for(command.options),
                 now=now,
             )
         except PortsExhausted:
@@ -268,5 +271,6 @@ class Signalling:
         return self._table.get_call(call_id).get_offers(now=time.monotonic())
 
     def _destroy(self, call_id: bytes, *, now: float) -> None:
-        if self._table.find_call(call_id) is not None:
-            self._table.close_call(call_id, now=now)
+        """Ends all that ng has under a call-id."""
+        with contextlib.suppress(UnknownCall):
+            self._table.delete(call_id=call_id, from_tag=b"", to_tag=b"", branch=b"", delay_s=0, now=now)
