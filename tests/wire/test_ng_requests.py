@@ -193,11 +193,16 @@ def test_a_list_has_32_calls_by_default() -> None:
 
 
 def test_media_are_blocked_for_one_end_only_if_the_client_says_so() -> None:
-    assert command(payload("block media", call_id="c", from_tag="a")) == BlockMedia(b"c", b"", True)
-    assert command(payload("unblock media", call_id="c", from_tag="a", flags=["directional"])) == BlockMedia(
-        b"c", b"a", False
-    )
-    assert failure(payload("block media", call_id="c", to_tag="b")).code == "unsupported"
+    one, call = BlockMedia(b"c", b"a", False), BlockMedia(b"c", b"", False)
+    tags = {"call_id": "c", "from_tag": "a", "to_tag": "b"}
+    assert command(payload("unblock media", **tags)) == one
+    assert command(payload("unblock media", flags=["directional"], rtpp_flags="x", **tags)) == one
+    assert command(payload("unblock media", rtpp_flags="directional", **tags)) == one
+    assert command(payload("unblock media", rtpp_flags="debug", **tags)) == call
+    assert command(payload("unblock media", flags=["all"], **tags)) == call
+    assert command(payload("unblock media", all="all", **tags)) == call
+    assert command(payload("block media", call_id="c")) == BlockMedia(b"c", b"", True)
+    assert failure(payload("block media", call_id="c", label="caller")).code == "unsupported"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ _GRANTED: Final[Mapping[bytes, tuple[str, object]]] = {
 }
 """The option and its value."""
 
-_SWITCHES: Final = frozenset({b"fatal", b"fast", b"to-tag", b"directional"})
+_SWITCHES: Final = frozenset({b"fatal", b"fast", b"to-tag", b"directional", b"all"})
 
 _DONE_ANYWAY: Final = frozenset(
     {
@@ -57,7 +57,6 @@ _DONE_ANYWAY: Final = frozenset(
         b"provisional",
         b"debug",
         b"debugging",
-        b"all",
     }
 )
 """What nh does without being asked, or what undoes things that it never does."""

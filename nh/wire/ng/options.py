@@ -178,6 +178,11 @@ def _read_learning(value: object, wishes: Wishes) -> None:
             wishes.ignore(f"endpoint-learning={text_of(word[:64])}")
 
 
+def _read_all(value: object, wishes: Wishes) -> None:
+    if b"all" in _spelled_words(value):
+        wishes.switches.add("all")
+
+
 def _read_supports(value: object, wishes: Wishes) -> None:
     if b"load-limit" in _spelled_words(value):
         wishes.switches.add("load limit")
@@ -240,6 +245,7 @@ _READERS: Final[Mapping[bytes, Reader]] = {
     b"transport-protocol": _read_transport,
     b"endpoint-learning": _read_learning,
     b"supports": _read_supports,
+    b"all": _read_all,
     b"t.38": _read_t38,
     b"t38": _read_t38,
     b"osrtp": _read_osrtp,

@@ -96,7 +96,6 @@ NO_OPTION: Final = frozenset(
         b"metadata",
         b"alias-key",
         b"xmlrpc-callback",
-        b"all",
         b"address",
         b"to-label",
     }

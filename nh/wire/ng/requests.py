@@ -145,11 +145,12 @@ def _read_list(dictionary: Dictionary, _wishes: Wishes) -> Command:
 def _reader_of_block(blocked: bool) -> Callable[[Dictionary, Wishes], Command]:
     def read(dictionary: Dictionary, wishes: Wishes) -> Command:
         (call_id,) = _needed(dictionary, b"call-id")
-        for selector in (b"label", b"from-label", b"to-label", b"to-tag", b"address"):
+        for selector in (b"label", b"from-label", b"to-label", b"address"):
             if dictionary.find(selector):
                 raise Unsupported(f"Not supported by nh: blocking by {text_of(selector)} (use from-tag)")
-        # SIP proxies put their from-tag into every request: it counts if the client says that it does
-        from_tag = _id(dictionary, b"from-tag") if "directional" in wishes.switches else b""
+        # who takes flags apart sends a from-tag only if it counts, who hands them on raw sends it always
+        directional = "directional" in wishes.switches or not dictionary.find(b"rtpp-flags")
+        from_tag = _id(dictionary, b"from-tag") if directional and "all" not in wishes.switches else b""
         return BlockMedia(call_id, from_tag, blocked)
 
     return read

@@ -14,7 +14,7 @@ class Wishes:
 
     def __init__(self) -> None:
         self.options: dict[str, Any] = {}  # fields of nh.commands.OfferOptions
-        self.switches: set[str] = set()  # fatal, fast, to-tag, directional, load limit
+        self.switches: set[str] = set()  # fatal, fast, to-tag, directional, all, load limit
         self.ignored: dict[str, None] = {}
         self.refusal: str = ""
         self.complaint: str = ""
