@@ -11,6 +11,9 @@ from tests.ng.bencode import bdecode, bencode
 
 REPLY_S = 5.0
 
+NOT_FOUND = "Call-ID not found or tags didn't match"
+"""The warning of a delete that found nothing."""
+
 Reply = dict[str, Any]
 
 
@@ -85,3 +88,9 @@ class NgClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def reason(reply: Reply) -> str:
+    """Why a request failed. Raises AssertionError if it did not."""
+    assert reply["result"] == "error", reply
+    return str(reply["error-reason"])

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.sdp import MediaLine
 from tests.ng.client import BENCODE, JSON, NgClient
-from tests.ng.ng_call import End, NgCall
+from tests.ng.ng_call import AUDIO, End, NgCall
 from tests.ng.relays import NgRelay, running_ng_relay
 
 
@@ -48,6 +49,15 @@ def call(client: NgClient) -> Iterator[NgCall]:
     call = NgCall(client)
     yield call
     call.delete()
+
+
+@pytest.fixture
+def answered(client: NgClient) -> NgCall:
+    """A call from offer to answer."""
+    call = NgCall(client)
+    call.offer(AUDIO)
+    call.answer([MediaLine("127.0.0.1", 40_002)])
+    return call
 
 
 @pytest.fixture

@@ -7,6 +7,10 @@ from tests.e2e.sip_message import new_token
 from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.ng.client import NgClient, Reply
 
+AUDIO = [MediaLine("127.0.0.1", 40_000)]
+SDP = write_sdp(AUDIO)
+"""A description for tests in which no media flow."""
+
 Description = str | Sequence[MediaLine]
 
 
@@ -54,6 +58,10 @@ class NgCall:
     def query(self) -> Reply:
         """What the relay knows of the call."""
         return self.client.get("query", call_id=self.call_id)
+
+    def is_known(self) -> bool:
+        """Whether the relay knows the call."""
+        return bool(self.client.request("query", call_id=self.call_id)["result"] == "ok")
 
     def _rewrite(self, command: str, description: Description, **fields: object) -> str:
         text = description if isinstance(description, str) else write_sdp(description)

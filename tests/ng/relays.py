@@ -90,7 +90,8 @@ def running_rtpengine(*, ports: int = PORTS, max_calls: int | None = None) -> It
 def running_ng_relay(name: str, *, ports: int = PORTS, max_calls: int | None = None) -> Iterator[NgRelay]:
     """Either of the two, by its name. See running_nh and running_rtpengine."""
     if name == "nh":
-        with running_nh(ports=ports, max_calls=max_calls, shards=1 if max_calls else 2) as relay:
+        small = max_calls is not None or ports < PORTS  # limits and ports are divided between shards
+        with running_nh(ports=ports, max_calls=max_calls, shards=1 if small else 2) as relay:
             yield relay
     else:
         with running_rtpengine(ports=ports, max_calls=max_calls) as relay:

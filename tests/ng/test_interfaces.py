@@ -44,6 +44,23 @@ def test_ipv4_is_bridged_to_ipv6(call: NgCall, alice: End, key: str) -> None:
         bob.close()
 
 
+def test_an_answer_goes_back_in_the_family_of_the_offer(call: NgCall, alice: End) -> None:
+    """Kamailio's configurations say the family with the offer only."""
+    bob = End("bob", "::1")
+    try:
+        bob.read(call.offer(alice.describe(), address_family="IP6"))
+        [towards_alice] = alice.read(call.answer(bob.describe()))
+        assert towards_alice.address == NEAR
+        talk(alice, bob)
+        [towards_alice] = alice.read(call.reoffer_of_callee(bob.describe(), address_family="IP4"))
+        assert towards_alice.address == NEAR
+        [towards_bob] = bob.read(call.answer_of_caller(alice.describe()))
+        assert towards_bob.address == "::1"
+        talk(alice, bob)
+    finally:
+        bob.close()
+
+
 def test_ipv6_stays_ipv6_by_itself(call: NgCall) -> None:
     alice, bob = End("alice", "::1"), End("bob", "::1")
     try:
@@ -96,6 +113,44 @@ def test_asymmetric_media_go_where_the_description_says(call: NgCall, alice: End
         bob.media[0].send(b"back", bob.remote[0].target)
         assert alice.media[0].receive()[0] == b"back"
         assert elsewhere.pending() == []
+
+
+def test_media_handover_lets_another_source_take_over(call: NgCall, alice: End, bob: End) -> None:
+    bob.read(call.offer(alice.describe(), flags=["media-handover"]))
+    alice.read(call.answer(bob.describe(), flags=["media-handover"]))
+    talk(alice, bob)
+    with MediaPeer("127.0.0.1") as roamed:
+        roamed.send(b"from elsewhere now", alice.remote[0].target)
+        assert bob.media[0].receive()[0] == b"from elsewhere now"
+        bob.media[0].send(b"I see", bob.remote[0].target)
+        assert roamed.receive()[0] == b"I see"
+
+
+def test_a_strict_source_shuts_others_out(nh: NgRelay, alice: End, bob: End) -> None:
+    """From the first packet on; rtpengine is strict only when it has settled, after three seconds."""
+    with NgClient(nh.address) as client:
+        call = NgCall(client)
+        bob.read(call.offer(alice.describe(), flags=["strict-source"]))
+        alice.read(call.answer(bob.describe(), flags=["strict-source"]))
+        talk(alice, bob)
+        with MediaPeer("127.0.0.1") as mallory:
+            mallory.send(b"listen to me", alice.remote[0].target)
+            alice.media[0].send(b"I am alice", alice.remote[0].target)
+            assert bob.media[0].receive()[0] == b"I am alice"
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        pytest.param({"transport_protocol": "RTP/SAVP"}, id="SRTP for RTP"),
+        pytest.param({"codec": {"transcode": ["PCMA"]}}, id="transcoding"),
+        pytest.param({"record_call": "on"}, id="recording"),
+        pytest.param({"ICE": "force"}, id="ICE in a phone's stead"),
+    ],
+)
+def test_what_a_relay_cannot_do_is_refused(nh: NgRelay, alice: End, wish: dict[str, object]) -> None:
+    with NgClient(nh.address) as client, pytest.raises(NgError):
+        NgCall(client).offer(alice.describe(), **wish)
 
 
 def test_an_interface_that_is_not_there_is_refused(nh: NgRelay, alice: End) -> None:

@@ -1,0 +1,83 @@
+"""What the relay tells of its calls, and media that it blocks: nh and rtpengine."""
+
+import pytest
+
+from tests.media_peer import RTCP, RTP
+from tests.ng.client import NgClient
+from tests.ng.ng_call import AUDIO, End, NgCall, talk
+
+
+def test_a_query_counts_packets_and_names_ports(call: NgCall, alice: End, bob: End) -> None:
+    bob.read(call.offer(alice.describe()))
+    alice.read(call.answer(bob.describe()))
+    talk(alice, bob)
+    bob.media[0].send(b"0123456789", bob.remote[0].target, RTP)
+    assert alice.media[0].receive(RTP)[0] == b"0123456789"
+    reply = call.query()
+    assert (reply["totals"]["RTP"]["packets"], reply["totals"]["RTCP"]["packets"]) == (3, 2)
+    assert reply["totals"]["RTP"]["bytes"] == len("alice on 0.0" + "bob on 0.0" + "0123456789")
+    assert set(reply["tags"]) == {call.from_tag, call.to_tag}
+    [medium] = reply["tags"][call.from_tag]["medias"]
+    rtp, rtcp = medium["streams"]
+    assert medium["type"] == "audio"
+    assert rtp["local port"] == alice.remote[0].port
+    assert rtp["endpoint"] == {"family": "IPv4", "address": "127.0.0.1", "port": alice.media[0].port}
+    assert rtp["stats"]["packets"] == 1
+    assert rtp["last packet"] >= reply["created"]
+    assert rtcp["local port"] == rtp["local port"] + RTCP
+
+
+@pytest.mark.parametrize("tags", [("from_tag",), ("to_tag",), ("from_tag", "to_tag")], ids="+".join)
+def test_a_query_with_tags_tells_of_both_ends(
+    call: NgCall, alice: End, bob: End, tags: tuple[str, ...]
+) -> None:
+    """Kamailio's $rtpstat asks with both tags; its totals are those of the whole dialogue."""
+    bob.read(call.offer(alice.describe()))
+    alice.read(call.answer(bob.describe()))
+    talk(alice, bob)
+    named = dict(zip(("from_tag", "to_tag"), (getattr(call, tag) for tag in tags), strict=False))
+    reply = call.client.get("query", call_id=call.call_id, **named)
+    assert set(reply["tags"]) == {call.from_tag, call.to_tag}
+    assert (reply["totals"]["RTP"]["packets"], reply["totals"]["RTCP"]["packets"]) == (2, 2)
+
+
+def test_a_list_is_as_long_as_asked(client: NgClient) -> None:
+    calls = [NgCall(client) for _ in range(34)]
+    for call in calls:
+        call.offer(AUDIO)
+    assert len(client.get("list")["calls"]) == 32
+    assert len(client.get("list", limit=5)["calls"]) == 5
+    assert {call.call_id for call in calls} <= set(client.get("list", limit="1000")["calls"])
+    for call in calls:
+        call.delete()
+
+
+def test_a_call_as_opensips_asks_for_it(client: NgClient, alice: End, bob: End) -> None:
+    """No `supports`, keys with spaces, always `received-from`, no tags at the end."""
+    source = {"received-from": ["IP4", "127.0.0.1"], "address family": "IP4"}
+    call = NgCall(client)
+    bob.read(call.offer(alice.describe(), direction=["near", "far"], replace=["origin"], **source))
+    alice.read(call.answer(bob.describe(), replace=["origin"], **source))
+    talk(alice, bob)
+    assert (
+        client.request("delete", **{"call-id": call.call_id, "delete-delay": 0, **source})["result"] == "ok"
+    )
+    assert not call.is_known()
+
+
+def test_a_delete_tells_what_a_query_tells(answered: NgCall) -> None:
+    reply = answered.delete(from_tag=answered.from_tag)
+    assert reply["totals"]["RTP"] == {"packets": 0, "bytes": 0, "errors": 0}
+
+
+def test_blocked_media_are_dropped(call: NgCall, alice: End, bob: End) -> None:
+    bob.read(call.offer(alice.describe()))
+    alice.read(call.answer(bob.describe()))
+    talk(alice, bob)
+    call.client.get("block media", call_id=call.call_id, from_tag=call.from_tag)
+    alice.media[0].send(b"unheard", alice.remote[0].target)
+    bob.media[0].send(b"heard", bob.remote[0].target)
+    assert alice.media[0].receive()[0] == b"heard"
+    call.client.get("unblock media", call_id=call.call_id, from_tag=call.from_tag)
+    alice.media[0].send(b"heard again", alice.remote[0].target)
+    assert bob.media[0].receive()[0] == b"heard again"
