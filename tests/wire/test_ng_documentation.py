@@ -1,0 +1,43 @@
+"""docs/ng.md says of every flag, key and text what the codec makes of it."""
+
+from pathlib import Path
+
+import pytest
+
+from nh.wire.ng import flags, options, refusals, replies, requests
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "ng.md").read_text()
+SPELLED = DOCUMENT.lower()
+REFUSED = SPELLED[SPELLED.index("### what nh refuses") : SPELLED.index("## errors")]
+DONE = SPELLED[SPELLED.index("### what nh does") : SPELLED.index("### what nh leaves out")]
+
+SPELLINGS = {b"t38": b"t.38"}
+"""Other spellings of what the document has."""
+
+
+@pytest.mark.parametrize("name", sorted({*refusals.REFUSED_FLAGS, *refusals.REFUSED_KEYS}))
+def test_what_is_refused_is_said_to_be(name: bytes) -> None:
+    prefix = name.startswith((b"codec-", b"transcode"))
+    assert prefix or f"`{name.decode()}`" in REFUSED
+
+
+@pytest.mark.parametrize("name", sorted({*flags._GRANTED, *flags._SWITCHES, *flags._DONE_ANYWAY}))
+def test_what_is_granted_is_said_to_be(name: bytes) -> None:
+    assert f"`{name.decode()}`" in DONE
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*options._READERS, *refusals.NO_OPTION} - {b"flags", b"all", b"command"})
+)
+def test_every_key_is_explained(name: bytes) -> None:
+    assert f"`{SPELLINGS.get(name, name).decode()}" in SPELLED or name in (b"address", b"to-label")
+
+
+@pytest.mark.parametrize("text", sorted({*replies._WORDS.values(), replies.NOT_DELETED}))
+def test_every_error_of_rtpengines_is_listed(text: str) -> None:
+    assert f"`{text}`" in DOCUMENT
+
+
+@pytest.mark.parametrize("name", sorted(requests._COMMANDS))
+def test_every_command_is_listed(name: bytes) -> None:
+    assert f"`{name.decode()}`" in DOCUMENT
