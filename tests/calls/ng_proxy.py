@@ -1,0 +1,167 @@
+"""A proxy that speaks ng, with the relay's domain in its hands: offers and answers without SDP or sockets."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from nh.calls.call import Expired
+from nh.calls.dialogue import MediumRequest
+from nh.calls.media import Media
+from nh.calls.offers import Offers
+from nh.calls.ports import PortSpace
+from nh.calls.resources import Resources
+from nh.calls.rules import RelaySettings
+from nh.calls.session import Session
+from nh.calls.socket_group import SocketGroup
+from nh.calls.source import SourcePolicy
+from nh.calls.table import CallTable
+from tests.calls.fakes import CALL, PORTS, RELAY, START, FakePlane
+
+A, B, C, D = b"tag-a", b"tag-b", b"tag-c", b"tag-d"
+
+A_AUDIO = Media("198.51.100.1", 4000, 2, "RTP/AVP", "audio")
+A_VIDEO = Media("198.51.100.1", 4002, 2, "RTP/AVP", "video")
+A_FAX = Media("198.51.100.1", 4000, 1, "udptl", "image")
+A_MOVED = Media("198.51.100.77", 4000, 2, "RTP/AVP", "audio")
+A_HELD = Media("0.0.0.0", 4000, 2, "RTP/AVP", "audio")
+A_PAUSED = Media("198.51.100.1", 4000, 2, "RTP/AVP", "audio", paused=True)
+B_AUDIO = Media("203.0.113.9", 6000, 2, "RTP/AVP", "audio")
+B_VIDEO = Media("203.0.113.9", 6002, 2, "RTP/AVP", "video")
+B_FAX = Media("203.0.113.9", 6000, 1, "udptl", "image")
+B_MOVED = Media("203.0.113.9", 6500, 2, "RTP/AVP", "audio")
+C_AUDIO = Media("203.0.113.77", 7000, 2, "RTP/AVP", "audio")
+
+Ports = list[int | None]
+"""The relay's first port of each medium; None where it is not relayed."""
+
+
+@dataclasses.dataclass
+class NgProxy:
+    """A proxy; `now` is the time, tests move it."""
+
+    table: CallTable
+    plane: FakePlane
+    now: float = START
+
+    def offer(
+        self,
+        *media: Media | None,
+        tag: bytes = A,
+        to: bytes = b"",
+        branch: bytes = b"",
+        call_id: bytes = CALL,
+        policy: SourcePolicy | None = None,
+        latch: bool = False,
+        dscp: int | None = None,
+        address: str = RELAY,
+    ) -> Ports:
+        """The SDP of a request; where the other end is to send to."""
+        groups = self.table.offer(
+            call_id=call_id,
+            from_tag=tag,
+            to_tag=to,
+            branch=branch,
+            requests=_requests(media, address, latch, dscp),
+            policy=policy,
+            now=self.now,
+        )
+        return _ports(groups)
+
+    def answer(
+        self,
+        *media: Media | None,
+        tag: bytes = B,
+        to: bytes = A,
+        branch: bytes = b"",
+        call_id: bytes = CALL,
+        policy: SourcePolicy | None = None,
+        latch: bool = False,
+        dscp: int | None = None,
+        address: str = RELAY,
+    ) -> Ports:
+        """The SDP of a response of `tag` to `to`, who offered; where `to` is to send to."""
+        groups = (
+            self.table.get_call(call_id)
+            .get_offers(now=self.now)
+            .answer(
+                from_tag=to,
+                to_tag=tag,
+                branch=branch,
+                requests=_requests(media, address, latch, dscp),
+                policy=policy,
+                now=self.now,
+            )
+        )
+        return _ports(groups)
+
+    def connect(self, call_id: bytes = CALL) -> Session:
+        """A call with audio; its session."""
+        self.offer(A_AUDIO, call_id=call_id)
+        self.answer(B_AUDIO, call_id=call_id)
+        return self.plane.running[-1]
+
+    def delete(
+        self,
+        tag: bytes = b"",
+        *,
+        to: bytes = b"",
+        branch: bytes = b"",
+        delay_s: float = 0,
+        call_id: bytes = CALL,
+    ) -> None:
+        """Take out of the call what `tag` has with `to`, or on a branch."""
+        self.table.delete(
+            call_id=call_id, from_tag=tag, to_tag=to, branch=branch, delay_s=delay_s, now=self.now
+        )
+
+    def block(self, tag: bytes = b"", *, blocked: bool = True) -> None:
+        """Pass on nothing of what `tag` sends, or do again."""
+        self.offers.block(tag, blocked=blocked)
+
+    def expire(self, *, after_s: float = 0.0) -> Expired:
+        """What ends `after_s` seconds later."""
+        self.now += after_s
+        return self.table.expire(now=self.now)
+
+    @property
+    def offers(self) -> Offers:
+        """The parties and dialogues of the call."""
+        return self.table.get_call(CALL).get_offers(now=self.now)
+
+    @property
+    def tags(self) -> set[bytes]:
+        """Who is in the call; nobody if it is gone."""
+        call = self.table.find_call(CALL)
+        return set() if call is None or call.offers is None else set(call.offers.parties)
+
+    @property
+    def talking(self) -> set[frozenset[bytes]]:
+        """Between whom media are relayed."""
+        return {frozenset((each.group_from.id, each.group_to.id)) for each in self.plane.running}
+
+    @property
+    def nothing_is_left(self) -> bool:
+        """Whether the relay is as it was in the beginning."""
+        resources = self.table.resources
+        return (
+            len(self.table) == resources.sockets == resources.sessions == 0
+            and not self.plane.open
+            and not self.plane.running
+            and resources.ports.free == resources.ports.total
+        )
+
+
+def make_ng_proxy(settings: RelaySettings | None = None, ports: tuple[int, int] = PORTS) -> NgProxy:
+    """A proxy with a relay of its own."""
+    plane = FakePlane()
+    resources = Resources(plane=plane, ports=PortSpace(*ports), settings=settings or RelaySettings())
+    return NgProxy(CallTable(resources), plane)
+
+
+def _ports(groups: Sequence[SocketGroup | None]) -> Ports:
+    return [None if group is None else group.sockets[0].local.port for group in groups]
+
+
+def _requests(
+    media: Sequence[Media | None], address: str, latch: bool, dscp: int | None
+) -> list[MediumRequest]:
+    return [MediumRequest(medium, address, latch, dscp) for medium in media]

@@ -1,0 +1,229 @@
+"""nh.calls.offers: deletes: by tags, by branch, at once or later."""
+
+import pytest
+
+from nh.errors import UnknownCall
+from tests.calls.fakes import CALL
+from tests.calls.ng_proxy import A_AUDIO, A_MOVED, B_AUDIO, C_AUDIO, A, B, C, D, NgProxy
+
+AB, AC = frozenset((A, B)), frozenset((A, C))
+
+
+def fork(ng: NgProxy, *, branches: bool = False) -> None:
+    """Alice's offer, answered by Bob and by Carol."""
+    for tag, media, branch in ((B, B_AUDIO, b"to-b"), (C, C_AUDIO, b"to-c")):
+        used = branch if branches else b""
+        ng.offer(A_AUDIO, branch=used)
+        ng.answer(media, tag=tag, branch=used)
+
+
+def test_without_a_from_tag_the_whole_call_goes(ng: NgProxy) -> None:
+    fork(ng)
+    ng.delete()
+    assert ng.nothing_is_left
+
+
+@pytest.mark.parametrize("tag", [A, B], ids=["caller", "callee"])
+def test_either_end_may_end_the_call(ng: NgProxy, tag: bytes) -> None:
+    ng.connect()
+    ng.delete(tag)
+    assert ng.nothing_is_left
+
+
+def test_an_offer_that_nobody_answered_can_be_deleted(ng: NgProxy) -> None:
+    ng.offer(A_AUDIO)
+    ng.delete(A)
+    assert ng.nothing_is_left
+
+
+def test_the_caller_ends_all_its_forks(ng: NgProxy) -> None:
+    fork(ng)
+    ng.delete(A)
+    assert ng.nothing_is_left
+
+
+def test_a_callee_ends_its_own_fork_only(ng: NgProxy) -> None:
+    fork(ng)
+    ng.delete(C)
+    assert ng.talking == {AB}
+    assert ng.tags == {A, B}
+    ng.delete(B)
+    assert ng.nothing_is_left
+
+
+def test_with_both_tags_only_what_is_between_them_goes(ng: NgProxy) -> None:
+    fork(ng)
+    ng.delete(A, to=C)
+    assert ng.talking == {AB}
+    assert len(ng.plane.open) == 4
+    ng.delete(B, to=A)
+    assert ng.nothing_is_left
+
+
+@pytest.mark.parametrize(("tag", "to"), [(D, b""), (A, D), (D, A), (B, C)])
+def test_tags_that_match_nothing_are_refused_and_nothing_goes(ng: NgProxy, tag: bytes, to: bytes) -> None:
+    fork(ng)
+    for delay_s in (0, 30):
+        with pytest.raises(UnknownCall):
+            ng.delete(tag, to=to, delay_s=delay_s)
+    ng.expire(after_s=29)
+    assert ng.talking == {AB, AC}
+
+
+def test_a_call_that_is_not_known_cannot_be_deleted(ng: NgProxy) -> None:
+    with pytest.raises(UnknownCall):
+        ng.delete()
+    ng.connect()
+    ng.delete()
+    with pytest.raises(UnknownCall):
+        ng.delete()
+
+
+# --- branches -----------------------------------------------------------------------------------------
+
+
+def test_a_branch_is_matched_before_the_tags(ng: NgProxy) -> None:
+    fork(ng, branches=True)
+    ng.delete(A, branch=b"to-c")
+    assert ng.talking == {AB}
+    assert ng.tags == {A, B}
+
+
+def test_with_an_unknown_branch_the_tags_decide(ng: NgProxy) -> None:
+    fork(ng, branches=True)
+    ng.delete(A, branch=b"of the BYE")
+    assert ng.nothing_is_left
+
+
+def test_a_branch_that_nobody_answered_leaves_the_others_alone(ng: NgProxy) -> None:
+    ng.offer(A_AUDIO, branch=b"to-b")
+    ng.offer(A_AUDIO, branch=b"to-c")
+    ng.answer(B_AUDIO, branch=b"to-b")
+    ng.delete(A, branch=b"to-c")
+    assert ng.talking == {AB}
+
+
+def test_an_answered_branch_may_go_while_another_one_rings(ng: NgProxy) -> None:
+    ng.offer(A_AUDIO, branch=b"to-b")
+    ng.offer(A_AUDIO, branch=b"to-c")
+    ng.answer(B_AUDIO, branch=b"to-b")
+    ng.delete(A, branch=b"to-b")
+    assert ng.tags == {A}
+    ng.answer(C_AUDIO, tag=C, branch=b"to-c")
+    assert ng.talking == {AC}
+
+
+def test_the_offer_goes_with_its_last_branch(ng: NgProxy) -> None:
+    ng.offer(A_AUDIO, branch=b"to-b")
+    ng.offer(A_AUDIO, branch=b"to-c")
+    ng.delete(A, branch=b"to-b")
+    assert ng.tags == {A}
+    ng.delete(A, branch=b"to-c")
+    assert ng.nothing_is_left
+
+
+def test_the_whole_call_goes_whatever_branches_ring(ng: NgProxy) -> None:
+    ng.offer(A_AUDIO, branch=b"to-b")
+    ng.answer(B_AUDIO, branch=b"to-b")
+    ng.offer(A_AUDIO, branch=b"to-c")
+    ng.delete(A, branch=b"of the BYE")
+    assert ng.nothing_is_left
+
+
+def test_two_answers_on_one_branch_go_together(ng: NgProxy) -> None:
+    ng.offer(A_AUDIO, branch=b"1")
+    ng.offer(A_AUDIO, branch=b"2")
+    ng.answer(B_AUDIO, tag=B, branch=b"1")
+    ng.answer(C_AUDIO, tag=C, branch=b"1")
+    ng.delete(A, branch=b"1")
+    assert ng.talking == set()
+    assert ng.tags == {A}
+
+
+def test_a_reoffer_brings_another_branch(ng: NgProxy) -> None:
+    fork(ng, branches=True)
+    ng.offer(A_AUDIO, to=B, branch=b"again")
+    ng.answer(B_AUDIO, branch=b"again")
+    ng.delete(A, branch=b"again")
+    assert ng.talking == {AC}
+
+
+def test_an_answer_without_its_branch_leaves_the_decision_to_the_tags(ng: NgProxy) -> None:
+    ng.offer(A_AUDIO, branch=b"1")
+    ng.answer(B_AUDIO)
+    ng.delete(A, branch=b"1")
+    assert ng.nothing_is_left
+
+
+def test_a_branch_goes_with_its_offerer(ng: NgProxy) -> None:
+    ng.offer(A_AUDIO, branch=b"1")
+    ng.offer(C_AUDIO, tag=C)
+    ng.delete(A)
+    with pytest.raises(UnknownCall):
+        ng.delete(A, branch=b"1")
+    assert ng.tags == {C}
+
+
+# --- later --------------------------------------------------------------------------------------------
+
+
+def test_a_delayed_delete_comes_in_its_time(ng: NgProxy) -> None:
+    ng.connect()
+    ng.delete(B, delay_s=20)
+    ng.expire(after_s=19)
+    assert ng.talking == {AB}
+    ng.expire(after_s=1)
+    assert ng.nothing_is_left
+
+
+@pytest.mark.parametrize("signal", ["offer", "answer", "another's answer"])
+def test_new_signalling_cancels_a_delayed_delete(ng: NgProxy, signal: str) -> None:
+    fork(ng)
+    ng.delete(delay_s=20)
+    ng.now += 10
+    match signal:
+        case "offer":
+            ng.offer(A_MOVED, to=B)
+        case "answer":
+            ng.answer(B_AUDIO)
+        case _:
+            ng.answer(C_AUDIO, tag=D)
+    ng.expire(after_s=15)
+    assert {AB, AC} <= ng.talking
+
+
+def test_a_delayed_delete_is_of_what_there_was_when_it_came(ng: NgProxy) -> None:
+    fork(ng)
+    ng.delete(C, delay_s=10)
+    ng.expire(after_s=10)
+    assert ng.talking == {AB}
+
+
+def test_a_delete_at_once_overtakes_a_delayed_one(ng: NgProxy) -> None:
+    ng.connect()
+    ng.delete(delay_s=20)
+    ng.delete(A)
+    assert ng.nothing_is_left
+
+
+def test_the_earliest_of_several_deletes_counts(ng: NgProxy) -> None:
+    ng.connect()
+    for delay_s in (20, 5, 25):
+        ng.delete(A, delay_s=delay_s)
+    ng.expire(after_s=5)
+    assert ng.nothing_is_left
+
+
+def test_an_offer_is_deleted_later_too(ng: NgProxy) -> None:
+    ng.offer(A_AUDIO, branch=b"1")
+    ng.delete(A, branch=b"1", delay_s=5)
+    ng.expire(after_s=5)
+    assert ng.nothing_is_left
+
+
+def test_a_delayed_delete_is_looked_at_in_time(ng: NgProxy) -> None:
+    ng.connect()
+    ng.expire()
+    ng.delete(A, delay_s=5)
+    ng.expire(after_s=1)
+    assert ng.table.get_call(CALL).next_expiry == ng.now + 4
