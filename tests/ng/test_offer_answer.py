@@ -196,6 +196,15 @@ def test_an_offer_may_hold_a_medium_that_is_off(call: NgCall, alice: End, bob: E
     talk(alice, bob)
 
 
+def test_media_that_nobody_offered_do_not_bypass_the_relay(
+    relay: NgRelay, call: NgCall, alice: End, bob: End
+) -> None:
+    """An answer with more media than the offer breaks RFC 3264 6: it may not lead around the relay."""
+    call.offer(alice.describe())
+    seen = read_sdp(call.answer([*bob.describe(), MediaLine("127.0.0.1", 9, kind="video")]))
+    assert {line.port for line in seen} <= {0, *relay.ports}
+
+
 @pytest.mark.parametrize("proto", ["udptl", "UDPTL", "udp"])
 def test_media_that_are_no_rtp_are_relayed(call: NgCall, alice: End, bob: End, proto: str) -> None:
     def image(end: End) -> MediaLine:
