@@ -188,7 +188,7 @@ class Delete(msgspec.Struct, frozen=True, tag="delete"):
 
 
 class Query(msgspec.Struct, frozen=True, tag="query"):
-    """ng's query: the state and the counters of a call, of one end if from_tag is given."""
+    """ng's query: state and counters of a call; if from_tag is given, of that end and its peers."""
 
     call_id: bytes
     from_tag: bytes = b""

@@ -88,6 +88,7 @@ class Party:
         "blocked",
         "created",
         "delete_at",
+        "early",
         "groups",
         "interface",
         "label",
@@ -107,6 +108,8 @@ class Party:
         # of its last offer, until that is answered
         self.waiting_since: float | None = None
         self.delete_at = math.inf
+        # with whoever will answer its first offer: that end may send before it says who it is
+        self.early: Dialogue | None = None
         # who may send in its place; None: as set
         self.policy: SourcePolicy | None = None
         self.label = ""
@@ -122,6 +125,27 @@ class Party:
     def find_group(self, index: int) -> SocketGroup | None:
         """The sockets for its medium `index`, None if that is not relayed."""
         return self.groups[index] if index < len(self.groups) else None
+
+    def take_tag(self, tag: bytes) -> None:
+        """It turns out who it is."""
+        self.tag = tag
+        for group in self.groups:
+            if group is not None:
+                group.id = tag
+
+    def ends_at(self, rules: RelaySettings) -> float:
+        """When it goes if it is in no dialogue and nobody answers it (monotonic seconds)."""
+        signs = [self.created if self.waiting_since is None else self.waiting_since]
+        if self.early is not None:
+            signs += [session.last_active for session in self.early.sessions.values()]
+        elif self.waiting_since is None:
+            left = [
+                group.expires_at(unused_s=rules.unused_s, replaced_s=rules.replaced_s)
+                for group in self.groups
+                if group is not None
+            ]
+            return max(left, default=self.created + rules.unused_s)
+        return max(signs) + rules.unused_s
 
 
 class Dialogue:

@@ -43,14 +43,16 @@ class Offers:
     @property
     def running(self) -> Iterator[Session]:
         """All sessions."""
-        for dialogue in self.dialogues:
+        for dialogue in self._all_dialogues:
             yield from dialogue.sessions.values()
 
     @property
     def groups(self) -> Iterator[SocketGroup]:
-        """All groups of all parties."""
+        """All groups of all parties, and of those who will answer."""
         for party in self.parties.values():
             yield from (group for group in party.groups if group is not None)
+            if party.early is not None:
+                yield from (group for group in party.early.callee.groups if group is not None)
 
     def get_party(self, tag: bytes) -> Party:
         """The end with this tag. Raises UnknownCall."""
@@ -66,6 +68,7 @@ class Offers:
         to_tag: bytes,
         branch: bytes,
         requests: list[MediumRequest],
+        expected: Sequence[MediumRequest] = (),
         policy: SourcePolicy | None,
         now: float,
     ) -> list[SocketGroup | None]:
@@ -73,6 +76,8 @@ class Offers:
 
         Arguments:
             branch: the Via branch that the offer goes out on, b"" if not told.
+            expected: what the answer will ask for, as far as that can be told: its sockets are there from
+                the first offer on, so that there is room for it, and media may come before it.
             policy: who may send in the offerer's place; None: as set.
 
         Returns its groups, one a medium, None where nothing is relayed.
@@ -86,6 +91,12 @@ class Offers:
         self._refuse_branch(branch)
         party = self._announce(from_tag, Side.FROM, requests, policy, now=now)
         party.waiting_since = now
+        try:
+            self._expect(party, expected, now=now)
+        except BaseException:
+            if party.tag in self._alone():
+                self._close_party(party, now=now)
+            raise
         if branch and dialogue is not None:
             dialogue.branch = branch
         elif branch and all(each.branch != branch for each in self.dialogues):
@@ -115,6 +126,8 @@ class Offers:
         offerer = self.get_party(from_tag)
         if from_tag == to_tag:
             raise WrongDialogue("an end cannot answer its own offer")
+        if to_tag not in self.parties and offerer.early is not None:
+            self._meet(offerer, to_tag)
         answerer = self._announce(to_tag, Side.TO, requests, policy, now=now)
         offerer.waiting_since = None
         self._branch_answered(branch, offerer)
@@ -135,7 +148,7 @@ class Offers:
             raise UnknownCall("nobody in the call has this tag")
         for party in chosen:
             party.blocked = blocked
-        for dialogue in self.dialogues:
+        for dialogue in self._all_dialogues:
             dialogue.block(self._resources)
 
     def delete(self, *, from_tag: bytes, to_tag: bytes, branch: bytes, at: float, now: float) -> None:
@@ -162,7 +175,7 @@ class Offers:
             dialogue.stop_all(self._resources, now=now)
         self.dialogues.clear()
         for party in list(self.parties.values()):
-            self._close_party(party)
+            self._close_party(party, now=now)
         self.parties.clear()
         self._branches.clear()
 
@@ -182,18 +195,25 @@ class Offers:
         unused = 0
         for tag in self._alone():
             party = self.parties[tag]
-            if now >= self._party_ends_at(party):
+            if now >= party.ends_at(rules):
                 unused += sum(group is not None and group.idle_since is None for group in party.groups)
-                self._close_party(party)
+                self._close_party(party, now=now)
         return silent, unused
 
     def next_expiry(self) -> float:
         """Monotonic seconds before which nothing in here can expire."""
         rules = self._resources.settings
         times = [dialogue.expires_at(rules) for dialogue in self.dialogues]
-        times += [self._party_ends_at(self.parties[tag]) for tag in self._alone()]
+        times += [self.parties[tag].ends_at(rules) for tag in self._alone()]
         times += [each.delete_at for each in self._deletable]
         return min(times, default=math.inf)
+
+    @property
+    def _all_dialogues(self) -> Iterator[Dialogue]:
+        yield from self.dialogues
+        for party in self.parties.values():
+            if party.early is not None:
+                yield party.early
 
     @property
     def _deletable(self) -> Iterator[Dialogue | Party | Branch]:
@@ -223,7 +243,7 @@ class Offers:
             each.delete_at = math.inf
         party.policy = policy
         before, party.groups = party.groups, groups
-        ours = [dialogue for dialogue in self.dialogues if dialogue.has(party)]
+        ours = [dialogue for dialogue in self._all_dialogues if dialogue.has(party)]
         for index, group in enumerate(before):
             if group is not None and party.find_group(index) is not group:
                 for dialogue in ours:
@@ -235,6 +255,29 @@ class Offers:
         for dialogue in ours:
             dialogue.refresh(self._resources, party, now=now)
         return party
+
+    def _expect(self, offerer: Party, requests: Sequence[MediumRequest], *, now: float) -> None:
+        """Have sockets ready for the answer to a first offer."""
+        if not requests or offerer.tag not in self._alone():
+            return
+        early = offerer.early or Dialogue(offerer, Party(b"", Side.TO, now=now), branch=b"", now=now)
+        answerer = early.callee
+        before = answerer.groups
+        answerer.groups = open_groups(self._resources, answerer, list(requests), now=now)
+        offerer.early = early
+        for index, group in enumerate(before):
+            if group is not None and answerer.find_group(index) is not group:
+                early.stop(self._resources, index, now=now)
+                self._resources.close_group(group)
+        early.refresh(self._resources, answerer, now=now)
+
+    def _meet(self, offerer: Party, tag: bytes) -> None:
+        """Who answers first has the sockets that were ready."""
+        dialogue, offerer.early = offerer.early, None
+        assert dialogue is not None
+        dialogue.callee.take_tag(tag)
+        self.parties[tag] = dialogue.callee
+        self.dialogues.append(dialogue)
 
     def _refuse_branch(self, branch: bytes) -> None:
         if branch and branch not in self._branches and len(self._branches) >= MAX_PARTIES:
@@ -278,7 +321,7 @@ class Offers:
         left -= {branch.offerer.tag for branch in self._branches.values()}
         for tag in self._alone():
             if tag in left or now >= self.parties[tag].delete_at:
-                self._close_party(self.parties[tag])
+                self._close_party(self.parties[tag], now=now)
 
     def _find_dialogue(self, one: bytes, other: bytes) -> Dialogue | None:
         return next((d for d in self.dialogues if d.tags == {one, other}), None)
@@ -286,23 +329,16 @@ class Offers:
     def _alone(self) -> set[bytes]:
         return self.parties.keys() - {tag for dialogue in self.dialogues for tag in dialogue.tags}
 
-    def _party_ends_at(self, party: Party) -> float:
-        """When one who is in no dialogue goes."""
-        rules = self._resources.settings
-        times = [
-            group.expires_at(unused_s=rules.unused_s, replaced_s=rules.replaced_s)
-            for group in party.groups
-            if group is not None
-        ]
-        if party.waiting_since is not None:
-            times.append(party.waiting_since + rules.unused_s)
-        return max(times, default=party.created + rules.unused_s)
-
-    def _close_party(self, party: Party) -> None:
+    def _close_party(self, party: Party, *, now: float) -> None:
         del self.parties[party.tag]
+        groups = list(party.groups)
+        if party.early is not None:
+            party.early.stop_all(self._resources, now=now)
+            groups += party.early.callee.groups
+            party.early = None
         for name in [name for name, branch in self._branches.items() if branch.offerer is party]:
             del self._branches[name]
-        for group in party.groups:
+        for group in groups:
             if group is not None:
                 self._resources.close_group(group)
         party.groups = []

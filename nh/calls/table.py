@@ -4,7 +4,7 @@ Every rule that a protocol needs is behind these methods, written once. The tabl
 opens no socket: `now` comes in with every call, sockets through Resources.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from nh.calls.call import Call, Expired
 from nh.calls.dialogue import MediumRequest
@@ -96,6 +96,7 @@ class CallTable:
         to_tag: bytes,
         branch: bytes,
         requests: list[MediumRequest],
+        expected: Sequence[MediumRequest] = (),
         policy: SourcePolicy | None,
         now: float,
     ) -> list[SocketGroup | None]:
@@ -105,7 +106,13 @@ class CallTable:
         """
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
         groups = call.get_offers(now=now).offer(
-            from_tag=from_tag, to_tag=to_tag, branch=branch, requests=requests, policy=policy, now=now
+            from_tag=from_tag,
+            to_tag=to_tag,
+            branch=branch,
+            requests=requests,
+            expected=expected,
+            policy=policy,
+            now=now,
         )
         self._calls[call_id] = call
         return groups

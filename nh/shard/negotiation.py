@@ -71,6 +71,14 @@ def request_for(
     return MediumRequest(media, towards.address, latch=latch, dscp=options.dscp)
 
 
+def expected_of(request: MediumRequest, towards: Interface) -> MediumRequest:
+    """What the answer to one medium of an offer will ask for; where its sender is, only that can tell."""
+    if request.media is None:
+        return request
+    media = Media("0.0.0.0", 0, request.media.range, request.media.proto, request.media.kind)
+    return MediumRequest(media, towards.address, dscp=request.dscp)
+
+
 def answering(request: MediumRequest, offerer: Party, index: int) -> MediumRequest:
     """The same for an answer: no more than was offered, and as many sockets."""
     offered = offerer.find_group(index)

@@ -15,16 +15,17 @@ def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s
     Arguments:
         offers: its parties and dialogues.
         created: monotonic seconds of its start.
-        from_tag: only this end; b"" for all.
+        from_tag: only this end and those in dialogue with it (rtpengine's rule); b"" for all.
         wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
     """
+    linked = {from_tag} | {tag for each in offers.dialogues if from_tag in each.tags for tag in each.tags}
     return Queried(
         created=int(created + wall_offset_s),
         last_signal=int(offers.last_signal + wall_offset_s),
         tags=tuple(
             _tag(party, offers.dialogues, wall_offset_s=wall_offset_s)
             for party in offers.parties.values()
-            if from_tag in (b"", party.tag)
+            if not from_tag or party.tag in linked
         ),
     )
 

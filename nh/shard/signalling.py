@@ -27,12 +27,13 @@ from nh.commands import (
     RelayResult,
     Rewritten,
 )
-from nh.errors import PortsExhausted, UnknownCall, Unsupported
+from nh.errors import PortsExhausted, UnknownCall, Unsupported, UnusableSdp
 from nh.sdp.description import SessionDescription
 from nh.sdp.rewrite import IceAction, MuxAction, RewritePlan, rewrite
 from nh.shard.negotiation import (
     answering,
     bundled,
+    expected_of,
     family_of,
     mux_offered,
     mux_towards_answerer,
@@ -112,6 +113,7 @@ class Signalling:
                 to_tag=command.to_tag,
                 branch=command.via_branch,
                 requests=requests,
+                expected=[expected_of(request, near) for request in requests],
                 policy=policy_for(command.options),
                 now=now,
             )
@@ -141,6 +143,11 @@ class Signalling:
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         offerer = offers.get_party(command.from_tag)
         near = offerer.interface or self._default_interface(4)
+        if len(description.media) > len(offerer.groups):
+            # the rest would lead around the relay
+            raise UnusableSdp(
+                f"the answer has {len(description.media)} media, its offer {len(offerer.groups)} (RFC 3264 6)"
+            )
         muxes = [
             mux.answered(medium.rtcp_mux)
             for medium, mux in zip(
@@ -179,23 +186,26 @@ class Signalling:
         """Where the relay meets the sender, and where the one that the offer goes to."""
         parties = offers.parties if offers is not None else {}
         sender, receiver = parties.get(command.from_tag), parties.get(command.to_tag)
-        named = [self._named(name) for name in command.options.direction[:2]]
+        names = command.options.direction
+        family = family_of(description)
         near = sender.interface if sender is not None else None
         far = receiver.interface if receiver is not None else None
         if near is None:
-            near = named[0] if named else self._default_interface(family_of(description))
+            near = self._named(names[0], family) if names else self._default_interface(family)
         if far is None and sender is not None:
             far = sender.peer_interface
         if far is None:
-            far = named[1] if len(named) > 1 else near
+            wanted = command.options.family or near.family
+            far = self._named(names[1], wanted) if len(names) > 1 else near
             if command.options.family and far.family != command.options.family:
                 far = self._default_interface(command.options.family, required=True)
         return near, far
 
-    def _named(self, name: str) -> Interface:
-        for interface in self._interfaces:
-            if interface.name == name:
-                return interface
+    def _named(self, name: str, family: int) -> Interface:
+        """The interface of that name, the one of that family if it has both. Raises Unsupported."""
+        found = [interface for interface in self._interfaces if interface.name == name]
+        for interface in sorted(found, key=lambda each: each.family != family):
+            return interface
         names = ", ".join(interface.name for interface in self._interfaces)
         raise Unsupported(f"direction: there is no interface named {name[:64]!r}; nh has {names or 'none'}")
 
