@@ -4,8 +4,9 @@ import dataclasses
 import itertools
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from nh.calls.interfaces import Interface
 from nh.calls.media import Media, Side
 from nh.calls.rules import RelaySettings
 from nh.commands import (
@@ -55,13 +56,18 @@ class Bench:
     Arguments:
         ports: its media ports.
         settings: how it relays.
+        interfaces: where calls of ng may be.
     """
 
     def __init__(
-        self, ports: range, settings: RelaySettings | None = None, stats: ShardStats | None = None
+        self,
+        ports: range,
+        settings: RelaySettings | None = None,
+        stats: ShardStats | None = None,
+        interfaces: Sequence[Interface] = (),
     ) -> None:
         self.loop = SelectorLoop()
-        self.helper = Helper(settings, ports=(ports[0], ports[-1]), stats=stats)
+        self.helper = Helper(settings, ports=(ports[0], ports[-1]), stats=stats, interfaces=interfaces)
         self.helper.attach(self.loop)
 
     def close(self) -> None:

@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from nh.calls.interfaces import Interface
 from nh.calls.rules import RelaySettings
 from tests.media_peer import MediaPeer
 from tests.port_claims import claim_ports
 from tests.shard.bench import V4, Bench
+from tests.shard.ng_bench import NgBench
 
 MakeBench = Callable[..., Bench]
+MakeNg = Callable[..., NgBench]
 MakePeer = Callable[..., MediaPeer]
 
 
@@ -32,8 +35,36 @@ def make_bench(ports: range, caplog: pytest.LogCaptureFixture) -> Iterator[MakeB
             return bench
 
         yield make
-        failures = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
-        assert failures == []
+        assert errors_in(caplog) == []
+
+
+@pytest.fixture
+def make_ng(ports: range, caplog: pytest.LogCaptureFixture) -> Iterator[MakeNg]:
+    """The same for calls of ng, on 127.0.0.1 if nothing else is said."""
+    with contextlib.ExitStack() as benches:
+
+        def make(*interfaces: Interface, **settings: object) -> NgBench:
+            bench = NgBench(
+                ports,
+                RelaySettings(**settings),  # type: ignore[arg-type]
+                interfaces=interfaces or (Interface("default", V4, V4),),
+            )
+            benches.callback(bench.close)
+            return bench
+
+        yield make
+        assert errors_in(caplog) == []
+
+
+@pytest.fixture
+def ng(make_ng: MakeNg) -> NgBench:
+    """A relay on 127.0.0.1 with default settings."""
+    return make_ng()
+
+
+def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged that should not be."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 @pytest.fixture

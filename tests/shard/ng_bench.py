@@ -1,0 +1,152 @@
+"""A relay that is told of calls in ng's commands, and phones that send where its SDPs say."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from nh.commands import (
+    Answer,
+    BlockMedia,
+    Delete,
+    Offer,
+    OfferOptions,
+    Queried,
+    Query,
+    Rewritten,
+    StreamReading,
+)
+from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
+from tests.media_peer import RTP, MediaPeer
+from tests.shard.bench import PACKET, Bench, Where
+
+Sdp = bytes | Sequence[MediaLine] | MediaPeer
+"""An SDP as it is, the media of one, or the phone with one audio medium that it describes."""
+
+CALL = b"ng-call"
+
+
+def line(peer: MediaPeer, *attributes: str, kind: str = "audio", proto: str = "RTP/AVP") -> MediaLine:
+    """A medium of a phone."""
+    return MediaLine(peer.address, peer.port, kind, proto, attributes=attributes)
+
+
+class NgBench(Bench):
+    """A relay under test. Ends are called by their tags, alice and bob if nothing else is said."""
+
+    def offer(
+        self,
+        sdp: Sdp,
+        *,
+        tag: bytes = b"alice",
+        to: bytes = b"",
+        branch: bytes = b"",
+        call_id: bytes = CALL,
+        **options: Any,
+    ) -> bytes:
+        """The SDP that the one gets to whom `tag` offers."""
+        wishes = OfferOptions(**options)
+        result = self.helper.execute(Offer(call_id, tag, to, branch, _body(sdp), wishes))
+        assert isinstance(result, Rewritten)
+        return result.sdp
+
+    def answer(
+        self,
+        sdp: Sdp,
+        *,
+        tag: bytes = b"bob",
+        to: bytes = b"alice",
+        branch: bytes = b"",
+        call_id: bytes = CALL,
+        **options: Any,
+    ) -> bytes:
+        """The SDP that `to` gets, whose offer `tag` answers."""
+        wishes = OfferOptions(**options)
+        result = self.helper.execute(Answer(call_id, to, tag, branch, _body(sdp), wishes))
+        assert isinstance(result, Rewritten)
+        return result.sdp
+
+    def connect(self, alice: Sdp, bob: Sdp, **options: Any) -> "NgTalk":
+        """An offer of Alice's and Bob's answer."""
+        to_bob = self.offer(alice, **options)
+        to_alice = self.answer(bob, **options)
+        return NgTalk(to_alice, to_bob)
+
+    def delete(self, tag: bytes = b"", **fields: Any) -> Queried:
+        """End the call; what was known of it."""
+        result = self.helper.execute(Delete(CALL, tag, **fields))
+        assert isinstance(result, Queried)
+        return result
+
+    def query(self, tag: bytes = b"") -> Queried:
+        """What is known of the call."""
+        result = self.helper.execute(Query(CALL, tag))
+        assert isinstance(result, Queried)
+        return result
+
+    def block(self, tag: bytes = b"", *, blocked: bool = True) -> None:
+        """Pass on nothing of what `tag` sends, or do again."""
+        self.helper.execute(BlockMedia(CALL, tag, blocked))
+
+    def talk(
+        self,
+        alice: MediaPeer,
+        bob: MediaPeer,
+        talk: "NgTalk",
+        components: Sequence[int] = (0, 1),
+        medium: int = 0,
+    ) -> None:
+        """Packets go both ways, each from the port that its receiver sends to."""
+        to_alice, to_bob = talk.alice_sends_to[medium], talk.bob_sends_to[medium]
+        for component in components:
+            payload = rtcp() if component else PACKET
+            source = self.passes(alice, to_alice, bob, component, payload)
+            assert source == (to_bob[0], to_bob[1] + component)
+            source = self.passes(bob, to_bob, alice, component, payload)
+            assert source == (to_alice[0], to_alice[1] + component)
+
+    def dropped(self) -> int:
+        """Packets that were not passed on."""
+        stats = self.stats()
+        return (
+            stats.drop_foreign_source + stats.drop_no_target + stats.drop_not_active + stats.drop_send_failed
+        )
+
+
+class NgTalk:
+    """Where the ends of a call are told to send.
+
+    Arguments:
+        to_alice, to_bob: the SDPs that they got.
+    """
+
+    def __init__(self, to_alice: bytes, to_bob: bytes) -> None:
+        self.alice_sends_to = places(to_alice)
+        self.bob_sends_to = places(to_bob)
+
+
+def places(sdp: bytes) -> list[Where]:
+    """Where an SDP says that each medium is received."""
+    return [medium.target for medium in read_sdp(sdp.decode())]
+
+
+def rtcp() -> bytes:
+    """A packet that is RTCP by its second byte (RFC 5761 4)."""
+    return bytes([0x80, 200]) + PACKET[2:]
+
+
+def streams(queried: Queried, tag: bytes, component: int = RTP + 1) -> list[StreamReading]:
+    """What a reading says of the streams that one end sends."""
+    return [
+        stream
+        for end in queried.tags
+        if end.tag == tag
+        for medium in end.media
+        for stream in medium.streams
+        if stream.component == component
+    ]
+
+
+def _body(sdp: Sdp) -> bytes:
+    if isinstance(sdp, bytes):
+        return sdp
+    media = [line(sdp)] if isinstance(sdp, MediaPeer) else sdp
+    return write_sdp(media).encode()

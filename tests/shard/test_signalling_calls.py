@@ -1,0 +1,422 @@
+"""nh.shard.signalling: calls of ng over real sockets: who hears whom, and from where."""
+
+import pytest
+
+from nh.calls.interfaces import Interface
+from nh.commands import Dialog
+from nh.errors import LimitReached, PortsExhausted, UnknownCall
+from tests.e2e.sdp import MediaLine
+from tests.media_peer import RTCP, RTP, MediaPeer
+from tests.shard.bench import PACKET, V4, shuts_out
+from tests.shard.conftest import MakeNg, MakePeer
+from tests.shard.ng_bench import NgBench, NgTalk, line, places, rtcp, streams
+
+ALICE = "127.0.0.11"
+BOB = "127.0.0.22"
+CAROL = "127.0.0.33"
+MALLORY = "127.0.0.66"
+
+NG_INTERFACES = (Interface("default", V4, V4),)
+
+
+@pytest.fixture
+def alice(make_peer: MakePeer) -> MediaPeer:
+    return make_peer(ALICE)
+
+
+@pytest.fixture
+def bob(make_peer: MakePeer) -> MediaPeer:
+    return make_peer(BOB)
+
+
+@pytest.fixture
+def carol(make_peer: MakePeer) -> MediaPeer:
+    return make_peer(CAROL)
+
+
+def test_a_call_relays_rtp_and_rtcp_both_ways(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+    call = ng.connect(alice, bob)
+    ng.talk(alice, bob, call)
+    stats = ng.stats()
+    assert (stats.calls, stats.sessions, stats.sockets) == (1, 1, 4)
+    ng.delete(b"alice")
+    stats = ng.stats()
+    assert (stats.calls, stats.sessions, stats.sockets) == (0, 0, 0)
+    assert stats.ports_free == stats.ports_total
+
+
+def test_commands_and_sessions_of_ng_are_counted(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+    ng.connect(alice, bob)
+    ng.query()
+    ng.block()
+    with pytest.raises(UnknownCall):
+        ng.answer(bob, call_id=b"gone")
+    ng.delete()
+    stats = ng.helper.stats
+    assert (stats.offer_ok, stats.answer_ok, stats.answer_refused) == (1, 1, 1)
+    assert (stats.query_ok, stats.block_ok, stats.delete_ok) == (1, 1, 1)
+    assert (stats.sessions_started, stats.sessions_closed) == (1, 1)
+
+
+def test_early_media_are_relayed(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+    (for_bob,) = places(ng.offer(alice))
+    ng.answer(bob)
+    ng.passes(bob, for_bob, alice)
+    ng.talk(alice, bob, NgTalk(ng.answer(bob), ng.offer(alice, to=b"bob")))
+
+
+def test_a_phone_behind_nat_is_answered_where_it_sends_from(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    private = MediaLine("192.0.2.77", 4000)
+    call = ng.connect([private], bob)
+    ng.talk(alice, bob, call)
+
+
+def test_after_it_settled_nobody_else_is_let_in(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+    call = ng.connect(alice, bob)
+    ng.talk(alice, bob, call)
+    assert shuts_out(call.alice_sends_to[0], MALLORY)
+    assert shuts_out(call.bob_sends_to[0], MALLORY)
+
+
+# --- re-offers ------------------------------------------------------------------------------------------
+
+
+def test_hold_and_resume(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+    call = ng.connect(alice, bob)
+    ng.talk(alice, bob, call)
+    assert b"a=sendonly" in ng.offer([line(alice, "sendonly")], to=b"bob")
+    assert b"a=recvonly" in ng.answer([line(bob, "recvonly")])
+    ng.passes(alice, call.alice_sends_to[0], bob, payload=b"music on hold")
+    assert places(ng.offer(alice, to=b"bob")) == call.bob_sends_to
+    assert places(ng.answer(bob)) == call.alice_sends_to
+    ng.talk(alice, bob, call)
+
+
+def test_hold_by_address_stops_media_until_the_resume(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+    call = ng.connect(alice, bob)
+    ng.talk(alice, bob, call)
+    held = MediaLine("0.0.0.0", alice.port)
+    assert places(ng.offer([held], to=b"bob")) == [("0.0.0.0", call.bob_sends_to[0][1])]
+    ng.answer(bob)
+    bob.send(PACKET, call.bob_sends_to[0])
+    ng.turn_until(lambda: ng.stats().drop_no_target == 1, "it is dropped")
+    assert alice.pending() == []
+    ng.passes(alice, call.alice_sends_to[0], bob, payload=b"music on hold")
+    ng.offer(alice, to=b"bob")
+    ng.answer(bob)
+    ng.talk(alice, bob, call)
+
+
+def test_a_phone_that_moves_is_heard_from_its_new_place_only(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    before = ng.connect(alice, bob)
+    ng.talk(alice, bob, before)
+    moved = make_peer("127.0.0.12")
+    to_bob = ng.offer(moved, to=b"bob")
+    after = NgTalk(ng.answer(bob), to_bob)
+    assert after.alice_sends_to == before.alice_sends_to
+    assert after.bob_sends_to != before.bob_sends_to
+    ng.talk(moved, bob, after)
+    assert alice.pending() == []
+
+
+def test_the_callee_moves_with_an_offer_of_its_own(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    before = ng.connect(alice, bob)
+    ng.talk(alice, bob, before)
+    moved = make_peer("127.0.0.23")
+    to_alice = ng.offer(moved, tag=b"bob", to=b"alice")
+    to_bob = ng.answer(alice, tag=b"alice", to=b"bob")
+    assert places(to_bob) == before.bob_sends_to
+    ng.talk(alice, moved, NgTalk(to_alice, to_bob))
+
+
+def test_a_latched_phone_moves_and_keeps_the_ports(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    before = ng.connect(alice, bob)
+    ng.talk(alice, bob, before)
+    moved = make_peer("127.0.0.12")
+    assert places(ng.offer(moved, to=b"bob", port_latching=True)) == before.bob_sends_to
+    ng.answer(bob)
+    ng.passes(bob, before.bob_sends_to[0], moved)
+    ng.talk(moved, bob, before)
+
+
+def test_a_source_that_changes_with_an_unchanged_reoffer_is_learned(
+    make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    ng = make_ng(settle_window_s=0.1)
+    private = MediaLine("192.0.2.77", 4000)
+    call = ng.connect([private], bob)
+    ng.talk(alice, bob, call)
+    ng.turn_until(lambda: shuts_out(call.alice_sends_to[0], MALLORY), "the window is over")
+    ng.offer([private], to=b"bob")
+    rebound = make_peer("127.0.0.12")
+    ng.passes(rebound, call.alice_sends_to[0], bob)
+    ng.passes(bob, call.bob_sends_to[0], rebound)
+
+
+def test_speech_becomes_a_fax_and_speech_again(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+    ng.talk(alice, bob, ng.connect(alice, bob))
+    fax = [line(peer, kind="image", proto="udptl") for peer in (alice, bob)]
+    to_bob = ng.offer([fax[0]], to=b"bob")
+    assert b"m=image" in to_bob
+    assert b"a=rtcp" not in to_bob
+    ng.talk(alice, bob, NgTalk(ng.answer([fax[1]]), to_bob), components=(RTP,))
+    assert ng.stats().sockets == 2
+    to_bob = ng.offer(alice, to=b"bob")
+    ng.talk(alice, bob, NgTalk(ng.answer(bob), to_bob))
+
+
+def test_media_are_added_and_taken_away(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    call = ng.connect(alice, bob)
+    ng.talk(alice, bob, call)
+    screen, camera = make_peer(ALICE), make_peer(BOB)
+    to_bob = ng.offer([line(alice), line(screen, kind="video")], to=b"bob")
+    both = NgTalk(ng.answer([line(bob), line(camera, kind="video")]), to_bob)
+    assert both.alice_sends_to[:1] == call.alice_sends_to
+    ng.talk(alice, bob, both)
+    ng.talk(screen, camera, both, medium=1)
+    off = MediaLine(ALICE, 0, "video")
+    assert places(ng.offer([line(alice), off], to=b"bob"))[1][1] == 0
+    assert places(ng.answer([line(bob), off]))[1][1] == 0
+    assert ng.stats().sockets == 4
+    ng.talk(alice, bob, call)
+
+
+# --- forks ----------------------------------------------------------------------------------------------
+
+
+def test_forks_are_told_apart_and_one_may_go(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer
+) -> None:
+    to_callees = ng.offer(alice, branch=b"1")
+    ng.offer(alice, branch=b"2")
+    with_bob = NgTalk(ng.answer(bob, branch=b"1"), to_callees)
+    with_carol = NgTalk(ng.answer(carol, tag=b"carol", branch=b"2"), to_callees)
+    assert with_bob.alice_sends_to != with_carol.alice_sends_to
+    for _ in range(2):
+        ng.talk(alice, bob, with_bob)
+        ng.talk(alice, carol, with_carol)
+    ng.delete(b"alice", via_branch=b"1")
+    ng.talk(alice, carol, with_carol)
+    assert ng.stats().sessions == 1
+    ng.delete(b"carol")
+    assert ng.stats().sockets == 0
+
+
+# --- who may send ---------------------------------------------------------------------------------------
+
+
+def test_asymmetric_media_go_where_the_sdp_says(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    call = NgTalk(to_bob=ng.offer(alice, asymmetric=True), to_alice=ng.answer(bob))
+    sender = make_peer("127.0.0.12")
+    ng.passes(sender, call.alice_sends_to[0], bob)
+    ng.passes(bob, call.bob_sends_to[0], alice)
+    ng.passes(alice, call.alice_sends_to[0], bob)
+    assert sender.pending() == []
+
+
+def test_with_media_handover_whoever_sends_last_is_answered(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    call = ng.connect(alice, bob, media_handover=True)
+    for phone in (alice, make_peer("127.0.0.12"), make_peer("127.0.0.13"), alice):
+        ng.passes(phone, call.alice_sends_to[0], bob)
+        ng.passes(bob, call.bob_sends_to[0], phone)
+
+
+def test_who_sends_from_where_the_signalling_came_from_wins(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    private = MediaLine("192.0.2.77", 4000)
+    call = NgTalk(to_bob=ng.offer([private], received_from=ALICE), to_alice=ng.answer(bob))
+    mallory = make_peer(MALLORY)
+    ng.passes(mallory, call.alice_sends_to[0], bob)
+    ng.passes(alice, call.alice_sends_to[0], bob)
+    mallory.send(PACKET, call.alice_sends_to[0])
+    ng.turn_until(lambda: ng.stats().drop_foreign_source == 1, "it is dropped")
+    ng.passes(bob, call.bob_sends_to[0], alice)
+
+
+def test_the_address_of_the_signalling_counts_when_it_is_to_be_trusted(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    wrong = MediaLine("192.0.2.77", bob.port)
+    ng.offer(alice)
+    (for_alice,) = places(ng.answer([wrong], received_from=BOB, trust_received=True))
+    ng.passes(alice, for_alice, bob)
+
+
+def test_rtcp_goes_to_its_explicit_port(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    reports = make_peer(ALICE)
+    call = ng.connect([line(alice, f"rtcp:{reports.port}")], bob)
+    bob.send(rtcp(), call.bob_sends_to[0], RTCP)
+    assert ng.receive(reports, RTP)[0] == rtcp()
+    ng.passes(bob, call.bob_sends_to[0], alice)
+
+
+# --- blocked media --------------------------------------------------------------------------------------
+
+
+def test_blocked_media_are_not_passed_on_until_they_are_unblocked(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = ng.connect(alice, bob)
+    ng.talk(alice, bob, call)
+    ng.block(b"alice")
+    alice.send(PACKET, call.alice_sends_to[0])
+    ng.turn_until(lambda: ng.stats().drop_no_target == 1, "it is dropped")
+    ng.passes(bob, call.bob_sends_to[0], alice)
+    ng.block(b"alice", blocked=False)
+    ng.talk(alice, bob, call)
+    assert bob.pending() == []
+
+
+# --- readings -------------------------------------------------------------------------------------------
+
+
+def test_a_reading_counts_what_each_end_sent(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+    ng.offer(alice, label="caller")
+    call = NgTalk(ng.answer(bob), ng.offer(alice, to=b"bob"))
+    ng.talk(alice, bob, call)
+    ng.passes(alice, call.alice_sends_to[0], bob)
+    queried = ng.query()
+    assert [end.tag for end in queried.tags] == [b"alice", b"bob"]
+    assert [end.label for end in queried.tags] == ["caller", ""]
+    assert [end.in_dialogue_with for end in queried.tags] == [b"bob", b"alice"]
+    (rtp,) = streams(queried, b"alice")
+    assert (rtp.packets, rtp.bytes, rtp.errors) == (2, 2 * len(PACKET), 0)
+    assert rtp.local_port == call.alice_sends_to[0][1]
+    assert rtp.announced == rtp.source == f"{ALICE}:{alice.port}"
+    (reports,) = streams(queried, b"bob", component=2)
+    assert (reports.packets, reports.local_port) == (1, call.bob_sends_to[0][1] + 1)
+    assert [end.tag for end in ng.query(b"bob").tags] == [b"bob"]
+    assert ng.delete(b"bob") == queried
+
+
+def test_a_reading_has_what_came_before_a_phone_moved(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    ng.talk(alice, bob, ng.connect(alice, bob))
+    moved = make_peer("127.0.0.12")
+    to_bob = ng.offer(moved, to=b"bob")
+    ng.talk(moved, bob, NgTalk(ng.answer(bob), to_bob))
+    queried = ng.query()
+    for tag in (b"alice", b"bob"):
+        for component in (1, 2):
+            assert sum(stream.packets for stream in streams(queried, tag, component)) == 2
+
+
+def test_a_reading_of_a_fork_has_what_was_sent_to_each(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer
+) -> None:
+    ng.offer(alice)
+    (for_bob,) = places(ng.answer(bob))
+    (for_carol,) = places(ng.answer(carol, tag=b"carol"))
+    ng.passes(alice, for_bob, bob)
+    ng.passes(alice, for_carol, carol)
+    ports = {stream.local_port: stream.packets for stream in streams(ng.query(), b"alice")}
+    assert ports == {for_bob[1]: 1, for_carol[1]: 1}
+
+
+def test_an_offer_without_an_answer_can_be_read(ng: NgBench, alice: MediaPeer) -> None:
+    ng.offer(alice)
+    (end,) = ng.query().tags
+    assert (end.tag, end.in_dialogue_with) == (b"alice", b"")
+    (medium,) = end.media
+    assert (medium.index, medium.kind, medium.proto) == (1, "audio", "RTP/AVP")
+
+
+# --- ends ---------------------------------------------------------------------------------------------
+
+
+def test_a_delayed_delete_ends_the_call_by_itself(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+    call = ng.connect(alice, bob)
+    ng.delete(b"alice", delay_s=1)
+    ng.talk(alice, bob, call)
+    ng.turn_until(lambda: ng.stats().sockets == 0, "it ends")
+    assert ng.helper.stats.sessions_closed == 1
+
+
+def test_a_silent_call_ends_by_itself(make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer) -> None:
+    ng = make_ng(silent_s=1, replaced_s=0)
+    ng.connect(alice, bob)
+    ng.turn_until(lambda: ng.stats().sockets == 0, "it ends")
+    assert ng.helper.stats.expired_silent == 1
+
+
+def test_a_call_that_runs_out_of_ports_is_destroyed(ports: range, alice: MediaPeer, bob: MediaPeer) -> None:
+    ng = NgBench(ports[:4], interfaces=NG_INTERFACES)
+    ng.connect(alice, bob)
+    with pytest.raises(PortsExhausted):
+        ng.offer([line(alice), line(bob)], to=b"bob")
+    assert ng.stats().sockets == 0
+    with pytest.raises(UnknownCall):
+        ng.query()
+    ng.close()
+    assert ng.helper.stats.sessions_closed == 1
+
+
+def test_an_answer_that_finds_no_ports_destroys_the_call(
+    ports: range, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    ng = NgBench(ports[:2], interfaces=NG_INTERFACES)
+    ng.offer(alice)
+    with pytest.raises(PortsExhausted):
+        ng.answer(bob)
+    assert ng.stats().sockets == 0
+    ng.close()
+
+
+def test_known_calls_go_on_where_new_ones_are_refused(
+    make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    ng = make_ng(max_calls=1)
+    ng.offer(alice)
+    with pytest.raises(LimitReached):
+        ng.offer(alice, call_id=b"another")
+    ng.answer(bob)
+    ng.talk(alice, bob, NgTalk(ng.answer(bob), ng.offer(alice, to=b"bob")))
+
+
+# --- beside Net::SIP ------------------------------------------------------------------------------------
+
+
+def test_net_sips_calls_and_ngs_live_side_by_side(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    dave, erin = make_peer(), make_peer()
+    theirs = ng.call(dave, erin, dialog=Dialog(b"ng-call", 1, b"dave", b"erin"))
+    ours = ng.connect(alice, bob)
+    ng.talk(alice, bob, ours)
+    ng.converse(dave, erin, theirs)
+    details = ng.show(theirs.dialog).sessions
+    assert sorted((session.cseq, session.id_from) for session in details) == [(0, b"alice"), (1, b"dave")]
+    ng.delete(b"alice")
+    ng.converse(dave, erin, theirs)
+    again = ng.connect(alice, bob)
+    assert ng.bye(theirs.dialog) == 1
+    ng.talk(alice, bob, again)
+
+
+def test_a_call_of_ngs_that_runs_out_of_ports_leaves_net_sips_alone(
+    ports: range, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    ng = NgBench(ports[:6], interfaces=NG_INTERFACES)
+    theirs = ng.call(alice, bob, dialog=Dialog(b"ng-call", 1, b"dave", b"erin"))
+    with pytest.raises(PortsExhausted):
+        ng.offer([line(alice), line(bob)])
+    ng.converse(alice, bob, theirs)
+    ng.close()

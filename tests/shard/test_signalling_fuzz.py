@@ -1,0 +1,141 @@
+"""nh.shard.signalling: any bytes as SDP, any order of commands: a result or a refusal, and nothing leaks."""
+
+from collections.abc import Callable
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nh.calls.interfaces import Interface
+from nh.calls.rules import RelaySettings
+from nh.commands import (
+    Answer,
+    Blocked,
+    BlockMedia,
+    CloseCall,
+    Delete,
+    IceHandling,
+    NgCommand,
+    Offer,
+    OfferOptions,
+    Queried,
+    Query,
+    Rewritten,
+)
+from nh.errors import Refused
+from nh.sdp.parse import parse
+from nh.shard.helper import Helper
+from tests.sdp import samples
+from tests.shard.bench import V4
+
+INTERFACES = (Interface("near", V4, V4), Interface("far", "127.0.0.2", "192.0.2.2"))
+RESULTS = {Offer: Rewritten, Answer: Rewritten, Delete: Queried, Query: Queried, BlockMedia: Blocked}
+
+fuzzed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> bytes:
+    """An SDP of a real peer with some bytes changed, doubled or missing."""
+    sdp = bytearray(draw(st.sampled_from(sorted(samples.ALL.values()))))
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(sdp)))
+        end = min(len(sdp), start + draw(st.integers(0, 20)))
+        sdp[start:end] = draw(st.sampled_from([b"", bytes(sdp[start:end]) * 2]) | st.binary(max_size=8))
+    return bytes(sdp)
+
+
+SDPS = st.sampled_from(sorted(samples.ALL.values())) | spoiled() | st.binary(max_size=200)
+TAGS = st.sampled_from([b"", b"alice", b"bob", b"carol", b"\xff\x00"])
+CALL_IDS = st.sampled_from([b"one", b"two"])
+BRANCHES = st.sampled_from([b"", b"x", b"y"])
+OPTIONS = st.builds(
+    OfferOptions,
+    received_from=st.sampled_from(["", "192.0.2.66", "2001:db8::66"]),
+    trust_received=st.booleans(),
+    media_address=st.sampled_from(["", "203.0.113.1"]),
+    replace_origin=st.booleans(),
+    ice=st.sampled_from(IceHandling),
+    direction=st.sampled_from([(), (), ("near", "far"), ("far",), ("nowhere",)]),
+    family=st.sampled_from([0, 0, 4, 6]),
+    asymmetric=st.booleans(),
+    strict_source=st.booleans(),
+    media_handover=st.booleans(),
+    port_latching=st.booleans(),
+    mux_offer=st.booleans(),
+    mux_require=st.booleans(),
+    mux_demux=st.booleans(),
+    mux_accept=st.booleans(),
+    mux_reject=st.booleans(),
+    transport_protocol=st.sampled_from(["", "", "accept", "RTP/SAVPF"]),
+    dscp=st.sampled_from([None, 0, 46]),
+    loop_protect=st.booleans(),
+    label=st.sampled_from(["", "label"]),
+)
+COMMANDS: st.SearchStrategy[NgCommand] = st.one_of(
+    st.builds(Offer, CALL_IDS, TAGS, TAGS, BRANCHES, SDPS, OPTIONS),
+    st.builds(Answer, CALL_IDS, TAGS, TAGS, BRANCHES, SDPS, OPTIONS),
+    st.builds(Delete, CALL_IDS, TAGS, TAGS, BRANCHES, st.sampled_from([0, 0, 5])),
+    st.builds(Query, CALL_IDS, TAGS),
+    st.builds(BlockMedia, CALL_IDS, TAGS, st.booleans()),
+)
+
+
+def end_everything(helper: Helper) -> None:
+    """All calls go, and nothing may be left of them."""
+    for call in list(helper._table):
+        helper.execute(CloseCall(call.call_id))
+    helper.update_stats()
+    stats = helper.stats
+    assert (stats.calls, stats.sessions, stats.sockets) == (0, 0, 0)
+    assert stats.ports_free == stats.ports_total
+    assert stats.sessions_started == stats.sessions_closed
+
+
+def with_helper(ports: range, use: Callable[[Helper], None]) -> None:
+    helper = Helper(RelaySettings(max_sockets=100), ports=(ports[0], ports[-1]), interfaces=INTERFACES)
+    try:
+        use(helper)
+        end_everything(helper)
+    finally:
+        helper.close()
+
+
+@fuzzed
+@given(commands=st.lists(COMMANDS, max_size=12))
+def test_any_order_of_commands_has_results_or_refusals(ports: range, commands: list[NgCommand]) -> None:
+    def use(helper: Helper) -> None:
+        now = 0.0
+        for command in commands:
+            try:
+                result = helper.execute(command)
+            except Refused:
+                continue
+            assert isinstance(result, RESULTS[type(command)])
+            if isinstance(result, Rewritten):
+                parse(result.sdp)
+            now += 1
+        helper._plane.tick(helper._table.running, now=now)
+
+    with_helper(ports, use)
+
+
+@fuzzed
+@given(offer=SDPS, answer=SDPS, again=SDPS, options=OPTIONS)
+def test_any_bytes_may_stand_for_an_sdp(
+    ports: range, offer: bytes, answer: bytes, again: bytes, options: OfferOptions
+) -> None:
+    def use(helper: Helper) -> None:
+        for command in (
+            Offer(b"call", b"alice", b"", b"", offer, options),
+            Answer(b"call", b"alice", b"bob", b"", answer, options),
+            Offer(b"call", b"bob", b"alice", b"", again, options),
+            Answer(b"call", b"bob", b"alice", b"", offer, options),
+        ):
+            try:
+                result = helper.execute(command)
+            except Refused:
+                continue
+            assert isinstance(result, Rewritten)
+            assert parse(result.sdp).media is not None
+
+    with_helper(ports, use)

@@ -1,0 +1,344 @@
+"""nh.shard.signalling: what becomes of SDPs: interfaces, ICE, rtcp-mux, loops, and those that are refused."""
+
+from typing import Any
+
+import pytest
+
+from nh.calls.interfaces import Interface
+from nh.commands import IceHandling
+from nh.errors import IncompleteSdp, NhError, Unsupported, UnusableSdp
+from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
+from tests.media_peer import RTP, MediaPeer
+from tests.sdp import samples
+from tests.shard.bench import V4, V6
+from tests.shard.conftest import MakeNg, MakePeer
+from tests.shard.ng_bench import NgBench, NgTalk, line, places, rtcp
+
+NEAR, FAR = "127.0.0.41", "127.0.0.42"
+CROSSED = (Interface("near", NEAR, NEAR), Interface("far", FAR, FAR))
+
+ICE = ("ice-ufrag:abcd", "ice-pwd:0123456789012345678901", "candidate:1 1 UDP 1 192.0.2.7 4000 typ host")
+
+
+@pytest.fixture
+def alice(make_peer: MakePeer) -> MediaPeer:
+    return make_peer("127.0.0.11")
+
+
+@pytest.fixture
+def bob(make_peer: MakePeer) -> MediaPeer:
+    return make_peer("127.0.0.22")
+
+
+def attributes(sdp: bytes, name: str, medium: int = 0) -> list[str]:
+    """A medium's attributes of that name."""
+    return [each for each in read_sdp(sdp.decode())[medium].attributes if each.partition(":")[0] == name]
+
+
+# --- interfaces -----------------------------------------------------------------------------------------
+
+
+def test_direction_chooses_the_interface_of_each_side(
+    make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    ng = make_ng(*CROSSED)
+    call = ng.connect(alice, bob, direction=("near", "far"))
+    assert (call.alice_sends_to[0][0], call.bob_sends_to[0][0]) == (NEAR, FAR)
+    ng.talk(alice, bob, call)
+
+
+def test_the_direction_of_the_first_offer_is_remembered(
+    make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    ng = make_ng(*CROSSED)
+    before = NgTalk(to_bob=ng.offer(alice, direction=("near", "far")), to_alice=ng.answer(bob))
+    turned: dict[str, Any] = {"direction": ("far", "near")}
+    for options in ({}, turned):
+        assert places(ng.offer(bob, tag=b"bob", to=b"alice", **options)) == before.alice_sends_to
+        assert places(ng.answer(alice, tag=b"alice", to=b"bob", **options)) == before.bob_sends_to
+
+
+def test_with_one_direction_only_both_sides_are_there(make_ng: MakeNg, alice: MediaPeer) -> None:
+    ng = make_ng(*CROSSED)
+    assert places(ng.offer(alice, direction=("far",)))[0][0] == FAR
+
+
+def test_without_a_direction_the_first_interface_of_the_family_is_taken(
+    make_ng: MakeNg, alice: MediaPeer, ipv6: None
+) -> None:
+    ng = make_ng(Interface("six", V6, V6), *CROSSED)
+    assert places(ng.offer(alice))[0][0] == NEAR
+
+
+@pytest.mark.parametrize("direction", [("near", "nowhere"), ("nowhere", "far"), ("",)])
+def test_an_interface_that_is_not_there_is_refused(
+    make_ng: MakeNg, alice: MediaPeer, direction: tuple[str, ...]
+) -> None:
+    ng = make_ng(*CROSSED)
+    with pytest.raises(Unsupported, match="near, far"):
+        ng.offer(alice, direction=direction)
+    assert ng.stats().calls == 0
+
+
+def test_the_advertised_address_is_written_and_the_other_one_is_bound(
+    make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    ng = make_ng(Interface("nat", V4, "198.51.100.200"))
+    to_bob = ng.offer(alice, replace_origin=True)
+    assert b"c=IN IP4 198.51.100.200" in to_bob
+    assert b"o=phone 1 1 IN IP4 198.51.100.200" in to_bob
+    for_bob = (V4, places(to_bob)[0][1])
+    for_alice = (V4, places(ng.answer(bob))[0][1])
+    ng.passes(alice, for_alice, bob)
+    ng.passes(bob, for_bob, alice)
+
+
+def test_an_interface_may_have_ports_of_its_own(
+    ports: range, make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    ng = make_ng(
+        Interface("near", NEAR, NEAR, (ports[100], ports[103])),
+        Interface("far", FAR, FAR, (ports[120], ports[121])),
+    )
+    call = ng.connect(alice, bob, direction=("near", "far"))
+    assert call.alice_sends_to[0][1] in range(ports[100], ports[103])
+    assert call.bob_sends_to[0] == (FAR, ports[120])
+    ng.talk(alice, bob, call)
+
+
+def test_media_are_bridged_between_ipv4_and_ipv6(
+    make_ng: MakeNg, make_peer: MakePeer, alice: MediaPeer, ipv6: None
+) -> None:
+    ng = make_ng(Interface("four", V4, V4), Interface("six", V6, V6))
+    bob = make_peer(V6)
+    to_bob = ng.offer(alice, family=6)
+    assert b"c=IN IP6 ::1" in to_bob
+    to_alice = ng.answer(bob)
+    assert b"c=IN IP4 127.0.0.1" in to_alice
+    ng.talk(alice, bob, NgTalk(to_alice, to_bob))
+
+
+def test_an_interface_of_both_families_has_the_address_that_is_wanted(
+    make_ng: MakeNg, make_peer: MakePeer, alice: MediaPeer, ipv6: None
+) -> None:
+    ng = make_ng(
+        Interface("in", NEAR, NEAR),
+        Interface("in", V6, V6),
+        Interface("out", FAR, FAR),
+        Interface("out", V6, V6),
+    )
+    assert places(ng.offer(alice, direction=("in", "out")))[0][0] == FAR
+    ng.delete()
+    assert places(ng.offer(alice, direction=("in", "out"), family=6))[0][0] == V6
+    assert places(ng.answer(make_peer(V6)))[0][0] == NEAR
+    ng.delete()
+    six = make_peer(V6)
+    assert places(ng.offer(six, direction=("in", "out")))[0][0] == V6
+    assert places(ng.answer(alice))[0][0] == V6
+
+
+def test_a_family_that_no_interface_has_is_refused(ng: NgBench, alice: MediaPeer) -> None:
+    with pytest.raises(Unsupported, match="IPv6"):
+        ng.offer(alice, family=6)
+    assert ng.stats().calls == 0
+
+
+def test_without_interfaces_offers_are_refused(ports: range, alice: MediaPeer) -> None:
+    ng = NgBench(ports)
+    with pytest.raises(Unsupported, match="--address"):
+        ng.offer(alice)
+    ng.close()
+
+
+# --- addresses ------------------------------------------------------------------------------------------
+
+
+def test_another_address_may_be_written(ng: NgBench, alice: MediaPeer) -> None:
+    to_bob = ng.offer(alice, media_address="203.0.113.200", replace_origin=True)
+    assert b"c=IN IP4 203.0.113.200" in to_bob
+    assert b"o=phone 1 1 IN IP4 203.0.113.200" in to_bob
+
+
+def test_the_origin_stays_unless_it_is_to_be_replaced(ng: NgBench, alice: MediaPeer) -> None:
+    assert b"o=phone 1 1 IN IP4 127.0.0.1" in ng.offer(alice)
+
+
+def test_every_other_byte_stays(ng: NgBench) -> None:
+    before = samples.POLYCOM.splitlines()
+    after = ng.offer(samples.POLYCOM).splitlines()
+    changed = [old[:2] for old, new in zip(before, after, strict=True) if old != new]
+    assert set(changed) <= {b"c=", b"m="}
+
+
+# --- ICE ------------------------------------------------------------------------------------------------
+
+
+def test_candidates_are_replaced_by_the_relays(ng: NgBench, alice: MediaPeer) -> None:
+    to_bob = ng.offer([line(alice, *ICE)])
+    ((address, port),) = places(to_bob)
+    rtp, reports = (candidate.split() for candidate in attributes(to_bob, "candidate"))
+    assert (rtp[1], rtp[4], rtp[5]) == ("1", address, str(port))
+    assert (reports[1], reports[4], reports[5]) == ("2", address, str(port + 1))
+    assert attributes(to_bob, "ice-ufrag") == ["ice-ufrag:abcd"]
+
+
+def test_ice_is_removed(ng: NgBench, alice: MediaPeer) -> None:
+    to_bob = ng.offer([line(alice, *ICE)], ice=IceHandling.REMOVE)
+    assert not [name for name in ("candidate", "ice-ufrag", "ice-pwd") if attributes(to_bob, name)]
+
+
+def test_the_relays_candidates_may_join_the_others(ng: NgBench, alice: MediaPeer) -> None:
+    candidates = attributes(ng.offer([line(alice, *ICE)], ice=IceHandling.OPTIONAL), "candidate")
+    assert len(candidates) == 3
+    assert ICE[2] in candidates
+
+
+def test_ice_can_be_forced_only_where_it_is(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+    with pytest.raises(Unsupported, match="ICE"):
+        ng.offer(alice, ice=IceHandling.FORCE)
+    assert ng.stats().calls == 0
+    ng.offer([line(alice, *ICE)], ice=IceHandling.FORCE)
+    assert attributes(ng.answer(bob, ice=IceHandling.FORCE), "candidate") == []
+
+
+def test_an_end_with_ice_keeps_its_ports_wherever_it_moves(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    before = ng.connect([line(alice, *ICE)], bob)
+    moved = make_peer("127.0.0.12")
+    assert places(ng.offer([line(moved, *ICE)], to=b"bob")) == before.bob_sends_to
+
+
+# --- rtcp-mux and BUNDLE ----------------------------------------------------------------------------------
+
+
+def test_both_ends_may_have_rtcp_on_their_rtp_ports(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+    call = ng.connect([line(alice, "rtcp-mux")], [line(bob, "rtcp-mux")])
+    for sender, to, receiver in (
+        (alice, call.alice_sends_to[0], bob),
+        (bob, call.bob_sends_to[0], alice),
+    ):
+        ng.passes(sender, to, receiver)
+        ng.passes(sender, to, receiver, payload=rtcp())
+
+
+def test_an_answer_that_muxes_says_so_and_has_no_rtcp_port(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    to_bob = ng.offer([line(alice, "rtcp-mux", f"rtcp:{alice.port}")])
+    assert attributes(to_bob, "rtcp-mux") == ["rtcp-mux"]
+    assert attributes(to_bob, "rtcp") == [f"rtcp:{places(to_bob)[0][1] + 1}"]
+    to_alice = ng.answer([line(bob, "rtcp-mux", f"rtcp:{bob.port}")])
+    assert attributes(to_alice, "rtcp-mux") == ["rtcp-mux"]
+    assert attributes(to_alice, "rtcp") == []
+
+
+def test_the_media_of_a_bundle_share_one_port(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    def bundle(peer: MediaPeer, *others: MediaPeer) -> bytes:
+        media = [line(peer, "mid:0", "rtcp-mux")]
+        media += [line(other, "mid:1", "rtcp-mux", kind="video") for other in others]
+        return write_sdp(media).encode().replace(b"t=0 0\r\n", b"t=0 0\r\na=group:BUNDLE 0 1\r\n")
+
+    to_bob = ng.offer(bundle(alice, make_peer("127.0.0.11")))
+    assert len(set(places(to_bob))) == 2, "an offer is only a wish"
+    to_alice = ng.answer(bundle(bob, bob))
+    assert len(set(places(to_alice))) == 1
+    ng.talk(alice, bob, NgTalk(to_alice, to_bob), components=(RTP,))
+
+
+# --- media that are not relayed ----------------------------------------------------------------------------
+
+
+def test_media_over_tcp_are_left_alone(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+    chat = MediaLine("192.0.2.7", 9, "message", "TCP/MSRP", attributes=("path:msrp://192.0.2.7:9/x;tcp",))
+    to_bob = read_sdp(ng.offer([line(alice), chat]).decode())
+    assert to_bob[1] == chat
+    assert read_sdp(ng.answer([line(bob), chat]).decode())[1] == chat
+    assert ng.stats().sockets == 4
+
+
+def test_a_call_without_any_relayed_medium_is_still_a_call(ng: NgBench) -> None:
+    chat = MediaLine("192.0.2.7", 9, "message", "TCP/MSRP")
+    ng.connect([chat], [chat])
+    stats = ng.stats()
+    assert (stats.calls, stats.sessions, stats.sockets) == (1, 0, 0)
+    ng.delete(b"bob")
+    assert ng.stats().calls == 0
+
+
+def test_a_conversion_of_transports_is_refused(ng: NgBench, alice: MediaPeer) -> None:
+    with pytest.raises(Unsupported, match="RTP/SAVP"):
+        ng.offer(alice, transport_protocol="RTP/SAVP")
+    ng.offer(alice, transport_protocol="RTP/AVP")
+
+
+# --- loops --------------------------------------------------------------------------------------------------
+
+
+def test_an_sdp_that_was_here_already_is_left_alone(ng: NgBench, alice: MediaPeer) -> None:
+    once = ng.offer(alice, loop_protect=True)
+    assert ng.offer(once, call_id=b"again", loop_protect=True) == once
+    assert ng.answer(once, call_id=b"unknown", loop_protect=True) == once
+    assert ng.stats().calls == 1
+    assert ng.offer(once, call_id=b"unprotected") != once
+
+
+def test_the_mark_of_another_relay_is_no_loop(make_ng: MakeNg, ng: NgBench, alice: MediaPeer) -> None:
+    theirs = make_ng(*CROSSED).offer(alice, loop_protect=True)
+    assert ng.offer(theirs, loop_protect=True) != theirs
+
+
+# --- what is refused ----------------------------------------------------------------------------------------
+
+REFUSED: list[tuple[str, bytes, type[NhError]]] = [
+    ("nothing", b"", UnusableSdp),
+    ("junk", b"\x00\xff" * 100, UnusableSdp),
+    ("no m= line that can be read", b"v=0\r\nm=audio x RTP/AVP 0\r\n", UnusableSdp),
+    ("1,000 media", b"v=0\r\nc=IN IP4 192.0.2.1\r\n" + b"m=audio 4000 RTP/AVP 0\r\n" * 1000, UnusableSdp),
+    ("70 kB", b"v=0\r\ns=" + b"x" * 70_000 + b"\r\n", UnusableSdp),
+    ("two sessions", samples.POLYCOM * 2, UnusableSdp),
+    ("a port beyond all ports", b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 65536 RTP/AVP 0\r\n", UnusableSdp),
+    ("no address", b"v=0\r\nm=audio 4000 RTP/AVP 0\r\n", IncompleteSdp),
+    ("too many ports", b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000/40 RTP/AVP 0\r\n", IncompleteSdp),
+]
+
+
+@pytest.mark.parametrize(("sdp", "error"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_a_bad_sdp_is_refused_and_nothing_is_kept(ng: NgBench, sdp: bytes, error: type[NhError]) -> None:
+    with pytest.raises(error):
+        ng.offer(sdp)
+    assert ng.stats().calls == ng.stats().sockets == 0
+    ng.offer(samples.RFC3264_OFFER)
+    sockets = ng.stats().sockets
+    with pytest.raises(error):
+        ng.answer(sdp)
+    with pytest.raises(error):
+        ng.offer(sdp, to=b"bob")
+    assert ng.stats().sockets == sockets
+
+
+def test_lines_of_60_kb_are_passed_on(ng: NgBench) -> None:
+    long = b"a=x:" + b"y" * 60_000 + b"\r\n"
+    assert long in ng.offer(samples.RFC3264_OFFER + long)
+
+
+def test_as_many_media_as_there_may_be_are_relayed(ports: range) -> None:
+    ng = NgBench(ports, interfaces=(Interface("default", V4, V4),))
+    sdp = b"v=0\r\nc=IN IP4 192.0.2.1\r\n" + b"m=audio 4000 RTP/AVP 0\r\n" * 64
+    assert len(set(places(ng.offer(sdp)))) == 64
+    ng.close()
+    assert ng.stats().ports_free == ng.stats().ports_total
+
+
+@pytest.mark.parametrize("name", sorted(samples.ALL))
+def test_what_real_peers_write_is_relayed(ng: NgBench, name: str) -> None:
+    sdp = samples.ALL[name]
+    to_bob = ng.offer(sdp)
+    to_alice = ng.answer(sdp)
+    assert to_bob.count(b"m=") == to_alice.count(b"m=") == sdp.count(b"m=")
+    again = ng.offer(sdp, to=b"bob")
+    assert again == to_bob
+    ng.delete(b"alice")
+    assert ng.stats().sockets == 0
