@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.sdp import MediaLine, read_sdp
 from tests.media_peer import RTCP, RTP, MediaPeer
+from tests.ng.client import NgError
 from tests.ng.ng_call import End, NgCall, say, talk
 from tests.ng.relays import NgRelay
 
@@ -201,8 +202,12 @@ def test_media_that_nobody_offered_do_not_bypass_the_relay(
 ) -> None:
     """An answer with more media than the offer breaks RFC 3264 6: it may not lead around the relay."""
     call.offer(alice.describe())
-    seen = read_sdp(call.answer([*bob.describe(), MediaLine("127.0.0.1", 9, kind="video")]))
-    assert {line.port for line in seen} <= {0, *relay.ports}
+    answer = [*bob.describe(), MediaLine("127.0.0.1", 9, kind="video")]
+    if relay.name == "nh":
+        with pytest.raises(NgError, match="Failed to parse SDP"):
+            call.answer(answer)
+    else:
+        assert {line.port for line in read_sdp(call.answer(answer))} <= {0, *relay.ports}
 
 
 @pytest.mark.parametrize("proto", ["udptl", "UDPTL", "udp"])
