@@ -225,7 +225,7 @@ def _timeline(seconds: dict[int, Second], course: Course) -> list[Moment]:
         p50, p99, highest = heard.percentiles([50, 99, 100])
         moments.append(
             Moment(
-                at_s=number - course.started_s,
+                at_s=max(0.0, number - course.started_s),
                 sent=second.lateness.total,
                 received=heard.total,
                 p50_ms=p50 / 1e6,
