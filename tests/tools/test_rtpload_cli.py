@@ -69,6 +69,7 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_no_process() -> None:
         workers = psutil.Process(program.pid).children()
         assert workers
         psutil.Process(program.pid).send_signal(signal.SIGINT)
+        program.wait_for_line("Ending the calls")
         psutil.Process(program.pid).send_signal(signal.SIGINT)
         assert program.wait() == INTERRUPTED
         psutil.Process(own.program.pid).resume()
