@@ -185,8 +185,9 @@ class Suite:
         before_s = contestant.meter.cpu_s()
         done = contestant.peer.set_up(numbers, self._phones)
         relay_cpu_s = contestant.meter.cpu_s() - before_s
+        if not contestant.streams:
+            contestant.played_s = time.monotonic()
         contestant.streams += done.streams
-        contestant.played_s = time.monotonic()
         if contestant.peer.client:
             level.peers[contestant.name].set_ups.append(SetUpTime(len(numbers), done.duration_s, relay_cpu_s))
             self._tell(
