@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tools.rtpload.capacity import PRECISION, Capacity, Limit, Step, find_capacity
 
 
-def search(capacity: int, *, first: int = 10, highest: int = 100_000, max_steps: int = 40) -> Capacity:
+def search(capacity: int, *, first: int = 10, highest: int = 100_000, max_steps: int = 80) -> Capacity:
     def try_calls(calls: int) -> Step:
         limit = Limit.NONE if calls <= capacity else Limit.LATENCY
         return Step(calls, limit, 0.0, 1.0, 0.1, None)
@@ -24,7 +24,19 @@ def test_the_capacity_is_found_within_its_precision(capacity: int, first: int) -
 
 
 def test_it_doubles_and_then_bisects() -> None:
-    assert [step.calls for step in search(100).steps] == [10, 20, 40, 80, 160, 120, 100, 110, 105]
+    calls = [step.calls for step in search(100).steps]
+    assert list(dict.fromkeys(calls)) == [10, 20, 40, 80, 160, 120, 100, 110, 105]
+
+
+def test_what_fails_is_tried_once_more_before_it_counts() -> None:
+    failures = iter([40])
+
+    def try_calls(calls: int) -> Step:
+        limit = Limit.LOSS if calls == next(failures, 0) or calls > 80 else Limit.NONE
+        return Step(calls, limit, 0.0, 1.0, 0.1, None)
+
+    assert find_capacity(try_calls, first=40, highest=80, max_steps=9).calls == 80
+    assert [step.calls for step in search(1, first=2).steps] == [2, 2, 1]
 
 
 def test_it_ends_at_the_highest_number() -> None:
@@ -40,7 +52,7 @@ def test_it_takes_no_more_steps_than_it_may() -> None:
 def test_a_relay_that_carries_nothing_has_no_capacity() -> None:
     found = search(0, first=4)
     assert (found.calls, found.limit) == (0, Limit.LATENCY)
-    assert [step.calls for step in found.steps] == [4, 2, 1]
+    assert [step.calls for step in found.steps] == [4, 4, 2, 2, 1, 1]
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])

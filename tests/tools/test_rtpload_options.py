@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from nh.errors import ConfigError
-from tools.rtpload import flags
 from tools.rtpload.codec import CODECS
 from tools.rtpload.descriptors import provide_descriptors
 from tools.rtpload.errors import LoadFailed
@@ -91,7 +90,3 @@ def test_cpu_lists_are_read(text: str, cpus: tuple[int, ...]) -> None:
 def test_what_is_no_cpu_list_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="cpus"):
         parse_cpus(text)
-
-
-def test_every_option_has_a_flag() -> None:
-    assert set(flags.HELP) == set(LoadOptions.__struct_fields__) - {"address"}

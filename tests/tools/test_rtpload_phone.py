@@ -6,8 +6,14 @@ import time
 import pytest
 
 from tests.waiting import eventually
-from tools.rtpload.phone import ANCILLARY_BYTES, NoPorts, arrival_ns, dropped, open_pair
-from tools.rtpload.worker import wall_clock_offset_ns
+from tools.rtpload.phone import (
+    ANCILLARY_BYTES,
+    NoPorts,
+    arrival_ns,
+    dropped,
+    open_pair,
+    wall_clock_offset_ns,
+)
 
 
 @pytest.mark.usefixtures("no_descriptor_leaks")
