@@ -16,6 +16,7 @@ from typing import Final
 from benchmarks.command_latency import measure_commands
 from benchmarks.markdown import put_between_markers, write_markdown
 from benchmarks.peers.registry import NAMES, peers_by_name
+from benchmarks.plot import plot
 from benchmarks.results import LATEST, Results, read_results
 from benchmarks.suite import Plan, Suite, make_levels
 
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.markdown:
         results = read_results(options.json or LATEST)
         put_between_markers(DOCUMENT, write_markdown(results))
+        _plot(results, options.plot)
         return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was started, as Ctrl-C does
     results, status = _measure(options)
@@ -36,11 +38,17 @@ def main(arguments: list[str] | None = None) -> int:
     print("\n" + write_markdown(results))
     if options.json:
         results.write(options.json)
-    if options.plot:
-        from benchmarks.plot import plot  # noqa: PLC0415 - matplotlib is optional
-
-        plot(results, options.plot)
+    _plot(results, options.plot)
     return status
+
+
+def _plot(results: Results, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        plot(results, path)
+    except ImportError:
+        print("--plot needs matplotlib: pip install matplotlib", file=sys.stderr)
 
 
 def _measure(options: argparse.Namespace) -> tuple[Results, int]:

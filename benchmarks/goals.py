@@ -25,7 +25,8 @@ def judge_goals(results: Results) -> list[Goal]:
     judges: list[Callable[[Results], Goal | None]] = [
         lambda all_: _cpu(all_, RTPENGINE, 0.85),
         lambda all_: _cpu(all_, FLOOR_PYTHON, 1.2),
-        _growth,
+        lambda all_: _growth(all_, NH),
+        lambda all_: _growth(all_, NH_SHARDS),
         _set_up,
         _memory,
         _commands,
@@ -44,11 +45,11 @@ def _cpu(results: Results, peer: str, most: float) -> Goal | None:
     return Goal(what, _text(found), f"at most {most}", found.median <= most)
 
 
-def _growth(results: Results) -> Goal | None:
+def _growth(results: Results, name: str) -> Goal | None:
+    """From 100 calls of `name` to 10,000, which want several shards."""
     first, last = _find_level(results, 100), _find_level(results, 10_000)
     if first is None or last is None:
         return None
-    name = NH if NH in first.peers else NH_SHARDS
     if name not in first.peers or NH_SHARDS not in last.peers:
         return None
     before, after = (spread(cpu_us(at.peers[who].rounds)) for at, who in ((first, name), (last, NH_SHARDS)))
