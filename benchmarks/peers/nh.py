@@ -36,7 +36,7 @@ class Nh:
     def __init__(self, *, shards: int = 1, flags: tuple[str, ...] = ()) -> None:
         limit = descriptor_limit()
         self.max_calls = int(limit * shards // SOCKETS_PER_CALL / (UNEVEN if shards > 1 else 1))
-        self.why_not_more = f"{shards} shard{'s have' if shards > 1 else ' has'} 4 sockets a call, and the descriptor limit here is {limit}"
+        self.why_not_more = f"shards: {shards}, with 4 sockets a call; the descriptor limit here is {limit}"
         self._shards = shards
         self._flags = flags
         try:
