@@ -1,23 +1,43 @@
 """The smallest possible RTP relay in Python, the floor that nh is held against: poll, recv, send.
 
-`python -m benchmarks.floor_relay`: reads lines `IN_FD OUT_FD` of inherited, connected sockets from standard
-input, says `ready`, and relays until it is terminated.
+`python -m benchmarks.floor_relay ADDRESS` says `ready`; then each line `HOST PORT HOST PORT` on standard
+input (the endpoints of two phones) makes a call: two sockets on ADDRESS, each connected to one phone. Their
+ports are answered in the same order; what one receives the other sends. It ends with its standard input.
+floor_relay.c is the same in C.
 """
 
 import select
 import socket
 import sys
+from collections.abc import Callable
+from typing import Any
 
 
 def main() -> None:
-    """Relay for ever."""
+    """Relay until standard input ends."""
     epoll = select.epoll()
-    pairs = {}
-    for line in sys.stdin:
-        in_fd, out_fd = map(int, line.split())
-        receive, send = socket.socket(fileno=in_fd).recv, socket.socket(fileno=out_fd).send
-        pairs[in_fd] = (receive, send)
-        epoll.register(in_fd, select.EPOLLIN)
+    kept: list[socket.socket] = []  # a socket that nobody holds is closed
+
+    def add_call(line: str) -> None:
+        if not line:
+            sys.exit()
+        host_a, port_a, host_b, port_b = line.split()
+        a, b = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        for ours, theirs, phone in ((a, b, (host_a, int(port_a))), (b, a, (host_b, int(port_b)))):
+            ours.bind((sys.argv[1], 0))
+            ours.connect(phone)
+            pairs[ours.fileno()] = (ours.recv, theirs.send)
+            epoll.register(ours.fileno(), select.EPOLLIN)
+            kept.append(ours)
+        print(a.getsockname()[1], b.getsockname()[1], flush=True)
+
+    def read_line(_: int) -> str:
+        return sys.stdin.readline()
+
+    # standard input looks like one more socket, so that a packet pays nothing for it
+    pairs: dict[int, tuple[Callable[[int], Any], Callable[[Any], object]]] = {}
+    pairs[sys.stdin.fileno()] = (read_line, add_call)
+    epoll.register(sys.stdin.fileno(), select.EPOLLIN)
     print("ready", flush=True)
     while True:
         for fd, _ in epoll.poll():

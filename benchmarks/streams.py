@@ -1,85 +1,202 @@
-"""Paced UDP streams through a relay, and the CPU time that its process spends on them."""
+"""Paced RTP streams over a few phone sockets, and what became of each packet.
 
+Any number of calls share the phones: a relay tells calls apart by its own ports, and a benchmark of 10,000
+calls needs no 20,000 sockets of its own. Each packet carries when it was sent, its stream and its round; the
+kernel notes when it arrived (SO_TIMESTAMPNS), so that the sender's own delay in reading is not the relay's.
+Both are the wall clock: the kernel stamps with no other.
+"""
+
+import gc
+import select
 import socket
+import struct
 import time
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
-PAYLOAD = bytes(172)
+SO_TIMESTAMPNS: Final = 35
+"""Linux; Python has no name for it."""
+
+PACKET_BYTES: Final = 172
 """12 bytes of RTP header and 20 ms of G.711."""
 
-DRAIN_EVERY = 200
-"""Packets sent between two looks at the sinks."""
+HEADER: Final = struct.Struct("!BBHIIQII")
+"""RTP (RFC 3550 5.1), then: when it was sent (ns of the wall clock), stream, round."""
+
+STAMP: Final = struct.Struct("@qq")
+"""struct timespec."""
+
+RTP_VERSION: Final = 0x80
+SAMPLES_PER_PACKET: Final = 160
+RECEIVE_BUFFER_BYTES: Final = 4 << 20
+ANCILLARY_BYTES: Final = socket.CMSG_SPACE(STAMP.size)
+READ_AT_ONCE: Final = 64
+"""Packets read from one phone before the others have their turn."""
+
+DRAIN_S: Final = 0.5
+"""How long the last packets of a round may take; what comes later is lost."""
 
 
 class Stream(NamedTuple):
-    """One direction: `source` is connected to the relay's port, `sink` is where the relay sends it."""
+    """One direction of a call: `source` sends to `target`, and the relay passes it on to `sink`."""
 
     source: socket.socket
+    target: tuple[str, int]
     sink: socket.socket
 
 
-class Cost(NamedTuple):
-    """What a round cost: packets sent and arrived, CPU seconds of the relay, wall seconds."""
+class Played(NamedTuple):
+    """What became of a round.
+
+    Arguments:
+        sent, arrived: packets. What arrived at another phone than its stream's did not arrive.
+        latencies_us: of those that arrived, in ascending order.
+        late: packets that were sent more than a millisecond late: the sender could not keep up.
+        waited_s: how long the sender had nothing to do.
+        wall_s: length of the round.
+    """
 
     sent: int
     arrived: int
-    cpu_s: float
+    latencies_us: list[float]
+    late: int
+    waited_s: float
     wall_s: float
 
-    @property
-    def us_per_packet(self) -> float:
-        """CPU microseconds of the relay for each packet that it passed on."""
-        return self.cpu_s * 1e6 / max(1, self.arrived)
+    def percentile_us(self, percent: float) -> float:
+        """Latency that `percent` of the packets do not exceed; 0 if none arrived."""
+        if not self.latencies_us:
+            return 0.0
+        last = len(self.latencies_us) - 1
+        return self.latencies_us[min(last, int(len(self.latencies_us) * percent / 100))]
 
 
-def open_udp(address: str = "127.0.0.1") -> socket.socket:
-    """A bound, non-blocking UDP socket on any free port."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    sock.bind((address, 0))
-    return sock
-
-
-def cpu_time_s(pid: int) -> float:
-    """CPU seconds that a single-threaded process has used, to the nanosecond (/proc/PID/schedstat)."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
-
-
-def play(streams: list[Stream], *, packets_per_s: float, duration_s: float, pid: int) -> Cost:
-    """Send round-robin over all streams, evenly spaced as streams with clocks of their own are, and count
-    what arrives. The sender spins on its CPU: sleeping would send in bursts.
+class Phones:
+    """The ends of all calls.
 
     Arguments:
-        streams: at least one.
-        packets_per_s: of all streams together.
-        duration_s: how long.
-        pid: the relay's process.
+        address: IPv4 address to bind.
+        pairs: number of callers, and of callees; call n has those of n modulo that.
     """
-    drain(streams)
-    start, cpu_start = time.monotonic(), cpu_time_s(pid)
-    sent = arrived = drained = 0
-    while (elapsed_s := time.monotonic() - start) < duration_s:
-        for _ in range(int(elapsed_s * packets_per_s) - sent):
-            streams[sent % len(streams)].source.send(PAYLOAD)
-            sent += 1
-        if sent - drained >= DRAIN_EVERY:
-            drained = sent
-            arrived += drain(streams)
-    deadline = time.monotonic() + 1
-    while arrived < sent and time.monotonic() < deadline:
-        arrived += drain(streams)
-    return Cost(sent, arrived, cpu_time_s(pid) - cpu_start, time.monotonic() - start)
 
+    def __init__(self, address: str = "127.0.0.1", pairs: int = 2) -> None:
+        self._pairs = [(_open_phone(address), _open_phone(address)) for _ in range(pairs)]
+        self._epoll = select.epoll()
+        self._by_fd = {sock.fileno(): sock for pair in self._pairs for sock in pair}
+        for fd in self._by_fd:
+            self._epoll.register(fd, select.EPOLLIN)
 
-def drain(streams: list[Stream]) -> int:
-    """Read everything that waits at the sinks; returns how many packets that was."""
-    packets = 0
-    for stream in streams:
-        receive = stream.sink.recv
+    def of_call(self, number: int) -> tuple[socket.socket, socket.socket]:
+        """Caller and callee."""
+        return self._pairs[number % len(self._pairs)]
+
+    def close(self) -> None:
+        """Close all sockets."""
+        self._epoll.close()
+        for sock in self._by_fd.values():
+            sock.close()
+
+    def play(
+        self, streams: Sequence[Stream], *, number: int, packets_per_s: float, duration_s: float
+    ) -> Played:
+        """Send round-robin over all streams, evenly spaced, as streams with clocks of their own are.
+
+        The sender spins while nothing is due, for sleeping would send in bursts, and reads meanwhile.
+
+        Arguments:
+            streams: at least one.
+            number: of the round; packets of other rounds that arrive now are not counted.
+            packets_per_s: of all streams together.
+            duration_s: how long.
+        """
+        arrivals = Arrivals(self._by_fd, self._epoll, streams, number)
+        gc.collect()
+        gc.disable()
         try:
-            while True:
-                receive(2048)
-                packets += 1
-        except BlockingIOError:
-            pass
-    return packets
+            return _play(streams, arrivals, number, round(packets_per_s * duration_s), 1e9 / packets_per_s)
+        finally:
+            gc.enable()
+
+    def endpoints(self, number: int) -> tuple[tuple[str, int], tuple[str, int]]:
+        """Where caller and callee of a call receive."""
+        caller, callee = self.of_call(number)
+        return caller.getsockname(), callee.getsockname()
+
+
+class Arrivals:
+    """Reads the phones, step by step; `reading` is the iterator whose steps do it.
+
+    Arguments: see Phones.play.
+    """
+
+    def __init__(
+        self, by_fd: dict[int, socket.socket], epoll: select.epoll, streams: Sequence[Stream], number: int
+    ) -> None:
+        self.latencies_ns: list[int] = []
+        self.reading = self._read(by_fd, epoll, streams, number)
+
+    def _read(
+        self, by_fd: dict[int, socket.socket], epoll: select.epoll, streams: Sequence[Stream], number: int
+    ) -> Iterator[bool]:
+        """Each step reads one packet, or looks where there are any; whether there was something."""
+        sinks = [stream.sink.fileno() for stream in streams]
+        note = self.latencies_ns.append
+        while True:
+            ready = epoll.poll(0)
+            for fd, _ in ready:
+                receive = by_fd[fd].recvmsg
+                for _ in range(READ_AT_ONCE):
+                    try:
+                        packet, ancillary, _, _ = receive(PACKET_BYTES, ANCILLARY_BYTES)
+                    except BlockingIOError:
+                        break
+                    _, _, _, _, _, sent_ns, stream, of_round = HEADER.unpack_from(packet)
+                    if of_round == number and sinks[stream] == fd:
+                        seconds, ns = STAMP.unpack(ancillary[0][2])
+                        note(seconds * 1_000_000_000 + ns - sent_ns)
+                    yield True
+            yield bool(ready)
+
+
+def _play(
+    streams: Sequence[Stream], arrivals: Arrivals, number: int, total: int, interval_ns: float
+) -> Played:
+    clock, read = time.time_ns, arrivals.reading.__next__
+    ways = [(stream.source.sendto, stream.target) for stream in streams]
+    packet = bytearray(PACKET_BYTES)
+    late = waited_ns = 0
+    while read():
+        pass  # what was left over from before
+    start_ns = now = clock()
+    for sent in range(total):
+        due_ns = start_ns + int(sent * interval_ns)
+        while now < due_ns:
+            worked = read()
+            before, now = now, clock()
+            if not worked:
+                waited_ns += now - before
+        if now - due_ns > 1_000_000:
+            late += 1
+        turn, stream = divmod(sent, len(ways))
+        samples = turn * SAMPLES_PER_PACKET & 0xFFFFFFFF
+        HEADER.pack_into(packet, 0, RTP_VERSION, 0, turn & 0xFFFF, samples, stream, now, stream, number)
+        send, target = ways[stream]
+        send(packet, target)
+        now = clock()
+    deadline_ns = now + int(DRAIN_S * 1e9)
+    while len(arrivals.latencies_ns) < total and now < deadline_ns:
+        worked = read()
+        before, now = now, clock()
+        if not worked:
+            waited_ns += now - before
+    latencies_us = sorted(latency / 1000 for latency in arrivals.latencies_ns)
+    wall_s = (now - start_ns) / 1e9
+    return Played(total, len(latencies_us), latencies_us, late, waited_ns / 1e9, wall_s)
+
+
+def _open_phone(address: str) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    sock.bind((address, 0))
+    return sock

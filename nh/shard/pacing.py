@@ -5,8 +5,17 @@ packet every 50 µs, a millisecond's wait serves twenty of them in one turn, for
 delay on average, a fortieth of the time that a packet of speech covers. Commands never wait for it.
 """
 
+from typing import Final
+
 from nh.loop import Loop, Timer
 from nh.shard.poll import BATCH, MediaPoll
+
+QUIET_TURNS: Final = 10
+"""Turns without a packet until packets count as rare again.
+
+Putting the poll back into the loop makes the kernel look at every socket in it, which takes a millisecond
+with ten thousand of them: not to be done for every pause between two packets.
+"""
 
 
 class Pacer:
@@ -24,6 +33,7 @@ class Pacer:
         self._coalesce_s = coalesce_s
         self._timer: Timer | None = None
         self._last_served = 0.0
+        self._empty_turns = 0
         loop.add_reader(poll.fileno(), self._on_readable)
 
     def close(self) -> None:
@@ -42,12 +52,24 @@ class Pacer:
             self._timer = self._loop.call_later(self._coalesce_s, self._on_time)
 
     def _on_time(self) -> None:
-        packets = self._poll.serve()
-        if packets:
+        packets = self._serve_all()
+        self._empty_turns = 0 if packets else self._empty_turns + 1
+        if self._empty_turns < QUIET_TURNS:
             # a full batch means that more is waiting: go on as soon as a command had its turn
-            wait_s = 0.0 if packets == BATCH else self._coalesce_s
+            wait_s = 0.0 if packets >= BATCH else self._coalesce_s
             self._timer = self._loop.call_later(wait_s, self._on_time)
         else:
             self._timer = None
+            self._empty_turns = 0
             self._last_served = 0.0
             self._loop.add_reader(self._poll.fileno(), self._on_readable)
+
+    def _serve_all(self) -> int:
+        """Serve until nothing is readable, or a batch is full: one socket may have many packets waiting."""
+        served = 0
+        while served < BATCH:
+            packets = self._poll.serve()
+            if not packets:
+                break
+            served += packets
+        return served

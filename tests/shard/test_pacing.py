@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from nh.loop import Callback, Timer
-from nh.shard.pacing import Pacer
+from nh.shard.pacing import QUIET_TURNS, Pacer
 from nh.shard.poll import BATCH, MediaPoll
 
 COALESCE_S = 0.001
@@ -118,7 +118,9 @@ def test_after_a_pause_packets_are_served_at_once_again(loop: FakeLoop) -> None:
     served_at(poll, loop, 10.0)
     served_at(poll, loop, 10.0005)
     poll.will_serve(0, now=10.0015)
-    loop.due()
+    for _ in range(QUIET_TURNS):
+        assert poll.fileno() not in loop.readers
+        loop.due()
     assert poll.fileno() in loop.readers
     timers = len(loop.timers)
     served_at(poll, loop, 10.002)
@@ -143,4 +145,23 @@ def test_a_closed_pacer_serves_no_more(loop: FakeLoop) -> None:
     pacer.close()
     assert loop.timers[-1].callback is None
     assert loop.readers == {}
+    poll.close()
+
+
+def test_many_packets_at_one_socket_are_served_in_one_turn(loop: FakeLoop) -> None:
+    waiting = 100
+
+    def serve_one() -> int:
+        nonlocal waiting
+        waiting -= waiting > 0
+        return int(waiting > 0)
+
+    poll = FakePoll()
+    Pacer(loop, poll, coalesce_s=COALESCE_S)
+    served_at(poll, loop, 10.0)
+    served_at(poll, loop, 10.0005)
+    poll.ready = serve_one
+    loop.due()
+    assert waiting == 0
+    assert loop.timers[-1].delay_s == COALESCE_S
     poll.close()

@@ -5,6 +5,7 @@ and fall silent and wait for the last packets before the tear-down begins.
 """
 
 import asyncio
+import contextlib
 
 from nh.errors import NhError
 from tools.rtpload.crew import WorkerHandle
@@ -58,6 +59,8 @@ class CallScript:
             self._targets = await self._signalling.negotiate(self._dialog, self._phones)
         except NhError as exc:
             self._ledger.failed("set-up", exc)
+            with contextlib.suppress(NhError):  # what it did allocate goes; often there is nothing
+                await self._signalling.tear_down(self._dialog)
             self._worker.hang(number)
             return False
         self._worker.talk(number, self._targets)

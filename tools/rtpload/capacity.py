@@ -52,7 +52,8 @@ class Capacity(msgspec.Struct, frozen=True):
 
     Arguments:
         calls: the highest number that passed; 0 if none did.
-        limit: what kept the next higher one from passing; Limit.NONE if the search ended before anything did.
+        limit: what kept the next higher one from passing, twice; Limit.NONE if nothing did before the search
+            ended.
         steps: all that was tried.
     """
 
@@ -101,7 +102,7 @@ def find_capacity(
         highest: no more calls than that.
         max_steps: most loads.
 
-    A number is tried once: what fails there is the limit.
+    What fails is tried once more before it counts: a busy moment of the host is no limit.
     """
     steps: list[Step] = []
     passed, failed = 0, 0
@@ -114,8 +115,10 @@ def find_capacity(
         steps.append(step)
         if step.limit is Limit.NONE:
             passed = calls
-        else:
+        elif len(steps) > 1 and steps[-2].calls == calls:
             failed, limit = calls, step.limit
+        else:
+            continue
         next_calls = _next(passed, failed, highest)
         if next_calls is None:
             break

@@ -109,6 +109,10 @@ class WorkerHandle:
         """The call is over."""
         self._tell(Hang(call))
 
+    async def guard(self) -> None:
+        """Raises LoadFailed if the worker dies; returns when it has finished."""
+        await asyncio.shield(self._finished)
+
     async def finish(self) -> Finished:
         """The worker's account; it ends."""
         self._tell(Finish())

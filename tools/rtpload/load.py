@@ -111,11 +111,18 @@ class Load:
         watching = asyncio.create_task(self._watch())
         try:
             async with asyncio.TaskGroup() as group:
+                guards = [group.create_task(worker.guard()) for worker in workers]
                 plans = self._plans()
-                for place in range(self._options.calls):
-                    worker = workers[place % len(workers)]
-                    group.create_task(self._keep_place(place, plans, worker, signalling))
+                places = [
+                    group.create_task(
+                        self._keep_place(place, plans, workers[place % len(workers)], signalling)
+                    )
+                    for place in range(self._options.calls)
+                ]
                 await self._keep_time()
+                await asyncio.wait(places)
+                for guard in guards:
+                    guard.cancel()
             return await asyncio.gather(*(worker.finish() for worker in workers))
         except* LoadFailed as failures:
             raise failures.exceptions[0] from None

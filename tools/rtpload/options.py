@@ -145,10 +145,10 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
         return self.calls * (2 - self.one_way) * 2 * 1000 / self.packet_ms
 
     def phone_address(self, worker: int) -> str:
-        """Where the phones of a worker are: on IPv4's loopback each has an address, so ports, of its own."""
+        """Where the phones of a worker are; on IPv4's loopback each worker has an address of its own."""
         if self.phone_addresses:
             return self.phone_addresses[worker % len(self.phone_addresses)]
-        return self.loopback if self.ipv6 else f"127.0.0.{worker + 1}"
+        return self.loopback if self.ipv6 else f"127.0.0.{worker + 2}"
 
     def worker_count(self, descriptors_per_process: int) -> int:
         """How many workers there will be.
@@ -167,7 +167,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
         if not MIN_PAYLOAD_BYTES <= size <= MAX_PAYLOAD_BYTES:
             raise ConfigError(
                 f"a packet of {self.codec} for {self.packet_ms:g} ms has {size} bytes; this works"
-                f" with {MIN_PAYLOAD_BYTES} (its stream and time of sending are in it) to {MAX_PAYLOAD_BYTES}; set"
+                f" with {MIN_PAYLOAD_BYTES} (stream and time are in it) to {MAX_PAYLOAD_BYTES}; set"
                 " payload_bytes or another packet time"
             )
 

@@ -7,6 +7,7 @@ gets round to reading it. It also counts, for each socket, what it had to drop b
 
 import socket
 import struct
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -53,6 +54,18 @@ def arrival_ns(ancillary: Sequence[tuple[int, int, bytes]]) -> int | None:
             seconds, rest_ns = _TIMESPEC.unpack(data)
             return int(seconds) * 1_000_000_000 + int(rest_ns)
     return None
+
+
+def wall_clock_offset_ns() -> int:
+    """How far the wall clock, the kernel's for arrivals, is ahead of the monotonic one.
+
+    The best of some tries: a process that loses its CPU between two readings gets a wrong one.
+    """
+    tries = []
+    for _ in range(5):
+        before_ns, wall_ns, after_ns = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        tries.append((after_ns - before_ns, wall_ns - (before_ns + after_ns) // 2))
+    return min(tries)[1]
 
 
 def dropped(sock: socket.socket) -> int:

@@ -73,7 +73,7 @@ def _plot_latency(axes: "Axes", report: Report) -> None:
     axes.set_yscale("symlog", linthresh=0.1)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("ms")
-    axes.legend(loc="upper right")
+    axes.legend(loc="upper left", ncols=4, fontsize="small")
     axes.grid(visible=True, alpha=0.3)
 
 

@@ -152,12 +152,14 @@ class FullLoad(msgspec.Struct, frozen=True):
         seconds: how many.
         sent_per_s, received_per_s: RTP packets.
         latency: of both sides.
+        lateness: of the generator.
     """
 
     seconds: int
     sent_per_s: float
     received_per_s: float
     latency: Times
+    lateness: Times
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

@@ -71,10 +71,10 @@ def search(options: LoadOptions, console: Console, json: Path | None, *, highest
 
 def _run(options: LoadOptions, console: Console, pause_s: float = 0.0) -> Report:
     with Display(console, options.calls) as display:
-        return asyncio.run(_run_interruptible(Load(options, display.show), pause_s))
+        return asyncio.run(_run_interruptible(Load(options, display.show), console, pause_s))
 
 
-async def _run_interruptible(load: Load, pause_s: float) -> Report:
+async def _run_interruptible(load: Load, console: Console, pause_s: float) -> Report:
     loop = asyncio.get_running_loop()
     interrupted = False
 
@@ -83,6 +83,7 @@ async def _run_interruptible(load: Load, pause_s: float) -> Report:
         if interrupted:
             os._exit(INTERRUPTED)  # at once; the workers end when their link closes
         interrupted = True
+        console.print("Ending the calls; once more, and it ends at once.")
         load.stop()
 
     for signum in (signal.SIGINT, signal.SIGTERM):

@@ -45,6 +45,12 @@ class Course(msgspec.Struct):
     usage: list[tuple[float, Usage]] = []
 
     @property
+    def started(self) -> str:
+        """When it began, ISO 8601 in UTC."""
+        began = datetime.datetime.fromtimestamp(self.started_unix_s, datetime.UTC)
+        return began.isoformat(timespec="seconds")
+
+    @property
     def full_seconds(self) -> range:
         """The whole seconds of the clock at full load."""
         if not self.full_s:
@@ -69,26 +75,24 @@ def summarize(
     seconds = ledger.seconds
     heard_by_caller = [second.caller for second in seconds.values()]
     heard_by_callee = [second.callee for second in seconds.values()]
-    both = Account()
-    both.add(caller.media)
-    both.add(callee.media)
     latency = _add(heard_by_caller + heard_by_callee)
+    lateness = Times.of(*(second.lateness for second in seconds.values()))
+    full_load = _full_load(seconds, course)
+    judged = full_load.lateness if full_load else lateness
     return Report(
         options=options,
-        started=datetime.datetime.fromtimestamp(course.started_unix_s, datetime.UTC).isoformat(
-            timespec="seconds"
-        ),
+        started=course.started,
         host=describe_host(),
         interrupted=course.interrupted,
         elapsed_s=course.stopped_s - course.started_s,
         caller=_side(caller, heard_by_caller),
         callee=_side(callee, heard_by_callee),
-        both=both,
+        both=_together(caller.media, callee.media),
         latency=Times.of(latency),
         reports=_reports(caller, callee, accounts) if options.rtcp else None,
-        full_load=_full_load(seconds, course),
+        full_load=full_load,
         signalled=_signalled(ledger, times, course),
-        generator=_generator(options, seconds, caller, callee, accounts),
+        generator=_generator(options, lateness, judged, [caller, callee], accounts),
         relay=_relay(seconds, course),
         timeline=tuple(_timeline(seconds, course)),
         latency_buckets=tuple((highest_in(bucket), count) for bucket, count in latency.filled().items()),
@@ -112,6 +116,13 @@ def _add(histograms: list[Histogram]) -> Histogram:
     return total
 
 
+def _together(*accounts: Account) -> Account:
+    total = Account()
+    for account in accounts:
+        total.add(account)
+    return total
+
+
 def _add_sides(tallies: list[SideTally]) -> SideTally:
     total = SideTally(media=Account(), reports=Account())
     jitter = Histogram()
@@ -132,9 +143,7 @@ def _side(tally: SideTally, heard: list[Histogram]) -> Side:
 
 
 def _reports(caller: SideTally, callee: SideTally, accounts: list[Finished]) -> Reports:
-    account = Account()
-    account.add(caller.reports)
-    account.add(callee.reports)
+    account = _together(caller.reports, callee.reports)
     return Reports(account, Times.of(*(Histogram(worker.report_latency) for worker in accounts)))
 
 
@@ -144,7 +153,8 @@ def _full_load(seconds: dict[int, Second], course: Course) -> FullLoad | None:
         return None
     latency = Times.of(*itertools.chain.from_iterable((second.caller, second.callee) for second in full))
     sent = sum(second.lateness.total for second in full)
-    return FullLoad(len(full), sent / len(full), latency.count / len(full), latency)
+    lateness = Times.of(*(second.lateness for second in full))
+    return FullLoad(len(full), sent / len(full), latency.count / len(full), latency, lateness)
 
 
 def _signalled(ledger: Ledger, times: CommandTimes, course: Course) -> Signalled:
@@ -161,20 +171,16 @@ def _signalled(ledger: Ledger, times: CommandTimes, course: Course) -> Signalled
 
 
 def _generator(
-    options: LoadOptions,
-    seconds: dict[int, Second],
-    caller: SideTally,
-    callee: SideTally,
-    accounts: list[Finished],
+    options: LoadOptions, lateness: Times, judged: Times, sides: list[SideTally], accounts: list[Finished]
 ) -> Generator:
-    lateness = Times.of(*(second.lateness for second in seconds.values()))
-    dropped = sum(account.dropped_here for side in (caller, callee) for account in (side.media, side.reports))
+    """How the generator did; `judged` is the lateness at full load, where there was any."""
+    dropped = sum(account.dropped_here for side in sides for account in (side.media, side.reports))
     failures = sum(account.send_failures for account in accounts)
     complaints = []
-    if lateness.p99_ms > options.packet_ms / 4:
+    if judged.p99_ms > options.packet_ms / 4:
         complaints.append(
-            f"1 % of the packets were sent {lateness.p99_ms:.1f} ms late or more, a quarter of the packet"
-            " time or more: fewer calls, or more processes on more CPUs"
+            f"1 % of the packets were sent {judged.p99_ms:.1f} ms late or more, over a quarter of the packet"
+            " time: fewer calls, or more processes on more CPUs"
         )
     if dropped:
         complaints.append(f"{dropped} packets arrived, but the generator did not read them in time")
@@ -225,7 +231,7 @@ def _timeline(seconds: dict[int, Second], course: Course) -> list[Moment]:
         p50, p99, highest = heard.percentiles([50, 99, 100])
         moments.append(
             Moment(
-                at_s=number - course.started_s,
+                at_s=max(0.0, number - course.started_s),
                 sent=second.lateness.total,
                 received=heard.total,
                 p50_ms=p50 / 1e6,

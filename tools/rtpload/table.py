@@ -150,6 +150,6 @@ def _sentences(report: Report) -> Text:
         text.append(f"{report.misrouted} packets reached the wrong phone.\n", "bold red")
     if report.interrupted:
         text.append("Interrupted before its time.\n", "yellow")
-    if report.both.sent and not report.both.lost and not generator.dropped_here:
+    if report.both.sent and report.both.received == report.both.sent:
         text.append("Every packet arrived.\n", "green")
     return text

@@ -43,7 +43,7 @@ from tools.rtpload.messages import (
 from tools.rtpload.mouths import Mouth
 from tools.rtpload.pacing import Schedule
 from tools.rtpload.packet import IDENTITY
-from tools.rtpload.phone import ANCILLARY_BYTES, NoPorts, arrival_ns
+from tools.rtpload.phone import ANCILLARY_BYTES, NoPorts, arrival_ns, wall_clock_offset_ns
 
 NS_PER_S: Final = 1_000_000_000
 LONGEST_SLEEP_NS: Final = 2_000_000
@@ -173,8 +173,6 @@ class Worker:
         self._clock_offset_ns = wall_clock_offset_ns()
         self._next_tick_ns = (time.monotonic_ns() // NS_PER_S + 1) * NS_PER_S
 
-    # --- orders -----------------------------------------------------------------------------------
-
     def _read_orders(self) -> None:
         data = self._link.recv(65_536, socket.MSG_DONTWAIT)
         if not data:
@@ -261,18 +259,6 @@ class Worker:
 
     def _tell(self, news: News) -> None:
         self._link.sendall(encode(news))
-
-
-def wall_clock_offset_ns() -> int:
-    """How far the wall clock, the kernel's for arrivals, is ahead of the monotonic one.
-
-    The best of some tries: a process that loses its CPU between two readings gets a wrong one.
-    """
-    tries = []
-    for _ in range(5):
-        before_ns, wall_ns, after_ns = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
-        tries.append((after_ns - before_ns, wall_ns - (before_ns + after_ns) // 2))
-    return min(tries)[1]
 
 
 def read_configuration(link: socket.socket) -> Configure | None:

@@ -1,0 +1,112 @@
+"""Measures nh beside its peers, in one run.
+
+    python -m benchmarks [--calls 100,500] [--rounds 5] [--peers nh,rtpengine] [--json FILE] [--plot FILE]
+    python -m benchmarks --quick         does everything work?
+    python -m benchmarks --markdown      only makes the tables of docs/performance.md from the latest results
+
+benchmarks/README.md says what is measured and how.
+"""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import Final
+
+from benchmarks.command_latency import measure_commands
+from benchmarks.markdown import put_between_markers, write_markdown
+from benchmarks.peers.registry import NAMES, peers_by_name
+from benchmarks.plot import plot
+from benchmarks.results import LATEST, Results, read_results
+from benchmarks.suite import Plan, Suite, make_levels
+
+DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "performance.md"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; returns the exit status."""
+    options = _parse(arguments)
+    if options.markdown:
+        results = read_results(options.json or LATEST)
+        put_between_markers(DOCUMENT, write_markdown(results))
+        _plot(results, options.plot)
+        return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was started, as Ctrl-C does
+    results, status = _measure(options)
+    if not results.levels:
+        return status
+    print("\n" + write_markdown(results))
+    if options.json:
+        results.write(options.json)
+    _plot(results, options.plot)
+    return status
+
+
+def _plot(results: Results, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        plot(results, path)
+    except ImportError:
+        print("--plot needs matplotlib: pip install matplotlib", file=sys.stderr)
+
+
+def _measure(options: argparse.Namespace) -> tuple[Results, int]:
+    if options.quick:
+        options.calls, options.real_calls, options.rounds, options.seconds = [10], [], 1, 0.5
+    levels = make_levels(options.calls, options.real_calls, options.rate)
+    makers = peers_by_name(max(calls for calls, _ in levels))
+    plan = Plan({name: makers[name] for name in options.peers}, levels, options.rounds, options.seconds)
+    with Suite(plan, lambda line: print(line, file=sys.stderr, flush=True)) as suite:
+        try:
+            suite.run()
+        except KeyboardInterrupt:
+            suite.results.levels[-1:] = []  # it is not complete
+            return suite.results, 130
+    if options.commands:
+        suite.results.commands = measure_commands()
+    return suite.results, 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--calls", type=_numbers, default=[100, 500, 2000, 10_000], help="numbers of calls")
+    parser.add_argument(
+        "--real-calls",
+        type=_numbers,
+        default=[100, 200],
+        help="more, at 50 packets/s in each direction of each",
+    )
+    parser.add_argument(
+        "--rate", type=float, default=20_000.0, help="packets/s of all calls of --calls together"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="of each peer at each number of calls")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a round")
+    parser.add_argument("--peers", type=_names, default=list(NAMES), help=f"of {','.join(NAMES)}")
+    parser.add_argument(
+        "--commands", action="store_true", help="also time a shard's commands while it is flooded"
+    )
+    parser.add_argument("--json", type=Path, help=f"write the results to this file, such as {LATEST}")
+    parser.add_argument("--plot", type=Path, help="draw a chart into this file; needs matplotlib")
+    parser.add_argument("--quick", action="store_true", help="10 calls, one round: does everything work?")
+    parser.add_argument(
+        "--markdown", action="store_true", help=f"make the tables of {DOCUMENT.name} from --json"
+    )
+    return parser.parse_args(arguments)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",") if word]
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in NAMES]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(NAMES)}")
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""How long a shard's commands take while media come as fast as they can be sent.
+
+The media are more than the shard can carry, so its queues are always full: what is measured is whether a
+command has to wait behind them. Packets that the shard cannot take are lost in the kernel.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import socket
+import struct
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks.peers.interface import Site
+from benchmarks.peers.nh import Nh
+from benchmarks.peers.signalling import set_up_by_control
+from benchmarks.processes import TreeMeter, running_on
+from benchmarks.results import CommandTimes
+from benchmarks.streams import PACKET_BYTES, Phones, Stream
+from nh.client import NativeClient
+from nh.commands import GetStats
+from tools.rtpload.command_times import CommandTimes as Stopwatch
+from tools.rtpload.controls.native import NativeControl
+from tools.rtpload.histogram import Histogram
+
+CALLS: Final = 2500
+UDP_SEGMENT: Final = 103
+"""Linux: the kernel cuts one send into packets of this size; Python has no name for it."""
+
+PACKETS_A_SEND: Final = 4
+PAUSE_S: Final = 0.005
+TIMEOUT_S: Final = 10.0
+BELOW_THE_CLIENT: Final = 10
+"""Niceness of the sender: it takes what the client leaves of their CPU."""
+
+
+def measure_commands(calls: int = CALLS, *, seconds: float = 8.0) -> CommandTimes:
+    """Run nh with one shard, flood it, and set up and end one more call again and again."""
+    cpus = sorted(os.sched_getaffinity(0))
+    nh = Nh()
+    with (
+        contextlib.closing(Phones()) as phones,
+        tempfile.TemporaryDirectory(prefix="nh-benchmark-commands-") as directory,
+        contextlib.ExitStack() as undo,
+        running_on([cpus[0]]),
+    ):
+        undo.callback(nh.stop)
+        site = Site(cpus[-1], cpus[0], "127.0.1.100", Path(directory))
+        nh.start(site)
+        client = undo.enter_context(NativeClient(nh.rpc, TIMEOUT_S))
+        stopwatch = Stopwatch()
+        control = NativeControl(client, site.address, stopwatch)
+        streams = set_up_by_control(control, range(calls), phones).streams
+        undo.enter_context(_flood(streams))
+        time.sleep(1.0)  # until sources are settled and queues are full
+        stopwatch = Stopwatch()
+        control = NativeControl(client, site.address, stopwatch)
+        meter = TreeMeter(nh.pids())
+        cpu_s, packets, start_s = meter.cpu_s(), _packets_out(client), time.monotonic()
+        while (elapsed_s := time.monotonic() - start_s) < seconds:
+            set_up_by_control(control, range(calls, calls + 1), phones, tear_down=True)
+            time.sleep(PAUSE_S)
+        load = (meter.cpu_s() - cpu_s) / elapsed_s
+        relayed_per_s = (_packets_out(client) - packets) / elapsed_s
+    return _summary(calls, relayed_per_s, load, stopwatch)
+
+
+def _summary(calls: int, relayed_per_s: float, load: float, stopwatch: Stopwatch) -> CommandTimes:
+    every = Histogram()
+    for histogram in stopwatch.histograms().values():
+        every.merge(histogram.filled())
+    p50_ms, p99_ms, max_ms = (ns / 1e6 for ns in every.percentiles([50, 99, 100]))
+    return CommandTimes(
+        calls=calls,
+        relayed_per_s=relayed_per_s,
+        relay_load=load,
+        commands=every.total,
+        p50_ms=p50_ms,
+        p99_ms=p99_ms,
+        max_ms=max_ms,
+    )
+
+
+def _packets_out(client: NativeClient) -> int:
+    totals = client.request(GetStats()).snapshot["totals"]
+    assert isinstance(totals, dict)
+    return int(totals["packets_out"])
+
+
+@contextlib.contextmanager
+def _flood(streams: Sequence[Stream]) -> Iterator[None]:
+    # a fork, for it needs the phones' sockets; this process has one thread
+    process = multiprocessing.get_context("fork").Process(target=_send_for_ever, args=(streams,), daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _send_for_ever(streams: Sequence[Stream]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(BELOW_THE_CLIENT)
+    payload = [bytes(PACKET_BYTES * PACKETS_A_SEND)]
+    cut = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("@H", PACKET_BYTES))]
+    ways = [(stream.source.sendmsg, stream.target) for stream in streams]
+    while True:
+        for send, target in ways:
+            with contextlib.suppress(BlockingIOError):
+                send(payload, cut, 0, target)

@@ -1,0 +1,112 @@
+"""What nh shall reach, and whether a run shows that it does."""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from benchmarks.figures import Spread, cpu_us, memory_per_call, ratios, set_up_rates, spread
+from benchmarks.peers.names import FLOOR_PYTHON, NATHELPER, NH, NH_SHARDS, RTPENGINE
+from benchmarks.results import Level, Results
+
+CALLS: Final = 500
+"""Where a packet's cost is compared with the peers'."""
+
+
+class Goal(NamedTuple):
+    """A goal, and what was measured; `what` and the texts are for people."""
+
+    what: str
+    figure: str
+    limit: str
+    met: bool
+
+
+def judge_goals(results: Results) -> list[Goal]:
+    """Every goal of which the run has figures."""
+    judges: list[Callable[[Results], Goal | None]] = [
+        lambda all_: _cpu(all_, RTPENGINE, 0.85),
+        lambda all_: _cpu(all_, FLOOR_PYTHON, 1.2),
+        lambda all_: _growth(all_, NH),
+        lambda all_: _growth(all_, NH_SHARDS),
+        _set_up,
+        _memory,
+        _commands,
+    ]
+    return [goal for judge in judges if (goal := judge(results)) is not None]
+
+
+def _cpu(results: Results, peer: str, most: float) -> Goal | None:
+    level = _find_level(results, CALLS)
+    if level is None or not {NH, peer} <= level.peers.keys():
+        return None
+    found = spread(ratios(cpu_us(level.peers[NH].rounds), cpu_us(level.peers[peer].rounds)))
+    what = f"CPU per packet, nh / {peer}, at {CALLS} calls"
+    if found is None:
+        return None
+    return Goal(what, _text(found), f"at most {most}", found.median <= most)
+
+
+def _growth(results: Results, name: str) -> Goal | None:
+    """From 100 calls of `name` to 10,000, which want several shards."""
+    first, last = _find_level(results, 100), _find_level(results, 10_000)
+    if first is None or last is None:
+        return None
+    if name not in first.peers or NH_SHARDS not in last.peers:
+        return None
+    before, after = (spread(cpu_us(at.peers[who].rounds)) for at, who in ((first, name), (last, NH_SHARDS)))
+    if before is None or after is None:
+        return None
+    growth = after.median / before.median
+    what = f"CPU per packet, 10,000 calls ({NH_SHARDS}) / 100 calls ({name})"
+    return Goal(what, f"{growth:.2f}", "at most 1.3", growth <= 1.3)
+
+
+def _set_up(results: Results) -> Goal | None:
+    both = [level.peers for level in results.levels if {NH, NATHELPER} <= level.peers.keys()]
+    if not both or results.clients[NH] != results.clients[NATHELPER]:
+        return None
+    found = spread(
+        ratio for peers in both for ratio in ratios(set_up_rates(peers[NH]), set_up_rates(peers[NATHELPER]))
+    )
+    if found is None:
+        return None
+    return Goal(
+        f"Calls per second through the Perl client, nh / {NATHELPER}",
+        _text(found),
+        "at least 1",
+        found.median >= 1,
+    )
+
+
+def _memory(results: Results) -> Goal | None:
+    levels = [level for level in results.levels if NH in level.peers and level.peers[NH].memory_bytes]
+    if not levels:
+        return None
+    level = levels[-1]
+    figure = memory_per_call(level, NH) / 1000
+    return Goal(
+        f"Resident memory per call, at {level.calls:,} calls", f"{figure:.1f} kB", "at most 8 kB", figure <= 8
+    )
+
+
+def _commands(results: Results) -> Goal | None:
+    found = results.commands
+    if found is None:
+        return None
+    return Goal(
+        f"A command's p99 in a shard with {found.calls:,} calls at {found.relayed_per_s:,.0f} packets/s",
+        f"{found.p99_ms:.1f} ms",
+        "under 20 ms",
+        found.p99_ms < 20,
+    )
+
+
+def _find_level(results: Results, calls: int) -> Level | None:
+    """The one at the rate that all levels have in common: the last of those with so many calls."""
+    rate = results.levels[-1].packets_per_s if results.levels else 0
+    return next(
+        (level for level in results.levels if level.calls == calls and level.packets_per_s == rate), None
+    )
+
+
+def _text(found: Spread) -> str:
+    return f"{found.median:.2f} ({found.least:.2f} to {found.most:.2f})"

@@ -1,0 +1,1 @@
+"""The relays that are measured; the registry has them by name."""

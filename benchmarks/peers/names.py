@@ -1,0 +1,10 @@
+"""Names of peers that figures treat differently from others."""
+
+from typing import Final
+
+DIRECT: Final = "direct"
+FLOOR_PYTHON: Final = "floor-python"
+NATHELPER: Final = "nathelper"
+RTPENGINE: Final = "rtpengine"
+NH: Final = "nh"
+NH_SHARDS: Final = "nh-shards"

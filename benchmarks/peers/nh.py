@@ -1,0 +1,91 @@
+"""nh itself, as `nh run` starts it."""
+
+import math
+import socket
+import sys
+from typing import Final
+
+from benchmarks.peers.interface import NotHere, SetUp, Site, descriptor_limit
+from benchmarks.peers.signalling import find_port, require_net_sip, set_up_by_control, set_up_by_perl
+from benchmarks.processes import Process
+from benchmarks.streams import Phones
+from nh.client import NativeClient
+from tools.rtpload.command_times import CommandTimes
+from tools.rtpload.controls.native import NativeControl
+
+SOCKETS_PER_CALL: Final = 4
+PORTS: Final = (15_000, 65_535)
+TIMEOUT_S: Final = 5.0
+
+UNEVEN: Final = 1.05
+"""Calls are hashed: a shard of three gets up to so many times its share of 10,000."""
+
+
+class Nh:
+    """See Peer. Calls are set up through Perl's client if it is there, else through the native protocol.
+
+    Arguments:
+        shards: processes, all on the same CPU.
+        flags: more of `nh run`'s.
+
+    `rpc` is the address for commands, once it runs.
+    """
+
+    patience_s = math.inf
+
+    def __init__(self, *, shards: int = 1, flags: tuple[str, ...] = ()) -> None:
+        limit = descriptor_limit()
+        self.max_calls = int(limit * shards // SOCKETS_PER_CALL / (UNEVEN if shards > 1 else 1))
+        self.why_not_more = f"shards: {shards}, with 4 sockets a call; the descriptor limit here is {limit}"
+        self._shards = shards
+        self._flags = flags
+        try:
+            require_net_sip()
+        except NotHere:
+            self.client = "native (Python)"
+        else:
+            self.client = "Net::SIP client (Perl)"
+        self._process: Process | None = None
+        self._site: Site | None = None
+
+    def start(self, site: Site) -> None:
+        """Run it, as patient as its peers with calls in which nobody speaks for a while."""
+        self._site, self.rpc = site, f"127.0.0.1:{find_port(socket.SOCK_STREAM)}"
+        command = [
+            sys.executable,
+            "-m",
+            "nh",
+            "run",
+            "--runtime-dir",
+            str(site.directory),
+            "--rpc",
+            self.rpc,
+        ]
+        command += ["--shards", str(self._shards), "--ports", f"{PORTS[0]}-{PORTS[1]}"]
+        command += ["--silent-s", "86400", *self._flags]
+        self._process = process = Process(command, cpus=[site.cpu], directory=site.directory)
+        process.wait_until("ready", lambda: "ready" in process.output)
+
+    def set_up(self, numbers: range, phones: Phones) -> SetUp:
+        """Two allocates and one activate."""
+        assert self._site is not None
+        if self.client.startswith("Net::SIP"):
+            return set_up_by_perl(self.rpc, self._site.address, self._site.client_cpu, numbers, phones)
+        with NativeClient(self.rpc, TIMEOUT_S) as client:
+            return set_up_by_control(
+                NativeControl(client, self._site.address, CommandTimes()), numbers, phones
+            )
+
+    def pids(self) -> list[int]:
+        """Its supervisor; the shards are below it."""
+        return [self._process.pid] if self._process else []
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process:
+            self._process.stop()
+
+
+def shards_needed(calls: int) -> int:
+    """How many shards the descriptor limit wants for so many calls."""
+    return max(1, math.ceil(calls * SOCKETS_PER_CALL * UNEVEN / descriptor_limit()))

@@ -1,0 +1,73 @@
+"""Sipwise's rtpengine, in user space: no kernel module, no table."""
+
+import math
+import shutil
+import socket
+from typing import Final
+
+from benchmarks.peers.interface import NotHere, SetUp, Site, descriptor_limit
+from benchmarks.peers.signalling import find_port, set_up_by_control
+from benchmarks.processes import Process
+from benchmarks.streams import Phones
+from nh.errors import NhError
+from tools.rtpload.codec import get_codec
+from tools.rtpload.command_times import CommandTimes
+from tools.rtpload.controls.ng import NgControl
+
+SOCKETS_PER_CALL: Final = 4
+PORTS: Final = (10_000, 60_000)
+PACKET_MS: Final = 20.0
+TIMEOUT_S: Final = 5.0
+LONGER_THAN_ANY_RUN_S: Final = 86_400
+
+
+class RtpEngine:
+    """See Peer."""
+
+    client = "ng (Python)"
+    patience_s = math.inf
+
+    def __init__(self) -> None:
+        self.max_calls = descriptor_limit() // SOCKETS_PER_CALL
+        self.why_not_more = (
+            f"it is one process with 4 sockets a call, and the descriptor limit here is {descriptor_limit()}"
+        )
+        if shutil.which("rtpengine") is None:
+            raise NotHere("rtpengine is not installed (Debian: rtpengine-daemon)")
+        self._process: Process | None = None
+        self._control: NgControl | None = None
+
+    def start(self, site: Site) -> None:
+        """Run it, with nothing from /etc."""
+        address = f"127.0.0.1:{find_port(socket.SOCK_DGRAM)}"
+        command = ["rtpengine", "--config-file=none", f"--interface={site.address}", f"--listen-ng={address}"]
+        command += ["--table=-1", "--foreground", "--log-stderr", "--log-level=3"]
+        command += [f"--port-min={PORTS[0]}", f"--port-max={PORTS[1]}"]
+        command += [f"--timeout={LONGER_THAN_ANY_RUN_S}"]  # one CPU: more only cost switches
+        self._process = Process(command, cpus=[site.cpu], directory=site.directory)
+        self._control = NgControl(address, TIMEOUT_S, get_codec("pcmu"), PACKET_MS, CommandTimes())
+        self._process.wait_until("answering", self._answers)
+
+    def set_up(self, numbers: range, phones: Phones) -> SetUp:
+        """Offer and answer."""
+        assert self._control is not None
+        return set_up_by_control(self._control, numbers, phones)
+
+    def pids(self) -> list[int]:
+        """Its one process."""
+        return [self._process.pid] if self._process else []
+
+    def stop(self) -> None:
+        """End it."""
+        if self._control:
+            self._control.close()
+        if self._process:
+            self._process.stop()
+
+    def _answers(self) -> bool:
+        assert self._control is not None
+        try:
+            self._control.check()
+        except NhError:
+            return False
+        return True

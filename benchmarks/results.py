@@ -1,0 +1,124 @@
+"""What a run found out, as it is kept in JSON: readings of each round, of which figures.py makes figures."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from benchmarks.machine import Machine
+
+LATEST: Final = Path(__file__).with_name("results") / "latest.json"
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """One round of one peer.
+
+    Arguments:
+        sent, arrived: packets.
+        relay_cpu_s: CPU time of the relay's process tree.
+        machine_cpu_s: CPU time of the whole machine but for the sender's waiting.
+        others_s: what of that neither the relay nor this program used: how disturbed the round was.
+        p50_us, p99_us: latency from one phone's send to the other's socket.
+        late: packets that the sender sent more than a millisecond late.
+    """
+
+    sent: int
+    arrived: int
+    relay_cpu_s: float
+    machine_cpu_s: float
+    others_s: float
+    p50_us: float
+    p99_us: float
+    late: int
+
+
+class SetUpTime(msgspec.Struct, frozen=True):
+    """Calls that were set up in a row, in how many seconds, with how much CPU time of the relay."""
+
+    calls: int
+    duration_s: float
+    relay_cpu_s: float
+
+
+class PeerFigures(msgspec.Struct):
+    """A peer at one level.
+
+    Arguments:
+        rounds: in the order in which they were played; the n-th of all peers belong together.
+        set_ups: what brought it from the level before to this one.
+        memory_bytes: resident, of the process tree, beyond what it had without a call.
+    """
+
+    rounds: list[Round] = []
+    set_ups: list[SetUpTime] = []
+    memory_bytes: int = 0
+
+
+class Level(msgspec.Struct):
+    """A number of calls at a rate; packets per second of all streams together."""
+
+    calls: int
+    packets_per_s: float
+    peers: dict[str, PeerFigures] = {}
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A peer that did not take part, and why; from so many calls on, 0: at all."""
+
+    peer: str
+    calls: int
+    reason: str
+
+
+class CommandTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """How long commands took while media came as fast as they could be sent.
+
+    Arguments:
+        calls: of the one shard.
+        relayed_per_s: packets that the shard passed on.
+        relay_load: share of its CPU that it used, 0 to 1.
+        commands: how many were timed.
+        p50_ms, p99_ms, max_ms: of a command, as its client sees it.
+    """
+
+    calls: int
+    relayed_per_s: float
+    relay_load: float
+    commands: int
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+class Results(msgspec.Struct, kw_only=True):
+    """A whole run.
+
+    Arguments:
+        taken: date and time, UTC.
+        machine: where.
+        seconds: length of a round.
+        clients: by peer, through what its calls were set up; "" if that is not to be compared.
+        idle_memory_bytes: by peer, without a call.
+        skipped: what did not take part, with reasons.
+        levels: in the order in which they were measured.
+        commands: None if that was not measured.
+    """
+
+    taken: str
+    machine: Machine
+    seconds: float
+    clients: dict[str, str] = {}
+    idle_memory_bytes: dict[str, int] = {}
+    skipped: list[Skipped] = []
+    levels: list[Level] = []
+    commands: CommandTimes | None = None
+
+    def write(self, path: Path) -> None:
+        """As indented JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+
+
+def read_results(path: Path) -> Results:
+    """What `write` wrote. Raises OSError, or msgspec.DecodeError for anything else."""
+    return msgspec.json.decode(path.read_bytes(), type=Results)

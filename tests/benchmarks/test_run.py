@@ -1,0 +1,68 @@
+"""A short run from the command line: everything starts, packets arrive, nothing is left behind."""
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.peers.direct import Direct
+from benchmarks.peers.interface import NotHere, Peer
+from benchmarks.results import read_results
+from benchmarks.suite import Plan, Suite, make_levels
+
+
+def _not_here() -> Peer:
+    raise NotHere("it is not installed")
+
+
+def test_a_quick_run_has_figures_of_the_floor_and_nh(tmp_path: Path) -> None:
+    before = os.sched_getaffinity(0)
+    file = tmp_path / "results.json"
+    assert main(["--quick", "--peers", "direct,floor-python,nh", "--json", str(file)]) == 0
+    [level] = read_results(file).levels
+    assert (level.calls, list(level.peers)) == (10, ["direct", "floor-python", "nh"])
+    assert all(peer.rounds[0].arrived > 0 for peer in level.peers.values())
+    assert level.peers["nh"].rounds[0].relay_cpu_s > 0
+    assert psutil.Process().children() == []
+    assert os.sched_getaffinity(0) == before
+
+
+def test_a_peer_that_is_not_installed_is_skipped_by_name() -> None:
+    plan = Plan({"absent": _not_here, "direct": Direct}, [(2, 1000.0)], rounds=1, seconds=0.05)
+    lines: list[str] = []
+    with Suite(plan, lines.append) as suite:
+        results = suite.run()
+    assert [(each.peer, each.calls, each.reason) for each in results.skipped] == [
+        ("absent", 0, "it is not installed")
+    ]
+    assert "absent: skipped: it is not installed" in lines
+    assert results.levels[0].peers["direct"].rounds[0].arrived == 50
+
+
+def test_a_peer_drops_out_where_it_cannot_have_as_many_calls() -> None:
+    small = Direct()
+    small.max_calls, small.why_not_more = 3, "it is small"
+    plan = Plan(
+        {"small": lambda: small, "direct": Direct}, [(3, 1000.0), (4, 1000.0)], rounds=1, seconds=0.05
+    )
+    with Suite(plan, lambda _: None) as suite:
+        results = suite.run()
+    assert [list(level.peers) for level in results.levels] == [["small", "direct"], ["direct"]]
+    assert [(each.peer, each.calls, each.reason) for each in results.skipped] == [("small", 4, "it is small")]
+
+
+def test_real_calls_have_a_hundred_packets_a_second() -> None:
+    assert make_levels([500, 100], [100, 200], 20_000) == [
+        (100, 10_000),
+        (100, 20_000),
+        (200, 20_000),
+        (500, 20_000),
+    ]
+
+
+def test_an_unknown_peer_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--peers", "asterisk"])
+    assert "'asterisk' is none of direct, floor-c" in capsys.readouterr().err

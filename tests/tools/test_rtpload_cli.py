@@ -1,0 +1,136 @@
+"""The command line: reports, files, exit statuses and Ctrl-C."""
+
+import builtins
+import json
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from tests.program import Program
+from tests.relay import Relay, running_relay
+from tests.waiting import eventually
+from tools.rtpload.__main__ import app
+
+RTPLOAD = [sys.executable, "-m", "tools.rtpload"]
+INTERRUPTED = 130
+
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[Relay]:
+    with running_relay() as running:
+        yield running
+
+
+def rtpload(*arguments: str) -> tuple[int, str]:
+    with Program([*RTPLOAD, *arguments], {"COLUMNS": "120"}) as program:
+        status = program.wait(40)
+        return status, program.output
+
+
+def test_it_says_what_was_heard(relay: Relay, tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    arguments = ["--calls", "5", "--time-s", "1", "--relay-pid", "auto", "--json", str(file)]
+    status, output = rtpload(relay.unix_address, *arguments)
+    assert status == 0, output
+    assert "Every packet arrived." in output
+    assert "5 calls set up" in output
+    assert f"process {relay.program.pid}" in output
+    for row in ("duplicates", "reordered", "of other streams", "latency, to caller", "generator's lateness"):
+        assert row in output
+    report = json.loads(file.read_bytes())
+    assert report["both"]["lost"] == 0
+    assert report["options"]["calls"] == 5
+
+
+def test_ctrl_c_tears_the_calls_down_and_prints_the_report(relay: Relay) -> None:
+    with Program([*RTPLOAD, relay.unix_address, "--calls", "5", "--time-s", "600"]) as program:
+        eventually(lambda: relay.stats().totals.packets_in > 100, "media flow")
+        eventually(lambda: len(relay.calls().calls) == 5, "all calls are up")
+        program.stop(signal.SIGINT)
+        assert program.wait() == INTERRUPTED
+        assert "Interrupted before its time." in program.output
+        assert "5 calls set up" in program.output
+        assert "Every packet arrived." in program.output
+    assert relay.calls().calls == ()
+
+
+def test_a_second_ctrl_c_ends_at_once_and_leaves_no_process() -> None:
+    with (
+        running_relay(shards=1) as own,
+        Program([*RTPLOAD, own.unix_address, "--calls", "5", "--time-s", "600"]) as program,
+    ):
+        eventually(lambda: len(own.calls().calls) == 5, "all calls are up")
+        psutil.Process(own.program.pid).suspend()  # so that the tear-down does not come to its end
+        workers = psutil.Process(program.pid).children()
+        assert workers
+        psutil.Process(program.pid).send_signal(signal.SIGINT)
+        program.wait_for_line("Ending the calls")
+        psutil.Process(program.pid).send_signal(signal.SIGINT)
+        assert program.wait() == INTERRUPTED
+        psutil.Process(own.program.pid).resume()
+        eventually(lambda: not any(worker.is_running() for worker in workers), "the workers have ended")
+
+
+def test_a_worker_that_dies_ends_the_load(relay: Relay) -> None:
+    with Program([*RTPLOAD, relay.unix_address, "--calls", "3", "--time-s", "600"]) as program:
+        eventually(lambda: len(relay.calls().calls) == 3, "all calls are up")
+        [worker] = psutil.Process(program.pid).children()
+        worker.kill()
+        assert program.wait(20) == 1
+        assert f"worker process {worker.pid} has died" in program.output
+
+
+def test_the_capacity_is_searched(relay: Relay, tmp_path: Path) -> None:
+    file = tmp_path / "capacity.json"
+    arguments = ["--find-capacity", "--calls", "2", "--max-calls", "4", "--time-s", "1", "--json", str(file)]
+    status, output = rtpload(relay.unix_address, *arguments)
+    assert status == 0, output
+    assert "Search for the capacity" in output
+    steps = json.loads(file.read_bytes())["steps"]
+    assert steps[0]["calls"] == 2
+    assert all(step["loss"] == 0 for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "complaint"),
+    [
+        ([], 2, "HOST:PORT"),
+        (["/nowhere/nh.sock"], 1, "is `nh run` up"),
+        (["127.0.0.1:1", "--calls", "0"], 2, "calls: 0"),
+        (["127.0.0.1:1", "--control", "smoke"], 2, "smoke"),
+        (["/nowhere/nh.sock", "--control", "ng"], 2, "UDP"),
+        (["127.0.0.1:1", "--cpus", "x"], 2, "cpus"),
+        (["127.0.0.1:1", "--plot", "x.gif"], 2, ".png"),
+        (["127.0.0.1:1", "--plot", "/nowhere/x.png"], 2, "no directory"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(arguments: Sequence[str], status: int, complaint: str) -> None:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == status
+    assert complaint in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_plot_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    real_import = builtins.__import__
+
+    def import_without_matplotlib(
+        name: str,
+        globals_: Mapping[str, object] | None = None,
+        locals_: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] = (),
+        level: int = 0,
+    ) -> object:
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real_import(name, globals_, locals_, fromlist, level)
+
+    monkeypatch.setattr(builtins, "__import__", import_without_matplotlib)
+    result = CliRunner().invoke(app, ["127.0.0.1:1", "--plot", "load.png"])
+    assert result.exit_code == 2
+    assert "pip install matplotlib" in result.output

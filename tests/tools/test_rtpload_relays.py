@@ -1,0 +1,154 @@
+"""Loads through real relays: nh over each of its protocols, Perl's nathelper.pl, rtpengine in user space."""
+
+import contextlib
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.errors import Unavailable
+from tests.e2e.perl_helper import running_nathelper
+from tests.port_claims import claim_ports
+from tests.program import Program
+from tests.relay import Relay, running_relay
+from tests.waiting import eventually
+from tools.rtpload.errors import LoadFailed
+from tools.rtpload.load import Progress, run_load
+from tools.rtpload.options import ControlKind, LoadOptions
+from tools.rtpload.report import Report
+
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[Relay]:
+    with running_relay() as running:
+        yield running
+
+
+def load(address: str, control: ControlKind = ControlKind.NETSIP, **changes: object) -> Report:
+    options = {"calls": 10, "time_s": 2.0, "ramp": 0.0, "rtcp_interval_s": 0.2, **changes}
+    return run_load(LoadOptions(address=address, control=control, **options))  # type: ignore[arg-type]
+
+
+def assert_everything_arrived(report: Report) -> None:
+    assert report.signalled.failures == ()
+    assert report.both.sent > 0
+    assert report.both.received == report.both.sent
+    assert report.both.lost == report.both.duplicates == report.both.damaged == report.misrouted == 0
+    assert report.reports is not None
+    assert report.reports.account.received == report.reports.account.sent > 0
+    assert report.latency.count == report.both.received
+    assert report.generator.kernel_clock
+
+
+@pytest.mark.parametrize("control", [ControlKind.NETSIP, ControlKind.NETSIP_PERSISTENT, ControlKind.NATIVE])
+def test_nh_loses_nothing_of_ten_calls(relay: Relay, control: ControlKind) -> None:
+    report = load(relay.unix_address, control)
+    assert_everything_arrived(report)
+    assert report.signalled.calls_set_up == report.signalled.calls_ended == 10
+    assert set(report.signalled.commands) == {"allocate", "activate", "close"}
+    assert report.signalled.commands["allocate"].count == 20
+    eventually(relay.all_ports_are_free, "all ports are free")
+
+
+def test_nh_keeps_calls_through_re_invites_holds_and_ends(relay: Relay) -> None:
+    changes = {"duration": "uniform:0.5-1.5", "hold": 0.3, "reinvite": 0.4, "one_way": 0.2, "jitter_ms": 5.0}
+    report = load(relay.tcp_address, ControlKind.NATIVE, **changes)
+    assert_everything_arrived(report)
+    assert report.signalled.calls_set_up > 10
+    assert report.both.lost_moving == 0
+    eventually(relay.all_ports_are_free, "all ports are free")
+
+
+def test_media_can_go_over_ipv6(relay: Relay) -> None:
+    assert_everything_arrived(load(relay.unix_address, ipv6=True, codec="g729"))
+
+
+def test_calls_are_dealt_out_to_several_workers(relay: Relay) -> None:
+    report = load(relay.unix_address, processes=2, rtcp_interval_s=0.1)
+    assert_everything_arrived(report)
+    assert len(report.generator.cpu_s) == report.generator.workers == 2
+
+
+def test_without_rtcp_there_are_no_reports(relay: Relay) -> None:
+    report = load(relay.unix_address, rtcp=False)
+    assert report.reports is None
+    assert report.both.received == report.both.sent > 0
+
+
+def test_the_relays_processes_are_found_and_measured(relay: Relay) -> None:
+    report = load(relay.unix_address, relay_pid="auto", time_s=3.5)
+    assert report.relay is not None
+    assert report.relay.pid == relay.program.pid
+    assert report.relay.processes == 1 + len(relay.shard_processes())
+    assert report.relay.memory_bytes >= report.relay.memory_before_bytes > 2**20
+    assert report.full_load is not None
+    assert report.full_load.sent_per_s > 0
+    assert any(moment.relay_cpus is not None for moment in report.timeline)
+
+
+def test_progress_is_told(relay: Relay) -> None:
+    seen: list[Progress] = []
+    run_load(LoadOptions(address=relay.unix_address, calls=4, time_s=1.5), seen.append)
+    assert max(progress.calls_up for progress in seen) == 4
+    assert {"load"} <= {progress.phase for progress in seen}
+
+
+def test_phones_without_a_relay_hear_each_other() -> None:
+    assert_everything_arrived(load("", ControlKind.DIRECT))
+
+
+def test_the_ports_of_the_relay_may_run_out() -> None:
+    with running_relay(shards=1, ports=20) as small:
+        report = load(small.unix_address, ControlKind.NATIVE, signallers=1)
+        eventually(small.all_ports_are_free, "all ports are free")
+    assert report.signalled.calls_set_up == 5
+    [failure] = report.signalled.failures
+    assert (failure.what, failure.count) == ("set-up", 5)
+    assert report.both.lost == 0
+
+
+def test_a_relay_that_is_not_there_ends_the_load_at_once(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="nh run"):
+        load(str(tmp_path / "nh.sock"))
+    with pytest.raises(LoadFailed, match="no nh runs"):
+        load(str(tmp_path / "nh.sock"), relay_pid="auto")
+    with pytest.raises(LoadFailed, match="no process"):
+        load(str(tmp_path / "nh.sock"), relay_pid=str(2**22 + 1))
+
+
+def test_phones_that_cannot_be_opened_are_told(relay: Relay) -> None:
+    report = load(relay.unix_address, phone_addresses=("192.0.2.1",), calls=2)
+    [failure] = report.signalled.failures
+    assert failure.what == "phones"
+    assert "192.0.2.1" in failure.reason
+
+
+@pytest.mark.perl
+def test_nathelper_pl_loses_nothing_of_ten_calls() -> None:
+    with running_nathelper() as address:
+        assert_everything_arrived(load(address))
+
+
+@contextlib.contextmanager
+def running_rtpengine() -> Iterator[str]:
+    with claim_ports(101) as ports, socket.socket() as cli:
+        cli.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{ports[-1]}"
+        arguments = ["rtpengine", "--config-file=none", "--interface=127.0.0.1", f"--listen-ng={address}"]
+        arguments += ["--table=-1", "--foreground", "--log-stderr", f"--port-min={ports[0]}"]
+        arguments += [f"--port-max={ports[-2]}"]
+        with Program(arguments) as program:
+            program.wait_for_line("Startup complete")
+            yield address
+
+
+@pytest.mark.skipif(
+    shutil.which("rtpengine") is None, reason="needs rtpengine: apt-get install rtpengine-daemon"
+)
+def test_rtpengine_loses_nothing_of_ten_calls() -> None:
+    with running_rtpengine() as address:
+        report = load(address, ControlKind.NG, hold=0.2, reinvite=0.2)
+    assert_everything_arrived(report)
+    assert set(report.signalled.commands) == {"offer", "answer", "delete"}
