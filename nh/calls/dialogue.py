@@ -7,6 +7,7 @@ with the groups of the one who offered. Groups and sessions are those of every o
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
@@ -257,7 +258,7 @@ class Dialogue:
 
 
 def open_groups(
-    resources: Resources, party: Party, requests: list[MediumRequest], *, now: float
+    resources: Resources, party: Party, requests: Sequence[MediumRequest], *, now: float
 ) -> list[SocketGroup | None]:
     """The groups for a party's new SDP: kept where nothing changed that matters, else new.
 

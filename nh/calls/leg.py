@@ -20,7 +20,7 @@ class RelaySocket(Protocol):
     """
 
     local: Endpoint
-    legs: "list[Leg]"
+    legs: "tuple[Leg, ...]"
 
 
 class Drop(enum.IntEnum):
@@ -76,10 +76,9 @@ class Leg:
         "blocked",
         "bytes",
         "drops",
-        "harvested_bytes",
-        "harvested_packets",
         "last_seen",
         "muxed_on",
+        "noted_packets",
         "other",
         "packets",
         "policy",
@@ -124,8 +123,7 @@ class Leg:
         self.bytes = 0
         self.drops: list[int] | None = None
         self.last_seen: float | None = None
-        self.harvested_packets = 0
-        self.harvested_bytes = 0
+        self.noted_packets = 0
 
     @property
     def settled(self) -> bool:
@@ -229,17 +227,16 @@ class Leg:
             self.drops = [0] * len(Drop)
         self.drops[reason] += 1
 
-    def harvest(self, *, now: float) -> tuple[int, int]:
-        """(packets, bytes) since the last harvest.
+    def note(self, *, now: float) -> bool:
+        """Note whether packets came since the last time, which then is when it was last seen.
 
         `last_seen` is as exact as this is called often: no clock is read for a packet.
         """
-        packets, size = self.packets - self.harvested_packets, self.bytes - self.harvested_bytes
-        if packets:
-            self.last_seen = now
-            self.harvested_packets = self.packets
-            self.harvested_bytes = self.bytes
-        return packets, size
+        if self.packets == self.noted_packets:
+            return False
+        self.noted_packets = self.packets
+        self.last_seen = now
+        return True
 
     def _take_over(self, source: Endpoint, *, now: float) -> bool:
         if self.rank is not None and now >= self.window_ends:
@@ -248,7 +245,8 @@ class Leg:
         how = self.fits(source)
         if how is None or (self.rank is not None and how <= self.rank):
             return False
-        self.source, self.rank = source, how
+        # the very same endpoint need not be kept twice
+        self.source, self.rank = self.announced if how is Rank.EXACT else source, how
         if how is Rank.EXACT or self.policy is not SourcePolicy.HEURISTIC or now >= self.window_ends:
             self.state = SourceState.SETTLED
         return True

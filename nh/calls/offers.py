@@ -4,7 +4,7 @@ An offer is applied at once, as rtpengine does; what was agreed before it goes o
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from nh.calls.dialogue import Branch, Dialogue, MediumRequest, Party, open_groups
 from nh.calls.media import Side
@@ -89,14 +89,20 @@ class Offers:
         if known and from_tag != to_tag and dialogue is None:
             raise WrongDialogue("these two ends are in the call, but not in a dialogue with each other")
         self._refuse_branch(branch)
-        party = self._announce(from_tag, Side.FROM, requests, policy, now=now)
-        party.waiting_since = now
+        party = self._find_or_make(from_tag, Side.FROM, now=now)
+        early = self._early_of(party, now=now) if expected else None
+        ready = open_groups(self._resources, early.callee, expected, now=now) if early is not None else []
         try:
-            self._expect(party, expected, now=now)
+            self._announce(party, requests, policy, now=now)
         except BaseException:
-            if party.tag in self._alone():
-                self._close_party(party, now=now)
+            self._close_groups(group for group in ready if early and group not in early.callee.groups)
             raise
+        self.parties[from_tag] = party
+        party.waiting_since = now
+        if early is not None:
+            party.early = early
+            self._take_groups(early.callee, ready, now=now)
+            early.refresh(self._resources, early.callee, now=now)
         if branch and dialogue is not None:
             dialogue.branch = branch
         elif branch and all(each.branch != branch for each in self.dialogues):
@@ -126,10 +132,20 @@ class Offers:
         offerer = self.get_party(from_tag)
         if from_tag == to_tag:
             raise WrongDialogue("an end cannot answer its own offer")
-        if to_tag not in self.parties and offerer.early is not None:
-            self._meet(offerer, to_tag)
-        answerer = self._announce(to_tag, Side.TO, requests, policy, now=now)
-        offerer.waiting_since = None
+        answerer = self._find_or_make(to_tag, Side.TO, now=now)
+        early = offerer.early if to_tag not in self.parties else None
+        if early is not None:
+            answerer = early.callee
+        self._announce(answerer, requests, policy, now=now)
+        if early is not None:
+            # who answers first has the sockets that were ready
+            answerer.take_tag(to_tag)
+            offerer.early = None
+            self.dialogues.append(early)
+        self.parties[to_tag] = answerer
+        for party in (offerer, answerer):
+            party.waiting_since = None
+            self._drop_early(party, now=now)
         self._branch_answered(branch, offerer)
         dialogue = self._find_dialogue(from_tag, to_tag)
         if dialogue is None:
@@ -221,63 +237,53 @@ class Offers:
         yield from self.parties.values()
         yield from self._branches.values()
 
-    def _announce(
-        self,
-        tag: bytes,
-        side: Side,
-        requests: list[MediumRequest],
-        policy: SourcePolicy | None,
-        *,
-        now: float,
-    ) -> Party:
-        """A party, perhaps a new one of `side`, has a new SDP."""
+    def _find_or_make(self, tag: bytes, side: Side, *, now: float) -> Party:
+        """The party with this tag, or a new one that is yet to be kept."""
         party = self.parties.get(tag)
-        if party is None:
-            if len(self.parties) >= MAX_PARTIES:
-                raise LimitReached(f"the call has {MAX_PARTIES} ends, the most that one may have")
-            party = Party(tag, side, now=now)
+        if party is None and len(self.parties) >= MAX_PARTIES:
+            raise LimitReached(f"the call has {MAX_PARTIES} ends, the most that one may have")
+        return party or Party(tag, side, now=now)
+
+    def _early_of(self, offerer: Party, *, now: float) -> Dialogue | None:
+        """The dialogue with whoever will answer a first offer; None if it is no first one."""
+        if any(dialogue.has(offerer) for dialogue in self.dialogues):
+            return None
+        return offerer.early or Dialogue(offerer, Party(b"", Side.TO, now=now), branch=b"", now=now)
+
+    def _announce(
+        self, party: Party, requests: list[MediumRequest], policy: SourcePolicy | None, *, now: float
+    ) -> None:
+        """A party has a new SDP; if there is no room for that, nothing changes."""
         groups = open_groups(self._resources, party, requests, now=now)
-        self.parties[tag] = party
         self.last_signal = now
         for each in self._deletable:
             each.delete_at = math.inf
         party.policy = policy
-        before, party.groups = party.groups, groups
-        ours = [dialogue for dialogue in self._all_dialogues if dialogue.has(party)]
-        for index, group in enumerate(before):
-            if group is not None and party.find_group(index) is not group:
-                for dialogue in ours:
-                    dialogue.stop(self._resources, index, now=now)
-                self._resources.close_group(group)
+        self._take_groups(party, groups, now=now)
         for group, request in zip(groups, requests, strict=True):
             if group is not None and request.media is not None:
                 group.renew([request.media])
-        for dialogue in ours:
+        for dialogue in self._dialogues_of(party):
             dialogue.refresh(self._resources, party, now=now)
-        return party
 
-    def _expect(self, offerer: Party, requests: Sequence[MediumRequest], *, now: float) -> None:
-        """Have sockets ready for the answer to a first offer."""
-        if not requests or offerer.tag not in self._alone():
-            return
-        early = offerer.early or Dialogue(offerer, Party(b"", Side.TO, now=now), branch=b"", now=now)
-        answerer = early.callee
-        before = answerer.groups
-        answerer.groups = open_groups(self._resources, answerer, list(requests), now=now)
-        offerer.early = early
+    def _take_groups(self, party: Party, groups: list[SocketGroup | None], *, now: float) -> None:
+        """Give a party its groups, and close those that it had and that are not among them."""
+        before, party.groups = party.groups, groups
         for index, group in enumerate(before):
-            if group is not None and answerer.find_group(index) is not group:
-                early.stop(self._resources, index, now=now)
+            if group is not None and party.find_group(index) is not group:
+                for dialogue in self._dialogues_of(party):
+                    dialogue.stop(self._resources, index, now=now)
                 self._resources.close_group(group)
-        early.refresh(self._resources, answerer, now=now)
 
-    def _meet(self, offerer: Party, tag: bytes) -> None:
-        """Who answers first has the sockets that were ready."""
-        dialogue, offerer.early = offerer.early, None
-        assert dialogue is not None
-        dialogue.callee.take_tag(tag)
-        self.parties[tag] = dialogue.callee
-        self.dialogues.append(dialogue)
+    def _dialogues_of(self, party: Party) -> list[Dialogue]:
+        return [dialogue for dialogue in self._all_dialogues if dialogue.has(party)]
+
+    def _drop_early(self, party: Party, *, now: float) -> None:
+        """Close what was ready for an answer that does not come any more."""
+        if party.early is not None:
+            party.early.stop_all(self._resources, now=now)
+            self._close_groups(party.early.callee.groups)
+            party.early = None
 
     def _refuse_branch(self, branch: bytes) -> None:
         if branch and branch not in self._branches and len(self._branches) >= MAX_PARTIES:
@@ -331,14 +337,13 @@ class Offers:
 
     def _close_party(self, party: Party, *, now: float) -> None:
         del self.parties[party.tag]
-        groups = list(party.groups)
-        if party.early is not None:
-            party.early.stop_all(self._resources, now=now)
-            groups += party.early.callee.groups
-            party.early = None
         for name in [name for name, branch in self._branches.items() if branch.offerer is party]:
             del self._branches[name]
+        self._drop_early(party, now=now)
+        self._close_groups(party.groups)
+        party.groups = []
+
+    def _close_groups(self, groups: Iterable[SocketGroup | None]) -> None:
         for group in groups:
             if group is not None:
                 self._resources.close_group(group)
-        party.groups = []

@@ -60,7 +60,7 @@ class Session:
         settle_window_s: for how long a better source takes over.
         now: monotonic seconds.
 
-    `last_active` is the monotonic time of the last packet from either end (as exact as harvest() is called
+    `last_active` is the monotonic time of the last packet from either end (as exact as note() is called
     often), or of the
     start, or of the last renewal. Raises SocketCountMismatch if the groups differ in their number of sockets.
     """
@@ -121,17 +121,14 @@ class Session:
             )
         )
 
-    def harvest(self, *, now: float) -> tuple[int, int]:
-        """(packets, bytes) received since the last harvest; notes which legs are alive."""
-        packets = size = 0
+    def note(self, *, now: float) -> bool:
+        """Note which legs are alive; returns whether packets came since the last time."""
+        alive = False
         for leg in self.legs:
-            if leg.packets != leg.harvested_packets:
-                more_packets, more_bytes = leg.harvest(now=now)
-                packets += more_packets
-                size += more_bytes
-        if packets:
+            alive = leg.note(now=now) or alive
+        if alive:
             self.last_active = now
-        return packets, size
+        return alive
 
     def expires_at(self, rules: RelaySettings) -> float:
         """Monotonic seconds at which it ends unless a packet comes, or, if it was replaced, in any case."""

@@ -41,7 +41,7 @@ class Forwarding:
         self._traffic = traffic
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
-        self._new_forwarder = _forwarder_factory(self._buffer, self._send_failed)
+        self._new_forwarder = _forwarder_factory(self._buffer, traffic, self._send_failed)
 
     def open(self, media_socket: MediaSocket) -> None:
         """Watch a new socket; nothing is active there yet."""
@@ -56,7 +56,7 @@ class Forwarding:
         for leg in (pair.from_, pair.to):
             media_socket = _socket(leg)
             media_socket.disconnect()
-            media_socket.legs.append(leg)
+            media_socket.legs += (leg,)
         self._refresh_both(pair)
 
     def stop(self, pair: Pair) -> None:
@@ -64,7 +64,7 @@ class Forwarding:
         for leg in (pair.from_, pair.to):
             media_socket = _socket(leg)
             media_socket.disconnect()
-            media_socket.legs.remove(leg)
+            media_socket.legs = tuple(other for other in media_socket.legs if other is not leg)
         self._refresh_both(pair)
 
     def source_changed(self, leg: Leg) -> None:
@@ -145,6 +145,8 @@ class Forwarding:
     def _pass_on(self, leg: Leg, packet: memoryview) -> None:
         leg.packets += 1
         leg.bytes += len(packet)
+        self._traffic.received_packets += 1
+        self._traffic.received_bytes += len(packet)
         send = self._sender(leg)
         try:
             send(packet)
@@ -208,14 +210,14 @@ class Forwarding:
         self._traffic.drop(reason, size_bytes)
 
 
-def _by_fit(legs: list[Leg], source: Endpoint) -> list[Leg]:
+def _by_fit(legs: tuple[Leg, ...], source: Endpoint) -> tuple[Leg, ...]:
     """The legs of a forked request: who announced `source`, who is known by it, then as well as it fits."""
 
     def fit(leg: Leg) -> tuple[bool, bool, int]:
         how = leg.fits(source)
         return how is Rank.EXACT, leg.source == source, how or 0
 
-    return sorted(legs, key=fit, reverse=True)
+    return tuple(sorted(legs, key=fit, reverse=True))
 
 
 def _socket(leg: Leg) -> MediaSocket:
@@ -229,12 +231,12 @@ def _is_rtcp(packet: memoryview) -> bool:
 
 
 def _forwarder_factory(
-    buffer: bytearray, send_failed: Callable[[Leg, Send, memoryview, OSError], None]
+    buffer: bytearray, traffic: Traffic, send_failed: Callable[[Leg, Send, memoryview, OSError], None]
 ) -> Callable[[Leg, Callable[[bytearray], int], Send], Reader]:
     """Makes the readers of connected sockets: the path that almost every packet takes.
 
-    A closure finds everything in its cells, without a look-up; those of buffer, view and send_failed are
-    one for all readers.
+    A closure finds everything in its cells, without a look-up; those of buffer, view, traffic and
+    send_failed are one for all readers.
     """
     view = memoryview(buffer)
 
@@ -247,6 +249,8 @@ def _forwarder_factory(
                 return
             leg.packets += 1
             leg.bytes += size
+            traffic.received_packets += 1
+            traffic.received_bytes += size
             try:
                 send(view[:size])
             except OSError as exc:

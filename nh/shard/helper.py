@@ -50,7 +50,10 @@ from nh.stats import ShardStats
 logger = logging.getLogger(__name__)
 
 TICK_S: Final = 0.5
-"""How often counters are harvested, windows closed and expiry looked at."""
+"""How often statistics are brought up to date, windows closed and expiry looked at."""
+
+LOOK_S: Final = 0.05
+"""How often a slice of the sessions is looked at."""
 
 _KINDS: Final[dict[type, str]] = {
     Allocate: "allocate",
@@ -114,13 +117,15 @@ class Helper:
         self._loop: Loop | None = None
         self._pacer: Pacer | None = None
         self._timer: Timer | None = None
+        self._next_tick = 0.0
         self._on_tick: Callable[[], None] | None = None
 
     def attach(self, loop: Loop, *, on_tick: Callable[[], None] | None = None) -> None:
         """Relay under `loop` from now on; `on_tick` is called after each update of the statistics."""
         self._loop, self._on_tick = loop, on_tick
         self._pacer = Pacer(loop, self._plane.poll, coalesce_s=self._settings.coalesce_s)
-        self._timer = loop.call_later(TICK_S, self._tick)
+        self._next_tick = time.monotonic() + TICK_S
+        self._timer = loop.call_later(LOOK_S, self._look)
 
     def close(self) -> None:
         """End all calls, close all sockets, leave the loop."""
@@ -282,6 +287,8 @@ class Helper:
         now = time.monotonic()
         if isinstance(command, ShowCall):
             call = self._table.get_call(command.call_id)
+            for session in call.running:
+                session.note(now=now)
             return describe_call(call, shard=self._shard, wall_offset_s=self._wall_offset_s, now=now)
         return list_calls(
             self._table,
@@ -292,12 +299,18 @@ class Helper:
             now=now,
         )
 
-    def _tick(self) -> None:
+    def _look(self) -> None:
         if self._loop is None:
             return
-        self._timer = self._loop.call_later(TICK_S, self._tick)
+        self._timer = self._loop.call_later(LOOK_S, self._look)
         now = time.monotonic()
-        self._plane.tick(self._table.running, now=now)
+        self._plane.look(since_s=LOOK_S, now=now)
+        if now >= self._next_tick:
+            self._next_tick = now + TICK_S
+            self._tick(now)
+
+    def _tick(self, now: float) -> None:
+        self._plane.close_windows(now=now)
         self.expire(now=now)
         self.update_stats()
         if self._on_tick is not None:

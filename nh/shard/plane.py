@@ -4,7 +4,8 @@ It implements nh.calls.resources.MediaPlane and keeps the sources of legs moving
 close, sources that may be settled again. It knows nothing of calls or commands.
 """
 
-from collections.abc import Iterable
+import math
+from typing import Final
 
 from nh.calls.leg import RelaySocket
 from nh.calls.rules import RelaySettings
@@ -14,6 +15,9 @@ from nh.shard.forwarding import Forwarding
 from nh.shard.poll import MediaPoll
 from nh.shard.sockets import MediaSocket, close_media_sockets, open_media_sockets
 from nh.shard.traffic import Traffic
+
+ROUND_S: Final = 1.0
+"""How often each session is looked at, at least."""
 
 
 class SocketPlane:
@@ -28,7 +32,11 @@ class SocketPlane:
         self.traffic = Traffic()
         self._settings = settings
         self._forwarding = Forwarding(self.poll, self.traffic)
+        self._running: dict[Session, None] = {}
         self._unsettled: set[Session] = set()
+        self._round: list[Session] = []
+        self._slice = 1
+        self._round_s = min(ROUND_S, settings.silent_s / 4, (settings.resettle_s or math.inf) / 4)
 
     def open_sockets(self, address: str, base: int, count: int, dscp: int | None = None) -> list[RelaySocket]:
         """See MediaPlane. What arrives before a session is active is read and dropped."""
@@ -58,6 +66,7 @@ class SocketPlane:
         """See MediaPlane."""
         for pair in session.pairs:
             self._forwarding.start(pair)
+        self._running[session] = None
         self._unsettled.add(session)
 
     def renew(self, session: Session) -> None:
@@ -67,26 +76,33 @@ class SocketPlane:
         self._unsettled.add(session)
 
     def stop(self, session: Session) -> None:
-        """See MediaPlane. What its legs counted goes into the totals."""
+        """See MediaPlane."""
+        del self._running[session]
         self._unsettled.discard(session)
         for pair in session.pairs:
             self._forwarding.stop(pair)
-        self.traffic.add(*session.harvest(now=self.poll.now))
 
-    def tick(self, sessions: Iterable[Session], *, now: float) -> None:
-        """Harvest the counters of all sessions and close the windows that are over.
+    def look(self, *, since_s: float, now: float) -> None:
+        """Look at the next few sessions: which are alive, which may settle their source again.
+
+        A slice at a time, so that thousands of sessions do not hold up the packets.
 
         Arguments:
-            sessions: all that run.
+            since_s: seconds since the last call; a round over all sessions takes a second, or a quarter of
+                the shortest time that has to be noticed.
             now: monotonic seconds.
         """
-        add = self.traffic.add
-        for session in sessions:
-            packets, size_bytes = session.harvest(now=now)
-            if packets:
-                add(packets, size_bytes)
-            if self._settings.resettle_s:
+        if not self._round:
+            self._round = list(self._running)
+            self._slice = math.ceil(len(self._round) * since_s / self._round_s)
+        for session in self._round[-self._slice :]:
+            session.note(now=now)
+            if self._settings.resettle_s and session in self._running:
                 self._reopen_silent(session, now=now)
+        del self._round[-self._slice :]
+
+    def close_windows(self, *, now: float) -> None:
+        """Settle the sources of all legs whose window is over (monotonic seconds)."""
         for session in list(self._unsettled):
             self._close_windows(session, now=now)
 

@@ -38,7 +38,7 @@ class MediaSocket:
         self.sock = sock
         self.fd = sock.fileno()
         self.local = local
-        self.legs: list[Leg] = []
+        self.legs: tuple[Leg, ...] = ()
         self.connected = False
 
     def connect(self, peer: Endpoint) -> bool:

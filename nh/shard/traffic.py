@@ -1,7 +1,7 @@
 """What a shard's media amount to: totals of packets and bytes, and of what was dropped, by reason.
 
-Legs count what they receive; their counts come in here when they are harvested, so that a packet is
-counted in one place only on its way. Drops are rare and are counted where they happen.
+Legs count what they receive for themselves; these are the sums over all of them, dead ones too. Drops are
+rare and are counted where they happen.
 """
 
 from nh.calls.leg import Drop
@@ -17,11 +17,6 @@ class Traffic:
         self.received_bytes = 0
         self.drops = [0] * len(Drop)
         self.dropped_bytes = [0] * len(Drop)
-
-    def add(self, packets: int, size_bytes: int) -> None:
-        """What a harvest of legs brought."""
-        self.received_packets += packets
-        self.received_bytes += size_bytes
 
     def drop(self, reason: Drop, size_bytes: int) -> None:
         """One packet that was not passed on."""

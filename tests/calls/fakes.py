@@ -35,7 +35,7 @@ class FakeSocket:
 
     def __init__(self, local: Endpoint) -> None:
         self.local = local
-        self.legs: list[Leg] = []
+        self.legs: tuple[Leg, ...] = ()
         self.open = True
 
 

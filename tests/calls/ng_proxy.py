@@ -53,14 +53,21 @@ class NgProxy:
         latch: bool = False,
         dscp: int | None = None,
         address: str = RELAY,
+        expecting: bool = False,
     ) -> Ports:
-        """The SDP of a request; where the other end is to send to."""
+        """The SDP of a request; where the other end is to send to.
+
+        With `expecting`, sockets for an answer with the same media are opened, too.
+        """
         groups = self.table.offer(
             call_id=call_id,
             from_tag=tag,
             to_tag=to,
             branch=branch,
             requests=_requests(media, address, latch, dscp),
+            expected=_requests([medium and _unknown(medium) for medium in media], address, latch, dscp)
+            if expecting
+            else (),
             policy=policy,
             now=self.now,
         )
@@ -155,6 +162,11 @@ def make_ng_proxy(settings: RelaySettings | None = None, ports: tuple[int, int] 
     plane = FakePlane()
     resources = Resources(plane=plane, ports=PortSpace(*ports), settings=settings or RelaySettings())
     return NgProxy(CallTable(resources), plane)
+
+
+def _unknown(medium: Media) -> Media:
+    """What is known of an answer's medium before there is one."""
+    return Media("0.0.0.0", 0, medium.range, medium.proto, medium.kind)
 
 
 def _ports(groups: Sequence[SocketGroup | None]) -> Ports:

@@ -100,7 +100,7 @@ def test_packets_do_not_keep_a_replaced_session(proxy: Proxy) -> None:
     newer = proxy.connect(cseq=2)
     proxy.now += 0.9
     receive(older.pairs[0].from_, 172)
-    older.harvest(now=proxy.now)
+    older.note(now=proxy.now)
     proxy.expire(after_s=0.2)
     assert proxy.plane.running == [newer]
 

@@ -48,7 +48,7 @@ def test_packets_from_one_end_keep_a_session(proxy: Proxy, direction: str) -> No
     for _ in range(10):
         proxy.now += 25
         receive(pair.from_ if direction == "from" else pair.to, 80)
-        session.harvest(now=proxy.now)
+        session.note(now=proxy.now)
         assert proxy.expire().sessions == []
     assert len(proxy.expire(after_s=30).sessions) == 1
 
@@ -87,5 +87,5 @@ def test_last_active_is_that_of_the_last_packet(proxy: Proxy) -> None:
     call = proxy.table.get_call(CALL)
     assert call.last_active == START
     receive(session.pairs[0].to, 172)
-    session.harvest(now=START + 7)
+    session.note(now=START + 7)
     assert call.last_active == START + 7

@@ -79,7 +79,7 @@ def silent_leg(policy: SourcePolicy = HEURISTIC, source: Endpoint = EXACT) -> Le
     leg = make_leg(policy)
     leg.admit(source, now=START)
     receive(leg, 172)
-    leg.harvest(now=START)
+    leg.note(now=START)
     leg.close_window(now=START + WINDOW_S)
     assert leg.reopen_after(20, now=START + 60)
     return leg
@@ -89,7 +89,7 @@ def test_a_source_is_not_reopened_before_the_silence_is_over() -> None:
     leg = make_leg()
     leg.admit(EXACT, now=START)
     receive(leg, 172)
-    leg.harvest(now=START + 1)
+    leg.note(now=START + 1)
     assert not leg.reopen_after(20, now=START + 20.9)
     assert leg.settled
     assert leg.reopen_after(20, now=START + 21)
@@ -101,7 +101,7 @@ def test_an_unsettled_source_is_not_reopened() -> None:
     leg = make_leg()
     leg.admit(ANY, now=START)
     receive(leg, 172)
-    leg.harvest(now=START)
+    leg.note(now=START)
     assert not leg.reopen_after(20, now=START + 60)
 
 
@@ -161,12 +161,12 @@ def test_a_source_that_turns_out_to_be_another_legs_is_given_up() -> None:
 # --- counting ---------------------------------------------------------------------------------------
 
 
-def test_each_packet_is_harvested_once() -> None:
+def test_each_packet_is_noted_once() -> None:
     leg = make_leg()
     receive(leg, 100, 0, 72)
-    assert leg.harvest(now=START + 1) == (3, 172)
+    assert leg.note(now=START + 1)
     assert leg.last_seen == START + 1
-    assert leg.harvest(now=START + 2) == (0, 0)
+    assert not leg.note(now=START + 2)
     assert leg.last_seen == START + 1, "nothing was seen since"
 
 

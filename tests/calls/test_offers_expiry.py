@@ -26,7 +26,7 @@ def speak(ng: NgProxy, number: int = 0) -> None:
     """A packet of the caller's in one of the sessions."""
     session = ng.plane.running[number]
     receive(session.legs[0], 172)
-    session.harvest(now=ng.now)
+    session.note(now=ng.now)
 
 
 def test_a_silent_call_ends(ng: NgProxy) -> None:

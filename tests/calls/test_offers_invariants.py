@@ -47,6 +47,7 @@ class OffersMachine(RuleBasedStateMachine):
         media=MEDIA,
         policy=POLICIES,
         latch=st.booleans(),
+        expecting=st.booleans(),
     )
     def offer(
         self,
@@ -58,11 +59,19 @@ class OffersMachine(RuleBasedStateMachine):
         media: list[Media | None],
         policy: SourcePolicy | None,
         latch: bool,
+        expecting: bool,
     ) -> None:
         before = self.state
         try:
             ports = self.ng.offer(
-                *media, call_id=call_id, tag=tag, to=to, branch=branch, policy=policy, latch=latch
+                *media,
+                call_id=call_id,
+                tag=tag,
+                to=to,
+                branch=branch,
+                policy=policy,
+                latch=latch,
+                expecting=expecting,
             )
         except Refused:
             assert self.state == before, "a refusal changes nothing"
@@ -130,7 +139,7 @@ class OffersMachine(RuleBasedStateMachine):
             session = data.draw(st.sampled_from(self.ng.plane.running))
             for leg in session.legs:
                 receive(leg, 172)
-            session.harvest(now=self.ng.now)
+            session.note(now=self.ng.now)
 
     # --- Net::SIP beside it ---------------------------------------------------------------------------
 

@@ -132,11 +132,11 @@ def test_a_session_is_active_while_either_end_sends(proxy: Proxy) -> None:
     session = proxy.connect()
     assert session.last_active == START
     receive(session.pairs[0].from_, 172)
-    assert session.harvest(now=START + 5) == (1, 172)
+    assert session.note(now=START + 5)
     receive(session.pairs[1].to, 80, 80)
-    assert session.harvest(now=START + 9) == (2, 160)
+    assert session.note(now=START + 9)
     assert session.last_active == START + 9
-    assert session.harvest(now=START + 12) == (0, 0)
+    assert not session.note(now=START + 12)
     assert session.last_active == START + 9
 
 

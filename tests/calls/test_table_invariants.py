@@ -91,7 +91,7 @@ class TableMachine(RuleBasedStateMachine):
         session = data.draw(st.sampled_from(self.proxy.plane.running))
         for leg in session.legs:
             receive(leg, 172)
-        session.harvest(now=self.now)
+        session.note(now=self.now)
 
     @invariant()
     def what_is_counted_is_what_is_open(self) -> None:

@@ -71,7 +71,7 @@ def test_a_fork_that_fell_silent_leaves_the_other_alone(proxy: Proxy) -> None:
     to_bob, _ = proxy.plane.running
     proxy.now += 20
     receive(to_bob.pairs[0].to, 172)
-    to_bob.harvest(now=proxy.now)
+    to_bob.note(now=proxy.now)
     (ended,) = proxy.expire(after_s=11).sessions
     assert ended.id_to == CAROL
     assert proxy.plane.running == [to_bob]

@@ -153,7 +153,7 @@ class Bench:
         return pair.from_ if side is Side.FROM else pair.to
 
     def stats(self) -> ShardStats:
-        """The counters, up to date but for what the next tick harvests."""
+        """The counters, up to date."""
         self.helper.update_stats()
         return self.helper.stats
 

@@ -22,7 +22,7 @@ def test_sockets_are_opened_and_closed(plane: SocketPlane, ports: range) -> None
     for _ in range(3):
         sockets = plane.open_sockets(V4, ports[0], 4)
         assert [socket.local.port for socket in sockets] == list(ports[:4])
-        assert all(socket.legs == [] for socket in sockets)
+        assert all(socket.legs == () for socket in sockets)
         plane.close_sockets(sockets)
 
 

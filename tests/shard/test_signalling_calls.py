@@ -302,8 +302,17 @@ def test_a_reading_counts_what_each_end_sent(ng: NgBench, alice: MediaPeer, bob:
     assert rtp.announced == rtp.source == f"{ALICE}:{alice.port}"
     (reports,) = streams(queried, b"bob", component=2)
     assert (reports.packets, reports.local_port) == (1, call.bob_sends_to[0][1] + 1)
-    assert [end.tag for end in ng.query(b"bob").tags] == [b"bob"]
     assert ng.delete(b"bob") == queried
+
+
+def test_a_reading_of_one_end_has_those_that_it_talks_to(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer
+) -> None:
+    ng.connect(alice, bob)
+    ng.answer(carol, tag=b"carol")
+    assert [end.tag for end in ng.query(b"bob").tags] == [b"alice", b"bob"]
+    assert [end.tag for end in ng.query(b"alice").tags] == [b"alice", b"bob", b"carol"]
+    assert ng.query(b"dave").tags == ()
 
 
 def test_a_reading_has_what_came_before_a_phone_moved(
@@ -370,12 +379,12 @@ def test_a_call_that_runs_out_of_ports_is_destroyed(ports: range, alice: MediaPe
 
 
 def test_an_answer_that_finds_no_ports_destroys_the_call(
-    ports: range, alice: MediaPeer, bob: MediaPeer
+    ports: range, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer
 ) -> None:
-    ng = NgBench(ports[:2], interfaces=NG_INTERFACES)
-    ng.offer(alice)
+    ng = NgBench(ports[:4], interfaces=NG_INTERFACES)
+    ng.connect(alice, bob)
     with pytest.raises(PortsExhausted):
-        ng.answer(bob)
+        ng.answer(carol, tag=b"carol")
     assert ng.stats().sockets == 0
     ng.close()
 
