@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from nh.calls.dialogue import MediumRequest, Mux, Party
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media
+from nh.calls.party import MediumRequest, Mux, Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.commands import OfferOptions
