@@ -146,7 +146,7 @@ def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None])
     shared = list(plans)
     for mids in description.bundles:
         indexes = [by_mid[mid] for mid in mids if mid in by_mid]
-        for index in indexes[1:]:
-            if shared[index] is not None:
-                shared[index] = plans[indexes[0]]
+        relayed = [index for index in indexes if plans[index] is not None]
+        for index in relayed[1:]:
+            shared[index] = plans[relayed[0]]
     return shared
