@@ -7,6 +7,7 @@ import pytest
 from nh.address import TcpAddress
 from nh.errors import ConfigError
 from nh.supervisor.ng_listeners import open_ng_listeners
+from tests.port_claims import claim_ports
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
@@ -25,12 +26,10 @@ def test_an_address_that_is_not_loopback_needs_permission() -> None:
 
 
 def test_one_address_that_is_taken_leaves_none_open() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken, socket.socket() as free:
-        taken.bind(("127.0.0.1", 0))
-        free.bind(("127.0.0.1", 0))
-        first = TcpAddress("127.0.0.1", free.getsockname()[1])
-        free.close()
+    with claim_ports(2) as ports, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", ports[0]))
+        addresses = [TcpAddress("127.0.0.1", ports[1]), TcpAddress("127.0.0.1", ports[0])]
         with pytest.raises(ConfigError, match=r"ng address.*UDP.*choose another port"):
-            open_ng_listeners([first, TcpAddress("127.0.0.1", taken.getsockname()[1])], public=False)
+            open_ng_listeners(addresses, public=False)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
-            again.bind(("127.0.0.1", first.port))
+            again.bind(("127.0.0.1", ports[1]))
