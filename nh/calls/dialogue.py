@@ -132,9 +132,17 @@ class Dialogue:
     def expires_at(self, rules: RelaySettings) -> float:
         """Monotonic seconds at which it ends unless a packet comes."""
         # one medium may rest for long while another talks: only together are they silent
-        return max(
-            (session.expires_at(rules) for _, session in self.running),
-            default=self.signalled + rules.unused_s,
+        times = [session.expires_at(rules) for _, session in self.running]
+        if not times or not self._has_spoken:
+            # announced with early media, a phone may ring for minutes before anybody says a word
+            times.append(self.signalled + rules.unused_s)
+        return max(times)
+
+    @property
+    def _has_spoken(self) -> bool:
+        """Whether a packet ever came from either end."""
+        return bool(self.caller.past or self.callee.past) or any(
+            leg.packets for _, session in self.running for leg in session.legs
         )
 
     def _restore(self, index: int, group_from: SocketGroup, group_to: SocketGroup) -> None:
