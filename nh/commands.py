@@ -119,7 +119,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
         direction: names of the interfaces towards the sender and towards the receiver; empty: not told.
         family: 4 or 6 for the side that the SDP goes to; 0: that of the SDP.
         asymmetric: send where the SDP says, and never learn.
-        strict_source: take packets from the learned source only, also in the window.
+        strict_source: take packets from the learned source only, which nh does in any case.
         media_handover: another source may take over at any time.
         port_latching: keep the relay's ports although the peer's changed.
         mux_offer, mux_require, mux_demux, mux_accept, mux_reject: of `rtcp-mux`; require goes with offer.

@@ -1,152 +1,18 @@
-"""Parties and dialogues: the ends of a call that offer and answer SDPs (ng's model of a call).
+"""Dialogues: two parties of a call, and the sessions between them.
 
-A party is one end, told by its SIP tag. It has, for each medium of its latest SDP, a group of sockets that
-the relay announced to the other ends in its place. A dialogue joins two parties: for each medium that both
-have, a session between the two groups. An offer that was forked makes one dialogue for each answer, all
-with the groups of the one who offered. Groups and sessions are those of every other call.
+For each medium that both have there is a session between their groups. An offer that was forked makes one
+dialogue for each answer, all with the groups of the one who offered. Groups and sessions are those of every
+other call.
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
 
-from nh.calls.interfaces import Interface
-from nh.calls.media import Media, Side
+from nh.calls.media import Side
+from nh.calls.party import Counters, Party
 from nh.calls.resources import Resources
 from nh.calls.rules import RelaySettings
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
-from nh.calls.source import SourcePolicy
-
-
-class MediumRequest(NamedTuple):
-    """What an SDP asks of the relay for one of its media.
-
-    Arguments:
-        media: what was announced; None if nothing is to be relayed (rejected, or not over UDP).
-        address: local IP address for its sockets, towards the end that the SDP goes to.
-        latch: keep the sockets even if the announced endpoint changed.
-        dscp: of what new sockets send, 0 to 63; None: as set.
-    """
-
-    media: Media | None
-    address: str
-    latch: bool = False
-    dscp: int | None = None
-
-
-class Mux(NamedTuple):
-    """What was said of RTCP on the RTP port (RFC 5761) when a party offered one of its media.
-
-    Arguments:
-        offered: by the party.
-        passed_on: to the one that it offered to.
-        decided: whether the relay accepts it whatever the other says; None: as the other says.
-    """
-
-    offered: bool = False
-    passed_on: bool = False
-    decided: bool | None = None
-
-    def answered(self, accepted: bool) -> tuple[bool, bool]:
-        """Whether the offerer muxes, and whether the answerer does, who accepted it or not."""
-        answerer = self.passed_on and accepted
-        return self.offered and (answerer if self.decided is None else self.decided), answerer
-
-
-class Counters(NamedTuple):
-    """What arrived on legs: packets and bytes that were taken, and packets that were not passed on."""
-
-    packets: int = 0
-    bytes: int = 0
-    dropped: int = 0
-
-
-class Branch:
-    """A branch of a forked offer that nobody has answered yet.
-
-    Arguments:
-        offerer: whose offer it is.
-    """
-
-    __slots__ = ("delete_at", "offerer")
-
-    def __init__(self, offerer: "Party") -> None:
-        self.offerer = offerer
-        self.delete_at = math.inf
-
-
-class Party:
-    """One end of a call.
-
-    Arguments:
-        tag: its SIP tag.
-        side: of its groups: FROM if the first that it sent was an offer, else TO.
-        now: monotonic seconds.
-    """
-
-    __slots__ = (
-        "blocked",
-        "created",
-        "delete_at",
-        "early",
-        "groups",
-        "interface",
-        "label",
-        "mux",
-        "past",
-        "peer_interface",
-        "policy",
-        "side",
-        "tag",
-        "waiting_since",
-    )
-
-    def __init__(self, tag: bytes, side: Side, *, now: float) -> None:
-        self.tag = tag
-        self.side = side
-        self.created = now
-        # of its last offer, until that is answered
-        self.waiting_since: float | None = None
-        self.delete_at = math.inf
-        # with whoever will answer its first offer: that end may send before it says who it is
-        self.early: Dialogue | None = None
-        # who may send in its place; None: as set
-        self.policy: SourcePolicy | None = None
-        self.label = ""
-        self.blocked = False
-        # where the relay meets it, and where the one that it first offered to
-        self.interface: Interface | None = None
-        self.peer_interface: Interface | None = None
-        self.groups: list[SocketGroup | None] = []
-        self.mux: list[Mux] = []
-        # what its sessions that are over received, by medium and component
-        self.past: dict[tuple[int, int], Counters] = {}
-
-    def find_group(self, index: int) -> SocketGroup | None:
-        """The sockets for its medium `index`, None if that is not relayed."""
-        return self.groups[index] if index < len(self.groups) else None
-
-    def take_tag(self, tag: bytes) -> None:
-        """It turns out who it is."""
-        self.tag = tag
-        for group in self.groups:
-            if group is not None:
-                group.id = tag
-
-    def ends_at(self, rules: RelaySettings) -> float:
-        """When it goes if it is in no dialogue and nobody answers it (monotonic seconds)."""
-        signs = [self.created if self.waiting_since is None else self.waiting_since]
-        if self.early is not None:
-            signs += [session.last_active for session in self.early.sessions.values()]
-        elif self.waiting_since is None:
-            left = [
-                group.expires_at(unused_s=rules.unused_s, replaced_s=rules.replaced_s)
-                for group in self.groups
-                if group is not None
-            ]
-            return max(left, default=self.created + rules.unused_s)
-        return max(signs) + rules.unused_s
 
 
 class Dialogue:
@@ -159,7 +25,7 @@ class Dialogue:
         now: monotonic seconds.
     """
 
-    __slots__ = ("branch", "callee", "caller", "delete_at", "sessions", "signalled")
+    __slots__ = ("branch", "callee", "caller", "delete_at", "former", "sessions", "signalled")
 
     def __init__(self, caller: Party, callee: Party, *, branch: bytes, now: float) -> None:
         self.signalled = now
@@ -168,11 +34,18 @@ class Dialogue:
         self.callee = callee
         self.branch = branch
         self.sessions: dict[int, Session] = {}
+        # those that an offer replaced: they go on until it is answered, for good if it is refused
+        self.former: dict[int, Session] = {}
 
     @property
     def tags(self) -> frozenset[bytes]:
         """The tags of both parties."""
         return frozenset((self.caller.tag, self.callee.tag))
+
+    @property
+    def running(self) -> list[tuple[int, Session]]:
+        """All sessions, with the index of their medium."""
+        return [*self.sessions.items(), *self.former.items()]
 
     def side_of(self, party: Party) -> Side:
         """Which side of the sessions a party is."""
@@ -186,22 +59,29 @@ class Dialogue:
         """Whether it is one of the two."""
         return party is self.caller or party is self.callee
 
-    def stop(self, resources: Resources, index: int, *, now: float) -> None:
-        """End the session of one medium, if there is one."""
+    def leave(self, resources: Resources, index: int, *, keep: bool, now: float) -> None:
+        """An end has other sockets for a medium: its session ends.
+
+        Arguments:
+            keep: not before that is answered.
+        """
         session = self.sessions.pop(index, None)
-        if session is not None:
-            resources.stop_session(session, since=now)
-            for number, leg in enumerate(session.legs):
-                past = self.party_on(leg.side).past
-                packets, size, dropped = past.get((index, number // 2), Counters())
-                past[index, number // 2] = Counters(
-                    packets + leg.packets, size + leg.bytes, dropped + sum(leg.drops or ())
-                )
+        if session is not None and keep and index not in self.former:
+            self.former[index] = session
+        elif session is not None:
+            self._stop(resources, index, session, now=now)
+
+    def settle(self, resources: Resources, *, now: float) -> None:
+        """An offer was answered: end what it replaced."""
+        for index, session in self.former.items():
+            self._stop(resources, index, session, now=now)
+        self.former.clear()
 
     def stop_all(self, resources: Resources, *, now: float) -> None:
         """End all sessions."""
+        self.settle(resources, now=now)
         for index in list(self.sessions):
-            self.stop(resources, index, now=now)
+            self.leave(resources, index, keep=False, now=now)
 
     def refresh(self, resources: Resources, signalled: Party, *, now: float) -> None:
         """Relay every medium that both parties have; what `signalled` sends is learned anew.
@@ -215,6 +95,7 @@ class Dialogue:
                 continue
             if len(group_from.components) != len(group_to.components):
                 continue
+            self._restore(index, group_from, group_to)
             if index in self.sessions:
                 resources.renew_session(
                     self.sessions[index], self.side_of(signalled), policy=signalled.policy, now=now
@@ -239,7 +120,7 @@ class Dialogue:
 
     def block(self, resources: Resources) -> None:
         """Pass on what the parties send, or do not, as each of them says."""
-        for session in self.sessions.values():
+        for _, session in self.running:
             changed = False
             for leg in session.legs:
                 blocked = self.party_on(leg.side).blocked
@@ -251,52 +132,30 @@ class Dialogue:
     def expires_at(self, rules: RelaySettings) -> float:
         """Monotonic seconds at which it ends unless a packet comes."""
         # one medium may rest for long while another talks: only together are they silent
-        return max(
-            (session.expires_at(rules) for session in self.sessions.values()),
-            default=self.signalled + rules.unused_s,
+        times = [session.expires_at(rules) for _, session in self.running]
+        if not times or not self._has_spoken:
+            # announced with early media, a phone may ring for minutes before anybody says a word
+            times.append(self.signalled + rules.unused_s)
+        return max(times)
+
+    @property
+    def _has_spoken(self) -> bool:
+        """Whether a packet ever came from either end."""
+        return bool(self.caller.past or self.callee.past) or any(
+            leg.packets for _, session in self.running for leg in session.legs
         )
 
+    def _restore(self, index: int, group_from: SocketGroup, group_to: SocketGroup) -> None:
+        """An end went back to what was agreed."""
+        former = self.former.get(index)
+        if former is not None and (former.group_from, former.group_to) == (group_from, group_to):
+            self.sessions[index] = self.former.pop(index)
 
-def open_groups(
-    resources: Resources, party: Party, requests: Sequence[MediumRequest], *, now: float
-) -> list[SocketGroup | None]:
-    """The groups for a party's new SDP: kept where nothing changed that matters, else new.
-
-    Raises LimitReached, PortsExhausted or AddressUnavailable; then nothing is opened.
-    """
-    resources.check_sdp(sum(request.media.range for request in requests if request.media is not None))
-    groups: list[SocketGroup | None] = []
-    opened: list[SocketGroup] = []
-    try:
-        for index, request in enumerate(requests):
-            current = party.find_group(index)
-            if request.media is None:
-                groups.append(None)
-            elif current is not None and _serves(current, request):
-                groups.append(current)
-            else:
-                group = resources.open_group(
-                    group_id=party.tag,
-                    side=party.side,
-                    address=request.address,
-                    media=[request.media],
-                    now=now,
-                    dscp=request.dscp,
-                )
-                opened.append(group)
-                groups.append(group)
-    except BaseException:
-        for group in opened:
-            resources.close_group(group)
-        raise
-    return groups
-
-
-def _serves(group: SocketGroup, request: MediumRequest) -> bool:
-    """Whether the sockets may stay: rtpengine gives a new place to a peer that has moved."""
-    before, after = group.media[0], request.media
-    if after is None or group.address != request.address or before.range != after.range:
-        return False
-    if request.latch or not after.active or not before.active:
-        return True
-    return (before.address, before.port) == (after.address, after.port)
+    def _stop(self, resources: Resources, index: int, session: Session, *, now: float) -> None:
+        resources.stop_session(session, since=now)
+        for number, leg in enumerate(session.legs):
+            past = self.party_on(leg.side).past
+            packets, size, dropped = past.get((index, number // 2), Counters())
+            past[index, number // 2] = Counters(
+                packets + leg.packets, size + leg.bytes, dropped + sum(leg.drops or ())
+            )

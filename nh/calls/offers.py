@@ -1,13 +1,16 @@
 """Offers: the parties and dialogues of one call, and the rules between them (rtpengine's offer and answer).
 
-An offer is applied at once, as rtpengine does; what was agreed before it goes on where it did not change.
+An offer is applied at once, as rtpengine does. What was agreed before goes on beside it until the answer, and
+for good if there is none: a phone may refuse a re-INVITE and talk on (RFC 3261 14.1).
 """
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from nh.calls.dialogue import Branch, Dialogue, MediumRequest, Party, open_groups
+from nh.calls.branches import Branch, Branches
+from nh.calls.dialogue import Dialogue
 from nh.calls.media import Side
+from nh.calls.party import MediumRequest, Party, open_groups
 from nh.calls.resources import Resources
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
@@ -15,7 +18,7 @@ from nh.calls.source import SourcePolicy
 from nh.errors import LimitReached, UnknownCall, WrongDialogue
 
 MAX_PARTIES = 64
-"""Most ends of one call, and most branches of its offers: forks, and what a client invents."""
+"""Most ends of one call: forks, and what a client invents."""
 
 
 class Offers:
@@ -32,8 +35,7 @@ class Offers:
         self.parties: dict[bytes, Party] = {}
         self.dialogues: list[Dialogue] = []
         self.last_signal = 0.0
-        # those that nobody has answered yet
-        self._branches: dict[bytes, Branch] = {}
+        self._branches = Branches()
 
     @property
     def is_empty(self) -> bool:
@@ -44,13 +46,14 @@ class Offers:
     def running(self) -> Iterator[Session]:
         """All sessions."""
         for dialogue in self._all_dialogues:
-            yield from dialogue.sessions.values()
+            yield from (session for _, session in dialogue.running)
 
     @property
     def groups(self) -> Iterator[SocketGroup]:
         """All groups of all parties, and of those who will answer."""
         for party in self.parties.values():
             yield from (group for group in party.groups if group is not None)
+            yield from (group for _, group in party.former)
             if party.early is not None:
                 yield from (group for group in party.early.callee.groups if group is not None)
 
@@ -88,12 +91,12 @@ class Offers:
         known = from_tag in self.parties and to_tag in self.parties
         if known and from_tag != to_tag and dialogue is None:
             raise WrongDialogue("these two ends are in the call, but not in a dialogue with each other")
-        self._refuse_branch(branch)
+        self._branches.check_room(branch)
         party = self._find_or_make(from_tag, Side.FROM, now=now)
         early = self._early_of(party, now=now) if expected else None
         ready = open_groups(self._resources, early.callee, expected, now=now) if early is not None else []
         try:
-            self._announce(party, requests, policy, now=now)
+            self._announce(party, requests, policy, keep=True, now=now)
         except BaseException:
             self._close_groups(group for group in ready if early and group not in early.callee.groups)
             raise
@@ -101,12 +104,9 @@ class Offers:
         party.waiting_since = now
         if early is not None:
             party.early = early
-            self._take_groups(early.callee, ready, now=now)
+            self._take_groups(early.callee, ready, keep=False, now=now)
             early.refresh(self._resources, early.callee, now=now)
-        if branch and dialogue is not None:
-            dialogue.branch = branch
-        elif branch and all(each.branch != branch for each in self.dialogues):
-            self._branches.setdefault(branch, Branch(party))
+        self._branches.offered(branch, party, dialogue, self.dialogues)
         return party.groups
 
     def answer(
@@ -136,7 +136,7 @@ class Offers:
         early = offerer.early if to_tag not in self.parties else None
         if early is not None:
             answerer = early.callee
-        self._announce(answerer, requests, policy, now=now)
+        self._announce(answerer, requests, policy, keep=False, now=now)
         if early is not None:
             # who answers first has the sockets that were ready
             answerer.take_tag(to_tag)
@@ -146,15 +146,18 @@ class Offers:
         for party in (offerer, answerer):
             party.waiting_since = None
             self._drop_early(party, now=now)
-        self._branch_answered(branch, offerer)
+            for each in self._dialogues_of(party):
+                each.settle(self._resources, now=now)
+        self._close_unneeded()
+        self._branches.answered(branch, offerer, self.dialogues)
         dialogue = self._find_dialogue(from_tag, to_tag)
         if dialogue is None:
             dialogue = Dialogue(offerer, answerer, branch=branch, now=now)
             self.dialogues.append(dialogue)
             dialogue.refresh(self._resources, answerer, now=now)
         dialogue.branch = branch or dialogue.branch
-        for index, each in enumerate(muxes):
-            dialogue.set_mux(self._resources, index, offerer=offerer, muxes=each)
+        for index, ends in enumerate(muxes):
+            dialogue.set_mux(self._resources, index, offerer=offerer, muxes=ends)
         return answerer.groups
 
     def block(self, tag: bytes, *, blocked: bool) -> None:
@@ -192,8 +195,6 @@ class Offers:
         self.dialogues.clear()
         for party in list(self.parties.values()):
             self._close_party(party, now=now)
-        self.parties.clear()
-        self._branches.clear()
 
     def expire(self, *, now: float) -> tuple[list[Session], int]:
         """End dialogues that fell silent, and parties whose offer nobody answered or who are left alone.
@@ -205,9 +206,10 @@ class Offers:
         silent: list[Session] = []
         for dialogue in list(self.dialogues):
             if now >= dialogue.expires_at(rules):
-                silent += dialogue.sessions.values()
+                silent += [session for _, session in dialogue.running]
                 dialogue.stop_all(self._resources, now=now)
                 self.dialogues.remove(dialogue)
+        self._close_unneeded()
         unused = 0
         for tag in self._alone():
             party = self.parties[tag]
@@ -235,7 +237,7 @@ class Offers:
     def _deletable(self) -> Iterator[Dialogue | Party | Branch]:
         yield from self.dialogues
         yield from self.parties.values()
-        yield from self._branches.values()
+        yield from self._branches
 
     def _find_or_make(self, tag: bytes, side: Side, *, now: float) -> Party:
         """The party with this tag, or a new one that is yet to be kept."""
@@ -251,29 +253,56 @@ class Offers:
         return offerer.early or Dialogue(offerer, Party(b"", Side.TO, now=now), branch=b"", now=now)
 
     def _announce(
-        self, party: Party, requests: list[MediumRequest], policy: SourcePolicy | None, *, now: float
+        self,
+        party: Party,
+        requests: list[MediumRequest],
+        policy: SourcePolicy | None,
+        *,
+        keep: bool,
+        now: float,
     ) -> None:
-        """A party has a new SDP; if there is no room for that, nothing changes."""
+        """A party has a new SDP; if there is no room for that, nothing changes.
+
+        Arguments:
+            keep: see _take_groups().
+        """
         groups = open_groups(self._resources, party, requests, now=now)
         self.last_signal = now
         for each in self._deletable:
             each.delete_at = math.inf
         party.policy = policy
-        self._take_groups(party, groups, now=now)
+        self._take_groups(party, groups, keep=keep, now=now)
         for group, request in zip(groups, requests, strict=True):
             if group is not None and request.media is not None:
                 group.renew([request.media])
         for dialogue in self._dialogues_of(party):
             dialogue.refresh(self._resources, party, now=now)
 
-    def _take_groups(self, party: Party, groups: list[SocketGroup | None], *, now: float) -> None:
-        """Give a party its groups, and close those that it had and that are not among them."""
+    def _take_groups(self, party: Party, groups: list[SocketGroup | None], *, keep: bool, now: float) -> None:
+        """Give a party its groups, and close those that it had and that are not among them.
+
+        Arguments:
+            keep: those that are in dialogues stay until somebody agrees.
+        """
         before, party.groups = party.groups, groups
+        party.former = [(index, group) for index, group in party.former if group not in groups]
         for index, group in enumerate(before):
             if group is not None and party.find_group(index) is not group:
                 for dialogue in self._dialogues_of(party):
-                    dialogue.stop(self._resources, index, now=now)
-                self._resources.close_group(group)
+                    agreed = dialogue in self.dialogues
+                    dialogue.leave(self._resources, index, keep=keep and agreed, now=now)
+                party.former.append((index, group))
+        self._close_former(party)
+
+    def _close_unneeded(self) -> None:
+        for party in self.parties.values():
+            self._close_former(party)
+
+    def _close_former(self, party: Party) -> None:
+        """Close what no session needs any more of the groups that an offer replaced."""
+        needed = [(index, group) for index, group in party.former if group.users]
+        self._close_groups(group for _, group in party.former if not group.users)
+        party.former = needed
 
     def _dialogues_of(self, party: Party) -> list[Dialogue]:
         return [dialogue for dialogue in self._all_dialogues if dialogue.has(party)]
@@ -285,27 +314,14 @@ class Offers:
             self._close_groups(party.early.callee.groups)
             party.early = None
 
-    def _refuse_branch(self, branch: bytes) -> None:
-        if branch and branch not in self._branches and len(self._branches) >= MAX_PARTIES:
-            raise LimitReached(f"{MAX_PARTIES} branches of the call wait for an answer, the most that may")
-
-    def _branch_answered(self, branch: bytes, offerer: Party) -> None:
-        if self._branches.pop(branch, None) is not None:
-            return
-        if branch and any(dialogue.branch == branch for dialogue in self.dialogues):
-            return
-        # which one it was cannot be told: a delete is to be told by its tags then
-        for name in [name for name, each in self._branches.items() if each.offerer is offerer]:
-            del self._branches[name]
-
     def _find(self, from_tag: bytes, to_tag: bytes, branch: bytes) -> list[Dialogue | Party | Branch]:
         """What a delete is about."""
         if not from_tag:
             return list(self._deletable)
         if branch and (found := [each for each in self.dialogues if each.branch == branch]):
             return [*found]
-        if branch in self._branches:
-            return [self._branches[branch]]
+        if waiting := self._branches.find(branch):
+            return [waiting]
         chosen: list[Dialogue | Party | Branch] = [
             each for each in self.dialogues if from_tag in each.tags and (not to_tag or to_tag in each.tags)
         ]
@@ -319,12 +335,10 @@ class Offers:
             dialogue.stop_all(self._resources, now=now)
             self.dialogues.remove(dialogue)
             left |= dialogue.tags
-        for name, branch in list(self._branches.items()):
-            if now >= branch.delete_at:
-                del self._branches[name]
-                left.add(branch.offerer.tag)
+        left |= self._branches.take_due(now=now)
         # who has offered to others, too, waits for them
-        left -= {branch.offerer.tag for branch in self._branches.values()}
+        left -= self._branches.tags
+        self._close_unneeded()
         for tag in self._alone():
             if tag in left or now >= self.parties[tag].delete_at:
                 self._close_party(self.parties[tag], now=now)
@@ -337,11 +351,10 @@ class Offers:
 
     def _close_party(self, party: Party, *, now: float) -> None:
         del self.parties[party.tag]
-        for name in [name for name, branch in self._branches.items() if branch.offerer is party]:
-            del self._branches[name]
+        self._branches.forget(party)
         self._drop_early(party, now=now)
-        self._close_groups(party.groups)
-        party.groups = []
+        self._close_groups([*party.groups, *(group for _, group in party.former)])
+        party.groups, party.former = [], []
 
     def _close_groups(self, groups: Iterable[SocketGroup | None]) -> None:
         for group in groups:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from nh.calls.dialogue import MediumRequest, Mux, Party
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media
+from nh.calls.party import MediumRequest, Mux, Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.commands import OfferOptions
@@ -146,7 +146,7 @@ def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None])
     shared = list(plans)
     for mids in description.bundles:
         indexes = [by_mid[mid] for mid in mids if mid in by_mid]
-        for index in indexes[1:]:
-            if shared[index] is not None:
-                shared[index] = plans[indexes[0]]
+        relayed = [index for index in indexes if plans[index] is not None]
+        for index in relayed[1:]:
+            shared[index] = plans[relayed[0]]
     return shared

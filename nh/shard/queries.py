@@ -3,9 +3,10 @@
 Pure functions; they change nothing.
 """
 
-from nh.calls.dialogue import Counters, Dialogue, Party
+from nh.calls.dialogue import Dialogue
 from nh.calls.leg import Leg
 from nh.calls.offers import Offers
+from nh.calls.party import Counters, Party
 from nh.commands import MediumReading, Queried, StreamReading, TagReading
 
 
@@ -53,8 +54,9 @@ def _medium(party: Party, dialogues: list[Dialogue], index: int, *, wall_offset_
     streams = [
         _stream(leg, component, wall_offset_s=wall_offset_s)
         for dialogue in dialogues
-        if index in dialogue.sessions
-        for component, leg in enumerate(dialogue.sessions[index].legs[dialogue.side_of(party) :: 2], start=1)
+        for medium, session in dialogue.running
+        if medium == index
+        for component, leg in enumerate(session.legs[dialogue.side_of(party) :: 2], start=1)
     ]
     streams += [
         _past_stream(counters, component + 1)

@@ -196,7 +196,7 @@ class Signalling:
             far = sender.peer_interface
         if far is None:
             wanted = command.options.family or near.family
-            far = self._named(names[1], wanted) if len(names) > 1 else near
+            far = self._named(names[1] if len(names) > 1 else near.name, wanted)
             if command.options.family and far.family != command.options.family:
                 far = self._default_interface(command.options.family, required=True)
         return near, far

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 
 from nh.calls.call import Expired
-from nh.calls.dialogue import MediumRequest
 from nh.calls.media import Media
 from nh.calls.offers import Offers
+from nh.calls.party import MediumRequest
 from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
 from nh.calls.rules import RelaySettings

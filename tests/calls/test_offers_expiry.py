@@ -31,11 +31,21 @@ def speak(ng: NgProxy, number: int = 0) -> None:
 
 def test_a_silent_call_ends(ng: NgProxy) -> None:
     ng.connect()
+    speak(ng)
     assert ng.expire(after_s=29.9).sessions == []
     (ended,) = ng.expire(after_s=0.1).sessions
     assert (ended.reason, ended.id_from, ended.id_to) == ("expired", A, B)
     ng.expire(after_s=RULES.replaced_s)
     assert ng.nothing_is_left
+
+
+def test_a_phone_may_ring_for_long_before_anybody_says_a_word(ng: NgProxy) -> None:
+    """Early media are announced (183), but come only with the answer."""
+    ng.connect()
+    assert ng.expire(after_s=RULES.unused_s - 1).sessions == []
+    ng.answer(B_AUDIO)
+    assert ng.expire(after_s=RULES.unused_s - 1).sessions == []
+    assert len(ng.expire(after_s=1).sessions) == 1
 
 
 def test_who_speaks_keeps_the_call(ng: NgProxy) -> None:
@@ -70,6 +80,7 @@ def test_a_call_on_hold_lives_longer_however_it_says_so(ng: NgProxy) -> None:
 
 def test_after_a_long_hold_there_is_time_to_speak_again(ng: NgProxy) -> None:
     ng.connect()
+    speak(ng)
     ng.offer(A_PAUSED, to=B)
     ng.answer(B_AUDIO)
     ng.now += 600
@@ -121,6 +132,7 @@ def test_a_silent_fork_leaves_the_other_alone(ng: NgProxy) -> None:
     ng.offer(A_AUDIO)
     ng.answer(B_AUDIO, tag=B)
     ng.answer(C_AUDIO, tag=C)
+    speak(ng, number=1)
     ng.now += 20
     speak(ng, number=0)
     (ended,) = ng.expire(after_s=10).sessions
@@ -141,6 +153,7 @@ def test_blocked_media_keep_a_call(ng: NgProxy) -> None:
 def test_the_times_are_those_that_are_set() -> None:
     ng = make_ng_proxy(RelaySettings(silent_s=5, unused_s=7))
     ng.connect()
+    speak(ng)
     assert len(ng.expire(after_s=5).sessions) == 1
     ng = make_ng_proxy(RelaySettings(silent_s=5, unused_s=7))
     ng.offer(A_AUDIO)

@@ -233,6 +233,17 @@ def test_audio_turns_into_fax(call: NgCall, alice: End, bob: End) -> None:
     talk(alice, bob, components=(RTP,))
 
 
+def test_speech_goes_on_where_a_fax_is_refused(call: NgCall, alice: End, bob: End) -> None:
+    """The relay is not told of a refused re-INVITE."""
+    set_up(call, alice, bob)
+    talk(alice, bob)
+    call.reoffer([dataclasses.replace(alice.describe()[0], kind="image", proto="udptl")])
+    talk(alice, bob)
+    bob.read(call.reoffer(alice.describe()))
+    alice.read(call.answer(bob.describe()))
+    talk(alice, bob)
+
+
 # --- forks ----------------------------------------------------------------------------------------
 
 

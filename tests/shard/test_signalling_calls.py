@@ -173,6 +173,22 @@ def test_speech_becomes_a_fax_and_speech_again(ng: NgBench, alice: MediaPeer, bo
     ng.talk(alice, bob, NgTalk(ng.answer(bob), to_bob))
 
 
+@pytest.mark.parametrize("proto", ["udptl", "RTP/AVP"], ids=["a fax", "another place"])
+def test_a_refused_reoffer_leaves_the_media_as_they_were(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer, proto: str
+) -> None:
+    call = ng.connect(alice, bob)
+    ng.talk(alice, bob, call)
+    ng.offer([line(make_peer("127.0.0.12"), proto=proto)], to=b"bob")
+    for _ in range(2):
+        ng.talk(alice, bob, call)
+    assert places(ng.offer(alice, to=b"bob")) == call.bob_sends_to
+    assert places(ng.answer(bob)) == call.alice_sends_to
+    ng.talk(alice, bob, call)
+    assert ng.stats().sockets == 4
+    assert sum(stream.packets for stream in streams(ng.query(), b"alice")) == 4
+
+
 def test_media_are_added_and_taken_away(
     ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:

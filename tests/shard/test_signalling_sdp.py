@@ -248,6 +248,18 @@ def test_the_media_of_a_bundle_share_one_port(
     ng.talk(alice, bob, NgTalk(to_alice, to_bob), components=(RTP,))
 
 
+def test_a_bundle_whose_first_medium_is_not_relayed_is_still_relayed(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    def bundle(peer: MediaPeer) -> bytes:
+        chat = MediaLine(peer.address, 9, "message", "TCP/MSRP", attributes=("mid:0",))
+        media = write_sdp([chat, line(peer, "mid:1")]).encode()
+        return media.replace(b"t=0 0\r\n", b"t=0 0\r\na=group:BUNDLE 0 1\r\n")
+
+    call = ng.connect(bundle(alice), bundle(bob))
+    ng.talk(alice, bob, call, medium=1)
+
+
 # --- media that are not relayed ----------------------------------------------------------------------------
 
 
