@@ -154,7 +154,8 @@ class Call:
             raise StaleTransaction(f"the session of cseq {cseq} was replaced by a newer one")
         session = self._resources.start_session(group_from, group_to, param=param, now=now)
         self._replace_older({id_from, id_to}, now=now)
-        transaction.sessions[id_to] = session
+        # by the group's own id: equal to id_to, and kept anyway
+        transaction.sessions[group_to.id] = session
         self.next_expiry = now
         return True
 

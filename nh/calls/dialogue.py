@@ -93,7 +93,7 @@ class Dialogue:
             group_from, group_to = self.caller.find_group(index), self.callee.find_group(index)
             if group_from is None or group_to is None:
                 continue
-            if len(group_from.components) != len(group_to.components):
+            if len(group_from.sockets) != len(group_to.sockets):
                 continue
             self._restore(index, group_from, group_to)
             if index in self.sessions:

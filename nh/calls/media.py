@@ -6,6 +6,7 @@ Pure values; nothing here knows of sockets, wires or time.
 import enum
 import ipaddress
 import re
+import sys
 
 import msgspec
 
@@ -91,6 +92,16 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
         if not self.active or self.port + offset > 65535 or not is_address(self.address):
             return None
         return Endpoint(self.address, self.port + offset)
+
+
+def interned(media: Media) -> Media:
+    """The same, with texts that it shares with all others: thousands of calls say the same few words."""
+    return msgspec.structs.replace(
+        media,
+        address=sys.intern(media.address),
+        proto=sys.intern(media.proto),
+        kind=sys.intern(media.kind),
+    )
 
 
 class RelayMedia(msgspec.Struct, frozen=True, array_like=True):

@@ -5,11 +5,12 @@
 
 import functools
 import itertools
+import sys
 from collections.abc import Sequence
 from typing import Protocol
 
 from nh.calls.leg import RelaySocket
-from nh.calls.media import Media, Side
+from nh.calls.media import Media, Side, interned
 from nh.calls.ports import PortSpace
 from nh.calls.rules import RelaySettings
 from nh.calls.session import Session, SessionInfo
@@ -95,8 +96,8 @@ class Resources:
         group = SocketGroup.open(
             id=group_id,
             side=side,
-            address=address,
-            media=media,
+            address=sys.intern(address),
+            media=[interned(medium) for medium in media],
             ports=self.ports,
             open_sockets=functools.partial(self.plane.open_sockets, dscp=dscp),
             close_sockets=self.plane.close_sockets,
@@ -114,7 +115,7 @@ class Resources:
     def close_group(self, group: SocketGroup) -> None:
         """Close the sockets of a group that no session uses."""
         group.close(ports=self.ports, close_sockets=self.plane.close_sockets)
-        self.sockets -= len(group.components)
+        self.sockets -= len(group.sockets)
 
     def start_session(
         self,

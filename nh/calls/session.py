@@ -11,7 +11,7 @@ import msgspec
 from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
 from nh.calls.rules import RelaySettings
-from nh.calls.socket_group import SocketGroup
+from nh.calls.socket_group import Component, SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.errors import SocketCountMismatch
 
@@ -88,10 +88,10 @@ class Session:
         settle_window_s: float,
         now: float,
     ) -> None:
-        if len(group_from.components) != len(group_to.components):
+        if len(group_from.sockets) != len(group_to.sockets):
             raise SocketCountMismatch(
-                f"the request's media have {len(group_from.components)} sockets, "
-                f"the response's {len(group_to.components)}: they cannot be paired"
+                f"the request's media have {len(group_from.sockets)} sockets, "
+                f"the response's {len(group_to.sockets)}: they cannot be paired"
             )
         self.id = id
         self.group_from = group_from
@@ -104,8 +104,8 @@ class Session:
         # one after the other: of each socket pair what the FROM end sends, then what the TO end sends
         self.legs = tuple(
             leg
-            for index in range(len(group_from.components))
-            for leg in _legs(group_from, group_to, index, policies, window_ends)
+            for places in zip(group_from.components, group_to.components, strict=True)
+            for leg in _legs(group_from, group_to, places, policies, window_ends)
         )
         self.on_hold = _on_hold(group_from, group_to)
         group_from.attach()
@@ -202,17 +202,17 @@ def _on_hold(group_from: SocketGroup, group_to: SocketGroup) -> bool:
         group_from.media[one.medium].wanted and group_to.media[other.medium].wanted
         for one, other in zip(group_from.components, group_to.components, strict=True)
     )
-    return bool(group_from.components) and not any(wanted)
+    return bool(group_from.sockets) and not any(wanted)
 
 
 def _legs(
     group_from: SocketGroup,
     group_to: SocketGroup,
-    index: int,
+    places: tuple[Component, Component],
     policies: tuple[SourcePolicy, SourcePolicy],
     window_ends: float,
 ) -> tuple[Leg, Leg]:
-    in_from, in_to = group_from.components[index], group_to.components[index]
+    in_from, in_to = places
     said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
     from_ = Leg(
         side=Side.FROM,

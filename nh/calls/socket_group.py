@@ -33,19 +33,19 @@ class SocketGroup:
         side: whether that was the request's or the response's.
         media: what the SDP announced.
         relay_media: what the proxy shall announce instead.
-        components: the sockets, in the order of media and ports.
+        sockets: all of them, in the order of media and ports.
         created: monotonic seconds.
     """
 
     __slots__ = (
         "address",
-        "components",
         "created",
         "id",
         "idle_since",
         "media",
         "relay_media",
         "side",
+        "sockets",
         "users",
     )
 
@@ -71,11 +71,7 @@ class SocketGroup:
             RelayMedia(address, base if medium.active else 0, medium.range)
             for medium, (base, _) in zip(media, runs, strict=True)
         )
-        self.components = tuple(
-            Component(index, offset, socket)
-            for index, (_, sockets) in enumerate(runs)
-            for offset, socket in enumerate(sockets)
-        )
+        self.sockets = tuple(socket for _, sockets in runs for socket in sockets)
 
     @classmethod
     def open(
@@ -106,9 +102,10 @@ class SocketGroup:
         return cls(id=id, side=side, address=address, media=media, runs=runs, created=now)
 
     @property
-    def sockets(self) -> list[RelaySocket]:
-        """All sockets, in the order of media and ports."""
-        return [component.socket for component in self.components]
+    def components(self) -> tuple[Component, ...]:
+        """The sockets by medium and port."""
+        places = ((index, port) for index, medium in enumerate(self.media) for port in range(medium.range))
+        return tuple(Component(*place, socket) for place, socket in zip(places, self.sockets, strict=True))
 
     def renew(self, media: Sequence[Media]) -> None:
         """The end announced its media anew; they need the same sockets as before."""
@@ -133,7 +130,7 @@ class SocketGroup:
 
     def close(self, *, ports: PortSpace, close_sockets: CloseSockets) -> None:
         """Close all sockets and give the ports back."""
-        close_sockets(self.sockets)
+        close_sockets(list(self.sockets))
         runs: dict[int, list[RelaySocket]] = {}
         for component in self.components:
             runs.setdefault(component.medium, []).append(component.socket)

@@ -41,11 +41,14 @@ class Forwarding:
         self._traffic = traffic
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
+        # one bound method each for all sockets
+        self._new_judge = functools.partial(functools.partial, self._judge_next)
+        self._new_dropper = functools.partial(functools.partial, self._drop_stray)
         self._new_forwarder = _forwarder_factory(self._buffer, traffic, self._send_failed)
 
     def open(self, media_socket: MediaSocket) -> None:
         """Watch a new socket; nothing is active there yet."""
-        self._poll.add(media_socket.fd, functools.partial(self._drop_stray, media_socket))
+        self._poll.add(media_socket.fd, self._new_dropper(media_socket))
 
     def close(self, media_socket: MediaSocket) -> None:
         """Watch it no more; to be called before it is closed."""
@@ -97,9 +100,9 @@ class Forwarding:
             else:
                 reader = functools.partial(self._demux_next, leg, leg.rtcp)
         elif media_socket.legs:
-            reader = functools.partial(self._judge_next, media_socket)
+            reader = self._new_judge(media_socket)
         else:
-            reader = functools.partial(self._drop_stray, media_socket)
+            reader = self._new_dropper(media_socket)
         self._poll.set_reader(media_socket.fd, reader)
 
     def _connect_if_settled(self, media_socket: MediaSocket) -> None:

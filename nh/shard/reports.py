@@ -56,7 +56,7 @@ def summarise_call(call: Call, *, shard: int, now: float) -> CallSummary:
         age_s=round(now - call.created, 3),
         idle_s=round(now - call.last_active, 3),
         sessions=sum(session.replaced_at is None for session in call.running),
-        sockets=sum(len(group.components) for _, group in call.groups),
+        sockets=sum(len(group.sockets) for _, group in call.groups),
         packets=sum(leg.packets for leg in legs),
         bytes=sum(leg.bytes for leg in legs),
     )

@@ -59,7 +59,7 @@ def test_an_inactive_medium_answers_port_0_and_has_its_sockets_all_the_same(
 def test_no_media_need_no_sockets(plane: FakePlane, ports: PortSpace) -> None:
     group = open_group(plane, ports)
     assert group.relay_media == ()
-    assert group.sockets == []
+    assert group.sockets == ()
     assert not plane.attempts
 
 

@@ -377,7 +377,7 @@ def test_a_delayed_delete_ends_the_call_by_itself(ng: NgBench, alice: MediaPeer,
 
 def test_a_silent_call_ends_by_itself(make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer) -> None:
     ng = make_ng(silent_s=1, replaced_s=0)
-    ng.connect(alice, bob)
+    ng.talk(alice, bob, ng.connect(alice, bob))
     ng.turn_until(lambda: ng.stats().sockets == 0, "it ends")
     assert ng.helper.stats.expired_silent == 1
 
