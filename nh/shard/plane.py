@@ -16,8 +16,8 @@ from nh.shard.poll import MediaPoll
 from nh.shard.sockets import MediaSocket, close_media_sockets, open_media_sockets
 from nh.shard.traffic import Traffic
 
-ROUND_S: Final = 1.0
-"""How often each session is looked at, at least."""
+ROUND_S: Final = 4.0
+"""How often each session is looked at, at least; whoever ends or shows one looks at it once more."""
 
 
 class SocketPlane:
@@ -88,7 +88,7 @@ class SocketPlane:
         A slice at a time, so that thousands of sessions do not hold up the packets.
 
         Arguments:
-            since_s: seconds since the last call; a round over all sessions takes a second, or a quarter of
+            since_s: seconds since the last call; a round over all sessions takes ROUND_S, or a quarter of
                 the shortest time that has to be noticed.
             now: monotonic seconds.
         """
@@ -111,12 +111,11 @@ class SocketPlane:
         self.poll.close()
 
     def _close_windows(self, session: Session, *, now: float) -> None:
-        settled = True
         for leg in session.legs:
             if leg.close_window(now=now):
                 self._forwarding.source_changed(leg)
-            settled = settled and leg.settled
-        if settled:
+        # what has not sent within its window settles with its first packet
+        if all(leg.settled or now >= leg.window_ends for leg in session.legs):
             self._unsettled.discard(session)
 
     def _reopen_silent(self, session: Session, *, now: float) -> None:
