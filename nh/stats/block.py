@@ -30,6 +30,7 @@ class Block:
 
     def __init__(self, memory: memoryview, offset: int, payload_bytes: int) -> None:
         self._memory = memory
+        self._newest_seen = 0
         self._offset = offset
         self._slot_bytes = _slot_bytes(payload_bytes)
         self._end_of_payload = _SEQUENCE.size + payload_bytes
@@ -53,7 +54,10 @@ class Block:
         """
         for _ in range(_ATTEMPTS):
             found = [slot for slot in (self._find(0), self._find(1)) if slot is not None]
-            if found:
+            # while one slot was looked at, the other may have been written, and then this one begun
+            # anew: what is left is older than what was seen before, and is not the last any more
+            if found and max(found)[0] >= self._newest_seen:
+                self._newest_seen = max(found)[0]
                 return max(found)
         return None
 
