@@ -88,6 +88,11 @@ class Call:
         for _, session in self.sessions:
             yield session
 
+    def note(self, *, now: float) -> None:
+        """Look which legs are alive, before that is shown or decides about the end of a session."""
+        for session in self.running:
+            session.note(now=now)
+
     @property
     def last_active(self) -> float:
         """Monotonic seconds of the last packet, or of what was created last."""

@@ -158,8 +158,7 @@ class CallTable:
         sessions, self.resources.replaced = self.resources.replaced, []
         unused = 0
         for call in [call for call in self._calls.values() if call.next_expiry <= now]:
-            for session in call.running:
-                session.note(now=now)
+            call.note(now=now)
             expired = call.expire(now=now)
             sessions += expired.sessions
             unused += expired.unused_groups

@@ -287,8 +287,7 @@ class Helper:
         now = time.monotonic()
         if isinstance(command, ShowCall):
             call = self._table.get_call(command.call_id)
-            for session in call.running:
-                session.note(now=now)
+            call.note(now=now)
             return describe_call(call, shard=self._shard, wall_offset_s=self._wall_offset_s, now=now)
         return list_calls(
             self._table,
