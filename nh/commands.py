@@ -283,6 +283,9 @@ class LegDetail(msgspec.Struct, frozen=True):
         packets, bytes: received from the source.
         dropped: packets not passed on, by reason (see nh.calls.leg.Drop).
         idle_s: seconds since the last packet was seen, None before the first.
+        kernel: whether its packets are relayed inside the kernel now.
+        user_space_because: why they are not, in words; "" where they are.
+        kernel_packets: how many of `packets` were.
     """
 
     local: str
@@ -293,6 +296,9 @@ class LegDetail(msgspec.Struct, frozen=True):
     bytes: int
     dropped: dict[str, int]
     idle_s: float | None
+    kernel: bool = False
+    user_space_because: str = ""
+    kernel_packets: int = 0
 
 
 class PairDetail(msgspec.Struct, frozen=True):

@@ -23,7 +23,10 @@ from nh.interface_text import check_interfaces, parse_address, parse_interface, 
 
 ENVIRONMENT_PREFIX = "NH_"
 
-_LISTS = frozenset({"rpc", "ng", "interface"})
+MAX_KERNEL_FLOWS = 2**22
+"""Most directions in the kernel; their counters would take a gigabyte."""
+
+_LISTS = frozenset({"rpc", "ng", "interface", "kernel_interface"})
 """Settings that have several values, separated by commas in the environment."""
 
 
@@ -34,6 +37,30 @@ class LogLevel(enum.StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+class KernelMode(enum.StrEnum):
+    """Whether media are relayed inside the kernel.
+
+    AUTO: where that is possible; else nh says once why it is not.
+    ON: or nh does not start.
+    OFF: never.
+    """
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+class AttachMode(enum.StrEnum):
+    """How the program in the kernel is hung in: as a TCX link (Linux 6.6 and newer), or as a clsact filter.
+
+    AUTO: as a link where the kernel knows that.
+    """
+
+    AUTO = "auto"
+    TCX = "tcx"
+    CLSACT = "clsact"
 
 
 class Settings(RelaySettings, frozen=True, kw_only=True):
@@ -48,6 +75,10 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         interface: NAME/IP[!ADVERTISED][@MIN-MAX], addresses for the media of ng calls.
         address: IP[!ADVERTISED], the same for a relay with one address only; "" for none.
         ports: the media ports, MIN-MAX, both included.
+        kernel: see KernelMode.
+        kernel_interface: names of the interfaces that carry media; empty: all that have an address.
+        kernel_attach: see AttachMode.
+        kernel_flows: most directions in the kernel at once, 0 to 4,194,304; 0: one for each media port.
         runtime_dir: where the lock, the default RPC socket and the name of the statistics live.
         command_timeout_s: how long a shard may take for one command.
         idle_client_s: life of an RPC connection on which nothing happens.
@@ -63,6 +94,10 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     interface: tuple[str, ...] = ()
     address: str = ""
     ports: str = "10000-29999"
+    kernel: KernelMode = KernelMode.AUTO
+    kernel_interface: tuple[str, ...] = ()
+    kernel_attach: AttachMode = AttachMode.AUTO
+    kernel_flows: int = 0
     runtime_dir: str = ""
     command_timeout_s: float = 2.0
     idle_client_s: float = 300.0
@@ -75,6 +110,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         in_range("command_timeout_s", self.command_timeout_s, 0.05, 60)
         in_range("idle_client_s", self.idle_client_s, 1, 86_400)
         in_range("max_clients", self.max_clients, 1, 1_000_000)
+        in_range("kernel_flows", self.kernel_flows, 0, MAX_KERNEL_FLOWS)
         _ = self.rpc_mode_bits, self.ng_addresses
         check_interfaces(self.interfaces, self.port_range)
 

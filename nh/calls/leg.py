@@ -23,6 +23,16 @@ class RelaySocket(Protocol):
     legs: "tuple[Leg, ...]"
 
 
+class Offload(Protocol):
+    """What relays a leg's packets in its socket's stead: the path in the kernel."""
+
+    last_seen: float
+    """Monotonic seconds of the last packet that went that way."""
+
+    def collect(self) -> None:
+        """Add to the leg's counters what went that way since the last time."""
+
+
 class Drop(enum.IntEnum):
     """Why a packet was not passed on.
 
@@ -68,7 +78,8 @@ class Leg:
 
     `blocked` keeps what that end sends from being passed on. Where one end sends RTCP on its RTP port and the
     other does not (RFC 5761), `rtcp` is the leg that the former's RTCP counts for, and that leg's `muxed_on`
-    is this one: what goes to that end goes there.
+    is this one: what goes to that end goes there. `offload` relays the leg's packets while that is possible, and has
+    relayed `offloaded` of them; `not_offloaded` says why it does not, "" if nobody tried.
     """
 
     __slots__ = (
@@ -78,7 +89,10 @@ class Leg:
         "drops",
         "last_seen",
         "muxed_on",
+        "not_offloaded",
         "noted_packets",
+        "offload",
+        "offloaded",
         "other",
         "packets",
         "policy",
@@ -124,6 +138,9 @@ class Leg:
         self.drops: list[int] | None = None
         self.last_seen: float | None = None
         self.noted_packets = 0
+        self.offload: Offload | None = None
+        self.offloaded = 0
+        self.not_offloaded = ""
 
     @property
     def settled(self) -> bool:
@@ -230,13 +247,22 @@ class Leg:
     def note(self, *, now: float) -> bool:
         """Note whether packets came since the last time, which then is when it was last seen.
 
-        `last_seen` is as exact as this is called often: no clock is read for a packet.
+        `last_seen` is as exact as this is called often: no clock is read for a packet. The kernel knows
+        the time of each.
         """
+        passed_by = self.packets
+        self.collect()
         if self.packets == self.noted_packets:
             return False
+        only_offloaded = passed_by == self.noted_packets
         self.noted_packets = self.packets
-        self.last_seen = now
+        self.last_seen = self.offload.last_seen if self.offload and only_offloaded else now
         return True
+
+    def collect(self) -> None:
+        """Bring the counters up to date with what did not pass the socket."""
+        if self.offload is not None:
+            self.offload.collect()
 
     def _take_over(self, source: Endpoint, *, now: float) -> bool:
         if self.rank is not None and now >= self.window_ends:

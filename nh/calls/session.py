@@ -180,6 +180,8 @@ class Session:
         Arguments:
             wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
         """
+        for leg in self.legs:
+            leg.collect()
         return SessionInfo(
             call_id=call_id,
             cseq=cseq,

@@ -61,6 +61,17 @@ def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
     if dropped:
         counters.append(f", dropped {dropped}".replace("_", " "), style="yellow")
     yield counters
+    yield Text(f"         {_path(leg)}", style="green" if leg.kernel else "dim")
+
+
+def _path(leg: LegDetail) -> str:
+    """Which way its packets go, and why if that is not the short one."""
+    if leg.kernel:
+        return f"in the kernel: {q.count(leg.kernel_packets)} of its packets"
+    text = "in user space"
+    if leg.user_space_because:
+        text += f": {show_text(leg.user_space_because)}"
+    return f"{text}; {q.count(leg.kernel_packets)} in the kernel before" if leg.kernel_packets else text
 
 
 def _group(group: GroupDetail) -> Text:

@@ -39,6 +39,7 @@ class Flag:
 _PROCESS: Final = "Processes"
 _RPC: Final = "RPC (what SIP proxies connect to)"
 _MEDIA: Final = "Media"
+_KERNEL: Final = "Media inside the kernel"
 _LIFE: Final = "How long things live"
 _LIMITS: Final = "Limits"
 _WEEK_S: Final = 7 * 86_400
@@ -109,6 +110,25 @@ FLAGS: Final[dict[str, Flag]] = {
         _MEDIA, "Longest wait for more packets, while they come faster than that; 0: never wait", 0, 0.02, "s"
     ),
     "dscp": Flag(_MEDIA, "DiffServ code point of relayed packets (46: expedited forwarding)", 0, 63),
+    "kernel": Flag(
+        _KERNEL,
+        "Relay inside the kernel, too. auto: where that is possible; on: or do not start; off: never",
+        metavar="MODE",
+    ),
+    "kernel_interface": Flag(
+        _KERNEL,
+        "Name of an interface that carries media; may be given several times",
+        metavar="NAME",
+        default="all that have an address, as they come and go",
+    ),
+    "kernel_attach": Flag(
+        _KERNEL,
+        "How to hang the program in: tcx (a link; Linux 6.6 and newer), clsact (a filter), or auto",
+        metavar="MODE",
+    ),
+    "kernel_flows": Flag(
+        _KERNEL, "Most directions in the kernel at once; 0: one for each media port", 0, 2**22
+    ),
     "unused_s": Flag(_LIFE, "How long sockets live that no session ever used", 1, _WEEK_S, "s"),
     "silent_s": Flag(_LIFE, "How long a session lives in which nothing arrives", 1, _WEEK_S, "s"),
     "hold_s": Flag(_LIFE, "How long a session on hold lives in which nothing arrives", 1, _WEEK_S, "s"),

@@ -6,6 +6,8 @@ A socket has one of three readers, chosen anew whenever something changes and ne
     judging     a source is not settled yet, or several legs share the socket: look at every source
     connected   the source is settled and the kernel filters: one recv, one send
 
+Where the kernel relays in a socket's stead (nh.shard.kernel_path), the reader serves what the kernel leaves.
+
 Who may send is the domain's rule (nh.calls.leg); here it is carried out. The module knows sockets and
 legs, neither calls nor commands.
 """
@@ -17,6 +19,7 @@ from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
 from nh.calls.session import Pair
 from nh.calls.source import Rank
+from nh.shard.kernel_path import KernelPath
 from nh.shard.poll import MediaPoll, Reader
 from nh.shard.sockets import MediaSocket
 from nh.shard.traffic import Traffic
@@ -34,11 +37,17 @@ class Forwarding:
     Arguments:
         poll: where the sockets are watched.
         traffic: where drops are counted.
+        kernel: moves directions into the kernel; None: all stay here.
+        kernel_off: why that is so, for people.
     """
 
-    def __init__(self, poll: MediaPoll, traffic: Traffic) -> None:
+    def __init__(
+        self, poll: MediaPoll, traffic: Traffic, kernel: KernelPath | None = None, kernel_off: str = ""
+    ) -> None:
         self._poll = poll
         self._traffic = traffic
+        self._kernel = kernel
+        self._kernel_off = kernel_off
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
         # one bound method each for all sockets
@@ -52,6 +61,8 @@ class Forwarding:
 
     def close(self, media_socket: MediaSocket) -> None:
         """Watch it no more; to be called before it is closed."""
+        if self._kernel is not None:
+            self._kernel.forget(media_socket)
         self._poll.remove(media_socket.fd)
 
     def start(self, pair: Pair) -> None:
@@ -78,6 +89,10 @@ class Forwarding:
             _socket(leg).disconnect()
         self._refresh(_socket(leg))
 
+    def route_anew(self, media_socket: MediaSocket) -> None:
+        """What a socket passes on may leave the host another way, or there is room in the kernel now."""
+        self._choose_path(media_socket)
+
     def _refresh_both(self, pair: Pair) -> None:
         for leg in (pair.from_, pair.to):
             self._refresh(_socket(leg))
@@ -85,11 +100,23 @@ class Forwarding:
     def _refresh(self, media_socket: MediaSocket) -> None:
         """Choose the reader of a socket anew, and of those that send through it."""
         self._connect_if_settled(media_socket)
-        self._choose_reader(media_socket)
+        self._choose_path(media_socket)
         for leg in media_socket.legs:
-            self._choose_reader(_socket(leg.other))
+            self._choose_path(_socket(leg.other))
             if leg.rtcp is not None:
-                self._choose_reader(_socket(leg.rtcp.other))
+                self._choose_path(_socket(leg.rtcp.other))
+
+    def _choose_path(self, media_socket: MediaSocket) -> None:
+        if self._kernel is None:
+            for leg in media_socket.legs:
+                leg.not_offloaded = self._kernel_off
+            self._choose_reader(media_socket)
+            return
+        begun = self._kernel.update(media_socket)
+        self._choose_reader(media_socket)
+        if begun:
+            # what still waits is older than what the kernel relays from now on
+            self._drain(media_socket)
 
     def _choose_reader(self, media_socket: MediaSocket) -> None:
         reader: Reader

@@ -41,6 +41,7 @@ from nh.commands import (
 )
 from nh.errors import MalformedRequest, ProtocolError, Refused
 from nh.loop import Loop, Timer
+from nh.shard.kernel_path import KernelPath
 from nh.shard.pacing import Pacer
 from nh.shard.plane import SocketPlane
 from nh.shard.reports import describe_call, list_calls
@@ -79,6 +80,8 @@ class Helper:
         shard, shards: which of how many relays with one numbering of sessions this is.
         stats: where to count; its counters go on from what they are.
         interfaces: where ng's calls may be; none of these are possible without.
+        kernel: the path in the kernel, which is closed with the helper; None: all is relayed in user space.
+        kernel_off: why that is so, for people.
 
     Nothing is relayed before attach(). Close it with close().
     """
@@ -92,13 +95,15 @@ class Helper:
         shards: int = 1,
         stats: ShardStats | None = None,
         interfaces: Sequence[Interface] = (),
+        kernel: KernelPath | None = None,
+        kernel_off: str = "",
     ) -> None:
         self._settings = settings = settings or RelaySettings()
         low, high = ports
         self.stats = stats or ShardStats()
         self._base = dataclasses.replace(self.stats)
         self._shard = shard
-        self._plane = SocketPlane(settings)
+        self._plane = SocketPlane(settings, kernel, kernel_off)
         self._wall_offset_s = time.time() - time.monotonic()
         self._table = CallTable(
             Resources(
@@ -249,11 +254,14 @@ class Helper:
 
     def update_stats(self) -> None:
         """Bring `stats` up to date; done by itself once attached."""
+        self._plane.collect()
         stats, base, traffic, resources = self.stats, self._base, self._plane.traffic, self._table.resources
         stats.packets_in = base.packets_in + traffic.packets_in
         stats.bytes_in = base.bytes_in + traffic.bytes_in
         stats.packets_out = base.packets_out + traffic.packets_out
         stats.bytes_out = base.bytes_out + traffic.bytes_out
+        stats.kernel_packets = base.kernel_packets + traffic.kernel_packets
+        stats.kernel_bytes = base.kernel_bytes + traffic.kernel_bytes
         stats.drop_foreign_source = base.drop_foreign_source + traffic.drops[Drop.FOREIGN_SOURCE]
         stats.drop_no_target = base.drop_no_target + traffic.drops[Drop.NO_TARGET]
         stats.drop_send_failed = base.drop_send_failed + traffic.drops[Drop.SEND_FAILED]
@@ -262,6 +270,9 @@ class Helper:
         stats.calls = len(self._table)
         stats.sessions = resources.sessions
         stats.sockets = resources.sockets
+        if self._plane.kernel is not None:
+            stats.kernel_flows = self._plane.kernel.flows
+            stats.kernel_full = base.kernel_full + self._plane.kernel.refused
         stats.ports_free = resources.ports.free
         stats.ports_total = resources.ports.total
 

@@ -12,6 +12,7 @@ from nh.calls.rules import RelaySettings
 from nh.calls.session import Session
 from nh.errors import PortsExhausted
 from nh.shard.forwarding import Forwarding
+from nh.shard.kernel_path import KernelPath
 from nh.shard.poll import MediaPoll
 from nh.shard.sockets import MediaSocket, close_media_sockets, open_media_sockets
 from nh.shard.traffic import Traffic
@@ -20,18 +21,27 @@ ROUND_S: Final = 4.0
 """How often each session is looked at, at least; whoever ends or shows one looks at it once more."""
 
 
+ROUTED_A_LOOK: Final = 200
+"""Most directions whose route is looked up anew in one look: some milliseconds."""
+
+
 class SocketPlane:
     """Media over UDP sockets.
 
     Arguments:
         settings: how to relay.
+        kernel: the path in the kernel, which is closed with the plane; None: there is none.
+        kernel_off: why that is so, for people.
     """
 
-    def __init__(self, settings: RelaySettings) -> None:
+    def __init__(
+        self, settings: RelaySettings, kernel: KernelPath | None = None, kernel_off: str = ""
+    ) -> None:
+        self.kernel = kernel
         self.poll = MediaPoll()
         self.traffic = Traffic()
         self._settings = settings
-        self._forwarding = Forwarding(self.poll, self.traffic)
+        self._forwarding = Forwarding(self.poll, self.traffic, kernel, kernel_off)
         self._running: dict[Session, None] = {}
         self._unsettled: set[Session] = set()
         self._round: list[Session] = []
@@ -100,6 +110,15 @@ class SocketPlane:
             if self._settings.resettle_s and session in self._running:
                 self._reopen_silent(session, now=now)
         del self._round[-self._slice :]
+        if self.kernel is not None:
+            for media_socket in self.kernel.take_stale(ROUTED_A_LOOK):
+                self._forwarding.route_anew(media_socket)
+
+    def collect(self) -> None:
+        """Bring the totals up to date with what the kernel relayed."""
+        if self.kernel is not None:
+            self.kernel.sweep()
+            self.traffic.kernel_packets, self.traffic.kernel_bytes = self.kernel.totals
 
     def close_windows(self, *, now: float) -> None:
         """Settle the sources of all legs whose window is over (monotonic seconds)."""
@@ -109,6 +128,8 @@ class SocketPlane:
     def close(self) -> None:
         """Let go of the poll object; close all groups before."""
         self.poll.close()
+        if self.kernel is not None:
+            self.kernel.close()
 
     def _close_windows(self, session: Session, *, now: float) -> None:
         for leg in session.legs:

@@ -137,4 +137,7 @@ def _leg(leg: Leg, *, now: float) -> LegDetail:
             reason.name.lower(): leg.drops[reason] for reason in Drop if leg.drops and leg.drops[reason]
         },
         idle_s=None if leg.last_seen is None else round(now - leg.last_seen, 3),
+        kernel=leg.offload is not None,
+        user_space_because=leg.not_offloaded,
+        kernel_packets=leg.offloaded,
     )

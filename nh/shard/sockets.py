@@ -14,6 +14,7 @@ from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.ports import PortInUse
 from nh.errors import AddressUnavailable, PortsExhausted
+from nh.shard.kernel_flow import Flow
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -28,14 +29,18 @@ class MediaSocket:
     Arguments:
         sock: a bound, non-blocking UDP socket.
         local: where it is bound.
+        dscp: DiffServ code point of what it sends, 0 to 63.
 
-    `legs` are those that receive here; `connected` tells whether the kernel lets one source only in.
+    `legs` are those that receive here; `connected` tells whether the kernel lets one source only in; `flow`
+    is what the kernel relays in the socket's stead, None if nothing.
     """
 
-    __slots__ = ("connected", "fd", "legs", "local", "sock")
+    __slots__ = ("connected", "dscp", "fd", "flow", "legs", "local", "sock")
 
-    def __init__(self, sock: socket.socket, local: Endpoint) -> None:
+    def __init__(self, sock: socket.socket, local: Endpoint, dscp: int = 0) -> None:
         self.sock = sock
+        self.dscp = dscp
+        self.flow: Flow | None = None
         self.fd = sock.fileno()
         self.local = local
         self.legs: tuple[Leg, ...] = ()
@@ -104,7 +109,7 @@ def _open(local: Endpoint, dscp: int) -> MediaSocket:
     except OSError:
         sock.close()
         raise
-    return MediaSocket(sock, local)
+    return MediaSocket(sock, local, dscp)
 
 
 def _explain(exc: OSError, address: str, port: int) -> Exception:

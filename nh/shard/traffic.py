@@ -8,13 +8,26 @@ from nh.calls.leg import Drop
 
 
 class Traffic:
-    """Totals since the start. `received` counts what legs took; foreign and stray packets are not in it."""
+    """Totals since the start.
 
-    __slots__ = ("dropped_bytes", "drops", "received_bytes", "received_packets")
+    `received` counts what legs took at their sockets, `kernel` what was relayed inside the kernel; foreign and
+    stray packets are in neither.
+    """
+
+    __slots__ = (
+        "dropped_bytes",
+        "drops",
+        "kernel_bytes",
+        "kernel_packets",
+        "received_bytes",
+        "received_packets",
+    )
 
     def __init__(self) -> None:
         self.received_packets = 0
         self.received_bytes = 0
+        self.kernel_packets = 0
+        self.kernel_bytes = 0
         self.drops = [0] * len(Drop)
         self.dropped_bytes = [0] * len(Drop)
 
@@ -25,22 +38,26 @@ class Traffic:
 
     @property
     def packets_in(self) -> int:
-        """Everything that arrived at media sockets."""
-        return self.received_packets + self.drops[Drop.FOREIGN_SOURCE] + self.drops[Drop.NOT_ACTIVE]
+        """Everything that arrived at media ports."""
+        arrived = self.received_packets + self.kernel_packets
+        return arrived + self.drops[Drop.FOREIGN_SOURCE] + self.drops[Drop.NOT_ACTIVE]
 
     @property
     def bytes_in(self) -> int:
         """The payload of packets_in."""
         dropped = self.dropped_bytes
-        return self.received_bytes + dropped[Drop.FOREIGN_SOURCE] + dropped[Drop.NOT_ACTIVE]
+        arrived = self.received_bytes + self.kernel_bytes
+        return arrived + dropped[Drop.FOREIGN_SOURCE] + dropped[Drop.NOT_ACTIVE]
 
     @property
     def packets_out(self) -> int:
         """Everything that was passed on."""
-        return self.received_packets - self.drops[Drop.NO_TARGET] - self.drops[Drop.SEND_FAILED]
+        arrived = self.received_packets + self.kernel_packets
+        return arrived - self.drops[Drop.NO_TARGET] - self.drops[Drop.SEND_FAILED]
 
     @property
     def bytes_out(self) -> int:
         """The payload of packets_out."""
         dropped = self.dropped_bytes
-        return self.received_bytes - dropped[Drop.NO_TARGET] - dropped[Drop.SEND_FAILED]
+        arrived = self.received_bytes + self.kernel_bytes
+        return arrived - dropped[Drop.NO_TARGET] - dropped[Drop.SEND_FAILED]

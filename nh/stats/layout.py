@@ -81,6 +81,12 @@ class ShardStats:
     packets_out: int = _counter("packets sent on to the other side", "packets")
     bytes_out: int = _counter("payload bytes of packets_out", "bytes")
 
+    kernel_packets: int = _counter("of packets_in and packets_out: relayed inside the kernel", "packets")
+    kernel_bytes: int = _counter("payload bytes of kernel_packets", "bytes")
+    kernel_full: int = _counter(
+        "directions that stayed in user space because the kernel's table of flows was full", "directions"
+    )
+
     drop_foreign_source: int = _counter("dropped: from a source that the policy turns down", "packets")
     drop_no_target: int = _counter("dropped: the other side's address is not known (yet)", "packets")
     drop_send_failed: int = _counter("dropped: the kernel refused to send", "packets")
@@ -132,6 +138,7 @@ class ShardStats:
     calls: int = _gauge("calls known", "calls")
     sessions: int = _gauge("sessions active", "sessions")
     sockets: int = _gauge("media sockets open", "sockets")
+    kernel_flows: int = _gauge("directions relayed inside the kernel", "directions")
     ports_free: int = _gauge("media ports free", "ports")
     ports_total: int = _gauge("media ports in the shard's slice", "ports")
     loop_lag_s: float = _gauge(
@@ -184,6 +191,7 @@ class SupervisorStats:
     rpc_unroutable: int = _counter("commands whose shard was not up", "commands")
 
     rpc_clients: int = _gauge("RPC connections open", "connections")
+    kernel_interfaces: int = _gauge("interfaces on which the kernel relays", "interfaces")
     pid: int = _gauge("process id", "id", Total.NONE)
     started: float = _gauge("wall clock at the start of the process", "s", Total.NONE)
     heartbeat: float = _gauge("monotonic clock at the last publication", "s", Total.NONE)

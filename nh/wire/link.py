@@ -18,6 +18,20 @@ MAX_MESSAGE_BYTES: Final = 128 * 1024
 """Longest message; a reply beyond it is replaced by a Failure."""
 
 
+class KernelMaps(msgspec.Struct, frozen=True):
+    """A shard's share of the path in the kernel; the descriptors are inherited.
+
+    Arguments:
+        flows_fd, readings_fd: the maps of nh.fastpath.
+        first_slot, slots: which of the readings are the shard's own.
+    """
+
+    flows_fd: int
+    readings_fd: int
+    first_slot: int
+    slots: int
+
+
 class Configure(msgspec.Struct, frozen=True, tag="configure"):
     """First word to a shard.
 
@@ -27,6 +41,8 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         ports: its slice of the media ports, (lowest, highest), the lowest even and the highest odd.
         relay: how to relay; limits are this shard's share already.
         interfaces: where ng calls may be, the first one by default, with this shard's ports; empty: no ng.
+        kernel: its share of the path in the kernel; None: all is relayed in user space.
+        kernel_off: why that is so, for people; "" where it is not.
         stats_segment: name of the shared memory in which block `shard` is its own to write.
         log_level: how much to log.
     """
@@ -38,6 +54,8 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     stats_segment: str
     log_level: LogLevel = LogLevel.INFO
     interfaces: tuple[Interface, ...] = ()
+    kernel: KernelMaps | None = None
+    kernel_off: str = ""
 
 
 class Execute(msgspec.Struct, frozen=True, tag="execute"):
