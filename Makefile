@@ -3,6 +3,7 @@
 # make demo   20 calls with media through a relay of its own, then a report
 # make check  lint, types and import rules
 # make bench  the user-space cost per packet beside its floor
+# make bpf    compile the program of the path in the kernel (Debian: clang llvm libbpf-dev)
 
 PYTHON ?= python3
 VENV   := .venv
@@ -10,7 +11,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test demo check bench clean
+.PHONY: help run test demo check bench bpf clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -39,6 +40,15 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.userspace_floor $(ARGS)
+
+# The object is checked in. It keeps its types (BTF), but neither debug information nor the paths of who built it.
+BPF_SOURCE := nh/fastpath/relay.bpf.c
+BPF_OBJECT ?= nh/fastpath/relay.bpf.o
+BPF_FLAGS  := --target=bpfel -mcpu=v3 -O2 -g -fdebug-compilation-dir=. -Wall -Wextra -Werror
+
+bpf:
+	clang $(BPF_FLAGS) -idirafter /usr/include/$(shell uname -m)-linux-gnu -c $(BPF_SOURCE) -o $(BPF_OBJECT)
+	llvm-objcopy --strip-debug --discard-all --remove-section=.BTF.ext --remove-section=.rel.BTF.ext $(BPF_OBJECT)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -22,7 +22,9 @@
         ├── ShardUnavailable    the call's shard is down, starting, or overloaded
         ├── ChannelFull         the other side of the internal link does not read
         ├── CommandTimeout      the call's shard did not answer in time
-        └── StatsUnavailable    no statistics that can be read: nothing runs, or another version does
+        ├── StatsUnavailable    no statistics that can be read: nothing runs, or another version does
+        └── KernelPathUnavailable   the kernel refuses something of the path in the kernel
+            └── KernelTableFull     there is no room for one more flow
 
 `code` is what the native protocol says in `error.code`; the set is small and fixed (docs/protocol.md).
 The module knows nothing of wires, calls or processes.
@@ -155,6 +157,23 @@ class CommandTimeout(Unavailable):
 
 class StatsUnavailable(Unavailable):
     """The statistics in shared memory cannot be created or read; the message says where and why."""
+
+
+class KernelPathUnavailable(Unavailable):
+    """The kernel refuses something that the path in the kernel needs: nh relays in user space.
+
+    Arguments:
+        message: what was tried and what the kernel said, with the end of the verifier's log if it has one.
+        errno: the kernel's error number.
+    """
+
+    def __init__(self, message: str, *, errno: int) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
+class KernelTableFull(KernelPathUnavailable):
+    """The kernel's table has no room for one more flow, which stays in user space."""
 
 
 ERROR_CODES: tuple[str, ...] = (

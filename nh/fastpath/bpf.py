@@ -1,0 +1,209 @@
+"""The system call bpf(2), as far as nh uses it: maps, programs, and attaching one to an interface (TCX).
+
+Descriptors are plain integers, closed on exec, and are the caller's to close. Whatever the kernel refuses is
+KernelPathUnavailable with its errno. Knows nothing of the program or of what lies in the maps.
+Source: bpf(2), and union bpf_attr in linux/bpf.h.
+"""
+
+import ctypes
+import enum
+import errno
+import os
+import platform
+import struct
+from typing import Final, NamedTuple
+
+from nh.errors import KernelPathUnavailable, KernelTableFull
+
+SYSCALL_NUMBERS: Final = {"x86_64": 321, "aarch64": 280}
+"""Number of bpf(2), by machine."""
+
+_LOG_BYTES: Final = 1 << 22
+_LOG_SHOWN: Final = 2000
+_NAME_BYTES: Final = 15
+_SCHED_CLS: Final = 3
+_TCX_INGRESS: Final = 46
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+class MapKind(enum.IntEnum):
+    """enum bpf_map_type, those that nh uses."""
+
+    HASH = 1
+    ARRAY = 2
+
+
+MMAPABLE: Final = 1 << 10
+"""BPF_F_MMAPABLE: a flag of array maps whose values are read through mmap(2). Linux 5.5."""
+
+
+class Update(enum.IntEnum):
+    """Whether an element that is written may, must not, or must be there already."""
+
+    ANY = 0
+    NEW = 1
+    REPLACE = 2
+
+
+class Run(NamedTuple):
+    """What a program made of a packet: its verdict, the packet after it, and the mean time in nanoseconds."""
+
+    verdict: int
+    packet: bytes
+    duration_ns: int
+
+
+class _Command(enum.IntEnum):
+    MAP_CREATE = 0
+    MAP_LOOKUP_ELEM = 1
+    MAP_UPDATE_ELEM = 2
+    MAP_DELETE_ELEM = 3
+    MAP_GET_NEXT_KEY = 4
+    PROG_LOAD = 5
+    PROG_TEST_RUN = 10
+    LINK_CREATE = 28
+
+
+def create_map(
+    kind: MapKind, name: str, *, key_bytes: int, value_bytes: int, max_entries: int, flags: int = 0
+) -> int:
+    """A new, empty map; returns its descriptor.
+
+    Arguments:
+        name: for people (bpftool); up to 15 characters of it are used.
+        max_entries: 1 or more; an array has all of them from the start, zeroed.
+        flags: MMAPABLE or 0.
+    """
+    attributes = struct.pack(
+        "=6II16s", kind, key_bytes, value_bytes, max_entries, flags, 0, 0, name.encode()[:_NAME_BYTES]
+    )
+    return _bpf(_Command.MAP_CREATE, attributes, f"creating the map {name}")
+
+
+def update(map_fd: int, key: bytes, value: bytes, mode: Update = Update.ANY) -> None:
+    """Writes an element; a program sees either the old value or the new one whole (hash maps).
+
+    Raises KernelTableFull if the map is full, KernelPathUnavailable (EEXIST, ENOENT) if `mode` forbids it.
+    """
+    attributes = _element(map_fd, _address(key), _address(value), mode)
+    try:
+        _bpf(_Command.MAP_UPDATE_ELEM, attributes, "writing to a map")
+    except KernelPathUnavailable as refusal:
+        if refusal.errno == errno.E2BIG:
+            raise KernelTableFull("the table of flows is full", errno=errno.E2BIG) from None
+        raise
+
+
+def lookup(map_fd: int, key: bytes, value_bytes: int) -> bytes | None:
+    """The value under `key`, or None if there is none. `value_bytes` must be the map's."""
+    value = ctypes.create_string_buffer(value_bytes)
+    attributes = _element(map_fd, _address(key), ctypes.addressof(value))
+    if not _is_there(_Command.MAP_LOOKUP_ELEM, attributes, "reading a map"):
+        return None
+    return value.raw
+
+
+def delete(map_fd: int, key: bytes) -> bool:
+    """Removes an element of a hash map; returns whether it was there."""
+    return _is_there(_Command.MAP_DELETE_ELEM, _element(map_fd, _address(key)), "deleting from a map")
+
+
+def next_key(map_fd: int, key: bytes | None, key_bytes: int) -> bytes | None:
+    """The key after `key` (None: the first one), or None at the end. A hash map has an order of its own."""
+    following = ctypes.create_string_buffer(key_bytes)
+    attributes = _element(map_fd, _address(key) if key is not None else 0, ctypes.addressof(following))
+    if not _is_there(_Command.MAP_GET_NEXT_KEY, attributes, "walking a map"):
+        return None
+    return following.raw
+
+
+def load_program(name: str, instructions: bytes, license_: str) -> int:
+    """Loads a program for TC; returns its descriptor.
+
+    Arguments:
+        name: for people (bpftool); up to 15 characters of it are used.
+        instructions: with map descriptors in place of symbols.
+        license_: decides which helpers it may call.
+
+    Raises KernelPathUnavailable; the message ends with the end of the verifier's log if that is what refused.
+    """
+    terms = license_.encode() + b"\0"
+    head = struct.pack("=IIQQ", _SCHED_CLS, len(instructions) // 8, _address(instructions), _address(terms))
+    tail = struct.pack("=II16s", 0, 0, name.encode()[:_NAME_BYTES])
+    what = f"loading the program {name}"
+    try:
+        return _bpf(_Command.PROG_LOAD, head + struct.pack("=IIQ", 0, 0, 0) + tail, what)
+    except KernelPathUnavailable as refusal:
+        if refusal.errno == errno.EPERM:
+            raise
+    log = ctypes.create_string_buffer(_LOG_BYTES)
+    logged = struct.pack("=IIQ", 1, _LOG_BYTES, ctypes.addressof(log))
+    try:
+        return _bpf(_Command.PROG_LOAD, head + logged + tail, what)
+    except KernelPathUnavailable as refusal:
+        verdict = log.value.decode(errors="replace").strip()
+        if not verdict:
+            raise
+        raise KernelPathUnavailable(f"{refusal}: {verdict[-_LOG_SHOWN:]}", errno=refusal.errno) from None
+
+
+def run_on_packet(program_fd: int, packet: bytes, context: bytes = b"", *, repeat: int = 1) -> Run:
+    """Runs a TC program on one packet that goes nowhere, as if it came in on loopback.
+
+    Arguments:
+        packet: an Ethernet frame of 14 bytes or more.
+        context: struct __sk_buff, zero where the kernel does not let it be chosen; b"" for all zero.
+        repeat: how often; the packet is the same object each time.
+    """
+    room = ctypes.create_string_buffer(len(packet) + 256)
+    attributes = ctypes.create_string_buffer(
+        struct.pack("=4IQQ", program_fd, 0, len(packet), len(room), _address(packet), ctypes.addressof(room))
+        + struct.pack("=4IQQ", repeat, 0, len(context), 0, _address(context) if context else 0, 0)
+    )
+    _bpf(_Command.PROG_TEST_RUN, attributes, "running the program on a packet")
+    _, verdict, _, size = struct.unpack_from("=IiII", attributes)
+    (duration_ns,) = struct.unpack_from("=I", attributes, 36)
+    return Run(verdict, room.raw[:size], duration_ns)
+
+
+def attach_tcx(program_fd: int, ifindex: int) -> int:
+    """Attaches a TC program to the ingress of an interface (Linux 6.6); returns the link's descriptor.
+
+    The program is detached when the link's last descriptor is closed.
+    """
+    attributes = struct.pack("=4I", program_fd, ifindex, _TCX_INGRESS, 0)
+    return _bpf(_Command.LINK_CREATE, attributes, f"attaching to interface {ifindex}")
+
+
+def _element(map_fd: int, key: int, value: int = 0, flags: int = 0) -> bytes:
+    return struct.pack("=I4xQQQ", map_fd, key, value, flags)
+
+
+def _address(data: bytes) -> int:
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+
+
+def _is_there(command: _Command, attributes: bytes, what: str) -> bool:
+    try:
+        _bpf(command, attributes, what)
+    except KernelPathUnavailable as refusal:
+        if refusal.errno == errno.ENOENT:
+            return False
+        raise
+    return True
+
+
+def _bpf(command: _Command, attributes: "bytes | ctypes.Array[ctypes.c_char]", what: str) -> int:
+    """The system call; `attributes` may have been written to afterwards if it is an array."""
+    number = SYSCALL_NUMBERS.get(platform.machine())
+    if number is None:
+        raise KernelPathUnavailable(f"{what}: unknown machine {platform.machine()}", errno=errno.ENOSYS)
+    result: int = _libc.syscall(number, int(command), attributes, len(attributes))
+    if result >= 0:
+        return result
+    code = ctypes.get_errno()
+    raise KernelPathUnavailable(
+        f"{what}: {os.strerror(code)} ({errno.errorcode.get(code, code)})", errno=code
+    )

@@ -1,0 +1,180 @@
+"""How flows and readings lie in the kernel's maps: relay.bpf.c's structures, as bytes and as values.
+
+A test holds the two against each other, member by member. Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d;
+addresses and ports are in network byte order, all else is native. Pure functions: knows nothing of maps or
+descriptors.
+"""
+
+import dataclasses
+import socket
+import struct
+from typing import Final, NamedTuple
+
+from nh.calls.media import Endpoint
+
+STREAMS: Final = 4
+"""RTP streams (by SSRC) that a reading has room for."""
+
+NO_BAD_SEQUENCE: Final = 0x10000
+"""Stream.bad_next where the last packet did not leap (RFC 3550 A.1)."""
+
+_MAPPED: Final = b"\0" * 10 + b"\xff\xff"
+
+KEY: Final = struct.Struct("!16sH2x")
+"""struct flow_key: address, port."""
+
+FLOW: Final = struct.Struct("=16s16s16s2s2s2sHIIIIBBBB")
+"""struct flow, in the order of its members."""
+
+STREAM: Final = struct.Struct("=QQQIIIIIIIHBB")
+"""struct stream, in the order of its members, which is that of Stream's."""
+
+_READING_HEAD: Final = struct.Struct("=QQQI4x")
+
+READING_BYTES: Final = _READING_HEAD.size + STREAMS * STREAM.size
+"""Size of struct reading, and the distance between two of them in the map's memory."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Flow:
+    """What the kernel does with packets from `source` to the address and port of the flow's key.
+
+    All addresses are of one family. Raises ValueError if they are not.
+
+    Arguments:
+        source: the settled source; other packets are left to the socket.
+        out: the relay's address and port that they are sent on from.
+        target: where they are sent.
+        ifindex: the interface that they leave by, then they must not come from loopback; or 0 for a target on
+            this host, then they must.
+        slot: index of the flow's reading, 0 to the map's size - 1.
+        mtu_bytes: longest IP packet that is taken.
+        tos: the IP header's TOS or traffic class, 0 to 255 (DSCP << 2).
+        rtp: keep statistics of RTP streams.
+        payload_type: the RTP payload type that jitter is measured of, 0 to 127.
+        clock_hz: the RTP clock of payload_type; 0: measure no jitter.
+        shard: number of the shard that owns the flow, for its owner only.
+    """
+
+    source: Endpoint
+    out: Endpoint
+    target: Endpoint
+    ifindex: int
+    slot: int
+    mtu_bytes: int
+    tos: int = 0
+    rtp: bool = False
+    payload_type: int = 0
+    clock_hz: int = 0
+    shard: int = 0
+
+    def __post_init__(self) -> None:
+        if len({family(end.address) for end in (self.source, self.out, self.target)}) != 1:
+            raise ValueError(f"{self.source} via {self.out} to {self.target}: more than one address family")
+
+
+class Stream(NamedTuple):
+    """One RTP stream of a reading; all integers, in the order of struct stream.
+
+    Members:
+        seen: bit n is set if sequence number highest - n was received; 64 bits.
+        arrival_ns: CLOCK_MONOTONIC of the packet that jitter is measured from, 0 if there is none.
+        jitter_ns: interarrival jitter in nanoseconds, times 16.
+        ssrc, timestamp: of the stream; of the packet that jitter is measured from. 32 bits.
+        packets, lost, reordered, duplicates: counters, 32 bits.
+        bad_next: RFC 3550's bad_seq, or NO_BAD_SEQUENCE.
+        highest: the highest sequence number received, 16 bits.
+        payload_type: of the latest packet.
+        used: 1 if this is a stream, 0 if it is an empty place.
+    """
+
+    seen: int
+    arrival_ns: int
+    jitter_ns: int
+    ssrc: int
+    timestamp: int
+    packets: int
+    lost: int
+    reordered: int
+    duplicates: int
+    bad_next: int
+    highest: int
+    payload_type: int
+    used: int
+
+
+NO_STREAM: Final = Stream(*(0,) * len(Stream._fields))
+"""An empty place."""
+
+
+class Reading(NamedTuple):
+    """What a flow has carried; all integers.
+
+    Members:
+        packets, payload_bytes: counters, 64 bits; bytes of UDP payload.
+        last_seen_ns: CLOCK_MONOTONIC of the latest packet, 0 if there was none.
+        next_stream: the place that the next new stream takes, 0 to STREAMS - 1.
+        streams: STREAMS of them.
+    """
+
+    packets: int = 0
+    payload_bytes: int = 0
+    last_seen_ns: int = 0
+    next_stream: int = 0
+    streams: tuple[Stream, ...] = (NO_STREAM,) * STREAMS
+
+
+def family(address: str) -> int:
+    """4 or 6, of a canonical IP address."""
+    return 6 if ":" in address else 4
+
+
+def pack_address(address: str) -> bytes:
+    """16 bytes of a canonical IP address. Raises OSError if it is none."""
+    if ":" in address:
+        return socket.inet_pton(socket.AF_INET6, address)
+    return _MAPPED + socket.inet_pton(socket.AF_INET, address)
+
+
+def pack_key(local: Endpoint) -> bytes:
+    """The key of the flow whose packets come to this address and port of the relay."""
+    return KEY.pack(pack_address(local.address), local.port)
+
+
+def pack_flow(flow: Flow) -> bytes:
+    """struct flow. Raises struct.error if a number is out of its range."""
+    return FLOW.pack(
+        pack_address(flow.source.address),
+        pack_address(flow.out.address),
+        pack_address(flow.target.address),
+        flow.source.port.to_bytes(2, "big"),
+        flow.out.port.to_bytes(2, "big"),
+        flow.target.port.to_bytes(2, "big"),
+        flow.shard,
+        flow.ifindex,
+        flow.slot,
+        flow.mtu_bytes,
+        flow.clock_hz,
+        family(flow.source.address),
+        flow.tos,
+        flow.rtp,
+        flow.payload_type,
+    )
+
+
+def pack_reading(reading: Reading) -> bytes:
+    """struct reading. Raises struct.error if a number is out of its range."""
+    head = _READING_HEAD.pack(
+        reading.packets, reading.payload_bytes, reading.last_seen_ns, reading.next_stream
+    )
+    return head + b"".join([STREAM.pack(*stream) for stream in reading.streams])
+
+
+def unpack_reading(memory: bytes | memoryview, slot: int = 0) -> Reading:
+    """The reading at index `slot` of `memory`: the map's memory, or one value of it."""
+    start = slot * READING_BYTES
+    packets, payload_bytes, last_seen_ns, next_stream = _READING_HEAD.unpack_from(memory, start)
+    streams = STREAM.iter_unpack(memory[start + _READING_HEAD.size : start + READING_BYTES])
+    return Reading(
+        packets, payload_bytes, last_seen_ns, next_stream, tuple(Stream._make(values) for values in streams)
+    )

@@ -1,0 +1,105 @@
+"""Loads the relay's program with its two maps.
+
+The program and the maps live as long as any process has a descriptor of them, or a link holds the program;
+nothing stays in the kernel after that. Knows nothing of interfaces, shards or calls.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import os
+import platform
+import re
+import resource
+from importlib.resources import files
+from typing import Final
+
+from nh.errors import KernelPathUnavailable
+from nh.fastpath import bpf
+from nh.fastpath.layout import FLOW, KEY, READING_BYTES
+from nh.fastpath.object import ObjectProgram, read_object
+
+OBJECT: Final = "relay.bpf.o"
+"""The compiled program, beside this module."""
+
+_MEMORY_IS_CHARGED_TO_CGROUPS: Final = (5, 11)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LoadedProgram:
+    """Descriptors of the program and its maps; closed on exec unless handed on, and by close().
+
+    Members:
+        program_fd: for attaching it.
+        flows_fd: hash map of layout.KEY to layout.FLOW.
+        readings_fd: array map of layout.READING_BYTES each; its memory can be mapped.
+        max_flows: how many entries each of the maps has.
+    """
+
+    program_fd: int
+    flows_fd: int
+    readings_fd: int
+    max_flows: int
+
+    def close(self) -> None:
+        """Lets go of all three; call once."""
+        for fd in (self.program_fd, self.flows_fd, self.readings_fd):
+            os.close(fd)
+
+
+def load(max_flows: int) -> LoadedProgram:
+    """Creates the maps and loads the program.
+
+    Arguments:
+        max_flows: room in each map, 1 or more; a flow is one direction of one pair of sockets. The kernel
+            sets about 450 bytes aside for each.
+
+    Raises KernelPathUnavailable, with the verifier's log if that is what refused.
+    """
+    program = relay_program()
+    if kernel_release() < _MEMORY_IS_CHARGED_TO_CGROUPS:
+        _allow_locked_memory()
+    with contextlib.ExitStack() as undo:
+        flows_fd = bpf.create_map(
+            bpf.MapKind.HASH, "nh_flows", key_bytes=KEY.size, value_bytes=FLOW.size, max_entries=max_flows
+        )
+        undo.callback(os.close, flows_fd)
+        readings_fd = bpf.create_map(
+            bpf.MapKind.ARRAY,
+            "nh_readings",
+            key_bytes=4,
+            value_bytes=READING_BYTES,
+            max_entries=max_flows,
+            flags=bpf.MMAPABLE,
+        )
+        undo.callback(os.close, readings_fd)
+        instructions = program.linked({"flows": flows_fd, "readings": readings_fd})
+        program_fd = bpf.load_program(program.name, instructions, program.license)
+        undo.pop_all()
+    return LoadedProgram(program_fd, flows_fd, readings_fd, max_flows)
+
+
+def relay_program() -> ObjectProgram:
+    """The program as it was compiled.
+
+    Raises KernelPathUnavailable if its object is not there (a broken installation).
+    """
+    try:
+        return read_object(files("nh.fastpath").joinpath(OBJECT).read_bytes())
+    except FileNotFoundError as missing:
+        raise KernelPathUnavailable(f"{missing.filename} is not installed", errno=errno.ENOENT) from None
+
+
+def kernel_release() -> tuple[int, int]:
+    """Major and minor version of the running kernel; (0, 0) if it does not say."""
+    numbers = re.match(r"(\d+)\.(\d+)", platform.release())
+    return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
+
+
+def _allow_locked_memory() -> None:
+    """Before Linux 5.11 a map counts as locked memory, of which processes may have very little."""
+    _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    for limit in (resource.RLIM_INFINITY, hard):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, max(limit, hard)))
+            return
