@@ -1,0 +1,100 @@
+"""nh.fastpath.route_watch in a network namespace: what counts as a change, and that a storm costs little."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.fastpath.events import LONGEST_PAUSE_S, PAUSE_S
+from nh.fastpath.route_watch import RouteWatch
+from nh.loop import SelectorLoop
+from tests.fastpath.turning import turn_until
+from tests.netns import Namespace
+
+pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")
+
+
+class Listener:
+    """A watch, and when it called."""
+
+    def __init__(self, loop: SelectorLoop) -> None:
+        self.called_at: list[float] = []
+        self._loop = loop
+        self.watch = RouteWatch(loop, lambda: self.called_at.append(time.monotonic()))
+
+    def wait_for_call(self) -> None:
+        before = len(self.called_at)
+        turn_until(self._loop, lambda: len(self.called_at) > before, "on_change is called")
+
+
+@pytest.fixture
+def listener(namespace: Namespace, loop: SelectorLoop) -> Iterator[Listener]:
+    namespace.run(
+        "ip link add one type veth peer name two",
+        "ip link set one up",
+        "ip link set two up",
+        "ip address add 10.0.0.1/24 dev one",
+        "ip address add fd00::1/64 dev one nodad",
+        "ip nexthop add id 7 dev one",
+    )
+    listener = Listener(loop)
+    yield listener
+    listener.watch.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ip route add 192.0.2.0/24 via 10.0.0.2",
+        "ip -6 route add 2001:db8::/64 via fd00::2",
+        "ip rule add from 10.0.0.1 table 100",
+        "ip -6 rule add from fd00::1 table 100",
+        "ip address add 10.0.0.9/24 dev one",
+        "ip address add fd00::9/64 dev one nodad",
+        "ip link set two down",
+        "ip link set one mtu 1400",
+        "ip nexthop replace id 7 dev two",
+    ],
+)
+def test_what_may_change_a_route_is_told(namespace: Namespace, listener: Listener, change: str) -> None:
+    namespace.run(change)
+    listener.wait_for_call()
+
+
+def test_what_comes_together_is_told_once(namespace: Namespace, listener: Listener, tmp_path: Path) -> None:
+    flap_routes(namespace, tmp_path, 10)
+    listener.wait_for_call()
+    assert len(listener.called_at) == 1
+
+
+def test_each_of_two_changes_apart_is_told(namespace: Namespace, listener: Listener) -> None:
+    namespace.run("ip route add 192.0.2.0/24 via 10.0.0.2")
+    listener.wait_for_call()
+    namespace.run("ip route del 192.0.2.0/24")
+    listener.wait_for_call()
+
+
+def test_a_storm_of_changes_is_told_ever_more_rarely_and_its_end_is_not_missed(
+    namespace: Namespace, listener: Listener, loop: SelectorLoop, tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    while len(listener.called_at) < 4:
+        flap_routes(namespace, tmp_path, 1000)
+        loop.turn(0)
+        assert time.monotonic() < began + 20
+    gaps = [later - before for before, later in zip(listener.called_at, listener.called_at[1:], strict=False)]
+    assert min(gaps) >= PAUSE_S
+    assert gaps[-1] > PAUSE_S * 2
+    last = time.monotonic()
+    flap_routes(namespace, tmp_path, 1)
+    turn_until(loop, lambda: listener.called_at[-1] >= last, "the last change is told")
+    assert listener.called_at[-1] - last <= LONGEST_PAUSE_S + 0.5
+
+
+def flap_routes(namespace: Namespace, directory: Path, count: int) -> None:
+    """`count` routes are added and deleted again."""
+    batch = directory / "batch"
+    route = [f"172.16.{n // 256}.{n % 256}/32 dev one\n" for n in range(count)]
+    batch.write_text("".join(f"route {verb} {it}" for verb in ("add", "del") for it in route))
+    namespace.run(f"ip -batch {batch}")
