@@ -32,6 +32,12 @@ class Offload(Protocol):
     def collect(self) -> None:
         """Add to the leg's counters what went that way since the last time."""
 
+    def load_meter(self) -> None:
+        """Bring the leg's statistics of RTP streams up to date."""
+
+    def measure(self, packet: memoryview, now: float) -> None:
+        """Measure a packet (at monotonic `now`) that passed the leg's socket all the same."""
+
 
 class Drop(enum.IntEnum):
     """Why a packet was not passed on.

@@ -5,17 +5,18 @@ reads them through memory that it shares with the kernel, without a system call.
 like (nh.fastpath.layout), not why there is one.
 """
 
-import contextlib
+import errno
 import mmap
+from collections.abc import Iterator
 from typing import Final
 
 from nh.calls.media import Endpoint
-from nh.errors import KernelPathUnavailable
+from nh.errors import KernelTableFull
 from nh.fastpath import bpf, layout
+from nh.fastpath.layout import COUNTERS_BYTES, READING_BYTES, Reading
 
-_WORD_BYTES: Final = 8
-_STRIDE: Final = layout.READING_BYTES // _WORD_BYTES
-_EMPTY: Final = bytes(layout.READING_BYTES)
+_STRIDE: Final = READING_BYTES // 8
+_EMPTY: Final = bytes(READING_BYTES)
 
 
 class FlowTable:
@@ -26,21 +27,23 @@ class FlowTable:
         shard: whose flows, 0 to 65535.
         first_slot, slots: which readings are the shard's.
 
-    What a predecessor of the same number left in the maps is removed.
+    What a predecessor of the same number left in the maps is removed. All methods raise
+    KernelPathUnavailable where the kernel refuses.
     """
 
     def __init__(self, flows_fd: int, readings_fd: int, *, shard: int, first_slot: int, slots: int) -> None:
         self.shard = shard
         self._flows_fd = flows_fd
-        self._first = first_slot
-        self._memory = mmap.mmap(readings_fd, layout.READING_BYTES * (first_slot + slots))
+        self._memory = mmap.mmap(readings_fd, READING_BYTES * (first_slot + slots))
         self._words = memoryview(self._memory).cast("Q")
-        self._free = list(range(first_slot + slots - 1, first_slot - 1, -1))
+        self._first = first_slot
         self._end = first_slot  # behind the highest slot that was ever used
+        self._free = list(range(first_slot + slots - 1, first_slot - 1, -1))
         self._past_packets = 0
         self._past_bytes = 0
         self._size = 0
         self._clear()
+        self._memory[first_slot * READING_BYTES :] = bytes(slots * READING_BYTES)
 
     def __len__(self) -> int:
         """How many flows there are."""
@@ -51,55 +54,6 @@ class FlowTable:
         """Whether one more flow finds a slot."""
         return bool(self._free)
 
-    def take_slot(self) -> int:
-        """A slot for the readings of one flow, empty. Raises KernelPathUnavailable if all are taken."""
-        if not self._free:
-            raise KernelPathUnavailable("the table of flows in the kernel is full; raise kernel_flows")
-        slot = self._free.pop()
-        self._end = max(self._end, slot + 1)
-        return slot
-
-    def free_slot(self, slot: int) -> None:
-        """Give a slot back; its counters go into the totals."""
-        packets, size, _ = self.read(slot)
-        self._past_packets += packets
-        self._past_bytes += size
-        self.write(slot, _EMPTY)
-        self._free.append(slot)
-
-    def put(self, local: Endpoint, value: bytes, *, new: bool) -> None:
-        """Let the kernel relay what arrives at `local`, by `value` (layout.pack_flow).
-
-        Raises KernelPathUnavailable if the kernel does not take it.
-        """
-        try:
-            bpf.update_element(self._flows_fd, layout.pack_key(local), value)
-        except OSError as exc:
-            raise KernelPathUnavailable(f"the kernel does not take the flow at {local}: {exc.strerror}") from exc
-        self._size += new
-
-    def remove(self, local: Endpoint) -> None:
-        """Leave to the socket what arrives at `local`; a packet that is on its way may still be counted."""
-        with contextlib.suppress(FileNotFoundError):
-            bpf.delete_element(self._flows_fd, layout.pack_key(local))
-        self._size -= 1
-
-    def read(self, slot: int) -> tuple[int, int, int]:
-        """Packets, bytes and the time of the last packet (monotonic nanoseconds) of one flow."""
-        start = slot * _STRIDE
-        packets, size, last_seen_ns = self._words[start : start + 3].tolist()
-        return packets, size, last_seen_ns
-
-    def reading(self, slot: int) -> bytes:
-        """Everything that the kernel counts for one flow, as layout.unpack_reading takes it."""
-        start = slot * layout.READING_BYTES
-        return self._memory[start : start + layout.READING_BYTES]
-
-    def write(self, slot: int, reading: bytes) -> None:
-        """Set what the kernel goes on from."""
-        start = slot * layout.READING_BYTES
-        self._memory[start : start + layout.READING_BYTES] = reading
-
     @property
     def totals(self) -> tuple[int, int]:
         """Packets and bytes of all flows that there ever were."""
@@ -109,6 +63,56 @@ class FlowTable:
             self._past_bytes + sum(self._words[first + 1 : end : _STRIDE]),
         )
 
+    def take_slot(self) -> int:
+        """A slot for the readings of one flow, all zero. Raises KernelTableFull."""
+        if not self._free:
+            raise KernelTableFull("all slots of the shard are taken", errno=errno.E2BIG)
+        slot = self._free.pop()
+        self._end = max(self._end, slot + 1)
+        return slot
+
+    def free_slot(self, slot: int) -> None:
+        """Give a slot back that no flow uses any more; its counters go into the totals."""
+        packets, size, _ = self.counters(slot)
+        self._past_packets += packets
+        self._past_bytes += size
+        self._memory[slot * READING_BYTES : (slot + 1) * READING_BYTES] = _EMPTY
+        self._free.append(slot)
+
+    def add(self, local: Endpoint, flow: layout.Flow) -> None:
+        """Let the kernel relay what arrives at `local`. Raises KernelTableFull."""
+        bpf.update(self._flows_fd, layout.pack_key(local), layout.pack_flow(flow), bpf.Update.NEW)
+        self._size += 1
+
+    def replace(self, local: Endpoint, flow: layout.Flow) -> None:
+        """Let it relay in another way."""
+        bpf.update(self._flows_fd, layout.pack_key(local), layout.pack_flow(flow), bpf.Update.REPLACE)
+
+    def remove(self, local: Endpoint) -> None:
+        """Leave to the socket what arrives at `local`; a packet that is on its way may still be counted."""
+        self._size -= bpf.delete(self._flows_fd, layout.pack_key(local))
+
+    # --- readings ---------------------------------------------------------------------------------
+
+    def counters(self, slot: int) -> tuple[int, int, int]:
+        """Packets, bytes and the time of the last packet (monotonic nanoseconds) of one flow."""
+        at = slot * _STRIDE
+        packets, size, last_seen_ns = self._words[at : at + 3]
+        return packets, size, last_seen_ns
+
+    def reading(self, slot: int) -> Reading:
+        """Everything that is counted for one flow."""
+        return layout.unpack_reading(self._memory[slot * READING_BYTES : (slot + 1) * READING_BYTES])
+
+    def latest_payload_type(self, slot: int) -> int | None:
+        """The RTP payload type that came last; None if no RTP came."""
+        return layout.latest_payload_type(self._memory, slot)
+
+    def write_streams(self, slot: int, reading: Reading) -> None:
+        """Let the kernel go on from the streams of `reading`; its counters stay as they are."""
+        start = slot * READING_BYTES + COUNTERS_BYTES
+        self._memory[start : (slot + 1) * READING_BYTES] = layout.pack_reading(reading)[COUNTERS_BYTES :]
+
     def close(self) -> None:
         """Remove all flows and let go of the memory."""
         self._clear()
@@ -116,12 +120,15 @@ class FlowTable:
         self._memory.close()
 
     def _clear(self) -> None:
-        """Remove the shard's flows, and begin its readings anew."""
-        for key in list(bpf.keys(self._flows_fd, layout.KEY_BYTES)):
-            value = bpf.find_element(self._flows_fd, key, layout.FLOW_BYTES)
+        for key in list(self._keys()):
+            value = bpf.lookup(self._flows_fd, key, layout.FLOW.size)
             if value is not None and layout.shard_of(value) == self.shard:
-                with contextlib.suppress(FileNotFoundError):
-                    bpf.delete_element(self._flows_fd, key)
-        start, end = self._first * layout.READING_BYTES, len(self._memory)
-        self._memory[start:end] = bytes(end - start)
+                bpf.delete(self._flows_fd, key)
         self._size = 0
+
+    def _keys(self) -> Iterator[bytes]:
+        # of a table that others change: some keys may come twice, none of ours is left out
+        key = bpf.next_key(self._flows_fd, None, layout.KEY.size)
+        while key is not None:
+            yield key
+            key = bpf.next_key(self._flows_fd, key, layout.KEY.size)

@@ -6,6 +6,7 @@ descriptors.
 """
 
 import dataclasses
+import mmap
 import socket
 import struct
 from typing import Final, NamedTuple
@@ -29,7 +30,13 @@ FLOW: Final = struct.Struct("=16s16s16s2s2s2sHIIIIBBBB")
 STREAM: Final = struct.Struct("=QQQIIIIIIIHBB")
 """struct stream, in the order of its members, which is that of Stream's."""
 
+_STREAM_TAIL: Final = struct.Struct("=HBB")
+"""The last members of struct stream: highest, payload_type, used."""
+
 _READING_HEAD: Final = struct.Struct("=QQQI4x")
+
+COUNTERS_BYTES: Final = 24
+"""Where the counters of struct reading end, and what is kept of streams begins."""
 
 READING_BYTES: Final = _READING_HEAD.size + STREAMS * STREAM.size
 """Size of struct reading, and the distance between two of them in the map's memory."""
@@ -160,6 +167,23 @@ def pack_flow(flow: Flow) -> bytes:
         flow.rtp,
         flow.payload_type,
     )
+
+
+def shard_of(flow: bytes) -> int:
+    """The shard that owns a packed flow."""
+    shard: int = FLOW.unpack(flow)[6]
+    return shard
+
+
+def latest_payload_type(memory: bytes | memoryview | mmap.mmap, slot: int) -> int | None:
+    """The payload type of the latest packet of the stream that began last; None if there is no stream."""
+    start = slot * READING_BYTES
+    next_stream: int = _READING_HEAD.unpack_from(memory, start)[3]
+    place = (next_stream - 1) % STREAMS
+    _, payload_type, used = _STREAM_TAIL.unpack_from(
+        memory, start + _READING_HEAD.size + (place + 1) * STREAM.size - _STREAM_TAIL.size
+    )
+    return payload_type if used else None
 
 
 def pack_reading(reading: Reading) -> bytes:

@@ -21,7 +21,7 @@ from nh.calls.session import Pair
 from nh.calls.source import Rank
 from nh.shard.kernel_path import KernelPath
 from nh.shard.poll import MediaPoll, Reader
-from nh.shard.sockets import MediaSocket
+from nh.shard.sockets import MediaSocket, socket_of
 from nh.shard.traffic import Traffic
 
 MAX_DATAGRAM_BYTES = 65_536
@@ -68,7 +68,7 @@ class Forwarding:
     def start(self, pair: Pair) -> None:
         """Both legs of `pair` receive from now on, beside the legs that share their sockets."""
         for leg in (pair.from_, pair.to):
-            media_socket = _socket(leg)
+            media_socket = socket_of(leg)
             media_socket.disconnect()
             media_socket.legs += (leg,)
         self._refresh_both(pair)
@@ -76,7 +76,7 @@ class Forwarding:
     def stop(self, pair: Pair) -> None:
         """Both legs of `pair` receive no more; those that share their sockets go on."""
         for leg in (pair.from_, pair.to):
-            media_socket = _socket(leg)
+            media_socket = socket_of(leg)
             media_socket.disconnect()
             media_socket.legs = tuple(other for other in media_socket.legs if other is not leg)
         self._refresh_both(pair)
@@ -86,8 +86,8 @@ class Forwarding:
         opposite sends.
         """
         if not leg.settled:
-            _socket(leg).disconnect()
-        self._refresh(_socket(leg))
+            socket_of(leg).disconnect()
+        self._refresh(socket_of(leg))
 
     def route_anew(self, media_socket: MediaSocket) -> None:
         """What a socket passes on may leave the host another way, or there is room in the kernel now."""
@@ -95,16 +95,16 @@ class Forwarding:
 
     def _refresh_both(self, pair: Pair) -> None:
         for leg in (pair.from_, pair.to):
-            self._refresh(_socket(leg))
+            self._refresh(socket_of(leg))
 
     def _refresh(self, media_socket: MediaSocket) -> None:
         """Choose the reader of a socket anew, and of those that send through it."""
         self._connect_if_settled(media_socket)
         self._choose_path(media_socket)
         for leg in media_socket.legs:
-            self._choose_path(_socket(leg.other))
+            self._choose_path(socket_of(leg.other))
             if leg.rtcp is not None:
-                self._choose_path(_socket(leg.rtcp.other))
+                self._choose_path(socket_of(leg.rtcp.other))
 
     def _choose_path(self, media_socket: MediaSocket) -> None:
         if self._kernel is None:
@@ -166,7 +166,7 @@ class Forwarding:
     def _demux_next(self, rtp: Leg, rtcp: Leg) -> None:
         """Deal with the next packet from an end that sends RTP and RTCP to one port."""
         try:
-            size = _socket(rtp).sock.recv_into(self._buffer)
+            size = socket_of(rtp).sock.recv_into(self._buffer)
         except OSError:
             return
         packet = self._view[:size]
@@ -217,7 +217,7 @@ class Forwarding:
         destination = target.destination
         if destination is None or leg.blocked:
             return lambda packet: self._drop(leg, Drop.NO_TARGET, len(packet))
-        out = _socket(target)
+        out = socket_of(target)
         if out.connected:
             return out.sock.send
         address = (destination.address, destination.port)
@@ -248,11 +248,6 @@ def _by_fit(legs: tuple[Leg, ...], source: Endpoint) -> tuple[Leg, ...]:
         return how is Rank.EXACT, leg.source == source, how or 0
 
     return tuple(sorted(legs, key=fit, reverse=True))
-
-
-def _socket(leg: Leg) -> MediaSocket:
-    assert isinstance(leg.socket, MediaSocket)
-    return leg.socket
 
 
 def _is_rtcp(packet: memoryview) -> bool:

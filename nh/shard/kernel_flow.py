@@ -1,39 +1,68 @@
-"""One direction that the kernel relays: which leg it counts for, and what it has counted.
+"""One direction that the kernel relays: what it was told, which leg it counts for, and what it has counted.
 
-It implements nh.calls.leg.Offload. It knows readings, not how they come about.
+It implements nh.calls.leg.Offload. The statistics of RTP streams are the kernel's while it relays: the leg's meter
+is brought up to date when somebody asks, and for the few packets that the kernel leaves to the socket.
 """
 
+import dataclasses
+from typing import Final
+
 from nh.calls.leg import Leg
+from nh.calls.media import Endpoint
+from nh.calls.rtp_meter import RtpMeter
+from nh.fastpath import layout
 from nh.fastpath.flows import FlowTable
 
-_NS: int = 1_000_000_000
+_NS: Final = 1_000_000_000
 
 
 class Flow:
     """What the kernel relays in the stead of one media socket.
 
     Arguments:
-        table: where its readings are.
-        leg: whose packets it relays.
-        slot: which readings are its own.
+        table: where it is told and read.
+        local: the socket's address and port.
+        leg: whose packets they are.
+        told: what the kernel does with them; its slot is this flow's own.
 
-    `value` is what the kernel was told last.
+    Raises KernelPathUnavailable if the kernel does not take it; then nothing has changed.
     """
 
-    __slots__ = ("_bytes", "_packets", "_table", "last_seen", "leg", "slot", "value")
+    __slots__ = ("_bytes", "_local", "_meter", "_packets", "_table", "last_seen", "leg", "told")
 
-    def __init__(self, table: FlowTable, leg: Leg, slot: int) -> None:
+    def __init__(self, table: FlowTable, local: Endpoint, leg: Leg, told: layout.Flow) -> None:
         self._table = table
+        self._local = local
+        self._meter = leg.find_meter()
         self._packets = 0
         self._bytes = 0
         self.leg = leg
-        self.slot = slot
-        self.value = b""
         self.last_seen = 0.0
+        self.told = told
+        if self._meter is not None:
+            self._store(self._meter)
+            self.told = dataclasses.replace(told, **_clock_of(self._meter))
+        table.add(local, self.told)
+        leg.offload = self
+
+    def change(self, told: layout.Flow) -> None:
+        """Relay in another way. Raises KernelPathUnavailable if the kernel does not take it."""
+        clock = _clock_of(self._meter) if self._meter is not None else {}
+        told = dataclasses.replace(told, slot=self.told.slot, **clock)
+        if told != self.told:
+            self._table.replace(self._local, told)
+            self.told = told
+
+    def end(self) -> None:
+        """Leave the packets to the socket; collect() once more when none can be on its way any more."""
+        self._table.remove(self._local)
+        self.collect()
+        self.load_meter()
+        self.leg.offload = None
 
     def collect(self) -> None:
         """See Offload."""
-        packets, size, last_seen_ns = self._table.read(self.slot)
+        packets, size, last_seen_ns = self._table.counters(self.told.slot)
         if packets == self._packets:
             return
         leg = self.leg
@@ -42,3 +71,37 @@ class Flow:
         leg.bytes += size - self._bytes
         self._packets, self._bytes = packets, size
         self.last_seen = last_seen_ns / _NS
+        if self._meter is not None and leg.offload is self:
+            self._follow(self._meter, self._table.latest_payload_type(self.told.slot))
+
+    def load_meter(self) -> None:
+        """See Offload."""
+        if self._meter is not None:
+            reading = self._table.reading(self.told.slot)
+            self._meter.take_fields(reading.next_stream, reading.streams)
+
+    def measure(self, packet: memoryview, now: float) -> None:
+        """See Offload. A packet that the kernel counts at this very moment may be missing afterwards."""
+        if self._meter is not None:
+            self.load_meter()
+            self._meter.measure(packet, len(packet), now)
+            self._store(self._meter)
+
+    def _follow(self, meter: RtpMeter, payload_type: int | None) -> None:
+        """Let jitter be measured of what is sent now, if that is another payload type than before."""
+        if payload_type in (None, self.told.payload_type):
+            return
+        self.load_meter()
+        if meter.choose_payload_type(payload_type):
+            self._store(meter)
+            self.change(self.told)
+
+    def _store(self, meter: RtpMeter) -> None:
+        streams = tuple(layout.Stream(*fields) for fields in meter.to_fields())
+        self._table.write_streams(
+            self.told.slot, layout.Reading(next_stream=meter.next_stream, streams=streams)
+        )
+
+
+def _clock_of(meter: RtpMeter) -> dict[str, int | bool]:
+    return {"rtp": True, "payload_type": meter.payload_type, "clock_hz": meter.clock_hz}

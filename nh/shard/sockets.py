@@ -87,6 +87,12 @@ def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) ->
     return sockets
 
 
+def socket_of(leg: Leg) -> MediaSocket:
+    """The socket where a leg receives: in a shard they are all of this kind."""
+    assert isinstance(leg.socket, MediaSocket)
+    return leg.socket
+
+
 def close_media_sockets(sockets: list[MediaSocket]) -> None:
     """Close them all."""
     for media_socket in sockets:
