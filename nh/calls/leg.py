@@ -9,6 +9,8 @@ import enum
 from typing import Protocol
 
 from nh.calls.media import Endpoint, Side
+from nh.calls.payload_types import PayloadTypes
+from nh.calls.rtp_meter import RtpMeter
 from nh.calls.source import Rank, SourcePolicy, rank
 
 
@@ -81,7 +83,9 @@ class Leg:
         policy: who may send.
         window_ends: monotonic seconds until which a better source takes over (HEURISTIC).
         signalled_from: the IP address that its signalling came from, "" if that is not known.
+        payload_types: what those mean that are sent here; None if it is no RTP, or RTP's RTCP.
 
+    `meter` has the statistics of RTP streams, None before the first packet and for what is no RTP.
     `blocked` keeps what that end sends from being passed on. Where one end sends RTCP on its RTP port and the
     other does not (RFC 5761), `rtcp` is the leg that the former's RTCP counts for, and that leg's `muxed_on`
     is this one: what goes to that end goes there. `offload` relays the leg's packets while that is possible, and has
@@ -94,6 +98,7 @@ class Leg:
         "bytes",
         "drops",
         "last_seen",
+        "meter",
         "muxed_on",
         "not_offloaded",
         "noted_packets",
@@ -101,6 +106,7 @@ class Leg:
         "offloaded",
         "other",
         "packets",
+        "payload_types",
         "policy",
         "rank",
         "receives",
@@ -125,6 +131,7 @@ class Leg:
         policy: SourcePolicy,
         window_ends: float,
         signalled_from: str = "",
+        payload_types: PayloadTypes | None = None,
     ) -> None:
         self.side = side
         self.socket = socket
@@ -133,6 +140,8 @@ class Leg:
         self.policy = policy
         self.window_ends = window_ends
         self.signalled_from = signalled_from
+        self.payload_types = payload_types
+        self.meter: RtpMeter | None = None
         self.blocked = False
         self.rtcp: Leg | None = None
         self.muxed_on: Leg | None = None
@@ -213,6 +222,20 @@ class Leg:
         self.window_ends = window_ends
         self.rank = None
         self.state = SourceState.OPEN
+
+    def set_payload_types(self, payload_types: PayloadTypes | None) -> None:
+        """What payload types mean was agreed anew. What was measured stays."""
+        self.payload_types = payload_types
+        if self.meter is not None and payload_types is not None:
+            self.meter.set_clocks(payload_types.clocks)
+
+    def find_meter(self) -> RtpMeter | None:
+        """The meter for what arrives here, made when first asked for; None if it is no RTP."""
+        if self.payload_types is None:
+            return None
+        if self.meter is None:
+            self.meter = RtpMeter(self.payload_types.clocks)
+        return self.meter
 
     def close_window(self, *, now: float) -> bool:
         """Fix the source if its window is over; returns whether it just became settled."""

@@ -10,6 +10,7 @@ import sys
 
 import msgspec
 
+from nh.calls.payload_types import PayloadFormat, shared
 from nh.errors import MalformedRequest
 
 MAX_RANGE = 64
@@ -56,6 +57,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
         kind: media type of the `m=` line, such as audio; "" if not told.
         paused: that end does not want to receive for now, though it gave an address (a=sendonly, a=inactive).
         signalled_from: IP address that the SIP message came from, "" if that is not known.
+        formats: what its dynamic payload types mean, as far as that was told.
         rtcp: where RTCP is to be sent if that is not the port after RTP's (RFC 3605; RFC 5761: RTP's own).
     """
 
@@ -67,6 +69,12 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
     rtcp: Endpoint | None = None
     signalled_from: str = ""
     paused: bool = False
+    formats: tuple[PayloadFormat, ...] = ()
+
+    @property
+    def rtp(self) -> bool:
+        """Whether it is RTP, secured or not."""
+        return "RTP" in self.proto.upper()
 
     @property
     def active(self) -> bool:
@@ -101,6 +109,7 @@ def interned(media: Media) -> Media:
         address=sys.intern(media.address),
         proto=sys.intern(media.proto),
         kind=sys.intern(media.kind),
+        formats=shared(media.formats),
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
+from nh.calls.payload_types import PayloadTypes, agreed
 from nh.calls.rules import RelaySettings
 from nh.calls.socket_group import Component, SocketGroup
 from nh.calls.source import SourcePolicy
@@ -156,6 +157,10 @@ class Session:
                 signalled_from=medium.signalled_from,
                 window_ends=now + settle_window_s,
             )
+        for pair in self.pairs:
+            said_from, said_to = self.group_from.media[pair.medium], self.group_to.media[pair.medium]
+            pair.from_.set_payload_types(_payload_types(said_from, said_to, pair.component))
+            pair.to.set_payload_types(_payload_types(said_to, said_from, pair.component))
         self.on_hold = _on_hold(self.group_from, self.group_to)
 
     def set_mux(self, *, from_muxes: bool, to_muxes: bool) -> None:
@@ -224,6 +229,7 @@ def _legs(
         policy=policies[Side.FROM],
         window_ends=window_ends,
         signalled_from=said_from.signalled_from,
+        payload_types=_payload_types(said_from, said_to, in_from.component),
     )
     to = Leg(
         side=Side.TO,
@@ -233,9 +239,17 @@ def _legs(
         policy=policies[Side.TO],
         window_ends=window_ends,
         signalled_from=said_to.signalled_from,
+        payload_types=_payload_types(said_to, said_from, in_to.component),
     )
     from_.other, to.other = to, from_
     return from_, to
+
+
+def _payload_types(sender: Media, receiver: Media, component: int) -> PayloadTypes | None:
+    """What the payload types in one direction mean; None for RTCP (the odd ports) and for what is no RTP."""
+    if component % 2 or not sender.rtp:
+        return None
+    return agreed(sender.formats, receiver.formats)
 
 
 def _media_text(media: tuple[Media, ...]) -> str:

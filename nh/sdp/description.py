@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from nh.calls.media import Endpoint, Media, canonical_address, is_address, make_media
+from nh.calls.payload_types import PayloadFormat, read_rtpmaps
 from nh.errors import MalformedRequest
 from nh.sdp.fields import MediumField, RtcpField
 from nh.sdp.lines import Line
@@ -156,6 +157,16 @@ class Medium(Section, frozen=True):
         """Whether its sender does not do RTCP on a port of its own (RFC 8858)."""
         return self.has("rtcp-mux-only")
 
+    @property
+    def formats(self) -> tuple[PayloadFormat, ...]:
+        """What a=rtpmap says of its payload types; none for what is no RTP."""
+        if not self.rtp:
+            return ()
+        return read_rtpmaps(
+            attribute.value.decode("ascii", "backslashreplace")
+            for attribute in self.attributes.get("rtpmap", ())
+        )
+
     def to_media(self, received_from: str | None = None, *, muxed: bool = False) -> Media:
         """The medium as the relay core knows it.
 
@@ -182,6 +193,8 @@ class Medium(Section, frozen=True):
             kind=self.kind,
             where=where,
         )
+        if formats := self.formats:
+            media = msgspec.structs.replace(media, formats=formats)
         rtcp = self._rtcp_endpoint(media, received_from, muxed=muxed)
         if rtcp is None or rtcp == media.endpoint(1):
             return media

@@ -53,7 +53,7 @@ class Forwarding:
         # one bound method each for all sockets
         self._new_judge = functools.partial(functools.partial, self._judge_next)
         self._new_dropper = functools.partial(functools.partial, self._drop_stray)
-        self._new_forwarder = _forwarder_factory(self._buffer, traffic, self._send_failed)
+        self._new_forwarder = _forwarder_factory(self._buffer, traffic, poll, self._send_failed)
 
     def open(self, media_socket: MediaSocket) -> None:
         """Watch a new socket; nothing is active there yet."""
@@ -182,6 +182,9 @@ class Forwarding:
             send(packet)
         except OSError as exc:
             self._send_failed(leg, send, packet, exc)
+        meter = leg.find_meter()
+        if meter is not None:
+            meter.measure(packet, len(packet), self._poll.now)
 
     def _judge(self, media_socket: MediaSocket, source: Endpoint, packet: memoryview) -> None:
         learned: list[Leg] = []
@@ -256,12 +259,16 @@ def _is_rtcp(packet: memoryview) -> bool:
 
 
 def _forwarder_factory(
-    buffer: bytearray, traffic: Traffic, send_failed: Callable[[Leg, Send, memoryview, OSError], None]
+    buffer: bytearray,
+    traffic: Traffic,
+    poll: MediaPoll,
+    send_failed: Callable[[Leg, Send, memoryview, OSError], None],
 ) -> Callable[[Leg, Callable[[bytearray], int], Send], Reader]:
     """Makes the readers of connected sockets: the path that almost every packet takes.
 
-    A closure finds everything in its cells, without a look-up; those of buffer, view, traffic and
-    send_failed are one for all readers.
+    A closure finds everything in its cells, without a look-up; those of buffer, view, traffic, poll and
+    send_failed are one for all readers. There are two that differ in one line only, because what can be
+    decided for a leg is not decided for each packet: RTP is measured, what else there is is not.
     """
     view = memoryview(buffer)
 
@@ -283,4 +290,27 @@ def _forwarder_factory(
 
         return forward
 
-    return new_forwarder
+    def new_measuring(leg: Leg, receive: Callable[[bytearray], int], send: Send) -> Reader:
+        meter = leg.find_meter()
+        if meter is None:
+            return new_forwarder(leg, receive, send)
+        measure = meter.measure
+
+        def forward_and_measure() -> None:
+            try:
+                size = receive(buffer)
+            except OSError:
+                return
+            leg.packets += 1
+            leg.bytes += size
+            traffic.received_packets += 1
+            traffic.received_bytes += size
+            try:
+                send(view[:size])
+            except OSError as exc:
+                send_failed(leg, send, view[:size], exc)
+            measure(buffer, size, poll.now)
+
+        return forward_and_measure
+
+    return new_measuring

@@ -1,0 +1,240 @@
+"""An RTP stream: the packets of one SSRC as they arrive, and what they tell of the network.
+
+Lost, reordered and duplicate packets come from sequence numbers (RFC 3550 A.1), jitter from timestamps
+(RFC 3550 6.4.1 and A.8). The program in the kernel counts by the same rules; `to_fields` and `from_fields`
+hand a stream over between the two. No I/O; which payload types have a clock is the meter's business.
+"""
+
+from typing import Final, NamedTuple
+
+MAX_DROPOUT: Final = 3000
+"""A sequence number that is further ahead is no gap but a jump (RFC 3550 A.1: a minute at 50 packets/s)."""
+
+WINDOW: Final = 64
+"""How many of the latest sequence numbers are remembered: what comes later than that is a jump, too."""
+
+NO_BAD_NEXT: Final = 0x10000
+"""`bad_next` when no jump waits to be confirmed: no sequence number."""
+
+MAX_TRANSIT_S: Final = 2**32 / 1e9
+"""Differences of transit times from this on are no jitter: a sender's clock jumped, or it was silent."""
+
+_WINDOW_MASK: Final = 2**WINDOW - 1
+_U32: Final = 2**32 - 1
+_JITTER_UNITS: Final = 16e9
+_NO_HEAD: Final = -1
+
+
+class StreamFields(NamedTuple):
+    """A stream as `struct stream` of nh/fastpath has it, in the order of its members.
+
+    Arguments:
+        seen: bit n: the packet n before the highest came; 64 bits.
+        arrival_ns: monotonic nanoseconds of the packet that the next transit time is held against; 0: none.
+        jitter_ns: sixteenths of a nanosecond.
+        ssrc, timestamp: 32 bits; the timestamp is that packet's.
+        packets, lost, reordered, duplicates: 32 bits.
+        bad_next: sequence number that would confirm a jump as a restart (bad_seq in RFC 3550); NO_BAD_NEXT.
+        highest: highest sequence number, 16 bits.
+        payload_type: of the latest packet, 0 to 127.
+        used: 1; 0 where there is no stream.
+    """
+
+    seen: int = 0
+    arrival_ns: int = 0
+    jitter_ns: int = 0
+    ssrc: int = 0
+    timestamp: int = 0
+    packets: int = 0
+    lost: int = 0
+    reordered: int = 0
+    duplicates: int = 0
+    bad_next: int = 0
+    highest: int = 0
+    payload_type: int = 0
+    used: int = 0
+
+
+class RtpStream:
+    """One SSRC from its first packet on.
+
+    Arguments:
+        ssrc: 0 to 2**32 - 1.
+        sequence: sequence number of the first packet.
+        payload_type: of that packet.
+
+    `lost` are packets that did not come (those that came late are taken off again), `reordered` those that
+    came behind a later one, `duplicates` those that came again; these are in `packets`, too. `arrival`
+    (monotonic seconds) and `timestamp` are those of the packet that the next transit time is held against;
+    None: there is none yet. `jitter_s` is in seconds.
+
+    Nearly every packet is the next one, with a payload type that is measured, and RtpMeter deals with those
+    by itself: `head` and `due` are what it looks for, and what it has to change are `due`, `arrival`,
+    `timestamp` and `jitter_s`. The rest of the state is brought up to date when it matters (`_settle`).
+    """
+
+    __slots__ = (
+        "_bad_next",
+        "_highest",
+        "_packets",
+        "_run_from",
+        "_seen",
+        "arrival",
+        "due",
+        "duplicates",
+        "head",
+        "jitter_s",
+        "lost",
+        "payload_type",
+        "reordered",
+        "ssrc",
+        "timestamp",
+    )
+
+    def __init__(self, ssrc: int, sequence: int, payload_type: int) -> None:
+        self.ssrc = ssrc
+        self.payload_type = payload_type
+        self.lost = 0
+        self.reordered = 0
+        self.duplicates = 0
+        self.jitter_s = 0.0
+        self.arrival: float | None = None
+        self.timestamp = 0
+        self.head = _NO_HEAD
+        self.due = 0
+        self._run_from = 0
+        self._packets = 1
+        self._highest = sequence
+        self._seen = 1
+        self._bad_next = NO_BAD_NEXT
+
+    @property
+    def packets(self) -> int:
+        """Packets received, duplicates among them."""
+        return self._packets + self.due - self._run_from
+
+    @property
+    def expected(self) -> int:
+        """Packets that were sent, as far as can be told: those that came, once each, and the lost ones."""
+        return self.packets - self.duplicates + self.lost
+
+    def receive(self, sequence: int, payload_type: int) -> bool:
+        """Count one more packet; returns whether its transit time says anything.
+
+        Arguments:
+            sequence: 0 to 65535.
+            payload_type: 0 to 127.
+        """
+        self._settle()
+        self.head = _NO_HEAD
+        self._packets += 1
+        self.payload_type = payload_type
+        ahead = (sequence - self._highest) & 0xFFFF
+        if ahead == 0:
+            self.duplicates += 1
+            return False
+        if ahead < MAX_DROPOUT:
+            self.lost += ahead - 1
+            self._seen = (self._seen << ahead | 1) & _WINDOW_MASK
+            self._highest = sequence
+            return True
+        if ahead > 0x10000 - WINDOW:
+            return self._receive_late(1 << (0x10000 - ahead))
+        return self._receive_far(sequence)
+
+    def clock(self, timestamp: int, now: float, tick_s: float) -> None:
+        """Let a packet's transit time count for the jitter.
+
+        Arguments:
+            timestamp: 0 to 2**32 - 1.
+            now: monotonic seconds of its arrival.
+            tick_s: length of one unit of the timestamp.
+        """
+        if self.arrival is not None:
+            ticks = ((timestamp - self.timestamp + 0x80000000) & _U32) - 0x80000000
+            apart = abs(now - self.arrival - ticks * tick_s)
+            if apart < MAX_TRANSIT_S:
+                self.jitter_s += (apart - self.jitter_s) / 16
+        self.arrival = now
+        self.timestamp = timestamp
+
+    def expect(self, head: int) -> None:
+        """Let RtpMeter take the next packets by itself, as long as nothing is special about them.
+
+        Arguments:
+            head: the first 16 bits of the header of a packet like them; its marker bit does not count.
+        """
+        self._settle()
+        self.head = head & 0xFF7F
+        # beyond 65535 nothing is met: the wrap-around takes the long way
+        self.due = self._run_from = self._highest + 1
+
+    def forget_reference(self) -> None:
+        """Another clock: the next transit time is held against nothing."""
+        self._settle()
+        self.head = _NO_HEAD
+        self.arrival = None
+
+    def to_fields(self) -> StreamFields:
+        """The stream as the kernel's program has it. Counters keep their lowest 32 bits."""
+        self._settle()
+        return StreamFields(
+            seen=self._seen,
+            arrival_ns=0 if self.arrival is None else round(self.arrival * 1e9),
+            jitter_ns=round(self.jitter_s * _JITTER_UNITS),
+            ssrc=self.ssrc,
+            timestamp=self.timestamp,
+            packets=self._packets & _U32,
+            lost=self.lost & _U32,
+            reordered=self.reordered & _U32,
+            duplicates=self.duplicates & _U32,
+            bad_next=self._bad_next,
+            highest=self._highest,
+            payload_type=self.payload_type,
+            used=1,
+        )
+
+    @classmethod
+    def from_fields(cls, fields: StreamFields) -> "RtpStream":
+        """The stream that goes on where the kernel's program left it; its `used` is 1."""
+        stream = cls(fields.ssrc, fields.highest, fields.payload_type)
+        stream.arrival = fields.arrival_ns / 1e9 if fields.arrival_ns else None
+        stream.timestamp = fields.timestamp
+        stream.jitter_s = fields.jitter_ns / _JITTER_UNITS
+        stream.lost = fields.lost
+        stream.reordered = fields.reordered
+        stream.duplicates = fields.duplicates
+        stream._packets = fields.packets
+        stream._seen = fields.seen
+        stream._bad_next = fields.bad_next
+        return stream
+
+    def _settle(self) -> None:
+        """Account for what RtpMeter took by itself: packets up to the one before `due`, none missing."""
+        run = self.due - self._run_from
+        if run:
+            self._run_from = self.due
+            self._packets += run
+            self._highest = self.due - 1
+            self._seen = (self._seen << run | (1 << run) - 1) & _WINDOW_MASK if run < WINDOW else _WINDOW_MASK
+
+    def _receive_late(self, bit: int) -> bool:
+        if self._seen & bit:
+            self.duplicates += 1
+            return False
+        self._seen |= bit
+        self.reordered += 1
+        # one from before the first packet, or from before a jump, was never missed
+        if self.lost:
+            self.lost -= 1
+        return True
+
+    def _receive_far(self, sequence: int) -> bool:
+        """A jump: one packet may be astray, two in a row are a restart (RFC 3550 A.1)."""
+        if sequence != self._bad_next:
+            self._bad_next = (sequence + 1) & 0xFFFF
+            return False
+        self._bad_next = NO_BAD_NEXT
+        self._highest = sequence
+        self._seen = 1
+        return True
