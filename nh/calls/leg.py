@@ -37,8 +37,8 @@ class Offload(Protocol):
     def load_meter(self) -> None:
         """Bring the leg's statistics of RTP streams up to date."""
 
-    def measure(self, packet: memoryview, now: float) -> None:
-        """Measure a packet (at monotonic `now`) that passed the leg's socket all the same."""
+    def measure(self, packet: memoryview, size: int, now: float) -> None:
+        """Measure a packet that passed the leg's socket all the same; see RtpMeter.measure."""
 
 
 class Drop(enum.IntEnum):

@@ -111,7 +111,7 @@ class FlowTable:
     def write_streams(self, slot: int, reading: Reading) -> None:
         """Let the kernel go on from the streams of `reading`; its counters stay as they are."""
         start = slot * READING_BYTES + COUNTERS_BYTES
-        self._memory[start : (slot + 1) * READING_BYTES] = layout.pack_reading(reading)[COUNTERS_BYTES :]
+        self._memory[start : (slot + 1) * READING_BYTES] = layout.pack_reading(reading)[COUNTERS_BYTES:]
 
     def close(self) -> None:
         """Remove all flows and let go of the memory."""

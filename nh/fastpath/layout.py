@@ -12,12 +12,10 @@ import struct
 from typing import Final, NamedTuple
 
 from nh.calls.media import Endpoint
+from nh.calls.rtp_stream import StreamFields
 
 STREAMS: Final = 4
 """RTP streams (by SSRC) that a reading has room for."""
-
-NO_BAD_SEQUENCE: Final = 0x10000
-"""Stream.bad_next where the last packet did not leap (RFC 3550 A.1)."""
 
 _MAPPED: Final = b"\0" * 10 + b"\xff\xff"
 
@@ -28,7 +26,7 @@ FLOW: Final = struct.Struct("=16s16s16s2s2s2sHIIIIBBBB")
 """struct flow, in the order of its members."""
 
 STREAM: Final = struct.Struct("=QQQIIIIIIIHBB")
-"""struct stream, in the order of its members, which is that of Stream's."""
+"""struct stream, in the order of its members, which is that of nh.calls.rtp_stream.StreamFields."""
 
 _STREAM_TAIL: Final = struct.Struct("=HBB")
 """The last members of struct stream: highest, payload_type, used."""
@@ -80,37 +78,7 @@ class Flow:
             raise ValueError(f"{self.source} via {self.out} to {self.target}: more than one address family")
 
 
-class Stream(NamedTuple):
-    """One RTP stream of a reading; all integers, in the order of struct stream.
-
-    Members:
-        seen: bit n is set if sequence number highest - n was received; 64 bits.
-        arrival_ns: CLOCK_MONOTONIC of the packet that jitter is measured from, 0 if there is none.
-        jitter_ns: interarrival jitter in nanoseconds, times 16.
-        ssrc, timestamp: of the stream; of the packet that jitter is measured from. 32 bits.
-        packets, lost, reordered, duplicates: counters, 32 bits.
-        bad_next: RFC 3550's bad_seq, or NO_BAD_SEQUENCE.
-        highest: the highest sequence number received, 16 bits.
-        payload_type: of the latest packet.
-        used: 1 if this is a stream, 0 if it is an empty place.
-    """
-
-    seen: int
-    arrival_ns: int
-    jitter_ns: int
-    ssrc: int
-    timestamp: int
-    packets: int
-    lost: int
-    reordered: int
-    duplicates: int
-    bad_next: int
-    highest: int
-    payload_type: int
-    used: int
-
-
-NO_STREAM: Final = Stream(*(0,) * len(Stream._fields))
+NO_STREAM: Final = StreamFields()
 """An empty place."""
 
 
@@ -128,7 +96,7 @@ class Reading(NamedTuple):
     payload_bytes: int = 0
     last_seen_ns: int = 0
     next_stream: int = 0
-    streams: tuple[Stream, ...] = (NO_STREAM,) * STREAMS
+    streams: tuple[StreamFields, ...] = (NO_STREAM,) * STREAMS
 
 
 def family(address: str) -> int:
@@ -200,5 +168,9 @@ def unpack_reading(memory: bytes | memoryview, slot: int = 0) -> Reading:
     packets, payload_bytes, last_seen_ns, next_stream = _READING_HEAD.unpack_from(memory, start)
     streams = STREAM.iter_unpack(memory[start + _READING_HEAD.size : start + READING_BYTES])
     return Reading(
-        packets, payload_bytes, last_seen_ns, next_stream, tuple(Stream._make(values) for values in streams)
+        packets,
+        payload_bytes,
+        last_seen_ns,
+        next_stream,
+        tuple(StreamFields._make(values) for values in streams),
     )

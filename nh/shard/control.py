@@ -11,8 +11,11 @@ import nh
 from nh.channel import Channel
 from nh.commands import Failure, RelayCommand, RelayResult
 from nh.errors import NhError
+from nh.fastpath.flows import FlowTable
+from nh.fastpath.routes import Routes
 from nh.loop import SelectorLoop
 from nh.shard.helper import Helper
+from nh.shard.kernel_path import KernelPath
 from nh.shard.meter import ProcessMeter
 from nh.stats import Segment, ShardWriter, attach_segment
 from nh.wire.link import (
@@ -88,6 +91,8 @@ class Control:
             shards=configure.shards,
             stats=self._writer.resume(),
             interfaces=configure.interfaces,
+            kernel=_kernel_path(configure),
+            kernel_off=configure.kernel_off,
         )
         self._meter = ProcessMeter(self._loop, helper.stats)
         self._helper = helper
@@ -131,3 +136,17 @@ class Control:
         logger.error("the supervisor is gone; ending")
         self.exit_status = EXIT_SUPERVISOR_GONE
         self._loop.stop()
+
+
+def _kernel_path(configure: Configure) -> KernelPath | None:
+    maps = configure.kernel
+    if maps is None:
+        return None
+    flows = FlowTable(
+        maps.flows_fd,
+        maps.readings_fd,
+        shard=configure.shard,
+        first_slot=maps.first_slot,
+        slots=maps.slots,
+    )
+    return KernelPath(flows, Routes())

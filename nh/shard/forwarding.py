@@ -122,7 +122,9 @@ class Forwarding:
         reader: Reader
         if media_socket.connected:
             leg = media_socket.legs[0]
-            if leg.rtcp is None:
+            if leg.offload is not None:
+                reader = functools.partial(self._pass_on_next, leg)
+            elif leg.rtcp is None:
                 reader = self._new_forwarder(leg, media_socket.sock.recv_into, self._sender(leg))
             else:
                 reader = functools.partial(self._demux_next, leg, leg.rtcp)
@@ -163,6 +165,14 @@ class Forwarding:
         self._judge(media_socket, Endpoint(address[0], address[1]), self._view[:size])
         return True
 
+    def _pass_on_next(self, leg: Leg) -> None:
+        """Deal with a packet that the kernel left, or one that was here before it began."""
+        try:
+            size = socket_of(leg).sock.recv_into(self._buffer)
+        except OSError:
+            return
+        self._pass_on(leg, self._view[:size])
+
     def _demux_next(self, rtp: Leg, rtcp: Leg) -> None:
         """Deal with the next packet from an end that sends RTP and RTCP to one port."""
         try:
@@ -182,7 +192,7 @@ class Forwarding:
             send(packet)
         except OSError as exc:
             self._send_failed(leg, send, packet, exc)
-        meter = leg.find_meter()
+        meter = leg.offload or leg.find_meter()
         if meter is not None:
             meter.measure(packet, len(packet), self._poll.now)
 

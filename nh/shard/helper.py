@@ -128,6 +128,8 @@ class Helper:
     def attach(self, loop: Loop, *, on_tick: Callable[[], None] | None = None) -> None:
         """Relay under `loop` from now on; `on_tick` is called after each update of the statistics."""
         self._loop, self._on_tick = loop, on_tick
+        if self._plane.kernel is not None:
+            self._plane.kernel.watch(loop)
         self._pacer = Pacer(loop, self._plane.poll, coalesce_s=self._settings.coalesce_s)
         self._next_tick = time.monotonic() + TICK_S
         self._timer = loop.call_later(LOOK_S, self._look)

@@ -41,14 +41,13 @@ class Flow:
         self.told = told
         if self._meter is not None:
             self._store(self._meter)
-            self.told = dataclasses.replace(told, **_clock_of(self._meter))
+        self.told = self._with_clock(told)
         table.add(local, self.told)
         leg.offload = self
 
     def change(self, told: layout.Flow) -> None:
         """Relay in another way. Raises KernelPathUnavailable if the kernel does not take it."""
-        clock = _clock_of(self._meter) if self._meter is not None else {}
-        told = dataclasses.replace(told, slot=self.told.slot, **clock)
+        told = self._with_clock(dataclasses.replace(told, slot=self.told.slot))
         if told != self.told:
             self._table.replace(self._local, told)
             self.told = told
@@ -80,16 +79,16 @@ class Flow:
             reading = self._table.reading(self.told.slot)
             self._meter.take_fields(reading.next_stream, reading.streams)
 
-    def measure(self, packet: memoryview, now: float) -> None:
+    def measure(self, packet: memoryview, size: int, now: float) -> None:
         """See Offload. A packet that the kernel counts at this very moment may be missing afterwards."""
         if self._meter is not None:
             self.load_meter()
-            self._meter.measure(packet, len(packet), now)
+            self._meter.measure(packet, size, now)
             self._store(self._meter)
 
     def _follow(self, meter: RtpMeter, payload_type: int | None) -> None:
         """Let jitter be measured of what is sent now, if that is another payload type than before."""
-        if payload_type in (None, self.told.payload_type):
+        if payload_type is None or payload_type == self.told.payload_type:
             return
         self.load_meter()
         if meter.choose_payload_type(payload_type):
@@ -97,11 +96,11 @@ class Flow:
             self.change(self.told)
 
     def _store(self, meter: RtpMeter) -> None:
-        streams = tuple(layout.Stream(*fields) for fields in meter.to_fields())
-        self._table.write_streams(
-            self.told.slot, layout.Reading(next_stream=meter.next_stream, streams=streams)
-        )
+        reading = layout.Reading(next_stream=meter.next_stream, streams=meter.to_fields())
+        self._table.write_streams(self.told.slot, reading)
 
-
-def _clock_of(meter: RtpMeter) -> dict[str, int | bool]:
-    return {"rtp": True, "payload_type": meter.payload_type, "clock_hz": meter.clock_hz}
+    def _with_clock(self, told: layout.Flow) -> layout.Flow:
+        meter = self._meter
+        if meter is None:
+            return told
+        return dataclasses.replace(told, rtp=True, payload_type=meter.payload_type, clock_hz=meter.clock_hz)

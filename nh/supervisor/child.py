@@ -62,12 +62,14 @@ class ChildSpec:
         cpu: which CPU to pin it to.
         command_timeout_s: how long it may take for one command.
         argv: the program; see SHARD_ARGV.
+        descriptors: what it inherits, under the same numbers.
     """
 
     configure: link.Configure
     cpu: int
     command_timeout_s: float
     argv: Sequence[str] = SHARD_ARGV
+    descriptors: tuple[int, ...] = ()
 
 
 class Child:
@@ -93,7 +95,7 @@ class Child:
         self._last_id = 0
         self._deadline: Timer | None = None
         self._grace: Timer | None = None
-        self._process, self._pidfd, sock = _start(spec.argv)
+        self._process, self._pidfd, sock = _start(spec.argv, spec.descriptors)
         loop.add_reader(self._pidfd, self._reap)
         self._channel = Channel(loop, sock, self._on_record, self._on_link_lost)
         self._channel.send(link.encode(spec.configure))
@@ -215,10 +217,12 @@ class Child:
         self._on_exit(why)
 
 
-def _start(argv: Sequence[str]) -> "tuple[subprocess.Popen[bytes], int, socket.socket]":
+def _start(
+    argv: Sequence[str], descriptors: tuple[int, ...]
+) -> "tuple[subprocess.Popen[bytes], int, socket.socket]":
     """A shard process, the pidfd that tells its end, and this side of its link.
 
-    The process inherits the other side of the link and nothing else. It gets a session of its own, so that
+    The process inherits the other side of the link and `descriptors`, nothing else. It gets a session of its own, so that
     Ctrl-C in a terminal reaches the supervisor alone, and no standard output, because that is the
     supervisor's to say `ready` on.
     """
@@ -229,7 +233,7 @@ def _start(argv: Sequence[str]) -> "tuple[subprocess.Popen[bytes], int, socket.s
         undo.enter_context(near)
         process = subprocess.Popen(
             [*argv, "--link-fd", str(far.fileno())],
-            pass_fds=(far.fileno(),),
+            pass_fds=(far.fileno(), *descriptors),
             env={**os.environ, "PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
