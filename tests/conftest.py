@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nh.fastpath.probe import Answer, probe
 from tests.ng.kamailio import kamailio_is_installed
 
 
@@ -35,8 +36,11 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests whose peer is not installed are skipped, with the reason."""
+    """Tests whose peer is not installed, or whose kernel cannot do it, are skipped, with the reason."""
     missing = {marker: reason for marker, (is_there, reason) in PEERS.items() if not is_there()}
+    answer, why = probe()
+    if answer is not Answer.SUPPORTED:
+        missing["kernel"] = f"needs the path in the kernel: {why}"
     for item in items:
         for marker, reason in missing.items():
             if item.get_closest_marker(marker):

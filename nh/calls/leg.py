@@ -88,8 +88,8 @@ class Leg:
     `meter` has the statistics of RTP streams, None before the first packet and for what is no RTP.
     `blocked` keeps what that end sends from being passed on. Where one end sends RTCP on its RTP port and the
     other does not (RFC 5761), `rtcp` is the leg that the former's RTCP counts for, and that leg's `muxed_on`
-    is this one: what goes to that end goes there. `offload` relays the leg's packets while that is possible, and has
-    relayed `offloaded` of them; `not_offloaded` says why it does not, "" if nobody tried.
+    is this one: what goes to that end goes there. `offload` relays the leg's packets while that is possible,
+    and has relayed `offloaded` of them; `not_offloaded` says why it does not, "" if nobody tried.
     """
 
     __slots__ = (

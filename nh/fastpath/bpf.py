@@ -146,7 +146,7 @@ def load_program(name: str, instructions: bytes, license_: str) -> int:
         verdict = log.value.decode(errors="replace").strip()
         if not verdict:
             raise
-        raise KernelPathUnavailable(f"{refusal}: {verdict[-_LOG_SHOWN:]}", errno=refusal.errno) from None
+        raise KernelPathUnavailable(f"{refusal}\n{verdict[-_LOG_SHOWN:]}", errno=refusal.errno) from None
 
 
 def run_on_packet(program_fd: int, packet: bytes, context: bytes = b"", *, repeat: int = 1) -> Run:
@@ -158,10 +158,10 @@ def run_on_packet(program_fd: int, packet: bytes, context: bytes = b"", *, repea
         repeat: how often; the packet is the same object each time.
     """
     room = ctypes.create_string_buffer(len(packet) + 256)
-    attributes = ctypes.create_string_buffer(
-        struct.pack("=4IQQ", program_fd, 0, len(packet), len(room), _address(packet), ctypes.addressof(room))
-        + struct.pack("=4IQQ", repeat, 0, len(context), 0, _address(context) if context else 0, 0)
-    )
+    values = struct.pack(
+        "=4IQQ", program_fd, 0, len(packet), len(room), _address(packet), ctypes.addressof(room)
+    ) + struct.pack("=4IQQ", repeat, 0, len(context), 0, _address(context) if context else 0, 0)
+    attributes = ctypes.create_string_buffer(values, len(values))
     _bpf(_Command.PROG_TEST_RUN, attributes, "running the program on a packet")
     _, verdict, _, size = struct.unpack_from("=IiII", attributes)
     (duration_ns,) = struct.unpack_from("=I", attributes, 36)

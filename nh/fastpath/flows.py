@@ -1,8 +1,8 @@
 """A shard's flows: what it has moved into the kernel, and what the kernel counts for them.
 
-The table of flows and the readings are maps that all shards share; each shard has readings of its own, slots, and
-reads them through memory that it shares with the kernel, without a system call. The module knows what a flow looks
-like (nh.fastpath.layout), not why there is one.
+The table of flows and the readings are maps that all shards share; each shard has readings of its own, slots,
+and reads them through memory that it shares with the kernel, without a system call. The module knows what a
+flow looks like (nh.fastpath.layout), not why there is one.
 """
 
 import errno

@@ -57,7 +57,7 @@ def load(max_flows: int) -> LoadedProgram:
     Raises KernelPathUnavailable, with the verifier's log if that is what refused.
     """
     program = relay_program()
-    if kernel_release() < _MEMORY_IS_CHARGED_TO_CGROUPS:
+    if kernel_release(platform.release()) < _MEMORY_IS_CHARGED_TO_CGROUPS:
         _allow_locked_memory()
     with contextlib.ExitStack() as undo:
         flows_fd = bpf.create_map(
@@ -90,9 +90,9 @@ def relay_program() -> ObjectProgram:
         raise KernelPathUnavailable(f"{missing.filename} is not installed", errno=errno.ENOENT) from None
 
 
-def kernel_release() -> tuple[int, int]:
-    """Major and minor version of the running kernel; (0, 0) if it does not say."""
-    numbers = re.match(r"(\d+)\.(\d+)", platform.release())
+def kernel_release(release: str) -> tuple[int, int]:
+    """Major and minor version of uname(2)'s release; (0, 0) if it does not say."""
+    numbers = re.match(r"(\d+)\.(\d+)", release)
     return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
 

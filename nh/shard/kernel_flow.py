@@ -1,7 +1,7 @@
 """One direction that the kernel relays: what it was told, which leg it counts for, and what it has counted.
 
-It implements nh.calls.leg.Offload. The statistics of RTP streams are the kernel's while it relays: the leg's meter
-is brought up to date when somebody asks, and for the few packets that the kernel leaves to the socket.
+It implements nh.calls.leg.Offload. The statistics of RTP streams are the kernel's while it relays: the leg's
+meter is brought up to date when somebody asks, and for the few packets that the kernel leaves to the socket.
 """
 
 import dataclasses

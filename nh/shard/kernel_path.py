@@ -1,9 +1,9 @@
 """The path in the kernel, as a shard uses it: which directions go there, and when they come back.
 
 A direction is moved when its socket takes one settled source and it is known where its packets go. Whatever
-changes one of that (a re-INVITE, a source to settle anew, a hold, the end) changes or removes the flow before the
-command that did it is answered. What the kernel does not take arrives at the socket as ever, so a direction is never
-without a path.
+changes one of that (a re-INVITE, a source to settle anew, a hold, the end) changes or removes the flow before
+the command that did it is answered. What the kernel does not take arrives at the socket as ever, so a
+direction is never without a path.
 
 It knows sockets, legs and flows; when to look is Forwarding's business.
 """
@@ -13,6 +13,7 @@ import logging
 from typing import Final
 
 from nh.calls.leg import Leg
+from nh.calls.media import Endpoint
 from nh.calls.source import SourcePolicy
 from nh.errors import KernelPathUnavailable, KernelTableFull
 from nh.fastpath import layout
@@ -124,29 +125,25 @@ class KernelPath:
         self._routes.close()
 
     def _find_way(self, media_socket: MediaSocket) -> layout.Flow | str:
-        """What the kernel should do with what arrives at a socket, or why it cannot; the slot is still to come."""
+        """What the kernel should do (the slot is still to come), or why it cannot."""
         self._routed.pop(media_socket, None)
         self._waiting.pop(media_socket, None)
         if len(media_socket.legs) != 1:
             return "several ends send to this port" if media_socket.legs else ""
         leg = media_socket.legs[0]
         target = leg.other.muxed_on or leg.other
-        destination = target.destination
-        if destination is None or leg.source is None or not media_socket.connected:
+        source, destination = leg.source, target.destination
+        if source is None or destination is None or not media_socket.connected:
             return _unsettled(leg)
-        if leg.blocked:
-            return "its end is blocked"
-        if leg.rtcp is not None:
-            return "RTCP comes to the same port and has to be told from RTP"
-        if layout.family(leg.source.address) != layout.family(destination.address):
-            return "it goes from one IP version to the other"
+        if obstacle := _obstacle(leg, source, destination):
+            return obstacle
         out = socket_of(target)
         self._routed[media_socket] = None
         route = self._find_route(destination.address, out.local.address)
         if isinstance(route, NoRoute):
             return f"{destination.address}: {route.why}"
         return layout.Flow(
-            source=leg.source,
+            source=source,
             out=out.local,
             target=destination,
             ifindex=0 if route.local else route.ifindex,
@@ -215,3 +212,14 @@ def _unsettled(leg: Leg) -> str:
     if (leg.other.muxed_on or leg.other).destination is None:
         return "the other end does not receive, or nobody knows yet where it is"
     return "the host has no route to its source"
+
+
+def _obstacle(leg: Leg, source: Endpoint, destination: Endpoint) -> str:
+    """What about a settled direction is beyond the kernel's program; "" if nothing is."""
+    if leg.blocked:
+        return "its end is blocked"
+    if leg.rtcp is not None:
+        return "RTCP comes to the same port and has to be told from RTP"
+    if layout.family(source.address) != layout.family(destination.address):
+        return "it goes from one IP version to the other"
+    return ""

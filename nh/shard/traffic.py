@@ -10,8 +10,8 @@ from nh.calls.leg import Drop
 class Traffic:
     """Totals since the start.
 
-    `received` counts what legs took at their sockets, `kernel` what was relayed inside the kernel; foreign and
-    stray packets are in neither.
+    `received` counts what legs took at their sockets, `kernel` what was relayed inside the kernel; foreign
+    and stray packets are in neither.
     """
 
     __slots__ = (

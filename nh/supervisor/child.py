@@ -222,9 +222,9 @@ def _start(
 ) -> "tuple[subprocess.Popen[bytes], int, socket.socket]":
     """A shard process, the pidfd that tells its end, and this side of its link.
 
-    The process inherits the other side of the link and `descriptors`, nothing else. It gets a session of its own, so that
-    Ctrl-C in a terminal reaches the supervisor alone, and no standard output, because that is the
-    supervisor's to say `ready` on.
+    The process inherits the other side of the link and `descriptors`, nothing else. It gets a session of its
+    own, so that Ctrl-C in a terminal reaches the supervisor alone, and no standard output, because that is
+    the supervisor's to say `ready` on.
     """
     home = str(Path(nh.__file__).parent.parent)
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))

@@ -1,35 +1,28 @@
-"""The path in the kernel, as the supervisor has it: one program for all shards, on the interfaces that carry media.
+"""The path in the kernel, as the supervisor has it: a program for all shards, on what carries media.
 
 The supervisor loads the program and hangs it in; shards inherit the maps and say what is relayed
-(nh.shard.kernel_path). What is hung in as a link ends with the last process that holds it. Nothing here knows calls.
+(nh.shard.kernel_path). What is hung in as a link ends with the last process that holds it. Nothing here knows
+calls.
 """
 
 import contextlib
+import errno
 import hashlib
 import logging
-import struct
-from collections.abc import Iterator
-from typing import Final
 
-from nh.config import AttachMode, KernelMode, Settings
+from nh.config import KernelMode, Settings
 from nh.errors import KernelPathUnavailable
 from nh.fastpath.attach import Attachments, Method
 from nh.fastpath.bpf import attach_tcx
 from nh.fastpath.clsact import remove_leftovers
 from nh.fastpath.interfaces import Interface, InterfaceWatch
-from nh.fastpath.loader import LoadedProgram, load
+from nh.fastpath.loader import load
 from nh.fastpath.probe import Answer, probe
 from nh.loop import Loop
 from nh.stats import SupervisorStats
 from nh.wire.link import KernelMaps
 
 logger = logging.getLogger(__name__)
-
-_METHODS: Final = {
-    AttachMode.AUTO: Method.AUTO,
-    AttachMode.TCX: Method.TCX,
-    AttachMode.CLSACT: Method.CLSACT,
-}
 
 
 class KernelService:
@@ -50,15 +43,95 @@ class KernelService:
         with contextlib.ExitStack() as undo:
             self._program = load(self._slots * shards)
             undo.callback(self._program.close)
-            self._attachments = _attachments(self._program, settings)
+            self._attachments = Attachments(
+                self._program.program_fd, _name(settings), _create_link, Method(settings.kernel_attach)
+            )
             undo.callback(self._attachments.close)
-            self._watch = _watch(loop, self._on_change, settings)
+            self._watch = InterfaceWatch(loop, self._on_change, settings.kernel_interface)
             undo.callback(self._watch.close)
             self._watch.start()
             if not self._attachments.interfaces:
-                wanted = ", ".join(settings.kernel_interface)
                 raise KernelPathUnavailable(
-                    f"none of its interfaces is there: {wanted}" if wanted else "no interface can have it",
-                    errno=errno.ENODEV,
+                    "the program cannot be attached to any interface", errno=errno.ENODEV
                 )
             undo.pop_all()
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What every shard has to inherit."""
+        return self._program.flows_fd, self._program.readings_fd
+
+    @property
+    def interfaces(self) -> list[str]:
+        """Names of those that have the program."""
+        return sorted(interface.name for interface in self._attachments.interfaces)
+
+    def share(self, shard: int) -> KernelMaps:
+        """What shard `shard` is told of its share."""
+        flows_fd, readings_fd = self.descriptors
+        return KernelMaps(flows_fd, readings_fd, first_slot=shard * self._slots, slots=self._slots)
+
+    def close(self) -> None:
+        """Take the program off."""
+        self._watch.close()
+        self._attachments.close()
+        self._program.close()
+
+    def _on_change(self, came: list[Interface], went: list[Interface]) -> None:
+        self._attachments.update(came, went)
+        self._stats.kernel_interfaces = len(self._attachments.interfaces)
+
+
+def start_kernel_service(
+    loop: Loop, settings: Settings, shards: int, *, stats: SupervisorStats
+) -> tuple[KernelService | None, str]:
+    """The path in the kernel, as far as the settings want it and the host has it.
+
+    Returns it, or None and why there is none, for people.
+    Raises KernelPathUnavailable if the settings want it in any case.
+    """
+    if settings.kernel is KernelMode.OFF:
+        _remove_leftovers(settings)
+        return None, "it is turned off (kernel = off)"
+    try:
+        support = probe()
+        if support.answer is Answer.UNSUPPORTED:
+            raise KernelPathUnavailable(support.why, errno=errno.ENOTSUP)
+        return KernelService(loop, settings, shards, stats=stats), ""
+    except (KernelPathUnavailable, OSError) as refusal:
+        if settings.kernel is KernelMode.ON:
+            raise KernelPathUnavailable(
+                f"kernel = on, but media cannot be relayed inside the kernel: {refusal}; mend that or say"
+                " --kernel auto",
+                errno=refusal.errno or 0,
+            ) from refusal
+        logger.warning("media are relayed in user space, not inside the kernel: %s", refusal)
+        _remove_leftovers(settings)
+        return None, str(refusal)
+
+
+def _remove_leftovers(settings: Settings) -> None:
+    """A killed run's filters would go on relaying what it had in the kernel."""
+    try:
+        remove_leftovers(_name(settings))
+    except OSError as exc:
+        logger.warning("filters that a killed run left are not removed: %s", exc)
+
+
+def _name(settings: Settings) -> str:
+    """What filters of this nh are called: the same for every run in one runtime directory."""
+    return f"nh-{hashlib.sha256(bytes(settings.runtime_path.absolute())).hexdigest()[:16]}"
+
+
+def _flows_wanted(settings: Settings) -> int:
+    if settings.kernel_flows:
+        return settings.kernel_flows
+    ranges = {settings.port_range} | {each.ports for each in settings.interfaces if each.ports}
+    return sum(high + 1 - low for low, high in ranges)
+
+
+def _create_link(program_fd: int, ifindex: int) -> int:
+    try:
+        return attach_tcx(program_fd, ifindex)
+    except KernelPathUnavailable as refusal:
+        raise OSError(refusal.errno, str(refusal)) from refusal

@@ -26,6 +26,7 @@ from nh.supervisor.cpus import cpu_of, usable_cpus
 from nh.supervisor.descriptors import capacity, raise_descriptor_limit
 from nh.supervisor.dispatch import Dispatcher
 from nh.supervisor.frontend import Frontend
+from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.listeners import Listener, open_listeners
 from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
 from nh.supervisor.ng_service import NgService
@@ -99,6 +100,11 @@ class _Supervisor:
         self._segment = stack.enter_context(_statistics(create_segment(segment_name(path), self._shards)))
         self._loop = SelectorLoop()
         stack.callback(self._loop.close)
+        self._kernel, self._kernel_off = start_kernel_service(
+            self._loop, settings, self._shards, stats=self._stats
+        )
+        if self._kernel is not None:
+            stack.callback(self._kernel.close)
         self._frontend: Frontend | None = None
         self._ng: NgService | None = None
         self._arbiter = Arbiter(
@@ -134,12 +140,15 @@ class _Supervisor:
             stats_segment=self._segment.name,
             log_level=self._settings.log_level,
             interfaces=self._interfaces[shard],
+            kernel=self._kernel.share(shard) if self._kernel is not None else None,
+            kernel_off=self._kernel_off,
         )
         spec = ChildSpec(
             configure=configure,
             cpu=cpu_of(shard, self._cpus),
             command_timeout_s=self._settings.command_timeout_s,
             argv=self._shard_argv,
+            descriptors=self._kernel.descriptors if self._kernel is not None else (),
         )
         return Child(self._loop, spec, on_ready=on_ready, on_exit=on_exit)
 
@@ -176,9 +185,10 @@ class _Supervisor:
         ng = (
             f" ng {' '.join(str(listener) for listener in self._ng_listeners)};" if self._ng_listeners else ""
         )
+        kernel = f"kernel {','.join(self._kernel.interfaces)}" if self._kernel else "user space only"
         return (
             f"ready: {shards} {cpus}; rpc {addresses};{ng} ports {self._ports[0][0]}-{self._ports[-1][1]};"
-            f" up to {room.calls} calls (limited by {room.limited_by})"
+            f" {kernel}; up to {room.calls} calls (limited by {room.limited_by})"
         )
 
     # --- the end ----------------------------------------------------------------------------------

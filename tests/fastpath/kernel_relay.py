@@ -1,0 +1,72 @@
+"""The program in the kernel, met one packet at a time: flow table, packet in, verdict, packet out."""
+
+import enum
+import struct
+from typing import NamedTuple
+
+from nh.calls.media import Endpoint
+from nh.fastpath import bpf
+from nh.fastpath.layout import READING_BYTES, Flow, Reading, pack_flow, pack_key, pack_reading, unpack_reading
+from nh.fastpath.loader import load
+from tests.fastpath.frames import LOOPBACK_MAC, Datagram, datagram_in, frame_of
+from tests.netns import Namespace
+
+LOOPBACK = 1
+
+_IFINDEX_AT = 40
+_GSO_SIZE_AT = 176
+
+
+class Verdict(enum.IntEnum):
+    """What becomes of a packet."""
+
+    LEFT_TO_SOCKETS = -1
+    DELIVERED = 0
+    SENT_ON = 7
+
+
+class Outcome(NamedTuple):
+    """A verdict and the frame as the program left it."""
+
+    verdict: Verdict
+    frame: bytes
+
+    @property
+    def datagram(self) -> Datagram:
+        return datagram_in(self.frame)
+
+
+class KernelRelay:
+    """The loaded program; packets come in on `phones`, an interface of a namespace, or on loopback."""
+
+    def __init__(self, namespace: Namespace, phones: int, max_flows: int = 16) -> None:
+        self._namespace = namespace
+        self._program = load(max_flows)
+        self.phones = phones
+        self.close = self._program.close
+
+    def add(self, local: Endpoint, flow: Flow) -> None:
+        bpf.update(self._program.flows_fd, pack_key(local), pack_flow(flow))
+
+    def receive(
+        self, packet: Datagram | bytes, *, ifindex: int | None = None, gso_size: int = 0, repeat: int = 1
+    ) -> Outcome:
+        """What becomes of a packet that comes in on an interface (None: `phones`)."""
+        frame = packet if isinstance(packet, bytes) else frame_of(packet)
+        if ifindex == LOOPBACK:
+            frame = LOOPBACK_MAC + frame[6:]
+        context = bytearray(192)
+        struct.pack_into("=I", context, _IFINDEX_AT, self.phones if ifindex is None else ifindex)
+        struct.pack_into("=I", context, _GSO_SIZE_AT, gso_size)
+        program = self._program.program_fd
+        with self._namespace.entered():
+            run = bpf.run_on_packet(program, frame, bytes(context), repeat=repeat)
+        return Outcome(Verdict(run.verdict), run.packet)
+
+    def reading(self, slot: int) -> Reading:
+        value = bpf.lookup(self._program.readings_fd, struct.pack("=I", slot), READING_BYTES)
+        assert value is not None
+        return unpack_reading(value)
+
+    def set_reading(self, slot: int, reading: Reading) -> None:
+        bpf.update(self._program.readings_fd, struct.pack("=I", slot), pack_reading(reading))
