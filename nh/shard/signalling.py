@@ -270,6 +270,7 @@ class Signalling:
 
     def _query(self, call_id: bytes, from_tag: bytes) -> Queried:
         call = self._table.get_call(call_id)
+        call.note(now=time.monotonic())
         return query_call(
             call.get_offers(now=time.monotonic()),
             created=call.created,

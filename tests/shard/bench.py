@@ -23,6 +23,7 @@ from nh.commands import (
 )
 from nh.loop import SelectorLoop
 from nh.shard.helper import Helper
+from nh.shard.kernel_path import KernelPath
 from nh.stats import ShardStats
 from tests.media_peer import RTP, MediaPeer
 
@@ -57,6 +58,7 @@ class Bench:
         ports: its media ports.
         settings: how it relays.
         interfaces: where calls of ng may be.
+        kernel: its path in the kernel; None: it relays in user space.
     """
 
     def __init__(
@@ -65,9 +67,17 @@ class Bench:
         settings: RelaySettings | None = None,
         stats: ShardStats | None = None,
         interfaces: Sequence[Interface] = (),
+        kernel: KernelPath | None = None,
     ) -> None:
         self.loop = SelectorLoop()
-        self.helper = Helper(settings, ports=(ports[0], ports[-1]), stats=stats, interfaces=interfaces)
+        self.helper = Helper(
+            settings,
+            ports=(ports[0], ports[-1]),
+            stats=stats,
+            interfaces=interfaces,
+            kernel=kernel,
+            kernel_off="" if kernel else "it is turned off",
+        )
         self.helper.attach(self.loop)
 
     def close(self) -> None:

@@ -7,6 +7,9 @@ import pytest
 
 from nh.calls.interfaces import Interface
 from nh.calls.rules import RelaySettings
+from nh.fastpath.loader import LoadedProgram
+from nh.shard.kernel_path import KernelPath
+from tests.kernel_paths import new_kernel_path, program_on_loopback
 from tests.media_peer import MediaPeer
 from tests.port_claims import claim_ports
 from tests.shard.bench import V4, Bench
@@ -14,6 +17,7 @@ from tests.shard.ng_bench import NgBench
 
 MakeBench = Callable[..., Bench]
 MakeNg = Callable[..., NgBench]
+MakeKernelPath = Callable[[], KernelPath | None]
 MakePeer = Callable[..., MediaPeer]
 
 
@@ -24,13 +28,30 @@ def ports() -> Iterator[range]:
         yield claimed
 
 
+@pytest.fixture(scope="session")
+def kernel_program() -> Iterator[LoadedProgram]:
+    """The kernel relays on loopback."""
+    yield from program_on_loopback()
+
+
+@pytest.fixture(params=["user space", pytest.param("kernel", marks=pytest.mark.kernel)])
+def make_kernel_path(request: pytest.FixtureRequest) -> MakeKernelPath:
+    """Both ways that packets may go: what calls and phones see of them is the same."""
+    if request.param == "user space":
+        return lambda: None
+    program = request.getfixturevalue("kernel_program")
+    return lambda: new_kernel_path(program)
+
+
 @pytest.fixture
-def make_bench(ports: range, caplog: pytest.LogCaptureFixture) -> Iterator[MakeBench]:
+def make_bench(
+    ports: range, make_kernel_path: MakeKernelPath, caplog: pytest.LogCaptureFixture
+) -> Iterator[MakeBench]:
     """Relays with settings of their own; no callback of theirs may fail."""
     with contextlib.ExitStack() as benches:
 
         def make(**settings: object) -> Bench:
-            bench = Bench(ports, RelaySettings(**settings))  # type: ignore[arg-type]
+            bench = Bench(ports, RelaySettings(**settings), kernel=make_kernel_path())  # type: ignore[arg-type]
             benches.callback(bench.close)
             return bench
 
@@ -39,7 +60,9 @@ def make_bench(ports: range, caplog: pytest.LogCaptureFixture) -> Iterator[MakeB
 
 
 @pytest.fixture
-def make_ng(ports: range, caplog: pytest.LogCaptureFixture) -> Iterator[MakeNg]:
+def make_ng(
+    ports: range, make_kernel_path: MakeKernelPath, caplog: pytest.LogCaptureFixture
+) -> Iterator[MakeNg]:
     """The same for calls of ng, on 127.0.0.1 if nothing else is said."""
     with contextlib.ExitStack() as benches:
 
@@ -48,6 +71,7 @@ def make_ng(ports: range, caplog: pytest.LogCaptureFixture) -> Iterator[MakeNg]:
                 ports,
                 RelaySettings(**settings),  # type: ignore[arg-type]
                 interfaces=interfaces or (Interface("default", V4, V4),),
+                kernel=make_kernel_path(),
             )
             benches.callback(bench.close)
             return bench
