@@ -162,7 +162,7 @@ class KernelPath:
                 flow.change(way)
         except KernelTableFull:
             self._say_once(f"{FULL}: further directions stay in user space; raise kernel_flows")
-            self.refused += 1
+            self.refused += media_socket.legs[0].not_offloaded != FULL
             self._waiting[media_socket] = None
             return FULL
         except KernelPathUnavailable as refusal:

@@ -1,0 +1,383 @@
+"""Which directions the kernel relays, when they come back, and that calls see nothing of either."""
+
+import contextlib
+import itertools
+import select
+import socket
+import time
+
+import pytest
+
+from nh.calls.media import Endpoint, Media, Side
+from nh.commands import Dialog, LegDetail
+from nh.fastpath import bpf, layout
+from nh.fastpath.flows import FlowTable
+from nh.fastpath.loader import LoadedProgram
+from nh.shard.kernel_path import FULL
+from tests.e2e.sdp import MediaLine
+from tests.kernel_paths import new_kernel_path
+from tests.media_peer import RTP, MediaPeer
+from tests.shard.bench import PACKET, V4, V6, Bench, Conversation, Where, shuts_out
+from tests.shard.conftest import MakeBench, MakeKernelPath, MakePeer
+from tests.shard.ng_bench import NgBench, line
+from tools.rtp import RtpPacket
+
+pytestmark = pytest.mark.kernel
+
+MALLORY = "127.0.0.66"
+
+
+@pytest.fixture
+def make_kernel_path(kernel_program: LoadedProgram) -> MakeKernelPath:
+    """Every relay here has the path in the kernel."""
+    return lambda: new_kernel_path(kernel_program)
+
+
+@pytest.fixture
+def alice(make_peer: MakePeer) -> MediaPeer:
+    return make_peer()
+
+
+@pytest.fixture
+def bob(make_peer: MakePeer) -> MediaPeer:
+    return make_peer()
+
+
+def legs(bench: Bench, call: Conversation) -> list[LegDetail]:
+    """All directions of the newest session."""
+    session = bench.show(call.dialog).sessions[-1]
+    return [leg for pair in session.pairs for leg in (pair.from_, pair.to)]
+
+
+def why_not(bench: Bench, call: Conversation, side: Side = Side.FROM, component: int = RTP) -> str:
+    leg = bench.leg(call.dialog, side, component)
+    assert not leg.kernel
+    return leg.user_space_because
+
+
+def kernel_packets(bench: Bench) -> int:
+    return bench.stats().kernel_packets
+
+
+# --- into the kernel --------------------------------------------------------------------------------
+
+
+def test_every_direction_moves_once_its_source_is_settled(
+    bench: Bench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = bench.call(alice, bob)
+    assert [leg.user_space_because for leg in legs(bench, call)] == ["its source is not settled yet"] * 4
+    bench.converse(alice, bob, call)
+    assert [leg.kernel for leg in legs(bench, call)] == [True] * 4
+    assert kernel_packets(bench) == 0
+    for _ in range(5):
+        bench.converse(alice, bob, call)
+    assert [(leg.packets, leg.kernel_packets) for leg in legs(bench, call)] == [(6, 5)] * 4
+    assert bench.stats().kernel_flows == 4
+
+
+def test_totals_match_packet_for_packet_over_both_paths_and_after_the_end(
+    bench: Bench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = bench.call(alice, bob)
+    for _ in range(10):
+        bench.converse(alice, bob, call)
+    assert bench.bye(call.dialog) == 1
+    stats = bench.stats()
+    assert (stats.packets_in, stats.packets_out, stats.kernel_packets) == (40, 40, 36)
+    assert (stats.bytes_in, stats.bytes_out) == (40 * len(PACKET), 40 * len(PACKET))
+    assert stats.kernel_bytes == 36 * len(PACKET)
+    assert stats.kernel_flows == 0
+
+
+def test_a_source_that_fits_less_well_moves_when_its_window_is_over(
+    make_bench: MakeBench, make_peer: MakePeer, bob: MediaPeer
+) -> None:
+    bench = make_bench(settle_window_s=0.2)
+    alice = make_peer("127.0.0.11")
+    call = bench.call(Media("127.0.0.99", alice.port, 2, "RTP/AVP", "audio"), bob)
+    bench.passes(alice, call.for_caller, bob)
+    assert why_not(bench, call) == "its source is not settled yet"
+    bench.turn_until(lambda: bench.leg(call.dialog, Side.FROM).kernel, "the direction is in the kernel")
+    bench.passes(alice, call.for_caller, bob)
+    assert bench.leg(call.dialog, Side.FROM).kernel_packets == 1
+
+
+def test_packets_that_wait_when_a_direction_moves_stay_ahead_of_those_that_follow(
+    bench: Bench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = bench.call(alice, bob)
+    sent = [b"%03d" % number for number in range(100)]
+    for payload in sent[:50]:
+        alice.send(payload, call.for_caller)  # wait at the socket, the loop does not turn
+    assert bench.receive(bob)[0] == sent[0]
+    for payload in sent[50:]:
+        alice.send(payload, call.for_caller)
+    assert [bench.receive(bob)[0] for _ in sent[1:]] == sent[1:]
+    assert bench.leg(call.dialog, Side.FROM).kernel_packets == 50
+
+
+# --- and back ---------------------------------------------------------------------------------------
+
+
+def test_a_re_invite_mid_stream_loses_and_doubles_nothing(
+    bench: Bench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    first = bench.call(alice, bob)
+    bench.converse(alice, bob, first)
+    numbers = itertools.count()
+    sent: list[bytes] = []
+
+    def talk(to: Where) -> None:
+        for _ in range(20):
+            sent.append(b"%05d" % next(numbers))
+            alice.send(sent[-1], to)
+
+    talk(first.for_caller)
+    again = Dialog(first.dialog.call_id, 2, first.dialog.id_from, first.dialog.id_to)
+    second = bench.call(alice, bob, dialog=again)
+    talk(first.for_caller)  # on its way when the re-INVITE took effect
+    talk(second.for_caller)
+    talk(second.for_caller)
+    assert [bench.receive(bob)[0] for _ in sent] == sent
+    assert bob.pending() == []
+
+
+def test_a_call_on_hold_is_in_the_kernel_again_when_it_is_resumed(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    talk = ng.connect(alice, bob)
+    for _ in range(2):
+        ng.talk(alice, bob, talk)
+    assert kernel_packets(ng) == 4
+    ng.offer([MediaLine("0.0.0.0", alice.port)], to=b"bob")
+    ng.answer(bob)
+    assert ng.stats().kernel_flows == 0 or ng.dropped() == 0
+    ng.offer(alice, to=b"bob")
+    ng.answer(bob)
+    for _ in range(2):
+        ng.talk(alice, bob, talk)
+    assert kernel_packets(ng) >= 8
+    assert ng.stats().kernel_flows == 4
+
+
+def test_a_new_offer_learns_again_in_user_space_without_a_packet_lost(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    talk = ng.connect(alice, bob)
+    for _ in range(2):
+        ng.talk(alice, bob, talk)
+    ng.offer(alice, to=b"bob")
+    ng.answer(bob)
+    before = kernel_packets(ng)
+    ng.talk(alice, bob, talk)
+    assert kernel_packets(ng) == before, "the first packet of each end settles its source anew"
+    ng.talk(alice, bob, talk)
+    assert kernel_packets(ng) == before + 4
+
+
+def test_a_source_that_may_settle_again_is_in_user_space_until_it_has(
+    make_bench: MakeBench, make_peer: MakePeer, bob: MediaPeer
+) -> None:
+    bench = make_bench(resettle_s=0.3)
+    alice, moved = make_peer(), make_peer()
+    call = bench.call(alice, bob)
+    for _ in range(2):
+        bench.passes(alice, call.for_caller, bob)
+    assert bench.leg(call.dialog, Side.FROM).kernel_packets == 1
+    bench.turn_until(lambda: not bench.leg(call.dialog, Side.FROM).kernel, "its source may move")
+    for _ in range(2):
+        bench.passes(moved, call.for_caller, bob)
+    leg = bench.leg(call.dialog, Side.FROM)
+    assert (leg.source, leg.kernel, leg.kernel_packets) == (f"{V4}:{moved.port}", True, 2)
+
+
+# --- what stays in user space, and why --------------------------------------------------------------
+
+
+def test_nobody_else_is_relayed_through_the_kernel(
+    bench: Bench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    call = bench.call(alice, bob)
+    bench.converse(alice, bob, call)
+    mallory = make_peer(MALLORY)
+    for stranger in (mallory, make_peer()):
+        stranger.send(b"hello", call.for_caller)
+    assert shuts_out(call.for_caller, MALLORY)
+    bench.passes(alice, call.for_caller, bob)
+    assert bob.pending() == []
+    assert kernel_packets(bench) == 1
+
+
+def test_an_end_that_is_blocked_is_dropped_in_user_space(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    talk = ng.connect(alice, bob)
+    for _ in range(2):
+        ng.talk(alice, bob, talk)
+    ng.block(b"alice")
+    alice.send(PACKET, talk.alice_sends_to[0])
+    ng.turn_until(lambda: ng.stats().drop_no_target == 1, "the packet is dropped")
+    assert bob.pending() == []
+    ng.block(b"alice", blocked=False)
+    ng.talk(alice, bob, talk)
+    assert kernel_packets(ng) == 4 + 4, "nothing had to be settled anew"
+
+
+def test_rtcp_that_has_to_be_told_from_rtp_is_told_in_user_space(
+    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    talk = ng.connect([line(alice, "rtcp-mux")], bob, mux_demux=True)
+    for _ in range(3):
+        source = ng.passes(alice, talk.alice_sends_to[0], bob)
+        assert source == talk.bob_sends_to[0]
+    assert kernel_packets(ng) == 0
+
+
+def test_what_goes_from_one_ip_version_to_the_other_stays_in_user_space(
+    bench: Bench, alice: MediaPeer, make_peer: MakePeer, ipv6: None
+) -> None:
+    bob = make_peer(V6)
+    call = bench.call(alice, bob, to_callee=V6)
+    for _ in range(2):
+        bench.converse(alice, bob, call)
+    assert why_not(bench, call) == "it goes from one IP version to the other"
+    assert kernel_packets(bench) == 0
+
+
+def test_ipv6_is_relayed_in_the_kernel(bench: Bench, make_peer: MakePeer, ipv6: None) -> None:
+    alice, bob = make_peer(V6), make_peer(V6)
+    call = bench.call(alice, bob, to_callee=V6, to_caller=V6)
+    for _ in range(2):
+        bench.converse(alice, bob, call)
+    assert [leg.kernel_packets for leg in legs(bench, call)] == [1] * 4
+
+
+@pytest.mark.parametrize("policy", ["handover", "asymmetric"])
+def test_a_policy_that_settles_no_source_stays_in_user_space(
+    make_bench: MakeBench, alice: MediaPeer, bob: MediaPeer, policy: str
+) -> None:
+    bench = make_bench(policy=policy)
+    call = bench.call(alice, bob)
+    for _ in range(2):
+        bench.converse(alice, bob, call)
+    assert why_not(bench, call) == "its policy settles no source"
+
+
+def test_a_full_table_leaves_further_directions_in_user_space_until_there_is_room(
+    ports: range, kernel_program: LoadedProgram, make_peer: MakePeer, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(ports, kernel=new_kernel_path(kernel_program, slots=4))
+    with contextlib.closing(bench):
+        first, second = (make_peer(), make_peer()), (make_peer(), make_peer())
+        one = bench.call(*first)
+        bench.converse(*first, one)
+        other = bench.call(*second)
+        for _ in range(2):
+            bench.converse(*second, other)
+        assert [why_not(bench, other, side) for side in Side] == [FULL, FULL]
+        assert (bench.stats().kernel_flows, bench.stats().kernel_full) == (4, 4)
+        assert len([text for text in caplog.messages if "raise kernel_flows" in text]) == 1
+        bench.bye(one.dialog)
+        bench.turn_until(lambda: all(leg.kernel for leg in legs(bench, other)), "the others have the room")
+        bench.converse(*second, other)
+        assert bench.stats().kernel_packets == 4
+
+
+# --- what operators see -----------------------------------------------------------------------------
+
+
+def test_a_call_in_the_kernel_does_not_expire_while_packets_come(
+    make_bench: MakeBench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    bench = make_bench(silent_s=1)
+    call = bench.call(alice, bob)
+    bench.converse(alice, bob, call)
+    until = time.monotonic() + 2.5
+    while time.monotonic() < until:
+        bench.passes(alice, call.for_caller, bob)
+        bench.loop.turn(0.05)
+    bench.turn_until(lambda: bench.stats().expired_silent == 1, "it expires when none come any more")
+    assert bench.stats().kernel_flows == 0
+
+
+def test_streams_are_measured_on_across_both_paths(
+    make_bench: MakeBench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    bench = make_bench()
+    call = bench.call(alice, bob)
+    sequence = [10, 11, 14, 13, 13, 20]
+
+    def send(number: int) -> None:
+        bench.passes(alice, call.for_caller, bob, payload=RtpPacket(77, number, 0).encode())
+
+    send(sequence[0])  # in user space
+    for number in sequence[1:4]:
+        send(number)
+    for number in sequence[4:]:
+        send(number)
+    (stream,) = bench.leg(call.dialog, Side.FROM).streams
+    assert (stream.ssrc, stream.payload_type, stream.packets) == (77, 0, 6)
+    assert (stream.lost, stream.reordered, stream.duplicates) == (1 + 5, 1, 1)
+    assert kernel_packets(bench) == 5
+
+
+def test_packets_bear_the_code_point_of_their_socket(
+    make_bench: MakeBench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    bench = make_bench(dscp=46)
+    call = bench.call(alice, bob)
+    sock = bob.sockets[RTP]
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+    seen = []
+    for _ in range(2):
+        alice.send(PACKET, call.for_caller)
+        bench.turn_until(lambda: select.select([sock], [], [], 0)[0], "the packet is there")
+        _, ancillary, _, _ = sock.recvmsg(2048, 64)
+        seen.append(ancillary[0][2][0])
+    assert seen == [46 << 2] * 2
+    assert kernel_packets(bench) == 1
+
+
+# --- nothing is left --------------------------------------------------------------------------------
+
+
+def flows_in(program: LoadedProgram) -> int:
+    key, count = None, 0
+    while (key := bpf.next_key(program.flows_fd, key, layout.KEY.size)) is not None:
+        count += 1
+    return count
+
+
+def test_nothing_is_left_in_the_kernel_behind_the_calls(
+    bench: Bench, alice: MediaPeer, bob: MediaPeer, kernel_program: LoadedProgram
+) -> None:
+    call = bench.call(alice, bob)
+    bench.converse(alice, bob, call)
+    assert flows_in(kernel_program) == 4
+    bench.bye(call.dialog)
+    assert flows_in(kernel_program) == 0
+
+
+def test_a_shard_removes_what_a_killed_predecessor_left_and_nothing_else(
+    kernel_program: LoadedProgram,
+) -> None:
+    def table(shard: int) -> FlowTable:
+        return FlowTable(
+            kernel_program.flows_fd, kernel_program.readings_fd, shard=shard, first_slot=shard, slots=1
+        )
+
+    def fill(flows: FlowTable, port: int) -> None:
+        end = Endpoint(V4, port)
+        way = layout.Flow(end, end, end, ifindex=0, slot=flows.take_slot(), mtu_bytes=1500, shard=flows.shard)
+        flows.add(end, way)
+
+    killed, neighbour = table(0), table(1)
+    fill(killed, 1000)
+    fill(neighbour, 1002)
+    successor = table(0)
+    assert flows_in(kernel_program) == 1
+    fill(successor, 1000)
+    neighbour.close()
+    successor.close()
+    assert flows_in(kernel_program) == 0
