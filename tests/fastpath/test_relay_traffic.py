@@ -1,18 +1,12 @@
 """Real packets through the attached program: on loopback, between interfaces, and with VLAN tags."""
 
-import os
 import socket
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from nh.calls.media import Endpoint
-from nh.errors import KernelPathUnavailable
-from nh.fastpath import bpf
-from nh.fastpath.layout import READING_BYTES, Flow, Reading, pack_flow, pack_key, unpack_reading
-from nh.fastpath.loader import LoadedProgram, load
+from nh.fastpath.layout import Flow
+from tests.fastpath.attachment import attached, endpoint, index_of, udp_socket
 from tests.fastpath.flows import IPV4, IPV6, Relayed
 from tests.fastpath.frames import ETHERNET, PHONES_MAC, datagram_in, frame_of, rtp
 from tests.fastpath.namespace import Namespace, new_namespace
@@ -47,42 +41,6 @@ def wires() -> Iterator[Namespace]:
         yield namespace
 
 
-@contextmanager
-def attached(namespace: Namespace, interface: str) -> Iterator[LoadedProgram]:
-    """The program at the ingress of an interface."""
-    program = load(16)
-    try:
-        ifindex = namespace.run(lambda: socket.if_nametoindex(interface))
-        link = namespace.run(lambda: bpf.attach_tcx(program.program_fd, ifindex))
-    except KernelPathUnavailable as refusal:
-        program.close()
-        pytest.skip(f"needs TCX (Linux 6.6): {refusal}")
-    yield program
-    os.close(link)
-    program.close()
-
-
-def put(program: LoadedProgram, local: Endpoint, flow: Flow) -> None:
-    bpf.update(program.flows_fd, pack_key(local), pack_flow(flow))
-
-
-def reading(program: LoadedProgram, slot: int) -> Reading:
-    value = bpf.lookup(program.readings_fd, struct.pack("=I", slot), READING_BYTES)
-    assert value is not None
-    return unpack_reading(value)
-
-
-def udp_socket(address: str) -> socket.socket:
-    bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-    bound.settimeout(5)
-    bound.bind((address, 0))
-    return bound
-
-
-def endpoint(of: socket.socket) -> Endpoint:
-    return Endpoint(*of.getsockname()[:2])
-
-
 def wire_end(interface: str) -> socket.socket:
     end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL_FRAMES))
     end.settimeout(5)
@@ -100,15 +58,15 @@ def frames_at(end: socket.socket) -> Iterator[bytes]:
 def test_loopback_carries_a_call_past_the_relays_sockets(namespace: Namespace, family: int) -> None:
     """The sender leaves a partial checksum; a receiver whose kernel finds it wrong gets nothing."""
     address = LOCAL[family]
-    alice, relay, out, bob = (namespace.run(lambda: udp_socket(address)) for _ in range(4))
+    alice, relay, out, bob = (udp_socket(namespace, address) for _ in range(4))
     flow = Flow(endpoint(alice), endpoint(out), endpoint(bob), ifindex=0, slot=5, mtu_bytes=65535, rtp=True)
     with attached(namespace, "lo") as program:
-        put(program, endpoint(relay), flow)
+        program.put(endpoint(relay), flow)
         for number in range(10):
             alice.sendto(rtp(number), relay.getsockname())
             assert bob.recvfrom(2048)[:2] == (rtp(number), out.getsockname())
-        assert reading(program, 5).packets == 10
-        assert reading(program, 5).streams[0].lost == 0
+        assert program.reading(5).packets == 10
+        assert program.reading(5).streams[0].lost == 0
         bob.sendto(b"from another source", relay.getsockname())
         assert relay.recv(2048) == b"from another source"
     alice.sendto(b"detached", relay.getsockname())
@@ -120,9 +78,9 @@ def test_loopback_carries_a_call_past_the_relays_sockets(namespace: Namespace, f
 @pytest.mark.parametrize("relayed", [IPV4, IPV6], ids=["v4", "v6"])
 def test_packets_leave_by_the_flows_interface_for_the_next_hop(wires: Namespace, relayed: Relayed) -> None:
     alice, bob = wires.run(lambda: wire_end("alice")), wires.run(lambda: wire_end("bob"))
-    eth2 = wires.run(lambda: socket.if_nametoindex("eth2"))
+    eth2 = index_of(wires, "eth2")
     with attached(wires, "eth1") as program:
-        put(program, relayed.local, relayed.but(ifindex=eth2, tos=0xB8).flow)
+        program.put(relayed.local, relayed.but(ifindex=eth2, tos=0xB8).flow)
         alice.send(frame_of(relayed.packet))
         sent = datagram_in(next(frame for frame in frames_at(bob) if frame[:6] == BOBS_MAC))
         assert (sent.source, sent.target) == (relayed.flow.out, relayed.flow.target)
@@ -137,14 +95,14 @@ def test_cut_off_and_tagged_frames_are_not_counted(wires: Namespace, relayed: Re
     """Every frame is met in order, so that the whole one at the end shows that the others were seen."""
     whole = frame_of(relayed.packet)
     alice = wires.run(lambda: wire_end("alice"))
-    eth2 = wires.run(lambda: socket.if_nametoindex("eth2"))
+    eth2 = index_of(wires, "eth2")
     with attached(wires, "eth1") as program:
-        put(program, relayed.local, relayed.but(ifindex=eth2).flow)
+        program.put(relayed.local, relayed.but(ifindex=eth2).flow)
         for size in range(ETHERNET + 1, len(whole)):
             alice.send(whole[:size])
         for tag in (b"\x81\x00\x00\x05", b"\x81\x00\xe0\x00", b"\x88\xa8\x00\x05"):
             alice.send(whole[:12] + tag + whole[12:])
         alice.send(whole)
-        eventually(lambda: reading(program, 3).packets, "the whole frame is counted")
-        assert reading(program, 3).packets == 1
+        eventually(lambda: program.reading(3).packets, "the whole frame is counted")
+        assert program.reading(3).packets == 1
     alice.close()
