@@ -101,5 +101,5 @@ def _allow_locked_memory() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     for limit in (resource.RLIM_INFINITY, hard):
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, max(limit, hard)))
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
             return

@@ -1,0 +1,66 @@
+"""The program at the ingress of real interfaces, for tests with real packets."""
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import pytest
+
+from nh.calls.media import Endpoint
+from nh.errors import KernelPathUnavailable
+from nh.fastpath import bpf
+from nh.fastpath.layout import READING_BYTES, Flow, Reading, pack_flow, pack_key, unpack_reading
+from nh.fastpath.loader import LoadedProgram, load
+from tests.fastpath.namespace import Namespace
+
+
+class Attached:
+    """A program that meets packets."""
+
+    def __init__(self, program: LoadedProgram) -> None:
+        self._program = program
+
+    def put(self, local: Endpoint, flow: Flow) -> None:
+        bpf.update(self._program.flows_fd, pack_key(local), pack_flow(flow))
+
+    def reading(self, slot: int) -> Reading:
+        value = bpf.lookup(self._program.readings_fd, struct.pack("=I", slot), READING_BYTES)
+        assert value is not None
+        return unpack_reading(value)
+
+
+@contextmanager
+def attached(namespace: Namespace, *interfaces: str) -> Iterator[Attached]:
+    """The program with empty tables on interfaces of a namespace; skips where the kernel has no TCX."""
+    with ExitStack() as undo:
+        program = load(16)
+        undo.callback(program.close)
+        for interface in interfaces:
+            ifindex = index_of(namespace, interface)
+            try:
+                link = namespace.run(partial(bpf.attach_tcx, program.program_fd, ifindex))
+            except KernelPathUnavailable as refusal:
+                pytest.skip(f"needs TCX (Linux 6.6): {refusal}")
+            undo.callback(os.close, link)
+        yield Attached(program)
+
+
+def index_of(namespace: Namespace, interface: str) -> int:
+    return namespace.run(lambda: socket.if_nametoindex(interface))
+
+
+def udp_socket(namespace: Namespace, address: str) -> socket.socket:
+    """A UDP socket in the namespace, on a port that is free."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    bound = namespace.run(lambda: socket.socket(family, socket.SOCK_DGRAM))
+    bound.settimeout(5)
+    bound.bind((address, 0))
+    return bound
+
+
+def endpoint(of: socket.socket) -> Endpoint:
+    """Where a socket is bound."""
+    return Endpoint(*of.getsockname()[:2])

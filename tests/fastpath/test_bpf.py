@@ -1,0 +1,101 @@
+"""The kernel's maps and programs through bpf(2)."""
+
+import errno
+import os
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from nh.errors import KernelPathUnavailable, KernelTableFull
+from nh.fastpath import bpf
+
+pytestmark = pytest.mark.kernel
+
+EXIT = struct.pack("<BBhi", 0x95, 0, 0, 0)
+RETURN_7 = struct.pack("<BBhi", 0xB7, 0, 0, 7) + EXIT
+
+
+@pytest.fixture
+def table() -> Iterator[int]:
+    """A hash map of two elements: 4 bytes to 8."""
+    fd = bpf.create_map(bpf.MapKind.HASH, "a_table", key_bytes=4, value_bytes=8, max_entries=2)
+    yield fd
+    os.close(fd)
+
+
+def test_what_is_written_to_a_map_is_read_until_it_is_deleted(table: int) -> None:
+    bpf.update(table, b"key1", b"value..1")
+    assert bpf.lookup(table, b"key1", 8) == b"value..1"
+    assert bpf.delete(table, b"key1")
+    assert bpf.lookup(table, b"key1", 8) is None
+    assert not bpf.delete(table, b"key1")
+
+
+def test_keys_with_zero_bytes_are_whole(table: int) -> None:
+    bpf.update(table, b"\0\0\0\1", bytes(8))
+    assert bpf.lookup(table, b"\0\0\0\2", 8) is None
+    assert bpf.lookup(table, b"\0\0\0\1", 8) == bytes(8)
+
+
+def test_a_map_is_walked_key_by_key(table: int) -> None:
+    for key in (b"key1", b"key2"):
+        bpf.update(table, key, bytes(8))
+    first = bpf.next_key(table, None, 4)
+    assert first is not None
+    second = bpf.next_key(table, first, 4)
+    assert {first, second} == {b"key1", b"key2"}
+    assert bpf.next_key(table, second, 4) is None
+
+
+def test_a_full_map_says_so(table: int) -> None:
+    for key in (b"key1", b"key2"):
+        bpf.update(table, key, bytes(8))
+    with pytest.raises(KernelTableFull, match="full"):
+        bpf.update(table, b"key3", bytes(8))
+    bpf.update(table, b"key1", b"replaced")
+
+
+def test_an_element_may_have_to_be_new_or_to_be_there(table: int) -> None:
+    with pytest.raises(KernelPathUnavailable, match="ENOENT"):
+        bpf.update(table, b"key1", bytes(8), bpf.Update.REPLACE)
+    bpf.update(table, b"key1", bytes(8), bpf.Update.NEW)
+    with pytest.raises(KernelPathUnavailable, match="EEXIST"):
+        bpf.update(table, b"key1", bytes(8), bpf.Update.NEW)
+
+
+def test_an_impossible_map_is_refused_with_its_name_and_the_kernels_reason() -> None:
+    with pytest.raises(KernelPathUnavailable, match=r"creating the map wrong: .*EINVAL") as refusal:
+        bpf.create_map(bpf.MapKind.HASH, "wrong", key_bytes=0, value_bytes=8, max_entries=2)
+    assert refusal.value.errno == errno.EINVAL
+
+
+def test_a_wrong_descriptor_is_no_missing_element() -> None:
+    with pytest.raises(KernelPathUnavailable) as refusal:
+        bpf.lookup(99_999, b"key1", 8)
+    assert refusal.value.errno == errno.EBADF
+
+
+def test_descriptors_are_not_inherited(table: int) -> None:
+    assert not os.get_inheritable(table)
+
+
+def test_a_program_runs_on_a_packet() -> None:
+    program = bpf.load_program("seven", RETURN_7, "MIT")
+    frame = bytes(12) + b"\x08\x00" + bytes(50)
+    run = bpf.run_on_packet(program, frame, repeat=10)
+    assert (run.verdict, run.packet) == (7, frame)
+    os.close(program)
+
+
+def test_the_verifiers_words_are_in_the_error() -> None:
+    with pytest.raises(KernelPathUnavailable, match=r"(?s)loading the program bad: .*R0 !read_ok") as refusal:
+        bpf.load_program("bad", EXIT, "MIT")
+    assert refusal.value.errno == errno.EACCES
+
+
+def test_a_program_is_not_attached_to_an_interface_that_is_not_there() -> None:
+    program = bpf.load_program("seven", RETURN_7, "MIT")
+    with pytest.raises(KernelPathUnavailable, match="attaching to interface 99999"):
+        bpf.attach_tcx(program, 99999)
+    os.close(program)

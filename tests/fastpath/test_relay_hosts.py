@@ -1,0 +1,64 @@
+"""Two phones on hosts of their own and the relay between them: their kernels must accept what they get."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from nh.fastpath.layout import Flow
+from tests.fastpath.attachment import attached, endpoint, index_of, udp_socket
+from tests.fastpath.frames import rtp
+from tests.fastpath.namespace import Namespace, new_namespace
+
+pytestmark = pytest.mark.kernel
+
+ALICE = {4: "198.51.100.2", 6: "2001:db8:a::2"}
+BOB = {4: "203.0.113.2", 6: "2001:db8:b::2"}
+RELAY_FOR_ALICE = {4: "198.51.100.1", 6: "2001:db8:a::1"}
+RELAY_FOR_BOB = {4: "203.0.113.1", 6: "2001:db8:b::1"}
+
+
+class Hosts(NamedTuple):
+    alice: Namespace
+    relay: Namespace
+    bob: Namespace
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    """The relay has a wire to each; no host forwards packets by itself."""
+    with new_namespace() as alice, new_namespace() as relay, new_namespace() as bob:
+        ends = ((alice, "to_alice", ALICE, RELAY_FOR_ALICE), (bob, "to_bob", BOB, RELAY_FOR_BOB))
+        for phone, wire, theirs, ours in ends:
+            relay.ip(f"link add {wire} type veth peer name eth0")
+            relay.ip(f"link set eth0 netns {phone.thread_id}")
+            for host, interface, addresses in ((relay, wire, ours), (phone, "eth0", theirs)):
+                host.ip(f"link set {interface} up")
+                host.ip(f"address add {addresses[4]}/24 dev {interface}")
+                host.ip(f"address add {addresses[6]}/64 dev {interface} nodad")
+        yield Hosts(alice, relay, bob)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_call_goes_both_ways_through_the_kernel(hosts: Hosts, family: int) -> None:
+    alice, bob = udp_socket(hosts.alice, ALICE[family]), udp_socket(hosts.bob, BOB[family])
+    for_alice = udp_socket(hosts.relay, RELAY_FOR_ALICE[family])
+    for_bob = udp_socket(hosts.relay, RELAY_FOR_BOB[family])
+    to_alice, to_bob = index_of(hosts.relay, "to_alice"), index_of(hosts.relay, "to_bob")
+    forth = Flow(endpoint(alice), endpoint(for_bob), endpoint(bob), to_bob, slot=0, mtu_bytes=1500, rtp=True)
+    back = Flow(
+        endpoint(bob), endpoint(for_alice), endpoint(alice), to_alice, slot=1, mtu_bytes=1500, rtp=True
+    )
+    with attached(hosts.relay, "to_alice", "to_bob") as program:
+        program.put(endpoint(for_alice), forth)
+        program.put(endpoint(for_bob), back)
+        for number in range(50):
+            alice.sendto(rtp(number, ssrc=1), for_alice.getsockname())
+            bob.sendto(rtp(number, ssrc=2), for_bob.getsockname())
+            assert bob.recvfrom(2048)[:2] == (rtp(number, ssrc=1), for_bob.getsockname())
+            assert alice.recvfrom(2048)[:2] == (rtp(number, ssrc=2), for_alice.getsockname())
+        for slot, ssrc in ((0, 1), (1, 2)):
+            stream = program.reading(slot).streams[0]
+            assert (stream.ssrc, stream.packets, stream.lost, stream.reordered) == (ssrc, 50, 0, 0)
+    for end in (alice, bob, for_alice, for_bob):
+        end.close()
