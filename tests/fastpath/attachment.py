@@ -5,7 +5,6 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 
 import pytest
 
@@ -14,7 +13,7 @@ from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf
 from nh.fastpath.layout import READING_BYTES, Flow, Reading, pack_flow, pack_key, unpack_reading
 from nh.fastpath.loader import LoadedProgram, load
-from tests.fastpath.namespace import Namespace
+from tests.netns import Namespace
 
 
 class Attached:
@@ -41,7 +40,8 @@ def attached(namespace: Namespace, *interfaces: str) -> Iterator[Attached]:
         for interface in interfaces:
             ifindex = index_of(namespace, interface)
             try:
-                link = namespace.run(partial(bpf.attach_tcx, program.program_fd, ifindex))
+                with namespace.entered():
+                    link = bpf.attach_tcx(program.program_fd, ifindex)
             except KernelPathUnavailable as refusal:
                 pytest.skip(f"needs TCX (Linux 6.6): {refusal}")
             undo.callback(os.close, link)
@@ -49,13 +49,15 @@ def attached(namespace: Namespace, *interfaces: str) -> Iterator[Attached]:
 
 
 def index_of(namespace: Namespace, interface: str) -> int:
-    return namespace.run(lambda: socket.if_nametoindex(interface))
+    with namespace.entered():
+        return socket.if_nametoindex(interface)
 
 
 def udp_socket(namespace: Namespace, address: str) -> socket.socket:
     """A UDP socket in the namespace, on a port that is free."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    bound = namespace.run(lambda: socket.socket(family, socket.SOCK_DGRAM))
+    with namespace.entered():
+        bound = socket.socket(family, socket.SOCK_DGRAM)
     bound.settimeout(5)
     bound.bind((address, 0))
     return bound

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.media import Endpoint
+from nh.calls.rtp_stream import StreamFields
 from nh.fastpath import bpf
 from nh.fastpath.layout import (
     FLOW,
@@ -18,7 +19,6 @@ from nh.fastpath.layout import (
     STREAMS,
     Flow,
     Reading,
-    Stream,
     pack_flow,
     pack_key,
     pack_reading,
@@ -55,7 +55,7 @@ def test_a_flow_has_the_same_members_on_both_sides() -> None:
 
 
 def test_a_stream_has_the_same_members_on_both_sides() -> None:
-    assert BTF.members("stream") == members_of(STREAM, list(Stream._fields))
+    assert BTF.members("stream") == members_of(STREAM, list(StreamFields._fields))
     assert BTF.size("stream") == STREAM.size == 56
 
 
@@ -131,7 +131,7 @@ def test_numbers_out_of_range_are_not_packed(number: dict[str, int]) -> None:
 U16, U32, U64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))
 BYTE = st.integers(0, 255)
 ANY_STREAM = st.builds(
-    Stream, U64, U64, U64, U32, U32, U32, U32, U32, U32, U32, highest=U16, payload_type=BYTE, used=BYTE
+    StreamFields, U64, U64, U64, U32, U32, U32, U32, U32, U32, U32, highest=U16, payload_type=BYTE, used=BYTE
 )
 ANY_READING = st.builds(
     Reading, U64, U64, U64, U32, st.lists(ANY_STREAM, min_size=STREAMS, max_size=STREAMS).map(tuple)

@@ -8,7 +8,7 @@ import pytest
 from nh.fastpath.layout import Flow
 from tests.fastpath.attachment import attached, endpoint, index_of, udp_socket
 from tests.fastpath.frames import rtp
-from tests.fastpath.namespace import Namespace, new_namespace
+from tests.netns import Namespace, join, namespaces
 
 pytestmark = pytest.mark.kernel
 
@@ -27,15 +27,12 @@ class Hosts(NamedTuple):
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
     """The relay has a wire to each; no host forwards packets by itself."""
-    with new_namespace() as alice, new_namespace() as relay, new_namespace() as bob:
+    with namespaces(3) as (alice, relay, bob):
         ends = ((alice, "to_alice", ALICE, RELAY_FOR_ALICE), (bob, "to_bob", BOB, RELAY_FOR_BOB))
         for phone, wire, theirs, ours in ends:
-            relay.ip(f"link add {wire} type veth peer name eth0")
-            relay.ip(f"link set eth0 netns {phone.thread_id}")
-            for host, interface, addresses in ((relay, wire, ours), (phone, "eth0", theirs)):
-                host.ip(f"link set {interface} up")
-                host.ip(f"address add {addresses[4]}/24 dev {interface}")
-                host.ip(f"address add {addresses[6]}/64 dev {interface} nodad")
+            addresses = [f"{each[4]}/24" for each in (ours, theirs)]
+            addresses += [f"{each[6]}/64" for each in (ours, theirs)]
+            join(relay, phone, *addresses, name=wire)
         yield Hosts(alice, relay, bob)
 
 

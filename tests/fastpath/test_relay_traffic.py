@@ -9,7 +9,7 @@ from nh.fastpath.layout import Flow
 from tests.fastpath.attachment import attached, endpoint, index_of, udp_socket
 from tests.fastpath.flows import IPV4, IPV6, Relayed
 from tests.fastpath.frames import ETHERNET, PHONES_MAC, datagram_in, frame_of, rtp
-from tests.fastpath.namespace import Namespace, new_namespace
+from tests.netns import Namespace, namespaces
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.kernel
@@ -28,21 +28,22 @@ def wires() -> Iterator[Namespace]:
 
     What is sent to `alice` as a frame comes in on `eth1`, and what leaves by `eth2` can be seen at `bob`.
     """
-    with new_namespace() as namespace:
-        namespace.ip(f"link add eth1 address {PHONES_MAC.hex(':')} type veth peer name alice")
-        namespace.ip(f"link add eth2 type veth peer name bob address {BOBS_MAC.hex(':')}")
+    with namespaces(1) as (namespace,):
+        namespace.run(f"ip link add eth1 address {PHONES_MAC.hex(':')} type veth peer name alice")
+        namespace.run(f"ip link add eth2 type veth peer name bob address {BOBS_MAC.hex(':')}")
         for name in ("eth1", "alice", "eth2", "bob"):
-            namespace.ip(f"link set {name} addrgenmode none up")
-        namespace.ip("address add 192.0.2.1/24 dev eth2")
-        namespace.ip("address add 2001:db8::1/64 dev eth2 nodad")
+            namespace.run(f"ip link set {name} addrgenmode none up")
+        namespace.run("ip address add 192.0.2.1/24 dev eth2")
+        namespace.run("ip address add 2001:db8::1/64 dev eth2 nodad")
         for target in (IPV4.flow.target.address, IPV6.flow.target.address):
-            namespace.ip(f"route add {target} dev eth2")
-            namespace.ip(f"neighbour add {target} lladdr {BOBS_MAC.hex(':')} dev eth2")
+            namespace.run(f"ip route add {target} dev eth2")
+            namespace.run(f"ip neighbour add {target} lladdr {BOBS_MAC.hex(':')} dev eth2")
         yield namespace
 
 
-def wire_end(interface: str) -> socket.socket:
-    end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL_FRAMES))
+def wire_end(wires: Namespace, interface: str) -> socket.socket:
+    with wires.entered():
+        end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL_FRAMES))
     end.settimeout(5)
     end.bind((interface, ALL_FRAMES))
     return end
@@ -77,7 +78,7 @@ def test_loopback_carries_a_call_past_the_relays_sockets(namespace: Namespace, f
 
 @pytest.mark.parametrize("relayed", [IPV4, IPV6], ids=["v4", "v6"])
 def test_packets_leave_by_the_flows_interface_for_the_next_hop(wires: Namespace, relayed: Relayed) -> None:
-    alice, bob = wires.run(lambda: wire_end("alice")), wires.run(lambda: wire_end("bob"))
+    alice, bob = wire_end(wires, "alice"), wire_end(wires, "bob")
     eth2 = index_of(wires, "eth2")
     with attached(wires, "eth1") as program:
         program.put(relayed.local, relayed.but(ifindex=eth2, tos=0xB8).flow)
@@ -94,7 +95,7 @@ def test_packets_leave_by_the_flows_interface_for_the_next_hop(wires: Namespace,
 def test_cut_off_and_tagged_frames_are_not_counted(wires: Namespace, relayed: Relayed) -> None:
     """Every frame is met in order, so that the whole one at the end shows that the others were seen."""
     whole = frame_of(relayed.packet)
-    alice = wires.run(lambda: wire_end("alice"))
+    alice = wire_end(wires, "alice")
     eth2 = index_of(wires, "eth2")
     with attached(wires, "eth1") as program:
         program.put(relayed.local, relayed.but(ifindex=eth2).flow)
