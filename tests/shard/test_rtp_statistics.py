@@ -122,7 +122,7 @@ def test_packets_that_are_not_the_sources_are_not_measured(
     alice, bob, mallory = make_peer(), make_peer(), make_peer("127.0.0.9")
     bench = make_bench(policy=SourcePolicy.STRICT)
     call = bench.call(alice, bob)
-    mallory.send(*speech(500), call.for_caller)
+    mallory.send(speech(500)[0], call.for_caller)
     send(bench, alice, call, bob, *speech(0, 1))
     bench.turn_until(lambda: bench.stats().drop_foreign_source == 1, "the drop is counted")
     assert [counts(each) for each in streams(bench, call)] == [(2, 0, 0, 0)]
