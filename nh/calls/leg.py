@@ -6,11 +6,13 @@ them for every packet. The rules of sources are here; nh.shard.forwarding carrie
 """
 
 import enum
+from collections.abc import Sequence
 from typing import Protocol
 
 from nh.calls.media import Endpoint, Side
 from nh.calls.payload_types import PayloadTypes
 from nh.calls.rtp_meter import RtpMeter
+from nh.calls.rtp_stream import RtpStream
 from nh.calls.source import Rank, SourcePolicy, rank
 
 
@@ -228,6 +230,13 @@ class Leg:
         self.payload_types = payload_types
         if self.meter is not None and payload_types is not None:
             self.meter.set_clocks(payload_types.clocks)
+
+    @property
+    def streams(self) -> Sequence[RtpStream]:
+        """The RTP streams that arrive here, the latest few, as they are now."""
+        if self.offload is not None:
+            self.offload.load_meter()
+        return self.meter.streams if self.meter is not None else ()
 
     def find_meter(self) -> RtpMeter | None:
         """The meter for what arrives here, made when first asked for; None if it is no RTP."""

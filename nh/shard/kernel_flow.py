@@ -88,7 +88,8 @@ class Flow:
 
     def _follow(self, meter: RtpMeter, payload_type: int | None) -> None:
         """Let jitter be measured of what is sent now, if that is another payload type than before."""
-        if payload_type is None or payload_type == self.told.payload_type:
+        told = self.told
+        if payload_type is None or (payload_type == told.payload_type and told.clock_hz):
             return
         self.load_meter()
         if meter.choose_payload_type(payload_type):
