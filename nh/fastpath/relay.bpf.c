@@ -4,7 +4,6 @@
  * A UDP packet whose local address and port are in `flows`, and that comes from the flow's settled source, is counted,
  * rewritten and sent on. Every other packet passes untouched and meets nh's sockets, as if this program were not there.
  *
- * The structures are nh/fastpath/layout.py's, the statistics nh/calls/rtp_stream.py's; tests hold each pair together.
  * Linux 5.10 or later; CAP_BPF and CAP_NET_ADMIN are enough. `make bpf` builds relay.bpf.o, which is checked in.
  */
 #include <linux/bpf.h>
@@ -14,76 +13,11 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "streams.bpf.h"
+#include "tables.bpf.h"
 
 #define PASS		TC_ACT_UNSPEC	/* also TCX_NEXT: whoever is attached behind us sees the packet */
 #define LOOPBACK	1		/* interface index in every network namespace */
-#define STREAMS		4
-#define MAX_DROPOUT	3000		/* RFC 3550 A.1 */
-#define WINDOW		64		/* packets that `seen` remembers */
-#define NOTHING_BAD	0x10000		/* no sequence number */
-#define NS_PER_S	1000000000ULL
-
-struct flow_key {
-	__be32 address[4];		/* IPv4 as ::ffff:a.b.c.d, here and below */
-	__be16 port;
-	__u16 zero;
-};
-
-struct flow {
-	__be32 source[4];
-	__be32 out_source[4];
-	__be32 target[4];
-	__be16 source_port;
-	__be16 out_port;
-	__be16 target_port;
-	__u16 shard;
-	__u32 ifindex;			/* 0: to a socket of this host, from loopback only */
-	__u32 slot;			/* in `readings` */
-	__u32 mtu_bytes;		/* longest IP packet taken */
-	__u32 clock_hz;			/* of payload_type; 0: no jitter */
-	__u8 family;			/* 4 or 6 */
-	__u8 tos;
-	__u8 rtp;			/* 1: keep stream statistics */
-	__u8 payload_type;
-};
-
-struct stream {
-	__u64 seen;			/* bit n: highest - n was received */
-	__u64 arrival_ns;		/* of the reference packet; 0: none */
-	__u64 jitter_ns;		/* times 16 (RFC 3550 A.8) */
-	__u32 ssrc;
-	__u32 timestamp;		/* of the reference packet */
-	__u32 packets;
-	__u32 lost;
-	__u32 reordered;
-	__u32 duplicates;
-	__u32 bad_next;			/* RFC 3550 A.1: bad_seq */
-	__u16 highest;
-	__u8 payload_type;		/* of the latest packet */
-	__u8 used;
-};
-
-struct reading {
-	__u64 packets;
-	__u64 bytes;			/* of UDP payload */
-	__u64 last_seen_ns;
-	__u32 next_stream;
-	__u32 zero;
-	struct stream streams[STREAMS];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__type(key, struct flow_key);
-	__type(value, struct flow);
-} flows SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct reading);
-} readings SEC(".maps");
 
 struct udp {
 	__be16 source, target, bytes;
@@ -105,12 +39,6 @@ struct ip6 {
 	__u8 protocol, ttl;
 	__be32 source[4], target[4];
 	struct udp udp;
-};
-
-struct rtp {
-	__u8 version_csrcs, marker_type;
-	__be16 sequence;
-	__be32 timestamp, ssrc;
 };
 
 /* What both families' headers tell. */
@@ -193,105 +121,6 @@ static __always_inline int fits(struct __sk_buff *skb, const struct flow *flow, 
 	return (flow->ifindex == 0) == (skb->ifindex == LOOPBACK);
 }
 
-/* How far a packet's time in the network is from that of the reference packet (RFC 3550 A.8, in ns). */
-static __always_inline void measure_jitter(struct stream *stream, __u32 timestamp, __u32 clock_hz, __u64 now)
-{
-	if (stream->arrival_ns) {
-		__s64 ticks = (__s32)(timestamp - stream->timestamp);
-		__u64 media_ns = (ticks < 0 ? -ticks : ticks) * NS_PER_S / clock_hz; /* no signed division */
-		__s64 late_ns = now - stream->arrival_ns - (ticks < 0 ? -media_ns : media_ns);
-		__u64 distance_ns = late_ns < 0 ? -late_ns : late_ns;
-
-		if (distance_ns < 1ULL << 32)
-			stream->jitter_ns += distance_ns - ((stream->jitter_ns + 8) >> 4);
-	}
-	stream->arrival_ns = now;
-	stream->timestamp = timestamp;
-}
-
-static __always_inline void start_stream(struct stream *stream, __u32 ssrc, __u16 sequence, __u8 payload_type)
-{
-	__builtin_memset(stream, 0, sizeof(*stream));
-	stream->used = 1;
-	stream->ssrc = ssrc;
-	stream->highest = sequence;
-	stream->seen = 1;
-	stream->packets = 1;
-	stream->payload_type = payload_type;
-	stream->bad_next = NOTHING_BAD;
-}
-
-/* Returns 0 for a packet that says nothing of timing: a duplicate, or a leap that may be a stray. */
-static __always_inline int continue_stream(struct stream *stream, __u16 sequence, __u8 payload_type)
-{
-	__u32 ahead = (__u16)(sequence - stream->highest);
-
-	stream->packets++;
-	stream->payload_type = payload_type;
-	if (ahead == 0) {
-		stream->duplicates++;
-		return 0;
-	}
-	if (ahead < MAX_DROPOUT) {
-		stream->lost += ahead - 1;
-		stream->seen = ahead < WINDOW ? stream->seen << ahead | 1 : 1;
-		stream->highest = sequence;
-		return 1;
-	}
-	if (ahead > 0x10000 - WINDOW) {
-		__u64 bit = 1ULL << (0x10000 - ahead);
-
-		if (stream->seen & bit) {
-			stream->duplicates++;
-			return 0;
-		}
-		stream->seen |= bit;
-		stream->reordered++;
-		if (stream->lost)
-			stream->lost--;
-		return 1;
-	}
-	if (sequence != stream->bad_next) {
-		stream->bad_next = (sequence + 1) & 0xffff;
-		return 0;
-	}
-	stream->highest = sequence; /* two in a row: the sender restarted */
-	stream->seen = 1;
-	stream->bad_next = NOTHING_BAD;
-	return 1;
-}
-
-static __always_inline void count_rtp(struct __sk_buff *skb, const struct flow *flow, struct reading *reading,
-				      const struct packet *packet, __u64 now)
-{
-	struct stream *stream = 0;
-	struct rtp rtp;
-	__u8 payload_type;
-	__u32 ssrc, next;
-
-	if (packet->udp_bytes < sizeof(struct udp) + sizeof(rtp) ||
-	    bpf_skb_load_bytes(skb, packet->payload, &rtp, sizeof(rtp)))
-		return;
-	if (rtp.version_csrcs >> 6 != 2 || (rtp.marker_type >= 192 && rtp.marker_type <= 223)) /* RFC 5761 4 */
-		return;
-	ssrc = bpf_ntohl(rtp.ssrc);
-	payload_type = rtp.marker_type & 0x7f;
-#pragma unroll
-	for (int i = 0; i < STREAMS; i++)
-		if (!stream && reading->streams[i].used && reading->streams[i].ssrc == ssrc)
-			stream = &reading->streams[i];
-	if (!stream) {
-		next = reading->next_stream & (STREAMS - 1);
-		stream = &reading->streams[next];
-		reading->next_stream = (next + 1) & (STREAMS - 1);
-		start_stream(stream, ssrc, bpf_ntohs(rtp.sequence), payload_type);
-	} else if (!continue_stream(stream, bpf_ntohs(rtp.sequence), payload_type)) {
-		return;
-	}
-	if (flow->clock_hz && payload_type == flow->payload_type)
-		measure_jitter(stream, bpf_ntohl(rtp.timestamp), flow->clock_hz, now);
-}
-
 /* The UDP checksum after a change of addresses (`difference`, of the pseudo header) and ports. Packets that another
  * socket of this machine sent may have the pseudo header's sum only, to which ports do not count: hence two calls. */
 static __always_inline void mend_udp(struct __sk_buff *skb, __u32 check, __u32 difference, const struct udp *old,
@@ -354,6 +183,7 @@ int nh_relay(struct __sk_buff *skb)
 	struct packet packet = {};
 	struct reading *reading;
 	struct flow *flow;
+	__u32 payload_bytes;
 	__u64 now;
 
 	if (skb->pkt_type != PACKET_HOST || skb->vlan_present || skb->gso_size)
@@ -374,12 +204,13 @@ int nh_relay(struct __sk_buff *skb)
 	if (!reading)
 		return PASS;
 
+	payload_bytes = packet.udp_bytes - sizeof(struct udp);
 	now = bpf_ktime_get_ns();
 	__sync_fetch_and_add(&reading->packets, 1);
-	__sync_fetch_and_add(&reading->bytes, packet.udp_bytes - sizeof(struct udp));
+	__sync_fetch_and_add(&reading->bytes, payload_bytes);
 	reading->last_seen_ns = now;
 	if (flow->rtp)
-		count_rtp(skb, flow, reading, &packet, now);
+		count_rtp(skb, packet.payload, payload_bytes, flow, reading, now);
 
 	if (packet.family == 4)
 		rewrite4(skb, &header.ip4, flow);

@@ -84,9 +84,11 @@ def test_63_packets_back_is_as_late_as_a_packet_is_known(talk: Talk, behind: int
     assert talk.sequence(1000, 1000 - behind).reordered == late
 
 
-@pytest.mark.parametrize(("ahead", "seen"), [(1, 3), (63, 1 << 63 | 1), (64, 1), (2999, 1)])
+@pytest.mark.parametrize(
+    ("ahead", "seen"), [(1, 0b111), (62, 3 << 62 | 1), (63, 1 << 63 | 1), (64, 1), (2999, 1)]
+)
 def test_a_gap_moves_what_was_seen_back(talk: Talk, ahead: int, seen: int) -> None:
-    stream = talk.sequence(65000, 65000 + ahead)
+    stream = talk.sequence(64999, 65000, 65000 + ahead)
     assert (stream.seen, stream.lost) == (seen, ahead - 1)
 
 
@@ -183,12 +185,34 @@ def test_timestamps_wrap_and_run_backwards(talk: Talk, first: int, second: int) 
     assert jitter_s(talk.reading.streams[0]) == pytest.approx(1 / 16, abs=0.01)
 
 
-def test_jitter_fades_when_packets_come_on_time(talk: Talk) -> None:
-    talk.say(rtp(1, timestamp=0))
-    talk.say(rtp(2, timestamp=8000))
-    for number in range(3, 100):
-        talk.say(rtp(number, timestamp=8000))
-    assert 0 < jitter_s(talk.reading.streams[0]) < 0.01
+def met_before(kernel_relay: KernelRelay, *, seconds_ago: float, jitter_s: float = 0) -> None:
+    """As if packet 1 had come some time ago, with timestamp 80000."""
+    (stream, *others) = kernel_relay.reading(3).streams
+    before = stream._replace(
+        arrival_ns=time.monotonic_ns() - int(seconds_ago * 1e9),
+        jitter_ns=int(jitter_s * 16e9),
+        timestamp=80_000,
+    )
+    kernel_relay.set_reading(3, kernel_relay.reading(3)._replace(streams=(before, *others)))
+
+
+@pytest.mark.parametrize(("timestamp", "distance_s"), [(80_000, 1), (88_000, 0), (96_000, 1), (72_000, 2)])
+def test_the_distance_is_between_the_time_that_passed_and_the_medias(
+    kernel_relay: KernelRelay, timestamp: int, distance_s: float
+) -> None:
+    talk = Talk(kernel_relay, IPV4)
+    talk.say(rtp(1))
+    met_before(kernel_relay, seconds_ago=1)
+    talk.say(rtp(2, timestamp=timestamp))
+    assert jitter_s(talk.reading.streams[0]) == pytest.approx(distance_s / 16, abs=0.01)
+
+
+def test_jitter_fades_by_a_sixteenth_when_packets_come_on_time(kernel_relay: KernelRelay) -> None:
+    talk = Talk(kernel_relay, IPV4)
+    talk.say(rtp(1))
+    met_before(kernel_relay, seconds_ago=1, jitter_s=1.6)
+    talk.say(rtp(2, timestamp=88_000))
+    assert jitter_s(talk.reading.streams[0]) == pytest.approx(1.5, abs=0.01)
 
 
 def test_a_leap_of_more_than_four_seconds_is_no_jitter(talk: Talk) -> None:
