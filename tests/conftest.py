@@ -1,6 +1,7 @@
 """Fixtures of more than one part of the tests."""
 
 import functools
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,6 +11,9 @@ import pytest
 
 from nh.fastpath.probe import Answer, probe
 from tests.ng.kamailio import kamailio_is_installed
+
+# relays that tests start keep to user space, and off the host's interfaces, unless a test says otherwise
+os.environ["NH_KERNEL"] = "off"
 
 
 @functools.cache

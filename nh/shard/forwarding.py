@@ -187,14 +187,15 @@ class Forwarding:
         leg.bytes += len(packet)
         self._traffic.received_packets += 1
         self._traffic.received_bytes += len(packet)
+        meter = leg.offload or leg.find_meter()
+        if meter is not None:
+            # before it is sent: whoever answers it is measured by the kernel, beside this
+            meter.measure(packet, len(packet), self._poll.now)
         send = self._sender(leg)
         try:
             send(packet)
         except OSError as exc:
             self._send_failed(leg, send, packet, exc)
-        meter = leg.offload or leg.find_meter()
-        if meter is not None:
-            meter.measure(packet, len(packet), self._poll.now)
 
     def _judge(self, media_socket: MediaSocket, source: Endpoint, packet: memoryview) -> None:
         learned: list[Leg] = []

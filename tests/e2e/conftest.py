@@ -16,16 +16,26 @@ def relay() -> Iterator[Relay]:
 
 
 @pytest.fixture(scope="session")
+def kernel_relay() -> Iterator[Relay]:
+    """The same with the path in the kernel, on loopback."""
+    with running_relay(kernel="on", kernel_interface="lo") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def nathelper() -> Iterator[str]:
     with running_nathelper() as address:
         yield address
 
 
-@pytest.fixture(scope="session", params=["nh", "nathelper.pl"])
+@pytest.fixture(
+    scope="session", params=["nh", pytest.param("nh in the kernel", marks=pytest.mark.kernel), "nathelper.pl"]
+)
 def helper(request: pytest.FixtureRequest) -> Iterator[PerlHelperClient]:
-    """A Perl client of nh's Unix socket, and one of Perl's server."""
-    if request.param == "nh":
-        address = request.getfixturevalue("relay").unix_address
+    """A Perl client of nh, with and without the path in the kernel, and one of Perl's server."""
+    if request.param != "nathelper.pl":
+        relay = "relay" if request.param == "nh" else "kernel_relay"
+        address = request.getfixturevalue(relay).unix_address
     else:
         address = request.getfixturevalue("nathelper")
     with PerlHelperClient(address) as client:

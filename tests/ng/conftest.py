@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.sdp import MediaLine
 from tests.ng.client import BENCODE, JSON, NgClient
 from tests.ng.ng_call import AUDIO, End, NgCall
-from tests.ng.relays import NgRelay, running_ng_relay
+from tests.ng.relays import NgRelay, running_ng_relay, running_nh
 
 
 @pytest.fixture(scope="session")
@@ -23,9 +23,22 @@ def rtpengine() -> Iterator[NgRelay]:
         yield relay
 
 
-@pytest.fixture(scope="session", params=["nh", pytest.param("rtpengine", marks=pytest.mark.rtpengine)])
+@pytest.fixture(scope="session")
+def nh_in_the_kernel() -> Iterator[NgRelay]:
+    with running_nh(kernel="on", kernel_interface="lo") as relay:
+        yield relay
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        "nh",
+        pytest.param("nh_in_the_kernel", marks=pytest.mark.kernel),
+        pytest.param("rtpengine", marks=pytest.mark.rtpengine),
+    ],
+)
 def relay(request: pytest.FixtureRequest) -> NgRelay:
-    """nh, and the reference that it has to agree with."""
+    """nh, with and without the path in the kernel, and the reference that it has to agree with."""
     running: NgRelay = request.getfixturevalue(request.param)
     return running
 

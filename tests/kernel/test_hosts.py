@@ -1,0 +1,200 @@
+"""Calls across a network, with `nh run` on a host between the phones, over both paths."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from nh.commands import LegDetail
+from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
+from tests.kernel.hosts import (
+    ALICE,
+    BOB,
+    NEAR_ALICE,
+    NEAR_BOB,
+    HostCall,
+    Hosts,
+    Where,
+    phone_on,
+    relay_on,
+    three_hosts,
+)
+from tests.media_peer import RTCP, RTP, MediaPeer
+from tests.ng.client import NgClient
+from tests.ng.ng_call import NgCall
+from tests.relay import Relay
+from tests.waiting import eventually
+from tools.rtp import RtpPacket
+
+pytestmark = pytest.mark.kernel
+
+SETTINGS = {
+    "user space": {"kernel": "off"},
+    "tcx": {"kernel": "on", "kernel_attach": "tcx"},
+    "clsact": {"kernel": "on", "kernel_attach": "clsact"},
+}
+NG = ("127.0.0.1", 2223)
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Hosts]:
+    with three_hosts() as hosts:
+        yield hosts
+
+
+@pytest.fixture(scope="module", params=SETTINGS)
+def relay(request: pytest.FixtureRequest, hosts: Hosts) -> Iterator[Relay]:
+    """A relay with each of the ways that packets may go."""
+    interfaces = [
+        f"{name}/{near[family]}" for name, near in (("a", NEAR_ALICE), ("b", NEAR_BOB)) for family in near
+    ]
+    settings = {"ng": f"{NG[0]}:{NG[1]}", "interface": ",".join(interfaces), **SETTINGS[request.param]}
+    with relay_on(hosts.relay, **settings) as relay:
+        yield relay
+
+
+@pytest.fixture(params=[4, 6])
+def family(request: pytest.FixtureRequest) -> int:
+    version: int = request.param
+    return version
+
+
+@pytest.fixture
+def alice(hosts: Hosts, family: int) -> Iterator[MediaPeer]:
+    with phone_on(hosts.alice, ALICE[family]) as phone:
+        yield phone
+
+
+@pytest.fixture
+def bob(hosts: Hosts, family: int) -> Iterator[MediaPeer]:
+    with phone_on(hosts.bob, BOB[family]) as phone:
+        yield phone
+
+
+@pytest.fixture
+def call(relay: Relay, request: pytest.FixtureRequest, family: int) -> HostCall:
+    return HostCall(relay, f"{request.node.name}@example.org", family)
+
+
+def in_kernel(relay: Relay) -> bool:
+    return "kernel" in relay.program.wait_for_line("ready").split("; ")[-2]
+
+
+def legs(relay: Relay, call_id: str) -> list[LegDetail]:
+    """All directions of the newest session."""
+    session = relay.call(call_id.encode()).sessions[-1]
+    return [leg for pair in session.pairs for leg in (pair.from_, pair.to)]
+
+
+def talk(
+    speaker: MediaPeer, to: Where, listener: MediaPeer, source: Where, packets: int, *, component: int = RTP
+) -> None:
+    """Each packet arrives once, in order and from where its receiver sends to."""
+    for number in range(packets):
+        payload = RtpPacket(number, number, 0).encode()[:12] + b"%d" % number
+        speaker.send(payload, to, component)
+        assert listener.receive(component) == (payload, (source[0], source[1] + component))
+    assert listener.pending(component) == []
+
+
+def converse(alice: MediaPeer, for_alice: Where, bob: MediaPeer, for_bob: Where, packets: int) -> None:
+    """RTP and RTCP go both ways; each phone sends to where the relay is for it."""
+    for component in (RTP, RTCP):
+        talk(alice, for_alice, bob, for_bob, packets, component=component)
+        talk(bob, for_bob, alice, for_alice, packets, component=component)
+
+
+def check_path(
+    relay: Relay, call_id: str, phones: tuple[MediaPeer, MediaPeer], for_alice: Where, for_bob: Where
+) -> None:
+    """All packets are counted, and they go the way that they should once their source is settled."""
+    alice, bob = phones
+    converse(alice, for_alice, bob, for_bob, 1)
+    assert [leg.kernel for leg in legs(relay, call_id)] == [in_kernel(relay)] * 4
+    before = [(leg.packets, leg.kernel_packets) for leg in legs(relay, call_id)]
+    assert before == [(1, 0)] * 4
+    converse(alice, for_alice, bob, for_bob, 50)
+    after = [(leg.packets, leg.kernel_packets) for leg in legs(relay, call_id)]
+    assert after == [(51, 50 if in_kernel(relay) else 0)] * 4
+
+
+def test_media_of_a_netsip_call_go_both_ways(
+    relay: Relay, call: HostCall, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    before = relay.stats().totals
+    call.invite(alice, bob)
+    check_path(relay, call.call_id, (alice, bob), call.for_alice, call.for_bob)
+    eventually(lambda: relay.stats().totals.packets_in == before.packets_in + 204, "all are counted")
+    after = relay.stats().totals
+    assert after.packets_out - before.packets_out == 204
+    assert after.kernel_packets - before.kernel_packets == (200 if in_kernel(relay) else 0)
+
+
+def test_media_of_an_ng_call_go_both_ways(
+    relay: Relay, hosts: Hosts, alice: MediaPeer, bob: MediaPeer, family: int
+) -> None:
+    with hosts.relay.entered():
+        client = NgClient(NG)
+    with client:
+        call = NgCall(client)
+        offer = write_sdp([MediaLine(alice.address, alice.port)])
+        [for_bob] = read_sdp(call.offer(offer, direction=["a", "b"]))
+        answer = write_sdp([MediaLine(bob.address, bob.port)])
+        [for_alice] = read_sdp(call.answer(answer))
+        assert (for_alice.address, for_bob.address) == (NEAR_ALICE[family], NEAR_BOB[family])
+        check_path(relay, call.call_id, (alice, bob), for_alice.target, for_bob.target)
+        assert call.query()["totals"]["RTP"]["packets"] == 102
+        call.delete()
+
+
+def test_a_re_invite_mid_stream_loses_and_doubles_nothing(
+    call: HostCall, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call.invite(alice, bob)
+    talk(alice, call.for_alice, bob, call.for_bob, 1)
+    talk(bob, call.for_bob, alice, call.for_alice, 1)
+    sent: list[bytes] = []
+    ended = threading.Event()
+
+    def speak() -> None:
+        while not ended.is_set():
+            sent.append(b"%06d" % len(sent))
+            alice.send(sent[-1], call.for_alice)
+            time.sleep(0.001)
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    received: list[bytes] = []
+    try:
+        for _ in range(10):
+            call.invite(alice, bob)
+            # a phone goes on to the old port for a moment; then it goes to the new one
+            received += [bob.receive()[0] for _ in range(50)]
+    finally:
+        ended.set()
+        speaker.join()
+    received += [bob.receive()[0] for _ in range(len(sent) - len(received))]
+    assert bob.pending() == []
+    assert sorted(received) == sent, "each of them once"
+
+
+def test_a_stranger_is_not_relayed(
+    call: HostCall, hosts: Hosts, alice: MediaPeer, bob: MediaPeer, family: int
+) -> None:
+    call.invite(alice, bob)
+    converse(alice, call.for_alice, bob, call.for_bob, 2)
+    with phone_on(hosts.alice, ALICE[family]) as neighbour, phone_on(hosts.bob, BOB[family]) as stranger:
+        neighbour.send(b"from another port", call.for_alice)
+        stranger.send(b"from another host", call.for_alice)
+        talk(alice, call.for_alice, bob, call.for_bob, 2)
+
+
+def test_streams_are_measured(call: HostCall, alice: MediaPeer, bob: MediaPeer) -> None:
+    call.invite(alice, bob)
+    for number in [*range(10), *range(12, 30), 11, 30]:
+        packet = RtpPacket(0xBEEF, number, 0).encode()
+        alice.send(packet, call.for_alice)
+        assert bob.receive()[0] == packet
+    (stream,) = legs(call.relay, call.call_id)[0].streams
+    assert (stream.ssrc, stream.packets, stream.lost, stream.reordered) == (0xBEEF, 30, 1, 1)
