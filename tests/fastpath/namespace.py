@@ -1,7 +1,10 @@
 """A network namespace with a thread that lives in it, so that nothing of the host's network is touched."""
 
 import ctypes
+import fcntl
 import os
+import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +14,11 @@ from typing import TypeVar
 
 import pytest
 
+from tests.waiting import eventually
+
 CLONE_NEWNET = 0x40000000
+SIOCETHTOOL = 0x8946
+ETHTOOL_STXCSUM = 0x17
 
 T = TypeVar("T")
 
@@ -27,11 +34,31 @@ class Namespace:
         """What `task` returns when it runs in the namespace: sockets and interfaces are this namespace's."""
         return self._thread.submit(task).result()
 
-    def ip(self, command: str) -> None:
-        """Runs ip(8), such as `link set lo up`."""
+    def sum_in_software(self, interface: str) -> None:
+        """What leaves by a (virtual) interface has its checksum made by the kernel, for receivers to check.
+
+        By itself the kernel leaves that to the card, and between virtual cards nobody makes or checks it.
+        """
+        setting = ctypes.create_string_buffer(struct.pack("=II", ETHTOOL_STXCSUM, 0), 8)
+        request = struct.pack("16sQ16x", interface.encode(), ctypes.addressof(setting))
+
+        def switch_off() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+                fcntl.ioctl(any_socket, SIOCETHTOOL, request)
+
+        self.run(switch_off)
+
+    def wait_for_link(self, interface: str) -> None:
+        """Waits until an interface that was set up, and whose peer was, carries packets."""
+        show = f"link show dev {interface}"
+        eventually(lambda: "state UP" in self.ip(show), f"{interface} carries packets")
+
+    def ip(self, command: str) -> str:
+        """What ip(8) says to a command such as `link set lo up`."""
         arguments = ["ip", *command.split()]
         done = self.run(lambda: subprocess.run(arguments, capture_output=True, text=True, check=False))
         assert done.returncode == 0, f"ip {command}: {done.stderr}"
+        return done.stdout
 
 
 @contextmanager

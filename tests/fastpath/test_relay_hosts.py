@@ -26,16 +26,23 @@ class Hosts(NamedTuple):
 
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
-    """The relay has a wire to each; no host forwards packets by itself."""
+    """The relay has a wire to each; no host forwards packets by itself.
+
+    Phones leave checksums to their virtual cards, so that the relay gets the pseudo header's sum only. What
+    it makes of that has to be right, because its own wires make whole checksums, which phones check.
+    """
     with new_namespace() as alice, new_namespace() as relay, new_namespace() as bob:
         ends = ((alice, "to_alice", ALICE, RELAY_FOR_ALICE), (bob, "to_bob", BOB, RELAY_FOR_BOB))
         for phone, wire, theirs, ours in ends:
             relay.ip(f"link add {wire} type veth peer name eth0")
             relay.ip(f"link set eth0 netns {phone.thread_id}")
+            relay.sum_in_software(wire)
             for host, interface, addresses in ((relay, wire, ours), (phone, "eth0", theirs)):
                 host.ip(f"link set {interface} up")
                 host.ip(f"address add {addresses[4]}/24 dev {interface}")
                 host.ip(f"address add {addresses[6]}/64 dev {interface} nodad")
+            phone.wait_for_link("eth0")
+            relay.wait_for_link(wire)
         yield Hosts(alice, relay, bob)
 
 
