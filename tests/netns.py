@@ -11,17 +11,23 @@ Nothing here touches the namespace that the tests run in: the ends of a veth are
 
 import contextlib
 import ctypes
+import fcntl
 import functools
 import itertools
 import os
 import shutil
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.waiting import eventually
+
 _CLONE_NEWNET = 0x40000000
+_SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
 _numbers = itertools.count()
 
 
@@ -65,6 +71,21 @@ class Namespace:
         finally:
             os.close(before)
 
+    def sum_in_software(self, interface: str) -> None:
+        """What leaves by a (virtual) interface has its checksum made by the kernel, for receivers to check.
+
+        By itself the kernel leaves that to the card, and between virtual cards nobody makes or checks it.
+        """
+        setting = ctypes.create_string_buffer(struct.pack("=II", _ETHTOOL_STXCSUM, 0), 8)
+        request = struct.pack("16sQ16x", interface.encode(), ctypes.addressof(setting))
+        with self.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, _SIOCETHTOOL, request)
+
+    def wait_for_link(self, interface: str) -> None:
+        """Return once an interface that was set up, and whose peer was, carries packets."""
+        show = f"ip link show dev {interface}"
+        eventually(lambda: "state UP" in self.run(show), f"{interface} carries packets")
+
     def _run(self, command: str) -> str:
         words = ["ip", "netns", "exec", self.name, *command.split()]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -97,6 +118,8 @@ def join(left: Namespace, right: Namespace, *addresses: str, name: str = "veth")
     left.run(f"ip link add {name} type veth peer name {name} netns {right.name}")
     for namespace in (left, right):
         namespace.run(f"ip link set {name} up")
+    for namespace in (left, right):
+        namespace.wait_for_link(name)
     for number, address in enumerate(addresses):
         # an address under duplicate address detection cannot be bound yet
         nodad = " nodad" if ":" in address else ""

@@ -23,6 +23,7 @@ _LOG_SHOWN: Final = 2000
 _NAME_BYTES: Final = 15
 _SCHED_CLS: Final = 3
 _TCX_INGRESS: Final = 46
+_TEST_SKB_CHECKSUM_COMPLETE: Final = 1 << 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -149,18 +150,23 @@ def load_program(name: str, instructions: bytes, license_: str) -> int:
         raise KernelPathUnavailable(f"{refusal}\n{verdict[-_LOG_SHOWN:]}", errno=refusal.errno) from None
 
 
-def run_on_packet(program_fd: int, packet: bytes, context: bytes = b"", *, repeat: int = 1) -> Run:
+def run_on_packet(
+    program_fd: int, packet: bytes, context: bytes = b"", *, repeat: int = 1, summed: bool = False
+) -> Run:
     """Runs a TC program on one packet that goes nowhere, as if it came in on loopback.
 
     Arguments:
         packet: an Ethernet frame of 14 bytes or more.
         context: struct __sk_buff, zero where the kernel does not let it be chosen; b"" for all zero.
         repeat: how often; the packet is the same object each time.
+        summed: the packet comes with a network card's checksum of its whole (CHECKSUM_COMPLETE), which must
+            be right afterwards: EBADMSG if it is not. Linux 6.16, EINVAL before.
     """
     room = ctypes.create_string_buffer(len(packet) + 256)
     values = struct.pack(
         "=4IQQ", program_fd, 0, len(packet), len(room), _address(packet), ctypes.addressof(room)
     ) + struct.pack("=4IQQ", repeat, 0, len(context), 0, _address(context) if context else 0, 0)
+    values += struct.pack("=4I", _TEST_SKB_CHECKSUM_COMPLETE if summed else 0, 0, 0, 0)
     attributes = ctypes.create_string_buffer(values, len(values))
     _bpf(_Command.PROG_TEST_RUN, attributes, "running the program on a packet")
     _, verdict, _, size = struct.unpack_from("=IiII", attributes)

@@ -49,9 +49,17 @@ class KernelRelay:
         bpf.update(self._program.flows_fd, pack_key(local), pack_flow(flow))
 
     def receive(
-        self, packet: Datagram | bytes, *, ifindex: int | None = None, gso_size: int = 0, repeat: int = 1
+        self,
+        packet: Datagram | bytes,
+        *,
+        ifindex: int | None = None,
+        gso_size: int = 0,
+        summed: bool = False,
     ) -> Outcome:
-        """What becomes of a packet that comes in on an interface (None: `phones`)."""
+        """What becomes of a packet that comes in on an interface (None: `phones`).
+
+        With `summed`, the card has made a checksum of the whole packet, and the kernel looks after it.
+        """
         frame = packet if isinstance(packet, bytes) else frame_of(packet)
         if ifindex == LOOPBACK:
             frame = LOOPBACK_MAC + frame[6:]
@@ -60,7 +68,7 @@ class KernelRelay:
         struct.pack_into("=I", context, _GSO_SIZE_AT, gso_size)
         program = self._program.program_fd
         with self._namespace.entered():
-            run = bpf.run_on_packet(program, frame, bytes(context), repeat=repeat)
+            run = bpf.run_on_packet(program, frame, bytes(context), summed=summed)
         return Outcome(Verdict(run.verdict), run.packet)
 
     def reading(self, slot: int) -> Reading:

@@ -1,10 +1,12 @@
 """Packets of a flow in the kernel: what the next hop sees of them, and what is counted."""
 
+import errno
 import time
 
 import pytest
 
 from nh.calls.media import Endpoint
+from nh.errors import KernelPathUnavailable
 from tests.fastpath.flows import IPV4, IPV6, Relayed
 from tests.fastpath.frames import Datagram
 from tests.fastpath.kernel_relay import LOOPBACK, KernelRelay, Verdict
@@ -65,6 +67,22 @@ def test_a_packet_without_checksum_is_sent_on_without_one(kernel_relay: KernelRe
 def test_a_damaged_packet_is_not_made_to_look_whole(kernel_relay: KernelRelay, relayed: Relayed) -> None:
     kernel_relay.add(relayed.local, relayed.flow)
     assert kernel_relay.receive(relayed.sent(checksum="wrong")).datagram.checksum == "wrong"
+
+
+@BOTH
+@pytest.mark.parametrize("checksum", ["right", "wrong"])
+def test_a_cards_checksum_of_the_whole_packet_stays_right(
+    kernel_relay: KernelRelay, relayed: Relayed, checksum: str
+) -> None:
+    """But not where UDP has no checksum that makes up for the ports: there nobody looks at it."""
+    kernel_relay.add(relayed.local, relayed.but(tos=0xB8).flow)
+    try:
+        outcome = kernel_relay.receive(relayed.sent(checksum=checksum), summed=True)
+    except KernelPathUnavailable as refusal:
+        if refusal.errno != errno.EINVAL:
+            raise
+        pytest.skip("needs Linux 6.16, which can try that")
+    assert outcome.verdict is Verdict.SENT_ON
 
 
 @BOTH

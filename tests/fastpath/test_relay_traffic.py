@@ -38,6 +38,8 @@ def wires() -> Iterator[Namespace]:
         for target in (IPV4.flow.target.address, IPV6.flow.target.address):
             namespace.run(f"ip route add {target} dev eth2")
             namespace.run(f"ip neighbour add {target} lladdr {BOBS_MAC.hex(':')} dev eth2")
+        for name in ("eth1", "alice", "eth2", "bob"):
+            namespace.wait_for_link(name)
         yield namespace
 
 
