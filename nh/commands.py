@@ -272,6 +272,30 @@ class CallList(msgspec.Struct, frozen=True, tag="call_list"):
     next: bytes = b""
 
 
+class StreamDetail(msgspec.Struct, frozen=True):
+    """One RTP stream that a leg received, by SSRC (docs/statistics.md says what is measured, and how).
+
+    Arguments:
+        payload_type, encoding: of the latest packet; "" if its name is not known.
+        packets: received, duplicates among them.
+        lost, reordered, duplicates: packets that did not come, came late, came again.
+        loss_ratio: lost packets among those sent, 0 to 1.
+        jitter_ms: RFC 3550's; None where the payload type's clock is not known.
+        mos: estimated, 1.0 to 4.5, for audio; None where too little is known.
+    """
+
+    ssrc: int
+    payload_type: int
+    encoding: str
+    packets: int
+    lost: int
+    reordered: int
+    duplicates: int
+    loss_ratio: float
+    jitter_ms: float | None
+    mos: float | None
+
+
 class LegDetail(msgspec.Struct, frozen=True):
     """One direction of one socket pair: what is received on one relay port and sent on to the other side.
 
@@ -283,6 +307,7 @@ class LegDetail(msgspec.Struct, frozen=True):
         packets, bytes: received from the source.
         dropped: packets not passed on, by reason (see nh.calls.leg.Drop).
         idle_s: seconds since the last packet was seen, None before the first.
+        streams: the RTP streams among them, the latest four.
     """
 
     local: str
@@ -293,6 +318,7 @@ class LegDetail(msgspec.Struct, frozen=True):
     bytes: int
     dropped: dict[str, int]
     idle_s: float | None
+    streams: tuple[StreamDetail, ...] = ()
 
 
 class PairDetail(msgspec.Struct, frozen=True):
@@ -355,7 +381,7 @@ class StreamReading(msgspec.Struct, frozen=True):
     """One port of the relay in a query: what was received there. Times are wall-clock seconds.
 
     `component` counts as ICE does: 1 is RTP, 2 is RTCP (RFC 8839 5.1). `local_port` is 0 for what came to
-    ports that are no more.
+    ports that are no more. `rtp` are the RTP streams among the packets.
     """
 
     local_port: int
@@ -366,6 +392,7 @@ class StreamReading(msgspec.Struct, frozen=True):
     bytes: int
     errors: int
     last_packet: int
+    rtp: tuple[StreamDetail, ...] = ()
 
 
 class MediumReading(msgspec.Struct, frozen=True):

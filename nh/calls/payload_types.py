@@ -21,7 +21,8 @@ MAX_FORMATS: Final = 128
 """Most payload types of a medium: there are no more (RFC 3550 5.1)."""
 
 _RTPMAP: Final = re.compile(
-    r"(?P<type>\d{1,3})[ \t]++(?P<encoding>[!-.0-~]{1,64})/(?P<clock>\d{1,8})(?:/[!-~]*+)?[ \t]*+\Z"
+    r"(?P<type>\d{1,3})[ \t]++(?P<encoding>[!-.0-~]{1,64})/(?P<clock>\d{1,8})(?:/[!-~]*+)?[ \t]*+\Z",
+    re.ASCII,
 )
 
 _CLOCKLESS: Final = frozenset(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from nh.calls.leg import RelaySocket
-from nh.calls.media import Media, RelayMedia, Side
+from nh.calls.media import Media, RelayMedia, Side, interned
 from nh.calls.ports import PortSpace
 
 OpenSockets = Callable[[str, int, int], list[RelaySocket]]
@@ -109,7 +109,7 @@ class SocketGroup:
 
     def renew(self, media: Sequence[Media]) -> None:
         """The end announced its media anew; they need the same sockets as before."""
-        self.media = tuple(media)
+        self.media = tuple(interned(medium) for medium in media)
 
     def attach(self) -> None:
         """One more session uses the group."""

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from nh.cli import quantities as q
 from nh.cli.callid import show_id, show_text
-from nh.commands import CallDetail, GroupDetail, LegDetail, PairDetail, SessionDetail
+from nh.commands import CallDetail, GroupDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
 
 
 def call_lines(call: CallDetail) -> Iterator[Text]:
@@ -61,6 +61,25 @@ def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
     if dropped:
         counters.append(f", dropped {dropped}".replace("_", " "), style="yellow")
     yield counters
+    for stream in leg.streams:
+        yield _stream(stream)
+
+
+def _stream(stream: StreamDetail) -> Text:
+    name = show_text(stream.encoding) or f"payload type {stream.payload_type}"
+    text = Text(f"         SSRC {stream.ssrc:08x} {name}: {q.count(stream.packets)} packets")
+    if stream.lost:
+        text.append(f", {q.count(stream.lost)} lost ({stream.loss_ratio:.2%})", style="yellow")
+    else:
+        text.append(", none lost")
+    for number, what in ((stream.reordered, "reordered"), (stream.duplicates, "duplicated")):
+        if number:
+            text.append(f", {q.count(number)} {what}")
+    if stream.jitter_ms is not None:
+        text.append(f", jitter {stream.jitter_ms:.1f} ms")
+    if stream.mos is not None:
+        text.append(f", MOS {stream.mos:.1f}")
+    return text
 
 
 def _group(group: GroupDetail) -> Text:

@@ -8,6 +8,7 @@ from nh.calls.leg import Leg
 from nh.calls.offers import Offers
 from nh.calls.party import Counters, Party
 from nh.commands import MediumReading, Queried, StreamReading, TagReading
+from nh.shard.rtp_reports import describe_streams
 
 
 def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s: float) -> Queried:
@@ -51,8 +52,9 @@ def _tag(party: Party, dialogues: list[Dialogue], *, wall_offset_s: float) -> Ta
 def _medium(party: Party, dialogues: list[Dialogue], index: int, *, wall_offset_s: float) -> MediumReading:
     """One medium with the streams that this party sends, one more for what was counted before them."""
     group = party.find_group(index)
+    kind = group.media[0].kind if group is not None else ""
     streams = [
-        _stream(leg, component, wall_offset_s=wall_offset_s)
+        _stream(leg, component, kind, wall_offset_s=wall_offset_s)
         for dialogue in dialogues
         for medium, session in dialogue.running
         if medium == index
@@ -65,7 +67,7 @@ def _medium(party: Party, dialogues: list[Dialogue], index: int, *, wall_offset_
     ]
     return MediumReading(
         index=index + 1,
-        kind=group.media[0].kind if group is not None else "",
+        kind=kind,
         proto=group.media[0].proto if group is not None else "",
         streams=tuple(streams),
     )
@@ -85,7 +87,7 @@ def _past_stream(counters: Counters, component: int) -> StreamReading:
     )
 
 
-def _stream(leg: Leg, component: int, *, wall_offset_s: float) -> StreamReading:
+def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> StreamReading:
     return StreamReading(
         local_port=leg.socket.local.port,
         component=component,
@@ -95,4 +97,5 @@ def _stream(leg: Leg, component: int, *, wall_offset_s: float) -> StreamReading:
         bytes=leg.bytes,
         errors=sum(leg.drops or ()),
         last_packet=0 if leg.last_seen is None else int(leg.last_seen + wall_offset_s),
+        rtp=describe_streams(leg, kind),
     )

@@ -12,6 +12,7 @@ from nh.calls.session import Pair, Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.commands import CallDetail, CallList, CallSummary, GroupDetail, LegDetail, PairDetail, SessionDetail
+from nh.shard.rtp_reports import describe_streams
 
 MAX_PAGE_BYTES: Final = 100 * 1024
 """Most bytes in one page, which has to fit into one message of the internal link."""
@@ -116,16 +117,17 @@ def _session(call: Call, cseq: int, session: Session, *, wall_offset_s: float, n
 
 
 def _pair(session: Session, pair: Pair, *, now: float) -> PairDetail:
+    kind = session.group_from.media[pair.medium].kind
     return PairDetail(
         medium=pair.medium,
         component=pair.component,
-        kind=session.group_from.media[pair.medium].kind,
-        from_=_leg(pair.from_, now=now),
-        to=_leg(pair.to, now=now),
+        kind=kind,
+        from_=_leg(pair.from_, kind, now=now),
+        to=_leg(pair.to, kind, now=now),
     )
 
 
-def _leg(leg: Leg, *, now: float) -> LegDetail:
+def _leg(leg: Leg, kind: str, *, now: float) -> LegDetail:
     return LegDetail(
         local=str(leg.socket.local),
         announced=str(leg.announced) if leg.announced else None,
@@ -137,4 +139,5 @@ def _leg(leg: Leg, *, now: float) -> LegDetail:
             reason.name.lower(): leg.drops[reason] for reason in Drop if leg.drops and leg.drops[reason]
         },
         idle_s=None if leg.last_seen is None else round(now - leg.last_seen, 3),
+        streams=describe_streams(leg, kind),
     )

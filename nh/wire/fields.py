@@ -7,6 +7,7 @@ vocabulary of nh.commands. Nothing here knows how a value was encoded.
 from collections.abc import Sequence
 
 from nh.calls.media import MAX_MEDIA, Endpoint, Media, Side, canonical_address, make_media
+from nh.calls.payload_types import MAX_CLOCK_HZ, PayloadFormat
 from nh.commands import MAX_CSEQ, MAX_ID_BYTES, Allocate, Dialog
 from nh.errors import MalformedRequest
 
@@ -17,7 +18,7 @@ MAX_PARAM_BYTES = 1024
 """Longest key and longest value of a param, as UTF-8."""
 
 MAX_TOKEN_CHARACTERS = 64
-"""Longest `proto` or `kind` of a medium."""
+"""Longest `proto` or `kind` of a medium, and longest encoding name."""
 
 
 def make_id(value: bytes, *, where: str) -> bytes:
@@ -75,13 +76,32 @@ def make_medium(
     Raises MalformedRequest for anything out of range.
     """
     for name, text in (("proto", proto), ("kind", kind)):
-        if len(text) > MAX_TOKEN_CHARACTERS or not (text.isascii() and text.isprintable()):
-            raise MalformedRequest(
-                f"{where}: {name} is not at most {MAX_TOKEN_CHARACTERS} printable ASCII characters"
-            )
+        _check_token(text, where=f"{where}: {name}")
     if range_ is None:
         range_ = 2 if proto.startswith("RTP/") else 1
     return make_media(address=address, port=port, range_=range_, proto=proto, kind=kind, where=where)
+
+
+def make_format(*, payload_type: int, encoding: str, clock_hz: int, where: str) -> PayloadFormat:
+    """What one payload type means.
+
+    Arguments:
+        payload_type, encoding, clock_hz: see nh.calls.payload_types.PayloadFormat.
+        where: what is being read, for the error messages.
+
+    Raises MalformedRequest for anything out of range.
+    """
+    if not 0 <= payload_type <= 127:
+        raise MalformedRequest(f"{where}: payload type {payload_type} is not in 0..127")
+    if not 1 <= clock_hz <= MAX_CLOCK_HZ:
+        raise MalformedRequest(f"{where}: clock_hz {clock_hz} is not in 1..{MAX_CLOCK_HZ}")
+    _check_token(encoding, where=f"{where}: encoding")
+    return PayloadFormat(payload_type, encoding, clock_hz)
+
+
+def _check_token(text: str, *, where: str) -> None:
+    if len(text) > MAX_TOKEN_CHARACTERS or not (text.isascii() and text.isprintable()):
+        raise MalformedRequest(f"{where} is not at most {MAX_TOKEN_CHARACTERS} printable ASCII characters")
 
 
 def make_endpoint(*, address: str, port: int, where: str) -> Endpoint:

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import msgspec
 
 from nh.calls.media import Media, Side
+from nh.calls.payload_types import MAX_FORMATS
 from nh.commands import (
     MAX_LIST,
     Activate,
@@ -28,6 +29,7 @@ from nh.wire.fields import (
     make_call_id,
     make_dialog,
     make_endpoint,
+    make_format,
     make_id,
     make_medium,
     make_param,
@@ -64,6 +66,12 @@ class _Endpoint(msgspec.Struct, forbid_unknown_fields=True):
     port: int
 
 
+class _Format(msgspec.Struct, forbid_unknown_fields=True):
+    payload_type: int
+    encoding: str
+    clock_hz: int
+
+
 class _Medium(msgspec.Struct, forbid_unknown_fields=True):
     address: str
     port: int
@@ -71,6 +79,7 @@ class _Medium(msgspec.Struct, forbid_unknown_fields=True):
     proto: str = ""
     kind: str = ""
     rtcp: _Endpoint | None = None
+    formats: Annotated[list[_Format], msgspec.Meta(max_length=MAX_FORMATS)] = []
 
     def to_media(self, where: str) -> Media:
         """The medium; raises MalformedRequest for values out of range."""
@@ -82,6 +91,17 @@ class _Medium(msgspec.Struct, forbid_unknown_fields=True):
             kind=self.kind,
             where=where,
         )
+        if self.formats:
+            formats = tuple(
+                make_format(
+                    payload_type=each.payload_type,
+                    encoding=each.encoding,
+                    clock_hz=each.clock_hz,
+                    where=f"{where}.formats[{index}]",
+                )
+                for index, each in enumerate(self.formats)
+            )
+            media = msgspec.structs.replace(media, formats=formats)
         if self.rtcp is None:
             return media
         rtcp = make_endpoint(address=self.rtcp.address, port=self.rtcp.port, where=f"{where}.rtcp")

@@ -6,10 +6,13 @@ are ignored, and so are keys of a medium that a relay has no use for. Payloads c
 length; connections are the caller's.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from nh.calls.media import MAX_MEDIA, Media, Side
+from nh.calls.payload_types import read_rtpmaps
 from nh.commands import (
     Activate,
     Activated,
@@ -132,8 +135,9 @@ def read_medium(medium: object, *, where: str) -> Media:
     """One Media from a hash as Net::SIP::SDP::get_media gives it.
 
     Arguments:
-        medium: a mapping with addr, port (number or digits), and optionally range, proto and media; keys
-            are bytes or str, others are ignored.
+        medium: a mapping with addr, port (number or digits), and optionally range, proto, media and lines
+            (those of the SDP: what they say of payload types is kept); keys are bytes or str, others are
+            ignored.
         where: what is being read, for the error messages.
 
     Raises MalformedRequest for wrong types and for anything out of range.
@@ -146,7 +150,7 @@ def read_medium(medium: object, *, where: str) -> Media:
         return medium.get(name.encode()) if value is None else value
 
     range_, proto, kind = find("range"), find("proto"), find("media")
-    return make_medium(
+    media = make_medium(
         address=to_ascii(find("addr"), f"{where}: addr"),
         port=to_number(find("port"), f"{where}: port"),
         range_=None if range_ is None else to_number(range_, f"{where}: range"),
@@ -154,6 +158,21 @@ def read_medium(medium: object, *, where: str) -> Media:
         kind="" if kind is None else to_ascii(kind, f"{where}: media"),
         where=where,
     )
+    formats = read_rtpmaps(_rtpmaps(find("lines"))) if media.rtp else ()
+    return msgspec.structs.replace(media, formats=formats) if formats else media
+
+
+def _rtpmaps(lines: object) -> Iterator[str]:
+    """What stands behind a=rtpmap in `lines`, which are [letter, text] each; what is not is passed over."""
+    for line in lines if isinstance(lines, list | tuple) else ():
+        match line:
+            case [b"a" | "a", bytes() | str() as said]:
+                text = said.decode("ascii", "backslashreplace") if isinstance(said, bytes) else said
+                name, _, value = text.partition(":")
+                if name == "rtpmap":
+                    yield value
+            case _:
+                pass
 
 
 # --- replies, server side -------------------------------------------------------------------------
@@ -259,4 +278,8 @@ def _medium_hash(medium: Media) -> dict[bytes, object]:
         b"range": medium.range,
         b"proto": medium.proto.encode(),
         b"media": medium.kind.encode(),
+        b"lines": [
+            [b"a", f"rtpmap:{each.payload_type} {each.encoding}/{each.clock_hz}".encode()]
+            for each in medium.formats
+        ],
     }

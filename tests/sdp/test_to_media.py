@@ -3,6 +3,7 @@
 import pytest
 
 from nh.calls.media import Endpoint, Media
+from nh.calls.payload_types import PayloadFormat
 from nh.errors import MalformedRequest
 from nh.sdp.description import UNKNOWN_HOST
 from nh.sdp.parse import parse
@@ -139,3 +140,16 @@ def test_a_host_names_media_are_learned() -> None:
 def test_the_last_port_leaves_none_for_rtcp() -> None:
     (media,) = media_of(medium_of("m=audio 65535 RTP/AVP 0"))
     assert media.endpoint(1) is None
+
+
+def test_payload_types_are_those_of_the_mediums_own_rtpmaps() -> None:
+    body = medium_of(
+        *("m=audio 4000 RTP/AVP 0 111", "a=rtpmap:111 opus/48000/2", "a=rtpmap:7 \xff/y"),
+        *("m=video 4002 RTP/AVP 96", "a=rtpmap: 96 VP8/90000"),
+        *("m=image 4004 udptl t38", "a=rtpmap:0 PCMU/8000"),
+    )
+    assert [medium.formats for medium in media_of(body)] == [
+        (PayloadFormat(111, "opus", 48_000),),
+        (PayloadFormat(96, "VP8", 90_000),),
+        (),
+    ]

@@ -1,16 +1,25 @@
 from pathlib import Path
 
+import msgspec
+
 import nh
+from nh.commands import StreamDetail
 from nh.stats.layout import SHARD_TABLE, SUPERVISOR_TABLE, Total
 
 PAGE = (Path(nh.__file__).parent.parent / "docs" / "statistics.md").read_text()
+COUNTED, STREAMS = PAGE.split("\n## RTP streams\n")
 
 
 def test_the_page_has_every_field_as_it_is_in_the_tables() -> None:
-    rows = [line for line in PAGE.splitlines() if line.startswith("| `") and line.count("|") > 3]
+    rows = [line for line in COUNTED.splitlines() if line.startswith("| `") and line.count("|") > 3]
     shard = [
         f"| `{f.name}` | {f.kind} | {f.unit} | {f.help} | {'-' if f.total is Total.NONE else f.total} |"
         for f in SHARD_TABLE
     ]
     supervisor = [f"| `{f.name}` | {f.kind} | {f.unit} | {f.help} |" for f in SUPERVISOR_TABLE]
     assert rows == shard + supervisor
+
+
+def test_the_page_has_every_field_of_a_stream() -> None:
+    rows = [line.split("`")[1] for line in STREAMS.splitlines() if line.startswith("| `")]
+    assert rows == [field.name for field in msgspec.structs.fields(StreamDetail)]

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.media import MAX_MEDIA, Endpoint, Media, RelayMedia, Side
+from nh.calls.payload_types import PayloadFormat
 from nh.commands import (
     MAX_CSEQ,
     MAX_ID_BYTES,
@@ -134,6 +135,33 @@ def test_rtcp_may_go_elsewhere() -> None:
 )
 def test_rtcp_is_an_endpoint_or_refused(rtcp: object) -> None:
     assert "rtcp" in refusal(body("allocate", ALLOCATE, media=[{**MEDIUM, "rtcp": rtcp}])).message
+
+
+OPUS = {"payload_type": 111, "encoding": "opus", "clock_hz": 48_000}
+
+
+def test_the_clocks_of_payload_types_may_be_told() -> None:
+    command = decode("allocate", ALLOCATE, media=[{**MEDIUM, "formats": [OPUS]}])
+    assert isinstance(command, Allocate)
+    assert command.media[0].formats == (PayloadFormat(111, "opus", 48_000),)
+
+
+@pytest.mark.parametrize(
+    "formats",
+    [
+        [{**OPUS, "payload_type": 128}],
+        [{**OPUS, "payload_type": -1}],
+        [{**OPUS, "clock_hz": 0}],
+        [{**OPUS, "clock_hz": 10_000_001}],
+        [{**OPUS, "encoding": "x" * 65}],
+        [{**OPUS, "encoding": "ö"}],
+        [{"payload_type": 0}],
+        [OPUS] * 129,
+        "opus",
+    ],
+)
+def test_payload_types_out_of_range_are_refused(formats: object) -> None:
+    assert "formats" in refusal(body("allocate", ALLOCATE, media=[{**MEDIUM, "formats": formats}])).message
 
 
 def test_close_ends_a_transaction_a_dialog_or_a_call() -> None:
@@ -353,6 +381,7 @@ media = st.builds(
     st.sampled_from(["", "RTP/AVP"]),
     st.sampled_from(["", "audio"]),
     st.sampled_from([None, Endpoint("192.0.2.9", 5000)]),
+    formats=st.sampled_from([(), (PayloadFormat(111, "opus", 48_000), PayloadFormat(0, "PCMU", 8000))]),
 )
 commands = st.one_of(
     st.builds(
@@ -382,7 +411,7 @@ def test_requests_say_nothing_of_media_that_only_the_sdps_of_ng_tell() -> None:
     medium = Media("192.0.2.1", 4000, 2, signalled_from="203.0.113.9", paused=True)
     command = Allocate(Dialog(b"call", 1, b"alice"), Side.FROM, "127.0.0.1", (medium,))
     request = json.loads(native.encode_request(1, command))
-    assert request["media"][0].keys() == {"address", "port", "range", "proto", "kind", "rtcp"}
+    assert request["media"][0].keys() == {*("address", "port", "range", "proto", "kind", "rtcp", "formats")}
 
 
 def test_extensions_survive_the_way() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.media import MAX_MEDIA, MAX_RANGE, Media, RelayMedia, Side
+from nh.calls.payload_types import PayloadFormat
 from nh.commands import (
     MAX_CSEQ,
     MAX_ID_BYTES,
@@ -425,3 +426,50 @@ def test_any_arguments_are_a_command_or_a_protocol_error(name: bytes, arguments:
 @given(st.lists(values, max_size=4))
 def test_what_an_extension_returns_is_what_the_client_reads(value: Value) -> None:
     assert thaw(netsip.encode_result(ExtensionResult(value))) == value
+
+
+# --- payload types ----------------------------------------------------------------------------------
+
+
+def formats_of(**changes: Any) -> tuple[PayloadFormat, ...]:
+    """What the medium of an allocate says of its payload types."""
+    medium = MEDIUM | {key.encode(): value for key, value in changes.items()}
+    command = netsip.decode_request(allocate(media=[medium]))
+    assert isinstance(command, Allocate)
+    return command.media[0].formats
+
+
+OPUS = PayloadFormat(111, "opus", 48_000)
+
+
+def test_rtpmaps_among_the_lines_of_a_medium_are_read() -> None:
+    lines: list[object] = [
+        [b"m", b"audio 30000 RTP/AVP 0 111 96"],
+        [b"a", b"rtpmap:111 opus/48000/2"],
+        [b"a", b"fmtp:111 useinbandfec=1"],
+        [b"a", "rtpmap:96 VP8/90000"],
+        [b"a", b"sendrecv"],
+    ]
+    assert formats_of(lines=lines) == (PayloadFormat(96, "VP8", 90_000), OPUS)
+    assert formats_of(lines=lines, proto=b"udptl") == (), "no RTP"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [None, 1, b"a=rtpmap:0 PCMU/8000", [], [b"a"], [b"a", None], [b"a", [b"rtpmap:0 x/1"]],
+     [b"b", b"rtpmap:0 x/1"], [b"a", b"rtpmap:\xff\xff"], {b"a": b"rtpmap:0 x/1"},
+     [b"a", b"rtpmap:0 x/1", b"more"]],
+)  # fmt: skip
+def test_lines_that_say_nothing_of_payload_types_are_passed_over(line: object) -> None:
+    assert formats_of(lines=[line, [b"a", b"rtpmap:111 opus/48000/2"]]) == (OPUS,)
+
+
+@pytest.mark.parametrize("lines", [None, b"rtpmap", 7, {b"a": b"b"}], ids=repr)
+def test_lines_that_are_none_are_passed_over(lines: object) -> None:
+    assert formats_of(lines=lines) == ()
+
+
+def test_a_client_tells_payload_types_as_lines() -> None:
+    media = (Media("192.0.2.1", 4000, 2, "RTP/AVP", "audio", formats=(OPUS,)),)
+    command = Allocate(DIALOG, Side.FROM, "127.0.0.1", media)
+    assert netsip.decode_request(netsip.encode_request(command)) == command

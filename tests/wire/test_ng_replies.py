@@ -15,6 +15,7 @@ from nh.commands import (
     Pong,
     Queried,
     Rewritten,
+    StreamDetail,
     StreamReading,
     TagReading,
 )
@@ -170,3 +171,27 @@ def test_a_reply_that_would_be_too_long_is_shortened_or_an_error(name: str) -> N
     assert len(data) <= limit
     assert (b"error-reason" in data) == (name == "offer")
     assert (b"totals" in data) == (name == "query")
+
+
+def ssrc_of(rtp: StreamDetail) -> dict[bytes, Any]:
+    """What a query tells of a stream."""
+    reading = StreamReading(30_000, 1, None, None, 100, 17_200, 0, 0, (rtp,))
+    tag = TagReading(b"a", "", 0, b"", (MediumReading(1, "audio", "RTP/AVP", (reading,)),))
+    answered: dict[bytes, Any] = reply(QUERY, Queried(0, 0, (tag,)))[b"SSRC"]
+    assert list(answered) == [b"3735928559"]
+    return dict(answered[b"3735928559"])
+
+
+def test_a_query_tells_of_each_ssrc_what_rtpengine_has_words_for() -> None:
+    assert ssrc_of(StreamDetail(0xDEADBEEF, 0, "PCMU", 100, 3, 1, 0, 0.0291, 1.26, 4.14)) == {
+        b"packets": 100,
+        b"cumulative loss": 3,
+        b"average MOS": {b"MOS": 41, b"jitter": 1, b"packet loss": 3, b"samples": 1},
+    }
+
+
+def test_a_query_tells_no_mos_where_there_is_none() -> None:
+    assert ssrc_of(StreamDetail(0xDEADBEEF, 96, "", 100, 3, 1, 0, 0.0291, None, None)) == {
+        b"packets": 100,
+        b"cumulative loss": 3,
+    }

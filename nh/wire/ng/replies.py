@@ -18,6 +18,7 @@ from nh.commands import (
     Queried,
     Result,
     Rewritten,
+    StreamDetail,
     StreamReading,
     TagReading,
 )
@@ -57,7 +58,12 @@ def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
     reply = _make_reply(request, result)
     payload = encode(reply, request.encoding)
     if len(payload) > max_bytes and isinstance(result, Queried):
-        short = {**reply, "tags": {}, "warning": "The details are left out: the reply would be too long"}
+        short = {
+            **reply,
+            "tags": {},
+            "SSRC": {},
+            "warning": "The details are left out: the reply would be too long",
+        }
         payload = encode(short, request.encoding)
     if len(payload) > max_bytes:
         error = _error(f"The reply would be longer than {max_bytes} bytes; ask for less")
@@ -109,7 +115,7 @@ def _queried(call: Queried) -> dict[Any, Any]:
     return {
         "created": call.created,
         "last signal": call.last_signal,
-        "SSRC": {},
+        "SSRC": {str(rtp.ssrc): _ssrc(rtp) for stream in streams for rtp in stream.rtp},
         "tags": {tag.tag: _tag(tag) for tag in call.tags},
         "totals": {
             "RTP": _count([stream for stream in streams if stream.component == 1]),
@@ -124,6 +130,22 @@ def _count(streams: list[StreamReading]) -> dict[str, int]:
         "bytes": sum(stream.bytes for stream in streams),
         "errors": sum(stream.errors for stream in streams),
     }
+
+
+def _ssrc(rtp: StreamDetail) -> dict[str, Any]:
+    """One RTP stream, as far as rtpengine has a word for what nh knows.
+
+    There are whole numbers only: tenths for MOS, milliseconds for jitter, percent for loss.
+    """
+    reply: dict[str, Any] = {"packets": rtp.packets, "cumulative loss": rtp.lost}
+    if rtp.mos is not None and rtp.jitter_ms is not None:
+        reply["average MOS"] = {
+            "MOS": round(10 * rtp.mos),
+            "jitter": round(rtp.jitter_ms),
+            "packet loss": round(100 * rtp.loss_ratio),
+            "samples": 1,
+        }
+    return reply
 
 
 def _tag(tag: TagReading) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""nh.cli.call_view: the RTP streams of a leg, as people read them."""
+
+import pytest
+
+from nh.cli.call_view import call_lines
+from nh.commands import CallDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
+
+SPEECH = StreamDetail(0xBEEF, 0, "PCMU", 12_345, 0, 0, 0, 0.0, 1.26, 4.41)
+POOR = StreamDetail(0xDEADBEEF, 8, "PCMA", 9_000, 1_000, 3, 2, 0.1, 31.0, 3.38)
+UNKNOWN = StreamDetail(1, 96, "", 10, 1, 0, 0, 0.090909, None, None)
+
+
+def shown(*streams: StreamDetail) -> list[str]:
+    """The lines that tell of streams."""
+    leg = LegDetail("127.0.0.1:2", None, None, False, 0, 0, {}, None, streams)
+    silent = LegDetail("127.0.0.1:4", None, None, False, 0, 0, {}, None)
+    session = SessionDetail(
+        sessionid=1, cseq=1, id_from=b"a", id_to=b"b", from_="", to="", bytes_from=0, bytes_to=0,
+        created=0.0, param={}, state="active", pairs=(PairDetail(0, 0, "audio", leg, silent),),
+    )  # fmt: skip
+    call = CallDetail(b"call", 0, 1.0, 1.0, (), (session,))
+    return [line.plain.strip() for line in call_lines(call) if "SSRC" in line.plain]
+
+
+@pytest.mark.parametrize(
+    ("stream", "line"),
+    [
+        (SPEECH, "SSRC 0000beef PCMU: 12.3k packets, none lost, jitter 1.3 ms, MOS 4.4"),
+        (
+            POOR,
+            "SSRC deadbeef PCMA: 9000 packets, 1000 lost (10.00%), 3 reordered, 2 duplicated,"
+            " jitter 31.0 ms, MOS 3.4",
+        ),
+        (UNKNOWN, "SSRC 00000001 payload type 96: 10 packets, 1 lost (9.09%)"),
+    ],
+    ids=["good", "poor", "of unknown kind"],
+)
+def test_a_stream_is_one_line(stream: StreamDetail, line: str) -> None:
+    assert shown(stream) == [line]
+
+
+def test_every_stream_has_its_line_and_a_silent_leg_none() -> None:
+    assert len(shown(SPEECH, POOR)) == 2
+    assert shown() == []
+
+
+def test_names_of_encodings_cannot_command_the_terminal() -> None:
+    (line,) = shown(StreamDetail(1, 96, "\x1b[2J", 10, 0, 0, 0, 0.0, None, None))
+    assert "\x1b" not in line

@@ -1,0 +1,195 @@
+"""RTP statistics through real sockets: what is lost, doubled and swapped on the way, in every reader."""
+
+import dataclasses
+import struct
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from nh.calls.media import Media, Side
+from nh.calls.payload_types import PayloadFormat
+from nh.calls.rules import RelaySettings
+from nh.calls.source import SourcePolicy
+from nh.commands import StreamDetail
+from tests.calls.rtp import DTMF, OPUS, PCMU, rtp_packet
+from tests.media_peer import RTCP, MediaPeer
+from tests.shard.bench import V4, Bench, Conversation, audio
+from tests.shard.conftest import MakeBench, MakeNg, MakePeer
+from tests.shard.ng_bench import NgBench, line
+
+SENDER_REPORT = struct.pack("!BBHII", 0x80, 200, 6, 0xDEADBEEF, 1) + bytes(16)
+
+
+def send(bench: Bench, sender: MediaPeer, call: Conversation, receiver: MediaPeer, *packets: bytes) -> None:
+    """Send to the relay what it is to receive, and wait for each packet at the receiver."""
+    for packet in packets:
+        bench.passes(sender, call.for_caller, receiver, payload=packet)
+
+
+def speech(*numbers: int, ssrc: int = 0xDEADBEEF) -> list[bytes]:
+    return [rtp_packet(number, 160 * number, ssrc=ssrc) for number in numbers]
+
+
+def streams(bench: Bench, call: Conversation, side: Side = Side.FROM) -> Sequence[StreamDetail]:
+    return bench.leg(call.dialog, side).streams
+
+
+def counts(stream: StreamDetail) -> tuple[int, int, int, int]:
+    return stream.packets, stream.lost, stream.reordered, stream.duplicates
+
+
+@dataclasses.dataclass
+class Ends:
+    """A call and who talks in it."""
+
+    bench: Bench
+    alice: MediaPeer
+    bob: MediaPeer
+    call: Conversation
+
+    def send(self, *packets: bytes) -> None:
+        send(self.bench, self.alice, self.call, self.bob, *packets)
+
+    @property
+    def streams(self) -> Sequence[StreamDetail]:
+        return streams(self.bench, self.call)
+
+
+@pytest.fixture(params=["judging", "connected"])
+def ends(request: pytest.FixtureRequest, make_bench: MakeBench, make_peer: MakePeer) -> Ends:
+    """The caller's source is looked at packet by packet, or settled from the first one on."""
+    alice, bob = make_peer(), make_peer()
+    connected = request.param == "connected"
+    bench = make_bench(policy=SourcePolicy.FIRST if connected else SourcePolicy.HANDOVER)
+    ends = Ends(bench, alice, bob, bench.call(alice, bob))
+    bench.passes(alice, ends.call.for_caller, bob, payload=b"first")
+    assert bench.leg(ends.call.dialog, Side.FROM).settled is connected
+    return ends
+
+
+def test_what_is_lost_doubled_and_swapped_is_counted(ends: Ends) -> None:
+    ends.send(*speech(0, 1, 2, 3, 3, 6, 5, 7, 9))
+    (stream,) = ends.streams
+    assert counts(stream) == (9, 2, 1, 1)
+    assert (stream.ssrc, stream.payload_type, stream.encoding) == (0xDEADBEEF, PCMU, "PCMU")
+    assert stream.loss_ratio == pytest.approx(2 / 10)
+    assert stream.jitter_ms is not None
+    assert stream.mos is None, "too few packets"
+
+
+def test_every_ssrc_is_a_stream(ends: Ends) -> None:
+    ends.send(*speech(0, 1, ssrc=1), *speech(7, 9, ssrc=2))
+    assert [(each.ssrc, *counts(each)) for each in ends.streams] == [(1, 2, 0, 0, 0), (2, 2, 1, 0, 0)]
+
+
+def test_rtcp_stun_and_short_packets_on_the_port_are_relayed_and_not_measured(ends: Ends) -> None:
+    ends.send(*speech(0), SENDER_REPORT, b"\0\x01\0\x00" + bytes(16), b"\x80", b"", *speech(1))
+    assert [counts(each) for each in ends.streams] == [(2, 0, 0, 0)]
+    assert ends.bench.leg(ends.call.dialog, Side.FROM).packets == 1 + 6
+
+
+def test_audio_of_a_second_has_a_mos(ends: Ends) -> None:
+    ends.send(*speech(*(number for number in range(100) if number % 10)))
+    (stream,) = ends.streams
+    assert counts(stream) == (90, 9, 0, 0), "nobody knows of the one before the first"
+    assert stream.mos is not None
+    assert 1 <= stream.mos < 4.2
+
+
+def test_one_way_says_nothing_of_the_other(ends: Ends) -> None:
+    ends.send(*speech(0, 1))
+    assert streams(ends.bench, ends.call, Side.TO) == ()
+
+
+def test_rtcp_has_no_streams(ends: Ends) -> None:
+    ends.bench.passes(ends.alice, ends.call.for_caller, ends.bob, RTCP, payload=SENDER_REPORT)
+    assert ends.bench.leg(ends.call.dialog, Side.FROM, RTCP).streams == ()
+
+
+def test_what_has_nowhere_to_go_was_received_and_is_measured(bench: Bench, make_peer: MakePeer) -> None:
+    alice = make_peer()
+    call = bench.call(alice, Media("phone.example.org", 4000, 2, "RTP/AVP", "audio"))
+    for packet in speech(0, 1, 3):
+        alice.send(packet, call.for_caller)
+    bench.turn_until(lambda: bench.leg(call.dialog, Side.FROM).packets == 3, "three packets")
+    assert [counts(each) for each in streams(bench, call)] == [(3, 1, 0, 0)]
+
+
+def test_packets_that_are_not_the_sources_are_not_measured(
+    make_bench: MakeBench, make_peer: MakePeer
+) -> None:
+    alice, bob, mallory = make_peer(), make_peer(), make_peer("127.0.0.9")
+    bench = make_bench(policy=SourcePolicy.STRICT)
+    call = bench.call(alice, bob)
+    mallory.send(speech(500)[0], call.for_caller)
+    send(bench, alice, call, bob, *speech(0, 1))
+    bench.turn_until(lambda: bench.stats().drop_foreign_source == 1, "the drop is counted")
+    assert [counts(each) for each in streams(bench, call)] == [(2, 0, 0, 0)]
+
+
+def test_a_fax_has_no_streams(bench: Bench, make_peer: MakePeer) -> None:
+    alice, bob = make_peer(), make_peer()
+    fax = [Media(peer.address, peer.port, 2, "udptl", "image") for peer in (alice, bob)]
+    call = bench.call(*fax)
+    send(bench, alice, call, bob, *speech(0, 1))
+    assert streams(bench, call) == ()
+
+
+def test_dynamic_payload_types_have_the_clock_that_was_told(bench: Bench, make_peer: MakePeer) -> None:
+    alice, bob = make_peer(), make_peer()
+    formats = (PayloadFormat(OPUS, "opus", 48_000), PayloadFormat(DTMF, "telephone-event", 8000))
+    call = bench.call(msgspec.structs.replace(audio(alice), formats=formats), bob)
+    send(bench, alice, call, bob, rtp_packet(0, 0, payload_type=OPUS), rtp_packet(1, 960, payload_type=OPUS))
+    (stream,) = streams(bench, call)
+    assert (stream.encoding, stream.jitter_ms is None) == ("opus", False)
+    send(bench, alice, call, bob, rtp_packet(2, 960, payload_type=DTMF))
+    (stream,) = streams(bench, call)
+    assert (stream.encoding, stream.packets) == ("telephone-event", 3)
+
+
+def test_without_a_clock_packets_are_counted_and_jitter_is_not_known(
+    bench: Bench, make_peer: MakePeer
+) -> None:
+    alice, bob = make_peer(), make_peer()
+    call = bench.call(alice, bob)
+    send(bench, alice, call, bob, *(rtp_packet(number, payload_type=96) for number in (0, 1, 3)))
+    (stream,) = streams(bench, call)
+    assert (counts(stream), stream.jitter_ms, stream.encoding) == ((3, 1, 0, 0), None, "")
+
+
+@pytest.mark.parametrize("coalesce_s", [0.0, RelaySettings().coalesce_s])
+def test_a_burst_is_counted_whatever_the_pace_of_the_loop(
+    make_bench: MakeBench, make_peer: MakePeer, coalesce_s: float
+) -> None:
+    alice, bob = make_peer(), make_peer()
+    bench = make_bench(coalesce_s=coalesce_s)
+    call = bench.call(alice, bob)
+    for packet in speech(*range(200)):
+        alice.send(packet, call.for_caller)
+    for _ in range(200):
+        bench.receive(bob)
+    assert [counts(each) for each in streams(bench, call)] == [(200, 0, 0, 0)]
+
+
+# --- ng ---------------------------------------------------------------------------------------------
+
+
+def query_streams(ng: NgBench, tag: bytes) -> list[StreamDetail]:
+    (queried,) = [each for each in ng.query().tags if each.tag == tag]
+    return [rtp for medium in queried.media for stream in medium.streams for rtp in stream.rtp]
+
+
+def test_an_end_that_muxes_rtcp_has_its_rtp_measured(make_ng: MakeNg, make_peer: MakePeer) -> None:
+    ng = make_ng()
+    alice, bob = make_peer(), make_peer()
+    ng.offer([line(alice, "rtcp-mux", "rtpmap:111 opus/48000/2")], mux_demux=True)
+    sdp = ng.answer([line(bob, "rtpmap:111 opus/48000/2")], mux_demux=True)
+    port = int(sdp.split(b"m=audio ")[1].split()[0])
+    for number in (0, 1, 3):
+        ng.passes(alice, (V4, port), bob, payload=rtp_packet(number, 960 * number, payload_type=OPUS))
+    alice.send(SENDER_REPORT, (V4, port))
+    assert ng.receive(bob, RTCP)[0] == SENDER_REPORT
+    (stream,) = query_streams(ng, b"alice")
+    assert (counts(stream), stream.encoding) == ((3, 1, 0, 0), "opus")
+    assert stream.jitter_ms is not None
