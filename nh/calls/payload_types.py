@@ -14,9 +14,6 @@ import msgspec
 MAX_CLOCK_HZ: Final = 10_000_000
 """Fastest RTP clock; those in use are 8,000 to 192,000 Hz."""
 
-MAX_ENCODING_CHARACTERS: Final = 64
-"""Longest encoding name."""
-
 MAX_FORMATS: Final = 128
 """Most payload types of a medium: there are no more (RFC 3550 5.1)."""
 
