@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,14 +40,22 @@ class Relay:
         place: see Place.
         shards: number of shards.
         settings: environment variables such as NH_SILENT_S.
+        wrapped_in: a command that runs it, such as setpriv.
     """
 
-    def __init__(self, place: Place, shards: int, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        place: Place,
+        shards: int,
+        settings: Mapping[str, str] | None = None,
+        *,
+        wrapped_in: Sequence[str] = (),
+    ) -> None:
         self.directory, self.ports, rpc_port = place
         ports = f"{self.ports[0]}-{self.ports[-1]}"
         self.unix_address = str(self.directory / "nh.sock")
         self.tcp_address = f"127.0.0.1:{rpc_port}"
-        self.arguments = [sys.executable, "-m", "nh", "run", "--shards", str(shards)]
+        self.arguments = [*wrapped_in, sys.executable, "-m", "nh", "run", "--shards", str(shards)]
         self.arguments += ["--runtime-dir", str(self.directory), "--ports", ports]
         self.arguments += ["--rpc", self.unix_address, "--rpc", self.tcp_address]
         self.program = Program(self.arguments, settings)

@@ -106,7 +106,7 @@ def test_the_ready_line_is_all_of_standard_output_and_says_what_there_is(tmp_pat
         ready = run.program.wait_for_line("ready")
         cpus = ",".join(map(str, sorted(os.sched_getaffinity(0))[:SHARDS]))
         assert ready.startswith(f"ready: 2 shards on CPUs {cpus}; rpc {tmp_path}/a.sock 127.0.0.1:")
-        assert ready.endswith("; ports 40000-40399; up to 100 calls (limited by ports)")
+        assert ready.endswith("; ports 40000-40399; user space only; up to 100 calls (limited by ports)")
 
 
 def test_who_connects_before_all_shards_are_up_waits_instead_of_being_refused(tmp_path: Path) -> None:
