@@ -20,6 +20,15 @@ def since_start(snapshot: Snapshot) -> Table:
     table.add_row("since start", "")
     table.add_row("received", f"{q.count(totals.packets_in)} packets, {q.size(totals.bytes_in)}B")
     table.add_row("sent", f"{q.count(totals.packets_out)} packets, {q.size(totals.bytes_out)}B")
+    in_user_space = totals.packets_in - totals.kernel_packets
+    table.add_row(
+        "paths",
+        _line(
+            (totals.kernel_packets, "in the kernel"),
+            (in_user_space, "in user space"),
+            (totals.kernel_full, "flows without room"),
+        ),
+    )
     table.add_row(
         "dropped",
         _line(

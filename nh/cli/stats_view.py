@@ -67,8 +67,9 @@ class StatsView:
         yield Text()
         wide = options.max_width >= WIDE_COLUMNS
         yield _shards(self.snapshot, self.measured, wide)
+        yield Text()
+        yield _paths(self.snapshot, self.measured.total)
         if not wide and self.measured.total is not None:
-            yield Text()
             yield _drop_reasons(self.measured.total)
 
 
@@ -153,6 +154,21 @@ def _state(shard: ShardReading) -> Text:
 
 def _hangs(shard: ShardReading) -> bool:
     return shard.state is ShardState.UP and (shard.heartbeat_age_s or 0) > STALE_S
+
+
+def _paths(snapshot: Snapshot, rates: Rates | None) -> Text:
+    """How much the kernel relays by itself."""
+    text = Text().append("paths   ", style="bold")
+    interfaces = snapshot.supervisor.kernel_interfaces
+    if not interfaces:
+        return text.append("all in user space", style="dim")
+    flows = q.count(snapshot.totals.kernel_flows)
+    where = f"in the kernel ({flows} flows, {interfaces} interfaces)"
+    if rates is None:
+        return text.append(where)
+    in_kernel = rates["kernel_packets"]
+    text.append(f"{q.rate(in_kernel)}/s {where}", style="green" if in_kernel else "")
+    return text.append(f" · {q.rate(rates['packets_in'] - in_kernel)}/s in user space")
 
 
 def _drop_reasons(rates: Rates) -> Text:

@@ -16,14 +16,20 @@ def make_shard(number: int = 0, *, clock: float = 100.0, **values: Any) -> Shard
     return shard
 
 
-def make_snapshot(*shards: ShardReading, clock: float = 100.0, age_s: float | None = 0.1) -> Snapshot:
+def make_snapshot(
+    *shards: ShardReading, clock: float = 100.0, age_s: float | None = 0.1, kernel_interfaces: int = 0
+) -> Snapshot:
     """A snapshot of a supervisor that has been up for 90 s and these shards."""
     return Snapshot(
         time=1_700_000_090.0,
         clock=clock,
         version="0.1.0",
         supervisor=SupervisorReading(
-            rpc_clients=3, started=1_700_000_000.0, heartbeat=clock, heartbeat_age_s=age_s
+            rpc_clients=3,
+            started=1_700_000_000.0,
+            heartbeat=clock,
+            heartbeat_age_s=age_s,
+            kernel_interfaces=kernel_interfaces,
         ),
         shards=shards,
         totals=add_up(shards),

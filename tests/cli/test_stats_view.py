@@ -69,6 +69,21 @@ def test_drops_are_told_by_reason_in_each_row_of_a_wide_terminal() -> None:
     assert row(lines, "1") == "1 up 1 50 30M 12 11 48 152 1000 2.0 7.0 0 0 0 2.0 4ms 1"
 
 
+def test_packets_are_told_by_path() -> None:
+    def at(clock: float) -> Snapshot:
+        shard = busy(0, clock)
+        shard.kernel_packets, shard.kernel_flows = shard.packets_in * 9 // 10, 44
+        return make_snapshot(shard, clock=clock, kernel_interfaces=3)
+
+    lines = rendered(view_of(at(101.0), at(100.0)))
+    assert "paths   900/s in the kernel (44 flows, 3 interfaces) · 100/s in user space" in lines
+    assert "paths   in the kernel (44 flows, 3 interfaces)" in rendered(view_of(at(100.0)))
+
+
+def test_where_the_kernel_relays_nothing_one_line_says_so() -> None:
+    assert "paths   all in user space" in rendered(view_of(AFTER, BEFORE))
+
+
 def test_the_header_says_version_uptime_shards_and_clients() -> None:
     (header, *_) = rendered(view_of(AFTER))
     assert header.startswith("nh 0.1.0 · up 1m30s · 2 of 2 shards up · 3 RPC clients · ")
@@ -128,11 +143,12 @@ def test_everything_since_the_start_has_a_line_for_each_kind_within_80_columns()
     lines = rendered(since_start(AFTER))
     commands = ["allocate", "activate", "close", "list", "show"]
     assert [line.split()[0] for line in lines] == [
-        *("since", "received", "sent", "dropped", "sessions", "expired"),
+        *("since", "received", "sent", "paths", "dropped", "sessions", "expired"),
         *commands,
         *("requests", "unserved", "ng", "connections"),
     ]
     assert "received     2000 packets, 500kB" in lines
+    assert "paths        0 in the kernel · 2000 in user space · 0 flows without room" in lines
     assert "allocate     4 ok · 0 refused · 0 failed" in lines
 
 
