@@ -21,6 +21,9 @@ MAX_CSEQ = 2**32 - 1
 MAX_LIST = 1000
 """Most calls in one page of a list."""
 
+MAX_DRAIN_S = 7 * 86_400
+"""Longest limit of a drain."""
+
 
 class Dialog(msgspec.Struct, frozen=True):
     """Net::SIP's nat_basic: which call, transaction and pair of ends a command is about.
@@ -206,6 +209,20 @@ class GetStats(msgspec.Struct, frozen=True, tag="stats"):
     """The counters of the whole relay (what `nh stats --json` prints)."""
 
 
+class Drain(msgspec.Struct, frozen=True, tag="drain"):
+    """Take no new calls, and end when the last one is gone; repeated, the last limit counts.
+
+    Arguments:
+        limit_s: end after so many seconds whatever calls are left, 0 to MAX_DRAIN_S; None: never so.
+    """
+
+    limit_s: float | None = None
+
+
+class Undrain(msgspec.Struct, frozen=True, tag="undrain"):
+    """Take new calls again."""
+
+
 class Ping(msgspec.Struct, frozen=True, tag="ping"):
     """Is anybody there?"""
 
@@ -227,7 +244,7 @@ NgCommand = Offer | Answer | Delete | Query | BlockMedia
 RelayCommand = Allocate | Activate | Close | CloseCall | ListCalls | ShowCall | NgCommand
 """What a shard executes."""
 
-Command = RelayCommand | GetStats | Ping | Extension
+Command = RelayCommand | GetStats | Drain | Undrain | Ping | Extension
 """What a wire codec may decode."""
 
 
@@ -405,6 +422,20 @@ class Stats(msgspec.Struct, frozen=True, tag="stats_result"):
     snapshot: dict[str, object]
 
 
+class DrainState(msgspec.Struct, frozen=True, tag="drain_state"):
+    """What came of Drain or Undrain.
+
+    Arguments:
+        draining: whether new calls are refused.
+        calls: how many there are, as last published.
+        limit_s: seconds until the relay ends whatever calls are left; None: no such limit.
+    """
+
+    draining: bool
+    calls: int
+    limit_s: float | None = None
+
+
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
     """The answer to Ping: the version of nh that answers."""
 
@@ -432,5 +463,5 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 RelayResult = Allocated | Activated | Closed | CallList | CallDetail | Rewritten | Queried | Blocked | Failure
 """What a shard answers."""
 
-Result = RelayResult | Stats | Pong | ExtensionResult
+Result = RelayResult | Stats | DrainState | Pong | ExtensionResult
 """What a wire codec may encode."""

@@ -85,11 +85,18 @@ def _header(snapshot: Snapshot) -> Text:
         datetime.fromtimestamp(snapshot.time).strftime("%H:%M:%S"),
     ]
     text = Text().append(f"nh {snapshot.version}", style="bold")
+    if supervisor.draining:
+        text.append(" · ", style="dim").append(_drain(snapshot), style="bold yellow")
     for part in parts:
         text.append(" · ", style="dim").append(
             part, style="bold red" if part is parts[1] and up < shards else ""
         )
     return text
+
+
+def _drain(snapshot: Snapshot) -> str:
+    ends = snapshot.supervisor.drain_ends
+    return f"draining, {q.duration(max(0.0, ends - snapshot.clock))} at most" if ends else "draining"
 
 
 def _graph(label: str, history: History, show: Callable[[float], str], width: int, style: str) -> Text:

@@ -127,6 +127,20 @@ class Helper:
         self._next_tick = time.monotonic() + TICK_S
         self._timer = loop.call_later(LOOK_S, self._look)
 
+    @property
+    def calls(self) -> int:
+        """How many calls are known."""
+        return len(self._table)
+
+    @property
+    def draining(self) -> bool:
+        """Whether new call-ids are refused; those that are known go on as ever. To be set."""
+        return self._table.draining
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self._table.draining = draining
+
     def close(self) -> None:
         """End all calls, close all sockets, leave the loop."""
         if self._timer is not None:
@@ -171,7 +185,8 @@ class Helper:
             address: the local IP address to listen on.
             media: what the SDP announced.
 
-        Raises MalformedRequest, LimitReached, StaleTransaction, PortsExhausted, AddressUnavailable.
+        Raises MalformedRequest, Draining, LimitReached, StaleTransaction, PortsExhausted,
+        AddressUnavailable.
         """
         if dialog.cseq is None:
             raise MalformedRequest("allocate: cseq is missing")

@@ -184,6 +184,10 @@ class SupervisorStats:
     rpc_unroutable: int = _counter("commands whose shard was not up", "commands")
 
     rpc_clients: int = _gauge("RPC connections open", "connections")
+    draining: int = _gauge("1 while new calls are refused, else 0", "state", Total.NONE)
+    drain_ends: float = _gauge(
+        "monotonic clock at which a drain ends whatever calls are left, 0: no limit", "s", Total.NONE
+    )
     pid: int = _gauge("process id", "id", Total.NONE)
     started: float = _gauge("wall clock at the start of the process", "s", Total.NONE)
     heartbeat: float = _gauge("monotonic clock at the last publication", "s", Total.NONE)

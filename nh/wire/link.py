@@ -51,6 +51,16 @@ class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
     """End now: close every call, publish the last counters, exit with status 0."""
 
 
+class RefuseNewCalls(msgspec.Struct, frozen=True, tag="refuse_new_calls"):
+    """Drain: take no new call-ids from now on, and say NoCallsLeft with the same round when none is left."""
+
+    round: int
+
+
+class TakeNewCalls(msgspec.Struct, frozen=True, tag="take_new_calls"):
+    """Drain no more."""
+
+
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The shard has its settings and serves calls."""
 
@@ -65,8 +75,14 @@ class Executed(msgspec.Struct, frozen=True, tag="executed"):
     result: RelayResult
 
 
-ToShard = Configure | Execute | Shutdown
-FromShard = Ready | Executed
+class NoCallsLeft(msgspec.Struct, frozen=True, tag="no_calls_left"):
+    """The shard has no calls, and gets none as long as the round of RefuseNewCalls lasts."""
+
+    round: int
+
+
+ToShard = Configure | Execute | Shutdown | RefuseNewCalls | TakeNewCalls
+FromShard = Ready | Executed | NoCallsLeft
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _to_shard: Final[msgspec.msgpack.Decoder[ToShard]] = msgspec.msgpack.Decoder(ToShard)

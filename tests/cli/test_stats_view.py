@@ -74,6 +74,15 @@ def test_the_header_says_version_uptime_shards_and_clients() -> None:
     assert header.startswith("nh 0.1.0 · up 1m30s · 2 of 2 shards up · 3 RPC clients · ")
 
 
+@pytest.mark.parametrize(("ends", "said"), [(0.0, "draining · "), (190.0, "draining, 1m30s at most · ")])
+def test_the_header_says_that_it_drains(ends: float, said: str) -> None:
+    snapshot = make_snapshot(busy(0, 100.0))
+    assert "draining" not in rendered(view_of(snapshot))[0]
+    snapshot.supervisor.draining = 1
+    snapshot.supervisor.drain_ends = ends
+    assert rendered(view_of(snapshot))[0].startswith(f"nh 0.1.0 · {said}up 1m30s · ")
+
+
 def test_graphs_end_with_the_highest_value() -> None:
     lines = rendered(view_of(AFTER, BEFORE))
     assert lines[1].startswith("packets/s    5.0 ")

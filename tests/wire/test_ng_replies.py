@@ -143,6 +143,7 @@ def test_failures_are_told_in_the_words_that_proxies_know(code: str, reason: str
     ("code", "reason"),
     [
         ("limit", b"Parallel session limit reached"),
+        ("draining", b"Parallel session limit reached"),
         ("unavailable", b"Load limit exceeded"),
         ("timeout", b"Load limit exceeded"),
     ],

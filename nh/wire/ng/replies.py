@@ -35,13 +35,15 @@ _WORDS: Final[Mapping[str, str]] = {
     "bad_dialogue": "Invalid dialogue association",
     "sdp_rewrite": "Error rewriting SDP",
     "limit": "Parallel session limit reached",
+    # as rtpengine says with a limit of 0 sessions, which is its way to drain
+    "draining": "Parallel session limit reached",
     # its client shall try another relay; of the words that make it do so these are the nearest to the truth
     "unavailable": "Load limit exceeded",
     "timeout": "Load limit exceeded",
 }
 """rtpengine's words for a Failure's code; a Failure of any other code is told in its own."""
 
-_LIMITS: Final = frozenset({"limit", "unavailable", "timeout"})
+_LIMITS: Final = frozenset({"limit", "draining", "unavailable", "timeout"})
 """Codes that another relay may do better on: `load limit` for who knows that."""
 
 
