@@ -1,7 +1,8 @@
 """Offers: the parties and dialogues of one call, and the rules between them (rtpengine's offer and answer).
 
 An offer is applied at once, as rtpengine does. What was agreed before goes on beside it until the answer, and
-for good if there is none: a phone may refuse a re-INVITE and talk on (RFC 3261 14.1).
+for good if there is none: a phone may refuse a re-INVITE and talk on (RFC 3261 14.1). So an end that offers
+to put a medium on hold is sent to until that is agreed; it has to expect as much (RFC 3264 8.3).
 """
 
 import math
@@ -136,6 +137,7 @@ class Offers:
         if early is not None:
             answerer = early.callee
         self._announce(answerer, requests, policy, keep=False, now=now)
+        self._put_on_hold(offerer, now=now)
         if early is not None:
             # who answers first has the sockets that were ready
             answerer.take_tag(to_tag)
@@ -238,7 +240,7 @@ class Offers:
         """A party has a new SDP; if there is no room for that, nothing changes.
 
         Arguments:
-            keep: see _take_groups().
+            keep: see _take_groups(); and what is put on hold is so not before somebody agrees.
         """
         groups = open_groups(self._resources, party, requests, now=now)
         self.last_signal = now
@@ -246,10 +248,29 @@ class Offers:
             each.delete_at = math.inf
         party.policy = policy
         self._take_groups(party, groups, keep=keep, now=now)
-        for group, request in zip(groups, requests, strict=True):
-            if group is not None and request.media is not None:
+        party.holds = {}
+        for index, (group, request) in enumerate(zip(groups, requests, strict=True)):
+            if group is None or request.media is None:
+                continue
+            if keep and group.media[0].active and not request.media.active and self._has_agreed(party, index):
+                party.holds[index] = request.media
+            else:
                 group.renew([request.media])
         for dialogue in self._ends.dialogues_of(party):
+            dialogue.refresh(self._resources, party, now=now)
+
+    def _has_agreed(self, party: Party, index: int) -> bool:
+        """Whether somebody agreed to what a party has for a medium now."""
+        return any(dialogue.has(party) and index in dialogue.sessions for dialogue in self.dialogues)
+
+    def _put_on_hold(self, party: Party, *, now: float) -> None:
+        """Somebody agreed to what a party offered to put on hold."""
+        holds, party.holds = party.holds, {}
+        for index, media in holds.items():
+            group = party.find_group(index)
+            if group is not None:
+                group.renew([media])
+        for dialogue in self._ends.dialogues_of(party) if holds else ():
             dialogue.refresh(self._resources, party, now=now)
 
     def _take_groups(self, party: Party, groups: list[SocketGroup | None], *, keep: bool, now: float) -> None:
