@@ -363,9 +363,10 @@ class CallDetail(msgspec.Struct, frozen=True, tag="call_detail"):
 
 
 class Rewritten(msgspec.Struct, frozen=True, tag="rewritten"):
-    """The SDP with the relay's addresses and ports in it."""
+    """The SDP with the relay's addresses and ports in it; `warning` is for the client, "" for none."""
 
     sdp: bytes
+    warning: str = ""
 
 
 class StreamReading(msgspec.Struct, frozen=True):

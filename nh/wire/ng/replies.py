@@ -68,13 +68,15 @@ def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
 
 
 def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
+    warnings = [request.warning]
     match result:
         case Failure():
             return _failure(request, result)
         case Pong():
             return {"result": "pong"}
-        case Rewritten(sdp):
+        case Rewritten(sdp, warning):
             reply = {"result": "ok", "sdp": sdp}
+            warnings.append(warning)
         case Queried():
             reply = {"result": "ok", **({} if request.fast else _queried(result))}
         case CallList(calls):
@@ -83,7 +85,8 @@ def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
             reply = {"result": "ok"}
         case _:
             return _error(f"nh has no reply for {type(result).__name__}")
-    return {**reply, "warning": request.warning} if request.warning else reply
+    warning = "; ".join(filter(None, warnings))
+    return {**reply, "warning": warning} if warning else reply
 
 
 # --- errors ---------------------------------------------------------------------------------------
