@@ -4,6 +4,7 @@ Pure values; nothing here knows of sockets, wires or time.
 """
 
 import enum
+import functools
 import ipaddress
 import re
 import sys
@@ -84,14 +85,22 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
         Arguments:
             offset: which of the consecutive ports, 0 to range - 1; 1 is RTCP where range is 2.
 
-        Returns None for inactive media, for a host name (its media are learned instead), and for a port
-        beyond 65535.
+        Returns None for inactive media, for a host name or an address that is not one host's (its media are
+        learned instead), and for a port beyond 65535.
         """
-        if self.active and offset == 1 and self.rtcp is not None:
-            return self.rtcp
-        if not self.active or self.port + offset > 65535 or not is_address(self.address):
+        if not self.active:
+            return None
+        if offset == 1 and self.rtcp is not None:
+            return self.rtcp if is_unicast(self.rtcp.address) else None
+        if self.port + offset > 65535 or not is_unicast(self.address):
             return None
         return Endpoint(self.address, self.port + offset)
+
+    @property
+    def to_many(self) -> bool:
+        """Whether it was announced at an address of many hosts (multicast, broadcast), RTCP or all of it."""
+        told = [self.address] if self.rtcp is None else [self.address, self.rtcp.address]
+        return self.active and any(is_address(each) and not is_unicast(each) for each in told)
 
 
 def interned(media: Media) -> Media:
@@ -122,6 +131,21 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return "%" not in text
+
+
+@functools.lru_cache(maxsize=4096)
+def is_unicast(text: str) -> bool:
+    """Whether `text` is an IP address that one host may have: packets sent to any other would multiply.
+
+    Not so for multicast and broadcast addresses, and 0.0.0.0 and ::, which mean any host or this one. A
+    network's own broadcast address cannot be told from a host's: the kernel refuses to send there.
+    """
+    if not is_address(text):
+        return False
+    address = ipaddress.ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    real = mapped or address
+    return not (real.is_multicast or real.is_unspecified or str(real) == "255.255.255.255")
 
 
 def canonical_address(text: str, *, where: str) -> str:

@@ -274,6 +274,7 @@ class Helper:
         stats.drop_send_failed = base.drop_send_failed + traffic.drops[Drop.SEND_FAILED]
         stats.drop_not_active = base.drop_not_active + traffic.drops[Drop.NOT_ACTIVE]
         self._count_sessions()
+        stats.media_to_many = base.media_to_many + resources.to_many
         stats.calls = len(self._table)
         stats.sessions = resources.sessions
         stats.sockets = resources.sockets

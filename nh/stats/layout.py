@@ -127,6 +127,9 @@ class ShardStats:
     expired_replaced: int = _counter("sessions ended after a newer transaction replaced them", "sessions")
     sessions_started: int = _counter("sessions activated", "sessions")
     sessions_closed: int = _counter("sessions ended, for whatever reason", "sessions")
+    media_to_many: int = _counter(
+        "media announced at a multicast or broadcast address: awaited, and not sent there", "media"
+    )
     cpu_s: float = _counter("CPU time used, by all incarnations of the shard", "s")
 
     calls: int = _gauge("calls known", "calls")

@@ -8,11 +8,11 @@ from nh.calls.interfaces import Interface
 from nh.commands import IceHandling, Offer, OfferOptions, Rewritten
 from nh.errors import IncompleteSdp, NhError, Unsupported, UnusableSdp
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
-from tests.media_peer import RTP, MediaPeer
+from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.sdp import samples
 from tests.shard.bench import V4, V6
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_bench import NgBench, NgTalk, line, places, rtcp
+from tests.shard.ng_bench import NgBench, NgTalk, line, places, rtcp, streams
 
 NEAR, FAR = "127.0.0.41", "127.0.0.42"
 CROSSED = (Interface("near", NEAR, NEAR), Interface("far", FAR, FAR))
@@ -93,6 +93,19 @@ def test_an_interface_that_is_not_there_is_told_of_each_time_and_logged_once(
         assert isinstance(result, Rewritten)
         assert "named 'nowhere', the default is taken; nh has near, far" in result.warning
     assert caplog.text.count("the default is taken") == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "rtcp_at"), [("239.255.77.77/16", ()), ("127.0.0.11", ("rtcp:4001 IN IP4 239.255.77.77",))]
+)
+def test_media_announced_at_an_address_of_many_are_awaited(
+    make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer, address: str, rtcp_at: tuple[str, ...]
+) -> None:
+    ng = make_ng(*CROSSED)
+    call = ng.connect([MediaLine(address, alice.port, attributes=rtcp_at)], bob)
+    assert streams(ng.query(), b"alice", RTCP + 1)[0].announced is None
+    assert ng.stats().media_to_many == 1
+    ng.talk(alice, bob, call)
 
 
 def test_the_advertised_address_is_written_and_the_other_one_is_bound(
