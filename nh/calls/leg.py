@@ -30,12 +30,14 @@ class Drop(enum.IntEnum):
     NO_TARGET: the other end does not receive (hold), or nobody knows yet where it is.
     SEND_FAILED: the kernel refused to send it.
     NOT_ACTIVE: it came to sockets without an active session.
+    LOOPED: it has been through ports of this relay too often.
     """
 
     FOREIGN_SOURCE = 0
     NO_TARGET = 1
     SEND_FAILED = 2
     NOT_ACTIVE = 3
+    LOOPED = 4
 
 
 class SourceState(enum.Enum):

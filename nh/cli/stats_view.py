@@ -19,7 +19,7 @@ from nh.cli.rates import DROPS, STALE_S, Measured, Rates, commands, drops
 from nh.stats.layout import ShardState
 from nh.stats.snapshot import ShardReading, Snapshot, Totals
 
-WIDE_COLUMNS: Final = 112
+WIDE_COLUMNS: Final = 121
 
 LAG_S: Final = 0.05
 """A loop that is later than this makes itself heard: phones buffer about as much."""
@@ -27,8 +27,9 @@ LAG_S: Final = 0.05
 _REASONS: Final = {
     "drop_foreign_source": ("foreign", "foreign source"),
     "drop_no_target": ("no tgt", "no target"),
-    "drop_send_failed": ("unsent", "send failed"),
-    "drop_not_active": ("inactive", "not active"),
+    "drop_send_failed": ("unsent", "unsent"),
+    "drop_not_active": ("inactive", "inactive"),
+    "drop_looped": ("looped", "looped"),
 }
 """How each reason for a drop is headed in a column, and called in a sentence."""
 

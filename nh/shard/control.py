@@ -98,6 +98,7 @@ class Control:
             shards=configure.shards,
             stats=self._writer.resume(),
             interfaces=configure.interfaces,
+            relay_ports=configure.relay_ports,
         )
         self._meter = ProcessMeter(self._loop, helper.stats)
         self._helper = helper

@@ -17,6 +17,8 @@ from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
 from nh.calls.session import Pair
 from nh.calls.source import Rank
+from nh.shard import hops
+from nh.shard.hops import OwnPorts
 from nh.shard.poll import MediaPoll, Reader
 from nh.shard.sockets import MediaSocket
 from nh.shard.traffic import Traffic
@@ -34,11 +36,15 @@ class Forwarding:
     Arguments:
         poll: where the sockets are watched.
         traffic: where drops are counted.
+        own_ports: where packets keep their hop limit (nh.shard.hops).
     """
 
-    def __init__(self, poll: MediaPoll, traffic: Traffic) -> None:
+    def __init__(self, poll: MediaPoll, traffic: Traffic, own_ports: OwnPorts) -> None:
         self._poll = poll
         self._traffic = traffic
+        self._own_ports = own_ports
+        # hop limit of the packet in the buffer, 0 if it does not matter
+        self._hops = 0
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
         # one bound method each for all sockets
@@ -93,9 +99,12 @@ class Forwarding:
 
     def _choose_reader(self, media_socket: MediaSocket) -> None:
         reader: Reader
+        media_socket.count_hops(any(self._leads_back(leg) for leg in media_socket.legs))
         if media_socket.connected:
             leg = media_socket.legs[0]
-            if leg.rtcp is None:
+            if media_socket.counts_hops:
+                reader = functools.partial(self._pass_back_next, media_socket)
+            elif leg.rtcp is None:
                 reader = self._new_forwarder(leg, media_socket.sock.recv_into, self._sender(leg))
             else:
                 reader = functools.partial(self._demux_next, leg, leg.rtcp)
@@ -128,13 +137,42 @@ class Forwarding:
     def _judge_next(self, media_socket: MediaSocket) -> bool:
         """Deal with the next packet by its source; returns whether there was one."""
         try:
-            size, address = media_socket.sock.recvfrom_into(self._buffer)
+            if media_socket.counts_hops:
+                size, source, self._hops = hops.receive(media_socket.sock, self._buffer)
+            else:
+                size, address = media_socket.sock.recvfrom_into(self._buffer)
+                source, self._hops = Endpoint(address[0], address[1]), 0
         except BlockingIOError:
             return False
         except OSError:
             return True
-        self._judge(media_socket, Endpoint(address[0], address[1]), self._view[:size])
+        self._judge(media_socket, source, self._view[:size])
         return True
+
+    def _pass_back_next(self, media_socket: MediaSocket) -> None:
+        """Deal with the next packet of a settled source that goes on to a port of this relay."""
+        try:
+            size, _, self._hops = hops.receive(media_socket.sock, self._buffer)
+        except OSError:
+            return
+        leg, packet = media_socket.legs[0], self._view[:size]
+        self._pass_on(leg.rtcp if leg.rtcp is not None and _is_rtcp(packet) else leg, packet)
+
+    def _leads_back(self, leg: Leg) -> bool:
+        """Whether what arrives on a leg goes on to a port of this relay, or the RTCP in it does."""
+        for each in (leg, leg.rtcp):
+            destination = _target(each).destination if each is not None else None
+            if destination is not None and destination in self._own_ports:
+                return True
+        return False
+
+    def _send_back(self, leg: Leg, out: MediaSocket, destination: Endpoint, packet: memoryview) -> None:
+        """Send to a port of this relay, with one hop less."""
+        left = min(self._hops or hops.MAX_HOPS, hops.MAX_HOPS) - 1
+        if left > 0:
+            hops.send(out.sock, packet, destination, left)
+        else:
+            self._drop(leg, Drop.LOOPED, len(packet))
 
     def _demux_next(self, rtp: Leg, rtcp: Leg) -> None:
         """Deal with the next packet from an end that sends RTP and RTCP to one port."""
@@ -186,11 +224,13 @@ class Forwarding:
         return None
 
     def _sender(self, leg: Leg) -> Send:
-        target = leg.other.muxed_on or leg.other
+        target = _target(leg)
         destination = target.destination
         if destination is None or leg.blocked:
             return lambda packet: self._drop(leg, Drop.NO_TARGET, len(packet))
         out = _socket(target)
+        if destination in self._own_ports:
+            return functools.partial(self._send_back, leg, out, destination)
         if out.connected:
             return out.sock.send
         address = (destination.address, destination.port)
@@ -221,6 +261,11 @@ def _by_fit(legs: tuple[Leg, ...], source: Endpoint) -> tuple[Leg, ...]:
         return how is Rank.EXACT, leg.source == source, how or 0
 
     return tuple(sorted(legs, key=fit, reverse=True))
+
+
+def _target(leg: Leg) -> Leg:
+    """The leg of the end that gets what arrives on `leg`."""
+    return leg.other.muxed_on or leg.other
 
 
 def _socket(leg: Leg) -> MediaSocket:

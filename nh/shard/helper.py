@@ -41,6 +41,7 @@ from nh.commands import (
 )
 from nh.errors import MalformedRequest, ProtocolError, Refused
 from nh.loop import Loop, Timer
+from nh.shard.hops import OwnPorts
 from nh.shard.pacing import Pacer
 from nh.shard.plane import SocketPlane
 from nh.shard.reports import describe_call, list_calls
@@ -79,6 +80,7 @@ class Helper:
         shard, shards: which of how many relays with one numbering of sessions this is.
         stats: where to count; its counters go on from what they are.
         interfaces: where ng's calls may be; none of these are possible without.
+        relay_ports: further ranges of media ports that are the same relay's: those of all shards.
 
     Nothing is relayed before attach(). Close it with close().
     """
@@ -92,13 +94,16 @@ class Helper:
         shards: int = 1,
         stats: ShardStats | None = None,
         interfaces: Sequence[Interface] = (),
+        relay_ports: Sequence[tuple[int, int]] = (),
     ) -> None:
         self._settings = settings = settings or RelaySettings()
         low, high = ports
         self.stats = stats or ShardStats()
         self._base = dataclasses.replace(self.stats)
         self._shard = shard
-        self._plane = SocketPlane(settings)
+        ranges = [ports, *relay_ports, *(each.ports for each in interfaces if each.ports is not None)]
+        own_ports = OwnPorts(ranges, [each.advertised for each in interfaces])
+        self._plane = SocketPlane(settings, own_ports)
         self._wall_offset_s = time.time() - time.monotonic()
         self._table = CallTable(
             Resources(
@@ -273,6 +278,7 @@ class Helper:
         stats.drop_no_target = base.drop_no_target + traffic.drops[Drop.NO_TARGET]
         stats.drop_send_failed = base.drop_send_failed + traffic.drops[Drop.SEND_FAILED]
         stats.drop_not_active = base.drop_not_active + traffic.drops[Drop.NOT_ACTIVE]
+        stats.drop_looped = base.drop_looped + traffic.drops[Drop.LOOPED]
         self._count_sessions()
         stats.media_to_many = base.media_to_many + resources.to_many
         stats.calls = len(self._table)

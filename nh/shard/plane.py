@@ -12,6 +12,7 @@ from nh.calls.rules import RelaySettings
 from nh.calls.session import Session
 from nh.errors import PortsExhausted
 from nh.shard.forwarding import Forwarding
+from nh.shard.hops import OwnPorts
 from nh.shard.poll import MediaPoll
 from nh.shard.sockets import MediaSocket, close_media_sockets, open_media_sockets
 from nh.shard.traffic import Traffic
@@ -25,13 +26,15 @@ class SocketPlane:
 
     Arguments:
         settings: how to relay.
+        own_ports: the media ports of the whole relay.
     """
 
-    def __init__(self, settings: RelaySettings) -> None:
+    def __init__(self, settings: RelaySettings, own_ports: OwnPorts) -> None:
         self.poll = MediaPoll()
         self.traffic = Traffic()
         self._settings = settings
-        self._forwarding = Forwarding(self.poll, self.traffic)
+        self._own_ports = own_ports
+        self._forwarding = Forwarding(self.poll, self.traffic, own_ports)
         self._running: dict[Session, None] = {}
         self._unsettled: set[Session] = set()
         self._round: list[Session] = []
@@ -42,6 +45,7 @@ class SocketPlane:
         """See MediaPlane. What arrives before a session is active is read and dropped."""
         dscp = self._settings.dscp if dscp is None else dscp
         opened = open_media_sockets(address, base, count, dscp=dscp)
+        self._own_ports.add(address)
         watched: list[RelaySocket] = []
         try:
             for media_socket in opened:

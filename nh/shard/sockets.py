@@ -14,6 +14,7 @@ from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.ports import PortInUse
 from nh.errors import AddressUnavailable, PortsExhausted
+from nh.shard.hops import tell_hops
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -29,10 +30,11 @@ class MediaSocket:
         sock: a bound, non-blocking UDP socket.
         local: where it is bound.
 
-    `legs` are those that receive here; `connected` tells whether the kernel lets one source only in.
+    `legs` are those that receive here; `connected` tells whether the kernel lets one source only in,
+    `counts_hops` whether it is to be read with nh.shard.hops.receive().
     """
 
-    __slots__ = ("connected", "fd", "legs", "local", "sock")
+    __slots__ = ("connected", "counts_hops", "fd", "legs", "local", "sock")
 
     def __init__(self, sock: socket.socket, local: Endpoint) -> None:
         self.sock = sock
@@ -40,6 +42,13 @@ class MediaSocket:
         self.local = local
         self.legs: tuple[Leg, ...] = ()
         self.connected = False
+        self.counts_hops = False
+
+    def count_hops(self, wanted: bool) -> None:
+        """Let the hop limits of packets be told from now on, or not."""
+        if wanted and not self.counts_hops:
+            tell_hops(self.sock)
+        self.counts_hops = wanted
 
     def connect(self, peer: Endpoint) -> bool:
         """Let the kernel take packets from `peer` only; returns whether it agreed (a route is needed)."""

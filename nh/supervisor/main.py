@@ -31,7 +31,7 @@ from nh.supervisor.frontend import Frontend
 from nh.supervisor.listeners import Listener, open_listeners
 from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
 from nh.supervisor.ng_service import NgService
-from nh.supervisor.routing import interface_slices, limits_share, port_slices
+from nh.supervisor.routing import all_ranges, interface_slices, limits_share, port_slices
 from nh.supervisor.runtime_dir import runtime_dir
 from nh.supervisor.signals import signals_on
 from nh.wire.link import Configure
@@ -142,6 +142,7 @@ class _Supervisor:
             stats_segment=self._segment.name,
             log_level=self._settings.log_level,
             interfaces=self._interfaces[shard],
+            relay_ports=all_ranges(self._settings.port_range, self._settings.interfaces),
         )
         spec = ChildSpec(
             configure=configure,

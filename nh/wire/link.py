@@ -27,6 +27,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         ports: its slice of the media ports, (lowest, highest), the lowest even and the highest odd.
         relay: how to relay; limits are this shard's share already.
         interfaces: where ng calls may be, the first one by default, with this shard's ports; empty: no ng.
+        relay_ports: the media ports of all shards, interfaces' own ones too, as (lowest, highest).
         stats_segment: name of the shared memory in which block `shard` is its own to write.
         log_level: how much to log.
     """
@@ -38,6 +39,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     stats_segment: str
     log_level: LogLevel = LogLevel.INFO
     interfaces: tuple[Interface, ...] = ()
+    relay_ports: tuple[tuple[int, int], ...] = ()
 
 
 class Execute(msgspec.Struct, frozen=True, tag="execute"):

@@ -57,6 +57,7 @@ class Bench:
         ports: its media ports.
         settings: how it relays.
         interfaces: where calls of ng may be.
+        relay_ports: of all shards, if it is one of several.
     """
 
     def __init__(
@@ -65,9 +66,16 @@ class Bench:
         settings: RelaySettings | None = None,
         stats: ShardStats | None = None,
         interfaces: Sequence[Interface] = (),
+        relay_ports: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.loop = SelectorLoop()
-        self.helper = Helper(settings, ports=(ports[0], ports[-1]), stats=stats, interfaces=interfaces)
+        self.helper = Helper(
+            settings,
+            ports=(ports[0], ports[-1]),
+            stats=stats,
+            interfaces=interfaces,
+            relay_ports=relay_ports,
+        )
         self.helper.attach(self.loop)
 
     def close(self) -> None:
