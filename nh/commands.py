@@ -405,12 +405,34 @@ class TagReading(msgspec.Struct, frozen=True):
     media: tuple[MediumReading, ...]
 
 
+class StreamTotals(msgspec.Struct, frozen=True):
+    """What arrived on several ports together."""
+
+    packets: int = 0
+    bytes: int = 0
+    errors: int = 0
+
+
 class Queried(msgspec.Struct, frozen=True, tag="queried"):
-    """A call as query and delete tell it; `created` and `last_signal` are wall-clock seconds."""
+    """A call as query and delete tell it.
+
+    Arguments:
+        created, last_signal: wall-clock seconds.
+        tags: its ends.
+        rtp, rtcp: the totals of all streams of `tags`.
+        complete: False where `tags` were left out, because all of it would be too long to be told.
+    """
 
     created: int
     last_signal: int
     tags: tuple[TagReading, ...]
+    rtp: StreamTotals
+    rtcp: StreamTotals
+    complete: bool = True
+
+    def without_details(self) -> "Queried":
+        """The same with its totals only."""
+        return msgspec.structs.replace(self, tags=(), complete=False)
 
 
 class Blocked(msgspec.Struct, frozen=True, tag="blocked"):

@@ -9,7 +9,7 @@ from typing import Final
 
 import nh
 from nh.channel import Channel
-from nh.commands import Failure, RelayCommand, RelayResult
+from nh.commands import Failure, Queried, RelayCommand, RelayResult
 from nh.errors import NhError
 from nh.loop import SelectorLoop
 from nh.shard.helper import Helper
@@ -122,6 +122,9 @@ class Control:
 
     def _reply(self, request_id: int, result: RelayResult) -> None:
         record = encode(Executed(request_id, result))
+        if len(record) > MAX_MESSAGE_BYTES and isinstance(result, Queried):
+            # what a delete did is done: it must not look as if it had failed
+            record = encode(Executed(request_id, result.without_details()))
         if len(record) > MAX_MESSAGE_BYTES:
             failure = Failure("limit", f"the answer has {len(record)} bytes, more than {MAX_MESSAGE_BYTES}")
             record = encode(Executed(request_id, failure))

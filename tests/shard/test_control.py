@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import nh
+from nh.calls.interfaces import Interface
 from nh.calls.media import Media, Side
 from nh.calls.rules import RelaySettings
 from nh.commands import (
@@ -17,11 +18,17 @@ from nh.commands import (
     CallList,
     CloseCall,
     Closed,
+    Delete,
     Dialog,
     Failure,
     ListCalls,
+    Offer,
+    OfferOptions,
+    Queried,
+    Query,
     RelayCommand,
     RelayResult,
+    Rewritten,
     ShowCall,
 )
 from nh.loop import SelectorLoop
@@ -36,6 +43,7 @@ from nh.wire.link import (
     TakeNewCalls,
     decode_from_shard,
 )
+from tests.e2e.sdp import MediaLine, write_sdp
 from tests.shard.bench import V4
 from tests.shard.link import Link
 
@@ -171,6 +179,22 @@ def test_an_answer_that_is_too_long_becomes_an_error(shard: Shard) -> None:
     assert isinstance(result, Failure)
     assert "bytes" in result.message
     assert shard.do(CloseCall(b"call")) == Closed(0)
+
+
+def test_a_reading_that_is_too_long_loses_its_details_and_the_delete_is_one(
+    unconfigured: Shard, segment: Segment, ports: range
+) -> None:
+    unconfigured.link.configure(ports, segment.name, interfaces=(Interface("default", V4, V4),))
+    assert isinstance(unconfigured.next_message(), Ready)
+    sdp = write_sdp([MediaLine("127.0.0.11", 4000)]).encode()
+    for number in range(10):
+        offer = Offer(b"call", b"%016000d" % number, b"", b"", sdp, OfferOptions())
+        assert isinstance(unconfigured.do(offer), Rewritten)
+    for command in (Query(b"call"), Delete(b"call")):
+        reading = unconfigured.do(command)
+        assert isinstance(reading, Queried)
+        assert (reading.tags, reading.complete) == ((), False)
+    assert unconfigured.do(ListCalls()) == CallList(())
 
 
 def test_a_shard_that_drains_refuses_new_calls_and_says_once_that_none_is_left(shard: Shard) -> None:

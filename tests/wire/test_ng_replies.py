@@ -16,9 +16,11 @@ from nh.commands import (
     Queried,
     Rewritten,
     StreamReading,
+    StreamTotals,
     TagReading,
 )
 from nh.wire.ng import decode_request, encode_reply
+from nh.wire.ng.replies import SHORTENED
 from tests.wire.ng import MAX_BYTES, SDP, offer, payload, reply
 
 DELETE = payload("delete", call_id="c")
@@ -51,6 +53,8 @@ READING = Queried(
             (MediumReading(1, "audio", "RTP/AVP", (stream(1, 7), stream(2, 0))),),
         ),
     ),
+    rtp=StreamTotals(12, 12 * 172, 2),
+    rtcp=StreamTotals(1, 172, 2),
 )
 
 
@@ -95,6 +99,14 @@ def test_a_delete_tells_the_same_unless_it_shall_be_fast() -> None:
     assert reply(DELETE, READING)[b"totals"] == reply(QUERY, READING)[b"totals"]
     assert reply(payload("delete", call_id="c", flags=["fast"]), READING) == {b"result": b"ok"}
     assert reply(DELETE, Closed(1)) == {b"result": b"ok"}
+
+
+def test_a_reading_without_its_details_says_so_unless_nobody_wants_it() -> None:
+    short = reply(DELETE, READING.without_details())
+    assert (short[b"result"], short[b"tags"], short[b"warning"]) == (b"ok", {}, SHORTENED.encode())
+    assert short[b"totals"] == reply(DELETE, READING)[b"totals"]
+    fast = payload("delete", call_id="c", flags=["fast"])
+    assert reply(fast, READING.without_details()) == {b"result": b"ok"}
 
 
 def test_deleting_what_is_not_known_is_a_warning_or_an_error() -> None:

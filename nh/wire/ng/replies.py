@@ -19,6 +19,7 @@ from nh.commands import (
     Result,
     Rewritten,
     StreamReading,
+    StreamTotals,
     TagReading,
 )
 from nh.wire.ng.dictionary import encode
@@ -26,6 +27,9 @@ from nh.wire.ng.requests import Request
 
 NOT_DELETED: Final = "Call-ID not found or tags didn't match"
 """What a delete of something unknown is told, as a warning or as an error."""
+
+SHORTENED: Final = "The details are left out: the reply would be too long"
+"""The warning of a query or delete whose `tags` are empty for that reason."""
 
 _WORDS: Final[Mapping[str, str]] = {
     "not_found": "Unknown call-id",
@@ -56,11 +60,9 @@ def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
         max_bytes: longest payload. The details of a query or delete are left out where they would not
             fit, and what is still too long becomes an error.
     """
-    reply = _make_reply(request, result)
-    payload = encode(reply, request.encoding)
+    payload = encode(_make_reply(request, result), request.encoding)
     if len(payload) > max_bytes and isinstance(result, Queried):
-        short = {**reply, "tags": {}, "warning": "The details are left out: the reply would be too long"}
-        payload = encode(short, request.encoding)
+        payload = encode(_make_reply(request, result.without_details()), request.encoding)
     if len(payload) > max_bytes:
         error = _error(f"The reply would be longer than {max_bytes} bytes; ask for less")
         payload = encode(error, request.encoding)
@@ -79,6 +81,7 @@ def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
             warnings.append(warning)
         case Queried():
             reply = {"result": "ok", **({} if request.fast else _queried(result))}
+            warnings.append("" if result.complete or request.fast else SHORTENED)
         case CallList(calls):
             reply = {"result": "ok", "calls": [call.call_id for call in calls]}
         case Closed() | Blocked():
@@ -110,25 +113,20 @@ def _failure(request: Request, failure: Failure) -> dict[Any, Any]:
 
 
 def _queried(call: Queried) -> dict[Any, Any]:
-    streams = [stream for tag in call.tags for medium in tag.media for stream in medium.streams]
     return {
         "created": call.created,
         "last signal": call.last_signal,
         "SSRC": {},
         "tags": {tag.tag: _tag(tag) for tag in call.tags},
         "totals": {
-            "RTP": _count([stream for stream in streams if stream.component == 1]),
-            "RTCP": _count([stream for stream in streams if stream.component != 1]),
+            "RTP": _count(call.rtp),
+            "RTCP": _count(call.rtcp),
         },
     }
 
 
-def _count(streams: list[StreamReading]) -> dict[str, int]:
-    return {
-        "packets": sum(stream.packets for stream in streams),
-        "bytes": sum(stream.bytes for stream in streams),
-        "errors": sum(stream.errors for stream in streams),
-    }
+def _count(counted: StreamTotals | StreamReading) -> dict[str, int]:
+    return {"packets": counted.packets, "bytes": counted.bytes, "errors": counted.errors}
 
 
 def _tag(tag: TagReading) -> dict[str, Any]:
@@ -164,7 +162,7 @@ def _stream(stream: StreamReading) -> dict[str, Any]:
         "advertised endpoint": _endpoint(stream.announced),
         "last packet": stream.last_packet,
         "flags": flags,
-        "stats": _count([stream]),
+        "stats": _count(stream),
     }
 
 
