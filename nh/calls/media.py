@@ -19,6 +19,12 @@ MAX_RANGE = 64
 MAX_MEDIA = 64
 """Most media in one allocate; each has at least one socket."""
 
+MAX_ADDRESS_CHARACTERS = 45
+"""Longest text of an address: an IPv4 address mapped to IPv6, with all its zeros."""
+
+CACHED_ADDRESSES = 4096
+"""How many addresses are kept as they were read: one SDP has the same one many times."""
+
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 # a dot between any two labels leaves one way only to read a name: hostile text must not take time
 _HOSTNAME = re.compile(rf"(?=.{{1,253}}\.?\Z){_LABEL}(?:\.{_LABEL})*\.?\Z")
@@ -126,14 +132,23 @@ class RelayMedia(msgspec.Struct, frozen=True, array_like=True):
 
 def is_address(text: str) -> bool:
     """Whether `text` is an IPv4 or IPv6 address (without a scope)."""
+    return _find_canonical(text) is not None
+
+
+def _find_canonical(text: str) -> str | None:
+    """The canonical text of an IPv4 or IPv6 address, None if it is none."""
+    return _read_address(text) if len(text) <= MAX_ADDRESS_CHARACTERS else None
+
+
+@functools.lru_cache(maxsize=CACHED_ADDRESSES)
+def _read_address(text: str) -> str | None:
     try:
-        ipaddress.ip_address(text)
+        return None if "%" in text else str(ipaddress.ip_address(text))
     except ValueError:
-        return False
-    return "%" not in text
+        return None
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=CACHED_ADDRESSES)
 def is_unicast(text: str) -> bool:
     """Whether `text` is an IP address that one host may have: packets sent to any other would multiply.
 
@@ -157,9 +172,10 @@ def canonical_address(text: str, *, where: str) -> str:
 
     Raises MalformedRequest if it is no IP address.
     """
-    if not is_address(text):
+    canonical = _find_canonical(text)
+    if canonical is None:
         raise MalformedRequest(f"{where}: {text[:64]!r} is not an IPv4 or IPv6 address")
-    return str(ipaddress.ip_address(text))
+    return canonical
 
 
 def canonical_host(text: str, *, where: str) -> str:
@@ -167,8 +183,9 @@ def canonical_host(text: str, *, where: str) -> str:
 
     Raises MalformedRequest if it can be neither; an all-numeric last label is a mistyped address.
     """
-    if is_address(text):
-        return str(ipaddress.ip_address(text))
+    canonical = _find_canonical(text)
+    if canonical is not None:
+        return canonical
     if not _HOSTNAME.match(text) or text.rstrip(".").rsplit(".", 1)[-1].isdigit():
         raise MalformedRequest(f"{where}: {text[:64]!r} is neither an IP address nor a host name")
     return text

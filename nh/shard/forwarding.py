@@ -99,7 +99,7 @@ class Forwarding:
 
     def _choose_reader(self, media_socket: MediaSocket) -> None:
         reader: Reader
-        media_socket.count_hops(any(self._leads_back(leg) for leg in media_socket.legs))
+        media_socket.count_hops(self._leads_back(media_socket))
         if media_socket.connected:
             leg = media_socket.legs[0]
             if media_socket.counts_hops:
@@ -158,12 +158,13 @@ class Forwarding:
         leg, packet = media_socket.legs[0], self._view[:size]
         self._pass_on(leg.rtcp if leg.rtcp is not None and _is_rtcp(packet) else leg, packet)
 
-    def _leads_back(self, leg: Leg) -> bool:
-        """Whether what arrives on a leg goes on to a port of this relay, or the RTCP in it does."""
-        for each in (leg, leg.rtcp):
-            destination = _target(each).destination if each is not None else None
-            if destination is not None and destination in self._own_ports:
-                return True
+    def _leads_back(self, media_socket: MediaSocket) -> bool:
+        """Whether what arrives at a socket goes on to a port of this relay, or the RTCP in it does."""
+        for leg in media_socket.legs:
+            for each in (leg,) if leg.rtcp is None else (leg, leg.rtcp):
+                destination = _target(each).destination
+                if destination is not None and destination in self._own_ports:
+                    return True
         return False
 
     def _send_back(self, leg: Leg, out: MediaSocket, destination: Endpoint, packet: memoryview) -> None:

@@ -38,11 +38,12 @@ def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s
 
 
 def _total(streams: Sequence[StreamReading]) -> StreamTotals:
-    return StreamTotals(
-        packets=sum(stream.packets for stream in streams),
-        bytes=sum(stream.bytes for stream in streams),
-        errors=sum(stream.errors for stream in streams),
-    )
+    packets = size = errors = 0
+    for stream in streams:
+        packets += stream.packets
+        size += stream.bytes
+        errors += stream.errors
+    return StreamTotals(packets, size, errors)
 
 
 def _tag(party: Party, dialogues: list[Dialogue], *, wall_offset_s: float) -> TagReading:
