@@ -27,6 +27,8 @@ from nh.commands import (
     Closed,
     Command,
     Dialog,
+    Drain,
+    DrainState,
     Extension,
     ExtensionResult,
     Failure,
@@ -37,10 +39,12 @@ from nh.commands import (
     Result,
     ShowCall,
     Stats,
+    Undrain,
 )
 from nh.errors import (
     AddressUnavailable,
     CommandTimeout,
+    Draining,
     IncompleteSdp,
     LimitReached,
     MalformedFrame,
@@ -83,6 +87,7 @@ _ERRORS: Final[Mapping[str, type[NhError]]] = {
         UnusableSdp,
         IncompleteSdp,
         Unsupported,
+        Draining,
         LimitReached,
         PortsExhausted,
         AddressUnavailable,
@@ -219,6 +224,8 @@ class NativeClient:
     def request(self, command: ShowCall) -> CallDetail: ...
     @overload
     def request(self, command: GetStats) -> Stats: ...
+    @overload
+    def request(self, command: Drain | Undrain) -> DrainState: ...
     @overload
     def request(self, command: Ping) -> Pong: ...
     @overload

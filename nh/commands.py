@@ -21,6 +21,9 @@ MAX_CSEQ = 2**32 - 1
 MAX_LIST = 1000
 """Most calls in one page of a list."""
 
+MAX_DRAIN_S = 7 * 86_400
+"""Longest limit of a drain."""
+
 
 class Dialog(msgspec.Struct, frozen=True):
     """Net::SIP's nat_basic: which call, transaction and pair of ends a command is about.
@@ -206,6 +209,20 @@ class GetStats(msgspec.Struct, frozen=True, tag="stats"):
     """The counters of the whole relay (what `nh stats --json` prints)."""
 
 
+class Drain(msgspec.Struct, frozen=True, tag="drain"):
+    """Take no new calls, and end when the last one is gone; repeated, the last limit counts.
+
+    Arguments:
+        limit_s: end after so many seconds whatever calls are left, 0 to MAX_DRAIN_S; None: never so.
+    """
+
+    limit_s: float | None = None
+
+
+class Undrain(msgspec.Struct, frozen=True, tag="undrain"):
+    """Take new calls again."""
+
+
 class Ping(msgspec.Struct, frozen=True, tag="ping"):
     """Is anybody there?"""
 
@@ -227,7 +244,7 @@ NgCommand = Offer | Answer | Delete | Query | BlockMedia
 RelayCommand = Allocate | Activate | Close | CloseCall | ListCalls | ShowCall | NgCommand
 """What a shard executes."""
 
-Command = RelayCommand | GetStats | Ping | Extension
+Command = RelayCommand | GetStats | Drain | Undrain | Ping | Extension
 """What a wire codec may decode."""
 
 
@@ -378,9 +395,10 @@ class CallDetail(msgspec.Struct, frozen=True, tag="call_detail"):
 
 
 class Rewritten(msgspec.Struct, frozen=True, tag="rewritten"):
-    """The SDP with the relay's addresses and ports in it."""
+    """The SDP with the relay's addresses and ports in it; `warning` is for the client, "" for none."""
 
     sdp: bytes
+    warning: str = ""
 
 
 class StreamReading(msgspec.Struct, frozen=True):
@@ -420,12 +438,34 @@ class TagReading(msgspec.Struct, frozen=True):
     media: tuple[MediumReading, ...]
 
 
+class StreamTotals(msgspec.Struct, frozen=True):
+    """What arrived on several ports together."""
+
+    packets: int = 0
+    bytes: int = 0
+    errors: int = 0
+
+
 class Queried(msgspec.Struct, frozen=True, tag="queried"):
-    """A call as query and delete tell it; `created` and `last_signal` are wall-clock seconds."""
+    """A call as query and delete tell it.
+
+    Arguments:
+        created, last_signal: wall-clock seconds.
+        tags: its ends.
+        rtp, rtcp: the totals of all streams of `tags`.
+        complete: False where `tags` were left out, because all of it would be too long to be told.
+    """
 
     created: int
     last_signal: int
     tags: tuple[TagReading, ...]
+    rtp: StreamTotals
+    rtcp: StreamTotals
+    complete: bool = True
+
+    def without_details(self) -> "Queried":
+        """The same with its totals only."""
+        return msgspec.structs.replace(self, tags=(), complete=False)
 
 
 class Blocked(msgspec.Struct, frozen=True, tag="blocked"):
@@ -436,6 +476,20 @@ class Stats(msgspec.Struct, frozen=True, tag="stats_result"):
     """A snapshot of all counters, as plain values."""
 
     snapshot: dict[str, object]
+
+
+class DrainState(msgspec.Struct, frozen=True, tag="drain_state"):
+    """What came of Drain or Undrain.
+
+    Arguments:
+        draining: whether new calls are refused.
+        calls: how many there are, as last published.
+        limit_s: seconds until the relay ends whatever calls are left; None: no such limit.
+    """
+
+    draining: bool
+    calls: int
+    limit_s: float | None = None
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
@@ -465,5 +519,5 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 RelayResult = Allocated | Activated | Closed | CallList | CallDetail | Rewritten | Queried | Blocked | Failure
 """What a shard answers."""
 
-Result = RelayResult | Stats | Pong | ExtensionResult
+Result = RelayResult | Stats | DrainState | Pong | ExtensionResult
 """What a wire codec may encode."""

@@ -15,6 +15,7 @@
     │   ├── IncompleteSdp       an SDP that lacks what a relay needs
     │   ├── Unsupported         something that a relay, or this one, does not do
     │   ├── SocketCountMismatch offer and answer asked for different numbers of sockets
+    │   ├── Draining            a new call while the relay drains
     │   ├── LimitReached        max_calls, max_sockets or max_sockets_in_group
     │   ├── PortsExhausted      no free run of ports, or no descriptors left for them
     │   └── AddressUnavailable  the address cannot be bound on this host
@@ -123,6 +124,12 @@ class LimitReached(Refused):
     code = "limit"
 
 
+class Draining(Refused):
+    """The relay drains: it goes on with the calls that it has, and takes no new ones."""
+
+    code = "draining"
+
+
 class PortsExhausted(Refused):
     """No free run of consecutive ports (or no descriptors for their sockets)."""
 
@@ -187,6 +194,7 @@ ERROR_CODES: tuple[str, ...] = (
     "bad_sdp",
     "incomplete_sdp",
     "unsupported",
+    "draining",
     "limit",
     "no_ports",
     "bad_address",

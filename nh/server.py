@@ -17,6 +17,7 @@ from nh.commands import (
     Close,
     CloseCall,
     Command,
+    Drain,
     Extension,
     ExtensionResult,
     Failure,
@@ -27,6 +28,7 @@ from nh.commands import (
     Result,
     ShowCall,
     Stats,
+    Undrain,
 )
 from nh.errors import NhError, UnknownCommand
 from nh.loop import Loop, SelectorLoop
@@ -47,6 +49,8 @@ _NAMES: Final[dict[type, str]] = {
     ListCalls: "list",
     ShowCall: "show",
     GetStats: "stats",
+    Drain: "drain",
+    Undrain: "undrain",
     Ping: "ping",
 }
 
@@ -73,6 +77,7 @@ class Server:
         self.commands: dict[str, Handler] = {
             **dict.fromkeys(("allocate", "activate", "close", "list", "show"), _execute),
             "stats": self._get_stats,
+            **dict.fromkeys(("drain", "undrain"), _refuse_drain),
             "ping": lambda _helper, _command: Pong(nh.__version__),
         }
         self._loop = loop or SelectorLoop()
@@ -123,7 +128,14 @@ class Server:
         return Stats({"server": server, "helper": dataclasses.asdict(helper.stats)})
 
 
+def _refuse_drain(_helper: Helper, _command: Command) -> Result:
+    raise UnknownCommand(
+        "this relay is part of another program, which ends it when it suits: ask that program to set"
+        " helper.draining"
+    )
+
+
 def _execute(helper: Helper, command: Command) -> Result:
-    if isinstance(command, GetStats | Ping | Extension):
+    if isinstance(command, GetStats | Drain | Undrain | Ping | Extension):
         raise UnknownCommand(f"{type(command).__name__} is nothing that a helper executes")
     return helper.execute(command)

@@ -45,6 +45,11 @@ class Program:
         return self._process.pid
 
     @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
+    @property
     def output(self) -> str:
         """Everything that it has said so far."""
         return "\n".join(self.lines)

@@ -25,6 +25,7 @@ from nh.errors import (
     ERROR_CODES,
     AddressUnavailable,
     CommandTimeout,
+    Draining,
     LimitReached,
     MalformedFrame,
     MalformedRequest,
@@ -182,6 +183,7 @@ def test_long_requests_and_long_replies_do_not_wait_for_each_other(rpc_where: st
     [
         ("not_found", UnknownCall),
         ("limit", LimitReached),
+        ("draining", Draining),
         ("bad_address", AddressUnavailable),
         ("bad_request", MalformedRequest),
         ("unknown_command", UnknownCommand),

@@ -11,7 +11,7 @@ import uvloop
 
 from nh import AsyncioLoop, Client, Helper, NativeClient, SelectorLoop, Server
 from nh.calls.media import Media, Side
-from nh.commands import Command, Dialog, Extension, GetStats, Ping, Pong, Stats
+from nh.commands import Command, Dialog, Drain, Extension, GetStats, Ping, Pong, Stats
 from nh.errors import LimitReached, NhError, UnknownCommand
 from tests.media_peer import MediaPeer
 from tests.port_claims import claim_ports
@@ -181,6 +181,20 @@ def test_a_command_can_be_taken_out(listener: socket.socket, ports: tuple[int, i
     del server.commands["ping"]
     with running(server), NativeClient(address_of(listener)) as client, pytest.raises(UnknownCommand):
         client.request(Ping())
+
+
+def test_a_relay_in_a_program_drains_as_the_program_says(
+    listener: socket.socket, ports: tuple[int, int]
+) -> None:
+    server = serve(listener, ports)
+    with running(server), NativeClient(address_of(listener)) as client, MediaPeer("127.0.0.1") as caller:
+        with pytest.raises(UnknownCommand, match=r"helper\.draining"):
+            client.request(Drain())
+        server.helper.draining = True
+        assert Client(address_of(listener)).allocate_sockets(DIALOG, 0, "127.0.0.1", media(caller)) is None
+        assert server.helper.calls == 0
+        server.helper.draining = False
+        assert Client(address_of(listener)).allocate_sockets(DIALOG, 0, "127.0.0.1", media(caller))
 
 
 def test_closing_a_server_frees_every_port(listener: socket.socket, ports: tuple[int, int]) -> None:

@@ -115,8 +115,8 @@ class Dialogue:
         session = self.sessions.get(index)
         if session is not None:
             caller, callee = muxes if offerer is self.caller else muxes[::-1]
-            session.set_mux(from_muxes=caller, to_muxes=callee)
-            resources.plane.renew(session)
+            if session.set_mux(from_muxes=caller, to_muxes=callee):
+                resources.plane.renew(session)
 
     def block(self, resources: Resources) -> None:
         """Pass on what the parties send, or do not, as each of them says."""

@@ -50,12 +50,14 @@ class Drop(enum.IntEnum):
     NO_TARGET: the other end does not receive (hold), or nobody knows yet where it is.
     SEND_FAILED: the kernel refused to send it.
     NOT_ACTIVE: it came to sockets without an active session.
+    LOOPED: it has been through ports of this relay too often.
     """
 
     FOREIGN_SOURCE = 0
     NO_TARGET = 1
     SEND_FAILED = 2
     NOT_ACTIVE = 3
+    LOOPED = 4
 
 
 class SourceState(enum.Enum):
@@ -163,6 +165,11 @@ class Leg:
     def settled(self) -> bool:
         """Whether the source is fixed."""
         return self.state is SourceState.SETTLED
+
+    @property
+    def onward(self) -> "Leg":
+        """The leg of the end that gets what arrives here: its destination is where that goes."""
+        return self.other.muxed_on or self.other
 
     @property
     def destination(self) -> Endpoint | None:

@@ -4,6 +4,7 @@ Pure values; nothing here knows of sockets, wires or time.
 """
 
 import enum
+import functools
 import ipaddress
 import re
 import sys
@@ -18,6 +19,12 @@ MAX_RANGE = 64
 
 MAX_MEDIA = 64
 """Most media in one allocate; each has at least one socket."""
+
+MAX_ADDRESS_CHARACTERS = 45
+"""Longest text of an address: an IPv4 address mapped to IPv6, with all its zeros."""
+
+CACHED_ADDRESSES = 4096
+"""How many addresses are kept as they were read: one SDP has the same one many times."""
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 # a dot between any two labels leaves one way only to read a name: hostile text must not take time
@@ -92,14 +99,22 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
         Arguments:
             offset: which of the consecutive ports, 0 to range - 1; 1 is RTCP where range is 2.
 
-        Returns None for inactive media, for a host name (its media are learned instead), and for a port
-        beyond 65535.
+        Returns None for inactive media, for a host name or an address that is not one host's (its media are
+        learned instead), and for a port beyond 65535.
         """
-        if self.active and offset == 1 and self.rtcp is not None:
-            return self.rtcp
-        if not self.active or self.port + offset > 65535 or not is_address(self.address):
+        if not self.active:
+            return None
+        if offset == 1 and self.rtcp is not None:
+            return self.rtcp if is_unicast(self.rtcp.address) else None
+        if self.port + offset > 65535 or not is_unicast(self.address):
             return None
         return Endpoint(self.address, self.port + offset)
+
+    @property
+    def to_many(self) -> bool:
+        """Whether it was announced at an address of many hosts (multicast, broadcast), RTCP or all of it."""
+        told = [self.address] if self.rtcp is None else [self.address, self.rtcp.address]
+        return self.active and any(is_address(each) and not is_unicast(each) for each in told)
 
 
 def interned(media: Media) -> Media:
@@ -126,11 +141,35 @@ class RelayMedia(msgspec.Struct, frozen=True, array_like=True):
 
 def is_address(text: str) -> bool:
     """Whether `text` is an IPv4 or IPv6 address (without a scope)."""
+    return _find_canonical(text) is not None
+
+
+def _find_canonical(text: str) -> str | None:
+    """The canonical text of an IPv4 or IPv6 address, None if it is none."""
+    return _read_address(text) if len(text) <= MAX_ADDRESS_CHARACTERS else None
+
+
+@functools.lru_cache(maxsize=CACHED_ADDRESSES)
+def _read_address(text: str) -> str | None:
     try:
-        ipaddress.ip_address(text)
+        return None if "%" in text else str(ipaddress.ip_address(text))
     except ValueError:
+        return None
+
+
+@functools.lru_cache(maxsize=CACHED_ADDRESSES)
+def is_unicast(text: str) -> bool:
+    """Whether `text` is an IP address that one host may have: packets sent to any other would multiply.
+
+    Not so for multicast and broadcast addresses, and 0.0.0.0 and ::, which mean any host or this one. A
+    network's own broadcast address cannot be told from a host's: the kernel refuses to send there.
+    """
+    if not is_address(text):
         return False
-    return "%" not in text
+    address = ipaddress.ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    real = mapped or address
+    return not (real.is_multicast or real.is_unspecified or str(real) == "255.255.255.255")
 
 
 def canonical_address(text: str, *, where: str) -> str:
@@ -142,9 +181,10 @@ def canonical_address(text: str, *, where: str) -> str:
 
     Raises MalformedRequest if it is no IP address.
     """
-    if not is_address(text):
+    canonical = _find_canonical(text)
+    if canonical is None:
         raise MalformedRequest(f"{where}: {text[:64]!r} is not an IPv4 or IPv6 address")
-    return str(ipaddress.ip_address(text))
+    return canonical
 
 
 def canonical_host(text: str, *, where: str) -> str:
@@ -152,8 +192,9 @@ def canonical_host(text: str, *, where: str) -> str:
 
     Raises MalformedRequest if it can be neither; an all-numeric last label is a mistyped address.
     """
-    if is_address(text):
-        return str(ipaddress.ip_address(text))
+    canonical = _find_canonical(text)
+    if canonical is not None:
+        return canonical
     if not _HOSTNAME.match(text) or text.rstrip(".").rsplit(".", 1)[-1].isdigit():
         raise MalformedRequest(f"{where}: {text[:64]!r} is neither an IP address nor a host name")
     return text

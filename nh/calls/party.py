@@ -78,6 +78,7 @@ class Party:
         "early",
         "former",
         "groups",
+        "holds",
         "interface",
         "label",
         "mux",
@@ -108,6 +109,8 @@ class Party:
         self.groups: list[SocketGroup | None] = []
         # those that an offer of its own replaced, by medium, while they are needed: nobody agreed yet
         self.former: list[tuple[int, SocketGroup]] = []
+        # what it offered to put on hold, by medium, while nobody agreed yet: until then it is sent to there
+        self.holds: dict[int, Media] = {}
         self.mux: list[Mux] = []
         # what its sessions that are over received, by medium and component
         self.past: dict[tuple[int, int], Counters] = {}

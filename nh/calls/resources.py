@@ -68,6 +68,8 @@ class Resources:
         self.sessions = 0
         # all that ever began
         self.started = 0
+        # media, announced at addresses that are not one host's, for which sockets were opened
+        self.to_many = 0
         # sessions that newer ones replaced since the last expiry, which reports them
         self.replaced: list[SessionInfo] = []
         self._session_ids = session_ids or itertools.count(1)
@@ -104,6 +106,7 @@ class Resources:
             now=now,
         )
         self.sockets += wanted
+        self.to_many += sum(medium.to_many for medium in media)
         return group
 
     def check_sdp(self, sockets: int) -> None:

@@ -163,13 +163,19 @@ class Session:
             pair.to.set_payload_types(_payload_types(said_to, said_from, pair.component))
         self.on_hold = _on_hold(self.group_from, self.group_to)
 
-    def set_mux(self, *, from_muxes: bool, to_muxes: bool) -> None:
-        """Which end sends RTCP on its RTP ports (RFC 5761); if both do, nothing has to be told apart."""
+    def set_mux(self, *, from_muxes: bool, to_muxes: bool) -> bool:
+        """Which end sends RTCP on its RTP ports (RFC 5761); if both do, nothing has to be told apart.
+
+        Returns whether that changed anything.
+        """
+        changed = False
         for side, muxes in ((Side.FROM, from_muxes and not to_muxes), (Side.TO, to_muxes and not from_muxes)):
             legs = self.legs[side::2]
             for rtp, rtcp in zip(legs[::2], legs[1::2], strict=False):
+                changed = changed or (rtp.rtcp is not None) is not muxes
                 rtp.rtcp = rtcp if muxes else None
                 rtcp.muxed_on = rtp if muxes else None
+        return changed
 
     def unlink(self) -> None:
         """Part the legs from each other, for good: so the session is freed at once, not by a collection

@@ -13,7 +13,7 @@ from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
-from nh.errors import LimitReached, UnknownCall
+from nh.errors import Draining, LimitReached, UnknownCall
 
 
 class CallTable:
@@ -22,10 +22,13 @@ class CallTable:
     Arguments:
         resources: sockets, limits, plane.
         wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
+
+    While `draining` is True, new call-ids are refused; those that are known go on as ever.
     """
 
     def __init__(self, resources: Resources, *, wall_offset_s: float = 0.0) -> None:
         self.resources = resources
+        self.draining = False
         self._wall_offset_s = wall_offset_s
         self._calls: dict[bytes, Call] = {}
 
@@ -66,7 +69,8 @@ class CallTable:
     ) -> tuple[RelayMedia, ...]:
         """The relay's ports for the media of one SDP, one entry a medium; see Call.allocate.
 
-        Raises LimitReached for a new call beyond max_calls, and what Call.allocate raises.
+        Raises LimitReached for a new call beyond max_calls, Draining for one while the table drains, and
+        what Call.allocate raises.
         """
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
         relay_media = call.allocate(
@@ -102,7 +106,8 @@ class CallTable:
     ) -> list[SocketGroup | None]:
         """The groups for the media of an offer; see Offers.offer.
 
-        Raises LimitReached for a new call beyond max_calls, and what Offers.offer raises.
+        Raises LimitReached for a new call beyond max_calls, Draining for one while the table drains, and
+        what Offers.offer raises.
         """
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
         groups = call.get_offers(now=now).offer(
@@ -167,6 +172,8 @@ class CallTable:
 
     def _new_call(self, call_id: bytes, *, now: float) -> Call:
         """A call that is not in the table yet: only what succeeds is kept."""
+        if self.draining:
+            raise Draining("nh drains: it takes no new calls, and ends with those that it has")
         limit = self.resources.settings.max_calls
         if limit and len(self._calls) >= limit:
             raise LimitReached(f"one more call exceeds max_calls = {limit}")

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import nh
-from nh.cli import calls, run, stats
+from nh.cli import calls, drain, run, stats
 from nh.errors import ConfigError, NhError
 
 
@@ -54,3 +54,5 @@ app.command("run", epilog=run.EPILOG)(run.run)
 app.command("stats")(stats.stats)
 app.command("calls")(calls.calls)
 app.command("close")(calls.close)
+app.command("drain")(drain.drain)
+app.command("undrain")(drain.undrain)

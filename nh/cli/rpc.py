@@ -1,4 +1,4 @@
-"""Which nh `nh calls` and `nh close` speak to."""
+"""Which nh `nh calls`, `nh close` and `nh drain` speak to."""
 
 from pathlib import Path
 

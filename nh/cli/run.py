@@ -11,7 +11,7 @@ from nh.config import load_settings
 EPILOG = (
     "Every setting can stand in the file or in the environment too: silent_s = 60 in the file, "
     "NH_SILENT_S=60 in the environment. Flags win over the environment, the environment over the file. "
-    "SIGTERM or SIGINT (Ctrl-C) ends the relay."
+    "SIGTERM or SIGINT (Ctrl-C) ends the relay; SIGUSR1 drains it, see nh drain."
 )
 
 

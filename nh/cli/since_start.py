@@ -34,8 +34,9 @@ def since_start(snapshot: Snapshot) -> Table:
         _line(
             (totals.drop_foreign_source, "foreign source"),
             (totals.drop_no_target, "no target"),
-            (totals.drop_send_failed, "send failed"),
-            (totals.drop_not_active, "not active"),
+            (totals.drop_send_failed, "unsent"),
+            (totals.drop_not_active, "inactive"),
+            (totals.drop_looped, "looped"),
         ),
     )
     table.add_row(

@@ -19,7 +19,7 @@ from nh.cli.rates import DROPS, STALE_S, Measured, Rates, commands, drops
 from nh.stats.layout import ShardState
 from nh.stats.snapshot import ShardReading, Snapshot, Totals
 
-WIDE_COLUMNS: Final = 112
+WIDE_COLUMNS: Final = 121
 
 LAG_S: Final = 0.05
 """A loop that is later than this makes itself heard: phones buffer about as much."""
@@ -27,8 +27,9 @@ LAG_S: Final = 0.05
 _REASONS: Final = {
     "drop_foreign_source": ("foreign", "foreign source"),
     "drop_no_target": ("no tgt", "no target"),
-    "drop_send_failed": ("unsent", "send failed"),
-    "drop_not_active": ("inactive", "not active"),
+    "drop_send_failed": ("unsent", "unsent"),
+    "drop_not_active": ("inactive", "inactive"),
+    "drop_looped": ("looped", "looped"),
 }
 """How each reason for a drop is headed in a column, and called in a sentence."""
 
@@ -86,11 +87,18 @@ def _header(snapshot: Snapshot) -> Text:
         datetime.fromtimestamp(snapshot.time).strftime("%H:%M:%S"),
     ]
     text = Text().append(f"nh {snapshot.version}", style="bold")
+    if supervisor.draining:
+        text.append(" · ", style="dim").append(_drain(snapshot), style="bold yellow")
     for part in parts:
         text.append(" · ", style="dim").append(
             part, style="bold red" if part is parts[1] and up < shards else ""
         )
     return text
+
+
+def _drain(snapshot: Snapshot) -> str:
+    ends = snapshot.supervisor.drain_ends
+    return f"draining, {q.duration(max(0.0, ends - snapshot.clock))} at most" if ends else "draining"
 
 
 def _graph(label: str, history: History, show: Callable[[float], str], width: int, style: str) -> Text:

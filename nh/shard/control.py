@@ -9,7 +9,7 @@ from typing import Final
 
 import nh
 from nh.channel import Channel
-from nh.commands import Failure, RelayCommand, RelayResult
+from nh.commands import Failure, Queried, RelayCommand, RelayResult
 from nh.errors import NhError
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.routes import Routes
@@ -23,8 +23,11 @@ from nh.wire.link import (
     Configure,
     Execute,
     Executed,
+    NoCallsLeft,
     Ready,
+    RefuseNewCalls,
     Shutdown,
+    TakeNewCalls,
     decode_to_shard,
     encode,
 )
@@ -51,6 +54,8 @@ class Control:
         self._helper: Helper | None = None
         self._segment: Segment | None = None
         self._told_to_end = False
+        # of the drain in which it is yet to be told that no call is left; None: there is nothing to tell
+        self._drain_round: int | None = None
 
     def close(self) -> None:
         """End all calls and publish the last counters."""
@@ -67,6 +72,11 @@ class Control:
                 self._start(configure)
             case Execute(id=request_id, command=command):
                 self._reply(request_id, self._execute(command))
+                self._tell_if_empty()
+            case RefuseNewCalls(round=drain_round):
+                self._drain(drain_round)
+            case TakeNewCalls():
+                self._drain(None)
             case Shutdown():
                 self._told_to_end = True
                 self._loop.stop()
@@ -93,10 +103,11 @@ class Control:
             interfaces=configure.interfaces,
             kernel=_kernel_path(configure),
             kernel_off=configure.kernel_off,
+            relay_ports=configure.relay_ports,
         )
         self._meter = ProcessMeter(self._loop, helper.stats)
         self._helper = helper
-        helper.attach(self._loop, on_tick=self._publish)
+        helper.attach(self._loop, on_tick=self._on_tick)
         helper.update_stats()
         self._publish()
         self._channel.send(encode(Ready(pid=helper.stats.pid, version=nh.__version__)))
@@ -116,6 +127,9 @@ class Control:
 
     def _reply(self, request_id: int, result: RelayResult) -> None:
         record = encode(Executed(request_id, result))
+        if len(record) > MAX_MESSAGE_BYTES and isinstance(result, Queried):
+            # what a delete did is done: it must not look as if it had failed
+            record = encode(Executed(request_id, result.without_details()))
         if len(record) > MAX_MESSAGE_BYTES:
             failure = Failure("limit", f"the answer has {len(record)} bytes, more than {MAX_MESSAGE_BYTES}")
             record = encode(Executed(request_id, failure))
@@ -124,6 +138,26 @@ class Control:
         except NhError as exc:
             # the supervisor does not read; it gives every command up after a while
             logger.error("an answer was dropped: %s", exc)
+
+    def _drain(self, drain_round: int | None) -> None:
+        """Take no new calls, in a round of the supervisor's, or take them again (None)."""
+        if self._helper is not None:
+            self._helper.draining = drain_round is not None
+            self._drain_round = drain_round
+            self._tell_if_empty()
+
+    def _tell_if_empty(self) -> None:
+        if self._drain_round is None or self._helper is None or self._helper.calls:
+            return
+        try:
+            self._channel.send(encode(NoCallsLeft(self._drain_round)))
+        except NhError:  # the supervisor does not read; it is told at the next tick
+            return
+        self._drain_round = None
+
+    def _on_tick(self) -> None:
+        self._publish()
+        self._tell_if_empty()
 
     def _publish(self) -> None:
         assert self._helper is not None

@@ -13,12 +13,14 @@ legs, neither calls nor commands.
 """
 
 import functools
-from collections.abc import Callable
 
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
 from nh.calls.session import Pair
 from nh.calls.source import Rank
+from nh.shard import hops
+from nh.shard.forwarders import Send, forwarder_factory
+from nh.shard.hops import OwnPorts
 from nh.shard.kernel_path import KernelPath
 from nh.shard.poll import MediaPoll, Reader
 from nh.shard.sockets import MediaSocket, socket_of
@@ -28,8 +30,6 @@ MAX_DATAGRAM_BYTES = 65_536
 MAX_DRAIN = 4096
 """Most packets that are judged in one go when a socket is connected: more than a receive buffer holds."""
 
-Send = Callable[[memoryview], object]
-
 
 class Forwarding:
     """The readers of all media sockets of one relay.
@@ -37,23 +37,32 @@ class Forwarding:
     Arguments:
         poll: where the sockets are watched.
         traffic: where drops are counted.
+        own_ports: where packets keep their hop limit (nh.shard.hops).
         kernel: moves directions into the kernel; None: all stay here.
         kernel_off: why that is so, for people.
     """
 
     def __init__(
-        self, poll: MediaPoll, traffic: Traffic, kernel: KernelPath | None = None, kernel_off: str = ""
+        self,
+        poll: MediaPoll,
+        traffic: Traffic,
+        own_ports: OwnPorts,
+        kernel: KernelPath | None = None,
+        kernel_off: str = "",
     ) -> None:
         self._poll = poll
         self._traffic = traffic
+        self._own_ports = own_ports
         self._kernel = kernel
         self._kernel_off = kernel_off
+        # hop limit of the packet in the buffer, 0 if it does not matter
+        self._hops = 0
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
         # one bound method each for all sockets
         self._new_judge = functools.partial(functools.partial, self._judge_next)
         self._new_dropper = functools.partial(functools.partial, self._drop_stray)
-        self._new_forwarder = _forwarder_factory(self._buffer, traffic, poll, self._send_failed)
+        self._new_forwarder = forwarder_factory(self._buffer, traffic, poll, self._send_failed)
 
     def open(self, media_socket: MediaSocket) -> None:
         """Watch a new socket; nothing is active there yet."""
@@ -120,9 +129,12 @@ class Forwarding:
 
     def _choose_reader(self, media_socket: MediaSocket) -> None:
         reader: Reader
+        media_socket.count_hops(self._leads_back(media_socket))
         if media_socket.connected:
             leg = media_socket.legs[0]
-            if leg.offload is not None:
+            if media_socket.counts_hops:
+                reader = functools.partial(self._pass_back_next, media_socket)
+            elif leg.offload is not None:
                 reader = functools.partial(self._pass_on_next, leg)
             elif leg.rtcp is None:
                 reader = self._new_forwarder(leg, media_socket.sock.recv_into, self._sender(leg))
@@ -157,12 +169,16 @@ class Forwarding:
     def _judge_next(self, media_socket: MediaSocket) -> bool:
         """Deal with the next packet by its source; returns whether there was one."""
         try:
-            size, address = media_socket.sock.recvfrom_into(self._buffer)
+            if media_socket.counts_hops:
+                size, source, self._hops = hops.receive(media_socket.sock, self._buffer)
+            else:
+                size, address = media_socket.sock.recvfrom_into(self._buffer)
+                source, self._hops = Endpoint(address[0], address[1]), 0
         except BlockingIOError:
             return False
         except OSError:
             return True
-        self._judge(media_socket, Endpoint(address[0], address[1]), self._view[:size])
+        self._judge(media_socket, source, self._view[:size])
         return True
 
     def _pass_on_next(self, leg: Leg) -> None:
@@ -172,6 +188,32 @@ class Forwarding:
         except OSError:
             return
         self._pass_on(leg, self._view[:size])
+
+    def _pass_back_next(self, media_socket: MediaSocket) -> None:
+        """Deal with the next packet of a settled source that goes on to a port of this relay."""
+        try:
+            size, _, self._hops = hops.receive(media_socket.sock, self._buffer)
+        except OSError:
+            return
+        leg, packet = media_socket.legs[0], self._view[:size]
+        self._pass_on(leg.rtcp if leg.rtcp is not None and _is_rtcp(packet) else leg, packet)
+
+    def _leads_back(self, media_socket: MediaSocket) -> bool:
+        """Whether what arrives at a socket goes on to a port of this relay, or the RTCP in it does."""
+        for leg in media_socket.legs:
+            for each in (leg,) if leg.rtcp is None else (leg, leg.rtcp):
+                destination = each.onward.destination
+                if destination is not None and destination in self._own_ports:
+                    return True
+        return False
+
+    def _send_back(self, leg: Leg, out: MediaSocket, destination: Endpoint, packet: memoryview) -> None:
+        """Send to a port of this relay, with one hop less."""
+        left = min(self._hops or hops.MAX_HOPS, hops.MAX_HOPS) - 1
+        if left > 0:
+            hops.send(out.sock, packet, destination, left)
+        else:
+            self._drop(leg, Drop.LOOPED, len(packet))
 
     def _demux_next(self, rtp: Leg, rtcp: Leg) -> None:
         """Deal with the next packet from an end that sends RTP and RTCP to one port."""
@@ -227,11 +269,13 @@ class Forwarding:
         return None
 
     def _sender(self, leg: Leg) -> Send:
-        target = leg.other.muxed_on or leg.other
+        target = leg.onward
         destination = target.destination
         if destination is None or leg.blocked:
             return lambda packet: self._drop(leg, Drop.NO_TARGET, len(packet))
         out = socket_of(target)
+        if destination in self._own_ports:
+            return functools.partial(self._send_back, leg, out, destination)
         if out.connected:
             return out.sock.send
         address = (destination.address, destination.port)
@@ -267,61 +311,3 @@ def _by_fit(legs: tuple[Leg, ...], source: Endpoint) -> tuple[Leg, ...]:
 def _is_rtcp(packet: memoryview) -> bool:
     """Whether it is RTCP and not RTP: by its second byte (RFC 5761 4)."""
     return len(packet) > 1 and 192 <= packet[1] <= 223
-
-
-def _forwarder_factory(
-    buffer: bytearray,
-    traffic: Traffic,
-    poll: MediaPoll,
-    send_failed: Callable[[Leg, Send, memoryview, OSError], None],
-) -> Callable[[Leg, Callable[[bytearray], int], Send], Reader]:
-    """Makes the readers of connected sockets: the path that almost every packet takes.
-
-    A closure finds everything in its cells, without a look-up; those of buffer, view, traffic, poll and
-    send_failed are one for all readers. There are two that differ in one line only, because what can be
-    decided for a leg is not decided for each packet: RTP is measured, what else there is is not.
-    """
-    view = memoryview(buffer)
-
-    def new_forwarder(leg: Leg, receive: Callable[[bytearray], int], send: Send) -> Reader:
-        def forward() -> None:
-            try:
-                size = receive(buffer)
-            except OSError:
-                # nothing there after all, or the ICMP error that an earlier packet to this source met
-                return
-            leg.packets += 1
-            leg.bytes += size
-            traffic.received_packets += 1
-            traffic.received_bytes += size
-            try:
-                send(view[:size])
-            except OSError as exc:
-                send_failed(leg, send, view[:size], exc)
-
-        return forward
-
-    def new_measuring(leg: Leg, receive: Callable[[bytearray], int], send: Send) -> Reader:
-        meter = leg.find_meter()
-        if meter is None:
-            return new_forwarder(leg, receive, send)
-        measure = meter.measure
-
-        def forward_and_measure() -> None:
-            try:
-                size = receive(buffer)
-            except OSError:
-                return
-            leg.packets += 1
-            leg.bytes += size
-            traffic.received_packets += 1
-            traffic.received_bytes += size
-            try:
-                send(view[:size])
-            except OSError as exc:
-                send_failed(leg, send, view[:size], exc)
-            measure(buffer, size, poll.now)
-
-        return forward_and_measure
-
-    return new_measuring

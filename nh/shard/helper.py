@@ -41,6 +41,7 @@ from nh.commands import (
 )
 from nh.errors import MalformedRequest, ProtocolError, Refused
 from nh.loop import Loop, Timer
+from nh.shard.hops import OwnPorts
 from nh.shard.kernel_path import KernelPath
 from nh.shard.pacing import Pacer
 from nh.shard.plane import SocketPlane
@@ -82,6 +83,7 @@ class Helper:
         interfaces: where ng's calls may be; none of these are possible without.
         kernel: the path in the kernel, which is closed with the helper; None: all is relayed in user space.
         kernel_off: why that is so, for people.
+        relay_ports: further ranges of media ports that are the same relay's: those of all shards.
 
     Nothing is relayed before attach(). Close it with close().
     """
@@ -97,13 +99,16 @@ class Helper:
         interfaces: Sequence[Interface] = (),
         kernel: KernelPath | None = None,
         kernel_off: str = "",
+        relay_ports: Sequence[tuple[int, int]] = (),
     ) -> None:
         self._settings = settings = settings or RelaySettings()
         low, high = ports
         self.stats = stats or ShardStats()
         self._base = dataclasses.replace(self.stats)
         self._shard = shard
-        self._plane = SocketPlane(settings, kernel, kernel_off)
+        ranges = [ports, *relay_ports, *(each.ports for each in interfaces if each.ports is not None)]
+        own_ports = OwnPorts(ranges, [each.advertised for each in interfaces])
+        self._plane = SocketPlane(settings, own_ports, kernel, kernel_off)
         self._wall_offset_s = time.time() - time.monotonic()
         self._table = CallTable(
             Resources(
@@ -133,6 +138,20 @@ class Helper:
         self._pacer = Pacer(loop, self._plane.poll, coalesce_s=self._settings.coalesce_s)
         self._next_tick = time.monotonic() + TICK_S
         self._timer = loop.call_later(LOOK_S, self._look)
+
+    @property
+    def calls(self) -> int:
+        """How many calls are known."""
+        return len(self._table)
+
+    @property
+    def draining(self) -> bool:
+        """Whether new call-ids are refused; those that are known go on as ever. To be set."""
+        return self._table.draining
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self._table.draining = draining
 
     def close(self) -> None:
         """End all calls, close all sockets, leave the loop."""
@@ -178,7 +197,8 @@ class Helper:
             address: the local IP address to listen on.
             media: what the SDP announced.
 
-        Raises MalformedRequest, LimitReached, StaleTransaction, PortsExhausted, AddressUnavailable.
+        Raises MalformedRequest, Draining, LimitReached, StaleTransaction, PortsExhausted,
+        AddressUnavailable.
         """
         if dialog.cseq is None:
             raise MalformedRequest("allocate: cseq is missing")
@@ -268,7 +288,9 @@ class Helper:
         stats.drop_no_target = base.drop_no_target + traffic.drops[Drop.NO_TARGET]
         stats.drop_send_failed = base.drop_send_failed + traffic.drops[Drop.SEND_FAILED]
         stats.drop_not_active = base.drop_not_active + traffic.drops[Drop.NOT_ACTIVE]
+        stats.drop_looped = base.drop_looped + traffic.drops[Drop.LOOPED]
         self._count_sessions()
+        stats.media_to_many = base.media_to_many + resources.to_many
         stats.calls = len(self._table)
         stats.sessions = resources.sessions
         stats.sockets = resources.sockets

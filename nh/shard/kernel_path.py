@@ -131,13 +131,12 @@ class KernelPath:
         if len(media_socket.legs) != 1:
             return "several ends send to this port" if media_socket.legs else ""
         leg = media_socket.legs[0]
-        target = leg.other.muxed_on or leg.other
-        source, destination = leg.source, target.destination
+        source, destination = leg.source, leg.onward.destination
         if source is None or destination is None or not media_socket.connected:
             return _unsettled(leg)
         if obstacle := _obstacle(leg, source, destination):
             return obstacle
-        out = socket_of(target)
+        out = socket_of(leg.onward)
         self._routed[media_socket] = None
         route = self._find_route(destination.address, out.local.address)
         if isinstance(route, NoRoute):
@@ -209,7 +208,7 @@ def _unsettled(leg: Leg) -> str:
         return "its policy settles no source"
     if not leg.settled:
         return "its source is not settled yet"
-    if (leg.other.muxed_on or leg.other).destination is None:
+    if leg.onward.destination is None:
         return "the other end does not receive, or nobody knows yet where it is"
     return "the host has no route to its source"
 

@@ -12,6 +12,7 @@ from nh.calls.rules import RelaySettings
 from nh.calls.session import Session
 from nh.errors import PortsExhausted
 from nh.shard.forwarding import Forwarding
+from nh.shard.hops import OwnPorts
 from nh.shard.kernel_path import KernelPath
 from nh.shard.poll import MediaPoll
 from nh.shard.sockets import MediaSocket, close_media_sockets, open_media_sockets
@@ -30,18 +31,24 @@ class SocketPlane:
 
     Arguments:
         settings: how to relay.
+        own_ports: the media ports of the whole relay.
         kernel: the path in the kernel, which is closed with the plane; None: there is none.
         kernel_off: why that is so, for people.
     """
 
     def __init__(
-        self, settings: RelaySettings, kernel: KernelPath | None = None, kernel_off: str = ""
+        self,
+        settings: RelaySettings,
+        own_ports: OwnPorts,
+        kernel: KernelPath | None = None,
+        kernel_off: str = "",
     ) -> None:
         self.kernel = kernel
         self.poll = MediaPoll()
         self.traffic = Traffic()
         self._settings = settings
-        self._forwarding = Forwarding(self.poll, self.traffic, kernel, kernel_off)
+        self._own_ports = own_ports
+        self._forwarding = Forwarding(self.poll, self.traffic, own_ports, kernel, kernel_off)
         self._running: dict[Session, None] = {}
         self._unsettled: set[Session] = set()
         self._round: list[Session] = []
@@ -52,6 +59,7 @@ class SocketPlane:
         """See MediaPlane. What arrives before a session is active is read and dropped."""
         dscp = self._settings.dscp if dscp is None else dscp
         opened = open_media_sockets(address, base, count, dscp=dscp)
+        self._own_ports.add(address)
         watched: list[RelaySocket] = []
         try:
             for media_socket in opened:

@@ -3,11 +3,13 @@
 Pure functions; they change nothing.
 """
 
+from collections.abc import Sequence
+
 from nh.calls.dialogue import Dialogue
 from nh.calls.leg import Leg
 from nh.calls.offers import Offers
 from nh.calls.party import Counters, Party
-from nh.commands import MediumReading, Queried, StreamReading, TagReading
+from nh.commands import MediumReading, Queried, StreamReading, StreamTotals, TagReading
 from nh.shard.rtp_reports import describe_streams
 
 
@@ -21,15 +23,28 @@ def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s
         wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
     """
     linked = {from_tag} | {tag for each in offers.dialogues if from_tag in each.tags for tag in each.tags}
+    tags = tuple(
+        _tag(party, offers.dialogues, wall_offset_s=wall_offset_s)
+        for party in offers.parties.values()
+        if not from_tag or party.tag in linked
+    )
+    streams = [stream for tag in tags for medium in tag.media for stream in medium.streams]
     return Queried(
         created=int(created + wall_offset_s),
         last_signal=int(offers.last_signal + wall_offset_s),
-        tags=tuple(
-            _tag(party, offers.dialogues, wall_offset_s=wall_offset_s)
-            for party in offers.parties.values()
-            if not from_tag or party.tag in linked
-        ),
+        tags=tags,
+        rtp=_total([stream for stream in streams if stream.component == 1]),
+        rtcp=_total([stream for stream in streams if stream.component != 1]),
     )
+
+
+def _total(streams: Sequence[StreamReading]) -> StreamTotals:
+    packets = size = errors = 0
+    for stream in streams:
+        packets += stream.packets
+        size += stream.bytes
+        errors += stream.errors
+    return StreamTotals(packets, size, errors)
 
 
 def _tag(party: Party, dialogues: list[Dialogue], *, wall_offset_s: float) -> TagReading:

@@ -6,11 +6,12 @@ the domain's (nh.calls.offers), what the text of an SDP looks like is nh.sdp's.
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from nh.calls.interfaces import Interface
 from nh.calls.offers import Offers
+from nh.calls.party import Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.commands import (
@@ -30,6 +31,7 @@ from nh.commands import (
 from nh.errors import PortsExhausted, UnknownCall, Unsupported, UnusableSdp
 from nh.sdp.description import SessionDescription
 from nh.sdp.rewrite import IceAction, MuxAction, RewritePlan, rewrite
+from nh.shard.interface_choice import InterfaceChoice
 from nh.shard.negotiation import (
     answering,
     bundled,
@@ -64,7 +66,7 @@ class Signalling:
 
     def __init__(self, table: CallTable, interfaces: Sequence[Interface]) -> None:
         self._table = table
-        self._interfaces = tuple(interfaces)
+        self._interfaces = InterfaceChoice(interfaces)
         # loop protection: the same for all shards of a relay, another for another relay
         self._mark = "-".join(each.advertised.replace(":", ".") for each in interfaces)
 
@@ -76,9 +78,9 @@ class Signalling:
         """
         match command:
             case Offer():
-                return Rewritten(self.offer(command))
+                return self.offer(command)
             case Answer():
-                return Rewritten(self.answer(command))
+                return self.answer(command)
             case Delete():
                 return self._delete(command)
             case Query():
@@ -88,7 +90,7 @@ class Signalling:
                 offers.block(command.from_tag, blocked=command.blocked)
                 return Blocked()
 
-    def offer(self, command: Offer) -> bytes:
+    def offer(self, command: Offer) -> Rewritten:
         """The offer's SDP for the one it goes to.
 
         Raises UnusableSdp, IncompleteSdp, Unsupported, and what CallTable.offer raises; a call that ran
@@ -96,11 +98,16 @@ class Signalling:
         """
         description = read_sdp(command.sdp)
         if self._is_looped(description, command.options):
-            return command.sdp
+            return Rewritten(command.sdp)
         refuse_conversions(description, command.options.transport_protocol)
         now = time.monotonic()
-        known = self._table.find_call(command.call_id)
-        near, far = self._interfaces_of_offer(command, description, known.offers if known else None)
+        parties = self._parties(command.call_id)
+        near, far, warning = self._interfaces.for_offer(
+            command.options,
+            family_of(description),
+            parties.get(command.from_tag),
+            parties.get(command.to_tag),
+        )
         requests = [request_for(medium, command.options, far) for medium in description.media]
         if command.options.ice is IceHandling.FORCE and not any(m.ice for m in description.media):
             raise Unsupported(
@@ -125,24 +132,19 @@ class Signalling:
         sender.label = command.options.label or sender.label
         if sender.interface is None:
             sender.interface, sender.peer_interface = near, far
-        return self._rewritten(
-            description,
-            groups,
-            far,
-            command.options,
-            [mux_towards_answerer(mux, required=command.options.mux_require) for mux in sender.mux],
-        )
+        muxes = [mux_towards_answerer(mux, required=command.options.mux_require) for mux in sender.mux]
+        return Rewritten(self._rewritten(description, groups, far, command.options, muxes), warning)
 
-    def answer(self, command: Answer) -> bytes:
+    def answer(self, command: Answer) -> Rewritten:
         """The answer's SDP for the one who offered. Raises as offer(), and UnknownCall."""
         description = read_sdp(command.sdp)
         if self._is_looped(description, command.options):
-            return command.sdp
+            return Rewritten(command.sdp)
         refuse_conversions(description, command.options.transport_protocol)
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         offerer = offers.get_party(command.from_tag)
-        near = offerer.interface or self._default_interface(4)
+        near = offerer.interface or self._interfaces.default(4)
         if len(description.media) > len(offerer.groups):
             # the rest would lead around the relay
             raise UnusableSdp(
@@ -176,50 +178,7 @@ class Signalling:
         if answerer.interface is None:
             answerer.interface, answerer.peer_interface = offerer.peer_interface, offerer.interface
         actions = [(MuxAction.ADD if muxes_too else MuxAction.REMOVE, muxes_too) for muxes_too, _ in muxes]
-        return self._rewritten(description, groups, near, command.options, actions, bundle=True)
-
-    # --- interfaces -------------------------------------------------------------------------------
-
-    def _interfaces_of_offer(
-        self, command: Offer, description: SessionDescription, offers: Offers | None
-    ) -> tuple[Interface, Interface]:
-        """Where the relay meets the sender, and where the one that the offer goes to."""
-        parties = offers.parties if offers is not None else {}
-        sender, receiver = parties.get(command.from_tag), parties.get(command.to_tag)
-        names = command.options.direction
-        family = family_of(description)
-        near = sender.interface if sender is not None else None
-        far = receiver.interface if receiver is not None else None
-        if near is None:
-            near = self._named(names[0], family) if names else self._default_interface(family)
-        if far is None and sender is not None:
-            far = sender.peer_interface
-        if far is None:
-            wanted = command.options.family or near.family
-            far = self._named(names[1] if len(names) > 1 else near.name, wanted)
-            if command.options.family and far.family != command.options.family:
-                far = self._default_interface(command.options.family, required=True)
-        return near, far
-
-    def _named(self, name: str, family: int) -> Interface:
-        """The interface of that name, the one of that family if it has both. Raises Unsupported."""
-        found = [interface for interface in self._interfaces if interface.name == name]
-        for interface in sorted(found, key=lambda each: each.family != family):
-            return interface
-        names = ", ".join(interface.name for interface in self._interfaces)
-        raise Unsupported(f"direction: there is no interface named {name[:64]!r}; nh has {names or 'none'}")
-
-    def _default_interface(self, family: int, *, required: bool = False) -> Interface:
-        if not self._interfaces:
-            raise Unsupported(
-                "nh was started without --address or --interface, so it has none for ng's calls"
-            )
-        for interface in self._interfaces:
-            if interface.family == family:
-                return interface
-        if required:
-            raise Unsupported(f"address family: nh has no interface with an IPv{family} address")
-        return self._interfaces[0]
+        return Rewritten(self._rewritten(description, groups, near, command.options, actions, bundle=True))
 
     # --- SDP --------------------------------------------------------------------------------------
 
@@ -277,6 +236,11 @@ class Signalling:
             from_tag=from_tag,
             wall_offset_s=time.time() - time.monotonic(),
         )
+
+    def _parties(self, call_id: bytes) -> Mapping[bytes, Party]:
+        """The ends of a call by their tags; nobody if it is not known."""
+        call = self._table.find_call(call_id)
+        return {} if call is None or call.offers is None else call.offers.parties
 
     def _offers(self, call_id: bytes) -> Offers:
         return self._table.get_call(call_id).get_offers(now=time.monotonic())

@@ -14,6 +14,7 @@ from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.ports import PortInUse
 from nh.errors import AddressUnavailable, PortsExhausted
+from nh.shard.hops import tell_hops
 from nh.shard.kernel_flow import Flow
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -31,11 +32,12 @@ class MediaSocket:
         local: where it is bound.
         dscp: DiffServ code point of what it sends, 0 to 63.
 
-    `legs` are those that receive here; `connected` tells whether the kernel lets one source only in; `flow`
-    is what the kernel relays in the socket's stead, None if nothing.
+    `legs` are those that receive here; `connected` tells whether the kernel lets one source only in,
+    `counts_hops` whether it is to be read with nh.shard.hops.receive(); `flow` is what the kernel relays in
+    the socket's stead, None if nothing.
     """
 
-    __slots__ = ("connected", "dscp", "fd", "flow", "legs", "local", "sock")
+    __slots__ = ("connected", "counts_hops", "dscp", "fd", "flow", "legs", "local", "sock")
 
     def __init__(self, sock: socket.socket, local: Endpoint, dscp: int = 0) -> None:
         self.sock = sock
@@ -45,6 +47,13 @@ class MediaSocket:
         self.local = local
         self.legs: tuple[Leg, ...] = ()
         self.connected = False
+        self.counts_hops = False
+
+    def count_hops(self, wanted: bool) -> None:
+        """Let the hop limits of packets be told from now on, or not."""
+        if wanted and not self.counts_hops:
+            tell_hops(self.sock)
+        self.counts_hops = wanted
 
     def connect(self, peer: Endpoint) -> bool:
         """Let the kernel take packets from `peer` only; returns whether it agreed (a route is needed)."""

@@ -4,7 +4,12 @@ Legs count what they receive for themselves; these are the sums over all of them
 rare and are counted where they happen.
 """
 
+from typing import Final
+
 from nh.calls.leg import Drop
+
+_NOT_PASSED_ON: Final = (Drop.NO_TARGET, Drop.SEND_FAILED, Drop.LOOPED)
+"""What legs took and dropped."""
 
 
 class Traffic:
@@ -53,11 +58,10 @@ class Traffic:
     def packets_out(self) -> int:
         """Everything that was passed on."""
         arrived = self.received_packets + self.kernel_packets
-        return arrived - self.drops[Drop.NO_TARGET] - self.drops[Drop.SEND_FAILED]
+        return arrived - sum(self.drops[reason] for reason in _NOT_PASSED_ON)
 
     @property
     def bytes_out(self) -> int:
         """The payload of packets_out."""
-        dropped = self.dropped_bytes
         arrived = self.received_bytes + self.kernel_bytes
-        return arrived - dropped[Drop.NO_TARGET] - dropped[Drop.SEND_FAILED]
+        return arrived - sum(self.dropped_bytes[reason] for reason in _NOT_PASSED_ON)

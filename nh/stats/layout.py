@@ -91,6 +91,7 @@ class ShardStats:
     drop_no_target: int = _counter("dropped: the other side's address is not known (yet)", "packets")
     drop_send_failed: int = _counter("dropped: the kernel refused to send", "packets")
     drop_not_active: int = _counter("dropped: no session is active on the socket", "packets")
+    drop_looped: int = _counter("dropped: went through ports of this relay too often", "packets")
 
     allocate_ok: int = _counter("allocate commands carried out")
     allocate_refused: int = _counter("allocate commands turned down by a rule or a limit")
@@ -133,6 +134,9 @@ class ShardStats:
     expired_replaced: int = _counter("sessions ended after a newer transaction replaced them", "sessions")
     sessions_started: int = _counter("sessions activated", "sessions")
     sessions_closed: int = _counter("sessions ended, for whatever reason", "sessions")
+    media_to_many: int = _counter(
+        "media announced at a multicast or broadcast address: awaited, and not sent there", "media"
+    )
     cpu_s: float = _counter("CPU time used, by all incarnations of the shard", "s")
 
     calls: int = _gauge("calls known", "calls")
@@ -192,6 +196,10 @@ class SupervisorStats:
 
     rpc_clients: int = _gauge("RPC connections open", "connections")
     kernel_interfaces: int = _gauge("interfaces on which the kernel relays", "interfaces")
+    draining: int = _gauge("1 while new calls are refused, else 0", "state", Total.NONE)
+    drain_ends: float = _gauge(
+        "monotonic clock at which a drain ends whatever calls are left, 0: no limit", "s", Total.NONE
+    )
     pid: int = _gauge("process id", "id", Total.NONE)
     started: float = _gauge("wall clock at the start of the process", "s", Total.NONE)
     heartbeat: float = _gauge("monotonic clock at the last publication", "s", Total.NONE)

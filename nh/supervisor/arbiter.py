@@ -13,6 +13,7 @@ from nh.errors import ShardUnavailable
 from nh.loop import Loop, Timer
 from nh.stats.layout import ShardState, SupervisorStats
 from nh.supervisor.child import Answer, Child, ChildState
+from nh.wire.link import RefuseNewCalls, TakeNewCalls
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,11 @@ class Arbiter:
             answer(Failure.of(ShardUnavailable(f"shard {shard} is down")))
         else:
             child.execute(command, answer)
+
+    def tell(self, shard: int, message: RefuseNewCalls | TakeNewCalls) -> bool:
+        """Tell a shard something, if it is up; returns False if it does not read now."""
+        child = self._places[shard].child
+        return child is None or child.tell(message)
 
     def stop(self, grace_s: float, on_stopped: Callable[[], None]) -> None:
         """End every shard and start none again.

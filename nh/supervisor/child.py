@@ -80,10 +80,17 @@ class Child:
         spec: see ChildSpec.
         on_ready: called once when the shard serves calls.
         on_exit: called once when the process is reaped, with words for why; every command is answered then.
+        on_empty: called with the round of a drain when the shard says that no call is left.
     """
 
     def __init__(
-        self, loop: Loop, spec: ChildSpec, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]
+        self,
+        loop: Loop,
+        spec: ChildSpec,
+        *,
+        on_ready: Callable[[], None],
+        on_exit: Callable[[str], None],
+        on_empty: Callable[[int], None] | None = None,
     ) -> None:
         self.state = ChildState.STARTING
         self._loop = loop
@@ -91,6 +98,7 @@ class Child:
         self._timeout_s = spec.command_timeout_s
         self._on_ready = on_ready
         self._on_exit = on_exit
+        self._on_empty = on_empty
         self._pending: dict[int, tuple[Answer, float]] = {}  # in the order of their deadlines
         self._last_id = 0
         self._deadline: Timer | None = None
@@ -124,6 +132,15 @@ class Child:
         if self._deadline is None:
             self._deadline = self._loop.call_later(self._timeout_s, self._expire)
 
+    def tell(self, message: link.RefuseNewCalls | link.TakeNewCalls) -> bool:
+        """Tell the shard something that has no answer, if it is up; returns False if it does not read now."""
+        if self.state is ChildState.UP:
+            try:
+                self._channel.send(link.encode(message))
+            except ChannelFull:
+                return False
+        return True
+
     def terminate(self, grace_s: float) -> None:
         """Ask the shard to end, and make it after `grace_s` seconds."""
         if self.state in (ChildState.ENDING, ChildState.GONE):
@@ -154,6 +171,9 @@ class Child:
             waiting = self._pending.pop(message.id, None)
             if waiting is not None:  # else it was late, and its client has been told so
                 waiting[0](message.result)
+        elif isinstance(message, link.NoCallsLeft):
+            if self._on_empty is not None:
+                self._on_empty(message.round)
         elif self.state is ChildState.STARTING:
             self.state = ChildState.UP
             if message.version != nh.__version__:

@@ -9,12 +9,14 @@ import logging
 from collections.abc import Callable, Sequence
 
 import nh
+from nh import commands
 from nh.commands import (
     Activate,
     Allocate,
     CallList,
     Close,
     Command,
+    DrainState,
     Extension,
     Failure,
     GetStats,
@@ -26,8 +28,9 @@ from nh.commands import (
     Result,
     Stats,
 )
-from nh.errors import CommandTimeout, ShardUnavailable, StatsUnavailable, UnknownCommand
+from nh.errors import CommandTimeout, Refused, ShardUnavailable, StatsUnavailable, UnknownCommand
 from nh.stats import StatsReader, SupervisorStats
+from nh.supervisor.drain import Drain
 from nh.supervisor.routing import shard_of
 
 logger = logging.getLogger(__name__)
@@ -44,13 +47,17 @@ class Dispatcher:
         shards: how many there are, 1 or more.
         reader: where GetStats is answered from.
         stats: where commands are counted that shards did not answer.
+        drain: what Drain and Undrain are for.
     """
 
-    def __init__(self, execute: Execute, shards: int, *, reader: StatsReader, stats: SupervisorStats) -> None:
+    def __init__(
+        self, execute: Execute, shards: int, *, reader: StatsReader, stats: SupervisorStats, drain: Drain
+    ) -> None:
         self._execute = execute
         self._shards = shards
         self._reader = reader
         self._stats = stats
+        self._drain = drain
 
     def __call__(self, command: Command, reply: Callable[[Result], None]) -> None:
         """Execute a command and reply exactly once; see Dispatch."""
@@ -58,6 +65,8 @@ class Dispatcher:
             reply(Pong(nh.__version__))
         elif isinstance(command, GetStats):
             reply(self._read_stats())
+        elif isinstance(command, commands.Drain | commands.Undrain):
+            reply(self._do_drain(command))
         elif isinstance(command, ListCalls):
             _ListOfAll(command, self._shards, reply).ask(self._ask)
         elif isinstance(command, Extension):
@@ -76,6 +85,17 @@ class Dispatcher:
             reply(result)
 
         self._execute(shard, command, count_and_reply)
+
+    def _do_drain(self, command: commands.Drain | commands.Undrain) -> DrainState | Failure:
+        try:
+            calls = self._reader.read().totals.calls
+            if isinstance(command, commands.Drain):
+                self._drain.begin(command.limit_s)
+            else:
+                self._drain.take_back()
+        except (Refused, StatsUnavailable) as exc:
+            return Failure.of(exc)
+        return DrainState(self._drain.draining, calls, self._drain.left_s)
 
     def _read_stats(self) -> Stats | Failure:
         try:

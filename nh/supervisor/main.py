@@ -5,6 +5,7 @@ who connects early waits. They are served, and `ready` is said, when every shard
 """
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -25,12 +26,13 @@ from nh.supervisor.child import SHARD_ARGV, Child, ChildSpec
 from nh.supervisor.cpus import cpu_of, usable_cpus
 from nh.supervisor.descriptors import capacity, raise_descriptor_limit
 from nh.supervisor.dispatch import Dispatcher
+from nh.supervisor.drain import Drain
 from nh.supervisor.frontend import Frontend
 from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.listeners import Listener, open_listeners
 from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
 from nh.supervisor.ng_service import NgService
-from nh.supervisor.routing import interface_slices, limits_share, port_slices
+from nh.supervisor.routing import all_ranges, interface_slices, limits_share, port_slices
 from nh.supervisor.runtime_dir import runtime_dir
 from nh.supervisor.signals import signals_on
 from nh.wire.link import Configure
@@ -43,15 +45,18 @@ GRACE_S: Final = 3.5
 PUBLISH_S: Final = 0.5
 """How often the supervisor's statistics are published."""
 
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+
 
 def run(settings: Settings, *, shard_argv: Sequence[str] = SHARD_ARGV) -> int:
-    """Be the relay until SIGTERM or SIGINT; in the main thread only.
+    """Be the relay until SIGTERM or SIGINT, or until it is drained; in the main thread only.
 
     Arguments:
         settings: see Settings.
         shard_argv: the program of a shard.
 
-    Returns the exit status: 0 after a signal to end, 1 if the relay cannot start; the log says why.
+    Returns the exit status: 0 after a signal to end, or drained; 1 if the relay cannot start: the log
+    says why.
     """
     logging.basicConfig(
         stream=sys.stderr,
@@ -115,11 +120,14 @@ class _Supervisor:
             on_all_up=self._serve,
             on_given_up=self._give_up,
         )
+        self._drain = Drain(
+            self._loop, self._shards, self._arbiter.tell, stats=self._stats, on_over=self._on_drained
+        )
 
     def run(self) -> int:
         """Start, serve, end; returns the exit status."""
         publisher = _Publisher(self._loop, self._segment, self._stats, self._count_clients)
-        with signals_on(self._loop, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP), self._on_signal):
+        with signals_on(self._loop, _SIGNALS, self._on_signal):
             self._arbiter.start()
             try:
                 self._loop.run()
@@ -142,6 +150,7 @@ class _Supervisor:
             interfaces=self._interfaces[shard],
             kernel=self._kernel.share(shard) if self._kernel is not None else None,
             kernel_off=self._kernel_off,
+            relay_ports=all_ranges(self._settings.port_range, self._settings.interfaces),
         )
         spec = ChildSpec(
             configure=configure,
@@ -150,14 +159,24 @@ class _Supervisor:
             argv=self._shard_argv,
             descriptors=self._kernel.descriptors if self._kernel is not None else (),
         )
-        return Child(self._loop, spec, on_ready=on_ready, on_exit=on_exit)
+
+        def ready() -> None:
+            on_ready()
+            self._drain.shard_is_up(shard)
+
+        on_empty = functools.partial(self._drain.shard_is_empty, shard)
+        return Child(self._loop, spec, on_ready=ready, on_exit=on_exit, on_empty=on_empty)
 
     def _serve(self) -> None:
         """Every shard is up."""
         if self._ending:
             return
         dispatcher = Dispatcher(
-            self._arbiter.execute, self._shards, reader=StatsReader(self._segment), stats=self._stats
+            self._arbiter.execute,
+            self._shards,
+            reader=StatsReader(self._segment),
+            stats=self._stats,
+            drain=self._drain,
         )
         self._frontend = Frontend(
             self._loop,
@@ -196,11 +215,18 @@ class _Supervisor:
     def _on_signal(self, number: signal.Signals) -> None:
         if number == signal.SIGHUP:
             logger.info("SIGHUP: nothing to do, settings are read at the start only")
+        elif number == signal.SIGUSR1:
+            self._drain.begin(None)
         elif self._ending:
             logger.warning("%s again: the shards are killed", number.name)
             self._arbiter.kill()
         else:
             logger.info("%s: ending", number.name)
+            self._end()
+
+    def _on_drained(self, why: str) -> None:
+        if not self._ending:
+            logger.info("drained: %s; ending", why)
             self._end()
 
     def _give_up(self, why: str) -> None:

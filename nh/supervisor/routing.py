@@ -94,6 +94,11 @@ def _slices_of(interface: Interface, shards: int) -> tuple[Interface, ...]:
     return tuple(msgspec.structs.replace(interface, ports=ports) for ports in slices)
 
 
+def all_ranges(ports: tuple[int, int], interfaces: Sequence[Interface]) -> tuple[tuple[int, int], ...]:
+    """All ranges of media ports that the relay has: its own, and those of its interfaces."""
+    return (ports, *(each.ports for each in interfaces if each.ports is not None))
+
+
 def limits_share(relay: RelaySettings, shards: int) -> RelaySettings:
     """One shard's settings: the limits on the whole relay are split evenly, rounding up; 0 stays "no limit".
 

@@ -12,16 +12,19 @@ import msgspec
 from nh.calls.media import Media, Side
 from nh.calls.payload_types import MAX_FORMATS
 from nh.commands import (
+    MAX_DRAIN_S,
     MAX_LIST,
     Activate,
     Close,
     CloseCall,
     Command,
     Dialog,
+    Drain,
     GetStats,
     ListCalls,
     Ping,
     ShowCall,
+    Undrain,
 )
 from nh.errors import MalformedRequest
 from nh.wire.fields import (
@@ -179,6 +182,18 @@ class _Stats(Request, tag="stats"):
         return GetStats()
 
 
+class _Drain(Request, kw_only=True, tag="drain"):
+    limit_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_DRAIN_S)] | None = None
+
+    def to_command(self) -> Command:
+        return Drain(self.limit_s)
+
+
+class _Undrain(Request, tag="undrain"):
+    def to_command(self) -> Command:
+        return Undrain()
+
+
 class _Ping(Request, tag="ping"):
     def to_command(self) -> Command:
         return Ping()
@@ -191,6 +206,8 @@ DECODERS: Final[Mapping[str, msgspec.json.Decoder[Request]]] = {
     "list": msgspec.json.Decoder(_List),
     "show": msgspec.json.Decoder(_Show),
     "stats": msgspec.json.Decoder(_Stats),
+    "drain": msgspec.json.Decoder(_Drain),
+    "undrain": msgspec.json.Decoder(_Undrain),
     "ping": msgspec.json.Decoder(_Ping),
 }
 """How to read the request of which command."""

@@ -43,6 +43,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         interfaces: where ng calls may be, the first one by default, with this shard's ports; empty: no ng.
         kernel: its share of the path in the kernel; None: all is relayed in user space.
         kernel_off: why that is so, for people; "" where it is not.
+        relay_ports: the media ports of all shards, interfaces' own ones too, as (lowest, highest).
         stats_segment: name of the shared memory in which block `shard` is its own to write.
         log_level: how much to log.
     """
@@ -56,6 +57,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     interfaces: tuple[Interface, ...] = ()
     kernel: KernelMaps | None = None
     kernel_off: str = ""
+    relay_ports: tuple[tuple[int, int], ...] = ()
 
 
 class Execute(msgspec.Struct, frozen=True, tag="execute"):
@@ -67,6 +69,16 @@ class Execute(msgspec.Struct, frozen=True, tag="execute"):
 
 class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
     """End now: close every call, publish the last counters, exit with status 0."""
+
+
+class RefuseNewCalls(msgspec.Struct, frozen=True, tag="refuse_new_calls"):
+    """Drain: take no new call-ids from now on, and say NoCallsLeft with the same round when none is left."""
+
+    round: int
+
+
+class TakeNewCalls(msgspec.Struct, frozen=True, tag="take_new_calls"):
+    """Drain no more."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -83,8 +95,14 @@ class Executed(msgspec.Struct, frozen=True, tag="executed"):
     result: RelayResult
 
 
-ToShard = Configure | Execute | Shutdown
-FromShard = Ready | Executed
+class NoCallsLeft(msgspec.Struct, frozen=True, tag="no_calls_left"):
+    """The shard has no calls, and gets none as long as the round of RefuseNewCalls lasts."""
+
+    round: int
+
+
+ToShard = Configure | Execute | Shutdown | RefuseNewCalls | TakeNewCalls
+FromShard = Ready | Executed | NoCallsLeft
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _to_shard: Final[msgspec.msgpack.Decoder[ToShard]] = msgspec.msgpack.Decoder(ToShard)

@@ -21,6 +21,8 @@ from nh.commands import (
     CloseCall,
     Closed,
     Command,
+    Drain,
+    DrainState,
     Extension,
     ExtensionResult,
     Failure,
@@ -31,6 +33,7 @@ from nh.commands import (
     Result,
     ShowCall,
     Stats,
+    Undrain,
 )
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
 from nh.wire.json_requests import DECODERS, MEDIUM_FIELDS, ClientId
@@ -142,6 +145,8 @@ RESULT_TYPES: Final[Mapping[type[Command], type[Result]]] = {
     ListCalls: CallList,
     ShowCall: CallDetail,
     GetStats: Stats,
+    Drain: DrainState,
+    Undrain: DrainState,
     Ping: Pong,
     Extension: ExtensionResult,
 }

@@ -182,6 +182,7 @@ def test_drops_are_counted_by_reason() -> None:
         Drop.NO_TARGET: 0,
         Drop.SEND_FAILED: 1,
         Drop.NOT_ACTIVE: 0,
+        Drop.LOOPED: 0,
     }
 
 

@@ -122,6 +122,7 @@ def test_a_held_end_gets_nothing_until_it_resumes(ng: NgProxy) -> None:
     session = ng.connect()
     settle(session.legs[0], BEHIND_NAT, now=ng.now)
     ng.offer(A_HELD, to=B)
+    ng.answer(B_AUDIO)
     assert session.legs[0].destination is None
     ng.offer(A_AUDIO, to=B)
     assert session.legs[0].destination == Endpoint("198.51.100.1", 4000)

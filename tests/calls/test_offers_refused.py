@@ -2,12 +2,13 @@
 
 import pytest
 
-from nh.calls.media import Media
+from nh.calls.media import Endpoint, Media
 from nh.errors import PortsExhausted
 from tests.calls.fakes import receive
 from tests.calls.ng_proxy import (
     A_AUDIO,
     A_FAX,
+    A_HELD,
     A_MOVED,
     A_VIDEO,
     B_AUDIO,
@@ -97,6 +98,37 @@ def test_every_fork_goes_on(ng: NgProxy) -> None:
     assert ng.plane.running == agreed[:1]
     ng.delete(A)
     assert ng.nothing_is_left
+
+
+def test_who_wants_to_hold_is_sent_to_until_somebody_agrees(ng: NgProxy) -> None:
+    agreed = ng.connect()
+    to_alice = agreed.legs[0]
+    ng.offer(A_HELD, to=B)
+    assert (to_alice.destination, agreed.on_hold) == (Endpoint("198.51.100.1", 4000), False)
+    ng.answer(B_AUDIO)
+    assert ng.plane.running == [agreed]
+    assert (to_alice.destination, agreed.on_hold) == (None, True)
+
+
+def test_a_hold_that_is_refused_never_was(ng: NgProxy) -> None:
+    agreed = ng.connect()
+    ng.offer(A_HELD, to=B)
+    ng.offer(B_AUDIO, tag=B, to=A)
+    ng.answer(A_AUDIO, tag=A, to=B)
+    assert agreed.legs[0].destination == Endpoint("198.51.100.1", 4000)
+    ng.offer(A_HELD, to=B)
+    ng.offer(A_AUDIO, to=B)
+    ng.answer(B_AUDIO)
+    assert (ng.plane.running, agreed.on_hold) == ([agreed], False)
+    assert agreed.legs[0].destination == Endpoint("198.51.100.1", 4000)
+
+
+def test_who_resumes_is_sent_to_at_once(ng: NgProxy) -> None:
+    agreed = ng.connect()
+    ng.offer(A_HELD, to=B)
+    ng.answer(B_AUDIO)
+    ng.offer(A_AUDIO, to=B)
+    assert agreed.legs[0].destination == Endpoint("198.51.100.1", 4000)
 
 
 def test_the_call_lives_as_long_as_what_was_agreed(ng: NgProxy) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.rules import RelaySettings
-from nh.errors import AddressUnavailable, LimitReached, PortsExhausted, UnknownCall
+from nh.errors import AddressUnavailable, Draining, LimitReached, PortsExhausted, UnknownCall
 from tests.calls.fakes import ALICE_AUDIO, ALICE_VIDEO, BOB_AUDIO, CALL, PORTS, Proxy, make_proxy
 
 
@@ -34,6 +34,19 @@ def test_an_unknown_call_is_neither_activated_nor_closed(proxy: Proxy) -> None:
     with pytest.raises(UnknownCall):
         proxy.table.close_call(CALL, now=proxy.now)
     assert len(proxy.table) == 0
+
+
+def test_a_table_that_drains_refuses_new_call_ids_and_goes_on_with_known_ones(proxy: Proxy) -> None:
+    proxy.connect(call_id=b"known", cseq=1)
+    proxy.table.draining = True
+    with pytest.raises(Draining):
+        proxy.offer(ALICE_AUDIO, call_id=b"new")
+    proxy.connect(call_id=b"known", cseq=2)
+    assert len(proxy.bye(call_id=b"known")) == 1
+    with pytest.raises(Draining):
+        proxy.offer(ALICE_AUDIO, call_id=b"known")
+    proxy.table.draining = False
+    proxy.offer(ALICE_AUDIO, call_id=b"new")
 
 
 def test_a_call_whose_first_allocation_fails_is_not_kept(proxy: Proxy) -> None:

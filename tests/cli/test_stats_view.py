@@ -61,12 +61,12 @@ def test_a_shard_has_a_row_with_its_state_load_and_rates() -> None:
     lines = rendered(view_of(AFTER, BEFORE))
     assert row(lines, "1") == "1 up 1 50 30M 12 11 48 152 1000 2.0 7.0 2.0 4ms 1"
     assert row(lines, "all") == "all 100 60M 24 22 96 304 2000 4.0 14 4.0 4ms 1"
-    assert "drop/s  14 foreign source · 0 no target · 0 send failed · 0 not active" in lines
+    assert "drop/s  14 foreign source · 0 no target · 0 unsent · 0 inactive · 0 looped" in lines
 
 
 def test_drops_are_told_by_reason_in_each_row_of_a_wide_terminal() -> None:
     lines = rendered(view_of(AFTER, BEFORE), WIDE_COLUMNS)
-    assert row(lines, "1") == "1 up 1 50 30M 12 11 48 152 1000 2.0 7.0 0 0 0 2.0 4ms 1"
+    assert row(lines, "1") == "1 up 1 50 30M 12 11 48 152 1000 2.0 7.0 0 0 0 0 2.0 4ms 1"
 
 
 def test_packets_are_told_by_path() -> None:
@@ -87,6 +87,15 @@ def test_where_the_kernel_relays_nothing_one_line_says_so() -> None:
 def test_the_header_says_version_uptime_shards_and_clients() -> None:
     (header, *_) = rendered(view_of(AFTER))
     assert header.startswith("nh 0.1.0 · up 1m30s · 2 of 2 shards up · 3 RPC clients · ")
+
+
+@pytest.mark.parametrize(("ends", "said"), [(0.0, "draining · "), (190.0, "draining, 1m30s at most · ")])
+def test_the_header_says_that_it_drains(ends: float, said: str) -> None:
+    snapshot = make_snapshot(busy(0, 100.0))
+    assert "draining" not in rendered(view_of(snapshot))[0]
+    snapshot.supervisor.draining = 1
+    snapshot.supervisor.drain_ends = ends
+    assert rendered(view_of(snapshot))[0].startswith(f"nh 0.1.0 · {said}up 1m30s · ")
 
 
 def test_graphs_end_with_the_highest_value() -> None:
@@ -135,7 +144,7 @@ def test_nothing_is_cut_even_with_the_longest_values(width: int) -> None:
     before = make_snapshot(*(full(name, 100.0) for name in names))
     lines = rendered(view_of(make_snapshot(*(full(name, 101.0) for name in names)), before), width)
     assert "…" not in "\n".join(lines)
-    assert len(row(lines, "255").split()) == (15 if width == 80 else 18)
+    assert len(row(lines, "255").split()) == (15 if width == 80 else 19)
     assert max(map(len, lines)) <= width
 
 

@@ -2,8 +2,11 @@
 
 import contextlib
 import shutil
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple
+
+import psutil
 
 from tests.e2e.sip_proxy import FAR, NEAR
 from tests.ng.client import NgClient
@@ -56,7 +59,8 @@ def running_nh(
         with relay.program as program:
             relay.wait_until_ready()
             yield NgRelay("nh", ("127.0.0.1", claimed[0]), place.ports, program)
-            assert program.stop() == 0, f"it did not end well; it said:\n{program.output}"
+            status = program.wait() if program.ended else program.stop()
+            assert status == 0, f"it did not end well; it said:\n{program.output}"
 
 
 @contextlib.contextmanager
@@ -96,6 +100,12 @@ def running_ng_relay(name: str, *, ports: int = PORTS, max_calls: int | None = N
     else:
         with running_rtpengine(ports=ports, max_calls=max_calls) as relay:
             yield relay
+
+
+def drain(relay: NgRelay) -> None:
+    """Have nh take no new calls, and end with the last one that it has."""
+    psutil.Process(relay.program.pid).send_signal(signal.SIGUSR1)
+    relay.program.wait_for_line("draining: new calls are refused")
 
 
 def call_ids(relay: NgRelay) -> list[str]:

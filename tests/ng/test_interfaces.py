@@ -153,7 +153,7 @@ def test_what_a_relay_cannot_do_is_refused(nh: NgRelay, alice: End, wish: dict[s
         NgCall(client).offer(alice.describe(), **wish)
 
 
-def test_an_interface_that_is_not_there_is_refused(nh: NgRelay, alice: End) -> None:
-    """rtpengine takes its first interface then: media where nobody expects them."""
-    with NgClient(nh.address) as client, pytest.raises(NgError, match="nowhere"):
-        NgCall(client).offer(alice.describe(), direction=["near", "nowhere"])
+def test_for_an_interface_that_is_not_there_the_default_is_taken(call: NgCall, alice: End, bob: End) -> None:
+    [towards_bob] = bob.read(call.offer(alice.describe(), direction=["far", "nowhere"]))
+    [towards_alice] = alice.read(call.answer(bob.describe()))
+    assert (towards_alice.address, towards_bob.address) == (FAR, NEAR)

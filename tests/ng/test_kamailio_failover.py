@@ -13,7 +13,7 @@ from tests.e2e.sip_proxy import FAR, NEAR, establish, hang_up, talk
 from tests.ng.client import NgClient, NgError
 from tests.ng.kamailio import Kamailio, running_kamailio
 from tests.ng.ng_call import NgCall
-from tests.ng.relays import NgRelay, call_ids, running_ng_relay
+from tests.ng.relays import NgRelay, call_ids, drain, running_ng_relay, running_nh
 
 pytestmark = pytest.mark.kamailio
 
@@ -90,6 +90,25 @@ def test_calls_go_back_to_a_relay_that_has_room_again(name: str) -> None:
             establish(alice, bob)
             talk(alice, bob)
             assert alice.call_id.decode() in call_ids(first)
+
+
+def test_a_draining_relay_keeps_its_calls_and_is_passed_over_with_new_ones() -> None:
+    with (
+        running_nh() as first,
+        running_nh() as second,
+        running_pair(first, second) as pair,
+        Phone("alice", NEAR, pair.kamailio.near) as alice,
+        Phone("bob", FAR, pair.kamailio.near) as bob,
+    ):
+        establish(alice, bob)
+        drain(first)
+        for _ in range(3):
+            call_through(pair)
+        assert "disabled: 1" not in pair.kamailio.rpc("rtpengine.show", "all"), "draining is not dead"
+        talk(alice, bob)
+        assert {alice.target[1], bob.target[1]} <= set(first.ports)
+        hang_up(alice, bob)
+        assert first.program.wait(10) == 0
 
 
 @either_relay

@@ -9,7 +9,7 @@ from tests.e2e.sdp import MediaLine
 from tests.e2e.sip_message import new_token
 from tests.ng.client import JSON, NgClient, NgError, reason
 from tests.ng.ng_call import AUDIO, SDP, NgCall
-from tests.ng.relays import call_ids, running_ng_relay
+from tests.ng.relays import call_ids, drain, running_ng_relay, running_nh
 
 
 @pytest.fixture(params=["nh", pytest.param("rtpengine", marks=pytest.mark.rtpengine)])
@@ -34,6 +34,21 @@ def test_calls_of_a_full_relay_go_on(full: NgClient) -> None:
     assert reason(full.request("offer", call_id="new", from_tag="f", sdp=SDP))
     full.get("delete", call_id=known, delete_delay=0)
     assert full.request("offer", call_id="new", from_tag="f", sdp=SDP)["result"] == "ok"
+
+
+def test_a_draining_relay_says_what_a_full_one_says() -> None:
+    with running_nh() as relay, NgClient(relay.address) as client:
+        call = NgCall(client)
+        call.offer(AUDIO)
+        drain(relay)
+        offer = {"call_id": new_token(), "from_tag": "f", "sdp": SDP}
+        assert reason(client.request("offer", **offer)) == "Parallel session limit reached"
+        reply = client.request("offer", supports=["load limit"], **offer)
+        assert (reply["result"], "drains" in reply["message"]) == ("load limit", True)
+        call.answer(AUDIO)
+        call.offer(AUDIO)
+        client.get("delete", call_id=call.call_id, delete_delay=0)
+        assert relay.program.wait(10) == 0
 
 
 @pytest.mark.parametrize("name", ["nh", pytest.param("rtpengine", marks=pytest.mark.rtpengine)])

@@ -59,15 +59,18 @@ class Bench:
         settings: how it relays.
         interfaces: where calls of ng may be.
         kernel: its path in the kernel; None: it relays in user space.
+        relay_ports: of all shards, if it is one of several.
     """
 
     def __init__(
         self,
         ports: range,
         settings: RelaySettings | None = None,
+        *,
         stats: ShardStats | None = None,
         interfaces: Sequence[Interface] = (),
         kernel: KernelPath | None = None,
+        relay_ports: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.loop = SelectorLoop()
         self.helper = Helper(
@@ -77,6 +80,7 @@ class Bench:
             interfaces=interfaces,
             kernel=kernel,
             kernel_off="" if kernel else "it is turned off",
+            relay_ports=relay_ports,
         )
         self.helper.attach(self.loop)
 

@@ -4,6 +4,7 @@ import socket
 from types import TracebackType
 from typing import Self
 
+from nh.calls.interfaces import Interface
 from nh.calls.rules import RelaySettings
 from nh.commands import RelayCommand, RelayResult
 from nh.config import LogLevel
@@ -42,6 +43,7 @@ class Link:
         *,
         shard: int = 0,
         shards: int = 1,
+        interfaces: tuple[Interface, ...] = (),
     ) -> None:
         self.send(
             Configure(
@@ -51,6 +53,7 @@ class Link:
                 relay=relay or RelaySettings(),
                 stats_segment=segment,
                 log_level=LogLevel.WARNING,
+                interfaces=interfaces,
             )
         )
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import nh
+from nh.calls.interfaces import Interface
 from nh.calls.media import Media, Side
+from nh.calls.rules import RelaySettings
 from nh.commands import (
     Activate,
     Activated,
@@ -16,17 +18,32 @@ from nh.commands import (
     CallList,
     CloseCall,
     Closed,
+    Delete,
     Dialog,
     Failure,
     ListCalls,
+    Offer,
+    OfferOptions,
+    Queried,
+    Query,
     RelayCommand,
     RelayResult,
+    Rewritten,
     ShowCall,
 )
 from nh.loop import SelectorLoop
 from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
 from nh.stats import Segment, StatsReader, create_segment, segment_name
-from nh.wire.link import Executed, FromShard, Ready, decode_from_shard
+from nh.wire.link import (
+    Executed,
+    FromShard,
+    NoCallsLeft,
+    Ready,
+    RefuseNewCalls,
+    TakeNewCalls,
+    decode_from_shard,
+)
+from tests.e2e.sdp import MediaLine, write_sdp
 from tests.shard.bench import V4
 from tests.shard.link import Link
 
@@ -162,6 +179,52 @@ def test_an_answer_that_is_too_long_becomes_an_error(shard: Shard) -> None:
     assert isinstance(result, Failure)
     assert "bytes" in result.message
     assert shard.do(CloseCall(b"call")) == Closed(0)
+
+
+def test_a_reading_that_is_too_long_loses_its_details_and_the_delete_is_one(
+    unconfigured: Shard, segment: Segment, ports: range
+) -> None:
+    unconfigured.link.configure(ports, segment.name, interfaces=(Interface("default", V4, V4),))
+    assert isinstance(unconfigured.next_message(), Ready)
+    sdp = write_sdp([MediaLine("127.0.0.11", 4000)]).encode()
+    for number in range(10):
+        offer = Offer(b"call", b"%016000d" % number, b"", b"", sdp, OfferOptions())
+        assert isinstance(unconfigured.do(offer), Rewritten)
+    for command in (Query(b"call"), Delete(b"call")):
+        reading = unconfigured.do(command)
+        assert isinstance(reading, Queried)
+        assert (reading.tags, reading.complete) == ((), False)
+    assert unconfigured.do(ListCalls()) == CallList(())
+
+
+def test_a_shard_that_drains_refuses_new_calls_and_says_once_that_none_is_left(shard: Shard) -> None:
+    shard.do(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    shard.link.send(RefuseNewCalls(7))
+    refused = shard.do(Allocate(Dialog(b"new", 1, b"alice"), Side.FROM, V4, AUDIO))
+    assert isinstance(refused, Failure)
+    assert refused.code == "draining"
+    assert isinstance(shard.do(Allocate(DIALOG, Side.TO, V4, AUDIO)), Allocated)
+    assert shard.do(CloseCall(b"call")) == Closed(0)
+    assert shard.next_message() == NoCallsLeft(7)
+    assert isinstance(shard.do(ListCalls()), CallList)
+
+
+def test_an_empty_shard_says_at_once_that_no_call_is_left_in_each_round(shard: Shard) -> None:
+    for drain_round in (1, 2):
+        shard.link.send(RefuseNewCalls(drain_round))
+        assert shard.next_message() == NoCallsLeft(drain_round)
+        shard.link.send(TakeNewCalls())
+    assert isinstance(shard.do(Allocate(DIALOG, Side.FROM, V4, AUDIO)), Allocated)
+
+
+def test_a_call_that_expires_was_the_last_one_too(
+    unconfigured: Shard, segment: Segment, ports: range
+) -> None:
+    unconfigured.link.configure(ports, segment.name, RelaySettings(unused_s=1.0))
+    assert isinstance(unconfigured.next_message(), Ready)
+    unconfigured.do(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    unconfigured.link.send(RefuseNewCalls(1))
+    assert unconfigured.next_message() == NoCallsLeft(1)
 
 
 def test_statistics_are_published_twice_a_second(shard: Shard, segment: Segment) -> None:

@@ -7,13 +7,14 @@ import pytest
 
 from nh.calls.rules import RelaySettings
 from nh.errors import AddressUnavailable, PortsExhausted
+from nh.shard.hops import OwnPorts
 from nh.shard.plane import SocketPlane
 from tests.shard.bench import V4
 
 
 @pytest.fixture
 def plane() -> Iterator[SocketPlane]:
-    plane = SocketPlane(RelaySettings())
+    plane = SocketPlane(RelaySettings(), OwnPorts([]))
     yield plane
     plane.close()
 

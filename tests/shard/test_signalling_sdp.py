@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.commands import IceHandling
+from nh.commands import IceHandling, Offer, OfferOptions, Rewritten
 from nh.errors import IncompleteSdp, NhError, Unsupported, UnusableSdp
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
-from tests.media_peer import RTP, MediaPeer
+from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.sdp import samples
 from tests.shard.bench import V4, V6
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_bench import NgBench, NgTalk, line, places, rtcp
+from tests.shard.ng_bench import NgBench, NgTalk, line, places, rtcp, streams
 
 NEAR, FAR = "127.0.0.41", "127.0.0.42"
 CROSSED = (Interface("near", NEAR, NEAR), Interface("far", FAR, FAR))
@@ -70,14 +70,42 @@ def test_without_a_direction_the_first_interface_of_the_family_is_taken(
     assert places(ng.offer(alice))[0][0] == NEAR
 
 
-@pytest.mark.parametrize("direction", [("near", "nowhere"), ("nowhere", "far"), ("",)])
-def test_an_interface_that_is_not_there_is_refused(
-    make_ng: MakeNg, alice: MediaPeer, direction: tuple[str, ...]
+@pytest.mark.parametrize(
+    ("direction", "met_at"),
+    [(("near", "nowhere"), (NEAR, NEAR)), (("nowhere", "far"), (NEAR, FAR)), (("",), (NEAR, NEAR))],
+)
+def test_for_an_interface_that_is_not_there_the_default_is_taken(
+    make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer, direction: tuple[str, ...], met_at: tuple[str, str]
 ) -> None:
     ng = make_ng(*CROSSED)
-    with pytest.raises(Unsupported, match="near, far"):
-        ng.offer(alice, direction=direction)
-    assert ng.stats().calls == 0
+    to_bob, to_alice = ng.offer(alice, direction=direction), ng.answer(bob)
+    assert (places(to_alice)[0][0], places(to_bob)[0][0]) == met_at
+
+
+def test_an_interface_that_is_not_there_is_told_of_each_time_and_logged_once(
+    make_ng: MakeNg, alice: MediaPeer, caplog: pytest.LogCaptureFixture
+) -> None:
+    ng = make_ng(*CROSSED)
+    sdp = write_sdp([line(alice)]).encode()
+    for call_id in (b"one", b"two"):
+        offer = Offer(call_id, b"alice", b"", b"", sdp, OfferOptions(direction=("nowhere", "near")))
+        result = ng.helper.execute(offer)
+        assert isinstance(result, Rewritten)
+        assert "named 'nowhere', the default is taken; nh has near, far" in result.warning
+    assert caplog.text.count("the default is taken") == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "rtcp_at"), [("239.255.77.77/16", ()), ("127.0.0.11", ("rtcp:4001 IN IP4 239.255.77.77",))]
+)
+def test_media_announced_at_an_address_of_many_are_awaited(
+    make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer, address: str, rtcp_at: tuple[str, ...]
+) -> None:
+    ng = make_ng(*CROSSED)
+    call = ng.connect([MediaLine(address, alice.port, attributes=rtcp_at)], bob)
+    assert streams(ng.query(), b"alice", RTCP + 1)[0].announced is None
+    assert ng.stats().media_to_many == 1
+    ng.talk(alice, bob, call)
 
 
 def test_the_advertised_address_is_written_and_the_other_one_is_bound(

@@ -25,6 +25,19 @@ def elsewhere(peer: MediaPeer) -> Media:
     return Media("127.0.0.99", peer.port, 2, "RTP/AVP", "audio")
 
 
+@pytest.mark.parametrize("address", ["239.255.77.77", "255.255.255.255"])
+def test_who_announces_an_address_of_many_is_sent_to_when_it_has_sent(
+    bench: Bench, make_peer: MakePeer, address: str
+) -> None:
+    alice, bob = make_peer(ALICE), make_peer(BOB)
+    call = bench.call(Media(address, alice.port, 2, "RTP/AVP", "audio"), bob)
+    bob.send(PACKET, call.for_callee)
+    bench.turn_until(lambda: bench.stats().drop_no_target == 1, "there is nobody to send to")
+    assert bench.stats().media_to_many == 1
+    bench.passes(alice, call.for_caller, bob)
+    bench.passes(bob, call.for_callee, alice)
+
+
 # --- settling ---------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,8 @@ On the command line: `--die-at-start` (status 9, before Ready), `--start-when FI
 By the call-id of a command: `die` (exit status 3), `kill` (SIGKILL), `hang` (reads no more), `ignore`
 (answers everything but this), `late` (answers with the next command), `garbage` (sends what is no message),
 `unlink` (closes the link and lives on). All other call-ids get an answer that tells the shard, such as
-Closed(its number); to an offer it is the interfaces that it was given, in JSON.
+Closed(its number); to an offer it is the interfaces that it was given, in JSON. Told to drain, it says at
+once that it has no calls.
 """
 
 import argparse
@@ -37,7 +38,17 @@ from nh.commands import (
     RelayResult,
     Rewritten,
 )
-from nh.wire.link import Configure, Execute, Executed, Ready, decode_to_shard, encode
+from nh.wire.link import (
+    Configure,
+    Execute,
+    Executed,
+    NoCallsLeft,
+    Ready,
+    RefuseNewCalls,
+    TakeNewCalls,
+    decode_to_shard,
+    encode,
+)
 
 
 def sleep_for_ever() -> None:
@@ -64,6 +75,10 @@ class FakeShard:
                 self.start()
             elif isinstance(message, Execute):
                 self.execute(message)
+            elif isinstance(message, RefuseNewCalls):
+                self.link.send(encode(NoCallsLeft(message.round)))
+            elif isinstance(message, TakeNewCalls):
+                pass
             elif not self.options.ignore_shutdown:
                 return
 

@@ -1,62 +1,15 @@
 """nh.supervisor.arbiter: when a shard is started again, and when not. The clock is the test's."""
 
-import heapq
-import itertools
 import logging
 from collections.abc import Callable
 
 import pytest
 
 from nh.commands import CloseCall, Closed, Failure, RelayCommand, RelayResult
-from nh.loop import Callback, Timer
 from nh.stats import ShardState, SupervisorStats
 from nh.supervisor.arbiter import LONG_LIFE_S, LONGEST_DELAY_S, MAX_START_FAILURES, START_S, Arbiter
 from nh.supervisor.child import Answer, Child, ChildState
-
-
-class ManualTimer:
-    def __init__(self, callback: Callback) -> None:
-        self.callback: Callback | None = callback
-
-    def cancel(self) -> None:
-        self.callback = None
-
-
-class ManualLoop:
-    """A loop whose time passes when the test says so; it watches no descriptors."""
-
-    def __init__(self) -> None:
-        self._now = 1000.0
-        self._order = itertools.count()
-        self._timers: list[tuple[float, int, ManualTimer]] = []
-
-    def now(self) -> float:
-        return self._now
-
-    def call_later(self, delay_s: float, callback: Callback) -> Timer:
-        timer = ManualTimer(callback)
-        heapq.heappush(self._timers, (self._now + delay_s, next(self._order), timer))
-        return timer
-
-    def advance(self, seconds: float) -> None:
-        end = self._now + seconds
-        while self._timers and self._timers[0][0] <= end:
-            self._now, _, timer = heapq.heappop(self._timers)
-            if timer.callback is not None:
-                timer.callback()
-        self._now = end
-
-    def add_reader(self, fd: int, callback: Callback) -> None:
-        raise NotImplementedError
-
-    def remove_reader(self, fd: int) -> None:
-        raise NotImplementedError
-
-    def add_writer(self, fd: int, callback: Callback) -> None:
-        raise NotImplementedError
-
-    def remove_writer(self, fd: int) -> None:
-        raise NotImplementedError
+from tests.supervisor.manual_loop import ManualLoop
 
 
 class PlayedChild(Child):

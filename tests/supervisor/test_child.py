@@ -16,7 +16,7 @@ from nh.commands import CloseCall, Closed, Failure, RelayResult
 from nh.loop import SelectorLoop
 from nh.supervisor import child as child_module
 from nh.supervisor.child import Child, ChildSpec, ChildState
-from nh.wire.link import Configure
+from nh.wire.link import Configure, RefuseNewCalls, TakeNewCalls
 
 FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
 
@@ -29,13 +29,20 @@ class Nursery:
         self.ready = 0
         self.exits: list[str] = []
         self.results: list[RelayResult] = []
+        self.empty: list[int] = []
         spec = ChildSpec(
             configure=Configure(5, 8, (40000, 40099), RelaySettings(), "none"),
             cpu=min(os.sched_getaffinity(0)),
             command_timeout_s=command_timeout_s,
             argv=(sys.executable, "-P", FAKE_SHARD, "--version", nh.__version__, *options),
         )
-        self.child = Child(self.loop, spec, on_ready=self._on_ready, on_exit=self.exits.append)
+        self.child = Child(
+            self.loop,
+            spec,
+            on_ready=self._on_ready,
+            on_exit=self.exits.append,
+            on_empty=self.empty.append,
+        )
 
     def _on_ready(self) -> None:
         self.ready += 1
@@ -159,6 +166,30 @@ def test_a_shard_that_does_not_read_is_overloaded_before_memory_is() -> None:
             shard.ask(b"x" * 16_000)
         assert set(codes(shard.results)) == {"unavailable"}
         assert "overloaded" in str(shard.results[-1])
+
+
+def test_a_shard_that_is_told_to_drain_says_when_it_is_empty() -> None:
+    with up() as shard:
+        assert shard.child.tell(RefuseNewCalls(3))
+        shard.turn_until(lambda: shard.empty)
+        assert shard.empty == [3]
+        assert shard.child.tell(TakeNewCalls())
+        shard.ask(b"a")
+        shard.turn_until(lambda: shard.results)
+        assert codes(shard.results) == ["ok"]
+
+
+def test_a_shard_that_is_not_up_need_not_be_told() -> None:
+    with nursery("--silent-at-start") as shard:
+        assert shard.child.tell(RefuseNewCalls(1))
+
+
+def test_that_a_shard_cannot_be_told_is_noticed() -> None:
+    with up() as shard:
+        shard.ask(b"hang")
+        while codes(shard.results)[-1:] != ["unavailable"]:
+            shard.ask(b"x" * 16_000)
+        assert not all(shard.child.tell(RefuseNewCalls(1)) for _ in range(2000))
 
 
 def test_a_shard_that_sends_nonsense_is_ended(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nh
+from nh import commands
 from nh.calls.media import Side
 from nh.commands import (
     Activate,
@@ -21,6 +22,7 @@ from nh.commands import (
     Closed,
     Command,
     Delete,
+    DrainState,
     Extension,
     Failure,
     GetStats,
@@ -38,8 +40,10 @@ from nh.commands import (
 )
 from nh.stats import StatsReader, SupervisorStats, create_segment, segment_name
 from nh.supervisor.dispatch import Dispatcher, merge_pages
+from nh.supervisor.drain import Drain
 from nh.supervisor.routing import shard_of
 from tests.supervisor.desk import dialog
+from tests.supervisor.manual_loop import ManualLoop
 
 SHARDS = 3
 
@@ -51,7 +55,10 @@ class Office:
         self.asked: list[tuple[int, RelayCommand, Callable[[RelayResult], None]]] = []
         self.results: list[Result] = []
         self.stats = SupervisorStats()
-        self.dispatch = Dispatcher(self._execute, SHARDS, reader=reader, stats=self.stats)
+        self.drain = Drain(
+            ManualLoop(), SHARDS, lambda shard, message: True, stats=self.stats, on_over=lambda why: None
+        )
+        self.dispatch = Dispatcher(self._execute, SHARDS, reader=reader, stats=self.stats, drain=self.drain)
 
     def _execute(self, shard: int, command: RelayCommand, answer: Callable[[RelayResult], None]) -> None:
         self.asked.append((shard, command, answer))
@@ -74,7 +81,7 @@ def summary(call_id: bytes, shard: int = 0) -> CallSummary:
 
 @pytest.mark.parametrize("call_id", [b"a", b"b\0\xff", b"c" * 10_000])
 def test_everything_about_a_call_goes_to_its_shard(office: Office, call_id: bytes) -> None:
-    commands: list[Command] = [
+    about_it: list[Command] = [
         Allocate(dialog(call_id), Side.FROM, "127.0.0.1", ()),
         Activate(dialog(call_id)),
         Close(dialog(call_id)),
@@ -86,9 +93,9 @@ def test_everything_about_a_call_goes_to_its_shard(office: Office, call_id: byte
         Query(call_id),
         BlockMedia(call_id, b"", True),
     ]
-    for command in commands:
+    for command in about_it:
         office.order(command)
-    assert [command for _, command, _ in office.asked] == commands
+    assert [command for _, command, _ in office.asked] == about_it
     assert {shard for shard, _, _ in office.asked} == {shard_of(call_id, SHARDS)}
     office.asked[3][2](Closed(2))
     assert office.results == [Closed(2)]
@@ -109,6 +116,24 @@ def test_ping_and_stats_need_no_shard(office: Office) -> None:
     assert isinstance(office.results[1], Stats)
     assert len(office.results[1].snapshot["shards"]) == SHARDS  # type: ignore[arg-type]
     assert not office.asked
+
+
+def test_a_drain_is_begun_and_taken_back_by_the_supervisor_itself(office: Office) -> None:
+    office.order(commands.Drain(60.0))
+    office.order(commands.Drain())
+    office.order(commands.Undrain())
+    assert office.results == [DrainState(True, 0, 60.0), DrainState(True, 0), DrainState(False, 0)]
+    assert not office.asked
+
+
+def test_a_drain_that_is_over_cannot_be_taken_back(office: Office) -> None:
+    office.order(commands.Drain())
+    for shard in range(SHARDS):
+        office.drain.shard_is_empty(shard, 1)
+    office.order(commands.Undrain())
+    failure = office.results[-1]
+    assert isinstance(failure, Failure)
+    assert (failure.code, "is ending" in failure.message) == ("refused", True)
 
 
 def test_an_extension_is_unknown_to_the_supervisor(office: Office) -> None:

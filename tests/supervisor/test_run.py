@@ -362,6 +362,27 @@ def test_only_the_ready_line_goes_to_standard_output(tmp_path: Path) -> None:
         assert process.stdout.read() == ""
 
 
+def test_a_relay_that_is_told_to_drain_and_has_no_calls_ends_with_status_0(tmp_path: Path) -> None:
+    with running(tmp_path) as run:
+        shards = run.children()
+        psutil.Process(run.program.pid).send_signal(signal.SIGUSR1)
+        assert run.program.wait(10) == 0
+        assert not any(shard.is_running() for shard in shards)
+        assert "drained: no call is left" in run.program.output
+    assert_nothing_is_left(tmp_path)
+
+
+def test_a_relay_that_drains_before_its_shards_are_up_ends_when_they_are(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    run = Run(tmp_path, "--start-when", str(go))
+    with run.program:
+        eventually(lambda: len(run.children()) == SHARDS, "its shards are started")
+        psutil.Process(run.program.pid).send_signal(signal.SIGUSR1)
+        run.program.wait_for_line("draining")
+        go.touch()
+        assert run.program.wait(10) == 0
+
+
 def assert_nothing_is_left(directory: Path) -> None:
     assert not (directory / "nh.sock").exists()
     assert not Path("/dev/shm", segment_name(directory)).exists()

@@ -9,6 +9,7 @@ from nh.calls.media import MAX_MEDIA, Endpoint, Media, RelayMedia, Side
 from nh.calls.payload_types import PayloadFormat
 from nh.commands import (
     MAX_CSEQ,
+    MAX_DRAIN_S,
     MAX_ID_BYTES,
     MAX_LIST,
     Activate,
@@ -23,6 +24,7 @@ from nh.commands import (
     Closed,
     Command,
     Dialog,
+    Drain,
     Extension,
     ExtensionResult,
     Failure,
@@ -37,6 +39,7 @@ from nh.commands import (
     SessionDetail,
     ShowCall,
     Stats,
+    Undrain,
 )
 from nh.errors import ERROR_CODES, MalformedFrame
 from nh.wire import native
@@ -192,6 +195,9 @@ def test_the_other_commands() -> None:
     assert decode("show", {"call_id": "c"}) == ShowCall(b"c")
     assert decode("stats", {}) == GetStats()
     assert decode("ping", {}) == Ping()
+    assert decode("drain", {}) == Drain()
+    assert decode("drain", {"limit_s": 60}) == Drain(60.0)
+    assert decode("undrain", {}) == Undrain()
 
 
 @pytest.mark.parametrize(
@@ -253,6 +259,8 @@ def test_a_field_that_comes_twice_counts_as_it_comes_last() -> None:
         (body("list", {"limit": 0}), "limit"),
         (body("list", {"limit": MAX_LIST + 1}), "limit"),
         (body("list", {"limit": 1.5}), "limit"),
+        (body("drain", {"limit_s": -1}), "limit_s"),
+        (body("drain", {"limit_s": MAX_DRAIN_S + 1}), "limit_s"),
         (body("list", {"contains": "x" * (MAX_ID_BYTES + 1)}), "contains"),
         (body("show", {}), "call_id"),
         (body("show", {"call_id": ""}), "call_id"),

@@ -17,9 +17,11 @@ from nh.commands import (
     Rewritten,
     StreamDetail,
     StreamReading,
+    StreamTotals,
     TagReading,
 )
 from nh.wire.ng import decode_request, encode_reply
+from nh.wire.ng.replies import SHORTENED
 from tests.wire.ng import MAX_BYTES, SDP, offer, payload, reply
 
 DELETE = payload("delete", call_id="c")
@@ -52,6 +54,8 @@ READING = Queried(
             (MediumReading(1, "audio", "RTP/AVP", (stream(1, 7), stream(2, 0))),),
         ),
     ),
+    rtp=StreamTotals(12, 12 * 172, 2),
+    rtcp=StreamTotals(1, 172, 2),
 )
 
 
@@ -98,6 +102,14 @@ def test_a_delete_tells_the_same_unless_it_shall_be_fast() -> None:
     assert reply(DELETE, Closed(1)) == {b"result": b"ok"}
 
 
+def test_a_reading_without_its_details_says_so_unless_nobody_wants_it() -> None:
+    short = reply(DELETE, READING.without_details())
+    assert (short[b"result"], short[b"tags"], short[b"warning"]) == (b"ok", {}, SHORTENED.encode())
+    assert short[b"totals"] == reply(DELETE, READING)[b"totals"]
+    fast = payload("delete", call_id="c", flags=["fast"])
+    assert reply(fast, READING.without_details()) == {b"result": b"ok"}
+
+
 def test_deleting_what_is_not_known_is_a_warning_or_an_error() -> None:
     unknown, words = Failure("not_found", "no such call"), b"Call-ID not found or tags didn't match"
     assert reply(DELETE, unknown) == {b"result": b"ok", b"warning": words}
@@ -118,6 +130,13 @@ def test_blocking_is_ok() -> None:
 
 def test_a_warning_names_what_was_ignored() -> None:
     assert reply(offer(flags=["fly"]), Rewritten(SDP))[b"warning"] == b"Ignored by nh: fly"
+
+
+def test_what_the_relay_warns_of_is_told_with_what_was_left_out() -> None:
+    wrong = Rewritten(b"v=0", "no such interface")
+    assert reply(offer(), wrong)[b"warning"] == b"no such interface"
+    both = reply(offer(SDES="off"), wrong)[b"warning"]
+    assert both == b"Ignored by nh: SDES=off; no such interface"
 
 
 @pytest.mark.parametrize(
@@ -144,6 +163,7 @@ def test_failures_are_told_in_the_words_that_proxies_know(code: str, reason: str
     ("code", "reason"),
     [
         ("limit", b"Parallel session limit reached"),
+        ("draining", b"Parallel session limit reached"),
         ("unavailable", b"Load limit exceeded"),
         ("timeout", b"Load limit exceeded"),
     ],
@@ -177,7 +197,7 @@ def ssrc_of(rtp: StreamDetail) -> dict[bytes, Any]:
     """What a query tells of a stream."""
     reading = StreamReading(30_000, 1, None, None, 100, 17_200, 0, 0, (rtp,))
     tag = TagReading(b"a", "", 0, b"", (MediumReading(1, "audio", "RTP/AVP", (reading,)),))
-    answered: dict[bytes, Any] = reply(QUERY, Queried(0, 0, (tag,)))[b"SSRC"]
+    answered: dict[bytes, Any] = reply(QUERY, Queried(0, 0, StreamTotals(), StreamTotals(), (tag,)))[b"SSRC"]
     assert list(answered) == [b"3735928559"]
     return dict(answered[b"3735928559"])
 

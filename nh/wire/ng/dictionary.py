@@ -114,7 +114,7 @@ def decode(payload: bytes) -> Dictionary:
     raise MalformedRequest("Invalid NG data format" if payload else "Invalid data (no payload)")
 
 
-def encode(reply: Mapping[Any, object], encoding: Encoding) -> bytes:
+def encode(reply: dict[Any, object], encoding: Encoding) -> bytes:
     """A reply's payload.
 
     Arguments:
@@ -125,12 +125,9 @@ def encode(reply: Mapping[Any, object], encoding: Encoding) -> bytes:
 
 
 def _to_json(value: object) -> object:
-    match value:
-        case bytes():
-            return text_of(value)
-        case Mapping():
-            return {text_of(key): _to_json(item) for key, item in value.items()}
-        case list():
-            return [_to_json(item) for item in value]
-        case _:
-            return value
+    # a reading has hundreds of these: what is text already need not be made so
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else text_of(key): _to_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_to_json(item) for item in value]
+    return text_of(value) if isinstance(value, bytes) else value

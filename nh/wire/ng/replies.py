@@ -3,7 +3,7 @@
 rtpengine's words are an interface: SIP proxies choose another relay by them. docs/ng.md has them for people.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from nh.calls.media import is_address
@@ -20,6 +20,7 @@ from nh.commands import (
     Rewritten,
     StreamDetail,
     StreamReading,
+    StreamTotals,
     TagReading,
 )
 from nh.wire.ng.dictionary import encode
@@ -27,6 +28,9 @@ from nh.wire.ng.requests import Request
 
 NOT_DELETED: Final = "Call-ID not found or tags didn't match"
 """What a delete of something unknown is told, as a warning or as an error."""
+
+SHORTENED: Final = "The details are left out: the reply would be too long"
+"""The warning of a query or delete whose `tags` are empty for that reason."""
 
 _WORDS: Final[Mapping[str, str]] = {
     "not_found": "Unknown call-id",
@@ -36,13 +40,15 @@ _WORDS: Final[Mapping[str, str]] = {
     "bad_dialogue": "Invalid dialogue association",
     "sdp_rewrite": "Error rewriting SDP",
     "limit": "Parallel session limit reached",
+    # as rtpengine says with a limit of 0 sessions, which is its way to drain
+    "draining": "Parallel session limit reached",
     # its client shall try another relay; of the words that make it do so these are the nearest to the truth
     "unavailable": "Load limit exceeded",
     "timeout": "Load limit exceeded",
 }
 """rtpengine's words for a Failure's code; a Failure of any other code is told in its own."""
 
-_LIMITS: Final = frozenset({"limit", "unavailable", "timeout"})
+_LIMITS: Final = frozenset({"limit", "draining", "unavailable", "timeout"})
 """Codes that another relay may do better on: `load limit` for who knows that."""
 
 
@@ -55,16 +61,9 @@ def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
         max_bytes: longest payload. The details of a query or delete are left out where they would not
             fit, and what is still too long becomes an error.
     """
-    reply = _make_reply(request, result)
-    payload = encode(reply, request.encoding)
+    payload = encode(_make_reply(request, result), request.encoding)
     if len(payload) > max_bytes and isinstance(result, Queried):
-        short = {
-            **reply,
-            "tags": {},
-            "SSRC": {},
-            "warning": "The details are left out: the reply would be too long",
-        }
-        payload = encode(short, request.encoding)
+        payload = encode(_make_reply(request, result.without_details()), request.encoding)
     if len(payload) > max_bytes:
         error = _error(f"The reply would be longer than {max_bytes} bytes; ask for less")
         payload = encode(error, request.encoding)
@@ -72,22 +71,26 @@ def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
 
 
 def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
+    warnings = [request.warning]
     match result:
         case Failure():
             return _failure(request, result)
         case Pong():
             return {"result": "pong"}
-        case Rewritten(sdp):
+        case Rewritten(sdp, warning):
             reply = {"result": "ok", "sdp": sdp}
+            warnings.append(warning)
         case Queried():
             reply = {"result": "ok", **({} if request.fast else _queried(result))}
+            warnings.append("" if result.complete or request.fast else SHORTENED)
         case CallList(calls):
             reply = {"result": "ok", "calls": [call.call_id for call in calls]}
         case Closed() | Blocked():
             reply = {"result": "ok"}
         case _:
             return _error(f"nh has no reply for {type(result).__name__}")
-    return {**reply, "warning": request.warning} if request.warning else reply
+    warning = "; ".join(filter(None, warnings))
+    return {**reply, "warning": warning} if warning else reply
 
 
 # --- errors ---------------------------------------------------------------------------------------
@@ -111,25 +114,24 @@ def _failure(request: Request, failure: Failure) -> dict[Any, Any]:
 
 
 def _queried(call: Queried) -> dict[Any, Any]:
-    streams = [stream for tag in call.tags for medium in tag.media for stream in medium.streams]
     return {
         "created": call.created,
         "last signal": call.last_signal,
-        "SSRC": {str(rtp.ssrc): _ssrc(rtp) for stream in streams for rtp in stream.rtp},
+        "SSRC": {str(rtp.ssrc): _ssrc(rtp) for stream in _streams(call) for rtp in stream.rtp},
         "tags": {tag.tag: _tag(tag) for tag in call.tags},
         "totals": {
-            "RTP": _count([stream for stream in streams if stream.component == 1]),
-            "RTCP": _count([stream for stream in streams if stream.component != 1]),
+            "RTP": _count(call.rtp),
+            "RTCP": _count(call.rtcp),
         },
     }
 
 
-def _count(streams: list[StreamReading]) -> dict[str, int]:
-    return {
-        "packets": sum(stream.packets for stream in streams),
-        "bytes": sum(stream.bytes for stream in streams),
-        "errors": sum(stream.errors for stream in streams),
-    }
+def _count(counted: StreamTotals | StreamReading) -> dict[str, int]:
+    return {"packets": counted.packets, "bytes": counted.bytes, "errors": counted.errors}
+
+
+def _streams(call: Queried) -> Iterator[StreamReading]:
+    return (stream for tag in call.tags for medium in tag.media for stream in medium.streams)
 
 
 def _ssrc(rtp: StreamDetail) -> dict[str, Any]:
@@ -181,7 +183,7 @@ def _stream(stream: StreamReading) -> dict[str, Any]:
         "advertised endpoint": _endpoint(stream.announced),
         "last packet": stream.last_packet,
         "flags": flags,
-        "stats": _count([stream]),
+        "stats": _count(stream),
     }
 
 

@@ -1,0 +1,64 @@
+"""`nh drain` and `nh undrain`: let a relay run empty and end, or take that back."""
+
+from typing import Annotated
+
+import typer
+
+from nh.cli.json_text import json_text
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir
+from nh.cli.quantities import duration
+from nh.commands import MAX_DRAIN_S, Drain, DrainState, Undrain
+
+
+def drain(
+    *,
+    limit_s: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=MAX_DRAIN_S,
+            metavar="SECONDS",
+            help=f"End after so long whatever calls are left, 0 to {MAX_DRAIN_S} (default: no limit)",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    rpc: RpcAddress = None,
+    runtime_dir: RuntimeDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Refuse new calls, go on with those that there are, and end nh when the last one is gone.
+
+    Said again, the last limit counts. SIGUSR1 to nh run does the same without a limit.
+    """
+    from nh.cli.rpc import connect  # noqa: PLC0415  clients take a while to import
+
+    with connect(config, runtime_dir, rpc) as client:
+        _print(client.request(Drain(limit_s)), as_json)
+
+
+def undrain(
+    *,
+    as_json: AsJson = False,
+    rpc: RpcAddress = None,
+    runtime_dir: RuntimeDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Take nh drain back: new calls are taken again, and nh does not end."""
+    from nh.cli.rpc import connect  # noqa: PLC0415
+
+    with connect(config, runtime_dir, rpc) as client:
+        _print(client.request(Undrain()), as_json)
+
+
+def _print(state: DrainState, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json_text(state))
+        return
+    calls = "1 call" if state.calls == 1 else f"{state.calls} calls"
+    if not state.draining:
+        typer.echo(f"not draining: new calls are taken; {calls} now")
+    elif state.limit_s is None:
+        typer.echo(f"draining: {calls} left, nh ends with the last one")
+    else:
+        typer.echo(f"draining: {calls} left, nh ends with the last one, in {duration(state.limit_s)} at most")

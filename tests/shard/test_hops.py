@@ -1,0 +1,105 @@
+"""nh.shard.hops: calls that go through one relay twice, and calls that go round in it."""
+
+import contextlib
+import socket
+from collections.abc import Sequence
+
+import pytest
+
+from nh.calls.interfaces import Interface
+from nh.calls.media import Endpoint, Media, Side
+from nh.shard import hops
+from nh.shard.hops import MAX_HOPS, OwnPorts
+from tests.e2e.sdp import MediaLine
+from tests.media_peer import RTCP, RTP, MediaPeer
+from tests.shard.bench import PACKET, V4, V6, Bench, Where, audio
+from tests.shard.conftest import MakePeer
+from tests.shard.ng_bench import NgBench
+from tests.waiting import eventually
+
+INTERFACES = (Interface("default", V4, V4),)
+
+
+def test_own_ports_are_those_of_all_ranges_on_any_address_of_the_host_or_the_relay() -> None:
+    own = OwnPorts([(20_000, 20_099), (30_000, 30_001)], ["192.0.2.1"])
+    for address in ("192.0.2.1", "127.0.0.1"):
+        for port, expected in ((20_000, True), (20_099, True), (20_100, False), (30_001, True), (1, False)):
+            assert (Endpoint(address, port) in own) is expected
+    assert Endpoint("198.51.100.7", 20_000) not in own
+    own.add("198.51.100.7")
+    assert Endpoint("198.51.100.7", 20_000) in own
+
+
+@pytest.mark.parametrize("address", [V4, V6])
+def test_a_hop_limit_is_sent_and_received(address: str, ipv6: None) -> None:
+    family = socket.AF_INET6 if address == V6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as one, socket.socket(family, socket.SOCK_DGRAM) as other:
+        for each in (one, other):
+            each.bind((address, 0))
+        other.settimeout(5)
+        hops.tell_hops(other)
+        hops.send(one, memoryview(PACKET), Endpoint(*other.getsockname()[:2]), 7)
+        buffer = bytearray(2000)
+        size, source, left = hops.receive(other, buffer)
+        assert (bytes(buffer[:size]), source, left) == (PACKET, Endpoint(*one.getsockname()[:2]), 7)
+
+
+@pytest.mark.parametrize("calls", [2, 3, 6])
+def test_a_call_may_go_through_the_relay_several_times(bench: Bench, make_peer: MakePeer, calls: int) -> None:
+    alice, bob = make_peer(), make_peer()
+    dialogs = [bench.new_dialog() for _ in range(calls)]
+    announced = audio(alice)
+    for dialog in dialogs:  # the INVITE on its way
+        announced = Media(*bench.allocate(dialog, Side.FROM, [announced])[0], 2)
+    for_callee = (announced.address, announced.port)
+    announced = audio(bob)
+    for dialog in reversed(dialogs):  # the answer on its way back
+        announced = Media(*bench.allocate(dialog, Side.TO, [announced])[0], 2)
+        bench.activate(dialog)
+    for_caller = (announced.address, announced.port)
+    for _ in range(3):
+        for component in (RTP, RTCP):
+            bench.passes(alice, for_caller, bob, component)
+            bench.passes(bob, for_callee, alice, component)
+    assert bench.leg(dialogs[0], Side.FROM).settled
+    assert bench.stats().packets_in == bench.stats().packets_out == 3 * 2 * 2 * calls
+
+
+def in_a_circle(benches: Sequence[NgBench], peer: MediaPeer) -> list[Where]:
+    """A call in each relay, of which both ends announce ports of the calls beside it: where to send into it.
+
+    Ends that keep their ports when they announce another place (port-latching) can do that.
+    """
+    talks = [bench.connect(peer, peer) for bench in benches]
+    for_callers = [talk.alice_sends_to[0] for talk in talks]
+    for_callees = [talk.bob_sends_to[0] for talk in talks]
+    for number, bench in enumerate(benches):
+        caller, callee = for_callees[number - 1], for_callers[(number + 1) % len(benches)]
+        bench.offer([MediaLine(*caller)], to=b"bob", port_latching=True)
+        bench.answer([MediaLine(*callee)], port_latching=True)
+    return for_callers
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3])
+def test_a_packet_of_calls_in_a_circle_ends(ports: range, make_peer: MakePeer, shards: int) -> None:
+    mallory = make_peer()
+    slices = [ports[20 * shard : 20 * shard + 20] for shard in range(shards)]
+    with contextlib.ExitStack() as stack:
+        benches = [
+            NgBench(each, interfaces=INTERFACES, relay_ports=[(ports[0], ports[-1])]) for each in slices
+        ]
+        for bench in benches:
+            stack.callback(bench.close)
+        entrance, *_ = in_a_circle(benches, mallory)
+        mallory.send(PACKET, entrance)
+
+        def ended() -> bool:
+            for bench in benches:
+                bench.loop.turn(0.001)
+            return any(bench.stats().drop_looped for bench in benches)
+
+        eventually(ended, "the packet has no hops left")
+        stats = [bench.stats() for bench in benches]
+        assert sum(each.drop_looped for each in stats) == 1
+        assert sum(each.packets_in for each in stats) == MAX_HOPS
+        assert sum(each.packets_out for each in stats) == MAX_HOPS - 1
