@@ -27,13 +27,15 @@ class Nh:
     Arguments:
         shards: processes, all on the same CPU.
         flags: more of `nh run`'s.
+        kernel: relay inside the kernel, on loopback.
 
     `rpc` is the address for commands, once it runs.
     """
 
     patience_s = math.inf
 
-    def __init__(self, *, shards: int = 1, flags: tuple[str, ...] = ()) -> None:
+    def __init__(self, *, shards: int = 1, flags: tuple[str, ...] = (), kernel: bool = False) -> None:
+        self._kernel = kernel
         limit = descriptor_limit()
         self.max_calls = int(limit * shards // SOCKETS_PER_CALL / (UNEVEN if shards > 1 else 1))
         self.why_not_more = f"shards: {shards}, with 4 sockets a call; the descriptor limit here is {limit}"
@@ -63,6 +65,7 @@ class Nh:
         ]
         command += ["--shards", str(self._shards), "--ports", f"{PORTS[0]}-{PORTS[1]}"]
         command += ["--silent-s", "86400", *self._flags]
+        command += ["--kernel", "on", "--kernel-interface", "lo"] if self._kernel else ["--kernel", "off"]
         self._process = process = Process(command, cpus=[site.cpu], directory=site.directory)
         process.wait_until("ready", lambda: "ready" in process.output)
 

@@ -18,6 +18,7 @@ NAMES: Final = (
     names.NATHELPER,
     names.RTPENGINE,
     names.NH,
+    names.NH_KERNEL,
     "nh-at-once",
     names.NH_SHARDS,
 )
@@ -36,6 +37,7 @@ def peers_by_name(most_calls: int) -> dict[str, Callable[[], Peer]]:
         NatHelper,
         RtpEngine,
         Nh,
+        lambda: Nh(kernel=True),
         lambda: Nh(flags=("--coalesce-s", "0")),
         lambda: Nh(shards=shards_needed(most_calls)),
     ]

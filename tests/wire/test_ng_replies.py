@@ -197,7 +197,7 @@ def ssrc_of(rtp: StreamDetail) -> dict[bytes, Any]:
     """What a query tells of a stream."""
     reading = StreamReading(30_000, 1, None, None, 100, 17_200, 0, 0, (rtp,))
     tag = TagReading(b"a", "", 0, b"", (MediumReading(1, "audio", "RTP/AVP", (reading,)),))
-    answered: dict[bytes, Any] = reply(QUERY, Queried(0, 0, StreamTotals(), StreamTotals(), (tag,)))[b"SSRC"]
+    answered: dict[bytes, Any] = reply(QUERY, Queried(0, 0, (tag,), StreamTotals(), StreamTotals()))[b"SSRC"]
     assert list(answered) == [b"3735928559"]
     return dict(answered[b"3735928559"])
 
