@@ -107,7 +107,9 @@ class Helper:
         self._base = dataclasses.replace(self.stats)
         self._shard = shard
         ranges = [ports, *relay_ports, *(each.ports for each in interfaces if each.ports is not None)]
-        own_ports = OwnPorts(ranges, [each.advertised for each in interfaces])
+        own_ports = OwnPorts(
+            ranges, {address for each in interfaces for address in (each.address, each.advertised)}
+        )
         self._plane = SocketPlane(settings, own_ports, kernel, kernel_off)
         self._wall_offset_s = time.time() - time.monotonic()
         self._table = CallTable(

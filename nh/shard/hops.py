@@ -12,8 +12,6 @@ import struct
 from collections.abc import Iterable
 from typing import Final
 
-import psutil
-
 from nh.calls.media import Endpoint
 
 MAX_HOPS: Final = 16
@@ -30,12 +28,13 @@ class OwnPorts:
 
     Arguments:
         ranges: (lowest, highest) port of each range, both included.
-        addresses: where they may be, beside the addresses of this host; add() adds one.
+        addresses: where they may be; add() adds one. Not all of the host's: another program's ports on one of
+            those are nobody's own, though their numbers may lie in a range.
     """
 
     def __init__(self, ranges: Iterable[tuple[int, int]], addresses: Iterable[str] = ()) -> None:
         self._ranges = tuple(ranges)
-        self._addresses = {*addresses, *_host_addresses()}
+        self._addresses = set(addresses)
 
     def add(self, address: str) -> None:
         """There are, or may be, ports on this address."""
@@ -72,7 +71,3 @@ def send(sock: socket.socket, packet: memoryview, destination: Endpoint, hops: i
     else:
         limit = (socket.IPPROTO_IP, socket.IP_TTL, _INT.pack(hops))
     sock.sendmsg([packet], [limit], 0, (destination.address, destination.port))
-
-
-def _host_addresses() -> set[str]:
-    return {each.address for addresses in psutil.net_if_addrs().values() for each in addresses}

@@ -20,11 +20,10 @@ from tests.waiting import eventually
 INTERFACES = (Interface("default", V4, V4),)
 
 
-def test_own_ports_are_those_of_all_ranges_on_any_address_of_the_host_or_the_relay() -> None:
+def test_own_ports_are_those_of_all_ranges_on_any_address_of_the_relay() -> None:
     own = OwnPorts([(20_000, 20_099), (30_000, 30_001)], ["192.0.2.1"])
-    for address in ("192.0.2.1", "127.0.0.1"):
-        for port, expected in ((20_000, True), (20_099, True), (20_100, False), (30_001, True), (1, False)):
-            assert (Endpoint(address, port) in own) is expected
+    for port, expected in ((20_000, True), (20_099, True), (20_100, False), (30_001, True), (1, False)):
+        assert (Endpoint("192.0.2.1", port) in own) is expected
     assert Endpoint("198.51.100.7", 20_000) not in own
     own.add("198.51.100.7")
     assert Endpoint("198.51.100.7", 20_000) in own
