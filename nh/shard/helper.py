@@ -4,7 +4,6 @@ A shard is a Helper behind the internal link, nh.server.Server is a Helper behin
 on a loop and hand it commands. It knows no wire and no process.
 """
 
-import dataclasses
 import itertools
 import logging
 import time
@@ -13,7 +12,6 @@ from typing import Final
 
 from nh.calls.call import Expired
 from nh.calls.interfaces import Interface
-from nh.calls.leg import Drop
 from nh.calls.media import Media, RelayMedia, Side, canonical_address
 from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
@@ -25,22 +23,18 @@ from nh.commands import (
     Activated,
     Allocate,
     Allocated,
-    Answer,
-    BlockMedia,
     Close,
     CloseCall,
     Closed,
-    Delete,
     Dialog,
     ListCalls,
-    Offer,
-    Query,
     RelayCommand,
     RelayResult,
     ShowCall,
 )
 from nh.errors import MalformedRequest, ProtocolError, Refused
 from nh.loop import Loop, Timer
+from nh.shard.accounts import Accounts
 from nh.shard.hops import OwnPorts
 from nh.shard.kernel_path import KernelPath
 from nh.shard.pacing import Pacer
@@ -56,20 +50,6 @@ TICK_S: Final = 0.5
 
 LOOK_S: Final = 0.05
 """How often a slice of the sessions is looked at."""
-
-_KINDS: Final[dict[type, str]] = {
-    Allocate: "allocate",
-    Activate: "activate",
-    Close: "close",
-    CloseCall: "close",
-    ListCalls: "list",
-    ShowCall: "show",
-    Offer: "offer",
-    Answer: "answer",
-    Delete: "delete",
-    Query: "query",
-    BlockMedia: "block",
-}
 
 
 class Helper:
@@ -104,7 +84,6 @@ class Helper:
         self._settings = settings = settings or RelaySettings()
         low, high = ports
         self.stats = stats or ShardStats()
-        self._base = dataclasses.replace(self.stats)
         self._shard = shard
         ranges = [ports, *relay_ports, *(each.ports for each in interfaces if each.ports is not None)]
         own_ports = OwnPorts(
@@ -126,6 +105,7 @@ class Helper:
             wall_offset_s=self._wall_offset_s,
         )
         self._signalling = Signalling(self._table, interfaces)
+        self._accounts = Accounts(self.stats, self._table, self._plane)
         self._loop: Loop | None = None
         self._pacer: Pacer | None = None
         self._timer: Timer | None = None
@@ -176,16 +156,15 @@ class Helper:
 
         Raises Refused where the rules turn it down, ProtocolError where a value is out of range.
         """
-        kind = _KINDS[type(command)]
         try:
             result = self._execute(command)
         except (Refused, ProtocolError):
-            self._count(kind, "refused")
+            self._accounts.count_command(command, "refused")
             raise
         except Exception:
-            self._count(kind, "failed")
+            self._accounts.count_command(command, "failed")
             raise
-        self._count(kind, "ok")
+        self._accounts.count_command(command, "ok")
         return result
 
     def allocate_sockets(
@@ -235,7 +214,7 @@ class Helper:
             param={k: v.decode("utf-8", "backslashreplace") for k, v in uris.items()} | (param or {}),
             now=time.monotonic(),
         )
-        self._count_sessions()
+        self._accounts.count_sessions()
         return created
 
     def close_session(self, dialog: Dialog) -> list[SessionInfo]:
@@ -250,13 +229,13 @@ class Helper:
             cseq=dialog.cseq,
             now=time.monotonic(),
         )
-        self._count_sessions()
+        self._accounts.count_sessions()
         return closed
 
     def close_call(self, call_id: bytes) -> list[SessionInfo]:
         """End everything under a call-id. Returns what ended. Raises UnknownCall."""
         closed = self._table.close_call(call_id, now=time.monotonic())
-        self._count_sessions()
+        self._accounts.count_sessions()
         return closed
 
     def expire(self, *, now: float | None = None) -> Expired:
@@ -266,41 +245,14 @@ class Helper:
             now: monotonic seconds; the clock's if None.
         """
         expired = self._table.expire(now=time.monotonic() if now is None else now)
-        stats = self.stats
-        stats.expired_unused += expired.unused_groups
+        self._accounts.count_expired(expired)
         for info in expired.sessions:
-            stats.expired_silent += info.reason == "expired"
-            stats.expired_hold += info.reason == "hold"
-            stats.expired_replaced += info.reason == "replaced"
             logger.info("session %d of call %r ended: %s", info.sessionid, info.call_id, info.reason)
-        self._count_sessions()
         return expired
 
     def update_stats(self) -> None:
         """Bring `stats` up to date; done by itself once attached."""
-        self._plane.collect()
-        stats, base, traffic, resources = self.stats, self._base, self._plane.traffic, self._table.resources
-        stats.packets_in = base.packets_in + traffic.packets_in
-        stats.bytes_in = base.bytes_in + traffic.bytes_in
-        stats.packets_out = base.packets_out + traffic.packets_out
-        stats.bytes_out = base.bytes_out + traffic.bytes_out
-        stats.kernel_packets = base.kernel_packets + traffic.kernel_packets
-        stats.kernel_bytes = base.kernel_bytes + traffic.kernel_bytes
-        stats.drop_foreign_source = base.drop_foreign_source + traffic.drops[Drop.FOREIGN_SOURCE]
-        stats.drop_no_target = base.drop_no_target + traffic.drops[Drop.NO_TARGET]
-        stats.drop_send_failed = base.drop_send_failed + traffic.drops[Drop.SEND_FAILED]
-        stats.drop_not_active = base.drop_not_active + traffic.drops[Drop.NOT_ACTIVE]
-        stats.drop_looped = base.drop_looped + traffic.drops[Drop.LOOPED]
-        self._count_sessions()
-        stats.media_to_many = base.media_to_many + resources.to_many
-        stats.calls = len(self._table)
-        stats.sessions = resources.sessions
-        stats.sockets = resources.sockets
-        if self._plane.kernel is not None:
-            stats.kernel_flows = self._plane.kernel.flows
-            stats.kernel_full = base.kernel_full + self._plane.kernel.refused
-        stats.ports_free = resources.ports.free
-        stats.ports_total = resources.ports.total
+        self._accounts.update()
 
     def _execute(self, command: RelayCommand) -> RelayResult:
         match command:
@@ -317,7 +269,7 @@ class Helper:
                 return self._look_up(command)
             case _:
                 result = self._signalling.execute(command)
-                self._count_sessions()
+                self._accounts.count_sessions()
                 return result
 
     def _look_up(self, command: ListCalls | ShowCall) -> RelayResult:
@@ -351,12 +303,3 @@ class Helper:
         self.update_stats()
         if self._on_tick is not None:
             self._on_tick()
-
-    def _count(self, kind: str, outcome: str) -> None:
-        name = f"{kind}_{outcome}"
-        setattr(self.stats, name, getattr(self.stats, name) + 1)
-
-    def _count_sessions(self) -> None:
-        resources = self._table.resources
-        self.stats.sessions_started = self._base.sessions_started + resources.started
-        self.stats.sessions_closed = self._base.sessions_closed + resources.started - resources.sessions
