@@ -11,7 +11,7 @@ from nh.fastpath.routes import Routes
 from nh.shard.kernel_path import KernelPath
 
 LOOPBACK = 1
-SLOTS = 256
+SLOTS = 257
 RELAYS = 16
 """Relays that may be there at once: the seventeenth begins with what the first one left."""
 
@@ -29,10 +29,10 @@ def program_on_loopback() -> Iterator[LoadedProgram]:
         program.close()
 
 
-def new_kernel_path(program: LoadedProgram, *, slots: int = SLOTS) -> KernelPath:
-    """A relay's share of the program; the relay closes it."""
+def new_kernel_path(program: LoadedProgram, *, flows: int = SLOTS - 1) -> KernelPath:
+    """A relay's share of the program, with room for so many flows; the relay closes it."""
     number = next(_numbers) % RELAYS
-    flows = FlowTable(
-        program.flows_fd, program.readings_fd, shard=number, first_slot=number * SLOTS, slots=slots
+    table = FlowTable(
+        program.flows_fd, program.readings_fd, shard=number, first_slot=number * SLOTS, slots=flows + 1
     )
-    return KernelPath(flows, Routes())
+    return KernelPath(table, Routes())

@@ -33,6 +33,10 @@ class Offload(Protocol):
     last_seen: float
     """Monotonic seconds of the last packet that went that way."""
 
+    @property
+    def folded(self) -> tuple[int, int]:
+        """Packets and bytes that went that way and are in the leg's counters already."""
+
     def collect(self) -> None:
         """Add to the leg's counters what went that way since the last time."""
 

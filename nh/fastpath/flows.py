@@ -25,25 +25,40 @@ class FlowTable:
     Arguments:
         flows_fd, readings_fd: the maps, which stay open for as long as this is used.
         shard: whose flows, 0 to 65535.
-        first_slot, slots: which readings are the shard's.
+        first_slot, slots: which readings are the shard's: one for what is past, and one for each flow.
+        past: packets and bytes that count as relayed before.
+        successor: whether a predecessor's flows are to be taken over (take_left), with its counters; else they
+            are removed.
 
-    What a predecessor of the same number left in the maps is removed. All methods raise
-    KernelPathUnavailable where the kernel refuses.
+    All methods raise KernelPathUnavailable where the kernel refuses.
     """
 
-    def __init__(self, flows_fd: int, readings_fd: int, *, shard: int, first_slot: int, slots: int) -> None:
+    def __init__(
+        self,
+        flows_fd: int,
+        readings_fd: int,
+        *,
+        shard: int,
+        first_slot: int,
+        slots: int,
+        past: tuple[int, int] = (0, 0),
+        successor: bool = False,
+    ) -> None:
         self.shard = shard
         self._flows_fd = flows_fd
         self._memory = mmap.mmap(readings_fd, READING_BYTES * (first_slot + slots))
         self._words = memoryview(self._memory).cast("Q")
         self._first = first_slot
-        self._end = first_slot  # behind the highest slot that was ever used
-        self._free = list(range(first_slot + slots - 1, first_slot - 1, -1))
-        self._past_packets = 0
-        self._past_bytes = 0
+        self._end = first_slot + 1  # behind the highest slot that was ever used
+        self._free = list(range(first_slot + slots - 1, first_slot, -1))
         self._size = 0
-        self._clear()
-        self._memory[first_slot * READING_BYTES :] = bytes(slots * READING_BYTES)
+        self._left: dict[bytes, bytes] = {}
+        if successor:
+            self._find_left()
+        else:
+            self._clear()
+            self._memory[first_slot * READING_BYTES :] = bytes(slots * READING_BYTES)
+            self._add_to_past(*past)
 
     def __len__(self) -> int:
         """How many flows there are."""
@@ -58,10 +73,7 @@ class FlowTable:
     def totals(self) -> tuple[int, int]:
         """Packets and bytes of all flows that there ever were."""
         first, end = self._first * _STRIDE, self._end * _STRIDE
-        return (
-            self._past_packets + sum(self._words[first:end:_STRIDE]),
-            self._past_bytes + sum(self._words[first + 1 : end : _STRIDE]),
-        )
+        return sum(self._words[first:end:_STRIDE]), sum(self._words[first + 1 : end : _STRIDE])
 
     def take_slot(self) -> int:
         """A slot for the readings of one flow, all zero. Raises KernelTableFull."""
@@ -74,8 +86,7 @@ class FlowTable:
     def free_slot(self, slot: int) -> None:
         """Give a slot back that no flow uses any more; its counters go into the totals."""
         packets, size, _ = self.counters(slot)
-        self._past_packets += packets
-        self._past_bytes += size
+        self._add_to_past(packets, size)
         self._memory[slot * READING_BYTES : (slot + 1) * READING_BYTES] = _EMPTY
         self._free.append(slot)
 
@@ -91,6 +102,44 @@ class FlowTable:
     def remove(self, local: Endpoint) -> None:
         """Leave to the socket what arrives at `local`; a packet that is on its way may still be counted."""
         self._size -= bpf.delete(self._flows_fd, layout.pack_key(local))
+
+    # --- a predecessor's flows ------------------------------------------------------------------------
+
+    def take_left(self, local: Endpoint) -> layout.Flow | None:
+        """The flow at `local` that a predecessor left, which is ours from now on; None if there is none."""
+        left = self._left.pop(layout.pack_key(local), None)
+        if left is None:
+            return None
+        self._size += 1
+        return layout.unpack_flow(left)
+
+    def remove_left(self) -> None:
+        """Remove what a predecessor left and nobody took."""
+        for key, value in self._left.items():
+            bpf.delete(self._flows_fd, key)
+            self.free_slot(layout.unpack_flow(value).slot)
+        self._left = {}
+
+    def _find_left(self) -> None:
+        ours = set(self._free)
+        for key in list(self._keys()):
+            value = bpf.lookup(self._flows_fd, key, layout.FLOW.size)
+            if value is not None and layout.shard_of(value) == self.shard:
+                self._left[key] = value
+        taken = {layout.unpack_flow(value).slot for value in self._left.values()} & ours
+        self._end = max(taken | {self._first}) + 1
+        # what had ended, and was not cleared away yet
+        for slot in ours - taken:
+            packets, size, _ = self.counters(slot)
+            if packets:
+                self._add_to_past(packets, size)
+            self._memory[slot * READING_BYTES : (slot + 1) * READING_BYTES] = _EMPTY
+        self._free = sorted(ours - taken, reverse=True)
+
+    def _add_to_past(self, packets: int, size_bytes: int) -> None:
+        # in the map's memory, so that a successor finds it
+        self._words[self._first * _STRIDE] += packets
+        self._words[self._first * _STRIDE + 1] += size_bytes
 
     # --- readings ---------------------------------------------------------------------------------
 

@@ -137,6 +137,31 @@ def pack_flow(flow: Flow) -> bytes:
     )
 
 
+def unpack_flow(data: bytes) -> Flow:
+    """The flow that pack_flow() made `data` of."""
+    source, out, target, source_port, out_port, target_port, *numbers = FLOW.unpack(data)
+    shard, ifindex, slot, mtu_bytes, clock_hz, _family, tos, rtp, payload_type = numbers
+    return Flow(
+        source=Endpoint(_unpack_address(source), int.from_bytes(source_port, "big")),
+        out=Endpoint(_unpack_address(out), int.from_bytes(out_port, "big")),
+        target=Endpoint(_unpack_address(target), int.from_bytes(target_port, "big")),
+        ifindex=ifindex,
+        slot=slot,
+        mtu_bytes=mtu_bytes,
+        tos=tos,
+        rtp=bool(rtp),
+        payload_type=payload_type,
+        clock_hz=clock_hz,
+        shard=shard,
+    )
+
+
+def _unpack_address(data: bytes) -> str:
+    if data.startswith(_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, data[len(_MAPPED) :])
+    return socket.inet_ntop(socket.AF_INET6, data)
+
+
 def shard_of(flow: bytes) -> int:
     """The shard that owns a packed flow."""
     shard: int = FLOW.unpack(flow)[6]

@@ -55,6 +55,11 @@ class Accounts:
         self._base = dataclasses.replace(stats)
         self._table = table
         self._plane = plane
+        if plane.kernel is None:  # else it knows itself what went that way before
+            plane.traffic.kernel_packets, plane.traffic.kernel_bytes = (
+                stats.kernel_packets,
+                stats.kernel_bytes,
+            )
 
     def count_command(self, command: RelayCommand, outcome: str) -> None:
         """One more command.
@@ -99,12 +104,13 @@ class Accounts:
 
     def _count_packets(self) -> None:
         stats, base, traffic = self.stats, self._base, self._plane.traffic
-        stats.packets_in = base.packets_in + traffic.packets_in
-        stats.bytes_in = base.bytes_in + traffic.bytes_in
-        stats.packets_out = base.packets_out + traffic.packets_out
-        stats.bytes_out = base.bytes_out + traffic.bytes_out
-        stats.kernel_packets = base.kernel_packets + traffic.kernel_packets
-        stats.kernel_bytes = base.kernel_bytes + traffic.kernel_bytes
+        # what goes through the kernel is counted there, across all processes that there ever were
+        stats.packets_in = base.packets_in - base.kernel_packets + traffic.packets_in
+        stats.bytes_in = base.bytes_in - base.kernel_bytes + traffic.bytes_in
+        stats.packets_out = base.packets_out - base.kernel_packets + traffic.packets_out
+        stats.bytes_out = base.bytes_out - base.kernel_bytes + traffic.bytes_out
+        stats.kernel_packets = traffic.kernel_packets
+        stats.kernel_bytes = traffic.kernel_bytes
         stats.drop_foreign_source = base.drop_foreign_source + traffic.drops[Drop.FOREIGN_SOURCE]
         stats.drop_no_target = base.drop_no_target + traffic.drops[Drop.NO_TARGET]
         stats.drop_send_failed = base.drop_send_failed + traffic.drops[Drop.SEND_FAILED]

@@ -17,7 +17,7 @@ from nh.loop import SelectorLoop
 from nh.shard.helper import Helper
 from nh.shard.kernel_path import KernelPath
 from nh.shard.meter import ProcessMeter
-from nh.stats import Segment, ShardWriter, attach_segment
+from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
 from nh.wire.link import (
     MAX_MESSAGE_BYTES,
     Configure,
@@ -94,14 +94,15 @@ class Control:
         logging.getLogger().setLevel(configure.log_level.upper())
         segment = self._segment = attach_segment(configure.stats_segment)
         self._writer = ShardWriter(segment, configure.shard)
+        stats = self._writer.resume()
         helper = Helper(
             configure.relay,
             ports=configure.ports,
             shard=configure.shard,
             shards=configure.shards,
-            stats=self._writer.resume(),
+            stats=stats,
             interfaces=configure.interfaces,
-            kernel=_kernel_path(configure),
+            kernel=_kernel_path(configure, stats),
             kernel_off=configure.kernel_off,
             relay_ports=configure.relay_ports,
         )
@@ -172,7 +173,7 @@ class Control:
         self._loop.stop()
 
 
-def _kernel_path(configure: Configure) -> KernelPath | None:
+def _kernel_path(configure: Configure, stats: ShardStats) -> KernelPath | None:
     maps = configure.kernel
     if maps is None:
         return None
@@ -182,5 +183,6 @@ def _kernel_path(configure: Configure) -> KernelPath | None:
         shard=configure.shard,
         first_slot=maps.first_slot,
         slots=maps.slots,
+        past=(stats.kernel_packets, stats.kernel_bytes),
     )
     return KernelPath(flows, Routes())

@@ -13,6 +13,7 @@ legs, neither calls nor commands.
 """
 
 import functools
+from collections.abc import Callable
 
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
@@ -40,6 +41,7 @@ class Forwarding:
         own_ports: where packets keep their hop limit (nh.shard.hops).
         kernel: moves directions into the kernel; None: all stay here.
         kernel_off: why that is so, for people.
+        changed: called with the owner of a socket whose source is another, or is settled.
     """
 
     def __init__(
@@ -47,14 +49,17 @@ class Forwarding:
         poll: MediaPoll,
         traffic: Traffic,
         own_ports: OwnPorts,
+        *,
         kernel: KernelPath | None = None,
         kernel_off: str = "",
+        changed: Callable[[bytes], None] = lambda _owner: None,
     ) -> None:
         self._poll = poll
         self._traffic = traffic
         self._own_ports = own_ports
         self._kernel = kernel
         self._kernel_off = kernel_off
+        self._changed = changed
         # hop limit of the packet in the buffer, 0 if it does not matter
         self._hops = 0
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
@@ -94,9 +99,11 @@ class Forwarding:
         """The source of `leg` or its state changed: that decides what its socket takes, and where its
         opposite sends.
         """
+        media_socket = socket_of(leg)
         if not leg.settled:
-            socket_of(leg).disconnect()
-        self._refresh(socket_of(leg))
+            media_socket.disconnect()
+        self._refresh(media_socket)
+        self._changed(media_socket.owner)
 
     def route_anew(self, media_socket: MediaSocket) -> None:
         """What a socket passes on may leave the host another way, or there is room in the kernel now."""

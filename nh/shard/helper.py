@@ -12,7 +12,7 @@ from typing import Final
 
 from nh.calls.call import Expired
 from nh.calls.interfaces import Interface
-from nh.calls.media import Media, RelayMedia, Side, canonical_address
+from nh.calls.media import Endpoint, Media, RelayMedia, Side, canonical_address
 from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
 from nh.calls.rules import RelaySettings
@@ -28,6 +28,7 @@ from nh.commands import (
     Closed,
     Dialog,
     ListCalls,
+    Query,
     RelayCommand,
     RelayResult,
     ShowCall,
@@ -36,10 +37,12 @@ from nh.errors import MalformedRequest, ProtocolError, Refused
 from nh.loop import Loop, Timer
 from nh.shard.accounts import Accounts
 from nh.shard.hops import OwnPorts
+from nh.shard.keeping import CallKeeping, Keep
 from nh.shard.kernel_path import KernelPath
 from nh.shard.pacing import Pacer
 from nh.shard.plane import SocketPlane
 from nh.shard.reports import describe_call, list_calls
+from nh.shard.restoring import restore_calls
 from nh.shard.signalling import Signalling
 from nh.stats import ShardStats
 
@@ -106,6 +109,7 @@ class Helper:
         )
         self._signalling = Signalling(self._table, interfaces)
         self._accounts = Accounts(self.stats, self._table, self._plane)
+        self._keeping: CallKeeping | None = None
         self._loop: Loop | None = None
         self._pacer: Pacer | None = None
         self._timer: Timer | None = None
@@ -142,6 +146,8 @@ class Helper:
         if self._pacer is not None:
             self._pacer.close()
         self._loop = self._pacer = None
+        # whoever keeps the calls has them still: this process ends, not they
+        self._keeping = self._plane.keeping = None
         now = time.monotonic()
         self.expire(now=now)  # sessions that were replaced since the last tick are yet to be counted
         for call in list(self._table):
@@ -156,6 +162,7 @@ class Helper:
 
         Raises Refused where the rules turn it down, ProtocolError where a value is out of range.
         """
+        call_id = self._plane.owner = _changed_by(command)
         try:
             result = self._execute(command)
         except (Refused, ProtocolError):
@@ -164,8 +171,35 @@ class Helper:
         except Exception:
             self._accounts.count_command(command, "failed")
             raise
+        finally:
+            if call_id and self._keeping is not None:
+                self._keeping.keep_now(call_id, now=time.monotonic())
         self._accounts.count_command(command, "ok")
         return result
+
+    def keep_calls(self, keep: Keep) -> None:
+        """Have every socket and call kept by somebody else, too; to be called before there are any."""
+        self._keeping = self._plane.keeping = CallKeeping(
+            self._table, keep, wall_offset_s=self._wall_offset_s
+        )
+
+    def restore(
+        self, sockets: dict[Endpoint, int], snapshots: Sequence[tuple[bytes, float]]
+    ) -> tuple[int, int]:
+        """Go on with calls that another process had.
+
+        Arguments:
+            sockets: descriptors of media sockets by where they are bound; they belong to the helper now.
+            snapshots: of the calls, each with the seconds to add to its times.
+
+        Returns how many were restored, and how many could not be: the log says why.
+        """
+        outcome = restore_calls(self._table, self._plane, sockets, snapshots)
+        if self._keeping is not None:
+            for call in self._table:
+                self._keeping.keep_now(call.call_id, now=time.monotonic())
+        self._accounts.update()
+        return outcome
 
     def allocate_sockets(
         self, dialog: Dialog, side: Side, address: str, media: Sequence[Media]
@@ -246,6 +280,10 @@ class Helper:
         """
         expired = self._table.expire(now=time.monotonic() if now is None else now)
         self._accounts.count_expired(expired)
+        if self._keeping is not None:
+            for info in expired.sessions:
+                self._keeping.changed(info.call_id)
+            self._keeping.forget_gone(now=time.monotonic())
         for info in expired.sessions:
             logger.info("session %d of call %r ended: %s", info.sessionid, info.call_id, info.reason)
         return expired
@@ -293,6 +331,8 @@ class Helper:
         self._timer = self._loop.call_later(LOOK_S, self._look)
         now = time.monotonic()
         self._plane.look(since_s=LOOK_S, now=now)
+        if self._keeping is not None:
+            self._keeping.look(now=now)
         if now >= self._next_tick:
             self._next_tick = now + TICK_S
             self._tick(now)
@@ -303,3 +343,14 @@ class Helper:
         self.update_stats()
         if self._on_tick is not None:
             self._on_tick()
+
+
+def _changed_by(command: RelayCommand) -> bytes:
+    """The call-id of the call that a command may change; b"" if it changes none."""
+    match command:
+        case ListCalls() | ShowCall() | Query():
+            return b""
+        case Allocate() | Activate() | Close():
+            return command.dialog.call_id
+        case _:
+            return command.call_id

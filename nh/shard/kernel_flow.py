@@ -24,13 +24,16 @@ class Flow:
         local: the socket's address and port.
         leg: whose packets they are.
         told: what the kernel does with them; its slot is this flow's own.
+        left: whether it is there already: a predecessor told the kernel so.
 
     Raises KernelPathUnavailable if the kernel does not take it; then nothing has changed.
     """
 
     __slots__ = ("_bytes", "_local", "_meter", "_packets", "_table", "last_seen", "leg", "told")
 
-    def __init__(self, table: FlowTable, local: Endpoint, leg: Leg, told: layout.Flow) -> None:
+    def __init__(
+        self, table: FlowTable, local: Endpoint, leg: Leg, told: layout.Flow, *, left: bool = False
+    ) -> None:
         self._table = table
         self._local = local
         self._meter = leg.find_meter()
@@ -39,11 +42,19 @@ class Flow:
         self.leg = leg
         self.last_seen = 0.0
         self.told = told
-        if self._meter is not None:
-            self._store(self._meter)
-        self.told = self._with_clock(told)
-        table.add(local, self.told)
+        if left:
+            self._go_on(leg.kernel_folded or (0, 0))
+        else:
+            if self._meter is not None:
+                self._store(self._meter)
+            self.told = self._with_clock(told)
+            table.add(local, self.told)
         leg.offload = self
+
+    @property
+    def folded(self) -> tuple[int, int]:
+        """See Offload."""
+        return self._packets, self._bytes
 
     def change(self, told: layout.Flow) -> None:
         """Relay in another way. Raises KernelPathUnavailable if the kernel does not take it."""
@@ -85,6 +96,14 @@ class Flow:
             self.load_meter()
             self._meter.measure(packet, size, now)
             self._store(self._meter)
+
+    def _go_on(self, folded: tuple[int, int]) -> None:
+        """Count from where the predecessor's counters of the leg were taken."""
+        packets, _, _ = self._table.counters(self.told.slot)
+        if folded[0] <= packets:  # else they are of another flow that was there before
+            self._packets, self._bytes = folded
+        if self._meter is not None and self.told.clock_hz:
+            self._meter.choose_payload_type(self.told.payload_type)
 
     def _follow(self, meter: RtpMeter, payload_type: int | None) -> None:
         """Let jitter be measured of what is sent now, if that is another payload type than before."""

@@ -182,7 +182,17 @@ class KernelPath:
             self._known_routes[destination, source] = route
         return route
 
+    def forget_left(self) -> None:
+        """Remove what a predecessor relayed and this shard does not."""
+        self._flows.remove_left()
+
     def _begin(self, media_socket: MediaSocket, way: layout.Flow) -> None:
+        left = self._flows.take_left(media_socket.local)
+        if left is not None:
+            flow = Flow(self._flows, media_socket.local, media_socket.legs[0], left, left=True)
+            media_socket.flow = flow
+            flow.change(way)
+            return
         slot = self._flows.take_slot()
         told = dataclasses.replace(way, slot=slot)
         try:

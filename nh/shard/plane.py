@@ -4,10 +4,13 @@ It implements nh.calls.resources.MediaPlane and keeps the sources of legs moving
 close, sources that may be settled again. It knows nothing of calls or commands.
 """
 
+import logging
 import math
-from typing import Final
+import os
+from typing import TYPE_CHECKING, Final
 
 from nh.calls.leg import RelaySocket
+from nh.calls.media import Endpoint
 from nh.calls.rules import RelaySettings
 from nh.calls.session import Session
 from nh.errors import PortsExhausted
@@ -15,8 +18,13 @@ from nh.shard.forwarding import Forwarding
 from nh.shard.hops import OwnPorts
 from nh.shard.kernel_path import KernelPath
 from nh.shard.poll import MediaPoll
-from nh.shard.sockets import MediaSocket, close_media_sockets, open_media_sockets
+from nh.shard.sockets import MediaSocket, adopt_media_socket, close_media_sockets, open_media_sockets
 from nh.shard.traffic import Traffic
+
+if TYPE_CHECKING:
+    from nh.shard.keeping import CallKeeping
+
+logger = logging.getLogger(__name__)
 
 ROUND_S: Final = 4.0
 """How often each session is looked at, at least; whoever ends or shows one looks at it once more."""
@@ -34,6 +42,10 @@ class SocketPlane:
         own_ports: the media ports of the whole relay.
         kernel: the path in the kernel, which is closed with the plane; None: there is none.
         kernel_off: why that is so, for people.
+
+    `owner` is the call-id of the call for which sockets are opened now; `inherited` are sockets that a
+    predecessor had, until adopt_sockets() takes them; `keeping` is told of sockets and of what changes about
+    sources, None if nobody keeps calls.
     """
 
     def __init__(
@@ -48,7 +60,17 @@ class SocketPlane:
         self.traffic = Traffic()
         self._settings = settings
         self._own_ports = own_ports
-        self._forwarding = Forwarding(self.poll, self.traffic, own_ports, kernel, kernel_off)
+        self._forwarding = Forwarding(
+            self.poll,
+            self.traffic,
+            own_ports,
+            kernel=kernel,
+            kernel_off=kernel_off,
+            changed=self._changed,
+        )
+        self.owner = b""
+        self.inherited: dict[Endpoint, int] = {}
+        self.keeping: CallKeeping | None = None
         self._running: dict[Session, None] = {}
         self._unsettled: set[Session] = set()
         self._round: list[Session] = []
@@ -58,7 +80,43 @@ class SocketPlane:
     def open_sockets(self, address: str, base: int, count: int, dscp: int | None = None) -> list[RelaySocket]:
         """See MediaPlane. What arrives before a session is active is read and dropped."""
         dscp = self._settings.dscp if dscp is None else dscp
-        opened = open_media_sockets(address, base, count, dscp=dscp)
+        return self._begin(open_media_sockets(address, base, count, dscp=dscp), address)
+
+    def adopt_sockets(
+        self, address: str, base: int, count: int, dscp: int | None = None
+    ) -> list[RelaySocket]:
+        """See MediaPlane. Those that nobody held open are bound anew."""
+        dscp = self._settings.dscp if dscp is None else dscp
+        sockets: list[MediaSocket] = []
+        try:
+            for port in range(base, base + count):
+                sockets.append(self._adopt(Endpoint(address, port), dscp))
+        except BaseException:
+            close_media_sockets(sockets)
+            raise
+        return self._begin(sockets, address)
+
+    def close_inherited(self) -> None:
+        """Close what is left in `inherited`: no call needs it."""
+        for fd in self.inherited.values():
+            os.close(fd)
+        self.inherited = {}
+
+    def _changed(self, owner: bytes) -> None:
+        if self.keeping is not None:
+            self.keeping.changed(owner)
+
+    def _adopt(self, local: Endpoint, dscp: int) -> MediaSocket:
+        fd = self.inherited.pop(local, None)
+        if fd is not None:
+            try:
+                return adopt_media_socket(fd, local, dscp=dscp)
+            except OSError as exc:
+                logger.error("the socket at %s is bound anew: %s", local, exc)
+        return open_media_sockets(local.address, local.port, 1, dscp=dscp)[0]
+
+    def _begin(self, opened: list[MediaSocket], address: str) -> list[RelaySocket]:
+        """Watch new sockets. Raises PortsExhausted; then they are closed."""
         self._own_ports.add(address)
         watched: list[RelaySocket] = []
         try:
@@ -71,6 +129,10 @@ class SocketPlane:
             raise PortsExhausted(
                 f"no more sockets can be watched: {exc.strerror}; raise fs.epoll.max_user_watches"
             ) from exc
+        for media_socket in opened:
+            media_socket.owner = self.owner
+        if self.keeping is not None:
+            self.keeping.opened(opened)
         return watched
 
     def close_sockets(self, sockets: list[RelaySocket]) -> None:
@@ -78,6 +140,8 @@ class SocketPlane:
         ours = [media_socket for media_socket in sockets if isinstance(media_socket, MediaSocket)]
         for media_socket in ours:
             self._forwarding.close(media_socket)
+        if self.keeping is not None and ours:
+            self.keeping.closed(ours)
         close_media_sockets(ours)
 
     def start(self, session: Session) -> None:

@@ -34,14 +34,15 @@ class MediaSocket:
 
     `legs` are those that receive here; `connected` tells whether the kernel lets one source only in,
     `counts_hops` whether it is to be read with nh.shard.hops.receive(); `flow` is what the kernel relays in
-    the socket's stead, None if nothing.
+    the socket's stead, None if nothing; `owner` is the call-id of the call that it belongs to.
     """
 
-    __slots__ = ("connected", "counts_hops", "dscp", "fd", "flow", "legs", "local", "sock")
+    __slots__ = ("connected", "counts_hops", "dscp", "fd", "flow", "legs", "local", "owner", "sock")
 
     def __init__(self, sock: socket.socket, local: Endpoint, dscp: int = 0) -> None:
         self.sock = sock
         self.dscp = dscp
+        self.owner = b""
         self.flow: Flow | None = None
         self.fd = sock.fileno()
         self.local = local
@@ -94,6 +95,28 @@ def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) ->
         close_media_sockets(sockets)
         raise _explain(exc, address, base + len(sockets)) from exc
     return sockets
+
+
+def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocket:
+    """A media socket that another process opened, and that may be connected; what waits in it stays there.
+
+    Arguments:
+        fd: it belongs to the socket from now on, or is closed.
+        local: where it is bound.
+        dscp: what it was opened with.
+
+    Raises OSError if the descriptor is something else.
+    """
+    sock = socket.socket(fileno=fd)
+    try:
+        if sock.type != socket.SOCK_DGRAM or sock.getsockname()[:2] != (local.address, local.port):
+            raise OSError(errno.EBADF, f"descriptor {fd} is not the socket at {local}")
+        sock.setblocking(False)
+        _libc.connect(fd, _UNSPECIFIED, len(_UNSPECIFIED))
+    except OSError:
+        sock.close()
+        raise
+    return MediaSocket(sock, local, dscp)
 
 
 def socket_of(leg: Leg) -> MediaSocket:

@@ -39,7 +39,8 @@ class KernelService:
 
     def __init__(self, loop: Loop, settings: Settings, shards: int, *, stats: SupervisorStats) -> None:
         self._stats = stats
-        self._slots = -(-_flows_wanted(settings) // shards)
+        # each shard has one more, for what is past
+        self._slots = -(-_flows_wanted(settings) // shards) + 1
         with contextlib.ExitStack() as undo:
             self._program = load(self._slots * shards)
             undo.callback(self._program.close)

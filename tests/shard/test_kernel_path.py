@@ -267,7 +267,7 @@ def test_a_policy_that_settles_no_source_stays_in_user_space(
 def test_a_full_table_leaves_further_directions_in_user_space_until_there_is_room(
     ports: range, kernel_program: LoadedProgram, make_peer: MakePeer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench = Bench(ports, kernel=new_kernel_path(kernel_program, slots=4))
+    bench = Bench(ports, kernel=new_kernel_path(kernel_program, flows=4))
     with contextlib.closing(bench):
         first, second = (make_peer(), make_peer()), (make_peer(), make_peer())
         one = bench.call(*first)
@@ -364,7 +364,7 @@ def test_a_shard_removes_what_a_killed_predecessor_left_and_nothing_else(
 ) -> None:
     def table(shard: int) -> FlowTable:
         return FlowTable(
-            kernel_program.flows_fd, kernel_program.readings_fd, shard=shard, first_slot=shard, slots=1
+            kernel_program.flows_fd, kernel_program.readings_fd, shard=shard, first_slot=2 * shard, slots=2
         )
 
     def fill(flows: FlowTable, port: int) -> None:

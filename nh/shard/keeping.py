@@ -1,0 +1,105 @@
+"""Keeping: what has to be known elsewhere for calls to go on without this process.
+
+Somebody outside (the supervisor) holds a duplicate of each media socket and the latest snapshot of each call.
+What a command changes is kept before the command is answered; what packets change, such as a source that
+settled, within one look; counters, every REFRESH_S. So what a client was told is never forgotten, and a
+successor knows what phones were told.
+
+It knows calls and their sockets, not how anything is kept.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from nh.calls.media import Endpoint
+from nh.calls.snapshot import Clock, encode_snapshot, take_snapshot
+from nh.calls.table import CallTable
+from nh.shard.sockets import MediaSocket
+
+REFRESH_S: Final = 10.0
+"""How old counters may become in a snapshot, while packets come."""
+
+KEPT_A_LOOK: Final = 50
+"""Most snapshots taken in one look: some milliseconds."""
+
+
+class Keep(Protocol):
+    """Keeps sockets and calls outside of this process."""
+
+    def hold(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
+        """Hold duplicates of the sockets at `endpoints`, so that they stay open."""
+
+    def let_go(self, endpoints: Sequence[Endpoint]) -> None:
+        """These sockets are closed for good."""
+
+    def keep(self, call_id: bytes, snapshot: bytes) -> None:
+        """This is how the call is now."""
+
+    def forget(self, call_id: bytes) -> None:
+        """The call is over."""
+
+
+class CallKeeping:
+    """Keeps the calls of one table.
+
+    Arguments:
+        table: whose.
+        keep: see Keep.
+        wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
+    """
+
+    def __init__(self, table: CallTable, keep: Keep, *, wall_offset_s: float) -> None:
+        self._table = table
+        self._keep = keep
+        self._wall_offset_s = wall_offset_s
+        self._kept: dict[bytes, float] = {}  # call-id → when the call was last active, as kept
+        self._changed: dict[bytes, None] = {}
+        self._round: list[bytes] = []
+        self._round_began = time.monotonic()
+
+    def opened(self, sockets: Sequence[MediaSocket]) -> None:
+        """Sockets were opened; they will be in the next snapshot of their call."""
+        self._keep.hold([each.local for each in sockets], [each.fd for each in sockets])
+
+    def closed(self, sockets: Sequence[MediaSocket]) -> None:
+        """Sockets are about to be closed."""
+        self._keep.let_go([each.local for each in sockets])
+
+    def changed(self, call_id: bytes) -> None:
+        """A call is not what it was; it is kept at the next look. b"": of no call."""
+        if call_id:
+            self._changed[call_id] = None
+
+    def keep_now(self, call_id: bytes, *, now: float) -> None:
+        """Keep a call as it is, or forget it if it is over."""
+        self._changed.pop(call_id, None)
+        call = self._table.find_call(call_id)
+        if call is None:
+            if self._kept.pop(call_id, None) is not None:
+                self._keep.forget(call_id)
+            return
+        snapshot = take_snapshot(call, clock=Clock(now, now + self._wall_offset_s))
+        self._kept[call_id] = call.last_active
+        self._keep.keep(call_id, encode_snapshot(snapshot))
+
+    def look(self, *, now: float) -> None:
+        """Keep what changed since the last look, and refresh the next few of the others."""
+        changed = list(self._changed)[:KEPT_A_LOOK]
+        for call_id in changed or self._next_of_round(now):
+            self.keep_now(call_id, now=now)
+
+    def forget_gone(self, *, now: float) -> None:
+        """Forget those that expired."""
+        for call_id in [each for each in self._kept if self._table.find_call(each) is None]:
+            self.keep_now(call_id, now=now)
+
+    def _next_of_round(self, now: float) -> list[bytes]:
+        """The next few calls in which packets came since they were kept."""
+        if not self._round and now - self._round_began >= REFRESH_S:
+            self._round_began = now
+            self._round = [
+                call.call_id for call in self._table if call.last_active != self._kept.get(call.call_id)
+            ]
+        taken, self._round = self._round[-KEPT_A_LOOK:], self._round[:-KEPT_A_LOOK]
+        return taken
