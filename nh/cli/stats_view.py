@@ -171,7 +171,7 @@ def _paths(snapshot: Snapshot, rates: Rates | None) -> Text:
     if not interfaces:
         return text.append("all in user space", style="dim")
     flows = q.count(snapshot.totals.kernel_flows)
-    where = f"in the kernel ({flows} flows, {interfaces} interfaces)"
+    where = f"in the kernel ({flows} flows, {interfaces} interface{'' if interfaces == 1 else 's'})"
     if rates is None:
         return text.append(where)
     in_kernel = rates["kernel_packets"]
