@@ -37,7 +37,8 @@ from nh.errors import MalformedRequest, ProtocolError, Refused
 from nh.loop import Loop, Timer
 from nh.shard.accounts import Accounts
 from nh.shard.hops import OwnPorts
-from nh.shard.keeping import CallKeeping, Keep
+from nh.shard.keep import Keep
+from nh.shard.keeping import CallKeeping
 from nh.shard.kernel_path import KernelPath
 from nh.shard.pacing import Pacer
 from nh.shard.plane import SocketPlane
@@ -45,6 +46,7 @@ from nh.shard.reports import describe_call, list_calls
 from nh.shard.restoring import restore_calls
 from nh.shard.signalling import Signalling
 from nh.stats import ShardStats
+from nh.wire.link import RestoreCall
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class Helper:
         kernel: the path in the kernel, which is closed with the helper; None: all is relayed in user space.
         kernel_off: why that is so, for people.
         relay_ports: further ranges of media ports that are the same relay's: those of all shards.
+        keep: keeps sockets and calls for a successor; None: nobody does.
 
     Nothing is relayed before attach(). Close it with close().
     """
@@ -83,6 +86,7 @@ class Helper:
         kernel: KernelPath | None = None,
         kernel_off: str = "",
         relay_ports: Sequence[tuple[int, int]] = (),
+        keep: Keep | None = None,
     ) -> None:
         self._settings = settings = settings or RelaySettings()
         low, high = ports
@@ -110,6 +114,9 @@ class Helper:
         self._signalling = Signalling(self._table, interfaces)
         self._accounts = Accounts(self.stats, self._table, self._plane)
         self._keeping: CallKeeping | None = None
+        if keep is not None:
+            self._keeping = CallKeeping(self._table, keep, wall_offset_s=self._wall_offset_s)
+            self._plane.keeping = self._keeping
         self._loop: Loop | None = None
         self._pacer: Pacer | None = None
         self._timer: Timer | None = None
@@ -177,29 +184,16 @@ class Helper:
         self._accounts.count_command(command, "ok")
         return result
 
-    def keep_calls(self, keep: Keep) -> None:
-        """Have every socket and call kept by somebody else, too; to be called before there are any."""
-        self._keeping = self._plane.keeping = CallKeeping(
-            self._table, keep, wall_offset_s=self._wall_offset_s
+    def restore(self, sockets: dict[Endpoint, int], calls: list[RestoreCall]) -> tuple[int, int]:
+        """See nh.shard.restoration.Restorer."""
+        self._plane.inherited = sockets
+        failed = restore_calls(
+            self._table, self._plane, ((call.call_id, call.snapshot, call.shift_s) for call in calls)
         )
-
-    def restore(
-        self, sockets: dict[Endpoint, int], snapshots: Sequence[tuple[bytes, float]]
-    ) -> tuple[int, int]:
-        """Go on with calls that another process had.
-
-        Arguments:
-            sockets: descriptors of media sockets by where they are bound; they belong to the helper now.
-            snapshots: of the calls, each with the seconds to add to its times.
-
-        Returns how many were restored, and how many could not be: the log says why.
-        """
-        outcome = restore_calls(self._table, self._plane, sockets, snapshots)
         if self._keeping is not None:
-            for call in self._table:
+            for call in calls:
                 self._keeping.keep_now(call.call_id, now=time.monotonic())
-        self._accounts.update()
-        return outcome
+        return len(calls) - len(failed), len(failed)
 
     def allocate_sockets(
         self, dialog: Dialog, side: Side, address: str, media: Sequence[Media]

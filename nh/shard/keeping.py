@@ -10,11 +10,11 @@ It knows calls and their sockets, not how anything is kept.
 
 import time
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
-from nh.calls.media import Endpoint
 from nh.calls.snapshot import Clock, encode_snapshot, take_snapshot
 from nh.calls.table import CallTable
+from nh.shard.keep import Keep
 from nh.shard.sockets import MediaSocket
 
 REFRESH_S: Final = 10.0
@@ -24,28 +24,12 @@ KEPT_A_LOOK: Final = 50
 """Most snapshots taken in one look: some milliseconds."""
 
 
-class Keep(Protocol):
-    """Keeps sockets and calls outside of this process."""
-
-    def hold(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
-        """Hold duplicates of the sockets at `endpoints`, so that they stay open."""
-
-    def let_go(self, endpoints: Sequence[Endpoint]) -> None:
-        """These sockets are closed for good."""
-
-    def keep(self, call_id: bytes, snapshot: bytes) -> None:
-        """This is how the call is now."""
-
-    def forget(self, call_id: bytes) -> None:
-        """The call is over."""
-
-
 class CallKeeping:
     """Keeps the calls of one table.
 
     Arguments:
         table: whose.
-        keep: see Keep.
+        keep: where.
         wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
     """
 

@@ -69,7 +69,8 @@ class KernelPath:
         return self._flows.totals
 
     def watch(self, loop: Loop) -> None:
-        """Follow the host's routes from now on."""
+        """Follow the host's routes from now on; what a predecessor relayed and no call has taken over is removed."""
+        self._flows.remove_left()
         self._route_watch = RouteWatch(loop, self.routes_changed)
 
     def update(self, media_socket: MediaSocket) -> bool:
@@ -181,10 +182,6 @@ class KernelPath:
                 self._known_routes.clear()
             self._known_routes[destination, source] = route
         return route
-
-    def forget_left(self) -> None:
-        """Remove what a predecessor relayed and this shard does not."""
-        self._flows.remove_left()
 
     def _begin(self, media_socket: MediaSocket, way: layout.Flow) -> None:
         left = self._flows.take_left(media_socket.local)

@@ -6,7 +6,6 @@ close, sources that may be settled again. It knows nothing of calls or commands.
 
 import logging
 import math
-import os
 from typing import TYPE_CHECKING, Final
 
 from nh.calls.leg import RelaySocket
@@ -44,7 +43,7 @@ class SocketPlane:
         kernel_off: why that is so, for people.
 
     `owner` is the call-id of the call for which sockets are opened now; `inherited` are sockets that a
-    predecessor had, until adopt_sockets() takes them; `keeping` is told of sockets and of what changes about
+    predecessor had, by where they are bound: adopt_sockets() takes them out; `keeping` is told of sockets and of what changes about
     sources, None if nobody keeps calls.
     """
 
@@ -95,12 +94,6 @@ class SocketPlane:
             close_media_sockets(sockets)
             raise
         return self._begin(sockets, address)
-
-    def close_inherited(self) -> None:
-        """Close what is left in `inherited`: no call needs it."""
-        for fd in self.inherited.values():
-            os.close(fd)
-        self.inherited = {}
 
     def _changed(self, owner: bytes) -> None:
         if self.keeping is not None:

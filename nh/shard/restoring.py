@@ -2,9 +2,8 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from nh.calls.media import Endpoint
 from nh.calls.restore import restore_call
 from nh.calls.snapshot import decode_snapshot
 from nh.calls.table import CallTable
@@ -15,33 +14,24 @@ logger = logging.getLogger(__name__)
 
 
 def restore_calls(
-    table: CallTable,
-    plane: SocketPlane,
-    sockets: dict[Endpoint, int],
-    snapshots: Sequence[tuple[bytes, float]],
-) -> tuple[int, int]:
-    """Put calls back into an empty table, with the sockets that they had where somebody held them open.
+    table: CallTable, plane: SocketPlane, snapshots: Iterable[tuple[bytes, bytes, float]]
+) -> list[bytes]:
+    """Put calls back into a table, with the sockets that are in `plane.inherited` where they were held open.
 
     Arguments:
-        sockets: descriptors by where they are bound; what no call needs is closed.
-        snapshots: of the calls, each with the seconds to add to its times.
+        snapshots: of each call its call-id, the snapshot, and the seconds to add to its times.
 
-    Returns how many were restored, and how many could not be: the log says why. One of those costs no other.
+    Returns the call-ids of those that could not be restored: the log says why. One of those costs no other.
     """
-    plane.inherited = sockets
-    failed = 0
-    for encoded, shift_s in snapshots:
+    failed: list[bytes] = []
+    for call_id, encoded, shift_s in snapshots:
+        plane.owner = call_id
         try:
-            snapshot = decode_snapshot(encoded)
-            plane.owner = snapshot.call_id
-            restore_call(table, snapshot, shift_s=shift_s, now=time.monotonic())
+            restore_call(table, decode_snapshot(encoded), shift_s=shift_s, now=time.monotonic())
         except NhError as exc:
-            failed += 1
-            logger.error("a call cannot be restored: %s", exc)
+            failed.append(call_id)
+            logger.error("call %r cannot be restored: %s", call_id, exc)
         except Exception:
-            failed += 1
-            logger.exception("a call cannot be restored")
-    plane.close_inherited()
-    if plane.kernel is not None:
-        plane.kernel.forget_left()
-    return len(snapshots) - failed, failed
+            failed.append(call_id)
+            logger.exception("call %r cannot be restored", call_id)
+    return failed
