@@ -14,7 +14,7 @@ from typing import Final
 from nh.calls.call import Expired
 from nh.calls.interfaces import Interface
 from nh.calls.leg import Drop
-from nh.calls.media import Media, RelayMedia, Side, canonical_address
+from nh.calls.media import Endpoint, Media, RelayMedia, Side, canonical_address
 from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
 from nh.calls.rules import RelaySettings
@@ -42,12 +42,14 @@ from nh.commands import (
 from nh.errors import MalformedRequest, ProtocolError, Refused
 from nh.loop import Loop, Timer
 from nh.shard.hops import OwnPorts
+from nh.shard.keep import Keep, NoKeep
 from nh.shard.kernel_path import KernelPath
 from nh.shard.pacing import Pacer
 from nh.shard.plane import SocketPlane
 from nh.shard.reports import describe_call, list_calls
 from nh.shard.signalling import Signalling
 from nh.stats import ShardStats
+from nh.wire.link import RestoreCall
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +86,7 @@ class Helper:
         kernel: the path in the kernel, which is closed with the helper; None: all is relayed in user space.
         kernel_off: why that is so, for people.
         relay_ports: further ranges of media ports that are the same relay's: those of all shards.
+        keep: keeps sockets and calls for a successor; None: nobody does.
 
     Nothing is relayed before attach(). Close it with close().
     """
@@ -100,7 +103,9 @@ class Helper:
         kernel: KernelPath | None = None,
         kernel_off: str = "",
         relay_ports: Sequence[tuple[int, int]] = (),
+        keep: Keep | None = None,
     ) -> None:
+        self._keep = keep if keep is not None else NoKeep()
         self._settings = settings = settings or RelaySettings()
         low, high = ports
         self.stats = stats or ShardStats()
@@ -140,6 +145,13 @@ class Helper:
         self._pacer = Pacer(loop, self._plane.poll, coalesce_s=self._settings.coalesce_s)
         self._next_tick = time.monotonic() + TICK_S
         self._timer = loop.call_later(LOOK_S, self._look)
+
+    def restore(self, sockets: dict[Endpoint, int], calls: list[RestoreCall]) -> tuple[int, int]:
+        """See nh.shard.restoration.Restorer. Nothing can be restored yet."""
+        del sockets
+        for call in calls:
+            self._keep.forget(call.call_id)
+        return 0, len(calls)
 
     @property
     def calls(self) -> int:
