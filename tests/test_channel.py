@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from nh.channel import MAX_QUEUED_BYTES, RECORDS_A_TURN, Channel
+from nh.channel import MAX_QUEUED_BYTES, RECORDS_A_TURN, Channel, OnRecord
 from nh.errors import ChannelFull
 from nh.loop import SelectorLoop
 from nh.wire.link import MAX_MESSAGE_BYTES
@@ -18,6 +18,7 @@ class Ends:
         self.loop = SelectorLoop()
         self.socks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.heard: tuple[list[bytes], list[bytes]] = ([], [])
+        self.came: tuple[list[int], list[int]] = ([], [])
         self.closed = [0, 0]
         self.near, self.far = self._channel(0), self._channel(1)
 
@@ -25,7 +26,15 @@ class Ends:
         def on_close() -> None:
             self.closed[index] += 1
 
-        return Channel(self.loop, self.socks[index], self.heard[index].append, on_close)
+        return Channel(self.loop, self.socks[index], self._hear(index), on_close)
+
+    def _hear(self, index: int) -> OnRecord:
+        def on_record(record: bytes, fds: list[int]) -> None:
+            self.heard[index].append(record)
+            self.came[index].extend(fds)
+            fds.clear()
+
+        return on_record
 
     def turn_until(self, condition: Callable[[], bool], turns: int = 10_000) -> None:
         for _ in range(turns):
@@ -127,7 +136,7 @@ def test_a_reader_may_close_the_channel_from_within_a_record(ends: Ends) -> None
     heard: list[bytes] = []
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
-    def close_at_once(record: bytes) -> None:
+    def close_at_once(record: bytes, fds: list[int]) -> None:
         heard.append(record)
         closing.close()
 
@@ -152,7 +161,7 @@ def test_draining_hands_over_what_is_there_at_once(ends: Ends) -> None:
 def test_a_record_that_is_too_long_ends_the_channel(ends: Ends) -> None:
     lost: list[bool] = []
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    channel = Channel(ends.loop, near, lambda record: None, lambda: lost.append(True))
+    channel = Channel(ends.loop, near, lambda record, fds: None, lambda: lost.append(True))
     with far:
         far.send(bytes(MAX_MESSAGE_BYTES + 1))
         ends.turn_until(lambda: channel.closed)

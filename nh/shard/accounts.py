@@ -84,7 +84,7 @@ class Accounts:
         """Bring the counters of sessions up to date."""
         resources, base = self._table.resources, self._base
         self.stats.sessions_started = base.sessions_started + resources.started
-        self.stats.sessions_closed = base.sessions_closed + resources.started - resources.sessions
+        self.stats.sessions_closed = base.sessions_closed + resources.ended
 
     def update(self) -> None:
         """Bring everything up to date."""

@@ -5,6 +5,7 @@ It knows the link's messages and nothing of the protocols that proxies speak.
 
 import logging
 import socket
+from collections.abc import Callable
 from typing import Final
 
 import nh
@@ -16,7 +17,9 @@ from nh.fastpath.routes import Routes
 from nh.loop import SelectorLoop
 from nh.shard.helper import Helper
 from nh.shard.kernel_path import KernelPath
+from nh.shard.link_keep import LinkKeep
 from nh.shard.meter import ProcessMeter
+from nh.shard.restoration import Restoration
 from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
 from nh.wire.link import (
     MAX_MESSAGE_BYTES,
@@ -26,8 +29,12 @@ from nh.wire.link import (
     NoCallsLeft,
     Ready,
     RefuseNewCalls,
+    RestoreCall,
+    Restoring,
     Shutdown,
+    Start,
     TakeNewCalls,
+    TakeSockets,
     decode_to_shard,
     encode,
 )
@@ -40,7 +47,7 @@ EXIT_CANNOT_START: Final = 4
 
 
 class Control:
-    """One shard: built when Configure comes, ended by Shutdown or by the end of the link.
+    """One shard: built when Configure comes, serving from Start on, ended by Shutdown or the link's end.
 
     Arguments:
         loop: the shard's own loop.
@@ -51,14 +58,20 @@ class Control:
         self.exit_status = EXIT_OK
         self._loop = loop
         self._channel = Channel(loop, link, self._on_record, self._on_lost)
+        self._keep = LinkKeep(self._channel)
+        self._restoration = Restoration()
         self._helper: Helper | None = None
+        self._started = False
+        self._shard = -1
         self._segment: Segment | None = None
         self._told_to_end = False
         # of the drain in which it is yet to be told that no call is left; None: there is nothing to tell
         self._drain_round: int | None = None
 
     def close(self) -> None:
-        """End all calls and publish the last counters."""
+        """End all calls and publish the last counters. What is kept of the calls stays kept."""
+        self._keep.close()
+        self._restoration.close()
         if self._helper is not None:
             self._helper.close()
             self._publish()
@@ -66,13 +79,19 @@ class Control:
             self._segment.close()
         self._channel.close()
 
-    def _on_record(self, record: bytes) -> None:
+    def _on_record(self, record: bytes, fds: list[int]) -> None:
         match decode_to_shard(record):
-            case Configure() as configure:
-                self._start(configure)
             case Execute(id=request_id, command=command):
                 self._reply(request_id, self._execute(command))
                 self._tell_if_empty()
+            case Configure() as configure:
+                self._or_end(lambda: self._configure(configure))
+            case TakeSockets(endpoints):
+                self._restoration.take(endpoints, fds)
+            case RestoreCall() as call:
+                self._restoration.add(call)
+            case Start(careful):
+                self._or_end(lambda: self._start(careful=careful))
             case RefuseNewCalls(round=drain_round):
                 self._drain(drain_round)
             case TakeNewCalls():
@@ -81,16 +100,19 @@ class Control:
                 self._told_to_end = True
                 self._loop.stop()
 
-    def _start(self, configure: Configure) -> None:
+    def _or_end(self, step: Callable[[], None]) -> None:
+        if self.exit_status != EXIT_OK:
+            return
         try:
-            self._configure(configure)
+            step()
         except Exception:
             # a shard without settings is of no use: its end tells the supervisor, this line tells people
-            logger.exception("shard %d cannot start", configure.shard)
+            logger.exception("shard %d cannot start", self._shard)
             self.exit_status = EXIT_CANNOT_START
             self._loop.stop()
 
     def _configure(self, configure: Configure) -> None:
+        self._shard = configure.shard
         logging.getLogger().setLevel(configure.log_level.upper())
         segment = self._segment = attach_segment(configure.stats_segment)
         self._writer = ShardWriter(segment, configure.shard)
@@ -105,16 +127,29 @@ class Control:
             kernel=_kernel_path(configure, stats),
             kernel_off=configure.kernel_off,
             relay_ports=configure.relay_ports,
+            keep=self._keep,
         )
         self._meter = ProcessMeter(self._loop, helper.stats)
         self._helper = helper
+
+    def _start(self, *, careful: bool) -> None:
+        helper = self._helper
+        if helper is None:
+            raise ValueError("Start came before Configure")
+        restored, failed = self._restoration.restore(helper, self._say_restoring if careful else None)
+        self._keep.let_go(self._restoration.close())
+        self._started = True
         helper.attach(self._loop, on_tick=self._on_tick)
         helper.update_stats()
         self._publish()
-        self._channel.send(encode(Ready(pid=helper.stats.pid, version=nh.__version__)))
+        ready = Ready(pid=helper.stats.pid, version=nh.__version__, restored=restored, failed=failed)
+        self._channel.send(encode(ready))
+
+    def _say_restoring(self, call: int) -> None:
+        self._channel.send(encode(Restoring(call)))
 
     def _execute(self, command: RelayCommand) -> RelayResult:
-        if self._helper is None:
+        if self._helper is None or not self._started:
             return Failure("unavailable", "the shard has no settings yet")
         try:
             return self._helper.execute(command)
@@ -158,6 +193,7 @@ class Control:
 
     def _on_tick(self) -> None:
         self._publish()
+        self._keep.catch_up()
         self._tell_if_empty()
 
     def _publish(self) -> None:
@@ -184,5 +220,6 @@ def _kernel_path(configure: Configure, stats: ShardStats) -> KernelPath | None:
         first_slot=maps.first_slot,
         slots=maps.slots,
         past=(stats.kernel_packets, stats.kernel_bytes),
+        successor=configure.successor,
     )
     return KernelPath(flows, Routes())

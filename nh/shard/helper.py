@@ -4,7 +4,6 @@ A shard is a Helper behind the internal link, nh.server.Server is a Helper behin
 on a loop and hand it commands. It knows no wire and no process.
 """
 
-import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
 from nh.calls.rules import RelaySettings
 from nh.calls.session import SessionInfo
+from nh.calls.session_ids import SessionIds
 from nh.calls.table import CallTable
 from nh.commands import (
     Activate,
@@ -107,7 +107,7 @@ class Helper:
                     {each.address: each.ports for each in interfaces if each.ports is not None},
                 ),
                 settings=settings,
-                session_ids=itertools.count(shard + 1, shards),
+                session_ids=SessionIds(shard + 1, shards),
             ),
             wall_offset_s=self._wall_offset_s,
         )
@@ -192,7 +192,7 @@ class Helper:
         )
         if self._keeping is not None:
             for call in calls:
-                self._keeping.keep_now(call.call_id, now=time.monotonic())
+                self._keeping.restored(call.call_id, now=time.monotonic())
         return len(calls) - len(failed), len(failed)
 
     def allocate_sockets(

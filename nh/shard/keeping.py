@@ -67,6 +67,11 @@ class CallKeeping:
         self._kept[call_id] = call.last_active
         self._keep.keep(call_id, encode_snapshot(snapshot))
 
+    def restored(self, call_id: bytes, *, now: float) -> None:
+        """A call was restored, or could not be: who kept it is told how it is now."""
+        self._kept[call_id] = 0.0
+        self.keep_now(call_id, now=now)
+
     def look(self, *, now: float) -> None:
         """Keep what changed since the last look, and refresh the next few of the others."""
         changed = list(self._changed)[:KEPT_A_LOOK]

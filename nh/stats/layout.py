@@ -163,11 +163,19 @@ class ShardState(enum.IntEnum):
     DOWN = 2
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass  # no slots, because a reading of a shard is this and ShardStats in one
 class ShardStatus:
     """What the supervisor writes about one shard; `state` is a ShardState."""
 
     restarts: int = _counter("times the shard was started again", "restarts")
+    hangs: int = _counter("times the shard was killed because it hung", "hangs")
+    calls_restored: int = _counter("calls that went on in a successor of their shard", "calls")
+    calls_lost: int = _counter("calls that a successor of their shard could not restore", "calls")
+    sockets_unheld: int = _counter(
+        "media sockets that the supervisor could not hold open too, for want of descriptors", "sockets"
+    )
+    calls_kept: int = _gauge("calls of which the supervisor has a snapshot", "calls")
+    sockets_held: int = _gauge("media sockets that the supervisor holds open too", "sockets")
     state: int = _gauge("0 starting, 1 up, 2 down", "state", Total.NONE)
 
 

@@ -5,7 +5,7 @@ import time
 from nh.errors import StatsUnavailable
 from nh.stats import record
 from nh.stats.block import Block
-from nh.stats.layout import SHARD_TABLE, Kind, ShardState, ShardStatus
+from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, Kind, ShardState, ShardStatus
 from nh.stats.segment import Segment
 from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading, add_up
 
@@ -85,4 +85,5 @@ def _shard_reading(shard: int, payload: bytes, status: ShardStatus) -> ShardRead
     state = ShardState(status.state)
     if state is ShardState.DOWN:
         values |= {field.name: field.zero for field in SHARD_TABLE if field.kind is Kind.GAUGE}
-    return ShardReading(**values, shard=shard, state=state, restarts=status.restarts)
+    said = {field.name: getattr(status, field.name) for field in STATUS_TABLE}
+    return ShardReading(**values, **said | {"state": state}, shard=shard)

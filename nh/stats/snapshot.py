@@ -5,7 +5,7 @@ The names in `to_builtins()` are those of the tables in nh.stats.layout and are 
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,24 +16,27 @@ from nh.stats.layout import (
     FieldInfo,
     ShardState,
     ShardStats,
+    ShardStatus,
     SupervisorStats,
     Total,
 )
 
+_SUMMED_STATUS: Final = tuple(field for field in STATUS_TABLE if field.total is not Total.NONE)
+"""What the supervisor counts of each shard; its state is shown as a word."""
+
 
 @dataclasses.dataclass(slots=True, kw_only=True)
-class ShardReading(ShardStats):
-    """One shard.
+class ShardReading(ShardStats, ShardStatus):
+    """One shard: what it counts, and what the supervisor says of it.
 
     Arguments:
         shard: its number.
-        state, restarts: what the supervisor says of it.
+        state: a ShardState.
         heartbeat_age_s: seconds since it published, None if it is down or never did.
     """
 
     shard: int = 0
     state: ShardState = ShardState.STARTING
-    restarts: int = 0
     heartbeat_age_s: float | None = None
 
 
@@ -45,10 +48,9 @@ class SupervisorReading(SupervisorStats):
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
-class Totals(ShardStats):
-    """All shards, each field by its rule; `heartbeat_age_s` is the oldest. pid and cpu say nothing."""
+class Totals(ShardStats, ShardStatus):
+    """All shards, each field by its rule; `heartbeat_age_s` is the oldest. pid, cpu and state say nothing."""
 
-    restarts: int = 0
     heartbeat_age_s: float | None = None
 
 
@@ -80,13 +82,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
                 {
                     "shard": shard.shard,
                     "state": shard.state.name.lower(),
-                    "restarts": shard.restarts,
                     "heartbeat_age_s": shard.heartbeat_age_s,
                 }
+                | _values(shard, _SUMMED_STATUS)
                 | _values(shard, SHARD_TABLE)
                 for shard in self.shards
             ],
-            "totals": {"restarts": self.totals.restarts, "heartbeat_age_s": self.totals.heartbeat_age_s}
+            "totals": {"heartbeat_age_s": self.totals.heartbeat_age_s}
+            | _values(self.totals, _SUMMED_STATUS)
             | _values(self.totals, [field for field in SHARD_TABLE if field.total is not Total.NONE]),
         }
 
@@ -94,7 +97,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 def add_up(shards: Sequence[ShardReading]) -> Totals:
     """The totals of some shards; MIN and MAX skip those for which nothing is known."""
     totals = Totals()
-    for table in (SHARD_TABLE, [field for field in STATUS_TABLE if field.total is not Total.NONE]):
+    for table in (SHARD_TABLE, _SUMMED_STATUS):
         for field in table:
             setattr(totals, field.name, _total(field, shards))
     totals.heartbeat_age_s = max(

@@ -6,18 +6,11 @@ much to do, is late, or died. The process is watched through a pidfd, so its dea
 the loop and no other child's.
 """
 
-import contextlib
 import dataclasses
 import enum
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
@@ -27,14 +20,13 @@ from nh.commands import Failure, RelayCommand, RelayResult
 from nh.errors import ChannelFull, CommandTimeout, ShardUnavailable
 from nh.loop import Loop, Timer
 from nh.supervisor.cpus import pin
+from nh.supervisor.keeper import NotBelievable
+from nh.supervisor.process import SHARD_ARGV, ShardProcess
 from nh.wire import link
 
 logger = logging.getLogger(__name__)
 
 Answer = Callable[[RelayResult], None]
-
-SHARD_ARGV: Final = (sys.executable, "-P", "-m", "nh.shard")
-"""How a shard is started; `--link-fd N` follows."""
 
 MAX_IN_FLIGHT: Final = 4096
 """Most commands of one shard under way."""
@@ -72,6 +64,39 @@ class ChildSpec:
     descriptors: tuple[int, ...] = ()
 
 
+class Heritage(Protocol):
+    """What a shard is given of its predecessor's, and where it leaves what its successor will need."""
+
+    def begin(self) -> Iterator[tuple[link.ToShard, list[int]]]:
+        """The messages between Configure and Ready, the last one is Start, with their descriptors."""
+
+    def hear(self, message: link.Keeping | link.Restoring, fds: list[int]) -> None:
+        """What the shard says; descriptors that are kept are removed. Raises NotBelievable."""
+
+    def ready(self, message: link.Ready) -> None:
+        """The shard is up."""
+
+    def died(self) -> None:
+        """The shard's process has ended, and all that it said was heard."""
+
+
+class NoHeritage:
+    """Nothing is kept."""
+
+    def begin(self) -> Iterator[tuple[link.ToShard, list[int]]]:
+        """See Heritage."""
+        yield link.Start(), []
+
+    def hear(self, message: link.Keeping | link.Restoring, fds: list[int]) -> None:
+        """See Heritage."""
+
+    def ready(self, message: link.Ready) -> None:
+        """See Heritage."""
+
+    def died(self) -> None:
+        """See Heritage."""
+
+
 class Child:
     """A shard process, started by construction (OSError if that is impossible).
 
@@ -81,6 +106,8 @@ class Child:
         on_ready: called once when the shard serves calls.
         on_exit: called once when the process is reaped, with words for why; every command is answered then.
         on_empty: called with the round of a drain when the shard says that no call is left.
+        heritage: see Heritage; None: nothing is kept and nothing restored.
+        process: a process that waits for its settings; None: one is started.
     """
 
     def __init__(
@@ -91,6 +118,8 @@ class Child:
         on_ready: Callable[[], None],
         on_exit: Callable[[str], None],
         on_empty: Callable[[int], None] | None = None,
+        heritage: Heritage | None = None,
+        process: ShardProcess | None = None,
     ) -> None:
         self.state = ChildState.STARTING
         self._loop = loop
@@ -103,11 +132,16 @@ class Child:
         self._last_id = 0
         self._deadline: Timer | None = None
         self._grace: Timer | None = None
-        self._process, self._pidfd, sock = _start(spec.argv, spec.descriptors)
-        loop.add_reader(self._pidfd, self._reap)
-        self._channel = Channel(loop, sock, self._on_record, self._on_link_lost)
+        self._heritage = heritage if heritage is not None else NoHeritage()
+        self._process = process if process is not None else ShardProcess(spec.argv, spec.descriptors)
+        loop.add_reader(self._process.pidfd, self._reap)
+        self._channel = Channel(
+            loop, self._process.link, self._on_record, self._on_link_lost, on_drained=self._hand_over
+        )
         self._channel.send(link.encode(spec.configure))
         pin(self._process.pid, spec.cpu, self._name)
+        self._to_hand_over = self._heritage.begin()
+        self._hand_over()
 
     @property
     def pid(self) -> int:
@@ -160,30 +194,53 @@ class Child:
 
     # --- the link ---------------------------------------------------------------------------------
 
-    def _on_record(self, record: bytes) -> None:
+    def _hand_over(self) -> None:
+        """Send what there is to restore as fast as the shard takes it: more than may wait in the channel."""
+        while not self._channel.queued and not self._channel.closed:
+            message, fds = next(self._to_hand_over, (None, list[int]()))
+            if message is None:
+                return
+            try:
+                self._channel.send(link.encode(message), fds)
+            except ChannelFull as exc:
+                logger.error("%s (pid %d) cannot be given what it needs: %s", self._name, self.pid, exc)
+                self.kill()
+                return
+
+    def _on_record(self, record: bytes, fds: list[int]) -> None:
         try:
             message = link.decode_from_shard(record)
-        except msgspec.DecodeError as exc:
+            if isinstance(message, link.Keeping | link.Restoring):
+                self._heritage.hear(message, fds)
+                return
+        except (msgspec.DecodeError, NotBelievable) as exc:
             logger.error("%s (pid %d) sent what is no message, it is killed: %s", self._name, self.pid, exc)
             self.kill()
             return
-        if isinstance(message, link.Executed):
-            waiting = self._pending.pop(message.id, None)
-            if waiting is not None:  # else it was late, and its client has been told so
-                waiting[0](message.result)
-        elif isinstance(message, link.NoCallsLeft):
-            if self._on_empty is not None:
-                self._on_empty(message.round)
-        elif self.state is ChildState.STARTING:
-            self.state = ChildState.UP
-            if message.version != nh.__version__:
-                logger.warning(
-                    "%s runs nh %s, the supervisor nh %s: nh was upgraded; start it anew when it suits",
-                    self._name,
-                    message.version,
-                    nh.__version__,
-                )
-            self._on_ready()
+        match message:
+            case link.Executed():
+                waiting = self._pending.pop(message.id, None)
+                if waiting is not None:  # else it was late, and its client has been told so
+                    waiting[0](message.result)
+            case link.NoCallsLeft():
+                if self._on_empty is not None:
+                    self._on_empty(message.round)
+            case link.Ready():
+                self._on_up(message)
+
+    def _on_up(self, message: link.Ready) -> None:
+        if self.state is not ChildState.STARTING:
+            return
+        self.state = ChildState.UP
+        if message.version != nh.__version__:
+            logger.warning(
+                "%s runs nh %s, the supervisor nh %s: nh was upgraded; start it anew when it suits",
+                self._name,
+                message.version,
+                nh.__version__,
+            )
+        self._heritage.ready(message)
+        self._on_ready()
 
     def _on_link_lost(self) -> None:
         # it is about to end, in its own way and with its own exit status; if not, it is of no use any more
@@ -224,52 +281,14 @@ class Child:
         self.kill()
 
     def _reap(self) -> None:
-        self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
-        why = _words_for(self._process.wait())
-        self._channel.drain()  # its last words: what they answer was carried out
+        self._loop.remove_reader(self._process.pidfd)
+        why = self._process.reap()
+        self._channel.drain()  # its last words: what they answer was carried out, what they keep is kept
         self._channel.close()
         self.state = ChildState.GONE
         for timer in (self._deadline, self._grace):
             if timer is not None:
                 timer.cancel()
+        self._heritage.died()
         self._fail_pending(f"{self._name} ended ({why}); it is not known whether it carried the command out")
         self._on_exit(why)
-
-
-def _start(
-    argv: Sequence[str], descriptors: tuple[int, ...]
-) -> "tuple[subprocess.Popen[bytes], int, socket.socket]":
-    """A shard process, the pidfd that tells its end, and this side of its link.
-
-    The process inherits the other side of the link and `descriptors`, nothing else. It gets a session of its
-    own, so that Ctrl-C in a terminal reaches the supervisor alone, and no standard output, because that is
-    the supervisor's to say `ready` on.
-    """
-    home = str(Path(nh.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
-    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with contextlib.ExitStack() as undo, far:
-        undo.enter_context(near)
-        process = subprocess.Popen(
-            [*argv, "--link-fd", str(far.fileno())],
-            pass_fds=(far.fileno(), *descriptors),
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        undo.callback(process.wait)
-        undo.callback(process.kill)
-        pidfd = os.pidfd_open(process.pid)
-        undo.pop_all()
-    return process, pidfd, near
-
-
-def _words_for(returncode: int) -> str:
-    if returncode >= 0:
-        return f"exit status {returncode}"
-    try:
-        return f"signal {-returncode}, {signal.Signals(-returncode).name}"
-    except ValueError:
-        return f"signal {-returncode}"

@@ -22,7 +22,7 @@ from nh.errors import NhError
 from nh.loop import Loop, SelectorLoop, Timer
 from nh.stats import Segment, StatsReader, SupervisorStats, SupervisorWriter, create_segment, segment_name
 from nh.supervisor.arbiter import Arbiter
-from nh.supervisor.child import SHARD_ARGV, Child, ChildSpec
+from nh.supervisor.child import Child, ChildSpec
 from nh.supervisor.cpus import cpu_of, usable_cpus
 from nh.supervisor.descriptors import capacity, raise_descriptor_limit
 from nh.supervisor.dispatch import Dispatcher
@@ -32,6 +32,7 @@ from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.listeners import Listener, open_listeners
 from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
 from nh.supervisor.ng_service import NgService
+from nh.supervisor.process import SHARD_ARGV
 from nh.supervisor.routing import all_ranges, interface_slices, limits_share, port_slices
 from nh.supervisor.runtime_dir import runtime_dir
 from nh.supervisor.signals import signals_on

@@ -1,21 +1,31 @@
 """The internal link between the supervisor and a shard: typed messages, one to a SOCK_SEQPACKET record.
 
-The supervisor says Configure first, the shard answers Ready; from then on Execute and Executed carry
-the same `id`, any number in flight, answered in any order. The encoding is msgpack; both ends are of one
-version of nh, started by it, so what cannot be read is a bug and raises.
+The supervisor says Configure first, then what there is to restore (TakeSockets, RestoreCall), then Start, and
+the shard answers Ready; from then on Execute and Executed carry the same `id`, any number in flight, answered
+in any order. What has to outlive the shard it hands over as it comes to be (HoldSockets, KeepCall), before
+the Executed of the command that caused it: whoever reads in order has what was answered. The encoding is
+msgpack; both ends are of one version of nh, started by it, so what cannot be read is a bug and raises.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from nh.calls.interfaces import Interface
+from nh.calls.media import Endpoint
 from nh.calls.rules import RelaySettings
 from nh.commands import RelayCommand, RelayResult
 from nh.config import LogLevel
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024
-"""Longest message; a reply beyond it is replaced by a Failure."""
+"""Longest message; a reply beyond it is replaced by a Failure, a snapshot beyond it goes in parts."""
+
+PART_BYTES: Final = 64 * 1024
+"""Most bytes of a snapshot in one message; the rest of the message is the call-id."""
+
+MAX_SNAPSHOT_BYTES: Final = 4 * 1024 * 1024
+"""Longest snapshot of a call. Nobody keeps a longer one, and who sends one is not believed any more."""
 
 
 class KernelMaps(msgspec.Struct, frozen=True):
@@ -44,6 +54,8 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         kernel: its share of the path in the kernel; None: all is relayed in user space.
         kernel_off: why that is so, for people; "" where it is not.
         relay_ports: the media ports of all shards, interfaces' own ones too, as (lowest, highest).
+        successor: whether there was a shard of this number before it in this run: what that one had in the
+            kernel is then taken over, not cleared.
         stats_segment: name of the shared memory in which block `shard` is its own to write.
         log_level: how much to log.
     """
@@ -58,6 +70,39 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     kernel: KernelMaps | None = None
     kernel_off: str = ""
     relay_ports: tuple[tuple[int, int], ...] = ()
+    successor: bool = False
+
+
+class TakeSockets(msgspec.Struct, frozen=True, tag="take_sockets"):
+    """A predecessor's media sockets, one descriptor each in this order; the last ones may be missing."""
+
+    endpoints: tuple[Endpoint, ...]
+
+
+class RestoreCall(msgspec.Struct, frozen=True, tag="restore_call"):
+    """A call to be restored, or a part of one.
+
+    Arguments:
+        call_id: whose snapshot it is.
+        snapshot: what was kept last, or the next PART_BYTES of it.
+        shift_s: what to add to its times; 0 for a successor on the same host.
+        last: False: the next message goes on with the same snapshot.
+    """
+
+    call_id: bytes
+    snapshot: bytes
+    shift_s: float = 0.0
+    last: bool = True
+
+
+class Start(msgspec.Struct, frozen=True, tag="start"):
+    """That is all: restore what came, then serve calls and say Ready.
+
+    Arguments:
+        careful: say Restoring before each call.
+    """
+
+    careful: bool = False
 
 
 class Execute(msgspec.Struct, frozen=True, tag="execute"):
@@ -81,11 +126,63 @@ class TakeNewCalls(msgspec.Struct, frozen=True, tag="take_new_calls"):
     """Drain no more."""
 
 
+class Restoring(msgspec.Struct, frozen=True, tag="restoring"):
+    """The shard begins to restore a call; who dies now died of it.
+
+    Arguments:
+        call: which one of those that came, from 0; their number: they are all done.
+    """
+
+    call: int
+
+
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The shard has its settings and serves calls."""
+    """The shard has its settings, has restored what it could, and serves calls.
+
+    Arguments:
+        pid: of its process.
+        version: of its nh.
+        restored, failed: calls.
+    """
 
     pid: int
     version: str
+    restored: int = 0
+    failed: int = 0
+
+
+class HoldSockets(msgspec.Struct, frozen=True, tag="hold_sockets"):
+    """Hold these sockets open too, one descriptor each in this order; the last ones may be missing."""
+
+    endpoints: tuple[Endpoint, ...]
+
+
+class LetGoSockets(msgspec.Struct, frozen=True, tag="let_go_sockets"):
+    """Hold these no longer: the shard has closed them."""
+
+    endpoints: tuple[Endpoint, ...]
+
+
+class KeepCall(msgspec.Struct, frozen=True, tag="keep_call"):
+    """How a call is now, for a successor.
+
+    Arguments:
+        call_id: the call, at most MAX_ID_BYTES long.
+        snapshot: all of it, or PART_BYTES of one that is longer.
+        part: 0, 1, …: which part; the parts of one snapshot come in a row.
+        last: whether it is the last part. Until it comes, the snapshot before is the one that counts.
+    """
+
+    call_id: bytes
+    snapshot: bytes
+    part: int = 0
+    last: bool = True
+
+
+class ForgetCall(msgspec.Struct, frozen=True, tag="forget_call"):
+    """The call has ended, or cannot be restored."""
+
+    call_id: bytes
 
 
 class Executed(msgspec.Struct, frozen=True, tag="executed"):
@@ -101,8 +198,9 @@ class NoCallsLeft(msgspec.Struct, frozen=True, tag="no_calls_left"):
     round: int
 
 
-ToShard = Configure | Execute | Shutdown | RefuseNewCalls | TakeNewCalls
-FromShard = Ready | Executed | NoCallsLeft
+ToShard = Configure | TakeSockets | RestoreCall | Start | Execute | Shutdown | RefuseNewCalls | TakeNewCalls
+Keeping = HoldSockets | LetGoSockets | KeepCall | ForgetCall
+FromShard = Restoring | Ready | Executed | NoCallsLeft | Keeping
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _to_shard: Final[msgspec.msgpack.Decoder[ToShard]] = msgspec.msgpack.Decoder(ToShard)
@@ -112,6 +210,13 @@ _from_shard: Final[msgspec.msgpack.Decoder[FromShard]] = msgspec.msgpack.Decoder
 def encode(message: ToShard | FromShard) -> bytes:
     """One record for the link."""
     return _encoder.encode(message)
+
+
+def parts(snapshot: bytes) -> Iterator[tuple[int, bytes, bool]]:
+    """A snapshot as (part, bytes, last) of messages that are not too long; one that is empty has one part."""
+    count = max(1, -(-len(snapshot) // PART_BYTES))
+    for part in range(count):
+        yield part, snapshot[part * PART_BYTES : (part + 1) * PART_BYTES], part == count - 1
 
 
 def decode_to_shard(record: bytes) -> ToShard:

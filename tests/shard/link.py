@@ -16,6 +16,7 @@ from nh.wire.link import (
     FromShard,
     Ready,
     Shutdown,
+    Start,
     ToShard,
     decode_from_shard,
     encode,
@@ -44,7 +45,9 @@ class Link:
         shard: int = 0,
         shards: int = 1,
         interfaces: tuple[Interface, ...] = (),
+        start: bool = True,
     ) -> None:
+        """Give the shard its settings and, unless something is to come before that, have it start."""
         self.send(
             Configure(
                 shard=shard,
@@ -56,6 +59,8 @@ class Link:
                 interfaces=interfaces,
             )
         )
+        if start:
+            self.send(Start())
 
     def execute(self, command: RelayCommand) -> int:
         """Ask for something; returns the id of the request."""

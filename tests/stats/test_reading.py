@@ -23,7 +23,7 @@ from nh.stats import (
     SupervisorWriter,
     attach_segment,
 )
-from nh.stats.layout import SHARD_TABLE, SUPERVISOR_TABLE, Kind, Total
+from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, Kind, Total
 
 
 def all_different() -> ShardStats:
@@ -105,10 +105,11 @@ def test_a_snapshot_becomes_json_with_the_names_of_the_tables(segment: Segment) 
     plain = msgspec.json.decode(msgspec.json.encode(StatsReader(segment).read().to_builtins()))
     names = {field.name for field in SHARD_TABLE}
     assert set(plain) == {"time", "version", "supervisor", "shards", "totals"}
-    assert set(plain["shards"][0]) == names | {"shard", "state", "restarts", "heartbeat_age_s"}
+    status = {field.name for field in STATUS_TABLE}
+    assert set(plain["shards"][0]) == names | status | {"shard", "heartbeat_age_s"}
     assert set(plain["supervisor"]) == {field.name for field in SUPERVISOR_TABLE} | {"heartbeat_age_s"}
     summed = {field.name for field in SHARD_TABLE if field.total is not Total.NONE}
-    assert set(plain["totals"]) == summed | {"restarts", "heartbeat_age_s"}
+    assert set(plain["totals"]) == summed | status - {"state"} | {"heartbeat_age_s"}
     assert plain["shards"][2]["state"] == "starting"
 
 

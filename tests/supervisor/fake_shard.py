@@ -45,6 +45,7 @@ from nh.wire.link import (
     NoCallsLeft,
     Ready,
     RefuseNewCalls,
+    Start,
     TakeNewCalls,
     decode_to_shard,
     encode,
@@ -72,6 +73,7 @@ class FakeShard:
             if isinstance(message, Configure):
                 self.shard, self.low_port = message.shard, message.ports[0]
                 self.interfaces = message.interfaces
+            elif isinstance(message, Start):
                 self.start()
             elif isinstance(message, Execute):
                 self.execute(message)

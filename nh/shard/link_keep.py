@@ -1,0 +1,121 @@
+"""A shard's Keep behind the internal link: the supervisor keeps.
+
+Where the link is full (the supervisor is stopped, or has no CPU), nothing waits and memory is bounded: of
+each call only the latest word is remembered, of sockets that they are to be let go. It is caught up with when
+the link has room. Sockets that were opened meanwhile are not held.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from nh.calls.media import Endpoint
+from nh.channel import MAX_FDS, Channel
+from nh.errors import ChannelFull
+from nh.wire.link import (
+    MAX_SNAPSHOT_BYTES,
+    ForgetCall,
+    HoldSockets,
+    KeepCall,
+    LetGoSockets,
+    encode,
+    parts,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class LinkKeep:
+    """See Keep.
+
+    Arguments:
+        channel: to the supervisor.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._closed = False
+        # what could not be said; while there is anything, everything else queues up behind it
+        self._calls: dict[bytes, bytes | None] = {}
+        self._sockets: dict[Endpoint, None] = {}
+
+    def hold(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
+        """See Keep."""
+        if self._closed or self._behind:
+            return
+        try:
+            for at in range(0, len(endpoints), MAX_FDS):
+                message = HoldSockets(tuple(endpoints[at : at + MAX_FDS]))
+                self._channel.send(encode(message), fds[at : at + MAX_FDS])
+        except ChannelFull as exc:
+            logger.warning("the supervisor does not hold some sockets, because it does not read: %s", exc)
+
+    def let_go(self, endpoints: Sequence[Endpoint]) -> None:
+        """See Keep."""
+        if self._closed:
+            return
+        if self._behind or not self._say_let_go(endpoints):
+            self._sockets.update(dict.fromkeys(endpoints))
+
+    def keep(self, call_id: bytes, snapshot: bytes) -> None:
+        """See Keep. A snapshot of more than MAX_SNAPSHOT_BYTES is not kept, the one before stays."""
+        if self._closed:
+            return
+        if len(snapshot) > MAX_SNAPSHOT_BYTES:
+            logger.error(
+                "call %r is kept as it was: its snapshot has %d bytes, more than %d",
+                call_id,
+                len(snapshot),
+                MAX_SNAPSHOT_BYTES,
+            )
+        elif self._behind or not self._say(call_id, snapshot):
+            self._calls[call_id] = snapshot
+
+    def forget(self, call_id: bytes) -> None:
+        """See Keep."""
+        if self._closed:
+            return
+        if self._behind or not self._say(call_id, None):
+            self._calls[call_id] = None
+
+    def catch_up(self) -> None:
+        """Say what could not be said, as far as the link takes it; to be called now and then."""
+        if self._closed or self._channel.queued:
+            return
+        sockets = list(self._sockets)
+        for at in range(0, len(sockets), MAX_FDS):
+            if not self._say_let_go(sockets[at : at + MAX_FDS]):
+                return
+            for endpoint in sockets[at : at + MAX_FDS]:
+                del self._sockets[endpoint]
+        while self._calls:
+            call_id, snapshot = next(iter(self._calls.items()))
+            if not self._say(call_id, snapshot):
+                return
+            del self._calls[call_id]
+
+    def close(self) -> None:
+        """Say nothing any more: what is kept stays as it is."""
+        self._closed = True
+
+    @property
+    def _behind(self) -> bool:
+        return bool(self._calls or self._sockets)
+
+    def _say(self, call_id: bytes, snapshot: bytes | None) -> bool:
+        try:
+            if snapshot is None:
+                self._channel.send(encode(ForgetCall(call_id)))
+            else:
+                for part, data, last in parts(snapshot):
+                    self._channel.send(encode(KeepCall(call_id, data, part, last)))
+        except ChannelFull:
+            return False
+        return True
+
+    def _say_let_go(self, endpoints: Sequence[Endpoint]) -> bool:
+        try:
+            for at in range(0, len(endpoints), MAX_FDS):
+                self._channel.send(encode(LetGoSockets(tuple(endpoints[at : at + MAX_FDS]))))
+        except ChannelFull:
+            return False
+        return True

@@ -1,0 +1,182 @@
+"""The keeper: what would be lost with a shard. Duplicates of its sockets, and each call's latest snapshot.
+
+There is one for each shard's place, which outlives the processes in it. It knows neither what a snapshot says
+nor who asks for one: bookkeeping, and descriptors that are closed exactly once. Its descriptors are limited
+by a budget that all keepers share, so that the supervisor always has some left for its clients. A socket
+that is not held is no loss as long as its shard lives; a successor then binds the port anew, and what
+arrived in between is lost.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Protocol
+
+from nh.calls.media import Endpoint
+from nh.stats.layout import ShardStatus
+from nh.wire.link import MAX_SNAPSHOT_BYTES, ForgetCall, HoldSockets, KeepCall, Keeping, LetGoSockets
+
+logger = logging.getLogger(__name__)
+
+
+class NotBelievable(ValueError):
+    """A shard said what no shard says: it is broken."""
+
+
+class Journal(Protocol):
+    """Told of each change of what is known of calls: a store on a disk."""
+
+    def put(self, call_id: bytes, snapshot: bytes) -> None:
+        """A call is like this now."""
+
+    def delete(self, call_id: bytes) -> None:
+        """A call is no more."""
+
+
+class _NoJournal:
+    def put(self, call_id: bytes, snapshot: bytes) -> None:
+        pass
+
+    def delete(self, call_id: bytes) -> None:
+        pass
+
+
+class HoldingBudget:
+    """How many sockets all keepers together may hold yet.
+
+    Arguments:
+        sockets: how many they may hold, 0 or more.
+    """
+
+    def __init__(self, sockets: int) -> None:
+        self._left = self._whole = sockets
+        self._told = False
+
+    def take(self) -> bool:
+        """Whether one more may be held; if so, it counts."""
+        if self._left > 0:
+            self._left -= 1
+            return True
+        if not self._told:
+            self._told = True
+            logger.warning(
+                "%d media sockets are held open for shards that may die, and no more can be: calls beyond"
+                " that would lose packets if their shard died; raise the limit on descriptors (ulimit -n)",
+                self._whole,
+            )
+        return False
+
+    def give_back(self) -> None:
+        """One is held no longer."""
+        self._left += 1
+
+
+class Keeper:
+    """What is kept of one shard.
+
+    Arguments:
+        status: where it is counted.
+        budget: see HoldingBudget.
+        journal: see Journal; None: nobody else is told.
+    """
+
+    def __init__(self, status: ShardStatus, budget: HoldingBudget, journal: Journal | None = None) -> None:
+        self._status = status
+        self._budget = budget
+        self._journal = journal if journal is not None else _NoJournal()
+        self._sockets: dict[Endpoint, int] = {}
+        self._calls: dict[bytes, bytes] = {}
+        self._unfinished: tuple[bytes, list[bytes]] | None = None
+
+    @property
+    def sockets(self) -> Mapping[Endpoint, int]:
+        """The descriptors that are held; they stay the keeper's."""
+        return self._sockets
+
+    @property
+    def calls(self) -> Mapping[bytes, bytes]:
+        """The latest snapshot of each call, in the order in which the calls began."""
+        return self._calls
+
+    def obey(self, message: Keeping, fds: list[int]) -> None:
+        """Do what the shard says.
+
+        Arguments:
+            message: what it says.
+            fds: the descriptors that came with it. Those that are held are removed from the list.
+
+        Raises NotBelievable if it makes no sense; what was kept before stays.
+        """
+        match message:
+            case HoldSockets(endpoints):
+                self._hold(endpoints, fds)
+            case LetGoSockets(endpoints):
+                for endpoint in endpoints:
+                    self._let_go(endpoint)
+            case KeepCall():
+                self._keep(message)
+            case ForgetCall(call_id):
+                self.forget(call_id)
+
+    def forget(self, call_id: bytes) -> None:
+        """Know nothing of a call any more; no effect if that is so. Its sockets are let go by themselves."""
+        if self._calls.pop(call_id, None) is not None:
+            self._status.calls_kept -= 1
+            self._journal.delete(call_id)
+
+    def shard_died(self) -> None:
+        """The shard says nothing more: a snapshot that it had not finished is dropped."""
+        self._unfinished = None
+
+    def put(self, call_id: bytes, snapshot: bytes) -> None:
+        """Keep a snapshot as if the shard had said so, such as one from a store."""
+        if call_id not in self._calls:
+            self._status.calls_kept += 1
+        self._calls[call_id] = snapshot
+        self._journal.put(call_id, snapshot)
+
+    def close(self) -> None:
+        """Let everything go; the journal is not told."""
+        for endpoint in list(self._sockets):
+            self._let_go(endpoint)
+        self._calls.clear()
+        self._status.calls_kept = 0
+        self._unfinished = None
+
+    def _hold(self, endpoints: tuple[Endpoint, ...], fds: list[int]) -> None:
+        if len(fds) > len(endpoints):
+            raise NotBelievable(f"{len(fds)} descriptors for {len(endpoints)} sockets")
+        self._status.sockets_unheld += len(endpoints) - len(fds)  # the kernel had no room for them
+        for endpoint, fd in zip(endpoints, list(fds), strict=False):
+            self._let_go(endpoint)
+            if self._budget.take():
+                fds.remove(fd)
+                self._sockets[endpoint] = fd
+                self._status.sockets_held += 1
+            else:
+                self._status.sockets_unheld += 1
+
+    def _let_go(self, endpoint: Endpoint) -> None:
+        fd = self._sockets.pop(endpoint, None)
+        if fd is not None:
+            os.close(fd)
+            self._budget.give_back()
+            self._status.sockets_held -= 1
+
+    def _keep(self, message: KeepCall) -> None:
+        if message.part == 0 and message.last:
+            self._unfinished = None
+            self.put(message.call_id, message.snapshot)
+            return
+        call_id, so_far = self._unfinished or (message.call_id, list[bytes]())
+        if message.part == 0:
+            call_id, so_far = message.call_id, list[bytes]()
+        if (call_id, len(so_far)) != (message.call_id, message.part):
+            raise NotBelievable(f"part {message.part} of a snapshot without the parts before it")
+        so_far.append(message.snapshot)
+        if sum(map(len, so_far)) > MAX_SNAPSHOT_BYTES:
+            raise NotBelievable(f"a snapshot of more than {MAX_SNAPSHOT_BYTES} bytes")
+        self._unfinished = (call_id, so_far)
+        if message.last:
+            self._unfinished = None
+            self.put(call_id, b"".join(so_far))
