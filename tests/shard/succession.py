@@ -1,0 +1,150 @@
+"""A shard process whose calls are kept as the supervisor keeps them, and its successors."""
+
+import array
+import contextlib
+import socket
+import subprocess
+import sys
+from types import TracebackType
+from typing import Self
+
+from nh.calls.interfaces import Interface
+from nh.calls.rules import RelaySettings
+from nh.channel import MAX_FDS
+from nh.commands import RelayCommand, RelayResult
+from nh.config import LogLevel
+from nh.fastpath.loader import LoadedProgram
+from nh.stats import Segment
+from nh.stats.layout import ShardStatus
+from nh.supervisor.keeper import HoldingBudget, Keeper
+from nh.wire.link import (
+    MAX_MESSAGE_BYTES,
+    Configure,
+    Execute,
+    Executed,
+    KernelMaps,
+    Keeping,
+    Ready,
+    RestoreCall,
+    Start,
+    TakeSockets,
+    ToShard,
+    decode_from_shard,
+    encode,
+)
+from tests.shard.bench import V4
+
+ANSWER_S = 10.0
+FLOWS = 64
+
+
+class Succession:
+    """One place of a shard: a process in it, what is kept of it, and whoever comes next.
+
+    Arguments:
+        ports: its media ports.
+        segment: its statistics.
+        program: the path in the kernel; None: it relays in user space.
+    """
+
+    def __init__(self, ports: range, segment: Segment, program: LoadedProgram | None) -> None:
+        self.keeper = Keeper(ShardStatus(), HoldingBudget(1000))
+        self._ports = ports
+        self._segment = segment
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ready: Ready | None = None
+
+    def start(self) -> Ready:
+        """A process, which goes on with what is kept."""
+        successor = self._process is not None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(ANSWER_S)
+        self._link = ours
+        maps = (self._program.flows_fd, self._program.readings_fd) if self._program else ()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "nh.shard", "--link-fd", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(), *maps),
+            )
+        self._say(
+            Configure(
+                shard=0,
+                shards=1,
+                ports=(self._ports[0], self._ports[-1]),
+                relay=RelaySettings(),
+                stats_segment=self._segment.name,
+                log_level=LogLevel.WARNING,
+                interfaces=(Interface("default", V4, V4),),
+                kernel=KernelMaps(*maps, first_slot=0, slots=FLOWS + 1) if maps else None,
+                successor=successor,
+            )
+        )
+        held = list(self.keeper.sockets.items())
+        for at in range(0, len(held), MAX_FDS):
+            some = held[at : at + MAX_FDS]
+            self._say(TakeSockets(tuple(where for where, _ in some)), [fd for _, fd in some])
+        for call_id, snapshot in self.keeper.calls.items():
+            self._say(RestoreCall(call_id, snapshot))
+        self._say(Start())
+        while self._ready is None:
+            self._listen()
+        ready, self._ready = self._ready, None
+        return ready
+
+    def execute(self, command: RelayCommand) -> RelayResult:
+        """What it answers, after whatever it has to say before that."""
+        self._say(Execute(1, command))
+        while True:
+            message = self._listen()
+            if isinstance(message, Executed):
+                return message.result
+
+    def listen(self) -> None:
+        """Hear what it says by itself."""
+        with contextlib.suppress(BlockingIOError):
+            self._link.setblocking(False)
+            while True:
+                self._listen()
+        self._link.settimeout(ANSWER_S)
+
+    def kill(self) -> None:
+        """SIGKILL; what it said before is heard."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        with contextlib.suppress(BlockingIOError, ConnectionResetError, EOFError):
+            self._link.setblocking(False)
+            while True:
+                self._listen()
+        self._link.close()
+        self.keeper.shard_died()
+
+    def close(self) -> None:
+        """Leave nothing."""
+        self.kill()
+        self.keeper.close()
+
+    def _say(self, message: ToShard, fds: list[int] | None = None) -> None:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self._link.sendmsg([encode(message)], rights)
+
+    def _listen(self) -> object:
+        record, fds, _, _ = socket.recv_fds(self._link, MAX_MESSAGE_BYTES + 1, MAX_FDS)
+        if not record:
+            raise EOFError
+        message = decode_from_shard(record)
+        if isinstance(message, Keeping):
+            self.keeper.obey(message, fds)
+        elif isinstance(message, Ready):
+            self._ready = message
+        return message
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,192 @@
+"""A shard is killed, and its successor goes on with its calls: nothing of what phones sent is lost or doubled."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.calls.media import Side
+from nh.commands import (
+    Activate,
+    Activated,
+    Allocate,
+    Allocated,
+    Answer,
+    CallDetail,
+    Close,
+    Closed,
+    Dialog,
+    LegDetail,
+    Offer,
+    OfferOptions,
+    Rewritten,
+    ShowCall,
+)
+from nh.fastpath.loader import LoadedProgram
+from nh.stats import Segment, StatsReader, create_segment, segment_name
+from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
+from tests.media_peer import RTCP, RTP, MediaPeer
+from tests.shard.bench import V4, Where, audio
+from tests.shard.succession import Succession
+from tests.waiting import eventually
+from tools.rtp import RtpPacket
+
+DIALOG = Dialog(b"call", 1, b"alice", b"bob")
+
+
+@pytest.fixture
+def segment(tmp_path: Path) -> Iterator[Segment]:
+    segment = create_segment(segment_name(tmp_path), shards=1)
+    yield segment
+    segment.unlink()
+    segment.close()
+
+
+@pytest.fixture(params=["user space", pytest.param("kernel", marks=pytest.mark.kernel)])
+def shard(request: pytest.FixtureRequest, ports: range, segment: Segment) -> Iterator[Succession]:
+    program: LoadedProgram | None = None
+    if request.param == "kernel":
+        program = request.getfixturevalue("kernel_program")
+    with Succession(ports, segment, program) as succession:
+        yield succession
+
+
+@pytest.fixture
+def alice() -> Iterator[MediaPeer]:
+    with MediaPeer(V4) as peer:
+        yield peer
+
+
+@pytest.fixture
+def bob() -> Iterator[MediaPeer]:
+    with MediaPeer(V4) as peer:
+        yield peer
+
+
+def set_up(shard: Succession, alice: MediaPeer, bob: MediaPeer) -> tuple[Where, Where]:
+    """Where Alice sends to, and where Bob does."""
+    offered = shard.execute(Allocate(DIALOG, Side.FROM, V4, (audio(alice),)))
+    answered = shard.execute(Allocate(DIALOG, Side.TO, V4, (audio(bob),)))
+    assert isinstance(offered, Allocated)
+    assert isinstance(answered, Allocated)
+    assert shard.execute(Activate(DIALOG)) == Activated(created=True)
+    return (V4, answered.media[0].port), (V4, offered.media[0].port)
+
+
+def leg(shard: Succession, call_id: bytes = b"call", component: int = RTP) -> LegDetail:
+    """What Alice sends."""
+    detail = shard.execute(ShowCall(call_id))
+    assert isinstance(detail, CallDetail)
+    return detail.sessions[0].pairs[component].from_
+
+
+def numbered(number: int) -> bytes:
+    return RtpPacket(7, number, 0).encode()
+
+
+def say(speaker: MediaPeer, to: Where, listener: MediaPeer, numbers: range, component: int = RTP) -> None:
+    """Each packet arrives, once and in order."""
+    for number in numbers:
+        speaker.send(numbered(number), to, component)
+    assert [listener.receive(component)[0] for _ in numbers] == [numbered(number) for number in numbers]
+    assert listener.pending(component) == []
+
+
+def test_a_call_goes_on_where_it_was(shard: Succession, alice: MediaPeer, bob: MediaPeer) -> None:
+    for_alice, for_bob = set_up(shard, alice, bob)
+    for component in (RTP, RTCP):
+        say(alice, for_alice, bob, range(10), component)
+        say(bob, for_bob, alice, range(10), component)
+    before = leg(shard)
+    shard.kill()
+    assert (shard.start().restored, len(shard.keeper.calls)) == (1, 1)
+    after = leg(shard)
+    assert (after.local, after.source, after.settled) == (before.local, before.source, True)
+    assert after.kernel == before.kernel
+    for component in (RTP, RTCP):
+        say(alice, for_alice, bob, range(10, 20), component)
+        say(bob, for_bob, alice, range(10, 20), component)
+
+
+def test_what_comes_in_between_waits_and_is_neither_lost_nor_doubled(
+    shard: Succession, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    for_alice, _ = set_up(shard, alice, bob)
+    say(alice, for_alice, bob, range(1))
+    leg(shard)
+    for death in range(5):
+        first = 1 + 40 * death
+        for number in range(first, first + 20):
+            alice.send(numbered(number), for_alice)
+        shard.kill()
+        for number in range(first + 20, first + 40):
+            alice.send(numbered(number), for_alice)
+        assert shard.start().restored == 1
+        expected = [numbered(number) for number in range(first, first + 40)]
+        assert sorted(bob.receive()[0] for _ in expected) == sorted(expected)
+        assert bob.pending() == []
+
+
+def test_counters_and_streams_go_on(
+    shard: Succession, alice: MediaPeer, bob: MediaPeer, segment: Segment
+) -> None:
+    for_alice, _ = set_up(shard, alice, bob)
+    say(alice, for_alice, bob, range(30))
+    assert leg(shard).packets == 30
+    eventually(lambda: StatsReader(segment).read().totals.packets_in == 30, "they are published")
+    shard.execute(Activate(DIALOG))  # whatever is asked: the call is kept as it is then
+    shard.kill()
+    shard.start()
+    say(alice, for_alice, bob, range(31, 40))
+    after = leg(shard)
+    assert after.packets == 39
+    (stream,) = after.streams
+    assert (stream.packets, stream.lost) == (39, 1)
+    eventually(lambda: StatsReader(segment).read().totals.packets_in == 39, "the totals go on, too")
+
+
+def test_commands_find_the_call_as_it_was(shard: Succession, alice: MediaPeer, bob: MediaPeer) -> None:
+    for_alice, _ = set_up(shard, alice, bob)
+    shard.kill()
+    shard.start()
+    again = shard.execute(Allocate(DIALOG, Side.TO, V4, (audio(bob),)))
+    assert isinstance(again, Allocated)
+    assert again.media[0].port == for_alice[1], "a retransmission gets the same ports"
+    assert shard.execute(Activate(DIALOG)) == Activated(created=False)
+    assert shard.execute(Close(DIALOG)) == Closed(1)
+    assert not shard.keeper.calls
+    eventually(lambda: shard.listen() or not shard.keeper.sockets, "no socket is held for it")
+
+
+def test_a_call_of_ng_goes_on(shard: Succession, alice: MediaPeer, bob: MediaPeer) -> None:
+    def sdp(peer: MediaPeer) -> bytes:
+        return write_sdp([MediaLine(peer.address, peer.port)]).encode()
+
+    offered = shard.execute(Offer(b"ng", b"a", b"", b"", sdp(alice), OfferOptions()))
+    shard.kill()
+    shard.start()
+    answered = shard.execute(Answer(b"ng", b"a", b"b", b"", sdp(bob), OfferOptions()))
+    assert isinstance(offered, Rewritten)
+    assert isinstance(answered, Rewritten)
+    for_bob, for_alice = read_sdp(offered.sdp.decode())[0].target, read_sdp(answered.sdp.decode())[0].target
+    say(alice, for_alice, bob, range(5))
+    shard.kill()
+    shard.start()
+    say(bob, for_bob, alice, range(5))
+    say(alice, for_alice, bob, range(5, 10))
+    shard.execute(Offer(b"ng", b"a", b"b", b"", sdp(alice), OfferOptions()))
+    say(alice, for_alice, bob, range(10, 15))
+
+
+@pytest.mark.kernel
+def test_the_kernel_relays_on_while_there_is_no_shard(
+    kernel_program: LoadedProgram, ports: range, segment: Segment, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    with Succession(ports, segment, kernel_program) as shard:
+        for_alice, _ = set_up(shard, alice, bob)
+        say(alice, for_alice, bob, range(3))
+        assert leg(shard).kernel
+        shard.kill()
+        say(alice, for_alice, bob, range(3, 23))
+        shard.start()
+        assert leg(shard).packets == 23
