@@ -6,6 +6,7 @@
     │   ├── MalformedFrame      the stream can no longer be followed: the connection has to go
     │   ├── MalformedRequest    one request cannot be read; the next one may be fine
     │   └── UnknownCommand      a well-formed request for something that nh does not do
+    ├── SnapshotUnreadable      a call's snapshot that is of another version, damaged or contradicts itself
     ├── Refused                 a well-formed request that the relay's rules turn down
     │   ├── UnknownCall         no such call, transaction or session
     │   ├── StaleTransaction    a cseq below one that is known, or one that was replaced
@@ -62,6 +63,10 @@ class UnknownCommand(ProtocolError):
     """The request names a command that is not in the table."""
 
     code = "unknown_command"
+
+
+class SnapshotUnreadable(NhError):
+    """A snapshot is of another version, damaged, or contradicts itself: the call cannot be restored."""
 
 
 class Refused(NhError):

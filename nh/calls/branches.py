@@ -39,6 +39,14 @@ class Branches:
     def __iter__(self) -> Iterator[Branch]:
         return iter(self._branches.values())
 
+    def items(self) -> Iterable[tuple[bytes, Branch]]:
+        """All of them with their names."""
+        return self._branches.items()
+
+    def add(self, name: bytes, branch: Branch) -> None:
+        """Keep one that is restored."""
+        self._branches[name] = branch
+
     def find(self, name: bytes) -> Branch | None:
         """The branch of that name; None if it is not known, or was answered."""
         return self._branches.get(name)

@@ -33,6 +33,10 @@ class Offload(Protocol):
     last_seen: float
     """Monotonic seconds of the last packet that went that way."""
 
+    @property
+    def folded(self) -> tuple[int, int]:
+        """Packets and bytes of this offload that are in the leg's counters already."""
+
     def collect(self) -> None:
         """Add to the leg's counters what went that way since the last time."""
 
@@ -93,7 +97,9 @@ class Leg:
     `blocked` keeps what that end sends from being passed on. Where one end sends RTCP on its RTP port and the
     other does not (RFC 5761), `rtcp` is the leg that the former's RTCP counts for, and that leg's `muxed_on`
     is this one: what goes to that end goes there. `offload` relays the leg's packets while that is possible,
-    and has relayed `offloaded` of them; `not_offloaded` says why it does not, "" if nobody tried.
+    and has relayed `offloaded` of them; `not_offloaded` says why it does not, "" if nobody tried. A leg
+    that was restored has in `kernel_folded` how many packets and bytes of the kernel's flow at its socket are
+    counted already, None if there was no flow: whoever adopts the flow goes on from there.
     """
 
     __slots__ = (
@@ -101,6 +107,7 @@ class Leg:
         "blocked",
         "bytes",
         "drops",
+        "kernel_folded",
         "last_seen",
         "meter",
         "muxed_on",
@@ -160,6 +167,7 @@ class Leg:
         self.offload: Offload | None = None
         self.offloaded = 0
         self.not_offloaded = ""
+        self.kernel_folded: tuple[int, int] | None = None
 
     @property
     def settled(self) -> bool:

@@ -45,6 +45,11 @@ class Offers:
         return self._ends.dialogues
 
     @property
+    def ends(self) -> Ends:
+        """All of the above, for snapshots."""
+        return self._ends
+
+    @property
     def is_empty(self) -> bool:
         """Whether nobody is left."""
         return not self.parties

@@ -66,6 +66,20 @@ class PortPool:
         self._cursor = (at + pairs) % len(self._pairs)
         return self.low + 2 * at
 
+    def __contains__(self, base: int) -> bool:
+        """Whether the pair that begins at `base` (even) is of the slice."""
+        return self.low <= base < self.high
+
+    def reserve(self, base: int, count: int) -> bool:
+        """Take `count` ports from `base` (even) on; False if one of them is taken. All are of the slice."""
+        pairs = (count + 1) // 2
+        at = (base - self.low) // 2
+        if _TAKEN in self._pairs[at : at + pairs]:
+            return False
+        self._pairs[at : at + pairs] = _TAKEN * pairs
+        self._taken += pairs
+        return True
+
     def release(self, base: int, count: int) -> None:
         """Give back what take(count) handed out as `base`."""
         pairs = (count + 1) // 2
@@ -88,6 +102,8 @@ class PortSpace:
         for bounds in (self._bounds, *self._own.values()):
             _check_slice(*bounds)
         self._pools: dict[str, PortPool] = {}
+        # (address, even port) of reserved pairs that are in another slice
+        self._beyond: set[tuple[str, int]] = set()
 
     @property
     def total(self) -> int:
@@ -142,13 +158,56 @@ class PortSpace:
             f" ({pool.free} of {pool.total} free{held}); widen --ports"
         )
 
+    def reserve(self, address: str, base: int, count: int) -> None:
+        """Take `count` ports from `base` on for a call that is restored, wherever they are.
+
+        With another number of shards than before, they may be in another slice, or half in this one.
+
+        Arguments:
+            address: local IP address.
+            base: lowest port, even.
+            count: number of ports, 1 or more; the last is 65535 at most.
+
+        Raises PortInUse if one of them is taken; then none is.
+        """
+        if base % 2 or not 0 < base <= 65536 - count:
+            raise ValueError(f"{count} ports from {base} on are no run of ports")
+        pool = self._pools.get(address) or PortPool(*self._own.get(address, self._bounds))
+        taken: list[int] = []
+        for pair in range(base, base + count, 2):
+            place = (address, pair)
+            if pair in pool:
+                free = pool.reserve(pair, 2)
+            else:
+                free = place not in self._beyond
+                self._beyond.add(place)
+            if not free:
+                for each in taken:
+                    self._release_pair(pool, address, each)
+                raise PortInUse(f"port {pair} on {address}")
+            taken.append(pair)
+        if any(pair in pool for pair in taken):
+            self._pools[address] = pool
+
     def release(self, address: str, base: int, count: int) -> None:
-        """Give back a run that open_run returned."""
-        pool = self._pools[address]
-        pool.release(base, count)
+        """Give back a run that open_run returned, or that was reserved."""
+        pool = self._pools.get(address)
+        if self._beyond:
+            for pair in range(base, base + count, 2):
+                self._release_pair(pool, address, pair)
+        elif pool is not None:
+            pool.release(base, count)
+        if pool is None:
+            return
         if pool.free == pool.total and len(self._pools) > MAX_IDLE_POOLS:
             # all of 127.0.0.0/8 can be bound: nobody may fill the memory with pools of one call each
             del self._pools[address]
+
+    def _release_pair(self, pool: PortPool | None, address: str, pair: int) -> None:
+        if pool is not None and pair in pool:
+            pool.release(pair, 2)
+        else:
+            self._beyond.discard((address, pair))
 
 
 def _check_slice(low: int, high: int) -> None:

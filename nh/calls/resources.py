@@ -4,7 +4,6 @@
 """
 
 import functools
-import itertools
 import sys
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,6 +13,7 @@ from nh.calls.media import Media, Side, interned
 from nh.calls.ports import PortSpace
 from nh.calls.rules import RelaySettings
 from nh.calls.session import Session, SessionInfo
+from nh.calls.session_ids import SessionIds
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.errors import LimitReached
@@ -30,8 +30,13 @@ class MediaPlane(Protocol):
         Raises PortInUse, AddressUnavailable, or PortsExhausted if descriptors or memory are used up.
         """
 
+    def adopt_sockets(
+        self, address: str, base: int, count: int, dscp: int | None = None
+    ) -> list[RelaySocket]:
+        """The same for a call that is restored: what a predecessor held is taken over, others are bound."""
+
     def close_sockets(self, sockets: list[RelaySocket]) -> None:
-        """Close what open_sockets opened; no session uses it any more."""
+        """Close what open_sockets or adopt_sockets opened; no session uses it any more."""
 
     def start(self, session: Session) -> None:
         """Relay from now on."""
@@ -59,20 +64,26 @@ class Resources:
         plane: MediaPlane,
         ports: PortSpace,
         settings: RelaySettings,
-        session_ids: "itertools.count[int] | None" = None,
+        session_ids: SessionIds | None = None,
     ) -> None:
         self.plane = plane
         self.ports = ports
         self.settings = settings
         self.sockets = 0
         self.sessions = 0
-        # all that ever began
+        # all that ever began here, and those that began in a predecessor
         self.started = 0
+        self.restored = 0
         # media, announced at addresses that are not one host's, for which sockets were opened
         self.to_many = 0
         # sessions that newer ones replaced since the last expiry, which reports them
         self.replaced: list[SessionInfo] = []
-        self._session_ids = session_ids or itertools.count(1)
+        self.session_ids = session_ids or SessionIds()
+
+    @property
+    def ended(self) -> int:
+        """Sessions that ended here."""
+        return self.started + self.restored - self.sessions
 
     def open_group(
         self,
@@ -104,6 +115,7 @@ class Resources:
             open_sockets=functools.partial(self.plane.open_sockets, dscp=dscp),
             close_sockets=self.plane.close_sockets,
             now=now,
+            dscp=dscp,
         )
         self.sockets += wanted
         self.to_many += sum(medium.to_many for medium in media)
@@ -119,6 +131,57 @@ class Resources:
         """Close the sockets of a group that no session uses."""
         group.close(ports=self.ports, close_sockets=self.plane.close_sockets)
         self.sockets -= len(group.sockets)
+
+    def adopt_group(
+        self,
+        *,
+        group_id: bytes,
+        side: Side,
+        address: str,
+        media: Sequence[Media],
+        bases: Sequence[int],
+        told: Sequence[bool],
+        dscp: int | None,
+        created: float,
+    ) -> SocketGroup:
+        """A group as it was, on the ports that it had. No limit applies: its call was admitted.
+
+        Arguments:
+            bases: the first port of each medium.
+            told: of each medium whether its port was told.
+            created: monotonic seconds.
+
+        Raises PortInUse, PortsExhausted or AddressUnavailable; then nothing is kept.
+        """
+        group = SocketGroup.adopt(
+            id=group_id,
+            side=side,
+            address=sys.intern(address),
+            media=[interned(medium) for medium in media],
+            bases=bases,
+            told=told,
+            ports=self.ports,
+            adopt_sockets=functools.partial(self.plane.adopt_sockets, dscp=dscp),
+            close_sockets=self.plane.close_sockets,
+            created=created,
+            dscp=dscp,
+        )
+        self.sockets += len(group.sockets)
+        return group
+
+    def resume_session(self, session: Session) -> None:
+        """Relay for a session that was restored, with its legs as they are."""
+        self.plane.start(session)
+        self.session_ids.go_on_above(session.id)
+        self.sessions += 1
+        self.restored += 1
+
+    def withdraw_session(self, session: Session) -> None:
+        """Undo resume_session: another part of its call could not be restored."""
+        self.plane.stop(session)
+        session.unlink()
+        self.sessions -= 1
+        self.restored -= 1
 
     def start_session(
         self,
@@ -137,7 +200,7 @@ class Resources:
         Raises SocketCountMismatch.
         """
         session = Session(
-            id=next(self._session_ids),
+            id=self.session_ids.take(),
             group_from=group_from,
             group_to=group_to,
             param=param,

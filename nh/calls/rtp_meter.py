@@ -7,9 +7,12 @@ times are handed in.
 
 from collections.abc import Mapping, Sequence
 from struct import Struct
-from typing import Final
+from typing import Annotated, Final
 
-from nh.calls.rtp_stream import MAX_TRANSIT_S, RtpStream, StreamFields
+import msgspec
+
+from nh.calls.payload_types import MAX_CLOCK_HZ
+from nh.calls.rtp_stream import MAX_TRANSIT_S, RtpStream, StreamFields, StreamState
 
 RTP_HEADER_BYTES: Final = 12
 """Shortest RTP packet (RFC 3550 5.1)."""
@@ -22,6 +25,15 @@ _read_header: Final = Struct("!HHII").unpack_from
 
 # never anybody's: its `head` is no packet's
 _NOBODY: Final = RtpStream(0, 0, 0)
+
+
+class MeterState(msgspec.Struct, array_like=True, frozen=True):
+    """All that a meter knows but what payload types mean: for snapshots. The members are RtpMeter's."""
+
+    payload_type: Annotated[int, msgspec.Meta(ge=0, le=127)]
+    clock_hz: Annotated[int, msgspec.Meta(ge=0, le=MAX_CLOCK_HZ)]
+    next_stream: Annotated[int, msgspec.Meta(ge=0, lt=MAX_STREAMS)]
+    streams: Annotated[list[StreamState], msgspec.Meta(max_length=MAX_STREAMS)]
 
 
 class RtpMeter:
@@ -107,6 +119,21 @@ class RtpMeter:
         self.streams = [RtpStream.from_fields(each) for each in fields if each.used]
         self.next_stream = next_stream
         self._current = _NOBODY
+
+    def to_state(self) -> MeterState:
+        """The meter as it is."""
+        streams = [stream.to_state() for stream in self.streams]
+        return MeterState(self.payload_type, self.clock_hz, self.next_stream, streams)
+
+    @classmethod
+    def from_state(cls, state: MeterState, clocks: Mapping[int, int], *, shift_s: float) -> "RtpMeter":
+        """The meter that it was; `shift_s` is added to its times."""
+        meter = cls(clocks)
+        meter.payload_type, meter.clock_hz = state.payload_type, state.clock_hz
+        meter._tick_s = 1 / state.clock_hz if state.clock_hz else 0.0
+        meter.next_stream = state.next_stream
+        meter.streams = [RtpStream.from_state(stream, shift_s=shift_s) for stream in state.streams]
+        return meter
 
     def _measure_any(self, head: int, sequence: int, timestamp: int, ssrc: int, now: float) -> None:
         payload_type = head & 0x7F

@@ -5,7 +5,9 @@ Lost, reordered and duplicate packets come from sequence numbers (RFC 3550 A.1),
 hand a stream over between the two. No I/O; which payload types have a clock is the meter's business.
 """
 
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
 
 MAX_DROPOUT: Final = 3000
 """A sequence number that is further ahead is no gap but a jump (RFC 3550 A.1: a minute at 50 packets/s)."""
@@ -23,6 +25,28 @@ _WINDOW_MASK: Final = 2**WINDOW - 1
 _U32: Final = 2**32 - 1
 _JITTER_UNITS: Final = 16e9
 _NO_HEAD: Final = -1
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Sequence = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+_Word = Annotated[int, msgspec.Meta(ge=0, le=_U32)]
+
+
+class StreamState(msgspec.Struct, array_like=True, frozen=True):
+    """All that is known of a stream, exactly, for snapshots: members of RtpStream and StreamFields."""
+
+    ssrc: _Word
+    highest: _Sequence
+    payload_type: Annotated[int, msgspec.Meta(ge=0, le=127)]
+    packets: _Count
+    lost: _Count
+    reordered: _Count
+    duplicates: _Count
+    seen: _Count
+    bad_next: Annotated[int, msgspec.Meta(ge=0, le=NO_BAD_NEXT)]
+    jitter_s: Annotated[float, msgspec.Meta(ge=0, le=2**32)]
+    arrival: Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)] | None
+    timestamp: _Word
 
 
 class StreamFields(NamedTuple):
@@ -207,6 +231,39 @@ class RtpStream:
         stream._packets = fields.packets
         stream._seen = fields.seen
         stream._bad_next = fields.bad_next
+        return stream
+
+    def to_state(self) -> StreamState:
+        """The stream as it is."""
+        self._settle()
+        return StreamState(
+            self.ssrc,
+            self._highest,
+            self.payload_type,
+            self._packets,
+            self.lost,
+            self.reordered,
+            self.duplicates,
+            self._seen,
+            self._bad_next,
+            self.jitter_s,
+            self.arrival,
+            self.timestamp,
+        )
+
+    @classmethod
+    def from_state(cls, state: StreamState, *, shift_s: float) -> "RtpStream":
+        """The stream that it was; `shift_s` is added to its time."""
+        stream = cls(state.ssrc, state.highest, state.payload_type)
+        stream.arrival = None if state.arrival is None else state.arrival + shift_s
+        stream.timestamp = state.timestamp
+        stream.jitter_s = state.jitter_s
+        stream.lost = state.lost
+        stream.reordered = state.reordered
+        stream.duplicates = state.duplicates
+        stream._packets = state.packets
+        stream._seen = state.seen & _WINDOW_MASK
+        stream._bad_next = state.bad_next
         return stream
 
     def _settle(self) -> None:

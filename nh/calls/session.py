@@ -4,6 +4,7 @@ What the FROM end sends arrives at the sockets of the TO end's group and the oth
 group's ports were announced to the opposite end. No I/O; the relay starts and stops its legs.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -256,6 +257,15 @@ def _payload_types(sender: Media, receiver: Media, component: int) -> PayloadTyp
     if component % 2 or not sender.rtp:
         return None
     return agreed(sender.formats, receiver.formats)
+
+
+def payload_types_told(session: Session) -> Iterator[PayloadTypes | None]:
+    """What the media of both groups now say of the payload types on each leg, in the order of the legs."""
+    group_from, group_to = session.group_from, session.group_to
+    for in_from, in_to in zip(group_from.components, group_to.components, strict=True):
+        said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
+        yield _payload_types(said_from, said_to, in_from.component)
+        yield _payload_types(said_to, said_from, in_to.component)
 
 
 def _media_text(media: tuple[Media, ...]) -> str:

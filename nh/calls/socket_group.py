@@ -35,11 +35,13 @@ class SocketGroup:
         relay_media: what the proxy shall announce instead.
         sockets: all of them, in the order of media and ports.
         created: monotonic seconds.
+        dscp: what its sockets were asked to send with, None: as set.
     """
 
     __slots__ = (
         "address",
         "created",
+        "dscp",
         "id",
         "idle_since",
         "media",
@@ -58,12 +60,14 @@ class SocketGroup:
         media: Sequence[Media],
         runs: Sequence[tuple[int, list[RelaySocket]]],
         created: float,
+        dscp: int | None = None,
     ) -> None:
         self.id = id
         self.side = side
         self.address = address
         self.media = tuple(media)
         self.created = created
+        self.dscp = dscp
         self.users = 0
         self.idle_since: float | None = None
         self.relay_media = tuple(
@@ -85,6 +89,7 @@ class SocketGroup:
         open_sockets: OpenSockets,
         close_sockets: CloseSockets,
         now: float,
+        dscp: int | None = None,
     ) -> "SocketGroup":
         """A group with all its sockets: if one cannot be had, none is kept.
 
@@ -99,7 +104,50 @@ class SocketGroup:
                 close_sockets(sockets)
                 ports.release(address, base, len(sockets))
             raise
-        return cls(id=id, side=side, address=address, media=media, runs=runs, created=now)
+        return cls(id=id, side=side, address=address, media=media, runs=runs, created=now, dscp=dscp)
+
+    @classmethod
+    def adopt(
+        cls,
+        *,
+        id: bytes,
+        side: Side,
+        address: str,
+        media: Sequence[Media],
+        bases: Sequence[int],
+        told: Sequence[bool],
+        ports: PortSpace,
+        adopt_sockets: OpenSockets,
+        close_sockets: CloseSockets,
+        created: float,
+        dscp: int | None,
+    ) -> "SocketGroup":
+        """The same on ports that are given, one base a medium: of a group that is restored.
+
+        `told` is of each medium whether its port was told: it was inactive if not, whatever it is now.
+
+        Raises PortInUse, PortsExhausted or AddressUnavailable; then no socket is kept.
+        """
+        runs: list[tuple[int, list[RelaySocket]]] = []
+        try:
+            for medium, base in zip(media, bases, strict=True):
+                ports.reserve(address, base, medium.range)
+                try:
+                    runs.append((base, adopt_sockets(address, base, medium.range)))
+                except BaseException:
+                    ports.release(address, base, medium.range)
+                    raise
+        except BaseException:
+            for base, sockets in runs:
+                close_sockets(sockets)
+                ports.release(address, base, len(sockets))
+            raise
+        group = cls(id=id, side=side, address=address, media=media, runs=runs, created=created, dscp=dscp)
+        group.relay_media = tuple(
+            RelayMedia(address, base if was_told else 0, medium.range)
+            for medium, base, was_told in zip(media, bases, told, strict=True)
+        )
+        return group
 
     @property
     def components(self) -> tuple[Component, ...]:

@@ -13,7 +13,7 @@ from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
-from nh.errors import Draining, LimitReached, UnknownCall
+from nh.errors import Draining, LimitReached, Refused, UnknownCall
 
 
 class CallTable:
@@ -54,6 +54,19 @@ class CallTable:
         if call is None:
             raise UnknownCall("no call is known under this call-id")
         return call
+
+    def make_call(self, call_id: bytes, *, created: float) -> Call:
+        """A call that is to be restored, not in the table yet; no limit applies, it was admitted once.
+
+        Raises Refused if a call of this call-id is there.
+        """
+        if call_id in self._calls:
+            raise Refused("a call is known under this call-id already")
+        return Call(call_id, self.resources, wall_offset_s=self._wall_offset_s, now=created)
+
+    def keep(self, call: Call) -> None:
+        """Take in what make_call returned."""
+        self._calls[call.call_id] = call
 
     def allocate(
         self,

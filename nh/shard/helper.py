@@ -5,7 +5,6 @@ on a loop and hand it commands. It knows no wire and no process.
 """
 
 import dataclasses
-import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
 from nh.calls.rules import RelaySettings
 from nh.calls.session import SessionInfo
+from nh.calls.session_ids import SessionIds
 from nh.calls.table import CallTable
 from nh.commands import (
     Activate,
@@ -121,7 +121,7 @@ class Helper:
                     {each.address: each.ports for each in interfaces if each.ports is not None},
                 ),
                 settings=settings,
-                session_ids=itertools.count(shard + 1, shards),
+                session_ids=SessionIds(shard + 1, shards),
             ),
             wall_offset_s=self._wall_offset_s,
         )
@@ -359,4 +359,4 @@ class Helper:
     def _count_sessions(self) -> None:
         resources = self._table.resources
         self.stats.sessions_started = self._base.sessions_started + resources.started
-        self.stats.sessions_closed = self._base.sessions_closed + resources.started - resources.sessions
+        self.stats.sessions_closed = self._base.sessions_closed + resources.ended

@@ -59,6 +59,11 @@ class Flow:
         self.load_meter()
         self.leg.offload = None
 
+    @property
+    def folded(self) -> tuple[int, int]:
+        """See Offload."""
+        return self._packets, self._bytes
+
     def collect(self) -> None:
         """See Offload."""
         packets, size, last_seen_ns = self._table.counters(self.told.slot)

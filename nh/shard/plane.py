@@ -73,6 +73,12 @@ class SocketPlane:
             ) from exc
         return watched
 
+    def adopt_sockets(
+        self, address: str, base: int, count: int, dscp: int | None = None
+    ) -> list[RelaySocket]:
+        """See MediaPlane. Nobody handed sockets over: they are bound anew."""
+        return self.open_sockets(address, base, count, dscp)
+
     def close_sockets(self, sockets: list[RelaySocket]) -> None:
         """See MediaPlane."""
         ours = [media_socket for media_socket in sockets if isinstance(media_socket, MediaSocket)]

@@ -77,6 +77,11 @@ class FakePlane:
         self.dscp.update(dict.fromkeys(wanted, dscp))
         return list(sockets)
 
+    def adopt_sockets(
+        self, address: str, base: int, count: int, dscp: int | None = None
+    ) -> list[RelaySocket]:
+        return self.open_sockets(address, base, count, dscp)
+
     def close_sockets(self, sockets: list[RelaySocket]) -> None:
         for socket in sockets:
             assert self.open.pop(socket.local) is socket, "a socket was closed twice"
