@@ -97,9 +97,9 @@ class Leg:
     `blocked` keeps what that end sends from being passed on. Where one end sends RTCP on its RTP port and the
     other does not (RFC 5761), `rtcp` is the leg that the former's RTCP counts for, and that leg's `muxed_on`
     is this one: what goes to that end goes there. `offload` relays the leg's packets while that is possible,
-    and has relayed `offloaded` of them; `not_offloaded` says why it does not, "" if nobody tried. A leg that was
-    restored has in `kernel_folded` how many packets and bytes of the kernel's flow at its socket are counted
-    already, None if there was no flow: whoever adopts the flow goes on from there.
+    and has relayed `offloaded` of them; `not_offloaded` says why it does not, "" if nobody tried. A leg
+    that was restored has in `kernel_folded` how many packets and bytes of the kernel's flow at its socket are
+    counted already, None if there was no flow: whoever adopts the flow goes on from there.
     """
 
     __slots__ = (

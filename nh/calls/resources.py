@@ -33,7 +33,7 @@ class MediaPlane(Protocol):
     def adopt_sockets(
         self, address: str, base: int, count: int, dscp: int | None = None
     ) -> list[RelaySocket]:
-        """The same for a call that is restored: sockets that a predecessor held are taken over, others bound."""
+        """The same for a call that is restored: what a predecessor held is taken over, others are bound."""
 
     def close_sockets(self, sockets: list[RelaySocket]) -> None:
         """Close what open_sockets or adopt_sockets opened; no session uses it any more."""

@@ -30,11 +30,11 @@ def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, no
 
     Arguments:
         shift_s: added to each time: 0 if the monotonic clock is still the same.
-        now: monotonic seconds. Nothing will have happened later, and what has expired ends at the next expiry.
+        now: monotonic seconds. Nothing will have happened later; what has expired ends at the next expiry.
 
-    Limits and draining do not count: the call was admitted before. Raises SnapshotUnreadable if the snapshot
-    contradicts itself; PortsExhausted or AddressUnavailable if its sockets cannot be had, Refused if a call of
-    that call-id is there. Then nothing has changed.
+    Limits and draining do not count: the call was admitted before. Raises SnapshotUnreadable if the
+    snapshot contradicts itself; PortsExhausted or AddressUnavailable if its sockets cannot be had, Refused if
+    a call of that call-id is there. Then nothing has changed.
     """
     if not math.isfinite(shift_s):
         raise SnapshotUnreadable(f"snapshot: times cannot be shifted by {shift_s} s")

@@ -33,7 +33,7 @@ _Word = Annotated[int, msgspec.Meta(ge=0, le=_U32)]
 
 
 class StreamState(msgspec.Struct, array_like=True, frozen=True):
-    """All that is known of a stream, exactly: for snapshots. The members are RtpStream's and StreamFields'."""
+    """All that is known of a stream, exactly, for snapshots: members of RtpStream and StreamFields."""
 
     ssrc: _Word
     highest: _Sequence

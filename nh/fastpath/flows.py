@@ -27,8 +27,8 @@ class FlowTable:
         shard: whose flows, 0 to 65535.
         first_slot, slots: which readings are the shard's: one for what is past, and one for each flow.
         past: packets and bytes that count as relayed before.
-        successor: whether a predecessor's flows are to be taken over (take_left), with its counters; else they
-            are removed.
+        successor: whether a predecessor's flows are to be taken over (take_left), with its counters; else
+            they are removed.
 
     All methods raise KernelPathUnavailable where the kernel refuses.
     """

@@ -69,7 +69,7 @@ class KernelPath:
         return self._flows.totals
 
     def watch(self, loop: Loop) -> None:
-        """Follow the host's routes from now on; what a predecessor relayed and no call has taken over is removed."""
+        """Begin: follow the host's routes, and remove what a predecessor relayed and no call took over."""
         self._flows.remove_left()
         self._route_watch = RouteWatch(loop, self.routes_changed)
 

@@ -43,8 +43,8 @@ class SocketPlane:
         kernel_off: why that is so, for people.
 
     `owner` is the call-id of the call for which sockets are opened now; `inherited` are sockets that a
-    predecessor had, by where they are bound: adopt_sockets() takes them out; `keeping` is told of sockets and of what changes about
-    sources, None if nobody keeps calls.
+    predecessor had, by where they are bound: adopt_sockets() takes them out; `keeping` is told of sockets and
+    of what changes about sources, None if nobody keeps calls.
     """
 
     def __init__(

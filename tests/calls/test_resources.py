@@ -1,12 +1,11 @@
 """nh.calls.resources: the limits on sockets, and that they count what is really open."""
 
-import itertools
-
 import pytest
 
 from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
 from nh.calls.rules import RelaySettings
+from nh.calls.session_ids import SessionIds
 from nh.errors import LimitReached
 from tests.calls.fakes import (
     ALICE_AUDIO,
@@ -83,7 +82,7 @@ def test_tables_of_one_relay_number_their_sessions_apart() -> None:
             plane=FakePlane(),
             ports=PortSpace(*PORTS),
             settings=RelaySettings(),
-            session_ids=itertools.count(shard + 1, 2),
+            session_ids=SessionIds(shard + 1, 2),
         )
         proxy.plane = proxy.table.resources.plane  # type: ignore[assignment]
         numbers.append([proxy.connect(cseq=cseq).id for cseq in (1, 2)])

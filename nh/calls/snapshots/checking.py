@@ -7,7 +7,7 @@ outlive its sockets.
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence, Sized
 from typing import Final
 
 from nh.calls.interfaces import Interface
@@ -60,12 +60,12 @@ def _require(holds: bool, otherwise: str) -> None:
         raise SnapshotUnreadable(f"snapshot: {otherwise}")
 
 
-def _require_distinct(values: list[object] | list[int] | list[tuple[bytes, int]], what: str) -> None:
+def _require_distinct(values: Sequence[Hashable], what: str) -> None:
     _require(len(set(values)) == len(values), f"two {what} are the same")
 
 
-def _require_place(place: int, members: object, what: str) -> None:
-    _require(place < len(members), f"there is no {what} {place}")  # type: ignore[arg-type]
+def _require_place(place: int, members: Sized, what: str) -> None:
+    _require(place < len(members), f"there is no {what} {place}")
 
 
 # --- groups and sessions --------------------------------------------------------------------------------

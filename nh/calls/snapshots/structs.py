@@ -1,7 +1,7 @@
 """What is in a snapshot: a call as flat lists whose members name each other by their places.
 
-Groups and sessions that are shared (forks, early dialogues) are written once, so they are one again afterwards.
-Structs are written as arrays: a new field goes to the end and has a default, then older and newer
+Groups and sessions that are shared (forks, early dialogues) are written once, so they are one again
+afterwards. Structs are written as arrays: a new field goes to the end and has a default, then older and newer
 versions read each other; anything else needs another VERSION (nh.calls.snapshot). Ranges that a decoder can
 check are in the types, what fits together is nh.calls.snapshots.checking's. All times are monotonic seconds.
 """
@@ -51,7 +51,7 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
 
 
 class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
-    """A group of sockets: of each medium its first port, and whether that was told (not of an inactive one)."""
+    """A group: of each medium its first port, and whether that was told (not of an inactive one)."""
 
     id: bytes
     side: Side

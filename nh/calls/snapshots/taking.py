@@ -185,7 +185,7 @@ def _take_party(party: Party, of_group: Places, of_dialogue: Places) -> PartySna
         groups=[None if group is None else of_group[id(group)] for group in party.groups],
         former=[(index, of_group[id(group)]) for index, group in party.former],
         holds={index: _take_media(media) for index, media in party.holds.items()},
-        mux=[tuple(mux) for mux in party.mux],
+        mux=[(mux.offered, mux.passed_on, mux.decided) for mux in party.mux],
         past=[(*place, *counters) for place, counters in party.past.items()],
     )
 

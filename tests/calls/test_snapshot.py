@@ -1,0 +1,348 @@
+"""nh.calls.snapshot and nh.calls.restore: what a call is after it was written down and made again."""
+
+import pytest
+
+from nh.calls.leg import Drop
+from nh.calls.media import Endpoint, Media, Side
+from nh.calls.restore import restore_call
+from nh.calls.snapshot import Clock, decode_snapshot, encode_snapshot, take_snapshot
+from nh.errors import AddressUnavailable, PortsExhausted, Refused, SnapshotUnreadable
+from tests.calls.fakes import (
+    ALICE_AUDIO,
+    BOB_AUDIO,
+    CALL,
+    HELD_AUDIO,
+    RELAY,
+    START,
+    Proxy,
+    make_proxy,
+    receive,
+)
+from tests.calls.ng_proxy import A_AUDIO, A_HELD, A_MOVED, B_AUDIO, C_AUDIO, A, B, C, NgProxy, make_ng_proxy
+from tests.calls.restoring import move_calls, written
+from tests.calls.rtp import PCMU, Sender
+
+NAT = Endpoint("203.0.113.200", 9999)
+
+
+def moved(proxy: Proxy, *, shift_s: float = 0.0) -> Proxy:
+    """The same proxy with another relay, to which its calls were moved."""
+    other = make_proxy()
+    other.now = proxy.now + shift_s
+    move_calls(proxy.table, other.table, now=proxy.now, shift_s=shift_s)
+    return other
+
+
+def ng_moved(ng: NgProxy) -> NgProxy:
+    other = make_ng_proxy()
+    other.now = ng.now
+    move_calls(ng.table, other.table, now=ng.now)
+    return other
+
+
+def test_a_call_goes_on_with_its_ports_and_its_session() -> None:
+    proxy = make_proxy()
+    session = proxy.connect()
+    after = moved(proxy)
+    (restored,) = after.plane.running
+    assert restored.id == session.id
+    assert after.plane.ports == proxy.plane.ports
+    assert after.offer(ALICE_AUDIO) == proxy.offer(ALICE_AUDIO), "a retransmission is told the same ports"
+    assert not after.activate()
+    assert after.bye() == proxy.bye()
+    assert after.nothing_is_left
+
+
+def test_who_was_settled_stays_so_with_what_was_counted() -> None:
+    proxy = make_proxy()
+    session = proxy.connect()
+    alice, bob = session.legs[:2]
+    assert alice.admit(NAT, now=START)
+    proxy.now += 5
+    assert alice.close_window(now=proxy.now)
+    receive(alice, 172, 172)
+    bob.count_drop(Drop.NO_TARGET)
+    legs = moved(proxy).plane.running[0].legs
+    assert legs[0].source == legs[0].destination == NAT
+    assert legs[0].settled
+    assert not legs[0].admit(alice.announced or NAT, now=proxy.now)
+    assert (legs[0].packets, legs[0].bytes) == (2, 344)
+    assert legs[1].drops == bob.drops
+
+
+def test_an_announced_source_is_kept_once() -> None:
+    proxy = make_proxy()
+    leg = proxy.connect().legs[0]
+    assert leg.admit(Endpoint("198.51.100.1", 4000), now=START)
+    after = moved(proxy).plane.running[0].legs[0]
+    assert after.source is after.announced
+
+
+def test_a_scoped_link_local_source_is_a_source() -> None:
+    proxy = make_proxy()
+    proxy.connect().legs[0].admit(Endpoint("fe80::1%eth0.7", 4000), now=START)
+    assert moved(proxy).plane.running[0].legs[0].source == Endpoint("fe80::1%eth0.7", 4000)
+
+
+def test_rtp_is_measured_on_as_if_nothing_had_been() -> None:
+    proxy = make_proxy()
+    meter = proxy.connect().legs[0].find_meter()
+    assert meter is not None
+    senders = [Sender(meter, ssrc=ssrc) for ssrc in range(4)]
+    for sender in senders:
+        sender.send(0, 1, 3, 3, 2, 7)
+    other = moved(proxy).plane.running[0].legs[0].find_meter()
+    assert other is not None
+    assert other.to_state() == meter.to_state()
+    for ssrc in (2, 3, 9):
+        for each in (meter, other):
+            Sender(each, ssrc=ssrc, payload_type=PCMU, now=1001.0).send(8, 9, 12, 10)
+    assert other.to_state() == meter.to_state()
+
+
+def test_times_are_shifted_to_another_clock() -> None:
+    proxy = make_proxy()
+    proxy.connect()
+    proxy.now += 20
+    after = moved(proxy, shift_s=-900.0)
+    assert not after.expire(after_s=9.9).sessions
+    assert [info.reason for info in after.expire(after_s=0.2).sessions] == ["expired"]
+
+
+def test_nothing_happened_later_than_now_though_a_clock_was_set_back() -> None:
+    proxy = make_proxy()
+    session = proxy.connect()
+    data = written(proxy.table, CALL, now=START)
+    other = make_proxy()
+    restore_call(other.table, decode_snapshot(data), shift_s=1e6, now=START)
+    assert other.plane.running[0].last_active == other.plane.running[0].created == START
+    assert other.plane.running[0].legs[0].window_ends == session.legs[0].window_ends
+
+
+def test_ids_of_any_bytes_and_names_as_addresses_come_through() -> None:
+    proxy = make_proxy()
+    caller, callee = b"\xff\xfe\0a", b"\0" * 3
+    named = Media("pbx.example.org", 4000, 2, "RTP/AVP", "audio")
+    proxy.offer(named, call_id=b"\x80\0", caller=caller, callee=callee)
+    proxy.answer(BOB_AUDIO, call_id=b"\x80\0", caller=caller, callee=callee)
+    proxy.activate(call_id=b"\x80\0", caller=caller, callee=callee, param={"user": "jürgen\0"})
+    after = moved(proxy)
+    bye = {"call_id": b"\x80\0", "caller": caller, "callee": callee}
+    (info,) = after.bye(**bye)  # type: ignore[arg-type]
+    assert [info] == proxy.bye(**bye)  # type: ignore[arg-type]
+    assert info.param == {"user": "jürgen\0"}
+
+
+@pytest.mark.parametrize("media", [(), (ALICE_AUDIO,), (HELD_AUDIO, ALICE_AUDIO)])
+def test_a_transaction_with_one_group_is_completed_later(media: tuple[Media, ...]) -> None:
+    proxy = make_proxy()
+    told = proxy.offer(*media)
+    after = moved(proxy)
+    assert after.offer(*media) == told
+    after.answer(*media)
+    assert after.activate()
+    assert after.expire(after_s=7200).sessions
+    after.expire(after_s=180)
+    assert after.nothing_is_left
+
+
+def test_media_may_be_cut_into_ports_in_two_ways() -> None:
+    proxy = make_proxy()
+    proxy.connect(
+        offered=(ALICE_AUDIO, ALICE_AUDIO), answered=(Media("203.0.113.9", 6000, 4, "RTP/AVP", "audio"),)
+    )
+    assert [leg.announced for leg in moved(proxy).plane.running[0].legs] == [
+        leg.announced for leg in proxy.plane.running[0].legs
+    ]
+
+
+def test_a_replaced_session_relays_until_its_time_is_over() -> None:
+    proxy = make_proxy()
+    proxy.connect()
+    proxy.now += 1
+    proxy.connect(cseq=2)
+    after = moved(proxy)
+    assert len(after.plane.running) == 2
+    after.expire(after_s=1.0)
+    assert [session.id for session in after.plane.running] == [2]
+    with pytest.raises(Refused):
+        after.activate(cseq=1)
+
+
+def test_numbers_of_sessions_go_on_above_those_that_were_restored() -> None:
+    proxy = make_proxy()
+    proxy.connect()
+    proxy.connect(call_id=b"two")
+    after = moved(proxy)
+    assert after.connect(call_id=b"three").id == 3
+    resources = after.table.resources
+    assert (resources.started, resources.restored, resources.sessions, resources.ended) == (1, 2, 3, 0)
+
+
+def test_a_forked_offer_has_its_sockets_once() -> None:
+    ng = make_ng_proxy()
+    ng.offer(A_AUDIO, expecting=True)
+    ng.answer(B_AUDIO)
+    ng.answer(C_AUDIO, tag=C)
+    after = ng_moved(ng)
+    assert after.plane.ports == ng.plane.ports
+    one, two = after.plane.running
+    assert one.group_from is two.group_from
+    assert one.legs[1].socket is two.legs[1].socket
+    assert after.talking == ng.talking
+    after.delete()
+    assert after.nothing_is_left
+
+
+def test_early_media_go_on_and_their_sockets_are_the_first_answers() -> None:
+    ng = make_ng_proxy()
+    ng.offer(A_AUDIO, branch=b"x", expecting=True)
+    after = ng_moved(ng)
+    early = after.offers.parties[A].early
+    assert early is not None
+    assert early.caller is after.offers.parties[A]
+    assert after.answer(B_AUDIO, branch=b"x") == ng.answer(B_AUDIO, branch=b"x")
+    assert after.plane.ports == ng.plane.ports
+    assert after.talking == {frozenset((A, B))}
+
+
+def test_what_was_agreed_goes_on_beside_an_offer() -> None:
+    ng = make_ng_proxy()
+    ng.connect()
+    ng.offer(A_MOVED, to=B)
+    after = ng_moved(ng)
+    assert len(after.plane.running) == 2
+    (dialogue,) = after.offers.dialogues
+    assert dialogue.former[0].group_from is after.offers.parties[A].former[0][1]
+    after.offer(A_AUDIO, to=B)
+    assert [session.id for session in dialogue.sessions.values()] == [1], "back to what was agreed"
+
+
+def test_a_hold_that_nobody_agreed_to_waits_on() -> None:
+    ng = make_ng_proxy()
+    ng.connect()
+    ng.offer(A_HELD, to=B)
+    after = ng_moved(ng)
+    assert not after.plane.running[0].on_hold
+    after.answer(B_AUDIO)
+    assert after.plane.running[0].on_hold
+
+
+def test_mux_blocking_and_marks_come_through() -> None:
+    ng = make_ng_proxy()
+    ng.offer(A_AUDIO, dscp=46)
+    ng.answer(B_AUDIO)
+    (session,) = ng.plane.running
+    session.set_mux(from_muxes=True, to_muxes=False)
+    ng.block(A)
+    after = ng_moved(ng)
+    (restored,) = after.plane.running
+    assert restored.legs[0].rtcp is restored.legs[2]
+    assert restored.legs[2].muxed_on is restored.legs[0]
+    assert [leg.blocked for leg in restored.legs] == [True, False, True, False]
+    assert set(after.plane.dscp.values()) == {46, None}
+
+
+def test_a_delete_that_waits_comes() -> None:
+    ng = make_ng_proxy()
+    ng.connect()
+    ng.delete(A, delay_s=20)
+    after = ng_moved(ng)
+    after.expire(after_s=19)
+    assert after.tags == {A, B}
+    after.expire(after_s=1)
+    assert after.nothing_is_left
+
+
+def test_how_far_the_kernel_was_counted_is_handed_on() -> None:
+    class Flow:
+        last_seen = 0.0
+        folded = (7, 1204)
+
+        def collect(self) -> None: ...
+        def load_meter(self) -> None: ...
+        def measure(self, packet: memoryview, size: int, now: float) -> None: ...
+
+    proxy = make_proxy()
+    leg = proxy.connect().legs[0]
+    leg.offload, leg.offloaded = Flow(), 9
+    legs = moved(proxy).plane.running[0].legs
+    assert (legs[0].kernel_folded, legs[0].offloaded) == ((7, 1204), 9)
+    assert legs[1].kernel_folded is None
+
+
+# --- what cannot be restored ----------------------------------------------------------------------------
+
+
+def test_a_port_that_is_taken_leaves_nothing_behind() -> None:
+    proxy = make_proxy()
+    proxy.connect()
+    snapshot = decode_snapshot(written(proxy.table, CALL, now=START))
+    for held in proxy.plane.ports:
+        other = make_proxy()
+        other.plane.held.add(held)
+        with pytest.raises(PortsExhausted):
+            restore_call(other.table, snapshot, shift_s=0.0, now=START)
+        assert other.nothing_is_left
+    other = make_proxy()
+    other.plane.foreign.add(RELAY)
+    with pytest.raises(AddressUnavailable):
+        restore_call(other.table, snapshot, shift_s=0.0, now=START)
+    assert other.nothing_is_left
+
+
+def test_a_session_that_cannot_be_started_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    ng = make_ng_proxy()
+    ng.offer(A_AUDIO)
+    ng.answer(B_AUDIO)
+    ng.answer(C_AUDIO, tag=C)
+    other = make_ng_proxy()
+    start = other.plane.start
+
+    def start_one(session: object) -> None:
+        if other.plane.running:
+            raise MemoryError
+        start(session)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(other.plane, "start", start_one)
+    with pytest.raises(MemoryError):
+        restore_call(other.table, decode_snapshot(written(ng.table, CALL, now=START)), shift_s=0, now=START)
+    assert other.nothing_is_left
+
+
+def test_a_call_is_not_restored_twice() -> None:
+    proxy = make_proxy()
+    proxy.connect()
+    with pytest.raises(Refused):
+        move_calls(proxy.table, proxy.table, now=START)
+    assert len(proxy.plane.running) == 1
+
+
+def test_limits_and_draining_are_for_new_calls() -> None:
+    proxy = make_proxy()
+    proxy.connect()
+    other = make_proxy()
+    other.table.draining = True
+    move_calls(proxy.table, other.table, now=START)
+    assert len(other.table) == 1
+
+
+def test_other_versions_are_told_apart_from_damage() -> None:
+    proxy = make_proxy()
+    proxy.connect()
+    data = written(proxy.table, CALL, now=START)
+    with pytest.raises(SnapshotUnreadable, match="version 2"):
+        decode_snapshot(b"\2" + data[1:])
+    with pytest.raises(SnapshotUnreadable, match="checksum"):
+        decode_snapshot(data[:-1] + b"\xff")
+    for short in range(len(data)):
+        with pytest.raises(SnapshotUnreadable):
+            decode_snapshot(data[:short])
+
+
+def test_a_snapshot_is_the_same_after_its_way_through_bytes() -> None:
+    ng = make_ng_proxy()
+    ng.connect()
+    snapshot = take_snapshot(ng.table.get_call(CALL), clock=Clock(START, 1e9))
+    assert decode_snapshot(encode_snapshot(snapshot)) == snapshot
+    assert [group.side for group in snapshot.groups] == [Side.FROM, Side.TO]
