@@ -19,6 +19,7 @@ from nh.address import TcpAddress, parse_rpc_address
 from nh.calls.interfaces import Interface
 from nh.calls.rules import RelaySettings, in_range
 from nh.errors import ConfigError
+from nh.fastpath.attach_mode import AttachMode
 from nh.interface_text import check_interfaces, parse_address, parse_interface, parse_ports
 
 ENVIRONMENT_PREFIX = "NH_"
@@ -50,17 +51,6 @@ class KernelMode(enum.StrEnum):
     AUTO = "auto"
     ON = "on"
     OFF = "off"
-
-
-class AttachMode(enum.StrEnum):
-    """How the program in the kernel is hung in: as a TCX link (Linux 6.6 and newer), or as a clsact filter.
-
-    AUTO: as a link where the kernel knows that.
-    """
-
-    AUTO = "auto"
-    TCX = "tcx"
-    CLSACT = "clsact"
 
 
 class Settings(RelaySettings, frozen=True, kw_only=True):

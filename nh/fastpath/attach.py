@@ -1,10 +1,10 @@
 """The program on the interfaces that carry media, in whichever way the kernel knows."""
 
-import enum
 import errno
 import logging
 from typing import Protocol
 
+from nh.fastpath.attach_mode import AttachMode
 from nh.fastpath.clsact import ClsactFilters, remove_leftovers
 from nh.fastpath.interfaces import Interface
 from nh.fastpath.tcx import CreateLink, TcxLinks
@@ -13,14 +13,6 @@ logger = logging.getLogger(__name__)
 
 _UNKNOWN_TO_KERNEL = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.E2BIG)
 """What kernels without TCX answer to BPF_LINK_CREATE."""
-
-
-class Method(enum.StrEnum):
-    """How the program gets onto an interface; AUTO is TCX, and CLSACT if the kernel does not know that."""
-
-    AUTO = "auto"
-    TCX = "tcx"
-    CLSACT = "clsact"
 
 
 class Way(Protocol):
@@ -43,18 +35,18 @@ class Attachments:
         program_fd: descriptor of a program of type BPF_PROG_TYPE_SCHED_CLS; stays the caller's.
         name: identifies this nh on the host, the same after a restart: filters left under it are removed now.
         create_link: see CreateLink.
-        method: see Method.
+        mode: see AttachMode.
 
     No method raises: an interface that cannot be served is told in the log once, and its media stay in
     user space.
     """
 
     def __init__(
-        self, program_fd: int, name: str, create_link: CreateLink, method: Method = Method.AUTO
+        self, program_fd: int, name: str, create_link: CreateLink, mode: AttachMode = AttachMode.AUTO
     ) -> None:
         self._filters = ClsactFilters(program_fd, name)
-        self._way: Way = self._filters if method is Method.CLSACT else TcxLinks(program_fd, create_link)
-        self._may_fall_back = method is Method.AUTO
+        self._way: Way = self._filters if mode is AttachMode.CLSACT else TcxLinks(program_fd, create_link)
+        self._may_fall_back = mode is AttachMode.AUTO
         self._on: dict[int, Interface] = {}
         self._complained: set[str] = set()
         try:

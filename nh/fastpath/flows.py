@@ -65,9 +65,9 @@ class FlowTable:
         return self._size
 
     @property
-    def room(self) -> bool:
-        """Whether one more flow finds a slot."""
-        return bool(self._free)
+    def room(self) -> int:
+        """How many more flows find a slot."""
+        return len(self._free)
 
     @property
     def totals(self) -> tuple[int, int]:
@@ -101,7 +101,8 @@ class FlowTable:
 
     def remove(self, local: Endpoint) -> None:
         """Leave to the socket what arrives at `local`; a packet that is on its way may still be counted."""
-        self._size -= bpf.delete(self._flows_fd, layout.pack_key(local))
+        bpf.delete(self._flows_fd, layout.pack_key(local))
+        self._size -= 1
 
     # --- a predecessor's flows ------------------------------------------------------------------------
 
@@ -163,10 +164,12 @@ class FlowTable:
         self._memory[start : (slot + 1) * READING_BYTES] = layout.pack_reading(reading)[COUNTERS_BYTES:]
 
     def close(self) -> None:
-        """Remove all flows and let go of the memory."""
-        self._clear()
-        self._words.release()
-        self._memory.close()
+        """Remove all flows and let go of the memory, whether or not the former can be done."""
+        try:
+            self._clear()
+        finally:
+            self._words.release()
+            self._memory.close()
 
     def _clear(self) -> None:
         for key in list(self._keys()):

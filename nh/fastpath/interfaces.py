@@ -69,26 +69,29 @@ class MediaInterfaces:
 
     def __init__(self, names: Collection[str] = ()) -> None:
         self._names = frozenset(names)
-        self._unfit: set[str] = set()
+        self._told: set[str] = set()
 
     def scan(self) -> list[Interface]:
         """Those that carry media now, by index. Raises OSError if the kernel cannot be asked."""
         addressed = set() if self._names else _interfaces_with_addresses()
         fit: list[Interface] = []
+        missing = set(self._names)
         for link in _links():
             wanted = link.interface.name in self._names
             if link.hardware not in (ETHERNET, LOOPBACK):
                 if wanted:
-                    self._say_unfit(link)
+                    self._say_once(link.interface.name, "is not Ethernet: its media stay in user space")
             elif link.up and (wanted or (link.interface.ifindex in addressed and not link.port)):
+                missing.discard(link.interface.name)
                 fit.append(link.interface)
+        for name in sorted(missing):
+            self._say_once(name, "is not there, or is down: it is waited for")
         return sorted(fit)
 
-    def _say_unfit(self, link: _Link) -> None:
-        name = link.interface.name
-        if name not in self._unfit:
-            self._unfit.add(name)
-            logger.warning("interface %s is not Ethernet: its media stay in user space", name)
+    def _say_once(self, name: str, what: str) -> None:
+        if name not in self._told:
+            self._told.add(name)
+            logger.warning("interface %s %s", name, what)
 
 
 class InterfaceWatch:

@@ -5,13 +5,17 @@ meter is brought up to date when somebody asks, and for the few packets that the
 """
 
 import dataclasses
+import logging
 from typing import Final
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.rtp_meter import RtpMeter
+from nh.errors import KernelPathUnavailable
 from nh.fastpath import layout
 from nh.fastpath.flows import FlowTable
+
+logger = logging.getLogger(__name__)
 
 _NS: Final = 1_000_000_000
 
@@ -26,10 +30,11 @@ class Flow:
         told: what the kernel does with them; its slot is this flow's own.
         left: whether it is there already: a predecessor told the kernel so.
 
-    Raises KernelPathUnavailable if the kernel does not take it; then nothing has changed.
+    `gone` tells whether the kernel has let go of it. Raises KernelPathUnavailable if the kernel does not take
+    it; then nothing has changed.
     """
 
-    __slots__ = ("_bytes", "_local", "_meter", "_packets", "_table", "last_seen", "leg", "told")
+    __slots__ = ("_bytes", "_local", "_meter", "_packets", "_table", "gone", "last_seen", "leg", "told")
 
     def __init__(
         self, table: FlowTable, local: Endpoint, leg: Leg, told: layout.Flow, *, left: bool = False
@@ -40,6 +45,7 @@ class Flow:
         self._packets = 0
         self._bytes = 0
         self.leg = leg
+        self.gone = False
         self.last_seen = 0.0
         self.told = told
         if left:
@@ -64,11 +70,25 @@ class Flow:
             self.told = told
 
     def end(self) -> None:
-        """Leave the packets to the socket; collect() once more when none can be on its way any more."""
-        self._table.remove(self._local)
-        self.collect()
-        self.load_meter()
+        """Leave the packets to the socket; clear() once more when none can be on its way any more.
+
+        Where the kernel refuses even that, it goes on relaying as it was told, until clear() succeeds.
+        """
         self.leg.offload = None
+        self.clear()
+        self.load_meter()
+
+    def clear(self) -> bool:
+        """Have the kernel let go of it, if it has not yet, and collect; returns whether it has."""
+        if not self.gone:
+            try:
+                self._table.remove(self._local)
+            except KernelPathUnavailable as refusal:
+                logger.debug("%s: %s", self._local, refusal)
+            else:
+                self.gone = True
+        self.collect()
+        return self.gone
 
     def collect(self) -> None:
         """See Offload."""
@@ -111,9 +131,15 @@ class Flow:
         if payload_type is None or (payload_type == told.payload_type and told.clock_hz):
             return
         self.load_meter()
-        if meter.choose_payload_type(payload_type):
-            self._store(meter)
-            self.change(self.told)
+        meter.choose_payload_type(payload_type)
+        wanted = self._with_clock(told)
+        if wanted == told:
+            return
+        self._store(meter)
+        try:
+            self.change(wanted)
+        except KernelPathUnavailable as refusal:  # there is no jitter until it agrees: this comes again
+            logger.debug("%s: %s", self._local, refusal)
 
     def _store(self, meter: RtpMeter) -> None:
         reading = layout.Reading(next_stream=meter.next_stream, streams=meter.to_fields())

@@ -9,6 +9,7 @@ It knows sockets, legs and flows; when to look is Forwarding's business.
 """
 
 import dataclasses
+import itertools
 import logging
 from typing import Final
 
@@ -32,6 +33,9 @@ FULL: Final = "the kernel's table of flows is full"
 MAX_KNOWN_ROUTES: Final = 4096
 """Most routes that are remembered until routing changes."""
 
+MAX_RETRIED: Final = 200
+"""Most directions that are tried again in one sweep: a refusal that lasts must not cost more than that."""
+
 MAX_SAID: Final = 16
 """Most different complaints in a shard's life."""
 
@@ -53,7 +57,7 @@ class KernelPath:
         self._route_watch: RouteWatch | None = None
         self._ended: list[Flow] = []
         self._routed: dict[MediaSocket, None] = {}  # whose way depends on routes
-        self._waiting: dict[MediaSocket, None] = {}  # for room
+        self._waiting: dict[MediaSocket, None] = {}  # for room, or for the kernel to be in a better mood
         self._stale: list[MediaSocket] = []
         self._known_routes: dict[tuple[str, str], Route] = {}
         self._said: set[str] = set()
@@ -100,11 +104,14 @@ class KernelPath:
         """Count what was on its way when flows ended, and let others have their room."""
         ended, self._ended = self._ended, []
         for flow in ended:
-            flow.collect()
-            self._flows.free_slot(flow.told.slot)
-        if self._waiting and self._flows.room:
-            self._stale.extend(self._waiting)
-            self._waiting.clear()
+            if flow.clear():
+                self._flows.free_slot(flow.told.slot)
+            else:
+                self._say_once("flows that ended are still in the kernel, which refuses to remove them")
+                self._ended.append(flow)
+        for media_socket in list(itertools.islice(self._waiting, min(self._flows.room, MAX_RETRIED))):
+            del self._waiting[media_socket]
+            self._stale.append(media_socket)
 
     def routes_changed(self) -> None:
         """Packets may leave the host another way: look at every direction anew."""
@@ -122,7 +129,10 @@ class KernelPath:
         if self._route_watch is not None:
             self._route_watch.close()
         self.sweep()
-        self._flows.close()
+        try:
+            self._flows.close()
+        except KernelPathUnavailable as refusal:
+            self._say_once(f"flows are left in the kernel: {refusal}")
         self._routes.close()
 
     def _find_way(self, media_socket: MediaSocket) -> layout.Flow | str:
@@ -141,6 +151,8 @@ class KernelPath:
         self._routed[media_socket] = None
         route = self._find_route(destination.address, out.local.address)
         if isinstance(route, NoRoute):
+            if not route.sure:
+                self._waiting[media_socket] = None
             return f"{destination.address}: {route.why}"
         return layout.Flow(
             source=source,
@@ -169,6 +181,7 @@ class KernelPath:
             self._say_once(f"a direction stays in user space: {refusal}")
             if flow is not None:
                 self._end(media_socket, flow)
+            self._waiting[media_socket] = None
             return str(refusal)
         return ""
 

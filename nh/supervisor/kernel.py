@@ -12,7 +12,7 @@ import logging
 
 from nh.config import KernelMode, Settings
 from nh.errors import KernelPathUnavailable
-from nh.fastpath.attach import Attachments, Method
+from nh.fastpath.attach import Attachments
 from nh.fastpath.bpf import attach_tcx
 from nh.fastpath.clsact import remove_leftovers
 from nh.fastpath.interfaces import Interface, InterfaceWatch
@@ -34,27 +34,27 @@ class KernelService:
         shards: how many share the maps, 1 or more.
         stats: where the number of interfaces is written.
 
-    Raises KernelPathUnavailable if the kernel refuses, or no interface can have the program.
+    An interface that is not there yet is waited for. Raises KernelPathUnavailable if the kernel refuses, if
+    no interface can have the program, or if there is none and the settings want it in any case.
     """
 
     def __init__(self, loop: Loop, settings: Settings, shards: int, *, stats: SupervisorStats) -> None:
         self._stats = stats
+        self._tried = False
         # each shard has one more, for what is past
         self._slots = -(-_flows_wanted(settings) // shards) + 1
         with contextlib.ExitStack() as undo:
             self._program = load(self._slots * shards)
             undo.callback(self._program.close)
             self._attachments = Attachments(
-                self._program.program_fd, _name(settings), _create_link, Method(settings.kernel_attach)
+                self._program.program_fd, _name(settings), _create_link, settings.kernel_attach
             )
             undo.callback(self._attachments.close)
             self._watch = InterfaceWatch(loop, self._on_change, settings.kernel_interface)
             undo.callback(self._watch.close)
             self._watch.start()
-            if not self._attachments.interfaces:
-                raise KernelPathUnavailable(
-                    "the program cannot be attached to any interface", errno=errno.ENODEV
-                )
+            if not self._attachments.interfaces and (self._tried or settings.kernel is KernelMode.ON):
+                raise KernelPathUnavailable(_nowhere(settings, tried=self._tried), errno=errno.ENODEV)
             undo.pop_all()
 
     @property
@@ -79,6 +79,7 @@ class KernelService:
         self._program.close()
 
     def _on_change(self, came: list[Interface], went: list[Interface]) -> None:
+        self._tried |= bool(came)
         self._attachments.update(came, went)
         self._stats.kernel_interfaces = len(self._attachments.interfaces)
 
@@ -122,6 +123,14 @@ def _remove_leftovers(settings: Settings) -> None:
 def _name(settings: Settings) -> str:
     """What filters of this nh are called: the same for every run in one runtime directory."""
     return f"nh-{hashlib.sha256(bytes(settings.runtime_path.absolute())).hexdigest()[:16]}"
+
+
+def _nowhere(settings: Settings, *, tried: bool) -> str:
+    if tried:
+        return "the program cannot be attached to any interface"
+    if settings.kernel_interface:
+        return f"no interface that is up is called {' or '.join(settings.kernel_interface)}"
+    return "no interface that is up has an address"
 
 
 def _flows_wanted(settings: Settings) -> int:

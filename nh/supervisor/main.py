@@ -205,7 +205,9 @@ class _Supervisor:
         ng = (
             f" ng {' '.join(str(listener) for listener in self._ng_listeners)};" if self._ng_listeners else ""
         )
-        kernel = f"kernel {','.join(self._kernel.interfaces)}" if self._kernel else "user space only"
+        kernel = "user space only"
+        if self._kernel is not None:
+            kernel = f"kernel {','.join(self._kernel.interfaces) or 'on no interface yet'}"
         return (
             f"ready: {shards} {cpus}; rpc {addresses};{ng} ports {self._ports[0][0]}-{self._ports[-1][1]};"
             f" {kernel}; up to {room.calls} calls (limited by {room.limited_by})"

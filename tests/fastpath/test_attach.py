@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from nh.fastpath.attach import Attachments, Method
+from nh.fastpath.attach import Attachments
+from nh.fastpath.attach_mode import AttachMode
 from nh.fastpath.interfaces import Interface, InterfaceWatch
 from nh.loop import SelectorLoop
 from tests.fastpath.trivial_program import create_link, kernel_has_tcx, tcx_programs, trivial_program
@@ -47,26 +48,26 @@ def add_interface(namespace: Namespace, name: str, number: int = 1) -> Interface
 class Observer:
     """Looks from outside at which interfaces have the program."""
 
-    def __init__(self, namespace: Namespace, method: Method) -> None:
+    def __init__(self, namespace: Namespace, method: AttachMode) -> None:
         self._namespace = namespace
         self._method = method
 
     def programs_on(self, name: str) -> int:
-        if self._method is Method.TCX:
+        if self._method is AttachMode.TCX:
             return tcx_programs(socket.if_nametoindex(name))
         return self._namespace.run(f"tc filter show dev {name} ingress").count(NAME)
 
 
-@pytest.fixture(params=[Method.TCX, Method.CLSACT])
-def method(request: pytest.FixtureRequest) -> Method:
-    wanted: Method = request.param
-    if wanted is Method.TCX and not kernel_has_tcx():
+@pytest.fixture(params=[AttachMode.TCX, AttachMode.CLSACT])
+def method(request: pytest.FixtureRequest) -> AttachMode:
+    wanted: AttachMode = request.param
+    if wanted is AttachMode.TCX and not kernel_has_tcx():
         pytest.skip("needs Linux 6.6 for TCX")
     return wanted
 
 
 @pytest.fixture
-def observer(namespace: Namespace, method: Method) -> Observer:
+def observer(namespace: Namespace, method: AttachMode) -> Observer:
     return Observer(namespace, method)
 
 
@@ -83,7 +84,7 @@ def refuse(number: int) -> int:
 
 
 def test_the_program_is_on_until_it_is_taken_off(
-    program: int, method: Method, observer: Observer, one: Interface
+    program: int, method: AttachMode, observer: Observer, one: Interface
 ) -> None:
     attachments = Attachments(program, NAME, create_link, method)
     assert attachments.attach(one)
@@ -96,7 +97,7 @@ def test_the_program_is_on_until_it_is_taken_off(
 
 
 def test_closing_takes_it_off_everywhere(
-    namespace: Namespace, program: int, method: Method, observer: Observer, one: Interface
+    namespace: Namespace, program: int, method: AttachMode, observer: Observer, one: Interface
 ) -> None:
     two = add_interface(namespace, "two", 2)
     attachments = Attachments(program, NAME, create_link, method)
@@ -108,7 +109,7 @@ def test_closing_takes_it_off_everywhere(
 
 
 def test_attaching_again_leaves_it_on_once(
-    program: int, method: Method, observer: Observer, one: Interface
+    program: int, method: AttachMode, observer: Observer, one: Interface
 ) -> None:
     attachments = Attachments(program, NAME, create_link, method)
     assert attachments.attach(one)
@@ -118,7 +119,7 @@ def test_attaching_again_leaves_it_on_once(
 
 
 def test_packets_that_the_program_does_not_take_arrive(
-    program: int, method: Method, namespace: Namespace
+    program: int, method: AttachMode, namespace: Namespace
 ) -> None:
     attachments = Attachments(program, NAME, create_link, method)
     assert attachments.attach(Interface(1, "lo", 65536))
@@ -131,7 +132,7 @@ def test_packets_that_the_program_does_not_take_arrive(
 
 
 def test_an_interface_that_went_is_forgotten_without_a_word(
-    namespace: Namespace, program: int, method: Method, one: Interface, caplog: pytest.LogCaptureFixture
+    namespace: Namespace, program: int, method: AttachMode, one: Interface, caplog: pytest.LogCaptureFixture
 ) -> None:
     attachments = Attachments(program, NAME, create_link, method)
     assert attachments.attach(one)
@@ -143,7 +144,7 @@ def test_an_interface_that_went_is_forgotten_without_a_word(
 
 
 def test_interfaces_are_followed_and_one_with_the_index_of_another_is_served_anew(
-    namespace: Namespace, loop: SelectorLoop, program: int, method: Method, observer: Observer
+    namespace: Namespace, loop: SelectorLoop, program: int, method: AttachMode, observer: Observer
 ) -> None:
     attachments = Attachments(program, NAME, create_link, method)
     watch = InterfaceWatch(loop, attachments.update)
@@ -197,7 +198,7 @@ def test_a_kernel_with_tcx_gets_links(namespace: Namespace, program: int, one: I
 
 def test_a_program_that_the_kernel_refuses_leaves_no_qdisc(namespace: Namespace, one: Interface) -> None:
     with socket.socket() as not_a_program:
-        attachments = Attachments(not_a_program.fileno(), NAME, create_link, Method.CLSACT)
+        attachments = Attachments(not_a_program.fileno(), NAME, create_link, AttachMode.CLSACT)
         assert not attachments.attach(one)
     assert not has_clsact(namespace)
     attachments.close()
@@ -207,7 +208,7 @@ def test_filters_can_be_attached_inside_a_running_asyncio_loop(
     namespace: Namespace, program: int, one: Interface
 ) -> None:
     async def attach() -> Attachments:
-        attachments = Attachments(program, NAME, create_link, Method.CLSACT)
+        attachments = Attachments(program, NAME, create_link, AttachMode.CLSACT)
         assert attachments.attach(one)
         return attachments
 
@@ -220,11 +221,11 @@ def test_a_filter_goes_behind_those_of_others_and_leaves_them_and_their_qdisc(
     namespace: Namespace, program: int, one: Interface
 ) -> None:
     namespace.run("tc qdisc add dev one clsact")
-    foreign = Attachments(program, "somebody-else", create_link, Method.CLSACT)
+    foreign = Attachments(program, "somebody-else", create_link, AttachMode.CLSACT)
     assert foreign.attach(one)
     namespace.run("tc filter add dev one ingress pref 7 protocol all u32 match u32 0 0")
     before = filters(namespace)
-    attachments = Attachments(program, NAME, create_link, Method.CLSACT)
+    attachments = Attachments(program, NAME, create_link, AttachMode.CLSACT)
     assert attachments.attach(one)
     assert filters(namespace).startswith(before)
     assert NAME in filters(namespace)
@@ -238,7 +239,7 @@ def test_a_filter_goes_behind_those_of_others_and_leaves_them_and_their_qdisc(
 def test_a_qdisc_of_ours_stays_while_somebody_uses_it(
     namespace: Namespace, program: int, one: Interface, direction: str
 ) -> None:
-    attachments = Attachments(program, NAME, create_link, Method.CLSACT)
+    attachments = Attachments(program, NAME, create_link, AttachMode.CLSACT)
     assert attachments.attach(one)
     namespace.run(f"tc filter add dev one {direction} pref 7 protocol all u32 match u32 0 0")
     attachments.close()
@@ -246,15 +247,16 @@ def test_a_qdisc_of_ours_stays_while_somebody_uses_it(
     assert NAME not in filters(namespace)
 
 
-def run_and_kill(name: str, method: Method) -> None:
+def run_and_kill(name: str, method: AttachMode) -> None:
     """Another process attaches to `one` and dies of SIGKILL."""
     code = f"""
 import os, signal, socket
-from nh.fastpath.attach import Attachments, Method
+from nh.fastpath.attach import Attachments
+from nh.fastpath.attach_mode import AttachMode
 from nh.fastpath.interfaces import Interface
 from tests.fastpath.trivial_program import create_link, trivial_program
 with trivial_program() as program:
-    attachments = Attachments(program, {name!r}, create_link, Method({method.value!r}))
+    attachments = Attachments(program, {name!r}, create_link, AttachMode({method.value!r}))
     assert attachments.attach(Interface(socket.if_nametoindex("one"), "one", 1500))
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -265,14 +267,14 @@ with trivial_program() as program:
 def test_a_killed_run_leaves_no_link(one: Interface) -> None:
     if not kernel_has_tcx():
         pytest.skip("needs Linux 6.6 for TCX")
-    run_and_kill(NAME, Method.TCX)
+    run_and_kill(NAME, AttachMode.TCX)
     assert tcx_programs(one.ifindex) == 0
 
 
 def test_the_filter_that_a_killed_run_left_is_removed_by_the_next_start(
-    namespace: Namespace, program: int, one: Interface, method: Method
+    namespace: Namespace, program: int, one: Interface, method: AttachMode
 ) -> None:
-    run_and_kill(NAME, Method.CLSACT)
+    run_and_kill(NAME, AttachMode.CLSACT)
     assert filters(namespace).count(NAME) == 1
     Attachments(program, NAME, create_link, method).close()
     assert filters(namespace) == ""
@@ -282,9 +284,9 @@ def test_the_filter_that_a_killed_run_left_is_removed_by_the_next_start(
 def test_what_a_killed_run_of_another_name_left_is_not_touched(
     namespace: Namespace, program: int, one: Interface
 ) -> None:
-    run_and_kill("somebody-else", Method.CLSACT)
+    run_and_kill("somebody-else", AttachMode.CLSACT)
     before = filters(namespace)
-    attachments = Attachments(program, NAME, create_link, Method.CLSACT)
+    attachments = Attachments(program, NAME, create_link, AttachMode.CLSACT)
     assert attachments.attach(one)
     attachments.close()
     assert "somebody-else" in before

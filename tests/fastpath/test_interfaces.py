@@ -123,6 +123,20 @@ def test_a_named_interface_that_cannot_be_used_is_told_once(
     ]
 
 
+def test_a_named_interface_that_is_not_there_is_told_once(
+    namespace: Namespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_veth(namespace)
+    namespace.run("ip link set one down")
+    interfaces = MediaInterfaces(["lo", "one", "eht0"])
+    for _ in range(2):
+        assert [interface.name for interface in interfaces.scan()] == ["lo"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "interface eht0 is not there, or is down: it is waited for",
+        "interface one is not there, or is down: it is waited for",
+    ]
+
+
 class Follower:
     """A watch, and what it told: +name for what came, -name for what went."""
 

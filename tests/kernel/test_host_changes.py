@@ -86,6 +86,24 @@ def test_an_interface_that_comes_later_carries_media_in_the_kernel(method: str) 
         eventually(lambda: relay.stats().supervisor.kernel_interfaces == 2, "it is off what is gone")
 
 
+def test_the_only_interface_that_is_named_may_come_later(hosts: Hosts) -> None:
+    with relay_on(hosts.relay, kernel="auto", kernel_interface="later") as relay:
+        assert "kernel on no interface yet;" in relay.program.wait_for_line("ready")
+        assert "interface later is not there, or is down: it is waited for" in relay.program.output
+        join(hosts.relay, hosts.bob, "192.0.2.1/24", "192.0.2.2/24", name="later")
+        eventually(lambda: relay.stats().supervisor.kernel_interfaces == 1, "the program is on it")
+
+
+def test_nh_does_not_start_if_it_must_relay_in_the_kernel_and_there_is_no_such_interface(
+    hosts: Hosts,
+) -> None:
+    with place_for_relay() as place, hosts.relay.entered():
+        relay = Relay(place, 1, {"NH_KERNEL": "on", "NH_KERNEL_INTERFACE": "eht0"})
+        with relay.program as program:
+            assert program.wait(20) == 1
+            assert "no interface that is up is called eht0" in program.output
+
+
 def test_packets_follow_a_route_that_changes(hosts: Hosts, alice: MediaPeer, bob: MediaPeer) -> None:
     """Bob's host is moved behind another wire; no command tells nh of it."""
     join(hosts.relay, hosts.bob, "192.0.2.1/24", "192.0.2.2/24", name="detour")

@@ -1,0 +1,155 @@
+"""A kernel that refuses what it is told of flows: calls and media go on, and nothing is counted twice."""
+
+import errno
+
+import pytest
+
+from nh.calls.media import Side
+from nh.commands import Dialog
+from nh.errors import KernelPathUnavailable
+from nh.fastpath import bpf, layout
+from nh.fastpath.loader import LoadedProgram
+from nh.fastpath.routes import NoRoute, Routes
+from tests.calls.rtp import PCMA, PCMU, rtp_packet
+from tests.kernel_paths import new_kernel_path
+from tests.media_peer import MediaPeer
+from tests.shard.bench import PACKET, Bench
+from tests.shard.conftest import MakeKernelPath, MakePeer
+
+pytestmark = pytest.mark.kernel
+
+BUSY = "the kernel is busy"
+
+
+@pytest.fixture
+def make_kernel_path(kernel_program: LoadedProgram) -> MakeKernelPath:
+    """Every relay here has the path in the kernel."""
+    return lambda: new_kernel_path(kernel_program)
+
+
+@pytest.fixture
+def alice(make_peer: MakePeer) -> MediaPeer:
+    return make_peer()
+
+
+@pytest.fixture
+def bob(make_peer: MakePeer) -> MediaPeer:
+    return make_peer()
+
+
+def refuse(patch: pytest.MonkeyPatch, what: str) -> None:
+    def refuses(*_: object) -> None:
+        raise KernelPathUnavailable(BUSY, errno=errno.EBUSY)
+
+    patch.setattr(bpf, what, refuses)
+
+
+def kernel_flows(bench: Bench) -> int:
+    return bench.stats().kernel_flows
+
+
+def test_a_flow_that_is_not_taken_stays_in_user_space_and_is_tried_again(
+    bench: Bench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = bench.call(alice, bob)
+    with pytest.MonkeyPatch.context() as patch:
+        refuse(patch, "update")
+        for _ in range(2):
+            bench.converse(alice, bob, call)
+        assert bench.leg(call.dialog, Side.FROM).user_space_because == BUSY
+    bench.turn_until(lambda: kernel_flows(bench) == 4, "the kernel takes them")
+    bench.converse(alice, bob, call)
+    assert bench.stats().kernel_packets == 4
+
+
+def test_a_flow_that_is_not_removed_goes_with_the_next_try(
+    bench: Bench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = bench.call(alice, bob)
+    with pytest.MonkeyPatch.context() as patch:
+        refuse(patch, "delete")
+        for _ in range(3):
+            bench.converse(alice, bob, call)
+        assert bench.bye(call.dialog) == 1
+        assert kernel_flows(bench) == 4
+        alice.send(PACKET, call.for_caller)  # nothing can be done about it
+    bench.turn_until(lambda: kernel_flows(bench) == 0, "they are gone")
+    stats = bench.stats()
+    assert (stats.packets_in, stats.kernel_packets) == (12 + 1, 8 + 1)
+
+
+def test_a_re_invite_works_while_the_kernel_refuses_everything(
+    bench: Bench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    first = bench.call(alice, bob)
+    bench.converse(alice, bob, first)
+    assert kernel_flows(bench) == 4
+    with pytest.MonkeyPatch.context() as patch:
+        for what in ("update", "delete"):
+            refuse(patch, what)
+        again = Dialog(first.dialog.call_id, 2, first.dialog.id_from, first.dialog.id_to)
+        second = bench.call(alice, bob, dialog=again)
+        for _ in range(3):
+            bench.converse(alice, bob, second)
+    bench.turn_until(lambda: kernel_flows(bench) == 4, "the new session is there, the old one is gone")
+    bench.converse(alice, bob, second)
+    stats = bench.stats()
+    assert (stats.packets_in, stats.packets_out) == (20, 20)
+
+
+def test_a_flow_that_somebody_else_removed_is_missed_by_nobody(
+    bench: Bench, alice: MediaPeer, bob: MediaPeer, kernel_program: LoadedProgram
+) -> None:
+    call = bench.call(alice, bob)
+    bench.converse(alice, bob, call)
+    while (key := bpf.next_key(kernel_program.flows_fd, None, layout.KEY.size)) is not None:
+        bpf.delete(kernel_program.flows_fd, key)
+    bench.converse(alice, bob, call)
+    bench.bye(call.dialog)
+    stats = bench.stats()
+    assert (stats.packets_in, stats.kernel_packets, stats.kernel_flows) == (8, 0, 0)
+
+
+def test_a_route_that_could_not_be_asked_for_is_asked_for_again(
+    bench: Bench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Routes, "find", lambda *_: NoRoute("the kernel did not say", sure=False))
+        call = bench.call(alice, bob)
+        bench.converse(alice, bob, call)
+        because = bench.leg(call.dialog, Side.FROM).user_space_because
+        assert because == "127.0.0.1: the kernel did not say"
+    bench.turn_until(lambda: kernel_flows(bench) == 4, "the kernel has said")
+
+
+def say(bench: Bench, to: tuple[str, int], payload_type: int, sequence: int, ends: list[MediaPeer]) -> None:
+    packet = rtp_packet(sequence, sequence * 160, payload_type=payload_type)
+    bench.passes(ends[0], to, ends[1], payload=packet)
+
+
+def test_a_codec_that_changes_just_before_the_end_does_not_disturb_it(
+    bench: Bench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = bench.call(alice, bob)
+    for sequence, payload_type in enumerate((PCMU, PCMU, PCMA)):
+        say(bench, call.for_caller, payload_type, sequence, [alice, bob])
+    assert bench.bye(call.dialog) == 1
+    assert bench.stats().kernel_flows == 0
+
+
+def test_a_codec_that_changes_is_measured_once_the_kernel_agrees(
+    bench: Bench, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = bench.call(alice, bob)
+    say(bench, call.for_caller, PCMU, 0, [alice, bob])
+    with pytest.MonkeyPatch.context() as patch:
+        refuse(patch, "update")
+        say(bench, call.for_caller, PCMA, 1, [alice, bob])
+        assert bench.leg(call.dialog, Side.FROM).kernel
+    for sequence in range(2, 5):
+        say(bench, call.for_caller, PCMA, sequence, [alice, bob])
+        bench.stats()
+        assert bench.leg(call.dialog, Side.FROM).kernel
+    (stream,) = bench.leg(call.dialog, Side.FROM).streams
+    assert (stream.payload_type, stream.packets) == (PCMA, 5)
+    assert stream.jitter_ms is not None
