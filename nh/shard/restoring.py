@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 
 from nh.calls.restore import restore_call
-from nh.calls.snapshot import decode_snapshot
+from nh.calls.snapshot import Clock, decode_snapshot
 from nh.calls.table import CallTable
 from nh.errors import NhError
 from nh.shard.plane import SocketPlane
@@ -14,20 +14,23 @@ logger = logging.getLogger(__name__)
 
 
 def restore_calls(
-    table: CallTable, plane: SocketPlane, snapshots: Iterable[tuple[bytes, bytes, float]]
+    table: CallTable, plane: SocketPlane, snapshots: Iterable[tuple[bytes, bytes, float | None]]
 ) -> list[bytes]:
     """Put calls back into a table, with the sockets that are in `plane.inherited` where they were held open.
 
     Arguments:
-        snapshots: of each call its call-id, the snapshot, and the seconds to add to its times.
+        snapshots: of each call its call-id, the snapshot, and the seconds to add to its times; None: it was
+            taken in another life of this host, whose monotonic clock began elsewhere.
 
     Returns the call-ids of those that could not be restored: the log says why. One of those costs no other.
     """
     failed: list[bytes] = []
-    for call_id, encoded, shift_s in snapshots:
+    for call_id, encoded, known_shift_s in snapshots:
         plane.owner = call_id
         try:
-            restore_call(table, decode_snapshot(encoded), shift_s=shift_s, now=time.monotonic())
+            snapshot = decode_snapshot(encoded)
+            shift_s = _shift_since(snapshot.clock) if known_shift_s is None else known_shift_s
+            restore_call(table, snapshot, shift_s=shift_s, now=time.monotonic())
         except NhError as exc:
             failed.append(call_id)
             logger.error("call %r cannot be restored: %s", call_id, exc)
@@ -35,3 +38,8 @@ def restore_calls(
             failed.append(call_id)
             logger.exception("call %r cannot be restored", call_id)
     return failed
+
+
+def _shift_since(clock: Clock) -> float:
+    """What to add to monotonic times of `clock` to have them in those of now, by the wall clocks."""
+    return (time.monotonic() - time.time()) - (clock.monotonic - clock.wall)
