@@ -69,6 +69,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         kernel_interface: names of the interfaces that carry media; empty: all that have an address.
         kernel_attach: see AttachMode.
         kernel_flows: most directions in the kernel at once, 0 to 4,194,304; 0: one for each media port.
+        spares: how many spare processes wait to take the place of a shard that dies, 0 or 1.
+        hang_s: how long a shard may show no life until it is killed, 1 to 60; 0: for ever.
         runtime_dir: where the lock, the default RPC socket and the name of the statistics live.
         command_timeout_s: how long a shard may take for one command.
         idle_client_s: life of an RPC connection on which nothing happens.
@@ -88,6 +90,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     kernel_interface: tuple[str, ...] = ()
     kernel_attach: AttachMode = AttachMode.AUTO
     kernel_flows: int = 0
+    spares: int = 1
+    hang_s: float = 3.0
     runtime_dir: str = ""
     command_timeout_s: float = 2.0
     idle_client_s: float = 300.0
@@ -98,6 +102,10 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         RelaySettings.__post_init__(self)
         in_range("shards", self.shards, 0, 256)
         in_range("command_timeout_s", self.command_timeout_s, 0.05, 60)
+        in_range("spares", self.spares, 0, 1)
+        in_range("hang_s", self.hang_s, 0, 60)
+        if 0 < self.hang_s < 1:
+            raise ValueError(f"hang_s: {self.hang_s} is below 1; a shard shows life every 0.5 s (0: never)")
         in_range("idle_client_s", self.idle_client_s, 1, 86_400)
         in_range("max_clients", self.max_clients, 1, 1_000_000)
         in_range("kernel_flows", self.kernel_flows, 0, MAX_KERNEL_FLOWS)

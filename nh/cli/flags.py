@@ -46,6 +46,10 @@ _WEEK_S: Final = 7 * 86_400
 
 FLAGS: Final[dict[str, Flag]] = {
     "shards": Flag(_PROCESS, "Number of shard processes; 0: one for each usable CPU", 0, 256),
+    "spares": Flag(_PROCESS, "Spare processes that take the place of a shard that dies at once", 0, 1),
+    "hang_s": Flag(
+        _PROCESS, "How long a shard may show no life until it is killed and replaced; 0: for ever", 0, 60, "s"
+    ),
     "runtime_dir": Flag(
         _PROCESS,
         "Directory for the lock and the RPC socket; nh stats and nh calls look there too",

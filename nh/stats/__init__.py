@@ -6,13 +6,14 @@ cannot disturb a writer.
 """
 
 from nh.stats.layout import MAX_SHARDS, ShardState, ShardStats, ShardStatus, SupervisorStats
-from nh.stats.reader import StatsReader
+from nh.stats.reader import Heartbeat, StatsReader
 from nh.stats.segment import Segment, attach_segment, create_segment, segment_name
 from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading, Totals
 from nh.stats.writer import ShardWriter, SupervisorWriter
 
 __all__ = [
     "MAX_SHARDS",
+    "Heartbeat",
     "Segment",
     "ShardReading",
     "ShardState",

@@ -228,6 +228,10 @@ class SupervisorStats:
         """Count that shard `shard` (0 to MAX_SHARDS - 1) was started again."""
         self.shards[shard].restarts += 1
 
+    def count_hang(self, shard: int) -> None:
+        """Count that shard `shard` (0 to MAX_SHARDS - 1) was killed because it hung."""
+        self.shards[shard].hangs += 1
+
 
 SHARD_TABLE: Final = table(ShardStats)
 STATUS_TABLE: Final = table(ShardStatus)

@@ -60,6 +60,23 @@ class StatsReader:
         return SupervisorReading(**record.SUPERVISOR.unpack(payload), shards=statuses)
 
 
+class Heartbeat:
+    """Reads the heartbeat of one shard.
+
+    Arguments:
+        segment: from where; it must stay open.
+        shard: whose. Raises IndexError if there is no such shard.
+    """
+
+    def __init__(self, segment: Segment, shard: int) -> None:
+        self._block = segment.shard_block(shard)
+
+    def read(self) -> float | None:
+        """The monotonic clock at its last publication, 0.0: there was none; None: it cannot be read now."""
+        newest = self._block.find_newest()
+        return None if newest is None else float(record.SHARD.unpack(newest[1])["heartbeat"])
+
+
 class _BlockReader:
     """A block, and what was read of it last."""
 

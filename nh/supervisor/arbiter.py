@@ -1,10 +1,13 @@
 """Keeps the shards alive: which are up, when one is started again, and when there is no use in it.
 
-A shard that dies is started again after a delay that doubles from death to death and begins anew after a
-long enough life. Only at the first start may the arbiter give up: later, some calls are better than none.
+A shard that served calls is started again at once, because they wait. One that dies before it is ready, or
+more than MANY_DEATHS times in a while, is started again after a delay that doubles from death to death and
+begins anew after a long enough life. Only at the first start may the arbiter give up: later, some calls
+are better than none.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -19,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 FIRST_DELAY_S: Final = 0.1
 LONGEST_DELAY_S: Final = 10.0
+
+MANY_DEATHS: Final = 10
+"""How many deaths within LONG_LIFE_S are followed by a new start at once."""
 
 LONG_LIFE_S: Final = 30.0
 """After such a life a death counts as the first again."""
@@ -44,6 +50,7 @@ class _Place:
         self.shard = shard
         self.child: Child | None = None
         self.delay_s = FIRST_DELAY_S
+        self.deaths: deque[float] = deque(maxlen=MANY_DEATHS)
         self.started_at = 0.0
         self.was_ready = False
         self.failures = 0
@@ -121,6 +128,14 @@ class Arbiter:
             if place.child is not None:
                 place.child.kill()
 
+    def kill_hanging(self, shard: int) -> None:
+        """End a shard that is up and shows no life; it is started again as any that died."""
+        child = self._places[shard].child
+        if child is not None and child.state is ChildState.UP:
+            logger.error("shard %d (pid %d) hangs, it is killed", shard, child.pid)
+            self._stats.count_hang(shard)
+            child.kill()
+
     # --- one shard --------------------------------------------------------------------------------
 
     def _start(self, place: _Place) -> None:
@@ -179,9 +194,19 @@ class Arbiter:
                 return
         elif self._loop.now() - place.started_at >= LONG_LIFE_S:
             place.delay_s = FIRST_DELAY_S
+        if place.was_ready and self._may_start_at_once(place):
+            logger.error("shard %d %s; it starts again at once", place.shard, what)
+            self._start_again(place)
+            return
         logger.error("shard %d %s; it starts again in %g s", place.shard, what, place.delay_s)
         place.timer = self._loop.call_later(place.delay_s, lambda: self._start_again(place))
         place.delay_s = min(LONGEST_DELAY_S, place.delay_s * 2)
+
+    def _may_start_at_once(self, place: _Place) -> bool:
+        now, deaths = self._loop.now(), place.deaths
+        many = len(deaths) == MANY_DEATHS and now - deaths[0] < LONG_LIFE_S
+        deaths.append(now)
+        return not many
 
     def _give_up(self, why: str) -> None:
         if not self._given_up:

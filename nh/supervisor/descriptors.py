@@ -26,6 +26,13 @@ class Capacity(msgspec.Struct, frozen=True):
     limited_by: str
 
 
+SUPERVISOR_OWN_DESCRIPTORS: Final = 512
+"""What the supervisor needs besides clients and held sockets; MAX_FDS that just arrive are among them."""
+
+SHARD_SUPERVISOR_DESCRIPTORS: Final = 8
+"""What the supervisor needs for each shard: its link, its pidfd, those of a successor."""
+
+
 def raise_descriptor_limit() -> int:
     """Raise RLIMIT_NOFILE as far as this process may; the shards inherit it.
 
@@ -73,6 +80,20 @@ def capacity(ports: Sequence[tuple[int, int]], descriptors: int, relay: RelaySet
     if relay.max_sockets:
         rooms.append(Capacity(relay.max_sockets // CALL_SOCKETS, "max_sockets"))
     return min(rooms, key=lambda room: room.calls)
+
+
+def holdable_sockets(descriptors: int, max_clients: int, shards: int) -> int:
+    """How many media sockets of all shards together the supervisor can hold open too.
+
+    Arguments:
+        descriptors: how many the supervisor may have.
+        max_clients: most RPC clients.
+        shards: how many there are.
+
+    Clients come first: a call whose sockets are not held is relayed all the same.
+    """
+    own = SUPERVISOR_OWN_DESCRIPTORS + max_clients + shards * SHARD_SUPERVISOR_DESCRIPTORS
+    return max(0, descriptors - own)
 
 
 def _kernel_maximum() -> int | None:

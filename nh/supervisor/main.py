@@ -5,7 +5,6 @@ who connects early waits. They are served, and `ready` is said, when every shard
 """
 
 import contextlib
-import functools
 import logging
 import os
 import signal
@@ -14,37 +13,41 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-import psutil
-
 from nh.address import parse_rpc_address
 from nh.config import Settings
 from nh.errors import NhError
-from nh.loop import Loop, SelectorLoop, Timer
-from nh.stats import Segment, StatsReader, SupervisorStats, SupervisorWriter, create_segment, segment_name
+from nh.loop import SelectorLoop
+from nh.stats import (
+    Heartbeat,
+    Segment,
+    ShardState,
+    StatsReader,
+    SupervisorStats,
+    create_segment,
+    segment_name,
+)
 from nh.supervisor.arbiter import Arbiter
-from nh.supervisor.child import Child, ChildSpec
-from nh.supervisor.cpus import cpu_of, usable_cpus
-from nh.supervisor.descriptors import capacity, raise_descriptor_limit
+from nh.supervisor.child import Child
+from nh.supervisor.cpus import usable_cpus
+from nh.supervisor.descriptors import CALL_SOCKETS, capacity, holdable_sockets, raise_descriptor_limit
 from nh.supervisor.dispatch import Dispatcher
 from nh.supervisor.drain import Drain
 from nh.supervisor.frontend import Frontend
+from nh.supervisor.hangs import HangWatch
 from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.listeners import Listener, open_listeners
 from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
 from nh.supervisor.ng_service import NgService
+from nh.supervisor.places import Places
 from nh.supervisor.process import SHARD_ARGV
-from nh.supervisor.routing import all_ranges, interface_slices, limits_share, port_slices
+from nh.supervisor.publisher import Publisher
 from nh.supervisor.runtime_dir import runtime_dir
 from nh.supervisor.signals import signals_on
-from nh.wire.link import Configure
 
 logger = logging.getLogger(__name__)
 
 GRACE_S: Final = 3.5
 """What shards have to end in order, so that all is over within 5 s."""
-
-PUBLISH_S: Final = 0.5
-"""How often the supervisor's statistics are published."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
@@ -85,9 +88,6 @@ class _Supervisor:
         self._shard_argv = shard_argv
         self._cpus = usable_cpus()
         self._shards = settings.shards or len(self._cpus)
-        self._ports = port_slices(*settings.port_range, self._shards)
-        self._interfaces = interface_slices(settings.interfaces, self._shards)
-        self._share = limits_share(settings.relay, self._shards)
         self._descriptors = raise_descriptor_limit()
         self._stats = SupervisorStats(pid=os.getpid(), started=time.time())
         self._status = 0
@@ -111,6 +111,19 @@ class _Supervisor:
         )
         if self._kernel is not None:
             stack.callback(self._kernel.close)
+        self._places = Places(
+            self._loop,
+            settings,
+            self._shards,
+            cpus=self._cpus,
+            argv=shard_argv,
+            segment=self._segment,
+            stats=self._stats,
+            kernel=self._kernel,
+            kernel_off=self._kernel_off,
+            held_sockets=holdable_sockets(self._descriptors, settings.max_clients, self._shards),
+        )
+        stack.callback(self._places.close)
         self._frontend: Frontend | None = None
         self._ng: NgService | None = None
         self._arbiter = Arbiter(
@@ -124,16 +137,25 @@ class _Supervisor:
         self._drain = Drain(
             self._loop, self._shards, self._arbiter.tell, stats=self._stats, on_over=self._on_drained
         )
+        self._heartbeats = [Heartbeat(self._segment, shard) for shard in range(self._shards)]
+        self._hangs = HangWatch(
+            self._loop,
+            self._shards,
+            self._heartbeat,
+            hang_s=settings.hang_s,
+            on_hang=self._arbiter.kill_hanging,
+        )
 
     def run(self) -> int:
         """Start, serve, end; returns the exit status."""
-        publisher = _Publisher(self._loop, self._segment, self._stats, self._count_clients)
+        publisher = Publisher(self._loop, self._segment, self._stats, self._count_clients)
         with signals_on(self._loop, _SIGNALS, self._on_signal):
             self._arbiter.start()
             try:
                 self._loop.run()
             finally:
                 publisher.stop()
+                self._hangs.close()
                 if self._frontend is not None:
                     self._frontend.close()
                 if self._ng is not None:
@@ -141,32 +163,12 @@ class _Supervisor:
         return self._status
 
     def _spawn(self, shard: int, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]) -> Child:
-        configure = Configure(
-            shard=shard,
-            shards=self._shards,
-            ports=self._ports[shard],
-            relay=self._share,
-            stats_segment=self._segment.name,
-            log_level=self._settings.log_level,
-            interfaces=self._interfaces[shard],
-            kernel=self._kernel.share(shard) if self._kernel is not None else None,
-            kernel_off=self._kernel_off,
-            relay_ports=all_ranges(self._settings.port_range, self._settings.interfaces),
-        )
-        spec = ChildSpec(
-            configure=configure,
-            cpu=cpu_of(shard, self._cpus),
-            command_timeout_s=self._settings.command_timeout_s,
-            argv=self._shard_argv,
-            descriptors=self._kernel.descriptors if self._kernel is not None else (),
-        )
+        return self._places.spawn(shard, self._drain, on_ready=on_ready, on_exit=on_exit)
 
-        def ready() -> None:
-            on_ready()
-            self._drain.shard_is_up(shard)
-
-        on_empty = functools.partial(self._drain.shard_is_empty, shard)
-        return Child(self._loop, spec, on_ready=ready, on_exit=on_exit, on_empty=on_empty)
+    def _heartbeat(self, shard: int) -> float | None:
+        if self._stats.shards[shard].state != ShardState.UP:
+            return None
+        return self._heartbeats[shard].read()
 
     def _serve(self) -> None:
         """Every shard is up."""
@@ -195,10 +197,14 @@ class _Supervisor:
             idle_client_s=self._settings.idle_client_s,
             max_clients=self._settings.max_clients,
         )
+        self._places.fill_spares()
         print(self._ready_line(), flush=True)
 
     def _ready_line(self) -> str:
-        room = capacity(self._ports, self._descriptors, self._settings.relay)
+        ports, settings = self._places.ports, self._settings
+        room = capacity(ports, self._descriptors, settings.relay)
+        held = holdable_sockets(self._descriptors, settings.max_clients, self._shards) // CALL_SOCKETS
+        fewer = f", sockets held for {held}" if held < room.calls else ""
         shards = "1 shard on CPU" if self._shards == 1 else f"{self._shards} shards on CPUs"
         cpus = ",".join(str(cpu) for cpu in self._cpus[: self._shards])
         addresses = " ".join(str(listener.address) for listener in self._listeners)
@@ -209,8 +215,8 @@ class _Supervisor:
         if self._kernel is not None:
             kernel = f"kernel {','.join(self._kernel.interfaces) or 'on no interface yet'}"
         return (
-            f"ready: {shards} {cpus}; rpc {addresses};{ng} ports {self._ports[0][0]}-{self._ports[-1][1]};"
-            f" {kernel}; up to {room.calls} calls (limited by {room.limited_by})"
+            f"ready: {shards} {cpus}; rpc {addresses};{ng} ports {ports[0][0]}-{ports[-1][1]};"
+            f" {kernel}; up to {room.calls} calls (limited by {room.limited_by}){fewer}"
         )
 
     # --- the end ----------------------------------------------------------------------------------
@@ -246,6 +252,8 @@ class _Supervisor:
             self._ng.stop_accepting()
         self._close_listeners()
         self._close_ng_listeners()
+        self._hangs.close()
+        self._places.end_spares()
         self._arbiter.stop(GRACE_S, self._loop.stop)
 
     def _close_listeners(self) -> None:
@@ -271,28 +279,3 @@ def _statistics(segment: Segment) -> Iterator[Segment]:
     finally:
         segment.unlink()
         segment.close()
-
-
-class _Publisher:
-    """Publishes the supervisor's statistics from now on, every PUBLISH_S seconds, until stop()."""
-
-    def __init__(
-        self, loop: Loop, segment: Segment, stats: SupervisorStats, clients: Callable[[], int]
-    ) -> None:
-        self._loop = loop
-        self._writer = SupervisorWriter(segment)
-        self._stats = stats
-        self._clients = clients
-        self._process = psutil.Process()
-        self._timer: Timer
-        self._publish()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-
-    def _publish(self) -> None:
-        self._timer = self._loop.call_later(PUBLISH_S, self._publish)
-        self._stats.heartbeat = time.monotonic()
-        self._stats.memory_bytes = self._process.memory_info().rss
-        self._stats.rpc_clients = self._clients()
-        self._writer.publish(self._stats)

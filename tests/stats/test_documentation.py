@@ -4,7 +4,7 @@ import msgspec
 
 import nh
 from nh.commands import StreamDetail
-from nh.stats.layout import SHARD_TABLE, SUPERVISOR_TABLE, Total
+from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, Total
 
 PAGE = (Path(nh.__file__).parent.parent / "docs" / "statistics.md").read_text()
 COUNTED, STREAMS = PAGE.split("\n## RTP streams\n")
@@ -16,8 +16,9 @@ def test_the_page_has_every_field_as_it_is_in_the_tables() -> None:
         f"| `{f.name}` | {f.kind} | {f.unit} | {f.help} | {'-' if f.total is Total.NONE else f.total} |"
         for f in SHARD_TABLE
     ]
+    status = [f"| `{f.name}` | {f.kind} | {f.unit} | {f.help} |" for f in STATUS_TABLE if f.name != "state"]
     supervisor = [f"| `{f.name}` | {f.kind} | {f.unit} | {f.help} |" for f in SUPERVISOR_TABLE]
-    assert rows == shard + supervisor
+    assert rows == status + shard + supervisor
 
 
 def test_the_page_has_every_field_of_a_stream() -> None:

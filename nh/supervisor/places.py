@@ -1,0 +1,130 @@
+"""The places of all shards: what each process in one is started with, and what outlives the processes.
+
+A place has its ports and its share of the limits, its keeper, and a spare process that all share. When a
+process is started is the arbiter's business.
+"""
+
+from collections.abc import Callable, Sequence
+
+from nh.config import Settings
+from nh.loop import Loop
+from nh.stats import Segment, SupervisorStats
+from nh.supervisor.child import Child, ChildSpec
+from nh.supervisor.cpus import cpu_of
+from nh.supervisor.drain import Drain
+from nh.supervisor.keeper import HoldingBudget, Keeper
+from nh.supervisor.kernel import KernelService
+from nh.supervisor.process import ShardProcess
+from nh.supervisor.recovery import Recovery
+from nh.supervisor.routing import all_ranges, interface_slices, limits_share, port_slices
+from nh.supervisor.spares import Spares
+from nh.wire.link import Configure
+
+
+class Places:
+    """See above. Close it when all processes have ended.
+
+    Arguments:
+        loop: for the processes.
+        settings: see Settings.
+        shards: how many places there are.
+        cpus: those that may be used.
+        argv: the program of a shard.
+        segment, stats: for statistics.
+        kernel, kernel_off: the path in the kernel; None and why there is none.
+        held_sockets: how many sockets may be held for all shards.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        settings: Settings,
+        shards: int,
+        *,
+        cpus: Sequence[int],
+        argv: Sequence[str],
+        segment: Segment,
+        stats: SupervisorStats,
+        kernel: KernelService | None,
+        kernel_off: str,
+        held_sockets: int,
+    ) -> None:
+        self.ports = port_slices(*settings.port_range, shards)
+        self._loop = loop
+        self._settings = settings
+        self._shards = shards
+        self._cpus = cpus
+        self._argv = argv
+        self._segment = segment
+        self._kernel = kernel
+        self._kernel_off = kernel_off
+        self._interfaces = interface_slices(settings.interfaces, shards)
+        self._share = limits_share(settings.relay, shards)
+        self._started: set[int] = set()
+        budget = HoldingBudget(held_sockets)
+        self._recoveries = [
+            Recovery(shard, Keeper(stats.shards[shard], budget), stats.shards[shard])
+            for shard in range(shards)
+        ]
+        self._spares = Spares(loop, self._start_process, settings.spares)
+
+    def spawn(
+        self, shard: int, drain: Drain, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]
+    ) -> Child:
+        """Have a process in a place. OSError if none can be started."""
+
+        def ready() -> None:
+            on_ready()
+            drain.shard_is_up(shard)
+
+        child = Child(
+            self._loop,
+            self._spec(shard),
+            on_ready=ready,
+            on_exit=on_exit,
+            on_empty=lambda drain_round: drain.shard_is_empty(shard, drain_round),
+            heritage=self._recoveries[shard],
+            process=self._spares.take(),
+        )
+        self._started.add(shard)
+        return child
+
+    def fill_spares(self) -> None:
+        """Have spare processes from now on."""
+        self._spares.fill()
+
+    def end_spares(self) -> None:
+        """End the spare processes: no shard is started any more."""
+        self._spares.close()
+
+    def close(self) -> None:
+        """Let everything go that is kept."""
+        self._spares.close()
+        for recovery in self._recoveries:
+            recovery.keeper.close()
+
+    def _start_process(self) -> ShardProcess:
+        return ShardProcess(self._argv, self._kernel.descriptors if self._kernel is not None else ())
+
+    def _spec(self, shard: int) -> ChildSpec:
+        settings = self._settings
+        configure = Configure(
+            shard=shard,
+            shards=self._shards,
+            ports=self.ports[shard],
+            relay=self._share,
+            stats_segment=self._segment.name,
+            log_level=settings.log_level,
+            interfaces=self._interfaces[shard],
+            kernel=self._kernel.share(shard) if self._kernel is not None else None,
+            kernel_off=self._kernel_off,
+            relay_ports=all_ranges(settings.port_range, settings.interfaces),
+            successor=shard in self._started,
+        )
+        return ChildSpec(
+            configure=configure,
+            cpu=cpu_of(shard, self._cpus),
+            command_timeout_s=settings.command_timeout_s,
+            argv=self._argv,
+            descriptors=self._kernel.descriptors if self._kernel is not None else (),
+        )

@@ -1,0 +1,46 @@
+"""Publishes the supervisor's statistics."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import psutil
+
+from nh.loop import Loop, Timer
+from nh.stats import Segment, SupervisorStats, SupervisorWriter
+
+PUBLISH_S: Final = 0.5
+"""How often."""
+
+
+class Publisher:
+    """Publishes from construction to stop(), every PUBLISH_S seconds.
+
+    Arguments:
+        loop: runs its timer.
+        segment: where to.
+        stats: what is published.
+        clients: how many clients there are.
+    """
+
+    def __init__(
+        self, loop: Loop, segment: Segment, stats: SupervisorStats, clients: Callable[[], int]
+    ) -> None:
+        self._loop = loop
+        self._writer = SupervisorWriter(segment)
+        self._stats = stats
+        self._clients = clients
+        self._process = psutil.Process()
+        self._timer: Timer
+        self._publish()
+
+    def stop(self) -> None:
+        """Publish no more."""
+        self._timer.cancel()
+
+    def _publish(self) -> None:
+        self._timer = self._loop.call_later(PUBLISH_S, self._publish)
+        self._stats.heartbeat = time.monotonic()
+        self._stats.memory_bytes = self._process.memory_info().rss
+        self._stats.rpc_clients = self._clients()
+        self._writer.publish(self._stats)
