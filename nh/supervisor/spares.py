@@ -13,7 +13,7 @@ from nh.supervisor.process import ShardProcess
 
 logger = logging.getLogger(__name__)
 
-REFILL_S: Final = 1.0
+REFILL_S: Final = 0.1
 LONGEST_REFILL_S: Final = 60.0
 
 
