@@ -1,8 +1,8 @@
 """Finds shards that hang: their heartbeat in shared memory stands still although they are up.
 
 No clocks are compared: looks are counted at which the heartbeat was the same as before. So a supervisor that
-was itself stopped (a debugger, a paused container, a host that sleeps) does not take the shards for dead when it
-goes on.
+was itself stopped (a debugger, a paused container, a host that sleeps) does not take the shards for dead when
+it goes on.
 """
 
 import math
