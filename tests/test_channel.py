@@ -1,11 +1,16 @@
 """nh.channel: whole records, in order, never waiting, and one word when the other side is gone."""
 
+import fcntl
+import os
+import resource
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 
-from nh.channel import MAX_QUEUED_BYTES, RECORDS_A_TURN, Channel, OnRecord
+from nh.channel import MAX_FDS, MAX_QUEUED_BYTES, RECORDS_A_TURN, Channel, OnRecord
 from nh.errors import ChannelFull
 from nh.loop import SelectorLoop
 from nh.wire.link import MAX_MESSAGE_BYTES
@@ -51,6 +56,8 @@ def ends() -> Iterator[Ends]:
     pair.near.close()
     pair.far.close()
     pair.loop.close()
+    for fd in pair.came[0] + pair.came[1]:
+        os.close(fd)
 
 
 def test_records_arrive_whole_and_in_order(ends: Ends) -> None:
@@ -166,3 +173,99 @@ def test_a_record_that_is_too_long_ends_the_channel(ends: Ends) -> None:
         far.send(bytes(MAX_MESSAGE_BYTES + 1))
         ends.turn_until(lambda: channel.closed)
     assert lost == [True]
+
+
+# --- descriptors ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[list[int]]:
+    """Descriptors of MAX_FDS files, each of which says its number."""
+    opened = []
+    for number in range(MAX_FDS):
+        path = tmp_path / str(number)
+        path.write_text(str(number))
+        opened.append(os.open(path, os.O_RDONLY))
+    yield opened
+    for fd in opened:
+        os.close(fd)
+
+
+def contents(fds: list[int]) -> list[int]:
+    return [int(os.pread(fd, 10, 0)) for fd in fds]
+
+
+def test_descriptors_come_with_their_record_in_order_and_close_on_exec(ends: Ends, files: list[int]) -> None:
+    ends.near.send(b"all", files)
+    ends.near.send(b"two", files[:2])
+    ends.near.send(b"none")
+    ends.turn_until(lambda: len(ends.heard[1]) == 3)
+    assert contents(ends.came[1]) == [*range(MAX_FDS), 0, 1]
+    assert all(fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC for fd in ends.came[1])
+
+
+def test_more_descriptors_than_a_record_may_have_are_refused(ends: Ends, files: list[int]) -> None:
+    with pytest.raises(ValueError, match="201 descriptors"):
+        ends.near.send(b"x", [*files, files[0]])
+
+
+def test_descriptors_that_wait_may_be_closed_by_their_owner(ends: Ends, files: list[int]) -> None:
+    before = psutil.Process().num_fds()
+    sent = 0
+    while ends.near.queued < 10:
+        copy = os.dup(files[sent % MAX_FDS])
+        ends.near.send(bytes(60_000), [copy])
+        os.close(copy)
+        sent += 1
+    ends.turn_until(lambda: len(ends.heard[1]) == sent)
+    assert contents(ends.came[1]) == [number % MAX_FDS for number in range(sent)]
+    assert psutil.Process().num_fds() == before + sent
+
+
+def test_descriptors_that_nobody_takes_or_gets_are_closed(files: list[int]) -> None:
+    before = psutil.Process().num_fds()
+    loop = SelectorLoop()
+    heard: list[bytes] = []
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    reader = Channel(loop, far, lambda record, fds: heard.append(record), lambda: None)
+    writer = Channel(loop, near, lambda record, fds: None, lambda: None)
+    writer.send(b"nobody takes these", files)
+    while not heard:
+        loop.turn(0.05)
+    while writer.queued < 3:
+        writer.send(bytes(60_000), files[:5])
+    writer.close()
+    reader.close()
+    loop.close()
+    assert psutil.Process().num_fds() == before
+
+
+def test_a_record_arrives_where_there_is_no_room_for_its_descriptors(ends: Ends, files: list[int]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ends.near.send(b"some", files)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(files) + 10, hard))
+    try:
+        ends.turn_until(lambda: ends.heard[1] == [b"some"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert contents(ends.came[1]) == list(range(len(ends.came[1])))
+    assert len(ends.came[1]) < MAX_FDS
+
+
+def test_it_is_told_when_nothing_waits_any_more() -> None:
+    loop = SelectorLoop()
+    drained: list[bool] = []
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    writer = Channel(
+        loop, near, lambda record, fds: None, lambda: None, on_drained=lambda: drained.append(True)
+    )
+    with far:
+        far.setblocking(False)
+        while not writer.queued:
+            writer.send(bytes(60_000))
+        while not drained:
+            far.recv(100_000)
+            loop.turn(0)
+    writer.close()
+    loop.close()
+    assert drained == [True]

@@ -1,14 +1,16 @@
 """nh.shard.control: a Helper behind the internal link, turned by hand."""
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 import nh
 from nh.calls.interfaces import Interface
-from nh.calls.media import Media, Side
+from nh.calls.media import Endpoint, Media, Side
 from nh.calls.rules import RelaySettings
 from nh.commands import (
     Activate,
@@ -33,15 +35,22 @@ from nh.commands import (
 )
 from nh.loop import SelectorLoop
 from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
+from nh.shard.helper import Helper
 from nh.stats import Segment, StatsReader, create_segment, segment_name
 from nh.wire.link import (
     Executed,
     FromShard,
+    LetGoSockets,
     NoCallsLeft,
     Ready,
     RefuseNewCalls,
+    RestoreCall,
+    Restoring,
+    Start,
     TakeNewCalls,
+    TakeSockets,
     decode_from_shard,
+    encode,
 )
 from tests.e2e.sdp import MediaLine, write_sdp
 from tests.shard.bench import V4
@@ -239,6 +248,83 @@ def test_statistics_are_published_twice_a_second(shard: Shard, segment: Segment)
         shard.loop.turn(0.02)
     assert published.heartbeat - first < 1
     assert (published.calls, published.sockets, published.allocate_ok) == (1, 2, 1)
+
+
+# --- what outlives a shard ------------------------------------------------------------------------
+
+
+class PlayedHelper:
+    """Restores what is asked of it: every call but `bad`, each with one socket at the port that it says."""
+
+    def __init__(self) -> None:
+        self.restored: list[tuple[bytes, bytes, bool]] = []
+
+    def restore(self, sockets: dict[Endpoint, int], calls: list[RestoreCall]) -> tuple[int, int]:
+        good = [call for call in calls if call.call_id != b"bad"]
+        for call in good:
+            fd = sockets.pop(Endpoint(V4, len(call.call_id)), None)
+            self.restored.append((call.call_id, call.snapshot, fd is not None))
+            if fd is not None:
+                os.close(fd)
+        return len(good), len(calls) - len(good)
+
+
+@pytest.fixture
+def helper(monkeypatch: pytest.MonkeyPatch) -> PlayedHelper:
+    helper = PlayedHelper()
+    monkeypatch.setattr(Helper, "restore", lambda _, sockets, calls: helper.restore(sockets, calls))
+    return helper
+
+
+def give(shard: Shard, *ports: int) -> None:
+    with Path(os.devnull).open() as file:
+        message = TakeSockets(tuple(Endpoint(V4, port) for port in ports))
+        socket.send_fds(shard.link.ours, [encode(message)], [file.fileno()] * len(ports))
+
+
+def test_a_successor_restores_what_it_is_given_before_it_is_ready(
+    unconfigured: Shard, segment: Segment, ports: range, helper: PlayedHelper
+) -> None:
+    link = unconfigured.link
+    link.configure(ports, segment.name, start=False)
+    unconfigured.loop.turn(0)
+    before = psutil.Process().num_fds()
+    give(unconfigured, 1, 2, 77)
+    for message in (
+        RestoreCall(b"a", b"how ", last=False),
+        RestoreCall(b"a", b"it is"),
+        RestoreCall(b"bad", b"?"),
+        RestoreCall(b"long", b"elsewhere"),
+        Start(),
+    ):
+        link.send(message)
+    assert unconfigured.next_message() == LetGoSockets((Endpoint(V4, 2), Endpoint(V4, 77)))
+    ready = unconfigured.next_message()
+    assert isinstance(ready, Ready)
+    assert (ready.restored, ready.failed) == (2, 1)
+    assert helper.restored == [(b"a", b"how it is", True), (b"long", b"elsewhere", False)]
+    unconfigured.loop.turn(0)
+    assert psutil.Process().num_fds() <= before + 1, "the pacer has one"
+    assert unconfigured.do(ListCalls()) == CallList(())
+
+
+def test_a_careful_successor_says_which_call_it_is_at(
+    unconfigured: Shard, segment: Segment, ports: range, helper: PlayedHelper
+) -> None:
+    unconfigured.link.configure(ports, segment.name, start=False)
+    for message in (RestoreCall(b"a", b"x"), RestoreCall(b"bad", b"?"), Start(careful=True)):
+        unconfigured.link.send(message)
+    assert [unconfigured.next_message() for _ in range(3)] == [Restoring(n) for n in range(3)]
+    ready = unconfigured.next_message()
+    assert isinstance(ready, Ready)
+    assert (ready.restored, ready.failed) == (1, 1)
+
+
+def test_commands_before_the_start_are_answered_with_an_error(
+    unconfigured: Shard, segment: Segment, ports: range
+) -> None:
+    unconfigured.link.configure(ports, segment.name, start=False)
+    assert isinstance(unconfigured.do(ListCalls()), Failure)
 
 
 def run_until_it_ends(shard: Shard) -> int:

@@ -1,17 +1,21 @@
 """A program that speaks the link as a shard does, and misbehaves as it is told.
 
 On the command line: `--die-at-start` (status 9, before Ready), `--start-when FILE` (Ready when FILE exists),
-`--silent-at-start` (no Ready), `--ignore-shutdown`, `--version V` (what Ready says).
+`--silent-at-start` (no Ready), `--ignore-shutdown`, `--version V` (what Ready says), `--heartbeat` (shows
+life as a shard does, unless it hangs), `--keeping`: each Allocate of a call-id opens a UDP socket, which is
+the answer, and has it held and the call kept; CloseCall of it is answered with how many packets wait there,
+and has it let go. Such calls are restored, all but `unreadable`; of `poison` it dies (status 7).
 
 By the call-id of a command: `die` (exit status 3), `kill` (SIGKILL), `hang` (reads no more), `ignore`
 (answers everything but this), `late` (answers with the next command), `garbage` (sends what is no message),
-`unlink` (closes the link and lives on). All other call-ids get an answer that tells the shard, such as
-Closed(its number); to an offer it is the interfaces that it was given, in JSON. Told to drain, it says at
-once that it has no calls.
+`unlink` (closes the link and lives on), `half` (dies in the middle of a snapshot of two parts). All other
+call-ids get an answer that tells the shard, such as Closed(its number); to an offer it is the interfaces that
+it was given, in JSON. Told to drain, it says at once that it has no calls.
 """
 
 import argparse
 import os
+import select
 import signal
 import socket
 import sys
@@ -21,7 +25,7 @@ from pathlib import Path
 import msgspec
 
 from nh.calls.interfaces import Interface
-from nh.calls.media import RelayMedia
+from nh.calls.media import Endpoint, RelayMedia
 from nh.commands import (
     Activate,
     Allocate,
@@ -38,15 +42,23 @@ from nh.commands import (
     RelayResult,
     Rewritten,
 )
+from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
 from nh.wire.link import (
     Configure,
     Execute,
     Executed,
+    ForgetCall,
+    HoldSockets,
+    KeepCall,
+    LetGoSockets,
     NoCallsLeft,
     Ready,
     RefuseNewCalls,
+    RestoreCall,
+    Restoring,
     Start,
     TakeNewCalls,
+    TakeSockets,
     decode_to_shard,
     encode,
 )
@@ -66,15 +78,31 @@ class FakeShard:
         self.interfaces: tuple[Interface, ...] = ()
         self.call_ids: set[bytes] = set()
         self.late: list[Executed] = []
+        self.sockets: dict[bytes, socket.socket] = {}
+        self.taken: dict[Endpoint, int] = {}
+        self.to_restore: list[RestoreCall] = []
+        self.segment: Segment | None = None  # must not be collected: it would be closed
+        self.writer: ShardWriter | None = None
 
     def run(self) -> None:
-        while record := self.link.recv(200_000):
+        while True:
+            self.show_life()
+            record, fds, _, _ = socket.recv_fds(self.link, 200_000, 250)
+            if not record:
+                return
             message = decode_to_shard(record)
             if isinstance(message, Configure):
                 self.shard, self.low_port = message.shard, message.ports[0]
                 self.interfaces = message.interfaces
+                if self.options.heartbeat:
+                    self.segment = attach_segment(message.stats_segment)
+                    self.writer = ShardWriter(self.segment, self.shard)
+            elif isinstance(message, TakeSockets):
+                self.taken.update(zip(message.endpoints, fds, strict=True))
+            elif isinstance(message, RestoreCall):
+                self.to_restore.append(message)
             elif isinstance(message, Start):
-                self.start()
+                self.start(*self.restore(careful=message.careful))
             elif isinstance(message, Execute):
                 self.execute(message)
             elif isinstance(message, RefuseNewCalls):
@@ -84,13 +112,54 @@ class FakeShard:
             elif not self.options.ignore_shutdown:
                 return
 
-    def start(self) -> None:
+    def show_life(self) -> None:
+        """Wait for the next record, with a heartbeat now and then."""
+        while self.writer is not None:
+            self.writer.publish(ShardStats(heartbeat=time.monotonic()))
+            if select.select([self.link], [], [], 0.05)[0]:
+                return
+
+    def restore(self, *, careful: bool) -> tuple[int, int]:
+        for number, call in enumerate(self.to_restore):
+            if careful:
+                self.link.send(encode(Restoring(number)))
+            if call.call_id == b"poison":
+                os._exit(7)
+            if call.call_id == b"unreadable":
+                self.link.send(encode(ForgetCall(call.call_id)))
+                continue
+            here = Endpoint("127.0.0.1", int(call.snapshot))
+            self.sockets[call.call_id] = socket.socket(fileno=self.taken.pop(here))
+            self.call_ids.add(call.call_id)
+        if self.taken:
+            self.link.send(encode(LetGoSockets(tuple(self.taken))))
+        return len(self.sockets), len(self.to_restore) - len(self.sockets)
+
+    def open(self, call_id: bytes) -> int:
+        sock = self.sockets[call_id] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        socket.send_fds(self.link, [encode(HoldSockets((Endpoint("127.0.0.1", port),)))], [sock.fileno()])
+        self.link.send(encode(KeepCall(call_id, b"%d" % port)))
+        return port
+
+    def close(self, call_id: bytes) -> int:
+        sock, packets = self.sockets.pop(call_id), 0
+        while select.select([sock], [], [], 0)[0]:
+            sock.recv(2000)
+            packets += 1
+        self.link.send(encode(LetGoSockets((Endpoint(*sock.getsockname()),))))
+        self.link.send(encode(ForgetCall(call_id)))
+        sock.close()
+        return packets
+
+    def start(self, restored: int, failed: int) -> None:
         if self.options.die_at_start:
             sys.exit(9)
         while self.options.start_when is not None and not self.options.start_when.exists():
             time.sleep(0.01)
         if not self.options.silent_at_start:
-            self.link.send(encode(Ready(os.getpid(), self.options.version)))
+            self.link.send(encode(Ready(os.getpid(), self.options.version, restored, failed)))
 
     def execute(self, message: Execute) -> None:
         command = message.command
@@ -111,6 +180,9 @@ class FakeShard:
             case b"garbage":
                 self.link.send(b"\xc1")
                 return
+            case b"half":
+                self.link.send(encode(KeepCall(b"call", b"new", 0, last=False)))
+                os._exit(3)
             case b"unlink":
                 self.link.close()
                 sleep_for_ever()
@@ -122,11 +194,13 @@ class FakeShard:
     def result(self, command: RelayCommand, call_id: bytes) -> RelayResult:
         match command:
             case CloseCall():
-                return Closed(self.shard)
+                return Closed(self.close(call_id) if call_id in self.sockets else self.shard)
             case Offer():
                 return Rewritten(msgspec.json.encode(self.interfaces))
             case Allocate():
                 self.call_ids.add(call_id)
+                if self.options.keeping:
+                    return Allocated((RelayMedia("127.0.0.1", self.open(call_id), 1),))
                 return Allocated((RelayMedia("127.0.0.1", self.low_port, 2),))
             case ListCalls(contains, after, limit):
                 found = sorted(each for each in self.call_ids if each > after and contains in each)
@@ -148,6 +222,8 @@ def main() -> None:
     parser.add_argument("--start-when", type=Path)
     parser.add_argument("--silent-at-start", action="store_true")
     parser.add_argument("--ignore-shutdown", action="store_true")
+    parser.add_argument("--heartbeat", action="store_true")
+    parser.add_argument("--keeping", action="store_true")
     parser.add_argument("--version", default="0.1.0")
     options = parser.parse_args()
     with socket.socket(fileno=options.link_fd) as link:

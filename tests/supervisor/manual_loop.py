@@ -38,6 +38,12 @@ class ManualLoop:
                 timer.callback()
         self._now = end
 
+    def sleep(self, seconds: float) -> None:
+        """Time passes, but the process does not run: what was due meanwhile is due at the end of it."""
+        self._now += seconds
+        self._timers = [(max(due, self._now), order, timer) for due, order, timer in self._timers]
+        heapq.heapify(self._timers)
+
     def add_reader(self, fd: int, callback: Callback) -> None:
         raise NotImplementedError
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from nh.calls.rules import RelaySettings
-from nh.supervisor.descriptors import SHARD_OWN_DESCRIPTORS, Capacity, capacity
+from nh.supervisor.descriptors import SHARD_OWN_DESCRIPTORS, Capacity, capacity, holdable_sockets
 
 PORTS = [(10000, 19999), (20000, 29999)]
 
@@ -27,6 +27,13 @@ def test_descriptors_may_be_what_is_short() -> None:
 def test_limits_may_be_what_is_short() -> None:
     assert capacity(PORTS, 100_000, RelaySettings(max_calls=10)) == Capacity(10, "max_calls")
     assert capacity(PORTS, 100_000, RelaySettings(max_sockets=42)) == Capacity(10, "max_sockets")
+
+
+def test_sockets_are_held_by_what_descriptors_clients_leave() -> None:
+    for_clients = holdable_sockets(20_000, max_clients=4096, shards=8)
+    assert 15_000 < for_clients < 20_000 - 4096
+    assert for_clients - holdable_sockets(20_000, max_clients=4196, shards=8) == 100
+    assert holdable_sockets(1024, max_clients=4096, shards=1) == 0
 
 
 def test_the_limit_on_descriptors_is_raised_to_the_hard_limit_at_least() -> None:

@@ -1,0 +1,115 @@
+"""nh.shard.link_keep: what a shard has kept, also when the supervisor does not read for a while."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.calls.media import Endpoint
+from nh.channel import MAX_FDS, Channel
+from nh.loop import SelectorLoop
+from nh.shard.link_keep import LinkKeep
+from nh.stats import ShardStatus
+from nh.supervisor.keeper import HoldingBudget, Keeper
+from nh.wire import link
+
+
+class Sides:
+    """A LinkKeep, and a keeper that hears it when the test lets it."""
+
+    def __init__(self) -> None:
+        self.loop = SelectorLoop()
+        near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.channel = Channel(self.loop, near, lambda record, fds: None, lambda: None)
+        self.keep = LinkKeep(self.channel)
+        self.keeper = Keeper(ShardStatus(), HoldingBudget(1000))
+        self.far.setblocking(False)
+
+    def hear(self) -> None:
+        """Hear all that is said, until nothing more comes."""
+        while True:
+            try:
+                record, fds, _, _ = socket.recv_fds(self.far, 200_000, MAX_FDS)
+            except BlockingIOError:
+                if not self.channel.queued:
+                    return
+                self.loop.turn(0)
+                continue
+            message = link.decode_from_shard(record)
+            assert isinstance(message, link.Keeping)
+            self.keeper.obey(message, fds)
+            assert fds == []
+
+    def fill(self) -> None:
+        """Say more than the link takes."""
+        for number in range(200):
+            self.keep.keep(b"filler", bytes(link.PART_BYTES) + b"%d" % number)
+
+
+@pytest.fixture
+def sides() -> Iterator[Sides]:
+    sides = Sides()
+    yield sides
+    sides.channel.close()
+    sides.far.close()
+    sides.keeper.close()
+    sides.loop.close()
+
+
+def endpoints(count: int) -> list[Endpoint]:
+    return [Endpoint("127.0.0.1", 10_000 + number) for number in range(count)]
+
+
+def test_what_is_said_is_kept(sides: Sides) -> None:
+    many = endpoints(MAX_FDS + 1)
+    with Path(os.devnull).open() as file:
+        sides.keep.hold(many, [file.fileno()] * len(many))
+    sides.keep.keep(b"a", bytes(3 * link.PART_BYTES))
+    sides.keep.keep(b"b", b"")
+    sides.keep.keep(b"c", b"x")
+    sides.keep.forget(b"c")
+    sides.keep.let_go(many[1:])
+    sides.hear()
+    assert dict(sides.keeper.calls) == {b"a": bytes(3 * link.PART_BYTES), b"b": b""}
+    assert list(sides.keeper.sockets) == many[:1]
+
+
+def test_what_could_not_be_said_is_caught_up_with_and_the_latest_counts(sides: Sides) -> None:
+    with Path(os.devnull).open() as file:
+        sides.keep.hold(endpoints(2), [file.fileno()] * 2)
+        sides.keep.keep(b"ends", b"1")
+        sides.fill()
+        sides.keep.keep(b"goes on", b"1")
+        sides.keep.keep(b"goes on", b"2")
+        sides.keep.forget(b"ends")
+        sides.keep.let_go(endpoints(1))
+        sides.keep.hold(endpoints(3)[2:], [file.fileno()])
+    sides.keep.catch_up()
+    sides.hear()
+    sides.keep.catch_up()
+    sides.hear()
+    assert sides.keeper.calls[b"goes on"] == b"2"
+    assert sides.keeper.calls[b"filler"].endswith(b"199")
+    assert b"ends" not in sides.keeper.calls
+    assert list(sides.keeper.sockets) == endpoints(2)[1:]
+    sides.keep.keep(b"now", b"at once")
+    sides.hear()
+    assert sides.keeper.calls[b"now"] == b"at once"
+
+
+def test_a_snapshot_that_is_too_long_leaves_the_one_before(sides: Sides) -> None:
+    sides.keep.keep(b"a", b"old")
+    sides.keep.keep(b"a", bytes(link.MAX_SNAPSHOT_BYTES + 1))
+    sides.hear()
+    assert sides.keeper.calls[b"a"] == b"old"
+
+
+def test_at_the_end_all_stays_as_it_is(sides: Sides) -> None:
+    sides.keep.keep(b"a", b"old")
+    sides.keep.close()
+    sides.keep.forget(b"a")
+    sides.keep.let_go(endpoints(1))
+    sides.hear()
+    assert list(sides.keeper.calls) == [b"a"]

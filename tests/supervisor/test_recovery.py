@@ -1,0 +1,109 @@
+"""nh.supervisor.recovery: what a successor is given, and which call is left out."""
+
+import os
+
+import pytest
+
+from nh.calls.media import Endpoint
+from nh.channel import MAX_FDS
+from nh.stats import ShardStatus
+from nh.supervisor.keeper import HoldingBudget, Keeper, NotBelievable
+from nh.supervisor.recovery import SUSPECT_DEATHS, Recovery
+from nh.wire import link
+from nh.wire.link import HoldSockets, KeepCall, Ready, RestoreCall, Restoring, Start, TakeSockets, ToShard
+
+
+class Place:
+    """A place whose shards the test plays."""
+
+    def __init__(self, *call_ids: bytes) -> None:
+        self.status = ShardStatus()
+        self.keeper = Keeper(self.status, HoldingBudget(1000))
+        self.recovery = Recovery(0, self.keeper, self.status)
+        for call_id in call_ids:
+            self.recovery.hear(KeepCall(call_id, b"how " + call_id + b" is"), [])
+
+    def start(self) -> list[ToShard]:
+        return [message for message, _ in self.recovery.begin()]
+
+    def die_of(self, call: int | None) -> bool:
+        """A successor that dies of its call of this number (None: before any); returns if it was careful."""
+        start = self.start()[-1]
+        assert isinstance(start, Start)
+        if start.careful and call is not None:
+            for number in range(call + 1):
+                self.recovery.hear(Restoring(number), [])
+        self.recovery.died()
+        return start.careful
+
+
+def test_the_first_shard_is_given_nothing_but_the_start() -> None:
+    assert Place().start() == [Start()]
+
+
+def test_a_successor_is_given_sockets_and_calls_and_then_starts() -> None:
+    place = Place(b"a", b"b")
+    endpoints = tuple(Endpoint("127.0.0.1", port) for port in range(10_000, 10_000 + MAX_FDS + 1))
+    for endpoint in endpoints:
+        place.recovery.hear(HoldSockets((endpoint,)), [os.open("/dev/null", os.O_RDONLY)])
+    place.recovery.died()
+    given = list(place.recovery.begin())
+    assert [message for message, _ in given] == [
+        TakeSockets(endpoints[:MAX_FDS]),
+        TakeSockets(endpoints[MAX_FDS:]),
+        RestoreCall(b"a", b"how a is"),
+        RestoreCall(b"b", b"how b is"),
+        Start(),
+    ]
+    assert given[0][1] + given[1][1] == list(place.keeper.sockets.values())
+    place.keeper.close()
+
+
+def test_a_long_snapshot_is_given_in_parts() -> None:
+    place = Place()
+    place.keeper.put(b"a", bytes(2 * link.PART_BYTES))
+    assert [m.last for m in place.start() if isinstance(m, RestoreCall)] == [False, True]
+
+
+def test_a_call_of_which_careful_shards_die_is_left_out_and_no_other() -> None:
+    place = Place(b"a", b"poison", b"b")
+    assert not place.die_of(1)
+    for _ in range(SUSPECT_DEATHS):
+        assert list(place.keeper.calls) == [b"a", b"poison", b"b"]
+        assert place.die_of(1)
+    assert list(place.keeper.calls) == [b"a", b"b"]
+    assert place.status.calls_lost == 1
+
+
+def test_deaths_at_different_moments_cost_no_call() -> None:
+    place = Place(b"a", b"b")
+    for call in (0, 0, 1, None, 2, None, None):
+        place.die_of(call)
+    assert len(place.keeper.calls) == 2
+
+
+def test_once_a_shard_is_ready_no_call_is_suspected_any_more() -> None:
+    place = Place(b"a")
+    for _ in range(5):
+        place.die_of(None)
+        place.die_of(0)
+        place.start()
+        place.recovery.ready(Ready(1, "x", restored=1))
+        place.recovery.died()
+    assert (len(place.keeper.calls), place.status.calls_restored) == (1, 5)
+    assert place.start()[-1] == Start(careful=False)
+
+
+def test_a_shard_without_calls_may_die_as_often_as_it_likes() -> None:
+    place = Place()
+    for _ in range(5):
+        assert not place.die_of(None)
+
+
+def test_a_call_that_was_not_given_is_not_restored() -> None:
+    place = Place(b"a")
+    with pytest.raises(NotBelievable):
+        place.recovery.hear(Restoring(0), [])
+    place.start()
+    with pytest.raises(NotBelievable):
+        place.recovery.hear(Restoring(2), [])

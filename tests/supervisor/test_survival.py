@@ -1,0 +1,135 @@
+"""The supervisor as a process, over shards that hold sockets and die: calls and packets are still there."""
+
+import socket
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nh.calls.media import Media, Side
+from nh.client import NativeClient
+from nh.commands import Allocate, Allocated, CloseCall, Closed, Dialog
+from nh.errors import NhError, Unavailable
+from nh.stats import ShardReading
+from tests.supervisor.test_run import Run, assert_nothing_is_left, running
+from tests.waiting import eventually
+
+
+def allocate(client: NativeClient, call_id: bytes) -> int:
+    media = (Media("127.0.0.1", 4000, 1),)
+    allocated = client.request(Allocate(Dialog(call_id, 1, b"a"), Side.FROM, "127.0.0.1", media))
+    assert isinstance(allocated, Allocated)
+    return allocated.media[0].port
+
+
+def send(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"x", ("127.0.0.1", port))
+
+
+def totals(run: Run) -> ShardReading:
+    return run.snapshot().shards[0]
+
+
+def shard_pid(run: Run) -> int:
+    """The process of the only shard: the one that uses the segment has the lowest pid of its generation."""
+    children = sorted(run.children(), key=lambda child: child.create_time())
+    return children[0].pid
+
+
+def waiting(run: Run, call_id: bytes) -> int:
+    """Close a call as soon as its shard is up; how many packets waited at its socket."""
+    found: list[int] = []
+
+    def closed() -> bool:
+        try:
+            with run.client() as client:
+                found.append(client.request(CloseCall(call_id)).sessions)
+        except Unavailable:
+            return False
+        return True
+
+    eventually(closed, "the shard is up")
+    return found[0]
+
+
+@pytest.mark.parametrize("spares", [0, 1])
+def test_packets_and_calls_outlive_their_shard_ten_times_in_a_row(tmp_path: Path, spares: int) -> None:
+    with running(tmp_path, "--keeping", shards=1, spares=spares) as run:
+        supervisor = psutil.Process(run.program.pid)
+        with run.client() as client:
+            port = allocate(client, b"call")
+        for number in range(1, 11):
+            with run.client() as client, pytest.raises(Unavailable):
+                client.request(CloseCall(b"kill"))
+            send(port)
+            eventually(lambda n=number: totals(run).calls_restored == n, "the call is restored")  # type: ignore[misc]
+        assert totals(run).restarts == 10
+        eventually(lambda: len(run.children()) == 1 + spares, "the spare is there again")
+        before = supervisor.num_fds()
+        assert waiting(run, b"call") == 10
+        eventually(lambda: totals(run).sockets_held == 0, "its socket is let go")
+        assert totals(run).calls_lost == 0
+        eventually(lambda: supervisor.num_fds() < before, "no descriptor is left behind")
+
+
+def test_a_poisoned_call_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:
+    with running(tmp_path, "--keeping", shards=1) as run:
+        with run.client() as client:
+            port = allocate(client, b"before")
+            allocate(client, b"poison")
+            allocate(client, b"after")
+            allocate(client, b"unreadable")
+            with pytest.raises(Unavailable):
+                client.request(CloseCall(b"kill"))
+        send(port)
+        assert waiting(run, b"before") == 1
+        assert waiting(run, b"after") == 0
+        eventually(
+            lambda: (totals(run).calls_lost, totals(run).calls_kept, totals(run).sockets_held) == (2, 0, 0),
+            "what is lost is counted and let go",
+        )
+        assert "call b'poison' is lost" in run.program.output
+
+
+def test_a_shard_that_hangs_is_replaced_and_its_calls_go_on(tmp_path: Path) -> None:
+    with running(tmp_path, "--keeping", "--heartbeat", shards=1, hang_s=1) as run:
+        with run.client() as client:
+            port = allocate(client, b"call")
+            with pytest.raises(NhError):
+                client.request(CloseCall(b"hang"))
+        send(port)
+        assert waiting(run, b"call") == 1
+        eventually(lambda: (totals(run).hangs, totals(run).restarts) == (1, 1), "it is counted")
+
+
+def test_a_shard_that_is_stopped_is_replaced_too(tmp_path: Path) -> None:
+    with running(tmp_path, "--keeping", "--heartbeat", shards=1, hang_s=1, spares=0) as run:
+        with run.client() as client:
+            port = allocate(client, b"call")
+        psutil.Process(shard_pid(run)).suspend()
+        send(port)
+        eventually(lambda: totals(run).calls_restored == 1, "it is replaced")
+        assert waiting(run, b"call") == 1
+
+
+def test_a_shard_that_dies_within_a_snapshot_leaves_the_one_before(tmp_path: Path) -> None:
+    with running(tmp_path, "--keeping", shards=1) as run:
+        with run.client() as client:
+            port = allocate(client, b"call")
+            with pytest.raises(Unavailable):
+                client.request(CloseCall(b"half"))
+        send(port)
+        assert waiting(run, b"call") == 1
+
+
+def test_an_orderly_end_lets_everything_go(tmp_path: Path) -> None:
+    with running(tmp_path, "--keeping", shards=1) as run:
+        with run.client() as client:
+            assert client.request(CloseCall(b"none")) == Closed(0)
+            allocate(client, b"call")
+        eventually(lambda: len(run.children()) == 2, "there is a spare")
+        children = run.children()
+        assert run.program.stop() == 0
+        assert not any(child.is_running() for child in children)
+    assert_nothing_is_left(tmp_path)
