@@ -73,6 +73,25 @@ def test_one_direction_has_its_own_account() -> None:
     assert report.caller.media.lost == 0
 
 
+def test_each_lost_and_each_doubled_packet_is_listed_with_its_stream() -> None:
+    copies = {3: 0, 4: 0, 20: 0, 30: 2}
+    with lossy_relay(lambda it: Fault(copies=copies.get(it.number, 1) if it.stream == 2 else 1)) as relay:
+        report = load(relay.address, list_streams=True)
+    assert len(report.streams) == 4 * CALLS
+    [faulty] = [record for record in report.streams if record.holes or record.doubled]
+    assert (faulty.call, faulty.sender, faulty.media) == (0, "callee", True)
+    assert [(hole.first, hole.last) for hole in faulty.holes] == [(3, 4), (20, 20)]
+    assert faulty.doubled == (30,)
+    assert faulty.received == faulty.sent - 3
+    assert faulty.longest is not None
+    assert faulty.longest.length_ns == pytest.approx(60e6, abs=15e6)
+
+
+def test_nothing_is_listed_unless_asked_for() -> None:
+    with lossy_relay() as relay:
+        assert load(relay.address).streams == ()
+
+
 def test_duplicates_are_counted_and_received_once() -> None:
     with lossy_relay(lambda it: Fault(copies=3 if is_rtp(it) and it.number == 7 else 1)) as relay:
         report = load(relay.address)

@@ -7,6 +7,7 @@
     media_call    the two phones of a call           phone         their sockets
     mouths        what sends, by pacing's clocks     stream        what became of what was sent
     packet        RTP and RTCP with an identity      histogram     durations by bucket
+    record        the same, packet by packet, if asked for
     ledger        counts while it runs               relay_usage   CPU and memory of the relay
     summary       makes the report                   report        its figures
     table, plot   show it                            capacity      searches for the most calls

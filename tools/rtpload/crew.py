@@ -19,6 +19,7 @@ from tools.rtpload.messages import (
     Finish,
     Finished,
     Hang,
+    Heard,
     Hush,
     Hushed,
     Move,
@@ -45,6 +46,7 @@ class WorkerHandle:
         process: its process.
         reader, writer: the link to it.
         on_tick: called with each Tick.
+        on_heard: called with what was recorded of a call, once it is over.
 
     Methods that wait raise LoadFailed if the worker is gone.
     """
@@ -55,11 +57,13 @@ class WorkerHandle:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         on_tick: Callable[[Tick], None],
+        on_heard: Callable[[Heard], None],
     ) -> None:
         self.process = process
         self._reader = reader
         self._writer = writer
         self._on_tick = on_tick
+        self._on_heard = on_heard
         self._opening: dict[int, asyncio.Future[Opened | OpenFailed]] = {}
         self._moving: dict[int, asyncio.Future[None]] = {}
         self._hushing: dict[int, asyncio.Future[bool]] = {}
@@ -143,6 +147,8 @@ class WorkerHandle:
                 self._hushing.pop(call).set_result(complete)
             case Tick():
                 self._on_tick(news)
+            case Heard():
+                self._on_heard(news)
             case Finished():
                 self._finished.set_result(news)
 
@@ -161,14 +167,14 @@ class WorkerHandle:
 
 @contextlib.asynccontextmanager
 async def crew(
-    configurations: list[Configure], on_tick: Callable[[Tick], None]
+    configurations: list[Configure], on_tick: Callable[[Tick], None], on_heard: Callable[[Heard], None]
 ) -> AsyncIterator[list[WorkerHandle]]:
     """Workers, one for each configuration, that end with the context."""
     handles: list[WorkerHandle] = []
     listeners: list[asyncio.Task[None]] = []
     try:
         for configuration in configurations:
-            handle = await _start(configuration, on_tick)
+            handle = await _start(configuration, on_tick, on_heard)
             handles.append(handle)
             listeners.append(asyncio.create_task(handle.listen()))
         yield handles
@@ -180,7 +186,9 @@ async def crew(
             handle.end()
 
 
-async def _start(configuration: Configure, on_tick: Callable[[Tick], None]) -> WorkerHandle:
+async def _start(
+    configuration: Configure, on_tick: Callable[[Tick], None], on_heard: Callable[[Heard], None]
+) -> WorkerHandle:
     ours, theirs = socket.socketpair()
     with theirs:
         command = [sys.executable, "-m", "tools.rtpload.worker", "--link-fd", str(theirs.fileno())]
@@ -194,4 +202,4 @@ async def _start(configuration: Configure, on_tick: Callable[[Tick], None]) -> W
         )
     reader, writer = await asyncio.open_unix_connection(sock=ours)
     writer.write(encode(configuration))
-    return WorkerHandle(process, reader, writer, on_tick)
+    return WorkerHandle(process, reader, writer, on_tick, on_heard)

@@ -23,9 +23,10 @@ from tools.rtpload.descriptors import provide_descriptors
 from tools.rtpload.durations import parse_duration
 from tools.rtpload.errors import LoadFailed
 from tools.rtpload.ledger import Ledger
-from tools.rtpload.messages import Configure, Finished
+from tools.rtpload.messages import Configure, Finished, Heard
 from tools.rtpload.options import LoadOptions
 from tools.rtpload.plan import CallPlan, plan_calls
+from tools.rtpload.record import StreamRecord
 from tools.rtpload.relay_usage import RelayMeter, find_relay
 from tools.rtpload.report import Report
 from tools.rtpload.signalling import Signalling
@@ -87,6 +88,7 @@ class Load:
         self._tried = 0
         self._course = Course(started_unix_s=time.time(), started_s=time.monotonic())
         self._meter: RelayMeter | None = None
+        self._records: list[StreamRecord] = []
 
     def stop(self) -> None:
         """End the calls now; `run` returns its report once they have been torn down."""
@@ -102,9 +104,10 @@ class Load:
         times = CommandTimes()
         async with Signalling(control_factory(options, times), options.signallers) as signalling:
             await signalling.check()
-            async with crew(self._configurations(workers), self._ledger.take) as handles:
+            async with crew(self._configurations(workers), self._ledger.take, self._hear) as handles:
                 accounts = await self._play(handles, signalling)
-        return summarize(options, self._course, self._ledger, times, accounts)
+        report = summarize(options, self._course, self._ledger, times, accounts)
+        return msgspec.structs.replace(report, streams=tuple(self._records))
 
     async def _play(self, workers: list[WorkerHandle], signalling: Signalling) -> list[Finished]:
         self._read_usage()
@@ -182,6 +185,9 @@ class Load:
             if self._on_progress is not None:
                 self._on_progress(self._progress())
 
+    def _hear(self, heard: Heard) -> None:
+        self._records += heard.streams
+
     def _read_usage(self) -> None:
         if self._meter is not None:
             self._course.usage.append((time.monotonic(), self._meter.read()))
@@ -233,6 +239,7 @@ class Load:
                 timestamp_step=codec.timestamp_step(options.packet_ms),
                 cpus=options.cpus,
                 seed=options.seed * 1000 + worker,
+                list_streams=options.list_streams,
             )
             for worker in range(workers)
         ]

@@ -15,6 +15,7 @@ from tools.rtpload.messages import Configure, SideTally
 from tools.rtpload.mouths import Mouth, RtcpMouth, RtpMouth
 from tools.rtpload.packet import RTP_HEADER_BYTES, RtcpWriter, RtpWriter, find_identity
 from tools.rtpload.phone import dropped, open_pair
+from tools.rtpload.record import Recorder, StreamRecord
 from tools.rtpload.stream import Account, Stream
 
 STREAMS_PER_CALL = 4
@@ -39,9 +40,10 @@ class Ear:
         identity_offset: where their identity lies.
         tally: of the side that hears.
         media: whether it is RTP.
+        recorder: notes each packet, if that is wanted.
     """
 
-    __slots__ = ("identity_offset", "media", "packet_bytes", "receive", "sock", "stream", "tally")
+    __slots__ = ("identity_offset", "media", "packet_bytes", "receive", "recorder", "sock", "stream", "tally")
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class Ear:
         identity_offset: int,
         tally: SideTally,
         media: bool,
+        recorder: Recorder | None = None,
     ) -> None:
         self.sock = sock
         self.receive = sock.recvmsg_into
@@ -60,6 +63,7 @@ class Ear:
         self.identity_offset = identity_offset
         self.tally = tally
         self.media = media
+        self.recorder = recorder
 
     def judge(self, packet: memoryview, run: int) -> None:
         """Account for a packet that is not one of the stream as it was sent."""
@@ -71,10 +75,18 @@ class Ear:
         else:
             self.tally.misrouted += 1
 
-    def close(self) -> None:
-        """Close the socket, and take the stream's figures into the side's account."""
-        account = self.stream.close(dropped(self.sock))
+    def close(self) -> StreamRecord | None:
+        """Close the socket, and take the stream's figures into the side's account; its record, if any."""
+        dropped_here = dropped(self.sock)
         self.sock.close()
+        self._count(self.stream.close(dropped_here))
+        if self.recorder is None:
+            return None
+        call, stream = divmod(self.stream.number, STREAMS_PER_CALL)
+        sender = "caller" if stream < STREAMS_PER_CALL // 2 else "callee"
+        return self.recorder.close(call=call, sender=sender, sent=self.stream.sent, dropped_here=dropped_here)
+
+    def _count(self, account: Account) -> None:
         if not self.media:
             self.tally.reports.add(account)
             return
@@ -127,9 +139,10 @@ class MediaCall:
         self._callers = self._mouths(caller_socks, 0, gauges.callee)
         self._callees = self._mouths(callee_socks, 1, gauges.caller)
         self.ears = [
-            *_ears(caller_socks, self._callees, caller),
-            *_ears(callee_socks, self._callers, callee),
+            *_ears(caller_socks, self._callees, caller, common),
+            *_ears(callee_socks, self._callers, callee, common),
         ]
+        self.records: list[StreamRecord] = []
 
     def mouths(self) -> Iterator[Mouth]:
         """What sends."""
@@ -167,9 +180,11 @@ class MediaCall:
             mouth.stream.end_move()
 
     def close(self) -> int:
-        """Close the sockets and take the figures into the account; returns how many sends failed."""
-        for ear in self.ears:
-            ear.close()
+        """Close the sockets and take the figures into the account; returns how many sends failed.
+
+        `records` has what was recorded of its streams from then on.
+        """
+        self.records = [record for ear in self.ears if (record := ear.close()) is not None]
         return sum(mouth.failures for mouth in (*self._callers, *self._callees))
 
     def _mouths(
@@ -216,7 +231,9 @@ def _end_of(socks: list[socket.socket]) -> MediaEnd:
     return MediaEnd(Endpoint(address, port), Endpoint(address, port + 1))
 
 
-def _ears(socks: list[socket.socket], heard: list[RtpMouth | RtcpMouth], tally: SideTally) -> list[Ear]:
+def _ears(
+    socks: list[socket.socket], heard: list[RtpMouth | RtcpMouth], tally: SideTally, common: Configure
+) -> list[Ear]:
     return [
         Ear(
             sock,
@@ -225,9 +242,14 @@ def _ears(socks: list[socket.socket], heard: list[RtpMouth | RtcpMouth], tally: 
             identity_offset=RTP_HEADER_BYTES if isinstance(mouth, RtpMouth) else mouth.writer.identity_offset,
             tally=tally,
             media=isinstance(mouth, RtpMouth),
+            recorder=_recorder(mouth, common) if common.list_streams else None,
         )
         for sock, mouth in zip(socks, heard, strict=True)
     ]
+
+
+def _recorder(mouth: RtpMouth | RtcpMouth, common: Configure) -> Recorder:
+    return Recorder(common.packet_ns if isinstance(mouth, RtpMouth) else 0)
 
 
 def new_tally() -> SideTally:

@@ -7,6 +7,7 @@ import msgspec
 
 from nh.wire.framing import frame
 from tools.rtpload.ends import MediaEnd
+from tools.rtpload.record import StreamRecord
 from tools.rtpload.stream import Account
 
 MAX_MESSAGE_BYTES = 1 << 20
@@ -26,6 +27,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         payload_type, payload_bytes, timestamp_step: of the RTP.
         cpus: which CPUs to use.
         seed: of this worker's chance.
+        list_streams: tell of each stream when its call is over.
     """
 
     run: int
@@ -40,6 +42,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     timestamp_step: int
     cpus: tuple[int, ...]
     seed: int
+    list_streams: bool = False
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):
@@ -110,6 +113,12 @@ class Hushed(msgspec.Struct, frozen=True, tag=True):
     complete: bool
 
 
+class Heard(msgspec.Struct, frozen=True, tag=True):
+    """A call is over, and this is what became of its streams, if that was asked for."""
+
+    streams: tuple[StreamRecord, ...]
+
+
 class Tick(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """One second of a worker.
 
@@ -161,7 +170,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     kernel_clock: bool
 
 
-News = Opened | OpenFailed | Moving | Hushed | Tick | Finished
+News = Opened | OpenFailed | Moving | Hushed | Heard | Tick | Finished
 
 _encoder = msgspec.msgpack.Encoder()
 _order_decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)

@@ -59,6 +59,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
             with the runtime directory `runtime_dir`; "": nobody's.
         runtime_dir: "": where the control socket is if that is a path, else nh's default.
         seed: of all chance but ports and SSRCs.
+        retry_s: how long a command that nobody answered is sent again, 0 to 600. 0: not at all.
+        list_streams: note which packets of each stream were lost or came twice, and its gaps.
     """
 
     address: str
@@ -87,6 +89,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     relay_pid: str = ""
     runtime_dir: str = ""
     seed: int = 1
+    retry_s: float = 0.0
+    list_streams: bool = False
 
     def check(self) -> None:
         """Raises ConfigError naming the first option that cannot be used."""
@@ -193,4 +197,5 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("signallers", 1, 64),
     ("timeout_s", 0.1, 60),
     ("drain_s", 0, 60),
+    ("retry_s", 0, 600),
 )

@@ -4,6 +4,7 @@ import msgspec
 
 from tools.rtpload.histogram import Histogram
 from tools.rtpload.options import LoadOptions
+from tools.rtpload.record import StreamRecord
 from tools.rtpload.stream import Account
 
 
@@ -180,6 +181,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         relay: None if it was not measured.
         timeline: second by second.
         latency_buckets: (longest ns, packets) of each filled bucket of `latency`.
+        streams: each stream packet by packet, if `list_streams` asked for it.
     """
 
     options: LoadOptions
@@ -198,6 +200,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     relay: Relay | None
     timeline: tuple[Moment, ...]
     latency_buckets: tuple[tuple[int, int], ...]
+    streams: tuple[StreamRecord, ...] = ()
 
     @property
     def misrouted(self) -> int:

@@ -26,6 +26,7 @@ from tools.rtpload.messages import (
     Finish,
     Finished,
     Hang,
+    Heard,
     Hush,
     Hushed,
     Move,
@@ -141,12 +142,15 @@ class Worker:
         if size == ear.packet_bytes:
             run, stream, number, sent_ns = IDENTITY.unpack_from(self._buffer, ear.identity_offset)
             if stream == ear.stream.number and run == self._common.run:
-                arrived_ns = arrival_ns(ancillary)
-                if arrived_ns is None:
+                wall_ns = arrival_ns(ancillary)
+                if wall_ns is None:
                     self._kernel_clock = False
-                    ear.stream.take(number, time.monotonic_ns() - sent_ns)
+                    arrived_ns = time.monotonic_ns()
                 else:
-                    ear.stream.take(number, arrived_ns - self._clock_offset_ns - sent_ns)
+                    arrived_ns = wall_ns - self._clock_offset_ns
+                ear.stream.take(number, arrived_ns - sent_ns)
+                if ear.recorder is not None:
+                    ear.recorder.note(number, sent_ns, arrived_ns)
                 return
         ear.judge(self._view[:size], self._common.run)
 
@@ -240,6 +244,8 @@ class Worker:
         for ear in call.ears:
             del self._ears[ear.sock.fileno()]
         self._failures += call.close()
+        if call.records:
+            self._tell(Heard(tuple(call.records)))
 
     def _finish(self) -> None:
         for number in list(self._calls):

@@ -9,6 +9,7 @@ from tools.rtpload.controls.interface import Control
 from tools.rtpload.controls.native import NativeControl
 from tools.rtpload.controls.netsip import NetsipControl, PersistentClient
 from tools.rtpload.controls.ng import NgControl
+from tools.rtpload.controls.persevering import PerseveringControl
 from tools.rtpload.options import ControlKind, LoadOptions
 
 __all__ = ["Control", "control_factory"]
@@ -21,6 +22,13 @@ def control_factory(options: LoadOptions, times: CommandTimes) -> Callable[[], C
         options: which protocol, where, and what media look like.
         times: where the time of each command is counted.
     """
+    make = _plain_factory(options, times)
+    if options.retry_s:
+        return lambda: PerseveringControl(make(), options.retry_s)
+    return make
+
+
+def _plain_factory(options: LoadOptions, times: CommandTimes) -> Callable[[], Control]:
     address, timeout_s, listen = options.address, options.timeout_s, options.listen_address
     match options.control:
         case ControlKind.NETSIP:

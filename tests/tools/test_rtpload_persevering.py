@@ -1,0 +1,61 @@
+"""Commands that nobody answered are sent again, and what the first try did is no error of the second."""
+
+import pytest
+
+from nh.errors import NhError, PortsExhausted, Unavailable, UnknownCall
+from tools.rtpload.controls.persevering import PerseveringControl
+from tools.rtpload.ends import Dialog, Endpoint, MediaEnd, Targets
+
+DIALOG = Dialog("call", "from", "to", 1)
+END = MediaEnd(Endpoint("127.0.0.1", 4000), Endpoint("127.0.0.1", 4001))
+
+
+class Script:
+    """A control whose tries end as told: an error, or well."""
+
+    def __init__(self, *ends: NhError | None) -> None:
+        self.ends = list(ends)
+
+    def check(self) -> None:
+        self._end()
+
+    def negotiate(self, dialog: Dialog, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+        self._end()
+        return Targets(caller, callee)
+
+    def tear_down(self, dialog: Dialog) -> None:
+        self._end()
+
+    def close(self) -> None:
+        pass
+
+    def _end(self) -> None:
+        if error := self.ends.pop(0):
+            raise error
+
+
+def test_what_nobody_answered_is_sent_again() -> None:
+    script = Script(Unavailable("no"), Unavailable("no"), None)
+    assert PerseveringControl(script, 5).negotiate(DIALOG, END, END, hold=False) == Targets(END, END)
+    assert not script.ends
+
+
+def test_it_gives_up_some_time() -> None:
+    script = Script(*[Unavailable("no")] * 100)
+    with pytest.raises(Unavailable):
+        PerseveringControl(script, 0.1).check()
+    assert len(script.ends) > 90
+
+
+def test_what_is_refused_is_not_sent_again() -> None:
+    with pytest.raises(PortsExhausted):
+        PerseveringControl(Script(PortsExhausted("none"), None), 5).negotiate(DIALOG, END, END, hold=False)
+
+
+def test_a_call_that_the_first_try_ended_is_ended() -> None:
+    PerseveringControl(Script(Unavailable("no"), UnknownCall("gone")), 5).tear_down(DIALOG)
+
+
+def test_a_call_that_was_not_there_at_the_first_try_is_an_error() -> None:
+    with pytest.raises(UnknownCall):
+        PerseveringControl(Script(UnknownCall("gone")), 5).tear_down(DIALOG)

@@ -1,0 +1,12 @@
+"""What a fault of the relay costs the calls that it has: media in every call, a fault, and a verdict.
+
+    relay      an `nh run` that can be killed and started again in its place
+    faults     what is done to it, and when it was back
+    playing    media both ways meanwhile (tools.rtpload), every packet numbered
+    calls      ports, sources and sessions of each call, before and after
+    promises   what each fault may cost
+    verdict    what it did cost beyond that: streams, packets and times, one by one
+    scene      all of that once
+
+tests/survive asks for each promise of docs/reliability.md; tools.soak goes on for hours.
+"""

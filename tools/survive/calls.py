@@ -1,0 +1,88 @@
+"""What the relay says of its calls: ports, sources, sessions and counters, to be compared over a fault."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from nh.client import NativeClient
+from nh.commands import CallDetail, ListCalls, ShowCall
+
+
+class LegState(msgspec.Struct, frozen=True):
+    """One leg, where it receives; `source` is None before its first packet."""
+
+    local: str
+    source: str | None
+    settled: bool
+    packets: int
+    kernel: bool
+
+
+class CallState(msgspec.Struct, frozen=True):
+    """One call: its ports, sessions and legs, as far as they must not change by themselves."""
+
+    shard: int
+    ports: tuple[int, ...]
+    sessions: tuple[int, ...]
+    legs: tuple[LegState, ...]
+
+
+def read_calls(address: str) -> dict[bytes, CallState]:
+    """All calls of the relay whose RPC socket is there, by call-id. Raises NhError."""
+    with NativeClient(address) as client:
+        return {call_id: _state(client.request(ShowCall(call_id))) for call_id in list_calls(client)}
+
+
+def list_calls(client: NativeClient) -> Iterator[bytes]:
+    """The call-ids of all calls."""
+    after = b""
+    while True:
+        page = client.request(ListCalls(after=after, limit=1000))
+        yield from (call.call_id for call in page.calls)
+        if not (after := page.next):
+            return
+
+
+def changes(before: Mapping[bytes, CallState], after: Mapping[bytes, CallState]) -> list[str]:
+    """What changed that must not, a line a call; calls that only `after` has are new and no change."""
+    lines = []
+    for call_id, old in before.items():
+        new = after.get(call_id)
+        changed = ["it is gone"] if new is None else list(_changed(old, new))
+        if changed:
+            lines.append(f"call {call_id.decode(errors='replace')}: {', '.join(changed)}")
+    return lines
+
+
+def _changed(old: CallState, new: CallState) -> Iterator[str]:
+    if new.shard != old.shard:
+        yield f"shard {old.shard} became {new.shard}"
+    if new.ports != old.ports:
+        yield f"ports {old.ports} became {new.ports}"
+    if new.sessions != old.sessions:
+        yield f"sessions {old.sessions} became {new.sessions}"
+    now = {leg.local: leg for leg in new.legs}
+    for leg in old.legs:
+        if (later := now.get(leg.local)) is None:
+            yield f"no leg is at {leg.local} any more"
+            continue
+        if leg.source not in (None, later.source):
+            yield f"the source at {leg.local} was {leg.source} and is {later.source}"
+        if leg.settled and not later.settled:
+            yield f"the source at {leg.local} was settled and is no more"
+        if later.packets < leg.packets:
+            yield f"the counter at {leg.local} went back from {leg.packets} to {later.packets}"
+
+
+def _state(call: CallDetail) -> CallState:
+    pairs = [pair for session in call.sessions for pair in session.pairs]
+    return CallState(
+        shard=call.shard,
+        ports=tuple(port for group in call.groups for port in group.local_ports),
+        sessions=tuple(session.sessionid for session in call.sessions),
+        legs=tuple(
+            LegState(leg.local, leg.source, leg.settled, leg.packets, leg.kernel)
+            for pair in pairs
+            for leg in (pair.from_, pair.to)
+        ),
+    )

@@ -1,0 +1,125 @@
+"""What is done to a relay: each fault from the moment when it strikes until the relay is whole again.
+
+All chance comes from the caller's generator: the same seed does the same to the same shards.
+"""
+
+import enum
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from tools.survive.relay import Relay, wait_for
+
+BACK_S: Final = 20.0
+"""How long to wait for a successor; what it should take is a promise, not this."""
+
+IN_A_ROW: Final = 10
+
+
+class FaultKind(enum.StrEnum):
+    """What can be done to a relay."""
+
+    NONE = "none"
+    KILL_SHARD = "kill-shard"
+    KILL_SHARD_TEN_TIMES = "kill-shard-ten-times"
+    HANG_SHARD = "hang-shard"
+    KILL_ALL = "kill-all"
+    RESTART = "restart"
+
+
+class Injected(NamedTuple):
+    """A fault that is over.
+
+    Arguments:
+        kind: which.
+        began_ns, over_ns: of the monotonic clock; over: every shard was up again.
+        started_ns: when nh was started anew; 0 where it was not.
+        what: in words, what it was done to.
+    """
+
+    kind: FaultKind
+    began_ns: int
+    over_ns: int
+    started_ns: int
+    what: str
+
+    def __str__(self) -> str:
+        took_ms = (self.over_ns - self.began_ns) / 1e6
+        return f"{self.kind}: {self.what}; whole again after {took_ms:.0f} ms"
+
+
+def inject(kind: FaultKind, relay: Relay, rng: random.Random) -> Injected:
+    """Let it happen, and wait until the relay is whole again. Raises RelayFailed if it never is."""
+    began_ns = time.monotonic_ns()
+    before_ns = relay.started_ns
+    what = _DEEDS[kind](relay, rng)
+    started_ns = relay.started_ns if relay.started_ns != before_ns else 0
+    return Injected(kind, began_ns, time.monotonic_ns(), started_ns, what)
+
+
+def _nothing(_relay: Relay, _rng: random.Random) -> str:
+    return "nothing"
+
+
+def _kill_shard(relay: Relay, rng: random.Random) -> str:
+    return _strike(relay, _any_shard(relay, rng), signal.SIGKILL)
+
+
+def _kill_shard_ten_times(relay: Relay, rng: random.Random) -> str:
+    shard = _any_shard(relay, rng)
+    deeds = []
+    for _ in range(IN_A_ROW):
+        time.sleep(rng.uniform(0, 0.3))  # any instant of the successor's life, its first ones too
+        deeds.append(_strike(relay, shard, signal.SIGKILL))
+    return "; ".join(deeds)
+
+
+def _hang_shard(relay: Relay, rng: random.Random) -> str:
+    return _strike(relay, _any_shard(relay, rng), signal.SIGSTOP)
+
+
+def _kill_all(relay: Relay, _rng: random.Random) -> str:
+    relay.kill_everything()
+    return _start_again(relay)
+
+
+def _restart(relay: Relay, _rng: random.Random) -> str:
+    status = relay.terminate()
+    return f"SIGTERM, exit status {status}; {_start_again(relay)}"
+
+
+_DEEDS: Final[Mapping[FaultKind, Callable[[Relay, random.Random], str]]] = {
+    FaultKind.NONE: _nothing,
+    FaultKind.KILL_SHARD: _kill_shard,
+    FaultKind.KILL_SHARD_TEN_TIMES: _kill_shard_ten_times,
+    FaultKind.HANG_SHARD: _hang_shard,
+    FaultKind.KILL_ALL: _kill_all,
+    FaultKind.RESTART: _restart,
+}
+
+
+def _any_shard(relay: Relay, rng: random.Random) -> int:
+    return rng.randrange(len(relay.stats().shards))
+
+
+def _strike(relay: Relay, shard: int, signum: signal.Signals) -> str:
+    """Send a signal to a shard that is up, and wait for its successor."""
+
+    def is_up() -> bool:
+        return relay.shard_pid(shard) not in (0, struck)
+
+    struck = 0
+    wait_for(is_up, f"shard {shard} is up", relay.said_lately, BACK_S)
+    struck = relay.shard_pid(shard)
+    os.kill(struck, signum)
+    wait_for(is_up, f"shard {shard} has a successor", relay.said_lately, BACK_S)
+    return f"{signum.name} for shard {shard}, pid {struck}"
+
+
+def _start_again(relay: Relay) -> str:
+    relay.start()
+    relay.wait_until_ready()
+    return f"started again, ready after {(time.monotonic_ns() - relay.started_ns) / 1e6:.0f} ms"

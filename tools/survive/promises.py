@@ -1,0 +1,54 @@
+"""What a fault may cost the calls that are up: docs/reliability.md in figures.
+
+QUIET_GAP_S is for the noise of the host that tests run on: with nothing done to the relay, on two CPUs that
+other programs use too, packets of 20 ms come up to some tens of ms apart, because the receiving relay or the
+phones wait for a CPU. It is also the kernel path's promise: what goes on in the kernel does not notice a
+fault in user space, so its gaps must be no longer than without one.
+"""
+
+from typing import Final
+
+import msgspec
+
+from tools.survive.faults import FaultKind
+
+QUIET_GAP_S: Final = {False: 0.150, True: 0.060}
+"""Longest gap without a fault: through user space, through the kernel."""
+
+SHARD_GAP_S: Final = 0.300
+BACK_AFTER_START_S: Final = 1.0
+BUSY_HOST_S: Final = 0.5
+"""What a start may take longer here: Python starts three times, on CPUs that tests share."""
+
+
+class Promise(msgspec.Struct, frozen=True):
+    """What a fault may cost.
+
+    Arguments:
+        gap_s: longest gap of a stream, from the fault on; None: until media are back.
+        back_s: where nh was started anew, from its start until media go on; packets may be lost until then.
+            None: no packet may be lost.
+    """
+
+    gap_s: float | None
+    back_s: float | None = None
+
+
+def promise(kind: FaultKind, *, kernel: bool, hang_s: float) -> Promise:
+    """The promise for a fault.
+
+    Arguments:
+        kernel: whether the media go through the kernel.
+        hang_s: nh's setting: when a shard that says nothing counts as hung.
+    """
+    quiet_s = QUIET_GAP_S[kernel]
+    match kind:
+        case FaultKind.KILL_ALL | FaultKind.RESTART:
+            return Promise(gap_s=None, back_s=BACK_AFTER_START_S + BUSY_HOST_S)
+        case FaultKind.NONE:
+            return Promise(quiet_s)
+        case _ if kernel:
+            return Promise(quiet_s)
+        case FaultKind.HANG_SHARD:
+            return Promise(hang_s + SHARD_GAP_S)
+    return Promise(SHARD_GAP_S)

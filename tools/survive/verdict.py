@@ -1,0 +1,86 @@
+"""What faults cost beyond what they may: one line for each stream and trouble, with packets and times.
+
+Pure: knows records of streams and times of faults, neither processes nor clocks.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from tools.rtpload.record import Gap, Hole, StreamRecord
+from tools.survive.faults import FaultKind, Injected
+from tools.survive.promises import QUIET_GAP_S, Promise, promise
+
+AFTERMATH_NS = 500_000_000
+"""A fault is to blame for gaps that begin until so long after the relay was whole again."""
+
+
+class Verdict:
+    """Judges streams.
+
+    Arguments:
+        faults: what was done.
+        kernel: whether the media went through the kernel.
+        hang_s: nh's setting.
+    """
+
+    def __init__(self, faults: Sequence[Injected], *, kernel: bool, hang_s: float) -> None:
+        self._faults = [(fault, promise(fault.kind, kernel=kernel, hang_s=hang_s)) for fault in faults]
+        self._quiet_s = QUIET_GAP_S[kernel]
+
+    def findings(self, records: Iterable[StreamRecord]) -> Iterator[str]:
+        """What was not promised, a line each."""
+        for record in records:
+            lost = [hole for hole in record.holes if not self._may_be_lost(hole)]
+            packets = sum(hole.packets for hole in lost)
+            if packets > record.dropped_here:
+                numbers = ", ".join(map(self._describe, lost))
+                yield f"{record}: {packets} of {record.sent} packets lost: {numbers}"
+            if record.doubled:
+                numbers = ", ".join(map(str, record.doubled))
+                yield f"{record}: {len(record.doubled)} packets came twice: {numbers}"
+            for gap in record.gaps:
+                if (allowed_s := self._longest_gap(gap)) is not None and gap.length_ns > allowed_s * 1e9:
+                    yield (
+                        f"{record}: nothing came for {gap.length_ns / 1e6:.0f} ms{self._when(gap.began_ns)},"
+                        f" {allowed_s * 1e3:.0f} ms are allowed"
+                    )
+
+    def _may_be_lost(self, hole: Hole) -> bool:
+        return any(
+            fault.began_ns - AFTERMATH_NS // 10 <= hole.sent_ns <= _back_ns(fault, told)
+            for fault, told in self._faults
+            if told.back_s is not None
+        )
+
+    def _longest_gap(self, gap: Gap) -> float | None:
+        """Seconds that this gap may last; None: as long as it lasts, media were back in time."""
+        allowed_s = self._quiet_s
+        for fault, told in self._faults:
+            ends_ns = gap.began_ns + gap.length_ns
+            if ends_ns < fault.began_ns or gap.began_ns > fault.over_ns + AFTERMATH_NS:
+                continue
+            if told.gap_s is not None:
+                allowed_s = max(allowed_s, told.gap_s)
+            elif ends_ns <= _back_ns(fault, told):
+                return None
+        return allowed_s
+
+    def _describe(self, hole: Hole) -> str:
+        numbers = f"{hole.first}" if hole.first == hole.last else f"{hole.first} to {hole.last}"
+        return numbers + (self._when(hole.sent_ns) if hole.sent_ns else " (nothing ever came)")
+
+    def _when(self, at_ns: int) -> str:
+        before = [fault for fault, _ in self._faults if fault.kind is not FaultKind.NONE]
+        before = [fault for fault in before if fault.began_ns - AFTERMATH_NS <= at_ns]
+        if not before:
+            return ""
+        return f" ({(at_ns - before[-1].began_ns) / 1e6:+.0f} ms from {before[-1].kind})"
+
+
+def _back_ns(fault: Injected, told: Promise) -> float:
+    """When media must be back after a new start."""
+    return fault.started_ns + (told.back_s or 0.0) * 1e9
+
+
+def longest_gaps_ms(records: Iterable[StreamRecord]) -> list[float]:
+    """The longest gap of each RTP stream, ms, longest first."""
+    return sorted((record.longest.length_ns / 1e6 for record in records if record.longest), reverse=True)
