@@ -14,6 +14,8 @@ from tests.ng.kamailio import kamailio_is_installed
 
 # relays that tests start keep to user space, and off the host's interfaces, unless a test says otherwise
 os.environ["NH_KERNEL"] = "off"
+# and have no process but those that the test is about
+os.environ["NH_SPARES"] = "0"
 
 
 @functools.cache

@@ -126,6 +126,8 @@ class Helper:
     def attach(self, loop: Loop, *, on_tick: Callable[[], None] | None = None) -> None:
         """Relay under `loop` from now on; `on_tick` is called after each update of the statistics."""
         self._loop, self._on_tick = loop, on_tick
+        if self._keeping is not None:
+            self._keeping.attach(loop)
         if self._plane.kernel is not None:
             self._plane.kernel.watch(loop)
         self._pacer = Pacer(loop, self._plane.poll, coalesce_s=self._settings.coalesce_s)

@@ -2,7 +2,7 @@
 
 Somebody outside (the supervisor) holds a duplicate of each media socket and the latest snapshot of each call.
 What a command changes is kept before the command is answered; what packets change, such as a source that
-settled, within one look; counters, every REFRESH_S. So what a client was told is never forgotten, and a
+settled, in the loop's next turn; counters, every REFRESH_S. So what a client was told is never forgotten, and a
 successor knows what phones were told.
 
 It knows calls and their sockets, not how anything is kept.
@@ -14,6 +14,7 @@ from typing import Final
 
 from nh.calls.snapshot import Clock, encode_snapshot, take_snapshot
 from nh.calls.table import CallTable
+from nh.loop import Loop
 from nh.shard.keep import Keep
 from nh.shard.sockets import MediaSocket
 
@@ -21,7 +22,7 @@ REFRESH_S: Final = 10.0
 """How old counters may become in a snapshot, while packets come."""
 
 KEPT_A_LOOK: Final = 50
-"""Most snapshots taken in one look: some milliseconds."""
+"""Most snapshots taken in one go: some milliseconds."""
 
 
 class CallKeeping:
@@ -37,10 +38,15 @@ class CallKeeping:
         self._table = table
         self._keep = keep
         self._wall_offset_s = wall_offset_s
+        self._loop: Loop | None = None
         self._kept: dict[bytes, float] = {}  # call-id → when the call was last active, as kept
         self._changed: dict[bytes, None] = {}
         self._round: list[bytes] = []
         self._round_began = time.monotonic()
+
+    def attach(self, loop: Loop) -> None:
+        """Keep what packets change, too."""
+        self._loop = loop
 
     def opened(self, sockets: Sequence[MediaSocket]) -> None:
         """Sockets were opened; they will be in the next snapshot of their call."""
@@ -51,9 +57,12 @@ class CallKeeping:
         self._keep.let_go([each.local for each in sockets])
 
     def changed(self, call_id: bytes) -> None:
-        """A call is not what it was; it is kept at the next look. b"": of no call."""
-        if call_id:
-            self._changed[call_id] = None
+        """A call is not what it was; it is kept in the loop's next turn. b"": of no call."""
+        if not call_id:
+            return
+        if not self._changed and self._loop is not None:
+            self._loop.call_later(0, self._keep_changed)
+        self._changed[call_id] = None
 
     def keep_now(self, call_id: bytes, *, now: float) -> None:
         """Keep a call as it is, or forget it if it is over."""
@@ -73,10 +82,16 @@ class CallKeeping:
         self.keep_now(call_id, now=now)
 
     def look(self, *, now: float) -> None:
-        """Keep what changed since the last look, and refresh the next few of the others."""
-        changed = list(self._changed)[:KEPT_A_LOOK]
-        for call_id in changed or self._next_of_round(now):
+        """Refresh the next few of those that only count."""
+        for call_id in self._next_of_round(now):
             self.keep_now(call_id, now=now)
+
+    def _keep_changed(self) -> None:
+        now = time.monotonic()
+        for call_id in list(self._changed)[:KEPT_A_LOOK]:
+            self.keep_now(call_id, now=now)
+        if self._changed and self._loop is not None:
+            self._loop.call_later(0, self._keep_changed)
 
     def forget_gone(self, *, now: float) -> None:
         """Forget those that expired."""

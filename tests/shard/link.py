@@ -14,6 +14,7 @@ from nh.wire.link import (
     Execute,
     Executed,
     FromShard,
+    Keeping,
     Ready,
     Shutdown,
     Start,
@@ -72,10 +73,13 @@ class Link:
         self.send(Shutdown())
 
     def receive(self) -> FromShard:
-        """The next message."""
-        record = self.ours.recv(MAX_MESSAGE_BYTES + 1)
-        assert record, "the shard closed the link"
-        return decode_from_shard(record)
+        """The next message that is not about what is to be kept."""
+        while True:
+            record = self.ours.recv(MAX_MESSAGE_BYTES + 1)
+            assert record, "the shard closed the link"
+            message = decode_from_shard(record)
+            if not isinstance(message, Keeping):
+                return message
 
     def ready(self) -> Ready:
         message = self.receive()

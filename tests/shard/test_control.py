@@ -40,6 +40,7 @@ from nh.stats import Segment, StatsReader, create_segment, segment_name
 from nh.wire.link import (
     Executed,
     FromShard,
+    Keeping,
     LetGoSockets,
     NoCallsLeft,
     Ready,
@@ -78,12 +79,16 @@ class Shard:
         self.control = Control(self.loop, self.link.theirs)
         self._ended = False
 
-    def next_message(self) -> FromShard:
+    def next_message(self, *, keeping: bool = False) -> FromShard:
+        """The next one; about what is to be kept only if that is asked for."""
         for _ in range(1000):
             try:
-                return decode_from_shard(self.link.ours.recv(1_000_000))
+                message = decode_from_shard(self.link.ours.recv(1_000_000))
             except BlockingIOError:
                 self.loop.turn(0.01)
+                continue
+            if keeping or not isinstance(message, Keeping):
+                return message
         raise AssertionError("no message came")
 
     def do(self, command: RelayCommand) -> RelayResult:
@@ -298,7 +303,7 @@ def test_a_successor_restores_what_it_is_given_before_it_is_ready(
         Start(),
     ):
         link.send(message)
-    assert unconfigured.next_message() == LetGoSockets((Endpoint(V4, 2), Endpoint(V4, 77)))
+    assert unconfigured.next_message(keeping=True) == LetGoSockets((Endpoint(V4, 2), Endpoint(V4, 77)))
     ready = unconfigured.next_message()
     assert isinstance(ready, Ready)
     assert (ready.restored, ready.failed) == (2, 1)
