@@ -77,15 +77,17 @@ class HostCall:
     Arguments:
         relay: who relays it.
         call_id: its call-id.
-        family: 4 or 6.
+        family: 4 or 6, of Alice.
+        to: the same, of Bob; None: as Alice.
 
     `for_alice` is where Alice sends to, `for_bob` where Bob does.
     """
 
-    def __init__(self, relay: Relay, call_id: str, family: int) -> None:
+    def __init__(self, relay: Relay, call_id: str, family: int, *, to: int | None = None) -> None:
         self.relay = relay
         self.call_id = call_id
         self._family = family
+        self._to = to or family
         self._cseq = 0
         self.for_alice: Where = ("", 0)
         self.for_bob: Where = ("", 0)
@@ -95,7 +97,7 @@ class HostCall:
         self._cseq += 1
         client = Client(self.relay.unix_address)
         basic = [self.call_id, self._cseq, "alice", "bob", "", ""]
-        offered = client.allocate_sockets(basic, Side.FROM, NEAR_BOB[self._family], [audio(alice)])
+        offered = client.allocate_sockets(basic, Side.FROM, NEAR_BOB[self._to], [audio(alice)])
         answered = client.allocate_sockets(basic, Side.TO, NEAR_ALICE[self._family], [audio(bob)])
         assert offered is not None
         assert answered is not None

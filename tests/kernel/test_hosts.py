@@ -1,5 +1,7 @@
 """Calls across a network, with `nh run` on a host between the phones, over both paths."""
 
+import select
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -49,7 +51,12 @@ def relay(request: pytest.FixtureRequest, hosts: Hosts) -> Iterator[Relay]:
     interfaces = [
         f"{name}/{near[family]}" for name, near in (("a", NEAR_ALICE), ("b", NEAR_BOB)) for family in near
     ]
-    settings = {"ng": f"{NG[0]}:{NG[1]}", "interface": ",".join(interfaces), **SETTINGS[request.param]}
+    settings = {
+        "dscp": 46,
+        "ng": f"{NG[0]}:{NG[1]}",
+        "interface": ",".join(interfaces),
+        **SETTINGS[request.param],
+    }
     with relay_on(hosts.relay, **settings) as relay:
         yield relay
 
@@ -146,6 +153,95 @@ def test_media_of_an_ng_call_go_both_ways(
         check_path(relay, call.call_id, (alice, bob), for_alice.target, for_bob.target)
         assert call.query()["totals"]["RTP"]["packets"] == 102
         call.delete()
+
+
+# --- packets that are not like the others -----------------------------------------------------------
+
+IPV6_RECVTCLASS, IPV6_DSTOPTS = 66, 59  # linux/in6.h; the socket module does not have them everywhere
+OPTIONS = {
+    4: (socket.IPPROTO_IP, socket.IP_OPTIONS, b"\x01\x01\x01\x00"),
+    6: (socket.IPPROTO_IPV6, IPV6_DSTOPTS, b"\x00\x00\x01\x04\x00\x00\x00\x00"),
+}
+
+
+def check_odd_packet(call: HostCall, alice: MediaPeer, bob: MediaPeer, odd: bytes) -> None:
+    """It arrives as it is and is counted, by the way through the socket, and the others go on as before."""
+    before = legs(call.relay, call.call_id)[0]
+    alice.send(odd, call.for_alice)
+    assert bob.receive() == (odd, call.for_bob)
+    after = legs(call.relay, call.call_id)[0]
+    assert (after.packets, after.bytes) == (before.packets + 1, before.bytes + len(odd))
+    assert after.kernel_packets == before.kernel_packets
+    assert after.kernel is before.kernel
+
+
+def test_a_packet_in_fragments_is_relayed(call: HostCall, alice: MediaPeer, bob: MediaPeer) -> None:
+    call.invite(alice, bob)
+    converse(alice, call.for_alice, bob, call.for_bob, 2)
+    check_odd_packet(call, alice, bob, bytes(range(250)) * 16)
+    converse(alice, call.for_alice, bob, call.for_bob, 2)
+
+
+def test_a_packet_with_ip_options_is_relayed(
+    call: HostCall, alice: MediaPeer, bob: MediaPeer, family: int
+) -> None:
+    call.invite(alice, bob)
+    converse(alice, call.for_alice, bob, call.for_bob, 2)
+    alice.sockets[RTP].setsockopt(*OPTIONS[family])
+    check_odd_packet(call, alice, bob, b"with options")
+
+
+def test_stun_from_another_source_is_refused_as_ever(
+    call: HostCall, hosts: Hosts, alice: MediaPeer, bob: MediaPeer, family: int
+) -> None:
+    call.invite(alice, bob)
+    converse(alice, call.for_alice, bob, call.for_bob, 2)
+    binding_request = bytes.fromhex("000100002112a442") + bytes(12)
+    with phone_on(hosts.alice, ALICE[family]) as stranger:
+        sock = stranger.sockets[RTP]
+        sock.connect(call.for_alice)
+        sock.send(binding_request)
+        assert select.select([sock], [], [], 5)[0], "the relay's host answers that nobody is there for it"
+        with pytest.raises(ConnectionRefusedError):
+            sock.recv(100)
+    talk(alice, call.for_alice, bob, call.for_bob, 2)
+
+
+def test_a_call_from_ipv4_to_ipv6_is_relayed_beside_one_that_is_not(
+    hosts: Hosts, call: HostCall, alice: MediaPeer, bob: MediaPeer, family: int
+) -> None:
+    relay = call.relay
+    other = 10 - family
+    across = HostCall(relay, f"{call.call_id}, across", family, to=other)
+    with phone_on(hosts.alice, ALICE[family]) as carol, phone_on(hosts.bob, BOB[other]) as dave:
+        call.invite(alice, bob)
+        across.invite(carol, dave)
+        for _ in range(2):
+            converse(carol, across.for_alice, dave, across.for_bob, 2)
+            converse(alice, call.for_alice, bob, call.for_bob, 2)
+        assert [leg.kernel for leg in legs(relay, call.call_id)] == [in_kernel(relay)] * 4
+        assert [leg.kernel_packets for leg in legs(relay, across.call_id)] == [0] * 4
+        if in_kernel(relay):
+            reasons = {leg.user_space_because for leg in legs(relay, across.call_id)}
+            assert reasons == {"it goes from one IP version to the other"}
+
+
+def test_every_packet_bears_the_code_point(
+    call: HostCall, alice: MediaPeer, bob: MediaPeer, family: int
+) -> None:
+    call.invite(alice, bob)
+    sock = bob.sockets[RTP]
+    if family == 4:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVTCLASS, 1)
+    for _ in range(3):
+        alice.send(b"quick", call.for_alice)
+        _, [(_, _, code_point)], _, _ = sock.recvmsg(100, 100)
+        assert code_point[0] >> 2 == 46
+
+
+# --- calls ------------------------------------------------------------------------------------------
 
 
 def test_a_re_invite_mid_stream_loses_and_doubles_nothing(
