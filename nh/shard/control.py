@@ -10,7 +10,7 @@ from typing import Final
 import nh
 from nh.channel import Channel
 from nh.commands import Failure, Queried, RelayCommand, RelayResult
-from nh.errors import NhError
+from nh.errors import KernelPathUnavailable, NhError
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.routes import Routes
 from nh.loop import SelectorLoop
@@ -94,6 +94,7 @@ class Control:
         logging.getLogger().setLevel(configure.log_level.upper())
         segment = self._segment = attach_segment(configure.stats_segment)
         self._writer = ShardWriter(segment, configure.shard)
+        kernel, kernel_off = _kernel_path(configure)
         helper = Helper(
             configure.relay,
             ports=configure.ports,
@@ -101,8 +102,8 @@ class Control:
             shards=configure.shards,
             stats=self._writer.resume(),
             interfaces=configure.interfaces,
-            kernel=_kernel_path(configure),
-            kernel_off=configure.kernel_off,
+            kernel=kernel,
+            kernel_off=kernel_off,
             relay_ports=configure.relay_ports,
         )
         self._meter = ProcessMeter(self._loop, helper.stats)
@@ -172,15 +173,20 @@ class Control:
         self._loop.stop()
 
 
-def _kernel_path(configure: Configure) -> KernelPath | None:
+def _kernel_path(configure: Configure) -> tuple[KernelPath | None, str]:
+    """The shard's path in the kernel, or why there is none: a shard that lacks it relays all the same."""
     maps = configure.kernel
     if maps is None:
-        return None
-    flows = FlowTable(
-        maps.flows_fd,
-        maps.readings_fd,
-        shard=configure.shard,
-        first_slot=maps.first_slot,
-        slots=maps.slots,
-    )
-    return KernelPath(flows, Routes())
+        return None, configure.kernel_off
+    try:
+        flows = FlowTable(
+            maps.flows_fd,
+            maps.readings_fd,
+            shard=configure.shard,
+            first_slot=maps.first_slot,
+            slots=maps.slots,
+        )
+        return KernelPath(flows, Routes()), ""
+    except (KernelPathUnavailable, OSError) as refusal:
+        logger.warning("shard %d relays in user space, not inside the kernel: %s", configure.shard, refusal)
+        return None, f"its shard cannot use the kernel's tables: {refusal}"

@@ -14,6 +14,7 @@ from nh.wire.link import (
     Execute,
     Executed,
     FromShard,
+    KernelMaps,
     Ready,
     Shutdown,
     ToShard,
@@ -44,6 +45,7 @@ class Link:
         shard: int = 0,
         shards: int = 1,
         interfaces: tuple[Interface, ...] = (),
+        kernel: KernelMaps | None = None,
     ) -> None:
         self.send(
             Configure(
@@ -54,6 +56,7 @@ class Link:
                 stats_segment=segment,
                 log_level=LogLevel.WARNING,
                 interfaces=interfaces,
+                kernel=kernel,
             )
         )
 
