@@ -11,7 +11,7 @@ from typing import Final
 import nh
 from nh.channel import Channel
 from nh.commands import Failure, Queried, RelayCommand, RelayResult
-from nh.errors import NhError
+from nh.errors import KernelPathUnavailable, NhError
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.routes import Routes
 from nh.loop import SelectorLoop
@@ -117,6 +117,7 @@ class Control:
         segment = self._segment = attach_segment(configure.stats_segment)
         self._writer = ShardWriter(segment, configure.shard)
         stats = self._writer.resume()
+        kernel, kernel_off = _kernel_path(configure, stats)
         helper = Helper(
             configure.relay,
             ports=configure.ports,
@@ -124,8 +125,8 @@ class Control:
             shards=configure.shards,
             stats=stats,
             interfaces=configure.interfaces,
-            kernel=_kernel_path(configure, stats),
-            kernel_off=configure.kernel_off,
+            kernel=kernel,
+            kernel_off=kernel_off,
             relay_ports=configure.relay_ports,
             keep=self._keep,
         )
@@ -209,17 +210,22 @@ class Control:
         self._loop.stop()
 
 
-def _kernel_path(configure: Configure, stats: ShardStats) -> KernelPath | None:
+def _kernel_path(configure: Configure, stats: ShardStats) -> tuple[KernelPath | None, str]:
+    """The shard's path in the kernel, or why there is none: a shard that lacks it relays all the same."""
     maps = configure.kernel
     if maps is None:
-        return None
-    flows = FlowTable(
-        maps.flows_fd,
-        maps.readings_fd,
-        shard=configure.shard,
-        first_slot=maps.first_slot,
-        slots=maps.slots,
-        past=(stats.kernel_packets, stats.kernel_bytes),
-        successor=configure.successor,
-    )
-    return KernelPath(flows, Routes())
+        return None, configure.kernel_off
+    try:
+        flows = FlowTable(
+            maps.flows_fd,
+            maps.readings_fd,
+            shard=configure.shard,
+            first_slot=maps.first_slot,
+            slots=maps.slots,
+            past=(stats.kernel_packets, stats.kernel_bytes),
+            successor=configure.successor,
+        )
+        return KernelPath(flows, Routes()), ""
+    except (KernelPathUnavailable, OSError) as refusal:
+        logger.warning("shard %d relays in user space, not inside the kernel: %s", configure.shard, refusal)
+        return None, f"its shard cannot use the kernel's tables: {refusal}"

@@ -210,7 +210,8 @@ def test_stun_from_another_source_is_refused_as_ever(
 def test_a_call_from_ipv4_to_ipv6_is_relayed_beside_one_that_is_not(
     hosts: Hosts, call: HostCall, alice: MediaPeer, bob: MediaPeer, family: int
 ) -> None:
-    relay, other = call.relay, 10 - family
+    relay = call.relay
+    other = 10 - family
     across = HostCall(relay, f"{call.call_id}, across", family, to=other)
     with phone_on(hosts.alice, ALICE[family]) as carol, phone_on(hosts.bob, BOB[other]) as dave:
         call.invite(alice, bob)

@@ -15,6 +15,7 @@ from nh.wire.link import (
     Executed,
     FromShard,
     Keeping,
+    KernelMaps,
     Ready,
     Shutdown,
     Start,
@@ -47,6 +48,7 @@ class Link:
         shards: int = 1,
         interfaces: tuple[Interface, ...] = (),
         start: bool = True,
+        kernel: KernelMaps | None = None,
     ) -> None:
         """Give the shard its settings and, unless something is to come before that, have it start."""
         self.send(
@@ -58,6 +60,7 @@ class Link:
                 stats_segment=segment,
                 log_level=LogLevel.WARNING,
                 interfaces=interfaces,
+                kernel=kernel,
             )
         )
         if start:

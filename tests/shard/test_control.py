@@ -17,6 +17,7 @@ from nh.commands import (
     Activated,
     Allocate,
     Allocated,
+    CallDetail,
     CallList,
     CloseCall,
     Closed,
@@ -42,6 +43,7 @@ from nh.wire.link import (
     FromShard,
     Keeping,
     LetGoSockets,
+    KernelMaps,
     NoCallsLeft,
     Ready,
     RefuseNewCalls,
@@ -132,6 +134,26 @@ def test_a_configured_shard_is_ready_and_says_who_it_is(
     published = StatsReader(segment).read().shards[1]
     assert (published.pid, published.ports_free) == (os.getpid(), len(ports))
     assert published.heartbeat > 0
+
+
+def test_a_shard_that_cannot_use_the_kernel_s_tables_relays_without_them(
+    unconfigured: Shard, segment: Segment, ports: range, caplog: pytest.LogCaptureFixture
+) -> None:
+    no_table, other_end = os.pipe()
+    unconfigured.link.configure(
+        ports, segment.name, kernel=KernelMaps(no_table, no_table, first_slot=0, slots=8)
+    )
+    assert isinstance(unconfigured.next_message(), Ready)
+    assert "shard 0 relays in user space, not inside the kernel" in caplog.text
+    for side in Side:
+        unconfigured.do(Allocate(DIALOG, side, V4, AUDIO))
+    unconfigured.do(Activate(DIALOG))
+    call = unconfigured.do(ShowCall(b"call"))
+    assert isinstance(call, CallDetail)
+    because = call.sessions[0].pairs[0].from_.user_space_because
+    assert because.startswith("its shard cannot use the kernel's tables: ")
+    for descriptor in (no_table, other_end):
+        os.close(descriptor)
 
 
 def test_commands_before_the_settings_are_answered_with_an_error(unconfigured: Shard) -> None:
