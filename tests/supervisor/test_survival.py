@@ -124,7 +124,7 @@ def test_a_shard_that_dies_within_a_snapshot_leaves_the_one_before(tmp_path: Pat
 
 
 def test_an_orderly_end_lets_everything_go(tmp_path: Path) -> None:
-    with running(tmp_path, "--keeping", shards=1) as run:
+    with running(tmp_path, "--keeping", shards=1, spares=1) as run:
         with run.client() as client:
             assert client.request(CloseCall(b"none")) == Closed(0)
             allocate(client, b"call")
