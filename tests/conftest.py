@@ -14,6 +14,8 @@ from tests.ng.kamailio import kamailio_is_installed
 
 # relays that tests start keep to user space, and off the host's interfaces, unless a test says otherwise
 os.environ["NH_KERNEL"] = "off"
+# nor do they leave anything in the host's state directory
+os.environ["NH_STATE"] = "off"
 
 
 @functools.cache

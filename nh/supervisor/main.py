@@ -35,6 +35,7 @@ from nh.supervisor.ng_service import NgService
 from nh.supervisor.routing import all_ranges, interface_slices, limits_share, port_slices
 from nh.supervisor.runtime_dir import runtime_dir
 from nh.supervisor.signals import signals_on
+from nh.supervisor.state_dir import open_store
 from nh.wire.link import Configure
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ class _Supervisor:
 
         path = settings.runtime_path
         stack.enter_context(runtime_dir(path))
+        self._store = stack.enter_context(open_store(settings))
         self._listeners = open_listeners(
             [parse_rpc_address(text) for text in settings.rpc_addresses],
             mode=settings.rpc_mode_bits,
@@ -126,7 +128,7 @@ class _Supervisor:
 
     def run(self) -> int:
         """Start, serve, end; returns the exit status."""
-        publisher = _Publisher(self._loop, self._segment, self._stats, self._count_clients)
+        publisher = _Publisher(self._loop, self._segment, self._stats, self._gather)
         with signals_on(self._loop, _SIGNALS, self._on_signal):
             self._arbiter.start()
             try:
@@ -255,9 +257,12 @@ class _Supervisor:
         for listener in listeners:
             listener.close()
 
-    def _count_clients(self) -> int:
-        ng_clients = self._ng.clients if self._ng is not None else 0
-        return ng_clients + (self._frontend.clients if self._frontend is not None else 0)
+    def _gather(self) -> None:
+        """Ask the parts for what they do not count by themselves."""
+        services = (self._frontend, self._ng)
+        self._stats.rpc_clients = sum(service.clients for service in services if service is not None)
+        if self._store is not None:
+            self._store.count_in(self._stats)
 
 
 @contextlib.contextmanager
@@ -274,12 +279,12 @@ class _Publisher:
     """Publishes the supervisor's statistics from now on, every PUBLISH_S seconds, until stop()."""
 
     def __init__(
-        self, loop: Loop, segment: Segment, stats: SupervisorStats, clients: Callable[[], int]
+        self, loop: Loop, segment: Segment, stats: SupervisorStats, gather: Callable[[], None]
     ) -> None:
         self._loop = loop
         self._writer = SupervisorWriter(segment)
         self._stats = stats
-        self._clients = clients
+        self._gather = gather
         self._process = psutil.Process()
         self._timer: Timer
         self._publish()
@@ -291,5 +296,5 @@ class _Publisher:
         self._timer = self._loop.call_later(PUBLISH_S, self._publish)
         self._stats.heartbeat = time.monotonic()
         self._stats.memory_bytes = self._process.memory_info().rss
-        self._stats.rpc_clients = self._clients()
+        self._gather()
         self._writer.publish(self._stats)
