@@ -1,7 +1,6 @@
 """Sets a file aside that cannot be used: it keeps what is in it, under a name that says when that was."""
 
 import datetime
-import itertools
 import os
 import stat
 from pathlib import Path
@@ -23,9 +22,8 @@ def set_aside(path: Path) -> Path:
     Returns the new name: the old one, `.aside-` and the time in UTC. Raises OSError.
     """
     _forget_oldest(path)
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    names = (path.with_name(f"{path.name}.aside-{now}-{n}") for n in itertools.count(1))
-    new = next(name for name in names if not os.path.lexists(name))
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    new = path.with_name(f"{path.name}.aside-{now}")
     # what is beside it goes first: a database whose log is gone looks whole, and is old
     for side in (*SIDES, ""):
         old = path.with_name(path.name + side)

@@ -111,11 +111,12 @@ class StoreFile:
         self._numbers: dict[bytes, int] = {}
         self._next = 1
         with self._failures():
+            is_new = not os.path.lexists(path)
             self._identity = _prepare(path)
             self._database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             with self._failures():
-                self._begin(owner)
+                self._begin(owner, is_new=is_new)
         except BaseException:
             self._database.close()
             raise
@@ -182,18 +183,15 @@ class StoreFile:
         with contextlib.suppress(*_FAILURES):
             self._database.close()
 
-    def _begin(self, owner: bytes) -> None:
+    def _begin(self, owner: bytes, *, is_new: bool) -> None:
         run = self._database.execute
         self._database.text_factory = bytes  # a damaged text has any bytes in it
         run("PRAGMA trusted_schema = OFF")
         run("PRAGMA cell_size_check = ON")
         # nobody reads beside the writer, so no index of the log in shared memory, which a full disk breaks
         run("PRAGMA locking_mode = EXCLUSIVE").fetchall()
-        ((application,),) = run("PRAGMA application_id").fetchall()
-        ((schema,),) = run("PRAGMA user_version").fetchall()
-        is_new = (application, schema) == (0, 0) and not run("SELECT 1 FROM sqlite_master").fetchall()
-        if not is_new:
-            _check_kind(application, schema)
+        if not is_new:  # before anything is changed in what may be another's
+            self._check_kind()
         ((mode,),) = run("PRAGMA journal_mode = WAL").fetchall()
         if mode != b"wal":
             raise StoreUnavailable(f"{self._path}: no write-ahead log is possible here")
@@ -208,6 +206,15 @@ class StoreFile:
         if owners != [(owner,)]:
             named = b", ".join(bytes(name) for (name,) in owners if isinstance(name, bytes)) or b"nobody"
             raise StoreDamaged(f"belongs to the relay of {named.decode(errors='backslashreplace')}")
+
+    def _check_kind(self) -> None:
+        ((application,),) = self._database.execute("PRAGMA application_id").fetchall()
+        ((schema,),) = self._database.execute("PRAGMA user_version").fetchall()
+        if application != APPLICATION_ID:
+            is_empty = not self._database.execute("SELECT 1 FROM sqlite_master").fetchall()
+            raise StoreDamaged("is empty" if is_empty else "is another program's database")
+        if schema != SCHEMA:
+            raise StoreDamaged(f"was written by another version of nh (tables {schema}, not {SCHEMA})")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -229,9 +236,13 @@ class StoreFile:
             if isinstance(exc, OSError | MemoryError):
                 raise StoreUnavailable(f"{self._path}: {getattr(exc, 'strerror', None) or exc!r}") from exc
             code = getattr(exc, "sqlite_errorcode", None)
-            if code is not None and code & 0xFF in _MAY_PASS:
-                raise StoreUnavailable(f"{self._path}: {exc} ({exc.sqlite_errorname})") from exc  # type: ignore[union-attr]
+            if code is not None and code & 0xFF in _MAY_PASS and not self._only_claims_to_be_readonly(code):
+                raise StoreUnavailable(f"{self._path}: {exc}") from exc
             raise StoreDamaged(f"is damaged: {exc}") from exc
+
+    def _only_claims_to_be_readonly(self, code: int) -> bool:
+        """A damaged header can say so."""
+        return code & 0xFF == sqlite3.SQLITE_READONLY and os.access(self._path, os.W_OK)
 
 
 def _prepare(path: Path) -> tuple[int, int]:
@@ -251,13 +262,6 @@ def _prepare(path: Path) -> tuple[int, int]:
     finally:
         os.close(descriptor)  # before SQLite has it: closing any descriptor would take its locks away
     return status.st_dev, status.st_ino
-
-
-def _check_kind(application: object, schema: object) -> None:
-    if application != APPLICATION_ID:
-        raise StoreDamaged("is another program's database")
-    if schema != SCHEMA:
-        raise StoreDamaged(f"was written by another version of nh (tables {schema}, not {SCHEMA})")
 
 
 def _row(number: int, call: StoredCall) -> tuple[int, bytes, float, bytes, int]:
