@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -29,6 +30,10 @@ MAX_KERNEL_FLOWS = 2**22
 
 _LISTS = frozenset({"rpc", "ng", "interface", "kernel_interface"})
 """Settings that have several values, separated by commas in the environment."""
+
+
+NO_STATE = "off"
+"""Value of `state` with which calls are not stored; --no-state on the command line."""
 
 
 class LogLevel(enum.StrEnum):
@@ -72,6 +77,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         spares: how many spare processes wait to take the place of a shard that dies, 0 or 1.
         hang_s: how long a shard may show no life until it is killed, 1 to 60; 0: for ever.
         runtime_dir: where the lock, the default RPC socket and the name of the statistics live.
+        state: directory in which calls are stored, "" for the default, "off" for none.
         command_timeout_s: how long a shard may take for one command.
         idle_client_s: life of an RPC connection on which nothing happens.
         max_clients: most RPC connections at once; the longest idle one makes room.
@@ -93,6 +99,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     spares: int = 1
     hang_s: float = 3.0
     runtime_dir: str = ""
+    state: str = ""
     command_timeout_s: float = 2.0
     idle_client_s: float = 300.0
     max_clients: int = 4096
@@ -149,12 +156,22 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     @property
     def runtime_path(self) -> Path:
         """The runtime directory: as set, else /run/nh for root, else nh under $XDG_RUNTIME_DIR."""
-        if self.runtime_dir:
-            return Path(self.runtime_dir)
-        if os.geteuid() == 0:
-            return Path("/run/nh")
-        base = os.environ.get("XDG_RUNTIME_DIR")
-        return Path(base) / "nh" if base else Path(f"/tmp/nh-{os.geteuid()}")
+        return Path(self.runtime_dir) if self.runtime_dir else _default_runtime_path()
+
+    @property
+    def state_path(self) -> Path | None:
+        """The state directory, None if calls are not stored.
+
+        As set, else /var/lib/nh for root, else nh under $XDG_STATE_HOME. With another runtime directory than
+        the default one it is a directory of its own in that, so that several relays never meet there.
+        """
+        if self.state == NO_STATE:
+            return None
+        if self.state:
+            return Path(self.state)
+        runtime = self.runtime_path.absolute()
+        default = _default_state_path()
+        return default if runtime == _default_runtime_path() else default / quote(str(runtime), safe="")
 
     @property
     def rpc_addresses(self) -> tuple[str, ...]:
@@ -165,6 +182,25 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     def relay(self) -> RelaySettings:
         """The part that shards need."""
         return RelaySettings(**{name: getattr(self, name) for name in RelaySettings.__struct_fields__})
+
+
+def _default_runtime_path() -> Path:
+    if os.geteuid() == 0:
+        return Path("/run/nh")
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(base) / "nh" if base else Path(f"/tmp/nh-{os.geteuid()}")
+
+
+def _default_state_path() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/nh")
+    base = os.environ.get("XDG_STATE_HOME", "")
+    if Path(base).is_absolute():  # the standard wants any other ignored
+        return Path(base) / "nh"
+    try:
+        return Path.home() / ".local/state/nh"
+    except RuntimeError:  # a user without a home
+        return Path("/var/lib/nh")
 
 
 def load_settings(

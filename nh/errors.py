@@ -2,6 +2,7 @@
 
     NhError
     ├── ConfigError             a setting, flag or file that cannot be used
+    │   └── DirectoryInUse      another nh runs with the directory
     ├── ProtocolError           bytes or fields from a peer that are not what the protocol says
     │   ├── MalformedFrame      the stream can no longer be followed: the connection has to go
     │   ├── MalformedRequest    one request cannot be read; the next one may be fine
@@ -25,6 +26,7 @@
         ├── ChannelFull         the other side of the internal link does not read
         ├── CommandTimeout      the call's shard did not answer in time
         ├── StatsUnavailable    no statistics that can be read: nothing runs, or another version does
+        ├── StoreUnavailable    the store of calls cannot be opened or written now
         └── KernelPathUnavailable   the kernel refuses something of the path in the kernel
             └── KernelTableFull     there is no room for one more flow
 
@@ -43,6 +45,10 @@ class NhError(Exception):
 
 class ConfigError(NhError):
     """A setting that cannot be used; the message says which, why, and what would do."""
+
+
+class DirectoryInUse(ConfigError):
+    """Another nh runs with the directory; the message says which process."""
 
 
 class ProtocolError(NhError):
@@ -169,6 +175,10 @@ class CommandTimeout(Unavailable):
 
 class StatsUnavailable(Unavailable):
     """The statistics in shared memory cannot be created or read; the message says where and why."""
+
+
+class StoreUnavailable(Unavailable):
+    """The store of calls cannot be opened or written now; the message says where and why."""
 
 
 class KernelPathUnavailable(Unavailable):

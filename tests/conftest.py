@@ -16,6 +16,8 @@ from tests.ng.kamailio import kamailio_is_installed
 os.environ["NH_KERNEL"] = "off"
 # and have no process but those that the test is about
 os.environ["NH_SPARES"] = "0"
+# nor do they leave anything in the host's state directory
+os.environ["NH_STATE"] = "off"
 
 
 @functools.cache

@@ -172,6 +172,25 @@ def test_the_runtime_directory_depends_on_who_runs_nh(monkeypatch: pytest.Monkey
     assert Settings().runtime_path == Path("/tmp/nh-7")
 
 
+def test_the_state_directory_depends_on_who_runs_nh_and_on_which_relay_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    monkeypatch.setenv("HOME", "/home/seven")
+    assert Settings(state="/x").state_path == Path("/x")
+    assert Settings(state="off").state_path is None
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert Settings().state_path == Path("/var/lib/nh")
+    assert Settings(runtime_dir="/run/nh").state_path == Path("/var/lib/nh")
+    assert Settings(runtime_dir="/run/nh2").state_path == Path("/var/lib/nh/%2Frun%2Fnh2")
+    monkeypatch.setattr("os.geteuid", lambda: 7)
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert Settings().state_path == Path("/state/nh")
+    for not_usable in ("", "relative"):
+        monkeypatch.setenv("XDG_STATE_HOME", not_usable)
+        assert Settings().state_path == Path("/home/seven/.local/state/nh")
+
+
 def test_shards_get_the_settings_of_the_relay_and_no_others() -> None:
     settings = Settings(dscp=46, policy=SourcePolicy.FIRST, max_calls=10, shards=3)
     assert settings.relay == RelaySettings(dscp=46, policy=SourcePolicy.FIRST, max_calls=10)

@@ -35,7 +35,7 @@ def private_relay(*, shards: int, ports: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="nh-private-") as name:
         directory = Path(name)
         log = directory / "log"
-        command = [sys.executable, "-m", "nh", "run", "--runtime-dir", name]
+        command = [sys.executable, "-m", "nh", "run", "--runtime-dir", name, "--no-state"]
         command += ["--shards", str(shards), "--ports", ports]
         with log.open("wb") as stream:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)

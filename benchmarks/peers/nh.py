@@ -60,6 +60,8 @@ class Nh:
             "run",
             "--runtime-dir",
             str(site.directory),
+            "--state",
+            str(site.directory / "state"),
             "--rpc",
             self.rpc,
         ]

@@ -56,6 +56,12 @@ FLAGS: Final[dict[str, Flag]] = {
         metavar="DIR",
         default="/run/nh for root, else nh in $XDG_RUNTIME_DIR",
     ),
+    "state": Flag(
+        _PROCESS,
+        "Directory in which calls are stored, so that they survive a restart of everything; off: none",
+        metavar="DIR",
+        default="/var/lib/nh for root, else nh in $XDG_STATE_HOME or ~/.local/state",
+    ),
     "log_level": Flag(
         _PROCESS, "How much to say on standard error: debug, info, warning or error", metavar="LEVEL"
     ),

@@ -1,12 +1,13 @@
 """`nh run`: settings from flags, environment and file, then the supervisor."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from nh.cli.flags import takes_settings
 from nh.cli.options import ConfigFile
-from nh.config import load_settings
+from nh.config import NO_STATE, load_settings
+from nh.errors import ConfigError
 
 EPILOG = (
     "Every setting can stand in the file or in the environment too: silent_s = 60 in the file, "
@@ -15,9 +16,18 @@ EPILOG = (
 )
 
 
+NoState = Annotated[
+    bool, typer.Option("--no-state", help="Store no calls: the same as --state off.", show_default=False)
+]
+
+
 @takes_settings
-def run(config: ConfigFile = None, **settings: Any) -> None:
+def run(config: ConfigFile = None, no_state: NoState = False, **settings: Any) -> None:
     """Run the relay until SIGTERM or SIGINT. It says `ready` once every shard is up."""
+    if no_state:
+        if settings["state"] not in (None, NO_STATE):
+            raise ConfigError("command line: --state and --no-state contradict each other; say one of them")
+        settings["state"] = NO_STATE
     loaded = load_settings(flags=settings, file=config)
     from nh.supervisor.main import run as supervise  # noqa: PLC0415  other subcommands do without
 

@@ -202,7 +202,11 @@ class SupervisorStats:
     rpc_timeouts: int = _counter("commands that a shard did not answer in time", "commands")
     rpc_unroutable: int = _counter("commands whose shard was not up", "commands")
 
+    store_written: int = _counter("changes of calls written to the store", "calls")
+    store_errors: int = _counter("times that the store could not be written", "errors")
+
     rpc_clients: int = _gauge("RPC connections open", "connections")
+    store_pending: int = _gauge("calls whose last change is not in the store yet", "calls")
     kernel_interfaces: int = _gauge("interfaces on which the kernel relays", "interfaces")
     draining: int = _gauge("1 while new calls are refused, else 0", "state", Total.NONE)
     drain_ends: float = _gauge(

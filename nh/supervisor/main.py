@@ -43,6 +43,7 @@ from nh.supervisor.process import SHARD_ARGV
 from nh.supervisor.publisher import Publisher
 from nh.supervisor.runtime_dir import runtime_dir
 from nh.supervisor.signals import signals_on
+from nh.supervisor.state_dir import open_store
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class _Supervisor:
 
         path = settings.runtime_path
         stack.enter_context(runtime_dir(path))
+        self._store = stack.enter_context(open_store(settings))
         self._listeners = open_listeners(
             [parse_rpc_address(text) for text in settings.rpc_addresses],
             mode=settings.rpc_mode_bits,
@@ -122,6 +124,7 @@ class _Supervisor:
             kernel=self._kernel,
             kernel_off=self._kernel_off,
             held_sockets=holdable_sockets(self._descriptors, settings.max_clients, self._shards),
+            store=self._store,
         )
         stack.callback(self._places.close)
         self._frontend: Frontend | None = None
@@ -148,7 +151,7 @@ class _Supervisor:
 
     def run(self) -> int:
         """Start, serve, end; returns the exit status."""
-        publisher = Publisher(self._loop, self._segment, self._stats, self._count_clients)
+        publisher = Publisher(self._loop, self._segment, self._stats, self._gather)
         with signals_on(self._loop, _SIGNALS, self._on_signal):
             self._arbiter.start()
             try:
@@ -266,9 +269,12 @@ class _Supervisor:
         for listener in listeners:
             listener.close()
 
-    def _count_clients(self) -> int:
-        ng_clients = self._ng.clients if self._ng is not None else 0
-        return ng_clients + (self._frontend.clients if self._frontend is not None else 0)
+    def _gather(self) -> None:
+        """Ask the parts for what they do not count by themselves."""
+        services = (self._frontend, self._ng)
+        self._stats.rpc_clients = sum(service.clients for service in services if service is not None)
+        if self._store is not None:
+            self._store.count_in(self._stats)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ A place has its ports and its share of the limits, its keeper, and a spare proce
 process is started is the arbiter's business.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 
 from nh.config import Settings
@@ -16,9 +17,12 @@ from nh.supervisor.keeper import HoldingBudget, Keeper
 from nh.supervisor.kernel import KernelService
 from nh.supervisor.process import ShardProcess
 from nh.supervisor.recovery import Recovery
-from nh.supervisor.routing import all_ranges, interface_slices, limits_share, port_slices
+from nh.supervisor.routing import all_ranges, interface_slices, limits_share, port_slices, shard_of
 from nh.supervisor.spares import Spares
+from nh.supervisor.store import Store
 from nh.wire.link import Configure
+
+logger = logging.getLogger(__name__)
 
 
 class Places:
@@ -33,6 +37,7 @@ class Places:
         segment, stats: for statistics.
         kernel, kernel_off: the path in the kernel; None and why there is none.
         held_sockets: how many sockets may be held for all shards.
+        store: where calls are while nh does not run; None: nowhere.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Places:
         kernel: KernelService | None,
         kernel_off: str,
         held_sockets: int,
+        store: Store | None,
     ) -> None:
         self.ports = port_slices(*settings.port_range, shards)
         self._loop = loop
@@ -63,9 +69,11 @@ class Places:
         self._started: set[int] = set()
         budget = HoldingBudget(held_sockets)
         self._recoveries = [
-            Recovery(shard, Keeper(stats.shards[shard], budget), stats.shards[shard])
+            Recovery(shard, Keeper(stats.shards[shard], budget, store), stats.shards[shard])
             for shard in range(shards)
         ]
+        if store is not None:
+            self._take_stored(store)
         self._spares = Spares(loop, self._start_process, settings.spares)
 
     def spawn(
@@ -102,6 +110,14 @@ class Places:
         self._spares.close()
         for recovery in self._recoveries:
             recovery.keeper.close()
+
+    def _take_stored(self, store: Store) -> None:
+        calls = store.load()
+        for call in calls:
+            shard = shard_of(call.call_id, self._shards)
+            self._recoveries[shard].take_stored(call.call_id, call.snapshot)
+        if calls:
+            logger.info("%d calls were stored; they are restored where they are not over", len(calls))
 
     def _start_process(self) -> ShardProcess:
         return ShardProcess(self._argv, self._kernel.descriptors if self._kernel is not None else ())

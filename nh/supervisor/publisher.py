@@ -20,16 +20,16 @@ class Publisher:
         loop: runs its timer.
         segment: where to.
         stats: what is published.
-        clients: how many clients there are.
+        gather: brings `stats` up to date before that.
     """
 
     def __init__(
-        self, loop: Loop, segment: Segment, stats: SupervisorStats, clients: Callable[[], int]
+        self, loop: Loop, segment: Segment, stats: SupervisorStats, gather: Callable[[], None]
     ) -> None:
         self._loop = loop
         self._writer = SupervisorWriter(segment)
         self._stats = stats
-        self._clients = clients
+        self._gather = gather
         self._process = psutil.Process()
         self._timer: Timer
         self._publish()
@@ -42,5 +42,5 @@ class Publisher:
         self._timer = self._loop.call_later(PUBLISH_S, self._publish)
         self._stats.heartbeat = time.monotonic()
         self._stats.memory_bytes = self._process.memory_info().rss
-        self._stats.rpc_clients = self._clients()
+        self._gather()
         self._writer.publish(self._stats)

@@ -37,9 +37,15 @@ class Recovery:
         self._shard = shard
         self._status = status
         self._careful = False
+        self._stored = False
         self._suspects: Counter[bytes] = Counter()
         self._given: list[bytes] | None = None  # until the shard is ready
         self._at: int | None = None
+
+    def take_stored(self, call_id: bytes, snapshot: bytes) -> None:
+        """A call of a run of nh that is over; before any shard was in this place."""
+        self._stored = True
+        self.keeper.put(call_id, snapshot)
 
     def begin(self) -> Iterator[tuple[ToShard, list[int]]]:
         """See Heritage."""
@@ -69,6 +75,7 @@ class Recovery:
         self._careful = False
         self._suspects.clear()
         self._given = None
+        self._stored = False  # the shard has said anew how each call is
 
     def died(self) -> None:
         """See Heritage."""
@@ -97,9 +104,11 @@ class Recovery:
     ) -> Iterator[tuple[ToShard, list[int]]]:
         for some in _batched(sockets, MAX_FDS):
             yield TakeSockets(tuple(endpoint for endpoint, _ in some)), [fd for _, fd in some]
+        # times of another run may be those of another life of this host
+        shift_s = None if self._stored else 0.0
         for call_id, snapshot in calls:
             for _, data, last in parts(snapshot):
-                yield RestoreCall(call_id, data, last=last), []
+                yield RestoreCall(call_id, data, shift_s, last), []
         yield Start(careful=self._careful), []
 
 

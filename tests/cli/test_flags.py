@@ -93,9 +93,16 @@ def test_every_flag_reaches_its_setting(supervised: list[Settings]) -> None:
     assert settings == load_settings(flags=expected, environment={})
 
 
+def test_no_state_wins_over_a_directory_from_elsewhere(supervised: list[Settings]) -> None:
+    assert CliRunner().invoke(app, ["run", "--no-state"], env={"NH_STATE": "/state"}).exit_code == 7
+    assert CliRunner().invoke(app, ["run", "--state", "/state"], env={"NH_STATE": "off"}).exit_code == 7
+    assert [settings.state for settings in supervised] == ["off", "/state"]
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
+        (["--state", "/x", "--no-state"], "--state and --no-state contradict each other"),
         (["--shards", "300"], "shards: 300 is not in 0..256"),
         (["--ports", "5-"], "ports: '5-' is not MIN-MAX"),
         (["--rpc-mode", "999"], "rpc_mode: '999' is not an octal mode"),

@@ -109,6 +109,20 @@ def test_the_ready_line_is_all_of_standard_output_and_says_what_there_is(tmp_pat
         assert ready.endswith("; ports 40000-40399; user space only; up to 100 calls (limited by ports)")
 
 
+def test_a_state_directory_is_had_while_the_relay_runs_and_its_store_is_closed_in_the_end(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "state"
+    with running(tmp_path / "1", state=state) as run:
+        assert (state / "calls.sqlite3").exists()
+        assert run.snapshot().supervisor.store_errors == 0
+        second = Run(tmp_path / "2", state=state)
+        with second.program:
+            second.program.wait_for_line(f"state: another nh (pid {run.program.pid}) runs with {state}")
+            assert second.program.wait() == 1
+    assert {file.name for file in state.iterdir()} == {"calls.sqlite3", "nh.lock"}
+
+
 def test_who_connects_before_all_shards_are_up_waits_instead_of_being_refused(tmp_path: Path) -> None:
     go = tmp_path / "go"
     run = Run(tmp_path, "--start-when", str(go))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from nh.errors import ConfigError
-from nh.supervisor.runtime_dir import LOCK_NAME, runtime_dir
+from nh.supervisor.private_dir import LOCK_NAME
+from nh.supervisor.runtime_dir import runtime_dir
 
 
 def test_it_is_made_for_its_owner_alone_and_holds_the_pid(tmp_path: Path) -> None:

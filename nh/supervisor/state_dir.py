@@ -1,0 +1,53 @@
+"""The state directory, and the store in it: where a relay keeps its calls while it does not run."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from typing import Final
+
+from nh.config import Settings
+from nh.errors import ConfigError, DirectoryInUse, StoreUnavailable
+from nh.supervisor.private_dir import Purpose, private_dir
+from nh.supervisor.store import Store
+
+logger = logging.getLogger(__name__)
+
+STORE_NAME: Final = "calls.sqlite3"
+
+_PURPOSE: Final = Purpose("state", "have calls of theirs restored")
+
+
+@contextlib.contextmanager
+def open_store(settings: Settings) -> Iterator[Store | None]:
+    """The store of the relay with these settings, to itself, within the block; None: it does without.
+
+    A default directory that cannot be used is no error, as nobody asked for it; a line says so.
+
+    Raises DirectoryInUse if another nh has the directory, any other ConfigError if one that was asked for
+    cannot be used.
+    """
+    path = settings.state_path
+    if path is None:
+        yield None
+        return
+    with contextlib.ExitStack() as stack:
+        store: Store | None = None
+        try:
+            stack.enter_context(private_dir(path, _PURPOSE))
+            # whose calls they are is told by the runtime directory, as with all that a relay has
+            store = Store(path / STORE_NAME, os.fsencode(settings.runtime_path.resolve()))
+            stack.callback(store.close)
+        except DirectoryInUse:
+            raise
+        except (ConfigError, StoreUnavailable) as exc:
+            stack.close()
+            why = str(exc).removeprefix(f"{_PURPOSE.setting}: ")
+            if settings.state:
+                raise ConfigError(f"state: {why}; --no-state does without") from exc
+            logger.warning(
+                "calls are not stored, and a restart of everything loses them: %s;"
+                " name a directory with --state, or say --no-state",
+                why,
+            )
+        yield store

@@ -1,0 +1,43 @@
+"""What tests of the store have in common: a store that is closed, and what a file holds."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from nh.supervisor.store import Store
+from tests.waiting import eventually
+
+OWNER = b"/run/nh"
+
+
+@contextlib.contextmanager
+def opened(path: Path, owner: bytes = OWNER) -> Iterator[Store]:
+    """A store, closed after the block."""
+    store = Store(path, owner)
+    try:
+        yield store
+    finally:
+        store.close(timeout_s=10.0)
+
+
+def contents(path: Path, owner: bytes = OWNER) -> dict[bytes, bytes]:
+    """Snapshots by call-id, in a store that nobody has open."""
+    with opened(path, owner) as store:
+        return {call.call_id: call.snapshot for call in store.load()}
+
+
+def fill(path: Path, calls: Mapping[bytes, bytes]) -> None:
+    """Have calls in a store, and nobody has it open."""
+    with opened(path) as store:
+        for call_id, snapshot in calls.items():
+            store.put(call_id, snapshot)
+
+
+def until_written(store: Store) -> None:
+    """Wait until the file has all that was put."""
+    eventually(lambda: not store.pending, "everything is in the file", 30.0)
+
+
+def asides(path: Path) -> list[Path]:
+    """What was set aside, the oldest first."""
+    return sorted(name for name in path.parent.glob(f"{path.name}.aside-*") if not name.name.endswith("-wal"))

@@ -1,0 +1,115 @@
+"""Everything stops and starts again: calls come back on their ports, unless they are over or the store is bad."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nh.calls.media import Media, Side
+from nh.client import Client
+from tests.media_peer import MediaPeer
+from tests.relay import Place, Relay, place_for_relay
+from tests.waiting import eventually
+
+Where = tuple[str, int]
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with place_for_relay() as place:
+        yield place
+
+
+@contextlib.contextmanager
+def running(place: Place, state: Path, **settings: object) -> Iterator[Relay]:
+    environment = {f"NH_{name.upper()}": str(value) for name, value in settings.items()}
+    relay = Relay(place, 2, {"NH_STATE": str(state), **environment})
+    with relay.program:
+        relay.wait_until_ready()
+        yield relay
+
+
+def begin(relay: Relay, call_id: str, alice: MediaPeer, bob: MediaPeer) -> tuple[Where, Where]:
+    """Where Alice sends to, and where Bob does."""
+    client, basic = Client(relay.unix_address), [call_id, 1, "alice", "bob", "", ""]
+
+    def allocate(side: Side, peer: MediaPeer) -> Where:
+        media = Media(peer.address, peer.port, 2, "RTP/AVP", "audio")
+        allocated = client.allocate_sockets(basic, side, "127.0.0.1", [media])
+        assert allocated is not None
+        return allocated[0][:2]
+
+    for_bob, for_alice = allocate(Side.FROM, alice), allocate(Side.TO, bob)
+    assert client.activate_session(basic) == 1
+    return for_alice, for_bob
+
+
+def kill_all(relay: Relay) -> None:
+    """SIGKILL for all processes at once."""
+    processes = [*relay.shard_processes(), psutil.Process(relay.program.pid)]
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+    for process in processes:
+        process.kill()
+    psutil.wait_procs(processes[:-1], 5)
+    relay.program.wait()
+
+
+def stop(relay: Relay) -> None:
+    """SIGTERM."""
+    assert relay.program.stop() == 0
+
+
+@pytest.mark.parametrize("end", [stop, kill_all])
+def test_calls_come_back_on_their_ports(place: Place, tmp_path: Path, end: object) -> None:
+    with contextlib.ExitStack() as phones:
+        calls = []
+        with running(place, tmp_path) as relay:
+            for number in range(10):
+                ends = [phones.enter_context(MediaPeer("127.0.0.1")) for _ in range(2)]
+                calls.append((*ends, *begin(relay, f"call {number}", *ends)))
+            for alice, bob, for_alice, _ in calls:
+                alice.send(b"hello", for_alice)
+                assert bob.receive()[0] == b"hello"
+            eventually(lambda: relay.stats().supervisor.store_pending == 0, "all is stored")
+            assert callable(end)
+            end(relay)
+        with running(place, tmp_path) as relay:
+            assert len(relay.calls().calls) == 10
+            assert relay.stats().totals.calls_restored == 10
+            for alice, bob, for_alice, for_bob in calls:
+                alice.send(b"still there?", for_alice)
+                assert bob.receive() == (b"still there?", for_bob)
+                bob.send(b"yes", for_bob)
+                assert alice.receive() == (b"yes", for_alice)
+            client = Client(relay.unix_address)
+            assert client.close_session(["call 3", 1, "alice", "bob", "", ""]) is not None
+            stop(relay)
+        with running(place, tmp_path) as relay:
+            assert len(relay.calls().calls) == 9, "what ended does not come back"
+            stop(relay)
+
+
+def test_what_is_over_meanwhile_does_not_come_back(place: Place, tmp_path: Path) -> None:
+    with MediaPeer("127.0.0.1") as alice, MediaPeer("127.0.0.1") as bob:
+        with running(place, tmp_path, silent_s=1) as relay:
+            begin(relay, "short", alice, bob)
+            eventually(lambda: relay.stats().supervisor.store_written > 0, "it is stored")
+            kill_all(relay)
+        with running(place, tmp_path, silent_s=1) as relay:
+            eventually(lambda: not relay.calls().calls, "it has expired")
+            eventually(relay.all_ports_are_free, "its ports are free")
+            stop(relay)
+
+
+def test_a_damaged_store_is_set_aside_and_nh_starts(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "calls.sqlite3").write_bytes(b"this is no database" * 1000)
+    tmp_path.chmod(0o700)
+    with running(place, tmp_path) as relay:
+        assert not relay.calls().calls
+        assert any("set aside" in line or "aside" in line for line in relay.program.lines)
+        stop(relay)
+    assert len(list(tmp_path.glob("calls.sqlite3*"))) > 1

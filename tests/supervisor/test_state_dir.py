@@ -1,0 +1,121 @@
+"""nh.supervisor.state_dir: which directory it is, who may have it, and what happens if there is none."""
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.config import Settings
+from nh.errors import ConfigError, DirectoryInUse
+from nh.supervisor.state_dir import STORE_NAME, open_store
+
+
+@pytest.fixture
+def default_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The default state directory, for a user who is not root."""
+    monkeypatch.setattr("nh.config._default_state_path", lambda: tmp_path / "default")
+    monkeypatch.setattr("nh.config._default_runtime_path", lambda: tmp_path / "run")
+    return tmp_path / "default"
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A directory in which nothing can be made, not even by root."""
+    where = tmp_path / "read-only"
+    where.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "ro,mode=700", "nh-test", str(where)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("needs root and the right to mount")
+    yield where
+    subprocess.run(["umount", "-l", str(where)], check=True)
+
+
+def settings_in(state: Path | str) -> Settings:
+    return Settings(state=str(state), runtime_dir="/run/test")
+
+
+def test_calls_are_there_again_at_the_next_start(tmp_path: Path) -> None:
+    state = tmp_path / "a" / "state"
+    with open_store(settings_in(state)) as store:
+        assert store is not None
+        store.put(b"a", b"1")
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert {file.name for file in state.iterdir()} == {STORE_NAME, "nh.lock"}
+    with open_store(settings_in(state)) as store:
+        assert store is not None
+        assert [call.call_id for call in store.load()] == [b"a"]
+
+
+def test_the_default_directory_is_used_if_none_is_named(default_state: Path, tmp_path: Path) -> None:
+    with open_store(Settings(runtime_dir=str(tmp_path / "run"))) as store:
+        assert store is not None
+        assert (default_state / STORE_NAME).exists()
+
+
+def test_relays_with_different_runtime_directories_have_different_defaults(
+    default_state: Path, tmp_path: Path
+) -> None:
+    first, second = (Settings(runtime_dir=str(tmp_path / name)) for name in ("run", "run2"))
+    with open_store(first) as one, open_store(second) as two:
+        assert one is not None
+        assert two is not None
+        one.put(b"a", b"1")
+    with open_store(second) as two:
+        assert two is not None
+        assert two.load() == []
+
+
+def test_state_off_is_no_store(default_state: Path) -> None:
+    with open_store(settings_in("off")) as store:
+        assert store is None
+    assert not default_state.exists()
+
+
+def test_a_second_nh_on_a_state_directory_is_refused_and_told_the_pid_of_the_first(
+    tmp_path: Path, default_state: Path
+) -> None:
+    for settings in (settings_in(tmp_path / "state"), Settings(runtime_dir=str(tmp_path / "run"))):
+        with (
+            open_store(settings),
+            pytest.raises(DirectoryInUse, match=rf"^state: another nh \(pid {os.getpid()}\).*--state"),
+            open_store(settings),
+        ):
+            pass
+
+
+def test_a_named_directory_that_is_read_only_is_an_error(read_only: Path) -> None:
+    for state in (read_only, read_only / "below"):
+        with (
+            pytest.raises(ConfigError, match=r"^state: .*Read-only file system.*--no-state"),
+            open_store(settings_in(state)),
+        ):
+            pass
+
+
+def test_a_named_directory_that_is_a_file_or_anybodys_is_an_error(tmp_path: Path) -> None:
+    file, open_to_all = tmp_path / "file", tmp_path / "open"
+    file.touch()
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    for state, why in ((file, "is not a directory"), (open_to_all, "have calls of theirs restored")):
+        with pytest.raises(ConfigError, match=f"^state: .*{why}"), open_store(settings_in(state)):
+            pass
+
+
+def test_without_a_default_directory_that_can_be_used_one_line_says_so_and_nh_runs(
+    default_state: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    default_state.touch()
+    with open_store(Settings(runtime_dir=str(tmp_path / "run"))) as store:
+        assert store is None
+    (line,) = caplog.messages
+    assert line.startswith(f"calls are not stored, and a restart of everything loses them: {default_state}")
+    assert "--no-state" in line
+
+
+def test_what_follows_is_not_taken_for_an_error_of_the_directory(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^of the caller$"), open_store(settings_in(tmp_path)):
+        raise ConfigError("of the caller")

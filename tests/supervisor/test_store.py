@@ -1,0 +1,245 @@
+"""nh.supervisor.store: what is put is there again, whatever ends the process, and nobody waits for it."""
+
+import logging
+import os
+import stat
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nh.stats.layout import SupervisorStats
+from nh.supervisor.store import BATCH_S, Store
+from nh.supervisor.store_file import StoredCall, StoreFile
+from nh.supervisor.store_writer import ROWS, StoreWriter
+from tests.supervisor.stores import OWNER, asides, contents, fill, opened, until_written
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "calls.sqlite3"
+
+
+# --- what is in it --------------------------------------------------------------------------------
+
+
+def test_a_new_store_is_empty(path: Path) -> None:
+    assert contents(path) == {}
+
+
+def test_any_bytes_come_back_with_the_time_at_which_they_were_put(path: Path) -> None:
+    calls = {b"": b"", b"\0": b"\xff" * 3, bytes(range(256)): b"\0", "ü@host".encode(): os.urandom(200_000)}
+    before = time.time()
+    fill(path, calls)
+    with opened(path) as store:
+        loaded = store.load()
+    assert {call.call_id: call.snapshot for call in loaded} == calls
+    assert all(before <= call.written_at <= time.time() for call in loaded)
+
+
+def test_the_newest_snapshot_counts_and_a_deleted_call_is_gone(path: Path) -> None:
+    fill(path, {b"a": b"1", b"b": b"1", b"c": b"1"})
+    with opened(path) as store:
+        store.put(b"a", b"2")
+        store.delete(b"b")
+        store.delete(b"never there")
+        store.put(b"d", b"1")
+        store.delete(b"d")
+        store.delete(b"c")
+        store.put(b"c", b"3")
+    assert contents(path) == {b"a": b"2", b"c": b"3"}
+
+
+def test_what_was_loaded_stays_in_the_file_and_is_handed_over_once(path: Path) -> None:
+    fill(path, {b"a": b"1"})
+    with opened(path) as store:
+        assert [call.call_id for call in store.load()] == [b"a"]
+        assert store.load() == []
+    assert contents(path) == {b"a": b"1"}
+
+
+_CALL_IDS = st.sampled_from([b"", b"a", b"b", b"c", b"\0\xff"])
+_CHANGES = st.lists(st.dictionaries(_CALL_IDS, st.none() | st.binary(max_size=9000), max_size=5), max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(batches=_CHANGES)
+def test_after_any_changes_the_file_holds_what_a_dictionary_would(
+    batches: list[dict[bytes, bytes | None]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("store") / "calls"
+    model: dict[bytes, bytes] = {}
+    writer = StoreWriter(path, OWNER)
+    for batch in batches:
+        assert writer.write({k: None if v is None else StoredCall(k, v, 1.0) for k, v in batch.items()})
+        model |= {call_id: snapshot for call_id, snapshot in batch.items() if snapshot is not None}
+        model = {
+            call_id: snapshot for call_id, snapshot in model.items() if batch.get(call_id, b"") is not None
+        }
+    writer.close()
+    assert contents(path) == model
+
+
+def test_the_files_are_for_their_owner_alone(path: Path) -> None:
+    fill(path, {b"a": b"1"})
+    path.chmod(0o644)
+    with opened(path) as store:
+        store.put(b"a", b"2")
+        until_written(store)
+        files = list(path.parent.iterdir())
+        assert len(files) == 2  # the log, too
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_the_log_does_not_grow_with_what_is_written(path: Path) -> None:
+    writer = StoreWriter(path, OWNER)
+    for number in range(40):
+        batch = {b"%d" % n: StoredCall(b"%d" % n, bytes(2000), number) for n in range(ROWS)}
+        assert writer.write(batch)
+    size = path.with_name(path.name + "-wal").stat().st_size
+    writer.close()
+    assert writer.written == 40 * ROWS  # 40 MB
+    assert size < 8 << 20
+
+
+# --- nobody waits ---------------------------------------------------------------------------------
+
+
+def test_ten_thousand_snapshots_of_one_call_are_few_writes(path: Path) -> None:
+    stats = SupervisorStats()
+    begin = time.monotonic()
+    with opened(path) as store:
+        for number in range(10_000):
+            store.put(b"a", b"%d" % number)
+        until_written(store)
+        batches = (time.monotonic() - begin) / BATCH_S + 2
+        store.count_in(stats)
+    assert 1 <= stats.store_written <= batches
+    assert (stats.store_errors, stats.store_pending) == (0, 0)
+    assert contents(path) == {b"a": b"9999"}
+
+
+def test_a_put_takes_microseconds_while_ten_thousand_calls_are_written(path: Path) -> None:
+    snapshots = {os.urandom(24): os.urandom(2000) for _ in range(10_000)}
+    took = []
+    with opened(path) as store:
+        for _ in range(3):
+            for call_id, snapshot in snapshots.items():
+                begin = time.perf_counter()
+                store.put(call_id, snapshot)
+                took.append(time.perf_counter() - begin)
+    assert statistics.median(took) < 20e-6  # about 1 on a quiet machine; this one may be anything but
+    assert contents(path) == snapshots
+
+
+def test_a_disk_that_hangs_makes_nobody_wait_and_the_newest_is_written_when_it_goes_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+    write = StoreFile.write
+
+    def slow(file: StoreFile, changes: dict[bytes, StoredCall | None]) -> None:
+        hangs.set()
+        assert goes_on.wait(30)
+        write(file, changes)
+
+    monkeypatch.setattr(StoreFile, "write", slow)
+    with opened(path) as store:
+        store.put(b"a", b"old")
+        assert hangs.wait(10)
+        begin = time.monotonic()
+        for number in range(10_000):
+            store.put(b"%d" % (number % 100), b"%d" % number)
+        assert time.monotonic() - begin < 5.0
+        assert store.pending == 101  # not 10,001: it is bounded by the number of calls
+        goes_on.set()
+        until_written(store)
+    assert contents(path) == {b"a": b"old"} | {b"%d" % n: b"%d" % (9900 + n) for n in range(100)}
+
+
+def test_close_waits_no_longer_than_it_may_and_says_what_is_lost(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    goes_on = threading.Event()
+    write = StoreFile.write
+
+    def slow(file: StoreFile, changes: dict[bytes, StoredCall | None]) -> None:
+        goes_on.wait(30)
+        write(file, changes)
+
+    monkeypatch.setattr(StoreFile, "write", slow)
+    store = Store(path, OWNER)
+    store.put(b"a", b"1")
+    begin = time.monotonic()
+    store.close(timeout_s=0.2)
+    assert time.monotonic() - begin < 2.0
+    assert "the disk is too slow: the store is left with 1 calls unwritten" in caplog.text
+    goes_on.set()
+    store._thread.join(10)  # or the next test finds it at work
+
+
+def test_close_writes_what_is_left_and_a_second_one_does_nothing(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(path, OWNER)
+    for number in range(3 * ROWS):
+        store.put(b"%d" % number, b"x")
+    store.close(10.0)
+    store.close()
+    assert [file.name for file in path.parent.iterdir()] == [path.name]  # no log: all is in the file
+    assert len(contents(path)) == 3 * ROWS
+    assert caplog.records == []
+
+
+# --- the end comes at any time --------------------------------------------------------------------
+
+_WRITES_FOR_EVER = """
+import itertools, sys
+from pathlib import Path
+from nh.supervisor.store import Store
+store = Store(Path(sys.argv[1]), b"/run/nh")
+for number in itertools.count():
+    for call in range(200):
+        store.put(b"%d" % call, b"%d" % number * 300)
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 40, 300])
+def test_what_is_older_than_a_moment_survives_kill_9_while_it_is_written(path: Path, lines: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _WRITES_FOR_EVER, str(path)], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        before = [int(writer.stdout.readline()) for _ in range(lines)][-1]
+        seen_at = time.time()
+        time_is_up = seen_at + 10 * BATCH_S  # ten times: the machine may be busy with other tests
+        last = before
+        while time.time() < time_is_up:
+            last = int(writer.stdout.readline())
+        writer.kill()
+    found = contents(path)
+    assert last > before
+    assert set(found) == {b"%d" % call for call in range(200)}
+    for snapshot in found.values():
+        number = int(snapshot[: len(snapshot) // 300])
+        assert snapshot == b"%d" % number * 300
+        assert number >= before
+    assert asides(path) == []
+
+
+def test_nothing_is_logged_while_all_is_well(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        fill(path, {b"a": b"1"})
+        contents(path)
+    assert caplog.records == []
+
+
+def test_a_closed_store_leaves_no_descriptor(path: Path, no_descriptor_leaks: None) -> None:
+    fill(path, {b"a": b"1"})

@@ -1,0 +1,299 @@
+"""The store on full disks, and in files that are damaged or another's: calls go on, and it recovers."""
+
+import contextlib
+import os
+import random
+import resource
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.errors import StoreUnavailable
+from nh.stats.layout import SupervisorStats
+from nh.supervisor.store import Store
+from nh.supervisor.store_aside import KEPT, set_aside
+from nh.supervisor.store_file import SCHEMA, StoredCall
+from nh.supervisor.store_writer import StoreWriter
+from tests.supervisor.stores import OWNER, asides, contents, fill, opened, until_written
+from tests.waiting import eventually
+
+CALLS = {b"call %d" % number: b"%d" % number * 500 for number in range(100)}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "calls.sqlite3"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for two megabytes."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "nh-test", str(where)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("needs root and the right to mount")
+    yield where
+    subprocess.run(["umount", "-l", str(where)], check=True)
+
+
+def errors_of(store: Store) -> int:
+    stats = SupervisorStats()
+    store.count_in(stats)
+    return stats.store_errors
+
+
+def occupy(disk: Path) -> Path:
+    """Take all the room that is left."""
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+    return filler
+
+
+# --- no room --------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_loses_nothing_and_is_written_again_when_there_is_room(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = small_disk / "calls"
+    with opened(path) as store:
+        store.put(b"before", b"1")
+        until_written(store)
+        filler = occupy(small_disk)
+        for call_id, snapshot in CALLS.items():
+            store.put(call_id, snapshot)
+        store.delete(b"before")
+        eventually(lambda: errors_of(store) >= 2, "it was tried twice")
+        assert store.pending == len(CALLS) + 1
+        assert caplog.text.count("calls go on, but are not stored") == 1
+        filler.unlink()
+        until_written(store)
+        assert "is written again" in caplog.text
+    assert contents(path) == CALLS
+    assert asides(path) == []
+
+
+def test_a_store_on_a_full_disk_can_be_opened_and_read(small_disk: Path) -> None:
+    path = small_disk / "calls"
+    fill(path, CALLS)
+    filler = occupy(small_disk)
+    with opened(path) as store:
+        assert len(store.load()) == len(CALLS)
+        store.put(b"new", bytes(100_000))
+        eventually(lambda: errors_of(store), "it was tried")
+        filler.unlink()
+        until_written(store)
+    assert contents(path) == CALLS | {b"new": bytes(100_000)}
+
+
+def test_a_limit_on_the_size_of_files_is_like_a_full_disk(path: Path) -> None:
+    writer = StoreWriter(path, OWNER)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        assert not writer.write({b"a": StoredCall(b"a", bytes(200_000), 1.0)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert writer.write({b"b": StoredCall(b"b", b"1", 1.0)})
+    writer.close()
+    assert contents(path) == {b"a": bytes(200_000), b"b": b"1"}
+
+
+def test_a_disk_that_becomes_read_only_and_writable_again(small_disk: Path) -> None:
+    path = small_disk / "calls"
+    with opened(path) as store:
+        store.put(b"a", b"1")
+        until_written(store)
+        store._writer.close()  # a file system with a file that is written to cannot become read-only
+        subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+        store.put(b"a", b"2")
+        eventually(lambda: errors_of(store) >= 2, "it was tried twice")
+        subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+        until_written(store)
+    assert contents(path) == {b"a": b"2"}
+    assert asides(path) == []
+
+
+def test_a_read_only_place_is_an_error_at_the_start(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(StoreUnavailable, match="Read-only file system"):
+        Store(small_disk / "calls", OWNER)
+
+
+def test_a_store_that_another_program_has_open_is_an_error_at_the_start(path: Path) -> None:
+    fill(path, CALLS)
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreUnavailable, match="locked"):
+            Store(path, OWNER)
+    assert contents(path) == CALLS
+
+
+# --- somebody else's hands ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_store_that_is_removed_while_it_is_open_is_written_anew_with_all_calls(
+    path: Path, replace: bool
+) -> None:
+    with opened(path) as store:
+        for call_id, snapshot in CALLS.items():
+            store.put(call_id, snapshot)
+        until_written(store)
+        path.unlink()
+        if replace:
+            path.write_text("what is this?")
+        store.put(b"new", b"1")
+        eventually(lambda: errors_of(store), "it is noticed")
+        until_written(store)
+    assert contents(path) == CALLS | {b"new": b"1"}
+
+
+def test_damage_that_only_writing_finds_makes_a_new_store_with_all_calls(path: Path) -> None:
+    fill(path, CALLS)
+    with path.open("r+b") as file:
+        file.seek(18)
+        file.write(b"\x03")  # the header now says that this SQLite is too old to write to it
+    with opened(path) as store:
+        assert len(store.load()) == len(CALLS)
+        store.put(b"new", b"1")
+        until_written(store)
+    assert contents(path) == CALLS | {b"new": b"1"}
+    assert len(asides(path)) == 1
+
+
+# --- what cannot be used is set aside -------------------------------------------------------------
+
+
+def make_database(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE calls (number, call_id, written, snapshot, checksum)")
+        other.commit()
+
+
+def make_newer(path: Path) -> None:
+    fill(path, CALLS)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as store:
+        store.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+
+
+def make_directory(path: Path) -> None:
+    path.mkdir()
+    (path / "something").touch()
+
+
+def make_of_another_relay(path: Path) -> None:
+    with opened(path, b"/run/other") as store:
+        store.put(b"a", b"1")
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (make_database, "is another program's database"),
+        (make_newer, "was written by another version of nh"),
+        (make_directory, "is no file"),
+        (make_of_another_relay, "belongs to the relay of /run/other"),
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_bytes(b"once upon a time " * 300), "is damaged"),
+        (lambda path: path.symlink_to(path.parent / "elsewhere"), "is no file"),
+        (os.mkfifo, "is no file"),
+        (lambda path: path.with_name(path.name + "-wal").mkdir(), "is no file"),
+    ],
+)
+def test_what_is_no_store_of_this_relay_is_set_aside_and_a_new_one_begun(
+    path: Path, make: Callable[[Path], None], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(path)
+    with opened(path) as store:
+        assert store.load() == []
+        store.put(b"a", b"mine")
+    (line,) = caplog.messages
+    assert line.startswith(f"the store {path} {why}")
+    assert f"it is now {path.name}.aside-" in line
+    assert contents(path) == {b"a": b"mine"}
+    assert any(path.parent.glob(f"{path.name}.aside-*"))
+
+
+def test_a_store_that_was_set_aside_keeps_its_calls(path: Path) -> None:
+    make_of_another_relay(path)
+    contents(path)
+    (aside,) = asides(path)
+    assert contents(aside, b"/run/other") == {b"a": b"1"}
+
+
+def test_a_call_whose_bytes_have_changed_is_left_out_and_the_others_are_kept(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(path, CALLS)
+    data = path.read_bytes()
+    assert data.count(CALLS[b"call 55"]) == 1
+    path.write_bytes(data.replace(CALLS[b"call 55"], b"6" + CALLS[b"call 55"][1:]))
+    assert contents(path) == {call_id: CALLS[call_id] for call_id in CALLS if call_id != b"call 55"}
+    assert "is damaged in 1 calls" in caplog.text
+    assert "with 99 calls that could be read" in caplog.text
+    assert len(asides(path)) == 1
+
+
+def test_only_the_newest_are_kept_aside(path: Path) -> None:
+    for number in range(KEPT + 2):
+        path.write_text(str(number))
+        set_aside(path)
+    assert [name.read_text() for name in asides(path)] == [str(n) for n in range(2, KEPT + 2)]
+
+
+def damage(file: Path, chance: random.Random) -> None:
+    """Cut a file off, or have other bytes in it."""
+    data = bytearray(file.read_bytes())
+    size = len(data)
+    match chance.randrange(4):
+        case 0:
+            places = (
+                chance.randrange(size + 1),
+                chance.randrange(200),
+                chance.randrange(size // 4096) * 4096,
+            )
+            data = data[: chance.choice(places)]
+        case 1:
+            for _ in range(chance.choice((1, 5, 50))):
+                data[chance.randrange(size)] = chance.randrange(256)
+        case 2:
+            start = chance.randrange(size)
+            data[start : start + chance.choice((16, 4096, 20_000))] = chance.randbytes(
+                chance.choice((16, 4096))
+            )
+        case _:
+            for _ in range(8):
+                data[chance.randrange(100)] = chance.randrange(256)
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_is_damaged_only_whole_calls_are_loaded_and_the_store_works(path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    fill(path, CALLS)
+    writer = StoreWriter(path, OWNER)
+    newer = {call_id: StoredCall(call_id, b"new" + CALLS[call_id], 1.0) for call_id in list(CALLS)[:20]}
+    assert writer.write(newer)
+    killed = path.parent / "killed"
+    killed.mkdir()
+    for file in (path, path.with_name(path.name + "-wal")):
+        shutil.copy(file, killed)
+    writer.close()
+    damage(chance.choice(sorted(killed.iterdir())), chance)
+
+    store = StoreWriter(killed / path.name, OWNER)
+    for call in store.calls:
+        assert call.snapshot in (CALLS[call.call_id], b"new" + CALLS[call.call_id])
+    # damage that does not show in what is read shows when it is written, and then the store begins anew
+    last = {call_id: StoredCall(call_id, b"last" + CALLS[call_id], 1.0) for call_id in CALLS}
+    assert store.write(last) or store.write({})
+    store.close()
+    assert contents(killed / path.name) == {call_id: call.snapshot for call_id, call in last.items()}
