@@ -53,6 +53,10 @@ SOURCES = st.sampled_from(
         Endpoint("fe80::1%eth0", 4000),
     ]
 )
+ENDS = st.sampled_from([(b"alice", b"bob"), (b"alice", b"carol\xfe\0"), (b"bob", b"alice")])
+AUDIO = Media("198.51.100.1", 4000, 2, "RTP/AVP", "audio")
+HELD = Media("0.0.0.0", 4000, 2, "RTP/AVP", "audio")
+ELSEWHERE = Media("198.51.100.2", 4000, 2, "RTP/AVP", "audio", formats=(PayloadFormat(96, "opus", 48_000),))
 RULES = RelaySettings(max_sockets=48, resettle_s=5.0)
 BOUNDS = (20_000, 20_063)
 
@@ -138,6 +142,13 @@ class TwinsMachine(RuleBasedStateMachine):
                 now=self.now,
             )
         )
+
+    @rule(call_id=CALL_IDS, ids=ENDS, cseq=st.integers(1, 4), moving=st.booleans())
+    def invite(self, call_id: bytes, ids: tuple[bytes, bytes], cseq: int, moving: bool) -> None:
+        """A call with audio, or its re-INVITE."""
+        self.connect(call_id, ids, cseq, (AUDIO,))
+        if moving:
+            self.move()
 
     @rule(call_id=CALL_IDS, ids=st.tuples(TAGS, TAGS), cseq=st.none() | st.integers(1, 3))
     def close(self, call_id: bytes, ids: tuple[bytes, bytes], cseq: int | None) -> None:
@@ -229,6 +240,31 @@ class TwinsMachine(RuleBasedStateMachine):
 
         self.same(do)
 
+    @rule(tags=ENDS, branch=BRANCHES, mux=st.tuples(st.booleans(), st.booleans()), expecting=st.booleans())
+    def agree(
+        self, tags: tuple[bytes, bytes], branch: bytes, mux: tuple[bool, bool], expecting: bool
+    ) -> None:
+        """A call with audio, as most are: chance alone makes few."""
+        self.offer(
+            call_id=b"one",
+            tags=(tags[0], b""),
+            branch=branch,
+            media=[AUDIO],
+            policy=None,
+            latch=False,
+            expecting=expecting,
+        )
+        self.answer(call_id=b"one", tags=tags, branch=branch, media=[AUDIO], policy=None, mux=mux)
+
+    @rule(tags=ENDS, media=st.sampled_from([AUDIO, HELD, ELSEWHERE]), moving=st.booleans())
+    def offer_again(self, tags: tuple[bytes, bytes], media: Media, moving: bool) -> None:
+        """A re-INVITE that may be answered or not: to go on, to hold, to move."""
+        self.offer(
+            call_id=b"one", tags=tags, branch=b"", media=[media], policy=None, latch=False, expecting=False
+        )
+        if moving:
+            self.move()
+
     @rule(tags=st.tuples(MAYBE_TAGS, MAYBE_TAGS), branch=BRANCHES, delay_s=st.sampled_from([0, 5, 30]))
     def delete(self, tags: tuple[bytes, bytes], branch: bytes, delay_s: float) -> None:
         self.same(
@@ -277,6 +313,27 @@ class TwinsMachine(RuleBasedStateMachine):
             return True
 
         self.same(do)
+
+    @rule(
+        which=st.integers(0, 2),
+        numbers=st.lists(st.integers(0, 9), min_size=2, max_size=5),
+        ssrc=st.integers(0, 5),
+        moving=st.booleans(),
+    )
+    def talk(self, which: int, numbers: list[int], ssrc: int, moving: bool) -> None:
+        """One end sends speech, in any order."""
+        for number in numbers:
+            self.now += 0.02
+            self.packet(
+                which=which,
+                leg=0,
+                source=Endpoint("198.51.100.1", 4000),
+                sequence=number,
+                ssrc=ssrc,
+                payload_type=0,
+            )
+        if moving:
+            self.move()
 
     @rule(which=st.integers(0, 7))
     def look(self, which: int) -> None:
@@ -354,5 +411,5 @@ class TwinsMachine(RuleBasedStateMachine):
         return None if call is None else call.get_offers(now=self.now)
 
 
-TwinsMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TwinsMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 TestTwins = TwinsMachine.TestCase
