@@ -256,3 +256,58 @@ def test_whatever_is_opened_comes_back(wishes: list[tuple[str, int, bool]]) -> N
 def test_a_slice_without_whole_pairs_is_refused_at_once(low: int, high: int) -> None:
     with pytest.raises(ValueError, match="even"):
         PortSpace(low, high)
+
+
+# --- ports of calls that are restored -------------------------------------------------------------------
+
+
+def reserving(space: PortSpace, base: int, count: int = 2) -> bool:
+    try:
+        space.reserve("192.0.2.1", base, count)
+    except PortInUse:
+        return False
+    return True
+
+
+def test_reserved_ports_are_handed_out_to_nobody_else() -> None:
+    space = PortSpace(20_000, 20_007)
+    assert reserving(space, 20_002, 3)
+    assert space.free == 4
+    assert not reserving(space, 20_004, 1)
+    bases = [space.open_run("192.0.2.1", 2, lambda *_: None)[0] for _ in range(2)]
+    assert bases == [20_000, 20_006]
+    space.release("192.0.2.1", 20_002, 3)
+    assert space.free == 4
+
+
+def test_ports_of_another_slice_can_be_reserved_once() -> None:
+    space = PortSpace(20_000, 20_007)
+    assert reserving(space, 30_000)
+    assert not reserving(space, 30_000)
+    assert space.free == space.total
+    space.release("192.0.2.1", 30_000, 2)
+    assert reserving(space, 30_000)
+
+
+def test_a_run_may_be_half_in_another_slice() -> None:
+    space = PortSpace(20_000, 20_007)
+    assert reserving(space, 20_006, 4)
+    assert space.free == 6
+    assert not reserving(space, 20_008)
+    space.release("192.0.2.1", 20_006, 4)
+    assert space.free == 8
+    assert reserving(space, 20_008)
+
+
+def test_a_run_that_is_partly_taken_takes_nothing() -> None:
+    space = PortSpace(20_000, 20_007)
+    assert reserving(space, 20_008)
+    assert not reserving(space, 20_004, 8)
+    assert reserving(space, 20_004, 4)
+    assert reserving(space, 20_010)
+
+
+@pytest.mark.parametrize(("base", "count"), [(20_001, 2), (0, 2), (65_534, 3), (-2, 2)])
+def test_what_is_no_run_of_ports_is_not_reserved(base: int, count: int) -> None:
+    with pytest.raises(ValueError, match="no run of ports"):
+        PortSpace(20_000, 20_007).reserve("192.0.2.1", base, count)

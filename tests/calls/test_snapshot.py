@@ -2,10 +2,26 @@
 
 import pytest
 
-from nh.calls.leg import Drop
+from nh.calls.branches import Branch
+from nh.calls.call import Call
+from nh.calls.dialogue import Dialogue
+from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint, Media, Side
+from nh.calls.party import Party
 from nh.calls.restore import restore_call
-from nh.calls.snapshot import Clock, decode_snapshot, encode_snapshot, take_snapshot
+from nh.calls.session import Session
+from nh.calls.snapshot import CallSnapshot, Clock, decode_snapshot, encode_snapshot, take_snapshot
+from nh.calls.snapshots.structs import (
+    BranchSnapshot,
+    DialogueSnapshot,
+    GroupSnapshot,
+    LegSnapshot,
+    PartySnapshot,
+    SessionSnapshot,
+    TransactionSnapshot,
+)
+from nh.calls.socket_group import SocketGroup
+from nh.calls.transaction import Transaction
 from nh.errors import AddressUnavailable, PortsExhausted, Refused, SnapshotUnreadable
 from tests.calls.fakes import (
     ALICE_AUDIO,
@@ -346,3 +362,33 @@ def test_a_snapshot_is_the_same_after_its_way_through_bytes() -> None:
     snapshot = take_snapshot(ng.table.get_call(CALL), clock=Clock(START, 1e9))
     assert decode_snapshot(encode_snapshot(snapshot)) == snapshot
     assert [group.side for group in snapshot.groups] == [Side.FROM, Side.TO]
+
+
+# what each class has beside the members that its snapshot has under the same name
+APART: dict[type, set[str]] = {
+    Call: {"transactions", "offers", "_resources", "_wall_offset_s"},
+    Transaction: set(),
+    SocketGroup: {"users", "sockets", "relay_media"},  # counted anew; `bases` and `told`
+    Session: set(),
+    Leg: {"side", "socket", "other", "rtcp", "muxed_on", "offload", "kernel_folded", "not_offloaded"},
+    Party: set(),
+    Dialogue: set(),
+    Branch: set(),
+}
+SNAPSHOTS = (
+    CallSnapshot,
+    TransactionSnapshot,
+    GroupSnapshot,
+    SessionSnapshot,
+    LegSnapshot,
+    PartySnapshot,
+    DialogueSnapshot,
+    BranchSnapshot,
+)
+
+
+@pytest.mark.parametrize(("of", "snapshot"), list(zip(APART, SNAPSHOTS, strict=True)))
+def test_no_member_was_forgotten(of: type, snapshot: type) -> None:
+    """Whoever adds a member to one of these has to think of its snapshot."""
+    members: tuple[str, ...] = of.__slots__  # type: ignore[attr-defined]
+    assert set(members) - set(snapshot.__struct_fields__) - APART[of] == set()  # type: ignore[attr-defined]

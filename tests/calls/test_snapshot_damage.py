@@ -1,0 +1,176 @@
+"""Damaged and contradictory snapshots: an error that is meant for it, or a call that is whole."""
+
+import copy
+import struct
+import zlib
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nh.calls.restore import restore_call
+from nh.calls.snapshot import VERSION, decode_snapshot
+from nh.errors import Refused, SnapshotUnreadable
+from tests.calls.fakes import ALICE_AUDIO, ALICE_VIDEO, BOB_AUDIO, BOB_VIDEO, CALL, START, Proxy, make_proxy
+from tests.calls.ng_proxy import A_AUDIO, A_MOVED, B_AUDIO, C_AUDIO, B, C, D, NgProxy
+from tests.calls.restoring import written
+from tests.calls.rtp import Sender
+
+
+def make_rich_call() -> bytes:
+    """The bytes of a call of both models with a bit of everything in it."""
+    proxy = make_proxy()
+    session = proxy.connect(offered=(ALICE_AUDIO, ALICE_VIDEO), answered=(BOB_AUDIO, BOB_VIDEO))
+    proxy.connect(cseq=2)
+    meter = session.legs[0].find_meter()
+    assert meter is not None
+    Sender(meter).send(0, 1, 2)
+    session.legs[0].admit(ALICE_AUDIO.endpoint(0), now=START)  # type: ignore[arg-type]
+    ng = NgProxy(proxy.table, proxy.plane)
+    ng.offer(A_AUDIO, branch=b"x", expecting=True)
+    ng.answer(B_AUDIO, branch=b"x")
+    ng.answer(C_AUDIO, tag=C)
+    ng.offer(A_MOVED, to=B)
+    ng.offer(A_AUDIO, tag=D, branch=b"y", expecting=True)
+    return written(proxy.table, CALL, now=START)
+
+
+RICH = make_rich_call()
+TREE = msgspec.msgpack.decode(RICH[5:])
+
+
+def with_checksum(body: bytes) -> bytes:
+    return struct.pack("!BI", VERSION, zlib.crc32(body)) + body
+
+
+def whole_or_refused(data: bytes) -> bool:
+    """Whether a snapshot is restored; if so it is whole and can be ended, if not there is nothing left."""
+    proxy = make_proxy(ports=(20_000, 20_099))
+    try:
+        call = restore_call(proxy.table, decode_snapshot(data), shift_s=0.0, now=START)
+    except (SnapshotUnreadable, Refused):
+        assert proxy.nothing_is_left
+        return False
+    assert set(proxy.plane.running) == set(call.running)
+    live_and_end(proxy, call.call_id)
+    return True
+
+
+def live_and_end(proxy: Proxy, call_id: bytes) -> None:
+    proxy.expire()
+    if proxy.table.find_call(call_id) is not None:
+        proxy.expire(after_s=0.5)
+    for call in list(proxy.table):
+        proxy.table.close_call(call.call_id, now=proxy.now)
+    assert proxy.nothing_is_left
+
+
+def places(tree: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    """All paths to something in a tree of lists and dictionaries."""
+    found = [path] if path else []
+    if isinstance(tree, list):
+        for key, each in enumerate(tree):
+            found += places(each, (*path, key))
+    elif isinstance(tree, dict):
+        for name, each in tree.items():
+            found += places(each, (*path, name))
+    return found
+
+
+PLACES = places(TREE)
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(0, 6),
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(),
+    st.sampled_from(
+        ["", "127.1", "224.0.0.1", "::", "x y", "pbx.example.org", "fe80::1%a b", "open", "first"]
+    ),
+    st.binary(max_size=3),
+    st.just([]),
+    st.lists(st.integers(0, 6), max_size=3),
+    st.sampled_from(PLACES).map(lambda path: at(TREE, path)),
+)
+
+
+def at(tree: object, path: tuple[object, ...]) -> object:
+    for key in path:
+        tree = tree[key]  # type: ignore[index]
+    return copy.deepcopy(tree)
+
+
+@st.composite
+def mutants(draw: st.DrawFn) -> object:
+    """The rich call with one to three of its parts exchanged, taken out or doubled."""
+    tree = copy.deepcopy(TREE)
+    for _ in range(draw(st.integers(1, 3))):
+        *path, key = draw(st.sampled_from(PLACES))
+        parent = tree
+        try:
+            for each in path:
+                parent = parent[each]
+            how = draw(st.sampled_from(["exchange", "exchange", "take out", "double"]))
+            if how == "exchange" or isinstance(parent, dict):
+                parent[key] = draw(VALUES)
+            elif how == "take out":
+                del parent[key]
+            else:
+                parent.insert(key, copy.deepcopy(parent[key]))
+        except (TypeError, IndexError, KeyError, AttributeError):
+            continue  # an earlier mutation took it away
+    return tree
+
+
+def test_the_call_of_these_tests_can_be_restored() -> None:
+    assert whole_or_refused(RICH)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_no_snapshot(data: bytes) -> None:
+    with pytest.raises(SnapshotUnreadable):
+        decode_snapshot(data)
+    with pytest.raises(SnapshotUnreadable):
+        decode_snapshot(with_checksum(data))
+
+
+@given(st.integers(0, len(RICH) - 1), st.integers(1, 255))
+def test_a_changed_byte_is_noticed(position: int, change: int) -> None:
+    data = bytearray(RICH)
+    data[position] ^= change
+    with pytest.raises(SnapshotUnreadable):
+        decode_snapshot(bytes(data))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(RICH) - 6), st.integers(0, 255)), min_size=1, max_size=4))
+def test_changed_bytes_with_a_right_checksum_are_refused_or_whole(changes: list[tuple[int, int]]) -> None:
+    body = bytearray(RICH[5:])
+    for position, value in changes:
+        body[position] = value
+    whole_or_refused(with_checksum(bytes(body)))
+
+
+@settings(max_examples=1000, deadline=None)
+@given(mutants())
+def test_contradictions_are_refused_or_whole(tree: object) -> None:
+    whole_or_refused(with_checksum(msgspec.msgpack.encode(tree)))
+
+
+def test_what_newer_releases_add_is_left_out() -> None:
+    tree = copy.deepcopy(TREE)
+    for extended in (tree, tree[4][0], tree[5][0], tree[5][0][10][0], tree[7], tree[7][1][0]):
+        extended.append({"a": "later"})
+        extended.append(1)
+    assert whole_or_refused(with_checksum(msgspec.msgpack.encode(tree)))
+
+
+def test_deep_nesting_is_refused() -> None:
+    with pytest.raises(SnapshotUnreadable):
+        decode_snapshot(with_checksum(b"\x91" * 100_000))
+
+
+def test_a_huge_count_allocates_nothing() -> None:
+    with pytest.raises(SnapshotUnreadable):
+        decode_snapshot(with_checksum(b"\xdd\xff\xff\xff\xff"))
