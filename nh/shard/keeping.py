@@ -72,6 +72,7 @@ class CallKeeping:
             if self._kept.pop(call_id, None) is not None:
                 self._keep.forget(call_id)
             return
+        call.note(now=now)
         snapshot = take_snapshot(call, clock=Clock(now, now + self._wall_offset_s))
         self._kept[call_id] = call.last_active
         self._keep.keep(call_id, encode_snapshot(snapshot))
