@@ -47,6 +47,7 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     "phone_addresses": (_MEDIA, "where the phones are, once for each address [default: loopback]"),
     "processes": (_GENERATOR, "worker processes; 0: as many as the packets and descriptors need"),
     "cpus": (_GENERATOR, "CPUs for the workers, such as 0,2-5 [default: any]"),
+    "nice": (_GENERATOR, "priority of the workers, -20 to 19: below 0, they go before others"),
     "signallers": (_GENERATOR, "commands under way at once"),
     "drain_s": (_GENERATOR, "longest wait for a call's last packets"),
     "seed": (_GENERATOR, "of all chance"),

@@ -239,6 +239,7 @@ class Load:
                 timestamp_step=codec.timestamp_step(options.packet_ms),
                 cpus=options.cpus,
                 seed=options.seed * 1000 + worker,
+                nice=options.nice,
                 list_streams=options.list_streams,
             )
             for worker in range(workers)

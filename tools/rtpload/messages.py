@@ -27,6 +27,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         payload_type, payload_bytes, timestamp_step: of the RTP.
         cpus: which CPUs to use.
         seed: of this worker's chance.
+        nice: its priority.
         list_streams: tell of each stream when its call is over.
     """
 
@@ -42,6 +43,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     timestamp_step: int
     cpus: tuple[int, ...]
     seed: int
+    nice: int = 0
     list_streams: bool = False
 
 

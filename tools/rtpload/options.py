@@ -52,6 +52,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
         jitter_ms: each packet is sent up to so much late, at random.
         processes: workers, 1 to 64; 0: as many as the packets and descriptors need, within the CPUs.
         cpus: CPUs that the workers may use; empty: all that this process may.
+        nice: of the workers, -20 to 19: below 0 they go before others, where this user may do that.
         signallers: commands under way at once, 1 to 64.
         timeout_s: longest time of one command, 0.1 to 60.
         drain_s: longest wait for a call's last packets, 0 to 60.
@@ -83,6 +84,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     jitter_ms: float = 0.0
     processes: int = 0
     cpus: tuple[int, ...] = ()
+    nice: int = 0
     signallers: int = 4
     timeout_s: float = 5.0
     drain_s: float = 1.0
@@ -194,6 +196,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("reinvite", 0, 1),
     ("jitter_ms", 0, 1000),
     ("processes", 0, 64),
+    ("nice", -20, 19),
     ("signallers", 1, 64),
     ("timeout_s", 0.1, 60),
     ("drain_s", 0, 60),

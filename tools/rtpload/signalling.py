@@ -54,7 +54,7 @@ class Signalling:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self._pool.shutdown)
+        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
         for control in self._controls:
             with contextlib.suppress(OSError):
                 control.close()

@@ -7,6 +7,7 @@ kernel notes when that was (phone.py). Knows nothing of control protocols.
 """
 
 import argparse
+import contextlib
 import gc
 import heapq
 import os
@@ -292,6 +293,8 @@ def main() -> None:
         return
     if common.cpus:
         os.sched_setaffinity(0, common.cpus)
+    with contextlib.suppress(PermissionError):  # the report says how late it was in any case
+        os.nice(common.nice)
     gc.disable()  # a collection would hold up thousands of packets, and nothing here is cyclic
     worker = Worker(link, common)
     try:

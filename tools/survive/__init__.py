@@ -4,6 +4,7 @@
     faults     what is done to it, and when it was back
     playing    media both ways meanwhile (tools.rtpload), every packet numbered
     calls      ports, sources and sessions of each call, before and after
+    set_ups    calls set up meanwhile, at full speed
     promises   what each fault may cost
     verdict    what it did cost beyond that: streams, packets and times, one by one
     scene      all of that once

@@ -25,6 +25,7 @@ class Playing:
         self._load = Load(options, self._watch)
         self._on_progress = on_progress
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Report] | None = None
         self._up = threading.Event()
         self._report: Report | None = None
         self._error: BaseException | None = None
@@ -53,18 +54,29 @@ class Playing:
         if self._error is not None:
             raise self._error
         if self._report is None:
+            self.abandon()
             raise TimeoutError(f"the calls have not ended within {END_S:g} s")
         return self._report
+
+    def abandon(self) -> None:
+        """End it at once, without a report, whatever becomes of the calls."""
+        if self._loop is not None and self._task is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join(END_S)
 
     def _run(self) -> None:
         try:
             self._report = asyncio.run(self._play())
+        except asyncio.CancelledError:
+            pass  # it was abandoned
         except Exception as exc:  # whatever it is, it is the caller's to know
             self._error = exc
         finally:
             self._up.set()
 
     async def _play(self) -> Report:
+        self._task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         return await self._load.run()
 
@@ -77,10 +89,9 @@ class Playing:
 
 @contextlib.contextmanager
 def playing(options: LoadOptions, on_progress: Callable[[Progress], None] | None = None) -> Iterator[Playing]:
-    """A load that ends with the context, at the latest."""
+    """A load that ends with the context, at the latest; it is abandoned if nobody has stopped it."""
     load = Playing(options, on_progress)
     try:
         yield load
     finally:
-        with contextlib.suppress(Exception):
-            load.stop()
+        load.abandon()

@@ -1,9 +1,10 @@
 """What a fault may cost the calls that are up: docs/reliability.md in figures.
 
 QUIET_GAP_S is for the noise of the host that tests run on: with nothing done to the relay, on two CPUs that
-other programs use too, packets of 20 ms come up to some tens of ms apart, because the receiving relay or the
-phones wait for a CPU. It is also the kernel path's promise: what goes on in the kernel does not notice a
-fault in user space, so its gaps must be no longer than without one.
+nobody else uses, packets of 20 ms come at most 30 ms apart through user space and 21 ms through the kernel;
+with other programs on these CPUs, 150 ms and 30 ms have been seen, as the relay waits for its turn. It is
+also the kernel path's promise: what goes on in the kernel does not notice a fault in user space, so its gaps
+must be no longer than without one.
 """
 
 from typing import Final
@@ -12,7 +13,7 @@ import msgspec
 
 from tools.survive.faults import FaultKind
 
-QUIET_GAP_S: Final = {False: 0.150, True: 0.060}
+QUIET_GAP_S: Final = {False: 0.250, True: 0.060}
 """Longest gap without a fault: through user space, through the kernel."""
 
 SHARD_GAP_S: Final = 0.300

@@ -18,6 +18,8 @@ from nh.stats import ShardState, Snapshot, StatsReader, attach_segment, segment_
 POLL_S: Final = 0.005
 READY_S: Final = 30.0
 STOP_S: Final = 10.0
+RELAY_NICE: Final = -10
+"""Its shards have it from the supervisor. A fault is measured, and not what else this host does."""
 
 
 class RelayFailed(Exception):
@@ -72,7 +74,10 @@ class Relay:
                 stdout=stream,
                 stderr=stream,
                 env={**os.environ, **self._environment},
+                process_group=0,  # Ctrl-C in the terminal is for who watches
             )
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, RELAY_NICE)
 
     def wait_until_ready(self) -> None:
         """Return once it says that every shard is up."""
@@ -145,19 +150,24 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def wait_for(
-    holds: Callable[[], bool], what: str, said: Callable[[], str] = str, timeout_s: float = STOP_S
+    holds: Callable[[], bool],
+    what: str,
+    said: Callable[[], str] = str,
+    timeout_s: float = STOP_S,
+    poll_s: float = POLL_S,
 ) -> None:
     """Return as soon as `holds()`; raises RelayFailed after `timeout_s`.
 
     Arguments:
         what: it in words.
         said: what the relay said, for the failure.
+        poll_s: pause between two looks, for those that cost the relay something.
     """
     deadline = time.monotonic() + timeout_s
     while not holds():
         if time.monotonic() > deadline:
             raise RelayFailed(f"not within {timeout_s:g} s: {what}. nh said:\n{said()}")
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,13 @@ HANG_S: Final = 0.5
 
 MEDIA_AFTERWARDS_S: Final = 2.0
 LONGEST_S: Final = 300.0
-RETRY_S: Final = 20.0
+RETRY_S: Final = 5.0
+"""Longest wait of a client. Where a relay is gone for good, 200 calls wait for that one after another."""
+SETTLED_S: Final = 20.0
+ASK_EVERY_S: Final = 0.5
+"""200 calls shown in detail are work for the shards, and would be seen in the gaps."""
+GENERATOR_NICE: Final = -10
+"""Packets leave in time whatever the fault keeps the CPUs busy with."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -71,6 +77,7 @@ def load_options(relay: Relay, *, calls: int = CALLS, seed: int = 1) -> LoadOpti
         rtcp_interval_s=1,
         retry_s=RETRY_S,
         list_streams=True,
+        nice=GENERATOR_NICE,
         seed=seed,
     )
 
@@ -83,7 +90,7 @@ def play_through(relay: Relay, kind: FaultKind, rng: random.Random, *, calls: in
     with playing(load_options(relay, calls=calls)) as load:
         _wait_until_settled(relay, load, calls)
         before = read_calls(relay.address)
-        time.sleep(rng.uniform(0, 1))  # any instant of the pacing and of the relay's own rounds
+        time.sleep(ASK_EVERY_S + rng.uniform(0, 1))  # any instant of the pacing and of the relay's own rounds
         fault = inject(kind, relay, rng)
         time.sleep(MEDIA_AFTERWARDS_S)  # media go on
         changed = changes(before, read_calls(relay.address))
@@ -102,7 +109,9 @@ def _wait_until_settled(relay: Relay, load: Playing, calls: int) -> None:
         return len(there) == 2 * calls
 
     load.wait_until_up()
-    wait_for(settled, f"the media of {calls} calls are settled", relay.said_lately)
+    wait_for(
+        settled, f"the media of {calls} calls are settled", relay.said_lately, SETTLED_S, poll_s=ASK_EVERY_S
+    )
 
 
 def _is_rtp(endpoint: str) -> bool:

@@ -1,0 +1,69 @@
+"""A relay that faults may strike, one at a time on a host, and a seed to repeat what they did."""
+
+import fcntl
+import os
+import random
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.port_claims import claim_ports
+from tools.survive.relay import Relay, running
+from tools.survive.scene import HANG_S
+
+SEED = "NH_SURVIVE_SEED"
+"""Environment variable: the seed of a run that shall be repeated, as its output has it."""
+
+RUNS = int(os.environ.get("NH_SURVIVE_RUNS", "1"))
+"""Environment variable: how often each fault strikes, each time with another seed."""
+
+PORTS = 1700
+"""Twice what 200 calls need: each shard has half of them, and call-ids are not dealt out evenly."""
+
+WAITING_S = 900
+"""For the turn of a test: those of another pytest-xdist worker are gone through one by one, too."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "run" in metafunc.fixturenames:
+        metafunc.parametrize("run", range(RUNS))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(WAITING_S))
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def rng(run: int) -> random.Random:
+    """All chance of a test; its seed is printed."""
+    seed = int(os.environ.get(SEED, "0")) or secrets.randbits(32)
+    print(f"{SEED}={seed + run}")
+    return random.Random(seed + run)
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """One of these tests at a time on a host: 20,000 packets a second twice over would measure the host."""
+    path = Path(tempfile.gettempdir()) / f"nh-test-survive-{os.getuid()}"
+    lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+@pytest.fixture(params=["user-space", pytest.param("kernel", marks=pytest.mark.kernel)])
+def relay(request: pytest.FixtureRequest, tmp_path: Path, alone: None) -> Iterator[Relay]:
+    """A relay with two shards, over either path; nothing of it is left behind the test."""
+    kernel = request.param == "kernel"
+    with claim_ports(PORTS) as ports:
+        place = Relay(tmp_path, ports=f"{ports[0]}-{ports[-1]}", kernel=kernel, settings={"hang_s": HANG_S})
+        with running(place):
+            yield place

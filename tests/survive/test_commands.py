@@ -1,0 +1,51 @@
+"""A shard is killed while calls are set up at full speed: a client that asks again gets the right answer.
+
+No command may be executed twice: a second one would take more ports, or begin a second session.
+"""
+
+import functools
+import random
+import time
+
+from nh.client import NativeClient
+from nh.commands import Close
+from tests.survive import pending
+from tests.waiting import eventually
+from tools.survive.faults import FaultKind, inject
+from tools.survive.playing import playing
+from tools.survive.relay import Relay
+from tools.survive.scene import load_options
+from tools.survive.set_ups import Clients
+from tools.survive.verdict import Verdict
+
+TALKING = 100
+KILLS = 3
+
+
+@pending.SUCCESSOR
+def test_set_up_at_full_speed_outlives_its_shard(relay: Relay, rng: random.Random) -> None:
+    with playing(load_options(relay, calls=TALKING)) as load:
+        load.wait_until_up()
+        with Clients(relay.address, threads=4) as clients:
+            faults = []
+            for _ in range(KILLS):
+                time.sleep(rng.uniform(0, 0.3))  # any instant of a command
+                faults.append(inject(FaultKind.KILL_SHARD, relay, rng))
+                enough = clients.calls_set_up + 50
+                eventually(functools.partial(_has_set_up, clients, enough), "set-up goes on")
+            answers = clients.stop()
+        assert not clients.errors, clients.errors
+        assert clients.repeated, "no command was under way when a shard died"
+        with NativeClient(relay.address) as client:
+            wrong = [line for answer in answers for line in answer.differences(client)]
+            assert not wrong, "\n".join(wrong)
+            assert all(client.request(Close(answer.dialog)).sessions == 1 for answer in answers)
+        report = load.stop()
+    findings = list(Verdict(faults, kernel=relay.kernel, hang_s=0).findings(report.streams))
+    assert not findings, "\n".join(findings)
+    assert report.signalled.failures == ()
+    eventually(lambda: relay.stats().totals.ports_free == relay.stats().totals.ports_total, "ports are free")
+
+
+def _has_set_up(clients: Clients, calls: int) -> bool:
+    return clients.calls_set_up >= calls or bool(clients.errors)

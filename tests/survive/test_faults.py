@@ -1,0 +1,36 @@
+"""200 calls with media both ways, every packet numbered, while something is done to the relay.
+
+What is promised is in tools/survive/promises.py and docs/reliability.md. Faults strike at random instants
+under a seed that is printed; NH_SURVIVE_SEED repeats it, NH_SURVIVE_RUNS=20 lets each strike 20 times.
+"""
+
+import random
+
+import pytest
+
+from tests.survive import pending
+from tests.waiting import eventually
+from tools.survive.faults import FaultKind
+from tools.survive.relay import Relay
+from tools.survive.scene import CALLS, play_through
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        FaultKind.NONE,
+        pytest.param(FaultKind.KILL_SHARD, marks=pending.SUCCESSOR),
+        pytest.param(FaultKind.KILL_SHARD_TEN_TIMES, marks=pending.SUCCESSOR),
+        pytest.param(FaultKind.HANG_SHARD, marks=pending.HANG),
+        pytest.param(FaultKind.KILL_ALL, marks=pending.STORE),
+        pytest.param(FaultKind.RESTART, marks=pending.STORE),
+    ],
+)
+def test_calls_survive(relay: Relay, rng: random.Random, kind: FaultKind) -> None:
+    outcome = play_through(relay, kind, rng)
+    print(outcome)
+    assert not outcome.complaints, "\n".join([str(outcome), *outcome.complaints])
+    assert outcome.report.signalled.calls_set_up == CALLS
+    assert len(outcome.report.streams) == 4 * CALLS
+    assert not outcome.report.generator.send_failures
+    eventually(lambda: relay.stats().totals.ports_free == relay.stats().totals.ports_total, "ports are free")

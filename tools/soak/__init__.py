@@ -1,0 +1,9 @@
+"""A soak test: calls come and go with media both ways while faults strike at random, for as long as wanted.
+
+    soak      the course of it, and its findings
+    leaks     what a relay must not take more and more of, nor leave behind
+    report    what came of it, as plain values
+
+Run it with `python -m tools.soak`; docs/reliability.md tells how to read it. What a fault is, and what it
+may cost, is tools.survive's.
+"""

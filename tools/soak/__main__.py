@@ -1,0 +1,72 @@
+"""Calls come and go with media both ways while faults strike a relay of its own, for a given time.
+
+Exit status 0: every promise was kept; 1: there are findings; 2: it could not be run. Ctrl-C ends it early,
+with a verdict on what there was.
+"""
+
+import argparse
+import secrets
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from tools.private_relay import RelayFailed as NoPorts
+from tools.soak.soak import UNEXPECTED, Plan, Soak
+from tools.survive.faults import FaultKind
+
+FAULTS = tuple(kind for kind in FaultKind if kind is not FaultKind.NONE)
+
+
+def main() -> int:
+    """The program; its exit status."""
+    arguments = _parser().parse_args()
+    console = Console(stderr=True)
+    plan = Plan(
+        minutes=arguments.minutes,
+        seed=arguments.seed if arguments.seed is not None else secrets.randbits(32),
+        kernel=arguments.kernel,
+        shards=arguments.shards,
+        calls=arguments.calls,
+        call_s=arguments.call_s,
+        pause_s=arguments.pause_s,
+        kinds=tuple(arguments.fault or FAULTS),
+    )
+    console.print(f"seed {plan.seed}")
+    with tempfile.TemporaryDirectory(prefix="nh-soak-") as name:
+        try:
+            with console.status("starting") as status:
+                soak = Soak(plan, Path(name), status.update)
+                signal.signal(signal.SIGINT, lambda *_: soak.stop())
+                report = soak.run()
+        except (*UNEXPECTED, NoPorts) as exc:
+            print(f"soak: {exc}", file=sys.stderr)
+            return 2
+    print(report)
+    if arguments.json is not None:
+        arguments.json.write_bytes(report.to_json())
+    return 1 if report.findings else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.soak", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: 10)")
+    parser.add_argument("--seed", type=int, help="of all chance, to repeat a soak (default: any; it is told)")
+    parser.add_argument("--kernel", action="store_true", help="media through the kernel, on loopback")
+    parser.add_argument("--shards", type=int, default=2, help="shard processes (default: 2)")
+    parser.add_argument("--calls", type=int, default=100, help="calls at once (default: 100)")
+    parser.add_argument("--call-s", type=float, default=20.0, help="mean length of a call (default: 20)")
+    parser.add_argument("--pause-s", type=float, default=8.0, help="mean time between faults (default: 8)")
+    parser.add_argument(
+        "--fault", action="append", type=FaultKind, choices=list(FaultKind), help="only this one; repeatable"
+    )
+    parser.add_argument("--json", type=Path, help="write the report there, too")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""The course of a soak: calls that come and go, faults at random instants, a verdict at the end."""
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from nh.errors import NhError
+from tools.private_relay import find_free_ports
+from tools.rtpload.errors import LoadFailed
+from tools.rtpload.load import Progress
+from tools.rtpload.report import Report
+from tools.soak.leaks import Reading, left_behind, memory_trend, read, still_taken
+from tools.soak.report import SoakReport
+from tools.survive.faults import FaultKind, Injected, inject
+from tools.survive.playing import Playing, playing
+from tools.survive.relay import Relay, RelayFailed, running, wait_for
+from tools.survive.scene import HANG_S, load_options
+from tools.survive.verdict import Verdict, longest_gaps_ms
+
+READING_S: Final = 2.0
+LAST_MEDIA_S: Final = 3.0
+IDLE_S: Final = 10.0
+PORTS_PER_CALL: Final = 12
+"""Three times what a call needs: calls are not dealt out evenly, and those that end give ports back later."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What shall be done.
+
+    Arguments:
+        minutes: how long.
+        seed: of all chance.
+        kernel: media go through the kernel.
+        shards, calls: of the relay; at once.
+        call_s: mean length of a call, seconds.
+        pause_s: mean time between two faults, seconds.
+        kinds: what faults there are.
+    """
+
+    minutes: float
+    seed: int
+    kernel: bool
+    shards: int
+    calls: int
+    call_s: float
+    pause_s: float
+    kinds: tuple[FaultKind, ...]
+
+
+class Soak:
+    """One soak; `run` it once. Arguments: see Plan; `directory` is the relay's.
+
+    `state` is what to show while it runs; it may be read at any time.
+    """
+
+    def __init__(self, plan: Plan, directory: Path, on_progress: Callable[[str], None]) -> None:
+        self._plan = plan
+        self._rng = random.Random(plan.seed)
+        self._on_progress = on_progress
+        self._relay = Relay(
+            directory,
+            ports=find_free_ports(PORTS_PER_CALL * plan.calls),
+            shards=plan.shards,
+            kernel=plan.kernel,
+            settings={"hang_s": HANG_S},
+        )
+        self._faults: list[Injected] = []
+        self._readings: list[Reading] = []
+        self._findings: list[str] = []
+        self._stop = threading.Event()
+        self._began_s = time.monotonic()
+
+    def stop(self) -> None:
+        """End it now; `run` returns its report soon."""
+        self._stop.set()
+
+    def run(self) -> SoakReport:
+        """See the module. Raises RelayFailed if the relay does not start at all, and what a load raises."""
+        plan, report = self._plan, None
+        options = load_options(self._relay, calls=plan.calls, seed=plan.seed)
+        options = msgspec.structs.replace(
+            options, time_s=plan.minutes * 60 + 3600, duration=f"exp:{plan.call_s}", ramp=100
+        )
+        with running(self._relay):
+            idle = read(self._relay)
+            try:
+                with playing(options, self._show) as load:
+                    load.wait_until_up()
+                    self._let_faults_strike(load)
+                    report = load.stop()
+                self._end(idle)
+            except RelayFailed as exc:
+                self._findings.append(str(exc))
+            after = read(self._relay)
+        self._findings += [*left_behind(self._relay), *memory_trend(self._readings)]
+        return self._report(report, [idle, *self._readings, after])
+
+    def _let_faults_strike(self, load: Playing) -> None:
+        ends_s = self._began_s + self._plan.minutes * 60
+        while not load.over and self._pause(ends_s):
+            self._faults.append(inject(self._rng.choice(self._plan.kinds), self._relay, self._rng))
+        self._stop.wait(LAST_MEDIA_S)
+
+    def _pause(self, ends_s: float) -> bool:
+        """Let calls alone for a while; returns whether there is time for another fault."""
+        until_s = time.monotonic() + self._rng.uniform(0.5, 1.5) * self._plan.pause_s
+        while time.monotonic() < min(until_s, ends_s):
+            self._readings.append(read(self._relay))
+            if self._stop.wait(min(READING_S, max(0.0, until_s - time.monotonic()))):
+                return False
+        return until_s < ends_s
+
+    def _end(self, idle: Reading) -> None:
+        """The calls are over: see that the relay gave everything back, and that it ends."""
+        with contextlib.suppress(RelayFailed):
+            wait_for(lambda: not still_taken(self._relay, idle), "everything is given back", timeout_s=IDLE_S)
+        self._findings += still_taken(self._relay, idle)
+        if (status := self._relay.terminate()) != 0:
+            self._findings.append(f"it ended with status {status}. It said:\n{self._relay.said_lately()}")
+
+    def _report(self, load: Report | None, readings: Sequence[Reading]) -> SoakReport:
+        plan, records = self._plan, load.streams if load else ()
+        verdict = Verdict(self._faults, kernel=plan.kernel, hang_s=HANG_S)
+        findings = [*self._findings, *verdict.findings(records), *_signalling(load)]
+        return SoakReport(
+            seed=plan.seed,
+            minutes=plan.minutes,
+            kernel=plan.kernel,
+            faults=tuple(map(str, self._faults)),
+            calls=load.signalled.calls_set_up if load else 0,
+            sent=sum(record.sent for record in records),
+            lost=sum(record.lost for record in records),
+            doubled=sum(len(record.doubled) for record in records),
+            worst_gap_ms=max(longest_gaps_ms(records), default=0.0),
+            descriptors=_figures([reading.descriptors for reading in readings]),
+            memory_mib=_figures([reading.memory_bytes >> 20 for reading in readings]),
+            findings=tuple(findings),
+            interrupted=self._stop.is_set(),
+        )
+
+    def _show(self, progress: Progress) -> None:
+        last = self._faults[-1].kind if self._faults else FaultKind.NONE
+        self._on_progress(
+            f"{(time.monotonic() - self._began_s) / 60:5.1f} of {self._plan.minutes:g} min"
+            f" · {progress.calls_up} calls · {progress.received} of {progress.sent} packets"
+            f" · {len(self._faults)} faults, the last: {last} · {progress.failures} commands failed"
+        )
+
+
+def _signalling(load: Report | None) -> list[str]:
+    if load is None:
+        return ["the load came to no end: nothing is known of its packets"]
+    lines = [f"{it.what} failed {it.count} times: {it.reason}" for it in load.signalled.failures]
+    if load.misrouted:
+        lines.append(f"{load.misrouted} packets reached a wrong phone")
+    if load.generator.send_failures:
+        lines.append(f"the kernel refused to send {load.generator.send_failures} packets")
+    return lines
+
+
+def _figures(values: Sequence[int]) -> tuple[int, int, int]:
+    return values[0], max(values), values[-1]
+
+
+UNEXPECTED: Final = (RelayFailed, LoadFailed, NhError, TimeoutError)
+"""What `run` raises where the relay or the generator gives no chance to judge."""
