@@ -1,6 +1,7 @@
 # make run    set everything up and run the relay
 # make test   set everything up and pass the tests
 # make demo   20 calls with media through a relay of its own, then a report
+# make survive  what faults cost 200 calls; wants a host to itself
 # make check  lint, types and import rules
 # make bench  the user-space cost per packet beside its floor
 # make bpf    compile the program of the path in the kernel (Debian: clang llvm libbpf-dev)
@@ -11,7 +12,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test demo check bench bpf clean
+.PHONY: help run test survive demo check bench bpf clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -28,6 +29,9 @@ run: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/pytest -n auto $(ARGS)
+
+survive: $(STAMP)
+	$(BIN)/pytest -m survive tests/survive $(ARGS)
 
 demo: $(STAMP)
 	$(BIN)/python -m tools.demo $(ARGS)

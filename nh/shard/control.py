@@ -98,6 +98,8 @@ class Control:
                 self._drain(None)
             case Shutdown():
                 self._told_to_end = True
+                if self._helper is not None:
+                    self._helper.keep_all()
                 self._loop.stop()
 
     def _or_end(self, step: Callable[[], None]) -> None:

@@ -134,6 +134,12 @@ class Helper:
         self._next_tick = time.monotonic() + TICK_S
         self._timer = loop.call_later(LOOK_S, self._look)
 
+    def keep_all(self) -> None:
+        """Have every call kept as it is now, with its counters: this process is about to end."""
+        if self._keeping is not None:
+            for call in self._table:
+                self._keeping.keep_now(call.call_id, now=time.monotonic())
+
     @property
     def calls(self) -> int:
         """How many calls are known."""

@@ -200,7 +200,7 @@ def test_close_writes_what_is_left_and_a_second_one_does_nothing(
 # --- the end comes at any time --------------------------------------------------------------------
 
 _WRITES_FOR_EVER = """
-import itertools, sys
+import itertools, sys, time
 from pathlib import Path
 from nh.supervisor.store import Store
 store = Store(Path(sys.argv[1]), b"/run/nh")
@@ -208,6 +208,7 @@ for number in itertools.count():
     for call in range(200):
         store.put(b"%d" % call, b"%d" % number * 300)
     print(number, flush=True)
+    time.sleep(0.002)  # as a loop does: who never rests keeps the interpreter from the thread that writes
 """
 
 

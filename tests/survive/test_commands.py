@@ -9,7 +9,6 @@ import time
 
 from nh.client import NativeClient
 from nh.commands import Close
-from tests.survive import pending
 from tests.waiting import eventually
 from tools.survive.faults import FaultKind, inject
 from tools.survive.playing import playing
@@ -22,7 +21,6 @@ TALKING = 100
 KILLS = 3
 
 
-@pending.SUCCESSOR
 def test_set_up_at_full_speed_outlives_its_shard(relay: Relay, rng: random.Random) -> None:
     with playing(load_options(relay, calls=TALKING)) as load:
         load.wait_until_up()

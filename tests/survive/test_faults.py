@@ -8,7 +8,6 @@ import random
 
 import pytest
 
-from tests.survive import pending
 from tests.waiting import eventually
 from tools.survive.faults import FaultKind
 from tools.survive.relay import Relay
@@ -19,11 +18,11 @@ from tools.survive.scene import CALLS, play_through
     "kind",
     [
         FaultKind.NONE,
-        pytest.param(FaultKind.KILL_SHARD, marks=pending.SUCCESSOR),
-        pytest.param(FaultKind.KILL_SHARD_TEN_TIMES, marks=pending.SUCCESSOR),
-        pytest.param(FaultKind.HANG_SHARD, marks=pending.HANG),
-        pytest.param(FaultKind.KILL_ALL, marks=pending.STORE),
-        pytest.param(FaultKind.RESTART, marks=pending.STORE),
+        FaultKind.KILL_SHARD,
+        FaultKind.KILL_SHARD_TEN_TIMES,
+        FaultKind.HANG_SHARD,
+        FaultKind.KILL_ALL,
+        FaultKind.RESTART,
     ],
 )
 def test_calls_survive(relay: Relay, rng: random.Random, kind: FaultKind) -> None:

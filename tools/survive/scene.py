@@ -16,7 +16,7 @@ from tools.survive.relay import Relay, wait_for
 from tools.survive.verdict import Verdict, longest_gaps_ms
 
 CALLS: Final = 200
-HANG_S: Final = 0.5
+HANG_S: Final = 1.0
 """The setting of the relays that faults are tried on: the default would only make tests longer."""
 
 MEDIA_AFTERWARDS_S: Final = 2.0
