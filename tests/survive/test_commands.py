@@ -7,6 +7,8 @@ import functools
 import random
 import time
 
+import pytest
+
 from nh.client import NativeClient
 from nh.commands import Close
 from tests.waiting import eventually
@@ -18,22 +20,24 @@ from tools.survive.set_ups import Clients
 from tools.survive.verdict import Verdict
 
 TALKING = 100
-KILLS = 3
+A_FEW = 50
 
 
-def test_set_up_at_full_speed_outlives_its_shard(relay: Relay, rng: random.Random) -> None:
+@pytest.mark.parametrize("kills", [0, 3])
+def test_set_up_at_full_speed_outlives_shards(relay: Relay, rng: random.Random, kills: int) -> None:
     with playing(load_options(relay, calls=TALKING)) as load:
         load.wait_until_up()
         with Clients(relay.address, threads=4) as clients:
             faults = []
-            for _ in range(KILLS):
+            eventually(functools.partial(_has_set_up, clients, A_FEW), "set-up goes on")
+            for _ in range(kills):
                 time.sleep(rng.uniform(0, 0.3))  # any instant of a command
                 faults.append(inject(FaultKind.KILL_SHARD, relay, rng))
-                enough = clients.calls_set_up + 50
+                enough = clients.calls_set_up + A_FEW
                 eventually(functools.partial(_has_set_up, clients, enough), "set-up goes on")
             answers = clients.stop()
         assert not clients.errors, clients.errors
-        assert clients.repeated, "no command was under way when a shard died"
+        assert bool(clients.repeated) == bool(kills), "a command was under way when a shard died"
         with NativeClient(relay.address) as client:
             wrong = [line for answer in answers for line in answer.differences(client)]
             assert not wrong, "\n".join(wrong)

@@ -95,7 +95,7 @@ class Soak:
                     self._let_faults_strike(load)
                     report = load.stop()
                 self._end(idle)
-            except RelayFailed as exc:
+            except (RelayFailed, TimeoutError) as exc:
                 self._findings.append(str(exc))
             after = read(self._relay)
         self._findings += [*left_behind(self._relay), *memory_trend(self._readings)]
@@ -104,7 +104,11 @@ class Soak:
     def _let_faults_strike(self, load: Playing) -> None:
         ends_s = self._began_s + self._plan.minutes * 60
         while not load.over and self._pause(ends_s):
-            self._faults.append(inject(self._rng.choice(self._plan.kinds), self._relay, self._rng))
+            try:
+                self._faults.append(inject(self._rng.choice(self._plan.kinds), self._relay, self._rng))
+            except RelayFailed as exc:  # there is no use in more faults, but in what the calls heard
+                self._findings.append(str(exc))
+                break
         self._stop.wait(LAST_MEDIA_S)
 
     def _pause(self, ends_s: float) -> bool:
