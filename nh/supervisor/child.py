@@ -1,5 +1,5 @@
-"""The handle of one shard process: starts it, speaks to it, notices its end. When to start one again is the
-arbiter's business.
+"""The handle of one shard process: speaks to it, notices its end. When to start one again is the arbiter's
+business.
 
 Every command is answered exactly once: by the shard, or with a Failure because the shard is not up, has too
 much to do, is late, or died. The process is watched through a pidfd, so its death is one more event of
@@ -9,7 +9,7 @@ the loop and no other child's.
 import dataclasses
 import enum
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 import msgspec
@@ -21,7 +21,7 @@ from nh.errors import ChannelFull, CommandTimeout, ShardUnavailable
 from nh.loop import Loop, Timer
 from nh.supervisor.cpus import pin
 from nh.supervisor.keeper import NotBelievable
-from nh.supervisor.process import SHARD_ARGV, ShardProcess
+from nh.supervisor.process import ShardProcess
 from nh.wire import link
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,6 @@ Answer = Callable[[RelayResult], None]
 
 MAX_IN_FLIGHT: Final = 4096
 """Most commands of one shard under way."""
-
 
 LOST_LINK_S: Final = 2.0
 """How long a shard may live on without its link; nobody could tell it anything, not even to end."""
@@ -47,21 +46,17 @@ class ChildState(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ChildSpec:
-    """What a shard is started with.
+    """What a shard is told and given.
 
     Arguments:
         configure: its settings, the first record that it gets.
         cpu: which CPU to pin it to.
         command_timeout_s: how long it may take for one command.
-        argv: the program; see SHARD_ARGV.
-        descriptors: what it inherits, under the same numbers.
     """
 
     configure: link.Configure
     cpu: int
     command_timeout_s: float
-    argv: Sequence[str] = SHARD_ARGV
-    descriptors: tuple[int, ...] = ()
 
 
 class Heritage(Protocol):
@@ -98,28 +93,28 @@ class NoHeritage:
 
 
 class Child:
-    """A shard process, started by construction (OSError if that is impossible).
+    """A shard, made of a process by construction.
 
     Arguments:
         loop: what watches the process and the link.
         spec: see ChildSpec.
+        process: one that waits for its settings; the child's from now on.
         on_ready: called once when the shard serves calls.
         on_exit: called once when the process is reaped, with words for why; every command is answered then.
         on_empty: called with the round of a drain when the shard says that no call is left.
         heritage: see Heritage; None: nothing is kept and nothing restored.
-        process: a process that waits for its settings; None: one is started.
     """
 
     def __init__(
         self,
         loop: Loop,
         spec: ChildSpec,
+        process: ShardProcess,
         *,
         on_ready: Callable[[], None],
         on_exit: Callable[[str], None],
         on_empty: Callable[[int], None] | None = None,
         heritage: Heritage | None = None,
-        process: ShardProcess | None = None,
     ) -> None:
         self.state = ChildState.STARTING
         self._loop = loop
@@ -133,7 +128,7 @@ class Child:
         self._deadline: Timer | None = None
         self._grace: Timer | None = None
         self._heritage = heritage if heritage is not None else NoHeritage()
-        self._process = process if process is not None else ShardProcess(spec.argv, spec.descriptors)
+        self._process = process
         loop.add_reader(self._process.pidfd, self._reap)
         self._channel = Channel(
             loop, self._process.link, self._on_record, self._on_link_lost, on_drained=self._hand_over

@@ -88,11 +88,11 @@ class Places:
         child = Child(
             self._loop,
             self._spec(shard),
+            self._spares.take(),
             on_ready=ready,
             on_exit=on_exit,
             on_empty=lambda drain_round: drain.shard_is_empty(shard, drain_round),
             heritage=self._recoveries[shard],
-            process=self._spares.take(),
         )
         self._started.add(shard)
         return child
@@ -141,6 +141,4 @@ class Places:
             configure=configure,
             cpu=cpu_of(shard, self._cpus),
             command_timeout_s=settings.command_timeout_s,
-            argv=self._argv,
-            descriptors=self._kernel.descriptors if self._kernel is not None else (),
         )

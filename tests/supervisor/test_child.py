@@ -16,6 +16,7 @@ from nh.commands import CloseCall, Closed, Failure, RelayResult
 from nh.loop import SelectorLoop
 from nh.supervisor import child as child_module
 from nh.supervisor.child import Child, ChildSpec, ChildState
+from nh.supervisor.process import ShardProcess
 from nh.wire.link import Configure, RefuseNewCalls, TakeNewCalls
 
 FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
@@ -34,11 +35,12 @@ class Nursery:
             configure=Configure(5, 8, (40000, 40099), RelaySettings(), "none"),
             cpu=min(os.sched_getaffinity(0)),
             command_timeout_s=command_timeout_s,
-            argv=(sys.executable, "-P", FAKE_SHARD, "--version", nh.__version__, *options),
         )
+        argv = (sys.executable, "-P", FAKE_SHARD, "--version", nh.__version__, *options)
         self.child = Child(
             self.loop,
             spec,
+            ShardProcess(argv),
             on_ready=self._on_ready,
             on_exit=self.exits.append,
             on_empty=self.empty.append,
@@ -233,15 +235,7 @@ def test_a_shard_of_another_version_is_used_and_reported(caplog: pytest.LogCaptu
 
 
 def test_a_program_that_cannot_be_started_is_an_os_error_and_leaves_nothing_open() -> None:
-    loop = SelectorLoop()
     before = psutil.Process().num_fds()
-    spec = ChildSpec(
-        configure=Configure(0, 1, (40000, 40099), RelaySettings(), "none"),
-        cpu=0,
-        command_timeout_s=1.0,
-        argv=("/nonexistent/shard",),
-    )
     with pytest.raises(FileNotFoundError):
-        Child(loop, spec, on_ready=lambda: None, on_exit=lambda why: None)
+        ShardProcess(("/nonexistent/shard",))
     assert psutil.Process().num_fds() == before
-    loop.close()
