@@ -12,8 +12,8 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 from nh.errors import ChannelFull
 from nh.loop import Loop
@@ -45,6 +45,14 @@ OnRecord = Callable[[bytes, list[int]], None]
 They are close-on-exec. Whoever takes one removes it from the list; what is left there is closed on return.
 The kernel leaves the last ones out where this process has no room for them, so fewer may come than were sent.
 """
+
+T = TypeVar("T")
+
+
+def batches(items: Sequence[T]) -> Iterator[tuple[T, ...]]:
+    """Descriptors, or what goes with them, in batches of one record each: MAX_FDS or, the last one, fewer."""
+    for at in range(0, len(items), MAX_FDS):
+        yield tuple(items[at : at + MAX_FDS])
 
 
 class Channel:

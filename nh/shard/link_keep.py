@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 
 from nh.calls.media import Endpoint
-from nh.channel import MAX_FDS, Channel
+from nh.channel import Channel, batches
 from nh.errors import ChannelFull
 from nh.wire.link import (
     MAX_SNAPSHOT_BYTES,
@@ -43,9 +43,8 @@ class LinkKeep:
         if self._closed or self._behind:
             return
         try:
-            for at in range(0, len(endpoints), MAX_FDS):
-                message = HoldSockets(tuple(endpoints[at : at + MAX_FDS]))
-                self._channel.send(encode(message), fds[at : at + MAX_FDS])
+            for some, their_fds in zip(batches(endpoints), batches(fds), strict=True):
+                self._channel.send(encode(HoldSockets(some)), their_fds)
         except ChannelFull as exc:
             logger.warning("the supervisor does not hold some sockets, because it does not read: %s", exc)
 
@@ -53,8 +52,10 @@ class LinkKeep:
         """See Keep."""
         if self._closed:
             return
-        if self._behind or not self._say_let_go(endpoints):
-            self._sockets.update(dict.fromkeys(endpoints))
+        behind = self._behind
+        self._sockets.update(dict.fromkeys(endpoints))
+        if not behind:
+            self._say_let_go()
 
     def keep(self, call_id: bytes, snapshot: bytes) -> None:
         """See Keep. A snapshot of more than MAX_SNAPSHOT_BYTES is not kept, the one before stays."""
@@ -81,13 +82,8 @@ class LinkKeep:
         """Say what could not be said, as far as the link takes it; to be called now and then."""
         if self._closed or self._channel.queued:
             return
-        sockets = list(self._sockets)
-        for at in range(0, len(sockets), MAX_FDS):
-            if not self._say_let_go(sockets[at : at + MAX_FDS]):
-                return
-            for endpoint in sockets[at : at + MAX_FDS]:
-                del self._sockets[endpoint]
-        while self._calls:
+        self._say_let_go()
+        while self._calls and not self._sockets:
             call_id, snapshot = next(iter(self._calls.items()))
             if not self._say(call_id, snapshot):
                 return
@@ -112,10 +108,11 @@ class LinkKeep:
             return False
         return True
 
-    def _say_let_go(self, endpoints: Sequence[Endpoint]) -> bool:
-        try:
-            for at in range(0, len(endpoints), MAX_FDS):
-                self._channel.send(encode(LetGoSockets(tuple(endpoints[at : at + MAX_FDS]))))
-        except ChannelFull:
-            return False
-        return True
+    def _say_let_go(self) -> None:
+        for some in batches(list(self._sockets)):
+            try:
+                self._channel.send(encode(LetGoSockets(some)))
+            except ChannelFull:
+                return
+            for endpoint in some:
+                del self._sockets[endpoint]

@@ -164,19 +164,14 @@ class Keeper:
             self._status.sockets_held -= 1
 
     def _keep(self, message: KeepCall) -> None:
-        if message.part == 0 and message.last:
-            self._unfinished = None
-            self.put(message.call_id, message.snapshot)
-            return
-        call_id, so_far = self._unfinished or (message.call_id, list[bytes]())
         if message.part == 0:
-            call_id, so_far = message.call_id, list[bytes]()
+            self._unfinished = (message.call_id, [])
+        call_id, so_far = self._unfinished or (b"", [])
         if (call_id, len(so_far)) != (message.call_id, message.part):
             raise NotBelievable(f"part {message.part} of a snapshot without the parts before it")
         so_far.append(message.snapshot)
         if sum(map(len, so_far)) > MAX_SNAPSHOT_BYTES:
             raise NotBelievable(f"a snapshot of more than {MAX_SNAPSHOT_BYTES} bytes")
-        self._unfinished = (call_id, so_far)
         if message.last:
             self._unfinished = None
             self.put(call_id, b"".join(so_far))

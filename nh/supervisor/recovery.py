@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from nh.calls.media import Endpoint
-from nh.channel import MAX_FDS
+from nh.channel import batches
 from nh.stats.layout import ShardStatus
 from nh.supervisor.keeper import Keeper, NotBelievable
 from nh.wire.link import Keeping, Ready, RestoreCall, Restoring, Start, TakeSockets, ToShard, parts
@@ -102,7 +102,7 @@ class Recovery:
     def _messages(
         self, sockets: list[tuple[Endpoint, int]], calls: list[tuple[bytes, bytes]]
     ) -> Iterator[tuple[ToShard, list[int]]]:
-        for some in _batched(sockets, MAX_FDS):
+        for some in batches(sockets):
             yield TakeSockets(tuple(endpoint for endpoint, _ in some)), [fd for _, fd in some]
         # times of another run may be those of another life of this host
         shift_s = None if self._stored else 0.0
@@ -110,8 +110,3 @@ class Recovery:
             for _, data, last in parts(snapshot):
                 yield RestoreCall(call_id, data, shift_s, last), []
         yield Start(careful=self._careful), []
-
-
-def _batched(items: list[tuple[Endpoint, int]], size: int) -> Iterator[list[tuple[Endpoint, int]]]:
-    for at in range(0, len(items), size):
-        yield items[at : at + size]
