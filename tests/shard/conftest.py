@@ -112,6 +112,18 @@ def make_peer() -> Iterator[MakePeer]:
 
 
 @pytest.fixture
+def alice(make_peer: MakePeer) -> MediaPeer:
+    """A phone on 127.0.0.1."""
+    return make_peer()
+
+
+@pytest.fixture
+def bob(make_peer: MakePeer) -> MediaPeer:
+    """Another one."""
+    return make_peer()
+
+
+@pytest.fixture
 def ipv6() -> None:
     """Skip where the host has no IPv6 loopback."""
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:

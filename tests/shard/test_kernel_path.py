@@ -33,16 +33,6 @@ def make_kernel_path(kernel_program: LoadedProgram) -> MakeKernelPath:
     return lambda: new_kernel_path(kernel_program)
 
 
-@pytest.fixture
-def alice(make_peer: MakePeer) -> MediaPeer:
-    return make_peer()
-
-
-@pytest.fixture
-def bob(make_peer: MakePeer) -> MediaPeer:
-    return make_peer()
-
-
 def legs(bench: Bench, call: Conversation) -> list[LegDetail]:
     """All directions of the newest session."""
     session = bench.show(call.dialog).sessions[-1]

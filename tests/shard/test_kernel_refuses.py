@@ -14,7 +14,7 @@ from tests.calls.rtp import PCMA, PCMU, rtp_packet
 from tests.kernel_paths import new_kernel_path
 from tests.media_peer import MediaPeer
 from tests.shard.bench import PACKET, Bench
-from tests.shard.conftest import MakeKernelPath, MakePeer
+from tests.shard.conftest import MakeKernelPath
 
 pytestmark = pytest.mark.kernel
 
@@ -25,16 +25,6 @@ BUSY = "the kernel is busy"
 def make_kernel_path(kernel_program: LoadedProgram) -> MakeKernelPath:
     """Every relay here has the path in the kernel."""
     return lambda: new_kernel_path(kernel_program)
-
-
-@pytest.fixture
-def alice(make_peer: MakePeer) -> MediaPeer:
-    return make_peer()
-
-
-@pytest.fixture
-def bob(make_peer: MakePeer) -> MediaPeer:
-    return make_peer()
 
 
 def refuse(patch: pytest.MonkeyPatch, what: str) -> None:

@@ -1,13 +1,30 @@
-"""What tests of the store have in common: a store that is closed, and what a file holds."""
+"""What tests of the store have in common: a store that is closed, what a file holds, and where it is."""
 
 import contextlib
+import os
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import pytest
 
 from nh.supervisor.store import Store
 from tests.waiting import eventually
 
 OWNER = b"/run/nh"
+
+
+@contextlib.contextmanager
+def file_system(where: Path, options: str) -> Iterator[Path]:
+    """A file system in memory at a new directory, with mount's options; skips where none can be mounted."""
+    where.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "nh-test", str(where)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("needs root and the right to mount")
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", "-l", str(where)], check=True)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import os
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from nh.config import Settings
 from nh.errors import ConfigError, DirectoryInUse
 from nh.supervisor.state_dir import STORE_NAME, open_store
+from tests.supervisor.stores import file_system
 
 
 @pytest.fixture
@@ -24,13 +24,8 @@ def default_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
     """A directory in which nothing can be made, not even by root."""
-    where = tmp_path / "read-only"
-    where.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "ro,mode=700", "nh-test", str(where)]
-    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("needs root and the right to mount")
-    yield where
-    subprocess.run(["umount", "-l", str(where)], check=True)
+    with file_system(tmp_path / "read-only", "ro,mode=700") as where:
+        yield where
 
 
 def settings_in(state: Path | str) -> Settings:

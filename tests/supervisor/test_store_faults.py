@@ -18,7 +18,7 @@ from nh.supervisor.store import Store
 from nh.supervisor.store_aside import KEPT, set_aside
 from nh.supervisor.store_file import SCHEMA, StoredCall
 from nh.supervisor.store_writer import StoreWriter
-from tests.supervisor.stores import OWNER, asides, contents, fill, opened, until_written
+from tests.supervisor.stores import OWNER, asides, contents, file_system, fill, opened, until_written
 from tests.waiting import eventually
 
 CALLS = {b"call %d" % number: b"%d" % number * 500 for number in range(100)}
@@ -32,13 +32,8 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for two megabytes."""
-    where = tmp_path / "disk"
-    where.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "nh-test", str(where)]
-    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("needs root and the right to mount")
-    yield where
-    subprocess.run(["umount", "-l", str(where)], check=True)
+    with file_system(tmp_path / "disk", "size=2m") as where:
+        yield where
 
 
 def errors_of(store: Store) -> int:
