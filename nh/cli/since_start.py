@@ -1,35 +1,46 @@
 """What `nh stats --once` adds to the picture: everything counted since the relay started. Pure rendering."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from rich.table import Table
 from rich.text import Text
 
 from nh.cli import quantities as q
+from nh.stats import ShardStats, SupervisorStats
 from nh.stats.snapshot import Snapshot
 
 _COMMANDS: Final = ("allocate", "activate", "close", "list", "show")
 
 
+_OUTCOMES: Final = ("ok", "refused", "failed")
+
+_Row = tuple[str, str | Text]
+
+
 def since_start(snapshot: Snapshot) -> Table:
     """The counters of the whole relay, one line for each kind."""
-    totals, supervisor = snapshot.totals, snapshot.supervisor
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     table.add_row("since start", "")
-    table.add_row("received", f"{q.count(totals.packets_in)} packets, {q.size(totals.bytes_in)}B")
-    table.add_row("sent", f"{q.count(totals.packets_out)} packets, {q.size(totals.bytes_out)}B")
-    in_user_space = totals.packets_in - totals.kernel_packets
-    table.add_row(
+    for row in (*_of_shards(snapshot.totals), *_of_supervisor(snapshot.supervisor)):
+        table.add_row(*row)
+    return table
+
+
+def _of_shards(totals: ShardStats) -> Iterator[_Row]:
+    yield "received", f"{q.count(totals.packets_in)} packets, {q.size(totals.bytes_in)}B"
+    yield "sent", f"{q.count(totals.packets_out)} packets, {q.size(totals.bytes_out)}B"
+    yield (
         "paths",
         _line(
             (totals.kernel_packets, "in the kernel"),
-            (in_user_space, "in user space"),
+            (totals.packets_in - totals.kernel_packets, "in user space"),
             (totals.kernel_full, "flows without room"),
         ),
     )
-    table.add_row(
+    yield (
         "dropped",
         _line(
             (totals.drop_foreign_source, "foreign source"),
@@ -39,11 +50,8 @@ def since_start(snapshot: Snapshot) -> Table:
             (totals.drop_looped, "looped"),
         ),
     )
-    table.add_row(
-        "sessions",
-        _line((totals.sessions_started, "started"), (totals.sessions_closed, "ended")),
-    )
-    table.add_row(
+    yield "sessions", _line((totals.sessions_started, "started"), (totals.sessions_closed, "ended"))
+    yield (
         "expired",
         _line(
             (totals.expired_silent, "silent"),
@@ -53,9 +61,11 @@ def since_start(snapshot: Snapshot) -> Table:
         ),
     )
     for command in _COMMANDS:
-        outcomes = ("ok", "refused", "failed")
-        table.add_row(command, _line(*((getattr(totals, f"{command}_{word}"), word) for word in outcomes)))
-    table.add_row(
+        yield command, _line(*((getattr(totals, f"{command}_{word}"), word) for word in _OUTCOMES))
+
+
+def _of_supervisor(supervisor: SupervisorStats) -> Iterator[_Row]:
+    yield (
         "requests",
         _line(
             (supervisor.rpc_requests_netsip, "Net::SIP"),
@@ -65,17 +75,12 @@ def since_start(snapshot: Snapshot) -> Table:
             (supervisor.rpc_unknown_commands, "unknown"),
         ),
     )
-    table.add_row(
-        "unserved", _line((supervisor.rpc_timeouts, "late"), (supervisor.rpc_unroutable, "no shard"))
-    )
-    table.add_row(
+    yield "unserved", _line((supervisor.rpc_timeouts, "late"), (supervisor.rpc_unroutable, "no shard"))
+    yield (
         "ng",
         _line((supervisor.ng_retransmissions, "asked again"), (supervisor.ng_unsent, "replies not sent")),
     )
-    table.add_row(
-        "connections", _line((supervisor.rpc_accepted, "accepted"), (supervisor.rpc_evicted, "evicted"))
-    )
-    return table
+    yield "connections", _line((supervisor.rpc_accepted, "accepted"), (supervisor.rpc_evicted, "evicted"))
 
 
 def _line(*counted: tuple[int, str]) -> Text:
