@@ -85,9 +85,7 @@ class FlowTable:
 
     def free_slot(self, slot: int) -> None:
         """Give a slot back that no flow uses any more; its counters go into the totals."""
-        packets, size, _ = self.counters(slot)
-        self._add_to_past(packets, size)
-        self._memory[slot * READING_BYTES : (slot + 1) * READING_BYTES] = _EMPTY
+        self._clear_slot(slot)
         self._free.append(slot)
 
     def add(self, local: Endpoint, flow: layout.Flow) -> None:
@@ -123,19 +121,18 @@ class FlowTable:
 
     def _find_left(self) -> None:
         ours = set(self._free)
-        for key in list(self._keys()):
-            value = bpf.lookup(self._flows_fd, key, layout.FLOW.size)
-            if value is not None and layout.shard_of(value) == self.shard:
-                self._left[key] = value
+        self._left = dict(self._own_flows())
         taken = {layout.unpack_flow(value).slot for value in self._left.values()} & ours
         self._end = max(taken | {self._first}) + 1
         # what had ended, and was not cleared away yet
         for slot in ours - taken:
-            packets, size, _ = self.counters(slot)
-            if packets:
-                self._add_to_past(packets, size)
-            self._memory[slot * READING_BYTES : (slot + 1) * READING_BYTES] = _EMPTY
+            self._clear_slot(slot)
         self._free = sorted(ours - taken, reverse=True)
+
+    def _clear_slot(self, slot: int) -> None:
+        packets, size, _ = self.counters(slot)
+        self._add_to_past(packets, size)
+        self._memory[slot * READING_BYTES : (slot + 1) * READING_BYTES] = _EMPTY
 
     def _add_to_past(self, packets: int, size_bytes: int) -> None:
         # in the map's memory, so that a successor finds it
@@ -172,11 +169,15 @@ class FlowTable:
             self._memory.close()
 
     def _clear(self) -> None:
+        for key, _ in self._own_flows():
+            bpf.delete(self._flows_fd, key)
+        self._size = 0
+
+    def _own_flows(self) -> Iterator[tuple[bytes, bytes]]:
         for key in list(self._keys()):
             value = bpf.lookup(self._flows_fd, key, layout.FLOW.size)
             if value is not None and layout.shard_of(value) == self.shard:
-                bpf.delete(self._flows_fd, key)
-        self._size = 0
+                yield key, value
 
     def _keys(self) -> Iterator[bytes]:
         # of a table that others change: some keys may come twice, none of ours is left out

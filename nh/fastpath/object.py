@@ -12,7 +12,6 @@ from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import SymbolTableSection
 
 _SECTION: Final = "tc"
-_INSTRUCTION_BYTES: Final = 8
 _LOAD_IMMEDIATE: Final = 0x18
 _PSEUDO_MAP_FD: Final = 1
 _R_BPF_64_64: Final = 1

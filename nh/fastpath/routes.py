@@ -22,7 +22,7 @@ from nh.fastpath.netlink import (
     open_socket,
 )
 
-_NEW_ROUTE, _GET_ROUTE = 24, 26
+_GET_ROUTE = 26
 _DESTINATION, _SOURCE, _OUT, _METRICS, _ENCAPSULATION, _PROTOCOL = 1, 2, 4, 8, 22, 27
 _METRIC_MTU = 2
 

@@ -32,19 +32,3 @@ class Keep(Protocol):
 
     def forget(self, call_id: bytes) -> None:
         """A call has ended."""
-
-
-class NoKeep:
-    """Keeps nothing."""
-
-    def hold(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
-        """See Keep."""
-
-    def let_go(self, endpoints: Sequence[Endpoint]) -> None:
-        """See Keep."""
-
-    def keep(self, call_id: bytes, snapshot: bytes) -> None:
-        """See Keep."""
-
-    def forget(self, call_id: bytes) -> None:
-        """See Keep."""

@@ -86,10 +86,10 @@ class _Supervisor:
 
     def __init__(self, settings: Settings, shard_argv: Sequence[str], stack: contextlib.ExitStack) -> None:
         self._settings = settings
-        self._shard_argv = shard_argv
         self._cpus = usable_cpus()
         self._shards = settings.shards or len(self._cpus)
         self._descriptors = raise_descriptor_limit()
+        self._held_sockets = holdable_sockets(self._descriptors, settings.max_clients, self._shards)
         self._stats = SupervisorStats(pid=os.getpid(), started=time.time())
         self._status = 0
         self._ending = False
@@ -123,7 +123,7 @@ class _Supervisor:
             stats=self._stats,
             kernel=self._kernel,
             kernel_off=self._kernel_off,
-            held_sockets=holdable_sockets(self._descriptors, settings.max_clients, self._shards),
+            held_sockets=self._held_sockets,
             store=self._store,
         )
         stack.callback(self._places.close)
@@ -206,7 +206,7 @@ class _Supervisor:
     def _ready_line(self) -> str:
         ports, settings = self._places.ports, self._settings
         room = capacity(ports, self._descriptors, settings.relay)
-        held = holdable_sockets(self._descriptors, settings.max_clients, self._shards) // CALL_SOCKETS
+        held = self._held_sockets // CALL_SOCKETS
         fewer = f", sockets held for {held}" if held < room.calls else ""
         shards = "1 shard on CPU" if self._shards == 1 else f"{self._shards} shards on CPUs"
         cpus = ",".join(str(cpu) for cpu in self._cpus[: self._shards])
