@@ -1,6 +1,7 @@
 """`nh run` under test: started as an operator starts it, with ports and a runtime directory of its own."""
 
 import contextlib
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,6 +72,16 @@ class Relay:
             for child in psutil.Process(self.program.pid).children()
             if any("nh.shard" in word for word in child.cmdline())
         ]
+
+    def kill_all(self) -> None:
+        """SIGKILL for the supervisor and its shards, with no time for either to notice the other's end."""
+        shards, supervisor = self.shard_processes(), psutil.Process(self.program.pid)
+        for process in (*shards, supervisor):
+            process.send_signal(signal.SIGSTOP)
+        for process in (supervisor, *shards):
+            process.kill()
+        psutil.wait_procs(shards, 5)
+        self.program.wait()
 
     def descriptors(self) -> int:
         """Open file descriptors of the supervisor and all shards together."""

@@ -1,12 +1,10 @@
 """What happens to a host while it relays in the kernel: wires and routes come and go, and so does nh."""
 
 import contextlib
-import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.kernel.hosts import (
@@ -145,18 +143,6 @@ def test_nothing_is_left_on_the_interfaces_after_the_end(hosts: Hosts, method: s
     assert "clsact" not in hosts.relay.run("tc qdisc show dev to_alice")
 
 
-def kill_all(relay: Relay) -> None:
-    """SIGKILL for the supervisor and its shards, with no time for either to notice the other's end."""
-    shards = relay.shard_processes()
-    supervisor = psutil.Process(relay.program.pid)
-    for process in (*shards, supervisor):
-        process.send_signal(signal.SIGSTOP)
-    for process in (supervisor, *shards):
-        process.kill()
-    psutil.wait_procs(shards, 5)
-    relay.program.wait()
-
-
 @contextlib.contextmanager
 def socket_in_its_place(host: Namespace, at: tuple[str, int]) -> Iterator[socket.socket]:
     with host.entered():
@@ -177,7 +163,7 @@ def test_what_was_attached_by_a_link_is_gone_with_a_killed_nh(
             call = HostCall(relay, "killed", 4)
             begin(call, alice, bob)
             arrives(alice, call.for_alice, bob)
-            kill_all(relay)
+            relay.kill_all()
     with socket_in_its_place(hosts.relay, call.for_alice) as sock:
         alice.send(b"is anybody there?", call.for_alice)
         assert sock.recv(100) == b"is anybody there?"
@@ -194,7 +180,7 @@ def test_what_a_killed_nh_left_as_a_filter_the_next_start_removes(
             call = HostCall(killed, "killed", 4)
             begin(call, alice, bob)
             arrives(alice, call.for_alice, bob)
-            kill_all(killed)
+            killed.kill_all()
         arrives(alice, call.for_alice, bob, b"relayed by nobody")
         after = Relay(place, 1, {"NH_KERNEL": "off"})
         with after.program:

@@ -1,11 +1,9 @@
 """Everything stops and starts again: calls come back on their ports, unless they are over."""
 
 import contextlib
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from nh.calls.media import Media, Side
@@ -47,17 +45,6 @@ def begin(relay: Relay, call_id: str, alice: MediaPeer, bob: MediaPeer) -> tuple
     return for_alice, for_bob
 
 
-def kill_all(relay: Relay) -> None:
-    """SIGKILL for all processes at once."""
-    processes = [*relay.shard_processes(), psutil.Process(relay.program.pid)]
-    for process in processes:
-        process.send_signal(signal.SIGSTOP)
-    for process in processes:
-        process.kill()
-    psutil.wait_procs(processes[:-1], 5)
-    relay.program.wait()
-
-
 def all_is_stored(relay: Relay, calls: int) -> bool:
     supervisor = relay.stats().supervisor
     return supervisor.store_written >= calls and supervisor.store_pending == 0
@@ -68,7 +55,7 @@ def stop(relay: Relay) -> None:
     assert relay.program.stop() == 0
 
 
-@pytest.mark.parametrize("end", [stop, kill_all])
+@pytest.mark.parametrize("end", [stop, Relay.kill_all])
 def test_calls_come_back_on_their_ports(place: Place, tmp_path: Path, end: Callable[[Relay], None]) -> None:
     with contextlib.ExitStack() as phones:
         calls: list[tuple[MediaPeer, MediaPeer, Where, Where]] = []
@@ -102,7 +89,7 @@ def test_what_is_over_meanwhile_does_not_come_back(place: Place, tmp_path: Path)
         with running(place, tmp_path, silent_s=1) as relay:
             begin(relay, "short", alice, bob)
             eventually(lambda: relay.stats().supervisor.store_written > 0, "it is stored")
-            kill_all(relay)
+            relay.kill_all()
         with running(place, tmp_path, silent_s=1) as relay:
             eventually(lambda: not relay.calls().calls, "it has expired")
             eventually(relay.all_ports_are_free, "its ports are free")
