@@ -12,12 +12,10 @@ import msgspec
 
 from nh.calls.snapshots.structs import CallSnapshot, Clock
 from nh.calls.snapshots.taking import take_snapshot
+from nh.calls.snapshots.version import READABLE, VERSION
 from nh.errors import SnapshotUnreadable
 
 __all__ = ["VERSION", "CallSnapshot", "Clock", "decode_snapshot", "encode_snapshot", "take_snapshot"]
-
-VERSION: Final = 1
-"""Of the format; fields that are added at the end of a struct do not change it."""
 
 _HEADER: Final = struct.Struct("!BI")
 
@@ -39,8 +37,10 @@ def decode_snapshot(data: bytes) -> CallSnapshot:
     """
     if not data:
         raise SnapshotUnreadable("snapshot: is empty")
-    if data[0] != VERSION:
-        raise SnapshotUnreadable(f"snapshot: version {data[0]}, this nh reads {VERSION}")
+    if data[0] not in READABLE:
+        raise SnapshotUnreadable(
+            f"snapshot: version {data[0]}, this nh reads {', '.join(map(str, READABLE))}"
+        )
     if len(data) < _HEADER.size:
         raise SnapshotUnreadable(f"snapshot: ends after {len(data)} bytes")
     body = memoryview(data)[_HEADER.size :]

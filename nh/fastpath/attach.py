@@ -24,6 +24,10 @@ class Way(Protocol):
     def detach(self, interface: Interface) -> None:
         """Take it off; no effect if it is not on. May raise OSError."""
 
+    @property
+    def links(self) -> list[int]:
+        """Descriptors with which it stays on for as long as anybody has them."""
+
     def close(self) -> None:
         """Take it off everywhere. May raise OSError."""
 
@@ -59,6 +63,11 @@ class Attachments:
     def interfaces(self) -> list[Interface]:
         """Those that have the program."""
         return list(self._on.values())
+
+    @property
+    def links(self) -> list[int]:
+        """Descriptors with which it stays on for as long as anybody has them; they stay the attachments'."""
+        return self._way.links
 
     def update(self, came: list[Interface], went: list[Interface]) -> None:
         """Follow the interfaces; fits InterfaceWatch."""

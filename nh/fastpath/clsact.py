@@ -70,6 +70,11 @@ class ClsactFilters:
             self._on.remove(interface.ifindex)
             _apart(lambda: _remove(interface.ifindex, self._name))
 
+    @property
+    def links(self) -> list[int]:
+        """None: a filter stays until it is removed."""
+        return []
+
     def close(self) -> None:
         """Take it off everywhere. Raises the last OSError, after all have been tried."""
         remove_filters(self._name, self._on)

@@ -58,7 +58,7 @@ class FlowTable:
         else:
             self._clear()
             self._memory[first_slot * READING_BYTES :] = bytes(slots * READING_BYTES)
-            self._add_to_past(*past)
+            self.add_past(*past)
 
     def __len__(self) -> int:
         """How many flows there are."""
@@ -131,10 +131,11 @@ class FlowTable:
 
     def _clear_slot(self, slot: int) -> None:
         packets, size, _ = self.counters(slot)
-        self._add_to_past(packets, size)
+        self.add_past(packets, size)
         self._memory[slot * READING_BYTES : (slot + 1) * READING_BYTES] = _EMPTY
 
-    def _add_to_past(self, packets: int, size_bytes: int) -> None:
+    def add_past(self, packets: int, size_bytes: int) -> None:
+        """Count what was relayed before into the totals."""
         # in the map's memory, so that a successor finds it
         self._words[self._first * _STRIDE] += packets
         self._words[self._first * _STRIDE + 1] += size_bytes

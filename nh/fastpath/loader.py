@@ -7,6 +7,7 @@ nothing stays in the kernel after that. Knows nothing of interfaces, shards or c
 import contextlib
 import dataclasses
 import errno
+import hashlib
 import os
 import platform
 import re
@@ -47,10 +48,12 @@ class LoadedProgram:
             os.close(fd)
 
 
-def load(max_flows: int) -> LoadedProgram:
+def load(max_flows: int, maps: tuple[int, int] | None = None) -> LoadedProgram:
     """Creates the maps and loads the program.
 
     Arguments:
+        maps: descriptors of flows and readings that there are already, made with as many max_flows; they
+            stay the caller's. None: new ones.
         max_flows: room in each map, 1 or more; a flow is one direction of one pair of sockets. The kernel
             sets about 450 bytes aside for each.
 
@@ -60,10 +63,27 @@ def load(max_flows: int) -> LoadedProgram:
     if kernel_release(platform.release()) < _MEMORY_IS_CHARGED_TO_CGROUPS:
         _allow_locked_memory()
     with contextlib.ExitStack() as undo:
-        flows_fd = bpf.create_map(
-            bpf.MapKind.HASH, "nh_flows", key_bytes=KEY.size, value_bytes=FLOW.size, max_entries=max_flows
+        flows_fd, readings_fd = (
+            _create_maps(max_flows) if maps is None else (os.dup(maps[0]), os.dup(maps[1]))
         )
         undo.callback(os.close, flows_fd)
+        undo.callback(os.close, readings_fd)
+        instructions = program.linked({"flows": flows_fd, "readings": readings_fd})
+        program_fd = bpf.load_program(program.name, instructions, program.license)
+        undo.pop_all()
+    return LoadedProgram(program_fd, flows_fd, readings_fd, max_flows)
+
+
+def object_digest() -> str:
+    """What tells this program from that of another version, in hexadecimal digits."""
+    return hashlib.sha256(files("nh.fastpath").joinpath(OBJECT).read_bytes()).hexdigest()
+
+
+def _create_maps(max_flows: int) -> tuple[int, int]:
+    flows_fd = bpf.create_map(
+        bpf.MapKind.HASH, "nh_flows", key_bytes=KEY.size, value_bytes=FLOW.size, max_entries=max_flows
+    )
+    try:
         readings_fd = bpf.create_map(
             bpf.MapKind.ARRAY,
             "nh_readings",
@@ -72,11 +92,10 @@ def load(max_flows: int) -> LoadedProgram:
             max_entries=max_flows,
             flags=bpf.MMAPABLE,
         )
-        undo.callback(os.close, readings_fd)
-        instructions = program.linked({"flows": flows_fd, "readings": readings_fd})
-        program_fd = bpf.load_program(program.name, instructions, program.license)
-        undo.pop_all()
-    return LoadedProgram(program_fd, flows_fd, readings_fd, max_flows)
+    except BaseException:
+        os.close(flows_fd)
+        raise
+    return flows_fd, readings_fd
 
 
 def relay_program() -> ObjectProgram:

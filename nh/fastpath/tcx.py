@@ -36,6 +36,11 @@ class TcxLinks:
         if link is not None:
             os.close(link)
 
+    @property
+    def links(self) -> list[int]:
+        """Descriptors of them all."""
+        return list(self._links.values())
+
     def close(self) -> None:
         """Take it off everywhere."""
         while self._links:

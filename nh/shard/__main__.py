@@ -1,7 +1,7 @@
 """`python -m nh.shard --link-fd N`: one shard process, started by the supervisor.
 
 It does nothing until the link says Configure. Signals are the supervisor's to handle: a shard ends when
-it is told to over the link, or when the link ends.
+it is told to over the link, or when the link has ended and no call is left.
 """
 
 import argparse

@@ -4,6 +4,7 @@ It knows the link's messages and nothing of the protocols that proxies speak.
 """
 
 import logging
+import os
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -19,17 +20,23 @@ from nh.shard.helper import Helper
 from nh.shard.kernel_path import KernelPath
 from nh.shard.link_keep import LinkKeep
 from nh.shard.meter import ProcessMeter
+from nh.shard.orphan import Orphan
+from nh.shard.rendezvous import Rendezvous
 from nh.shard.restoration import Restoration
 from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
 from nh.wire.link import (
     MAX_MESSAGE_BYTES,
     Configure,
+    Configured,
     Execute,
     Executed,
+    Go,
+    HoldLinks,
     NoCallsLeft,
     Ready,
     RefuseNewCalls,
     RestoreCall,
+    Restored,
     Restoring,
     Shutdown,
     Start,
@@ -47,7 +54,9 @@ EXIT_CANNOT_START: Final = 4
 
 
 class Control:
-    """One shard: built when Configure comes, serving from Start on, ended by Shutdown or the link's end.
+    """One shard: built when Configure comes, serving from Go on, ended by Shutdown.
+
+    If the link ends without, it goes on as an Orphan for as long as it has calls.
 
     Arguments:
         loop: the shard's own loop.
@@ -62,19 +71,33 @@ class Control:
         self._restoration = Restoration()
         self._helper: Helper | None = None
         self._started = False
-        self._shard = -1
+        self._configure: Configure | None = None
+        self._meter: ProcessMeter | None = None
+        self._rendezvous: Rendezvous | None = None
+        self._orphan: Orphan | None = None
+        self._links: list[int] = []
         self._segment: Segment | None = None
         self._told_to_end = False
         # of the drain in which it is yet to be told that no call is left; None: there is nothing to tell
         self._drain_round: int | None = None
 
     def close(self) -> None:
-        """End all calls and publish the last counters. What is kept of the calls stays kept."""
+        """End all calls and publish the last counters. What is kept of the calls stays kept.
+
+        Calls that were handed over are somebody else's, and are left alone.
+        """
         self._keep.close()
         self._restoration.close()
-        if self._helper is not None:
+        departed = False
+        if self._orphan is not None:
+            self._orphan.close()
+            departed = self._orphan.departed
+        if self._rendezvous is not None:
+            self._rendezvous.close()
+        if self._helper is not None and not departed:
             self._helper.close()
             self._publish()
+        self._hold_links([])
         if self._segment is not None:
             self._segment.close()
         self._channel.close()
@@ -85,13 +108,17 @@ class Control:
                 self._reply(request_id, self._execute(command))
                 self._tell_if_empty()
             case Configure() as configure:
-                self._or_end(lambda: self._configure(configure))
+                self._or_end(lambda: self._set_up(configure))
             case TakeSockets(endpoints):
                 self._restoration.take(endpoints, fds)
             case RestoreCall() as call:
                 self._restoration.add(call)
-            case Start(careful):
-                self._or_end(lambda: self._start(careful=careful))
+            case Start() as start:
+                self._or_end(lambda: self._restore(start))
+            case Go():
+                self._or_end(self._go)
+            case HoldLinks():
+                self._hold_links(fds)
             case RefuseNewCalls(round=drain_round):
                 self._drain(drain_round)
             case TakeNewCalls():
@@ -109,18 +136,20 @@ class Control:
             step()
         except Exception:
             # a shard without settings is of no use: its end tells the supervisor, this line tells people
-            logger.exception("shard %d cannot start", self._shard)
+            logger.exception(
+                "shard %d cannot start", self._configure.shard if self._configure is not None else -1
+            )
             self.exit_status = EXIT_CANNOT_START
             self._loop.stop()
 
-    def _configure(self, configure: Configure) -> None:
-        self._shard = configure.shard
+    def _set_up(self, configure: Configure) -> None:
+        self._configure = configure
         logging.getLogger().setLevel(configure.log_level.upper())
         segment = self._segment = attach_segment(configure.stats_segment)
         self._writer = ShardWriter(segment, configure.shard)
         stats = self._writer.resume()
         kernel, kernel_off = _kernel_path(configure, stats)
-        helper = Helper(
+        self._helper = Helper(
             configure.relay,
             ports=configure.ports,
             shard=configure.shard,
@@ -132,21 +161,29 @@ class Control:
             relay_ports=configure.relay_ports,
             keep=self._keep,
         )
-        self._meter = ProcessMeter(self._loop, helper.stats)
-        self._helper = helper
+        self._channel.send(encode(Configured()))
 
-    def _start(self, *, careful: bool) -> None:
-        helper = self._helper
-        if helper is None:
+    def _restore(self, start: Start) -> None:
+        helper, configure = self._helper, self._configure
+        if helper is None or configure is None:
             raise ValueError("Start came before Configure")
-        restored, failed = self._restoration.restore(helper, self._say_restoring if careful else None)
+        helper.go_on_from(start.counters, kernel_has_them=configure.successor)
+        restored, failed = self._restoration.restore(helper, self._say_restoring if start.careful else None)
         self._keep.let_go(self._restoration.close())
+        self._channel.send(encode(Restored(restored, failed)))
+
+    def _go(self) -> None:
+        helper, configure = self._helper, self._configure
+        if helper is None or configure is None:
+            raise ValueError("Go came before Configure")
+        self._meter = ProcessMeter(self._loop, helper.stats)
         self._started = True
         helper.attach(self._loop, on_tick=self._on_tick)
         helper.update_stats()
         self._publish()
-        ready = Ready(pid=helper.stats.pid, version=nh.__version__, restored=restored, failed=failed)
-        self._channel.send(encode(ready))
+        if configure.rendezvous:
+            self._rendezvous = Rendezvous.open(configure.rendezvous)
+        self._channel.send(encode(Ready(pid=helper.stats.pid, version=nh.__version__)))
 
     def _say_restoring(self, call: int) -> None:
         self._channel.send(encode(Restoring(call)))
@@ -198,17 +235,32 @@ class Control:
         self._publish()
         self._keep.catch_up()
         self._tell_if_empty()
+        if self._orphan is not None:
+            self._orphan.look()
 
     def _publish(self) -> None:
-        assert self._helper is not None
-        self._meter.update()
-        self._writer.publish(self._helper.stats)
+        if self._helper is not None and self._meter is not None:
+            self._meter.update()
+            self._writer.publish(self._helper.stats)
+
+    def _hold_links(self, fds: list[int]) -> None:
+        links, self._links = self._links, list(fds)
+        fds.clear()
+        for fd in links:
+            os.close(fd)
 
     def _on_lost(self) -> None:
         if self._told_to_end:  # the supervisor need not wait for it
             return
-        logger.error("the supervisor is gone; ending")
         self.exit_status = EXIT_SUPERVISOR_GONE
+        if self._started and self._helper is not None and self._rendezvous is not None and self._helper.calls:
+            assert self._configure is not None
+            self._drain(None)
+            self._orphan = Orphan(
+                self._loop, self._helper, self._configure, self._rendezvous, on_over=self._loop.stop
+            )
+            return
+        logger.error("the supervisor is gone; ending")
         self._loop.stop()
 
 

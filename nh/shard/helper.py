@@ -6,8 +6,7 @@ on a loop and hand it commands. It knows no wire and no process.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from nh.calls.call import Expired
 from nh.calls.interfaces import Interface
@@ -34,14 +33,14 @@ from nh.commands import (
     ShowCall,
 )
 from nh.errors import MalformedRequest, ProtocolError, Refused
-from nh.loop import Loop, Timer
+from nh.loop import Loop
 from nh.shard.accounts import Accounts
 from nh.shard.hops import OwnPorts
 from nh.shard.keep import Keep
-from nh.shard.keeping import CallKeeping
+from nh.shard.keeping import CallKeeping, Handed
 from nh.shard.kernel_path import KernelPath
-from nh.shard.pacing import Pacer
 from nh.shard.plane import SocketPlane
+from nh.shard.relaying import LOOK_S, Relaying
 from nh.shard.reports import describe_call, list_calls
 from nh.shard.restoring import restore_calls
 from nh.shard.signalling import Signalling
@@ -49,12 +48,6 @@ from nh.stats import ShardStats
 from nh.wire.link import RestoreCall
 
 logger = logging.getLogger(__name__)
-
-TICK_S: Final = 0.5
-"""How often statistics are brought up to date, windows closed and expiry looked at."""
-
-LOOK_S: Final = 0.05
-"""How often a slice of the sessions is looked at."""
 
 
 class Helper:
@@ -118,9 +111,7 @@ class Helper:
             self._keeping = CallKeeping(self._table, keep, wall_offset_s=self._wall_offset_s)
             self._plane.keeping = self._keeping
         self._loop: Loop | None = None
-        self._pacer: Pacer | None = None
-        self._timer: Timer | None = None
-        self._next_tick = 0.0
+        self._relaying: Relaying | None = None
         self._on_tick: Callable[[], None] | None = None
 
     def attach(self, loop: Loop, *, on_tick: Callable[[], None] | None = None) -> None:
@@ -130,9 +121,32 @@ class Helper:
             self._keeping.attach(loop)
         if self._plane.kernel is not None:
             self._plane.kernel.watch(loop)
-        self._pacer = Pacer(loop, self._plane.poll, coalesce_s=self._settings.coalesce_s)
-        self._next_tick = time.monotonic() + TICK_S
-        self._timer = loop.call_later(LOOK_S, self._look)
+        self._relay()
+
+    def pause(self) -> None:
+        """Relay nothing: what arrives waits in the sockets, or is relayed by the kernel as before."""
+        if self._relaying is not None:
+            self._relaying.stop()
+        self._relaying = None
+
+    def resume(self) -> None:
+        """Relay again after pause(); somebody else may have had the sockets meanwhile."""
+        self._plane.set_up_anew()
+        self._relay()
+
+    def hand_over(self) -> Iterator[Handed]:
+        """Each call as it is now, with its sockets; after pause()."""
+        if self._keeping is not None:
+            yield from self._keeping.hand_over(now=time.monotonic())
+
+    def go_on_from(self, counters: Mapping[str, int | float], *, kernel_has_them: bool) -> None:
+        """Count on from what a predecessor counted.
+
+        Arguments:
+            counters: its counters by name; what is no counter here is left out.
+            kernel_has_them: whether what the kernel relayed is counted by the kernel already.
+        """
+        self._accounts.go_on_from(counters, kernel_has_them=kernel_has_them)
 
     def keep_all(self) -> None:
         """Have every call kept as it is now, with its counters: this process is about to end."""
@@ -156,11 +170,8 @@ class Helper:
 
     def close(self) -> None:
         """End all calls, close all sockets, leave the loop."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._pacer is not None:
-            self._pacer.close()
-        self._loop = self._pacer = None
+        self.pause()
+        self._loop = None
         # whoever keeps the calls has them still: this process ends, not they
         self._keeping = self._plane.keeping = None
         now = time.monotonic()
@@ -327,17 +338,20 @@ class Helper:
             now=now,
         )
 
-    def _look(self) -> None:
-        if self._loop is None:
-            return
-        self._timer = self._loop.call_later(LOOK_S, self._look)
-        now = time.monotonic()
+    def _relay(self) -> None:
+        if self._loop is not None:
+            self._relaying = Relaying(
+                self._loop,
+                self._plane.poll,
+                coalesce_s=self._settings.coalesce_s,
+                look=self._look,
+                tick=self._tick,
+            )
+
+    def _look(self, now: float) -> None:
         self._plane.look(since_s=LOOK_S, now=now)
         if self._keeping is not None:
             self._keeping.look(now=now)
-        if now >= self._next_tick:
-            self._next_tick = now + TICK_S
-            self._tick(now)
 
     def _tick(self, now: float) -> None:
         self._plane.close_windows(now=now)

@@ -9,9 +9,11 @@ It knows calls and their sockets, not how anything is kept.
 """
 
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
+from nh.calls.call import Call
+from nh.calls.media import Endpoint
 from nh.calls.snapshot import Clock, encode_snapshot, take_snapshot
 from nh.calls.table import CallTable
 from nh.loop import Loop
@@ -23,6 +25,20 @@ REFRESH_S: Final = 10.0
 
 KEPT_A_LOOK: Final = 50
 """Most snapshots taken in one go: some milliseconds."""
+
+
+class Handed(NamedTuple):
+    """A call that is handed over: the descriptors stay its shard's.
+
+    Arguments:
+        call_id: which.
+        sockets: where each of its sockets is bound, and its descriptor.
+        snapshot: how it is.
+    """
+
+    call_id: bytes
+    sockets: list[tuple[Endpoint, int]]
+    snapshot: bytes
 
 
 class CallKeeping:
@@ -72,10 +88,24 @@ class CallKeeping:
             if self._kept.pop(call_id, None) is not None:
                 self._keep.forget(call_id)
             return
-        call.note(now=now)
-        snapshot = take_snapshot(call, clock=Clock(now, now + self._wall_offset_s))
         self._kept[call_id] = call.last_active
-        self._keep.keep(call_id, encode_snapshot(snapshot))
+        self._keep.keep(call_id, self._snapshot(call, now=now))
+
+    def hand_over(self, *, now: float) -> Iterator[Handed]:
+        """Each call as it is."""
+        for call in list(self._table):
+            # forks share groups
+            sockets = {
+                each.fd: each
+                for _, group in call.groups
+                for each in group.sockets
+                if isinstance(each, MediaSocket)
+            }
+            yield Handed(
+                call.call_id,
+                [(each.local, fd) for fd, each in sockets.items()],
+                self._snapshot(call, now=now),
+            )
 
     def restored(self, call_id: bytes, *, now: float) -> None:
         """A call was restored, or could not be: who kept it is told how it is now."""
@@ -86,6 +116,10 @@ class CallKeeping:
         """Refresh the next few of those that only count."""
         for call_id in self._next_of_round(now):
             self.keep_now(call_id, now=now)
+
+    def _snapshot(self, call: Call, *, now: float) -> bytes:
+        call.note(now=now)
+        return encode_snapshot(take_snapshot(call, clock=Clock(now, now + self._wall_offset_s)))
 
     def _keep_changed(self) -> None:
         now = time.monotonic()

@@ -72,6 +72,10 @@ class KernelPath:
         """Packets and bytes of all directions that there ever were."""
         return self._flows.totals
 
+    def add_past(self, packets: int, size_bytes: int) -> None:
+        """Count what was relayed before as well."""
+        self._flows.add_past(packets, size_bytes)
+
     def watch(self, loop: Loop) -> None:
         """Begin: follow the host's routes, and remove what a predecessor relayed and no call took over."""
         self._flows.remove_left()

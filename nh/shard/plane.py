@@ -17,7 +17,13 @@ from nh.shard.forwarding import Forwarding
 from nh.shard.hops import OwnPorts
 from nh.shard.kernel_path import KernelPath
 from nh.shard.poll import MediaPoll
-from nh.shard.sockets import MediaSocket, adopt_media_socket, close_media_sockets, open_media_sockets
+from nh.shard.sockets import (
+    MediaSocket,
+    adopt_media_socket,
+    close_media_sockets,
+    open_media_sockets,
+    socket_of,
+)
 from nh.shard.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -157,6 +163,14 @@ class SocketPlane:
         for pair in session.pairs:
             self._forwarding.stop(pair)
 
+    def set_up_anew(self) -> None:
+        """Bring every socket into the state that its legs want: somebody else may have changed it."""
+        for session in self._running:
+            for leg in session.legs:
+                socket_of(leg).connected = True  # for all that is known
+                socket_of(leg).disconnect()
+                self._forwarding.source_changed(leg)
+
     def look(self, *, since_s: float, now: float) -> None:
         """Look at the next few sessions: which are alive, which may settle their source again.
 
@@ -178,6 +192,14 @@ class SocketPlane:
         if self.kernel is not None:
             for media_socket in self.kernel.take_stale(ROUTED_A_LOOK):
                 self._forwarding.route_anew(media_socket)
+
+    def add_past(self, packets: int, size_bytes: int) -> None:
+        """What the kernel relayed for a predecessor, and does not know any more."""
+        if self.kernel is None:
+            self.traffic.kernel_packets += packets
+            self.traffic.kernel_bytes += size_bytes
+        else:
+            self.kernel.add_past(packets, size_bytes)
 
     def collect(self) -> None:
         """Bring the totals up to date with what the kernel relayed."""

@@ -8,15 +8,14 @@ are better than none.
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from nh.commands import Failure, RelayCommand
 from nh.errors import ShardUnavailable
 from nh.loop import Loop, Timer
 from nh.stats.layout import ShardState, SupervisorStats
-from nh.supervisor.child import Answer, Child, ChildState
-from nh.wire.link import RefuseNewCalls, TakeNewCalls
+from nh.supervisor.child import Announcement, Answer, Child, ChildState
 
 logger = logging.getLogger(__name__)
 
@@ -102,10 +101,15 @@ class Arbiter:
         else:
             child.execute(command, answer)
 
-    def tell(self, shard: int, message: RefuseNewCalls | TakeNewCalls) -> bool:
+    def tell(self, shard: int, message: Announcement, fds: Sequence[int] = ()) -> bool:
         """Tell a shard something, if it is up; returns False if it does not read now."""
         child = self._places[shard].child
-        return child is None or child.tell(message)
+        return child is None or child.tell(message, fds)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any shard has commands under way."""
+        return any(place.child is not None and place.child.busy for place in self._places)
 
     def stop(self, grace_s: float, on_stopped: Callable[[], None]) -> None:
         """End every shard and start none again.

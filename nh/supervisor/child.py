@@ -9,7 +9,7 @@ the loop and no other child's.
 import dataclasses
 import enum
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -19,6 +19,7 @@ from nh.channel import Channel
 from nh.commands import Failure, RelayCommand, RelayResult
 from nh.errors import ChannelFull, CommandTimeout, ShardUnavailable
 from nh.loop import Loop, Timer
+from nh.pouring import Pouring
 from nh.supervisor.cpus import pin
 from nh.supervisor.keeper import NotBelievable
 from nh.supervisor.process import ShardProcess
@@ -27,6 +28,9 @@ from nh.wire import link
 logger = logging.getLogger(__name__)
 
 Answer = Callable[[RelayResult], None]
+
+Announcement = link.RefuseNewCalls | link.TakeNewCalls | link.HoldLinks
+"""What a shard is told without being asked for an answer."""
 
 MAX_IN_FLIGHT: Final = 4096
 """Most commands of one shard under way."""
@@ -63,33 +67,19 @@ class Heritage(Protocol):
     """What a shard is given of its predecessor's, and where it leaves what its successor will need."""
 
     def begin(self) -> Iterator[tuple[link.ToShard, list[int]]]:
-        """The messages between Configure and Ready, the last one is Start, with their descriptors."""
+        """What the shard is told once it is Configured, the last one is Start, with descriptors."""
 
     def hear(self, message: link.Keeping | link.Restoring, fds: list[int]) -> None:
         """What the shard says; descriptors that are kept are removed. Raises NotBelievable."""
 
-    def ready(self, message: link.Ready) -> None:
+    def restored(self, message: link.Restored) -> None:
+        """The shard has what it could restore, and is about to be told Go: nobody else may have that then."""
+
+    def ready(self) -> None:
         """The shard is up."""
 
     def died(self) -> None:
         """The shard's process has ended, and all that it said was heard."""
-
-
-class NoHeritage:
-    """Nothing is kept."""
-
-    def begin(self) -> Iterator[tuple[link.ToShard, list[int]]]:
-        """See Heritage."""
-        yield link.Start(), []
-
-    def hear(self, message: link.Keeping | link.Restoring, fds: list[int]) -> None:
-        """See Heritage."""
-
-    def ready(self, message: link.Ready) -> None:
-        """See Heritage."""
-
-    def died(self) -> None:
-        """See Heritage."""
 
 
 class Child:
@@ -102,7 +92,7 @@ class Child:
         on_ready: called once when the shard serves calls.
         on_exit: called once when the process is reaped, with words for why; every command is answered then.
         on_empty: called with the round of a drain when the shard says that no call is left.
-        heritage: see Heritage; None: nothing is kept and nothing restored.
+        heritage: see Heritage.
     """
 
     def __init__(
@@ -113,8 +103,8 @@ class Child:
         *,
         on_ready: Callable[[], None],
         on_exit: Callable[[str], None],
+        heritage: Heritage,
         on_empty: Callable[[int], None] | None = None,
-        heritage: Heritage | None = None,
     ) -> None:
         self.state = ChildState.STARTING
         self._loop = loop
@@ -127,16 +117,20 @@ class Child:
         self._last_id = 0
         self._deadline: Timer | None = None
         self._grace: Timer | None = None
-        self._heritage = heritage if heritage is not None else NoHeritage()
+        self._heritage = heritage
+        self._pouring: Pouring | None = None
         self._process = process
         loop.add_reader(self._process.pidfd, self._reap)
         self._channel = Channel(
-            loop, self._process.link, self._on_record, self._on_link_lost, on_drained=self._hand_over
+            loop, self._process.link, self._on_record, self._on_link_lost, on_drained=self._pour
         )
         self._channel.send(link.encode(spec.configure))
         pin(self._process.pid, spec.cpu, self._name)
-        self._to_hand_over = self._heritage.begin()
-        self._hand_over()
+
+    @property
+    def busy(self) -> bool:
+        """Whether commands are under way."""
+        return bool(self._pending)
 
     @property
     def pid(self) -> int:
@@ -161,11 +155,11 @@ class Child:
         if self._deadline is None:
             self._deadline = self._loop.call_later(self._timeout_s, self._expire)
 
-    def tell(self, message: link.RefuseNewCalls | link.TakeNewCalls) -> bool:
+    def tell(self, message: Announcement, fds: Sequence[int] = ()) -> bool:
         """Tell the shard something that has no answer, if it is up; returns False if it does not read now."""
         if self.state is ChildState.UP:
             try:
-                self._channel.send(link.encode(message))
+                self._channel.send(link.encode(message), fds)
             except ChannelFull:
                 return False
         return True
@@ -189,18 +183,24 @@ class Child:
 
     # --- the link ---------------------------------------------------------------------------------
 
-    def _hand_over(self) -> None:
-        """Send what there is to restore as fast as the shard takes it: more than may wait in the channel."""
-        while not self._channel.queued and not self._channel.closed:
-            message, fds = next(self._to_hand_over, (None, list[int]()))
-            if message is None:
-                return
-            try:
-                self._channel.send(link.encode(message), fds)
-            except ChannelFull as exc:
-                logger.error("%s (pid %d) cannot be given what it needs: %s", self._name, self.pid, exc)
-                self.kill()
-                return
+    def _pour(self) -> None:
+        """Send on what there is to restore."""
+        if self._pouring is None:
+            return
+        try:
+            self._pouring.go_on()
+        except ChannelFull as exc:
+            logger.error("%s (pid %d) cannot be given what it needs: %s", self._name, self.pid, exc)
+            self.kill()
+
+    def _on_configured(self) -> None:
+        messages = self._heritage.begin()
+        self._pouring = Pouring(self._channel, ((link.encode(message), fds) for message, fds in messages))
+        self._pour()
+
+    def _on_restored(self, message: link.Restored) -> None:
+        self._heritage.restored(message)
+        self._channel.send(link.encode(link.Go()))
 
     def _on_record(self, record: bytes, fds: list[int]) -> None:
         try:
@@ -220,6 +220,10 @@ class Child:
             case link.NoCallsLeft():
                 if self._on_empty is not None:
                     self._on_empty(message.round)
+            case link.Configured():
+                self._on_configured()
+            case link.Restored():
+                self._on_restored(message)
             case link.Ready():
                 self._on_up(message)
 
@@ -234,7 +238,7 @@ class Child:
                 message.version,
                 nh.__version__,
             )
-        self._heritage.ready(message)
+        self._heritage.ready()
         self._on_ready()
 
     def _on_link_lost(self) -> None:

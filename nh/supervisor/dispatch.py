@@ -31,7 +31,6 @@ from nh.commands import (
 from nh.errors import CommandTimeout, Refused, ShardUnavailable, StatsUnavailable, UnknownCommand
 from nh.stats import StatsReader, SupervisorStats
 from nh.supervisor.drain import Drain
-from nh.supervisor.routing import shard_of
 
 logger = logging.getLogger(__name__)
 
@@ -45,16 +44,25 @@ class Dispatcher:
     Arguments:
         execute: see Execute.
         shards: how many there are, 1 or more.
+        place_of: the shard of a call, by call-id.
         reader: where GetStats is answered from.
         stats: where commands are counted that shards did not answer.
         drain: what Drain and Undrain are for.
     """
 
     def __init__(
-        self, execute: Execute, shards: int, *, reader: StatsReader, stats: SupervisorStats, drain: Drain
+        self,
+        execute: Execute,
+        shards: int,
+        *,
+        place_of: Callable[[bytes], int],
+        reader: StatsReader,
+        stats: SupervisorStats,
+        drain: Drain,
     ) -> None:
         self._execute = execute
         self._shards = shards
+        self._place_of = place_of
         self._reader = reader
         self._stats = stats
         self._drain = drain
@@ -73,7 +81,7 @@ class Dispatcher:
             reply(Failure.of(UnknownCommand(f"command {command.name[:64]!r} is not known here")))
         else:
             named = command.dialog if isinstance(command, Allocate | Activate | Close) else command
-            self._ask(shard_of(named.call_id, self._shards), command, reply)
+            self._ask(self._place_of(named.call_id), command, reply)
 
     def _ask(self, shard: int, command: RelayCommand, reply: Callable[[RelayResult], None]) -> None:
         def count_and_reply(result: RelayResult) -> None:

@@ -33,6 +33,24 @@ class Journal(Protocol):
         """A call is no more."""
 
 
+class Placement(Protocol):
+    """Told which calls are at the keeper's place."""
+
+    def came(self, call_id: bytes) -> None:
+        """A call is here from now on."""
+
+    def went(self, call_id: bytes) -> None:
+        """It is no more."""
+
+
+class _Nobody:
+    def came(self, call_id: bytes) -> None:
+        pass
+
+    def went(self, call_id: bytes) -> None:
+        pass
+
+
 class _NoJournal:
     def put(self, call_id: bytes, snapshot: bytes) -> None:
         pass
@@ -51,6 +69,10 @@ class HoldingBudget:
     def __init__(self, sockets: int) -> None:
         self._left = self._whole = sockets
         self._told = False
+
+    def overdraw(self) -> None:
+        """One more is held whether or not it may be."""
+        self._left -= 1
 
     def take(self) -> bool:
         """Whether one more may be held; if so, it counts."""
@@ -78,12 +100,20 @@ class Keeper:
         status: where it is counted.
         budget: see HoldingBudget.
         journal: see Journal; None: nobody else is told.
+        placement: see Placement; None: nobody wants to know.
     """
 
-    def __init__(self, status: ShardStatus, budget: HoldingBudget, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        status: ShardStatus,
+        budget: HoldingBudget,
+        journal: Journal | None = None,
+        placement: Placement | None = None,
+    ) -> None:
         self._status = status
         self._budget = budget
         self._journal = journal if journal is not None else _NoJournal()
+        self._placement = placement if placement is not None else _Nobody()
         self._sockets: dict[Endpoint, int] = {}
         self._calls: dict[bytes, bytes] = {}
         self._unfinished: tuple[bytes, list[bytes]] | None = None
@@ -122,6 +152,7 @@ class Keeper:
         """Know nothing of a call any more; no effect if that is so. Its sockets are let go by themselves."""
         if self._calls.pop(call_id, None) is not None:
             self._status.calls_kept -= 1
+            self._placement.went(call_id)
             self._journal.delete(call_id)
 
     def shard_died(self) -> None:
@@ -132,8 +163,25 @@ class Keeper:
         """Keep a snapshot as if the shard had said so, such as one from a store."""
         if call_id not in self._calls:
             self._status.calls_kept += 1
+            self._placement.came(call_id)
         self._calls[call_id] = snapshot
         self._journal.put(call_id, snapshot)
+
+    def inherit(self, sockets: list[tuple[Endpoint, int]]) -> None:
+        """Hold sockets of a shard of another run, however many may be held: its successor needs them.
+
+        Arguments:
+            sockets: where they are bound, and descriptors, which are the keeper's from now on.
+        """
+        for endpoint, fd in sockets:
+            self._let_go(endpoint)
+            self._budget.overdraw()
+            self._sockets[endpoint] = fd
+            self._status.sockets_held += 1
+
+    def tell_over(self, call_id: bytes) -> None:
+        """The journal knows of a call that is over; the keeper does not."""
+        self._journal.delete(call_id)
 
     def close(self) -> None:
         """Let everything go; the journal is not told."""

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import hashlib
 import logging
+from collections.abc import Callable, Sequence
 
 from nh.config import KernelMode, Settings
 from nh.errors import KernelPathUnavailable
@@ -16,10 +17,11 @@ from nh.fastpath.attach import Attachments
 from nh.fastpath.bpf import attach_tcx
 from nh.fastpath.clsact import remove_leftovers
 from nh.fastpath.interfaces import Interface, InterfaceWatch
-from nh.fastpath.loader import load
+from nh.fastpath.loader import load, object_digest
 from nh.fastpath.probe import Answer, probe
 from nh.loop import Loop
 from nh.stats import SupervisorStats
+from nh.supervisor.predecessor import Predecessor
 from nh.wire.link import KernelMaps
 
 logger = logging.getLogger(__name__)
@@ -33,18 +35,34 @@ class KernelService:
         settings: see Settings.
         shards: how many share the maps, 1 or more.
         stats: where the number of interfaces is written.
+        predecessors: shards of an earlier run: if they have the same maps, these are used on.
+
+    `inherited` tells whether the maps are theirs: then what they relay in the kernel goes on. `on_links` is
+    called when `links` changes; to be set.
 
     An interface that is not there yet is waited for. Raises KernelPathUnavailable if the kernel refuses, if
     no interface can have the program, or if there is none and the settings want it in any case.
     """
 
-    def __init__(self, loop: Loop, settings: Settings, shards: int, *, stats: SupervisorStats) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        settings: Settings,
+        shards: int,
+        *,
+        stats: SupervisorStats,
+        predecessors: Sequence[Predecessor] = (),
+    ) -> None:
         self._stats = stats
+        self.on_links: Callable[[], None] = _nobody_holds_links
         self._tried = False
         # each shard has one more, for what is past
         self._slots = -(-_flows_wanted(settings) // shards) + 1
         with contextlib.ExitStack() as undo:
-            self._program = load(self._slots * shards)
+            self._identity = f"{object_digest()[:16]}/{self._slots}/{shards}"
+            maps = _maps_of(predecessors, self._identity)
+            self.inherited = maps is not None
+            self._program = load(self._slots * shards, maps)
             undo.callback(self._program.close)
             self._attachments = Attachments(
                 self._program.program_fd, _name(settings), _create_link, settings.kernel_attach
@@ -63,6 +81,11 @@ class KernelService:
         return self._program.flows_fd, self._program.readings_fd
 
     @property
+    def links(self) -> list[int]:
+        """Descriptors that hold the program on its interfaces: as long as anybody has them it stays there."""
+        return self._attachments.links
+
+    @property
     def interfaces(self) -> list[str]:
         """Names of those that have the program."""
         return sorted(interface.name for interface in self._attachments.interfaces)
@@ -70,7 +93,9 @@ class KernelService:
     def share(self, shard: int) -> KernelMaps:
         """What shard `shard` is told of its share."""
         flows_fd, readings_fd = self.descriptors
-        return KernelMaps(flows_fd, readings_fd, first_slot=shard * self._slots, slots=self._slots)
+        return KernelMaps(
+            flows_fd, readings_fd, first_slot=shard * self._slots, slots=self._slots, identity=self._identity
+        )
 
     def close(self) -> None:
         """Take the program off."""
@@ -82,10 +107,16 @@ class KernelService:
         self._tried |= bool(came)
         self._attachments.update(came, went)
         self._stats.kernel_interfaces = len(self._attachments.interfaces)
+        self.on_links()
 
 
 def start_kernel_service(
-    loop: Loop, settings: Settings, shards: int, *, stats: SupervisorStats
+    loop: Loop,
+    settings: Settings,
+    shards: int,
+    *,
+    stats: SupervisorStats,
+    predecessors: Sequence[Predecessor] = (),
 ) -> tuple[KernelService | None, str]:
     """The path in the kernel, as far as the settings want it and the host has it.
 
@@ -99,7 +130,7 @@ def start_kernel_service(
         support = probe()
         if support.answer is Answer.UNSUPPORTED:
             raise KernelPathUnavailable(support.why, errno=errno.ENOTSUP)
-        return KernelService(loop, settings, shards, stats=stats), ""
+        return KernelService(loop, settings, shards, stats=stats, predecessors=predecessors), ""
     except (KernelPathUnavailable, OSError) as refusal:
         if settings.kernel is KernelMode.ON:
             raise KernelPathUnavailable(
@@ -110,6 +141,19 @@ def start_kernel_service(
         logger.warning("media are relayed in user space, not inside the kernel: %s", refusal)
         _remove_leftovers(settings)
         return None, str(refusal)
+
+
+def _nobody_holds_links() -> None:
+    pass
+
+
+def _maps_of(predecessors: Sequence[Predecessor], identity: str) -> tuple[int, int] | None:
+    """The maps that shards of an earlier run have, if they are those that this one would make."""
+    for each in predecessors:
+        if each.readable and each.present.kernel == identity and len(each.maps) == 2:
+            flows_fd, readings_fd = each.maps
+            return flows_fd, readings_fd
+    return None
 
 
 def _remove_leftovers(settings: Settings) -> None:

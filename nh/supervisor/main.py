@@ -39,11 +39,13 @@ from nh.supervisor.listeners import Listener, open_listeners
 from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
 from nh.supervisor.ng_service import NgService
 from nh.supervisor.places import Places
+from nh.supervisor.predecessor import find_predecessors
 from nh.supervisor.process import SHARD_ARGV
 from nh.supervisor.publisher import Publisher
 from nh.supervisor.runtime_dir import runtime_dir
 from nh.supervisor.signals import signals_on
 from nh.supervisor.state_dir import open_store
+from nh.wire.link import HoldLinks
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +99,7 @@ class _Supervisor:
         path = settings.runtime_path
         stack.enter_context(runtime_dir(path))
         self._store = stack.enter_context(open_store(settings))
+        predecessors = find_predecessors(path)
         self._listeners = open_listeners(
             [parse_rpc_address(text) for text in settings.rpc_addresses],
             mode=settings.rpc_mode_bits,
@@ -109,7 +112,7 @@ class _Supervisor:
         self._loop = SelectorLoop()
         stack.callback(self._loop.close)
         self._kernel, self._kernel_off = start_kernel_service(
-            self._loop, settings, self._shards, stats=self._stats
+            self._loop, settings, self._shards, stats=self._stats, predecessors=predecessors
         )
         if self._kernel is not None:
             stack.callback(self._kernel.close)
@@ -125,6 +128,7 @@ class _Supervisor:
             kernel_off=self._kernel_off,
             held_sockets=self._held_sockets,
             store=self._store,
+            predecessors=predecessors,
         )
         stack.callback(self._places.close)
         self._frontend: Frontend | None = None
@@ -140,6 +144,8 @@ class _Supervisor:
         self._drain = Drain(
             self._loop, self._shards, self._arbiter.tell, stats=self._stats, on_over=self._on_drained
         )
+        if self._kernel is not None:
+            self._kernel.on_links = self._tell_links
         self._heartbeats = [Heartbeat(self._segment, shard) for shard in range(self._shards)]
         self._hangs = HangWatch(
             self._loop,
@@ -168,6 +174,12 @@ class _Supervisor:
     def _spawn(self, shard: int, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]) -> Child:
         return self._places.spawn(shard, self._drain, on_ready=on_ready, on_exit=on_exit)
 
+    def _tell_links(self) -> None:
+        """Shards hold the kernel's program on its interfaces, so that it outlives the supervisor."""
+        for shard in range(self._shards):
+            if self._kernel is not None:
+                self._arbiter.tell(shard, HoldLinks(), self._kernel.links)
+
     def _heartbeat(self, shard: int) -> float | None:
         if self._stats.shards[shard].state != ShardState.UP:
             return None
@@ -180,6 +192,7 @@ class _Supervisor:
         dispatcher = Dispatcher(
             self._arbiter.execute,
             self._shards,
+            place_of=self._places.placements.place_of,
             reader=StatsReader(self._segment),
             stats=self._stats,
             drain=self._drain,

@@ -5,6 +5,7 @@ process is started is the arbiter's business.
 """
 
 import logging
+import secrets
 from collections.abc import Callable, Sequence
 
 from nh.config import Settings
@@ -13,14 +14,17 @@ from nh.stats import Segment, SupervisorStats
 from nh.supervisor.child import Child, ChildSpec
 from nh.supervisor.cpus import cpu_of
 from nh.supervisor.drain import Drain
+from nh.supervisor.estate import Estate
 from nh.supervisor.keeper import HoldingBudget, Keeper
 from nh.supervisor.kernel import KernelService
+from nh.supervisor.placement import Placements
+from nh.supervisor.predecessor import Predecessor
 from nh.supervisor.process import ShardProcess
 from nh.supervisor.recovery import Recovery
 from nh.supervisor.routing import all_ranges, interface_slices, limits_share, port_slices, shard_of
 from nh.supervisor.spares import Spares
 from nh.supervisor.store import Store
-from nh.wire.link import Configure
+from nh.wire.link import Configure, HoldLinks
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +42,7 @@ class Places:
         kernel, kernel_off: the path in the kernel; None and why there is none.
         held_sockets: how many sockets may be held for all shards.
         store: where calls are while nh does not run; None: nowhere.
+        predecessors: shards of an earlier run that still have calls.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Places:
         kernel_off: str,
         held_sockets: int,
         store: Store | None,
+        predecessors: Sequence[Predecessor] = (),
     ) -> None:
         self.ports = port_slices(*settings.port_range, shards)
         self._loop = loop
@@ -67,10 +73,15 @@ class Places:
         self._interfaces = interface_slices(settings.interfaces, shards)
         self._share = limits_share(settings.relay, shards)
         self._started: set[int] = set()
+        self._runtime_path = settings.runtime_path
+        self.placements = Placements(shards)
         budget = HoldingBudget(held_sockets)
+        keepers = [
+            Keeper(stats.shards[shard], budget, store, self.placements.at(shard)) for shard in range(shards)
+        ]
+        self._estate = Estate(loop, predecessors, keepers)
         self._recoveries = [
-            Recovery(shard, Keeper(stats.shards[shard], budget, store), stats.shards[shard])
-            for shard in range(shards)
+            Recovery(shard, keeper, stats.shards[shard], self._estate) for shard, keeper in enumerate(keepers)
         ]
         if store is not None:
             self._take_stored(store)
@@ -81,16 +92,24 @@ class Places:
     ) -> Child:
         """Have a process in a place. OSError if none can be started."""
 
+        rendezvous = self._runtime_path / f"shard-{shard}-{secrets.token_hex(4)}.sock"
+
         def ready() -> None:
             on_ready()
             drain.shard_is_up(shard)
+            if self._kernel is not None:
+                child.tell(HoldLinks(), self._kernel.links)
+
+        def ended(why: str) -> None:
+            rendezvous.unlink(missing_ok=True)
+            on_exit(why)
 
         child = Child(
             self._loop,
-            self._spec(shard),
+            self._spec(shard, str(rendezvous)),
             self._spares.take(),
             on_ready=ready,
-            on_exit=on_exit,
+            on_exit=ended,
             on_empty=lambda drain_round: drain.shard_is_empty(shard, drain_round),
             heritage=self._recoveries[shard],
         )
@@ -108,21 +127,23 @@ class Places:
     def close(self) -> None:
         """Let everything go that is kept."""
         self._spares.close()
+        self._estate.close()
         for recovery in self._recoveries:
             recovery.keeper.close()
 
     def _take_stored(self, store: Store) -> None:
         calls = store.load()
-        for call in calls:
+        restorable = [call for call in calls if not self._estate.claims(call)]
+        for call in restorable:
             shard = shard_of(call.call_id, self._shards)
             self._recoveries[shard].take_stored(call.call_id, call.snapshot)
-        if calls:
-            logger.info("%d calls were stored; they are restored where they are not over", len(calls))
+        if restorable:
+            logger.info("%d calls were stored; they are restored where they are not over", len(restorable))
 
     def _start_process(self) -> ShardProcess:
         return ShardProcess(self._argv, self._kernel.descriptors if self._kernel is not None else ())
 
-    def _spec(self, shard: int) -> ChildSpec:
+    def _spec(self, shard: int, rendezvous: str) -> ChildSpec:
         settings = self._settings
         configure = Configure(
             shard=shard,
@@ -135,7 +156,8 @@ class Places:
             kernel=self._kernel.share(shard) if self._kernel is not None else None,
             kernel_off=self._kernel_off,
             relay_ports=all_ranges(settings.port_range, settings.interfaces),
-            successor=shard in self._started,
+            successor=shard in self._started or (self._kernel is not None and self._kernel.inherited),
+            rendezvous=rendezvous,
         )
         return ChildSpec(
             configure=configure,

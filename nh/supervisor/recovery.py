@@ -8,19 +8,29 @@ moment cost no call.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Final, Protocol
 
 from nh.calls.media import Endpoint
 from nh.channel import batches
 from nh.stats.layout import ShardStatus
 from nh.supervisor.keeper import Keeper, NotBelievable
-from nh.wire.link import Keeping, Ready, RestoreCall, Restoring, Start, TakeSockets, ToShard, parts
+from nh.wire.link import Keeping, RestoreCall, Restored, Restoring, Start, TakeSockets, ToShard, parts
 
 logger = logging.getLogger(__name__)
 
 SUSPECT_DEATHS: Final = 2
 """How many careful shards have to die of one call until it is left out."""
+
+
+class Heirlooms(Protocol):
+    """What there is of another run of nh: an Estate."""
+
+    def take(self, shard: int) -> Mapping[str, int | float]:
+        """Bring what it has for a place to its keeper; returns counters that go with it."""
+
+    def settle(self, shard: int, *, nothing_restored: bool) -> bool:
+        """A place has restored what it could; returns whether what it could not is lost."""
 
 
 class Recovery:
@@ -30,27 +40,31 @@ class Recovery:
         shard: its number.
         keeper: what is kept.
         status: where restored and lost calls are counted.
+        estate: what shards of another run have for this place.
     """
 
-    def __init__(self, shard: int, keeper: Keeper, status: ShardStatus) -> None:
+    def __init__(self, shard: int, keeper: Keeper, status: ShardStatus, estate: Heirlooms) -> None:
         self.keeper = keeper
         self._shard = shard
         self._status = status
+        self._estate = estate
         self._careful = False
-        self._stored = False
+        self._stored: set[bytes] = set()
         self._suspects: Counter[bytes] = Counter()
         self._given: list[bytes] | None = None  # until the shard is ready
         self._at: int | None = None
 
     def take_stored(self, call_id: bytes, snapshot: bytes) -> None:
         """A call of a run of nh that is over; before any shard was in this place."""
-        self._stored = True
+        self._stored.add(call_id)
         self.keeper.put(call_id, snapshot)
 
     def begin(self) -> Iterator[tuple[ToShard, list[int]]]:
         """See Heritage."""
+        counters = dict(self._estate.take(self._shard))
         self._given, self._at = list(self.keeper.calls), None
-        return self._messages(list(self.keeper.sockets.items()), list(self.keeper.calls.items()))
+        sockets, calls = list(self.keeper.sockets.items()), list(self.keeper.calls.items())
+        return self._messages(sockets, calls, Start(careful=self._careful, counters=counters))
 
     def hear(self, message: Keeping | Restoring, fds: list[int]) -> None:
         """See Heritage."""
@@ -61,7 +75,7 @@ class Recovery:
             raise NotBelievable(f"it restores call {message.call}, which it was not given")
         self._at = message.call
 
-    def ready(self, message: Ready) -> None:
+    def restored(self, message: Restored) -> None:
         """See Heritage."""
         if message.restored or message.failed:
             logger.info(
@@ -71,11 +85,15 @@ class Recovery:
                 message.failed,
             )
         self._status.calls_restored += message.restored
-        self._status.calls_lost += message.failed
+        if self._estate.settle(self._shard, nothing_restored=message.failed > 0 == message.restored):
+            self._status.calls_lost += message.failed
+
+    def ready(self) -> None:
+        """See Heritage."""
         self._careful = False
         self._suspects.clear()
         self._given = None
-        self._stored = False  # the shard has said anew how each call is
+        self._stored.clear()  # the shard has said anew how each call is
 
     def died(self) -> None:
         """See Heritage."""
@@ -100,13 +118,13 @@ class Recovery:
             self._status.calls_lost += 1
 
     def _messages(
-        self, sockets: list[tuple[Endpoint, int]], calls: list[tuple[bytes, bytes]]
+        self, sockets: list[tuple[Endpoint, int]], calls: list[tuple[bytes, bytes]], start: Start
     ) -> Iterator[tuple[ToShard, list[int]]]:
         for some in batches(sockets):
             yield TakeSockets(tuple(endpoint for endpoint, _ in some)), [fd for _, fd in some]
-        # times of another run may be those of another life of this host
-        shift_s = None if self._stored else 0.0
         for call_id, snapshot in calls:
+            # times in a store may be those of another life of this host
+            shift_s = None if call_id in self._stored else 0.0
             for _, data, last in parts(snapshot):
                 yield RestoreCall(call_id, data, shift_s, last), []
-        yield Start(careful=self._careful), []
+        yield start, []

@@ -1,10 +1,11 @@
 """The internal link between the supervisor and a shard: typed messages, one to a SOCK_SEQPACKET record.
 
-The supervisor says Configure first, then what there is to restore (TakeSockets, RestoreCall), then Start, and
-the shard answers Ready; from then on Execute and Executed carry the same `id`, any number in flight, answered
-in any order. What has to outlive the shard it hands over as it comes to be (HoldSockets, KeepCall), before
-the Executed of the command that caused it: whoever reads in order has what was answered. The encoding is
-msgpack; both ends are of one version of nh, started by it, so what cannot be read is a bug and raises.
+The supervisor says Configure first, the shard Configured, and then comes what there is to restore
+(TakeSockets, RestoreCall), then Start. The shard restores it and says Restored, and with Go it serves calls
+and says Ready; from then on Execute and Executed carry the same `id`, any number in flight, answered in any
+order. What has to outlive the shard it hands over as it comes to be (HoldSockets, KeepCall), before the
+Executed of the command that caused it: whoever reads in order has what was answered. The encoding is msgpack;
+both ends are of one version of nh, started by it, so what cannot be read is a bug and raises.
 """
 
 from collections.abc import Iterator
@@ -34,12 +35,14 @@ class KernelMaps(msgspec.Struct, frozen=True):
     Arguments:
         flows_fd, readings_fd: the maps of nh.fastpath.
         first_slot, slots: which of the readings are the shard's own.
+        identity: tells these maps, and how they are shared out, from others that another version would make.
     """
 
     flows_fd: int
     readings_fd: int
     first_slot: int
     slots: int
+    identity: str = ""
 
 
 class Configure(msgspec.Struct, frozen=True, tag="configure"):
@@ -58,6 +61,8 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
             kernel is then taken over, not cleared.
         stats_segment: name of the shared memory in which block `shard` is its own to write.
         log_level: how much to log.
+        rendezvous: where the shard awaits the next supervisor if this one is gone, a path that does not exist
+            yet; "": it ends then.
     """
 
     shard: int
@@ -71,6 +76,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     kernel_off: str = ""
     relay_ports: tuple[tuple[int, int], ...] = ()
     successor: bool = False
+    rendezvous: str = ""
 
 
 class TakeSockets(msgspec.Struct, frozen=True, tag="take_sockets"):
@@ -97,13 +103,26 @@ class RestoreCall(msgspec.Struct, frozen=True, tag="restore_call"):
 
 
 class Start(msgspec.Struct, frozen=True, tag="start"):
-    """That is all: restore what came, then serve calls and say Ready.
+    """That is all: restore what came, and say Restored.
 
     Arguments:
         careful: say Restoring before each call.
+        counters: what the shard's counters go on from, by name, on top of those in its statistics.
     """
 
     careful: bool = False
+    counters: dict[str, int | float] = {}
+
+
+class Go(msgspec.Struct, frozen=True, tag="go"):
+    """Nobody else has these calls any more: serve them and new ones, and say Ready."""
+
+
+class HoldLinks(msgspec.Struct, frozen=True, tag="hold_links"):
+    """Hold what hangs the program in on the interfaces, so that it outlives the supervisor.
+
+    With all the descriptors that there are now: those that came with the one before are to be closed.
+    """
 
 
 class Execute(msgspec.Struct, frozen=True, tag="execute"):
@@ -127,6 +146,10 @@ class TakeNewCalls(msgspec.Struct, frozen=True, tag="take_new_calls"):
     """Drain no more."""
 
 
+class Configured(msgspec.Struct, frozen=True, tag="configured"):
+    """The shard has its settings, and is ready to restore calls."""
+
+
 class Restoring(msgspec.Struct, frozen=True, tag="restoring"):
     """The shard begins to restore a call; who dies now died of it.
 
@@ -137,19 +160,27 @@ class Restoring(msgspec.Struct, frozen=True, tag="restoring"):
     call: int
 
 
+class Restored(msgspec.Struct, frozen=True, tag="restored"):
+    """The shard has restored what it could, and relays nothing yet.
+
+    Arguments:
+        restored, failed: calls.
+    """
+
+    restored: int = 0
+    failed: int = 0
+
+
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The shard has its settings, has restored what it could, and serves calls.
+    """The shard serves calls.
 
     Arguments:
         pid: of its process.
         version: of its nh.
-        restored, failed: calls.
     """
 
     pid: int
     version: str
-    restored: int = 0
-    failed: int = 0
 
 
 class HoldSockets(msgspec.Struct, frozen=True, tag="hold_sockets"):
@@ -199,9 +230,20 @@ class NoCallsLeft(msgspec.Struct, frozen=True, tag="no_calls_left"):
     round: int
 
 
-ToShard = Configure | TakeSockets | RestoreCall | Start | Execute | Shutdown | RefuseNewCalls | TakeNewCalls
+ToShard = (
+    Configure
+    | TakeSockets
+    | RestoreCall
+    | Start
+    | Go
+    | HoldLinks
+    | Execute
+    | Shutdown
+    | RefuseNewCalls
+    | TakeNewCalls
+)
 Keeping = HoldSockets | LetGoSockets | KeepCall | ForgetCall
-FromShard = Restoring | Ready | Executed | NoCallsLeft | Keeping
+FromShard = Configured | Restoring | Restored | Ready | Executed | NoCallsLeft | Keeping
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _to_shard: Final[msgspec.msgpack.Decoder[ToShard]] = msgspec.msgpack.Decoder(ToShard)

@@ -11,12 +11,15 @@ from nh.config import LogLevel
 from nh.wire.link import (
     MAX_MESSAGE_BYTES,
     Configure,
+    Configured,
     Execute,
     Executed,
     FromShard,
+    Go,
     Keeping,
     KernelMaps,
     Ready,
+    Restored,
     Shutdown,
     Start,
     ToShard,
@@ -65,6 +68,7 @@ class Link:
         )
         if start:
             self.send(Start())
+            self.send(Go())
 
     def execute(self, command: RelayCommand) -> int:
         """Ask for something; returns the id of the request."""
@@ -76,12 +80,12 @@ class Link:
         self.send(Shutdown())
 
     def receive(self) -> FromShard:
-        """The next message that is not about what is to be kept."""
+        """The next message that is neither about what is to be kept nor about the start."""
         while True:
             record = self.ours.recv(MAX_MESSAGE_BYTES + 1)
             assert record, "the shard closed the link"
             message = decode_from_shard(record)
-            if not isinstance(message, Keeping):
+            if not isinstance(message, Keeping | Configured | Restored):
                 return message
 
     def ready(self) -> Ready:

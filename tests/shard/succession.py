@@ -22,10 +22,12 @@ from nh.wire.link import (
     Configure,
     Execute,
     Executed,
+    Go,
     Keeping,
     KernelMaps,
     Ready,
     RestoreCall,
+    Restored,
     Start,
     TakeSockets,
     ToShard,
@@ -53,10 +55,9 @@ class Succession:
         self._segment = segment
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
-        self._ready: Ready | None = None
 
-    def start(self) -> Ready:
-        """A process, which goes on with what is kept."""
+    def start(self) -> Restored:
+        """A process, which goes on with what is kept; returns how far it can."""
         successor = self._process is not None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(ANSWER_S)
@@ -87,10 +88,12 @@ class Succession:
         for call_id, snapshot in self.keeper.calls.items():
             self._say(RestoreCall(call_id, snapshot))
         self._say(Start())
-        while self._ready is None:
-            self._listen()
-        ready, self._ready = self._ready, None
-        return ready
+        while not isinstance(restored := self._listen(), Restored):
+            pass
+        self._say(Go())
+        while not isinstance(self._listen(), Ready):
+            pass
+        return restored
 
     def execute(self, command: RelayCommand) -> RelayResult:
         """What it answers, after whatever it has to say before that."""
@@ -136,8 +139,6 @@ class Succession:
         message = decode_from_shard(record)
         if isinstance(message, Keeping):
             self.keeper.obey(message, fds)
-        elif isinstance(message, Ready):
-            self._ready = message
         return message
 
     def __enter__(self) -> Self:

@@ -39,8 +39,10 @@ from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, C
 from nh.shard.helper import Helper
 from nh.stats import Segment, StatsReader, create_segment, segment_name
 from nh.wire.link import (
+    Configured,
     Executed,
     FromShard,
+    Go,
     Keeping,
     KernelMaps,
     LetGoSockets,
@@ -48,6 +50,7 @@ from nh.wire.link import (
     Ready,
     RefuseNewCalls,
     RestoreCall,
+    Restored,
     Restoring,
     Start,
     TakeNewCalls,
@@ -82,16 +85,23 @@ class Shard:
         self._ended = False
 
     def next_message(self, *, keeping: bool = False) -> FromShard:
-        """The next one; about what is to be kept only if that is asked for."""
+        """The next one but Configured; about what is to be kept only if that is asked for."""
         for _ in range(1000):
             try:
                 message = decode_from_shard(self.link.ours.recv(1_000_000))
             except BlockingIOError:
                 self.loop.turn(0.01)
                 continue
-            if keeping or not isinstance(message, Keeping):
+            if not isinstance(message, Configured) and (keeping or not isinstance(message, Keeping)):
                 return message
         raise AssertionError("no message came")
+
+    def become_ready(self) -> Ready:
+        """What it says once it serves calls, with none to restore."""
+        assert self.next_message() == Restored()
+        ready = self.next_message()
+        assert isinstance(ready, Ready)
+        return ready
 
     def do(self, command: RelayCommand) -> RelayResult:
         request_id = self.link.execute(command)
@@ -122,7 +132,7 @@ def unconfigured() -> Iterator[Shard]:
 @pytest.fixture
 def shard(unconfigured: Shard, segment: Segment, ports: range) -> Shard:
     unconfigured.link.configure(ports, segment.name, shard=1, shards=2)
-    assert isinstance(unconfigured.next_message(), Ready)
+    unconfigured.become_ready()
     return unconfigured
 
 
@@ -130,7 +140,7 @@ def test_a_configured_shard_is_ready_and_says_who_it_is(
     unconfigured: Shard, segment: Segment, ports: range
 ) -> None:
     unconfigured.link.configure(ports, segment.name, shard=1, shards=2)
-    assert unconfigured.next_message() == Ready(pid=os.getpid(), version=nh.__version__)
+    assert unconfigured.become_ready() == Ready(pid=os.getpid(), version=nh.__version__)
     published = StatsReader(segment).read().shards[1]
     assert (published.pid, published.ports_free) == (os.getpid(), len(ports))
     assert published.heartbeat > 0
@@ -143,7 +153,7 @@ def test_a_shard_that_cannot_use_the_kernel_s_tables_relays_without_them(
     unconfigured.link.configure(
         ports, segment.name, kernel=KernelMaps(no_table, no_table, first_slot=0, slots=8)
     )
-    assert isinstance(unconfigured.next_message(), Ready)
+    unconfigured.become_ready()
     assert "shard 0 relays in user space, not inside the kernel" in caplog.text
     for side in Side:
         unconfigured.do(Allocate(DIALOG, side, V4, AUDIO))
@@ -221,7 +231,7 @@ def test_a_reading_that_is_too_long_loses_its_details_and_the_delete_is_one(
     unconfigured: Shard, segment: Segment, ports: range
 ) -> None:
     unconfigured.link.configure(ports, segment.name, interfaces=(Interface("default", V4, V4),))
-    assert isinstance(unconfigured.next_message(), Ready)
+    unconfigured.become_ready()
     sdp = write_sdp([MediaLine("127.0.0.11", 4000)]).encode()
     for number in range(10):
         offer = Offer(b"call", b"%016000d" % number, b"", b"", sdp, OfferOptions())
@@ -257,7 +267,7 @@ def test_a_call_that_expires_was_the_last_one_too(
     unconfigured: Shard, segment: Segment, ports: range
 ) -> None:
     unconfigured.link.configure(ports, segment.name, RelaySettings(unused_s=1.0))
-    assert isinstance(unconfigured.next_message(), Ready)
+    unconfigured.become_ready()
     unconfigured.do(Allocate(DIALOG, Side.FROM, V4, AUDIO))
     unconfigured.link.send(RefuseNewCalls(1))
     assert unconfigured.next_message() == NoCallsLeft(1)
@@ -326,9 +336,9 @@ def test_a_successor_restores_what_it_is_given_before_it_is_ready(
     ):
         link.send(message)
     assert unconfigured.next_message(keeping=True) == LetGoSockets((Endpoint(V4, 2), Endpoint(V4, 77)))
-    ready = unconfigured.next_message()
-    assert isinstance(ready, Ready)
-    assert (ready.restored, ready.failed) == (2, 1)
+    assert unconfigured.next_message() == Restored(restored=2, failed=1)
+    link.send(Go())
+    unconfigured.become_ready()
     assert helper.restored == [(b"a", b"how it is", True), (b"long", b"elsewhere", False)]
     unconfigured.loop.turn(0)
     assert psutil.Process().num_fds() <= before + 1, "the pacer has one"
@@ -342,9 +352,7 @@ def test_a_careful_successor_says_which_call_it_is_at(
     for message in (RestoreCall(b"a", b"x"), RestoreCall(b"bad", b"?"), Start(careful=True)):
         unconfigured.link.send(message)
     assert [unconfigured.next_message() for _ in range(3)] == [Restoring(n) for n in range(3)]
-    ready = unconfigured.next_message()
-    assert isinstance(ready, Ready)
-    assert (ready.restored, ready.failed) == (1, 1)
+    assert unconfigured.next_message() == Restored(restored=1, failed=1)
 
 
 def test_commands_before_the_start_are_answered_with_an_error(

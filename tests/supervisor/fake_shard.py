@@ -45,9 +45,12 @@ from nh.commands import (
 from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
 from nh.wire.link import (
     Configure,
+    Configured,
     Execute,
     Executed,
     ForgetCall,
+    Go,
+    HoldLinks,
     HoldSockets,
     KeepCall,
     LetGoSockets,
@@ -55,6 +58,7 @@ from nh.wire.link import (
     Ready,
     RefuseNewCalls,
     RestoreCall,
+    Restored,
     Restoring,
     Start,
     TakeNewCalls,
@@ -94,6 +98,7 @@ class FakeShard:
             if isinstance(message, Configure):
                 self.shard, self.low_port = message.shard, message.ports[0]
                 self.interfaces = message.interfaces
+                self.link.send(encode(Configured()))
                 if self.options.heartbeat:
                     self.segment = attach_segment(message.stats_segment)
                     self.writer = ShardWriter(self.segment, self.shard)
@@ -102,12 +107,14 @@ class FakeShard:
             elif isinstance(message, RestoreCall):
                 self.to_restore.append(message)
             elif isinstance(message, Start):
-                self.start(*self.restore(careful=message.careful))
+                self.link.send(encode(Restored(*self.restore(careful=message.careful))))
+            elif isinstance(message, Go):
+                self.start()
             elif isinstance(message, Execute):
                 self.execute(message)
             elif isinstance(message, RefuseNewCalls):
                 self.link.send(encode(NoCallsLeft(message.round)))
-            elif isinstance(message, TakeNewCalls):
+            elif isinstance(message, TakeNewCalls | HoldLinks):
                 pass
             elif not self.options.ignore_shutdown:
                 return
@@ -153,13 +160,13 @@ class FakeShard:
         sock.close()
         return packets
 
-    def start(self, restored: int, failed: int) -> None:
+    def start(self) -> None:
         if self.options.die_at_start:
             sys.exit(9)
         while self.options.start_when is not None and not self.options.start_when.exists():
             time.sleep(0.01)
         if not self.options.silent_at_start:
-            self.link.send(encode(Ready(os.getpid(), self.options.version, restored, failed)))
+            self.link.send(encode(Ready(os.getpid(), self.options.version)))
 
     def execute(self, message: Execute) -> None:
         command = message.command

@@ -17,9 +17,28 @@ from nh.loop import SelectorLoop
 from nh.supervisor import child as child_module
 from nh.supervisor.child import Child, ChildSpec, ChildState
 from nh.supervisor.process import ShardProcess
-from nh.wire.link import Configure, RefuseNewCalls, TakeNewCalls
+from nh.wire.link import Configure, RefuseNewCalls, Restored, Start, TakeNewCalls, ToShard
 
 FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
+
+
+class NoHeritage:
+    """Nothing is kept and nothing restored."""
+
+    def begin(self) -> Iterator[tuple[ToShard, list[int]]]:
+        yield Start(), []
+
+    def hear(self, message: object, fds: list[int]) -> None:
+        pass
+
+    def restored(self, message: Restored) -> None:
+        pass
+
+    def ready(self) -> None:
+        pass
+
+    def died(self) -> None:
+        pass
 
 
 class Nursery:
@@ -44,6 +63,7 @@ class Nursery:
             on_ready=self._on_ready,
             on_exit=self.exits.append,
             on_empty=self.empty.append,
+            heritage=NoHeritage(),
         )
 
     def _on_ready(self) -> None:

@@ -41,6 +41,7 @@ from nh.commands import (
 from nh.stats import StatsReader, SupervisorStats, create_segment, segment_name
 from nh.supervisor.dispatch import Dispatcher, merge_pages
 from nh.supervisor.drain import Drain
+from nh.supervisor.placement import Placements
 from nh.supervisor.routing import shard_of
 from tests.supervisor.desk import dialog
 from tests.supervisor.manual_loop import ManualLoop
@@ -58,7 +59,14 @@ class Office:
         self.drain = Drain(
             ManualLoop(), SHARDS, lambda shard, message: True, stats=self.stats, on_over=lambda why: None
         )
-        self.dispatch = Dispatcher(self._execute, SHARDS, reader=reader, stats=self.stats, drain=self.drain)
+        self.dispatch = Dispatcher(
+            self._execute,
+            SHARDS,
+            place_of=Placements(SHARDS).place_of,
+            reader=reader,
+            stats=self.stats,
+            drain=self.drain,
+        )
 
     def _execute(self, shard: int, command: RelayCommand, answer: Callable[[RelayResult], None]) -> None:
         self.asked.append((shard, command, answer))

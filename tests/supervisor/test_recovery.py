@@ -10,7 +10,17 @@ from nh.stats import ShardStatus
 from nh.supervisor.keeper import HoldingBudget, Keeper, NotBelievable
 from nh.supervisor.recovery import SUSPECT_DEATHS, Recovery
 from nh.wire import link
-from nh.wire.link import HoldSockets, KeepCall, Ready, RestoreCall, Restoring, Start, TakeSockets, ToShard
+from nh.wire.link import HoldSockets, KeepCall, RestoreCall, Restored, Restoring, Start, TakeSockets, ToShard
+
+
+class NoEstate:
+    """No shard of another run has anything."""
+
+    def take(self, shard: int) -> dict[str, int | float]:
+        return {}
+
+    def settle(self, shard: int, *, nothing_restored: bool) -> bool:
+        return True
 
 
 class Place:
@@ -19,7 +29,7 @@ class Place:
     def __init__(self, *call_ids: bytes) -> None:
         self.status = ShardStatus()
         self.keeper = Keeper(self.status, HoldingBudget(1000))
-        self.recovery = Recovery(0, self.keeper, self.status)
+        self.recovery = Recovery(0, self.keeper, self.status, NoEstate())
         for call_id in call_ids:
             self.recovery.hear(KeepCall(call_id, b"how " + call_id + b" is"), [])
 
@@ -88,7 +98,8 @@ def test_once_a_shard_is_ready_no_call_is_suspected_any_more() -> None:
         place.die_of(None)
         place.die_of(0)
         place.start()
-        place.recovery.ready(Ready(1, "x", restored=1))
+        place.recovery.restored(Restored(restored=1))
+        place.recovery.ready()
         place.recovery.died()
     assert (len(place.keeper.calls), place.status.calls_restored) == (1, 5)
     assert place.start()[-1] == Start(careful=False)

@@ -21,6 +21,7 @@ from tools.survive.scene import CALLS, play_through
         FaultKind.KILL_SHARD,
         FaultKind.KILL_SHARD_TEN_TIMES,
         FaultKind.HANG_SHARD,
+        FaultKind.KILL_SUPERVISOR,
         FaultKind.KILL_ALL,
         FaultKind.RESTART,
     ],

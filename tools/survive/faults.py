@@ -26,6 +26,7 @@ class FaultKind(enum.StrEnum):
     KILL_SHARD = "kill-shard"
     KILL_SHARD_TEN_TIMES = "kill-shard-ten-times"
     HANG_SHARD = "hang-shard"
+    KILL_SUPERVISOR = "kill-supervisor"
     KILL_ALL = "kill-all"
     RESTART = "restart"
 
@@ -81,6 +82,13 @@ def _hang_shard(relay: Relay, rng: random.Random) -> str:
     return _strike(relay, _any_shard(relay, rng), signal.SIGSTOP)
 
 
+def _kill_supervisor(relay: Relay, rng: random.Random) -> str:
+    relay.kill_supervisor()
+    alone_s = rng.uniform(0, 1)
+    time.sleep(alone_s)  # nobody is there but the shards
+    return f"SIGKILL for the supervisor, alone for {1000 * alone_s:.0f} ms, {_start_again(relay)}"
+
+
 def _kill_all(relay: Relay, _rng: random.Random) -> str:
     relay.kill_everything()
     return _start_again(relay)
@@ -96,6 +104,7 @@ _DEEDS: Final[Mapping[FaultKind, Callable[[Relay, random.Random], str]]] = {
     FaultKind.KILL_SHARD: _kill_shard,
     FaultKind.KILL_SHARD_TEN_TIMES: _kill_shard_ten_times,
     FaultKind.HANG_SHARD: _hang_shard,
+    FaultKind.KILL_SUPERVISOR: _kill_supervisor,
     FaultKind.KILL_ALL: _kill_all,
     FaultKind.RESTART: _restart,
 }

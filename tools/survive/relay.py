@@ -60,6 +60,7 @@ class Relay:
         given = {"state": self.state_dir, **(settings or {})}
         self._environment = {f"NH_{name.upper()}": str(value) for name, value in given.items()}
         self._process: subprocess.Popen[bytes] | None = None
+        self._left: list[psutil.Process] = []
         self._log_begin = 0
         self.started_ns = 0
 
@@ -115,13 +116,14 @@ class Relay:
         return 0
 
     def processes(self) -> list[psutil.Process]:
-        """The supervisor and all below it."""
-        if self._process is None:
-            return []
-        with contextlib.suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self._process.pid)
-            return [root, *root.children(recursive=True)]
-        return []
+        """The supervisor and all below it, and what is left of supervisors before it."""
+        self._left = [process for process in self._left if _runs(process)]
+        found = []
+        if self._process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                root = psutil.Process(self._process.pid)
+                found = [root, *root.children(recursive=True)]
+        return [*found, *(process for process in self._left if process not in found)]
 
     def kill_everything(self) -> None:
         """SIGKILL for every process at once; returns when all are gone."""
@@ -132,6 +134,13 @@ class Relay:
         if self._process is not None:
             self._process.wait(STOP_S)
         wait_for(lambda: not any(map(_runs, processes)), "all processes are gone", self.said_lately)
+
+    def kill_supervisor(self) -> None:
+        """SIGKILL for the supervisor alone; returns when it is gone."""
+        assert self._process is not None
+        self._left = self.processes()
+        self._process.kill()
+        self._process.wait(STOP_S)
 
     def terminate(self) -> int:
         """SIGTERM; its exit status."""

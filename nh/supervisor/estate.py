@@ -1,0 +1,163 @@
+"""What shards of an earlier supervisor still have, and which places their calls go to.
+
+A shard's calls go to the place of its number, where there is one: no call changes its place without need.
+Calls of shards beyond that are spread as new calls would be. A predecessor stands by, and takes its calls up
+again, until those who have them now have restored them.
+"""
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from nh.calls.media import Endpoint
+from nh.loop import Loop
+from nh.supervisor.keeper import Keeper
+from nh.supervisor.predecessor import Predecessor, PredecessorLost, reap_if_ours
+from nh.supervisor.routing import shard_of
+from nh.supervisor.store import StoredCall
+
+logger = logging.getLogger(__name__)
+
+Counters = dict[str, int | float]
+
+
+class Estate:
+    """See above.
+
+    Arguments:
+        loop: waits for the ends of those who departed.
+        found: the shards that there are; the estate's from now on.
+        keepers: what is kept at each place, by number.
+    """
+
+    def __init__(self, loop: Loop, found: Sequence[Predecessor], keepers: Sequence[Keeper]) -> None:
+        self._loop = loop
+        self._keepers = keepers
+        self._found = list(found)
+        self._own: dict[int, Predecessor] = {}
+        self._surplus: list[Predecessor] = []
+        self._stored: dict[Predecessor, dict[bytes, StoredCall]] = {each: {} for each in found}
+        self._taken: set[Predecessor] = set()
+        self._unsettled = set(range(len(keepers)))
+        self._counters: defaultdict[int, Counters] = defaultdict(dict)
+        self._ending: set[int] = set()
+        for predecessor in found:
+            number = predecessor.present.shard
+            if not predecessor.readable:
+                _leave_alone(predecessor)
+            elif number < len(keepers) and number not in self._own:
+                self._own[number] = predecessor
+            else:
+                self._surplus.append(predecessor)
+
+    def claims(self, call: StoredCall) -> bool:
+        """Whether a stored call is one of theirs: then what they say of it counts, and not the store."""
+        for predecessor, stored in self._stored.items():
+            if shard_of(call.call_id, predecessor.present.shards) == predecessor.present.shard:
+                stored[call.call_id] = call
+                return True
+        return False
+
+    def take(self, shard: int) -> Mapping[str, int | float]:
+        """Have the calls for a place handed over to its keeper; returns the counters that go with them."""
+        for predecessor in self._surplus:
+            self._take(predecessor, None)
+        own = self._own.get(shard)
+        if own is not None:
+            self._take(own, shard)
+        return self._counters[shard]
+
+    def settle(self, shard: int, *, nothing_restored: bool) -> bool:
+        """A place has restored its calls: who had them before is not needed any more.
+
+        Arguments:
+            shard: the place.
+            nothing_restored: it was given calls, and could not restore a single one: then it is not the calls
+                that are at fault, and who had them goes on with them.
+
+        Returns whether calls that could not be restored are lost.
+        """
+        own = self._own.pop(shard, None)
+        self._counters.pop(shard, None)
+        self._unsettled.discard(shard)
+        if not self._unsettled:
+            while self._surplus:
+                self._let_depart(self._surplus.pop())
+        if own is None:
+            return True
+        if nothing_restored:
+            logger.error("%s goes on with its calls, because none of them could be restored", own)
+            own.close()
+            return False
+        self._let_depart(own)
+        return True
+
+    def close(self) -> None:
+        """Leave those who have not departed: they go on."""
+        for predecessor in self._found:
+            predecessor.close()
+        for pidfd in self._ending:
+            self._loop.remove_reader(pidfd)
+            os.close(pidfd)
+        self._ending.clear()
+
+    def _take(self, predecessor: Predecessor, place: int | None) -> None:
+        """Have it hand over to a place; None: each call to where a new one of its call-id would be."""
+        if predecessor in self._taken:
+            return
+        self._taken.add(predecessor)
+        stored = self._stored.pop(predecessor)
+
+        def take(call_id: bytes, snapshot: bytes, sockets: list[tuple[Endpoint, int]]) -> None:
+            stored.pop(call_id, None)
+            keeper = self._keeper_of(call_id, place)
+            keeper.inherit(sockets)
+            keeper.put(call_id, snapshot)
+
+        try:
+            self._count(predecessor.hand_over(take), place or 0)
+        except PredecessorLost as exc:
+            logger.error("%s is lost: %s; %d calls come from the store", predecessor, exc, len(stored))
+            for call in stored.values():
+                self._keeper_of(call.call_id, place).put(call.call_id, call.snapshot)
+            return
+        for call_id in stored:  # of which it knows nothing any more
+            self._keeper_of(call_id, place).tell_over(call_id)
+
+    def _keeper_of(self, call_id: bytes, place: int | None) -> Keeper:
+        return self._keepers[shard_of(call_id, len(self._keepers)) if place is None else place]
+
+    def _count(self, counters: Counters, place: int) -> None:
+        total = self._counters[place]
+        for name, value in counters.items():
+            total[name] = total.get(name, 0) + value
+
+    def _let_depart(self, predecessor: Predecessor) -> None:
+        predecessor.depart()
+        if predecessor.pid <= 0:
+            return
+        try:
+            pidfd = os.pidfd_open(predecessor.pid)
+        except OSError:  # it was quick, and somebody else's child
+            return
+        self._ending.add(pidfd)
+        self._loop.add_reader(pidfd, lambda: self._on_end(predecessor.pid, pidfd))
+
+    def _on_end(self, pid: int, pidfd: int) -> None:
+        self._loop.remove_reader(pidfd)
+        self._ending.discard(pidfd)
+        os.close(pidfd)
+        reap_if_ours(pid)
+
+
+def _leave_alone(predecessor: Predecessor) -> None:
+    logger.error(
+        "%s has %d calls in a format that this nh does not read (version %d): it is left alone, and goes on"
+        " with them until they are silent, or a version of nh that reads them is started; no command reaches"
+        " them",
+        predecessor,
+        predecessor.present.calls,
+        predecessor.present.snapshot_version,
+    )
+    predecessor.close()
