@@ -40,6 +40,8 @@ from nh.commands import (
     ShowCall,
     Stats,
     Undrain,
+    Upgrade,
+    Upgrading,
 )
 from nh.errors import (
     AddressUnavailable,
@@ -226,6 +228,8 @@ class NativeClient:
     def request(self, command: GetStats) -> Stats: ...
     @overload
     def request(self, command: Drain | Undrain) -> DrainState: ...
+    @overload
+    def request(self, command: Upgrade) -> Upgrading: ...
     @overload
     def request(self, command: Ping) -> Pong: ...
     @overload

@@ -223,6 +223,16 @@ class Undrain(msgspec.Struct, frozen=True, tag="undrain"):
     """Take new calls again."""
 
 
+class Upgrade(msgspec.Struct, frozen=True, tag="upgrade"):
+    """Go on with the code that is installed now, and the settings as they are now; no call ends.
+
+    Arguments:
+        shards: how many shards to go on with, 1 to 256; None: as many as the settings say.
+    """
+
+    shards: int | None = None
+
+
 class Ping(msgspec.Struct, frozen=True, tag="ping"):
     """Is anybody there?"""
 
@@ -244,7 +254,7 @@ NgCommand = Offer | Answer | Delete | Query | BlockMedia
 RelayCommand = Allocate | Activate | Close | CloseCall | ListCalls | ShowCall | NgCommand
 """What a shard executes."""
 
-Command = RelayCommand | GetStats | Drain | Undrain | Ping | Extension
+Command = RelayCommand | GetStats | Drain | Undrain | Upgrade | Ping | Extension
 """What a wire codec may decode."""
 
 
@@ -492,6 +502,16 @@ class DrainState(msgspec.Struct, frozen=True, tag="drain_state"):
     limit_s: float | None = None
 
 
+class Upgrading(msgspec.Struct, frozen=True, tag="upgrading"):
+    """What came of Upgrade: it begins, and this connection ends.
+
+    Arguments:
+        version: the one that is installed.
+    """
+
+    version: str
+
+
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
     """The answer to Ping: the version of nh that answers."""
 
@@ -519,5 +539,5 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 RelayResult = Allocated | Activated | Closed | CallList | CallDetail | Rewritten | Queried | Blocked | Failure
 """What a shard answers."""
 
-Result = RelayResult | Stats | DrainState | Pong | ExtensionResult
+Result = RelayResult | Stats | DrainState | Upgrading | Pong | ExtensionResult
 """What a wire codec may encode."""

@@ -29,6 +29,7 @@ from nh.commands import (
     ShowCall,
     Stats,
     Undrain,
+    Upgrade,
 )
 from nh.errors import NhError, UnknownCommand
 from nh.loop import Loop, SelectorLoop
@@ -51,6 +52,7 @@ _NAMES: Final[dict[type, str]] = {
     GetStats: "stats",
     Drain: "drain",
     Undrain: "undrain",
+    Upgrade: "upgrade",
     Ping: "ping",
 }
 
@@ -77,7 +79,7 @@ class Server:
         self.commands: dict[str, Handler] = {
             **dict.fromkeys(("allocate", "activate", "close", "list", "show"), _execute),
             "stats": self._get_stats,
-            **dict.fromkeys(("drain", "undrain"), _refuse_drain),
+            **dict.fromkeys(("drain", "undrain", "upgrade"), _refuse_process),
             "ping": lambda _helper, _command: Pong(nh.__version__),
         }
         self._loop = loop or SelectorLoop()
@@ -128,14 +130,14 @@ class Server:
         return Stats({"server": server, "helper": dataclasses.asdict(helper.stats)})
 
 
-def _refuse_drain(_helper: Helper, _command: Command) -> Result:
+def _refuse_process(_helper: Helper, _command: Command) -> Result:
     raise UnknownCommand(
-        "this relay is part of another program, which ends it when it suits: ask that program to set"
-        " helper.draining"
+        "this relay is part of another program, which ends and starts it when it suits: ask that program"
+        " (such as to set helper.draining)"
     )
 
 
 def _execute(helper: Helper, command: Command) -> Result:
-    if isinstance(command, GetStats | Drain | Undrain | Ping | Extension):
+    if isinstance(command, GetStats | Drain | Undrain | Upgrade | Ping | Extension):
         raise UnknownCommand(f"{type(command).__name__} is nothing that a helper executes")
     return helper.execute(command)

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import nh
-from nh.cli import calls, drain, run, stats
+from nh.cli import calls, drain, run, stats, upgrade
 from nh.errors import ConfigError, NhError
 
 
@@ -56,3 +56,5 @@ app.command("calls")(calls.calls)
 app.command("close")(calls.close)
 app.command("drain")(drain.drain)
 app.command("undrain")(drain.undrain)
+app.command("upgrade")(upgrade.upgrade)
+app.command("shards")(upgrade.shards)

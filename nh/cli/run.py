@@ -12,7 +12,8 @@ from nh.errors import ConfigError
 EPILOG = (
     "Every setting can stand in the file or in the environment too: silent_s = 60 in the file, "
     "NH_SILENT_S=60 in the environment. Flags win over the environment, the environment over the file. "
-    "SIGTERM or SIGINT (Ctrl-C) ends the relay; SIGUSR1 drains it, see nh drain."
+    "SIGTERM or SIGINT (Ctrl-C) ends the relay; SIGUSR1 drains it, see nh drain; SIGUSR2 has it go on with "
+    "the code and the settings that there are now, see nh upgrade."
 )
 
 
@@ -21,8 +22,31 @@ NoState = Annotated[
 ]
 
 
+Takeover = Annotated[
+    bool,
+    typer.Option(
+        "--takeover",
+        help="Have the nh that runs with this runtime directory, in another container too, leave its calls.",
+        show_default=False,
+    ),
+]
+
+Check = Annotated[
+    bool,
+    typer.Option(
+        "--check", help="Look whether these settings can be used, and run nothing.", show_default=False
+    ),
+]
+
+
 @takes_settings
-def run(config: ConfigFile = None, no_state: NoState = False, **settings: Any) -> None:
+def run(
+    config: ConfigFile = None,
+    no_state: NoState = False,
+    takeover: Takeover = False,
+    check: Check = False,
+    **settings: Any,
+) -> None:
     """Run the relay until SIGTERM or SIGINT. It says `ready` once every shard is up."""
     if no_state:
         if settings["state"] not in (None, NO_STATE):
@@ -31,4 +55,9 @@ def run(config: ConfigFile = None, no_state: NoState = False, **settings: Any) -
     loaded = load_settings(flags=settings, file=config)
     from nh.supervisor.main import run as supervise  # noqa: PLC0415  other subcommands do without
 
-    raise typer.Exit(supervise(loaded))
+    if check:
+        from nh.supervisor.preflight import check_in  # noqa: PLC0415
+
+        typer.echo(check_in(loaded))
+        return
+    raise typer.Exit(supervise(loaded, takeover=takeover))

@@ -16,12 +16,12 @@ from nh.errors import KernelPathUnavailable, NhError
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.routes import Routes
 from nh.loop import SelectorLoop
+from nh.rendezvous import Rendezvous
 from nh.shard.helper import Helper
 from nh.shard.kernel_path import KernelPath
 from nh.shard.link_keep import LinkKeep
 from nh.shard.meter import ProcessMeter
 from nh.shard.orphan import Orphan
-from nh.shard.rendezvous import Rendezvous
 from nh.shard.restoration import Restoration
 from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
 from nh.wire.link import (

@@ -16,8 +16,8 @@ from nh.channel import Channel, batches
 from nh.errors import ChannelFull
 from nh.loop import Loop
 from nh.pouring import Pouring, Record
+from nh.rendezvous import Rendezvous
 from nh.shard.helper import Helper
-from nh.shard.rendezvous import Rendezvous
 from nh.stats.layout import SHARD_TABLE, Kind
 from nh.wire.handover import (
     CallSockets,

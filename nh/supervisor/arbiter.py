@@ -107,6 +107,11 @@ class Arbiter:
         return child is None or child.tell(message, fds)
 
     @property
+    def all_up(self) -> bool:
+        """Whether every shard is up."""
+        return all(_is_up(place) for place in self._places)
+
+    @property
     def busy(self) -> bool:
         """Whether any shard has commands under way."""
         return any(place.child is not None and place.child.busy for place in self._places)
@@ -123,6 +128,20 @@ class Arbiter:
             self._cancel_timer(place)
             if place.child is not None:
                 place.child.terminate(grace_s)
+        if not any(place.child for place in self._places):
+            self._loop.call_later(0, on_stopped)
+
+    def let_go(self, on_stopped: Callable[[], None]) -> None:
+        """Leave every shard to the next supervisor, and start none again.
+
+        Arguments:
+            on_stopped: called once, when the last one is gone.
+        """
+        self._on_stopped = on_stopped
+        for place in self._places:
+            self._cancel_timer(place)
+            if place.child is not None:
+                place.child.let_go()
         if not any(place.child for place in self._places):
             self._loop.call_later(0, on_stopped)
 

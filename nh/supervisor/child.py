@@ -175,6 +175,12 @@ class Child:
         except ChannelFull:
             self.kill()
 
+    def let_go(self) -> None:
+        """Leave the shard to the next supervisor: it goes on with its calls. on_exit follows when it ends."""
+        self.state = ChildState.ENDING
+        self._channel.close()
+        self._fail_pending(f"{self._name} is left to the next supervisor")
+
     def kill(self) -> None:
         """End the process at once (SIGKILL); on_exit follows. No effect if it is gone."""
         if self.state is not ChildState.GONE:

@@ -48,6 +48,7 @@ class Dispatcher:
         reader: where GetStats is answered from.
         stats: where commands are counted that shards did not answer.
         drain: what Drain and Undrain are for.
+        upgrade: carries Upgrade out, and replies.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Dispatcher:
         reader: StatsReader,
         stats: SupervisorStats,
         drain: Drain,
+        upgrade: Callable[[int | None, Callable[[Result], None]], None],
     ) -> None:
         self._execute = execute
         self._shards = shards
@@ -66,6 +68,7 @@ class Dispatcher:
         self._reader = reader
         self._stats = stats
         self._drain = drain
+        self._upgrade = upgrade
 
     def __call__(self, command: Command, reply: Callable[[Result], None]) -> None:
         """Execute a command and reply exactly once; see Dispatch."""
@@ -75,6 +78,8 @@ class Dispatcher:
             reply(self._read_stats())
         elif isinstance(command, commands.Drain | commands.Undrain):
             reply(self._do_drain(command))
+        elif isinstance(command, commands.Upgrade):
+            self._upgrade(command.shards, reply)
         elif isinstance(command, ListCalls):
             _ListOfAll(command, self._shards, reply).ask(self._ask)
         elif isinstance(command, Extension):

@@ -6,14 +6,12 @@ again, until those who have them now have restored them.
 """
 
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from nh.calls.media import Endpoint
-from nh.loop import Loop
 from nh.supervisor.keeper import Keeper
-from nh.supervisor.predecessor import Predecessor, PredecessorLost, reap_if_ours
+from nh.supervisor.predecessor import Predecessor, PredecessorLost
 from nh.supervisor.routing import shard_of
 from nh.supervisor.store import StoredCall
 
@@ -26,13 +24,11 @@ class Estate:
     """See above.
 
     Arguments:
-        loop: waits for the ends of those who departed.
         found: the shards that there are; the estate's from now on.
         keepers: what is kept at each place, by number.
     """
 
-    def __init__(self, loop: Loop, found: Sequence[Predecessor], keepers: Sequence[Keeper]) -> None:
-        self._loop = loop
+    def __init__(self, found: Sequence[Predecessor], keepers: Sequence[Keeper]) -> None:
         self._keepers = keepers
         self._found = list(found)
         self._own: dict[int, Predecessor] = {}
@@ -41,7 +37,6 @@ class Estate:
         self._taken: set[Predecessor] = set()
         self._unsettled = set(range(len(keepers)))
         self._counters: defaultdict[int, Counters] = defaultdict(dict)
-        self._ending: set[int] = set()
         for predecessor in found:
             number = predecessor.present.shard
             if not predecessor.readable:
@@ -83,24 +78,20 @@ class Estate:
         self._unsettled.discard(shard)
         if not self._unsettled:
             while self._surplus:
-                self._let_depart(self._surplus.pop())
+                self._surplus.pop().depart()
         if own is None:
             return True
         if nothing_restored:
             logger.error("%s goes on with its calls, because none of them could be restored", own)
             own.close()
             return False
-        self._let_depart(own)
+        own.depart()
         return True
 
     def close(self) -> None:
         """Leave those who have not departed: they go on."""
         for predecessor in self._found:
             predecessor.close()
-        for pidfd in self._ending:
-            self._loop.remove_reader(pidfd)
-            os.close(pidfd)
-        self._ending.clear()
 
     def _take(self, predecessor: Predecessor, place: int | None) -> None:
         """Have it hand over to a place; None: each call to where a new one of its call-id would be."""
@@ -132,23 +123,6 @@ class Estate:
         total = self._counters[place]
         for name, value in counters.items():
             total[name] = total.get(name, 0) + value
-
-    def _let_depart(self, predecessor: Predecessor) -> None:
-        predecessor.depart()
-        if predecessor.pid <= 0:
-            return
-        try:
-            pidfd = os.pidfd_open(predecessor.pid)
-        except OSError:  # it was quick, and somebody else's child
-            return
-        self._ending.add(pidfd)
-        self._loop.add_reader(pidfd, lambda: self._on_end(predecessor.pid, pidfd))
-
-    def _on_end(self, pid: int, pidfd: int) -> None:
-        self._loop.remove_reader(pidfd)
-        self._ending.discard(pidfd)
-        os.close(pidfd)
-        reap_if_ours(pid)
 
 
 def _leave_alone(predecessor: Predecessor) -> None:

@@ -16,6 +16,7 @@ from typing import Final
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.errors import ConfigError
+from nh.supervisor.inheritance import NOTHING, Inheritance
 
 BACKLOG: Final = 1024
 """Most connections that wait in the kernel to be accepted (at most net.core.somaxconn)."""
@@ -30,11 +31,13 @@ class Listener:
     Arguments:
         sock: bound and listening.
         address: where; a TCP port of 0 is replaced by the real one.
+        heirloom: what it is to an Inheritance: its kind, and where it was asked for.
     """
 
-    def __init__(self, sock: socket.socket, address: RpcAddress) -> None:
+    def __init__(self, sock: socket.socket, address: RpcAddress, heirloom: tuple[str, str]) -> None:
         self.sock = sock
         self.address = address
+        self.heirloom = heirloom
         self._identity = _identity(address.path) if isinstance(address, UnixAddress) else None
 
     def close(self) -> None:
@@ -44,28 +47,46 @@ class Listener:
         self.sock.close()
 
 
-def open_listeners(addresses: Iterable[RpcAddress], *, mode: int, public: bool) -> list[Listener]:
+def open_listeners(
+    addresses: Iterable[RpcAddress],
+    *,
+    mode: int,
+    public: bool,
+    inheritance: Inheritance = NOTHING,
+    tcp_kind: str = "tcp",
+) -> list[Listener]:
     """Listen on every address; on none if one of them fails.
 
     Arguments:
         addresses: where.
         mode: permissions of Unix sockets, 0 to 0o777; connecting needs the right to write.
         public: allow TCP addresses that are not loopback.
+        inheritance: sockets that listen already, and are used as they are.
+        tcp_kind: what TCP sockets are called there.
 
     Raises ConfigError saying which address, why, and what would do.
     """
     listeners: list[Listener] = []
     try:
         for address in addresses:
-            if isinstance(address, UnixAddress):
+            kind = "unix" if isinstance(address, UnixAddress) else tcp_kind
+            left = inheritance.take_listener(kind, str(address))
+            if left is not None:
+                listeners.append(_use_on(left, address, kind))
+            elif isinstance(address, UnixAddress):
                 listeners.append(_open_unix(address, mode))
             else:
-                listeners.append(_open_tcp(address, public))
+                listeners.append(_open_tcp(address, public, kind))
     except ConfigError:
         for listener in listeners:
             listener.close()
         raise
     return listeners
+
+
+def _use_on(sock: socket.socket, address: RpcAddress, kind: str) -> Listener:
+    real = address if isinstance(address, UnixAddress) else TcpAddress(address.host, sock.getsockname()[1])
+    return Listener(sock, real, (kind, str(address)))
 
 
 # --- Unix sockets ---------------------------------------------------------------------------------
@@ -89,7 +110,7 @@ def _open_unix(address: UnixAddress, mode: int) -> Listener:
     except OSError as exc:
         sock.close()
         raise ConfigError(f"RPC socket {path}: {exc.strerror}") from exc
-    return Listener(sock, address)
+    return Listener(sock, address, ("unix", str(address)))
 
 
 def _clear_stale(path: Path) -> None:
@@ -136,7 +157,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 # --- TCP sockets ----------------------------------------------------------------------------------
 
 
-def _open_tcp(address: TcpAddress, public: bool) -> Listener:
+def _open_tcp(address: TcpAddress, public: bool, kind: str) -> Listener:
     family, host = _resolve(address)
     if not public and not ipaddress.ip_address(host).is_loopback:
         raise ConfigError(
@@ -153,7 +174,7 @@ def _open_tcp(address: TcpAddress, public: bool) -> Listener:
     except OSError as exc:
         sock.close()
         raise ConfigError(f"RPC address {address}: {_words_for(exc)}") from exc
-    return Listener(sock, TcpAddress(address.host, sock.getsockname()[1]))
+    return Listener(sock, TcpAddress(address.host, sock.getsockname()[1]), (kind, str(address)))
 
 
 def _resolve(address: TcpAddress) -> tuple[socket.AddressFamily, str]:

@@ -1,7 +1,7 @@
 """`nh run`: puts the supervisor together and takes it apart again.
 
-RPC sockets listen from the start, so that what is wrong with them shows before anything else begins, and
-who connects early waits. They are served, and `ready` is said, when every shard is up.
+RPC sockets are served, and `ready` is said, when every shard is up. What shards of an earlier run still have
+is taken over before that, whether its supervisor was killed, left (nh.supervisor.succession) or ended.
 """
 
 import contextlib
@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from nh.address import parse_rpc_address
 from nh.config import Settings
 from nh.errors import NhError
 from nh.loop import SelectorLoop
@@ -28,23 +27,25 @@ from nh.stats import (
 )
 from nh.supervisor.arbiter import Arbiter
 from nh.supervisor.child import Child
+from nh.supervisor.children_before import ChildrenBefore
 from nh.supervisor.cpus import usable_cpus
 from nh.supervisor.descriptors import CALL_SOCKETS, capacity, holdable_sockets, raise_descriptor_limit
 from nh.supervisor.dispatch import Dispatcher
 from nh.supervisor.drain import Drain
-from nh.supervisor.frontend import Frontend
+from nh.supervisor.gate import Gate
 from nh.supervisor.hangs import HangWatch
+from nh.supervisor.inheritance import NAME, Inheritance, inherit_from_before_exec, take_over
 from nh.supervisor.kernel import start_kernel_service
-from nh.supervisor.listeners import Listener, open_listeners
-from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
-from nh.supervisor.ng_service import NgService
 from nh.supervisor.places import Places
 from nh.supervisor.predecessor import find_predecessors
 from nh.supervisor.process import SHARD_ARGV
 from nh.supervisor.publisher import Publisher
+from nh.supervisor.rpc import Rpc
 from nh.supervisor.runtime_dir import runtime_dir
 from nh.supervisor.signals import signals_on
 from nh.supervisor.state_dir import open_store
+from nh.supervisor.succession import Succession
+from nh.wire.handover import Bequest
 from nh.wire.link import HoldLinks
 
 logger = logging.getLogger(__name__)
@@ -52,18 +53,19 @@ logger = logging.getLogger(__name__)
 GRACE_S: Final = 3.5
 """What shards have to end in order, so that all is over within 5 s."""
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def run(settings: Settings, *, shard_argv: Sequence[str] = SHARD_ARGV) -> int:
+def run(settings: Settings, *, takeover: bool = False, shard_argv: Sequence[str] = SHARD_ARGV) -> int:
     """Be the relay until SIGTERM or SIGINT, or until it is drained; in the main thread only.
 
     Arguments:
         settings: see Settings.
+        takeover: have the nh that runs in the same runtime directory leave, and go on with its calls.
         shard_argv: the program of a shard.
 
-    Returns the exit status: 0 after a signal to end, or drained; 1 if the relay cannot start: the log
-    says why.
+    Returns the exit status: 0 after a signal to end, drained, or taken over; 1 if the relay cannot start: the
+    log says why.
     """
     logging.basicConfig(
         stream=sys.stderr,
@@ -72,7 +74,12 @@ def run(settings: Settings, *, shard_argv: Sequence[str] = SHARD_ARGV) -> int:
     )
     try:
         with contextlib.ExitStack() as stack:
-            return _Supervisor(settings, shard_argv, stack).run()
+            inheritance = inherit_from_before_exec(os.environ)
+            stack.callback(inheritance.close)
+            if takeover:
+                inheritance = take_over(settings.runtime_path)
+                stack.callback(inheritance.close)
+            return _Supervisor(settings, shard_argv, stack, inheritance).run()
     except NhError as exc:
         logger.error("nh cannot start: %s", exc)
         return 1
@@ -84,9 +91,16 @@ class _Supervisor:
     Arguments:
         settings, shard_argv: see run().
         stack: undone by the caller after run().
+        inheritance: what the supervisor before left.
     """
 
-    def __init__(self, settings: Settings, shard_argv: Sequence[str], stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        shard_argv: Sequence[str],
+        stack: contextlib.ExitStack,
+        inheritance: Inheritance,
+    ) -> None:
         self._settings = settings
         self._cpus = usable_cpus()
         self._shards = settings.shards or len(self._cpus)
@@ -95,22 +109,21 @@ class _Supervisor:
         self._stats = SupervisorStats(pid=os.getpid(), started=time.time())
         self._status = 0
         self._ending = False
+        self._bequest = inheritance.bequest
 
         path = settings.runtime_path
-        stack.enter_context(runtime_dir(path))
-        self._store = stack.enter_context(open_store(settings))
-        predecessors = find_predecessors(path)
-        self._listeners = open_listeners(
-            [parse_rpc_address(text) for text in settings.rpc_addresses],
-            mode=settings.rpc_mode_bits,
-            public=settings.rpc_public,
-        )
-        stack.callback(self._close_listeners)
-        self._ng_listeners = open_ng_listeners(settings.ng_addresses, public=settings.rpc_public)
-        stack.callback(self._close_ng_listeners)
-        self._segment = stack.enter_context(_statistics(create_segment(segment_name(path), self._shards)))
+        lock = stack.enter_context(runtime_dir(path, inheritance))
+        self._store, store_lock = stack.enter_context(open_store(settings, inheritance))
+        self._locks = [each for each in (lock, store_lock) if each is not None]
         self._loop = SelectorLoop()
         stack.callback(self._loop.close)
+        self._rpc = Rpc(self._loop, settings, self._stats, inheritance)
+        stack.callback(self._rpc.close_listeners)
+        inheritance.close()
+        children = ChildrenBefore(self._loop)
+        stack.callback(children.close)
+        predecessors = find_predecessors(path)
+        self._segment = stack.enter_context(_statistics(create_segment(segment_name(path), self._shards)))
         self._kernel, self._kernel_off = start_kernel_service(
             self._loop, settings, self._shards, stats=self._stats, predecessors=predecessors
         )
@@ -131,8 +144,13 @@ class _Supervisor:
             predecessors=predecessors,
         )
         stack.callback(self._places.close)
-        self._frontend: Frontend | None = None
-        self._ng: NgService | None = None
+        self._govern()
+        self._succession = Succession(self._loop, self, timeout_s=settings.command_timeout_s)
+        self._gate = Gate(self._loop, path / NAME, self._succession.make_way)
+        stack.callback(self._gate.close)
+
+    def _govern(self) -> None:
+        """What decides about the shards: when they start, whether they hang, whether they drain."""
         self._arbiter = Arbiter(
             self._loop,
             self._spawn,
@@ -151,24 +169,21 @@ class _Supervisor:
             self._loop,
             self._shards,
             self._heartbeat,
-            hang_s=settings.hang_s,
+            hang_s=self._settings.hang_s,
             on_hang=self._arbiter.kill_hanging,
         )
 
     def run(self) -> int:
         """Start, serve, end; returns the exit status."""
-        publisher = Publisher(self._loop, self._segment, self._stats, self._gather)
+        self._publisher = Publisher(self._loop, self._segment, self._stats, self._gather)
         with signals_on(self._loop, _SIGNALS, self._on_signal):
             self._arbiter.start()
             try:
                 self._loop.run()
             finally:
-                publisher.stop()
+                self._publisher.stop()
                 self._hangs.close()
-                if self._frontend is not None:
-                    self._frontend.close()
-                if self._ng is not None:
-                    self._ng.close()
+                self._rpc.close()
         return self._status
 
     def _spawn(self, shard: int, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]) -> Child:
@@ -196,23 +211,11 @@ class _Supervisor:
             reader=StatsReader(self._segment),
             stats=self._stats,
             drain=self._drain,
+            upgrade=self._succession.upgrade,
         )
-        self._frontend = Frontend(
-            self._loop,
-            [listener.sock for listener in self._listeners],
-            dispatcher,
-            stats=self._stats,
-            idle_client_s=self._settings.idle_client_s,
-            max_clients=self._settings.max_clients,
-        )
-        self._ng = NgService(
-            self._loop,
-            self._ng_listeners,
-            dispatcher,
-            stats=self._stats,
-            idle_client_s=self._settings.idle_client_s,
-            max_clients=self._settings.max_clients,
-        )
+        self._rpc.serve(dispatcher)
+        if self._bequest.draining:
+            self._drain.begin(self._bequest.drain_left_s)
         self._places.fill_spares()
         print(self._ready_line(), flush=True)
 
@@ -223,15 +226,11 @@ class _Supervisor:
         fewer = f", sockets held for {held}" if held < room.calls else ""
         shards = "1 shard on CPU" if self._shards == 1 else f"{self._shards} shards on CPUs"
         cpus = ",".join(str(cpu) for cpu in self._cpus[: self._shards])
-        addresses = " ".join(str(listener.address) for listener in self._listeners)
-        ng = (
-            f" ng {' '.join(str(listener) for listener in self._ng_listeners)};" if self._ng_listeners else ""
-        )
         kernel = "user space only"
         if self._kernel is not None:
             kernel = f"kernel {','.join(self._kernel.interfaces) or 'on no interface yet'}"
         return (
-            f"ready: {shards} {cpus}; rpc {addresses};{ng} ports {ports[0][0]}-{ports[-1][1]};"
+            f"ready: {shards} {cpus}; {self._rpc}; ports {ports[0][0]}-{ports[-1][1]};"
             f" {kernel}; up to {room.calls} calls (limited by {room.limited_by}){fewer}"
         )
 
@@ -242,6 +241,10 @@ class _Supervisor:
             logger.info("SIGHUP: nothing to do, settings are read at the start only")
         elif number == signal.SIGUSR1:
             self._drain.begin(None)
+        elif number == signal.SIGUSR2:
+            self._succession.upgrade(None, lambda _: None)  # what is wrong is in the log
+        elif self._succession.leaving:
+            logger.warning("%s: this nh ends when its calls are the next one's", number.name)
         elif self._ending:
             logger.warning("%s again: the shards are killed", number.name)
             self._arbiter.kill()
@@ -262,30 +265,54 @@ class _Supervisor:
 
     def _end(self) -> None:
         self._ending = True
-        if self._frontend is not None:
-            self._frontend.stop_accepting()
-        if self._ng is not None:
-            self._ng.stop_accepting()
-        self._close_listeners()
-        self._close_ng_listeners()
+        self._gate.close()
+        self._rpc.stop_accepting()
+        self._rpc.close_listeners()
         self._hangs.close()
         self._places.end_spares()
         self._arbiter.stop(GRACE_S, self._loop.stop)
 
-    def _close_listeners(self) -> None:
-        listeners, self._listeners = self._listeners, list[Listener]()
-        for listener in listeners:
-            listener.close()
+    # --- making way (see Testator) ----------------------------------------------------------------
 
-    def _close_ng_listeners(self) -> None:
-        listeners, self._ng_listeners = self._ng_listeners, list[NgListener]()
-        for listener in listeners:
-            listener.close()
+    def may_leave(self) -> str:
+        """See Testator."""
+        if self._ending or self._succession.leaving:
+            return "nh is ending"
+        return "" if self._arbiter.all_up else "a shard is not up"
+
+    def busy(self) -> bool:
+        """See Testator."""
+        return self._arbiter.busy or not self._arbiter.all_up
+
+    def take_leave(self) -> None:
+        """See Testator."""
+        self._gate.close()
+        self._rpc.stop_accepting()
+        self._hangs.close()
+        self._places.end_spares()
+
+    def bequest(self) -> tuple[Bequest, Sequence[int]]:
+        """See Testator."""
+        self._rpc.close()
+        self._publisher.stop()
+        if self._store is not None:
+            self._store.close()
+        listeners = list(self._rpc.heirlooms())
+        bequest = Bequest(
+            locks=tuple(str(lock.path) for lock in self._locks),
+            listeners=tuple(what for what, _ in listeners),
+            draining=self._drain.draining,
+            drain_left_s=self._drain.left_s,
+        )
+        return bequest, [*(lock.fd for lock in self._locks), *(fd for _, fd in listeners)]
+
+    def let_shards_go(self, on_gone: Callable[[], None]) -> None:
+        """See Testator."""
+        self._arbiter.let_go(on_gone)
 
     def _gather(self) -> None:
         """Ask the parts for what they do not count by themselves."""
-        services = (self._frontend, self._ng)
-        self._stats.rpc_clients = sum(service.clients for service in services if service is not None)
+        self._stats.rpc_clients = self._rpc.clients
         if self._store is not None:
             self._store.count_in(self._stats)
 

@@ -12,10 +12,14 @@ from typing import Final
 
 from nh.address import TcpAddress
 from nh.errors import ConfigError
+from nh.supervisor.inheritance import NOTHING, Inheritance
 from nh.supervisor.listeners import Listener, open_listeners
 
 RECEIVE_BYTES: Final = 1024 * 1024
 """Room in the kernel for datagrams that wait (at most net.core.rmem_max)."""
+
+_TCP: Final = "ng-tcp"
+_UDP: Final = "ng-udp"
 
 _ATTEMPTS: Final = 16
 """How often a free port is looked for that is free for UDP, too."""
@@ -36,36 +40,46 @@ class NgListener:
     def __str__(self) -> str:
         return str(self.tcp.address)
 
+    @property
+    def heirlooms(self) -> list[tuple[tuple[str, str], int]]:
+        """What the two are to an Inheritance, with their descriptors."""
+        kind, address = self.tcp.heirloom
+        return [((kind, address), self.tcp.sock.fileno()), ((_UDP, address), self.udp.fileno())]
+
     def close(self) -> None:
         """Listen no more."""
         self.udp.close()
         self.tcp.close()
 
 
-def open_ng_listeners(addresses: Iterable[TcpAddress], *, public: bool) -> list[NgListener]:
+def open_ng_listeners(
+    addresses: Iterable[TcpAddress], *, public: bool, inheritance: Inheritance = NOTHING
+) -> list[NgListener]:
     """Listen on every address; on none if one of them fails.
 
     Arguments:
         addresses: where; port 0 takes one that is free for both.
         public: allow addresses that are not loopback.
+        inheritance: sockets that are bound already, and are used as they are.
 
     Raises ConfigError saying which address, why, and what would do.
     """
     with contextlib.ExitStack() as opened:
         listeners = []
         for address in addresses:
-            listener = _open(address, public)
+            listener = _open(address, public, inheritance)
             opened.callback(listener.close)
             listeners.append(listener)
         opened.pop_all()
         return listeners
 
 
-def _open(address: TcpAddress, public: bool) -> NgListener:
+def _open(address: TcpAddress, public: bool, inheritance: Inheritance) -> NgListener:
+    udp = inheritance.take_listener(_UDP, str(address))
     for attempt in range(_ATTEMPTS):
-        (tcp,) = open_listeners([address], mode=0, public=public)
+        (tcp,) = open_listeners([address], mode=0, public=public, inheritance=inheritance, tcp_kind=_TCP)
         try:
-            return NgListener(_open_udp(tcp.sock), tcp)
+            return NgListener(udp or _open_udp(tcp.sock), tcp)
         except OSError as exc:
             tcp.close()
             if address.port or exc.errno != errno.EADDRINUSE or attempt == _ATTEMPTS - 1:

@@ -65,10 +65,11 @@ class NgService:
     def stop_accepting(self) -> None:
         """Take no requests over UDP and no new connections; open ones are served as before."""
         for udp in self._udp:
-            udp.close()
+            udp.stop_reading()
         self._tcp.stop_accepting()
 
     def close(self) -> None:
         """Serve nobody any more."""
-        self.stop_accepting()
+        for udp in self._udp:
+            udp.close()
         self._tcp.close()

@@ -38,18 +38,23 @@ class NgUdp:
         self._desk = desk
         self._stats = stats
         self._complaints = complaints
-        self._open = True
+        self._open = self._reading = True
         loop.add_reader(sock.fileno(), self._on_readable)
+
+    def stop_reading(self) -> None:
+        """Take no more requests; those that are under way are answered."""
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._sock.fileno())
 
     def close(self) -> None:
         """Read no more, and send no more; no effect if it is closed."""
-        if self._open:
-            self._open = False
-            self._loop.remove_reader(self._sock.fileno())
+        self.stop_reading()
+        self._open = False
 
     def _on_readable(self) -> None:
         for _ in range(DATAGRAMS_A_TURN):
-            if not self._open:
+            if not self._reading:
                 return
             try:
                 message, peer = self._sock.recvfrom(_ROOM_BYTES)

@@ -79,7 +79,7 @@ class Places:
         keepers = [
             Keeper(stats.shards[shard], budget, store, self.placements.at(shard)) for shard in range(shards)
         ]
-        self._estate = Estate(loop, predecessors, keepers)
+        self._estate = Estate(predecessors, keepers)
         self._recoveries = [
             Recovery(shard, keeper, stats.shards[shard], self._estate) for shard, keeper in enumerate(keepers)
         ]

@@ -174,12 +174,6 @@ def find_predecessors(directory: Path) -> list[Predecessor]:
     return found
 
 
-def reap_if_ours(pid: int) -> None:
-    """Take note of a process's end, if it has ended and is a child of this one: exec(2) keeps children."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-
-
 def _pid_of(sock: socket.socket) -> int:
     pid: int = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))[
         0
@@ -201,7 +195,6 @@ def _kill(pid: int, path: Path, why: PredecessorLost) -> None:
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         select.select([pidfd], [], [], ANSWER_S)
-        reap_if_ours(pid)
     except OSError as exc:
         logger.error("it (pid %d) cannot be killed: %s", pid, exc.strerror)
     else:

@@ -10,9 +10,10 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from nh.errors import ConfigError, DirectoryInUse
+from nh.supervisor.inheritance import NOTHING, Inheritance
 
 LOCK_NAME: Final = "nh.lock"
 
@@ -35,9 +36,16 @@ class Purpose:
         return f"--{self.setting.replace('_', '-')}"
 
 
+class Lock(NamedTuple):
+    """A lock that is held: its file, and the descriptor with which whoever has it holds it."""
+
+    path: Path
+    fd: int
+
+
 @contextlib.contextmanager
-def private_dir(path: Path, purpose: Purpose) -> Iterator[None]:
-    """Have a directory to oneself within the block.
+def private_dir(path: Path, purpose: Purpose, inheritance: Inheritance = NOTHING) -> Iterator[Lock]:
+    """Have a directory to oneself within the block, by the lock that it gives.
 
     It is made (mode 0700) if it is missing. The lock is flock(2) on `nh.lock`, so it goes with the process
     however that ends; the file stays, with the holder's pid in it while there is one.
@@ -45,14 +53,18 @@ def private_dir(path: Path, purpose: Purpose) -> Iterator[None]:
     Arguments:
         path: the directory.
         purpose: see Purpose.
+        inheritance: may have the lock already.
 
     Raises DirectoryInUse if another nh has it, any other ConfigError if it cannot be made, used or trusted.
     """
     _make(path, purpose)
     _check_trust(path, purpose)
-    lock = _take_lock(path, purpose)
+    lock = inheritance.take_lock(path / LOCK_NAME)
+    if lock is None:
+        lock = _take_lock(path, purpose)
+    _write_pid(lock)
     try:
-        yield
+        yield Lock(path / LOCK_NAME, lock)
     finally:
         with contextlib.suppress(OSError):  # the pid is for people; a disk that fails may keep the old one
             os.ftruncate(lock, 0)
@@ -98,7 +110,7 @@ def _check_trust(path: Path, purpose: Purpose) -> None:
 
 
 def _take_lock(path: Path, purpose: Purpose) -> int:
-    """The descriptor of the lock file, locked, with this process's id in it."""
+    """The descriptor of the lock file, locked."""
     try:
         lock = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as exc:
@@ -115,7 +127,10 @@ def _take_lock(path: Path, purpose: Purpose) -> int:
             f"{purpose.setting}: another nh (pid {holder}) runs with {path};"
             f" end it or choose another {purpose.flag}"
         ) from exc
+    return lock
+
+
+def _write_pid(lock: int) -> None:
     with contextlib.suppress(OSError):  # the lock holds on a full disk too
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    return lock

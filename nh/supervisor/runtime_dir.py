@@ -4,11 +4,12 @@ import contextlib
 from pathlib import Path
 from typing import Final
 
-from nh.supervisor.private_dir import Purpose, private_dir
+from nh.supervisor.inheritance import NOTHING, Inheritance
+from nh.supervisor.private_dir import Lock, Purpose, private_dir
 
 _PURPOSE: Final = Purpose("runtime_dir", "put a socket of theirs in place of nh's")
 
 
-def runtime_dir(path: Path) -> contextlib.AbstractContextManager[None]:
+def runtime_dir(path: Path, inheritance: Inheritance = NOTHING) -> contextlib.AbstractContextManager[Lock]:
     """Have the runtime directory to oneself within the block: see private_dir, ConfigError's too."""
-    return private_dir(path, _PURPOSE)
+    return private_dir(path, _PURPOSE, inheritance)

@@ -4,11 +4,12 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from nh.config import Settings
 from nh.errors import ConfigError, DirectoryInUse, StoreUnavailable
-from nh.supervisor.private_dir import Purpose, private_dir
+from nh.supervisor.inheritance import NOTHING, Inheritance
+from nh.supervisor.private_dir import Lock, Purpose, private_dir
 from nh.supervisor.store import Store
 
 logger = logging.getLogger(__name__)
@@ -18,9 +19,20 @@ STORE_NAME: Final = "calls.sqlite3"
 _PURPOSE: Final = Purpose("state", "have calls of theirs restored")
 
 
+class OpenStore(NamedTuple):
+    """A store and the lock of its directory; None: calls are not stored."""
+
+    store: Store | None = None
+    lock: Lock | None = None
+
+
 @contextlib.contextmanager
-def open_store(settings: Settings) -> Iterator[Store | None]:
+def open_store(settings: Settings, inheritance: Inheritance = NOTHING) -> Iterator[OpenStore]:
     """The store of the relay with these settings, to itself, within the block; None: it does without.
+
+    Arguments:
+        settings: see Settings.
+        inheritance: may have the directory's lock already.
 
     A default directory that cannot be used is no error, as nobody asked for it; a line says so.
 
@@ -29,12 +41,11 @@ def open_store(settings: Settings) -> Iterator[Store | None]:
     """
     path = settings.state_path
     if path is None:
-        yield None
+        yield OpenStore()
         return
     with contextlib.ExitStack() as stack:
-        store: Store | None = None
         try:
-            stack.enter_context(private_dir(path, _PURPOSE))
+            lock = stack.enter_context(private_dir(path, _PURPOSE, inheritance))
             # whose calls they are is told by the runtime directory, as with all that a relay has
             store = Store(path / STORE_NAME, os.fsencode(settings.runtime_path.resolve()))
             stack.callback(store.close)
@@ -50,4 +61,6 @@ def open_store(settings: Settings) -> Iterator[Store | None]:
                 " name a directory with --state, or say --no-state",
                 why,
             )
-        yield store
+            yield OpenStore()
+        else:
+            yield OpenStore(store, lock)

@@ -25,6 +25,7 @@ from nh.commands import (
     Ping,
     ShowCall,
     Undrain,
+    Upgrade,
 )
 from nh.errors import MalformedRequest
 from nh.wire.fields import (
@@ -194,6 +195,13 @@ class _Undrain(Request, tag="undrain"):
         return Undrain()
 
 
+class _Upgrade(Request, kw_only=True, tag="upgrade"):
+    shards: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
+
+    def to_command(self) -> Command:
+        return Upgrade(self.shards)
+
+
 class _Ping(Request, tag="ping"):
     def to_command(self) -> Command:
         return Ping()
@@ -208,6 +216,7 @@ DECODERS: Final[Mapping[str, msgspec.json.Decoder[Request]]] = {
     "stats": msgspec.json.Decoder(_Stats),
     "drain": msgspec.json.Decoder(_Drain),
     "undrain": msgspec.json.Decoder(_Undrain),
+    "upgrade": msgspec.json.Decoder(_Upgrade),
     "ping": msgspec.json.Decoder(_Ping),
 }
 """How to read the request of which command."""

@@ -34,6 +34,8 @@ from nh.commands import (
     ShowCall,
     Stats,
     Undrain,
+    Upgrade,
+    Upgrading,
 )
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
 from nh.wire.json_requests import DECODERS, MEDIUM_FIELDS, ClientId
@@ -147,6 +149,7 @@ RESULT_TYPES: Final[Mapping[type[Command], type[Result]]] = {
     GetStats: Stats,
     Drain: DrainState,
     Undrain: DrainState,
+    Upgrade: Upgrading,
     Ping: Pong,
     Extension: ExtensionResult,
 }

@@ -37,6 +37,7 @@ from nh.commands import (
     Result,
     ShowCall,
     Stats,
+    Upgrading,
 )
 from nh.stats import StatsReader, SupervisorStats, create_segment, segment_name
 from nh.supervisor.dispatch import Dispatcher, merge_pages
@@ -66,6 +67,7 @@ class Office:
             reader=reader,
             stats=self.stats,
             drain=self.drain,
+            upgrade=lambda shards, reply: reply(Upgrading(f"{shards} shards")),
         )
 
     def _execute(self, shard: int, command: RelayCommand, answer: Callable[[RelayResult], None]) -> None:

@@ -34,18 +34,18 @@ def settings_in(state: Path | str) -> Settings:
 
 def test_calls_are_there_again_at_the_next_start(tmp_path: Path) -> None:
     state = tmp_path / "a" / "state"
-    with open_store(settings_in(state)) as store:
+    with open_store(settings_in(state)) as (store, _):
         assert store is not None
         store.put(b"a", b"1")
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     assert {file.name for file in state.iterdir()} == {STORE_NAME, "nh.lock"}
-    with open_store(settings_in(state)) as store:
+    with open_store(settings_in(state)) as (store, _):
         assert store is not None
         assert [call.call_id for call in store.load()] == [b"a"]
 
 
 def test_the_default_directory_is_used_if_none_is_named(default_state: Path, tmp_path: Path) -> None:
-    with open_store(Settings(runtime_dir=str(tmp_path / "run"))) as store:
+    with open_store(Settings(runtime_dir=str(tmp_path / "run"))) as (store, _):
         assert store is not None
         assert (default_state / STORE_NAME).exists()
 
@@ -54,17 +54,17 @@ def test_relays_with_different_runtime_directories_have_different_defaults(
     default_state: Path, tmp_path: Path
 ) -> None:
     first, second = (Settings(runtime_dir=str(tmp_path / name)) for name in ("run", "run2"))
-    with open_store(first) as one, open_store(second) as two:
+    with open_store(first) as (one, _), open_store(second) as (two, _):
         assert one is not None
         assert two is not None
         one.put(b"a", b"1")
-    with open_store(second) as two:
+    with open_store(second) as (two, _):
         assert two is not None
         assert two.load() == []
 
 
 def test_state_off_is_no_store(default_state: Path) -> None:
-    with open_store(settings_in("off")) as store:
+    with open_store(settings_in("off")) as (store, _):
         assert store is None
     assert not default_state.exists()
 
@@ -104,7 +104,7 @@ def test_without_a_default_directory_that_can_be_used_one_line_says_so_and_nh_ru
     default_state: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     default_state.touch()
-    with open_store(Settings(runtime_dir=str(tmp_path / "run"))) as store:
+    with open_store(Settings(runtime_dir=str(tmp_path / "run"))) as (store, _):
         assert store is None
     (line,) = caplog.messages
     assert line.startswith(f"calls are not stored, and a restart of everything loses them: {default_state}")

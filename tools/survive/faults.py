@@ -27,6 +27,9 @@ class FaultKind(enum.StrEnum):
     KILL_SHARD_TEN_TIMES = "kill-shard-ten-times"
     HANG_SHARD = "hang-shard"
     KILL_SUPERVISOR = "kill-supervisor"
+    UPGRADE = "upgrade"
+    RESIZE = "resize"
+    TAKEOVER = "takeover"
     KILL_ALL = "kill-all"
     RESTART = "restart"
 
@@ -89,6 +92,25 @@ def _kill_supervisor(relay: Relay, rng: random.Random) -> str:
     return f"SIGKILL for the supervisor, alone for {1000 * alone_s:.0f} ms, {_start_again(relay)}"
 
 
+def _upgrade(relay: Relay, _rng: random.Random) -> str:
+    return f"nh upgrade: {relay.nh('upgrade')}"
+
+
+def _resize(relay: Relay, rng: random.Random) -> str:
+    """To more shards, or fewer; then to as many as before."""
+    before = len(relay.stats().shards)
+    number = rng.choice([each for each in range(1, before + 3) if each != before])
+    said = relay.nh("shards", str(number))
+    time.sleep(rng.uniform(0, 0.5))
+    return f"nh shards {number}: {said}; nh shards {before}: {relay.nh('shards', str(before))}"
+
+
+def _take_over(relay: Relay, _rng: random.Random) -> str:
+    before = relay.let_another_take_over()
+    took_ms = (time.monotonic_ns() - relay.started_ns) / 1e6
+    return f"another nh took over from pid {before}, ready after {took_ms:.0f} ms"
+
+
 def _kill_all(relay: Relay, _rng: random.Random) -> str:
     relay.kill_everything()
     return _start_again(relay)
@@ -105,6 +127,9 @@ _DEEDS: Final[Mapping[FaultKind, Callable[[Relay, random.Random], str]]] = {
     FaultKind.KILL_SHARD_TEN_TIMES: _kill_shard_ten_times,
     FaultKind.HANG_SHARD: _hang_shard,
     FaultKind.KILL_SUPERVISOR: _kill_supervisor,
+    FaultKind.UPGRADE: _upgrade,
+    FaultKind.RESIZE: _resize,
+    FaultKind.TAKEOVER: _take_over,
     FaultKind.KILL_ALL: _kill_all,
     FaultKind.RESTART: _restart,
 }

@@ -18,6 +18,7 @@ from nh.stats import ShardState, Snapshot, StatsReader, attach_segment, segment_
 POLL_S: Final = 0.005
 READY_S: Final = 30.0
 STOP_S: Final = 10.0
+NH_S: Final = 60.0
 RELAY_NICE: Final = -10
 """Its shards have it from the supervisor. A fault is measured, and not what else this host does."""
 
@@ -64,13 +65,17 @@ class Relay:
         self._log_begin = 0
         self.started_ns = 0
 
-    def start(self) -> None:
-        """Start it and return at once; `started_ns` is when, on the monotonic clock."""
+    def start(self, *arguments: str) -> None:
+        """Start it and return at once; `started_ns` is when, on the monotonic clock.
+
+        Arguments:
+            arguments: more than it is always started with.
+        """
         self._log_begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as stream:
             self.started_ns = time.monotonic_ns()
             self._process = subprocess.Popen(
-                self._command,
+                [*self._command, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -141,6 +146,29 @@ class Relay:
         self._left = self.processes()
         self._process.kill()
         self._process.wait(STOP_S)
+
+    def let_another_take_over(self) -> int:
+        """Start a second one with --takeover; returns the pid of the first one, when that has ended."""
+        first = self._process
+        assert first is not None
+        self._left = self.processes()
+        self.start("--takeover")
+        self.wait_until_ready()
+        try:
+            status = first.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            raise RelayFailed(f"the first nh does not end. They said:\n{self.said_lately()}") from None
+        if status != 0:
+            raise RelayFailed(f"the first nh ended with status {status}. They said:\n{self.said_lately()}")
+        return first.pid
+
+    def nh(self, *arguments: str) -> str:
+        """What a subcommand of nh says. Raises RelayFailed if it fails."""
+        command = [sys.executable, "-m", "nh", *arguments, "--runtime-dir", str(self.runtime_dir)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=NH_S, check=False)
+        if done.returncode != 0:
+            raise RelayFailed(f"nh {' '.join(arguments)}: {done.stderr}. nh run said:\n{self.said_lately()}")
+        return done.stdout.strip()
 
     def terminate(self) -> int:
         """SIGTERM; its exit status."""

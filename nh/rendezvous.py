@@ -1,7 +1,7 @@
-"""Where a shard awaits the next supervisor: a listening Unix socket in the runtime directory.
+"""Where a process awaits the next generation of nh: a listening Unix socket in the runtime directory.
 
-Its file is there for as long as the shard lives, so the next supervisor finds every shard that runs, one that
-hangs too: connecting to it needs no answer. Only the shard's own user and root are let in.
+Its file is there for as long as the process lives, so the next supervisor finds every shard that runs, one
+that hangs too: connecting to it needs no answer. Only the process's own user and root are let in.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ class Rendezvous:
             sock.setblocking(False)
         except OSError as exc:
             sock.close()
-            logger.warning("this shard ends with its supervisor: %s cannot be made: %s", path, exc)
+            logger.warning("the next nh cannot take over from this process: %s: %s", path, exc.strerror)
             return None
         return cls(sock, Path(path))
 
@@ -58,7 +58,7 @@ class Rendezvous:
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         )
         if uid not in (0, os.geteuid()):
-            logger.warning("user %d may not take the calls of this shard", uid)
+            logger.warning("user %d may not take over from this nh", uid)
             sock.close()
             return None
         return sock

@@ -1,0 +1,110 @@
+"""`nh upgrade` and `nh shards`: go on with other code, settings or shards, and lose no call."""
+
+import time
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from nh.cli.json_text import json_text
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, settings_of
+from nh.client import NativeClient
+from nh.commands import GetStats, Upgrade
+from nh.errors import NhError, Unavailable
+
+ASK_S: Final = 30.0
+"""How long nh may take to find out whether the code that is installed can go on."""
+
+DONE_S: Final = 60.0
+POLL_S: Final = 0.1
+
+
+class Upgraded(msgspec.Struct, frozen=True):
+    """What came of it.
+
+    Arguments:
+        version: of the nh that runs now.
+        shards: how many shards it has.
+        calls: how many calls it has.
+        took_s: seconds, from the command on.
+    """
+
+    version: str
+    shards: int
+    calls: int
+    took_s: float
+
+
+def upgrade(
+    *,
+    as_json: AsJson = False,
+    rpc: RpcAddress = None,
+    runtime_dir: RuntimeDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Go on with the nh that is installed now and the settings as they are now; calls go on.
+
+    If the installed nh cannot go on, it says why, and everything stays as it is. SIGUSR2 to nh run does the
+    same.
+    """
+    _upgrade(settings_of(config, runtime_dir, rpc).rpc_addresses[0], None, as_json)
+
+
+def shards(
+    *,
+    number: Annotated[int, typer.Argument(min=1, max=256, metavar="N", help="How many shards, 1 to 256")],
+    as_json: AsJson = False,
+    rpc: RpcAddress = None,
+    runtime_dir: RuntimeDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Go on with another number of shards; calls stay where they are, as far as their shard stays.
+
+    It is so until nh is started anew, or told otherwise: to make it last, change the settings too.
+    """
+    _upgrade(settings_of(config, runtime_dir, rpc).rpc_addresses[0], number, as_json)
+
+
+def _upgrade(address: str, number: int | None, as_json: bool) -> None:
+    began = time.monotonic()
+    with NativeClient(address, timeout_s=ASK_S) as client:
+        before = _started(client)
+        version = client.request(Upgrade(number)).version
+    if not as_json:
+        typer.echo(f"nh {version} takes over …", err=True)
+    snapshot = _wait_for_successor(address, before)
+    totals, found = snapshot["totals"], snapshot["shards"]
+    assert isinstance(totals, dict)
+    assert isinstance(found, list)
+    done = Upgraded(version, len(found), int(totals["calls"]), round(time.monotonic() - began, 3))
+    if as_json:
+        typer.echo(json_text(done))
+    else:
+        calls = "1 call goes" if done.calls == 1 else f"{done.calls} calls go"
+        count = "1 shard" if done.shards == 1 else f"{done.shards} shards"
+        typer.echo(f"nh {done.version} runs with {count}; {calls} on; {done.took_s:.1f} s")
+
+
+def _started(client: NativeClient) -> object:
+    supervisor = client.request(GetStats()).snapshot["supervisor"]
+    assert isinstance(supervisor, dict)
+    return supervisor["started"]
+
+
+def _wait_for_successor(address: str, before: object) -> dict[str, object]:
+    """The statistics of the next supervisor, as soon as it serves."""
+    deadline = time.monotonic() + DONE_S
+    while True:
+        try:
+            with NativeClient(address, timeout_s=ASK_S) as client:
+                snapshot = client.request(GetStats()).snapshot
+                supervisor = snapshot["supervisor"]
+                if isinstance(supervisor, dict) and supervisor["started"] != before:
+                    return snapshot
+        except NhError as exc:
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"the new nh does not answer ({exc}); its log says why. Calls go on in the shards that"
+                    " there were: start nh again"
+                ) from exc
+        time.sleep(POLL_S)

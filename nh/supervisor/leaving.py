@@ -1,0 +1,84 @@
+"""How a supervisor leaves while its shards relay on: for the code installed now, or for another process.
+
+It takes no more commands, lets those that are under way be answered, and hands on its locks and listening
+sockets. Nothing is undone behind that: what would be ended or removed is somebody else's by then.
+"""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
+
+from nh.loop import Loop
+from nh.supervisor.inheritance import VARIABLE
+from nh.wire.handover import Bequest, encode
+
+logger = logging.getLogger(__name__)
+
+POLL_S: Final = 0.01
+"""How often it is looked whether commands are still under way."""
+
+
+def when_quiet(loop: Loop, busy: Callable[[], bool], *, timeout_s: float, then: Callable[[], None]) -> None:
+    """Call `then` from the loop, once nothing is under way, or after a time all the same.
+
+    Arguments:
+        loop: runs the timer.
+        busy: whether anything is.
+        timeout_s: longest wait.
+    """
+    deadline = loop.now() + timeout_s
+
+    def look() -> None:
+        if busy() and loop.now() < deadline:
+            loop.call_later(POLL_S, look)
+        else:
+            then()
+
+    loop.call_later(0, look)
+
+
+def bequeath(end: socket.socket, bequest: Bequest, fds: Sequence[int]) -> None:
+    """Say what is left; the descriptors go with it and stay open here too. Raises OSError."""
+    socket.send_fds(end, [encode(bequest)], list(fds))
+
+
+def become_new_code(bequest: Bequest, fds: Sequence[int], argv: Sequence[str]) -> NoReturn:
+    """Go on as the same process with the code that is installed now (execve(2)).
+
+    Arguments:
+        bequest, fds: for this process itself.
+        argv: the program and its arguments.
+
+    Raises OSError if the program cannot be run.
+    """
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with near, far:
+        bequeath(near, bequest, fds)
+        os.set_inheritable(far.fileno(), True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execve(argv[0], list(argv), {**os.environ, VARIABLE: str(far.fileno())})
+
+
+def own_argv(shards: int | None = None) -> list[str]:
+    """This process's command line, for the interpreter that runs it now.
+
+    Arguments:
+        shards: a number of shards instead of the one in the settings; None: theirs.
+    """
+    argv = [sys.executable, *sys.orig_argv[1:]]
+    if shards is None:
+        return argv
+    if argv[-2:-1] == ["--shards"]:  # from the last time
+        del argv[-2:]
+    return [*argv, "--shards", str(shards)]
+
+
+def end_without_undoing(status: int) -> NoReturn:
+    """End this process at once: files, locks and shared memory are the next one's, and stay as they are."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(status)
