@@ -43,19 +43,25 @@ def list_calls(client: NativeClient) -> Iterator[bytes]:
             return
 
 
-def changes(before: Mapping[bytes, CallState], after: Mapping[bytes, CallState]) -> list[str]:
-    """What changed that must not, a line a call; calls that only `after` has are new and no change."""
+def changes(
+    before: Mapping[bytes, CallState], after: Mapping[bytes, CallState], *, staying: int
+) -> list[str]:
+    """What changed that must not, a line a call; calls that only `after` has are new and no change.
+
+    Arguments:
+        staying: how many shards there were all the time: no call of theirs may be in another one.
+    """
     lines = []
     for call_id, old in before.items():
         new = after.get(call_id)
-        changed = ["it is gone"] if new is None else list(_changed(old, new))
+        changed = ["it is gone"] if new is None else list(_changed(old, new, staying))
         if changed:
             lines.append(f"call {call_id.decode(errors='replace')}: {', '.join(changed)}")
     return lines
 
 
-def _changed(old: CallState, new: CallState) -> Iterator[str]:
-    if new.shard != old.shard:
+def _changed(old: CallState, new: CallState, staying: int) -> Iterator[str]:
+    if new.shard != old.shard < staying:
         yield f"shard {old.shard} became {new.shard}"
     if new.ports != old.ports:
         yield f"ports {old.ports} became {new.ports}"

@@ -28,7 +28,8 @@ class FaultKind(enum.StrEnum):
     HANG_SHARD = "hang-shard"
     KILL_SUPERVISOR = "kill-supervisor"
     UPGRADE = "upgrade"
-    RESIZE = "resize"
+    MORE_SHARDS = "more-shards"
+    FEWER_SHARDS = "fewer-shards"
     TAKEOVER = "takeover"
     KILL_ALL = "kill-all"
     RESTART = "restart"
@@ -96,13 +97,20 @@ def _upgrade(relay: Relay, _rng: random.Random) -> str:
     return f"nh upgrade: {relay.nh('upgrade')}"
 
 
-def _resize(relay: Relay, rng: random.Random) -> str:
-    """To more shards, or fewer; then to as many as before."""
+def _more_shards(relay: Relay, rng: random.Random) -> str:
+    return _resize(relay, rng, +1)
+
+
+def _fewer_shards(relay: Relay, rng: random.Random) -> str:
+    return _resize(relay, rng, -1)
+
+
+def _resize(relay: Relay, rng: random.Random, by: int) -> str:
+    """To another number of shards, then to as many as before."""
     before = len(relay.stats().shards)
-    number = rng.choice([each for each in range(1, before + 3) if each != before])
-    said = relay.nh("shards", str(number))
+    said = relay.nh("shards", str(before + by))
     time.sleep(rng.uniform(0, 0.5))
-    return f"nh shards {number}: {said}; nh shards {before}: {relay.nh('shards', str(before))}"
+    return f"nh shards {before + by}: {said}; nh shards {before}: {relay.nh('shards', str(before))}"
 
 
 def _take_over(relay: Relay, _rng: random.Random) -> str:
@@ -128,7 +136,8 @@ _DEEDS: Final[Mapping[FaultKind, Callable[[Relay, random.Random], str]]] = {
     FaultKind.HANG_SHARD: _hang_shard,
     FaultKind.KILL_SUPERVISOR: _kill_supervisor,
     FaultKind.UPGRADE: _upgrade,
-    FaultKind.RESIZE: _resize,
+    FaultKind.MORE_SHARDS: _more_shards,
+    FaultKind.FEWER_SHARDS: _fewer_shards,
     FaultKind.TAKEOVER: _take_over,
     FaultKind.KILL_ALL: _kill_all,
     FaultKind.RESTART: _restart,

@@ -93,7 +93,10 @@ def play_through(relay: Relay, kind: FaultKind, rng: random.Random, *, calls: in
         time.sleep(ASK_EVERY_S + rng.uniform(0, 1))  # any instant of the pacing and of the relay's own rounds
         fault = inject(kind, relay, rng)
         time.sleep(MEDIA_AFTERWARDS_S)  # media go on
-        changed = changes(before, read_calls(relay.address))
+        shards = len(relay.stats().shards)
+        changed = changes(
+            before, read_calls(relay.address), staying=shards - (kind is FaultKind.FEWER_SHARDS)
+        )
         report = load.stop()
     verdict = Verdict([fault], kernel=relay.kernel, hang_s=HANG_S)
     return Outcome(fault, report, changed, list(verdict.findings(report.streams)))
