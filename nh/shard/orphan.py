@@ -120,9 +120,7 @@ class Orphan:
                 self._on_drained()
             case Depart():
                 self.departed = True
-                logger.warning(
-                    "shard %d ends: its calls are those of a new process now", self._configure.shard
-                )
+                logger.info("shard %d ends: its calls are those of a new process now", self._configure.shard)
                 self._on_over()
             case Leave():
                 pass
