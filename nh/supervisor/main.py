@@ -25,6 +25,7 @@ from nh.stats import (
     create_segment,
     segment_name,
 )
+from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, add_counters, read_counters
 from nh.supervisor.arbiter import Arbiter
 from nh.supervisor.child import Child
 from nh.supervisor.children_before import ChildrenBefore
@@ -76,7 +77,7 @@ def run(settings: Settings, *, takeover: bool = False, shard_argv: Sequence[str]
         with contextlib.ExitStack() as stack:
             inheritance = inherit_from_before_exec(os.environ)
             stack.callback(inheritance.close)
-            if takeover:
+            if takeover and not inheritance:
                 inheritance = take_over(settings.runtime_path)
                 stack.callback(inheritance.close)
             return _Supervisor(settings, shard_argv, stack, inheritance).run()
@@ -110,6 +111,9 @@ class _Supervisor:
         self._status = 0
         self._ending = False
         self._bequest = inheritance.bequest
+        add_counters(self._stats, SUPERVISOR_TABLE, self._bequest.counters)
+        for status, counters in zip(self._stats.shards, self._bequest.shard_counters, strict=False):
+            add_counters(status, STATUS_TABLE, counters)
 
         path = settings.runtime_path
         lock = stack.enter_context(runtime_dir(path, inheritance))
@@ -303,6 +307,10 @@ class _Supervisor:
             listeners=tuple(what for what, _ in listeners),
             draining=self._drain.draining,
             drain_left_s=self._drain.left_s,
+            counters=read_counters(self._stats, SUPERVISOR_TABLE),
+            shard_counters=tuple(
+                read_counters(status, STATUS_TABLE) for status in self._stats.shards[: self._shards]
+            ),
         )
         return bequest, [*(lock.fd for lock in self._locks), *(fd for _, fd in listeners)]
 
