@@ -29,7 +29,7 @@ from nh.stats import (
 from nh.supervisor.arbiter import Arbiter
 from nh.supervisor.child import Child
 from nh.supervisor.cpus import usable_cpus
-from nh.supervisor.descriptors import CALL_SOCKETS, capacity, holdable_sockets, raise_descriptor_limit
+from nh.supervisor.descriptors import holdable_sockets, raise_descriptor_limit
 from nh.supervisor.dispatch import Dispatcher
 from nh.supervisor.drain import Drain
 from nh.supervisor.frontend import Frontend
@@ -38,9 +38,11 @@ from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.listeners import Listener, open_listeners
 from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
 from nh.supervisor.ng_service import NgService
+from nh.supervisor.notify import Notifier
 from nh.supervisor.places import Places
 from nh.supervisor.process import SHARD_ARGV
 from nh.supervisor.publisher import Publisher
+from nh.supervisor.ready_line import ready_line
 from nh.supervisor.runtime_dir import runtime_dir
 from nh.supervisor.signals import signals_on
 from nh.supervisor.state_dir import open_store
@@ -108,6 +110,8 @@ class _Supervisor:
         self._segment = stack.enter_context(_statistics(create_segment(segment_name(path), self._shards)))
         self._loop = SelectorLoop()
         stack.callback(self._loop.close)
+        self._notifier = Notifier(self._loop)
+        stack.callback(self._notifier.close)
         self._kernel, self._kernel_off = start_kernel_service(
             self._loop, settings, self._shards, stats=self._stats
         )
@@ -138,7 +142,12 @@ class _Supervisor:
             on_given_up=self._give_up,
         )
         self._drain = Drain(
-            self._loop, self._shards, self._arbiter.tell, stats=self._stats, on_over=self._on_drained
+            self._loop,
+            self._shards,
+            self._arbiter.tell,
+            stats=self._stats,
+            on_over=self._on_drained,
+            on_change=lambda: self._notifier.status(self._status_line()),
         )
         self._heartbeats = [Heartbeat(self._segment, shard) for shard in range(self._shards)]
         self._hangs = HangWatch(
@@ -202,24 +211,22 @@ class _Supervisor:
         )
         self._places.fill_spares()
         print(self._ready_line(), flush=True)
+        self._notifier.ready(self._status_line())
+
+    def _status_line(self) -> str:
+        prefix = "draining, new calls are refused; " if self._drain.draining else ""
+        return prefix + self._ready_line().removeprefix("ready: ")
 
     def _ready_line(self) -> str:
-        ports, settings = self._places.ports, self._settings
-        room = capacity(ports, self._descriptors, settings.relay)
-        held = self._held_sockets // CALL_SOCKETS
-        fewer = f", sockets held for {held}" if held < room.calls else ""
-        shards = "1 shard on CPU" if self._shards == 1 else f"{self._shards} shards on CPUs"
-        cpus = ",".join(str(cpu) for cpu in self._cpus[: self._shards])
-        addresses = " ".join(str(listener.address) for listener in self._listeners)
-        ng = (
-            f" ng {' '.join(str(listener) for listener in self._ng_listeners)};" if self._ng_listeners else ""
-        )
-        kernel = "user space only"
-        if self._kernel is not None:
-            kernel = f"kernel {','.join(self._kernel.interfaces) or 'on no interface yet'}"
-        return (
-            f"ready: {shards} {cpus}; rpc {addresses};{ng} ports {ports[0][0]}-{ports[-1][1]};"
-            f" {kernel}; up to {room.calls} calls (limited by {room.limited_by}){fewer}"
+        return ready_line(
+            self._settings,
+            cpus=self._cpus,
+            ports=self._places.ports,
+            descriptors=self._descriptors,
+            held_sockets=self._held_sockets,
+            rpc=[listener.address for listener in self._listeners],
+            ng=self._ng_listeners,
+            kernel=self._kernel.interfaces if self._kernel is not None else None,
         )
 
     # --- the end ----------------------------------------------------------------------------------
@@ -249,6 +256,7 @@ class _Supervisor:
 
     def _end(self) -> None:
         self._ending = True
+        self._notifier.stopping()
         if self._frontend is not None:
             self._frontend.stop_accepting()
         if self._ng is not None:
