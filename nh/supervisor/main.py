@@ -40,6 +40,7 @@ from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
 from nh.supervisor.ng_service import NgService
 from nh.supervisor.notify import Notifier
 from nh.supervisor.places import Places
+from nh.supervisor.port_claim import port_claim
 from nh.supervisor.process import SHARD_ARGV
 from nh.supervisor.publisher import Publisher
 from nh.supervisor.ready_line import ready_line
@@ -98,6 +99,7 @@ class _Supervisor:
 
         path = settings.runtime_path
         stack.enter_context(runtime_dir(path))
+        self._claim = stack.enter_context(port_claim(settings))
         self._store = stack.enter_context(open_store(settings))
         self._listeners = open_listeners(
             [parse_rpc_address(text) for text in settings.rpc_addresses],
@@ -110,6 +112,7 @@ class _Supervisor:
         self._segment = stack.enter_context(_statistics(create_segment(segment_name(path), self._shards)))
         self._loop = SelectorLoop()
         stack.callback(self._loop.close)
+        self._claim.serve(self._loop)
         self._notifier = Notifier(self._loop)
         stack.callback(self._notifier.close)
         self._kernel, self._kernel_off = start_kernel_service(
@@ -128,6 +131,7 @@ class _Supervisor:
             kernel=self._kernel,
             kernel_off=self._kernel_off,
             held_sockets=self._held_sockets,
+            claimed=self._claim.descriptors,
             store=self._store,
         )
         stack.callback(self._places.close)

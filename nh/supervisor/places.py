@@ -37,6 +37,7 @@ class Places:
         segment, stats: for statistics.
         kernel, kernel_off: the path in the kernel; None and why there is none.
         held_sockets: how many sockets may be held for all shards.
+        claimed: the claim to the ports, which every process inherits.
         store: where calls are while nh does not run; None: nowhere.
     """
 
@@ -53,6 +54,7 @@ class Places:
         kernel: KernelService | None,
         kernel_off: str,
         held_sockets: int,
+        claimed: tuple[int, ...],
         store: Store | None,
     ) -> None:
         self.ports = port_slices(*settings.port_range, shards)
@@ -64,6 +66,7 @@ class Places:
         self._segment = segment
         self._kernel = kernel
         self._kernel_off = kernel_off
+        self._claimed = claimed
         self._interfaces = interface_slices(settings.interfaces, shards)
         self._share = limits_share(settings.relay, shards)
         self._started: set[int] = set()
@@ -120,7 +123,8 @@ class Places:
             logger.info("%d calls were stored; they are restored where they are not over", len(calls))
 
     def _start_process(self) -> ShardProcess:
-        return ShardProcess(self._argv, self._kernel.descriptors if self._kernel is not None else ())
+        kernel = self._kernel.descriptors if self._kernel is not None else ()
+        return ShardProcess(self._argv, (*kernel, *self._claimed))
 
     def _spec(self, shard: int) -> ChildSpec:
         settings = self._settings
