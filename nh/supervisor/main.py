@@ -30,17 +30,20 @@ from nh.supervisor.arbiter import Arbiter
 from nh.supervisor.child import Child
 from nh.supervisor.children_before import ChildrenBefore
 from nh.supervisor.cpus import usable_cpus
-from nh.supervisor.descriptors import CALL_SOCKETS, capacity, holdable_sockets, raise_descriptor_limit
+from nh.supervisor.descriptors import holdable_sockets, raise_descriptor_limit
 from nh.supervisor.dispatch import Dispatcher
 from nh.supervisor.drain import Drain
 from nh.supervisor.gate import Gate
 from nh.supervisor.hangs import HangWatch
 from nh.supervisor.inheritance import NAME, Inheritance, inherit_from_before_exec, take_over
 from nh.supervisor.kernel import start_kernel_service
+from nh.supervisor.notify import Notifier
 from nh.supervisor.places import Places
+from nh.supervisor.port_claim import port_claim
 from nh.supervisor.predecessor import find_predecessors
 from nh.supervisor.process import SHARD_ARGV
 from nh.supervisor.publisher import Publisher
+from nh.supervisor.ready_line import ready_line
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.runtime_dir import runtime_dir
 from nh.supervisor.signals import signals_on
@@ -117,10 +120,14 @@ class _Supervisor:
 
         path = settings.runtime_path
         lock = stack.enter_context(runtime_dir(path, inheritance))
+        claim = stack.enter_context(port_claim(settings))
         self._store, store_lock = stack.enter_context(open_store(settings, inheritance))
         self._locks = [each for each in (lock, store_lock) if each is not None]
         self._loop = SelectorLoop()
         stack.callback(self._loop.close)
+        claim.serve(self._loop)
+        self._notifier = Notifier(self._loop)
+        stack.callback(self._notifier.close)
         self._rpc = Rpc(self._loop, settings, self._stats, inheritance)
         stack.callback(self._rpc.close_listeners)
         inheritance.close()
@@ -144,6 +151,7 @@ class _Supervisor:
             kernel=self._kernel,
             kernel_off=self._kernel_off,
             held_sockets=self._held_sockets,
+            claimed=claim.descriptors,
             store=self._store,
             predecessors=predecessors,
         )
@@ -164,7 +172,12 @@ class _Supervisor:
             on_given_up=self._give_up,
         )
         self._drain = Drain(
-            self._loop, self._shards, self._arbiter.tell, stats=self._stats, on_over=self._on_drained
+            self._loop,
+            self._shards,
+            self._arbiter.tell,
+            stats=self._stats,
+            on_over=self._on_drained,
+            on_change=lambda: self._notifier.status(self._status_line()),
         )
         if self._kernel is not None:
             self._kernel.on_links = self._tell_links
@@ -222,20 +235,21 @@ class _Supervisor:
             self._drain.begin(self._bequest.drain_left_s)
         self._places.fill_spares()
         print(self._ready_line(), flush=True)
+        self._notifier.ready(self._status_line())
+
+    def _status_line(self) -> str:
+        prefix = "draining, new calls are refused; " if self._drain.draining else ""
+        return prefix + self._ready_line().removeprefix("ready: ")
 
     def _ready_line(self) -> str:
-        ports, settings = self._places.ports, self._settings
-        room = capacity(ports, self._descriptors, settings.relay)
-        held = self._held_sockets // CALL_SOCKETS
-        fewer = f", sockets held for {held}" if held < room.calls else ""
-        shards = "1 shard on CPU" if self._shards == 1 else f"{self._shards} shards on CPUs"
-        cpus = ",".join(str(cpu) for cpu in self._cpus[: self._shards])
-        kernel = "user space only"
-        if self._kernel is not None:
-            kernel = f"kernel {','.join(self._kernel.interfaces) or 'on no interface yet'}"
-        return (
-            f"ready: {shards} {cpus}; {self._rpc}; ports {ports[0][0]}-{ports[-1][1]};"
-            f" {kernel}; up to {room.calls} calls (limited by {room.limited_by}){fewer}"
+        return ready_line(
+            self._settings,
+            cpus=self._cpus,
+            ports=self._places.ports,
+            descriptors=self._descriptors,
+            held_sockets=self._held_sockets,
+            listening=str(self._rpc),
+            kernel=self._kernel.interfaces if self._kernel is not None else None,
         )
 
     # --- the end ----------------------------------------------------------------------------------
@@ -269,6 +283,7 @@ class _Supervisor:
 
     def _end(self) -> None:
         self._ending = True
+        self._notifier.stopping()
         self._gate.close()
         self._rpc.stop_accepting()
         self._rpc.close_listeners()

@@ -33,6 +33,7 @@ def main() -> int:
         call_s=arguments.call_s,
         pause_s=arguments.pause_s,
         kinds=tuple(arguments.fault or FAULTS),
+        ports=arguments.ports,
     )
     console.print(f"seed {plan.seed}")
     with tempfile.TemporaryDirectory(prefix="nh-soak-") as name:
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fault", action="append", type=FaultKind, choices=list(FaultKind), help="only this one; repeatable"
     )
+    parser.add_argument("--ports", help="media ports of the relay, MIN-MAX (default: some that are free)")
     parser.add_argument("--json", type=Path, help="write the report there, too")
     return parser
 

@@ -41,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         call_s: mean length of a call, seconds.
         pause_s: mean time between two faults, seconds.
         kinds: what faults there are.
+        ports: media ports of the relay, MIN-MAX; None: some that are free.
     """
 
     minutes: float
@@ -51,6 +52,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     call_s: float
     pause_s: float
     kinds: tuple[FaultKind, ...]
+    ports: str | None = None
 
 
 class Soak:
@@ -65,7 +67,7 @@ class Soak:
         self._on_progress = on_progress
         self._relay = Relay(
             directory,
-            ports=find_free_ports(PORTS_PER_CALL * plan.calls),
+            ports=plan.ports or find_free_ports(PORTS_PER_CALL * plan.calls),
             shards=plan.shards,
             kernel=plan.kernel,
             settings={"hang_s": HANG_S},
