@@ -42,6 +42,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         pause_s: mean time between two faults, seconds.
         kinds: what faults there are.
         ports: media ports of the relay, MIN-MAX; None: some that are free.
+        patience_s: how much longer gaps and starts may be than promised, as the host has other things to do.
     """
 
     minutes: float
@@ -53,6 +54,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     pause_s: float
     kinds: tuple[FaultKind, ...]
     ports: str | None = None
+    patience_s: float = 0.0
 
 
 class Soak:
@@ -132,7 +134,7 @@ class Soak:
 
     def _report(self, load: Report | None, readings: Sequence[Reading]) -> SoakReport:
         plan, records = self._plan, load.streams if load else ()
-        verdict = Verdict(self._faults, kernel=plan.kernel, hang_s=HANG_S)
+        verdict = Verdict(self._faults, kernel=plan.kernel, hang_s=HANG_S, patience_s=plan.patience_s)
         findings = [*self._findings, *verdict.findings(records), *_signalling(load)]
         return SoakReport(
             seed=plan.seed,
