@@ -24,7 +24,7 @@ class Verdict:
         faults: what was done.
         kernel: whether the media went through the kernel.
         hang_s: nh's setting.
-        patience_s: how much longer gaps and starts may be than promised: the host may have other things to do.
+        patience_s: how much longer gaps and starts may be than promised, as the host is busy.
     """
 
     def __init__(
