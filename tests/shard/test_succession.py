@@ -141,6 +141,27 @@ def test_what_comes_in_between_waits_and_is_neither_lost_nor_doubled(
         assert bob.pending() == []
 
 
+def test_a_successor_says_soon_that_its_calls_are_alive(
+    shard: Succession, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    def wait_until_counted(packets: int) -> None:
+        def counted() -> int:
+            shard.listen()
+            snapshot = decode_snapshot(shard.keeper.calls[b"call"])
+            return sum(leg.packets for each in snapshot.sessions for leg in each.legs)
+
+        eventually(lambda: counted() >= packets, "it is kept, before the shard may be killed again", 5.0)
+
+    for_alice, _ = set_up(shard, alice, bob)
+    say(alice, for_alice, bob, range(10))
+    wait_until_kept(shard, 1)
+    for death in range(1, 3):
+        shard.kill()
+        assert shard.start().restored == 1
+        say(alice, for_alice, bob, range(10))
+        wait_until_counted(10 * death)
+
+
 def test_counters_and_streams_go_on(
     shard: Succession, alice: MediaPeer, bob: MediaPeer, segment: Segment
 ) -> None:
