@@ -115,6 +115,9 @@ class CallKeeping:
         """A call was restored, or could not be: who kept it is told how it is now."""
         self._kept[call_id] = 0.0
         self.keep_now(call_id, now=now)
+        if call_id in self._kept:
+            # so it is in the first round, whether it was looked at by then or not
+            self._kept[call_id] = 0.0
 
     def look(self, *, now: float) -> None:
         """Refresh the next few of those that only count."""

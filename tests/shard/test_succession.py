@@ -35,6 +35,9 @@ from tools.rtp import RtpPacket
 
 DIALOG = Dialog(b"call", 1, b"alice", b"bob")
 
+OTHERS = 30
+"""More calls than a shard looks at in the first second."""
+
 
 @pytest.fixture
 def segment(tmp_path: Path) -> Iterator[Segment]:
@@ -153,11 +156,16 @@ def test_a_successor_says_soon_that_its_calls_are_alive(
         eventually(lambda: counted() >= packets, "it is kept, before the shard may be killed again", 5.0)
 
     for_alice, _ = set_up(shard, alice, bob)
+    for number in range(OTHERS):
+        dialog = Dialog(b"other %d" % number, 1, b"alice", b"bob")
+        for side, peer in ((Side.FROM, alice), (Side.TO, bob)):
+            shard.execute(Allocate(dialog, side, V4, (audio(peer),)))
+        assert shard.execute(Activate(dialog)) == Activated(created=True)
     say(alice, for_alice, bob, range(10))
     wait_until_kept(shard, 1)
     for death in range(1, 3):
         shard.kill()
-        assert shard.start().restored == 1
+        assert shard.start().restored == 1 + OTHERS
         say(alice, for_alice, bob, range(10))
         wait_until_counted(10 * death)
 
