@@ -291,6 +291,8 @@ class NativeClient:
         return [results[index] for index in range(len(commands))]
 
     def _connect(self, deadline: float) -> RpcConnection:
+        if self._connection is not None and self._connection.ended:
+            self.close()  # it was idle for too long, or nh was upgraded
         if self._connection is None:
             self._connection = RpcConnection(
                 self._address, deadline=deadline, max_reply_bytes=native.MAX_REPLY_BYTES

@@ -70,6 +70,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         interface: NAME/IP[!ADVERTISED][@MIN-MAX], addresses for the media of ng calls.
         address: IP[!ADVERTISED], the same for a relay with one address only; "" for none.
         ports: the media ports, MIN-MAX, both included.
+        share_ports: whether another relay that says the same may have some of the same ports.
         kernel: see KernelMode.
         kernel_interface: names of the interfaces that carry media; empty: all that have an address.
         kernel_attach: see AttachMode.
@@ -92,6 +93,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     interface: tuple[str, ...] = ()
     address: str = ""
     ports: str = "10000-29999"
+    share_ports: bool = False
     kernel: KernelMode = KernelMode.AUTO
     kernel_interface: tuple[str, ...] = ()
     kernel_attach: AttachMode = AttachMode.AUTO

@@ -46,6 +46,13 @@ class RpcConnection:
         """Close the socket; a second time does nothing."""
         self._sock.close()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server has closed the connection by now."""
+        if not self._ended:
+            self._fill()
+        return self._ended
+
     def send(self, payload: bytes, *, deadline: float) -> None:
         """Send one frame. A server that is gone is noticed by the `receive` that follows.
 

@@ -37,7 +37,7 @@ from nh.errors import (
 )
 from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame
-from tests.rpc_server import answer_native, answer_netsip, serving
+from tests.rpc_server import HangUp, answer_native, answer_netsip, serving
 
 DIALOG = Dialog(b"call@example", 1, b"from\0tag", b"to\0tag", b"sip:from", b"sip:to")
 NAT_BASIC = [
@@ -226,6 +226,21 @@ def test_a_failed_exchange_is_followed_by_a_new_connection(rpc_path: str, no_des
             client.request(Ping())
         assert client.request(Ping()) == Pong("second")
         assert server.connections == 2
+
+
+def test_a_connection_that_the_server_has_closed_meanwhile_is_made_anew(
+    rpc_path: str, no_descriptor_leaks: None
+) -> None:
+    def answer_and_hang_up(payload: bytes) -> Iterable[bytes]:
+        yield from answer_native(payload)
+        raise HangUp
+
+    with serving(rpc_path, answer_and_hang_up) as (address, server), NativeClient(address) as client:
+        client.request(Ping())
+        with NativeClient(address) as next_one:  # it is served once the first connection is closed
+            next_one.request(Ping())
+        assert client.request(Ping()) == Pong("1.2.3")
+        assert server.connections == 3
 
 
 def test_a_complaint_without_an_id_is_raised(rpc_path: str) -> None:

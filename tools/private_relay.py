@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from nh.supervisor.port_claim import others_claims
+
 READY_S: Final = 30.0
 STOP_S: Final = 10.0
 LOWEST_PORT: Final = 12_000
@@ -49,16 +51,20 @@ def private_relay(*, shards: int, ports: str) -> Iterator[Path]:
 
 
 def find_free_ports(count: int) -> str:
-    """`count` consecutive UDP ports that nobody uses, from an even one on, as MIN-MAX.
+    """`count` consecutive UDP ports that nobody uses and no relay claims, from an even one on, as MIN-MAX.
 
     The search begins anywhere: two programs that look at the same time should not find the same ports.
     Raises RelayFailed if there are none.
     """
     last = HIGHEST_PORT - count + 1
     first = random.randrange(LOWEST_PORT, last, 2)
+    claims = list(others_claims())
     for low in (*range(first, last, count), *range(LOWEST_PORT, first, count)):
-        if all(_is_free(port) for port in range(low, low + count)):
-            return f"{low}-{low + count - 1}"
+        high = low + count - 1
+        if any(claim.low <= high and low <= claim.high for claim in claims):
+            continue
+        if all(_is_free(port) for port in range(low, high + 1)):
+            return f"{low}-{high}"
     raise RelayFailed(f"no {count} free consecutive UDP ports in {LOWEST_PORT}-{HIGHEST_PORT}")
 
 

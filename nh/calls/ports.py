@@ -30,17 +30,20 @@ class PortPool:
     Arguments:
         low: lowest port, even.
         high: highest port, odd, above low.
+        begin: how far into the slice the first search begins, 0 up to 1.
 
     Raises ValueError for anything else. The search goes on where the last one ended, so a port rests as
-    long as possible before its next call.
+    long as possible before its next call. Where a predecessor's search ended is not known: after each
+    reservation the search goes on as far from it as possible, because around the newest calls are the ports
+    of those that ended a moment ago, or were forgotten, and to which phones may still send.
     """
 
-    def __init__(self, low: int, high: int) -> None:
+    def __init__(self, low: int, high: int, begin: float = 0.0) -> None:
         _check_slice(low, high)
         self.low = low
         self.high = high
         self._pairs = bytearray((high - low + 1) // 2)
-        self._cursor = 0
+        self._cursor = int(begin * len(self._pairs))
         self._taken = 0
 
     @property
@@ -78,6 +81,7 @@ class PortPool:
             return False
         self._pairs[at : at + pairs] = _TAKEN * pairs
         self._taken += pairs
+        self._cursor = (at + pairs + len(self._pairs) // 2) % len(self._pairs)
         return True
 
     def release(self, base: int, count: int) -> None:
@@ -94,10 +98,14 @@ class PortSpace:
     Arguments:
         low, high: see PortPool.
         own: other slices, for the addresses that have one of their own.
+        begin: see PortPool.
     """
 
-    def __init__(self, low: int, high: int, own: Mapping[str, tuple[int, int]] | None = None) -> None:
+    def __init__(
+        self, low: int, high: int, own: Mapping[str, tuple[int, int]] | None = None, *, begin: float = 0.0
+    ) -> None:
         self._bounds = (low, high)
+        self._begin = begin
         self._own = dict(own or {})
         for bounds in (self._bounds, *self._own.values()):
             _check_slice(*bounds)
@@ -131,7 +139,7 @@ class PortSpace:
         """
         pool = self._pools.get(address)
         if pool is None:
-            pool = PortPool(*self._own.get(address, self._bounds))
+            pool = self._new_pool(address)
         refused: list[int] = []
         try:
             for _ in range(MAX_ATTEMPTS):
@@ -172,7 +180,7 @@ class PortSpace:
         """
         if base % 2 or not 0 < base <= 65536 - count:
             raise ValueError(f"{count} ports from {base} on are no run of ports")
-        pool = self._pools.get(address) or PortPool(*self._own.get(address, self._bounds))
+        pool = self._pools.get(address) or self._new_pool(address)
         taken: list[int] = []
         for pair in range(base, base + count, 2):
             place = (address, pair)
@@ -202,6 +210,9 @@ class PortSpace:
         if pool.free == pool.total and len(self._pools) > MAX_IDLE_POOLS:
             # all of 127.0.0.0/8 can be bound: nobody may fill the memory with pools of one call each
             del self._pools[address]
+
+    def _new_pool(self, address: str) -> PortPool:
+        return PortPool(*self._own.get(address, self._bounds), begin=self._begin)
 
     def _release_pair(self, pool: PortPool | None, address: str, pair: int) -> None:
         if pool is not None and pair in pool:

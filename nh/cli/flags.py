@@ -89,6 +89,9 @@ FLAGS: Final[dict[str, Flag]] = {
     "ports": Flag(
         _MEDIA, "Media ports, both included, 1024 to 65535; each shard gets a slice", metavar="MIN-MAX"
     ),
+    "share_ports": Flag(
+        _MEDIA, "Start even if another relay on this host, which says the same, has some of the same ports"
+    ),
     "address": Flag(
         _MEDIA,
         "Address for the media of ng calls, and the one to announce where a NAT is before this host",

@@ -10,9 +10,10 @@ from nh.cli import quantities as q
 from nh.stats import ShardStats, SupervisorStats
 from nh.stats.snapshot import Snapshot
 
-_COMMANDS: Final = ("allocate", "activate", "close", "list", "show")
-
-
+_COMMANDS: Final = (
+    *("allocate", "activate", "close", "list", "show"),
+    *("offer", "answer", "delete", "query", "block"),  # ng's
+)
 _OUTCOMES: Final = ("ok", "refused", "failed")
 
 _Row = tuple[str, str | Text]

@@ -1,16 +1,18 @@
 """`nh upgrade` and `nh shards`: go on with other code, settings or shards, and lose no call."""
 
 import time
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
 
 from nh.cli.json_text import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, settings_of
-from nh.client import NativeClient
 from nh.commands import GetStats, Upgrade
 from nh.errors import NhError, Unavailable
+
+if TYPE_CHECKING:
+    from nh.client import NativeClient
 
 ASK_S: Final = 30.0
 """How long nh may take to find out whether the code that is installed can go on."""
@@ -66,6 +68,8 @@ def shards(
 
 
 def _upgrade(address: str, number: int | None, as_json: bool) -> None:
+    from nh.client import NativeClient  # noqa: PLC0415  clients take a while to import
+
     began = time.monotonic()
     with NativeClient(address, timeout_s=ASK_S) as client:
         before = _started(client)
@@ -85,7 +89,7 @@ def _upgrade(address: str, number: int | None, as_json: bool) -> None:
         typer.echo(f"nh {done.version} runs with {count}; {calls} on; {done.took_s:.1f} s")
 
 
-def _started(client: NativeClient) -> object:
+def _started(client: "NativeClient") -> object:
     supervisor = client.request(GetStats()).snapshot["supervisor"]
     assert isinstance(supervisor, dict)
     return supervisor["started"]
@@ -93,6 +97,8 @@ def _started(client: NativeClient) -> object:
 
 def _wait_for_successor(address: str, before: object) -> dict[str, object]:
     """The statistics of the next supervisor, as soon as it serves."""
+    from nh.client import NativeClient  # noqa: PLC0415
+
     deadline = time.monotonic() + DONE_S
     while True:
         try:

@@ -5,7 +5,6 @@ count and changes neither.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Final
 
 from nh.calls.call import Expired
@@ -27,7 +26,7 @@ from nh.commands import (
 )
 from nh.shard.plane import SocketPlane
 from nh.stats import ShardStats
-from nh.stats.layout import SHARD_TABLE, Kind
+from nh.stats.layout import SHARD_TABLE, Counters, add_counters
 
 _KINDS: Final[dict[type, str]] = {
     Allocate: "allocate",
@@ -63,19 +62,15 @@ class Accounts:
                 stats.kernel_bytes,
             )
 
-    def go_on_from(self, counters: Mapping[str, int | float], *, kernel_has_them: bool) -> None:
+    def go_on_from(self, counters: Counters, *, kernel_has_them: bool) -> None:
         """Count on from what a predecessor counted.
 
         Arguments:
-            counters: by name; what is no counter here, or no number that fits it, is left out.
+            counters: what it counted.
             kernel_has_them: whether what the kernel relayed is in its own counters.
         """
-        for field in SHARD_TABLE:
-            value = counters.get(field.name, 0)
-            if field.kind is Kind.COUNTER and value > 0:
-                whole = value if field.unit == "s" else int(value)
-                setattr(self.stats, field.name, getattr(self.stats, field.name) + whole)
-                setattr(self._base, field.name, getattr(self._base, field.name) + whole)
+        for stats in (self.stats, self._base):
+            add_counters(stats, SHARD_TABLE, counters)
         if not kernel_has_them:
             self._plane.add_past(int(counters.get("kernel_packets", 0)), int(counters.get("kernel_bytes", 0)))
 

@@ -5,6 +5,7 @@ on a loop and hand it commands. It knows no wire and no process.
 """
 
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -98,6 +99,8 @@ class Helper:
                     low + low % 2,
                     high - (high + 1) % 2,
                     {each.address: each.ports for each in interfaces if each.ports is not None},
+                    # any: phones may still send to the ports that a former life gave out first
+                    begin=random.random(),
                 ),
                 settings=settings,
                 session_ids=SessionIds(shard + 1, shards),

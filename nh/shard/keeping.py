@@ -23,6 +23,10 @@ from nh.shard.sockets import MediaSocket
 REFRESH_S: Final = 10.0
 """How old counters may become in a snapshot, while packets come."""
 
+FIRST_REFRESH_S: Final = 1.0
+"""When that is seen to first: else a relay that is killed again and again would never write down that its
+calls are alive, and take them for silent in the end."""
+
 KEPT_A_LOOK: Final = 50
 """Most snapshots taken in one go: some milliseconds."""
 
@@ -58,7 +62,7 @@ class CallKeeping:
         self._kept: dict[bytes, float] = {}  # call-id → when the call was last active, as kept
         self._changed: dict[bytes, None] = {}
         self._round: list[bytes] = []
-        self._round_began = time.monotonic()
+        self._round_began = time.monotonic() - REFRESH_S + FIRST_REFRESH_S
 
     def attach(self, loop: Loop) -> None:
         """Keep what packets change, too."""
@@ -111,6 +115,9 @@ class CallKeeping:
         """A call was restored, or could not be: who kept it is told how it is now."""
         self._kept[call_id] = 0.0
         self.keep_now(call_id, now=now)
+        if call_id in self._kept:
+            # so it is in the first round, whether it was looked at by then or not
+            self._kept[call_id] = 0.0
 
     def look(self, *, now: float) -> None:
         """Refresh the next few of those that only count."""

@@ -4,7 +4,6 @@ Nobody can reach its calls by commands meanwhile; media, sources and expiry go o
 connects, and is told everything while nothing is relayed. If it then breaks off, the shard relays on.
 """
 
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 
@@ -18,7 +17,7 @@ from nh.loop import Loop
 from nh.pouring import Pouring, Record
 from nh.rendezvous import Rendezvous
 from nh.shard.helper import Helper
-from nh.stats.layout import SHARD_TABLE, Kind
+from nh.stats.layout import SHARD_TABLE, read_counters
 from nh.wire.handover import (
     CallSockets,
     Depart,
@@ -133,9 +132,7 @@ class Orphan:
             for part, data, last in parts(snapshot):
                 yield encode(KeepCall(call_id, data, part, last)), ()
         self._helper.update_stats()
-        counted = dataclasses.asdict(self._helper.stats)
-        counters = {field.name: counted[field.name] for field in SHARD_TABLE if field.kind is Kind.COUNTER}
-        yield encode(HandedOver(counters)), ()
+        yield encode(HandedOver(read_counters(self._helper.stats, SHARD_TABLE))), ()
 
     def _on_drained(self) -> None:
         if self._pouring is None:

@@ -6,6 +6,7 @@ Knows nothing of shared memory, processes or how numbers are shown.
 
 import dataclasses
 import enum
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 MAX_SHARDS: Final = 256
@@ -70,6 +71,29 @@ def table(stats: type) -> tuple[FieldInfo, ...]:
         for field in dataclasses.fields(stats)
         if _KEY in field.metadata
     )
+
+
+Counters = Mapping[str, int | float]
+"""Values of counters, by name."""
+
+
+def read_counters(stats: object, fields: Sequence[FieldInfo]) -> dict[str, int | float]:
+    """The counters of `stats`, a dataclass that has the table `fields`."""
+    return {field.name: getattr(stats, field.name) for field in fields if field.kind is Kind.COUNTER}
+
+
+def add_counters(stats: object, fields: Sequence[FieldInfo], counters: Counters) -> None:
+    """Let the counters of `stats` go on from what somebody else counted, of another version of nh too.
+
+    Arguments:
+        stats: a dataclass that has the table `fields`.
+        counters: what is no counter there, or below 0, is left out.
+    """
+    for field in fields:
+        value = counters.get(field.name, 0)
+        if field.kind is Kind.COUNTER and value > 0:
+            whole = value if field.unit == "s" else int(value)
+            setattr(stats, field.name, getattr(stats, field.name) + whole)
 
 
 @dataclasses.dataclass(slots=True)

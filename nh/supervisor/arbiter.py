@@ -2,7 +2,8 @@
 
 A shard that served calls is started again at once, because they wait. One that dies before it is ready, or
 more than MANY_DEATHS times in a while, is started again after a delay that doubles from death to death and
-begins anew after a long enough life. Only at the first start may the arbiter give up: later, some calls
+begins anew after a long enough life; as packets wait in the sockets of one that served calls, its delay stays
+short enough for them. Only at the first start may the arbiter give up: later, some calls
 are better than none.
 """
 
@@ -21,6 +22,10 @@ logger = logging.getLogger(__name__)
 
 FIRST_DELAY_S: Final = 0.1
 LONGEST_DELAY_S: Final = 10.0
+"""Longest delay for one that dies before it is ready."""
+
+LONGEST_WAIT_S: Final = 1.0
+"""Longest delay for one that served calls: sockets have room for some seconds of telephony."""
 
 MANY_DEATHS: Final = 10
 """How many deaths within LONG_LIFE_S are followed by a new start at once."""
@@ -221,8 +226,9 @@ class Arbiter:
             logger.error("shard %d %s; it starts again at once", place.shard, what)
             self._start_again(place)
             return
-        logger.error("shard %d %s; it starts again in %g s", place.shard, what, place.delay_s)
-        place.timer = self._loop.call_later(place.delay_s, lambda: self._start_again(place))
+        delay_s = min(place.delay_s, LONGEST_WAIT_S) if place.was_ready else place.delay_s
+        logger.error("shard %d %s; it starts again in %g s", place.shard, what, delay_s)
+        place.timer = self._loop.call_later(delay_s, lambda: self._start_again(place))
         place.delay_s = min(LONGEST_DELAY_S, place.delay_s * 2)
 
     def _may_start_at_once(self, place: _Place) -> bool:

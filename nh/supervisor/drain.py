@@ -32,6 +32,7 @@ class Drain:
         tell: see Tell.
         stats: where it is shown.
         on_over: called once, with words for why, when no call is left or the limit is over.
+        on_change: called when new calls begin to be refused, and when they are taken again.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class Drain:
         *,
         stats: SupervisorStats,
         on_over: Callable[[str], None],
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = loop
         self._shards = shards
         self._tell_shard = tell
         self._stats = stats
         self._on_over = on_over
+        self._on_change = on_change
         # what a shard says of an earlier round, before the drain was taken back, does not count
         self._round = 0
         self._empty: set[int] = set()
@@ -79,6 +82,7 @@ class Drain:
             self._round += 1
             self._empty.clear()
             self._tell_all()
+            self._on_change()
 
     def take_back(self) -> None:
         """Have new calls taken again; no effect if they are. Raises Refused if the drain is over."""
@@ -89,6 +93,7 @@ class Drain:
             logger.info("not draining any more: new calls are taken")
             self._stats.draining = 0
             self._tell_all()
+            self._on_change()
 
     def shard_is_up(self, shard: int) -> None:
         """A shard serves calls; it knows nothing of a drain yet."""

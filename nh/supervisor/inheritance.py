@@ -46,6 +46,10 @@ class Inheritance:
         self._locks = fds[: len(locks)]
         self._listeners = list(zip(self.bequest.listeners, fds[len(locks) :], strict=False))
 
+    def __bool__(self) -> bool:
+        """Whether anybody left anything."""
+        return self.bequest != Bequest()
+
     def take_lock(self, path: Path) -> int | None:
         """The descriptor of a lock file that is locked already; None: it was not left."""
         for index, fd in enumerate(self._locks):

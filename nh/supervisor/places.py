@@ -41,6 +41,7 @@ class Places:
         segment, stats: for statistics.
         kernel, kernel_off: the path in the kernel; None and why there is none.
         held_sockets: how many sockets may be held for all shards.
+        claimed: the claim to the ports, which every process inherits.
         store: where calls are while nh does not run; None: nowhere.
         predecessors: shards of an earlier run that still have calls.
     """
@@ -58,6 +59,7 @@ class Places:
         kernel: KernelService | None,
         kernel_off: str,
         held_sockets: int,
+        claimed: tuple[int, ...],
         store: Store | None,
         predecessors: Sequence[Predecessor] = (),
     ) -> None:
@@ -70,6 +72,7 @@ class Places:
         self._segment = segment
         self._kernel = kernel
         self._kernel_off = kernel_off
+        self._claimed = claimed
         self._interfaces = interface_slices(settings.interfaces, shards)
         self._share = limits_share(settings.relay, shards)
         self._started: set[int] = set()
@@ -141,7 +144,8 @@ class Places:
             logger.info("%d calls were stored; they are restored where they are not over", len(restorable))
 
     def _start_process(self) -> ShardProcess:
-        return ShardProcess(self._argv, self._kernel.descriptors if self._kernel is not None else ())
+        kernel = self._kernel.descriptors if self._kernel is not None else ()
+        return ShardProcess(self._argv, (*kernel, *self._claimed))
 
     def _spec(self, shard: int, rendezvous: str) -> ChildSpec:
         settings = self._settings

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import nh
+from nh.supervisor.notify import without_notify_socket
 
 SHARD_ARGV: Final = (sys.executable, "-P", "-m", "nh.shard")
 """How a shard is started; `--link-fd N` follows."""
@@ -27,7 +28,7 @@ class ShardProcess:
         descriptors: what it inherits, under the same numbers, besides the other side of its link.
 
     It gets a session of its own, so that Ctrl-C in a terminal reaches the supervisor alone, and no standard
-    output, because that is the supervisor's to say `ready` on.
+    output, because that is the supervisor's to say `ready` on; nor can it speak to the service manager.
     """
 
     def __init__(self, argv: Sequence[str] = SHARD_ARGV, descriptors: tuple[int, ...] = ()) -> None:
@@ -39,7 +40,7 @@ class ShardProcess:
             process = subprocess.Popen(
                 [*argv, "--link-fd", str(far.fileno())],
                 pass_fds=(far.fileno(), *descriptors),
-                env={**os.environ, "PYTHONPATH": path},
+                env={**without_notify_socket(os.environ), "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,

@@ -47,7 +47,8 @@ def open_store(settings: Settings, inheritance: Inheritance = NOTHING) -> Iterat
         try:
             lock = stack.enter_context(private_dir(path, _PURPOSE, inheritance))
             # whose calls they are is told by the runtime directory, as with all that a relay has
-            store = Store(path / STORE_NAME, os.fsencode(settings.runtime_path.resolve()))
+            runtime = settings.runtime_path.resolve()
+            store = Store(path / STORE_NAME, os.fsencode(runtime), notes_dir=runtime)
             stack.callback(store.close)
         except DirectoryInUse:
             raise

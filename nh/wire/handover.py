@@ -70,12 +70,16 @@ class Bequest(msgspec.Struct, frozen=True, tag="bequest"):
         listeners: the addresses at which it listened, each with its kind: unix, tcp or udp.
         draining: whether new calls were refused.
         drain_left_s: seconds until the drain's limit; None: it had none.
+        counters: its own, by name.
+        shard_counters: those that it has of each shard, by the shard's number.
     """
 
     locks: tuple[str, ...] = ()
     listeners: tuple[tuple[str, str], ...] = ()
     draining: bool = False
     drain_left_s: float | None = None
+    counters: dict[str, int | float] = {}
+    shard_counters: tuple[dict[str, int | float], ...] = ()
 
 
 class Leave(msgspec.Struct, frozen=True, tag="leave"):

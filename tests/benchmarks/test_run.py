@@ -1,6 +1,7 @@
 """A short run from the command line: everything starts, packets arrive, nothing is left behind."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -11,12 +12,22 @@ from benchmarks.peers.direct import Direct
 from benchmarks.peers.interface import NotHere, Peer
 from benchmarks.results import read_results
 from benchmarks.suite import Plan, Suite, make_levels
+from tests.port_claims import claim_ports
 
 
 def _not_here() -> Peer:
     raise NotHere("it is not installed")
 
 
+@pytest.fixture
+def own_ports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """nh with few ports, instead of all that relays of other tests have, too."""
+    with claim_ports(400) as ports:
+        monkeypatch.setattr("benchmarks.peers.nh.PORTS", (ports[0], ports[-1]))
+        yield
+
+
+@pytest.mark.usefixtures("own_ports")
 def test_a_quick_run_has_figures_of_the_floor_and_nh(tmp_path: Path) -> None:
     before = os.sched_getaffinity(0)
     file = tmp_path / "results.json"

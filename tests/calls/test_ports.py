@@ -275,9 +275,24 @@ def test_reserved_ports_are_handed_out_to_nobody_else() -> None:
     assert space.free == 4
     assert not reserving(space, 20_004, 1)
     bases = [space.open_run("192.0.2.1", 2, lambda *_: None)[0] for _ in range(2)]
-    assert bases == [20_000, 20_006]
+    assert sorted(bases) == [20_000, 20_006]
     space.release("192.0.2.1", 20_002, 3)
     assert space.free == 4
+
+
+def test_the_search_begins_where_it_is_told_on_each_address() -> None:
+    space = PortSpace(20_000, 20_099, begin=0.5)
+    assert [space.open_run(address, 2, lambda *_: None)[0] for address in "ab"] == [20_050, 20_050]
+
+
+def test_ports_around_the_newest_restored_call_rest_for_half_the_slice() -> None:
+    space = PortSpace(20_000, 20_099)
+    for base in (20_010, 20_030, 20_090):
+        assert reserving(space, base, 2)
+    handed_out = [space.open_run("192.0.2.1", 2, lambda *_: None)[0] for _ in range(47)]
+    # before it, calls that ended a moment ago; behind it, those of which nobody knows any more
+    assert not {20_086, 20_088, 20_092, 20_094} & set(handed_out[:20])
+    assert len(set(handed_out)) == 47
 
 
 def test_ports_of_another_slice_can_be_reserved_once() -> None:

@@ -20,7 +20,7 @@ def supervised(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """What `nh run` would have started; the supervisor's place is taken by one that exits with status 7."""
     started: list[Settings] = []
 
-    def run(settings: Settings) -> int:
+    def run(settings: Settings, *, takeover: bool = False) -> int:
         started.append(settings)
         return 7
 

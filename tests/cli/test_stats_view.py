@@ -150,7 +150,18 @@ def test_nothing_is_cut_even_with_the_longest_values(width: int) -> None:
 
 def test_everything_since_the_start_has_a_line_for_each_kind_within_80_columns() -> None:
     lines = rendered(since_start(AFTER))
-    commands = ["allocate", "activate", "close", "list", "show"]
+    commands = [
+        "allocate",
+        "activate",
+        "close",
+        "list",
+        "show",
+        "offer",
+        "answer",
+        "delete",
+        "query",
+        "block",
+    ]
     assert [line.split()[0] for line in lines] == [
         *("since", "received", "sent", "paths", "dropped", "sessions", "expired"),
         *commands,

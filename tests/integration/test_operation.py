@@ -17,6 +17,7 @@ from nh.commands import Ping
 from nh.errors import NhError
 from nh.stats import segment_name
 from tests.integration.rpc_stream import activate, allocate, ask_perl, assert_calls_are_served, bye
+from tests.port_claims import claim_ports
 from tests.program import Program
 from tests.relay import Relay, place_for_relay, running_relay
 from tests.waiting import eventually
@@ -79,9 +80,11 @@ def test_a_second_run_in_the_same_directory_is_refused(relay: Relay) -> None:
 
 
 def test_a_socket_that_somebody_listens_on_is_left_alone(relay: Relay, tmp_path: Path) -> None:
-    arguments = [sys.executable, "-m", "nh", "run", "--shards", "1", "--runtime-dir", str(tmp_path)]
-    with Program([*arguments, "--rpc", relay.unix_address]) as second:
-        assert second.wait(20) != 0
+    with claim_ports(100) as ports:
+        arguments = [sys.executable, "-m", "nh", "run", "--shards", "1", "--runtime-dir", str(tmp_path)]
+        arguments += ["--ports", f"{ports[0]}-{ports[-1]}", "--rpc", relay.unix_address]
+        with Program(arguments) as second:
+            assert second.wait(20) != 0
         assert relay.unix_address in second.output
         assert "Traceback" not in second.output
     assert_calls_are_served(relay.unix_address)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.confinement import NO_NEW_CODE, NO_NEW_PRIVILEGES, needs_no_new_code
 from tests.kernel.hosts import (
     ALICE,
     BOB,
@@ -217,6 +218,7 @@ def test_the_kernel_relays_on_while_a_shard_is_killed_and_its_successor_takes_ov
 CAP_NET_ADMIN, CAP_BPF = 12, 39
 
 WITHOUT = ["setpriv", "--bounding-set=-bpf,-net_admin,-sys_admin", "--inh-caps=-bpf,-net_admin,-sys_admin"]
+ONLY_TWO = ["setpriv", "--bounding-set=-all,+bpf,+net_admin", "--inh-caps=-all,+bpf,+net_admin"]
 
 
 def test_without_the_privileges_nh_says_which_are_missing_and_relays_in_user_space(
@@ -248,9 +250,8 @@ def test_without_the_privileges_nh_does_not_start_if_it_must_relay_in_the_kernel
 
 @pytest.mark.parametrize("method", METHODS)
 def test_two_capabilities_are_enough(hosts: Hosts, alice: MediaPeer, bob: MediaPeer, method: str) -> None:
-    only_two = ["setpriv", "--bounding-set=-all,+bpf,+net_admin", "--inh-caps=-all,+bpf,+net_admin"]
     with place_for_relay() as place, hosts.relay.entered():
-        relay = Relay(place, 1, {"NH_KERNEL": "on", "NH_KERNEL_ATTACH": method}, wrapped_in=only_two)
+        relay = Relay(place, 1, {"NH_KERNEL": "on", "NH_KERNEL_ATTACH": method}, wrapped_in=ONLY_TWO)
         with relay.program as program:
             relay.wait_until_ready()
             status = Path(f"/proc/{relay.shard_processes()[0].pid}/status").read_text()
@@ -261,3 +262,17 @@ def test_two_capabilities_are_enough(hosts: Hosts, alice: MediaPeer, bob: MediaP
             assert kernel_packets(call) == 1
             assert program.stop() == 0
     assert filters(hosts.relay, "to_alice") == ""
+
+
+def test_what_the_systemd_unit_forbids_is_not_needed(hosts: Hosts, alice: MediaPeer, bob: MediaPeer) -> None:
+    needs_no_new_code()
+    confined = [*ONLY_TWO, *NO_NEW_PRIVILEGES, *NO_NEW_CODE]
+    with place_for_relay() as place, hosts.relay.entered():
+        relay = Relay(place, 1, {"NH_KERNEL": "on"}, wrapped_in=confined)
+        with relay.program as program:
+            relay.wait_until_ready()
+            call = HostCall(relay, "confined", 4)
+            begin(call, alice, bob)
+            arrives(alice, call.for_alice, bob)
+            assert kernel_packets(call) == 1
+            assert program.stop() == 0

@@ -338,7 +338,7 @@ def test_a_successor_restores_what_it_is_given_before_it_is_ready(
     assert unconfigured.next_message(keeping=True) == LetGoSockets((Endpoint(V4, 2), Endpoint(V4, 77)))
     assert unconfigured.next_message() == Restored(restored=2, failed=1)
     link.send(Go())
-    unconfigured.become_ready()
+    assert isinstance(unconfigured.next_message(), Ready)
     assert helper.restored == [(b"a", b"how it is", True), (b"long", b"elsewhere", False)]
     unconfigured.loop.turn(0)
     assert psutil.Process().num_fds() <= before + 1, "the pacer has one"

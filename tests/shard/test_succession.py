@@ -35,6 +35,9 @@ from tools.rtp import RtpPacket
 
 DIALOG = Dialog(b"call", 1, b"alice", b"bob")
 
+OTHERS = 30
+"""More calls than a shard looks at in the first second."""
+
 
 @pytest.fixture
 def segment(tmp_path: Path) -> Iterator[Segment]:
@@ -139,6 +142,32 @@ def test_what_comes_in_between_waits_and_is_neither_lost_nor_doubled(
         expected = [numbered(number) for number in range(first, first + 40)]
         assert sorted(bob.receive()[0] for _ in expected) == sorted(expected)
         assert bob.pending() == []
+
+
+def test_a_successor_says_soon_that_its_calls_are_alive(
+    shard: Succession, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    def wait_until_counted(packets: int) -> None:
+        def counted() -> int:
+            shard.listen()
+            snapshot = decode_snapshot(shard.keeper.calls[b"call"])
+            return sum(leg.packets for each in snapshot.sessions for leg in each.legs)
+
+        eventually(lambda: counted() >= packets, "it is kept, before the shard may be killed again", 5.0)
+
+    for_alice, _ = set_up(shard, alice, bob)
+    for number in range(OTHERS):
+        dialog = Dialog(b"other %d" % number, 1, b"alice", b"bob")
+        for side, peer in ((Side.FROM, alice), (Side.TO, bob)):
+            shard.execute(Allocate(dialog, side, V4, (audio(peer),)))
+        assert shard.execute(Activate(dialog)) == Activated(created=True)
+    say(alice, for_alice, bob, range(10))
+    wait_until_kept(shard, 1)
+    for death in range(1, 3):
+        shard.kill()
+        assert shard.start().restored == 1 + OTHERS
+        say(alice, for_alice, bob, range(10))
+        wait_until_counted(10 * death)
 
 
 def test_counters_and_streams_go_on(

@@ -1,9 +1,11 @@
 """Everything stops and starts again: calls come back on their ports, unless they are over."""
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from nh.calls.media import Media, Side
@@ -81,6 +83,31 @@ def test_calls_come_back_on_their_ports(place: Place, tmp_path: Path, end: Calla
             stop(relay)
         with running(place, tmp_path) as relay:
             assert len(relay.calls().calls) == 9, "what ended does not come back"
+            stop(relay)
+
+
+def test_what_was_answered_just_before_everything_is_killed_comes_back(place: Place, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as phones:
+        calls: list[tuple[MediaPeer, MediaPeer, Where, Where]] = []
+        with running(place, tmp_path) as relay:
+            processes = (psutil.Process(relay.program.pid), *relay.shard_processes())
+            for number in range(10):
+                alice, bob = (phones.enter_context(MediaPeer("127.0.0.1")) for _ in range(2))
+                calls.append((alice, bob, *begin(relay, f"call {number}", alice, bob)))
+            for process in processes:  # at once: before any call had the time to be stored
+                process.send_signal(signal.SIGSTOP)
+            relay.kill_all()
+        with running(place, tmp_path) as relay:
+            known = {call.call_id for call in relay.calls().calls}
+            assert known == {b"call %d" % number for number in range(10)}
+            with MediaPeer("127.0.0.1") as carol, MediaPeer("127.0.0.1") as dave:
+                for_carol, _ = begin(relay, "new", carol, dave)
+                for alice, bob, for_alice, for_bob in calls:
+                    alice.send(b"who is there?", for_alice)
+                    assert bob.receive() == (b"who is there?", for_bob)
+                carol.send(b"hello", for_carol)
+                assert dave.receive()[0] == b"hello", "and nothing of the others"
+                assert carol.pending() == []
             stop(relay)
 
 

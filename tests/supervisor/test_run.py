@@ -31,7 +31,7 @@ SHARDS = 2
 
 
 class Run:
-    """A supervisor with two fake shards.
+    """A supervisor with two fake shards; many at a time have the same ports, of which none is ever bound.
 
     Arguments:
         directory: its runtime directory.
@@ -42,7 +42,8 @@ class Run:
     def __init__(self, directory: Path, *options: str, **settings: object) -> None:
         self.directory = directory
         self.address = str(directory / "nh.sock")
-        values = {"shards": SHARDS, "runtime_dir": directory, "ports": "40000-40399", **settings}
+        ports = {"ports": "40000-40399", "share_ports": True}
+        values = {"shards": SHARDS, "runtime_dir": directory, **ports, **settings}
         environment = {f"NH_{name.upper()}": str(value) for name, value in values.items()}
         self.program = Program([sys.executable, RUNNER, *options], {**environment, "PYTHONPATH": ROOT})
 
@@ -363,6 +364,7 @@ def test_a_hangup_changes_nothing(tmp_path: Path) -> None:
 
 def test_only_the_ready_line_goes_to_standard_output(tmp_path: Path) -> None:
     environment = {"NH_RUNTIME_DIR": str(tmp_path), "NH_SHARDS": "1", "PYTHONPATH": ROOT}
+    environment |= {"NH_PORTS": "40000-40399", "NH_SHARE_PORTS": "true"}
     with subprocess.Popen(
         [sys.executable, RUNNER],
         stdout=subprocess.PIPE,

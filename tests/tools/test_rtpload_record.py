@@ -38,6 +38,13 @@ def test_holes_are_runs_of_lost_packets_with_the_time_when_they_were_sent() -> N
     assert (record.lost, record.received) == (5, 5)
 
 
+def test_what_is_lost_before_the_first_arrival_was_sent_before_it() -> None:
+    recorder = Recorder(PACKET_NS)
+    note(recorder, 3, 5)
+    record = close(recorder, 6)
+    assert record.holes == (Hole(0, 2, sent_at(0)), Hole(4, 4, sent_at(4)))
+
+
 def test_of_a_stream_that_never_arrived_nobody_knows_when_it_was_sent() -> None:
     assert close(Recorder(PACKET_NS), 3).holes == (Hole(0, 2, 0),)
 

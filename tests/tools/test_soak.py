@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.port_claims import claim_ports
 from tests.program import Program
 from tools.soak.leaks import Reading, memory_trend
 
@@ -16,8 +17,10 @@ MIB = 1 << 20
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_without_faults_every_promise_is_kept(tmp_path: Path) -> None:
-    with Program([*SOAK, "--seed", "7", "--fault", "none", "--json", str(tmp_path / "soak.json")]) as program:
-        assert program.wait(120) == 0, program.output
+    with claim_ports(200) as ports:
+        arguments = ["--seed", "7", "--fault", "none", "--ports", f"{ports[0]}-{ports[-1]}"]
+        with Program([*SOAK, *arguments, "--json", str(tmp_path / "soak.json")]) as program:
+            assert program.wait(120) == 0, program.output
     assert "seed 7" in program.output
     assert "Every promise was kept." in program.output
     report = json.loads((tmp_path / "soak.json").read_bytes())

@@ -23,7 +23,7 @@ class Hole(msgspec.Struct, frozen=True, array_like=True):
 
     Arguments:
         first, last: their numbers.
-        sent_ns: when the first of them was sent, as the pacing of the stream has it; 0 if none ever came.
+        sent_ns: when the first of them was sent, as the stream paces; 0 if nothing of it ever came.
     """
 
     first: int
@@ -126,7 +126,8 @@ class Recorder:
             self._note_late(number)
             return
         if step > 1:
-            self._anchors.append(self._last)
+            begun = self._last.number >= 0
+            self._anchors.append(self._last if begun else _Anchor(-1, sent_ns - step * self._interval_ns))
             self._missing.update(dict.fromkeys(range(self._last.number + 1, number)))
         if self._interval_ns and self._arrived_ns:
             self._measure(arrived_ns, sent_ns - self._last.sent_ns - step * self._interval_ns)
@@ -169,7 +170,7 @@ class Recorder:
             before = max(
                 (anchor for anchor in self._anchors if anchor.number < first), default=_Anchor(-1, 0)
             )
-            known = before.number >= 0
+            known = before.sent_ns != 0
             yield Hole(
                 first, last, before.sent_ns + (first - before.number) * self._interval_ns if known else 0
             )

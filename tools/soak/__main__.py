@@ -33,6 +33,8 @@ def main() -> int:
         call_s=arguments.call_s,
         pause_s=arguments.pause_s,
         kinds=tuple(arguments.fault or FAULTS),
+        ports=arguments.ports,
+        patience_s=arguments.patience_s,
     )
     console.print(f"seed {plan.seed}")
     with tempfile.TemporaryDirectory(prefix="nh-soak-") as name:
@@ -63,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pause-s", type=float, default=8.0, help="mean time between faults (default: 8)")
     parser.add_argument(
         "--fault", action="append", type=FaultKind, choices=list(FaultKind), help="only this one; repeatable"
+    )
+    parser.add_argument("--ports", help="media ports of the relay, MIN-MAX (default: some that are free)")
+    parser.add_argument(
+        "--patience-s",
+        type=float,
+        default=0.0,
+        help="how much longer gaps and starts may be, on a host that has other things to do (default: 0)",
     )
     parser.add_argument("--json", type=Path, help="write the report there, too")
     return parser

@@ -41,6 +41,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         call_s: mean length of a call, seconds.
         pause_s: mean time between two faults, seconds.
         kinds: what faults there are.
+        ports: media ports of the relay, MIN-MAX; None: some that are free.
+        patience_s: how much longer gaps and starts may be than promised, as the host has other things to do.
     """
 
     minutes: float
@@ -51,6 +53,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     call_s: float
     pause_s: float
     kinds: tuple[FaultKind, ...]
+    ports: str | None = None
+    patience_s: float = 0.0
 
 
 class Soak:
@@ -65,7 +69,7 @@ class Soak:
         self._on_progress = on_progress
         self._relay = Relay(
             directory,
-            ports=find_free_ports(PORTS_PER_CALL * plan.calls),
+            ports=plan.ports or find_free_ports(PORTS_PER_CALL * plan.calls),
             shards=plan.shards,
             kernel=plan.kernel,
             settings={"hang_s": HANG_S},
@@ -130,7 +134,7 @@ class Soak:
 
     def _report(self, load: Report | None, readings: Sequence[Reading]) -> SoakReport:
         plan, records = self._plan, load.streams if load else ()
-        verdict = Verdict(self._faults, kernel=plan.kernel, hang_s=HANG_S)
+        verdict = Verdict(self._faults, kernel=plan.kernel, hang_s=HANG_S, patience_s=plan.patience_s)
         findings = [*self._findings, *verdict.findings(records), *_signalling(load)]
         return SoakReport(
             seed=plan.seed,

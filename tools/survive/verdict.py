@@ -24,10 +24,14 @@ class Verdict:
         faults: what was done.
         kernel: whether the media went through the kernel.
         hang_s: nh's setting.
+        patience_s: how much longer gaps and starts may be than promised, as the host is busy.
     """
 
-    def __init__(self, faults: Sequence[Injected], *, kernel: bool, hang_s: float) -> None:
+    def __init__(
+        self, faults: Sequence[Injected], *, kernel: bool, hang_s: float, patience_s: float = 0.0
+    ) -> None:
         self._faults = [(fault, promise(fault.kind, kernel=kernel, hang_s=hang_s)) for fault in faults]
+        self._patience_s = patience_s
         self._quiet_s = QUIET_GAP_S[kernel]
         self._in_hand = 0 if kernel else sum(KILLS.get(fault.kind, 0) for fault in faults)
 
@@ -52,7 +56,8 @@ class Verdict:
     def _may_be_lost(self, record: StreamRecord, hole: Hole) -> bool:
         """Whether nothing of nh was there when it was sent; when RTCP was sent is random and not known."""
         return any(
-            not record.media or fault.began_ns - AFTERMATH_NS // 10 <= hole.sent_ns <= _back_ns(fault, told)
+            not record.media
+            or fault.began_ns - AFTERMATH_NS // 10 <= hole.sent_ns <= self._back_ns(fault, told)
             for fault, told in self._faults
             if told.back_s is not None
         )
@@ -73,9 +78,13 @@ class Verdict:
                 continue
             if told.gap_s is not None:
                 allowed_s = max(allowed_s, told.gap_s)
-            elif ends_ns <= _back_ns(fault, told):
+            elif ends_ns <= self._back_ns(fault, told):
                 return None
-        return allowed_s
+        return allowed_s + self._patience_s
+
+    def _back_ns(self, fault: Injected, told: Promise) -> float:
+        """When media must be back after a new start."""
+        return fault.started_ns + ((told.back_s or 0.0) + self._patience_s) * 1e9
 
     def _describe(self, hole: Hole) -> str:
         numbers = f"{hole.first}" if hole.first == hole.last else f"{hole.first} to {hole.last}"
@@ -87,11 +96,6 @@ class Verdict:
         if not before:
             return ""
         return f" ({(at_ns - before[-1].began_ns) / 1e6:+.0f} ms from {before[-1].kind})"
-
-
-def _back_ns(fault: Injected, told: Promise) -> float:
-    """When media must be back after a new start."""
-    return fault.started_ns + (told.back_s or 0.0) * 1e9
 
 
 def longest_gaps_ms(records: Iterable[StreamRecord]) -> list[float]:

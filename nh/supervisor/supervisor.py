@@ -1,0 +1,318 @@
+"""The supervisor: puts its parts together and takes them apart again.
+
+RPC sockets are served, and `ready` is said, when every shard is up. What shards of an earlier run still have
+is taken over before that, whether its supervisor was killed, left (nh.supervisor.succession) or ended.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from nh.config import Settings
+from nh.loop import SelectorLoop
+from nh.stats import (
+    Heartbeat,
+    Segment,
+    ShardState,
+    StatsReader,
+    SupervisorStats,
+    create_segment,
+    segment_name,
+)
+from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, add_counters, read_counters
+from nh.supervisor.arbiter import Arbiter
+from nh.supervisor.child import Child
+from nh.supervisor.children_before import ChildrenBefore
+from nh.supervisor.cpus import usable_cpus
+from nh.supervisor.descriptors import holdable_sockets, raise_descriptor_limit
+from nh.supervisor.dispatch import Dispatcher
+from nh.supervisor.drain import Drain
+from nh.supervisor.gate import Gate
+from nh.supervisor.hangs import HangWatch
+from nh.supervisor.inheritance import NAME, Inheritance
+from nh.supervisor.kernel import start_kernel_service
+from nh.supervisor.notify import Notifier
+from nh.supervisor.places import Places
+from nh.supervisor.port_claim import port_claim
+from nh.supervisor.predecessor import find_predecessors
+from nh.supervisor.publisher import Publisher
+from nh.supervisor.ready_line import ready_line
+from nh.supervisor.rpc import Rpc
+from nh.supervisor.runtime_dir import runtime_dir
+from nh.supervisor.signals import signals_on
+from nh.supervisor.state_dir import open_store
+from nh.supervisor.succession import Succession
+from nh.wire.handover import Bequest
+from nh.wire.link import HoldLinks
+
+logger = logging.getLogger(__name__)
+
+GRACE_S: Final = 3.5
+"""What shards have to end in order, so that all is over within 5 s."""
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Supervisor:
+    """Everything of one run; what has to be undone is on the stack.
+
+    Arguments:
+        settings, shard_argv: see run().
+        stack: undone by the caller after run().
+        inheritance: what the supervisor before left.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        shard_argv: Sequence[str],
+        stack: contextlib.ExitStack,
+        inheritance: Inheritance,
+    ) -> None:
+        self._settings = settings
+        self._cpus = usable_cpus()
+        self._shards = settings.shards or len(self._cpus)
+        self._descriptors = raise_descriptor_limit()
+        self._held_sockets = holdable_sockets(self._descriptors, settings.max_clients, self._shards)
+        self._stats = SupervisorStats(pid=os.getpid(), started=time.time())
+        self._status = 0
+        self._ending = False
+        self._bequest = inheritance.bequest
+        add_counters(self._stats, SUPERVISOR_TABLE, self._bequest.counters)
+        for status, counters in zip(self._stats.shards, self._bequest.shard_counters, strict=False):
+            add_counters(status, STATUS_TABLE, counters)
+
+        path = settings.runtime_path
+        lock = stack.enter_context(runtime_dir(path, inheritance))
+        claim = stack.enter_context(port_claim(settings))
+        self._store, store_lock = stack.enter_context(open_store(settings, inheritance))
+        self._locks = [each for each in (lock, store_lock) if each is not None]
+        self._loop = SelectorLoop()
+        stack.callback(self._loop.close)
+        claim.serve(self._loop)
+        self._notifier = Notifier(self._loop)
+        stack.callback(self._notifier.close)
+        self._rpc = Rpc(self._loop, settings, self._stats, inheritance)
+        stack.callback(self._rpc.close_listeners)
+        inheritance.close()
+        children = ChildrenBefore(self._loop)
+        stack.callback(children.close)
+        predecessors = find_predecessors(path)
+        self._segment = stack.enter_context(_statistics(create_segment(segment_name(path), self._shards)))
+        self._kernel, self._kernel_off = start_kernel_service(
+            self._loop, settings, self._shards, stats=self._stats, predecessors=predecessors
+        )
+        if self._kernel is not None:
+            stack.callback(self._kernel.close)
+        self._places = Places(
+            self._loop,
+            settings,
+            self._shards,
+            cpus=self._cpus,
+            argv=shard_argv,
+            segment=self._segment,
+            stats=self._stats,
+            kernel=self._kernel,
+            kernel_off=self._kernel_off,
+            held_sockets=self._held_sockets,
+            claimed=claim.descriptors,
+            store=self._store,
+            predecessors=predecessors,
+        )
+        stack.callback(self._places.close)
+        self._govern()
+        self._succession = Succession(self._loop, self, timeout_s=settings.command_timeout_s)
+        self._gate = Gate(self._loop, path / NAME, self._succession.make_way)
+        stack.callback(self._gate.close)
+
+    def _govern(self) -> None:
+        """What decides about the shards: when they start, whether they hang, whether they drain."""
+        self._arbiter = Arbiter(
+            self._loop,
+            self._spawn,
+            self._shards,
+            stats=self._stats,
+            on_all_up=self._serve,
+            on_given_up=self._give_up,
+        )
+        self._drain = Drain(
+            self._loop,
+            self._shards,
+            self._arbiter.tell,
+            stats=self._stats,
+            on_over=self._on_drained,
+            on_change=lambda: self._notifier.status(self._status_line()),
+        )
+        if self._kernel is not None:
+            self._kernel.on_links = self._tell_links
+        self._heartbeats = [Heartbeat(self._segment, shard) for shard in range(self._shards)]
+        self._hangs = HangWatch(
+            self._loop,
+            self._shards,
+            self._heartbeat,
+            hang_s=self._settings.hang_s,
+            on_hang=self._arbiter.kill_hanging,
+        )
+
+    def run(self) -> int:
+        """Start, serve, end; returns the exit status."""
+        self._publisher = Publisher(self._loop, self._segment, self._stats, self._gather)
+        with signals_on(self._loop, _SIGNALS, self._on_signal):
+            self._arbiter.start()
+            try:
+                self._loop.run()
+            finally:
+                self._publisher.stop()
+                self._hangs.close()
+                self._rpc.close()
+        return self._status
+
+    def _spawn(self, shard: int, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]) -> Child:
+        return self._places.spawn(shard, self._drain, on_ready=on_ready, on_exit=on_exit)
+
+    def _tell_links(self) -> None:
+        """Shards hold the kernel's program on its interfaces, so that it outlives the supervisor."""
+        for shard in range(self._shards):
+            if self._kernel is not None:
+                self._arbiter.tell(shard, HoldLinks(), self._kernel.links)
+
+    def _heartbeat(self, shard: int) -> float | None:
+        if self._stats.shards[shard].state != ShardState.UP:
+            return None
+        return self._heartbeats[shard].read()
+
+    def _serve(self) -> None:
+        """Every shard is up."""
+        if self._ending:
+            return
+        dispatcher = Dispatcher(
+            self._arbiter.execute,
+            self._shards,
+            place_of=self._places.placements.place_of,
+            reader=StatsReader(self._segment),
+            stats=self._stats,
+            drain=self._drain,
+            upgrade=self._succession.upgrade,
+        )
+        self._rpc.serve(dispatcher)
+        if self._bequest.draining:
+            self._drain.begin(self._bequest.drain_left_s)
+        self._places.fill_spares()
+        print(self._ready_line(), flush=True)
+        self._notifier.ready(self._status_line())
+
+    def _status_line(self) -> str:
+        prefix = "draining, new calls are refused; " if self._drain.draining else ""
+        return prefix + self._ready_line().removeprefix("ready: ")
+
+    def _ready_line(self) -> str:
+        return ready_line(
+            self._settings,
+            cpus=self._cpus,
+            ports=self._places.ports,
+            descriptors=self._descriptors,
+            held_sockets=self._held_sockets,
+            listening=str(self._rpc),
+            kernel=self._kernel.interfaces if self._kernel is not None else None,
+        )
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if number == signal.SIGHUP:
+            logger.info("SIGHUP: nothing to do, settings are read at the start only")
+        elif number == signal.SIGUSR1:
+            self._drain.begin(None)
+        elif number == signal.SIGUSR2:
+            self._succession.upgrade(None, lambda _: None)  # what is wrong is in the log
+        elif self._succession.leaving:
+            logger.warning("%s: this nh ends when its calls are the next one's", number.name)
+        elif self._ending:
+            logger.warning("%s again: the shards are killed", number.name)
+            self._arbiter.kill()
+        else:
+            logger.info("%s: ending", number.name)
+            self._end()
+
+    def _on_drained(self, why: str) -> None:
+        if not self._ending:
+            logger.info("drained: %s; ending", why)
+            self._end()
+
+    def _give_up(self, why: str) -> None:
+        logger.error("nh cannot start: %s; what it says above may tell why", why)
+        self._status = 1
+        if not self._ending:
+            self._end()
+
+    def _end(self) -> None:
+        self._ending = True
+        self._notifier.stopping()
+        self._gate.close()
+        self._rpc.stop_accepting()
+        self._rpc.close_listeners()
+        self._hangs.close()
+        self._places.end_spares()
+        self._arbiter.stop(GRACE_S, self._loop.stop)
+
+    # --- making way (see Testator) ----------------------------------------------------------------
+
+    def may_leave(self) -> str:
+        """See Testator."""
+        if self._ending or self._succession.leaving:
+            return "nh is ending"
+        return "" if self._arbiter.all_up else "a shard is not up"
+
+    def busy(self) -> bool:
+        """See Testator."""
+        return self._arbiter.busy or not self._arbiter.all_up
+
+    def take_leave(self) -> None:
+        """See Testator."""
+        self._gate.close()
+        self._rpc.stop_accepting()
+        self._hangs.close()
+        self._places.end_spares()
+
+    def bequest(self) -> tuple[Bequest, Sequence[int]]:
+        """See Testator."""
+        self._rpc.close()
+        self._publisher.stop()
+        if self._store is not None:
+            self._store.close()
+        listeners = list(self._rpc.heirlooms())
+        bequest = Bequest(
+            locks=tuple(str(lock.path) for lock in self._locks),
+            listeners=tuple(what for what, _ in listeners),
+            draining=self._drain.draining,
+            drain_left_s=self._drain.left_s,
+            counters=read_counters(self._stats, SUPERVISOR_TABLE),
+            shard_counters=tuple(
+                read_counters(status, STATUS_TABLE) for status in self._stats.shards[: self._shards]
+            ),
+        )
+        return bequest, [*(lock.fd for lock in self._locks), *(fd for _, fd in listeners)]
+
+    def let_shards_go(self, on_gone: Callable[[], None]) -> None:
+        """See Testator."""
+        self._arbiter.let_go(on_gone)
+
+    def _gather(self) -> None:
+        """Ask the parts for what they do not count by themselves."""
+        self._stats.rpc_clients = self._rpc.clients
+        if self._store is not None:
+            self._store.count_in(self._stats)
+
+
+@contextlib.contextmanager
+def _statistics(segment: Segment) -> Iterator[Segment]:
+    """The segment, which is gone after the block."""
+    try:
+        yield segment
+    finally:
+        segment.unlink()
+        segment.close()

@@ -1,0 +1,250 @@
+"""nh.supervisor.store_notes, and the store with it: what was put is there again although nobody wrote it."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nh.supervisor.store import Store
+from nh.supervisor.store_file import StoredCall, StoreFile
+from nh.supervisor.store_notes import MAX_BYTES, NAMES, Note, NoteFiles
+from tests.supervisor.stores import OWNER, until_written
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Iterator[NoteFiles]:
+    files = NoteFiles(tmp_path)
+    yield files
+    files.close()
+
+
+def found(directory: Path) -> list[Note]:
+    """What whoever opens the files next finds there."""
+    files = NoteFiles(directory)
+    files.close()
+    return files.load()
+
+
+def sizes(directory: Path) -> list[int]:
+    return [(directory / name).stat().st_size for name in NAMES]
+
+
+# --- the files ------------------------------------------------------------------------------------
+
+_NOTES = st.lists(st.builds(Note, st.binary(max_size=9), st.none() | st.binary(max_size=99), st.floats(0, 9)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(batches=st.lists(st.tuples(_NOTES, st.booleans()), max_size=6))
+def test_notes_come_back_in_order_until_their_batch_is_over(
+    batches: list[tuple[list[Note], bool]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.mktemp("notes")
+    files = NoteFiles(directory)
+    every: list[Note] = []
+    over = 0
+    for batch, works in batches:
+        for note in batch:
+            files.add(note)
+        every += batch
+        files.begin_batch()
+        if works:
+            over = len(every)
+            files.end_batch()
+    files.close()
+    there = found(directory)
+    assert there == every[len(every) - len(there) :], "the newest, and none is missing among them"
+    assert len(there) >= len(every) - over, "what is not over yet is there"
+
+
+def test_what_is_noted_while_a_batch_is_written_stays(notes: NoteFiles, tmp_path: Path) -> None:
+    first, second = Note(b"a", b"1", 1.0), Note(b"b", None, 2.0)
+    notes.add(first)
+    notes.begin_batch()
+    notes.add(second)
+    assert found(tmp_path) == [first, second]
+    notes.end_batch()
+    assert found(tmp_path) == [second]
+    notes.begin_batch()
+    notes.end_batch()
+    assert sizes(tmp_path) == [0, 0]
+
+
+@pytest.mark.parametrize("cut", [1, 10, 30])
+def test_half_a_note_costs_no_other_and_none_that_comes(tmp_path: Path, cut: int) -> None:
+    files = NoteFiles(tmp_path)
+    files.add(Note(b"a", b"1" * 20, 1.0))
+    files.add(Note(b"b", b"2" * 20, 1.0))
+    files.close()
+    os.truncate(tmp_path / NAMES[0], sizes(tmp_path)[0] - cut)
+    files = NoteFiles(tmp_path)
+    files.add(Note(b"c", b"3", 2.0))
+    files.close()
+    assert [note.call_id for note in found(tmp_path)] == [b"a", b"c"]
+
+
+@pytest.mark.parametrize("at", [0, 5, 14, 30])
+def test_a_damaged_note_is_none(tmp_path: Path, at: int) -> None:
+    files = NoteFiles(tmp_path)
+    files.add(Note(b"a", b"1" * 20, 1.0))
+    files.close()
+    data = bytearray((tmp_path / NAMES[0]).read_bytes())
+    data[at] ^= 0x80
+    (tmp_path / NAMES[0]).write_bytes(data)
+    assert found(tmp_path) == []
+
+
+def test_notes_take_no_more_room_than_they_may_and_old_ones_never_count_alone(
+    notes: NoteFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    snapshot = bytes(MAX_BYTES // 4)
+    for number in range(4):  # the last one has no room
+        notes.add(Note(b"%d" % number, snapshot, 1.0))
+    assert sizes(tmp_path) == [0, 0]
+    assert "would be forgotten" in caplog.text
+    notes.add(Note(b"a", b"1", 1.0))
+    assert found(tmp_path) == [Note(b"a", b"1", 1.0)]
+
+
+def test_anothers_file_is_not_believed(tmp_path: Path) -> None:
+    (tmp_path / NAMES[1]).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):
+        NoteFiles(tmp_path)
+    (tmp_path / NAMES[1]).unlink()
+    (tmp_path / NAMES[1]).touch(0o666)
+    (tmp_path / NAMES[1]).chmod(0o666)
+    with pytest.raises(OSError, match="alone"):
+        NoteFiles(tmp_path)
+
+
+def test_closed_files_leave_no_descriptor(tmp_path: Path, no_descriptor_leaks: None) -> None:
+    NoteFiles(tmp_path).close()
+    (tmp_path / NAMES[1]).chmod(0o666)
+    with pytest.raises(OSError, match="alone"):
+        NoteFiles(tmp_path)
+
+
+# --- the store with them --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "run").mkdir()
+    return tmp_path
+
+
+def opened(place: Path) -> Store:
+    return Store(place / "calls.sqlite3", OWNER, place / "run")
+
+
+def calls_in(place: Path) -> dict[bytes, bytes]:
+    store = opened(place)
+    calls = {call.call_id: call.snapshot for call in store.load()}
+    until_written(store)
+    store.close(10.0)
+    return calls
+
+
+_SETS_UP_CALLS = """
+import itertools, sys, time
+from pathlib import Path
+from nh.supervisor.store import Store
+place = Path(sys.argv[1])
+store = Store(place / "calls.sqlite3", b"/run/nh", place / "run")
+for number in itertools.count():
+    store.put(b"%d" % number, b"x" * 500)
+    if number % 3 == 2:
+        store.delete(b"%d" % (number - 2))
+    print(number, flush=True)
+    time.sleep(0.001)
+"""
+
+
+@pytest.mark.parametrize("answers", [1, 50, 400])
+def test_nothing_that_was_answered_is_forgotten_by_kill_9(place: Path, answers: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _SETS_UP_CALLS, str(place)], stdout=subprocess.PIPE, text=True
+    ) as nh:
+        assert nh.stdout is not None
+        for _ in range(answers):
+            nh.stdout.readline()
+        nh.kill()
+        answered = answers + len(nh.stdout.read().split())
+    set_up = {number for number in range(answered) if number % 3 or number + 2 >= answered}
+    known = {int(call_id) for call_id in calls_in(place)}
+    assert set_up <= known
+    assert known <= set_up | {answered}, "what ended is not back"
+
+
+def test_notes_are_stored_at_the_next_start_and_are_gone_then(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = NoteFiles(place / "run")
+    files.add(Note(b"a", b"1", 1.0))
+    files.close()
+    assert calls_in(place) == {b"a": b"1"}
+    assert list((place / "run").iterdir()) == []
+    assert calls_in(place) == {b"a": b"1"}
+
+
+def test_an_old_note_does_not_undo_what_is_stored(place: Path) -> None:
+    store = opened(place)
+    store.put(b"a", b"new")
+    store.close(10.0)
+    files = NoteFiles(place / "run")
+    files.add(Note(b"a", b"old", 1.0))
+    files.close()
+    assert calls_in(place) == {b"a": b"new"}
+
+
+def test_notes_stay_while_the_disk_hangs_and_go_when_it_goes_on(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+    write = StoreFile.write
+
+    def slow(file: StoreFile, changes: dict[bytes, StoredCall | None]) -> None:
+        hangs.set()
+        assert goes_on.wait(30)
+        write(file, changes)
+
+    store = opened(place)
+    monkeypatch.setattr(StoreFile, "write", slow)
+    store.put(b"a", b"1")
+    assert hangs.wait(10)
+    store.put(b"b", b"2")
+    assert [note.call_id for note in found(place / "run")] == [b"a", b"b"]
+    goes_on.set()
+    eventually(lambda: sizes(place / "run") == [0, 0], "the notes are stored and gone", 10.0)
+    store.close(10.0)
+
+
+def test_what_a_slow_disk_leaves_at_the_end_is_there_at_the_next_start(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    store = opened(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreFile, "write", lambda *_: goes_on.wait(30))
+        store.put(b"a", b"1")
+        store.close(timeout_s=0.1)
+        goes_on.set()
+        store._thread.join(10)  # or the next one finds the file taken
+    assert calls_in(place) == {b"a": b"1"}
+
+
+def test_a_directory_without_room_for_notes_is_said_and_stops_nothing(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(place / "calls.sqlite3", OWNER, place / "not there")
+    store.put(b"a", b"1")
+    store.close(10.0)
+    assert "will be forgotten" in caplog.text
+    assert calls_in(place) == {b"a": b"1"}
