@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from nh.calls.media import Endpoint
-from nh.channel import MAX_FDS
+from nh.channel import receive_record
 from nh.wire.handover import (
     CallSockets,
     FromOld,
@@ -18,7 +18,7 @@ from nh.wire.handover import (
     decode_from_old,
     encode,
 )
-from nh.wire.link import MAX_MESSAGE_BYTES, KeepCall
+from nh.wire.link import KeepCall
 
 ANSWER_S = 10.0
 
@@ -72,9 +72,7 @@ class PlayedSuccessor:
             os.close(self.sockets.popitem()[1])
 
     def _hear(self) -> FromOld:
-        record, fds, _, _ = socket.recv_fds(
-            self._sock, MAX_MESSAGE_BYTES + 1, MAX_FDS, socket.MSG_CMSG_CLOEXEC
-        )
+        record, fds = receive_record(self._sock)
         assert record, "the orphan is gone"
         message = decode_from_old(record)
         if isinstance(message, CallSockets):

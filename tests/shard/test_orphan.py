@@ -1,4 +1,4 @@
-"""nh.shard.orphan: what becomes of a shard's calls when somebody comes for them, and takes them or does not."""
+"""nh.shard.orphan: what becomes of a shard's calls when somebody comes for them, and takes them or not."""
 
 import os
 import select
