@@ -46,6 +46,11 @@ class Estate:
             else:
                 self._surplus.append(predecessor)
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether any of them still has calls that will be taken."""
+        return bool(self._own or self._surplus)
+
     def claims(self, call: StoredCall) -> bool:
         """Whether a stored call is one of theirs: then what they say of it counts, and not the store."""
         for predecessor, stored in self._stored.items():

@@ -119,6 +119,11 @@ class Places:
         self._started.add(shard)
         return child
 
+    @property
+    def has_heirlooms(self) -> bool:
+        """Whether shards of an earlier run still have calls that are to come here."""
+        return self._estate.unsettled
+
     def fill_spares(self) -> None:
         """Have spare processes from now on."""
         self._spares.fill()
