@@ -312,6 +312,10 @@ class Supervisor:
 
     def let_shards_go(self, on_gone: Callable[[], None]) -> None:
         """See Testator."""
+        # whoever has the locks and sockets now may end before this process does
+        self._rpc.let_go_of_listeners()
+        for lock in self._locks:
+            os.close(lock.fd)
         self._arbiter.let_go(on_gone)
 
     def _gather(self) -> None:
