@@ -13,6 +13,7 @@ from nh.commands import CallDetail, LegDetail
 from nh.supervisor.routing import shard_of
 from tests.played_call import PlayedCall
 from tests.relay import Place, Relay, place_for_relay
+from tests.waiting import eventually
 
 SHARDS = 2
 ENDED_S = 10.0
@@ -100,8 +101,9 @@ class Lives:
             for relay in self._relays:
                 programs.enter_context(relay.program)
             if self._relays and not self.relay.program.ended:
-                with contextlib.suppress(AssertionError):
-                    self.relay.program.stop()
+                psutil.Process(self.relay.program.pid).terminate()
+                with contextlib.suppress(AssertionError):  # whoever does not end is killed below
+                    eventually(lambda: self.relay.program.ended, "it has ended")
             for process in self._listeners():
                 process.kill()
                 process.wait(ENDED_S)
