@@ -52,7 +52,7 @@ def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, no
             resources.resume_session(session)
             undo.callback(resources.withdraw_session, session)
         undo.pop_all()
-    call.next_expiry = now  # and not when it was to be: the settings may be others now
+    call.next_expiry = times.ahead(snapshot.next_expiry)
     table.keep(call)
     return call
 

@@ -30,7 +30,9 @@ def restore_calls(
         try:
             snapshot = decode_snapshot(encoded)
             shift_s = _shift_since(snapshot.clock) if known_shift_s is None else known_shift_s
-            restore_call(table, snapshot, shift_s=shift_s, now=time.monotonic())
+            now = time.monotonic()
+            call = restore_call(table, snapshot, shift_s=shift_s, now=now)
+            call.next_expiry = now  # by the settings that there are now
         except NhError as exc:
             failed.append(call_id)
             logger.error("call %r cannot be restored: %s", call_id, exc)
