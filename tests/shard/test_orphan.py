@@ -118,6 +118,18 @@ def test_who_says_what_is_not_understood_is_left(shard: LeftShard, record: bytes
         shard.assert_goes_on()
 
 
+def test_the_next_one_may_come_the_moment_that_the_last_one_has_gone(shard: LeftShard) -> None:
+    for _ in range(20):
+        shard.process.suspend()  # so that it hears of both at once
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
+            first.connect(str(shard.path))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as second:
+            second.settimeout(10)
+            second.connect(str(shard.path))
+            shard.process.resume()
+            assert second.recv(1000) != b""
+
+
 def test_what_a_shard_is_not_told_changes_nothing(shard: LeftShard) -> None:
     with PlayedSuccessor(shard.path) as successor:
         successor.say(Leave())
@@ -132,7 +144,7 @@ def test_only_one_successor_is_spoken_to_at_a_time(shard: LeftShard) -> None:
             second.connect(str(shard.path))
             assert second.recv(100) == b""
         shard.assert_goes_on()
-    eventually(lambda: speaks(shard.path), "who comes later is spoken to")
+    assert speaks(shard.path), "who comes when the first has gone is spoken to"
 
 
 def speaks(path: Path) -> bool:
