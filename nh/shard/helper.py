@@ -64,6 +64,7 @@ class Helper:
         kernel_off: why that is so, for people.
         relay_ports: further ranges of media ports that are the same relay's: those of all shards.
         keep: keeps sockets and calls for a successor; None: nobody does.
+        known_session: new sessions have higher numbers than this.
 
     Nothing is relayed before attach(). Close it with close().
     """
@@ -81,6 +82,7 @@ class Helper:
         kernel_off: str = "",
         relay_ports: Sequence[tuple[int, int]] = (),
         keep: Keep | None = None,
+        known_session: int = 0,
     ) -> None:
         self._settings = settings = settings or RelaySettings()
         low, high = ports
@@ -92,6 +94,8 @@ class Helper:
         )
         self._plane = SocketPlane(settings, own_ports, kernel, kernel_off)
         self._wall_offset_s = time.time() - time.monotonic()
+        session_ids = SessionIds(shard + 1, shards)
+        session_ids.go_on_above(known_session)
         self._table = CallTable(
             Resources(
                 plane=self._plane,
@@ -103,7 +107,7 @@ class Helper:
                     begin=random.random(),
                 ),
                 settings=settings,
-                session_ids=SessionIds(shard + 1, shards),
+                session_ids=session_ids,
             ),
             wall_offset_s=self._wall_offset_s,
         )
@@ -156,6 +160,11 @@ class Helper:
         if self._keeping is not None:
             for call in self._table:
                 self._keeping.keep_now(call.call_id, now=time.monotonic())
+
+    @property
+    def known_session(self) -> int:
+        """No session that is known here, or was, has a higher number."""
+        return self._table.resources.session_ids.known
 
     @property
     def calls(self) -> int:

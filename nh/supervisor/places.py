@@ -167,6 +167,7 @@ class Places:
             relay_ports=all_ranges(settings.port_range, settings.interfaces),
             successor=shard in self._started or (self._kernel is not None and self._kernel.inherited),
             rendezvous=rendezvous,
+            known_session=self._estate.known_session,
         )
         return ChildSpec(
             configure=configure,
