@@ -17,7 +17,7 @@ from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
 from nh.loop import Loop
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.clients import Clients
-from nh.supervisor.throttle import Throttle
+from nh.throttle import Throttle
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, Framing, frame
 

@@ -15,7 +15,7 @@ from typing import Final
 from nh.errors import StoreUnavailable
 from nh.supervisor.store_aside import set_aside
 from nh.supervisor.store_file import StoreDamaged, StoredCall, StoreFile
-from nh.supervisor.throttle import Throttle
+from nh.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
