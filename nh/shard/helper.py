@@ -33,7 +33,7 @@ from nh.commands import (
     RelayResult,
     ShowCall,
 )
-from nh.errors import MalformedRequest, ProtocolError, Refused
+from nh.errors import MalformedRequest, PortsExhausted, ProtocolError, Refused
 from nh.loop import Loop, Timer
 from nh.shard.accounts import Accounts
 from nh.shard.hops import OwnPorts
@@ -44,6 +44,7 @@ from nh.shard.pacing import Pacer
 from nh.shard.plane import SocketPlane
 from nh.shard.reports import describe_call, list_calls
 from nh.shard.restoring import restore_calls
+from nh.shard.shortage import ShortageLog
 from nh.shard.signalling import Signalling
 from nh.stats import ShardStats
 from nh.wire.link import RestoreCall
@@ -113,6 +114,7 @@ class Helper:
         )
         self._signalling = Signalling(self._table, interfaces)
         self._accounts = Accounts(self.stats, self._table, self._plane)
+        self._shortage = ShortageLog(shard)
         self._keeping: CallKeeping | None = None
         if keep is not None:
             self._keeping = CallKeeping(self._table, keep, wall_offset_s=self._wall_offset_s)
@@ -178,9 +180,12 @@ class Helper:
         Raises Refused where the rules turn it down, ProtocolError where a value is out of range.
         """
         call_id = self._plane.owner = _changed_by(command)
+        sockets = self._table.resources.sockets
         try:
             result = self._execute(command)
-        except (Refused, ProtocolError):
+        except (Refused, ProtocolError) as exc:
+            if isinstance(exc, PortsExhausted):
+                self._shortage.refused(exc)
             self._accounts.count_command(command, "refused")
             raise
         except Exception:
@@ -189,6 +194,8 @@ class Helper:
         finally:
             if call_id and self._keeping is not None:
                 self._keeping.keep_now(call_id, now=time.monotonic())
+        if self._table.resources.sockets > sockets:
+            self._shortage.granted()
         self._accounts.count_command(command, "ok")
         return result
 

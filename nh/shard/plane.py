@@ -12,12 +12,17 @@ from nh.calls.leg import RelaySocket
 from nh.calls.media import Endpoint
 from nh.calls.rules import RelaySettings
 from nh.calls.session import Session
-from nh.errors import PortsExhausted
 from nh.shard.forwarding import Forwarding
 from nh.shard.hops import OwnPorts
 from nh.shard.kernel_path import KernelPath
 from nh.shard.poll import MediaPoll
-from nh.shard.sockets import MediaSocket, adopt_media_socket, close_media_sockets, open_media_sockets
+from nh.shard.sockets import (
+    MediaSocket,
+    adopt_media_socket,
+    close_media_sockets,
+    exhausted,
+    open_media_sockets,
+)
 from nh.shard.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -109,19 +114,20 @@ class SocketPlane:
         return open_media_sockets(local.address, local.port, 1, dscp=dscp)[0]
 
     def _begin(self, opened: list[MediaSocket], address: str) -> list[RelaySocket]:
-        """Watch new sockets. Raises PortsExhausted; then they are closed."""
+        """Watch new sockets. Raises SocketsExhausted; then they are closed."""
         self._own_ports.add(address)
         watched: list[RelaySocket] = []
         try:
             for media_socket in opened:
                 self._forwarding.open(media_socket)
                 watched.append(media_socket)
-        except OSError as exc:  # ENOSPC: fs.epoll.max_user_watches, a limit of the user's
+        except OSError as exc:  # ENOSPC: fs.epoll.max_user_watches, a limit of the user's; ENOMEM
             self.close_sockets(watched)
             close_media_sockets(opened[len(watched) :])
-            raise PortsExhausted(
-                f"no more sockets can be watched: {exc.strerror}; raise fs.epoll.max_user_watches"
-            ) from exc
+            shortage = exhausted(exc, "no more sockets can be watched")
+            if shortage is None:
+                raise
+            raise shortage from exc
         for media_socket in opened:
             media_socket.owner = self.owner
         if self.keeping is not None:
