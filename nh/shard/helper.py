@@ -98,7 +98,6 @@ class Helper:
             ranges, {address for each in interfaces for address in (each.address, each.advertised)}
         )
         self._plane = SocketPlane(settings, own_ports, kernel, kernel_off)
-        self._wall_offset_s = time.time() - time.monotonic()
         self._table = CallTable(
             Resources(
                 plane=self._plane,
@@ -110,14 +109,14 @@ class Helper:
                 settings=settings,
                 session_ids=SessionIds(shard + 1, shards),
             ),
-            wall_offset_s=self._wall_offset_s,
+            wall_offset_s=time.time() - time.monotonic(),
         )
         self._signalling = Signalling(self._table, interfaces)
         self._accounts = Accounts(self.stats, self._table, self._plane)
         self._shortage = ShortageLog(shard)
         self._keeping: CallKeeping | None = None
         if keep is not None:
-            self._keeping = CallKeeping(self._table, keep, wall_offset_s=self._wall_offset_s)
+            self._keeping = CallKeeping(self._table, keep)
             self._plane.keeping = self._keeping
         self._loop: Loop | None = None
         self._pacer: Pacer | None = None
@@ -324,7 +323,8 @@ class Helper:
         if isinstance(command, ShowCall):
             call = self._table.get_call(command.call_id)
             call.note(now=now)
-            return describe_call(call, shard=self._shard, wall_offset_s=self._wall_offset_s, now=now)
+            wall_offset_s = time.time() - now
+            return describe_call(call, shard=self._shard, wall_offset_s=wall_offset_s, now=now)
         return list_calls(
             self._table,
             contains=command.contains,

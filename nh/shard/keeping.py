@@ -12,9 +12,10 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from nh.calls.snapshot import Clock, encode_snapshot, take_snapshot
+from nh.calls.snapshot import encode_snapshot, take_snapshot
 from nh.calls.table import CallTable
 from nh.loop import Loop
+from nh.shard.clocks import clock_at
 from nh.shard.keep import Keep
 from nh.shard.sockets import MediaSocket
 
@@ -31,13 +32,11 @@ class CallKeeping:
     Arguments:
         table: whose.
         keep: where.
-        wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
     """
 
-    def __init__(self, table: CallTable, keep: Keep, *, wall_offset_s: float) -> None:
+    def __init__(self, table: CallTable, keep: Keep) -> None:
         self._table = table
         self._keep = keep
-        self._wall_offset_s = wall_offset_s
         self._loop: Loop | None = None
         self._kept: dict[bytes, float] = {}  # call-id → when the call was last active, as kept
         self._changed: dict[bytes, None] = {}
@@ -73,7 +72,7 @@ class CallKeeping:
                 self._keep.forget(call_id)
             return
         call.note(now=now)
-        snapshot = take_snapshot(call, clock=Clock(now, now + self._wall_offset_s))
+        snapshot = take_snapshot(call, clock=clock_at(now))
         self._kept[call_id] = call.last_active
         self._keep.keep(call_id, encode_snapshot(snapshot))
 
