@@ -1,0 +1,42 @@
+"""No memory for sockets, or no more watches: new calls are refused with that reason."""
+
+import pytest
+
+from tests.exhaustion.faults import Faults
+from tests.exhaustion.talks import (
+    Talk,
+    assert_new_calls_are_refused,
+    lines_with,
+    nothing_worse_is_said,
+    until_new_calls_are_taken,
+)
+from tests.relay import running_relay
+from tests.waiting import eventually
+
+MEMORY = r"raise what memory nh may have .*net\.ipv4\.udp_mem"
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "why"),
+    [
+        ("socket", "ENOBUFS", f"no socket for .*: No buffer space available; {MEMORY}"),
+        ("socket", "ENOMEM", f"no socket for .*: Cannot allocate memory; {MEMORY}"),
+        ("socket", "ENFILE", r"no socket for .*: Too many open files in system; .*fs\.file-max"),
+        ("watch", "ENOSPC", r"no more sockets can be watched: .*; raise fs\.epoll\.max_user_watches"),
+        ("watch", "ENOMEM", f"no more sockets can be watched: Cannot allocate memory; {MEMORY}"),
+    ],
+)
+def test_who_talks_talks_on_and_new_calls_are_refused_until_the_system_has_more(
+    faults: Faults, fault: str, said: str, why: str
+) -> None:
+    with running_relay(shards=1) as relay, nothing_worse_is_said(relay), Talk(relay) as one:
+        one.goes_on()
+        faults.begin(fault, said)
+        assert_new_calls_are_refused(relay, why)
+        one.goes_on()
+        assert len(lines_with(relay, "refuses new calls, those that it has go on")) == 1
+        eventually(lambda: relay.stats().totals.allocate_refused == 6, "each is counted")
+        assert relay.stats().totals.sockets == 4, "of those that were refused nothing is left"
+        faults.end(fault)
+        until_new_calls_are_taken(relay)
+        one.goes_on()
