@@ -41,7 +41,10 @@ SWEEP_S: Final = 1.0
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-_REMEDY: Final = "raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service; fs.file-max)"
+_REMEDY: Final = (
+    "raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service; fs.file-max) or on watches"
+    " (fs.epoll.max_user_watches)"
+)
 
 
 class Frontend:
@@ -119,8 +122,11 @@ class Frontend:
     def _accept_all(self) -> None:
         self._accepting = True
         self._pause = None
-        for listener in self._listeners:
-            self._loop.add_reader(listener.fileno(), self._acceptor(listener))
+        try:
+            for listener in self._listeners:
+                self._loop.add_reader(listener.fileno(), self._acceptor(listener))
+        except OSError as exc:
+            self._pause_accepting(f"sockets cannot be watched: {exc.strerror}; {_REMEDY}")
 
     def _acceptor(self, listener: socket.socket) -> Callable[[], None]:
         return lambda: self._accept(listener)
@@ -147,9 +153,15 @@ class Frontend:
                     self._pause_accepting(f"accept: {exc.strerror}; {_REMEDY}")
                     return
                 continue
-            self._welcome(sock)
+            try:
+                self._welcome(sock)
+            except OSError as exc:
+                sock.close()
+                self._pause_accepting(f"their sockets cannot be watched: {exc.strerror}; {_REMEDY}")
+                return
 
     def _welcome(self, sock: socket.socket) -> None:
+        """Serve a new client. Raises OSError if the kernel has no room for that."""
         if len(self._clients) >= self._max_clients:
             self._evict_longest_idle()
         if sock.family != socket.AF_UNIX:

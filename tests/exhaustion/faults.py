@@ -17,7 +17,7 @@ class Faults:
         self._directory = directory
 
     def begin(self, fault: str, said: object) -> None:
-        """From now on the system says this, in `socket`, `watch`, `clock_s` or `boot_id`."""
+        """From now on the system says this, in `socket`, `watch`, `watch_rpc`, `clock_s` or `boot_id`."""
         written = self._directory / f"{fault}.new"
         written.write_text(str(said), encoding="ascii")
         written.rename(self._directory / fault)  # nobody reads half of it

@@ -101,6 +101,19 @@ def test_clients_wait_while_the_supervisor_has_no_descriptors(relay: Relay) -> N
             other.goes_on()
 
 
+def test_a_shard_that_cannot_be_replaced_for_want_of_descriptors_is_replaced_when_there_are_some() -> None:
+    with running_relay(shards=1) as relay, Talk(relay) as one:
+        one.goes_on()
+        [shard] = relay.shard_processes()
+        with descriptors_left(relay.program.pid):
+            shard.kill()
+            line = relay.program.wait_for_line("shard 0 cannot be started")
+            assert "Too many open files" in line
+        relay.program.wait_for_line("goes on with 1 calls")
+        one.goes_on()
+        assert "Traceback" not in relay.program.output
+
+
 def test_the_supervisors_last_descriptor_serves_one_client_after_the_other(relay: Relay) -> None:
     with descriptors_left(relay.program.pid, 1):
         for _ in range(5):

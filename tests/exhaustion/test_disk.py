@@ -1,4 +1,4 @@
-"""A full disk under the state directory: calls go on, new ones too, and are stored as soon as there is room."""
+"""A full disk under the state directory: calls go on, new ones too, and are stored when there is room."""
 
 import contextlib
 from collections.abc import Iterator

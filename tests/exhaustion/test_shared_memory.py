@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif("cannot_mount()", reason="needs unshare(1), root
 
 
 def relay_at(place: Place, shm: str, run: str = 'exec "$@"') -> Relay:
-    """A relay with a /dev/shm of its own, which goes with it; `shm` makes it, `run` is how the shell runs it."""
+    """A relay with a /dev/shm of its own, which goes with it; `shm` makes it, `run` runs the relay."""
     return Relay(place, 1, wrapped_in=("unshare", "-m", "sh", "-c", f"{shm} && {run}", "sh"))
 
 

@@ -2,6 +2,9 @@
 
 import pytest
 
+from nh.client import NativeClient
+from nh.commands import Ping
+from nh.errors import Unavailable
 from tests.exhaustion.faults import Faults
 from tests.exhaustion.talks import (
     Talk,
@@ -39,4 +42,20 @@ def test_who_talks_talks_on_and_new_calls_are_refused_until_the_system_has_more(
         assert relay.stats().totals.sockets == 4, "of those that were refused nothing is left"
         faults.end(fault)
         until_new_calls_are_taken(relay)
+        one.goes_on()
+
+
+def test_clients_that_cannot_be_watched_are_turned_away_until_there_is_room(faults: Faults) -> None:
+    with running_relay(shards=1) as relay, nothing_worse_is_said(relay), Talk(relay) as one:
+        faults.begin("watch_rpc", "ENOSPC")
+        for _ in range(3):
+            with pytest.raises(Unavailable), NativeClient(relay.unix_address, 0.3) as client:
+                client.request(Ping())
+        one.goes_on()
+        [line] = lines_with(relay, "new clients have to wait")
+        assert "cannot be watched: No space left on device; raise" in line
+        assert "fs.epoll.max_user_watches" in line
+        faults.end("watch_rpc")
+        with Talk(relay) as other:
+            other.goes_on()
         one.goes_on()

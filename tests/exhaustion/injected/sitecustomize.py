@@ -5,6 +5,7 @@ only a host can set. What nh asks of the system is answered in the system's stea
 
     socket      the name of an errno: what socket(2) says to who wants a UDP socket
     watch       the same of epoll_ctl(2), in shards
+    watch_rpc   the same in the supervisor
     clock_s     seconds that the clock on the wall is ahead
     boot_id     what /proc says of the boot
 """
@@ -13,6 +14,7 @@ import errno
 import os
 import pathlib
 import select
+import selectors
 import socket
 import sys
 import time
@@ -20,7 +22,6 @@ import time
 _FAULTS = os.environ.get("NH_TEST_FAULTS", "")
 _read_text = pathlib.Path.read_text
 _time = time.time
-_in_shard = "nh.shard" in sys.orig_argv
 
 
 def _said(fault: str) -> str:
@@ -45,7 +46,9 @@ class Socket(socket.socket):
 
 
 class Epoll:
-    """select.epoll, which cannot be derived from."""
+    """select.epoll, which cannot be derived from; `fault` is what stands in the way of watching."""
+
+    fault = "watch" if "nh.shard" in sys.orig_argv else "watch_rpc"
 
     def __init__(self) -> None:
         self._epoll = select_epoll()
@@ -53,7 +56,7 @@ class Epoll:
             setattr(self, name, getattr(self._epoll, name))
 
     def register(self, fd: int, eventmask: int) -> None:
-        _refuse("watch")
+        _refuse(self.fault)
         self._epoll.register(fd, eventmask)
 
 
@@ -66,7 +69,7 @@ def read_text(path: pathlib.Path, encoding: str | None = None, errors: str | Non
 if _FAULTS:
     select_epoll = select.epoll
     socket.socket = Socket  # type: ignore[misc]
-    if _in_shard:
-        select.epoll = Epoll  # type: ignore[assignment,misc]
+    select.epoll = Epoll  # type: ignore[assignment,misc]
+    selectors.EpollSelector._selector_cls = Epoll  # type: ignore[attr-defined]  # it has the other already
     pathlib.Path.read_text = read_text  # type: ignore[assignment]
     time.time = lambda: _time() + float(_said("clock_s") or 0)
