@@ -96,7 +96,7 @@ class SocketPlane:
             for port in range(base, base + count):
                 sockets.append(self._adopt(Endpoint(address, port), dscp))
         except BaseException:
-            close_media_sockets(sockets)
+            self._discard(sockets)
             raise
         return self._begin(sockets, address)
 
@@ -123,7 +123,7 @@ class SocketPlane:
                 watched.append(media_socket)
         except OSError as exc:  # ENOSPC: fs.epoll.max_user_watches, a limit of the user's; ENOMEM
             self.close_sockets(watched)
-            close_media_sockets(opened[len(watched) :])
+            self._discard(opened[len(watched) :])
             shortage = exhausted(exc, "no more sockets can be watched")
             if shortage is None:
                 raise
@@ -139,9 +139,13 @@ class SocketPlane:
         ours = [media_socket for media_socket in sockets if isinstance(media_socket, MediaSocket)]
         for media_socket in ours:
             self._forwarding.close(media_socket)
-        if self.keeping is not None and ours:
-            self.keeping.closed(ours)
-        close_media_sockets(ours)
+        self._discard(ours)
+
+    def _discard(self, sockets: list[MediaSocket]) -> None:
+        """Close sockets that are not watched, and have nobody hold them any more."""
+        if self.keeping is not None and sockets:
+            self.keeping.closed(sockets)
+        close_media_sockets(sockets)
 
     def start(self, session: Session) -> None:
         """See MediaPlane."""

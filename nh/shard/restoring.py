@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from nh.calls.restore import restore_call
 from nh.calls.snapshot import decode_snapshot
 from nh.calls.table import CallTable
-from nh.errors import NhError
+from nh.errors import NhError, PortsExhausted
 from nh.shard.clocks import clock_at, shift_since
 from nh.shard.plane import SocketPlane
+from nh.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ def restore_calls(
     Returns the call-ids of those that could not be restored: the log says why. One of those costs no other.
     """
     failed: list[bytes] = []
+    shortages = Throttle(logger, time.monotonic)
     for call_id, encoded, known_shift_s in snapshots:
         plane.owner = call_id
         try:
@@ -35,6 +37,9 @@ def restore_calls(
             if shift_s is None:
                 shift_s = shift_since(snapshot.clock, clock_at(now))
             restore_call(table, snapshot, shift_s=shift_s, now=now)
+        except PortsExhausted as exc:  # it may be so for all of them
+            failed.append(call_id)
+            shortages.log(logging.ERROR, "call %r cannot be restored: %s", call_id, exc)
         except NhError as exc:
             failed.append(call_id)
             logger.error("call %r cannot be restored: %s", call_id, exc)

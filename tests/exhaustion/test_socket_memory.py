@@ -1,5 +1,9 @@
 """No memory for sockets, or no more watches: new calls are refused with that reason."""
 
+import contextlib
+import functools
+from pathlib import Path
+
 import pytest
 
 from nh.client import NativeClient
@@ -13,7 +17,7 @@ from tests.exhaustion.talks import (
     nothing_worse_is_said,
     until_new_calls_are_taken,
 )
-from tests.relay import running_relay
+from tests.relay import Relay, place_for_relay, running_relay
 from tests.waiting import eventually
 
 MEMORY = r"raise what memory nh may have .*net\.ipv4\.udp_mem"
@@ -43,6 +47,46 @@ def test_who_talks_talks_on_and_new_calls_are_refused_until_the_system_has_more(
         faults.end(fault)
         until_new_calls_are_taken(relay)
         one.goes_on()
+
+
+def test_a_shard_that_cannot_be_replaced_for_want_of_watches_is_replaced_when_there_are_some(
+    faults: Faults,
+) -> None:
+    with running_relay(shards=1) as relay, Talk(relay) as one:
+        one.goes_on()
+        [shard] = relay.shard_processes()
+        faults.begin("watch", "ENOSPC")
+        shard.kill()
+        eventually(lambda: len(lines_with(relay, "it starts again in")) >= 2, "its successors cannot start")
+        faults.end("watch")
+        relay.program.wait_for_line("goes on with 1 calls, 0 could not be restored")
+        one.goes_on()
+
+
+def calls_lost(relay: Relay, count: int) -> bool:
+    return relay.stats().totals.calls_lost == count
+
+
+def test_calls_that_cannot_come_back_for_want_of_memory_are_counted_and_told_of_once(
+    faults: Faults, tmp_path: Path
+) -> None:
+    with place_for_relay() as place, contextlib.ExitStack() as phones:
+        state = {"NH_STATE": str(tmp_path / "state")}
+        with (relay := Relay(place, 1, state)).program as program:
+            relay.wait_until_ready()
+            for _ in range(5):
+                phones.enter_context(Talk(relay))
+            assert program.stop() == 0
+        faults.begin("socket", "ENOBUFS")
+        with (relay := Relay(place, 1, state)).program as program:
+            relay.wait_until_ready()
+            assert "No buffer space available; raise" in lines_with(relay, "cannot be restored")[0]
+            assert len(lines_with(relay, "cannot be restored: ")) == 1
+            assert lines_with(relay, "goes on with 0 calls, 5 could not be restored")
+            eventually(functools.partial(calls_lost, relay, 5), "they are counted")
+            faults.end("socket")
+            Talk(relay).hang_up()
+            assert program.stop() == 0
 
 
 def test_clients_that_cannot_be_watched_are_turned_away_until_there_is_room(faults: Faults) -> None:
