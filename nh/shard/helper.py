@@ -33,7 +33,7 @@ from nh.commands import (
     RelayResult,
     ShowCall,
 )
-from nh.errors import MalformedRequest, ProtocolError, Refused
+from nh.errors import MalformedRequest, PortsExhausted, ProtocolError, Refused
 from nh.loop import Loop
 from nh.shard.accounts import Accounts
 from nh.shard.hops import OwnPorts
@@ -44,6 +44,7 @@ from nh.shard.plane import SocketPlane
 from nh.shard.relaying import LOOK_S, Relaying
 from nh.shard.reports import describe_call, list_calls
 from nh.shard.restoring import restore_calls
+from nh.shard.shortage import ShortageLog
 from nh.shard.signalling import Signalling
 from nh.stats import ShardStats
 from nh.wire.link import RestoreCall
@@ -91,7 +92,6 @@ class Helper:
             ranges, {address for each in interfaces for address in (each.address, each.advertised)}
         )
         self._plane = SocketPlane(settings, own_ports, kernel, kernel_off)
-        self._wall_offset_s = time.time() - time.monotonic()
         self._table = CallTable(
             Resources(
                 plane=self._plane,
@@ -105,13 +105,14 @@ class Helper:
                 settings=settings,
                 session_ids=SessionIds(shard + 1, shards),
             ),
-            wall_offset_s=self._wall_offset_s,
+            wall_offset_s=time.time() - time.monotonic(),
         )
         self._signalling = Signalling(self._table, interfaces)
         self._accounts = Accounts(self.stats, self._table, self._plane)
+        self._shortage = ShortageLog(shard)
         self._keeping: CallKeeping | None = None
         if keep is not None:
-            self._keeping = CallKeeping(self._table, keep, wall_offset_s=self._wall_offset_s)
+            self._keeping = CallKeeping(self._table, keep)
             self._plane.keeping = self._keeping
         self._loop: Loop | None = None
         self._relaying: Relaying | None = None
@@ -192,9 +193,12 @@ class Helper:
         Raises Refused where the rules turn it down, ProtocolError where a value is out of range.
         """
         call_id = self._plane.owner = _changed_by(command)
+        sockets = self._table.resources.sockets
         try:
             result = self._execute(command)
-        except (Refused, ProtocolError):
+        except (Refused, ProtocolError) as exc:
+            if isinstance(exc, PortsExhausted):
+                self._shortage.refused(exc)
             self._accounts.count_command(command, "refused")
             raise
         except Exception:
@@ -203,6 +207,8 @@ class Helper:
         finally:
             if call_id and self._keeping is not None:
                 self._keeping.keep_now(call_id, now=time.monotonic())
+        if self._table.resources.sockets > sockets:
+            self._shortage.granted()
         self._accounts.count_command(command, "ok")
         return result
 
@@ -331,7 +337,8 @@ class Helper:
         if isinstance(command, ShowCall):
             call = self._table.get_call(command.call_id)
             call.note(now=now)
-            return describe_call(call, shard=self._shard, wall_offset_s=self._wall_offset_s, now=now)
+            wall_offset_s = time.time() - now
+            return describe_call(call, shard=self._shard, wall_offset_s=wall_offset_s, now=now)
         return list_calls(
             self._table,
             contains=command.contains,

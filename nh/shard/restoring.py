@@ -5,10 +5,12 @@ import time
 from collections.abc import Iterable
 
 from nh.calls.restore import restore_call
-from nh.calls.snapshot import Clock, decode_snapshot
+from nh.calls.snapshot import decode_snapshot
 from nh.calls.table import CallTable
-from nh.errors import NhError
+from nh.errors import NhError, PortsExhausted
+from nh.shard.clocks import clock_at, shift_since
 from nh.shard.plane import SocketPlane
+from nh.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -20,17 +22,24 @@ def restore_calls(
 
     Arguments:
         snapshots: of each call its call-id, the snapshot, and the seconds to add to its times; None: it was
-            taken in another life of this host, whose monotonic clock began elsewhere.
+            stored, maybe in another life of this host (nh.shard.clocks).
 
     Returns the call-ids of those that could not be restored: the log says why. One of those costs no other.
     """
     failed: list[bytes] = []
+    shortages = Throttle(logger, time.monotonic)
     for call_id, encoded, known_shift_s in snapshots:
         plane.owner = call_id
         try:
             snapshot = decode_snapshot(encoded)
-            shift_s = _shift_since(snapshot.clock) if known_shift_s is None else known_shift_s
-            restore_call(table, snapshot, shift_s=shift_s, now=time.monotonic())
+            now = time.monotonic()
+            shift_s = known_shift_s
+            if shift_s is None:
+                shift_s = shift_since(snapshot.clock, clock_at(now))
+            restore_call(table, snapshot, shift_s=shift_s, now=now)
+        except PortsExhausted as exc:  # it may be so for all of them
+            failed.append(call_id)
+            shortages.log(logging.ERROR, "call %r cannot be restored: %s", call_id, exc)
         except NhError as exc:
             failed.append(call_id)
             logger.error("call %r cannot be restored: %s", call_id, exc)
@@ -38,8 +47,3 @@ def restore_calls(
             failed.append(call_id)
             logger.exception("call %r cannot be restored", call_id)
     return failed
-
-
-def _shift_since(clock: Clock) -> float:
-    """What to add to monotonic times of `clock` to have them in those of now, by the wall clocks."""
-    return (time.monotonic() - time.time()) - (clock.monotonic - clock.wall)
