@@ -82,17 +82,18 @@ def test_calls_that_cannot_come_back_at_once_wait_and_do_when_the_system_has_mor
     with place_for_relay() as place, stored_calls(place, tmp_path / "state", 5) as talks:
         faults.begin("socket", "ENOBUFS")
         relay = Relay(place, 1, {"NH_STATE": str(tmp_path / "state")})
-        with relay.program as program, nothing_worse_is_said(relay):
+        with relay.program as program:
             relay.wait_until_ready()
-            [line] = lines_with(relay, "waits until it can be restored")
-            assert "No buffer space available; raise" in line
-            assert not relay.calls().calls
-            faults.end("socket")
-            program.wait_for_line("5 calls that waited for sockets go on, 0 still wait")
-            for each in talks:
-                each.goes_on()
-            assert len(relay.calls().calls) == 5
-            assert relay.stats().totals.calls_lost == 0
+            with nothing_worse_is_said(relay):
+                [line] = lines_with(relay, "waits until it can be restored")
+                assert "No buffer space available; raise" in line
+                assert not relay.calls().calls
+                faults.end("socket")
+                program.wait_for_line("5 calls that waited for sockets go on, 0 still wait")
+                for each in talks:
+                    each.goes_on()
+                assert len(relay.calls().calls) == 5
+                assert relay.stats().totals.calls_lost == 0
             assert program.stop() == 0
 
 
