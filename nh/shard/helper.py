@@ -43,7 +43,7 @@ from nh.shard.kernel_path import KernelPath
 from nh.shard.plane import SocketPlane
 from nh.shard.relaying import LOOK_S, Relaying
 from nh.shard.reports import describe_call, list_calls
-from nh.shard.restoring import restore_calls
+from nh.shard.restoring import Outcome, Restoring
 from nh.shard.shortage import ShortageLog
 from nh.shard.signalling import Signalling
 from nh.stats import ShardStats
@@ -110,6 +110,7 @@ class Helper:
         self._signalling = Signalling(self._table, interfaces)
         self._accounts = Accounts(self.stats, self._table, self._plane)
         self._shortage = ShortageLog(shard)
+        self._restoring = Restoring(self._table, self._plane)
         self._keeping: CallKeeping | None = None
         if keep is not None:
             self._keeping = CallKeeping(self._table, keep)
@@ -215,13 +216,14 @@ class Helper:
     def restore(self, sockets: dict[Endpoint, int], calls: list[RestoreCall]) -> tuple[int, int]:
         """See nh.shard.restoration.Restorer."""
         self._plane.inherited = sockets
-        failed = restore_calls(
-            self._table, self._plane, ((call.call_id, call.snapshot, call.shift_s) for call in calls)
-        )
+        outcome = self._restoring.restore(calls)
+        self._keep_restored(outcome)
+        return len(outcome.restored), len(outcome.failed)
+
+    def _keep_restored(self, outcome: Outcome) -> None:
         if self._keeping is not None:
-            for call in calls:
-                self._keeping.restored(call.call_id, now=time.monotonic())
-        return len(calls) - len(failed), len(failed)
+            for call_id in (*outcome.restored, *outcome.failed):
+                self._keeping.restored(call_id, now=time.monotonic())
 
     def allocate_sockets(
         self, dialog: Dialog, side: Side, address: str, media: Sequence[Media]
@@ -365,6 +367,8 @@ class Helper:
 
     def _tick(self, now: float) -> None:
         self._plane.close_windows(now=now)
+        if self._restoring.waiting:
+            self._keep_restored(self._restoring.try_again())
         self.expire(now=now)
         self.update_stats()
         if self._on_tick is not None:

@@ -3,6 +3,7 @@
 import contextlib
 import resource
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,20 @@ def descriptors_left(pid: int, left: int = 0) -> Iterator[None]:
         yield
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+
+@contextlib.contextmanager
+def supervisors_descriptors_left(relay: Relay, left: int = 0) -> Iterator[None]:
+    """The same for the supervisor, when it has closed the connections of whoever has left."""
+    since = time.monotonic()
+
+    def is_alone() -> bool:
+        supervisor = relay.stats().supervisor
+        return supervisor.heartbeat > since and supervisor.rpc_clients == 0
+
+    eventually(is_alone, "nobody is connected")
+    with descriptors_left(relay.program.pid, left):
+        yield
 
 
 @pytest.fixture
@@ -85,7 +100,7 @@ def test_clients_wait_while_the_supervisor_has_no_descriptors(relay: Relay) -> N
 
     waiting = threading.Thread(target=ping)
     with Talk(relay) as one:
-        with descriptors_left(relay.program.pid):
+        with supervisors_descriptors_left(relay):
             waiting.start()
             line = relay.program.wait_for_line("new clients have to wait")
             assert "Too many open files; raise the limit on descriptors" in line
@@ -105,7 +120,7 @@ def test_a_shard_that_cannot_be_replaced_for_want_of_descriptors_is_replaced_whe
     with running_relay(shards=1) as relay, Talk(relay) as one:
         one.goes_on()
         [shard] = relay.shard_processes()
-        with descriptors_left(relay.program.pid):
+        with supervisors_descriptors_left(relay):
             shard.kill()
             line = relay.program.wait_for_line("shard 0 cannot be started")
             assert "Too many open files" in line
@@ -115,7 +130,7 @@ def test_a_shard_that_cannot_be_replaced_for_want_of_descriptors_is_replaced_whe
 
 
 def test_the_supervisors_last_descriptor_serves_one_client_after_the_other(relay: Relay) -> None:
-    with descriptors_left(relay.program.pid, 1):
+    with supervisors_descriptors_left(relay, 1):
         for _ in range(5):
             with NativeClient(relay.unix_address) as client:
                 client.request(Ping())
@@ -129,7 +144,7 @@ def test_calls_that_come_by_datagrams_are_served_though_their_sockets_cannot_be_
         nothing_worse_is_said(relay),
         NgClient(("127.0.0.1", claimed[0])) as client,
     ):
-        with descriptors_left(relay.program.pid):
+        with supervisors_descriptors_left(relay):
             for _ in range(3):
                 alice, bob, call = End("alice"), End("bob"), NgCall(client)
                 bob.read(call.offer(alice.describe()))

@@ -1,7 +1,7 @@
 """No memory for sockets, or no more watches: new calls are refused with that reason."""
 
 import contextlib
-import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from tests.exhaustion.talks import (
     nothing_worse_is_said,
     until_new_calls_are_taken,
 )
-from tests.relay import Relay, place_for_relay, running_relay
+from tests.relay import Place, Relay, place_for_relay, running_relay
 from tests.waiting import eventually
 
 MEMORY = r"raise what memory nh may have .*net\.ipv4\.udp_mem"
@@ -63,29 +63,67 @@ def test_a_shard_that_cannot_be_replaced_for_want_of_watches_is_replaced_when_th
         one.goes_on()
 
 
-def calls_lost(relay: Relay, count: int) -> bool:
-    return relay.stats().totals.calls_lost == count
+@contextlib.contextmanager
+def stored_calls(place: Place, state: Path, count: int) -> Iterator[list[Talk]]:
+    """Calls of a relay that was stopped."""
+    with contextlib.ExitStack() as phones:
+        with (relay := Relay(place, 1, {"NH_STATE": str(state)})).program as program:
+            relay.wait_until_ready()
+            talks = [phones.enter_context(Talk(relay)) for _ in range(count)]
+            for each in talks:
+                each.goes_on()
+            assert program.stop() == 0
+        yield talks
 
 
-def test_calls_that_cannot_come_back_for_want_of_memory_are_counted_and_told_of_once(
+def test_calls_that_cannot_come_back_at_once_wait_and_do_when_the_system_has_more(
     faults: Faults, tmp_path: Path
 ) -> None:
-    with place_for_relay() as place, contextlib.ExitStack() as phones:
-        state = {"NH_STATE": str(tmp_path / "state")}
-        with (relay := Relay(place, 1, state)).program as program:
-            relay.wait_until_ready()
-            for _ in range(5):
-                phones.enter_context(Talk(relay))
-            assert program.stop() == 0
+    with place_for_relay() as place, stored_calls(place, tmp_path / "state", 5) as talks:
         faults.begin("socket", "ENOBUFS")
-        with (relay := Relay(place, 1, state)).program as program:
+        relay = Relay(place, 1, {"NH_STATE": str(tmp_path / "state")})
+        with relay.program as program:
             relay.wait_until_ready()
-            assert "No buffer space available; raise" in lines_with(relay, "cannot be restored")[0]
-            assert len(lines_with(relay, "cannot be restored: ")) == 1
-            assert lines_with(relay, "goes on with 0 calls, 5 could not be restored")
-            eventually(functools.partial(calls_lost, relay, 5), "they are counted")
+            with nothing_worse_is_said(relay):
+                [line] = lines_with(relay, "waits until it can be restored")
+                assert "No buffer space available; raise" in line
+                assert not relay.calls().calls
+                faults.end("socket")
+                program.wait_for_line("5 calls that waited for sockets go on, 0 still wait")
+                for each in talks:
+                    each.goes_on()
+                assert len(relay.calls().calls) == 5
+                assert relay.stats().totals.calls_lost == 0
+            assert program.stop() == 0
+
+
+def test_calls_that_wait_until_nh_ends_come_back_at_the_next_start(faults: Faults, tmp_path: Path) -> None:
+    with place_for_relay() as place, stored_calls(place, tmp_path / "state", 2) as talks:
+        for fault in ("ENOBUFS", None):
+            if fault:
+                faults.begin("socket", fault)
+            else:
+                faults.end("socket")
+            relay = Relay(place, 1, {"NH_STATE": str(tmp_path / "state")})
+            with relay.program as program:
+                relay.wait_until_ready()
+                assert len(relay.calls().calls) == (0 if fault else 2)
+                if not fault:
+                    for each in talks:
+                        each.goes_on()
+                assert program.stop() == 0
+
+
+def test_calls_that_are_over_when_they_can_come_back_end_at_once(faults: Faults, tmp_path: Path) -> None:
+    with place_for_relay() as place, stored_calls(place, tmp_path / "state", 1):
+        faults.begin("socket", "ENOBUFS")
+        relay = Relay(place, 1, {"NH_STATE": str(tmp_path / "state"), "NH_SILENT_S": "1"})
+        with relay.program as program:
+            relay.wait_until_ready()
             faults.end("socket")
-            Talk(relay).hang_up()
+            program.wait_for_line("1 calls that waited for sockets go on")
+            eventually(lambda: not relay.calls().calls, "it is over")
+            eventually(relay.all_ports_are_free, "its ports are free")
             assert program.stop() == 0
 
 
