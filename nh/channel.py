@@ -229,6 +229,22 @@ class Channel:
             self._on_drained()
 
 
+def receive_record(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """One record and the descriptors that came with it, from a socket that is on no loop.
+
+    The descriptors are close-on-exec, and the caller's. An empty record is the end. Raises OSError, for a
+    record that is too long too; TimeoutError after the socket's timeout.
+
+    (Python 3.11's socket.recv_fds() ignores its flags: such descriptors would outlive execve(2).)
+    """
+    record, ancillary, flags, _ = sock.recvmsg(MAX_MESSAGE_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
+    fds = _descriptors_in(ancillary)
+    if flags & socket.MSG_TRUNC:
+        _close_all(fds)
+        raise OSError(errno.EMSGSIZE, f"a record of more than {MAX_MESSAGE_BYTES} bytes")
+    return record, fds
+
+
 def _duplicate(fds: Sequence[int]) -> list[int]:
     """Descriptors of one's own for the same files. Raises ChannelFull where there is no room."""
     copies: list[int] = []

@@ -86,6 +86,11 @@ class Program:
         self._process.send_signal(signum)
         return self.wait()
 
+    def kill(self) -> None:
+        """End it at once (SIGKILL). What it started may live on, and say something where it did."""
+        self._process.kill()
+        self._process.wait()
+
     def __enter__(self) -> Self:
         return self
 

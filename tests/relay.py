@@ -42,6 +42,8 @@ class Relay:
         shards: number of shards.
         settings: environment variables such as NH_SILENT_S.
         wrapped_in: a command that runs it, such as setpriv.
+        options: of the interpreter, such as -P.
+        words: more arguments of `nh run`.
     """
 
     def __init__(
@@ -51,14 +53,16 @@ class Relay:
         settings: Mapping[str, str] | None = None,
         *,
         wrapped_in: Sequence[str] = (),
+        options: Sequence[str] = (),
+        words: Sequence[str] = (),
     ) -> None:
         self.directory, self.ports, rpc_port = place
         ports = f"{self.ports[0]}-{self.ports[-1]}"
         self.unix_address = str(self.directory / "nh.sock")
         self.tcp_address = f"127.0.0.1:{rpc_port}"
-        self.arguments = [*wrapped_in, sys.executable, "-m", "nh", "run", "--shards", str(shards)]
+        self.arguments = [*wrapped_in, sys.executable, *options, "-m", "nh", "run", "--shards", str(shards)]
         self.arguments += ["--runtime-dir", str(self.directory), "--ports", ports]
-        self.arguments += ["--rpc", self.unix_address, "--rpc", self.tcp_address]
+        self.arguments += ["--rpc", self.unix_address, "--rpc", self.tcp_address, *words]
         self.program = Program(self.arguments, settings)
 
     def wait_until_ready(self) -> None:

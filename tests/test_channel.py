@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nh.channel import MAX_FDS, MAX_QUEUED_BYTES, RECORDS_A_TURN, Channel, OnRecord
+from nh.channel import MAX_FDS, MAX_QUEUED_BYTES, RECORDS_A_TURN, Channel, OnRecord, receive_record
 from nh.errors import ChannelFull
 from nh.loop import SelectorLoop
 from nh.wire.link import MAX_MESSAGE_BYTES
@@ -269,3 +269,29 @@ def test_it_is_told_when_nothing_waits_any_more() -> None:
     writer.close()
     loop.close()
     assert drained == [True]
+
+
+# --- without a loop -------------------------------------------------------------------------------
+
+
+def test_descriptors_that_are_received_without_a_loop_do_not_outlive_exec() -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with near, far, Path(os.devnull).open() as file:
+        socket.send_fds(near, [b"record"], [file.fileno()] * 2)
+        record, fds = receive_record(far)
+        assert record == b"record"
+        assert [os.get_inheritable(fd) for fd in fds] == [False, False]
+        for fd in fds:
+            os.close(fd)
+        near.close()
+        assert receive_record(far) == (b"", [])
+
+
+def test_a_record_that_is_too_long_is_an_error_without_a_loop_and_leaves_no_descriptor(
+    no_descriptor_leaks: None,
+) -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with near, far, Path(os.devnull).open() as file:
+        socket.send_fds(near, [b"x" * (MAX_MESSAGE_BYTES + 1)], [file.fileno()])
+        with pytest.raises(OSError, match="a record of more than"):
+            receive_record(far)

@@ -2,7 +2,7 @@
 
 
 class SessionIds:
-    """Numbers in steps, so that those of several tables never meet.
+    """Numbers in steps, so that those of several tables never meet, as long as there are as many tables.
 
     Arguments:
         first: the first number, 1 or more.
@@ -14,6 +14,11 @@ class SessionIds:
     def __init__(self, first: int = 1, step: int = 1) -> None:
         self._next = first
         self._step = step
+
+    @property
+    def known(self) -> int:
+        """No number above this one was handed out, or is known."""
+        return self._next - 1
 
     def take(self) -> int:
         """The next number."""

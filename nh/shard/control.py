@@ -160,6 +160,7 @@ class Control:
             kernel_off=kernel_off,
             relay_ports=configure.relay_ports,
             keep=self._keep,
+            known_session=configure.known_session,
         )
         self._channel.send(encode(Configured()))
 

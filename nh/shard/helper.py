@@ -65,6 +65,7 @@ class Helper:
         kernel_off: why that is so, for people.
         relay_ports: further ranges of media ports that are the same relay's: those of all shards.
         keep: keeps sockets and calls for a successor; None: nobody does.
+        known_session: new sessions have higher numbers than this.
 
     Nothing is relayed before attach(). Close it with close().
     """
@@ -82,6 +83,7 @@ class Helper:
         kernel_off: str = "",
         relay_ports: Sequence[tuple[int, int]] = (),
         keep: Keep | None = None,
+        known_session: int = 0,
     ) -> None:
         self._settings = settings = settings or RelaySettings()
         low, high = ports
@@ -92,6 +94,8 @@ class Helper:
             ranges, {address for each in interfaces for address in (each.address, each.advertised)}
         )
         self._plane = SocketPlane(settings, own_ports, kernel, kernel_off)
+        session_ids = SessionIds(shard + 1, shards)
+        session_ids.go_on_above(known_session)
         self._table = CallTable(
             Resources(
                 plane=self._plane,
@@ -103,7 +107,7 @@ class Helper:
                     begin=random.random(),
                 ),
                 settings=settings,
-                session_ids=SessionIds(shard + 1, shards),
+                session_ids=session_ids,
             ),
             wall_offset_s=time.time() - time.monotonic(),
         )
@@ -158,6 +162,11 @@ class Helper:
         if self._keeping is not None:
             for call in self._table:
                 self._keeping.keep_now(call.call_id, now=time.monotonic())
+
+    @property
+    def known_session(self) -> int:
+        """No session that is known here, or was, has a higher number."""
+        return self._table.resources.session_ids.known
 
     @property
     def calls(self) -> int:

@@ -88,6 +88,8 @@ class Orphan:
         sock = self._rendezvous.accept()
         if sock is None:
             return
+        if self._channel is not None:
+            self._channel.drain()  # whoever came before may have ended, and this be the next
         if self._channel is not None:  # one at a time; the lock of the runtime directory sees to that
             sock.close()
             return
@@ -101,6 +103,7 @@ class Orphan:
             snapshot_version=VERSION,
             calls=self._helper.calls,
             kernel=maps.identity if maps is not None else "",
+            known_session=self._helper.known_session,
         )
         self._send(present, fds)
 

@@ -99,4 +99,5 @@ class Restoring:
         # who gave it may take its times for those of this boot, because the predecessor's others are
         if shift_s is None or snapshot.clock.boot:
             shift_s = shift_since(snapshot.clock, clock_at(now))
-        restore_call(self._table, snapshot, shift_s=shift_s, now=now)
+        restored = restore_call(self._table, snapshot, shift_s=shift_s, now=now)
+        restored.next_expiry = now  # by the settings that there are now

@@ -26,6 +26,8 @@ class Estate:
     Arguments:
         found: the shards that there are; the estate's from now on.
         keepers: what is kept at each place, by number.
+
+    No session of theirs has a higher number than `known_session`.
     """
 
     def __init__(self, found: Sequence[Predecessor], keepers: Sequence[Keeper]) -> None:
@@ -36,6 +38,7 @@ class Estate:
         self._stored: dict[Predecessor, dict[bytes, StoredCall]] = {each: {} for each in found}
         self._taken: set[Predecessor] = set()
         self._unsettled = set(range(len(keepers)))
+        self.known_session = max((each.present.known_session for each in found), default=0)
         self._counters: defaultdict[int, Counters] = defaultdict(dict)
         for predecessor in found:
             number = predecessor.present.shard
@@ -45,6 +48,11 @@ class Estate:
                 self._own[number] = predecessor
             else:
                 self._surplus.append(predecessor)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether any of them still has calls that will be taken."""
+        return bool(self._own or self._surplus)
 
     def claims(self, call: StoredCall) -> bool:
         """Whether a stored call is one of theirs: then what they say of it counts, and not the store."""

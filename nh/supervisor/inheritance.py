@@ -14,10 +14,9 @@ from typing import Final
 
 import msgspec
 
-from nh.channel import MAX_FDS
+from nh.channel import receive_record
 from nh.errors import ConfigError
 from nh.wire.handover import Bequest, Leave, decode_from_old, encode
-from nh.wire.link import MAX_MESSAGE_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +128,7 @@ def take_over(runtime_path: Path) -> Inheritance:
 
 
 def _receive(end: socket.socket) -> Inheritance:
-    record, fds, _, _ = socket.recv_fds(end, MAX_MESSAGE_BYTES, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+    record, fds = receive_record(end)
     message = decode_from_old(record)
     if not isinstance(message, Bequest):
         raise msgspec.DecodeError(f"it says {type(message).__name__}")

@@ -41,10 +41,10 @@ class NgListener:
         return str(self.tcp.address)
 
     @property
-    def heirlooms(self) -> list[tuple[tuple[str, str], int]]:
-        """What the two are to an Inheritance, with their descriptors."""
+    def heirlooms(self) -> list[tuple[tuple[str, str], socket.socket]]:
+        """What the two are to an Inheritance."""
         kind, address = self.tcp.heirloom
-        return [((kind, address), self.tcp.sock.fileno()), ((_UDP, address), self.udp.fileno())]
+        return [((kind, address), self.tcp.sock), ((_UDP, address), self.udp)]
 
     def close(self) -> None:
         """Listen no more."""

@@ -119,6 +119,11 @@ class Places:
         self._started.add(shard)
         return child
 
+    @property
+    def has_heirlooms(self) -> bool:
+        """Whether shards of an earlier run still have calls that are to come here."""
+        return self._estate.unsettled
+
     def fill_spares(self) -> None:
         """Have spare processes from now on."""
         self._spares.fill()
@@ -162,6 +167,7 @@ class Places:
             relay_ports=all_ranges(settings.port_range, settings.interfaces),
             successor=shard in self._started or (self._kernel is not None and self._kernel.inherited),
             rendezvous=rendezvous,
+            known_session=self._estate.known_session,
         )
         return ChildSpec(
             configure=configure,

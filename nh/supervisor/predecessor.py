@@ -19,7 +19,7 @@ import msgspec
 
 from nh.calls.media import Endpoint
 from nh.calls.snapshots.version import READABLE
-from nh.channel import MAX_FDS
+from nh.channel import receive_record
 from nh.wire.handover import (
     CallSockets,
     Depart,
@@ -31,7 +31,7 @@ from nh.wire.handover import (
     decode_from_old,
     encode,
 )
-from nh.wire.link import MAX_MESSAGE_BYTES, MAX_SNAPSHOT_BYTES, KeepCall
+from nh.wire.link import MAX_SNAPSHOT_BYTES, KeepCall
 
 logger = logging.getLogger(__name__)
 
@@ -134,9 +134,7 @@ class Predecessor:
 
     def _receive(self) -> tuple[FromOld, list[int]]:
         try:
-            record, fds, _, _ = socket.recv_fds(
-                self._sock, MAX_MESSAGE_BYTES + 1, MAX_FDS, socket.MSG_CMSG_CLOEXEC
-            )
+            record, fds = receive_record(self._sock)
         except TimeoutError:
             raise PredecessorLost(f"it says nothing for {ANSWER_S:g} s") from None
         except OSError as exc:

@@ -1,11 +1,12 @@
 """Whether the code that is installed now could go on in place of this: asked before anything is given up.
 
-It is run as `nh run --check` with this process's own arguments: it reads the settings, says in JSON what it
-is, and ends.
+It is run as `nh run --check` with this process's own arguments: it reads the settings, starts a shard's
+process, says in JSON what it is, and ends.
 """
 
 import logging
 import os
+import select
 import subprocess
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -15,9 +16,12 @@ import msgspec
 import nh
 from nh.calls.snapshots.version import READABLE
 from nh.config import Settings
+from nh.errors import Unavailable
 from nh.loop import Loop, Timer
 from nh.supervisor.cpus import usable_cpus
+from nh.supervisor.process import ShardProcess
 from nh.supervisor.routing import interface_slices, port_slices
+from nh.wire.link import Shutdown, encode
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +42,27 @@ class CheckedIn(msgspec.Struct, frozen=True):
 
 
 def check_in(settings: Settings) -> str:
-    """What `nh run --check` says, in JSON. Raises ConfigError for settings that cannot be used."""
+    """What `nh run --check` says, in JSON.
+
+    Raises ConfigError for settings that cannot be used, Unavailable if a shard's process does not start.
+    """
     shards = settings.shards or len(usable_cpus())
     port_slices(*settings.port_range, shards)
     interface_slices(settings.interfaces, shards)
+    _try_shard()
     return msgspec.json.encode(CheckedIn(nh.__version__, READABLE)).decode()
+
+
+def _try_shard() -> None:
+    """A shard's process comes as far as its link, and ends when it is told to."""
+    process = ShardProcess()
+    with process.link:
+        process.link.send(encode(Shutdown()))
+        select.select([process.pidfd], [], [], CHECK_S / 2)
+        process.kill()  # if it has not ended
+        how = process.reap()
+    if how != "exit status 0":
+        raise Unavailable(f"a shard's process does not start: {how}; what it says above may tell why")
 
 
 class Preflight:
@@ -73,7 +93,11 @@ class Preflight:
         said, complained = self._process.communicate()
         if self._process.returncode != 0:
             why = complained.decode(errors="replace").strip().splitlines()
-            self._on_result(why[-1] if why else f"it ended with status {self._process.returncode}")
+            for line in why[:-1]:
+                logger.error("the code that is installed says: %s", line)
+            self._on_result(
+                why[-1].removeprefix("nh: ") if why else f"it ended with status {self._process.returncode}"
+            )
             return
         try:
             self._on_result(msgspec.json.decode(said, type=CheckedIn))

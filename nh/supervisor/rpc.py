@@ -4,6 +4,7 @@ The sockets listen from construction on, so that what is wrong with them shows b
 and who connects early waits.
 """
 
+import socket
 from collections.abc import Iterator
 
 from nh.address import parse_rpc_address
@@ -101,9 +102,18 @@ class Rpc:
         while self._ng_listeners:
             self._ng_listeners.pop().close()
 
+    def let_go_of_listeners(self) -> None:
+        """Have the listening sockets no more; whoever else has them listens on, where they were."""
+        for _, sock in self._sockets():
+            sock.close()
+
     def heirlooms(self) -> Iterator[tuple[tuple[str, str], int]]:
         """Each listening socket: what it is to an Inheritance, and its descriptor."""
+        for what, sock in self._sockets():
+            yield what, sock.fileno()
+
+    def _sockets(self) -> Iterator[tuple[tuple[str, str], socket.socket]]:
         for listener in self._listeners:
-            yield listener.heirloom, listener.sock.fileno()
+            yield listener.heirloom, listener.sock
         for ng in self._ng_listeners:
             yield from ng.heirlooms

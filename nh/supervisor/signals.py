@@ -2,9 +2,12 @@
 
 Python writes each signal's number into a socket (signal.set_wakeup_fd), which the loop reads like any other.
 Works in the main thread only, as signals do in Python.
+
+A process that is about to execute another program can leave its signals to that: leave_signals().
 """
 
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +21,8 @@ def signals_on(
     loop: Loop, numbers: Sequence[signal.Signals], on_signal: Callable[[signal.Signals], None]
 ) -> Iterator[None]:
     """Within the block, call `on_signal` from the loop for each of the signals; afterwards all is as before.
+
+    Signals that the program before this one has left are among them.
 
     Arguments:
         loop: where on_signal is called.
@@ -37,6 +42,7 @@ def signals_on(
         loop.add_reader(near.fileno(), read)
         wakeup_before = signal.set_wakeup_fd(far.fileno(), warn_on_full_buffer=False)
         before = {number: signal.signal(number, _queued) for number in numbers}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
         try:
             yield
         finally:
@@ -44,6 +50,20 @@ def signals_on(
                 signal.signal(number, handler)
             signal.set_wakeup_fd(wakeup_before)
             loop.remove_reader(near.fileno())
+
+
+def leave_signals(numbers: Sequence[signal.Signals], came: Sequence[signal.Signals]) -> None:
+    """Leave signals to the program that this process is about to execute: they wait until its signals_on().
+
+    Without that they would end it, as long as it is not ready for them.
+
+    Arguments:
+        numbers: those that come from now on; no other thread may be there that would get them.
+        came: some of these that came already, and nobody obeyed.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    for number in came:
+        os.kill(os.getpid(), number)
 
 
 def _queued(number: int, frame: FrameType | None) -> None:

@@ -35,6 +35,9 @@ class Testator(Protocol):
     def bequest(self) -> tuple[Bequest, Sequence[int]]:
         """What is left, with descriptors; nothing is served or stored any more from now on."""
 
+    def leave_signals(self) -> None:
+        """Leave signals to the code that is about to be executed, those that were not obeyed too."""
+
     def let_shards_go(self, on_gone: Callable[[], None]) -> None:
         """Leave the shards to the next one; told when the last one has ended."""
 
@@ -107,6 +110,7 @@ class Succession:
 
     def _become(self, argv: Sequence[str]) -> None:
         bequest, fds = self._testator.bequest()
+        self._testator.leave_signals()
         try:
             become_new_code(bequest, fds, argv)
         except OSError as exc:

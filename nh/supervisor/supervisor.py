@@ -43,7 +43,7 @@ from nh.supervisor.publisher import Publisher
 from nh.supervisor.ready_line import ready_line
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.runtime_dir import runtime_dir
-from nh.supervisor.signals import signals_on
+from nh.supervisor.signals import leave_signals, signals_on
 from nh.supervisor.state_dir import open_store
 from nh.supervisor.succession import Succession
 from nh.wire.handover import Bequest
@@ -81,6 +81,8 @@ class Supervisor:
         self._stats = SupervisorStats(pid=os.getpid(), started=time.time())
         self._status = 0
         self._ending = False
+        self._end_when_up = False
+        self._not_obeyed: list[signal.Signals] = []
         self._bequest = inheritance.bequest
         add_counters(self._stats, SUPERVISOR_TABLE, self._bequest.counters)
         for status, counters in zip(self._stats.shards, self._bequest.shard_counters, strict=False):
@@ -189,6 +191,9 @@ class Supervisor:
         """Every shard is up."""
         if self._ending:
             return
+        if self._end_when_up:
+            self._end()
+            return
         dispatcher = Dispatcher(
             self._arbiter.execute,
             self._shards,
@@ -223,17 +228,21 @@ class Supervisor:
     # --- the end ----------------------------------------------------------------------------------
 
     def _on_signal(self, number: signal.Signals) -> None:
-        if number == signal.SIGHUP:
+        if self._succession.leaving:
+            logger.info("%s: this nh is leaving already", number.name)
+            self._not_obeyed.append(number)
+        elif number == signal.SIGHUP:
             logger.info("SIGHUP: nothing to do, settings are read at the start only")
         elif number == signal.SIGUSR1:
             self._drain.begin(None)
         elif number == signal.SIGUSR2:
             self._succession.upgrade(None, lambda _: None)  # what is wrong is in the log
-        elif self._succession.leaving:
-            logger.warning("%s: this nh ends when its calls are the next one's", number.name)
         elif self._ending:
             logger.warning("%s again: the shards are killed", number.name)
             self._arbiter.kill()
+        elif self._places.has_heirlooms and not self._end_when_up:
+            logger.info("%s: ending when the calls of the shards before are here", number.name)
+            self._end_when_up = True
         else:
             logger.info("%s: ending", number.name)
             self._end()
@@ -297,8 +306,16 @@ class Supervisor:
         )
         return bequest, [*(lock.fd for lock in self._locks), *(fd for _, fd in listeners)]
 
+    def leave_signals(self) -> None:
+        """See Testator."""
+        leave_signals(_SIGNALS, self._not_obeyed)
+
     def let_shards_go(self, on_gone: Callable[[], None]) -> None:
         """See Testator."""
+        # whoever has the locks and sockets now may end before this process does
+        self._rpc.let_go_of_listeners()
+        for lock in self._locks:
+            os.close(lock.fd)
         self._arbiter.let_go(on_gone)
 
     def _gather(self) -> None:

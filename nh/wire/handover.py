@@ -27,6 +27,7 @@ class Present(msgspec.Struct, frozen=True, tag="present"):
         calls: how many it has.
         kernel: which maps of the path in the kernel it uses (their descriptors come with the message, the
             flows' and the readings'); "": none.
+        known_session: no session that it knows of has a higher number.
     """
 
     shard: int
@@ -35,6 +36,7 @@ class Present(msgspec.Struct, frozen=True, tag="present"):
     snapshot_version: int
     calls: int = 0
     kernel: str = ""
+    known_session: int = 0
 
 
 class HandOver(msgspec.Struct, frozen=True, tag="hand_over"):

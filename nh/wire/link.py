@@ -63,6 +63,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         log_level: how much to log.
         rendezvous: where the shard awaits the next supervisor if this one is gone, a path that does not exist
             yet; "": it ends then.
+        known_session: sessions up to this number may be known to others; new ones have higher numbers.
     """
 
     shard: int
@@ -77,6 +78,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     relay_ports: tuple[tuple[int, int], ...] = ()
     successor: bool = False
     rendezvous: str = ""
+    known_session: int = 0
 
 
 class TakeSockets(msgspec.Struct, frozen=True, tag="take_sockets"):

@@ -17,3 +17,21 @@ def test_the_step_stays_above_what_is_known(known: int, following: int) -> None:
     ids = SessionIds(2, 3)
     ids.go_on_above(known)
     assert ids.take() == following
+
+
+def test_whoever_goes_on_above_what_is_known_meets_nobody() -> None:
+    two_tables = [SessionIds(1, 2), SessionIds(2, 2)]
+    handed_out = [ids.take() for ids in two_tables for _ in range(3)]
+    known = max(ids.known for ids in two_tables)
+    three_tables = [SessionIds(first, 3) for first in (1, 2, 3)]
+    for ids in three_tables:
+        ids.go_on_above(known)
+        handed_out += [ids.take() for _ in range(3)]
+    assert len(set(handed_out)) == len(handed_out)
+
+
+def test_a_number_that_came_from_elsewhere_is_known() -> None:
+    ids = SessionIds(1, 2)
+    assert ids.known == 0
+    ids.go_on_above(100)
+    assert ids.known >= 100

@@ -1,0 +1,220 @@
+"""nh run --takeover: another process goes on in place of the one that runs, and that one ends."""
+
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+import nh
+from nh.client import NativeClient
+from nh.commands import CloseCall, Closed, Ping, Pong
+from nh.supervisor.inheritance import NAME
+from nh.wire import native
+from nh.wire.handover import Bequest, Leave, decode_from_old, encode
+from tests.lives import SHARDS, Lives, assert_goes_on, has_ended, lives_of_a_relay
+from tests.nh_command import nh_ok
+from tests.relay import Relay
+from tests.supervisor.test_run import pipelined
+from tests.waiting import eventually
+
+CALLS = 4
+
+
+@pytest.fixture
+def lives() -> Iterator[Lives]:
+    with lives_of_a_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1") as lives:
+        yield lives
+
+
+def ping(address: str) -> Pong:
+    with NativeClient(address) as client:
+        return client.request(Ping())
+
+
+def assert_left(relay: Relay) -> None:
+    """It ends, with status 0, when its shards have gone."""
+    eventually(lambda: relay.program.ended, "who was taken over has ended")
+    assert relay.program.wait() == 0
+
+
+def assert_harmed_nobody(lives: Lives) -> None:
+    """After the end of the one that was taken over."""
+    assert lives.relay.stats().supervisor.pid == lives.relay.program.pid
+    assert ping(lives.relay.unix_address) == ping(lives.relay.tcp_address) == Pong(nh.__version__)
+    assert (lives.place.directory / NAME).exists()
+
+
+def test_the_new_one_has_the_calls_and_the_old_one_ends(lives: Lives) -> None:
+    old = lives.live()
+    calls = lives.begin_calls(CALLS)
+    before = [old.call(call.call_id) for call in calls]
+    shards = old.shard_processes()
+    new = lives.live("--takeover")
+    assert_left(old)
+    assert all(map(has_ended, shards))
+    for call, then in zip(calls, before, strict=True):
+        assert_goes_on(then, new.call(call.call_id))
+        call.talk()
+    calls.append(lives.begin(b"new"))
+    assert_harmed_nobody(lives)
+    assert [call.end(lives.address) for call in calls] == [1] * len(calls)
+    assert new.program.stop() == 0
+    assert sorted(path.name for path in lives.place.directory.iterdir()) == ["nh.lock"]
+
+
+def test_its_listening_sockets_are_those_of_the_old_one(lives: Lives) -> None:
+    old = lives.live()
+    where = old.program.wait_for_line("ready").split("; ")[1:3]
+    assert [part.split()[0] for part in where] == ["rpc", "ng"]
+    new = lives.live("--takeover")
+    assert new.program.wait_for_line("ready").split("; ")[1:3] == where
+    host, port = where[1].removeprefix("ng ").rsplit(":", 1)
+    assert_left(old)
+    with socket.create_connection((host, int(port)), timeout=10) as tcp:
+        tcp.sendall(b"1 d7:command4:pinge")
+        assert tcp.recv(100) == b"1 d6:result4:ponge"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.settimeout(10)
+        udp.connect((host, int(port)))
+        udp.send(b"2 d7:command4:pinge")
+        assert udp.recv(100) == b"2 d6:result4:ponge"
+
+
+def test_who_took_over_can_be_taken_over_and_upgraded(lives: Lives) -> None:
+    lives.live()
+    call = lives.begin(b"call")
+    for _ in range(2):
+        old = lives.relay
+        lives.live("--takeover")
+        assert_left(old)
+        call.talk()
+    nh_ok(lives.place, "upgrade")
+    call.talk()
+    assert_harmed_nobody(lives)
+    assert call.end(lives.address) == 1
+
+
+def test_settings_of_the_new_one_may_be_others(lives: Lives) -> None:
+    old = lives.live()
+    calls = lives.begin_calls(CALLS)
+    another = str(lives.place.directory / "another.sock")
+    new = lives.live("--takeover", "--rpc", another, shards=3, silent_s=2)
+    assert_left(old)
+    assert ping(another) == Pong(nh.__version__)
+    assert len(new.shard_processes()) == 3
+    for call in calls:
+        call.talk()
+    eventually(lambda: not new.calls().calls, "its calls fall silent when its settings say so")
+    eventually(new.all_ports_are_free, "all ports are free")
+
+
+def test_where_nobody_runs_it_just_starts(lives: Lives) -> None:
+    relay = lives.live("--takeover")
+    assert "there is nothing to take over" in relay.program.output
+    lives.begin(b"call")
+    lives.kill_supervisor()
+    relay = lives.live("--takeover")
+    assert [call.call_id for call in relay.calls().calls] == [b"call"]
+
+
+def test_a_signal_to_the_old_one_while_it_leaves_hurts_no_call(lives: Lives) -> None:
+    old = lives.live()
+    calls = lives.begin_calls(CALLS)
+    supervisor = psutil.Process(old.program.pid)
+    new = lives.begin_life("--takeover")
+    old.program.wait_for_line("another nh takes over")
+    for _ in range(3):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            supervisor.send_signal(signal.SIGTERM)
+    new.wait_until_ready()
+    assert_left(old)
+    for call in calls:
+        call.talk()
+        assert call.end(lives.address) == 1
+
+
+def test_commands_under_way_are_answered_by_the_old_one(lives: Lives) -> None:
+    old = lives.live()
+    call = lives.begin(b"call")
+    shard = psutil.Process(old.stats().shards[old.call(b"call").shard].pid)
+    with pipelined(lives.address) as connection:
+        shard.suspend()
+        connection.send(native.encode_request(1, CloseCall(call.call_id)))
+        connection.send(native.encode_request(2, Ping()))
+        assert b'"id":2' in connection.reply()  # so the first is under way
+        new = lives.begin_life("--takeover")
+        old.program.wait_for_line("another nh takes over")
+        shard.resume()
+        assert native.decode_reply(connection.reply(), Closed) == (1, Closed(1))
+    new.wait_until_ready()
+    assert_left(old)
+    assert not new.calls().calls
+
+
+def test_the_next_one_starts_when_who_took_over_breaks_off(lives: Lives) -> None:
+    old = lives.live()
+    calls = lives.begin_calls(CALLS)
+    with come_to(lives) as sock:
+        sock.send(encode(Leave()))
+    old.program.wait_for_line("leaving the calls to it")
+    for call in calls:
+        call.talk()
+    eventually(lambda: not (lives.place.directory / NAME).exists(), "it hears nobody any more")
+    new = lives.live()
+    for call in calls:
+        call.talk()
+        assert call.end(lives.address) == 1
+    assert_left(old)
+    assert ping(new.tcp_address) == Pong(nh.__version__)
+
+
+def test_what_the_old_one_leaves_is_not_served_by_it_any_more(lives: Lives) -> None:
+    """Else who took over could end, and clients would wait for ever at sockets that nobody serves."""
+    old = lives.live()
+    lives.begin(b"call")
+    with come_to(lives) as sock:
+        sock.send(encode(Leave()))
+        record, fds, _, _ = socket.recv_fds(sock, 100_000, 100)
+        message = decode_from_old(record)
+        assert isinstance(message, Bequest)
+        assert [kind for kind, _ in message.listeners] == ["unix", "tcp", "ng-tcp", "ng-udp"]
+        assert len(fds) == len(message.locks) + len(message.listeners)
+        for fd in fds:
+            socket.close(fd)
+        eventually(lambda: is_refused(lives.address), "nobody listens any more")
+    assert not old.program.ended, "it waits for its shards"
+    for shard in old.shard_processes():
+        shard.kill()
+    assert_left(old)
+
+
+def is_refused(address: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(address) != 0
+
+
+def test_who_says_what_is_not_understood_takes_nothing_over(lives: Lives) -> None:
+    relay = lives.live()
+    calls = lives.begin_calls(CALLS)
+    for record in (b"garbage", b"\xc1", b"x" * 1000):
+        with come_to(lives) as sock:
+            sock.send(record)
+            assert sock.recv(1000) == b""
+    with come_to(lives):
+        pass
+    assert len(relay.shard_processes()) == SHARDS
+    for call in calls:
+        call.talk()
+        assert call.end(lives.address) == 1
+
+
+@contextlib.contextmanager
+def come_to(lives: Lives) -> Iterator[socket.socket]:
+    """A connection to the supervisor, of somebody who wants to take over."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.settimeout(10)
+        sock.connect(str(lives.place.directory / NAME))
+        yield sock

@@ -1,0 +1,277 @@
+"""nh upgrade: the supervisor goes on as the code that is installed, and nobody notices."""
+
+import json
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import nh
+from nh.client import NativeClient
+from nh.commands import CloseCall, Closed, Ping, Pong, Upgrade, Upgrading
+from nh.errors import Draining, Unavailable
+from nh.wire import native
+from tests.lives import SHARDS, Lives, assert_goes_on, has_ended, lives_of_a_relay
+from tests.nh_command import nh as nh_command
+from tests.nh_command import nh_ok
+from tests.played_call import PlayedCall
+from tests.relay import Relay
+from tests.supervisor.test_run import pipelined
+from tests.waiting import eventually
+from tests.wire.ng import SDP, offer, payload
+
+CALLS = 4
+
+
+@pytest.fixture
+def lives() -> Iterator[Lives]:
+    with lives_of_a_relay() as lives:
+        yield lives
+
+
+def shard_pids(relay: Relay) -> set[int]:
+    return {process.pid for process in relay.shard_processes()}
+
+
+def upgrades(relay: Relay) -> int:
+    """How often it has begun an upgrade."""
+    return relay.program.output.count("upgrade: going on as nh")
+
+
+def wait_until_upgraded(relay: Relay, times: int = 1) -> None:
+    """Return once it has come up again so often."""
+    eventually(lambda: relay.program.output.count("ready: ") == times + 1, f"upgrade {times} is over", 20)
+
+
+def assert_stays(relay: Relay, shards: set[int], calls: list[PlayedCall]) -> None:
+    """Nothing happened to it."""
+    assert shard_pids(relay) == shards
+    assert upgrades(relay) == 0
+    for call in calls:
+        call.talk()
+        assert relay.call(call.call_id).sessions
+    with NativeClient(relay.unix_address) as client:
+        assert client.request(Ping()) == Pong(nh.__version__)
+
+
+# --- what it does ---------------------------------------------------------------------------------
+
+
+def test_calls_go_on_in_new_shards_of_the_same_supervisor(lives: Lives) -> None:
+    relay = lives.live()
+    calls = lives.begin_calls(CALLS)
+    for upgrade in (1, 2):
+        before = [relay.call(call.call_id) for call in calls]
+        shards = relay.shard_processes()
+        result = nh_ok(lives.place, "upgrade")
+        assert result.stdout.startswith(f"nh {nh.__version__} runs with 2 shards; {len(calls)} calls go on; ")
+        assert result.stderr == f"nh {nh.__version__} takes over …\n"
+        assert relay.stats().supervisor.pid == relay.program.pid
+        assert not shard_pids(relay) & {shard.pid for shard in shards}
+        for call, then in zip(calls, before, strict=True):
+            assert_goes_on(then, relay.call(call.call_id))
+            call.talk()
+        eventually(lambda: not zombies(relay), "no zombie is left")
+        assert not any(shard.is_running() for shard in shards)
+        calls.append(lives.begin(b"after upgrade %d" % upgrade))
+    assert [call.end(lives.address) for call in calls] == [1] * len(calls)
+    eventually(relay.all_ports_are_free, "all ports are free")
+    assert relay.program.stop() == 0
+    assert sorted(path.name for path in lives.place.directory.iterdir()) == ["nh.lock"]
+
+
+def zombies(relay: Relay) -> list[psutil.Process]:
+    children = psutil.Process(relay.program.pid).children()
+    return [child for child in children if child.status() == psutil.STATUS_ZOMBIE]
+
+
+def test_it_leaves_no_descriptors_behind(lives: Lives) -> None:
+    relay = lives.live()
+    lives.begin_calls(CALLS)
+    nh_ok(lives.place, "upgrade")
+    eventually(lambda: len(relay.shard_processes()) == SHARDS, "the shards before are gone")
+    before = relay.descriptors()
+    nh_ok(lives.place, "upgrade")
+    eventually(lambda: len(relay.shard_processes()) == SHARDS, "the shards before are gone")
+    eventually(lambda: relay.descriptors() <= before, "no more descriptors are open than before")
+
+
+def test_it_says_in_json_what_came_of_it(lives: Lives) -> None:
+    lives.live()
+    lives.begin(b"only")
+    said = json.loads(nh_ok(lives.place, "upgrade", "--json").stdout)
+    assert said.pop("took_s") > 0
+    assert said == {"version": nh.__version__, "shards": SHARDS, "calls": 1}
+
+
+def test_sigusr2_does_the_same(lives: Lives) -> None:
+    relay = lives.live()
+    calls, shards = lives.begin_calls(CALLS), shard_pids(relay)
+    psutil.Process(relay.program.pid).send_signal(signal.SIGUSR2)
+    wait_until_upgraded(relay)
+    eventually(lambda: not shard_pids(relay) & shards, "the shards before are gone")
+    for call in calls:
+        call.talk()
+        assert call.end(lives.address) == 1
+
+
+def test_signals_that_come_meanwhile_are_obeyed_by_the_new_code(lives: Lives) -> None:
+    relay = lives.live()
+    shards = relay.shard_processes()
+    lives.begin_calls(CALLS)
+    supervisor = psutil.Process(relay.program.pid)
+    for _ in range(3):
+        supervisor.send_signal(signal.SIGUSR2)
+    relay.program.wait_for_line("upgrade: going on")
+    supervisor.send_signal(signal.SIGHUP)
+    supervisor.send_signal(signal.SIGTERM)
+    assert relay.program.wait(20) == 0
+    eventually(lambda: all(map(has_ended, shards)), "no shard is left")
+    assert not lives.rendezvous()
+
+
+# --- clients --------------------------------------------------------------------------------------
+
+
+def test_who_comes_meanwhile_waits_and_is_served(lives: Lives) -> None:
+    relay = lives.live()
+    with NativeClient(lives.address) as client:
+        assert client.request(Upgrade()) == Upgrading(nh.__version__)
+    served = []
+    while relay.program.output.count("ready: ") < 2:
+        served.append(pings(lives.address))
+        served.append(pings(relay.tcp_address))
+    # who was let in by the old code and then said something at its very end has to come again
+    assert served.count(False) <= 1
+    assert served[-1]
+
+
+def pings(address: str) -> bool:
+    """Whether a client that comes now is served; False: its connection ends before that."""
+    try:
+        with NativeClient(address, timeout_s=20) as client:
+            return client.request(Ping()) == Pong(nh.__version__)
+    except Unavailable as exc:
+        assert "closed the connection without a reply" in str(exc)
+        return False
+
+
+def test_ng_requests_over_udp_wait_and_are_answered() -> None:
+    with lives_of_a_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1") as lives:
+        relay = lives.live()
+        found = re.search(r"; ng 127\.0\.0\.1:(\d+);", relay.program.wait_for_line("ready"))
+        assert found is not None
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ng:
+            ng.settimeout(20)
+            ng.connect(("127.0.0.1", int(found[1])))
+            ng.send(b"1 " + offer(call_id=b"call", sdp=SDP))
+            told = ng.recv(65_536)
+            with NativeClient(lives.address) as client:
+                client.request(Upgrade())
+            number = 1
+            while relay.program.output.count("ready: ") < 2:
+                number += 1
+                ng.send(b"%d " % number + payload("ping"))
+                assert ng.recv(100) == b"%d d6:result4:ponge" % number
+            ng.send(b"last " + payload("delete", call_id=b"call", from_tag=b"a"))
+            assert b"6:result2:ok" in ng.recv(65_536)
+        assert b"6:result2:ok" in told
+        assert number > 1
+
+
+def test_commands_under_way_are_answered_before_the_new_code_is_there(lives: Lives) -> None:
+    relay = lives.live()
+    call = lives.begin(b"call")
+    shard = psutil.Process(relay.stats().shards[relay.call(b"call").shard].pid)
+    with pipelined(lives.address) as connection, NativeClient(lives.address) as client:
+        shard.suspend()
+        connection.send(native.encode_request(1, CloseCall(call.call_id)))
+        connection.send(native.encode_request(2, Ping()))
+        assert b'"id":2' in connection.reply()  # so the first is under way
+        assert client.request(Upgrade()) == Upgrading(nh.__version__)
+        shard.resume()
+        assert native.decode_reply(connection.reply(), Closed) == (1, Closed(1))
+    wait_until_upgraded(relay)
+    assert not relay.calls().calls
+
+
+# --- draining -------------------------------------------------------------------------------------
+
+
+def test_a_relay_that_drains_drains_on_with_its_limit(lives: Lives) -> None:
+    relay = lives.live()
+    call = lives.begin(b"last")
+    nh_ok(lives.place, "drain", "--limit-s", "3600")
+    nh_ok(lives.place, "upgrade")
+    with pytest.raises(Draining):
+        PlayedCall(lives.address, b"new")
+    eventually(lambda: relay.stats().supervisor.draining == 1, "the statistics say so")
+    assert 0 < drain_left_s(relay) <= 3600
+    call.talk()
+    assert call.end(lives.address) == 1
+    assert relay.program.wait(10) == 0
+    assert "drained: no call is left" in relay.program.output
+
+
+def drain_left_s(relay: Relay) -> float:
+    return relay.stats().supervisor.drain_ends - time.monotonic()
+
+
+# --- refused --------------------------------------------------------------------------------------
+
+
+def test_settings_that_cannot_be_used_any_more_are_refused_and_everything_stays(
+    lives: Lives, tmp_path: Path
+) -> None:
+    config = tmp_path / "nh.toml"
+    config.write_text("silent_s = 30\n")
+    relay = lives.live("--config", str(config))
+    calls, shards = lives.begin_calls(CALLS), shard_pids(relay)
+    for nonsense in (
+        "silent_s = 'long'\n",
+        "silence = 1\n",
+        "silent_s = \n",
+        "interface = ['x/127.0.0.1@5000-5001']",
+    ):
+        config.write_text(nonsense)
+        result = nh_command(lives.place, "upgrade")
+        assert result.exit_code == 1
+        assert result.stderr.startswith("nh: everything stays as it is: ")
+        assert len(result.stderr.splitlines()) == 1
+    assert_stays(relay, shards, calls)
+    config.write_text("silent_s = 40\n")
+    nh_ok(lives.place, "upgrade")
+
+
+def test_more_shards_than_there_are_ports_for_are_refused(lives: Lives) -> None:
+    relay = lives.live()
+    shards = shard_pids(relay)
+    result = nh_command(lives.place, "shards", "256")
+    assert result.exit_code == 1
+    assert "everything stays as it is" in result.stderr
+    assert "is too small for 256 shards" in result.stderr
+    assert_stays(relay, shards, [])
+
+
+def test_a_second_upgrade_at_the_same_time_is_refused(lives: Lives) -> None:
+    relay = lives.live()
+    with pipelined(lives.address) as connection:
+        connection.send(native.encode_request(1, Upgrade()))
+        connection.send(native.encode_request(2, Upgrade()))
+        refused = connection.reply()
+        assert b'"id":2' in refused
+        assert b"no upgrade now: an upgrade has begun" in refused
+        assert native.decode_reply(connection.reply(), Upgrading) == (1, Upgrading(nh.__version__))
+    wait_until_upgraded(relay)
+
+
+def test_there_is_nothing_to_upgrade_where_no_nh_runs(lives: Lives) -> None:
+    for command in (["upgrade"], ["shards", "2"]):
+        result = nh_command(lives.place, *command)
+        assert result.exit_code == 1
+        assert result.stderr.startswith("nh: ")

@@ -1,0 +1,174 @@
+"""From one version of nh to another and back, with calls: what they read of each other, and what not."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.client import NativeClient
+from nh.commands import Ping
+from tests.lives import SHARDS, Lives, assert_goes_on, calls_of, has_ended
+from tests.nh_command import nh, nh_ok
+from tests.relay import place_for_relay
+from tests.versions import Version, Versions
+from tests.waiting import eventually
+
+CALLS = 4
+VERSION_FILE = "nh/calls/snapshots/version.py"
+
+
+class Host:
+    """A host with nh 1.0.0 installed and running."""
+
+    def __init__(self, versions: Versions, lives: Lives) -> None:
+        self.versions = versions
+        self.lives = lives
+        self.old = versions.make("1.0.0")
+        versions.install(self.old)
+        lives.live()
+        assert self.answering_version() == "1.0.0"
+
+    def make_new(self) -> Version:
+        """nh 2.0.0, to be changed and installed."""
+        return self.versions.make("2.0.0")
+
+    def answering_version(self) -> str:
+        with NativeClient(self.lives.address) as client:
+            return client.request(Ping()).version
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    versions = Versions(tmp_path)
+    with place_for_relay() as place:
+        lives = Lives(place, {}, options=("-P",), environment=versions.environment)
+        with contextlib.closing(lives):
+            yield Host(versions, lives)
+
+
+def add_a_field(version: Version) -> None:
+    """To what is known of a call and of a leg, as a new version may: at the end, with a default."""
+    structs = "nh/calls/snapshots/structs.py"
+    version.change(
+        structs,
+        "    offers: OffersSnapshot | None = None\n",
+        '    offers: OffersSnapshot | None = None\n    mood: str = "fine"\n',
+    )
+    version.change(
+        structs, "    meter: MeterState | None\n", "    meter: MeterState | None\n    colour: int = 7\n"
+    )
+
+
+def read_no_old_snapshots(version: Version) -> None:
+    version.change(VERSION_FILE, "VERSION: Final = 1", "VERSION: Final = 2")
+    version.change(VERSION_FILE, "READABLE: Final = (1,)", "READABLE: Final = (2,)")
+
+
+def test_calls_go_on_in_the_next_version_and_back_in_the_one_before(host: Host) -> None:
+    calls = host.lives.begin_calls(CALLS)
+    new = host.make_new()
+    add_a_field(new)
+    for version in (new, host.old):
+        before = [host.lives.relay.call(call.call_id) for call in calls]
+        host.versions.install(version)
+        assert f"nh {version.name} runs with {SHARDS} shards" in nh_ok(host.lives.place, "upgrade").stdout
+        assert host.answering_version() == version.name
+        for call, then in zip(calls, before, strict=True):
+            assert_goes_on(then, host.lives.relay.call(call.call_id))
+            call.talk()
+        calls.append(host.lives.begin(b"of " + version.name.encode()))
+    assert not any("nh was upgraded" in line for line in host.lives.relay.program.lines)
+    assert [call.end(host.lives.address) for call in calls] == [1] * len(calls)
+
+
+def test_an_upgrade_to_a_version_that_does_not_read_the_calls_is_refused(host: Host) -> None:
+    calls = host.lives.begin_calls(CALLS)
+    new = host.make_new()
+    read_no_old_snapshots(new)
+    host.versions.install(new)
+    shards = host.lives.relay.shard_processes()
+    result = nh(host.lives.place, "upgrade")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "nh: everything stays as it is: nh 2.0.0 does not read the calls of this one (version 1)\n"
+    )
+    assert host.answering_version() == "1.0.0"
+    assert host.lives.relay.shard_processes() == shards
+    for call in calls:
+        call.talk()
+
+
+def test_shards_whose_calls_are_not_read_are_left_alone_until_their_version_is_back(host: Host) -> None:
+    lives = host.lives
+    calls = lives.begin_calls(CALLS)
+    before = [lives.relay.call(call.call_id) for call in calls]
+    new = host.make_new()
+    read_no_old_snapshots(new)
+    host.versions.install(new)
+    shards = lives.kill_supervisor()
+    relay = lives.live()
+    assert relay.program.output.count("in a format that this nh does not read (version 1)") == SHARDS
+    assert host.answering_version() == "2.0.0"
+    assert not relay.calls().calls
+    fresh = [lives.begin(b"new %d" % number) for number in range(CALLS)]
+    taken = {call.for_alice for call in calls} | {call.for_bob for call in calls}
+    assert not taken & ({call.for_alice for call in fresh} | {call.for_bob for call in fresh})
+    for call in (*calls, *fresh):
+        call.talk()
+    assert [call.end(lives.address) for call in fresh] == [1] * CALLS
+    assert relay.program.stop() == 0
+    assert not any(map(has_ended, shards))
+
+    host.versions.install(host.old)
+    relay = lives.live()
+    assert host.answering_version() == "1.0.0"
+    for call, then in zip(calls, before, strict=True):
+        assert_goes_on(then, relay.call(call.call_id))
+        call.talk()
+        assert call.end(lives.address) == 1
+    eventually(lambda: all(map(has_ended, shards)), "the shards that were left have ended")
+
+
+@pytest.mark.parametrize(
+    "file", ["nh/shard/control.py", "nh/shard/__main__.py", "nh/supervisor/supervisor.py", "nh/cli/run.py"]
+)
+def test_an_upgrade_to_code_that_does_not_start_is_refused(host: Host, file: str) -> None:
+    call = host.lives.begin(b"call")
+    new = host.make_new()
+    new.append(file, "\ndef broken(:\n")
+    host.versions.install(new)
+    result = nh(host.lives.place, "upgrade")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("nh: everything stays as it is: ")
+    eventually(lambda: "SyntaxError" in host.lives.relay.program.output, "the log says why")
+    assert host.answering_version() == "1.0.0"
+    call.talk()
+    assert call.end(host.lives.address) == 1
+
+
+def test_calls_that_a_new_version_cannot_restore_go_on_where_they_were(host: Host) -> None:
+    lives = host.lives
+    calls = lives.begin_calls(CALLS)
+    new = host.make_new()
+    new.change(
+        "nh/calls/snapshot.py",
+        "def decode_snapshot(",
+        "def decode_snapshot(encoded: bytes) -> CallSnapshot:\n"
+        '    raise SnapshotUnreadable("never")\n\n\n'
+        "def decode_snapshot_of_old(",
+    )
+    host.versions.install(new)
+    shards = lives.relay.shard_processes()
+    nh_ok(lives.place, "upgrade")
+    said = lives.relay.program.output
+    assert said.count("goes on with its calls, because none of them could be restored") == SHARDS
+    assert host.answering_version() == "2.0.0"
+    for call in calls:
+        call.talk()
+    assert not any(map(has_ended, shards))
+    names = [next(calls_of(shard)) + b" is new" for shard in range(SHARDS)]
+    fresh = [lives.begin(name) for name in names]
+    assert {call.call_id for call in lives.relay.calls().calls} == set(names)
+    for call in (*calls, *fresh):
+        call.talk()

@@ -1,0 +1,88 @@
+"""The other side of an orphan: what a supervisor says to a shard that another one left, said by a test."""
+
+import os
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from nh.calls.media import Endpoint
+from nh.channel import receive_record
+from nh.wire.handover import (
+    CallSockets,
+    FromOld,
+    HandedOver,
+    HandOver,
+    Present,
+    ToOld,
+    decode_from_old,
+    encode,
+)
+from nh.wire.link import KeepCall
+
+ANSWER_S = 10.0
+
+
+class PlayedSuccessor:
+    """Connected to an orphan, which has said who it is: `present`.
+
+    Arguments:
+        path: where the orphan waits.
+
+    `snapshots` by call-id and `sockets` by where they are bound are what was handed over.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.snapshots: dict[bytes, bytes] = {}
+        self.sockets: dict[Endpoint, int] = {}
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._sock.settimeout(ANSWER_S)
+            self._sock.connect(str(path))
+            present = self._hear()
+            assert isinstance(present, Present)
+            self.present = present
+        except BaseException:
+            self._sock.close()
+            raise
+
+    def say(self, message: ToOld) -> None:
+        self._sock.send(encode(message))
+
+    def say_bytes(self, record: bytes) -> None:
+        self._sock.send(record)
+
+    def take_everything(self) -> HandedOver:
+        """Have it hand over; returns its last word."""
+        self.say(HandOver())
+        while not isinstance(message := self._hear(), HandedOver):
+            assert isinstance(message, CallSockets | KeepCall)
+            if isinstance(message, KeepCall):
+                self.snapshots[message.call_id] = self.snapshots.get(message.call_id, b"") + message.snapshot
+        return message
+
+    def is_left(self) -> bool:
+        """Whether the orphan ended the connection."""
+        return self._sock.recv(1) == b""
+
+    def close(self) -> None:
+        """Leave it, and let go of what was handed over."""
+        self._sock.close()
+        while self.sockets:
+            os.close(self.sockets.popitem()[1])
+
+    def _hear(self) -> FromOld:
+        record, fds = receive_record(self._sock)
+        assert record, "the orphan is gone"
+        message = decode_from_old(record)
+        if isinstance(message, CallSockets):
+            self.sockets.update(zip(message.endpoints, fds, strict=True))
+        return message
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,213 @@
+"""nh.shard.orphan: what becomes of a shard's calls when somebody comes for them, and takes them or not."""
+
+import os
+import select
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import nh
+from nh.calls.media import Endpoint
+from nh.calls.snapshot import decode_snapshot
+from nh.calls.snapshots.version import VERSION
+from nh.wire.handover import Depart, HandOver, Leave
+from tests.lives import Lives, has_ended, lives_of_a_relay
+from tests.played_call import PlayedCall
+from tests.shard.successor import PlayedSuccessor
+from tests.waiting import eventually
+
+CALLS = 3
+SOCKETS_A_CALL = 4
+NOBODY = 65_534
+
+
+class LeftShard:
+    """A shard with calls, whose supervisor is gone."""
+
+    def __init__(self, lives: Lives) -> None:
+        lives.live(shards=1)
+        self.calls: list[PlayedCall] = lives.begin_calls(CALLS, shards=1)
+        (self.process,) = lives.kill_supervisor()
+        (self.path,) = lives.rendezvous()
+
+    def assert_goes_on(self) -> None:
+        for call in self.calls:
+            call.talk()
+        assert not has_ended(self.process)
+
+
+@pytest.fixture(scope="module")
+def lives() -> Iterator[Lives]:
+    with lives_of_a_relay() as lives:
+        yield lives
+
+
+@pytest.fixture(scope="module")
+def shard(lives: Lives) -> LeftShard:
+    """One for all tests after which it goes on as before."""
+    return LeftShard(lives)
+
+
+@pytest.fixture
+def own_shard() -> Iterator[LeftShard]:
+    with lives_of_a_relay(unused_s=1) as lives:
+        yield LeftShard(lives)
+
+
+def test_it_says_who_it_is(shard: LeftShard) -> None:
+    with PlayedSuccessor(shard.path) as successor:
+        present = successor.present
+    assert (present.shard, present.shards, present.calls) == (0, 1, CALLS)
+    assert (present.version, present.snapshot_version) == (nh.__version__, VERSION)
+
+
+def test_it_hands_over_each_call_with_its_sockets_and_its_counters(shard: LeftShard) -> None:
+    with PlayedSuccessor(shard.path) as successor:
+        counters = successor.take_everything().counters
+        assert list(successor.snapshots) == [call.call_id for call in shard.calls]
+        for call_id, snapshot in successor.snapshots.items():
+            assert decode_snapshot(snapshot).call_id == call_id
+        assert len(successor.sockets) == SOCKETS_A_CALL * CALLS
+        for endpoint, fd in successor.sockets.items():
+            assert bound_at(fd) == endpoint
+    assert counters["packets_in"] >= SOCKETS_A_CALL * CALLS
+    assert counters["sessions_started"] == CALLS
+    shard.assert_goes_on()
+
+
+def test_media_go_on_after_a_successor_that_breaks_off(shard: LeftShard) -> None:
+    for _ in range(3):
+        with PlayedSuccessor(shard.path) as successor:
+            successor.take_everything()
+        shard.assert_goes_on()
+
+
+def test_what_was_sent_while_a_successor_had_the_calls_is_late_and_not_lost(shard: LeftShard) -> None:
+    call = shard.calls[0]
+    with PlayedSuccessor(shard.path) as successor:
+        successor.take_everything()
+        for number in range(10):
+            call.alice.send(b"%d" % number, call.for_alice)
+        assert not call.bob.pending()
+    assert [call.bob.receive()[0] for _ in range(10)] == [b"%d" % number for number in range(10)]
+
+
+def test_media_go_on_after_a_successor_that_leaves_in_the_middle(shard: LeftShard) -> None:
+    with PlayedSuccessor(shard.path) as successor:
+        successor.say(HandOver())
+    shard.assert_goes_on()
+
+
+def test_media_go_on_while_a_successor_says_nothing(shard: LeftShard) -> None:
+    with PlayedSuccessor(shard.path):
+        shard.assert_goes_on()
+
+
+@pytest.mark.parametrize("record", [b"\xc1", b"garbage", b"\x81\xa4type\xa4what", b"x" * 100_000])
+def test_who_says_what_is_not_understood_is_left(shard: LeftShard, record: bytes) -> None:
+    with PlayedSuccessor(shard.path) as successor:
+        successor.say_bytes(record)
+        assert successor.is_left()
+    with PlayedSuccessor(shard.path) as successor:
+        successor.take_everything()
+        successor.say_bytes(record)
+        assert successor.is_left()
+        shard.assert_goes_on()
+
+
+def test_the_next_one_may_come_the_moment_that_the_last_one_has_gone(shard: LeftShard) -> None:
+    for _ in range(20):
+        shard.process.suspend()  # so that it hears of both at once
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
+            first.connect(str(shard.path))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as second:
+            second.settimeout(10)
+            second.connect(str(shard.path))
+            shard.process.resume()
+            assert second.recv(1000) != b""
+
+
+def test_what_a_shard_is_not_told_changes_nothing(shard: LeftShard) -> None:
+    with PlayedSuccessor(shard.path) as successor:
+        successor.say(Leave())
+        successor.take_everything()
+    shard.assert_goes_on()
+
+
+def test_only_one_successor_is_spoken_to_at_a_time(shard: LeftShard) -> None:
+    with PlayedSuccessor(shard.path):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as second:
+            second.settimeout(10)
+            second.connect(str(shard.path))
+            assert second.recv(100) == b""
+        shard.assert_goes_on()
+    assert speaks(shard.path), "who comes when the first has gone is spoken to"
+
+
+def speaks(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.settimeout(10)
+        sock.connect(str(path))
+        return sock.recv(1000) != b""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_another_user_is_told_nothing(shard: LeftShard) -> None:
+    assert shard.path.stat().st_mode & 0o777 == 0o600
+    shard.path.parent.chmod(0o755)
+    shard.path.chmod(0o666)  # as if the file's mode did not keep them out
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
+        stranger.settimeout(10)
+        os.seteuid(NOBODY)
+        try:
+            stranger.connect(str(shard.path))
+        finally:
+            os.seteuid(0)
+        assert stranger.recv(1000) == b""
+    shard.assert_goes_on()
+    assert speaks(shard.path)
+
+
+# --- it departs -----------------------------------------------------------------------------------
+
+
+def test_a_shard_that_departs_leaves_its_calls_sockets_to_who_has_them(own_shard: LeftShard) -> None:
+    call = own_shard.calls[0]
+    with PlayedSuccessor(own_shard.path) as successor:
+        successor.take_everything()
+        call.alice.send(b"meanwhile", call.for_alice)
+        successor.say(Depart())
+        eventually(lambda: has_ended(own_shard.process), "it has ended")
+        assert not own_shard.path.exists()
+        call.alice.send(b"afterwards", call.for_alice)
+        fd = successor.sockets[Endpoint(*call.for_alice)]
+        assert packets_in(fd) == [b"meanwhile", b"afterwards"]
+        assert not call.bob.pending()
+
+
+def test_a_shard_that_is_killed_while_a_successor_has_its_calls_leaves_them_too(own_shard: LeftShard) -> None:
+    call = own_shard.calls[0]
+    with PlayedSuccessor(own_shard.path) as successor:
+        successor.take_everything()
+        psutil.Process(own_shard.process.pid).kill()
+        eventually(lambda: has_ended(own_shard.process), "it has ended")
+        call.alice.send(b"afterwards", call.for_alice)
+        assert packets_in(successor.sockets[Endpoint(*call.for_alice)]) == [b"afterwards"]
+
+
+def bound_at(fd: int) -> Endpoint:
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        address, port = sock.getsockname()
+        return Endpoint(address, port)
+
+
+def packets_in(fd: int) -> list[bytes]:
+    """What waits at a socket."""
+    found = []
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        while select.select([sock], [], [], 0)[0]:
+            found.append(sock.recv(2000))
+    return found

@@ -1,0 +1,197 @@
+"""Shards outlive their supervisor, and the next one goes on with their calls."""
+
+import functools
+import itertools
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nh.stats import segment_name
+from tests.lives import SHARDS, Lives, assert_goes_on, calls_of, has_ended, lives_of_a_relay
+from tests.relay import Relay
+from tests.waiting import eventually
+
+CALLS = 4
+
+
+@pytest.fixture
+def lives() -> Iterator[Lives]:
+    with lives_of_a_relay() as lives:
+        yield lives
+
+
+def all_is_stored(relay: Relay, calls: int) -> bool:
+    supervisor = relay.stats().supervisor
+    return supervisor.store_written >= calls and supervisor.store_pending == 0
+
+
+def all_ended(processes: list[psutil.Process]) -> bool:
+    return all(map(has_ended, processes))
+
+
+def were_relayed(lives: Lives, packets: int) -> bool:
+    return lives.relay.stats().totals.packets_in >= packets
+
+
+# --- alone ----------------------------------------------------------------------------------------
+
+
+def test_media_go_on_both_ways_over_the_same_ports_without_a_supervisor(lives: Lives) -> None:
+    lives.live()
+    calls = lives.begin_calls(CALLS)
+    shards = lives.kill_supervisor()
+    for call in calls:
+        call.talk()
+    assert not any(has_ended(shard) for shard in shards)
+
+
+def test_a_shard_without_calls_ends_with_its_supervisor(lives: Lives) -> None:
+    lives.live()
+    call = lives.begin(b"only")
+    shards = lives.kill_supervisor()
+    eventually(lambda: sum(map(has_ended, shards)) == SHARDS - 1, "the shard without a call has ended")
+    assert len(lives.rendezvous()) == 1
+    call.talk()
+
+
+def test_a_shard_ends_by_itself_when_its_last_call_fell_silent_and_leaves_nothing() -> None:
+    with lives_of_a_relay(silent_s=1, unused_s=1) as lives:
+        lives.live()
+        lives.begin_calls(CALLS)
+        shards = lives.kill_supervisor()
+        assert len(lives.rendezvous()) == SHARDS
+        eventually(lambda: all_ended(shards), "all shards have ended")
+        assert not lives.rendezvous()
+        assert not lives.live().calls().calls
+
+
+# --- the next one ---------------------------------------------------------------------------------
+
+
+def test_the_next_supervisors_have_the_same_calls_and_serve_old_and_new_ones(lives: Lives) -> None:
+    relay = lives.live()
+    calls = lives.begin_calls(CALLS)
+    for generation in range(2):
+        before = [relay.call(call.call_id) for call in calls]
+        shards = lives.kill_supervisor()
+        for call in calls:
+            call.talk()
+        relay = lives.live()
+        for call, then in zip(calls, before, strict=True):
+            assert_goes_on(then, relay.call(call.call_id))
+            call.talk()
+        eventually(functools.partial(all_ended, shards), "the shards before have ended")
+        assert len(lives.rendezvous()) == SHARDS
+        calls.append(lives.begin(b"of generation %d" % generation))
+    assert [call.end(lives.address) for call in calls] == [1] * len(calls)
+    assert not relay.calls().calls
+    eventually(relay.all_ports_are_free, "all ports are free")
+    assert relay.program.stop() == 0
+    assert sorted(path.name for path in lives.place.directory.iterdir()) == ["nh.lock"]
+    assert not Path("/dev/shm", segment_name(lives.place.directory)).exists()
+
+
+def test_counters_of_packets_do_not_go_back(lives: Lives) -> None:
+    lives.live()
+    calls = lives.begin_calls(CALLS)
+    for life in (1, 2):
+        for call in calls:
+            call.talk()
+        eventually(functools.partial(were_relayed, lives, 4 * CALLS * (life + 1)), "it is published")
+        before = lives.relay.stats().totals
+        lives.kill_supervisor()
+        after = lives.live().stats().totals
+        for name in ("packets_in", "packets_out", "bytes_in", "sessions_started"):
+            assert getattr(after, name) >= getattr(before, name), name
+        assert after.calls == CALLS
+
+
+# --- shards in a bad state ------------------------------------------------------------------------
+
+
+def test_a_shard_that_hangs_is_killed_and_its_calls_come_from_the_store(tmp_path: Path) -> None:
+    with lives_of_a_relay(state=tmp_path) as lives:
+        relay = lives.live()
+        calls = lives.begin_calls(CALLS)
+        eventually(lambda: all_is_stored(relay, CALLS), "all is stored")
+        before = [relay.call(call.call_id) for call in calls]
+        hanging, *_ = lives.kill_supervisor()
+        hanging.suspend()
+        relay = lives.live()
+        assert f"(pid {hanging.pid}) cannot be spoken to, it is killed" in relay.program.output
+        assert has_ended(hanging)
+        for call, then in zip(calls, before, strict=True):
+            assert [group.local_ports for group in relay.call(call.call_id).groups] == [
+                group.local_ports for group in then.groups
+            ]
+            call.talk()
+
+
+def test_a_socket_file_of_a_shard_that_is_gone_is_removed(lives: Lives) -> None:
+    lives.live()
+    lives.begin_calls(CALLS)
+    shards = lives.kill_supervisor()
+    left = lives.rendezvous()
+    assert len(left) == SHARDS
+    for shard in shards:
+        shard.kill()
+    eventually(lambda: all_ended(shards), "they are gone")
+    relay = lives.live()
+    assert not set(left) & set(lives.rendezvous())
+    assert not relay.calls().calls
+
+
+def test_calls_of_a_shard_that_died_with_its_supervisor_come_from_the_store(tmp_path: Path) -> None:
+    with lives_of_a_relay(state=tmp_path) as lives:
+        relay = lives.live()
+        calls = lives.begin_calls(CALLS)
+        eventually(lambda: all_is_stored(relay, CALLS), "all is stored")
+        before = [relay.call(call.call_id) for call in calls]
+        dying, living = lives.kill_supervisor()
+        dying.kill()
+        eventually(lambda: has_ended(dying), "one shard is gone")
+        assert not has_ended(living)
+        relay = lives.live()
+        assert {call.call_id for call in relay.calls().calls} == {call.call_id for call in calls}
+        for call, then in zip(calls, before, strict=True):
+            call.talk()
+            assert relay.call(call.call_id).shard == then.shard
+        assert relay.stats().totals.calls == CALLS
+
+
+def test_a_call_that_fell_silent_in_an_orphan_does_not_come_back_from_the_store(tmp_path: Path) -> None:
+    with lives_of_a_relay(state=tmp_path) as lives:
+        relay = lives.live(silent_s=1)
+        talking, silent = (lives.begin(name) for name in itertools.islice(calls_of(0), 2))
+        eventually(lambda: all_is_stored(relay, 2), "both are stored")
+        lives.kill_supervisor()
+
+        def is_over() -> bool:
+            talking.talk()
+            return is_free(silent.for_bob)
+
+        eventually(is_over, "the silent call is over")
+        relay = lives.begin_life(silent_s=3600)
+
+        def is_ready() -> bool:
+            talking.talk()
+            return any(line.startswith("ready") for line in relay.program.lines)
+
+        eventually(is_ready, "the next life is ready")
+        assert [call.call_id for call in relay.calls().calls] == [talking.call_id]
+        eventually(lambda: all_is_stored(relay, 1), "the store knows it too")
+        relay.kill_all()
+        relay = lives.live(silent_s=3600)
+        assert [call.call_id for call in relay.calls().calls] == [talking.call_id]
+
+
+def is_free(where: tuple[str, int]) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(where)
+        except OSError:
+            return False
+    return True
