@@ -147,6 +147,8 @@ class Helper:
         """Each call as it is now, with its sockets; after pause()."""
         if self._keeping is not None:
             yield from self._keeping.hand_over(now=time.monotonic())
+        for call in self._restoring.waiting:
+            yield Handed(call.call_id, [], call.snapshot)
 
     def go_on_from(self, counters: Mapping[str, int | float], *, kernel_has_them: bool) -> None:
         """Count on from what a predecessor counted.
@@ -170,8 +172,8 @@ class Helper:
 
     @property
     def calls(self) -> int:
-        """How many calls are known."""
-        return len(self._table)
+        """How many calls are known, with those that wait to be restored."""
+        return len(self._table) + len(self._restoring.waiting)
 
     @property
     def draining(self) -> bool:

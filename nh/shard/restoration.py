@@ -44,7 +44,7 @@ class Restoration:
         """A call to restore, or a part of one."""
         self._parts.append(call.snapshot)
         if call.last:
-            self._calls.append(RestoreCall(call.call_id, b"".join(self._parts), call.shift_s))
+            self._calls.append(RestoreCall(call.call_id, b"".join(self._parts)))
             self._parts = []
 
     def restore(self, restorer: Restorer, beginning: Callable[[int], None] | None) -> tuple[int, int]:

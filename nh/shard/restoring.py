@@ -7,7 +7,7 @@ tried again. How long it waited counts as time in which nothing arrived.
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from nh.calls.restore import restore_call
@@ -50,9 +50,9 @@ class Restoring:
         self._complaints = Throttle(logger, time.monotonic, COMPLAIN_S)
 
     @property
-    def waiting(self) -> int:
-        """How many calls are yet to be restored, for want of descriptors or memory."""
-        return len(self._waiting)
+    def waiting(self) -> Sequence[RestoreCall]:
+        """Calls that are yet to be restored, for want of descriptors or memory."""
+        return self._waiting
 
     def restore(self, calls: Iterable[RestoreCall]) -> Outcome:
         """Restore calls; what one of them meets costs no other. Those that are in neither list wait."""
@@ -78,16 +78,18 @@ class Restoring:
     def try_again(self) -> Outcome:
         """Restore some of those that wait, as far as the system lets; to be called now and then."""
         outcome = Outcome([], [])
-        for _ in range(min(TRIES, self.waiting)):
-            before = self.waiting
+        for _ in range(min(TRIES, len(self._waiting))):
+            before = len(self._waiting)
             restored, failed = self.restore([self._waiting.popleft()])
             outcome.restored.extend(restored)
             outcome.failed.extend(failed)
-            if self.waiting == before:
+            if len(self._waiting) == before:
                 break
         if outcome.restored:
             logger.warning(
-                "%d calls that waited for sockets go on, %d still wait", len(outcome.restored), self.waiting
+                "%d calls that waited for sockets go on, %d still wait",
+                len(outcome.restored),
+                len(self._waiting),
             )
         return outcome
 
@@ -95,9 +97,6 @@ class Restoring:
         self._plane.owner = call.call_id
         snapshot = decode_snapshot(call.snapshot)
         now = time.monotonic()
-        shift_s = call.shift_s
-        # who gave it may take its times for those of this boot, because the predecessor's others are
-        if shift_s is None or snapshot.clock.boot:
-            shift_s = shift_since(snapshot.clock, clock_at(now))
+        shift_s = shift_since(snapshot.clock, clock_at(now))
         restored = restore_call(self._table, snapshot, shift_s=shift_s, now=now)
         restored.next_expiry = now  # by the settings that there are now

@@ -114,6 +114,27 @@ def test_calls_that_wait_until_nh_ends_come_back_at_the_next_start(faults: Fault
                 assert program.stop() == 0
 
 
+def test_calls_that_wait_in_a_shard_without_supervisor_are_handed_over_too(
+    faults: Faults, tmp_path: Path
+) -> None:
+    with place_for_relay() as place, stored_calls(place, tmp_path / "state", 2) as talks:
+        faults.begin("socket", "ENOBUFS")
+        left = Relay(place, 1, {"NH_STATE": str(tmp_path / "state")})
+        with left.program:
+            left.wait_until_ready()
+            [shard] = left.shard_processes()
+            left.program.kill()
+            relay = Relay(place, 1, {"NH_STATE": str(tmp_path / "state")})
+            with relay.program as program:
+                relay.wait_until_ready()
+                eventually(lambda: not shard.is_running(), "the new shard has the calls")
+                faults.end("socket")
+                program.wait_for_line("2 calls that waited for sockets go on, 0 still wait")
+                for each in talks:
+                    each.goes_on()
+                assert program.stop() == 0
+
+
 def test_calls_that_are_over_when_they_can_come_back_end_at_once(faults: Faults, tmp_path: Path) -> None:
     with place_for_relay() as place, stored_calls(place, tmp_path / "state", 1):
         faults.begin("socket", "ENOBUFS")
