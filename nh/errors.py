@@ -19,7 +19,8 @@
     │   ├── SocketCountMismatch offer and answer asked for different numbers of sockets
     │   ├── Draining            a new call while the relay drains
     │   ├── LimitReached        max_calls, max_sockets or max_sockets_in_group
-    │   ├── PortsExhausted      no free run of ports, or no descriptors left for them
+    │   ├── PortsExhausted      no free run of ports
+    │   │   └── SocketsExhausted    no descriptors or no memory left for their sockets
     │   └── AddressUnavailable  the address cannot be bound on this host
     └── Unavailable             nothing that could execute the command answers
         ├── ShardUnavailable    the call's shard is down, starting, or overloaded
@@ -142,9 +143,13 @@ class Draining(Refused):
 
 
 class PortsExhausted(Refused):
-    """No free run of consecutive ports (or no descriptors for their sockets)."""
+    """No free run of consecutive ports; the message says what would help."""
 
     code = "no_ports"
+
+
+class SocketsExhausted(PortsExhausted):
+    """Ports are free, but the system has no descriptors or no memory for their sockets."""
 
 
 class AddressUnavailable(Refused):

@@ -83,7 +83,10 @@ class Events:
         datagrams = self._read()
         self._read_at = self._loop.now()
         # first: what is called may close this, or fail
-        self._loop.add_reader(self._socket.fileno(), self._begin)
+        try:
+            self._loop.add_reader(self._socket.fileno(), self._begin)
+        except OSError:  # somebody else has the last of the watches that this user may have
+            self._timer = self._loop.call_later(LONGEST_PAUSE_S, self._finish)
         self._on_events(datagrams)
 
     def _read(self) -> list[bytes]:

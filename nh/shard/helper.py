@@ -33,7 +33,7 @@ from nh.commands import (
     RelayResult,
     ShowCall,
 )
-from nh.errors import MalformedRequest, ProtocolError, Refused
+from nh.errors import MalformedRequest, PortsExhausted, ProtocolError, Refused
 from nh.loop import Loop
 from nh.shard.accounts import Accounts
 from nh.shard.hops import OwnPorts
@@ -43,7 +43,8 @@ from nh.shard.kernel_path import KernelPath
 from nh.shard.plane import SocketPlane
 from nh.shard.relaying import LOOK_S, Relaying
 from nh.shard.reports import describe_call, list_calls
-from nh.shard.restoring import restore_calls
+from nh.shard.restoring import Outcome, Restoring
+from nh.shard.shortage import ShortageLog
 from nh.shard.signalling import Signalling
 from nh.stats import ShardStats
 from nh.wire.link import RestoreCall
@@ -93,7 +94,6 @@ class Helper:
             ranges, {address for each in interfaces for address in (each.address, each.advertised)}
         )
         self._plane = SocketPlane(settings, own_ports, kernel, kernel_off)
-        self._wall_offset_s = time.time() - time.monotonic()
         session_ids = SessionIds(shard + 1, shards)
         session_ids.go_on_above(known_session)
         self._table = CallTable(
@@ -109,13 +109,15 @@ class Helper:
                 settings=settings,
                 session_ids=session_ids,
             ),
-            wall_offset_s=self._wall_offset_s,
+            wall_offset_s=time.time() - time.monotonic(),
         )
         self._signalling = Signalling(self._table, interfaces)
         self._accounts = Accounts(self.stats, self._table, self._plane)
+        self._shortage = ShortageLog(shard)
+        self._restoring = Restoring(self._table, self._plane)
         self._keeping: CallKeeping | None = None
         if keep is not None:
-            self._keeping = CallKeeping(self._table, keep, wall_offset_s=self._wall_offset_s)
+            self._keeping = CallKeeping(self._table, keep)
             self._plane.keeping = self._keeping
         self._loop: Loop | None = None
         self._relaying: Relaying | None = None
@@ -145,6 +147,8 @@ class Helper:
         """Each call as it is now, with its sockets; after pause()."""
         if self._keeping is not None:
             yield from self._keeping.hand_over(now=time.monotonic())
+        for call in self._restoring.waiting:
+            yield Handed(call.call_id, [], call.snapshot)
 
     def go_on_from(self, counters: Mapping[str, int | float], *, kernel_has_them: bool) -> None:
         """Count on from what a predecessor counted.
@@ -168,8 +172,8 @@ class Helper:
 
     @property
     def calls(self) -> int:
-        """How many calls are known."""
-        return len(self._table)
+        """How many calls are known, with those that wait to be restored."""
+        return len(self._table) + len(self._restoring.waiting)
 
     @property
     def draining(self) -> bool:
@@ -201,9 +205,12 @@ class Helper:
         Raises Refused where the rules turn it down, ProtocolError where a value is out of range.
         """
         call_id = self._plane.owner = _changed_by(command)
+        sockets = self._table.resources.sockets
         try:
             result = self._execute(command)
-        except (Refused, ProtocolError):
+        except (Refused, ProtocolError) as exc:
+            if isinstance(exc, PortsExhausted):
+                self._shortage.refused(exc)
             self._accounts.count_command(command, "refused")
             raise
         except Exception:
@@ -212,19 +219,22 @@ class Helper:
         finally:
             if call_id and self._keeping is not None:
                 self._keeping.keep_now(call_id, now=time.monotonic())
+        if self._table.resources.sockets > sockets:
+            self._shortage.granted()
         self._accounts.count_command(command, "ok")
         return result
 
     def restore(self, sockets: dict[Endpoint, int], calls: list[RestoreCall]) -> tuple[int, int]:
         """See nh.shard.restoration.Restorer."""
         self._plane.inherited = sockets
-        failed = restore_calls(
-            self._table, self._plane, ((call.call_id, call.snapshot, call.shift_s) for call in calls)
-        )
+        outcome = self._restoring.restore(calls)
+        self._keep_restored(outcome)
+        return len(outcome.restored), len(outcome.failed)
+
+    def _keep_restored(self, outcome: Outcome) -> None:
         if self._keeping is not None:
-            for call in calls:
-                self._keeping.restored(call.call_id, now=time.monotonic())
-        return len(calls) - len(failed), len(failed)
+            for call_id in (*outcome.restored, *outcome.failed):
+                self._keeping.restored(call_id, now=time.monotonic())
 
     def allocate_sockets(
         self, dialog: Dialog, side: Side, address: str, media: Sequence[Media]
@@ -340,7 +350,8 @@ class Helper:
         if isinstance(command, ShowCall):
             call = self._table.get_call(command.call_id)
             call.note(now=now)
-            return describe_call(call, shard=self._shard, wall_offset_s=self._wall_offset_s, now=now)
+            wall_offset_s = time.time() - now
+            return describe_call(call, shard=self._shard, wall_offset_s=wall_offset_s, now=now)
         return list_calls(
             self._table,
             contains=command.contains,
@@ -367,6 +378,8 @@ class Helper:
 
     def _tick(self, now: float) -> None:
         self._plane.close_windows(now=now)
+        if self._restoring.waiting:
+            self._keep_restored(self._restoring.try_again())
         self.expire(now=now)
         self.update_stats()
         if self._on_tick is not None:

@@ -14,9 +14,10 @@ from typing import Final, NamedTuple
 
 from nh.calls.call import Call
 from nh.calls.media import Endpoint
-from nh.calls.snapshot import Clock, encode_snapshot, take_snapshot
+from nh.calls.snapshot import encode_snapshot, take_snapshot
 from nh.calls.table import CallTable
 from nh.loop import Loop
+from nh.shard.clocks import clock_at
 from nh.shard.keep import Keep
 from nh.shard.sockets import MediaSocket
 
@@ -51,13 +52,11 @@ class CallKeeping:
     Arguments:
         table: whose.
         keep: where.
-        wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
     """
 
-    def __init__(self, table: CallTable, keep: Keep, *, wall_offset_s: float) -> None:
+    def __init__(self, table: CallTable, keep: Keep) -> None:
         self._table = table
         self._keep = keep
-        self._wall_offset_s = wall_offset_s
         self._loop: Loop | None = None
         self._kept: dict[bytes, float] = {}  # call-id → when the call was last active, as kept
         self._changed: dict[bytes, None] = {}
@@ -126,7 +125,7 @@ class CallKeeping:
 
     def _snapshot(self, call: Call, *, now: float) -> bytes:
         call.note(now=now)
-        return encode_snapshot(take_snapshot(call, clock=Clock(now, now + self._wall_offset_s)))
+        return encode_snapshot(take_snapshot(call, clock=clock_at(now)))
 
     def _keep_changed(self) -> None:
         now = time.monotonic()

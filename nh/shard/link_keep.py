@@ -6,11 +6,14 @@ the link has room. Sockets that were opened meanwhile are not held.
 """
 
 import logging
+import time
 from collections.abc import Sequence
+from typing import Final
 
 from nh.calls.media import Endpoint
 from nh.channel import Channel, batches
 from nh.errors import ChannelFull
+from nh.throttle import Throttle
 from nh.wire.link import (
     MAX_SNAPSHOT_BYTES,
     ForgetCall,
@@ -23,6 +26,9 @@ from nh.wire.link import (
 
 logger = logging.getLogger(__name__)
 
+COMPLAIN_S: Final = 60.0
+"""Least time between two lines about sockets that could not be handed over."""
+
 
 class LinkKeep:
     """See Keep.
@@ -33,6 +39,7 @@ class LinkKeep:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._complaints = Throttle(logger, time.monotonic, COMPLAIN_S)
         self._closed = False
         # what could not be said; while there is anything, everything else queues up behind it
         self._calls: dict[bytes, bytes | None] = {}
@@ -46,7 +53,7 @@ class LinkKeep:
             for some, their_fds in zip(batches(endpoints), batches(fds), strict=True):
                 self._channel.send(encode(HoldSockets(some)), their_fds)
         except ChannelFull as exc:
-            logger.warning("the supervisor does not hold some sockets, because it does not read: %s", exc)
+            self._complaints.log(logging.WARNING, "the supervisor does not hold some sockets: %s", exc)
 
     def let_go(self, endpoints: Sequence[Endpoint]) -> None:
         """See Keep."""

@@ -3,6 +3,7 @@
 The loop proves itself alive by writing its heartbeat: no thread beside it could.
 """
 
+import contextlib
 import os
 import time
 from typing import Final
@@ -39,8 +40,10 @@ class ProcessMeter:
         """Bring the gauges up to date; the worst lateness begins anew."""
         stats = self._stats
         stats.cpu_s = self._cpu_base_s + time.process_time()
-        stats.memory_bytes = self._process.memory_info().rss
         stats.heartbeat = time.monotonic()
+        # without a descriptor to look with, the last look stands: who fails here has no pulse and is killed
+        with contextlib.suppress(OSError):
+            stats.memory_bytes = self._process.memory_info().rss
         stats.loop_lag_s, self._worst_lag_s = self._worst_lag_s, 0.0
         # pinning is the supervisor's doing and may come after the start
         affinity = self._process.cpu_affinity() or []

@@ -54,15 +54,22 @@ class Pacer:
     def _on_time(self) -> None:
         packets = self._serve_all()
         self._empty_turns = 0 if packets else self._empty_turns + 1
-        if self._empty_turns < QUIET_TURNS:
-            # a full batch means that more is waiting: go on as soon as a command had its turn
-            wait_s = 0.0 if packets >= BATCH else self._coalesce_s
-            self._timer = self._loop.call_later(wait_s, self._on_time)
-        else:
-            self._timer = None
-            self._empty_turns = 0
-            self._last_served = 0.0
+        if self._empty_turns >= QUIET_TURNS and self._put_back():
+            return
+        # a full batch means that more is waiting: go on as soon as a command had its turn
+        wait_s = 0.0 if packets >= BATCH else self._coalesce_s
+        self._timer = self._loop.call_later(wait_s, self._on_time)
+
+    def _put_back(self) -> bool:
+        """Let the loop tell again when there are packets; False if it cannot watch the poll now."""
+        self._empty_turns = 0
+        try:
             self._loop.add_reader(self._poll.fileno(), self._on_readable)
+        except OSError:  # somebody else has the last of the watches that this user may have
+            return False
+        self._timer = None
+        self._last_served = 0.0
+        return True
 
     def _serve_all(self) -> int:
         """Serve until nothing is readable, or a batch is full: one socket may have many packets waiting."""

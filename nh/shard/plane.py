@@ -12,7 +12,6 @@ from nh.calls.leg import RelaySocket
 from nh.calls.media import Endpoint
 from nh.calls.rules import RelaySettings
 from nh.calls.session import Session
-from nh.errors import PortsExhausted
 from nh.shard.forwarding import Forwarding
 from nh.shard.hops import OwnPorts
 from nh.shard.kernel_path import KernelPath
@@ -21,6 +20,7 @@ from nh.shard.sockets import (
     MediaSocket,
     adopt_media_socket,
     close_media_sockets,
+    exhausted,
     open_media_sockets,
     socket_of,
 )
@@ -97,7 +97,7 @@ class SocketPlane:
             for port in range(base, base + count):
                 sockets.append(self._adopt(Endpoint(address, port), dscp))
         except BaseException:
-            close_media_sockets(sockets)
+            self._discard(sockets)
             raise
         return self._begin(sockets, address)
 
@@ -115,19 +115,20 @@ class SocketPlane:
         return open_media_sockets(local.address, local.port, 1, dscp=dscp)[0]
 
     def _begin(self, opened: list[MediaSocket], address: str) -> list[RelaySocket]:
-        """Watch new sockets. Raises PortsExhausted; then they are closed."""
+        """Watch new sockets. Raises SocketsExhausted; then they are closed."""
         self._own_ports.add(address)
         watched: list[RelaySocket] = []
         try:
             for media_socket in opened:
                 self._forwarding.open(media_socket)
                 watched.append(media_socket)
-        except OSError as exc:  # ENOSPC: fs.epoll.max_user_watches, a limit of the user's
+        except OSError as exc:  # ENOSPC: fs.epoll.max_user_watches, a limit of the user's; ENOMEM
             self.close_sockets(watched)
-            close_media_sockets(opened[len(watched) :])
-            raise PortsExhausted(
-                f"no more sockets can be watched: {exc.strerror}; raise fs.epoll.max_user_watches"
-            ) from exc
+            self._discard(opened[len(watched) :])
+            shortage = exhausted(exc, "no more sockets can be watched")
+            if shortage is None:
+                raise
+            raise shortage from exc
         for media_socket in opened:
             media_socket.owner = self.owner
         if self.keeping is not None:
@@ -139,9 +140,13 @@ class SocketPlane:
         ours = [media_socket for media_socket in sockets if isinstance(media_socket, MediaSocket)]
         for media_socket in ours:
             self._forwarding.close(media_socket)
-        if self.keeping is not None and ours:
-            self.keeping.closed(ours)
-        close_media_sockets(ours)
+        self._discard(ours)
+
+    def _discard(self, sockets: list[MediaSocket]) -> None:
+        """Close sockets that are not watched, and have nobody hold them any more."""
+        if self.keeping is not None and sockets:
+            self.keeping.closed(sockets)
+        close_media_sockets(sockets)
 
     def start(self, session: Session) -> None:
         """See MediaPlane."""

@@ -19,8 +19,9 @@ class Restorer(Protocol):
                 helper from then on; a call whose sockets are not there is restored by binding its ports.
             calls: whole snapshots.
 
-        Returns how many were restored, and how many could not be: it has its Keep forget those. It may be
-        called several times before the helper is attached.
+        Returns how many were restored, and how many could not be: it has its Keep forget those. Calls for
+        which there are no descriptors or memory are in neither number: they are tried again. It may be called
+        several times before the helper is attached.
         """
 
 
@@ -43,7 +44,7 @@ class Restoration:
         """A call to restore, or a part of one."""
         self._parts.append(call.snapshot)
         if call.last:
-            self._calls.append(RestoreCall(call.call_id, b"".join(self._parts), call.shift_s))
+            self._calls.append(RestoreCall(call.call_id, b"".join(self._parts)))
             self._parts = []
 
     def restore(self, restorer: Restorer, beginning: Callable[[int], None] | None) -> tuple[int, int]:

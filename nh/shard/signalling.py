@@ -93,8 +93,8 @@ class Signalling:
     def offer(self, command: Offer) -> Rewritten:
         """The offer's SDP for the one it goes to.
 
-        Raises UnusableSdp, IncompleteSdp, Unsupported, and what CallTable.offer raises; a call that ran
-        out of ports is destroyed.
+        Raises UnusableSdp, IncompleteSdp, Unsupported, and what CallTable.offer raises. A call that finds no
+        ports is destroyed if nobody has answered it yet; one that was agreed goes on as it was.
         """
         description = read_sdp(command.sdp)
         if self._is_looped(description, command.options):
@@ -125,7 +125,7 @@ class Signalling:
                 now=now,
             )
         except PortsExhausted:
-            self._destroy(command.call_id, now=now)
+            self._give_up(command.call_id, now=now)
             raise
         sender = self._offers(command.call_id).parties[command.from_tag]
         sender.mux = [mux_offered(medium, command.options) for medium in description.media]
@@ -171,7 +171,7 @@ class Signalling:
                 now=now,
             )
         except PortsExhausted:
-            self._destroy(command.call_id, now=now)
+            self._give_up(command.call_id, now=now)
             raise
         answerer = offers.parties[command.to_tag]
         answerer.label = command.options.label or answerer.label
@@ -245,7 +245,14 @@ class Signalling:
     def _offers(self, call_id: bytes) -> Offers:
         return self._table.get_call(call_id).get_offers(now=time.monotonic())
 
-    def _destroy(self, call_id: bytes, *, now: float) -> None:
-        """Ends all that ng has under a call-id."""
-        with contextlib.suppress(UnknownCall):
+    def _give_up(self, call_id: bytes, *, now: float) -> None:
+        """End a call that found no ports, as rtpengine does, unless somebody talks in it.
+
+        rtpengine ends those too. But whose re-INVITE fails goes on as before (RFC 3261 14.1): it must not
+        lose its media because there was no room for one medium more.
+        """
+        call = self._table.find_call(call_id)
+        if call is None or call.offers is None or call.offers.dialogues:
+            return
+        with contextlib.suppress(UnknownCall):  # it is Net::SIP's alone
             self._table.delete(call_id=call_id, from_tag=b"", to_tag=b"", branch=b"", delay_s=0, now=now)

@@ -9,15 +9,24 @@ import errno
 import ipaddress
 import os
 import socket
+from typing import Final
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.ports import PortInUse
-from nh.errors import AddressUnavailable, PortsExhausted
+from nh.errors import AddressUnavailable, SocketsExhausted
 from nh.shard.hops import tell_hops
 from nh.shard.kernel_flow import Flow
 
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_NO_MEMORY: Final = "raise what memory nh may have (MemoryMax= of its service), or sockets (net.ipv4.udp_mem)"
+_REMEDIES: Final = {
+    errno.EMFILE: "raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service)",
+    errno.ENFILE: "raise the host's limit on descriptors (fs.file-max)",
+    errno.ENOSPC: "raise fs.epoll.max_user_watches",
+    errno.ENOBUFS: _NO_MEMORY,
+    errno.ENOMEM: _NO_MEMORY,
+}
+"""What helps where the system has no more of what a socket takes, by what it says then."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # struct sockaddr with sa_family AF_UNSPEC: what connect(2) dissolves an association with
@@ -82,7 +91,7 @@ def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) ->
         dscp: DiffServ code point of what is sent, 0 to 63 (RFC 2474 3).
 
     Raises PortInUse if a port is taken, AddressUnavailable if the address cannot be bound,
-    PortsExhausted if the host has no descriptors or memory left.
+    SocketsExhausted if the system has no descriptors or memory left.
     """
     where = ipaddress.ip_address(address)
     if where.is_unspecified or where.is_multicast or address == "255.255.255.255":
@@ -150,12 +159,23 @@ def _open(local: Endpoint, dscp: int) -> MediaSocket:
     return MediaSocket(sock, local, dscp)
 
 
+def exhausted(exc: OSError, what: str) -> SocketsExhausted | None:
+    """The error for "the system has no more of these"; None if it says something else.
+
+    Arguments:
+        exc: what the system said.
+        what: what could not be had, for people.
+    """
+    remedy = _REMEDIES.get(exc.errno or 0)
+    if remedy is None:
+        return None
+    return SocketsExhausted(f"{what}: {os.strerror(exc.errno or 0)}; {remedy}")
+
+
 def _explain(exc: OSError, address: str, port: int) -> Exception:
     if exc.errno == errno.EADDRINUSE:
         return PortInUse(f"{address} port {port}")
+    if shortage := exhausted(exc, f"no socket for {address} port {port}"):
+        return shortage
     reason = os.strerror(exc.errno or 0)
-    if exc.errno in _EXHAUSTED:
-        return PortsExhausted(
-            f"no socket for {address} port {port}: {reason}; raise the limit of descriptors"
-        )
     return AddressUnavailable(f"{address} cannot be bound: {reason}; it has to be an address of this host")

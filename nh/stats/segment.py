@@ -12,7 +12,9 @@ Python 3.13 has track=False; before that the tracker is kept out while a segment
 """
 
 import contextlib
+import errno
 import hashlib
+import os
 import struct
 import sys
 import threading
@@ -91,13 +93,17 @@ def create_segment(name: str, shards: int) -> Segment:
     """
     if not 1 <= shards <= MAX_SHARDS:
         raise ValueError(f"shards: {shards} is not in 1..{MAX_SHARDS}")
+    size_bytes = _segment_bytes(shards)
     try:
         _unlink(name)
-        memory = _open(name, create_bytes=_segment_bytes(shards))
+        _allocate(name, size_bytes)
+        memory = _open(name)
     except OSError as exc:
+        remedy = "if another user's leftover is in the way, remove it or choose another runtime directory"
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
+            remedy = f"{size_bytes} bytes are needed, make room or mount it with a greater size="
         raise StatsUnavailable(
-            f"shared memory /dev/shm/{name} cannot be created: {exc.strerror}; "
-            "if another user's leftover is in the way, remove it or choose another runtime directory"
+            f"shared memory /dev/shm/{name} cannot be created: {exc.strerror}; {remedy}"
         ) from exc
     segment = Segment(memory, name, shards, nh.__version__)
     supervisor, shard_stats = SupervisorStats(), record.SHARD.pack(ShardStats())
@@ -183,11 +189,28 @@ def _unlink(name: str) -> None:
     Path("/dev/shm", name).unlink(missing_ok=True)
 
 
-def _open(name: str, create_bytes: int = 0) -> shared_memory.SharedMemory:
+def _allocate(name: str, size_bytes: int) -> None:
+    """Make a segment whose memory is there: zeros, for its owner alone. Raises OSError; then there is none.
+
+    SharedMemory gives a new one its length only (ftruncate), whose pages come as they are written, and who
+    writes to one that a full /dev/shm has no room for dies of SIGBUS.
+    """
+    path = Path("/dev/shm", name)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, size_bytes)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _open(name: str) -> shared_memory.SharedMemory:
     if sys.version_info >= (3, 13):
-        return shared_memory.SharedMemory(name, create_bytes > 0, create_bytes, track=False)
+        return shared_memory.SharedMemory(name, track=False)
     with _tracker_kept_out():
-        return shared_memory.SharedMemory(name, create_bytes > 0, create_bytes)
+        return shared_memory.SharedMemory(name)
 
 
 class _NoTracker:

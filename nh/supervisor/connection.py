@@ -14,10 +14,10 @@ from typing import Final
 
 from nh.commands import Command, Failure, Result
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
-from nh.loop import Loop
+from nh.loop import Callback, Loop
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.clients import Clients
-from nh.supervisor.throttle import Throttle
+from nh.throttle import Throttle
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, Framing, frame
 
@@ -60,7 +60,8 @@ class Connection:
     """A client's connection, served until either side ends it.
 
     Arguments:
-        sock: the accepted socket; it becomes nonblocking and belongs to the connection.
+        sock: the accepted socket; it becomes nonblocking and belongs to the connection, unless OSError
+            is raised, because it cannot be watched.
         service: see Service; the connection puts itself into its clients.
         framer: takes its stream apart; that of nh's and Net::SIP's protocol if None.
     """
@@ -90,8 +91,8 @@ class Connection:
         self._open = True
         self._reading = True
         self._serving = False
+        service.loop.add_reader(sock.fileno(), self._on_readable)  # the kernel may have no more watches
         service.clients.add(self, service.loop.now())
-        service.loop.add_reader(sock.fileno(), self._on_readable)
 
     def close(self) -> None:
         """End the connection now; answers that are still to come are dropped. No effect if it is closed."""
@@ -128,6 +129,13 @@ class Connection:
         else:
             self._end()
         self._serve()
+
+    def _watch(self, add: Callable[[int, Callback], None], callback: Callback) -> None:
+        try:
+            add(self._sock.fileno(), callback)
+        except OSError as exc:
+            self._service.complaints.log(logging.WARNING, "a client cannot be watched any more: %s", exc)
+            self.close()
 
     def _pause(self) -> None:
         self._reading = False
@@ -179,7 +187,7 @@ class Connection:
             self._service.clients.torn(self, self._service.loop.now())
         if not self._reading:
             self._reading = True
-            self._service.loop.add_reader(self._sock.fileno(), self._on_readable)
+            self._watch(self._service.loop.add_reader, self._on_readable)
 
     def _refuse(self, exc: MalformedFrame | UnknownCommand) -> None:
         """End a connection whose client cannot be understood; it still gets the answers due to it."""
@@ -208,9 +216,7 @@ class Connection:
             command = netsip.decode_request(payload, self._service.extensions)
         except MalformedRequest as exc:
             self._service.stats.rpc_malformed += 1
-            self._service.complaints.log(
-                logging.WARNING, "a Net::SIP request is answered with undef: %s", exc
-            )
+            self._service.complaints.log(logging.WARNING, "a Net::SIP request is answered undef: %s", exc)
             self._write(frame(netsip.encode_result(Failure.of(exc))))
             return
         except (MalformedFrame, UnknownCommand) as exc:
@@ -271,7 +277,7 @@ class Connection:
         sent = self._send(data)
         if sent < len(data) and self._open:
             self._output += memoryview(data)[sent:]
-            self._service.loop.add_writer(self._sock.fileno(), self._on_writable)
+            self._watch(self._service.loop.add_writer, self._on_writable)
 
     def _on_writable(self) -> None:
         sent = self._send(self._output)

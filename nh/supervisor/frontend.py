@@ -6,6 +6,7 @@ others are served. The frontend knows nothing of calls or shards: a Dispatch exe
 
 import errno
 import logging
+import select
 import socket
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
@@ -14,7 +15,7 @@ from nh.loop import Loop, Timer
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.clients import Clients
 from nh.supervisor.connection import Connection, Dispatch, Service
-from nh.supervisor.throttle import Throttle
+from nh.throttle import Throttle
 
 __all__ = ["Connect", "Dispatch", "Frontend"]
 
@@ -32,10 +33,18 @@ HALF_FRAME_S: Final = 10.0
 ACCEPT_PAUSE_S: Final = 0.1
 """How long nobody is accepted after there was no room and nobody idle to make some."""
 
+SHORTAGE_S: Final = 60.0
+"""Least time between two lines about new clients that have to wait."""
+
 SWEEP_S: Final = 1.0
 """Longest time between two looks for overdue connections."""
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_REMEDY: Final = (
+    "raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service; fs.file-max) or on watches"
+    " (fs.epoll.max_user_watches)"
+)
 
 
 class Frontend:
@@ -76,6 +85,7 @@ class Frontend:
         self._connect = connect
         self._clients: Clients[Connection] = Clients()
         self._complaints = Throttle(logger, loop.now)
+        self._shortages = Throttle(logger, loop.now, SHORTAGE_S)
         self._service = Service(loop, dispatch, self._clients, stats, self._complaints, extensions)
         self._sweep_s = min(SWEEP_S, idle_client_s / 4, half_frame_s / 4)
         self._accepting = False
@@ -112,8 +122,11 @@ class Frontend:
     def _accept_all(self) -> None:
         self._accepting = True
         self._pause = None
-        for listener in self._listeners:
-            self._loop.add_reader(listener.fileno(), self._acceptor(listener))
+        try:
+            for listener in self._listeners:
+                self._loop.add_reader(listener.fileno(), self._acceptor(listener))
+        except OSError as exc:
+            self._pause_accepting(f"sockets cannot be watched: {exc.strerror}; {_REMEDY}")
 
     def _acceptor(self, listener: socket.socket) -> Callable[[], None]:
         return lambda: self._accept(listener)
@@ -121,7 +134,7 @@ class Frontend:
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTS_A_TURN):
             if len(self._clients) >= self._max_clients and self._clients.find_longest_idle() is None:
-                self._pause_accepting("max_clients is reached, and all clients are busy")
+                self._pause_accepting("max_clients is reached, and all clients are busy; raise --max-clients")
                 return
             try:
                 sock, _peer = listener.accept()
@@ -130,13 +143,25 @@ class Frontend:
             except ConnectionAbortedError:
                 continue
             except OSError as exc:
-                if exc.errno in _EXHAUSTED and self._evict_longest_idle():
-                    continue
-                self._pause_accepting(f"accept: {exc.strerror}")
+                if exc.errno not in _EXHAUSTED:
+                    self._pause_accepting(f"accept: {exc.strerror}")
+                    return
+                # without room the kernel says so even if nobody knocks (accept(2) takes a descriptor first)
+                if not _is_readable(listener):
+                    return
+                if not self._evict_longest_idle():
+                    self._pause_accepting(f"accept: {exc.strerror}; {_REMEDY}")
+                    return
+                continue
+            try:
+                self._welcome(sock)
+            except OSError as exc:
+                sock.close()
+                self._pause_accepting(f"their sockets cannot be watched: {exc.strerror}; {_REMEDY}")
                 return
-            self._welcome(sock)
 
     def _welcome(self, sock: socket.socket) -> None:
+        """Serve a new client. Raises OSError if the kernel has no room for that."""
         if len(self._clients) >= self._max_clients:
             self._evict_longest_idle()
         if sock.family != socket.AF_UNIX:
@@ -157,7 +182,7 @@ class Frontend:
 
     def _pause_accepting(self, why: str) -> None:
         """Let new clients wait in the kernel's queue, rather than be told of them again and again."""
-        self._complaints.log(logging.WARNING, "new clients have to wait: %s", why)
+        self._shortages.log(logging.WARNING, "new clients have to wait: %s", why)
         self.stop_accepting()
         self._pause = self._loop.call_later(ACCEPT_PAUSE_S, self._accept_all)
 
@@ -171,3 +196,10 @@ class Frontend:
         for connection in overdue:
             self._stats.rpc_evicted += 1
             connection.close()
+
+
+def _is_readable(listener: socket.socket) -> bool:
+    """Whether somebody waits to be accepted."""
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))

@@ -9,14 +9,19 @@ arrived in between is lost.
 
 import logging
 import os
+import time
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from nh.calls.media import Endpoint
 from nh.stats.layout import ShardStatus
+from nh.throttle import Throttle
 from nh.wire.link import MAX_SNAPSHOT_BYTES, ForgetCall, HoldSockets, KeepCall, Keeping, LetGoSockets
 
 logger = logging.getLogger(__name__)
+
+COMPLAIN_S: Final = 60.0
+"""Least time between two lines about sockets that cannot be held."""
 
 
 class NotBelievable(ValueError):
@@ -68,7 +73,7 @@ class HoldingBudget:
 
     def __init__(self, sockets: int) -> None:
         self._left = self._whole = sockets
-        self._told = False
+        self._complaints = Throttle(logger, time.monotonic, COMPLAIN_S)
 
     def overdraw(self) -> None:
         """One more is held whether or not it may be."""
@@ -79,14 +84,17 @@ class HoldingBudget:
         if self._left > 0:
             self._left -= 1
             return True
-        if not self._told:
-            self._told = True
-            logger.warning(
-                "%d media sockets are held open for shards that may die, and no more can be: calls beyond"
-                " that would lose packets if their shard died; raise the limit on descriptors (ulimit -n)",
-                self._whole,
-            )
+        self.warn(f"{self._whole} is all that descriptors allow")
         return False
+
+    def warn(self, why: str) -> None:
+        """Say that sockets cannot be held, though not for each of them."""
+        self._complaints.log(
+            logging.WARNING,
+            "some media sockets are not held open for a shard that may die (%s): their calls would lose"
+            " packets if it did; raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service)",
+            why,
+        )
 
     def give_back(self) -> None:
         """One is held no longer."""
@@ -194,7 +202,9 @@ class Keeper:
     def _hold(self, endpoints: tuple[Endpoint, ...], fds: list[int]) -> None:
         if len(fds) > len(endpoints):
             raise NotBelievable(f"{len(fds)} descriptors for {len(endpoints)} sockets")
-        self._status.sockets_unheld += len(endpoints) - len(fds)  # the kernel had no room for them
+        if missing := len(endpoints) - len(fds):  # the kernel had no room for them
+            self._status.sockets_unheld += missing
+            self._budget.warn("the kernel gives no more of them to the supervisor")
         for endpoint, fd in zip(endpoints, list(fds), strict=False):
             self._let_go(endpoint)
             if self._budget.take():

@@ -13,7 +13,7 @@ from nh.errors import ShardUnavailable, UnknownCommand
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.connection import Dispatch
 from nh.supervisor.ng_replies import MAX_PENDING, Replies, Send
-from nh.supervisor.throttle import Throttle
+from nh.throttle import Throttle
 from nh.wire import ng
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from nh.supervisor.ng_desk import NgDesk
 from nh.supervisor.ng_listeners import NgListener
 from nh.supervisor.ng_tcp import NgConnection
 from nh.supervisor.ng_udp import NgUdp
-from nh.supervisor.throttle import Throttle
+from nh.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from nh.loop import Loop
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.ng_desk import NgDesk
-from nh.supervisor.throttle import Throttle
+from nh.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 

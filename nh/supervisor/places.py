@@ -144,7 +144,7 @@ class Places:
         restorable = [call for call in calls if not self._estate.claims(call)]
         for call in restorable:
             shard = shard_of(call.call_id, self._shards)
-            self._recoveries[shard].take_stored(call.call_id, call.snapshot)
+            self._recoveries[shard].keeper.put(call.call_id, call.snapshot)
         if restorable:
             logger.info("%d calls were stored; they are restored where they are not over", len(restorable))
 

@@ -1,5 +1,6 @@
 """Publishes the supervisor's statistics."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Final
@@ -41,6 +42,7 @@ class Publisher:
     def _publish(self) -> None:
         self._timer = self._loop.call_later(PUBLISH_S, self._publish)
         self._stats.heartbeat = time.monotonic()
-        self._stats.memory_bytes = self._process.memory_info().rss
+        with contextlib.suppress(OSError):  # without a descriptor to look with, the last look stands
+            self._stats.memory_bytes = self._process.memory_info().rss
         self._gather()
         self._writer.publish(self._stats)

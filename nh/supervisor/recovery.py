@@ -49,15 +49,9 @@ class Recovery:
         self._status = status
         self._estate = estate
         self._careful = False
-        self._stored: set[bytes] = set()
         self._suspects: Counter[bytes] = Counter()
         self._given: list[bytes] | None = None  # until the shard is ready
         self._at: int | None = None
-
-    def take_stored(self, call_id: bytes, snapshot: bytes) -> None:
-        """A call of a run of nh that is over; before any shard was in this place."""
-        self._stored.add(call_id)
-        self.keeper.put(call_id, snapshot)
 
     def begin(self) -> Iterator[tuple[ToShard, list[int]]]:
         """See Heritage."""
@@ -93,7 +87,6 @@ class Recovery:
         self._careful = False
         self._suspects.clear()
         self._given = None
-        self._stored.clear()  # the shard has said anew how each call is
 
     def died(self) -> None:
         """See Heritage."""
@@ -123,8 +116,6 @@ class Recovery:
         for some in batches(sockets):
             yield TakeSockets(tuple(endpoint for endpoint, _ in some)), [fd for _, fd in some]
         for call_id, snapshot in calls:
-            # times in a store may be those of another life of this host
-            shift_s = None if call_id in self._stored else 0.0
             for _, data, last in parts(snapshot):
-                yield RestoreCall(call_id, data, shift_s, last), []
+                yield RestoreCall(call_id, data, last), []
         yield start, []

@@ -1,5 +1,6 @@
 """Sets a file aside that cannot be used: it keeps what is in it, under a name that says when that was."""
 
+import contextlib
 import datetime
 import os
 import stat
@@ -30,6 +31,13 @@ def set_aside(path: Path) -> Path:
         if os.path.lexists(old):
             old.rename(new.with_name(new.name + side))
     return new
+
+
+def remove(path: Path) -> None:
+    """Remove a file, such as one that was begun and has nothing in it, as far as that is possible."""
+    for side in (*SIDES, ""):
+        with contextlib.suppress(OSError):
+            path.with_name(path.name + side).unlink(missing_ok=True)
 
 
 def _forget_oldest(path: Path) -> None:

@@ -10,6 +10,7 @@ SQLite's pages have none.
 """
 
 import contextlib
+import errno
 import os
 import sqlite3
 import stat
@@ -22,7 +23,7 @@ from typing import Final
 import msgspec
 
 from nh.errors import NhError, StoreUnavailable
-from nh.supervisor.store_aside import SIDES
+from nh.supervisor.store_aside import SIDES, remove
 
 APPLICATION_ID: Final = 0x6E684361
 """Tells nh's store from other SQLite databases: "nhCa"."""
@@ -51,9 +52,10 @@ _SETTINGS: Final = (
 
 _FAILURES: Final = (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, MemoryError, UnicodeDecodeError)
 
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
 _MAY_PASS: Final = frozenset(
     {
-        sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
@@ -96,6 +98,10 @@ class StoreDamaged(NhError):
         self.calls = tuple(calls)
 
 
+class StoreFull(StoreUnavailable):
+    """There is no room for what was to be written."""
+
+
 class StoreFile:
     """An open store; made with its tables where there is none.
 
@@ -103,7 +109,7 @@ class StoreFile:
         path: its name, in a directory that nobody else writes to.
         owner: who it belongs to.
 
-    Raises StoreUnavailable, StoreDamaged (also for another's).
+    Raises StoreUnavailable, StoreDamaged (also for another's). One that could not be made is not there.
     """
 
     def __init__(self, path: Path, owner: bytes) -> None:
@@ -119,6 +125,8 @@ class StoreFile:
                 self._begin(owner, is_new=is_new)
         except BaseException:
             self._database.close()
+            if is_new:  # it would pass for a damaged one
+                remove(path)
             raise
 
     def read(self) -> list[StoredCall]:
@@ -234,8 +242,11 @@ class StoreFile:
             yield
         except _FAILURES as exc:
             if isinstance(exc, OSError | MemoryError):
-                raise StoreUnavailable(f"{self._path}: {getattr(exc, 'strerror', None) or exc!r}") from exc
+                kind = StoreFull if getattr(exc, "errno", None) in _FULL else StoreUnavailable
+                raise kind(f"{self._path}: {getattr(exc, 'strerror', None) or exc!r}") from exc
             code = getattr(exc, "sqlite_errorcode", None)
+            if code == sqlite3.SQLITE_FULL:
+                raise StoreFull(f"{self._path}: {exc}") from exc
             if code is not None and code & 0xFF in _MAY_PASS and not self._only_claims_to_be_readonly(code):
                 raise StoreUnavailable(f"{self._path}: {exc}") from exc
             raise StoreDamaged(f"is damaged: {exc}") from exc

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from nh.supervisor.throttle import Throttle
+from nh.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ full disk, a damaged file and one that somebody removed, and nothing that was pu
 
 import itertools
 import logging
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,8 @@ from typing import Final
 
 from nh.errors import StoreUnavailable
 from nh.supervisor.store_aside import set_aside
-from nh.supervisor.store_file import StoreDamaged, StoredCall, StoreFile
-from nh.supervisor.throttle import Throttle
+from nh.supervisor.store_file import StoreDamaged, StoredCall, StoreFile, StoreFull
+from nh.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,8 @@ class StoreWriter:
     Arguments:
         path, owner: see StoreFile.
 
-    Raises StoreUnavailable if it cannot be opened now. One that cannot be used is set aside.
+    Raises StoreUnavailable if it cannot be opened now. One that cannot be used is set aside; one that is not
+    there yet, and for which the disk has no room, is made when it has.
     """
 
     def __init__(self, path: Path, owner: bytes) -> None:
@@ -46,8 +48,14 @@ class StoreWriter:
         self._complaints = Throttle(logger, time.monotonic, COMPLAIN_S)
         self._failing = False
         self._unwritten: dict[bytes, StoredCall | None] = {}
-        self._file: StoreFile | None
-        self._file, found = open_store_file(path, owner)
+        self._file: StoreFile | None = None
+        found: list[StoredCall] = []
+        try:
+            self._file, found = open_store_file(path, owner)
+        except StoreFull as exc:
+            if os.path.lexists(path):  # it has calls that nobody has read: none may take their place
+                raise
+            self._failed(exc)
         self._wanted = {call.call_id: call for call in found}
 
     @property

@@ -93,14 +93,11 @@ class RestoreCall(msgspec.Struct, frozen=True, tag="restore_call"):
     Arguments:
         call_id: whose snapshot it is.
         snapshot: what was kept last, or the next PART_BYTES of it.
-        shift_s: what to add to its times; 0 for a successor on the same host. None: the difference between
-            the clock of the snapshot and that of now, for what was stored.
         last: False: the next message goes on with the same snapshot.
     """
 
     call_id: bytes
     snapshot: bytes
-    shift_s: float | None = 0.0
     last: bool = True
 
 

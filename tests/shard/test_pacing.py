@@ -1,5 +1,6 @@
 """Pacing: rare packets are served at once, frequent ones once in a while, and none is left behind."""
 
+import errno
 from collections.abc import Callable
 
 import pytest
@@ -25,12 +26,15 @@ class FakeLoop:
 
     def __init__(self) -> None:
         self.readers: dict[int, Callback] = {}
+        self.has_no_watches = False
         self.timers: list[FakeTimer] = []
 
     def now(self) -> float:
         return 0.0
 
     def add_reader(self, fd: int, callback: Callback) -> None:
+        if self.has_no_watches:
+            raise OSError(errno.ENOSPC, "fs.epoll.max_user_watches")
         self.readers[fd] = callback
 
     def remove_reader(self, fd: int) -> None:
@@ -125,6 +129,23 @@ def test_after_a_pause_packets_are_served_at_once_again(loop: FakeLoop) -> None:
     timers = len(loop.timers)
     served_at(poll, loop, 10.002)
     assert len(loop.timers) == timers
+    poll.close()
+
+
+def test_packets_are_served_where_the_poll_cannot_be_put_back_into_the_loop(loop: FakeLoop) -> None:
+    poll = FakePoll()
+    Pacer(loop, poll, coalesce_s=COALESCE_S)
+    served_at(poll, loop, 10.0)
+    served_at(poll, loop, 10.0005)
+    loop.has_no_watches = True
+    poll.will_serve(0, now=10.0015)
+    for _ in range(3 * QUIET_TURNS):
+        loop.due()
+        assert loop.timers[-1].callback is not None, "it goes on by the timer"
+    loop.has_no_watches = False
+    for _ in range(QUIET_TURNS):
+        loop.due()
+    assert poll.fileno() in loop.readers
     poll.close()
 
 

@@ -1,14 +1,18 @@
 """nh.shard.plane: sockets behind the domain's door."""
 
 import errno
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Sequence
 
 import pytest
 
+from nh.calls.ports import PortInUse
 from nh.calls.rules import RelaySettings
-from nh.errors import AddressUnavailable, PortsExhausted
+from nh.errors import AddressUnavailable, PortsExhausted, SocketsExhausted
 from nh.shard.hops import OwnPorts
+from nh.shard.keeping import CallKeeping
 from nh.shard.plane import SocketPlane
+from nh.shard.sockets import MediaSocket, close_media_sockets, open_media_sockets
 from tests.shard.bench import V4
 
 
@@ -50,3 +54,46 @@ def test_the_port_of_a_socket_that_cannot_be_watched_is_let_go(
         plane.open_sockets(V4, ports[0], 3)
     monkeypatch.undo()
     plane.close_sockets(plane.open_sockets(V4, ports[0], 3))
+
+
+class WhatIsHeld(CallKeeping):
+    """Where the sockets are that somebody holds for a successor; keeps nothing else."""
+
+    def __init__(self, held: set[int]) -> None:
+        self.held = held
+
+    def opened(self, sockets: Sequence[MediaSocket]) -> None:
+        self.held |= {each.local.port for each in sockets}
+
+    def closed(self, sockets: Sequence[MediaSocket]) -> None:
+        self.held -= {each.local.port for each in sockets}
+
+
+def test_sockets_of_a_call_that_cannot_be_restored_are_held_no_longer(
+    plane: SocketPlane, ports: range
+) -> None:
+    before = open_media_sockets(V4, ports[0], 2)
+    keeping = plane.keeping = WhatIsHeld(set(ports[:2]))
+    plane.inherited = {each.local: each.sock.detach() for each in before}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((V4, ports[2]))
+        with pytest.raises(PortInUse):
+            plane.adopt_sockets(V4, ports[0], 3)
+    assert keeping.held == set()
+    close_media_sockets(open_media_sockets(V4, ports[0], 3))
+
+
+def test_sockets_of_a_call_that_cannot_be_watched_are_held_no_longer(
+    plane: SocketPlane, ports: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(media_socket: object) -> None:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    before = open_media_sockets(V4, ports[0], 2)
+    keeping = plane.keeping = WhatIsHeld(set(ports[:2]))
+    plane.inherited = {each.local: each.sock.detach() for each in before}
+    monkeypatch.setattr(plane._forwarding, "open", refuse)
+    with pytest.raises(SocketsExhausted, match="memory"):
+        plane.adopt_sockets(V4, ports[0], 2)
+    assert keeping.held == set()
+    close_media_sockets(open_media_sockets(V4, ports[0], 2))

@@ -27,6 +27,15 @@ def file_system(where: Path, options: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(where)], check=True)
 
 
+def occupy(disk: Path) -> Path:
+    """Take all the room that is left."""
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+    return filler
+
+
 @contextlib.contextmanager
 def opened(path: Path, owner: bytes = OWNER) -> Iterator[Store]:
     """A store, closed after the block."""

@@ -405,26 +405,38 @@ def test_without_descriptors_new_clients_wait_and_nothing_spins(tmp_path: Path) 
         assert new.native_reply(Closed) == (1, Closed(7))
 
 
-class NoDescriptorsForTwo(socket.socket):
-    """A listening socket whose accept fails for want of descriptors instead of a second connection."""
+class LastDescriptor(socket.socket):
+    """A listening socket that has descriptors for one connection only, and for another when one was closed.
 
-    attempts = 0
+    As accept(2), it fails for want of descriptors whether somebody waits or not.
+    """
+
+    accepted: socket.socket | None = None
 
     def accept(self) -> tuple[socket.socket, object]:
-        accepted = super().accept()
-        self.attempts += 1
-        if self.attempts == 2:
-            accepted[0].close()
-            raise OSError(errno.ENFILE, "Too many open files in system")
-        return accepted
+        if self.accepted is not None and self.accepted.fileno() >= 0:
+            raise OSError(errno.EMFILE, "Too many open files")
+        self.accepted, address = super().accept()
+        return self.accepted, address
 
 
 def test_without_descriptors_the_longest_idle_client_makes_room(tmp_path: Path) -> None:
-    with open_desk(tmp_path / "rpc", make_socket=NoDescriptorsForTwo) as desk:
+    with open_desk(tmp_path / "rpc", make_socket=LastDescriptor) as desk:
         idle = desk.connect()
-        desk.knock()
+        new = desk.knock()
         idle.wait_until_closed()
         assert desk.stats.rpc_evicted == 1
+        new.send(close_call(1))
+        assert new.native_reply(Closed) == (1, Closed(7))
+
+
+def test_the_last_descriptor_serves_its_client_where_nobody_else_waits(tmp_path: Path) -> None:
+    with open_desk(tmp_path / "rpc", make_socket=LastDescriptor) as desk:
+        only = desk.knock()
+        desk.settle()
+        only.send(close_call(1))
+        assert only.native_reply(Closed) == (1, Closed(7))
+        assert desk.stats.rpc_evicted == 0
 
 
 def test_tcp_clients_are_served_too() -> None:

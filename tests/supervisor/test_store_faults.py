@@ -16,9 +16,9 @@ from nh.errors import StoreUnavailable
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.store import Store
 from nh.supervisor.store_aside import KEPT, set_aside
-from nh.supervisor.store_file import SCHEMA, StoredCall
+from nh.supervisor.store_file import SCHEMA, StoredCall, StoreFile
 from nh.supervisor.store_writer import StoreWriter
-from tests.supervisor.stores import OWNER, asides, contents, file_system, fill, opened, until_written
+from tests.supervisor.stores import OWNER, asides, contents, file_system, fill, occupy, opened, until_written
 from tests.waiting import eventually
 
 CALLS = {b"call %d" % number: b"%d" % number * 500 for number in range(100)}
@@ -40,15 +40,6 @@ def errors_of(store: Store) -> int:
     stats = SupervisorStats()
     store.count_in(stats)
     return stats.store_errors
-
-
-def occupy(disk: Path) -> Path:
-    """Take all the room that is left."""
-    filler = disk / "filler"
-    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
-        while True:
-            stream.write(bytes(4096))
-    return filler
 
 
 # --- no room --------------------------------------------------------------------------------------
@@ -86,6 +77,30 @@ def test_a_store_on_a_full_disk_can_be_opened_and_read(small_disk: Path) -> None
         filler.unlink()
         until_written(store)
     assert contents(path) == CALLS | {b"new": bytes(100_000)}
+
+
+def test_a_store_for_which_there_is_no_room_is_made_when_there_is(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = small_disk / "calls"
+    filler = occupy(small_disk)
+    with opened(path) as store:
+        assert store.load() == []
+        for call_id, snapshot in CALLS.items():
+            store.put(call_id, snapshot)
+        eventually(lambda: errors_of(store) >= 2, "it was tried twice")
+        assert caplog.text.count("calls go on, but are not stored") == 1
+        filler.unlink()
+        until_written(store)
+    assert contents(path) == CALLS
+    assert asides(path) == []
+
+
+def test_a_store_that_could_not_be_made_is_not_there(small_disk: Path) -> None:
+    occupy(small_disk)
+    with pytest.raises(StoreUnavailable, match="full"):
+        StoreFile(small_disk / "calls", OWNER)
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
 
 
 def test_a_limit_on_the_size_of_files_is_like_a_full_disk(path: Path) -> None:

@@ -30,10 +30,15 @@ Format = tuple[PayloadType, str, ClockHz]
 
 
 class Clock(msgspec.Struct, array_like=True, frozen=True):
-    """When a snapshot was taken: seconds of the monotonic clock, and of the one on the wall."""
+    """When a snapshot was taken: seconds of the monotonic clock, and of the one on the wall.
+
+    Arguments:
+        boot: tells of which boot of a host the monotonic clock is; b"": nobody knows.
+    """
 
     monotonic: Time
     wall: Time
+    boot: Annotated[bytes, msgspec.Meta(max_length=16)] = b""
 
 
 class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):

@@ -1,4 +1,4 @@
-"""Log lines that a peer can cause are throttled, so that nobody can fill the disk through nh."""
+"""Throttles log lines that peers can cause, or shortages that last: nobody can fill the disk through nh."""
 
 import logging
 from collections.abc import Callable
@@ -20,15 +20,16 @@ class Throttle:
         self._next_at = 0.0
         self._kept_back = 0
 
-    def log(self, level: int, message: str, *arguments: object) -> None:
-        """Log a line as logging.Logger.log would, or count it."""
+    def log(self, level: int, message: str, *arguments: object) -> bool:
+        """Log a line as logging.Logger.log would, or count it; returns whether it went through."""
         now = self._now()
         if now < self._next_at:
             self._kept_back += 1
-            return
+            return False
         self._next_at = now + self._interval_s
         if self._kept_back:
             self._logger.log(level, message + " (and %d more)", *arguments, self._kept_back)
             self._kept_back = 0
         else:
             self._logger.log(level, message, *arguments)
+        return True

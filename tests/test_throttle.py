@@ -1,17 +1,16 @@
-"""nh.supervisor.throttle: peers cannot flood the log."""
+"""nh.throttle: peers cannot flood the log."""
 
 import logging
 
 import pytest
 
-from nh.supervisor.throttle import Throttle
+from nh.throttle import Throttle
 
 
 def test_one_line_goes_through_and_the_rest_is_counted(caplog: pytest.LogCaptureFixture) -> None:
     now = 100.0
     throttle = Throttle(logging.getLogger("nh.test"), lambda: now)
-    for n in range(5):
-        throttle.log(logging.WARNING, "line %d", n)
+    assert [throttle.log(logging.WARNING, "line %d", n) for n in range(5)] == [True] + [False] * 4
     now = 101.5
     throttle.log(logging.WARNING, "line %d", 5)
     now = 103.0

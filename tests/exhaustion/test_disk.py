@@ -1,0 +1,119 @@
+"""A full disk under the state directory: calls go on, new ones too, and are stored when there is room."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.exhaustion.talks import Talk, lines_with
+from tests.relay import Place, Relay, place_for_relay
+from tests.supervisor.stores import file_system, occupy
+from tests.waiting import eventually
+
+NOT_STORED = "calls go on, but are not stored"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room for two megabytes."""
+    with file_system(tmp_path / "disk", "size=2m,mode=700") as where:
+        yield where
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with place_for_relay() as place:
+        yield place
+
+
+@contextlib.contextmanager
+def running(place: Place, disk: Path) -> Iterator[Relay]:
+    relay = Relay(place, 2, {"NH_STATE": str(disk / "state")})
+    with relay.program:
+        relay.wait_until_ready()
+        yield relay
+
+
+def until_it_was_tried_twice(relay: Relay) -> None:
+    before = relay.stats().supervisor.store_errors
+    eventually(lambda: relay.stats().supervisor.store_errors >= before + 2, "the disk was tried twice")
+
+
+def until_all_is_stored(relay: Relay, calls: int) -> None:
+    def is_so() -> bool:
+        supervisor = relay.stats().supervisor
+        return supervisor.store_pending == 0 and supervisor.store_written >= calls
+
+    eventually(is_so, "all is stored", 30.0)
+
+
+def fill(disk: Path) -> Path:
+    """No room is left. What takes it."""
+    (disk / "state").mkdir(mode=0o700, exist_ok=True)
+    return occupy(disk)
+
+
+def assert_it_goes_on_without_storing(relay: Relay, *talks: Talk) -> None:
+    until_it_was_tried_twice(relay)
+    for each in talks:
+        each.goes_on()
+    [line] = lines_with(relay, NOT_STORED)
+    assert "full" in line
+    assert "tried again all the time" in line
+    eventually(lambda: relay.stats().supervisor.store_pending > 0, "it is counted")
+
+
+def test_while_a_disk_is_full_calls_are_not_stored_and_when_it_has_room_they_are(
+    place: Place, disk: Path
+) -> None:
+    with contextlib.ExitStack() as phones:
+        with running(place, disk) as relay:
+            one = phones.enter_context(Talk(relay))
+            until_all_is_stored(relay, 1)
+            filler = fill(disk)
+            # more than there is room for in what the store has allocated before
+            others = [phones.enter_context(Talk(relay)) for _ in range(20)]
+            assert_it_goes_on_without_storing(relay, one, *others)
+            filler.unlink()
+            until_all_is_stored(relay, 21)
+            relay.program.wait_for_line("is written again")
+            relay.kill_all()
+        with running(place, disk) as relay:
+            assert len(relay.calls().calls) == 21
+            for each in (one, *others):
+                each.goes_on()
+            assert relay.program.stop() == 0
+
+
+def test_on_a_full_disk_nh_starts_and_stores_calls_when_there_is_room(place: Place, disk: Path) -> None:
+    filler = fill(disk)
+    with contextlib.ExitStack() as phones:
+        with running(place, disk) as relay:
+            one = phones.enter_context(Talk(relay))
+            assert_it_goes_on_without_storing(relay, one)
+            filler.unlink()
+            until_all_is_stored(relay, 1)
+            relay.kill_all()
+        with running(place, disk) as relay:
+            one.goes_on()
+            assert not lines_with(relay, "aside")
+            assert relay.program.stop() == 0
+
+
+def test_a_call_that_ended_while_the_disk_was_full_does_not_come_back(place: Place, disk: Path) -> None:
+    with contextlib.ExitStack() as phones:
+        with running(place, disk) as relay:
+            one, other = (phones.enter_context(Talk(relay)) for _ in range(2))
+            until_all_is_stored(relay, 2)
+            filler = fill(disk)
+            more = [phones.enter_context(Talk(relay)) for _ in range(20)]
+            until_it_was_tried_twice(relay)
+            one.hang_up()
+            filler.unlink()
+            until_all_is_stored(relay, 23)
+            assert relay.program.stop() == 0
+        with running(place, disk) as relay:
+            kept = {call.call_id for call in relay.calls().calls}
+            assert kept == {each.call_id for each in (other, *more)}
+            assert relay.program.stop() == 0

@@ -1,0 +1,68 @@
+"""No free ports: new calls are refused and told why, and are taken as soon as a call has ended."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.sdp import MediaLine
+from tests.exhaustion.talks import (
+    Talk,
+    assert_new_calls_are_refused,
+    lines_with,
+    nothing_worse_is_said,
+    until_new_calls_are_taken,
+)
+from tests.ng.client import NgClient, NgError
+from tests.ng.ng_call import AUDIO, End, NgCall, talk
+from tests.ng.relays import NgRelay, running_nh
+from tests.relay import Relay, running_relay
+from tests.waiting import eventually
+
+REFUSED = "refuses new calls, those that it has go on: no 2 consecutive ports free"
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    """A relay with room for one call."""
+    with running_relay(shards=1, ports=4) as running, nothing_worse_is_said(running):
+        yield running
+
+
+def test_who_talks_talks_on_and_new_calls_are_refused_until_there_are_ports(relay: Relay) -> None:
+    with Talk(relay) as one:
+        one.goes_on()
+        assert_new_calls_are_refused(relay, r"no 2 consecutive ports free on 127\.0\.0\.1 in .*widen --ports")
+        one.goes_on()
+        [line] = lines_with(relay, REFUSED)
+        assert "(0 of 4 free); widen --ports" in line
+        eventually(lambda: relay.stats().totals.allocate_refused == 6, "each is counted")
+        assert relay.stats().totals.ports_free == 0
+        one.hang_up()
+    until_new_calls_are_taken(relay)
+
+
+@pytest.fixture
+def ng_relay() -> Iterator[NgRelay]:
+    """The same for ng."""
+    with running_nh(shards=1, ports=4) as running:
+        yield running
+
+
+def test_in_ng_who_talks_talks_on_and_is_refused_one_more_medium(ng_relay: NgRelay) -> None:
+    with NgClient(ng_relay.address) as client:
+        alice, bob = End("alice", media=2), End("bob")
+        call = NgCall(client)
+        bob.read(call.offer(alice.describe()[:1]))
+        alice.read(call.answer(bob.describe()))
+        talk(alice, bob)
+        for _ in range(3):
+            with pytest.raises(NgError, match="Ran out of ports"):
+                NgCall(client).offer([MediaLine("127.0.0.1", 40_000)])
+        with pytest.raises(NgError, match="Ran out of ports"):
+            call.reoffer(alice.describe())
+        talk(alice, bob)
+        assert len([line for line in ng_relay.program.lines if REFUSED in line]) == 1
+        call.delete()
+        NgCall(client).offer(AUDIO)
+        alice.close()
+        bob.close()
