@@ -3,7 +3,7 @@
 Python writes each signal's number into a socket (signal.set_wakeup_fd), which the loop reads like any other.
 Works in the main thread only, as signals do in Python.
 
-A process that is about to execute another program can leave its signals to that: leave_signals().
+A process that is about to execute another program can leave its signals to that: see LeaveSignals.
 """
 
 import contextlib
@@ -15,11 +15,19 @@ from types import FrameType
 
 from nh.loop import Loop
 
+LeaveSignals = Callable[[Sequence[signal.Signals]], None]
+"""Leaves signals to the program that this process is about to execute: they wait until its signals_on().
+
+Without that they would end it, as long as it is not ready for them. Those that come from now on are left, those
+that on_signal was not told of yet, and those of the argument, which it was told of and which nobody obeyed. No
+other thread may be there that would get them.
+"""
+
 
 @contextlib.contextmanager
 def signals_on(
     loop: Loop, numbers: Sequence[signal.Signals], on_signal: Callable[[signal.Signals], None]
-) -> Iterator[None]:
+) -> Iterator[LeaveSignals]:
     """Within the block, call `on_signal` from the loop for each of the signals; afterwards all is as before.
 
     Signals that the program before this one has left are among them.
@@ -28,15 +36,26 @@ def signals_on(
         loop: where on_signal is called.
         numbers: which signals; several of one kind in a row may become one, as with any signal.
         on_signal: told which one came.
+
+    Gives the block a LeaveSignals.
     """
     near, far = socket.socketpair()
     near.setblocking(False)
     far.setblocking(False)
 
+    def came() -> list[signal.Signals]:
+        with contextlib.suppress(BlockingIOError):
+            return [signal.Signals(number) for number in near.recv(4096) if number in numbers]
+        return []
+
     def read() -> None:
-        for number in near.recv(256):
-            if number in numbers:
-                on_signal(signal.Signals(number))
+        for number in came():
+            on_signal(number)
+
+    def leave(not_obeyed: Sequence[signal.Signals]) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        for number in (*not_obeyed, *came()):
+            os.kill(os.getpid(), number)
 
     with near, far:
         loop.add_reader(near.fileno(), read)
@@ -44,26 +63,12 @@ def signals_on(
         before = {number: signal.signal(number, _queued) for number in numbers}
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
         try:
-            yield
+            yield leave
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(wakeup_before)
             loop.remove_reader(near.fileno())
-
-
-def leave_signals(numbers: Sequence[signal.Signals], came: Sequence[signal.Signals]) -> None:
-    """Leave signals to the program that this process is about to execute: they wait until its signals_on().
-
-    Without that they would end it, as long as it is not ready for them.
-
-    Arguments:
-        numbers: those that come from now on; no other thread may be there that would get them.
-        came: some of these that came already, and nobody obeyed.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    for number in came:
-        os.kill(os.getpid(), number)
 
 
 def _queued(number: int, frame: FrameType | None) -> None:

@@ -43,7 +43,7 @@ from nh.supervisor.publisher import Publisher
 from nh.supervisor.ready_line import ready_line
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.runtime_dir import runtime_dir
-from nh.supervisor.signals import leave_signals, signals_on
+from nh.supervisor.signals import LeaveSignals, signals_on
 from nh.supervisor.state_dir import open_store
 from nh.supervisor.succession import Succession
 from nh.wire.handover import Bequest
@@ -83,6 +83,7 @@ class Supervisor:
         self._ending = False
         self._end_when_up = False
         self._not_obeyed: list[signal.Signals] = []
+        self._leave_signals: LeaveSignals
         self._bequest = inheritance.bequest
         add_counters(self._stats, SUPERVISOR_TABLE, self._bequest.counters)
         for status, counters in zip(self._stats.shards, self._bequest.shard_counters, strict=False):
@@ -163,7 +164,7 @@ class Supervisor:
     def run(self) -> int:
         """Start, serve, end; returns the exit status."""
         self._publisher = Publisher(self._loop, self._segment, self._stats, self._gather)
-        with signals_on(self._loop, _SIGNALS, self._on_signal):
+        with signals_on(self._loop, _SIGNALS, self._on_signal) as self._leave_signals:
             self._arbiter.start()
             try:
                 self._loop.run()
@@ -308,7 +309,7 @@ class Supervisor:
 
     def leave_signals(self) -> None:
         """See Testator."""
-        leave_signals(_SIGNALS, self._not_obeyed)
+        self._leave_signals(self._not_obeyed)
 
     def let_shards_go(self, on_gone: Callable[[], None]) -> None:
         """See Testator."""

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 from nh.loop import SelectorLoop
 from nh.supervisor.signals import signals_on
@@ -22,3 +24,28 @@ def test_signals_are_told_in_the_loop_and_the_handlers_are_restored() -> None:
     assert signal.getsignal(signal.SIGUSR1) == before
     assert signal.set_wakeup_fd(-1) == -1
     loop.close()
+
+
+EXECUTES_ITSELF = """
+import os, signal, sys
+from nh.loop import SelectorLoop
+from nh.supervisor.signals import signals_on
+
+loop, told = SelectorLoop(), []
+with signals_on(loop, (signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP), told.append) as leave:
+    if sys.argv[1:]:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        leave([signal.SIGTERM])
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.execv(sys.executable, [sys.executable, "-c", sys.argv[1]])
+    while len(told) < 3:
+        loop.turn(10)
+    print(*sorted(number.name for number in told))
+"""
+
+
+def test_signals_that_are_left_are_told_in_the_program_that_is_executed() -> None:
+    """One that nobody read, one that nobody obeyed, and one that comes when they are left already."""
+    command = [sys.executable, "-c", EXECUTES_ITSELF, EXECUTES_ITSELF]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "SIGHUP SIGTERM SIGUSR1\n", "")
