@@ -18,9 +18,9 @@ from nh.loop import Loop
 LeaveSignals = Callable[[Sequence[signal.Signals]], None]
 """Leaves signals to the program that this process is about to execute: they wait until its signals_on().
 
-Without that they would end it, as long as it is not ready for them. Those that come from now on are left, those
-that on_signal was not told of yet, and those of the argument, which it was told of and which nobody obeyed. No
-other thread may be there that would get them.
+Without that they would end it, as long as it is not ready for them. Left are those that come from now on,
+those that on_signal was not told of yet, and those of the argument, which it was told of and nobody obeyed.
+No other thread may be there that would get them.
 """
 
 
