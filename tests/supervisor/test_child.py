@@ -266,7 +266,7 @@ def test_a_shard_that_cannot_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch
         configure=Configure(0, 1, (40000, 40099), RelaySettings(), "none"), cpu=0, command_timeout_s=1.0
     )
     with pytest.raises(OSError, match="no more watches"):
-        Child(loop, spec, process, on_ready=int, on_exit=repr, heritage=NoHeritage())
+        Child(loop, spec, process, on_ready=lambda: None, on_exit=lambda why: None, heritage=NoHeritage())
     assert not psutil.pid_exists(process.pid)
     loop.close()
 
