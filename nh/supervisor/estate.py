@@ -36,6 +36,7 @@ class Estate:
         self._own: dict[int, Predecessor] = {}
         self._surplus: list[Predecessor] = []
         self._stored: dict[Predecessor, dict[bytes, StoredCall]] = {each: {} for each in found}
+        self._unclaimed: set[bytes] = set()
         self._taken: set[Predecessor] = set()
         self._unsettled = set(range(len(keepers)))
         self.known_session = max((each.present.known_session for each in found), default=0)
@@ -60,15 +61,18 @@ class Estate:
             if shard_of(call.call_id, predecessor.present.shards) == predecessor.present.shard:
                 stored[call.call_id] = call
                 return True
+        self._unclaimed.add(call.call_id)
         return False
 
     def take(self, shard: int) -> Mapping[str, int | float]:
         """Have the calls for a place handed over to its keeper; returns the counters that go with them."""
         for predecessor in self._surplus:
             self._take(predecessor, None)
-        own = self._own.get(shard)
-        if own is not None:
-            self._take(own, shard)
+        for place, own in self._own.items():
+            # a call that is not where its hash says may come from the store too: then all that are
+            # left have to say what they know before any place begins with what was stored
+            if place == shard or self._unclaimed:
+                self._take(own, place)
         return self._counters[shard]
 
     def settle(self, shard: int, *, nothing_restored: bool) -> bool:
@@ -110,6 +114,9 @@ class Estate:
 
         def take(call_id: bytes, snapshot: bytes, sockets: list[tuple[Endpoint, int]]) -> None:
             stored.pop(call_id, None)
+            if call_id in self._unclaimed:
+                self._unclaimed.discard(call_id)
+                self._keeper_of(call_id, None).forget(call_id)
             keeper = self._keeper_of(call_id, place)
             keeper.inherit(sockets)
             keeper.put(call_id, snapshot)
@@ -118,6 +125,7 @@ class Estate:
             self._count(predecessor.hand_over(take), place or 0)
         except PredecessorLost as exc:
             logger.error("%s is lost: %s; %d calls come from the store", predecessor, exc, len(stored))
+            predecessor.kill()
             for call in stored.values():
                 self._keeper_of(call.call_id, place).put(call.call_id, call.snapshot)
             return

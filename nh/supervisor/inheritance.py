@@ -129,7 +129,12 @@ def take_over(runtime_path: Path) -> Inheritance:
 
 def _receive(end: socket.socket) -> Inheritance:
     record, fds = receive_record(end)
-    message = decode_from_old(record)
-    if not isinstance(message, Bequest):
-        raise msgspec.DecodeError(f"it says {type(message).__name__}")
+    try:
+        message = decode_from_old(record)
+        if not isinstance(message, Bequest):
+            raise msgspec.DecodeError(f"it says {type(message).__name__}")
+    except msgspec.DecodeError:
+        for fd in fds:
+            os.close(fd)
+        raise
     return Inheritance(message, fds)

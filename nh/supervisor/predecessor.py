@@ -121,6 +121,12 @@ class Predecessor:
             self._say(Depart())
         self.close()
 
+    def kill(self) -> None:
+        """End it, if it still runs: somebody else has its calls from elsewhere."""
+        if self._sock.fileno() >= 0 and not _has_ended(self._sock):
+            _kill(self.pid)
+        self.close()
+
     def close(self) -> None:
         """Leave it: without depart() it goes on. A second one does nothing."""
         self._sock.close()
@@ -160,6 +166,10 @@ def find_predecessors(directory: Path) -> list[Predecessor]:
             sock.settimeout(ANSWER_S)
             sock.connect(str(path))
             pid = _pid_of(sock)
+        except TimeoutError:
+            sock.close()
+            logger.error("%s: a shard is there and lets nobody in, it is left alone", path)
+            continue
         except OSError:
             sock.close()
             path.unlink(missing_ok=True)
@@ -168,7 +178,14 @@ def find_predecessors(directory: Path) -> list[Predecessor]:
             found.append(Predecessor(sock, pid))
         except PredecessorLost as exc:
             sock.close()
-            _kill(pid, path, exc)
+            if pid <= 0:
+                logger.error(
+                    "%s: a shard of another container cannot be spoken to: %s; end it there", path, exc
+                )
+                continue
+            logger.error("a shard that was left (pid %d) cannot be spoken to, it is killed: %s", pid, exc)
+            if _kill(pid):
+                path.unlink(missing_ok=True)
     return found
 
 
@@ -179,26 +196,38 @@ def _pid_of(sock: socket.socket) -> int:
     return pid
 
 
-def _kill(pid: int, path: Path, why: PredecessorLost) -> None:
-    """End a shard that cannot be spoken to: it has ports that others need."""
+def _has_ended(sock: socket.socket) -> bool:
+    """Whether nobody is at the other end any more."""
+    sock.setblocking(False)
+    while True:
+        try:
+            record, fds = receive_record(sock)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        _close_all(fds)
+        if not record:
+            return True
+
+
+def _kill(pid: int) -> bool:
+    """End a shard that cannot be spoken to: it has ports that others need. Returns whether it is gone."""
     if pid <= 0:
-        logger.error("%s: a shard of another container cannot be spoken to: %s; end it there", path, why)
-        return
-    logger.error("a shard that was left (pid %d) cannot be spoken to, it is killed: %s", pid, why)
+        return False
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
-        path.unlink(missing_ok=True)
-        return
+        return True
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         select.select([pidfd], [], [], ANSWER_S)
     except OSError as exc:
         logger.error("it (pid %d) cannot be killed: %s", pid, exc.strerror)
-    else:
-        path.unlink(missing_ok=True)
+        return False
     finally:
         os.close(pidfd)
+    return True
 
 
 def _close_all(fds: list[int]) -> None:

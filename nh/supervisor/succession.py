@@ -69,7 +69,7 @@ class Succession:
         """
         why = self._testator.may_leave() or ("an upgrade has begun" if self._checking else "")
         if why:
-            reply(Failure.of(Refused(f"no upgrade now: {why}")))
+            _refuse(f"no upgrade now: {why}", reply)
             return
         argv = own_argv(shards)
 
@@ -80,8 +80,7 @@ class Succession:
             if isinstance(result, CheckedIn):
                 result = self._testator.may_leave() or result
             if isinstance(result, str):
-                logger.error("no upgrade, everything stays as it is: %s", result)
-                reply(Failure.of(Refused(f"everything stays as it is: {result}")))
+                _refuse(f"everything stays as it is: {result}", reply)
                 return
             logger.info("upgrade: going on as nh %s, pid %d as before", result.version, os.getpid())
             reply(Upgrading(result.version))
@@ -91,7 +90,7 @@ class Succession:
             Preflight(self._loop, argv, checked)
             self._checking = True
         except OSError as exc:
-            reply(Failure.of(Refused(f"everything stays as it is: {argv[0]}: {exc.strerror}")))
+            _refuse(f"everything stays as it is: {argv[0]}: {exc.strerror}", reply)
 
     def make_way(self, sock: socket.socket) -> None:
         """Leave to the process at the other end of a connection, which is closed then."""
@@ -128,3 +127,9 @@ class Succession:
         sock.close()
         # the last process of a container takes all others with it: it waits for them
         self._testator.let_shards_go(lambda: end_without_undoing(0))
+
+
+def _refuse(why: str, reply: Callable[[Result], None]) -> None:
+    """Say so to who asked, and in the log: SIGUSR2 has nobody else to tell."""
+    logger.error("upgrade: %s", why)
+    reply(Failure.of(Refused(why)))

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from nh.calls.media import Endpoint
-from nh.wire.link import KeepCall
+from nh.wire.link import KeepCall, decoded
 
 
 class Present(msgspec.Struct, frozen=True, tag="present"):
@@ -103,9 +103,9 @@ def encode(message: FromOld | ToOld) -> bytes:
 
 def decode_from_old(record: bytes) -> FromOld:
     """What the older generation said. Raises msgspec.DecodeError for anything else."""
-    return _from_old.decode(record)
+    return decoded(_from_old, record)
 
 
 def decode_to_old(record: bytes) -> ToOld:
     """What the newer generation said. Raises msgspec.DecodeError for anything else."""
-    return _to_old.decode(record)
+    return decoded(_to_old, record)

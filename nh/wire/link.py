@@ -9,7 +9,7 @@ both ends are of one version of nh, started by it, so what cannot be read is a b
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -244,6 +244,8 @@ ToShard = (
 Keeping = HoldSockets | LetGoSockets | KeepCall | ForgetCall
 FromShard = Configured | Restoring | Restored | Ready | Executed | NoCallsLeft | Keeping
 
+T = TypeVar("T")
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _to_shard: Final[msgspec.msgpack.Decoder[ToShard]] = msgspec.msgpack.Decoder(ToShard)
 _from_shard: Final[msgspec.msgpack.Decoder[FromShard]] = msgspec.msgpack.Decoder(FromShard)
@@ -263,9 +265,17 @@ def parts(snapshot: bytes) -> Iterator[tuple[int, bytes, bool]]:
 
 def decode_to_shard(record: bytes) -> ToShard:
     """What the supervisor said. Raises msgspec.DecodeError for anything else."""
-    return _to_shard.decode(record)
+    return decoded(_to_shard, record)
 
 
 def decode_from_shard(record: bytes) -> FromShard:
     """What a shard said. Raises msgspec.DecodeError for anything else."""
-    return _from_shard.decode(record)
+    return decoded(_from_shard, record)
+
+
+def decoded(decoder: msgspec.msgpack.Decoder[T], record: bytes) -> T:
+    """What a record says. Raises msgspec.DecodeError for whatever is wrong with it."""
+    try:
+        return decoder.decode(record)
+    except (UnicodeDecodeError, RecursionError) as exc:  # msgspec passes these on as they are
+        raise msgspec.DecodeError(str(exc)) from exc

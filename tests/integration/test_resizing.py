@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -132,6 +133,25 @@ def test_calls_that_came_from_elsewhere_outlive_their_supervisor(lives: Lives) -
     assert_all_go_on(relay, calls, before)
     for call in calls:
         assert call.end(lives.address) == 1
+
+
+def test_calls_are_restored_once_when_the_shard_of_their_names_died_with_its_supervisor(
+    tmp_path: Path,
+) -> None:
+    with lives_of_a_relay(state=tmp_path) as lives:
+        relay = lives.live()
+        calls = [new_call_for(lives, 2, 3, b"at home in shard 2") for _ in range(CALLS)]
+        nh_ok(lives.place, "shards", "3")
+        before = details(relay, calls)
+        assert 2 not in {call.shard for call in before}
+        eventually(lambda: relay.stats().supervisor.store_pending == 0, "all is stored")
+        lives.kill_supervisor()  # shard 2 ends with it: it has no calls
+        relay = lives.live(shards=3)
+        assert sorted(call.call_id for call in relay.calls().calls) == sorted(call.call_id for call in calls)
+        assert_all_go_on(relay, calls, before)
+        assert [call.end(lives.address) for call in calls] == [1] * CALLS
+        eventually(lambda: relay.stats().totals.calls == 0, "there is no second one of any")
+        eventually(relay.all_ports_are_free, "all ports are free")
 
 
 def test_a_number_of_shards_lasts_until_another_is_said(lives: Lives) -> None:

@@ -1,0 +1,271 @@
+"""nh.supervisor.estate: whose calls come to which place, and until when those who had them stand by."""
+
+import contextlib
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from nh.stats.layout import ShardStatus
+from nh.supervisor.estate import Estate
+from nh.supervisor.keeper import HoldingBudget, Keeper
+from nh.supervisor.placement import Placements
+from nh.supervisor.routing import shard_of
+from nh.supervisor.store_file import StoredCall
+from tests.supervisor.played_shard import PlayedShard
+
+
+class Journal:
+    """A store in memory."""
+
+    def __init__(self) -> None:
+        self.calls: dict[bytes, bytes] = {}
+        self.deleted: list[bytes] = []
+
+    def put(self, call_id: bytes, snapshot: bytes) -> None:
+        self.calls[call_id] = snapshot
+
+    def delete(self, call_id: bytes) -> None:
+        self.calls.pop(call_id, None)
+        self.deleted.append(call_id)
+
+
+class House:
+    """Places with their keepers, and the shards of another run."""
+
+    def __init__(self, places: int, shards: list[PlayedShard]) -> None:
+        self.journal = Journal()
+        self.placements = Placements(places)
+        self.keepers = [
+            Keeper(ShardStatus(), HoldingBudget(0), self.journal, self.placements.at(place))
+            for place in range(places)
+        ]
+        self.shards = shards
+        self.estate = Estate([shard.predecessor for shard in shards], self.keepers)
+
+    def load(self, *call_ids: bytes) -> list[bytes]:
+        """Have calls in the store; returns those that nobody claims, which are restored by their hash."""
+        unclaimed = []
+        for call_id in call_ids:
+            self.journal.calls[call_id] = b"stored"
+            if not self.estate.claims(StoredCall(call_id, b"stored", 0.0)):
+                unclaimed.append(call_id)
+                self.keepers[shard_of(call_id, len(self.keepers))].put(call_id, b"stored")
+        return unclaimed
+
+    def calls(self) -> list[dict[bytes, bytes]]:
+        return [dict(keeper.calls) for keeper in self.keepers]
+
+    def close(self) -> None:
+        self.estate.close()
+        for keeper in self.keepers:
+            keeper.close()
+        for shard in self.shards:
+            shard.close()
+
+
+@contextlib.contextmanager
+def house_of(places: int, *shards: PlayedShard) -> Iterator[House]:
+    house = House(places, list(shards))
+    try:
+        yield house
+    finally:
+        house.close()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaks(no_descriptor_leaks: None) -> None:
+    """Descriptors that are handed over are closed exactly once."""
+
+
+def names(shard: int, shards: int, number: int = 2) -> list[bytes]:
+    found = (b"call-%d" % n for n in itertools.count())
+    return list(itertools.islice((name for name in found if shard_of(name, shards) == shard), number))
+
+
+def snapshots(*call_ids: bytes) -> Mapping[bytes, bytes]:
+    return {call_id: b"of " + call_id for call_id in call_ids}
+
+
+# --- where calls go -------------------------------------------------------------------------------
+
+
+def test_calls_come_to_the_place_of_their_shards_number_with_their_sockets() -> None:
+    calls = [snapshots(*names(shard, 2)) for shard in range(2)]
+    with house_of(2, *(PlayedShard(shard, 2, calls[shard]) for shard in range(2))) as house:
+        house.estate.take(0)
+        assert house.calls() == [calls[0], {}]
+        assert not house.shards[1].handed_over, "it relays until its successor is there"
+        house.estate.take(1)
+        assert house.calls() == calls
+        for keeper, shard in zip(house.keepers, house.shards, strict=True):
+            assert list(keeper.sockets) == list(shard.endpoints.values())
+        assert house.journal.calls == {**calls[0], **calls[1]}
+
+
+def test_calls_stay_at_their_place_though_new_ones_of_their_names_would_be_elsewhere() -> None:
+    elsewhere = names(2, 3)
+    with house_of(3, PlayedShard(0, 2, snapshots(*elsewhere))) as house:
+        house.estate.take(0)
+        assert list(house.keepers[0].calls) == elsewhere
+        assert [house.placements.place_of(call_id) for call_id in elsewhere] == [0, 0]
+
+
+def test_calls_of_shards_for_whom_there_is_no_place_are_spread_as_new_ones() -> None:
+    calls = [*names(0, 2), *names(1, 2)]
+    with house_of(2, PlayedShard(7, 8, snapshots(*calls))) as house:
+        house.estate.take(1)
+        assert [list(keeper.calls) for keeper in house.keepers] == [names(0, 2), names(1, 2)]
+
+
+def test_of_two_shards_of_one_number_one_has_the_place_and_the_other_is_spread() -> None:
+    first, second = names(0, 1, 2)
+    shards = (PlayedShard(0, 1, snapshots(first)), PlayedShard(0, 1, snapshots(second)))
+    with house_of(1, *shards) as house:
+        house.estate.take(0)
+        assert set(house.keepers[0].calls) == {first, second}
+
+
+def test_numbers_of_sessions_go_on_above_all_that_are_known() -> None:
+    shards = (PlayedShard(0, 2, {}, known_session=7), PlayedShard(1, 2, {}, known_session=12))
+    with house_of(2, *shards) as house:
+        assert house.estate.known_session == 12
+    with house_of(2) as house:
+        assert house.estate.known_session == 0
+
+
+# --- the store ------------------------------------------------------------------------------------
+
+
+def test_what_a_shard_says_of_a_call_counts_and_not_the_store() -> None:
+    known, over = names(0, 2)
+    with house_of(2, PlayedShard(0, 2, snapshots(known))) as house:
+        assert house.load(known, over) == []
+        house.estate.take(0)
+        assert house.calls() == [snapshots(known), {}]
+        assert house.journal.calls == snapshots(known)
+        assert house.journal.deleted == [over]
+
+
+def test_calls_of_a_shard_that_is_gone_come_from_the_store() -> None:
+    (alive, *_), (dead, *_) = names(0, 2), names(1, 2)
+    with house_of(2, PlayedShard(0, 2, snapshots(alive))) as house:
+        assert house.load(alive, dead) == [dead]
+        for place in range(2):
+            house.estate.take(place)
+        assert house.calls() == [snapshots(alive), {dead: b"stored"}]
+
+
+def test_a_call_that_was_not_where_its_name_says_is_not_restored_twice() -> None:
+    """After nh shards a call may be in shard 0 though its name is of shard 1, and that one be dead."""
+    (moved, *_) = names(1, 2)
+    with house_of(2, PlayedShard(0, 2, snapshots(moved))) as house:
+        assert house.load(moved) == [moved]
+        house.estate.take(1)
+        house.estate.take(0)
+        assert house.calls() == [snapshots(moved), {}]
+        assert house.placements.place_of(moved) == 0
+        assert house.journal.calls == snapshots(moved)
+
+
+def test_calls_of_a_shard_that_is_lost_in_the_middle_come_from_the_store() -> None:
+    said, unsaid = names(0, 1)
+    with house_of(1, PlayedShard(0, 1, snapshots(said), last_words=b"")) as house:
+        house.load(said, unsaid)
+        assert house.estate.take(0) == {}
+        assert house.calls() == [{**snapshots(said), unsaid: b"stored"}]
+
+
+def test_a_shard_that_talks_nonsense_is_ended_because_others_have_its_calls() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        shard = PlayedShard(0, 1, {}, last_words=b"\xc1", pid=process.pid)
+        with house_of(1, shard) as house:
+            house.estate.take(0)
+            assert process.wait(10) < 0
+            assert shard.is_left
+
+
+# --- standing by ----------------------------------------------------------------------------------
+
+
+def test_a_shard_departs_when_its_place_has_restored_its_calls_and_not_before() -> None:
+    shards = [PlayedShard(shard, 2, snapshots(*names(shard, 2))) for shard in range(2)]
+    with house_of(2, *shards) as house:
+        assert house.estate.unsettled
+        house.estate.take(0)
+        house.estate.take(1)
+        assert not any(shard.departed for shard in shards)
+        assert house.estate.settle(0, nothing_restored=False)
+        assert [shard.departed for shard in shards] == [True, False]
+        assert house.estate.settle(1, nothing_restored=False)
+        assert shards[1].departed
+        assert not house.estate.unsettled
+
+
+def test_a_shard_whose_calls_are_spread_departs_when_all_places_are_settled() -> None:
+    shard = PlayedShard(5, 6, snapshots(b"call"))
+    with house_of(2, shard) as house:
+        house.estate.take(0)
+        house.estate.settle(0, nothing_restored=False)
+        assert not shard.departed
+        house.estate.settle(1, nothing_restored=False)
+        assert shard.departed
+
+
+def test_a_shard_of_whose_calls_none_could_be_restored_goes_on() -> None:
+    shard = PlayedShard(0, 1, snapshots(b"call"))
+    with house_of(1, shard) as house:
+        house.estate.take(0)
+        assert not house.estate.settle(0, nothing_restored=True), "its calls are not lost"
+        assert not shard.departed
+        assert shard.is_left
+
+
+def test_calls_without_a_shard_that_had_them_are_lost_if_they_cannot_be_restored() -> None:
+    with house_of(1) as house:
+        assert house.estate.settle(0, nothing_restored=True)
+
+
+def test_a_shard_whose_snapshots_are_not_read_is_left_alone() -> None:
+    call, other = names(0, 1)
+    shard = PlayedShard(0, 1, snapshots(call), snapshot_version=99)
+    with house_of(1, shard) as house:
+        assert shard.is_left
+        assert house.load(call, other) == [], "they are that shard's"
+        assert house.estate.take(0) == {}
+        assert house.calls() == [{}]
+        assert house.journal.calls == {call: b"stored", other: b"stored"}
+        assert not house.estate.unsettled
+
+
+def test_who_has_not_departed_is_left_in_the_end() -> None:
+    shard = PlayedShard(0, 1, snapshots(b"call"))
+    with house_of(1, shard) as house:
+        house.estate.take(0)
+        house.estate.close()
+        assert shard.is_left
+
+
+# --- counters -------------------------------------------------------------------------------------
+
+
+def test_counters_go_with_the_calls_and_those_of_surplus_shards_to_the_first_place() -> None:
+    shards = (
+        PlayedShard(0, 3, {}, counters={"packets_in": 1}),
+        PlayedShard(1, 3, {}, counters={"packets_in": 10, "bytes_in": 5}),
+        PlayedShard(2, 3, {}, counters={"packets_in": 100}),
+    )
+    with house_of(2, *shards) as house:
+        assert house.estate.take(1) == {"packets_in": 10, "bytes_in": 5}
+        assert house.estate.take(0) == {"packets_in": 101}
+
+
+def test_a_second_process_in_a_place_gets_what_the_first_one_got_until_one_has_restored() -> None:
+    with house_of(1, PlayedShard(0, 1, snapshots(b"call"), counters={"packets_in": 3})) as house:
+        for _ in range(2):
+            assert house.estate.take(0) == {"packets_in": 3}
+            assert house.calls() == [snapshots(b"call")]
+        house.estate.settle(0, nothing_restored=False)
+        assert house.estate.take(0) == {}

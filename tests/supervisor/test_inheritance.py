@@ -1,0 +1,189 @@
+"""nh.supervisor.inheritance: descriptors that one supervisor leaves to the next, each used or closed once."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.errors import ConfigError
+from nh.supervisor.inheritance import (
+    NAME,
+    VARIABLE,
+    Inheritance,
+    inherit_from_before_exec,
+    take_over,
+)
+from nh.supervisor.leaving import bequeath
+from nh.wire.handover import Bequest, HandedOver, Leave, decode_to_old, encode
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaks(no_descriptor_leaks: None) -> None:
+    """Descriptors that nobody claimed are closed."""
+
+
+def opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+
+
+def listener() -> int:
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen()
+    return sock.detach()
+
+
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+# --- claims ---------------------------------------------------------------------------------------
+
+
+def test_a_lock_is_known_by_its_file_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").symlink_to(tmp_path / "there")
+    lock = opened(tmp_path / "there" / "nh.lock")
+    inheritance = Inheritance(Bequest(locks=("/in/another/container/nh.lock",)), [lock])
+    assert inheritance.take_lock(tmp_path / "missing") is None
+    assert inheritance.take_lock(tmp_path / "here" / "nh.lock") == lock
+    assert inheritance.take_lock(tmp_path / "here" / "nh.lock") is None, "it is given once"
+    inheritance.close()
+    assert is_open(lock)
+    os.close(lock)
+
+
+def test_a_lock_of_a_file_that_was_made_anew_is_not_that_of_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "nh.lock"
+    inheritance = Inheritance(Bequest(locks=(str(path),)), [opened(path)])
+    path.rename(tmp_path / "old")
+    path.touch()
+    assert inheritance.take_lock(path) is None
+    inheritance.close()
+
+
+def test_a_listener_is_known_by_its_kind_and_what_the_settings_call_it() -> None:
+    tcp, ng = listener(), listener()
+    bequest = Bequest(listeners=(("tcp", "localhost:0"), ("ng-tcp", "localhost:0")))
+    inheritance = Inheritance(bequest, [tcp, ng])
+    assert inheritance.take_listener("tcp", "localhost:1") is None
+    assert inheritance.take_listener("unix", "localhost:0") is None
+    taken = inheritance.take_listener("ng-tcp", "localhost:0")
+    assert taken is not None
+    with taken:
+        assert taken.fileno() == ng
+        assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+    assert inheritance.take_listener("ng-tcp", "localhost:0") is None
+    inheritance.close()
+    assert not is_open(tcp), "nobody claimed it"
+
+
+def test_what_nobody_claims_is_closed_once(tmp_path: Path) -> None:
+    fds = [opened(tmp_path / "a"), opened(tmp_path / "b"), listener()]
+    inheritance = Inheritance(Bequest(locks=("a", "b"), listeners=(("tcp", "x"),)), list(fds))
+    for _ in range(2):
+        inheritance.close()
+        assert not any(map(is_open, fds))
+
+
+# --- from before exec -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with near, far:
+        yield near, far
+
+
+def test_what_was_left_before_exec_is_found_by_the_variable_which_goes(
+    tmp_path: Path, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = ends
+    lock = opened(tmp_path / "lock")
+    bequeath(near, Bequest(locks=("lock",), draining=True, drain_left_s=1.5), [lock])
+    os.close(lock)
+    environment = {VARIABLE: str(far.detach()), "OTHER": "stays"}
+    inheritance = inherit_from_before_exec(environment)
+    assert environment == {"OTHER": "stays"}
+    assert (inheritance.bequest.draining, inheritance.bequest.drain_left_s) == (True, 1.5)
+    taken = inheritance.take_lock(tmp_path / "lock")
+    assert taken is not None
+    assert not os.get_inheritable(taken)
+    os.close(taken)
+
+
+def test_who_was_not_executed_by_nh_inherits_nothing() -> None:
+    inheritance = inherit_from_before_exec({})
+    assert inheritance.bequest == Bequest()
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "999999", "1e3"])
+def test_a_variable_that_somebody_else_set_is_no_reason_not_to_start(text: str) -> None:
+    environment = {VARIABLE: text}
+    assert inherit_from_before_exec(environment).bequest == Bequest()
+    assert not environment
+
+
+@pytest.mark.parametrize("record", [b"garbage", encode(HandedOver()), b""])
+def test_what_is_no_bequest_is_no_reason_not_to_start(
+    ends: tuple[socket.socket, socket.socket], record: bytes
+) -> None:
+    near, far = ends
+    if record:
+        near.send(record)
+    assert inherit_from_before_exec({VARIABLE: str(far.detach())}).bequest == Bequest()
+
+
+# --- from another process -------------------------------------------------------------------------
+
+
+def test_there_is_nothing_to_take_over_where_nobody_runs(tmp_path: Path) -> None:
+    assert take_over(tmp_path).bequest == Bequest()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
+        left.bind(str(tmp_path / NAME))
+    assert take_over(tmp_path).bequest == Bequest(), "a file of one that was killed"
+
+
+@pytest.mark.parametrize("answer", [b"", b"garbage", encode(HandedOver())])
+def test_a_supervisor_that_does_not_leave_is_an_error(tmp_path: Path, answer: bytes) -> None:
+    with answering(tmp_path, answer), pytest.raises(ConfigError, match="takeover: the nh that runs with"):
+        take_over(tmp_path)
+
+
+def test_what_the_other_one_leaves_is_taken(tmp_path: Path) -> None:
+    with answering(tmp_path, encode(Bequest(draining=True))):
+        assert take_over(tmp_path).bequest == Bequest(draining=True)
+
+
+class answering:  # noqa: N801  a context manager
+    """A supervisor that answers Leave with a record; b"": it ends the connection."""
+
+    def __init__(self, directory: Path, answer: bytes) -> None:
+        self._answer = answer
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._sock.settimeout(10)
+        self._sock.bind(str(directory / NAME))
+        self._sock.listen(1)
+        self._thread = threading.Thread(target=self._serve)
+
+    def _serve(self) -> None:
+        connection, _ = self._sock.accept()
+        with connection:
+            assert decode_to_old(connection.recv(1000)) == Leave()
+            if self._answer:
+                connection.send(self._answer)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+        self._sock.close()

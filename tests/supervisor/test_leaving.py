@@ -1,0 +1,79 @@
+"""nh.supervisor.leaving: waiting until nothing is under way, and the command line of the next nh."""
+
+import sys
+
+import pytest
+
+from nh.supervisor.leaving import own_argv, when_quiet
+from tests.supervisor.manual_loop import ManualLoop
+
+HOW = ["/usr/bin/python3", "-P", "-m", "nh", "run"]
+
+
+@pytest.mark.parametrize(
+    ("given", "shards", "following"),
+    [
+        ([], None, []),
+        (["--shards", "2", "--ports", "1-2"], None, ["--shards", "2", "--ports", "1-2"]),
+        ([], 3, ["--shards", "3"]),
+        (["--shards", "2", "--rpc", "x"], 3, ["--shards", "2", "--rpc", "x", "--shards", "3"]),
+        (["--rpc", "x", "--shards", "3"], 4, ["--rpc", "x", "--shards", "4"]),
+        (["--shards=2"], 4, ["--shards=2", "--shards", "4"]),
+    ],
+)
+def test_the_next_nh_has_the_same_arguments_and_the_last_number_of_shards(
+    monkeypatch: pytest.MonkeyPatch, given: list[str], shards: int | None, following: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "orig_argv", [*HOW, *given])
+    assert own_argv(shards) == [sys.executable, *HOW[1:], *following]
+
+
+def test_the_command_line_does_not_grow_with_every_change_of_the_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "orig_argv", [*HOW, "--rpc", "x"])
+    for shards in (1, 2, 3):
+        monkeypatch.setattr(sys, "orig_argv", own_argv(shards))
+    assert own_argv() == [sys.executable, *HOW[1:], "--rpc", "x", "--shards", "3"]
+
+
+# --- until nothing is under way -------------------------------------------------------------------
+
+
+class Quiet:
+    """A wait for it, on a clock of the test's."""
+
+    def __init__(self, *, busy: bool) -> None:
+        self.busy = busy
+        self.loop = ManualLoop()
+        self.times = 0
+        when_quiet(self.loop, lambda: self.busy, timeout_s=2.0, then=self._then)
+
+    def _then(self) -> None:
+        self.times += 1
+
+
+def test_where_nothing_is_under_way_it_is_over_in_the_next_turn() -> None:
+    quiet = Quiet(busy=False)
+    assert quiet.times == 0, "who asked is not called back from within"
+    quiet.loop.advance(0)
+    assert quiet.times == 1
+
+
+def test_what_is_under_way_is_waited_for() -> None:
+    quiet = Quiet(busy=True)
+    quiet.loop.advance(1)
+    assert quiet.times == 0
+    quiet.busy = False
+    quiet.loop.advance(0.1)
+    assert quiet.times == 1
+
+
+def test_what_never_ends_is_not_waited_for_for_ever() -> None:
+    quiet = Quiet(busy=True)
+    quiet.loop.advance(1.9)
+    assert quiet.times == 0
+    quiet.loop.advance(0.2)
+    assert quiet.times == 1
+    quiet.loop.advance(10)
+    assert quiet.times == 1

@@ -1,0 +1,101 @@
+"""nh.supervisor.preflight: what the code that is installed says of itself, whatever it is."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import nh
+from nh.calls.snapshots.version import READABLE
+from nh.config import load_settings
+from nh.errors import ConfigError, Unavailable
+from nh.loop import SelectorLoop
+from nh.supervisor import preflight
+from nh.supervisor.preflight import CheckedIn, Preflight, check_in
+from nh.supervisor.process import ShardProcess
+
+WAIT_S = 20.0
+
+
+@pytest.fixture
+def loop(no_descriptor_leaks: None) -> Iterator[SelectorLoop]:
+    made = SelectorLoop()
+    yield made
+    made.close()
+
+
+def checked(loop: SelectorLoop, code: str) -> CheckedIn | str:
+    """What is made of a program that does this when it is asked."""
+    results: list[CheckedIn | str] = []
+    Preflight(loop, [sys.executable, "-c", code], results.append)
+    deadline = time.monotonic() + WAIT_S
+    while not results:
+        assert time.monotonic() < deadline
+        loop.turn(0.1)
+    (result,) = results
+    return result
+
+
+def test_code_that_can_go_on_says_which_version_it_is_and_what_it_reads(loop: SelectorLoop) -> None:
+    code = 'import sys; assert sys.argv[-1] == \'--check\'; print(\'{"version": "2", "reads": [1, 2]}\')'
+    assert checked(loop, code) == CheckedIn("2", (1, 2))
+
+
+def test_what_a_newer_version_says_besides_is_no_hindrance(loop: SelectorLoop) -> None:
+    said = json.dumps({"version": "3", "reads": [3], "mood": "fine"})
+    assert checked(loop, f"print({said!r})") == CheckedIn("3", (3,))
+
+
+def test_code_that_complains_is_quoted(loop: SelectorLoop) -> None:
+    assert checked(loop, "import sys; print('a\\nnh: ports: too few', file=sys.stderr); sys.exit(2)") == (
+        "ports: too few"
+    )
+
+
+def test_code_that_ends_without_a_word_is_told_by_its_status(loop: SelectorLoop) -> None:
+    assert checked(loop, "raise SystemExit(3)") == "it ended with status 3"
+
+
+@pytest.mark.parametrize("said", ["", "ready", "{}", "[1]", '{"version": 1, "reads": []}'])
+def test_code_that_says_something_else_cannot_go_on(loop: SelectorLoop, said: str) -> None:
+    result = checked(loop, f"print({said!r})")
+    assert isinstance(result, str)
+    assert result.startswith("it does not say what it is: ")
+
+
+def test_code_that_hangs_is_not_waited_for_for_ever(
+    loop: SelectorLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "CHECK_S", 0.3)
+    assert checked(loop, "import time; time.sleep(600)") == "it ended with status -9"
+
+
+def test_a_program_that_is_not_there_is_an_error_at_once(loop: SelectorLoop) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        Preflight(loop, ["/nowhere/python"], lambda _: None)
+
+
+# --- the other side -------------------------------------------------------------------------------
+
+
+def test_this_code_says_its_version_and_what_it_reads() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nh", "run", "--check"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == {"version": nh.__version__, "reads": list(READABLE)}
+    assert done.stderr == ""
+
+
+def test_settings_that_cannot_be_used_are_no_answer() -> None:
+    with pytest.raises(ConfigError, match="is too small for 9 shards"):
+        check_in(load_settings(flags={"ports": "10000-10009", "shards": 9}, file=None))
+
+
+def test_a_shard_that_does_not_start_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = (sys.executable, "-c", "raise SystemExit(7)")
+    monkeypatch.setattr(preflight, "ShardProcess", lambda: ShardProcess(argv))
+    with pytest.raises(Unavailable, match="a shard's process does not start: exit status 7"):
+        check_in(load_settings(flags={}, file=None))
