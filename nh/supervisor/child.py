@@ -93,6 +93,8 @@ class Child:
         on_exit: called once when the process is reaped, with words for why; every command is answered then.
         on_empty: called with the round of a drain when the shard says that no call is left.
         heritage: see Heritage.
+
+    Raises OSError if it cannot be watched; then it is ended.
     """
 
     def __init__(
@@ -120,10 +122,17 @@ class Child:
         self._heritage = heritage
         self._pouring: Pouring | None = None
         self._process = process
-        loop.add_reader(self._process.pidfd, self._reap)
-        self._channel = Channel(
-            loop, self._process.link, self._on_record, self._on_link_lost, on_drained=self._pour
-        )
+        try:
+            loop.add_reader(process.pidfd, self._reap)
+            self._channel = Channel(
+                loop, process.link, self._on_record, self._on_link_lost, on_drained=self._pour
+            )
+        except OSError:  # nothing more can be watched: a process of which nobody hears must not live on
+            loop.remove_reader(process.pidfd)
+            process.kill()
+            process.reap()
+            process.link.close()
+            raise
         self._channel.send(link.encode(spec.configure))
         pin(self._process.pid, spec.cpu, self._name)
 

@@ -208,7 +208,10 @@ class Supervisor:
         if self._bequest.draining:
             self._drain.begin(self._bequest.drain_left_s)
         self._places.fill_spares()
-        print(self._ready_line(), flush=True)
+        with contextlib.suppress(
+            OSError
+        ):  # a pipe that nobody reads, a disk that is full: nh serves all the same
+            print(self._ready_line(), flush=True)
         self._notifier.ready(self._status_line())
 
     def _status_line(self) -> str:

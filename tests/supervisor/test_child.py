@@ -1,6 +1,7 @@
 """nh.supervisor.child: every command is answered once, whatever becomes of the shard."""
 
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -252,6 +253,22 @@ def test_a_shard_of_another_version_is_used_and_reported(caplog: pytest.LogCaptu
     with up("--version", "0.0.9") as shard:
         assert "nh was upgraded" in caplog.text
         assert shard.child.state is ChildState.UP
+
+
+def test_a_shard_that_cannot_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no more watches")
+
+    process = ShardProcess((sys.executable, "-P", FAKE_SHARD))
+    loop = SelectorLoop()
+    monkeypatch.setattr(loop, "add_reader", refuse)
+    spec = ChildSpec(
+        configure=Configure(0, 1, (40000, 40099), RelaySettings(), "none"), cpu=0, command_timeout_s=1.0
+    )
+    with pytest.raises(OSError, match="no more watches"):
+        Child(loop, spec, process, on_ready=lambda: None, on_exit=lambda why: None, heritage=NoHeritage())
+    assert not psutil.pid_exists(process.pid)
+    loop.close()
 
 
 def test_a_program_that_cannot_be_started_is_an_os_error_and_leaves_nothing_open() -> None:
