@@ -84,7 +84,8 @@ class Control:
     def close(self) -> None:
         """End all calls and publish the last counters. What is kept of the calls stays kept.
 
-        Calls that were handed over are somebody else's, and are left alone.
+        Calls that were handed over are somebody else's, and are left alone; so are those that were restored
+        before Go: whoever had them may have gone on, with the same sockets.
         """
         self._keep.close()
         self._restoration.close()
@@ -94,7 +95,7 @@ class Control:
             departed = self._orphan.departed
         if self._rendezvous is not None:
             self._rendezvous.close()
-        if self._helper is not None and not departed:
+        if self._helper is not None and not departed and (self._started or not self._helper.calls):
             self._helper.close()
             self._publish()
         self._hold_links([])
