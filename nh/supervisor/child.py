@@ -73,7 +73,7 @@ class Heritage(Protocol):
         """What the shard says; descriptors that are kept are removed. Raises NotBelievable."""
 
     def restored(self, message: link.Restored) -> None:
-        """The shard has what it could restore, and is about to be told Go: nobody else may have that then."""
+        """The shard has what it could restore, and was told Go: nobody else may have that any more."""
 
     def ready(self) -> None:
         """The shard is up."""
@@ -214,8 +214,9 @@ class Child:
         self._pour()
 
     def _on_restored(self, message: link.Restored) -> None:
-        self._heritage.restored(message)
+        # in this order: who dies between the two leaves two shards with the same calls, and not none
         self._channel.send(link.encode(link.Go()))
+        self._heritage.restored(message)
 
     def _on_record(self, record: bytes, fds: list[int]) -> None:
         try:

@@ -37,6 +37,8 @@ class Estate:
         self._surplus: list[Predecessor] = []
         self._stored: dict[Predecessor, dict[bytes, StoredCall]] = {each: {} for each in found}
         self._unclaimed: set[bytes] = set()
+        self._where: dict[bytes, Keeper] = {}
+        self._twins = False
         self._taken: set[Predecessor] = set()
         self._unsettled = set(range(len(keepers)))
         self.known_session = max((each.present.known_session for each in found), default=0)
@@ -48,6 +50,7 @@ class Estate:
             elif number < len(keepers) and number not in self._own:
                 self._own[number] = predecessor
             else:
+                self._twins |= number in self._own
                 self._surplus.append(predecessor)
 
     @property
@@ -69,9 +72,10 @@ class Estate:
         for predecessor in self._surplus:
             self._take(predecessor, None)
         for place, own in self._own.items():
-            # a call that is not where its hash says may come from the store too: then all that are
-            # left have to say what they know before any place begins with what was stored
-            if place == shard or self._unclaimed:
+            # a call may come from the store too, if it was not where its hash says, or from two shards, if
+            # their supervisor was killed while one took over from the other: then all that are left have to
+            # say what they know before any place begins
+            if place == shard or self._unclaimed or self._twins:
                 self._take(own, place)
         return self._counters[shard]
 
@@ -118,6 +122,10 @@ class Estate:
                 self._unclaimed.discard(call_id)
                 self._keeper_of(call_id, None).forget(call_id)
             keeper = self._keeper_of(call_id, place)
+            before = self._where.setdefault(call_id, keeper)
+            if before is not keeper:
+                before.forget(call_id)
+                self._where[call_id] = keeper
             keeper.inherit(sockets)
             keeper.put(call_id, snapshot)
 

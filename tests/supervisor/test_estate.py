@@ -128,6 +128,20 @@ def test_of_two_shards_of_one_number_one_has_the_place_and_the_other_is_spread()
         assert set(house.keepers[0].calls) == {first, second}
 
 
+def test_a_call_that_two_shards_have_is_restored_once() -> None:
+    """Their supervisor was killed after one had taken it from the other, before that one departed."""
+    (call, *_) = names(0, 2)
+    shards = (PlayedShard(1, 2, snapshots(call)), PlayedShard(1, 2, {call: b"of the other"}))
+    with house_of(2, *shards) as house:
+        house.estate.take(0)
+        house.estate.take(1)
+        assert house.calls() == [{}, snapshots(call)]
+        assert house.placements.place_of(call) == 1
+        for place in range(2):
+            house.estate.settle(place, nothing_restored=False)
+        assert all(shard.departed for shard in shards)
+
+
 def test_numbers_of_sessions_go_on_above_all_that_are_known() -> None:
     shards = (PlayedShard(0, 2, {}, known_session=7), PlayedShard(1, 2, {}, known_session=12))
     with house_of(2, *shards) as house:
