@@ -46,6 +46,7 @@ class Lives:
         self._environment |= environment or {}
         self._relays: list[Relay] = []
         self._calls: list[PlayedCall] = []
+        self._left: list[psutil.Process] = []
 
     @property
     def relay(self) -> Relay:
@@ -86,6 +87,7 @@ class Lives:
     def kill_supervisor(self) -> list[psutil.Process]:
         """SIGKILL for the supervisor alone; returns its shards by number."""
         shards = [psutil.Process(shard.pid) for shard in self.relay.stats().shards]
+        self._left += shards
         self.relay.program.kill()
         return shards
 
@@ -104,9 +106,10 @@ class Lives:
                 psutil.Process(self.relay.program.pid).terminate()
                 with contextlib.suppress(AssertionError):  # whoever does not end is killed below
                     eventually(lambda: self.relay.program.ended, "it has ended")
-            for process in self._listeners():
-                process.kill()
-                process.wait(ENDED_S)
+            for process in (*self._left, *self._listeners()):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+                    process.wait(ENDED_S)
 
     def _listeners(self) -> Iterator[psutil.Process]:
         """Whoever waits in the runtime directory for a next life."""

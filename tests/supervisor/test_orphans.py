@@ -94,6 +94,30 @@ def test_the_next_supervisors_have_the_same_calls_and_serve_old_and_new_ones(liv
     assert not Path("/dev/shm", segment_name(lives.place.directory)).exists()
 
 
+@pytest.mark.parametrize("moment", ["", "goes on with", "is up", "ready"])
+def test_calls_outlive_supervisors_that_are_killed_while_they_take_them_over(
+    lives: Lives, moment: str
+) -> None:
+    lives.live()
+    calls = lives.begin_calls(CALLS)
+    lives.kill_supervisor()
+    for _ in range(3):
+        relay = lives.begin_life()
+        if moment:
+            relay.program.wait_for_line(moment)
+        else:
+            eventually(relay.shard_processes, "a shard is started")
+        relay.program.kill()
+        for call in calls:
+            call.talk()
+    relay = lives.live()
+    assert {call.call_id for call in relay.calls().calls} == {call.call_id for call in calls}
+    for call in calls:
+        call.talk()
+        assert call.end(lives.address) == 1
+    eventually(relay.all_ports_are_free, "all ports are free")
+
+
 def test_counters_of_packets_do_not_go_back(lives: Lives) -> None:
     lives.live()
     calls = lives.begin_calls(CALLS)
