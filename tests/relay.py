@@ -70,12 +70,8 @@ class Relay:
         self.program.wait_for_line("ready")
 
     def shard_processes(self) -> list[psutil.Process]:
-        """The shards' processes."""
-        return [
-            child
-            for child in psutil.Process(self.program.pid).children()
-            if any("nh.shard" in word for word in child.cmdline())
-        ]
+        """The shards' processes, but for one that ends at this moment."""
+        return [child for child in psutil.Process(self.program.pid).children() if _is_shard(child)]
 
     def kill_all(self) -> None:
         """SIGKILL for the supervisor and its shards, with no time for either to notice the other's end."""
@@ -128,6 +124,12 @@ class Relay:
             lambda: self.descriptors() <= descriptors,
             f"no more than {descriptors} descriptors are open",
         )
+
+
+def _is_shard(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one too
+        return any("nh.shard" in word for word in process.cmdline())
+    return False
 
 
 @contextlib.contextmanager

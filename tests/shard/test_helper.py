@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from msgspec import structs
 
 from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
@@ -173,10 +174,13 @@ def test_ports_are_used_in_pairs_from_the_first_even_one_on(ports: range) -> Non
     helper = Helper(ports=(ports[1], ports[6]))
     helper.update_stats()
     assert helper.stats.ports_total == 4
-    result = helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
-    assert isinstance(result, Allocated)
-    assert result.media[0].port == ports[2]
+    used = []
+    for call_id in (b"1", b"2"):
+        result = helper.execute(Allocate(structs.replace(DIALOG, call_id=call_id), Side.FROM, V4, AUDIO))
+        assert isinstance(result, Allocated)
+        used.append(result.media[0].port)
     helper.close()
+    assert sorted(used) == [ports[2], ports[4]]
 
 
 def test_shards_number_their_sessions_apart(ports: range) -> None:
