@@ -1,5 +1,6 @@
 # make run    set everything up and run the relay
 # make test   set everything up and pass the tests
+# make soak     calls come and go while faults strike, 10 minutes; ARGS="--minutes 480" for a night
 # make demo   20 calls with media through a relay of its own, then a report
 # make survive  what faults cost 200 calls; wants a host to itself
 # make check  lint, types and import rules
@@ -12,7 +13,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test survive demo check bench bpf clean
+.PHONY: help run test survive soak demo check bench bpf clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -32,6 +33,9 @@ test: $(STAMP)
 
 survive: $(STAMP)
 	$(BIN)/pytest -m survive tests/survive $(ARGS)
+
+soak: $(STAMP)
+	$(BIN)/python -m tools.soak $(ARGS)
 
 demo: $(STAMP)
 	$(BIN)/python -m tools.demo $(ARGS)

@@ -6,6 +6,7 @@ connects, and is told everything while nothing is relayed. If it then breaks off
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import msgspec
 
@@ -13,7 +14,7 @@ import nh
 from nh.calls.snapshots.version import VERSION
 from nh.channel import Channel, batches
 from nh.errors import ChannelFull
-from nh.loop import Loop
+from nh.loop import Loop, Timer
 from nh.pouring import Pouring, Record
 from nh.rendezvous import Rendezvous
 from nh.shard.helper import Helper
@@ -31,6 +32,9 @@ from nh.wire.handover import (
 from nh.wire.link import Configure, KeepCall, parts
 
 logger = logging.getLogger(__name__)
+
+PATIENCE_S: Final = 5.0
+"""How long packets may wait for a successor; their sockets have room for so much telephony."""
 
 
 class Orphan:
@@ -63,7 +67,7 @@ class Orphan:
         self._on_over = on_over
         self._channel: Channel | None = None
         self._pouring: Pouring | None = None
-
+        self._patience: Timer | None = None
         logger.warning(
             "the supervisor is gone: shard %d goes on with its %d calls, and waits for the next one",
             configure.shard,
@@ -116,16 +120,21 @@ class Orphan:
             return
         match message:
             case HandOver():
-                self._helper.pause()
-                assert self._channel is not None
-                self._pouring = Pouring(self._channel, self._everything())
-                self._on_drained()
+                self._hand_over()
             case Depart():
                 self.departed = True
                 logger.info("shard %d ends: its calls are those of a new process now", self._configure.shard)
                 self._on_over()
             case Leave():
                 pass
+
+    def _hand_over(self) -> None:
+        assert self._channel is not None
+        if self._pouring is None:
+            self._helper.pause()
+            self._pouring = Pouring(self._channel, self._everything())
+            self._patience = self._loop.call_later(PATIENCE_S, self._resume)
+            self._on_drained()
 
     def _everything(self) -> Iterator[Record]:
         for call_id, sockets, snapshot in self._helper.hand_over():
@@ -161,9 +170,14 @@ class Orphan:
 
     def _on_lost(self) -> None:
         self._channel = None
-        if self._pouring is not None and not self.departed:
-            logger.warning(
-                "the next supervisor did not take the calls: shard %d goes on", self._configure.shard
-            )
-            self._helper.resume()
+        self._resume()
         self._pouring = None
+
+    def _resume(self) -> None:
+        """Relay again. Who has the sockets too may do the same: what arrives is read once."""
+        if self._patience is None or self.departed:
+            return
+        self._patience.cancel()
+        self._patience = None
+        logger.warning("the next supervisor has not taken the calls: shard %d goes on", self._configure.shard)
+        self._helper.resume()

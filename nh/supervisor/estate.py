@@ -40,6 +40,7 @@ class Estate:
         self._where: dict[bytes, Keeper] = {}
         self._twins = False
         self._taken: set[Predecessor] = set()
+        self._unreadable = False
         self._unsettled = set(range(len(keepers)))
         self.known_session = max((each.present.known_session for each in found), default=0)
         self._counters: defaultdict[int, Counters] = defaultdict(dict)
@@ -92,22 +93,27 @@ class Estate:
         own = self._own.pop(shard, None)
         self._counters.pop(shard, None)
         self._unsettled.discard(shard)
+        kept = nothing_restored and (own is not None or bool(self._surplus))
+        self._unreadable |= kept
+        if own is not None:
+            self._part_from(own, unreadable=nothing_restored)
         if not self._unsettled:
             while self._surplus:
-                self._surplus.pop().depart()
-        if own is None:
-            return True
-        if nothing_restored:
-            logger.error("%s goes on with its calls, because none of them could be restored", own)
-            own.close()
-            return False
-        own.depart()
-        return True
+                self._part_from(self._surplus.pop(), unreadable=self._unreadable)
+        return not kept
 
     def close(self) -> None:
         """Leave those who have not departed: they go on."""
         for predecessor in self._found:
             predecessor.close()
+
+    @staticmethod
+    def _part_from(predecessor: Predecessor, *, unreadable: bool) -> None:
+        if unreadable:
+            logger.error("%s goes on with its calls, because none of them could be restored", predecessor)
+            predecessor.close()
+        else:
+            predecessor.depart()
 
     def _take(self, predecessor: Predecessor, place: int | None) -> None:
         """Have it hand over to a place; None: each call to where a new one of its call-id would be."""

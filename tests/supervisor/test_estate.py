@@ -237,6 +237,17 @@ def test_a_shard_of_whose_calls_none_could_be_restored_goes_on() -> None:
         assert shard.is_left
 
 
+def test_shards_whose_calls_are_spread_go_on_if_a_place_can_restore_none_of_them() -> None:
+    shard = PlayedShard(2, 3, snapshots(b"call"))
+    with house_of(2, shard) as house:
+        house.estate.take(0)
+        house.estate.take(1)
+        assert not house.estate.settle(0, nothing_restored=True), "its calls are not lost"
+        assert house.estate.settle(1, nothing_restored=False)
+        assert not shard.departed
+        assert shard.is_left
+
+
 def test_calls_without_a_shard_that_had_them_are_lost_if_they_cannot_be_restored() -> None:
     with house_of(1) as house:
         assert house.estate.settle(0, nothing_restored=True)
