@@ -7,7 +7,7 @@ cannot disturb a writer.
 
 from nh.stats.layout import MAX_SHARDS, ShardState, ShardStats, ShardStatus, SupervisorStats
 from nh.stats.reader import Heartbeat, StatsReader
-from nh.stats.segment import Segment, attach_segment, create_segment, segment_name
+from nh.stats.segment import Segment, attach_segment, create_segment, own_segment, segment_name
 from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading, Totals
 from nh.stats.writer import ShardWriter, SupervisorWriter
 
@@ -28,5 +28,6 @@ __all__ = [
     "Totals",
     "attach_segment",
     "create_segment",
+    "own_segment",
     "segment_name",
 ]

@@ -115,6 +115,17 @@ def create_segment(name: str, shards: int) -> Segment:
     return segment
 
 
+@contextlib.contextmanager
+def own_segment(name: str, shards: int) -> Iterator[Segment]:
+    """A new segment as create_segment() makes it, which is gone after the block."""
+    segment = create_segment(name, shards)
+    try:
+        yield segment
+    finally:
+        segment.unlink()
+        segment.close()
+
+
 def attach_segment(name: str) -> Segment:
     """The segment of a running nh.
 

@@ -12,7 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 from nh.loop import Loop
+from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, SupervisorStats, read_counters
+from nh.supervisor.drain import Drain
 from nh.supervisor.inheritance import VARIABLE
+from nh.supervisor.private_dir import Lock
 from nh.wire.handover import Bequest, encode
 
 logger = logging.getLogger(__name__)
@@ -38,6 +41,34 @@ def when_quiet(loop: Loop, busy: Callable[[], bool], *, timeout_s: float, then: 
             then()
 
     loop.call_later(0, look)
+
+
+def draw_up_bequest(
+    locks: Sequence[Lock],
+    listeners: Sequence[tuple[tuple[str, str], int]],
+    drain: Drain,
+    stats: SupervisorStats,
+    *,
+    shards: int,
+) -> tuple[Bequest, list[int]]:
+    """What a supervisor leaves, with descriptors.
+
+    Arguments:
+        locks: that it holds.
+        listeners: its listening sockets: what each is to an Inheritance, and its descriptor.
+        drain: how far it is.
+        stats: whose counters go on.
+        shards: how many it has.
+    """
+    bequest = Bequest(
+        locks=tuple(str(lock.path) for lock in locks),
+        listeners=tuple(what for what, _ in listeners),
+        draining=drain.draining,
+        drain_left_s=drain.left_s,
+        counters=read_counters(stats, SUPERVISOR_TABLE),
+        shard_counters=tuple(read_counters(status, STATUS_TABLE) for status in stats.shards[:shards]),
+    )
+    return bequest, [*(lock.fd for lock in locks), *(fd for _, fd in listeners)]
 
 
 def bequeath(end: socket.socket, bequest: Bequest, fds: Sequence[int]) -> None:

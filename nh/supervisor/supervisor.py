@@ -9,21 +9,20 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from nh.config import Settings
 from nh.loop import SelectorLoop
 from nh.stats import (
     Heartbeat,
-    Segment,
     ShardState,
     StatsReader,
     SupervisorStats,
-    create_segment,
+    own_segment,
     segment_name,
 )
-from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, add_counters, read_counters
+from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, add_counters
 from nh.supervisor.arbiter import Arbiter
 from nh.supervisor.child import Child
 from nh.supervisor.children_before import ChildrenBefore
@@ -105,7 +104,7 @@ class Supervisor:
         children = ChildrenBefore(self._loop)
         stack.callback(children.close)
         predecessors = find_predecessors(path)
-        self._segment = stack.enter_context(_statistics(create_segment(segment_name(path), self._shards)))
+        self._segment = stack.enter_context(own_segment(segment_name(path), self._shards))
         self._kernel, self._kernel_off = start_kernel_service(
             self._loop, settings, self._shards, stats=self._stats, predecessors=predecessors
         )
@@ -297,18 +296,9 @@ class Supervisor:
         self._publisher.stop()
         if self._store is not None:
             self._store.close()
-        listeners = list(self._rpc.heirlooms())
-        bequest = Bequest(
-            locks=tuple(str(lock.path) for lock in self._locks),
-            listeners=tuple(what for what, _ in listeners),
-            draining=self._drain.draining,
-            drain_left_s=self._drain.left_s,
-            counters=read_counters(self._stats, SUPERVISOR_TABLE),
-            shard_counters=tuple(
-                read_counters(status, STATUS_TABLE) for status in self._stats.shards[: self._shards]
-            ),
+        return draw_up_bequest(
+            self._locks, list(self._rpc.heirlooms()), self._drain, self._stats, shards=self._shards
         )
-        return bequest, [*(lock.fd for lock in self._locks), *(fd for _, fd in listeners)]
 
     def leave_signals(self) -> None:
         """See Testator."""
@@ -327,13 +317,3 @@ class Supervisor:
         self._stats.rpc_clients = self._rpc.clients
         if self._store is not None:
             self._store.count_in(self._stats)
-
-
-@contextlib.contextmanager
-def _statistics(segment: Segment) -> Iterator[Segment]:
-    """The segment, which is gone after the block."""
-    try:
-        yield segment
-    finally:
-        segment.unlink()
-        segment.close()
