@@ -34,6 +34,7 @@ from nh.supervisor.gate import Gate
 from nh.supervisor.hangs import HangWatch
 from nh.supervisor.inheritance import NAME, Inheritance
 from nh.supervisor.kernel import start_kernel_service
+from nh.supervisor.leaving import draw_up_bequest
 from nh.supervisor.notify import Notifier
 from nh.supervisor.places import Places
 from nh.supervisor.port_claim import port_claim
