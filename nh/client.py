@@ -17,31 +17,19 @@ from nh.address import parse_rpc_address
 from nh.calls.media import Media, Side
 from nh.commands import (
     Activate,
-    Activated,
     Allocate,
-    Allocated,
-    CallDetail,
-    CallList,
     Close,
     CloseCall,
-    Closed,
     Command,
     Dialog,
     Drain,
-    DrainState,
     Extension,
-    ExtensionResult,
-    Failure,
     GetStats,
     ListCalls,
     Ping,
-    Pong,
-    Result,
     ShowCall,
-    Stats,
     Undrain,
     Upgrade,
-    Upgrading,
 )
 from nh.errors import (
     AddressUnavailable,
@@ -63,6 +51,20 @@ from nh.errors import (
     Unsupported,
     UnusableSdp,
     WrongDialogue,
+)
+from nh.results import (
+    Activated,
+    Allocated,
+    CallDetail,
+    CallList,
+    Closed,
+    DrainState,
+    ExtensionResult,
+    Failure,
+    Pong,
+    Result,
+    Stats,
+    Upgrading,
 )
 from nh.rpc_connection import RpcConnection
 from nh.wire import native, netsip

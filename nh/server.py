@@ -19,20 +19,16 @@ from nh.commands import (
     Command,
     Drain,
     Extension,
-    ExtensionResult,
-    Failure,
     GetStats,
     ListCalls,
     Ping,
-    Pong,
-    Result,
     ShowCall,
-    Stats,
     Undrain,
     Upgrade,
 )
 from nh.errors import NhError, UnknownCommand
 from nh.loop import Loop, SelectorLoop
+from nh.results import ExtensionResult, Failure, Pong, Result, Stats
 from nh.shard.helper import Helper
 from nh.stats import SupervisorStats
 from nh.supervisor.frontend import Frontend

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from nh.commands import CallDetail, LegDetail
+from nh.results import CallDetail, LegDetail
 from nh.stats import segment_name
 from nh.supervisor.routing import shard_of
 from tests.played_call import PlayedCall

@@ -6,7 +6,8 @@ from typing import Self
 
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
-from nh.commands import Activate, Activated, Allocate, Allocated, Close, CloseCall, Dialog
+from nh.commands import Activate, Allocate, Close, CloseCall, Dialog
+from nh.results import Activated, Allocated
 from tests.media_peer import RTCP, RTP, MediaPeer
 
 HERE = "127.0.0.1"

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import psutil
 
 from nh.client import NativeClient
-from nh.commands import CallDetail, CallList, ListCalls, ShowCall
+from nh.commands import ListCalls, ShowCall
+from nh.results import CallDetail, CallList
 from nh.stats import Snapshot, StatsReader, attach_segment, segment_name
 from tests.port_claims import claim_ports
 from tests.program import Program

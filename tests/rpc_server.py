@@ -6,28 +6,20 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from nh.calls.media import RelayMedia
-from nh.commands import (
-    Activate,
+from nh.commands import Activate, Allocate, Close, CloseCall, Command, Extension, GetStats, ListCalls, Ping
+from nh.errors import UnknownCommand
+from nh.results import (
     Activated,
-    Allocate,
     Allocated,
     CallList,
     CallSummary,
-    Close,
-    CloseCall,
     Closed,
-    Command,
-    Extension,
     ExtensionResult,
     Failure,
-    GetStats,
-    ListCalls,
-    Ping,
     Pong,
     Result,
     Stats,
 )
-from nh.errors import UnknownCommand
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, frame
 

@@ -8,18 +8,14 @@ from nh.client import Client, NativeClient
 from nh.commands import (
     Activate,
     Allocate,
-    CallList,
-    CallSummary,
     Close,
     CloseCall,
     Command,
     Dialog,
     Extension,
-    Failure,
     GetStats,
     ListCalls,
     Ping,
-    Pong,
 )
 from nh.errors import (
     ERROR_CODES,
@@ -35,6 +31,7 @@ from nh.errors import (
     UnknownCall,
     UnknownCommand,
 )
+from nh.results import CallList, CallSummary, Failure, Pong
 from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame
 from tests.rpc_server import HangUp, answer_native, answer_netsip, serving

@@ -11,8 +11,9 @@ import uvloop
 
 from nh import AsyncioLoop, Client, Helper, NativeClient, SelectorLoop, Server
 from nh.calls.media import Media, Side
-from nh.commands import Command, Dialog, Drain, Extension, GetStats, Ping, Pong, Stats
+from nh.commands import Command, Dialog, Drain, Extension, GetStats, Ping
 from nh.errors import LimitReached, NhError, UnknownCommand
+from nh.results import Pong, Stats
 from tests.media_peer import MediaPeer
 from tests.port_claims import claim_ports
 

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from nh.cli import quantities as q
 from nh.cli.callid import show_id, show_text
-from nh.commands import CallDetail, GroupDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
+from nh.results import CallDetail, GroupDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
 
 
 def call_lines(call: CallDetail) -> Iterator[Text]:

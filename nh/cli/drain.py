@@ -7,7 +7,8 @@ import typer
 from nh.cli.json_text import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir
 from nh.cli.quantities import duration
-from nh.commands import MAX_DRAIN_S, Drain, DrainState, Undrain
+from nh.commands import MAX_DRAIN_S, Drain, Undrain
+from nh.results import DrainState
 
 
 def drain(

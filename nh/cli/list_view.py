@@ -9,7 +9,7 @@ from rich.text import Text
 
 from nh.cli import quantities as q
 from nh.cli.callid import show_id
-from nh.commands import CallSummary
+from nh.results import CallSummary
 
 _COLUMNS: Final = "{:>5} {:>6} {:>6} {:>4} {:>5} {:>7} {:>6}  {}"
 

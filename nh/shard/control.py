@@ -11,12 +11,13 @@ from typing import Final
 
 import nh
 from nh.channel import Channel
-from nh.commands import Failure, Queried, RelayCommand, RelayResult
+from nh.commands import RelayCommand
 from nh.errors import KernelPathUnavailable, NhError
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.routes import Routes
 from nh.loop import SelectorLoop
 from nh.rendezvous import Rendezvous
+from nh.results import Failure, Queried, RelayResult
 from nh.shard.helper import Helper
 from nh.shard.kernel_path import KernelPath
 from nh.shard.link_keep import LinkKeep

@@ -18,23 +18,10 @@ from nh.calls.rules import RelaySettings
 from nh.calls.session import SessionInfo
 from nh.calls.session_ids import SessionIds
 from nh.calls.table import CallTable
-from nh.commands import (
-    Activate,
-    Activated,
-    Allocate,
-    Allocated,
-    Close,
-    CloseCall,
-    Closed,
-    Dialog,
-    ListCalls,
-    Query,
-    RelayCommand,
-    RelayResult,
-    ShowCall,
-)
+from nh.commands import Activate, Allocate, Close, CloseCall, Dialog, ListCalls, Query, RelayCommand, ShowCall
 from nh.errors import MalformedRequest, PortsExhausted, ProtocolError, Refused
 from nh.loop import Loop
+from nh.results import Activated, Allocated, Closed, RelayResult
 from nh.shard.accounts import Accounts
 from nh.shard.hops import OwnPorts
 from nh.shard.keep import Keep

@@ -9,7 +9,7 @@ from nh.calls.dialogue import Dialogue
 from nh.calls.leg import Leg
 from nh.calls.offers import Offers
 from nh.calls.party import Counters, Party
-from nh.commands import MediumReading, Queried, StreamReading, StreamTotals, TagReading
+from nh.results import MediumReading, Queried, StreamReading, StreamTotals, TagReading
 from nh.shard.rtp_reports import describe_streams
 
 

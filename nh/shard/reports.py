@@ -11,7 +11,7 @@ from nh.calls.leg import Drop, Leg
 from nh.calls.session import Pair, Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
-from nh.commands import CallDetail, CallList, CallSummary, GroupDetail, LegDetail, PairDetail, SessionDetail
+from nh.results import CallDetail, CallList, CallSummary, GroupDetail, LegDetail, PairDetail, SessionDetail
 from nh.shard.rtp_reports import describe_streams
 
 MAX_PAGE_BYTES: Final = 100 * 1024

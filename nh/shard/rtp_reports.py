@@ -4,7 +4,7 @@ from nh.calls.leg import Leg
 from nh.calls.mos import MIN_PACKETS, estimate_mos
 from nh.calls.payload_types import PayloadTypes
 from nh.calls.rtp_stream import RtpStream
-from nh.commands import StreamDetail
+from nh.results import StreamDetail
 
 
 def describe_streams(leg: Leg, kind: str) -> tuple[StreamDetail, ...]:

@@ -14,21 +14,9 @@ from nh.calls.offers import Offers
 from nh.calls.party import Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
-from nh.commands import (
-    Answer,
-    Blocked,
-    BlockMedia,
-    Delete,
-    IceHandling,
-    NgCommand,
-    Offer,
-    OfferOptions,
-    Queried,
-    Query,
-    RelayResult,
-    Rewritten,
-)
+from nh.commands import Answer, BlockMedia, Delete, IceHandling, NgCommand, Offer, OfferOptions, Query
 from nh.errors import PortsExhausted, UnknownCall, Unsupported, UnusableSdp
+from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
 from nh.sdp.rewrite import IceAction, MuxAction, RewritePlan, rewrite
 from nh.shard.interface_choice import InterfaceChoice

@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from nh.commands import Failure, RelayCommand
+from nh.commands import RelayCommand
 from nh.errors import ShardUnavailable
 from nh.loop import Loop, Timer
+from nh.results import Failure
 from nh.stats.layout import ShardState, SupervisorStats
 from nh.supervisor.child import Announcement, Answer, Child, ChildState
 

@@ -16,10 +16,11 @@ import msgspec
 
 import nh
 from nh.channel import Channel
-from nh.commands import Failure, RelayCommand, RelayResult
+from nh.commands import RelayCommand
 from nh.errors import ChannelFull, CommandTimeout, ShardUnavailable
 from nh.loop import Loop, Timer
 from nh.pouring import Pouring
+from nh.results import Failure, RelayResult
 from nh.supervisor.cpus import pin
 from nh.supervisor.keeper import NotBelievable
 from nh.supervisor.process import ShardProcess

@@ -12,9 +12,10 @@ import socket
 from collections.abc import Callable, Collection
 from typing import Final
 
-from nh.commands import Command, Failure, Result
+from nh.commands import Command
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
 from nh.loop import Callback, Loop
+from nh.results import Failure, Result
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.clients import Clients
 from nh.throttle import Throttle

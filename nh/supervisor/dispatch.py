@@ -10,25 +10,9 @@ from collections.abc import Callable, Sequence
 
 import nh
 from nh import commands
-from nh.commands import (
-    Activate,
-    Allocate,
-    CallList,
-    Close,
-    Command,
-    DrainState,
-    Extension,
-    Failure,
-    GetStats,
-    ListCalls,
-    Ping,
-    Pong,
-    RelayCommand,
-    RelayResult,
-    Result,
-    Stats,
-)
+from nh.commands import Activate, Allocate, Close, Command, Extension, GetStats, ListCalls, Ping, RelayCommand
 from nh.errors import CommandTimeout, Refused, ShardUnavailable, StatsUnavailable, UnknownCommand
+from nh.results import CallList, DrainState, Failure, Pong, RelayResult, Result, Stats
 from nh.stats import StatsReader, SupervisorStats
 from nh.supervisor.drain import Drain
 

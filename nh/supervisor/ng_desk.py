@@ -8,8 +8,9 @@ import functools
 import logging
 from collections.abc import Callable, Hashable
 
-from nh.commands import Failure, Ping, Result
+from nh.commands import Ping
 from nh.errors import ShardUnavailable, UnknownCommand
+from nh.results import Failure, Result
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.connection import Dispatch
 from nh.supervisor.ng_replies import MAX_PENDING, Replies, Send

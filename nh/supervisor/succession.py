@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from nh.calls.snapshots.version import VERSION
-from nh.commands import Failure, Result, Upgrading
 from nh.errors import Refused
 from nh.loop import Loop
+from nh.results import Failure, Result, Upgrading
 from nh.supervisor.leaving import become_new_code, bequeath, end_without_undoing, own_argv, when_quiet
 from nh.supervisor.preflight import CheckedIn, Preflight
 from nh.wire.handover import Bequest

@@ -16,8 +16,9 @@ import msgspec
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint
 from nh.calls.rules import RelaySettings
-from nh.commands import RelayCommand, RelayResult
+from nh.commands import RelayCommand
 from nh.config import LogLevel
+from nh.results import RelayResult
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024
 """Longest message; a reply beyond it is replaced by a Failure, a snapshot beyond it goes in parts."""

@@ -12,32 +12,34 @@ import msgspec
 
 from nh.commands import (
     Activate,
-    Activated,
     Allocate,
-    Allocated,
-    CallDetail,
-    CallList,
     Close,
     CloseCall,
-    Closed,
     Command,
     Drain,
-    DrainState,
     Extension,
-    ExtensionResult,
-    Failure,
     GetStats,
     ListCalls,
     Ping,
-    Pong,
-    Result,
     ShowCall,
-    Stats,
     Undrain,
     Upgrade,
-    Upgrading,
 )
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
+from nh.results import (
+    Activated,
+    Allocated,
+    CallDetail,
+    CallList,
+    Closed,
+    DrainState,
+    ExtensionResult,
+    Failure,
+    Pong,
+    Result,
+    Stats,
+    Upgrading,
+)
 from nh.wire.json_requests import DECODERS, MEDIUM_FIELDS, ClientId
 from nh.wire.json_values import from_json, to_json
 

@@ -13,20 +13,9 @@ import msgspec
 
 from nh.calls.media import MAX_MEDIA, Media, Side
 from nh.calls.payload_types import read_rtpmaps
-from nh.commands import (
-    Activate,
-    Activated,
-    Allocate,
-    Allocated,
-    Close,
-    Closed,
-    Command,
-    Dialog,
-    Extension,
-    ExtensionResult,
-    Result,
-)
+from nh.commands import Activate, Allocate, Close, Command, Dialog, Extension
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
+from nh.results import Activated, Allocated, Closed, ExtensionResult, Result
 from nh.wire.fields import make_allocate, make_dialog, make_medium, make_param
 from nh.wire.framing import MAX_FRAME_BYTES
 from nh.wire.perl_values import to_ascii, to_display, to_number, to_octets

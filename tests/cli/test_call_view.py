@@ -3,7 +3,7 @@
 import pytest
 
 from nh.cli.call_view import call_lines
-from nh.commands import CallDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
+from nh.results import CallDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
 
 SPEECH = StreamDetail(0xBEEF, 0, "PCMU", 12_345, 0, 0, 0, 0.0, 1.26, 4.41)
 POOR = StreamDetail(0xDEADBEEF, 8, "PCMA", 9_000, 1_000, 3, 2, 0.1, 31.0, 3.38)

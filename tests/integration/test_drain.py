@@ -12,8 +12,9 @@ from typer.testing import CliRunner, Result
 from nh.calls.media import Media, Side
 from nh.cli.main import app
 from nh.client import NativeClient
-from nh.commands import Activate, Allocate, CloseCall, Dialog, Drain, DrainState, Undrain
+from nh.commands import Activate, Allocate, CloseCall, Dialog, Drain, Undrain
 from nh.errors import Draining, NhError
+from nh.results import DrainState
 from nh.stats import ShardState
 from nh.supervisor.routing import shard_of
 from tests.relay import Relay, place_for_relay

@@ -10,7 +10,8 @@ import pytest
 
 import nh
 from nh.client import NativeClient
-from nh.commands import CloseCall, Closed, Ping, Pong
+from nh.commands import CloseCall, Ping
+from nh.results import Closed, Pong
 from nh.supervisor.inheritance import NAME
 from nh.wire import native
 from nh.wire.handover import Bequest, Leave, decode_from_old, encode

@@ -14,8 +14,9 @@ import pytest
 
 import nh
 from nh.client import NativeClient
-from nh.commands import CloseCall, Closed, Ping, Pong, Upgrade, Upgrading
+from nh.commands import CloseCall, Ping, Upgrade
 from nh.errors import Draining, Unavailable
+from nh.results import Closed, Pong, Upgrading
 from nh.wire import native
 from tests.lives import SHARDS, Lives, assert_goes_on, has_ended, lives_of_a_relay
 from tests.nh_command import nh as nh_command

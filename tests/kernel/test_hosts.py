@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nh.commands import LegDetail
+from nh.results import LegDetail
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
 from tests.kernel.hosts import (
     ALICE,

@@ -6,8 +6,9 @@ from typing import Self
 
 from nh.calls.interfaces import Interface
 from nh.calls.rules import RelaySettings
-from nh.commands import RelayCommand, RelayResult
+from nh.commands import RelayCommand
 from nh.config import LogLevel
+from nh.results import RelayResult
 from nh.wire.link import (
     MAX_MESSAGE_BYTES,
     Configure,

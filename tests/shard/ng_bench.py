@@ -3,17 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from nh.commands import (
-    Answer,
-    BlockMedia,
-    Delete,
-    Offer,
-    OfferOptions,
-    Queried,
-    Query,
-    Rewritten,
-    StreamReading,
-)
+from nh.commands import Answer, BlockMedia, Delete, Offer, OfferOptions, Query
+from nh.results import Queried, Rewritten, StreamReading
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
 from tests.media_peer import RTP, MediaPeer
 from tests.shard.bench import PACKET, Bench, Where

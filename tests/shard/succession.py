@@ -11,9 +11,10 @@ from typing import Self
 from nh.calls.interfaces import Interface
 from nh.calls.rules import RelaySettings
 from nh.channel import MAX_FDS
-from nh.commands import RelayCommand, RelayResult
+from nh.commands import RelayCommand
 from nh.config import LogLevel
 from nh.fastpath.loader import LoadedProgram
+from nh.results import RelayResult
 from nh.stats import Segment
 from nh.stats.layout import ShardStatus
 from nh.supervisor.keeper import HoldingBudget, Keeper

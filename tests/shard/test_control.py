@@ -14,27 +14,29 @@ from nh.calls.media import Endpoint, Media, Side
 from nh.calls.rules import RelaySettings
 from nh.commands import (
     Activate,
-    Activated,
     Allocate,
-    Allocated,
-    CallDetail,
-    CallList,
     CloseCall,
-    Closed,
     Delete,
     Dialog,
-    Failure,
     ListCalls,
     Offer,
     OfferOptions,
-    Queried,
     Query,
     RelayCommand,
-    RelayResult,
-    Rewritten,
     ShowCall,
 )
 from nh.loop import SelectorLoop
+from nh.results import (
+    Activated,
+    Allocated,
+    CallDetail,
+    CallList,
+    Closed,
+    Failure,
+    Queried,
+    RelayResult,
+    Rewritten,
+)
 from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
 from nh.shard.helper import Helper
 from nh.stats import Segment, StatsReader, create_segment, segment_name

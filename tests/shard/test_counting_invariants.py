@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from nh.commands import Dialog, LegDetail
+from nh.commands import Dialog
 from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf
+from nh.results import LegDetail
 from tests.calls.rtp import CN, PCMA, PCMU, rtp_packet
 from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.shard.bench import Bench, Conversation

@@ -1,7 +1,8 @@
 """A forked request: several answers share the sockets of the offer, and are told apart by their sources."""
 
 from nh.calls.media import Side
-from nh.commands import Close, Closed, Dialog
+from nh.commands import Close, Dialog
+from nh.results import Closed
 from tests.media_peer import MediaPeer
 from tests.shard.bench import PACKET, Bench, Where, audio, shuts_out
 from tests.shard.conftest import MakePeer

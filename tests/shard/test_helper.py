@@ -12,19 +12,7 @@ from nh.calls.media import Media, Side
 from nh.calls.rules import RelaySettings
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
-from nh.commands import (
-    Activate,
-    Activated,
-    Allocate,
-    Allocated,
-    Close,
-    CloseCall,
-    Closed,
-    Dialog,
-    ListCalls,
-    RelayCommand,
-    ShowCall,
-)
+from nh.commands import Activate, Allocate, Close, CloseCall, Dialog, ListCalls, RelayCommand, ShowCall
 from nh.errors import (
     AddressUnavailable,
     LimitReached,
@@ -36,6 +24,7 @@ from nh.errors import (
     StaleTransaction,
     UnknownCall,
 )
+from nh.results import Activated, Allocated, Closed
 from nh.shard.helper import Helper
 from nh.stats import ShardStats
 from tests.shard.bench import PACKET, V4, Bench, audio

@@ -9,10 +9,11 @@ import time
 import pytest
 
 from nh.calls.media import Endpoint, Media, Side
-from nh.commands import Dialog, LegDetail
+from nh.commands import Dialog
 from nh.fastpath import bpf, layout
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.loader import LoadedProgram
+from nh.results import LegDetail
 from nh.shard.kernel_path import FULL
 from tests.e2e.sdp import MediaLine
 from tests.kernel_paths import new_kernel_path

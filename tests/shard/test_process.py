@@ -12,17 +12,8 @@ import pytest
 
 from nh.calls.media import Media, Side
 from nh.calls.rules import RelaySettings
-from nh.commands import (
-    Activate,
-    Activated,
-    Allocate,
-    Allocated,
-    CloseCall,
-    Closed,
-    Dialog,
-    Failure,
-    ListCalls,
-)
+from nh.commands import Activate, Allocate, CloseCall, Dialog, ListCalls
+from nh.results import Activated, Allocated, Closed, Failure
 from nh.stats import Segment, StatsReader, create_segment, segment_name
 from nh.wire.link import Executed
 from tests.media_peer import MediaPeer

@@ -6,16 +6,8 @@ import msgspec
 import pytest
 
 from nh.calls.media import Media, RelayMedia, Side
-from nh.commands import (
-    MAX_LIST,
-    Activate,
-    Allocate,
-    CallDetail,
-    CallList,
-    Dialog,
-    ListCalls,
-    ShowCall,
-)
+from nh.commands import MAX_LIST, Activate, Allocate, Dialog, ListCalls, ShowCall
+from nh.results import CallDetail, CallList
 from nh.shard.helper import Helper
 from nh.wire.link import MAX_MESSAGE_BYTES, Executed, encode
 from tests.shard.bench import PACKET, V4, Bench

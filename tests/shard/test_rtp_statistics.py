@@ -11,7 +11,7 @@ from nh.calls.media import Media, Side
 from nh.calls.payload_types import PayloadFormat
 from nh.calls.rules import RelaySettings
 from nh.calls.source import SourcePolicy
-from nh.commands import StreamDetail
+from nh.results import StreamDetail
 from tests.calls.rtp import DTMF, OPUS, PCMU, rtp_packet
 from tests.media_peer import RTCP, MediaPeer
 from tests.shard.bench import V4, Bench, Conversation, audio

@@ -9,7 +9,6 @@ from nh.calls.interfaces import Interface
 from nh.calls.rules import RelaySettings
 from nh.commands import (
     Answer,
-    Blocked,
     BlockMedia,
     CloseCall,
     Delete,
@@ -17,11 +16,10 @@ from nh.commands import (
     NgCommand,
     Offer,
     OfferOptions,
-    Queried,
     Query,
-    Rewritten,
 )
 from nh.errors import Refused
+from nh.results import Blocked, Queried, Rewritten
 from nh.sdp.parse import parse
 from nh.shard.helper import Helper
 from tests.sdp import samples

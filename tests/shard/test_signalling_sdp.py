@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.commands import IceHandling, Offer, OfferOptions, Rewritten
+from nh.commands import IceHandling, Offer, OfferOptions
 from nh.errors import IncompleteSdp, NhError, Unsupported, UnusableSdp
+from nh.results import Rewritten
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
 from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.sdp import samples

@@ -8,23 +8,9 @@ import pytest
 from nh.calls.leg import SourceState
 from nh.calls.media import Side
 from nh.calls.snapshot import decode_snapshot
-from nh.commands import (
-    Activate,
-    Activated,
-    Allocate,
-    Allocated,
-    Answer,
-    CallDetail,
-    Close,
-    Closed,
-    Dialog,
-    LegDetail,
-    Offer,
-    OfferOptions,
-    Rewritten,
-    ShowCall,
-)
+from nh.commands import Activate, Allocate, Answer, Close, Dialog, Offer, OfferOptions, ShowCall
 from nh.fastpath.loader import LoadedProgram
+from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail, Rewritten
 from nh.stats import Segment, StatsReader, create_segment, segment_name
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
 from tests.media_peer import RTCP, RTP, MediaPeer

@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 
 import nh
-from nh.commands import StreamDetail
+from nh.results import StreamDetail
 from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, Total
 
 PAGE = (Path(nh.__file__).parent.parent / "docs" / "statistics.md").read_text()

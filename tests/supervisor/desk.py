@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from nh.commands import Closed, Command, Dialog, Failure, Result
+from nh.commands import Command, Dialog
 from nh.loop import SelectorLoop
+from nh.results import Closed, Failure, Result
 from nh.stats import SupervisorStats
 from nh.supervisor.frontend import Frontend
 from nh.wire import native, netsip

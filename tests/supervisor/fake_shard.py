@@ -26,22 +26,8 @@ import msgspec
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, RelayMedia
-from nh.commands import (
-    Activate,
-    Allocate,
-    Allocated,
-    CallList,
-    CallSummary,
-    Close,
-    CloseCall,
-    Closed,
-    Failure,
-    ListCalls,
-    Offer,
-    RelayCommand,
-    RelayResult,
-    Rewritten,
-)
+from nh.commands import Activate, Allocate, Close, CloseCall, ListCalls, Offer, RelayCommand
+from nh.results import Allocated, CallList, CallSummary, Closed, Failure, RelayResult, Rewritten
 from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
 from nh.wire.link import (
     Configure,

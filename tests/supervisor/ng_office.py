@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from nh.address import TcpAddress
-from nh.commands import Closed, Command, Result
+from nh.commands import Command
 from nh.loop import SelectorLoop
+from nh.results import Closed, Result
 from nh.stats import SupervisorStats
 from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
 from nh.supervisor.ng_service import NgService

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from nh.commands import CloseCall, Closed, Failure, RelayCommand, RelayResult
+from nh.commands import CloseCall, RelayCommand
+from nh.results import Closed, Failure, RelayResult
 from nh.stats import ShardState, SupervisorStats
 from nh.supervisor.arbiter import (
     FIRST_DELAY_S,

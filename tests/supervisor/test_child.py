@@ -13,8 +13,9 @@ import pytest
 
 import nh
 from nh.calls.rules import RelaySettings
-from nh.commands import CloseCall, Closed, Failure, RelayResult
+from nh.commands import CloseCall
 from nh.loop import SelectorLoop
+from nh.results import Closed, Failure, RelayResult
 from nh.supervisor import child as child_module
 from nh.supervisor.child import Child, ChildSpec, ChildState
 from nh.supervisor.process import ShardProcess

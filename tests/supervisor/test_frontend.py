@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nh.commands import Close, CloseCall, Closed, Extension, ExtensionResult, Failure, Ping
+from nh.commands import Close, CloseCall, Extension, Ping
+from nh.results import Closed, ExtensionResult, Failure
 from nh.supervisor.connection import MAX_IN_FLIGHT, MAX_OUTPUT_BYTES
 from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame

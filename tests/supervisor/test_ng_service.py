@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nh.commands import Closed, Delete, Failure, Offer, Pong, Rewritten
+from nh.commands import Delete, Offer
+from nh.results import Closed, Failure, Pong, Rewritten
 from nh.supervisor.connection import MAX_IN_FLIGHT
 from nh.wire.ng import bencode
 from tests.supervisor.ng_office import NgOffice, open_ng_office

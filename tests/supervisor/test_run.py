@@ -16,8 +16,9 @@ import pytest
 import nh
 from nh.calls.media import Media, Side
 from nh.client import Client, NativeClient
-from nh.commands import Allocate, Close, CloseCall, Closed, Dialog, GetStats, ListCalls, Ping, Pong
+from nh.commands import Allocate, Close, CloseCall, Dialog, GetStats, ListCalls, Ping
 from nh.errors import CommandTimeout, NhError, ShardUnavailable, Unavailable
+from nh.results import Closed, Pong
 from nh.stats import ShardState, Snapshot, StatsReader, attach_segment, segment_name
 from nh.supervisor.routing import shard_of
 from nh.wire import native, netsip

@@ -8,8 +8,9 @@ import pytest
 
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
-from nh.commands import Allocate, Allocated, CloseCall, Closed, Dialog
+from nh.commands import Allocate, CloseCall, Dialog
 from nh.errors import NhError, Unavailable
+from nh.results import Allocated, Closed
 from nh.stats import ShardReading
 from tests.supervisor.test_run import Run, assert_nothing_is_left, running
 from tests.waiting import eventually

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nh.commands import Result
+from nh.results import Result
 from nh.wire import ng
 from nh.wire.ng import bencode
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from nh.commands import Failure
 from nh.errors import ERROR_CODES
+from nh.results import Failure
 from nh.wire import native, netsip
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.commands import Delete, Failure, IceHandling, Offer, OfferOptions
+from nh.commands import Delete, IceHandling, Offer, OfferOptions
+from nh.results import Failure
 from nh.wire.ng import Request, decode_request
 from nh.wire.ng.rtpp_flags import split
 from tests.wire.fuzz import fuzzed

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from nh.commands import (
+from nh.results import (
     Blocked,
     CallList,
     CallSummary,

@@ -7,17 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.commands import (
-    Answer,
-    BlockMedia,
-    Delete,
-    Failure,
-    ListCalls,
-    Offer,
-    OfferOptions,
-    Ping,
-    Query,
-)
+from nh.commands import Answer, BlockMedia, Delete, ListCalls, Offer, OfferOptions, Ping, Query
+from nh.results import Failure
 from nh.wire.ng import Request, decode_request, split_cookie
 from tests.wire.fuzz import fuzzed, mutated
 from tests.wire.ng import SDP, answer, offer, payload, written

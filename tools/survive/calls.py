@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from nh.client import NativeClient
-from nh.commands import CallDetail, ListCalls, ShowCall
+from nh.commands import ListCalls, ShowCall
+from nh.results import CallDetail
 
 
 class LegState(msgspec.Struct, frozen=True):

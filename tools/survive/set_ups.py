@@ -12,8 +12,9 @@ from typing import Final, NamedTuple, Self
 
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
-from nh.commands import Activate, Activated, Allocate, Allocated, Close, Closed, Dialog, ShowCall
+from nh.commands import Activate, Allocate, Close, Dialog, ShowCall
 from nh.errors import NhError, Unavailable, UnknownCall
+from nh.results import Activated, Allocated, Closed
 
 LISTEN: Final = "127.0.0.1"
 GIVE_UP_S: Final = 20.0

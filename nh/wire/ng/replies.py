@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from nh.calls.media import is_address
-from nh.commands import (
+from nh.commands import Delete
+from nh.results import (
     Blocked,
     CallList,
     Closed,
-    Delete,
     Failure,
     MediumReading,
     Pong,

@@ -15,7 +15,6 @@ from nh.commands import (
     BlockMedia,
     Command,
     Delete,
-    Failure,
     ListCalls,
     Offer,
     OfferOptions,
@@ -23,6 +22,7 @@ from nh.commands import (
     Query,
 )
 from nh.errors import MalformedRequest, UnknownCommand, Unsupported
+from nh.results import Failure
 from nh.wire.fields import make_id
 from nh.wire.ng.dictionary import Dictionary, Encoding, decode, text_of
 from nh.wire.ng.options import read_options
