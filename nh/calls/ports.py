@@ -43,7 +43,7 @@ class PortPool:
         self.low = low
         self.high = high
         self._pairs = bytearray((high - low + 1) // 2)
-        self._cursor = int(begin * len(self._pairs))
+        self._cursor = _aligned(int(begin * len(self._pairs)))
         self._taken = 0
 
     @property
@@ -81,7 +81,7 @@ class PortPool:
             return False
         self._pairs[at : at + pairs] = _TAKEN * pairs
         self._taken += pairs
-        self._cursor = (at + pairs + len(self._pairs) // 2) % len(self._pairs)
+        self._cursor = _aligned((at + pairs + len(self._pairs) // 2) % len(self._pairs))
         return True
 
     def release(self, base: int, count: int) -> None:
@@ -224,3 +224,8 @@ class PortSpace:
 def _check_slice(low: int, high: int) -> None:
     if low % 2 or not high % 2 or high < low:
         raise ValueError(f"port slice {low}-{high} is not from an even to an odd port")
+
+
+def _aligned(pair: int) -> int:
+    """Where a search may begin: runs of two pairs then leave no odd one over at the end of the slice."""
+    return pair & ~1

@@ -18,7 +18,7 @@ from nh.fastpath.routes import Routes
 from nh.loop import SelectorLoop
 from nh.rendezvous import Rendezvous
 from nh.results import Failure, Queried, RelayResult
-from nh.shard.helper import Helper
+from nh.shard.kept_helper import KeptHelper
 from nh.shard.kernel_path import KernelPath
 from nh.shard.link_keep import LinkKeep
 from nh.shard.meter import ProcessMeter
@@ -70,7 +70,7 @@ class Control:
         self._channel = Channel(loop, link, self._on_record, self._on_lost)
         self._keep = LinkKeep(self._channel)
         self._restoration = Restoration()
-        self._helper: Helper | None = None
+        self._helper: KeptHelper | None = None
         self._started = False
         self._configure: Configure | None = None
         self._meter: ProcessMeter | None = None
@@ -151,7 +151,7 @@ class Control:
         self._writer = ShardWriter(segment, configure.shard)
         stats = self._writer.resume()
         kernel, kernel_off = _kernel_path(configure, stats)
-        self._helper = Helper(
+        self._helper = KeptHelper(
             configure.relay,
             ports=configure.ports,
             shard=configure.shard,

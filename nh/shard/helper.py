@@ -7,11 +7,11 @@ on a loop and hand it commands. It knows no wire and no process.
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from nh.calls.call import Expired
 from nh.calls.interfaces import Interface
-from nh.calls.media import Endpoint, Media, RelayMedia, Side, canonical_address
+from nh.calls.media import Media, RelayMedia, Side, canonical_address
 from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
 from nh.calls.rules import RelaySettings
@@ -24,17 +24,13 @@ from nh.loop import Loop
 from nh.results import Activated, Allocated, Closed, RelayResult
 from nh.shard.accounts import Accounts
 from nh.shard.hops import OwnPorts
-from nh.shard.keep import Keep
-from nh.shard.keeping import CallKeeping, Handed
 from nh.shard.kernel_path import KernelPath
 from nh.shard.plane import SocketPlane
 from nh.shard.relaying import LOOK_S, Relaying
 from nh.shard.reports import describe_call, list_calls
-from nh.shard.restoring import Outcome, Restoring
 from nh.shard.shortage import ShortageLog
 from nh.shard.signalling import Signalling
 from nh.stats import ShardStats
-from nh.wire.link import RestoreCall
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +47,6 @@ class Helper:
         kernel: the path in the kernel, which is closed with the helper; None: all is relayed in user space.
         kernel_off: why that is so, for people.
         relay_ports: further ranges of media ports that are the same relay's: those of all shards.
-        keep: keeps sockets and calls for a successor; None: nobody does.
         known_session: new sessions have higher numbers than this.
 
     Nothing is relayed before attach(). Close it with close().
@@ -69,7 +64,6 @@ class Helper:
         kernel: KernelPath | None = None,
         kernel_off: str = "",
         relay_ports: Sequence[tuple[int, int]] = (),
-        keep: Keep | None = None,
         known_session: int = 0,
     ) -> None:
         self._settings = settings = settings or RelaySettings()
@@ -101,11 +95,6 @@ class Helper:
         self._signalling = Signalling(self._table, interfaces)
         self._accounts = Accounts(self.stats, self._table, self._plane)
         self._shortage = ShortageLog(shard)
-        self._restoring = Restoring(self._table, self._plane)
-        self._keeping: CallKeeping | None = None
-        if keep is not None:
-            self._keeping = CallKeeping(self._table, keep)
-            self._plane.keeping = self._keeping
         self._loop: Loop | None = None
         self._relaying: Relaying | None = None
         self._on_tick: Callable[[], None] | None = None
@@ -113,8 +102,6 @@ class Helper:
     def attach(self, loop: Loop, *, on_tick: Callable[[], None] | None = None) -> None:
         """Relay under `loop` from now on; `on_tick` is called after each update of the statistics."""
         self._loop, self._on_tick = loop, on_tick
-        if self._keeping is not None:
-            self._keeping.attach(loop)
         if self._plane.kernel is not None:
             self._plane.kernel.watch(loop)
         self._relay()
@@ -125,42 +112,10 @@ class Helper:
             self._relaying.stop()
         self._relaying = None
 
-    def resume(self) -> None:
-        """Relay again after pause(); somebody else may have had the sockets meanwhile."""
-        self._plane.set_up_anew()
-        self._relay()
-
-    def hand_over(self) -> Iterator[Handed]:
-        """Each call as it is now, with its sockets; after pause()."""
-        if self._keeping is not None:
-            yield from self._keeping.hand_over(now=time.monotonic())
-        for call in self._restoring.waiting:
-            yield Handed(call.call_id, [], call.snapshot)
-
-    def go_on_from(self, counters: Mapping[str, int | float], *, kernel_has_them: bool) -> None:
-        """Count on from what a predecessor counted.
-
-        Arguments:
-            counters: its counters by name; what is no counter here is left out.
-            kernel_has_them: whether what the kernel relayed is counted by the kernel already.
-        """
-        self._accounts.go_on_from(counters, kernel_has_them=kernel_has_them)
-
-    def keep_all(self) -> None:
-        """Have every call kept as it is now, with its counters: this process is about to end."""
-        if self._keeping is not None:
-            for call in self._table:
-                self._keeping.keep_now(call.call_id, now=time.monotonic())
-
-    @property
-    def known_session(self) -> int:
-        """No session that is known here, or was, has a higher number."""
-        return self._table.resources.session_ids.known
-
     @property
     def calls(self) -> int:
-        """How many calls are known, with those that wait to be restored."""
-        return len(self._table) + len(self._restoring.waiting)
+        """How many calls are known."""
+        return len(self._table)
 
     @property
     def draining(self) -> bool:
@@ -175,8 +130,6 @@ class Helper:
         """End all calls, close all sockets, leave the loop."""
         self.pause()
         self._loop = None
-        # whoever keeps the calls has them still: this process ends, not they
-        self._keeping = self._plane.keeping = None
         now = time.monotonic()
         self.expire(now=now)  # sessions that were replaced since the last tick are yet to be counted
         for call in list(self._table):
@@ -191,7 +144,7 @@ class Helper:
 
         Raises Refused where the rules turn it down, ProtocolError where a value is out of range.
         """
-        call_id = self._plane.owner = _changed_by(command)
+        self._plane.owner = changed_by(command)
         sockets = self._table.resources.sockets
         try:
             result = self._execute(command)
@@ -203,25 +156,10 @@ class Helper:
         except Exception:
             self._accounts.count_command(command, "failed")
             raise
-        finally:
-            if call_id and self._keeping is not None:
-                self._keeping.keep_now(call_id, now=time.monotonic())
         if self._table.resources.sockets > sockets:
             self._shortage.granted()
         self._accounts.count_command(command, "ok")
         return result
-
-    def restore(self, sockets: dict[Endpoint, int], calls: list[RestoreCall]) -> tuple[int, int]:
-        """See nh.shard.restoration.Restorer."""
-        self._plane.inherited = sockets
-        outcome = self._restoring.restore(calls)
-        self._keep_restored(outcome)
-        return len(outcome.restored), len(outcome.failed)
-
-    def _keep_restored(self, outcome: Outcome) -> None:
-        if self._keeping is not None:
-            for call_id in (*outcome.restored, *outcome.failed):
-                self._keeping.restored(call_id, now=time.monotonic())
 
     def allocate_sockets(
         self, dialog: Dialog, side: Side, address: str, media: Sequence[Media]
@@ -302,10 +240,6 @@ class Helper:
         """
         expired = self._table.expire(now=time.monotonic() if now is None else now)
         self._accounts.count_expired(expired)
-        if self._keeping is not None:
-            for info in expired.sessions:
-                self._keeping.changed(info.call_id)
-            self._keeping.forget_gone(now=time.monotonic())
         for info in expired.sessions:
             logger.info("session %d of call %r ended: %s", info.sessionid, info.call_id, info.reason)
         return expired
@@ -360,20 +294,16 @@ class Helper:
 
     def _look(self, now: float) -> None:
         self._plane.look(since_s=LOOK_S, now=now)
-        if self._keeping is not None:
-            self._keeping.look(now=now)
 
     def _tick(self, now: float) -> None:
         self._plane.close_windows(now=now)
-        if self._restoring.waiting:
-            self._keep_restored(self._restoring.try_again())
         self.expire(now=now)
         self.update_stats()
         if self._on_tick is not None:
             self._on_tick()
 
 
-def _changed_by(command: RelayCommand) -> bytes:
+def changed_by(command: RelayCommand) -> bytes:
     """The call-id of the call that a command may change; b"" if it changes none."""
     match command:
         case ListCalls() | ShowCall() | Query():

@@ -17,7 +17,7 @@ from nh.errors import ChannelFull
 from nh.loop import Loop, Timer
 from nh.pouring import Pouring, Record
 from nh.rendezvous import Rendezvous
-from nh.shard.helper import Helper
+from nh.shard.kept_helper import KeptHelper
 from nh.stats.layout import SHARD_TABLE, read_counters
 from nh.wire.handover import (
     CallSockets,
@@ -53,7 +53,7 @@ class Orphan:
     def __init__(
         self,
         loop: Loop,
-        helper: Helper,
+        helper: KeptHelper,
         configure: Configure,
         rendezvous: Rendezvous,
         *,

@@ -281,8 +281,8 @@ def test_reserved_ports_are_handed_out_to_nobody_else() -> None:
 
 
 def test_the_search_begins_where_it_is_told_on_each_address() -> None:
-    space = PortSpace(20_000, 20_099, begin=0.5)
-    assert [space.open_run(address, 2, lambda *_: None)[0] for address in "ab"] == [20_050, 20_050]
+    space = PortSpace(20_000, 20_103, begin=0.5)
+    assert [space.open_run(address, 2, lambda *_: None)[0] for address in "ab"] == [20_052, 20_052]
 
 
 def test_ports_around_the_newest_restored_call_rest_for_half_the_slice() -> None:

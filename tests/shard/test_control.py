@@ -38,7 +38,7 @@ from nh.results import (
     Rewritten,
 )
 from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
-from nh.shard.helper import Helper
+from nh.shard.kept_helper import KeptHelper
 from nh.stats import Segment, StatsReader, create_segment, segment_name
 from nh.wire.link import (
     Configured,
@@ -311,7 +311,7 @@ class PlayedHelper:
 @pytest.fixture
 def helper(monkeypatch: pytest.MonkeyPatch) -> PlayedHelper:
     helper = PlayedHelper()
-    monkeypatch.setattr(Helper, "restore", lambda _, sockets, calls: helper.restore(sockets, calls))
+    monkeypatch.setattr(KeptHelper, "restore", lambda _, sockets, calls: helper.restore(sockets, calls))
     return helper
 
 
