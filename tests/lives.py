@@ -10,7 +10,6 @@ from pathlib import Path
 import psutil
 
 from nh.results import CallDetail, LegDetail
-from nh.stats import segment_name
 from nh.supervisor.routing import shard_of
 from tests.played_call import PlayedCall
 from tests.relay import Place, Relay, place_for_relay
@@ -111,8 +110,6 @@ class Lives:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
                     process.wait(ENDED_S)
-        # a supervisor that is killed leaves its statistics to the next one
-        Path("/dev/shm", segment_name(self.place.directory)).unlink(missing_ok=True)
 
     def _listeners(self) -> Iterator[psutil.Process]:
         """Whoever waits in the runtime directory for a next life."""

@@ -140,7 +140,11 @@ def place_for_relay(ports: int = PORTS) -> Iterator[Place]:
         tempfile.TemporaryDirectory(prefix="nh-test-") as directory,
         claim_ports(ports + 1) as claimed,
     ):
-        yield Place(Path(directory), claimed[:-1], claimed[-1])
+        try:
+            yield Place(Path(directory), claimed[:-1], claimed[-1])
+        finally:
+            # the next nh would remove what one that was killed left, and there is none
+            Path("/dev/shm", segment_name(Path(directory))).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
