@@ -57,6 +57,11 @@ class Succession:
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def in_kernel(self) -> bool:
+        """Whether it may relay inside the kernel."""
+        return self._program is not None
+
     def start(self) -> Restored:
         """A process, which goes on with what is kept; returns how far it can."""
         successor = self._process is not None
