@@ -1,8 +1,9 @@
 """A shard is killed, and its successor goes on: nothing that phones sent is lost or doubled."""
 
-from collections.abc import Iterator
+from collections.abc import contextlib
 from pathlib import Path
 
+import Iterator
 import pytest
 
 from nh.calls.leg import SourceState
@@ -126,9 +127,10 @@ def test_what_comes_in_between_waits_and_is_neither_lost_nor_doubled(
             alice.send(numbered(number), for_alice)
         assert shard.start().restored == 1
         arrived: list[bytes] = []
-        while numbered(first + 39) not in arrived:
-            arrived.append(bob.receive()[0])
-        arrived += bob.pending()
+        with contextlib.suppress(TimeoutError):  # only if one is lost
+            while len(arrived) < 40:
+                arrived.append(bob.receive()[0])
+        assert bob.pending() == []
         assert len(set(arrived)) == len(arrived), "none came twice"
         lost = {numbered(number) for number in range(first, first + 40)} - set(arrived)
         # a shard that is killed between reading a packet and sending it takes that one along
