@@ -1,9 +1,9 @@
 """A shard is killed, and its successor goes on: nothing that phones sent is lost or doubled."""
 
-from collections.abc import contextlib
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
-import Iterator
 import pytest
 
 from nh.calls.leg import SourceState
