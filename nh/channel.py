@@ -141,7 +141,7 @@ class Channel:
             return
         self._open = False
         while self._queue:
-            _close_all(self._queue.popleft()[1])
+            close_all(self._queue.popleft()[1])
         self._queued_bytes = 0
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
@@ -171,9 +171,9 @@ class Channel:
             try:
                 self._on_record(bytes(memoryview(self._buffer)[:size]), fds)
             finally:
-                _close_all(fds)
+                close_all(fds)
             return True
-        _close_all(fds)
+        close_all(fds)
         if size > MAX_MESSAGE_BYTES:
             logger.error("a record of more than %d bytes came over a channel; closing it", MAX_MESSAGE_BYTES)
         self._lost()
@@ -222,7 +222,7 @@ class Channel:
                 self._wait_for_room()
                 return
             self._queue.popleft()
-            _close_all(fds)
+            close_all(fds)
             self._queued_bytes -= len(record)
         self._loop.remove_writer(self._sock.fileno())
         if self._on_drained is not None:
@@ -240,7 +240,7 @@ def receive_record(sock: socket.socket) -> tuple[bytes, list[int]]:
     record, ancillary, flags, _ = sock.recvmsg(MAX_MESSAGE_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
     fds = _descriptors_in(ancillary)
     if flags & socket.MSG_TRUNC:
-        _close_all(fds)
+        close_all(fds)
         raise OSError(errno.EMSGSIZE, f"a record of more than {MAX_MESSAGE_BYTES} bytes")
     return record, fds
 
@@ -252,12 +252,13 @@ def _duplicate(fds: Sequence[int]) -> list[int]:
         for fd in fds:
             copies.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
     except OSError as exc:
-        _close_all(copies)
+        close_all(copies)
         raise ChannelFull(f"descriptors cannot be kept while they wait: {exc.strerror}") from exc
     return copies
 
 
-def _close_all(fds: list[int]) -> None:
+def close_all(fds: list[int]) -> None:
+    """Close descriptors, and have none in the list any more."""
     while fds:
         os.close(fds.pop())
 

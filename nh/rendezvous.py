@@ -8,13 +8,12 @@ import contextlib
 import logging
 import os
 import socket
-import struct
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
+
+from nh.peer import peer_of
 
 logger = logging.getLogger(__name__)
-
-_CREDENTIALS: Final = struct.Struct("=iII")  # pid, uid, gid: struct ucred, unix(7)
 
 
 class Rendezvous:
@@ -54,9 +53,7 @@ class Rendezvous:
             sock, _ = self._sock.accept()
         except OSError:  # gone again, or no descriptors: whoever it was comes again
             return None
-        _, uid, _ = _CREDENTIALS.unpack(
-            sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        )
+        uid = peer_of(sock).uid
         if uid not in (0, os.geteuid()):
             logger.warning("user %d may not take over from this nh", uid)
             sock.close()

@@ -3,12 +3,12 @@
 import contextlib
 import itertools
 import socket
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
+from nh.peer import peer_of
 from nh.results import CallDetail, LegDetail
 from nh.supervisor.routing import shard_of
 from tests.played_call import PlayedCall
@@ -17,8 +17,6 @@ from tests.waiting import eventually
 
 SHARDS = 2
 ENDED_S = 10.0
-
-_CREDENTIALS = struct.Struct("=iII")
 
 
 class Lives:
@@ -127,10 +125,7 @@ def listener_of(path: Path) -> int:
     """The process that listens at a Unix socket. Raises OSError if nobody does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
         probe.connect(str(path))
-        pid: int = _CREDENTIALS.unpack(
-            probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        )[0]
-        return pid
+        return peer_of(probe).pid
 
 
 @contextlib.contextmanager

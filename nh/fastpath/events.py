@@ -8,14 +8,11 @@ has thousands of changes a second, and each makes a shard look up all its routes
 
 import contextlib
 import errno
-import logging
 import socket
 from collections.abc import Callable
 
 from nh.fastpath.netlink import RECEIVE_BYTES, open_socket
 from nh.loop import Loop, Timer
-
-logger = logging.getLogger(__name__)
 
 PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0

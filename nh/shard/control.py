@@ -4,13 +4,12 @@ It knows the link's messages and nothing of the protocols that proxies speak.
 """
 
 import logging
-import os
 import socket
 from collections.abc import Callable
 from typing import Final
 
 import nh
-from nh.channel import Channel
+from nh.channel import Channel, close_all
 from nh.commands import RelayCommand
 from nh.errors import KernelPathUnavailable, NhError
 from nh.fastpath.flows import FlowTable
@@ -247,10 +246,9 @@ class Control:
             self._writer.publish(self._helper.stats)
 
     def _hold_links(self, fds: list[int]) -> None:
-        links, self._links = self._links, list(fds)
+        close_all(self._links)
+        self._links = list(fds)
         fds.clear()
-        for fd in links:
-            os.close(fd)
 
     def _on_lost(self) -> None:
         if self._told_to_end:  # the supervisor need not wait for it

@@ -5,7 +5,6 @@ lists and fails if one of them does: half a list looks like a whole one, and who
 would miss those of the shard that is down.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 
 import nh
@@ -15,8 +14,6 @@ from nh.errors import CommandTimeout, Refused, ShardUnavailable, StatsUnavailabl
 from nh.results import CallList, DrainState, Failure, Pong, RelayResult, Result, Stats
 from nh.stats import StatsReader, SupervisorStats
 from nh.supervisor.drain import Drain
-
-logger = logging.getLogger(__name__)
 
 Execute = Callable[[int, RelayCommand, Callable[[RelayResult], None]], None]
 """Has a shard (by number) execute a command; answers exactly once, with a Failure where it cannot."""

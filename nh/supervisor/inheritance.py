@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from nh.channel import receive_record
+from nh.channel import close_all, receive_record
 from nh.errors import ConfigError
 from nh.wire.handover import Bequest, Leave, decode_from_old, encode
 
@@ -73,11 +73,9 @@ class Inheritance:
 
     def close(self) -> None:
         """Close what nobody took: the settings have changed."""
-        for _, fd in self._listeners:
-            os.close(fd)
-        for fd in self._locks:
-            os.close(fd)
-        self._listeners, self._locks = [], []
+        close_all([fd for _, fd in self._listeners])
+        close_all(self._locks)
+        self._listeners = []
 
 
 NOTHING: Final = Inheritance()
@@ -134,7 +132,6 @@ def _receive(end: socket.socket) -> Inheritance:
         if not isinstance(message, Bequest):
             raise msgspec.DecodeError(f"it says {type(message).__name__}")
     except msgspec.DecodeError:
-        for fd in fds:
-            os.close(fd)
+        close_all(fds)
         raise
     return Inheritance(message, fds)

@@ -18,8 +18,6 @@ from nh.supervisor.inheritance import VARIABLE
 from nh.supervisor.private_dir import Lock
 from nh.wire.handover import Bequest, encode
 
-logger = logging.getLogger(__name__)
-
 POLL_S: Final = 0.01
 """How often it is looked whether commands are still under way."""
 

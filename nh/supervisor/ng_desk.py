@@ -17,8 +17,6 @@ from nh.supervisor.ng_replies import MAX_PENDING, Replies, Send
 from nh.throttle import Throttle
 from nh.wire import ng
 
-logger = logging.getLogger(__name__)
-
 MAX_DATAGRAM_BYTES = 65_507
 """Longest UDP payload over IPv4; replies over TCP are no longer, so that a duplicate may come either way."""
 

@@ -10,8 +10,6 @@ from nh.stats.layout import SupervisorStats
 from nh.supervisor.ng_desk import NgDesk
 from nh.throttle import Throttle
 
-logger = logging.getLogger(__name__)
-
 DATAGRAMS_A_TURN: Final = 64
 """Most datagrams served before other descriptors get their turn."""
 

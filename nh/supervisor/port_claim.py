@@ -17,7 +17,6 @@ import os
 import re
 import secrets
 import socket
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Final
 from nh.config import Settings
 from nh.errors import ConfigError
 from nh.loop import Loop
+from nh.peer import peer_of
 from nh.supervisor.routing import all_ranges
 
 logger = logging.getLogger(__name__)
@@ -35,9 +35,6 @@ _NAME: Final = re.compile(
     r"/(?P<relay>[0-9a-f]{16})/(?P<unique>[0-9a-f]{16})",
     re.ASCII,
 )
-
-_CREDENTIALS: Final = struct.Struct("iII")
-"""struct ucred of unix(7): process, user, group."""
 
 _BACKLOG: Final = 4096
 """How often others may ask who has the claim while the supervisor is away; then it counts no more."""
@@ -196,9 +193,7 @@ def _holder_of(claim: Claim) -> Holder | None:
         except OSError as exc:
             logger.warning("ports: who claims %d-%d cannot be told: %s", claim.low, claim.high, exc.strerror)
             return None
-        credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = _CREDENTIALS.unpack(credentials)
-    return Holder(pid, uid)
+        return Holder(*peer_of(probe))
 
 
 def _bound(claim: Claim) -> socket.socket:

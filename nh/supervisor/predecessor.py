@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import socket
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,8 @@ import msgspec
 
 from nh.calls.media import Endpoint
 from nh.calls.snapshots.version import READABLE
-from nh.channel import receive_record
+from nh.channel import close_all, receive_record
+from nh.peer import peer_of
 from nh.wire.handover import (
     CallSockets,
     Depart,
@@ -40,8 +40,6 @@ PATTERN: Final = "shard-*.sock"
 
 ANSWER_S: Final = 2.0
 """How long a shard may be silent until it counts as one that hangs."""
-
-_CREDENTIALS: Final = struct.Struct("=iII")  # pid, uid, gid: struct ucred, unix(7)
 
 Take = Callable[[bytes, bytes, list[tuple[Endpoint, int]]], None]
 """Takes a call: its call-id, its snapshot, its sockets with descriptors, which belong to the taker."""
@@ -68,7 +66,7 @@ class Predecessor:
         sock.settimeout(ANSWER_S)
         message, fds = self._receive()
         if not isinstance(message, Present):
-            _close_all(fds)
+            close_all(fds)
             raise PredecessorLost(f"it says {type(message).__name__} before it says who it is")
         self.present = message
         self.maps = fds
@@ -108,12 +106,12 @@ class Predecessor:
                     case HandedOver(counters):
                         return counters
                     case _:
-                        _close_all(fds)
+                        close_all(fds)
                         raise PredecessorLost(
                             f"it hands over {type(message).__name__}, {len(fds)} descriptors"
                         )
         finally:
-            _close_all([fd for _, fd in sockets])
+            close_all([fd for _, fd in sockets])
 
     def depart(self) -> None:
         """Tell it that somebody else has its calls, and leave it."""
@@ -130,7 +128,7 @@ class Predecessor:
     def close(self) -> None:
         """Leave it: without depart() it goes on. A second one does nothing."""
         self._sock.close()
-        _close_all(self.maps)
+        close_all(self.maps)
 
     def _say(self, message: ToOld) -> None:
         try:
@@ -150,7 +148,7 @@ class Predecessor:
         try:
             return decode_from_old(record), fds
         except msgspec.DecodeError as exc:
-            _close_all(fds)
+            close_all(fds)
             raise PredecessorLost(f"it says what is not understood: {exc}") from exc
 
 
@@ -165,7 +163,7 @@ def find_predecessors(directory: Path) -> list[Predecessor]:
         try:
             sock.settimeout(ANSWER_S)
             sock.connect(str(path))
-            pid = _pid_of(sock)
+            pid = peer_of(sock).pid
         except TimeoutError:
             sock.close()
             logger.error("%s: a shard is there and lets nobody in, it is left alone", path)
@@ -189,13 +187,6 @@ def find_predecessors(directory: Path) -> list[Predecessor]:
     return found
 
 
-def _pid_of(sock: socket.socket) -> int:
-    pid: int = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))[
-        0
-    ]
-    return pid
-
-
 def _has_ended(sock: socket.socket) -> bool:
     """Whether nobody is at the other end any more."""
     sock.setblocking(False)
@@ -206,7 +197,7 @@ def _has_ended(sock: socket.socket) -> bool:
             return False
         except OSError:
             return True
-        _close_all(fds)
+        close_all(fds)
         if not record:
             return True
 
@@ -228,8 +219,3 @@ def _kill(pid: int) -> bool:
     finally:
         os.close(pidfd)
     return True
-
-
-def _close_all(fds: list[int]) -> None:
-    while fds:
-        os.close(fds.pop())
