@@ -3,12 +3,14 @@
 import contextlib
 import os
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from nh.supervisor.store import Store
+from nh.supervisor.store_file import StoredCall, StoreFile
 from tests.waiting import eventually
 
 OWNER = b"/run/nh"
@@ -67,3 +69,17 @@ def until_written(store: Store) -> None:
 def asides(path: Path) -> list[Path]:
     """What was set aside, the oldest first."""
     return sorted(name for name in path.parent.glob(f"{path.name}.aside-*") if not name.name.endswith("-wal"))
+
+
+def hanging_disk(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Let every write to a store's file hang from now on. Set when one does; to be set to let it go on."""
+    hangs, goes_on = threading.Event(), threading.Event()
+    write = StoreFile.write
+
+    def slow(file: StoreFile, changes: dict[bytes, StoredCall | None]) -> None:
+        hangs.set()
+        assert goes_on.wait(30)
+        write(file, changes)
+
+    monkeypatch.setattr(StoreFile, "write", slow)
+    return hangs, goes_on

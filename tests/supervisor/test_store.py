@@ -18,7 +18,7 @@ from nh.stats.layout import SupervisorStats
 from nh.supervisor.store import BATCH_S, Store
 from nh.supervisor.store_file import StoredCall, StoreFile
 from nh.supervisor.store_writer import ROWS, StoreWriter
-from tests.supervisor.stores import OWNER, asides, contents, fill, opened, until_written
+from tests.supervisor.stores import OWNER, asides, contents, fill, hanging_disk, opened, until_written
 
 
 @pytest.fixture
@@ -141,15 +141,7 @@ def test_a_put_takes_microseconds_while_ten_thousand_calls_are_written(path: Pat
 def test_a_disk_that_hangs_makes_nobody_wait_and_the_newest_is_written_when_it_goes_on(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hangs, goes_on = threading.Event(), threading.Event()
-    write = StoreFile.write
-
-    def slow(file: StoreFile, changes: dict[bytes, StoredCall | None]) -> None:
-        hangs.set()
-        assert goes_on.wait(30)
-        write(file, changes)
-
-    monkeypatch.setattr(StoreFile, "write", slow)
+    hangs, goes_on = hanging_disk(monkeypatch)
     with opened(path) as store:
         store.put(b"a", b"old")
         assert hangs.wait(10)

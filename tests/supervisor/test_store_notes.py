@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nh.supervisor.store import Store
-from nh.supervisor.store_file import StoredCall, StoreFile
+from nh.supervisor.store_file import StoreFile
 from nh.supervisor.store_notes import MAX_BYTES, NAMES, Note, NoteFiles
-from tests.supervisor.stores import OWNER, until_written
+from tests.supervisor.stores import OWNER, hanging_disk, until_written
 from tests.waiting import eventually
 
 
@@ -207,16 +207,8 @@ def test_an_old_note_does_not_undo_what_is_stored(place: Path) -> None:
 def test_notes_stay_while_the_disk_hangs_and_go_when_it_goes_on(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hangs, goes_on = threading.Event(), threading.Event()
-    write = StoreFile.write
-
-    def slow(file: StoreFile, changes: dict[bytes, StoredCall | None]) -> None:
-        hangs.set()
-        assert goes_on.wait(30)
-        write(file, changes)
-
     store = opened(place)
-    monkeypatch.setattr(StoreFile, "write", slow)
+    hangs, goes_on = hanging_disk(monkeypatch)
     store.put(b"a", b"1")
     assert hangs.wait(10)
     store.put(b"b", b"2")
