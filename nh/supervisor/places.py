@@ -124,12 +124,12 @@ class Places:
         """Whether shards of an earlier run still have calls that are to come here."""
         return self._estate.unsettled
 
-    def fill_spares(self) -> None:
-        """Have spare processes from now on."""
-        self._spares.fill()
+    def prepare(self, on_prepared: Callable[[], None]) -> None:
+        """Load what processes are forked of; `on_prepared` is called once, when they may be spawned."""
+        self._spares.fill(on_prepared)
 
     def end_spares(self) -> None:
-        """End the spare processes: no shard is started any more."""
+        """Keep nothing for processes to be forked of: no shard is started any more."""
         self._spares.close()
 
     def close(self) -> None:
@@ -150,7 +150,7 @@ class Places:
 
     def _start_process(self) -> ShardProcess:
         kernel = self._kernel.descriptors if self._kernel is not None else ()
-        return ShardProcess(self._argv, (*kernel, *self._claimed))
+        return ShardProcess.start(self._argv, (*kernel, *self._claimed))
 
     def _spec(self, shard: int, rendezvous: str) -> ChildSpec:
         settings = self._settings

@@ -55,7 +55,7 @@ def check_in(settings: Settings) -> str:
 
 def _try_shard() -> None:
     """A shard's process comes as far as its link, and ends when it is told to."""
-    process = ShardProcess()
+    process = ShardProcess.start()
     with process.link:
         process.link.send(encode(Shutdown()))
         select.select([process.pidfd], [], [], CHECK_S / 2)

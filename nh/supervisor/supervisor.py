@@ -45,6 +45,7 @@ from nh.supervisor.rpc import Rpc
 from nh.supervisor.runtime_dir import runtime_dir
 from nh.supervisor.signals import LeaveSignals, signals_on
 from nh.supervisor.state_dir import open_store
+from nh.supervisor.subreaper import become_subreaper
 from nh.supervisor.succession import Succession
 from nh.wire.handover import Bequest
 from nh.wire.link import HoldLinks
@@ -102,6 +103,7 @@ class Supervisor:
         self._rpc = Rpc(self._loop, settings, self._stats, inheritance)
         stack.callback(self._rpc.close_listeners)
         inheritance.close()
+        become_subreaper()
         children = ChildrenBefore(self._loop)
         stack.callback(children.close)
         predecessors = find_predecessors(path)
@@ -165,7 +167,7 @@ class Supervisor:
         """Start, serve, end; returns the exit status."""
         self._publisher = Publisher(self._loop, self._segment, self._stats, self._gather)
         with signals_on(self._loop, _SIGNALS, self._on_signal) as self._leave_signals:
-            self._arbiter.start()
+            self._places.prepare(self._arbiter.start)
             try:
                 self._loop.run()
             finally:
@@ -207,7 +209,6 @@ class Supervisor:
         self._rpc.serve(dispatcher)
         if self._bequest.draining:
             self._drain.begin(self._bequest.drain_left_s)
-        self._places.fill_spares()
         with contextlib.suppress(
             OSError
         ):  # a pipe that nobody reads, a disk that is full: nh serves all the same

@@ -1,6 +1,7 @@
 """The internal link between the supervisor and a shard: typed messages, one to a SOCK_SEQPACKET record.
 
-The supervisor says Configure first, the shard Configured, and then comes what there is to restore
+A shard's process says Waiting, and can be told to Fork as often as others are needed. To become a shard,
+the supervisor says Configure to it, the shard Configured, and then comes what there is to restore
 (TakeSockets, RestoreCall), then Start. The shard restores it and says Restored, and with Go it serves calls
 and says Ready; from then on Execute and Executed carry the same `id`, any number in flight, answered in any
 order. What has to outlive the shard it hands over as it comes to be (HoldSockets, KeepCall), before the
@@ -44,6 +45,10 @@ class KernelMaps(msgspec.Struct, frozen=True):
     first_slot: int
     slots: int
     identity: str = ""
+
+
+class Fork(msgspec.Struct, frozen=True, tag="fork"):
+    """Have a process as you are, with the descriptor that comes along as its link, and say Forked."""
 
 
 class Configure(msgspec.Struct, frozen=True, tag="configure"):
@@ -146,6 +151,20 @@ class TakeNewCalls(msgspec.Struct, frozen=True, tag="take_new_calls"):
     """Drain no more."""
 
 
+class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
+    """The process has everything imported, and waits for Fork or Configure."""
+
+
+class Forked(msgspec.Struct, frozen=True, tag="forked"):
+    """There is another process.
+
+    Arguments:
+        pid: of it; 0: the system does not let it be.
+    """
+
+    pid: int
+
+
 class Configured(msgspec.Struct, frozen=True, tag="configured"):
     """The shard has its settings, and is ready to restore calls."""
 
@@ -231,7 +250,8 @@ class NoCallsLeft(msgspec.Struct, frozen=True, tag="no_calls_left"):
 
 
 ToShard = (
-    Configure
+    Fork
+    | Configure
     | TakeSockets
     | RestoreCall
     | Start
@@ -243,7 +263,7 @@ ToShard = (
     | TakeNewCalls
 )
 Keeping = HoldSockets | LetGoSockets | KeepCall | ForgetCall
-FromShard = Configured | Restoring | Restored | Ready | Executed | NoCallsLeft | Keeping
+FromShard = Waiting | Forked | Configured | Restoring | Restored | Ready | Executed | NoCallsLeft | Keeping
 
 T = TypeVar("T")
 

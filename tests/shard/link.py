@@ -24,6 +24,7 @@ from nh.wire.link import (
     Shutdown,
     Start,
     ToShard,
+    Waiting,
     decode_from_shard,
     encode,
 )
@@ -86,7 +87,7 @@ class Link:
             record = self.ours.recv(MAX_MESSAGE_BYTES + 1)
             assert record, "the shard closed the link"
             message = decode_from_shard(record)
-            if not isinstance(message, Keeping | Configured | Restored):
+            if not isinstance(message, Keeping | Waiting | Configured | Restored):
                 return message
 
     def ready(self) -> Ready:

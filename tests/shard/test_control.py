@@ -39,7 +39,7 @@ from nh.results import (
 )
 from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
 from nh.shard.kept_helper import KeptHelper
-from nh.stats import Segment, StatsReader, create_segment, segment_name
+from nh.stats import Segment, StatsReader
 from nh.wire.link import (
     Configured,
     Executed,
@@ -66,14 +66,6 @@ from tests.shard.link import Link
 
 AUDIO = (Media("127.0.0.11", 4000, 2, "RTP/AVP", "audio"),)
 DIALOG = Dialog(b"call", 1, b"alice", b"bob")
-
-
-@pytest.fixture
-def segment(tmp_path: Path) -> Iterator[Segment]:
-    segment = create_segment(segment_name(tmp_path), shards=2)
-    yield segment
-    segment.unlink()
-    segment.close()
 
 
 class Shard:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -14,7 +13,7 @@ from nh.calls.media import Media, Side
 from nh.calls.rules import RelaySettings
 from nh.commands import Activate, Allocate, CloseCall, Dialog, ListCalls
 from nh.results import Activated, Allocated, Closed, Failure
-from nh.stats import Segment, StatsReader, create_segment, segment_name
+from nh.stats import Segment, StatsReader
 from nh.wire.link import Executed
 from tests.media_peer import MediaPeer
 from tests.shard.bench import V4, audio
@@ -47,14 +46,6 @@ class ShardProcess:
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
-
-
-@pytest.fixture
-def segment(tmp_path: Path) -> Iterator[Segment]:
-    segment = create_segment(segment_name(tmp_path), shards=1)
-    yield segment
-    segment.unlink()
-    segment.close()
 
 
 @pytest.fixture

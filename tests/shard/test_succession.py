@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from nh.calls.snapshot import decode_snapshot
 from nh.commands import Activate, Allocate, Answer, Close, Dialog, Offer, OfferOptions, ShowCall
 from nh.fastpath.loader import LoadedProgram
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail, Rewritten
-from nh.stats import Segment, StatsReader, create_segment, segment_name
+from nh.stats import Segment, StatsReader
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
 from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.shard.bench import V4, Where, audio
@@ -24,14 +23,6 @@ DIALOG = Dialog(b"call", 1, b"alice", b"bob")
 
 OTHERS = 30
 """More calls than a shard looks at in the first second."""
-
-
-@pytest.fixture
-def segment(tmp_path: Path) -> Iterator[Segment]:
-    segment = create_segment(segment_name(tmp_path), shards=1)
-    yield segment
-    segment.unlink()
-    segment.close()
 
 
 @pytest.fixture(params=["user space", pytest.param("kernel", marks=pytest.mark.kernel)])

@@ -28,6 +28,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, RelayMedia
 from nh.commands import Activate, Allocate, Close, CloseCall, ListCalls, Offer, RelayCommand
 from nh.results import Allocated, CallList, CallSummary, Closed, Failure, RelayResult, Rewritten
+from nh.shard.spare import wait_for_settings
 from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
 from nh.wire.link import (
     Configure,
@@ -219,7 +220,7 @@ def main() -> None:
     parser.add_argument("--keeping", action="store_true")
     parser.add_argument("--version", default="0.1.0")
     options = parser.parse_args()
-    with socket.socket(fileno=options.link_fd) as link:
+    with wait_for_settings(socket.socket(fileno=options.link_fd)) as link:
         FakeShard(link, options).run()
 
 

@@ -61,7 +61,7 @@ class Nursery:
         self.child = Child(
             self.loop,
             spec,
-            ShardProcess(argv),
+            ShardProcess.start(argv),
             on_ready=self._on_ready,
             on_exit=self.exits.append,
             on_empty=self.empty.append,
@@ -260,7 +260,7 @@ def test_a_shard_that_cannot_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSPC, "no more watches")
 
-    process = ShardProcess((sys.executable, "-P", FAKE_SHARD))
+    process = ShardProcess.start((sys.executable, "-P", FAKE_SHARD))
     loop = SelectorLoop()
     monkeypatch.setattr(loop, "add_reader", refuse)
     spec = ChildSpec(
@@ -275,5 +275,5 @@ def test_a_shard_that_cannot_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch
 def test_a_program_that_cannot_be_started_is_an_os_error_and_leaves_nothing_open() -> None:
     before = psutil.Process().num_fds()
     with pytest.raises(FileNotFoundError):
-        ShardProcess(("/nonexistent/shard",))
+        ShardProcess.start(("/nonexistent/shard",))
     assert psutil.Process().num_fds() == before

@@ -96,6 +96,7 @@ def test_settings_that_cannot_be_used_are_no_answer() -> None:
 
 def test_a_shard_that_does_not_start_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     argv = (sys.executable, "-c", "raise SystemExit(7)")
-    monkeypatch.setattr(preflight, "ShardProcess", lambda: ShardProcess(argv))
+    start = ShardProcess.start
+    monkeypatch.setattr(ShardProcess, "start", lambda: start(argv))
     with pytest.raises(Unavailable, match="a shard's process does not start: exit status 7"):
         check_in(load_settings(flags={}, file=None))

@@ -1,5 +1,6 @@
-"""nh.supervisor.spares: a process that waits, and another one when it was taken."""
+"""nh.supervisor.spares: a process that is loaded, others that are forked of it, and when it is of no use."""
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +13,11 @@ from nh.loop import SelectorLoop
 from nh.supervisor import spares as spares_module
 from nh.supervisor.process import ShardProcess
 from nh.supervisor.spares import Spares
+from nh.supervisor.subreaper import become_subreaper
 
 FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
+SHARD = (sys.executable, "-P", FAKE_SHARD)
+MUTE = (sys.executable, "-c", "import time; time.sleep(60)")
 
 
 class Bench:
@@ -21,7 +25,9 @@ class Bench:
         self.before = psutil.Process().num_fds()
         self.others = set(psutil.Process().children())
         self.loop = SelectorLoop()
+        self.argv = SHARD
         self.started = 0
+        self.known = 0
         self.startable = True
         self.spares = Spares(self.loop, self._start, wanted)
 
@@ -29,7 +35,20 @@ class Bench:
         if not self.startable:
             raise OSError(11, "Resource temporarily unavailable")
         self.started += 1
-        return ShardProcess((sys.executable, "-P", FAKE_SHARD))
+        return ShardProcess.start(self.argv)
+
+    def _on_known(self) -> None:
+        self.known += 1
+
+    def fill(self) -> None:
+        self.spares.fill(self._on_known)
+
+    def load(self) -> int:
+        """Have a spare that can be forked; returns its pid."""
+        self.fill()
+        self.turn_until(lambda: self.spares.pid is not None)
+        assert self.spares.pid is not None
+        return self.spares.pid
 
     def turn_until(self, condition: Callable[[], object]) -> None:
         until = time.monotonic() + 20
@@ -39,8 +58,11 @@ class Bench:
 
 
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+def hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(spares_module, "REFILL_S", 0.05)
+    become_subreaper()
+    yield
+    become_subreaper(False)
 
 
 @pytest.fixture
@@ -53,46 +75,91 @@ def bench() -> Iterator[Bench]:
     assert set(psutil.Process().children()) <= bench.others
 
 
-def end(process: ShardProcess) -> None:
+def end(process: ShardProcess) -> str:
     process.kill()
-    process.reap()
+    how = process.reap()
     process.link.close()
+    return how
 
 
-def test_the_spare_is_taken_and_another_one_waits_soon(bench: Bench) -> None:
-    bench.spares.fill()
-    first = bench.spares.pid
+def test_processes_are_forked_of_the_spare_and_are_this_ones_children(bench: Bench) -> None:
+    spare = bench.load()
+    taken = [bench.spares.take(), bench.spares.take()]
+    assert len({spare, *(each.pid for each in taken)}) == 3
+    assert {each.pid for each in taken} <= {child.pid for child in psutil.Process().children()}
+    assert (bench.spares.pid, bench.started) == (spare, 1)
+    assert [end(each) for each in taken] == ["signal 9, SIGKILL"] * 2
+
+
+def test_it_is_told_once_when_the_spare_can_be_forked(bench: Bench) -> None:
+    bench.load()
+    assert bench.known == 1
+
+
+def test_until_the_spare_has_loaded_a_process_is_started(bench: Bench) -> None:
+    bench.argv = MUTE
+    bench.fill()
     taken = bench.spares.take()
-    assert taken.pid == first
-    bench.turn_until(lambda: bench.spares.pid is not None)
-    assert bench.started == 2
+    assert (bench.started, bench.known) == (2, 0)
     end(taken)
 
 
-def test_where_there_is_no_spare_a_process_is_started(bench: Bench) -> None:
-    taken = bench.spares.take()
+def test_a_spare_that_does_not_load_is_told_and_replaced(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spares_module, "LOAD_S", 0.1)
+    bench.argv = MUTE
+    bench.fill()
+    bench.turn_until(lambda: bench.known)
     assert bench.spares.pid is None
-    end(taken)
+    monkeypatch.undo()
+    bench.argv = SHARD
+    bench.turn_until(lambda: bench.spares.pid is not None)
+    assert bench.known == 1, "it is told once"
 
 
 def test_a_spare_that_dies_is_replaced(bench: Bench) -> None:
-    bench.spares.fill()
-    first = bench.spares.pid
+    first = bench.load()
     psutil.Process(first).kill()
     bench.turn_until(lambda: bench.spares.pid not in (first, None))
 
 
-def test_a_spare_that_cannot_be_started_is_started_later(bench: Bench) -> None:
+def test_a_spare_that_died_unseen_costs_no_start(bench: Bench) -> None:
+    spare = psutil.Process(bench.load())
+    spare.kill()
+    until = time.monotonic() + 20
+    while spare.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    end(bench.spares.take())
+    bench.turn_until(lambda: bench.spares.pid is not None)
+    assert bench.started == 3, "one was started in its place, and another spare"
+
+
+def test_a_spare_that_hangs_is_ended_and_a_process_started(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(spares_module, "FORK_S", 0.1)
+    spare = psutil.Process(bench.load())
+    spare.send_signal(signal.SIGSTOP)
+    end(bench.spares.take())
+    assert not spare.is_running()
+    assert "cannot be used, it is ended: timed out" in caplog.text
+    bench.turn_until(lambda: bench.spares.pid not in (spare.pid, None))
+
+
+def test_a_spare_that_cannot_be_started_is_told_and_started_later(bench: Bench) -> None:
     bench.startable = False
-    bench.spares.fill()
-    assert bench.spares.pid is None
+    bench.fill()
+    assert (bench.spares.pid, bench.known) == (None, 1)
     bench.startable = True
     bench.turn_until(lambda: bench.spares.pid is not None)
 
 
 def test_without_spares_none_is_kept() -> None:
     bench = Bench(0)
-    bench.spares.fill()
+    bench.fill()
+    assert bench.known == 1
     end(bench.spares.take())
     bench.loop.turn(0.2)
     assert bench.started == 1

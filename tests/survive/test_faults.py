@@ -20,6 +20,7 @@ from tools.survive.scene import CALLS, play_through
         FaultKind.NONE,
         FaultKind.KILL_SHARD,
         FaultKind.KILL_SHARD_TEN_TIMES,
+        FaultKind.KILL_EVERY_SHARD,
         FaultKind.HANG_SHARD,
         FaultKind.KILL_SUPERVISOR,
         FaultKind.UPGRADE,

@@ -4,7 +4,6 @@ import pytest
 
 from tools.rtpload.record import Gap, Hole, StreamRecord
 from tools.survive.faults import FaultKind, Injected
-from tools.survive.promises import COLD_START_S
 from tools.survive.verdict import Verdict
 
 S = 1_000_000_000
@@ -69,7 +68,7 @@ def test_no_fault_excuses_a_doubled_packet(kind: FaultKind) -> None:
     ("kind", "kernel", "allowed_s"),
     [
         (FaultKind.KILL_SHARD, False, 0.3),
-        (FaultKind.KILL_SHARD_TEN_TIMES, False, 0.3 + COLD_START_S),
+        (FaultKind.KILL_SHARD_TEN_TIMES, False, 0.3),
         (FaultKind.HANG_SHARD, False, HANG_S + 0.3),
         (FaultKind.NONE, False, 0.25),
         (FaultKind.KILL_SHARD, True, 0.06),

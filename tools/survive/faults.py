@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from tools.survive.relay import Relay, wait_for
@@ -25,6 +25,7 @@ class FaultKind(enum.StrEnum):
     NONE = "none"
     KILL_SHARD = "kill-shard"
     KILL_SHARD_TEN_TIMES = "kill-shard-ten-times"
+    KILL_EVERY_SHARD = "kill-every-shard"
     HANG_SHARD = "hang-shard"
     KILL_SUPERVISOR = "kill-supervisor"
     UPGRADE = "upgrade"
@@ -70,7 +71,7 @@ def _nothing(_relay: Relay, _rng: random.Random) -> str:
 
 
 def _kill_shard(relay: Relay, rng: random.Random) -> str:
-    return _strike(relay, _any_shard(relay, rng), signal.SIGKILL)
+    return _strike(relay, [_any_shard(relay, rng)], signal.SIGKILL)
 
 
 def _kill_shard_ten_times(relay: Relay, rng: random.Random) -> str:
@@ -78,12 +79,17 @@ def _kill_shard_ten_times(relay: Relay, rng: random.Random) -> str:
     deeds = []
     for _ in range(IN_A_ROW):
         time.sleep(rng.uniform(0, 0.3))  # any instant of the successor's life, its first ones too
-        deeds.append(_strike(relay, shard, signal.SIGKILL))
+        deeds.append(_strike(relay, [shard], signal.SIGKILL))
     return "; ".join(deeds)
 
 
+def _kill_every_shard(relay: Relay, _rng: random.Random) -> str:
+    shards = range(len(relay.stats().shards))
+    return _strike(relay, shards, signal.SIGKILL)
+
+
 def _hang_shard(relay: Relay, rng: random.Random) -> str:
-    return _strike(relay, _any_shard(relay, rng), signal.SIGSTOP)
+    return _strike(relay, [_any_shard(relay, rng)], signal.SIGSTOP)
 
 
 def _kill_supervisor(relay: Relay, rng: random.Random) -> str:
@@ -133,6 +139,7 @@ _DEEDS: Final[Mapping[FaultKind, Callable[[Relay, random.Random], str]]] = {
     FaultKind.NONE: _nothing,
     FaultKind.KILL_SHARD: _kill_shard,
     FaultKind.KILL_SHARD_TEN_TIMES: _kill_shard_ten_times,
+    FaultKind.KILL_EVERY_SHARD: _kill_every_shard,
     FaultKind.HANG_SHARD: _hang_shard,
     FaultKind.KILL_SUPERVISOR: _kill_supervisor,
     FaultKind.UPGRADE: _upgrade,
@@ -148,18 +155,20 @@ def _any_shard(relay: Relay, rng: random.Random) -> int:
     return rng.randrange(len(relay.stats().shards))
 
 
-def _strike(relay: Relay, shard: int, signum: signal.Signals) -> str:
-    """Send a signal to a shard that is up, and wait for its successor."""
+def _strike(relay: Relay, shards: Sequence[int], signum: signal.Signals) -> str:
+    """Send a signal to shards that are up, to all at once, and wait for their successors."""
 
-    def is_up() -> bool:
-        return relay.shard_pid(shard) not in (0, struck)
+    def are_up() -> bool:
+        return all(relay.shard_pid(shard) not in (0, pid) for shard, pid in struck.items())
 
-    struck = 0
-    wait_for(is_up, f"shard {shard} is up", relay.said_lately, BACK_S)
-    struck = relay.shard_pid(shard)
-    os.kill(struck, signum)
-    wait_for(is_up, f"shard {shard} has a successor", relay.said_lately, BACK_S)
-    return f"{signum.name} for shard {shard}, pid {struck}"
+    struck = dict.fromkeys(shards, 0)
+    named = ", ".join(map(str, shards))
+    wait_for(are_up, f"shard {named} is up", relay.said_lately, BACK_S)
+    struck = {shard: relay.shard_pid(shard) for shard in shards}
+    for pid in struck.values():
+        os.kill(pid, signum)
+    wait_for(are_up, f"shard {named} has a successor", relay.said_lately, BACK_S)
+    return f"{signum.name} for shard {named}, pid {', '.join(map(str, struck.values()))}"
 
 
 def _start_again(relay: Relay) -> str:

@@ -17,12 +17,9 @@ QUIET_GAP_S: Final = {False: 0.250, True: 0.060}
 """Longest gap without a fault: through user space, through the kernel."""
 
 SHARD_GAP_S: Final = 0.300
-COLD_START_S: Final = 0.5
-"""What a successor takes longer if the spare process is not there again since the last death."""
-
 BACK_AFTER_START_S: Final = 1.0
 BUSY_HOST_S: Final = 0.5
-"""What a start may take longer here: Python starts three times, on CPUs that tests share."""
+"""What a start may take longer here: Python starts twice, on CPUs that tests share."""
 
 
 class Promise(msgspec.Struct, frozen=True):
@@ -53,8 +50,6 @@ def promise(kind: FaultKind, *, kernel: bool, hang_s: float) -> Promise:
             return Promise(quiet_s)
         case _ if kernel:
             return Promise(quiet_s)
-        case FaultKind.KILL_SHARD_TEN_TIMES:
-            return Promise(SHARD_GAP_S + COLD_START_S)
         case FaultKind.HANG_SHARD:
             return Promise(hang_s + SHARD_GAP_S)
     return Promise(SHARD_GAP_S)

@@ -13,8 +13,12 @@ from tools.survive.promises import QUIET_GAP_S, Promise, promise
 AFTERMATH_NS = 500_000_000
 """A fault is to blame for gaps that begin until so long after the relay was whole again."""
 
-KILLS: Final = {FaultKind.KILL_SHARD: 1, FaultKind.KILL_SHARD_TEN_TIMES: 10}
-"""How often a shard is killed, which may cost the one packet that it is just passing on."""
+KILLS: Final = {
+    FaultKind.KILL_SHARD: 1,
+    FaultKind.KILL_SHARD_TEN_TIMES: 10,
+    FaultKind.KILL_EVERY_SHARD: 1,
+}
+"""How often the same shard is killed, which may cost the one packet that it is just passing on."""
 
 
 class Verdict:

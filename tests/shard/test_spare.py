@@ -1,0 +1,125 @@
+"""`python -m nh.shard` as a spare: it forks, and what was forked is a shard as any other."""
+
+import gc
+import os
+import resource
+import socket
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from nh.commands import ListCalls
+from nh.results import CallList
+from nh.shard.spare import wait_for_settings
+from nh.stats import Segment
+from nh.supervisor.process import ShardProcess
+from nh.supervisor.subreaper import become_subreaper
+from nh.wire.link import Fork, Forked, Waiting, decode_from_shard, encode
+from tests.shard.link import Link
+from tests.waiting import eventually
+
+PATIENCE_S = 20.0
+
+
+@pytest.fixture
+def spare() -> Iterator[ShardProcess]:
+    become_subreaper()
+    spare = ShardProcess.start()
+    assert spare.hear(PATIENCE_S) == Waiting()
+    yield spare
+    end(spare)
+    become_subreaper(False)
+
+
+def end(process: ShardProcess) -> str:
+    process.kill()
+    process.link.close()
+    return process.reap()
+
+
+def link_of(process: ShardProcess) -> Link:
+    link = Link()
+    link.close()
+    link.ours = process.link
+    link.ours.settimeout(PATIENCE_S)
+    return link
+
+
+def test_forks_are_shards_side_by_side_and_end_in_order(
+    spare: ShardProcess, segment: Segment, ports: range
+) -> None:
+    forks = [spare.fork(PATIENCE_S) for _ in range(2)]
+    links = [link_of(fork) for fork in forks]
+    for link in links:
+        link.configure(ports, segment.name)
+    assert [link.ready().pid for link in links] == [fork.pid for fork in forks]
+    assert [link.answer(ListCalls()) for link in links] == [CallList(())] * 2
+    for link, fork in zip(links, forks, strict=True):
+        link.shut_down()
+        assert fork.reap() == "exit status 0"
+        fork.link.close()
+
+
+def test_a_fork_outlives_the_spare(spare: ShardProcess, segment: Segment, ports: range) -> None:
+    fork = spare.fork(PATIENCE_S)
+    spare.kill()
+    link = link_of(fork)
+    link.configure(ports, segment.name)
+    assert link.ready().pid == fork.pid
+    assert end(fork) == "signal 9, SIGKILL"
+
+
+def test_a_fork_has_nothing_of_the_spares_and_a_session_of_its_own(spare: ShardProcess) -> None:
+    first, second = spare.fork(PATIENCE_S), spare.fork(PATIENCE_S)
+    assert len({psutil.Process(each.pid).num_fds() for each in (spare, first, second)}) == 1
+    assert len({os.getsid(each.pid) for each in (spare, first, second)}) == 3
+    end(first)
+    end(second)
+
+
+def test_a_fork_forks_as_well(spare: ShardProcess) -> None:
+    first = spare.fork(PATIENCE_S)
+    second = first.fork(PATIENCE_S)
+    assert end(second) == "signal 9, SIGKILL"
+    end(first)
+
+
+def test_the_spare_keeps_neither_descriptors_nor_children(spare: ShardProcess) -> None:
+    process = psutil.Process(spare.pid)
+    before = process.num_fds()
+    for _ in range(20):
+        end(spare.fork(PATIENCE_S))
+    assert process.num_fds() == before
+    assert process.children() == []
+
+
+def test_a_system_that_lets_nothing_be_forked_is_an_answer_and_no_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    before = psutil.Process().num_fds()
+    with Link() as link:
+        socket.send_fds(link.ours, [encode(Fork())], [0])
+        link.shut_down()
+        assert wait_for_settings(link.theirs) is link.theirs
+        assert [decode_from_shard(link.ours.recv(100)) for _ in range(2)] == [Waiting(), Forked(0)]
+    assert psutil.Process().num_fds() == before
+    gc.unfreeze()
+
+
+def test_a_spare_without_room_for_a_descriptor_says_so(spare: ShardProcess) -> None:
+    before = resource.prlimit(spare.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(spare.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    with pytest.raises(OSError, match="does not let it fork"):
+        spare.fork(PATIENCE_S)
+    resource.prlimit(spare.pid, resource.RLIMIT_NOFILE, before)
+    end(spare.fork(PATIENCE_S))
+
+
+def test_a_spare_ends_with_its_supervisor(spare: ShardProcess) -> None:
+    spare.link.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: psutil.Process(spare.pid).status() == psutil.STATUS_ZOMBIE, "it ends")
