@@ -14,8 +14,6 @@ from tests.ng.kamailio import kamailio_is_installed
 
 # relays that tests start keep to user space, and off the host's interfaces, unless a test says otherwise
 os.environ["NH_KERNEL"] = "off"
-# and have no process but those that the test is about
-os.environ["NH_SPARES"] = "0"
 # nor do they leave anything in the host's state directory
 os.environ["NH_STATE"] = "off"
 
