@@ -71,7 +71,7 @@ class Relay:
         self.program.wait_for_line("ready")
 
     def shard_processes(self) -> list[psutil.Process]:
-        """The shards' processes, but for one that ends at this moment."""
+        """The shards' processes, but for one that ends at this moment, and for the spare."""
         return [child for child in psutil.Process(self.program.pid).children() if _is_shard(child)]
 
     def kill_all(self) -> None:
@@ -128,8 +128,8 @@ class Relay:
 
 
 def _is_shard(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one too
-        return any("nh.shard" in word for word in process.cmdline())
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.name() == "nh-shard" and process.status() != psutil.STATUS_ZOMBIE
     return False
 
 

@@ -11,7 +11,7 @@ import os
 import socket
 from typing import BinaryIO, Final
 
-from nh.channel import close_all
+from nh.channel import close_all, receive_record
 from nh.wire.link import Fork, Forked, Waiting, encode
 
 _FORK: Final = encode(Fork())
@@ -31,7 +31,7 @@ def wait_for_settings(link: socket.socket) -> socket.socket:
     gc.freeze()
     _say(link, Waiting())
     while _fork_is_next(link):
-        _, fds, _, _ = socket.recv_fds(link, len(_FORK), 1)
+        _, fds = receive_record(link)
         pid = _fork() if fds else 0  # without a descriptor the system had none left
         if pid is None:
             link.close()

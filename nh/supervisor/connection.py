@@ -5,27 +5,20 @@ time and in order; native ones run side by side and are answered as their result
 means is the business of Dispatch; who has been idle for how long, that of Clients.
 """
 
-import dataclasses
 import functools
 import logging
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final
 
-from nh.commands import Command
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
-from nh.loop import Callback, Loop
+from nh.loop import Callback
 from nh.results import Failure, Result
-from nh.stats.layout import SupervisorStats
-from nh.supervisor.clients import Clients
-from nh.throttle import Throttle
+from nh.supervisor.service import Service
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, Framing, frame
 
 logger = logging.getLogger(__name__)
-
-Dispatch = Callable[[Command, Callable[[Result], None]], None]
-"""Executes a command and calls back exactly once with its result, at once or later. Never raises."""
 
 MAX_IN_FLIGHT: Final = 128
 """Most native requests of one connection under way; more are left unread."""
@@ -34,27 +27,6 @@ MAX_OUTPUT_BYTES: Final = 256 * 1024
 """While more than this waits for a client to read, its requests are left unread."""
 
 READ_BYTES: Final = 64 * 1024
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Service:
-    """What all connections of a frontend share.
-
-    Arguments:
-        loop: what watches the sockets.
-        dispatch: what executes commands.
-        clients: where connections are kept while they are open.
-        stats: where requests are counted.
-        complaints: the log for what peers do wrong.
-        extensions: names of further commands that the codecs let pass, looked at with every request.
-    """
-
-    loop: Loop
-    dispatch: Dispatch
-    clients: "Clients[Connection]"
-    stats: SupervisorStats
-    complaints: Throttle
-    extensions: Collection[str] = ()
 
 
 class Connection:
@@ -71,6 +43,7 @@ class Connection:
         "_ended",
         "_framer",
         "_in_flight",
+        "_leaving",
         "_open",
         "_output",
         "_reading",
@@ -89,6 +62,7 @@ class Connection:
         self._in_flight = 0  # requests under way
         self._waits = False  # for the answer to a Net::SIP request, before which no other is looked at
         self._ended = False  # nothing more will be read
+        self._leaving = False  # nothing more will be read here, but by who serves it next
         self._open = True
         self._reading = True
         self._serving = False
@@ -97,13 +71,31 @@ class Connection:
 
     def close(self) -> None:
         """End the connection now; answers that are still to come are dropped. No effect if it is closed."""
-        if not self._open:
-            return
+        if self._open:
+            self._serve_no_more()
+            self._sock.close()
+
+    def stop_reading(self) -> None:
+        """Read nothing more; what was read is answered, and what comes now waits in the kernel."""
+        self._leaving = True
+        if self._reading:
+            self._pause()
+
+    def hand_on(self) -> socket.socket | None:
+        """Serve it no more if it is between two requests, after stop_reading().
+
+        Returns its socket, for whoever serves it from now on; None: it cannot be handed on, and is as it was.
+        """
+        if not self._open or self._ended or self._in_flight or self._output or self._framer.pending_bytes:
+            return None
+        self._serve_no_more()
+        return self._sock
+
+    def _serve_no_more(self) -> None:
         self._open = False
         self._service.clients.discard(self)
         self._service.loop.remove_reader(self._sock.fileno())
         self._service.loop.remove_writer(self._sock.fileno())
-        self._sock.close()
 
     @property
     def _full(self) -> bool:
@@ -183,6 +175,8 @@ class Connection:
         if self._ended:
             if not self._in_flight and not self._output:
                 self.close()
+            return
+        if self._leaving:
             return
         if self._framer.pending_bytes:
             self._service.clients.torn(self, self._service.loop.now())

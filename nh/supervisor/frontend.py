@@ -8,13 +8,14 @@ import errno
 import logging
 import select
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from nh.loop import Loop, Timer
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.clients import Clients
-from nh.supervisor.connection import Connection, Dispatch, Service
+from nh.supervisor.connection import Connection
+from nh.supervisor.service import Dispatch, Service
 from nh.throttle import Throttle
 
 __all__ = ["Connect", "Dispatch", "Frontend"]
@@ -109,6 +110,29 @@ class Frontend:
             self._accepting = False
             for listener in self._listeners:
                 self._loop.remove_reader(listener.fileno())
+
+    def stop_reading(self) -> None:
+        """Accept nobody, and read nothing more from anybody; what was read is answered."""
+        self.stop_accepting()
+        for connection in self._clients:
+            connection.stop_reading()
+
+    def hand_on(self) -> list[socket.socket]:
+        """Close; returns the sockets of connections that are between two requests, for the next frontend."""
+        handed_on = [sock for connection in self._clients if (sock := connection.hand_on()) is not None]
+        self.close()
+        return handed_on
+
+    def adopt(self, socks: Iterable[socket.socket]) -> None:
+        """Serve connections that somebody else accepted and handed on."""
+        for sock in socks:
+            try:
+                self._connect(sock, self._service)
+            except OSError as exc:
+                sock.close()
+                self._shortages.log(
+                    logging.WARNING, "a client that was handed on has to connect again: %s", exc
+                )
 
     def close(self) -> None:
         """Accept nobody and close every connection."""

@@ -1,4 +1,4 @@
-"""What a supervisor left to this one: its locks and its listening sockets, so that nobody is turned away.
+"""What a supervisor left to this one: locks, listening sockets, clients: so nobody is turned away.
 
 It comes from the process that this one was before exec(2), or from another one, which was asked to leave.
 """
@@ -16,7 +16,7 @@ import msgspec
 
 from nh.channel import close_all, receive_record
 from nh.errors import ConfigError
-from nh.wire.handover import Bequest, Leave, decode_from_old, encode
+from nh.wire.handover import Bequest, Connections, Leave, decode_from_old, encode
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class Inheritance:
         locks = self.bequest.locks
         self._locks = fds[: len(locks)]
         self._listeners = list(zip(self.bequest.listeners, fds[len(locks) :], strict=False))
+        self._connections: dict[str, list[socket.socket]] = {}
 
     def __bool__(self) -> bool:
         """Whether anybody left anything."""
@@ -71,11 +72,24 @@ class Inheritance:
                 return socket.socket(fileno=fd)
         return None
 
+    def add_connections(self, protocol: str, fds: list[int]) -> None:
+        """Clients' connections came too; the descriptors are taken out of the list, and are its own now."""
+        waiting = self._connections.setdefault(protocol, [])
+        while fds:
+            waiting.append(socket.socket(fileno=fds.pop()))
+
+    def take_connections(self, protocol: str) -> list[socket.socket]:
+        """Clients' connections of a protocol, rpc or ng, that wait to be served."""
+        return self._connections.pop(protocol, [])
+
     def close(self) -> None:
         """Close what nobody took: the settings have changed."""
         close_all([fd for _, fd in self._listeners])
         close_all(self._locks)
         self._listeners = []
+        for protocol in list(self._connections):
+            for sock in self.take_connections(protocol):
+                sock.close()
 
 
 NOTHING: Final = Inheritance()
@@ -134,4 +148,18 @@ def _receive(end: socket.socket) -> Inheritance:
     except msgspec.DecodeError:
         close_all(fds)
         raise
-    return Inheritance(message, fds)
+    inheritance = Inheritance(message, fds)
+    with contextlib.suppress(OSError):  # what came is of use all the same
+        _receive_connections(end, inheritance)
+    return inheritance
+
+
+def _receive_connections(end: socket.socket, inheritance: Inheritance) -> None:
+    """What follows, until nothing more can."""
+    record, fds = receive_record(end)
+    while record:
+        with contextlib.suppress(msgspec.DecodeError):  # of a newer nh
+            if isinstance(message := decode_from_old(record), Connections):
+                inheritance.add_connections(message.protocol, fds)
+        close_all(fds)
+        record, fds = receive_record(end)

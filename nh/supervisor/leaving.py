@@ -1,22 +1,26 @@
 """How a supervisor leaves while its shards relay on: for the code installed now, or for another process.
 
-It takes no more commands, lets those that are under way be answered, and hands on its locks and listening
-sockets. Nothing is undone behind that: what would be ended or removed is somebody else's by then.
+It takes no more commands, lets those that are under way be answered, and hands on its locks, its listening
+sockets, and its clients' connections. Nothing is undone behind that: what would be ended or removed is
+somebody else's by then.
 """
 
 import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from typing import Final, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, NoReturn
 
+from nh.channel import batches
 from nh.loop import Loop
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, SupervisorStats, read_counters
 from nh.supervisor.drain import Drain
 from nh.supervisor.inheritance import VARIABLE
 from nh.supervisor.private_dir import Lock
-from nh.wire.handover import Bequest, encode
+from nh.wire.handover import Bequest, Connections, encode
+
+logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.01
 """How often it is looked whether commands are still under way."""
@@ -41,19 +45,35 @@ def when_quiet(loop: Loop, busy: Callable[[], bool], *, timeout_s: float, then: 
     loop.call_later(0, look)
 
 
-def draw_up_bequest(
+class Legacy(NamedTuple):
+    """What a supervisor leaves.
+
+    Arguments:
+        bequest: what `fds` are, and how things stand.
+        fds: locks and listening sockets.
+        connections: clients' connections, by protocol.
+    """
+
+    bequest: Bequest
+    fds: Sequence[int]
+    connections: Mapping[str, Sequence[int]]
+
+
+def draw_up_legacy(
     locks: Sequence[Lock],
     listeners: Sequence[tuple[tuple[str, str], int]],
+    connections: Mapping[str, Sequence[int]],
     drain: Drain,
     stats: SupervisorStats,
     *,
     shards: int,
-) -> tuple[Bequest, list[int]]:
-    """What a supervisor leaves, with descriptors.
+) -> Legacy:
+    """What a supervisor leaves.
 
     Arguments:
         locks: that it holds.
         listeners: its listening sockets: what each is to an Inheritance, and its descriptor.
+        connections: see Legacy.
         drain: how far it is.
         stats: whose counters go on.
         shards: how many it has.
@@ -66,26 +86,36 @@ def draw_up_bequest(
         counters=read_counters(stats, SUPERVISOR_TABLE),
         shard_counters=tuple(read_counters(status, STATUS_TABLE) for status in stats.shards[:shards]),
     )
-    return bequest, [*(lock.fd for lock in locks), *(fd for _, fd in listeners)]
+    return Legacy(bequest, [*(lock.fd for lock in locks), *(fd for _, fd in listeners)], connections)
 
 
-def bequeath(end: socket.socket, bequest: Bequest, fds: Sequence[int]) -> None:
-    """Say what is left; the descriptors go with it and stay open here too. Raises OSError."""
-    socket.send_fds(end, [encode(bequest)], list(fds))
+def bequeath(end: socket.socket, legacy: Legacy) -> None:
+    """Say what is left; the descriptors go with it and stay open here too. Raises OSError.
+
+    Connections that do not go, for want of room, are no reason to stay: their clients connect again.
+    """
+    socket.send_fds(end, [encode(legacy.bequest)], list(legacy.fds))
+    end.setblocking(False)
+    try:
+        for protocol, fds in legacy.connections.items():
+            for batch in batches(fds):
+                socket.send_fds(end, [encode(Connections(protocol))], list(batch))
+    except OSError as exc:
+        logger.warning("not all clients' connections can be handed on: %s", exc.strerror)
 
 
-def become_new_code(bequest: Bequest, fds: Sequence[int], argv: Sequence[str]) -> NoReturn:
+def become_new_code(legacy: Legacy, argv: Sequence[str]) -> NoReturn:
     """Go on as the same process with the code that is installed now (execve(2)).
 
     Arguments:
-        bequest, fds: for this process itself.
+        legacy: for this process itself.
         argv: the program and its arguments.
 
     Raises OSError if the program cannot be run.
     """
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with near, far:
-        bequeath(near, bequest, fds)
+        bequeath(near, legacy)
         os.set_inheritable(far.fileno(), True)
         sys.stdout.flush()
         sys.stderr.flush()

@@ -12,8 +12,8 @@ from nh.commands import Ping
 from nh.errors import ShardUnavailable, UnknownCommand
 from nh.results import Failure, Result
 from nh.stats.layout import SupervisorStats
-from nh.supervisor.connection import Dispatch
 from nh.supervisor.ng_replies import MAX_PENDING, Replies, Send
+from nh.supervisor.service import Dispatch
 from nh.throttle import Throttle
 from nh.wire import ng
 

@@ -2,16 +2,16 @@
 
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from nh.loop import Loop
 from nh.stats.layout import SupervisorStats
-from nh.supervisor.connection import Dispatch, Service
 from nh.supervisor.frontend import Frontend
 from nh.supervisor.ng_desk import NgDesk
 from nh.supervisor.ng_listeners import NgListener
 from nh.supervisor.ng_tcp import NgConnection
 from nh.supervisor.ng_udp import NgUdp
+from nh.supervisor.service import Dispatch, Service
 from nh.throttle import Throttle
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,21 @@ class NgService:
         for udp in self._udp:
             udp.stop_reading()
         self._tcp.stop_accepting()
+
+    def stop_reading(self) -> None:
+        """Read nothing more from anybody; what was read is answered."""
+        self.stop_accepting()
+        self._tcp.stop_reading()
+
+    def hand_on(self) -> list[socket.socket]:
+        """Close, but for TCP connections that are between two requests: see Frontend."""
+        for udp in self._udp:
+            udp.close()
+        return self._tcp.hand_on()
+
+    def adopt(self, socks: Iterable[socket.socket]) -> None:
+        """Serve TCP connections that somebody else accepted and handed on."""
+        self._tcp.adopt(socks)
 
     def close(self) -> None:
         """Serve nobody any more."""

@@ -5,8 +5,9 @@ Requests run side by side and are answered as their results come; reading stops 
 
 import socket
 
-from nh.supervisor.connection import Connection, Service
+from nh.supervisor.connection import Connection
 from nh.supervisor.ng_desk import NgDesk
+from nh.supervisor.service import Service
 from nh.wire.ng import NgFramer
 
 

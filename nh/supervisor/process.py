@@ -5,6 +5,7 @@ spares).
 """
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -23,6 +24,10 @@ from nh.wire.link import MAX_MESSAGE_BYTES, Fork, Forked, FromShard, decode_from
 
 SHARD_ARGV: Final = (sys.executable, "-P", "-m", "nh.shard")
 """How a shard is started; `--link-fd N` follows."""
+
+
+class NotForked(Exception):
+    """A process that should have forked is of no use any more; the message says why."""
 
 
 class ShardProcess:
@@ -93,21 +98,28 @@ class ShardProcess:
         Arguments:
             patience_s: how long it may take.
 
-        Raises OSError if that is impossible, or takes longer.
+        Raises NotForked if this one does not do it, or not in time; OSError if the system refuses.
         """
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with contextlib.ExitStack() as undo, far:
             undo.enter_context(near)
-            socket.send_fds(self.link, [encode(Fork())], [far.fileno()])
-            said = self.hear(patience_s)
-            if not isinstance(said, Forked):
-                raise OSError(f"asked to fork, it says {said}")
-            if not said.pid:
-                raise OSError("the system does not let it fork")
-            undo.callback(_end, said.pid)
-            process = type(self)(said.pid, near)
+            pid = self._fork(far, patience_s)
+            undo.callback(_end, pid)
+            process = type(self)(pid, near)
             undo.pop_all()
         return process
+
+    def _fork(self, far: socket.socket, patience_s: float) -> int:
+        try:
+            socket.send_fds(self.link, [encode(Fork())], [far.fileno()])
+            said = self.hear(patience_s)
+        except OSError as exc:
+            raise NotForked(str(exc)) from exc
+        if not isinstance(said, Forked):
+            raise NotForked(f"asked to fork, it says {said}")
+        if not said.pid:
+            raise OSError(errno.EAGAIN, "the system does not let it fork")
+        return said.pid
 
     def kill(self) -> None:
         """End it at once (SIGKILL); no effect if it has ended."""

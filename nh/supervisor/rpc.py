@@ -5,19 +5,24 @@ and who connects early waits.
 """
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from nh.address import parse_rpc_address
 from nh.config import Settings
 from nh.errors import ConfigError
 from nh.loop import Loop
 from nh.stats import SupervisorStats
-from nh.supervisor.connection import Dispatch
 from nh.supervisor.frontend import Frontend
 from nh.supervisor.inheritance import Inheritance
 from nh.supervisor.listeners import open_listeners
 from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
 from nh.supervisor.ng_service import NgService
+from nh.supervisor.service import Dispatch
+
+RPC: Final = "rpc"
+NG: Final = "ng"
+"""What connections are to an Inheritance: their protocol (Net::SIP's and the native one go together)."""
 
 
 class Rpc:
@@ -27,7 +32,7 @@ class Rpc:
         loop: see Loop.
         settings: see Settings.
         stats: where connections and requests are counted.
-        inheritance: sockets that listen already.
+        inheritance: sockets that listen already, and open connections, which wait until they are served.
 
     Raises ConfigError saying which address, why, and what would do.
     """
@@ -38,7 +43,8 @@ class Rpc:
         self._loop = loop
         self._settings = settings
         self._stats = stats
-        self._services: list[Frontend | NgService] = []
+        self._services: dict[str, Frontend | NgService] = {}  # by protocol
+        self._waiting: dict[str, list[socket.socket]] = {}  # connections that nobody serves now
         self._ng_listeners: list[NgListener] = []
         self._listeners = open_listeners(
             [parse_rpc_address(text) for text in settings.rpc_addresses],
@@ -53,11 +59,12 @@ class Rpc:
         except ConfigError:
             self.close_listeners()
             raise
+        self._waiting = {protocol: inheritance.take_connections(protocol) for protocol in (RPC, NG)}
 
     @property
     def clients(self) -> int:
         """How many connections are open."""
-        return sum(service.clients for service in self._services)
+        return sum(service.clients for service in self._services.values())
 
     def __str__(self) -> str:
         """Where it is served, for people."""
@@ -82,18 +89,35 @@ class Rpc:
             idle_client_s=self._settings.idle_client_s,
             max_clients=self._settings.max_clients,
         )
-        self._services = [frontend, ng]
+        self._services = {RPC: frontend, NG: ng}
+        for protocol, service in self._services.items():
+            service.adopt(self._waiting.pop(protocol))
 
     def stop_accepting(self) -> None:
         """Let nobody in from now on; who is there is served as before."""
-        for service in self._services:
+        for service in self._services.values():
             service.stop_accepting()
+
+    def stop_reading(self) -> None:
+        """Read nothing more from anybody; what was read is answered, and everything else waits."""
+        for service in self._services.values():
+            service.stop_reading()
+
+    def hand_on(self) -> Mapping[str, Sequence[int]]:
+        """Serve nobody any more; who is between two requests, and who connects now, waits for the next nh.
+
+        Returns the descriptors of their connections, by protocol; they stay this one's too, until let_go().
+        """
+        self._waiting = {protocol: service.hand_on() for protocol, service in self._services.items()}
+        self._services = {}
+        return {protocol: [sock.fileno() for sock in socks] for protocol, socks in self._waiting.items()}
 
     def close(self) -> None:
         """Serve nobody any more; sockets listen on, who connects now waits."""
-        for service in self._services:
+        for service in self._services.values():
             service.close()
-        self._services = []
+        self._services = {}
+        self._close_waiting()
 
     def close_listeners(self) -> None:
         """Listen no more."""
@@ -102,10 +126,16 @@ class Rpc:
         while self._ng_listeners:
             self._ng_listeners.pop().close()
 
-    def let_go_of_listeners(self) -> None:
-        """Have the listening sockets no more; whoever else has them listens on, where they were."""
+    def let_go(self) -> None:
+        """Have what was handed on no more; whoever else has the listening sockets listens where they were."""
         for _, sock in self._sockets():
             sock.close()
+        self._close_waiting()
+
+    def _close_waiting(self) -> None:
+        for socks in self._waiting.values():
+            while socks:
+                socks.pop().close()
 
     def heirlooms(self) -> Iterator[tuple[tuple[str, str], int]]:
         """Each listening socket: what it is to an Inheritance, and its descriptor."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from nh.loop import Loop, Timer
-from nh.supervisor.process import ShardProcess
+from nh.supervisor.process import NotForked, ShardProcess
 from nh.wire.link import Waiting
 
 logger = logging.getLogger(__name__)
@@ -64,8 +64,10 @@ class Spares:
         if self._spare is not None and self._loaded:
             try:
                 process = self._spare.fork(FORK_S)
-            except OSError as exc:
+            except NotForked as exc:
                 self._discard(f"cannot be used, it is ended: {exc}")
+            except OSError as exc:
+                logger.warning("the spare process cannot fork: %s", exc.strerror)
             else:
                 self._refill_s = REFILL_S
                 return process

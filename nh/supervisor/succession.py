@@ -13,9 +13,15 @@ from nh.calls.snapshots.version import VERSION
 from nh.errors import Refused
 from nh.loop import Loop
 from nh.results import Failure, Result, Upgrading
-from nh.supervisor.leaving import become_new_code, bequeath, end_without_undoing, own_argv, when_quiet
+from nh.supervisor.leaving import (
+    Legacy,
+    become_new_code,
+    bequeath,
+    end_without_undoing,
+    own_argv,
+    when_quiet,
+)
 from nh.supervisor.preflight import CheckedIn, Preflight
-from nh.wire.handover import Bequest
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +38,8 @@ class Testator(Protocol):
     def take_leave(self) -> None:
         """Take no more commands; those that are under way are answered."""
 
-    def bequest(self) -> tuple[Bequest, Sequence[int]]:
-        """What is left, with descriptors; nothing is served or stored any more from now on."""
+    def legacy(self) -> Legacy:
+        """What is left; nothing is served or stored any more from now on."""
 
     def leave_signals(self) -> None:
         """Leave signals to the code that is about to be executed, those that were not obeyed too."""
@@ -108,10 +114,10 @@ class Succession:
         when_quiet(self._loop, self._testator.busy, timeout_s=self._timeout_s, then=then)
 
     def _become(self, argv: Sequence[str]) -> None:
-        bequest, fds = self._testator.bequest()
+        legacy = self._testator.legacy()
         self._testator.leave_signals()
         try:
-            become_new_code(bequest, fds, argv)
+            become_new_code(legacy, argv)
         except OSError as exc:
             logger.critical(
                 "nh cannot go on: %s: %s; its shards relay on, start nh again", argv[0], exc.strerror
@@ -119,9 +125,9 @@ class Succession:
             end_without_undoing(1)
 
     def _hand_on(self, sock: socket.socket) -> None:
-        bequest, fds = self._testator.bequest()
+        legacy = self._testator.legacy()
         try:
-            bequeath(sock, bequest, fds)
+            bequeath(sock, legacy)
         except OSError as exc:
             logger.critical("who took over is gone: %s; the shards relay on, start nh again", exc.strerror)
         sock.close()

@@ -34,7 +34,7 @@ from nh.supervisor.gate import Gate
 from nh.supervisor.hangs import HangWatch
 from nh.supervisor.inheritance import NAME, Inheritance
 from nh.supervisor.kernel import start_kernel_service
-from nh.supervisor.leaving import draw_up_bequest
+from nh.supervisor.leaving import Legacy, draw_up_legacy
 from nh.supervisor.notify import Notifier
 from nh.supervisor.places import Places
 from nh.supervisor.port_claim import port_claim
@@ -47,7 +47,6 @@ from nh.supervisor.signals import LeaveSignals, signals_on
 from nh.supervisor.state_dir import open_store
 from nh.supervisor.subreaper import become_subreaper
 from nh.supervisor.succession import Succession
-from nh.wire.handover import Bequest
 from nh.wire.link import HoldLinks
 
 logger = logging.getLogger(__name__)
@@ -288,18 +287,23 @@ class Supervisor:
     def take_leave(self) -> None:
         """See Testator."""
         self._gate.close()
-        self._rpc.stop_accepting()
+        self._rpc.stop_reading()
         self._hangs.close()
         self._places.end_spares()
 
-    def bequest(self) -> tuple[Bequest, Sequence[int]]:
+    def legacy(self) -> Legacy:
         """See Testator."""
-        self._rpc.close()
+        connections = self._rpc.hand_on()
         self._publisher.stop()
         if self._store is not None:
             self._store.close()
-        return draw_up_bequest(
-            self._locks, list(self._rpc.heirlooms()), self._drain, self._stats, shards=self._shards
+        return draw_up_legacy(
+            self._locks,
+            list(self._rpc.heirlooms()),
+            connections,
+            self._drain,
+            self._stats,
+            shards=self._shards,
         )
 
     def leave_signals(self) -> None:
@@ -309,7 +313,7 @@ class Supervisor:
     def let_shards_go(self, on_gone: Callable[[], None]) -> None:
         """See Testator."""
         # whoever has the locks and sockets now may end before this process does
-        self._rpc.let_go_of_listeners()
+        self._rpc.let_go()
         for lock in self._locks:
             os.close(lock.fd)
         self._arbiter.let_go(on_gone)

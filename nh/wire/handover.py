@@ -84,11 +84,21 @@ class Bequest(msgspec.Struct, frozen=True, tag="bequest"):
     shard_counters: tuple[dict[str, int | float], ...] = ()
 
 
+class Connections(msgspec.Struct, frozen=True, tag="connections"):
+    """Connections of clients that are between two requests, one descriptor each; follows a Bequest.
+
+    Arguments:
+        protocol: which they speak: rpc (Net::SIP's and the native one) or ng.
+    """
+
+    protocol: str
+
+
 class Leave(msgspec.Struct, frozen=True, tag="leave"):
     """To a supervisor: the next one is here. Take no more commands, say Bequest, and let go of the shards."""
 
 
-FromOld = Present | CallSockets | KeepCall | HandedOver | Bequest
+FromOld = Present | CallSockets | KeepCall | HandedOver | Bequest | Connections
 ToOld = HandOver | Depart | Leave
 
 _encoder: Final = msgspec.msgpack.Encoder()

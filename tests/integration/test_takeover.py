@@ -84,6 +84,24 @@ def test_its_listening_sockets_are_those_of_the_old_one(lives: Lives) -> None:
         assert udp.recv(100) == b"2 d6:result4:ponge"
 
 
+def test_who_is_connected_asks_on_and_is_answered_by_the_new_one(lives: Lives) -> None:
+    old = lives.live()
+    ng = old.program.wait_for_line("ready").split("; ")[2].removeprefix("ng ")
+    host, port = ng.rsplit(":", 1)
+    with (
+        NativeClient(old.unix_address) as client,
+        socket.create_connection((host, int(port)), timeout=20) as ng_client,
+    ):
+        assert client.request(Ping()) == Pong(nh.__version__)
+        ng_client.sendall(b"1 d7:command4:pinge")
+        assert ng_client.recv(100) == b"1 d6:result4:ponge"
+        lives.live("--takeover")
+        assert_left(old)
+        assert client.request(Ping()) == Pong(nh.__version__)
+        ng_client.sendall(b"2 d7:command4:pinge")
+        assert ng_client.recv(100) == b"2 d6:result4:ponge"
+
+
 def test_who_took_over_can_be_taken_over_and_upgraded(lives: Lives) -> None:
     lives.live()
     call = lives.begin(b"call")

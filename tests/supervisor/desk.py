@@ -37,14 +37,8 @@ class Desk:
         self.result: Result = Closed(7)
         self.listener = listener
         self._peers: list[Peer] = []
-        self.frontend = Frontend(
-            self.loop,
-            [self.listener],
-            self._dispatch,
-            stats=self.stats,
-            extensions=("shout",),
-            **options,  # type: ignore[arg-type]
-        )
+        self._options = options
+        self.frontend = self._open(**options)
 
     def _dispatch(self, command: Command, reply: Callable[[Result], None]) -> None:
         self.commands.append(command)
@@ -52,6 +46,22 @@ class Desk:
             self.held.append(reply)
         else:
             reply(self.result)
+
+    def hand_on(self) -> None:
+        """Have another frontend serve in place of this one, from now on."""
+        handed_on = self.frontend.hand_on()
+        self.frontend = self._open(**self._options)
+        self.frontend.adopt(handed_on)
+
+    def _open(self, **options: float) -> Frontend:
+        return Frontend(
+            self.loop,
+            [self.listener],
+            self._dispatch,
+            stats=self.stats,
+            extensions=("shout",),
+            **options,  # type: ignore[arg-type]
+        )
 
     def connect(self) -> "Peer":
         """A client that has been accepted."""

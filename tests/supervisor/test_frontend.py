@@ -195,6 +195,73 @@ def test_replies_that_come_after_the_frontend_closed_are_dropped(desk: Desk) -> 
     assert peer.closed
 
 
+# --- handed on ------------------------------------------------------------------------------------
+
+
+def test_a_client_between_two_requests_is_served_by_the_next_frontend(desk: Desk) -> None:
+    native_peer, netsip_peer = desk.connect(), desk.connect()
+    for number in range(2):
+        native_peer.send(close_call(number))
+        assert native_peer.native_reply(Closed) == (number, Closed(7))
+        netsip_peer.send(NETSIP_CLOSE)
+        assert netsip_peer.netsip_reply() == 7
+        desk.frontend.stop_reading()
+        desk.hand_on()
+    assert desk.frontend.clients == 2
+    assert desk.stats.rpc_accepted == 2, "nobody came anew"
+
+
+def test_what_comes_after_reading_has_stopped_is_for_the_next_frontend(desk: Desk) -> None:
+    peer = desk.connect()
+    desk.frontend.stop_reading()
+    peer.send(close_call(1), close_call(2))
+    desk.settle()
+    assert desk.commands == []
+    desk.hand_on()
+    assert [peer.native_reply(Closed) for _ in range(2)] == [(1, Closed(7)), (2, Closed(7))]
+
+
+def test_what_was_read_is_answered_before_its_client_is_handed_on(desk: Desk) -> None:
+    desk.holding = True
+    peer = desk.connect()
+    peer.send(NETSIP_CLOSE, NETSIP_CLOSE)  # one is under way, the other one has been read
+    desk.turn_until(lambda: desk.held)
+    desk.frontend.stop_reading()
+    peer.send(NETSIP_CLOSE)
+    for answer in (1, 2):
+        desk.turn_until(lambda: desk.held)
+        desk.held.pop()(Closed(answer))
+        assert peer.netsip_reply() == answer
+    desk.settle()
+    assert not desk.held
+    desk.hand_on()
+    desk.turn_until(lambda: desk.held)
+    desk.held.pop()(Closed(3))
+    assert peer.netsip_reply() == 3
+
+
+def test_who_still_waits_or_stopped_within_a_frame_has_to_connect_again(desk: Desk) -> None:
+    desk.holding = True
+    waiting, torn = desk.connect(), desk.connect()
+    waiting.send(close_call(1))
+    torn.send_raw(b"\0\0")
+    desk.turn_until(lambda: desk.held)
+    desk.settle()
+    desk.frontend.stop_reading()
+    desk.hand_on()
+    waiting.wait_until_closed()
+    torn.wait_until_closed()
+    assert desk.frontend.clients == 0
+
+
+def test_a_client_that_leaves_while_it_is_handed_on_is_noticed_by_the_next_frontend(desk: Desk) -> None:
+    peer = desk.connect()
+    desk.frontend.stop_reading()
+    peer.sock.close()
+    desk.hand_on()
+    desk.turn_until(lambda: desk.frontend.clients == 0)
+
+
 # --- bad input ------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nh.channel import MAX_FDS
 from nh.errors import ConfigError
 from nh.supervisor.inheritance import (
     NAME,
@@ -16,8 +17,8 @@ from nh.supervisor.inheritance import (
     inherit_from_before_exec,
     take_over,
 )
-from nh.supervisor.leaving import bequeath
-from nh.wire.handover import Bequest, HandedOver, Leave, decode_to_old, encode
+from nh.supervisor.leaving import Legacy, bequeath
+from nh.wire.handover import Bequest, Connections, HandedOver, Leave, decode_to_old, encode
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +109,8 @@ def test_what_was_left_before_exec_is_found_by_the_variable_which_goes(
 ) -> None:
     near, far = ends
     lock = opened(tmp_path / "lock")
-    bequeath(near, Bequest(locks=("lock",), draining=True, drain_left_s=1.5), [lock])
+    bequeath(near, Legacy(Bequest(locks=("lock",), draining=True, drain_left_s=1.5), [lock], {}))
+    near.close()
     os.close(lock)
     environment = {VARIABLE: str(far.detach()), "OTHER": "stays"}
     inheritance = inherit_from_before_exec(environment)
@@ -118,6 +120,43 @@ def test_what_was_left_before_exec_is_found_by_the_variable_which_goes(
     assert taken is not None
     assert not os.get_inheritable(taken)
     os.close(taken)
+
+
+def test_clients_connections_come_in_any_number_and_by_protocol(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    near, far = ends
+    pairs = [socket.socketpair() for _ in range(MAX_FDS + 3)]
+    fds = [theirs.fileno() for _, theirs in pairs]
+    bequeath(near, Legacy(Bequest(), [], {"rpc": fds[3:], "ng": fds[:2], "later": fds[2:3]}))
+    near.close()
+    inheritance = inherit_from_before_exec({VARIABLE: str(far.detach())})
+    connections = {protocol: inheritance.take_connections(protocol) for protocol in ("rpc", "ng")}
+    assert {protocol: len(socks) for protocol, socks in connections.items()} == {"rpc": MAX_FDS, "ng": 2}
+    assert inheritance.take_connections("rpc") == [], "they are given once"
+    inheritance.close()
+    for ours, theirs in pairs:
+        theirs.close()
+        ours.settimeout(0)
+    for sock in (*connections["rpc"], *connections["ng"]):
+        assert not os.get_inheritable(sock.fileno())
+        sock.close()
+    for ours, _ in pairs:
+        assert ours.recv(1) == b"", "nobody has the other end any more"
+        ours.close()
+
+
+def test_what_a_newer_nh_says_besides_is_left_out(ends: tuple[socket.socket, socket.socket]) -> None:
+    near, far = ends
+    near.send(encode(Bequest(draining=True)))
+    with socket.socket() as of_use:
+        socket.send_fds(near, [b"\x81\xa4type\xa3new"], [of_use.fileno()])
+        socket.send_fds(near, [encode(Connections("rpc"))], [of_use.fileno()])
+    near.close()
+    inheritance = inherit_from_before_exec({VARIABLE: str(far.detach())})
+    assert inheritance.bequest == Bequest(draining=True)
+    [connection] = inheritance.take_connections("rpc")
+    connection.close()
 
 
 def test_who_was_not_executed_by_nh_inherits_nothing() -> None:

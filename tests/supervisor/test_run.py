@@ -44,7 +44,7 @@ class Run:
         self.directory = directory
         self.address = str(directory / "nh.sock")
         ports = {"ports": "40000-40399", "share_ports": True}
-        values = {"shards": SHARDS, "runtime_dir": directory, **ports, **settings}
+        values = {"shards": SHARDS, "spares": 0, "runtime_dir": directory, **ports, **settings}
         environment = {f"NH_{name.upper()}": str(value) for name, value in values.items()}
         self.program = Program([sys.executable, RUNNER, *options], {**environment, "PYTHONPATH": ROOT})
 
