@@ -8,44 +8,23 @@ import contextlib
 import logging
 import os
 import signal
-import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from nh.config import Settings
-from nh.loop import SelectorLoop
-from nh.stats import (
-    Heartbeat,
-    ShardState,
-    StatsReader,
-    SupervisorStats,
-    own_segment,
-    segment_name,
-)
-from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, add_counters
+from nh.stats import Heartbeat, ShardState, StatsReader
 from nh.supervisor.arbiter import Arbiter
 from nh.supervisor.child import Child
-from nh.supervisor.children_before import ChildrenBefore
-from nh.supervisor.cpus import usable_cpus
-from nh.supervisor.descriptors import holdable_sockets, raise_descriptor_limit
 from nh.supervisor.dispatch import Dispatcher
 from nh.supervisor.drain import Drain
+from nh.supervisor.foundations import Foundations
 from nh.supervisor.gate import Gate
 from nh.supervisor.hangs import HangWatch
 from nh.supervisor.inheritance import NAME, Inheritance
-from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.leaving import Legacy, draw_up_legacy
-from nh.supervisor.notify import Notifier
 from nh.supervisor.places import Places
-from nh.supervisor.port_claim import port_claim
-from nh.supervisor.predecessor import find_predecessors
 from nh.supervisor.publisher import Publisher
-from nh.supervisor.ready_line import ready_line
-from nh.supervisor.rpc import Rpc
-from nh.supervisor.runtime_dir import runtime_dir
 from nh.supervisor.signals import LeaveSignals, signals_on
-from nh.supervisor.state_dir import open_store
-from nh.supervisor.subreaper import become_subreaper
 from nh.supervisor.succession import Succession
 from nh.wire.link import HoldLinks
 
@@ -73,64 +52,19 @@ class Supervisor:
         stack: contextlib.ExitStack,
         inheritance: Inheritance,
     ) -> None:
-        self._settings = settings
-        self._cpus = usable_cpus()
-        self._shards = settings.shards or len(self._cpus)
-        self._descriptors = raise_descriptor_limit()
-        self._held_sockets = holdable_sockets(self._descriptors, settings.max_clients, self._shards)
-        self._stats = SupervisorStats(pid=os.getpid(), started=time.time())
+        self._base = base = Foundations(settings, stack, inheritance)
+        self._loop, self._stats, self._rpc, self._kernel = base.loop, base.stats, base.rpc, base.kernel
+        self._bequest = inheritance.bequest
         self._status = 0
         self._ending = False
         self._end_when_up = False
         self._not_obeyed: list[signal.Signals] = []
         self._leave_signals: LeaveSignals
-        self._bequest = inheritance.bequest
-        add_counters(self._stats, SUPERVISOR_TABLE, self._bequest.counters)
-        for status, counters in zip(self._stats.shards, self._bequest.shard_counters, strict=False):
-            add_counters(status, STATUS_TABLE, counters)
-
-        path = settings.runtime_path
-        lock = stack.enter_context(runtime_dir(path, inheritance))
-        claim = stack.enter_context(port_claim(settings))
-        self._store, store_lock = stack.enter_context(open_store(settings, inheritance))
-        self._locks = [each for each in (lock, store_lock) if each is not None]
-        self._loop = SelectorLoop()
-        stack.callback(self._loop.close)
-        claim.serve(self._loop)
-        self._notifier = Notifier(self._loop)
-        stack.callback(self._notifier.close)
-        self._rpc = Rpc(self._loop, settings, self._stats, inheritance)
-        stack.callback(self._rpc.close_listeners)
-        inheritance.close()
-        become_subreaper()
-        children = ChildrenBefore(self._loop)
-        stack.callback(children.close)
-        predecessors = find_predecessors(path)
-        self._segment = stack.enter_context(own_segment(segment_name(path), self._shards))
-        self._kernel, self._kernel_off = start_kernel_service(
-            self._loop, settings, self._shards, stats=self._stats, predecessors=predecessors
-        )
-        if self._kernel is not None:
-            stack.callback(self._kernel.close)
-        self._places = Places(
-            self._loop,
-            settings,
-            self._shards,
-            cpus=self._cpus,
-            argv=shard_argv,
-            segment=self._segment,
-            stats=self._stats,
-            kernel=self._kernel,
-            kernel_off=self._kernel_off,
-            held_sockets=self._held_sockets,
-            claimed=claim.descriptors,
-            store=self._store,
-            predecessors=predecessors,
-        )
+        self._places = Places(base, shard_argv)
         stack.callback(self._places.close)
         self._govern()
         self._succession = Succession(self._loop, self, timeout_s=settings.command_timeout_s)
-        self._gate = Gate(self._loop, path / NAME, self._succession.make_way)
+        self._gate = Gate(self._loop, settings.runtime_path / NAME, self._succession.make_way)
         stack.callback(self._gate.close)
 
     def _govern(self) -> None:
@@ -138,33 +72,33 @@ class Supervisor:
         self._arbiter = Arbiter(
             self._loop,
             self._spawn,
-            self._shards,
+            self._base.shards,
             stats=self._stats,
             on_all_up=self._serve,
             on_given_up=self._give_up,
         )
         self._drain = Drain(
             self._loop,
-            self._shards,
+            self._base.shards,
             self._arbiter.tell,
             stats=self._stats,
             on_over=self._on_drained,
-            on_change=lambda: self._notifier.status(self._status_line()),
+            on_change=lambda: self._base.notifier.status(self._status_line()),
         )
         if self._kernel is not None:
             self._kernel.on_links = self._tell_links
-        self._heartbeats = [Heartbeat(self._segment, shard) for shard in range(self._shards)]
+        self._heartbeats = [Heartbeat(self._base.segment, shard) for shard in range(self._base.shards)]
         self._hangs = HangWatch(
             self._loop,
-            self._shards,
+            self._base.shards,
             self._heartbeat,
-            hang_s=self._settings.hang_s,
+            hang_s=self._base.settings.hang_s,
             on_hang=self._arbiter.kill_hanging,
         )
 
     def run(self) -> int:
         """Start, serve, end; returns the exit status."""
-        self._publisher = Publisher(self._loop, self._segment, self._stats, self._gather)
+        self._publisher = Publisher(self._loop, self._base.segment, self._stats, self._gather)
         with signals_on(self._loop, _SIGNALS, self._on_signal) as self._leave_signals:
             self._places.prepare(self._arbiter.start)
             try:
@@ -180,7 +114,7 @@ class Supervisor:
 
     def _tell_links(self) -> None:
         """Shards hold the kernel's program on its interfaces, so that it outlives the supervisor."""
-        for shard in range(self._shards):
+        for shard in range(self._base.shards):
             if self._kernel is not None:
                 self._arbiter.tell(shard, HoldLinks(), self._kernel.links)
 
@@ -198,9 +132,9 @@ class Supervisor:
             return
         dispatcher = Dispatcher(
             self._arbiter.execute,
-            self._shards,
+            self._base.shards,
             place_of=self._places.placements.place_of,
-            reader=StatsReader(self._segment),
+            reader=StatsReader(self._base.segment),
             stats=self._stats,
             drain=self._drain,
             upgrade=self._succession.upgrade,
@@ -208,26 +142,16 @@ class Supervisor:
         self._rpc.serve(dispatcher)
         if self._bequest.draining:
             self._drain.begin(self._bequest.drain_left_s)
-        with contextlib.suppress(
-            OSError
-        ):  # a pipe that nobody reads, a disk that is full: nh serves all the same
+        with contextlib.suppress(OSError):  # nobody reads it, or the disk is full: nh serves all the same
             print(self._ready_line(), flush=True)
-        self._notifier.ready(self._status_line())
+        self._base.notifier.ready(self._status_line())
 
     def _status_line(self) -> str:
         prefix = "draining, new calls are refused; " if self._drain.draining else ""
         return prefix + self._ready_line().removeprefix("ready: ")
 
     def _ready_line(self) -> str:
-        return ready_line(
-            self._settings,
-            cpus=self._cpus,
-            ports=self._places.ports,
-            descriptors=self._descriptors,
-            held_sockets=self._held_sockets,
-            listening=str(self._rpc),
-            kernel=self._kernel.interfaces if self._kernel is not None else None,
-        )
+        return self._base.ready_line(self._places.ports)
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -264,7 +188,7 @@ class Supervisor:
 
     def _end(self) -> None:
         self._ending = True
-        self._notifier.stopping()
+        self._base.notifier.stopping()
         self._gate.close()
         self._rpc.stop_accepting()
         self._rpc.close_listeners()
@@ -295,15 +219,15 @@ class Supervisor:
         """See Testator."""
         connections = self._rpc.hand_on()
         self._publisher.stop()
-        if self._store is not None:
-            self._store.close()
+        if self._base.store is not None:
+            self._base.store.close()
         return draw_up_legacy(
-            self._locks,
+            self._base.locks,
             list(self._rpc.heirlooms()),
             connections,
             self._drain,
             self._stats,
-            shards=self._shards,
+            shards=self._base.shards,
         )
 
     def leave_signals(self) -> None:
@@ -314,12 +238,12 @@ class Supervisor:
         """See Testator."""
         # whoever has the locks and sockets now may end before this process does
         self._rpc.let_go()
-        for lock in self._locks:
+        for lock in self._base.locks:
             os.close(lock.fd)
         self._arbiter.let_go(on_gone)
 
     def _gather(self) -> None:
         """Ask the parts for what they do not count by themselves."""
         self._stats.rpc_clients = self._rpc.clients
-        if self._store is not None:
-            self._store.count_in(self._stats)
+        if self._base.store is not None:
+            self._base.store.count_in(self._stats)
