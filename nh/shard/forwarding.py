@@ -8,12 +8,16 @@ A socket has one of three readers, chosen anew whenever something changes and ne
 
 Where the kernel relays in a socket's stead (nh.shard.kernel_path), the reader serves what the kernel leaves.
 
+Sockets that another process may still use are left as they are while `awake` is False: neither connected nor
+read. set_up_anew() brings them into the state that their legs want, whatever others made of them.
+
 Who may send is the domain's rule (nh.calls.leg); here it is carried out. The module knows sockets and
 legs, neither calls nor commands.
 """
 
 import functools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
@@ -26,6 +30,8 @@ from nh.shard.kernel_path import KernelPath
 from nh.shard.poll import MediaPoll, Reader
 from nh.shard.sockets import MediaSocket, socket_of
 from nh.shard.traffic import Traffic
+
+logger = logging.getLogger(__name__)
 
 MAX_DATAGRAM_BYTES = 65_536
 MAX_DRAIN = 4096
@@ -60,6 +66,7 @@ class Forwarding:
         self._kernel = kernel
         self._kernel_off = kernel_off
         self._changed = changed
+        self.awake = True
         # hop limit of the packet in the buffer, 0 if it does not matter
         self._hops = 0
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
@@ -83,7 +90,7 @@ class Forwarding:
         """Both legs of `pair` receive from now on, beside the legs that share their sockets."""
         for leg in (pair.from_, pair.to):
             media_socket = socket_of(leg)
-            media_socket.disconnect()
+            self._open_to_all(media_socket)
             media_socket.legs += (leg,)
         self._refresh_both(pair)
 
@@ -91,7 +98,7 @@ class Forwarding:
         """Both legs of `pair` receive no more; those that share their sockets go on."""
         for leg in (pair.from_, pair.to):
             media_socket = socket_of(leg)
-            media_socket.disconnect()
+            self._open_to_all(media_socket)
             media_socket.legs = tuple(other for other in media_socket.legs if other is not leg)
         self._refresh_both(pair)
 
@@ -105,6 +112,24 @@ class Forwarding:
         self._refresh(media_socket)
         self._changed(media_socket.owner)
 
+    def set_up_anew(self, media_sockets: Sequence[MediaSocket]) -> None:
+        """Bring sockets into the state that their legs want, whatever state they are in."""
+        self.awake = True
+        for media_socket in media_sockets:
+            # connect(2) replaces a peer by another or the same one, with no moment in between
+            if not self._connect(media_socket):
+                media_socket.connected = True
+                media_socket.disconnect()
+        # what waits may be sent through any of them
+        for media_socket in media_sockets:
+            try:
+                if media_socket.connected:
+                    self._drain(media_socket)
+                self._refresh(media_socket)
+            except Exception:
+                # a bug that one socket meets must not keep the others from being served
+                logger.exception("the media socket at %s could not be set up", media_socket.local)
+
     def route_anew(self, media_socket: MediaSocket) -> None:
         """What a socket passes on may leave the host another way, or there is room in the kernel now."""
         self._choose_path(media_socket)
@@ -113,8 +138,14 @@ class Forwarding:
         for leg in (pair.from_, pair.to):
             self._refresh(socket_of(leg))
 
+    def _open_to_all(self, media_socket: MediaSocket) -> None:
+        if self.awake:
+            media_socket.disconnect()
+
     def _refresh(self, media_socket: MediaSocket) -> None:
         """Choose the reader of a socket anew, and of those that send through it."""
+        if not self.awake:
+            return
         self._connect_if_settled(media_socket)
         self._choose_path(media_socket)
         for leg in media_socket.legs:
@@ -154,11 +185,15 @@ class Forwarding:
         self._poll.set_reader(media_socket.fd, reader)
 
     def _connect_if_settled(self, media_socket: MediaSocket) -> None:
-        legs = media_socket.legs
-        if media_socket.connected or len(legs) != 1 or not legs[0].settled or legs[0].source is None:
-            return
-        if media_socket.connect(legs[0].source):
+        if not media_socket.connected and self._connect(media_socket):
             self._drain(media_socket)
+
+    def _connect(self, media_socket: MediaSocket) -> bool:
+        """Connect a socket to the settled source of its only leg; returns whether it is so now."""
+        legs = media_socket.legs
+        if len(legs) != 1 or not legs[0].settled or legs[0].source is None:
+            return False
+        return media_socket.connect(legs[0].source)
 
     def _drain(self, media_socket: MediaSocket) -> None:
         # what arrived before the kernel began to filter is still in the queue, whoever sent it

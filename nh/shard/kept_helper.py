@@ -61,11 +61,13 @@ class KeptHelper(Helper):
         self._restoring = Restoring(self._table, self._plane)
         self._keeping: CallKeeping | None = CallKeeping(self._table, keep)
         self._plane.keeping = self._keeping
+        self._plane.sleep()
 
     def attach(self, loop: Loop, *, on_tick: Callable[[], None] | None = None) -> None:
-        """See Helper."""
+        """See Helper. Until then no socket of a call that was restored is touched: others may relay there."""
         if self._keeping is not None:
             self._keeping.attach(loop)
+        self._plane.set_up_anew()
         super().attach(loop, on_tick=on_tick)
 
     def close(self) -> None:

@@ -168,13 +168,14 @@ class SocketPlane:
         for pair in session.pairs:
             self._forwarding.stop(pair)
 
+    def sleep(self) -> None:
+        """Touch no socket until set_up_anew(): another process may still have them."""
+        self._forwarding.awake = False
+
     def set_up_anew(self) -> None:
         """Bring every socket into the state that its legs want: somebody else may have changed it."""
-        for session in self._running:
-            for leg in session.legs:
-                socket_of(leg).connected = True  # for all that is known
-                socket_of(leg).disconnect()
-                self._forwarding.source_changed(leg)
+        sockets = {socket_of(leg): None for session in self._running for leg in session.legs}
+        self._forwarding.set_up_anew(list(sockets))
 
     def look(self, *, since_s: float, now: float) -> None:
         """Look at the next few sessions: which are alive, which may settle their source again.

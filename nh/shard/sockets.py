@@ -107,7 +107,7 @@ def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) ->
 
 
 def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocket:
-    """A media socket that another process opened, and that may be connected; what waits in it stays there.
+    """A media socket that another process opened, which is left as it is: connected, for all that is known.
 
     Arguments:
         fd: it belongs to the socket from now on, or is closed.
@@ -121,11 +121,12 @@ def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocke
         if sock.type != socket.SOCK_DGRAM or sock.getsockname()[:2] != (local.address, local.port):
             raise OSError(errno.EBADF, f"descriptor {fd} is not the socket at {local}")
         sock.setblocking(False)
-        _libc.connect(fd, _UNSPECIFIED, len(_UNSPECIFIED))
     except OSError:
         sock.close()
         raise
-    return MediaSocket(sock, local, dscp)
+    media_socket = MediaSocket(sock, local, dscp)
+    media_socket.connected = True
+    return media_socket
 
 
 def socket_of(leg: Leg) -> MediaSocket:
