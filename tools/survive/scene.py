@@ -2,11 +2,12 @@
 
 import random
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
+from nh.stats import Snapshot
 from tools.rtpload.options import ControlKind, LoadOptions
 from tools.rtpload.report import Report
 from tools.survive.calls import changes, read_calls
@@ -28,6 +29,24 @@ ASK_EVERY_S: Final = 0.5
 """200 calls shown in detail are work for the shards, and would be seen in the gaps."""
 GENERATOR_NICE: Final = -10
 """Packets leave in time whatever the fault keeps the CPUs busy with."""
+
+
+class Played(Protocol):
+    """A relay, as far as a scene needs one: who starts it, and where, is for others to know."""
+
+    @property
+    def address(self) -> str:
+        """Its RPC socket."""
+
+    @property
+    def kernel(self) -> bool:
+        """Whether its media go through the kernel."""
+
+    def stats(self) -> Snapshot:
+        """See Relay."""
+
+    def said_lately(self) -> str:
+        """See Relay."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -54,19 +73,24 @@ class Outcome(msgspec.Struct, frozen=True):
         astray = [f"{self.report.misrouted} packets reached a wrong phone"] if self.report.misrouted else []
         return [*self.findings, *self.changed, *failures, *astray]
 
-    def __str__(self) -> str:
+    @property
+    def cost(self) -> str:
+        """What it cost, in words."""
         records = self.report.streams
         gaps = longest_gaps_ms(records) or [0.0]
         lost, doubled = sum(record.lost for record in records), sum(len(record.doubled) for record in records)
         return (
-            f"{self.fault}. {len(records)} streams, {sum(record.sent for record in records)} packets:"
+            f"{len(records)} streams, {sum(record.sent for record in records)} packets:"
             f" {lost} lost, {doubled} doubled; longest gap of each RTP stream: {gaps[len(gaps) // 2]:.1f} ms"
             f" (median), {gaps[0]:.1f} ms (worst); sent late (p99)"
             f" {self.report.generator.lateness.p99_ms:.1f} ms"
         )
 
+    def __str__(self) -> str:
+        return f"{self.fault}. {self.cost}"
 
-def load_options(relay: Relay, *, calls: int = CALLS, seed: int = 1) -> LoadOptions:
+
+def load_options(relay: Played, *, calls: int = CALLS, seed: int = 1) -> LoadOptions:
     """A load that can tell what became of each packet, and does not give up when nobody answers."""
     return LoadOptions(
         address=relay.address,
@@ -87,22 +111,33 @@ def play_through(relay: Relay, kind: FaultKind, rng: random.Random, *, calls: in
 
     Raises RelayFailed if the relay does not come back, and what a load raises.
     """
+    return play_while(relay, lambda: inject(kind, relay, rng), rng, calls=calls)
+
+
+def play_while(
+    relay: Played, happen: Callable[[], Injected], rng: random.Random, *, calls: int = CALLS
+) -> Outcome:
+    """The same for anything that may happen to a relay.
+
+    Arguments:
+        happen: lets it happen, and returns when the relay is whole again.
+    """
     with playing(load_options(relay, calls=calls)) as load:
         _wait_until_settled(relay, load, calls)
         before = read_calls(relay.address)
         time.sleep(ASK_EVERY_S + rng.uniform(0, 1))  # any instant of the pacing and of the relay's own rounds
-        fault = inject(kind, relay, rng)
+        fault = happen()
         time.sleep(MEDIA_AFTERWARDS_S)  # media go on
         shards = len(relay.stats().shards)
         changed = changes(
-            before, read_calls(relay.address), staying=shards - (kind is FaultKind.FEWER_SHARDS)
+            before, read_calls(relay.address), staying=shards - (fault.kind is FaultKind.FEWER_SHARDS)
         )
         report = load.stop()
     verdict = Verdict([fault], kernel=relay.kernel, hang_s=HANG_S)
     return Outcome(fault, report, changed, list(verdict.findings(report.streams)))
 
 
-def _wait_until_settled(relay: Relay, load: Playing, calls: int) -> None:
+def _wait_until_settled(relay: Played, load: Playing, calls: int) -> None:
     """Return once the RTP of every call flows both ways, in the kernel if it shall."""
 
     def settled() -> bool:
