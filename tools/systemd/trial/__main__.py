@@ -1,0 +1,93 @@
+"""Try nh.service under a systemd in a container; needs root, Linux, debootstrap, and a mirror of Debian.
+
+Exit status 0: every promise held; 1: some did not; 2: it could not be tried. Debian stays in --root for
+the next time (400 MB), nothing else does.
+"""
+
+import argparse
+import os
+import shlex
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Final
+
+from tools.systemd.trial.container import Container
+from tools.systemd.trial.errors import CannotTry
+from tools.systemd.trial.root import install_nh, make_root, remove_root
+from tools.systemd.trial.scenarios import NAMES
+
+ROOT: Final = Path("/var/cache/nh-trial/root")
+MIRROR: Final = "http://deb.debian.org/debian"
+PROGRAMS: Final = {
+    "debootstrap": "debootstrap",
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+    "mount": "mount",
+    "pivot_root": "util-linux",
+    "chroot": "coreutils",
+}
+"""What is needed on the host, and the package of Debian that has it."""
+
+
+def main() -> int:
+    """The program; its exit status."""
+    arguments = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
+    try:
+        _check_host()
+        return _try(arguments)
+    except CannotTry as exc:
+        print(f"trial: {exc}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 2
+    finally:
+        if arguments.remove:
+            remove_root(arguments.root)
+
+
+def _try(arguments: argparse.Namespace) -> int:
+    root = arguments.root.resolve()
+    _say(f"Debian in {root} ...")
+    _say("  installed" if make_root(root, arguments.mirror) else "  is there")
+    _say("nh ...")
+    install_nh(root, shlex.join(["--calls", str(arguments.calls), *(arguments.only or ())]))
+    container = Container(root, timeout_s=60 * arguments.minutes)
+    for line in container.run():
+        print(line, flush=True)
+    return container.status
+
+
+def _check_host() -> None:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        raise CannotTry("it takes root on Linux: a systemd is started in a container")
+    missing = [f"{it} (package {PROGRAMS[it]})" for it in PROGRAMS if shutil.which(it) is None]
+    if missing:
+        raise CannotTry(f"needed and not there: {', '.join(missing)}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.systemd.trial",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("--root", type=Path, default=ROOT, help=f"where Debian is put (default: {ROOT})")
+    parser.add_argument("--mirror", default=MIRROR, help=f"of Debian (default: {MIRROR})")
+    parser.add_argument("--calls", type=int, default=20, help="calls at once (default: 20)")
+    parser.add_argument(
+        "--only", action="append", choices=NAMES, metavar="NAME", help=f"repeatable: {', '.join(NAMES)}"
+    )
+    parser.add_argument("--minutes", type=float, default=20.0, help="the longest it may take (default: 20)")
+    parser.add_argument("--remove", action="store_true", help="remove Debian at the end")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""What the container's systemd runs: nh is installed as a service, and all scenarios are tried.
+
+Exit status 0: every promise held; 1: some did not; 2: it could not be tried.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from tools.systemd.trial.scenarios import NAMES, Scenario, Seen, scenarios
+from tools.systemd.trial.telling import mark
+from tools.systemd.trial.unit import run
+
+SYSTEMD: Final = Path(__file__).parents[1]
+INSTALLATION: Final = (
+    ("install", "-D", "-m", "644", f"{SYSTEMD}/nh.sysusers.conf", "/etc/sysusers.d/nh.conf"),
+    ("systemd-sysusers",),
+    ("install", "-m", "644", f"{SYSTEMD}/nh.service", "/etc/systemd/system/"),
+    ("systemctl", "daemon-reload"),
+    ("systemctl", "enable", "nh"),
+)
+"""As docs/systemd.md has it."""
+
+MOST_TOLD: Final = 30
+"""Where all streams stand still, one line of each says no more than some."""
+
+
+def main() -> int:
+    """The program; its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, required=True)
+    parser.add_argument("names", nargs="*", default=NAMES)
+    arguments = parser.parse_args()
+    try:
+        _install()
+    except subprocess.CalledProcessError as exc:
+        _tell(f"{' '.join(exc.cmd)}: {exc.stderr}")
+        return 2
+    _tell(f"{run('systemctl', '--version').stdout.splitlines()[0]}, Linux {run('uname', '-r').stdout}")
+    failed = 0
+    chosen = list(scenarios(frozenset(arguments.names)))
+    for scenario in chosen:
+        began = time.monotonic()
+        seen = scenario.play(arguments.calls)
+        failed += bool(seen.complaints)
+        _report(scenario, seen, time.monotonic() - began)
+    _tell(f"{len(chosen)} scenarios, {failed} in which a promise did not hold")
+    return 1 if failed else 0
+
+
+def _install() -> None:
+    for words in INSTALLATION:
+        subprocess.run(words, check=True, capture_output=True, text=True)
+
+
+def _report(scenario: Scenario, seen: Seen, took_s: float) -> None:
+    _tell(f"{'NOT SO' if seen.complaints else 'ok'}  {scenario.name} ({took_s:.0f} s)")
+    _tell(f"    promised: {scenario.promised}")
+    if seen.said:
+        _tell(f"    seen: {seen.said}")
+    for complaint in seen.complaints[:MOST_TOLD]:
+        _tell(f"    NOT SO: {complaint}")
+    if len(seen.complaints) > MOST_TOLD:
+        _tell(f"    NOT SO: and {len(seen.complaints) - MOST_TOLD} more")
+
+
+def _tell(text: str) -> None:
+    print(mark(text), end="", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

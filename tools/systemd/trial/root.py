@@ -1,0 +1,96 @@
+"""The root file system of the container: a small Debian, with nh and this program in it.
+
+Debian stays in its directory for the next trial, nh is installed anew each time. Programs that do something
+there run in mount and process namespaces of their own, so that nothing of them stays.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from tools.systemd.trial.errors import CannotTry
+
+SUITE: Final = "bookworm"
+PYTHON: Final = "3.11"
+"""The suite's; its nh may need other wheels than this Python."""
+
+PACKAGES: Final = (
+    "systemd,systemd-sysv,systemd-container,dbus,python3,python3-venv,iproute2,procps"  # debootstrap's way
+)
+REPOSITORY: Final = Path(__file__).parents[3]
+STAMP: Final = "trial-root"
+APART: Final = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private")
+NICE: Final = ("nice", "-n", "15")
+PATH: Final = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+LINES: Final = 20
+
+
+def make_root(root: Path, mirror: str) -> bool:
+    """Install Debian, if it is not there as it shall be; whether it had to be. Raises CannotTry."""
+    stamp = root / STAMP
+    wanted = f"{SUITE} {PACKAGES}\n"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return False
+    if root.exists() and any(root.iterdir()) and not stamp.exists():
+        raise CannotTry(f"{root} has something else in it: name another directory, or empty it")
+    remove_root(root)
+    root.mkdir(parents=True, mode=0o755)
+    stamp.write_text("unfinished\n")
+    _run(*APART, *NICE, "debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root), mirror)
+    (root / "etc/systemd/system/console-getty.service").symlink_to("/dev/null")
+    stamp.write_text(wanted)
+    return True
+
+
+def install_nh(root: Path, arguments: str) -> None:
+    """Install nh as docs/systemd.md says, and this program.
+
+    Arguments:
+        arguments: of this program, in the container.
+
+    Raises CannotTry.
+    """
+    with tempfile.TemporaryDirectory(prefix="nh-trial-") as name:
+        wheels = Path(name)
+        _collect_wheels(wheels)
+        inside = root / "opt/wheels"
+        shutil.rmtree(inside, ignore_errors=True)
+        shutil.copytree(wheels, inside)
+    nh = "/opt/nh/bin/python -m pip install --isolated --quiet --no-index --find-links /opt/wheels nh"
+    script = f"python3 -m venv --clear /opt/nh && {nh}"
+    _run(*APART, *NICE, "chroot", str(root), "/usr/bin/env", "-i", PATH, "/bin/sh", "-c", script)
+    trial = root / "opt/trial"
+    shutil.rmtree(trial, ignore_errors=True)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "tools", trial / "tools", ignore=ignored)
+    (trial / "environment").write_text(f"TRIAL_ARGUMENTS={arguments}\n")
+    unit = root / "etc/systemd/system/nh-trial.service"
+    shutil.copy(Path(__file__).with_name(unit.name), unit)
+    wants = unit.parent / "multi-user.target.wants" / unit.name
+    wants.unlink(missing_ok=True)
+    wants.symlink_to(unit.name)
+
+
+def remove_root(root: Path) -> None:
+    """Remove what make_root made; a directory that is something else stays."""
+    if (root / STAMP).exists():
+        shutil.rmtree(root)
+
+
+def _collect_wheels(directory: Path) -> None:
+    """nh, and what it needs under the root's Python."""
+    pip = (*NICE, sys.executable, "-m", "pip", "--quiet")
+    _run(*pip, "wheel", "--no-deps", "--wheel-dir", str(directory), str(REPOSITORY))
+    (wheel,) = directory.glob("nh-*.whl")
+    only = ("--only-binary=:all:", f"--python-version={PYTHON}")
+    _run(*pip, "download", *only, "--dest", str(directory), str(wheel))
+
+
+def _run(*words: str) -> None:
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        lately = "\n".join(done.stdout.splitlines()[-LINES:])
+        raise CannotTry(f"{' '.join(words)} ended with status {done.returncode}:\n{lately}")

@@ -1,0 +1,201 @@
+"""All scenarios: what was promised, and how it is tried."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from nh.errors import NhError
+from tools.rtpload.errors import LoadFailed
+from tools.survive.faults import FaultKind, Injected
+from tools.survive.relay import RelayFailed
+from tools.survive.scene import Outcome, play_while
+from tools.systemd.trial import deeds, moments
+from tools.systemd.trial.deeds import Broken, Deed
+from tools.systemd.trial.unit import Unit
+
+FAILURES: Final = (Broken, RelayFailed, NhError, LoadFailed, TimeoutError, OSError)
+"""What a scenario may end with that is no bug of the trial's."""
+
+
+class Fault(NamedTuple):
+    """Something that is done to the unit while calls play.
+
+    Arguments:
+        name: of the scenario.
+        promised: what docs/systemd.md or docs/reliability.md say, in short.
+        kind: whose promise counts for packets and gaps; see tools.survive.promises.
+        deed: see deeds.
+    """
+
+    name: str
+    promised: str
+    kind: FaultKind
+    deed: Deed
+
+
+class Moment(NamedTuple):
+    """Something without media. Arguments: as Fault; look: see moments; kernel: also with that path."""
+
+    name: str
+    promised: str
+    look: Callable[[Unit], str]
+    kernel: bool = False
+
+
+class Seen(NamedTuple):
+    """What came of a scenario. Arguments: said: what was seen; complaints: what was not as promised."""
+
+    said: str
+    complaints: list[str]
+
+
+class Scenario(NamedTuple):
+    """One of them on one path. Arguments: play: does it; the number of calls is its own."""
+
+    name: str
+    promised: str
+    play: Callable[[int], Seen]
+
+
+FAULTS: Final = (
+    Fault("kill-shard", "calls go on, no packet is lost", FaultKind.KILL_SHARD, deeds.kill_shard),
+    Fault("hang-shard", "calls go on, no packet is lost", FaultKind.HANG_SHARD, deeds.hang_shard),
+    Fault(
+        "kill-supervisor",
+        "another one 0.5 s later, calls go on, no packet is lost",
+        FaultKind.KILL_SUPERVISOR,
+        deeds.kill_supervisor,
+    ),
+    Fault(
+        "kill-supervisor-often",
+        "however often",
+        FaultKind.KILL_SUPERVISOR,
+        deeds.kill_supervisor_often,
+    ),
+    Fault(
+        "hang-supervisor",
+        "found within 15 s, journal says where it hung, calls go on, no packet is lost",
+        FaultKind.KILL_SUPERVISOR,
+        deeds.hang_supervisor,
+    ),
+    Fault("reload", "the new version, same process, no packet is lost", FaultKind.UPGRADE, deeds.reload),
+    Fault(
+        "reload-settings",
+        "the new settings of the file, same process, no packet is lost",
+        FaultKind.MORE_SHARDS,
+        deeds.reload_settings,
+    ),
+    Fault(
+        "reload-nonsense",
+        "systemctl reload fails, everything stays as it is",
+        FaultKind.NONE,
+        deeds.reload_nonsense,
+    ),
+    Fault(
+        "kill-while-reloading",
+        "as kill-supervisor",
+        FaultKind.KILL_SUPERVISOR,
+        deeds.kill_while_reloading,
+    ),
+    Fault("restart", "calls come back, media 1 s after the start", FaultKind.RESTART, deeds.restart),
+    Fault("stop-start", "the same; none of its processes stays", FaultKind.RESTART, deeds.stop_and_start),
+    Fault("kill-all", "started again, media 1 s after the start", FaultKind.KILL_ALL, deeds.kill_all),
+    Fault(
+        "kill-stop-start",
+        "shards with calls stay, the next start takes the calls over, no packet is lost",
+        FaultKind.KILL_SUPERVISOR,
+        deeds.kill_stop_start,
+    ),
+    Fault("reexecute-systemd", "nothing happens", FaultKind.NONE, deeds.reexecute_systemd),
+)
+
+MOMENTS: Final = (
+    Moment("start", "active when every shard is up, confined", moments.start, kernel=True),
+    Moment(
+        "start-without-capabilities",
+        "active, in user space, with both lines emptied",
+        moments.start_without_capabilities,
+    ),
+    Moment("drain", "status 0 with the last call, not started again", moments.drain),
+    Moment("drain-by-signal", "the same", moments.drain_by_signal),
+    Moment("bad-setting", "status 2, not started again, systemctl status says which", moments.bad_setting),
+    Moment(
+        "environment-at-reload",
+        "/etc/default/nh is read by systemctl restart, not by reload",
+        moments.environment_at_reload,
+    ),
+    Moment("looks", "statistics: root and nh; calls: the group nh too", moments.looks),
+    Moment("stop-hung", "systemctl stop ends one that hangs", moments.stop_a_hung_one),
+    Moment("end-everything", "systemctl kill ends what kill -9 and stop left", moments.end_everything),
+)
+
+NAMES: Final = tuple(it.name for it in (*MOMENTS, *FAULTS))
+
+
+def scenarios(names: frozenset[str]) -> Iterator[Scenario]:
+    """Those with these names, on the path in user space, then on the one in the kernel."""
+    for kernel in (False, True):
+        path = "kernel" if kernel else "user space"
+        for moment in MOMENTS:
+            if moment.name in names and (moment.kernel or not kernel):
+                yield Scenario(f"{moment.name}, {path}", moment.promised, _looked(moment, kernel))
+        for fault in FAULTS:
+            if fault.name in names:
+                yield Scenario(f"{fault.name}, {path}", fault.promised, _played(fault, kernel))
+
+
+def _looked(moment: Moment, kernel: bool) -> Callable[[int], Seen]:
+    def play(_calls: int) -> Seen:
+        unit = Unit(kernel=kernel)
+        try:
+            return Seen(moment.look(unit), [])
+        except FAILURES as exc:
+            return Seen("", [str(exc), *unit.said_lately().splitlines()])
+        finally:
+            unit.wipe()
+
+    return play
+
+
+def _played(fault: Fault, kernel: bool) -> Callable[[int], Seen]:
+    def play(calls: int) -> Seen:
+        unit = Unit(kernel=kernel)
+        try:
+            unit.begin()
+            return _play(fault, unit, calls)
+        except FAILURES as exc:
+            return Seen("", [str(exc), *unit.said_lately().splitlines()])
+        finally:
+            unit.wipe()
+
+    return play
+
+
+def _play(fault: Fault, unit: Unit, calls: int) -> Seen:
+    seen: list[str] = []
+    broken: list[str] = []
+
+    def happen() -> Injected:
+        began_ns = time.monotonic_ns()
+        before_ns = unit.started_ns
+        try:
+            seen.append(fault.deed(unit))
+        except (Broken, RelayFailed) as exc:
+            broken.append(str(exc))
+        started_ns = unit.started_ns
+        again_ns = started_ns if started_ns != before_ns else 0
+        return Injected(fault.kind, began_ns, time.monotonic_ns(), again_ns, fault.name)
+
+    outcome = play_while(unit, happen, random.Random(), calls=calls)
+    said = [*seen, outcome.cost, *_media_back(outcome)]
+    return Seen("; ".join(said), [*broken, *outcome.complaints])
+
+
+def _media_back(outcome: Outcome) -> Iterator[str]:
+    """Where a start interrupted the streams: when the last one went on."""
+    started_ns = outcome.fault.started_ns
+    gaps = [gap for record in outcome.report.streams for gap in record.gaps]
+    ends_ns = [gap.began_ns + gap.length_ns for gap in gaps if gap.began_ns < started_ns]
+    if outcome.fault.kind in (FaultKind.KILL_ALL, FaultKind.RESTART) and ends_ns:
+        yield f"all streams went on {(max(ends_ns) - started_ns) / 1e6:.0f} ms after the start"

@@ -1,0 +1,16 @@
+"""What the container tells the host: lines on its console, where its systemd may say things, too."""
+
+from typing import Final
+
+_MARK: Final = "nh-trial| "
+
+
+def mark(text: str) -> str:
+    """The text as lines that the host knows for the trial's."""
+    return "".join(f"{_MARK}{line}\n" for line in text.splitlines())
+
+
+def told(line: str) -> str | None:
+    """What the trial said in a line of the console; None: somebody else said it."""
+    _, found, text = line.rstrip().partition(_MARK)
+    return text if found else None
