@@ -25,7 +25,7 @@ def test_a_directory_that_is_something_else_is_neither_used_nor_removed(tmp_path
     precious = tmp_path / "precious"
     precious.touch()
     with pytest.raises(CannotTry, match="has something else in it"):
-        make_root(tmp_path, "http://mirror.invalid")
+        make_root(tmp_path, "bookworm", "http://mirror.invalid")
     remove_root(tmp_path)
     assert precious.exists()
 

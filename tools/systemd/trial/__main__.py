@@ -15,10 +15,10 @@ from typing import Final
 
 from tools.systemd.trial.container import Container
 from tools.systemd.trial.errors import CannotTry
-from tools.systemd.trial.root import install_nh, make_root, remove_root
+from tools.systemd.trial.root import SUITES, install_nh, make_root, remove_root
 from tools.systemd.trial.scenarios import NAMES
 
-ROOT: Final = Path("/var/cache/nh-trial/root")
+CACHE: Final = Path("/var/cache/nh-trial")
 MIRROR: Final = "http://deb.debian.org/debian"
 PROGRAMS: Final = {
     "debootstrap": "debootstrap",
@@ -34,6 +34,7 @@ PROGRAMS: Final = {
 def main() -> int:
     """The program; its exit status."""
     arguments = _parser().parse_args()
+    arguments.root = arguments.root or CACHE / arguments.suite
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     try:
         _check_host()
@@ -49,11 +50,11 @@ def main() -> int:
 
 
 def _try(arguments: argparse.Namespace) -> int:
-    root = arguments.root.resolve()
-    _say(f"Debian in {root} ...")
-    _say("  installed" if make_root(root, arguments.mirror) else "  is there")
+    suite, root = arguments.suite, arguments.root.resolve()
+    _say(f"Debian {suite} in {root} ...")
+    _say("  installed" if make_root(root, suite, arguments.mirror) else "  is there")
     _say("nh ...")
-    install_nh(root, shlex.join(["--calls", str(arguments.calls), *(arguments.only or ())]))
+    install_nh(root, suite, shlex.join(["--calls", str(arguments.calls), *(arguments.only or ())]))
     container = Container(root, timeout_s=60 * arguments.minutes)
     for line in container.run():
         print(line, flush=True)
@@ -78,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.add_argument("--root", type=Path, default=ROOT, help=f"where Debian is put (default: {ROOT})")
+    parser.add_argument("--suite", choices=SUITES, default="bookworm", help="of Debian (default: bookworm)")
+    parser.add_argument("--root", type=Path, help=f"where Debian is put (default: {CACHE}/SUITE)")
     parser.add_argument("--mirror", default=MIRROR, help=f"of Debian (default: {MIRROR})")
     parser.add_argument("--calls", type=int, default=20, help="calls at once (default: 20)")
     parser.add_argument(

@@ -13,9 +13,8 @@ from typing import Final
 
 from tools.systemd.trial.errors import CannotTry
 
-SUITE: Final = "bookworm"
-PYTHON: Final = "3.11"
-"""The suite's; its nh may need other wheels than this Python."""
+SUITES: Final = {"bookworm": "3.11", "trixie": "3.13"}
+"""Releases of Debian with their Python, which may need other wheels than the one that runs this."""
 
 PACKAGES: Final = (
     "systemd,systemd-sysv,systemd-container,dbus,python3,python3-venv,iproute2,procps"  # debootstrap's way
@@ -28,10 +27,10 @@ PATH: Final = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 LINES: Final = 20
 
 
-def make_root(root: Path, mirror: str) -> bool:
+def make_root(root: Path, suite: str, mirror: str) -> bool:
     """Install Debian, if it is not there as it shall be; whether it had to be. Raises CannotTry."""
     stamp = root / STAMP
-    wanted = f"{SUITE} {PACKAGES}\n"
+    wanted = f"{suite} {PACKAGES}\n"
     if stamp.exists() and stamp.read_text() == wanted:
         return False
     if root.exists() and any(root.iterdir()) and not stamp.exists():
@@ -39,23 +38,24 @@ def make_root(root: Path, mirror: str) -> bool:
     remove_root(root)
     root.mkdir(parents=True, mode=0o755)
     stamp.write_text("unfinished\n")
-    _run(*APART, *NICE, "debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root), mirror)
+    _run(*APART, *NICE, "debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(root), mirror)
     (root / "etc/systemd/system/console-getty.service").symlink_to("/dev/null")
     stamp.write_text(wanted)
     return True
 
 
-def install_nh(root: Path, arguments: str) -> None:
+def install_nh(root: Path, suite: str, arguments: str) -> None:
     """Install nh as docs/systemd.md says, and this program.
 
     Arguments:
+        root, suite: as in make_root.
         arguments: of this program, in the container.
 
     Raises CannotTry.
     """
     with tempfile.TemporaryDirectory(prefix="nh-trial-") as name:
         wheels = Path(name)
-        _collect_wheels(wheels)
+        _collect_wheels(wheels, SUITES[suite])
         inside = root / "opt/wheels"
         shutil.rmtree(inside, ignore_errors=True)
         shutil.copytree(wheels, inside)
@@ -80,12 +80,12 @@ def remove_root(root: Path) -> None:
         shutil.rmtree(root)
 
 
-def _collect_wheels(directory: Path) -> None:
-    """nh, and what it needs under the root's Python."""
+def _collect_wheels(directory: Path, python: str) -> None:
+    """nh, and what it needs under that Python."""
     pip = (*NICE, sys.executable, "-m", "pip", "--quiet")
     _run(*pip, "wheel", "--no-deps", "--wheel-dir", str(directory), str(REPOSITORY))
     (wheel,) = directory.glob("nh-*.whl")
-    only = ("--only-binary=:all:", f"--python-version={PYTHON}")
+    only = ("--only-binary=:all:", f"--python-version={python}")
     _run(*pip, "download", *only, "--dest", str(directory), str(wheel))
 
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from nh.errors import NhError
 from tools.rtpload.errors import LoadFailed
 from tools.survive.faults import FaultKind, Injected
+from tools.survive.promises import BACK_AFTER_START_S, BUSY_HOST_S
 from tools.survive.relay import RelayFailed
 from tools.survive.scene import Outcome, play_while
 from tools.systemd.trial import deeds, moments
@@ -16,6 +17,8 @@ from tools.systemd.trial.unit import Unit
 
 FAILURES: Final = (Broken, RelayFailed, NhError, LoadFailed, TimeoutError, OSError)
 """What a scenario may end with that is no bug of the trial's."""
+
+BACK: Final = f"{BACK_AFTER_START_S:g} s (allowed here: {BUSY_HOST_S:g} s more)"
 
 
 class Fault(NamedTuple):
@@ -98,9 +101,9 @@ FAULTS: Final = (
         FaultKind.KILL_SUPERVISOR,
         deeds.kill_while_reloading,
     ),
-    Fault("restart", "calls come back, media 1 s after the start", FaultKind.RESTART, deeds.restart),
+    Fault("restart", f"calls come back, media {BACK} after the start", FaultKind.RESTART, deeds.restart),
     Fault("stop-start", "the same; none of its processes stays", FaultKind.RESTART, deeds.stop_and_start),
-    Fault("kill-all", "started again, media 1 s after the start", FaultKind.KILL_ALL, deeds.kill_all),
+    Fault("kill-all", f"started again, media {BACK} after the start", FaultKind.KILL_ALL, deeds.kill_all),
     Fault(
         "kill-stop-start",
         "shards with calls stay, the next start takes the calls over, no packet is lost",
