@@ -9,7 +9,7 @@ A socket has one of three readers, chosen anew whenever something changes and ne
 Where the kernel relays in a socket's stead (nh.shard.kernel_path), the reader serves what the kernel leaves.
 
 Sockets that another process may still use are left as they are while `awake` is False: neither connected nor
-read. set_up_anew() brings them into the state that their legs want, whatever others made of them.
+read; what the kernel relays it goes on relaying. set_up_anew() brings them into the state that their legs want, whatever others made of them.
 
 Who may send is the domain's rule (nh.calls.leg); here it is carried out. The module knows sockets and
 legs, neither calls nor commands.
@@ -145,6 +145,8 @@ class Forwarding:
     def _refresh(self, media_socket: MediaSocket) -> None:
         """Choose the reader of a socket anew, and of those that send through it."""
         if not self.awake:
+            if self._kernel is not None and _only_settled(media_socket) is not None:
+                self._kernel.update(media_socket)  # to what it does already, or did for a predecessor
             return
         self._connect_if_settled(media_socket)
         self._choose_path(media_socket)
@@ -190,10 +192,8 @@ class Forwarding:
 
     def _connect(self, media_socket: MediaSocket) -> bool:
         """Connect a socket to the settled source of its only leg; returns whether it is so now."""
-        legs = media_socket.legs
-        if len(legs) != 1 or not legs[0].settled or legs[0].source is None:
-            return False
-        return media_socket.connect(legs[0].source)
+        source = _only_settled(media_socket)
+        return source is not None and media_socket.connect(source)
 
     def _drain(self, media_socket: MediaSocket) -> None:
         # what arrived before the kernel began to filter is still in the queue, whoever sent it
@@ -338,6 +338,12 @@ class Forwarding:
     def _drop(self, leg: Leg, reason: Drop, size_bytes: int) -> None:
         leg.count_drop(reason)
         self._traffic.drop(reason, size_bytes)
+
+
+def _only_settled(media_socket: MediaSocket) -> Endpoint | None:
+    """The source of the only leg at a socket, if it is settled."""
+    legs = media_socket.legs
+    return legs[0].source if len(legs) == 1 and legs[0].settled else None
 
 
 def _by_fit(legs: tuple[Leg, ...], source: Endpoint) -> tuple[Leg, ...]:

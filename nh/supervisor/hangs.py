@@ -11,7 +11,7 @@ from typing import Final
 
 from nh.loop import Loop, Timer
 
-LOOK_S: Final = 0.25
+LOOK_S: Final = 0.1
 """How often heartbeats are looked at; a shard publishes one every 0.5 s."""
 
 
