@@ -9,10 +9,11 @@ A socket has one of three readers, chosen anew whenever something changes and ne
 Where the kernel relays in a socket's stead (nh.shard.kernel_path), the reader serves what the kernel leaves.
 
 Sockets that another process may still use are left as they are while `awake` is False: neither connected nor
-read; what the kernel relays it goes on relaying. set_up_anew() brings them into the state that their legs want, whatever others made of them.
+read; what the kernel relays it goes on relaying. set_up_anew() brings them into the state that their legs
+want, whatever others made of them.
 
-Who may send is the domain's rule (nh.calls.leg); here it is carried out. The module knows sockets and
-legs, neither calls nor commands.
+Who may send is the domain's rule (nh.calls.leg); here it is carried out. Where packets go on to is in
+nh.shard.onward. The module knows sockets and legs, neither calls nor commands.
 """
 
 import functools
@@ -24,9 +25,10 @@ from nh.calls.media import Endpoint
 from nh.calls.session import Pair
 from nh.calls.source import Rank
 from nh.shard import hops
-from nh.shard.forwarders import Send, forwarder_factory
+from nh.shard.forwarders import forwarder_factory
 from nh.shard.hops import OwnPorts
 from nh.shard.kernel_path import KernelPath
+from nh.shard.onward import Onward
 from nh.shard.poll import MediaPoll, Reader
 from nh.shard.sockets import MediaSocket, socket_of
 from nh.shard.traffic import Traffic
@@ -62,19 +64,17 @@ class Forwarding:
     ) -> None:
         self._poll = poll
         self._traffic = traffic
-        self._own_ports = own_ports
         self._kernel = kernel
         self._kernel_off = kernel_off
         self._changed = changed
         self.awake = True
-        # hop limit of the packet in the buffer, 0 if it does not matter
-        self._hops = 0
+        self._onward = Onward(poll, traffic, own_ports)
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
         # one bound method each for all sockets
         self._new_judge = functools.partial(functools.partial, self._judge_next)
         self._new_dropper = functools.partial(functools.partial, self._drop_stray)
-        self._new_forwarder = forwarder_factory(self._buffer, traffic, poll, self._send_failed)
+        self._new_forwarder = forwarder_factory(self._buffer, traffic, poll, self._onward.send_failed)
 
     def open(self, media_socket: MediaSocket) -> None:
         """Watch a new socket; nothing is active there yet."""
@@ -169,7 +169,7 @@ class Forwarding:
 
     def _choose_reader(self, media_socket: MediaSocket) -> None:
         reader: Reader
-        media_socket.count_hops(self._leads_back(media_socket))
+        media_socket.count_hops(self._onward.leads_back(media_socket))
         if media_socket.connected:
             leg = media_socket.legs[0]
             if media_socket.counts_hops:
@@ -177,7 +177,7 @@ class Forwarding:
             elif leg.offload is not None:
                 reader = functools.partial(self._pass_on_next, leg)
             elif leg.rtcp is None:
-                reader = self._new_forwarder(leg, media_socket.sock.recv_into, self._sender(leg))
+                reader = self._new_forwarder(leg, media_socket.sock.recv_into, self._onward.sender(leg))
             else:
                 reader = functools.partial(self._demux_next, leg, leg.rtcp)
         elif media_socket.legs:
@@ -212,10 +212,10 @@ class Forwarding:
         """Deal with the next packet by its source; returns whether there was one."""
         try:
             if media_socket.counts_hops:
-                size, source, self._hops = hops.receive(media_socket.sock, self._buffer)
+                size, source, self._onward.hops = hops.receive(media_socket.sock, self._buffer)
             else:
                 size, address = media_socket.sock.recvfrom_into(self._buffer)
-                source, self._hops = Endpoint(address[0], address[1]), 0
+                source, self._onward.hops = Endpoint(address[0], address[1]), 0
         except BlockingIOError:
             return False
         except OSError:
@@ -229,33 +229,16 @@ class Forwarding:
             size = socket_of(leg).sock.recv_into(self._buffer)
         except OSError:
             return
-        self._pass_on(leg, self._view[:size])
+        self._onward.pass_on(leg, self._view[:size])
 
     def _pass_back_next(self, media_socket: MediaSocket) -> None:
         """Deal with the next packet of a settled source that goes on to a port of this relay."""
         try:
-            size, _, self._hops = hops.receive(media_socket.sock, self._buffer)
+            size, _, self._onward.hops = hops.receive(media_socket.sock, self._buffer)
         except OSError:
             return
         leg, packet = media_socket.legs[0], self._view[:size]
-        self._pass_on(leg.rtcp if leg.rtcp is not None and _is_rtcp(packet) else leg, packet)
-
-    def _leads_back(self, media_socket: MediaSocket) -> bool:
-        """Whether what arrives at a socket goes on to a port of this relay, or the RTCP in it does."""
-        for leg in media_socket.legs:
-            for each in (leg,) if leg.rtcp is None else (leg, leg.rtcp):
-                destination = each.onward.destination
-                if destination is not None and destination in self._own_ports:
-                    return True
-        return False
-
-    def _send_back(self, leg: Leg, out: MediaSocket, destination: Endpoint, packet: memoryview) -> None:
-        """Send to a port of this relay, with one hop less."""
-        left = min(self._hops or hops.MAX_HOPS, hops.MAX_HOPS) - 1
-        if left > 0:
-            hops.send(out.sock, packet, destination, left)
-        else:
-            self._drop(leg, Drop.LOOPED, len(packet))
+        self._onward.pass_on(leg.rtcp if leg.rtcp is not None and _is_rtcp(packet) else leg, packet)
 
     def _demux_next(self, rtp: Leg, rtcp: Leg) -> None:
         """Deal with the next packet from an end that sends RTP and RTCP to one port."""
@@ -264,32 +247,17 @@ class Forwarding:
         except OSError:
             return
         packet = self._view[:size]
-        self._pass_on(rtcp if _is_rtcp(packet) else rtp, packet)
-
-    def _pass_on(self, leg: Leg, packet: memoryview) -> None:
-        leg.packets += 1
-        leg.bytes += len(packet)
-        self._traffic.received_packets += 1
-        self._traffic.received_bytes += len(packet)
-        meter = leg.offload or leg.find_meter()
-        if meter is not None:
-            # before it is sent: whoever answers it is measured by the kernel, beside this
-            meter.measure(packet, len(packet), self._poll.now)
-        send = self._sender(leg)
-        try:
-            send(packet)
-        except OSError as exc:
-            self._send_failed(leg, send, packet, exc)
+        self._onward.pass_on(rtcp if _is_rtcp(packet) else rtp, packet)
 
     def _judge(self, media_socket: MediaSocket, source: Endpoint, packet: memoryview) -> None:
         learned: list[Leg] = []
         leg = self._find_leg(media_socket, source, learned)
         if leg is None:
-            self._drop(media_socket.legs[0], Drop.FOREIGN_SOURCE, len(packet))
+            self._onward.drop(media_socket.legs[0], Drop.FOREIGN_SOURCE, len(packet))
         elif leg.rtcp is not None and _is_rtcp(packet):
-            self._pass_on(leg.rtcp, packet)
+            self._onward.pass_on(leg.rtcp, packet)
         else:
-            self._pass_on(leg, packet)
+            self._onward.pass_on(leg, packet)
         # only now: settling reads what else is queued, into the same buffer and behind this packet
         for changed in learned:
             self.source_changed(changed)
@@ -309,35 +277,6 @@ class Forwarding:
                 learned += [other for other in legs if other is not leg and other.give_up(source)]
                 return leg
         return None
-
-    def _sender(self, leg: Leg) -> Send:
-        target = leg.onward
-        destination = target.destination
-        if destination is None or leg.blocked:
-            return lambda packet: self._drop(leg, Drop.NO_TARGET, len(packet))
-        out = socket_of(target)
-        if destination in self._own_ports:
-            return functools.partial(self._send_back, leg, out, destination)
-        if out.connected:
-            return out.sock.send
-        address = (destination.address, destination.port)
-        send_to = out.sock.sendto
-        return lambda packet: send_to(packet, address)
-
-    def _send_failed(self, leg: Leg, send: Send, packet: memoryview, exc: OSError) -> None:
-        if isinstance(exc, ConnectionRefusedError):
-            # the error belongs to an earlier packet (ICMP port unreachable); this one was not sent yet
-            try:
-                send(packet)
-            except OSError:
-                pass
-            else:
-                return
-        self._drop(leg, Drop.SEND_FAILED, len(packet))
-
-    def _drop(self, leg: Leg, reason: Drop, size_bytes: int) -> None:
-        leg.count_drop(reason)
-        self._traffic.drop(reason, size_bytes)
 
 
 def _only_settled(media_socket: MediaSocket) -> Endpoint | None:
