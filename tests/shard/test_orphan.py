@@ -1,5 +1,6 @@
 """nh.shard.orphan: what becomes of a shard's calls when somebody comes for them, and takes them or not."""
 
+import contextlib
 import os
 import select
 import socket
@@ -11,9 +12,25 @@ import pytest
 
 import nh
 from nh.calls.media import Endpoint
+from nh.calls.rules import RelaySettings
 from nh.calls.snapshot import decode_snapshot
 from nh.calls.snapshots.version import VERSION
+from nh.stats import Segment
+from nh.supervisor.process import ShardProcess
 from nh.wire.handover import Depart, HandOver, Leave
+from nh.wire.link import (
+    Configure,
+    Configured,
+    Keeping,
+    RestoreCall,
+    Restored,
+    Start,
+    TakeSockets,
+    ToShard,
+    Waiting,
+    decode_from_shard,
+    encode,
+)
 from tests.lives import Lives, has_ended, lives_of_a_relay
 from tests.played_call import PlayedCall
 from tests.shard.successor import PlayedSuccessor
@@ -93,6 +110,30 @@ def test_what_was_sent_while_a_successor_had_the_calls_is_late_and_not_lost(shar
             call.alice.send(b"%d" % number, call.for_alice)
         assert not call.bob.pending()
     assert [call.bob.receive()[0] for _ in range(10)] == [b"%d" % number for number in range(10)]
+
+
+def test_nothing_is_touched_by_a_process_that_restored_the_calls_and_is_never_told_go(
+    shard: LeftShard, segment: Segment, ports: range
+) -> None:
+    call = shard.calls[0]
+    with PlayedSuccessor(shard.path) as successor:
+        successor.take_everything()
+        call.alice.send(b"waits", call.for_alice)
+        peers = [peer_of(fd) for fd in successor.sockets.values()]
+        assert all(peers)
+        process = ShardProcess.start()
+        with process.link as link:
+            for message, fds in restoring(successor, segment, ports):
+                socket.send_fds(link, [encode(message)], fds)
+            link.settimeout(20)
+            while (said := decode_from_shard(link.recv(200_000))) != Restored(CALLS, 0):
+                assert isinstance(said, Keeping | Waiting | Configured)
+            assert [peer_of(fd) for fd in successor.sockets.values()] == peers
+        assert process.reap() == "exit status 3"
+        assert [peer_of(fd) for fd in successor.sockets.values()] == peers
+        assert not call.bob.pending()
+    assert call.bob.receive()[0] == b"waits"
+    shard.assert_goes_on()
 
 
 def test_media_go_on_after_a_successor_that_leaves_in_the_middle(shard: LeftShard) -> None:
@@ -209,6 +250,25 @@ def test_a_shard_that_is_killed_while_a_successor_has_its_calls_leaves_them_too(
         eventually(lambda: has_ended(own_shard.process), "it has ended")
         call.alice.send(b"afterwards", call.for_alice)
         assert packets_in(successor.sockets[Endpoint(*call.for_alice)]) == [b"afterwards"]
+
+
+def restoring(
+    successor: PlayedSuccessor, segment: Segment, ports: range
+) -> Iterator[tuple[ToShard, list[int]]]:
+    """What a supervisor says to a process that is to have the calls, before Go."""
+    yield Configure(0, 1, (ports[0], ports[-1]), RelaySettings(), segment.name), []
+    yield TakeSockets(tuple(successor.sockets)), list(successor.sockets.values())
+    for call_id, snapshot in successor.snapshots.items():
+        yield RestoreCall(call_id, snapshot), []
+    yield Start(), []
+
+
+def peer_of(fd: int) -> tuple[str, int] | None:
+    """Whom a socket is connected to."""
+    with socket.socket(fileno=os.dup(fd)) as sock, contextlib.suppress(OSError):
+        address, port = sock.getpeername()
+        return address, port
+    return None
 
 
 def bound_at(fd: int) -> Endpoint:
