@@ -28,8 +28,10 @@ LONGEST_DELAY_S: Final = 10.0
 LONGEST_WAIT_S: Final = 1.0
 """Longest delay for one that served calls: sockets have room for some seconds of telephony."""
 
-MANY_DEATHS: Final = 10
-"""How many deaths within LONG_LIFE_S are followed by a new start at once."""
+MANY_DEATHS: Final = 30
+"""How many deaths within LONG_LIFE_S are followed by a new start at once: as many as there would be with
+LONGEST_WAIT_S between them.
+"""
 
 LONG_LIFE_S: Final = 30.0
 """After such a life a death counts as the first again."""
