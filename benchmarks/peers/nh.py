@@ -66,7 +66,8 @@ class Nh:
             self.rpc,
         ]
         command += ["--shards", str(self._shards), "--ports", f"{PORTS[0]}-{PORTS[1]}"]
-        command += ["--silent-s", "86400", *self._flags]
+        # several of nh's are up at once, each at an address of its own
+        command += ["--share-ports", "--silent-s", "86400", *self._flags]
         command += ["--kernel", "on", "--kernel-interface", "lo"] if self._kernel else ["--kernel", "off"]
         self._process = process = Process(command, cpus=[site.cpu], directory=site.directory)
         process.wait_until("ready", lambda: "ready" in process.output)

@@ -28,12 +28,12 @@ def own_ports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("own_ports")
-def test_a_quick_run_has_figures_of_the_floor_and_nh(tmp_path: Path) -> None:
+def test_a_quick_run_has_figures_of_the_floor_and_of_two_of_nh_side_by_side(tmp_path: Path) -> None:
     before = os.sched_getaffinity(0)
     file = tmp_path / "results.json"
-    assert main(["--quick", "--peers", "direct,floor-python,nh", "--json", str(file)]) == 0
+    assert main(["--quick", "--peers", "direct,floor-python,nh,nh-at-once", "--json", str(file)]) == 0
     [level] = read_results(file).levels
-    assert (level.calls, list(level.peers)) == (10, ["direct", "floor-python", "nh"])
+    assert (level.calls, list(level.peers)) == (10, ["direct", "floor-python", "nh", "nh-at-once"])
     assert all(peer.rounds[0].arrived > 0 for peer in level.peers.values())
     assert level.peers["nh"].rounds[0].relay_cpu_s > 0
     assert psutil.Process().children() == []
