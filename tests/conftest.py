@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nh.fastpath.probe import Answer, probe
+from nh.stats import Segment, own_segment, segment_name
 from tests.ng.kamailio import kamailio_is_installed
 
 # relays that tests start keep to user space, and off the host's interfaces, unless a test says otherwise
@@ -71,3 +72,10 @@ def no_descriptor_leaks() -> Iterator[None]:
     before = len(list(Path("/proc/self/fd").iterdir()))
     yield
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+@pytest.fixture
+def segment(tmp_path: Path) -> Iterator[Segment]:
+    """The statistics of an nh with two shards whose runtime directory is tmp_path."""
+    with own_segment(segment_name(tmp_path), 2) as segment:
+        yield segment

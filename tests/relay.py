@@ -13,7 +13,7 @@ import psutil
 from nh.client import NativeClient
 from nh.commands import ListCalls, ShowCall
 from nh.results import CallDetail, CallList
-from nh.stats import Snapshot, StatsReader, attach_segment, segment_name
+from nh.stats import Snapshot, read_once, segment_name
 from tests.port_claims import claim_ports
 from tests.program import Program
 from tests.waiting import eventually
@@ -96,8 +96,7 @@ class Relay:
 
     def stats(self) -> Snapshot:
         """The counters as they were last published."""
-        with contextlib.closing(attach_segment(segment_name(self.directory))) as segment:
-            return StatsReader(segment).read()
+        return read_once(self.directory)
 
     def calls(self, contains: bytes = b"") -> CallList:
         """The calls with `contains` in their call-id."""

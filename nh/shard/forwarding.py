@@ -125,7 +125,7 @@ class Forwarding:
             try:
                 if media_socket.connected:
                     self._drain(media_socket)
-                self._refresh(media_socket)
+                self._choose_path(media_socket)  # those that send through it have their turn, too
             except Exception:
                 # a bug that one socket meets must not keep the others from being served
                 logger.exception("the media socket at %s could not be set up", media_socket.local)

@@ -6,7 +6,7 @@ cannot disturb a writer.
 """
 
 from nh.stats.layout import MAX_SHARDS, ShardState, ShardStats, ShardStatus, SupervisorStats
-from nh.stats.reader import Heartbeat, StatsReader
+from nh.stats.reader import Heartbeat, StatsReader, read_once
 from nh.stats.segment import Segment, attach_segment, create_segment, own_segment, segment_name
 from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading, Totals
 from nh.stats.writer import ShardWriter, SupervisorWriter
@@ -29,5 +29,6 @@ __all__ = [
     "attach_segment",
     "create_segment",
     "own_segment",
+    "read_once",
     "segment_name",
 ]

@@ -1,13 +1,24 @@
 """The reading end of the statistics: snapshots from shared memory, without a word to the relay."""
 
+import contextlib
 import time
+from pathlib import Path
 
 from nh.errors import StatsUnavailable
 from nh.stats import record
 from nh.stats.block import Block
 from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, Kind, ShardState, ShardStatus
-from nh.stats.segment import Segment
+from nh.stats.segment import Segment, attach_segment, segment_name
 from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading, add_up
+
+
+def read_once(runtime_path: Path) -> Snapshot:
+    """What the nh with this runtime directory has published last; to read on, keep a StatsReader.
+
+    Raises StatsUnavailable.
+    """
+    with contextlib.closing(attach_segment(segment_name(runtime_path))) as segment:
+        return StatsReader(segment).read()
 
 
 class StatsReader:

@@ -1,12 +1,9 @@
 import sys
 import types
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from nh.config import Settings
-from nh.stats import Segment, create_segment, segment_name
 
 
 @pytest.fixture(autouse=True)
@@ -28,12 +25,3 @@ def supervised(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     vars(module)["run"] = run
     monkeypatch.setitem(sys.modules, "nh.supervisor.main", module)
     return started
-
-
-@pytest.fixture
-def segment(tmp_path: Path) -> Iterator[Segment]:
-    """The statistics of an nh run with two shards whose runtime directory is tmp_path."""
-    made = create_segment(segment_name(tmp_path), shards=2)
-    yield made
-    made.unlink()
-    made.close()

@@ -2,7 +2,6 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,6 @@ from nh.calls.interfaces import Interface
 from nh.calls.rules import RelaySettings
 from nh.fastpath.loader import LoadedProgram
 from nh.shard.kernel_path import KernelPath
-from nh.stats import Segment, create_segment, segment_name
 from tests.kernel_paths import new_kernel_path, program_on_loopback
 from tests.media_peer import MediaPeer
 from tests.port_claims import claim_ports
@@ -21,15 +19,6 @@ MakeBench = Callable[..., Bench]
 MakeNg = Callable[..., NgBench]
 MakeKernelPath = Callable[[], KernelPath | None]
 MakePeer = Callable[..., MediaPeer]
-
-
-@pytest.fixture
-def segment(tmp_path: Path) -> Iterator[Segment]:
-    """Statistics of two shards."""
-    segment = create_segment(segment_name(tmp_path), shards=2)
-    yield segment
-    segment.unlink()
-    segment.close()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from nh.client import Client, NativeClient
 from nh.commands import Allocate, Close, CloseCall, Dialog, GetStats, ListCalls, Ping
 from nh.errors import CommandTimeout, NhError, ShardUnavailable, Unavailable
 from nh.results import Closed, Pong
-from nh.stats import ShardState, Snapshot, StatsReader, attach_segment, segment_name
+from nh.stats import ShardState, Snapshot, read_once, segment_name
 from nh.supervisor.routing import shard_of
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, frame
@@ -55,8 +55,7 @@ class Run:
         return psutil.Process(self.program.pid).children()
 
     def snapshot(self) -> Snapshot:
-        with contextlib.closing(attach_segment(segment_name(self.directory))) as segment:
-            return StatsReader(segment).read()
+        return read_once(self.directory)
 
     def status(self, shard: int) -> tuple[ShardState, int]:
         """A shard's state and how often it was started again, as published."""

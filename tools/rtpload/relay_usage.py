@@ -9,7 +9,7 @@ import psutil
 from nh.address import UnixAddress, parse_rpc_address
 from nh.config import load_settings
 from nh.errors import NhError, StatsUnavailable
-from nh.stats import StatsReader, attach_segment, segment_name
+from nh.stats import read_once
 from tools.rtpload.errors import LoadFailed
 from tools.rtpload.options import LoadOptions
 
@@ -72,8 +72,7 @@ def find_relay(options: LoadOptions) -> RelayMeter | None:
         return RelayMeter(int(options.relay_pid))
     directory = _runtime_dir(options)
     try:
-        with contextlib.closing(attach_segment(segment_name(directory))) as segment:
-            pid = StatsReader(segment).read().supervisor.pid
+        pid = read_once(directory).supervisor.pid
     except StatsUnavailable as exc:
         raise LoadFailed(f"relay_pid auto: no nh runs with the runtime directory {directory}: {exc}") from exc
     return RelayMeter(pid)

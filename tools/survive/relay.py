@@ -13,7 +13,7 @@ from typing import Final
 import psutil
 
 from nh.errors import StatsUnavailable
-from nh.stats import ShardState, Snapshot, StatsReader, attach_segment, segment_name
+from nh.stats import ShardState, Snapshot, read_once
 
 POLL_S: Final = 0.005
 READY_S: Final = 30.0
@@ -109,16 +109,11 @@ class Relay:
 
     def stats(self) -> Snapshot:
         """The counters as they were last published. Raises StatsUnavailable."""
-        with contextlib.closing(attach_segment(segment_name(self.runtime_dir))) as segment:
-            return StatsReader(segment).read()
+        return read_once(self.runtime_dir)
 
     def shard_pid(self, shard: int) -> int:
         """The process of a shard that is up; 0 if it is not."""
-        with contextlib.suppress(StatsUnavailable):
-            reading = self.stats().shards[shard]
-            if reading.state is ShardState.UP and psutil.pid_exists(reading.pid):
-                return reading.pid
-        return 0
+        return shard_pid(self.runtime_dir, shard)
 
     def processes(self) -> list[psutil.Process]:
         """The supervisor and all below it, and what is left of supervisors before it."""
@@ -184,6 +179,15 @@ def _runs(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+def shard_pid(runtime_dir: Path, shard: int) -> int:
+    """The process of a shard that is up, by the statistics of its nh; 0 if it is not."""
+    with contextlib.suppress(StatsUnavailable):
+        reading = read_once(runtime_dir).shards[shard]
+        if reading.state is ShardState.UP and psutil.pid_exists(reading.pid):
+            return reading.pid
+    return 0
 
 
 def wait_for(

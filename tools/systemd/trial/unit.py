@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from nh.errors import StatsUnavailable
-from nh.stats import ShardState, Snapshot, StatsReader, attach_segment, segment_name
-from tools.survive.relay import RelayFailed, wait_for
+from nh.stats import Snapshot, read_once
+from tools.survive.relay import RelayFailed, shard_pid, wait_for
 
 NAME: Final = "nh.service"
 NH: Final = "/opt/nh/bin/nh"
@@ -32,7 +31,6 @@ COMMAND_S: Final = 150.0
 
 BACK_S: Final = 30.0
 """How long to wait for a supervisor; WatchdogSec is 15 s."""
-
 
 POLL_S: Final = 0.1
 """Pause between two questions to systemd: each starts a process, and the CPUs are those of the calls."""
@@ -157,16 +155,11 @@ class Unit:
 
     def stats(self) -> Snapshot:
         """The counters as they were last published. Raises StatsUnavailable."""
-        with contextlib.closing(attach_segment(segment_name(RUNTIME))) as segment:
-            return StatsReader(segment).read()
+        return read_once(RUNTIME)
 
     def shard_pid(self, shard: int) -> int:
         """The process of a shard that is up; 0 if it is not."""
-        with contextlib.suppress(StatsUnavailable):
-            reading = self.stats().shards[shard]
-            if reading.state is ShardState.UP and Path(f"/proc/{reading.pid}").exists():
-                return reading.pid
-        return 0
+        return shard_pid(RUNTIME, shard)
 
     def nh(self, *words: str) -> str:
         """What a subcommand of nh says to root. Raises RelayFailed if it fails."""
