@@ -26,7 +26,7 @@ from nh.client import NativeClient
 from nh.commands import GetStats
 from tools.rtpload.command_times import CommandTimes as Stopwatch
 from tools.rtpload.controls.native import NativeControl
-from tools.rtpload.histogram import Histogram
+from tools.rtpload.streams.histogram import Histogram
 
 CALLS: Final = 2500
 UDP_SEGMENT: Final = 103

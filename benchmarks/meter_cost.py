@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from nh.calls.rtp_meter import RtpMeter
+from nh.calls.rtp.meter import RtpMeter
 
 PACKETS: Final = 50_000
 ROUNDS: Final = 7

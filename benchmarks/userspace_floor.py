@@ -17,7 +17,7 @@ from benchmarks.peers.names import FLOOR_PYTHON, NH
 from benchmarks.peers.nh import Nh
 from benchmarks.results import Results
 from benchmarks.suite import Plan, Suite
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 
 GOAL = 1.25
 

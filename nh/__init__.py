@@ -6,20 +6,21 @@ are loaded when they are first used, so that `nh --version` and the shards need 
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from nh.client import Client, NativeClient
-    from nh.loop import AsyncioLoop, SelectorLoop
-    from nh.server import Server
-    from nh.shard.helper import Helper
+from nh.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from nh.asyncio_loop import AsyncioLoop
+    from nh.client import Client, NativeClient
+    from nh.loop import SelectorLoop
+    from nh.server import Server
+    from nh.shard.relay import Helper
 
 __all__ = ["AsyncioLoop", "Client", "Helper", "NativeClient", "SelectorLoop", "Server", "__version__"]
 
 _HOME = {
-    "AsyncioLoop": "nh.loop",
+    "AsyncioLoop": "nh.asyncio_loop",
     "Client": "nh.client",
-    "Helper": "nh.shard.helper",
+    "Helper": "nh.shard.relay",
     "NativeClient": "nh.client",
     "SelectorLoop": "nh.loop",
     "Server": "nh.server",

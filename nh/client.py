@@ -66,11 +66,11 @@ from nh.results import (
     Stats,
     Upgrading,
 )
-from nh.rpc_connection import RpcConnection
+from nh.rpc.client_connection import RpcConnection
 from nh.wire import native, netsip
 from nh.wire.fields import make_allocate, make_param
 from nh.wire.framing import MAX_FRAME_BYTES
-from nh.wire.storable import Value
+from nh.wire.netsip.storable import Value
 
 NatBasic = Dialog | Sequence[object]
 """A Dialog, or Net::SIP's [callid, cseq, idfrom, idto, uri_from, uri_to]; text counts as its UTF-8."""

@@ -18,9 +18,9 @@ import msgspec
 
 from nh.address import TcpAddress, parse_rpc_address
 from nh.calls.interfaces import Interface
-from nh.calls.rules import RelaySettings, in_range
+from nh.calls.settings import RelaySettings, in_range
 from nh.errors import ConfigError
-from nh.fastpath.attach_mode import AttachMode
+from nh.fastpath.attach.modes import AttachMode
 from nh.interface_text import check_interfaces, parse_address, parse_interface, parse_ports
 
 ENVIRONMENT_PREFIX = "NH_"

@@ -1,12 +1,11 @@
 """The event loop behind a small interface, so that nh runs under any loop.
 
-`SelectorLoop` is the default. `AsyncioLoop` puts nh into a running asyncio loop (uvloop too).
+`SelectorLoop` is the default; nh.asyncio_loop puts nh into a running asyncio loop (uvloop too).
 The media sockets do not show up here one by one: a relay watches them in a poll object of its own and
-adds that one descriptor (nh.shard.relay), so the packet path is the same under every loop and a command
+adds that one descriptor (nh.shard.media.poll), so the packet path is the same under every loop and a command
 never waits behind more than one batch of packets.
 """
 
-import asyncio
 import heapq
 import itertools
 import logging
@@ -203,38 +202,3 @@ class SelectorLoop:
             callback()
         except Exception:
             logger.exception("a callback of the event loop failed: %r", callback)
-
-
-class AsyncioLoop:
-    """nh inside a running asyncio loop, or any loop with its interface, such as uvloop's.
-
-    Arguments:
-        loop: the loop that nh shall live in; the running one if None.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self._loop = loop if loop is not None else asyncio.get_running_loop()
-
-    def now(self) -> float:
-        """Monotonic seconds; asyncio's own clock is not used, because uvloop's has another zero."""
-        return time.monotonic()
-
-    def add_reader(self, fd: int, callback: Callback) -> None:
-        """See Loop."""
-        self._loop.add_reader(fd, callback)
-
-    def remove_reader(self, fd: int) -> None:
-        """See Loop."""
-        self._loop.remove_reader(fd)
-
-    def add_writer(self, fd: int, callback: Callback) -> None:
-        """See Loop."""
-        self._loop.add_writer(fd, callback)
-
-    def remove_writer(self, fd: int) -> None:
-        """See Loop."""
-        self._loop.remove_writer(fd)
-
-    def call_later(self, delay_s: float, callback: Callback) -> Timer:
-        """See Loop."""
-        return self._loop.call_later(delay_s, callback)

@@ -10,7 +10,6 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import nh
 from nh.commands import (
     Activate,
     Allocate,
@@ -29,9 +28,10 @@ from nh.commands import (
 from nh.errors import NhError, UnknownCommand
 from nh.loop import Loop, SelectorLoop
 from nh.results import ExtensionResult, Failure, Pong, Result, Stats
-from nh.shard.helper import Helper
+from nh.rpc.frontend import Frontend
+from nh.shard.relay import Helper
 from nh.stats import SupervisorStats
-from nh.supervisor.frontend import Frontend
+from nh.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Server:
             **dict.fromkeys(("allocate", "activate", "close", "list", "show"), _execute),
             "stats": self._get_stats,
             **dict.fromkeys(("drain", "undrain", "upgrade"), _refuse_process),
-            "ping": lambda _helper, _command: Pong(nh.__version__),
+            "ping": lambda _helper, _command: Pong(__version__),
         }
         self._loop = loop or SelectorLoop()
         self.helper.attach(self._loop)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psutil
 
-from nh.peer import peer_of
+from nh.ipc.peer import peer_of
 from nh.results import CallDetail, LegDetail
-from nh.supervisor.routing import shard_of
+from nh.supervisor.shards.routing import shard_of
 from tests.played_call import PlayedCall
 from tests.relay import Place, Relay, place_for_relay
 from tests.waiting import eventually

@@ -1,4 +1,4 @@
-"""nh.channel: whole records, in order, never waiting, and one word when the other side is gone."""
+"""nh.ipc.channel: whole records, in order, never waiting, and one word when the other side is gone."""
 
 import fcntl
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nh.channel import MAX_FDS, MAX_QUEUED_BYTES, RECORDS_A_TURN, Channel, OnRecord, receive_record
 from nh.errors import ChannelFull
+from nh.ipc.channel import MAX_FDS, MAX_QUEUED_BYTES, RECORDS_A_TURN, Channel, OnRecord, receive_record
+from nh.ipc.link_messages import MAX_MESSAGE_BYTES
 from nh.loop import SelectorLoop
-from nh.wire.link import MAX_MESSAGE_BYTES
 
 
 class Ends:

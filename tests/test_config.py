@@ -11,7 +11,7 @@ import pytest
 
 from nh.address import TcpAddress
 from nh.calls.interfaces import Interface
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
 from nh.config import LogLevel, Settings, load_settings
 from nh.errors import ConfigError

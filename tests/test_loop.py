@@ -15,7 +15,8 @@ from typing import Protocol
 import pytest
 import uvloop
 
-from nh.loop import AsyncioLoop, Loop, SelectorLoop
+from nh.asyncio_loop import AsyncioLoop
+from nh.loop import Loop, SelectorLoop
 
 
 class Bench(Protocol):

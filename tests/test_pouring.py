@@ -1,4 +1,4 @@
-"""nh.pouring: more records than may wait, as fast as they are read."""
+"""nh.ipc.pouring: more records than may wait, as fast as they are read."""
 
 import os
 import socket
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from nh.channel import MAX_QUEUED_BYTES, Channel
 from nh.errors import ChannelFull
+from nh.ipc.channel import MAX_QUEUED_BYTES, Channel
+from nh.ipc.pouring import Pouring, Record
 from nh.loop import SelectorLoop
-from nh.pouring import Pouring, Record
 
 RECORD_BYTES = 100_000
 RECORDS = 3 * MAX_QUEUED_BYTES // RECORD_BYTES

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
+from nh.asyncio_loop import AsyncioLoop
 from nh.calls.media import Media, RelayMedia, Side
 from nh.commands import Dialog
-from nh.loop import AsyncioLoop, Loop, SelectorLoop
-from nh.shard.helper import Helper
+from nh.loop import Loop, SelectorLoop
+from nh.shard.relay import Helper
 from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.port_claims import claim_ports
 

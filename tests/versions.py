@@ -25,7 +25,9 @@ class Versions:
         home = self._directory / version
         shutil.copytree(HOME, home / "nh", ignore=shutil.ignore_patterns("__pycache__"))
         made = Version(version, home)
-        made.change("nh/__init__.py", f'__version__ = "{nh.__version__}"', f'__version__ = "{version}"')
+        made.change(
+            "nh/version.py", f'__version__: Final = "{nh.__version__}"', f'__version__: Final = "{version}"'
+        )
         return made
 
     def install(self, version: "Version") -> None:

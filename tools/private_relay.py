@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from nh.supervisor.port_claim import others_claims
+from nh.supervisor.host.port_claim import others_claims
 
 READY_S: Final = 30.0
 STOP_S: Final = 10.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from nh.calls.media import Media, RelayMedia, Side
-from nh.calls.offers import Offers
+from nh.calls.offer_answer.offers import Offers
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.socket_group import SocketGroup

@@ -2,7 +2,7 @@
 
 A leg receives on one relay socket what one end sends, and passes it on through the socket of its
 opposite leg, to that leg's destination. Its counters are plain attributes, because the relay adds to
-them for every packet. The rules of sources are here; nh.shard.forwarding carries them out.
+them for every packet. The rules of sources are here; nh.shard.media.forwarding carries them out.
 """
 
 import enum
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from nh.calls.media import Endpoint, Side
-from nh.calls.payload_types import PayloadTypes
-from nh.calls.rtp_meter import RtpMeter
-from nh.calls.rtp_stream import RtpStream
+from nh.calls.rtp.meter import RtpMeter
+from nh.calls.rtp.payload_types import PayloadTypes
+from nh.calls.rtp.stream import RtpStream
 from nh.calls.source import Rank, SourcePolicy, rank
 
 

@@ -11,7 +11,7 @@ import sys
 
 import msgspec
 
-from nh.calls.payload_types import PayloadFormat, shared
+from nh.calls.rtp.payload_types import PayloadFormat, shared
 from nh.errors import MalformedRequest
 
 MAX_RANGE = 64

@@ -1,6 +1,6 @@
 """What all calls of a table share: sockets within limits, and the plane that relays their media.
 
-`MediaPlane` is where the domain meets the world; nh.shard.plane is the real one, tests have a fake.
+`MediaPlane` is where the domain meets the world; nh.shard.media.plane is the real one, tests have a fake.
 """
 
 import functools
@@ -11,9 +11,9 @@ from typing import Protocol
 from nh.calls.leg import RelaySocket
 from nh.calls.media import Media, Side, interned
 from nh.calls.ports import PortSpace
-from nh.calls.rules import RelaySettings
 from nh.calls.session import Session, SessionInfo
 from nh.calls.session_ids import SessionIds
+from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.errors import LimitReached

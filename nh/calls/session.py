@@ -11,8 +11,8 @@ import msgspec
 
 from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
-from nh.calls.payload_types import PayloadTypes, agreed
-from nh.calls.rules import RelaySettings
+from nh.calls.rtp.payload_types import PayloadTypes, agreed
+from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import Component, SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.errors import SocketCountMismatch

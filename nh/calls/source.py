@@ -3,7 +3,7 @@
 Every socket of a direction decides for itself, RTCP too. A packet's source is ranked against the
 announced endpoint: the announced address and port, then the same IP, then the IP that the signalling came
 from, then the same port, then any.
-The module decides; nh.shard.forwarding carries it out. No I/O, no clocks: `now` comes in.
+The module decides; nh.shard.media.forwarding carries it out. No I/O, no clocks: `now` comes in.
 """
 
 import enum

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from nh.calls.call import Call, Expired
 from nh.calls.media import Media, RelayMedia, Side
-from nh.calls.party import MediumRequest
+from nh.calls.offer_answer.party import MediumRequest
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.socket_group import SocketGroup

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from nh.calls.media import Side
 from nh.calls.resources import Resources
-from nh.calls.rules import RelaySettings
 from nh.calls.session import Session
+from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 
 

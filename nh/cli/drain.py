@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from nh.cli.json_text import json_text
+from nh.cli.calls.json_text import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir
-from nh.cli.quantities import duration
+from nh.cli.stats.quantities import duration
 from nh.commands import MAX_DRAIN_S, Drain, Undrain
 from nh.results import DrainState
 

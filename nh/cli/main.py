@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-import nh
-from nh.cli import calls, drain, run, stats, upgrade
+from nh.cli import drain, run, upgrade
+from nh.cli.calls import commands as calls
+from nh.cli.stats import command as stats
 from nh.errors import ConfigError, NhError
+from nh.version import __version__
 
 
 class _Group(TyperGroup):
@@ -36,7 +38,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"nh {nh.__version__}")
+        typer.echo(f"nh {__version__}")
         raise typer.Exit
 
 

@@ -56,7 +56,7 @@ def run(
     from nh.supervisor.main import run as supervise  # noqa: PLC0415  other subcommands do without
 
     if check:
-        from nh.supervisor.preflight import check_in  # noqa: PLC0415
+        from nh.supervisor.handover.preflight import check_in  # noqa: PLC0415
 
         typer.echo(check_in(loaded))
         return

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* Statistics of RTP streams: the algorithm of nh/calls/rtp_stream.py, for packets that no process sees.
+/* Statistics of RTP streams: the algorithm of nh/calls/rtp/stream.py, for packets that no process sees.
  *
  * A direction has up to four streams, told apart by SSRC; a fifth takes the place of the first, and so on. Two CPUs that
  * meet packets of one stream at the same time may miss a count: a flow's packets come by one queue.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from nh.calls.media import Endpoint, Media, canonical_address, is_address, make_media
-from nh.calls.payload_types import PayloadFormat, read_rtpmaps
+from nh.calls.rtp.payload_types import PayloadFormat, read_rtpmaps
 from nh.errors import MalformedRequest
 from nh.sdp.fields import MediumField, RtcpField
 from nh.sdp.lines import Line

@@ -1,6 +1,6 @@
 """`python -m nh.shard --link-fd N`: one shard process, started by the supervisor.
 
-It does nothing but fork until the link says Configure (nh.shard.spare). Signals are the supervisor's to
+It does nothing but fork until the link says Configure (nh.shard.zygote). Signals are the supervisor's to
 handle: a shard ends when it is told to over the link, or when the link has ended and no call is left.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nh.loop import SelectorLoop
 from nh.shard.control import Control
-from nh.shard.spare import wait_for_settings
+from nh.shard.zygote import wait_for_settings
 
 
 def main() -> int:

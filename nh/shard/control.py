@@ -8,23 +8,12 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-import nh
-from nh.channel import Channel, close_all
 from nh.commands import RelayCommand
 from nh.errors import KernelPathUnavailable, NhError
 from nh.fastpath.flows import FlowTable
-from nh.fastpath.routes import Routes
-from nh.loop import SelectorLoop
-from nh.rendezvous import Rendezvous
-from nh.results import Failure, Queried, RelayResult
-from nh.shard.kept_helper import KeptHelper
-from nh.shard.kernel_path import KernelPath
-from nh.shard.link_keep import LinkKeep
-from nh.shard.meter import ProcessMeter
-from nh.shard.orphan import Orphan
-from nh.shard.restoration import Restoration
-from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
-from nh.wire.link import (
+from nh.fastpath.netlink.routes import Routes
+from nh.ipc.channel import Channel, close_all
+from nh.ipc.link_messages import (
     MAX_MESSAGE_BYTES,
     Configure,
     Configured,
@@ -45,6 +34,17 @@ from nh.wire.link import (
     decode_to_shard,
     encode,
 )
+from nh.ipc.rendezvous import Rendezvous
+from nh.loop import SelectorLoop
+from nh.results import Failure, Queried, RelayResult
+from nh.shard.media.kernel_path import KernelPath
+from nh.shard.process_stats import ProcessMeter
+from nh.shard.recovery.checkpoint_link import LinkKeep
+from nh.shard.recovery.orphan import Orphan
+from nh.shard.recovery.recoverable_relay import KeptHelper
+from nh.shard.recovery.restoration import Restoration
+from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
+from nh.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class Control:
         self._publish()
         if configure.rendezvous:
             self._rendezvous = Rendezvous.open(configure.rendezvous)
-        self._channel.send(encode(Ready(pid=helper.stats.pid, version=nh.__version__)))
+        self._channel.send(encode(Ready(pid=helper.stats.pid, version=__version__)))
 
     def _say_restoring(self, call: int) -> None:
         self._channel.send(encode(Restoring(call)))

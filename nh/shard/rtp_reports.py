@@ -1,9 +1,9 @@
 """What a leg's meter says, as plain values for show and query. Pure; it changes nothing."""
 
 from nh.calls.leg import Leg
-from nh.calls.mos import MIN_PACKETS, estimate_mos
-from nh.calls.payload_types import PayloadTypes
-from nh.calls.rtp_stream import RtpStream
+from nh.calls.rtp.mos import MIN_PACKETS, estimate_mos
+from nh.calls.rtp.payload_types import PayloadTypes
+from nh.calls.rtp.stream import RtpStream
 from nh.results import StreamDetail
 
 

@@ -24,11 +24,11 @@ from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Final
 
-import nh
 from nh.errors import StatsUnavailable
 from nh.stats import record
 from nh.stats.block import Block, block_bytes
 from nh.stats.layout import MAX_SHARDS, FieldInfo, ShardStats, SupervisorStats
+from nh.version import __version__
 
 _MAGIC: Final = b"nh-stats"
 _HEADER: Final = struct.Struct("=8s I I I I 32s")  # magic, tables, shards, two block sizes, version of nh
@@ -105,7 +105,7 @@ def create_segment(name: str, shards: int) -> Segment:
         raise StatsUnavailable(
             f"shared memory /dev/shm/{name} cannot be created: {exc.strerror}; {remedy}"
         ) from exc
-    segment = Segment(memory, name, shards, nh.__version__)
+    segment = Segment(memory, name, shards, __version__)
     supervisor, shard_stats = SupervisorStats(), record.SHARD.pack(ShardStats())
     segment.supervisor_block().write(0, pack_supervisor(supervisor, shards))
     for shard in range(shards):
@@ -172,7 +172,7 @@ _FINGERPRINT: Final = zlib.crc32(
 
 def _header(shards: int) -> bytes:
     sizes = _supervisor_payload(shards), record.SHARD.size_bytes
-    return _HEADER.pack(_MAGIC, _FINGERPRINT, shards, *sizes, nh.__version__.encode()[:32])
+    return _HEADER.pack(_MAGIC, _FINGERPRINT, shards, *sizes, __version__.encode()[:32])
 
 
 def _read_header(data: bytes, name: str, size_bytes: int) -> tuple[int, str]:
@@ -182,7 +182,7 @@ def _read_header(data: bytes, name: str, size_bytes: int) -> tuple[int, str]:
     text = version.rstrip(b"\0").decode("ascii", "replace")
     if data[: _HEADER.size] != _header(shards)[: _HEADER.size - 32] + version or fingerprint != _FINGERPRINT:
         raise StatsUnavailable(
-            f"statistics at /dev/shm/{name} are those of nh {text}, this is nh {nh.__version__} "
+            f"statistics at /dev/shm/{name} are those of nh {text}, this is nh {__version__} "
             "with other tables: use the nh that runs"
         )
     if not 1 <= shards <= MAX_SHARDS or size_bytes < _segment_bytes(shards):

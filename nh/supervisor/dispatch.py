@@ -7,20 +7,20 @@ would miss those of the shard that is down.
 
 from collections.abc import Callable, Sequence
 
-import nh
 from nh import commands
 from nh.commands import Activate, Allocate, Close, Command, Extension, GetStats, ListCalls, Ping, RelayCommand
 from nh.errors import CommandTimeout, Refused, ShardUnavailable, StatsUnavailable, UnknownCommand
 from nh.results import CallList, DrainState, Failure, Pong, RelayResult, Result, Stats
 from nh.stats import StatsReader, SupervisorStats
-from nh.supervisor.drain import Drain
+from nh.supervisor.shards.drain import Drain
+from nh.version import __version__
 
 Execute = Callable[[int, RelayCommand, Callable[[RelayResult], None]], None]
 """Has a shard (by number) execute a command; answers exactly once, with a Failure where it cannot."""
 
 
 class Dispatcher:
-    """The Dispatch (nh.supervisor.frontend) of the supervisor.
+    """The Dispatch (nh.rpc.frontend) of the supervisor.
 
     Arguments:
         execute: see Execute.
@@ -54,7 +54,7 @@ class Dispatcher:
     def __call__(self, command: Command, reply: Callable[[Result], None]) -> None:
         """Execute a command and reply exactly once; see Dispatch."""
         if isinstance(command, Ping):
-            reply(Pong(nh.__version__))
+            reply(Pong(__version__))
         elif isinstance(command, GetStats):
             reply(self._read_stats())
         elif isinstance(command, commands.Drain | commands.Undrain):

@@ -1,7 +1,7 @@
 """The path in the kernel, as the supervisor has it: a program for all shards, on what carries media.
 
 The supervisor loads the program and hangs it in; shards inherit the maps and say what is relayed
-(nh.shard.kernel_path). What is hung in as a link ends with the last process that holds it. Nothing here knows
+(nh.shard.media.kernel_path). What is hung in as a link ends with the last process that holds it. Nothing here knows
 calls.
 """
 
@@ -13,16 +13,16 @@ from collections.abc import Callable, Sequence
 
 from nh.config import KernelMode, Settings
 from nh.errors import KernelPathUnavailable
-from nh.fastpath.attach import Attachments
+from nh.fastpath.attach.attachments import Attachments
+from nh.fastpath.attach.clsact import remove_leftovers
 from nh.fastpath.bpf import attach_tcx
-from nh.fastpath.clsact import remove_leftovers
-from nh.fastpath.interfaces import Interface, InterfaceWatch
 from nh.fastpath.loader import load, object_digest
+from nh.fastpath.netlink.interfaces import Interface, InterfaceWatch
 from nh.fastpath.probe import Answer, probe
+from nh.ipc.link_messages import KernelMaps
 from nh.loop import Loop
 from nh.stats import SupervisorStats
-from nh.supervisor.predecessor import Predecessor
-from nh.wire.link import KernelMaps
+from nh.supervisor.handover.orphan_client import Predecessor
 
 logger = logging.getLogger(__name__)
 

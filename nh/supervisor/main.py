@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from nh.config import Settings
 from nh.errors import NhError
-from nh.supervisor.inheritance import inherit_from_before_exec, take_over
-from nh.supervisor.process import SHARD_ARGV
+from nh.supervisor.handover.receive import inherit_from_before_exec, take_over
+from nh.supervisor.shards.process import SHARD_ARGV
 from nh.supervisor.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nh.config import Settings
-from nh.supervisor.descriptors import CALL_SOCKETS, capacity
+from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity
 
 
 def ready_line(

@@ -11,14 +11,14 @@ from typing import Final
 from nh.address import parse_rpc_address
 from nh.config import Settings
 from nh.errors import ConfigError
+from nh.ipc.inherited import Inheritance
 from nh.loop import Loop
+from nh.rpc.frontend import Frontend
+from nh.rpc.listeners import open_listeners
+from nh.rpc.ng.listeners import NgListener, open_ng_listeners
+from nh.rpc.ng.service import NgService
+from nh.rpc.service import Dispatch
 from nh.stats import SupervisorStats
-from nh.supervisor.frontend import Frontend
-from nh.supervisor.inheritance import Inheritance
-from nh.supervisor.listeners import open_listeners
-from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
-from nh.supervisor.ng_service import NgService
-from nh.supervisor.service import Dispatch
 
 RPC: Final = "rpc"
 NG: Final = "ng"

@@ -1,7 +1,7 @@
 """The supervisor: puts its parts together and takes them apart again.
 
 RPC sockets are served, and `ready` is said, when every shard is up. What shards of an earlier run still have
-is taken over before that, whether its supervisor was killed, left (nh.supervisor.succession) or ended.
+is taken over before that, whether its supervisor was killed, left (nh.supervisor.handover.upgrade) or ended.
 """
 
 import contextlib
@@ -12,21 +12,22 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from nh.config import Settings
+from nh.ipc.inherited import Inheritance
+from nh.ipc.link_messages import HoldLinks
 from nh.stats import Heartbeat, ShardState, StatsReader
-from nh.supervisor.arbiter import Arbiter
-from nh.supervisor.child import Child
 from nh.supervisor.dispatch import Dispatcher
-from nh.supervisor.drain import Drain
-from nh.supervisor.foundations import Foundations
-from nh.supervisor.gate import Gate
-from nh.supervisor.hangs import HangWatch
-from nh.supervisor.inheritance import NAME, Inheritance
-from nh.supervisor.leaving import Legacy, draw_up_legacy
-from nh.supervisor.places import Places
+from nh.supervisor.handover.receive import NAME
+from nh.supervisor.handover.send import Legacy, draw_up_legacy
+from nh.supervisor.handover.takeover_listener import Gate
+from nh.supervisor.handover.upgrade import Succession
+from nh.supervisor.host.signals import LeaveSignals, signals_on
 from nh.supervisor.publisher import Publisher
-from nh.supervisor.signals import LeaveSignals, signals_on
-from nh.supervisor.succession import Succession
-from nh.wire.link import HoldLinks
+from nh.supervisor.runtime import Foundations
+from nh.supervisor.shard_slots import Places
+from nh.supervisor.shards.drain import Drain
+from nh.supervisor.shards.handle import Child
+from nh.supervisor.shards.manager import Arbiter
+from nh.supervisor.shards.watchdog import HangWatch
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ vocabulary of nh.commands. Nothing here knows how a value was encoded.
 from collections.abc import Sequence
 
 from nh.calls.media import MAX_MEDIA, Endpoint, Media, Side, canonical_address, make_media
-from nh.calls.payload_types import MAX_CLOCK_HZ, PayloadFormat
+from nh.calls.rtp.payload_types import MAX_CLOCK_HZ, PayloadFormat
 from nh.commands import MAX_CSEQ, MAX_ID_BYTES, Allocate, Dialog
 from nh.errors import MalformedRequest
 
@@ -86,7 +86,7 @@ def make_format(*, payload_type: int, encoding: str, clock_hz: int, where: str) 
     """What one payload type means.
 
     Arguments:
-        payload_type, encoding, clock_hz: see nh.calls.payload_types.PayloadFormat.
+        payload_type, encoding, clock_hz: see nh.calls.rtp.payload_types.PayloadFormat.
         where: what is being read, for the error messages.
 
     Raises MalformedRequest for anything out of range.

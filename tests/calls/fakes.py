@@ -7,8 +7,8 @@ from nh.calls.leg import Leg, RelaySocket
 from nh.calls.media import Endpoint, Media, RelayMedia, Side
 from nh.calls.ports import PortInUse, PortSpace
 from nh.calls.resources import Resources
-from nh.calls.rules import RelaySettings
 from nh.calls.session import Session, SessionInfo
+from nh.calls.settings import RelaySettings
 from nh.calls.table import CallTable
 from nh.errors import AddressUnavailable, PortsExhausted
 

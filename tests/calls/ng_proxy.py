@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from nh.calls.call import Expired
 from nh.calls.media import Media
-from nh.calls.offers import Offers
-from nh.calls.party import MediumRequest
+from nh.calls.offer_answer.offers import Offers
+from nh.calls.offer_answer.party import MediumRequest
 from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
-from nh.calls.rules import RelaySettings
 from nh.calls.session import Session
+from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.calls.table import CallTable

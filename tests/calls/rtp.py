@@ -3,7 +3,7 @@
 import dataclasses
 import struct
 
-from nh.calls.rtp_meter import RtpMeter
+from nh.calls.rtp.meter import RtpMeter
 
 PCMU, PCMA, CN, OPUS, DTMF = 0, 8, 13, 111, 101
 CLOCKS = {PCMU: 8000, PCMA: 8000, OPUS: 48000}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from tests.calls.fakes import (
     ALICE_AUDIO,
     BOB_AUDIO,

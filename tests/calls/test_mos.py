@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.mos import estimate_mos
+from nh.calls.rtp.mos import estimate_mos
 
 ratios = st.floats(0, 1)
 jitters = st.floats(0, 10)

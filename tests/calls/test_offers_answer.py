@@ -1,9 +1,9 @@
-"""nh.calls.offers: an offer, its answers, and what is relayed then."""
+"""nh.calls.offer_answer.offers: an offer, its answers, and what is relayed then."""
 
 import pytest
 
 from nh.calls.media import Endpoint, Side
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
 from nh.errors import LimitReached, PortsExhausted, UnknownCall, WrongDialogue
 from tests.calls.fakes import CALL, RELAY

@@ -1,4 +1,4 @@
-"""nh.calls.offers: deletes: by tags, by branch, at once or later."""
+"""nh.calls.offer_answer.offers: deletes: by tags, by branch, at once or later."""
 
 import pytest
 

@@ -1,9 +1,9 @@
-"""nh.calls.offers: the answer's sockets are ready with the offer, and what comes before it is relayed."""
+"""nh.calls.offer_answer.offers: the answer's sockets are ready with the offer, and what comes before it is relayed."""
 
 import pytest
 
 from nh.calls.media import Endpoint
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.errors import LimitReached, PortsExhausted
 from tests.calls.fakes import CALL
 from tests.calls.ng_proxy import (

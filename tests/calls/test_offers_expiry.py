@@ -1,6 +1,6 @@
-"""nh.calls.offers: what ends by itself: silence, holds that last too long, offers that nobody answers."""
+"""nh.calls.offer_answer.offers: what ends by itself: silence, holds that last too long, offers that nobody answers."""
 
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from tests.calls.fakes import receive
 from tests.calls.ng_proxy import (
     A_AUDIO,

@@ -6,10 +6,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from nh.calls.dialogue import Dialogue
 from nh.calls.media import Media, Side
-from nh.calls.offers import Offers
-from nh.calls.rules import RelaySettings
+from nh.calls.offer_answer.dialog import Dialogue
+from nh.calls.offer_answer.offers import Offers
+from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
 from nh.errors import Refused
 from tests.calls.fakes import RELAY, receive

@@ -1,4 +1,4 @@
-"""nh.calls.offers: an offer that is refused leaves what was agreed; nobody tells the relay of it."""
+"""nh.calls.offer_answer.offers: an offer that is refused leaves what was agreed; nobody tells the relay of it."""
 
 import pytest
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.media import Media, interned
-from nh.calls.payload_types import MAX_CLOCK_HZ, PayloadFormat, agreed, read_rtpmaps
+from nh.calls.rtp.payload_types import MAX_CLOCK_HZ, PayloadFormat, agreed, read_rtpmaps
 
 OPUS = PayloadFormat(111, "opus", 48_000)
 DTMF = PayloadFormat(101, "telephone-event", 8000)

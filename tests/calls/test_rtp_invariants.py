@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.rtp_meter import MAX_STREAMS, RtpMeter
-from nh.calls.rtp_stream import WINDOW, StreamFields
+from nh.calls.rtp.meter import MAX_STREAMS, RtpMeter
+from nh.calls.rtp.stream import WINDOW, StreamFields
 from tests.calls.rtp import CLOCKS, DTMF, OPUS, PCMU, rtp_packet
 
 NONE: Final = 0x10000

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from nh.calls.rtp_meter import MAX_STREAMS, RtpMeter
+from nh.calls.rtp.meter import MAX_STREAMS, RtpMeter
 from tests.calls.rtp import CLOCKS, CN, DTMF, OPUS, PCMA, PCMU, Sender, rtp_packet
 
 

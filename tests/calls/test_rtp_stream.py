@@ -2,8 +2,8 @@
 
 import pytest
 
-from nh.calls.rtp_meter import RtpMeter
-from nh.calls.rtp_stream import MAX_DROPOUT, NO_BAD_NEXT, RtpStream, StreamFields
+from nh.calls.rtp.meter import RtpMeter
+from nh.calls.rtp.stream import MAX_DROPOUT, NO_BAD_NEXT, RtpStream, StreamFields
 from tests.calls.rtp import CLOCKS, DTMF, PCMU, SSRC, Sender
 
 # numbers of the first packets around which sequence numbers wrap or do not

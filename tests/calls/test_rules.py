@@ -1,8 +1,8 @@
-"""nh.calls.rules: what an operator may set."""
+"""nh.calls.settings: what an operator may set."""
 
 import pytest
 
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
 
 

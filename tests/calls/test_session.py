@@ -3,7 +3,7 @@
 import pytest
 
 from nh.calls.media import Endpoint, Media, Side
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.errors import SocketCountMismatch
 from tests.calls.fakes import (
     ALICE,

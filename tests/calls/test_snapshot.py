@@ -1,16 +1,16 @@
-"""nh.calls.snapshot and nh.calls.restore: what a call is after it was written down and made again."""
+"""nh.calls.snapshots.codec and nh.calls.snapshots.restore: what a call is after it was written down and made again."""
 
 import pytest
 
-from nh.calls.branches import Branch
 from nh.calls.call import Call
-from nh.calls.dialogue import Dialogue
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint, Media, Side
-from nh.calls.party import Party
-from nh.calls.restore import restore_call
+from nh.calls.offer_answer.branches import Branch
+from nh.calls.offer_answer.dialog import Dialogue
+from nh.calls.offer_answer.party import Party
 from nh.calls.session import Session
-from nh.calls.snapshot import CallSnapshot, Clock, decode_snapshot, encode_snapshot, take_snapshot
+from nh.calls.snapshots.codec import CallSnapshot, Clock, decode_snapshot, encode_snapshot, take_snapshot
+from nh.calls.snapshots.restore import restore_call
 from nh.calls.snapshots.structs import (
     BranchSnapshot,
     DialogueSnapshot,

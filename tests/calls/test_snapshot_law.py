@@ -13,13 +13,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from nh.calls.interfaces import Interface
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint, Media, Side
-from nh.calls.offers import Offers
-from nh.calls.party import MediumRequest, Mux
-from nh.calls.payload_types import PayloadFormat
+from nh.calls.offer_answer.offers import Offers
+from nh.calls.offer_answer.party import MediumRequest, Mux
 from nh.calls.ports import PortPool
-from nh.calls.rules import RelaySettings
+from nh.calls.rtp.payload_types import PayloadFormat
 from nh.calls.session import Session
-from nh.calls.snapshot import Clock, take_snapshot
+from nh.calls.settings import RelaySettings
+from nh.calls.snapshots.codec import Clock, take_snapshot
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.errors import Refused

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.errors import AddressUnavailable, Draining, LimitReached, PortsExhausted, UnknownCall
 from tests.calls.fakes import ALICE_AUDIO, ALICE_VIDEO, BOB_AUDIO, CALL, PORTS, Proxy, make_proxy
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from nh.calls.media import Media, Side
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.errors import Refused
 from tests.calls.fakes import RELAY, START, make_proxy, receive
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.calls.transaction import Transaction
 from nh.errors import NotAllocated
 from tests.calls.fakes import (

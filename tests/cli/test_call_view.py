@@ -1,8 +1,8 @@
-"""nh.cli.call_view: the RTP streams of a leg, as people read them."""
+"""nh.cli.calls.call_view: the RTP streams of a leg, as people read them."""
 
 import pytest
 
-from nh.cli.call_view import call_lines
+from nh.cli.calls.call_view import call_lines
 from nh.results import CallDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
 
 SPEECH = StreamDetail(0xBEEF, 0, "PCMU", 12_345, 0, 0, 0, 0.0, 1.26, 4.41)

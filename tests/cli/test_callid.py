@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.cli.callid import read_id, show_id, show_text
+from nh.cli.calls.callid import read_id, show_id, show_text
 from nh.errors import ConfigError
 
 

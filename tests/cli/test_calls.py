@@ -15,7 +15,7 @@ from nh.client import NativeClient
 from nh.commands import MAX_LIST, Activate, Allocate, Dialog
 from nh.loop import SelectorLoop
 from nh.server import Server
-from nh.shard.helper import Helper
+from nh.shard.relay import Helper
 from tests.port_claims import claim_ports
 
 AUDIO = Media("127.0.0.1", 4000, 2, "RTP/AVP", "audio")
@@ -93,7 +93,7 @@ def test_a_list_is_filtered_by_text_with_the_escapes_of_ids(directory: Path) -> 
 
 
 def test_pages_are_fetched_until_the_limit(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nh.cli.calls_output.MAX_LIST", 2)
+    monkeypatch.setattr("nh.cli.calls.output.MAX_LIST", 2)
     ids = [f"{number}" for number in range(7)]
     allocate(directory, *(name.encode() for name in ids))
     assert listed(nh(directory, "calls")) == ids

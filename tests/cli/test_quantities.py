@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.cli import quantities as q
+from nh.cli.stats import quantities as q
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from nh.cli.rates import COMMANDS, DROPS, STALE_S, Meter, Rates, commands, drops
+from nh.cli.stats.rates import COMMANDS, DROPS, STALE_S, Meter, Rates, commands, drops
 from nh.stats.snapshot import Snapshot
 from tests.cli.snapshots import make_shard, make_snapshot
 

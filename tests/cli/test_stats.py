@@ -20,7 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nh.cli.main import app
-from nh.cli.watch import Watch
+from nh.cli.stats.watch import Watch
 from nh.errors import StatsUnavailable
 from nh.stats import (
     Segment,

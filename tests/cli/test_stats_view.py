@@ -3,10 +3,10 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
-from nh.cli.history import History
-from nh.cli.rates import Measured, Meter
-from nh.cli.since_start import since_start
-from nh.cli.stats_view import WIDE_COLUMNS, StatsView
+from nh.cli.stats.history import History
+from nh.cli.stats.rates import Measured, Meter
+from nh.cli.stats.since_start import since_start
+from nh.cli.stats.view import WIDE_COLUMNS, StatsView
 from nh.stats.layout import SHARD_TABLE, Kind, ShardState
 from nh.stats.snapshot import ShardReading, Snapshot
 from tests.cli.snapshots import make_shard, make_snapshot

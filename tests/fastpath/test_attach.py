@@ -1,4 +1,4 @@
-"""nh.fastpath.attach in network namespaces: the program is on interfaces, and nothing is left of it."""
+"""nh.fastpath.attach.attachments in network namespaces: the program is on interfaces, and nothing is left of it."""
 
 import asyncio
 import errno
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from nh.fastpath.attach import Attachments
-from nh.fastpath.attach_mode import AttachMode
-from nh.fastpath.interfaces import Interface, InterfaceWatch
+from nh.fastpath.attach.attachments import Attachments
+from nh.fastpath.attach.modes import AttachMode
+from nh.fastpath.netlink.interfaces import Interface, InterfaceWatch
 from nh.loop import SelectorLoop
 from tests.fastpath.trivial_program import create_link, kernel_has_tcx, tcx_programs, trivial_program
 from tests.fastpath.turning import turn_until
@@ -251,9 +251,9 @@ def run_and_kill(name: str, method: AttachMode) -> None:
     """Another process attaches to `one` and dies of SIGKILL."""
     code = f"""
 import os, signal, socket
-from nh.fastpath.attach import Attachments
-from nh.fastpath.attach_mode import AttachMode
-from nh.fastpath.interfaces import Interface
+from nh.fastpath.attach.attachments import Attachments
+from nh.fastpath.attach.modes import AttachMode
+from nh.fastpath.netlink.interfaces import Interface
 from tests.fastpath.trivial_program import create_link, trivial_program
 with trivial_program() as program:
     attachments = Attachments(program, {name!r}, create_link, AttachMode({method.value!r}))

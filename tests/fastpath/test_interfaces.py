@@ -1,4 +1,4 @@
-"""nh.fastpath.interfaces in network namespaces: which interfaces carry media, and how they are followed."""
+"""nh.fastpath.netlink.interfaces in network namespaces: which interfaces carry media, and how they are followed."""
 
 import socket
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nh.fastpath.interfaces import Interface, InterfaceWatch, MediaInterfaces
+from nh.fastpath.netlink.interfaces import Interface, InterfaceWatch, MediaInterfaces
 from nh.loop import SelectorLoop
 from tests.fastpath.turning import turn_until
 from tests.netns import Namespace, join, namespaces, needs_link_kind

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.media import Endpoint
-from nh.calls.rtp_stream import StreamFields
+from nh.calls.rtp.stream import StreamFields
 from nh.fastpath import bpf
 from nh.fastpath.layout import (
     FLOW,

@@ -1,4 +1,4 @@
-"""nh.fastpath.route_watch in a network namespace: what counts as a change, and that a storm costs little."""
+"""nh.fastpath.netlink.route_watch in a network namespace: what counts as a change, and that a storm costs little."""
 
 import time
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nh.fastpath.events import LONGEST_PAUSE_S, PAUSE_S
-from nh.fastpath.route_watch import RouteWatch
+from nh.fastpath.netlink.events import LONGEST_PAUSE_S, PAUSE_S
+from nh.fastpath.netlink.route_watch import RouteWatch
 from nh.loop import SelectorLoop
 from tests.fastpath.turning import turn_until
 from tests.netns import Namespace

@@ -1,4 +1,4 @@
-"""nh.fastpath.routes in network namespaces: which way a flow takes, and why it takes none."""
+"""nh.fastpath.netlink.routes in network namespaces: which way a flow takes, and why it takes none."""
 
 import socket
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from nh.fastpath.routes import NoRoute, Route, Routes
+from nh.fastpath.netlink.routes import NoRoute, Route, Routes
 from tests.netns import Namespace, join, namespaces, needs_link_kind
 
 

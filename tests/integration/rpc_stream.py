@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from nh.wire.framing import frame
-from nh.wire.storable import Value, freeze_array, thaw
+from nh.wire.netsip.storable import Value, freeze_array, thaw
 
 REPLY_S = 5.0
 

@@ -16,7 +16,7 @@ from nh.commands import Activate, Allocate, CloseCall, Dialog, Drain, Undrain
 from nh.errors import Draining, NhError
 from nh.results import DrainState
 from nh.stats import ShardState
-from nh.supervisor.routing import shard_of
+from nh.supervisor.shards.routing import shard_of
 from tests.relay import Relay, place_for_relay
 from tests.waiting import eventually
 

@@ -11,7 +11,7 @@ from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Allocate, Dialog
 from nh.results import CallDetail
-from nh.supervisor.routing import shard_of
+from nh.supervisor.shards.routing import shard_of
 from tests.lives import SHARDS, Lives, assert_goes_on, calls_of, lives_of_a_relay
 from tests.nh_command import nh, nh_ok
 from tests.played_call import PlayedCall

@@ -6,7 +6,7 @@ import pytest
 from nh.client import NativeClient
 from nh.commands import ListCalls, Ping
 from nh.errors import CommandTimeout
-from nh.supervisor.routing import shard_of
+from nh.supervisor.shards.routing import shard_of
 from tests.integration.rpc_stream import allocate, ask_perl, assert_calls_are_served
 from tests.relay import running_relay
 

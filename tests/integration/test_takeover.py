@@ -11,10 +11,10 @@ import pytest
 import nh
 from nh.client import NativeClient
 from nh.commands import CloseCall, Ping
+from nh.ipc.handover_messages import Bequest, Leave, decode_from_old, encode
 from nh.results import Closed, Pong
-from nh.supervisor.inheritance import NAME
+from nh.supervisor.handover.receive import NAME
 from nh.wire import native
-from nh.wire.handover import Bequest, Leave, decode_from_old, encode
 from tests.lives import SHARDS, Lives, assert_goes_on, has_ended, lives_of_a_relay
 from tests.nh_command import nh_ok
 from tests.relay import Relay

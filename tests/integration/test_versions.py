@@ -152,7 +152,7 @@ def test_calls_that_a_new_version_cannot_restore_go_on_where_they_were(host: Hos
     calls = lives.begin_calls(CALLS)
     new = host.make_new()
     new.change(
-        "nh/calls/snapshot.py",
+        "nh/calls/snapshots/codec.py",
         "def decode_snapshot(",
         "def decode_snapshot(encoded: bytes) -> CallSnapshot:\n"
         '    raise SnapshotUnreadable("never")\n\n\n'

@@ -3,7 +3,7 @@
 import pytest
 
 from nh.calls.media import Endpoint, Media
-from nh.calls.payload_types import PayloadFormat
+from nh.calls.rtp.payload_types import PayloadFormat
 from nh.errors import MalformedRequest
 from nh.sdp.description import UNKNOWN_HOST
 from nh.sdp.parse import parse

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media, Side
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.commands import Activate, Allocate, Close, Dialog, ShowCall
 from nh.loop import SelectorLoop
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail
-from nh.shard.helper import Helper
-from nh.shard.kernel_path import KernelPath
+from nh.shard.media.kernel_path import KernelPath
+from nh.shard.relay import Helper
 from nh.stats import ShardStats
 from tests.media_peer import RTP, MediaPeer
 

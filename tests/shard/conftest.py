@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.fastpath.loader import LoadedProgram
-from nh.shard.kernel_path import KernelPath
+from nh.shard.media.kernel_path import KernelPath
 from tests.kernel_paths import new_kernel_path, program_on_loopback
 from tests.media_peer import MediaPeer
 from tests.port_claims import claim_ports

@@ -5,11 +5,10 @@ from types import TracebackType
 from typing import Self
 
 from nh.calls.interfaces import Interface
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.commands import RelayCommand
 from nh.config import LogLevel
-from nh.results import RelayResult
-from nh.wire.link import (
+from nh.ipc.link_messages import (
     MAX_MESSAGE_BYTES,
     Configure,
     Configured,
@@ -28,6 +27,7 @@ from nh.wire.link import (
     decode_from_shard,
     encode,
 )
+from nh.results import RelayResult
 
 ANSWER_S = 10.0
 

@@ -9,16 +9,12 @@ from types import TracebackType
 from typing import Self
 
 from nh.calls.interfaces import Interface
-from nh.calls.rules import RelaySettings
-from nh.channel import MAX_FDS
+from nh.calls.settings import RelaySettings
 from nh.commands import RelayCommand
 from nh.config import LogLevel
 from nh.fastpath.loader import LoadedProgram
-from nh.results import RelayResult
-from nh.stats import Segment
-from nh.stats.layout import ShardStatus
-from nh.supervisor.keeper import HoldingBudget, Keeper
-from nh.wire.link import (
+from nh.ipc.channel import MAX_FDS
+from nh.ipc.link_messages import (
     MAX_MESSAGE_BYTES,
     Configure,
     Execute,
@@ -35,6 +31,10 @@ from nh.wire.link import (
     decode_from_shard,
     encode,
 )
+from nh.results import RelayResult
+from nh.stats import Segment
+from nh.stats.layout import ShardStatus
+from nh.supervisor.shards.backup import HoldingBudget, Keeper
 from tests.shard.bench import V4
 
 ANSWER_S = 10.0

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from nh.calls.media import Endpoint
-from nh.channel import receive_record
-from nh.wire.handover import (
+from nh.ipc.channel import receive_record
+from nh.ipc.handover_messages import (
     CallSockets,
     FromOld,
     HandedOver,
@@ -18,7 +18,7 @@ from nh.wire.handover import (
     decode_from_old,
     encode,
 )
-from nh.wire.link import KeepCall
+from nh.ipc.link_messages import KeepCall
 
 ANSWER_S = 10.0
 

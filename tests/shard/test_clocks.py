@@ -1,13 +1,13 @@
-"""nh.shard.clocks: how old what was stored is, whatever happened to the clocks meanwhile."""
+"""nh.shard.recovery.clocks: how old what was stored is, whatever happened to the clocks meanwhile."""
 
 import time
 from pathlib import Path
 
 import pytest
 
-from nh.calls.snapshot import Clock
-from nh.shard import clocks
-from nh.shard.clocks import boot_id, clock_at, shift_since
+from nh.calls.snapshots.codec import Clock
+from nh.shard.recovery import clocks
+from nh.shard.recovery.clocks import boot_id, clock_at, shift_since
 
 THIS_BOOT, OTHER_BOOT = b"this boot......!", b"another boot...!"
 DAY_S, YEAR_S = 86_400.0, 365 * 86_400.0

@@ -11,7 +11,7 @@ import pytest
 import nh
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, Media, Side
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.commands import (
     Activate,
     Allocate,
@@ -25,22 +25,7 @@ from nh.commands import (
     RelayCommand,
     ShowCall,
 )
-from nh.loop import SelectorLoop
-from nh.results import (
-    Activated,
-    Allocated,
-    CallDetail,
-    CallList,
-    Closed,
-    Failure,
-    Queried,
-    RelayResult,
-    Rewritten,
-)
-from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
-from nh.shard.kept_helper import KeptHelper
-from nh.stats import Segment, StatsReader
-from nh.wire.link import (
+from nh.ipc.link_messages import (
     Configured,
     Executed,
     FromShard,
@@ -60,6 +45,21 @@ from nh.wire.link import (
     decode_from_shard,
     encode,
 )
+from nh.loop import SelectorLoop
+from nh.results import (
+    Activated,
+    Allocated,
+    CallDetail,
+    CallList,
+    Closed,
+    Failure,
+    Queried,
+    RelayResult,
+    Rewritten,
+)
+from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
+from nh.shard.recovery.recoverable_relay import KeptHelper
+from nh.stats import Segment, StatsReader
 from tests.e2e.sdp import MediaLine, write_sdp
 from tests.shard.bench import V4
 from tests.shard.link import Link

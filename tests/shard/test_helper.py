@@ -1,4 +1,4 @@
-"""nh.shard.helper: commands in, results out, everything counted."""
+"""nh.shard.relay: commands in, results out, everything counted."""
 
 import gc
 import time
@@ -9,8 +9,8 @@ from msgspec import structs
 
 from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
-from nh.calls.rules import RelaySettings
 from nh.calls.session import Session
+from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 from nh.commands import Activate, Allocate, Close, CloseCall, Dialog, ListCalls, RelayCommand, ShowCall
 from nh.errors import (
@@ -25,7 +25,7 @@ from nh.errors import (
     UnknownCall,
 )
 from nh.results import Activated, Allocated, Closed
-from nh.shard.helper import Helper
+from nh.shard.relay import Helper
 from nh.stats import ShardStats
 from tests.shard.bench import PACKET, V4, Bench, audio
 from tests.shard.conftest import MakeBench, MakePeer

@@ -1,4 +1,4 @@
-"""nh.shard.hops: calls that go through one relay twice, and calls that go round in it."""
+"""nh.shard.media.loop_guard: calls that go through one relay twice, and calls that go round in it."""
 
 import contextlib
 import socket
@@ -8,8 +8,8 @@ import pytest
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, Media, Side
-from nh.shard import hops
-from nh.shard.hops import MAX_HOPS, OwnPorts
+from nh.shard.media import loop_guard as hops
+from nh.shard.media.loop_guard import MAX_HOPS, OwnPorts
 from tests.e2e.sdp import MediaLine
 from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.shard.bench import PACKET, V4, V6, Bench, Where, audio

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nh.shard import kernel_path
+from nh.shard.media import kernel_path
 
 PAGE = (Path(__file__).parents[2] / "docs/kernel.md").read_text(encoding="utf-8")
 

@@ -14,7 +14,7 @@ from nh.fastpath import bpf, layout
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.loader import LoadedProgram
 from nh.results import LegDetail
-from nh.shard.kernel_path import FULL
+from nh.shard.media.kernel_path import FULL
 from tests.e2e.sdp import MediaLine
 from tests.kernel_paths import new_kernel_path
 from tests.media_peer import RTP, MediaPeer

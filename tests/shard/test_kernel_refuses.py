@@ -9,7 +9,7 @@ from nh.commands import Dialog
 from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf, layout
 from nh.fastpath.loader import LoadedProgram
-from nh.fastpath.routes import NoRoute, Routes
+from nh.fastpath.netlink.routes import NoRoute, Routes
 from tests.calls.rtp import PCMA, PCMU, rtp_packet
 from tests.kernel_paths import new_kernel_path
 from tests.media_peer import MediaPeer

@@ -1,4 +1,4 @@
-"""nh.shard.link_keep: what a shard has kept, also when the supervisor does not read for a while."""
+"""nh.shard.recovery.checkpoint_link: what a shard has kept, also when the supervisor does not read for a while."""
 
 import os
 import socket
@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from nh.calls.media import Endpoint
-from nh.channel import MAX_FDS, Channel
+from nh.ipc import link_messages as link
+from nh.ipc.channel import MAX_FDS, Channel
 from nh.loop import SelectorLoop
-from nh.shard.link_keep import LinkKeep
+from nh.shard.recovery.checkpoint_link import LinkKeep
 from nh.stats import ShardStatus
-from nh.supervisor.keeper import HoldingBudget, Keeper
-from nh.wire import link
+from nh.supervisor.shards.backup import HoldingBudget, Keeper
 
 
 class Sides:

@@ -1,10 +1,10 @@
-"""nh.shard.meter: what a process knows of itself."""
+"""nh.shard.process_stats: what a process knows of itself."""
 
 import os
 import time
 
 from nh.loop import SelectorLoop
-from nh.shard.meter import ProcessMeter
+from nh.shard.process_stats import ProcessMeter
 from nh.stats import ShardStats
 
 

@@ -1,4 +1,4 @@
-"""nh.shard.orphan: what becomes of a shard's calls when somebody comes for them, and takes them or not."""
+"""nh.shard.recovery.orphan: what becomes of a shard's calls when somebody comes for them, and takes them or not."""
 
 import contextlib
 import os
@@ -12,13 +12,11 @@ import pytest
 
 import nh
 from nh.calls.media import Endpoint
-from nh.calls.rules import RelaySettings
-from nh.calls.snapshot import decode_snapshot
+from nh.calls.settings import RelaySettings
+from nh.calls.snapshots.codec import decode_snapshot
 from nh.calls.snapshots.version import VERSION
-from nh.stats import Segment
-from nh.supervisor.process import ShardProcess
-from nh.wire.handover import Depart, HandOver, Leave
-from nh.wire.link import (
+from nh.ipc.handover_messages import Depart, HandOver, Leave
+from nh.ipc.link_messages import (
     Configure,
     Configured,
     Keeping,
@@ -31,6 +29,8 @@ from nh.wire.link import (
     decode_from_shard,
     encode,
 )
+from nh.stats import Segment
+from nh.supervisor.shards.process import ShardProcess
 from tests.lives import Lives, has_ended, lives_of_a_relay
 from tests.played_call import PlayedCall
 from tests.shard.successor import PlayedSuccessor

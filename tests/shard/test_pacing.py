@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from nh.loop import Callback, Timer
-from nh.shard.pacing import QUIET_TURNS, Pacer
-from nh.shard.poll import BATCH, MediaPoll
+from nh.shard.media.pacing import QUIET_TURNS, Pacer
+from nh.shard.media.poll import BATCH, MediaPoll
 
 COALESCE_S = 0.001
 

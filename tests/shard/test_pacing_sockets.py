@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from nh.loop import SelectorLoop
-from nh.shard.pacing import Pacer
-from nh.shard.poll import BATCH, MediaPoll
+from nh.shard.media.pacing import Pacer
+from nh.shard.media.poll import BATCH, MediaPoll
 from tests.shard.bench import V4
 
 

@@ -1,4 +1,4 @@
-"""nh.shard.plane: sockets behind the domain's door."""
+"""nh.shard.media.plane: sockets behind the domain's door."""
 
 import errno
 import socket
@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from nh.calls.ports import PortInUse
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.errors import AddressUnavailable, PortsExhausted, SocketsExhausted
-from nh.shard.hops import OwnPorts
-from nh.shard.keeping import CallKeeping
-from nh.shard.plane import SocketPlane
-from nh.shard.sockets import MediaSocket, close_media_sockets, open_media_sockets
+from nh.shard.media.loop_guard import OwnPorts
+from nh.shard.media.plane import SocketPlane
+from nh.shard.media.sockets import MediaSocket, close_media_sockets, open_media_sockets
+from nh.shard.recovery.checkpoints import CallKeeping
 from tests.shard.bench import V4
 
 

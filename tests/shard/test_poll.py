@@ -1,4 +1,4 @@
-"""nh.shard.poll: who is served, in batches, so that commands get their turn."""
+"""nh.shard.media.poll: who is served, in batches, so that commands get their turn."""
 
 import select
 import socket
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nh.shard.poll import BATCH, MediaPoll
+from nh.shard.media.poll import BATCH, MediaPoll
 from tests.shard.bench import V4
 
 

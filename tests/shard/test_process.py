@@ -10,11 +10,11 @@ import psutil
 import pytest
 
 from nh.calls.media import Media, Side
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.commands import Activate, Allocate, CloseCall, Dialog, ListCalls
+from nh.ipc.link_messages import Executed
 from nh.results import Activated, Allocated, Closed, Failure
 from nh.stats import Segment, StatsReader
-from nh.wire.link import Executed
 from tests.media_peer import MediaPeer
 from tests.shard.bench import V4, audio
 from tests.shard.link import Link

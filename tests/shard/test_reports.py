@@ -7,9 +7,9 @@ import pytest
 
 from nh.calls.media import Media, RelayMedia, Side
 from nh.commands import MAX_LIST, Activate, Allocate, Dialog, ListCalls, ShowCall
+from nh.ipc.link_messages import MAX_MESSAGE_BYTES, Executed, encode
 from nh.results import CallDetail, CallList
-from nh.shard.helper import Helper
-from nh.wire.link import MAX_MESSAGE_BYTES, Executed, encode
+from nh.shard.relay import Helper
 from tests.shard.bench import PACKET, V4, Bench
 from tests.shard.conftest import MakePeer
 

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from nh.calls.media import Media, Side
-from nh.calls.payload_types import PayloadFormat
-from nh.calls.rules import RelaySettings
+from nh.calls.rtp.payload_types import PayloadFormat
+from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
 from nh.results import StreamDetail
 from tests.calls.rtp import DTMF, OPUS, PCMU, rtp_packet

@@ -1,4 +1,4 @@
-"""nh.shard.signalling: calls of ng over real sockets: who hears whom, and from where."""
+"""nh.shard.ng.signalling: calls of ng over real sockets: who hears whom, and from where."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""nh.shard.signalling: any bytes as SDP, any order of commands: a result or a refusal, and nothing leaks."""
+"""nh.shard.ng.signalling: any bytes as SDP, any order of commands: a result or a refusal, and nothing leaks."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nh.calls.interfaces import Interface
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.commands import (
     Answer,
     BlockMedia,
@@ -21,7 +21,7 @@ from nh.commands import (
 from nh.errors import Refused
 from nh.results import Blocked, Queried, Rewritten
 from nh.sdp.parse import parse
-from nh.shard.helper import Helper
+from nh.shard.relay import Helper
 from tests.sdp import samples
 from tests.shard.bench import V4
 

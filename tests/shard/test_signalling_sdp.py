@@ -1,4 +1,4 @@
-"""nh.shard.signalling: what becomes of SDPs: interfaces, ICE, rtcp-mux, loops, and those that are refused."""
+"""nh.shard.ng.signalling: what becomes of SDPs: interfaces, ICE, rtcp-mux, loops, and those that are refused."""
 
 from typing import Any
 

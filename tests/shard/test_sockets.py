@@ -1,4 +1,4 @@
-"""nh.shard.sockets: ports of this host, nobody else's, all of a run or none."""
+"""nh.shard.media.sockets: ports of this host, nobody else's, all of a run or none."""
 
 import socket
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from nh.calls.media import Endpoint
 from nh.calls.ports import PortInUse
 from nh.errors import AddressUnavailable
-from nh.shard.sockets import MediaSocket, close_media_sockets, open_media_sockets
+from nh.shard.media.sockets import MediaSocket, close_media_sockets, open_media_sockets
 from tests.shard.bench import V4
 
 
@@ -70,7 +70,7 @@ def test_descriptors_that_are_used_up_are_no_free_ports(ports: range) -> None:
     program = f"""
 import resource
 from nh.errors import PortsExhausted
-from nh.shard.sockets import open_media_sockets
+from nh.shard.media.sockets import open_media_sockets
 import os
 before = len(os.listdir("/proc/self/fd"))
 resource.setrlimit(resource.RLIMIT_NOFILE, (before + 5, before + 5))

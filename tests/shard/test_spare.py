@@ -10,12 +10,12 @@ import psutil
 import pytest
 
 from nh.commands import ListCalls
+from nh.ipc.link_messages import Fork, Forked, Waiting, decode_from_shard, encode
 from nh.results import CallList
-from nh.shard.spare import wait_for_settings
+from nh.shard.zygote import wait_for_settings
 from nh.stats import Segment
-from nh.supervisor.process import ShardProcess
-from nh.supervisor.subreaper import become_subreaper
-from nh.wire.link import Fork, Forked, Waiting, decode_from_shard, encode
+from nh.supervisor.host.subreaper import become_subreaper
+from nh.supervisor.shards.process import ShardProcess
 from tests.shard.link import Link
 from tests.waiting import eventually
 

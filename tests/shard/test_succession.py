@@ -7,7 +7,7 @@ import pytest
 
 from nh.calls.leg import SourceState
 from nh.calls.media import Side
-from nh.calls.snapshot import decode_snapshot
+from nh.calls.snapshots.codec import decode_snapshot
 from nh.commands import Activate, Allocate, Answer, Close, Dialog, Offer, OfferOptions, ShowCall
 from nh.fastpath.loader import LoadedProgram
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail, Rewritten

@@ -1,10 +1,10 @@
-"""nh.shard.traffic: totals that add up."""
+"""nh.shard.media.totals: totals that add up."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.leg import Drop
-from nh.shard.traffic import Traffic
+from nh.shard.media.totals import Traffic
 
 SIZES = st.integers(0, 65_507)
 

@@ -10,8 +10,8 @@ from typing import TypeVar
 from nh.commands import Command, Dialog
 from nh.loop import SelectorLoop
 from nh.results import Closed, Failure, Result
+from nh.rpc.frontend import Frontend
 from nh.stats import SupervisorStats
-from nh.supervisor.frontend import Frontend
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, frame
 

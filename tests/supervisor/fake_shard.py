@@ -27,10 +27,7 @@ import msgspec
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, RelayMedia
 from nh.commands import Activate, Allocate, Close, CloseCall, ListCalls, Offer, RelayCommand
-from nh.results import Allocated, CallList, CallSummary, Closed, Failure, RelayResult, Rewritten
-from nh.shard.spare import wait_for_settings
-from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
-from nh.wire.link import (
+from nh.ipc.link_messages import (
     Configure,
     Configured,
     Execute,
@@ -53,6 +50,9 @@ from nh.wire.link import (
     decode_to_shard,
     encode,
 )
+from nh.results import Allocated, CallList, CallSummary, Closed, Failure, RelayResult, Rewritten
+from nh.shard.zygote import wait_for_settings
+from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
 
 
 def sleep_for_ever() -> None:

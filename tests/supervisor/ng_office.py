@@ -9,9 +9,9 @@ from nh.address import TcpAddress
 from nh.commands import Command
 from nh.loop import SelectorLoop
 from nh.results import Closed, Result
+from nh.rpc.ng.listeners import NgListener, open_ng_listeners
+from nh.rpc.ng.service import NgService
 from nh.stats import SupervisorStats
-from nh.supervisor.ng_listeners import NgListener, open_ng_listeners
-from nh.supervisor.ng_service import NgService
 
 WAIT_S = 20.0
 

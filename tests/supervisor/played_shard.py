@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from nh.calls.media import Endpoint
 from nh.calls.snapshots.version import VERSION
-from nh.supervisor.predecessor import Predecessor
-from nh.wire.handover import (
+from nh.ipc.handover_messages import (
     CallSockets,
     Depart,
     FromOld,
@@ -19,7 +18,8 @@ from nh.wire.handover import (
     decode_to_old,
     encode,
 )
-from nh.wire.link import KeepCall
+from nh.ipc.link_messages import KeepCall
+from nh.supervisor.handover.orphan_client import Predecessor
 
 
 class PlayedShard:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nh.supervisor.store import Store
-from nh.supervisor.store_file import StoredCall, StoreFile
+from nh.supervisor.store.sqlite_file import StoredCall, StoreFile
+from nh.supervisor.store.store import Store
 from tests.waiting import eventually
 
 OWNER = b"/run/nh"

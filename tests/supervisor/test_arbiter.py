@@ -1,4 +1,4 @@
-"""nh.supervisor.arbiter: when a shard is started again, and when not. The clock is the test's."""
+"""nh.supervisor.shards.manager: when a shard is started again, and when not. The clock is the test's."""
 
 import logging
 from collections.abc import Callable
@@ -8,7 +8,8 @@ import pytest
 from nh.commands import CloseCall, RelayCommand
 from nh.results import Closed, Failure, RelayResult
 from nh.stats import ShardState, SupervisorStats
-from nh.supervisor.arbiter import (
+from nh.supervisor.shards.handle import Answer, Child, ChildState
+from nh.supervisor.shards.manager import (
     FIRST_DELAY_S,
     LONG_LIFE_S,
     LONGEST_DELAY_S,
@@ -18,7 +19,6 @@ from nh.supervisor.arbiter import (
     START_S,
     Arbiter,
 )
-from nh.supervisor.child import Answer, Child, ChildState
 from tests.supervisor.manual_loop import ManualLoop
 
 

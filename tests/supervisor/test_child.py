@@ -1,4 +1,4 @@
-"""nh.supervisor.child: every command is answered once, whatever becomes of the shard."""
+"""nh.supervisor.shards.handle: every command is answered once, whatever becomes of the shard."""
 
 import contextlib
 import errno
@@ -12,14 +12,14 @@ import psutil
 import pytest
 
 import nh
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.commands import CloseCall
+from nh.ipc.link_messages import Configure, RefuseNewCalls, Restored, Start, TakeNewCalls, ToShard
 from nh.loop import SelectorLoop
 from nh.results import Closed, Failure, RelayResult
-from nh.supervisor import child as child_module
-from nh.supervisor.child import Child, ChildSpec, ChildState
-from nh.supervisor.process import ShardProcess
-from nh.wire.link import Configure, RefuseNewCalls, Restored, Start, TakeNewCalls, ToShard
+from nh.supervisor.shards import handle as child_module
+from nh.supervisor.shards.handle import Child, ChildSpec, ChildState
+from nh.supervisor.shards.process import ShardProcess
 
 FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
 

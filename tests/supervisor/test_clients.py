@@ -1,8 +1,8 @@
-"""nh.supervisor.clients: who is idle, who is overdue."""
+"""nh.rpc.idle_clients: who is idle, who is overdue."""
 
 import pytest
 
-from nh.supervisor.clients import Clients
+from nh.rpc.idle_clients import Clients
 
 
 @pytest.fixture

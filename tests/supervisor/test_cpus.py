@@ -1,8 +1,8 @@
-"""nh.supervisor.cpus: pinning within what the process may use."""
+"""nh.supervisor.host.cpus: pinning within what the process may use."""
 
 import os
 
-from nh.supervisor.cpus import cpu_of, usable_cpus
+from nh.supervisor.host.cpus import cpu_of, usable_cpus
 
 
 def test_only_cpus_that_the_process_may_use_are_given_out() -> None:

@@ -1,11 +1,11 @@
-"""nh.supervisor.descriptors: room for calls."""
+"""nh.supervisor.host.fd_limits: room for calls."""
 
 import resource
 import subprocess
 import sys
 
-from nh.calls.rules import RelaySettings
-from nh.supervisor.descriptors import SHARD_OWN_DESCRIPTORS, Capacity, capacity, holdable_sockets
+from nh.calls.settings import RelaySettings
+from nh.supervisor.host.fd_limits import SHARD_OWN_DESCRIPTORS, Capacity, capacity, holdable_sockets
 
 PORTS = [(10000, 19999), (20000, 29999)]
 
@@ -39,7 +39,7 @@ def test_sockets_are_held_by_what_descriptors_clients_leave() -> None:
 def test_the_limit_on_descriptors_is_raised_to_the_hard_limit_at_least() -> None:
     # in a process of its own: the limit of this one is the other tests' too
     program = (
-        "import resource; from nh.supervisor.descriptors import raise_descriptor_limit as raise_it;"
+        "import resource; from nh.supervisor.host.fd_limits import raise_descriptor_limit as raise_it;"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]));"
         "print(raise_it(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     )

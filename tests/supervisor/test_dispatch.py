@@ -43,9 +43,9 @@ from nh.results import (
 )
 from nh.stats import StatsReader, SupervisorStats, create_segment, segment_name
 from nh.supervisor.dispatch import Dispatcher, merge_pages
-from nh.supervisor.drain import Drain
-from nh.supervisor.placement import Placements
-from nh.supervisor.routing import shard_of
+from nh.supervisor.shards.drain import Drain
+from nh.supervisor.shards.placement import Placements
+from nh.supervisor.shards.routing import shard_of
 from tests.supervisor.desk import dialog
 from tests.supervisor.manual_loop import ManualLoop
 

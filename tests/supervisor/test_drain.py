@@ -1,11 +1,11 @@
-"""nh.supervisor.drain: who is told, and when it is over. The clock is the test's."""
+"""nh.supervisor.shards.drain: who is told, and when it is over. The clock is the test's."""
 
 import pytest
 
 from nh.errors import Refused
+from nh.ipc.link_messages import RefuseNewCalls, TakeNewCalls
 from nh.stats import SupervisorStats
-from nh.supervisor.drain import RETRY_S, Drain
-from nh.wire.link import RefuseNewCalls, TakeNewCalls
+from nh.supervisor.shards.drain import RETRY_S, Drain
 from tests.supervisor.manual_loop import ManualLoop
 
 SHARDS = 3

@@ -1,4 +1,4 @@
-"""nh.supervisor.estate: whose calls come to which place, and until when those who had them stand by."""
+"""nh.supervisor.handover.orphans: whose calls come to which place, and until when those who had them stand by."""
 
 import contextlib
 import itertools
@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from nh.stats.layout import ShardStatus
-from nh.supervisor.estate import Estate
-from nh.supervisor.keeper import HoldingBudget, Keeper
-from nh.supervisor.placement import Placements
-from nh.supervisor.routing import shard_of
-from nh.supervisor.store_file import StoredCall
+from nh.supervisor.handover.orphans import Estate
+from nh.supervisor.shards.backup import HoldingBudget, Keeper
+from nh.supervisor.shards.placement import Placements
+from nh.supervisor.shards.routing import shard_of
+from nh.supervisor.store.sqlite_file import StoredCall
 from tests.supervisor.played_shard import PlayedShard
 
 

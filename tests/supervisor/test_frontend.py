@@ -1,4 +1,4 @@
-"""nh.supervisor.frontend and connection: what clients get, and what they cannot do to each other."""
+"""nh.rpc.frontend and connection: what clients get, and what they cannot do to each other."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nh.commands import Close, CloseCall, Extension, Ping
 from nh.results import Closed, ExtensionResult, Failure
-from nh.supervisor.connection import MAX_IN_FLIGHT, MAX_OUTPUT_BYTES
+from nh.rpc.connection import MAX_IN_FLIGHT, MAX_OUTPUT_BYTES
 from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame
 from tests.supervisor.desk import Desk, dialog, open_desk

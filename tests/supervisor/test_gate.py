@@ -1,4 +1,4 @@
-"""nh.supervisor.gate: who wants a supervisor to leave is heard, and nobody else."""
+"""nh.supervisor.handover.takeover_listener: who wants a supervisor to leave is heard, and nobody else."""
 
 import socket
 from collections.abc import Iterator
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from nh.ipc.handover_messages import Depart, HandOver, Leave, encode
 from nh.loop import SelectorLoop
-from nh.supervisor.gate import Gate
-from nh.wire.handover import Depart, HandOver, Leave, encode
+from nh.supervisor.handover.takeover_listener import Gate
 
 TURNS = 20
 

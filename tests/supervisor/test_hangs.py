@@ -1,6 +1,6 @@
-"""nh.supervisor.hangs: who hangs, and who does not. The clock is the test's."""
+"""nh.supervisor.shards.watchdog: who hangs, and who does not. The clock is the test's."""
 
-from nh.supervisor.hangs import LOOK_S, HangWatch
+from nh.supervisor.shards.watchdog import LOOK_S, HangWatch
 from tests.supervisor.manual_loop import ManualLoop
 
 

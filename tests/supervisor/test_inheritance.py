@@ -1,4 +1,4 @@
-"""nh.supervisor.inheritance: descriptors that one supervisor leaves to the next, each used or closed once."""
+"""nh.supervisor.handover.receive: descriptors that one supervisor leaves to the next, each used or closed once."""
 
 import os
 import socket
@@ -8,17 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from nh.channel import MAX_FDS
 from nh.errors import ConfigError
-from nh.supervisor.inheritance import (
-    NAME,
-    VARIABLE,
-    Inheritance,
-    inherit_from_before_exec,
-    take_over,
-)
-from nh.supervisor.leaving import Legacy, bequeath
-from nh.wire.handover import Bequest, Connections, HandedOver, Leave, decode_to_old, encode
+from nh.ipc.channel import MAX_FDS
+from nh.ipc.handover_messages import Bequest, Connections, HandedOver, Leave, decode_to_old, encode
+from nh.ipc.inherited import Inheritance
+from nh.supervisor.handover.receive import NAME, VARIABLE, inherit_from_before_exec, take_over
+from nh.supervisor.handover.send import Legacy, bequeath
 
 
 @pytest.fixture(autouse=True)

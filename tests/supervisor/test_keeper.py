@@ -1,4 +1,4 @@
-"""nh.supervisor.keeper: what is kept of a shard, and that no descriptor is left behind."""
+"""nh.supervisor.shards.backup: what is kept of a shard, and that no descriptor is left behind."""
 
 import logging
 import os
@@ -8,10 +8,10 @@ import psutil
 import pytest
 
 from nh.calls.media import Endpoint
+from nh.ipc import link_messages as link
+from nh.ipc.link_messages import ForgetCall, HoldSockets, KeepCall, LetGoSockets
 from nh.stats import ShardStatus
-from nh.supervisor.keeper import HoldingBudget, Keeper, NotBelievable
-from nh.wire import link
-from nh.wire.link import ForgetCall, HoldSockets, KeepCall, LetGoSockets
+from nh.supervisor.shards.backup import HoldingBudget, Keeper, NotBelievable
 
 ENDPOINTS = tuple(Endpoint("127.0.0.1", 10_000 + number) for number in range(4))
 

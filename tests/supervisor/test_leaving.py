@@ -1,10 +1,10 @@
-"""nh.supervisor.leaving: waiting until nothing is under way, and the command line of the next nh."""
+"""nh.supervisor.handover.send: waiting until nothing is under way, and the command line of the next nh."""
 
 import sys
 
 import pytest
 
-from nh.supervisor.leaving import own_argv, when_quiet
+from nh.supervisor.handover.send import own_argv, when_quiet
 from tests.supervisor.manual_loop import ManualLoop
 
 HOW = ["/usr/bin/python3", "-P", "-m", "nh", "run"]

@@ -1,4 +1,4 @@
-"""nh.supervisor.listeners: who may connect, and what is never deleted."""
+"""nh.rpc.listeners: who may connect, and what is never deleted."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ import pytest
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.errors import ConfigError
-from nh.supervisor.listeners import Listener, open_listeners
+from nh.rpc.listeners import Listener, open_listeners
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""nh.supervisor.ng_listeners: UDP and TCP on one port, or neither."""
+"""nh.rpc.ng.listeners: UDP and TCP on one port, or neither."""
 
 import socket
 
@@ -6,7 +6,7 @@ import pytest
 
 from nh.address import TcpAddress
 from nh.errors import ConfigError
-from nh.supervisor.ng_listeners import open_ng_listeners
+from nh.rpc.ng.listeners import open_ng_listeners
 from tests.port_claims import claim_ports
 
 

@@ -1,11 +1,11 @@
-"""nh.supervisor.ng_replies: what is kept, for how long, and how much of it."""
+"""nh.rpc.ng.reply_cache: what is kept, for how long, and how much of it."""
 
 from collections.abc import Callable
 
 import pytest
 
-from nh.supervisor import ng_replies
-from nh.supervisor.ng_replies import Replies
+from nh.rpc.ng import reply_cache as ng_replies
+from nh.rpc.ng.reply_cache import Replies
 
 
 def keep(replies: Replies, cookie: bytes, reply: bytes, now: float = 0.0) -> None:

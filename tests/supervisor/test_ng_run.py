@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.supervisor.routing import shard_of
+from nh.supervisor.shards.routing import shard_of
 from nh.wire.ng import bencode
 from tests.supervisor.test_run import SHARDS, Run
 from tests.wire.ng import offer, payload

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nh.commands import Delete, Offer
 from nh.results import Closed, Failure, Pong, Rewritten
-from nh.supervisor.connection import MAX_IN_FLIGHT
+from nh.rpc.connection import MAX_IN_FLIGHT
 from nh.wire.ng import bencode
 from tests.supervisor.ng_office import NgOffice, open_ng_office
 from tests.wire.ng import SDP, offer, payload, written

@@ -1,4 +1,4 @@
-"""nh.supervisor.notify: what a service manager is told, and what becomes of it if it does not listen."""
+"""nh.supervisor.host.sd_notify: what a service manager is told, and what becomes of it if it does not listen."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nh.loop import SelectorLoop
-from nh.supervisor.notify import MAX_WAITING, Notifier, without_notify_socket
+from nh.supervisor.host.sd_notify import MAX_WAITING, Notifier, without_notify_socket
 from tests.supervisor.service_manager import ServiceManager, service_manager
 from tests.waiting import eventually
 

@@ -1,12 +1,12 @@
-"""nh.supervisor.placement: where each call is, whatever its name says."""
+"""nh.supervisor.shards.placement: where each call is, whatever its name says."""
 
 import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.supervisor.placement import Placements
-from nh.supervisor.routing import shard_of
+from nh.supervisor.shards.placement import Placements
+from nh.supervisor.shards.routing import shard_of
 
 
 def call_at(place: int, places: int) -> bytes:

@@ -1,4 +1,4 @@
-"""nh.supervisor.port_claim: no two relays have the same ports, unless both say that they may."""
+"""nh.supervisor.host.port_claim: no two relays have the same ports, unless both say that they may."""
 
 import contextlib
 import os
@@ -16,8 +16,8 @@ from nh.config import Settings
 from nh.errors import ConfigError
 from nh.loop import SelectorLoop
 from nh.stats import segment_name
-from nh.supervisor import port_claim as port_claim_module
-from nh.supervisor.port_claim import Claim, PortClaim, others_claims, port_claim
+from nh.supervisor.host import port_claim as port_claim_module
+from nh.supervisor.host.port_claim import Claim, PortClaim, others_claims, port_claim
 from tests.netns import namespaces
 from tests.port_claims import claim_ports
 from tests.relay import Place, Relay, place_for_relay

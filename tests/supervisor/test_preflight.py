@@ -1,4 +1,4 @@
-"""nh.supervisor.preflight: what the code that is installed says of itself, whatever it is."""
+"""nh.supervisor.handover.preflight: what the code that is installed says of itself, whatever it is."""
 
 import json
 import subprocess
@@ -13,9 +13,9 @@ from nh.calls.snapshots.version import READABLE
 from nh.config import load_settings
 from nh.errors import ConfigError, Unavailable
 from nh.loop import SelectorLoop
-from nh.supervisor import preflight
-from nh.supervisor.preflight import CheckedIn, Preflight, check_in
-from nh.supervisor.process import ShardProcess
+from nh.supervisor.handover import preflight
+from nh.supervisor.handover.preflight import CheckedIn, Preflight, check_in
+from nh.supervisor.shards.process import ShardProcess
 
 WAIT_S = 20.0
 

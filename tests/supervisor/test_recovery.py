@@ -1,16 +1,25 @@
-"""nh.supervisor.recovery: what a successor is given, and which call is left out."""
+"""nh.supervisor.shards.recovery: what a successor is given, and which call is left out."""
 
 import os
 
 import pytest
 
 from nh.calls.media import Endpoint
-from nh.channel import MAX_FDS
+from nh.ipc import link_messages as link
+from nh.ipc.channel import MAX_FDS
+from nh.ipc.link_messages import (
+    HoldSockets,
+    KeepCall,
+    RestoreCall,
+    Restored,
+    Restoring,
+    Start,
+    TakeSockets,
+    ToShard,
+)
 from nh.stats import ShardStatus
-from nh.supervisor.keeper import HoldingBudget, Keeper, NotBelievable
-from nh.supervisor.recovery import SUSPECT_DEATHS, Recovery
-from nh.wire import link
-from nh.wire.link import HoldSockets, KeepCall, RestoreCall, Restored, Restoring, Start, TakeSockets, ToShard
+from nh.supervisor.shards.backup import HoldingBudget, Keeper, NotBelievable
+from nh.supervisor.shards.recovery import SUSPECT_DEATHS, Recovery
 
 
 class NoEstate:

@@ -1,4 +1,4 @@
-"""nh.supervisor.routing: who has which calls, ports and limits."""
+"""nh.supervisor.shards.routing: who has which calls, ports and limits."""
 
 import itertools
 from collections import Counter
@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.interfaces import Interface
-from nh.calls.rules import RelaySettings
+from nh.calls.settings import RelaySettings
 from nh.errors import ConfigError
-from nh.supervisor.routing import MIN_PORTS, interface_slices, limits_share, port_slices, shard_of
+from nh.supervisor.host.port_slices import MIN_PORTS, interface_slices, limits_share, port_slices
+from nh.supervisor.shards.routing import shard_of
 
 CALL_IDS = [f"{n:x}-{n * 7919}@10.0.{n % 256}.1".encode() for n in range(8000)]
 

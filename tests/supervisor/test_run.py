@@ -20,7 +20,7 @@ from nh.commands import Allocate, Close, CloseCall, Dialog, GetStats, ListCalls,
 from nh.errors import CommandTimeout, NhError, ShardUnavailable, Unavailable
 from nh.results import Closed, Pong
 from nh.stats import ShardState, Snapshot, read_once, segment_name
-from nh.supervisor.routing import shard_of
+from nh.supervisor.shards.routing import shard_of
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, frame
 from tests.program import Program

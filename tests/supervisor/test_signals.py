@@ -1,4 +1,4 @@
-"""nh.supervisor.signals: signals become events of the loop, and go back to what they were."""
+"""nh.supervisor.host.signals: signals become events of the loop, and go back to what they were."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from nh.loop import SelectorLoop
-from nh.supervisor.signals import signals_on
+from nh.supervisor.host.signals import signals_on
 
 
 def test_signals_are_told_in_the_loop_and_the_handlers_are_restored() -> None:
@@ -29,7 +29,7 @@ def test_signals_are_told_in_the_loop_and_the_handlers_are_restored() -> None:
 EXECUTES_ITSELF = """
 import os, signal, sys
 from nh.loop import SelectorLoop
-from nh.supervisor.signals import signals_on
+from nh.supervisor.host.signals import signals_on
 
 loop, told = SelectorLoop(), []
 with signals_on(loop, (signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP), told.append) as leave:

@@ -1,4 +1,4 @@
-"""nh.supervisor.spares: a process that is loaded, others that are forked of it, and when it is of no use."""
+"""nh.supervisor.shards.zygote: a process that is loaded, others that are forked of it, and when it is of no use."""
 
 import signal
 import sys
@@ -10,10 +10,10 @@ import psutil
 import pytest
 
 from nh.loop import SelectorLoop
-from nh.supervisor import spares as spares_module
-from nh.supervisor.process import ShardProcess
-from nh.supervisor.spares import Spares
-from nh.supervisor.subreaper import become_subreaper
+from nh.supervisor.host.subreaper import become_subreaper
+from nh.supervisor.shards import zygote as spares_module
+from nh.supervisor.shards.process import ShardProcess
+from nh.supervisor.shards.zygote import Spares
 
 FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
 SHARD = (sys.executable, "-P", FAKE_SHARD)

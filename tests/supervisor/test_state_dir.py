@@ -1,4 +1,4 @@
-"""nh.supervisor.state_dir: which directory it is, who may have it, and what happens if there is none."""
+"""nh.supervisor.store.state_dir: which directory it is, who may have it, and what happens if there is none."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ import pytest
 
 from nh.config import Settings
 from nh.errors import ConfigError, DirectoryInUse
-from nh.supervisor.state_dir import STORE_NAME, open_store
+from nh.supervisor.store.state_dir import STORE_NAME, open_store
 from tests.supervisor.stores import file_system
 
 

@@ -1,4 +1,4 @@
-"""nh.supervisor.store: what is put is there again, whatever ends the process, and nobody waits for it."""
+"""nh.supervisor.store.store: what is put is there again, whatever ends the process, and nobody waits for it."""
 
 import logging
 import os
@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nh.stats.layout import SupervisorStats
-from nh.supervisor.store import BATCH_S, Store
-from nh.supervisor.store_file import StoredCall, StoreFile
-from nh.supervisor.store_writer import ROWS, StoreWriter
+from nh.supervisor.store.sqlite_file import StoredCall, StoreFile
+from nh.supervisor.store.store import BATCH_S, Store
+from nh.supervisor.store.writer import ROWS, StoreWriter
 from tests.supervisor.stores import OWNER, asides, contents, fill, hanging_disk, opened, until_written
 
 
@@ -194,7 +194,7 @@ def test_close_writes_what_is_left_and_a_second_one_does_nothing(
 _WRITES_FOR_EVER = """
 import itertools, sys, time
 from pathlib import Path
-from nh.supervisor.store import Store
+from nh.supervisor.store.store import Store
 store = Store(Path(sys.argv[1]), b"/run/nh")
 for number in itertools.count():
     for call in range(200):

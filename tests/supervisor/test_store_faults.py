@@ -14,10 +14,10 @@ import pytest
 
 from nh.errors import StoreUnavailable
 from nh.stats.layout import SupervisorStats
-from nh.supervisor.store import Store
-from nh.supervisor.store_aside import KEPT, set_aside
-from nh.supervisor.store_file import SCHEMA, StoredCall, StoreFile
-from nh.supervisor.store_writer import StoreWriter
+from nh.supervisor.store.quarantine import KEPT, set_aside
+from nh.supervisor.store.sqlite_file import SCHEMA, StoredCall, StoreFile
+from nh.supervisor.store.store import Store
+from nh.supervisor.store.writer import StoreWriter
 from tests.supervisor.stores import OWNER, asides, contents, file_system, fill, occupy, opened, until_written
 from tests.waiting import eventually
 

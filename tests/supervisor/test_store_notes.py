@@ -1,4 +1,4 @@
-"""nh.supervisor.store_notes, and the store with it: what was put is there again although nobody wrote it."""
+"""nh.supervisor.store.journal, and the store with it: what was put is there again although nobody wrote it."""
 
 import os
 import subprocess
@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nh.supervisor.store import Store
-from nh.supervisor.store_file import StoreFile
-from nh.supervisor.store_notes import MAX_BYTES, NAMES, Note, NoteFiles
+from nh.supervisor.store.journal import MAX_BYTES, NAMES, Note, NoteFiles
+from nh.supervisor.store.sqlite_file import StoreFile
+from nh.supervisor.store.store import Store
 from tests.supervisor.stores import OWNER, hanging_disk, until_written
 from tests.waiting import eventually
 
@@ -155,7 +155,7 @@ def calls_in(place: Path) -> dict[bytes, bytes]:
 _SETS_UP_CALLS = """
 import itertools, sys, time
 from pathlib import Path
-from nh.supervisor.store import Store
+from nh.supervisor.store.store import Store
 place = Path(sys.argv[1])
 store = Store(place / "calls.sqlite3", b"/run/nh", place / "run")
 for number in itertools.count():

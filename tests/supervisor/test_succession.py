@@ -1,4 +1,4 @@
-"""nh.supervisor.succession, as a process over shards that misbehave: when nh does not make way."""
+"""nh.supervisor.handover.upgrade, as a process over shards that misbehave: when nh does not make way."""
 
 import signal
 import socket
@@ -9,9 +9,9 @@ import pytest
 
 from nh.commands import CloseCall, Upgrade
 from nh.errors import Refused, Unavailable
+from nh.ipc.handover_messages import Leave, encode
 from nh.stats import ShardState
-from nh.supervisor.inheritance import NAME
-from nh.wire.handover import Leave, encode
+from nh.supervisor.handover.receive import NAME
 from tests.supervisor.test_run import Run, call_of, running
 from tests.waiting import eventually
 

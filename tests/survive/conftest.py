@@ -12,7 +12,7 @@ import pytest
 
 from tests.port_claims import claim_ports
 from tools.survive.relay import Relay, running
-from tools.survive.scene import HANG_S
+from tools.survive.scenario import HANG_S
 
 SEED = "NH_SURVIVE_SEED"
 """Environment variable: the seed of a run that shall be repeated, as its output has it."""

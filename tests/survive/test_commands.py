@@ -12,11 +12,11 @@ import pytest
 from nh.client import NativeClient
 from nh.commands import Close
 from tests.waiting import eventually
+from tools.survive.background_load import playing
+from tools.survive.call_setup import Clients
 from tools.survive.faults import FaultKind, inject
-from tools.survive.playing import playing
 from tools.survive.relay import Relay
-from tools.survive.scene import load_options
-from tools.survive.set_ups import Clients
+from tools.survive.scenario import load_options
 from tools.survive.verdict import Verdict
 
 TALKING = 100

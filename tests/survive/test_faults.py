@@ -1,6 +1,6 @@
 """200 calls with media both ways, every packet numbered, while something is done to the relay.
 
-What is promised is in tools/survive/promises.py and docs/reliability.md. Faults strike at random instants
+What is promised is in tools/survive/limits.py and docs/reliability.md. Faults strike at random instants
 under a seed that is printed; NH_SURVIVE_SEED repeats it, NH_SURVIVE_RUNS=20 lets each strike 20 times.
 """
 
@@ -11,7 +11,7 @@ import pytest
 from tests.waiting import eventually
 from tools.survive.faults import FaultKind
 from tools.survive.relay import Relay
-from tools.survive.scene import CALLS, play_through
+from tools.survive.scenario import CALLS, play_through
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.rtpload.record import Gap, Hole, StreamRecord
+from tools.rtpload.streams.record import Gap, Hole, StreamRecord
 from tools.survive.faults import FaultKind, Injected
 from tools.survive.verdict import Verdict
 

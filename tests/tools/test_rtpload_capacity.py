@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.rtpload.capacity import PRECISION, Capacity, Limit, Step, find_capacity
+from tools.rtpload.report.capacity import PRECISION, Capacity, Limit, Step, find_capacity
 
 
 def search(capacity: int, *, first: int = 10, highest: int = 100_000, max_steps: int = 80) -> Capacity:

@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from tests.tools.lossy_relay import Fault, lossy_relay
-from tools.rtpload.capacity import Limit, judge
-from tools.rtpload.load import run_load
+from tools.rtpload.coordinator.load import run_load
 from tools.rtpload.options import ControlKind, LoadOptions
 from tools.rtpload.packet import Identity
-from tools.rtpload.report import Report
+from tools.rtpload.report.capacity import Limit, judge
+from tools.rtpload.report.values import Report
 
 CALLS = 3
 RTP_STREAMS = 2 * CALLS
@@ -180,7 +180,7 @@ def test_a_report_is_json() -> None:
 
 def test_a_picture_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from tools.rtpload.plot import plot_report  # noqa: PLC0415  needs matplotlib
+    from tools.rtpload.report.plot import plot_report  # noqa: PLC0415  needs matplotlib
 
     with lossy_relay() as relay:
         report = load(relay.address)

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.rtpload.histogram import BUCKETS, MAX_NS, Histogram, bucket_of, highest_in
+from tools.rtpload.streams.histogram import BUCKETS, MAX_NS, Histogram, bucket_of, highest_in
 
 durations = st.one_of(st.integers(0, 1000), st.integers(0, 10**8), st.integers(0, MAX_NS))
 

@@ -9,7 +9,7 @@ import pytest
 
 from nh.errors import ConfigError
 from tools.rtpload.codec import CODECS
-from tools.rtpload.descriptors import provide_descriptors
+from tools.rtpload.coordinator.descriptors import provide_descriptors
 from tools.rtpload.errors import LoadFailed
 from tools.rtpload.flags import parse_cpus
 from tools.rtpload.options import PACKETS_PER_PROCESS, LoadOptions

@@ -6,7 +6,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.rtpload.pacing import Schedule, first_tick, phase_ns, report_delay_ns
+from tools.rtpload.worker.pacing import Schedule, first_tick, phase_ns, report_delay_ns
 
 INTERVAL_NS = 20_000_000
 

@@ -3,7 +3,7 @@
 import pytest
 
 from nh.errors import NhError, PortsExhausted, Unavailable, UnknownCall
-from tools.rtpload.controls.persevering import PerseveringControl
+from tools.rtpload.controls.retrying import PerseveringControl
 from tools.rtpload.ends import Dialog, Endpoint, MediaEnd, Targets
 
 DIALOG = Dialog("call", "from", "to", 1)

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.waiting import eventually
-from tools.rtpload.phone import (
+from tools.rtpload.worker.phone import (
     ANCILLARY_BYTES,
     NoPorts,
     arrival_ns,

@@ -6,8 +6,8 @@ import random
 import pytest
 
 from nh.errors import ConfigError
+from tools.rtpload.coordinator.plan import CallPlan, StepKind, plan_calls
 from tools.rtpload.durations import LEAST_S, parse_duration
-from tools.rtpload.plan import CallPlan, StepKind, plan_calls
 
 
 def plans(count: int, *, seed: int = 1, duration: str = "", **shares: float) -> list[CallPlan]:

@@ -1,6 +1,6 @@
 """What is listed of a stream: its holes, its doubled packets and its gaps, without the sender's lateness."""
 
-from tools.rtpload.record import Gap, Hole, Recorder, StreamRecord
+from tools.rtpload.streams.record import Gap, Hole, Recorder, StreamRecord
 
 MS = 1_000_000
 PACKET_NS = 20 * MS

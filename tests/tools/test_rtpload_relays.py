@@ -15,10 +15,10 @@ from tests.port_claims import claim_ports
 from tests.program import Program
 from tests.relay import Relay, running_relay
 from tests.waiting import eventually
+from tools.rtpload.coordinator.load import Progress, run_load
 from tools.rtpload.errors import LoadFailed
-from tools.rtpload.load import Progress, run_load
 from tools.rtpload.options import ControlKind, LoadOptions
-from tools.rtpload.report import Report
+from tools.rtpload.report.values import Report
 
 
 @pytest.fixture(scope="module")

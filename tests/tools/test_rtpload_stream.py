@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.rtpload.histogram import Histogram
-from tools.rtpload.stream import Account, Stream
+from tools.rtpload.streams.histogram import Histogram
+from tools.rtpload.streams.stream import Account, Stream
 
 LATENCY_NS = 1_000_000
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tools.systemd.trial.console import mark, told
 from tools.systemd.trial.errors import CannotTry
 from tools.systemd.trial.root import STAMP, make_root, remove_root
 from tools.systemd.trial.scenarios import NAMES, scenarios
-from tools.systemd.trial.telling import mark, told
 
 TRIAL = (sys.executable, "-m", "tools.systemd.trial")
 

@@ -3,7 +3,7 @@
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from nh.wire.storable import Value
+from nh.wire.netsip.storable import Value
 
 fuzzed = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 

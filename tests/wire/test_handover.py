@@ -1,4 +1,4 @@
-"""nh.wire.handover: what generations of nh say to each other, also when one of them is newer."""
+"""nh.ipc.handover_messages: what generations of nh say to each other, also when one of them is newer."""
 
 import contextlib
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.media import Endpoint
-from nh.wire.handover import (
+from nh.ipc.handover_messages import (
     Bequest,
     CallSockets,
     Depart,
@@ -22,7 +22,7 @@ from nh.wire.handover import (
     decode_to_old,
     encode,
 )
-from nh.wire.link import KeepCall
+from nh.ipc.link_messages import KeepCall
 
 FROM_OLD: list[FromOld] = [
     Present(1, 2, "1.0", 1, 3, "maps", 4),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.media import MAX_MEDIA, Endpoint, Media, RelayMedia, Side
-from nh.calls.payload_types import PayloadFormat
+from nh.calls.rtp.payload_types import PayloadFormat
 from nh.commands import (
     MAX_CSEQ,
     MAX_DRAIN_S,

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.media import MAX_MEDIA, MAX_RANGE, Media, RelayMedia, Side
-from nh.calls.payload_types import PayloadFormat
+from nh.calls.rtp.payload_types import PayloadFormat
 from nh.commands import MAX_CSEQ, MAX_ID_BYTES, Activate, Allocate, Close, Command, Dialog, Extension
 from nh.errors import MalformedFrame, MalformedRequest, ProtocolError, UnknownCommand
 from nh.results import Activated, Allocated, CallList, Closed, ExtensionResult, Failure, Result
 from nh.wire import netsip
-from nh.wire.storable import Value, freeze_array, thaw
+from nh.wire.netsip.storable import Value, freeze_array, thaw
 from tests.wire.fuzz import fuzzed, mutated, scalars, values
 from tests.wire.golden import Vector, vector, vectors
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nh.wire.ng import flags, options, refusals, replies, requests
+from nh.wire.ng import flags, options, replies, requests
+from nh.wire.ng import unsupported as refusals
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "ng.md").read_text()
 SPELLED = DOCUMENT.lower()

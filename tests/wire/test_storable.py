@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nh.errors import MalformedFrame
-from nh.wire.storable import Value, freeze, freeze_array, thaw
+from nh.wire.netsip.storable import Value, freeze, freeze_array, thaw
 from tests.wire.fuzz import fuzzed, mutated, values
 from tests.wire.golden import VECTORS, Vector, vector, vectors
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nh.wire.storable import Value, freeze, thaw
+from nh.wire.netsip.storable import Value, freeze, thaw
 
 pytestmark = pytest.mark.perl
 

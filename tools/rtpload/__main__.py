@@ -8,10 +8,10 @@ import typer
 from rich.console import Console
 
 from nh.errors import ConfigError, NhError
+from tools.rtpload.coordinator.session import run_once, search
 from tools.rtpload.errors import LoadFailed
 from tools.rtpload.flags import read_options, takes_load_options
-from tools.rtpload.plot import check_plot
-from tools.rtpload.session import run_once, search
+from tools.rtpload.report.plot import check_plot
 
 app = typer.Typer(
     add_completion=False,

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from tools.rtpload.histogram import Histogram
+from tools.rtpload.streams.histogram import Histogram
 
 
 class CommandTimes:

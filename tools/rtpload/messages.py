@@ -7,8 +7,8 @@ import msgspec
 
 from nh.wire.framing import frame
 from tools.rtpload.ends import MediaEnd
-from tools.rtpload.record import StreamRecord
-from tools.rtpload.stream import Account
+from tools.rtpload.streams.record import StreamRecord
+from tools.rtpload.streams.stream import Account
 
 MAX_MESSAGE_BYTES = 1 << 20
 

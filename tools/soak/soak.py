@@ -12,15 +12,15 @@ import msgspec
 
 from nh.errors import NhError
 from tools.private_relay import find_free_ports
+from tools.rtpload.coordinator.load import Progress
 from tools.rtpload.errors import LoadFailed
-from tools.rtpload.load import Progress
-from tools.rtpload.report import Report
+from tools.rtpload.report.values import Report
 from tools.soak.leaks import Reading, left_behind, memory_trend, read, still_taken
 from tools.soak.report import SoakReport
+from tools.survive.background_load import Playing, playing
 from tools.survive.faults import FaultKind, Injected, inject
-from tools.survive.playing import Playing, playing
 from tools.survive.relay import Relay, RelayFailed, running, wait_for
-from tools.survive.scene import HANG_S, load_options
+from tools.survive.scenario import HANG_S, load_options
 from tools.survive.verdict import Verdict, longest_gaps_ms
 
 READING_S: Final = 2.0

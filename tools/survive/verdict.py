@@ -6,9 +6,9 @@ Pure: knows records of streams and times of faults, neither processes nor clocks
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from tools.rtpload.record import Gap, Hole, StreamRecord
+from tools.rtpload.streams.record import Gap, Hole, StreamRecord
 from tools.survive.faults import FaultKind, Injected
-from tools.survive.promises import QUIET_GAP_S, Promise, promise
+from tools.survive.limits import QUIET_GAP_S, Promise, promise
 
 AFTERMATH_NS = 500_000_000
 """A fault is to blame for gaps that begin until so long after the relay was whole again."""

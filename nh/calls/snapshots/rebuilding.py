@@ -1,21 +1,21 @@
 """Rebuilding the parts of a call from a snapshot that was checked: media, legs, transactions, parties.
 
-Nothing here opens a socket or starts a session; nh.calls.restore does, and undoes it.
+Nothing here opens a socket or starts a session; nh.calls.snapshots.restore does, and undoes it.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from nh.calls.branches import Branch
 from nh.calls.call import Call
-from nh.calls.dialogue import Dialogue
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint, Media
-from nh.calls.offers import Offers
-from nh.calls.party import Counters, Mux, Party
-from nh.calls.payload_types import PayloadFormat, PayloadTypes
+from nh.calls.offer_answer.branches import Branch
+from nh.calls.offer_answer.dialog import Dialogue
+from nh.calls.offer_answer.offers import Offers
+from nh.calls.offer_answer.party import Counters, Mux, Party
 from nh.calls.resources import Resources
-from nh.calls.rtp_meter import RtpMeter
+from nh.calls.rtp.meter import RtpMeter
+from nh.calls.rtp.payload_types import PayloadFormat, PayloadTypes
 from nh.calls.session import Session
 from nh.calls.snapshots.structs import (
     DialogueSnapshot,

@@ -2,7 +2,7 @@
 
 Groups and sessions that are shared (forks, early dialogues) are written once, so they are one again
 afterwards. Structs are written as arrays: a new field goes to the end and has a default, then older and newer
-versions read each other; anything else needs another VERSION (nh.calls.snapshot). Ranges that a decoder can
+versions read each other; anything else needs another VERSION (nh.calls.snapshots.codec). Ranges that a decoder can
 check are in the types, what fits together is nh.calls.snapshots.checking's. All times are monotonic seconds.
 """
 
@@ -13,8 +13,8 @@ import msgspec
 from nh.calls.interfaces import Interface
 from nh.calls.leg import SourceState
 from nh.calls.media import MAX_ADDRESS_CHARACTERS, MAX_MEDIA, MAX_RANGE, Side
-from nh.calls.payload_types import MAX_CLOCK_HZ, MAX_FORMATS
-from nh.calls.rtp_meter import MeterState
+from nh.calls.rtp.meter import MeterState
+from nh.calls.rtp.payload_types import MAX_CLOCK_HZ, MAX_FORMATS
 from nh.calls.source import Rank, SourcePolicy
 
 Time = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
@@ -138,7 +138,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
 
     Arguments:
         former: (medium, group).
-        mux: a nh.calls.party.Mux each.
+        mux: a nh.calls.offer_answer.party.Mux each.
         past: (medium, component, packets, bytes, dropped).
     """
 

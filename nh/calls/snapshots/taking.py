@@ -5,12 +5,12 @@ kernel counted meanwhile is no loss, because a snapshot says how far its flow wa
 """
 
 from nh.calls.call import Call
-from nh.calls.dialogue import Dialogue
 from nh.calls.leg import Leg
 from nh.calls.media import Media
-from nh.calls.offers import Offers
-from nh.calls.party import Party
-from nh.calls.payload_types import PayloadTypes
+from nh.calls.offer_answer.dialog import Dialogue
+from nh.calls.offer_answer.offers import Offers
+from nh.calls.offer_answer.party import Party
+from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.session import Session, payload_types_told
 from nh.calls.snapshots.structs import (
     BranchSnapshot,

@@ -9,8 +9,8 @@ from typing import Final
 
 from nh.commands import IceHandling
 from nh.wire.ng.dictionary import spelled, text_of
-from nh.wire.ng.refusals import REFUSED_FLAGS
-from nh.wire.ng.wishes import Wishes
+from nh.wire.ng.flag_parser import Wishes
+from nh.wire.ng.unsupported import REFUSED_FLAGS
 
 _GRANTED: Final[Mapping[bytes, tuple[str, object]]] = {
     b"trust-address": ("trust_received", False),

@@ -10,10 +10,10 @@ from nh.calls.media import is_address
 from nh.commands import IceHandling
 from nh.errors import MalformedRequest
 from nh.wire.ng.dictionary import Dictionary, integer_of, spelled, text_of, words_of
+from nh.wire.ng.flag_parser import Wishes
 from nh.wire.ng.flags import read_flag
-from nh.wire.ng.refusals import NO_OPTION, REFUSED_KEYS
 from nh.wire.ng.rtpp_flags import split
-from nh.wire.ng.wishes import Wishes
+from nh.wire.ng.unsupported import NO_OPTION, REFUSED_KEYS
 
 Reader = Callable[[object, Wishes], None]
 

@@ -25,8 +25,8 @@ from nh.errors import MalformedRequest, UnknownCommand, Unsupported
 from nh.results import Failure
 from nh.wire.fields import make_id
 from nh.wire.ng.dictionary import Dictionary, Encoding, decode, text_of
+from nh.wire.ng.flag_parser import Wishes
 from nh.wire.ng.options import read_options
-from nh.wire.ng.wishes import Wishes
 
 DEFAULT_DELETE_DELAY_S: Final = 30
 """How long a deleted call stays where the client does not say."""

@@ -9,7 +9,7 @@ from tools.rtpload.controls.interface import Control
 from tools.rtpload.controls.native import NativeControl
 from tools.rtpload.controls.netsip import NetsipControl, PersistentClient
 from tools.rtpload.controls.ng import NgControl
-from tools.rtpload.controls.persevering import PerseveringControl
+from tools.rtpload.controls.retrying import PerseveringControl
 from tools.rtpload.options import ControlKind, LoadOptions
 
 __all__ = ["Control", "control_factory"]

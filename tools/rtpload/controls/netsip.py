@@ -7,10 +7,10 @@ from nh import commands
 from nh.calls.media import Media, Side
 from nh.client import Client, NatBasic
 from nh.errors import MalformedFrame, Refused
-from nh.rpc_connection import RpcConnection
+from nh.rpc.client_connection import RpcConnection
 from nh.wire import netsip
 from nh.wire.framing import MAX_FRAME_BYTES
-from nh.wire.storable import Value
+from nh.wire.netsip.storable import Value
 from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.ends import Dialog, Endpoint, MediaEnd, Targets
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
+from tools.systemd.trial.console import told
 from tools.systemd.trial.errors import CannotTry
-from tools.systemd.trial.telling import told
 
 SCRIPT: Final = Path(__file__).with_name("container.sh")
 GONE_S: Final = 10.0

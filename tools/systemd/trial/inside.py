@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from tools.systemd.trial.console import mark
 from tools.systemd.trial.scenarios import NAMES, Scenario, Seen, scenarios
-from tools.systemd.trial.telling import mark
 from tools.systemd.trial.unit import run
 
 SYSTEMD: Final = Path(__file__).parents[1]

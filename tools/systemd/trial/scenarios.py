@@ -8,11 +8,12 @@ from typing import Final, NamedTuple
 from nh.errors import NhError
 from tools.rtpload.errors import LoadFailed
 from tools.survive.faults import FaultKind, Injected
-from tools.survive.promises import BACK_AFTER_START_S, BUSY_HOST_S
+from tools.survive.limits import BACK_AFTER_START_S, BUSY_HOST_S
 from tools.survive.relay import RelayFailed
-from tools.survive.scene import Outcome, play_while
-from tools.systemd.trial import deeds, moments
-from tools.systemd.trial.deeds import Broken, Deed
+from tools.survive.scenario import Outcome, play_while
+from tools.systemd.trial import actions as deeds
+from tools.systemd.trial import checks as moments
+from tools.systemd.trial.actions import Broken, Deed
 from tools.systemd.trial.unit import Unit
 
 FAILURES: Final = (Broken, RelayFailed, NhError, LoadFailed, TimeoutError, OSError)
@@ -27,7 +28,7 @@ class Fault(NamedTuple):
     Arguments:
         name: of the scenario.
         promised: what docs/systemd.md or docs/reliability.md say, in short.
-        kind: whose promise counts for packets and gaps; see tools.survive.promises.
+        kind: whose promise counts for packets and gaps; see tools.survive.limits.
         deed: see deeds.
     """
 

@@ -1,7 +1,7 @@
 """nh.service as the systemd of this container has it, and what systemd and nh say of it.
 
 Its settings are in /etc/default/nh and /etc/nh.toml, as the documentation says. `Unit` is what
-tools.survive.scene plays calls through.
+tools.survive.scenario plays calls through.
 """
 
 import contextlib

@@ -1,0 +1,1 @@
+"""What is measured of RTP streams (RFC 3550): loss, order, duplicates, jitter, estimated MOS."""

@@ -1,0 +1,176 @@
+"""The meter of a leg: tells RTP from what else comes along, and its streams from one another.
+
+It is called for every packet. Payload types with a clock are measured for jitter, one at a time: whichever
+came last. The program in the kernel does the same by the same rules, but is told the payload type. No I/O;
+times are handed in.
+"""
+
+from collections.abc import Mapping, Sequence
+from struct import Struct
+from typing import Annotated, Final
+
+import msgspec
+
+from nh.calls.rtp.payload_types import MAX_CLOCK_HZ
+from nh.calls.rtp.stream import MAX_TRANSIT_S, RtpStream, StreamFields, StreamState
+
+RTP_HEADER_BYTES: Final = 12
+"""Shortest RTP packet (RFC 3550 5.1)."""
+
+MAX_STREAMS: Final = 4
+"""Most streams of a leg that are kept; a further SSRC takes the place of the one that began first."""
+
+# first 16 bits, sequence number, timestamp, SSRC (RFC 3550 5.1)
+_read_header: Final = Struct("!HHII").unpack_from
+
+# never anybody's: its `head` is no packet's
+_NOBODY: Final = RtpStream(0, 0, 0)
+
+
+class MeterState(msgspec.Struct, array_like=True, frozen=True):
+    """All that a meter knows but what payload types mean: for snapshots. The members are RtpMeter's."""
+
+    payload_type: Annotated[int, msgspec.Meta(ge=0, le=127)]
+    clock_hz: Annotated[int, msgspec.Meta(ge=0, le=MAX_CLOCK_HZ)]
+    next_stream: Annotated[int, msgspec.Meta(ge=0, lt=MAX_STREAMS)]
+    streams: Annotated[list[StreamState], msgspec.Meta(max_length=MAX_STREAMS)]
+
+
+class RtpMeter:
+    """What arrives on one leg, by SSRC.
+
+    Arguments:
+        clocks: RTP clock rates in Hz by payload type; what has none is left out.
+
+    `streams` are the latest of them, `next_stream` is the place of the next new one among them. Jitter is
+    measured on packets with `payload_type`, whose clock has `clock_hz`; 0: on none yet.
+    """
+
+    __slots__ = ("_clocks", "_current", "_tick_s", "clock_hz", "next_stream", "payload_type", "streams")
+
+    def __init__(self, clocks: Mapping[int, int]) -> None:
+        self.streams: list[RtpStream] = []
+        self.next_stream = 0
+        self.payload_type = 0
+        self.clock_hz = 0
+        self._tick_s = 0.0
+        self._clocks = clocks
+        self._current = _NOBODY
+
+    def measure(self, buffer: bytes | bytearray | memoryview, size: int, now: float) -> None:
+        """A packet arrived. What is no RTP is passed over: RTCP, STUN, DTLS (RFC 5761 4, RFC 7983 7).
+
+        Arguments:
+            buffer: begins with the packet.
+            size: length of the packet in bytes.
+            now: monotonic seconds.
+        """
+        if size < RTP_HEADER_BYTES:
+            return
+        head, sequence, timestamp, ssrc = _read_header(buffer)
+        stream = self._current
+        if sequence == stream.due and ssrc == stream.ssrc and head == stream.head:
+            # the packet that was expected, as nearly all are: RtpStream.receive() and clock() in short
+            stream.due = sequence + 1
+            # with a head to look for there is an arrival; to make sure of it would cost each packet
+            apart = now - stream.arrival - (timestamp - stream.timestamp) * self._tick_s  # type: ignore[operator]
+            if apart < 0.0:
+                apart = -apart
+            if apart < MAX_TRANSIT_S:
+                stream.jitter_s += (apart - stream.jitter_s) * 0.0625
+                stream.arrival = now
+                stream.timestamp = timestamp
+            else:  # timestamps began anew, too
+                stream.clock(timestamp, now, self._tick_s)
+        elif head >> 14 == 2 and not 192 <= head & 0xFF <= 223:
+            self._measure_any(head, sequence, timestamp, ssrc, now)
+
+    def choose_payload_type(self, payload_type: int) -> bool:
+        """Measure jitter on packets of another payload type, if that has a clock; returns whether it is news.
+
+        All streams lose what their next transit time would have been held against. Packets that come through
+        measure() do this by themselves.
+        """
+        clock_hz = self._clocks.get(payload_type, 0)
+        if not clock_hz or (payload_type == self.payload_type and clock_hz == self.clock_hz):
+            return False
+        self._set_clock(payload_type, clock_hz)
+        return True
+
+    def set_clocks(self, clocks: Mapping[int, int]) -> None:
+        """What payload types mean was agreed anew."""
+        self._clocks = clocks
+        clock_hz = clocks.get(self.payload_type, 0)
+        if self.clock_hz and clock_hz != self.clock_hz:
+            self._set_clock(self.payload_type, clock_hz)
+
+    def to_fields(self) -> tuple[StreamFields, ...]:
+        """The streams as the kernel's program has them: MAX_STREAMS, unused ones behind the others."""
+        used = [stream.to_fields() for stream in self.streams]
+        return (*used, *[StreamFields()] * (MAX_STREAMS - len(used)))
+
+    def take_fields(self, next_stream: int, fields: Sequence[StreamFields]) -> None:
+        """Go on where the kernel's program is: its streams replace those that were here.
+
+        Arguments:
+            next_stream: 0 to MAX_STREAMS - 1.
+            fields: at most MAX_STREAMS, unused ones behind the others.
+        """
+        self.streams = [RtpStream.from_fields(each) for each in fields if each.used]
+        self.next_stream = next_stream
+        self._current = _NOBODY
+
+    def to_state(self) -> MeterState:
+        """The meter as it is."""
+        streams = [stream.to_state() for stream in self.streams]
+        return MeterState(self.payload_type, self.clock_hz, self.next_stream, streams)
+
+    @classmethod
+    def from_state(cls, state: MeterState, clocks: Mapping[int, int], *, shift_s: float) -> "RtpMeter":
+        """The meter that it was; `shift_s` is added to its times."""
+        meter = cls(clocks)
+        meter.payload_type, meter.clock_hz = state.payload_type, state.clock_hz
+        meter._tick_s = 1 / state.clock_hz if state.clock_hz else 0.0
+        meter.next_stream = state.next_stream
+        meter.streams = [RtpStream.from_state(stream, shift_s=shift_s) for stream in state.streams]
+        return meter
+
+    def _measure_any(self, head: int, sequence: int, timestamp: int, ssrc: int, now: float) -> None:
+        payload_type = head & 0x7F
+        stream = self._find_stream(ssrc)
+        if stream is None:
+            stream = self._begin_stream(ssrc, sequence, payload_type)
+            telling = True
+        else:
+            telling = stream.receive(sequence, payload_type)
+        self._current = stream
+        if payload_type != self.payload_type or not self.clock_hz:
+            self.choose_payload_type(payload_type)
+        if payload_type != self.payload_type or not self.clock_hz:
+            return
+        if telling:
+            stream.clock(timestamp, now, self._tick_s)
+        if stream.arrival is not None:
+            stream.expect(head)
+
+    def _find_stream(self, ssrc: int) -> RtpStream | None:
+        for stream in self.streams:
+            if stream.ssrc == ssrc:
+                return stream
+        return None
+
+    def _begin_stream(self, ssrc: int, sequence: int, payload_type: int) -> RtpStream:
+        stream = RtpStream(ssrc, sequence, payload_type)
+        if len(self.streams) < MAX_STREAMS:
+            self.streams.append(stream)
+        else:
+            self.streams[self.next_stream] = stream
+        self.next_stream = (self.next_stream + 1) % MAX_STREAMS
+        return stream
+
+    def _set_clock(self, payload_type: int, clock_hz: int) -> None:
+        self.payload_type = payload_type
+        self.clock_hz = clock_hz
+        self._tick_s = 1 / clock_hz if clock_hz else 0.0
+        for stream in self.streams:
+            stream.forget_reference()

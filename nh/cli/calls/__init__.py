@@ -1,0 +1,1 @@
+"""`nh calls` and `nh close`: the commands, and how calls are drawn."""

@@ -1,0 +1,102 @@
+"""One call in full, as `nh calls CALL-ID` shows it: sessions, both directions of each pair, ports. Pure."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from rich.text import Text
+
+from nh.cli.calls.callid import show_id, show_text
+from nh.cli.stats import quantities as q
+from nh.results import CallDetail, GroupDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
+
+
+def call_lines(call: CallDetail) -> Iterator[Text]:
+    """The call, line by line."""
+    yield Text("call ", style="bold").append(show_id(call.call_id))
+    yield Text(f"  shard {call.shard} · age {q.duration(call.age_s)} · idle {q.duration(call.idle_s)}")
+    for session in call.sessions:
+        yield Text()
+        yield from _session(session)
+    if call.groups:
+        yield Text()
+        yield Text("ports", style="bold")
+        for group in call.groups:
+            yield _group(group)
+
+
+def _session(session: SessionDetail) -> Iterator[Text]:
+    created = datetime.fromtimestamp(session.created).strftime("%Y-%m-%d %H:%M:%S")
+    title = Text(f"session {session.sessionid}", style="bold")
+    # 0: agreed by ng's offer and answer, which have no CSeq
+    cseq = f" · cseq {session.cseq}" if session.cseq else ""
+    yield title.append(f"{cseq} · {session.state} · created {created}", style="not bold")
+    for side, uri, identifier in (
+        ("from", session.from_, session.id_from),
+        ("to", session.to, session.id_to),
+    ):
+        yield Text(f"  {side:<5}{show_text(uri) or '-'}  ").append(f"id {show_id(identifier)}", style="dim")
+    yield Text(f"  bytes {q.size(session.bytes_from)} from, {q.size(session.bytes_to)} to")
+    if session.param:
+        yield Text(
+            "  param " + show_text(", ".join(f"{key}={value}" for key, value in session.param.items()))
+        )
+    for pair in session.pairs:
+        yield _pair_title(pair)
+        yield from _leg("from", pair.from_)
+        yield from _leg("to", pair.to)
+
+
+def _pair_title(pair: PairDetail) -> Text:
+    component = {0: "RTP", 1: "RTCP"}.get(pair.component, f"port +{pair.component}")
+    return Text(f"  {show_text(pair.kind) or 'medium'} {pair.medium} {component}", style="cyan")
+
+
+def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
+    settled = "settled" if leg.settled else "open"
+    source = f"{leg.source} ({settled})" if leg.source is not None else "nothing yet"
+    yield Text(f"    {side:<5}at {leg.local}, announced {leg.announced or '-'}, source {source}")
+    idle = f", idle {q.duration(leg.idle_s)}" if leg.idle_s is not None else ""
+    counters = Text(f"         {q.count(leg.packets)} packets, {q.size(leg.bytes)}B{idle}")
+    dropped = ", ".join(f"{q.count(number)} {reason}" for reason, number in leg.dropped.items() if number)
+    if dropped:
+        counters.append(f", dropped {dropped}".replace("_", " "), style="yellow")
+    yield counters
+    yield Text(f"         {_path(leg)}", style="green" if leg.kernel else "dim")
+    for stream in leg.streams:
+        yield _stream(stream)
+
+
+def _path(leg: LegDetail) -> str:
+    """Which way its packets go, and why if that is not the short one."""
+    if leg.kernel:
+        return f"in the kernel: {q.count(leg.kernel_packets)} of its packets"
+    text = "in user space"
+    if leg.user_space_because:
+        text += f": {show_text(leg.user_space_because)}"
+    return f"{text}; {q.count(leg.kernel_packets)} in the kernel before" if leg.kernel_packets else text
+
+
+def _stream(stream: StreamDetail) -> Text:
+    name = show_text(stream.encoding) or f"payload type {stream.payload_type}"
+    text = Text(f"         SSRC {stream.ssrc:08x} {name}: {q.count(stream.packets)} packets")
+    if stream.lost:
+        text.append(f", {q.count(stream.lost)} lost ({stream.loss_ratio:.2%})", style="yellow")
+    else:
+        text.append(", none lost")
+    for number, what in ((stream.reordered, "reordered"), (stream.duplicates, "duplicated")):
+        if number:
+            text.append(f", {q.count(number)} {what}")
+    if stream.jitter_ms is not None:
+        text.append(f", jitter {stream.jitter_ms:.1f} ms")
+    if stream.mos is not None:
+        text.append(f", MOS {stream.mos:.1f}")
+    return text
+
+
+def _group(group: GroupDetail) -> Text:
+    media = " ".join(f"{medium.address}:{medium.port}/{medium.range}" for medium in group.media)
+    ports = " ".join(map(str, group.local_ports))
+    used = "in a session" if group.used else "unused"
+    cseq = f"cseq {group.cseq} · " if group.cseq else ""
+    text = Text(f"  {group.side.name.lower():<5}{cseq}{used} · age {q.duration(group.age_s)} · {ports}")
+    return text.append(f"\n       answered {media}  id {show_id(group.id)}", style="dim")

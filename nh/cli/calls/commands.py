@@ -1,0 +1,67 @@
+"""`nh calls` and `nh close`: what calls there are, one call in full, and the end of one."""
+
+from typing import Annotated
+
+import typer
+
+from nh.cli.calls.callid import read_id, show_id
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir
+
+_ID_HELP = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behind -- if it begins with -"
+
+
+def calls(
+    call_id: Annotated[
+        str | None,
+        typer.Argument(metavar="CALL-ID", help=f"Show this call in full; {_ID_HELP}.", show_default=False),
+    ] = None,
+    *,
+    contains: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="List only calls with this in their call-id.", show_default=False),
+    ] = "",
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="List so many calls at most.")] = 100,
+    as_json: AsJson = False,
+    rpc: RpcAddress = None,
+    runtime_dir: RuntimeDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """List calls in the order of their call-ids, or show one in full.
+
+    Packets and bytes are those received. --json prints a line of JSON for each call.
+    """
+    from nh.cli.calls import output as calls_output  # noqa: PLC0415  clients and rich take a while to import
+    from nh.cli.rpc import connect  # noqa: PLC0415
+
+    wanted, pattern = read_id(call_id or ""), read_id(contains)
+    with connect(config, runtime_dir, rpc) as client:
+        if call_id is not None:
+            calls_output.print_call(client, wanted, as_json)
+        elif calls_output.print_list(client, pattern, limit, as_json):
+            typer.echo(f"nh: there are more than {limit} calls; see --limit and --contains", err=True)
+
+
+def close(
+    call_id: Annotated[
+        str, typer.Argument(metavar="CALL-ID", help=f"The call to end, {_ID_HELP}.", show_default=False)
+    ],
+    *,
+    as_json: AsJson = False,
+    rpc: RpcAddress = None,
+    runtime_dir: RuntimeDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """End a call: all of its sessions, and all of its ports are free again. The phones are not told."""
+    from nh.cli.calls.json_text import json_text  # noqa: PLC0415
+    from nh.cli.rpc import connect  # noqa: PLC0415
+    from nh.commands import CloseCall  # noqa: PLC0415
+
+    wanted = read_id(call_id)
+    with connect(config, runtime_dir, rpc) as client:
+        closed = client.request(CloseCall(wanted)).sessions
+    if as_json:
+        typer.echo(json_text({"call_id": wanted, "sessions": closed}))
+    elif closed:
+        typer.echo(f"closed {show_id(wanted)}: {closed} {'session' if closed == 1 else 'sessions'} ended")
+    else:
+        typer.echo(f"closed {show_id(wanted)}: no session was active, its ports are free")

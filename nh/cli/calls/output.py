@@ -1,0 +1,47 @@
+"""Runs the commands behind `nh calls` and prints what comes back, for people or as JSON."""
+
+import typer
+from rich.console import Console
+
+from nh.cli.calls.call_view import call_lines
+from nh.cli.calls.json_text import json_text
+from nh.cli.calls.list_view import LIST_HEADER, list_line
+from nh.client import NativeClient
+from nh.commands import MAX_LIST, ListCalls, ShowCall
+
+
+def print_call(client: NativeClient, call_id: bytes, as_json: bool) -> None:
+    """One call in full. Raises UnknownCall if there is none."""
+    detail = client.request(ShowCall(call_id))
+    if as_json:
+        typer.echo(json_text(detail))
+        return
+    console = Console()
+    for line in call_lines(detail):
+        # whole ids and addresses, so that they can be copied: the terminal wraps what is too long
+        console.print(line, soft_wrap=True)
+
+
+def print_list(client: NativeClient, contains: bytes, limit: int, as_json: bool) -> bool:
+    """Calls, `limit` at most, page by page. Returns whether there are more.
+
+    Arguments:
+        contains: only call-ids with these bytes in them; b"" for all.
+        limit: 1 or more.
+        as_json: a line of JSON a call.
+    """
+    console = Console()
+    after, left = b"", limit
+    while left > 0:
+        page = client.request(ListCalls(contains, after, min(left, MAX_LIST)))
+        if left == limit and not as_json:
+            console.print(LIST_HEADER, soft_wrap=True)
+        for call in page.calls:
+            if as_json:
+                typer.echo(json_text(call))
+            else:
+                console.print(list_line(call), soft_wrap=True)
+        after, left = page.next, left - len(page.calls)
+        if not after:
+            return False
+    return True

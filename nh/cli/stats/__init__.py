@@ -1,0 +1,1 @@
+"""`nh stats`: the command, the live view, and how counters become rates."""

@@ -1,0 +1,46 @@
+"""`nh stats`: the counters in shared memory, live, once or as JSON. It speaks to nobody."""
+
+import sys
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from nh.cli.options import AsJson, ConfigFile, RuntimeDir, settings_of
+
+_INTERVAL_S = 1.0
+
+
+def stats(
+    *,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            max=3600,
+            metavar="SECONDS",
+            help="Time between two pictures, and over which rates are measured; 0.1 to 3600 (default: 1)",
+            show_default=False,
+        ),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Print one picture and everything counted since the start.")
+    ] = False,
+    as_json: AsJson = False,
+    runtime_dir: RuntimeDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Show what the relay does: a row for each shard, rates and totals, live.
+
+    Where standard output is no terminal it prints one picture, as with --once. --json prints one snapshot;
+    with --interval and without --once, a line of JSON every so often.
+    """
+    from nh.cli.stats import live  # noqa: PLC0415  rich and what it draws take a while to import
+
+    with live.Watch(settings_of(config, runtime_dir).runtime_path) as watch, suppress(KeyboardInterrupt):
+        if as_json:
+            live.print_json(watch, None if once else interval)
+        elif once or not sys.stdout.isatty():
+            live.print_once(watch, interval or _INTERVAL_S)
+        else:
+            live.show(watch, interval or _INTERVAL_S)

@@ -1,0 +1,52 @@
+"""The three ways in which `nh stats` shows what it reads: refreshed in place, one picture, JSON."""
+
+import time
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from nh.cli.stats.history import History
+from nh.cli.stats.rates import Meter
+from nh.cli.stats.since_start import since_start
+from nh.cli.stats.view import StatsView
+from nh.cli.stats.watch import Watch
+
+__all__ = ["Watch", "print_json", "print_once", "show"]
+
+
+def show(watch: Watch, interval_s: float) -> None:
+    """Draw the picture anew every `interval_s` seconds, until KeyboardInterrupt."""
+    meter, packets, calls = Meter(), History(), History()
+    with Live(auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            snapshot = watch.read()
+            measured = meter.measure(snapshot)
+            if measured.total is not None:
+                packets.add(measured.total["packets_in"])
+            calls.add(snapshot.totals.calls)
+            view = StatsView(snapshot, measured, packets, calls, watch.warning(snapshot))
+            live.update(view, refresh=True)
+            time.sleep(interval_s)
+
+
+def print_once(watch: Watch, interval_s: float) -> None:
+    """Print one picture with rates over `interval_s` seconds, then everything counted since the start."""
+    meter = Meter()
+    meter.measure(watch.read())
+    time.sleep(interval_s)
+    snapshot = watch.read()
+    console = Console()
+    console.print(StatsView(snapshot, meter.measure(snapshot), warning=watch.warning(snapshot)))
+    console.print(Text(), since_start(snapshot), sep="\n")
+
+
+def print_json(watch: Watch, interval_s: float | None) -> None:
+    """Print a snapshot as one line of JSON; one every `interval_s` seconds unless that is None."""
+    while True:
+        typer.echo(msgspec.json.encode(watch.read().to_builtins()))
+        if interval_s is None:
+            return
+        time.sleep(interval_s)

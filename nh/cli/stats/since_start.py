@@ -1,0 +1,93 @@
+"""What `nh stats --once` adds to the picture: everything counted since the relay started. Pure rendering."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from rich.table import Table
+from rich.text import Text
+
+from nh.cli.stats import quantities as q
+from nh.stats import ShardStats, SupervisorStats
+from nh.stats.snapshot import Snapshot
+
+_COMMANDS: Final = (
+    *("allocate", "activate", "close", "list", "show"),
+    *("offer", "answer", "delete", "query", "block"),  # ng's
+)
+_OUTCOMES: Final = ("ok", "refused", "failed")
+
+_Row = tuple[str, str | Text]
+
+
+def since_start(snapshot: Snapshot) -> Table:
+    """The counters of the whole relay, one line for each kind."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    table.add_row("since start", "")
+    for row in (*_of_shards(snapshot.totals), *_of_supervisor(snapshot.supervisor)):
+        table.add_row(*row)
+    return table
+
+
+def _of_shards(totals: ShardStats) -> Iterator[_Row]:
+    yield "received", f"{q.count(totals.packets_in)} packets, {q.size(totals.bytes_in)}B"
+    yield "sent", f"{q.count(totals.packets_out)} packets, {q.size(totals.bytes_out)}B"
+    yield (
+        "paths",
+        _line(
+            (totals.kernel_packets, "in the kernel"),
+            (totals.packets_in - totals.kernel_packets, "in user space"),
+            (totals.kernel_full, "flows without room"),
+        ),
+    )
+    yield (
+        "dropped",
+        _line(
+            (totals.drop_foreign_source, "foreign source"),
+            (totals.drop_no_target, "no target"),
+            (totals.drop_send_failed, "unsent"),
+            (totals.drop_not_active, "inactive"),
+            (totals.drop_looped, "looped"),
+        ),
+    )
+    yield "sessions", _line((totals.sessions_started, "started"), (totals.sessions_closed, "ended"))
+    yield (
+        "expired",
+        _line(
+            (totals.expired_silent, "silent"),
+            (totals.expired_hold, "on hold"),
+            (totals.expired_unused, "unused"),
+            (totals.expired_replaced, "replaced"),
+        ),
+    )
+    for command in _COMMANDS:
+        yield command, _line(*((getattr(totals, f"{command}_{word}"), word) for word in _OUTCOMES))
+
+
+def _of_supervisor(supervisor: SupervisorStats) -> Iterator[_Row]:
+    yield (
+        "requests",
+        _line(
+            (supervisor.rpc_requests_netsip, "Net::SIP"),
+            (supervisor.rpc_requests_native, "native"),
+            (supervisor.rpc_requests_ng, "ng"),
+            (supervisor.rpc_malformed, "bad"),
+            (supervisor.rpc_unknown_commands, "unknown"),
+        ),
+    )
+    yield "unserved", _line((supervisor.rpc_timeouts, "late"), (supervisor.rpc_unroutable, "no shard"))
+    yield (
+        "ng",
+        _line((supervisor.ng_retransmissions, "asked again"), (supervisor.ng_unsent, "replies not sent")),
+    )
+    yield "connections", _line((supervisor.rpc_accepted, "accepted"), (supervisor.rpc_evicted, "evicted"))
+
+
+def _line(*counted: tuple[int, str]) -> Text:
+    text = Text()
+    for number, what in counted:
+        text.append(" · " if text else "", style="dim").append(
+            f"{q.count(number)} {what}", style="" if number else "dim"
+        )
+    return text

@@ -1,0 +1,185 @@
+"""What `nh stats` shows: a snapshot and rates in, something that rich prints out.
+
+Pure: reads no clock, no shared memory and no terminal; the width comes from rich's options. Everything fits
+80 columns; from WIDE_COLUMNS on, drops are told apart by reason in each row.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from nh.cli.stats import quantities as q
+from nh.cli.stats.history import History
+from nh.cli.stats.rates import DROPS, STALE_S, Measured, Rates, commands, drops
+from nh.stats.layout import ShardState
+from nh.stats.snapshot import ShardReading, Snapshot, Totals
+
+WIDE_COLUMNS: Final = 121
+
+LAG_S: Final = 0.05
+"""A loop that is later than this makes itself heard: phones buffer about as much."""
+
+_REASONS: Final = {
+    "drop_foreign_source": ("foreign", "foreign source"),
+    "drop_no_target": ("no tgt", "no target"),
+    "drop_send_failed": ("unsent", "unsent"),
+    "drop_not_active": ("inactive", "inactive"),
+    "drop_looped": ("looped", "looped"),
+}
+"""How each reason for a drop is headed in a column, and called in a sentence."""
+
+_STATES: Final = {
+    ShardState.STARTING: ("init", "yellow"),
+    ShardState.UP: ("up", "green"),
+    ShardState.DOWN: ("down", "bold red"),
+}
+
+_UNKNOWN: Final = Text("-", style="dim")
+
+
+@dataclass(frozen=True, slots=True)
+class StatsView:
+    """The whole picture.
+
+    Arguments:
+        snapshot, measured: the values and the rates to show.
+        packets, calls: their history, None for a single picture without graphs.
+        warning: something that the operator must know, "" for nothing.
+    """
+
+    snapshot: Snapshot
+    measured: Measured
+    packets: History | None = None
+    calls: History | None = None
+    warning: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield _header(self.snapshot)
+        if self.warning:
+            yield Text(self.warning, style="bold red")
+        if self.packets is not None and self.calls is not None:
+            yield _graph("packets/s", self.packets, q.rate, options.max_width, "cyan")
+            yield _graph("calls", self.calls, q.count, options.max_width, "green")
+        yield Text()
+        wide = options.max_width >= WIDE_COLUMNS
+        yield _shards(self.snapshot, self.measured, wide)
+        yield Text()
+        yield _paths(self.snapshot, self.measured.total)
+        if not wide and self.measured.total is not None:
+            yield _drop_reasons(self.measured.total)
+
+
+def _header(snapshot: Snapshot) -> Text:
+    supervisor = snapshot.supervisor
+    up = sum(shard.state is ShardState.UP and not _hangs(shard) for shard in snapshot.shards)
+    shards = len(snapshot.shards)
+    parts = [
+        f"up {q.duration(max(0.0, snapshot.time - supervisor.started))}"
+        if supervisor.started
+        else "starting",
+        f"{up} of {shards} shards up",
+        f"{q.count(supervisor.rpc_clients)} RPC clients",
+        datetime.fromtimestamp(snapshot.time).strftime("%H:%M:%S"),
+    ]
+    text = Text().append(f"nh {snapshot.version}", style="bold")
+    if supervisor.draining:
+        text.append(" · ", style="dim").append(_drain(snapshot), style="bold yellow")
+    for part in parts:
+        text.append(" · ", style="dim").append(
+            part, style="bold red" if part is parts[1] and up < shards else ""
+        )
+    return text
+
+
+def _drain(snapshot: Snapshot) -> str:
+    ends = snapshot.supervisor.drain_ends
+    return f"draining, {q.duration(max(0.0, ends - snapshot.clock))} at most" if ends else "draining"
+
+
+def _graph(label: str, history: History, show: Callable[[float], str], width: int, style: str) -> Text:
+    room = width - 28
+    now = history.values[-1] if history.values else 0
+    text = Text(f"{label:<10}{show(now):>6} ", no_wrap=True)
+    text.append(history.graph(room), style=style)
+    return text.append(f" max {show(history.highest(room))}", style="dim")
+
+
+def _shards(snapshot: Snapshot, measured: Measured, wide: bool) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="bold", pad_edge=False)
+    headers = ["#", "", "cpu", "cpu%", "mem", "calls", "sess", "socks", "free", "pkt/s", "Mb/s"]
+    headers += [f"{_REASONS[name][0]}/s" for name in DROPS] if wide else ["drop"]
+    for header in [*headers, "cmd/s", "lag", "rst"]:
+        table.add_column(header, justify="left" if header == "" else "right", no_wrap=True)
+    totals = snapshot.totals
+    total = [Text("all"), Text(), Text(), *_cells(totals, measured.total, totals.restarts, wide)]
+    table.add_row(*total, style="bold")
+    for shard, rates in zip(snapshot.shards, measured.shards, strict=True):
+        cpu = Text(str(shard.cpu)) if shard.cpu >= 0 else _UNKNOWN
+        cells = _cells(shard, rates, shard.restarts, wide)
+        table.add_row(Text(str(shard.shard)), _state(shard), cpu, *cells)
+    return table
+
+
+def _cells(stats: ShardReading | Totals, rates: Rates | None, restarts: int, wide: bool) -> list[Text]:
+    """The cells that a shard's row and the total's have in common."""
+    scarce = stats.ports_free * 20 < stats.ports_total
+    return [
+        _UNKNOWN if rates is None else Text(f"{rates['cpu_s'] * 100:.0f}"),
+        Text(q.memory(stats.memory_bytes)),
+        Text(q.count(stats.calls)),
+        Text(q.count(stats.sessions)),
+        Text(q.count(stats.sockets)),
+        Text(q.count(stats.ports_free), style="bold red" if scarce else ""),
+        *_rate_cells(rates, wide),
+        Text(q.lag(stats.loop_lag_s), style="yellow" if stats.loop_lag_s > LAG_S else ""),
+        Text(q.count(restarts), style="yellow" if restarts else ""),
+    ]
+
+
+def _rate_cells(rates: Rates | None, wide: bool) -> list[Text]:
+    if rates is None:
+        return [_UNKNOWN] * (3 + len(DROPS) if wide else 4)
+    dropped = [rates[name] for name in DROPS] if wide else [drops(rates)]
+    return [
+        Text(q.rate(rates["packets_in"])),
+        Text(q.rate(rates["bytes_in"] * 8 / 1e6)),
+        *(Text(q.rate(per_s), style="yellow" if per_s else "") for per_s in dropped),
+        Text(q.rate(commands(rates))),
+    ]
+
+
+def _state(shard: ShardReading) -> Text:
+    if _hangs(shard):
+        return Text("hung", style="bold red")
+    word, style = _STATES[shard.state]
+    return Text(word, style=style)
+
+
+def _hangs(shard: ShardReading) -> bool:
+    return shard.state is ShardState.UP and (shard.heartbeat_age_s or 0) > STALE_S
+
+
+def _paths(snapshot: Snapshot, rates: Rates | None) -> Text:
+    """How much the kernel relays by itself."""
+    text = Text().append("paths   ", style="bold")
+    interfaces = snapshot.supervisor.kernel_interfaces
+    if not interfaces:
+        return text.append("all in user space", style="dim")
+    flows = q.count(snapshot.totals.kernel_flows)
+    where = f"in the kernel ({flows} flows, {interfaces} interface{'' if interfaces == 1 else 's'})"
+    if rates is None:
+        return text.append(where)
+    in_kernel = rates["kernel_packets"]
+    text.append(f"{q.rate(in_kernel)}/s {where}", style="green" if in_kernel else "")
+    return text.append(f" · {q.rate(rates['packets_in'] - in_kernel)}/s in user space")
+
+
+def _drop_reasons(rates: Rates) -> Text:
+    text = Text().append("drop/s  ", style="bold")
+    reasons = [f"{q.rate(rates[name])} {_REASONS[name][1]}" for name in DROPS]
+    return text.append(" · ".join(reasons), style="yellow" if drops(rates) else "")

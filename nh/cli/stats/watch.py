@@ -1,0 +1,65 @@
+"""Where `nh stats` reads from: the segment of one runtime directory, across restarts of its nh."""
+
+from pathlib import Path
+from types import TracebackType
+
+from nh.cli.stats.quantities import duration
+from nh.cli.stats.rates import STALE_S
+from nh.errors import StatsUnavailable
+from nh.stats import Snapshot, StatsReader, attach_segment, segment_name
+
+
+class Watch:
+    """Snapshots of the nh run that has `runtime_dir`; a context manager.
+
+    Raises StatsUnavailable, saying where it looked and how to look elsewhere, if there is none to begin with.
+    """
+
+    def __init__(self, runtime_dir: Path) -> None:
+        self._name = segment_name(runtime_dir)
+        self._gone = False
+        try:
+            self._segment = attach_segment(self._name)
+        except StatsUnavailable as exc:
+            raise StatsUnavailable(
+                f"{exc} (runtime directory {runtime_dir}; name another with --runtime-dir or NH_RUNTIME_DIR)"
+            ) from exc
+        self._reader = StatsReader(self._segment)
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._segment.close()
+
+    def read(self) -> Snapshot:
+        """The values of now; those published last if nh has stopped, until another takes its place."""
+        snapshot = self._reader.read()
+        if not _stale(snapshot):
+            self._gone = False
+            return snapshot
+        # an nh that ends takes the segment's name away, and the next one makes another of the same name
+        try:
+            segment = attach_segment(self._name)
+        except StatsUnavailable:
+            self._gone = True
+            return snapshot
+        self._segment.close()
+        self._segment, self._reader = segment, StatsReader(segment)
+        self._gone = False
+        return self._reader.read()
+
+    def warning(self, snapshot: Snapshot) -> str:
+        """What is wrong with the nh that wrote `snapshot`, the last one read; "" if nothing is."""
+        if self._gone:
+            return "nh has stopped; these are its last values"
+        if _stale(snapshot):
+            silent_s = snapshot.supervisor.heartbeat_age_s or 0
+            return f"the supervisor has been silent for {duration(silent_s)}: it hangs or was killed"
+        return ""
+
+
+def _stale(snapshot: Snapshot) -> bool:
+    return (snapshot.supervisor.heartbeat_age_s or 0) > STALE_S

@@ -1,0 +1,1 @@
+"""rtnetlink: interfaces, routes, and the kernel's notifications about them."""

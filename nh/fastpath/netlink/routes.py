@@ -1,0 +1,192 @@
+"""Where packets to a destination leave the host, by the kernel's own routing (RTM_GETROUTE, rtnetlink(7)).
+
+The program in the kernel finds the next hop of each packet by itself, but it has to be told the interface:
+that is looked up here when a flow moves into the kernel, and again when routing changed (route_watch). The
+module knows nothing of flows.
+"""
+
+import os
+import socket
+import struct
+from typing import NamedTuple
+
+from nh.fastpath.netlink.devices import Devices
+from nh.fastpath.netlink.messages import (
+    ERROR,
+    HEADER,
+    REQUEST,
+    Message,
+    attributes,
+    error_number,
+    messages,
+    open_socket,
+)
+
+_GET_ROUTE = 26
+_DESTINATION, _SOURCE, _OUT, _METRICS, _ENCAPSULATION, _PROTOCOL = 1, 2, 4, 8, 22, 27
+_METRIC_MTU = 2
+
+_ROUTE_BYTES, _KIND_AT = 12, 7
+"""struct rtmsg: family, bits of destination and source, TOS, table, protocol, scope, type; then the flags."""
+
+_ANYCAST, _UNICAST, _LOCAL = 4, 1, 2
+_UNUSABLE = {
+    3: "it is a broadcast address",
+    _ANYCAST: "it is an anycast address",
+    5: "it is a multicast address",
+    6: "its route is a blackhole",
+    7: "its route says unreachable",
+    8: "its route says prohibited",
+}
+"""By RTN_… (linux/rtnetlink.h): where no flow goes to, and why."""
+
+_ANSWER_BYTES = 8192
+_STALE_ANSWERS = 16
+"""Most answers to earlier requests that are passed over."""
+
+_INTEGER = struct.Struct("=I")
+
+
+class Route(NamedTuple):
+    """A way that a flow can take.
+
+    Arguments:
+        ifindex: the interface that packets leave by; of a local destination the one that routing names.
+        local: the destination is this host.
+        mtu_bytes: longest IP packet, by the interface and by the route (its metric, or a path MTU found).
+    """
+
+    ifindex: int
+    local: bool
+    mtu_bytes: int
+
+
+class NoRoute(NamedTuple):
+    """No way for the kernel path.
+
+    Arguments:
+        why: in words.
+        sure: False if the kernel did not say: "cannot tell" is not "no".
+    """
+
+    why: str
+    sure: bool = True
+
+
+class _Family:
+    """How to ask within one address family; what is the same in each request is packed once."""
+
+    def __init__(self, family: int, address_bytes: int) -> None:
+        self.family = family
+        length = HEADER.size + _ROUTE_BYTES + 2 * (4 + address_bytes) + 8
+        bits = address_bytes * 8
+        self._prefix = struct.pack("=IHH", length, _GET_ROUTE, REQUEST)
+        self._route = struct.pack("=I8BI", 0, family, bits, bits, 0, 0, 0, 0, 0, 0)
+        self._destination = struct.pack("=HH", 4 + address_bytes, _DESTINATION)
+        self._source = struct.pack("=HH", 4 + address_bytes, _SOURCE)
+        # rules may ask for the protocol (ip rule … ipproto udp)
+        self._protocol = struct.pack("=HHBxxx", 5, _PROTOCOL, socket.IPPROTO_UDP)
+
+    def question(self, sequence: int, destination: bytes, source: bytes) -> bytes:
+        """The request for the way of UDP from `source` to `destination`."""
+        return b"".join(
+            (
+                self._prefix,
+                _INTEGER.pack(sequence),
+                self._route,
+                self._destination,
+                destination,
+                self._source,
+                source,
+                self._protocol,
+            )
+        )
+
+
+_IPV4 = _Family(socket.AF_INET, 4)
+_IPV6 = _Family(socket.AF_INET6, 16)
+_UNSPECIFIED = (bytes(4), bytes(16))
+
+
+class Routes:
+    """Looks routes up in the network namespace of the calling thread.
+
+    A look-up cannot block: the kernel answers a request while it is sent. Raises OSError if sockets cannot be
+    had.
+    """
+
+    def __init__(self) -> None:
+        self._devices = Devices()
+        try:
+            self._socket = open_socket()
+        except OSError:
+            self._devices.close()
+            raise
+        self._sequence = 0
+
+    def find(self, destination: str, source: str) -> Route | NoRoute:
+        """The way of UDP packets to `destination`, or why there is none for the kernel path.
+
+        Arguments:
+            destination: IP address.
+            source: IP address of this host that the packets will have: rules by source are followed.
+
+        Tunnels and other interfaces without an Ethernet header are no way, nor are routes that encapsulate.
+        """
+        family = _IPV6 if ":" in destination else _IPV4
+        try:
+            to = socket.inet_pton(family.family, destination)
+            of = socket.inet_pton(family.family, source)
+        except OSError:
+            return NoRoute(f"{source} and {destination} are not addresses of one family")
+        if to in _UNSPECIFIED:
+            return NoRoute("it is the unspecified address")
+        if family is _IPV6 and to[0] == 0xFE and to[1] & 0xC0 == 0x80:
+            return NoRoute("a link-local address says nothing of the interface")
+        try:
+            answer = self._ask(family, to, of)
+            return self._judge(answer, family) if answer else NoRoute("the kernel did not say", sure=False)
+        except OSError as error:
+            return NoRoute(f"the kernel could not be asked: {error}", sure=False)
+
+    def forget_links(self) -> None:
+        """Ask anew about interfaces; to be called when links may have changed (route_watch)."""
+        self._devices.forget()
+
+    def close(self) -> None:
+        """Let go of the sockets."""
+        self._socket.close()
+        self._devices.close()
+
+    def _ask(self, family: _Family, destination: bytes, source: bytes) -> Message | None:
+        self._sequence = self._sequence + 1 & 0xFFFFFFFF
+        self._socket.send(family.question(self._sequence, destination, source))
+        for _ in range(_STALE_ANSWERS):
+            try:
+                datagram = self._socket.recv(_ANSWER_BYTES)
+            except BlockingIOError:
+                return None
+            for message in messages(datagram):
+                if message.sequence == self._sequence:
+                    return message
+        return None
+
+    def _judge(self, answer: Message, family: _Family) -> Route | NoRoute:
+        if answer.kind == ERROR:
+            return NoRoute(f"routing says: {os.strerror(error_number(answer))}")
+        kind = answer.body[_KIND_AT]
+        if kind not in (_UNICAST, _LOCAL):
+            return NoRoute(_UNUSABLE.get(kind, f"its route is of type {kind}"))
+        found = attributes(answer.body, _ROUTE_BYTES)
+        if _ENCAPSULATION in found:
+            return NoRoute("its route encapsulates packets")
+        if _OUT not in found:
+            return NoRoute("its route names no interface")
+        ifindex = int(_INTEGER.unpack(found[_OUT])[0])
+        device = self._devices.get(ifindex)
+        if not device.ethernet:
+            return NoRoute(f"interface {device.name} is not Ethernet")
+        mtu_bytes = device.ipv6_mtu_bytes if family is _IPV6 else device.mtu_bytes
+        if _METRICS in found and (metric := attributes(found[_METRICS]).get(_METRIC_MTU)):
+            mtu_bytes = min(mtu_bytes, int(_INTEGER.unpack(metric)[0]) or mtu_bytes)
+        return Route(ifindex, kind == _LOCAL, mtu_bytes)

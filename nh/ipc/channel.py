@@ -1,0 +1,271 @@
+"""Records over a SOCK_SEQPACKET socket, without waiting: what supervisor and shards speak over.
+
+A channel keeps records whole and in order, with the descriptors that go with them (SCM_RIGHTS), queues
+what the kernel does not take at once, and says when the other side is gone. What is in a record is not its
+business (nh.ipc.link_messages).
+"""
+
+import array
+import errno
+import fcntl
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
+
+from nh.errors import ChannelFull
+from nh.ipc.link_messages import MAX_MESSAGE_BYTES
+from nh.loop import Loop
+
+logger = logging.getLogger(__name__)
+
+MAX_QUEUED_BYTES: Final = 4 * 1024 * 1024
+"""Most bytes that wait for the kernel: some thousand commands, or 32 of the longest records."""
+
+KERNEL_BUFFER_BYTES: Final = 1024 * 1024
+"""Wanted send buffer; the kernel gives less where net.core.wmem_max says so."""
+
+RECORDS_A_TURN: Final = 64
+"""Most records read before other descriptors get their turn."""
+
+MAX_FDS: Final = 200
+"""Most descriptors with one record; the kernel's limit is 253 (SCM_MAX_FD)."""
+
+IN_FLIGHT_RETRY_S: Final = 0.01
+"""When to try again while the kernel has too many descriptors of this user's under way; no event tells."""
+
+_FD_BYTES: Final = array.array("i").itemsize
+_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(MAX_FDS * _FD_BYTES)
+
+OnRecord = Callable[[bytes, list[int]], None]
+"""Called with a record and the descriptors that came with it.
+
+They are close-on-exec. Whoever takes one removes it from the list; what is left there is closed on return.
+The kernel leaves the last ones out where this process has no room for them, so fewer may come than were sent.
+"""
+
+T = TypeVar("T")
+
+
+def batches(items: Sequence[T]) -> Iterator[tuple[T, ...]]:
+    """Descriptors, or what goes with them, in batches of one record each: MAX_FDS or, the last one, fewer."""
+    for at in range(0, len(items), MAX_FDS):
+        yield tuple(items[at : at + MAX_FDS])
+
+
+class Channel:
+    """One end of a SOCK_SEQPACKET pair on a loop.
+
+    Arguments:
+        loop: what watches the socket.
+        sock: the end; it becomes nonblocking and belongs to the channel, which closes it.
+        on_record: called with each record that arrives; see OnRecord.
+        on_close: called once when the other side is gone, after its last record; not after close().
+        on_drained: called whenever the last record that had to wait has gone.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        on_record: OnRecord,
+        on_close: Callable[[], None],
+        *,
+        on_drained: Callable[[], None] | None = None,
+    ) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER_BYTES)
+        self._loop = loop
+        self._sock = sock
+        self._on_record = on_record
+        self._on_close = on_close
+        self._on_drained = on_drained
+        self._queue: deque[tuple[bytes, list[int]]] = deque()
+        self._queued_bytes = 0
+        # one byte longer than a record may be, so that a longer one shows
+        self._buffer = bytearray(MAX_MESSAGE_BYTES + 1)
+        self._open = True
+        self._too_many_in_flight = False
+        loop.add_reader(sock.fileno(), self._read)
+
+    @property
+    def queued(self) -> int:
+        """How many records wait for the kernel to take them."""
+        return len(self._queue)
+
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called or the other side is gone."""
+        return not self._open
+
+    def send(self, record: bytes, fds: Sequence[int] = ()) -> None:
+        """Send one record, now or as soon as the kernel takes it.
+
+        Where the other side is gone, the record is dropped; on_close tells.
+
+        Arguments:
+            record: 1 to MAX_MESSAGE_BYTES bytes (an empty one would look like the end).
+            fds: up to MAX_FDS descriptors that go with it. They stay the caller's, to be closed at any time.
+
+        Raises ValueError for another length or number, ChannelFull if more than MAX_QUEUED_BYTES would wait,
+        or if there are no descriptors to keep `fds` by while they wait.
+        """
+        if not 0 < len(record) <= MAX_MESSAGE_BYTES:
+            raise ValueError(f"a record of {len(record)} bytes is not in 1..{MAX_MESSAGE_BYTES}")
+        if len(fds) > MAX_FDS:
+            raise ValueError(f"{len(fds)} descriptors are more than {MAX_FDS}")
+        if not self._open:
+            return
+        if not self._queue and self._send_now(record, fds):
+            return
+        if self._queued_bytes + len(record) > MAX_QUEUED_BYTES:
+            raise ChannelFull(
+                f"{len(self._queue)} records wait already: the other side does not read them fast enough"
+            )
+        waiting = _duplicate(fds)
+        if not self._queue:
+            self._wait_for_room()
+        self._queue.append((record, waiting))
+        self._queued_bytes += len(record)
+
+    def drain(self) -> None:
+        """Hand over every record that is there now, without waiting for the loop's next turn."""
+        while self._open and self._read_one():
+            pass
+
+    def close(self) -> None:
+        """Close this end; what is queued is lost. No effect if it is closed."""
+        if not self._open:
+            return
+        self._open = False
+        while self._queue:
+            close_all(self._queue.popleft()[1])
+        self._queued_bytes = 0
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+
+    def _read(self) -> None:
+        for _ in range(RECORDS_A_TURN):
+            if not self._open or not self._read_one():
+                return
+
+    def _read_one(self) -> bool:
+        """Hand over one record; False if there are no more to be had now."""
+        try:
+            size, ancillary, _flags, _ = self._sock.recvmsg_into(
+                (self._buffer,), _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+            )
+        except (BlockingIOError, InterruptedError):
+            return False
+        except ConnectionResetError:
+            # said once, before its last records, if it died with records of ours unread (af_unix.c)
+            return True
+        except OSError as exc:
+            logger.error("a channel is closed, because it cannot be read: %s", exc)
+            size, ancillary = 0, []
+        fds = _descriptors_in(ancillary) if ancillary else []
+        if 0 < size <= MAX_MESSAGE_BYTES:
+            try:
+                self._on_record(bytes(memoryview(self._buffer)[:size]), fds)
+            finally:
+                close_all(fds)
+            return True
+        close_all(fds)
+        if size > MAX_MESSAGE_BYTES:
+            logger.error("a record of more than %d bytes came over a channel; closing it", MAX_MESSAGE_BYTES)
+        self._lost()
+        return False
+
+    def _lost(self) -> None:
+        self.close()
+        self._on_close()
+
+    def _send_now(self, record: bytes, fds: Sequence[int]) -> bool:
+        """Whether the record is dealt with: taken by the kernel, or dropped because nobody will read it."""
+        self._too_many_in_flight = False
+        try:
+            if fds:
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
+                self._sock.sendmsg((record,), (rights,))
+            else:
+                self._sock.send(record)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as exc:
+            if exc.errno == errno.ETOOMANYREFS:
+                self._too_many_in_flight = True
+                return False
+            # of the end the reader says so once; anything else is a bug
+            gone = exc.errno in (errno.EPIPE, errno.ECONNRESET)
+            logger.log(logging.DEBUG if gone else logging.ERROR, "a record was dropped: %s", exc)
+        return True
+
+    def _wait_for_room(self) -> None:
+        """Have the queue flushed when that is of use: the head of it was not taken just now."""
+        fd = self._sock.fileno()
+        if self._too_many_in_flight:
+            # the socket stays writable all the while
+            self._loop.remove_writer(fd)
+            self._loop.call_later(IN_FLIGHT_RETRY_S, self._flush)
+        else:
+            self._loop.add_writer(fd, self._flush)
+
+    def _flush(self) -> None:
+        if not self._open:
+            return
+        while self._queue:
+            record, fds = self._queue[0]
+            if not self._send_now(record, fds):
+                self._wait_for_room()
+                return
+            self._queue.popleft()
+            close_all(fds)
+            self._queued_bytes -= len(record)
+        self._loop.remove_writer(self._sock.fileno())
+        if self._on_drained is not None:
+            self._on_drained()
+
+
+def receive_record(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """One record and the descriptors that came with it, from a socket that is on no loop.
+
+    The descriptors are close-on-exec, and the caller's. An empty record is the end. Raises OSError, for a
+    record that is too long too; TimeoutError after the socket's timeout.
+
+    (Python 3.11's socket.recv_fds() ignores its flags: such descriptors would outlive execve(2).)
+    """
+    record, ancillary, flags, _ = sock.recvmsg(MAX_MESSAGE_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
+    fds = _descriptors_in(ancillary)
+    if flags & socket.MSG_TRUNC:
+        close_all(fds)
+        raise OSError(errno.EMSGSIZE, f"a record of more than {MAX_MESSAGE_BYTES} bytes")
+    return record, fds
+
+
+def _duplicate(fds: Sequence[int]) -> list[int]:
+    """Descriptors of one's own for the same files. Raises ChannelFull where there is no room."""
+    copies: list[int] = []
+    try:
+        for fd in fds:
+            copies.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
+    except OSError as exc:
+        close_all(copies)
+        raise ChannelFull(f"descriptors cannot be kept while they wait: {exc.strerror}") from exc
+    return copies
+
+
+def close_all(fds: list[int]) -> None:
+    """Close descriptors, and have none in the list any more."""
+    while fds:
+        os.close(fds.pop())
+
+
+def _descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(data[: len(data) - len(data) % _FD_BYTES])
+    return found.tolist()

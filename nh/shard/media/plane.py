@@ -1,0 +1,238 @@
+"""The media plane of a shard: what the domain's sessions need of sockets, poll and forwarding.
+
+It implements nh.calls.resources.MediaPlane and keeps the sources of legs moving with time: windows that
+close, sources that may be settled again. It knows nothing of calls or commands.
+"""
+
+import logging
+import math
+from typing import TYPE_CHECKING, Final
+
+from nh.calls.leg import RelaySocket
+from nh.calls.media import Endpoint
+from nh.calls.session import Session
+from nh.calls.settings import RelaySettings
+from nh.shard.media.forwarding import Forwarding
+from nh.shard.media.kernel_path import KernelPath
+from nh.shard.media.loop_guard import OwnPorts
+from nh.shard.media.poll import MediaPoll
+from nh.shard.media.sockets import (
+    MediaSocket,
+    adopt_media_socket,
+    close_media_sockets,
+    exhausted,
+    open_media_sockets,
+    socket_of,
+)
+from nh.shard.media.totals import Traffic
+
+if TYPE_CHECKING:
+    from nh.shard.recovery.checkpoints import CallKeeping
+
+logger = logging.getLogger(__name__)
+
+ROUND_S: Final = 4.0
+"""How often each session is looked at, at least; whoever ends or shows one looks at it once more."""
+
+
+ROUTED_A_LOOK: Final = 200
+"""Most directions whose route is looked up anew in one look: some milliseconds."""
+
+
+class SocketPlane:
+    """Media over UDP sockets.
+
+    Arguments:
+        settings: how to relay.
+        own_ports: the media ports of the whole relay.
+        kernel: the path in the kernel, which is closed with the plane; None: there is none.
+        kernel_off: why that is so, for people.
+
+    `owner` is the call-id of the call for which sockets are opened now; `inherited` are sockets that a
+    predecessor had, by where they are bound: adopt_sockets() takes them out; `keeping` is told of sockets and
+    of what changes about sources, None if nobody keeps calls.
+    """
+
+    def __init__(
+        self,
+        settings: RelaySettings,
+        own_ports: OwnPorts,
+        kernel: KernelPath | None = None,
+        kernel_off: str = "",
+    ) -> None:
+        self.kernel = kernel
+        self.poll = MediaPoll()
+        self.traffic = Traffic()
+        self._settings = settings
+        self._own_ports = own_ports
+        self._forwarding = Forwarding(
+            self.poll,
+            self.traffic,
+            own_ports,
+            kernel=kernel,
+            kernel_off=kernel_off,
+            changed=self._changed,
+        )
+        self.owner = b""
+        self.inherited: dict[Endpoint, int] = {}
+        self.keeping: CallKeeping | None = None
+        self._running: dict[Session, None] = {}
+        self._unsettled: set[Session] = set()
+        self._round: list[Session] = []
+        self._slice = 1
+        self._round_s = min(ROUND_S, settings.silent_s / 4, (settings.resettle_s or math.inf) / 4)
+
+    def open_sockets(self, address: str, base: int, count: int, dscp: int | None = None) -> list[RelaySocket]:
+        """See MediaPlane. What arrives before a session is active is read and dropped."""
+        dscp = self._settings.dscp if dscp is None else dscp
+        return self._begin(open_media_sockets(address, base, count, dscp=dscp), address)
+
+    def adopt_sockets(
+        self, address: str, base: int, count: int, dscp: int | None = None
+    ) -> list[RelaySocket]:
+        """See MediaPlane. Those that nobody held open are bound anew."""
+        dscp = self._settings.dscp if dscp is None else dscp
+        sockets: list[MediaSocket] = []
+        try:
+            for port in range(base, base + count):
+                sockets.append(self._adopt(Endpoint(address, port), dscp))
+        except BaseException:
+            self._discard(sockets)
+            raise
+        return self._begin(sockets, address)
+
+    def _changed(self, owner: bytes) -> None:
+        if self.keeping is not None:
+            self.keeping.changed(owner)
+
+    def _adopt(self, local: Endpoint, dscp: int) -> MediaSocket:
+        fd = self.inherited.pop(local, None)
+        if fd is not None:
+            try:
+                return adopt_media_socket(fd, local, dscp=dscp)
+            except OSError as exc:
+                logger.error("the socket at %s is bound anew: %s", local, exc)
+        return open_media_sockets(local.address, local.port, 1, dscp=dscp)[0]
+
+    def _begin(self, opened: list[MediaSocket], address: str) -> list[RelaySocket]:
+        """Watch new sockets. Raises SocketsExhausted; then they are closed."""
+        self._own_ports.add(address)
+        watched: list[RelaySocket] = []
+        try:
+            for media_socket in opened:
+                self._forwarding.open(media_socket)
+                watched.append(media_socket)
+        except OSError as exc:  # ENOSPC: fs.epoll.max_user_watches, a limit of the user's; ENOMEM
+            self.close_sockets(watched)
+            self._discard(opened[len(watched) :])
+            shortage = exhausted(exc, "no more sockets can be watched")
+            if shortage is None:
+                raise
+            raise shortage from exc
+        for media_socket in opened:
+            media_socket.owner = self.owner
+        if self.keeping is not None:
+            self.keeping.opened(opened)
+        return watched
+
+    def close_sockets(self, sockets: list[RelaySocket]) -> None:
+        """See MediaPlane."""
+        ours = [media_socket for media_socket in sockets if isinstance(media_socket, MediaSocket)]
+        for media_socket in ours:
+            self._forwarding.close(media_socket)
+        self._discard(ours)
+
+    def _discard(self, sockets: list[MediaSocket]) -> None:
+        """Close sockets that are not watched, and have nobody hold them any more."""
+        if self.keeping is not None and sockets:
+            self.keeping.closed(sockets)
+        close_media_sockets(sockets)
+
+    def start(self, session: Session) -> None:
+        """See MediaPlane."""
+        for pair in session.pairs:
+            self._forwarding.start(pair)
+        self._running[session] = None
+        self._unsettled.add(session)
+
+    def renew(self, session: Session) -> None:
+        """See MediaPlane."""
+        for leg in session.legs:
+            self._forwarding.source_changed(leg)
+        self._unsettled.add(session)
+
+    def stop(self, session: Session) -> None:
+        """See MediaPlane."""
+        del self._running[session]
+        self._unsettled.discard(session)
+        for pair in session.pairs:
+            self._forwarding.stop(pair)
+
+    def sleep(self) -> None:
+        """Touch no socket until set_up_anew(): another process may still have them."""
+        self._forwarding.awake = False
+
+    def set_up_anew(self) -> None:
+        """Bring every socket into the state that its legs want: somebody else may have changed it."""
+        sockets = {socket_of(leg): None for session in self._running for leg in session.legs}
+        self._forwarding.set_up_anew(list(sockets))
+
+    def look(self, *, since_s: float, now: float) -> None:
+        """Look at the next few sessions: which are alive, which may settle their source again.
+
+        A slice at a time, so that thousands of sessions do not hold up the packets.
+
+        Arguments:
+            since_s: seconds since the last call; a round over all sessions takes ROUND_S, or a quarter of
+                the shortest time that has to be noticed.
+            now: monotonic seconds.
+        """
+        if not self._round:
+            self._round = list(self._running)
+            self._slice = math.ceil(len(self._round) * since_s / self._round_s)
+        for session in self._round[-self._slice :]:
+            session.note(now=now)
+            if self._settings.resettle_s and session in self._running:
+                self._reopen_silent(session, now=now)
+        del self._round[-self._slice :]
+        if self.kernel is not None:
+            for media_socket in self.kernel.take_stale(ROUTED_A_LOOK):
+                self._forwarding.route_anew(media_socket)
+
+    def add_past(self, packets: int, size_bytes: int) -> None:
+        """What the kernel relayed for a predecessor, and does not know any more."""
+        if self.kernel is None:
+            self.traffic.kernel_packets += packets
+            self.traffic.kernel_bytes += size_bytes
+        else:
+            self.kernel.add_past(packets, size_bytes)
+
+    def collect(self) -> None:
+        """Bring the totals up to date with what the kernel relayed."""
+        if self.kernel is not None:
+            self.kernel.sweep()
+            self.traffic.kernel_packets, self.traffic.kernel_bytes = self.kernel.totals
+
+    def close_windows(self, *, now: float) -> None:
+        """Settle the sources of all legs whose window is over (monotonic seconds)."""
+        for session in list(self._unsettled):
+            self._close_windows(session, now=now)
+
+    def close(self) -> None:
+        """Let go of the poll object; close all groups before."""
+        self.poll.close()
+        if self.kernel is not None:
+            self.kernel.close()
+
+    def _close_windows(self, session: Session, *, now: float) -> None:
+        for leg in session.legs:
+            if leg.close_window(now=now):
+                self._forwarding.source_changed(leg)
+        # what has not sent within its window settles with its first packet
+        if all(leg.settled or now >= leg.window_ends for leg in session.legs):
+            self._unsettled.discard(session)
+
+    def _reopen_silent(self, session: Session, *, now: float) -> None:
+        for leg in session.legs:
+            if leg.reopen_after(self._settings.resettle_s, now=now):
+                self._forwarding.source_changed(leg)

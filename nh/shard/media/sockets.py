@@ -1,0 +1,182 @@
+"""Media sockets: opened exclusively on ports that the domain chose, connected once a source is settled.
+
+Contract: a port is bound before SO_REUSEPORT is set, so no two programs share one by accident, yet a
+successor that knows of it can bind beside this one later. The module knows nothing of calls' rules.
+"""
+
+import ctypes
+import errno
+import ipaddress
+import os
+import socket
+from typing import Final
+
+from nh.calls.leg import Leg
+from nh.calls.media import Endpoint
+from nh.calls.ports import PortInUse
+from nh.errors import AddressUnavailable, SocketsExhausted
+from nh.shard.media.kernel_flow import Flow
+from nh.shard.media.loop_guard import tell_hops
+
+_NO_MEMORY: Final = "raise what memory nh may have (MemoryMax= of its service), or sockets (net.ipv4.udp_mem)"
+_REMEDIES: Final = {
+    errno.EMFILE: "raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service)",
+    errno.ENFILE: "raise the host's limit on descriptors (fs.file-max)",
+    errno.ENOSPC: "raise fs.epoll.max_user_watches",
+    errno.ENOBUFS: _NO_MEMORY,
+    errno.ENOMEM: _NO_MEMORY,
+}
+"""What helps where the system has no more of what a socket takes, by what it says then."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+# struct sockaddr with sa_family AF_UNSPEC: what connect(2) dissolves an association with
+_UNSPECIFIED = (ctypes.c_char * 16)()
+
+
+class MediaSocket:
+    """One UDP port of the relay.
+
+    Arguments:
+        sock: a bound, non-blocking UDP socket.
+        local: where it is bound.
+        dscp: DiffServ code point of what it sends, 0 to 63.
+
+    `legs` are those that receive here; `connected` tells whether the kernel lets one source only in,
+    `counts_hops` whether it is to be read with nh.shard.media.loop_guard.receive(); `flow` is what the kernel relays in
+    the socket's stead, None if nothing; `owner` is the call-id of the call that it belongs to.
+    """
+
+    __slots__ = ("connected", "counts_hops", "dscp", "fd", "flow", "legs", "local", "owner", "sock")
+
+    def __init__(self, sock: socket.socket, local: Endpoint, dscp: int = 0) -> None:
+        self.sock = sock
+        self.dscp = dscp
+        self.owner = b""
+        self.flow: Flow | None = None
+        self.fd = sock.fileno()
+        self.local = local
+        self.legs: tuple[Leg, ...] = ()
+        self.connected = False
+        self.counts_hops = False
+
+    def count_hops(self, wanted: bool) -> None:
+        """Let the hop limits of packets be told from now on, or not."""
+        if wanted and not self.counts_hops:
+            tell_hops(self.sock)
+        self.counts_hops = wanted
+
+    def connect(self, peer: Endpoint) -> bool:
+        """Let the kernel take packets from `peer` only; returns whether it agreed (a route is needed)."""
+        try:
+            self.sock.connect((peer.address, peer.port))
+        except OSError:
+            return False
+        self.connected = True
+        return True
+
+    def disconnect(self) -> None:
+        """Take packets from everybody again; the port stays bound (connect(2), AF_UNSPEC)."""
+        if self.connected:
+            _libc.connect(self.fd, _UNSPECIFIED, len(_UNSPECIFIED))
+            self.connected = False
+
+
+def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) -> list[MediaSocket]:
+    """`count` sockets on consecutive ports, or none.
+
+    Arguments:
+        address: a unicast IP address of this host.
+        base: lowest port, 1 to 65535.
+        count: number of ports, 1 or more.
+        dscp: DiffServ code point of what is sent, 0 to 63 (RFC 2474 3).
+
+    Raises PortInUse if a port is taken, AddressUnavailable if the address cannot be bound,
+    SocketsExhausted if the system has no descriptors or memory left.
+    """
+    where = ipaddress.ip_address(address)
+    if where.is_unspecified or where.is_multicast or address == "255.255.255.255":
+        raise AddressUnavailable(f"{address} is not a unicast address: media cannot be announced there")
+    sockets: list[MediaSocket] = []
+    try:
+        for port in range(base, base + count):
+            sockets.append(_open(Endpoint(address, port), dscp))
+    except OSError as exc:
+        close_media_sockets(sockets)
+        raise _explain(exc, address, base + len(sockets)) from exc
+    return sockets
+
+
+def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocket:
+    """A media socket that another process opened, which is left as it is: connected, for all that is known.
+
+    Arguments:
+        fd: it belongs to the socket from now on, or is closed.
+        local: where it is bound.
+        dscp: what it was opened with.
+
+    Raises OSError if the descriptor is something else.
+    """
+    sock = socket.socket(fileno=fd)
+    try:
+        if sock.type != socket.SOCK_DGRAM or sock.getsockname()[:2] != (local.address, local.port):
+            raise OSError(errno.EBADF, f"descriptor {fd} is not the socket at {local}")
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    media_socket = MediaSocket(sock, local, dscp)
+    media_socket.connected = True
+    return media_socket
+
+
+def socket_of(leg: Leg) -> MediaSocket:
+    """The socket where a leg receives: in a shard they are all of this kind."""
+    assert isinstance(leg.socket, MediaSocket)
+    return leg.socket
+
+
+def close_media_sockets(sockets: list[MediaSocket]) -> None:
+    """Close them all."""
+    for media_socket in sockets:
+        media_socket.sock.close()
+
+
+def _open(local: Endpoint, dscp: int) -> MediaSocket:
+    v6 = ":" in local.address
+    kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, kind)
+    try:
+        if v6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((local.address, local.port))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if dscp and v6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+        elif dscp:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+    except OSError:
+        sock.close()
+        raise
+    return MediaSocket(sock, local, dscp)
+
+
+def exhausted(exc: OSError, what: str) -> SocketsExhausted | None:
+    """The error for "the system has no more of these"; None if it says something else.
+
+    Arguments:
+        exc: what the system said.
+        what: what could not be had, for people.
+    """
+    remedy = _REMEDIES.get(exc.errno or 0)
+    if remedy is None:
+        return None
+    return SocketsExhausted(f"{what}: {os.strerror(exc.errno or 0)}; {remedy}")
+
+
+def _explain(exc: OSError, address: str, port: int) -> Exception:
+    if exc.errno == errno.EADDRINUSE:
+        return PortInUse(f"{address} port {port}")
+    if shortage := exhausted(exc, f"no socket for {address} port {port}"):
+        return shortage
+    reason = os.strerror(exc.errno or 0)
+    return AddressUnavailable(f"{address} cannot be bound: {reason}; it has to be an address of this host")

@@ -1,0 +1,116 @@
+"""Calls as ng's `query` and `delete` tell them: parties, their media, and what arrived at each port.
+
+Pure functions; they change nothing.
+"""
+
+from collections.abc import Sequence
+
+from nh.calls.leg import Leg
+from nh.calls.offer_answer.dialog import Dialogue
+from nh.calls.offer_answer.offers import Offers
+from nh.calls.offer_answer.party import Counters, Party
+from nh.results import MediumReading, Queried, StreamReading, StreamTotals, TagReading
+from nh.shard.rtp_reports import describe_streams
+
+
+def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s: float) -> Queried:
+    """What is known of a call.
+
+    Arguments:
+        offers: its parties and dialogues.
+        created: monotonic seconds of its start.
+        from_tag: only this end and those in dialogue with it (rtpengine's rule); b"" for all.
+        wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
+    """
+    linked = {from_tag} | {tag for each in offers.dialogues if from_tag in each.tags for tag in each.tags}
+    tags = tuple(
+        _tag(party, offers.dialogues, wall_offset_s=wall_offset_s)
+        for party in offers.parties.values()
+        if not from_tag or party.tag in linked
+    )
+    streams = [stream for tag in tags for medium in tag.media for stream in medium.streams]
+    return Queried(
+        created=int(created + wall_offset_s),
+        last_signal=int(offers.last_signal + wall_offset_s),
+        tags=tags,
+        rtp=_total([stream for stream in streams if stream.component == 1]),
+        rtcp=_total([stream for stream in streams if stream.component != 1]),
+    )
+
+
+def _total(streams: Sequence[StreamReading]) -> StreamTotals:
+    packets = size = errors = 0
+    for stream in streams:
+        packets += stream.packets
+        size += stream.bytes
+        errors += stream.errors
+    return StreamTotals(packets, size, errors)
+
+
+def _tag(party: Party, dialogues: list[Dialogue], *, wall_offset_s: float) -> TagReading:
+    ours = [dialogue for dialogue in dialogues if dialogue.has(party)]
+    return TagReading(
+        tag=party.tag,
+        label=party.label,
+        created=int(party.created + wall_offset_s),
+        in_dialogue_with=ours[0].party_on(ours[0].side_of(party).other).tag if ours else b"",
+        media=tuple(
+            _medium(party, ours, index, wall_offset_s=wall_offset_s)
+            for index in sorted(
+                {index for index, group in enumerate(party.groups) if group is not None}
+                | {index for index, _ in party.past}
+            )
+        ),
+    )
+
+
+def _medium(party: Party, dialogues: list[Dialogue], index: int, *, wall_offset_s: float) -> MediumReading:
+    """One medium with the streams that this party sends, one more for what was counted before them."""
+    group = party.find_group(index)
+    kind = group.media[0].kind if group is not None else ""
+    streams = [
+        _stream(leg, component, kind, wall_offset_s=wall_offset_s)
+        for dialogue in dialogues
+        for medium, session in dialogue.running
+        if medium == index
+        for component, leg in enumerate(session.legs[dialogue.side_of(party) :: 2], start=1)
+    ]
+    streams += [
+        _past_stream(counters, component + 1)
+        for (medium, component), counters in sorted(party.past.items())
+        if medium == index and any(counters)
+    ]
+    return MediumReading(
+        index=index + 1,
+        kind=kind,
+        proto=group.media[0].proto if group is not None else "",
+        streams=tuple(streams),
+    )
+
+
+def _past_stream(counters: Counters, component: int) -> StreamReading:
+    """What came before the media moved: its port is no more."""
+    return StreamReading(
+        local_port=0,
+        component=component,
+        announced=None,
+        source=None,
+        packets=counters.packets,
+        bytes=counters.bytes,
+        errors=counters.dropped,
+        last_packet=0,
+    )
+
+
+def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> StreamReading:
+    return StreamReading(
+        local_port=leg.socket.local.port,
+        component=component,
+        announced=str(leg.announced) if leg.announced else None,
+        source=str(leg.source) if leg.source else None,
+        packets=leg.packets,
+        bytes=leg.bytes,
+        errors=sum(leg.drops or ()),
+        last_packet=0 if leg.last_seen is None else int(leg.last_seen + wall_offset_s),
+        rtp=describe_streams(leg, kind),
+    )

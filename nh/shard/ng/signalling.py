@@ -1,0 +1,246 @@
+"""Signalling: ng's commands on the domain. SDP comes in, is read, and goes out with the relay's ports in it.
+
+What an SDP asks for is worked out here (interfaces, holds, which media are relayed); what becomes of calls is
+the domain's (nh.calls.offer_answer.offers), what the text of an SDP looks like is nh.sdp's.
+"""
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from nh.calls.interfaces import Interface
+from nh.calls.offer_answer.offers import Offers
+from nh.calls.offer_answer.party import Party
+from nh.calls.socket_group import SocketGroup
+from nh.calls.table import CallTable
+from nh.commands import Answer, BlockMedia, Delete, IceHandling, NgCommand, Offer, OfferOptions, Query
+from nh.errors import PortsExhausted, UnknownCall, Unsupported, UnusableSdp
+from nh.results import Blocked, Queried, RelayResult, Rewritten
+from nh.sdp.description import SessionDescription
+from nh.sdp.rewrite import IceAction, MuxAction, RewritePlan, rewrite
+from nh.shard.ng.interface_choice import InterfaceChoice
+from nh.shard.ng.negotiation import (
+    answering,
+    bundled,
+    expected_of,
+    family_of,
+    mux_offered,
+    mux_towards_answerer,
+    padded,
+    plan_for,
+    policy_for,
+    read_sdp,
+    refuse_conversions,
+    request_for,
+)
+from nh.shard.ng.queries import query_call
+
+_ICE_ACTIONS: Final = {
+    IceHandling.DEFAULT: IceAction.REPLACE,
+    IceHandling.REMOVE: IceAction.REMOVE,
+    IceHandling.OPTIONAL: IceAction.ADD,
+    IceHandling.FORCE: IceAction.REPLACE,
+}
+
+
+class Signalling:
+    """Offers and answers of one relay.
+
+    Arguments:
+        table: its calls.
+        interfaces: where it listens, the first by default; without any, offers are refused.
+    """
+
+    def __init__(self, table: CallTable, interfaces: Sequence[Interface]) -> None:
+        self._table = table
+        self._interfaces = InterfaceChoice(interfaces)
+        # loop protection: the same for all shards of a relay, another for another relay
+        self._mark = "-".join(each.advertised.replace(":", ".") for each in interfaces)
+
+    def execute(self, command: NgCommand) -> RelayResult:
+        """Do what a command of ng says.
+
+        Raises UnknownCall, UnusableSdp, IncompleteSdp, WrongDialogue, Unsupported, LimitReached,
+        PortsExhausted, AddressUnavailable.
+        """
+        match command:
+            case Offer():
+                return self.offer(command)
+            case Answer():
+                return self.answer(command)
+            case Delete():
+                return self._delete(command)
+            case Query():
+                return self._query(command.call_id, command.from_tag)
+            case BlockMedia():
+                offers = self._offers(command.call_id)
+                offers.block(command.from_tag, blocked=command.blocked)
+                return Blocked()
+
+    def offer(self, command: Offer) -> Rewritten:
+        """The offer's SDP for the one it goes to.
+
+        Raises UnusableSdp, IncompleteSdp, Unsupported, and what CallTable.offer raises. A call that finds no
+        ports is destroyed if nobody has answered it yet; one that was agreed goes on as it was.
+        """
+        description = read_sdp(command.sdp)
+        if self._is_looped(description, command.options):
+            return Rewritten(command.sdp)
+        refuse_conversions(description, command.options.transport_protocol)
+        now = time.monotonic()
+        parties = self._parties(command.call_id)
+        near, far, warning = self._interfaces.for_offer(
+            command.options,
+            family_of(description),
+            parties.get(command.from_tag),
+            parties.get(command.to_tag),
+        )
+        requests = [request_for(medium, command.options, far) for medium in description.media]
+        if command.options.ice is IceHandling.FORCE and not any(m.ice for m in description.media):
+            raise Unsupported(
+                "ICE=force: the offer has no ICE, and nh has no ICE agent to do it in its stead"
+            )
+        try:
+            groups = self._table.offer(
+                call_id=command.call_id,
+                from_tag=command.from_tag,
+                to_tag=command.to_tag,
+                branch=command.via_branch,
+                requests=requests,
+                expected=[expected_of(request, near) for request in requests],
+                policy=policy_for(command.options),
+                now=now,
+            )
+        except PortsExhausted:
+            self._give_up(command.call_id, now=now)
+            raise
+        sender = self._offers(command.call_id).parties[command.from_tag]
+        sender.mux = [mux_offered(medium, command.options) for medium in description.media]
+        sender.label = command.options.label or sender.label
+        if sender.interface is None:
+            sender.interface, sender.peer_interface = near, far
+        muxes = [mux_towards_answerer(mux, required=command.options.mux_require) for mux in sender.mux]
+        return Rewritten(self._rewritten(description, groups, far, command.options, muxes), warning)
+
+    def answer(self, command: Answer) -> Rewritten:
+        """The answer's SDP for the one who offered. Raises as offer(), and UnknownCall."""
+        description = read_sdp(command.sdp)
+        if self._is_looped(description, command.options):
+            return Rewritten(command.sdp)
+        refuse_conversions(description, command.options.transport_protocol)
+        now = time.monotonic()
+        offers = self._table.get_call(command.call_id).get_offers(now=now)
+        offerer = offers.get_party(command.from_tag)
+        near = offerer.interface or self._interfaces.default(4)
+        if len(description.media) > len(offerer.groups):
+            # the rest would lead around the relay
+            raise UnusableSdp(
+                f"the answer has {len(description.media)} media, its offer {len(offerer.groups)} (RFC 3264 6)"
+            )
+        muxes = [
+            mux.answered(medium.rtcp_mux)
+            for medium, mux in zip(
+                description.media, padded(offerer.mux, len(description.media)), strict=True
+            )
+        ]
+        requests = [
+            answering(request_for(medium, command.options, near, muxed=muxes[index][1]), offerer, index)
+            for index, medium in enumerate(description.media)
+        ]
+        try:
+            groups = offers.answer(
+                from_tag=command.from_tag,
+                to_tag=command.to_tag,
+                branch=command.via_branch,
+                requests=requests,
+                policy=policy_for(command.options),
+                muxes=muxes,
+                now=now,
+            )
+        except PortsExhausted:
+            self._give_up(command.call_id, now=now)
+            raise
+        answerer = offers.parties[command.to_tag]
+        answerer.label = command.options.label or answerer.label
+        if answerer.interface is None:
+            answerer.interface, answerer.peer_interface = offerer.peer_interface, offerer.interface
+        actions = [(MuxAction.ADD if muxes_too else MuxAction.REMOVE, muxes_too) for muxes_too, _ in muxes]
+        return Rewritten(self._rewritten(description, groups, near, command.options, actions, bundle=True))
+
+    # --- SDP --------------------------------------------------------------------------------------
+
+    def _is_looped(self, description: SessionDescription, options: OfferOptions) -> bool:
+        return options.loop_protect and self._mark in description.marks
+
+    def _rewritten(
+        self,
+        description: SessionDescription,
+        groups: Sequence[SocketGroup | None],
+        towards: Interface,
+        options: OfferOptions,
+        muxes: Sequence[tuple[MuxAction, bool]],
+        *,
+        bundle: bool = False,
+    ) -> bytes:
+        """The SDP for the end at `towards`; `muxes`: what becomes of a=rtcp-mux, and whether it is agreed."""
+        address = options.media_address or towards.advertised
+        plans = [
+            plan_for(medium, group, address, *mux)
+            for medium, group, mux in zip(description.media, groups, muxes, strict=True)
+        ]
+        if bundle:
+            plans = bundled(description, plans)
+        plan = RewritePlan(
+            media=tuple(plans),
+            connection=address,
+            origin=address if options.replace_origin else None,
+            ice=_ICE_ACTIONS[options.ice],
+            mark=self._mark if options.loop_protect else "",
+        )
+        return rewrite(description, plan)
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    def _delete(self, command: Delete) -> Queried:
+        """Ends what the command says and returns what was known of the call until then."""
+        known = self._query(command.call_id, b"")
+        self._table.delete(
+            call_id=command.call_id,
+            from_tag=command.from_tag,
+            to_tag=command.to_tag,
+            branch=command.via_branch,
+            delay_s=command.delay_s,
+            now=time.monotonic(),
+        )
+        return known
+
+    def _query(self, call_id: bytes, from_tag: bytes) -> Queried:
+        call = self._table.get_call(call_id)
+        call.note(now=time.monotonic())
+        return query_call(
+            call.get_offers(now=time.monotonic()),
+            created=call.created,
+            from_tag=from_tag,
+            wall_offset_s=time.time() - time.monotonic(),
+        )
+
+    def _parties(self, call_id: bytes) -> Mapping[bytes, Party]:
+        """The ends of a call by their tags; nobody if it is not known."""
+        call = self._table.find_call(call_id)
+        return {} if call is None or call.offers is None else call.offers.parties
+
+    def _offers(self, call_id: bytes) -> Offers:
+        return self._table.get_call(call_id).get_offers(now=time.monotonic())
+
+    def _give_up(self, call_id: bytes, *, now: float) -> None:
+        """End a call that found no ports, as rtpengine does, unless somebody talks in it.
+
+        rtpengine ends those too. But whose re-INVITE fails goes on as before (RFC 3261 14.1): it must not
+        lose its media because there was no room for one medium more.
+        """
+        call = self._table.find_call(call_id)
+        if call is None or call.offers is None or call.offers.dialogues:
+            return
+        with contextlib.suppress(UnknownCall):  # it is Net::SIP's alone
+            self._table.delete(call_id=call_id, from_tag=b"", to_tag=b"", branch=b"", delay_s=0, now=now)

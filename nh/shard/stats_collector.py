@@ -1,0 +1,131 @@
+"""Accounts: what one relay has done, brought into its statistics.
+
+Counters go on from where a predecessor left them; gauges are of the moment. It reads what table and plane
+count and changes neither.
+"""
+
+import dataclasses
+from typing import Final
+
+from nh.calls.call import Expired
+from nh.calls.leg import Drop
+from nh.calls.table import CallTable
+from nh.commands import (
+    Activate,
+    Allocate,
+    Answer,
+    BlockMedia,
+    Close,
+    CloseCall,
+    Delete,
+    ListCalls,
+    Offer,
+    Query,
+    RelayCommand,
+    ShowCall,
+)
+from nh.shard.media.plane import SocketPlane
+from nh.stats import ShardStats
+from nh.stats.layout import SHARD_TABLE, Counters, add_counters
+
+_KINDS: Final[dict[type, str]] = {
+    Allocate: "allocate",
+    Activate: "activate",
+    Close: "close",
+    CloseCall: "close",
+    ListCalls: "list",
+    ShowCall: "show",
+    Offer: "offer",
+    Answer: "answer",
+    Delete: "delete",
+    Query: "query",
+    BlockMedia: "block",
+}
+
+
+class Accounts:
+    """The statistics of one relay.
+
+    Arguments:
+        stats: where to count; its counters go on from what they are.
+        table, plane: what is counted.
+    """
+
+    def __init__(self, stats: ShardStats, table: CallTable, plane: SocketPlane) -> None:
+        self.stats = stats
+        self._base = dataclasses.replace(stats)
+        self._table = table
+        self._plane = plane
+        if plane.kernel is None:  # else it knows itself what went that way before
+            plane.traffic.kernel_packets, plane.traffic.kernel_bytes = (
+                stats.kernel_packets,
+                stats.kernel_bytes,
+            )
+
+    def go_on_from(self, counters: Counters, *, kernel_has_them: bool) -> None:
+        """Count on from what a predecessor counted.
+
+        Arguments:
+            counters: what it counted.
+            kernel_has_them: whether what the kernel relayed is in its own counters.
+        """
+        for stats in (self.stats, self._base):
+            add_counters(stats, SHARD_TABLE, counters)
+        if not kernel_has_them:
+            self._plane.add_past(int(counters.get("kernel_packets", 0)), int(counters.get("kernel_bytes", 0)))
+
+    def count_command(self, command: RelayCommand, outcome: str) -> None:
+        """One more command.
+
+        Arguments:
+            outcome: ok, refused or failed.
+        """
+        name = f"{_KINDS[type(command)]}_{outcome}"
+        setattr(self.stats, name, getattr(self.stats, name) + 1)
+
+    def count_expired(self, expired: Expired) -> None:
+        """What expiry ended."""
+        stats = self.stats
+        stats.expired_unused += expired.unused_groups
+        for info in expired.sessions:
+            stats.expired_silent += info.reason == "expired"
+            stats.expired_hold += info.reason == "hold"
+            stats.expired_replaced += info.reason == "replaced"
+        self.count_sessions()
+
+    def count_sessions(self) -> None:
+        """Bring the counters of sessions up to date."""
+        resources, base = self._table.resources, self._base
+        self.stats.sessions_started = base.sessions_started + resources.started
+        self.stats.sessions_closed = base.sessions_closed + resources.ended
+
+    def update(self) -> None:
+        """Bring everything up to date."""
+        self._plane.collect()
+        self._count_packets()
+        self.count_sessions()
+        stats, resources, kernel = self.stats, self._table.resources, self._plane.kernel
+        stats.media_to_many = self._base.media_to_many + resources.to_many
+        stats.calls = len(self._table)
+        stats.sessions = resources.sessions
+        stats.sockets = resources.sockets
+        stats.ports_free = resources.ports.free
+        stats.ports_total = resources.ports.total
+        if kernel is not None:
+            stats.kernel_flows = kernel.flows
+            stats.kernel_full = self._base.kernel_full + kernel.refused
+
+    def _count_packets(self) -> None:
+        stats, base, traffic = self.stats, self._base, self._plane.traffic
+        # what goes through the kernel is counted there, across all processes that there ever were
+        stats.packets_in = base.packets_in - base.kernel_packets + traffic.packets_in
+        stats.bytes_in = base.bytes_in - base.kernel_bytes + traffic.bytes_in
+        stats.packets_out = base.packets_out - base.kernel_packets + traffic.packets_out
+        stats.bytes_out = base.bytes_out - base.kernel_bytes + traffic.bytes_out
+        stats.kernel_packets = traffic.kernel_packets
+        stats.kernel_bytes = traffic.kernel_bytes
+        stats.drop_foreign_source = base.drop_foreign_source + traffic.drops[Drop.FOREIGN_SOURCE]
+        stats.drop_no_target = base.drop_no_target + traffic.drops[Drop.NO_TARGET]
+        stats.drop_send_failed = base.drop_send_failed + traffic.drops[Drop.SEND_FAILED]
+        stats.drop_not_active = base.drop_not_active + traffic.drops[Drop.NOT_ACTIVE]
+        stats.drop_looped = base.drop_looped + traffic.drops[Drop.LOOPED]

@@ -1,0 +1,99 @@
+"""What a run of nh stands on: everything that it has of the system before its first shard is started."""
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+
+from nh.config import Settings
+from nh.ipc.inherited import Inheritance
+from nh.loop import SelectorLoop
+from nh.stats import SupervisorStats, own_segment, segment_name
+from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, add_counters
+from nh.supervisor.handover.orphan_client import find_predecessors
+from nh.supervisor.host.cpus import usable_cpus
+from nh.supervisor.host.fd_limits import holdable_sockets, raise_descriptor_limit
+from nh.supervisor.host.port_claim import port_claim
+from nh.supervisor.host.reaper import ChildrenBefore
+from nh.supervisor.host.runtime_dir import runtime_dir
+from nh.supervisor.host.sd_notify import Notifier
+from nh.supervisor.host.subreaper import become_subreaper
+from nh.supervisor.kernel import start_kernel_service
+from nh.supervisor.ready_line import ready_line
+from nh.supervisor.rpc import Rpc
+from nh.supervisor.store.state_dir import open_store
+
+
+class Foundations:
+    """See above. Had from construction on, in an order in which what is wrong shows before it does harm.
+
+    Arguments:
+        settings: see Settings.
+        stack: undoes it.
+        inheritance: what the supervisor before left; what is of no use of it is closed.
+
+    Attributes:
+        cpus, shards: the CPUs that may be used, and how many shards there are to be.
+        descriptors, held_sockets: how many each process may have, and how many sockets may be held for all.
+        stats: the supervisor's own; they go on from what the one before left.
+        locks: on the directories that are this run's alone.
+        claimed: descriptors of the claim to the ports, which every process of a shard inherits.
+        store: where calls are while nh does not run; None: nowhere.
+        predecessors: shards of an earlier run that still have calls.
+        segment: the shared memory for statistics.
+        kernel, kernel_off: the path in the kernel; None and why there is none.
+
+    Raises NhError, saying what is wrong, why, and what would do.
+    """
+
+    def __init__(self, settings: Settings, stack: contextlib.ExitStack, inheritance: Inheritance) -> None:
+        path = settings.runtime_path
+        self.settings = settings
+        self.cpus = usable_cpus()
+        self.shards = settings.shards or len(self.cpus)
+        self.descriptors = raise_descriptor_limit()
+        self.held_sockets = holdable_sockets(self.descriptors, settings.max_clients, self.shards)
+        self.stats = _stats_after(inheritance)
+        lock = stack.enter_context(runtime_dir(path, inheritance))
+        claim = stack.enter_context(port_claim(settings))
+        self.claimed = claim.descriptors
+        self.store, store_lock = stack.enter_context(open_store(settings, inheritance))
+        self.locks = [each for each in (lock, store_lock) if each is not None]
+        self.loop = SelectorLoop()
+        stack.callback(self.loop.close)
+        claim.serve(self.loop)
+        self.notifier = Notifier(self.loop)
+        stack.callback(self.notifier.close)
+        self.rpc = Rpc(self.loop, settings, self.stats, inheritance)
+        stack.callback(self.rpc.close_listeners)
+        inheritance.close()
+        become_subreaper()
+        children = ChildrenBefore(self.loop)
+        stack.callback(children.close)
+        self.predecessors = find_predecessors(path)
+        self.segment = stack.enter_context(own_segment(segment_name(path), self.shards))
+        self.kernel, self.kernel_off = start_kernel_service(
+            self.loop, settings, self.shards, stats=self.stats, predecessors=self.predecessors
+        )
+        if self.kernel is not None:
+            stack.callback(self.kernel.close)
+
+    def ready_line(self, ports: Sequence[tuple[int, int]]) -> str:
+        """What nh says when it is ready; `ports` are each shard's."""
+        return ready_line(
+            self.settings,
+            cpus=self.cpus,
+            ports=ports,
+            descriptors=self.descriptors,
+            held_sockets=self.held_sockets,
+            listening=str(self.rpc),
+            kernel=self.kernel.interfaces if self.kernel is not None else None,
+        )
+
+
+def _stats_after(inheritance: Inheritance) -> SupervisorStats:
+    stats = SupervisorStats(pid=os.getpid(), started=time.time())
+    add_counters(stats, SUPERVISOR_TABLE, inheritance.bequest.counters)
+    for status, counters in zip(stats.shards, inheritance.bequest.shard_counters, strict=False):
+        add_counters(status, STATUS_TABLE, counters)
+    return stats

@@ -1,0 +1,143 @@
+"""The places of all shards: what each process in one is started with, and what outlives the processes.
+
+A place has its ports and its share of the limits, its keeper, and a spare process that all share. When a
+process is started is the arbiter's business.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+
+from nh.ipc.link_messages import Configure, HoldLinks
+from nh.supervisor.handover.orphans import Estate
+from nh.supervisor.host.cpus import cpu_of
+from nh.supervisor.host.port_slices import all_ranges, interface_slices, limits_share, port_slices
+from nh.supervisor.runtime import Foundations
+from nh.supervisor.shards.backup import HoldingBudget, Keeper
+from nh.supervisor.shards.drain import Drain
+from nh.supervisor.shards.handle import Child, ChildSpec
+from nh.supervisor.shards.placement import Placements
+from nh.supervisor.shards.process import ShardProcess
+from nh.supervisor.shards.recovery import Recovery
+from nh.supervisor.shards.routing import shard_of
+from nh.supervisor.shards.zygote import Spares
+from nh.supervisor.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class Places:
+    """See above. Close it when all processes have ended.
+
+    Arguments:
+        base: what the run stands on.
+        argv: the program of a shard.
+    """
+
+    def __init__(self, base: Foundations, argv: Sequence[str]) -> None:
+        settings, shards = base.settings, base.shards
+        self.ports = port_slices(*settings.port_range, shards)
+        self._base = base
+        self._argv = argv
+        self._interfaces = interface_slices(settings.interfaces, shards)
+        self._share = limits_share(settings.relay, shards)
+        self._started: set[int] = set()
+        self.placements = Placements(shards)
+        budget = HoldingBudget(base.held_sockets)
+        keepers = [
+            Keeper(base.stats.shards[shard], budget, base.store, self.placements.at(shard))
+            for shard in range(shards)
+        ]
+        self._estate = Estate(base.predecessors, keepers)
+        self._recoveries = [
+            Recovery(shard, keeper, base.stats.shards[shard], self._estate)
+            for shard, keeper in enumerate(keepers)
+        ]
+        if base.store is not None:
+            self._take_stored(base.store)
+        self._spares = Spares(base.loop, self._start_process, settings.spares)
+
+    def spawn(
+        self, shard: int, drain: Drain, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]
+    ) -> Child:
+        """Have a process in a place. OSError if none can be started."""
+
+        rendezvous = self._base.settings.runtime_path / f"shard-{shard}-{secrets.token_hex(4)}.sock"
+
+        def ready() -> None:
+            on_ready()
+            drain.shard_is_up(shard)
+            if self._base.kernel is not None:
+                child.tell(HoldLinks(), self._base.kernel.links)
+
+        def ended(why: str) -> None:
+            rendezvous.unlink(missing_ok=True)
+            on_exit(why)
+
+        child = Child(
+            self._base.loop,
+            self._spec(shard, str(rendezvous)),
+            self._spares.take(),
+            on_ready=ready,
+            on_exit=ended,
+            on_empty=lambda drain_round: drain.shard_is_empty(shard, drain_round),
+            heritage=self._recoveries[shard],
+        )
+        self._started.add(shard)
+        return child
+
+    @property
+    def has_heirlooms(self) -> bool:
+        """Whether shards of an earlier run still have calls that are to come here."""
+        return self._estate.unsettled
+
+    def prepare(self, on_prepared: Callable[[], None]) -> None:
+        """Load what processes are forked of; `on_prepared` is called once, when they may be spawned."""
+        self._spares.fill(on_prepared)
+
+    def end_spares(self) -> None:
+        """Keep nothing for processes to be forked of: no shard is started any more."""
+        self._spares.close()
+
+    def close(self) -> None:
+        """Let everything go that is kept."""
+        self._spares.close()
+        self._estate.close()
+        for recovery in self._recoveries:
+            recovery.keeper.close()
+
+    def _take_stored(self, store: Store) -> None:
+        calls = store.load()
+        restorable = [call for call in calls if not self._estate.claims(call)]
+        for call in restorable:
+            shard = shard_of(call.call_id, self._base.shards)
+            self._recoveries[shard].keeper.put(call.call_id, call.snapshot)
+        if restorable:
+            logger.info("%d calls were stored; they are restored where they are not over", len(restorable))
+
+    def _start_process(self) -> ShardProcess:
+        kernel = self._base.kernel.descriptors if self._base.kernel is not None else ()
+        return ShardProcess.start(self._argv, (*kernel, *self._base.claimed))
+
+    def _spec(self, shard: int, rendezvous: str) -> ChildSpec:
+        base, settings = self._base, self._base.settings
+        configure = Configure(
+            shard=shard,
+            shards=base.shards,
+            ports=self.ports[shard],
+            relay=self._share,
+            stats_segment=base.segment.name,
+            log_level=settings.log_level,
+            interfaces=self._interfaces[shard],
+            kernel=base.kernel.share(shard) if base.kernel is not None else None,
+            kernel_off=base.kernel_off,
+            relay_ports=all_ranges(settings.port_range, settings.interfaces),
+            successor=shard in self._started or (base.kernel is not None and base.kernel.inherited),
+            rendezvous=rendezvous,
+            known_session=self._estate.known_session,
+        )
+        return ChildSpec(
+            configure=configure,
+            cpu=cpu_of(shard, base.cpus),
+            command_timeout_s=settings.command_timeout_s,
+        )

@@ -1,0 +1,1 @@
+"""Calls on disk: the journal in memory, the writer's thread, the SQLite file."""

@@ -1,0 +1,27 @@
+"""nh's own protocol: JSON behind a length; docs/protocol.md has its reference."""
+
+from nh.wire.native.codec import (
+    FIRST_BYTE,
+    MAX_REPLY_BYTES,
+    RESULT_TYPES,
+    RequestId,
+    decode_reply,
+    decode_request,
+    decode_result,
+    encode_request,
+    encode_result,
+    split_reply,
+)
+
+__all__ = [
+    "FIRST_BYTE",
+    "MAX_REPLY_BYTES",
+    "RESULT_TYPES",
+    "RequestId",
+    "decode_reply",
+    "decode_request",
+    "decode_result",
+    "encode_request",
+    "encode_result",
+    "split_reply",
+]

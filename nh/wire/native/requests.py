@@ -1,0 +1,222 @@
+"""The requests of the native protocol, one struct a command: what their JSON objects may hold.
+
+msgspec checks shapes and types and refuses unknown fields; nh.wire.fields checks ranges. Replies and
+envelopes are nh.wire.native's.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+import msgspec
+
+from nh.calls.media import Media, Side
+from nh.calls.rtp.payload_types import MAX_FORMATS
+from nh.commands import (
+    MAX_DRAIN_S,
+    MAX_LIST,
+    Activate,
+    Close,
+    CloseCall,
+    Command,
+    Dialog,
+    Drain,
+    GetStats,
+    ListCalls,
+    Ping,
+    ShowCall,
+    Undrain,
+    Upgrade,
+)
+from nh.errors import MalformedRequest
+from nh.wire.fields import (
+    make_allocate,
+    make_call_id,
+    make_dialog,
+    make_endpoint,
+    make_format,
+    make_id,
+    make_medium,
+    make_param,
+)
+from nh.wire.native.values import Identifier, read_identifier
+
+ClientId = (
+    Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[str, msgspec.Meta(max_length=256)]
+)
+"""What a client may call its request."""
+
+
+class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="command"):
+    """Any request: its id, and how it becomes a command."""
+
+    id: ClientId
+
+    def to_command(self) -> Command:
+        """The command; raises MalformedRequest for values out of range."""
+        raise NotImplementedError
+
+
+class _DialogRequest(Request, kw_only=True):
+    call_id: Identifier
+    cseq: int
+    id_from: Identifier
+    id_to: Identifier = ""
+    uri_from: Identifier = ""
+    uri_to: Identifier = ""
+
+
+class _Endpoint(msgspec.Struct, forbid_unknown_fields=True):
+    address: str
+    port: int
+
+
+class _Format(msgspec.Struct, forbid_unknown_fields=True):
+    payload_type: int
+    encoding: str
+    clock_hz: int
+
+
+class _Medium(msgspec.Struct, forbid_unknown_fields=True):
+    address: str
+    port: int
+    range: int | None = None
+    proto: str = ""
+    kind: str = ""
+    rtcp: _Endpoint | None = None
+    formats: Annotated[list[_Format], msgspec.Meta(max_length=MAX_FORMATS)] = []
+
+    def to_media(self, where: str) -> Media:
+        """The medium; raises MalformedRequest for values out of range."""
+        media = make_medium(
+            address=self.address,
+            port=self.port,
+            range_=self.range,
+            proto=self.proto,
+            kind=self.kind,
+            where=where,
+        )
+        if self.formats:
+            formats = tuple(
+                make_format(
+                    payload_type=each.payload_type,
+                    encoding=each.encoding,
+                    clock_hz=each.clock_hz,
+                    where=f"{where}.formats[{index}]",
+                )
+                for index, each in enumerate(self.formats)
+            )
+            media = msgspec.structs.replace(media, formats=formats)
+        if self.rtcp is None:
+            return media
+        rtcp = make_endpoint(address=self.rtcp.address, port=self.rtcp.port, where=f"{where}.rtcp")
+        return msgspec.structs.replace(media, rtcp=rtcp)
+
+
+MEDIUM_FIELDS: Final = _Medium.__struct_fields__
+"""What a request says of a medium; Media has more, for wires that know more of SDP."""
+
+
+class _Allocate(_DialogRequest, kw_only=True, tag="allocate"):
+    side: str
+    address: str
+    media: list[_Medium]
+
+    def to_command(self) -> Command:
+        if self.side not in ("from", "to"):
+            raise MalformedRequest(f'side: {self.side[:16]!r} is neither "from" nor "to"')
+        media = [medium.to_media(f"media[{index}]") for index, medium in enumerate(self.media)]
+        side = Side[self.side.upper()]
+        return make_allocate(dialog=_dialog(self), side=side, address=self.address, media=media)
+
+
+class _Activate(_DialogRequest, kw_only=True, tag="activate"):
+    param: dict[str, str] = {}
+
+    def to_command(self) -> Command:
+        return Activate(_dialog(self), make_param(self.param))
+
+
+class _Close(Request, kw_only=True, tag="close"):
+    call_id: Identifier
+    cseq: int | None = None
+    id_from: Identifier | None = None
+    id_to: Identifier | None = None
+    uri_from: Identifier = ""
+    uri_to: Identifier = ""
+
+    def to_command(self) -> Command:
+        if self.id_from is None and self.id_to is None and self.cseq is None:
+            return CloseCall(make_call_id(read_identifier(self.call_id, where="call_id")))
+        if self.id_from is None or self.id_to is None:
+            raise MalformedRequest("close: takes id_from and id_to together, or call_id alone for the call")
+        return Close(_dialog(self))
+
+
+def _dialog(request: _DialogRequest | _Close) -> Dialog:
+    ids = {
+        name: read_identifier(getattr(request, name), where=name)
+        for name in ("call_id", "id_from", "id_to", "uri_from", "uri_to")
+    }
+    return make_dialog(cseq=request.cseq, **ids)
+
+
+class _List(Request, kw_only=True, tag="list"):
+    contains: Identifier = ""
+    after: Identifier = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIST)] = 100
+
+    def to_command(self) -> Command:
+        contains = make_id(read_identifier(self.contains, where="contains"), where="contains")
+        after = make_id(read_identifier(self.after, where="after"), where="after")
+        return ListCalls(contains, after, self.limit)
+
+
+class _Show(Request, kw_only=True, tag="show"):
+    call_id: Identifier
+
+    def to_command(self) -> Command:
+        return ShowCall(make_call_id(read_identifier(self.call_id, where="call_id")))
+
+
+class _Stats(Request, tag="stats"):
+    def to_command(self) -> Command:
+        return GetStats()
+
+
+class _Drain(Request, kw_only=True, tag="drain"):
+    limit_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_DRAIN_S)] | None = None
+
+    def to_command(self) -> Command:
+        return Drain(self.limit_s)
+
+
+class _Undrain(Request, tag="undrain"):
+    def to_command(self) -> Command:
+        return Undrain()
+
+
+class _Upgrade(Request, kw_only=True, tag="upgrade"):
+    shards: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
+
+    def to_command(self) -> Command:
+        return Upgrade(self.shards)
+
+
+class _Ping(Request, tag="ping"):
+    def to_command(self) -> Command:
+        return Ping()
+
+
+DECODERS: Final[Mapping[str, msgspec.json.Decoder[Request]]] = {
+    "allocate": msgspec.json.Decoder(_Allocate),
+    "activate": msgspec.json.Decoder(_Activate),
+    "close": msgspec.json.Decoder(_Close),
+    "list": msgspec.json.Decoder(_List),
+    "show": msgspec.json.Decoder(_Show),
+    "stats": msgspec.json.Decoder(_Stats),
+    "drain": msgspec.json.Decoder(_Drain),
+    "undrain": msgspec.json.Decoder(_Undrain),
+    "upgrade": msgspec.json.Decoder(_Upgrade),
+    "ping": msgspec.json.Decoder(_Ping),
+}
+"""How to read the request of which command."""

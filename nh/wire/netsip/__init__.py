@@ -1,0 +1,25 @@
+"""Net::SIP's NAT helper protocol: frozen Perl values behind a length; docs/protocol.md has its reference."""
+
+from nh.wire.netsip.codec import (
+    FIRST_BYTE,
+    decode_reply,
+    decode_request,
+    encode_request,
+    encode_result,
+    read_allocated,
+    read_count,
+    read_dialog,
+    read_medium,
+)
+
+__all__ = [
+    "FIRST_BYTE",
+    "decode_reply",
+    "decode_request",
+    "encode_request",
+    "encode_result",
+    "read_allocated",
+    "read_count",
+    "read_dialog",
+    "read_medium",
+]

@@ -1,0 +1,274 @@
+"""Net::SIP's NAT helper protocol: frozen Perl values to commands, results to frozen Perl values.
+
+A request is the array [name, arguments...], a reply one value; see docs/protocol.md. The rules are those of
+Net::SIP::NATHelper::Server 0.835: text and numbers are interchangeable, arguments behind those of a command
+are ignored, and so are keys of a medium that a relay has no use for. Payloads come and go without their
+length; connections are the caller's.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from nh.calls.media import MAX_MEDIA, Media, Side
+from nh.calls.rtp.payload_types import read_rtpmaps
+from nh.commands import Activate, Allocate, Close, Command, Dialog, Extension
+from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
+from nh.results import Activated, Allocated, Closed, ExtensionResult, Result
+from nh.wire.fields import make_allocate, make_dialog, make_medium, make_param
+from nh.wire.framing import MAX_FRAME_BYTES
+from nh.wire.netsip.perl_values import to_ascii, to_display, to_number, to_octets
+from nh.wire.netsip.storable import Value, freeze, freeze_array, thaw
+
+FIRST_BYTE: Final = 0x05
+"""First byte of every payload of this protocol (Storable, major version 2, network order)."""
+
+# --- requests, server side ------------------------------------------------------------------------
+
+
+def decode_request(payload: bytes, extensions: Collection[str] = ()) -> Command:
+    """The command in one request.
+
+    Arguments:
+        payload: what a frame carried.
+        extensions: names of further commands; they give an Extension with the bare arguments.
+
+    Raises:
+        MalformedFrame: it cannot be thawed or is no array that begins with a name: close the connection.
+        UnknownCommand: no such command: close the connection, as Perl's server does.
+        MalformedRequest: wrong arguments of a known command: the reply is undef.
+    """
+    request = thaw(payload)
+    if not isinstance(request, list) or not request or not isinstance(request[0], bytes | str):
+        raise MalformedFrame("request: is not an array that begins with the name of a command")
+    raw_name, *arguments = request
+    name = raw_name.decode(errors="backslashreplace") if isinstance(raw_name, bytes) else str(raw_name)
+    if name in _COMMANDS:
+        return _COMMANDS[name](arguments)
+    if name in extensions:
+        return Extension(name, tuple(arguments))
+    raise UnknownCommand(f"request: unknown command {name[:64]!r}")
+
+
+def _read_allocate(arguments: list[Value]) -> Command:
+    nat_basic, side, address, media = _first(arguments, 4, "allocate(nat_basic, side, addr, media)")
+    side_number = to_number(side, "side")
+    if side_number not in (0, 1):
+        raise MalformedRequest(f"side: {side_number} is neither 0 nor 1")
+    if not isinstance(media, list):
+        raise MalformedRequest("media: is not an array")
+    if len(media) > MAX_MEDIA:
+        raise MalformedRequest(f"media: {len(media)} are more than {MAX_MEDIA}")
+    return make_allocate(
+        dialog=read_dialog(nat_basic),
+        side=Side(side_number),
+        address=to_ascii(address, "addr"),
+        media=[read_medium(medium, where=f"media[{index}]") for index, medium in enumerate(media)],
+    )
+
+
+def _read_activate(arguments: list[Value]) -> Command:
+    (nat_basic,) = _first(arguments, 1, "activate(nat_basic, param)")
+    param = arguments[1] if len(arguments) > 1 else None
+    if param is None:
+        return Activate(read_dialog(nat_basic))
+    if not isinstance(param, dict):
+        raise MalformedRequest("param: is not a hash")
+    texts = {to_display(key, "param"): to_display(value, "param") for key, value in param.items()}
+    return Activate(read_dialog(nat_basic), make_param(texts))
+
+
+def _read_close(arguments: list[Value]) -> Command:
+    (nat_basic,) = _first(arguments, 1, "close(nat_basic)")
+    return Close(read_dialog(nat_basic))
+
+
+_COMMANDS: Final[Mapping[str, Callable[[list[Value]], Command]]] = {
+    "allocate": _read_allocate,
+    "activate": _read_activate,
+    "close": _read_close,
+}
+
+
+def _first(arguments: list[Value], count: int, usage: str) -> list[Value]:
+    if len(arguments) < count:
+        raise MalformedRequest(f"{usage}: has {len(arguments)} arguments")
+    return arguments[:count]
+
+
+def read_dialog(nat_basic: object) -> Dialog:
+    """A Dialog from a nat_basic: [callid, cseq, idfrom, idto, uri_from, uri_to].
+
+    Arguments:
+        nat_basic: ids are bytes, text (its UTF-8 counts) or integers; cseq is an integer, its digits, or
+            None. What is missing behind idfrom, or None there, is b"".
+
+    Raises MalformedRequest for wrong types and for anything out of range.
+    """
+    if not isinstance(nat_basic, Sequence) or isinstance(nat_basic, bytes | str) or len(nat_basic) < 3:
+        raise MalformedRequest("nat_basic: is not [callid, cseq, idfrom, idto, uri_from, uri_to]")
+    call_id, cseq, id_from, *rest = nat_basic
+    id_to, uri_from, uri_to = (b"" if item is None else item for item in (*rest, None, None, None)[:3])
+    return make_dialog(
+        call_id=to_octets(call_id, "callid"),
+        cseq=None if cseq is None else to_number(cseq, "cseq"),
+        id_from=to_octets(id_from, "idfrom"),
+        id_to=to_octets(id_to, "idto"),
+        uri_from=to_octets(uri_from, "uri_from"),
+        uri_to=to_octets(uri_to, "uri_to"),
+    )
+
+
+def read_medium(medium: object, *, where: str) -> Media:
+    """One Media from a hash as Net::SIP::SDP::get_media gives it.
+
+    Arguments:
+        medium: a mapping with addr, port (number or digits), and optionally range, proto, media and lines
+            (those of the SDP: what they say of payload types is kept); keys are bytes or str, others are
+            ignored.
+        where: what is being read, for the error messages.
+
+    Raises MalformedRequest for wrong types and for anything out of range.
+    """
+    if not isinstance(medium, Mapping):
+        raise MalformedRequest(f"{where}: is not a hash")
+
+    def find(name: str) -> object:
+        value = medium.get(name)
+        return medium.get(name.encode()) if value is None else value
+
+    range_, proto, kind = find("range"), find("proto"), find("media")
+    media = make_medium(
+        address=to_ascii(find("addr"), f"{where}: addr"),
+        port=to_number(find("port"), f"{where}: port"),
+        range_=None if range_ is None else to_number(range_, f"{where}: range"),
+        proto="" if proto is None else to_ascii(proto, f"{where}: proto"),
+        kind="" if kind is None else to_ascii(kind, f"{where}: media"),
+        where=where,
+    )
+    formats = read_rtpmaps(_rtpmaps(find("lines"))) if media.rtp else ()
+    return msgspec.structs.replace(media, formats=formats) if formats else media
+
+
+def _rtpmaps(lines: object) -> Iterator[str]:
+    """What stands behind a=rtpmap in `lines`, which are [letter, text] each; what is not is passed over."""
+    for line in lines if isinstance(lines, list | tuple) else ():
+        match line:
+            case [b"a" | "a", bytes() | str() as said]:
+                text = said.decode("ascii", "backslashreplace") if isinstance(said, bytes) else said
+                name, _, value = text.partition(":")
+                if name == "rtpmap":
+                    yield value
+            case _:
+                pass
+
+
+# --- replies, server side -------------------------------------------------------------------------
+
+
+def encode_result(result: Result) -> bytes:
+    """The payload of the reply. What the protocol has no word for is undef, as for Failure.
+
+    Arguments:
+        result: of a command that decode_request gave.
+    """
+    match result:
+        case Allocated(media):
+            value: object = [[medium.address.encode(), medium.port, medium.range] for medium in media]
+        case Activated(created):
+            value = 1 if created else -1
+        case Closed(sessions):
+            value = sessions or None
+        case ExtensionResult():
+            value = result.value
+        case _:
+            value = None
+    try:
+        payload = freeze(value)
+    except (TypeError, ValueError):  # only an extension's value can be like that
+        return freeze(None)
+    return payload if len(payload) <= MAX_FRAME_BYTES else freeze(None)
+
+
+# --- client side ----------------------------------------------------------------------------------
+
+
+def encode_request(command: Allocate | Activate | Close | Extension) -> bytes:
+    """The payload of a request, as Perl's client sends it.
+
+    Arguments:
+        command: one that Net::SIP has, or an Extension: any name with plain values as arguments.
+
+    Raises TypeError or ValueError for arguments of an Extension that have no Perl form.
+    """
+    match command:
+        case Allocate():
+            media = [_medium_hash(medium) for medium in command.media]
+            nat_basic = _nat_basic(command.dialog)
+            return freeze_array([b"allocate", nat_basic, int(command.side), command.address.encode(), media])
+        case Activate():
+            param = (command.param,) if command.param else ()
+            return freeze_array([b"activate", _nat_basic(command.dialog), *param])
+        case Close():
+            return freeze_array([b"close", _nat_basic(command.dialog)])
+        case Extension():
+            return freeze_array([command.name.encode(), *command.arguments])
+
+
+def decode_reply(payload: bytes) -> Value:
+    """The value that a server answered: None (undef), a number, or a list for allocate.
+
+    Raises MalformedFrame if it cannot be thawed.
+    """
+    return thaw(payload)
+
+
+def read_count(value: Value) -> int | None:
+    """What activate and close answer: a number, or None for undef.
+
+    Raises MalformedFrame if it is neither.
+    """
+    try:
+        return None if value is None else to_number(value, "reply")
+    except MalformedRequest as exc:
+        raise MalformedFrame(str(exc)) from exc
+
+
+def read_allocated(value: Value) -> list[tuple[str, int, int]] | None:
+    """What allocate answers: (address, base port, range) for each medium, or None for undef.
+
+    Raises MalformedFrame if it is neither.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise MalformedFrame("reply: is neither undef nor an array")
+    media = []
+    for item in value:
+        if not isinstance(item, list) or len(item) != 3:
+            raise MalformedFrame("reply: a medium is not [addr, port, range]")
+        address, port, range_ = item
+        try:
+            media.append((to_ascii(address, "addr"), to_number(port, "port"), to_number(range_, "range")))
+        except MalformedRequest as exc:
+            raise MalformedFrame(f"reply: {exc}") from exc
+    return media
+
+
+def _nat_basic(dialog: Dialog) -> list[object]:
+    return [dialog.call_id, dialog.cseq, dialog.id_from, dialog.id_to, dialog.uri_from, dialog.uri_to]
+
+
+def _medium_hash(medium: Media) -> dict[bytes, object]:
+    return {
+        b"addr": medium.address.encode(),
+        b"port": medium.port,
+        b"range": medium.range,
+        b"proto": medium.proto.encode(),
+        b"media": medium.kind.encode(),
+        b"lines": [
+            [b"a", f"rtpmap:{each.payload_type} {each.encoding}/{each.clock_hz}".encode()]
+            for each in medium.formats
+        ],
+    }

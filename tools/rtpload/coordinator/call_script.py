@@ -1,0 +1,118 @@
+"""What happens to one call from beginning to end, told as it happens.
+
+Media are counted only while the relay has to carry them: the phones begin to send when the set-up is done,
+and fall silent and wait for the last packets before the tear-down begins.
+"""
+
+import asyncio
+import contextlib
+
+from nh.errors import NhError
+from tools.rtpload.coordinator.plan import CallPlan, StepKind
+from tools.rtpload.coordinator.signalling import Signalling
+from tools.rtpload.coordinator.workers import WorkerHandle
+from tools.rtpload.ends import Dialog, Targets
+from tools.rtpload.errors import PhonesUnavailable
+from tools.rtpload.report.progress import Ledger
+
+
+class CallScript:
+    """One call.
+
+    Arguments:
+        plan: what shall happen.
+        run: the name of the run, in the call-id.
+        worker: where its media are.
+        signalling: who tells the relay.
+        ledger: where it is noted.
+        stop: set when the load is to end.
+    """
+
+    def __init__(
+        self,
+        plan: CallPlan,
+        *,
+        run: str,
+        worker: WorkerHandle,
+        signalling: Signalling,
+        ledger: Ledger,
+        stop: asyncio.Event,
+    ) -> None:
+        self._plan = plan
+        self._worker = worker
+        self._signalling = signalling
+        self._ledger = ledger
+        self._stop = stop
+        name = f"{run}-{plan.number}"
+        self._dialog = Dialog(f"{name}@rtpload", f"from-{name}", f"to-{name}", 1)
+        self._targets: Targets | None = None
+
+    async def set_up(self) -> bool:
+        """Bring the call up; whether that worked. Raises LoadFailed if the worker is gone."""
+        number = self._plan.number
+        try:
+            self._phones = await self._worker.open(number, one_way=self._plan.one_way)
+        except PhonesUnavailable as exc:
+            self._ledger.failed("phones", exc)
+            return False
+        try:
+            self._targets = await self._signalling.negotiate(self._dialog, self._phones)
+        except NhError as exc:
+            self._ledger.failed("set-up", exc)
+            with contextlib.suppress(NhError):  # what it did allocate goes; often there is nothing
+                await self._signalling.tear_down(self._dialog)
+            self._worker.hang(number)
+            return False
+        self._worker.talk(number, self._targets)
+        self._ledger.call_is_up()
+        return True
+
+    async def play(self) -> None:
+        """Let the call live, until its time is over or the load's, and end it."""
+        up_s = asyncio.get_running_loop().time()
+        for step in self._plan.steps:
+            if await self._stopped_before(up_s + step.at_s):
+                break
+            await self._do(step.kind)
+        else:
+            life_s = self._plan.life_s
+            await self._stopped_before(None if life_s is None else up_s + life_s)
+        complete = await self._worker.hush(self._plan.number)
+        self._ledger.call_ended(complete=complete)
+        try:
+            await self._signalling.tear_down(self._dialog)
+        except NhError as exc:
+            self._ledger.failed("tear-down", exc)
+        self._worker.hang(self._plan.number)
+
+    async def _do(self, kind: StepKind) -> None:
+        number = self._plan.number
+        if kind is StepKind.HOLD:
+            await self._worker.hush(number)
+        elif kind is StepKind.REINVITE:
+            await self._worker.move(number)
+        targets = await self._renegotiate(kind)
+        if kind is not StepKind.HOLD and targets is not None:
+            self._targets = targets
+        if kind is not StepKind.HOLD and self._targets is not None:
+            self._worker.talk(number, self._targets)
+
+    async def _renegotiate(self, kind: StepKind) -> Targets | None:
+        """Where to send from now on, or None if the relay refuses."""
+        self._dialog = self._dialog._replace(cseq=self._dialog.cseq + 1)
+        try:
+            targets = await self._signalling.negotiate(self._dialog, self._phones, hold=kind is StepKind.HOLD)
+        except NhError as exc:
+            self._ledger.failed(kind, exc)
+            return None
+        self._ledger.negotiations[kind] += 1
+        return targets
+
+    async def _stopped_before(self, deadline_s: float | None) -> bool:
+        """Wait for a time of the loop's clock, None for ever; whether the load was ended before."""
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                await self._stop.wait()
+        except TimeoutError:
+            return False
+        return True

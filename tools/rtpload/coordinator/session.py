@@ -1,0 +1,94 @@
+"""Runs loads for the command line: with a display, and with Ctrl-C as people expect it.
+
+The first Ctrl-C (or SIGTERM) ends the calls, and the report is still printed. The second ends everything
+at once: the relay keeps the calls until they fall silent.
+"""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console
+
+from tools.rtpload.coordinator.display import Display
+from tools.rtpload.coordinator.load import Load
+from tools.rtpload.options import LoadOptions
+from tools.rtpload.report.capacity import Capacity, Step, find_capacity, judge
+from tools.rtpload.report.plot import plot_report
+from tools.rtpload.report.table import show_capacity, show_report
+from tools.rtpload.report.values import Report
+
+INTERRUPTED: Final = 128 + signal.SIGINT
+"""Exit status of what Ctrl-C ended, as shells have it."""
+
+PAUSE_S: Final = 1.0
+"""Between two steps of a search: the relay lets go of the ports of the last."""
+
+
+def run_once(options: LoadOptions, console: Console, json: Path | None, plot: Path | None) -> int:
+    """One load, its report on the console and in the files; the exit status."""
+    report = _run(options, console)
+    console.print(show_report(report))
+    if json is not None:
+        json.write_bytes(report.to_json())
+    if plot is not None and report.both.sent:
+        plot_report(report, plot)
+    if report.interrupted:
+        return INTERRUPTED
+    return 0 if report.signalled.calls_set_up else 1
+
+
+def search(options: LoadOptions, console: Console, json: Path | None, *, highest: int, max_steps: int) -> int:
+    """The search for the capacity; the exit status.
+
+    Arguments:
+        options: of each step, but for the number of calls: that is the first one's.
+        console: where the result goes.
+        json: where it goes as JSON, if anywhere.
+        highest, max_steps: see find_capacity.
+    """
+    interrupted = False
+
+    def try_calls(calls: int) -> Step | None:
+        nonlocal interrupted
+        report = _run(msgspec.structs.replace(options, calls=calls), console, pause_s=PAUSE_S)
+        if report.interrupted:
+            interrupted = True
+            return None
+        step = judge(report)
+        console.print(f"{calls} calls: {'passed' if step.limit == 'nothing' else f'limited by {step.limit}'}")
+        return step
+
+    capacity: Capacity = find_capacity(try_calls, first=options.calls, highest=highest, max_steps=max_steps)
+    console.print(show_capacity(capacity))
+    if json is not None:
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(capacity), indent=2))
+    return INTERRUPTED if interrupted else 0
+
+
+def _run(options: LoadOptions, console: Console, pause_s: float = 0.0) -> Report:
+    with Display(console, options.calls) as display:
+        return asyncio.run(_run_interruptible(Load(options, display.show), console, pause_s))
+
+
+async def _run_interruptible(load: Load, console: Console, pause_s: float) -> Report:
+    loop = asyncio.get_running_loop()
+    interrupted = False
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        if interrupted:
+            os._exit(INTERRUPTED)  # at once; the workers end when their link closes
+        interrupted = True
+        console.print("Ending the calls; once more, and it ends at once.")
+        load.stop()
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, interrupt)
+    report = await load.run()
+    if not interrupted:
+        await asyncio.sleep(pause_s)
+    return report

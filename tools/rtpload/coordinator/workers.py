@@ -1,0 +1,205 @@
+"""The workers as the coordinator sees them: processes that are started, ordered about, heard and ended."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from tools.rtpload.ends import Targets
+from tools.rtpload.errors import LoadFailed, PhonesUnavailable
+from tools.rtpload.messages import (
+    MAX_MESSAGE_BYTES,
+    Configure,
+    Finish,
+    Finished,
+    Hang,
+    Heard,
+    Hush,
+    Hushed,
+    Move,
+    Moving,
+    Open,
+    Opened,
+    OpenFailed,
+    Order,
+    Talk,
+    Tick,
+    decode_news,
+    encode,
+)
+
+END_S: Final = 5.0
+_LENGTH: Final = struct.Struct("!I")
+_SOURCES: Final = str(Path(__file__).parents[2])
+
+
+class WorkerHandle:
+    """One worker.
+
+    Arguments:
+        process: its process.
+        reader, writer: the link to it.
+        on_tick: called with each Tick.
+        on_heard: called with what was recorded of a call, once it is over.
+
+    Methods that wait raise LoadFailed if the worker is gone.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        on_tick: Callable[[Tick], None],
+        on_heard: Callable[[Heard], None],
+    ) -> None:
+        self.process = process
+        self._reader = reader
+        self._writer = writer
+        self._on_tick = on_tick
+        self._on_heard = on_heard
+        self._opening: dict[int, asyncio.Future[Opened | OpenFailed]] = {}
+        self._moving: dict[int, asyncio.Future[None]] = {}
+        self._hushing: dict[int, asyncio.Future[bool]] = {}
+        self._finished: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
+        self._gone = False
+
+    async def listen(self) -> None:
+        """Take what the worker says until it ends."""
+        try:
+            while True:
+                [size] = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
+                if size > MAX_MESSAGE_BYTES:
+                    raise LoadFailed(f"worker {self.process.pid}: a message of {size} bytes")
+                self._hear(await self._reader.readexactly(size))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self._fail_waiting()
+
+    async def open(self, call: int, *, one_way: bool) -> Targets:
+        """Phones for a call; where they take media. Raises PhonesUnavailable if there are none to be had."""
+        future = self._opening[call] = asyncio.get_running_loop().create_future()
+        self._tell(Open(call, one_way))
+        news = await future
+        if isinstance(news, OpenFailed):
+            raise PhonesUnavailable(news.reason)
+        return Targets(news.caller, news.callee)
+
+    def talk(self, call: int, targets: Targets) -> None:
+        """Let the phones send to these ports."""
+        self._tell(Talk(call, targets.caller, targets.callee))
+
+    async def move(self, call: int) -> None:
+        """A re-INVITE is about to begin: returns once the worker knows."""
+        future = self._moving[call] = asyncio.get_running_loop().create_future()
+        self._tell(Move(call))
+        await future
+
+    async def hush(self, call: int) -> bool:
+        """Silence; returns, once nothing more is under way, whether everything arrived."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._hushing[call] = future
+        self._tell(Hush(call))
+        return await future
+
+    def hang(self, call: int) -> None:
+        """The call is over."""
+        self._tell(Hang(call))
+
+    async def guard(self) -> None:
+        """Raises LoadFailed if the worker dies; returns when it has finished."""
+        await asyncio.shield(self._finished)
+
+    async def finish(self) -> Finished:
+        """The worker's account; it ends."""
+        self._tell(Finish())
+        return await self._finished
+
+    def end(self) -> None:
+        """Let go of the process, which ends as soon as it sees that; killed if it does not."""
+        self._writer.close()
+        try:
+            self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _tell(self, order: Order) -> None:
+        if self._gone:
+            raise self._is_gone()
+        self._writer.write(encode(order))
+
+    def _hear(self, payload: bytes) -> None:
+        news = decode_news(payload)
+        match news:
+            case Opened() | OpenFailed():
+                self._opening.pop(news.call).set_result(news)
+            case Moving(call):
+                self._moving.pop(call).set_result(None)
+            case Hushed(call, complete):
+                self._hushing.pop(call).set_result(complete)
+            case Tick():
+                self._on_tick(news)
+            case Heard():
+                self._on_heard(news)
+            case Finished():
+                self._finished.set_result(news)
+
+    def _fail_waiting(self) -> None:
+        self._gone = True
+        waiting: list[asyncio.Future[Any]] = [*self._opening.values(), *self._moving.values()]
+        waiting += [*self._hushing.values(), self._finished]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(self._is_gone())
+                future.exception()  # whoever waits gets it; where nobody does, it is no news
+
+    def _is_gone(self) -> LoadFailed:
+        return LoadFailed(f"worker process {self.process.pid} has died; what it said is above")
+
+
+@contextlib.asynccontextmanager
+async def crew(
+    configurations: list[Configure], on_tick: Callable[[Tick], None], on_heard: Callable[[Heard], None]
+) -> AsyncIterator[list[WorkerHandle]]:
+    """Workers, one for each configuration, that end with the context."""
+    handles: list[WorkerHandle] = []
+    listeners: list[asyncio.Task[None]] = []
+    try:
+        for configuration in configurations:
+            handle = await _start(configuration, on_tick, on_heard)
+            handles.append(handle)
+            listeners.append(asyncio.create_task(handle.listen()))
+        yield handles
+    finally:
+        for listener in listeners:
+            listener.cancel()
+        await asyncio.gather(*listeners, return_exceptions=True)
+        for handle in handles:
+            handle.end()
+
+
+async def _start(
+    configuration: Configure, on_tick: Callable[[Tick], None], on_heard: Callable[[Heard], None]
+) -> WorkerHandle:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = [sys.executable, "-m", "tools.rtpload.worker.__main__", "--link-fd", str(theirs.fileno())]
+        path = os.pathsep.join(filter(None, [_SOURCES, os.environ.get("PYTHONPATH", "")]))
+        process = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C in the terminal is for the coordinator alone
+        )
+    reader, writer = await asyncio.open_unix_connection(sock=ours)
+    writer.write(encode(configuration))
+    return WorkerHandle(process, reader, writer, on_tick, on_heard)

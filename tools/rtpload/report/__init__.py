@@ -1,0 +1,1 @@
+"""What a run measured: the values, their summary, tables and plots."""

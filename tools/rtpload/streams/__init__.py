@@ -1,0 +1,1 @@
+"""RTP streams as sent and received: numbering, records, histograms."""

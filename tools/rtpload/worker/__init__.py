@@ -1,0 +1,1 @@
+"""The worker processes: they send and receive the media."""

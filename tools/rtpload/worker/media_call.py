@@ -1,0 +1,257 @@
+"""The two phones of a call in a worker: their sockets, what each sends and what each hears.
+
+What a phone hears on a socket is one known stream, that of the other phone; everything else there is astray.
+"""
+
+import random
+import secrets
+import socket
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tools.rtpload.ends import Endpoint, MediaEnd
+from tools.rtpload.messages import Configure, SideTally
+from tools.rtpload.packet import RTP_HEADER_BYTES, RtcpWriter, RtpWriter, find_identity
+from tools.rtpload.streams.histogram import Histogram
+from tools.rtpload.streams.record import Recorder, StreamRecord
+from tools.rtpload.streams.stream import Account, Stream
+from tools.rtpload.worker.phone import dropped, open_pair
+from tools.rtpload.worker.senders import Mouth, RtcpMouth, RtpMouth
+
+STREAMS_PER_CALL = 4
+
+
+class Gauges(NamedTuple):
+    """Where a worker counts times: latencies of RTP by the side that hears it, those of RTCP, lateness."""
+
+    caller: Histogram
+    callee: Histogram
+    reports: Histogram
+    lateness: Histogram
+
+
+class Ear:
+    """A socket of a phone, and the stream that shall arrive there.
+
+    Arguments:
+        sock: the socket.
+        stream: the other phone's.
+        packet_bytes: how large its packets are.
+        identity_offset: where their identity lies.
+        tally: of the side that hears.
+        media: whether it is RTP.
+        recorder: notes each packet, if that is wanted.
+    """
+
+    __slots__ = ("identity_offset", "media", "packet_bytes", "receive", "recorder", "sock", "stream", "tally")
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        stream: Stream,
+        *,
+        packet_bytes: int,
+        identity_offset: int,
+        tally: SideTally,
+        media: bool,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.sock = sock
+        self.receive = sock.recvmsg_into
+        self.stream = stream
+        self.packet_bytes = packet_bytes
+        self.identity_offset = identity_offset
+        self.tally = tally
+        self.media = media
+        self.recorder = recorder
+
+    def judge(self, packet: memoryview, run: int) -> None:
+        """Account for a packet that is not one of the stream as it was sent."""
+        identity = find_identity(packet)
+        if identity is None or identity.run != run:
+            self.tally.foreign += 1
+        elif identity.stream == self.stream.number:
+            self.stream.damaged += 1
+        else:
+            self.tally.misrouted += 1
+
+    def close(self) -> StreamRecord | None:
+        """Close the socket, and take the stream's figures into the side's account; its record, if any."""
+        dropped_here = dropped(self.sock)
+        self.sock.close()
+        self._count(self.stream.close(dropped_here))
+        if self.recorder is None:
+            return None
+        call, stream = divmod(self.stream.number, STREAMS_PER_CALL)
+        sender = "caller" if stream < STREAMS_PER_CALL // 2 else "callee"
+        return self.recorder.close(call=call, sender=sender, sent=self.stream.sent, dropped_here=dropped_here)
+
+    def _count(self, account: Account) -> None:
+        if not self.media:
+            self.tally.reports.add(account)
+            return
+        self.tally.media.add(account)
+        if account.received > 1:
+            jitter = Histogram()
+            jitter.record(round(self.stream.jitter_ns))
+            for bucket, count in jitter.filled().items():
+                self.tally.jitter[bucket] = self.tally.jitter.get(bucket, 0) + count
+
+
+class MediaCall:
+    """Both phones of a call.
+
+    Arguments:
+        number: of the call.
+        one_way: the callee sends no RTP.
+        common: what all calls have in common.
+        rng: for the times of sending.
+        gauges: see Gauges.
+        caller, callee: what the two sides heard.
+
+    Raises NoPorts.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        one_way: bool,
+        common: Configure,
+        rng: random.Random,
+        gauges: Gauges,
+        caller: SideTally,
+        callee: SideTally,
+    ) -> None:
+        self.number = number
+        self._one_way = one_way
+        self._common = common
+        self._rng = rng
+        self._gauges = gauges
+        caller_socks = open_pair(common.address, rtcp=common.rtcp)
+        try:
+            callee_socks = open_pair(common.address, rtcp=common.rtcp)
+        except BaseException:
+            for sock in caller_socks:
+                sock.close()
+            raise
+        self.caller, self.callee = _end_of(caller_socks), _end_of(callee_socks)
+        self._callers = self._mouths(caller_socks, 0, gauges.callee)
+        self._callees = self._mouths(callee_socks, 1, gauges.caller)
+        self.ears = [
+            *_ears(caller_socks, self._callees, caller, common),
+            *_ears(callee_socks, self._callers, callee, common),
+        ]
+        self.records: list[StreamRecord] = []
+
+    def mouths(self) -> Iterator[Mouth]:
+        """What sends."""
+        yield from self._callers
+        yield from self._callees
+
+    def talk(self, caller: MediaEnd, callee: MediaEnd) -> list[Mouth]:
+        """Send to these ports of the relay. Returns what has to be scheduled for that."""
+        for mouths, target in ((self._callers, caller), (self._callees, callee)):
+            for mouth, endpoint in zip(mouths, target, strict=False):  # without RTCP there is one mouth
+                mouth.target = endpoint
+                mouth.speaking = True
+        if self._one_way:
+            self._callees[0].speaking = False
+        return [mouth for mouth in self.mouths() if mouth.speaking and not mouth.scheduled]
+
+    def hush(self) -> None:
+        """Send nothing more."""
+        for mouth in self.mouths():
+            mouth.speaking = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was sent is in."""
+        return all(mouth.stream.complete for mouth in self.mouths())
+
+    def begin_move(self) -> None:
+        """A re-INVITE begins."""
+        for mouth in self.mouths():
+            mouth.stream.begin_move()
+
+    def end_move(self) -> None:
+        """A re-INVITE is done."""
+        for mouth in self.mouths():
+            mouth.stream.end_move()
+
+    def close(self) -> int:
+        """Close the sockets and take the figures into the account; returns how many sends failed.
+
+        `records` has what was recorded of its streams from then on.
+        """
+        self.records = [record for ear in self.ears if (record := ear.close()) is not None]
+        return sum(mouth.failures for mouth in (*self._callers, *self._callees))
+
+    def _mouths(
+        self, socks: list[socket.socket], side: int, latencies: Histogram
+    ) -> list[RtpMouth | RtcpMouth]:
+        common = self._common
+        number = self.number * STREAMS_PER_CALL + 2 * side
+        writer = RtpWriter(
+            common.run,
+            number,
+            ssrc=secrets.randbits(32),
+            first_sequence=secrets.randbits(16),
+            first_timestamp=secrets.randbits(32),
+            payload_type=common.payload_type,
+            payload_bytes=common.payload_bytes,
+            timestamp_step=common.timestamp_step,
+        )
+        media = RtpMouth(
+            socks[0],
+            writer,
+            Stream(number, latencies),
+            order=self.number * 2 + side,
+            interval_ns=common.packet_ns,
+            jitter_ns=common.jitter_ns,
+            rng=self._rng,
+            lateness=self._gauges.lateness,
+        )
+        if len(socks) == 1:
+            return [media]
+        sends_media = not (self._one_way and side == 1)
+        reports = RtcpMouth(
+            socks[1],
+            RtcpWriter(common.run, number + 1, writer, sends_media=sends_media),
+            Stream(number + 1, self._gauges.reports),
+            media=media,
+            interval_ns=common.rtcp_interval_ns,
+            rng=self._rng,
+        )
+        return [media, reports]
+
+
+def _end_of(socks: list[socket.socket]) -> MediaEnd:
+    address, port = socks[0].getsockname()[:2]
+    return MediaEnd(Endpoint(address, port), Endpoint(address, port + 1))
+
+
+def _ears(
+    socks: list[socket.socket], heard: list[RtpMouth | RtcpMouth], tally: SideTally, common: Configure
+) -> list[Ear]:
+    return [
+        Ear(
+            sock,
+            mouth.stream,
+            packet_bytes=len(mouth.writer.buffer),
+            identity_offset=RTP_HEADER_BYTES if isinstance(mouth, RtpMouth) else mouth.writer.identity_offset,
+            tally=tally,
+            media=isinstance(mouth, RtpMouth),
+            recorder=_recorder(mouth, common) if common.list_streams else None,
+        )
+        for sock, mouth in zip(socks, heard, strict=True)
+    ]
+
+
+def _recorder(mouth: RtpMouth | RtcpMouth, common: Configure) -> Recorder:
+    return Recorder(common.packet_ns if isinstance(mouth, RtpMouth) else 0)
+
+
+def new_tally() -> SideTally:
+    """The account of a side that has heard nothing yet."""
+    return SideTally(media=Account(), reports=Account(), jitter={})

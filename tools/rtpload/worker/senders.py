@@ -1,0 +1,187 @@
+"""The sending half of a stream: writes a packet when its time has come, and says when the next one is due.
+
+`send` runs once a packet for thousands of streams: it allocates nothing that lasts and looks nothing up. A
+mouth has no clock: the worker tells it the time, nanoseconds of the monotonic clock.
+"""
+
+import random
+import socket
+import time
+from typing import Protocol
+
+from tools.rtpload.ends import Endpoint
+from tools.rtpload.packet import RtcpWriter, RtpWriter
+from tools.rtpload.streams.histogram import MAX_NS, SUB_BITS, Histogram
+from tools.rtpload.streams.stream import Stream
+from tools.rtpload.worker.pacing import first_tick, phase_ns, report_delay_ns
+
+
+class Mouth(Protocol):
+    """Something that sends from time to time.
+
+    `speaking` is whether it shall; `scheduled` whether it is in the worker's schedule: one that falls
+    silent stays there until it is due, and is not put there a second time if it speaks again before.
+    """
+
+    stream: Stream
+    speaking: bool
+    scheduled: bool
+    target: Endpoint
+
+    def first_due(self, now_ns: int) -> int:
+        """When to send first, if it begins to speak now."""
+
+    def send(self, now_ns: int, due_ns: int) -> int:
+        """Send what was due at `due_ns`; returns when the next one is due."""
+
+
+class RtpMouth:
+    """Sends RTP on a clock of its own.
+
+    Arguments:
+        sock: of the phone.
+        writer: of its packets.
+        stream: the account.
+        order: which stream of the run this is, for its phase.
+        interval_ns: packet time.
+        jitter_ns: each packet is sent up to so much after its time.
+        rng: for the jitter.
+        lateness: where its lateness is counted.
+
+    `failures` counts the sends that the kernel refused.
+    """
+
+    __slots__ = (
+        "_interval_ns",
+        "_jitter_ns",
+        "_lateness",
+        "_phase_ns",
+        "_rng",
+        "_sendto",
+        "_tick_ns",
+        "failures",
+        "scheduled",
+        "speaking",
+        "stream",
+        "target",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        writer: RtpWriter,
+        stream: Stream,
+        *,
+        order: int,
+        interval_ns: int,
+        jitter_ns: int,
+        rng: random.Random,
+        lateness: Histogram,
+    ) -> None:
+        self._sendto = sock.sendto
+        self.writer = writer
+        self.stream = stream
+        self._interval_ns = interval_ns
+        self._jitter_ns = jitter_ns
+        self._rng = rng
+        self._lateness = lateness.counts
+        self._phase_ns = phase_ns(order, interval_ns)
+        self._tick_ns = 0
+        self.failures = 0
+        self.speaking = self.scheduled = False
+        self.target = Endpoint("", 0)
+
+    def first_due(self, now_ns: int) -> int:
+        """See Mouth."""
+        self._tick_ns = first_tick(now_ns, self._phase_ns, self._interval_ns)
+        return self._tick_ns
+
+    def send(self, now_ns: int, due_ns: int) -> int:
+        """See Mouth."""
+        stream = self.stream
+        writer = self.writer
+        number = stream.sent
+        writer.write(number, now_ns)
+        try:
+            self._sendto(writer.buffer, self.target)
+        except OSError:
+            self.failures += 1
+        else:
+            stream.sent = number + 1
+        late_ns = min(now_ns - due_ns, MAX_NS)
+        shift = late_ns.bit_length() - SUB_BITS
+        self._lateness[late_ns if shift <= 0 else (shift << (SUB_BITS - 1)) + (late_ns >> shift)] += 1
+        self._tick_ns += self._interval_ns
+        if self._jitter_ns:
+            return self._tick_ns + self._rng.randrange(self._jitter_ns)
+        return self._tick_ns
+
+
+class RtcpMouth:
+    """Sends RTCP at RFC 3550's random intervals.
+
+    Arguments:
+        sock: of the phone.
+        writer: of its compounds.
+        stream: the account.
+        media: the phone's RTP, on which it reports.
+        interval_ns: mean time between two compounds.
+        rng: for the intervals.
+    """
+
+    __slots__ = (
+        "_interval_ns",
+        "_media",
+        "_rng",
+        "_sendto",
+        "failures",
+        "scheduled",
+        "speaking",
+        "stream",
+        "target",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        writer: RtcpWriter,
+        stream: Stream,
+        *,
+        media: RtpMouth,
+        interval_ns: int,
+        rng: random.Random,
+    ) -> None:
+        self._sendto = sock.sendto
+        self.writer = writer
+        self.stream = stream
+        self._media = media
+        self._interval_ns = interval_ns
+        self._rng = rng
+        self.failures = 0
+        self.speaking = self.scheduled = False
+        self.target = Endpoint("", 0)
+
+    def first_due(self, now_ns: int) -> int:
+        """See Mouth. The first compound comes sooner than the others (RFC 3550 6.2)."""
+        return now_ns + self._rng.randrange(self._interval_ns)
+
+    def send(self, now_ns: int, due_ns: int) -> int:
+        """See Mouth."""
+        number = self.stream.sent
+        packets = self._media.stream.sent
+        self.writer.write(
+            number,
+            now_ns,
+            unix_ns=time.time_ns(),
+            media_packets=packets,
+            media_bytes=packets * self._media.writer.payload_bytes,
+        )
+        try:
+            self._sendto(self.writer.buffer, self.target)
+        except OSError:
+            self.failures += 1
+        else:
+            self.stream.sent = number + 1
+        return due_ns + report_delay_ns(self._interval_ns, self._rng)

@@ -1,0 +1,156 @@
+"""One fault under load, from the set-up of the calls to the verdict."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from nh.stats import Snapshot
+from tools.rtpload.options import ControlKind, LoadOptions
+from tools.rtpload.report.values import Report
+from tools.survive.background_load import Playing, playing
+from tools.survive.calls import changes, read_calls
+from tools.survive.faults import FaultKind, Injected, inject
+from tools.survive.relay import Relay, wait_for
+from tools.survive.verdict import Verdict, longest_gaps_ms
+
+CALLS: Final = 200
+HANG_S: Final = 1.0
+"""The setting of the relays that faults are tried on: the default would only make tests longer."""
+
+MEDIA_AFTERWARDS_S: Final = 2.0
+LONGEST_S: Final = 300.0
+RETRY_S: Final = 5.0
+"""Longest wait of a client. Where a relay is gone for good, 200 calls wait for that one after another."""
+SETTLED_S: Final = 20.0
+ASK_EVERY_S: Final = 0.5
+"""200 calls shown in detail are work for the shards, and would be seen in the gaps."""
+GENERATOR_NICE: Final = -10
+"""Packets leave in time whatever the fault keeps the CPUs busy with."""
+
+
+class Played(Protocol):
+    """A relay, as far as a scene needs one: who starts it, and where, is for others to know."""
+
+    @property
+    def address(self) -> str:
+        """Its RPC socket."""
+
+    @property
+    def kernel(self) -> bool:
+        """Whether its media go through the kernel."""
+
+    def stats(self) -> Snapshot:
+        """See Relay."""
+
+    def said_lately(self) -> str:
+        """See Relay."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of a scene.
+
+    Arguments:
+        fault: what was done.
+        report: of the load.
+        changed: calls whose ports, sources or sessions changed.
+        findings: what the streams lost beyond the promise.
+    """
+
+    fault: Injected
+    report: Report
+    changed: Sequence[str]
+    findings: Sequence[str]
+
+    @property
+    def complaints(self) -> list[str]:
+        """All that went wrong; empty if all promises were kept."""
+        failures = [
+            f"{it.what} failed {it.count} times: {it.reason}" for it in self.report.signalled.failures
+        ]
+        astray = [f"{self.report.misrouted} packets reached a wrong phone"] if self.report.misrouted else []
+        return [*self.findings, *self.changed, *failures, *astray]
+
+    @property
+    def cost(self) -> str:
+        """What it cost, in words."""
+        records = self.report.streams
+        gaps = longest_gaps_ms(records) or [0.0]
+        lost, doubled = sum(record.lost for record in records), sum(len(record.doubled) for record in records)
+        return (
+            f"{len(records)} streams, {sum(record.sent for record in records)} packets:"
+            f" {lost} lost, {doubled} doubled; longest gap of each RTP stream: {gaps[len(gaps) // 2]:.1f} ms"
+            f" (median), {gaps[0]:.1f} ms (worst); sent late (p99)"
+            f" {self.report.generator.lateness.p99_ms:.1f} ms"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.fault}. {self.cost}"
+
+
+def load_options(relay: Played, *, calls: int = CALLS, seed: int = 1) -> LoadOptions:
+    """A load that can tell what became of each packet, and does not give up when nobody answers."""
+    return LoadOptions(
+        address=relay.address,
+        control=ControlKind.NATIVE,
+        calls=calls,
+        ramp=0,
+        time_s=LONGEST_S,
+        rtcp_interval_s=1,
+        retry_s=RETRY_S,
+        list_streams=True,
+        nice=GENERATOR_NICE,
+        seed=seed,
+    )
+
+
+def play_through(relay: Relay, kind: FaultKind, rng: random.Random, *, calls: int = CALLS) -> Outcome:
+    """Play media in many calls, let the fault happen at a random instant, and see what it cost.
+
+    Raises RelayFailed if the relay does not come back, and what a load raises.
+    """
+    return play_while(relay, lambda: inject(kind, relay, rng), rng, calls=calls)
+
+
+def play_while(
+    relay: Played, happen: Callable[[], Injected], rng: random.Random, *, calls: int = CALLS
+) -> Outcome:
+    """The same for anything that may happen to a relay.
+
+    Arguments:
+        happen: lets it happen, and returns when the relay is whole again.
+    """
+    with playing(load_options(relay, calls=calls)) as load:
+        _wait_until_settled(relay, load, calls)
+        before = read_calls(relay.address)
+        time.sleep(ASK_EVERY_S + rng.uniform(0, 1))  # any instant of the pacing and of the relay's own rounds
+        fault = happen()
+        time.sleep(MEDIA_AFTERWARDS_S)  # media go on
+        shards = len(relay.stats().shards)
+        changed = changes(
+            before, read_calls(relay.address), staying=shards - (fault.kind is FaultKind.FEWER_SHARDS)
+        )
+        report = load.stop()
+    verdict = Verdict([fault], kernel=relay.kernel, hang_s=HANG_S)
+    return Outcome(fault, report, changed, list(verdict.findings(report.streams)))
+
+
+def _wait_until_settled(relay: Played, load: Playing, calls: int) -> None:
+    """Return once the RTP of every call flows both ways, in the kernel if it shall."""
+
+    def settled() -> bool:
+        states = read_calls(relay.address).values()
+        rtp = [leg for call in states for leg in call.legs if _is_rtp(leg.local)]
+        there = [leg for leg in rtp if leg.settled and (leg.kernel or not relay.kernel)]
+        return len(there) == 2 * calls
+
+    load.wait_until_up()
+    wait_for(
+        settled, f"the media of {calls} calls are settled", relay.said_lately, SETTLED_S, poll_s=ASK_EVERY_S
+    )
+
+
+def _is_rtp(endpoint: str) -> bool:
+    return int(endpoint.rpartition(":")[2]) % 2 == 0
