@@ -21,13 +21,13 @@ from nh.commands import (
     Close,
     CloseCall,
     Command,
-    Dialog,
     Drain,
     Extension,
     GetStats,
     ListCalls,
     Ping,
     ShowCall,
+    TransactionKey,
     Undrain,
     Upgrade,
 )
@@ -50,7 +50,7 @@ from nh.errors import (
     UnknownCommand,
     Unsupported,
     UnusableSdp,
-    WrongDialogue,
+    WrongDialog,
 )
 from nh.results import (
     Activated,
@@ -72,7 +72,7 @@ from nh.wire.fields import make_allocate, make_param
 from nh.wire.framing import MAX_FRAME_BYTES
 from nh.wire.netsip.storable import Value
 
-NatBasic = Dialog | Sequence[object]
+NatBasic = TransactionKey | Sequence[object]
 """A Dialog, or Net::SIP's [callid, cseq, idfrom, idto, uri_from, uri_to]; text counts as its UTF-8."""
 
 _MAX_IN_FLIGHT: Final = 64
@@ -87,7 +87,7 @@ _ERRORS: Final[Mapping[str, type[NhError]]] = {
         StaleTransaction,
         NotAllocated,
         SocketCountMismatch,
-        WrongDialogue,
+        WrongDialog,
         UnusableSdp,
         IncompleteSdp,
         Unsupported,
@@ -319,8 +319,8 @@ def _error(failure: Failure) -> NhError:
     return _ERRORS.get(failure.code, NhError)(failure.message)
 
 
-def _dialog(nat_basic: NatBasic) -> Dialog:
-    return nat_basic if isinstance(nat_basic, Dialog) else netsip.read_dialog(nat_basic)
+def _dialog(nat_basic: NatBasic) -> TransactionKey:
+    return nat_basic if isinstance(nat_basic, TransactionKey) else netsip.read_dialog(nat_basic)
 
 
 def _check_size(payload: bytes) -> None:

@@ -24,7 +24,7 @@ MAX_DRAIN_S = 7 * 86_400
 """Longest limit of a drain."""
 
 
-class Dialog(msgspec.Struct, frozen=True):
+class TransactionKey(msgspec.Struct, frozen=True):
     """Net::SIP's nat_basic: which call, transaction and pair of ends a command is about.
 
     Arguments:
@@ -52,7 +52,7 @@ class Allocate(msgspec.Struct, frozen=True, tag="allocate"):
     `dialog.cseq` must not be None.
     """
 
-    dialog: Dialog
+    dialog: TransactionKey
     side: Side
     address: str
     media: tuple[Media, ...]
@@ -61,14 +61,14 @@ class Allocate(msgspec.Struct, frozen=True, tag="allocate"):
 class Activate(msgspec.Struct, frozen=True, tag="activate"):
     """Start to relay between the two sides; `param` is handed back in the session information."""
 
-    dialog: Dialog
+    dialog: TransactionKey
     param: dict[str, str] = {}
 
 
 class Close(msgspec.Struct, frozen=True, tag="close"):
     """End one transaction's session (a true cseq) or every session between the two ends (0 or None)."""
 
-    dialog: Dialog
+    dialog: TransactionKey
 
 
 class CloseCall(msgspec.Struct, frozen=True, tag="close_call"):

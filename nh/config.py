@@ -1,7 +1,7 @@
 """All settings, frozen, validated once: defaults < TOML file < environment < flags.
 
-`Limits`-like groups are not nested: one flat table, one name everywhere (`settle_window_s` in the file,
-NH_SETTLE_WINDOW_S in the environment, --settle-window-s on the command line). Units are in the names.
+`Limits`-like groups are not nested: one flat table, one name everywhere (`latch_window_s` in the file,
+NH_LATCH_WINDOW_S in the environment, --latch-window-s on the command line). Units are in the names.
 docs/configuration.md is the reference for people; tests/test_config.py holds the two together.
 The module reads the file and the environment that it is given, and knows nothing of processes.
 """
@@ -75,7 +75,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         kernel_interface: names of the interfaces that carry media; empty: all that have an address.
         kernel_attach: see AttachMode.
         kernel_flows: most directions in the kernel at once, 0 to 4,194,304; 0: one for each media port.
-        spares: how many spare processes wait to take the place of a shard that dies, 0 or 1.
+        prefork: how many loaded processes wait to take the place of a shard that dies, 0 or 1.
         hang_s: how long a shard may show no life until it is killed, 1 to 60; 0: for ever.
         runtime_dir: where the lock, the default RPC socket and the name of the statistics live.
         state: directory in which calls are stored, "" for the default, "off" for none.
@@ -98,7 +98,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     kernel_interface: tuple[str, ...] = ()
     kernel_attach: AttachMode = AttachMode.AUTO
     kernel_flows: int = 0
-    spares: int = 1
+    prefork: int = 1
     hang_s: float = 3.0
     runtime_dir: str = ""
     state: str = ""
@@ -111,7 +111,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         RelaySettings.__post_init__(self)
         in_range("shards", self.shards, 0, 256)
         in_range("command_timeout_s", self.command_timeout_s, 0.05, 60)
-        in_range("spares", self.spares, 0, 1)
+        in_range("prefork", self.prefork, 0, 1)
         in_range("hang_s", self.hang_s, 0, 60)
         if 0 < self.hang_s < 1:
             raise ValueError(f"hang_s: {self.hang_s} is below 1; a shard shows life every 0.5 s (0: never)")

@@ -12,7 +12,7 @@
     │   ├── UnknownCall         no such call, transaction or session
     │   ├── StaleTransaction    a cseq below one that is known, or one that was replaced
     │   ├── NotAllocated        one side of the session has no sockets yet
-    │   ├── WrongDialogue       an answer without its offer, or ends that do not belong together
+    │   ├── WrongDialog       an answer without its offer, or ends that do not belong together
     │   ├── UnusableSdp         an SDP that cannot be read
     │   ├── IncompleteSdp       an SDP that lacks what a relay needs
     │   ├── Unsupported         something that a relay, or this one, does not do
@@ -100,7 +100,7 @@ class NotAllocated(Refused):
     code = "not_allocated"
 
 
-class WrongDialogue(Refused):
+class WrongDialog(Refused):
     """An answer without its offer, or two ends that do not belong together."""
 
     code = "bad_dialogue"

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 
-class Throttle:
+class RateLimitedLogger:
     """Lets one line through in `interval_s` seconds and says how many it kept back before that.
 
     Arguments:

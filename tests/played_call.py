@@ -6,7 +6,7 @@ from typing import Self
 
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
-from nh.commands import Activate, Allocate, Close, CloseCall, Dialog
+from nh.commands import Activate, Allocate, Close, CloseCall, TransactionKey
 from nh.results import Activated, Allocated
 from tests.media_peer import RTCP, RTP, MediaPeer
 
@@ -25,7 +25,7 @@ class PlayedCall:
 
     def __init__(self, address: str, call_id: bytes) -> None:
         self.call_id = call_id
-        self.dialog = Dialog(call_id, 1, b"alice", b"bob")
+        self.dialog = TransactionKey(call_id, 1, b"alice", b"bob")
         self.alice, self.bob = MediaPeer(HERE), MediaPeer(HERE)
         self._payloads = (b"%s %d" % (call_id, number) for number in itertools.count())
         try:
@@ -46,7 +46,7 @@ class PlayedCall:
     def end(self, address: str) -> int:
         """Close it as the proxy does that saw the BYE; returns how many sessions that ended."""
         with NativeClient(address) as client:
-            return client.request(Close(Dialog(self.call_id, None, b"alice", b"bob"))).sessions
+            return client.request(Close(TransactionKey(self.call_id, None, b"alice", b"bob"))).sessions
 
     def close(self, address: str) -> int:
         """Close it as an operator does; returns how many sessions that ended."""

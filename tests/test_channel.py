@@ -16,7 +16,7 @@ from nh.ipc.link_messages import MAX_MESSAGE_BYTES
 from nh.loop import SelectorLoop
 
 
-class Ends:
+class Participants:
     """Two channels on one loop, and what each of them heard."""
 
     def __init__(self) -> None:
@@ -50,8 +50,8 @@ class Ends:
 
 
 @pytest.fixture
-def ends() -> Iterator[Ends]:
-    pair = Ends()
+def ends() -> Iterator[Participants]:
+    pair = Participants()
     yield pair
     pair.near.close()
     pair.far.close()
@@ -60,7 +60,7 @@ def ends() -> Iterator[Ends]:
         os.close(fd)
 
 
-def test_records_arrive_whole_and_in_order(ends: Ends) -> None:
+def test_records_arrive_whole_and_in_order(ends: Participants) -> None:
     records = [b"one", b"\0two\0", b"3" * 70_000]
     for record in records:
         ends.near.send(record)
@@ -68,7 +68,7 @@ def test_records_arrive_whole_and_in_order(ends: Ends) -> None:
     assert ends.heard[1] == records
 
 
-def test_both_directions_carry_the_longest_record(ends: Ends) -> None:
+def test_both_directions_carry_the_longest_record(ends: Participants) -> None:
     longest = bytes(range(256)) * (MAX_MESSAGE_BYTES // 256)
     ends.near.send(longest)
     ends.far.send(longest)
@@ -77,12 +77,12 @@ def test_both_directions_carry_the_longest_record(ends: Ends) -> None:
 
 
 @pytest.mark.parametrize("size", [0, MAX_MESSAGE_BYTES + 1])
-def test_a_record_of_an_impossible_length_is_refused(ends: Ends, size: int) -> None:
+def test_a_record_of_an_impossible_length_is_refused(ends: Participants, size: int) -> None:
     with pytest.raises(ValueError, match=f"{size} bytes"):
         ends.near.send(bytes(size))
 
 
-def test_what_the_kernel_does_not_take_is_queued_and_arrives_later(ends: Ends) -> None:
+def test_what_the_kernel_does_not_take_is_queued_and_arrives_later(ends: Participants) -> None:
     sent = 0
     while ends.near.queued < 10:
         ends.near.send(b"%06d" % sent + bytes(60_000))
@@ -92,7 +92,7 @@ def test_what_the_kernel_does_not_take_is_queued_and_arrives_later(ends: Ends) -
     assert ends.near.queued == 0
 
 
-def test_a_side_that_does_not_read_fills_the_channel_and_no_more(ends: Ends) -> None:
+def test_a_side_that_does_not_read_fills_the_channel_and_no_more(ends: Participants) -> None:
     with pytest.raises(ChannelFull, match="does not read"):
         for _ in range(10_000):
             ends.near.send(bytes(MAX_MESSAGE_BYTES))
@@ -103,7 +103,7 @@ def test_a_side_that_does_not_read_fills_the_channel_and_no_more(ends: Ends) -> 
     ends.turn_until(lambda: ends.heard[1][-1:] == [b"again"])
 
 
-def test_the_last_records_of_a_side_that_left_are_heard_before_its_end(ends: Ends) -> None:
+def test_the_last_records_of_a_side_that_left_are_heard_before_its_end(ends: Participants) -> None:
     for _ in range(3 * RECORDS_A_TURN):
         ends.near.send(b"last words")
     ends.near.close()
@@ -112,7 +112,7 @@ def test_the_last_records_of_a_side_that_left_are_heard_before_its_end(ends: End
     assert ends.far.closed
 
 
-def test_the_last_records_of_a_side_that_died_with_ours_unread_are_heard_too(ends: Ends) -> None:
+def test_the_last_records_of_a_side_that_died_with_ours_unread_are_heard_too(ends: Participants) -> None:
     ends.far.send(b"never read")
     ends.near.send(b"last")
     ends.near.send(b"words")
@@ -121,7 +121,7 @@ def test_the_last_records_of_a_side_that_died_with_ours_unread_are_heard_too(end
     assert ends.heard[1] == [b"last", b"words"]
 
 
-def test_the_end_is_told_once_and_only_by_the_other_side(ends: Ends) -> None:
+def test_the_end_is_told_once_and_only_by_the_other_side(ends: Participants) -> None:
     ends.near.close()
     ends.near.close()
     ends.turn_until(lambda: ends.closed[1] == 1)
@@ -130,7 +130,7 @@ def test_the_end_is_told_once_and_only_by_the_other_side(ends: Ends) -> None:
     assert ends.closed == [0, 1]
 
 
-def test_sending_to_a_side_that_is_gone_breaks_nothing(ends: Ends) -> None:
+def test_sending_to_a_side_that_is_gone_breaks_nothing(ends: Participants) -> None:
     ends.far.send(b"unread")  # makes the end a reset instead of a plain end
     ends.near.close()
     ends.far.send(b"nobody reads this")
@@ -139,7 +139,7 @@ def test_sending_to_a_side_that_is_gone_breaks_nothing(ends: Ends) -> None:
     assert ends.far.queued == 0
 
 
-def test_a_reader_may_close_the_channel_from_within_a_record(ends: Ends) -> None:
+def test_a_reader_may_close_the_channel_from_within_a_record(ends: Participants) -> None:
     heard: list[bytes] = []
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
@@ -156,7 +156,7 @@ def test_a_reader_may_close_the_channel_from_within_a_record(ends: Ends) -> None
     assert heard == [b"first"]
 
 
-def test_draining_hands_over_what_is_there_at_once(ends: Ends) -> None:
+def test_draining_hands_over_what_is_there_at_once(ends: Participants) -> None:
     ends.near.send(b"a")
     ends.near.send(b"b")
     ends.near.close()
@@ -165,7 +165,7 @@ def test_draining_hands_over_what_is_there_at_once(ends: Ends) -> None:
     assert ends.closed[1] == 1
 
 
-def test_a_record_that_is_too_long_ends_the_channel(ends: Ends) -> None:
+def test_a_record_that_is_too_long_ends_the_channel(ends: Participants) -> None:
     lost: list[bool] = []
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     channel = Channel(ends.loop, near, lambda record, fds: None, lambda: lost.append(True))
@@ -195,7 +195,9 @@ def contents(fds: list[int]) -> list[int]:
     return [int(os.pread(fd, 10, 0)) for fd in fds]
 
 
-def test_descriptors_come_with_their_record_in_order_and_close_on_exec(ends: Ends, files: list[int]) -> None:
+def test_descriptors_come_with_their_record_in_order_and_close_on_exec(
+    ends: Participants, files: list[int]
+) -> None:
     ends.near.send(b"all", files)
     ends.near.send(b"two", files[:2])
     ends.near.send(b"none")
@@ -204,12 +206,12 @@ def test_descriptors_come_with_their_record_in_order_and_close_on_exec(ends: End
     assert all(fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC for fd in ends.came[1])
 
 
-def test_more_descriptors_than_a_record_may_have_are_refused(ends: Ends, files: list[int]) -> None:
+def test_more_descriptors_than_a_record_may_have_are_refused(ends: Participants, files: list[int]) -> None:
     with pytest.raises(ValueError, match="201 descriptors"):
         ends.near.send(b"x", [*files, files[0]])
 
 
-def test_descriptors_that_wait_may_be_closed_by_their_owner(ends: Ends, files: list[int]) -> None:
+def test_descriptors_that_wait_may_be_closed_by_their_owner(ends: Participants, files: list[int]) -> None:
     before = psutil.Process().num_fds()
     sent = 0
     while ends.near.queued < 10:
@@ -240,7 +242,9 @@ def test_descriptors_that_nobody_takes_or_gets_are_closed(files: list[int]) -> N
     assert psutil.Process().num_fds() == before
 
 
-def test_a_record_arrives_where_there_is_no_room_for_its_descriptors(ends: Ends, files: list[int]) -> None:
+def test_a_record_arrives_where_there_is_no_room_for_its_descriptors(
+    ends: Participants, files: list[int]
+) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     ends.near.send(b"some", files)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(files) + 10, hard))

@@ -11,11 +11,11 @@ from nh.commands import (
     Close,
     CloseCall,
     Command,
-    Dialog,
     Extension,
     GetStats,
     ListCalls,
     Ping,
+    TransactionKey,
 )
 from nh.errors import (
     ERROR_CODES,
@@ -36,7 +36,7 @@ from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame
 from tests.rpc_server import HangUp, answer_native, answer_netsip, serving
 
-DIALOG = Dialog(b"call@example", 1, b"from\0tag", b"to\0tag", b"sip:from", b"sip:to")
+DIALOG = TransactionKey(b"call@example", 1, b"from\0tag", b"to\0tag", b"sip:from", b"sip:to")
 NAT_BASIC = [
     "call@example",
     "1",

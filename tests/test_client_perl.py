@@ -6,7 +6,7 @@ import pytest
 
 from nh.calls.media import Media, Side
 from nh.client import Client
-from nh.commands import Dialog
+from nh.commands import TransactionKey
 from nh.errors import Unavailable
 from tests.e2e.perl_helper import running_nathelper
 
@@ -24,7 +24,7 @@ def client() -> Iterator[Client]:
 
 
 def test_a_call_through_perls_server(client: Client) -> None:
-    dialog = Dialog(b"call", 1, b"from\0tag", "t\u00f6\0tag".encode(), b"sip:from", b"sip:to")
+    dialog = TransactionKey(b"call", 1, b"from\0tag", "t\u00f6\0tag".encode(), b"sip:from", b"sip:to")
     offered = client.allocate_sockets(dialog, Side.FROM, "127.0.0.1", OFFER)
     answered = client.allocate_sockets(dialog, Side.TO, "127.0.0.1", ANSWER)
     assert offered is not None
@@ -39,7 +39,7 @@ def test_a_call_through_perls_server(client: Client) -> None:
 
 
 def test_perls_server_refuses_with_undef(client: Client) -> None:
-    dialog = Dialog(b"refused", 2, b"from", b"to")
+    dialog = TransactionKey(b"refused", 2, b"from", b"to")
     assert client.activate_session(dialog) is None
     assert client.allocate_sockets(dialog, 0, "192.0.2.1", OFFER) is None
     assert client.allocate_sockets(dialog, 0, "127.0.0.1", OFFER) is not None

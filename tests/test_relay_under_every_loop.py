@@ -9,14 +9,14 @@ import uvloop
 
 from nh.asyncio_loop import AsyncioLoop
 from nh.calls.media import Media, RelayMedia, Side
-from nh.commands import Dialog
+from nh.commands import TransactionKey
 from nh.loop import Loop, SelectorLoop
 from nh.shard.relay import Helper
 from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.port_claims import claim_ports
 
 RELAY = "127.0.0.1"
-DIALOG = Dialog(b"call", 1, b"alice", b"bob")
+DIALOG = TransactionKey(b"call", 1, b"alice", b"bob")
 
 Wait = Callable[[Callable[[], bool]], None]
 """Turns the loop until a condition holds."""

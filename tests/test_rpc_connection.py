@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from nh.client import Client, NativeClient
-from nh.commands import Dialog, Ping
+from nh.commands import Ping, TransactionKey
 from nh.errors import CommandTimeout, MalformedFrame, Unavailable
 from tests.rpc_server import HangUp, answer_netsip, serving
 
-DIALOG = Dialog(b"call@example", 1, b"from", b"to")
+DIALOG = TransactionKey(b"call@example", 1, b"from", b"to")
 
 
 def close_through_net_sip(address: str, timeout_s: float) -> object:

@@ -11,7 +11,7 @@ import uvloop
 
 from nh import AsyncioLoop, Client, Helper, NativeClient, SelectorLoop, Server
 from nh.calls.media import Media, Side
-from nh.commands import Command, Dialog, Drain, Extension, GetStats, Ping
+from nh.commands import Command, Drain, Extension, GetStats, Ping, TransactionKey
 from nh.errors import LimitReached, NhError, UnknownCommand
 from nh.results import Pong, Stats
 from tests.media_peer import MediaPeer
@@ -206,7 +206,7 @@ def test_closing_a_server_frees_every_port(listener: socket.socket, ports: tuple
     try:
         with MediaPeer("127.0.0.1") as caller:
             for number in range(10):
-                dialog = Dialog(b"call-%d" % number, 1, b"caller", b"callee")
+                dialog = TransactionKey(b"call-%d" % number, 1, b"caller", b"callee")
                 again.allocate_sockets(dialog, Side.FROM, "127.0.0.1", [Media("127.0.0.1", caller.port, 4)])
     finally:
         again.attach(SelectorLoop())

@@ -4,12 +4,12 @@ import logging
 
 import pytest
 
-from nh.throttle import Throttle
+from nh.throttle import RateLimitedLogger
 
 
 def test_one_line_goes_through_and_the_rest_is_counted(caplog: pytest.LogCaptureFixture) -> None:
     now = 100.0
-    throttle = Throttle(logging.getLogger("nh.test"), lambda: now)
+    throttle = RateLimitedLogger(logging.getLogger("nh.test"), lambda: now)
     assert [throttle.log(logging.WARNING, "line %d", n) for n in range(5)] == [True] + [False] * 4
     now = 101.5
     throttle.log(logging.WARNING, "line %d", 5)

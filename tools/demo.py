@@ -19,7 +19,7 @@ from rich.table import Table
 
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
-from nh.commands import Activate, Allocate, Close, Dialog, ShowCall
+from nh.commands import Activate, Allocate, Close, ShowCall, TransactionKey
 from nh.errors import NhError
 from tools.phone import Phone
 from tools.private_relay import RelayFailed, find_free_ports, private_relay
@@ -41,7 +41,7 @@ class Call:
         shard: which shard has it.
     """
 
-    dialog: Dialog
+    dialog: TransactionKey
     caller: Phone
     callee: Phone
     shard: int = -1
@@ -62,7 +62,7 @@ def set_up(client: NativeClient, number: int) -> Call:
 
     Raises NhError if the relay refuses it.
     """
-    dialog = Dialog(
+    dialog = TransactionKey(
         call_id=b"demo-%d@nh" % number,
         cseq=1,
         id_from=b"sip:caller-%d" % number,
@@ -78,7 +78,7 @@ def set_up(client: NativeClient, number: int) -> Call:
     return call
 
 
-def _allocate(client: NativeClient, dialog: Dialog, side: Side, phone: Phone) -> tuple[str, int]:
+def _allocate(client: NativeClient, dialog: TransactionKey, side: Side, phone: Phone) -> tuple[str, int]:
     media = Media(phone.address, phone.port, 2, "RTP/AVP", "audio")
     [relay] = client.request(Allocate(dialog, side, LOOPBACK, (media,))).media
     return relay.address, relay.port

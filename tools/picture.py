@@ -49,7 +49,7 @@ def _shard(number: int, calls: int, clock: float) -> ShardReading:
         packets_in=round(packets * clock),
         bytes_in=round(packets * clock) * 172,
         cpu_s=packets * clock * 30e-6,
-        drop_foreign_source=round(12 * clock) if number == 1 else 0,
+        drop_source_mismatch=round(12 * clock) if number == 1 else 0,
         drop_no_target=round(0.4 * clock * (number % 3)),
         allocate_ok=round(calls / 45 * clock),
         activate_ok=round(calls / 90 * clock),

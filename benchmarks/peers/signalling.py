@@ -11,7 +11,7 @@ from benchmarks.peers.interface import NotHere, SetUp
 from benchmarks.processes import ProcessEnded, running_on
 from benchmarks.streams import Phones, Stream
 from tools.rtpload.controls.interface import Control
-from tools.rtpload.ends import Dialog, Endpoint, MediaEnd
+from tools.rtpload.ends import Endpoint, MediaEnd, TransactionKey
 
 SCRIPT: Final = Path(__file__).with_name("set_up_calls.pl")
 TIMEOUT_S: Final = 300.0
@@ -69,7 +69,7 @@ def set_up_by_control(control: Control, numbers: range, phones: Phones, *, tear_
     start = time.perf_counter()
     for number in numbers:
         caller, callee = (_media_end(*endpoint) for endpoint in phones.endpoints(number))
-        dialog = Dialog(f"call-{number}@benchmarks", f"from-{number}", f"to-{number}", 1)
+        dialog = TransactionKey(f"call-{number}@benchmarks", f"from-{number}", f"to-{number}", 1)
         targets = control.negotiate(dialog, caller, callee, hold=False)
         if tear_down:
             control.tear_down(dialog)

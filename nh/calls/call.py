@@ -99,7 +99,7 @@ class Call:
         return max([self.created, *(session.last_active for session in self.running)])
 
     def get_offers(self, *, now: float) -> Offers:
-        """The parties and dialogues of the call, for something to be changed in them."""
+        """The parties and dialogs of the call, for something to be changed in them."""
         self.next_expiry = now
         if self.offers is None:
             self.offers = Offers(self._resources)

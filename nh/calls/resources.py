@@ -205,7 +205,7 @@ class Resources:
             group_to=group_to,
             param=param,
             policies=(policies[0] or self.settings.policy, policies[1] or self.settings.policy),
-            settle_window_s=self.settings.settle_window_s,
+            latch_window_s=self.settings.latch_window_s,
             now=now,
         )
         self.sessions += 1
@@ -222,7 +222,7 @@ class Resources:
         session.renew(
             side,
             policy=policy or self.settings.policy,
-            settle_window_s=self.settings.settle_window_s,
+            latch_window_s=self.settings.latch_window_s,
             now=now,
         )
         self.plane.renew(session)

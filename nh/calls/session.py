@@ -59,7 +59,7 @@ class Session:
         group_from, group_to: the sockets for the request's and the response's SDP.
         param: the proxy's own data, handed back in the session information.
         policies: who may send in the place of the FROM end, and of the TO end.
-        settle_window_s: for how long a better source takes over.
+        latch_window_s: for how long a better source takes over.
         now: monotonic seconds.
 
     `last_active` is the monotonic time of the last packet from either end (as exact as note() is called
@@ -87,7 +87,7 @@ class Session:
         group_to: SocketGroup,
         param: dict[str, str],
         policies: tuple[SourcePolicy, SourcePolicy],
-        settle_window_s: float,
+        latch_window_s: float,
         now: float,
     ) -> None:
         if len(group_from.sockets) != len(group_to.sockets):
@@ -102,7 +102,7 @@ class Session:
         self.created = now
         self.last_active = now
         self.replaced_at: float | None = None
-        window_ends = now + settle_window_s
+        window_ends = now + latch_window_s
         # one after the other: of each socket pair what the FROM end sends, then what the TO end sends
         self.legs = tuple(
             leg
@@ -138,12 +138,12 @@ class Session:
             return self.replaced_at + rules.replaced_s
         return self.last_active + (rules.hold_s if self.on_hold else rules.silent_s)
 
-    def renew(self, side: Side, *, policy: SourcePolicy, settle_window_s: float, now: float) -> None:
+    def renew(self, side: Side, *, policy: SourcePolicy, latch_window_s: float, now: float) -> None:
         """The end on `side` signalled anew, its group has its new media: learn again what it sends.
 
         Arguments:
             policy: who may send in that end's place.
-            settle_window_s: for how long a better source takes over.
+            latch_window_s: for how long a better source takes over.
             now: monotonic seconds.
         """
         # what was silent on hold has as long as any other to begin anew
@@ -156,7 +156,7 @@ class Session:
                 receives=medium.active,
                 policy=policy,
                 signalled_from=medium.signalled_from,
-                window_ends=now + settle_window_s,
+                window_ends=now + latch_window_s,
             )
         for pair in self.pairs:
             said_from, said_to = self.group_from.media[pair.medium], self.group_to.media[pair.medium]

@@ -13,8 +13,8 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Arguments:
         policy: who may send (nh.calls.source).
-        settle_window_s: how long after activation a better source takes over (heuristic), 0 to 60.
-        resettle_s: silence after which another port of the same IP may take over; 0: never.
+        latch_window_s: how long after activation a better source takes over (heuristic), 0 to 60.
+        relatch_s: silence after which another port of the same IP may take over; 0: never.
         unused_s: life of sockets that no session ever used.
         silent_s: life of a session in which nothing arrives.
         hold_s: the same for a session on hold.
@@ -25,8 +25,8 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     policy: SourcePolicy = SourcePolicy.HEURISTIC
-    settle_window_s: float = 3.0
-    resettle_s: float = 0.0
+    latch_window_s: float = 3.0
+    relatch_s: float = 0.0
     unused_s: float = 180.0
     silent_s: float = 30.0
     hold_s: float = 3600.0
@@ -38,8 +38,8 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     max_sockets_in_group: int = 0
 
     def __post_init__(self) -> None:
-        in_range("settle_window_s", self.settle_window_s, 0, 60)
-        in_range("resettle_s", self.resettle_s, 0, 86_400)
+        in_range("latch_window_s", self.latch_window_s, 0, 60)
+        in_range("relatch_s", self.relatch_s, 0, 86_400)
         for name in ("unused_s", "silent_s", "hold_s"):
             in_range(name, getattr(self, name), 1, 7 * 86_400)
         in_range("replaced_s", self.replaced_s, 0, 60)

@@ -138,7 +138,7 @@ class CallTable:
     def delete(
         self, *, call_id: bytes, from_tag: bytes, to_tag: bytes, branch: bytes, delay_s: float, now: float
     ) -> None:
-        """ng's delete: dialogues or the whole call, now or after a while; see Offers.delete.
+        """ng's delete: dialogs or the whole call, now or after a while; see Offers.delete.
 
         Raises UnknownCall.
         """

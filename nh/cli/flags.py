@@ -46,7 +46,7 @@ _WEEK_S: Final = 7 * 86_400
 
 FLAGS: Final[dict[str, Flag]] = {
     "shards": Flag(_PROCESS, "Number of shard processes; 0: one for each usable CPU", 0, 256),
-    "spares": Flag(_PROCESS, "Spare processes that take the place of a shard that dies at once", 0, 1),
+    "prefork": Flag(_PROCESS, "Spare processes that take the place of a shard that dies at once", 0, 1),
     "hang_s": Flag(
         _PROCESS, "How long a shard may show no life until it is killed and replaced; 0: for ever", 0, 60, "s"
     ),
@@ -113,10 +113,10 @@ FLAGS: Final[dict[str, Flag]] = {
         "announced address",
         metavar="POLICY",
     ),
-    "settle_window_s": Flag(
+    "latch_window_s": Flag(
         _MEDIA, "heuristic: how long a better sender takes over, counted from activation", 0, 60, "s"
     ),
-    "resettle_s": Flag(
+    "relatch_s": Flag(
         _MEDIA, "Silence after which another port of the same address may take over; 0: never", 0, 86_400, "s"
     ),
     "coalesce_s": Flag(

@@ -27,8 +27,8 @@ class FlowTable:
         shard: whose flows, 0 to 65535.
         first_slot, slots: which readings are the shard's: one for what is past, and one for each flow.
         past: packets and bytes that count as relayed before.
-        successor: whether a predecessor's flows are to be taken over (take_left), with its counters; else
-            they are removed.
+        successor: whether a predecessor's flows are to be taken over (adopt_stale_flow), with its
+        counters; else they are removed.
 
     All methods raise KernelPathUnavailable where the kernel refuses.
     """
@@ -104,7 +104,7 @@ class FlowTable:
 
     # --- a predecessor's flows ------------------------------------------------------------------------
 
-    def take_left(self, local: Endpoint) -> layout.Flow | None:
+    def adopt_stale_flow(self, local: Endpoint) -> layout.Flow | None:
         """The flow at `local` that a predecessor left, which is ours from now on; None if there is none."""
         left = self._left.pop(layout.pack_key(local), None)
         if left is None:
@@ -112,7 +112,7 @@ class FlowTable:
         self._size += 1
         return layout.unpack_flow(left)
 
-    def remove_left(self) -> None:
+    def remove_stale_flows(self) -> None:
         """Remove what a predecessor left and nobody took."""
         for key, value in self._left.items():
             bpf.delete(self._flows_fd, key)

@@ -1,9 +1,9 @@
 """What one generation of nh says to the next: messages over SOCK_SEQPACKET, one to a record, in msgpack.
 
-A shard whose supervisor is gone introduces itself to who connects. Told to HandOver it relays nothing any
+A shard whose supervisor is gone introduces itself to who connects. Told to Transfer it relays nothing any
 more, says everything that it has, and waits: with Depart it ends, and its successor has the calls; if the
-connection ends without, it goes on as if nothing had been. A supervisor that leaves says Bequest, with
-descriptors of what the next one goes on with.
+connection ends without, it goes on as if nothing had been. A supervisor that leaves says
+HandoverMessage, with descriptors of what the next one goes on with.
 
 The two sides may be of different versions: fields that are not known are left out, those that are missing
 have their defaults. So what is here is only ever added to. Nothing that is read is evaluated.
@@ -14,10 +14,10 @@ from typing import Final
 import msgspec
 
 from nh.calls.media import Endpoint
-from nh.ipc.link_messages import KeepCall, decoded
+from nh.ipc.link_messages import SaveCall, decoded
 
 
-class Present(msgspec.Struct, frozen=True, tag="present"):
+class Hello(msgspec.Struct, frozen=True, tag="present"):
     """A shard without supervisor: who it is.
 
     Arguments:
@@ -39,8 +39,8 @@ class Present(msgspec.Struct, frozen=True, tag="present"):
     known_session: int = 0
 
 
-class HandOver(msgspec.Struct, frozen=True, tag="hand_over"):
-    """Relay nothing from now on, and say CallSockets and KeepCall of each call, then HandedOver."""
+class Transfer(msgspec.Struct, frozen=True, tag="hand_over"):
+    """Relay nothing from now on, and say CallSockets and SaveCall of each call, then HandedOver."""
 
 
 class CallSockets(msgspec.Struct, frozen=True, tag="call_sockets"):
@@ -60,11 +60,11 @@ class HandedOver(msgspec.Struct, frozen=True, tag="handed_over"):
     counters: dict[str, int | float] = {}
 
 
-class Depart(msgspec.Struct, frozen=True, tag="depart"):
+class Exit(msgspec.Struct, frozen=True, tag="depart"):
     """A successor has the calls: end, and leave them alone."""
 
 
-class Bequest(msgspec.Struct, frozen=True, tag="bequest"):
+class HandoverMessage(msgspec.Struct, frozen=True, tag="bequest"):
     """What a supervisor leaves to the next one, one descriptor each in this order: locks, then listeners.
 
     Arguments:
@@ -85,7 +85,7 @@ class Bequest(msgspec.Struct, frozen=True, tag="bequest"):
 
 
 class Connections(msgspec.Struct, frozen=True, tag="connections"):
-    """Connections of clients that are between two requests, one descriptor each; follows a Bequest.
+    """Connections of clients that are between two requests, one descriptor each; follows a HandoverMessage.
 
     Arguments:
         protocol: which they speak: rpc (Net::SIP's and the native one) or ng.
@@ -94,12 +94,13 @@ class Connections(msgspec.Struct, frozen=True, tag="connections"):
     protocol: str
 
 
-class Leave(msgspec.Struct, frozen=True, tag="leave"):
-    """To a supervisor: the next one is here. Take no more commands, say Bequest, and let go of the shards."""
+class Yield(msgspec.Struct, frozen=True, tag="leave"):
+    """To a supervisor: the next one is here. Take no more commands, say HandoverMessage, and let go of
+    the shards."""
 
 
-FromOld = Present | CallSockets | KeepCall | HandedOver | Bequest | Connections
-ToOld = HandOver | Depart | Leave
+FromOld = Hello | CallSockets | SaveCall | HandedOver | HandoverMessage | Connections
+ToOld = Transfer | Exit | Yield
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _from_old: Final[msgspec.msgpack.Decoder[FromOld]] = msgspec.msgpack.Decoder(FromOld)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from nh.ipc.channel import close_all
-from nh.ipc.handover_messages import Bequest
+from nh.ipc.handover_messages import HandoverMessage
 
 
-class Inheritance:
+class InheritedFds:
     """Descriptors that wait to be used.
 
     Arguments:
@@ -18,8 +18,8 @@ class Inheritance:
         fds: as many, in its order; the inheritance's from now on.
     """
 
-    def __init__(self, bequest: Bequest | None = None, fds: list[int] | None = None) -> None:
-        self.bequest = bequest or Bequest()
+    def __init__(self, bequest: HandoverMessage | None = None, fds: list[int] | None = None) -> None:
+        self.bequest = bequest or HandoverMessage()
         fds = fds or []
         locks = self.bequest.locks
         self._locks = fds[: len(locks)]
@@ -28,7 +28,7 @@ class Inheritance:
 
     def __bool__(self) -> bool:
         """Whether anybody left anything."""
-        return self.bequest != Bequest()
+        return self.bequest != HandoverMessage()
 
     def take_lock(self, path: Path) -> int | None:
         """The descriptor of a lock file that is locked already; None: it was not left."""
@@ -72,5 +72,5 @@ class Inheritance:
                 sock.close()
 
 
-NOTHING: Final = Inheritance()
+NOTHING: Final = InheritedFds()
 """Of nobody."""

@@ -4,7 +4,7 @@ A shard's process says Waiting, and can be told to Fork as often as others are n
 the supervisor says Configure to it, the shard Configured, and then comes what there is to restore
 (TakeSockets, RestoreCall), then Start. The shard restores it and says Restored, and with Go it serves calls
 and says Ready; from then on Execute and Executed carry the same `id`, any number in flight, answered in any
-order. What has to outlive the shard it hands over as it comes to be (HoldSockets, KeepCall), before the
+order. What has to outlive the shard it hands over as it comes to be (StoreSockets, SaveCall), before the
 Executed of the command that caused it: whoever reads in order has what was answered. The encoding is msgpack;
 both ends are of one version of nh, started by it, so what cannot be read is a bug and raises.
 """
@@ -107,7 +107,7 @@ class RestoreCall(msgspec.Struct, frozen=True, tag="restore_call"):
     last: bool = True
 
 
-class Start(msgspec.Struct, frozen=True, tag="start"):
+class Restore(msgspec.Struct, frozen=True, tag="start"):
     """That is all: restore what came, and say Restored.
 
     Arguments:
@@ -119,7 +119,7 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     counters: dict[str, int | float] = {}
 
 
-class Go(msgspec.Struct, frozen=True, tag="go"):
+class Serve(msgspec.Struct, frozen=True, tag="go"):
     """Nobody else has these calls any more: serve them and new ones, and say Ready."""
 
 
@@ -202,19 +202,19 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     version: str
 
 
-class HoldSockets(msgspec.Struct, frozen=True, tag="hold_sockets"):
+class StoreSockets(msgspec.Struct, frozen=True, tag="hold_sockets"):
     """Hold these sockets open too, one descriptor each in this order; the last ones may be missing."""
 
     endpoints: tuple[Endpoint, ...]
 
 
-class LetGoSockets(msgspec.Struct, frozen=True, tag="let_go_sockets"):
+class ReleaseSockets(msgspec.Struct, frozen=True, tag="let_go_sockets"):
     """Hold these no longer: the shard has closed them."""
 
     endpoints: tuple[Endpoint, ...]
 
 
-class KeepCall(msgspec.Struct, frozen=True, tag="keep_call"):
+class SaveCall(msgspec.Struct, frozen=True, tag="keep_call"):
     """How a call is now, for a successor.
 
     Arguments:
@@ -230,7 +230,7 @@ class KeepCall(msgspec.Struct, frozen=True, tag="keep_call"):
     last: bool = True
 
 
-class ForgetCall(msgspec.Struct, frozen=True, tag="forget_call"):
+class DropCall(msgspec.Struct, frozen=True, tag="forget_call"):
     """The call has ended, or cannot be restored."""
 
     call_id: bytes
@@ -254,15 +254,15 @@ ToShard = (
     | Configure
     | TakeSockets
     | RestoreCall
-    | Start
-    | Go
+    | Restore
+    | Serve
     | HoldLinks
     | Execute
     | Shutdown
     | RefuseNewCalls
     | TakeNewCalls
 )
-Keeping = HoldSockets | LetGoSockets | KeepCall | ForgetCall
+Keeping = StoreSockets | ReleaseSockets | SaveCall | DropCall
 FromShard = Waiting | Forked | Configured | Restoring | Restored | Ready | Executed | NoCallsLeft | Keeping
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from nh.ipc.peer import peer_of
 logger = logging.getLogger(__name__)
 
 
-class Rendezvous:
+class HandoverSocket:
     """An open one.
 
     Arguments:

@@ -13,10 +13,10 @@ from typing import Final
 
 from nh.loop import Loop, Timer
 from nh.rpc.connection import Connection
-from nh.rpc.idle_clients import Clients
+from nh.rpc.idle_clients import IdleTracker
 from nh.rpc.service import Dispatch, Service
 from nh.stats.layout import SupervisorStats
-from nh.throttle import Throttle
+from nh.throttle import RateLimitedLogger
 
 __all__ = ["Connect", "Dispatch", "Frontend"]
 
@@ -84,9 +84,9 @@ class Frontend:
         self._half_frame_s = half_frame_s
         self._max_clients = max_clients
         self._connect = connect
-        self._clients: Clients[Connection] = Clients()
-        self._complaints = Throttle(logger, loop.now)
-        self._shortages = Throttle(logger, loop.now, SHORTAGE_S)
+        self._clients: IdleTracker[Connection] = IdleTracker()
+        self._complaints = RateLimitedLogger(logger, loop.now)
+        self._shortages = RateLimitedLogger(logger, loop.now, SHORTAGE_S)
         self._service = Service(loop, dispatch, self._clients, stats, self._complaints, extensions)
         self._sweep_s = min(SWEEP_S, idle_client_s / 4, half_frame_s / 4)
         self._accepting = False

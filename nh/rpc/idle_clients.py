@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 ClientT = TypeVar("ClientT")
 
 
-class Clients(Generic[ClientT]):
+class IdleTracker(Generic[ClientT]):
     """The clients of a frontend. Times are monotonic seconds and never go back."""
 
     def __init__(self) -> None:

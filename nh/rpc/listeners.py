@@ -16,7 +16,7 @@ from typing import Final
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.errors import ConfigError
-from nh.ipc.inherited import NOTHING, Inheritance
+from nh.ipc.inherited import NOTHING, InheritedFds
 
 BACKLOG: Final = 1024
 """Most connections that wait in the kernel to be accepted (at most net.core.somaxconn)."""
@@ -31,13 +31,13 @@ class Listener:
     Arguments:
         sock: bound and listening.
         address: where; a TCP port of 0 is replaced by the real one.
-        heirloom: what it is to an Inheritance: its kind, and where it was asked for.
+        heirloom: what it is to an InheritedFds: its kind, and where it was asked for.
     """
 
-    def __init__(self, sock: socket.socket, address: RpcAddress, heirloom: tuple[str, str]) -> None:
+    def __init__(self, sock: socket.socket, address: RpcAddress, inherited: tuple[str, str]) -> None:
         self.sock = sock
         self.address = address
-        self.heirloom = heirloom
+        self.inherited = inherited
         self._identity = _identity(address.path) if isinstance(address, UnixAddress) else None
 
     def close(self) -> None:
@@ -52,7 +52,7 @@ def open_listeners(
     *,
     mode: int,
     public: bool,
-    inheritance: Inheritance = NOTHING,
+    inheritance: InheritedFds = NOTHING,
     tcp_kind: str = "tcp",
 ) -> list[Listener]:
     """Listen on every address; on none if one of them fails.

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from nh.commands import Command
 from nh.loop import Loop
 from nh.results import Result
-from nh.rpc.idle_clients import Clients
+from nh.rpc.idle_clients import IdleTracker
 from nh.stats.layout import SupervisorStats
-from nh.throttle import Throttle
+from nh.throttle import RateLimitedLogger
 
 if TYPE_CHECKING:
     from nh.rpc.connection import Connection
@@ -33,7 +33,7 @@ class Service:
 
     loop: Loop
     dispatch: Dispatch
-    clients: "Clients[Connection]"
+    clients: "IdleTracker[Connection]"
     stats: SupervisorStats
-    complaints: Throttle
+    complaints: RateLimitedLogger
     extensions: Collection[str] = ()

@@ -19,30 +19,30 @@ from nh.ipc.link_messages import (
     Configured,
     Execute,
     Executed,
-    Go,
     HoldLinks,
     NoCallsLeft,
     Ready,
     RefuseNewCalls,
+    Restore,
     RestoreCall,
     Restored,
     Restoring,
+    Serve,
     Shutdown,
-    Start,
     TakeNewCalls,
     TakeSockets,
     decode_to_shard,
     encode,
 )
-from nh.ipc.rendezvous import Rendezvous
+from nh.ipc.rendezvous import HandoverSocket
 from nh.loop import SelectorLoop
 from nh.results import Failure, Queried, RelayResult
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.process_stats import ProcessMeter
-from nh.shard.recovery.checkpoint_link import LinkKeep
+from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
 from nh.shard.recovery.orphan import Orphan
-from nh.shard.recovery.recoverable_relay import KeptHelper
-from nh.shard.recovery.restoration import Restoration
+from nh.shard.recovery.recoverable_relay import RecoverableRelay
+from nh.shard.recovery.restoration import RestoreQueue
 from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
 from nh.version import __version__
 
@@ -67,13 +67,13 @@ class Control:
         self.exit_status = EXIT_OK
         self._loop = loop
         self._channel = Channel(loop, link, self._on_record, self._on_lost)
-        self._keep = LinkKeep(self._channel)
-        self._restoration = Restoration()
-        self._helper: KeptHelper | None = None
+        self._keep = LinkCheckpointSink(self._channel)
+        self._restoration = RestoreQueue()
+        self._helper: RecoverableRelay | None = None
         self._started = False
         self._configure: Configure | None = None
         self._meter: ProcessMeter | None = None
-        self._rendezvous: Rendezvous | None = None
+        self._rendezvous: HandoverSocket | None = None
         self._orphan: Orphan | None = None
         self._links: list[int] = []
         self._segment: Segment | None = None
@@ -114,9 +114,9 @@ class Control:
                 self._restoration.take(endpoints, fds)
             case RestoreCall() as call:
                 self._restoration.add(call)
-            case Start() as start:
+            case Restore() as start:
                 self._or_end(lambda: self._restore(start))
-            case Go():
+            case Serve():
                 self._or_end(self._go)
             case HoldLinks():
                 self._hold_links(fds)
@@ -150,7 +150,7 @@ class Control:
         self._writer = ShardWriter(segment, configure.shard)
         stats = self._writer.resume()
         kernel, kernel_off = _kernel_path(configure, stats)
-        self._helper = KeptHelper(
+        self._helper = RecoverableRelay(
             configure.relay,
             ports=configure.ports,
             shard=configure.shard,
@@ -165,10 +165,10 @@ class Control:
         )
         self._channel.send(encode(Configured()))
 
-    def _restore(self, start: Start) -> None:
+    def _restore(self, start: Restore) -> None:
         helper, configure = self._helper, self._configure
         if helper is None or configure is None:
-            raise ValueError("Start came before Configure")
+            raise ValueError("Restore came before Configure")
         helper.go_on_from(start.counters, kernel_has_them=configure.successor)
         restored, failed = self._restoration.restore(helper, self._say_restoring if start.careful else None)
         self._keep.let_go(self._restoration.close())
@@ -177,14 +177,14 @@ class Control:
     def _go(self) -> None:
         helper, configure = self._helper, self._configure
         if helper is None or configure is None:
-            raise ValueError("Go came before Configure")
+            raise ValueError("Serve came before Configure")
         self._meter = ProcessMeter(self._loop, helper.stats)
         self._started = True
         helper.attach(self._loop, on_tick=self._on_tick)
         helper.update_stats()
         self._publish()
         if configure.rendezvous:
-            self._rendezvous = Rendezvous.open(configure.rendezvous)
+            self._rendezvous = HandoverSocket.open(configure.rendezvous)
         self._channel.send(encode(Ready(pid=helper.stats.pid, version=__version__)))
 
     def _say_restoring(self, call: int) -> None:

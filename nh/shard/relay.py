@@ -18,18 +18,28 @@ from nh.calls.session import SessionInfo
 from nh.calls.session_ids import SessionIds
 from nh.calls.settings import RelaySettings
 from nh.calls.table import CallTable
-from nh.commands import Activate, Allocate, Close, CloseCall, Dialog, ListCalls, Query, RelayCommand, ShowCall
+from nh.commands import (
+    Activate,
+    Allocate,
+    Close,
+    CloseCall,
+    ListCalls,
+    Query,
+    RelayCommand,
+    ShowCall,
+    TransactionKey,
+)
 from nh.errors import MalformedRequest, PortsExhausted, ProtocolError, Refused
 from nh.loop import Loop
 from nh.results import Activated, Allocated, Closed, RelayResult
 from nh.shard.media.kernel_path import KernelPath
-from nh.shard.media.loop_guard import OwnPorts
+from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.plane import SocketPlane
 from nh.shard.ng.signalling import Signalling
 from nh.shard.reports import describe_call, list_calls
 from nh.shard.shortage_log import ShortageLog
-from nh.shard.stats_collector import Accounts
-from nh.shard.ticker import LOOK_S, Relaying
+from nh.shard.stats_collector import StatsCollector
+from nh.shard.ticker import LOOK_S, Ticker
 from nh.stats import ShardStats
 
 logger = logging.getLogger(__name__)
@@ -71,7 +81,7 @@ class Helper:
         self.stats = stats or ShardStats()
         self._shard = shard
         ranges = [ports, *relay_ports, *(each.ports for each in interfaces if each.ports is not None)]
-        own_ports = OwnPorts(
+        own_ports = LocalPorts(
             ranges, {address for each in interfaces for address in (each.address, each.advertised)}
         )
         self._plane = SocketPlane(settings, own_ports, kernel, kernel_off)
@@ -93,10 +103,10 @@ class Helper:
             wall_offset_s=time.time() - time.monotonic(),
         )
         self._signalling = Signalling(self._table, interfaces)
-        self._accounts = Accounts(self.stats, self._table, self._plane)
+        self._accounts = StatsCollector(self.stats, self._table, self._plane)
         self._shortage = ShortageLog(shard)
         self._loop: Loop | None = None
-        self._relaying: Relaying | None = None
+        self._relaying: Ticker | None = None
         self._on_tick: Callable[[], None] | None = None
 
     def attach(self, loop: Loop, *, on_tick: Callable[[], None] | None = None) -> None:
@@ -162,7 +172,7 @@ class Helper:
         return result
 
     def allocate_sockets(
-        self, dialog: Dialog, side: Side, address: str, media: Sequence[Media]
+        self, dialog: TransactionKey, side: Side, address: str, media: Sequence[Media]
     ) -> tuple[RelayMedia, ...]:
         """The relay's ports for the media of one SDP.
 
@@ -188,7 +198,7 @@ class Helper:
             now=time.monotonic(),
         )
 
-    def activate_session(self, dialog: Dialog, param: dict[str, str] | None = None) -> bool:
+    def activate_session(self, dialog: TransactionKey, param: dict[str, str] | None = None) -> bool:
         """Relay between the two ends; returns False if that was so already.
 
         Arguments:
@@ -211,7 +221,7 @@ class Helper:
         self._accounts.count_sessions()
         return created
 
-    def close_session(self, dialog: Dialog) -> list[SessionInfo]:
+    def close_session(self, dialog: TransactionKey) -> list[SessionInfo]:
         """End the transaction's session, or with cseq None or 0 every session between the two ends.
 
         Returns what ended. Raises UnknownCall.
@@ -284,7 +294,7 @@ class Helper:
 
     def _relay(self) -> None:
         if self._loop is not None:
-            self._relaying = Relaying(
+            self._relaying = Ticker(
                 self._loop,
                 self._plane.poll,
                 coalesce_s=self._settings.coalesce_s,

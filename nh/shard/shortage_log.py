@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from nh.errors import PortsExhausted
-from nh.throttle import Throttle
+from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class ShortageLog:
     def __init__(self, shard: int, now: Callable[[], float] = time.monotonic) -> None:
         self._shard = shard
         self._now = now
-        self._complaints: dict[type[PortsExhausted], Throttle] = {}
+        self._complaints: dict[type[PortsExhausted], RateLimitedLogger] = {}
         self._told = False
         self._refused = 0
         self._refused_at = 0.0
@@ -41,7 +41,7 @@ class ShortageLog:
         """A request was refused."""
         self._refused += 1
         self._refused_at = self._now()
-        complaints = self._complaints.setdefault(type(why), Throttle(logger, self._now, COMPLAIN_S))
+        complaints = self._complaints.setdefault(type(why), RateLimitedLogger(logger, self._now, COMPLAIN_S))
         self._told |= complaints.log(
             logging.WARNING, "shard %d refuses new calls, those that it has go on: %s", self._shard, why
         )

@@ -18,7 +18,7 @@ LOOK_S: Final = 0.05
 """How often the next few sessions are looked at."""
 
 
-class Relaying:
+class Ticker:
     """Serves a media poll on a loop, from construction to stop().
 
     Arguments:

@@ -111,7 +111,7 @@ class ShardStats:
         "directions that stayed in user space because the kernel's table of flows was full", "directions"
     )
 
-    drop_foreign_source: int = _counter("dropped: from a source that the policy turns down", "packets")
+    drop_source_mismatch: int = _counter("dropped: from a source that the policy turns down", "packets")
     drop_no_target: int = _counter("dropped: the other side's address is not known (yet)", "packets")
     drop_send_failed: int = _counter("dropped: the kernel refused to send", "packets")
     drop_not_active: int = _counter("dropped: no session is active on the socket", "packets")

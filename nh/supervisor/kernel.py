@@ -1,8 +1,8 @@
 """The path in the kernel, as the supervisor has it: a program for all shards, on what carries media.
 
 The supervisor loads the program and hangs it in; shards inherit the maps and say what is relayed
-(nh.shard.media.kernel_path). What is hung in as a link ends with the last process that holds it. Nothing here knows
-calls.
+(nh.shard.media.kernel_path). What is hung in as a link ends with the last process that holds it. Nothing
+here knows calls.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from nh.fastpath.probe import Answer, probe
 from nh.ipc.link_messages import KernelMaps
 from nh.loop import Loop
 from nh.stats import SupervisorStats
-from nh.supervisor.handover.orphan_client import Predecessor
+from nh.supervisor.handover.orphan_client import OrphanClient
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class KernelService:
         shards: int,
         *,
         stats: SupervisorStats,
-        predecessors: Sequence[Predecessor] = (),
+        predecessors: Sequence[OrphanClient] = (),
     ) -> None:
         self._stats = stats
         self.on_links: Callable[[], None] = _nobody_holds_links
@@ -116,7 +116,7 @@ def start_kernel_service(
     shards: int,
     *,
     stats: SupervisorStats,
-    predecessors: Sequence[Predecessor] = (),
+    predecessors: Sequence[OrphanClient] = (),
 ) -> tuple[KernelService | None, str]:
     """The path in the kernel, as far as the settings want it and the host has it.
 
@@ -147,7 +147,7 @@ def _nobody_holds_links() -> None:
     pass
 
 
-def _maps_of(predecessors: Sequence[Predecessor], identity: str) -> tuple[int, int] | None:
+def _maps_of(predecessors: Sequence[OrphanClient], identity: str) -> tuple[int, int] | None:
     """The maps that shards of an earlier run have, if they are those that this one would make."""
     for each in predecessors:
         if each.readable and each.present.kernel == identity and len(each.maps) == 2:

@@ -11,18 +11,18 @@ from typing import Final
 from nh.address import parse_rpc_address
 from nh.config import Settings
 from nh.errors import ConfigError
-from nh.ipc.inherited import Inheritance
+from nh.ipc.inherited import InheritedFds
 from nh.loop import Loop
 from nh.rpc.frontend import Frontend
 from nh.rpc.listeners import open_listeners
 from nh.rpc.ng.listeners import NgListener, open_ng_listeners
-from nh.rpc.ng.service import NgService
+from nh.rpc.ng.service import NgContext
 from nh.rpc.service import Dispatch
 from nh.stats import SupervisorStats
 
 RPC: Final = "rpc"
 NG: Final = "ng"
-"""What connections are to an Inheritance: their protocol (Net::SIP's and the native one go together)."""
+"""What connections are to an InheritedFds: their protocol (Net::SIP's and the native one go together)."""
 
 
 class Rpc:
@@ -38,12 +38,12 @@ class Rpc:
     """
 
     def __init__(
-        self, loop: Loop, settings: Settings, stats: SupervisorStats, inheritance: Inheritance
+        self, loop: Loop, settings: Settings, stats: SupervisorStats, inheritance: InheritedFds
     ) -> None:
         self._loop = loop
         self._settings = settings
         self._stats = stats
-        self._services: dict[str, Frontend | NgService] = {}  # by protocol
+        self._services: dict[str, Frontend | NgContext] = {}  # by protocol
         self._waiting: dict[str, list[socket.socket]] = {}  # connections that nobody serves now
         self._ng_listeners: list[NgListener] = []
         self._listeners = open_listeners(
@@ -81,7 +81,7 @@ class Rpc:
             idle_client_s=self._settings.idle_client_s,
             max_clients=self._settings.max_clients,
         )
-        ng = NgService(
+        ng = NgContext(
             self._loop,
             self._ng_listeners,
             dispatch,
@@ -137,13 +137,13 @@ class Rpc:
             while socks:
                 socks.pop().close()
 
-    def heirlooms(self) -> Iterator[tuple[tuple[str, str], int]]:
-        """Each listening socket: what it is to an Inheritance, and its descriptor."""
+    def inherited(self) -> Iterator[tuple[tuple[str, str], int]]:
+        """Each listening socket: what it is to an InheritedFds, and its descriptor."""
         for what, sock in self._sockets():
             yield what, sock.fileno()
 
     def _sockets(self) -> Iterator[tuple[tuple[str, str], socket.socket]]:
         for listener in self._listeners:
-            yield listener.heirloom, listener.sock
+            yield listener.inherited, listener.sock
         for ng in self._ng_listeners:
-            yield from ng.heirlooms
+            yield from ng.inherited

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from nh.config import Settings
-from nh.ipc.inherited import Inheritance
+from nh.ipc.inherited import InheritedFds
 from nh.loop import SelectorLoop
 from nh.stats import SupervisorStats, own_segment, segment_name
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, add_counters
@@ -14,7 +14,7 @@ from nh.supervisor.handover.orphan_client import find_predecessors
 from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.host.fd_limits import holdable_sockets, raise_descriptor_limit
 from nh.supervisor.host.port_claim import port_claim
-from nh.supervisor.host.reaper import ChildrenBefore
+from nh.supervisor.host.reaper import ChildrenBeforeExec
 from nh.supervisor.host.runtime_dir import runtime_dir
 from nh.supervisor.host.sd_notify import Notifier
 from nh.supervisor.host.subreaper import become_subreaper
@@ -24,7 +24,7 @@ from nh.supervisor.rpc import Rpc
 from nh.supervisor.store.state_dir import open_store
 
 
-class Foundations:
+class Runtime:
     """See above. Had from construction on, in an order in which what is wrong shows before it does harm.
 
     Arguments:
@@ -46,7 +46,7 @@ class Foundations:
     Raises NhError, saying what is wrong, why, and what would do.
     """
 
-    def __init__(self, settings: Settings, stack: contextlib.ExitStack, inheritance: Inheritance) -> None:
+    def __init__(self, settings: Settings, stack: contextlib.ExitStack, inheritance: InheritedFds) -> None:
         path = settings.runtime_path
         self.settings = settings
         self.cpus = usable_cpus()
@@ -68,7 +68,7 @@ class Foundations:
         stack.callback(self.rpc.close_listeners)
         inheritance.close()
         become_subreaper()
-        children = ChildrenBefore(self.loop)
+        children = ChildrenBeforeExec(self.loop)
         stack.callback(children.close)
         self.predecessors = find_predecessors(path)
         self.segment = stack.enter_context(own_segment(segment_name(path), self.shards))
@@ -91,7 +91,7 @@ class Foundations:
         )
 
 
-def _stats_after(inheritance: Inheritance) -> SupervisorStats:
+def _stats_after(inheritance: InheritedFds) -> SupervisorStats:
     stats = SupervisorStats(pid=os.getpid(), started=time.time())
     add_counters(stats, SUPERVISOR_TABLE, inheritance.bequest.counters)
     for status, counters in zip(stats.shards, inheritance.bequest.shard_counters, strict=False):

@@ -9,24 +9,24 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from nh.ipc.link_messages import Configure, HoldLinks
-from nh.supervisor.handover.orphans import Estate
+from nh.supervisor.handover.orphans import OrphanedShards
 from nh.supervisor.host.cpus import cpu_of
 from nh.supervisor.host.port_slices import all_ranges, interface_slices, limits_share, port_slices
-from nh.supervisor.runtime import Foundations
-from nh.supervisor.shards.backup import HoldingBudget, Keeper
+from nh.supervisor.runtime import Runtime
+from nh.supervisor.shards.backup import FdBudget, ShardBackup
 from nh.supervisor.shards.drain import Drain
-from nh.supervisor.shards.handle import Child, ChildSpec
-from nh.supervisor.shards.placement import Placements
+from nh.supervisor.shards.handle import ShardHandle, ShardSpec
+from nh.supervisor.shards.placement import ShardMap
 from nh.supervisor.shards.process import ShardProcess
 from nh.supervisor.shards.recovery import Recovery
 from nh.supervisor.shards.routing import shard_of
-from nh.supervisor.shards.zygote import Spares
+from nh.supervisor.shards.zygote import Zygote
 from nh.supervisor.store.store import Store
 
 logger = logging.getLogger(__name__)
 
 
-class Places:
+class ShardSlots:
     """See above. Close it when all processes have ended.
 
     Arguments:
@@ -34,7 +34,7 @@ class Places:
         argv: the program of a shard.
     """
 
-    def __init__(self, base: Foundations, argv: Sequence[str]) -> None:
+    def __init__(self, base: Runtime, argv: Sequence[str]) -> None:
         settings, shards = base.settings, base.shards
         self.ports = port_slices(*settings.port_range, shards)
         self._base = base
@@ -42,24 +42,24 @@ class Places:
         self._interfaces = interface_slices(settings.interfaces, shards)
         self._share = limits_share(settings.relay, shards)
         self._started: set[int] = set()
-        self.placements = Placements(shards)
-        budget = HoldingBudget(base.held_sockets)
+        self.placements = ShardMap(shards)
+        budget = FdBudget(base.held_sockets)
         keepers = [
-            Keeper(base.stats.shards[shard], budget, base.store, self.placements.at(shard))
+            ShardBackup(base.stats.shards[shard], budget, base.store, self.placements.at(shard))
             for shard in range(shards)
         ]
-        self._estate = Estate(base.predecessors, keepers)
+        self._estate = OrphanedShards(base.predecessors, keepers)
         self._recoveries = [
             Recovery(shard, keeper, base.stats.shards[shard], self._estate)
             for shard, keeper in enumerate(keepers)
         ]
         if base.store is not None:
             self._take_stored(base.store)
-        self._spares = Spares(base.loop, self._start_process, settings.spares)
+        self._zygote = Zygote(base.loop, self._start_process, settings.prefork)
 
     def spawn(
         self, shard: int, drain: Drain, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]
-    ) -> Child:
+    ) -> ShardHandle:
         """Have a process in a place. OSError if none can be started."""
 
         rendezvous = self._base.settings.runtime_path / f"shard-{shard}-{secrets.token_hex(4)}.sock"
@@ -74,34 +74,34 @@ class Places:
             rendezvous.unlink(missing_ok=True)
             on_exit(why)
 
-        child = Child(
+        child = ShardHandle(
             self._base.loop,
             self._spec(shard, str(rendezvous)),
-            self._spares.take(),
+            self._zygote.take(),
             on_ready=ready,
             on_exit=ended,
             on_empty=lambda drain_round: drain.shard_is_empty(shard, drain_round),
-            heritage=self._recoveries[shard],
+            recovery_source=self._recoveries[shard],
         )
         self._started.add(shard)
         return child
 
     @property
-    def has_heirlooms(self) -> bool:
+    def has_inherited(self) -> bool:
         """Whether shards of an earlier run still have calls that are to come here."""
         return self._estate.unsettled
 
     def prepare(self, on_prepared: Callable[[], None]) -> None:
         """Load what processes are forked of; `on_prepared` is called once, when they may be spawned."""
-        self._spares.fill(on_prepared)
+        self._zygote.fill(on_prepared)
 
-    def end_spares(self) -> None:
+    def end_zygote(self) -> None:
         """Keep nothing for processes to be forked of: no shard is started any more."""
-        self._spares.close()
+        self._zygote.close()
 
     def close(self) -> None:
         """Let everything go that is kept."""
-        self._spares.close()
+        self._zygote.close()
         self._estate.close()
         for recovery in self._recoveries:
             recovery.keeper.close()
@@ -119,7 +119,7 @@ class Places:
         kernel = self._base.kernel.descriptors if self._base.kernel is not None else ()
         return ShardProcess.start(self._argv, (*kernel, *self._base.claimed))
 
-    def _spec(self, shard: int, rendezvous: str) -> ChildSpec:
+    def _spec(self, shard: int, rendezvous: str) -> ShardSpec:
         base, settings = self._base, self._base.settings
         configure = Configure(
             shard=shard,
@@ -136,7 +136,7 @@ class Places:
             rendezvous=rendezvous,
             known_session=self._estate.known_session,
         )
-        return ChildSpec(
+        return ShardSpec(
             configure=configure,
             cpu=cpu_of(shard, base.cpus),
             command_timeout_s=settings.command_timeout_s,

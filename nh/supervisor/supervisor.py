@@ -12,22 +12,22 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from nh.config import Settings
-from nh.ipc.inherited import Inheritance
+from nh.ipc.inherited import InheritedFds
 from nh.ipc.link_messages import HoldLinks
 from nh.stats import Heartbeat, ShardState, StatsReader
 from nh.supervisor.dispatch import Dispatcher
 from nh.supervisor.handover.receive import NAME
-from nh.supervisor.handover.send import Legacy, draw_up_legacy
-from nh.supervisor.handover.takeover_listener import Gate
-from nh.supervisor.handover.upgrade import Succession
+from nh.supervisor.handover.send import HandoverState, collect_handover_state
+from nh.supervisor.handover.takeover_listener import TakeoverListener
+from nh.supervisor.handover.upgrade import UpgradeController
 from nh.supervisor.host.signals import LeaveSignals, signals_on
 from nh.supervisor.publisher import Publisher
-from nh.supervisor.runtime import Foundations
-from nh.supervisor.shard_slots import Places
+from nh.supervisor.runtime import Runtime
+from nh.supervisor.shard_slots import ShardSlots
 from nh.supervisor.shards.drain import Drain
-from nh.supervisor.shards.handle import Child
-from nh.supervisor.shards.manager import Arbiter
-from nh.supervisor.shards.watchdog import HangWatch
+from nh.supervisor.shards.handle import ShardHandle
+from nh.supervisor.shards.manager import ShardManager
+from nh.supervisor.shards.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +51,9 @@ class Supervisor:
         settings: Settings,
         shard_argv: Sequence[str],
         stack: contextlib.ExitStack,
-        inheritance: Inheritance,
+        inheritance: InheritedFds,
     ) -> None:
-        self._base = base = Foundations(settings, stack, inheritance)
+        self._base = base = Runtime(settings, stack, inheritance)
         self._loop, self._stats, self._rpc, self._kernel = base.loop, base.stats, base.rpc, base.kernel
         self._bequest = inheritance.bequest
         self._status = 0
@@ -61,16 +61,16 @@ class Supervisor:
         self._end_when_up = False
         self._not_obeyed: list[signal.Signals] = []
         self._leave_signals: LeaveSignals
-        self._places = Places(base, shard_argv)
+        self._places = ShardSlots(base, shard_argv)
         stack.callback(self._places.close)
         self._govern()
-        self._succession = Succession(self._loop, self, timeout_s=settings.command_timeout_s)
-        self._gate = Gate(self._loop, settings.runtime_path / NAME, self._succession.make_way)
+        self._succession = UpgradeController(self._loop, self, timeout_s=settings.command_timeout_s)
+        self._gate = TakeoverListener(self._loop, settings.runtime_path / NAME, self._succession.make_way)
         stack.callback(self._gate.close)
 
     def _govern(self) -> None:
         """What decides about the shards: when they start, whether they hang, whether they drain."""
-        self._arbiter = Arbiter(
+        self._arbiter = ShardManager(
             self._loop,
             self._spawn,
             self._base.shards,
@@ -89,7 +89,7 @@ class Supervisor:
         if self._kernel is not None:
             self._kernel.on_links = self._tell_links
         self._heartbeats = [Heartbeat(self._base.segment, shard) for shard in range(self._base.shards)]
-        self._hangs = HangWatch(
+        self._hangs = Watchdog(
             self._loop,
             self._base.shards,
             self._heartbeat,
@@ -110,7 +110,9 @@ class Supervisor:
                 self._rpc.close()
         return self._status
 
-    def _spawn(self, shard: int, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]) -> Child:
+    def _spawn(
+        self, shard: int, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]
+    ) -> ShardHandle:
         return self._places.spawn(shard, self._drain, on_ready=on_ready, on_exit=on_exit)
 
     def _tell_links(self) -> None:
@@ -169,7 +171,7 @@ class Supervisor:
         elif self._ending:
             logger.warning("%s again: the shards are killed", number.name)
             self._arbiter.kill()
-        elif self._places.has_heirlooms and not self._end_when_up:
+        elif self._places.has_inherited and not self._end_when_up:
             logger.info("%s: ending when the calls of the shards before are here", number.name)
             self._end_when_up = True
         else:
@@ -194,7 +196,7 @@ class Supervisor:
         self._rpc.stop_accepting()
         self._rpc.close_listeners()
         self._hangs.close()
-        self._places.end_spares()
+        self._places.end_zygote()
         self._arbiter.stop(GRACE_S, self._loop.stop)
 
     # --- making way (see Testator) ----------------------------------------------------------------
@@ -214,17 +216,17 @@ class Supervisor:
         self._gate.close()
         self._rpc.stop_reading()
         self._hangs.close()
-        self._places.end_spares()
+        self._places.end_zygote()
 
-    def legacy(self) -> Legacy:
+    def legacy(self) -> HandoverState:
         """See Testator."""
         connections = self._rpc.hand_on()
         self._publisher.stop()
         if self._base.store is not None:
             self._base.store.close()
-        return draw_up_legacy(
+        return collect_handover_state(
             self._base.locks,
-            list(self._rpc.heirlooms()),
+            list(self._rpc.inherited()),
             connections,
             self._drain,
             self._stats,

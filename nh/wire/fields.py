@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from nh.calls.media import MAX_MEDIA, Endpoint, Media, Side, canonical_address, make_media
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ, PayloadFormat
-from nh.commands import MAX_CSEQ, MAX_ID_BYTES, Allocate, Dialog
+from nh.commands import MAX_CSEQ, MAX_ID_BYTES, Allocate, TransactionKey
 from nh.errors import MalformedRequest
 
 MAX_PARAM = 64
@@ -43,7 +43,7 @@ def make_dialog(
     id_to: bytes = b"",
     uri_from: bytes = b"",
     uri_to: bytes = b"",
-) -> Dialog:
+) -> TransactionKey:
     """A Dialog from values that a peer sent.
 
     Arguments:
@@ -53,7 +53,7 @@ def make_dialog(
     """
     if cseq is not None and not 0 <= cseq <= MAX_CSEQ:
         raise MalformedRequest(f"cseq: {cseq} is not in 0..{MAX_CSEQ}")
-    return Dialog(
+    return TransactionKey(
         call_id=make_call_id(call_id),
         cseq=cseq,
         id_from=make_id(id_from, where="id_from"),
@@ -119,7 +119,7 @@ def make_endpoint(*, address: str, port: int, where: str) -> Endpoint:
     return Endpoint(canonical_address(address, where=where), port)
 
 
-def make_allocate(*, dialog: Dialog, side: Side, address: str, media: Sequence[Media]) -> Allocate:
+def make_allocate(*, dialog: TransactionKey, side: Side, address: str, media: Sequence[Media]) -> Allocate:
     """An Allocate from parts that are valid by themselves.
 
     Raises MalformedRequest if the dialog has no cseq, the address is no IP address, or there are more than

@@ -131,7 +131,7 @@ class NgProxy:
 
     @property
     def offers(self) -> Offers:
-        """The parties and dialogues of the call."""
+        """The parties and dialogs of the call."""
         return self.table.get_call(CALL).get_offers(now=self.now)
 
     @property

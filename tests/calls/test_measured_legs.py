@@ -69,7 +69,7 @@ def test_new_signalling_changes_what_payload_types_mean_and_keeps_what_was_measu
     meter = session.legs[0].find_meter()
     group = session.group_to
     group.renew([Media("198.51.100.1", 4000, 2, "RTP/AVP", "audio", formats=(OPUS,))])
-    session.renew(Side.TO, policy=SourcePolicy.HEURISTIC, settle_window_s=3.0, now=START)
+    session.renew(Side.TO, policy=SourcePolicy.HEURISTIC, latch_window_s=3.0, now=START)
     assert [clocks(leg).get(111) for leg in session.legs[:2]] == [48_000, 48_000]
     assert session.legs[0].find_meter() is meter
     assert meter is not None

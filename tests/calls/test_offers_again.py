@@ -1,4 +1,4 @@
-"""nh.calls.offer_answer.offers: offers within a call: what keeps its ports, what gets others, and what is learned anew."""
+"""Offers within a call: what keeps its ports, what gets others, and what is learned anew."""
 
 import msgspec
 import pytest

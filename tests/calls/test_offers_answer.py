@@ -5,7 +5,7 @@ import pytest
 from nh.calls.media import Endpoint, Side
 from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
-from nh.errors import LimitReached, PortsExhausted, UnknownCall, WrongDialogue
+from nh.errors import LimitReached, PortsExhausted, UnknownCall, WrongDialog
 from tests.calls.fakes import CALL, RELAY
 from tests.calls.ng_proxy import (
     A_AUDIO,
@@ -164,7 +164,7 @@ def test_an_answer_needs_its_offer(ng: NgProxy) -> None:
 
 def test_an_end_cannot_answer_its_own_offer(ng: NgProxy) -> None:
     ng.offer(A_AUDIO)
-    with pytest.raises(WrongDialogue):
+    with pytest.raises(WrongDialog):
         ng.answer(A_AUDIO, tag=A, to=A)
 
 
@@ -173,7 +173,7 @@ def test_ends_of_different_dialogues_cannot_offer_to_each_other(ng: NgProxy) -> 
     ng.answer(B_AUDIO, tag=B)
     ng.answer(C_AUDIO, tag=C)
     before = set(ng.plane.open)
-    with pytest.raises(WrongDialogue):
+    with pytest.raises(WrongDialog):
         ng.offer(B_AUDIO, tag=B, to=C)
     assert set(ng.plane.open) == before
 

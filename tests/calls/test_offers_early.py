@@ -1,4 +1,4 @@
-"""nh.calls.offer_answer.offers: the answer's sockets are ready with the offer, and what comes before it is relayed."""
+"""The answer's sockets are ready with the offer, and what comes before it is relayed."""
 
 import pytest
 

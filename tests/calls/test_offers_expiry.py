@@ -1,4 +1,4 @@
-"""nh.calls.offer_answer.offers: what ends by itself: silence, holds that last too long, offers that nobody answers."""
+"""What ends by itself: silence, holds that last too long, offers that nobody answers."""
 
 from nh.calls.settings import RelaySettings
 from tests.calls.fakes import receive

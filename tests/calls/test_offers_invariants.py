@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from nh.calls.media import Media, Side
-from nh.calls.offer_answer.dialog import Dialogue
+from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
@@ -96,7 +96,7 @@ class OffersMachine(RuleBasedStateMachine):
         except Refused:
             assert self.state == before
         else:
-            assert self.dialogue(call_id, tag, to) is not None
+            assert self.dialog(call_id, tag, to) is not None
             self.agreed(call_id)
 
     @rule(
@@ -197,19 +197,19 @@ class OffersMachine(RuleBasedStateMachine):
         for call in self.table:
             if call.offers is not None:
                 known = call.offers.parties
-                for dialogue in call.offers.dialogues:
-                    assert known[dialogue.caller.tag] is dialogue.caller
-                    assert known[dialogue.callee.tag] is dialogue.callee
-                tags = [dialogue.tags for dialogue in call.offers.dialogues]
+                for dialog in call.offers.dialogs:
+                    assert known[dialog.caller.tag] is dialog.caller
+                    assert known[dialog.callee.tag] is dialog.callee
+                tags = [dialog.tags for dialog in call.offers.dialogs]
                 assert len(tags) == len(set(tags))
 
     @invariant()
     def who_is_blocked_is_blocked_in_all_that_it_sends(self) -> None:
         for call in self.table:
-            for dialogue in call.offers.dialogues if call.offers is not None else []:
-                for session in dialogue.sessions.values():
+            for dialog in call.offers.dialogs if call.offers is not None else []:
+                for session in dialog.sessions.values():
                     for leg in session.legs:
-                        assert leg.blocked is dialogue.party_on(leg.side).blocked
+                        assert leg.blocked is dialog.party_on(leg.side).blocked
 
     @invariant()
     def nothing_expires_earlier_than_is_looked_at(self) -> None:
@@ -245,21 +245,21 @@ class OffersMachine(RuleBasedStateMachine):
         call = self.table.find_call(call_id)
         return call.get_offers(now=self.ng.now) if call is not None else None
 
-    def dialogue(self, call_id: bytes, one: bytes, other: bytes) -> Dialogue | None:
+    def dialog(self, call_id: bytes, one: bytes, other: bytes) -> Dialog | None:
         offers = self.offers(call_id)
-        dialogues = offers.dialogues if offers is not None else []
-        return next((each for each in dialogues if each.tags == {one, other}), None)
+        dialogs = offers.dialogs if offers is not None else []
+        return next((each for each in dialogs if each.tags == {one, other}), None)
 
     def agreed(self, call_id: bytes) -> None:
-        """A session for every medium that both ends of a dialogue have in the same number of sockets."""
+        """A session for every medium that both ends of a dialog have in the same number of sockets."""
         offers = self.offers(call_id)
-        for dialogue in offers.dialogues if offers is not None else []:
+        for dialog in offers.dialogs if offers is not None else []:
             for index in range(3):
-                groups = dialogue.caller.find_group(index), dialogue.callee.find_group(index)
+                groups = dialog.caller.find_group(index), dialog.callee.find_group(index)
                 sizes = [len(group.components) for group in groups if group is not None]
-                assert (index in dialogue.sessions) == (len(sizes) == 2 and sizes[0] == sizes[1])
-                if index in dialogue.sessions:
-                    session = dialogue.sessions[index]
+                assert (index in dialog.sessions) == (len(sizes) == 2 and sizes[0] == sizes[1])
+                if index in dialog.sessions:
+                    session = dialog.sessions[index]
                     assert (session.group_from, session.group_to) == groups
 
 

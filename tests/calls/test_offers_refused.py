@@ -1,4 +1,4 @@
-"""nh.calls.offer_answer.offers: an offer that is refused leaves what was agreed; nobody tells the relay of it."""
+"""An offer that is refused leaves what was agreed; nobody tells the relay of it."""
 
 import pytest
 

@@ -9,7 +9,7 @@ from nh.calls.source import SourcePolicy
 def test_the_defaults_are_those_of_the_documentation() -> None:
     rules = RelaySettings()
     assert rules.policy is SourcePolicy.HEURISTIC
-    assert (rules.settle_window_s, rules.resettle_s) == (3, 0)
+    assert (rules.latch_window_s, rules.relatch_s) == (3, 0)
     assert (rules.unused_s, rules.silent_s, rules.hold_s, rules.replaced_s) == (180, 30, 3600, 1)
     assert (rules.max_calls, rules.max_sockets, rules.max_sockets_in_group) == (0, 0, 0)
 
@@ -17,10 +17,10 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("settle_window_s", -0.1),
-        ("settle_window_s", 61),
-        ("settle_window_s", float("nan")),
-        ("resettle_s", -1),
+        ("latch_window_s", -0.1),
+        ("latch_window_s", 61),
+        ("latch_window_s", float("nan")),
+        ("relatch_s", -1),
         ("unused_s", 0),
         ("silent_s", 0.9),
         ("hold_s", 1e9),

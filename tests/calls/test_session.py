@@ -58,7 +58,7 @@ def test_every_component_settles_by_itself(proxy: Proxy) -> None:
 
 
 def test_the_settle_window_begins_with_the_activation() -> None:
-    proxy = make_proxy(RelaySettings(settle_window_s=2))
+    proxy = make_proxy(RelaySettings(latch_window_s=2))
     proxy.offer(ALICE_AUDIO)
     proxy.answer(BOB_AUDIO)
     proxy.now += 100

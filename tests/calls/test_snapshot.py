@@ -1,4 +1,4 @@
-"""nh.calls.snapshots.codec and nh.calls.snapshots.restore: what a call is after it was written down and made again."""
+"""What a call is after it was written down and made again."""
 
 import pytest
 
@@ -6,14 +6,14 @@ from nh.calls.call import Call
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint, Media, Side
 from nh.calls.offer_answer.branches import Branch
-from nh.calls.offer_answer.dialog import Dialogue
+from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party
 from nh.calls.session import Session
 from nh.calls.snapshots.codec import CallSnapshot, Clock, decode_snapshot, encode_snapshot, take_snapshot
 from nh.calls.snapshots.restore import restore_call
 from nh.calls.snapshots.structs import (
     BranchSnapshot,
-    DialogueSnapshot,
+    DialogSnapshot,
     GroupSnapshot,
     LegSnapshot,
     PartySnapshot,
@@ -228,10 +228,10 @@ def test_what_was_agreed_goes_on_beside_an_offer() -> None:
     ng.offer(A_MOVED, to=B)
     after = ng_moved(ng)
     assert len(after.plane.running) == 2
-    (dialogue,) = after.offers.dialogues
-    assert dialogue.former[0].group_from is after.offers.parties[A].former[0][1]
+    (dialog,) = after.offers.dialogs
+    assert dialog.former[0].group_from is after.offers.parties[A].former[0][1]
     after.offer(A_AUDIO, to=B)
-    assert [session.id for session in dialogue.sessions.values()] == [1], "back to what was agreed"
+    assert [session.id for session in dialog.sessions.values()] == [1], "back to what was agreed"
 
 
 def test_a_hold_that_nobody_agreed_to_waits_on() -> None:
@@ -372,7 +372,7 @@ APART: dict[type, set[str]] = {
     Session: set(),
     Leg: {"side", "socket", "other", "rtcp", "muxed_on", "offload", "kernel_folded", "not_offloaded"},
     Party: set(),
-    Dialogue: set(),
+    Dialog: set(),
     Branch: set(),
 }
 SNAPSHOTS = (
@@ -382,7 +382,7 @@ SNAPSHOTS = (
     SessionSnapshot,
     LegSnapshot,
     PartySnapshot,
-    DialogueSnapshot,
+    DialogSnapshot,
     BranchSnapshot,
 )
 

@@ -57,7 +57,7 @@ ENDS = st.sampled_from([(b"alice", b"bob"), (b"alice", b"carol\xfe\0"), (b"bob",
 AUDIO = Media("198.51.100.1", 4000, 2, "RTP/AVP", "audio")
 HELD = Media("0.0.0.0", 4000, 2, "RTP/AVP", "audio")
 ELSEWHERE = Media("198.51.100.2", 4000, 2, "RTP/AVP", "audio", formats=(PayloadFormat(96, "opus", 48_000),))
-RULES = RelaySettings(max_sockets=48, resettle_s=5.0)
+RULES = RelaySettings(max_sockets=48, relatch_s=5.0)
 BOUNDS = (20_000, 20_063)
 
 
@@ -342,7 +342,7 @@ class TwinsMachine(RuleBasedStateMachine):
             return session and (
                 session.note(now=self.now),
                 [leg.close_window(now=self.now) for leg in session.legs],
-                [leg.reopen_after(RULES.resettle_s, now=self.now) for leg in session.legs],
+                [leg.reopen_after(RULES.relatch_s, now=self.now) for leg in session.legs],
             )
 
         self.same(do)

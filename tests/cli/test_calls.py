@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from nh.calls.media import Media, Side
 from nh.cli.main import app
 from nh.client import NativeClient
-from nh.commands import MAX_LIST, Activate, Allocate, Dialog
+from nh.commands import MAX_LIST, Activate, Allocate, TransactionKey
 from nh.loop import SelectorLoop
 from nh.server import Server
 from nh.shard.relay import Helper
@@ -50,7 +50,9 @@ def directory(tmp_path: Path) -> Iterator[Path]:
 def allocate(directory: Path, *call_ids: bytes, sides: tuple[Side, ...] = (Side.FROM,)) -> None:
     with NativeClient(str(directory / "nh.sock")) as client:
         for call_id in call_ids:
-            dialog = Dialog(call_id, 1, b"from", b"to", b"sip:a\x1b@example.org", b"sip:b@example.org")
+            dialog = TransactionKey(
+                call_id, 1, b"from", b"to", b"sip:a\x1b@example.org", b"sip:b@example.org"
+            )
             for side in sides:
                 client.request(Allocate(dialog, side, "127.0.0.1", (AUDIO,)))
             if len(sides) == 2:

@@ -59,7 +59,7 @@ def test_the_total_adds_up_the_shards_that_are_known() -> None:
 def test_commands_and_drops_are_told_apart() -> None:
     assert len(COMMANDS) == 30
     assert set(DROPS) == {
-        "drop_foreign_source",
+        "drop_source_mismatch",
         "drop_no_target",
         "drop_send_failed",
         "drop_not_active",

@@ -48,7 +48,7 @@ def busy(number: int, clock: float, scale: int = 1) -> ShardReading:
         packets_in=int(1000 * passed) * scale,
         bytes_in=int(250_000 * passed) * scale,
         cpu_s=0.5 * passed,
-        drop_foreign_source=int(7 * passed) * scale,
+        drop_source_mismatch=int(7 * passed) * scale,
         allocate_ok=int(2 * passed) * scale,
     )
 

@@ -34,7 +34,7 @@ def bob(legs: Legs) -> Iterator[Phone]:
         yield phone
 
 
-Ends = Callable[[Phone, Phone], tuple[Phone, Phone]]
+Participants = Callable[[Phone, Phone], tuple[Phone, Phone]]
 either_end = pytest.mark.parametrize(
     "ends",
     [
@@ -117,7 +117,7 @@ def test_a_proxy_on_tcp(relay: Relay) -> None:
 
 
 @either_end
-def test_a_reinvite_moves_the_media(ends: Ends, alice: Phone, bob: Phone) -> None:
+def test_a_reinvite_moves_the_media(ends: Participants, alice: Phone, bob: Phone) -> None:
     establish(alice, bob)
     talk(alice, bob)
     mover, other = ends(alice, bob)
@@ -131,7 +131,7 @@ def test_a_reinvite_moves_the_media(ends: Ends, alice: Phone, bob: Phone) -> Non
 
 
 @either_end
-def test_a_reinvite_adds_a_medium(ends: Ends, legs: Legs) -> None:
+def test_a_reinvite_adds_a_medium(ends: Participants, legs: Legs) -> None:
     with Phone("alice", NEAR, legs[0], media=2) as alice, Phone("bob", FAR, legs[1], media=2) as bob:
         adding, other = ends(alice, bob)
         audio_of_alice, audio_of_bob = alice.describe()[:1], bob.describe()[:1]
@@ -151,7 +151,7 @@ def test_a_reinvite_adds_a_medium(ends: Ends, legs: Legs) -> None:
         pytest.param({"port": 0, "attributes": ("inactive",)}, id="port 0"),
     ],
 )
-def test_hold_and_resume(ends: Ends, hold: dict[str, object], alice: Phone, bob: Phone) -> None:
+def test_hold_and_resume(ends: Participants, hold: dict[str, object], alice: Phone, bob: Phone) -> None:
     establish(alice, bob)
     talk(alice, bob)
     holding, held = ends(alice, bob)
@@ -169,7 +169,7 @@ def test_hold_and_resume(ends: Ends, hold: dict[str, object], alice: Phone, bob:
 
 
 @either_end
-def test_bye_ends_the_call(ends: Ends, relay: Relay, alice: Phone, bob: Phone) -> None:
+def test_bye_ends_the_call(ends: Participants, relay: Relay, alice: Phone, bob: Phone) -> None:
     establish(alice, bob)
     talk(alice, bob)
     assert relay.calls(alice.call_id).calls

@@ -10,7 +10,7 @@ import pytest
 
 from nh.calls.media import Media, Side
 from nh.client import Client, NativeClient
-from nh.commands import Activate, Allocate, Close, Dialog
+from nh.commands import Activate, Allocate, Close, TransactionKey
 from nh.errors import PortsExhausted
 from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.relay import Relay
@@ -32,7 +32,7 @@ class Talk:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
-        self.dialog = Dialog(b"talk-%d" % next(_numbers), 1, b"alice", b"bob")
+        self.dialog = TransactionKey(b"talk-%d" % next(_numbers), 1, b"alice", b"bob")
         with contextlib.ExitStack() as undo:
             self.alice, self.bob = (undo.enter_context(MediaPeer(V4)) for _ in range(2))
             self._client = undo.enter_context(NativeClient(relay.unix_address))

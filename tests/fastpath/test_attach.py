@@ -1,4 +1,4 @@
-"""nh.fastpath.attach.attachments in network namespaces: the program is on interfaces, and nothing is left of it."""
+"""In network namespaces: the program is on interfaces, and nothing is left of it."""
 
 import asyncio
 import errno

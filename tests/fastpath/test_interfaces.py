@@ -1,4 +1,4 @@
-"""nh.fastpath.netlink.interfaces in network namespaces: which interfaces carry media, and how they are followed."""
+"""In network namespaces: which interfaces carry media, and how they are followed."""
 
 import socket
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""nh.fastpath.netlink.route_watch in a network namespace: what counts as a change, and that a storm costs little."""
+"""In a network namespace: what counts as a change, and that a storm costs little."""
 
 import time
 from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from nh.calls.media import Media, Side
 from nh.cli.main import app
 from nh.client import NativeClient
-from nh.commands import Activate, Allocate, CloseCall, Dialog, Drain, Undrain
+from nh.commands import Activate, Allocate, CloseCall, Drain, TransactionKey, Undrain
 from nh.errors import Draining, NhError
 from nh.results import DrainState
 from nh.stats import ShardState
@@ -44,7 +44,7 @@ def nh(relay: Relay, command: str, *words: str) -> Result:
 
 def begin(client: NativeClient, call_id: bytes, cseq: int = 1) -> None:
     """A call from its INVITE to its answer, or with another cseq a re-INVITE in it."""
-    dialog = Dialog(call_id, cseq, b"alice", b"bob")
+    dialog = TransactionKey(call_id, cseq, b"alice", b"bob")
     for side in Side:
         client.request(Allocate(dialog, side, "127.0.0.1", AUDIO))
     client.request(Activate(dialog))

@@ -9,7 +9,7 @@ import pytest
 
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
-from nh.commands import Allocate, Dialog
+from nh.commands import Allocate, TransactionKey
 from nh.results import CallDetail
 from nh.supervisor.shards.routing import shard_of
 from tests.lives import SHARDS, Lives, assert_goes_on, calls_of, lives_of_a_relay
@@ -87,7 +87,7 @@ def test_a_call_is_found_wherever_it_is_again_and_again(lives: Lives) -> None:
         assert_all_go_on(relay, calls, before)
         with NativeClient(lives.address) as client:  # a re-INVITE
             media = (Media("127.0.0.1", calls[0].alice.port, 2, "RTP/AVP", "audio"),)
-            dialog = Dialog(calls[0].call_id, cseq, b"alice", b"bob")
+            dialog = TransactionKey(calls[0].call_id, cseq, b"alice", b"bob")
             client.request(Allocate(dialog, Side.FROM, "127.0.0.1", media))
         calls.append(new_call_for(lives, 0, shards, b"with %d" % shards))
         assert relay.stats().totals.calls_lost == 0

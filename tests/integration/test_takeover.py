@@ -11,7 +11,7 @@ import pytest
 import nh
 from nh.client import NativeClient
 from nh.commands import CloseCall, Ping
-from nh.ipc.handover_messages import Bequest, Leave, decode_from_old, encode
+from nh.ipc.handover_messages import HandoverMessage, Yield, decode_from_old, encode
 from nh.results import Closed, Pong
 from nh.supervisor.handover.receive import NAME
 from nh.wire import native
@@ -177,7 +177,7 @@ def test_the_next_one_starts_when_who_took_over_breaks_off(lives: Lives) -> None
     old = lives.live()
     calls = lives.begin_calls(CALLS)
     with come_to(lives) as sock:
-        sock.send(encode(Leave()))
+        sock.send(encode(Yield()))
     old.program.wait_for_line("leaving the calls to it")
     for call in calls:
         call.talk()
@@ -195,10 +195,10 @@ def test_what_the_old_one_leaves_is_not_served_by_it_any_more(lives: Lives) -> N
     old = lives.live()
     lives.begin(b"call")
     with come_to(lives) as sock:
-        sock.send(encode(Leave()))
+        sock.send(encode(Yield()))
         record, fds, _, _ = socket.recv_fds(sock, 100_000, 100)
         message = decode_from_old(record)
-        assert isinstance(message, Bequest)
+        assert isinstance(message, HandoverMessage)
         assert [kind for kind, _ in message.listeners] == ["unix", "tcp", "ng-tcp", "ng-udp"]
         assert len(fds) == len(message.locks) + len(message.listeners)
         for fd in fds:

@@ -14,7 +14,7 @@ import pytest
 
 import nh
 from nh.client import NativeClient
-from nh.commands import Close, CloseCall, Dialog, Ping, Upgrade
+from nh.commands import Close, CloseCall, Ping, TransactionKey, Upgrade
 from nh.errors import Draining
 from nh.results import Closed, Pong, Upgrading
 from nh.wire import native, netsip
@@ -168,7 +168,7 @@ def test_who_is_connected_asks_on_and_is_answered(lives: Lives) -> None:
             assert native_client.request(Upgrade()) == Upgrading(nh.__version__)
             while relay.program.output.count("ready: ") <= upgrade:
                 assert tcp_client.request(Ping()) == native_client.request(Ping()) == Pong(nh.__version__)
-                netsip_client.send(netsip.encode_request(Close(Dialog(b"none", 1, b"a"))))
+                netsip_client.send(netsip.encode_request(Close(TransactionKey(b"none", 1, b"a"))))
                 assert netsip.decode_reply(netsip_client.reply()) is None, "there is no such session"
         assert native_client.request(CloseCall(call.call_id)) == Closed(1)
     eventually(lambda: relay.stats().supervisor.rpc_clients == 0, "nobody is connected any more")

@@ -39,7 +39,7 @@ def carol(kamailio: Kamailio) -> Iterator[Phone]:
         yield phone
 
 
-Ends = Callable[[Phone, Phone], tuple[Phone, Phone]]
+Participants = Callable[[Phone, Phone], tuple[Phone, Phone]]
 either_end = pytest.mark.parametrize(
     "ends",
     [
@@ -125,7 +125,7 @@ def test_two_forks_of_which_the_second_takes_the_call(alice: Phone, bob: Phone, 
 
 
 @either_end
-def test_a_call_between_ipv4_and_ipv6(kamailio: Kamailio, ends: Ends) -> None:
+def test_a_call_between_ipv4_and_ipv6(kamailio: Kamailio, ends: Participants) -> None:
     with Phone("alice", NEAR, kamailio.near) as alice, Phone("bob", "::1", kamailio.far) as bob:
         caller, callee = ends(alice, bob)
         establish(caller, callee)
@@ -141,7 +141,7 @@ def test_a_call_between_ipv4_and_ipv6(kamailio: Kamailio, ends: Ends) -> None:
 
 
 @either_end
-def test_a_reinvite_moves_the_media(ends: Ends, alice: Phone, bob: Phone) -> None:
+def test_a_reinvite_moves_the_media(ends: Participants, alice: Phone, bob: Phone) -> None:
     establish(alice, bob)
     talk(alice, bob)
     mover, other = ends(alice, bob)
@@ -163,7 +163,7 @@ def test_a_reinvite_moves_the_media(ends: Ends, alice: Phone, bob: Phone) -> Non
     ],
 )
 def test_hold_and_resume(
-    ends: Ends, hold: dict[str, object], answer: dict[str, object], alice: Phone, bob: Phone
+    ends: Participants, hold: dict[str, object], answer: dict[str, object], alice: Phone, bob: Phone
 ) -> None:
     establish(alice, bob)
     talk(alice, bob)
@@ -181,7 +181,9 @@ def test_hold_and_resume(
 
 
 @either_end
-def test_a_refused_reinvite_changes_nothing(ends: Ends, relay: NgRelay, alice: Phone, bob: Phone) -> None:
+def test_a_refused_reinvite_changes_nothing(
+    ends: Participants, relay: NgRelay, alice: Phone, bob: Phone
+) -> None:
     establish(alice, bob)
     talk(alice, bob)
     asking, refusing = ends(alice, bob)
@@ -197,7 +199,7 @@ def test_a_refused_reinvite_changes_nothing(ends: Ends, relay: NgRelay, alice: P
 
 
 @either_end
-def test_bye_ends_the_call(ends: Ends, relay: NgRelay, alice: Phone, bob: Phone) -> None:
+def test_bye_ends_the_call(ends: Participants, relay: NgRelay, alice: Phone, bob: Phone) -> None:
     establish(alice, bob)
     talk(alice, bob)
     assert is_relayed(relay, alice)

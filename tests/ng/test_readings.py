@@ -45,7 +45,7 @@ def test_a_query_tells_when_the_last_packet_came(call: NgCall, alice: End, bob: 
 def test_a_query_with_tags_tells_of_both_ends(
     call: NgCall, alice: End, bob: End, tags: tuple[str, ...]
 ) -> None:
-    """Kamailio's $rtpstat asks with both tags; its totals are those of the whole dialogue."""
+    """Kamailio's $rtpstat asks with both tags; its totals are those of the whole dialog."""
     bob.read(call.offer(alice.describe()))
     alice.read(call.answer(bob.describe()))
     talk(alice, bob)

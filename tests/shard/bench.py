@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media, Side
 from nh.calls.settings import RelaySettings
-from nh.commands import Activate, Allocate, Close, Dialog, ShowCall
+from nh.commands import Activate, Allocate, Close, ShowCall, TransactionKey
 from nh.loop import SelectorLoop
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail
 from nh.shard.media.kernel_path import KernelPath
@@ -36,7 +36,7 @@ def audio(peer: MediaPeer, *, range_: int = 2) -> Media:
 class Conversation:
     """A call that is active. `for_caller` is where the caller sends to; the callee: `for_callee`."""
 
-    dialog: Dialog
+    dialog: TransactionKey
     for_caller: Where
     for_callee: Where
 
@@ -89,17 +89,19 @@ class Bench:
 
     # --- calls --------------------------------------------------------------------------------------
 
-    def new_dialog(self, caller: bytes = b"alice", callee: bytes = b"bob") -> Dialog:
+    def new_dialog(self, caller: bytes = b"alice", callee: bytes = b"bob") -> TransactionKey:
         """A dialog of a new call."""
-        return Dialog(b"call-%d" % next(_numbers), 1, caller, callee)
+        return TransactionKey(b"call-%d" % next(_numbers), 1, caller, callee)
 
-    def allocate(self, dialog: Dialog, side: Side, media: Iterable[Media], address: str = V4) -> list[Where]:
+    def allocate(
+        self, dialog: TransactionKey, side: Side, media: Iterable[Media], address: str = V4
+    ) -> list[Where]:
         """Ports for an SDP."""
         result = self.helper.execute(Allocate(dialog, side, address, tuple(media)))
         assert isinstance(result, Allocated)
         return [(medium.address, medium.port) for medium in result.media]
 
-    def activate(self, dialog: Dialog) -> bool:
+    def activate(self, dialog: TransactionKey) -> bool:
         """Relay; returns whether that is news."""
         result = self.helper.execute(Activate(dialog))
         assert isinstance(result, Activated)
@@ -110,7 +112,7 @@ class Bench:
         caller: MediaPeer | Media,
         callee: MediaPeer | Media,
         *,
-        dialog: Dialog | None = None,
+        dialog: TransactionKey | None = None,
         to_callee: str = V4,
         to_caller: str = V4,
     ) -> Conversation:
@@ -137,21 +139,23 @@ class Bench:
             (to_callee, int(for_callee.rpartition(":")[2])),
         )
 
-    def bye(self, dialog: Dialog) -> int:
+    def bye(self, dialog: TransactionKey) -> int:
         """End the sessions between the ends; returns how many there were."""
-        result = self.helper.execute(Close(Dialog(dialog.call_id, None, dialog.id_from, dialog.id_to)))
+        result = self.helper.execute(
+            Close(TransactionKey(dialog.call_id, None, dialog.id_from, dialog.id_to))
+        )
         assert isinstance(result, Closed)
         return result.sessions
 
     # --- what the relay knows -----------------------------------------------------------------------
 
-    def show(self, dialog: Dialog) -> CallDetail:
+    def show(self, dialog: TransactionKey) -> CallDetail:
         """Everything that is known of the call."""
         result = self.helper.execute(ShowCall(dialog.call_id))
         assert isinstance(result, CallDetail)
         return result
 
-    def leg(self, dialog: Dialog, side: Side, component: int = RTP, *, session: int = 0) -> LegDetail:
+    def leg(self, dialog: TransactionKey, side: Side, component: int = RTP, *, session: int = 0) -> LegDetail:
         """The leg that receives what `side` sends."""
         pair = self.show(dialog).sessions[session].pairs[component]
         return pair.from_ if side is Side.FROM else pair.to

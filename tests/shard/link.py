@@ -15,13 +15,13 @@ from nh.ipc.link_messages import (
     Execute,
     Executed,
     FromShard,
-    Go,
     Keeping,
     KernelMaps,
     Ready,
+    Restore,
     Restored,
+    Serve,
     Shutdown,
-    Start,
     ToShard,
     Waiting,
     decode_from_shard,
@@ -69,8 +69,8 @@ class Link:
             )
         )
         if start:
-            self.send(Start())
-            self.send(Go())
+            self.send(Restore())
+            self.send(Serve())
 
     def execute(self, command: RelayCommand) -> int:
         """Ask for something; returns the id of the request."""

@@ -19,13 +19,13 @@ from nh.ipc.link_messages import (
     Configure,
     Execute,
     Executed,
-    Go,
     Keeping,
     KernelMaps,
     Ready,
+    Restore,
     RestoreCall,
     Restored,
-    Start,
+    Serve,
     TakeSockets,
     ToShard,
     decode_from_shard,
@@ -34,14 +34,14 @@ from nh.ipc.link_messages import (
 from nh.results import RelayResult
 from nh.stats import Segment
 from nh.stats.layout import ShardStatus
-from nh.supervisor.shards.backup import HoldingBudget, Keeper
+from nh.supervisor.shards.backup import FdBudget, ShardBackup
 from tests.shard.bench import V4
 
 ANSWER_S = 10.0
 FLOWS = 64
 
 
-class Succession:
+class UpgradeController:
     """One place of a shard: a process in it, what is kept of it, and whoever comes next.
 
     Arguments:
@@ -51,7 +51,7 @@ class Succession:
     """
 
     def __init__(self, ports: range, segment: Segment, program: LoadedProgram | None) -> None:
-        self.keeper = Keeper(ShardStatus(), HoldingBudget(1000))
+        self.keeper = ShardBackup(ShardStatus(), FdBudget(1000))
         self._ports = ports
         self._segment = segment
         self._program = program
@@ -93,10 +93,10 @@ class Succession:
             self._say(TakeSockets(tuple(where for where, _ in some)), [fd for _, fd in some])
         for call_id, snapshot in self.keeper.calls.items():
             self._say(RestoreCall(call_id, snapshot))
-        self._say(Start())
+        self._say(Restore())
         while not isinstance(restored := self._listen(), Restored):
             pass
-        self._say(Go())
+        self._say(Serve())
         while not isinstance(self._listen(), Ready):
             pass
         return restored

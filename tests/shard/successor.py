@@ -12,13 +12,13 @@ from nh.ipc.handover_messages import (
     CallSockets,
     FromOld,
     HandedOver,
-    HandOver,
-    Present,
+    Hello,
     ToOld,
+    Transfer,
     decode_from_old,
     encode,
 )
-from nh.ipc.link_messages import KeepCall
+from nh.ipc.link_messages import SaveCall
 
 ANSWER_S = 10.0
 
@@ -40,7 +40,7 @@ class PlayedSuccessor:
             self._sock.settimeout(ANSWER_S)
             self._sock.connect(str(path))
             present = self._hear()
-            assert isinstance(present, Present)
+            assert isinstance(present, Hello)
             self.present = present
         except BaseException:
             self._sock.close()
@@ -54,10 +54,10 @@ class PlayedSuccessor:
 
     def take_everything(self) -> HandedOver:
         """Have it hand over; returns its last word."""
-        self.say(HandOver())
+        self.say(Transfer())
         while not isinstance(message := self._hear(), HandedOver):
-            assert isinstance(message, CallSockets | KeepCall)
-            if isinstance(message, KeepCall):
+            assert isinstance(message, CallSockets | SaveCall)
+            if isinstance(message, SaveCall):
                 self.snapshots[message.call_id] = self.snapshots.get(message.call_id, b"") + message.snapshot
         return message
 

@@ -17,29 +17,29 @@ from nh.commands import (
     Allocate,
     CloseCall,
     Delete,
-    Dialog,
     ListCalls,
     Offer,
     OfferOptions,
     Query,
     RelayCommand,
     ShowCall,
+    TransactionKey,
 )
 from nh.ipc.link_messages import (
     Configured,
     Executed,
     FromShard,
-    Go,
     Keeping,
     KernelMaps,
-    LetGoSockets,
     NoCallsLeft,
     Ready,
     RefuseNewCalls,
+    ReleaseSockets,
+    Restore,
     RestoreCall,
     Restored,
     Restoring,
-    Start,
+    Serve,
     TakeNewCalls,
     TakeSockets,
     decode_from_shard,
@@ -58,14 +58,14 @@ from nh.results import (
     Rewritten,
 )
 from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
-from nh.shard.recovery.recoverable_relay import KeptHelper
+from nh.shard.recovery.recoverable_relay import RecoverableRelay
 from nh.stats import Segment, StatsReader
 from tests.e2e.sdp import MediaLine, write_sdp
 from tests.shard.bench import V4
 from tests.shard.link import Link
 
 AUDIO = (Media("127.0.0.11", 4000, 2, "RTP/AVP", "audio"),)
-DIALOG = Dialog(b"call", 1, b"alice", b"bob")
+DIALOG = TransactionKey(b"call", 1, b"alice", b"bob")
 
 
 class Shard:
@@ -213,7 +213,7 @@ def test_a_bug_costs_one_command(
 
 def test_an_answer_that_is_too_long_becomes_an_error(shard: Shard) -> None:
     for number in range(20):
-        dialog = Dialog(b"call", 1, b"alice", b"%016000d" % number)
+        dialog = TransactionKey(b"call", 1, b"alice", b"%016000d" % number)
         shard.do(Allocate(dialog, Side.TO, V4, AUDIO))
     result = shard.do(ShowCall(b"call"))
     assert isinstance(result, Failure)
@@ -240,7 +240,7 @@ def test_a_reading_that_is_too_long_loses_its_details_and_the_delete_is_one(
 def test_a_shard_that_drains_refuses_new_calls_and_says_once_that_none_is_left(shard: Shard) -> None:
     shard.do(Allocate(DIALOG, Side.FROM, V4, AUDIO))
     shard.link.send(RefuseNewCalls(7))
-    refused = shard.do(Allocate(Dialog(b"new", 1, b"alice"), Side.FROM, V4, AUDIO))
+    refused = shard.do(Allocate(TransactionKey(b"new", 1, b"alice"), Side.FROM, V4, AUDIO))
     assert isinstance(refused, Failure)
     assert refused.code == "draining"
     assert isinstance(shard.do(Allocate(DIALOG, Side.TO, V4, AUDIO)), Allocated)
@@ -303,7 +303,7 @@ class PlayedHelper:
 @pytest.fixture
 def helper(monkeypatch: pytest.MonkeyPatch) -> PlayedHelper:
     helper = PlayedHelper()
-    monkeypatch.setattr(KeptHelper, "restore", lambda _, sockets, calls: helper.restore(sockets, calls))
+    monkeypatch.setattr(RecoverableRelay, "restore", lambda _, sockets, calls: helper.restore(sockets, calls))
     return helper
 
 
@@ -326,12 +326,12 @@ def test_a_successor_restores_what_it_is_given_before_it_is_ready(
         RestoreCall(b"a", b"it is"),
         RestoreCall(b"bad", b"?"),
         RestoreCall(b"long", b"elsewhere"),
-        Start(),
+        Restore(),
     ):
         link.send(message)
-    assert unconfigured.next_message(keeping=True) == LetGoSockets((Endpoint(V4, 2), Endpoint(V4, 77)))
+    assert unconfigured.next_message(keeping=True) == ReleaseSockets((Endpoint(V4, 2), Endpoint(V4, 77)))
     assert unconfigured.next_message() == Restored(restored=2, failed=1)
-    link.send(Go())
+    link.send(Serve())
     assert isinstance(unconfigured.next_message(), Ready)
     assert helper.restored == [(b"a", b"how it is", True), (b"long", b"elsewhere", False)]
     unconfigured.loop.turn(0)
@@ -343,7 +343,7 @@ def test_a_careful_successor_says_which_call_it_is_at(
     unconfigured: Shard, segment: Segment, ports: range, helper: PlayedHelper
 ) -> None:
     unconfigured.link.configure(ports, segment.name, start=False)
-    for message in (RestoreCall(b"a", b"x"), RestoreCall(b"bad", b"?"), Start(careful=True)):
+    for message in (RestoreCall(b"a", b"x"), RestoreCall(b"bad", b"?"), Restore(careful=True)):
         unconfigured.link.send(message)
     assert [unconfigured.next_message() for _ in range(3)] == [Restoring(n) for n in range(3)]
     assert unconfigured.next_message() == Restored(restored=1, failed=1)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nh.commands import Dialog
+from nh.commands import TransactionKey
 from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf
 from nh.results import LegDetail
@@ -88,7 +88,7 @@ class RandomCalls:
     def _re_invite(self) -> None:
         number, call = self._pick()
         old = call.dialog
-        again = Dialog(old.call_id, (old.cseq or 0) + 1, old.id_from, old.id_to)
+        again = TransactionKey(old.call_id, (old.cseq or 0) + 1, old.id_from, old.id_to)
         self._calls[number] = self._bench.call(*self._phones[number], dialog=again)
 
     def _hang_up(self) -> None:

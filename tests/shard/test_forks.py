@@ -1,7 +1,7 @@
 """A forked request: several answers share the sockets of the offer, and are told apart by their sources."""
 
 from nh.calls.media import Side
-from nh.commands import Close, Dialog
+from nh.commands import Close, TransactionKey
 from nh.results import Closed
 from tests.media_peer import MediaPeer
 from tests.shard.bench import PACKET, Bench, Where, audio, shuts_out
@@ -34,8 +34,8 @@ class Fork:
         assert isinstance(result, Closed)
         return result.sessions
 
-    def dialog_to(self, callee: bytes) -> Dialog:
-        return Dialog(self.dialog.call_id, self.dialog.cseq, b"alice", callee)
+    def dialog_to(self, callee: bytes) -> TransactionKey:
+        return TransactionKey(self.dialog.call_id, self.dialog.cseq, b"alice", callee)
 
     def sources(self) -> list[str | None]:
         """What each session knows of its answerer."""
@@ -78,7 +78,7 @@ def test_a_third_party_is_shut_out_of_a_settled_fork(bench: Bench, make_peer: Ma
     bench.passes(bob, fork.for_callees, alice)
     bench.passes(carol, fork.for_callees, alice)
     mallory.send(PACKET, fork.for_callees)
-    bench.turn_until(lambda: bench.stats().drop_foreign_source == 1, "it is dropped")
+    bench.turn_until(lambda: bench.stats().drop_source_mismatch == 1, "it is dropped")
     assert alice.pending() == []
 
 
@@ -108,7 +108,7 @@ def test_packets_queued_when_one_fork_ends_are_still_judged(bench: Bench, make_p
     fork.end(b"carol")
     assert bench.receive(alice)[0] == b"still here"
     assert alice.pending() == []
-    assert bench.stats().drop_foreign_source == 1
+    assert bench.stats().drop_source_mismatch == 1
 
 
 def test_who_speaks_before_its_own_answer_is_found_once_it_is_there(

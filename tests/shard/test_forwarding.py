@@ -193,7 +193,7 @@ def test_every_packet_that_arrived_is_either_passed_on_or_counted_as_dropped(
     bench.bye(call.dialog)
     bench.bye(on_hold.dialog)
     stats = bench.stats()
-    drops = stats.drop_foreign_source + stats.drop_no_target + stats.drop_send_failed + stats.drop_not_active
+    drops = stats.drop_source_mismatch + stats.drop_no_target + stats.drop_send_failed + stats.drop_not_active
     assert stats.packets_in == 19
     assert stats.packets_in == stats.packets_out + drops
     assert stats.packets_out == 9

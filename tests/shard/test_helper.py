@@ -12,7 +12,16 @@ from nh.calls.media import Media, Side
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
-from nh.commands import Activate, Allocate, Close, CloseCall, Dialog, ListCalls, RelayCommand, ShowCall
+from nh.commands import (
+    Activate,
+    Allocate,
+    Close,
+    CloseCall,
+    ListCalls,
+    RelayCommand,
+    ShowCall,
+    TransactionKey,
+)
 from nh.errors import (
     AddressUnavailable,
     LimitReached,
@@ -31,7 +40,7 @@ from tests.shard.bench import PACKET, V4, Bench, audio
 from tests.shard.conftest import MakeBench, MakePeer
 
 AUDIO = (Media("127.0.0.11", 4000, 2, "RTP/AVP", "audio"),)
-DIALOG = Dialog(b"call", 1, b"alice", b"bob", b"sip:alice@example.org", b"sip:bob\xff@example.org")
+DIALOG = TransactionKey(b"call", 1, b"alice", b"bob", b"sip:alice@example.org", b"sip:bob\xff@example.org")
 
 
 @pytest.fixture
@@ -42,7 +51,7 @@ def helper(ports: range) -> Iterator[Helper]:
     helper.close()
 
 
-def set_up(helper: Helper, dialog: Dialog = DIALOG) -> None:
+def set_up(helper: Helper, dialog: TransactionKey = DIALOG) -> None:
     helper.execute(Allocate(dialog, Side.FROM, V4, AUDIO))
     helper.execute(Allocate(dialog, Side.TO, V4, AUDIO))
     helper.execute(Activate(dialog))
@@ -72,21 +81,21 @@ def test_closing_before_activation_ends_no_session_and_frees_the_ports(helper: H
 
 def test_a_whole_call_can_be_closed(helper: Helper) -> None:
     for cseq in (1, 2):
-        set_up(helper, Dialog(b"call", cseq, b"alice", b"callee %d" % cseq))
+        set_up(helper, TransactionKey(b"call", cseq, b"alice", b"callee %d" % cseq))
     assert helper.execute(CloseCall(b"call")) == Closed(2)
 
 
 REFUSALS: list[tuple[RelayCommand, type[NhError]]] = [
-    (Allocate(Dialog(b"call", None, b"alice"), Side.FROM, V4, AUDIO), MalformedRequest),
+    (Allocate(TransactionKey(b"call", None, b"alice"), Side.FROM, V4, AUDIO), MalformedRequest),
     (Allocate(DIALOG, Side.FROM, "here", AUDIO), MalformedRequest),
     (Allocate(DIALOG, Side.FROM, "203.0.113.200", AUDIO), AddressUnavailable),
     (Allocate(DIALOG, Side.FROM, "0.0.0.0", AUDIO), AddressUnavailable),
     (Allocate(DIALOG, Side.FROM, "::ffff:127.0.0.1", AUDIO), AddressUnavailable),
     (Allocate(DIALOG, Side.FROM, V4, AUDIO * 3), LimitReached),
-    (Allocate(Dialog(b"active", 1, b"alice"), Side.FROM, V4, AUDIO), StaleTransaction),
-    (Activate(Dialog(b"call", None, b"alice")), MalformedRequest),
+    (Allocate(TransactionKey(b"active", 1, b"alice"), Side.FROM, V4, AUDIO), StaleTransaction),
+    (Activate(TransactionKey(b"call", None, b"alice")), MalformedRequest),
     (Activate(DIALOG), UnknownCall),
-    (Activate(Dialog(b"active", 2, b"alice", b"carol")), NotAllocated),
+    (Activate(TransactionKey(b"active", 2, b"alice", b"carol")), NotAllocated),
     (Close(DIALOG), UnknownCall),
     (CloseCall(b"call"), UnknownCall),
     (ShowCall(b"call"), UnknownCall),
@@ -98,7 +107,7 @@ def test_what_the_rules_turn_down_is_counted_as_refused_and_keeps_nothing(
     ports: range, command: RelayCommand, error: type[NhError]
 ) -> None:
     helper = Helper(RelaySettings(max_sockets_in_group=4), ports=(ports[0], ports[-1]))
-    set_up(helper, Dialog(b"active", 2, b"alice", b"bob"))
+    set_up(helper, TransactionKey(b"active", 2, b"alice", b"bob"))
     with pytest.raises(error):
         helper.execute(command)
     kind = type(command).__name__.lower().removesuffix("call")
@@ -143,13 +152,13 @@ def test_different_numbers_of_sockets_are_refused_and_the_next_call_is_served(he
     helper.execute(Allocate(DIALOG, Side.TO, V4, AUDIO * 2))
     with pytest.raises(SocketCountMismatch):
         helper.execute(Activate(DIALOG))
-    set_up(helper, Dialog(b"another", 1, b"alice", b"bob"))
+    set_up(helper, TransactionKey(b"another", 1, b"alice", b"bob"))
 
 
 def test_ports_run_out_and_come_back(ports: range) -> None:
     helper = Helper(ports=(ports[0], ports[7]))
     for number in range(4):
-        helper.execute(Allocate(Dialog(b"%d" % number, 1, b"alice"), Side.FROM, V4, AUDIO))
+        helper.execute(Allocate(TransactionKey(b"%d" % number, 1, b"alice"), Side.FROM, V4, AUDIO))
     with pytest.raises(PortsExhausted):
         helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
     helper.update_stats()
@@ -264,7 +273,7 @@ def test_a_session_on_hold_outlives_a_silent_one(make_bench: MakeBench, make_pee
 def test_the_ports_of_a_replaced_session_are_freed_by_themselves(bench: Bench, make_peer: MakePeer) -> None:
     alice, bob = make_peer(), make_peer()
     first = bench.call(alice, bob).dialog
-    bench.call(alice, bob, dialog=Dialog(first.call_id, 2, first.id_from, first.id_to))
+    bench.call(alice, bob, dialog=TransactionKey(first.call_id, 2, first.id_from, first.id_to))
     bench.turn_until(lambda: bench.stats().sockets == 4, "the first one's ports are closed")
     assert bench.helper.stats.expired_replaced == 1
     assert bench.stats().sessions == 1
@@ -274,7 +283,7 @@ def test_every_session_that_was_started_is_closed_in_the_end(ports: range, make_
     bench = Bench(ports)
     alice, bob = make_peer(), make_peer()
     first = bench.call(alice, bob).dialog
-    bench.call(alice, bob, dialog=Dialog(first.call_id, 2, first.id_from, first.id_to))
+    bench.call(alice, bob, dialog=TransactionKey(first.call_id, 2, first.id_from, first.id_to))
     bench.close()
     stats = bench.helper.stats
     assert stats.sessions_started == stats.sessions_closed == 2

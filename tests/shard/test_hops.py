@@ -9,7 +9,7 @@ import pytest
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, Media, Side
 from nh.shard.media import loop_guard as hops
-from nh.shard.media.loop_guard import MAX_HOPS, OwnPorts
+from nh.shard.media.loop_guard import MAX_HOPS, LocalPorts
 from tests.e2e.sdp import MediaLine
 from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.shard.bench import PACKET, V4, V6, Bench, Where, audio
@@ -21,7 +21,7 @@ INTERFACES = (Interface("default", V4, V4),)
 
 
 def test_own_ports_are_those_of_all_ranges_on_any_address_of_the_relay() -> None:
-    own = OwnPorts([(20_000, 20_099), (30_000, 30_001)], ["192.0.2.1"])
+    own = LocalPorts([(20_000, 20_099), (30_000, 30_001)], ["192.0.2.1"])
     for port, expected in ((20_000, True), (20_099, True), (20_100, False), (30_001, True), (1, False)):
         assert (Endpoint("192.0.2.1", port) in own) is expected
     assert Endpoint("198.51.100.7", 20_000) not in own

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from nh.calls.media import Endpoint, Media, Side
-from nh.commands import Dialog
+from nh.commands import TransactionKey
 from nh.fastpath import bpf, layout
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.loader import LoadedProgram
@@ -84,7 +84,7 @@ def test_totals_match_packet_for_packet_over_both_paths_and_after_the_end(
 def test_a_source_that_fits_less_well_moves_when_its_window_is_over(
     make_bench: MakeBench, make_peer: MakePeer, bob: MediaPeer
 ) -> None:
-    bench = make_bench(settle_window_s=0.2)
+    bench = make_bench(latch_window_s=0.2)
     alice = make_peer("127.0.0.11")
     call = bench.call(Media("127.0.0.99", alice.port, 2, "RTP/AVP", "audio"), bob)
     bench.passes(alice, call.for_caller, bob)
@@ -125,7 +125,7 @@ def test_a_re_invite_mid_stream_loses_and_doubles_nothing(
             alice.send(sent[-1], to)
 
     talk(first.for_caller)
-    again = Dialog(first.dialog.call_id, 2, first.dialog.id_from, first.dialog.id_to)
+    again = TransactionKey(first.dialog.call_id, 2, first.dialog.id_from, first.dialog.id_to)
     second = bench.call(alice, bob, dialog=again)
     talk(first.for_caller)  # on its way when the re-INVITE took effect
     talk(second.for_caller)
@@ -170,7 +170,7 @@ def test_a_new_offer_learns_again_in_user_space_without_a_packet_lost(
 def test_a_source_that_may_settle_again_is_in_user_space_until_it_has(
     make_bench: MakeBench, make_peer: MakePeer, bob: MediaPeer
 ) -> None:
-    bench = make_bench(resettle_s=0.3)
+    bench = make_bench(relatch_s=0.3)
     alice, moved = make_peer(), make_peer()
     call = bench.call(alice, bob)
     for _ in range(2):

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from nh.calls.media import Side
-from nh.commands import Dialog
+from nh.commands import TransactionKey
 from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf, layout
 from nh.fastpath.loader import LoadedProgram
@@ -77,7 +77,7 @@ def test_a_re_invite_works_while_the_kernel_refuses_everything(
     with pytest.MonkeyPatch.context() as patch:
         for what in ("update", "delete"):
             refuse(patch, what)
-        again = Dialog(first.dialog.call_id, 2, first.dialog.id_from, first.dialog.id_to)
+        again = TransactionKey(first.dialog.call_id, 2, first.dialog.id_from, first.dialog.id_to)
         second = bench.call(alice, bob, dialog=again)
         for _ in range(3):
             bench.converse(alice, bob, second)

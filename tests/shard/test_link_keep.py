@@ -1,4 +1,4 @@
-"""nh.shard.recovery.checkpoint_link: what a shard has kept, also when the supervisor does not read for a while."""
+"""What a shard has kept, also when the supervisor does not read for a while."""
 
 import os
 import socket
@@ -11,20 +11,20 @@ from nh.calls.media import Endpoint
 from nh.ipc import link_messages as link
 from nh.ipc.channel import MAX_FDS, Channel
 from nh.loop import SelectorLoop
-from nh.shard.recovery.checkpoint_link import LinkKeep
+from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
 from nh.stats import ShardStatus
-from nh.supervisor.shards.backup import HoldingBudget, Keeper
+from nh.supervisor.shards.backup import FdBudget, ShardBackup
 
 
 class Sides:
-    """A LinkKeep, and a keeper that hears it when the test lets it."""
+    """A LinkCheckpointSink, and a keeper that hears it when the test lets it."""
 
     def __init__(self) -> None:
         self.loop = SelectorLoop()
         near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel = Channel(self.loop, near, lambda record, fds: None, lambda: None)
-        self.keep = LinkKeep(self.channel)
-        self.keeper = Keeper(ShardStatus(), HoldingBudget(1000))
+        self.keep = LinkCheckpointSink(self.channel)
+        self.keeper = ShardBackup(ShardStatus(), FdBudget(1000))
         self.far.setblocking(False)
 
     def hear(self) -> None:

@@ -1,4 +1,4 @@
-"""nh.shard.recovery.orphan: what becomes of a shard's calls when somebody comes for them, and takes them or not."""
+"""What becomes of a shard's calls when somebody comes for them, and takes them or not."""
 
 import contextlib
 import os
@@ -15,14 +15,14 @@ from nh.calls.media import Endpoint
 from nh.calls.settings import RelaySettings
 from nh.calls.snapshots.codec import decode_snapshot
 from nh.calls.snapshots.version import VERSION
-from nh.ipc.handover_messages import Depart, HandOver, Leave
+from nh.ipc.handover_messages import Exit, Transfer, Yield
 from nh.ipc.link_messages import (
     Configure,
     Configured,
     Keeping,
+    Restore,
     RestoreCall,
     Restored,
-    Start,
     TakeSockets,
     ToShard,
     Waiting,
@@ -138,7 +138,7 @@ def test_nothing_is_touched_by_a_process_that_restored_the_calls_and_is_never_to
 
 def test_media_go_on_after_a_successor_that_leaves_in_the_middle(shard: LeftShard) -> None:
     with PlayedSuccessor(shard.path) as successor:
-        successor.say(HandOver())
+        successor.say(Transfer())
     shard.assert_goes_on()
 
 
@@ -173,7 +173,7 @@ def test_the_next_one_may_come_the_moment_that_the_last_one_has_gone(shard: Left
 
 def test_what_a_shard_is_not_told_changes_nothing(shard: LeftShard) -> None:
     with PlayedSuccessor(shard.path) as successor:
-        successor.say(Leave())
+        successor.say(Yield())
         successor.take_everything()
     shard.assert_goes_on()
 
@@ -220,7 +220,7 @@ def test_a_shard_that_departs_leaves_its_calls_sockets_to_who_has_them(own_shard
     with PlayedSuccessor(own_shard.path) as successor:
         successor.take_everything()
         call.alice.send(b"meanwhile", call.for_alice)
-        successor.say(Depart())
+        successor.say(Exit())
         eventually(lambda: has_ended(own_shard.process), "it has ended")
         assert not own_shard.path.exists()
         call.alice.send(b"afterwards", call.for_alice)
@@ -238,7 +238,7 @@ def test_media_go_on_if_a_successor_is_slow_and_it_may_have_the_calls_all_the_sa
         call.alice.send(b"meanwhile", call.for_alice)
         eventually(lambda: call.bob.pending() == [b"meanwhile"], "it is relayed in the end")
         own_shard.assert_goes_on()
-        successor.say(Depart())
+        successor.say(Exit())
         eventually(lambda: has_ended(own_shard.process), "it departs")
 
 
@@ -260,7 +260,7 @@ def restoring(
     yield TakeSockets(tuple(successor.sockets)), list(successor.sockets.values())
     for call_id, snapshot in successor.snapshots.items():
         yield RestoreCall(call_id, snapshot), []
-    yield Start(), []
+    yield Restore(), []
 
 
 def peer_of(fd: int) -> tuple[str, int] | None:

@@ -9,16 +9,16 @@ import pytest
 from nh.calls.ports import PortInUse
 from nh.calls.settings import RelaySettings
 from nh.errors import AddressUnavailable, PortsExhausted, SocketsExhausted
-from nh.shard.media.loop_guard import OwnPorts
+from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.plane import SocketPlane
 from nh.shard.media.sockets import MediaSocket, close_media_sockets, open_media_sockets
-from nh.shard.recovery.checkpoints import CallKeeping
+from nh.shard.recovery.checkpoints import Checkpointer
 from tests.shard.bench import V4
 
 
 @pytest.fixture
 def plane() -> Iterator[SocketPlane]:
-    plane = SocketPlane(RelaySettings(), OwnPorts([]))
+    plane = SocketPlane(RelaySettings(), LocalPorts([]))
     yield plane
     plane.close()
 
@@ -56,7 +56,7 @@ def test_the_port_of_a_socket_that_cannot_be_watched_is_let_go(
     plane.close_sockets(plane.open_sockets(V4, ports[0], 3))
 
 
-class WhatIsHeld(CallKeeping):
+class WhatIsHeld(Checkpointer):
     """Where the sockets are that somebody holds for a successor; keeps nothing else."""
 
     def __init__(self, held: set[int]) -> None:

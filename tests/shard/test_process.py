@@ -11,7 +11,7 @@ import pytest
 
 from nh.calls.media import Media, Side
 from nh.calls.settings import RelaySettings
-from nh.commands import Activate, Allocate, CloseCall, Dialog, ListCalls
+from nh.commands import Activate, Allocate, CloseCall, ListCalls, TransactionKey
 from nh.ipc.link_messages import Executed
 from nh.results import Activated, Allocated, Closed, Failure
 from nh.stats import Segment, StatsReader
@@ -58,7 +58,7 @@ def shard() -> Iterator[ShardProcess]:
 def test_a_shard_relays_until_it_is_told_to_end(shard: ShardProcess, segment: Segment, ports: range) -> None:
     shard.link.configure(ports, segment.name)
     assert shard.link.ready().pid == shard.process.pid
-    dialog = Dialog(b"call", 1, b"alice", b"bob")
+    dialog = TransactionKey(b"call", 1, b"alice", b"bob")
     with MediaPeer(V4) as alice, MediaPeer(V4) as bob:
         for_bob = shard.link.answer(Allocate(dialog, Side.FROM, V4, (audio(alice),)))
         for_alice = shard.link.answer(Allocate(dialog, Side.TO, V4, (audio(bob),)))
@@ -114,7 +114,7 @@ def test_an_interrupt_from_the_keyboard_is_the_supervisors_business(
 
 def test_counters_survive_into_a_successor(segment: Segment, ports: range) -> None:
     reader = StatsReader(segment)
-    command = Allocate(Dialog(b"call", 1, b"alice"), Side.FROM, V4, (Media("127.0.0.11", 4000, 2),))
+    command = Allocate(TransactionKey(b"call", 1, b"alice"), Side.FROM, V4, (Media("127.0.0.11", 4000, 2),))
     for incarnation in (1, 2):
         shard = ShardProcess()
         try:
@@ -134,7 +134,7 @@ def test_commands_in_flight_are_all_answered(shard: ShardProcess, segment: Segme
     shard.link.ready()
     wanted: dict[int, type] = {}
     for number in range(40):
-        dialog = Dialog(b"%d" % number, 1, b"alice")
+        dialog = TransactionKey(b"%d" % number, 1, b"alice")
         wanted[shard.link.execute(Allocate(dialog, Side.FROM, V4, (Media(V4, 4000, 2),)))] = Allocated
         wanted[shard.link.execute(CloseCall(b"%d" % number))] = Closed
     got: dict[int, type] = {}
@@ -154,11 +154,13 @@ def test_a_shard_leaks_no_descriptors(shard: ShardProcess, segment: Segment, por
     before = process.num_fds()
     for number in range(100):
         call_id = b"%d" % number
-        dialog = Dialog(call_id, 1, b"alice", b"bob")
+        dialog = TransactionKey(call_id, 1, b"alice", b"bob")
         audio_video = (Media(V4, 4000, 2), Media(V4, 4002, 2))
         shard.link.answer(Allocate(dialog, Side.FROM, V4, audio_video))
         shard.link.answer(Allocate(dialog, Side.TO, V4, audio_video))
         shard.link.answer(Activate(dialog))
-        shard.link.answer(Allocate(Dialog(call_id, 2, b"alice"), Side.FROM, "203.0.113.200", audio_video))
+        shard.link.answer(
+            Allocate(TransactionKey(call_id, 2, b"alice"), Side.FROM, "203.0.113.200", audio_video)
+        )
         assert shard.link.answer(CloseCall(call_id)) == Closed(1)
     assert process.num_fds() == before

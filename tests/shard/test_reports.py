@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from nh.calls.media import Media, RelayMedia, Side
-from nh.commands import MAX_LIST, Activate, Allocate, Dialog, ListCalls, ShowCall
+from nh.commands import MAX_LIST, Activate, Allocate, ListCalls, ShowCall, TransactionKey
 from nh.ipc.link_messages import MAX_MESSAGE_BYTES, Executed, encode
 from nh.results import CallDetail, CallList
 from nh.shard.relay import Helper
@@ -23,7 +23,7 @@ def helper(ports: range) -> Iterator[Helper]:
 
 def add_calls(helper: Helper, *call_ids: bytes) -> None:
     for call_id in call_ids:
-        helper.execute(Allocate(Dialog(call_id, 1, b"alice"), Side.FROM, V4, ()))
+        helper.execute(Allocate(TransactionKey(call_id, 1, b"alice"), Side.FROM, V4, ()))
 
 
 def page(helper: Helper, *, contains: bytes = b"", after: bytes = b"", limit: int = 100) -> CallList:
@@ -119,7 +119,7 @@ def test_a_line_of_the_list_says_what_the_call_amounts_to(bench: Bench, make_pee
 
 
 def test_a_call_is_shown_with_everything_in_it(helper: Helper) -> None:
-    dialog = Dialog(b"call\0\xff", 7, b"alice\0", b"bob\0")
+    dialog = TransactionKey(b"call\0\xff", 7, b"alice\0", b"bob\0")
     offered = (
         Media("127.0.0.11", 4000, 2, "RTP/AVP", "audio"),
         Media("0.0.0.0", 4002, 2, "RTP/AVP", "video"),

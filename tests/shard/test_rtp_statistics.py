@@ -40,7 +40,7 @@ def counts(stream: StreamDetail) -> tuple[int, int, int, int]:
 
 
 @dataclasses.dataclass
-class Ends:
+class Participants:
     """A call and who talks in it."""
 
     bench: Bench
@@ -59,18 +59,18 @@ class Ends:
 
 
 @pytest.fixture(params=["judging", "connected"])
-def ends(request: pytest.FixtureRequest, make_bench: MakeBench, make_peer: MakePeer) -> Ends:
+def ends(request: pytest.FixtureRequest, make_bench: MakeBench, make_peer: MakePeer) -> Participants:
     """The caller's source is looked at packet by packet, or settled from the first one on."""
     alice, bob = make_peer(), make_peer()
     connected = request.param == "connected"
     bench = make_bench(policy=SourcePolicy.FIRST if connected else SourcePolicy.HANDOVER)
-    ends = Ends(bench, alice, bob, bench.call(alice, bob))
+    ends = Participants(bench, alice, bob, bench.call(alice, bob))
     bench.passes(alice, ends.call.for_caller, bob, payload=b"first")
     assert bench.leg(ends.call.dialog, Side.FROM).settled is connected
     return ends
 
 
-def test_what_is_lost_doubled_and_swapped_is_counted(ends: Ends) -> None:
+def test_what_is_lost_doubled_and_swapped_is_counted(ends: Participants) -> None:
     ends.send(*speech(0, 1, 2, 3, 3, 6, 5, 7, 9))
     (stream,) = ends.streams
     assert counts(stream) == (9, 2, 1, 1)
@@ -80,18 +80,18 @@ def test_what_is_lost_doubled_and_swapped_is_counted(ends: Ends) -> None:
     assert stream.mos is None, "too few packets"
 
 
-def test_every_ssrc_is_a_stream(ends: Ends) -> None:
+def test_every_ssrc_is_a_stream(ends: Participants) -> None:
     ends.send(*speech(0, 1, ssrc=1), *speech(7, 9, ssrc=2))
     assert [(each.ssrc, *counts(each)) for each in ends.streams] == [(1, 2, 0, 0, 0), (2, 2, 1, 0, 0)]
 
 
-def test_rtcp_stun_and_short_packets_on_the_port_are_relayed_and_not_measured(ends: Ends) -> None:
+def test_rtcp_stun_and_short_packets_on_the_port_are_relayed_and_not_measured(ends: Participants) -> None:
     ends.send(*speech(0), SENDER_REPORT, b"\0\x01\0\x00" + bytes(16), b"\x80", b"", *speech(1))
     assert [counts(each) for each in ends.streams] == [(2, 0, 0, 0)]
     assert ends.bench.leg(ends.call.dialog, Side.FROM).packets == 1 + 6
 
 
-def test_audio_of_a_second_has_a_mos(ends: Ends) -> None:
+def test_audio_of_a_second_has_a_mos(ends: Participants) -> None:
     ends.send(*speech(*(number for number in range(100) if number % 10)))
     (stream,) = ends.streams
     assert counts(stream) == (90, 9, 0, 0), "nobody knows of the one before the first"
@@ -99,12 +99,12 @@ def test_audio_of_a_second_has_a_mos(ends: Ends) -> None:
     assert 1 <= stream.mos < 4.2
 
 
-def test_one_way_says_nothing_of_the_other(ends: Ends) -> None:
+def test_one_way_says_nothing_of_the_other(ends: Participants) -> None:
     ends.send(*speech(0, 1))
     assert streams(ends.bench, ends.call, Side.TO) == ()
 
 
-def test_rtcp_has_no_streams(ends: Ends) -> None:
+def test_rtcp_has_no_streams(ends: Participants) -> None:
     ends.bench.passes(ends.alice, ends.call.for_caller, ends.bob, RTCP, payload=SENDER_REPORT)
     assert ends.bench.leg(ends.call.dialog, Side.FROM, RTCP).streams == ()
 
@@ -126,7 +126,7 @@ def test_packets_that_are_not_the_sources_are_not_measured(
     call = bench.call(alice, bob)
     mallory.send(speech(500)[0], call.for_caller)
     send(bench, alice, call, bob, *speech(0, 1))
-    bench.turn_until(lambda: bench.stats().drop_foreign_source == 1, "the drop is counted")
+    bench.turn_until(lambda: bench.stats().drop_source_mismatch == 1, "the drop is counted")
     assert [counts(each) for each in streams(bench, call)] == [(2, 0, 0, 0)]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.commands import Dialog
+from nh.commands import TransactionKey
 from nh.errors import LimitReached, PortsExhausted, UnknownCall
 from tests.e2e.sdp import MediaLine
 from tests.media_peer import RTCP, RTP, MediaPeer
@@ -150,7 +150,7 @@ def test_a_latched_phone_moves_and_keeps_the_ports(
 def test_a_source_that_changes_with_an_unchanged_reoffer_is_learned(
     make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
-    ng = make_ng(settle_window_s=0.1)
+    ng = make_ng(latch_window_s=0.1)
     private = MediaLine("192.0.2.77", 4000)
     call = ng.connect([private], bob)
     ng.talk(alice, bob, call)
@@ -260,7 +260,7 @@ def test_who_sends_from_where_the_signalling_came_from_wins(
     ng.passes(mallory, call.alice_sends_to[0], bob)
     ng.passes(alice, call.alice_sends_to[0], bob)
     mallory.send(PACKET, call.alice_sends_to[0])
-    ng.turn_until(lambda: ng.stats().drop_foreign_source == 1, "it is dropped")
+    ng.turn_until(lambda: ng.stats().drop_source_mismatch == 1, "it is dropped")
     ng.passes(bob, call.bob_sends_to[0], alice)
 
 
@@ -441,7 +441,7 @@ def test_net_sips_calls_and_ngs_live_side_by_side(
     ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     dave, erin = make_peer(), make_peer()
-    theirs = ng.call(dave, erin, dialog=Dialog(b"ng-call", 1, b"dave", b"erin"))
+    theirs = ng.call(dave, erin, dialog=TransactionKey(b"ng-call", 1, b"dave", b"erin"))
     ours = ng.connect(alice, bob)
     ng.talk(alice, bob, ours)
     ng.converse(dave, erin, theirs)
@@ -458,7 +458,7 @@ def test_a_call_of_ngs_that_runs_out_of_ports_leaves_net_sips_alone(
     ports: range, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     ng = NgBench(ports[:6], interfaces=NG_INTERFACES)
-    theirs = ng.call(alice, bob, dialog=Dialog(b"ng-call", 1, b"dave", b"erin"))
+    theirs = ng.call(alice, bob, dialog=TransactionKey(b"ng-call", 1, b"dave", b"erin"))
     with pytest.raises(PortsExhausted):
         ng.offer([line(alice), line(bob)])
     ng.converse(alice, bob, theirs)

@@ -1,4 +1,4 @@
-"""nh.shard.ng.signalling: any bytes as SDP, any order of commands: a result or a refusal, and nothing leaks."""
+"""Any bytes as SDP, any order of commands: a result or a refusal, and nothing leaks."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""nh.shard.ng.signalling: what becomes of SDPs: interfaces, ICE, rtcp-mux, loops, and those that are refused."""
+"""What becomes of SDPs: interfaces, ICE, rtcp-mux, loops, and those that are refused."""
 
 from typing import Any
 

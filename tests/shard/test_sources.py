@@ -17,7 +17,7 @@ MALLORY = "127.0.0.66"
 
 def drops(bench: Bench, call: Conversation, component: int = RTP) -> int:
     """Foreign packets at the port that the caller sends to."""
-    return bench.leg(call.dialog, Side.FROM, component).dropped.get("foreign_source", 0)
+    return bench.leg(call.dialog, Side.FROM, component).dropped.get("source_mismatch", 0)
 
 
 def elsewhere(peer: MediaPeer) -> Media:
@@ -107,7 +107,7 @@ def test_a_third_party_is_dropped_and_counted_from_its_first_packet_on(
     for number in (1, 2, 3):
         mallory.send(b"listen to me", call.for_caller)
         bench.turn_until(lambda n=number: drops(bench, call) == n, "it is counted")  # type: ignore[misc]
-    assert bench.stats().drop_foreign_source == 3
+    assert bench.stats().drop_source_mismatch == 3
     bench.passes(bob, call.for_callee, alice)
     assert bob.pending() == mallory.pending() == []
 
@@ -147,7 +147,7 @@ def test_a_packet_is_whole_although_settling_reads_the_next_one(bench: Bench, ma
 
 
 def test_the_end_of_the_window_settles_without_any_packet(make_bench: MakeBench, make_peer: MakePeer) -> None:
-    bench = make_bench(settle_window_s=0.2)
+    bench = make_bench(latch_window_s=0.2)
     alice, bob = make_peer(ALICE), make_peer(BOB)
     call = bench.call(elsewhere(alice), bob)
     bench.passes(alice, call.for_caller, bob)
@@ -159,7 +159,7 @@ def test_the_end_of_the_window_settles_without_any_packet(make_bench: MakeBench,
 def test_after_the_window_not_even_the_announced_source_takes_over(
     make_bench: MakeBench, make_peer: MakePeer
 ) -> None:
-    bench = make_bench(settle_window_s=0)
+    bench = make_bench(latch_window_s=0)
     alice, bob, first = make_peer(ALICE), make_peer(BOB), make_peer(MALLORY)
     call = bench.call(alice, bob)
     bench.passes(first, call.for_caller, bob)
@@ -213,7 +213,7 @@ def test_strict_takes_the_announced_source_only(make_bench: MakeBench, make_peer
 @pytest.fixture
 def forgiving(make_bench: MakeBench) -> Bench:
     """A relay that lets a phone's NAT rebind after a short silence."""
-    return make_bench(resettle_s=0.1, settle_window_s=0.1)
+    return make_bench(relatch_s=0.1, latch_window_s=0.1)
 
 
 def is_reopened(bench: Bench, call: Conversation) -> bool:
@@ -247,7 +247,7 @@ def test_after_a_silence_another_ip_is_still_shut_out(forgiving: Bench, make_pee
 
 
 def test_by_default_a_settled_source_stays_for_good(make_bench: MakeBench, make_peer: MakePeer) -> None:
-    bench = make_bench(settle_window_s=0.1)
+    bench = make_bench(latch_window_s=0.1)
     alice, bob = make_peer(ALICE), make_peer(BOB)
     call = bench.call(alice, bob)
     bench.converse(alice, bob, call)

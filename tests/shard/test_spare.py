@@ -23,12 +23,12 @@ PATIENCE_S = 20.0
 
 
 @pytest.fixture
-def spare() -> Iterator[ShardProcess]:
+def zygote() -> Iterator[ShardProcess]:
     become_subreaper()
-    spare = ShardProcess.start()
-    assert spare.hear(PATIENCE_S) == Waiting()
-    yield spare
-    end(spare)
+    zygote = ShardProcess.start()
+    assert zygote.hear(PATIENCE_S) == Waiting()
+    yield zygote
+    end(zygote)
     become_subreaper(False)
 
 
@@ -47,9 +47,9 @@ def link_of(process: ShardProcess) -> Link:
 
 
 def test_forks_are_shards_side_by_side_and_end_in_order(
-    spare: ShardProcess, segment: Segment, ports: range
+    zygote: ShardProcess, segment: Segment, ports: range
 ) -> None:
-    forks = [spare.fork(PATIENCE_S) for _ in range(2)]
+    forks = [zygote.fork(PATIENCE_S) for _ in range(2)]
     links = [link_of(fork) for fork in forks]
     for link in links:
         link.configure(ports, segment.name)
@@ -61,35 +61,35 @@ def test_forks_are_shards_side_by_side_and_end_in_order(
         fork.link.close()
 
 
-def test_a_fork_outlives_the_spare(spare: ShardProcess, segment: Segment, ports: range) -> None:
-    fork = spare.fork(PATIENCE_S)
-    spare.kill()
+def test_a_fork_outlives_the_spare(zygote: ShardProcess, segment: Segment, ports: range) -> None:
+    fork = zygote.fork(PATIENCE_S)
+    zygote.kill()
     link = link_of(fork)
     link.configure(ports, segment.name)
     assert link.ready().pid == fork.pid
     assert end(fork) == "signal 9, SIGKILL"
 
 
-def test_a_fork_has_nothing_of_the_spares_and_a_session_of_its_own(spare: ShardProcess) -> None:
-    first, second = spare.fork(PATIENCE_S), spare.fork(PATIENCE_S)
-    assert len({psutil.Process(each.pid).num_fds() for each in (spare, first, second)}) == 1
-    assert len({os.getsid(each.pid) for each in (spare, first, second)}) == 3
+def test_a_fork_has_nothing_of_the_spares_and_a_session_of_its_own(zygote: ShardProcess) -> None:
+    first, second = zygote.fork(PATIENCE_S), zygote.fork(PATIENCE_S)
+    assert len({psutil.Process(each.pid).num_fds() for each in (zygote, first, second)}) == 1
+    assert len({os.getsid(each.pid) for each in (zygote, first, second)}) == 3
     end(first)
     end(second)
 
 
-def test_a_fork_forks_as_well(spare: ShardProcess) -> None:
-    first = spare.fork(PATIENCE_S)
+def test_a_fork_forks_as_well(zygote: ShardProcess) -> None:
+    first = zygote.fork(PATIENCE_S)
     second = first.fork(PATIENCE_S)
     assert end(second) == "signal 9, SIGKILL"
     end(first)
 
 
-def test_the_spare_keeps_neither_descriptors_nor_children(spare: ShardProcess) -> None:
-    process = psutil.Process(spare.pid)
+def test_the_spare_keeps_neither_descriptors_nor_children(zygote: ShardProcess) -> None:
+    process = psutil.Process(zygote.pid)
     before = process.num_fds()
     for _ in range(20):
-        end(spare.fork(PATIENCE_S))
+        end(zygote.fork(PATIENCE_S))
     assert process.num_fds() == before
     assert process.children() == []
 
@@ -111,15 +111,15 @@ def test_a_system_that_lets_nothing_be_forked_is_an_answer_and_no_end(
     gc.unfreeze()
 
 
-def test_a_spare_without_room_for_a_descriptor_says_so(spare: ShardProcess) -> None:
-    before = resource.prlimit(spare.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(spare.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+def test_a_spare_without_room_for_a_descriptor_says_so(zygote: ShardProcess) -> None:
+    before = resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, (3, before[1]))
     with pytest.raises(OSError, match="does not let it fork"):
-        spare.fork(PATIENCE_S)
-    resource.prlimit(spare.pid, resource.RLIMIT_NOFILE, before)
-    end(spare.fork(PATIENCE_S))
+        zygote.fork(PATIENCE_S)
+    resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, before)
+    end(zygote.fork(PATIENCE_S))
 
 
-def test_a_spare_ends_with_its_supervisor(spare: ShardProcess) -> None:
-    spare.link.shutdown(socket.SHUT_RDWR)
-    eventually(lambda: psutil.Process(spare.pid).status() == psutil.STATUS_ZOMBIE, "it ends")
+def test_a_spare_ends_with_its_supervisor(zygote: ShardProcess) -> None:
+    zygote.link.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: psutil.Process(zygote.pid).status() == psutil.STATUS_ZOMBIE, "it ends")

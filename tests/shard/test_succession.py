@@ -8,29 +8,29 @@ import pytest
 from nh.calls.leg import SourceState
 from nh.calls.media import Side
 from nh.calls.snapshots.codec import decode_snapshot
-from nh.commands import Activate, Allocate, Answer, Close, Dialog, Offer, OfferOptions, ShowCall
+from nh.commands import Activate, Allocate, Answer, Close, Offer, OfferOptions, ShowCall, TransactionKey
 from nh.fastpath.loader import LoadedProgram
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail, Rewritten
 from nh.stats import Segment, StatsReader
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
 from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.shard.bench import V4, Where, audio
-from tests.shard.succession import Succession
+from tests.shard.succession import UpgradeController
 from tests.waiting import eventually
 from tools.rtp import RtpPacket
 
-DIALOG = Dialog(b"call", 1, b"alice", b"bob")
+DIALOG = TransactionKey(b"call", 1, b"alice", b"bob")
 
 OTHERS = 30
 """More calls than a shard looks at in the first second."""
 
 
 @pytest.fixture(params=["user space", pytest.param("kernel", marks=pytest.mark.kernel)])
-def shard(request: pytest.FixtureRequest, ports: range, segment: Segment) -> Iterator[Succession]:
+def shard(request: pytest.FixtureRequest, ports: range, segment: Segment) -> Iterator[UpgradeController]:
     program: LoadedProgram | None = None
     if request.param == "kernel":
         program = request.getfixturevalue("kernel_program")
-    with Succession(ports, segment, program) as succession:
+    with UpgradeController(ports, segment, program) as succession:
         yield succession
 
 
@@ -46,7 +46,7 @@ def bob() -> Iterator[MediaPeer]:
         yield peer
 
 
-def set_up(shard: Succession, alice: MediaPeer, bob: MediaPeer) -> tuple[Where, Where]:
+def set_up(shard: UpgradeController, alice: MediaPeer, bob: MediaPeer) -> tuple[Where, Where]:
     """Where Alice sends to, and where Bob does."""
     offered = shard.execute(Allocate(DIALOG, Side.FROM, V4, (audio(alice),)))
     answered = shard.execute(Allocate(DIALOG, Side.TO, V4, (audio(bob),)))
@@ -56,14 +56,14 @@ def set_up(shard: Succession, alice: MediaPeer, bob: MediaPeer) -> tuple[Where, 
     return (V4, answered.media[0].port), (V4, offered.media[0].port)
 
 
-def leg(shard: Succession, call_id: bytes = b"call", component: int = RTP) -> LegDetail:
+def leg(shard: UpgradeController, call_id: bytes = b"call", component: int = RTP) -> LegDetail:
     """What Alice sends."""
     detail = shard.execute(ShowCall(call_id))
     assert isinstance(detail, CallDetail)
     return detail.sessions[0].pairs[component].from_
 
 
-def wait_until_kept(shard: Succession, legs: int) -> None:
+def wait_until_kept(shard: UpgradeController, legs: int) -> None:
     """Return once it is kept that so many directions of the call have settled their source."""
 
     def settled() -> int:
@@ -86,7 +86,7 @@ def say(speaker: MediaPeer, to: Where, listener: MediaPeer, numbers: range, comp
     assert listener.pending(component) == []
 
 
-def test_a_call_goes_on_where_it_was(shard: Succession, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_a_call_goes_on_where_it_was(shard: UpgradeController, alice: MediaPeer, bob: MediaPeer) -> None:
     for_alice, for_bob = set_up(shard, alice, bob)
     for component in (RTP, RTCP):
         say(alice, for_alice, bob, range(10), component)
@@ -104,7 +104,7 @@ def test_a_call_goes_on_where_it_was(shard: Succession, alice: MediaPeer, bob: M
 
 
 def test_what_comes_in_between_waits_and_is_neither_lost_nor_doubled(
-    shard: Succession, alice: MediaPeer, bob: MediaPeer
+    shard: UpgradeController, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     for_alice, _ = set_up(shard, alice, bob)
     say(alice, for_alice, bob, range(1))
@@ -130,7 +130,7 @@ def test_what_comes_in_between_waits_and_is_neither_lost_nor_doubled(
 
 
 def test_a_successor_says_soon_that_its_calls_are_alive(
-    shard: Succession, alice: MediaPeer, bob: MediaPeer
+    shard: UpgradeController, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     def wait_until_counted(packets: int) -> None:
         def counted() -> int:
@@ -142,7 +142,7 @@ def test_a_successor_says_soon_that_its_calls_are_alive(
 
     for_alice, _ = set_up(shard, alice, bob)
     for number in range(OTHERS):
-        dialog = Dialog(b"other %d" % number, 1, b"alice", b"bob")
+        dialog = TransactionKey(b"other %d" % number, 1, b"alice", b"bob")
         for side, peer in ((Side.FROM, alice), (Side.TO, bob)):
             shard.execute(Allocate(dialog, side, V4, (audio(peer),)))
         assert shard.execute(Activate(dialog)) == Activated(created=True)
@@ -156,7 +156,7 @@ def test_a_successor_says_soon_that_its_calls_are_alive(
 
 
 def test_counters_and_streams_go_on(
-    shard: Succession, alice: MediaPeer, bob: MediaPeer, segment: Segment
+    shard: UpgradeController, alice: MediaPeer, bob: MediaPeer, segment: Segment
 ) -> None:
     for_alice, _ = set_up(shard, alice, bob)
     say(alice, for_alice, bob, range(30))
@@ -173,7 +173,7 @@ def test_counters_and_streams_go_on(
     eventually(lambda: StatsReader(segment).read().totals.packets_in == 39, "the totals go on, too")
 
 
-def test_commands_find_the_call_as_it_was(shard: Succession, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_commands_find_the_call_as_it_was(shard: UpgradeController, alice: MediaPeer, bob: MediaPeer) -> None:
     for_alice, _ = set_up(shard, alice, bob)
     shard.kill()
     shard.start()
@@ -186,7 +186,7 @@ def test_commands_find_the_call_as_it_was(shard: Succession, alice: MediaPeer, b
     assert not shard.keeper.sockets
 
 
-def test_a_call_of_ng_goes_on(shard: Succession, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_a_call_of_ng_goes_on(shard: UpgradeController, alice: MediaPeer, bob: MediaPeer) -> None:
     def sdp(peer: MediaPeer) -> bytes:
         return write_sdp([MediaLine(peer.address, peer.port)]).encode()
 
@@ -210,7 +210,7 @@ def test_a_call_of_ng_goes_on(shard: Succession, alice: MediaPeer, bob: MediaPee
 def test_the_kernel_relays_on_while_there_is_no_shard(
     kernel_program: LoadedProgram, ports: range, segment: Segment, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    with Succession(ports, segment, kernel_program) as shard:
+    with UpgradeController(ports, segment, kernel_program) as shard:
         for_alice, _ = set_up(shard, alice, bob)
         say(alice, for_alice, bob, range(3))
         assert leg(shard).kernel

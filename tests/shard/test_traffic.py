@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.leg import Drop
-from nh.shard.media.totals import Traffic
+from nh.shard.media.totals import TrafficTotals
 
 SIZES = st.integers(0, 65_507)
 
 
 @given(st.lists(SIZES), st.lists(st.tuples(st.sampled_from(Drop), SIZES)))
 def test_what_came_in_went_out_or_was_dropped(passed: list[int], dropped: list[tuple[Drop, int]]) -> None:
-    traffic = Traffic()
+    traffic = TrafficTotals()
     traffic.received_packets, traffic.received_bytes = len(passed), sum(passed)
     for reason, size in dropped:
         traffic.drop(reason, size)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from nh.commands import Command, Dialog
+from nh.commands import Command, TransactionKey
 from nh.loop import SelectorLoop
 from nh.results import Closed, Failure, Result
 from nh.rpc.frontend import Frontend
@@ -191,5 +191,5 @@ def open_desk(
             desk.close()
 
 
-def dialog(call_id: bytes = b"call") -> Dialog:
-    return Dialog(call_id, 1, b"from", b"to")
+def dialog(call_id: bytes = b"call") -> TransactionKey:
+    return TransactionKey(call_id, 1, b"from", b"to")

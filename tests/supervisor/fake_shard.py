@@ -30,21 +30,21 @@ from nh.commands import Activate, Allocate, Close, CloseCall, ListCalls, Offer, 
 from nh.ipc.link_messages import (
     Configure,
     Configured,
+    DropCall,
     Execute,
     Executed,
-    ForgetCall,
-    Go,
     HoldLinks,
-    HoldSockets,
-    KeepCall,
-    LetGoSockets,
     NoCallsLeft,
     Ready,
     RefuseNewCalls,
+    ReleaseSockets,
+    Restore,
     RestoreCall,
     Restored,
     Restoring,
-    Start,
+    SaveCall,
+    Serve,
+    StoreSockets,
     TakeNewCalls,
     TakeSockets,
     decode_to_shard,
@@ -93,9 +93,9 @@ class FakeShard:
                 self.taken.update(zip(message.endpoints, fds, strict=True))
             elif isinstance(message, RestoreCall):
                 self.to_restore.append(message)
-            elif isinstance(message, Start):
+            elif isinstance(message, Restore):
                 self.link.send(encode(Restored(*self.restore(careful=message.careful))))
-            elif isinstance(message, Go):
+            elif isinstance(message, Serve):
                 self.start()
             elif isinstance(message, Execute):
                 self.execute(message)
@@ -120,21 +120,21 @@ class FakeShard:
             if call.call_id == b"poison":
                 os._exit(7)
             if call.call_id == b"unreadable":
-                self.link.send(encode(ForgetCall(call.call_id)))
+                self.link.send(encode(DropCall(call.call_id)))
                 continue
             here = Endpoint("127.0.0.1", int(call.snapshot))
             self.sockets[call.call_id] = socket.socket(fileno=self.taken.pop(here))
             self.call_ids.add(call.call_id)
         if self.taken:
-            self.link.send(encode(LetGoSockets(tuple(self.taken))))
+            self.link.send(encode(ReleaseSockets(tuple(self.taken))))
         return len(self.sockets), len(self.to_restore) - len(self.sockets)
 
     def open(self, call_id: bytes) -> int:
         sock = self.sockets[call_id] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
-        socket.send_fds(self.link, [encode(HoldSockets((Endpoint("127.0.0.1", port),)))], [sock.fileno()])
-        self.link.send(encode(KeepCall(call_id, b"%d" % port)))
+        socket.send_fds(self.link, [encode(StoreSockets((Endpoint("127.0.0.1", port),)))], [sock.fileno()])
+        self.link.send(encode(SaveCall(call_id, b"%d" % port)))
         return port
 
     def close(self, call_id: bytes) -> int:
@@ -142,8 +142,8 @@ class FakeShard:
         while select.select([sock], [], [], 0)[0]:
             sock.recv(2000)
             packets += 1
-        self.link.send(encode(LetGoSockets((Endpoint(*sock.getsockname()),))))
-        self.link.send(encode(ForgetCall(call_id)))
+        self.link.send(encode(ReleaseSockets((Endpoint(*sock.getsockname()),))))
+        self.link.send(encode(DropCall(call_id)))
         sock.close()
         return packets
 
@@ -175,7 +175,7 @@ class FakeShard:
                 self.link.send(b"\xc1")
                 return
             case b"half":
-                self.link.send(encode(KeepCall(b"call", b"new", 0, last=False)))
+                self.link.send(encode(SaveCall(b"call", b"new", 0, last=False)))
                 os._exit(3)
             case b"unlink":
                 self.link.close()

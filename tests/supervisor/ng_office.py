@@ -10,7 +10,7 @@ from nh.commands import Command
 from nh.loop import SelectorLoop
 from nh.results import Closed, Result
 from nh.rpc.ng.listeners import NgListener, open_ng_listeners
-from nh.rpc.ng.service import NgService
+from nh.rpc.ng.service import NgContext
 from nh.stats import SupervisorStats
 
 WAIT_S = 20.0
@@ -33,7 +33,7 @@ class NgOffice:
         self.address = listener.udp.getsockname()
         self.family = listener.udp.family
         self._sockets = contextlib.ExitStack()
-        self.service = NgService(self.loop, [listener], self._dispatch, stats=self.stats)
+        self.service = NgContext(self.loop, [listener], self._dispatch, stats=self.stats)
 
     def _dispatch(self, command: Command, reply: Callable[[Result], None]) -> None:
         self.commands.append(command)

@@ -9,17 +9,17 @@ from nh.calls.media import Endpoint
 from nh.calls.snapshots.version import VERSION
 from nh.ipc.handover_messages import (
     CallSockets,
-    Depart,
+    Exit,
     FromOld,
     HandedOver,
-    HandOver,
-    Present,
+    Hello,
     ToOld,
+    Transfer,
     decode_to_old,
     encode,
 )
-from nh.ipc.link_messages import KeepCall
-from nh.supervisor.handover.orphan_client import Predecessor
+from nh.ipc.link_messages import SaveCall
+from nh.supervisor.handover.orphan_client import OrphanClient
 
 
 class PlayedShard:
@@ -48,19 +48,19 @@ class PlayedShard:
     ) -> None:
         self.endpoints: dict[bytes, Endpoint] = {}
         near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._say(Present(shard, shards, "1", snapshot_version, len(calls), known_session=known_session))
+        self._say(Hello(shard, shards, "1", snapshot_version, len(calls), known_session=known_session))
         for number, (call_id, snapshot) in enumerate(calls.items()):
             self.endpoints[call_id] = Endpoint("127.0.0.1", 1000 * (shard + 1) + number)
             self._say_sockets(call_id)
-            self._say(KeepCall(call_id, snapshot[:1], 0, last=False))
-            self._say(KeepCall(call_id, snapshot[1:], 1))
+            self._say(SaveCall(call_id, snapshot[:1], 0, last=False))
+            self._say(SaveCall(call_id, snapshot[1:], 1))
         if last_words is None:
             self._say(HandedOver(dict(counters or {})))
         elif last_words:
             self._far.send(last_words)
         else:
             self._far.shutdown(socket.SHUT_WR)
-        self.predecessor = Predecessor(near, pid)
+        self.predecessor = OrphanClient(near, pid)
 
     def told(self) -> list[type[ToOld]]:
         """What it was told so far, by type."""
@@ -74,12 +74,12 @@ class PlayedShard:
     @property
     def handed_over(self) -> bool:
         """Whether it was told to."""
-        return HandOver in self.told()
+        return Transfer in self.told()
 
     @property
     def departed(self) -> bool:
         """Whether it was told to."""
-        return Depart in self.told()
+        return Exit in self.told()
 
     @property
     def is_left(self) -> bool:

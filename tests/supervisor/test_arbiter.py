@@ -8,7 +8,7 @@ import pytest
 from nh.commands import CloseCall, RelayCommand
 from nh.results import Closed, Failure, RelayResult
 from nh.stats import ShardState, SupervisorStats
-from nh.supervisor.shards.handle import Answer, Child, ChildState
+from nh.supervisor.shards.handle import Answer, HandleState, ShardHandle
 from nh.supervisor.shards.manager import (
     FIRST_DELAY_S,
     LONG_LIFE_S,
@@ -17,16 +17,16 @@ from nh.supervisor.shards.manager import (
     MANY_DEATHS,
     MAX_START_FAILURES,
     START_S,
-    Arbiter,
+    ShardManager,
 )
 from tests.supervisor.manual_loop import ManualLoop
 
 
-class PlayedChild(Child):
+class PlayedHandle(ShardHandle):
     """A child without a process: the test plays it."""
 
     def __init__(self, shard: int, on_ready: Callable[[], None], on_exit: Callable[[str], None]) -> None:
-        self.state = ChildState.STARTING
+        self.state = HandleState.STARTING
         self.shard = shard
         self.asked_to_end = False
         self._ready = on_ready
@@ -46,11 +46,11 @@ class PlayedChild(Child):
         self.die("signal 9, SIGKILL")
 
     def become_ready(self) -> None:
-        self.state = ChildState.UP
+        self.state = HandleState.UP
         self._ready()
 
     def die(self, why: str = "exit status 1") -> None:
-        self.state = ChildState.GONE
+        self.state = HandleState.GONE
         self._exit(why)
 
 
@@ -60,12 +60,12 @@ class Stage:
     def __init__(self, shards: int = 2) -> None:
         self.loop = ManualLoop()
         self.stats = SupervisorStats()
-        self.children: list[PlayedChild] = []
+        self.children: list[PlayedHandle] = []
         self.startable = True
         self.all_up = 0
         self.given_up: list[str] = []
         self.stopped = 0
-        self.arbiter = Arbiter(
+        self.arbiter = ShardManager(
             self.loop,
             self._spawn,
             shards,
@@ -77,10 +77,10 @@ class Stage:
 
     def _spawn(
         self, shard: int, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]
-    ) -> PlayedChild:
+    ) -> PlayedHandle:
         if not self.startable:
             raise OSError(11, "Resource temporarily unavailable")
-        self.children.append(PlayedChild(shard, on_ready, on_exit))
+        self.children.append(PlayedHandle(shard, on_ready, on_exit))
         return self.children[-1]
 
     def _on_all_up(self) -> None:
@@ -226,7 +226,7 @@ def test_a_process_that_cannot_be_started_counts_as_one_that_died() -> None:
 def test_a_shard_that_does_not_get_ready_in_time_is_started_again() -> None:
     stage = Stage(shards=1)
     stage.loop.advance(START_S + 1.0)
-    assert [child.state for child in stage.children] == [ChildState.GONE, ChildState.STARTING]
+    assert [child.state for child in stage.children] == [HandleState.GONE, HandleState.STARTING]
 
 
 def test_stopping_ends_every_shard_and_starts_none_again() -> None:

@@ -14,21 +14,21 @@ import pytest
 import nh
 from nh.calls.settings import RelaySettings
 from nh.commands import CloseCall
-from nh.ipc.link_messages import Configure, RefuseNewCalls, Restored, Start, TakeNewCalls, ToShard
+from nh.ipc.link_messages import Configure, RefuseNewCalls, Restore, Restored, TakeNewCalls, ToShard
 from nh.loop import SelectorLoop
 from nh.results import Closed, Failure, RelayResult
 from nh.supervisor.shards import handle as child_module
-from nh.supervisor.shards.handle import Child, ChildSpec, ChildState
+from nh.supervisor.shards.handle import HandleState, ShardHandle, ShardSpec
 from nh.supervisor.shards.process import ShardProcess
 
 FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
 
 
-class NoHeritage:
+class NoRecovery:
     """Nothing is kept and nothing restored."""
 
     def begin(self) -> Iterator[tuple[ToShard, list[int]]]:
-        yield Start(), []
+        yield Restore(), []
 
     def hear(self, message: object, fds: list[int]) -> None:
         pass
@@ -52,20 +52,20 @@ class Nursery:
         self.exits: list[str] = []
         self.results: list[RelayResult] = []
         self.empty: list[int] = []
-        spec = ChildSpec(
+        spec = ShardSpec(
             configure=Configure(5, 8, (40000, 40099), RelaySettings(), "none"),
             cpu=min(os.sched_getaffinity(0)),
             command_timeout_s=command_timeout_s,
         )
         argv = (sys.executable, "-P", FAKE_SHARD, "--version", nh.__version__, *options)
-        self.child = Child(
+        self.child = ShardHandle(
             self.loop,
             spec,
             ShardProcess.start(argv),
             on_ready=self._on_ready,
             on_exit=self.exits.append,
             on_empty=self.empty.append,
-            heritage=NoHeritage(),
+            recovery_source=NoRecovery(),
         )
 
     def _on_ready(self) -> None:
@@ -83,7 +83,7 @@ class Nursery:
 
     def close(self) -> None:
         self.child.kill()
-        self.turn_until(lambda: self.child.state is ChildState.GONE)
+        self.turn_until(lambda: self.child.state is HandleState.GONE)
         self.loop.close()
 
 
@@ -112,7 +112,7 @@ def test_commands_are_answered_in_whatever_order_they_are_done() -> None:
         shard.ask(b"late", b"b", b"c")
         shard.turn_until(lambda: len(shard.results) == 3)
         assert shard.results == [Closed(5)] * 3
-        assert shard.child.state is ChildState.UP
+        assert shard.child.state is HandleState.UP
 
 
 def test_a_shard_is_pinned_to_its_cpu() -> None:
@@ -163,7 +163,7 @@ def test_a_hanging_shard_costs_each_command_its_timeout_and_no_more() -> None:
         shard.ask(b"z")
         shard.turn_until(lambda: len(shard.results) == 4)
         assert codes(shard.results) == ["timeout"] * 4
-        assert shard.child.state is ChildState.UP
+        assert shard.child.state is HandleState.UP
 
 
 def test_an_answer_that_comes_too_late_is_dropped_and_no_other_is_confused() -> None:
@@ -253,7 +253,7 @@ def test_a_shard_that_does_not_want_to_end_is_killed() -> None:
 def test_a_shard_of_another_version_is_used_and_reported(caplog: pytest.LogCaptureFixture) -> None:
     with up("--version", "0.0.9") as shard:
         assert "nh was upgraded" in caplog.text
-        assert shard.child.state is ChildState.UP
+        assert shard.child.state is HandleState.UP
 
 
 def test_a_shard_that_cannot_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,11 +263,13 @@ def test_a_shard_that_cannot_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch
     process = ShardProcess.start((sys.executable, "-P", FAKE_SHARD))
     loop = SelectorLoop()
     monkeypatch.setattr(loop, "add_reader", refuse)
-    spec = ChildSpec(
+    spec = ShardSpec(
         configure=Configure(0, 1, (40000, 40099), RelaySettings(), "none"), cpu=0, command_timeout_s=1.0
     )
     with pytest.raises(OSError, match="no more watches"):
-        Child(loop, spec, process, on_ready=lambda: None, on_exit=lambda why: None, heritage=NoHeritage())
+        ShardHandle(
+            loop, spec, process, on_ready=lambda: None, on_exit=lambda why: None, recovery_source=NoRecovery()
+        )
     assert not psutil.pid_exists(process.pid)
     loop.close()
 

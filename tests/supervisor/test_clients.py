@@ -2,28 +2,28 @@
 
 import pytest
 
-from nh.rpc.idle_clients import Clients
+from nh.rpc.idle_clients import IdleTracker
 
 
 @pytest.fixture
-def clients() -> Clients[str]:
-    known: Clients[str] = Clients()
+def clients() -> IdleTracker[str]:
+    known: IdleTracker[str] = IdleTracker()
     for at, name in enumerate("abc"):
         known.add(name, float(at))
     return known
 
 
-def test_the_longest_idle_client_is_the_one_that_came_first(clients: Clients[str]) -> None:
+def test_the_longest_idle_client_is_the_one_that_came_first(clients: IdleTracker[str]) -> None:
     assert clients.find_longest_idle() == "a"
 
 
-def test_activity_makes_a_client_the_last_in_line(clients: Clients[str]) -> None:
+def test_activity_makes_a_client_the_last_in_line(clients: IdleTracker[str]) -> None:
     clients.active("a", 5.0)
     assert clients.find_longest_idle() == "b"
     assert clients.overdue(7.0, idle_s=3.0, torn_s=1.0) == ["b", "c"]
 
 
-def test_a_busy_client_is_never_idle_until_its_answers_are_out(clients: Clients[str]) -> None:
+def test_a_busy_client_is_never_idle_until_its_answers_are_out(clients: IdleTracker[str]) -> None:
     for name in "abc":
         clients.begin(name)
     assert clients.find_longest_idle() is None
@@ -34,7 +34,7 @@ def test_a_busy_client_is_never_idle_until_its_answers_are_out(clients: Clients[
     assert clients.overdue(1000.5, idle_s=1.0, torn_s=1.0) == []
 
 
-def test_a_torn_frame_counts_from_its_beginning_whatever_comes_in_between(clients: Clients[str]) -> None:
+def test_a_torn_frame_counts_from_its_beginning_whatever_comes_in_between(clients: IdleTracker[str]) -> None:
     clients.torn("c", 10.0)
     clients.active("c", 15.0)
     clients.torn("c", 15.0)
@@ -43,7 +43,7 @@ def test_a_torn_frame_counts_from_its_beginning_whatever_comes_in_between(client
     assert clients.overdue(15.5, idle_s=100.0, torn_s=5.0) == []
 
 
-def test_who_left_is_forgotten(clients: Clients[str]) -> None:
+def test_who_left_is_forgotten(clients: IdleTracker[str]) -> None:
     clients.torn("a", 0.0)
     clients.begin("b")
     for name in "abcx":

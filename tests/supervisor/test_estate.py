@@ -1,4 +1,4 @@
-"""nh.supervisor.handover.orphans: whose calls come to which place, and until when those who had them stand by."""
+"""Whose calls come to which place, and until when those who had them stand by."""
 
 import contextlib
 import itertools
@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from nh.stats.layout import ShardStatus
-from nh.supervisor.handover.orphans import Estate
-from nh.supervisor.shards.backup import HoldingBudget, Keeper
-from nh.supervisor.shards.placement import Placements
+from nh.supervisor.handover.orphans import OrphanedShards
+from nh.supervisor.shards.backup import FdBudget, ShardBackup
+from nh.supervisor.shards.placement import ShardMap
 from nh.supervisor.shards.routing import shard_of
 from nh.supervisor.store.sqlite_file import StoredCall
 from tests.supervisor.played_shard import PlayedShard
 
 
-class Journal:
+class CallStore:
     """A store in memory."""
 
     def __init__(self) -> None:
@@ -36,14 +36,14 @@ class House:
     """Places with their keepers, and the shards of another run."""
 
     def __init__(self, places: int, shards: list[PlayedShard]) -> None:
-        self.journal = Journal()
-        self.placements = Placements(places)
+        self.journal = CallStore()
+        self.placements = ShardMap(places)
         self.keepers = [
-            Keeper(ShardStatus(), HoldingBudget(0), self.journal, self.placements.at(place))
+            ShardBackup(ShardStatus(), FdBudget(0), self.journal, self.placements.at(place))
             for place in range(places)
         ]
         self.shards = shards
-        self.estate = Estate([shard.predecessor for shard in shards], self.keepers)
+        self.estate = OrphanedShards([shard.predecessor for shard in shards], self.keepers)
 
     def load(self, *call_ids: bytes) -> list[bytes]:
         """Have calls in the store; returns those that nobody claims, which are restored by their hash."""

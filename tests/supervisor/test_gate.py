@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nh.ipc.handover_messages import Depart, HandOver, Leave, encode
+from nh.ipc.handover_messages import Exit, Transfer, Yield, encode
 from nh.loop import SelectorLoop
-from nh.supervisor.handover.takeover_listener import Gate
+from nh.supervisor.handover.takeover_listener import TakeoverListener
 
 TURNS = 20
 
@@ -21,7 +21,7 @@ class House:
         self.loop = SelectorLoop()
         self.let_in: list[socket.socket] = []
         self.comers: list[socket.socket] = []
-        self.gate = Gate(self.loop, path, self.let_in.append)
+        self.gate = TakeoverListener(self.loop, path, self.let_in.append)
 
     def come(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -50,7 +50,7 @@ def house(tmp_path: Path, no_descriptor_leaks: None) -> Iterator[House]:
 
 def test_who_says_leave_is_let_in_and_spoken_to(house: House) -> None:
     comer = house.come()
-    comer.send(encode(Leave()))
+    comer.send(encode(Yield()))
     house.turn()
     (sock,) = house.let_in
     sock.send(b"welcome")
@@ -59,7 +59,7 @@ def test_who_says_leave_is_let_in_and_spoken_to(house: House) -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [b"garbage", b"\xc1", b"\x81\xa4type\xa5\xffeave", encode(HandOver()), encode(Depart()), b"x" * 100_000],
+    [b"garbage", b"\xc1", b"\x81\xa4type\xa5\xffeave", encode(Transfer()), encode(Exit()), b"x" * 100_000],
 )
 def test_who_says_anything_else_is_sent_away(house: House, record: bytes) -> None:
     comer = house.come()
@@ -73,7 +73,7 @@ def test_who_goes_without_a_word_is_forgotten(house: House) -> None:
     house.come().close()
     house.turn()
     comer = house.come()
-    comer.send(encode(Leave()))
+    comer.send(encode(Yield()))
     house.turn()
     assert len(house.let_in) == 1
 
@@ -82,7 +82,7 @@ def test_who_says_nothing_holds_nobody_up(house: House) -> None:
     silent = house.come()
     house.turn()
     comer = house.come()
-    comer.send(encode(Leave()))
+    comer.send(encode(Yield()))
     house.turn()
     assert len(house.let_in) == 1
     assert silent.recv(100) == b"", "it was sent away"
@@ -104,7 +104,7 @@ def test_the_file_of_a_supervisor_that_was_killed_is_replaced(tmp_path: Path) ->
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
         left.bind(str(path))
     house = House(path)
-    house.come().send(encode(Leave()))
+    house.come().send(encode(Yield()))
     house.turn()
     assert len(house.let_in) == 1
     house.close()

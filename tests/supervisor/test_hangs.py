@@ -1,6 +1,6 @@
 """nh.supervisor.shards.watchdog: who hangs, and who does not. The clock is the test's."""
 
-from nh.supervisor.shards.watchdog import LOOK_S, HangWatch
+from nh.supervisor.shards.watchdog import LOOK_S, Watchdog
 from tests.supervisor.manual_loop import ManualLoop
 
 
@@ -9,7 +9,7 @@ class Ward:
         self.loop = ManualLoop()
         self.beats: list[float | None] = [1.0, 1.0]
         self.hung: list[int] = []
-        self.watch = HangWatch(
+        self.watch = Watchdog(
             self.loop, 2, lambda shard: self.beats[shard], hang_s=hang_s, on_hang=self.hung.append
         )
 

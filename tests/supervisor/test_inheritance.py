@@ -1,4 +1,4 @@
-"""nh.supervisor.handover.receive: descriptors that one supervisor leaves to the next, each used or closed once."""
+"""Descriptors that one supervisor leaves to the next, each used or closed once."""
 
 import os
 import socket
@@ -10,10 +10,10 @@ import pytest
 
 from nh.errors import ConfigError
 from nh.ipc.channel import MAX_FDS
-from nh.ipc.handover_messages import Bequest, Connections, HandedOver, Leave, decode_to_old, encode
-from nh.ipc.inherited import Inheritance
+from nh.ipc.handover_messages import Connections, HandedOver, HandoverMessage, Yield, decode_to_old, encode
+from nh.ipc.inherited import InheritedFds
 from nh.supervisor.handover.receive import NAME, VARIABLE, inherit_from_before_exec, take_over
-from nh.supervisor.handover.send import Legacy, bequeath
+from nh.supervisor.handover.send import HandoverState, send_handover
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_a_lock_is_known_by_its_file_whatever_it_is_called(tmp_path: Path) -> No
     (tmp_path / "there").mkdir()
     (tmp_path / "here").symlink_to(tmp_path / "there")
     lock = opened(tmp_path / "there" / "nh.lock")
-    inheritance = Inheritance(Bequest(locks=("/in/another/container/nh.lock",)), [lock])
+    inheritance = InheritedFds(HandoverMessage(locks=("/in/another/container/nh.lock",)), [lock])
     assert inheritance.take_lock(tmp_path / "missing") is None
     assert inheritance.take_lock(tmp_path / "here" / "nh.lock") == lock
     assert inheritance.take_lock(tmp_path / "here" / "nh.lock") is None, "it is given once"
@@ -58,7 +58,7 @@ def test_a_lock_is_known_by_its_file_whatever_it_is_called(tmp_path: Path) -> No
 
 def test_a_lock_of_a_file_that_was_made_anew_is_not_that_of_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "nh.lock"
-    inheritance = Inheritance(Bequest(locks=(str(path),)), [opened(path)])
+    inheritance = InheritedFds(HandoverMessage(locks=(str(path),)), [opened(path)])
     path.rename(tmp_path / "old")
     path.touch()
     assert inheritance.take_lock(path) is None
@@ -67,8 +67,8 @@ def test_a_lock_of_a_file_that_was_made_anew_is_not_that_of_the_new_one(tmp_path
 
 def test_a_listener_is_known_by_its_kind_and_what_the_settings_call_it() -> None:
     tcp, ng = listener(), listener()
-    bequest = Bequest(listeners=(("tcp", "localhost:0"), ("ng-tcp", "localhost:0")))
-    inheritance = Inheritance(bequest, [tcp, ng])
+    bequest = HandoverMessage(listeners=(("tcp", "localhost:0"), ("ng-tcp", "localhost:0")))
+    inheritance = InheritedFds(bequest, [tcp, ng])
     assert inheritance.take_listener("tcp", "localhost:1") is None
     assert inheritance.take_listener("unix", "localhost:0") is None
     taken = inheritance.take_listener("ng-tcp", "localhost:0")
@@ -83,7 +83,7 @@ def test_a_listener_is_known_by_its_kind_and_what_the_settings_call_it() -> None
 
 def test_what_nobody_claims_is_closed_once(tmp_path: Path) -> None:
     fds = [opened(tmp_path / "a"), opened(tmp_path / "b"), listener()]
-    inheritance = Inheritance(Bequest(locks=("a", "b"), listeners=(("tcp", "x"),)), list(fds))
+    inheritance = InheritedFds(HandoverMessage(locks=("a", "b"), listeners=(("tcp", "x"),)), list(fds))
     for _ in range(2):
         inheritance.close()
         assert not any(map(is_open, fds))
@@ -104,7 +104,9 @@ def test_what_was_left_before_exec_is_found_by_the_variable_which_goes(
 ) -> None:
     near, far = ends
     lock = opened(tmp_path / "lock")
-    bequeath(near, Legacy(Bequest(locks=("lock",), draining=True, drain_left_s=1.5), [lock], {}))
+    send_handover(
+        near, HandoverState(HandoverMessage(locks=("lock",), draining=True, drain_left_s=1.5), [lock], {})
+    )
     near.close()
     os.close(lock)
     environment = {VARIABLE: str(far.detach()), "OTHER": "stays"}
@@ -123,7 +125,9 @@ def test_clients_connections_come_in_any_number_and_by_protocol(
     near, far = ends
     pairs = [socket.socketpair() for _ in range(MAX_FDS + 3)]
     fds = [theirs.fileno() for _, theirs in pairs]
-    bequeath(near, Legacy(Bequest(), [], {"rpc": fds[3:], "ng": fds[:2], "later": fds[2:3]}))
+    send_handover(
+        near, HandoverState(HandoverMessage(), [], {"rpc": fds[3:], "ng": fds[:2], "later": fds[2:3]})
+    )
     near.close()
     inheritance = inherit_from_before_exec({VARIABLE: str(far.detach())})
     connections = {protocol: inheritance.take_connections(protocol) for protocol in ("rpc", "ng")}
@@ -143,26 +147,26 @@ def test_clients_connections_come_in_any_number_and_by_protocol(
 
 def test_what_a_newer_nh_says_besides_is_left_out(ends: tuple[socket.socket, socket.socket]) -> None:
     near, far = ends
-    near.send(encode(Bequest(draining=True)))
+    near.send(encode(HandoverMessage(draining=True)))
     with socket.socket() as of_use:
         socket.send_fds(near, [b"\x81\xa4type\xa3new"], [of_use.fileno()])
         socket.send_fds(near, [encode(Connections("rpc"))], [of_use.fileno()])
     near.close()
     inheritance = inherit_from_before_exec({VARIABLE: str(far.detach())})
-    assert inheritance.bequest == Bequest(draining=True)
+    assert inheritance.bequest == HandoverMessage(draining=True)
     [connection] = inheritance.take_connections("rpc")
     connection.close()
 
 
 def test_who_was_not_executed_by_nh_inherits_nothing() -> None:
     inheritance = inherit_from_before_exec({})
-    assert inheritance.bequest == Bequest()
+    assert inheritance.bequest == HandoverMessage()
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "999999", "1e3"])
 def test_a_variable_that_somebody_else_set_is_no_reason_not_to_start(text: str) -> None:
     environment = {VARIABLE: text}
-    assert inherit_from_before_exec(environment).bequest == Bequest()
+    assert inherit_from_before_exec(environment).bequest == HandoverMessage()
     assert not environment
 
 
@@ -173,17 +177,17 @@ def test_what_is_no_bequest_is_no_reason_not_to_start(
     near, far = ends
     if record:
         near.send(record)
-    assert inherit_from_before_exec({VARIABLE: str(far.detach())}).bequest == Bequest()
+    assert inherit_from_before_exec({VARIABLE: str(far.detach())}).bequest == HandoverMessage()
 
 
 # --- from another process -------------------------------------------------------------------------
 
 
 def test_there_is_nothing_to_take_over_where_nobody_runs(tmp_path: Path) -> None:
-    assert take_over(tmp_path).bequest == Bequest()
+    assert take_over(tmp_path).bequest == HandoverMessage()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
         left.bind(str(tmp_path / NAME))
-    assert take_over(tmp_path).bequest == Bequest(), "a file of one that was killed"
+    assert take_over(tmp_path).bequest == HandoverMessage(), "a file of one that was killed"
 
 
 @pytest.mark.parametrize("answer", [b"", b"garbage", encode(HandedOver())])
@@ -193,8 +197,8 @@ def test_a_supervisor_that_does_not_leave_is_an_error(tmp_path: Path, answer: by
 
 
 def test_what_the_other_one_leaves_is_taken(tmp_path: Path) -> None:
-    with answering(tmp_path, encode(Bequest(draining=True))):
-        assert take_over(tmp_path).bequest == Bequest(draining=True)
+    with answering(tmp_path, encode(HandoverMessage(draining=True))):
+        assert take_over(tmp_path).bequest == HandoverMessage(draining=True)
 
 
 class answering:  # noqa: N801  a context manager
@@ -211,7 +215,7 @@ class answering:  # noqa: N801  a context manager
     def _serve(self) -> None:
         connection, _ = self._sock.accept()
         with connection:
-            assert decode_to_old(connection.recv(1000)) == Leave()
+            assert decode_to_old(connection.recv(1000)) == Yield()
             if self._answer:
                 connection.send(self._answer)
 

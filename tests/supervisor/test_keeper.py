@@ -9,9 +9,9 @@ import pytest
 
 from nh.calls.media import Endpoint
 from nh.ipc import link_messages as link
-from nh.ipc.link_messages import ForgetCall, HoldSockets, KeepCall, LetGoSockets
+from nh.ipc.link_messages import DropCall, ReleaseSockets, SaveCall, StoreSockets
 from nh.stats import ShardStatus
-from nh.supervisor.shards.backup import HoldingBudget, Keeper, NotBelievable
+from nh.supervisor.shards.backup import FdBudget, ProtocolViolation, ShardBackup
 
 ENDPOINTS = tuple(Endpoint("127.0.0.1", 10_000 + number) for number in range(4))
 
@@ -34,12 +34,12 @@ class Room:
         self.before = psutil.Process().num_fds()
         self.status = ShardStatus()
         self.diary = Diary()
-        self.keeper = Keeper(self.status, HoldingBudget(sockets), self.diary)
+        self.keeper = ShardBackup(self.status, FdBudget(sockets), self.diary)
 
     def hold(self, *endpoints: Endpoint, fds: int | None = None) -> None:
         came = [os.open("/dev/null", os.O_RDONLY) for _ in range(len(endpoints) if fds is None else fds)]
         try:
-            self.keeper.obey(HoldSockets(endpoints), came)
+            self.keeper.obey(StoreSockets(endpoints), came)
         finally:
             for fd in came:
                 os.close(fd)
@@ -59,7 +59,7 @@ def room() -> Iterator[Room]:
 def test_sockets_are_held_until_they_are_let_go(room: Room) -> None:
     room.hold(*ENDPOINTS)
     assert (room.open(), room.status.sockets_held) == (4, 4)
-    room.keeper.obey(LetGoSockets((*ENDPOINTS[:3], Endpoint("127.0.0.1", 1))), [])
+    room.keeper.obey(ReleaseSockets((*ENDPOINTS[:3], Endpoint("127.0.0.1", 1))), [])
     assert list(room.keeper.sockets) == [ENDPOINTS[3]]
     assert (room.open(), room.status.sockets_held) == (1, 1)
 
@@ -79,7 +79,7 @@ def test_no_more_sockets_are_held_than_there_is_room_for_which_is_said_once(
         room.hold(Endpoint("127.0.0.2", 10_000))
     assert (room.open(), room.status.sockets_held, room.status.sockets_unheld) == (3, 3, 2)
     assert len(caplog.records) == 1
-    room.keeper.obey(LetGoSockets(ENDPOINTS[:1]), [])
+    room.keeper.obey(ReleaseSockets(ENDPOINTS[:1]), [])
     room.hold(ENDPOINTS[0])
     assert room.open() == 3
     room.keeper.close()
@@ -93,16 +93,16 @@ def test_sockets_whose_descriptors_did_not_arrive_are_counted(room: Room) -> Non
 
 
 def test_more_descriptors_than_sockets_make_no_sense(room: Room) -> None:
-    with pytest.raises(NotBelievable):
+    with pytest.raises(ProtocolViolation):
         room.hold(*ENDPOINTS, fds=5)
 
 
 def test_the_latest_snapshot_of_a_call_counts_until_it_is_forgotten(room: Room) -> None:
     for snapshot in (b"1", b"2"):
-        room.keeper.obey(KeepCall(b"call", snapshot), [])
+        room.keeper.obey(SaveCall(b"call", snapshot), [])
     assert (dict(room.keeper.calls), room.status.calls_kept) == ({b"call": b"2"}, 1)
     for _ in range(2):
-        room.keeper.obey(ForgetCall(b"call"), [])
+        room.keeper.obey(DropCall(b"call"), [])
     assert (dict(room.keeper.calls), room.status.calls_kept) == ({}, 0)
     assert room.diary.entries == [(b"call", b"1"), (b"call", b"2"), (b"call", None)]
 
@@ -110,39 +110,39 @@ def test_the_latest_snapshot_of_a_call_counts_until_it_is_forgotten(room: Room) 
 def test_a_long_snapshot_comes_in_parts(room: Room) -> None:
     snapshot = os.urandom(3 * link.PART_BYTES + 1)
     for part, data, last in link.parts(snapshot):
-        room.keeper.obey(KeepCall(b"call", data, part, last), [])
+        room.keeper.obey(SaveCall(b"call", data, part, last), [])
     assert dict(room.keeper.calls) == {b"call": snapshot}
 
 
 def test_a_snapshot_that_is_not_finished_leaves_the_one_before(room: Room) -> None:
-    room.keeper.obey(KeepCall(b"call", b"old"), [])
-    room.keeper.obey(KeepCall(b"call", b"new", 0, last=False), [])
+    room.keeper.obey(SaveCall(b"call", b"old"), [])
+    room.keeper.obey(SaveCall(b"call", b"new", 0, last=False), [])
     assert room.keeper.calls[b"call"] == b"old"
     room.keeper.shard_died()
-    with pytest.raises(NotBelievable):
-        room.keeper.obey(KeepCall(b"call", b"er", 1, last=True), [])
+    with pytest.raises(ProtocolViolation):
+        room.keeper.obey(SaveCall(b"call", b"er", 1, last=True), [])
     assert room.keeper.calls[b"call"] == b"old"
 
 
 def test_a_snapshot_that_is_begun_anew_drops_what_came_of_it(room: Room) -> None:
-    room.keeper.obey(KeepCall(b"call", b"never finished", 0, last=False), [])
-    room.keeper.obey(KeepCall(b"call", b"ne", 0, last=False), [])
-    room.keeper.obey(KeepCall(b"call", b"w", 1, last=True), [])
+    room.keeper.obey(SaveCall(b"call", b"never finished", 0, last=False), [])
+    room.keeper.obey(SaveCall(b"call", b"ne", 0, last=False), [])
+    room.keeper.obey(SaveCall(b"call", b"w", 1, last=True), [])
     assert room.keeper.calls[b"call"] == b"new"
 
 
 @pytest.mark.parametrize(
-    "nonsense", [KeepCall(b"call", b"x", 1, last=True), KeepCall(b"other", b"x", 1, last=True)]
+    "nonsense", [SaveCall(b"call", b"x", 1, last=True), SaveCall(b"other", b"x", 1, last=True)]
 )
-def test_parts_that_do_not_follow_each_other_make_no_sense(room: Room, nonsense: KeepCall) -> None:
+def test_parts_that_do_not_follow_each_other_make_no_sense(room: Room, nonsense: SaveCall) -> None:
     if nonsense.call_id == b"other":
-        room.keeper.obey(KeepCall(b"call", b"x", 0, last=False), [])
-    with pytest.raises(NotBelievable):
+        room.keeper.obey(SaveCall(b"call", b"x", 0, last=False), [])
+    with pytest.raises(ProtocolViolation):
         room.keeper.obey(nonsense, [])
 
 
 def test_a_snapshot_without_end_makes_no_sense(room: Room) -> None:
     part = bytes(link.PART_BYTES)
-    with pytest.raises(NotBelievable, match="more than"):
+    with pytest.raises(ProtocolViolation, match="more than"):
         for number in range(1000):
-            room.keeper.obey(KeepCall(b"call", part, number, last=False), [])
+            room.keeper.obey(SaveCall(b"call", part, number, last=False), [])

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from nh.rpc.ng import reply_cache as ng_replies
-from nh.rpc.ng.reply_cache import Replies
+from nh.rpc.ng.reply_cache import ReplyCache
 
 
-def keep(replies: Replies, cookie: bytes, reply: bytes, now: float = 0.0) -> None:
+def keep(replies: ReplyCache, cookie: bytes, reply: bytes, now: float = 0.0) -> None:
     replies.begin(cookie, "sender", ignore)
     replies.finish(cookie, reply, now)
 
@@ -18,22 +18,22 @@ def ignore(_reply: bytes) -> None:
 
 
 def test_a_reply_is_forgotten_after_its_time() -> None:
-    replies = Replies(keep_s=60)
+    replies = ReplyCache(keep_s=60)
     keep(replies, b"1", b"one", now=0)
     keep(replies, b"2", b"two", now=30)
     assert (replies.find(b"1", 59.9), replies.find(b"2", 59.9)) == (b"one", b"two")
     assert (replies.find(b"1", 60), replies.find(b"2", 60)) == (None, b"two")
 
 
-@pytest.mark.parametrize("replies", [Replies(max_replies=2), Replies(max_bytes=8)])
-def test_the_oldest_replies_make_room(replies: Replies) -> None:
+@pytest.mark.parametrize("replies", [ReplyCache(max_replies=2), ReplyCache(max_bytes=8)])
+def test_the_oldest_replies_make_room(replies: ReplyCache) -> None:
     for number in (b"1", b"2", b"3"):
         keep(replies, number, b"xyz")
     assert [replies.find(number, 1) for number in (b"1", b"2", b"3")] == [None, b"xyz", b"xyz"]
 
 
 def test_a_reply_larger_than_all_room_is_not_kept() -> None:
-    replies = Replies(max_bytes=10)
+    replies = ReplyCache(max_bytes=10)
     keep(replies, b"1", b"x" * 100)
     assert replies.find(b"1", 0) is None
     keep(replies, b"2", b"x")
@@ -41,7 +41,7 @@ def test_a_reply_larger_than_all_room_is_not_kept() -> None:
 
 
 def test_what_is_pending_makes_no_room_and_one_sender_is_answered_once() -> None:
-    replies = Replies(max_replies=1)
+    replies = ReplyCache(max_replies=1)
     sent: list[str] = []
 
     def sender(name: str) -> Callable[[bytes], None]:
@@ -62,7 +62,7 @@ def test_what_is_pending_makes_no_room_and_one_sender_is_answered_once() -> None
 
 def test_only_so_many_may_wait_for_one_reply(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ng_replies, "MAX_WAITING", 2)
-    replies = Replies()
+    replies = ReplyCache()
     replies.begin(b"1", "a", ignore)
     assert replies.wait(b"1", "b", ignore)
     assert not replies.wait(b"1", "c", ignore)
@@ -71,7 +71,7 @@ def test_only_so_many_may_wait_for_one_reply(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_only_so_many_requests_may_be_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ng_replies, "MAX_PENDING", 1)
-    replies = Replies()
+    replies = ReplyCache()
     assert not replies.full
     replies.begin(b"1", "a", ignore)
     assert replies.full

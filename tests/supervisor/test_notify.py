@@ -1,4 +1,4 @@
-"""nh.supervisor.host.sd_notify: what a service manager is told, and what becomes of it if it does not listen."""
+"""What a service manager is told, and what becomes of it if it does not listen."""
 
 import os
 import socket

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.supervisor.shards.placement import Placements
+from nh.supervisor.shards.placement import ShardMap
 from nh.supervisor.shards.routing import shard_of
 
 
@@ -15,12 +15,12 @@ def call_at(place: int, places: int) -> bytes:
 
 
 def test_a_new_call_is_where_its_name_says() -> None:
-    placements = Placements(3)
+    placements = ShardMap(3)
     assert [placements.place_of(call_at(place, 3)) for place in range(3)] == [0, 1, 2]
 
 
 def test_a_call_that_came_to_another_place_is_there_until_it_has_gone() -> None:
-    placements, call = Placements(3), call_at(2, 3)
+    placements, call = ShardMap(3), call_at(2, 3)
     placements.at(0).came(call)
     assert placements.place_of(call) == 0
     placements.at(0).went(call)
@@ -28,7 +28,7 @@ def test_a_call_that_came_to_another_place_is_there_until_it_has_gone() -> None:
 
 
 def test_what_another_place_says_of_a_call_that_it_has_not_changes_nothing() -> None:
-    placements, call = Placements(3), call_at(2, 3)
+    placements, call = ShardMap(3), call_at(2, 3)
     placements.at(0).came(call)
     placements.at(1).went(call)
     placements.at(2).went(call)
@@ -36,7 +36,7 @@ def test_what_another_place_says_of_a_call_that_it_has_not_changes_nothing() -> 
 
 
 def test_a_call_that_comes_home_is_where_its_name_says() -> None:
-    placements, call = Placements(2), call_at(1, 2)
+    placements, call = ShardMap(2), call_at(1, 2)
     placements.at(0).came(call)
     placements.at(0).went(call)
     placements.at(1).came(call)
@@ -48,7 +48,7 @@ def test_a_call_that_comes_home_is_where_its_name_says() -> None:
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5))))
 def test_each_call_is_where_it_came_to_last(moves: list[tuple[int, int]]) -> None:
     """Calls go before they come elsewhere, as keepers tell it."""
-    placements = Placements(3)
+    placements = ShardMap(3)
     where: dict[bytes, int] = {}
     for place, number in moves:
         call = b"call-%d" % number

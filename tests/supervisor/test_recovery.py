@@ -8,21 +8,21 @@ from nh.calls.media import Endpoint
 from nh.ipc import link_messages as link
 from nh.ipc.channel import MAX_FDS
 from nh.ipc.link_messages import (
-    HoldSockets,
-    KeepCall,
+    Restore,
     RestoreCall,
     Restored,
     Restoring,
-    Start,
+    SaveCall,
+    StoreSockets,
     TakeSockets,
     ToShard,
 )
 from nh.stats import ShardStatus
-from nh.supervisor.shards.backup import HoldingBudget, Keeper, NotBelievable
+from nh.supervisor.shards.backup import FdBudget, ProtocolViolation, ShardBackup
 from nh.supervisor.shards.recovery import SUSPECT_DEATHS, Recovery
 
 
-class NoEstate:
+class NoOrphans:
     """No shard of another run has anything."""
 
     def take(self, shard: int) -> dict[str, int | float]:
@@ -37,10 +37,10 @@ class Place:
 
     def __init__(self, *call_ids: bytes) -> None:
         self.status = ShardStatus()
-        self.keeper = Keeper(self.status, HoldingBudget(1000))
-        self.recovery = Recovery(0, self.keeper, self.status, NoEstate())
+        self.keeper = ShardBackup(self.status, FdBudget(1000))
+        self.recovery = Recovery(0, self.keeper, self.status, NoOrphans())
         for call_id in call_ids:
-            self.recovery.hear(KeepCall(call_id, b"how " + call_id + b" is"), [])
+            self.recovery.hear(SaveCall(call_id, b"how " + call_id + b" is"), [])
 
     def start(self) -> list[ToShard]:
         return [message for message, _ in self.recovery.begin()]
@@ -48,7 +48,7 @@ class Place:
     def die_of(self, call: int | None) -> bool:
         """A successor that dies of its call of this number (None: before any); returns if it was careful."""
         start = self.start()[-1]
-        assert isinstance(start, Start)
+        assert isinstance(start, Restore)
         if start.careful and call is not None:
             for number in range(call + 1):
                 self.recovery.hear(Restoring(number), [])
@@ -57,14 +57,14 @@ class Place:
 
 
 def test_the_first_shard_is_given_nothing_but_the_start() -> None:
-    assert Place().start() == [Start()]
+    assert Place().start() == [Restore()]
 
 
 def test_a_successor_is_given_sockets_and_calls_and_then_starts() -> None:
     place = Place(b"a", b"b")
     endpoints = tuple(Endpoint("127.0.0.1", port) for port in range(10_000, 10_000 + MAX_FDS + 1))
     for endpoint in endpoints:
-        place.recovery.hear(HoldSockets((endpoint,)), [os.open("/dev/null", os.O_RDONLY)])
+        place.recovery.hear(StoreSockets((endpoint,)), [os.open("/dev/null", os.O_RDONLY)])
     place.recovery.died()
     given = list(place.recovery.begin())
     assert [message for message, _ in given] == [
@@ -72,7 +72,7 @@ def test_a_successor_is_given_sockets_and_calls_and_then_starts() -> None:
         TakeSockets(endpoints[MAX_FDS:]),
         RestoreCall(b"a", b"how a is"),
         RestoreCall(b"b", b"how b is"),
-        Start(),
+        Restore(),
     ]
     assert given[0][1] + given[1][1] == list(place.keeper.sockets.values())
     place.keeper.close()
@@ -111,7 +111,7 @@ def test_once_a_shard_is_ready_no_call_is_suspected_any_more() -> None:
         place.recovery.ready()
         place.recovery.died()
     assert (len(place.keeper.calls), place.status.calls_restored) == (1, 5)
-    assert place.start()[-1] == Start(careful=False)
+    assert place.start()[-1] == Restore(careful=False)
 
 
 def test_a_shard_without_calls_may_die_as_often_as_it_likes() -> None:
@@ -122,8 +122,8 @@ def test_a_shard_without_calls_may_die_as_often_as_it_likes() -> None:
 
 def test_a_call_that_was_not_given_is_not_restored() -> None:
     place = Place(b"a")
-    with pytest.raises(NotBelievable):
+    with pytest.raises(ProtocolViolation):
         place.recovery.hear(Restoring(0), [])
     place.start()
-    with pytest.raises(NotBelievable):
+    with pytest.raises(ProtocolViolation):
         place.recovery.hear(Restoring(2), [])

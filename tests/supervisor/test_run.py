@@ -16,7 +16,7 @@ import pytest
 import nh
 from nh.calls.media import Media, Side
 from nh.client import Client, NativeClient
-from nh.commands import Allocate, Close, CloseCall, Dialog, GetStats, ListCalls, Ping
+from nh.commands import Allocate, Close, CloseCall, GetStats, ListCalls, Ping, TransactionKey
 from nh.errors import CommandTimeout, NhError, ShardUnavailable, Unavailable
 from nh.results import Closed, Pong
 from nh.stats import ShardState, Snapshot, read_once, segment_name
@@ -44,7 +44,7 @@ class Run:
         self.directory = directory
         self.address = str(directory / "nh.sock")
         ports = {"ports": "40000-40399", "share_ports": True}
-        values = {"shards": SHARDS, "spares": 0, "runtime_dir": directory, **ports, **settings}
+        values = {"shards": SHARDS, "prefork": 0, "runtime_dir": directory, **ports, **settings}
         environment = {f"NH_{name.upper()}": str(value) for name, value in values.items()}
         self.program = Program([sys.executable, RUNNER, *options], {**environment, "PYTHONPATH": ROOT})
 
@@ -187,7 +187,7 @@ def test_each_call_goes_to_its_shard_in_both_protocols(tmp_path: Path) -> None:
         ]
         medium = {"addr": "127.0.0.1", "port": 4000, "range": 2, "proto": "RTP/AVP", "media": "audio"}
         for shard, port in ((0, 40000), (1, 40200)):
-            dialog = Dialog(call_of(shard), 1, b"a", b"b")
+            dialog = TransactionKey(call_of(shard), 1, b"a", b"b")
             ports = Client(run.address).allocate_sockets(dialog, 0, "127.0.0.1", [medium])
             assert ports == [("127.0.0.1", port, 2)]
 
@@ -197,7 +197,7 @@ def test_lists_of_all_shards_are_one_list(tmp_path: Path) -> None:
     media = (Media("127.0.0.1", 4000, 2),)
     with running(tmp_path) as run, run.client() as client:
         client.request_all(
-            [Allocate(Dialog(each, 1, b"a"), Side.FROM, "127.0.0.1", media) for each in call_ids]
+            [Allocate(TransactionKey(each, 1, b"a"), Side.FROM, "127.0.0.1", media) for each in call_ids]
         )
         shown: list[bytes] = []
         page = client.request(ListCalls(contains=b"list", limit=4))
@@ -312,7 +312,7 @@ def test_idle_half_and_garbled_clients_hold_nobody_up_and_leave_no_descriptor(tm
 def test_a_client_that_leaves_before_its_reply_harms_nobody(tmp_path: Path) -> None:
     with running(tmp_path, command_timeout_s=0.3) as run:
         with pipelined(run.address) as connection:
-            connection.send(netsip.encode_request(Close(Dialog(b"ignore", 1, b"a", b"b"))))
+            connection.send(netsip.encode_request(Close(TransactionKey(b"ignore", 1, b"a", b"b"))))
         eventually(lambda: run.snapshot().supervisor.rpc_timeouts == 1, "the command is given up")
         eventually(lambda: run.snapshot().supervisor.rpc_clients == 0, "nobody is connected")
         assert run.is_up(0)

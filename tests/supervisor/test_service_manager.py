@@ -9,7 +9,7 @@ import pytest
 
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
-from nh.commands import Allocate, Dialog, Drain, Undrain
+from nh.commands import Allocate, Drain, TransactionKey, Undrain
 from tests.relay import running_relay
 from tests.supervisor.service_manager import ServiceManager, service_manager
 from tests.supervisor.test_run import SHARDS, Run, running
@@ -65,7 +65,7 @@ def test_it_says_that_it_drains_that_it_does_not_any_more_and_that_it_ends(manag
     with running_relay(shards=1) as relay:
         with NativeClient(relay.unix_address) as client:
             a_call = Allocate(
-                Dialog(b"call", 1, b"a"), Side.FROM, "127.0.0.1", (Media("127.0.0.1", 4000, 2),)
+                TransactionKey(b"call", 1, b"a"), Side.FROM, "127.0.0.1", (Media("127.0.0.1", 4000, 2),)
             )
             client.request(a_call)  # as long as there is one, a drain is not over
             client.request(Drain())

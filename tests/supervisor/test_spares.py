@@ -1,4 +1,4 @@
-"""nh.supervisor.shards.zygote: a process that is loaded, others that are forked of it, and when it is of no use."""
+"""A process that is loaded, others that are forked of it, and when it is of no use."""
 
 import signal
 import sys
@@ -11,9 +11,9 @@ import pytest
 
 from nh.loop import SelectorLoop
 from nh.supervisor.host.subreaper import become_subreaper
-from nh.supervisor.shards import zygote as spares_module
+from nh.supervisor.shards import zygote as zygote_module
 from nh.supervisor.shards.process import ShardProcess
-from nh.supervisor.shards.zygote import Spares
+from nh.supervisor.shards.zygote import Zygote
 
 FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
 SHARD = (sys.executable, "-P", FAKE_SHARD)
@@ -29,7 +29,7 @@ class Bench:
         self.started = 0
         self.known = 0
         self.startable = True
-        self.spares = Spares(self.loop, self._start, wanted)
+        self.prefork = Zygote(self.loop, self._start, wanted)
 
     def _start(self) -> ShardProcess:
         if not self.startable:
@@ -41,14 +41,14 @@ class Bench:
         self.known += 1
 
     def fill(self) -> None:
-        self.spares.fill(self._on_known)
+        self.prefork.fill(self._on_known)
 
     def load(self) -> int:
         """Have a spare that can be forked; returns its pid."""
         self.fill()
-        self.turn_until(lambda: self.spares.pid is not None)
-        assert self.spares.pid is not None
-        return self.spares.pid
+        self.turn_until(lambda: self.prefork.pid is not None)
+        assert self.prefork.pid is not None
+        return self.prefork.pid
 
     def turn_until(self, condition: Callable[[], object]) -> None:
         until = time.monotonic() + 20
@@ -59,7 +59,7 @@ class Bench:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(spares_module, "REFILL_S", 0.05)
+    monkeypatch.setattr(zygote_module, "REFILL_S", 0.05)
     become_subreaper()
     yield
     become_subreaper(False)
@@ -69,7 +69,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def bench() -> Iterator[Bench]:
     bench = Bench(1)
     yield bench
-    bench.spares.close()
+    bench.prefork.close()
     bench.loop.close()
     assert psutil.Process().num_fds() == bench.before
     assert set(psutil.Process().children()) <= bench.others
@@ -83,11 +83,11 @@ def end(process: ShardProcess) -> str:
 
 
 def test_processes_are_forked_of_the_spare_and_are_this_ones_children(bench: Bench) -> None:
-    spare = bench.load()
-    taken = [bench.spares.take(), bench.spares.take()]
-    assert len({spare, *(each.pid for each in taken)}) == 3
+    zygote = bench.load()
+    taken = [bench.prefork.take(), bench.prefork.take()]
+    assert len({zygote, *(each.pid for each in taken)}) == 3
     assert {each.pid for each in taken} <= {child.pid for child in psutil.Process().children()}
-    assert (bench.spares.pid, bench.started) == (spare, 1)
+    assert (bench.prefork.pid, bench.started) == (zygote, 1)
     assert [end(each) for each in taken] == ["signal 9, SIGKILL"] * 2
 
 
@@ -99,7 +99,7 @@ def test_it_is_told_once_when_the_spare_can_be_forked(bench: Bench) -> None:
 def test_until_the_spare_has_loaded_a_process_is_started(bench: Bench) -> None:
     bench.argv = MUTE
     bench.fill()
-    taken = bench.spares.take()
+    taken = bench.prefork.take()
     assert (bench.started, bench.known) == (2, 0)
     end(taken)
 
@@ -107,60 +107,60 @@ def test_until_the_spare_has_loaded_a_process_is_started(bench: Bench) -> None:
 def test_a_spare_that_does_not_load_is_told_and_replaced(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spares_module, "LOAD_S", 0.1)
+    monkeypatch.setattr(zygote_module, "LOAD_S", 0.1)
     bench.argv = MUTE
     bench.fill()
     bench.turn_until(lambda: bench.known)
-    assert bench.spares.pid is None
+    assert bench.prefork.pid is None
     monkeypatch.undo()
     bench.argv = SHARD
-    bench.turn_until(lambda: bench.spares.pid is not None)
+    bench.turn_until(lambda: bench.prefork.pid is not None)
     assert bench.known == 1, "it is told once"
 
 
 def test_a_spare_that_dies_is_replaced(bench: Bench) -> None:
     first = bench.load()
     psutil.Process(first).kill()
-    bench.turn_until(lambda: bench.spares.pid not in (first, None))
+    bench.turn_until(lambda: bench.prefork.pid not in (first, None))
 
 
 def test_a_spare_that_died_unseen_costs_no_start(bench: Bench) -> None:
-    spare = psutil.Process(bench.load())
-    spare.kill()
+    zygote = psutil.Process(bench.load())
+    zygote.kill()
     until = time.monotonic() + 20
-    while spare.status() != psutil.STATUS_ZOMBIE:
+    while zygote.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < until
         time.sleep(0.001)
-    end(bench.spares.take())
-    bench.turn_until(lambda: bench.spares.pid is not None)
-    assert bench.started == 3, "one was started in its place, and another spare"
+    end(bench.prefork.take())
+    bench.turn_until(lambda: bench.prefork.pid is not None)
+    assert bench.started == 3, "one was started in its place, and another zygote"
 
 
 def test_a_spare_that_hangs_is_ended_and_a_process_started(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(spares_module, "FORK_S", 0.1)
-    spare = psutil.Process(bench.load())
-    spare.send_signal(signal.SIGSTOP)
-    end(bench.spares.take())
-    assert not spare.is_running()
+    monkeypatch.setattr(zygote_module, "FORK_S", 0.1)
+    zygote = psutil.Process(bench.load())
+    zygote.send_signal(signal.SIGSTOP)
+    end(bench.prefork.take())
+    assert not zygote.is_running()
     assert "cannot be used, it is ended: timed out" in caplog.text
-    bench.turn_until(lambda: bench.spares.pid not in (spare.pid, None))
+    bench.turn_until(lambda: bench.prefork.pid not in (zygote.pid, None))
 
 
 def test_a_spare_that_cannot_be_started_is_told_and_started_later(bench: Bench) -> None:
     bench.startable = False
     bench.fill()
-    assert (bench.spares.pid, bench.known) == (None, 1)
+    assert (bench.prefork.pid, bench.known) == (None, 1)
     bench.startable = True
-    bench.turn_until(lambda: bench.spares.pid is not None)
+    bench.turn_until(lambda: bench.prefork.pid is not None)
 
 
 def test_without_spares_none_is_kept() -> None:
     bench = Bench(0)
     bench.fill()
     assert bench.known == 1
-    end(bench.spares.take())
+    end(bench.prefork.take())
     bench.loop.turn(0.2)
     assert bench.started == 1
     bench.loop.close()

@@ -1,4 +1,4 @@
-"""nh.supervisor.store.state_dir: which directory it is, who may have it, and what happens if there is none."""
+"""Which directory it is, who may have it, and what happens if there is none."""
 
 import os
 import stat

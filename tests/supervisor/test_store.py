@@ -1,4 +1,4 @@
-"""nh.supervisor.store.store: what is put is there again, whatever ends the process, and nobody waits for it."""
+"""What is put is there again, whatever ends the process, and nobody waits for it."""
 
 import logging
 import os

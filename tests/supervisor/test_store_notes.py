@@ -1,4 +1,4 @@
-"""nh.supervisor.store.journal, and the store with it: what was put is there again although nobody wrote it."""
+"""What was put is there again although nobody wrote it."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nh.supervisor.store.journal import MAX_BYTES, NAMES, Note, NoteFiles
+from nh.supervisor.store.journal import MAX_BYTES, NAMES, Journal, JournalRecord
 from nh.supervisor.store.sqlite_file import StoreFile
 from nh.supervisor.store.store import Store
 from tests.supervisor.stores import OWNER, hanging_disk, until_written
@@ -19,15 +19,15 @@ from tests.waiting import eventually
 
 
 @pytest.fixture
-def notes(tmp_path: Path) -> Iterator[NoteFiles]:
-    files = NoteFiles(tmp_path)
+def notes(tmp_path: Path) -> Iterator[Journal]:
+    files = Journal(tmp_path)
     yield files
     files.close()
 
 
-def found(directory: Path) -> list[Note]:
+def found(directory: Path) -> list[JournalRecord]:
     """What whoever opens the files next finds there."""
-    files = NoteFiles(directory)
+    files = Journal(directory)
     files.close()
     return files.load()
 
@@ -38,17 +38,19 @@ def sizes(directory: Path) -> list[int]:
 
 # --- the files ------------------------------------------------------------------------------------
 
-_NOTES = st.lists(st.builds(Note, st.binary(max_size=9), st.none() | st.binary(max_size=99), st.floats(0, 9)))
+_NOTES = st.lists(
+    st.builds(JournalRecord, st.binary(max_size=9), st.none() | st.binary(max_size=99), st.floats(0, 9))
+)
 
 
 @settings(max_examples=40, deadline=None)
 @given(batches=st.lists(st.tuples(_NOTES, st.booleans()), max_size=6))
 def test_notes_come_back_in_order_until_their_batch_is_over(
-    batches: list[tuple[list[Note], bool]], tmp_path_factory: pytest.TempPathFactory
+    batches: list[tuple[list[JournalRecord], bool]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     directory = tmp_path_factory.mktemp("notes")
-    files = NoteFiles(directory)
-    every: list[Note] = []
+    files = Journal(directory)
+    every: list[JournalRecord] = []
     over = 0
     for batch, works in batches:
         for note in batch:
@@ -64,8 +66,8 @@ def test_notes_come_back_in_order_until_their_batch_is_over(
     assert len(there) >= len(every) - over, "what is not over yet is there"
 
 
-def test_what_is_noted_while_a_batch_is_written_stays(notes: NoteFiles, tmp_path: Path) -> None:
-    first, second = Note(b"a", b"1", 1.0), Note(b"b", None, 2.0)
+def test_what_is_noted_while_a_batch_is_written_stays(notes: Journal, tmp_path: Path) -> None:
+    first, second = JournalRecord(b"a", b"1", 1.0), JournalRecord(b"b", None, 2.0)
     notes.add(first)
     notes.begin_batch()
     notes.add(second)
@@ -79,21 +81,21 @@ def test_what_is_noted_while_a_batch_is_written_stays(notes: NoteFiles, tmp_path
 
 @pytest.mark.parametrize("cut", [1, 10, 30])
 def test_half_a_note_costs_no_other_and_none_that_comes(tmp_path: Path, cut: int) -> None:
-    files = NoteFiles(tmp_path)
-    files.add(Note(b"a", b"1" * 20, 1.0))
-    files.add(Note(b"b", b"2" * 20, 1.0))
+    files = Journal(tmp_path)
+    files.add(JournalRecord(b"a", b"1" * 20, 1.0))
+    files.add(JournalRecord(b"b", b"2" * 20, 1.0))
     files.close()
     os.truncate(tmp_path / NAMES[0], sizes(tmp_path)[0] - cut)
-    files = NoteFiles(tmp_path)
-    files.add(Note(b"c", b"3", 2.0))
+    files = Journal(tmp_path)
+    files.add(JournalRecord(b"c", b"3", 2.0))
     files.close()
     assert [note.call_id for note in found(tmp_path)] == [b"a", b"c"]
 
 
 @pytest.mark.parametrize("at", [0, 5, 14, 30])
 def test_a_damaged_note_is_none(tmp_path: Path, at: int) -> None:
-    files = NoteFiles(tmp_path)
-    files.add(Note(b"a", b"1" * 20, 1.0))
+    files = Journal(tmp_path)
+    files.add(JournalRecord(b"a", b"1" * 20, 1.0))
     files.close()
     data = bytearray((tmp_path / NAMES[0]).read_bytes())
     data[at] ^= 0x80
@@ -102,33 +104,33 @@ def test_a_damaged_note_is_none(tmp_path: Path, at: int) -> None:
 
 
 def test_notes_take_no_more_room_than_they_may_and_old_ones_never_count_alone(
-    notes: NoteFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    notes: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     snapshot = bytes(MAX_BYTES // 4)
     for number in range(4):  # the last one has no room
-        notes.add(Note(b"%d" % number, snapshot, 1.0))
+        notes.add(JournalRecord(b"%d" % number, snapshot, 1.0))
     assert sizes(tmp_path) == [0, 0]
     assert "would be forgotten" in caplog.text
-    notes.add(Note(b"a", b"1", 1.0))
-    assert found(tmp_path) == [Note(b"a", b"1", 1.0)]
+    notes.add(JournalRecord(b"a", b"1", 1.0))
+    assert found(tmp_path) == [JournalRecord(b"a", b"1", 1.0)]
 
 
 def test_anothers_file_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / NAMES[1]).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError):
-        NoteFiles(tmp_path)
+        Journal(tmp_path)
     (tmp_path / NAMES[1]).unlink()
     (tmp_path / NAMES[1]).touch(0o666)
     (tmp_path / NAMES[1]).chmod(0o666)
     with pytest.raises(OSError, match="alone"):
-        NoteFiles(tmp_path)
+        Journal(tmp_path)
 
 
 def test_closed_files_leave_no_descriptor(tmp_path: Path, no_descriptor_leaks: None) -> None:
-    NoteFiles(tmp_path).close()
+    Journal(tmp_path).close()
     (tmp_path / NAMES[1]).chmod(0o666)
     with pytest.raises(OSError, match="alone"):
-        NoteFiles(tmp_path)
+        Journal(tmp_path)
 
 
 # --- the store with them --------------------------------------------------------------------------
@@ -186,8 +188,8 @@ def test_nothing_that_was_answered_is_forgotten_by_kill_9(place: Path, answers: 
 def test_notes_are_stored_at_the_next_start_and_are_gone_then(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = NoteFiles(place / "run")
-    files.add(Note(b"a", b"1", 1.0))
+    files = Journal(place / "run")
+    files.add(JournalRecord(b"a", b"1", 1.0))
     files.close()
     assert calls_in(place) == {b"a": b"1"}
     assert list((place / "run").iterdir()) == []
@@ -198,8 +200,8 @@ def test_an_old_note_does_not_undo_what_is_stored(place: Path) -> None:
     store = opened(place)
     store.put(b"a", b"new")
     store.close(10.0)
-    files = NoteFiles(place / "run")
-    files.add(Note(b"a", b"old", 1.0))
+    files = Journal(place / "run")
+    files.add(JournalRecord(b"a", b"old", 1.0))
     files.close()
     assert calls_in(place) == {b"a": b"new"}
 

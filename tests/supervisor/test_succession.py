@@ -9,7 +9,7 @@ import pytest
 
 from nh.commands import CloseCall, Upgrade
 from nh.errors import Refused, Unavailable
-from nh.ipc.handover_messages import Leave, encode
+from nh.ipc.handover_messages import Yield, encode
 from nh.stats import ShardState
 from nh.supervisor.handover.receive import NAME
 from tests.supervisor.test_run import Run, call_of, running
@@ -57,7 +57,7 @@ def test_without_all_shards_nobody_takes_over(tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
             sock.settimeout(10)
             sock.connect(str(tmp_path / NAME))
-            sock.send(encode(Leave()))
+            sock.send(encode(Yield()))
             assert sock.recv(1000) == b""
         run.program.wait_for_line("another nh wants to take over, which cannot be now: a shard is not up")
         go.touch()

@@ -8,7 +8,7 @@ import pytest
 
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
-from nh.commands import Allocate, CloseCall, Dialog
+from nh.commands import Allocate, CloseCall, TransactionKey
 from nh.errors import NhError, Unavailable
 from nh.results import Allocated, Closed
 from nh.stats import ShardReading
@@ -18,7 +18,7 @@ from tests.waiting import eventually
 
 def allocate(client: NativeClient, call_id: bytes) -> int:
     media = (Media("127.0.0.1", 4000, 1),)
-    allocated = client.request(Allocate(Dialog(call_id, 1, b"a"), Side.FROM, "127.0.0.1", media))
+    allocated = client.request(Allocate(TransactionKey(call_id, 1, b"a"), Side.FROM, "127.0.0.1", media))
     assert isinstance(allocated, Allocated)
     return allocated.media[0].port
 
@@ -54,9 +54,9 @@ def waiting(run: Run, call_id: bytes) -> int:
     return found[0]
 
 
-@pytest.mark.parametrize("spares", [0, 1])
-def test_packets_and_calls_outlive_their_shard_ten_times_in_a_row(tmp_path: Path, spares: int) -> None:
-    with running(tmp_path, "--keeping", shards=1, spares=spares) as run:
+@pytest.mark.parametrize("prefork", [0, 1])
+def test_packets_and_calls_outlive_their_shard_ten_times_in_a_row(tmp_path: Path, prefork: int) -> None:
+    with running(tmp_path, "--keeping", shards=1, prefork=prefork) as run:
         supervisor = psutil.Process(run.program.pid)
         with run.client() as client:
             port = allocate(client, b"call")
@@ -66,7 +66,7 @@ def test_packets_and_calls_outlive_their_shard_ten_times_in_a_row(tmp_path: Path
             send(port)
             eventually(lambda n=number: totals(run).calls_restored == n, "the call is restored")  # type: ignore[misc]
         assert totals(run).restarts == 10
-        eventually(lambda: len(run.children()) == 1 + spares, "the spare is there again")
+        eventually(lambda: len(run.children()) == 1 + prefork, "the zygote is there again")
         before = supervisor.num_fds()
         assert waiting(run, b"call") == 10
         eventually(lambda: totals(run).sockets_held == 0, "its socket is let go")
@@ -105,7 +105,7 @@ def test_a_shard_that_hangs_is_replaced_and_its_calls_go_on(tmp_path: Path) -> N
 
 
 def test_a_shard_that_is_stopped_is_replaced_too(tmp_path: Path) -> None:
-    with running(tmp_path, "--keeping", "--heartbeat", shards=1, hang_s=1, spares=0) as run:
+    with running(tmp_path, "--keeping", "--heartbeat", shards=1, hang_s=1, prefork=0) as run:
         with run.client() as client:
             port = allocate(client, b"call")
         psutil.Process(shard_pid(run)).suspend()
@@ -125,11 +125,11 @@ def test_a_shard_that_dies_within_a_snapshot_leaves_the_one_before(tmp_path: Pat
 
 
 def test_an_orderly_end_lets_everything_go(tmp_path: Path) -> None:
-    with running(tmp_path, "--keeping", shards=1, spares=1) as run:
+    with running(tmp_path, "--keeping", shards=1, prefork=1) as run:
         with run.client() as client:
             assert client.request(CloseCall(b"none")) == Closed(0)
             allocate(client, b"call")
-        eventually(lambda: len(run.children()) == 2, "there is a spare")
+        eventually(lambda: len(run.children()) == 2, "there is a zygote")
         children = run.children()
         assert run.program.stop() == 0
         assert not any(child.is_running() for child in children)

@@ -67,7 +67,10 @@ def relay(request: pytest.FixtureRequest, tmp_path: Path, alone: None) -> Iterat
     kernel = request.param == "kernel"
     with claim_ports(PORTS) as ports:
         place = Relay(
-            tmp_path, ports=f"{ports[0]}-{ports[-1]}", kernel=kernel, settings={"hang_s": HANG_S, "spares": 1}
+            tmp_path,
+            ports=f"{ports[0]}-{ports[-1]}",
+            kernel=kernel,
+            settings={"hang_s": HANG_S, "prefork": 1},
         )
         with running(place):
             yield place

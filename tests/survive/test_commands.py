@@ -13,7 +13,7 @@ from nh.client import NativeClient
 from nh.commands import Close
 from tests.waiting import eventually
 from tools.survive.background_load import playing
-from tools.survive.call_setup import Clients
+from tools.survive.call_setup import IdleTracker
 from tools.survive.faults import FaultKind, inject
 from tools.survive.relay import Relay
 from tools.survive.scenario import load_options
@@ -27,7 +27,7 @@ A_FEW = 50
 def test_set_up_at_full_speed_outlives_shards(relay: Relay, rng: random.Random, kills: int) -> None:
     with playing(load_options(relay, calls=TALKING)) as load:
         load.wait_until_up()
-        with Clients(relay.address, threads=4) as clients:
+        with IdleTracker(relay.address, threads=4) as clients:
             faults = []
             eventually(functools.partial(_has_set_up, clients, A_FEW), "set-up goes on")
             for _ in range(kills):
@@ -49,5 +49,5 @@ def test_set_up_at_full_speed_outlives_shards(relay: Relay, rng: random.Random, 
     eventually(lambda: relay.stats().totals.ports_free == relay.stats().totals.ports_total, "ports are free")
 
 
-def _has_set_up(clients: Clients, calls: int) -> bool:
+def _has_set_up(clients: IdleTracker, calls: int) -> bool:
     return clients.calls_set_up >= calls or bool(clients.errors)

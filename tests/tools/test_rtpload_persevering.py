@@ -4,9 +4,9 @@ import pytest
 
 from nh.errors import NhError, PortsExhausted, Unavailable, UnknownCall
 from tools.rtpload.controls.retrying import PerseveringControl
-from tools.rtpload.ends import Dialog, Endpoint, MediaEnd, Targets
+from tools.rtpload.ends import Endpoint, MediaEnd, Targets, TransactionKey
 
-DIALOG = Dialog("call", "from", "to", 1)
+DIALOG = TransactionKey("call", "from", "to", 1)
 END = MediaEnd(Endpoint("127.0.0.1", 4000), Endpoint("127.0.0.1", 4001))
 
 
@@ -19,11 +19,11 @@ class Script:
     def check(self) -> None:
         self._end()
 
-    def negotiate(self, dialog: Dialog, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+    def negotiate(self, dialog: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         self._end()
         return Targets(caller, callee)
 
-    def tear_down(self, dialog: Dialog) -> None:
+    def tear_down(self, dialog: TransactionKey) -> None:
         self._end()
 
     def close(self) -> None:

@@ -67,7 +67,7 @@ def test_settings_in_the_unit_exist() -> None:
 def test_calls_are_served_where_no_memory_may_be_written_and_executed() -> None:
     needs_no_new_code()
     with place_for_relay() as place:
-        relay = Relay(place, 2, {"NH_SPARES": "1"}, wrapped_in=[*NO_NEW_PRIVILEGES, *NO_NEW_CODE])
+        relay = Relay(place, 2, {"NH_PREFORK": "1"}, wrapped_in=[*NO_NEW_PRIVILEGES, *NO_NEW_CODE])
         with relay.program as program:
             relay.wait_until_ready()
             assert_calls_are_served(relay.unix_address)

@@ -9,29 +9,29 @@ from hypothesis import strategies as st
 
 from nh.calls.media import Endpoint
 from nh.ipc.handover_messages import (
-    Bequest,
     CallSockets,
-    Depart,
+    Exit,
     FromOld,
     HandedOver,
-    HandOver,
-    Leave,
-    Present,
+    HandoverMessage,
+    Hello,
     ToOld,
+    Transfer,
+    Yield,
     decode_from_old,
     decode_to_old,
     encode,
 )
-from nh.ipc.link_messages import KeepCall
+from nh.ipc.link_messages import SaveCall
 
 FROM_OLD: list[FromOld] = [
-    Present(1, 2, "1.0", 1, 3, "maps", 4),
+    Hello(1, 2, "1.0", 1, 3, "maps", 4),
     CallSockets(b"\x00\xff", (Endpoint("127.0.0.1", 4000), Endpoint("::1", 4001))),
-    KeepCall(b"call", b"snapshot", 1, last=False),
+    SaveCall(b"call", b"snapshot", 1, last=False),
     HandedOver({"packets_in": 3, "cpu_s": 0.5}),
-    Bequest(("/run/nh/nh.lock",), (("unix", "/run/nh/nh.sock"),), draining=True, drain_left_s=1.5),
+    HandoverMessage(("/run/nh/nh.lock",), (("unix", "/run/nh/nh.sock"),), draining=True, drain_left_s=1.5),
 ]
-TO_OLD: list[ToOld] = [HandOver(), Depart(), Leave()]
+TO_OLD: list[ToOld] = [Transfer(), Exit(), Yield()]
 
 
 @pytest.mark.parametrize("message", FROM_OLD, ids=lambda message: type(message).__name__)
@@ -55,10 +55,10 @@ def test_fields_of_another_version_are_left_out(message: FromOld) -> None:
     [
         (
             {"type": "present", "shard": 0, "shards": 1, "version": "0.1", "snapshot_version": 1},
-            Present(0, 1, "0.1", 1),
+            Hello(0, 1, "0.1", 1),
         ),
         ({"type": "handed_over"}, HandedOver()),
-        ({"type": "bequest"}, Bequest()),
+        ({"type": "bequest"}, HandoverMessage()),
     ],
 )
 def test_fields_that_another_version_does_not_know_have_their_defaults(

@@ -17,13 +17,13 @@ from nh.commands import (
     Close,
     CloseCall,
     Command,
-    Dialog,
     Drain,
     Extension,
     GetStats,
     ListCalls,
     Ping,
     ShowCall,
+    TransactionKey,
     Undrain,
 )
 from nh.errors import ERROR_CODES, MalformedFrame
@@ -59,7 +59,7 @@ ALLOCATE = {
 CLOSE = {"call_id": "call", "id_from": "from", "id_to": "to"}
 MEDIUM = {"address": "192.0.2.1", "port": 30000}
 
-LEG = LegDetail("127.0.0.1:30000", "192.0.2.1:4000", None, False, 1, 172, {"foreign_source": 3}, None)
+LEG = LegDetail("127.0.0.1:30000", "192.0.2.1:4000", None, False, 1, 172, {"source_mismatch": 3}, None)
 DETAIL = CallDetail(
     call_id=b"call\xff",
     shard=1,
@@ -110,7 +110,7 @@ def refusal(payload: bytes) -> Failure:
 
 def test_an_allocate_has_the_fields_of_the_documentation() -> None:
     audio = Media("192.0.2.1", 30000, 2, "RTP/AVP", "audio")
-    expected = Allocate(Dialog(b"call", 1, b"from", b"to"), Side.FROM, "127.0.0.1", (audio,))
+    expected = Allocate(TransactionKey(b"call", 1, b"from", b"to"), Side.FROM, "127.0.0.1", (audio,))
     assert decode("allocate", ALLOCATE) == expected
 
 
@@ -170,9 +170,9 @@ def test_payload_types_out_of_range_are_refused(formats: object) -> None:
 
 
 def test_close_ends_a_transaction_a_dialog_or_a_call() -> None:
-    assert decode("close", CLOSE, cseq=7) == Close(Dialog(b"call", 7, b"from", b"to"))
-    assert decode("close", CLOSE) == Close(Dialog(b"call", None, b"from", b"to"))
-    assert decode("close", CLOSE, cseq=None) == Close(Dialog(b"call", None, b"from", b"to"))
+    assert decode("close", CLOSE, cseq=7) == Close(TransactionKey(b"call", 7, b"from", b"to"))
+    assert decode("close", CLOSE) == Close(TransactionKey(b"call", None, b"from", b"to"))
+    assert decode("close", CLOSE, cseq=None) == Close(TransactionKey(b"call", None, b"from", b"to"))
     assert decode("close", {"call_id": "call"}) == CloseCall(b"call")
 
 
@@ -192,7 +192,7 @@ def test_list_begins_at_the_first_call() -> None:
 
 def test_the_other_commands() -> None:
     assert decode("activate", {"call_id": "c", "cseq": 0, "id_from": "f", "param": {"a": "b"}}) == Activate(
-        Dialog(b"c", 0, b"f"), {"a": "b"}
+        TransactionKey(b"c", 0, b"f"), {"a": "b"}
     )
     assert decode("show", {"call_id": "c"}) == ShowCall(b"c")
     assert decode("stats", {}) == GetStats()
@@ -357,7 +357,7 @@ def test_a_call_is_shown_in_readable_terms() -> None:
     assert shown["groups"][0]["media"] == [{"address": "127.0.0.1", "port": 30000, "range": 2}]
     (session,) = shown["sessions"]
     assert (session["from"], session["to"]) == ("192.0.2.1:4000", "192.0.2.2:4000")
-    assert session["pairs"][0]["from"]["dropped"] == {"foreign_source": 3}
+    assert session["pairs"][0]["from"]["dropped"] == {"source_mismatch": 3}
 
 
 @pytest.mark.parametrize("code", ERROR_CODES)
@@ -381,8 +381,8 @@ def test_a_reply_that_is_too_long_is_an_error_that_says_so() -> None:
 
 ids = st.binary(max_size=20)
 call_ids = st.binary(min_size=1, max_size=20)
-dialogs = st.builds(Dialog, call_ids, st.integers(0, MAX_CSEQ), ids, ids, ids, ids)
-byes = st.builds(Dialog, call_ids, st.none(), ids, ids)
+dialogs = st.builds(TransactionKey, call_ids, st.integers(0, MAX_CSEQ), ids, ids, ids, ids)
+byes = st.builds(TransactionKey, call_ids, st.none(), ids, ids)
 media = st.builds(
     Media,
     st.sampled_from(["192.0.2.1", "2001:db8::7", "0.0.0.0", "phone.example"]),
@@ -419,7 +419,7 @@ def test_commands_survive_the_way(command: Command, request_id: int | str) -> No
 
 def test_requests_say_nothing_of_media_that_only_the_sdps_of_ng_tell() -> None:
     medium = Media("192.0.2.1", 4000, 2, signalled_from="203.0.113.9", paused=True)
-    command = Allocate(Dialog(b"call", 1, b"alice"), Side.FROM, "127.0.0.1", (medium,))
+    command = Allocate(TransactionKey(b"call", 1, b"alice"), Side.FROM, "127.0.0.1", (medium,))
     request = json.loads(native.encode_request(1, command))
     assert request["media"][0].keys() == {*("address", "port", "range", "proto", "kind", "rtcp", "formats")}
 

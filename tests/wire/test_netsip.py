@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nh.calls.media import MAX_MEDIA, MAX_RANGE, Media, RelayMedia, Side
 from nh.calls.rtp.payload_types import PayloadFormat
-from nh.commands import MAX_CSEQ, MAX_ID_BYTES, Activate, Allocate, Close, Command, Dialog, Extension
+from nh.commands import MAX_CSEQ, MAX_ID_BYTES, Activate, Allocate, Close, Command, Extension, TransactionKey
 from nh.errors import MalformedFrame, MalformedRequest, ProtocolError, UnknownCommand
 from nh.results import Activated, Allocated, CallList, Closed, ExtensionResult, Failure, Result
 from nh.wire import netsip
@@ -23,8 +23,10 @@ MEDIUM: dict[bytes, Any] = {
     b"media": b"audio",
 }
 
-DIALOG = Dialog(b"3c2670@192.0.2.10", 1, b"f-81a3", b"t-77c0", b"sip:me@example.org", b"sip:you@example.com")
-PROXY_DIALOG = Dialog(
+DIALOG = TransactionKey(
+    b"3c2670@192.0.2.10", 1, b"f-81a3", b"t-77c0", b"sip:me@example.org", b"sip:you@example.com"
+)
+PROXY_DIALOG = TransactionKey(
     b"6f2b1c0d@127.0.0.1",
     1,
     b"sip:me@example.org\0f-81a3\x00127.0.0.1:5070",
@@ -50,7 +52,7 @@ def decode_allocate(payload: bytes) -> Allocate:
     return command
 
 
-def decode_dialog(payload: bytes) -> Dialog:
+def decode_dialog(payload: bytes) -> TransactionKey:
     command = netsip.decode_request(payload)
     assert isinstance(command, Allocate | Activate | Close)
     return command.dialog
@@ -59,8 +61,10 @@ def decode_dialog(payload: bytes) -> Dialog:
 # --- golden requests ------------------------------------------------------------------------------
 
 
-def of(dialog: Dialog, **changes: Any) -> Dialog:
-    return Dialog(**{name: changes.get(name, getattr(dialog, name)) for name in Dialog.__struct_fields__})
+def of(dialog: TransactionKey, **changes: Any) -> TransactionKey:
+    return TransactionKey(
+        **{name: changes.get(name, getattr(dialog, name)) for name in TransactionKey.__struct_fields__}
+    )
 
 
 def audio(address: str, port: int) -> Media:
@@ -119,7 +123,7 @@ def test_the_media_of_a_real_proxy_are_understood() -> None:
 
 def test_a_missing_idto_is_empty() -> None:
     assert decode_dialog(vector("allocate_idto_undef").image) == of(DIALOG, id_to=b"")
-    assert decode_dialog(request(b"close", [b"c", 1, b"f"])) == Dialog(b"c", 1, b"f")
+    assert decode_dialog(request(b"close", [b"c", 1, b"f"])) == TransactionKey(b"c", 1, b"f")
 
 
 # --- what Perl leaves open ------------------------------------------------------------------------
@@ -143,7 +147,9 @@ def test_a_cseq_may_be_a_number_or_digits(cseq: object, number: int | None) -> N
 
 
 def test_numeric_ids_are_their_digits() -> None:
-    assert decode_dialog(request(b"close", [17, 1, 2**40, 0])) == Dialog(b"17", 1, b"1099511627776", b"0")
+    assert decode_dialog(request(b"close", [17, 1, 2**40, 0])) == TransactionKey(
+        b"17", 1, b"1099511627776", b"0"
+    )
 
 
 @pytest.mark.parametrize(("side", "expected"), [(0, 0), (1, 1), (b"0", 0), (b"1", 1), (True, 1)])
@@ -350,7 +356,9 @@ def test_a_reply_that_is_no_count_is_refused() -> None:
 # --- the way there and back -----------------------------------------------------------------------
 
 ids = st.binary(max_size=40)
-dialogs = st.builds(Dialog, st.binary(min_size=1, max_size=40), st.integers(0, MAX_CSEQ), ids, ids, ids, ids)
+dialogs = st.builds(
+    TransactionKey, st.binary(min_size=1, max_size=40), st.integers(0, MAX_CSEQ), ids, ids, ids, ids
+)
 media = st.builds(
     Media,
     st.sampled_from(["192.0.2.1", "::", "2001:db8::7", "0.0.0.0", "phone.example"]),

@@ -24,7 +24,7 @@ class Targets(NamedTuple):
     callee: MediaEnd
 
 
-class Dialog(NamedTuple):
+class TransactionKey(NamedTuple):
     """A call and one of its negotiations.
 
     Arguments:

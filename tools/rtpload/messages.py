@@ -115,7 +115,7 @@ class Hushed(msgspec.Struct, frozen=True, tag=True):
     complete: bool
 
 
-class Heard(msgspec.Struct, frozen=True, tag=True):
+class CallStreams(msgspec.Struct, frozen=True, tag=True):
     """A call is over, and this is what became of its streams, if that was asked for."""
 
     streams: tuple[StreamRecord, ...]
@@ -172,7 +172,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     kernel_clock: bool
 
 
-News = Opened | OpenFailed | Moving | Hushed | Heard | Tick | Finished
+News = Opened | OpenFailed | Moving | Hushed | CallStreams | Tick | Finished
 
 _encoder = msgspec.msgpack.Encoder()
 _order_decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Self
 
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
-from nh.commands import Activate, Allocate, Close, Dialog, ShowCall
+from nh.commands import Activate, Allocate, Close, ShowCall, TransactionKey
 from nh.errors import NhError, Unavailable, UnknownCall
 from nh.results import Activated, Allocated, Closed
 
@@ -26,7 +26,7 @@ KEPT: Final = 20
 class Answer(NamedTuple):
     """What a client was told of a call: its relay ports, towards either side."""
 
-    dialog: Dialog
+    dialog: TransactionKey
     ports: tuple[int, int]
 
     def differences(self, client: NativeClient) -> list[str]:
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
         return lines
 
 
-class Clients:
+class IdleTracker:
     """Sets up calls from its construction until `stop`.
 
     Arguments:
@@ -101,7 +101,7 @@ class Clients:
             self.errors.append(f"{type(exc).__name__}: {exc}")
 
     def _set_up(self, client: NativeClient, name: str) -> Answer:
-        dialog = Dialog(name.encode(), 1, b"from", b"to")
+        dialog = TransactionKey(name.encode(), 1, b"from", b"to")
         ports = []
         for side in Side:
             media = (Media(LISTEN, 9, 2, "RTP/AVP", "audio"),)  # nobody sends: any port will do
@@ -114,7 +114,7 @@ class Clients:
             self.errors.append(f"{name}: was active before it was activated")
         return Answer(dialog, (ports[0], ports[1]))
 
-    def _close(self, client: NativeClient, dialog: Dialog) -> None:
+    def _close(self, client: NativeClient, dialog: TransactionKey) -> None:
         result, tries = self._ask(client, Close(dialog))
         assert isinstance(result, Closed)
         if result.sessions != 1 and tries == 1:

@@ -6,7 +6,7 @@ A proxy may delete one of them while the others ring on.
 import math
 from collections.abc import Iterable, Iterator
 
-from nh.calls.offer_answer.dialog import Dialogue
+from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party
 from nh.errors import LimitReached
 
@@ -61,25 +61,23 @@ class Branches:
         if name and name not in self._branches and len(self._branches) >= MAX_BRANCHES:
             raise LimitReached(f"{MAX_BRANCHES} branches of the call wait for an answer, the most that may")
 
-    def offered(
-        self, name: bytes, offerer: Party, dialogue: Dialogue | None, known: Iterable[Dialogue]
-    ) -> None:
+    def offered(self, name: bytes, offerer: Party, dialog: Dialog | None, known: Iterable[Dialog]) -> None:
         """An offer went out.
 
         Arguments:
-            dialogue: between the two ends, if there is one: it has another branch from now on.
-            known: all dialogues.
+            dialog: between the two ends, if there is one: it has another branch from now on.
+            known: all dialogs.
         """
-        if name and dialogue is not None:
-            dialogue.branch = name
+        if name and dialog is not None:
+            dialog.branch = name
         elif name and all(each.branch != name for each in known):
             self._branches.setdefault(name, Branch(offerer))
 
-    def answered(self, name: bytes, offerer: Party, known: Iterable[Dialogue]) -> None:
+    def answered(self, name: bytes, offerer: Party, known: Iterable[Dialog]) -> None:
         """An answer to `offerer` came back."""
         if self._branches.pop(name, None) is not None:
             return
-        if name and any(dialogue.branch == name for dialogue in known):
+        if name and any(dialog.branch == name for dialog in known):
             return
         # which one it was cannot be told: a delete is to be told by its tags then
         self.forget(offerer)

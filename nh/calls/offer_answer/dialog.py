@@ -1,7 +1,7 @@
-"""Dialogues: two parties of a call, and the sessions between them.
+"""Dialogs: two parties of a call, and the sessions between them.
 
 For each medium that both have there is a session between their groups. An offer that was forked makes one
-dialogue for each answer, all with the groups of the one who offered. Groups and sessions are those of every
+dialog for each answer, all with the groups of the one who offered. Groups and sessions are those of every
 other call.
 """
 
@@ -15,7 +15,7 @@ from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 
 
-class Dialogue:
+class Dialog:
     """Two parties, and the sessions between them.
 
     Arguments:

@@ -1,4 +1,4 @@
-"""Offers: the parties and dialogues of one call, and the rules between them (rtpengine's offer and answer).
+"""Offers: the parties and dialogs of one call, and the rules between them (rtpengine's offer and answer).
 
 An offer is applied at once, as rtpengine does. What was agreed before goes on beside it until the answer, and
 for good if there is none: a phone may refuse a re-INVITE and talk on (RFC 3261 14.1). So an end that offers
@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 
 from nh.calls.media import Side
 from nh.calls.offer_answer.deletion import delete_due, schedule
-from nh.calls.offer_answer.dialog import Dialogue
-from nh.calls.offer_answer.participants import Ends
+from nh.calls.offer_answer.dialog import Dialog
+from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import MediumRequest, Party, open_groups
 from nh.calls.resources import Resources
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
-from nh.errors import UnknownCall, WrongDialogue
+from nh.errors import UnknownCall, WrongDialog
 
 
 class Offers:
@@ -31,7 +31,7 @@ class Offers:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._ends = Ends(resources)
+        self._ends = Participants(resources)
         self.last_signal = 0.0
 
     @property
@@ -40,12 +40,12 @@ class Offers:
         return self._ends.parties
 
     @property
-    def dialogues(self) -> list[Dialogue]:
+    def dialogs(self) -> list[Dialog]:
         """Those that were agreed."""
-        return self._ends.dialogues
+        return self._ends.dialogs
 
     @property
-    def ends(self) -> Ends:
+    def ends(self) -> Participants:
         """All of the above, for snapshots."""
         return self._ends
 
@@ -57,8 +57,8 @@ class Offers:
     @property
     def running(self) -> Iterator[Session]:
         """All sessions."""
-        for dialogue in self._ends.all_dialogues:
-            yield from (session for _, session in dialogue.running)
+        for dialog in self._ends.all_dialogues:
+            yield from (session for _, session in dialog.running)
 
     @property
     def groups(self) -> Iterator[SocketGroup]:
@@ -89,13 +89,13 @@ class Offers:
             policy: who may send in the offerer's place; None: as set.
 
         Returns its groups, one a medium, None where nothing is relayed.
-        Raises WrongDialogue if both ends are known, but not to each other; LimitReached, PortsExhausted,
+        Raises WrongDialog if both ends are known, but not to each other; LimitReached, PortsExhausted,
         AddressUnavailable.
         """
-        dialogue = self._ends.find_dialogue(from_tag, to_tag)
+        dialog = self._ends.find_dialogue(from_tag, to_tag)
         known = from_tag in self.parties and to_tag in self.parties
-        if known and from_tag != to_tag and dialogue is None:
-            raise WrongDialogue("these two ends are in the call, but not in a dialogue with each other")
+        if known and from_tag != to_tag and dialog is None:
+            raise WrongDialog("these two ends are in the call, but not in a dialog with each other")
         self._ends.branches.check_room(branch)
         party = self._ends.find_or_make(from_tag, Side.FROM, now=now)
         early = self._early_of(party, now=now) if expected else None
@@ -111,7 +111,7 @@ class Offers:
             party.early = early
             self._take_groups(early.callee, ready, keep=False, now=now)
             early.refresh(self._resources, early.callee, now=now)
-        self._ends.branches.offered(branch, party, dialogue, self.dialogues)
+        self._ends.branches.offered(branch, party, dialog, self.dialogs)
         return party.groups
 
     def answer(
@@ -136,7 +136,7 @@ class Offers:
         """
         offerer = self.get_party(from_tag)
         if from_tag == to_tag:
-            raise WrongDialogue("an end cannot answer its own offer")
+            raise WrongDialog("an end cannot answer its own offer")
         answerer = self._ends.find_or_make(to_tag, Side.TO, now=now)
         early = offerer.early if to_tag not in self.parties else None
         if early is not None:
@@ -147,7 +147,7 @@ class Offers:
             # who answers first has the sockets that were ready
             answerer.take_tag(to_tag)
             offerer.early = None
-            self.dialogues.append(early)
+            self.dialogs.append(early)
         self.parties[to_tag] = answerer
         for party in (offerer, answerer):
             party.waiting_since = None
@@ -155,15 +155,15 @@ class Offers:
             for each in self._ends.dialogues_of(party):
                 each.settle(self._resources, now=now)
         self._ends.close_unneeded()
-        self._ends.branches.answered(branch, offerer, self.dialogues)
-        dialogue = self._ends.find_dialogue(from_tag, to_tag)
-        if dialogue is None:
-            dialogue = Dialogue(offerer, answerer, branch=branch, now=now)
-            self.dialogues.append(dialogue)
-            dialogue.refresh(self._resources, answerer, now=now)
-        dialogue.branch = branch or dialogue.branch
+        self._ends.branches.answered(branch, offerer, self.dialogs)
+        dialog = self._ends.find_dialogue(from_tag, to_tag)
+        if dialog is None:
+            dialog = Dialog(offerer, answerer, branch=branch, now=now)
+            self.dialogs.append(dialog)
+            dialog.refresh(self._resources, answerer, now=now)
+        dialog.branch = branch or dialog.branch
         for index, ends in enumerate(muxes):
-            dialogue.set_mux(self._resources, index, offerer=offerer, muxes=ends)
+            dialog.set_mux(self._resources, index, offerer=offerer, muxes=ends)
         return answerer.groups
 
     def block(self, tag: bytes, *, blocked: bool) -> None:
@@ -173,11 +173,11 @@ class Offers:
             raise UnknownCall("nobody in the call has this tag")
         for party in chosen:
             party.blocked = blocked
-        for dialogue in self._ends.all_dialogues:
-            dialogue.block(self._resources)
+        for dialog in self._ends.all_dialogues:
+            dialog.block(self._resources)
 
     def delete(self, *, from_tag: bytes, to_tag: bytes, branch: bytes, at: float, now: float) -> None:
-        """Take dialogues out, and the parties that are left alone, unless somebody offers or answers before.
+        """Take dialogs out, and the parties that are left alone, unless somebody offers or answers before.
 
         Arguments:
             from_tag: b"" for everything.
@@ -192,24 +192,24 @@ class Offers:
 
     def close(self, *, now: float) -> None:
         """End everything."""
-        for dialogue in self.dialogues:
-            dialogue.stop_all(self._resources, now=now)
-        self.dialogues.clear()
+        for dialog in self.dialogs:
+            dialog.stop_all(self._resources, now=now)
+        self.dialogs.clear()
         for party in list(self.parties.values()):
             self._ends.close_party(party, now=now)
 
     def expire(self, *, now: float) -> tuple[list[Session], int]:
-        """End dialogues that fell silent, and parties whose offer nobody answered or who are left alone.
+        """End dialogs that fell silent, and parties whose offer nobody answered or who are left alone.
 
         Returns the sessions that ended, and the number of groups that never had one.
         """
         rules = self._resources.settings
         delete_due(self._ends, now=now)
         silent: list[Session] = []
-        for dialogue in list(self.dialogues):
-            if now >= dialogue.expires_at(rules):
-                silent += [session for _, session in dialogue.running]
-                self._ends.end_dialogue(dialogue, now=now)
+        for dialog in list(self.dialogs):
+            if now >= dialog.expires_at(rules):
+                silent += [session for _, session in dialog.running]
+                self._ends.end_dialogue(dialog, now=now)
         self._ends.close_unneeded()
         unused = 0
         for tag in self._ends.alone:
@@ -222,16 +222,16 @@ class Offers:
     def next_expiry(self) -> float:
         """Monotonic seconds before which nothing in here can expire."""
         rules = self._resources.settings
-        times = [dialogue.expires_at(rules) for dialogue in self.dialogues]
+        times = [dialog.expires_at(rules) for dialog in self.dialogs]
         times += [self.parties[tag].ends_at(rules) for tag in self._ends.alone]
         times += [each.delete_at for each in self._ends.deletable]
         return min(times, default=math.inf)
 
-    def _early_of(self, offerer: Party, *, now: float) -> Dialogue | None:
-        """The dialogue with whoever will answer a first offer; None if it is no first one."""
-        if any(dialogue.has(offerer) for dialogue in self.dialogues):
+    def _early_of(self, offerer: Party, *, now: float) -> Dialog | None:
+        """The dialog with whoever will answer a first offer; None if it is no first one."""
+        if any(dialog.has(offerer) for dialog in self.dialogs):
             return None
-        return offerer.early or Dialogue(offerer, Party(b"", Side.TO, now=now), branch=b"", now=now)
+        return offerer.early or Dialog(offerer, Party(b"", Side.TO, now=now), branch=b"", now=now)
 
     def _announce(
         self,
@@ -261,12 +261,12 @@ class Offers:
                 party.holds[index] = request.media
             else:
                 group.renew([request.media])
-        for dialogue in self._ends.dialogues_of(party):
-            dialogue.refresh(self._resources, party, now=now)
+        for dialog in self._ends.dialogues_of(party):
+            dialog.refresh(self._resources, party, now=now)
 
     def _has_agreed(self, party: Party, index: int) -> bool:
         """Whether somebody agreed to what a party has for a medium now."""
-        return any(dialogue.has(party) and index in dialogue.sessions for dialogue in self.dialogues)
+        return any(dialog.has(party) and index in dialog.sessions for dialog in self.dialogs)
 
     def _put_on_hold(self, party: Party, *, now: float) -> None:
         """Somebody agreed to what a party offered to put on hold."""
@@ -275,21 +275,21 @@ class Offers:
             group = party.find_group(index)
             if group is not None:
                 group.renew([media])
-        for dialogue in self._ends.dialogues_of(party) if holds else ():
-            dialogue.refresh(self._resources, party, now=now)
+        for dialog in self._ends.dialogues_of(party) if holds else ():
+            dialog.refresh(self._resources, party, now=now)
 
     def _take_groups(self, party: Party, groups: list[SocketGroup | None], *, keep: bool, now: float) -> None:
         """Give a party its groups, and close those that it had and that are not among them.
 
         Arguments:
-            keep: those that are in dialogues stay until somebody agrees.
+            keep: those that are in dialogs stay until somebody agrees.
         """
         before, party.groups = party.groups, groups
         party.former = [(index, group) for index, group in party.former if group not in groups]
         for index, group in enumerate(before):
             if group is not None and party.find_group(index) is not group:
-                for dialogue in self._ends.dialogues_of(party):
-                    agreed = dialogue in self.dialogues
-                    dialogue.leave(self._resources, index, keep=keep and agreed, now=now)
+                for dialog in self._ends.dialogues_of(party):
+                    agreed = dialog in self.dialogs
+                    dialog.leave(self._resources, index, keep=keep and agreed, now=now)
                 party.former.append((index, group))
         self._ends.close_former(party)

@@ -1,4 +1,4 @@
-"""Ends: who is in one call: parties by their tags, dialogues between them, branches that nobody answered yet.
+"""Ends: who is in one call: parties by their tags, dialogs between them, branches that nobody answered yet.
 
 It finds them and takes them out; what is offered and agreed between them is nh.calls.offer_answer.offers'.
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from nh.calls.media import Side
 from nh.calls.offer_answer.branches import Branch, Branches
-from nh.calls.offer_answer.dialog import Dialogue
+from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party
 from nh.calls.resources import Resources
 from nh.calls.socket_group import SocketGroup
@@ -17,19 +17,19 @@ MAX_PARTIES = 64
 """Most ends of one call: forks, and what a client invents."""
 
 
-class Ends:
-    """Parties, dialogues and branches of one call.
+class Participants:
+    """Parties, dialogs and branches of one call.
 
     Arguments:
         resources: sockets, limits, plane.
     """
 
-    __slots__ = ("_resources", "branches", "dialogues", "parties")
+    __slots__ = ("_resources", "branches", "dialogs", "parties")
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self.parties: dict[bytes, Party] = {}
-        self.dialogues: list[Dialogue] = []
+        self.dialogs: list[Dialog] = []
         self.branches = Branches()
 
     # --- who is there -----------------------------------------------------------------------------
@@ -48,18 +48,18 @@ class Ends:
             raise LimitReached(f"the call has {MAX_PARTIES} ends, the most that one may have")
         return party or Party(tag, side, now=now)
 
-    def find_dialogue(self, one: bytes, other: bytes) -> Dialogue | None:
-        """The dialogue between two tags, None if there is none."""
-        return next((d for d in self.dialogues if d.tags == {one, other}), None)
+    def find_dialogue(self, one: bytes, other: bytes) -> Dialog | None:
+        """The dialog between two tags, None if there is none."""
+        return next((d for d in self.dialogs if d.tags == {one, other}), None)
 
-    def dialogues_of(self, party: Party) -> list[Dialogue]:
+    def dialogues_of(self, party: Party) -> list[Dialog]:
         """Those that a party is in, with whoever will answer it too."""
-        return [dialogue for dialogue in self.all_dialogues if dialogue.has(party)]
+        return [dialog for dialog in self.all_dialogues if dialog.has(party)]
 
     @property
-    def all_dialogues(self) -> Iterator[Dialogue]:
+    def all_dialogues(self) -> Iterator[Dialog]:
         """Those that were agreed, and those with whoever will answer."""
-        yield from self.dialogues
+        yield from self.dialogs
         for party in self.parties.values():
             if party.early is not None:
                 yield party.early
@@ -74,26 +74,26 @@ class Ends:
                 yield from (group for group in party.early.callee.groups if group is not None)
 
     @property
-    def deletable(self) -> Iterator[Dialogue | Party | Branch]:
+    def deletable(self) -> Iterator[Dialog | Party | Branch]:
         """All that has a time at which it is to be deleted."""
-        yield from self.dialogues
+        yield from self.dialogs
         yield from self.parties.values()
         yield from self.branches
 
     @property
     def alone(self) -> set[bytes]:
-        """The tags of those who are in no dialogue."""
-        return self.parties.keys() - {tag for dialogue in self.dialogues for tag in dialogue.tags}
+        """The tags of those who are in no dialog."""
+        return self.parties.keys() - {tag for dialog in self.dialogs for tag in dialog.tags}
 
     # --- who goes ---------------------------------------------------------------------------------
 
-    def end_dialogue(self, dialogue: Dialogue, *, now: float) -> None:
+    def end_dialogue(self, dialog: Dialog, *, now: float) -> None:
         """End its sessions and forget it."""
-        dialogue.stop_all(self._resources, now=now)
-        self.dialogues.remove(dialogue)
+        dialog.stop_all(self._resources, now=now)
+        self.dialogs.remove(dialog)
 
     def close_party(self, party: Party, *, now: float) -> None:
-        """Close all that a party has, and forget it; it is in no dialogue."""
+        """Close all that a party has, and forget it; it is in no dialog."""
         del self.parties[party.tag]
         self.branches.forget(party)
         self.drop_early(party, now=now)

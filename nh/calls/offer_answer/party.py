@@ -1,7 +1,7 @@
 """Parties: the ends of a call that offer and answer SDPs, told by their SIP tags (ng's model of a call).
 
 A party has, for each medium of its latest SDP, a group of sockets that the relay announced to the other ends
-in its place. What joins two of them is a dialogue (nh.calls.offer_answer.dialog).
+in its place. What joins two of them is a dialog (nh.calls.offer_answer.dialog).
 """
 
 import math
@@ -16,7 +16,7 @@ from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 
 if TYPE_CHECKING:
-    from nh.calls.offer_answer.dialog import Dialogue
+    from nh.calls.offer_answer.dialog import Dialog
 
 
 class MediumRequest(NamedTuple):
@@ -98,7 +98,7 @@ class Party:
         self.waiting_since: float | None = None
         self.delete_at = math.inf
         # with whoever will answer its first offer: that end may send before it says who it is
-        self.early: Dialogue | None = None
+        self.early: Dialog | None = None
         # who may send in its place; None: as set
         self.policy: SourcePolicy | None = None
         self.label = ""
@@ -127,7 +127,7 @@ class Party:
                 group.id = tag
 
     def ends_at(self, rules: RelaySettings) -> float:
-        """When it goes if it is in no dialogue and nobody answers it (monotonic seconds)."""
+        """When it goes if it is in no dialog and nobody answers it (monotonic seconds)."""
         signs = [self.created if self.waiting_since is None else self.waiting_since]
         if self.early is not None:
             signs += [session.last_active for session in self.early.sessions.values()]

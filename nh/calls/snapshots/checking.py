@@ -14,7 +14,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.media import canonical_host, is_address, is_unicast
 from nh.calls.snapshots.structs import (
     CallSnapshot,
-    DialogueSnapshot,
+    DialogSnapshot,
     GroupSnapshot,
     LegSnapshot,
     MediaSnapshot,
@@ -47,8 +47,8 @@ def check_snapshot(snapshot: CallSnapshot) -> None:
         _check_offers(snapshot, offers)
         for party in offers.parties:
             groups += [*(place for place in party.groups if place is not None), *(p for _, p in party.former)]
-        for dialogue in offers.dialogues:
-            sessions += [place for _, place in (*dialogue.sessions, *dialogue.former)]
+        for dialog in offers.dialogs:
+            sessions += [place for _, place in (*dialog.sessions, *dialog.former)]
     _require(bool(snapshot.transactions or (offers and offers.parties)), "the call has nothing in it")
     _require(sorted(groups) == list(range(len(snapshot.groups))), "not each group belongs to one owner")
     _require(sorted(sessions) == list(range(len(snapshot.sessions))), "not each session belongs to one owner")
@@ -139,17 +139,15 @@ def _check_transaction(snapshot: CallSnapshot, transaction: TransactionSnapshot)
 
 
 def _check_offers(snapshot: CallSnapshot, offers: OffersSnapshot) -> None:
-    parties, dialogues = offers.parties, offers.dialogues
-    _require(
-        offers.known <= len(parties) and offers.agreed <= len(dialogues), "parties or dialogues are missing"
-    )
+    parties, dialogs = offers.parties, offers.dialogs
+    _require(offers.known <= len(parties) and offers.agreed <= len(dialogs), "parties or dialogs are missing")
     _require_distinct([party.tag for party in parties[: offers.known]], "tags")
     for party in parties:
         _check_party(snapshot, party)
-    for place, dialogue in enumerate(dialogues):
-        _check_dialogue(snapshot, offers, dialogue, agreed=place < offers.agreed)
-    pairs = [frozenset((each.caller, each.callee)) for each in dialogues[: offers.agreed]]
-    _require(len(set(pairs)) == len(pairs), "two dialogues are between the same ends")
+    for place, dialog in enumerate(dialogs):
+        _check_dialogue(snapshot, offers, dialog, agreed=place < offers.agreed)
+    pairs = [frozenset((each.caller, each.callee)) for each in dialogs[: offers.agreed]]
+    _require(len(set(pairs)) == len(pairs), "two dialogs are between the same ends")
     _check_early(offers)
     _require_distinct([branch.name for branch in offers.branches], "branches")
     for branch in offers.branches:
@@ -158,11 +156,11 @@ def _check_offers(snapshot: CallSnapshot, offers: OffersSnapshot) -> None:
 
 
 def _check_early(offers: OffersSnapshot) -> None:
-    """Who will answer is in one dialogue, which is its offerer's."""
+    """Who will answer is in one dialog, which is its offerer's."""
     early = [(party.early, place) for place, party in enumerate(offers.parties) if party.early is not None]
-    told = [(offers.agreed + n, each.caller) for n, each in enumerate(offers.dialogues[offers.agreed :])]
-    _require(sorted(early) == told, "early dialogues are not their offerers'")
-    unknown = sorted(each.callee for each in offers.dialogues[offers.agreed :])
+    told = [(offers.agreed + n, each.caller) for n, each in enumerate(offers.dialogs[offers.agreed :])]
+    _require(sorted(early) == told, "early dialogs are not their offerers'")
+    unknown = sorted(each.callee for each in offers.dialogs[offers.agreed :])
     _require(unknown == list(range(offers.known, len(offers.parties))), "somebody will answer nobody")
 
 
@@ -185,21 +183,21 @@ def _check_interface(interface: Interface) -> None:
 
 
 def _check_dialogue(
-    snapshot: CallSnapshot, offers: OffersSnapshot, dialogue: DialogueSnapshot, *, agreed: bool
+    snapshot: CallSnapshot, offers: OffersSnapshot, dialog: DialogSnapshot, *, agreed: bool
 ) -> None:
-    _require(not math.isnan(dialogue.delete_at), "a dialogue goes at no time")
-    for place, known in ((dialogue.caller, True), (dialogue.callee, agreed)):
+    _require(not math.isnan(dialog.delete_at), "a dialog goes at no time")
+    for place, known in ((dialog.caller, True), (dialog.callee, agreed)):
         _require_place(place, offers.parties, "party")
-        _require((place < offers.known) is known, "a dialogue is with an end that is not there")
-    _require(dialogue.caller != dialogue.callee, "a dialogue is with oneself")
-    ours, theirs = _groups_by_medium(offers, dialogue.caller), _groups_by_medium(offers, dialogue.callee)
-    for sessions in (dialogue.sessions, dialogue.former):
-        _require_distinct([index for index, _ in sessions], "media of a dialogue")
+        _require((place < offers.known) is known, "a dialog is with an end that is not there")
+    _require(dialog.caller != dialog.callee, "a dialog is with oneself")
+    ours, theirs = _groups_by_medium(offers, dialog.caller), _groups_by_medium(offers, dialog.callee)
+    for sessions in (dialog.sessions, dialog.former):
+        _require_distinct([index for index, _ in sessions], "media of a dialog")
         for index, place in sessions:
             _require_place(place, snapshot.sessions, "session")
             session = snapshot.sessions[place]
             owned = (index, session.group_from) in ours and (index, session.group_to) in theirs
-            _require(owned, "a session joins groups of others than its dialogue's ends")
+            _require(owned, "a session joins groups of others than its dialog's ends")
 
 
 def _groups_by_medium(offers: OffersSnapshot, place: int) -> set[tuple[int, int]]:

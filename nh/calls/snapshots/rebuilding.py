@@ -10,7 +10,7 @@ from nh.calls.call import Call
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint, Media
 from nh.calls.offer_answer.branches import Branch
-from nh.calls.offer_answer.dialog import Dialogue
+from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Counters, Mux, Party
 from nh.calls.resources import Resources
@@ -18,7 +18,7 @@ from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadFormat, PayloadTypes
 from nh.calls.session import Session
 from nh.calls.snapshots.structs import (
-    DialogueSnapshot,
+    DialogSnapshot,
     LegSnapshot,
     MediaSnapshot,
     OffersSnapshot,
@@ -79,7 +79,7 @@ def rebuild_media(snapshot: MediaSnapshot) -> Media:
 
 
 def rebuild_session(
-    snapshot: SessionSnapshot, groups: Sequence[SocketGroup], times: Times, *, settle_window_s: float
+    snapshot: SessionSnapshot, groups: Sequence[SocketGroup], times: Times, *, latch_window_s: float
 ) -> Session:
     """The session that it was, not yet started; its groups know of it."""
     first = snapshot.legs[:2]
@@ -90,7 +90,7 @@ def rebuild_session(
         group_to=groups[snapshot.group_to],
         param=snapshot.param,
         policies=policies,  # type: ignore[arg-type]  # without legs there is nobody to send
-        settle_window_s=0.0,
+        latch_window_s=0.0,
         now=times.past(snapshot.created),
     )
     session.last_active = times.past(snapshot.last_active)
@@ -99,7 +99,7 @@ def rebuild_session(
     for leg, state in zip(session.legs, snapshot.legs, strict=True):
         _rebuild_leg(leg, state, times)
         # so it was at the latest, unless a clock was set back
-        leg.window_ends = min(times.ahead(state.window_ends), times.now + settle_window_s)
+        leg.window_ends = min(times.ahead(state.window_ends), times.now + latch_window_s)
     session.set_mux(from_muxes=snapshot.from_muxes, to_muxes=snapshot.to_muxes)
     return session
 
@@ -152,16 +152,16 @@ def rebuild_transaction(call: Call, snapshot: TransactionSnapshot, parts: Parts)
 
 
 def rebuild_offers(resources: Resources, snapshot: OffersSnapshot, parts: Parts, times: Times) -> Offers:
-    """Parties and dialogues as they were, the same objects wherever they are named."""
+    """Parties and dialogs as they were, the same objects wherever they are named."""
     offers = Offers(resources)
     offers.last_signal = times.past(snapshot.last_signal)
     parties = [_rebuild_party(party, parts, times) for party in snapshot.parties]
-    dialogues = [_rebuild_dialogue(dialogue, parties, parts, times) for dialogue in snapshot.dialogues]
+    dialogs = [_rebuild_dialogue(dialog, parties, parts, times) for dialog in snapshot.dialogs]
     for party, told in zip(parties, snapshot.parties, strict=True):
-        party.early = None if told.early is None else dialogues[told.early]
+        party.early = None if told.early is None else dialogs[told.early]
     ends = offers.ends
     ends.parties.update((party.tag, party) for party in parties[: snapshot.known])
-    ends.dialogues.extend(dialogues[: snapshot.agreed])
+    ends.dialogs.extend(dialogs[: snapshot.agreed])
     for each in snapshot.branches:
         branch = Branch(parties[each.offerer])
         branch.delete_at = times.ahead(each.delete_at)
@@ -186,15 +186,15 @@ def _rebuild_party(snapshot: PartySnapshot, parts: Parts, times: Times) -> Party
 
 
 def _rebuild_dialogue(
-    snapshot: DialogueSnapshot, parties: Sequence[Party], parts: Parts, times: Times
-) -> Dialogue:
-    dialogue = Dialogue(
+    snapshot: DialogSnapshot, parties: Sequence[Party], parts: Parts, times: Times
+) -> Dialog:
+    dialog = Dialog(
         parties[snapshot.caller],
         parties[snapshot.callee],
         branch=snapshot.branch,
         now=times.past(snapshot.signalled),
     )
-    dialogue.delete_at = times.ahead(snapshot.delete_at)
-    dialogue.sessions = {index: parts.sessions[place] for index, place in snapshot.sessions}
-    dialogue.former = {index: parts.sessions[place] for index, place in snapshot.former}
-    return dialogue
+    dialog.delete_at = times.ahead(snapshot.delete_at)
+    dialog.sessions = {index: parts.sessions[place] for index, place in snapshot.sessions}
+    dialog.former = {index: parts.sessions[place] for index, place in snapshot.former}
+    return dialog

@@ -65,9 +65,9 @@ def _open(
     for each in snapshot.groups:
         groups.append(_open_group(resources, each, times))
         undo.callback(resources.close_group, groups[-1])
-    window_s = resources.settings.settle_window_s
+    window_s = resources.settings.latch_window_s
     return groups, [
-        rebuild_session(each, groups, times, settle_window_s=window_s) for each in snapshot.sessions
+        rebuild_session(each, groups, times, latch_window_s=window_s) for each in snapshot.sessions
     ]
 
 

@@ -1,8 +1,9 @@
 """What is in a snapshot: a call as flat lists whose members name each other by their places.
 
-Groups and sessions that are shared (forks, early dialogues) are written once, so they are one again
+Groups and sessions that are shared (forks, early dialogs) are written once, so they are one again
 afterwards. Structs are written as arrays: a new field goes to the end and has a default, then older and newer
-versions read each other; anything else needs another VERSION (nh.calls.snapshots.codec). Ranges that a decoder can
+versions read each other; anything else needs another VERSION (nh.calls.snapshots.codec). Ranges that a
+decoder can
 check are in the types, what fits together is nh.calls.snapshots.checking's. All times are monotonic seconds.
 """
 
@@ -134,7 +135,7 @@ class TransactionSnapshot(msgspec.Struct, array_like=True, frozen=True):
 
 
 class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
-    """A party: its members; `early` is the place of a dialogue, `groups` and `former` have places of groups.
+    """A party: its members; `early` is the place of a dialog, `groups` and `former` have places of groups.
 
     Arguments:
         former: (medium, group).
@@ -160,8 +161,8 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
     past: list[tuple[Index, Index, Count, Count, Count]]
 
 
-class DialogueSnapshot(msgspec.Struct, array_like=True, frozen=True):
-    """A dialogue: its parties by their places, its sessions as (medium, place)."""
+class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A dialog: its parties by their places, its sessions as (medium, place)."""
 
     caller: Index
     callee: Index
@@ -181,17 +182,17 @@ class BranchSnapshot(msgspec.Struct, array_like=True, frozen=True):
 
 
 class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
-    """Offers: parties and dialogues of ng's.
+    """Offers: parties and dialogs of ng's.
 
     Arguments:
         parties: first the `known`, who have a tag, then those who will answer.
-        dialogues: first the `agreed`, then those with whoever will answer.
+        dialogs: first the `agreed`, then those with whoever will answer.
     """
 
     last_signal: Time
     parties: list[PartySnapshot]
     known: Count
-    dialogues: list[DialogueSnapshot]
+    dialogs: list[DialogSnapshot]
     agreed: Count
     branches: list[BranchSnapshot]
 

@@ -7,7 +7,7 @@ kernel counted meanwhile is no loss, because a snapshot says how far its flow wa
 from nh.calls.call import Call
 from nh.calls.leg import Leg
 from nh.calls.media import Media
-from nh.calls.offer_answer.dialog import Dialogue
+from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party
 from nh.calls.rtp.payload_types import PayloadTypes
@@ -16,7 +16,7 @@ from nh.calls.snapshots.structs import (
     BranchSnapshot,
     CallSnapshot,
     Clock,
-    DialogueSnapshot,
+    DialogSnapshot,
     GroupSnapshot,
     LegSnapshot,
     MediaSnapshot,
@@ -29,7 +29,7 @@ from nh.calls.snapshots.structs import (
 from nh.calls.socket_group import SocketGroup
 from nh.calls.transaction import Transaction
 
-Places = dict[int, int]
+ShardSlots = dict[int, int]
 """Where objects are in their list, by id()."""
 
 
@@ -54,7 +54,7 @@ def take_snapshot(call: Call, *, clock: Clock) -> CallSnapshot:
     )
 
 
-def _places(objects: list[SocketGroup] | list[Session] | list[Party] | list[Dialogue]) -> Places:
+def _places(objects: list[SocketGroup] | list[Session] | list[Party] | list[Dialog]) -> ShardSlots:
     return {id(each): place for place, each in enumerate(objects)}
 
 
@@ -87,7 +87,7 @@ def _take_group(group: SocketGroup) -> GroupSnapshot:
     )
 
 
-def _take_session(session: Session, of_group: Places) -> SessionSnapshot:
+def _take_session(session: Session, of_group: ShardSlots) -> SessionSnapshot:
     return SessionSnapshot(
         id=session.id,
         group_from=of_group[id(session.group_from)],
@@ -138,7 +138,9 @@ def _take_payload_types(
     return PayloadTypesSnapshot(dict(agreed.clocks), dict(agreed.encodings))
 
 
-def _take_transaction(transaction: Transaction, of_group: Places, of_session: Places) -> TransactionSnapshot:
+def _take_transaction(
+    transaction: Transaction, of_group: ShardSlots, of_session: ShardSlots
+) -> TransactionSnapshot:
     group_from = transaction.group_from
     return TransactionSnapshot(
         id_from=transaction.id_from,
@@ -150,17 +152,17 @@ def _take_transaction(transaction: Transaction, of_group: Places, of_session: Pl
     )
 
 
-def _take_offers(offers: Offers, of_group: Places, of_session: Places) -> OffersSnapshot:
+def _take_offers(offers: Offers, of_group: ShardSlots, of_session: ShardSlots) -> OffersSnapshot:
     ends = offers.ends
-    dialogues = list(ends.all_dialogues)
-    agreed = len(ends.dialogues)
-    parties = [*ends.parties.values(), *(early.callee for early in dialogues[agreed:])]
-    of_party, of_dialogue = _places(parties), _places(dialogues)
+    dialogs = list(ends.all_dialogues)
+    agreed = len(ends.dialogs)
+    parties = [*ends.parties.values(), *(early.callee for early in dialogs[agreed:])]
+    of_party, of_dialogue = _places(parties), _places(dialogs)
     return OffersSnapshot(
         last_signal=offers.last_signal,
         parties=[_take_party(party, of_group, of_dialogue) for party in parties],
         known=len(ends.parties),
-        dialogues=[_take_dialogue(each, of_party, of_session) for each in dialogues],
+        dialogs=[_take_dialogue(each, of_party, of_session) for each in dialogs],
         agreed=agreed,
         branches=[
             BranchSnapshot(name, of_party[id(branch.offerer)], branch.delete_at)
@@ -169,7 +171,7 @@ def _take_offers(offers: Offers, of_group: Places, of_session: Places) -> Offers
     )
 
 
-def _take_party(party: Party, of_group: Places, of_dialogue: Places) -> PartySnapshot:
+def _take_party(party: Party, of_group: ShardSlots, of_dialogue: ShardSlots) -> PartySnapshot:
     return PartySnapshot(
         tag=party.tag,
         side=party.side,
@@ -190,13 +192,13 @@ def _take_party(party: Party, of_group: Places, of_dialogue: Places) -> PartySna
     )
 
 
-def _take_dialogue(dialogue: Dialogue, of_party: Places, of_session: Places) -> DialogueSnapshot:
-    return DialogueSnapshot(
-        caller=of_party[id(dialogue.caller)],
-        callee=of_party[id(dialogue.callee)],
-        branch=dialogue.branch,
-        signalled=dialogue.signalled,
-        delete_at=dialogue.delete_at,
-        sessions=[(index, of_session[id(session)]) for index, session in dialogue.sessions.items()],
-        former=[(index, of_session[id(session)]) for index, session in dialogue.former.items()],
+def _take_dialogue(dialog: Dialog, of_party: ShardSlots, of_session: ShardSlots) -> DialogSnapshot:
+    return DialogSnapshot(
+        caller=of_party[id(dialog.caller)],
+        callee=of_party[id(dialog.callee)],
+        branch=dialog.branch,
+        signalled=dialog.signalled,
+        delete_at=dialog.delete_at,
+        sessions=[(index, of_session[id(session)]) for index, session in dialog.sessions.items()],
+        former=[(index, of_session[id(session)]) for index, session in dialog.former.items()],
     )

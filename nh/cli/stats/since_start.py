@@ -44,7 +44,7 @@ def _of_shards(totals: ShardStats) -> Iterator[_Row]:
     yield (
         "dropped",
         _line(
-            (totals.drop_foreign_source, "foreign source"),
+            (totals.drop_source_mismatch, "foreign source"),
             (totals.drop_no_target, "no target"),
             (totals.drop_send_failed, "unsent"),
             (totals.drop_not_active, "inactive"),

@@ -25,7 +25,7 @@ LAG_S: Final = 0.05
 """A loop that is later than this makes itself heard: phones buffer about as much."""
 
 _REASONS: Final = {
-    "drop_foreign_source": ("foreign", "foreign source"),
+    "drop_source_mismatch": ("foreign", "foreign source"),
     "drop_no_target": ("no tgt", "no target"),
     "drop_send_failed": ("unsent", "unsent"),
     "drop_not_active": ("inactive", "inactive"),

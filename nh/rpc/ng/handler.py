@@ -11,17 +11,17 @@ from collections.abc import Callable, Hashable
 from nh.commands import Ping
 from nh.errors import ShardUnavailable, UnknownCommand
 from nh.results import Failure, Result
-from nh.rpc.ng.reply_cache import MAX_PENDING, Replies, Send
+from nh.rpc.ng.reply_cache import MAX_PENDING, ReplyCache, Send
 from nh.rpc.service import Dispatch
 from nh.stats.layout import SupervisorStats
-from nh.throttle import Throttle
+from nh.throttle import RateLimitedLogger
 from nh.wire import ng
 
 MAX_DATAGRAM_BYTES = 65_507
 """Longest UDP payload over IPv4; replies over TCP are no longer, so that a duplicate may come either way."""
 
 
-class NgDesk:
+class NgHandler:
     """Serves the ng messages of all listeners: one cookie means one request, wherever it comes from.
 
     Arguments:
@@ -38,14 +38,14 @@ class NgDesk:
         dispatch: Dispatch,
         *,
         stats: SupervisorStats,
-        complaints: Throttle,
-        replies: Replies | None = None,
+        complaints: RateLimitedLogger,
+        replies: ReplyCache | None = None,
     ) -> None:
         self._now = now
         self._dispatch = dispatch
         self._stats = stats
         self._complaints = complaints
-        self._replies = replies or Replies()
+        self._replies = replies or ReplyCache()
 
     def serve(self, message: bytes, sender: Hashable, send: Send) -> bool:
         """Answer one message, now or later.

@@ -12,7 +12,7 @@ from typing import Final
 
 from nh.address import TcpAddress
 from nh.errors import ConfigError
-from nh.ipc.inherited import NOTHING, Inheritance
+from nh.ipc.inherited import NOTHING, InheritedFds
 from nh.rpc.listeners import Listener, open_listeners
 
 RECEIVE_BYTES: Final = 1024 * 1024
@@ -41,9 +41,9 @@ class NgListener:
         return str(self.tcp.address)
 
     @property
-    def heirlooms(self) -> list[tuple[tuple[str, str], socket.socket]]:
-        """What the two are to an Inheritance."""
-        kind, address = self.tcp.heirloom
+    def inherited(self) -> list[tuple[tuple[str, str], socket.socket]]:
+        """What the two are to an InheritedFds."""
+        kind, address = self.tcp.inherited
         return [((kind, address), self.tcp.sock), ((_UDP, address), self.udp)]
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ class NgListener:
 
 
 def open_ng_listeners(
-    addresses: Iterable[TcpAddress], *, public: bool, inheritance: Inheritance = NOTHING
+    addresses: Iterable[TcpAddress], *, public: bool, inheritance: InheritedFds = NOTHING
 ) -> list[NgListener]:
     """Listen on every address; on none if one of them fails.
 
@@ -74,7 +74,7 @@ def open_ng_listeners(
         return listeners
 
 
-def _open(address: TcpAddress, public: bool, inheritance: Inheritance) -> NgListener:
+def _open(address: TcpAddress, public: bool, inheritance: InheritedFds) -> NgListener:
     udp = inheritance.take_listener(_UDP, str(address))
     for attempt in range(_ATTEMPTS):
         (tcp,) = open_listeners([address], mode=0, public=public, inheritance=inheritance, tcp_kind=_TCP)

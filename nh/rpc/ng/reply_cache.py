@@ -25,7 +25,7 @@ Send = Callable[[bytes], None]
 """Sends a reply, cookie and all, to one of those who asked."""
 
 
-class Replies:
+class ReplyCache:
     """The replies of the last while, and who waits for those that are to come.
 
     Arguments:

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Sequence
 
 from nh.loop import Loop
 from nh.rpc.frontend import Frontend
-from nh.rpc.ng.handler import NgDesk
+from nh.rpc.ng.handler import NgHandler
 from nh.rpc.ng.listeners import NgListener
 from nh.rpc.ng.tcp import NgConnection
 from nh.rpc.ng.udp import NgUdp
 from nh.rpc.service import Dispatch, Service
 from nh.stats.layout import SupervisorStats
-from nh.throttle import Throttle
+from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
 
-class NgService:
+class NgContext:
     """Serves ng listeners from its construction on, until close().
 
     Arguments:
@@ -38,8 +38,8 @@ class NgService:
         idle_client_s: float = 300.0,
         max_clients: int = 4096,
     ) -> None:
-        complaints = Throttle(logger, loop.now)
-        desk = NgDesk(loop.now, dispatch, stats=stats, complaints=complaints)
+        complaints = RateLimitedLogger(logger, loop.now)
+        desk = NgHandler(loop.now, dispatch, stats=stats, complaints=complaints)
 
         def connect(sock: socket.socket, service: Service) -> NgConnection:
             return NgConnection(sock, service, desk)

@@ -6,7 +6,7 @@ Requests run side by side and are answered as their results come; reading stops 
 import socket
 
 from nh.rpc.connection import Connection
-from nh.rpc.ng.handler import NgDesk
+from nh.rpc.ng.handler import NgHandler
 from nh.rpc.service import Service
 from nh.wire.ng import NgFramer
 
@@ -21,7 +21,7 @@ class NgConnection(Connection):
 
     __slots__ = ("_desk",)
 
-    def __init__(self, sock: socket.socket, service: Service, desk: NgDesk) -> None:
+    def __init__(self, sock: socket.socket, service: Service, desk: NgHandler) -> None:
         self._desk = desk
         super().__init__(sock, service, NgFramer())
 

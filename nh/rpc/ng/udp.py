@@ -6,9 +6,9 @@ import socket
 from typing import Any, Final
 
 from nh.loop import Loop
-from nh.rpc.ng.handler import NgDesk
+from nh.rpc.ng.handler import NgHandler
 from nh.stats.layout import SupervisorStats
-from nh.throttle import Throttle
+from nh.throttle import RateLimitedLogger
 
 DATAGRAMS_A_TURN: Final = 64
 """Most datagrams served before other descriptors get their turn."""
@@ -28,7 +28,13 @@ class NgUdp:
     """
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, desk: NgDesk, *, stats: SupervisorStats, complaints: Throttle
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        desk: NgHandler,
+        *,
+        stats: SupervisorStats,
+        complaints: RateLimitedLogger,
     ) -> None:
         sock.setblocking(False)
         self._loop = loop

@@ -1,7 +1,8 @@
-"""Onward: where the packets of a leg go on to, and how.
+"""Egress: where the packets of a leg go on to, and how.
 
 Almost all of them go by what sender() returns for a leg, without any more of this; packets that go to a port
-of the relay itself lose a hop there (nh.shard.media.loop_guard). The module knows legs and sockets, not who may send.
+of the relay itself lose a hop there (nh.shard.media.loop_guard). The module knows legs and sockets, not
+who may send.
 """
 
 import functools
@@ -10,13 +11,13 @@ from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
 from nh.shard.media import loop_guard as hops
 from nh.shard.media.fast_path_readers import Send
-from nh.shard.media.loop_guard import OwnPorts
+from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.sockets import MediaSocket, socket_of
-from nh.shard.media.totals import Traffic
+from nh.shard.media.totals import TrafficTotals
 
 
-class Onward:
+class Egress:
     """Sends on what legs have taken.
 
     Arguments:
@@ -27,7 +28,7 @@ class Onward:
     `hops` is the hop limit of the packet that is dealt with, set by who reads it; 0: it does not matter.
     """
 
-    def __init__(self, poll: MediaPoll, traffic: Traffic, own_ports: OwnPorts) -> None:
+    def __init__(self, poll: MediaPoll, traffic: TrafficTotals, own_ports: LocalPorts) -> None:
         self.hops = 0
         self._poll = poll
         self._traffic = traffic

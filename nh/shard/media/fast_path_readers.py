@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from nh.calls.leg import Leg
 from nh.shard.media.poll import MediaPoll, Reader
-from nh.shard.media.totals import Traffic
+from nh.shard.media.totals import TrafficTotals
 
 Send = Callable[[memoryview], object]
 """Sends a packet on; raises OSError if the kernel refuses."""
@@ -12,7 +12,7 @@ Send = Callable[[memoryview], object]
 
 def forwarder_factory(
     buffer: bytearray,
-    traffic: Traffic,
+    traffic: TrafficTotals,
     poll: MediaPoll,
     send_failed: Callable[[Leg, Send, memoryview, OSError], None],
 ) -> Callable[[Leg, Callable[[bytearray], int], Send], Reader]:

@@ -6,7 +6,8 @@ A socket has one of three readers, chosen anew whenever something changes and ne
     judging     a source is not settled yet, or several legs share the socket: look at every source
     connected   the source is settled and the kernel filters: one recv, one send
 
-Where the kernel relays in a socket's stead (nh.shard.media.kernel_path), the reader serves what the kernel leaves.
+Where the kernel relays in a socket's stead (nh.shard.media.kernel_path), the reader serves what the
+kernel leaves.
 
 Sockets that another process may still use are left as they are while `awake` is False: neither connected nor
 read; what the kernel relays it goes on relaying. set_up_anew() brings them into the state that their legs
@@ -25,13 +26,13 @@ from nh.calls.media import Endpoint
 from nh.calls.session import Pair
 from nh.calls.source import Rank
 from nh.shard.media import loop_guard as hops
-from nh.shard.media.egress import Onward
+from nh.shard.media.egress import Egress
 from nh.shard.media.fast_path_readers import forwarder_factory
 from nh.shard.media.kernel_path import KernelPath
-from nh.shard.media.loop_guard import OwnPorts
+from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.poll import MediaPoll, Reader
 from nh.shard.media.sockets import MediaSocket, socket_of
-from nh.shard.media.totals import Traffic
+from nh.shard.media.totals import TrafficTotals
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ class Forwarding:
     def __init__(
         self,
         poll: MediaPoll,
-        traffic: Traffic,
-        own_ports: OwnPorts,
+        traffic: TrafficTotals,
+        own_ports: LocalPorts,
         *,
         kernel: KernelPath | None = None,
         kernel_off: str = "",
@@ -68,7 +69,7 @@ class Forwarding:
         self._kernel_off = kernel_off
         self._changed = changed
         self.awake = True
-        self._onward = Onward(poll, traffic, own_ports)
+        self._onward = Egress(poll, traffic, own_ports)
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
         # one bound method each for all sockets
@@ -172,7 +173,7 @@ class Forwarding:
         media_socket.count_hops(self._onward.leads_back(media_socket))
         if media_socket.connected:
             leg = media_socket.legs[0]
-            if media_socket.counts_hops:
+            if media_socket.reads_ttl:
                 reader = functools.partial(self._pass_back_next, media_socket)
             elif leg.offload is not None:
                 reader = functools.partial(self._pass_on_next, leg)
@@ -211,7 +212,7 @@ class Forwarding:
     def _judge_next(self, media_socket: MediaSocket) -> bool:
         """Deal with the next packet by its source; returns whether there was one."""
         try:
-            if media_socket.counts_hops:
+            if media_socket.reads_ttl:
                 size, source, self._onward.hops = hops.receive(media_socket.sock, self._buffer)
             else:
                 size, address = media_socket.sock.recvfrom_into(self._buffer)

@@ -78,7 +78,7 @@ class KernelPath:
 
     def watch(self, loop: Loop) -> None:
         """Begin: follow the host's routes, and remove what a predecessor relayed and no call took over."""
-        self._flows.remove_left()
+        self._flows.remove_stale_flows()
         self._route_watch = RouteWatch(loop, self.routes_changed)
 
     def update(self, media_socket: MediaSocket) -> bool:
@@ -201,7 +201,7 @@ class KernelPath:
         return route
 
     def _begin(self, media_socket: MediaSocket, way: layout.Flow) -> None:
-        left = self._flows.take_left(media_socket.local)
+        left = self._flows.adopt_stale_flow(media_socket.local)
         if left is not None:
             flow = Flow(self._flows, media_socket.local, media_socket.legs[0], left, left=True)
             media_socket.flow = flow

@@ -23,7 +23,7 @@ _INT: Final = struct.Struct("=i")
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_INT.size)
 
 
-class OwnPorts:
+class LocalPorts:
     """The media ports of this relay, those of all its shards. To be asked with `in`.
 
     Arguments:

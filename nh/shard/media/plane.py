@@ -14,7 +14,7 @@ from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 from nh.shard.media.forwarding import Forwarding
 from nh.shard.media.kernel_path import KernelPath
-from nh.shard.media.loop_guard import OwnPorts
+from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.sockets import (
     MediaSocket,
@@ -24,10 +24,10 @@ from nh.shard.media.sockets import (
     open_media_sockets,
     socket_of,
 )
-from nh.shard.media.totals import Traffic
+from nh.shard.media.totals import TrafficTotals
 
 if TYPE_CHECKING:
-    from nh.shard.recovery.checkpoints import CallKeeping
+    from nh.shard.recovery.checkpoints import Checkpointer
 
 logger = logging.getLogger(__name__)
 
@@ -56,13 +56,13 @@ class SocketPlane:
     def __init__(
         self,
         settings: RelaySettings,
-        own_ports: OwnPorts,
+        own_ports: LocalPorts,
         kernel: KernelPath | None = None,
         kernel_off: str = "",
     ) -> None:
         self.kernel = kernel
         self.poll = MediaPoll()
-        self.traffic = Traffic()
+        self.traffic = TrafficTotals()
         self._settings = settings
         self._own_ports = own_ports
         self._forwarding = Forwarding(
@@ -75,12 +75,12 @@ class SocketPlane:
         )
         self.owner = b""
         self.inherited: dict[Endpoint, int] = {}
-        self.keeping: CallKeeping | None = None
+        self.keeping: Checkpointer | None = None
         self._running: dict[Session, None] = {}
         self._unsettled: set[Session] = set()
         self._round: list[Session] = []
         self._slice = 1
-        self._round_s = min(ROUND_S, settings.silent_s / 4, (settings.resettle_s or math.inf) / 4)
+        self._round_s = min(ROUND_S, settings.silent_s / 4, (settings.relatch_s or math.inf) / 4)
 
     def open_sockets(self, address: str, base: int, count: int, dscp: int | None = None) -> list[RelaySocket]:
         """See MediaPlane. What arrives before a session is active is read and dropped."""
@@ -192,7 +192,7 @@ class SocketPlane:
             self._slice = math.ceil(len(self._round) * since_s / self._round_s)
         for session in self._round[-self._slice :]:
             session.note(now=now)
-            if self._settings.resettle_s and session in self._running:
+            if self._settings.relatch_s and session in self._running:
                 self._reopen_silent(session, now=now)
         del self._round[-self._slice :]
         if self.kernel is not None:
@@ -234,5 +234,5 @@ class SocketPlane:
 
     def _reopen_silent(self, session: Session, *, now: float) -> None:
         for leg in session.legs:
-            if leg.reopen_after(self._settings.resettle_s, now=now):
+            if leg.reopen_after(self._settings.relatch_s, now=now):
                 self._forwarding.source_changed(leg)

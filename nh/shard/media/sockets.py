@@ -42,11 +42,12 @@ class MediaSocket:
         dscp: DiffServ code point of what it sends, 0 to 63.
 
     `legs` are those that receive here; `connected` tells whether the kernel lets one source only in,
-    `counts_hops` whether it is to be read with nh.shard.media.loop_guard.receive(); `flow` is what the kernel relays in
+    `reads_ttl` whether it is to be read with nh.shard.media.loop_guard.receive(); `flow` is what the
+    kernel relays in
     the socket's stead, None if nothing; `owner` is the call-id of the call that it belongs to.
     """
 
-    __slots__ = ("connected", "counts_hops", "dscp", "fd", "flow", "legs", "local", "owner", "sock")
+    __slots__ = ("connected", "dscp", "fd", "flow", "legs", "local", "owner", "reads_ttl", "sock")
 
     def __init__(self, sock: socket.socket, local: Endpoint, dscp: int = 0) -> None:
         self.sock = sock
@@ -57,13 +58,13 @@ class MediaSocket:
         self.local = local
         self.legs: tuple[Leg, ...] = ()
         self.connected = False
-        self.counts_hops = False
+        self.reads_ttl = False
 
     def count_hops(self, wanted: bool) -> None:
         """Let the hop limits of packets be told from now on, or not."""
-        if wanted and not self.counts_hops:
+        if wanted and not self.reads_ttl:
             tell_hops(self.sock)
-        self.counts_hops = wanted
+        self.reads_ttl = wanted
 
     def connect(self, peer: Endpoint) -> bool:
         """Let the kernel take packets from `peer` only; returns whether it agreed (a route is needed)."""

@@ -12,7 +12,7 @@ _NOT_PASSED_ON: Final = (Drop.NO_TARGET, Drop.SEND_FAILED, Drop.LOOPED)
 """What legs took and dropped."""
 
 
-class Traffic:
+class TrafficTotals:
     """Totals since the start.
 
     `received` counts what legs took at their sockets, `kernel` what was relayed inside the kernel; foreign

@@ -6,7 +6,7 @@ Pure functions; they change nothing.
 from collections.abc import Sequence
 
 from nh.calls.leg import Leg
-from nh.calls.offer_answer.dialog import Dialogue
+from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Counters, Party
 from nh.results import MediumReading, Queried, StreamReading, StreamTotals, TagReading
@@ -17,14 +17,14 @@ def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s
     """What is known of a call.
 
     Arguments:
-        offers: its parties and dialogues.
+        offers: its parties and dialogs.
         created: monotonic seconds of its start.
-        from_tag: only this end and those in dialogue with it (rtpengine's rule); b"" for all.
+        from_tag: only this end and those in dialog with it (rtpengine's rule); b"" for all.
         wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
     """
-    linked = {from_tag} | {tag for each in offers.dialogues if from_tag in each.tags for tag in each.tags}
+    linked = {from_tag} | {tag for each in offers.dialogs if from_tag in each.tags for tag in each.tags}
     tags = tuple(
-        _tag(party, offers.dialogues, wall_offset_s=wall_offset_s)
+        _tag(party, offers.dialogs, wall_offset_s=wall_offset_s)
         for party in offers.parties.values()
         if not from_tag or party.tag in linked
     )
@@ -47,8 +47,8 @@ def _total(streams: Sequence[StreamReading]) -> StreamTotals:
     return StreamTotals(packets, size, errors)
 
 
-def _tag(party: Party, dialogues: list[Dialogue], *, wall_offset_s: float) -> TagReading:
-    ours = [dialogue for dialogue in dialogues if dialogue.has(party)]
+def _tag(party: Party, dialogs: list[Dialog], *, wall_offset_s: float) -> TagReading:
+    ours = [dialog for dialog in dialogs if dialog.has(party)]
     return TagReading(
         tag=party.tag,
         label=party.label,
@@ -64,16 +64,16 @@ def _tag(party: Party, dialogues: list[Dialogue], *, wall_offset_s: float) -> Ta
     )
 
 
-def _medium(party: Party, dialogues: list[Dialogue], index: int, *, wall_offset_s: float) -> MediumReading:
+def _medium(party: Party, dialogs: list[Dialog], index: int, *, wall_offset_s: float) -> MediumReading:
     """One medium with the streams that this party sends, one more for what was counted before them."""
     group = party.find_group(index)
     kind = group.media[0].kind if group is not None else ""
     streams = [
         _stream(leg, component, kind, wall_offset_s=wall_offset_s)
-        for dialogue in dialogues
-        for medium, session in dialogue.running
+        for dialog in dialogs
+        for medium, session in dialog.running
         if medium == index
-        for component, leg in enumerate(session.legs[dialogue.side_of(party) :: 2], start=1)
+        for component, leg in enumerate(session.legs[dialog.side_of(party) :: 2], start=1)
     ]
     streams += [
         _past_stream(counters, component + 1)

@@ -61,7 +61,7 @@ class Signalling:
     def execute(self, command: NgCommand) -> RelayResult:
         """Do what a command of ng says.
 
-        Raises UnknownCall, UnusableSdp, IncompleteSdp, WrongDialogue, Unsupported, LimitReached,
+        Raises UnknownCall, UnusableSdp, IncompleteSdp, WrongDialog, Unsupported, LimitReached,
         PortsExhausted, AddressUnavailable.
         """
         match command:
@@ -240,7 +240,7 @@ class Signalling:
         lose its media because there was no room for one medium more.
         """
         call = self._table.find_call(call_id)
-        if call is None or call.offers is None or call.offers.dialogues:
+        if call is None or call.offers is None or call.offers.dialogs:
             return
         with contextlib.suppress(UnknownCall):  # it is Net::SIP's alone
             self._table.delete(call_id=call_id, from_tag=b"", to_tag=b"", branch=b"", delay_s=0, now=now)

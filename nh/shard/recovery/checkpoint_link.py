@@ -15,14 +15,14 @@ from nh.errors import ChannelFull
 from nh.ipc.channel import Channel, batches
 from nh.ipc.link_messages import (
     MAX_SNAPSHOT_BYTES,
-    ForgetCall,
-    HoldSockets,
-    KeepCall,
-    LetGoSockets,
+    DropCall,
+    ReleaseSockets,
+    SaveCall,
+    StoreSockets,
     encode,
     parts,
 )
-from nh.throttle import Throttle
+from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ COMPLAIN_S: Final = 60.0
 """Least time between two lines about sockets that could not be handed over."""
 
 
-class LinkKeep:
+class LinkCheckpointSink:
     """See Keep.
 
     Arguments:
@@ -39,7 +39,7 @@ class LinkKeep:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._complaints = Throttle(logger, time.monotonic, COMPLAIN_S)
+        self._complaints = RateLimitedLogger(logger, time.monotonic, COMPLAIN_S)
         self._closed = False
         # what could not be said; while there is anything, everything else queues up behind it
         self._calls: dict[bytes, bytes | None] = {}
@@ -51,7 +51,7 @@ class LinkKeep:
             return
         try:
             for some, their_fds in zip(batches(endpoints), batches(fds), strict=True):
-                self._channel.send(encode(HoldSockets(some)), their_fds)
+                self._channel.send(encode(StoreSockets(some)), their_fds)
         except ChannelFull as exc:
             self._complaints.log(logging.WARNING, "the supervisor does not hold some sockets: %s", exc)
 
@@ -107,10 +107,10 @@ class LinkKeep:
     def _say(self, call_id: bytes, snapshot: bytes | None) -> bool:
         try:
             if snapshot is None:
-                self._channel.send(encode(ForgetCall(call_id)))
+                self._channel.send(encode(DropCall(call_id)))
             else:
                 for part, data, last in parts(snapshot):
-                    self._channel.send(encode(KeepCall(call_id, data, part, last)))
+                    self._channel.send(encode(SaveCall(call_id, data, part, last)))
         except ChannelFull:
             return False
         return True
@@ -118,7 +118,7 @@ class LinkKeep:
     def _say_let_go(self) -> None:
         for some in batches(list(self._sockets)):
             try:
-                self._channel.send(encode(LetGoSockets(some)))
+                self._channel.send(encode(ReleaseSockets(some)))
             except ChannelFull:
                 return
             for endpoint in some:

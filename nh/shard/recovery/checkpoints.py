@@ -19,7 +19,7 @@ from nh.calls.table import CallTable
 from nh.loop import Loop
 from nh.shard.media.sockets import MediaSocket
 from nh.shard.recovery.clocks import clock_at
-from nh.shard.recovery.keep import Keep
+from nh.shard.recovery.keep import CheckpointSink
 
 REFRESH_S: Final = 10.0
 """How old counters may become in a snapshot, while packets come."""
@@ -46,7 +46,7 @@ class Handed(NamedTuple):
     snapshot: bytes
 
 
-class CallKeeping:
+class Checkpointer:
     """Keeps the calls of one table.
 
     Arguments:
@@ -54,7 +54,7 @@ class CallKeeping:
         keep: where.
     """
 
-    def __init__(self, table: CallTable, keep: Keep) -> None:
+    def __init__(self, table: CallTable, keep: CheckpointSink) -> None:
         self._table = table
         self._keep = keep
         self._loop: Loop | None = None

@@ -1,7 +1,7 @@
 """What a shard asks of whoever keeps things for its successor: to hold its sockets, to keep its calls.
 
-In a shard that is the supervisor, behind the link (nh.shard.recovery.checkpoint_link); where a relay lives in the process of
-who uses it, nobody does.
+In a shard that is the supervisor, behind the link (nh.shard.recovery.checkpoint_link); where a relay
+lives in the process of who uses it, nobody does.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Protocol
 from nh.calls.media import Endpoint
 
 
-class Keep(Protocol):
+class CheckpointSink(Protocol):
     """Keeps things for a successor. No method waits or raises: a relay goes on where nothing can be kept.
 
     What is said is in force, in this order, before anybody knows the result of the command that caused it.

@@ -15,19 +15,19 @@ from nh.errors import ChannelFull
 from nh.ipc.channel import Channel, batches
 from nh.ipc.handover_messages import (
     CallSockets,
-    Depart,
+    Exit,
     HandedOver,
-    HandOver,
-    Leave,
-    Present,
+    Hello,
+    Transfer,
+    Yield,
     decode_to_old,
     encode,
 )
-from nh.ipc.link_messages import Configure, KeepCall, parts
+from nh.ipc.link_messages import Configure, SaveCall, parts
 from nh.ipc.pouring import Pouring, Record
-from nh.ipc.rendezvous import Rendezvous
+from nh.ipc.rendezvous import HandoverSocket
 from nh.loop import Loop, Timer
-from nh.shard.recovery.recoverable_relay import KeptHelper
+from nh.shard.recovery.recoverable_relay import RecoverableRelay
 from nh.stats.layout import SHARD_TABLE, read_counters
 from nh.version import __version__
 
@@ -53,9 +53,9 @@ class Orphan:
     def __init__(
         self,
         loop: Loop,
-        helper: KeptHelper,
+        helper: RecoverableRelay,
         configure: Configure,
-        rendezvous: Rendezvous,
+        rendezvous: HandoverSocket,
         *,
         on_over: Callable[[], None],
     ) -> None:
@@ -100,7 +100,7 @@ class Orphan:
         self._channel = Channel(self._loop, sock, self._on_record, self._on_lost, on_drained=self._on_drained)
         maps = self._configure.kernel
         fds = (maps.flows_fd, maps.readings_fd) if maps is not None and maps.identity else ()
-        present = Present(
+        present = Hello(
             shard=self._configure.shard,
             shards=self._configure.shards,
             version=__version__,
@@ -119,13 +119,13 @@ class Orphan:
             self._break_off()
             return
         match message:
-            case HandOver():
+            case Transfer():
                 self._hand_over()
-            case Depart():
+            case Exit():
                 self.departed = True
                 logger.info("shard %d ends: its calls are those of a new process now", self._configure.shard)
                 self._on_over()
-            case Leave():
+            case Yield():
                 pass
 
     def _hand_over(self) -> None:
@@ -142,7 +142,7 @@ class Orphan:
                 endpoints = tuple(endpoint for endpoint, _ in some)
                 yield encode(CallSockets(call_id, endpoints)), [fd for _, fd in some]
             for part, data, last in parts(snapshot):
-                yield encode(KeepCall(call_id, data, part, last)), ()
+                yield encode(SaveCall(call_id, data, part, last)), ()
         self._helper.update_stats()
         yield encode(HandedOver(read_counters(self._helper.stats, SHARD_TABLE))), ()
 
@@ -155,7 +155,7 @@ class Orphan:
             logger.error("the calls cannot be handed over: %s", exc)
             self._break_off()
 
-    def _send(self, message: Present, fds: tuple[int, ...]) -> None:
+    def _send(self, message: Hello, fds: tuple[int, ...]) -> None:
         assert self._channel is not None
         try:
             self._channel.send(encode(message), fds)

@@ -15,15 +15,15 @@ from nh.ipc.link_messages import RestoreCall
 from nh.loop import Loop
 from nh.results import RelayResult
 from nh.shard.media.kernel_path import KernelPath
-from nh.shard.recovery.checkpoints import CallKeeping, Handed
-from nh.shard.recovery.keep import Keep
+from nh.shard.recovery.checkpoints import Checkpointer, Handed
+from nh.shard.recovery.keep import CheckpointSink
 from nh.shard.recovery.restore import Outcome, Restoring
 from nh.shard.relay import Helper, changed_by
 from nh.stats import ShardStats
 from nh.stats.layout import Counters
 
 
-class KeptHelper(Helper):
+class RecoverableRelay(Helper):
     """See above.
 
     Arguments:
@@ -35,7 +35,7 @@ class KeptHelper(Helper):
         self,
         settings: RelaySettings,
         *,
-        keep: Keep,
+        keep: CheckpointSink,
         ports: tuple[int, int],
         shard: int,
         shards: int,
@@ -59,7 +59,7 @@ class KeptHelper(Helper):
             known_session=known_session,
         )
         self._restoring = Restoring(self._table, self._plane)
-        self._keeping: CallKeeping | None = CallKeeping(self._table, keep)
+        self._keeping: Checkpointer | None = Checkpointer(self._table, keep)
         self._plane.keeping = self._keeping
         self._plane.sleep()
 

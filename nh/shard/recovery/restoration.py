@@ -25,7 +25,7 @@ class Restorer(Protocol):
         """
 
 
-class Restoration:
+class RestoreQueue:
     """Sockets and calls on their way to the helper. Close it."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from nh.errors import NhError, SocketsExhausted
 from nh.ipc.link_messages import RestoreCall
 from nh.shard.media.plane import SocketPlane
 from nh.shard.recovery.clocks import clock_at, shift_since
-from nh.throttle import Throttle
+from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Restoring:
         self._table = table
         self._plane = plane
         self._waiting: deque[RestoreCall] = deque()
-        self._complaints = Throttle(logger, time.monotonic, COMPLAIN_S)
+        self._complaints = RateLimitedLogger(logger, time.monotonic, COMPLAIN_S)
 
     @property
     def waiting(self) -> Sequence[RestoreCall]:

@@ -21,16 +21,16 @@ from nh.calls.snapshots.version import READABLE
 from nh.ipc.channel import close_all, receive_record
 from nh.ipc.handover_messages import (
     CallSockets,
-    Depart,
+    Exit,
     FromOld,
     HandedOver,
-    HandOver,
-    Present,
+    Hello,
     ToOld,
+    Transfer,
     decode_from_old,
     encode,
 )
-from nh.ipc.link_messages import MAX_SNAPSHOT_BYTES, KeepCall
+from nh.ipc.link_messages import MAX_SNAPSHOT_BYTES, SaveCall
 from nh.ipc.peer import peer_of
 
 logger = logging.getLogger(__name__)
@@ -45,11 +45,11 @@ Take = Callable[[bytes, bytes, list[tuple[Endpoint, int]]], None]
 """Takes a call: its call-id, its snapshot, its sockets with descriptors, which belong to the taker."""
 
 
-class PredecessorLost(Exception):
+class HandoverFailed(Exception):
     """It died, hangs, or says what is not understood."""
 
 
-class Predecessor:
+class OrphanClient:
     """A shard that waits for a supervisor.
 
     Arguments:
@@ -57,7 +57,7 @@ class Predecessor:
         pid: its process, as far as it can be seen from here; 0: it cannot.
 
     By construction it is asked who it is: `present`; `maps` are the descriptors of its maps in the kernel,
-    the predecessor's to close. Raises PredecessorLost.
+    the predecessor's to close. Raises HandoverFailed.
     """
 
     def __init__(self, sock: socket.socket, pid: int) -> None:
@@ -65,9 +65,9 @@ class Predecessor:
         self._sock = sock
         sock.settimeout(ANSWER_S)
         message, fds = self._receive()
-        if not isinstance(message, Present):
+        if not isinstance(message, Hello):
             close_all(fds)
-            raise PredecessorLost(f"it says {type(message).__name__} before it says who it is")
+            raise HandoverFailed(f"it says {type(message).__name__} before it says who it is")
         self.present = message
         self.maps = fds
 
@@ -85,9 +85,9 @@ class Predecessor:
         Arguments:
             take: called for each call.
 
-        Returns its counters. Raises PredecessorLost; what was taken before stays taken.
+        Returns its counters. Raises HandoverFailed; what was taken before stays taken.
         """
-        self._say(HandOver())
+        self._say(Transfer())
         sockets: list[tuple[Endpoint, int]] = []
         parts: list[bytes] = []
         try:
@@ -96,10 +96,10 @@ class Predecessor:
                 match message:
                     case CallSockets(_, endpoints) if len(endpoints) == len(fds):
                         sockets += zip(endpoints, fds, strict=True)
-                    case KeepCall():
+                    case SaveCall():
                         parts.append(message.snapshot)
                         if sum(map(len, parts)) > MAX_SNAPSHOT_BYTES:
-                            raise PredecessorLost(f"a snapshot of more than {MAX_SNAPSHOT_BYTES} bytes")
+                            raise HandoverFailed(f"a snapshot of more than {MAX_SNAPSHOT_BYTES} bytes")
                         if message.last:
                             take(message.call_id, b"".join(parts), sockets)
                             sockets, parts = [], []
@@ -107,7 +107,7 @@ class Predecessor:
                         return counters
                     case _:
                         close_all(fds)
-                        raise PredecessorLost(
+                        raise HandoverFailed(
                             f"it hands over {type(message).__name__}, {len(fds)} descriptors"
                         )
         finally:
@@ -115,8 +115,8 @@ class Predecessor:
 
     def depart(self) -> None:
         """Tell it that somebody else has its calls, and leave it."""
-        with contextlib.suppress(PredecessorLost):
-            self._say(Depart())
+        with contextlib.suppress(HandoverFailed):
+            self._say(Exit())
         self.close()
 
     def kill(self) -> None:
@@ -134,30 +134,30 @@ class Predecessor:
         try:
             self._sock.send(encode(message))
         except OSError as exc:
-            raise PredecessorLost(exc.strerror or str(exc)) from exc
+            raise HandoverFailed(exc.strerror or str(exc)) from exc
 
     def _receive(self) -> tuple[FromOld, list[int]]:
         try:
             record, fds = receive_record(self._sock)
         except TimeoutError:
-            raise PredecessorLost(f"it says nothing for {ANSWER_S:g} s") from None
+            raise HandoverFailed(f"it says nothing for {ANSWER_S:g} s") from None
         except OSError as exc:
-            raise PredecessorLost(exc.strerror or str(exc)) from exc
+            raise HandoverFailed(exc.strerror or str(exc)) from exc
         if not record:
-            raise PredecessorLost("it is gone")
+            raise HandoverFailed("it is gone")
         try:
             return decode_from_old(record), fds
         except msgspec.DecodeError as exc:
             close_all(fds)
-            raise PredecessorLost(f"it says what is not understood: {exc}") from exc
+            raise HandoverFailed(f"it says what is not understood: {exc}") from exc
 
 
-def find_predecessors(directory: Path) -> list[Predecessor]:
+def find_predecessors(directory: Path) -> list[OrphanClient]:
     """The shards that a supervisor left in its runtime directory; who has its lock calls this.
 
     Files of shards that are gone are removed. One that hangs is killed: its calls are lost, or in the store.
     """
-    found: list[Predecessor] = []
+    found: list[OrphanClient] = []
     for path in sorted(directory.glob(PATTERN)):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -173,8 +173,8 @@ def find_predecessors(directory: Path) -> list[Predecessor]:
             path.unlink(missing_ok=True)
             continue
         try:
-            found.append(Predecessor(sock, pid))
-        except PredecessorLost as exc:
+            found.append(OrphanClient(sock, pid))
+        except HandoverFailed as exc:
             sock.close()
             if pid <= 0:
                 logger.error(

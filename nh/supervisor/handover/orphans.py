@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from nh.calls.media import Endpoint
-from nh.supervisor.handover.orphan_client import Predecessor, PredecessorLost
-from nh.supervisor.shards.backup import Keeper
+from nh.supervisor.handover.orphan_client import HandoverFailed, OrphanClient
+from nh.supervisor.shards.backup import ShardBackup
 from nh.supervisor.shards.routing import shard_of
 from nh.supervisor.store.store import StoredCall
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 Counters = dict[str, int | float]
 
 
-class Estate:
+class OrphanedShards:
     """See above.
 
     Arguments:
@@ -30,16 +30,16 @@ class Estate:
     No session of theirs has a higher number than `known_session`.
     """
 
-    def __init__(self, found: Sequence[Predecessor], keepers: Sequence[Keeper]) -> None:
+    def __init__(self, found: Sequence[OrphanClient], keepers: Sequence[ShardBackup]) -> None:
         self._keepers = keepers
         self._found = list(found)
-        self._own: dict[int, Predecessor] = {}
-        self._surplus: list[Predecessor] = []
-        self._stored: dict[Predecessor, dict[bytes, StoredCall]] = {each: {} for each in found}
+        self._own: dict[int, OrphanClient] = {}
+        self._surplus: list[OrphanClient] = []
+        self._stored: dict[OrphanClient, dict[bytes, StoredCall]] = {each: {} for each in found}
         self._unclaimed: set[bytes] = set()
-        self._where: dict[bytes, Keeper] = {}
+        self._where: dict[bytes, ShardBackup] = {}
         self._twins = False
-        self._taken: set[Predecessor] = set()
+        self._taken: set[OrphanClient] = set()
         self._unreadable = False
         self._unsettled = set(range(len(keepers)))
         self.known_session = max((each.present.known_session for each in found), default=0)
@@ -108,14 +108,14 @@ class Estate:
             predecessor.close()
 
     @staticmethod
-    def _part_from(predecessor: Predecessor, *, unreadable: bool) -> None:
+    def _part_from(predecessor: OrphanClient, *, unreadable: bool) -> None:
         if unreadable:
             logger.error("%s goes on with its calls, because none of them could be restored", predecessor)
             predecessor.close()
         else:
             predecessor.depart()
 
-    def _take(self, predecessor: Predecessor, place: int | None) -> None:
+    def _take(self, predecessor: OrphanClient, place: int | None) -> None:
         """Have it hand over to a place; None: each call to where a new one of its call-id would be."""
         if predecessor in self._taken:
             return
@@ -137,7 +137,7 @@ class Estate:
 
         try:
             self._count(predecessor.hand_over(take), place or 0)
-        except PredecessorLost as exc:
+        except HandoverFailed as exc:
             logger.error("%s is lost: %s; %d calls come from the store", predecessor, exc, len(stored))
             predecessor.kill()
             for call in stored.values():
@@ -146,7 +146,7 @@ class Estate:
         for call_id in stored:  # of which it knows nothing any more
             self._keeper_of(call_id, place).tell_over(call_id)
 
-    def _keeper_of(self, call_id: bytes, place: int | None) -> Keeper:
+    def _keeper_of(self, call_id: bytes, place: int | None) -> ShardBackup:
         return self._keepers[shard_of(call_id, len(self._keepers)) if place is None else place]
 
     def _count(self, counters: Counters, place: int) -> None:
@@ -155,7 +155,7 @@ class Estate:
             total[name] = total.get(name, 0) + value
 
 
-def _leave_alone(predecessor: Predecessor) -> None:
+def _leave_alone(predecessor: OrphanClient) -> None:
     logger.error(
         "%s has %d calls in a format that this nh does not read (version %d): it is left alone, and goes on"
         " with them until they are silent, or a version of nh that reads them is started; no command reaches"

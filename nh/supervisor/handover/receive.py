@@ -15,13 +15,13 @@ import msgspec
 
 from nh.errors import ConfigError
 from nh.ipc.channel import close_all, receive_record
-from nh.ipc.handover_messages import Bequest, Connections, Leave, decode_from_old, encode
-from nh.ipc.inherited import Inheritance
+from nh.ipc.handover_messages import Connections, HandoverMessage, Yield, decode_from_old, encode
+from nh.ipc.inherited import InheritedFds
 
 logger = logging.getLogger(__name__)
 
 VARIABLE: Final = "NH_BEQUEST_FD"
-"""Names the descriptor on which the process before exec(2) left its Bequest."""
+"""Names the descriptor on which the process before exec(2) left its HandoverMessage."""
 
 NAME: Final = "supervisor.sock"
 """Where a supervisor hears in its runtime directory that the next one is there."""
@@ -30,21 +30,21 @@ LEAVE_S: Final = 15.0
 """How long the one before may take until it has left."""
 
 
-def inherit_from_before_exec(environment: MutableMapping[str, str]) -> Inheritance:
+def inherit_from_before_exec(environment: MutableMapping[str, str]) -> InheritedFds:
     """What this process left to itself before exec(2); nothing if it did not. The variable is removed."""
     text = environment.pop(VARIABLE, "")
     if not text:
-        return Inheritance()
+        return InheritedFds()
     try:
         with socket.socket(fileno=int(text)) as end:
             end.settimeout(0)
             return _receive(end)
     except (OSError, ValueError, msgspec.DecodeError) as exc:
         logger.error("%s=%s: nothing can be read there, nh starts without: %s", VARIABLE, text, exc)
-        return Inheritance()
+        return InheritedFds()
 
 
-def take_over(runtime_path: Path) -> Inheritance:
+def take_over(runtime_path: Path) -> InheritedFds:
     """Have the supervisor of a runtime directory leave, with its shards left to this one.
 
     Returns what it left; nothing if there is none. Raises ConfigError if it does not leave.
@@ -58,9 +58,9 @@ def take_over(runtime_path: Path) -> Inheritance:
             if exc.errno not in (errno.ENOENT, errno.ECONNREFUSED):
                 raise ConfigError(f"takeover: {path}: {exc.strerror}") from exc
             logger.info("takeover: no nh runs with %s, there is nothing to take over", runtime_path)
-            return Inheritance()
+            return InheritedFds()
         try:
-            end.send(encode(Leave()))
+            end.send(encode(Yield()))
             return _receive(end)
         except TimeoutError:
             raise ConfigError(
@@ -73,22 +73,22 @@ def take_over(runtime_path: Path) -> Inheritance:
             ) from exc
 
 
-def _receive(end: socket.socket) -> Inheritance:
+def _receive(end: socket.socket) -> InheritedFds:
     record, fds = receive_record(end)
     try:
         message = decode_from_old(record)
-        if not isinstance(message, Bequest):
+        if not isinstance(message, HandoverMessage):
             raise msgspec.DecodeError(f"it says {type(message).__name__}")
     except msgspec.DecodeError:
         close_all(fds)
         raise
-    inheritance = Inheritance(message, fds)
+    inheritance = InheritedFds(message, fds)
     with contextlib.suppress(OSError):  # what came is of use all the same
         _receive_connections(end, inheritance)
     return inheritance
 
 
-def _receive_connections(end: socket.socket, inheritance: Inheritance) -> None:
+def _receive_connections(end: socket.socket, inheritance: InheritedFds) -> None:
     """What follows, until nothing more can."""
     record, fds = receive_record(end)
     while record:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, NoReturn
 
 from nh.ipc.channel import batches
-from nh.ipc.handover_messages import Bequest, Connections, encode
+from nh.ipc.handover_messages import Connections, HandoverMessage, encode
 from nh.loop import Loop
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, SupervisorStats, read_counters
 from nh.supervisor.handover.receive import VARIABLE
@@ -45,7 +45,7 @@ def when_quiet(loop: Loop, busy: Callable[[], bool], *, timeout_s: float, then: 
     loop.call_later(0, look)
 
 
-class Legacy(NamedTuple):
+class HandoverState(NamedTuple):
     """What a supervisor leaves.
 
     Arguments:
@@ -54,12 +54,12 @@ class Legacy(NamedTuple):
         connections: clients' connections, by protocol.
     """
 
-    bequest: Bequest
+    bequest: HandoverMessage
     fds: Sequence[int]
     connections: Mapping[str, Sequence[int]]
 
 
-def draw_up_legacy(
+def collect_handover_state(
     locks: Sequence[Lock],
     listeners: Sequence[tuple[tuple[str, str], int]],
     connections: Mapping[str, Sequence[int]],
@@ -67,18 +67,18 @@ def draw_up_legacy(
     stats: SupervisorStats,
     *,
     shards: int,
-) -> Legacy:
+) -> HandoverState:
     """What a supervisor leaves.
 
     Arguments:
         locks: that it holds.
-        listeners: its listening sockets: what each is to an Inheritance, and its descriptor.
+        listeners: its listening sockets: what each is to an InheritedFds, and its descriptor.
         connections: see Legacy.
         drain: how far it is.
         stats: whose counters go on.
         shards: how many it has.
     """
-    bequest = Bequest(
+    bequest = HandoverMessage(
         locks=tuple(str(lock.path) for lock in locks),
         listeners=tuple(what for what, _ in listeners),
         draining=drain.draining,
@@ -86,10 +86,10 @@ def draw_up_legacy(
         counters=read_counters(stats, SUPERVISOR_TABLE),
         shard_counters=tuple(read_counters(status, STATUS_TABLE) for status in stats.shards[:shards]),
     )
-    return Legacy(bequest, [*(lock.fd for lock in locks), *(fd for _, fd in listeners)], connections)
+    return HandoverState(bequest, [*(lock.fd for lock in locks), *(fd for _, fd in listeners)], connections)
 
 
-def bequeath(end: socket.socket, legacy: Legacy) -> None:
+def send_handover(end: socket.socket, legacy: HandoverState) -> None:
     """Say what is left; the descriptors go with it and stay open here too. Raises OSError.
 
     Connections that do not go, for want of room, are no reason to stay: their clients connect again.
@@ -104,7 +104,7 @@ def bequeath(end: socket.socket, legacy: Legacy) -> None:
         logger.warning("not all clients' connections can be handed on: %s", exc.strerror)
 
 
-def become_new_code(legacy: Legacy, argv: Sequence[str]) -> NoReturn:
+def become_new_code(legacy: HandoverState, argv: Sequence[str]) -> NoReturn:
     """Go on as the same process with the code that is installed now (execve(2)).
 
     Arguments:
@@ -115,7 +115,7 @@ def become_new_code(legacy: Legacy, argv: Sequence[str]) -> NoReturn:
     """
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with near, far:
-        bequeath(near, legacy)
+        send_handover(near, legacy)
         os.set_inheritable(far.fileno(), True)
         sys.stdout.flush()
         sys.stderr.flush()

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import msgspec
 
-from nh.ipc.handover_messages import Leave, decode_to_old
+from nh.ipc.handover_messages import Yield, decode_to_old
 from nh.ipc.link_messages import MAX_MESSAGE_BYTES
-from nh.ipc.rendezvous import Rendezvous
+from nh.ipc.rendezvous import HandoverSocket
 from nh.loop import Loop
 
 logger = logging.getLogger(__name__)
 
 
-class Gate:
+class TakeoverListener:
     """Open from construction to close().
 
     Arguments:
@@ -29,7 +29,7 @@ class Gate:
         self._on_leave = on_leave
         self._waiting: socket.socket | None = None
         path.unlink(missing_ok=True)
-        self._rendezvous = Rendezvous.open(str(path))
+        self._rendezvous = HandoverSocket.open(str(path))
         if self._rendezvous is not None:
             loop.add_reader(self._rendezvous.fileno(), self._on_arrival)
 
@@ -54,7 +54,7 @@ class Gate:
     def _hear(self, sock: socket.socket) -> None:
         try:
             record = sock.recv(MAX_MESSAGE_BYTES)
-            wanted = bool(record) and isinstance(decode_to_old(record), Leave)
+            wanted = bool(record) and isinstance(decode_to_old(record), Yield)
         except BlockingIOError:
             return
         except (OSError, msgspec.DecodeError) as exc:

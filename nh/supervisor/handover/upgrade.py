@@ -15,11 +15,11 @@ from nh.loop import Loop
 from nh.results import Failure, Result, Upgrading
 from nh.supervisor.handover.preflight import CheckedIn, Preflight
 from nh.supervisor.handover.send import (
-    Legacy,
+    HandoverState,
     become_new_code,
-    bequeath,
     end_without_undoing,
     own_argv,
+    send_handover,
     when_quiet,
 )
 
@@ -38,7 +38,7 @@ class Testator(Protocol):
     def take_leave(self) -> None:
         """Take no more commands; those that are under way are answered."""
 
-    def legacy(self) -> Legacy:
+    def legacy(self) -> HandoverState:
         """What is left; nothing is served or stored any more from now on."""
 
     def leave_signals(self) -> None:
@@ -48,7 +48,7 @@ class Testator(Protocol):
         """Leave the shards to the next one; told when the last one has ended."""
 
 
-class Succession:
+class UpgradeController:
     """Makes way, once.
 
     Arguments:
@@ -127,7 +127,7 @@ class Succession:
     def _hand_on(self, sock: socket.socket) -> None:
         legacy = self._testator.legacy()
         try:
-            bequeath(sock, legacy)
+            send_handover(sock, legacy)
         except OSError as exc:
             logger.critical("who took over is gone: %s; the shards relay on, start nh again", exc.strerror)
         sock.close()

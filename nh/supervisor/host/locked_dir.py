@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from nh.errors import ConfigError, DirectoryInUse
-from nh.ipc.inherited import NOTHING, Inheritance
+from nh.ipc.inherited import NOTHING, InheritedFds
 
 LOCK_NAME: Final = "nh.lock"
 
@@ -44,7 +44,7 @@ class Lock(NamedTuple):
 
 
 @contextlib.contextmanager
-def private_dir(path: Path, purpose: Purpose, inheritance: Inheritance = NOTHING) -> Iterator[Lock]:
+def private_dir(path: Path, purpose: Purpose, inheritance: InheritedFds = NOTHING) -> Iterator[Lock]:
     """Have a directory to oneself within the block, by the lock that it gives.
 
     It is made (mode 0700) if it is missing. The lock is flock(2) on `nh.lock`, so it goes with the process

@@ -7,7 +7,7 @@ import psutil
 from nh.loop import Loop
 
 
-class ChildrenBefore:
+class ChildrenBeforeExec:
     """Those that there are at construction, to be made before this process has started any itself.
 
     Arguments:

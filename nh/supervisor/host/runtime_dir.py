@@ -4,12 +4,12 @@ import contextlib
 from pathlib import Path
 from typing import Final
 
-from nh.ipc.inherited import NOTHING, Inheritance
+from nh.ipc.inherited import NOTHING, InheritedFds
 from nh.supervisor.host.locked_dir import Lock, Purpose, private_dir
 
 _PURPOSE: Final = Purpose("runtime_dir", "put a socket of theirs in place of nh's")
 
 
-def runtime_dir(path: Path, inheritance: Inheritance = NOTHING) -> contextlib.AbstractContextManager[Lock]:
+def runtime_dir(path: Path, inheritance: InheritedFds = NOTHING) -> contextlib.AbstractContextManager[Lock]:
     """Have the runtime directory to oneself within the block: see private_dir, ConfigError's too."""
     return private_dir(path, _PURPOSE, inheritance)

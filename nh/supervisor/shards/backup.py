@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from nh.calls.media import Endpoint
-from nh.ipc.link_messages import MAX_SNAPSHOT_BYTES, ForgetCall, HoldSockets, KeepCall, Keeping, LetGoSockets
+from nh.ipc.link_messages import MAX_SNAPSHOT_BYTES, DropCall, Keeping, ReleaseSockets, SaveCall, StoreSockets
 from nh.stats.layout import ShardStatus
-from nh.throttle import Throttle
+from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +24,11 @@ COMPLAIN_S: Final = 60.0
 """Least time between two lines about sockets that cannot be held."""
 
 
-class NotBelievable(ValueError):
+class ProtocolViolation(ValueError):
     """A shard said what no shard says: it is broken."""
 
 
-class Journal(Protocol):
+class CallStore(Protocol):
     """Told of each change of what is known of calls: a store on a disk."""
 
     def put(self, call_id: bytes, snapshot: bytes) -> None:
@@ -56,7 +56,7 @@ class _Nobody:
         pass
 
 
-class _NoJournal:
+class _NoStore:
     def put(self, call_id: bytes, snapshot: bytes) -> None:
         pass
 
@@ -64,7 +64,7 @@ class _NoJournal:
         pass
 
 
-class HoldingBudget:
+class FdBudget:
     """How many sockets all keepers together may hold yet.
 
     Arguments:
@@ -73,7 +73,7 @@ class HoldingBudget:
 
     def __init__(self, sockets: int) -> None:
         self._left = self._whole = sockets
-        self._complaints = Throttle(logger, time.monotonic, COMPLAIN_S)
+        self._complaints = RateLimitedLogger(logger, time.monotonic, COMPLAIN_S)
 
     def overdraw(self) -> None:
         """One more is held whether or not it may be."""
@@ -101,12 +101,12 @@ class HoldingBudget:
         self._left += 1
 
 
-class Keeper:
+class ShardBackup:
     """What is kept of one shard.
 
     Arguments:
         status: where it is counted.
-        budget: see HoldingBudget.
+        budget: see FdBudget.
         journal: see Journal; None: nobody else is told.
         placement: see Placement; None: nobody wants to know.
     """
@@ -114,13 +114,13 @@ class Keeper:
     def __init__(
         self,
         status: ShardStatus,
-        budget: HoldingBudget,
-        journal: Journal | None = None,
+        budget: FdBudget,
+        journal: CallStore | None = None,
         placement: Placement | None = None,
     ) -> None:
         self._status = status
         self._budget = budget
-        self._journal = journal if journal is not None else _NoJournal()
+        self._journal = journal if journal is not None else _NoStore()
         self._placement = placement if placement is not None else _Nobody()
         self._sockets: dict[Endpoint, int] = {}
         self._calls: dict[bytes, bytes] = {}
@@ -143,17 +143,17 @@ class Keeper:
             message: what it says.
             fds: the descriptors that came with it. Those that are held are removed from the list.
 
-        Raises NotBelievable if it makes no sense; what was kept before stays.
+        Raises ProtocolViolation if it makes no sense; what was kept before stays.
         """
         match message:
-            case HoldSockets(endpoints):
+            case StoreSockets(endpoints):
                 self._hold(endpoints, fds)
-            case LetGoSockets(endpoints):
+            case ReleaseSockets(endpoints):
                 for endpoint in endpoints:
                     self._let_go(endpoint)
-            case KeepCall():
+            case SaveCall():
                 self._keep(message)
-            case ForgetCall(call_id):
+            case DropCall(call_id):
                 self.forget(call_id)
 
     def forget(self, call_id: bytes) -> None:
@@ -201,7 +201,7 @@ class Keeper:
 
     def _hold(self, endpoints: tuple[Endpoint, ...], fds: list[int]) -> None:
         if len(fds) > len(endpoints):
-            raise NotBelievable(f"{len(fds)} descriptors for {len(endpoints)} sockets")
+            raise ProtocolViolation(f"{len(fds)} descriptors for {len(endpoints)} sockets")
         if missing := len(endpoints) - len(fds):  # the kernel had no room for them
             self._status.sockets_unheld += missing
             self._budget.warn("the kernel gives no more of them to the supervisor")
@@ -221,15 +221,15 @@ class Keeper:
             self._budget.give_back()
             self._status.sockets_held -= 1
 
-    def _keep(self, message: KeepCall) -> None:
+    def _keep(self, message: SaveCall) -> None:
         if message.part == 0:
             self._unfinished = (message.call_id, [])
         call_id, so_far = self._unfinished or (b"", [])
         if (call_id, len(so_far)) != (message.call_id, message.part):
-            raise NotBelievable(f"part {message.part} of a snapshot without the parts before it")
+            raise ProtocolViolation(f"part {message.part} of a snapshot without the parts before it")
         so_far.append(message.snapshot)
         if sum(map(len, so_far)) > MAX_SNAPSHOT_BYTES:
-            raise NotBelievable(f"a snapshot of more than {MAX_SNAPSHOT_BYTES} bytes")
+            raise ProtocolViolation(f"a snapshot of more than {MAX_SNAPSHOT_BYTES} bytes")
         if message.last:
             self._unfinished = None
             self.put(call_id, b"".join(so_far))

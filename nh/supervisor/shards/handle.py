@@ -22,7 +22,7 @@ from nh.ipc.pouring import Pouring
 from nh.loop import Loop, Timer
 from nh.results import Failure, RelayResult
 from nh.supervisor.host.cpus import pin
-from nh.supervisor.shards.backup import NotBelievable
+from nh.supervisor.shards.backup import ProtocolViolation
 from nh.supervisor.shards.process import ShardProcess
 from nh.version import __version__
 
@@ -40,7 +40,7 @@ LOST_LINK_S: Final = 2.0
 """How long a shard may live on without its link; nobody could tell it anything, not even to end."""
 
 
-class ChildState(enum.Enum):
+class HandleState(enum.Enum):
     """STARTING until Ready; ENDING from terminate() or a lost link on; GONE once it is reaped."""
 
     STARTING = "starting"
@@ -50,7 +50,7 @@ class ChildState(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ChildSpec:
+class ShardSpec:
     """What a shard is told and given.
 
     Arguments:
@@ -64,14 +64,14 @@ class ChildSpec:
     command_timeout_s: float
 
 
-class Heritage(Protocol):
+class RecoverySource(Protocol):
     """What a shard is given of its predecessor's, and where it leaves what its successor will need."""
 
     def begin(self) -> Iterator[tuple[link.ToShard, list[int]]]:
         """What the shard is told once it is Configured, the last one is Start, with descriptors."""
 
     def hear(self, message: link.Keeping | link.Restoring, fds: list[int]) -> None:
-        """What the shard says; descriptors that are kept are removed. Raises NotBelievable."""
+        """What the shard says; descriptors that are kept are removed. Raises ProtocolViolation."""
 
     def restored(self, message: link.Restored) -> None:
         """The shard has what it could restore, and was told Go: nobody else may have that any more."""
@@ -83,17 +83,17 @@ class Heritage(Protocol):
         """The shard's process has ended, and all that it said was heard."""
 
 
-class Child:
+class ShardHandle:
     """A shard, made of a process by construction.
 
     Arguments:
         loop: what watches the process and the link.
-        spec: see ChildSpec.
+        spec: see ShardSpec.
         process: one that waits for its settings; the child's from now on.
         on_ready: called once when the shard serves calls.
         on_exit: called once when the process is reaped, with words for why; every command is answered then.
         on_empty: called with the round of a drain when the shard says that no call is left.
-        heritage: see Heritage.
+        heritage: see RecoverySource.
 
     Raises OSError if it cannot be watched; then it is ended.
     """
@@ -101,15 +101,15 @@ class Child:
     def __init__(
         self,
         loop: Loop,
-        spec: ChildSpec,
+        spec: ShardSpec,
         process: ShardProcess,
         *,
         on_ready: Callable[[], None],
         on_exit: Callable[[str], None],
-        heritage: Heritage,
+        recovery_source: RecoverySource,
         on_empty: Callable[[int], None] | None = None,
     ) -> None:
-        self.state = ChildState.STARTING
+        self.state = HandleState.STARTING
         self._loop = loop
         self._name = f"shard {spec.configure.shard}"
         self._timeout_s = spec.command_timeout_s
@@ -120,7 +120,7 @@ class Child:
         self._last_id = 0
         self._deadline: Timer | None = None
         self._grace: Timer | None = None
-        self._heritage = heritage
+        self._recovery_source = recovery_source
         self._pouring: Pouring | None = None
         self._process = process
         try:
@@ -149,7 +149,7 @@ class Child:
 
     def execute(self, command: RelayCommand, answer: Answer) -> None:
         """Have the shard execute a command; `answer` is called once with its result or a Failure."""
-        if self.state is not ChildState.UP:
+        if self.state is not HandleState.UP:
             answer(Failure.of(ShardUnavailable(f"{self._name} is {self.state.value}")))
             return
         if len(self._pending) >= MAX_IN_FLIGHT:
@@ -167,7 +167,7 @@ class Child:
 
     def tell(self, message: Announcement, fds: Sequence[int] = ()) -> bool:
         """Tell the shard something that has no answer, if it is up; returns False if it does not read now."""
-        if self.state is ChildState.UP:
+        if self.state is HandleState.UP:
             try:
                 self._channel.send(link.encode(message), fds)
             except ChannelFull:
@@ -176,9 +176,9 @@ class Child:
 
     def terminate(self, grace_s: float) -> None:
         """Ask the shard to end, and make it after `grace_s` seconds."""
-        if self.state in (ChildState.ENDING, ChildState.GONE):
+        if self.state in (HandleState.ENDING, HandleState.GONE):
             return
-        self.state = ChildState.ENDING
+        self.state = HandleState.ENDING
         self._grace = self._loop.call_later(grace_s, self._lose_patience)
         try:
             self._channel.send(link.encode(link.Shutdown()))
@@ -187,14 +187,14 @@ class Child:
 
     def let_go(self) -> None:
         """Leave the shard to the next supervisor: it goes on with its calls. on_exit follows when it ends."""
-        self.state = ChildState.ENDING
+        self.state = HandleState.ENDING
         self._channel.close()
         self._fail_pending(f"{self._name} is left to the next supervisor")
 
     def kill(self) -> None:
         """End the process at once (SIGKILL); on_exit follows. No effect if it is gone."""
-        if self.state is not ChildState.GONE:
-            self.state = ChildState.ENDING
+        if self.state is not HandleState.GONE:
+            self.state = HandleState.ENDING
             self._process.kill()
 
     # --- the link ---------------------------------------------------------------------------------
@@ -210,22 +210,22 @@ class Child:
             self.kill()
 
     def _on_configured(self) -> None:
-        messages = self._heritage.begin()
+        messages = self._recovery_source.begin()
         self._pouring = Pouring(self._channel, ((link.encode(message), fds) for message, fds in messages))
         self._pour()
 
     def _on_restored(self, message: link.Restored) -> None:
         # in this order: who dies between the two leaves two shards with the same calls, and not none
-        self._channel.send(link.encode(link.Go()))
-        self._heritage.restored(message)
+        self._channel.send(link.encode(link.Serve()))
+        self._recovery_source.restored(message)
 
     def _on_record(self, record: bytes, fds: list[int]) -> None:
         try:
             message = link.decode_from_shard(record)
             if isinstance(message, link.Keeping | link.Restoring):
-                self._heritage.hear(message, fds)
+                self._recovery_source.hear(message, fds)
                 return
-        except (msgspec.DecodeError, NotBelievable) as exc:
+        except (msgspec.DecodeError, ProtocolViolation) as exc:
             logger.error("%s (pid %d) sent what is no message, it is killed: %s", self._name, self.pid, exc)
             self.kill()
             return
@@ -245,9 +245,9 @@ class Child:
                 self._on_up(message)
 
     def _on_up(self, message: link.Ready) -> None:
-        if self.state is not ChildState.STARTING:
+        if self.state is not HandleState.STARTING:
             return
-        self.state = ChildState.UP
+        self.state = HandleState.UP
         if message.version != __version__:
             logger.warning(
                 "%s runs nh %s, the supervisor nh %s: nh was upgraded; start it anew when it suits",
@@ -255,12 +255,12 @@ class Child:
                 message.version,
                 __version__,
             )
-        self._heritage.ready()
+        self._recovery_source.ready()
         self._on_ready()
 
     def _on_link_lost(self) -> None:
         # it is about to end, in its own way and with its own exit status; if not, it is of no use any more
-        self.state = ChildState.ENDING
+        self.state = HandleState.ENDING
         if self._grace is None:
             self._grace = self._loop.call_later(LOST_LINK_S, self._lose_patience)
 
@@ -301,10 +301,10 @@ class Child:
         why = self._process.reap()
         self._channel.drain()  # its last words: what they answer was carried out, what they keep is kept
         self._channel.close()
-        self.state = ChildState.GONE
+        self.state = HandleState.GONE
         for timer in (self._deadline, self._grace):
             if timer is not None:
                 timer.cancel()
-        self._heritage.died()
+        self._recovery_source.died()
         self._fail_pending(f"{self._name} ended ({why}); it is not known whether it carried the command out")
         self._on_exit(why)

@@ -17,7 +17,7 @@ from nh.errors import ShardUnavailable
 from nh.loop import Loop, Timer
 from nh.results import Failure
 from nh.stats.layout import ShardState, SupervisorStats
-from nh.supervisor.shards.handle import Announcement, Answer, Child, ChildState
+from nh.supervisor.shards.handle import Announcement, Answer, HandleState, ShardHandle
 
 logger = logging.getLogger(__name__)
 
@@ -46,16 +46,18 @@ MAX_START_FAILURES: Final = 5
 class Spawn(Protocol):
     """Starts the process of a shard; OSError if that is impossible."""
 
-    def __call__(self, shard: int, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]) -> Child:
+    def __call__(
+        self, shard: int, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]
+    ) -> ShardHandle:
         """See Child for the arguments."""
 
 
-class _Place:
+class _Slot:
     """One shard's place: the process in it, if there is one, and its record."""
 
     def __init__(self, shard: int) -> None:
         self.shard = shard
-        self.child: Child | None = None
+        self.child: ShardHandle | None = None
         self.delay_s = FIRST_DELAY_S
         self.deaths: deque[float] = deque(maxlen=MANY_DEATHS)
         self.started_at = 0.0
@@ -64,7 +66,7 @@ class _Place:
         self.timer: Timer | None = None  # for the next start, or for a start that takes too long
 
 
-class Arbiter:
+class ShardManager:
     """The policy over all shards.
 
     Arguments:
@@ -88,7 +90,7 @@ class Arbiter:
     ) -> None:
         self._loop = loop
         self._spawn = spawn
-        self._places = [_Place(shard) for shard in range(shards)]
+        self._places = [_Slot(shard) for shard in range(shards)]
         self._stats = stats
         self._on_all_up = on_all_up
         self._on_given_up = on_given_up
@@ -162,14 +164,14 @@ class Arbiter:
     def kill_hanging(self, shard: int) -> None:
         """End a shard that is up and shows no life; it is started again as any that died."""
         child = self._places[shard].child
-        if child is not None and child.state is ChildState.UP:
+        if child is not None and child.state is HandleState.UP:
             logger.error("shard %d (pid %d) hangs, it is killed", shard, child.pid)
             self._stats.count_hang(shard)
             child.kill()
 
     # --- one shard --------------------------------------------------------------------------------
 
-    def _start(self, place: _Place) -> None:
+    def _start(self, place: _Slot) -> None:
         place.started_at = self._loop.now()
         place.was_ready = False
         self._stats.set_state(place.shard, ShardState.STARTING)
@@ -184,18 +186,18 @@ class Arbiter:
             return
         place.timer = self._loop.call_later(START_S, lambda: self._on_slow_start(place))
 
-    def _start_again(self, place: _Place) -> None:
+    def _start_again(self, place: _Slot) -> None:
         place.timer = None
         self._stats.count_restart(place.shard)
         self._start(place)
 
-    def _on_slow_start(self, place: _Place) -> None:
+    def _on_slow_start(self, place: _Slot) -> None:
         logger.error("shard %d is not up after %g s, it is killed", place.shard, START_S)
         place.timer = None
         if place.child is not None:
             place.child.kill()
 
-    def _on_ready(self, place: _Place) -> None:
+    def _on_ready(self, place: _Slot) -> None:
         self._cancel_timer(place)
         place.was_ready = True
         self._stats.set_state(place.shard, ShardState.UP)
@@ -204,7 +206,7 @@ class Arbiter:
             self._all_were_up = True
             self._on_all_up()
 
-    def _on_exit(self, place: _Place, why: str) -> None:
+    def _on_exit(self, place: _Slot, why: str) -> None:
         pid = place.child.pid if place.child else -1
         place.child = None
         self._cancel_timer(place)
@@ -216,7 +218,7 @@ class Arbiter:
         if not any(each.child for each in self._places):
             self._on_stopped()
 
-    def _on_death(self, place: _Place, what: str) -> None:
+    def _on_death(self, place: _Slot, what: str) -> None:
         self._stats.set_state(place.shard, ShardState.DOWN)
         if not place.was_ready:
             place.failures += 1
@@ -234,7 +236,7 @@ class Arbiter:
         place.timer = self._loop.call_later(delay_s, lambda: self._start_again(place))
         place.delay_s = min(LONGEST_DELAY_S, place.delay_s * 2)
 
-    def _may_start_at_once(self, place: _Place) -> bool:
+    def _may_start_at_once(self, place: _Slot) -> bool:
         now, deaths = self._loop.now(), place.deaths
         many = len(deaths) == MANY_DEATHS and now - deaths[0] < LONG_LIFE_S
         deaths.append(now)
@@ -246,11 +248,11 @@ class Arbiter:
             self._on_given_up(why)
 
     @staticmethod
-    def _cancel_timer(place: _Place) -> None:
+    def _cancel_timer(place: _Slot) -> None:
         if place.timer is not None:
             place.timer.cancel()
             place.timer = None
 
 
-def _is_up(place: _Place) -> bool:
-    return place.child is not None and place.child.state is ChildState.UP
+def _is_up(place: _Slot) -> bool:
+    return place.child is not None and place.child.state is HandleState.UP

@@ -7,7 +7,7 @@ After the number of shards has changed, calls stay where they were. Only those t
 from nh.supervisor.shards.routing import shard_of
 
 
-class Placements:
+class ShardMap:
     """See above.
 
     Arguments:
@@ -23,9 +23,9 @@ class Placements:
         place = self._elsewhere.get(call_id)
         return shard_of(call_id, self._shards) if place is None else place
 
-    def at(self, place: int) -> "PlacementAt":
+    def at(self, place: int) -> "ShardMapEntry":
         """What the keeper of a place tells (see nh.supervisor.shards.backup.Placement)."""
-        return PlacementAt(self, place)
+        return ShardMapEntry(self, place)
 
     def came(self, call_id: bytes, place: int) -> None:
         """A call is at a place."""
@@ -38,10 +38,10 @@ class Placements:
             del self._elsewhere[call_id]
 
 
-class PlacementAt:
+class ShardMapEntry:
     """The view of one place."""
 
-    def __init__(self, placements: Placements, place: int) -> None:
+    def __init__(self, placements: ShardMap, place: int) -> None:
         self._placements = placements
         self._place = place
 

@@ -13,9 +13,18 @@ from typing import Final, Protocol
 
 from nh.calls.media import Endpoint
 from nh.ipc.channel import batches
-from nh.ipc.link_messages import Keeping, RestoreCall, Restored, Restoring, Start, TakeSockets, ToShard, parts
+from nh.ipc.link_messages import (
+    Keeping,
+    Restore,
+    RestoreCall,
+    Restored,
+    Restoring,
+    TakeSockets,
+    ToShard,
+    parts,
+)
 from nh.stats.layout import ShardStatus
-from nh.supervisor.shards.backup import Keeper, NotBelievable
+from nh.supervisor.shards.backup import ProtocolViolation, ShardBackup
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +32,7 @@ SUSPECT_DEATHS: Final = 2
 """How many careful shards have to die of one call until it is left out."""
 
 
-class Heirlooms(Protocol):
+class InheritedSockets(Protocol):
     """What there is of another run of nh: an Estate."""
 
     def take(self, shard: int) -> Mapping[str, int | float]:
@@ -34,7 +43,7 @@ class Heirlooms(Protocol):
 
 
 class Recovery:
-    """The Heritage (nh.supervisor.shards.handle) of one shard's place.
+    """The RecoverySource (nh.supervisor.shards.handle) of one shard's place.
 
     Arguments:
         shard: its number.
@@ -43,7 +52,9 @@ class Recovery:
         estate: what shards of another run have for this place.
     """
 
-    def __init__(self, shard: int, keeper: Keeper, status: ShardStatus, estate: Heirlooms) -> None:
+    def __init__(
+        self, shard: int, keeper: ShardBackup, status: ShardStatus, estate: InheritedSockets
+    ) -> None:
         self.keeper = keeper
         self._shard = shard
         self._status = status
@@ -54,23 +65,23 @@ class Recovery:
         self._at: int | None = None
 
     def begin(self) -> Iterator[tuple[ToShard, list[int]]]:
-        """See Heritage."""
+        """See RecoverySource."""
         counters = dict(self._estate.take(self._shard))
         self._given, self._at = list(self.keeper.calls), None
         sockets, calls = list(self.keeper.sockets.items()), list(self.keeper.calls.items())
-        return self._messages(sockets, calls, Start(careful=self._careful, counters=counters))
+        return self._messages(sockets, calls, Restore(careful=self._careful, counters=counters))
 
     def hear(self, message: Keeping | Restoring, fds: list[int]) -> None:
-        """See Heritage."""
+        """See RecoverySource."""
         if not isinstance(message, Restoring):
             self.keeper.obey(message, fds)
             return
         if self._given is None or not 0 <= message.call <= len(self._given):
-            raise NotBelievable(f"it restores call {message.call}, which it was not given")
+            raise ProtocolViolation(f"it restores call {message.call}, which it was not given")
         self._at = message.call
 
     def restored(self, message: Restored) -> None:
-        """See Heritage."""
+        """See RecoverySource."""
         if message.restored or message.failed:
             logger.info(
                 "shard %d goes on with %d calls, %d could not be restored",
@@ -83,13 +94,13 @@ class Recovery:
             self._status.calls_lost += message.failed
 
     def ready(self) -> None:
-        """See Heritage."""
+        """See RecoverySource."""
         self._careful = False
         self._suspects.clear()
         self._given = None
 
     def died(self) -> None:
-        """See Heritage."""
+        """See RecoverySource."""
         self.keeper.shard_died()
         given, self._given = self._given, None
         if not given:
@@ -111,7 +122,7 @@ class Recovery:
             self._status.calls_lost += 1
 
     def _messages(
-        self, sockets: list[tuple[Endpoint, int]], calls: list[tuple[bytes, bytes]], start: Start
+        self, sockets: list[tuple[Endpoint, int]], calls: list[tuple[bytes, bytes]], start: Restore
     ) -> Iterator[tuple[ToShard, list[int]]]:
         for some in batches(sockets):
             yield TakeSockets(tuple(endpoint for endpoint, _ in some)), [fd for _, fd in some]

@@ -1,6 +1,7 @@
 """Which shard has a call: rendezvous hashing of call-ids.
 
-Rendezvous (highest random weight) hashing: every shard gets a score from the call-id and its own number, the
+HandoverSocket (highest random weight) hashing: every shard gets a score from the call-id and its own
+number, the
 highest has the call. A further shard takes over only what it scores highest for, so changing the number
 of shards from N to N+1 moves one call in N+1. Pure; nothing here knows whether a shard is alive.
 """

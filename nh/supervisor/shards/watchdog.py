@@ -15,7 +15,7 @@ LOOK_S: Final = 0.1
 """How often heartbeats are looked at; a shard publishes one every 0.5 s."""
 
 
-class HangWatch:
+class Watchdog:
     """Looks at every shard from construction to close().
 
     Arguments:

@@ -25,7 +25,7 @@ REFILL_S: Final = 0.1
 LONGEST_REFILL_S: Final = 60.0
 
 
-class Spares:
+class Zygote:
     """At most one spare.
 
     Arguments:
@@ -38,7 +38,7 @@ class Spares:
         self._loop = loop
         self._start = start
         self._wanted = wanted
-        self._spare: ShardProcess | None = None
+        self._zygote: ShardProcess | None = None
         self._loaded = False
         self._on_known: Callable[[], None] | None = None
         self._refill_s = REFILL_S
@@ -48,7 +48,7 @@ class Spares:
     @property
     def pid(self) -> int | None:
         """The process id of a spare that can be forked; None: there is none now."""
-        return self._spare.pid if self._spare is not None and self._loaded else None
+        return self._zygote.pid if self._zygote is not None and self._loaded else None
 
     def fill(self, on_known: Callable[[], None]) -> None:
         """Have a spare from now on.
@@ -61,9 +61,9 @@ class Spares:
 
     def take(self) -> ShardProcess:
         """A process that waits for its settings: forked, or started. OSError if that is impossible."""
-        if self._spare is not None and self._loaded:
+        if self._zygote is not None and self._loaded:
             try:
-                process = self._spare.fork(FORK_S)
+                process = self._zygote.fork(FORK_S)
             except NotForked as exc:
                 self._discard(f"cannot be used, it is ended: {exc}")
             except OSError as exc:
@@ -86,9 +86,9 @@ class Spares:
             self._tell()
             return
         try:
-            self._spare = self._start()
-            self._loop.add_reader(self._spare.pidfd, lambda: self._discard("died"))
-            self._loop.add_reader(self._spare.link.fileno(), self._on_word)
+            self._zygote = self._start()
+            self._loop.add_reader(self._zygote.pidfd, lambda: self._discard("died"))
+            self._loop.add_reader(self._zygote.link.fileno(), self._on_word)
         except OSError as exc:
             self._discard(f"cannot be started: {exc.strerror}")
             return
@@ -97,18 +97,18 @@ class Spares:
         )
 
     def _on_word(self) -> None:
-        if self._spare is None:
+        if self._zygote is None:
             return
-        self._loop.remove_reader(self._spare.link.fileno())
+        self._loop.remove_reader(self._zygote.link.fileno())
         with contextlib.suppress(OSError):  # its end is about to be seen
-            if isinstance(self._spare.hear(0), Waiting):
+            if isinstance(self._zygote.hear(0), Waiting):
                 self._cancel_timer()
                 self._loaded = True
                 self._tell()
 
     def _discard(self, why: str) -> None:
         """End a spare that is of no use, and start another one later."""
-        pid, how = self._spare.pid if self._spare is not None else -1, self._end()
+        pid, how = self._zygote.pid if self._zygote is not None else -1, self._end()
         logger.warning("the spare process (pid %d) %s%s", pid, why, f" ({how})" if how else "")
         self._cancel_timer()
         self._timer = self._loop.call_later(self._refill_s, self._fill)
@@ -116,14 +116,14 @@ class Spares:
         self._tell()
 
     def _end(self) -> str:
-        spare, self._spare, self._loaded = self._spare, None, False
-        if spare is None:
+        zygote, self._zygote, self._loaded = self._zygote, None, False
+        if zygote is None:
             return ""
-        self._loop.remove_reader(spare.pidfd)
-        self._loop.remove_reader(spare.link.fileno())
-        spare.kill()
-        spare.link.close()
-        return spare.reap()
+        self._loop.remove_reader(zygote.pidfd)
+        self._loop.remove_reader(zygote.link.fileno())
+        zygote.kill()
+        zygote.link.close()
+        return zygote.reap()
 
     def _tell(self) -> None:
         on_known, self._on_known = self._on_known, None

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from nh.throttle import Throttle
+from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _CHECKSUM: Final = struct.Struct(">I")
 _NO_SNAPSHOT: Final = 0xFFFF_FFFF
 
 
-class Note(NamedTuple):
+class JournalRecord(NamedTuple):
     """What changed.
 
     Arguments:
@@ -50,7 +50,7 @@ class Note(NamedTuple):
     noted_at: float
 
 
-class NoteFiles:
+class Journal:
     """The two files in a directory that nobody else uses.
 
     Arguments:
@@ -61,7 +61,7 @@ class NoteFiles:
 
     def __init__(self, directory: Path) -> None:
         self._paths = [directory / name for name in NAMES]
-        self._complaints = Throttle(logger, time.monotonic, COMPLAIN_S)
+        self._complaints = RateLimitedLogger(logger, time.monotonic, COMPLAIN_S)
         self._files: list[int] = []
         try:
             for path in self._paths:
@@ -79,12 +79,12 @@ class NoteFiles:
         self._number = in_order[-1][0] if in_order else 0
         self._active = 0
 
-    def load(self) -> list[Note]:
+    def load(self) -> list[JournalRecord]:
         """The notes that were there, the oldest first, once; they stay in the files until a batch is over."""
         found, self._found = self._found, []
         return found
 
-    def add(self, note: Note) -> None:
+    def add(self, note: JournalRecord) -> None:
         """Write a note.
 
         Where that cannot be done, it is logged, and both files are emptied: without the new ones, old notes
@@ -124,7 +124,7 @@ class NoteFiles:
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def _record(self, note: Note) -> bytes:
+    def _record(self, note: JournalRecord) -> bytes:
         self._number += 1
         snapshot = note.snapshot
         head = _HEAD.pack(
@@ -161,7 +161,7 @@ def _open(path: Path) -> int:
     return fd
 
 
-def _read(fd: int) -> Iterator[tuple[int, int, Note]]:
+def _read(fd: int) -> Iterator[tuple[int, int, JournalRecord]]:
     """Number, end in the file, and note, as far as they are whole."""
     data, at = _whole(fd), 0
     while at + _CHECKSUM.size + _HEAD.size <= len(data):
@@ -173,7 +173,11 @@ def _read(fd: int) -> Iterator[tuple[int, int, Note]]:
         end = snapshots + (0 if is_over else snapshot_bytes)
         if end > len(data) or _CHECKSUM.unpack_from(data, at) != (zlib.crc32(data[begin:end]),):
             return
-        yield number, end, Note(data[ids:snapshots], None if is_over else data[snapshots:end], noted_at)
+        yield (
+            number,
+            end,
+            JournalRecord(data[ids:snapshots], None if is_over else data[snapshots:end], noted_at),
+        )
         at = end
 
 

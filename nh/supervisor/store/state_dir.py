@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from nh.config import Settings
 from nh.errors import ConfigError, DirectoryInUse, StoreUnavailable
-from nh.ipc.inherited import NOTHING, Inheritance
+from nh.ipc.inherited import NOTHING, InheritedFds
 from nh.supervisor.host.locked_dir import Lock, Purpose, private_dir
 from nh.supervisor.store.store import Store
 
@@ -27,7 +27,7 @@ class OpenStore(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_store(settings: Settings, inheritance: Inheritance = NOTHING) -> Iterator[OpenStore]:
+def open_store(settings: Settings, inheritance: InheritedFds = NOTHING) -> Iterator[OpenStore]:
     """The store of the relay with these settings, to itself, within the block; None: it does without.
 
     Arguments:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from nh.stats.layout import SupervisorStats
-from nh.supervisor.store.journal import Note, NoteFiles
+from nh.supervisor.store.journal import Journal, JournalRecord
 from nh.supervisor.store.sqlite_file import StoredCall
 from nh.supervisor.store.writer import StoreWriter
 
@@ -81,11 +81,11 @@ class Store:
             call_id: which.
             snapshot: what load() returns later; not copied, so it costs no memory if the caller keeps it.
         """
-        self._note(Note(call_id, snapshot, time.time()))
+        self._note(JournalRecord(call_id, snapshot, time.time()))
 
     def delete(self, call_id: bytes) -> None:
         """Have nothing stored of a call any more; it need not be there."""
-        self._note(Note(call_id, None, time.time()))
+        self._note(JournalRecord(call_id, None, time.time()))
 
     @property
     def pending(self) -> int:
@@ -120,7 +120,7 @@ class Store:
         if notes is not None:
             (notes.close if left else notes.remove)()
 
-    def _note(self, note: Note) -> None:
+    def _note(self, note: JournalRecord) -> None:
         with self._lock:
             if self._note_files is not None:
                 self._note_files.add(note)
@@ -158,11 +158,11 @@ class Store:
         return works
 
 
-def _open_notes(directory: Path | None) -> NoteFiles | None:
+def _open_notes(directory: Path | None) -> Journal | None:
     if directory is None:
         return None
     try:
-        return NoteFiles(directory)
+        return Journal(directory)
     except OSError as exc:
         logger.warning(
             "calls that are set up in the last %g s before all processes are killed will be forgotten: %s",
@@ -172,7 +172,9 @@ def _open_notes(directory: Path | None) -> NoteFiles | None:
         return None
 
 
-def _newer_than(in_file: Mapping[bytes, StoredCall], notes: Iterable[Note]) -> dict[bytes, StoredCall | None]:
+def _newer_than(
+    in_file: Mapping[bytes, StoredCall], notes: Iterable[JournalRecord]
+) -> dict[bytes, StoredCall | None]:
     """What notes say that the file does not say yet, the latest of each call."""
     return {
         note.call_id: _stored(note)
@@ -181,5 +183,5 @@ def _newer_than(in_file: Mapping[bytes, StoredCall], notes: Iterable[Note]) -> d
     }
 
 
-def _stored(note: Note) -> StoredCall | None:
+def _stored(note: JournalRecord) -> StoredCall | None:
     return None if note.snapshot is None else StoredCall(note.call_id, note.snapshot, note.noted_at)

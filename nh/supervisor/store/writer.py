@@ -1,6 +1,7 @@
 """Keeps the store's file equal to what it should hold, whatever happens to the file.
 
-It has no thread and no queue of its own (nh.supervisor.store.store has), but remembers what the file should hold.
+It has no thread and no queue of its own (nh.supervisor.store.store has), but remembers what the file
+should hold.
 So after any failure there is one remedy: open the file anew, compare, write the difference. It does for a
 full disk, a damaged file and one that somebody removed, and nothing that was put meanwhile is lost.
 """
@@ -16,7 +17,7 @@ from typing import Final
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.quarantine import set_aside
 from nh.supervisor.store.sqlite_file import StoreDamaged, StoredCall, StoreFile, StoreFull
-from nh.throttle import Throttle
+from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class StoreWriter:
         self.errors = 0
         self._path = path
         self._owner = owner
-        self._complaints = Throttle(logger, time.monotonic, COMPLAIN_S)
+        self._complaints = RateLimitedLogger(logger, time.monotonic, COMPLAIN_S)
         self._failing = False
         self._unwritten: dict[bytes, StoredCall | None] = {}
         self._file: StoreFile | None = None

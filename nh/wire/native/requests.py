@@ -18,12 +18,12 @@ from nh.commands import (
     Close,
     CloseCall,
     Command,
-    Dialog,
     Drain,
     GetStats,
     ListCalls,
     Ping,
     ShowCall,
+    TransactionKey,
     Undrain,
     Upgrade,
 )
@@ -152,7 +152,7 @@ class _Close(Request, kw_only=True, tag="close"):
         return Close(_dialog(self))
 
 
-def _dialog(request: _DialogRequest | _Close) -> Dialog:
+def _dialog(request: _DialogRequest | _Close) -> TransactionKey:
     ids = {
         name: read_identifier(getattr(request, name), where=name)
         for name in ("call_id", "id_from", "id_to", "uri_from", "uri_to")

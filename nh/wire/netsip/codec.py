@@ -13,7 +13,7 @@ import msgspec
 
 from nh.calls.media import MAX_MEDIA, Media, Side
 from nh.calls.rtp.payload_types import read_rtpmaps
-from nh.commands import Activate, Allocate, Close, Command, Dialog, Extension
+from nh.commands import Activate, Allocate, Close, Command, Extension, TransactionKey
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
 from nh.results import Activated, Allocated, Closed, ExtensionResult, Result
 from nh.wire.fields import make_allocate, make_dialog, make_medium, make_param
@@ -97,7 +97,7 @@ def _first(arguments: list[Value], count: int, usage: str) -> list[Value]:
     return arguments[:count]
 
 
-def read_dialog(nat_basic: object) -> Dialog:
+def read_dialog(nat_basic: object) -> TransactionKey:
     """A Dialog from a nat_basic: [callid, cseq, idfrom, idto, uri_from, uri_to].
 
     Arguments:
@@ -256,7 +256,7 @@ def read_allocated(value: Value) -> list[tuple[str, int, int]] | None:
     return media
 
 
-def _nat_basic(dialog: Dialog) -> list[object]:
+def _nat_basic(dialog: TransactionKey) -> list[object]:
     return [dialog.call_id, dialog.cseq, dialog.id_from, dialog.id_to, dialog.uri_from, dialog.uri_to]
 
 

@@ -25,7 +25,7 @@ _SPELLING: Final = bytes.maketrans(b" _", b"--")
 _json_decoder: Final = msgspec.json.Decoder(dict[str, object])
 
 
-def spelled(text: bytes) -> bytes:
+def normalize_key(text: bytes) -> bytes:
     """A key or a flag in the one spelling that nh looks for: lower case, words joined by hyphens."""
     return text.translate(_SPELLING).lower()
 
@@ -38,14 +38,14 @@ class Dictionary:
     """
 
     def __init__(self, items: Mapping[Any, object]) -> None:
-        self._items = {spelled(_octets(key) or b""): value for key, value in items.items()}
+        self._items = {normalize_key(_octets(key) or b""): value for key, value in items.items()}
 
     def __iter__(self) -> Iterator[tuple[bytes, object]]:
         return iter(list(self._items.items()))
 
     def put(self, name: bytes, value: object) -> None:
         """One more field, in place of one of the same name."""
-        self._items[spelled(name)] = value
+        self._items[normalize_key(name)] = value
 
     def find(self, name: bytes) -> bytes:
         """The text of a field as bytes; b"" where it is missing, or a list or dictionary."""

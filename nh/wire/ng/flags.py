@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from nh.commands import IceHandling
-from nh.wire.ng.dictionary import spelled, text_of
+from nh.wire.ng.dictionary import normalize_key, text_of
 from nh.wire.ng.flag_parser import Wishes
 from nh.wire.ng.unsupported import REFUSED_FLAGS
 
@@ -90,7 +90,7 @@ def read_flag(flag: bytes, wishes: Wishes) -> tuple[tuple[bytes, object], ...]:
 
     Returns the keys and values that it stands for, none for most flags.
     """
-    word = spelled(flag)
+    word = normalize_key(flag)
     if word in _GRANTED:
         wishes.grant(*_GRANTED[word])
     elif word in _SWITCHES:

@@ -9,7 +9,7 @@ from typing import Final
 from nh.calls.media import is_address
 from nh.commands import IceHandling
 from nh.errors import MalformedRequest
-from nh.wire.ng.dictionary import Dictionary, integer_of, spelled, text_of, words_of
+from nh.wire.ng.dictionary import Dictionary, integer_of, normalize_key, text_of, words_of
 from nh.wire.ng.flag_parser import Wishes
 from nh.wire.ng.flags import read_flag
 from nh.wire.ng.rtpp_flags import split
@@ -36,8 +36,8 @@ def read_options(dictionary: Dictionary) -> Wishes:
             _read_flags([name], wishes)
             continue
         dictionary.put(name, value)
-        if spelled(name) in _TAGS:  # who writes one into the script's flags wants it to count
-            wishes.switches.add(_TAGS[spelled(name)])
+        if normalize_key(name) in _TAGS:  # who writes one into the script's flags wants it to count
+            wishes.switches.add(_TAGS[normalize_key(name)])
     for name, value in dictionary:
         _read_key(name, value, wishes)
     return wishes
@@ -57,7 +57,7 @@ def _says_something(value: object) -> bool:
     """Whether a value is more than empty, zero or an off."""
     if isinstance(value, dict):
         return any(value.values())
-    words = {spelled(word) for word in words_of(value)}
+    words = {normalize_key(word) for word in words_of(value)}
     return not words <= _NO
 
 
@@ -68,7 +68,7 @@ def _read_flags(value: object, wishes: Wishes) -> None:
 
 
 def _spelled_words(value: object) -> Iterable[bytes]:
-    return (spelled(word) for word in words_of(value))
+    return (normalize_key(word) for word in words_of(value))
 
 
 # --- what nh does ---------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def _read_to_interface(value: object, wishes: Wishes) -> None:
 
 
 def _read_family(value: object, wishes: Wishes) -> None:
-    family = {b"ip4": 4, b"ipv4": 4, b"ip6": 6, b"ipv6": 6}.get(spelled((words_of(value) or (b"",))[0]))
+    family = {b"ip4": 4, b"ipv4": 4, b"ip6": 6, b"ipv6": 6}.get(normalize_key((words_of(value) or (b"",))[0]))
     if family is None:
         wishes.complain("Invalid value for 'address family': is neither IP4 nor IP6")
     wishes.grant("family", family)

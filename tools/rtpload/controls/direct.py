@@ -1,6 +1,6 @@
 """No relay at all: the phones send to each other. What the generator and the host cost by themselves."""
 
-from tools.rtpload.ends import Dialog, MediaEnd, Targets
+from tools.rtpload.ends import MediaEnd, Targets, TransactionKey
 
 
 class DirectControl:
@@ -11,7 +11,7 @@ class DirectControl:
 
     def negotiate(
         self,
-        dialog: Dialog,  # noqa: ARG002  Control's
+        dialog: TransactionKey,  # noqa: ARG002  Control's
         caller: MediaEnd,
         callee: MediaEnd,
         *,
@@ -20,7 +20,7 @@ class DirectControl:
         """Each phone sends to the other."""
         return Targets(caller=callee, callee=caller)
 
-    def tear_down(self, dialog: Dialog) -> None:
+    def tear_down(self, dialog: TransactionKey) -> None:
         """Nothing to do."""
 
     def close(self) -> None:

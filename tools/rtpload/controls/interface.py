@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from tools.rtpload.ends import Dialog, MediaEnd, Targets
+from tools.rtpload.ends import MediaEnd, Targets, TransactionKey
 
 
 class Control(Protocol):
@@ -14,7 +14,7 @@ class Control(Protocol):
     def check(self) -> None:
         """Return if the relay answers."""
 
-    def negotiate(self, dialog: Dialog, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+    def negotiate(self, dialog: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         """What INVITE and 200 OK do, or re-INVITE with a higher cseq: media between the two ends.
 
         Arguments:
@@ -23,7 +23,7 @@ class Control(Protocol):
             hold: the caller does not want to receive for now. What it returns is of no use then.
         """
 
-    def tear_down(self, dialog: Dialog) -> None:
+    def tear_down(self, dialog: TransactionKey) -> None:
         """What BYE does."""
 
     def close(self) -> None:

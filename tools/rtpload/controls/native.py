@@ -3,11 +3,11 @@
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, Close, Ping
-from nh.commands import Dialog as CallDialog
+from nh.commands import TransactionKey as CallDialog
 from nh.errors import UnknownCall
 from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.controls.netsip import medium, nat_basic, relay_end
-from tools.rtpload.ends import Dialog, MediaEnd, Targets
+from tools.rtpload.ends import MediaEnd, Targets, TransactionKey
 
 
 class NativeControl:
@@ -28,7 +28,7 @@ class NativeControl:
         """Ping."""
         self._client.request(Ping())
 
-    def negotiate(self, dialog: Dialog, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+    def negotiate(self, dialog: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         """Two allocates and one activate."""
         basic = nat_basic(dialog)
         for_caller = self._allocate(basic, Side.FROM, medium(caller, hold=hold))
@@ -37,7 +37,7 @@ class NativeControl:
             self._client.request(Activate(basic))
         return Targets(caller=for_callee, callee=for_caller)
 
-    def tear_down(self, dialog: Dialog) -> None:
+    def tear_down(self, dialog: TransactionKey) -> None:
         """One close, as for BYE."""
         with self._times.measure("close"):
             closed = self._client.request(Close(nat_basic(dialog._replace(cseq=0))))

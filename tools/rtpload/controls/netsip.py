@@ -12,7 +12,7 @@ from nh.wire import netsip
 from nh.wire.framing import MAX_FRAME_BYTES
 from nh.wire.netsip.storable import Value
 from tools.rtpload.command_times import CommandTimes
-from tools.rtpload.ends import Dialog, Endpoint, MediaEnd, Targets
+from tools.rtpload.ends import Endpoint, MediaEnd, Targets, TransactionKey
 
 RTP_AND_RTCP = 2
 
@@ -65,7 +65,7 @@ class NetsipControl:
         """Close a session that there is not: the protocol has no ping."""
         self._client.close_session(["rtpload-check", None, "nobody", "nobody"])
 
-    def negotiate(self, dialog: Dialog, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+    def negotiate(self, dialog: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         """Two allocates and one activate."""
         basic = nat_basic(dialog)
         for_caller = self._allocate(basic, Side.FROM, medium(caller, hold=hold))
@@ -76,7 +76,7 @@ class NetsipControl:
         # what stands in for the callee is where the caller sends
         return Targets(caller=for_callee, callee=for_caller)
 
-    def tear_down(self, dialog: Dialog) -> None:
+    def tear_down(self, dialog: TransactionKey) -> None:
         """One close, as for BYE."""
         with self._times.measure("close"):
             if self._client.close_session(nat_basic(dialog._replace(cseq=0))) is None:
@@ -98,9 +98,9 @@ class NetsipControl:
         return relay_end(address, port)
 
 
-def nat_basic(dialog: Dialog) -> commands.Dialog:
+def nat_basic(dialog: TransactionKey) -> commands.TransactionKey:
     """The dialog as nh has it; cseq 0 means all transactions."""
-    return commands.Dialog(
+    return commands.TransactionKey(
         call_id=dialog.call_id.encode(),
         cseq=dialog.cseq or None,
         id_from=dialog.from_tag.encode(),

@@ -16,7 +16,7 @@ from nh.address import TcpAddress, parse_rpc_address
 from nh.errors import CommandTimeout, ConfigError, MalformedFrame, Refused, Unavailable
 from tools.rtpload.codec import Codec
 from tools.rtpload.command_times import CommandTimes
-from tools.rtpload.ends import Dialog, MediaEnd, Targets
+from tools.rtpload.ends import MediaEnd, Targets, TransactionKey
 from tools.rtpload.sdp import read_sdp, write_sdp
 
 RETRY_S = 1.0
@@ -51,7 +51,7 @@ class NgControl:
         if reply.get("result") != "pong":
             raise MalformedFrame(f"ng: {self._where} answers a ping with {str(reply)[:200]}")
 
-    def negotiate(self, dialog: Dialog, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+    def negotiate(self, dialog: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         """Offer and answer."""
         ends = {"call-id": dialog.call_id, "from-tag": dialog.from_tag}
         offered = self._sdp("offer", ends, caller, "sendonly" if hold else "sendrecv", dialog.cseq)
@@ -59,7 +59,7 @@ class NgControl:
         answered = self._sdp("answer", ends, callee, "recvonly" if hold else "sendrecv", dialog.cseq)
         return Targets(caller=answered, callee=offered)
 
-    def tear_down(self, dialog: Dialog) -> None:
+    def tear_down(self, dialog: TransactionKey) -> None:
         """Delete, at once instead of after rtpengine's 30 s."""
         with self._times.measure("delete"):
             reply = self._request(

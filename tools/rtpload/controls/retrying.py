@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from nh.errors import Unavailable, UnknownCall
 from tools.rtpload.controls.interface import Control
-from tools.rtpload.ends import Dialog, MediaEnd, Targets
+from tools.rtpload.ends import MediaEnd, Targets, TransactionKey
 
 PAUSE_S: Final = 0.05
 
@@ -35,11 +35,11 @@ class PerseveringControl:
         """See Control."""
         self._persevere(self._control.check)
 
-    def negotiate(self, dialog: Dialog, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+    def negotiate(self, dialog: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         """See Control."""
         return self._persevere(lambda: self._control.negotiate(dialog, caller, callee, hold=hold))
 
-    def tear_down(self, dialog: Dialog) -> None:
+    def tear_down(self, dialog: TransactionKey) -> None:
         """See Control."""
         tries = 0
 

@@ -11,7 +11,7 @@ from nh.errors import NhError
 from tools.rtpload.coordinator.plan import CallPlan, StepKind
 from tools.rtpload.coordinator.signalling import Signalling
 from tools.rtpload.coordinator.workers import WorkerHandle
-from tools.rtpload.ends import Dialog, Targets
+from tools.rtpload.ends import Targets, TransactionKey
 from tools.rtpload.errors import PhonesUnavailable
 from tools.rtpload.report.progress import Ledger
 
@@ -44,7 +44,7 @@ class CallScript:
         self._ledger = ledger
         self._stop = stop
         name = f"{run}-{plan.number}"
-        self._dialog = Dialog(f"{name}@rtpload", f"from-{name}", f"to-{name}", 1)
+        self._dialog = TransactionKey(f"{name}@rtpload", f"from-{name}", f"to-{name}", 1)
         self._targets: Targets | None = None
 
     async def set_up(self) -> bool:
@@ -77,7 +77,7 @@ class CallScript:
         else:
             life_s = self._plan.life_s
             await self._stopped_before(None if life_s is None else up_s + life_s)
-        complete = await self._worker.hush(self._plan.number)
+        complete = await self._worker.stop_sending(self._plan.number)
         self._ledger.call_ended(complete=complete)
         try:
             await self._signalling.tear_down(self._dialog)
@@ -88,7 +88,7 @@ class CallScript:
     async def _do(self, kind: StepKind) -> None:
         number = self._plan.number
         if kind is StepKind.HOLD:
-            await self._worker.hush(number)
+            await self._worker.stop_sending(number)
         elif kind is StepKind.REINVITE:
             await self._worker.move(number)
         targets = await self._renegotiate(kind)

@@ -24,7 +24,7 @@ from tools.rtpload.coordinator.signalling import Signalling
 from tools.rtpload.coordinator.workers import WorkerHandle, crew
 from tools.rtpload.durations import parse_duration
 from tools.rtpload.errors import LoadFailed
-from tools.rtpload.messages import Configure, Finished, Heard
+from tools.rtpload.messages import CallStreams, Configure, Finished
 from tools.rtpload.options import LoadOptions
 from tools.rtpload.report.progress import Ledger
 from tools.rtpload.report.relay_usage import RelayMeter, find_relay
@@ -185,7 +185,7 @@ class Load:
             if self._on_progress is not None:
                 self._on_progress(self._progress())
 
-    def _hear(self, heard: Heard) -> None:
+    def _hear(self, heard: CallStreams) -> None:
         self._records += heard.streams
 
     def _read_usage(self) -> None:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from tools.rtpload.controls.interface import Control
-from tools.rtpload.ends import Dialog, Targets
+from tools.rtpload.ends import Targets, TransactionKey
 
 T = TypeVar("T")
 
@@ -38,13 +38,13 @@ class Signalling:
         """Return if the relay answers."""
         await self._run(lambda control: control.check())
 
-    async def negotiate(self, dialog: Dialog, phones: Targets, *, hold: bool = False) -> Targets:
+    async def negotiate(self, dialog: TransactionKey, phones: Targets, *, hold: bool = False) -> Targets:
         """INVITE or re-INVITE: media between these phones. Returns where they have to send."""
         return await self._run(
             lambda control: control.negotiate(dialog, phones.caller, phones.callee, hold=hold)
         )
 
-    async def tear_down(self, dialog: Dialog) -> None:
+    async def tear_down(self, dialog: TransactionKey) -> None:
         """BYE."""
         await self._run(lambda control: control.tear_down(dialog))
 

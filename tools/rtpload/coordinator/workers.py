@@ -15,11 +15,11 @@ from tools.rtpload.ends import Targets
 from tools.rtpload.errors import LoadFailed, PhonesUnavailable
 from tools.rtpload.messages import (
     MAX_MESSAGE_BYTES,
+    CallStreams,
     Configure,
     Finish,
     Finished,
     Hang,
-    Heard,
     Hush,
     Hushed,
     Move,
@@ -57,7 +57,7 @@ class WorkerHandle:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         on_tick: Callable[[Tick], None],
-        on_heard: Callable[[Heard], None],
+        on_heard: Callable[[CallStreams], None],
     ) -> None:
         self.process = process
         self._reader = reader
@@ -102,7 +102,7 @@ class WorkerHandle:
         self._tell(Move(call))
         await future
 
-    async def hush(self, call: int) -> bool:
+    async def stop_sending(self, call: int) -> bool:
         """Silence; returns, once nothing more is under way, whether everything arrived."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._hushing[call] = future
@@ -147,7 +147,7 @@ class WorkerHandle:
                 self._hushing.pop(call).set_result(complete)
             case Tick():
                 self._on_tick(news)
-            case Heard():
+            case CallStreams():
                 self._on_heard(news)
             case Finished():
                 self._finished.set_result(news)
@@ -167,7 +167,7 @@ class WorkerHandle:
 
 @contextlib.asynccontextmanager
 async def crew(
-    configurations: list[Configure], on_tick: Callable[[Tick], None], on_heard: Callable[[Heard], None]
+    configurations: list[Configure], on_tick: Callable[[Tick], None], on_heard: Callable[[CallStreams], None]
 ) -> AsyncIterator[list[WorkerHandle]]:
     """Workers, one for each configuration, that end with the context."""
     handles: list[WorkerHandle] = []
@@ -187,11 +187,11 @@ async def crew(
 
 
 async def _start(
-    configuration: Configure, on_tick: Callable[[Tick], None], on_heard: Callable[[Heard], None]
+    configuration: Configure, on_tick: Callable[[Tick], None], on_heard: Callable[[CallStreams], None]
 ) -> WorkerHandle:
     ours, theirs = socket.socketpair()
     with theirs:
-        command = [sys.executable, "-m", "tools.rtpload.worker.__main__", "--link-fd", str(theirs.fileno())]
+        command = [sys.executable, "-m", "tools.rtpload.worker", "--link-fd", str(theirs.fileno())]
         path = os.pathsep.join(filter(None, [_SOURCES, os.environ.get("PYTHONPATH", "")]))
         process = subprocess.Popen(
             command,

@@ -1,6 +1,7 @@
 """One process of the generator: sends and receives the media of its calls, and does nothing else.
 
-`python -m tools.rtpload.worker.__main__ --link-fd N` is started by the coordinator and takes its orders from that
+`python -m tools.rtpload.worker --link-fd N` is started by the coordinator and takes its orders
+from that
 socket. One loop, one epoll, all sockets nonblocking. A turn sends what is due, then reads what is there;
 if there is nothing to do it sleeps until the next packet is due, deaf to what arrives meanwhile: the
 kernel notes when that was (phone.py). Knows nothing of control protocols.
@@ -21,11 +22,11 @@ from typing import Final
 from nh.wire.framing import Framer
 from tools.rtpload.messages import (
     MAX_MESSAGE_BYTES,
+    CallStreams,
     Configure,
     Finish,
     Finished,
     Hang,
-    Heard,
     Hush,
     Hushed,
     Move,
@@ -42,10 +43,10 @@ from tools.rtpload.messages import (
 )
 from tools.rtpload.packet import IDENTITY
 from tools.rtpload.streams.histogram import Histogram
-from tools.rtpload.worker.media_call import Ear, Gauges, MediaCall, new_tally
+from tools.rtpload.worker.media_call import Gauges, MediaCall, Receiver, new_tally
 from tools.rtpload.worker.pacing import Schedule
 from tools.rtpload.worker.phone import ANCILLARY_BYTES, NoPorts, arrival_ns, wall_clock_offset_ns
-from tools.rtpload.worker.senders import Mouth
+from tools.rtpload.worker.senders import Sender
 
 NS_PER_S: Final = 1_000_000_000
 LONGEST_SLEEP_NS: Final = 2_000_000
@@ -72,8 +73,8 @@ class Worker:
         self._calls: dict[int, MediaCall] = {}
         self._moving: set[int] = set()
         self._hushing: dict[int, int] = {}
-        self._ears: dict[int, Ear] = {}
-        self._schedule: Schedule[Mouth] = Schedule()
+        self._ears: dict[int, Receiver] = {}
+        self._schedule: Schedule[Sender] = Schedule()
         self._failures = 0
         self._kernel_clock = True
         self._finished = False
@@ -135,7 +136,7 @@ class Worker:
                 mouth.scheduled = False
         return now_ns
 
-    def _receive(self, ear: Ear) -> None:
+    def _receive(self, ear: Receiver) -> None:
         try:
             size, ancillary, _, _ = ear.receive([self._buffer], ANCILLARY_BYTES)
         except BlockingIOError:
@@ -198,7 +199,7 @@ class Worker:
                 self._calls[call].begin_move()
                 self._tell(Moving(call))
             case Hush(call):
-                self._calls[call].hush()
+                self._calls[call].stop_sending()
                 self._hushing[call] = time.monotonic_ns() + self._common.drain_ns
             case Hang(call):
                 self._hang(call)
@@ -241,12 +242,12 @@ class Worker:
         call = self._calls.pop(number)
         self._hushing.pop(number, None)
         self._moving.discard(number)
-        call.hush()
+        call.stop_sending()
         for ear in call.ears:
             del self._ears[ear.sock.fileno()]
         self._failures += call.close()
         if call.records:
-            self._tell(Heard(tuple(call.records)))
+            self._tell(CallStreams(tuple(call.records)))
 
     def _finish(self) -> None:
         for number in list(self._calls):
@@ -285,7 +286,7 @@ def read_configuration(link: socket.socket) -> Configure | None:
 def main() -> None:
     """The process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to hear
-    parser = argparse.ArgumentParser(prog="python -m tools.rtpload.worker.__main__")
+    parser = argparse.ArgumentParser(prog="python -m tools.rtpload.worker")
     parser.add_argument("--link-fd", type=int, required=True)
     link = socket.socket(fileno=parser.parse_args().link_fd)
     common = read_configuration(link)

@@ -16,7 +16,7 @@ from tools.rtpload.streams.histogram import Histogram
 from tools.rtpload.streams.record import Recorder, StreamRecord
 from tools.rtpload.streams.stream import Account, Stream
 from tools.rtpload.worker.phone import dropped, open_pair
-from tools.rtpload.worker.senders import Mouth, RtcpMouth, RtpMouth
+from tools.rtpload.worker.senders import RtcpSender, RtpSender, Sender
 
 STREAMS_PER_CALL = 4
 
@@ -30,7 +30,7 @@ class Gauges(NamedTuple):
     lateness: Histogram
 
 
-class Ear:
+class Receiver:
     """A socket of a phone, and the stream that shall arrive there.
 
     Arguments:
@@ -144,12 +144,12 @@ class MediaCall:
         ]
         self.records: list[StreamRecord] = []
 
-    def mouths(self) -> Iterator[Mouth]:
+    def mouths(self) -> Iterator[Sender]:
         """What sends."""
         yield from self._callers
         yield from self._callees
 
-    def talk(self, caller: MediaEnd, callee: MediaEnd) -> list[Mouth]:
+    def talk(self, caller: MediaEnd, callee: MediaEnd) -> list[Sender]:
         """Send to these ports of the relay. Returns what has to be scheduled for that."""
         for mouths, target in ((self._callers, caller), (self._callees, callee)):
             for mouth, endpoint in zip(mouths, target, strict=False):  # without RTCP there is one mouth
@@ -159,7 +159,7 @@ class MediaCall:
             self._callees[0].speaking = False
         return [mouth for mouth in self.mouths() if mouth.speaking and not mouth.scheduled]
 
-    def hush(self) -> None:
+    def stop_sending(self) -> None:
         """Send nothing more."""
         for mouth in self.mouths():
             mouth.speaking = False
@@ -189,7 +189,7 @@ class MediaCall:
 
     def _mouths(
         self, socks: list[socket.socket], side: int, latencies: Histogram
-    ) -> list[RtpMouth | RtcpMouth]:
+    ) -> list[RtpSender | RtcpSender]:
         common = self._common
         number = self.number * STREAMS_PER_CALL + 2 * side
         writer = RtpWriter(
@@ -202,7 +202,7 @@ class MediaCall:
             payload_bytes=common.payload_bytes,
             timestamp_step=common.timestamp_step,
         )
-        media = RtpMouth(
+        media = RtpSender(
             socks[0],
             writer,
             Stream(number, latencies),
@@ -215,7 +215,7 @@ class MediaCall:
         if len(socks) == 1:
             return [media]
         sends_media = not (self._one_way and side == 1)
-        reports = RtcpMouth(
+        reports = RtcpSender(
             socks[1],
             RtcpWriter(common.run, number + 1, writer, sends_media=sends_media),
             Stream(number + 1, self._gauges.reports),
@@ -232,24 +232,26 @@ def _end_of(socks: list[socket.socket]) -> MediaEnd:
 
 
 def _ears(
-    socks: list[socket.socket], heard: list[RtpMouth | RtcpMouth], tally: SideTally, common: Configure
-) -> list[Ear]:
+    socks: list[socket.socket], heard: list[RtpSender | RtcpSender], tally: SideTally, common: Configure
+) -> list[Receiver]:
     return [
-        Ear(
+        Receiver(
             sock,
             mouth.stream,
             packet_bytes=len(mouth.writer.buffer),
-            identity_offset=RTP_HEADER_BYTES if isinstance(mouth, RtpMouth) else mouth.writer.identity_offset,
+            identity_offset=RTP_HEADER_BYTES
+            if isinstance(mouth, RtpSender)
+            else mouth.writer.identity_offset,
             tally=tally,
-            media=isinstance(mouth, RtpMouth),
+            media=isinstance(mouth, RtpSender),
             recorder=_recorder(mouth, common) if common.list_streams else None,
         )
         for sock, mouth in zip(socks, heard, strict=True)
     ]
 
 
-def _recorder(mouth: RtpMouth | RtcpMouth, common: Configure) -> Recorder:
-    return Recorder(common.packet_ns if isinstance(mouth, RtpMouth) else 0)
+def _recorder(mouth: RtpSender | RtcpSender, common: Configure) -> Recorder:
+    return Recorder(common.packet_ns if isinstance(mouth, RtpSender) else 0)
 
 
 def new_tally() -> SideTally:

@@ -16,7 +16,7 @@ from tools.rtpload.streams.stream import Stream
 from tools.rtpload.worker.pacing import first_tick, phase_ns, report_delay_ns
 
 
-class Mouth(Protocol):
+class Sender(Protocol):
     """Something that sends from time to time.
 
     `speaking` is whether it shall; `scheduled` whether it is in the worker's schedule: one that falls
@@ -35,7 +35,7 @@ class Mouth(Protocol):
         """Send what was due at `due_ns`; returns when the next one is due."""
 
 
-class RtpMouth:
+class RtpSender:
     """Sends RTP on a clock of its own.
 
     Arguments:
@@ -93,12 +93,12 @@ class RtpMouth:
         self.target = Endpoint("", 0)
 
     def first_due(self, now_ns: int) -> int:
-        """See Mouth."""
+        """See Sender."""
         self._tick_ns = first_tick(now_ns, self._phase_ns, self._interval_ns)
         return self._tick_ns
 
     def send(self, now_ns: int, due_ns: int) -> int:
-        """See Mouth."""
+        """See Sender."""
         stream = self.stream
         writer = self.writer
         number = stream.sent
@@ -118,7 +118,7 @@ class RtpMouth:
         return self._tick_ns
 
 
-class RtcpMouth:
+class RtcpSender:
     """Sends RTCP at RFC 3550's random intervals.
 
     Arguments:
@@ -149,7 +149,7 @@ class RtcpMouth:
         writer: RtcpWriter,
         stream: Stream,
         *,
-        media: RtpMouth,
+        media: RtpSender,
         interval_ns: int,
         rng: random.Random,
     ) -> None:
@@ -164,11 +164,11 @@ class RtcpMouth:
         self.target = Endpoint("", 0)
 
     def first_due(self, now_ns: int) -> int:
-        """See Mouth. The first compound comes sooner than the others (RFC 3550 6.2)."""
+        """See Sender. The first compound comes sooner than the others (RFC 3550 6.2)."""
         return now_ns + self._rng.randrange(self._interval_ns)
 
     def send(self, now_ns: int, due_ns: int) -> int:
-        """See Mouth."""
+        """See Sender."""
         number = self.stream.sent
         packets = self._media.stream.sent
         self.writer.write(

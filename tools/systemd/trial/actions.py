@@ -171,13 +171,13 @@ def reexecute_systemd(unit: Unit) -> str:
 
 def install_another_version() -> str:
     """Change the number of the version that is installed; returns it."""
-    (path,) = Path("/opt/nh/lib").glob("python3*/site-packages/nh/__init__.py")
+    (path,) = Path("/opt/nh/lib").glob("python3*/site-packages/nh/version.py")
     text = path.read_text()
-    found = re.search(r'__version__ = "([\d.]+?)(\.post(\d+))?"', text)
+    found = re.search(r'__version__: Final = "([\d.]+?)(\.post(\d+))?"', text)
     if found is None:
         raise Broken(f"{path} has no version")
     version = f"{found[1]}.post{int(found[3] or 0) + 1}"
-    path.write_text(text.replace(found[0], f'__version__ = "{version}"'))
+    path.write_text(text.replace(found[0], f'__version__: Final = "{version}"'))
     return version
 
 

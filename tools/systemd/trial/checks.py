@@ -13,7 +13,7 @@ from typing import Final
 
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
-from nh.commands import Activate, Allocate, Close, Dialog
+from nh.commands import Activate, Allocate, Close, TransactionKey
 from tools.survive.relay import wait_for
 from tools.systemd.trial.actions import RESTART_S, Broken, require
 from tools.systemd.trial.unit import NAME, NH, RUNTIME, Unit, run
@@ -23,7 +23,7 @@ CAPABILITIES: Final = {True: 1 << 39 | 1 << 12, False: 0}
 """CAP_BPF and CAP_NET_ADMIN, or none, as /proc has them."""
 
 STAYS_AWAY_S: Final = 4 * RESTART_S
-DIALOG: Final = Dialog(b"moment", 1, b"from", b"to")
+DIALOG: Final = TransactionKey(b"moment", 1, b"from", b"to")
 
 
 def start(unit: Unit) -> str:

@@ -11,8 +11,7 @@ from tools.survive.faults import FaultKind, Injected
 from tools.survive.limits import BACK_AFTER_START_S, BUSY_HOST_S
 from tools.survive.relay import RelayFailed
 from tools.survive.scenario import Outcome, play_while
-from tools.systemd.trial import actions as deeds
-from tools.systemd.trial import checks as moments
+from tools.systemd.trial import actions, checks
 from tools.systemd.trial.actions import Broken, Deed
 from tools.systemd.trial.unit import Unit
 
@@ -63,75 +62,75 @@ class Scenario(NamedTuple):
 
 
 FAULTS: Final = (
-    Fault("kill-shard", "calls go on, no packet is lost", FaultKind.KILL_SHARD, deeds.kill_shard),
-    Fault("hang-shard", "calls go on, no packet is lost", FaultKind.HANG_SHARD, deeds.hang_shard),
+    Fault("kill-shard", "calls go on, no packet is lost", FaultKind.KILL_SHARD, actions.kill_shard),
+    Fault("hang-shard", "calls go on, no packet is lost", FaultKind.HANG_SHARD, actions.hang_shard),
     Fault(
         "kill-supervisor",
         "another one 0.5 s later, calls go on, no packet is lost",
         FaultKind.KILL_SUPERVISOR,
-        deeds.kill_supervisor,
+        actions.kill_supervisor,
     ),
     Fault(
         "kill-supervisor-often",
         "however often",
         FaultKind.KILL_SUPERVISOR,
-        deeds.kill_supervisor_often,
+        actions.kill_supervisor_often,
     ),
     Fault(
         "hang-supervisor",
         "found within 15 s, journal says where it hung, calls go on, no packet is lost",
         FaultKind.KILL_SUPERVISOR,
-        deeds.hang_supervisor,
+        actions.hang_supervisor,
     ),
-    Fault("reload", "the new version, same process, no packet is lost", FaultKind.UPGRADE, deeds.reload),
+    Fault("reload", "the new version, same process, no packet is lost", FaultKind.UPGRADE, actions.reload),
     Fault(
         "reload-settings",
         "the new settings of the file, same process, no packet is lost",
         FaultKind.MORE_SHARDS,
-        deeds.reload_settings,
+        actions.reload_settings,
     ),
     Fault(
         "reload-nonsense",
         "systemctl reload fails, everything stays as it is",
         FaultKind.NONE,
-        deeds.reload_nonsense,
+        actions.reload_nonsense,
     ),
     Fault(
         "kill-while-reloading",
         "as kill-supervisor",
         FaultKind.KILL_SUPERVISOR,
-        deeds.kill_while_reloading,
+        actions.kill_while_reloading,
     ),
-    Fault("restart", f"calls come back, media {BACK} after the start", FaultKind.RESTART, deeds.restart),
-    Fault("stop-start", "the same; none of its processes stays", FaultKind.RESTART, deeds.stop_and_start),
-    Fault("kill-all", f"started again, media {BACK} after the start", FaultKind.KILL_ALL, deeds.kill_all),
+    Fault("restart", f"calls come back, media {BACK} after the start", FaultKind.RESTART, actions.restart),
+    Fault("stop-start", "the same; none of its processes stays", FaultKind.RESTART, actions.stop_and_start),
+    Fault("kill-all", f"started again, media {BACK} after the start", FaultKind.KILL_ALL, actions.kill_all),
     Fault(
         "kill-stop-start",
         "shards with calls stay, the next start takes the calls over, no packet is lost",
         FaultKind.KILL_SUPERVISOR,
-        deeds.kill_stop_start,
+        actions.kill_stop_start,
     ),
-    Fault("reexecute-systemd", "nothing happens", FaultKind.NONE, deeds.reexecute_systemd),
+    Fault("reexecute-systemd", "nothing happens", FaultKind.NONE, actions.reexecute_systemd),
 )
 
 MOMENTS: Final = (
-    Moment("start", "active when every shard is up, confined", moments.start, kernel=True),
+    Moment("start", "active when every shard is up, confined", checks.start, kernel=True),
     Moment(
         "start-without-capabilities",
         "active, in user space, with both lines emptied",
-        moments.start_without_capabilities,
+        checks.start_without_capabilities,
     ),
-    Moment("drain", "status 0 with the last call, not started again", moments.drain),
-    Moment("drain-by-signal", "the same", moments.drain_by_signal),
-    Moment("bad-setting", "status 2, not started again, systemctl status says which", moments.bad_setting),
+    Moment("drain", "status 0 with the last call, not started again", checks.drain),
+    Moment("drain-by-signal", "the same", checks.drain_by_signal),
+    Moment("bad-setting", "status 2, not started again, systemctl status says which", checks.bad_setting),
     Moment(
         "environment-at-reload",
         "/etc/default/nh is read by systemctl restart, not by reload",
-        moments.environment_at_reload,
+        checks.environment_at_reload,
     ),
-    Moment("looks", "statistics: root and nh; calls: the group nh too", moments.looks),
-    Moment("stop-hung", "systemctl stop ends one that hangs", moments.stop_a_hung_one),
-    Moment("end-everything", "systemctl kill ends what kill -9 and stop left", moments.end_everything),
+    Moment("looks", "statistics: root and nh; calls: the group nh too", checks.looks),
+    Moment("stop-hung", "systemctl stop ends one that hangs", checks.stop_a_hung_one),
+    Moment("end-everything", "systemctl kill ends what kill -9 and stop left", checks.end_everything),
 )
 
 NAMES: Final = tuple(it.name for it in (*MOMENTS, *FAULTS))
