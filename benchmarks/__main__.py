@@ -2,7 +2,7 @@
 
     python -m benchmarks [--calls 100,500] [--rounds 5] [--peers nh,rtpengine] [--json FILE] [--plot FILE]
     python -m benchmarks --quick         does everything work?
-    python -m benchmarks --markdown      only makes the tables of docs/performance.md from the latest results
+    python -m benchmarks --markdown      writes the latest results into docs/explanation/performance.md
 
 benchmarks/README.md says what is measured and how.
 """
@@ -20,7 +20,7 @@ from benchmarks.plot import plot
 from benchmarks.results import LATEST, Results, read_results
 from benchmarks.suite import Plan, Suite, make_levels
 
-DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "performance.md"
+DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "explanation" / "performance.md"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Tables for docs/performance.md from a run's results, and how they get there."""
+"""Tables for docs/explanation/performance.md from a run's results, and how they get there."""
 
 from pathlib import Path
 from typing import Final

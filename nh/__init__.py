@@ -1,7 +1,7 @@
 """nh: an RTP media relay (NAT helper) for SIP proxies.
 
-`nh run` is the relay; as a library, `from nh import Helper, Server, Client` (docs/library.md). The names
-are loaded when they are first used, so that `nh --version` and the shards need not load all of them.
+`nh run` is the relay; as a library, `from nh import Helper, Server, Client` (docs/how-to/library.md). The
+names are loaded when they are first used, so that `nh --version` and the shards need not load all of them.
 """
 
 from typing import TYPE_CHECKING

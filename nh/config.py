@@ -2,7 +2,7 @@
 
 `Limits`-like groups are not nested: one flat table, one name everywhere (`latch_window_s` in the file,
 NH_LATCH_WINDOW_S in the environment, --latch-window-s on the command line). Units are in the names.
-docs/configuration.md is the reference for people; tests/test_config.py holds the two together.
+docs/reference/configuration.md is the reference for people; tests/test_config.py holds the two together.
 The module reads the file and the environment that it is given, and knows nothing of processes.
 """
 
@@ -244,7 +244,7 @@ def _convert(values: Mapping[str, Any], origin: str) -> Settings:
     unknown = sorted(set(values) - set(Settings.__struct_fields__))
     if unknown:
         raise ConfigError(
-            f"{origin}: unknown setting {unknown[0]!r}; see docs/configuration.md for all of them"
+            f"{origin}: unknown setting {unknown[0]!r}; see docs/reference/configuration.md for all of them"
         )
     try:
         return msgspec.convert(dict(values), Settings, strict=False)

@@ -31,7 +31,7 @@
         └── KernelPathUnavailable   the kernel refuses something of the path in the kernel
             └── KernelTableFull     there is no room for one more flow
 
-`code` is what the native protocol says in `error.code`; the set is small and fixed (docs/protocol.md).
+`code` is `error.code` of the native protocol; the set is small and fixed (docs/reference/protocol.md).
 The module knows nothing of wires, calls or processes.
 """
 

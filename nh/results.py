@@ -45,7 +45,7 @@ class CallList(msgspec.Struct, frozen=True, tag="call_list"):
 
 
 class StreamDetail(msgspec.Struct, frozen=True):
-    """One RTP stream that a leg received, by SSRC (docs/statistics.md says what is measured, and how).
+    """One RTP stream that a leg received, by SSRC (how it is measured: docs/reference/statistics.md).
 
     Arguments:
         payload_type, encoding: of the latest packet; "" if its name is not known.

@@ -1,4 +1,4 @@
-"""nh.config: layers, errors that help, and the reference that must not lie (docs/configuration.md)."""
+"""nh.config: layers, errors that help, and the reference that must not lie (configuration.md)."""
 
 import re
 import tomllib
@@ -16,7 +16,7 @@ from nh.calls.source import SourcePolicy
 from nh.config import LogLevel, Settings, load_settings
 from nh.errors import ConfigError
 
-REFERENCE = Path(__file__).parents[1] / "docs" / "configuration.md"
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "configuration.md"
 
 
 def load(
@@ -108,7 +108,7 @@ def test_booleans_come_from_the_environment(text: str, value: bool) -> None:
             'interface = ["a/192.0.2.1@2000-3000", "b/192.0.2.1@2500-3500"]',
             "interface: .*overlap on 192.0.2.1",
         ),
-        ("shard = 2", r"unknown setting 'shard'.*docs/configuration\.md"),
+        ("shard = 2", r"unknown setting 'shard'.*docs/reference/configuration\.md"),
         ("[relay]\ndscp = 46", "unknown setting 'relay'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The rooms' import rules (pyproject.toml, docs/architecture.md): who may know whom."""
+"""The rooms' import rules (pyproject.toml, docs/explanation/architecture.md): who may know whom."""
 
 import subprocess
 import sys

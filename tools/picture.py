@@ -1,4 +1,4 @@
-"""Draws docs/nh-stats.svg, the README's picture of `nh stats`, with the code that draws the real one.
+"""Draws docs/images/nh-stats.svg, the README's picture of `nh stats`, with the code that draws the real one.
 
 Run it with `python -m tools.picture` whenever the look of `nh stats` changes. The numbers are those of a
 relay with four shards and about 500 calls; they are made here, so that the picture is always the same.
@@ -20,7 +20,7 @@ from nh.cli.stats.view import WIDE_COLUMNS, StatsView
 from nh.stats.layout import ShardState
 from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading, add_up
 
-PICTURE: Final = Path(__file__).parent.parent / "docs" / "nh-stats.svg"
+PICTURE: Final = Path(__file__).parent.parent / "docs" / "images" / "nh-stats.svg"
 
 _PACKETS_A_CALL: Final = 100.0  # two directions, a packet every 20 ms
 _START: Final = 1_767_000_000.0

@@ -1,7 +1,7 @@
 """A call: all transactions under one call-id, and the rules between them (Net::SIP::NATHelper::Call).
 
 The rules are those of Net::SIP, with what they mean where its code does something else
-(docs/architecture.md has the list).
+(docs/explanation/architecture.md has the list).
 """
 
 from collections.abc import Iterator

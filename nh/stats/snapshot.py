@@ -1,6 +1,7 @@
 """One reading of all statistics: plain values, the totals over all shards, and how old each part is.
 
-The names in `to_builtins()` are those of the tables in nh.stats.layout and are stable (docs/statistics.md).
+The names in `to_builtins()` are those of the tables in nh.stats.layout and are stable
+(docs/reference/statistics.md).
 """
 
 import dataclasses

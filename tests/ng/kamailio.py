@@ -1,4 +1,4 @@
-"""A real Kamailio with the configuration of docs/kamailio.md, its media relayed by whatever speaks ng."""
+"""A real Kamailio with the configuration of docs/how-to/kamailio.md, its media relayed over ng."""
 
 import contextlib
 import re
@@ -15,7 +15,7 @@ from tests.port_claims import claim_ports
 from tests.program import Program
 from tests.waiting import eventually
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "kamailio.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "kamailio.md"
 
 LISTEN = "listen=udp:192.0.2.10:5060"
 NODES = "udp:127.0.0.1:2223=1 udp:127.0.0.1:2224=1"

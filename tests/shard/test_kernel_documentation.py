@@ -1,4 +1,4 @@
-"""docs/kernel.md explains every reason that `nh calls` may give for a direction in user space."""
+"""docs/reference/kernel.md explains every reason that `nh calls` may give for a direction in user space."""
 
 import ast
 import inspect
@@ -8,7 +8,7 @@ import pytest
 
 from nh.shard.media import kernel_path
 
-PAGE = (Path(__file__).parents[2] / "docs/kernel.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/reference/kernel.md").read_text(encoding="utf-8")
 
 
 def reasons() -> list[str]:

@@ -6,7 +6,7 @@ import nh
 from nh.results import StreamDetail
 from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, Total
 
-PAGE = (Path(nh.__file__).parent.parent / "docs" / "statistics.md").read_text()
+PAGE = (Path(nh.__file__).parent.parent / "docs" / "reference" / "statistics.md").read_text()
 COUNTED, STREAMS = PAGE.split("\n## RTP streams\n")
 
 

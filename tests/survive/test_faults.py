@@ -1,6 +1,6 @@
 """200 calls with media both ways, every packet numbered, while something is done to the relay.
 
-What is promised is in tools/survive/limits.py and docs/reliability.md. Faults strike at random instants
+Promises: tools/survive/limits.py and docs/reference/reliability.md. Faults strike at random instants
 under a seed that is printed; NH_SURVIVE_SEED repeats it, NH_SURVIVE_RUNS=20 lets each strike 20 times.
 """
 

@@ -1,4 +1,4 @@
-"""docs/rtpload.md speaks of flags and figures that there are."""
+"""docs/reference/rtpload.md speaks of flags and figures that there are."""
 
 import inspect
 import re
@@ -8,7 +8,7 @@ from tools.rtpload.__main__ import main
 from tools.rtpload.flags import HELP
 from tools.rtpload.options import ControlKind, LoadOptions
 
-TEXT = (Path(__file__).parents[2] / "docs" / "rtpload.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "rtpload.md").read_text()
 OTHERS_FLAGS = {"--group", "--ports"}
 
 

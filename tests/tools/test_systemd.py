@@ -15,7 +15,7 @@ from tests.relay import Relay, place_for_relay
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "tools" / "systemd" / "nh.service"
 USERS = ROOT / "tools" / "systemd" / "nh.sysusers.conf"
-DOCUMENTATION = ROOT / "docs" / "systemd.md"
+DOCUMENTATION = ROOT / "docs" / "how-to" / "systemd.md"
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="needs systemd-analyze: apt-get install systemd"

@@ -1,4 +1,4 @@
-"""The examples of docs/protocol.md are what the codecs read and write."""
+"""The examples of docs/reference/protocol.md are what the codecs read and write."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from nh.errors import ERROR_CODES
 from nh.results import Failure
 from nh.wire import native, netsip
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "reference" / "protocol.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""docs/ng.md says of every flag, key and text what the codec makes of it."""
+"""docs/reference/ng.md says of every flag, key and text what the codec makes of it."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from nh.wire.ng import flags, options, replies, requests
 from nh.wire.ng import unsupported as refusals
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "ng.md").read_text()
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "reference" / "ng.md").read_text()
 SPELLED = DOCUMENT.lower()
 REFUSED = SPELLED[SPELLED.index("### what nh refuses") : SPELLED.index("## errors")]
 DONE = SPELLED[SPELLED.index("### what nh does") : SPELLED.index("### what nh leaves out")]

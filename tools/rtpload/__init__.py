@@ -12,5 +12,5 @@
     summary       makes the report                   report        its figures
     table, plot   show it                            capacity      searches for the most calls
 
-docs/rtpload.md is for people who use it.
+docs/reference/rtpload.md is for people who use it.
 """

@@ -4,6 +4,6 @@
     leaks     what a relay must not take more and more of, nor leave behind
     report    what came of it, as plain values
 
-Run it with `python -m tools.soak`; docs/reliability.md tells how to read it. What a fault is, and what it
+Run it with `python -m tools.soak` (docs/how-to/test-faults.md). What a fault is, and what it
 may cost, is tools.survive's.
 """

@@ -1,4 +1,4 @@
-"""What a fault may cost the calls that are up: docs/reliability.md in figures.
+"""What a fault may cost the calls that are up: docs/reference/reliability.md in figures.
 
 QUIET_GAP_S is for the noise of the host that tests run on: with nothing done to the relay, on two CPUs that
 nobody else uses, packets of 20 ms come at most 30 ms apart through user space and 21 ms through the kernel;

@@ -1,4 +1,4 @@
-"""nh's own protocol: JSON objects to commands, results to JSON objects; see docs/protocol.md.
+"""nh's own protocol: JSON objects to commands, results to JSON objects; see docs/reference/protocol.md.
 
 A request is {"id": …, "command": …, fields…}, a reply {"id": …, "result": {…}} or {"id": …, "error": {"code",
 "message"}}. Requests may be pipelined and are answered in any order. Payloads come and go without their

@@ -1,4 +1,4 @@
-"""Net::SIP's NAT helper protocol: frozen Perl values behind a length; docs/protocol.md has its reference."""
+"""Net::SIP's NAT helper protocol: frozen Perl values behind a length (docs/reference/protocol.md)."""
 
 from nh.wire.netsip.codec import (
     FIRST_BYTE,

@@ -1,9 +1,9 @@
 """Net::SIP's NAT helper protocol: frozen Perl values to commands, results to frozen Perl values.
 
-A request is the array [name, arguments...], a reply one value; see docs/protocol.md. The rules are those of
-Net::SIP::NATHelper::Server 0.835: text and numbers are interchangeable, arguments behind those of a command
-are ignored, and so are keys of a medium that a relay has no use for. Payloads come and go without their
-length; connections are the caller's.
+A request is the array [name, arguments...], a reply one value; see docs/reference/protocol.md. The rules are
+those of Net::SIP::NATHelper::Server 0.835: text and numbers are interchangeable, arguments behind those of a
+command are ignored, and so are keys of a medium that a relay has no use for. Payloads come and go without
+their length; connections are the caller's.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
 """What each flag means to nh: the words in an ng request's `flags` list.
 
 Some spell out what otherwise is a key with a value (`replace-origin`, `rtcp-mux-offer`, `SDES-off`); these
-are handed back. docs/ng.md says the same as these tables to people.
+are handed back. docs/reference/ng.md describes these tables.
 """
 
 from collections.abc import Mapping

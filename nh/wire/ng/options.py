@@ -1,6 +1,6 @@
 """What each key of an ng request means to nh, beside those that a command is made of.
 
-One reader a key takes its value into the wishes. docs/ng.md says the same as these tables to people.
+One reader a key takes its value into the wishes. docs/reference/ng.md describes these tables.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -1,6 +1,6 @@
 """The replies of ng: results to the payload of a reply.
 
-rtpengine's words are an interface: SIP proxies choose another relay by them. docs/ng.md has them for people.
+rtpengine's words are an interface: SIP proxies choose another relay by them. docs/reference/ng.md lists them.
 """
 
 from collections.abc import Iterator, Mapping

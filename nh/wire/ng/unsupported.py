@@ -1,7 +1,6 @@
 """What of rtpengine's flags and keys nh refuses to leave out silently, and why; which keys are no options.
 
-A relay that ignored them would not do what its client relies on. Tables only; docs/ng.md says the same to
-people.
+A relay that ignored them would not do what its client relies on. Tables only, listed in docs/reference/ng.md.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a load found: plain values that become JSON, a table or a picture. docs/rtpload.md explains them."""
+"""What a load found: plain values that become JSON, a table or a picture (docs/reference/rtpload.md)."""
 
 import msgspec
 

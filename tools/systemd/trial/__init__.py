@@ -1,4 +1,4 @@
-"""nh.service under a real systemd: what docs/systemd.md promises, tried out.
+"""nh.service under a real systemd: what docs/how-to/systemd.md promises, tried out.
 
 `python -m tools.systemd.trial`, as root. A Debian is installed into a directory, and its systemd is started
 in a container that can reach nothing of the host; in there calls with media play while the unit is started,

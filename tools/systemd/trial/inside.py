@@ -22,7 +22,7 @@ INSTALLATION: Final = (
     ("systemctl", "daemon-reload"),
     ("systemctl", "enable", "nh"),
 )
-"""As docs/systemd.md has it."""
+"""As docs/how-to/systemd.md has it."""
 
 MOST_TOLD: Final = 30
 """Where all streams stand still, one line of each says no more than some."""

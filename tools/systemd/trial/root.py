@@ -45,7 +45,7 @@ def make_root(root: Path, suite: str, mirror: str) -> bool:
 
 
 def install_nh(root: Path, suite: str, arguments: str) -> None:
-    """Install nh as docs/systemd.md says, and this program.
+    """Install nh as docs/how-to/systemd.md says, and this program.
 
     Arguments:
         root, suite: as in make_root.

@@ -26,7 +26,7 @@ class Fault(NamedTuple):
 
     Arguments:
         name: of the scenario.
-        promised: what docs/systemd.md or docs/reliability.md say, in short.
+        promised: what docs/how-to/systemd.md or docs/reference/reliability.md say, in short.
         kind: whose promise counts for packets and gaps; see tools.survive.limits.
         deed: see deeds.
     """
