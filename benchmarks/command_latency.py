@@ -57,7 +57,7 @@ def measure_commands(calls: int = CALLS, *, seconds: float = 8.0) -> CommandTime
         control = NativeControl(client, site.address, stopwatch)
         streams = set_up_by_control(control, range(calls), phones).streams
         undo.enter_context(_flood(streams))
-        time.sleep(1.0)  # until sources are settled and queues are full
+        time.sleep(1.0)  # until sources are latched and queues are full
         stopwatch = Stopwatch()
         control = NativeControl(client, site.address, stopwatch)
         meter = TreeMeter(nh.pids())

@@ -75,7 +75,7 @@ class LegDetail(msgspec.Struct, frozen=True):
         local: the relay's own endpoint, where this leg receives, as text.
         announced: the peer's endpoint as its SDP said, None where it said none.
         source: the peer's endpoint as packets showed it, None before the first.
-        settled: whether the source is fixed.
+        latched: whether the source is fixed (RFC 7362).
         packets, bytes: received from the source.
         dropped: packets not passed on, by reason (see nh.calls.leg.Drop).
         idle_s: seconds since the last packet was seen, None before the first.
@@ -88,7 +88,7 @@ class LegDetail(msgspec.Struct, frozen=True):
     local: str
     announced: str | None
     source: str | None
-    settled: bool
+    latched: bool
     packets: int
     bytes: int
     dropped: dict[str, int]

@@ -157,8 +157,8 @@ def assert_goes_on(before: CallDetail, after: CallDetail) -> None:
     assert [each.sessionid for each in after.sessions] == [each.sessionid for each in before.sessions]
     legs_before, legs = _legs(before), _legs(after)
     assert legs_before
-    assert [(leg.local, leg.announced, leg.source, leg.settled) for leg in legs] == [
-        (leg.local, leg.announced, leg.source, leg.settled) for leg in legs_before
+    assert [(leg.local, leg.announced, leg.source, leg.latched) for leg in legs] == [
+        (leg.local, leg.announced, leg.source, leg.latched) for leg in legs_before
     ]
     assert all(now.packets >= then.packets for then, now in zip(legs_before, legs, strict=True))
 

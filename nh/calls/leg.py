@@ -50,34 +50,34 @@ class Offload(Protocol):
 class Drop(enum.IntEnum):
     """Why a packet was not passed on.
 
-    FOREIGN_SOURCE: its source does not belong to the leg.
+    SOURCE_MISMATCH: its source does not belong to the leg.
     NO_TARGET: the other end does not receive (hold), or nobody knows yet where it is.
     SEND_FAILED: the kernel refused to send it.
-    NOT_ACTIVE: it came to sockets without an active session.
+    NO_SESSION: it came to sockets without an active session.
     LOOPED: it has been through ports of this relay too often.
     """
 
-    FOREIGN_SOURCE = 0
+    SOURCE_MISMATCH = 0
     NO_TARGET = 1
     SEND_FAILED = 2
-    NOT_ACTIVE = 3
+    NO_SESSION = 3
     LOOPED = 4
 
 
 class SourceState(enum.Enum):
-    """How far a leg is with its source.
+    """Whether a leg has latched onto a source (RFC 7362).
 
-    OPEN: none yet, or a better one may take over.
-    SETTLED: fixed.
-    REOPENED: was fixed, fell silent: another port of the same IP may take over.
+    LATCHING: no source yet, or a better one may take over.
+    LATCHED: the source is fixed.
+    RELATCHING: the source was fixed and fell silent; another port of the same IP may take over.
     """
 
-    OPEN = "open"
-    SETTLED = "settled"
-    REOPENED = "reopened"
+    LATCHING = "latching"
+    LATCHED = "latched"
+    RELATCHING = "relatching"
 
 
-_NEVER_SETTLED = (SourcePolicy.HANDOVER, SourcePolicy.ASYMMETRIC)
+_NEVER_LATCHING = (SourcePolicy.HANDOVER, SourcePolicy.ASYMMETRIC)
 
 
 class Leg:
@@ -158,7 +158,7 @@ class Leg:
         self.muxed_on: Leg | None = None
         self.source: Endpoint | None = None
         self.rank: Rank | None = None
-        self.state = SourceState.OPEN
+        self.state = SourceState.LATCHING
         self.packets = 0
         self.bytes = 0
         self.drops: list[int] | None = None
@@ -170,9 +170,9 @@ class Leg:
         self.kernel_folded: tuple[int, int] | None = None
 
     @property
-    def settled(self) -> bool:
-        """Whether the source is fixed."""
-        return self.state is SourceState.SETTLED
+    def latched(self) -> bool:
+        """Whether the leg has latched onto its source."""
+        return self.state is SourceState.LATCHED
 
     @property
     def onward(self) -> "Leg":
@@ -204,16 +204,16 @@ class Leg:
             source: where the packet came from.
             now: monotonic seconds.
         """
-        if self.policy in _NEVER_SETTLED:
+        if self.policy in _NEVER_LATCHING:
             self.source = source
             return True
         if source == self.source and self.rank is not None:
-            if self.state is SourceState.REOPENED or now >= self.window_ends:
-                self.state = SourceState.SETTLED
+            if self.state is SourceState.RELATCHING or now >= self.window_ends:
+                self.state = SourceState.LATCHED
             return True
-        if self.state is SourceState.SETTLED:
+        if self.state is SourceState.LATCHED:
             return False
-        if self.state is SourceState.REOPENED:
+        if self.state is SourceState.RELATCHING:
             return self._rebind(source)
         return self._take_over(source, now=now)
 
@@ -238,7 +238,7 @@ class Leg:
         self.signalled_from = signalled_from
         self.window_ends = window_ends
         self.rank = None
-        self.state = SourceState.OPEN
+        self.state = SourceState.LATCHING
 
     def set_payload_types(self, payload_types: PayloadTypes | None) -> None:
         """What payload types mean was agreed anew. What was measured stays."""
@@ -262,25 +262,25 @@ class Leg:
         return self.meter
 
     def close_window(self, *, now: float) -> bool:
-        """Fix the source if its window is over; returns whether it just became settled."""
-        if self.policy in _NEVER_SETTLED:
+        """Latch onto the source if the window is over; returns whether that just happened."""
+        if self.policy in _NEVER_LATCHING:
             return False
         # without a rank the source is one of before the last signalling: who sends now is yet to be seen
-        if self.state is SourceState.OPEN and self.rank is not None and now >= self.window_ends:
-            self.state = SourceState.SETTLED
+        if self.state is SourceState.LATCHING and self.rank is not None and now >= self.window_ends:
+            self.state = SourceState.LATCHED
             return True
         return False
 
-    def reopen_after(self, silence_s: float, *, now: float) -> bool:
+    def relatch_after(self, silence_s: float, *, now: float) -> bool:
         """Let another port of the same IP take over if the source fell silent; returns whether it just did.
 
         Arguments:
             silence_s: seconds without a packet, above 0.
             now: monotonic seconds.
         """
-        if not self.settled or self.last_seen is None or now - self.last_seen < silence_s:
+        if not self.latched or self.last_seen is None or now - self.last_seen < silence_s:
             return False
-        self.state = SourceState.REOPENED
+        self.state = SourceState.RELATCHING
         return True
 
     def give_up(self, source: Endpoint) -> bool:
@@ -288,7 +288,7 @@ class Leg:
         if self.source != source:
             return False
         self.source = self.rank = None
-        self.state = SourceState.OPEN
+        self.state = SourceState.LATCHING
         return True
 
     def count_drop(self, reason: Drop) -> None:
@@ -319,7 +319,7 @@ class Leg:
 
     def _take_over(self, source: Endpoint, *, now: float) -> bool:
         if self.rank is not None and now >= self.window_ends:
-            self.state = SourceState.SETTLED
+            self.state = SourceState.LATCHED
             return False
         how = self.fits(source)
         if how is None or (self.rank is not None and how <= self.rank):
@@ -327,7 +327,7 @@ class Leg:
         # the very same endpoint need not be kept twice
         self.source, self.rank = self.announced if how is Rank.EXACT else source, how
         if how is Rank.EXACT or self.policy is not SourcePolicy.HEURISTIC or now >= self.window_ends:
-            self.state = SourceState.SETTLED
+            self.state = SourceState.LATCHED
         return True
 
     def _rebind(self, source: Endpoint) -> bool:
@@ -338,5 +338,5 @@ class Leg:
         if how is None:
             return False
         self.source, self.rank = source, how
-        self.state = SourceState.SETTLED
+        self.state = SourceState.LATCHED
         return True

@@ -1,4 +1,4 @@
-"""Source policy: whose packets a leg takes, and when the matter is settled.
+"""Source policy: whose packets a leg takes, and when it latches onto a source (RFC 7362).
 
 Every socket of a direction decides for itself, RTCP too. A packet's source is ranked against the
 announced endpoint: the announced address and port, then the same IP, then the IP that the signalling came
@@ -15,7 +15,7 @@ class SourcePolicy(enum.StrEnum):
     """Who may become the source of a leg.
 
     HEURISTIC: the first that comes, but a better-ranked source takes over for a window after activation;
-        an exact match settles at once, the end of the window settles the rest.
+        an exact match latches at once, any other when the window ends.
     FIRST: the first that comes, for good.
     ANNOUNCED: the first from the announced IP, whatever its port, for good.
     STRICT: the announced address and port only.

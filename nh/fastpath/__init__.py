@@ -1,4 +1,4 @@
-"""The path in the kernel: the program that relays settled flows, its loader, and how its tables are laid out.
+"""The path in the kernel: the program that relays the media of latched legs, its loader, its tables' layout.
 
 Contract: says what a kernel can do, loads the program and its maps, packs and unpacks what they hold. Must
 not know calls (beyond what an endpoint is), shards, the supervisor or any wire: which flow goes in, and when,

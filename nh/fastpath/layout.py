@@ -47,7 +47,7 @@ class Flow:
     All addresses are of one family. Raises ValueError if they are not.
 
     Arguments:
-        source: the settled source; other packets are left to the socket.
+        source: the latched source; other packets are left to the socket.
         out: the relay's address and port that they are sent on from.
         target: where they are sent.
         ifindex: the interface that they leave by, then they must not come from loopback; or 0 for a target on

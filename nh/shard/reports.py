@@ -132,7 +132,7 @@ def _leg(leg: Leg, kind: str, *, now: float) -> LegDetail:
         local=str(leg.socket.local),
         announced=str(leg.announced) if leg.announced else None,
         source=str(leg.source) if leg.source else None,
-        settled=leg.settled,
+        latched=leg.latched,
         packets=leg.packets,
         bytes=leg.bytes,
         dropped={

@@ -124,8 +124,8 @@ class StatsCollector:
         stats.bytes_out = base.bytes_out - base.kernel_bytes + traffic.bytes_out
         stats.kernel_packets = traffic.kernel_packets
         stats.kernel_bytes = traffic.kernel_bytes
-        stats.drop_source_mismatch = base.drop_source_mismatch + traffic.drops[Drop.FOREIGN_SOURCE]
+        stats.drop_source_mismatch = base.drop_source_mismatch + traffic.drops[Drop.SOURCE_MISMATCH]
         stats.drop_no_target = base.drop_no_target + traffic.drops[Drop.NO_TARGET]
         stats.drop_send_failed = base.drop_send_failed + traffic.drops[Drop.SEND_FAILED]
-        stats.drop_not_active = base.drop_not_active + traffic.drops[Drop.NOT_ACTIVE]
+        stats.drop_no_session = base.drop_no_session + traffic.drops[Drop.NO_SESSION]
         stats.drop_looped = base.drop_looped + traffic.drops[Drop.LOOPED]

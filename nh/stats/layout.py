@@ -114,7 +114,7 @@ class ShardStats:
     drop_source_mismatch: int = _counter("dropped: from a source that the policy turns down", "packets")
     drop_no_target: int = _counter("dropped: the other side's address is not known (yet)", "packets")
     drop_send_failed: int = _counter("dropped: the kernel refused to send", "packets")
-    drop_not_active: int = _counter("dropped: no session is active on the socket", "packets")
+    drop_no_session: int = _counter("dropped: no session is active on the socket", "packets")
     drop_looped: int = _counter("dropped: went through ports of this relay too often", "packets")
 
     allocate_ok: int = _counter("allocate commands carried out")

@@ -27,16 +27,16 @@ def test_the_window_closes_without_packets() -> None:
     leg = make_leg()
     leg.admit(ANY, now=START)
     assert not leg.close_window(now=START + 2.9)
-    assert not leg.settled
+    assert not leg.latched
     assert leg.close_window(now=START + 3)
-    assert leg.settled
+    assert leg.latched
     assert not leg.close_window(now=START + 4), "that is no news"
 
 
-def test_a_window_without_any_source_settles_nothing() -> None:
+def test_a_window_without_any_source_does_not_latch() -> None:
     leg = make_leg()
     assert not leg.close_window(now=START + 60)
-    assert not leg.settled
+    assert not leg.latched
     assert leg.admit(ANY, now=START + 61)
 
 
@@ -71,44 +71,44 @@ def test_an_end_on_hold_may_send_and_gets_nothing() -> None:
     assert leg.destination is None
 
 
-# --- settling again after a silence -----------------------------------------------------------------
+# --- relatching after a silence -------------------------------------------------------------------
 
 
 def silent_leg(policy: SourcePolicy = HEURISTIC, source: Endpoint = EXACT) -> Leg:
-    """A leg that settled on `source` and then heard nothing for a minute."""
+    """A leg that latched on `source` and then heard nothing for a minute."""
     leg = make_leg(policy)
     leg.admit(source, now=START)
     receive(leg, 172)
     leg.note(now=START)
     leg.close_window(now=START + WINDOW_S)
-    assert leg.reopen_after(20, now=START + 60)
+    assert leg.relatch_after(20, now=START + 60)
     return leg
 
 
-def test_a_source_is_not_reopened_before_the_silence_is_over() -> None:
+def test_a_leg_does_not_relatch_before_the_silence_is_over() -> None:
     leg = make_leg()
     leg.admit(EXACT, now=START)
     receive(leg, 172)
     leg.note(now=START + 1)
-    assert not leg.reopen_after(20, now=START + 20.9)
-    assert leg.settled
-    assert leg.reopen_after(20, now=START + 21)
-    assert leg.state is SourceState.REOPENED
-    assert not leg.reopen_after(20, now=START + 22), "that is no news"
+    assert not leg.relatch_after(20, now=START + 20.9)
+    assert leg.latched
+    assert leg.relatch_after(20, now=START + 21)
+    assert leg.state is SourceState.RELATCHING
+    assert not leg.relatch_after(20, now=START + 22), "that is no news"
 
 
-def test_an_unsettled_source_is_not_reopened() -> None:
+def test_a_leg_that_has_not_latched_does_not_relatch() -> None:
     leg = make_leg()
     leg.admit(ANY, now=START)
     receive(leg, 172)
     leg.note(now=START)
-    assert not leg.reopen_after(20, now=START + 60)
+    assert not leg.relatch_after(20, now=START + 60)
 
 
 def test_after_a_silence_another_port_of_the_same_ip_takes_over() -> None:
     leg = silent_leg()
     assert leg.admit(SAME_IP, now=START + 60)
-    assert leg.settled
+    assert leg.latched
     assert leg.destination == SAME_IP
     assert not leg.admit(EXACT, now=START + 61), "one rebinding, not a free-for-all"
 
@@ -126,10 +126,10 @@ def test_the_same_ip_is_the_sources_and_not_the_announced_one() -> None:
     assert leg.admit(Endpoint(ANY.address, 1234), now=START + 60)
 
 
-def test_a_silent_source_that_comes_back_is_settled_again() -> None:
+def test_a_silent_source_that_comes_back_latches_again() -> None:
     leg = silent_leg()
     assert leg.admit(EXACT, now=START + 60)
-    assert leg.settled
+    assert leg.latched
     assert not leg.admit(SAME_IP, now=START + 60)
 
 
@@ -142,7 +142,7 @@ def test_strict_takes_no_other_port_even_after_a_silence() -> None:
 def test_the_announced_ip_may_change_its_port_after_a_silence() -> None:
     leg = silent_leg(BY_IP, SAME_IP)
     assert leg.admit(SAME_IP_2, now=START + 60)
-    assert leg.settled
+    assert leg.latched
 
 
 # --- forks ------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_a_source_that_turns_out_to_be_another_legs_is_given_up() -> None:
     leg.close_window(now=START + 3)
     assert not leg.give_up(SAME_IP), "that is not its source"
     assert leg.give_up(ANY)
-    assert (leg.destination, leg.settled) == (ANNOUNCED, False)
+    assert (leg.destination, leg.latched) == (ANNOUNCED, False)
     assert leg.admit(EXACT, now=START + 9)
 
 
@@ -173,15 +173,15 @@ def test_each_packet_is_noted_once() -> None:
 def test_drops_are_counted_by_reason() -> None:
     leg = make_leg()
     assert leg.drops is None
-    leg.count_drop(Drop.FOREIGN_SOURCE)
-    leg.count_drop(Drop.FOREIGN_SOURCE)
+    leg.count_drop(Drop.SOURCE_MISMATCH)
+    leg.count_drop(Drop.SOURCE_MISMATCH)
     leg.count_drop(Drop.SEND_FAILED)
     assert leg.drops is not None
     assert dict(zip(Drop, leg.drops, strict=True)) == {
-        Drop.FOREIGN_SOURCE: 2,
+        Drop.SOURCE_MISMATCH: 2,
         Drop.NO_TARGET: 0,
         Drop.SEND_FAILED: 1,
-        Drop.NOT_ACTIVE: 0,
+        Drop.NO_SESSION: 0,
         Drop.LOOPED: 0,
     }
 

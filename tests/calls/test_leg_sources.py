@@ -34,7 +34,7 @@ class Packet(NamedTuple):
     source: Endpoint
     taken: bool
     then: Endpoint | None
-    settled: bool
+    latched: bool
 
 
 class Case(NamedTuple):
@@ -45,7 +45,7 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case("exact settles at once", HEURISTIC, ANNOUNCED, [Packet(0, EXACT, True, EXACT, True)]),
+    Case("exact latches at once", HEURISTIC, ANNOUNCED, [Packet(0, EXACT, True, EXACT, True)]),
     Case(
         "nobody displaces an exact match",
         HEURISTIC,
@@ -124,7 +124,7 @@ CASES = [
         ],
     ),
     Case(
-        "the end of the window settles what it finds",
+        "the end of the window latches onto the best source",
         HEURISTIC,
         ANNOUNCED,
         [
@@ -147,7 +147,7 @@ CASES = [
         [Packet(5, ANY, True, ANY, True), Packet(5, EXACT, False, ANY, True)],
     ),
     Case(
-        "nothing announced: the first one, settled by the window",
+        "nothing announced: the first one, latched by the window",
         HEURISTIC,
         None,
         [
@@ -216,17 +216,17 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.policy}: {case.name}")
-def test_who_is_taken_and_when_it_is_settled(case: Case) -> None:
+def test_which_source_is_admitted_and_when_it_is_latched(case: Case) -> None:
     leg = make_leg(case.policy, case.announced)
     for packet in case.packets:
         taken = leg.admit(packet.source, now=START + packet.at_s)
-        assert (taken, leg.source, leg.settled) == (packet.taken, packet.then, packet.settled), packet
+        assert (taken, leg.source, leg.latched) == (packet.taken, packet.then, packet.latched), packet
 
 
-def test_without_a_window_the_first_is_settled_at_once() -> None:
+def test_without_a_window_the_first_is_latched_at_once() -> None:
     leg = make_leg(window_s=0)
     assert leg.admit(ANY, now=START)
-    assert leg.settled
+    assert leg.latched
     assert not leg.admit(EXACT, now=START)
 
 
@@ -238,18 +238,18 @@ SOURCES = st.sampled_from([EXACT, SAME_IP, SAME_IP_2, SAME_PORT, SAME_PORT_2, AN
     st.sampled_from([ANNOUNCED, None]),
     st.lists(st.tuples(st.floats(0, 2), SOURCES), max_size=12),
 )
-def test_sources_only_get_better_and_a_settled_one_stays(
+def test_sources_only_get_better_and_a_latched_one_stays(
     policy: SourcePolicy, announced: Endpoint | None, packets: list[tuple[float, Endpoint]]
 ) -> None:
     leg = make_leg(policy, announced)
     now = START
     for gap_s, source in packets:
         now += gap_s
-        before, was_settled = leg.source, leg.settled
+        before, was_latched = leg.source, leg.latched
         taken = leg.admit(source, now=now)
         assert taken == (leg.source == source), "replies go to whoever is forwarded, and to nobody else"
-        if was_settled:
-            assert leg.settled
+        if was_latched:
+            assert leg.latched
             assert leg.source == before
         elif before is not None and leg.source is not None and leg.source != before:
             assert rank(leg.source, announced) > rank(before, announced)

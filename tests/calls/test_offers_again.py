@@ -28,10 +28,10 @@ from tests.calls.ng_proxy import (
 BEHIND_NAT = Endpoint("203.0.113.50", 12_345)
 
 
-def settle(leg: Leg, source: Endpoint, *, now: float) -> None:
+def latch(leg: Leg, source: Endpoint, *, now: float) -> None:
     """The window is over and `source` has sent."""
     assert leg.admit(source, now=leg.window_ends if leg.window_ends > now else now)
-    assert leg.settled
+    assert leg.latched
 
 
 # --- ports --------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_hold_and_resume_keep_the_ports(ng: NgProxy) -> None:
 
 def test_a_held_end_gets_nothing_until_it_resumes(ng: NgProxy) -> None:
     session = ng.connect()
-    settle(session.legs[0], BEHIND_NAT, now=ng.now)
+    latch(session.legs[0], BEHIND_NAT, now=ng.now)
     ng.offer(A_HELD, to=B)
     ng.answer(B_AUDIO)
     assert session.legs[0].destination is None
@@ -184,14 +184,14 @@ def test_a_moved_offerer_keeps_all_its_forks(ng: NgProxy) -> None:
 
 
 def learned(session: Session) -> list[bool]:
-    """Of each leg: whether its source is settled."""
-    return [leg.settled for leg in session.legs]
+    """Of each leg: whether its source is latched."""
+    return [leg.latched for leg in session.legs]
 
 
 def test_who_signals_is_learned_anew_and_the_other_is_not(ng: NgProxy) -> None:
     session = ng.connect()
     for leg in session.legs:
-        settle(leg, BEHIND_NAT, now=ng.now)
+        latch(leg, BEHIND_NAT, now=ng.now)
     ng.now += 60
     ng.offer(A_AUDIO, to=B)
     assert learned(session) == [False, True, False, True]
@@ -204,7 +204,7 @@ def test_who_signals_is_learned_anew_and_the_other_is_not(ng: NgProxy) -> None:
 def test_until_it_sends_an_end_gets_its_media_where_it_got_them(ng: NgProxy) -> None:
     session = ng.connect()
     leg = session.legs[0]
-    settle(leg, BEHIND_NAT, now=ng.now)
+    latch(leg, BEHIND_NAT, now=ng.now)
     ng.offer(A_AUDIO, to=B)
     assert leg.destination == BEHIND_NAT
     ng.offer(A_MOVED, to=B, latch=True)
@@ -214,25 +214,25 @@ def test_until_it_sends_an_end_gets_its_media_where_it_got_them(ng: NgProxy) -> 
 def test_a_better_source_takes_over_after_a_reoffer(ng: NgProxy) -> None:
     session = ng.connect()
     leg = session.legs[0]
-    settle(leg, BEHIND_NAT, now=ng.now)
+    latch(leg, BEHIND_NAT, now=ng.now)
     ng.now += 60
     ng.offer(A_AUDIO, to=B)
     assert leg.admit(BEHIND_NAT, now=ng.now)
     assert leg.admit(Endpoint("198.51.100.1", 4000), now=ng.now + 1)
-    assert leg.settled
+    assert leg.latched
 
 
 def test_who_is_silent_in_the_window_after_a_reoffer_is_still_heard_later(ng: NgProxy) -> None:
     session = ng.connect()
     leg = session.legs[0]
-    settle(leg, BEHIND_NAT, now=ng.now)
+    latch(leg, BEHIND_NAT, now=ng.now)
     ng.now += 60
     ng.offer(A_AUDIO, to=B)
     ng.now += 10
-    assert not leg.close_window(now=ng.now), "nothing was seen that could be settled"
-    assert leg.state is SourceState.OPEN
+    assert not leg.close_window(now=ng.now), "nothing was seen that could be latched"
+    assert leg.state is SourceState.LATCHING
     assert leg.admit(BEHIND_NAT, now=ng.now)
-    assert leg.settled
+    assert leg.latched
 
 
 def test_the_address_of_the_signalling_ranks_before_strangers(ng: NgProxy) -> None:

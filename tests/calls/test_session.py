@@ -49,15 +49,15 @@ def test_the_legs_of_a_pair_are_each_others_opposite(proxy: Proxy) -> None:
         assert pair.to.other is pair.from_
 
 
-def test_every_component_settles_by_itself(proxy: Proxy) -> None:
+def test_every_component_latches_by_itself(proxy: Proxy) -> None:
     rtp, rtcp = proxy.connect().pairs
     rtp.from_.admit(Endpoint("198.51.100.1", 4000), now=proxy.now)
-    assert rtp.from_.settled
-    assert not rtcp.from_.settled
-    assert not rtp.to.settled
+    assert rtp.from_.latched
+    assert not rtcp.from_.latched
+    assert not rtp.to.latched
 
 
-def test_the_settle_window_begins_with_the_activation() -> None:
+def test_the_latch_window_begins_with_the_activation() -> None:
     proxy = make_proxy(RelaySettings(latch_window_s=2))
     proxy.offer(ALICE_AUDIO)
     proxy.answer(BOB_AUDIO)

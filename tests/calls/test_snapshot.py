@@ -69,7 +69,7 @@ def test_a_call_goes_on_with_its_ports_and_its_session() -> None:
     assert after.nothing_is_left
 
 
-def test_who_was_settled_stays_so_with_what_was_counted() -> None:
+def test_a_latched_leg_stays_latched_with_what_was_counted() -> None:
     proxy = make_proxy()
     session = proxy.connect()
     alice, bob = session.legs[:2]
@@ -80,7 +80,7 @@ def test_who_was_settled_stays_so_with_what_was_counted() -> None:
     bob.count_drop(Drop.NO_TARGET)
     legs = moved(proxy).plane.running[0].legs
     assert legs[0].source == legs[0].destination == NAT
-    assert legs[0].settled
+    assert legs[0].latched
     assert not legs[0].admit(alice.announced or NAT, now=proxy.now)
     assert (legs[0].packets, legs[0].bytes) == (2, 344)
     assert legs[1].drops == bob.drops

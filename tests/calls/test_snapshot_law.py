@@ -303,7 +303,7 @@ class TwinsMachine(RuleBasedStateMachine):
                 return None
             mine = session.legs[leg]
             if not mine.admit(source, now=self.now):
-                mine.count_drop(Drop.FOREIGN_SOURCE)
+                mine.count_drop(Drop.SOURCE_MISMATCH)
                 return False
             mine.packets += 1
             mine.bytes += len(packet)
@@ -342,7 +342,7 @@ class TwinsMachine(RuleBasedStateMachine):
             return session and (
                 session.note(now=self.now),
                 [leg.close_window(now=self.now) for leg in session.legs],
-                [leg.reopen_after(RULES.relatch_s, now=self.now) for leg in session.legs],
+                [leg.relatch_after(RULES.relatch_s, now=self.now) for leg in session.legs],
             )
 
         self.same(do)
@@ -400,7 +400,7 @@ class TwinsMachine(RuleBasedStateMachine):
         streams = [(each.ssrc, each.packets, each.lost, each.jitter_s) for each in leg.streams]
         sockets = (leg.socket.local, leg.onward.socket.local)
         rtcp = None if leg.rtcp is None else leg.rtcp.socket.local
-        return leg.onward.destination, sockets, rtcp, leg.drops, leg.blocked, leg.settled, streams
+        return leg.onward.destination, sockets, rtcp, leg.drops, leg.blocked, leg.latched, streams
 
     def find_session(self, proxy: Proxy, which: int) -> Session | None:
         running = sorted(proxy.plane.running, key=lambda session: session.id)

@@ -62,7 +62,7 @@ def test_commands_and_drops_are_told_apart() -> None:
         "drop_source_mismatch",
         "drop_no_target",
         "drop_send_failed",
-        "drop_not_active",
+        "drop_no_session",
         "drop_looped",
     }
     assert not set(COMMANDS) & set(DROPS)

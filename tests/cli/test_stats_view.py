@@ -61,7 +61,7 @@ def test_a_shard_has_a_row_with_its_state_load_and_rates() -> None:
     lines = rendered(view_of(AFTER, BEFORE))
     assert row(lines, "1") == "1 up 1 50 30M 12 11 48 152 1000 2.0 7.0 2.0 4ms 1"
     assert row(lines, "all") == "all 100 60M 24 22 96 304 2000 4.0 14 4.0 4ms 1"
-    assert "drop/s  14 foreign source · 0 no target · 0 unsent · 0 inactive · 0 looped" in lines
+    assert "drop/s  14 source mismatch · 0 no target · 0 unsent · 0 no session · 0 looped" in lines
 
 
 def test_drops_are_told_by_reason_in_each_row_of_a_wide_terminal() -> None:

@@ -242,7 +242,7 @@ def test_a_third_party_is_counted_while_the_source_is_open(relay: Relay, alice: 
         assert mallory.pending() == []
 
 
-def test_rtp_and_rtcp_settle_their_sources_by_themselves(alice: Phone, bob: Phone) -> None:
+def test_rtp_and_rtcp_latch_their_sources_by_themselves(alice: Phone, bob: Phone) -> None:
     """Alice's NAT maps both of her ports elsewhere than she says."""
     with MediaPeer(NEAR) as rtp_mapping, MediaPeer(NEAR) as rtcp_mapping:
         establish(alice, bob)

@@ -115,7 +115,7 @@ def converse(alice: MediaPeer, for_alice: Where, bob: MediaPeer, for_bob: Where,
 def check_path(
     relay: Relay, call_id: str, phones: tuple[MediaPeer, MediaPeer], for_alice: Where, for_bob: Where
 ) -> None:
-    """All packets are counted, and they go the way that they should once their source is settled."""
+    """All packets are counted, and they go the way that they should once their source is latched."""
     alice, bob = phones
     converse(alice, for_alice, bob, for_bob, 1)
     assert [leg.kernel for leg in legs(relay, call_id)] == [in_kernel(relay)] * 4

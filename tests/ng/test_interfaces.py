@@ -127,7 +127,7 @@ def test_media_handover_lets_another_source_take_over(call: NgCall, alice: End, 
 
 
 def test_a_strict_source_shuts_others_out(nh: NgRelay, alice: End, bob: End) -> None:
-    """From the first packet on; rtpengine is strict only when it has settled, after three seconds."""
+    """From the first packet on; rtpengine is strict only when it has latched, after three seconds."""
     with NgClient(nh.address) as client:
         call = NgCall(client)
         bob.read(call.offer(alice.describe(), flags=["strict-source"]))

@@ -98,7 +98,7 @@ class NgBench(Bench):
         """Packets that were not passed on."""
         stats = self.stats()
         return (
-            stats.drop_source_mismatch + stats.drop_no_target + stats.drop_not_active + stats.drop_send_failed
+            stats.drop_source_mismatch + stats.drop_no_target + stats.drop_no_session + stats.drop_send_failed
         )
 
 

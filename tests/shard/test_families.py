@@ -21,7 +21,7 @@ def test_a_call_over_ipv6(bench: Bench, make_peer: MakePeer) -> None:
     for _ in range(2):
         bench.converse(alice, bob, call)
     leg = bench.leg(call.dialog, Side.FROM)
-    assert (leg.source, leg.settled) == (f"[::1]:{alice.port}", True)
+    assert (leg.source, leg.latched) == (f"[::1]:{alice.port}", True)
 
 
 @pytest.mark.usefixtures("ipv6")
@@ -33,8 +33,8 @@ def test_one_side_may_be_ipv4_and_the_other_ipv6(
     call = bench.call(alice, bob, to_callee=callee, to_caller=caller)
     for _ in range(2):
         bench.converse(alice, bob, call)
-    assert bench.leg(call.dialog, Side.FROM).settled
-    assert bench.leg(call.dialog, Side.TO).settled
+    assert bench.leg(call.dialog, Side.FROM).latched
+    assert bench.leg(call.dialog, Side.TO).latched
 
 
 @pytest.mark.usefixtures("ipv6")

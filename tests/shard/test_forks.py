@@ -55,7 +55,7 @@ def test_each_answerer_is_told_apart_by_its_source(bench: Bench, make_peer: Make
     assert fork.sources() == [f"{BOB}:{bob.port}", f"{CAROL}:{carol.port}"]
 
 
-def test_a_fork_that_arrives_after_the_first_one_settled_gets_through(
+def test_a_fork_that_arrives_after_the_first_one_latched_gets_through(
     bench: Bench, make_peer: MakePeer
 ) -> None:
     alice, bob, carol = make_peer(ALICE), make_peer(BOB), make_peer(CAROL)
@@ -70,7 +70,7 @@ def test_a_fork_that_arrives_after_the_first_one_settled_gets_through(
     bench.passes(alice, to_bob, bob)
 
 
-def test_a_third_party_is_shut_out_of_a_settled_fork(bench: Bench, make_peer: MakePeer) -> None:
+def test_a_third_party_is_shut_out_of_a_latched_fork(bench: Bench, make_peer: MakePeer) -> None:
     alice, bob, carol, mallory = (make_peer(address) for address in (ALICE, BOB, CAROL, MALLORY))
     fork = Fork(bench, alice)
     fork.answer(b"bob", bob)

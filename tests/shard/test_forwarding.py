@@ -72,7 +72,7 @@ def test_what_comes_before_activation_is_dropped_and_counted(bench: Bench, make_
     dialog = bench.new_dialog()
     (for_bob,) = bench.allocate(dialog, Side.FROM, [audio(alice)])
     bob.send(PACKET, for_bob)
-    bench.turn_until(lambda: bench.stats().drop_not_active == 1, "the drop is counted")
+    bench.turn_until(lambda: bench.stats().drop_no_session == 1, "the drop is counted")
     assert (bench.stats().packets_in, bench.stats().bytes_in) == (1, len(PACKET))
     (for_alice,) = bench.allocate(dialog, Side.TO, [audio(bob)])
     bench.activate(dialog)
@@ -114,7 +114,7 @@ def test_what_the_kernel_refuses_to_send_is_dropped_and_counted(
 def test_a_phone_that_is_not_there_yet_costs_no_later_packet(bench: Bench, make_peer: MakePeer) -> None:
     alice, bob = make_peer(), make_peer()
     call = bench.call(alice, bob)
-    bench.converse(alice, bob, call)  # both are settled, so the kernel tells the relay of refusals
+    bench.converse(alice, bob, call)  # both are latched, so the kernel tells the relay of refusals
     port = bob.port
     bob.close()
     for number in range(3):
@@ -188,12 +188,12 @@ def test_every_packet_that_arrived_is_either_passed_on_or_counted_as_dropped(
             peer.send(PACKET, to)
     for _ in range(5):
         bench.receive(bob)
-    bench.turn_until(lambda: bench.stats().drop_not_active == 5, "the strays are counted")
+    bench.turn_until(lambda: bench.stats().drop_no_session == 5, "the strays are counted")
     bench.turn_until(lambda: bench.stats().drop_no_target == 5, "so is what goes to the held end")
     bench.bye(call.dialog)
     bench.bye(on_hold.dialog)
     stats = bench.stats()
-    drops = stats.drop_source_mismatch + stats.drop_no_target + stats.drop_send_failed + stats.drop_not_active
+    drops = stats.drop_source_mismatch + stats.drop_no_target + stats.drop_send_failed + stats.drop_no_session
     assert stats.packets_in == 19
     assert stats.packets_in == stats.packets_out + drops
     assert stats.packets_out == 9

@@ -60,7 +60,7 @@ def test_a_call_may_go_through_the_relay_several_times(bench: Bench, make_peer: 
         for component in (RTP, RTCP):
             bench.passes(alice, for_caller, bob, component)
             bench.passes(bob, for_callee, alice, component)
-    assert bench.leg(dialogs[0], Side.FROM).settled
+    assert bench.leg(dialogs[0], Side.FROM).latched
     assert bench.stats().packets_in == bench.stats().packets_out == 3 * 2 * 2 * calls
 
 

@@ -53,11 +53,11 @@ def kernel_packets(bench: Bench) -> int:
 # --- into the kernel --------------------------------------------------------------------------------
 
 
-def test_every_direction_moves_once_its_source_is_settled(
+def test_every_direction_moves_once_its_source_is_latched(
     bench: Bench, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     call = bench.call(alice, bob)
-    assert [leg.user_space_because for leg in legs(bench, call)] == ["its source is not settled yet"] * 4
+    assert [leg.user_space_because for leg in legs(bench, call)] == ["its source is not latched yet"] * 4
     bench.converse(alice, bob, call)
     assert [leg.kernel for leg in legs(bench, call)] == [True] * 4
     assert kernel_packets(bench) == 0
@@ -88,7 +88,7 @@ def test_a_source_that_fits_less_well_moves_when_its_window_is_over(
     alice = make_peer("127.0.0.11")
     call = bench.call(Media("127.0.0.99", alice.port, 2, "RTP/AVP", "audio"), bob)
     bench.passes(alice, call.for_caller, bob)
-    assert why_not(bench, call) == "its source is not settled yet"
+    assert why_not(bench, call) == "its source is not latched yet"
     bench.turn_until(lambda: bench.leg(call.dialog, Side.FROM).kernel, "the direction is in the kernel")
     bench.passes(alice, call.for_caller, bob)
     assert bench.leg(call.dialog, Side.FROM).kernel_packets == 1
@@ -162,12 +162,12 @@ def test_a_new_offer_learns_again_in_user_space_without_a_packet_lost(
     ng.answer(bob)
     before = kernel_packets(ng)
     ng.talk(alice, bob, talk)
-    assert kernel_packets(ng) == before, "the first packet of each end settles its source anew"
+    assert kernel_packets(ng) == before, "the first packet of each end latches again"
     ng.talk(alice, bob, talk)
     assert kernel_packets(ng) == before + 4
 
 
-def test_a_source_that_may_settle_again_is_in_user_space_until_it_has(
+def test_a_relatching_source_is_in_user_space_until_it_has_latched(
     make_bench: MakeBench, make_peer: MakePeer, bob: MediaPeer
 ) -> None:
     bench = make_bench(relatch_s=0.3)
@@ -212,7 +212,7 @@ def test_an_end_that_is_blocked_is_dropped_in_user_space(
     assert bob.pending() == []
     ng.block(b"alice", blocked=False)
     ng.talk(alice, bob, talk)
-    assert kernel_packets(ng) == 4 + 4, "nothing had to be settled anew"
+    assert kernel_packets(ng) == 4 + 4, "nothing had to latch again"
 
 
 def test_rtcp_that_has_to_be_told_from_rtp_is_told_in_user_space(
@@ -245,14 +245,14 @@ def test_ipv6_is_relayed_in_the_kernel(bench: Bench, make_peer: MakePeer, ipv6: 
 
 
 @pytest.mark.parametrize("policy", ["handover", "asymmetric"])
-def test_a_policy_that_settles_no_source_stays_in_user_space(
+def test_a_policy_that_never_latches_stays_in_user_space(
     make_bench: MakeBench, alice: MediaPeer, bob: MediaPeer, policy: str
 ) -> None:
     bench = make_bench(policy=policy)
     call = bench.call(alice, bob)
     for _ in range(2):
         bench.converse(alice, bob, call)
-    assert why_not(bench, call) == "its policy settles no source"
+    assert why_not(bench, call) == "its policy never latches"
 
 
 def test_a_full_table_leaves_further_directions_in_user_space_until_there_is_room(

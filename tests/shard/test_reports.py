@@ -157,7 +157,7 @@ def test_a_call_is_shown_with_everything_in_it(helper: Helper) -> None:
     assert (rtp.from_.announced, rtp.to.announced) == ("127.0.0.11:4000", "127.0.0.22:6000")
     assert rtp.from_.local == f"{V4}:{of_bob.local_ports[0]}"
     assert rtp.to.local == f"{V4}:{of_alice.local_ports[0]}"
-    assert (rtp.from_.source, rtp.from_.settled, rtp.from_.dropped) == (None, False, {})
+    assert (rtp.from_.source, rtp.from_.latched, rtp.from_.dropped) == (None, False, {})
     assert session.pairs[2].from_.announced is session.pairs[2].to.announced is None
 
 

@@ -60,13 +60,13 @@ class Participants:
 
 @pytest.fixture(params=["judging", "connected"])
 def ends(request: pytest.FixtureRequest, make_bench: MakeBench, make_peer: MakePeer) -> Participants:
-    """The caller's source is looked at packet by packet, or settled from the first one on."""
+    """The caller's source latches at the end of its window, or with the first packet."""
     alice, bob = make_peer(), make_peer()
     connected = request.param == "connected"
     bench = make_bench(policy=SourcePolicy.FIRST if connected else SourcePolicy.HANDOVER)
     ends = Participants(bench, alice, bob, bench.call(alice, bob))
     bench.passes(alice, ends.call.for_caller, bob, payload=b"first")
-    assert bench.leg(ends.call.dialog, Side.FROM).settled is connected
+    assert bench.leg(ends.call.dialog, Side.FROM).latched is connected
     return ends
 
 

@@ -73,7 +73,7 @@ def test_a_phone_behind_nat_is_answered_where_it_sends_from(
     ng.talk(alice, bob, call)
 
 
-def test_after_it_settled_nobody_else_is_let_in(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_after_latching_no_other_source_is_let_in(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
     call = ng.connect(alice, bob)
     ng.talk(alice, bob, call)
     assert shuts_out(call.alice_sends_to[0], MALLORY)

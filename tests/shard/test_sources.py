@@ -1,4 +1,4 @@
-"""Who may send, with real packets: sources are settled, displaced, shut out, and settled again."""
+"""Who may send, with real packets: sources latch, are displaced, shut out, and relatch."""
 
 import socket
 
@@ -38,31 +38,31 @@ def test_who_announces_an_address_of_many_is_sent_to_when_it_has_sent(
     bench.passes(bob, call.for_callee, alice)
 
 
-# --- settling ---------------------------------------------------------------------------------------
+# --- latching ---------------------------------------------------------------------------------------
 
 
-def test_an_exact_match_settles_at_once_and_the_kernel_shuts_others_out(
+def test_an_exact_match_latches_at_once_and_the_kernel_shuts_others_out(
     bench: Bench, make_peer: MakePeer
 ) -> None:
     alice, bob = make_peer(ALICE), make_peer(BOB)
     call = bench.call(alice, bob)
     bench.passes(alice, call.for_caller, bob)
     leg = bench.leg(call.dialog, Side.FROM)
-    assert (leg.source, leg.settled) == (f"{ALICE}:{alice.port}", True)
+    assert (leg.source, leg.latched) == (f"{ALICE}:{alice.port}", True)
     assert shuts_out(call.for_caller, MALLORY)
-    assert shuts_out(call.for_caller, ALICE), "another port of Alice's is foreign, too"
+    assert shuts_out(call.for_caller, ALICE), "another port of Alice's does not match, too"
     bench.converse(alice, bob, call)
     assert bob.pending() == []
 
 
-def test_rtcp_settles_by_itself_after_rtp(bench: Bench, make_peer: MakePeer) -> None:
+def test_rtcp_latches_by_itself_after_rtp(bench: Bench, make_peer: MakePeer) -> None:
     alice, bob = make_peer(ALICE), make_peer(BOB)
     call = bench.call(alice, bob)
     bench.passes(alice, call.for_caller, bob, RTP)
-    assert not bench.leg(call.dialog, Side.FROM, RTCP).settled
+    assert not bench.leg(call.dialog, Side.FROM, RTCP).latched
     bench.passes(alice, call.for_caller, bob, RTCP)
     assert bench.leg(call.dialog, Side.FROM, RTCP).source == f"{ALICE}:{alice.port + 1}"
-    assert bench.leg(call.dialog, Side.FROM, RTCP).settled
+    assert bench.leg(call.dialog, Side.FROM, RTCP).latched
 
 
 def test_rtcp_from_another_host_is_learned_beside_rtp(bench: Bench, make_peer: MakePeer) -> None:
@@ -82,7 +82,7 @@ def test_a_phone_behind_a_nat_is_answered_where_its_packets_come_from(
     bench.converse(alice, bob, call)
     leg = bench.leg(call.dialog, Side.FROM)
     assert (leg.announced, leg.source) == (f"127.0.0.99:{alice.port}", f"{ALICE}:{alice.port}")
-    assert not leg.settled
+    assert not leg.latched
 
 
 def test_a_better_source_takes_over_within_the_window_and_replies_follow_it(
@@ -94,7 +94,7 @@ def test_a_better_source_takes_over_within_the_window_and_replies_follow_it(
     for better in (stranger, same_ip, alice):
         bench.passes(better, call.for_caller, bob)
         bench.passes(bob, call.for_callee, better)
-    assert bench.leg(call.dialog, Side.FROM).settled
+    assert bench.leg(call.dialog, Side.FROM).latched
     assert drops(bench, call) == 0
 
 
@@ -137,7 +137,7 @@ def test_what_was_queued_before_the_kernel_filters_is_still_judged(bench: Bench,
     assert bench.leg(call.dialog, Side.FROM).packets == 2
 
 
-def test_a_packet_is_whole_although_settling_reads_the_next_one(bench: Bench, make_peer: MakePeer) -> None:
+def test_a_packet_is_whole_although_latching_reads_the_next_one(bench: Bench, make_peer: MakePeer) -> None:
     alice, bob = make_peer(ALICE), make_peer(BOB)
     call = bench.call(alice, bob)
     sent = [b"a" * 160, b"bb" * 20, b"c"]
@@ -146,12 +146,12 @@ def test_a_packet_is_whole_although_settling_reads_the_next_one(bench: Bench, ma
     assert [bench.receive(bob)[0] for _ in sent] == sent
 
 
-def test_the_end_of_the_window_settles_without_any_packet(make_bench: MakeBench, make_peer: MakePeer) -> None:
+def test_the_end_of_the_window_latches_without_any_packet(make_bench: MakeBench, make_peer: MakePeer) -> None:
     bench = make_bench(latch_window_s=0.2)
     alice, bob = make_peer(ALICE), make_peer(BOB)
     call = bench.call(elsewhere(alice), bob)
     bench.passes(alice, call.for_caller, bob)
-    bench.turn_until(lambda: bench.leg(call.dialog, Side.FROM).settled, "the window is over")
+    bench.turn_until(lambda: bench.leg(call.dialog, Side.FROM).latched, "the window is over")
     assert shuts_out(call.for_caller, MALLORY)
     bench.passes(bob, call.for_callee, alice)
 
@@ -207,7 +207,7 @@ def test_strict_takes_the_announced_source_only(make_bench: MakeBench, make_peer
     bench.converse(alice, bob, call)
 
 
-# --- settling again ---------------------------------------------------------------------------------
+# --- relatching -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -216,9 +216,9 @@ def forgiving(make_bench: MakeBench) -> Bench:
     return make_bench(relatch_s=0.1, latch_window_s=0.1)
 
 
-def is_reopened(bench: Bench, call: Conversation) -> bool:
+def is_relatching(bench: Bench, call: Conversation) -> bool:
     leg = bench.leg(call.dialog, Side.FROM)
-    return leg.source is not None and not leg.settled
+    return leg.source is not None and not leg.latched
 
 
 def test_after_a_silence_another_port_of_the_same_ip_takes_over(
@@ -227,10 +227,10 @@ def test_after_a_silence_another_port_of_the_same_ip_takes_over(
     alice, rebound, bob = make_peer(ALICE), make_peer(ALICE), make_peer(BOB)
     call = forgiving.call(alice, bob)
     forgiving.converse(alice, bob, call)
-    forgiving.turn_until(lambda: is_reopened(forgiving, call), "the silence is noticed")
+    forgiving.turn_until(lambda: is_relatching(forgiving, call), "the silence is noticed")
     forgiving.passes(rebound, call.for_caller, bob)
     forgiving.passes(bob, call.for_callee, rebound)
-    assert forgiving.leg(call.dialog, Side.FROM).settled
+    assert forgiving.leg(call.dialog, Side.FROM).latched
     assert shuts_out(call.for_caller, ALICE)
 
 
@@ -238,21 +238,21 @@ def test_after_a_silence_another_ip_is_still_shut_out(forgiving: Bench, make_pee
     alice, bob, mallory = make_peer(ALICE), make_peer(BOB), make_peer(MALLORY)
     call = forgiving.call(alice, bob)
     forgiving.converse(alice, bob, call)
-    forgiving.turn_until(lambda: is_reopened(forgiving, call), "the silence is noticed")
+    forgiving.turn_until(lambda: is_relatching(forgiving, call), "the silence is noticed")
     mallory.send(PACKET, call.for_caller)
     forgiving.turn_until(lambda: drops(forgiving, call) == 1, "it is dropped")
     forgiving.converse(alice, bob, call)
-    assert forgiving.leg(call.dialog, Side.FROM).settled
+    assert forgiving.leg(call.dialog, Side.FROM).latched
     assert shuts_out(call.for_caller, MALLORY)
 
 
-def test_by_default_a_settled_source_stays_for_good(make_bench: MakeBench, make_peer: MakePeer) -> None:
+def test_by_default_a_latched_source_stays_for_good(make_bench: MakeBench, make_peer: MakePeer) -> None:
     bench = make_bench(latch_window_s=0.1)
     alice, bob = make_peer(ALICE), make_peer(BOB)
     call = bench.call(alice, bob)
     bench.converse(alice, bob, call)
     bench.turn_until(lambda: (bench.leg(call.dialog, Side.FROM).idle_s or 0) > 0.6, "two ticks pass")
-    assert bench.leg(call.dialog, Side.FROM).settled
+    assert bench.leg(call.dialog, Side.FROM).latched
 
 
 # --- hold -------------------------------------------------------------------------------------------

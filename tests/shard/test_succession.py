@@ -64,14 +64,14 @@ def leg(shard: UpgradeController, call_id: bytes = b"call", component: int = RTP
 
 
 def wait_until_kept(shard: UpgradeController, legs: int) -> None:
-    """Return once it is kept that so many directions of the call have settled their source."""
+    """Return once it is kept that so many directions of the call have latched their source."""
 
-    def settled() -> int:
+    def latched() -> int:
         shard.listen()
         snapshot = decode_snapshot(shard.keeper.calls[b"call"])
-        return sum(leg.state is SourceState.SETTLED for each in snapshot.sessions for leg in each.legs)
+        return sum(leg.state is SourceState.LATCHED for each in snapshot.sessions for leg in each.legs)
 
-    eventually(lambda: settled() == legs, "it is kept which sources are settled")
+    eventually(lambda: latched() == legs, "it is kept which sources are latched")
 
 
 def numbered(number: int) -> bytes:
@@ -96,7 +96,7 @@ def test_a_call_goes_on_where_it_was(shard: UpgradeController, alice: MediaPeer,
     shard.kill()
     assert (shard.start().restored, len(shard.keeper.calls)) == (1, 1)
     after = leg(shard)
-    assert (after.local, after.source, after.settled) == (before.local, before.source, True)
+    assert (after.local, after.source, after.latched) == (before.local, before.source, True)
     assert after.kernel == before.kernel
     for component in (RTP, RTCP):
         say(alice, for_alice, bob, range(10, 20), component)

@@ -14,7 +14,7 @@ class LegState(msgspec.Struct, frozen=True):
 
     local: str
     source: str | None
-    settled: bool
+    latched: bool
     packets: int
     kernel: bool
 
@@ -75,8 +75,8 @@ def _changed(old: CallState, new: CallState, staying: int) -> Iterator[str]:
             continue
         if leg.source not in (None, later.source):
             yield f"the source at {leg.local} was {leg.source} and is {later.source}"
-        if leg.settled and not later.settled:
-            yield f"the source at {leg.local} was settled and is no more"
+        if leg.latched and not later.latched:
+            yield f"the source at {leg.local} was latched and is no more"
         if later.packets < leg.packets:
             yield f"the counter at {leg.local} went back from {leg.packets} to {later.packets}"
 
@@ -88,7 +88,7 @@ def _state(call: CallDetail) -> CallState:
         ports=tuple(port for group in call.groups for port in group.local_ports),
         sessions=tuple(session.sessionid for session in call.sessions),
         legs=tuple(
-            LegState(leg.local, leg.source, leg.settled, leg.packets, leg.kernel)
+            LegState(leg.local, leg.source, leg.latched, leg.packets, leg.kernel)
             for pair in pairs
             for leg in (pair.from_, pair.to)
         ),

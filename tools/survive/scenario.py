@@ -24,7 +24,7 @@ MEDIA_AFTERWARDS_S: Final = 2.0
 LONGEST_S: Final = 300.0
 RETRY_S: Final = 5.0
 """Longest wait of a client. Where a relay is gone for good, 200 calls wait for that one after another."""
-SETTLED_S: Final = 20.0
+LATCHED_S: Final = 20.0
 ASK_EVERY_S: Final = 0.5
 """200 calls shown in detail are work for the shards, and would be seen in the gaps."""
 GENERATOR_NICE: Final = -10
@@ -123,7 +123,7 @@ def play_while(
         happen: lets it happen, and returns when the relay is whole again.
     """
     with playing(load_options(relay, calls=calls)) as load:
-        _wait_until_settled(relay, load, calls)
+        _wait_until_latched(relay, load, calls)
         before = read_calls(relay.address)
         time.sleep(ASK_EVERY_S + rng.uniform(0, 1))  # any instant of the pacing and of the relay's own rounds
         fault = happen()
@@ -137,18 +137,18 @@ def play_while(
     return Outcome(fault, report, changed, list(verdict.findings(report.streams)))
 
 
-def _wait_until_settled(relay: Played, load: Playing, calls: int) -> None:
+def _wait_until_latched(relay: Played, load: Playing, calls: int) -> None:
     """Return once the RTP of every call flows both ways, in the kernel if it shall."""
 
-    def settled() -> bool:
+    def latched() -> bool:
         states = read_calls(relay.address).values()
         rtp = [leg for call in states for leg in call.legs if _is_rtp(leg.local)]
-        there = [leg for leg in rtp if leg.settled and (leg.kernel or not relay.kernel)]
+        there = [leg for leg in rtp if leg.latched and (leg.kernel or not relay.kernel)]
         return len(there) == 2 * calls
 
     load.wait_until_up()
     wait_for(
-        settled, f"the media of {calls} calls are settled", relay.said_lately, SETTLED_S, poll_s=ASK_EVERY_S
+        latched, f"the media of {calls} calls are latched", relay.said_lately, LATCHED_S, poll_s=ASK_EVERY_S
     )
 
 

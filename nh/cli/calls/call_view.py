@@ -52,8 +52,8 @@ def _pair_title(pair: PairDetail) -> Text:
 
 
 def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
-    settled = "settled" if leg.settled else "open"
-    source = f"{leg.source} ({settled})" if leg.source is not None else "nothing yet"
+    state = "latched" if leg.latched else "latching"
+    source = f"{leg.source} ({state})" if leg.source is not None else "nothing yet"
     yield Text(f"    {side:<5}at {leg.local}, announced {leg.announced or '-'}, source {source}")
     idle = f", idle {q.duration(leg.idle_s)}" if leg.idle_s is not None else ""
     counters = Text(f"         {q.count(leg.packets)} packets, {q.size(leg.bytes)}B{idle}")

@@ -44,10 +44,10 @@ def _of_shards(totals: ShardStats) -> Iterator[_Row]:
     yield (
         "dropped",
         _line(
-            (totals.drop_source_mismatch, "foreign source"),
+            (totals.drop_source_mismatch, "mismatch"),
             (totals.drop_no_target, "no target"),
             (totals.drop_send_failed, "unsent"),
-            (totals.drop_not_active, "inactive"),
+            (totals.drop_no_session, "no session"),
             (totals.drop_looped, "looped"),
         ),
     )

@@ -25,10 +25,10 @@ LAG_S: Final = 0.05
 """A loop that is later than this makes itself heard: phones buffer about as much."""
 
 _REASONS: Final = {
-    "drop_source_mismatch": ("foreign", "foreign source"),
+    "drop_source_mismatch": ("mismatch", "source mismatch"),
     "drop_no_target": ("no tgt", "no target"),
     "drop_send_failed": ("unsent", "unsent"),
-    "drop_not_active": ("inactive", "inactive"),
+    "drop_no_session": ("no sess", "no session"),
     "drop_looped": ("looped", "looped"),
 }
 """How each reason for a drop is headed in a column, and called in a sentence."""

@@ -3,8 +3,8 @@
 A socket has one of three readers, chosen anew whenever something changes and never per packet:
 
     stray       no session is active here: read and drop
-    judging     a source is not settled yet, or several legs share the socket: look at every source
-    connected   the source is settled and the kernel filters: one recv, one send
+    judging     a source is not latched yet, or several legs share the socket: look at every source
+    connected   the source is latched and the kernel filters: one recv, one send
 
 Where the kernel relays in a socket's stead (nh.shard.media.kernel_path), the reader serves what the
 kernel leaves.
@@ -50,7 +50,7 @@ class Forwarding:
         own_ports: where packets keep their hop limit (nh.shard.media.loop_guard).
         kernel: moves directions into the kernel; None: all stay here.
         kernel_off: why that is so, for people.
-        changed: called with the owner of a socket whose source is another, or is settled.
+        changed: called with the owner of a socket whose source is another, or is latched.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Forwarding:
         opposite sends.
         """
         media_socket = socket_of(leg)
-        if not leg.settled:
+        if not leg.latched:
             media_socket.disconnect()
         self._refresh(media_socket)
         self._changed(media_socket.owner)
@@ -146,10 +146,10 @@ class Forwarding:
     def _refresh(self, media_socket: MediaSocket) -> None:
         """Choose the reader of a socket anew, and of those that send through it."""
         if not self.awake:
-            if self._kernel is not None and _only_settled(media_socket) is not None:
+            if self._kernel is not None and _sole_latched_source(media_socket) is not None:
                 self._kernel.update(media_socket)  # to what it does already, or did for a predecessor
             return
-        self._connect_if_settled(media_socket)
+        self._connect_if_latched(media_socket)
         self._choose_path(media_socket)
         for leg in media_socket.legs:
             self._choose_path(socket_of(leg.other))
@@ -187,13 +187,13 @@ class Forwarding:
             reader = self._new_dropper(media_socket)
         self._poll.set_reader(media_socket.fd, reader)
 
-    def _connect_if_settled(self, media_socket: MediaSocket) -> None:
+    def _connect_if_latched(self, media_socket: MediaSocket) -> None:
         if not media_socket.connected and self._connect(media_socket):
             self._drain(media_socket)
 
     def _connect(self, media_socket: MediaSocket) -> bool:
-        """Connect a socket to the settled source of its only leg; returns whether it is so now."""
-        source = _only_settled(media_socket)
+        """Connect a socket to the latched source of its only leg; returns whether it is so now."""
+        source = _sole_latched_source(media_socket)
         return source is not None and media_socket.connect(source)
 
     def _drain(self, media_socket: MediaSocket) -> None:
@@ -207,7 +207,7 @@ class Forwarding:
             size = media_socket.sock.recv_into(self._buffer)
         except OSError:
             return
-        self._traffic.drop(Drop.NOT_ACTIVE, size)
+        self._traffic.drop(Drop.NO_SESSION, size)
 
     def _judge_next(self, media_socket: MediaSocket) -> bool:
         """Deal with the next packet by its source; returns whether there was one."""
@@ -233,7 +233,7 @@ class Forwarding:
         self._onward.pass_on(leg, self._view[:size])
 
     def _pass_back_next(self, media_socket: MediaSocket) -> None:
-        """Deal with the next packet of a settled source that goes on to a port of this relay."""
+        """Deal with the next packet of a latched source that goes on to a port of this relay."""
         try:
             size, _, self._onward.hops = hops.receive(media_socket.sock, self._buffer)
         except OSError:
@@ -254,12 +254,12 @@ class Forwarding:
         learned: list[Leg] = []
         leg = self._find_leg(media_socket, source, learned)
         if leg is None:
-            self._onward.drop(media_socket.legs[0], Drop.FOREIGN_SOURCE, len(packet))
+            self._onward.drop(media_socket.legs[0], Drop.SOURCE_MISMATCH, len(packet))
         elif leg.rtcp is not None and _is_rtcp(packet):
             self._onward.pass_on(leg.rtcp, packet)
         else:
             self._onward.pass_on(leg, packet)
-        # only now: settling reads what else is queued, into the same buffer and behind this packet
+        # only now: latching reads what else is queued, into the same buffer and behind this packet
         for changed in learned:
             self.source_changed(changed)
 
@@ -280,10 +280,10 @@ class Forwarding:
         return None
 
 
-def _only_settled(media_socket: MediaSocket) -> Endpoint | None:
-    """The source of the only leg at a socket, if it is settled."""
+def _sole_latched_source(media_socket: MediaSocket) -> Endpoint | None:
+    """The source of the only leg at a socket, if it is latched."""
     legs = media_socket.legs
-    return legs[0].source if len(legs) == 1 and legs[0].settled else None
+    return legs[0].source if len(legs) == 1 and legs[0].latched else None
 
 
 def _by_fit(legs: tuple[Leg, ...], source: Endpoint) -> tuple[Leg, ...]:

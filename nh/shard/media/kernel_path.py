@@ -1,8 +1,8 @@
 """The path in the kernel, as a shard uses it: which directions go there, and when they come back.
 
-A direction is moved when its socket takes one settled source and it is known where its packets go. Whatever
-changes one of that (a re-INVITE, a source to settle anew, a hold, the end) changes or removes the flow before
-the command that did it is answered. What the kernel does not take arrives at the socket as ever, so a
+A direction moves into the kernel when its source is latched and its destination is known. A change to either
+(a re-INVITE, relatching, a hold, the end) changes or removes the flow before the command that caused it is
+answered. What the kernel does not take arrives at the socket as ever, so a
 direction is never without a path.
 
 It knows sockets, legs and flows; when to look is Forwarding's business.
@@ -148,7 +148,7 @@ class KernelPath:
         leg = media_socket.legs[0]
         source, destination = leg.source, leg.onward.destination
         if source is None or destination is None or not media_socket.connected:
-            return _unsettled(leg)
+            return _not_latched(leg)
         if obstacle := _obstacle(leg, source, destination):
             return obstacle
         out = socket_of(leg.onward)
@@ -226,19 +226,19 @@ class KernelPath:
             logger.warning("%s", what)
 
 
-def _unsettled(leg: Leg) -> str:
+def _not_latched(leg: Leg) -> str:
     """Why nobody knows for good where packets come from, or where they go."""
     if leg.policy in (SourcePolicy.HANDOVER, SourcePolicy.ASYMMETRIC):
-        return "its policy settles no source"
-    if not leg.settled:
-        return "its source is not settled yet"
+        return "its policy never latches"
+    if not leg.latched:
+        return "its source is not latched yet"
     if leg.onward.destination is None:
         return "the other end does not receive, or nobody knows yet where it is"
     return "the host has no route to its source"
 
 
 def _obstacle(leg: Leg, source: Endpoint, destination: Endpoint) -> str:
-    """What about a settled direction is beyond the kernel's program; "" if nothing is."""
+    """What about a latched direction is beyond the kernel's program; "" if nothing is."""
     if leg.blocked:
         return "its end is blocked"
     if leg.rtcp is not None:

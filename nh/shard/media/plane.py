@@ -1,7 +1,7 @@
 """The media plane of a shard: what the domain's sessions need of sockets, poll and forwarding.
 
 It implements nh.calls.resources.MediaPlane and keeps the sources of legs moving with time: windows that
-close, sources that may be settled again. It knows nothing of calls or commands.
+close, silent sources that relatch. It knows nothing of calls or commands.
 """
 
 import logging
@@ -77,7 +77,7 @@ class SocketPlane:
         self.inherited: dict[Endpoint, int] = {}
         self.keeping: Checkpointer | None = None
         self._running: dict[Session, None] = {}
-        self._unsettled: set[Session] = set()
+        self._latching: set[Session] = set()
         self._round: list[Session] = []
         self._slice = 1
         self._round_s = min(ROUND_S, settings.silent_s / 4, (settings.relatch_s or math.inf) / 4)
@@ -153,18 +153,18 @@ class SocketPlane:
         for pair in session.pairs:
             self._forwarding.start(pair)
         self._running[session] = None
-        self._unsettled.add(session)
+        self._latching.add(session)
 
     def renew(self, session: Session) -> None:
         """See MediaPlane."""
         for leg in session.legs:
             self._forwarding.source_changed(leg)
-        self._unsettled.add(session)
+        self._latching.add(session)
 
     def stop(self, session: Session) -> None:
         """See MediaPlane."""
         del self._running[session]
-        self._unsettled.discard(session)
+        self._latching.discard(session)
         for pair in session.pairs:
             self._forwarding.stop(pair)
 
@@ -178,7 +178,7 @@ class SocketPlane:
         self._forwarding.set_up_anew(list(sockets))
 
     def look(self, *, since_s: float, now: float) -> None:
-        """Look at the next few sessions: which are alive, which may settle their source again.
+        """Look at the next few sessions: which are alive, which relatch.
 
         A slice at a time, so that thousands of sessions do not hold up the packets.
 
@@ -193,7 +193,7 @@ class SocketPlane:
         for session in self._round[-self._slice :]:
             session.note(now=now)
             if self._settings.relatch_s and session in self._running:
-                self._reopen_silent(session, now=now)
+                self._relatch_silent(session, now=now)
         del self._round[-self._slice :]
         if self.kernel is not None:
             for media_socket in self.kernel.take_stale(ROUTED_A_LOOK):
@@ -214,8 +214,8 @@ class SocketPlane:
             self.traffic.kernel_packets, self.traffic.kernel_bytes = self.kernel.totals
 
     def close_windows(self, *, now: float) -> None:
-        """Settle the sources of all legs whose window is over (monotonic seconds)."""
-        for session in list(self._unsettled):
+        """Latch all legs whose window is over (monotonic seconds)."""
+        for session in list(self._latching):
             self._close_windows(session, now=now)
 
     def close(self) -> None:
@@ -228,11 +228,11 @@ class SocketPlane:
         for leg in session.legs:
             if leg.close_window(now=now):
                 self._forwarding.source_changed(leg)
-        # what has not sent within its window settles with its first packet
-        if all(leg.settled or now >= leg.window_ends for leg in session.legs):
-            self._unsettled.discard(session)
+        # an end that has not sent within its window latches with its first packet
+        if all(leg.latched or now >= leg.window_ends for leg in session.legs):
+            self._latching.discard(session)
 
-    def _reopen_silent(self, session: Session, *, now: float) -> None:
+    def _relatch_silent(self, session: Session, *, now: float) -> None:
         for leg in session.legs:
-            if leg.reopen_after(self._settings.relatch_s, now=now):
+            if leg.relatch_after(self._settings.relatch_s, now=now):
                 self._forwarding.source_changed(leg)

@@ -1,4 +1,4 @@
-"""Media sockets: opened exclusively on ports that the domain chose, connected once a source is settled.
+"""Media sockets: opened exclusively on ports that the domain chose, connected to their latched source.
 
 Contract: a port is bound before SO_REUSEPORT is set, so no two programs share one by accident, yet a
 successor that knows of it can bind beside this one later. The module knows nothing of calls' rules.

@@ -15,8 +15,8 @@ _NOT_PASSED_ON: Final = (Drop.NO_TARGET, Drop.SEND_FAILED, Drop.LOOPED)
 class TrafficTotals:
     """Totals since the start.
 
-    `received` counts what legs took at their sockets, `kernel` what was relayed inside the kernel; foreign
-    and stray packets are in neither.
+    `received` counts what legs took at their sockets, `kernel` what was relayed inside the kernel; packets
+    with a source mismatch or without a session are in neither.
     """
 
     __slots__ = (
@@ -45,14 +45,14 @@ class TrafficTotals:
     def packets_in(self) -> int:
         """Everything that arrived at media ports."""
         arrived = self.received_packets + self.kernel_packets
-        return arrived + self.drops[Drop.FOREIGN_SOURCE] + self.drops[Drop.NOT_ACTIVE]
+        return arrived + self.drops[Drop.SOURCE_MISMATCH] + self.drops[Drop.NO_SESSION]
 
     @property
     def bytes_in(self) -> int:
         """The payload of packets_in."""
         dropped = self.dropped_bytes
         arrived = self.received_bytes + self.kernel_bytes
-        return arrived + dropped[Drop.FOREIGN_SOURCE] + dropped[Drop.NOT_ACTIVE]
+        return arrived + dropped[Drop.SOURCE_MISMATCH] + dropped[Drop.NO_SESSION]
 
     @property
     def packets_out(self) -> int:

@@ -2,7 +2,7 @@
 
 Somebody outside (the supervisor) holds a duplicate of each media socket and the latest snapshot of each call.
 What a command changes is kept before the command is answered; what packets change, such as a source that
-settled, in the loop's next turn; counters, every REFRESH_S. So what a client was told is never forgotten, and
+latched, in the loop's next turn; counters, every REFRESH_S. So what a client was told is never forgotten, and
 a successor knows what phones were told.
 
 It knows calls and their sockets, not how anything is kept.
