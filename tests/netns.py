@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import eventually
+from tools.harness.waiting import eventually
 
 _CLONE_NEWNET = 0x40000000
 _SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17

@@ -12,8 +12,8 @@ from nh.calls.media import Media, RelayMedia, Side
 from nh.commands import TransactionKey
 from nh.loop import Loop, SelectorLoop
 from nh.shard.relay import Helper
-from tests.media_peer import RTCP, RTP, MediaPeer
-from tests.port_claims import claim_ports
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.ports import claim_ports
 
 RELAY = "127.0.0.1"
 DIALOG = TransactionKey(b"call", 1, b"alice", b"bob")

@@ -14,8 +14,8 @@ from nh.calls.media import Media, Side
 from nh.commands import Command, Drain, Extension, GetStats, Ping, TransactionKey
 from nh.errors import LimitReached, NhError, UnknownCommand
 from nh.results import Pong, Stats
-from tests.media_peer import MediaPeer
-from tests.port_claims import claim_ports
+from tools.harness.media_peer import MediaPeer
+from tools.harness.ports import claim_ports
 
 DIALOG = ["a-call", 1, "caller", "callee", "sip:caller@example.org", "sip:callee@example.org"]
 

@@ -21,7 +21,7 @@ from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, Close, ShowCall, TransactionKey
 from nh.errors import NhError
-from tools.phone import Phone
+from tools.harness.rtp_phone import Phone
 from tools.private_relay import RelayFailed, find_free_ports, private_relay
 from tools.rtp import PACKET_S
 

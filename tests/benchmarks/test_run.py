@@ -12,7 +12,7 @@ from benchmarks.peers.direct import Direct
 from benchmarks.peers.interface import NotHere, Peer
 from benchmarks.results import read_results
 from benchmarks.suite import Plan, Suite, make_levels
-from tests.port_claims import claim_ports
+from tools.harness.ports import claim_ports
 
 
 def _not_here() -> Peer:

@@ -16,7 +16,7 @@ from nh.commands import MAX_LIST, Activate, Allocate, TransactionKey
 from nh.loop import SelectorLoop
 from nh.server import Server
 from nh.shard.relay import Helper
-from tests.port_claims import claim_ports
+from tools.harness.ports import claim_ports
 
 AUDIO = Media("127.0.0.1", 4000, 2, "RTP/AVP", "audio")
 EVIL = b"z\0\x1b[2J\xff\\"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.perl_helper import PerlHelperClient, running_nathelper
-from tests.relay import Relay, running_relay
+from tools.harness.relay import Relay, running_relay
 
 
 @pytest.fixture(scope="session")

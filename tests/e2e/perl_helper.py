@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.port_claims import claim_ports
-from tests.program import Program
-from tests.waiting import eventually
+from tools.harness.ports import claim_ports
+from tools.harness.program import Program
+from tools.harness.waiting import eventually
 
 CLIENT = Path(__file__).parent / "perl" / "client.pl"
 NATHELPER = Path("/usr/share/doc/libnet-sip-perl/examples/bin/nathelper.pl")

@@ -21,7 +21,7 @@ from tests.e2e.sip_message import (
     tag_of,
     uri_of,
 )
-from tests.media_peer import MediaPeer
+from tools.harness.media_peer import MediaPeer
 
 RECEIVE_S = 5.0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.e2e.sip_message import SipMessage, host_port_of
 from tests.e2e.sip_phone import Phone
-from tests.media_peer import RTCP, RTP
+from tools.harness.media_peer import RTCP, RTP
 
 PROXY = Path(__file__).parent / "perl" / "proxy.pl"
 

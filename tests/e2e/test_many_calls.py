@@ -7,9 +7,9 @@ import pytest
 
 from tests.e2e.perl_helper import PerlHelperClient
 from tests.e2e.sdp import MediaLine, write_sdp
-from tests.media_peer import RTCP, RTP, MediaPeer
-from tests.relay import Relay, running_relay
-from tests.waiting import eventually
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.relay import Relay, running_relay
+from tools.harness.waiting import eventually
 
 pytestmark = [pytest.mark.perl, pytest.mark.slow, pytest.mark.timeout(110)]
 

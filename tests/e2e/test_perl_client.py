@@ -18,8 +18,8 @@ from tests.e2e.perl_calls import (
 )
 from tests.e2e.perl_helper import HelperDied, PerlHelperClient
 from tests.e2e.sdp import MediaLine, write_sdp
-from tests.media_peer import MediaPeer
-from tests.waiting import eventually
+from tools.harness.media_peer import MediaPeer
+from tools.harness.waiting import eventually
 
 pytestmark = pytest.mark.perl
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.perl_calls import AUDIO, REQUEST, RESPONSE, basic, new_call, set_up
 from tests.e2e.perl_helper import PerlHelperClient
-from tests.relay import Relay, place_for_relay
+from tools.harness.relay import Relay, place_for_relay
 
 pytestmark = pytest.mark.perl
 

@@ -14,8 +14,8 @@ from tests.e2e.perl_calls import (
 )
 from tests.e2e.perl_helper import PerlHelperClient
 from tests.e2e.sdp import MediaLine, write_sdp
-from tests.media_peer import RTCP, RTP, MediaPeer
-from tests.relay import Relay
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.relay import Relay
 
 pytestmark = pytest.mark.perl
 

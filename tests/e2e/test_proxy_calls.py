@@ -8,9 +8,9 @@ import pytest
 from tests.e2e.sdp import MediaLine
 from tests.e2e.sip_phone import Phone
 from tests.e2e.sip_proxy import FAR, NEAR, Legs, establish, hang_up, ring, running_proxy, talk
-from tests.media_peer import RTCP, RTP, MediaPeer
-from tests.relay import Relay, running_relay
-from tests.waiting import eventually
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.relay import Relay, running_relay
+from tools.harness.waiting import eventually
 
 pytestmark = pytest.mark.perl
 

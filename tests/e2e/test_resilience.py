@@ -10,8 +10,8 @@ import pytest
 from nh.stats import ShardState
 from tests.e2e.sip_phone import Phone
 from tests.e2e.sip_proxy import FAR, NEAR, Legs, establish, hang_up, running_proxy, talk
-from tests.relay import Relay, running_relay
-from tests.waiting import eventually
+from tools.harness.relay import Relay, running_relay
+from tools.harness.waiting import eventually
 
 pytestmark = pytest.mark.perl
 

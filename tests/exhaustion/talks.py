@@ -12,9 +12,9 @@ from nh.calls.media import Media, Side
 from nh.client import Client, NativeClient
 from nh.commands import Activate, Allocate, Close, TransactionKey
 from nh.errors import PortsExhausted
-from tests.media_peer import RTCP, RTP, MediaPeer
-from tests.relay import Relay
-from tests.waiting import eventually
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.relay import Relay
+from tools.harness.waiting import eventually
 
 V4 = "127.0.0.1"
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.exhaustion.faults import DAY_S, YEAR_S, Faults
 from tests.exhaustion.talks import Talk, nothing_worse_is_said
-from tests.relay import Place, Relay, place_for_relay
-from tests.waiting import eventually
+from tools.harness.relay import Place, Relay, place_for_relay
+from tools.harness.waiting import eventually
 
 OTHER_BOOT = "01234567-89ab-cdef-0123-456789abcdef"
 

@@ -21,9 +21,9 @@ from tests.exhaustion.talks import (
 )
 from tests.ng.client import NgClient
 from tests.ng.ng_call import AUDIO, End, NgCall, talk
-from tests.port_claims import claim_ports
-from tests.relay import Relay, running_relay
-from tests.waiting import eventually
+from tools.harness.ports import claim_ports
+from tools.harness.relay import Relay, running_relay
+from tools.harness.waiting import eventually
 
 HANG_S = 1.0
 """How long a shard may show no life."""

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.exhaustion.talks import Talk, lines_with
-from tests.relay import Place, Relay, place_for_relay
 from tests.supervisor.stores import file_system, occupy
-from tests.waiting import eventually
+from tools.harness.relay import Place, Relay, place_for_relay
+from tools.harness.waiting import eventually
 
 NOT_STORED = "calls go on, but are not stored"
 

@@ -15,8 +15,8 @@ from tests.exhaustion.talks import (
 from tests.ng.client import NgClient, NgError
 from tests.ng.ng_call import AUDIO, End, NgCall, talk
 from tests.ng.relays import NgRelay, running_nh
-from tests.relay import Relay, running_relay
-from tests.waiting import eventually
+from tools.harness.relay import Relay, running_relay
+from tools.harness.waiting import eventually
 
 REFUSED = "refuses new calls, those that it has go on: no 2 consecutive ports free"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.exhaustion.talks import Talk, lines_with
-from tests.relay import Place, Relay, place_for_relay
 from tests.supervisor.stores import occupy
-from tests.waiting import eventually
+from tools.harness.relay import Place, Relay, place_for_relay
+from tools.harness.waiting import eventually
 
 SIZE_BYTES = 65_536
 OF_ITS_OWN = f"mount -t tmpfs -o size={SIZE_BYTES} nh-test /dev/shm"

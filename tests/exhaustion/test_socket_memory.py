@@ -17,8 +17,8 @@ from tests.exhaustion.talks import (
     nothing_worse_is_said,
     until_new_calls_are_taken,
 )
-from tests.relay import Place, Relay, place_for_relay, running_relay
-from tests.waiting import eventually
+from tools.harness.relay import Place, Relay, place_for_relay, running_relay
+from tools.harness.waiting import eventually
 
 MEMORY = r"raise what memory nh may have .*net\.ipv4\.udp_mem"
 

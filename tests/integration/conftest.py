@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.relay import Relay, running_relay
+from tools.harness.relay import Relay, running_relay
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ from tests.integration.rpc_stream import (
     nat_basic,
     perl_request,
 )
-from tests.relay import Relay, running_relay
-from tests.waiting import eventually
+from tools.harness.relay import Relay, running_relay
+from tools.harness.waiting import eventually
 
 VECTORS = Path(__file__).parents[1] / "wire" / "vectors" / "storable-nfreeze.jsonl"
 HOSTILE = {

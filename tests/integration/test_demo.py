@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.port_claims import claim_ports
+from tools.harness.ports import claim_ports
 
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -17,8 +17,8 @@ from nh.errors import Draining, NhError
 from nh.results import DrainState
 from nh.stats import ShardState
 from nh.supervisor.shards.routing import shard_of
-from tests.relay import Relay, place_for_relay
-from tests.waiting import eventually
+from tools.harness.relay import Relay, place_for_relay
+from tools.harness.waiting import eventually
 
 SHARDS = 2
 NAMES = [b"call-%d" % number for number in range(100)]

@@ -17,7 +17,7 @@ from tests.integration.rpc_stream import (
     json_request,
     medium,
 )
-from tests.relay import Relay
+from tools.harness.relay import Relay
 
 VECTORS = Path(__file__).parents[1] / "wire" / "vectors" / "storable-nfreeze.jsonl"
 

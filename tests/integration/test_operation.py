@@ -17,10 +17,10 @@ from nh.commands import Ping
 from nh.errors import NhError
 from nh.stats import segment_name
 from tests.integration.rpc_stream import activate, allocate, ask_perl, assert_calls_are_served, bye
-from tests.port_claims import claim_ports
-from tests.program import Program
-from tests.relay import Relay, place_for_relay, running_relay
-from tests.waiting import eventually
+from tools.harness.ports import claim_ports
+from tools.harness.program import Program
+from tools.harness.relay import Relay, place_for_relay, running_relay
+from tools.harness.waiting import eventually
 
 
 def run_nh(*arguments: str) -> subprocess.CompletedProcess[str]:

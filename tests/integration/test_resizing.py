@@ -12,26 +12,26 @@ from nh.client import NativeClient
 from nh.commands import Allocate, TransactionKey
 from nh.results import CallDetail
 from nh.supervisor.shards.routing import shard_of
-from tests.lives import SHARDS, Lives, assert_goes_on, calls_of, lives_of_a_relay
-from tests.nh_command import nh, nh_ok
-from tests.played_call import PlayedCall
-from tests.relay import Relay
-from tests.waiting import eventually
+from tools.harness.call import RelayedCall
+from tools.harness.command import nh, nh_ok
+from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, calls_of, deployed_relay
+from tools.harness.relay import Relay
+from tools.harness.waiting import eventually
 
 CALLS = 6
 
 
 @pytest.fixture
-def lives() -> Iterator[Lives]:
-    with lives_of_a_relay() as lives:
-        yield lives
+def deployment() -> Iterator[Deployment]:
+    with deployed_relay() as deployment:
+        yield deployment
 
 
-def details(relay: Relay, calls: list[PlayedCall]) -> list[CallDetail]:
+def details(relay: Relay, calls: list[RelayedCall]) -> list[CallDetail]:
     return [relay.call(call.call_id) for call in calls]
 
 
-def assert_all_go_on(relay: Relay, calls: list[PlayedCall], before: list[CallDetail]) -> None:
+def assert_all_go_on(relay: Relay, calls: list[RelayedCall], before: list[CallDetail]) -> None:
     for then, now in zip(before, details(relay, calls), strict=True):
         assert_goes_on(then, now)
     for call in calls:
@@ -43,75 +43,77 @@ def session_ids(relay: Relay) -> list[int]:
     return [session.sessionid for call in found for session in relay.call(call.call_id).sessions]
 
 
-def new_call_for(lives: Lives, shard: int, shards: int, prefix: bytes) -> PlayedCall:
-    taken = {call.call_id for call in lives.relay.calls().calls}
+def new_call_for(deployment: Deployment, shard: int, shards: int, prefix: bytes) -> RelayedCall:
+    taken = {call.call_id for call in deployment.relay.calls().calls}
     names = (prefix + b"-%d" % number for number in itertools.count())
-    return lives.begin(next(name for name in names if name not in taken and shard_of(name, shards) == shard))
+    return deployment.make_call(
+        next(name for name in names if name not in taken and shard_of(name, shards) == shard)
+    )
 
 
-def test_calls_stay_where_they_are_and_new_ones_go_to_the_new_shards(lives: Lives) -> None:
-    relay = lives.live()
-    calls = lives.begin_calls(CALLS)
+def test_calls_stay_where_they_are_and_new_ones_go_to_the_new_shards(deployment: Deployment) -> None:
+    relay = deployment.start()
+    calls = deployment.make_calls(CALLS)
     before = details(relay, calls)
-    assert "runs with 3 shards; 6 calls go on" in nh_ok(lives.place, "shards", "3").stdout
+    assert "runs with 3 shards; 6 calls go on" in nh_ok(deployment.place, "shards", "3").stdout
     assert_all_go_on(relay, calls, before)
     assert [now.shard for now in details(relay, calls)] == [then.shard for then in before]
-    fresh = [new_call_for(lives, shard, 3, b"new") for shard in range(3)]
+    fresh = [new_call_for(deployment, shard, 3, b"new") for shard in range(3)]
     assert [now.shard for now in details(relay, fresh)] == [0, 1, 2]
     assert {call.call_id for call in relay.calls().calls} == {call.call_id for call in (*calls, *fresh)}
-    assert [call.end(lives.address) for call in (*calls, *fresh)] == [1] * (CALLS + 3)
+    assert [call.end(deployment.address) for call in (*calls, *fresh)] == [1] * (CALLS + 3)
     eventually(relay.all_ports_are_free, "all ports are free")
 
 
-def test_with_fewer_shards_the_others_take_the_calls(lives: Lives) -> None:
-    relay = lives.live(shards=3)
-    calls = lives.begin_calls(CALLS, shards=3)
+def test_with_fewer_shards_the_others_take_the_calls(deployment: Deployment) -> None:
+    relay = deployment.start(shards=3)
+    calls = deployment.make_calls(CALLS, shards=3)
     before = details(relay, calls)
     assert {call.shard for call in before} == {0, 1, 2}
-    assert "runs with 1 shard; 6 calls go on" in nh_ok(lives.place, "shards", "1").stdout
+    assert "runs with 1 shard; 6 calls go on" in nh_ok(deployment.place, "shards", "1").stdout
     assert_all_go_on(relay, calls, before)
     assert {call.shard for call in details(relay, calls)} == {0}
     assert len(relay.shard_processes()) >= 1
-    assert calls.pop().close(lives.address) == 1
-    assert [call.end(lives.address) for call in calls] == [1] * (CALLS - 1)
+    assert calls.pop().close(deployment.address) == 1
+    assert [call.end(deployment.address) for call in calls] == [1] * (CALLS - 1)
     eventually(relay.all_ports_are_free, "all ports are free")
 
 
-def test_a_call_is_found_wherever_it_is_again_and_again(lives: Lives) -> None:
-    relay = lives.live()
-    calls = lives.begin_calls(CALLS)
+def test_a_call_is_found_wherever_it_is_again_and_again(deployment: Deployment) -> None:
+    relay = deployment.start()
+    calls = deployment.make_calls(CALLS)
     for cseq, shards in enumerate((4, 3, 1, 2), 10):
         before = details(relay, calls)
-        said = json.loads(nh_ok(lives.place, "shards", str(shards), "--json").stdout)
+        said = json.loads(nh_ok(deployment.place, "shards", str(shards), "--json").stdout)
         assert (said["shards"], said["calls"]) == (shards, len(calls))
         assert_all_go_on(relay, calls, before)
-        with NativeClient(lives.address) as client:  # a re-INVITE
+        with NativeClient(deployment.address) as client:  # a re-INVITE
             media = (Media("127.0.0.1", calls[0].alice.port, 2, "RTP/AVP", "audio"),)
             dialog = TransactionKey(calls[0].call_id, cseq, b"alice", b"bob")
             client.request(Allocate(dialog, Side.FROM, "127.0.0.1", media))
-        calls.append(new_call_for(lives, 0, shards, b"with %d" % shards))
+        calls.append(new_call_for(deployment, 0, shards, b"with %d" % shards))
         assert relay.stats().totals.calls_lost == 0
     assert len(relay.calls().calls) == len(calls)
     for call in calls:
-        assert call.end(lives.address) == 1
+        assert call.end(deployment.address) == 1
 
 
-def test_sessions_never_have_the_same_number(lives: Lives) -> None:
-    relay = lives.live(shards=2)
-    calls = lives.begin_calls(CALLS)
+def test_sessions_never_have_the_same_number(deployment: Deployment) -> None:
+    relay = deployment.start(shards=2)
+    calls = deployment.make_calls(CALLS)
     for shards in (3, 2, 4, 1):
-        nh_ok(lives.place, "shards", str(shards))
-        calls += [new_call_for(lives, number % shards, shards, b"of %d" % shards) for number in range(4)]
+        nh_ok(deployment.place, "shards", str(shards))
+        calls += [new_call_for(deployment, number % shards, shards, b"of %d" % shards) for number in range(4)]
         numbers = session_ids(relay)
         assert len(numbers) == len(calls)
         assert len(set(numbers)) == len(numbers), sorted(numbers)
 
 
-def test_calls_that_came_from_elsewhere_outlive_their_shard(lives: Lives) -> None:
-    relay = lives.live()
-    calls = lives.begin_calls(CALLS)
-    nh_ok(lives.place, "shards", "1")
-    nh_ok(lives.place, "shards", "2")
+def test_calls_that_came_from_elsewhere_outlive_their_shard(deployment: Deployment) -> None:
+    relay = deployment.start()
+    calls = deployment.make_calls(CALLS)
+    nh_ok(deployment.place, "shards", "1")
+    nh_ok(deployment.place, "shards", "2")
     before = details(relay, calls)
     assert {call.shard for call in before} == {0}
     shard = relay.stats().shards[0].pid
@@ -121,52 +123,52 @@ def test_calls_that_came_from_elsewhere_outlive_their_shard(lives: Lives) -> Non
     for call, then in zip(calls, before, strict=True):
         call.talk()
         assert relay.call(call.call_id).groups[0].local_ports == then.groups[0].local_ports
-        assert call.end(lives.address) == 1
+        assert call.end(deployment.address) == 1
 
 
-def test_calls_that_came_from_elsewhere_outlive_their_supervisor(lives: Lives) -> None:
-    relay = lives.live()
-    calls = lives.begin_calls(CALLS)
-    nh_ok(lives.place, "shards", "1")
+def test_calls_that_came_from_elsewhere_outlive_their_supervisor(deployment: Deployment) -> None:
+    relay = deployment.start()
+    calls = deployment.make_calls(CALLS)
+    nh_ok(deployment.place, "shards", "1")
     before = details(relay, calls)
-    lives.kill_supervisor()
-    relay = lives.live(shards=SHARDS)
+    deployment.kill_supervisor()
+    relay = deployment.start(shards=SHARDS)
     assert_all_go_on(relay, calls, before)
     for call in calls:
-        assert call.end(lives.address) == 1
+        assert call.end(deployment.address) == 1
 
 
 def test_calls_are_restored_once_when_the_shard_of_their_names_died_with_its_supervisor(
     tmp_path: Path,
 ) -> None:
-    with lives_of_a_relay(state=tmp_path) as lives:
-        relay = lives.live()
-        calls = [new_call_for(lives, 2, 3, b"at home in shard 2") for _ in range(CALLS)]
-        nh_ok(lives.place, "shards", "3")
+    with deployed_relay(state=tmp_path) as deployment:
+        relay = deployment.start()
+        calls = [new_call_for(deployment, 2, 3, b"at home in shard 2") for _ in range(CALLS)]
+        nh_ok(deployment.place, "shards", "3")
         before = details(relay, calls)
         assert 2 not in {call.shard for call in before}
         eventually(lambda: relay.stats().supervisor.store_pending == 0, "all is stored")
-        lives.kill_supervisor()  # shard 2 ends with it: it has no calls
-        relay = lives.live(shards=3)
+        deployment.kill_supervisor()  # shard 2 ends with it: it has no calls
+        relay = deployment.start(shards=3)
         assert sorted(call.call_id for call in relay.calls().calls) == sorted(call.call_id for call in calls)
         assert_all_go_on(relay, calls, before)
-        assert [call.end(lives.address) for call in calls] == [1] * CALLS
+        assert [call.end(deployment.address) for call in calls] == [1] * CALLS
         eventually(lambda: relay.stats().totals.calls == 0, "there is no second one of any")
         eventually(relay.all_ports_are_free, "all ports are free")
 
 
-def test_a_number_of_shards_lasts_until_another_is_said(lives: Lives) -> None:
-    relay = lives.live()
-    nh_ok(lives.place, "shards", "3")
-    assert "runs with 3 shards" in nh_ok(lives.place, "upgrade").stdout
-    assert "runs with 1 shard;" in nh_ok(lives.place, "shards", "1").stdout
+def test_a_number_of_shards_lasts_until_another_is_said(deployment: Deployment) -> None:
+    relay = deployment.start()
+    nh_ok(deployment.place, "shards", "3")
+    assert "runs with 3 shards" in nh_ok(deployment.place, "upgrade").stdout
+    assert "runs with 1 shard;" in nh_ok(deployment.place, "shards", "1").stdout
     assert relay.program.stop() == 0
-    assert len(lives.live().stats().shards) == SHARDS
+    assert len(deployment.start().stats().shards) == SHARDS
 
 
 @pytest.mark.parametrize("number", ["0", "257", "-1", "many"])
-def test_numbers_that_cannot_be_are_refused_by_the_command_line(lives: Lives, number: str) -> None:
-    assert nh(lives.place, "shards", "--", number).exit_code == 2
+def test_numbers_that_cannot_be_are_refused_by_the_command_line(deployment: Deployment, number: str) -> None:
+    assert nh(deployment.place, "shards", "--", number).exit_code == 2
 
 
 def test_each_shard_has_calls_of_its_own_names() -> None:

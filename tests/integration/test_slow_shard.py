@@ -8,7 +8,7 @@ from nh.commands import ListCalls, Ping
 from nh.errors import CommandTimeout
 from nh.supervisor.shards.routing import shard_of
 from tests.integration.rpc_stream import allocate, ask_perl, assert_calls_are_served
-from tests.relay import running_relay
+from tools.harness.relay import running_relay
 
 SLOW, WELL = 0, 1
 

@@ -15,19 +15,19 @@ from nh.ipc.handover_messages import HandoverMessage, Yield, decode_from_old, en
 from nh.results import Closed, Pong
 from nh.supervisor.handover.receive import NAME
 from nh.wire import native
-from tests.lives import SHARDS, Lives, assert_goes_on, has_ended, lives_of_a_relay
-from tests.nh_command import nh_ok
-from tests.relay import Relay
 from tests.supervisor.test_run import pipelined
-from tests.waiting import eventually
+from tools.harness.command import nh_ok
+from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, deployed_relay, has_ended
+from tools.harness.relay import Relay
+from tools.harness.waiting import eventually
 
 CALLS = 4
 
 
 @pytest.fixture
-def lives() -> Iterator[Lives]:
-    with lives_of_a_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1") as lives:
-        yield lives
+def deployment() -> Iterator[Deployment]:
+    with deployed_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1") as deployment:
+        yield deployment
 
 
 def ping(address: str) -> Pong:
@@ -41,36 +41,36 @@ def assert_left(relay: Relay) -> None:
     assert relay.program.wait() == 0
 
 
-def assert_harmed_nobody(lives: Lives) -> None:
+def assert_harmed_nobody(deployment: Deployment) -> None:
     """After the end of the one that was taken over."""
-    assert lives.relay.stats().supervisor.pid == lives.relay.program.pid
-    assert ping(lives.relay.unix_address) == ping(lives.relay.tcp_address) == Pong(nh.__version__)
-    assert (lives.place.directory / NAME).exists()
+    assert deployment.relay.stats().supervisor.pid == deployment.relay.program.pid
+    assert ping(deployment.relay.unix_address) == ping(deployment.relay.tcp_address) == Pong(nh.__version__)
+    assert (deployment.place.directory / NAME).exists()
 
 
-def test_the_new_one_has_the_calls_and_the_old_one_ends(lives: Lives) -> None:
-    old = lives.live()
-    calls = lives.begin_calls(CALLS)
+def test_the_new_one_has_the_calls_and_the_old_one_ends(deployment: Deployment) -> None:
+    old = deployment.start()
+    calls = deployment.make_calls(CALLS)
     before = [old.call(call.call_id) for call in calls]
     shards = old.shard_processes()
-    new = lives.live("--takeover")
+    new = deployment.start("--takeover")
     assert_left(old)
     assert all(map(has_ended, shards))
     for call, then in zip(calls, before, strict=True):
         assert_goes_on(then, new.call(call.call_id))
         call.talk()
-    calls.append(lives.begin(b"new"))
-    assert_harmed_nobody(lives)
-    assert [call.end(lives.address) for call in calls] == [1] * len(calls)
+    calls.append(deployment.make_call(b"new"))
+    assert_harmed_nobody(deployment)
+    assert [call.end(deployment.address) for call in calls] == [1] * len(calls)
     assert new.program.stop() == 0
-    assert sorted(path.name for path in lives.place.directory.iterdir()) == ["nh.lock"]
+    assert sorted(path.name for path in deployment.place.directory.iterdir()) == ["nh.lock"]
 
 
-def test_its_listening_sockets_are_those_of_the_old_one(lives: Lives) -> None:
-    old = lives.live()
+def test_its_listening_sockets_are_those_of_the_old_one(deployment: Deployment) -> None:
+    old = deployment.start()
     where = old.program.wait_for_line("ready").split("; ")[1:3]
     assert [part.split()[0] for part in where] == ["rpc", "ng"]
-    new = lives.live("--takeover")
+    new = deployment.start("--takeover")
     assert new.program.wait_for_line("ready").split("; ")[1:3] == where
     host, port = where[1].removeprefix("ng ").rsplit(":", 1)
     assert_left(old)
@@ -84,8 +84,8 @@ def test_its_listening_sockets_are_those_of_the_old_one(lives: Lives) -> None:
         assert udp.recv(100) == b"2 d6:result4:ponge"
 
 
-def test_who_is_connected_asks_on_and_is_answered_by_the_new_one(lives: Lives) -> None:
-    old = lives.live()
+def test_who_is_connected_asks_on_and_is_answered_by_the_new_one(deployment: Deployment) -> None:
+    old = deployment.start()
     ng = old.program.wait_for_line("ready").split("; ")[2].removeprefix("ng ")
     host, port = ng.rsplit(":", 1)
     with (
@@ -95,32 +95,32 @@ def test_who_is_connected_asks_on_and_is_answered_by_the_new_one(lives: Lives) -
         assert client.request(Ping()) == Pong(nh.__version__)
         ng_client.sendall(b"1 d7:command4:pinge")
         assert ng_client.recv(100) == b"1 d6:result4:ponge"
-        lives.live("--takeover")
+        deployment.start("--takeover")
         assert_left(old)
         assert client.request(Ping()) == Pong(nh.__version__)
         ng_client.sendall(b"2 d7:command4:pinge")
         assert ng_client.recv(100) == b"2 d6:result4:ponge"
 
 
-def test_who_took_over_can_be_taken_over_and_upgraded(lives: Lives) -> None:
-    lives.live()
-    call = lives.begin(b"call")
+def test_who_took_over_can_be_taken_over_and_upgraded(deployment: Deployment) -> None:
+    deployment.start()
+    call = deployment.make_call(b"call")
     for _ in range(2):
-        old = lives.relay
-        lives.live("--takeover")
+        old = deployment.relay
+        deployment.start("--takeover")
         assert_left(old)
         call.talk()
-    nh_ok(lives.place, "upgrade")
+    nh_ok(deployment.place, "upgrade")
     call.talk()
-    assert_harmed_nobody(lives)
-    assert call.end(lives.address) == 1
+    assert_harmed_nobody(deployment)
+    assert call.end(deployment.address) == 1
 
 
-def test_settings_of_the_new_one_may_be_others(lives: Lives) -> None:
-    old = lives.live()
-    calls = lives.begin_calls(CALLS)
-    another = str(lives.place.directory / "another.sock")
-    new = lives.live("--takeover", "--rpc", another, shards=3, silent_s=2)
+def test_settings_of_the_new_one_may_be_others(deployment: Deployment) -> None:
+    old = deployment.start()
+    calls = deployment.make_calls(CALLS)
+    another = str(deployment.place.directory / "another.sock")
+    new = deployment.start("--takeover", "--rpc", another, shards=3, silent_s=2)
     assert_left(old)
     assert ping(another) == Pong(nh.__version__)
     assert len(new.shard_processes()) == 3
@@ -130,20 +130,20 @@ def test_settings_of_the_new_one_may_be_others(lives: Lives) -> None:
     eventually(new.all_ports_are_free, "all ports are free")
 
 
-def test_where_nobody_runs_it_just_starts(lives: Lives) -> None:
-    relay = lives.live("--takeover")
+def test_where_nobody_runs_it_just_starts(deployment: Deployment) -> None:
+    relay = deployment.start("--takeover")
     assert "there is nothing to take over" in relay.program.output
-    lives.begin(b"call")
-    lives.kill_supervisor()
-    relay = lives.live("--takeover")
+    deployment.make_call(b"call")
+    deployment.kill_supervisor()
+    relay = deployment.start("--takeover")
     assert [call.call_id for call in relay.calls().calls] == [b"call"]
 
 
-def test_a_signal_to_the_old_one_while_it_leaves_hurts_no_call(lives: Lives) -> None:
-    old = lives.live()
-    calls = lives.begin_calls(CALLS)
+def test_a_signal_to_the_old_one_while_it_leaves_hurts_no_call(deployment: Deployment) -> None:
+    old = deployment.start()
+    calls = deployment.make_calls(CALLS)
     supervisor = psutil.Process(old.program.pid)
-    new = lives.begin_life("--takeover")
+    new = deployment.launch("--takeover")
     old.program.wait_for_line("another nh takes over")
     for _ in range(3):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -152,19 +152,19 @@ def test_a_signal_to_the_old_one_while_it_leaves_hurts_no_call(lives: Lives) -> 
     assert_left(old)
     for call in calls:
         call.talk()
-        assert call.end(lives.address) == 1
+        assert call.end(deployment.address) == 1
 
 
-def test_commands_under_way_are_answered_by_the_old_one(lives: Lives) -> None:
-    old = lives.live()
-    call = lives.begin(b"call")
+def test_commands_under_way_are_answered_by_the_old_one(deployment: Deployment) -> None:
+    old = deployment.start()
+    call = deployment.make_call(b"call")
     shard = psutil.Process(old.stats().shards[old.call(b"call").shard].pid)
-    with pipelined(lives.address) as connection:
+    with pipelined(deployment.address) as connection:
         shard.suspend()
         connection.send(native.encode_request(1, CloseCall(call.call_id)))
         connection.send(native.encode_request(2, Ping()))
         assert b'"id":2' in connection.reply()  # so the first is under way
-        new = lives.begin_life("--takeover")
+        new = deployment.launch("--takeover")
         old.program.wait_for_line("another nh takes over")
         shard.resume()
         assert native.decode_reply(connection.reply(), Closed) == (1, Closed(1))
@@ -173,28 +173,28 @@ def test_commands_under_way_are_answered_by_the_old_one(lives: Lives) -> None:
     assert not new.calls().calls
 
 
-def test_the_next_one_starts_when_who_took_over_breaks_off(lives: Lives) -> None:
-    old = lives.live()
-    calls = lives.begin_calls(CALLS)
-    with come_to(lives) as sock:
+def test_the_next_one_starts_when_who_took_over_breaks_off(deployment: Deployment) -> None:
+    old = deployment.start()
+    calls = deployment.make_calls(CALLS)
+    with come_to(deployment) as sock:
         sock.send(encode(Yield()))
     old.program.wait_for_line("leaving the calls to it")
     for call in calls:
         call.talk()
-    eventually(lambda: not (lives.place.directory / NAME).exists(), "it hears nobody any more")
-    new = lives.live()
+    eventually(lambda: not (deployment.place.directory / NAME).exists(), "it hears nobody any more")
+    new = deployment.start()
     for call in calls:
         call.talk()
-        assert call.end(lives.address) == 1
+        assert call.end(deployment.address) == 1
     assert_left(old)
     assert ping(new.tcp_address) == Pong(nh.__version__)
 
 
-def test_what_the_old_one_leaves_is_not_served_by_it_any_more(lives: Lives) -> None:
+def test_what_the_old_one_leaves_is_not_served_by_it_any_more(deployment: Deployment) -> None:
     """Else who took over could end, and clients would wait for ever at sockets that nobody serves."""
-    old = lives.live()
-    lives.begin(b"call")
-    with come_to(lives) as sock:
+    old = deployment.start()
+    deployment.make_call(b"call")
+    with come_to(deployment) as sock:
         sock.send(encode(Yield()))
         record, fds, _, _ = socket.recv_fds(sock, 100_000, 100)
         message = decode_from_old(record)
@@ -203,7 +203,7 @@ def test_what_the_old_one_leaves_is_not_served_by_it_any_more(lives: Lives) -> N
         assert len(fds) == len(message.locks) + len(message.listeners)
         for fd in fds:
             socket.close(fd)
-        eventually(lambda: is_refused(lives.address), "nobody listens any more")
+        eventually(lambda: is_refused(deployment.address), "nobody listens any more")
     assert not old.program.ended, "it waits for its shards"
     for shard in old.shard_processes():
         shard.kill()
@@ -215,25 +215,25 @@ def is_refused(address: str) -> bool:
         return probe.connect_ex(address) != 0
 
 
-def test_who_says_what_is_not_understood_takes_nothing_over(lives: Lives) -> None:
-    relay = lives.live()
-    calls = lives.begin_calls(CALLS)
+def test_who_says_what_is_not_understood_takes_nothing_over(deployment: Deployment) -> None:
+    relay = deployment.start()
+    calls = deployment.make_calls(CALLS)
     for record in (b"garbage", b"\xc1", b"x" * 1000):
-        with come_to(lives) as sock:
+        with come_to(deployment) as sock:
             sock.send(record)
             assert sock.recv(1000) == b""
-    with come_to(lives):
+    with come_to(deployment):
         pass
     assert len(relay.shard_processes()) == SHARDS
     for call in calls:
         call.talk()
-        assert call.end(lives.address) == 1
+        assert call.end(deployment.address) == 1
 
 
 @contextlib.contextmanager
-def come_to(lives: Lives) -> Iterator[socket.socket]:
+def come_to(deployment: Deployment) -> Iterator[socket.socket]:
     """A connection to the supervisor, of somebody who wants to take over."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         sock.settimeout(10)
-        sock.connect(str(lives.place.directory / NAME))
+        sock.connect(str(deployment.place.directory / NAME))
         yield sock

@@ -18,22 +18,22 @@ from nh.commands import Close, CloseCall, Ping, TransactionKey, Upgrade
 from nh.errors import Draining
 from nh.results import Closed, Pong, Upgrading
 from nh.wire import native, netsip
-from tests.lives import SHARDS, Lives, assert_goes_on, has_ended, lives_of_a_relay
-from tests.nh_command import nh as nh_command
-from tests.nh_command import nh_ok
-from tests.played_call import PlayedCall
-from tests.relay import Relay
 from tests.supervisor.test_run import pipelined
-from tests.waiting import eventually
 from tests.wire.ng import SDP, offer, payload
+from tools.harness.call import RelayedCall
+from tools.harness.command import nh as nh_command
+from tools.harness.command import nh_ok
+from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, deployed_relay, has_ended
+from tools.harness.relay import Relay
+from tools.harness.waiting import eventually
 
 CALLS = 4
 
 
 @pytest.fixture
-def lives() -> Iterator[Lives]:
-    with lives_of_a_relay() as lives:
-        yield lives
+def deployment() -> Iterator[Deployment]:
+    with deployed_relay() as deployment:
+        yield deployment
 
 
 def shard_pids(relay: Relay) -> set[int]:
@@ -50,7 +50,7 @@ def wait_until_upgraded(relay: Relay, times: int = 1) -> None:
     eventually(lambda: relay.program.output.count("ready: ") == times + 1, f"upgrade {times} is over", 20)
 
 
-def assert_stays(relay: Relay, shards: set[int], calls: list[PlayedCall]) -> None:
+def assert_stays(relay: Relay, shards: set[int], calls: list[RelayedCall]) -> None:
     """Nothing happened to it."""
     assert shard_pids(relay) == shards
     assert upgrades(relay) == 0
@@ -64,13 +64,13 @@ def assert_stays(relay: Relay, shards: set[int], calls: list[PlayedCall]) -> Non
 # --- what it does ---------------------------------------------------------------------------------
 
 
-def test_calls_go_on_in_new_shards_of_the_same_supervisor(lives: Lives) -> None:
-    relay = lives.live()
-    calls = lives.begin_calls(CALLS)
+def test_calls_go_on_in_new_shards_of_the_same_supervisor(deployment: Deployment) -> None:
+    relay = deployment.start()
+    calls = deployment.make_calls(CALLS)
     for upgrade in (1, 2):
         before = [relay.call(call.call_id) for call in calls]
         shards = relay.shard_processes()
-        result = nh_ok(lives.place, "upgrade")
+        result = nh_ok(deployment.place, "upgrade")
         assert result.stdout.startswith(f"nh {nh.__version__} runs with 2 shards; {len(calls)} calls go on; ")
         assert result.stderr == f"nh {nh.__version__} takes over …\n"
         assert relay.stats().supervisor.pid == relay.program.pid
@@ -79,11 +79,11 @@ def test_calls_go_on_in_new_shards_of_the_same_supervisor(lives: Lives) -> None:
             call.talk()
         eventually(functools.partial(are_gone, shards), "the shards before are gone, and no zombies")
         assert not zombies(relay)
-        calls.append(lives.begin(b"after upgrade %d" % upgrade))
-    assert [call.end(lives.address) for call in calls] == [1] * len(calls)
+        calls.append(deployment.make_call(b"after upgrade %d" % upgrade))
+    assert [call.end(deployment.address) for call in calls] == [1] * len(calls)
     eventually(relay.all_ports_are_free, "all ports are free")
     assert relay.program.stop() == 0
-    assert sorted(path.name for path in lives.place.directory.iterdir()) == ["nh.lock"]
+    assert sorted(path.name for path in deployment.place.directory.iterdir()) == ["nh.lock"]
 
 
 def are_gone(processes: list[psutil.Process]) -> bool:
@@ -95,40 +95,40 @@ def zombies(relay: Relay) -> list[psutil.Process]:
     return [child for child in children if child.status() == psutil.STATUS_ZOMBIE]
 
 
-def test_it_leaves_no_descriptors_behind(lives: Lives) -> None:
-    relay = lives.live()
-    lives.begin_calls(CALLS)
-    nh_ok(lives.place, "upgrade")
+def test_it_leaves_no_descriptors_behind(deployment: Deployment) -> None:
+    relay = deployment.start()
+    deployment.make_calls(CALLS)
+    nh_ok(deployment.place, "upgrade")
     eventually(lambda: len(relay.shard_processes()) == SHARDS, "the shards before are gone")
     before = relay.descriptors()
-    nh_ok(lives.place, "upgrade")
+    nh_ok(deployment.place, "upgrade")
     eventually(lambda: len(relay.shard_processes()) == SHARDS, "the shards before are gone")
     eventually(lambda: relay.descriptors() <= before, "no more descriptors are open than before")
 
 
-def test_it_says_in_json_what_came_of_it(lives: Lives) -> None:
-    lives.live()
-    lives.begin(b"only")
-    said = json.loads(nh_ok(lives.place, "upgrade", "--json").stdout)
+def test_it_says_in_json_what_came_of_it(deployment: Deployment) -> None:
+    deployment.start()
+    deployment.make_call(b"only")
+    said = json.loads(nh_ok(deployment.place, "upgrade", "--json").stdout)
     assert said.pop("took_s") > 0
     assert said == {"version": nh.__version__, "shards": SHARDS, "calls": 1}
 
 
-def test_sigusr2_does_the_same(lives: Lives) -> None:
-    relay = lives.live()
-    calls, shards = lives.begin_calls(CALLS), shard_pids(relay)
+def test_sigusr2_does_the_same(deployment: Deployment) -> None:
+    relay = deployment.start()
+    calls, shards = deployment.make_calls(CALLS), shard_pids(relay)
     psutil.Process(relay.program.pid).send_signal(signal.SIGUSR2)
     wait_until_upgraded(relay)
     eventually(lambda: not shard_pids(relay) & shards, "the shards before are gone")
     for call in calls:
         call.talk()
-        assert call.end(lives.address) == 1
+        assert call.end(deployment.address) == 1
 
 
-def test_signals_that_come_meanwhile_are_obeyed_by_the_new_code(lives: Lives) -> None:
-    relay = lives.live()
+def test_signals_that_come_meanwhile_are_obeyed_by_the_new_code(deployment: Deployment) -> None:
+    relay = deployment.start()
     shards = relay.shard_processes()
-    lives.begin_calls(CALLS)
+    deployment.make_calls(CALLS)
     supervisor = psutil.Process(relay.program.pid)
     for _ in range(3):
         supervisor.send_signal(signal.SIGUSR2)
@@ -137,32 +137,32 @@ def test_signals_that_come_meanwhile_are_obeyed_by_the_new_code(lives: Lives) ->
     supervisor.send_signal(signal.SIGTERM)
     assert relay.program.wait(20) == 0
     eventually(lambda: all(map(has_ended, shards)), "no shard is left")
-    assert not lives.rendezvous()
+    assert not deployment.rendezvous()
 
 
 # --- clients --------------------------------------------------------------------------------------
 
 
-def test_who_comes_meanwhile_waits_and_is_served(lives: Lives) -> None:
-    relay = lives.live()
-    with NativeClient(lives.address) as client:
+def test_who_comes_meanwhile_waits_and_is_served(deployment: Deployment) -> None:
+    relay = deployment.start()
+    with NativeClient(deployment.address) as client:
         assert client.request(Upgrade()) == Upgrading(nh.__version__)
     served = 0
     while relay.program.output.count("ready: ") < 2:
-        for address in (lives.address, relay.tcp_address):
+        for address in (deployment.address, relay.tcp_address):
             with NativeClient(address, timeout_s=20) as late:
                 assert late.request(Ping()) == Pong(nh.__version__)
             served += 1
     assert served
 
 
-def test_who_is_connected_asks_on_and_is_answered(lives: Lives) -> None:
-    relay = lives.live()
-    call = lives.begin(b"call")
+def test_who_is_connected_asks_on_and_is_answered(deployment: Deployment) -> None:
+    relay = deployment.start()
+    call = deployment.make_call(b"call")
     with (
-        NativeClient(lives.address, timeout_s=20) as native_client,
+        NativeClient(deployment.address, timeout_s=20) as native_client,
         NativeClient(relay.tcp_address, timeout_s=20) as tcp_client,
-        pipelined(lives.address) as netsip_client,
+        pipelined(deployment.address) as netsip_client,
     ):
         for upgrade in (1, 2):
             assert native_client.request(Upgrade()) == Upgrading(nh.__version__)
@@ -175,8 +175,8 @@ def test_who_is_connected_asks_on_and_is_answered(lives: Lives) -> None:
 
 
 def test_ng_requests_over_udp_wait_and_are_answered() -> None:
-    with lives_of_a_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1") as lives:
-        relay = lives.live()
+    with deployed_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1") as deployment:
+        relay = deployment.start()
         found = re.search(r"; ng 127\.0\.0\.1:(\d+);", relay.program.wait_for_line("ready"))
         assert found is not None
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ng:
@@ -184,7 +184,7 @@ def test_ng_requests_over_udp_wait_and_are_answered() -> None:
             ng.connect(("127.0.0.1", int(found[1])))
             ng.send(b"1 " + offer(call_id=b"call", sdp=SDP))
             told = ng.recv(65_536)
-            with NativeClient(lives.address) as client:
+            with NativeClient(deployment.address) as client:
                 client.request(Upgrade())
             number = 1
             while relay.program.output.count("ready: ") < 2:
@@ -197,11 +197,11 @@ def test_ng_requests_over_udp_wait_and_are_answered() -> None:
         assert number > 1
 
 
-def test_commands_under_way_are_answered_before_the_new_code_is_there(lives: Lives) -> None:
-    relay = lives.live()
-    call = lives.begin(b"call")
+def test_commands_under_way_are_answered_before_the_new_code_is_there(deployment: Deployment) -> None:
+    relay = deployment.start()
+    call = deployment.make_call(b"call")
     shard = psutil.Process(relay.stats().shards[relay.call(b"call").shard].pid)
-    with pipelined(lives.address) as connection, NativeClient(lives.address) as client:
+    with pipelined(deployment.address) as connection, NativeClient(deployment.address) as client:
         shard.suspend()
         connection.send(native.encode_request(1, CloseCall(call.call_id)))
         connection.send(native.encode_request(2, Ping()))
@@ -216,17 +216,17 @@ def test_commands_under_way_are_answered_before_the_new_code_is_there(lives: Liv
 # --- draining -------------------------------------------------------------------------------------
 
 
-def test_a_relay_that_drains_drains_on_with_its_limit(lives: Lives) -> None:
-    relay = lives.live()
-    call = lives.begin(b"last")
-    nh_ok(lives.place, "drain", "--limit-s", "3600")
-    nh_ok(lives.place, "upgrade")
+def test_a_relay_that_drains_drains_on_with_its_limit(deployment: Deployment) -> None:
+    relay = deployment.start()
+    call = deployment.make_call(b"last")
+    nh_ok(deployment.place, "drain", "--limit-s", "3600")
+    nh_ok(deployment.place, "upgrade")
     with pytest.raises(Draining):
-        PlayedCall(lives.address, b"new")
+        RelayedCall(deployment.address, b"new")
     eventually(lambda: relay.stats().supervisor.draining == 1, "the statistics say so")
     assert 0 < drain_left_s(relay) <= 3600
     call.talk()
-    assert call.end(lives.address) == 1
+    assert call.end(deployment.address) == 1
     assert relay.program.wait(10) == 0
     assert "drained: no call is left" in relay.program.output
 
@@ -239,12 +239,12 @@ def drain_left_s(relay: Relay) -> float:
 
 
 def test_settings_that_cannot_be_used_any_more_are_refused_and_everything_stays(
-    lives: Lives, tmp_path: Path
+    deployment: Deployment, tmp_path: Path
 ) -> None:
     config = tmp_path / "nh.toml"
     config.write_text("silent_s = 30\n")
-    relay = lives.live("--config", str(config))
-    calls, shards = lives.begin_calls(CALLS), shard_pids(relay)
+    relay = deployment.start("--config", str(config))
+    calls, shards = deployment.make_calls(CALLS), shard_pids(relay)
     for nonsense in (
         "silent_s = 'long'\n",
         "silence = 1\n",
@@ -252,28 +252,28 @@ def test_settings_that_cannot_be_used_any_more_are_refused_and_everything_stays(
         "interface = ['x/127.0.0.1@5000-5001']",
     ):
         config.write_text(nonsense)
-        result = nh_command(lives.place, "upgrade")
+        result = nh_command(deployment.place, "upgrade")
         assert result.exit_code == 1
         assert result.stderr.startswith("nh: everything stays as it is: ")
         assert len(result.stderr.splitlines()) == 1
     assert_stays(relay, shards, calls)
     config.write_text("silent_s = 40\n")
-    nh_ok(lives.place, "upgrade")
+    nh_ok(deployment.place, "upgrade")
 
 
-def test_more_shards_than_there_are_ports_for_are_refused(lives: Lives) -> None:
-    relay = lives.live()
+def test_more_shards_than_there_are_ports_for_are_refused(deployment: Deployment) -> None:
+    relay = deployment.start()
     shards = shard_pids(relay)
-    result = nh_command(lives.place, "shards", "256")
+    result = nh_command(deployment.place, "shards", "256")
     assert result.exit_code == 1
     assert "everything stays as it is" in result.stderr
     assert "is too small for 256 shards" in result.stderr
     assert_stays(relay, shards, [])
 
 
-def test_a_second_upgrade_at_the_same_time_is_refused(lives: Lives) -> None:
-    relay = lives.live()
-    with pipelined(lives.address) as connection:
+def test_a_second_upgrade_at_the_same_time_is_refused(deployment: Deployment) -> None:
+    relay = deployment.start()
+    with pipelined(deployment.address) as connection:
         connection.send(native.encode_request(1, Upgrade()))
         connection.send(native.encode_request(2, Upgrade()))
         refused = connection.reply()
@@ -283,8 +283,8 @@ def test_a_second_upgrade_at_the_same_time_is_refused(lives: Lives) -> None:
     wait_until_upgraded(relay)
 
 
-def test_there_is_nothing_to_upgrade_where_no_nh_runs(lives: Lives) -> None:
+def test_there_is_nothing_to_upgrade_where_no_nh_runs(deployment: Deployment) -> None:
     for command in (["upgrade"], ["shards", "2"]):
-        result = nh_command(lives.place, *command)
+        result = nh_command(deployment.place, *command)
         assert result.exit_code == 1
         assert result.stderr.startswith("nh: ")

@@ -8,11 +8,11 @@ import pytest
 
 from nh.client import NativeClient
 from nh.commands import Ping
-from tests.lives import SHARDS, Lives, assert_goes_on, calls_of, has_ended
-from tests.nh_command import nh, nh_ok
-from tests.relay import place_for_relay
 from tests.versions import Version, Versions
-from tests.waiting import eventually
+from tools.harness.command import nh, nh_ok
+from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, calls_of, has_ended
+from tools.harness.relay import place_for_relay
+from tools.harness.waiting import eventually
 
 CALLS = 4
 VERSION_FILE = "nh/calls/snapshots/version.py"
@@ -21,12 +21,12 @@ VERSION_FILE = "nh/calls/snapshots/version.py"
 class Host:
     """A host with nh 1.0.0 installed and running."""
 
-    def __init__(self, versions: Versions, lives: Lives) -> None:
+    def __init__(self, versions: Versions, deployment: Deployment) -> None:
         self.versions = versions
-        self.lives = lives
+        self.deployment = deployment
         self.old = versions.make("1.0.0")
         versions.install(self.old)
-        lives.live()
+        deployment.start()
         assert self.answering_version() == "1.0.0"
 
     def make_new(self) -> Version:
@@ -34,7 +34,7 @@ class Host:
         return self.versions.make("2.0.0")
 
     def answering_version(self) -> str:
-        with NativeClient(self.lives.address) as client:
+        with NativeClient(self.deployment.address) as client:
             return client.request(Ping()).version
 
 
@@ -42,9 +42,9 @@ class Host:
 def host(tmp_path: Path) -> Iterator[Host]:
     versions = Versions(tmp_path)
     with place_for_relay() as place:
-        lives = Lives(place, {}, options=("-P",), environment=versions.environment)
-        with contextlib.closing(lives):
-            yield Host(versions, lives)
+        deployment = Deployment(place, {}, options=("-P",), environment=versions.environment)
+        with contextlib.closing(deployment):
+            yield Host(versions, deployment)
 
 
 def add_a_field(version: Version) -> None:
@@ -66,67 +66,69 @@ def read_no_old_snapshots(version: Version) -> None:
 
 
 def test_calls_go_on_in_the_next_version_and_back_in_the_one_before(host: Host) -> None:
-    calls = host.lives.begin_calls(CALLS)
+    calls = host.deployment.make_calls(CALLS)
     new = host.make_new()
     add_a_field(new)
     for version in (new, host.old):
-        before = [host.lives.relay.call(call.call_id) for call in calls]
+        before = [host.deployment.relay.call(call.call_id) for call in calls]
         host.versions.install(version)
-        assert f"nh {version.name} runs with {SHARDS} shards" in nh_ok(host.lives.place, "upgrade").stdout
+        assert (
+            f"nh {version.name} runs with {SHARDS} shards" in nh_ok(host.deployment.place, "upgrade").stdout
+        )
         assert host.answering_version() == version.name
         for call, then in zip(calls, before, strict=True):
-            assert_goes_on(then, host.lives.relay.call(call.call_id))
+            assert_goes_on(then, host.deployment.relay.call(call.call_id))
             call.talk()
-        calls.append(host.lives.begin(b"of " + version.name.encode()))
-    assert not any("nh was upgraded" in line for line in host.lives.relay.program.lines)
-    assert [call.end(host.lives.address) for call in calls] == [1] * len(calls)
+        calls.append(host.deployment.make_call(b"of " + version.name.encode()))
+    assert not any("nh was upgraded" in line for line in host.deployment.relay.program.lines)
+    assert [call.end(host.deployment.address) for call in calls] == [1] * len(calls)
 
 
 def test_an_upgrade_to_a_version_that_does_not_read_the_calls_is_refused(host: Host) -> None:
-    calls = host.lives.begin_calls(CALLS)
+    calls = host.deployment.make_calls(CALLS)
     new = host.make_new()
     read_no_old_snapshots(new)
     host.versions.install(new)
-    shards = host.lives.relay.shard_processes()
-    result = nh(host.lives.place, "upgrade")
+    shards = host.deployment.relay.shard_processes()
+    result = nh(host.deployment.place, "upgrade")
     assert result.exit_code == 1
     assert result.stderr == (
         "nh: everything stays as it is: nh 2.0.0 does not read the calls of this one (version 1)\n"
     )
     assert host.answering_version() == "1.0.0"
-    assert host.lives.relay.shard_processes() == shards
+    assert host.deployment.relay.shard_processes() == shards
     for call in calls:
         call.talk()
 
 
 def test_shards_whose_calls_are_not_read_are_left_alone_until_their_version_is_back(host: Host) -> None:
-    lives = host.lives
-    calls = lives.begin_calls(CALLS)
-    before = [lives.relay.call(call.call_id) for call in calls]
+    deployment = host.deployment
+    calls = deployment.make_calls(CALLS)
+    before = [deployment.relay.call(call.call_id) for call in calls]
     new = host.make_new()
     read_no_old_snapshots(new)
     host.versions.install(new)
-    shards = lives.kill_supervisor()
-    relay = lives.live()
+    shards = deployment.kill_supervisor()
+    relay = deployment.start()
     assert relay.program.output.count("in a format that this nh does not read (version 1)") == SHARDS
     assert host.answering_version() == "2.0.0"
     assert not relay.calls().calls
-    fresh = [lives.begin(b"new %d" % number) for number in range(CALLS)]
+    fresh = [deployment.make_call(b"new %d" % number) for number in range(CALLS)]
     taken = {call.for_alice for call in calls} | {call.for_bob for call in calls}
     assert not taken & ({call.for_alice for call in fresh} | {call.for_bob for call in fresh})
     for call in (*calls, *fresh):
         call.talk()
-    assert [call.end(lives.address) for call in fresh] == [1] * CALLS
+    assert [call.end(deployment.address) for call in fresh] == [1] * CALLS
     assert relay.program.stop() == 0
     assert not any(map(has_ended, shards))
 
     host.versions.install(host.old)
-    relay = lives.live()
+    relay = deployment.start()
     assert host.answering_version() == "1.0.0"
     for call, then in zip(calls, before, strict=True):
         assert_goes_on(then, relay.call(call.call_id))
         call.talk()
-        assert call.end(lives.address) == 1
+        assert call.end(deployment.address) == 1
     eventually(lambda: all(map(has_ended, shards)), "the shards that were left have ended")
 
 
@@ -134,22 +136,22 @@ def test_shards_whose_calls_are_not_read_are_left_alone_until_their_version_is_b
     "file", ["nh/shard/control.py", "nh/shard/__main__.py", "nh/supervisor/supervisor.py", "nh/cli/run.py"]
 )
 def test_an_upgrade_to_code_that_does_not_start_is_refused(host: Host, file: str) -> None:
-    call = host.lives.begin(b"call")
+    call = host.deployment.make_call(b"call")
     new = host.make_new()
     new.append(file, "\ndef broken(:\n")
     host.versions.install(new)
-    result = nh(host.lives.place, "upgrade")
+    result = nh(host.deployment.place, "upgrade")
     assert result.exit_code == 1
     assert result.stderr.startswith("nh: everything stays as it is: ")
-    eventually(lambda: "SyntaxError" in host.lives.relay.program.output, "the log says why")
+    eventually(lambda: "SyntaxError" in host.deployment.relay.program.output, "the log says why")
     assert host.answering_version() == "1.0.0"
     call.talk()
-    assert call.end(host.lives.address) == 1
+    assert call.end(host.deployment.address) == 1
 
 
 def test_calls_that_a_new_version_cannot_restore_go_on_where_they_were(host: Host) -> None:
-    lives = host.lives
-    calls = lives.begin_calls(CALLS)
+    deployment = host.deployment
+    calls = deployment.make_calls(CALLS)
     new = host.make_new()
     new.change(
         "nh/calls/snapshots/codec.py",
@@ -159,16 +161,16 @@ def test_calls_that_a_new_version_cannot_restore_go_on_where_they_were(host: Hos
         "def decode_snapshot_of_old(",
     )
     host.versions.install(new)
-    shards = lives.relay.shard_processes()
-    nh_ok(lives.place, "upgrade")
-    said = lives.relay.program.output
+    shards = deployment.relay.shard_processes()
+    nh_ok(deployment.place, "upgrade")
+    said = deployment.relay.program.output
     assert said.count("goes on with its calls, because none of them could be restored") == SHARDS
     assert host.answering_version() == "2.0.0"
     for call in calls:
         call.talk()
     assert not any(map(has_ended, shards))
     names = [next(calls_of(shard)) + b" is new" for shard in range(SHARDS)]
-    fresh = [lives.begin(name) for name in names]
-    assert {call.call_id for call in lives.relay.calls().calls} == set(names)
+    fresh = [deployment.make_call(name) for name in names]
+    assert {call.call_id for call in deployment.relay.calls().calls} == set(names)
     for call in (*calls, *fresh):
         call.talk()

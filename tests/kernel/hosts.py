@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from nh.calls.media import Media, Side
 from nh.client import Client
-from tests.media_peer import MediaPeer
 from tests.netns import Namespace, join, namespaces
-from tests.relay import Relay, place_for_relay
+from tools.harness.media_peer import MediaPeer
+from tools.harness.relay import Relay, place_for_relay
 
 ALICE = {4: "198.51.100.2", 6: "2001:db8:a::2"}
 BOB = {4: "203.0.113.2", 6: "2001:db8:b::2"}

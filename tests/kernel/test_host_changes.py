@@ -17,10 +17,10 @@ from tests.kernel.hosts import (
     relay_on,
     three_hosts,
 )
-from tests.media_peer import MediaPeer
 from tests.netns import Namespace, join, namespaces
-from tests.relay import Relay, place_for_relay
-from tests.waiting import eventually
+from tools.harness.media_peer import MediaPeer
+from tools.harness.relay import Relay, place_for_relay
+from tools.harness.waiting import eventually
 
 pytestmark = pytest.mark.kernel
 

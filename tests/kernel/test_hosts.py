@@ -22,11 +22,11 @@ from tests.kernel.hosts import (
     relay_on,
     three_hosts,
 )
-from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.ng.client import NgClient
 from tests.ng.ng_call import NgCall
-from tests.relay import Relay
-from tests.waiting import eventually
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.relay import Relay
+from tools.harness.waiting import eventually
 from tools.rtp import RtpPacket
 
 pytestmark = pytest.mark.kernel

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.e2e.sip_message import SipMessage, new_token
-from tests.port_claims import claim_ports
-from tests.program import Program
-from tests.waiting import eventually
+from tools.harness.ports import claim_ports
+from tools.harness.program import Program
+from tools.harness.waiting import eventually
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "kamailio.md"
 

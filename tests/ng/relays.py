@@ -10,10 +10,10 @@ import psutil
 
 from tests.e2e.sip_proxy import FAR, NEAR
 from tests.ng.client import NgClient
-from tests.port_claims import claim_ports
-from tests.program import Program
-from tests.relay import Relay, place_for_relay
-from tests.waiting import eventually
+from tools.harness.ports import claim_ports
+from tools.harness.program import Program
+from tools.harness.relay import Relay, place_for_relay
+from tools.harness.waiting import eventually
 
 PORTS = 400
 

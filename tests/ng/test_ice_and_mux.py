@@ -5,10 +5,10 @@ import struct
 import pytest
 
 from tests.e2e.sdp import MediaLine, read_sdp
-from tests.media_peer import RTCP, RTP
 from tests.ng.client import NgClient
 from tests.ng.ng_call import End, NgCall
 from tests.ng.relays import NgRelay
+from tools.harness.media_peer import RTCP, RTP
 
 SENDER_REPORT = struct.pack("!BBHLQLLL", 0x80, 200, 6, 1, 1, 1, 1, 1)
 VOICE = struct.pack("!BBHLL", 0x80, 0, 1, 160, 1) + b"\xff" * 160

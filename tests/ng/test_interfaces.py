@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from tests.e2e.sip_proxy import FAR, NEAR
-from tests.media_peer import MediaPeer
 from tests.ng.client import NgClient, NgError
 from tests.ng.ng_call import End, NgCall, talk
 from tests.ng.relays import NgRelay
+from tools.harness.media_peer import MediaPeer
 
 
 def test_direction_names_the_interfaces_of_both_sides(call: NgCall, alice: End) -> None:

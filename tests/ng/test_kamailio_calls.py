@@ -8,9 +8,9 @@ import pytest
 from tests.e2e.sdp import MediaLine
 from tests.e2e.sip_phone import Phone
 from tests.e2e.sip_proxy import FAR, NEAR, establish, hang_up, ring, talk
-from tests.media_peer import MediaPeer
 from tests.ng.kamailio import Kamailio, running_kamailio
 from tests.ng.relays import NgRelay, call_ids, wait_until_gone
+from tools.harness.media_peer import MediaPeer
 
 pytestmark = pytest.mark.kamailio
 

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from tests.e2e.sdp import MediaLine, read_sdp
-from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.ng.client import NgError
 from tests.ng.ng_call import End, NgCall, say, talk
 from tests.ng.relays import NgRelay
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 
 def set_up(call: NgCall, alice: End, bob: End, **flags: object) -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.media_peer import RTCP, RTP
 from tests.ng.client import NgClient
 from tests.ng.ng_call import AUDIO, End, NgCall, talk
-from tests.waiting import eventually
+from tools.harness.media_peer import RTCP, RTP
+from tools.harness.waiting import eventually
 
 
 def test_a_query_counts_packets_and_names_ports(call: NgCall, alice: End, bob: End) -> None:

@@ -10,9 +10,9 @@ from tests.e2e.sip_proxy import FAR, NEAR
 from tests.ng.client import NgClient
 from tests.ng.kamailio import Kamailio, running_kamailio
 from tests.ng.relays import NgRelay, call_ids
-from tests.port_claims import claim_ports
-from tests.program import Program
-from tests.waiting import eventually
+from tools.harness.ports import claim_ports
+from tools.harness.program import Program
+from tools.harness.waiting import eventually
 
 pytestmark = [pytest.mark.kamailio, pytest.mark.sipp]
 

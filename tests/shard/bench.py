@@ -15,7 +15,7 @@ from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.relay import Helper
 from nh.stats import ShardStats
-from tests.media_peer import RTP, MediaPeer
+from tools.harness.media_peer import RTP, MediaPeer
 
 V4 = "127.0.0.1"
 V6 = "::1"

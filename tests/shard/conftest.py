@@ -10,10 +10,10 @@ from nh.calls.settings import RelaySettings
 from nh.fastpath.loader import LoadedProgram
 from nh.shard.media.kernel_path import KernelPath
 from tests.kernel_paths import new_kernel_path, program_on_loopback
-from tests.media_peer import MediaPeer
-from tests.port_claims import claim_ports
 from tests.shard.bench import V4, Bench
 from tests.shard.ng_bench import NgBench
+from tools.harness.media_peer import MediaPeer
+from tools.harness.ports import claim_ports
 
 MakeBench = Callable[..., Bench]
 MakeNg = Callable[..., NgBench]

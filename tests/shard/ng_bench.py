@@ -6,8 +6,8 @@ from typing import Any
 from nh.commands import Answer, BlockMedia, Delete, Offer, OfferOptions, Query
 from nh.results import Queried, Rewritten, StreamReading
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
-from tests.media_peer import RTP, MediaPeer
 from tests.shard.bench import PACKET, Bench, Where
+from tools.harness.media_peer import RTP, MediaPeer
 
 Sdp = bytes | Sequence[MediaLine] | MediaPeer
 """An SDP as it is, the media of one, or the phone with one audio medium that it describes."""

@@ -11,9 +11,9 @@ from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf
 from nh.results import LegDetail
 from tests.calls.rtp import CN, PCMA, PCMU, rtp_packet
-from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.shard.bench import Bench, Conversation
 from tests.shard.conftest import MakeBench, MakePeer
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 STEPS = 120
 

@@ -6,9 +6,9 @@ import struct
 import pytest
 
 from nh.calls.media import Media, Side
-from tests.media_peer import MediaPeer
 from tests.shard.bench import PACKET, V4, V6, Bench, Where
 from tests.shard.conftest import MakeBench, MakePeer
+from tools.harness.media_peer import MediaPeer
 
 EF = 46
 """Expedited forwarding, what telephony uses (RFC 3246)."""

@@ -3,9 +3,9 @@
 from nh.calls.media import Side
 from nh.commands import Close, TransactionKey
 from nh.results import Closed
-from tests.media_peer import MediaPeer
 from tests.shard.bench import PACKET, Bench, Where, audio, shuts_out
 from tests.shard.conftest import MakePeer
+from tools.harness.media_peer import MediaPeer
 
 ALICE = "127.0.0.11"
 BOB = "127.0.0.22"

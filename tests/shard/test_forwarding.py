@@ -5,9 +5,9 @@ import socket
 import pytest
 
 from nh.calls.media import Media, Side
-from tests.media_peer import RTCP, RTP
 from tests.shard.bench import PACKET, V4, Bench, audio
 from tests.shard.conftest import MakePeer
+from tools.harness.media_peer import RTCP, RTP
 
 
 def test_rtp_and_rtcp_go_both_ways(bench: Bench, make_peer: MakePeer) -> None:

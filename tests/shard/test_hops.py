@@ -11,11 +11,11 @@ from nh.calls.media import Endpoint, Media, Side
 from nh.shard.media import loop_guard as hops
 from nh.shard.media.loop_guard import MAX_HOPS, LocalPorts
 from tests.e2e.sdp import MediaLine
-from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.shard.bench import PACKET, V4, V6, Bench, Where, audio
 from tests.shard.conftest import MakePeer
 from tests.shard.ng_bench import NgBench
-from tests.waiting import eventually
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.waiting import eventually
 
 INTERFACES = (Interface("default", V4, V4),)
 

@@ -17,10 +17,10 @@ from nh.results import LegDetail
 from nh.shard.media.kernel_path import FULL
 from tests.e2e.sdp import MediaLine
 from tests.kernel_paths import new_kernel_path
-from tests.media_peer import RTP, MediaPeer
 from tests.shard.bench import PACKET, V4, V6, Bench, Conversation, Where, shuts_out
 from tests.shard.conftest import MakeBench, MakeKernelPath, MakePeer
 from tests.shard.ng_bench import NgBench, line
+from tools.harness.media_peer import RTP, MediaPeer
 from tools.rtp import RtpPacket
 
 pytestmark = pytest.mark.kernel

@@ -12,9 +12,9 @@ from nh.fastpath.loader import LoadedProgram
 from nh.fastpath.netlink.routes import NoRoute, Routes
 from tests.calls.rtp import PCMA, PCMU, rtp_packet
 from tests.kernel_paths import new_kernel_path
-from tests.media_peer import MediaPeer
 from tests.shard.bench import PACKET, Bench
 from tests.shard.conftest import MakeKernelPath
+from tools.harness.media_peer import MediaPeer
 
 pytestmark = pytest.mark.kernel
 

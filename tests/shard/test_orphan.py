@@ -31,10 +31,10 @@ from nh.ipc.link_messages import (
 )
 from nh.stats import Segment
 from nh.supervisor.shards.process import ShardProcess
-from tests.lives import Lives, has_ended, lives_of_a_relay
-from tests.played_call import PlayedCall
 from tests.shard.successor import PlayedSuccessor
-from tests.waiting import eventually
+from tools.harness.call import RelayedCall
+from tools.harness.deployment import Deployment, deployed_relay, has_ended
+from tools.harness.waiting import eventually
 
 CALLS = 3
 SOCKETS_A_CALL = 4
@@ -44,11 +44,11 @@ NOBODY = 65_534
 class LeftShard:
     """A shard with calls, whose supervisor is gone."""
 
-    def __init__(self, lives: Lives) -> None:
-        lives.live(shards=1)
-        self.calls: list[PlayedCall] = lives.begin_calls(CALLS, shards=1)
-        (self.process,) = lives.kill_supervisor()
-        (self.path,) = lives.rendezvous()
+    def __init__(self, deployment: Deployment) -> None:
+        deployment.start(shards=1)
+        self.calls: list[RelayedCall] = deployment.make_calls(CALLS, shards=1)
+        (self.process,) = deployment.kill_supervisor()
+        (self.path,) = deployment.rendezvous()
 
     def assert_goes_on(self) -> None:
         for call in self.calls:
@@ -57,21 +57,21 @@ class LeftShard:
 
 
 @pytest.fixture(scope="module")
-def lives() -> Iterator[Lives]:
-    with lives_of_a_relay() as lives:
-        yield lives
+def deployment() -> Iterator[Deployment]:
+    with deployed_relay() as deployment:
+        yield deployment
 
 
 @pytest.fixture(scope="module")
-def shard(lives: Lives) -> LeftShard:
+def shard(deployment: Deployment) -> LeftShard:
     """One for all tests after which it goes on as before."""
-    return LeftShard(lives)
+    return LeftShard(deployment)
 
 
 @pytest.fixture
 def own_shard() -> Iterator[LeftShard]:
-    with lives_of_a_relay(unused_s=1) as lives:
-        yield LeftShard(lives)
+    with deployed_relay(unused_s=1) as deployment:
+        yield LeftShard(deployment)
 
 
 def test_it_says_who_it_is(shard: LeftShard) -> None:

@@ -13,10 +13,10 @@ from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
 from nh.results import StreamDetail
 from tests.calls.rtp import DTMF, OPUS, PCMU, rtp_packet
-from tests.media_peer import RTCP, MediaPeer
 from tests.shard.bench import V4, Bench, Conversation, audio
 from tests.shard.conftest import MakeBench, MakeNg, MakePeer
 from tests.shard.ng_bench import NgBench, line
+from tools.harness.media_peer import RTCP, MediaPeer
 
 SENDER_REPORT = struct.pack("!BBHII", 0x80, 200, 6, 0xDEADBEEF, 1) + bytes(16)
 

@@ -6,10 +6,10 @@ from nh.calls.interfaces import Interface
 from nh.commands import TransactionKey
 from nh.errors import LimitReached, PortsExhausted, UnknownCall
 from tests.e2e.sdp import MediaLine
-from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.shard.bench import PACKET, V4, shuts_out
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_bench import NgBench, NgTalk, line, places, rtcp, streams
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 ALICE = "127.0.0.11"
 BOB = "127.0.0.22"

@@ -9,11 +9,11 @@ from nh.commands import IceHandling, Offer, OfferOptions
 from nh.errors import IncompleteSdp, NhError, Unsupported, UnusableSdp
 from nh.results import Rewritten
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
-from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.sdp import samples
 from tests.shard.bench import V4, V6
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_bench import NgBench, NgTalk, line, places, rtcp, streams
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 NEAR, FAR = "127.0.0.41", "127.0.0.42"
 CROSSED = (Interface("near", NEAR, NEAR), Interface("far", FAR, FAR))

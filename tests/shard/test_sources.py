@@ -6,9 +6,9 @@ import pytest
 
 from nh.calls.media import Media, Side
 from nh.calls.source import SourcePolicy
-from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.shard.bench import PACKET, V4, Bench, Conversation, shuts_out
 from tests.shard.conftest import MakeBench, MakePeer
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 ALICE = "127.0.0.11"
 BOB = "127.0.0.22"

@@ -17,7 +17,7 @@ from nh.stats import Segment
 from nh.supervisor.host.subreaper import become_subreaper
 from nh.supervisor.shards.process import ShardProcess
 from tests.shard.link import Link
-from tests.waiting import eventually
+from tools.harness.waiting import eventually
 
 PATIENCE_S = 20.0
 

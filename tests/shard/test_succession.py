@@ -13,10 +13,10 @@ from nh.fastpath.loader import LoadedProgram
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail, Rewritten
 from nh.stats import Segment, StatsReader
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
-from tests.media_peer import RTCP, RTP, MediaPeer
 from tests.shard.bench import V4, Where, audio
 from tests.shard.succession import UpgradeController
-from tests.waiting import eventually
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.waiting import eventually
 from tools.rtp import RtpPacket
 
 DIALOG = TransactionKey(b"call", 1, b"alice", b"bob")

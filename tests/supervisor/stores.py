@@ -11,7 +11,7 @@ import pytest
 
 from nh.supervisor.store.sqlite_file import StoredCall, StoreFile
 from nh.supervisor.store.store import Store
-from tests.waiting import eventually
+from tools.harness.waiting import eventually
 
 OWNER = b"/run/nh"
 

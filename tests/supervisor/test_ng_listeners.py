@@ -7,7 +7,7 @@ import pytest
 from nh.address import TcpAddress
 from nh.errors import ConfigError
 from nh.rpc.ng.listeners import open_ng_listeners
-from tests.port_claims import claim_ports
+from tools.harness.ports import claim_ports
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])

@@ -10,17 +10,17 @@ import psutil
 import pytest
 
 from nh.stats import segment_name
-from tests.lives import SHARDS, Lives, assert_goes_on, calls_of, has_ended, lives_of_a_relay
-from tests.relay import Relay
-from tests.waiting import eventually
+from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, calls_of, deployed_relay, has_ended
+from tools.harness.relay import Relay
+from tools.harness.waiting import eventually
 
 CALLS = 4
 
 
 @pytest.fixture
-def lives() -> Iterator[Lives]:
-    with lives_of_a_relay() as lives:
-        yield lives
+def deployment() -> Iterator[Deployment]:
+    with deployed_relay() as deployment:
+        yield deployment
 
 
 def all_is_stored(relay: Relay, calls: int) -> bool:
@@ -32,77 +32,77 @@ def all_ended(processes: list[psutil.Process]) -> bool:
     return all(map(has_ended, processes))
 
 
-def were_relayed(lives: Lives, packets: int) -> bool:
-    return lives.relay.stats().totals.packets_in >= packets
+def were_relayed(deployment: Deployment, packets: int) -> bool:
+    return deployment.relay.stats().totals.packets_in >= packets
 
 
 # --- alone ----------------------------------------------------------------------------------------
 
 
-def test_media_go_on_both_ways_over_the_same_ports_without_a_supervisor(lives: Lives) -> None:
-    lives.live()
-    calls = lives.begin_calls(CALLS)
-    shards = lives.kill_supervisor()
+def test_media_go_on_both_ways_over_the_same_ports_without_a_supervisor(deployment: Deployment) -> None:
+    deployment.start()
+    calls = deployment.make_calls(CALLS)
+    shards = deployment.kill_supervisor()
     for call in calls:
         call.talk()
     assert not any(has_ended(shard) for shard in shards)
 
 
-def test_a_shard_without_calls_ends_with_its_supervisor(lives: Lives) -> None:
-    lives.live()
-    call = lives.begin(b"only")
-    shards = lives.kill_supervisor()
+def test_a_shard_without_calls_ends_with_its_supervisor(deployment: Deployment) -> None:
+    deployment.start()
+    call = deployment.make_call(b"only")
+    shards = deployment.kill_supervisor()
     eventually(lambda: sum(map(has_ended, shards)) == SHARDS - 1, "the shard without a call has ended")
-    assert len(lives.rendezvous()) == 1
+    assert len(deployment.rendezvous()) == 1
     call.talk()
 
 
 def test_a_shard_ends_by_itself_when_its_last_call_fell_silent_and_leaves_nothing() -> None:
-    with lives_of_a_relay(silent_s=1, unused_s=1) as lives:
-        lives.live()
-        lives.begin_calls(CALLS)
-        shards = lives.kill_supervisor()
-        assert len(lives.rendezvous()) == SHARDS
+    with deployed_relay(silent_s=1, unused_s=1) as deployment:
+        deployment.start()
+        deployment.make_calls(CALLS)
+        shards = deployment.kill_supervisor()
+        assert len(deployment.rendezvous()) == SHARDS
         eventually(lambda: all_ended(shards), "all shards have ended")
-        assert not lives.rendezvous()
-        assert not lives.live().calls().calls
+        assert not deployment.rendezvous()
+        assert not deployment.start().calls().calls
 
 
 # --- the next one ---------------------------------------------------------------------------------
 
 
-def test_the_next_supervisors_have_the_same_calls_and_serve_old_and_new_ones(lives: Lives) -> None:
-    relay = lives.live()
-    calls = lives.begin_calls(CALLS)
+def test_the_next_supervisors_have_the_same_calls_and_serve_old_and_new_ones(deployment: Deployment) -> None:
+    relay = deployment.start()
+    calls = deployment.make_calls(CALLS)
     for generation in range(2):
         before = [relay.call(call.call_id) for call in calls]
-        shards = lives.kill_supervisor()
+        shards = deployment.kill_supervisor()
         for call in calls:
             call.talk()
-        relay = lives.live()
+        relay = deployment.start()
         for call, then in zip(calls, before, strict=True):
             assert_goes_on(then, relay.call(call.call_id))
             call.talk()
         eventually(functools.partial(all_ended, shards), "the shards before have ended")
-        assert len(lives.rendezvous()) == SHARDS
-        calls.append(lives.begin(b"of generation %d" % generation))
-    assert [call.end(lives.address) for call in calls] == [1] * len(calls)
+        assert len(deployment.rendezvous()) == SHARDS
+        calls.append(deployment.make_call(b"of generation %d" % generation))
+    assert [call.end(deployment.address) for call in calls] == [1] * len(calls)
     assert not relay.calls().calls
     eventually(relay.all_ports_are_free, "all ports are free")
     assert relay.program.stop() == 0
-    assert sorted(path.name for path in lives.place.directory.iterdir()) == ["nh.lock"]
-    assert not Path("/dev/shm", segment_name(lives.place.directory)).exists()
+    assert sorted(path.name for path in deployment.place.directory.iterdir()) == ["nh.lock"]
+    assert not Path("/dev/shm", segment_name(deployment.place.directory)).exists()
 
 
 @pytest.mark.parametrize("moment", ["", "goes on with", "is up", "ready"])
 def test_calls_outlive_supervisors_that_are_killed_while_they_take_them_over(
-    lives: Lives, moment: str
+    deployment: Deployment, moment: str
 ) -> None:
-    lives.live()
-    calls = lives.begin_calls(CALLS)
-    lives.kill_supervisor()
+    deployment.start()
+    calls = deployment.make_calls(CALLS)
+    deployment.kill_supervisor()
     for _ in range(3):
-        relay = lives.begin_life()
+        relay = deployment.launch()
         if moment:
             relay.program.wait_for_line(moment)
         else:
@@ -110,24 +110,24 @@ def test_calls_outlive_supervisors_that_are_killed_while_they_take_them_over(
         relay.program.kill()
         for call in calls:
             call.talk()
-    relay = lives.live()
+    relay = deployment.start()
     assert {call.call_id for call in relay.calls().calls} == {call.call_id for call in calls}
     for call in calls:
         call.talk()
-        assert call.end(lives.address) == 1
+        assert call.end(deployment.address) == 1
     eventually(relay.all_ports_are_free, "all ports are free")
 
 
-def test_counters_of_packets_do_not_go_back(lives: Lives) -> None:
-    lives.live()
-    calls = lives.begin_calls(CALLS)
+def test_counters_of_packets_do_not_go_back(deployment: Deployment) -> None:
+    deployment.start()
+    calls = deployment.make_calls(CALLS)
     for life in (1, 2):
         for call in calls:
             call.talk()
-        eventually(functools.partial(were_relayed, lives, 4 * CALLS * (life + 1)), "it is published")
-        before = lives.relay.stats().totals
-        lives.kill_supervisor()
-        after = lives.live().stats().totals
+        eventually(functools.partial(were_relayed, deployment, 4 * CALLS * (life + 1)), "it is published")
+        before = deployment.relay.stats().totals
+        deployment.kill_supervisor()
+        after = deployment.start().stats().totals
         for name in ("packets_in", "packets_out", "bytes_in", "sessions_started"):
             assert getattr(after, name) >= getattr(before, name), name
         assert after.calls == CALLS
@@ -137,14 +137,14 @@ def test_counters_of_packets_do_not_go_back(lives: Lives) -> None:
 
 
 def test_a_shard_that_hangs_is_killed_and_its_calls_come_from_the_store(tmp_path: Path) -> None:
-    with lives_of_a_relay(state=tmp_path) as lives:
-        relay = lives.live()
-        calls = lives.begin_calls(CALLS)
+    with deployed_relay(state=tmp_path) as deployment:
+        relay = deployment.start()
+        calls = deployment.make_calls(CALLS)
         eventually(lambda: all_is_stored(relay, CALLS), "all is stored")
         before = [relay.call(call.call_id) for call in calls]
-        hanging, *_ = lives.kill_supervisor()
+        hanging, *_ = deployment.kill_supervisor()
         hanging.suspend()
-        relay = lives.live()
+        relay = deployment.start()
         assert f"(pid {hanging.pid}) cannot be spoken to, it is killed" in relay.program.output
         assert has_ended(hanging)
         for call, then in zip(calls, before, strict=True):
@@ -154,31 +154,31 @@ def test_a_shard_that_hangs_is_killed_and_its_calls_come_from_the_store(tmp_path
             call.talk()
 
 
-def test_a_socket_file_of_a_shard_that_is_gone_is_removed(lives: Lives) -> None:
-    lives.live()
-    lives.begin_calls(CALLS)
-    shards = lives.kill_supervisor()
-    left = lives.rendezvous()
+def test_a_socket_file_of_a_shard_that_is_gone_is_removed(deployment: Deployment) -> None:
+    deployment.start()
+    deployment.make_calls(CALLS)
+    shards = deployment.kill_supervisor()
+    left = deployment.rendezvous()
     assert len(left) == SHARDS
     for shard in shards:
         shard.kill()
     eventually(lambda: all_ended(shards), "they are gone")
-    relay = lives.live()
-    assert not set(left) & set(lives.rendezvous())
+    relay = deployment.start()
+    assert not set(left) & set(deployment.rendezvous())
     assert not relay.calls().calls
 
 
 def test_calls_of_a_shard_that_died_with_its_supervisor_come_from_the_store(tmp_path: Path) -> None:
-    with lives_of_a_relay(state=tmp_path) as lives:
-        relay = lives.live()
-        calls = lives.begin_calls(CALLS)
+    with deployed_relay(state=tmp_path) as deployment:
+        relay = deployment.start()
+        calls = deployment.make_calls(CALLS)
         eventually(lambda: all_is_stored(relay, CALLS), "all is stored")
         before = [relay.call(call.call_id) for call in calls]
-        dying, living = lives.kill_supervisor()
+        dying, living = deployment.kill_supervisor()
         dying.kill()
         eventually(lambda: has_ended(dying), "one shard is gone")
         assert not has_ended(living)
-        relay = lives.live()
+        relay = deployment.start()
         assert {call.call_id for call in relay.calls().calls} == {call.call_id for call in calls}
         for call, then in zip(calls, before, strict=True):
             call.talk()
@@ -187,18 +187,18 @@ def test_calls_of_a_shard_that_died_with_its_supervisor_come_from_the_store(tmp_
 
 
 def test_a_call_that_fell_silent_in_an_orphan_does_not_come_back_from_the_store(tmp_path: Path) -> None:
-    with lives_of_a_relay(state=tmp_path) as lives:
-        relay = lives.live(silent_s=1)
-        talking, silent = (lives.begin(name) for name in itertools.islice(calls_of(0), 2))
+    with deployed_relay(state=tmp_path) as deployment:
+        relay = deployment.start(silent_s=1)
+        talking, silent = (deployment.make_call(name) for name in itertools.islice(calls_of(0), 2))
         eventually(lambda: all_is_stored(relay, 2), "both are stored")
-        lives.kill_supervisor()
+        deployment.kill_supervisor()
 
         def is_over() -> bool:
             talking.talk()
             return is_free(silent.for_bob)
 
         eventually(is_over, "the silent call is over")
-        relay = lives.begin_life(silent_s=3600)
+        relay = deployment.launch(silent_s=3600)
 
         def is_ready() -> bool:
             talking.talk()
@@ -208,7 +208,7 @@ def test_a_call_that_fell_silent_in_an_orphan_does_not_come_back_from_the_store(
         assert [call.call_id for call in relay.calls().calls] == [talking.call_id]
         eventually(lambda: all_is_stored(relay, 1), "the store knows it too")
         relay.kill_all()
-        relay = lives.live(silent_s=3600)
+        relay = deployment.start(silent_s=3600)
         assert [call.call_id for call in relay.calls().calls] == [talking.call_id]
 
 

@@ -19,9 +19,9 @@ from nh.stats import segment_name
 from nh.supervisor.host import port_claim as port_claim_module
 from nh.supervisor.host.port_claim import Claim, PortClaim, others_claims, port_claim
 from tests.netns import namespaces
-from tests.port_claims import claim_ports
-from tests.relay import Place, Relay, place_for_relay
-from tests.waiting import eventually
+from tools.harness.ports import claim_ports
+from tools.harness.relay import Place, Relay, place_for_relay
+from tools.harness.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")
 

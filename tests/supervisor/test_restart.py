@@ -10,9 +10,9 @@ import pytest
 
 from nh.calls.media import Media, Side
 from nh.client import Client
-from tests.media_peer import MediaPeer
-from tests.relay import Place, Relay, place_for_relay
-from tests.waiting import eventually
+from tools.harness.media_peer import MediaPeer
+from tools.harness.relay import Place, Relay, place_for_relay
+from tools.harness.waiting import eventually
 
 Where = tuple[str, int]
 

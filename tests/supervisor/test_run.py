@@ -23,8 +23,8 @@ from nh.stats import ShardState, Snapshot, read_once, segment_name
 from nh.supervisor.shards.routing import shard_of
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, frame
-from tests.program import Program
-from tests.waiting import eventually
+from tools.harness.program import Program
+from tools.harness.waiting import eventually
 
 RUNNER = str(Path(__file__).with_name("run_with_fake_shards.py"))
 ROOT = str(Path(__file__).parents[2])

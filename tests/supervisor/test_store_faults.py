@@ -19,7 +19,7 @@ from nh.supervisor.store.sqlite_file import SCHEMA, StoredCall, StoreFile
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.writer import StoreWriter
 from tests.supervisor.stores import OWNER, asides, contents, file_system, fill, occupy, opened, until_written
-from tests.waiting import eventually
+from tools.harness.waiting import eventually
 
 CALLS = {b"call %d" % number: b"%d" % number * 500 for number in range(100)}
 

@@ -15,7 +15,7 @@ from nh.supervisor.store.journal import MAX_BYTES, NAMES, Journal, JournalRecord
 from nh.supervisor.store.sqlite_file import StoreFile
 from nh.supervisor.store.store import Store
 from tests.supervisor.stores import OWNER, hanging_disk, until_written
-from tests.waiting import eventually
+from tools.harness.waiting import eventually
 
 
 @pytest.fixture

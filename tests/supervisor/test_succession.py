@@ -13,7 +13,7 @@ from nh.ipc.handover_messages import Yield, encode
 from nh.stats import ShardState
 from nh.supervisor.handover.receive import NAME
 from tests.supervisor.test_run import Run, call_of, running
-from tests.waiting import eventually
+from tools.harness.waiting import eventually
 
 
 def go_file(directory: Path) -> Path:

@@ -13,7 +13,7 @@ from nh.errors import NhError, Unavailable
 from nh.results import Allocated, Closed
 from nh.stats import ShardReading
 from tests.supervisor.test_run import Run, assert_nothing_is_left, running
-from tests.waiting import eventually
+from tools.harness.waiting import eventually
 
 
 def allocate(client: NativeClient, call_id: bytes) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.port_claims import claim_ports
+from tools.harness.ports import claim_ports
 from tools.survive.relay import Relay, running
 from tools.survive.scenario import HANG_S
 

@@ -11,7 +11,7 @@ import pytest
 
 from nh.client import NativeClient
 from nh.commands import Close
-from tests.waiting import eventually
+from tools.harness.waiting import eventually
 from tools.survive.background_load import playing
 from tools.survive.call_setup import IdleTracker
 from tools.survive.faults import FaultKind, inject

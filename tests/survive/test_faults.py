@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from tests.waiting import eventually
+from tools.harness.waiting import eventually
 from tools.survive.faults import FaultKind
 from tools.survive.relay import Relay
 from tools.survive.scenario import CALLS, play_through

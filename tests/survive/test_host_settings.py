@@ -18,9 +18,9 @@ from nh.errors import Unavailable
 from tests.exhaustion.talks import Talk, lines_with, nothing_worse_is_said, until_new_calls_are_taken
 from tests.ng.client import NgClient, NgError
 from tests.ng.ng_call import AUDIO, NgCall
-from tests.port_claims import claim_ports
-from tests.relay import Relay, place_for_relay
-from tests.waiting import eventually
+from tools.harness.ports import claim_ports
+from tools.harness.relay import Relay, place_for_relay
+from tools.harness.waiting import eventually
 
 LIKE_OTHERS = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--")
 """Without the capability for which there is always one file more."""

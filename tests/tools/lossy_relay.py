@@ -1,6 +1,6 @@
 """A relay with known faults: speaks enough ng for the load generator, and does to packets what it is told.
 
-Lives in a thread. Which packet it is it sees in the packet itself, as the generator's own reader does.
+It runs in a thread and identifies each packet by its content, as the generator's own reader does.
 """
 
 import contextlib

@@ -11,9 +11,9 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from tests.program import Program
-from tests.relay import Relay, running_relay
-from tests.waiting import eventually
+from tools.harness.program import Program
+from tools.harness.relay import Relay, running_relay
+from tools.harness.waiting import eventually
 from tools.rtpload.__main__ import app
 
 RTPLOAD = [sys.executable, "-m", "tools.rtpload"]

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.waiting import eventually
+from tools.harness.waiting import eventually
 from tools.rtpload.worker.phone import (
     ANCILLARY_BYTES,
     NoPorts,

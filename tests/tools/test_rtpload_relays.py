@@ -11,10 +11,10 @@ import pytest
 
 from nh.errors import Unavailable
 from tests.e2e.perl_helper import running_nathelper
-from tests.port_claims import claim_ports
-from tests.program import Program
-from tests.relay import Relay, running_relay
-from tests.waiting import eventually
+from tools.harness.ports import claim_ports
+from tools.harness.program import Program
+from tools.harness.relay import Relay, running_relay
+from tools.harness.waiting import eventually
 from tools.rtpload.coordinator.load import Progress, run_load
 from tools.rtpload.errors import LoadFailed
 from tools.rtpload.options import ControlKind, LoadOptions

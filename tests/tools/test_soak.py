@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.port_claims import claim_ports
-from tests.program import Program
+from tools.harness.ports import claim_ports
+from tools.harness.program import Program
 from tools.soak.leaks import Reading, memory_trend
 
 SOAK = [sys.executable, "-m", "tools.soak", "--minutes", "0.15", "--calls", "10", "--call-s", "2"]

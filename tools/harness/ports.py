@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.waiting import eventually
+from tools.harness.waiting import eventually
 
 WAIT_S = 30.0
 """How long to wait for other tests to give ports back."""

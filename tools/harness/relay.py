@@ -14,9 +14,9 @@ from nh.client import NativeClient
 from nh.commands import ListCalls, ShowCall
 from nh.results import CallDetail, CallList
 from nh.stats import Snapshot, read_once, segment_name
-from tests.port_claims import claim_ports
-from tests.program import Program
-from tests.waiting import eventually
+from tools.harness.ports import claim_ports
+from tools.harness.program import Program
+from tools.harness.waiting import eventually
 
 PORTS = 400
 

@@ -3,7 +3,7 @@
 from typer.testing import CliRunner, Result
 
 from nh.cli.main import app
-from tests.relay import Place
+from tools.harness.relay import Place
 
 
 def nh(place: Place, command: str, *words: str) -> Result:

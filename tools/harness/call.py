@@ -8,12 +8,12 @@ from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, Close, CloseCall, TransactionKey
 from nh.results import Activated, Allocated
-from tests.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 HERE = "127.0.0.1"
 
 
-class PlayedCall:
+class RelayedCall:
     """A call of Alice and Bob through a relay, from construction on.
 
     Arguments:

@@ -1,4 +1,4 @@
-"""A relay over all its lives: supervisors that are killed, replaced or taken over, and what they leave."""
+"""Successive runs of `nh run` in one place: killed, replaced, taken over; and what they leave behind."""
 
 import contextlib
 import itertools
@@ -11,22 +11,22 @@ import psutil
 from nh.ipc.peer import peer_of
 from nh.results import CallDetail, LegDetail
 from nh.supervisor.shards.routing import shard_of
-from tests.played_call import PlayedCall
-from tests.relay import Place, Relay, place_for_relay
-from tests.waiting import eventually
+from tools.harness.call import RelayedCall
+from tools.harness.relay import Place, Relay, place_for_relay
+from tools.harness.waiting import eventually
 
 SHARDS = 2
 ENDED_S = 10.0
 
 
-class Lives:
-    """See above. Close it: then nothing of any life is left.
+class Deployment:
+    """Runs of nh that share a runtime directory, media ports and settings. `close` ends all their processes.
 
-    Arguments:
-        place: where all of them are.
-        settings: fields of nh.config.Settings, of every life.
-        options: of the interpreter, such as -P.
-        environment: more variables.
+    Args:
+        place: runtime directory and ports of every run.
+        settings: fields of nh.config.Settings for every run.
+        options: options of the Python interpreter, such as -P.
+        environment: further environment variables.
     """
 
     def __init__(
@@ -43,58 +43,60 @@ class Lives:
         self._environment = {f"NH_{name.upper()}": str(value) for name, value in settings.items()}
         self._environment |= environment or {}
         self._relays: list[Relay] = []
-        self._calls: list[PlayedCall] = []
+        self._calls: list[RelayedCall] = []
         self._left: list[psutil.Process] = []
 
     @property
     def relay(self) -> Relay:
-        """The one that was started last."""
+        """The run that was started last."""
         return self._relays[-1]
 
-    def begin_life(self, *words: str, shards: int = SHARDS, **settings: object) -> Relay:
-        """Start `nh run`.
+    def launch(self, *words: str, shards: int = SHARDS, **settings: object) -> Relay:
+        """Start `nh run` and return at once.
 
-        Arguments:
-            words: more arguments of it.
-            shards: how many.
-            settings: others than in other lives.
+        Args:
+            words: further arguments of `nh run`.
+            shards: number of shards.
+            settings: fields of nh.config.Settings for this run only.
         """
         environment = self._environment | {f"NH_{name.upper()}": str(v) for name, v in settings.items()}
         relay = Relay(self.place, shards, environment, options=self._options, words=words)
         self._relays.append(relay)
         return relay
 
-    def live(self, *words: str, shards: int = SHARDS, **settings: object) -> Relay:
-        """Start `nh run` and wait until it is ready; see begin_life()."""
-        relay = self.begin_life(*words, shards=shards, **settings)
+    def start(self, *words: str, shards: int = SHARDS, **settings: object) -> Relay:
+        """Start `nh run` and return when it is ready. See `launch`."""
+        relay = self.launch(*words, shards=shards, **settings)
         relay.wait_until_ready()
         return relay
 
-    def begin(self, call_id: bytes) -> PlayedCall:
-        """A call with media, until the end of the test."""
-        call = PlayedCall(self.address, call_id)
+    def make_call(self, call_id: bytes) -> RelayedCall:
+        """Set up a call and pass media both ways. Its phones stay open until `close`."""
+        call = RelayedCall(self.address, call_id)
         self._calls.append(call)
         call.talk()
         return call
 
-    def begin_calls(self, number: int, shards: int = SHARDS) -> list[PlayedCall]:
-        """Several of them, as many in one shard as in the other."""
+    def make_calls(self, number: int, shards: int = SHARDS) -> list[RelayedCall]:
+        """Make `number` calls, spread evenly over the shards. See `make_call`."""
         names = zip(*(calls_of(shard, shards) for shard in range(shards)), strict=True)
-        return [self.begin(name) for name in itertools.islice(itertools.chain.from_iterable(names), number)]
+        return [
+            self.make_call(name) for name in itertools.islice(itertools.chain.from_iterable(names), number)
+        ]
 
     def kill_supervisor(self) -> list[psutil.Process]:
-        """SIGKILL for the supervisor alone; returns its shards by number."""
+        """Send SIGKILL to the supervisor alone. Returns its shard processes, by shard number."""
         shards = [psutil.Process(shard.pid) for shard in self.relay.stats().shards]
         self._left += shards
         self.relay.program.kill()
         return shards
 
     def rendezvous(self) -> list[Path]:
-        """The socket files at which shards wait for the next supervisor."""
+        """The socket files at which orphaned shards wait for the next supervisor."""
         return sorted(self.place.directory.glob("shard-*.sock"))
 
     def close(self) -> None:
-        """End everything, gently where that is possible."""
+        """End all runs: SIGTERM first, SIGKILL for what remains."""
         for call in self._calls:
             call.hang_up()
         with contextlib.ExitStack() as programs:
@@ -102,7 +104,7 @@ class Lives:
                 programs.enter_context(relay.program)
             if self._relays and not self.relay.program.ended:
                 psutil.Process(self.relay.program.pid).terminate()
-                with contextlib.suppress(AssertionError):  # whoever does not end is killed below
+                with contextlib.suppress(AssertionError):  # a relay that still runs is killed below
                     eventually(lambda: self.relay.program.ended, "it has ended")
             for process in (*self._left, *self._listeners()):
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -110,41 +112,41 @@ class Lives:
                     process.wait(ENDED_S)
 
     def _listeners(self) -> Iterator[psutil.Process]:
-        """Whoever waits in the runtime directory for a next life."""
+        """Processes that listen at a socket in the runtime directory."""
         for path in self.place.directory.glob("*.sock"):
             with contextlib.suppress(OSError, psutil.NoSuchProcess):
                 yield psutil.Process(listener_of(path))
 
 
 def calls_of(shard: int, shards: int = SHARDS) -> Iterator[bytes]:
-    """Names of calls that a shard has when they are new."""
+    """Call-ids that are routed to `shard` when the calls are new."""
     return (name for name in map(b"call-%d".__mod__, itertools.count()) if shard_of(name, shards) == shard)
 
 
 def listener_of(path: Path) -> int:
-    """The process that listens at a Unix socket. Raises OSError if nobody does."""
+    """The pid of the process that listens at a Unix socket. Raises OSError if no process does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
         probe.connect(str(path))
         return peer_of(probe).pid
 
 
 @contextlib.contextmanager
-def lives_of_a_relay(**settings: object) -> Iterator[Lives]:
-    """Lives of which nothing is left behind the test; none has begun.
+def deployed_relay(**settings: object) -> Iterator[Deployment]:
+    """Deployment of which nothing is left behind the test; none has begun.
 
     Arguments:
         settings: fields of nh.config.Settings.
     """
     with place_for_relay() as place:
-        lives = Lives(place, settings)
+        deployment = Deployment(place, settings)
         try:
-            yield lives
+            yield deployment
         finally:
-            lives.close()
+            deployment.close()
 
 
 def has_ended(process: psutil.Process) -> bool:
-    """Whether a process is gone, though nobody may have reaped it yet."""
+    """Whether a process has ended; its parent may not have reaped it yet."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -152,7 +154,7 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 def assert_goes_on(before: CallDetail, after: CallDetail) -> None:
-    """A call is what it was, whoever has it now: ports, sessions, sources; and nothing counts backwards."""
+    """A call keeps its ports, sessions and sources in another process, and no counter goes back."""
     assert [group.local_ports for group in after.groups] == [group.local_ports for group in before.groups]
     assert [each.sessionid for each in after.sessions] == [each.sessionid for each in before.sessions]
     legs_before, legs = _legs(before), _legs(after)

@@ -1,0 +1,12 @@
+"""What tests, tools and benchmarks share: start an nh, wait until it is ready, call through it, end it.
+
+- `ports`: UDP ports that no other program and no other relay uses.
+- `program`: a child process whose output is collected.
+- `relay`: one `nh run`; `deployment`: successive ones in the same place; `command`: a subcommand of nh.
+- `media_peer`, `call`: phones with real sockets, and calls between two of them.
+- `waiting`: conditions instead of sleeps.
+"""
+
+
+class HarnessError(AssertionError):
+    """What was started or waited for did not do what it should; the message has its output."""
