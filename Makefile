@@ -1,53 +1,82 @@
-# make run    set everything up and run the relay
-# make test   set everything up and pass the tests
-# make soak     calls come and go while faults strike, 10 minutes; ARGS="--minutes 480" for a night
-# make demo   20 calls with media through a relay of its own, then a report
-# make survive  what faults cost 200 calls; wants a host to itself
-# make check  lint, types and import rules
-# make bench  the user-space cost per packet beside its floor
-# make bpf    compile the program of the path in the kernel (Debian: clang llvm libbpf-dev)
+# make run       install what running needs and run the relay
+# make demo      20 calls with media through a relay of its own, then a report
+# make test      install the rest and pass the fast tests
+# make test-all  every test that .ci/run passes
+# make check     lint, types and import rules
+# make soak      calls come and go while faults strike, 10 minutes; ARGS="--minutes 480" for a night
+# make survive   what faults cost 200 calls; wants a host to itself
+# make bench     the user-space cost per packet beside its floor
+# make plot      install what --plot of tools.rtpload and benchmarks needs (matplotlib)
+# make bpf       compile the program of the kernel path (Debian: clang llvm libbpf-dev)
+# make clean     remove .venv and all caches
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+
+# What is installed in the one environment, each on top of the one before: to run nh, to develop it, to draw.
+RUN  := $(VENV)/.installed-run
+DEV  := $(VENV)/.installed-dev
+PLOT := $(VENV)/.installed-plot
 
 .DEFAULT_GOAL := help
-.PHONY: help run test survive soak demo check bench bpf clean
+.PHONY: help run demo test test-all check soak survive bench plot bpf clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# //p' Makefile | sed '/^make/!d'
 
-$(STAMP): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("nh needs Python 3.11 or newer; set PYTHON=")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet --editable . --group dev
-	touch $@
+# $(call step,WHAT,COMMAND) says what is being done, and then how long it took.
+define step
+@printf '%s ... ' '$(1)'; begun=$$(date +%s); $(2) && echo "done, $$(($$(date +%s) - begun)) s"
+endef
 
-run: $(STAMP)
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("nh needs Python 3.11 or newer: set PYTHON=")'
+	$(call step,Creating the Python environment $(VENV),$(PYTHON) -m venv $(VENV))
+
+$(RUN): pyproject.toml | $(VENV)/bin/python
+	$(call step,Installing nh and what it needs to run,$(BIN)/pip install --quiet --disable-pip-version-check --editable .)
+	@touch $@
+
+$(DEV): $(RUN)
+	$(call step,Updating pip,$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1')
+	$(call step,Installing what tests and checks need,$(BIN)/pip install --quiet --group dev)
+	@touch $@
+
+$(PLOT): $(DEV)
+	$(call step,Installing matplotlib,$(BIN)/pip install --quiet --group plot)
+	@touch $@
+
+run: $(RUN)
+	@echo 'Next, in another terminal: make demo (calls with media), $(BIN)/nh stats (live view), $(BIN)/nh calls.'
+	@echo 'Settings: make run ARGS="--shards 2", all of them: $(BIN)/nh run --help. Ctrl-C ends the relay.'
 	$(BIN)/nh run $(ARGS)
 
-test: $(STAMP)
-	$(BIN)/pytest -n auto $(ARGS)
-
-survive: $(STAMP)
-	$(BIN)/pytest -m survive tests/survive $(ARGS)
-
-soak: $(STAMP)
-	$(BIN)/python -m tools.soak $(ARGS)
-
-demo: $(STAMP)
+demo: $(RUN)
 	$(BIN)/python -m tools.demo $(ARGS)
 
-check: $(STAMP)
+test: $(DEV)
+	$(BIN)/pytest -n auto -m 'not survive and not full' $(ARGS)
+
+test-all: $(DEV)
+	$(BIN)/pytest -n auto -m 'not survive' $(ARGS)
+
+check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP)
+soak: $(RUN)
+	$(BIN)/python -m tools.soak $(ARGS)
+
+survive: $(DEV)
+	$(BIN)/pytest -m survive tests/survive $(ARGS)
+
+bench: $(RUN)
 	$(BIN)/python -m benchmarks.userspace_floor $(ARGS)
+
+plot: $(PLOT)
 
 # The object is checked in. It keeps its types (BTF), but neither debug information nor the paths of who built it.
 BPF_SOURCE := nh/fastpath/relay.bpf.c

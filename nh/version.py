@@ -1,5 +1,3 @@
-"""The version of nh. The build reads it here."""
+"""The version of nh. The build reads it here, by a pattern that wants a plain assignment."""
 
-from typing import Final
-
-__version__: Final = "0.1.0"
+__version__ = "0.1.0"
