@@ -73,7 +73,7 @@ from nh.wire.framing import MAX_FRAME_BYTES
 from nh.wire.netsip.storable import Value
 
 NatBasic = TransactionKey | Sequence[object]
-"""A Dialog, or Net::SIP's [callid, cseq, idfrom, idto, uri_from, uri_to]; text counts as its UTF-8."""
+"""A TransactionKey, or Net::SIP's [callid, cseq, idfrom, idto, uri_from, uri_to]; text becomes UTF-8."""
 
 _MAX_IN_FLIGHT: Final = 64
 
@@ -139,7 +139,7 @@ class Client:
         if side not in (0, 1):
             raise MalformedRequest(f"side: {side!r} is neither 0 nor 1")
         command = make_allocate(
-            dialog=_dialog(nat_basic),
+            key=_key(nat_basic),
             side=Side(side),
             address=addr,
             media=[
@@ -156,7 +156,7 @@ class Client:
             nat_basic: call, transaction and ends.
             param: handed back in the session information.
         """
-        command = Activate(_dialog(nat_basic), make_param(dict(param or {})))
+        command = Activate(_key(nat_basic), make_param(dict(param or {})))
         return netsip.read_count(self._exchange(netsip.encode_request(command)))
 
     def close_session(self, nat_basic: NatBasic) -> int | None:
@@ -164,7 +164,7 @@ class Client:
 
         Returns how many were ended.
         """
-        return netsip.read_count(self._exchange(netsip.encode_request(Close(_dialog(nat_basic)))))
+        return netsip.read_count(self._exchange(netsip.encode_request(Close(_key(nat_basic)))))
 
     def rpc(self, name: str, *arguments: object) -> Value:
         """Any command by name, with plain values: what a Server was extended with, for instance.
@@ -309,7 +309,7 @@ def _read_result(content: msgspec.Raw | Failure, command: Command) -> Result:
 
 
 def _stray(reply_id: native.RequestId, content: msgspec.Raw | Failure) -> NhError:
-    """What to raise for a reply that is nobody's: the server's complaint if it has one."""
+    """What to raise for a reply that is nobody's: the server's error if it sent one."""
     if reply_id is None and isinstance(content, Failure):
         return _error(content)
     return MalformedFrame(f"reply: its id {reply_id!r} is of no request that waits")
@@ -319,8 +319,8 @@ def _error(failure: Failure) -> NhError:
     return _ERRORS.get(failure.code, NhError)(failure.message)
 
 
-def _dialog(nat_basic: NatBasic) -> TransactionKey:
-    return nat_basic if isinstance(nat_basic, TransactionKey) else netsip.read_dialog(nat_basic)
+def _key(nat_basic: NatBasic) -> TransactionKey:
+    return nat_basic if isinstance(nat_basic, TransactionKey) else netsip.read_nat_basic(nat_basic)
 
 
 def _check_size(payload: bytes) -> None:

@@ -49,10 +49,10 @@ class TransactionKey(msgspec.Struct, frozen=True):
 class Allocate(msgspec.Struct, frozen=True, tag="allocate"):
     """Ports for the media of one SDP: `side` sent it, `address` is where the relay shall listen.
 
-    `dialog.cseq` must not be None.
+    `key.cseq` must not be None.
     """
 
-    dialog: TransactionKey
+    key: TransactionKey
     side: Side
     address: str
     media: tuple[Media, ...]
@@ -61,14 +61,14 @@ class Allocate(msgspec.Struct, frozen=True, tag="allocate"):
 class Activate(msgspec.Struct, frozen=True, tag="activate"):
     """Start to relay between the two sides; `param` is handed back in the session information."""
 
-    dialog: TransactionKey
+    key: TransactionKey
     param: dict[str, str] = {}
 
 
 class Close(msgspec.Struct, frozen=True, tag="close"):
     """End one transaction's session (a true cseq) or every session between the two ends (0 or None)."""
 
-    dialog: TransactionKey
+    key: TransactionKey
 
 
 class CloseCall(msgspec.Struct, frozen=True, tag="close_call"):

@@ -129,7 +129,7 @@ def _execute(command: Command) -> Result:
         case Activate():
             result = Activated(command.param != {"again": "yes"})
         case Close():
-            result = Closed(0 if command.dialog.call_id == b"gone" else 2)
+            result = Closed(0 if command.key.call_id == b"gone" else 2)
         case CloseCall():
             result = Failure("not_found", "no such call")
         case ListCalls():

@@ -36,7 +36,7 @@ from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame
 from tests.rpc_server import HangUp, answer_native, answer_netsip, serving
 
-DIALOG = TransactionKey(b"call@example", 1, b"from\0tag", b"to\0tag", b"sip:from", b"sip:to")
+KEY = TransactionKey(b"call@example", 1, b"from\0tag", b"to\0tag", b"sip:from", b"sip:to")
 NAT_BASIC = [
     "call@example",
     "1",
@@ -56,16 +56,16 @@ def test_a_call_through_the_net_sip_client(rpc_where: str, no_descriptor_leaks: 
     with serving(rpc_where, answer_netsip) as (address, server):
         client = Client(address)
         assert client.allocate_sockets(NAT_BASIC, 0, "127.0.0.1", [MEDIUM]) == [("127.0.0.1", 5004, 2)]
-        assert client.allocate_sockets(DIALOG, Side.TO, "::1", [AUDIO]) == [("::1", 5004, 2)]
-        assert client.allocate_sockets(DIALOG, 1, "::1", []) == []
+        assert client.allocate_sockets(KEY, Side.TO, "::1", [AUDIO]) == [("::1", 5004, 2)]
+        assert client.allocate_sockets(KEY, 1, "::1", []) == []
         assert client.activate_session(NAT_BASIC) == 1
-        assert client.activate_session(DIALOG, {"again": "yes"}) == -1
+        assert client.activate_session(KEY, {"again": "yes"}) == -1
         assert client.close_session(NAT_BASIC) == 2
         assert client.close_session([b"gone", None, b"f", b"t"]) is None
         assert server.connections == 7
 
 
-@pytest.mark.parametrize("nat_basic", [NAT_BASIC, tuple(NAT_BASIC), DIALOG])
+@pytest.mark.parametrize("nat_basic", [NAT_BASIC, tuple(NAT_BASIC), KEY])
 @pytest.mark.parametrize("medium", [MEDIUM, {**MEDIUM, "port": "30000", "range": "2"}, AUDIO])
 def test_the_same_request_whatever_the_form(nat_basic: Any, medium: Any, rpc_path: str) -> None:
     requests: list[bytes] = []
@@ -76,7 +76,7 @@ def test_the_same_request_whatever_the_form(nat_basic: Any, medium: Any, rpc_pat
 
     with serving(rpc_path, answer) as (address, _):
         Client(address).allocate_sockets(nat_basic, 0, "127.0.0.1", [medium])
-    assert netsip.decode_request(requests[0]) == Allocate(DIALOG, Side.FROM, "127.0.0.1", (AUDIO,))
+    assert netsip.decode_request(requests[0]) == Allocate(KEY, Side.FROM, "127.0.0.1", (AUDIO,))
 
 
 def test_commands_of_ones_own_are_called_by_name(rpc_path: str) -> None:
@@ -96,11 +96,11 @@ def test_an_unknown_command_is_a_connection_that_closes(rpc_where: str, no_descr
     "call",
     [
         lambda client: client.allocate_sockets(["c", None, "f"], 0, "127.0.0.1", []),
-        lambda client: client.allocate_sockets(DIALOG, 2, "127.0.0.1", []),
-        lambda client: client.allocate_sockets(DIALOG, 0, "localhost", []),
-        lambda client: client.allocate_sockets(DIALOG, 0, "127.0.0.1", [{"addr": "192.0.2.1"}]),
+        lambda client: client.allocate_sockets(KEY, 2, "127.0.0.1", []),
+        lambda client: client.allocate_sockets(KEY, 0, "localhost", []),
+        lambda client: client.allocate_sockets(KEY, 0, "127.0.0.1", [{"addr": "192.0.2.1"}]),
         lambda client: client.activate_session(["c"]),
-        lambda client: client.activate_session(DIALOG, {"a": "b" * 2000}),
+        lambda client: client.activate_session(KEY, {"a": "b" * 2000}),
         lambda client: client.close_session("call"),
         lambda client: client.close_session(["c", "\ud800", "f"]),
         lambda client: client.rpc("extra", object()),
@@ -118,7 +118,7 @@ def test_what_the_protocol_cannot_carry_is_refused_before_it_is_sent(
 @pytest.mark.parametrize("reply", [b"\x05\x0b\x11", b"{}", b"\x05\x0b\x0a\x03abc"])
 def test_a_reply_that_is_none_is_malformed(reply: bytes, rpc_path: str) -> None:
     with serving(rpc_path, lambda _: [frame(reply)]) as (address, _), pytest.raises(MalformedFrame):
-        Client(address).close_session(DIALOG)
+        Client(address).close_session(KEY)
 
 
 # --- NativeClient ---------------------------------------------------------------------------------
@@ -127,11 +127,11 @@ def test_a_reply_that_is_none_is_malformed(reply: bytes, rpc_path: str) -> None:
 def test_many_requests_on_one_connection(rpc_where: str, no_descriptor_leaks: None) -> None:
     with serving(rpc_where, answer_native) as (address, server), NativeClient(address) as client:
         assert client.request(Ping()) == Pong("1.2.3")
-        assert client.request(Allocate(DIALOG, Side.FROM, "127.0.0.1", (AUDIO,))).media == (
+        assert client.request(Allocate(KEY, Side.FROM, "127.0.0.1", (AUDIO,))).media == (
             RelayMedia("127.0.0.1", 5004, 2),
         )
-        assert client.request(Activate(DIALOG)).created
-        assert client.request(Close(DIALOG)).sessions == 2
+        assert client.request(Activate(KEY)).created
+        assert client.request(Close(KEY)).sessions == 2
         assert client.request(GetStats()).snapshot == {"totals": {"calls": 1}}
         assert client.request(Extension("extra", ({"now": True},))).value == [{"now": True}]
         assert server.connections == 1
@@ -240,10 +240,10 @@ def test_a_connection_that_the_server_has_closed_meanwhile_is_made_anew(
         assert server.connections == 3
 
 
-def test_a_complaint_without_an_id_is_raised(rpc_path: str) -> None:
-    complaint = frame(native.encode_result(None, Failure("bad_request", "id: cannot be read")))
+def test_an_error_without_an_id_is_raised(rpc_path: str) -> None:
+    error_reply = frame(native.encode_result(None, Failure("bad_request", "id: cannot be read")))
     with (
-        serving(rpc_path, lambda _: [complaint]) as (address, _),
+        serving(rpc_path, lambda _: [error_reply]) as (address, _),
         NativeClient(address) as client,
         pytest.raises(ProtocolError, match="cannot be read"),
     ):

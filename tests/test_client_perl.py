@@ -24,25 +24,25 @@ def client() -> Iterator[Client]:
 
 
 def test_a_call_through_perls_server(client: Client) -> None:
-    dialog = TransactionKey(b"call", 1, b"from\0tag", "t\u00f6\0tag".encode(), b"sip:from", b"sip:to")
-    offered = client.allocate_sockets(dialog, Side.FROM, "127.0.0.1", OFFER)
-    answered = client.allocate_sockets(dialog, Side.TO, "127.0.0.1", ANSWER)
+    key = TransactionKey(b"call", 1, b"from\0tag", "t\u00f6\0tag".encode(), b"sip:from", b"sip:to")
+    offered = client.allocate_sockets(key, Side.FROM, "127.0.0.1", OFFER)
+    answered = client.allocate_sockets(key, Side.TO, "127.0.0.1", ANSWER)
     assert offered is not None
     assert answered is not None
     for address, port, range_ in (*offered, *answered):
         assert (address, range_, port % 2) == ("127.0.0.1", 2, 0)
-    assert client.allocate_sockets(dialog, Side.FROM, "127.0.0.1", OFFER) == offered
-    assert client.activate_session(dialog, {"user": "al\u20ac", "k\u00e9y": ""}) == 1
-    assert client.activate_session(dialog) == -1
+    assert client.allocate_sockets(key, Side.FROM, "127.0.0.1", OFFER) == offered
+    assert client.activate_session(key, {"user": "al\u20ac", "k\u00e9y": ""}) == 1
+    assert client.activate_session(key) == -1
     assert client.close_session(["call", None, "from\0tag", "t\u00f6\0tag"]) == 1
-    assert client.close_session(dialog) is None
+    assert client.close_session(key) is None
 
 
 def test_perls_server_refuses_with_undef(client: Client) -> None:
-    dialog = TransactionKey(b"refused", 2, b"from", b"to")
-    assert client.activate_session(dialog) is None
-    assert client.allocate_sockets(dialog, 0, "192.0.2.1", OFFER) is None
-    assert client.allocate_sockets(dialog, 0, "127.0.0.1", OFFER) is not None
+    key = TransactionKey(b"refused", 2, b"from", b"to")
+    assert client.activate_session(key) is None
+    assert client.allocate_sockets(key, 0, "192.0.2.1", OFFER) is None
+    assert client.allocate_sockets(key, 0, "127.0.0.1", OFFER) is not None
     assert client.allocate_sockets(["refused", 1, "from", "to"], 0, "127.0.0.1", OFFER) is None
 
 

@@ -16,7 +16,7 @@ from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.ports import claim_ports
 
 RELAY = "127.0.0.1"
-DIALOG = TransactionKey(b"call", 1, b"alice", b"bob")
+KEY = TransactionKey(b"call", 1, b"alice", b"bob")
 
 Wait = Callable[[Callable[[], bool]], None]
 """Turns the loop until a condition holds."""
@@ -73,9 +73,9 @@ def test_a_call_is_relayed_both_ways_and_counted(looped: tuple[Loop, Wait], help
     loop, wait = looped
     helper.attach(loop)
     with MediaPeer("127.0.0.11") as alice, MediaPeer("127.0.0.22") as bob:
-        (for_bob,) = helper.allocate_sockets(DIALOG, Side.FROM, RELAY, _media(alice))
-        (for_alice,) = helper.allocate_sockets(DIALOG, Side.TO, RELAY, _media(bob))
-        assert helper.activate_session(DIALOG)
+        (for_bob,) = helper.allocate_sockets(KEY, Side.FROM, RELAY, _media(alice))
+        (for_alice,) = helper.allocate_sockets(KEY, Side.TO, RELAY, _media(bob))
+        assert helper.activate_session(KEY)
         for peer in (alice, bob):
             for sock in peer.sockets:
                 sock.setblocking(False)
@@ -96,7 +96,7 @@ def test_a_call_is_relayed_both_ways_and_counted(looped: tuple[Loop, Wait], help
                 passes(alice, for_alice, bob, component)
                 passes(bob, for_bob, alice, component)
         wait(lambda: helper.stats.packets_out == 20)
-        assert len(helper.close_session(DIALOG)) == 1
+        assert len(helper.close_session(KEY)) == 1
     helper.close()
     assert helper.stats.ports_free == helper.stats.ports_total
 

@@ -12,11 +12,11 @@ from nh.commands import Ping, TransactionKey
 from nh.errors import CommandTimeout, MalformedFrame, Unavailable
 from tests.rpc_server import HangUp, answer_netsip, serving
 
-DIALOG = TransactionKey(b"call@example", 1, b"from", b"to")
+KEY = TransactionKey(b"call@example", 1, b"from", b"to")
 
 
 def close_through_net_sip(address: str, timeout_s: float) -> object:
-    return Client(address, timeout_s).close_session(DIALOG)
+    return Client(address, timeout_s).close_session(KEY)
 
 
 def ping_natively(address: str, timeout_s: float) -> object:

@@ -17,7 +17,7 @@ from nh.results import Pong, Stats
 from tools.harness.media_peer import MediaPeer
 from tools.harness.ports import claim_ports
 
-DIALOG = ["a-call", 1, "caller", "callee", "sip:caller@example.org", "sip:callee@example.org"]
+KEY = ["a-call", 1, "caller", "callee", "sip:caller@example.org", "sip:callee@example.org"]
 
 
 @pytest.fixture
@@ -77,10 +77,10 @@ def media(peer: MediaPeer) -> list[dict[str, object]]:
 def set_up_call(address: str, caller: MediaPeer, callee: MediaPeer) -> tuple[int, int]:
     """The relay's RTP ports for caller and callee to send to."""
     client = Client(address)
-    to_caller = client.allocate_sockets(DIALOG, 0, "127.0.0.1", media(caller))
-    to_callee = client.allocate_sockets(DIALOG, 1, "127.0.0.1", media(callee))
+    to_caller = client.allocate_sockets(KEY, 0, "127.0.0.1", media(caller))
+    to_callee = client.allocate_sockets(KEY, 1, "127.0.0.1", media(callee))
     assert to_caller and to_callee
-    assert client.activate_session(DIALOG) == 1
+    assert client.activate_session(KEY) == 1
     return to_callee[0][1], to_caller[0][1]
 
 
@@ -91,7 +91,7 @@ def relay_both_ways(address: str) -> None:
         assert callee.receive()[0] == b"hello"
         callee.send(b"good day", ("127.0.0.1", for_callee))
         assert caller.receive()[0] == b"good day"
-        assert Client(address).close_session(DIALOG) == 1
+        assert Client(address).close_session(KEY) == 1
 
 
 def test_a_server_in_this_process_relays_a_call(listener: socket.socket, ports: tuple[int, int]) -> None:
@@ -144,7 +144,7 @@ def test_a_command_can_be_overridden(listener: socket.socket, ports: tuple[int, 
     server.commands["allocate"] = refuse
     with running(server), MediaPeer("127.0.0.1") as caller:
         client = Client(address_of(listener))
-        assert client.allocate_sockets(DIALOG, 0, "127.0.0.1", media(caller)) is None
+        assert client.allocate_sockets(KEY, 0, "127.0.0.1", media(caller)) is None
         assert server.helper.stats.allocate_refused == 0
 
 
@@ -192,10 +192,10 @@ def test_a_relay_in_a_program_drains_as_the_program_says(
         with pytest.raises(UnknownCommand, match=r"helper\.draining"):
             client.request(Drain())
         server.helper.draining = True
-        assert Client(address_of(listener)).allocate_sockets(DIALOG, 0, "127.0.0.1", media(caller)) is None
+        assert Client(address_of(listener)).allocate_sockets(KEY, 0, "127.0.0.1", media(caller)) is None
         assert server.helper.calls == 0
         server.helper.draining = False
-        assert Client(address_of(listener)).allocate_sockets(DIALOG, 0, "127.0.0.1", media(caller))
+        assert Client(address_of(listener)).allocate_sockets(KEY, 0, "127.0.0.1", media(caller))
 
 
 def test_closing_a_server_frees_every_port(listener: socket.socket, ports: tuple[int, int]) -> None:
@@ -206,8 +206,8 @@ def test_closing_a_server_frees_every_port(listener: socket.socket, ports: tuple
     try:
         with MediaPeer("127.0.0.1") as caller:
             for number in range(10):
-                dialog = TransactionKey(b"call-%d" % number, 1, b"caller", b"callee")
-                again.allocate_sockets(dialog, Side.FROM, "127.0.0.1", [Media("127.0.0.1", caller.port, 4)])
+                key = TransactionKey(b"call-%d" % number, 1, b"caller", b"callee")
+                again.allocate_sockets(key, Side.FROM, "127.0.0.1", [Media("127.0.0.1", caller.port, 4)])
     finally:
         again.attach(SelectorLoop())
         again.close()

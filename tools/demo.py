@@ -36,12 +36,12 @@ class Call:
     """A call and its two ends.
 
     Arguments:
-        dialog: what it is known under.
+        key: what it is known under.
         caller, callee: its ends.
         shard: which shard has it.
     """
 
-    dialog: TransactionKey
+    key: TransactionKey
     caller: Phone
     callee: Phone
     shard: int = -1
@@ -62,25 +62,25 @@ def set_up(client: NativeClient, number: int) -> Call:
 
     Raises NhError if the relay refuses it.
     """
-    dialog = TransactionKey(
+    key = TransactionKey(
         call_id=b"demo-%d@nh" % number,
         cseq=1,
         id_from=b"sip:caller-%d" % number,
         id_to=b"sip:callee-%d" % number,
     )
-    call = Call(dialog, Phone(LOOPBACK), Phone(LOOPBACK))
+    call = Call(key, Phone(LOOPBACK), Phone(LOOPBACK))
     # the other end sends to the ports that stand in for this one
-    call.callee.target = _allocate(client, dialog, Side.FROM, call.caller)
-    call.caller.target = _allocate(client, dialog, Side.TO, call.callee)
+    call.callee.target = _allocate(client, key, Side.FROM, call.caller)
+    call.caller.target = _allocate(client, key, Side.TO, call.callee)
     call.caller.expects, call.callee.expects = call.callee.ssrc, call.caller.ssrc
-    client.request(Activate(dialog))
-    call.shard = client.request(ShowCall(dialog.call_id)).shard
+    client.request(Activate(key))
+    call.shard = client.request(ShowCall(key.call_id)).shard
     return call
 
 
-def _allocate(client: NativeClient, dialog: TransactionKey, side: Side, phone: Phone) -> tuple[str, int]:
+def _allocate(client: NativeClient, key: TransactionKey, side: Side, phone: Phone) -> tuple[str, int]:
     media = Media(phone.address, phone.port, 2, "RTP/AVP", "audio")
-    [relay] = client.request(Allocate(dialog, side, LOOPBACK, (media,))).media
+    [relay] = client.request(Allocate(key, side, LOOPBACK, (media,))).media
     return relay.address, relay.port
 
 
@@ -121,7 +121,7 @@ def report(calls: Sequence[Call]) -> Table:
     for column in ("call", "shard", "sent", "received", "lost", "mean ms", "99 % ms", "worst ms"):
         table.add_column(column, justify="left" if column == "call" else "right")
     for call in calls:
-        table.add_row(call.dialog.call_id.decode(), str(call.shard), *_figures([call]))
+        table.add_row(call.key.call_id.decode(), str(call.shard), *_figures([call]))
     table.add_section()
     table.add_row("all", "", *_figures(calls), style="bold")
     return table
@@ -158,7 +158,7 @@ def run(number_of_calls: int, seconds: float, shards: int, ports: str, console: 
                 with NativeClient(str(directory / "nh.sock")) as client:
                     task = progress.add_task("calls closed", total=number_of_calls)
                     for call in calls:
-                        client.request(Close(call.dialog))
+                        client.request(Close(call.key))
                         progress.advance(task)
         console.print(report(calls))
         return sum(call.lost for call in calls)

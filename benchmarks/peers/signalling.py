@@ -69,10 +69,10 @@ def set_up_by_control(control: Control, numbers: range, phones: Phones, *, tear_
     start = time.perf_counter()
     for number in numbers:
         caller, callee = (_media_end(*endpoint) for endpoint in phones.endpoints(number))
-        dialog = TransactionKey(f"call-{number}@benchmarks", f"from-{number}", f"to-{number}", 1)
-        targets = control.negotiate(dialog, caller, callee, hold=False)
+        key = TransactionKey(f"call-{number}@benchmarks", f"from-{number}", f"to-{number}", 1)
+        targets = control.negotiate(key, caller, callee, hold=False)
         if tear_down:
-            control.tear_down(dialog)
+            control.tear_down(key)
         streams += _streams(number, phones, targets.caller.rtp, targets.callee.rtp)
     return SetUp(streams, time.perf_counter() - start)
 

@@ -127,7 +127,7 @@ class Connection:
         try:
             add(self._sock.fileno(), callback)
         except OSError as exc:
-            self._service.complaints.log(logging.WARNING, "a client cannot be watched any more: %s", exc)
+            self._service.limited_log.log(logging.WARNING, "a client cannot be watched any more: %s", exc)
             self.close()
 
     def _pause(self) -> None:
@@ -190,7 +190,7 @@ class Connection:
             self._service.stats.rpc_unknown_commands += 1
         else:
             self._service.stats.rpc_malformed += 1
-        self._service.complaints.log(logging.WARNING, "a client's connection is closed: %s", exc)
+        self._service.limited_log.log(logging.WARNING, "a client's connection is closed: %s", exc)
         self._framer = Framer()
         self._end()
 
@@ -211,7 +211,7 @@ class Connection:
             command = netsip.decode_request(payload, self._service.extensions)
         except MalformedRequest as exc:
             self._service.stats.rpc_malformed += 1
-            self._service.complaints.log(logging.WARNING, "a Net::SIP request is answered undef: %s", exc)
+            self._service.limited_log.log(logging.WARNING, "a Net::SIP request is answered undef: %s", exc)
             self._write(frame(netsip.encode_result(Failure.of(exc))))
             return
         except (MalformedFrame, UnknownCommand) as exc:

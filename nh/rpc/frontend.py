@@ -85,9 +85,9 @@ class Frontend:
         self._max_clients = max_clients
         self._connect = connect
         self._clients: IdleTracker[Connection] = IdleTracker()
-        self._complaints = RateLimitedLogger(logger, loop.now)
+        self._limited_log = RateLimitedLogger(logger, loop.now)
         self._shortages = RateLimitedLogger(logger, loop.now, SHORTAGE_S)
-        self._service = Service(loop, dispatch, self._clients, stats, self._complaints, extensions)
+        self._service = Service(loop, dispatch, self._clients, stats, self._limited_log, extensions)
         self._sweep_s = min(SWEEP_S, idle_client_s / 4, half_frame_s / 4)
         self._accepting = False
         self._pause: Timer | None = None
@@ -197,7 +197,7 @@ class Frontend:
         connection = self._clients.find_longest_idle()
         if connection is None:
             return False
-        self._complaints.log(
+        self._limited_log.log(
             logging.WARNING, "%d clients are connected; the longest idle one makes room", len(self._clients)
         )
         self._stats.rpc_evicted += 1

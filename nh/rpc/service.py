@@ -27,7 +27,7 @@ class Service:
         dispatch: what executes commands.
         clients: where connections are kept while they are open.
         stats: where requests are counted.
-        complaints: the log for what peers do wrong.
+        limited_log: the log for what peers do wrong.
         extensions: names of further commands that the codecs let pass, looked at with every request.
     """
 
@@ -35,5 +35,5 @@ class Service:
     dispatch: Dispatch
     clients: "IdleTracker[Connection]"
     stats: SupervisorStats
-    complaints: RateLimitedLogger
+    limited_log: RateLimitedLogger
     extensions: Collection[str] = ()

@@ -172,12 +172,12 @@ class Helper:
         return result
 
     def allocate_sockets(
-        self, dialog: TransactionKey, side: Side, address: str, media: Sequence[Media]
+        self, key: TransactionKey, side: Side, address: str, media: Sequence[Media]
     ) -> tuple[RelayMedia, ...]:
         """The relay's ports for the media of one SDP.
 
         Arguments:
-            dialog: call, transaction and ends; its cseq must not be None.
+            key: call, transaction and ends; its cseq must not be None.
             side: who sent the SDP.
             address: the local IP address to listen on.
             media: what the SDP announced.
@@ -185,52 +185,52 @@ class Helper:
         Raises MalformedRequest, Draining, LimitReached, StaleTransaction, PortsExhausted,
         AddressUnavailable.
         """
-        if dialog.cseq is None:
+        if key.cseq is None:
             raise MalformedRequest("allocate: cseq is missing")
         return self._table.allocate(
-            call_id=dialog.call_id,
-            id_from=dialog.id_from,
-            id_to=dialog.id_to,
-            cseq=dialog.cseq,
+            call_id=key.call_id,
+            id_from=key.id_from,
+            id_to=key.id_to,
+            cseq=key.cseq,
             side=side,
             address=canonical_address(address, where="allocate: address"),
             media=tuple(media),
             now=time.monotonic(),
         )
 
-    def activate_session(self, dialog: TransactionKey, param: dict[str, str] | None = None) -> bool:
+    def activate_session(self, key: TransactionKey, param: dict[str, str] | None = None) -> bool:
         """Relay between the two ends; returns False if that was so already.
 
         Arguments:
-            dialog: call, transaction and ends; its cseq must not be None.
+            key: call, transaction and ends; its cseq must not be None.
             param: handed back in the session information, with uri_from and uri_to.
 
         Raises MalformedRequest, UnknownCall, NotAllocated, StaleTransaction, SocketCountMismatch.
         """
-        if dialog.cseq is None:
+        if key.cseq is None:
             raise MalformedRequest("activate: cseq is missing")
-        uris = {"uri_from": dialog.uri_from, "uri_to": dialog.uri_to}
+        uris = {"uri_from": key.uri_from, "uri_to": key.uri_to}
         created = self._table.activate(
-            call_id=dialog.call_id,
-            id_from=dialog.id_from,
-            id_to=dialog.id_to,
-            cseq=dialog.cseq,
+            call_id=key.call_id,
+            id_from=key.id_from,
+            id_to=key.id_to,
+            cseq=key.cseq,
             param={k: v.decode("utf-8", "backslashreplace") for k, v in uris.items()} | (param or {}),
             now=time.monotonic(),
         )
         self._accounts.count_sessions()
         return created
 
-    def close_session(self, dialog: TransactionKey) -> list[SessionInfo]:
+    def close_session(self, key: TransactionKey) -> list[SessionInfo]:
         """End the transaction's session, or with cseq None or 0 every session between the two ends.
 
         Returns what ended. Raises UnknownCall.
         """
         closed = self._table.close(
-            call_id=dialog.call_id,
-            id_from=dialog.id_from,
-            id_to=dialog.id_to,
-            cseq=dialog.cseq,
+            call_id=key.call_id,
+            id_from=key.id_from,
+            id_to=key.id_to,
+            cseq=key.cseq,
             now=time.monotonic(),
         )
         self._accounts.count_sessions()
@@ -261,12 +261,12 @@ class Helper:
     def _execute(self, command: RelayCommand) -> RelayResult:
         match command:
             case Allocate():
-                media = self.allocate_sockets(command.dialog, command.side, command.address, command.media)
+                media = self.allocate_sockets(command.key, command.side, command.address, command.media)
                 return Allocated(media)
             case Activate():
-                return Activated(self.activate_session(command.dialog, command.param))
+                return Activated(self.activate_session(command.key, command.param))
             case Close():
-                return Closed(len(self.close_session(command.dialog)))
+                return Closed(len(self.close_session(command.key)))
             case CloseCall():
                 return Closed(len(self.close_call(command.call_id)))
             case ListCalls() | ShowCall():
@@ -319,6 +319,6 @@ def changed_by(command: RelayCommand) -> bytes:
         case ListCalls() | ShowCall() | Query():
             return b""
         case Allocate() | Activate() | Close():
-            return command.dialog.call_id
+            return command.key.call_id
         case _:
             return command.call_id

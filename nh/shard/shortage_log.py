@@ -14,7 +14,7 @@ from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
-COMPLAIN_S: Final = 60.0
+LOG_INTERVAL_S: Final = 60.0
 """Least time between two lines about one kind of shortage."""
 
 QUIET_S: Final = 1.0
@@ -32,7 +32,7 @@ class ShortageLog:
     def __init__(self, shard: int, now: Callable[[], float] = time.monotonic) -> None:
         self._shard = shard
         self._now = now
-        self._complaints: dict[type[PortsExhausted], RateLimitedLogger] = {}
+        self._limited_logs: dict[type[PortsExhausted], RateLimitedLogger] = {}
         self._told = False
         self._refused = 0
         self._refused_at = 0.0
@@ -41,8 +41,10 @@ class ShortageLog:
         """A request was refused."""
         self._refused += 1
         self._refused_at = self._now()
-        complaints = self._complaints.setdefault(type(why), RateLimitedLogger(logger, self._now, COMPLAIN_S))
-        self._told |= complaints.log(
+        limited_log = self._limited_logs.setdefault(
+            type(why), RateLimitedLogger(logger, self._now, LOG_INTERVAL_S)
+        )
+        self._told |= limited_log.log(
             logging.WARNING, "shard %d refuses new calls, those that it has go on: %s", self._shard, why
         )
 

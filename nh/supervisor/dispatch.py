@@ -66,7 +66,7 @@ class Dispatcher:
         elif isinstance(command, Extension):
             reply(Failure.of(UnknownCommand(f"command {command.name[:64]!r} is not known here")))
         else:
-            named = command.dialog if isinstance(command, Allocate | Activate | Close) else command
+            named = command.key if isinstance(command, Allocate | Activate | Close) else command
             self._ask(self._place_of(named.call_id), command, reply)
 
     def _ask(self, shard: int, command: RelayCommand, reply: Callable[[RelayResult], None]) -> None:

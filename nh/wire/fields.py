@@ -35,7 +35,7 @@ def make_call_id(value: bytes) -> bytes:
     return make_id(value, where="call_id")
 
 
-def make_dialog(
+def make_key(
     *,
     call_id: bytes,
     cseq: int | None,
@@ -44,10 +44,10 @@ def make_dialog(
     uri_from: bytes = b"",
     uri_to: bytes = b"",
 ) -> TransactionKey:
-    """A Dialog from values that a peer sent.
+    """A TransactionKey from values that a peer sent.
 
     Arguments:
-        call_id, cseq, id_from, id_to, uri_from, uri_to: see nh.commands.Dialog.
+        call_id, cseq, id_from, id_to, uri_from, uri_to: see nh.commands.TransactionKey.
 
     Raises MalformedRequest for anything out of range.
     """
@@ -119,17 +119,17 @@ def make_endpoint(*, address: str, port: int, where: str) -> Endpoint:
     return Endpoint(canonical_address(address, where=where), port)
 
 
-def make_allocate(*, dialog: TransactionKey, side: Side, address: str, media: Sequence[Media]) -> Allocate:
+def make_allocate(*, key: TransactionKey, side: Side, address: str, media: Sequence[Media]) -> Allocate:
     """An Allocate from parts that are valid by themselves.
 
-    Raises MalformedRequest if the dialog has no cseq, the address is no IP address, or there are more than
+    Raises MalformedRequest if the key has no cseq, the address is no IP address, or there are more than
     MAX_MEDIA media.
     """
-    if dialog.cseq is None:
+    if key.cseq is None:
         raise MalformedRequest("cseq: is needed to allocate")
     if len(media) > MAX_MEDIA:
         raise MalformedRequest(f"media: {len(media)} are more than {MAX_MEDIA}")
-    return Allocate(dialog, side, canonical_address(address, where="address"), tuple(media))
+    return Allocate(key, side, canonical_address(address, where="address"), tuple(media))
 
 
 def make_param(param: dict[str, str]) -> dict[str, str]:

@@ -50,13 +50,11 @@ def directory(tmp_path: Path) -> Iterator[Path]:
 def allocate(directory: Path, *call_ids: bytes, sides: tuple[Side, ...] = (Side.FROM,)) -> None:
     with NativeClient(str(directory / "nh.sock")) as client:
         for call_id in call_ids:
-            dialog = TransactionKey(
-                call_id, 1, b"from", b"to", b"sip:a\x1b@example.org", b"sip:b@example.org"
-            )
+            key = TransactionKey(call_id, 1, b"from", b"to", b"sip:a\x1b@example.org", b"sip:b@example.org")
             for side in sides:
-                client.request(Allocate(dialog, side, "127.0.0.1", (AUDIO,)))
+                client.request(Allocate(key, side, "127.0.0.1", (AUDIO,)))
             if len(sides) == 2:
-                client.request(Activate(dialog, {"why": "a test"}))
+                client.request(Activate(key, {"why": "a test"}))
 
 
 def nh(directory: Path, *words: str) -> Result:

@@ -100,7 +100,7 @@ def test_no_state_wins_over_a_directory_from_elsewhere(supervised: list[Settings
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("words", "message"),
     [
         (["--state", "/x", "--no-state"], "--state and --no-state contradict each other"),
         (["--shards", "300"], "shards: 300 is not in 0..256"),
@@ -110,11 +110,11 @@ def test_no_state_wins_over_a_directory_from_elsewhere(supervised: list[Settings
     ],
 )
 def test_a_setting_that_cannot_be_used_is_one_line_and_status_2(
-    supervised: list[Settings], words: list[str], complaint: str
+    supervised: list[Settings], words: list[str], message: str
 ) -> None:
     result = CliRunner().invoke(app, ["run", *words])
     assert result.exit_code == 2
-    assert complaint in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
     assert supervised == []

@@ -32,7 +32,7 @@ class Talk:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
-        self.dialog = TransactionKey(b"talk-%d" % next(_numbers), 1, b"alice", b"bob")
+        self.key = TransactionKey(b"talk-%d" % next(_numbers), 1, b"alice", b"bob")
         with contextlib.ExitStack() as undo:
             self.alice, self.bob = (undo.enter_context(MediaPeer(V4)) for _ in range(2))
             self._client = undo.enter_context(NativeClient(relay.unix_address))
@@ -40,7 +40,7 @@ class Talk:
             try:
                 self.bob_sends_to = self._allocate(Side.FROM, self.alice)
                 self.alice_sends_to = self._allocate(Side.TO, self.bob)
-                self._client.request(Activate(self.dialog, {}))
+                self._client.request(Activate(self.key, {}))
             finally:
                 self._client.close()  # who holds no connection is not in the way of others
             undo.pop_all()
@@ -48,7 +48,7 @@ class Talk:
     @property
     def call_id(self) -> bytes:
         """Its call-id."""
-        return self.dialog.call_id
+        return self.key.call_id
 
     def goes_on(self) -> None:
         """Packets pass both ways, RTP and RTCP."""
@@ -61,7 +61,7 @@ class Talk:
     def hang_up(self) -> None:
         """The call ends, and its phones are gone."""
         with NativeClient(self._relay.unix_address) as client:
-            client.request(Close(self.dialog))
+            client.request(Close(self.key))
         self.close()
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class Talk:
 
     def _allocate(self, side: Side, peer: MediaPeer) -> tuple[str, int]:
         media = (Media(V4, peer.port, 2, "RTP/AVP", "audio"),)
-        (relay_media,) = self._client.request(Allocate(self.dialog, side, V4, media)).media
+        (relay_media,) = self._client.request(Allocate(self.key, side, V4, media)).media
         return relay_media.address, relay_media.port
 
     def __enter__(self) -> Self:

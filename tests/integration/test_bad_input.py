@@ -137,12 +137,12 @@ def test_different_numbers_of_sockets_cannot_be_activated(relay: Relay) -> None:
 
 # --- the native protocol says what and where ----------------------------------------------------------
 
-DIALOG = {"call_id": "bad", "cseq": 1, "id_from": "a", "id_to": "b"}
+KEY = {"call_id": "bad", "cseq": 1, "id_from": "a", "id_to": "b"}
 NATIVE_MEDIUM = {"address": "127.0.0.1", "port": 30_000, "range": 2}
 
 
 def native_allocate(**changes: Any) -> bytes:
-    fields = {**DIALOG, "side": "from", "address": "127.0.0.1", "media": [NATIVE_MEDIUM], **changes}
+    fields = {**KEY, "side": "from", "address": "127.0.0.1", "media": [NATIVE_MEDIUM], **changes}
     return json_request(id=7, command="allocate", **fields)
 
 
@@ -167,7 +167,7 @@ NATIVE = {
     "bad address": (native_medium(address="1.2.3.999"), "bad_request", "media[1]"),
     "another host's address": (native_allocate(address="192.0.2.1"), "bad_address", "192.0.2.1"),
     "unknown call": (json_request(id=7, command="show", call_id="nobody"), "not_found", ""),
-    "unknown session": (json_request(id=7, command="activate", **DIALOG), "not_found", ""),
+    "unknown session": (json_request(id=7, command="activate", **KEY), "not_found", ""),
     "deep": (frame(b'{"id": 7, "command": ' + b"[" * 20_000), "bad_request", ""),
 }
 

@@ -44,10 +44,10 @@ def nh(relay: Relay, command: str, *words: str) -> Result:
 
 def begin(client: NativeClient, call_id: bytes, cseq: int = 1) -> None:
     """A call from its INVITE to its answer, or with another cseq a re-INVITE in it."""
-    dialog = TransactionKey(call_id, cseq, b"alice", b"bob")
+    key = TransactionKey(call_id, cseq, b"alice", b"bob")
     for side in Side:
-        client.request(Allocate(dialog, side, "127.0.0.1", AUDIO))
-    client.request(Activate(dialog))
+        client.request(Allocate(key, side, "127.0.0.1", AUDIO))
+    client.request(Activate(key))
 
 
 def on_each_shard() -> list[bytes]:

@@ -21,7 +21,7 @@ from tools.harness.relay import Relay
 
 VECTORS = Path(__file__).parents[1] / "wire" / "vectors" / "storable-nfreeze.jsonl"
 
-DIALOG = {"call_id": "mix", "cseq": 1, "id_from": "a", "id_to": "b"}
+KEY = {"call_id": "mix", "cseq": 1, "id_from": "a", "id_to": "b"}
 VALID = [
     *(
         bytes.fromhex(vector["frame_hex"])
@@ -36,15 +36,15 @@ VALID = [
     json_request(id=1, command="ping"),
     json_request(id=2, command="list", contains="m", limit=3),
     json_request(id=3, command="show", call_id="mix"),
-    json_request(id=4, command="activate", param={"k": "v"}, **DIALOG),
-    json_request(id=5, command="close", **DIALOG),
+    json_request(id=4, command="activate", param={"k": "v"}, **KEY),
+    json_request(id=5, command="close", **KEY),
     json_request(
         id=6,
         command="allocate",
         side="from",
         address="127.0.0.1",
         media=[{"address": "127.0.0.1", "port": 30_000}],
-        **DIALOG,
+        **KEY,
     ),
 ]
 

@@ -89,8 +89,8 @@ def test_a_call_is_found_wherever_it_is_again_and_again(deployment: Deployment) 
         assert_all_go_on(relay, calls, before)
         with NativeClient(deployment.address) as client:  # a re-INVITE
             media = (Media("127.0.0.1", calls[0].alice.port, 2, "RTP/AVP", "audio"),)
-            dialog = TransactionKey(calls[0].call_id, cseq, b"alice", b"bob")
-            client.request(Allocate(dialog, Side.FROM, "127.0.0.1", media))
+            key = TransactionKey(calls[0].call_id, cseq, b"alice", b"bob")
+            client.request(Allocate(key, Side.FROM, "127.0.0.1", media))
         calls.append(new_call_for(deployment, 0, shards, b"with %d" % shards))
         assert relay.stats().totals.calls_lost == 0
     assert len(relay.calls().calls) == len(calls)

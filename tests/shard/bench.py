@@ -36,7 +36,7 @@ def audio(peer: MediaPeer, *, range_: int = 2) -> Media:
 class Conversation:
     """A call that is active. `for_caller` is where the caller sends to; the callee: `for_callee`."""
 
-    dialog: TransactionKey
+    key: TransactionKey
     for_caller: Where
     for_callee: Where
 
@@ -89,21 +89,21 @@ class Bench:
 
     # --- calls --------------------------------------------------------------------------------------
 
-    def new_dialog(self, caller: bytes = b"alice", callee: bytes = b"bob") -> TransactionKey:
-        """A dialog of a new call."""
+    def new_key(self, caller: bytes = b"alice", callee: bytes = b"bob") -> TransactionKey:
+        """A key of a new call."""
         return TransactionKey(b"call-%d" % next(_numbers), 1, caller, callee)
 
     def allocate(
-        self, dialog: TransactionKey, side: Side, media: Iterable[Media], address: str = V4
+        self, key: TransactionKey, side: Side, media: Iterable[Media], address: str = V4
     ) -> list[Where]:
         """Ports for an SDP."""
-        result = self.helper.execute(Allocate(dialog, side, address, tuple(media)))
+        result = self.helper.execute(Allocate(key, side, address, tuple(media)))
         assert isinstance(result, Allocated)
         return [(medium.address, medium.port) for medium in result.media]
 
-    def activate(self, dialog: TransactionKey) -> bool:
+    def activate(self, key: TransactionKey) -> bool:
         """Relay; returns whether that is news."""
-        result = self.helper.execute(Activate(dialog))
+        result = self.helper.execute(Activate(key))
         assert isinstance(result, Activated)
         return result.created
 
@@ -112,7 +112,7 @@ class Bench:
         caller: MediaPeer | Media,
         callee: MediaPeer | Media,
         *,
-        dialog: TransactionKey | None = None,
+        key: TransactionKey | None = None,
         to_callee: str = V4,
         to_caller: str = V4,
     ) -> Conversation:
@@ -120,44 +120,42 @@ class Bench:
 
         Arguments:
             caller, callee: the ends, or what they announce.
-            dialog: its dialog; a new one if None.
+            key: its key; a new one if None.
             to_callee, to_caller: the relay's addresses that face the callee and the caller.
         """
-        dialog = dialog or self.new_dialog()
+        key = key or self.new_key()
         offered = caller if isinstance(caller, Media) else audio(caller)
         answered = callee if isinstance(callee, Media) else audio(callee)
-        self.allocate(dialog, Side.FROM, [offered], to_callee)
-        self.allocate(dialog, Side.TO, [answered], to_caller)
-        assert self.activate(dialog)
+        self.allocate(key, Side.FROM, [offered], to_callee)
+        self.allocate(key, Side.TO, [answered], to_caller)
+        assert self.activate(key)
         # what a held end is answered has port 0, though its sockets are there
-        sessions = len(self.show(dialog).sessions) - 1
-        for_caller = self.leg(dialog, Side.FROM, session=sessions).local
-        for_callee = self.leg(dialog, Side.TO, session=sessions).local
+        sessions = len(self.show(key).sessions) - 1
+        for_caller = self.leg(key, Side.FROM, session=sessions).local
+        for_callee = self.leg(key, Side.TO, session=sessions).local
         return Conversation(
-            dialog,
+            key,
             (to_caller, int(for_caller.rpartition(":")[2])),
             (to_callee, int(for_callee.rpartition(":")[2])),
         )
 
-    def bye(self, dialog: TransactionKey) -> int:
+    def bye(self, key: TransactionKey) -> int:
         """End the sessions between the ends; returns how many there were."""
-        result = self.helper.execute(
-            Close(TransactionKey(dialog.call_id, None, dialog.id_from, dialog.id_to))
-        )
+        result = self.helper.execute(Close(TransactionKey(key.call_id, None, key.id_from, key.id_to)))
         assert isinstance(result, Closed)
         return result.sessions
 
     # --- what the relay knows -----------------------------------------------------------------------
 
-    def show(self, dialog: TransactionKey) -> CallDetail:
+    def show(self, key: TransactionKey) -> CallDetail:
         """Everything that is known of the call."""
-        result = self.helper.execute(ShowCall(dialog.call_id))
+        result = self.helper.execute(ShowCall(key.call_id))
         assert isinstance(result, CallDetail)
         return result
 
-    def leg(self, dialog: TransactionKey, side: Side, component: int = RTP, *, session: int = 0) -> LegDetail:
+    def leg(self, key: TransactionKey, side: Side, component: int = RTP, *, session: int = 0) -> LegDetail:
         """The leg that receives what `side` sends."""
-        pair = self.show(dialog).sessions[session].pairs[component]
+        pair = self.show(key).sessions[session].pairs[component]
         return pair.from_ if side is Side.FROM else pair.to
 
     def stats(self) -> ShardStats:

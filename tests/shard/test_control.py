@@ -65,7 +65,7 @@ from tests.shard.bench import V4
 from tests.shard.link import Link
 
 AUDIO = (Media("127.0.0.11", 4000, 2, "RTP/AVP", "audio"),)
-DIALOG = TransactionKey(b"call", 1, b"alice", b"bob")
+KEY = TransactionKey(b"call", 1, b"alice", b"bob")
 
 
 class Shard:
@@ -150,8 +150,8 @@ def test_a_shard_that_cannot_use_the_kernel_s_tables_relays_without_them(
     unconfigured.become_ready()
     assert "shard 0 relays in user space, not inside the kernel" in caplog.text
     for side in Side:
-        unconfigured.do(Allocate(DIALOG, side, V4, AUDIO))
-    unconfigured.do(Activate(DIALOG))
+        unconfigured.do(Allocate(KEY, side, V4, AUDIO))
+    unconfigured.do(Activate(KEY))
     call = unconfigured.do(ShowCall(b"call"))
     assert isinstance(call, CallDetail)
     because = call.sessions[0].pairs[0].from_.user_space_because
@@ -167,9 +167,9 @@ def test_commands_before_the_settings_are_answered_with_an_error(unconfigured: S
 
 
 def test_commands_are_executed_and_answered_under_their_ids(shard: Shard) -> None:
-    assert isinstance(shard.do(Allocate(DIALOG, Side.FROM, V4, AUDIO)), Allocated)
-    assert isinstance(shard.do(Allocate(DIALOG, Side.TO, V4, AUDIO)), Allocated)
-    assert shard.do(Activate(DIALOG)) == Activated(created=True)
+    assert isinstance(shard.do(Allocate(KEY, Side.FROM, V4, AUDIO)), Allocated)
+    assert isinstance(shard.do(Allocate(KEY, Side.TO, V4, AUDIO)), Allocated)
+    assert shard.do(Activate(KEY)) == Activated(created=True)
     assert shard.do(CloseCall(b"call")) == Closed(1)
 
 
@@ -183,10 +183,10 @@ def test_many_commands_in_flight_are_all_answered(shard: Shard) -> None:
     ("command", "code"),
     [
         (ShowCall(b"none"), "not_found"),
-        (Activate(DIALOG), "not_found"),
-        (Allocate(DIALOG, Side.FROM, "203.0.113.200", AUDIO), "bad_address"),
-        (Allocate(DIALOG, Side.FROM, "nowhere", AUDIO), "bad_request"),
-        (Allocate(DIALOG, Side.FROM, V4, AUDIO * 200), "no_ports"),
+        (Activate(KEY), "not_found"),
+        (Allocate(KEY, Side.FROM, "203.0.113.200", AUDIO), "bad_address"),
+        (Allocate(KEY, Side.FROM, "nowhere", AUDIO), "bad_request"),
+        (Allocate(KEY, Side.FROM, V4, AUDIO * 200), "no_ports"),
     ],
 )
 def test_a_refusal_says_which_and_why(shard: Shard, command: RelayCommand, code: str) -> None:
@@ -213,8 +213,8 @@ def test_a_bug_costs_one_command(
 
 def test_an_answer_that_is_too_long_becomes_an_error(shard: Shard) -> None:
     for number in range(20):
-        dialog = TransactionKey(b"call", 1, b"alice", b"%016000d" % number)
-        shard.do(Allocate(dialog, Side.TO, V4, AUDIO))
+        key = TransactionKey(b"call", 1, b"alice", b"%016000d" % number)
+        shard.do(Allocate(key, Side.TO, V4, AUDIO))
     result = shard.do(ShowCall(b"call"))
     assert isinstance(result, Failure)
     assert "bytes" in result.message
@@ -238,12 +238,12 @@ def test_a_reading_that_is_too_long_loses_its_details_and_the_delete_is_one(
 
 
 def test_a_shard_that_drains_refuses_new_calls_and_says_once_that_none_is_left(shard: Shard) -> None:
-    shard.do(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    shard.do(Allocate(KEY, Side.FROM, V4, AUDIO))
     shard.link.send(RefuseNewCalls(7))
     refused = shard.do(Allocate(TransactionKey(b"new", 1, b"alice"), Side.FROM, V4, AUDIO))
     assert isinstance(refused, Failure)
     assert refused.code == "draining"
-    assert isinstance(shard.do(Allocate(DIALOG, Side.TO, V4, AUDIO)), Allocated)
+    assert isinstance(shard.do(Allocate(KEY, Side.TO, V4, AUDIO)), Allocated)
     assert shard.do(CloseCall(b"call")) == Closed(0)
     assert shard.next_message() == NoCallsLeft(7)
     assert isinstance(shard.do(ListCalls()), CallList)
@@ -254,7 +254,7 @@ def test_an_empty_shard_says_at_once_that_no_call_is_left_in_each_round(shard: S
         shard.link.send(RefuseNewCalls(drain_round))
         assert shard.next_message() == NoCallsLeft(drain_round)
         shard.link.send(TakeNewCalls())
-    assert isinstance(shard.do(Allocate(DIALOG, Side.FROM, V4, AUDIO)), Allocated)
+    assert isinstance(shard.do(Allocate(KEY, Side.FROM, V4, AUDIO)), Allocated)
 
 
 def test_a_call_that_expires_was_the_last_one_too(
@@ -262,7 +262,7 @@ def test_a_call_that_expires_was_the_last_one_too(
 ) -> None:
     unconfigured.link.configure(ports, segment.name, RelaySettings(unused_s=1.0))
     unconfigured.become_ready()
-    unconfigured.do(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    unconfigured.do(Allocate(KEY, Side.FROM, V4, AUDIO))
     unconfigured.link.send(RefuseNewCalls(1))
     assert unconfigured.next_message() == NoCallsLeft(1)
 
@@ -271,7 +271,7 @@ def test_statistics_are_published_twice_a_second(shard: Shard, segment: Segment)
     reader = StatsReader(segment)
     published = reader.read().shards[1]
     first = published.heartbeat
-    shard.do(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    shard.do(Allocate(KEY, Side.FROM, V4, AUDIO))
     for _ in range(100):
         published = reader.read().shards[1]
         if published.heartbeat > first:
@@ -379,9 +379,9 @@ def test_the_end_of_the_link_ends_the_loop_with_another_status(shard: Shard) -> 
 
 
 def test_the_last_counters_are_published_at_the_end(shard: Shard, segment: Segment) -> None:
-    shard.do(Allocate(DIALOG, Side.FROM, V4, AUDIO))
-    shard.do(Allocate(DIALOG, Side.TO, V4, AUDIO))
-    shard.do(Activate(DIALOG))
+    shard.do(Allocate(KEY, Side.FROM, V4, AUDIO))
+    shard.do(Allocate(KEY, Side.TO, V4, AUDIO))
+    shard.do(Activate(KEY))
     shard.end()
     published = StatsReader(segment).read().shards[1]
     assert (published.sessions_started, published.sessions_closed) == (1, 1)

@@ -87,9 +87,9 @@ class RandomCalls:
 
     def _re_invite(self) -> None:
         number, call = self._pick()
-        old = call.dialog
+        old = call.key
         again = TransactionKey(old.call_id, (old.cseq or 0) + 1, old.id_from, old.id_to)
-        self._calls[number] = self._bench.call(*self._phones[number], dialog=again)
+        self._calls[number] = self._bench.call(*self._phones[number], key=again)
 
     def _hang_up(self) -> None:
         if self._calls:
@@ -97,9 +97,9 @@ class RandomCalls:
 
     def _end(self, number: int) -> None:
         call = self._calls.pop(number)
-        for session in self._bench.show(call.dialog).sessions:
+        for session in self._bench.show(call.key).sessions:
             self.ended += [leg for pair in session.pairs for leg in (pair.from_, pair.to)]
-        self._bench.bye(call.dialog)
+        self._bench.bye(call.key)
 
     def _change_routes(self) -> None:
         kernel = self._bench.helper._plane.kernel

@@ -20,7 +20,7 @@ def test_a_call_over_ipv6(bench: Bench, make_peer: MakePeer) -> None:
     call = bench.call(alice, bob, to_callee=V6, to_caller=V6)
     for _ in range(2):
         bench.converse(alice, bob, call)
-    leg = bench.leg(call.dialog, Side.FROM)
+    leg = bench.leg(call.key, Side.FROM)
     assert (leg.source, leg.latched) == (f"[::1]:{alice.port}", True)
 
 
@@ -33,8 +33,8 @@ def test_one_side_may_be_ipv4_and_the_other_ipv6(
     call = bench.call(alice, bob, to_callee=callee, to_caller=caller)
     for _ in range(2):
         bench.converse(alice, bob, call)
-    assert bench.leg(call.dialog, Side.FROM).latched
-    assert bench.leg(call.dialog, Side.TO).latched
+    assert bench.leg(call.key, Side.FROM).latched
+    assert bench.leg(call.key, Side.TO).latched
 
 
 @pytest.mark.usefixtures("ipv6")
@@ -42,14 +42,14 @@ def test_a_session_on_hold_over_ipv6(bench: Bench, make_peer: MakePeer) -> None:
     alice, bob = make_peer(V6), make_peer(V6)
     call = bench.call(Media("::", 4000, 2), bob, to_callee=V6, to_caller=V6)
     bench.passes(alice, call.for_caller, bob)
-    assert bench.show(call.dialog).sessions[0].state == "hold"
+    assert bench.show(call.key).sessions[0].state == "hold"
 
 
 @pytest.mark.usefixtures("ipv6")
 def test_an_address_in_another_spelling_is_the_same_address(bench: Bench, make_peer: MakePeer) -> None:
-    dialog = bench.new_dialog()
+    key = bench.new_key()
     for spelling in ("0:0:0:0:0:0:0:1", "::0001"):
-        ports = bench.allocate(dialog, Side.FROM, [Media(V6, 4000, 2)], spelling)
+        ports = bench.allocate(key, Side.FROM, [Media(V6, 4000, 2)], spelling)
         assert ports[0][0] == V6
 
 

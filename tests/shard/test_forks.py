@@ -19,27 +19,27 @@ class Fork:
     def __init__(self, bench: Bench, alice: MediaPeer) -> None:
         self.bench = bench
         self.alice = alice
-        self.dialog = bench.new_dialog(b"alice", b"")
-        (self.for_callees,) = bench.allocate(self.dialog, Side.FROM, [audio(alice)])
+        self.key = bench.new_key(b"alice", b"")
+        (self.for_callees,) = bench.allocate(self.key, Side.FROM, [audio(alice)])
 
     def answer(self, callee: bytes, peer: MediaPeer) -> Where:
         """One answer; returns where Alice sends to for it."""
-        dialog = self.dialog_to(callee)
-        (for_alice,) = self.bench.allocate(dialog, Side.TO, [audio(peer)])
-        assert self.bench.activate(dialog)
+        key = self.key_to(callee)
+        (for_alice,) = self.bench.allocate(key, Side.TO, [audio(peer)])
+        assert self.bench.activate(key)
         return for_alice
 
     def end(self, callee: bytes) -> int:
-        result = self.bench.helper.execute(Close(self.dialog_to(callee)))
+        result = self.bench.helper.execute(Close(self.key_to(callee)))
         assert isinstance(result, Closed)
         return result.sessions
 
-    def dialog_to(self, callee: bytes) -> TransactionKey:
-        return TransactionKey(self.dialog.call_id, self.dialog.cseq, b"alice", callee)
+    def key_to(self, callee: bytes) -> TransactionKey:
+        return TransactionKey(self.key.call_id, self.key.cseq, b"alice", callee)
 
     def sources(self) -> list[str | None]:
         """What each session knows of its answerer."""
-        return [session.pairs[0].to.source for session in self.bench.show(self.dialog).sessions]
+        return [session.pairs[0].to.source for session in self.bench.show(self.key).sessions]
 
 
 def test_each_answerer_is_told_apart_by_its_source(bench: Bench, make_peer: MakePeer) -> None:

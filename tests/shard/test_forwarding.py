@@ -19,10 +19,10 @@ def test_rtp_and_rtcp_go_both_ways(bench: Bench, make_peer: MakePeer) -> None:
 
 def test_every_component_of_every_medium_goes_its_own_way(bench: Bench, make_peer: MakePeer) -> None:
     alice, bob = [make_peer(), make_peer()], [make_peer(), make_peer()]
-    dialog = bench.new_dialog()
-    for_bob = bench.allocate(dialog, Side.FROM, [audio(peer) for peer in alice])
-    for_alice = bench.allocate(dialog, Side.TO, [audio(peer) for peer in bob])
-    bench.activate(dialog)
+    key = bench.new_key()
+    for_bob = bench.allocate(key, Side.FROM, [audio(peer) for peer in alice])
+    for_alice = bench.allocate(key, Side.TO, [audio(peer) for peer in bob])
+    bench.activate(key)
     for medium in (0, 1):
         for component in (RTP, RTCP):
             bench.passes(
@@ -40,7 +40,7 @@ def test_a_datagram_stays_as_it_is_whatever_its_size(bench: Bench, make_peer: Ma
     payload = (PACKET * 400)[:size]
     for _ in range(2):  # judged, then connected
         bench.passes(alice, call.for_caller, bob, payload=payload)
-    leg = bench.leg(call.dialog, Side.FROM)
+    leg = bench.leg(call.key, Side.FROM)
     assert (leg.packets, leg.bytes) == (2, 2 * size)
 
 
@@ -69,13 +69,13 @@ def test_many_calls_at_once_do_not_mix(bench: Bench, make_peer: MakePeer) -> Non
 
 def test_what_comes_before_activation_is_dropped_and_counted(bench: Bench, make_peer: MakePeer) -> None:
     alice, bob = make_peer(), make_peer()
-    dialog = bench.new_dialog()
-    (for_bob,) = bench.allocate(dialog, Side.FROM, [audio(alice)])
+    key = bench.new_key()
+    (for_bob,) = bench.allocate(key, Side.FROM, [audio(alice)])
     bob.send(PACKET, for_bob)
     bench.turn_until(lambda: bench.stats().drop_no_session == 1, "the drop is counted")
     assert (bench.stats().packets_in, bench.stats().bytes_in) == (1, len(PACKET))
-    (for_alice,) = bench.allocate(dialog, Side.TO, [audio(bob)])
-    bench.activate(dialog)
+    (for_alice,) = bench.allocate(key, Side.TO, [audio(bob)])
+    bench.activate(key)
     bench.passes(bob, for_bob, alice, payload=b"now")
     bench.passes(alice, for_alice, bob, payload=b"now")
 
@@ -86,10 +86,10 @@ def test_what_nobody_can_be_sent_to_is_dropped_and_counted(bench: Bench, make_pe
     call = bench.call(alice, named)
     alice.send(PACKET, call.for_caller)
     bench.turn_until(
-        lambda: bench.leg(call.dialog, Side.FROM).dropped == {"no_target": 1}, "the drop is counted"
+        lambda: bench.leg(call.key, Side.FROM).dropped == {"no_target": 1}, "the drop is counted"
     )
     assert bench.stats().drop_no_target == 1
-    assert bench.leg(call.dialog, Side.FROM).packets == 1, "it was received all the same"
+    assert bench.leg(call.key, Side.FROM).packets == 1, "it was received all the same"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_what_the_kernel_refuses_to_send_is_dropped_and_counted(
     for expected in (1, 2):
         alice.send(PACKET, call.for_caller)
         bench.turn_until(
-            lambda n=expected: bench.leg(call.dialog, Side.FROM).dropped == {"send_failed": n},  # type: ignore[misc]
+            lambda n=expected: bench.leg(call.key, Side.FROM).dropped == {"send_failed": n},  # type: ignore[misc]
             "the drop is counted",
         )
     assert bench.stats().drop_send_failed == 2
@@ -120,7 +120,7 @@ def test_a_phone_that_is_not_there_yet_costs_no_later_packet(bench: Bench, make_
     for number in range(3):
         alice.send(b"nobody hears this", call.for_caller)
         bench.turn_until(
-            lambda n=number: bench.leg(call.dialog, Side.FROM).packets == n + 2,  # type: ignore[misc]
+            lambda n=number: bench.leg(call.key, Side.FROM).packets == n + 2,  # type: ignore[misc]
             "it is read",
         )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bob_again:
@@ -148,7 +148,7 @@ def test_a_peer_that_refuses_packets_may_go_on_sending(bench: Bench, make_peer: 
     port = alice.port
     alice.close()
     bob.send(b"nobody hears this", call.for_callee)
-    bench.turn_until(lambda: bench.leg(call.dialog, Side.TO).packets == 2, "it is read")
+    bench.turn_until(lambda: bench.leg(call.key, Side.TO).packets == 2, "it is read")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as alice_again:
         alice_again.bind((V4, port))
         for number in range(5):
@@ -168,7 +168,7 @@ def test_a_bye_in_the_middle_of_traffic_ends_it(bench: Bench, make_peer: MakePee
         bob.send(b"%d" % number, call.for_callee)
         carol.send(b"%d" % number, other.for_caller)
     bench.loop.turn(0.1)
-    assert bench.bye(call.dialog) == 1
+    assert bench.bye(call.key) == 1
     assert [bench.receive(dave)[0] for _ in range(50)] == [b"%d" % number for number in range(50)]
     bench.turn_until(lambda: bench.stats().sockets == 4, "the ports are closed")
     assert bench.stats().sessions == 1
@@ -181,7 +181,7 @@ def test_every_packet_that_arrived_is_either_passed_on_or_counted_as_dropped(
     held = Media("0.0.0.0", 4000, 2)
     call, on_hold = bench.call(alice, bob), bench.call(held, bob)
     bench.converse(alice, bob, call)
-    pending = bench.new_dialog()
+    pending = bench.new_key()
     (unused,) = bench.allocate(pending, Side.FROM, [audio(alice)])
     for peer, to in ((alice, call.for_caller), (bob, on_hold.for_callee), (mallory, unused)):
         for _ in range(5):
@@ -190,8 +190,8 @@ def test_every_packet_that_arrived_is_either_passed_on_or_counted_as_dropped(
         bench.receive(bob)
     bench.turn_until(lambda: bench.stats().drop_no_session == 5, "the strays are counted")
     bench.turn_until(lambda: bench.stats().drop_no_target == 5, "so is what goes to the held end")
-    bench.bye(call.dialog)
-    bench.bye(on_hold.dialog)
+    bench.bye(call.key)
+    bench.bye(on_hold.key)
     stats = bench.stats()
     drops = stats.drop_source_mismatch + stats.drop_no_target + stats.drop_send_failed + stats.drop_no_session
     assert stats.packets_in == 19
@@ -205,7 +205,7 @@ def test_a_peer_that_only_listens_is_sent_to_where_it_announced(bench: Bench, ma
     call = bench.call(alice, bob)
     for number in range(5):
         bench.passes(alice, call.for_caller, bob, payload=b"%d" % number)
-    leg = bench.leg(call.dialog, Side.TO)
+    leg = bench.leg(call.key, Side.TO)
     assert (leg.packets, leg.source, leg.idle_s) == (0, None, None)
 
 
@@ -222,10 +222,10 @@ def test_the_relay_ports_of_both_sides_may_be_on_different_addresses(
 def test_an_end_may_be_the_port_of_another_call(bench: Bench, make_peer: MakePeer) -> None:
     # two legs of a back-to-back user agent through one relay: its own ports are as good as any
     alice, bob = make_peer(), make_peer()
-    dialog = bench.new_dialog()
-    second = bench.new_dialog()
+    key = bench.new_key()
+    second = bench.new_key()
     (between,) = bench.allocate(second, Side.TO, [audio(bob)])
-    call = bench.call(alice, Media(V4, between[1], 2), dialog=dialog)
+    call = bench.call(alice, Media(V4, between[1], 2), key=key)
     bench.allocate(second, Side.FROM, [Media(V4, call.for_callee[1], 2)])
     bench.activate(second)
     bench.passes(alice, call.for_caller, bob)

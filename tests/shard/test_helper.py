@@ -40,7 +40,7 @@ from tests.shard.bench import PACKET, V4, Bench, audio
 from tests.shard.conftest import MakeBench, MakePeer
 
 AUDIO = (Media("127.0.0.11", 4000, 2, "RTP/AVP", "audio"),)
-DIALOG = TransactionKey(b"call", 1, b"alice", b"bob", b"sip:alice@example.org", b"sip:bob\xff@example.org")
+KEY = TransactionKey(b"call", 1, b"alice", b"bob", b"sip:alice@example.org", b"sip:bob\xff@example.org")
 
 
 @pytest.fixture
@@ -51,30 +51,30 @@ def helper(ports: range) -> Iterator[Helper]:
     helper.close()
 
 
-def set_up(helper: Helper, dialog: TransactionKey = DIALOG) -> None:
-    helper.execute(Allocate(dialog, Side.FROM, V4, AUDIO))
-    helper.execute(Allocate(dialog, Side.TO, V4, AUDIO))
-    helper.execute(Activate(dialog))
+def set_up(helper: Helper, key: TransactionKey = KEY) -> None:
+    helper.execute(Allocate(key, Side.FROM, V4, AUDIO))
+    helper.execute(Allocate(key, Side.TO, V4, AUDIO))
+    helper.execute(Activate(key))
 
 
 # --- commands ---------------------------------------------------------------------------------------
 
 
 def test_a_call_from_its_offer_to_its_end(helper: Helper) -> None:
-    offered = helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    offered = helper.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
     assert isinstance(offered, Allocated)
     assert offered.media[0].port % 2 == 0
-    helper.execute(Allocate(DIALOG, Side.TO, V4, AUDIO))
-    assert helper.execute(Activate(DIALOG)) == Activated(created=True)
-    assert helper.execute(Activate(DIALOG)) == Activated(created=False)
-    assert helper.execute(Close(DIALOG)) == Closed(1)
+    helper.execute(Allocate(KEY, Side.TO, V4, AUDIO))
+    assert helper.execute(Activate(KEY)) == Activated(created=True)
+    assert helper.execute(Activate(KEY)) == Activated(created=False)
+    assert helper.execute(Close(KEY)) == Closed(1)
     with pytest.raises(UnknownCall):
-        helper.execute(Close(DIALOG))
+        helper.execute(Close(KEY))
 
 
 def test_closing_before_activation_ends_no_session_and_frees_the_ports(helper: Helper) -> None:
-    helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
-    assert helper.execute(Close(DIALOG)) == Closed(0)
+    helper.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
+    assert helper.execute(Close(KEY)) == Closed(0)
     helper.update_stats()
     assert helper.stats.ports_free == helper.stats.ports_total
 
@@ -87,16 +87,16 @@ def test_a_whole_call_can_be_closed(helper: Helper) -> None:
 
 REFUSALS: list[tuple[RelayCommand, type[NhError]]] = [
     (Allocate(TransactionKey(b"call", None, b"alice"), Side.FROM, V4, AUDIO), MalformedRequest),
-    (Allocate(DIALOG, Side.FROM, "here", AUDIO), MalformedRequest),
-    (Allocate(DIALOG, Side.FROM, "203.0.113.200", AUDIO), AddressUnavailable),
-    (Allocate(DIALOG, Side.FROM, "0.0.0.0", AUDIO), AddressUnavailable),
-    (Allocate(DIALOG, Side.FROM, "::ffff:127.0.0.1", AUDIO), AddressUnavailable),
-    (Allocate(DIALOG, Side.FROM, V4, AUDIO * 3), LimitReached),
+    (Allocate(KEY, Side.FROM, "here", AUDIO), MalformedRequest),
+    (Allocate(KEY, Side.FROM, "203.0.113.200", AUDIO), AddressUnavailable),
+    (Allocate(KEY, Side.FROM, "0.0.0.0", AUDIO), AddressUnavailable),
+    (Allocate(KEY, Side.FROM, "::ffff:127.0.0.1", AUDIO), AddressUnavailable),
+    (Allocate(KEY, Side.FROM, V4, AUDIO * 3), LimitReached),
     (Allocate(TransactionKey(b"active", 1, b"alice"), Side.FROM, V4, AUDIO), StaleTransaction),
     (Activate(TransactionKey(b"call", None, b"alice")), MalformedRequest),
-    (Activate(DIALOG), UnknownCall),
+    (Activate(KEY), UnknownCall),
     (Activate(TransactionKey(b"active", 2, b"alice", b"carol")), NotAllocated),
-    (Close(DIALOG), UnknownCall),
+    (Close(KEY), UnknownCall),
     (CloseCall(b"call"), UnknownCall),
     (ShowCall(b"call"), UnknownCall),
 ]
@@ -142,16 +142,16 @@ def test_a_bug_is_counted_as_a_failure_and_not_hidden(
 
     monkeypatch.setattr(helper._table, "allocate", fail)
     with pytest.raises(ZeroDivisionError):
-        helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+        helper.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
     assert helper.stats.allocate_failed == 1
     assert helper.stats.allocate_refused == 0
 
 
 def test_different_numbers_of_sockets_are_refused_and_the_next_call_is_served(helper: Helper) -> None:
-    helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
-    helper.execute(Allocate(DIALOG, Side.TO, V4, AUDIO * 2))
+    helper.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
+    helper.execute(Allocate(KEY, Side.TO, V4, AUDIO * 2))
     with pytest.raises(SocketCountMismatch):
-        helper.execute(Activate(DIALOG))
+        helper.execute(Activate(KEY))
     set_up(helper, TransactionKey(b"another", 1, b"alice", b"bob"))
 
 
@@ -160,11 +160,11 @@ def test_ports_run_out_and_come_back(ports: range) -> None:
     for number in range(4):
         helper.execute(Allocate(TransactionKey(b"%d" % number, 1, b"alice"), Side.FROM, V4, AUDIO))
     with pytest.raises(PortsExhausted):
-        helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+        helper.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
     helper.update_stats()
     assert (helper.stats.ports_free, helper.stats.ports_total) == (0, 8)
     helper.execute(CloseCall(b"2"))
-    helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
+    helper.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
     helper.close()
 
 
@@ -174,7 +174,7 @@ def test_ports_are_used_in_pairs_from_the_first_even_one_on(ports: range) -> Non
     assert helper.stats.ports_total == 4
     used = []
     for call_id in (b"1", b"2"):
-        result = helper.execute(Allocate(structs.replace(DIALOG, call_id=call_id), Side.FROM, V4, AUDIO))
+        result = helper.execute(Allocate(structs.replace(KEY, call_id=call_id), Side.FROM, V4, AUDIO))
         assert isinstance(result, Allocated)
         used.append(result.media[0].port)
     helper.close()
@@ -186,7 +186,7 @@ def test_shards_number_their_sessions_apart(ports: range) -> None:
     for shard in (0, 1):
         helper = Helper(ports=(ports[0], ports[-1]), shard=shard, shards=2)
         set_up(helper)
-        numbers += [info.sessionid for info in helper.close_session(DIALOG)]
+        numbers += [info.sessionid for info in helper.close_session(KEY)]
         helper.close()
     assert numbers == [1, 2]
 
@@ -195,10 +195,10 @@ def test_shards_number_their_sessions_apart(ports: range) -> None:
 
 
 def test_the_session_information_has_the_uris_and_what_the_proxy_added(helper: Helper) -> None:
-    helper.execute(Allocate(DIALOG, Side.FROM, V4, AUDIO))
-    helper.execute(Allocate(DIALOG, Side.TO, V4, AUDIO))
-    helper.execute(Activate(DIALOG, {"tenant": "blue", "uri_from": "overridden"}))
-    (info,) = helper.close_session(DIALOG)
+    helper.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
+    helper.execute(Allocate(KEY, Side.TO, V4, AUDIO))
+    helper.execute(Activate(KEY, {"tenant": "blue", "uri_from": "overridden"}))
+    (info,) = helper.close_session(KEY)
     assert info.param == {"uri_from": "overridden", "uri_to": "sip:bob\\xff@example.org", "tenant": "blue"}
     assert abs(info.created - time.time()) < 60
 
@@ -212,7 +212,7 @@ def test_counters_go_on_from_what_a_predecessor_left(ports: range, make_peer: Ma
     alice, bob = make_peer(), make_peer()
     call = bench.call(alice, bob)
     bench.converse(alice, bob, call)
-    bench.bye(call.dialog)
+    bench.bye(call.key)
     stats = bench.stats()
     assert (stats.packets_in, stats.packets_out, stats.drop_no_target) == (104, 94, 10)
     assert stats.bytes_in == 1000 + 4 * len(PACKET)
@@ -237,7 +237,7 @@ def test_packets_are_counted_once_although_their_call_ends_between_two_ticks(
     for _ in range(3):
         call = bench.call(alice, bob)
         bench.converse(alice, bob, call)
-        bench.bye(call.dialog)
+        bench.bye(call.key)
     stats = bench.stats()
     assert (stats.packets_in, stats.packets_out) == (12, 12)
 
@@ -258,7 +258,7 @@ def test_a_silent_session_ends_by_itself(make_bench: MakeBench, make_peer: MakeP
 
 def test_unused_ports_are_freed_by_themselves(make_bench: MakeBench, make_peer: MakePeer) -> None:
     bench = make_bench(unused_s=1)
-    bench.allocate(bench.new_dialog(), Side.FROM, [audio(make_peer())])
+    bench.allocate(bench.new_key(), Side.FROM, [audio(make_peer())])
     bench.turn_until(ended(bench, lambda stats: stats.expired_unused), "it expires")
 
 
@@ -272,8 +272,8 @@ def test_a_session_on_hold_outlives_a_silent_one(make_bench: MakeBench, make_pee
 
 def test_the_ports_of_a_replaced_session_are_freed_by_themselves(bench: Bench, make_peer: MakePeer) -> None:
     alice, bob = make_peer(), make_peer()
-    first = bench.call(alice, bob).dialog
-    bench.call(alice, bob, dialog=TransactionKey(first.call_id, 2, first.id_from, first.id_to))
+    first = bench.call(alice, bob).key
+    bench.call(alice, bob, key=TransactionKey(first.call_id, 2, first.id_from, first.id_to))
     bench.turn_until(lambda: bench.stats().sockets == 4, "the first one's ports are closed")
     assert bench.helper.stats.expired_replaced == 1
     assert bench.stats().sessions == 1
@@ -282,8 +282,8 @@ def test_the_ports_of_a_replaced_session_are_freed_by_themselves(bench: Bench, m
 def test_every_session_that_was_started_is_closed_in_the_end(ports: range, make_peer: MakePeer) -> None:
     bench = Bench(ports)
     alice, bob = make_peer(), make_peer()
-    first = bench.call(alice, bob).dialog
-    bench.call(alice, bob, dialog=TransactionKey(first.call_id, 2, first.id_from, first.id_to))
+    first = bench.call(alice, bob).key
+    bench.call(alice, bob, key=TransactionKey(first.call_id, 2, first.id_from, first.id_to))
     bench.close()
     stats = bench.helper.stats
     assert stats.sessions_started == stats.sessions_closed == 2
@@ -315,7 +315,7 @@ def test_a_closed_call_is_freed_without_a_collection_of_cycles(helper: Helper) -
     try:
         set_up(helper)
         assert ours() == before + 4 + 1 + 2
-        helper.close_session(DIALOG)
+        helper.close_session(KEY)
         assert ours() == before
     finally:
         gc.enable()

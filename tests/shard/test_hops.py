@@ -46,21 +46,21 @@ def test_a_hop_limit_is_sent_and_received(address: str, ipv6: None) -> None:
 @pytest.mark.parametrize("calls", [2, 3, 6])
 def test_a_call_may_go_through_the_relay_several_times(bench: Bench, make_peer: MakePeer, calls: int) -> None:
     alice, bob = make_peer(), make_peer()
-    dialogs = [bench.new_dialog() for _ in range(calls)]
+    keys = [bench.new_key() for _ in range(calls)]
     announced = audio(alice)
-    for dialog in dialogs:  # the INVITE on its way
-        announced = Media(*bench.allocate(dialog, Side.FROM, [announced])[0], 2)
+    for key in keys:  # the INVITE on its way
+        announced = Media(*bench.allocate(key, Side.FROM, [announced])[0], 2)
     for_callee = (announced.address, announced.port)
     announced = audio(bob)
-    for dialog in reversed(dialogs):  # the answer on its way back
-        announced = Media(*bench.allocate(dialog, Side.TO, [announced])[0], 2)
-        bench.activate(dialog)
+    for key in reversed(keys):  # the answer on its way back
+        announced = Media(*bench.allocate(key, Side.TO, [announced])[0], 2)
+        bench.activate(key)
     for_caller = (announced.address, announced.port)
     for _ in range(3):
         for component in (RTP, RTCP):
             bench.passes(alice, for_caller, bob, component)
             bench.passes(bob, for_callee, alice, component)
-    assert bench.leg(dialogs[0], Side.FROM).latched
+    assert bench.leg(keys[0], Side.FROM).latched
     assert bench.stats().packets_in == bench.stats().packets_out == 3 * 2 * 2 * calls
 
 

@@ -36,12 +36,12 @@ def make_kernel_path(kernel_program: LoadedProgram) -> MakeKernelPath:
 
 def legs(bench: Bench, call: Conversation) -> list[LegDetail]:
     """All directions of the newest session."""
-    session = bench.show(call.dialog).sessions[-1]
+    session = bench.show(call.key).sessions[-1]
     return [leg for pair in session.pairs for leg in (pair.from_, pair.to)]
 
 
 def why_not(bench: Bench, call: Conversation, side: Side = Side.FROM, component: int = RTP) -> str:
-    leg = bench.leg(call.dialog, side, component)
+    leg = bench.leg(call.key, side, component)
     assert not leg.kernel
     return leg.user_space_because
 
@@ -73,7 +73,7 @@ def test_totals_match_packet_for_packet_over_both_paths_and_after_the_end(
     call = bench.call(alice, bob)
     for _ in range(10):
         bench.converse(alice, bob, call)
-    assert bench.bye(call.dialog) == 1
+    assert bench.bye(call.key) == 1
     stats = bench.stats()
     assert (stats.packets_in, stats.packets_out, stats.kernel_packets) == (40, 40, 36)
     assert (stats.bytes_in, stats.bytes_out) == (40 * len(PACKET), 40 * len(PACKET))
@@ -89,9 +89,9 @@ def test_a_source_that_fits_less_well_moves_when_its_window_is_over(
     call = bench.call(Media("127.0.0.99", alice.port, 2, "RTP/AVP", "audio"), bob)
     bench.passes(alice, call.for_caller, bob)
     assert why_not(bench, call) == "its source is not latched yet"
-    bench.turn_until(lambda: bench.leg(call.dialog, Side.FROM).kernel, "the direction is in the kernel")
+    bench.turn_until(lambda: bench.leg(call.key, Side.FROM).kernel, "the direction is in the kernel")
     bench.passes(alice, call.for_caller, bob)
-    assert bench.leg(call.dialog, Side.FROM).kernel_packets == 1
+    assert bench.leg(call.key, Side.FROM).kernel_packets == 1
 
 
 def test_packets_that_wait_when_a_direction_moves_stay_ahead_of_those_that_follow(
@@ -105,7 +105,7 @@ def test_packets_that_wait_when_a_direction_moves_stay_ahead_of_those_that_follo
     for payload in sent[50:]:
         alice.send(payload, call.for_caller)
     assert [bench.receive(bob)[0] for _ in sent[1:]] == sent[1:]
-    assert bench.leg(call.dialog, Side.FROM).kernel_packets == 50
+    assert bench.leg(call.key, Side.FROM).kernel_packets == 50
 
 
 # --- and back ---------------------------------------------------------------------------------------
@@ -125,8 +125,8 @@ def test_a_re_invite_mid_stream_loses_and_doubles_nothing(
             alice.send(sent[-1], to)
 
     talk(first.for_caller)
-    again = TransactionKey(first.dialog.call_id, 2, first.dialog.id_from, first.dialog.id_to)
-    second = bench.call(alice, bob, dialog=again)
+    again = TransactionKey(first.key.call_id, 2, first.key.id_from, first.key.id_to)
+    second = bench.call(alice, bob, key=again)
     talk(first.for_caller)  # on its way when the re-INVITE took effect
     talk(second.for_caller)
     talk(second.for_caller)
@@ -175,11 +175,11 @@ def test_a_relatching_source_is_in_user_space_until_it_has_latched(
     call = bench.call(alice, bob)
     for _ in range(2):
         bench.passes(alice, call.for_caller, bob)
-    assert bench.leg(call.dialog, Side.FROM).kernel_packets == 1
-    bench.turn_until(lambda: not bench.leg(call.dialog, Side.FROM).kernel, "its source may move")
+    assert bench.leg(call.key, Side.FROM).kernel_packets == 1
+    bench.turn_until(lambda: not bench.leg(call.key, Side.FROM).kernel, "its source may move")
     for _ in range(2):
         bench.passes(moved, call.for_caller, bob)
-    leg = bench.leg(call.dialog, Side.FROM)
+    leg = bench.leg(call.key, Side.FROM)
     assert (leg.source, leg.kernel, leg.kernel_packets) == (f"{V4}:{moved.port}", True, 2)
 
 
@@ -269,7 +269,7 @@ def test_a_full_table_leaves_further_directions_in_user_space_until_there_is_roo
         assert [why_not(bench, other, side) for side in Side] == [FULL, FULL]
         assert (bench.stats().kernel_flows, bench.stats().kernel_full) == (4, 4)
         assert len([text for text in caplog.messages if "raise kernel_flows" in text]) == 1
-        bench.bye(one.dialog)
+        bench.bye(one.key)
         bench.turn_until(lambda: all(leg.kernel for leg in legs(bench, other)), "the others have the room")
         bench.converse(*second, other)
         assert bench.stats().kernel_packets == 4
@@ -307,7 +307,7 @@ def test_streams_are_measured_on_across_both_paths(
         send(number)
     for number in sequence[4:]:
         send(number)
-    (stream,) = bench.leg(call.dialog, Side.FROM).streams
+    (stream,) = bench.leg(call.key, Side.FROM).streams
     assert (stream.ssrc, stream.payload_type, stream.packets) == (77, 0, 6)
     assert (stream.lost, stream.reordered, stream.duplicates) == (1 + 5, 1, 1)
     assert kernel_packets(bench) == 5
@@ -346,7 +346,7 @@ def test_nothing_is_left_in_the_kernel_behind_the_calls(
     call = bench.call(alice, bob)
     bench.converse(alice, bob, call)
     assert flows_in(kernel_program) == 4
-    bench.bye(call.dialog)
+    bench.bye(call.key)
     assert flows_in(kernel_program) == 0
 
 

@@ -46,7 +46,7 @@ def test_a_flow_that_is_not_taken_stays_in_user_space_and_is_tried_again(
         refuse(patch, "update")
         for _ in range(2):
             bench.converse(alice, bob, call)
-        assert bench.leg(call.dialog, Side.FROM).user_space_because == BUSY
+        assert bench.leg(call.key, Side.FROM).user_space_because == BUSY
     bench.turn_until(lambda: kernel_flows(bench) == 4, "the kernel takes them")
     bench.converse(alice, bob, call)
     assert bench.stats().kernel_packets == 4
@@ -60,7 +60,7 @@ def test_a_flow_that_is_not_removed_goes_with_the_next_try(
         refuse(patch, "delete")
         for _ in range(3):
             bench.converse(alice, bob, call)
-        assert bench.bye(call.dialog) == 1
+        assert bench.bye(call.key) == 1
         assert kernel_flows(bench) == 4
         alice.send(PACKET, call.for_caller)  # nothing can be done about it
     bench.turn_until(lambda: kernel_flows(bench) == 0, "they are gone")
@@ -77,8 +77,8 @@ def test_a_re_invite_works_while_the_kernel_refuses_everything(
     with pytest.MonkeyPatch.context() as patch:
         for what in ("update", "delete"):
             refuse(patch, what)
-        again = TransactionKey(first.dialog.call_id, 2, first.dialog.id_from, first.dialog.id_to)
-        second = bench.call(alice, bob, dialog=again)
+        again = TransactionKey(first.key.call_id, 2, first.key.id_from, first.key.id_to)
+        second = bench.call(alice, bob, key=again)
         for _ in range(3):
             bench.converse(alice, bob, second)
     bench.turn_until(lambda: kernel_flows(bench) == 4, "the new session is there, the old one is gone")
@@ -95,7 +95,7 @@ def test_a_flow_that_somebody_else_removed_is_missed_by_nobody(
     while (key := bpf.next_key(kernel_program.flows_fd, None, layout.KEY.size)) is not None:
         bpf.delete(kernel_program.flows_fd, key)
     bench.converse(alice, bob, call)
-    bench.bye(call.dialog)
+    bench.bye(call.key)
     stats = bench.stats()
     assert (stats.packets_in, stats.kernel_packets, stats.kernel_flows) == (8, 0, 0)
 
@@ -107,7 +107,7 @@ def test_a_route_that_could_not_be_asked_for_is_asked_for_again(
         patch.setattr(Routes, "find", lambda *_: NoRoute("the kernel did not say", sure=False))
         call = bench.call(alice, bob)
         bench.converse(alice, bob, call)
-        because = bench.leg(call.dialog, Side.FROM).user_space_because
+        because = bench.leg(call.key, Side.FROM).user_space_because
         assert because == "127.0.0.1: the kernel did not say"
     bench.turn_until(lambda: kernel_flows(bench) == 4, "the kernel has said")
 
@@ -123,7 +123,7 @@ def test_a_codec_that_changes_just_before_the_end_does_not_disturb_it(
     call = bench.call(alice, bob)
     for sequence, payload_type in enumerate((PCMU, PCMU, PCMA)):
         say(bench, call.for_caller, payload_type, sequence, [alice, bob])
-    assert bench.bye(call.dialog) == 1
+    assert bench.bye(call.key) == 1
     assert bench.stats().kernel_flows == 0
 
 
@@ -135,11 +135,11 @@ def test_a_codec_that_changes_is_measured_once_the_kernel_agrees(
     with pytest.MonkeyPatch.context() as patch:
         refuse(patch, "update")
         say(bench, call.for_caller, PCMA, 1, [alice, bob])
-        assert bench.leg(call.dialog, Side.FROM).kernel
+        assert bench.leg(call.key, Side.FROM).kernel
     for sequence in range(2, 5):
         say(bench, call.for_caller, PCMA, sequence, [alice, bob])
         bench.stats()
-        assert bench.leg(call.dialog, Side.FROM).kernel
-    (stream,) = bench.leg(call.dialog, Side.FROM).streams
+        assert bench.leg(call.key, Side.FROM).kernel
+    (stream,) = bench.leg(call.key, Side.FROM).streams
     assert (stream.payload_type, stream.packets) == (PCMA, 5)
     assert stream.jitter_ms is not None

@@ -58,13 +58,13 @@ def shard() -> Iterator[ShardProcess]:
 def test_a_shard_relays_until_it_is_told_to_end(shard: ShardProcess, segment: Segment, ports: range) -> None:
     shard.link.configure(ports, segment.name)
     assert shard.link.ready().pid == shard.process.pid
-    dialog = TransactionKey(b"call", 1, b"alice", b"bob")
+    key = TransactionKey(b"call", 1, b"alice", b"bob")
     with MediaPeer(V4) as alice, MediaPeer(V4) as bob:
-        for_bob = shard.link.answer(Allocate(dialog, Side.FROM, V4, (audio(alice),)))
-        for_alice = shard.link.answer(Allocate(dialog, Side.TO, V4, (audio(bob),)))
+        for_bob = shard.link.answer(Allocate(key, Side.FROM, V4, (audio(alice),)))
+        for_alice = shard.link.answer(Allocate(key, Side.TO, V4, (audio(bob),)))
         assert isinstance(for_bob, Allocated)
         assert isinstance(for_alice, Allocated)
-        assert shard.link.answer(Activate(dialog)) == Activated(created=True)
+        assert shard.link.answer(Activate(key)) == Activated(created=True)
         for component in (0, 1):
             alice.send(b"hello Bob", (V4, for_alice.media[0].port), component)
             assert bob.receive(component)[0] == b"hello Bob"
@@ -134,8 +134,8 @@ def test_commands_in_flight_are_all_answered(shard: ShardProcess, segment: Segme
     shard.link.ready()
     wanted: dict[int, type] = {}
     for number in range(40):
-        dialog = TransactionKey(b"%d" % number, 1, b"alice")
-        wanted[shard.link.execute(Allocate(dialog, Side.FROM, V4, (Media(V4, 4000, 2),)))] = Allocated
+        key = TransactionKey(b"%d" % number, 1, b"alice")
+        wanted[shard.link.execute(Allocate(key, Side.FROM, V4, (Media(V4, 4000, 2),)))] = Allocated
         wanted[shard.link.execute(CloseCall(b"%d" % number))] = Closed
     got: dict[int, type] = {}
     while len(got) < len(wanted):
@@ -154,11 +154,11 @@ def test_a_shard_leaks_no_descriptors(shard: ShardProcess, segment: Segment, por
     before = process.num_fds()
     for number in range(100):
         call_id = b"%d" % number
-        dialog = TransactionKey(call_id, 1, b"alice", b"bob")
+        key = TransactionKey(call_id, 1, b"alice", b"bob")
         audio_video = (Media(V4, 4000, 2), Media(V4, 4002, 2))
-        shard.link.answer(Allocate(dialog, Side.FROM, V4, audio_video))
-        shard.link.answer(Allocate(dialog, Side.TO, V4, audio_video))
-        shard.link.answer(Activate(dialog))
+        shard.link.answer(Allocate(key, Side.FROM, V4, audio_video))
+        shard.link.answer(Allocate(key, Side.TO, V4, audio_video))
+        shard.link.answer(Activate(key))
         shard.link.answer(
             Allocate(TransactionKey(call_id, 2, b"alice"), Side.FROM, "203.0.113.200", audio_video)
         )

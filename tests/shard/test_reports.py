@@ -109,7 +109,7 @@ def test_a_line_of_the_list_says_what_the_call_amounts_to(bench: Bench, make_pee
     call = bench.call(alice, bob)
     bench.converse(alice, bob, call)
     (line,) = page(bench.helper).calls
-    assert line.call_id == call.dialog.call_id
+    assert line.call_id == call.key.call_id
     assert (line.shard, line.sessions, line.sockets) == (0, 1, 4)
     assert (line.packets, line.bytes) == (4, 4 * len(PACKET))
     assert 0 <= line.idle_s <= line.age_s < 60
@@ -119,7 +119,7 @@ def test_a_line_of_the_list_says_what_the_call_amounts_to(bench: Bench, make_pee
 
 
 def test_a_call_is_shown_with_everything_in_it(helper: Helper) -> None:
-    dialog = TransactionKey(b"call\0\xff", 7, b"alice\0", b"bob\0")
+    key = TransactionKey(b"call\0\xff", 7, b"alice\0", b"bob\0")
     offered = (
         Media("127.0.0.11", 4000, 2, "RTP/AVP", "audio"),
         Media("0.0.0.0", 4002, 2, "RTP/AVP", "video"),
@@ -128,9 +128,9 @@ def test_a_call_is_shown_with_everything_in_it(helper: Helper) -> None:
         Media("127.0.0.22", 6000, 2, "RTP/AVP", "audio"),
         Media("phone.example.org", 6002, 2, "RTP/AVP", "video"),
     )
-    helper.execute(Allocate(dialog, Side.FROM, V4, offered))
-    helper.execute(Allocate(dialog, Side.TO, V4, answered))
-    helper.execute(Activate(dialog, {"tenant": "blue"}))
+    helper.execute(Allocate(key, Side.FROM, V4, offered))
+    helper.execute(Allocate(key, Side.TO, V4, answered))
+    helper.execute(Activate(key, {"tenant": "blue"}))
     shown = helper.execute(ShowCall(b"call\0\xff"))
     assert isinstance(shown, CallDetail)
     assert (shown.call_id, shown.shard) == (b"call\0\xff", 3)

@@ -32,7 +32,7 @@ def speech(*numbers: int, ssrc: int = 0xDEADBEEF) -> list[bytes]:
 
 
 def streams(bench: Bench, call: Conversation, side: Side = Side.FROM) -> Sequence[StreamDetail]:
-    return bench.leg(call.dialog, side).streams
+    return bench.leg(call.key, side).streams
 
 
 def counts(stream: StreamDetail) -> tuple[int, int, int, int]:
@@ -66,7 +66,7 @@ def ends(request: pytest.FixtureRequest, make_bench: MakeBench, make_peer: MakeP
     bench = make_bench(policy=SourcePolicy.FIRST if connected else SourcePolicy.HANDOVER)
     ends = Participants(bench, alice, bob, bench.call(alice, bob))
     bench.passes(alice, ends.call.for_caller, bob, payload=b"first")
-    assert bench.leg(ends.call.dialog, Side.FROM).latched is connected
+    assert bench.leg(ends.call.key, Side.FROM).latched is connected
     return ends
 
 
@@ -88,7 +88,7 @@ def test_every_ssrc_is_a_stream(ends: Participants) -> None:
 def test_rtcp_stun_and_short_packets_on_the_port_are_relayed_and_not_measured(ends: Participants) -> None:
     ends.send(*speech(0), SENDER_REPORT, b"\0\x01\0\x00" + bytes(16), b"\x80", b"", *speech(1))
     assert [counts(each) for each in ends.streams] == [(2, 0, 0, 0)]
-    assert ends.bench.leg(ends.call.dialog, Side.FROM).packets == 1 + 6
+    assert ends.bench.leg(ends.call.key, Side.FROM).packets == 1 + 6
 
 
 def test_audio_of_a_second_has_a_mos(ends: Participants) -> None:
@@ -106,7 +106,7 @@ def test_one_way_says_nothing_of_the_other(ends: Participants) -> None:
 
 def test_rtcp_has_no_streams(ends: Participants) -> None:
     ends.bench.passes(ends.alice, ends.call.for_caller, ends.bob, RTCP, payload=SENDER_REPORT)
-    assert ends.bench.leg(ends.call.dialog, Side.FROM, RTCP).streams == ()
+    assert ends.bench.leg(ends.call.key, Side.FROM, RTCP).streams == ()
 
 
 def test_what_has_nowhere_to_go_was_received_and_is_measured(bench: Bench, make_peer: MakePeer) -> None:
@@ -114,7 +114,7 @@ def test_what_has_nowhere_to_go_was_received_and_is_measured(bench: Bench, make_
     call = bench.call(alice, Media("phone.example.org", 4000, 2, "RTP/AVP", "audio"))
     for packet in speech(0, 1, 3):
         alice.send(packet, call.for_caller)
-    bench.turn_until(lambda: bench.leg(call.dialog, Side.FROM).packets == 3, "three packets")
+    bench.turn_until(lambda: bench.leg(call.key, Side.FROM).packets == 3, "three packets")
     assert [counts(each) for each in streams(bench, call)] == [(3, 1, 0, 0)]
 
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from nh.errors import PortsExhausted, SocketsExhausted
-from nh.shard.shortage_log import COMPLAIN_S, QUIET_S, ShortageLog
+from nh.shard.shortage_log import LOG_INTERVAL_S, QUIET_S, ShortageLog
 
 PORTS, SOCKETS = PortsExhausted("no ports; widen --ports"), SocketsExhausted("no descriptors; raise ulimit")
 
@@ -50,7 +50,7 @@ def test_while_it_lasts_it_is_said_again_with_how_many_were_refused(
 ) -> None:
     for _ in range(100):
         shortages.refused(PORTS)
-    clock.now += COMPLAIN_S
+    clock.now += LOG_INTERVAL_S
     shortages.refused(PORTS)
     assert len(caplog.messages) == 2
     assert caplog.messages[1].endswith("(and 99 more)")

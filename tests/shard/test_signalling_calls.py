@@ -441,16 +441,16 @@ def test_net_sips_calls_and_ngs_live_side_by_side(
     ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     dave, erin = make_peer(), make_peer()
-    theirs = ng.call(dave, erin, dialog=TransactionKey(b"ng-call", 1, b"dave", b"erin"))
+    theirs = ng.call(dave, erin, key=TransactionKey(b"ng-call", 1, b"dave", b"erin"))
     ours = ng.connect(alice, bob)
     ng.talk(alice, bob, ours)
     ng.converse(dave, erin, theirs)
-    details = ng.show(theirs.dialog).sessions
+    details = ng.show(theirs.key).sessions
     assert sorted((session.cseq, session.id_from) for session in details) == [(0, b"alice"), (1, b"dave")]
     ng.delete(b"alice")
     ng.converse(dave, erin, theirs)
     again = ng.connect(alice, bob)
-    assert ng.bye(theirs.dialog) == 1
+    assert ng.bye(theirs.key) == 1
     ng.talk(alice, bob, again)
 
 
@@ -458,7 +458,7 @@ def test_a_call_of_ngs_that_runs_out_of_ports_leaves_net_sips_alone(
     ports: range, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     ng = NgBench(ports[:6], interfaces=NG_INTERFACES)
-    theirs = ng.call(alice, bob, dialog=TransactionKey(b"ng-call", 1, b"dave", b"erin"))
+    theirs = ng.call(alice, bob, key=TransactionKey(b"ng-call", 1, b"dave", b"erin"))
     with pytest.raises(PortsExhausted):
         ng.offer([line(alice), line(bob)])
     ng.converse(alice, bob, theirs)

@@ -17,7 +17,7 @@ MALLORY = "127.0.0.66"
 
 def drops(bench: Bench, call: Conversation, component: int = RTP) -> int:
     """Foreign packets at the port that the caller sends to."""
-    return bench.leg(call.dialog, Side.FROM, component).dropped.get("source_mismatch", 0)
+    return bench.leg(call.key, Side.FROM, component).dropped.get("source_mismatch", 0)
 
 
 def elsewhere(peer: MediaPeer) -> Media:
@@ -47,7 +47,7 @@ def test_an_exact_match_latches_at_once_and_the_kernel_shuts_others_out(
     alice, bob = make_peer(ALICE), make_peer(BOB)
     call = bench.call(alice, bob)
     bench.passes(alice, call.for_caller, bob)
-    leg = bench.leg(call.dialog, Side.FROM)
+    leg = bench.leg(call.key, Side.FROM)
     assert (leg.source, leg.latched) == (f"{ALICE}:{alice.port}", True)
     assert shuts_out(call.for_caller, MALLORY)
     assert shuts_out(call.for_caller, ALICE), "another port of Alice's does not match, too"
@@ -59,10 +59,10 @@ def test_rtcp_latches_by_itself_after_rtp(bench: Bench, make_peer: MakePeer) -> 
     alice, bob = make_peer(ALICE), make_peer(BOB)
     call = bench.call(alice, bob)
     bench.passes(alice, call.for_caller, bob, RTP)
-    assert not bench.leg(call.dialog, Side.FROM, RTCP).latched
+    assert not bench.leg(call.key, Side.FROM, RTCP).latched
     bench.passes(alice, call.for_caller, bob, RTCP)
-    assert bench.leg(call.dialog, Side.FROM, RTCP).source == f"{ALICE}:{alice.port + 1}"
-    assert bench.leg(call.dialog, Side.FROM, RTCP).latched
+    assert bench.leg(call.key, Side.FROM, RTCP).source == f"{ALICE}:{alice.port + 1}"
+    assert bench.leg(call.key, Side.FROM, RTCP).latched
 
 
 def test_rtcp_from_another_host_is_learned_beside_rtp(bench: Bench, make_peer: MakePeer) -> None:
@@ -80,7 +80,7 @@ def test_a_phone_behind_a_nat_is_answered_where_its_packets_come_from(
     alice, bob = make_peer(ALICE), make_peer(BOB)
     call = bench.call(elsewhere(alice), bob)
     bench.converse(alice, bob, call)
-    leg = bench.leg(call.dialog, Side.FROM)
+    leg = bench.leg(call.key, Side.FROM)
     assert (leg.announced, leg.source) == (f"127.0.0.99:{alice.port}", f"{ALICE}:{alice.port}")
     assert not leg.latched
 
@@ -94,7 +94,7 @@ def test_a_better_source_takes_over_within_the_window_and_replies_follow_it(
     for better in (stranger, same_ip, alice):
         bench.passes(better, call.for_caller, bob)
         bench.passes(bob, call.for_callee, better)
-    assert bench.leg(call.dialog, Side.FROM).latched
+    assert bench.leg(call.key, Side.FROM).latched
     assert drops(bench, call) == 0
 
 
@@ -134,7 +134,7 @@ def test_what_was_queued_before_the_kernel_filters_is_still_judged(bench: Bench,
     assert bench.receive(bob)[0] == b"first"
     assert bench.receive(bob)[0] == b"third"
     assert drops(bench, call) == 1
-    assert bench.leg(call.dialog, Side.FROM).packets == 2
+    assert bench.leg(call.key, Side.FROM).packets == 2
 
 
 def test_a_packet_is_whole_although_latching_reads_the_next_one(bench: Bench, make_peer: MakePeer) -> None:
@@ -151,7 +151,7 @@ def test_the_end_of_the_window_latches_without_any_packet(make_bench: MakeBench,
     alice, bob = make_peer(ALICE), make_peer(BOB)
     call = bench.call(elsewhere(alice), bob)
     bench.passes(alice, call.for_caller, bob)
-    bench.turn_until(lambda: bench.leg(call.dialog, Side.FROM).latched, "the window is over")
+    bench.turn_until(lambda: bench.leg(call.key, Side.FROM).latched, "the window is over")
     assert shuts_out(call.for_caller, MALLORY)
     bench.passes(bob, call.for_callee, alice)
 
@@ -172,7 +172,7 @@ def test_media_announced_under_a_host_name_are_learned(bench: Bench, make_peer: 
     call = bench.call(Media("phone.example.org", alice.port, 2, "RTP/AVP", "audio"), bob)
     bench.passes(alice, call.for_caller, bob)
     bench.passes(bob, call.for_callee, alice)
-    assert bench.leg(call.dialog, Side.FROM).announced is None
+    assert bench.leg(call.key, Side.FROM).announced is None
 
 
 # --- policies ---------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def forgiving(make_bench: MakeBench) -> Bench:
 
 
 def is_relatching(bench: Bench, call: Conversation) -> bool:
-    leg = bench.leg(call.dialog, Side.FROM)
+    leg = bench.leg(call.key, Side.FROM)
     return leg.source is not None and not leg.latched
 
 
@@ -230,7 +230,7 @@ def test_after_a_silence_another_port_of_the_same_ip_takes_over(
     forgiving.turn_until(lambda: is_relatching(forgiving, call), "the silence is noticed")
     forgiving.passes(rebound, call.for_caller, bob)
     forgiving.passes(bob, call.for_callee, rebound)
-    assert forgiving.leg(call.dialog, Side.FROM).latched
+    assert forgiving.leg(call.key, Side.FROM).latched
     assert shuts_out(call.for_caller, ALICE)
 
 
@@ -242,7 +242,7 @@ def test_after_a_silence_another_ip_is_still_shut_out(forgiving: Bench, make_pee
     mallory.send(PACKET, call.for_caller)
     forgiving.turn_until(lambda: drops(forgiving, call) == 1, "it is dropped")
     forgiving.converse(alice, bob, call)
-    assert forgiving.leg(call.dialog, Side.FROM).latched
+    assert forgiving.leg(call.key, Side.FROM).latched
     assert shuts_out(call.for_caller, MALLORY)
 
 
@@ -251,8 +251,8 @@ def test_by_default_a_latched_source_stays_for_good(make_bench: MakeBench, make_
     alice, bob = make_peer(ALICE), make_peer(BOB)
     call = bench.call(alice, bob)
     bench.converse(alice, bob, call)
-    bench.turn_until(lambda: (bench.leg(call.dialog, Side.FROM).idle_s or 0) > 0.6, "two ticks pass")
-    assert bench.leg(call.dialog, Side.FROM).latched
+    bench.turn_until(lambda: (bench.leg(call.key, Side.FROM).idle_s or 0) > 0.6, "two ticks pass")
+    assert bench.leg(call.key, Side.FROM).latched
 
 
 # --- hold -------------------------------------------------------------------------------------------
@@ -264,18 +264,16 @@ def test_the_held_end_may_send_but_gets_nothing(bench: Bench, make_peer: MakePee
     call = bench.call(held, bob)
     bench.passes(alice, call.for_caller, bob)
     bob.send(PACKET, call.for_callee)
-    bench.turn_until(
-        lambda: bench.leg(call.dialog, Side.TO).dropped == {"no_target": 1}, "the drop is counted"
-    )
+    bench.turn_until(lambda: bench.leg(call.key, Side.TO).dropped == {"no_target": 1}, "the drop is counted")
     assert alice.pending() == []
-    assert bench.show(call.dialog).sessions[0].state == "hold"
+    assert bench.show(call.key).sessions[0].state == "hold"
 
 
 def test_after_a_resume_both_hear_each_other_again(bench: Bench, make_peer: MakePeer) -> None:
     alice, bob = make_peer(ALICE), make_peer(BOB)
     held = bench.call(Media("0.0.0.0", 4000, 2), bob)
-    first = held.dialog
-    resumed = bench.call(alice, bob, dialog=type(first)(first.call_id, 2, first.id_from, first.id_to))
+    first = held.key
+    resumed = bench.call(alice, bob, key=type(first)(first.call_id, 2, first.id_from, first.id_to))
     bench.converse(alice, bob, resumed)
     assert [session.state for session in bench.show(first).sessions] == ["replaced", "active"]
     bench.passes(alice, held.for_caller, bob, payload=b"on its way when the session was replaced")

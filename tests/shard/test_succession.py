@@ -19,7 +19,7 @@ from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.waiting import eventually
 from tools.rtp import RtpPacket
 
-DIALOG = TransactionKey(b"call", 1, b"alice", b"bob")
+KEY = TransactionKey(b"call", 1, b"alice", b"bob")
 
 OTHERS = 30
 """More calls than a shard looks at in the first second."""
@@ -48,11 +48,11 @@ def bob() -> Iterator[MediaPeer]:
 
 def set_up(shard: UpgradeController, alice: MediaPeer, bob: MediaPeer) -> tuple[Where, Where]:
     """Where Alice sends to, and where Bob does."""
-    offered = shard.execute(Allocate(DIALOG, Side.FROM, V4, (audio(alice),)))
-    answered = shard.execute(Allocate(DIALOG, Side.TO, V4, (audio(bob),)))
+    offered = shard.execute(Allocate(KEY, Side.FROM, V4, (audio(alice),)))
+    answered = shard.execute(Allocate(KEY, Side.TO, V4, (audio(bob),)))
     assert isinstance(offered, Allocated)
     assert isinstance(answered, Allocated)
-    assert shard.execute(Activate(DIALOG)) == Activated(created=True)
+    assert shard.execute(Activate(KEY)) == Activated(created=True)
     return (V4, answered.media[0].port), (V4, offered.media[0].port)
 
 
@@ -142,10 +142,10 @@ def test_a_successor_says_soon_that_its_calls_are_alive(
 
     for_alice, _ = set_up(shard, alice, bob)
     for number in range(OTHERS):
-        dialog = TransactionKey(b"other %d" % number, 1, b"alice", b"bob")
+        key = TransactionKey(b"other %d" % number, 1, b"alice", b"bob")
         for side, peer in ((Side.FROM, alice), (Side.TO, bob)):
-            shard.execute(Allocate(dialog, side, V4, (audio(peer),)))
-        assert shard.execute(Activate(dialog)) == Activated(created=True)
+            shard.execute(Allocate(key, side, V4, (audio(peer),)))
+        assert shard.execute(Activate(key)) == Activated(created=True)
     say(alice, for_alice, bob, range(10))
     wait_until_kept(shard, 1)
     for death in range(1, 3):
@@ -162,7 +162,7 @@ def test_counters_and_streams_go_on(
     say(alice, for_alice, bob, range(30))
     assert leg(shard).packets == 30
     eventually(lambda: StatsReader(segment).read().totals.packets_in == 30, "they are published")
-    shard.execute(Activate(DIALOG))  # whatever is asked: the call is kept as it is then
+    shard.execute(Activate(KEY))  # whatever is asked: the call is kept as it is then
     shard.kill()
     shard.start()
     say(alice, for_alice, bob, range(31, 40))
@@ -177,11 +177,11 @@ def test_commands_find_the_call_as_it_was(shard: UpgradeController, alice: Media
     for_alice, _ = set_up(shard, alice, bob)
     shard.kill()
     shard.start()
-    again = shard.execute(Allocate(DIALOG, Side.TO, V4, (audio(bob),)))
+    again = shard.execute(Allocate(KEY, Side.TO, V4, (audio(bob),)))
     assert isinstance(again, Allocated)
     assert again.media[0].port == for_alice[1], "a retransmission gets the same ports"
-    assert shard.execute(Activate(DIALOG)) == Activated(created=False)
-    assert shard.execute(Close(DIALOG)) == Closed(1)
+    assert shard.execute(Activate(KEY)) == Activated(created=False)
+    assert shard.execute(Close(KEY)) == Closed(1)
     assert not shard.keeper.calls
     assert not shard.keeper.sockets
 

@@ -191,5 +191,5 @@ def open_desk(
             desk.close()
 
 
-def dialog(call_id: bytes = b"call") -> TransactionKey:
+def key(call_id: bytes = b"call") -> TransactionKey:
     return TransactionKey(call_id, 1, b"from", b"to")

@@ -206,7 +206,7 @@ class FakeShard:
 
 def call_id_of(command: RelayCommand) -> bytes:
     assert not isinstance(command, ListCalls)
-    return command.dialog.call_id if isinstance(command, Allocate | Activate | Close) else command.call_id
+    return command.key.call_id if isinstance(command, Allocate | Activate | Close) else command.call_id
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ from nh.supervisor.dispatch import Dispatcher, merge_pages
 from nh.supervisor.shards.drain import Drain
 from nh.supervisor.shards.placement import ShardMap
 from nh.supervisor.shards.routing import shard_of
-from tests.supervisor.desk import dialog
+from tests.supervisor.desk import key
 from tests.supervisor.manual_loop import ManualLoop
 
 SHARDS = 3
@@ -94,9 +94,9 @@ def summary(call_id: bytes, shard: int = 0) -> CallSummary:
 @pytest.mark.parametrize("call_id", [b"a", b"b\0\xff", b"c" * 10_000])
 def test_everything_about_a_call_goes_to_its_shard(office: Office, call_id: bytes) -> None:
     about_it: list[Command] = [
-        Allocate(dialog(call_id), Side.FROM, "127.0.0.1", ()),
-        Activate(dialog(call_id)),
-        Close(dialog(call_id)),
+        Allocate(key(call_id), Side.FROM, "127.0.0.1", ()),
+        Activate(key(call_id)),
+        Close(key(call_id)),
         CloseCall(call_id),
         ShowCall(call_id),
         Offer(call_id, b"a", b"", b"", b"v=0", OfferOptions()),

@@ -17,9 +17,9 @@ from nh.results import Closed, ExtensionResult, Failure
 from nh.rpc.connection import MAX_IN_FLIGHT, MAX_OUTPUT_BYTES
 from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame
-from tests.supervisor.desk import Desk, dialog, open_desk
+from tests.supervisor.desk import Desk, key, open_desk
 
-NETSIP_CLOSE = netsip.encode_request(Close(dialog()))
+NETSIP_CLOSE = netsip.encode_request(Close(key()))
 
 
 @pytest.fixture
@@ -40,18 +40,18 @@ def test_a_netsip_request_is_answered_and_the_connection_stays(desk: Desk) -> No
     for _ in range(2):
         peer.send(NETSIP_CLOSE)
         assert peer.netsip_reply() == 7
-    assert desk.commands == [Close(dialog())] * 2
+    assert desk.commands == [Close(key())] * 2
     assert desk.stats.rpc_requests_netsip == 2
 
 
 def test_netsip_requests_are_executed_one_at_a_time_and_in_order(desk: Desk) -> None:
     desk.holding = True
     peer = desk.connect()
-    peer.send(*[netsip.encode_request(Close(dialog(b"%d" % n))) for n in range(3)])
+    peer.send(*[netsip.encode_request(Close(key(b"%d" % n))) for n in range(3)])
     for n in range(3):
         desk.turn_until(lambda: desk.held)
         desk.settle()
-        assert [command.dialog.call_id for command in desk.commands if isinstance(command, Close)] == [
+        assert [command.key.call_id for command in desk.commands if isinstance(command, Close)] == [
             b"%d" % before for before in range(n + 1)
         ]
         desk.held.pop()(Closed(n + 1))

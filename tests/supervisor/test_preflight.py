@@ -49,7 +49,7 @@ def test_what_a_newer_version_says_besides_is_no_hindrance(loop: SelectorLoop) -
     assert checked(loop, f"print({said!r})") == CheckedIn("3", (3,))
 
 
-def test_code_that_complains_is_quoted(loop: SelectorLoop) -> None:
+def test_the_error_output_of_new_code_is_quoted(loop: SelectorLoop) -> None:
     assert checked(loop, "import sys; print('a\\nnh: ports: too few', file=sys.stderr); sys.exit(2)") == (
         "ports: too few"
     )

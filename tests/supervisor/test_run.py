@@ -187,8 +187,8 @@ def test_each_call_goes_to_its_shard_in_both_protocols(tmp_path: Path) -> None:
         ]
         medium = {"addr": "127.0.0.1", "port": 4000, "range": 2, "proto": "RTP/AVP", "media": "audio"}
         for shard, port in ((0, 40000), (1, 40200)):
-            dialog = TransactionKey(call_of(shard), 1, b"a", b"b")
-            ports = Client(run.address).allocate_sockets(dialog, 0, "127.0.0.1", [medium])
+            key = TransactionKey(call_of(shard), 1, b"a", b"b")
+            ports = Client(run.address).allocate_sockets(key, 0, "127.0.0.1", [medium])
             assert ports == [("127.0.0.1", port, 2)]
 
 

@@ -41,7 +41,7 @@ def test_set_up_at_full_speed_outlives_shards(relay: Relay, rng: random.Random, 
         with NativeClient(relay.address) as client:
             wrong = [line for answer in answers for line in answer.differences(client)]
             assert not wrong, "\n".join(wrong)
-            assert all(client.request(Close(answer.dialog)).sessions == 1 for answer in answers)
+            assert all(client.request(Close(answer.key)).sessions == 1 for answer in answers)
         report = load.stop()
     findings = list(Verdict(faults, kernel=relay.kernel, hang_s=0).findings(report.streams))
     assert not findings, "\n".join(findings)

@@ -34,7 +34,7 @@ from tools.survive.scenario import CALLS, play_through
 def test_calls_survive(relay: Relay, rng: random.Random, kind: FaultKind) -> None:
     outcome = play_through(relay, kind, rng)
     print(outcome)
-    assert not outcome.complaints, "\n".join([str(outcome), *outcome.complaints])
+    assert not outcome.failures, "\n".join([str(outcome), *outcome.failures])
     assert outcome.report.signalled.calls_set_up == CALLS
     assert len(outcome.report.streams) == 4 * CALLS
     assert not outcome.report.generator.send_failures

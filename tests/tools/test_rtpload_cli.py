@@ -97,7 +97,7 @@ def test_the_capacity_is_searched(relay: Relay, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "complaint"),
+    ("arguments", "status", "message"),
     [
         ([], 2, "HOST:PORT"),
         (["/nowhere/nh.sock"], 1, "is `nh run` up"),
@@ -109,10 +109,10 @@ def test_the_capacity_is_searched(relay: Relay, tmp_path: Path) -> None:
         (["127.0.0.1:1", "--plot", "/nowhere/x.png"], 2, "no directory"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line(arguments: Sequence[str], status: int, complaint: str) -> None:
+def test_what_cannot_be_done_is_said_in_a_line(arguments: Sequence[str], status: int, message: str) -> None:
     result = CliRunner().invoke(app, list(arguments))
     assert result.exit_code == status
-    assert complaint in result.output
+    assert message in result.output
     assert "Traceback" not in result.output
 
 

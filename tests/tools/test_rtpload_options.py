@@ -16,7 +16,7 @@ from tools.rtpload.options import PACKETS_PER_PROCESS, LoadOptions
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "message"),
     [
         ({"calls": 0}, "calls"),
         ({"packet_ms": 0}, "packet_ms"),
@@ -34,8 +34,8 @@ from tools.rtpload.options import PACKETS_PER_PROCESS, LoadOptions
         ({"cpus": (100_000,)}, "CPU 100000"),
     ],
 )
-def test_options_out_of_range_are_refused(options: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(ConfigError, match=complaint):
+def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         LoadOptions(address="x/y", **options).check()
 
 

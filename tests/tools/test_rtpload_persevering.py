@@ -6,7 +6,7 @@ from nh.errors import NhError, PortsExhausted, Unavailable, UnknownCall
 from tools.rtpload.controls.retrying import PerseveringControl
 from tools.rtpload.ends import Endpoint, MediaEnd, Targets, TransactionKey
 
-DIALOG = TransactionKey("call", "from", "to", 1)
+KEY = TransactionKey("call", "from", "to", 1)
 END = MediaEnd(Endpoint("127.0.0.1", 4000), Endpoint("127.0.0.1", 4001))
 
 
@@ -19,11 +19,11 @@ class Script:
     def check(self) -> None:
         self._end()
 
-    def negotiate(self, dialog: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+    def negotiate(self, key: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         self._end()
         return Targets(caller, callee)
 
-    def tear_down(self, dialog: TransactionKey) -> None:
+    def tear_down(self, key: TransactionKey) -> None:
         self._end()
 
     def close(self) -> None:
@@ -36,7 +36,7 @@ class Script:
 
 def test_what_nobody_answered_is_sent_again() -> None:
     script = Script(Unavailable("no"), Unavailable("no"), None)
-    assert PerseveringControl(script, 5).negotiate(DIALOG, END, END, hold=False) == Targets(END, END)
+    assert PerseveringControl(script, 5).negotiate(KEY, END, END, hold=False) == Targets(END, END)
     assert not script.ends
 
 
@@ -49,13 +49,13 @@ def test_it_gives_up_some_time() -> None:
 
 def test_what_is_refused_is_not_sent_again() -> None:
     with pytest.raises(PortsExhausted):
-        PerseveringControl(Script(PortsExhausted("none"), None), 5).negotiate(DIALOG, END, END, hold=False)
+        PerseveringControl(Script(PortsExhausted("none"), None), 5).negotiate(KEY, END, END, hold=False)
 
 
 def test_a_call_that_the_first_try_ended_is_ended() -> None:
-    PerseveringControl(Script(Unavailable("no"), UnknownCall("gone")), 5).tear_down(DIALOG)
+    PerseveringControl(Script(Unavailable("no"), UnknownCall("gone")), 5).tear_down(KEY)
 
 
 def test_a_call_that_was_not_there_at_the_first_try_is_an_error() -> None:
     with pytest.raises(UnknownCall):
-        PerseveringControl(Script(UnknownCall("gone")), 5).tear_down(DIALOG)
+        PerseveringControl(Script(UnknownCall("gone")), 5).tear_down(KEY)

@@ -381,7 +381,7 @@ def test_a_reply_that_is_too_long_is_an_error_that_says_so() -> None:
 
 ids = st.binary(max_size=20)
 call_ids = st.binary(min_size=1, max_size=20)
-dialogs = st.builds(TransactionKey, call_ids, st.integers(0, MAX_CSEQ), ids, ids, ids, ids)
+keys = st.builds(TransactionKey, call_ids, st.integers(0, MAX_CSEQ), ids, ids, ids, ids)
 byes = st.builds(TransactionKey, call_ids, st.none(), ids, ids)
 media = st.builds(
     Media,
@@ -396,13 +396,13 @@ media = st.builds(
 commands = st.one_of(
     st.builds(
         Allocate,
-        dialogs,
+        keys,
         st.sampled_from(Side),
         st.sampled_from(["127.0.0.1", "::1"]),
         st.tuples(media, media),
     ),
-    st.builds(Activate, dialogs, st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)),
-    st.builds(Close, st.one_of(dialogs, byes)),
+    st.builds(Activate, keys, st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)),
+    st.builds(Close, st.one_of(keys, byes)),
     st.builds(CloseCall, call_ids),
     st.builds(ListCalls, ids, ids, st.integers(1, MAX_LIST)),
     st.builds(ShowCall, call_ids),

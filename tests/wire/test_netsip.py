@@ -23,10 +23,10 @@ MEDIUM: dict[bytes, Any] = {
     b"media": b"audio",
 }
 
-DIALOG = TransactionKey(
+KEY = TransactionKey(
     b"3c2670@192.0.2.10", 1, b"f-81a3", b"t-77c0", b"sip:me@example.org", b"sip:you@example.com"
 )
-PROXY_DIALOG = TransactionKey(
+PROXY_KEY = TransactionKey(
     b"6f2b1c0d@127.0.0.1",
     1,
     b"sip:me@example.org\0f-81a3\x00127.0.0.1:5070",
@@ -52,18 +52,18 @@ def decode_allocate(payload: bytes) -> Allocate:
     return command
 
 
-def decode_dialog(payload: bytes) -> TransactionKey:
+def decode_key(payload: bytes) -> TransactionKey:
     command = netsip.decode_request(payload)
     assert isinstance(command, Allocate | Activate | Close)
-    return command.dialog
+    return command.key
 
 
 # --- golden requests ------------------------------------------------------------------------------
 
 
-def of(dialog: TransactionKey, **changes: Any) -> TransactionKey:
+def of(key: TransactionKey, **changes: Any) -> TransactionKey:
     return TransactionKey(
-        **{name: changes.get(name, getattr(dialog, name)) for name in TransactionKey.__struct_fields__}
+        **{name: changes.get(name, getattr(key, name)) for name in TransactionKey.__struct_fields__}
     )
 
 
@@ -89,23 +89,23 @@ def audio(address: str, port: int) -> Media:
 )
 def test_golden_allocates(name: str, side: Side, address: str, media: list[Media]) -> None:
     command = netsip.decode_request(vector(name).image)
-    assert command == Allocate(DIALOG, side, address, tuple(media))
+    assert command == Allocate(KEY, side, address, tuple(media))
 
 
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("activate", Activate(DIALOG)),
-        ("activate_with_param", Activate(DIALOG, {"leg": "3", "user": "alice"})),
-        ("close_cancel_with_cseq", Close(DIALOG)),
-        ("close_bye_cseq_undef", Close(of(DIALOG, cseq=None))),
-        ("cseq_as_string", Activate(of(DIALOG, cseq=102))),
-        ("cseq_large", Activate(of(DIALOG, cseq=2**32 - 1))),
-        ("utf8_tag", Activate(of(DIALOG, id_from="f-\u00e9\u20ac".encode(), id_to=b"t"))),
-        ("long_callid", Activate(of(DIALOG, call_id=b"c" * 300))),
-        ("activate_as_a_proxy_sends_it", Activate(PROXY_DIALOG)),
-        ("close_cancel_as_a_proxy_sends_it", Close(PROXY_DIALOG)),
-        ("close_bye_as_a_proxy_sends_it", Close(of(PROXY_DIALOG, cseq=None))),
+        ("activate", Activate(KEY)),
+        ("activate_with_param", Activate(KEY, {"leg": "3", "user": "alice"})),
+        ("close_cancel_with_cseq", Close(KEY)),
+        ("close_bye_cseq_undef", Close(of(KEY, cseq=None))),
+        ("cseq_as_string", Activate(of(KEY, cseq=102))),
+        ("cseq_large", Activate(of(KEY, cseq=2**32 - 1))),
+        ("utf8_tag", Activate(of(KEY, id_from="f-\u00e9\u20ac".encode(), id_to=b"t"))),
+        ("long_callid", Activate(of(KEY, call_id=b"c" * 300))),
+        ("activate_as_a_proxy_sends_it", Activate(PROXY_KEY)),
+        ("close_cancel_as_a_proxy_sends_it", Close(PROXY_KEY)),
+        ("close_bye_as_a_proxy_sends_it", Close(of(PROXY_KEY, cseq=None))),
     ],
 )
 def test_golden_activates_and_closes(name: str, command: Command) -> None:
@@ -114,7 +114,7 @@ def test_golden_activates_and_closes(name: str, command: Command) -> None:
 
 def test_the_media_of_a_real_proxy_are_understood() -> None:
     offer = decode_allocate(vector("allocate_as_a_proxy_sends_it").image)
-    assert (offer.dialog, offer.side) == (PROXY_DIALOG, Side.FROM)
+    assert (offer.key, offer.side) == (PROXY_KEY, Side.FROM)
     assert offer.media == (audio("127.0.0.1", 30000),)
     held = decode_allocate(vector("allocate_inactive_as_a_proxy_sends_it").image)
     assert held.side is Side.TO
@@ -122,8 +122,8 @@ def test_the_media_of_a_real_proxy_are_understood() -> None:
 
 
 def test_a_missing_idto_is_empty() -> None:
-    assert decode_dialog(vector("allocate_idto_undef").image) == of(DIALOG, id_to=b"")
-    assert decode_dialog(request(b"close", [b"c", 1, b"f"])) == TransactionKey(b"c", 1, b"f")
+    assert decode_key(vector("allocate_idto_undef").image) == of(KEY, id_to=b"")
+    assert decode_key(request(b"close", [b"c", 1, b"f"])) == TransactionKey(b"c", 1, b"f")
 
 
 # --- what Perl leaves open ------------------------------------------------------------------------
@@ -143,11 +143,11 @@ def test_a_missing_idto_is_empty() -> None:
     ],
 )
 def test_a_cseq_may_be_a_number_or_digits(cseq: object, number: int | None) -> None:
-    assert decode_dialog(request(b"close", [b"c", cseq, b"f", b"t"])).cseq == number
+    assert decode_key(request(b"close", [b"c", cseq, b"f", b"t"])).cseq == number
 
 
 def test_numeric_ids_are_their_digits() -> None:
-    assert decode_dialog(request(b"close", [17, 1, 2**40, 0])) == TransactionKey(
+    assert decode_key(request(b"close", [17, 1, 2**40, 0])) == TransactionKey(
         b"17", 1, b"1099511627776", b"0"
     )
 
@@ -356,7 +356,7 @@ def test_a_reply_that_is_no_count_is_refused() -> None:
 # --- the way there and back -----------------------------------------------------------------------
 
 ids = st.binary(max_size=40)
-dialogs = st.builds(
+keys = st.builds(
     TransactionKey, st.binary(min_size=1, max_size=40), st.integers(0, MAX_CSEQ), ids, ids, ids, ids
 )
 media = st.builds(
@@ -371,13 +371,13 @@ params = st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=4)
 commands = st.one_of(
     st.builds(
         Allocate,
-        dialogs,
+        keys,
         st.sampled_from(Side),
         st.sampled_from(["127.0.0.1", "::1"]),
         st.tuples(media, media),
     ),
-    st.builds(Activate, dialogs, params),
-    st.builds(Close, dialogs),
+    st.builds(Activate, keys, params),
+    st.builds(Close, keys),
 )
 
 
@@ -412,7 +412,7 @@ def test_any_arguments_are_a_command_or_a_protocol_error(name: bytes, arguments:
     with contextlib.suppress(MalformedRequest):
         command = netsip.decode_request(request(name, *arguments))
         assert isinstance(command, Allocate | Activate | Close)
-        assert 1 <= len(command.dialog.call_id) <= MAX_ID_BYTES
+        assert 1 <= len(command.key.call_id) <= MAX_ID_BYTES
 
 
 @fuzzed
@@ -464,5 +464,5 @@ def test_lines_that_are_none_are_passed_over(lines: object) -> None:
 
 def test_a_client_tells_payload_types_as_lines() -> None:
     media = (Media("192.0.2.1", 4000, 2, "RTP/AVP", "audio", formats=(OPUS,)),)
-    command = Allocate(DIALOG, Side.FROM, "127.0.0.1", media)
+    command = Allocate(KEY, Side.FROM, "127.0.0.1", media)
     assert netsip.decode_request(netsip.encode_request(command)) == command

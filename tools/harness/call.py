@@ -25,14 +25,14 @@ class RelayedCall:
 
     def __init__(self, address: str, call_id: bytes) -> None:
         self.call_id = call_id
-        self.dialog = TransactionKey(call_id, 1, b"alice", b"bob")
+        self.key = TransactionKey(call_id, 1, b"alice", b"bob")
         self.alice, self.bob = MediaPeer(HERE), MediaPeer(HERE)
         self._payloads = (b"%s %d" % (call_id, number) for number in itertools.count())
         try:
             with NativeClient(address) as client:
                 self.for_bob = self._allocate(client, Side.FROM, self.alice)
                 self.for_alice = self._allocate(client, Side.TO, self.bob)
-                assert client.request(Activate(self.dialog)) == Activated(True)
+                assert client.request(Activate(self.key)) == Activated(True)
         except BaseException:
             self.hang_up()
             raise
@@ -60,7 +60,7 @@ class RelayedCall:
 
     def _allocate(self, client: NativeClient, side: Side, peer: MediaPeer) -> tuple[str, int]:
         media = (Media(HERE, peer.port, 2, "RTP/AVP", "audio"),)
-        allocated = client.request(Allocate(self.dialog, side, HERE, media))
+        allocated = client.request(Allocate(self.key, side, HERE, media))
         assert isinstance(allocated, Allocated)
         return HERE, allocated.media[0].port
 

@@ -26,14 +26,14 @@ KEPT: Final = 20
 class Answer(NamedTuple):
     """What a client was told of a call: its relay ports, towards either side."""
 
-    dialog: TransactionKey
+    key: TransactionKey
     ports: tuple[int, int]
 
     def differences(self, client: NativeClient) -> list[str]:
         """How the relay's call differs from that."""
-        name = self.dialog.call_id.decode()
+        name = self.key.call_id.decode()
         try:
-            call = client.request(ShowCall(self.dialog.call_id))
+            call = client.request(ShowCall(self.key.call_id))
         except UnknownCall:
             return [f"{name}: the relay does not know it"]
         lines = []
@@ -94,31 +94,31 @@ class IdleTracker:
                         return
                     kept.append(self._set_up(client, f"set-up-{thread}-{number}"))
                     if len(kept) > KEPT:
-                        self._close(client, kept.pop(0).dialog)
+                        self._close(client, kept.pop(0).key)
                     with self._lock:
                         self.calls_set_up += 1
         except NhError as exc:
             self.errors.append(f"{type(exc).__name__}: {exc}")
 
     def _set_up(self, client: NativeClient, name: str) -> Answer:
-        dialog = TransactionKey(name.encode(), 1, b"from", b"to")
+        key = TransactionKey(name.encode(), 1, b"from", b"to")
         ports = []
         for side in Side:
             media = (Media(LISTEN, 9, 2, "RTP/AVP", "audio"),)  # nobody sends: any port will do
-            result, _ = self._ask(client, Allocate(dialog, side, LISTEN, media))
+            result, _ = self._ask(client, Allocate(key, side, LISTEN, media))
             assert isinstance(result, Allocated)
             ports.append(result.media[0].port)
-        result, tries = self._ask(client, Activate(dialog))
+        result, tries = self._ask(client, Activate(key))
         assert isinstance(result, Activated)
         if tries == 1 and not result.created:
             self.errors.append(f"{name}: was active before it was activated")
-        return Answer(dialog, (ports[0], ports[1]))
+        return Answer(key, (ports[0], ports[1]))
 
-    def _close(self, client: NativeClient, dialog: TransactionKey) -> None:
-        result, tries = self._ask(client, Close(dialog))
+    def _close(self, client: NativeClient, key: TransactionKey) -> None:
+        result, tries = self._ask(client, Close(key))
         assert isinstance(result, Closed)
         if result.sessions != 1 and tries == 1:
-            self.errors.append(f"{dialog.call_id.decode()}: {result.sessions} sessions were closed")
+            self.errors.append(f"{key.call_id.decode()}: {result.sessions} sessions were closed")
 
     def _ask(
         self, client: NativeClient, command: Allocate | Activate | Close

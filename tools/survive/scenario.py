@@ -65,7 +65,7 @@ class Outcome(msgspec.Struct, frozen=True):
     findings: Sequence[str]
 
     @property
-    def complaints(self) -> list[str]:
+    def failures(self) -> list[str]:
         """All that went wrong; empty if all promises were kept."""
         failures = [
             f"{it.what} failed {it.count} times: {it.reason}" for it in self.report.signalled.failures

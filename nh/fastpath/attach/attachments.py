@@ -52,7 +52,7 @@ class Attachments:
         self._way: Way = self._filters if mode is AttachMode.CLSACT else TcxLinks(program_fd, create_link)
         self._may_fall_back = mode is AttachMode.AUTO
         self._on: dict[int, Interface] = {}
-        self._complained: set[str] = set()
+        self._warned: set[str] = set()
         try:
             # in every way: filters of a killed run would go on relaying its flows
             remove_leftovers(name)
@@ -84,7 +84,7 @@ class Attachments:
         except OSError as error:
             # it may be gone by now, which is for the watch to tell
             if error.errno != errno.ENODEV:
-                self._complain(interface, error)
+                self._warn_once(interface, error)
             return False
         self._on[interface.ifindex] = interface
         return True
@@ -117,9 +117,9 @@ class Attachments:
             self._way.attach(interface)
         self._may_fall_back = False
 
-    def _complain(self, interface: Interface, error: OSError) -> None:
-        if interface.name not in self._complained:
-            self._complained.add(interface.name)
+    def _warn_once(self, interface: Interface, error: OSError) -> None:
+        if interface.name not in self._warned:
+            self._warned.add(interface.name)
             logger.warning(
                 "interface %s: the kernel path cannot be attached, its media stay in user space: %s",
                 interface.name,

@@ -28,7 +28,7 @@ class NgHandler:
         now: the clock, monotonic seconds.
         dispatch: executes a command and calls back once with its result; never raises.
         stats: where requests are counted.
-        complaints: the log for what peers do wrong.
+        limited_log: the log for what peers do wrong.
         replies: where replies are kept.
     """
 
@@ -38,13 +38,13 @@ class NgHandler:
         dispatch: Dispatch,
         *,
         stats: SupervisorStats,
-        complaints: RateLimitedLogger,
+        limited_log: RateLimitedLogger,
         replies: ReplyCache | None = None,
     ) -> None:
         self._now = now
         self._dispatch = dispatch
         self._stats = stats
-        self._complaints = complaints
+        self._limited_log = limited_log
         self._replies = replies or ReplyCache()
 
     def serve(self, message: bytes, sender: Hashable, send: Send) -> bool:
@@ -60,7 +60,7 @@ class NgHandler:
         parts = ng.split_cookie(message)
         if parts is None:
             self._stats.rpc_malformed += 1
-            self._complaints.log(logging.WARNING, "an ng message without a cookie is not answered")
+            self._limited_log.log(logging.WARNING, "an ng message without a cookie is not answered")
             return False
         cookie, payload = parts
         reply = self._replies.find(cookie, self._now())
@@ -99,7 +99,7 @@ class NgHandler:
             self._stats.rpc_unknown_commands += 1
         else:
             self._stats.rpc_malformed += 1
-        self._complaints.log(logging.WARNING, "an ng request is answered with an error: %s", failure.message)
+        self._limited_log.log(logging.WARNING, "an ng request is answered with an error: %s", failure.message)
 
 
 def _encode(cookie: bytes, request: ng.Request, result: Result) -> bytes:

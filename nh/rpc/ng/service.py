@@ -38,14 +38,14 @@ class NgContext:
         idle_client_s: float = 300.0,
         max_clients: int = 4096,
     ) -> None:
-        complaints = RateLimitedLogger(logger, loop.now)
-        desk = NgHandler(loop.now, dispatch, stats=stats, complaints=complaints)
+        limited_log = RateLimitedLogger(logger, loop.now)
+        desk = NgHandler(loop.now, dispatch, stats=stats, limited_log=limited_log)
 
         def connect(sock: socket.socket, service: Service) -> NgConnection:
             return NgConnection(sock, service, desk)
 
         self._udp = [
-            NgUdp(loop, listener.udp, desk, stats=stats, complaints=complaints) for listener in listeners
+            NgUdp(loop, listener.udp, desk, stats=stats, limited_log=limited_log) for listener in listeners
         ]
         self._tcp = Frontend(
             loop,

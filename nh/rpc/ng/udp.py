@@ -24,7 +24,7 @@ class NgUdp:
         sock: bound; it becomes nonblocking and stays the caller's to close.
         desk: what answers messages.
         stats: where replies are counted that could not be sent.
-        complaints: the log for them.
+        limited_log: the log for them.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class NgUdp:
         desk: NgHandler,
         *,
         stats: SupervisorStats,
-        complaints: RateLimitedLogger,
+        limited_log: RateLimitedLogger,
     ) -> None:
         sock.setblocking(False)
         self._loop = loop
         self._sock = sock
         self._desk = desk
         self._stats = stats
-        self._complaints = complaints
+        self._limited_log = limited_log
         self._open = self._reading = True
         loop.add_reader(sock.fileno(), self._on_readable)
 
@@ -67,7 +67,7 @@ class NgUdp:
             except (
                 OSError
             ) as exc:  # what the network told of an earlier reply; the socket is as good as before
-                self._complaints.log(logging.WARNING, "ng: a UDP socket says: %s", exc)
+                self._limited_log.log(logging.WARNING, "ng: a UDP socket says: %s", exc)
                 return
             self._desk.serve(message, (self._sock.fileno(), peer), functools.partial(self._send, peer))
 
@@ -78,4 +78,4 @@ class NgUdp:
             self._sock.sendto(reply, peer)
         except OSError as exc:  # its client asks again, and gets the reply that was kept
             self._stats.ng_unsent += 1
-            self._complaints.log(logging.WARNING, "ng: a reply could not be sent to %s: %s", peer[0], exc)
+            self._limited_log.log(logging.WARNING, "ng: a reply could not be sent to %s: %s", peer[0], exc)

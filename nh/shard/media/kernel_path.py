@@ -37,7 +37,7 @@ MAX_RETRIED: Final = 200
 """Most directions that are tried again in one sweep: a refusal that lasts must not cost more than that."""
 
 MAX_SAID: Final = 16
-"""Most different complaints in a shard's life."""
+"""Most different warnings in a shard's life."""
 
 
 class KernelPath:

@@ -26,7 +26,7 @@ from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
-COMPLAIN_S: Final = 60.0
+LOG_INTERVAL_S: Final = 60.0
 """Least time between two lines about sockets that could not be handed over."""
 
 
@@ -39,7 +39,7 @@ class LinkCheckpointSink:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._complaints = RateLimitedLogger(logger, time.monotonic, COMPLAIN_S)
+        self._limited_log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
         self._closed = False
         # what could not be said; while there is anything, everything else queues up behind it
         self._calls: dict[bytes, bytes | None] = {}
@@ -53,7 +53,7 @@ class LinkCheckpointSink:
             for some, their_fds in zip(batches(endpoints), batches(fds), strict=True):
                 self._channel.send(encode(StoreSockets(some)), their_fds)
         except ChannelFull as exc:
-            self._complaints.log(logging.WARNING, "the supervisor does not hold some sockets: %s", exc)
+            self._limited_log.log(logging.WARNING, "the supervisor does not hold some sockets: %s", exc)
 
     def let_go(self, endpoints: Sequence[Endpoint]) -> None:
         """See Keep."""

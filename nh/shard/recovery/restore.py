@@ -21,7 +21,7 @@ from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
-COMPLAIN_S: Final = 60.0
+LOG_INTERVAL_S: Final = 60.0
 """Least time between two lines about calls that wait."""
 
 TRIES: Final = 50
@@ -47,7 +47,7 @@ class Restoring:
         self._table = table
         self._plane = plane
         self._waiting: deque[RestoreCall] = deque()
-        self._complaints = RateLimitedLogger(logger, time.monotonic, COMPLAIN_S)
+        self._limited_log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
 
     @property
     def waiting(self) -> Sequence[RestoreCall]:
@@ -62,7 +62,7 @@ class Restoring:
                 self._restore_one(call)
             except SocketsExhausted as exc:
                 self._waiting.append(call)
-                self._complaints.log(
+                self._limited_log.log(
                     logging.ERROR, "call %r waits until it can be restored: %s", call.call_id, exc
                 )
             except NhError as exc:

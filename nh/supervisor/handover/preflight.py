@@ -90,9 +90,9 @@ class Preflight:
         self._loop.remove_reader(self._pidfd)
         self._timer.cancel()
         os.close(self._pidfd)
-        said, complained = self._process.communicate()
+        said, errors = self._process.communicate()
         if self._process.returncode != 0:
-            why = complained.decode(errors="replace").strip().splitlines()
+            why = errors.decode(errors="replace").strip().splitlines()
             for line in why[:-1]:
                 logger.error("the code that is installed says: %s", line)
             self._on_result(

@@ -38,7 +38,7 @@ class Notifier:
         self._waiting: deque[bytes] = deque(maxlen=MAX_WAITING)
         self._retry: Timer | None = None
         self._ping: Timer | None = None
-        self._complained = False
+        self._warned = False
         self._address = _address_in(environment)
         self._sock: socket.socket | None = None
         if self._address is None:
@@ -95,14 +95,14 @@ class Notifier:
                 self._retry = self._loop.call_later(RETRY_S, self._send_waiting)
                 return
             except OSError as exc:
-                self._complain(exc)
+                self._warn_once(exc)
             else:
-                self._complained = False
+                self._warned = False
             self._waiting.popleft()
 
-    def _complain(self, exc: OSError) -> None:
-        if not self._complained:
-            self._complained = True
+    def _warn_once(self, exc: OSError) -> None:
+        if not self._warned:
+            self._warned = True
             logger.warning("the service manager cannot be told how it goes: %s", exc.strerror or exc)
 
 

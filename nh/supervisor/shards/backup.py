@@ -20,7 +20,7 @@ from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
-COMPLAIN_S: Final = 60.0
+LOG_INTERVAL_S: Final = 60.0
 """Least time between two lines about sockets that cannot be held."""
 
 
@@ -73,7 +73,7 @@ class FdBudget:
 
     def __init__(self, sockets: int) -> None:
         self._left = self._whole = sockets
-        self._complaints = RateLimitedLogger(logger, time.monotonic, COMPLAIN_S)
+        self._limited_log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
 
     def overdraw(self) -> None:
         """One more is held whether or not it may be."""
@@ -89,7 +89,7 @@ class FdBudget:
 
     def warn(self, why: str) -> None:
         """Say that sockets cannot be held, though not for each of them."""
-        self._complaints.log(
+        self._limited_log.log(
             logging.WARNING,
             "some media sockets are not held open for a shard that may die (%s): their calls would lose"
             " packets if it did; raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service)",

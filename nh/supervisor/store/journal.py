@@ -29,7 +29,7 @@ NAMES: Final = ("calls.notes-0", "calls.notes-1")
 MAX_BYTES: Final = 16 << 20
 """Most in one file: the notes of seconds at full load. Only a disk that hangs or is full makes it more."""
 
-COMPLAIN_S: Final = 60.0
+LOG_INTERVAL_S: Final = 60.0
 
 _HEAD: Final = struct.Struct(">QdII")  # number, time, bytes of the call-id, bytes of the snapshot
 _CHECKSUM: Final = struct.Struct(">I")
@@ -61,7 +61,7 @@ class Journal:
 
     def __init__(self, directory: Path) -> None:
         self._paths = [directory / name for name in NAMES]
-        self._complaints = RateLimitedLogger(logger, time.monotonic, COMPLAIN_S)
+        self._limited_log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
         self._files: list[int] = []
         try:
             for path in self._paths:
@@ -145,7 +145,7 @@ class Journal:
         for which, fd in enumerate(self._files):
             self._sizes[which] = 0
             os.ftruncate(fd, 0)
-        self._complaints.log(
+        self._limited_log.log(
             logging.WARNING,
             "calls that are set up in the moments before all processes are killed would be forgotten: %s",
             why,

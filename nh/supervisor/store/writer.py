@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 ROWS: Final = 500
 """Most calls in one transaction, about a megabyte: what a deadline waits for, and the log grows by."""
 
-COMPLAIN_S: Final = 60.0
+LOG_INTERVAL_S: Final = 60.0
 """Least time between two lines about a failure that lasts."""
 
 Changes = Mapping[bytes, StoredCall | None]
@@ -46,7 +46,7 @@ class StoreWriter:
         self.errors = 0
         self._path = path
         self._owner = owner
-        self._complaints = RateLimitedLogger(logger, time.monotonic, COMPLAIN_S)
+        self._limited_log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
         self._failing = False
         self._unwritten: dict[bytes, StoredCall | None] = {}
         self._file: StoreFile | None = None
@@ -141,7 +141,7 @@ class StoreWriter:
                 exc = unavailable
             else:
                 return
-        self._complaints.log(
+        self._limited_log.log(
             logging.ERROR,
             "calls go on, but are not stored: %s; this is tried again all the time, and %d calls wait for it",
             exc,

@@ -171,10 +171,12 @@ def encode_request(request_id: int | str, command: Command) -> bytes:
         name = "close" if isinstance(command, CloseCall) else str(command.__struct_config__.tag)
     if not isinstance(fields, dict):
         raise TypeError(f"{name}: the argument of an extension must be a dict of its fields")
-    dialog = {name: value for name, value in fields.pop("dialog", {}).items() if value is not None}
+    if isinstance(command, Allocate | Activate | Close):
+        key = fields.pop("key")
+        fields = {**{name: value for name, value in key.items() if value is not None}, **fields}
     if isinstance(command, Allocate):
         fields["media"] = [{name: medium[name] for name in MEDIUM_FIELDS} for medium in fields["media"]]
-    return msgspec.json.encode({"id": request_id, "command": name, **dialog, **fields})
+    return msgspec.json.encode({"id": request_id, "command": name, **fields})
 
 
 class _Reply(msgspec.Struct):

@@ -31,10 +31,10 @@ from nh.errors import MalformedRequest
 from nh.wire.fields import (
     make_allocate,
     make_call_id,
-    make_dialog,
     make_endpoint,
     make_format,
     make_id,
+    make_key,
     make_medium,
     make_param,
 )
@@ -56,7 +56,7 @@ class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_fiel
         raise NotImplementedError
 
 
-class _DialogRequest(Request, kw_only=True):
+class _KeyedRequest(Request, kw_only=True):
     call_id: Identifier
     cseq: int
     id_from: Identifier
@@ -116,7 +116,7 @@ MEDIUM_FIELDS: Final = _Medium.__struct_fields__
 """What a request says of a medium; Media has more, for wires that know more of SDP."""
 
 
-class _Allocate(_DialogRequest, kw_only=True, tag="allocate"):
+class _Allocate(_KeyedRequest, kw_only=True, tag="allocate"):
     side: str
     address: str
     media: list[_Medium]
@@ -126,14 +126,14 @@ class _Allocate(_DialogRequest, kw_only=True, tag="allocate"):
             raise MalformedRequest(f'side: {self.side[:16]!r} is neither "from" nor "to"')
         media = [medium.to_media(f"media[{index}]") for index, medium in enumerate(self.media)]
         side = Side[self.side.upper()]
-        return make_allocate(dialog=_dialog(self), side=side, address=self.address, media=media)
+        return make_allocate(key=_key(self), side=side, address=self.address, media=media)
 
 
-class _Activate(_DialogRequest, kw_only=True, tag="activate"):
+class _Activate(_KeyedRequest, kw_only=True, tag="activate"):
     param: dict[str, str] = {}
 
     def to_command(self) -> Command:
-        return Activate(_dialog(self), make_param(self.param))
+        return Activate(_key(self), make_param(self.param))
 
 
 class _Close(Request, kw_only=True, tag="close"):
@@ -149,15 +149,15 @@ class _Close(Request, kw_only=True, tag="close"):
             return CloseCall(make_call_id(read_identifier(self.call_id, where="call_id")))
         if self.id_from is None or self.id_to is None:
             raise MalformedRequest("close: takes id_from and id_to together, or call_id alone for the call")
-        return Close(_dialog(self))
+        return Close(_key(self))
 
 
-def _dialog(request: _DialogRequest | _Close) -> TransactionKey:
+def _key(request: _KeyedRequest | _Close) -> TransactionKey:
     ids = {
         name: read_identifier(getattr(request, name), where=name)
         for name in ("call_id", "id_from", "id_to", "uri_from", "uri_to")
     }
-    return make_dialog(cseq=request.cseq, **ids)
+    return make_key(cseq=request.cseq, **ids)
 
 
 class _List(Request, kw_only=True, tag="list"):

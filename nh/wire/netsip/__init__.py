@@ -8,8 +8,8 @@ from nh.wire.netsip.codec import (
     encode_result,
     read_allocated,
     read_count,
-    read_dialog,
     read_medium,
+    read_nat_basic,
 )
 
 __all__ = [
@@ -20,6 +20,6 @@ __all__ = [
     "encode_result",
     "read_allocated",
     "read_count",
-    "read_dialog",
     "read_medium",
+    "read_nat_basic",
 ]

@@ -16,7 +16,7 @@ from nh.calls.rtp.payload_types import read_rtpmaps
 from nh.commands import Activate, Allocate, Close, Command, Extension, TransactionKey
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
 from nh.results import Activated, Allocated, Closed, ExtensionResult, Result
-from nh.wire.fields import make_allocate, make_dialog, make_medium, make_param
+from nh.wire.fields import make_allocate, make_key, make_medium, make_param
 from nh.wire.framing import MAX_FRAME_BYTES
 from nh.wire.netsip.perl_values import to_ascii, to_display, to_number, to_octets
 from nh.wire.netsip.storable import Value, freeze, freeze_array, thaw
@@ -61,7 +61,7 @@ def _read_allocate(arguments: list[Value]) -> Command:
     if len(media) > MAX_MEDIA:
         raise MalformedRequest(f"media: {len(media)} are more than {MAX_MEDIA}")
     return make_allocate(
-        dialog=read_dialog(nat_basic),
+        key=read_nat_basic(nat_basic),
         side=Side(side_number),
         address=to_ascii(address, "addr"),
         media=[read_medium(medium, where=f"media[{index}]") for index, medium in enumerate(media)],
@@ -72,16 +72,16 @@ def _read_activate(arguments: list[Value]) -> Command:
     (nat_basic,) = _first(arguments, 1, "activate(nat_basic, param)")
     param = arguments[1] if len(arguments) > 1 else None
     if param is None:
-        return Activate(read_dialog(nat_basic))
+        return Activate(read_nat_basic(nat_basic))
     if not isinstance(param, dict):
         raise MalformedRequest("param: is not a hash")
     texts = {to_display(key, "param"): to_display(value, "param") for key, value in param.items()}
-    return Activate(read_dialog(nat_basic), make_param(texts))
+    return Activate(read_nat_basic(nat_basic), make_param(texts))
 
 
 def _read_close(arguments: list[Value]) -> Command:
     (nat_basic,) = _first(arguments, 1, "close(nat_basic)")
-    return Close(read_dialog(nat_basic))
+    return Close(read_nat_basic(nat_basic))
 
 
 _COMMANDS: Final[Mapping[str, Callable[[list[Value]], Command]]] = {
@@ -97,8 +97,8 @@ def _first(arguments: list[Value], count: int, usage: str) -> list[Value]:
     return arguments[:count]
 
 
-def read_dialog(nat_basic: object) -> TransactionKey:
-    """A Dialog from a nat_basic: [callid, cseq, idfrom, idto, uri_from, uri_to].
+def read_nat_basic(nat_basic: object) -> TransactionKey:
+    """A TransactionKey from a nat_basic: [callid, cseq, idfrom, idto, uri_from, uri_to].
 
     Arguments:
         nat_basic: ids are bytes, text (its UTF-8 counts) or integers; cseq is an integer, its digits, or
@@ -110,7 +110,7 @@ def read_dialog(nat_basic: object) -> TransactionKey:
         raise MalformedRequest("nat_basic: is not [callid, cseq, idfrom, idto, uri_from, uri_to]")
     call_id, cseq, id_from, *rest = nat_basic
     id_to, uri_from, uri_to = (b"" if item is None else item for item in (*rest, None, None, None)[:3])
-    return make_dialog(
+    return make_key(
         call_id=to_octets(call_id, "callid"),
         cseq=None if cseq is None else to_number(cseq, "cseq"),
         id_from=to_octets(id_from, "idfrom"),
@@ -205,13 +205,13 @@ def encode_request(command: Allocate | Activate | Close | Extension) -> bytes:
     match command:
         case Allocate():
             media = [_medium_hash(medium) for medium in command.media]
-            nat_basic = _nat_basic(command.dialog)
+            nat_basic = _nat_basic(command.key)
             return freeze_array([b"allocate", nat_basic, int(command.side), command.address.encode(), media])
         case Activate():
             param = (command.param,) if command.param else ()
-            return freeze_array([b"activate", _nat_basic(command.dialog), *param])
+            return freeze_array([b"activate", _nat_basic(command.key), *param])
         case Close():
-            return freeze_array([b"close", _nat_basic(command.dialog)])
+            return freeze_array([b"close", _nat_basic(command.key)])
         case Extension():
             return freeze_array([command.name.encode(), *command.arguments])
 
@@ -256,8 +256,8 @@ def read_allocated(value: Value) -> list[tuple[str, int, int]] | None:
     return media
 
 
-def _nat_basic(dialog: TransactionKey) -> list[object]:
-    return [dialog.call_id, dialog.cseq, dialog.id_from, dialog.id_to, dialog.uri_from, dialog.uri_to]
+def _nat_basic(key: TransactionKey) -> list[object]:
+    return [key.call_id, key.cseq, key.id_from, key.id_to, key.uri_from, key.uri_to]
 
 
 def _medium_hash(medium: Media) -> dict[bytes, object]:

@@ -1,7 +1,7 @@
-"""What each flag means to nh: the words in an ng request's `flags` list.
+"""The `flags` list of an ng request: what each flag does.
 
-Some spell out what otherwise is a key with a value (`replace-origin`, `rtcp-mux-offer`, `SDES-off`); these
-are handed back. docs/reference/ng.md describes these tables.
+Some flags are another spelling of a key with a value (`replace-origin`, `rtcp-mux-offer`, `SDES-off`); they
+are returned as that key and value. docs/reference/ng.md describes these tables.
 """
 
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from typing import Final
 
 from nh.commands import IceHandling
 from nh.wire.ng.dictionary import normalize_key, text_of
-from nh.wire.ng.flag_parser import Wishes
-from nh.wire.ng.unsupported import REFUSED_FLAGS
+from nh.wire.ng.parsed_options import ParsedOptions
+from nh.wire.ng.unsupported import UNSUPPORTED_FLAGS
 
-_GRANTED: Final[Mapping[bytes, tuple[str, object]]] = {
+_OPTIONS: Final[Mapping[bytes, tuple[str, object]]] = {
     b"trust-address": ("trust_received", False),
     b"sip-source-address": ("trust_received", True),
     b"asymmetric": ("asymmetric", True),
@@ -23,11 +23,11 @@ _GRANTED: Final[Mapping[bytes, tuple[str, object]]] = {
     b"reject-ice": ("ice", IceHandling.REMOVE),
     b"ice-reject": ("ice", IceHandling.REMOVE),
 }
-"""The option and its value."""
+"""Flags that set an option: the field of OfferOptions and its value."""
 
 _SWITCHES: Final = frozenset({b"fatal", b"fast", b"to-tag", b"directional", b"all"})
 
-_DONE_ANYWAY: Final = frozenset(
+_NO_EFFECT: Final = frozenset(
     {
         b"symmetric",
         b"unidirectional",
@@ -59,7 +59,7 @@ _DONE_ANYWAY: Final = frozenset(
         b"debugging",
     }
 )
-"""What nh does without being asked, or what undoes things that it never does."""
+"""Flags that ask for what nh does in any case, or switch off what nh never does."""
 
 _PREFIXES: Final = (
     b"endpoint-learning-",
@@ -75,33 +75,34 @@ _PREFIXES: Final = (
     b"t.38-",
     b"ice-lite-",
 )
-"""What a flag begins with that stands for a key with a list."""
+"""Prefixes of flags that stand for a key with a list: `replace-origin` is `replace=[origin]`."""
 
 WEBRTC: Final[Mapping[bytes, object]] = {
     b"transport-protocol": b"UDP/TLS/RTP/SAVPF",
     b"ice": b"force",
     b"rtcp-mux": [b"offer", b"require"],
 }
-"""What the flag WebRTC stands for, as far as nh does it."""
+"""The keys that the flag `WebRTC` stands for, without those that nh does not implement."""
 
 
-def read_flag(flag: bytes, wishes: Wishes) -> tuple[tuple[bytes, object], ...]:
-    """Take one flag into the wishes.
+def read_flag(flag: bytes, parsed: ParsedOptions) -> tuple[tuple[bytes, object], ...]:
+    """Add what one flag asks for to `parsed`.
 
-    Returns the keys and values that it stands for, none for most flags.
+    Returns:
+        The keys and values that the flag stands for; none for most flags.
     """
     word = normalize_key(flag)
-    if word in _GRANTED:
-        wishes.grant(*_GRANTED[word])
+    if word in _OPTIONS:
+        parsed.set(*_OPTIONS[word])
     elif word in _SWITCHES:
-        wishes.switches.add(word.decode())
+        parsed.switches.add(word.decode())
     elif word == b"webrtc":
         return tuple(WEBRTC.items())
-    elif word in REFUSED_FLAGS:
-        wishes.refuse(text_of(flag), REFUSED_FLAGS[word])
-    elif word not in _DONE_ANYWAY:
+    elif word in UNSUPPORTED_FLAGS:
+        parsed.unsupported(text_of(flag), UNSUPPORTED_FLAGS[word])
+    elif word not in _NO_EFFECT:
         for prefix in _PREFIXES:
             if word.startswith(prefix) and len(word) > len(prefix):
                 return ((prefix[:-1], [flag[len(prefix) :]]),)
-        wishes.ignore(text_of(flag[:64]))
+        parsed.ignore(text_of(flag[:64]))
     return ()

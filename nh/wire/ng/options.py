@@ -1,6 +1,6 @@
-"""What each key of an ng request means to nh, beside those that a command is made of.
+"""The keys of an ng request that are options: what each key does.
 
-One reader a key takes its value into the wishes. docs/reference/ng.md describes these tables.
+Each key has one reader, which adds the key's value to ParsedOptions. docs/reference/ng.md lists them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,12 +10,12 @@ from nh.calls.media import is_address
 from nh.commands import IceHandling
 from nh.errors import MalformedRequest
 from nh.wire.ng.dictionary import Dictionary, integer_of, normalize_key, text_of, words_of
-from nh.wire.ng.flag_parser import Wishes
 from nh.wire.ng.flags import read_flag
+from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.rtpp_flags import split
-from nh.wire.ng.unsupported import NO_OPTION, REFUSED_KEYS
+from nh.wire.ng.unsupported import NOT_OPTIONS, UNSUPPORTED_KEYS
 
-Reader = Callable[[object, Wishes], None]
+Reader = Callable[[object, ParsedOptions], None]
 
 _TAGS: Final[Mapping[bytes, str]] = {b"to-tag": "to-tag", b"from-tag": "directional"}
 
@@ -28,201 +28,205 @@ _YES: Final = frozenset({b"yes", b"on", b"1", b"true"})
 _NO: Final = frozenset({b"", b"no", b"off", b"0", b"false", b"default", b"disable"})
 
 
-def read_options(dictionary: Dictionary) -> Wishes:
-    """The wishes of a request; keys in its raw flags are put into the dictionary, where commands look."""
-    wishes = Wishes()
+def read_options(dictionary: Dictionary) -> ParsedOptions:
+    """Parse all flags and options of a request.
+
+    Args:
+        dictionary: the request; keys in its `rtpp-flags` string are added to it, where commands read them.
+    """
+    parsed = ParsedOptions()
     for name, value in split(dictionary.find(b"rtpp-flags")):
         if value is None:
-            _read_flags([name], wishes)
+            _read_flags([name], parsed)
             continue
         dictionary.put(name, value)
-        if normalize_key(name) in _TAGS:  # who writes one into the script's flags wants it to count
-            wishes.switches.add(_TAGS[normalize_key(name)])
+        if normalize_key(name) in _TAGS:  # a tag in the script's flags is there to select by
+            parsed.switches.add(_TAGS[normalize_key(name)])
     for name, value in dictionary:
-        _read_key(name, value, wishes)
-    return wishes
+        _read_key(name, value, parsed)
+    return parsed
 
 
-def _read_key(name: bytes, value: object, wishes: Wishes) -> None:
+def _read_key(name: bytes, value: object, parsed: ParsedOptions) -> None:
     if name in _READERS:
-        _READERS[name](value, wishes)
-    elif name in REFUSED_KEYS:
+        _READERS[name](value, parsed)
+    elif name in UNSUPPORTED_KEYS:
         if _says_something(value):
-            wishes.refuse(text_of(name), REFUSED_KEYS[name])
-    elif name not in NO_OPTION:
-        wishes.ignore(text_of(name[:64]))
+            parsed.unsupported(text_of(name), UNSUPPORTED_KEYS[name])
+    elif name not in NOT_OPTIONS:
+        parsed.ignore(text_of(name[:64]))
 
 
 def _says_something(value: object) -> bool:
-    """Whether a value is more than empty, zero or an off."""
+    """Whether a value is other than empty, 0, "no", "off" and the like."""
     if isinstance(value, dict):
         return any(value.values())
     words = {normalize_key(word) for word in words_of(value)}
     return not words <= _NO
 
 
-def _read_flags(value: object, wishes: Wishes) -> None:
+def _read_flags(value: object, parsed: ParsedOptions) -> None:
     for flag in words_of(value):
-        for key, meant in read_flag(flag, wishes):
-            _read_key(key, meant, wishes)
+        for key, meant in read_flag(flag, parsed):
+            _read_key(key, meant, parsed)
 
 
-def _spelled_words(value: object) -> Iterable[bytes]:
+def _normalized_words(value: object) -> Iterable[bytes]:
     return (normalize_key(word) for word in words_of(value))
 
 
-# --- what nh does ---------------------------------------------------------------------------------
+# --- options that nh implements -------------------------------------------------------------------
 
 
-def _read_replace(value: object, wishes: Wishes) -> None:
-    for word in _spelled_words(value):
+def _read_replace(value: object, parsed: ParsedOptions) -> None:
+    for word in _normalized_words(value):
         if word in (b"origin", b"origin-full"):
-            wishes.grant("replace_origin")
+            parsed.set("replace_origin")
         if word not in (b"origin", b"session-connection"):
-            wishes.ignore(f"replace-{text_of(word[:64])}")
+            parsed.ignore(f"replace-{text_of(word[:64])}")
 
 
-def _read_ice(value: object, wishes: Wishes) -> None:
-    for word in _spelled_words(value):
+def _read_ice(value: object, parsed: ParsedOptions) -> None:
+    for word in _normalized_words(value):
         if word in _ICE:
-            wishes.grant("ice", IceHandling(word.decode()))
+            parsed.set("ice", IceHandling(word.decode()))
         elif word == b"force-relay" or word.startswith(b"lite-"):
-            wishes.refuse(f"ICE={text_of(word[:64])}", "nh has no ICE agent")
+            parsed.unsupported(f"ICE={text_of(word[:64])}", "nh has no ICE agent")
         elif word != b"trickle":
-            wishes.ignore(f"ICE={text_of(word[:64])}")
+            parsed.ignore(f"ICE={text_of(word[:64])}")
 
 
-def _read_mux(value: object, wishes: Wishes) -> None:
-    for word in _spelled_words(value):
+def _read_mux(value: object, parsed: ParsedOptions) -> None:
+    for word in _normalized_words(value):
         if word in (b"offer", b"require", b"demux", b"accept", b"reject"):
-            wishes.grant(f"mux_{word.decode()}")
+            parsed.set(f"mux_{word.decode()}")
             if word == b"require":
-                wishes.grant("mux_offer")
+                parsed.set("mux_offer")
         else:
-            wishes.ignore(f"rtcp-mux-{text_of(word[:64])}")
+            parsed.ignore(f"rtcp-mux-{text_of(word[:64])}")
 
 
-def _read_direction(value: object, wishes: Wishes) -> None:
-    names = tuple(_short(word, "direction", wishes) for word in words_of(value))
+def _read_direction(value: object, parsed: ParsedOptions) -> None:
+    names = tuple(_short(word, "direction", parsed) for word in words_of(value))
     if len(names) > 2:
-        wishes.ignore("direction beyond the second")
-    wishes.grant("direction", names[:2])
+        parsed.ignore("direction beyond the second")
+    parsed.set("direction", names[:2])
 
 
-def _read_from_interface(value: object, wishes: Wishes) -> None:
-    _, *rest = wishes.options.get("direction", ()) or ("",)
-    wishes.grant("direction", (_short(value, "from-interface", wishes), *rest))
+def _read_from_interface(value: object, parsed: ParsedOptions) -> None:
+    _, *rest = parsed.options.get("direction", ()) or ("",)
+    parsed.set("direction", (_short(value, "from-interface", parsed), *rest))
 
 
-def _read_to_interface(value: object, wishes: Wishes) -> None:
-    first, *_ = wishes.options.get("direction", ()) or ("",)
-    wishes.grant("direction", (first, _short(value, "to-interface", wishes)))
+def _read_to_interface(value: object, parsed: ParsedOptions) -> None:
+    first, *_ = parsed.options.get("direction", ()) or ("",)
+    parsed.set("direction", (first, _short(value, "to-interface", parsed)))
 
 
-def _read_family(value: object, wishes: Wishes) -> None:
+def _read_family(value: object, parsed: ParsedOptions) -> None:
     family = {b"ip4": 4, b"ipv4": 4, b"ip6": 6, b"ipv6": 6}.get(normalize_key((words_of(value) or (b"",))[0]))
     if family is None:
-        wishes.complain("Invalid value for 'address family': is neither IP4 nor IP6")
-    wishes.grant("family", family)
+        parsed.error("Invalid value for 'address family': is neither IP4 nor IP6")
+    parsed.set("family", family)
 
 
-def _read_media_address(value: object, wishes: Wishes) -> None:
+def _read_media_address(value: object, parsed: ParsedOptions) -> None:
     address = text_of(value)
     if not is_address(address):
-        wishes.complain("Invalid value for 'media address': is no IP address")
-    wishes.grant("media_address", address)
+        parsed.error("Invalid value for 'media address': is no IP address")
+    parsed.set("media_address", address)
 
 
-def _read_received_from(value: object, wishes: Wishes) -> None:
+def _read_received_from(value: object, parsed: ParsedOptions) -> None:
     # [family, address], or the address alone
     words = words_of(value)
     address = text_of(words[-1]) if words else ""
     if is_address(address):
-        wishes.grant("received_from", address)
+        parsed.set("received_from", address)
     else:
-        wishes.ignore("received-from")
+        parsed.ignore("received-from")
 
 
-def _read_tos(value: object, wishes: Wishes) -> None:
+def _read_tos(value: object, parsed: ParsedOptions) -> None:
     try:
         tos = integer_of(value, b"TOS")
     except MalformedRequest as exc:
-        wishes.complain(str(exc))
+        parsed.error(str(exc))
         return
     if 0 <= tos <= _MAX_TOS:
-        wishes.grant("dscp", tos >> 2)
+        parsed.set("dscp", tos >> 2)
 
 
-def _read_label(value: object, wishes: Wishes) -> None:
-    wishes.grant("label", _short(value, "label", wishes))
+def _read_label(value: object, parsed: ParsedOptions) -> None:
+    parsed.set("label", _short(value, "label", parsed))
 
 
-def _read_transport(value: object, wishes: Wishes) -> None:
-    wishes.grant(
-        "transport_protocol", _short(value, "transport protocol", wishes).upper().replace("ACCEPT", "accept")
+def _read_transport(value: object, parsed: ParsedOptions) -> None:
+    parsed.set(
+        "transport_protocol", _short(value, "transport protocol", parsed).upper().replace("ACCEPT", "accept")
     )
 
 
-def _short(value: object, name: str, wishes: Wishes) -> str:
+def _short(value: object, name: str, parsed: ParsedOptions) -> str:
     text = text_of(value)
     if len(text) > MAX_TEXT_CHARACTERS:
-        wishes.complain(f"Invalid value for '{name}': is longer than {MAX_TEXT_CHARACTERS} characters")
+        parsed.error(f"Invalid value for '{name}': is longer than {MAX_TEXT_CHARACTERS} characters")
     return text
 
 
-def _read_learning(value: object, wishes: Wishes) -> None:
-    for word in _spelled_words(value):
+def _read_learning(value: object, parsed: ParsedOptions) -> None:
+    for word in _normalized_words(value):
         if word == b"off":
-            wishes.grant("asymmetric")
+            parsed.set("asymmetric")
         elif word != b"heuristic":
-            wishes.ignore(f"endpoint-learning={text_of(word[:64])}")
+            parsed.ignore(f"endpoint-learning={text_of(word[:64])}")
 
 
-def _read_all(value: object, wishes: Wishes) -> None:
-    if b"all" in _spelled_words(value):
-        wishes.switches.add("all")
+def _read_all(value: object, parsed: ParsedOptions) -> None:
+    if b"all" in _normalized_words(value):
+        parsed.switches.add("all")
 
 
-def _read_supports(value: object, wishes: Wishes) -> None:
-    if b"load-limit" in _spelled_words(value):
-        wishes.switches.add("load limit")
+def _read_supports(value: object, parsed: ParsedOptions) -> None:
+    if b"load-limit" in _normalized_words(value):
+        parsed.switches.add("load limit")
 
 
-# --- what nh does a part of, or leaves out --------------------------------------------------------
+# --- options that nh implements in part or not at all ---------------------------------------------
 
 
-def _read_t38(value: object, wishes: Wishes) -> None:
-    for word in _spelled_words(value):
+def _read_t38(value: object, parsed: ParsedOptions) -> None:
+    for word in _normalized_words(value):
         if word in (b"decode", b"force"):
-            wishes.refuse(f"T.38={text_of(word)}", "nh does not convert T.38, it hands it through")
+            parsed.unsupported(f"T.38={text_of(word)}", "nh does not convert T.38, it hands it through")
 
 
-def _read_osrtp(value: object, wishes: Wishes) -> None:
-    for word in _spelled_words(value):
+def _read_osrtp(value: object, parsed: ParsedOptions) -> None:
+    for word in _normalized_words(value):
         if word.startswith(b"offer"):
-            wishes.refuse(f"OSRTP={text_of(word[:64])}", "nh hands SRTP through as it is")
+            parsed.unsupported(f"OSRTP={text_of(word[:64])}", "nh hands SRTP through as it is")
         else:
-            wishes.ignore(f"OSRTP={text_of(word[:64])}")
+            parsed.ignore(f"OSRTP={text_of(word[:64])}")
 
 
-def _read_bundle(value: object, wishes: Wishes) -> None:
-    for word in _spelled_words(value):
+def _read_bundle(value: object, parsed: ParsedOptions) -> None:
+    for word in _normalized_words(value):
         if word != b"accept":
-            wishes.refuse(f"bundle={text_of(word[:64])}", "nh does not change what is bundled")
+            parsed.unsupported(f"bundle={text_of(word[:64])}", "nh does not change what is bundled")
 
 
-def _ignoring(name: str) -> Reader:
-    def read(value: object, wishes: Wishes) -> None:
+def _ignored_words(name: str) -> Reader:
+    def read(value: object, parsed: ParsedOptions) -> None:
         for word in words_of(value):
-            wishes.ignore(f"{name}={text_of(word[:64])}")
+            parsed.ignore(f"{name}={text_of(word[:64])}")
 
     return read
 
 
-def _refusing(words: frozenset[bytes], name: str, why: str) -> Reader:
-    def read(value: object, wishes: Wishes) -> None:
-        if words & set(_spelled_words(value)):
-            wishes.refuse(name, why)
+def _unsupported_words(words: frozenset[bytes], name: str, why: str) -> Reader:
+    def read(value: object, parsed: ParsedOptions) -> None:
+        if words & set(_normalized_words(value)):
+            parsed.unsupported(name, why)
 
     return read
 
@@ -250,11 +254,11 @@ _READERS: Final[Mapping[bytes, Reader]] = {
     b"t38": _read_t38,
     b"osrtp": _read_osrtp,
     b"bundle": _read_bundle,
-    b"sdes": _ignoring("SDES"),
-    b"dtls": _ignoring("DTLS"),
-    b"dtls-reverse": _ignoring("DTLS-reverse"),
-    b"dtls-fingerprint": _ignoring("DTLS-fingerprint"),
-    b"record-call": _refusing(_YES, "record-call", "nh records nothing"),
-    b"generate-rtcp": _refusing(_YES, "generate-RTCP", "nh relays RTCP, and sends none of its own"),
-    b"drop-traffic": _refusing(frozenset({b"start"}), "drop-traffic", "use the command block media"),
+    b"sdes": _ignored_words("SDES"),
+    b"dtls": _ignored_words("DTLS"),
+    b"dtls-reverse": _ignored_words("DTLS-reverse"),
+    b"dtls-fingerprint": _ignored_words("DTLS-fingerprint"),
+    b"record-call": _unsupported_words(_YES, "record-call", "nh records nothing"),
+    b"generate-rtcp": _unsupported_words(_YES, "generate-RTCP", "nh relays RTCP, and sends none of its own"),
+    b"drop-traffic": _unsupported_words(frozenset({b"start"}), "drop-traffic", "use the command block media"),
 }

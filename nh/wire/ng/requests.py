@@ -25,8 +25,8 @@ from nh.errors import MalformedRequest, UnknownCommand, Unsupported
 from nh.results import Failure
 from nh.wire.fields import make_id
 from nh.wire.ng.dictionary import Dictionary, Encoding, decode, text_of
-from nh.wire.ng.flag_parser import Wishes
 from nh.wire.ng.options import read_options
+from nh.wire.ng.parsed_options import ParsedOptions
 
 DEFAULT_DELETE_DELAY_S: Final = 30
 """How long a deleted call stays where the client does not say."""
@@ -79,43 +79,43 @@ def _read_request(dictionary: Dictionary, encoding: Encoding) -> Request:
     if not name:
         raise MalformedRequest('Dictionary contains no key "command"')
     known = name.replace(b"_", b" ").replace(b"-", b" ").lower()
-    if known in _REFUSED:
+    if known in _UNSUPPORTED:
         raise Unsupported(f"Not supported by nh: {text_of(name)}")
     if known not in _COMMANDS:
         raise UnknownCommand("Unrecognized command")
-    wishes = read_options(dictionary)
+    parsed = read_options(dictionary)
     return Request(
-        _COMMANDS[known](dictionary, wishes),
+        _COMMANDS[known](dictionary, parsed),
         encoding,
-        load_limit="load limit" in wishes.switches,
-        fatal="fatal" in wishes.switches,
-        fast="fast" in wishes.switches,
-        warning=wishes.warning,
+        load_limit="load limit" in parsed.switches,
+        fatal="fatal" in parsed.switches,
+        fast="fast" in parsed.switches,
+        warning=parsed.warning,
     )
 
 
 # --- one reader a command -------------------------------------------------------------------------
 
 
-def _read_ping(_dictionary: Dictionary, _wishes: Wishes) -> Command:
+def _read_ping(_dictionary: Dictionary, _parsed: ParsedOptions) -> Command:
     return Ping()
 
 
-def _read_offer(dictionary: Dictionary, wishes: Wishes) -> Command:
+def _read_offer(dictionary: Dictionary, parsed: ParsedOptions) -> Command:
     sdp, call_id, from_tag = _needed(dictionary, b"sdp", b"call-id", b"from-tag")
-    wishes.check()
+    parsed.check()
     to_tag, via_branch = _id(dictionary, b"to-tag"), _id(dictionary, b"via-branch")
-    return Offer(call_id, from_tag, to_tag, via_branch, sdp, OfferOptions(**wishes.options))
+    return Offer(call_id, from_tag, to_tag, via_branch, sdp, OfferOptions(**parsed.options))
 
 
-def _read_answer(dictionary: Dictionary, wishes: Wishes) -> Command:
+def _read_answer(dictionary: Dictionary, parsed: ParsedOptions) -> Command:
     sdp, call_id, from_tag, to_tag = _needed(dictionary, b"sdp", b"call-id", b"from-tag", b"to-tag")
-    wishes.check()
+    parsed.check()
     via_branch = _id(dictionary, b"via-branch")
-    return Answer(call_id, from_tag, to_tag, via_branch, sdp, OfferOptions(**wishes.options))
+    return Answer(call_id, from_tag, to_tag, via_branch, sdp, OfferOptions(**parsed.options))
 
 
-def _read_delete(dictionary: Dictionary, wishes: Wishes) -> Command:
+def _read_delete(dictionary: Dictionary, parsed: ParsedOptions) -> Command:
     (call_id,) = _needed(dictionary, b"call-id")
     delay_s = dictionary.find_integer(b"delete-delay")
     if delay_s is None or delay_s < 0:
@@ -123,40 +123,40 @@ def _read_delete(dictionary: Dictionary, wishes: Wishes) -> Command:
     return Delete(
         call_id,
         _id(dictionary, b"from-tag"),
-        _id(dictionary, b"to-tag") if "to-tag" in wishes.switches else b"",
+        _id(dictionary, b"to-tag") if "to-tag" in parsed.switches else b"",
         _id(dictionary, b"via-branch"),
         min(delay_s, MAX_DELETE_DELAY_S),
     )
 
 
-def _read_query(dictionary: Dictionary, _wishes: Wishes) -> Command:
+def _read_query(dictionary: Dictionary, _parsed: ParsedOptions) -> Command:
     # either tag names one end of the call; the later one is the more exact
     (call_id,) = _needed(dictionary, b"call-id")
     return Query(call_id, _id(dictionary, b"to-tag") or _id(dictionary, b"from-tag"))
 
 
-def _read_list(dictionary: Dictionary, _wishes: Wishes) -> Command:
+def _read_list(dictionary: Dictionary, _parsed: ParsedOptions) -> Command:
     limit = dictionary.find_integer(b"limit")
     if limit is not None and limit < 1:
         raise MalformedRequest("invalid limit, must be > 0")
     return ListCalls(limit=min(limit or DEFAULT_LIST, MAX_LIST))
 
 
-def _reader_of_block(blocked: bool) -> Callable[[Dictionary, Wishes], Command]:
-    def read(dictionary: Dictionary, wishes: Wishes) -> Command:
+def _reader_of_block(blocked: bool) -> Callable[[Dictionary, ParsedOptions], Command]:
+    def read(dictionary: Dictionary, parsed: ParsedOptions) -> Command:
         (call_id,) = _needed(dictionary, b"call-id")
         for selector in (b"label", b"from-label", b"to-label", b"address"):
             if dictionary.find(selector):
                 raise Unsupported(f"Not supported by nh: blocking by {text_of(selector)} (use from-tag)")
         # who takes flags apart sends a from-tag only if it counts, who hands them on raw sends it always
-        directional = "directional" in wishes.switches or not dictionary.find(b"rtpp-flags")
-        from_tag = _id(dictionary, b"from-tag") if directional and "all" not in wishes.switches else b""
+        directional = "directional" in parsed.switches or not dictionary.find(b"rtpp-flags")
+        from_tag = _id(dictionary, b"from-tag") if directional and "all" not in parsed.switches else b""
         return BlockMedia(call_id, from_tag, blocked)
 
     return read
 
 
-_COMMANDS: Final[Mapping[bytes, Callable[[Dictionary, Wishes], Command]]] = {
+_COMMANDS: Final[Mapping[bytes, Callable[[Dictionary, ParsedOptions], Command]]] = {
     b"ping": _read_ping,
     b"offer": _read_offer,
     b"answer": _read_answer,
@@ -167,7 +167,7 @@ _COMMANDS: Final[Mapping[bytes, Callable[[Dictionary, Wishes], Command]]] = {
     b"unblock media": _reader_of_block(False),
 }
 
-_REFUSED: Final = frozenset(
+_UNSUPPORTED: Final = frozenset(
     {
         b"start recording",
         b"stop recording",

@@ -1,6 +1,6 @@
-"""What of rtpengine's flags and keys nh refuses to leave out silently, and why; which keys are no options.
+"""Flags and keys of rtpengine that make nh refuse a request, and why; docs/reference/ng.md lists them.
 
-A relay that ignored them would not do what its client relies on. Tables only, listed in docs/reference/ng.md.
+A client that sends one of them relies on it, so nh returns an error instead of ignoring it. Tables only.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _RTCP: Final = "nh relays RTCP, and sends none of its own"
 _SDP: Final = "nh changes of an SDP only what a relay must"
 _ROUTES: Final = "nh does not look into routes, name an interface"
 
-REFUSED_FLAGS: Final[Mapping[bytes, str]] = {
+UNSUPPORTED_FLAGS: Final[Mapping[bytes, str]] = {
     b"record-call": _RECORDING,
     b"recording-announcement": _RECORDING,
     b"recording-vsc": _RECORDING,
@@ -43,9 +43,9 @@ REFUSED_FLAGS: Final[Mapping[bytes, str]] = {
     b"recrypt": _SRTP,
     b"fragment": "nh needs whole SDPs",
 }
-"""Why a request with this flag is refused."""
+"""Flags that make a request fail, with the reason in the error."""
 
-REFUSED_KEYS: Final[Mapping[bytes, str]] = {
+UNSUPPORTED_KEYS: Final[Mapping[bytes, str]] = {
     b"codec": _CODECS,
     b"codecs": _CODECS,
     b"transcode": _CODECS,
@@ -76,9 +76,9 @@ REFUSED_KEYS: Final[Mapping[bytes, str]] = {
     b"dtmf-log-destination": _MEDIA,
     b"trigger": _MEDIA,
 }
-"""Why a request is refused in which one of these says something."""
+"""Keys that make a request fail unless their value is empty or off, with the reason in the error."""
 
-NO_OPTION: Final = frozenset(
+NOT_OPTIONS: Final = frozenset(
     {
         b"command",
         b"call-id",
@@ -99,4 +99,4 @@ NO_OPTION: Final = frozenset(
         b"to-label",
     }
 )
-"""What a command itself reads, and what a relay needs not know."""
+"""Keys that are not options: a command reads them itself, or a relay has no use for them."""

@@ -11,7 +11,7 @@ class DirectControl:
 
     def negotiate(
         self,
-        dialog: TransactionKey,  # noqa: ARG002  Control's
+        key: TransactionKey,  # noqa: ARG002  Control's
         caller: MediaEnd,
         callee: MediaEnd,
         *,
@@ -20,7 +20,7 @@ class DirectControl:
         """Each phone sends to the other."""
         return Targets(caller=callee, callee=caller)
 
-    def tear_down(self, dialog: TransactionKey) -> None:
+    def tear_down(self, key: TransactionKey) -> None:
         """Nothing to do."""
 
     def close(self) -> None:

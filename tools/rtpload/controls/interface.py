@@ -14,16 +14,16 @@ class Control(Protocol):
     def check(self) -> None:
         """Return if the relay answers."""
 
-    def negotiate(self, dialog: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+    def negotiate(self, key: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         """What INVITE and 200 OK do, or re-INVITE with a higher cseq: media between the two ends.
 
         Arguments:
-            dialog: which call.
+            key: which call.
             caller, callee: where the phones are.
             hold: the caller does not want to receive for now. What it returns is of no use then.
         """
 
-    def tear_down(self, dialog: TransactionKey) -> None:
+    def tear_down(self, key: TransactionKey) -> None:
         """What BYE does."""
 
     def close(self) -> None:

@@ -65,9 +65,9 @@ class NetsipControl:
         """Close a session that there is not: the protocol has no ping."""
         self._client.close_session(["rtpload-check", None, "nobody", "nobody"])
 
-    def negotiate(self, dialog: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+    def negotiate(self, key: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         """Two allocates and one activate."""
-        basic = nat_basic(dialog)
+        basic = nat_basic(key)
         for_caller = self._allocate(basic, Side.FROM, medium(caller, hold=hold))
         for_callee = self._allocate(basic, Side.TO, medium(callee))
         with self._times.measure("activate"):
@@ -76,10 +76,10 @@ class NetsipControl:
         # what stands in for the callee is where the caller sends
         return Targets(caller=for_callee, callee=for_caller)
 
-    def tear_down(self, dialog: TransactionKey) -> None:
+    def tear_down(self, key: TransactionKey) -> None:
         """One close, as for BYE."""
         with self._times.measure("close"):
-            if self._client.close_session(nat_basic(dialog._replace(cseq=0))) is None:
+            if self._client.close_session(nat_basic(key._replace(cseq=0))) is None:
                 raise Refused("close: the relay has no such session (any more)")
 
     def close(self) -> None:
@@ -98,13 +98,13 @@ class NetsipControl:
         return relay_end(address, port)
 
 
-def nat_basic(dialog: TransactionKey) -> commands.TransactionKey:
-    """The dialog as nh has it; cseq 0 means all transactions."""
+def nat_basic(key: TransactionKey) -> commands.TransactionKey:
+    """The key as nh has it; cseq 0 means all transactions."""
     return commands.TransactionKey(
-        call_id=dialog.call_id.encode(),
-        cseq=dialog.cseq or None,
-        id_from=dialog.from_tag.encode(),
-        id_to=dialog.to_tag.encode(),
+        call_id=key.call_id.encode(),
+        cseq=key.cseq or None,
+        id_from=key.from_tag.encode(),
+        id_to=key.to_tag.encode(),
     )
 
 

@@ -51,23 +51,23 @@ class NgControl:
         if reply.get("result") != "pong":
             raise MalformedFrame(f"ng: {self._where} answers a ping with {str(reply)[:200]}")
 
-    def negotiate(self, dialog: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+    def negotiate(self, key: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         """Offer and answer."""
-        ends = {"call-id": dialog.call_id, "from-tag": dialog.from_tag}
-        offered = self._sdp("offer", ends, caller, "sendonly" if hold else "sendrecv", dialog.cseq)
-        ends["to-tag"] = dialog.to_tag
-        answered = self._sdp("answer", ends, callee, "recvonly" if hold else "sendrecv", dialog.cseq)
+        ends = {"call-id": key.call_id, "from-tag": key.from_tag}
+        offered = self._sdp("offer", ends, caller, "sendonly" if hold else "sendrecv", key.cseq)
+        ends["to-tag"] = key.to_tag
+        answered = self._sdp("answer", ends, callee, "recvonly" if hold else "sendrecv", key.cseq)
         return Targets(caller=answered, callee=offered)
 
-    def tear_down(self, dialog: TransactionKey) -> None:
+    def tear_down(self, key: TransactionKey) -> None:
         """Delete, at once instead of after rtpengine's 30 s."""
         with self._times.measure("delete"):
             reply = self._request(
                 {
                     "command": "delete",
-                    "call-id": dialog.call_id,
-                    "from-tag": dialog.from_tag,
-                    "to-tag": dialog.to_tag,
+                    "call-id": key.call_id,
+                    "from-tag": key.from_tag,
+                    "to-tag": key.to_tag,
                     "delete-delay": 0,
                 }
             )

@@ -35,11 +35,11 @@ class PerseveringControl:
         """See Control."""
         self._persevere(self._control.check)
 
-    def negotiate(self, dialog: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
+    def negotiate(self, key: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         """See Control."""
-        return self._persevere(lambda: self._control.negotiate(dialog, caller, callee, hold=hold))
+        return self._persevere(lambda: self._control.negotiate(key, caller, callee, hold=hold))
 
-    def tear_down(self, dialog: TransactionKey) -> None:
+    def tear_down(self, key: TransactionKey) -> None:
         """See Control."""
         tries = 0
 
@@ -47,7 +47,7 @@ class PerseveringControl:
             nonlocal tries
             tries += 1
             with contextlib.nullcontext() if tries == 1 else contextlib.suppress(UnknownCall):
-                self._control.tear_down(dialog)
+                self._control.tear_down(key)
 
         self._persevere(close)
 

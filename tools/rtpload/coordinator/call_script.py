@@ -44,7 +44,7 @@ class CallScript:
         self._ledger = ledger
         self._stop = stop
         name = f"{run}-{plan.number}"
-        self._dialog = TransactionKey(f"{name}@rtpload", f"from-{name}", f"to-{name}", 1)
+        self._key = TransactionKey(f"{name}@rtpload", f"from-{name}", f"to-{name}", 1)
         self._targets: Targets | None = None
 
     async def set_up(self) -> bool:
@@ -56,11 +56,11 @@ class CallScript:
             self._ledger.failed("phones", exc)
             return False
         try:
-            self._targets = await self._signalling.negotiate(self._dialog, self._phones)
+            self._targets = await self._signalling.negotiate(self._key, self._phones)
         except NhError as exc:
             self._ledger.failed("set-up", exc)
             with contextlib.suppress(NhError):  # what it did allocate goes; often there is nothing
-                await self._signalling.tear_down(self._dialog)
+                await self._signalling.tear_down(self._key)
             self._worker.hang(number)
             return False
         self._worker.talk(number, self._targets)
@@ -80,7 +80,7 @@ class CallScript:
         complete = await self._worker.stop_sending(self._plan.number)
         self._ledger.call_ended(complete=complete)
         try:
-            await self._signalling.tear_down(self._dialog)
+            await self._signalling.tear_down(self._key)
         except NhError as exc:
             self._ledger.failed("tear-down", exc)
         self._worker.hang(self._plan.number)
@@ -99,9 +99,9 @@ class CallScript:
 
     async def _renegotiate(self, kind: StepKind) -> Targets | None:
         """Where to send from now on, or None if the relay refuses."""
-        self._dialog = self._dialog._replace(cseq=self._dialog.cseq + 1)
+        self._key = self._key._replace(cseq=self._key.cseq + 1)
         try:
-            targets = await self._signalling.negotiate(self._dialog, self._phones, hold=kind is StepKind.HOLD)
+            targets = await self._signalling.negotiate(self._key, self._phones, hold=kind is StepKind.HOLD)
         except NhError as exc:
             self._ledger.failed(kind, exc)
             return None

@@ -38,15 +38,15 @@ class Signalling:
         """Return if the relay answers."""
         await self._run(lambda control: control.check())
 
-    async def negotiate(self, dialog: TransactionKey, phones: Targets, *, hold: bool = False) -> Targets:
+    async def negotiate(self, key: TransactionKey, phones: Targets, *, hold: bool = False) -> Targets:
         """INVITE or re-INVITE: media between these phones. Returns where they have to send."""
         return await self._run(
-            lambda control: control.negotiate(dialog, phones.caller, phones.callee, hold=hold)
+            lambda control: control.negotiate(key, phones.caller, phones.callee, hold=hold)
         )
 
-    async def tear_down(self, dialog: TransactionKey) -> None:
+    async def tear_down(self, key: TransactionKey) -> None:
         """BYE."""
-        await self._run(lambda control: control.tear_down(dialog))
+        await self._run(lambda control: control.tear_down(key))
 
     async def __aenter__(self) -> Self:
         return self

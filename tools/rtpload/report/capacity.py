@@ -71,7 +71,7 @@ def judge(report: Report) -> Step:
     latency = report.full_load.latency if report.full_load else report.latency
     if report.signalled.failures or not report.signalled.calls_set_up:
         limit = Limit.SETUP
-    elif report.generator.complaints:
+    elif report.generator.warnings:
         limit = Limit.GENERATOR
     elif report.misrouted:
         limit = Limit.MISROUTED

@@ -176,16 +176,16 @@ def _generator(
     """How the generator did; `judged` is the lateness at full load, where there was any."""
     dropped = sum(account.dropped_here for side in sides for account in (side.media, side.reports))
     failures = sum(account.send_failures for account in accounts)
-    complaints = []
+    warnings = []
     if judged.p99_ms > options.packet_ms / 4:
-        complaints.append(
+        warnings.append(
             f"1 % of the packets were sent {judged.p99_ms:.1f} ms late or more, over a quarter of the packet"
             " time: fewer calls, or more processes on more CPUs"
         )
     if dropped:
-        complaints.append(f"{dropped} packets arrived, but the generator did not read them in time")
+        warnings.append(f"{dropped} packets arrived, but the generator did not read them in time")
     if failures:
-        complaints.append(f"the kernel refused to send {failures} packets")
+        warnings.append(f"the kernel refused to send {failures} packets")
     return Generator(
         workers=len(accounts),
         cpu_s=tuple(account.cpu_s for account in accounts),
@@ -193,7 +193,7 @@ def _generator(
         send_failures=failures,
         dropped_here=dropped,
         kernel_clock=all(account.kernel_clock for account in accounts),
-        complaints=tuple(complaints),
+        warnings=tuple(warnings),
     )
 
 

@@ -15,8 +15,8 @@ _PERCENTILES = ("p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms")
 def show_report(report: Report) -> RenderableType:
     """All of a report."""
     parts: list[RenderableType] = [_media(report), _times(report), _sentences(report)]
-    if report.generator.complaints:
-        text = "\n".join(report.generator.complaints)
+    if report.generator.warnings:
+        text = "\n".join(report.generator.warnings)
         title = "THE GENERATOR WAS OVERLOADED: these figures say nothing about the relay"
         parts.append(Panel(Text(text), title=title, style="bold red"))
     return Group(*parts)
@@ -103,7 +103,7 @@ def _times(report: Report) -> Table:
     for name, times in report.signalled.commands.items():
         table.add_row(name, *_figures(times))
     table.add_section()
-    style = "bold red" if report.generator.complaints else ""
+    style = "bold red" if report.generator.warnings else ""
     table.add_row("generator's lateness", *_figures(report.generator.lateness), style=style)
     return table
 

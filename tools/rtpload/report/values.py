@@ -94,7 +94,7 @@ class Generator(msgspec.Struct, frozen=True):
         dropped_here: packets that arrived at sockets which were full.
         kernel_clock: whether arrivals are timed by the kernel; if not, latency contains the generator's
         own delay.
-        complaints: why its figures cannot be trusted; empty if they can.
+        warnings: why its figures cannot be trusted; empty if they can.
     """
 
     workers: int
@@ -103,7 +103,7 @@ class Generator(msgspec.Struct, frozen=True):
     send_failures: int
     dropped_here: int
     kernel_clock: bool
-    complaints: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class Relay(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ CAPABILITIES: Final = {True: 1 << 39 | 1 << 12, False: 0}
 """CAP_BPF and CAP_NET_ADMIN, or none, as /proc has them."""
 
 STAYS_AWAY_S: Final = 4 * RESTART_S
-DIALOG: Final = TransactionKey(b"moment", 1, b"from", b"to")
+KEY: Final = TransactionKey(b"moment", 1, b"from", b"to")
 
 
 def start(unit: Unit) -> str:
@@ -135,7 +135,7 @@ def _drain(unit: Unit, begin: Callable[[], object]) -> str:
         _set_up(client)
         begin()
         wait_for(lambda: "draining" in unit.show("StatusText"), "systemctl status says that it drains")
-        client.request(Close(DIALOG))
+        client.request(Close(KEY))
     wait_for(lambda: unit.show("ActiveState") not in ("active", "deactivating"), "it has ended")
     time.sleep(STAYS_AWAY_S)
     seen = tuple(unit.show(name) for name in ("ActiveState", "Result", "ExecMainStatus", "NRestarts"))
@@ -146,8 +146,8 @@ def _drain(unit: Unit, begin: Callable[[], object]) -> str:
 def _set_up(client: NativeClient) -> None:
     for side in Side:
         media = (Media("127.0.0.1", 9, 2, "RTP/AVP", "audio"),)
-        client.request(Allocate(DIALOG, side, "127.0.0.1", media))
-    client.request(Activate(DIALOG))
+        client.request(Allocate(KEY, side, "127.0.0.1", media))
+    client.request(Activate(KEY))
 
 
 def _looks() -> Iterator[tuple[tuple[str, str], bool]]:

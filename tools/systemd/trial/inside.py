@@ -45,7 +45,7 @@ def main() -> int:
     for scenario in chosen:
         began = time.monotonic()
         seen = scenario.play(arguments.calls)
-        failed += bool(seen.complaints)
+        failed += bool(seen.failures)
         _report(scenario, seen, time.monotonic() - began)
     _tell(f"{len(chosen)} scenarios, {failed} in which a promise did not hold")
     return 1 if failed else 0
@@ -57,14 +57,14 @@ def _install() -> None:
 
 
 def _report(scenario: Scenario, seen: Seen, took_s: float) -> None:
-    _tell(f"{'NOT SO' if seen.complaints else 'ok'}  {scenario.name} ({took_s:.0f} s)")
+    _tell(f"{'NOT SO' if seen.failures else 'ok'}  {scenario.name} ({took_s:.0f} s)")
     _tell(f"    promised: {scenario.promised}")
     if seen.said:
         _tell(f"    seen: {seen.said}")
-    for complaint in seen.complaints[:MOST_TOLD]:
-        _tell(f"    NOT SO: {complaint}")
-    if len(seen.complaints) > MOST_TOLD:
-        _tell(f"    NOT SO: and {len(seen.complaints) - MOST_TOLD} more")
+    for failure in seen.failures[:MOST_TOLD]:
+        _tell(f"    NOT SO: {failure}")
+    if len(seen.failures) > MOST_TOLD:
+        _tell(f"    NOT SO: and {len(seen.failures) - MOST_TOLD} more")
 
 
 def _tell(text: str) -> None:

@@ -47,10 +47,10 @@ class Moment(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What came of a scenario. Arguments: said: what was seen; complaints: what was not as promised."""
+    """What came of a scenario. Arguments: said: what was seen; failures: what was not as promised."""
 
     said: str
-    complaints: list[str]
+    failures: list[str]
 
 
 class Scenario(NamedTuple):
@@ -192,7 +192,7 @@ def _play(fault: Fault, unit: Unit, calls: int) -> Seen:
 
     outcome = play_while(unit, happen, random.Random(), calls=calls)
     said = [*seen, outcome.cost, *_media_back(outcome)]
-    return Seen("; ".join(said), [*broken, *outcome.complaints])
+    return Seen("; ".join(said), [*broken, *outcome.failures])
 
 
 def _media_back(outcome: Outcome) -> Iterator[str]:
