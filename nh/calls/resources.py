@@ -140,7 +140,7 @@ class Resources:
         address: str,
         media: Sequence[Media],
         bases: Sequence[int],
-        told: Sequence[bool],
+        announced: Sequence[bool],
         dscp: int | None,
         created: float,
     ) -> SocketGroup:
@@ -148,7 +148,7 @@ class Resources:
 
         Arguments:
             bases: the first port of each medium.
-            told: of each medium whether its port was told.
+            announced: for each medium, whether its port was announced.
             created: monotonic seconds.
 
         Raises PortInUse, PortsExhausted or AddressUnavailable; then nothing is kept.
@@ -159,7 +159,7 @@ class Resources:
             address=sys.intern(address),
             media=[interned(medium) for medium in media],
             bases=bases,
-            told=told,
+            announced=announced,
             ports=self.ports,
             adopt_sockets=functools.partial(self.plane.adopt_sockets, dscp=dscp),
             close_sockets=self.plane.close_sockets,

@@ -259,7 +259,7 @@ def _payload_types(sender: Media, receiver: Media, component: int) -> PayloadTyp
     return agreed(sender.formats, receiver.formats)
 
 
-def payload_types_told(session: Session) -> Iterator[PayloadTypes | None]:
+def announced_payload_types(session: Session) -> Iterator[PayloadTypes | None]:
     """What the media of both groups now say of the payload types on each leg, in the order of the legs."""
     group_from, group_to = session.group_from, session.group_to
     for in_from, in_to in zip(group_from.components, group_to.components, strict=True):

@@ -115,7 +115,7 @@ class SocketGroup:
         address: str,
         media: Sequence[Media],
         bases: Sequence[int],
-        told: Sequence[bool],
+        announced: Sequence[bool],
         ports: PortSpace,
         adopt_sockets: OpenSockets,
         close_sockets: CloseSockets,
@@ -124,7 +124,7 @@ class SocketGroup:
     ) -> "SocketGroup":
         """The same on ports that are given, one base a medium: of a group that is restored.
 
-        `told` is of each medium whether its port was told: it was inactive if not, whatever it is now.
+        `announced`: for each medium, whether its port was announced: not that of an inactive one.
 
         Raises PortInUse, PortsExhausted or AddressUnavailable; then no socket is kept.
         """
@@ -144,8 +144,8 @@ class SocketGroup:
             raise
         group = cls(id=id, side=side, address=address, media=media, runs=runs, created=created, dscp=dscp)
         group.relay_media = tuple(
-            RelayMedia(address, base if was_told else 0, medium.range)
-            for medium, base, was_told in zip(media, bases, told, strict=True)
+            RelayMedia(address, base if was_announced else 0, medium.range)
+            for medium, base, was_announced in zip(media, bases, announced, strict=True)
         )
         return group
 

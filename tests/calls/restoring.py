@@ -1,7 +1,7 @@
 """What tests of snapshots share: a call over there, from its bytes."""
 
-from nh.calls.snapshots.codec import Clock, decode_snapshot, encode_snapshot, take_snapshot
-from nh.calls.snapshots.restore import restore_call
+from nh.calls.snapshots.call import Clock, restore_call, take_snapshot
+from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
 from nh.calls.table import CallTable
 
 

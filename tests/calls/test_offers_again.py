@@ -265,5 +265,5 @@ def test_what_was_counted_outlasts_the_ports(ng: NgProxy) -> None:
     ng.offer(A_AUDIO, to=B)
     ng.answer(B_AUDIO)
     parties = ng.offers.parties
-    assert parties[A].past[0, 0][:2] == (3, 230)
-    assert parties[B].past[0, 0][:2] == (1, 50)
+    assert parties[A].ended_totals[0, 0][:2] == (3, 230)
+    assert parties[B].ended_totals[0, 0][:2] == (1, 50)

@@ -194,7 +194,7 @@ def test_a_call_has_only_so_many_ends() -> None:
     ng.offer(A_AUDIO)
     for number in range(63):
         ng.answer(B_AUDIO, tag=b"%d" % number)
-    with pytest.raises(LimitReached, match="64 ends"):
+    with pytest.raises(LimitReached, match="64 parties"):
         ng.answer(B_AUDIO, tag=b"one more")
     ng.answer(B_AUDIO, tag=b"0")
     assert len(ng.plane.open) == 2 * 64
@@ -203,7 +203,7 @@ def test_a_call_has_only_so_many_ends() -> None:
 def test_an_offer_has_only_so_many_branches(ng: NgProxy) -> None:
     for number in range(64):
         ng.offer(A_AUDIO, branch=b"%d" % number)
-    with pytest.raises(LimitReached, match="64 branches"):
+    with pytest.raises(LimitReached, match="64 unanswered branches"):
         ng.offer(A_AUDIO, branch=b"one more")
     ng.offer(A_AUDIO, branch=b"0")
     ng.answer(B_AUDIO, branch=b"0")

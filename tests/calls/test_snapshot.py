@@ -9,17 +9,12 @@ from nh.calls.offer_answer.branches import Branch
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party
 from nh.calls.session import Session
-from nh.calls.snapshots.codec import CallSnapshot, Clock, decode_snapshot, encode_snapshot, take_snapshot
-from nh.calls.snapshots.restore import restore_call
-from nh.calls.snapshots.structs import (
-    BranchSnapshot,
-    DialogSnapshot,
-    GroupSnapshot,
-    LegSnapshot,
-    PartySnapshot,
-    SessionSnapshot,
-    TransactionSnapshot,
-)
+from nh.calls.snapshots.call import CallSnapshot, Clock, restore_call, take_snapshot
+from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
+from nh.calls.snapshots.media import GroupSnapshot
+from nh.calls.snapshots.offer_answer import BranchSnapshot, DialogSnapshot, PartySnapshot
+from nh.calls.snapshots.session import LegSnapshot, SessionSnapshot
+from nh.calls.snapshots.transaction import TransactionSnapshot
 from nh.calls.socket_group import SocketGroup
 from nh.calls.transaction import Transaction
 from nh.errors import AddressUnavailable, PortsExhausted, Refused, SnapshotUnreadable
@@ -214,8 +209,7 @@ def test_early_media_go_on_and_their_sockets_are_the_first_answers() -> None:
     ng = make_ng_proxy()
     ng.offer(A_AUDIO, branch=b"x", expecting=True)
     after = ng_moved(ng)
-    early = after.offers.parties[A].early
-    assert early is not None
+    early = after.offers.participants.early[A]
     assert early.caller is after.offers.parties[A]
     assert after.answer(B_AUDIO, branch=b"x") == ng.answer(B_AUDIO, branch=b"x")
     assert after.plane.ports == ng.plane.ports
@@ -229,7 +223,7 @@ def test_what_was_agreed_goes_on_beside_an_offer() -> None:
     after = ng_moved(ng)
     assert len(after.plane.running) == 2
     (dialog,) = after.offers.dialogs
-    assert dialog.former[0].group_from is after.offers.parties[A].former[0][1]
+    assert dialog.superseded[0].group_from is after.offers.parties[A].superseded[0][1]
     after.offer(A_AUDIO, to=B)
     assert [session.id for session in dialog.sessions.values()] == [1], "back to what was agreed"
 
@@ -347,8 +341,8 @@ def test_other_versions_are_told_apart_from_damage() -> None:
     proxy = make_proxy()
     proxy.connect()
     data = written(proxy.table, CALL, now=START)
-    with pytest.raises(SnapshotUnreadable, match="version 2"):
-        decode_snapshot(b"\2" + data[1:])
+    with pytest.raises(SnapshotUnreadable, match="version 3"):
+        decode_snapshot(b"\3" + data[1:])
     with pytest.raises(SnapshotUnreadable, match="checksum"):
         decode_snapshot(data[:-1] + b"\xff")
     for short in range(len(data)):
@@ -368,7 +362,7 @@ def test_a_snapshot_is_the_same_after_its_way_through_bytes() -> None:
 APART: dict[type, set[str]] = {
     Call: {"transactions", "offers", "_resources", "_wall_offset_s"},
     Transaction: set(),
-    SocketGroup: {"users", "sockets", "relay_media"},  # counted anew; `bases` and `told`
+    SocketGroup: {"users", "sockets", "relay_media"},  # counted anew; `bases` and `announced`
     Session: set(),
     Leg: {"side", "socket", "other", "rtcp", "muxed_on", "offload", "kernel_folded", "not_offloaded"},
     Party: set(),

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nh.calls.snapshots.codec import VERSION, decode_snapshot
-from nh.calls.snapshots.restore import restore_call
+from nh.calls.snapshots.call import restore_call
+from nh.calls.snapshots.codec import decode_snapshot
+from nh.calls.snapshots.version import VERSION
 from nh.errors import Refused, SnapshotUnreadable
 from tests.calls.fakes import ALICE_AUDIO, ALICE_VIDEO, BOB_AUDIO, BOB_VIDEO, CALL, START, Proxy, make_proxy
 from tests.calls.ng_proxy import A_AUDIO, A_MOVED, B_AUDIO, C_AUDIO, B, C, D, NgProxy

@@ -19,7 +19,7 @@ from nh.calls.ports import PortPool
 from nh.calls.rtp.payload_types import PayloadFormat
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
-from nh.calls.snapshots.codec import Clock, take_snapshot
+from nh.calls.snapshots.call import Clock, take_snapshot
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.errors import Refused

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nh.calls.snapshots.codec import Clock
+from nh.calls.snapshots.call import Clock
 from nh.shard.recovery import clocks
 from nh.shard.recovery.clocks import boot_id, clock_at, shift_since
 

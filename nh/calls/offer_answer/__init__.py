@@ -1,3 +1,1 @@
-"""Offer/answer (RFC 3264) as ng's commands drive it: participants, dialogs, branches, and what each party
-announced.
-"""
+"""Offer/answer (RFC 3264) as ng's commands drive it: participants, dialogs, branches, announced media."""

@@ -1,6 +1,6 @@
-"""Branches: what is known of a forked offer's ways that nobody has answered yet (RFC 3261 16.6).
+"""Branches of forked offers that have no answer yet (RFC 3261 16.6).
 
-A proxy may delete one of them while the others ring on.
+A proxy may delete one branch while the others still ring.
 """
 
 import math
@@ -11,14 +11,17 @@ from nh.calls.offer_answer.party import Party
 from nh.errors import LimitReached
 
 MAX_BRANCHES = 64
-"""Most of them in one call."""
+"""Most unanswered branches of one call."""
 
 
 class Branch:
-    """A branch of a forked offer that nobody has answered yet.
+    """One unanswered branch of a forked offer.
 
-    Arguments:
-        offerer: whose offer it is.
+    Args:
+        offerer: the party that sent the offer.
+
+    Attributes:
+        delete_at: monotonic seconds at which a delete removes the branch; infinite without one.
     """
 
     __slots__ = ("delete_at", "offerer")
@@ -29,7 +32,7 @@ class Branch:
 
 
 class Branches:
-    """The branches of one call by what their Via says; b"" is none."""
+    """The unanswered branches of one call, by their Via branch; b"" names none."""
 
     __slots__ = ("_branches",)
 
@@ -40,33 +43,39 @@ class Branches:
         return iter(self._branches.values())
 
     def items(self) -> Iterable[tuple[bytes, Branch]]:
-        """All of them with their names."""
+        """All branches with their names."""
         return self._branches.items()
 
     def add(self, name: bytes, branch: Branch) -> None:
-        """Keep one that is restored."""
+        """Add a branch of a restored call."""
         self._branches[name] = branch
 
     def find(self, name: bytes) -> Branch | None:
-        """The branch of that name; None if it is not known, or was answered."""
+        """The branch of that name; None if it is unknown or has been answered."""
         return self._branches.get(name)
 
     @property
     def tags(self) -> set[bytes]:
-        """Of those who wait for an answer on one."""
+        """The tags of the offerers that wait for an answer."""
         return {branch.offerer.tag for branch in self}
 
     def check_room(self, name: bytes) -> None:
-        """Raises LimitReached if there cannot be one more."""
+        """Check that a branch of this name may be added.
+
+        Raises:
+            LimitReached: MAX_BRANCHES others are unanswered.
+        """
         if name and name not in self._branches and len(self._branches) >= MAX_BRANCHES:
-            raise LimitReached(f"{MAX_BRANCHES} branches of the call wait for an answer, the most that may")
+            raise LimitReached(f"the call has {MAX_BRANCHES} unanswered branches, the limit")
 
     def offered(self, name: bytes, offerer: Party, dialog: Dialog | None, known: Iterable[Dialog]) -> None:
-        """An offer went out.
+        """Record that an offer was sent.
 
-        Arguments:
-            dialog: between the two ends, if there is one: it has another branch from now on.
-            known: all dialogs.
+        Args:
+            name: its Via branch, b"" if unknown.
+            offerer: the party that sent it.
+            dialog: the dialog that the offer is within; it takes the name over. None: a first offer.
+            known: all established dialogs.
         """
         if name and dialog is not None:
             dialog.branch = name
@@ -74,21 +83,21 @@ class Branches:
             self._branches.setdefault(name, Branch(offerer))
 
     def answered(self, name: bytes, offerer: Party, known: Iterable[Dialog]) -> None:
-        """An answer to `offerer` came back."""
+        """Record that an offer of `offerer` was answered on the branch `name` (b"" if unknown)."""
         if self._branches.pop(name, None) is not None:
             return
         if name and any(dialog.branch == name for dialog in known):
             return
-        # which one it was cannot be told: a delete is to be told by its tags then
+        # without the branch, which one was answered is unknown: later deletes are matched by tags only
         self.forget(offerer)
 
     def forget(self, offerer: Party) -> None:
-        """It waits for nobody."""
+        """Remove all branches of this party's offers."""
         for name in [name for name, each in self._branches.items() if each.offerer is offerer]:
             del self._branches[name]
 
-    def take_due(self, *, now: float) -> set[bytes]:
-        """Take out those that are to be deleted by now; the tags of their offerers."""
+    def pop_due(self, *, now: float) -> set[bytes]:
+        """Remove the branches whose time to be deleted has come; returns the tags of their offerers."""
         due = {name: branch for name, branch in self._branches.items() if now >= branch.delete_at}
         for name in due:
             del self._branches[name]

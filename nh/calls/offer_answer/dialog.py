@@ -1,14 +1,14 @@
-"""Dialogs: two parties of a call, and the sessions between them.
+"""Dialogs (RFC 3261 12): two parties of a call, and the sessions between them.
 
-For each medium that both have there is a session between their groups. An offer that was forked makes one
-dialog for each answer, all with the groups of the one who offered. Groups and sessions are those of every
-other call.
+Each medium that both parties have gets a session between their socket groups. A forked offer makes one
+dialog for each answer; all of these share the offerer's groups. Groups and sessions are of the same kind
+as in Net::SIP's model.
 """
 
 import math
 
 from nh.calls.media import Side
-from nh.calls.offer_answer.party import Counters, Party
+from nh.calls.offer_answer.party import Party, ReceivedTotals
 from nh.calls.resources import Resources
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
@@ -18,14 +18,21 @@ from nh.calls.socket_group import SocketGroup
 class Dialog:
     """Two parties, and the sessions between them.
 
-    Arguments:
-        caller: who offered first; FROM of all sessions.
-        callee: who answered first; TO of all sessions.
-        branch: the Via branch of the last offer, b"" if not told.
+    Args:
+        caller: the party that offered first; the FROM end of all sessions.
+        callee: the party that answered first; the TO end of all sessions.
+        branch: the Via branch of the last offer, b"" if unknown.
         now: monotonic seconds.
+
+    Attributes:
+        signalled: monotonic seconds of the last offer or answer.
+        delete_at: monotonic seconds at which a delete removes the dialog; infinite without one.
+        sessions: the current session of each medium, by the medium's index.
+        superseded: the sessions that an unanswered offer replaced, by the medium's index. They relay until
+            the answer, and stay if the offer is refused (RFC 3261 14.1).
     """
 
-    __slots__ = ("branch", "callee", "caller", "delete_at", "former", "sessions", "signalled")
+    __slots__ = ("branch", "callee", "caller", "delete_at", "sessions", "signalled", "superseded")
 
     def __init__(self, caller: Party, callee: Party, *, branch: bytes, now: float) -> None:
         self.signalled = now
@@ -34,8 +41,7 @@ class Dialog:
         self.callee = callee
         self.branch = branch
         self.sessions: dict[int, Session] = {}
-        # those that an offer replaced: they go on until it is answered, for good if it is refused
-        self.former: dict[int, Session] = {}
+        self.superseded: dict[int, Session] = {}
 
     @property
     def tags(self) -> frozenset[bytes]:
@@ -44,49 +50,51 @@ class Dialog:
 
     @property
     def running(self) -> list[tuple[int, Session]]:
-        """All sessions, with the index of their medium."""
-        return [*self.sessions.items(), *self.former.items()]
+        """All sessions that relay, each with the index of its medium."""
+        return [*self.sessions.items(), *self.superseded.items()]
 
     def side_of(self, party: Party) -> Side:
-        """Which side of the sessions a party is."""
+        """The side of the sessions that `party`, one of the two, is on."""
         return Side.FROM if party is self.caller else Side.TO
 
     def party_on(self, side: Side) -> Party:
-        """The party that is this side of the sessions."""
+        """The party on this side of the sessions."""
         return self.caller if side is Side.FROM else self.callee
 
     def has(self, party: Party) -> bool:
-        """Whether it is one of the two."""
+        """Whether `party` is one of the two."""
         return party is self.caller or party is self.callee
 
-    def leave(self, resources: Resources, index: int, *, keep: bool, now: float) -> None:
-        """An end has other sockets for a medium: its session ends.
+    def detach(self, resources: Resources, index: int, *, keep: bool, now: float) -> None:
+        """Take the session of medium `index` out, because one party has other sockets for that medium.
 
-        Arguments:
-            keep: not before that is answered.
+        Args:
+            keep: let the session relay as superseded until the next answer. At most one session a medium is
+                kept: the one that was agreed on. False: stop the session now.
         """
         session = self.sessions.pop(index, None)
-        if session is not None and keep and index not in self.former:
-            self.former[index] = session
+        if session is not None and keep and index not in self.superseded:
+            self.superseded[index] = session
         elif session is not None:
             self._stop(resources, index, session, now=now)
 
-    def settle(self, resources: Resources, *, now: float) -> None:
-        """An offer was answered: end what it replaced."""
-        for index, session in self.former.items():
+    def commit(self, resources: Resources, *, now: float) -> None:
+        """Stop the superseded sessions: the offer that replaced them has been answered."""
+        for index, session in self.superseded.items():
             self._stop(resources, index, session, now=now)
-        self.former.clear()
+        self.superseded.clear()
 
     def stop_all(self, resources: Resources, *, now: float) -> None:
-        """End all sessions."""
-        self.settle(resources, now=now)
+        """Stop all sessions."""
+        self.commit(resources, now=now)
         for index in list(self.sessions):
-            self.leave(resources, index, keep=False, now=now)
+            self.detach(resources, index, keep=False, now=now)
 
     def refresh(self, resources: Resources, signalled: Party, *, now: float) -> None:
-        """Relay every medium that both parties have; what `signalled` sends is learned anew.
+        """Relay each medium that both parties have, after `signalled` announced its media anew.
 
-        A medium that changed its kind (speech became a fax) waits for the other's consent.
+        The relay learns the source of what `signalled` sends again. A medium whose number of sockets differs
+        between the parties (an offered change from RTP to T.38) has no session until the answer.
         """
         self.signalled = now
         for index in range(max(len(self.caller.groups), len(self.callee.groups))):
@@ -95,7 +103,7 @@ class Dialog:
                 continue
             if len(group_from.sockets) != len(group_to.sockets):
                 continue
-            self._restore(index, group_from, group_to)
+            self._reinstate(index, group_from, group_to)
             if index in self.sessions:
                 resources.renew_session(
                     self.sessions[index], self.side_of(signalled), policy=signalled.policy, now=now
@@ -111,7 +119,12 @@ class Dialog:
         self.block(resources)
 
     def set_mux(self, resources: Resources, index: int, *, offerer: Party, muxes: tuple[bool, bool]) -> None:
-        """Which end of medium `index` sends RTCP on its RTP port: (the offerer, the answerer)."""
+        """Set which parties send RTCP of medium `index` on its RTP port (RFC 5761).
+
+        Args:
+            offerer: one of the two parties.
+            muxes: whether the offerer does, and whether the answerer does.
+        """
         session = self.sessions.get(index)
         if session is not None:
             caller, callee = muxes if offerer is self.caller else muxes[::-1]
@@ -119,7 +132,7 @@ class Dialog:
                 resources.plane.renew(session)
 
     def block(self, resources: Resources) -> None:
-        """Pass on what the parties send, or do not, as each of them says."""
+        """Apply each party's `blocked` to the legs that receive from it."""
         for _, session in self.running:
             changed = False
             for leg in session.legs:
@@ -130,32 +143,32 @@ class Dialog:
                 resources.plane.renew(session)
 
     def expires_at(self, rules: RelaySettings) -> float:
-        """Monotonic seconds at which it ends unless a packet comes."""
-        # one medium may rest for long while another talks: only together are they silent
+        """Monotonic seconds at which the dialog ends unless a packet arrives."""
+        # one medium may be silent for long while another talks: the dialog ends when all are
         times = [session.expires_at(rules) for _, session in self.running]
-        if not times or not self._has_spoken:
-            # announced with early media, a phone may ring for minutes before anybody says a word
+        if not times or not self._has_received:
+            # with early media announced, a phone may ring for minutes before the first packet
             times.append(self.signalled + rules.unused_s)
         return max(times)
 
     @property
-    def _has_spoken(self) -> bool:
-        """Whether a packet ever came from either end."""
-        return bool(self.caller.past or self.callee.past) or any(
+    def _has_received(self) -> bool:
+        """Whether a packet ever arrived from either party."""
+        return bool(self.caller.ended_totals or self.callee.ended_totals) or any(
             leg.packets for _, session in self.running for leg in session.legs
         )
 
-    def _restore(self, index: int, group_from: SocketGroup, group_to: SocketGroup) -> None:
-        """An end went back to what was agreed."""
-        former = self.former.get(index)
-        if former is not None and (former.group_from, former.group_to) == (group_from, group_to):
-            self.sessions[index] = self.former.pop(index)
+    def _reinstate(self, index: int, group_from: SocketGroup, group_to: SocketGroup) -> None:
+        """Make a superseded session the current one again if a new offer returns to its groups."""
+        superseded = self.superseded.get(index)
+        if superseded is not None and (superseded.group_from, superseded.group_to) == (group_from, group_to):
+            self.sessions[index] = self.superseded.pop(index)
 
     def _stop(self, resources: Resources, index: int, session: Session, *, now: float) -> None:
         resources.stop_session(session, since=now)
         for number, leg in enumerate(session.legs):
-            past = self.party_on(leg.side).past
-            packets, size, dropped = past.get((index, number // 2), Counters())
-            past[index, number // 2] = Counters(
+            totals = self.party_on(leg.side).ended_totals
+            packets, size, dropped = totals.get((index, number // 2), ReceivedTotals())
+            totals[index, number // 2] = ReceivedTotals(
                 packets + leg.packets, size + leg.bytes, dropped + sum(leg.drops or ())
             )

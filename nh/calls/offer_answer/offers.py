@@ -1,8 +1,8 @@
-"""Offers: the parties and dialogs of one call, and the rules between them (rtpengine's offer and answer).
+"""Offers: the parties and dialogs of one call, and the rules of offer and answer (those of rtpengine).
 
 An offer is applied at once, as rtpengine does. What was agreed before goes on beside it until the answer, and
-for good if there is none: a phone may refuse a re-INVITE and talk on (RFC 3261 14.1). So an end that offers
-to put a medium on hold is sent to until that is agreed; it has to expect as much (RFC 3264 8.3).
+stays if the offer is refused: a phone may refuse a re-INVITE and talk on (RFC 3261 14.1). So an end that
+offers to put a medium on hold still receives it until that is answered, as RFC 3264 8.3 requires of it.
 """
 
 import math
@@ -23,51 +23,54 @@ from nh.errors import UnknownCall, WrongDialog
 class Offers:
     """Offer and answer within one call.
 
-    Arguments:
-        resources: sockets, limits, plane.
+    Args:
+        resources: sockets, limits and media plane.
+
+    Attributes:
+        participants: parties, dialogs and branches of the call.
+        last_signal: monotonic seconds of the last offer or answer.
     """
 
-    __slots__ = ("_ends", "_resources", "last_signal")
+    __slots__ = ("_resources", "last_signal", "participants")
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._ends = Participants(resources)
+        self.participants = Participants(resources)
         self.last_signal = 0.0
 
     @property
     def parties(self) -> dict[bytes, Party]:
-        """The ends of the call by their tags."""
-        return self._ends.parties
+        """The parties of the call by tag."""
+        return self.participants.parties
 
     @property
     def dialogs(self) -> list[Dialog]:
-        """Those that were agreed."""
-        return self._ends.dialogs
-
-    @property
-    def ends(self) -> Participants:
-        """All of the above, for snapshots."""
-        return self._ends
+        """The established dialogs."""
+        return self.participants.dialogs
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody is left."""
+        """Whether no party is left."""
         return not self.parties
 
     @property
     def running(self) -> Iterator[Session]:
-        """All sessions."""
-        for dialog in self._ends.all_dialogues:
+        """All sessions that relay."""
+        for dialog in self.participants.all_dialogs:
             yield from (session for _, session in dialog.running)
 
     @property
     def groups(self) -> Iterator[SocketGroup]:
-        """All groups of all parties, and of those who will answer."""
-        return self._ends.groups
+        """All socket groups of all parties, and of those that will answer."""
+        return self.participants.groups
 
     def get_party(self, tag: bytes) -> Party:
-        """The end with this tag. Raises UnknownCall."""
-        return self._ends.get_party(tag)
+        """The party with this tag.
+
+        Raises:
+            UnknownCall: no party has it.
+        """
+        return self.participants.get_party(tag)
 
     def offer(
         self,
@@ -80,38 +83,47 @@ class Offers:
         policy: SourcePolicy | None,
         now: float,
     ) -> list[SocketGroup | None]:
-        """`from_tag` offers media, to `to_tag` if that is known (else b"").
+        """Apply an offer.
 
-        Arguments:
-            branch: the Via branch that the offer goes out on, b"" if not told.
-            expected: what the answer will ask for, as far as that can be told: its sockets are there from
-                the first offer on, so that there is room for it, and media may come before it.
-            policy: who may send in the offerer's place; None: as set.
+        Args:
+            from_tag: the tag of the offerer.
+            to_tag: the tag of the other end, b"" if unknown.
+            branch: the Via branch that the offer goes out on, b"" if unknown.
+            requests: one for each medium of the offer.
+            expected: what the answer is expected to ask for. Its sockets are opened with a first offer, so
+                that the answer finds room and media may arrive before it.
+            policy: source policy for packets from the offerer; None: the setting's.
+            now: monotonic seconds.
 
-        Returns its groups, one a medium, None where nothing is relayed.
-        Raises WrongDialog if both ends are known, but not to each other; LimitReached, PortsExhausted,
-        AddressUnavailable.
+        Returns:
+            The offerer's groups, one for each medium; None where a medium is not relayed.
+
+        Raises:
+            WrongDialog: both ends are in the call, but not in a dialog with each other.
+            LimitReached, PortsExhausted, AddressUnavailable: then nothing has changed.
         """
-        dialog = self._ends.find_dialogue(from_tag, to_tag)
+        dialog = self.participants.find_dialog(from_tag, to_tag)
         known = from_tag in self.parties and to_tag in self.parties
         if known and from_tag != to_tag and dialog is None:
-            raise WrongDialog("these two ends are in the call, but not in a dialog with each other")
-        self._ends.branches.check_room(branch)
-        party = self._ends.find_or_make(from_tag, Side.FROM, now=now)
-        early = self._early_of(party, now=now) if expected else None
+            raise WrongDialog("both ends are in the call, but not in a dialog with each other")
+        self.participants.branches.check_room(branch)
+        party = self.participants.find_or_make(from_tag, Side.FROM, now=now)
+        early = self._early_dialog(party, now=now) if expected else None
         ready = open_groups(self._resources, early.callee, expected, now=now) if early is not None else []
         try:
             self._announce(party, requests, policy, keep=True, now=now)
         except BaseException:
-            self._ends.close_groups(group for group in ready if early and group not in early.callee.groups)
+            self.participants.close_groups(
+                group for group in ready if early and group not in early.callee.groups
+            )
             raise
         self.parties[from_tag] = party
         party.waiting_since = now
         if early is not None:
-            party.early = early
-            self._take_groups(early.callee, ready, keep=False, now=now)
+            self.participants.early[from_tag] = early
+            self._set_groups(early.callee, ready, keep=False, now=now)
             early.refresh(self._resources, early.callee, now=now)
-        self._ends.branches.offered(branch, party, dialog, self.dialogs)
+        self.participants.branches.offered(branch, party, dialog, self.dialogs)
         return party.groups
 
     def answer(
@@ -125,70 +137,86 @@ class Offers:
         muxes: Sequence[tuple[bool, bool]] = (),
         now: float,
     ) -> list[SocketGroup | None]:
-        """`to_tag` answers the offer of `from_tag`: media between the two are relayed from now on.
+        """Apply the answer of `to_tag` to the offer of `from_tag`, and relay media between the two.
 
-        Arguments:
-            branch: the Via branch that the offer came on, b"" if not told.
-            policy: who may send in the answerer's place; None: as set.
-            muxes: of each medium whether the offerer and whether the answerer sends RTCP on its RTP port.
+        Args:
+            from_tag: the tag of the offerer.
+            to_tag: the tag of the answerer.
+            branch: the Via branch that the offer arrived on, b"" if unknown.
+            requests: one for each medium of the answer.
+            policy: source policy for packets from the answerer; None: the setting's.
+            muxes: for each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
+            now: monotonic seconds.
 
-        Returns the answerer's groups, one a medium. Raises UnknownCall without that offer, and as offer().
+        Returns:
+            The answerer's groups, one for each medium; None where a medium is not relayed.
+
+        Raises:
+            UnknownCall: there is no such offer.
+            WrongDialog: both tags are the same.
+            LimitReached, PortsExhausted, AddressUnavailable: then nothing has changed.
         """
         offerer = self.get_party(from_tag)
         if from_tag == to_tag:
             raise WrongDialog("an end cannot answer its own offer")
-        answerer = self._ends.find_or_make(to_tag, Side.TO, now=now)
-        early = offerer.early if to_tag not in self.parties else None
+        answerer = self.participants.find_or_make(to_tag, Side.TO, now=now)
+        early = self.participants.early.get(from_tag) if to_tag not in self.parties else None
         if early is not None:
             answerer = early.callee
         self._announce(answerer, requests, policy, keep=False, now=now)
-        self._put_on_hold(offerer, now=now)
+        self._apply_holds(offerer, now=now)
         if early is not None:
-            # who answers first has the sockets that were ready
-            answerer.take_tag(to_tag)
-            offerer.early = None
+            # the first answerer takes over the sockets that were kept for it
+            answerer.set_tag(to_tag)
+            del self.participants.early[from_tag]
             self.dialogs.append(early)
         self.parties[to_tag] = answerer
         for party in (offerer, answerer):
             party.waiting_since = None
-            self._ends.drop_early(party, now=now)
-            for each in self._ends.dialogues_of(party):
-                each.settle(self._resources, now=now)
-        self._ends.close_unneeded()
-        self._ends.branches.answered(branch, offerer, self.dialogs)
-        dialog = self._ends.find_dialogue(from_tag, to_tag)
+            self.participants.drop_early(party, now=now)
+            for each in self.participants.dialogs_of(party):
+                each.commit(self._resources, now=now)
+        self.participants.close_all_superseded()
+        self.participants.branches.answered(branch, offerer, self.dialogs)
+        dialog = self.participants.find_dialog(from_tag, to_tag)
         if dialog is None:
             dialog = Dialog(offerer, answerer, branch=branch, now=now)
             self.dialogs.append(dialog)
             dialog.refresh(self._resources, answerer, now=now)
         dialog.branch = branch or dialog.branch
-        for index, ends in enumerate(muxes):
-            dialog.set_mux(self._resources, index, offerer=offerer, muxes=ends)
+        for index, muxes_of_medium in enumerate(muxes):
+            dialog.set_mux(self._resources, index, offerer=offerer, muxes=muxes_of_medium)
         return answerer.groups
 
     def block(self, tag: bytes, *, blocked: bool) -> None:
-        """Pass on nothing of what one end sends (of all ends: b""), or do again. Raises UnknownCall."""
+        """Stop or resume forwarding what one party sends (b"": what all parties send).
+
+        Raises:
+            UnknownCall: no party has this tag.
+        """
         chosen = [party for party in self.parties.values() if tag in (b"", party.tag)]
         if not chosen:
-            raise UnknownCall("nobody in the call has this tag")
+            raise UnknownCall("no party of the call has this tag")
         for party in chosen:
             party.blocked = blocked
-        for dialog in self._ends.all_dialogues:
+        for dialog in self.participants.all_dialogs:
             dialog.block(self._resources)
 
     def delete(self, *, from_tag: bytes, to_tag: bytes, branch: bytes, at: float, now: float) -> None:
-        """Take dialogs out, and the parties that are left alone, unless somebody offers or answers before.
+        """Delete dialogs, and the parties that have none left, unless an offer or answer comes before.
 
-        Arguments:
-            from_tag: b"" for everything.
-            to_tag: b"" if it does not count.
-            branch: if it is known, it decides; else the tags do.
-            at: monotonic seconds when that is to happen.
+        Args:
+            from_tag: the tag of one end; b"" for the whole call.
+            to_tag: the tag of the other end; b"" for any.
+            branch: a Via branch. If it is known, it alone decides; otherwise the tags do.
+            at: monotonic seconds of the deletion.
+            now: monotonic seconds.
 
-        Raises UnknownCall if nothing matches.
+        Raises:
+            UnknownCall: nothing matches.
         """
-        schedule(self._ends, from_tag=from_tag, to_tag=to_tag, branch=branch, at=at)
-        delete_due(self._ends, now=now)
+        schedule(self.participants, from_tag=from_tag, to_tag=to_tag, branch=branch, at=at)
+        delete_due(self.participants, now=now)
 
     def close(self, *, now: float) -> None:
         """End everything."""
@@ -196,42 +224,45 @@ class Offers:
             dialog.stop_all(self._resources, now=now)
         self.dialogs.clear()
         for party in list(self.parties.values()):
-            self._ends.close_party(party, now=now)
+            self.participants.close_party(party, now=now)
 
     def expire(self, *, now: float) -> tuple[list[Session], int]:
-        """End dialogs that fell silent, and parties whose offer nobody answered or who are left alone.
+        """End silent dialogs, and parties that have no dialog and wait for no answer any more.
 
-        Returns the sessions that ended, and the number of groups that never had one.
+        Returns:
+            The sessions that ended, and the number of groups closed that never had one.
         """
         rules = self._resources.settings
-        delete_due(self._ends, now=now)
+        delete_due(self.participants, now=now)
         silent: list[Session] = []
         for dialog in list(self.dialogs):
             if now >= dialog.expires_at(rules):
                 silent += [session for _, session in dialog.running]
-                self._ends.end_dialogue(dialog, now=now)
-        self._ends.close_unneeded()
+                self.participants.end_dialog(dialog, now=now)
+        self.participants.close_all_superseded()
         unused = 0
-        for tag in self._ends.alone:
+        for tag in self.participants.without_dialog:
             party = self.parties[tag]
-            if now >= party.ends_at(rules):
+            if now >= self.participants.expires_at(party, rules):
                 unused += sum(group is not None and group.idle_since is None for group in party.groups)
-                self._ends.close_party(party, now=now)
+                self.participants.close_party(party, now=now)
         return silent, unused
 
     def next_expiry(self) -> float:
-        """Monotonic seconds before which nothing in here can expire."""
+        """Monotonic seconds before which nothing of this can expire."""
         rules = self._resources.settings
+        participants = self.participants
         times = [dialog.expires_at(rules) for dialog in self.dialogs]
-        times += [self.parties[tag].ends_at(rules) for tag in self._ends.alone]
-        times += [each.delete_at for each in self._ends.deletable]
+        times += [participants.expires_at(self.parties[tag], rules) for tag in participants.without_dialog]
+        times += [each.delete_at for each in participants.deletable]
         return min(times, default=math.inf)
 
-    def _early_of(self, offerer: Party, *, now: float) -> Dialog | None:
-        """The dialog with whoever will answer a first offer; None if it is no first one."""
+    def _early_dialog(self, offerer: Party, *, now: float) -> Dialog | None:
+        """The dialog with the party that will answer a first offer; None if this is not the first."""
         if any(dialog.has(offerer) for dialog in self.dialogs):
             return None
-        return offerer.early or Dialog(offerer, Party(b"", Side.TO, now=now), branch=b"", now=now)
+        early = self.participants.early.get(offerer.tag)
+        return early or Dialog(offerer, Party(b"", Side.TO, now=now), branch=b"", now=now)
 
     def _announce(
         self,
@@ -242,54 +273,54 @@ class Offers:
         keep: bool,
         now: float,
     ) -> None:
-        """A party has a new SDP; if there is no room for that, nothing changes.
+        """Apply the new SDP of a party; if its sockets cannot be opened, nothing changes.
 
-        Arguments:
-            keep: see _take_groups(); and what is put on hold is so not before somebody agrees.
+        Args:
+            keep: it is an offer: see _set_groups(), and a hold takes effect with the answer only.
         """
         groups = open_groups(self._resources, party, requests, now=now)
         self.last_signal = now
-        for each in self._ends.deletable:
+        for each in self.participants.deletable:
             each.delete_at = math.inf
         party.policy = policy
-        self._take_groups(party, groups, keep=keep, now=now)
+        self._set_groups(party, groups, keep=keep, now=now)
         party.holds = {}
         for index, (group, request) in enumerate(zip(groups, requests, strict=True)):
             if group is None or request.media is None:
                 continue
-            if keep and group.media[0].active and not request.media.active and self._has_agreed(party, index):
+            if keep and group.media[0].active and not request.media.active and self._is_agreed(party, index):
                 party.holds[index] = request.media
             else:
                 group.renew([request.media])
-        for dialog in self._ends.dialogues_of(party):
+        for dialog in self.participants.dialogs_of(party):
             dialog.refresh(self._resources, party, now=now)
 
-    def _has_agreed(self, party: Party, index: int) -> bool:
-        """Whether somebody agreed to what a party has for a medium now."""
+    def _is_agreed(self, party: Party, index: int) -> bool:
+        """Whether an established dialog relays medium `index` of a party."""
         return any(dialog.has(party) and index in dialog.sessions for dialog in self.dialogs)
 
-    def _put_on_hold(self, party: Party, *, now: float) -> None:
-        """Somebody agreed to what a party offered to put on hold."""
+    def _apply_holds(self, party: Party, *, now: float) -> None:
+        """Put on hold what an offer of the party announced so; it has been answered."""
         holds, party.holds = party.holds, {}
         for index, media in holds.items():
             group = party.find_group(index)
             if group is not None:
                 group.renew([media])
-        for dialog in self._ends.dialogues_of(party) if holds else ():
+        for dialog in self.participants.dialogs_of(party) if holds else ():
             dialog.refresh(self._resources, party, now=now)
 
-    def _take_groups(self, party: Party, groups: list[SocketGroup | None], *, keep: bool, now: float) -> None:
-        """Give a party its groups, and close those that it had and that are not among them.
+    def _set_groups(self, party: Party, groups: list[SocketGroup | None], *, keep: bool, now: float) -> None:
+        """Give a party its new groups, and close those of its old ones that are not among them.
 
-        Arguments:
-            keep: those that are in dialogs stay until somebody agrees.
+        Args:
+            keep: the old groups of established dialogs stay until the answer.
         """
         before, party.groups = party.groups, groups
-        party.former = [(index, group) for index, group in party.former if group not in groups]
+        party.superseded = [(index, group) for index, group in party.superseded if group not in groups]
         for index, group in enumerate(before):
             if group is not None and party.find_group(index) is not group:
-                for dialog in self._ends.dialogues_of(party):
-                    agreed = dialog in self.dialogs
-                    dialog.leave(self._resources, index, keep=keep and agreed, now=now)
-                party.former.append((index, group))
-        self._ends.close_former(party)
+                for dialog in self.participants.dialogs_of(party):
+                    established = dialog in self.dialogs
+                    dialog.detach(self._resources, index, keep=keep and established, now=now)
+                party.superseded.append((index, group))
+        self.participants.close_superseded(party)

@@ -1,32 +1,28 @@
-"""Parties: the ends of a call that offer and answer SDPs, told by their SIP tags (ng's model of a call).
+"""Parties: the ends of a call that offer and answer SDPs, told apart by their SIP tags (ng's model).
 
-A party has, for each medium of its latest SDP, a group of sockets that the relay announced to the other ends
-in its place. What joins two of them is a dialog (nh.calls.offer_answer.dialog).
+For each medium of its latest SDP a party has a socket group: the ports that the relay announces to the other
+ends in its place. A dialog (nh.calls.offer_answer.dialog) joins two parties.
 """
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media, Side
 from nh.calls.resources import Resources
-from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
-
-if TYPE_CHECKING:
-    from nh.calls.offer_answer.dialog import Dialog
 
 
 class MediumRequest(NamedTuple):
     """What an SDP asks of the relay for one of its media.
 
-    Arguments:
-        media: what was announced; None if nothing is to be relayed (rejected, or not over UDP).
-        address: local IP address for its sockets, towards the end that the SDP goes to.
-        latch: keep the sockets even if the announced endpoint changed.
-        dscp: of what new sockets send, 0 to 63; None: as set.
+    Attributes:
+        media: what was announced; None if the medium is not relayed (rejected, or not over UDP).
+        address: local IP address for its sockets, towards the end that receives the SDP.
+        latch: keep the present sockets even if the announced endpoint changed.
+        dscp: DiffServ code point of packets that new sockets send, 0 to 63 (RFC 2474); None: the setting's.
     """
 
     media: Media | None
@@ -36,12 +32,12 @@ class MediumRequest(NamedTuple):
 
 
 class Mux(NamedTuple):
-    """What was said of RTCP on the RTP port (RFC 5761) when a party offered one of its media.
+    """RTCP multiplexing (RFC 5761) of one medium, as of the party's last offer.
 
-    Arguments:
-        offered: by the party.
-        passed_on: to the one that it offered to.
-        decided: whether the relay accepts it whatever the other says; None: as the other says.
+    Attributes:
+        offered: the party offered it.
+        passed_on: the relay offered it to the other end.
+        decided: whether the relay accepts it whatever the other end answers; None: the other end decides.
     """
 
     offered: bool = False
@@ -49,13 +45,17 @@ class Mux(NamedTuple):
     decided: bool | None = None
 
     def answered(self, accepted: bool) -> tuple[bool, bool]:
-        """Whether the offerer muxes, and whether the answerer does, who accepted it or not."""
+        """Whether the offerer multiplexes, and whether the answerer does.
+
+        Args:
+            accepted: the answerer accepted it.
+        """
         answerer = self.passed_on and accepted
         return self.offered and (answerer if self.decided is None else self.decided), answerer
 
 
-class Counters(NamedTuple):
-    """What arrived on legs: packets and bytes that were taken, and packets that were not passed on."""
+class ReceivedTotals(NamedTuple):
+    """What some legs received: packets and bytes that they admitted, and packets that were dropped."""
 
     packets: int = 0
     bytes: int = 0
@@ -65,27 +65,42 @@ class Counters(NamedTuple):
 class Party:
     """One end of a call.
 
-    Arguments:
+    Args:
         tag: its SIP tag.
-        side: of its groups: FROM if the first that it sent was an offer, else TO.
+        side: the side of its groups: FROM if its first SDP was an offer, otherwise TO.
         now: monotonic seconds.
+
+    Attributes:
+        waiting_since: monotonic seconds of its last offer while that is unanswered, otherwise None.
+        delete_at: monotonic seconds at which a delete removes it; infinite without one.
+        policy: source policy for packets from this end; None: the setting's.
+        label: ng's label.
+        blocked: packets from this end are not forwarded.
+        interface: where the relay meets this end (ng's direction).
+        peer_interface: where the relay meets the end that it first offered to.
+        groups: the current socket group of each medium; None where a medium is not relayed.
+        superseded: (medium, group) of the groups that its own unanswered offer replaced, while sessions
+            still use them.
+        holds: by medium, the announcement of a hold that it offered and that is not answered yet. Until the
+            answer the relay sends to where the party was before (RFC 3264 8.3).
+        mux: RTCP multiplexing of each medium of its last offer.
+        ended_totals: by (medium, component), what ended sessions received from this end.
     """
 
     __slots__ = (
         "blocked",
         "created",
         "delete_at",
-        "early",
-        "former",
+        "ended_totals",
         "groups",
         "holds",
         "interface",
         "label",
         "mux",
-        "past",
         "peer_interface",
         "policy",
         "side",
+        "superseded",
         "tag",
         "waiting_since",
     )
@@ -94,59 +109,38 @@ class Party:
         self.tag = tag
         self.side = side
         self.created = now
-        # of its last offer, until that is answered
         self.waiting_since: float | None = None
         self.delete_at = math.inf
-        # with whoever will answer its first offer: that end may send before it says who it is
-        self.early: Dialog | None = None
-        # who may send in its place; None: as set
         self.policy: SourcePolicy | None = None
         self.label = ""
         self.blocked = False
-        # where the relay meets it, and where the one that it first offered to
         self.interface: Interface | None = None
         self.peer_interface: Interface | None = None
         self.groups: list[SocketGroup | None] = []
-        # those that an offer of its own replaced, by medium, while they are needed: nobody agreed yet
-        self.former: list[tuple[int, SocketGroup]] = []
-        # what it offered to put on hold, by medium, while nobody agreed yet: until then it is sent to there
+        self.superseded: list[tuple[int, SocketGroup]] = []
         self.holds: dict[int, Media] = {}
         self.mux: list[Mux] = []
-        # what its sessions that are over received, by medium and component
-        self.past: dict[tuple[int, int], Counters] = {}
+        self.ended_totals: dict[tuple[int, int], ReceivedTotals] = {}
 
     def find_group(self, index: int) -> SocketGroup | None:
-        """The sockets for its medium `index`, None if that is not relayed."""
+        """The socket group of its medium `index`, None if that is not relayed."""
         return self.groups[index] if index < len(self.groups) else None
 
-    def take_tag(self, tag: bytes) -> None:
-        """It turns out who it is."""
+    def set_tag(self, tag: bytes) -> None:
+        """Name a party that had no tag before it answered."""
         self.tag = tag
         for group in self.groups:
             if group is not None:
                 group.id = tag
 
-    def ends_at(self, rules: RelaySettings) -> float:
-        """When it goes if it is in no dialog and nobody answers it (monotonic seconds)."""
-        signs = [self.created if self.waiting_since is None else self.waiting_since]
-        if self.early is not None:
-            signs += [session.last_active for session in self.early.sessions.values()]
-        elif self.waiting_since is None:
-            left = [
-                group.expires_at(unused_s=rules.unused_s, replaced_s=rules.replaced_s)
-                for group in self.groups
-                if group is not None
-            ]
-            return max(left, default=self.created + rules.unused_s)
-        return max(signs) + rules.unused_s
-
 
 def open_groups(
     resources: Resources, party: Party, requests: Sequence[MediumRequest], *, now: float
 ) -> list[SocketGroup | None]:
-    """The groups for a party's new SDP: kept where nothing changed that matters, else new.
+    """The socket groups for a party's new SDP: present ones where they still serve, otherwise new ones.
 
-    Raises LimitReached, PortsExhausted or AddressUnavailable; then nothing is opened.
+    Raises:
+        LimitReached, PortsExhausted, AddressUnavailable: then no new socket is left open.
     """
     resources.check_sdp(sum(request.media.range for request in requests if request.media is not None))
     groups: list[SocketGroup | None] = []
@@ -175,13 +169,13 @@ def open_groups(
 
 
 def _find_serving(party: Party, index: int, request: MediumRequest) -> SocketGroup | None:
-    """Sockets of the party that will do: the present ones, or those of before an offer that was refused."""
-    candidates = [party.find_group(index), *(group for medium, group in party.former if medium == index)]
+    """A group of the party that serves: the present one, or one from before an offer that was refused."""
+    candidates = [party.find_group(index), *(group for medium, group in party.superseded if medium == index)]
     return next((group for group in candidates if group is not None and _serves(group, request)), None)
 
 
 def _serves(group: SocketGroup, request: MediumRequest) -> bool:
-    """Whether the sockets may stay: rtpengine gives a new place to a peer that has moved."""
+    """Whether the sockets may stay; like rtpengine, a peer that moved gets new ports."""
     before, after = group.media[0], request.media
     if after is None or group.address != request.address or before.range != after.range:
         return False

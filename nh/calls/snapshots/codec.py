@@ -1,7 +1,6 @@
-"""Snapshots of calls: a call as a value, and as bytes. nh.calls.snapshots.restore makes a call of one again.
+"""Snapshots as bytes: the version, a CRC-32 of the rest (RFC 1952 8), and msgpack.
 
-The bytes are the version, a CRC-32 of the rest (RFC 1952 8), and msgpack. Reading evaluates nothing and
-allocates no more than there are bytes for. The module knows neither where they are kept nor for how long.
+Decoding evaluates nothing and allocates no more than the input has bytes for.
 """
 
 import struct
@@ -10,12 +9,9 @@ from typing import Final
 
 import msgspec
 
-from nh.calls.snapshots.structs import CallSnapshot, Clock
-from nh.calls.snapshots.taking import take_snapshot
+from nh.calls.snapshots.call import CallSnapshot
 from nh.calls.snapshots.version import READABLE, VERSION
 from nh.errors import SnapshotUnreadable
-
-__all__ = ["VERSION", "CallSnapshot", "Clock", "decode_snapshot", "encode_snapshot", "take_snapshot"]
 
 _HEADER: Final = struct.Struct("!BI")
 
@@ -30,22 +26,23 @@ def encode_snapshot(snapshot: CallSnapshot) -> bytes:
 
 
 def decode_snapshot(data: bytes) -> CallSnapshot:
-    """The snapshot that encode_snapshot wrote, here or in another release.
+    """The snapshot that encode_snapshot() wrote, in this release or another that has the same version.
 
-    What newer releases added is left out, what older ones lack has its default.
-    Raises SnapshotUnreadable if it is damaged or of another version.
+    Fields that a newer release added are ignored; fields that an older one lacks have their defaults.
+
+    Raises:
+        SnapshotUnreadable: the data are damaged, or of a version that is not in READABLE.
     """
     if not data:
-        raise SnapshotUnreadable("snapshot: is empty")
+        raise SnapshotUnreadable("snapshot: no data")
     if data[0] not in READABLE:
-        raise SnapshotUnreadable(
-            f"snapshot: version {data[0]}, this nh reads {', '.join(map(str, READABLE))}"
-        )
+        readable = ", ".join(map(str, READABLE))
+        raise SnapshotUnreadable(f"snapshot: version {data[0]} is unknown; this nh reads {readable}")
     if len(data) < _HEADER.size:
-        raise SnapshotUnreadable(f"snapshot: ends after {len(data)} bytes")
+        raise SnapshotUnreadable(f"snapshot: truncated after {len(data)} bytes")
     body = memoryview(data)[_HEADER.size :]
     if zlib.crc32(body) != _HEADER.unpack_from(data)[1]:
-        raise SnapshotUnreadable("snapshot: is damaged, its checksum does not fit")
+        raise SnapshotUnreadable("snapshot: damaged, checksum mismatch")
     try:
         return _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:

@@ -1,9 +1,9 @@
-"""The version of the format of snapshots, for those too who never look into one."""
+"""The version of the snapshot format, for processes that hand snapshots on without reading them."""
 
 from typing import Final
 
-VERSION: Final = 1
-"""What this nh writes; fields that are added at the end of a struct do not change it."""
+VERSION: Final = 2
+"""Written by this nh. A field that is added at the end of a struct, with a default, does not change it."""
 
-READABLE: Final = (1,)
-"""What it reads."""
+READABLE: Final = (2,)
+"""Versions that this nh reads."""

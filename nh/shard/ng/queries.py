@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nh.calls.leg import Leg
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
-from nh.calls.offer_answer.party import Counters, Party
+from nh.calls.offer_answer.party import Party, ReceivedTotals
 from nh.results import MediumReading, Queried, StreamReading, StreamTotals, TagReading
 from nh.shard.rtp_reports import describe_streams
 
@@ -58,7 +58,7 @@ def _tag(party: Party, dialogs: list[Dialog], *, wall_offset_s: float) -> TagRea
             _medium(party, ours, index, wall_offset_s=wall_offset_s)
             for index in sorted(
                 {index for index, group in enumerate(party.groups) if group is not None}
-                | {index for index, _ in party.past}
+                | {index for index, _ in party.ended_totals}
             )
         ),
     )
@@ -76,9 +76,9 @@ def _medium(party: Party, dialogs: list[Dialog], index: int, *, wall_offset_s: f
         for component, leg in enumerate(session.legs[dialog.side_of(party) :: 2], start=1)
     ]
     streams += [
-        _past_stream(counters, component + 1)
-        for (medium, component), counters in sorted(party.past.items())
-        if medium == index and any(counters)
+        _ended_stream(totals, component + 1)
+        for (medium, component), totals in sorted(party.ended_totals.items())
+        if medium == index and any(totals)
     ]
     return MediumReading(
         index=index + 1,
@@ -88,16 +88,16 @@ def _medium(party: Party, dialogs: list[Dialog], index: int, *, wall_offset_s: f
     )
 
 
-def _past_stream(counters: Counters, component: int) -> StreamReading:
+def _ended_stream(totals: ReceivedTotals, component: int) -> StreamReading:
     """What came before the media moved: its port is no more."""
     return StreamReading(
         local_port=0,
         component=component,
         announced=None,
         source=None,
-        packets=counters.packets,
-        bytes=counters.bytes,
-        errors=counters.dropped,
+        packets=totals.packets,
+        bytes=totals.bytes,
+        errors=totals.dropped,
         last_packet=0,
     )
 

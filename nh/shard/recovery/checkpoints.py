@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 from nh.calls.call import Call
 from nh.calls.media import Endpoint
-from nh.calls.snapshots.codec import encode_snapshot, take_snapshot
+from nh.calls.snapshots.call import take_snapshot
+from nh.calls.snapshots.codec import encode_snapshot
 from nh.calls.table import CallTable
 from nh.loop import Loop
 from nh.shard.media.sockets import MediaSocket

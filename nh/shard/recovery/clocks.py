@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from nh.calls.snapshots.codec import Clock
+from nh.calls.snapshots.call import Clock
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 """Linux makes a new one at each boot (random(4))."""

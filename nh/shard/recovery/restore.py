@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from nh.calls.snapshots.call import restore_call
 from nh.calls.snapshots.codec import decode_snapshot
-from nh.calls.snapshots.restore import restore_call
 from nh.calls.table import CallTable
 from nh.errors import NhError, SocketsExhausted
 from nh.ipc.link_messages import RestoreCall

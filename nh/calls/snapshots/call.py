@@ -1,0 +1,156 @@
+"""Snapshots of calls: taken from a call, and restored in another table on the ports that the call had."""
+
+import contextlib
+import math
+from typing import Annotated
+
+import msgspec
+
+from nh.calls.call import Call
+from nh.calls.session import Session
+from nh.calls.snapshots.media import GroupSnapshot
+from nh.calls.snapshots.offer_answer import OffersSnapshot
+from nh.calls.snapshots.session import SessionSnapshot
+from nh.calls.snapshots.transaction import TransactionSnapshot
+from nh.calls.snapshots.values import Time, TimeShift, indexes_of, require, require_distinct
+from nh.calls.socket_group import SocketGroup
+from nh.calls.table import CallTable
+from nh.errors import SnapshotUnreadable
+
+
+class Clock(msgspec.Struct, array_like=True, frozen=True):
+    """When a snapshot was taken.
+
+    Attributes:
+        monotonic: seconds of the monotonic clock.
+        wall: seconds since 1970.
+        boot: identifies the boot of the host that the monotonic clock belongs to; b"" if unknown.
+    """
+
+    monotonic: Time
+    wall: Time
+    boot: Annotated[bytes, msgspec.Meta(max_length=16)] = b""
+
+
+class CallSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A call.
+
+    Attributes:
+        clock: when it was taken; all times are of its monotonic clock.
+        sessions: in the order in which they began.
+        offers: None in a call of Net::SIP's.
+    """
+
+    call_id: bytes
+    clock: Clock
+    created: Time
+    next_expiry: float
+    groups: list[GroupSnapshot]
+    sessions: list[SessionSnapshot]
+    transactions: list[TransactionSnapshot]
+    offers: OffersSnapshot | None = None
+
+    def check(self) -> None:
+        """Check that it can be restored whole, if the host gives its ports.
+
+        Raises:
+            SnapshotUnreadable: it contradicts itself.
+        """
+        require(not math.isnan(self.next_expiry), "the time of the next expiry is NaN")
+        for group in self.groups:
+            group.check()
+        for session in self.sessions:
+            session.check(self.groups)
+        for transaction in self.transactions:
+            transaction.check(self.groups, self.sessions)
+        require_distinct([(each.id_from, each.cseq) for each in self.transactions], "transactions")
+        owners: list[TransactionSnapshot | OffersSnapshot] = [*self.transactions]
+        if self.offers is not None:
+            self.offers.check(self.groups, self.sessions)
+            owners.append(self.offers)
+        require(
+            bool(self.transactions) or (self.offers is not None and bool(self.offers.parties)),
+            "the call is empty",
+        )
+        # what two own, or none, would be closed twice, or never
+        groups = sorted(index for owner in owners for index in owner.owned_groups)
+        sessions = sorted(index for owner in owners for index in owner.owned_sessions)
+        require(groups == list(range(len(self.groups))), "a group has no owner, or two")
+        require(sessions == list(range(len(self.sessions))), "a session has no owner, or two")
+        require_distinct([session.id for session in self.sessions], "session ids")
+
+
+def take_snapshot(call: Call, *, clock: Clock) -> CallSnapshot:
+    """The snapshot of a call; nothing in the call changes.
+
+    Counters are taken as the legs have them: Call.note() brings them up to date. What the kernel has counted
+    since then is not lost, because the snapshot says how much of each flow the counters include.
+
+    Args:
+        call: of either model.
+        clock: the present time.
+    """
+    groups = [group for _, group in call.groups]
+    sessions = sorted(call.running, key=lambda session: session.id)
+    group_indexes, session_indexes = indexes_of(groups), indexes_of(sessions)
+    return CallSnapshot(
+        call_id=call.call_id,
+        clock=clock,
+        created=call.created,
+        next_expiry=call.next_expiry,
+        groups=[GroupSnapshot.take(group) for group in groups],
+        sessions=[SessionSnapshot.take(session, group_indexes) for session in sessions],
+        transactions=[
+            TransactionSnapshot.take(each, group_indexes, session_indexes)
+            for each in call.transactions.values()
+        ],
+        offers=None
+        if call.offers is None
+        else OffersSnapshot.take(call.offers, group_indexes, session_indexes),
+    )
+
+
+def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, now: float) -> Call:
+    """Restore a call: it relays from then on, and new session ids are above those of its sessions.
+
+    Limits and draining do not apply, because the call was admitted before. What has expired meanwhile ends at
+    the next expiry.
+
+    Args:
+        table: where the call will be.
+        snapshot: of the call.
+        shift_s: added to each time of the snapshot; 0 if the monotonic clock is still the same.
+        now: monotonic seconds.
+
+    Raises:
+        SnapshotUnreadable: the snapshot contradicts itself.
+        PortsExhausted, AddressUnavailable: its sockets cannot be had.
+        Refused: the table has a call of that call-id. In all cases nothing has changed.
+    """
+    if not math.isfinite(shift_s):
+        raise SnapshotUnreadable(f"snapshot: times cannot be shifted by {shift_s} s")
+    snapshot.check()
+    times = TimeShift(shift_s, now)
+    call = table.make_call(snapshot.call_id, created=times.past(snapshot.created))
+    resources = table.resources
+    groups: list[SocketGroup] = []
+    with contextlib.ExitStack() as undo:
+        for each in snapshot.groups:
+            groups.append(each.rebuild(resources, times))
+            undo.callback(resources.close_group, groups[-1])
+        window_s = resources.settings.latch_window_s
+        sessions: list[Session] = [
+            each.rebuild(groups, times, latch_window_s=window_s) for each in snapshot.sessions
+        ]
+        for transaction in snapshot.transactions:
+            key = (transaction.id_from, transaction.cseq)
+            call.transactions[key] = transaction.rebuild(groups, sessions)
+        if snapshot.offers is not None:
+            call.offers = snapshot.offers.rebuild(resources, groups, sessions, times)
+        for session in sessions:
+            resources.resume_session(session)
+            undo.callback(resources.withdraw_session, session)
+        undo.pop_all()
+    call.next_expiry = times.future(snapshot.next_expiry)
+    table.keep(call)
+    return call

@@ -1,0 +1,151 @@
+"""Snapshots of media and socket groups."""
+
+from typing import Annotated, Self
+
+import msgspec
+
+from nh.calls.media import MAX_MEDIA, MAX_RANGE, Endpoint, Media, Side, canonical_host, is_address, is_unicast
+from nh.calls.ports import PortInUse
+from nh.calls.resources import Resources
+from nh.calls.rtp.payload_types import MAX_CLOCK_HZ, MAX_FORMATS, PayloadFormat
+from nh.calls.snapshots.values import Address, Port, Time, TimeShift, require
+from nh.calls.socket_group import SocketGroup
+from nh.errors import PortsExhausted, ProtocolError, SnapshotUnreadable
+
+ClockHz = Annotated[int, msgspec.Meta(ge=1, le=MAX_CLOCK_HZ)]
+PayloadType = Annotated[int, msgspec.Meta(ge=0, le=127)]
+Format = tuple[PayloadType, str, ClockHz]
+
+
+class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A nh.calls.media.Media."""
+
+    address: Annotated[str, msgspec.Meta(max_length=254)]
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)]
+    range: Annotated[int, msgspec.Meta(ge=1, le=MAX_RANGE)]
+    proto: str = ""
+    kind: str = ""
+    rtcp: tuple[Address, Port] | None = None
+    signalled_from: Address = ""
+    paused: bool = False
+    formats: Annotated[list[Format], msgspec.Meta(max_length=MAX_FORMATS)] = []
+
+    @classmethod
+    def take(cls, media: Media) -> Self:
+        """The snapshot of `media`."""
+        rtcp = media.rtcp
+        return cls(
+            media.address,
+            media.port,
+            media.range,
+            media.proto,
+            media.kind,
+            None if rtcp is None else (rtcp.address, rtcp.port),
+            media.signalled_from,
+            media.paused,
+            [(each.payload_type, each.encoding, each.clock_hz) for each in media.formats],
+        )
+
+    def check(self) -> None:
+        """Check the addresses: a host name as RTCP address would be looked up in the DNS with each packet.
+
+        Raises:
+            SnapshotUnreadable: one is no address.
+        """
+        try:
+            canonical_host(self.address, where="snapshot")
+        except ProtocolError as exc:
+            raise SnapshotUnreadable(str(exc)) from exc
+        if self.rtcp is not None:
+            require(is_address(self.rtcp[0]), f"the RTCP address {self.rtcp[0]!r} is not an IP address")
+
+    def rebuild(self) -> Media:
+        """The medium as it was."""
+        rtcp = self.rtcp
+        return Media(
+            self.address,
+            self.port,
+            self.range,
+            self.proto,
+            self.kind,
+            None if rtcp is None else Endpoint(*rtcp),
+            self.signalled_from,
+            self.paused,
+            tuple(PayloadFormat(*each) for each in self.formats),
+        )
+
+
+class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A socket group.
+
+    Attributes:
+        bases: the first port of each medium.
+        announced: for each medium, whether its port was announced; the port of an inactive medium is not.
+    """
+
+    id: bytes
+    side: Side
+    address: Address
+    created: Time
+    idle_since: Time | None
+    dscp: Annotated[int, msgspec.Meta(ge=0, le=63)] | None
+    media: Annotated[list[MediaSnapshot], msgspec.Meta(max_length=MAX_MEDIA)]
+    bases: list[Port]
+    announced: list[bool]
+
+    @classmethod
+    def take(cls, group: SocketGroup) -> Self:
+        """The snapshot of `group`."""
+        return cls(
+            id=group.id,
+            side=group.side,
+            address=group.address,
+            created=group.created,
+            idle_since=group.idle_since,
+            dscp=group.dscp,
+            media=[MediaSnapshot.take(media) for media in group.media],
+            bases=[each.socket.local.port for each in group.components if each.component == 0],
+            announced=[media.port != 0 for media in group.relay_media],
+        )
+
+    def check(self) -> None:
+        """Check addresses and ports.
+
+        Raises:
+            SnapshotUnreadable: they cannot be those of sockets.
+        """
+        require(is_unicast(self.address), f"the group address {self.address!r} is not a unicast IP address")
+        require(
+            len(self.media) == len(self.bases) == len(self.announced),
+            "a group's media and ports differ in number",
+        )
+        for media, base in zip(self.media, self.bases, strict=True):
+            media.check()
+            require(base % 2 == 0 and base + media.range <= 65536, f"no medium can have its ports at {base}")
+
+    def rebuild(self, resources: Resources, times: TimeShift) -> SocketGroup:
+        """The group with its sockets on the ports that it had.
+
+        Raises:
+            PortsExhausted, AddressUnavailable: its sockets cannot be had; then none is open.
+        """
+        try:
+            group = resources.adopt_group(
+                group_id=self.id,
+                side=self.side,
+                address=self.address,
+                media=[media.rebuild() for media in self.media],
+                bases=self.bases,
+                announced=self.announced,
+                dscp=self.dscp,
+                created=times.past(self.created),
+            )
+        except PortInUse as exc:
+            raise PortsExhausted(f"ports of the call on {self.address} are in use: {exc}") from exc
+        group.idle_since = times.maybe_past(self.idle_since)
+        return group
+
+    @property
+    def ports(self) -> int:
+        """Number of its sockets."""
+        return sum(media.range for media in self.media)

@@ -1,0 +1,306 @@
+"""Snapshots of offers: parties, dialogs and branches (ng's model of a call)."""
+
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import msgspec
+
+from nh.calls.interfaces import Interface
+from nh.calls.media import Side, is_unicast
+from nh.calls.offer_answer.branches import Branch
+from nh.calls.offer_answer.dialog import Dialog
+from nh.calls.offer_answer.offers import Offers
+from nh.calls.offer_answer.party import Mux, Party, ReceivedTotals
+from nh.calls.resources import Resources
+from nh.calls.session import Session
+from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
+from nh.calls.snapshots.session import SessionSnapshot
+from nh.calls.snapshots.values import (
+    Count,
+    Index,
+    Indexes,
+    Time,
+    TimeShift,
+    indexes_of,
+    require,
+    require_distinct,
+    require_index,
+)
+from nh.calls.socket_group import SocketGroup
+from nh.calls.source import SourcePolicy
+
+
+class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A party.
+
+    Attributes:
+        groups: indexes of groups.
+        superseded: (medium, index of a group).
+        mux: nh.calls.offer_answer.party.Mux for each medium.
+        ended_totals: (medium, component, packets, bytes, dropped).
+    """
+
+    tag: bytes
+    side: Side
+    created: Time
+    waiting_since: Time | None
+    delete_at: float
+    policy: SourcePolicy | None
+    label: str
+    blocked: bool
+    interface: Interface | None
+    peer_interface: Interface | None
+    groups: list[Index | None]
+    superseded: list[tuple[Index, Index]]
+    holds: dict[Index, MediaSnapshot]
+    mux: list[tuple[bool, bool, bool | None]]
+    ended_totals: list[tuple[Index, Index, Count, Count, Count]]
+
+    @classmethod
+    def take(cls, party: Party, groups: Indexes) -> Self:
+        """The snapshot of `party`."""
+        return cls(
+            tag=party.tag,
+            side=party.side,
+            created=party.created,
+            waiting_since=party.waiting_since,
+            delete_at=party.delete_at,
+            policy=party.policy,
+            label=party.label,
+            blocked=party.blocked,
+            interface=party.interface,
+            peer_interface=party.peer_interface,
+            groups=[None if group is None else groups[id(group)] for group in party.groups],
+            superseded=[(medium, groups[id(group)]) for medium, group in party.superseded],
+            holds={medium: MediaSnapshot.take(media) for medium, media in party.holds.items()},
+            mux=[(mux.offered, mux.passed_on, mux.decided) for mux in party.mux],
+            ended_totals=[(*key, *totals) for key, totals in party.ended_totals.items()],
+        )
+
+    @property
+    def groups_by_medium(self) -> list[tuple[int, int]]:
+        """(medium, index of a group) of all its groups."""
+        present = [(medium, index) for medium, index in enumerate(self.groups) if index is not None]
+        return present + self.superseded
+
+    def check(self, groups: Sequence[GroupSnapshot]) -> None:
+        """Check its groups and addresses.
+
+        Raises:
+            SnapshotUnreadable: one cannot be a party's.
+        """
+        require(not math.isnan(self.delete_at), "a party's delete time is NaN")
+        for _, index in self.groups_by_medium:
+            require_index(index, groups, "group")
+            require(len(groups[index].media) == 1, "a party's group has several media")
+        for media in self.holds.values():
+            media.check()
+        for interface in (self.interface, self.peer_interface):
+            if interface is not None:
+                for address in (interface.address, interface.advertised):
+                    require(is_unicast(address), f"the interface address {address!r} is not unicast")
+
+    def rebuild(self, groups: Sequence[SocketGroup], times: TimeShift) -> Party:
+        """The party as it was."""
+        party = Party(self.tag, self.side, now=times.past(self.created))
+        party.waiting_since = times.maybe_past(self.waiting_since)
+        party.delete_at = times.future(self.delete_at)
+        party.policy = self.policy
+        party.label = self.label
+        party.blocked = self.blocked
+        party.interface, party.peer_interface = self.interface, self.peer_interface
+        party.groups = [None if index is None else groups[index] for index in self.groups]
+        party.superseded = [(medium, groups[index]) for medium, index in self.superseded]
+        party.holds = {medium: media.rebuild() for medium, media in self.holds.items()}
+        party.mux = [Mux(*mux) for mux in self.mux]
+        party.ended_totals = {
+            (medium, component): ReceivedTotals(*totals) for medium, component, *totals in self.ended_totals
+        }
+        return party
+
+
+class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A dialog.
+
+    Attributes:
+        caller, callee: indexes of parties.
+        sessions, superseded: (medium, index of a session).
+    """
+
+    caller: Index
+    callee: Index
+    branch: bytes
+    signalled: Time
+    delete_at: float
+    sessions: list[tuple[Index, Index]]
+    superseded: list[tuple[Index, Index]]
+
+    @classmethod
+    def take(cls, dialog: Dialog, parties: Indexes, sessions: Indexes) -> Self:
+        """The snapshot of `dialog`."""
+        return cls(
+            caller=parties[id(dialog.caller)],
+            callee=parties[id(dialog.callee)],
+            branch=dialog.branch,
+            signalled=dialog.signalled,
+            delete_at=dialog.delete_at,
+            sessions=[(medium, sessions[id(session)]) for medium, session in dialog.sessions.items()],
+            superseded=[(medium, sessions[id(session)]) for medium, session in dialog.superseded.items()],
+        )
+
+    @property
+    def owned_sessions(self) -> list[int]:
+        """Indexes of its sessions."""
+        return [index for _, index in (*self.sessions, *self.superseded)]
+
+    def check(self, parties: Sequence[PartySnapshot], sessions: Sequence[SessionSnapshot]) -> None:
+        """Check that its sessions pair its parties' groups.
+
+        Raises:
+            SnapshotUnreadable: one does not, or the dialog contradicts itself otherwise.
+        """
+        require(not math.isnan(self.delete_at), "a dialog's delete time is NaN")
+        for index in (self.caller, self.callee):
+            require_index(index, parties, "party")
+        require(self.caller != self.callee, "a dialog has the same party twice")
+        callers, callees = (set(parties[index].groups_by_medium) for index in (self.caller, self.callee))
+        for own in (self.sessions, self.superseded):
+            require_distinct([medium for medium, _ in own], "media of a dialog")
+            for medium, index in own:
+                require_index(index, sessions, "session")
+                session = sessions[index]
+                owned = (medium, session.group_from) in callers and (medium, session.group_to) in callees
+                require(owned, "a session pairs groups of other parties than its dialog's")
+
+    def rebuild(self, parties: Sequence[Party], sessions: Sequence[Session], times: TimeShift) -> Dialog:
+        """The dialog as it was."""
+        dialog = Dialog(
+            parties[self.caller],
+            parties[self.callee],
+            branch=self.branch,
+            now=times.past(self.signalled),
+        )
+        dialog.delete_at = times.future(self.delete_at)
+        dialog.sessions = {medium: sessions[index] for medium, index in self.sessions}
+        dialog.superseded = {medium: sessions[index] for medium, index in self.superseded}
+        return dialog
+
+
+class BranchSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """An unanswered branch; `offerer` is the index of a party."""
+
+    name: bytes
+    offerer: Index
+    delete_at: float
+
+    @classmethod
+    def take(cls, name: bytes, branch: Branch, parties: Indexes) -> Self:
+        """The snapshot of `branch`."""
+        return cls(name, parties[id(branch.offerer)], branch.delete_at)
+
+    def check(self, parties: Sequence[PartySnapshot]) -> None:
+        """Check its offerer.
+
+        Raises:
+            SnapshotUnreadable: there is no such party.
+        """
+        require_index(self.offerer, parties, "party")
+        require(not math.isnan(self.delete_at), "a branch's delete time is NaN")
+
+    def rebuild(self, parties: Sequence[Party], times: TimeShift) -> Branch:
+        """The branch as it was."""
+        branch = Branch(parties[self.offerer])
+        branch.delete_at = times.future(self.delete_at)
+        return branch
+
+
+class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """Offers.
+
+    Attributes:
+        parties: those that have a tag. Indexes of parties count these first, then `expected`.
+        expected: for each early dialog, the party that will answer.
+        dialogs: the established ones.
+        early: the early ones.
+    """
+
+    last_signal: Time
+    parties: list[PartySnapshot]
+    expected: list[PartySnapshot]
+    dialogs: list[DialogSnapshot]
+    early: list[DialogSnapshot]
+    branches: list[BranchSnapshot]
+
+    @classmethod
+    def take(cls, offers: Offers, groups: Indexes, sessions: Indexes) -> Self:
+        """The snapshot of `offers`."""
+        participants = offers.participants
+        known = list(participants.parties.values())
+        early = list(participants.early.values())
+        expected = [dialog.callee for dialog in early]
+        parties = indexes_of([*known, *expected])
+        return cls(
+            last_signal=offers.last_signal,
+            parties=[PartySnapshot.take(party, groups) for party in known],
+            expected=[PartySnapshot.take(party, groups) for party in expected],
+            dialogs=[DialogSnapshot.take(each, parties, sessions) for each in participants.dialogs],
+            early=[DialogSnapshot.take(each, parties, sessions) for each in early],
+            branches=[BranchSnapshot.take(*each, parties) for each in participants.branches.items()],
+        )
+
+    @property
+    def owned_groups(self) -> list[int]:
+        """Indexes of all groups of its parties."""
+        return [index for party in (*self.parties, *self.expected) for _, index in party.groups_by_medium]
+
+    @property
+    def owned_sessions(self) -> list[int]:
+        """Indexes of all sessions of its dialogs."""
+        return [index for dialog in (*self.dialogs, *self.early) for index in dialog.owned_sessions]
+
+    def check(self, groups: Sequence[GroupSnapshot], sessions: Sequence[SessionSnapshot]) -> None:
+        """Check that parties, dialogs and branches belong together.
+
+        Raises:
+            SnapshotUnreadable: they do not.
+        """
+        parties = [*self.parties, *self.expected]
+        for party in parties:
+            party.check(groups)
+        require_distinct([party.tag for party in self.parties], "tags")
+        for dialog in self.dialogs:
+            dialog.check(self.parties, sessions)
+        require_distinct([frozenset((each.caller, each.callee)) for each in self.dialogs], "dialogs")
+        for dialog in self.early:
+            dialog.check(parties, sessions)
+            require(dialog.caller < len(self.parties), "the offerer of an early dialog has no tag")
+        callees = [dialog.callee for dialog in self.early]
+        require(
+            callees == list(range(len(self.parties), len(parties))),
+            "the early dialogs and the parties that will answer differ",
+        )
+        require_distinct([dialog.caller for dialog in self.early], "offerers of early dialogs")
+        require_distinct([branch.name for branch in self.branches], "branches")
+        for branch in self.branches:
+            branch.check(self.parties)
+
+    def rebuild(
+        self,
+        resources: Resources,
+        groups: Sequence[SocketGroup],
+        sessions: Sequence[Session],
+        times: TimeShift,
+    ) -> Offers:
+        """The offers as they were."""
+        offers = Offers(resources)
+        offers.last_signal = times.past(self.last_signal)
+        parties = [party.rebuild(groups, times) for party in (*self.parties, *self.expected)]
+        participants = offers.participants
+        participants.parties.update((party.tag, party) for party in parties[: len(self.parties)])
+        participants.dialogs.extend(each.rebuild(parties, sessions, times) for each in self.dialogs)
+        early = [each.rebuild(parties, sessions, times) for each in self.early]
+        participants.early.update((dialog.caller.tag, dialog) for dialog in early)
+        for branch in self.branches:
+            participants.branches.add(branch.name, branch.rebuild(parties, times))
+        return offers

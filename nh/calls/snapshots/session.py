@@ -1,0 +1,237 @@
+"""Snapshots of sessions and their legs."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final, Self
+
+import msgspec
+
+from nh.calls.leg import Drop, Leg, SourceState
+from nh.calls.media import MAX_ADDRESS_CHARACTERS, Endpoint, is_address, is_unicast
+from nh.calls.rtp.meter import MeterState, RtpMeter
+from nh.calls.rtp.payload_types import PayloadTypes
+from nh.calls.session import Session, announced_payload_types
+from nh.calls.snapshots.media import ClockHz, GroupSnapshot, PayloadType
+from nh.calls.snapshots.values import (
+    Address,
+    Count,
+    Index,
+    Indexes,
+    Port,
+    Time,
+    TimeShift,
+    require,
+    require_index,
+)
+from nh.calls.socket_group import SocketGroup
+from nh.calls.source import Rank, SourcePolicy
+
+_SCOPED: Final = re.compile(r"(?P<address>[^%]*:[^%]*)%[A-Za-z0-9_.-]{1,16}\Z", re.ASCII)
+"""A link-local IPv6 address with its scope (RFC 4007 11)."""
+
+Source = tuple[Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARACTERS + 17)], Port]
+"""Address, with its scope if it is link-local, and port."""
+
+
+class PayloadTypesSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A nh.calls.rtp.payload_types.PayloadTypes."""
+
+    clocks: dict[PayloadType, ClockHz]
+    encodings: dict[PayloadType, str]
+
+
+class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A leg.
+
+    Attributes:
+        source: None: no source yet; True: the announced endpoint.
+        payload_types: None: the leg carries no RTP; True: those that the media of its groups announce. A
+            superseded session's groups may have other media by now, then they are written out.
+        kernel: packets and bytes of the leg's present kernel flow that `packets` and `bytes` include; None
+            without a flow.
+    """
+
+    announced: tuple[Address, Port] | None
+    receives: bool
+    policy: SourcePolicy
+    window_ends: Time
+    source: Source | bool | None
+    rank: Rank | None
+    state: SourceState
+    signalled_from: Address
+    blocked: bool
+    payload_types: PayloadTypesSnapshot | bool | None
+    packets: Count
+    bytes: Count
+    noted_packets: Count
+    last_seen: Time | None
+    drops: list[Count] | None
+    offloaded: Count
+    kernel: tuple[Count, Count] | None
+    meter: MeterState | None
+
+    @classmethod
+    def take(cls, leg: Leg, announced_types: PayloadTypes | None) -> Self:
+        """The snapshot of `leg`.
+
+        Args:
+            leg: its counters are taken as they are; Leg.note() brings them up to date.
+            announced_types: the payload types that the media of its groups announce now.
+        """
+        announced, source, meter = leg.announced, leg.source, leg.meter
+        if leg.offload is not None:
+            leg.offload.load_meter()
+        types = leg.payload_types
+        return cls(
+            None if announced is None else (announced.address, announced.port),
+            leg.receives,
+            leg.policy,
+            leg.window_ends,
+            None if source is None else source == announced or (source.address, source.port),
+            leg.rank,
+            leg.state,
+            leg.signalled_from,
+            leg.blocked,
+            None
+            if types is None
+            else types == announced_types or PayloadTypesSnapshot(dict(types.clocks), dict(types.encodings)),
+            leg.packets,
+            leg.bytes,
+            leg.noted_packets,
+            leg.last_seen,
+            leg.drops,
+            leg.offloaded,
+            leg.offload.folded if leg.offload is not None else leg.kernel_folded,
+            None if meter is None else meter.to_state(),
+        )
+
+    def check(self) -> None:
+        """Check the addresses: a host name would be looked up in the DNS with each packet.
+
+        Raises:
+            SnapshotUnreadable: one is no address.
+        """
+        if self.announced is not None:
+            require(is_unicast(self.announced[0]), f"the announced {self.announced[0]!r} is not unicast")
+        source = self.source
+        if source is True:
+            require(self.announced is not None, "the source is the announced endpoint, but none is announced")
+        elif isinstance(source, tuple) and not is_address(source[0]):
+            scoped = _SCOPED.match(source[0])
+            valid = scoped is not None and is_address(scoped["address"])
+            require(valid, f"the source {source[0]!r} is not an IP address")
+        require(source is not False, "a source is False")
+
+    def apply(self, leg: Leg, times: TimeShift) -> None:
+        """Give a new leg of a rebuilt session the state that it had."""
+        announced = self.announced
+        if announced is None:
+            leg.announced = None
+        elif leg.announced is None or (leg.announced.address, leg.announced.port) != announced:
+            leg.announced = Endpoint(*announced)
+        leg.receives = self.receives
+        leg.policy = self.policy
+        leg.source = Endpoint(*self.source) if isinstance(self.source, tuple) else None
+        if self.source is True:
+            leg.source = leg.announced
+        leg.rank = self.rank
+        leg.state = self.state
+        leg.signalled_from = self.signalled_from
+        leg.blocked = self.blocked
+        if not isinstance(self.payload_types, bool):
+            types = self.payload_types
+            leg.payload_types = None if types is None else PayloadTypes(types.clocks, types.encodings)
+        leg.packets, leg.bytes, leg.noted_packets = self.packets, self.bytes, self.noted_packets
+        leg.last_seen = times.maybe_past(self.last_seen)
+        if self.drops is not None:
+            # another release may have more reasons, or fewer
+            leg.drops = (self.drops + [0] * len(Drop))[: len(Drop)]
+        leg.offloaded, leg.kernel_folded = self.offloaded, self.kernel
+        if self.meter is not None:
+            clocks: Mapping[int, int] = {} if leg.payload_types is None else leg.payload_types.clocks
+            leg.meter = RtpMeter.from_state(self.meter, clocks, shift_s=times.shift_s)
+
+
+class SessionSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A session.
+
+    Attributes:
+        group_from, group_to: indexes of groups.
+        from_muxes, to_muxes: the arguments of the last Session.set_mux().
+    """
+
+    id: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+    group_from: Index
+    group_to: Index
+    created: Time
+    last_active: Time
+    replaced_at: Time | None
+    on_hold: bool
+    from_muxes: bool
+    to_muxes: bool
+    param: dict[str, str]
+    legs: list[LegSnapshot]
+
+    @classmethod
+    def take(cls, session: Session, groups: Indexes) -> Self:
+        """The snapshot of `session`."""
+        return cls(
+            id=session.id,
+            group_from=groups[id(session.group_from)],
+            group_to=groups[id(session.group_to)],
+            created=session.created,
+            last_active=session.last_active,
+            replaced_at=session.replaced_at,
+            on_hold=session.on_hold,
+            from_muxes=any(leg.rtcp is not None for leg in session.legs[::2]),
+            to_muxes=any(leg.rtcp is not None for leg in session.legs[1::2]),
+            param=session.param,
+            legs=[
+                LegSnapshot.take(leg, types)
+                for leg, types in zip(session.legs, announced_payload_types(session), strict=True)
+            ],
+        )
+
+    def check(self, groups: Sequence[GroupSnapshot]) -> None:
+        """Check that its groups can be paired and that it has the legs for them.
+
+        Raises:
+            SnapshotUnreadable: they cannot, or it has others.
+        """
+        for index in (self.group_from, self.group_to):
+            require_index(index, groups, "group")
+        ports = groups[self.group_from].ports
+        require(self.group_from != self.group_to, "a session pairs a group with itself")
+        require(
+            ports == groups[self.group_to].ports and len(self.legs) == 2 * ports,
+            "a session's groups and legs differ in number of ports",
+        )
+        for leg in self.legs:
+            leg.check()
+
+    def rebuild(self, groups: Sequence[SocketGroup], times: TimeShift, *, latch_window_s: float) -> Session:
+        """The session as it was, not started yet; its groups count it as a user.
+
+        Args:
+            latch_window_s: the setting; no window ends later than that from now, even if a clock was set
+                back.
+        """
+        first = self.legs[:2]
+        policies = (first[0].policy, first[1].policy) if first else (None, None)
+        session = Session(
+            id=self.id,
+            group_from=groups[self.group_from],
+            group_to=groups[self.group_to],
+            param=self.param,
+            policies=policies,  # type: ignore[arg-type]  # a session without legs uses none
+            latch_window_s=0.0,
+            now=times.past(self.created),
+        )
+        session.last_active = times.past(self.last_active)
+        session.replaced_at = times.maybe_past(self.replaced_at)
+        session.on_hold = self.on_hold
+        for leg, state in zip(session.legs, self.legs, strict=True):
+            state.apply(leg, times)
+            leg.window_ends = min(times.future(state.window_ends), times.now + latch_window_s)
+        session.set_mux(from_muxes=self.from_muxes, to_muxes=self.to_muxes)
+        return session
