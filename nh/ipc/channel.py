@@ -46,6 +46,9 @@ They are close-on-exec. Whoever takes one removes it from the list; what is left
 The kernel leaves the last ones out where this process has no room for them, so fewer may come than were sent.
 """
 
+Record = tuple[bytes, Sequence[int]]
+"""A record to send, and the descriptors that go with it."""
+
 T = TypeVar("T")
 
 
@@ -63,7 +66,6 @@ class Channel:
         sock: the end; it becomes nonblocking and belongs to the channel, which closes it.
         on_record: called with each record that arrives; see OnRecord.
         on_close: called once when the other side is gone, after its last record; not after close().
-        on_drained: called whenever the last record that had to wait has gone.
     """
 
     def __init__(
@@ -72,8 +74,6 @@ class Channel:
         sock: socket.socket,
         on_record: OnRecord,
         on_close: Callable[[], None],
-        *,
-        on_drained: Callable[[], None] | None = None,
     ) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER_BYTES)
@@ -81,7 +81,8 @@ class Channel:
         self._sock = sock
         self._on_record = on_record
         self._on_close = on_close
-        self._on_drained = on_drained
+        self._stream: Iterator[Record] = iter(())
+        self._on_stream_error: Callable[[ChannelFull], None]
         self._queue: deque[tuple[bytes, list[int]]] = deque()
         self._queued_bytes = 0
         # one byte longer than a record may be, so that a longer one shows
@@ -129,6 +130,18 @@ class Channel:
             self._wait_for_room()
         self._queue.append((record, waiting))
         self._queued_bytes += len(record)
+
+    def send_all(self, records: Iterator[Record], on_error: Callable[[ChannelFull], None]) -> None:
+        """Send more records than may wait: one is made when the kernel has taken those before it.
+
+        Args:
+            records: what to send, in order; nothing more is asked of it once the channel is closed.
+            on_error: called, perhaps at once, when a record's descriptors cannot be kept while it waits; the
+                rest is not sent.
+        """
+        self._stream = records
+        self._on_stream_error = on_error
+        self._send_stream()
 
     def drain(self) -> None:
         """Hand over every record that is there now, without waiting for the loop's next turn."""
@@ -225,8 +238,19 @@ class Channel:
             close_all(fds)
             self._queued_bytes -= len(record)
         self._loop.remove_writer(self._sock.fileno())
-        if self._on_drained is not None:
-            self._on_drained()
+        self._send_stream()
+
+    def _send_stream(self) -> None:
+        """Send what the kernel takes now of the records of send_all()."""
+        while self._open and not self._queue:
+            record = next(self._stream, None)
+            if record is None:
+                return
+            try:
+                self.send(*record)
+            except ChannelFull as exc:
+                self._stream = iter(())
+                self._on_stream_error(exc)
 
 
 def receive_record(sock: socket.socket) -> tuple[bytes, list[int]]:

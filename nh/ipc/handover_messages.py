@@ -17,7 +17,7 @@ from nh.calls.media import Endpoint
 from nh.ipc.link_messages import SaveCall, decoded
 
 
-class Hello(msgspec.Struct, frozen=True, tag="present"):
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """A shard without supervisor: who it is.
 
     Arguments:
@@ -39,7 +39,7 @@ class Hello(msgspec.Struct, frozen=True, tag="present"):
     known_session: int = 0
 
 
-class Transfer(msgspec.Struct, frozen=True, tag="hand_over"):
+class Transfer(msgspec.Struct, frozen=True, tag="transfer"):
     """Relay nothing from now on, and say CallSockets and SaveCall of each call, then HandedOver."""
 
 
@@ -60,11 +60,11 @@ class HandedOver(msgspec.Struct, frozen=True, tag="handed_over"):
     counters: dict[str, int | float] = {}
 
 
-class Exit(msgspec.Struct, frozen=True, tag="depart"):
+class Exit(msgspec.Struct, frozen=True, tag="exit"):
     """A successor has the calls: end, and leave them alone."""
 
 
-class HandoverMessage(msgspec.Struct, frozen=True, tag="bequest"):
+class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
     """What a supervisor leaves to the next one, one descriptor each in this order: locks, then listeners.
 
     Arguments:
@@ -94,7 +94,7 @@ class Connections(msgspec.Struct, frozen=True, tag="connections"):
     protocol: str
 
 
-class Yield(msgspec.Struct, frozen=True, tag="leave"):
+class Yield(msgspec.Struct, frozen=True, tag="yield"):
     """To a supervisor: the next one is here. Take no more commands, say HandoverMessage, and let go of
     the shards."""
 

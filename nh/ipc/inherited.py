@@ -15,7 +15,7 @@ class InheritedFds:
 
     Arguments:
         bequest: what they are.
-        fds: as many, in its order; the inheritance's from now on.
+        fds: as many, in its order; the inherited's from now on.
     """
 
     def __init__(self, bequest: HandoverMessage | None = None, fds: list[int] | None = None) -> None:
@@ -72,5 +72,5 @@ class InheritedFds:
                 sock.close()
 
 
-NOTHING: Final = InheritedFds()
-"""Of nobody."""
+NOTHING_INHERITED: Final = InheritedFds()
+"""No inherited descriptors (cold start)."""

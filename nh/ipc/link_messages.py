@@ -67,8 +67,8 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
             kernel is then taken over, not cleared.
         stats_segment: name of the shared memory in which block `shard` is its own to write.
         log_level: how much to log.
-        rendezvous: where the shard awaits the next supervisor if this one is gone, a path that does not exist
-            yet; "": it ends then.
+        handover_path: where the shard listens for the next supervisor, a path that does not exist yet; "":
+            the shard ends with its supervisor.
         known_session: sessions up to this number may be known to others; new ones have higher numbers.
     """
 
@@ -83,7 +83,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     kernel_off: str = ""
     relay_ports: tuple[tuple[int, int], ...] = ()
     successor: bool = False
-    rendezvous: str = ""
+    handover_path: str = ""
     known_session: int = 0
 
 
@@ -107,7 +107,7 @@ class RestoreCall(msgspec.Struct, frozen=True, tag="restore_call"):
     last: bool = True
 
 
-class Restore(msgspec.Struct, frozen=True, tag="start"):
+class Restore(msgspec.Struct, frozen=True, tag="restore"):
     """That is all: restore what came, and say Restored.
 
     Arguments:
@@ -119,7 +119,7 @@ class Restore(msgspec.Struct, frozen=True, tag="start"):
     counters: dict[str, int | float] = {}
 
 
-class Serve(msgspec.Struct, frozen=True, tag="go"):
+class Serve(msgspec.Struct, frozen=True, tag="serve"):
     """Nobody else has these calls any more: serve them and new ones, and say Ready."""
 
 
@@ -202,19 +202,19 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     version: str
 
 
-class StoreSockets(msgspec.Struct, frozen=True, tag="hold_sockets"):
+class StoreSockets(msgspec.Struct, frozen=True, tag="store_sockets"):
     """Hold these sockets open too, one descriptor each in this order; the last ones may be missing."""
 
     endpoints: tuple[Endpoint, ...]
 
 
-class ReleaseSockets(msgspec.Struct, frozen=True, tag="let_go_sockets"):
+class ReleaseSockets(msgspec.Struct, frozen=True, tag="release_sockets"):
     """Hold these no longer: the shard has closed them."""
 
     endpoints: tuple[Endpoint, ...]
 
 
-class SaveCall(msgspec.Struct, frozen=True, tag="keep_call"):
+class SaveCall(msgspec.Struct, frozen=True, tag="save_call"):
     """How a call is now, for a successor.
 
     Arguments:
@@ -230,7 +230,7 @@ class SaveCall(msgspec.Struct, frozen=True, tag="keep_call"):
     last: bool = True
 
 
-class DropCall(msgspec.Struct, frozen=True, tag="forget_call"):
+class DropCall(msgspec.Struct, frozen=True, tag="drop_call"):
     """The call has ended, or cannot be restored."""
 
     call_id: bytes

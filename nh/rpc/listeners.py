@@ -16,7 +16,7 @@ from typing import Final
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.errors import ConfigError
-from nh.ipc.inherited import NOTHING, InheritedFds
+from nh.ipc.inherited import NOTHING_INHERITED, InheritedFds
 
 BACKLOG: Final = 1024
 """Most connections that wait in the kernel to be accepted (at most net.core.somaxconn)."""
@@ -52,7 +52,7 @@ def open_listeners(
     *,
     mode: int,
     public: bool,
-    inheritance: InheritedFds = NOTHING,
+    inherited: InheritedFds = NOTHING_INHERITED,
     tcp_kind: str = "tcp",
 ) -> list[Listener]:
     """Listen on every address; on none if one of them fails.
@@ -61,7 +61,7 @@ def open_listeners(
         addresses: where.
         mode: permissions of Unix sockets, 0 to 0o777; connecting needs the right to write.
         public: allow TCP addresses that are not loopback.
-        inheritance: sockets that listen already, and are used as they are.
+        inherited: sockets that listen already, and are used as they are.
         tcp_kind: what TCP sockets are called there.
 
     Raises ConfigError saying which address, why, and what would do.
@@ -70,7 +70,7 @@ def open_listeners(
     try:
         for address in addresses:
             kind = "unix" if isinstance(address, UnixAddress) else tcp_kind
-            left = inheritance.take_listener(kind, str(address))
+            left = inherited.take_listener(kind, str(address))
             if left is not None:
                 listeners.append(_use_on(left, address, kind))
             elif isinstance(address, UnixAddress):

@@ -13,6 +13,7 @@ from nh.errors import KernelPathUnavailable, NhError
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.netlink.routes import Routes
 from nh.ipc.channel import Channel, close_all
+from nh.ipc.handover_socket import HandoverSocket
 from nh.ipc.link_messages import (
     MAX_MESSAGE_BYTES,
     Configure,
@@ -34,7 +35,6 @@ from nh.ipc.link_messages import (
     decode_to_shard,
     encode,
 )
-from nh.ipc.rendezvous import HandoverSocket
 from nh.loop import SelectorLoop
 from nh.results import Failure, Queried, RelayResult
 from nh.shard.media.kernel_path import KernelPath
@@ -73,7 +73,7 @@ class Control:
         self._started = False
         self._configure: Configure | None = None
         self._meter: ProcessMeter | None = None
-        self._rendezvous: HandoverSocket | None = None
+        self._handover_socket: HandoverSocket | None = None
         self._orphan: Orphan | None = None
         self._links: list[int] = []
         self._segment: Segment | None = None
@@ -93,8 +93,8 @@ class Control:
         if self._orphan is not None:
             self._orphan.close()
             departed = self._orphan.departed
-        if self._rendezvous is not None:
-            self._rendezvous.close()
+        if self._handover_socket is not None:
+            self._handover_socket.close()
         if self._helper is not None and not departed and (self._started or not self._helper.calls):
             self._helper.close()
             self._publish()
@@ -183,8 +183,8 @@ class Control:
         helper.attach(self._loop, on_tick=self._on_tick)
         helper.update_stats()
         self._publish()
-        if configure.rendezvous:
-            self._rendezvous = HandoverSocket.open(configure.rendezvous)
+        if configure.handover_path:
+            self._handover_socket = HandoverSocket.open(configure.handover_path)
         self._channel.send(encode(Ready(pid=helper.stats.pid, version=__version__)))
 
     def _say_restoring(self, call: int) -> None:
@@ -254,11 +254,16 @@ class Control:
         if self._told_to_end:  # the supervisor need not wait for it
             return
         self.exit_status = EXIT_SUPERVISOR_GONE
-        if self._started and self._helper is not None and self._rendezvous is not None and self._helper.calls:
+        if (
+            self._started
+            and self._helper is not None
+            and self._handover_socket is not None
+            and self._helper.calls
+        ):
             assert self._configure is not None
             self._drain(None)
             self._orphan = Orphan(
-                self._loop, self._helper, self._configure, self._rendezvous, on_over=self._loop.stop
+                self._loop, self._helper, self._configure, self._handover_socket, on_over=self._loop.stop
             )
             return
         logger.error("the supervisor is gone; ending")

@@ -25,7 +25,7 @@ class Dispatcher:
     Arguments:
         execute: see Execute.
         shards: how many there are, 1 or more.
-        place_of: the shard of a call, by call-id.
+        find_shard: the number of the shard that has a call, by call-id.
         reader: where GetStats is answered from.
         stats: where commands are counted that shards did not answer.
         drain: what Drain and Undrain are for.
@@ -37,7 +37,7 @@ class Dispatcher:
         execute: Execute,
         shards: int,
         *,
-        place_of: Callable[[bytes], int],
+        find_shard: Callable[[bytes], int],
         reader: StatsReader,
         stats: SupervisorStats,
         drain: Drain,
@@ -45,7 +45,7 @@ class Dispatcher:
     ) -> None:
         self._execute = execute
         self._shards = shards
-        self._place_of = place_of
+        self._find_shard = find_shard
         self._reader = reader
         self._stats = stats
         self._drain = drain
@@ -67,7 +67,7 @@ class Dispatcher:
             reply(Failure.of(UnknownCommand(f"command {command.name[:64]!r} is not known here")))
         else:
             named = command.key if isinstance(command, Allocate | Activate | Close) else command
-            self._ask(self._place_of(named.call_id), command, reply)
+            self._ask(self._find_shard(named.call_id), command, reply)
 
     def _ask(self, shard: int, command: RelayCommand, reply: Callable[[RelayResult], None]) -> None:
         def count_and_reply(result: RelayResult) -> None:

@@ -33,12 +33,12 @@ def run(settings: Settings, *, takeover: bool = False, shard_argv: Sequence[str]
     )
     try:
         with contextlib.ExitStack() as stack:
-            inheritance = inherit_from_before_exec(os.environ)
-            stack.callback(inheritance.close)
-            if takeover and not inheritance:
-                inheritance = take_over(settings.runtime_path)
-                stack.callback(inheritance.close)
-            return Supervisor(settings, shard_argv, stack, inheritance).run()
+            inherited = inherit_from_before_exec(os.environ)
+            stack.callback(inherited.close)
+            if takeover and not inherited:
+                inherited = take_over(settings.runtime_path)
+                stack.callback(inherited.close)
+            return Supervisor(settings, shard_argv, stack, inherited).run()
     except NhError as exc:
         logger.error("nh cannot start: %s", exc)
         return 1

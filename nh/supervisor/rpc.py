@@ -32,13 +32,13 @@ class Rpc:
         loop: see Loop.
         settings: see Settings.
         stats: where connections and requests are counted.
-        inheritance: sockets that listen already, and open connections, which wait until they are served.
+        inherited: sockets that listen already, and open connections, which wait until they are served.
 
     Raises ConfigError saying which address, why, and what would do.
     """
 
     def __init__(
-        self, loop: Loop, settings: Settings, stats: SupervisorStats, inheritance: InheritedFds
+        self, loop: Loop, settings: Settings, stats: SupervisorStats, inherited: InheritedFds
     ) -> None:
         self._loop = loop
         self._settings = settings
@@ -50,16 +50,16 @@ class Rpc:
             [parse_rpc_address(text) for text in settings.rpc_addresses],
             mode=settings.rpc_mode_bits,
             public=settings.rpc_public,
-            inheritance=inheritance,
+            inherited=inherited,
         )
         try:
             self._ng_listeners = open_ng_listeners(
-                settings.ng_addresses, public=settings.rpc_public, inheritance=inheritance
+                settings.ng_addresses, public=settings.rpc_public, inherited=inherited
             )
         except ConfigError:
             self.close_listeners()
             raise
-        self._waiting = {protocol: inheritance.take_connections(protocol) for protocol in (RPC, NG)}
+        self._waiting = {protocol: inherited.take_connections(protocol) for protocol in (RPC, NG)}
 
     @property
     def clients(self) -> int:

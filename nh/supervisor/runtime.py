@@ -12,14 +12,12 @@ from nh.stats import SupervisorStats, own_segment, segment_name
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, add_counters
 from nh.supervisor.handover.orphan_client import find_predecessors
 from nh.supervisor.host.cpus import usable_cpus
-from nh.supervisor.host.fd_limits import holdable_sockets, raise_descriptor_limit
+from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity, holdable_sockets, raise_descriptor_limit
+from nh.supervisor.host.locked_dir import runtime_dir
 from nh.supervisor.host.port_claim import port_claim
-from nh.supervisor.host.reaper import ChildrenBeforeExec
-from nh.supervisor.host.runtime_dir import runtime_dir
+from nh.supervisor.host.reaper import become_subreaper, reap_children_after_exec
 from nh.supervisor.host.sd_notify import Notifier
-from nh.supervisor.host.subreaper import become_subreaper
 from nh.supervisor.kernel import start_kernel_service
-from nh.supervisor.ready_line import ready_line
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.store.state_dir import open_store
 
@@ -30,7 +28,7 @@ class Runtime:
     Arguments:
         settings: see Settings.
         stack: undoes it.
-        inheritance: what the supervisor before left; what is of no use of it is closed.
+        inherited: what the supervisor before left; what is of no use of it is closed.
 
     Attributes:
         cpus, shards: the CPUs that may be used, and how many shards there are to be.
@@ -46,30 +44,29 @@ class Runtime:
     Raises NhError, saying what is wrong, why, and what would do.
     """
 
-    def __init__(self, settings: Settings, stack: contextlib.ExitStack, inheritance: InheritedFds) -> None:
+    def __init__(self, settings: Settings, stack: contextlib.ExitStack, inherited: InheritedFds) -> None:
         path = settings.runtime_path
         self.settings = settings
         self.cpus = usable_cpus()
         self.shards = settings.shards or len(self.cpus)
         self.descriptors = raise_descriptor_limit()
         self.held_sockets = holdable_sockets(self.descriptors, settings.max_clients, self.shards)
-        self.stats = _stats_after(inheritance)
-        lock = stack.enter_context(runtime_dir(path, inheritance))
+        self.stats = _stats_after(inherited)
+        lock = stack.enter_context(runtime_dir(path, inherited))
         claim = stack.enter_context(port_claim(settings))
         self.claimed = claim.descriptors
-        self.store, store_lock = stack.enter_context(open_store(settings, inheritance))
+        self.store, store_lock = stack.enter_context(open_store(settings, inherited))
         self.locks = [each for each in (lock, store_lock) if each is not None]
         self.loop = SelectorLoop()
         stack.callback(self.loop.close)
         claim.serve(self.loop)
         self.notifier = Notifier(self.loop)
         stack.callback(self.notifier.close)
-        self.rpc = Rpc(self.loop, settings, self.stats, inheritance)
+        self.rpc = Rpc(self.loop, settings, self.stats, inherited)
         stack.callback(self.rpc.close_listeners)
-        inheritance.close()
+        inherited.close()
         become_subreaper()
-        children = ChildrenBeforeExec(self.loop)
-        stack.callback(children.close)
+        stack.enter_context(reap_children_after_exec(self.loop))
         self.predecessors = find_predecessors(path)
         self.segment = stack.enter_context(own_segment(segment_name(path), self.shards))
         self.kernel, self.kernel_off = start_kernel_service(
@@ -79,21 +76,28 @@ class Runtime:
             stack.callback(self.kernel.close)
 
     def ready_line(self, ports: Sequence[tuple[int, int]]) -> str:
-        """What nh says when it is ready; `ports` are each shard's."""
-        return ready_line(
-            self.settings,
-            cpus=self.cpus,
-            ports=ports,
-            descriptors=self.descriptors,
-            held_sockets=self.held_sockets,
-            listening=str(self.rpc),
-            kernel=self.kernel.interfaces if self.kernel is not None else None,
+        """The line that nh prints when it is ready: what the settings amount to on this host.
+
+        Args:
+            ports: (lowest, highest) of each shard.
+        """
+        room = capacity(ports, self.descriptors, self.settings.relay)
+        held = self.held_sockets // CALL_SOCKETS
+        fewer = f", sockets held for {held}" if held < room.calls else ""
+        shards = "1 shard on CPU" if len(ports) == 1 else f"{len(ports)} shards on CPUs"
+        where = "user space only"
+        if self.kernel is not None:
+            where = f"kernel {','.join(self.kernel.interfaces) or 'on no interface yet'}"
+        return (
+            f"ready: {shards} {','.join(str(cpu) for cpu in self.cpus[: len(ports)])};"
+            f" {self.rpc}; ports {ports[0][0]}-{ports[-1][1]};"
+            f" {where}; up to {room.calls} calls (limited by {room.limited_by}){fewer}"
         )
 
 
-def _stats_after(inheritance: InheritedFds) -> SupervisorStats:
+def _stats_after(inherited: InheritedFds) -> SupervisorStats:
     stats = SupervisorStats(pid=os.getpid(), started=time.time())
-    add_counters(stats, SUPERVISOR_TABLE, inheritance.bequest.counters)
-    for status, counters in zip(stats.shards, inheritance.bequest.shard_counters, strict=False):
+    add_counters(stats, SUPERVISOR_TABLE, inherited.bequest.counters)
+    for status, counters in zip(stats.shards, inherited.bequest.shard_counters, strict=False):
         add_counters(status, STATUS_TABLE, counters)
     return stats

@@ -16,10 +16,9 @@ from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.backup import FdBudget, ShardBackup
 from nh.supervisor.shards.drain import Drain
 from nh.supervisor.shards.handle import ShardHandle, ShardSpec
-from nh.supervisor.shards.placement import ShardMap
 from nh.supervisor.shards.process import ShardProcess
 from nh.supervisor.shards.recovery import Recovery
-from nh.supervisor.shards.routing import shard_of
+from nh.supervisor.shards.routing import ShardMap, shard_of
 from nh.supervisor.shards.zygote import Zygote
 from nh.supervisor.store.store import Store
 
@@ -42,10 +41,12 @@ class ShardSlots:
         self._interfaces = interface_slices(settings.interfaces, shards)
         self._share = limits_share(settings.relay, shards)
         self._started: set[int] = set()
-        self.placements = ShardMap(shards)
+        self.shard_map = ShardMap(shards)
         budget = FdBudget(base.held_sockets)
         keepers = [
-            ShardBackup(base.stats.shards[shard], budget, base.store, self.placements.at(shard))
+            ShardBackup(
+                base.stats.shards[shard], budget, store=base.store, shard=shard, shard_map=self.shard_map
+            )
             for shard in range(shards)
         ]
         self._estate = OrphanedShards(base.predecessors, keepers)
@@ -62,7 +63,7 @@ class ShardSlots:
     ) -> ShardHandle:
         """Have a process in a place. OSError if none can be started."""
 
-        rendezvous = self._base.settings.runtime_path / f"shard-{shard}-{secrets.token_hex(4)}.sock"
+        handover_path = self._base.settings.runtime_path / f"shard-{shard}-{secrets.token_hex(4)}.sock"
 
         def ready() -> None:
             on_ready()
@@ -71,12 +72,12 @@ class ShardSlots:
                 child.tell(HoldLinks(), self._base.kernel.links)
 
         def ended(why: str) -> None:
-            rendezvous.unlink(missing_ok=True)
+            handover_path.unlink(missing_ok=True)
             on_exit(why)
 
         child = ShardHandle(
             self._base.loop,
-            self._spec(shard, str(rendezvous)),
+            self._spec(shard, str(handover_path)),
             self._zygote.take(),
             on_ready=ready,
             on_exit=ended,
@@ -119,7 +120,7 @@ class ShardSlots:
         kernel = self._base.kernel.descriptors if self._base.kernel is not None else ()
         return ShardProcess.start(self._argv, (*kernel, *self._base.claimed))
 
-    def _spec(self, shard: int, rendezvous: str) -> ShardSpec:
+    def _spec(self, shard: int, handover_path: str) -> ShardSpec:
         base, settings = self._base, self._base.settings
         configure = Configure(
             shard=shard,
@@ -133,7 +134,7 @@ class ShardSlots:
             kernel_off=base.kernel_off,
             relay_ports=all_ranges(settings.port_range, settings.interfaces),
             successor=shard in self._started or (base.kernel is not None and base.kernel.inherited),
-            rendezvous=rendezvous,
+            handover_path=handover_path,
             known_session=self._estate.known_session,
         )
         return ShardSpec(

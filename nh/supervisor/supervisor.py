@@ -43,7 +43,7 @@ class Supervisor:
     Arguments:
         settings, shard_argv: see run().
         stack: undone by the caller after run().
-        inheritance: what the supervisor before left.
+        inherited: what the supervisor before left.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class Supervisor:
         settings: Settings,
         shard_argv: Sequence[str],
         stack: contextlib.ExitStack,
-        inheritance: InheritedFds,
+        inherited: InheritedFds,
     ) -> None:
-        self._base = base = Runtime(settings, stack, inheritance)
+        self._base = base = Runtime(settings, stack, inherited)
         self._loop, self._stats, self._rpc, self._kernel = base.loop, base.stats, base.rpc, base.kernel
-        self._bequest = inheritance.bequest
+        self._bequest = inherited.bequest
         self._status = 0
         self._ending = False
         self._end_when_up = False
@@ -136,7 +136,7 @@ class Supervisor:
         dispatcher = Dispatcher(
             self._arbiter.execute,
             self._base.shards,
-            place_of=self._places.placements.place_of,
+            find_shard=self._places.shard_map.find,
             reader=StatsReader(self._base.segment),
             stats=self._stats,
             drain=self._drain,

@@ -137,7 +137,7 @@ def test_signals_that_come_meanwhile_are_obeyed_by_the_new_code(deployment: Depl
     supervisor.send_signal(signal.SIGTERM)
     assert relay.program.wait(20) == 0
     eventually(lambda: all(map(has_ended, shards)), "no shard is left")
-    assert not deployment.rendezvous()
+    assert not deployment.handover_sockets()
 
 
 # --- clients --------------------------------------------------------------------------------------

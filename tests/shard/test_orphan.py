@@ -48,7 +48,7 @@ class LeftShard:
         deployment.start(shards=1)
         self.calls: list[RelayedCall] = deployment.make_calls(CALLS, shards=1)
         (self.process,) = deployment.kill_supervisor()
-        (self.path,) = deployment.rendezvous()
+        (self.path,) = deployment.handover_sockets()
 
     def assert_goes_on(self) -> None:
         for call in self.calls:

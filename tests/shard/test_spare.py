@@ -14,7 +14,7 @@ from nh.ipc.link_messages import Fork, Forked, Waiting, decode_from_shard, encod
 from nh.results import CallList
 from nh.shard.zygote import wait_for_settings
 from nh.stats import Segment
-from nh.supervisor.host.subreaper import become_subreaper
+from nh.supervisor.host.reaper import become_subreaper
 from nh.supervisor.shards.process import ShardProcess
 from tests.shard.link import Link
 from tools.harness.waiting import eventually

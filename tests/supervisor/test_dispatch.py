@@ -44,8 +44,7 @@ from nh.results import (
 from nh.stats import StatsReader, SupervisorStats, create_segment, segment_name
 from nh.supervisor.dispatch import Dispatcher, merge_pages
 from nh.supervisor.shards.drain import Drain
-from nh.supervisor.shards.placement import ShardMap
-from nh.supervisor.shards.routing import shard_of
+from nh.supervisor.shards.routing import ShardMap, shard_of
 from tests.supervisor.desk import key
 from tests.supervisor.manual_loop import ManualLoop
 
@@ -65,7 +64,7 @@ class Office:
         self.dispatch = Dispatcher(
             self._execute,
             SHARDS,
-            place_of=ShardMap(SHARDS).place_of,
+            find_shard=ShardMap(SHARDS).find,
             reader=reader,
             stats=self.stats,
             drain=self.drain,

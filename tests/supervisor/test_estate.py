@@ -11,8 +11,7 @@ import pytest
 from nh.stats.layout import ShardStatus
 from nh.supervisor.handover.orphans import OrphanedShards
 from nh.supervisor.shards.backup import FdBudget, ShardBackup
-from nh.supervisor.shards.placement import ShardMap
-from nh.supervisor.shards.routing import shard_of
+from nh.supervisor.shards.routing import ShardMap, shard_of
 from nh.supervisor.store.sqlite_file import StoredCall
 from tests.supervisor.played_shard import PlayedShard
 
@@ -37,9 +36,9 @@ class House:
 
     def __init__(self, places: int, shards: list[PlayedShard]) -> None:
         self.journal = CallStore()
-        self.placements = ShardMap(places)
+        self.shard_map = ShardMap(places)
         self.keepers = [
-            ShardBackup(ShardStatus(), FdBudget(0), self.journal, self.placements.at(place))
+            ShardBackup(ShardStatus(), FdBudget(0), store=self.journal, shard=place, shard_map=self.shard_map)
             for place in range(places)
         ]
         self.shards = shards
@@ -110,7 +109,7 @@ def test_calls_stay_at_their_place_though_new_ones_of_their_names_would_be_elsew
     with house_of(3, PlayedShard(0, 2, snapshots(*elsewhere))) as house:
         house.estate.take(0)
         assert list(house.keepers[0].calls) == elsewhere
-        assert [house.placements.place_of(call_id) for call_id in elsewhere] == [0, 0]
+        assert [house.shard_map.find(call_id) for call_id in elsewhere] == [0, 0]
 
 
 def test_calls_of_shards_for_whom_there_is_no_place_are_spread_as_new_ones() -> None:
@@ -136,7 +135,7 @@ def test_a_call_that_two_shards_have_is_restored_once() -> None:
         house.estate.take(0)
         house.estate.take(1)
         assert house.calls() == [{}, snapshots(call)]
-        assert house.placements.place_of(call) == 1
+        assert house.shard_map.find(call) == 1
         for place in range(2):
             house.estate.settle(place, nothing_restored=False)
         assert all(shard.departed for shard in shards)
@@ -180,7 +179,7 @@ def test_a_call_that_was_not_where_its_name_says_is_not_restored_twice() -> None
         house.estate.take(1)
         house.estate.take(0)
         assert house.calls() == [snapshots(moved), {}]
-        assert house.placements.place_of(moved) == 0
+        assert house.shard_map.find(moved) == 0
         assert house.journal.calls == snapshots(moved)
 
 

@@ -47,45 +47,45 @@ def test_a_lock_is_known_by_its_file_whatever_it_is_called(tmp_path: Path) -> No
     (tmp_path / "there").mkdir()
     (tmp_path / "here").symlink_to(tmp_path / "there")
     lock = opened(tmp_path / "there" / "nh.lock")
-    inheritance = InheritedFds(HandoverMessage(locks=("/in/another/container/nh.lock",)), [lock])
-    assert inheritance.take_lock(tmp_path / "missing") is None
-    assert inheritance.take_lock(tmp_path / "here" / "nh.lock") == lock
-    assert inheritance.take_lock(tmp_path / "here" / "nh.lock") is None, "it is given once"
-    inheritance.close()
+    inherited = InheritedFds(HandoverMessage(locks=("/in/another/container/nh.lock",)), [lock])
+    assert inherited.take_lock(tmp_path / "missing") is None
+    assert inherited.take_lock(tmp_path / "here" / "nh.lock") == lock
+    assert inherited.take_lock(tmp_path / "here" / "nh.lock") is None, "it is given once"
+    inherited.close()
     assert is_open(lock)
     os.close(lock)
 
 
 def test_a_lock_of_a_file_that_was_made_anew_is_not_that_of_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "nh.lock"
-    inheritance = InheritedFds(HandoverMessage(locks=(str(path),)), [opened(path)])
+    inherited = InheritedFds(HandoverMessage(locks=(str(path),)), [opened(path)])
     path.rename(tmp_path / "old")
     path.touch()
-    assert inheritance.take_lock(path) is None
-    inheritance.close()
+    assert inherited.take_lock(path) is None
+    inherited.close()
 
 
 def test_a_listener_is_known_by_its_kind_and_what_the_settings_call_it() -> None:
     tcp, ng = listener(), listener()
     bequest = HandoverMessage(listeners=(("tcp", "localhost:0"), ("ng-tcp", "localhost:0")))
-    inheritance = InheritedFds(bequest, [tcp, ng])
-    assert inheritance.take_listener("tcp", "localhost:1") is None
-    assert inheritance.take_listener("unix", "localhost:0") is None
-    taken = inheritance.take_listener("ng-tcp", "localhost:0")
+    inherited = InheritedFds(bequest, [tcp, ng])
+    assert inherited.take_listener("tcp", "localhost:1") is None
+    assert inherited.take_listener("unix", "localhost:0") is None
+    taken = inherited.take_listener("ng-tcp", "localhost:0")
     assert taken is not None
     with taken:
         assert taken.fileno() == ng
         assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
-    assert inheritance.take_listener("ng-tcp", "localhost:0") is None
-    inheritance.close()
+    assert inherited.take_listener("ng-tcp", "localhost:0") is None
+    inherited.close()
     assert not is_open(tcp), "nobody claimed it"
 
 
 def test_what_nobody_claims_is_closed_once(tmp_path: Path) -> None:
     fds = [opened(tmp_path / "a"), opened(tmp_path / "b"), listener()]
-    inheritance = InheritedFds(HandoverMessage(locks=("a", "b"), listeners=(("tcp", "x"),)), list(fds))
+    inherited = InheritedFds(HandoverMessage(locks=("a", "b"), listeners=(("tcp", "x"),)), list(fds))
     for _ in range(2):
-        inheritance.close()
+        inherited.close()
         assert not any(map(is_open, fds))
 
 
@@ -110,10 +110,10 @@ def test_what_was_left_before_exec_is_found_by_the_variable_which_goes(
     near.close()
     os.close(lock)
     environment = {VARIABLE: str(far.detach()), "OTHER": "stays"}
-    inheritance = inherit_from_before_exec(environment)
+    inherited = inherit_from_before_exec(environment)
     assert environment == {"OTHER": "stays"}
-    assert (inheritance.bequest.draining, inheritance.bequest.drain_left_s) == (True, 1.5)
-    taken = inheritance.take_lock(tmp_path / "lock")
+    assert (inherited.bequest.draining, inherited.bequest.drain_left_s) == (True, 1.5)
+    taken = inherited.take_lock(tmp_path / "lock")
     assert taken is not None
     assert not os.get_inheritable(taken)
     os.close(taken)
@@ -129,11 +129,11 @@ def test_clients_connections_come_in_any_number_and_by_protocol(
         near, HandoverState(HandoverMessage(), [], {"rpc": fds[3:], "ng": fds[:2], "later": fds[2:3]})
     )
     near.close()
-    inheritance = inherit_from_before_exec({VARIABLE: str(far.detach())})
-    connections = {protocol: inheritance.take_connections(protocol) for protocol in ("rpc", "ng")}
+    inherited = inherit_from_before_exec({VARIABLE: str(far.detach())})
+    connections = {protocol: inherited.take_connections(protocol) for protocol in ("rpc", "ng")}
     assert {protocol: len(socks) for protocol, socks in connections.items()} == {"rpc": MAX_FDS, "ng": 2}
-    assert inheritance.take_connections("rpc") == [], "they are given once"
-    inheritance.close()
+    assert inherited.take_connections("rpc") == [], "they are given once"
+    inherited.close()
     for ours, theirs in pairs:
         theirs.close()
         ours.settimeout(0)
@@ -152,15 +152,15 @@ def test_what_a_newer_nh_says_besides_is_left_out(ends: tuple[socket.socket, soc
         socket.send_fds(near, [b"\x81\xa4type\xa3new"], [of_use.fileno()])
         socket.send_fds(near, [encode(Connections("rpc"))], [of_use.fileno()])
     near.close()
-    inheritance = inherit_from_before_exec({VARIABLE: str(far.detach())})
-    assert inheritance.bequest == HandoverMessage(draining=True)
-    [connection] = inheritance.take_connections("rpc")
+    inherited = inherit_from_before_exec({VARIABLE: str(far.detach())})
+    assert inherited.bequest == HandoverMessage(draining=True)
+    [connection] = inherited.take_connections("rpc")
     connection.close()
 
 
 def test_who_was_not_executed_by_nh_inherits_nothing() -> None:
-    inheritance = inherit_from_before_exec({})
-    assert inheritance.bequest == HandoverMessage()
+    inherited = inherit_from_before_exec({})
+    assert inherited.bequest == HandoverMessage()
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "999999", "1e3"])

@@ -34,7 +34,7 @@ class Room:
         self.before = psutil.Process().num_fds()
         self.status = ShardStatus()
         self.diary = Diary()
-        self.keeper = ShardBackup(self.status, FdBudget(sockets), self.diary)
+        self.keeper = ShardBackup(self.status, FdBudget(sockets), store=self.diary)
 
     def hold(self, *endpoints: Endpoint, fds: int | None = None) -> None:
         came = [os.open("/dev/null", os.O_RDONLY) for _ in range(len(endpoints) if fds is None else fds)]

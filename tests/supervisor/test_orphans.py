@@ -53,7 +53,7 @@ def test_a_shard_without_calls_ends_with_its_supervisor(deployment: Deployment) 
     call = deployment.make_call(b"only")
     shards = deployment.kill_supervisor()
     eventually(lambda: sum(map(has_ended, shards)) == SHARDS - 1, "the shard without a call has ended")
-    assert len(deployment.rendezvous()) == 1
+    assert len(deployment.handover_sockets()) == 1
     call.talk()
 
 
@@ -62,9 +62,9 @@ def test_a_shard_ends_by_itself_when_its_last_call_fell_silent_and_leaves_nothin
         deployment.start()
         deployment.make_calls(CALLS)
         shards = deployment.kill_supervisor()
-        assert len(deployment.rendezvous()) == SHARDS
+        assert len(deployment.handover_sockets()) == SHARDS
         eventually(lambda: all_ended(shards), "all shards have ended")
-        assert not deployment.rendezvous()
+        assert not deployment.handover_sockets()
         assert not deployment.start().calls().calls
 
 
@@ -84,7 +84,7 @@ def test_the_next_supervisors_have_the_same_calls_and_serve_old_and_new_ones(dep
             assert_goes_on(then, relay.call(call.call_id))
             call.talk()
         eventually(functools.partial(all_ended, shards), "the shards before have ended")
-        assert len(deployment.rendezvous()) == SHARDS
+        assert len(deployment.handover_sockets()) == SHARDS
         calls.append(deployment.make_call(b"of generation %d" % generation))
     assert [call.end(deployment.address) for call in calls] == [1] * len(calls)
     assert not relay.calls().calls
@@ -158,13 +158,13 @@ def test_a_socket_file_of_a_shard_that_is_gone_is_removed(deployment: Deployment
     deployment.start()
     deployment.make_calls(CALLS)
     shards = deployment.kill_supervisor()
-    left = deployment.rendezvous()
+    left = deployment.handover_sockets()
     assert len(left) == SHARDS
     for shard in shards:
         shard.kill()
     eventually(lambda: all_ended(shards), "they are gone")
     relay = deployment.start()
-    assert not set(left) & set(deployment.rendezvous())
+    assert not set(left) & set(deployment.handover_sockets())
     assert not relay.calls().calls
 
 

@@ -11,7 +11,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings
 from nh.errors import ConfigError
 from nh.supervisor.host.port_slices import MIN_PORTS, interface_slices, limits_share, port_slices
-from nh.supervisor.shards.routing import shard_of
+from nh.supervisor.shards.routing import ShardMap, shard_of
 
 CALL_IDS = [f"{n:x}-{n * 7919}@10.0.{n % 256}.1".encode() for n in range(8000)]
 
@@ -80,3 +80,59 @@ def test_each_interface_with_ports_of_its_own_is_sliced_by_itself() -> None:
     assert interface_slices([], 2) == ((), ())
     with pytest.raises(ConfigError, match=r"interface pub: .*too small for 9 shards"):
         interface_slices([sliced], 9)
+
+
+# --- ShardMap -------------------------------------------------------------------------------------
+
+
+def call_hashed_to(shard: int, shards: int) -> bytes:
+    names = (b"call-%d" % number for number in itertools.count())
+    return next(name for name in names if shard_of(name, shards) == shard)
+
+
+def test_a_new_call_is_where_its_call_id_hashes_to() -> None:
+    shards = ShardMap(3)
+    assert [shards.find(call_hashed_to(shard, 3)) for shard in range(3)] == [0, 1, 2]
+
+
+def test_a_call_that_came_to_another_shard_is_there_until_it_has_gone() -> None:
+    shards, call = ShardMap(3), call_hashed_to(2, 3)
+    shards.add(call, 0)
+    assert shards.find(call) == 0
+    shards.remove(call, 0)
+    assert shards.find(call) == 2
+
+
+def test_what_another_shard_says_of_a_call_that_it_has_not_changes_nothing() -> None:
+    shards, call = ShardMap(3), call_hashed_to(2, 3)
+    shards.add(call, 0)
+    shards.remove(call, 1)
+    shards.remove(call, 2)
+    assert shards.find(call) == 0
+
+
+def test_a_call_that_comes_home_is_where_its_call_id_hashes_to() -> None:
+    shards, call = ShardMap(2), call_hashed_to(1, 2)
+    shards.add(call, 0)
+    shards.remove(call, 0)
+    shards.add(call, 1)
+    assert shards.find(call) == 1
+    shards.remove(call, 1)
+    assert shards.find(call) == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5))))
+def test_each_call_is_where_it_came_to_last(moves: list[tuple[int, int]]) -> None:
+    """Calls go before they come elsewhere, as backups say it."""
+    shards = ShardMap(3)
+    where: dict[bytes, int] = {}
+    for shard, number in moves:
+        call = b"call-%d" % number
+        if call in where:
+            shards.remove(call, where.pop(call))
+        else:
+            shards.add(call, shard)
+            where[call] = shard
+    for number in range(6):
+        call = b"call-%d" % number
+        assert shards.find(call) == where.get(call, shard_of(call, 3))

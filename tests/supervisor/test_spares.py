@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from nh.loop import SelectorLoop
-from nh.supervisor.host.subreaper import become_subreaper
+from nh.supervisor.host.reaper import become_subreaper
 from nh.supervisor.shards import zygote as zygote_module
 from nh.supervisor.shards.process import ShardProcess
 from nh.supervisor.shards.zygote import Zygote

@@ -91,7 +91,7 @@ class Deployment:
         self.relay.program.kill()
         return shards
 
-    def rendezvous(self) -> list[Path]:
+    def handover_sockets(self) -> list[Path]:
         """The socket files at which orphaned shards wait for the next supervisor."""
         return sorted(self.place.directory.glob("shard-*.sock"))
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from nh.address import TcpAddress
 from nh.errors import ConfigError
-from nh.ipc.inherited import NOTHING, InheritedFds
+from nh.ipc.inherited import NOTHING_INHERITED, InheritedFds
 from nh.rpc.listeners import Listener, open_listeners
 
 RECEIVE_BYTES: Final = 1024 * 1024
@@ -53,31 +53,31 @@ class NgListener:
 
 
 def open_ng_listeners(
-    addresses: Iterable[TcpAddress], *, public: bool, inheritance: InheritedFds = NOTHING
+    addresses: Iterable[TcpAddress], *, public: bool, inherited: InheritedFds = NOTHING_INHERITED
 ) -> list[NgListener]:
     """Listen on every address; on none if one of them fails.
 
     Arguments:
         addresses: where; port 0 takes one that is free for both.
         public: allow addresses that are not loopback.
-        inheritance: sockets that are bound already, and are used as they are.
+        inherited: sockets that are bound already, and are used as they are.
 
     Raises ConfigError saying which address, why, and what would do.
     """
     with contextlib.ExitStack() as opened:
         listeners = []
         for address in addresses:
-            listener = _open(address, public, inheritance)
+            listener = _open(address, public, inherited)
             opened.callback(listener.close)
             listeners.append(listener)
         opened.pop_all()
         return listeners
 
 
-def _open(address: TcpAddress, public: bool, inheritance: InheritedFds) -> NgListener:
-    udp = inheritance.take_listener(_UDP, str(address))
+def _open(address: TcpAddress, public: bool, inherited: InheritedFds) -> NgListener:
+    udp = inherited.take_listener(_UDP, str(address))
     for attempt in range(_ATTEMPTS):
-        (tcp,) = open_listeners([address], mode=0, public=public, inheritance=inheritance, tcp_kind=_TCP)
+        (tcp,) = open_listeners([address], mode=0, public=public, inherited=inherited, tcp_kind=_TCP)
         try:
             return NgListener(udp or _open_udp(tcp.sock), tcp)
         except OSError as exc:

@@ -12,7 +12,7 @@ import msgspec
 
 from nh.calls.snapshots.version import VERSION
 from nh.errors import ChannelFull
-from nh.ipc.channel import Channel, batches
+from nh.ipc.channel import Channel, Record, batches
 from nh.ipc.handover_messages import (
     CallSockets,
     Exit,
@@ -23,9 +23,8 @@ from nh.ipc.handover_messages import (
     decode_to_old,
     encode,
 )
+from nh.ipc.handover_socket import HandoverSocket
 from nh.ipc.link_messages import Configure, SaveCall, parts
-from nh.ipc.pouring import Pouring, Record
-from nh.ipc.rendezvous import HandoverSocket
 from nh.loop import Loop, Timer
 from nh.shard.recovery.recoverable_relay import RecoverableRelay
 from nh.stats.layout import SHARD_TABLE, read_counters
@@ -44,7 +43,7 @@ class Orphan:
         loop: the shard's.
         helper: has the calls, and relays.
         configure: what the supervisor that is gone said.
-        rendezvous: where the next one comes.
+        handover_socket: where the next one comes.
         on_over: called once, when no call is left or they are somebody else's.
 
     `departed` tells whether a successor has the calls: then what is left of them is not the shard's to end.
@@ -55,7 +54,7 @@ class Orphan:
         loop: Loop,
         helper: RecoverableRelay,
         configure: Configure,
-        rendezvous: HandoverSocket,
+        handover_socket: HandoverSocket,
         *,
         on_over: Callable[[], None],
     ) -> None:
@@ -63,17 +62,17 @@ class Orphan:
         self._loop = loop
         self._helper = helper
         self._configure = configure
-        self._rendezvous = rendezvous
+        self._handover_socket = handover_socket
         self._on_over = on_over
         self._channel: Channel | None = None
-        self._pouring: Pouring | None = None
+        self._transferring = False
         self._patience: Timer | None = None
         logger.warning(
             "the supervisor is gone: shard %d goes on with its %d calls, and waits for the next one",
             configure.shard,
             helper.calls,
         )
-        loop.add_reader(rendezvous.fileno(), self._on_arrival)
+        loop.add_reader(handover_socket.fileno(), self._on_arrival)
 
     def look(self) -> None:
         """To be called now and then: end if no call is left."""
@@ -83,13 +82,13 @@ class Orphan:
 
     def close(self) -> None:
         """Await nobody any more."""
-        self._loop.remove_reader(self._rendezvous.fileno())
+        self._loop.remove_reader(self._handover_socket.fileno())
         if self._channel is not None:
             self._channel.close()
             self._channel = None
 
     def _on_arrival(self) -> None:
-        sock = self._rendezvous.accept()
+        sock = self._handover_socket.accept()
         if sock is None:
             return
         if self._channel is not None:
@@ -97,7 +96,7 @@ class Orphan:
         if self._channel is not None:  # one at a time; the lock of the runtime directory sees to that
             sock.close()
             return
-        self._channel = Channel(self._loop, sock, self._on_record, self._on_lost, on_drained=self._on_drained)
+        self._channel = Channel(self._loop, sock, self._on_record, self._on_lost)
         maps = self._configure.kernel
         fds = (maps.flows_fd, maps.readings_fd) if maps is not None and maps.identity else ()
         present = Hello(
@@ -130,11 +129,11 @@ class Orphan:
 
     def _hand_over(self) -> None:
         assert self._channel is not None
-        if self._pouring is None:
+        if not self._transferring:
+            self._transferring = True
             self._helper.pause()
-            self._pouring = Pouring(self._channel, self._everything())
             self._patience = self._loop.call_later(PATIENCE_S, self._resume)
-            self._on_drained()
+            self._channel.send_all(self._everything(), self._on_transfer_error)
 
     def _everything(self) -> Iterator[Record]:
         for call_id, sockets, snapshot in self._helper.hand_over():
@@ -146,14 +145,9 @@ class Orphan:
         self._helper.update_stats()
         yield encode(HandedOver(read_counters(self._helper.stats, SHARD_TABLE))), ()
 
-    def _on_drained(self) -> None:
-        if self._pouring is None:
-            return
-        try:
-            self._pouring.go_on()
-        except ChannelFull as exc:
-            logger.error("the calls cannot be handed over: %s", exc)
-            self._break_off()
+    def _on_transfer_error(self, exc: ChannelFull) -> None:
+        logger.error("the calls cannot be handed over: %s", exc)
+        self._break_off()
 
     def _send(self, message: Hello, fds: tuple[int, ...]) -> None:
         assert self._channel is not None
@@ -171,7 +165,7 @@ class Orphan:
     def _on_lost(self) -> None:
         self._channel = None
         self._resume()
-        self._pouring = None
+        self._transferring = False
 
     def _resume(self) -> None:
         """Relay again. Who has the sockets too may do the same: what arrives is read once."""

@@ -20,7 +20,7 @@ from nh.ipc.inherited import InheritedFds
 
 logger = logging.getLogger(__name__)
 
-VARIABLE: Final = "NH_BEQUEST_FD"
+VARIABLE: Final = "NH_HANDOVER_FD"
 """Names the descriptor on which the process before exec(2) left its HandoverMessage."""
 
 NAME: Final = "supervisor.sock"
@@ -82,18 +82,18 @@ def _receive(end: socket.socket) -> InheritedFds:
     except msgspec.DecodeError:
         close_all(fds)
         raise
-    inheritance = InheritedFds(message, fds)
+    inherited = InheritedFds(message, fds)
     with contextlib.suppress(OSError):  # what came is of use all the same
-        _receive_connections(end, inheritance)
-    return inheritance
+        _receive_connections(end, inherited)
+    return inherited
 
 
-def _receive_connections(end: socket.socket, inheritance: InheritedFds) -> None:
+def _receive_connections(end: socket.socket, inherited: InheritedFds) -> None:
     """What follows, until nothing more can."""
     record, fds = receive_record(end)
     while record:
         with contextlib.suppress(msgspec.DecodeError):  # of a newer nh
             if isinstance(message := decode_from_old(record), Connections):
-                inheritance.add_connections(message.protocol, fds)
+                inherited.add_connections(message.protocol, fds)
         close_all(fds)
         record, fds = receive_record(end)

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from nh.ipc.handover_messages import Yield, decode_to_old
+from nh.ipc.handover_socket import HandoverSocket
 from nh.ipc.link_messages import MAX_MESSAGE_BYTES
-from nh.ipc.rendezvous import HandoverSocket
 from nh.loop import Loop
 
 logger = logging.getLogger(__name__)
@@ -29,21 +29,21 @@ class TakeoverListener:
         self._on_leave = on_leave
         self._waiting: socket.socket | None = None
         path.unlink(missing_ok=True)
-        self._rendezvous = HandoverSocket.open(str(path))
-        if self._rendezvous is not None:
-            loop.add_reader(self._rendezvous.fileno(), self._on_arrival)
+        self._handover_socket = HandoverSocket.open(str(path))
+        if self._handover_socket is not None:
+            loop.add_reader(self._handover_socket.fileno(), self._on_arrival)
 
     def close(self) -> None:
         """Hear nobody any more. A second one does nothing."""
         self._forget()
-        if self._rendezvous is not None:
-            self._loop.remove_reader(self._rendezvous.fileno())
-            self._rendezvous.close()
-            self._rendezvous = None
+        if self._handover_socket is not None:
+            self._loop.remove_reader(self._handover_socket.fileno())
+            self._handover_socket.close()
+            self._handover_socket = None
 
     def _on_arrival(self) -> None:
-        assert self._rendezvous is not None
-        sock = self._rendezvous.accept()
+        assert self._handover_socket is not None
+        sock = self._handover_socket.accept()
         if sock is None:
             return
         self._forget()  # whoever came last

@@ -1,19 +1,17 @@
-"""A directory that one nh at a time has, and in which nobody else can put anything.
-
-The runtime directory and the state directory are both such; what they are for is not known here.
-"""
+"""Directories of one nh at a time, which no other user can write to: runtime and state directory."""
 
 import contextlib
 import fcntl
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from nh.errors import ConfigError, DirectoryInUse
-from nh.ipc.inherited import NOTHING, InheritedFds
+from nh.ipc.inherited import NOTHING_INHERITED, InheritedFds
 
 LOCK_NAME: Final = "nh.lock"
 
@@ -36,6 +34,9 @@ class Purpose:
         return f"--{self.setting.replace('_', '-')}"
 
 
+_RUNTIME_DIR: Final = Purpose("runtime_dir", "put a socket of theirs in place of nh's")
+
+
 class Lock(NamedTuple):
     """A lock that is held: its file, and the descriptor with which whoever has it holds it."""
 
@@ -44,7 +45,7 @@ class Lock(NamedTuple):
 
 
 @contextlib.contextmanager
-def private_dir(path: Path, purpose: Purpose, inheritance: InheritedFds = NOTHING) -> Iterator[Lock]:
+def locked_dir(path: Path, purpose: Purpose, inherited: InheritedFds = NOTHING_INHERITED) -> Iterator[Lock]:
     """Have a directory to oneself within the block, by the lock that it gives.
 
     It is made (mode 0700) if it is missing. The lock is flock(2) on `nh.lock`, so it goes with the process
@@ -53,13 +54,13 @@ def private_dir(path: Path, purpose: Purpose, inheritance: InheritedFds = NOTHIN
     Arguments:
         path: the directory.
         purpose: see Purpose.
-        inheritance: may have the lock already.
+        inherited: may have the lock already.
 
     Raises DirectoryInUse if another nh has it, any other ConfigError if it cannot be made, used or trusted.
     """
     _make(path, purpose)
     _check_trust(path, purpose)
-    lock = inheritance.take_lock(path / LOCK_NAME)
+    lock = inherited.take_lock(path / LOCK_NAME)
     if lock is None:
         lock = _take_lock(path, purpose)
     _write_pid(lock)
@@ -69,6 +70,11 @@ def private_dir(path: Path, purpose: Purpose, inheritance: InheritedFds = NOTHIN
         with contextlib.suppress(OSError):  # the pid is for people; a disk that fails may keep the old one
             os.ftruncate(lock, 0)
         os.close(lock)
+
+
+def runtime_dir(path: Path, inherited: InheritedFds = NOTHING_INHERITED) -> AbstractContextManager[Lock]:
+    """Lock the runtime directory within the block; see locked_dir()."""
+    return locked_dir(path, _RUNTIME_DIR, inherited)
 
 
 def _make(path: Path, purpose: Purpose) -> None:

@@ -1,40 +1,60 @@
-"""Children that this process had before exec(2): they are reaped, else they would stay as zombies."""
+"""Which processes this one waits for: orphans below it, and children that it had before exec(2)."""
 
+import contextlib
+import ctypes
+import functools
+import logging
 import os
+from collections.abc import Iterator
+from typing import Final
 
 import psutil
 
 from nh.loop import Loop
 
+logger = logging.getLogger(__name__)
 
-class ChildrenBeforeExec:
-    """Those that there are at construction, to be made before this process has started any itself.
+_PR_SET_CHILD_SUBREAPER: Final = 36
 
-    Arguments:
-        loop: waits for them.
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def become_subreaper(wanted: bool = True) -> None:
+    """Make orphans below this process its children: prctl(2), PR_SET_CHILD_SUBREAPER. exec(2) keeps that.
+
+    The zygote forks shards (nh.shard.zygote) as orphans. So they become children of the supervisor, which
+    learns how each of them ended.
+
+    Args:
+        wanted: False: stop being a subreaper.
     """
+    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0):
+        why = os.strerror(ctypes.get_errno())
+        logger.warning("prctl(PR_SET_CHILD_SUBREAPER) failed: %s; the log cannot say why a shard ended", why)
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._pidfds: set[int] = set()
-        for child in psutil.Process().children():
-            self._watch(child.pid)
 
-    def close(self) -> None:
-        """Wait for none of them any more."""
-        for pidfd in self._pidfds:
-            self._loop.remove_reader(pidfd)
+@contextlib.contextmanager
+def reap_children_after_exec(loop: Loop) -> Iterator[None]:
+    """Within the block, reap the children that this process had before exec(2); else they stay as zombies.
+
+    Args:
+        loop: watches them. Enter the block before this process starts a child of its own.
+    """
+    pidfds: set[int] = set()
+
+    def reap(pidfd: int) -> None:
+        loop.remove_reader(pidfd)
+        pidfds.discard(pidfd)
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+        os.close(pidfd)
+
+    for child in psutil.Process().children():
+        pidfd = os.pidfd_open(child.pid)
+        pidfds.add(pidfd)
+        loop.add_reader(pidfd, functools.partial(reap, pidfd))
+    try:
+        yield
+    finally:
+        for pidfd in pidfds:
+            loop.remove_reader(pidfd)
             os.close(pidfd)
-        self._pidfds.clear()
-
-    def _watch(self, pid: int) -> None:
-        pidfd = os.pidfd_open(pid)
-        self._pidfds.add(pidfd)
-
-        def on_end() -> None:
-            self._loop.remove_reader(pidfd)
-            self._pidfds.discard(pidfd)
-            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
-            os.close(pidfd)
-
-        self._loop.add_reader(pidfd, on_end)

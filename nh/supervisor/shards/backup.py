@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from nh.calls.media import Endpoint
 from nh.ipc.link_messages import MAX_SNAPSHOT_BYTES, DropCall, Keeping, ReleaseSockets, SaveCall, StoreSockets
 from nh.stats.layout import ShardStatus
+from nh.supervisor.shards.routing import ShardMap
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
@@ -36,32 +37,6 @@ class CallStore(Protocol):
 
     def delete(self, call_id: bytes) -> None:
         """A call is no more."""
-
-
-class Placement(Protocol):
-    """Told which calls are at the keeper's place."""
-
-    def came(self, call_id: bytes) -> None:
-        """A call is here from now on."""
-
-    def went(self, call_id: bytes) -> None:
-        """It is no more."""
-
-
-class _Nobody:
-    def came(self, call_id: bytes) -> None:
-        pass
-
-    def went(self, call_id: bytes) -> None:
-        pass
-
-
-class _NoStore:
-    def put(self, call_id: bytes, snapshot: bytes) -> None:
-        pass
-
-    def delete(self, call_id: bytes) -> None:
-        pass
 
 
 class FdBudget:
@@ -107,21 +82,25 @@ class ShardBackup:
     Arguments:
         status: where it is counted.
         budget: see FdBudget.
-        journal: see Journal; None: nobody else is told.
-        placement: see Placement; None: nobody wants to know.
+        store: where calls are stored too; None: nowhere.
+        shard: the shard's number.
+        shard_map: where it is noted which calls the shard has.
     """
 
     def __init__(
         self,
         status: ShardStatus,
         budget: FdBudget,
-        journal: CallStore | None = None,
-        placement: Placement | None = None,
+        *,
+        store: CallStore | None = None,
+        shard: int = 0,
+        shard_map: ShardMap | None = None,
     ) -> None:
         self._status = status
         self._budget = budget
-        self._journal = journal if journal is not None else _NoStore()
-        self._placement = placement if placement is not None else _Nobody()
+        self._store = store
+        self._shard = shard
+        self._shard_map = shard_map if shard_map is not None else ShardMap(shard + 1)
         self._sockets: dict[Endpoint, int] = {}
         self._calls: dict[bytes, bytes] = {}
         self._unfinished: tuple[bytes, list[bytes]] | None = None
@@ -160,8 +139,9 @@ class ShardBackup:
         """Know nothing of a call any more; no effect if that is so. Its sockets are let go by themselves."""
         if self._calls.pop(call_id, None) is not None:
             self._status.calls_kept -= 1
-            self._placement.went(call_id)
-            self._journal.delete(call_id)
+            self._shard_map.remove(call_id, self._shard)
+            if self._store is not None:
+                self._store.delete(call_id)
 
     def shard_died(self) -> None:
         """The shard says nothing more: a snapshot that it had not finished is dropped."""
@@ -171,9 +151,10 @@ class ShardBackup:
         """Keep a snapshot as if the shard had said so, such as one from a store."""
         if call_id not in self._calls:
             self._status.calls_kept += 1
-            self._placement.came(call_id)
+            self._shard_map.add(call_id, self._shard)
         self._calls[call_id] = snapshot
-        self._journal.put(call_id, snapshot)
+        if self._store is not None:
+            self._store.put(call_id, snapshot)
 
     def inherit(self, sockets: list[tuple[Endpoint, int]]) -> None:
         """Hold sockets of a shard of another run, however many may be held: its successor needs them.
@@ -189,7 +170,8 @@ class ShardBackup:
 
     def tell_over(self, call_id: bytes) -> None:
         """The journal knows of a call that is over; the keeper does not."""
-        self._journal.delete(call_id)
+        if self._store is not None:
+            self._store.delete(call_id)
 
     def close(self) -> None:
         """Let everything go; the journal is not told."""

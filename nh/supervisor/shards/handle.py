@@ -18,7 +18,6 @@ from nh.commands import RelayCommand
 from nh.errors import ChannelFull, CommandTimeout, ShardUnavailable
 from nh.ipc import link_messages as link
 from nh.ipc.channel import Channel
-from nh.ipc.pouring import Pouring
 from nh.loop import Loop, Timer
 from nh.results import Failure, RelayResult
 from nh.supervisor.host.cpus import pin
@@ -121,13 +120,10 @@ class ShardHandle:
         self._deadline: Timer | None = None
         self._grace: Timer | None = None
         self._recovery_source = recovery_source
-        self._pouring: Pouring | None = None
         self._process = process
         try:
             loop.add_reader(process.pidfd, self._reap)
-            self._channel = Channel(
-                loop, process.link, self._on_record, self._on_link_lost, on_drained=self._pour
-            )
+            self._channel = Channel(loop, process.link, self._on_record, self._on_link_lost)
         except OSError:  # nothing more can be watched: a process of which nobody hears must not live on
             loop.remove_reader(process.pidfd)
             process.kill()
@@ -199,20 +195,15 @@ class ShardHandle:
 
     # --- the link ---------------------------------------------------------------------------------
 
-    def _pour(self) -> None:
-        """Send on what there is to restore."""
-        if self._pouring is None:
-            return
-        try:
-            self._pouring.go_on()
-        except ChannelFull as exc:
-            logger.error("%s (pid %d) cannot be given what it needs: %s", self._name, self.pid, exc)
-            self.kill()
-
     def _on_configured(self) -> None:
         messages = self._recovery_source.begin()
-        self._pouring = Pouring(self._channel, ((link.encode(message), fds) for message, fds in messages))
-        self._pour()
+        self._channel.send_all(
+            ((link.encode(message), fds) for message, fds in messages), self._on_restore_error
+        )
+
+    def _on_restore_error(self, exc: ChannelFull) -> None:
+        logger.error("%s (pid %d) cannot be given what it needs: %s", self._name, self.pid, exc)
+        self.kill()
 
     def _on_restored(self, message: link.Restored) -> None:
         # in this order: who dies between the two leaves two shards with the same calls, and not none

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from nh.config import Settings
 from nh.errors import ConfigError, DirectoryInUse, StoreUnavailable
-from nh.ipc.inherited import NOTHING, InheritedFds
-from nh.supervisor.host.locked_dir import Lock, Purpose, private_dir
+from nh.ipc.inherited import NOTHING_INHERITED, InheritedFds
+from nh.supervisor.host.locked_dir import Lock, Purpose, locked_dir
 from nh.supervisor.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -27,12 +27,12 @@ class OpenStore(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_store(settings: Settings, inheritance: InheritedFds = NOTHING) -> Iterator[OpenStore]:
+def open_store(settings: Settings, inherited: InheritedFds = NOTHING_INHERITED) -> Iterator[OpenStore]:
     """The store of the relay with these settings, to itself, within the block; None: it does without.
 
     Arguments:
         settings: see Settings.
-        inheritance: may have the directory's lock already.
+        inherited: may have the directory's lock already.
 
     A default directory that cannot be used is no error, as nobody asked for it; a line says so.
 
@@ -45,7 +45,7 @@ def open_store(settings: Settings, inheritance: InheritedFds = NOTHING) -> Itera
         return
     with contextlib.ExitStack() as stack:
         try:
-            lock = stack.enter_context(private_dir(path, _PURPOSE, inheritance))
+            lock = stack.enter_context(locked_dir(path, _PURPOSE, inherited))
             # whose calls they are is told by the runtime directory, as with all that a relay has
             runtime = settings.runtime_path.resolve()
             store = Store(path / STORE_NAME, os.fsencode(runtime), notes_dir=runtime)

@@ -54,11 +54,11 @@ def test_fields_of_another_version_are_left_out(message: FromOld) -> None:
     ("record", "message"),
     [
         (
-            {"type": "present", "shard": 0, "shards": 1, "version": "0.1", "snapshot_version": 1},
+            {"type": "hello", "shard": 0, "shards": 1, "version": "0.1", "snapshot_version": 1},
             Hello(0, 1, "0.1", 1),
         ),
         ({"type": "handed_over"}, HandedOver()),
-        ({"type": "bequest"}, HandoverMessage()),
+        ({"type": "handover"}, HandoverMessage()),
     ],
 )
 def test_fields_that_another_version_does_not_know_have_their_defaults(
@@ -79,7 +79,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
     max_leaves=10,
 )
-TYPES = st.sampled_from(["present", "call_sockets", "keep_call", "handed_over", "bequest", "depart", "leave"])
+TYPES = st.sampled_from(["hello", "call_sockets", "save_call", "handed_over", "handover", "exit", "yield"])
 FIELDS = st.sampled_from(["shard", "call_id", "endpoints", "counters", "locks", "listeners", "snapshot"])
 
 

@@ -1,4 +1,4 @@
-"""nh.ipc.pouring: more records than may wait, as fast as they are read."""
+"""Channel.send_all: more records than may wait, as fast as the other side reads them."""
 
 import os
 import socket
@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from nh.errors import ChannelFull
-from nh.ipc.channel import MAX_QUEUED_BYTES, Channel
-from nh.ipc.pouring import Pouring, Record
+from nh.ipc.channel import MAX_QUEUED_BYTES, Channel, Record
 from nh.loop import SelectorLoop
 
 RECORD_BYTES = 100_000
@@ -17,18 +16,18 @@ RECORDS = 3 * MAX_QUEUED_BYTES // RECORD_BYTES
 
 
 class Stream:
-    """Records that are poured from one end to the other."""
+    """Records that are sent from one end to the other."""
 
-    def __init__(self, records: Iterator[Record]) -> None:
+    def __init__(self) -> None:
         self.loop = SelectorLoop()
         self.lost = False
         near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.far.settimeout(10)
-        self.channel = Channel(self.loop, near, lambda *_: None, self._on_lost, on_drained=self._on_drained)
-        self.pouring = Pouring(self.channel, records)
+        self.errors: list[ChannelFull] = []
+        self.channel = Channel(self.loop, near, lambda *_: None, self._on_lost)
 
-    def _on_drained(self) -> None:
-        self.pouring.go_on()
+    def send_all(self, records: Iterator[Record]) -> None:
+        self.channel.send_all(records, self.errors.append)
 
     def _on_lost(self) -> None:
         self.lost = True
@@ -58,8 +57,8 @@ class Counted:
 
 def test_all_records_come_in_order_and_few_are_made_before_they_can_go() -> None:
     counted = Counted()
-    stream = Stream(counted.records())
-    stream.pouring.go_on()
+    stream = Stream()
+    stream.send_all(counted.records())
     assert counted.made * RECORD_BYTES < MAX_QUEUED_BYTES
     assert stream.channel.queued == 1
     for number in range(RECORDS):
@@ -74,21 +73,21 @@ def test_descriptors_that_cannot_wait_end_it_with_an_error(monkeypatch: pytest.M
 
     with Path(os.devnull).open() as file:
         fd = file.fileno()
-        stream = Stream((b"x" * RECORD_BYTES, [fd]) for _ in range(RECORDS))
+        stream = Stream()
         monkeypatch.setattr("fcntl.fcntl", no_room)
-        with pytest.raises(ChannelFull, match="descriptors cannot be kept"):
-            stream.pouring.go_on()
+        stream.send_all((b"x" * RECORD_BYTES, [fd]) for _ in range(RECORDS))
+        assert ["descriptors cannot be kept" in str(error) for error in stream.errors] == [True]
         stream.close()
 
 
 def test_nothing_more_is_made_when_the_other_side_is_gone() -> None:
     counted = Counted()
-    stream = Stream(counted.records())
-    stream.pouring.go_on()
+    stream = Stream()
+    stream.send_all(counted.records())
+    made = counted.made
     stream.far.close()
     while not stream.lost:
         stream.loop.turn(0.1)
-    made = counted.made
-    stream.pouring.go_on()
+    stream.send_all(counted.records())
     assert counted.made == made
     stream.close()

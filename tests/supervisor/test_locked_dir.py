@@ -1,4 +1,4 @@
-"""nh.supervisor.host.runtime_dir: one nh at a time, in a directory that nobody else can write to."""
+"""nh.supervisor.host.locked_dir: one nh at a time, in a directory that nobody else can write to."""
 
 import os
 import stat
@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from nh.errors import ConfigError
-from nh.supervisor.host.locked_dir import LOCK_NAME
-from nh.supervisor.host.runtime_dir import runtime_dir
+from nh.supervisor.host.locked_dir import LOCK_NAME, runtime_dir
 
 
 def test_it_is_made_for_its_owner_alone_and_holds_the_pid(tmp_path: Path) -> None:

@@ -256,25 +256,6 @@ def test_a_record_arrives_where_there_is_no_room_for_its_descriptors(
     assert len(ends.came[1]) < MAX_FDS
 
 
-def test_it_is_told_when_nothing_waits_any_more() -> None:
-    loop = SelectorLoop()
-    drained: list[bool] = []
-    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    writer = Channel(
-        loop, near, lambda record, fds: None, lambda: None, on_drained=lambda: drained.append(True)
-    )
-    with far:
-        far.setblocking(False)
-        while not writer.queued:
-            writer.send(bytes(60_000))
-        while not drained:
-            far.recv(100_000)
-            loop.turn(0)
-    writer.close()
-    loop.close()
-    assert drained == [True]
-
-
 # --- without a loop -------------------------------------------------------------------------------
 
 
