@@ -33,6 +33,6 @@ def new_kernel_path(program: LoadedProgram, *, flows: int = SLOTS - 1) -> Kernel
     """A relay's share of the program, with room for so many flows; the relay closes it."""
     number = next(_numbers) % RELAYS
     table = FlowTable(
-        program.flows_fd, program.readings_fd, shard=number, first_slot=number * SLOTS, slots=flows + 1
+        program.flows_fd, program.counters_fd, shard=number, first_index=number * SLOTS, indexes=flows + 1
     )
     return KernelPath(table, Routes())

@@ -1,8 +1,8 @@
-"""A shard's flows: what it has moved into the kernel, and what the kernel counts for them.
+"""The flows of one shard: what the kernel relays for it, and what the kernel has counted for each flow.
 
-The table of flows and the readings are maps that all shards share; each shard has readings of its own, slots,
-and reads them through memory that it shares with the kernel, without a system call. The module knows what a
-flow looks like (nh.fastpath.layout), not why there is one.
+All shards share two maps, `flows` and `counters`. Each shard owns a range of the counters map and reads it
+through shared memory, without a system call. The module knows the layout of a flow (nh.fastpath.layout), not
+the reason for one.
 """
 
 import errno
@@ -13,52 +13,54 @@ from typing import Final
 from nh.calls.media import Endpoint
 from nh.errors import KernelTableFull
 from nh.fastpath import bpf, layout
-from nh.fastpath.layout import COUNTERS_BYTES, READING_BYTES, Reading
+from nh.fastpath.layout import COUNTERS_BYTES, TOTALS_BYTES, FlowCounters
 
-_STRIDE: Final = READING_BYTES // 8
-_EMPTY: Final = bytes(READING_BYTES)
+_STRIDE: Final = COUNTERS_BYTES // 8
+_EMPTY: Final = bytes(COUNTERS_BYTES)
 
 
 class FlowTable:
     """The flows of one shard.
 
-    Arguments:
-        flows_fd, readings_fd: the maps, which stay open for as long as this is used.
-        shard: whose flows, 0 to 65535.
-        first_slot, slots: which readings are the shard's: one for what is past, and one for each flow.
-        past: packets and bytes that count as relayed before.
-        successor: whether a predecessor's flows are to be taken over (adopt_stale_flow), with its
-        counters; else they are removed.
+    Args:
+        flows_fd, counters_fd: descriptors of the maps; they stay open as long as the table is used.
+        shard: number of the shard, 0 to 65535.
+        first_index, indexes: the shard's range of the counters map: one entry for the carry-over, then one
+            for each flow.
+        carry_over: packets and bytes that the totals begin with.
+        successor: True: keep the flows and counters that a predecessor left, for adopt_stale_flow();
+            False: remove them.
 
-    All methods raise KernelPathUnavailable where the kernel refuses.
+    Raises:
+        KernelPathUnavailable: the kernel refuses; so for every method.
     """
 
     def __init__(
         self,
         flows_fd: int,
-        readings_fd: int,
+        counters_fd: int,
         *,
         shard: int,
-        first_slot: int,
-        slots: int,
-        past: tuple[int, int] = (0, 0),
+        first_index: int,
+        indexes: int,
+        carry_over: tuple[int, int] = (0, 0),
         successor: bool = False,
     ) -> None:
         self.shard = shard
         self._flows_fd = flows_fd
-        self._memory = mmap.mmap(readings_fd, READING_BYTES * (first_slot + slots))
+        self._memory = mmap.mmap(counters_fd, COUNTERS_BYTES * (first_index + indexes))
         self._words = memoryview(self._memory).cast("Q")
-        self._first = first_slot
-        self._end = first_slot + 1  # behind the highest slot that was ever used
-        self._free = list(range(first_slot + slots - 1, first_slot, -1))
+        self._first = first_index
+        self._end = first_index + 1  # behind the highest index that was ever used
+        self._free = list(range(first_index + indexes - 1, first_index, -1))
         self._size = 0
         self._left: dict[bytes, bytes] = {}
         if successor:
             self._find_left()
         else:
             self._clear()
-            self._memory[first_slot * READING_BYTES :] = bytes(slots * READING_BYTES)
-            self.add_past(*past)
+            self._memory[first_index * COUNTERS_BYTES :] = bytes(indexes * COUNTERS_BYTES)
+            self.add_carry_over(*carry_over)
 
     def __len__(self) -> int:
         """How many flows there are."""
@@ -66,7 +68,7 @@ class FlowTable:
 
     @property
     def room(self) -> int:
-        """How many more flows find a slot."""
+        """How many more flows can be added."""
         return len(self._free)
 
     @property
@@ -75,37 +77,37 @@ class FlowTable:
         first, end = self._first * _STRIDE, self._end * _STRIDE
         return sum(self._words[first:end:_STRIDE]), sum(self._words[first + 1 : end : _STRIDE])
 
-    def take_slot(self) -> int:
-        """A slot for the readings of one flow, all zero. Raises KernelTableFull."""
+    def take_index(self) -> int:
+        """Reserve a counter index for one flow; its counters are zero. Raises KernelTableFull."""
         if not self._free:
-            raise KernelTableFull("all slots of the shard are taken", errno=errno.E2BIG)
-        slot = self._free.pop()
-        self._end = max(self._end, slot + 1)
-        return slot
+            raise KernelTableFull("all counter indexes of the shard are in use", errno=errno.E2BIG)
+        index = self._free.pop()
+        self._end = max(self._end, index + 1)
+        return index
 
-    def free_slot(self, slot: int) -> None:
-        """Give a slot back that no flow uses any more; its counters go into the totals."""
-        self._clear_slot(slot)
-        self._free.append(slot)
+    def free_index(self, index: int) -> None:
+        """Release the index of a flow that has ended; its counters go into the carry-over."""
+        self._clear_index(index)
+        self._free.append(index)
 
-    def add(self, local: Endpoint, flow: layout.Flow) -> None:
+    def add(self, local: Endpoint, flow: layout.FlowEntry) -> None:
         """Let the kernel relay what arrives at `local`. Raises KernelTableFull."""
         bpf.update(self._flows_fd, layout.pack_key(local), layout.pack_flow(flow), bpf.Update.NEW)
         self._size += 1
 
-    def replace(self, local: Endpoint, flow: layout.Flow) -> None:
-        """Let it relay in another way."""
+    def replace(self, local: Endpoint, flow: layout.FlowEntry) -> None:
+        """Change what the kernel does with packets for `local`."""
         bpf.update(self._flows_fd, layout.pack_key(local), layout.pack_flow(flow), bpf.Update.REPLACE)
 
     def remove(self, local: Endpoint) -> None:
-        """Leave to the socket what arrives at `local`; a packet that is on its way may still be counted."""
+        """Leave packets for `local` to the socket; a packet in flight may still be counted."""
         bpf.delete(self._flows_fd, layout.pack_key(local))
         self._size -= 1
 
     # --- a predecessor's flows ------------------------------------------------------------------------
 
-    def adopt_stale_flow(self, local: Endpoint) -> layout.Flow | None:
-        """The flow at `local` that a predecessor left, which is ours from now on; None if there is none."""
+    def adopt_stale_flow(self, local: Endpoint) -> layout.FlowEntry | None:
+        """Take over the flow that a predecessor left at `local`; None: there is none."""
         left = self._left.pop(layout.pack_key(local), None)
         if left is None:
             return None
@@ -113,53 +115,53 @@ class FlowTable:
         return layout.unpack_flow(left)
 
     def remove_stale_flows(self) -> None:
-        """Remove what a predecessor left and nobody took."""
+        """Remove the flows of the predecessor that were not adopted."""
         for key, value in self._left.items():
             bpf.delete(self._flows_fd, key)
-            self.free_slot(layout.unpack_flow(value).slot)
+            self.free_index(layout.unpack_flow(value).counter_index)
         self._left = {}
 
     def _find_left(self) -> None:
         ours = set(self._free)
         self._left = dict(self._own_flows())
-        taken = {layout.unpack_flow(value).slot for value in self._left.values()} & ours
+        taken = {layout.unpack_flow(value).counter_index for value in self._left.values()} & ours
         self._end = max(taken | {self._first}) + 1
-        # what had ended, and was not cleared away yet
-        for slot in ours - taken:
-            self._clear_slot(slot)
+        # flows that had ended, but whose counters were not cleared yet
+        for index in ours - taken:
+            self._clear_index(index)
         self._free = sorted(ours - taken, reverse=True)
 
-    def _clear_slot(self, slot: int) -> None:
-        packets, size, _ = self.counters(slot)
-        self.add_past(packets, size)
-        self._memory[slot * READING_BYTES : (slot + 1) * READING_BYTES] = _EMPTY
+    def _clear_index(self, index: int) -> None:
+        packets, size, _ = self.totals_of(index)
+        self.add_carry_over(packets, size)
+        self._memory[index * COUNTERS_BYTES : (index + 1) * COUNTERS_BYTES] = _EMPTY
 
-    def add_past(self, packets: int, size_bytes: int) -> None:
-        """Count what was relayed before into the totals."""
+    def add_carry_over(self, packets: int, size_bytes: int) -> None:
+        """Add packets and bytes of ended flows to the totals."""
         # in the map's memory, so that a successor finds it
         self._words[self._first * _STRIDE] += packets
         self._words[self._first * _STRIDE + 1] += size_bytes
 
-    # --- readings ---------------------------------------------------------------------------------
+    # --- counters ---------------------------------------------------------------------------------
 
-    def counters(self, slot: int) -> tuple[int, int, int]:
+    def totals_of(self, index: int) -> tuple[int, int, int]:
         """Packets, bytes and the time of the last packet (monotonic nanoseconds) of one flow."""
-        at = slot * _STRIDE
+        at = index * _STRIDE
         packets, size, last_seen_ns = self._words[at : at + 3]
         return packets, size, last_seen_ns
 
-    def reading(self, slot: int) -> Reading:
+    def counters(self, index: int) -> FlowCounters:
         """Everything that is counted for one flow."""
-        return layout.unpack_reading(self._memory[slot * READING_BYTES : (slot + 1) * READING_BYTES])
+        return layout.unpack_counters(self._memory[index * COUNTERS_BYTES : (index + 1) * COUNTERS_BYTES])
 
-    def latest_payload_type(self, slot: int) -> int | None:
+    def latest_payload_type(self, index: int) -> int | None:
         """The RTP payload type that came last; None if no RTP came."""
-        return layout.latest_payload_type(self._memory, slot)
+        return layout.latest_payload_type(self._memory, index)
 
-    def write_streams(self, slot: int, reading: Reading) -> None:
-        """Let the kernel go on from the streams of `reading`; its counters stay as they are."""
-        start = slot * READING_BYTES + COUNTERS_BYTES
-        self._memory[start : (slot + 1) * READING_BYTES] = layout.pack_reading(reading)[COUNTERS_BYTES:]
+    def write_streams(self, index: int, counters: FlowCounters) -> None:
+        """Let the kernel go on from the streams in `counters`; the totals stay as they are."""
+        start = index * COUNTERS_BYTES + TOTALS_BYTES
+        self._memory[start : (index + 1) * COUNTERS_BYTES] = layout.pack_counters(counters)[TOTALS_BYTES:]
 
     def close(self) -> None:
         """Remove all flows and let go of the memory, whether or not the former can be done."""

@@ -1,4 +1,4 @@
-"""How flows and readings lie in the kernel's maps: relay.bpf.c's structures, as bytes and as values.
+"""How flows and counters lie in the kernel's maps: relay.bpf.c's structures, as bytes and as values.
 
 A test holds the two against each other, member by member. Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d;
 addresses and ports are in network byte order, all else is native. Pure functions: knows nothing of maps or
@@ -15,7 +15,7 @@ from nh.calls.media import Endpoint
 from nh.calls.rtp.stream import StreamFields
 
 STREAMS: Final = 4
-"""RTP streams (by SSRC) that a reading has room for."""
+"""RTP streams (by SSRC) that the counters of a flow have room for."""
 
 _MAPPED: Final = b"\0" * 10 + b"\xff\xff"
 
@@ -31,17 +31,17 @@ STREAM: Final = struct.Struct("=QQQIIIIIIIHBB")
 _STREAM_TAIL: Final = struct.Struct("=HBB")
 """The last members of struct stream: highest, payload_type, used."""
 
-_READING_HEAD: Final = struct.Struct("=QQQI4x")
+_COUNTERS_HEAD: Final = struct.Struct("=QQQI4x")
 
-COUNTERS_BYTES: Final = 24
-"""Where the counters of struct reading end, and what is kept of streams begins."""
+TOTALS_BYTES: Final = 24
+"""Where the counters of struct flow_counters end, and what is kept of streams begins."""
 
-READING_BYTES: Final = _READING_HEAD.size + STREAMS * STREAM.size
-"""Size of struct reading, and the distance between two of them in the map's memory."""
+COUNTERS_BYTES: Final = _COUNTERS_HEAD.size + STREAMS * STREAM.size
+"""Size of struct flow_counters, and the distance between two of them in the map's memory."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Flow:
+class FlowEntry:
     """What the kernel does with packets from `source` to the address and port of the flow's key.
 
     All addresses are of one family. Raises ValueError if they are not.
@@ -52,7 +52,7 @@ class Flow:
         target: where they are sent.
         ifindex: the interface that they leave by, then they must not come from loopback; or 0 for a target on
             this host, then they must.
-        slot: index of the flow's reading, 0 to the map's size - 1.
+        counter_index: index of the flow in the counters map, 0 to the map's size - 1.
         mtu_bytes: longest IP packet that is taken.
         tos: the IP header's TOS or traffic class, 0 to 255 (DSCP << 2).
         rtp: keep statistics of RTP streams.
@@ -65,7 +65,7 @@ class Flow:
     out: Endpoint
     target: Endpoint
     ifindex: int
-    slot: int
+    counter_index: int
     mtu_bytes: int
     tos: int = 0
     rtp: bool = False
@@ -82,7 +82,7 @@ NO_STREAM: Final = StreamFields()
 """An empty place."""
 
 
-class Reading(NamedTuple):
+class FlowCounters(NamedTuple):
     """What a flow has carried; all integers.
 
     Members:
@@ -116,7 +116,7 @@ def pack_key(local: Endpoint) -> bytes:
     return KEY.pack(pack_address(local.address), local.port)
 
 
-def pack_flow(flow: Flow) -> bytes:
+def pack_flow(flow: FlowEntry) -> bytes:
     """struct flow. Raises struct.error if a number is out of its range."""
     return FLOW.pack(
         pack_address(flow.source.address),
@@ -127,7 +127,7 @@ def pack_flow(flow: Flow) -> bytes:
         flow.target.port.to_bytes(2, "big"),
         flow.shard,
         flow.ifindex,
-        flow.slot,
+        flow.counter_index,
         flow.mtu_bytes,
         flow.clock_hz,
         family(flow.source.address),
@@ -137,16 +137,16 @@ def pack_flow(flow: Flow) -> bytes:
     )
 
 
-def unpack_flow(data: bytes) -> Flow:
+def unpack_flow(data: bytes) -> FlowEntry:
     """The flow that pack_flow() made `data` of."""
     source, out, target, source_port, out_port, target_port, *numbers = FLOW.unpack(data)
-    shard, ifindex, slot, mtu_bytes, clock_hz, _family, tos, rtp, payload_type = numbers
-    return Flow(
+    shard, ifindex, counter_index, mtu_bytes, clock_hz, _family, tos, rtp, payload_type = numbers
+    return FlowEntry(
         source=Endpoint(_unpack_address(source), int.from_bytes(source_port, "big")),
         out=Endpoint(_unpack_address(out), int.from_bytes(out_port, "big")),
         target=Endpoint(_unpack_address(target), int.from_bytes(target_port, "big")),
         ifindex=ifindex,
-        slot=slot,
+        counter_index=counter_index,
         mtu_bytes=mtu_bytes,
         tos=tos,
         rtp=bool(rtp),
@@ -168,31 +168,31 @@ def shard_of(flow: bytes) -> int:
     return shard
 
 
-def latest_payload_type(memory: bytes | memoryview | mmap.mmap, slot: int) -> int | None:
+def latest_payload_type(memory: bytes | memoryview | mmap.mmap, index: int) -> int | None:
     """The payload type of the latest packet of the stream that began last; None if there is no stream."""
-    start = slot * READING_BYTES
-    next_stream: int = _READING_HEAD.unpack_from(memory, start)[3]
+    start = index * COUNTERS_BYTES
+    next_stream: int = _COUNTERS_HEAD.unpack_from(memory, start)[3]
     place = (next_stream - 1) % STREAMS
     _, payload_type, used = _STREAM_TAIL.unpack_from(
-        memory, start + _READING_HEAD.size + (place + 1) * STREAM.size - _STREAM_TAIL.size
+        memory, start + _COUNTERS_HEAD.size + (place + 1) * STREAM.size - _STREAM_TAIL.size
     )
     return payload_type if used else None
 
 
-def pack_reading(reading: Reading) -> bytes:
-    """struct reading. Raises struct.error if a number is out of its range."""
-    head = _READING_HEAD.pack(
-        reading.packets, reading.payload_bytes, reading.last_seen_ns, reading.next_stream
+def pack_counters(counters: FlowCounters) -> bytes:
+    """struct flow_counters. Raises struct.error if a number is out of its range."""
+    head = _COUNTERS_HEAD.pack(
+        counters.packets, counters.payload_bytes, counters.last_seen_ns, counters.next_stream
     )
-    return head + b"".join([STREAM.pack(*stream) for stream in reading.streams])
+    return head + b"".join([STREAM.pack(*stream) for stream in counters.streams])
 
 
-def unpack_reading(memory: bytes | memoryview, slot: int = 0) -> Reading:
-    """The reading at index `slot` of `memory`: the map's memory, or one value of it."""
-    start = slot * READING_BYTES
-    packets, payload_bytes, last_seen_ns, next_stream = _READING_HEAD.unpack_from(memory, start)
-    streams = STREAM.iter_unpack(memory[start + _READING_HEAD.size : start + READING_BYTES])
-    return Reading(
+def unpack_counters(memory: bytes | memoryview, index: int = 0) -> FlowCounters:
+    """The counters at index `index` of `memory`: the map's memory, or one value of it."""
+    start = index * COUNTERS_BYTES
+    packets, payload_bytes, last_seen_ns, next_stream = _COUNTERS_HEAD.unpack_from(memory, start)
+    streams = STREAM.iter_unpack(memory[start + _COUNTERS_HEAD.size : start + COUNTERS_BYTES])
+    return FlowCounters(
         packets,
         payload_bytes,
         last_seen_ns,

@@ -17,7 +17,7 @@ from typing import Final
 
 from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf
-from nh.fastpath.layout import FLOW, KEY, READING_BYTES
+from nh.fastpath.layout import COUNTERS_BYTES, FLOW, KEY
 from nh.fastpath.object import ObjectProgram, read_object
 
 OBJECT: Final = "relay.bpf.o"
@@ -33,18 +33,18 @@ class LoadedProgram:
     Members:
         program_fd: for attaching it.
         flows_fd: hash map of layout.KEY to layout.FLOW.
-        readings_fd: array map of layout.READING_BYTES each; its memory can be mapped.
+        counters_fd: array map of layout.COUNTERS_BYTES each; its memory can be mapped.
         max_flows: how many entries each of the maps has.
     """
 
     program_fd: int
     flows_fd: int
-    readings_fd: int
+    counters_fd: int
     max_flows: int
 
     def close(self) -> None:
         """Lets go of all three; call once."""
-        for fd in (self.program_fd, self.flows_fd, self.readings_fd):
+        for fd in (self.program_fd, self.flows_fd, self.counters_fd):
             os.close(fd)
 
 
@@ -52,8 +52,8 @@ def load(max_flows: int, maps: tuple[int, int] | None = None) -> LoadedProgram:
     """Creates the maps and loads the program.
 
     Arguments:
-        maps: descriptors of flows and readings that there are already, made with as many max_flows; they
-            stay the caller's. None: new ones.
+        maps: descriptors of the existing maps flows and counters, made with the same max_flows; they stay
+            the caller's. None: create them.
         max_flows: room in each map, 1 or more; a flow is one direction of one pair of sockets. The kernel
             sets about 450 bytes aside for each.
 
@@ -63,15 +63,15 @@ def load(max_flows: int, maps: tuple[int, int] | None = None) -> LoadedProgram:
     if kernel_release(platform.release()) < _MEMORY_IS_CHARGED_TO_CGROUPS:
         _allow_locked_memory()
     with contextlib.ExitStack() as undo:
-        flows_fd, readings_fd = (
+        flows_fd, counters_fd = (
             _create_maps(max_flows) if maps is None else (os.dup(maps[0]), os.dup(maps[1]))
         )
         undo.callback(os.close, flows_fd)
-        undo.callback(os.close, readings_fd)
-        instructions = program.linked({"flows": flows_fd, "readings": readings_fd})
+        undo.callback(os.close, counters_fd)
+        instructions = program.linked({"flows": flows_fd, "counters": counters_fd})
         program_fd = bpf.load_program(program.name, instructions, program.license)
         undo.pop_all()
-    return LoadedProgram(program_fd, flows_fd, readings_fd, max_flows)
+    return LoadedProgram(program_fd, flows_fd, counters_fd, max_flows)
 
 
 def object_digest() -> str:
@@ -84,18 +84,18 @@ def _create_maps(max_flows: int) -> tuple[int, int]:
         bpf.MapKind.HASH, "nh_flows", key_bytes=KEY.size, value_bytes=FLOW.size, max_entries=max_flows
     )
     try:
-        readings_fd = bpf.create_map(
+        counters_fd = bpf.create_map(
             bpf.MapKind.ARRAY,
-            "nh_readings",
+            "nh_counters",
             key_bytes=4,
-            value_bytes=READING_BYTES,
+            value_bytes=COUNTERS_BYTES,
             max_entries=max_flows,
             flags=bpf.MMAPABLE,
         )
     except BaseException:
         os.close(flows_fd)
         raise
-    return flows_fd, readings_fd
+    return flows_fd, counters_fd
 
 
 def relay_program() -> ObjectProgram:

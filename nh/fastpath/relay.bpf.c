@@ -181,7 +181,7 @@ int nh_relay(struct __sk_buff *skb)
 		struct ip6 ip6;
 	} header = {};
 	struct packet packet = {};
-	struct reading *reading;
+	struct flow_counters *counted;
 	struct flow *flow;
 	__u32 payload_bytes;
 	__u64 now;
@@ -200,17 +200,17 @@ int nh_relay(struct __sk_buff *skb)
 	flow = bpf_map_lookup_elem(&flows, &packet.to);
 	if (!flow || !fits(skb, flow, &packet))
 		return PASS;
-	reading = bpf_map_lookup_elem(&readings, &flow->slot);
-	if (!reading)
+	counted = bpf_map_lookup_elem(&counters, &flow->counter_index);
+	if (!counted)
 		return PASS;
 
 	payload_bytes = packet.udp_bytes - sizeof(struct udp);
 	now = bpf_ktime_get_ns();
-	__sync_fetch_and_add(&reading->packets, 1);
-	__sync_fetch_and_add(&reading->bytes, payload_bytes);
-	reading->last_seen_ns = now;
+	__sync_fetch_and_add(&counted->packets, 1);
+	__sync_fetch_and_add(&counted->bytes, payload_bytes);
+	counted->last_seen_ns = now;
 	if (flow->rtp)
-		count_rtp(skb, packet.payload, payload_bytes, flow, reading, now);
+		count_rtp(skb, packet.payload, payload_bytes, flow, counted, now);
 
 	if (packet.family == 4)
 		rewrite4(skb, &header.ip4, flow);

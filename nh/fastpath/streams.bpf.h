@@ -90,9 +90,9 @@ static __always_inline int continue_stream(struct stream *stream, __u16 sequence
 	return 1;
 }
 
-/* Counts the UDP payload at `at` in the packet, if it is RTP, for one of the reading's streams. */
+/* Counts the UDP payload at `at` in the packet, if it is RTP, for one of the flow's streams. */
 static __always_inline void count_rtp(struct __sk_buff *skb, __u32 at, __u32 bytes, const struct flow *flow,
-				      struct reading *reading, __u64 now)
+				      struct flow_counters *counted, __u64 now)
 {
 	struct stream *stream = 0;
 	struct rtp rtp;
@@ -107,12 +107,12 @@ static __always_inline void count_rtp(struct __sk_buff *skb, __u32 at, __u32 byt
 	payload_type = rtp.marker_type & 0x7f;
 #pragma unroll
 	for (int i = 0; i < STREAMS; i++)
-		if (!stream && reading->streams[i].used && reading->streams[i].ssrc == ssrc)
-			stream = &reading->streams[i];
+		if (!stream && counted->streams[i].used && counted->streams[i].ssrc == ssrc)
+			stream = &counted->streams[i];
 	if (!stream) {
-		next = reading->next_stream & (STREAMS - 1);
-		stream = &reading->streams[next];
-		reading->next_stream = (next + 1) & (STREAMS - 1);
+		next = counted->next_stream & (STREAMS - 1);
+		stream = &counted->streams[next];
+		counted->next_stream = (next + 1) & (STREAMS - 1);
 		start_stream(stream, ssrc, bpf_ntohs(rtp.sequence), payload_type);
 	} else if (!continue_stream(stream, bpf_ntohs(rtp.sequence), payload_type)) {
 		return;

@@ -25,7 +25,7 @@ struct flow {
 	__be16 target_port;
 	__u16 shard;
 	__u32 ifindex;			/* 0: to a socket of this host, from loopback only */
-	__u32 slot;			/* in `readings` */
+	__u32 counter_index;		/* in `counters` */
 	__u32 mtu_bytes;		/* longest IP packet taken */
 	__u32 clock_hz;			/* of payload_type; 0: no jitter */
 	__u8 family;			/* 4 or 6 */
@@ -50,7 +50,7 @@ struct stream {
 	__u8 used;
 };
 
-struct reading {
+struct flow_counters {
 	__u64 packets;
 	__u64 bytes;			/* of UDP payload */
 	__u64 last_seen_ns;
@@ -69,5 +69,5 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
-	__type(value, struct reading);
-} readings SEC(".maps");
+	__type(value, struct flow_counters);
+} counters SEC(".maps");

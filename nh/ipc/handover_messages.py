@@ -26,7 +26,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
         snapshot_version: of the format of its snapshots.
         calls: how many it has.
         kernel: which maps of the path in the kernel it uses (their descriptors come with the message, the
-            flows' and the readings'); "": none.
+            flows' and the counters'); "": none.
         known_session: no session that it knows of has a higher number.
     """
 

@@ -35,15 +35,15 @@ class KernelMaps(msgspec.Struct, frozen=True):
     """A shard's share of the path in the kernel; the descriptors are inherited.
 
     Arguments:
-        flows_fd, readings_fd: the maps of nh.fastpath.
-        first_slot, slots: which of the readings are the shard's own.
+        flows_fd, counters_fd: the maps of nh.fastpath.
+        first_index, indexes: the range of the counters map that belongs to the shard.
         identity: tells these maps, and how they are shared out, from others that another version would make.
     """
 
     flows_fd: int
-    readings_fd: int
-    first_slot: int
-    slots: int
+    counters_fd: int
+    first_index: int
+    indexes: int
     identity: str = ""
 
 

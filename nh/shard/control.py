@@ -278,11 +278,11 @@ def _kernel_path(configure: Configure, stats: ShardStats) -> tuple[KernelPath | 
     try:
         flows = FlowTable(
             maps.flows_fd,
-            maps.readings_fd,
+            maps.counters_fd,
             shard=configure.shard,
-            first_slot=maps.first_slot,
-            slots=maps.slots,
-            past=(stats.kernel_packets, stats.kernel_bytes),
+            first_index=maps.first_index,
+            indexes=maps.indexes,
+            carry_over=(stats.kernel_packets, stats.kernel_bytes),
             successor=configure.successor,
         )
         return KernelPath(flows, Routes()), ""

@@ -72,7 +72,9 @@ class StatsCollector:
         for stats in (self.stats, self._base):
             add_counters(stats, SHARD_TABLE, counters)
         if not kernel_has_them:
-            self._plane.add_past(int(counters.get("kernel_packets", 0)), int(counters.get("kernel_bytes", 0)))
+            self._plane.add_carry_over(
+                int(counters.get("kernel_packets", 0)), int(counters.get("kernel_bytes", 0))
+            )
 
     def count_command(self, command: RelayCommand, outcome: str) -> None:
         """One more command.

@@ -56,13 +56,13 @@ class KernelService:
         self._stats = stats
         self.on_links: Callable[[], None] = _nobody_holds_links
         self._tried = False
-        # each shard has one more, for what is past
-        self._slots = -(-_flows_wanted(settings) // shards) + 1
+        # each shard has one more, for the carry-over
+        self._indexes = -(-_flows_wanted(settings) // shards) + 1
         with contextlib.ExitStack() as undo:
-            self._identity = f"{object_digest()[:16]}/{self._slots}/{shards}"
+            self._identity = f"{object_digest()[:16]}/{self._indexes}/{shards}"
             maps = _maps_of(predecessors, self._identity)
             self.inherited = maps is not None
-            self._program = load(self._slots * shards, maps)
+            self._program = load(self._indexes * shards, maps)
             undo.callback(self._program.close)
             self._attachments = Attachments(
                 self._program.program_fd, _name(settings), _create_link, settings.kernel_attach
@@ -78,7 +78,7 @@ class KernelService:
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What every shard has to inherit."""
-        return self._program.flows_fd, self._program.readings_fd
+        return self._program.flows_fd, self._program.counters_fd
 
     @property
     def links(self) -> list[int]:
@@ -92,9 +92,13 @@ class KernelService:
 
     def share(self, shard: int) -> KernelMaps:
         """What shard `shard` is told of its share."""
-        flows_fd, readings_fd = self.descriptors
+        flows_fd, counters_fd = self.descriptors
         return KernelMaps(
-            flows_fd, readings_fd, first_slot=shard * self._slots, slots=self._slots, identity=self._identity
+            flows_fd,
+            counters_fd,
+            first_index=shard * self._indexes,
+            indexes=self._indexes,
+            identity=self._identity,
         )
 
     def close(self) -> None:
@@ -151,8 +155,8 @@ def _maps_of(predecessors: Sequence[OrphanClient], identity: str) -> tuple[int, 
     """The maps that shards of an earlier run have, if they are those that this one would make."""
     for each in predecessors:
         if each.readable and each.present.kernel == identity and len(each.maps) == 2:
-            flows_fd, readings_fd = each.maps
-            return flows_fd, readings_fd
+            flows_fd, counters_fd = each.maps
+            return flows_fd, counters_fd
     return None
 
 

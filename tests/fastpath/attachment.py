@@ -11,7 +11,7 @@ import pytest
 from nh.calls.media import Endpoint
 from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf
-from nh.fastpath.layout import READING_BYTES, Flow, Reading, pack_flow, pack_key, unpack_reading
+from nh.fastpath.layout import COUNTERS_BYTES, FlowCounters, FlowEntry, pack_flow, pack_key, unpack_counters
 from nh.fastpath.loader import LoadedProgram, load
 from tests.netns import Namespace
 
@@ -22,13 +22,13 @@ class Attached:
     def __init__(self, program: LoadedProgram) -> None:
         self._program = program
 
-    def put(self, local: Endpoint, flow: Flow) -> None:
+    def put(self, local: Endpoint, flow: FlowEntry) -> None:
         bpf.update(self._program.flows_fd, pack_key(local), pack_flow(flow))
 
-    def reading(self, slot: int) -> Reading:
-        value = bpf.lookup(self._program.readings_fd, struct.pack("=I", slot), READING_BYTES)
+    def counters(self, index: int) -> FlowCounters:
+        value = bpf.lookup(self._program.counters_fd, struct.pack("=I", index), COUNTERS_BYTES)
         assert value is not None
-        return unpack_reading(value)
+        return unpack_counters(value)
 
 
 @contextmanager

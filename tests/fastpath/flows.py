@@ -4,7 +4,7 @@ import dataclasses
 from typing import NamedTuple
 
 from nh.calls.media import Endpoint
-from nh.fastpath.layout import Flow
+from nh.fastpath.layout import FlowEntry
 from tests.fastpath.frames import Datagram, rtp
 
 ETH1 = 7
@@ -15,7 +15,7 @@ class Relayed(NamedTuple):
     """The relay's address towards Alice, what is to become of her packets, and one of them."""
 
     local: Endpoint
-    flow: Flow
+    flow: FlowEntry
     packet: Datagram
 
     def but(self, **changes: object) -> "Relayed":
@@ -30,12 +30,12 @@ class Relayed(NamedTuple):
 def _relayed(alice: str, relay: str, bob: str) -> Relayed:
     local = Endpoint(relay, 30_000)
     source = Endpoint(alice, 4000)
-    flow = Flow(
+    flow = FlowEntry(
         source=source,
         out=Endpoint(relay, 30_002),
         target=Endpoint(bob, 6000),
         ifindex=ETH1,
-        slot=3,
+        counter_index=3,
         mtu_bytes=1500,
         rtp=True,
         payload_type=0,

@@ -6,7 +6,15 @@ from typing import NamedTuple
 
 from nh.calls.media import Endpoint
 from nh.fastpath import bpf
-from nh.fastpath.layout import READING_BYTES, Flow, Reading, pack_flow, pack_key, pack_reading, unpack_reading
+from nh.fastpath.layout import (
+    COUNTERS_BYTES,
+    FlowCounters,
+    FlowEntry,
+    pack_counters,
+    pack_flow,
+    pack_key,
+    unpack_counters,
+)
 from nh.fastpath.loader import load
 from tests.fastpath.frames import LOOPBACK_MAC, Datagram, datagram_in, frame_of
 from tests.netns import Namespace
@@ -45,7 +53,7 @@ class KernelRelay:
         self.phones = phones
         self.close = self._program.close
 
-    def add(self, local: Endpoint, flow: Flow) -> None:
+    def add(self, local: Endpoint, flow: FlowEntry) -> None:
         bpf.update(self._program.flows_fd, pack_key(local), pack_flow(flow))
 
     def receive(
@@ -71,10 +79,10 @@ class KernelRelay:
             run = bpf.run_on_packet(program, frame, bytes(context), summed=summed)
         return Outcome(Verdict(run.verdict), run.packet)
 
-    def reading(self, slot: int) -> Reading:
-        value = bpf.lookup(self._program.readings_fd, struct.pack("=I", slot), READING_BYTES)
+    def counters(self, index: int) -> FlowCounters:
+        value = bpf.lookup(self._program.counters_fd, struct.pack("=I", index), COUNTERS_BYTES)
         assert value is not None
-        return unpack_reading(value)
+        return unpack_counters(value)
 
-    def set_reading(self, slot: int, reading: Reading) -> None:
-        bpf.update(self._program.readings_fd, struct.pack("=I", slot), pack_reading(reading))
+    def set_counters(self, index: int, counters: FlowCounters) -> None:
+        bpf.update(self._program.counters_fd, struct.pack("=I", index), pack_counters(counters))

@@ -55,7 +55,7 @@ class ModelStream:
         self.received = {offset for offset in received if offset < 64}
 
 
-class ModelReading:
+class ModelCounters:
     """The four streams of a direction."""
 
     def __init__(self, metered_payload_type: int | None) -> None:

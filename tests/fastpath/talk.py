@@ -1,7 +1,7 @@
 """RTP from Alice through the kernel, for the tests of what it says of streams."""
 
 from nh.calls.rtp.stream import StreamFields
-from nh.fastpath.layout import Reading
+from nh.fastpath.layout import FlowCounters
 from tests.fastpath.flows import Relayed
 from tests.fastpath.frames import rtp
 from tests.fastpath.kernel_relay import KernelRelay, Verdict
@@ -22,8 +22,8 @@ class Talk:
         """Says these sequence numbers and returns their stream."""
         for number in numbers:
             self.say(rtp(number, timestamp=number * 160))
-        return self.reading.streams[0]
+        return self.counters.streams[0]
 
     @property
-    def reading(self) -> Reading:
-        return self._relay.reading(self._relayed.flow.slot)
+    def counters(self) -> FlowCounters:
+        return self._relay.counters(self._relayed.flow.counter_index)

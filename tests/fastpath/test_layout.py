@@ -12,17 +12,17 @@ from nh.calls.media import Endpoint
 from nh.calls.rtp.stream import StreamFields
 from nh.fastpath import bpf
 from nh.fastpath.layout import (
+    COUNTERS_BYTES,
     FLOW,
     KEY,
-    READING_BYTES,
     STREAM,
     STREAMS,
-    Flow,
-    Reading,
+    FlowCounters,
+    FlowEntry,
+    pack_counters,
     pack_flow,
     pack_key,
-    pack_reading,
-    unpack_reading,
+    unpack_counters,
 )
 from nh.fastpath.loader import OBJECT
 from tests.fastpath.btf import Btf, Member
@@ -49,8 +49,9 @@ def test_a_flow_key_is_address_port_and_padding() -> None:
 
 
 def test_a_flow_has_the_same_members_on_both_sides() -> None:
-    names = "source out_source target source_port out_port target_port shard ifindex slot mtu_bytes clock_hz"
-    assert BTF.members("flow") == members_of(FLOW, [*names.split(), "family", "tos", "rtp", "payload_type"])
+    names = "source out_source target source_port out_port target_port shard ifindex counter_index mtu_bytes"
+    more = "clock_hz family tos rtp payload_type"
+    assert BTF.members("flow") == members_of(FLOW, [*names.split(), *more.split()])
     assert BTF.size("flow") == FLOW.size == 76
 
 
@@ -60,7 +61,7 @@ def test_a_stream_has_the_same_members_on_both_sides() -> None:
 
 
 def test_a_reading_has_the_same_members_on_both_sides() -> None:
-    assert BTF.members("reading") == [
+    assert BTF.members("flow_counters") == [
         Member("packets", 0, 8),
         Member("bytes", 8, 8),
         Member("last_seen_ns", 16, 8),
@@ -68,17 +69,17 @@ def test_a_reading_has_the_same_members_on_both_sides() -> None:
         Member("zero", 28, 4),
         Member("streams", 32, STREAMS * STREAM.size),
     ]
-    assert BTF.size("reading") == READING_BYTES == 256
+    assert BTF.size("flow_counters") == COUNTERS_BYTES == 256
 
 
 def test_every_member_of_a_flow_is_where_the_kernel_looks_for_it() -> None:
-    flow = Flow(
+    flow = FlowEntry(
         source=Endpoint("1.2.3.4", 0x0102),
         out=Endpoint("5.6.7.8", 0x0304),
         target=Endpoint("9.10.11.12", 0x0506),
         shard=0xA1,
         ifindex=0xA2,
-        slot=0xA3,
+        counter_index=0xA3,
         mtu_bytes=0xA4,
         clock_hz=0xA5,
         tos=0xA6,
@@ -96,7 +97,7 @@ def test_every_member_of_a_flow_is_where_the_kernel_looks_for_it() -> None:
     assert numbers == {
         "shard": 0xA1,
         "ifindex": 0xA2,
-        "slot": 0xA3,
+        "counter_index": 0xA3,
         "mtu_bytes": 0xA4,
         "clock_hz": 0xA5,
         "family": 4,
@@ -122,7 +123,9 @@ def test_a_flow_is_of_one_family() -> None:
         dataclasses.replace(IPV4.flow, target=IPV6.flow.target)
 
 
-@pytest.mark.parametrize("number", [{"tos": 256}, {"slot": -1}, {"ifindex": 1 << 32}, {"payload_type": 256}])
+@pytest.mark.parametrize(
+    "number", [{"tos": 256}, {"counter_index": -1}, {"ifindex": 1 << 32}, {"payload_type": 256}]
+)
 def test_numbers_out_of_range_are_not_packed(number: dict[str, int]) -> None:
     with pytest.raises(struct.error):
         pack_flow(IPV4.but(**number).flow)
@@ -133,27 +136,27 @@ BYTE = st.integers(0, 255)
 ANY_STREAM = st.builds(
     StreamFields, U64, U64, U64, U32, U32, U32, U32, U32, U32, U32, highest=U16, payload_type=BYTE, used=BYTE
 )
-ANY_READING = st.builds(
-    Reading, U64, U64, U64, U32, st.lists(ANY_STREAM, min_size=STREAMS, max_size=STREAMS).map(tuple)
+ANY_COUNTERS = st.builds(
+    FlowCounters, U64, U64, U64, U32, st.lists(ANY_STREAM, min_size=STREAMS, max_size=STREAMS).map(tuple)
 )
 
 
-@given(st.lists(ANY_READING, min_size=1, max_size=3))
-def test_readings_are_read_as_they_were_written(readings: list[Reading]) -> None:
-    memory = b"".join(map(pack_reading, readings))
-    assert [unpack_reading(memoryview(memory), slot) for slot in range(len(readings))] == readings
+@given(st.lists(ANY_COUNTERS, min_size=1, max_size=3))
+def test_counters_are_read_as_they_were_written(written: list[FlowCounters]) -> None:
+    memory = b"".join(map(pack_counters, written))
+    assert [unpack_counters(memoryview(memory), index) for index in range(len(written))] == written
 
 
 def test_an_empty_reading_is_all_zero() -> None:
-    assert pack_reading(Reading()) == bytes(READING_BYTES)
+    assert pack_counters(FlowCounters()) == bytes(COUNTERS_BYTES)
 
 
 def test_the_object_declares_the_maps_that_the_loader_makes() -> None:
     """For those who load the object with other tools."""
     assert BTF.map_definition("flows") == {"type": bpf.MapKind.HASH, "key": "flow_key", "value": "flow"}
-    assert BTF.map_definition("readings") == {
+    assert BTF.map_definition("counters") == {
         "type": bpf.MapKind.ARRAY,
         "map_flags": bpf.MMAPABLE,
         "key": "__u32",
-        "value": "reading",
+        "value": "flow_counters",
     }

@@ -13,7 +13,14 @@ import pytest
 
 from nh.errors import KernelPathUnavailable, KernelTableFull
 from nh.fastpath import bpf, loader
-from nh.fastpath.layout import READING_BYTES, Reading, pack_flow, pack_key, pack_reading, unpack_reading
+from nh.fastpath.layout import (
+    COUNTERS_BYTES,
+    FlowCounters,
+    pack_counters,
+    pack_flow,
+    pack_key,
+    unpack_counters,
+)
 from nh.fastpath.loader import kernel_release, load
 from tests.fastpath.flows import IPV4, IPV6
 
@@ -35,13 +42,13 @@ def test_there_is_room_for_as_many_flows_as_asked_for() -> None:
 
 
 @kernel
-def test_readings_are_mapped_and_seen_as_they_are_written() -> None:
+def test_counters_are_mapped_and_seen_as_they_are_written() -> None:
     program = load(100)
-    size = -(-100 * READING_BYTES // mmap.PAGESIZE) * mmap.PAGESIZE
-    memory = mmap.mmap(program.readings_fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
-    reading = Reading(packets=1, payload_bytes=172)
-    bpf.update(program.readings_fd, struct.pack("=I", 99), pack_reading(reading))
-    assert unpack_reading(memory[:], 99) == reading
+    size = -(-100 * COUNTERS_BYTES // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(program.counters_fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
+    counters = FlowCounters(packets=1, payload_bytes=172)
+    bpf.update(program.counters_fd, struct.pack("=I", 99), pack_counters(counters))
+    assert unpack_counters(memory[:], 99) == counters
     memory.close()
     program.close()
 

@@ -13,7 +13,7 @@ from nh.fastpath.object import ObjectProgram, read_object
 def test_the_relay_uses_its_two_maps_and_is_free_for_the_kernels_helpers() -> None:
     program = relay_program()
     assert program.name == "nh_relay"
-    assert program.map_names == {"flows", "readings"}
+    assert program.map_names == {"flows", "counters"}
     assert program.license == "Dual MIT/GPL"
     assert len(program.instructions) % 8 == 0
 
@@ -25,7 +25,7 @@ def test_descriptors_take_the_place_of_names() -> None:
 
 
 def test_a_map_without_descriptor_cannot_be_linked() -> None:
-    with pytest.raises(KeyError, match="readings"):
+    with pytest.raises(KeyError, match="counters"):
         relay_program().linked({"flows": 3})
 
 

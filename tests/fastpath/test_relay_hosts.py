@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from nh.fastpath.layout import Flow
+from nh.fastpath.layout import FlowEntry
 from tests.fastpath.attachment import attached, endpoint, index_of, udp_socket
 from tests.fastpath.frames import rtp
 from tests.netns import Namespace, join, namespaces
@@ -47,9 +47,17 @@ def test_a_call_goes_both_ways_through_the_kernel(hosts: Hosts, family: int) -> 
     for_alice = udp_socket(hosts.relay, RELAY_FOR_ALICE[family])
     for_bob = udp_socket(hosts.relay, RELAY_FOR_BOB[family])
     to_alice, to_bob = index_of(hosts.relay, "to_alice"), index_of(hosts.relay, "to_bob")
-    forth = Flow(endpoint(alice), endpoint(for_bob), endpoint(bob), to_bob, slot=0, mtu_bytes=1500, rtp=True)
-    back = Flow(
-        endpoint(bob), endpoint(for_alice), endpoint(alice), to_alice, slot=1, mtu_bytes=1500, rtp=True
+    forth = FlowEntry(
+        endpoint(alice), endpoint(for_bob), endpoint(bob), to_bob, counter_index=0, mtu_bytes=1500, rtp=True
+    )
+    back = FlowEntry(
+        endpoint(bob),
+        endpoint(for_alice),
+        endpoint(alice),
+        to_alice,
+        counter_index=1,
+        mtu_bytes=1500,
+        rtp=True,
     )
     with attached(hosts.relay, "to_alice", "to_bob") as program:
         program.put(endpoint(for_alice), forth)
@@ -59,8 +67,8 @@ def test_a_call_goes_both_ways_through_the_kernel(hosts: Hosts, family: int) -> 
             bob.sendto(rtp(number, ssrc=2), for_bob.getsockname())
             assert bob.recvfrom(2048)[:2] == (rtp(number, ssrc=1), for_bob.getsockname())
             assert alice.recvfrom(2048)[:2] == (rtp(number, ssrc=2), for_alice.getsockname())
-        for slot, ssrc in ((0, 1), (1, 2)):
-            stream = program.reading(slot).streams[0]
+        for index, ssrc in ((0, 1), (1, 2)):
+            stream = program.counters(index).streams[0]
             assert (stream.ssrc, stream.packets, stream.lost, stream.reordered) == (ssrc, 50, 0, 0)
     for end in (alice, bob, for_alice, for_bob):
         end.close()

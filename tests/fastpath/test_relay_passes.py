@@ -67,7 +67,7 @@ def test_odd_packets_are_left_to_the_sockets(kernel_relay: KernelRelay, frame: b
     for relayed in (IPV4, IPV6):
         kernel_relay.add(relayed.local, relayed.flow)
     assert kernel_relay.receive(frame) == (Verdict.LEFT_TO_SOCKETS, frame)
-    assert kernel_relay.reading(3).packets == 0
+    assert kernel_relay.counters(3).packets == 0
 
 
 @BOTH
@@ -115,7 +115,7 @@ def test_strangers_are_left_to_the_sockets(kernel_relay: KernelRelay, relayed: R
     kernel_relay.add(relayed.local, relayed.flow)
     stranger = STRANGERS[which](relayed)
     assert kernel_relay.receive(stranger) == (Verdict.LEFT_TO_SOCKETS, frame_of(stranger))
-    assert kernel_relay.reading(3).packets == 0
+    assert kernel_relay.counters(3).packets == 0
 
 
 def test_each_word_of_an_ipv6_source_counts(kernel_relay: KernelRelay) -> None:
@@ -148,8 +148,8 @@ def test_what_comes_from_loopback_does_not_leave_the_host(
 
 
 @BOTH
-def test_a_flow_whose_slot_is_beyond_the_readings_is_not_taken(
+def test_a_flow_whose_counter_index_is_beyond_the_map_is_not_taken(
     kernel_relay: KernelRelay, relayed: Relayed
 ) -> None:
-    kernel_relay.add(relayed.local, relayed.but(slot=16).flow)
+    kernel_relay.add(relayed.local, relayed.but(counter_index=16).flow)
     assert kernel_relay.receive(relayed.packet).verdict is Verdict.LEFT_TO_SOCKETS

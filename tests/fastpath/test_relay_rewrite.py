@@ -128,35 +128,35 @@ def test_what_pads_a_short_frame_is_no_payload(kernel_relay: KernelRelay) -> Non
     kernel_relay.add(IPV4.local, IPV4.flow)
     frame = kernel_relay.receive(IPV4.sent(payload=b"\xff")).frame
     assert kernel_relay.receive(frame).verdict is Verdict.LEFT_TO_SOCKETS  # it is Bob's now
-    assert kernel_relay.reading(3).payload_bytes == 1
+    assert kernel_relay.counters(3).payload_bytes == 1
 
 
 @BOTH
-def test_packets_and_bytes_of_payload_are_counted_in_the_flows_slot(
+def test_packets_and_bytes_of_payload_are_counted_at_the_flows_index(
     kernel_relay: KernelRelay, relayed: Relayed
 ) -> None:
     kernel_relay.add(relayed.local, relayed.flow)
     before_ns = time.monotonic_ns()
     for size in (0, 1, 172):
         kernel_relay.receive(relayed.sent(payload=bytes(size)))
-    reading = kernel_relay.reading(relayed.flow.slot)
-    assert (reading.packets, reading.payload_bytes) == (3, 173)
-    assert before_ns <= reading.last_seen_ns <= time.monotonic_ns()
-    assert kernel_relay.reading(relayed.flow.slot + 1).packets == 0
+    counters = kernel_relay.counters(relayed.flow.counter_index)
+    assert (counters.packets, counters.payload_bytes) == (3, 173)
+    assert before_ns <= counters.last_seen_ns <= time.monotonic_ns()
+    assert kernel_relay.counters(relayed.flow.counter_index + 1).packets == 0
 
 
 @BOTH
 def test_counting_goes_on_from_what_user_space_counted(kernel_relay: KernelRelay, relayed: Relayed) -> None:
     kernel_relay.add(relayed.local, relayed.flow)
-    kernel_relay.set_reading(3, kernel_relay.reading(3)._replace(packets=2**40, payload_bytes=2**45))
+    kernel_relay.set_counters(3, kernel_relay.counters(3)._replace(packets=2**40, payload_bytes=2**45))
     kernel_relay.receive(relayed.sent(payload=b"four"))
-    assert kernel_relay.reading(3)[:2] == (2**40 + 1, 2**45 + 4)
+    assert kernel_relay.counters(3)[:2] == (2**40 + 1, 2**45 + 4)
 
 
 def test_flows_of_one_address_are_told_apart_by_their_ports(kernel_relay: KernelRelay) -> None:
     rtcp = Endpoint(IPV4.local.address, IPV4.local.port + 1)
     kernel_relay.add(IPV4.local, IPV4.flow)
-    kernel_relay.add(rtcp, IPV4.but(target=Endpoint("203.0.113.9", 6001), slot=4).flow)
+    kernel_relay.add(rtcp, IPV4.but(target=Endpoint("203.0.113.9", 6001), counter_index=4).flow)
     assert kernel_relay.receive(IPV4.packet).datagram.target.port == 6000
     assert kernel_relay.receive(IPV4.sent(target=rtcp)).datagram.target.port == 6001
-    assert kernel_relay.reading(4).packets == 1
+    assert kernel_relay.counters(4).packets == 1

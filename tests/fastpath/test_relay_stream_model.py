@@ -5,11 +5,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nh.calls.rtp.stream import NO_BAD_NEXT, StreamFields
-from nh.fastpath.layout import Reading
+from nh.fastpath.layout import FlowCounters
 from tests.fastpath.flows import IPV4
 from tests.fastpath.frames import rtp
 from tests.fastpath.kernel_relay import KernelRelay
-from tests.fastpath.stream_model import ModelReading, ModelStream, RtpPacket
+from tests.fastpath.stream_model import ModelCounters, ModelStream, RtpPacket
 from tests.fastpath.talk import Talk
 
 pytestmark = pytest.mark.kernel
@@ -47,13 +47,13 @@ def test_any_talk_is_counted_as_the_contract_says(
     kernel_relay: KernelRelay, start: int, steps: list[tuple[int, int, int]]
 ) -> None:
     talk = Talk(kernel_relay, IPV4)
-    kernel_relay.set_reading(3, Reading())
-    model = ModelReading(metered_payload_type=0)
+    kernel_relay.set_counters(3, FlowCounters())
+    model = ModelCounters(metered_payload_type=0)
     sequences: dict[int, int] = {}
     for number, (ssrc, step, payload_type) in enumerate(steps):
         sequences[ssrc] = (sequences.get(ssrc, start) + step) % 65536
         packet = RtpPacket(ssrc, sequences[ssrc], number * 160, payload_type)
         model.meet(packet)
         talk.say(rtp(packet.sequence, ssrc=ssrc, timestamp=packet.timestamp, payload_type=payload_type))
-    assert [as_model(stream) for stream in talk.reading.streams] == model.places
-    assert talk.reading.next_stream == model.next_place
+    assert [as_model(stream) for stream in talk.counters.streams] == model.places
+    assert talk.counters.next_stream == model.next_place

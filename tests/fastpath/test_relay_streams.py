@@ -5,7 +5,7 @@ import time
 import pytest
 
 from nh.calls.rtp.stream import NO_BAD_NEXT, StreamFields
-from nh.fastpath.layout import NO_STREAM, Reading
+from nh.fastpath.layout import NO_STREAM, FlowCounters
 from tests.fastpath.flows import IPV4, IPV6
 from tests.fastpath.frames import rtp
 from tests.fastpath.kernel_relay import KernelRelay
@@ -22,7 +22,7 @@ def talk(kernel_relay: KernelRelay, request: pytest.FixtureRequest) -> Talk:
 def test_a_stream_begins_with_its_first_packet(talk: Talk) -> None:
     before_ns = time.monotonic_ns()
     talk.say(rtp(1000, ssrc=0xDEADBEEF, timestamp=0xCAFEBABE))
-    (stream, *others) = talk.reading.streams
+    (stream, *others) = talk.counters.streams
     assert before_ns <= stream.arrival_ns <= time.monotonic_ns()
     assert stream == StreamFields(
         seen=1,
@@ -44,7 +44,7 @@ def test_a_stream_begins_with_its_first_packet(talk: Talk) -> None:
 
 def test_the_marker_is_no_part_of_the_payload_type(talk: Talk) -> None:
     talk.say(rtp(1, payload_type=0x80 | 101))
-    assert talk.reading.streams[0].payload_type == 101
+    assert talk.counters.streams[0].payload_type == 101
 
 
 def test_packets_in_order_are_neither_lost_nor_late(talk: Talk) -> None:
@@ -116,17 +116,17 @@ def test_two_packets_far_off_from_each_other_are_strays(talk: Talk) -> None:
 def test_four_streams_are_told_apart_by_ssrc(talk: Talk) -> None:
     for ssrc in (0, 1, 2, 3, 2):
         talk.say(rtp(10 + ssrc, ssrc=ssrc))
-    assert [stream.ssrc for stream in talk.reading.streams] == [0, 1, 2, 3]
-    assert [stream.highest for stream in talk.reading.streams] == [10, 11, 12, 13]
-    assert talk.reading.streams[2].duplicates == 1
+    assert [stream.ssrc for stream in talk.counters.streams] == [0, 1, 2, 3]
+    assert [stream.highest for stream in talk.counters.streams] == [10, 11, 12, 13]
+    assert talk.counters.streams[2].duplicates == 1
 
 
 def test_the_fifth_ssrc_takes_the_oldest_ones_place(talk: Talk) -> None:
     for ssrc in (1, 2, 3, 4, 5, 6):
         talk.say(rtp(1, ssrc=ssrc))
-    assert [stream.ssrc for stream in talk.reading.streams] == [5, 6, 3, 4]
-    assert talk.reading.streams[0].packets == 1
-    assert talk.reading.next_stream == 2
+    assert [stream.ssrc for stream in talk.counters.streams] == [5, 6, 3, 4]
+    assert talk.counters.streams[0].packets == 1
+    assert talk.counters.next_stream == 2
 
 
 NOT_RTP = {
@@ -143,28 +143,28 @@ NOT_RTP = {
 @pytest.mark.parametrize("payload", NOT_RTP.values(), ids=NOT_RTP.keys())
 def test_what_is_not_rtp_is_relayed_but_is_no_stream(talk: Talk, payload: bytes) -> None:
     talk.say(payload)
-    assert talk.reading.packets == 1
-    assert talk.reading.streams == (NO_STREAM,) * 4
+    assert talk.counters.packets == 1
+    assert talk.counters.streams == (NO_STREAM,) * 4
 
 
 @pytest.mark.parametrize("second", [0, 127, 128, 191, 224, 255])
 def test_all_other_second_bytes_are_rtp(talk: Talk, second: int) -> None:
     talk.say(rtp(1, size=0)[:1] + bytes([second]) + rtp(1, size=0)[2:])
-    assert talk.reading.streams[0].packets == 1
+    assert talk.counters.streams[0].packets == 1
 
 
 def test_a_flow_that_carries_no_rtp_has_no_streams(kernel_relay: KernelRelay) -> None:
     talk = Talk(kernel_relay, IPV4.but(rtp=False))
     talk.say(rtp(1))
-    assert talk.reading.streams == (NO_STREAM,) * 4
+    assert talk.counters.streams == (NO_STREAM,) * 4
 
 
 def test_a_reading_that_was_scribbled_over_harms_nothing(kernel_relay: KernelRelay) -> None:
     """Its memory is mapped by others."""
     talk = Talk(kernel_relay, IPV4)
-    kernel_relay.set_reading(3, Reading(next_stream=0xFFFFFFFE))
+    kernel_relay.set_counters(3, FlowCounters(next_stream=0xFFFFFFFE))
     talk.say(rtp(1))
-    assert (talk.reading.streams[2].packets, talk.reading.next_stream) == (1, 3)
+    assert (talk.counters.streams[2].packets, talk.counters.next_stream) == (1, 3)
 
 
 def jitter_s(stream: StreamFields) -> float:
@@ -175,25 +175,25 @@ def test_jitter_grows_by_a_sixteenth_of_the_distance(talk: Talk) -> None:
     """Two packets at once whose media are a second apart: the distance is a second, less the time between."""
     talk.say(rtp(1, timestamp=0))
     talk.say(rtp(2, timestamp=8000))
-    assert 0.9 / 16 < jitter_s(talk.reading.streams[0]) <= 1 / 16
+    assert 0.9 / 16 < jitter_s(talk.counters.streams[0]) <= 1 / 16
 
 
 @pytest.mark.parametrize(("first", "second"), [(8000, 0), (0xFFFFFFFF, 7999), (4000, 0xFFFFFFFF - 3999)])
 def test_timestamps_wrap_and_run_backwards(talk: Talk, first: int, second: int) -> None:
     talk.say(rtp(1, timestamp=first))
     talk.say(rtp(2, timestamp=second))
-    assert jitter_s(talk.reading.streams[0]) == pytest.approx(1 / 16, abs=0.01)
+    assert jitter_s(talk.counters.streams[0]) == pytest.approx(1 / 16, abs=0.01)
 
 
 def met_before(kernel_relay: KernelRelay, *, seconds_ago: float, jitter_s: float = 0) -> None:
     """As if packet 1 had come some time ago, with timestamp 80000."""
-    (stream, *others) = kernel_relay.reading(3).streams
+    (stream, *others) = kernel_relay.counters(3).streams
     before = stream._replace(
         arrival_ns=time.monotonic_ns() - int(seconds_ago * 1e9),
         jitter_ns=int(jitter_s * 16e9),
         timestamp=80_000,
     )
-    kernel_relay.set_reading(3, kernel_relay.reading(3)._replace(streams=(before, *others)))
+    kernel_relay.set_counters(3, kernel_relay.counters(3)._replace(streams=(before, *others)))
 
 
 @pytest.mark.parametrize(("timestamp", "distance_s"), [(80_000, 1), (88_000, 0), (96_000, 1), (72_000, 2)])
@@ -204,7 +204,7 @@ def test_the_distance_is_between_the_time_that_passed_and_the_medias(
     talk.say(rtp(1))
     met_before(kernel_relay, seconds_ago=1)
     talk.say(rtp(2, timestamp=timestamp))
-    assert jitter_s(talk.reading.streams[0]) == pytest.approx(distance_s / 16, abs=0.01)
+    assert jitter_s(talk.counters.streams[0]) == pytest.approx(distance_s / 16, abs=0.01)
 
 
 def test_jitter_fades_by_a_sixteenth_when_packets_come_on_time(kernel_relay: KernelRelay) -> None:
@@ -212,29 +212,29 @@ def test_jitter_fades_by_a_sixteenth_when_packets_come_on_time(kernel_relay: Ker
     talk.say(rtp(1))
     met_before(kernel_relay, seconds_ago=1, jitter_s=1.6)
     talk.say(rtp(2, timestamp=88_000))
-    assert jitter_s(talk.reading.streams[0]) == pytest.approx(1.5, abs=0.01)
+    assert jitter_s(talk.counters.streams[0]) == pytest.approx(1.5, abs=0.01)
 
 
 def test_a_leap_of_more_than_four_seconds_is_no_jitter(talk: Talk) -> None:
     talk.say(rtp(1, timestamp=0))
     talk.say(rtp(2, timestamp=8000 * 5))
-    stream = talk.reading.streams[0]
+    stream = talk.counters.streams[0]
     assert (stream.jitter_ns, stream.timestamp) == (0, 8000 * 5)
 
 
 def test_only_the_payload_type_whose_clock_is_known_is_metered(talk: Talk) -> None:
     talk.say(rtp(1, timestamp=0))
     talk.say(rtp(2, timestamp=8000, payload_type=101))
-    stream = talk.reading.streams[0]
+    stream = talk.counters.streams[0]
     assert (stream.jitter_ns, stream.timestamp, stream.payload_type) == (0, 0, 101)
 
 
 def test_without_a_clock_there_is_no_jitter(kernel_relay: KernelRelay) -> None:
     talk = Talk(kernel_relay, IPV4.but(clock_hz=0))
     talk.sequence(1, 2)
-    assert (talk.reading.streams[0].arrival_ns, talk.reading.streams[0].jitter_ns) == (0, 0)
+    assert (talk.counters.streams[0].arrival_ns, talk.counters.streams[0].jitter_ns) == (0, 0)
 
 
 def test_duplicates_and_strays_say_nothing_of_timing(talk: Talk) -> None:
     talk.sequence(1, 1, 20_000)
-    assert talk.reading.streams[0].timestamp == 160
+    assert talk.counters.streams[0].timestamp == 160

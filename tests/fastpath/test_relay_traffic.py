@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nh.fastpath.layout import Flow
+from nh.fastpath.layout import FlowEntry
 from tests.fastpath.attachment import attached, endpoint, index_of, udp_socket
 from tests.fastpath.flows import IPV4, IPV6, Relayed
 from tests.fastpath.frames import ETHERNET, PHONES_MAC, datagram_in, frame_of, rtp
@@ -62,14 +62,16 @@ def test_loopback_carries_a_call_past_the_relays_sockets(namespace: Namespace, f
     """The sender leaves a partial checksum; a receiver whose kernel finds it wrong gets nothing."""
     address = LOCAL[family]
     alice, relay, out, bob = (udp_socket(namespace, address) for _ in range(4))
-    flow = Flow(endpoint(alice), endpoint(out), endpoint(bob), ifindex=0, slot=5, mtu_bytes=65535, rtp=True)
+    flow = FlowEntry(
+        endpoint(alice), endpoint(out), endpoint(bob), ifindex=0, counter_index=5, mtu_bytes=65535, rtp=True
+    )
     with attached(namespace, "lo") as program:
         program.put(endpoint(relay), flow)
         for number in range(10):
             alice.sendto(rtp(number), relay.getsockname())
             assert bob.recvfrom(2048)[:2] == (rtp(number), out.getsockname())
-        assert program.reading(5).packets == 10
-        assert program.reading(5).streams[0].lost == 0
+        assert program.counters(5).packets == 10
+        assert program.counters(5).streams[0].lost == 0
         bob.sendto(b"from another source", relay.getsockname())
         assert relay.recv(2048) == b"from another source"
     alice.sendto(b"detached", relay.getsockname())
@@ -106,6 +108,6 @@ def test_cut_off_and_tagged_frames_are_not_counted(wires: Namespace, relayed: Re
         for tag in (b"\x81\x00\x00\x05", b"\x81\x00\xe0\x00", b"\x88\xa8\x00\x05"):
             alice.send(whole[:12] + tag + whole[12:])
         alice.send(whole)
-        eventually(lambda: program.reading(3).packets, "the whole frame is counted")
-        assert program.reading(3).packets == 1
+        eventually(lambda: program.counters(3).packets, "the whole frame is counted")
+        assert program.counters(3).packets == 1
     alice.close()

@@ -68,7 +68,7 @@ class UpgradeController:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(ANSWER_S)
         self._link = ours
-        maps = (self._program.flows_fd, self._program.readings_fd) if self._program else ()
+        maps = (self._program.flows_fd, self._program.counters_fd) if self._program else ()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "nh.shard", "--link-fd", str(theirs.fileno())],
@@ -83,7 +83,7 @@ class UpgradeController:
                 stats_segment=self._segment.name,
                 log_level=LogLevel.WARNING,
                 interfaces=(Interface("default", V4, V4),),
-                kernel=KernelMaps(*maps, first_slot=0, slots=FLOWS + 1) if maps else None,
+                kernel=KernelMaps(*maps, first_index=0, indexes=FLOWS + 1) if maps else None,
                 successor=successor,
             )
         )

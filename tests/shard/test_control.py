@@ -145,7 +145,7 @@ def test_a_shard_that_cannot_use_the_kernel_s_tables_relays_without_them(
 ) -> None:
     no_table, other_end = os.pipe()
     unconfigured.link.configure(
-        ports, segment.name, kernel=KernelMaps(no_table, no_table, first_slot=0, slots=8)
+        ports, segment.name, kernel=KernelMaps(no_table, no_table, first_index=0, indexes=8)
     )
     unconfigured.become_ready()
     assert "shard 0 relays in user space, not inside the kernel" in caplog.text

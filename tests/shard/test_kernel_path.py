@@ -355,12 +355,14 @@ def test_a_shard_removes_what_a_killed_predecessor_left_and_nothing_else(
 ) -> None:
     def table(shard: int) -> FlowTable:
         return FlowTable(
-            kernel_program.flows_fd, kernel_program.readings_fd, shard=shard, first_slot=2 * shard, slots=2
+            kernel_program.flows_fd, kernel_program.counters_fd, shard=shard, first_index=2 * shard, indexes=2
         )
 
     def fill(flows: FlowTable, port: int) -> None:
         end = Endpoint(V4, port)
-        way = layout.Flow(end, end, end, ifindex=0, slot=flows.take_slot(), mtu_bytes=1500, shard=flows.shard)
+        way = layout.FlowEntry(
+            end, end, end, ifindex=0, counter_index=flows.take_index(), mtu_bytes=1500, shard=flows.shard
+        )
         flows.add(end, way)
 
     killed, neighbour = table(0), table(1)

@@ -27,7 +27,7 @@ class Flow:
         table: where it is told and read.
         local: the socket's address and port.
         leg: whose packets they are.
-        told: what the kernel does with them; its slot is this flow's own.
+        told: what the kernel does with them; its counter index is this flow's own.
         left: whether it is there already: a predecessor told the kernel so.
 
     `gone` tells whether the kernel has let go of it. Raises KernelPathUnavailable if the kernel does not take
@@ -37,7 +37,7 @@ class Flow:
     __slots__ = ("_bytes", "_local", "_meter", "_packets", "_table", "gone", "last_seen", "leg", "told")
 
     def __init__(
-        self, table: FlowTable, local: Endpoint, leg: Leg, told: layout.Flow, *, left: bool = False
+        self, table: FlowTable, local: Endpoint, leg: Leg, told: layout.FlowEntry, *, left: bool = False
     ) -> None:
         self._table = table
         self._local = local
@@ -62,9 +62,9 @@ class Flow:
         """See Offload."""
         return self._packets, self._bytes
 
-    def change(self, told: layout.Flow) -> None:
+    def change(self, told: layout.FlowEntry) -> None:
         """Relay in another way. Raises KernelPathUnavailable if the kernel does not take it."""
-        told = self._with_clock(dataclasses.replace(told, slot=self.told.slot))
+        told = self._with_clock(dataclasses.replace(told, counter_index=self.told.counter_index))
         if told != self.told:
             self._table.replace(self._local, told)
             self.told = told
@@ -92,7 +92,7 @@ class Flow:
 
     def collect(self) -> None:
         """See Offload."""
-        packets, size, last_seen_ns = self._table.counters(self.told.slot)
+        packets, size, last_seen_ns = self._table.totals_of(self.told.counter_index)
         if packets == self._packets:
             return
         leg = self.leg
@@ -102,13 +102,13 @@ class Flow:
         self._packets, self._bytes = packets, size
         self.last_seen = last_seen_ns / _NS
         if self._meter is not None and leg.offload is self:
-            self._follow(self._meter, self._table.latest_payload_type(self.told.slot))
+            self._follow(self._meter, self._table.latest_payload_type(self.told.counter_index))
 
     def load_meter(self) -> None:
         """See Offload."""
         if self._meter is not None:
-            reading = self._table.reading(self.told.slot)
-            self._meter.take_fields(reading.next_stream, reading.streams)
+            counters = self._table.counters(self.told.counter_index)
+            self._meter.take_fields(counters.next_stream, counters.streams)
 
     def measure(self, packet: memoryview, size: int, now: float) -> None:
         """See Offload. A packet that the kernel counts at this very moment may be missing afterwards."""
@@ -119,7 +119,7 @@ class Flow:
 
     def _go_on(self, folded: tuple[int, int]) -> None:
         """Count from where the predecessor's counters of the leg were taken."""
-        packets, _, _ = self._table.counters(self.told.slot)
+        packets, _, _ = self._table.totals_of(self.told.counter_index)
         if folded[0] <= packets:  # else they are of another flow that was there before
             self._packets, self._bytes = folded
         if self._meter is not None and self.told.clock_hz:
@@ -142,10 +142,10 @@ class Flow:
             logger.debug("%s: %s", self._local, refusal)
 
     def _store(self, meter: RtpMeter) -> None:
-        reading = layout.Reading(next_stream=meter.next_stream, streams=meter.to_fields())
-        self._table.write_streams(self.told.slot, reading)
+        counters = layout.FlowCounters(next_stream=meter.next_stream, streams=meter.to_fields())
+        self._table.write_streams(self.told.counter_index, counters)
 
-    def _with_clock(self, told: layout.Flow) -> layout.Flow:
+    def _with_clock(self, told: layout.FlowEntry) -> layout.FlowEntry:
         meter = self._meter
         if meter is None:
             return told

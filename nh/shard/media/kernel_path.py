@@ -72,9 +72,9 @@ class KernelPath:
         """Packets and bytes of all directions that there ever were."""
         return self._flows.totals
 
-    def add_past(self, packets: int, size_bytes: int) -> None:
+    def add_carry_over(self, packets: int, size_bytes: int) -> None:
         """Count what was relayed before as well."""
-        self._flows.add_past(packets, size_bytes)
+        self._flows.add_carry_over(packets, size_bytes)
 
     def watch(self, loop: Loop) -> None:
         """Begin: follow the host's routes, and remove what a predecessor relayed and no call took over."""
@@ -109,7 +109,7 @@ class KernelPath:
         ended, self._ended = self._ended, []
         for flow in ended:
             if flow.clear():
-                self._flows.free_slot(flow.told.slot)
+                self._flows.free_index(flow.told.counter_index)
             else:
                 self._say_once("flows that ended are still in the kernel, which refuses to remove them")
                 self._ended.append(flow)
@@ -139,8 +139,8 @@ class KernelPath:
             self._say_once(f"flows are left in the kernel: {refusal}")
         self._routes.close()
 
-    def _find_way(self, media_socket: MediaSocket) -> layout.Flow | str:
-        """What the kernel should do (the slot is still to come), or why it cannot."""
+    def _find_way(self, media_socket: MediaSocket) -> layout.FlowEntry | str:
+        """What the kernel should do (the counter index is still to come), or why it cannot."""
         self._routed.pop(media_socket, None)
         self._waiting.pop(media_socket, None)
         if len(media_socket.legs) != 1:
@@ -158,18 +158,18 @@ class KernelPath:
             if not route.sure:
                 self._waiting[media_socket] = None
             return f"{destination.address}: {route.why}"
-        return layout.Flow(
+        return layout.FlowEntry(
             source=source,
             out=out.local,
             target=destination,
             ifindex=0 if route.local else route.ifindex,
-            slot=0,
+            counter_index=0,
             mtu_bytes=route.mtu_bytes,
             tos=out.dscp << 2,
             shard=self._flows.shard,
         )
 
-    def _carry_out(self, media_socket: MediaSocket, flow: Flow | None, way: layout.Flow) -> str:
+    def _carry_out(self, media_socket: MediaSocket, flow: Flow | None, way: layout.FlowEntry) -> str:
         """Begin or change a flow; returns why that is not possible, "" if it is."""
         try:
             if flow is None:
@@ -200,19 +200,19 @@ class KernelPath:
             self._known_routes[destination, source] = route
         return route
 
-    def _begin(self, media_socket: MediaSocket, way: layout.Flow) -> None:
+    def _begin(self, media_socket: MediaSocket, way: layout.FlowEntry) -> None:
         left = self._flows.adopt_stale_flow(media_socket.local)
         if left is not None:
             flow = Flow(self._flows, media_socket.local, media_socket.legs[0], left, left=True)
             media_socket.flow = flow
             flow.change(way)
             return
-        slot = self._flows.take_slot()
-        told = dataclasses.replace(way, slot=slot)
+        index = self._flows.take_index()
+        told = dataclasses.replace(way, counter_index=index)
         try:
             media_socket.flow = Flow(self._flows, media_socket.local, media_socket.legs[0], told)
         except KernelPathUnavailable:
-            self._flows.free_slot(slot)
+            self._flows.free_index(index)
             raise
 
     def _end(self, media_socket: MediaSocket, flow: Flow) -> None:

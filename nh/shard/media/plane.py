@@ -199,13 +199,13 @@ class SocketPlane:
             for media_socket in self.kernel.take_stale(ROUTED_A_LOOK):
                 self._forwarding.route_anew(media_socket)
 
-    def add_past(self, packets: int, size_bytes: int) -> None:
+    def add_carry_over(self, packets: int, size_bytes: int) -> None:
         """What the kernel relayed for a predecessor, and does not know any more."""
         if self.kernel is None:
             self.traffic.kernel_packets += packets
             self.traffic.kernel_bytes += size_bytes
         else:
-            self.kernel.add_past(packets, size_bytes)
+            self.kernel.add_carry_over(packets, size_bytes)
 
     def collect(self) -> None:
         """Bring the totals up to date with what the kernel relayed."""

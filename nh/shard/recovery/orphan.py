@@ -98,7 +98,7 @@ class Orphan:
             return
         self._channel = Channel(self._loop, sock, self._on_record, self._on_lost)
         maps = self._configure.kernel
-        fds = (maps.flows_fd, maps.readings_fd) if maps is not None and maps.identity else ()
+        fds = (maps.flows_fd, maps.counters_fd) if maps is not None and maps.identity else ()
         present = Hello(
             shard=self._configure.shard,
             shards=self._configure.shards,
