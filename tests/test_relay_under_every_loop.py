@@ -8,6 +8,7 @@ import pytest
 import uvloop
 
 from nh.asyncio_loop import AsyncioLoop
+from nh.calls.events import CallObserver
 from nh.calls.media import Media, RelayMedia, Side
 from nh.commands import TransactionKey
 from nh.loop import Loop, SelectorLoop
@@ -101,10 +102,25 @@ def test_a_call_is_relayed_both_ways_and_counted(looped: tuple[Loop, Wait], help
     assert helper.stats.ports_free == helper.stats.ports_total
 
 
+class Housekeeping(CallObserver):
+    """Notes each turn.
+
+    Arguments:
+        turns: where to note it.
+    """
+
+    def __init__(self, turns: list[float]) -> None:
+        self.turns = turns
+
+    def housekeeping(self, now: float) -> None:
+        self.turns.append(now)
+
+
 def test_a_helper_leaves_its_loop_as_it_found_it(looped: tuple[Loop, Wait], helper: Helper) -> None:
     loop, wait = looped
-    ticks: list[int] = []
-    helper.attach(loop, on_tick=lambda: ticks.append(1))
+    ticks: list[float] = []
+    helper.observe(Housekeeping(ticks))
+    helper.attach(loop)
     wait(lambda: bool(ticks))
     helper.close()
     after: list[int] = []

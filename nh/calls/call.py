@@ -5,7 +5,7 @@ The rules are those of Net::SIP, with what they mean where its code does somethi
 """
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.offer_answer.offers import Offers
@@ -19,30 +19,23 @@ MAX_GROUPS: Final = 256
 """Most groups of sockets in one call: groups without media cost no socket, so no other limit holds them."""
 
 
-class Expired(NamedTuple):
-    """What expiry ended: sessions, each with its reason, and the number of groups that were never used."""
-
-    sessions: list[SessionInfo]
-    unused_groups: int
-
-
 class Call:
     """Everything under one call-id.
 
     Arguments:
         call_id: the SIP Call-ID.
-        resources: sockets, limits, plane.
+        resources: what all calls of its table share.
         wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
         now: monotonic seconds.
     """
 
     __slots__ = (
-        "_resources",
         "_wall_offset_s",
         "call_id",
         "created",
         "next_expiry",
         "offers",
+        "resources",
         "transactions",
     )
 
@@ -54,7 +47,7 @@ class Call:
         self.transactions: dict[tuple[bytes, int], Transaction] = {}
         # what ng's offers and answers agreed; None in a call of Net::SIP's
         self.offers: Offers | None = None
-        self._resources = resources
+        self.resources = resources.of_call(call_id)
         self._wall_offset_s = wall_offset_s
 
     @property
@@ -102,7 +95,7 @@ class Call:
         """The parties and dialogs of the call, for something to be changed in them."""
         self.next_expiry = now
         if self.offers is None:
-            self.offers = Offers(self._resources)
+            self.offers = Offers(self.resources)
         return self.offers
 
     def allocate(
@@ -128,7 +121,7 @@ class Call:
         group = transaction.find_group(side, id_to)
         if group is None:
             self._refuse_too_many()
-            group = self._resources.open_group(
+            group = self.resources.open_group(
                 group_id=id_from if side is Side.FROM else id_to,
                 side=side,
                 address=address,
@@ -157,7 +150,7 @@ class Call:
             raise NotAllocated(f"no sockets were allocated for the {missing} of cseq {cseq} yet")
         if any(session.group_to is group_to for session in transaction.replaced):
             raise StaleTransaction(f"the session of cseq {cseq} was replaced by a newer one")
-        session = self._resources.start_session(group_from, group_to, param=param, now=now)
+        session = self.resources.start_session(group_from, group_to, param=param, now=now)
         self._replace_older({id_from, id_to}, now=now)
         # by the group's own id: equal to id_to, and kept anyway
         transaction.sessions[group_to.id] = session
@@ -188,35 +181,29 @@ class Call:
             for session in transaction.sessions.values()
         ]
         for transaction in self.transactions.values():
-            transaction.close(self._resources, now=now)
+            transaction.close(self.resources, now=now)
         self.transactions.clear()
         if self.offers is not None:
             closed += [self._info_of_offered(session) for session in self.offers.running]
             self.offers.close(now=now)
         return closed
 
-    def expire(self, *, now: float) -> Expired:
+    def expire(self, *, now: float) -> None:
         """End sessions that fell silent and close sockets that nothing needs."""
-        ended: list[SessionInfo] = []
-        unused = 0
-        rules = self._resources.settings
+        rules = self.resources.settings
         for key, transaction in list(self.transactions.items()):
             for id_to, session in list(transaction.sessions.items()):
                 if now >= session.expires_at(rules):
                     del transaction.sessions[id_to]
-                    self._resources.stop_session(session, since=session.last_active)
-                    ended.append(self._info(transaction, session, "hold" if session.on_hold else "expired"))
-            unused += transaction.expire_sockets(self._resources, now=now)
+                    self.resources.stop_session(session, since=session.last_active, silent=True)
+            transaction.expire_sockets(self.resources, now=now)
             if transaction.is_empty:
                 del self.transactions[key]
         next_times = [transaction.next_expiry(rules) for transaction in self.transactions.values()]
         if self.offers is not None:
-            silent, unanswered = self.offers.expire(now=now)
-            ended += [self._info_of_offered(s, "hold" if s.on_hold else "expired") for s in silent]
-            unused += unanswered
+            self.offers.expire(now=now)
             next_times.append(self.offers.next_expiry())
         self.next_expiry = min(next_times, default=now)
-        return Expired(ended, unused)
 
     def _refuse_too_many(self) -> None:
         if sum(1 for _ in self.groups) >= MAX_GROUPS:
@@ -230,23 +217,22 @@ class Call:
     def _replace_older(self, ends: set[bytes], *, now: float) -> None:
         for transaction in self.transactions.values():
             for id_to in [to for to in transaction.sessions if {transaction.id_from, to} == ends]:
-                session = transaction.replace(id_to, now=now)
-                self._resources.replaced.append(self._info(transaction, session, "replaced"))
+                transaction.replace(id_to, now=now)
 
     def _close_in(self, transaction: Transaction, id_to: bytes, *, now: float) -> list[SessionInfo]:
         closed: list[SessionInfo] = []
         session = transaction.sessions.pop(id_to, None)
         if session is not None:
-            self._resources.stop_session(session, since=now)
+            self.resources.stop_session(session, since=now)
             closed.append(self._info(transaction, session))
         if not transaction.sessions:
-            transaction.close(self._resources, now=now)
+            transaction.close(self.resources, now=now)
             del self.transactions[transaction.id_from, transaction.cseq]
         self.next_expiry = now
         return closed
 
-    def _info(self, transaction: Transaction, session: Session, reason: str = "") -> SessionInfo:
-        return session.info(self.call_id, transaction.cseq, wall_offset_s=self._wall_offset_s, reason=reason)
+    def _info(self, transaction: Transaction, session: Session) -> SessionInfo:
+        return session.info(self.call_id, transaction.cseq, wall_offset_s=self._wall_offset_s)
 
-    def _info_of_offered(self, session: Session, reason: str = "") -> SessionInfo:
-        return session.info(self.call_id, 0, wall_offset_s=self._wall_offset_s, reason=reason)
+    def _info_of_offered(self, session: Session) -> SessionInfo:
+        return session.info(self.call_id, 0, wall_offset_s=self._wall_offset_s)

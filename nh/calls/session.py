@@ -25,7 +25,6 @@ class SessionInfo(msgspec.Struct, frozen=True):
         from_, to: the announced media of both ends, `addr:port/range` joined by commas.
         bytes_from, bytes_to: received from the FROM end and from the TO end.
         created: wall-clock seconds.
-        reason: why it ended by itself (`expired`, `hold`, `replaced`), or "".
     """
 
     call_id: bytes
@@ -39,7 +38,6 @@ class SessionInfo(msgspec.Struct, frozen=True):
     created: float
     sessionid: int
     param: dict[str, str]
-    reason: str = ""
 
 
 class Pair(NamedTuple):
@@ -186,7 +184,7 @@ class Session:
             del leg.other
             leg.rtcp = leg.muxed_on = None
 
-    def info(self, call_id: bytes, cseq: int, *, wall_offset_s: float, reason: str = "") -> SessionInfo:
+    def info(self, call_id: bytes, cseq: int, *, wall_offset_s: float) -> SessionInfo:
         """The session information.
 
         Arguments:
@@ -206,7 +204,6 @@ class Session:
             created=self.created + wall_offset_s,
             sessionid=self.id,
             param=self.param,
-            reason=reason,
         )
 
 

@@ -6,7 +6,7 @@ opens no socket: `now` comes in with every call, sockets through Resources.
 
 from collections.abc import Iterator, Sequence
 
-from nh.calls.call import Call, Expired
+from nh.calls.call import Call
 from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.offer_answer.party import MediumRequest
 from nh.calls.resources import Resources
@@ -89,7 +89,7 @@ class CallTable:
         relay_media = call.allocate(
             id_from=id_from, id_to=id_to, cseq=cseq, side=side, address=address, media=media, now=now
         )
-        self._calls[call_id] = call
+        self._begin(call)
         return relay_media
 
     def activate(
@@ -132,7 +132,7 @@ class CallTable:
             policy=policy,
             now=now,
         )
-        self._calls[call_id] = call
+        self._begin(call)
         return groups
 
     def delete(
@@ -171,17 +171,12 @@ class CallTable:
         self._forget_if_empty(call)
         return closed
 
-    def expire(self, *, now: float) -> Expired:
-        """End what fell silent and close what nothing needs, in all calls; tells what was replaced, too."""
-        sessions, self.resources.replaced = self.resources.replaced, []
-        unused = 0
+    def expire(self, *, now: float) -> None:
+        """End what fell silent and close what nothing needs, in all calls."""
         for call in [call for call in self._calls.values() if call.next_expiry <= now]:
             call.note(now=now)
-            expired = call.expire(now=now)
-            sessions += expired.sessions
-            unused += expired.unused_groups
+            call.expire(now=now)
             self._forget_if_empty(call)
-        return Expired(sessions, unused)
 
     def _new_call(self, call_id: bytes, *, now: float) -> Call:
         """A call that is not in the table yet: only what succeeds is kept."""
@@ -192,6 +187,12 @@ class CallTable:
             raise LimitReached(f"one more call exceeds max_calls = {limit}")
         return Call(call_id, self.resources, wall_offset_s=self._wall_offset_s, now=now)
 
+    def _begin(self, call: Call) -> None:
+        if call.call_id not in self._calls:
+            self._calls[call.call_id] = call
+            self.resources.events.call_begun(call.call_id)
+
     def _forget_if_empty(self, call: Call) -> None:
         if call.is_empty:
             del self._calls[call.call_id]
+            self.resources.events.call_ended(call.call_id)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 
 from nh.calls.media import Side
-from nh.calls.resources import Resources
+from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
@@ -61,14 +61,13 @@ class Transaction:
         else:
             self.groups_to[group.id] = group
 
-    def replace(self, id_to: bytes, *, now: float) -> Session:
+    def replace(self, id_to: bytes, *, now: float) -> None:
         """A newer session took this one's place: it relays what is on its way until its ports close."""
         session = self.sessions.pop(id_to)
         session.replaced_at = now
         self.replaced.append(session)
-        return session
 
-    def close(self, resources: Resources, *, now: float) -> None:
+    def close(self, resources: CallResources, *, now: float) -> None:
         """End every session and close every socket."""
         for session in self.running:
             resources.stop_session(session, since=now)
@@ -79,26 +78,20 @@ class Transaction:
         self.group_from = None
         self.groups_to.clear()
 
-    def expire_sockets(self, resources: Resources, *, now: float) -> int:
-        """End replaced sessions whose time is over, then close the groups that nothing needs.
-
-        Returns how many of those groups never had a session.
-        """
+    def expire_sockets(self, resources: CallResources, *, now: float) -> None:
+        """End replaced sessions whose time is over, then close the groups that nothing needs."""
         rules = resources.settings
         for session in [s for s in self.replaced if now >= s.expires_at(rules)]:
             self.replaced.remove(session)
             # it was of no use since it was replaced: its groups go in the same breath
             resources.stop_session(session, since=session.replaced_at or now)
-        unused = 0
         for group in list(self.groups):
             if now >= group.expires_at(unused_s=rules.unused_s, replaced_s=rules.replaced_s):
-                unused += group.idle_since is None
-                resources.close_group(group)
+                resources.expire_group(group)
                 if group is self.group_from:
                     self.group_from = None
                 else:
                     del self.groups_to[group.id]
-        return unused
 
     def next_expiry(self, rules: RelaySettings) -> float:
         """Monotonic seconds before which nothing in here can expire."""

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from nh.calls.events import CallObserver
 from nh.commands import RelayCommand
 from nh.errors import KernelPathUnavailable, NhError
 from nh.fastpath.flows import FlowTable
@@ -53,7 +54,7 @@ EXIT_SUPERVISOR_GONE: Final = 3
 EXIT_CANNOT_START: Final = 4
 
 
-class Control:
+class Control(CallObserver):
     """One shard: built when Configure comes, serving from Go on, ended by Shutdown.
 
     If the link ends without, it goes on as an Orphan for as long as it has calls.
@@ -127,7 +128,7 @@ class Control:
             case Shutdown():
                 self._told_to_end = True
                 if self._helper is not None:
-                    self._helper.keep_all()
+                    self._helper.save_all()
                 self._loop.stop()
 
     def _or_end(self, step: Callable[[], None]) -> None:
@@ -171,7 +172,7 @@ class Control:
             raise ValueError("Restore came before Configure")
         helper.go_on_from(start.counters, kernel_has_them=configure.successor)
         restored, failed = self._restoration.restore(helper, self._say_restoring if start.careful else None)
-        self._keep.let_go(self._restoration.close())
+        self._keep.release_sockets(self._restoration.close())
         self._channel.send(encode(Restored(restored, failed)))
 
     def _go(self) -> None:
@@ -180,7 +181,8 @@ class Control:
             raise ValueError("Serve came before Configure")
         self._meter = ProcessMeter(self._loop, helper.stats)
         self._started = True
-        helper.attach(self._loop, on_tick=self._on_tick)
+        helper.observe(self)
+        helper.attach(self._loop)
         helper.update_stats()
         self._publish()
         if configure.handover_path:
@@ -233,7 +235,8 @@ class Control:
             return
         self._drain_round = None
 
-    def _on_tick(self) -> None:
+    def housekeeping(self, _now: float) -> None:
+        """See CallObserver."""
         self._publish()
         self._keep.catch_up()
         self._tell_if_empty()

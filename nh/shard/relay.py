@@ -7,14 +7,14 @@ on a loop and hand it commands. It knows no wire and no process.
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from nh.calls.call import Expired
+from nh.calls.events import CallEvents, CallObserver, EndReason
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media, RelayMedia, Side, canonical_address
 from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
-from nh.calls.session import SessionInfo
+from nh.calls.session import Session, SessionInfo
 from nh.calls.session_ids import SessionIds
 from nh.calls.settings import RelaySettings
 from nh.calls.table import CallTable
@@ -84,7 +84,8 @@ class Helper:
         own_ports = LocalPorts(
             ranges, {address for each in interfaces for address in (each.address, each.advertised)}
         )
-        self._plane = SocketPlane(settings, own_ports, kernel, kernel_off)
+        self._events = CallEvents(failed=lambda event: logger.exception("an observer of %s failed", event))
+        self._plane = SocketPlane(settings, own_ports, kernel, kernel_off, self._events)
         session_ids = SessionIds(shard + 1, shards)
         session_ids.go_on_above(known_session)
         self._table = CallTable(
@@ -99,19 +100,25 @@ class Helper:
                 ),
                 settings=settings,
                 session_ids=session_ids,
+                events=self._events,
             ),
             wall_offset_s=time.time() - time.monotonic(),
         )
         self._signalling = Signalling(self._table, interfaces)
         self._accounts = StatsCollector(self.stats, self._table, self._plane)
         self._shortage = ShortageLog(shard)
+        self.observe(_SessionLog())
+        self.observe(self._accounts)
         self._loop: Loop | None = None
         self._relaying: Ticker | None = None
-        self._on_tick: Callable[[], None] | None = None
 
-    def attach(self, loop: Loop, *, on_tick: Callable[[], None] | None = None) -> None:
-        """Relay under `loop` from now on; `on_tick` is called after each update of the statistics."""
-        self._loop, self._on_tick = loop, on_tick
+    def observe(self, observer: CallObserver) -> None:
+        """Report the events of calls to `observer` from now on."""
+        self._events.add(observer)
+
+    def attach(self, loop: Loop) -> None:
+        """Relay under `loop` from now on."""
+        self._loop = loop
         if self._plane.kernel is not None:
             self._plane.kernel.watch(loop)
         self._relay()
@@ -141,7 +148,6 @@ class Helper:
         self.pause()
         self._loop = None
         now = time.monotonic()
-        self.expire(now=now)  # sessions that were replaced since the last tick are yet to be counted
         for call in list(self._table):
             self._table.close_call(call.call_id, now=now)
         self.update_stats()
@@ -154,7 +160,13 @@ class Helper:
 
         Raises Refused where the rules turn it down, ProtocolError where a value is out of range.
         """
-        self._plane.owner = changed_by(command)
+        try:
+            return self._count(command)
+        finally:
+            if call_id := changed_by(command):
+                self._events.call_changed(call_id)
+
+    def _count(self, command: RelayCommand) -> RelayResult:
         sockets = self._table.resources.sockets
         try:
             result = self._execute(command)
@@ -210,7 +222,7 @@ class Helper:
         if key.cseq is None:
             raise MalformedRequest("activate: cseq is missing")
         uris = {"uri_from": key.uri_from, "uri_to": key.uri_to}
-        created = self._table.activate(
+        return self._table.activate(
             call_id=key.call_id,
             id_from=key.id_from,
             id_to=key.id_to,
@@ -218,41 +230,33 @@ class Helper:
             param={k: v.decode("utf-8", "backslashreplace") for k, v in uris.items()} | (param or {}),
             now=time.monotonic(),
         )
-        self._accounts.count_sessions()
-        return created
 
     def close_session(self, key: TransactionKey) -> list[SessionInfo]:
         """End the transaction's session, or with cseq None or 0 every session between the two ends.
 
         Returns what ended. Raises UnknownCall.
         """
-        closed = self._table.close(
+        return self._table.close(
             call_id=key.call_id,
             id_from=key.id_from,
             id_to=key.id_to,
             cseq=key.cseq,
             now=time.monotonic(),
         )
-        self._accounts.count_sessions()
-        return closed
 
     def close_call(self, call_id: bytes) -> list[SessionInfo]:
         """End everything under a call-id. Returns what ended. Raises UnknownCall."""
-        closed = self._table.close_call(call_id, now=time.monotonic())
-        self._accounts.count_sessions()
-        return closed
+        return self._table.close_call(call_id, now=time.monotonic())
 
-    def expire(self, *, now: float | None = None) -> Expired:
+    def expire(self, *, now: float | None = None) -> None:
         """End what fell silent and close what nothing needs; done by itself once attached.
+
+        Observers are told what ended, and why.
 
         Arguments:
             now: monotonic seconds; the clock's if None.
         """
-        expired = self._table.expire(now=time.monotonic() if now is None else now)
-        self._accounts.count_expired(expired)
-        for info in expired.sessions:
-            logger.info("session %d of call %r ended: %s", info.sessionid, info.call_id, info.reason)
-        return expired
+        self._table.expire(now=time.monotonic() if now is None else now)
 
     def update_stats(self) -> None:
         """Bring `stats` up to date; done by itself once attached."""
@@ -272,9 +276,7 @@ class Helper:
             case ListCalls() | ShowCall():
                 return self._look_up(command)
             case _:
-                result = self._signalling.execute(command)
-                self._accounts.count_sessions()
-                return result
+                return self._signalling.execute(command)
 
     def _look_up(self, command: ListCalls | ShowCall) -> RelayResult:
         now = time.monotonic()
@@ -308,9 +310,16 @@ class Helper:
     def _tick(self, now: float) -> None:
         self._plane.close_windows(now=now)
         self.expire(now=now)
-        self.update_stats()
-        if self._on_tick is not None:
-            self._on_tick()
+        self._events.housekeeping(now)
+
+
+class _SessionLog(CallObserver):
+    """Writes down which sessions ended by themselves, and why."""
+
+    def session_ended(self, call_id: bytes, session: Session, reason: EndReason) -> None:
+        """See CallObserver."""
+        if reason is not EndReason.CLOSED:
+            logger.info("session %d of call %r ended: %s", session.id, call_id, reason)
 
 
 def changed_by(command: RelayCommand) -> bytes:

@@ -7,8 +7,10 @@ count and changes neither.
 import dataclasses
 from typing import Final
 
-from nh.calls.call import Expired
+from nh.calls.events import CallObserver, EndReason
 from nh.calls.leg import Drop
+from nh.calls.session import Session
+from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.commands import (
     Activate,
@@ -43,7 +45,7 @@ _KINDS: Final[dict[type, str]] = {
 }
 
 
-class StatsCollector:
+class StatsCollector(CallObserver):
     """The statistics of one relay.
 
     Arguments:
@@ -85,27 +87,30 @@ class StatsCollector:
         name = f"{_KINDS[type(command)]}_{outcome}"
         setattr(self.stats, name, getattr(self.stats, name) + 1)
 
-    def count_expired(self, expired: Expired) -> None:
-        """What expiry ended."""
-        stats = self.stats
-        stats.expired_unused += expired.unused_groups
-        for info in expired.sessions:
-            stats.expired_silent += info.reason == "expired"
-            stats.expired_hold += info.reason == "hold"
-            stats.expired_replaced += info.reason == "replaced"
-        self.count_sessions()
+    def session_activated(self, _call_id: bytes, _session: Session) -> None:
+        """See CallObserver."""
+        self.stats.sessions_started += 1
 
-    def count_sessions(self) -> None:
-        """Bring the counters of sessions up to date."""
-        resources, base = self._table.resources, self._base
-        self.stats.sessions_started = base.sessions_started + resources.started
-        self.stats.sessions_closed = base.sessions_closed + resources.ended
+    def session_ended(self, _call_id: bytes, _session: Session, reason: EndReason) -> None:
+        """See CallObserver."""
+        stats = self.stats
+        stats.sessions_closed += 1
+        stats.expired_silent += reason is EndReason.EXPIRED
+        stats.expired_hold += reason is EndReason.HOLD
+        stats.expired_replaced += reason is EndReason.REPLACED
+
+    def group_unused(self, _call_id: bytes, _group: SocketGroup) -> None:
+        """See CallObserver."""
+        self.stats.expired_unused += 1
+
+    def housekeeping(self, _now: float) -> None:
+        """See CallObserver."""
+        self.update()
 
     def update(self) -> None:
-        """Bring everything up to date."""
+        """Bring the gauges and the counters of packets up to date."""
         self._plane.collect()
         self._count_packets()
-        self.count_sessions()
         stats, resources, kernel = self.stats, self._table.resources, self._plane.kernel
         stats.media_to_many = self._base.media_to_many + resources.to_many
         stats.calls = len(self._table)

@@ -1,14 +1,16 @@
 """A media plane without sockets, and a SIP proxy that drives a CallTable through it: no I/O, no clock."""
 
 import dataclasses
+from typing import NamedTuple
 
-from nh.calls.call import Expired
+from nh.calls.events import CallObserver, EndReason
 from nh.calls.leg import Leg, RelaySocket
 from nh.calls.media import Endpoint, Media, RelayMedia, Side
 from nh.calls.ports import PortInUse, PortSpace
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.settings import RelaySettings
+from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.errors import AddressUnavailable, PortsExhausted
 
@@ -62,7 +64,9 @@ class FakePlane:
         """Ports that are open on any address."""
         return {local.port for local in self.open}
 
-    def open_sockets(self, address: str, base: int, count: int, dscp: int | None = None) -> list[RelaySocket]:
+    def open_sockets(
+        self, address: str, base: int, count: int, dscp: int | None = None, call_id: bytes = b""
+    ) -> list[RelaySocket]:
         self.attempts.append(base)
         wanted = [Endpoint(address, port) for port in range(base, base + count)]
         if address in self.foreign:
@@ -78,7 +82,7 @@ class FakePlane:
         return list(sockets)
 
     def adopt_sockets(
-        self, address: str, base: int, count: int, dscp: int | None = None
+        self, address: str, base: int, count: int, dscp: int | None = None, call_id: bytes = b""
     ) -> list[RelaySocket]:
         return self.open_sockets(address, base, count, dscp)
 
@@ -101,6 +105,48 @@ class FakePlane:
         self.running.remove(session)
 
 
+class Ended(NamedTuple):
+    """A session that ended: its number, of which call and between whom it was, and why it ended."""
+
+    call_id: bytes
+    number: int
+    id_from: bytes
+    id_to: bytes
+    reason: EndReason
+
+
+class Expired(NamedTuple):
+    """What expiry ended: sessions, and the number of groups that never had one."""
+
+    sessions: list[Ended]
+    unused_groups: int
+
+
+class EventRecorder(CallObserver):
+    """The events of a table that tests ask for.
+
+    Arguments:
+        table: the table.
+    """
+
+    def __init__(self, table: CallTable) -> None:
+        self.ended: list[Ended] = []
+        self.unused_groups = 0
+        table.resources.events.add(self)
+
+    def session_ended(self, call_id: bytes, session: Session, reason: EndReason) -> None:
+        self.ended.append(Ended(call_id, session.id, session.group_from.id, session.group_to.id, reason))
+
+    def group_unused(self, call_id: bytes, group: SocketGroup) -> None:
+        self.unused_groups += 1
+
+    def expire(self, table: CallTable, *, now: float) -> Expired:
+        """What ends by itself in the table."""
+        ended, unused = len(self.ended), self.unused_groups
+        table.expire(now=now)
+        return Expired(self.ended[ended:], self.unused_groups - unused)
+
+
 @dataclasses.dataclass
 class Proxy:
     """A SIP proxy with the relay in its hands: what it does is named as in SIP.
@@ -111,6 +157,9 @@ class Proxy:
     table: CallTable
     plane: FakePlane
     now: float = START
+
+    def __post_init__(self) -> None:
+        self.events = EventRecorder(self.table)
 
     def offer(
         self,
@@ -197,7 +246,7 @@ class Proxy:
     def expire(self, *, after_s: float = 0.0) -> Expired:
         """What ends `after_s` seconds later."""
         self.now += after_s
-        return self.table.expire(now=self.now)
+        return self.events.expire(self.table, now=self.now)
 
     @property
     def nothing_is_left(self) -> bool:

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Sequence
 
-from nh.calls.call import Expired
 from nh.calls.media import Media
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import MediumRequest
@@ -14,7 +13,7 @@ from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.calls.table import CallTable
-from tests.calls.fakes import CALL, PORTS, RELAY, START, FakePlane
+from tests.calls.fakes import CALL, PORTS, RELAY, START, EventRecorder, Expired, FakePlane
 
 A, B, C, D = b"tag-a", b"tag-b", b"tag-c", b"tag-d"
 
@@ -41,6 +40,9 @@ class NgProxy:
     table: CallTable
     plane: FakePlane
     now: float = START
+
+    def __post_init__(self) -> None:
+        self.events = EventRecorder(self.table)
 
     def offer(
         self,
@@ -127,7 +129,7 @@ class NgProxy:
     def expire(self, *, after_s: float = 0.0) -> Expired:
         """What ends `after_s` seconds later."""
         self.now += after_s
-        return self.table.expire(now=self.now)
+        return self.events.expire(self.table, now=self.now)
 
     @property
     def offers(self) -> Offers:

@@ -53,20 +53,18 @@ def test_an_unknown_transaction_cannot_be_activated(proxy: Proxy) -> None:
 
 
 def test_a_newer_session_of_the_same_caller_replaces_the_older_one(proxy: Proxy) -> None:
-    proxy.connect(cseq=1)
+    older = proxy.connect(cseq=1)
     newer = proxy.connect(cseq=2)
-    (ended,) = proxy.expire().sessions
-    assert (ended.cseq, ended.reason) == (1, "replaced")
-    proxy.expire(after_s=1.1)
+    (ended,) = proxy.expire(after_s=1.1).sessions
+    assert (ended.number, ended.reason) == (older.id, "replaced")
     assert proxy.plane.running == [newer]
 
 
 def test_a_newer_session_in_the_other_direction_replaces_the_older_one(proxy: Proxy) -> None:
-    proxy.connect(cseq=5)
+    older = proxy.connect(cseq=5)
     newer = proxy.connect(cseq=1, caller=BOB, callee=ALICE)
-    (ended,) = proxy.expire().sessions
-    assert (ended.cseq, ended.id_from, ended.reason) == (5, ALICE, "replaced")
-    proxy.expire(after_s=1.1)
+    (ended,) = proxy.expire(after_s=1.1).sessions
+    assert (ended.number, ended.id_from, ended.reason) == (older.id, ALICE, "replaced")
     assert proxy.plane.running == [newer]
 
 

@@ -65,7 +65,7 @@ def test_a_replacement_while_on_hold_ends_the_hold(proxy: Proxy) -> None:
     proxy.connect(cseq=1)
     proxy.connect(cseq=2, offered=(HELD_AUDIO,))
     proxy.now += 600
-    proxy.expire()
+    assert [info.reason for info in proxy.expire().sessions] == ["replaced"]
     proxy.connect(cseq=3)
     assert [info.reason for info in proxy.expire(after_s=2).sessions] == ["replaced"]
     assert [info.reason for info in proxy.expire(after_s=29).sessions] == ["expired"]

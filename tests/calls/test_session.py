@@ -167,7 +167,6 @@ def test_session_information_is_that_of_net_sip() -> None:
     assert info.created == START + 1_700_000_000
     assert info.sessionid == 1
     assert info.param == {"uri_from": "sip:alice@example.org", "tenant": "blue"}
-    assert info.reason == ""
 
 
 def test_sessions_are_numbered(proxy: Proxy) -> None:

@@ -96,8 +96,7 @@ class TwinsMachine(RuleBasedStateMachine):
         before, after = self.moves.table, make_proxy(RULES, BOUNDS)
         move_calls(before, after.table, now=self.now)
         old, new = before.resources, after.table.resources
-        # what is the table's, not a call's: what to report, numbers that were given, where to look for ports
-        new.replaced = old.replaced
+        # what is the table's, not a call's: numbers that were given, where to look for ports
         new.session_ids.go_on_above(old.session_ids._next - 1)
         for address, pool in old.ports._pools.items():
             new.ports._pools.setdefault(address, PortPool(*BOUNDS))._cursor = pool._cursor
@@ -350,7 +349,7 @@ class TwinsMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.0, 0.02, 0.5, 1.0, 3.0, 10.0, 30.0, 180.0, 3600.0]))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
-        self.same(lambda proxy: proxy.table.expire(now=self.now))
+        self.same(lambda proxy: proxy.events.expire(proxy.table, now=self.now))
 
     # --- what can be seen -----------------------------------------------------------------------------
 

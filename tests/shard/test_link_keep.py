@@ -45,7 +45,7 @@ class Sides:
     def fill(self) -> None:
         """Say more than the link takes."""
         for number in range(200):
-            self.keep.keep(b"filler", bytes(link.PART_BYTES) + b"%d" % number)
+            self.keep.save_call(b"filler", bytes(link.PART_BYTES) + b"%d" % number)
 
 
 @pytest.fixture
@@ -65,12 +65,12 @@ def endpoints(count: int) -> list[Endpoint]:
 def test_what_is_said_is_kept(sides: Sides) -> None:
     many = endpoints(MAX_FDS + 1)
     with Path(os.devnull).open() as file:
-        sides.keep.hold(many, [file.fileno()] * len(many))
-    sides.keep.keep(b"a", bytes(3 * link.PART_BYTES))
-    sides.keep.keep(b"b", b"")
-    sides.keep.keep(b"c", b"x")
-    sides.keep.forget(b"c")
-    sides.keep.let_go(many[1:])
+        sides.keep.store_sockets(many, [file.fileno()] * len(many))
+    sides.keep.save_call(b"a", bytes(3 * link.PART_BYTES))
+    sides.keep.save_call(b"b", b"")
+    sides.keep.save_call(b"c", b"x")
+    sides.keep.drop_call(b"c")
+    sides.keep.release_sockets(many[1:])
     sides.hear()
     assert dict(sides.keeper.calls) == {b"a": bytes(3 * link.PART_BYTES), b"b": b""}
     assert list(sides.keeper.sockets) == many[:1]
@@ -78,14 +78,14 @@ def test_what_is_said_is_kept(sides: Sides) -> None:
 
 def test_what_could_not_be_said_is_caught_up_with_and_the_latest_counts(sides: Sides) -> None:
     with Path(os.devnull).open() as file:
-        sides.keep.hold(endpoints(2), [file.fileno()] * 2)
-        sides.keep.keep(b"ends", b"1")
+        sides.keep.store_sockets(endpoints(2), [file.fileno()] * 2)
+        sides.keep.save_call(b"ends", b"1")
         sides.fill()
-        sides.keep.keep(b"goes on", b"1")
-        sides.keep.keep(b"goes on", b"2")
-        sides.keep.forget(b"ends")
-        sides.keep.let_go(endpoints(1))
-        sides.keep.hold(endpoints(3)[2:], [file.fileno()])
+        sides.keep.save_call(b"goes on", b"1")
+        sides.keep.save_call(b"goes on", b"2")
+        sides.keep.drop_call(b"ends")
+        sides.keep.release_sockets(endpoints(1))
+        sides.keep.store_sockets(endpoints(3)[2:], [file.fileno()])
     sides.keep.catch_up()
     sides.hear()
     sides.keep.catch_up()
@@ -94,22 +94,22 @@ def test_what_could_not_be_said_is_caught_up_with_and_the_latest_counts(sides: S
     assert sides.keeper.calls[b"filler"].endswith(b"199")
     assert b"ends" not in sides.keeper.calls
     assert list(sides.keeper.sockets) == endpoints(2)[1:]
-    sides.keep.keep(b"now", b"at once")
+    sides.keep.save_call(b"now", b"at once")
     sides.hear()
     assert sides.keeper.calls[b"now"] == b"at once"
 
 
 def test_a_snapshot_that_is_too_long_leaves_the_one_before(sides: Sides) -> None:
-    sides.keep.keep(b"a", b"old")
-    sides.keep.keep(b"a", bytes(link.MAX_SNAPSHOT_BYTES + 1))
+    sides.keep.save_call(b"a", b"old")
+    sides.keep.save_call(b"a", bytes(link.MAX_SNAPSHOT_BYTES + 1))
     sides.hear()
     assert sides.keeper.calls[b"a"] == b"old"
 
 
 def test_at_the_end_all_stays_as_it_is(sides: Sides) -> None:
-    sides.keep.keep(b"a", b"old")
+    sides.keep.save_call(b"a", b"old")
     sides.keep.close()
-    sides.keep.forget(b"a")
-    sides.keep.let_go(endpoints(1))
+    sides.keep.drop_call(b"a")
+    sides.keep.release_sockets(endpoints(1))
     sides.hear()
     assert list(sides.keeper.calls) == [b"a"]

@@ -6,19 +6,25 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from nh.calls.events import CallEvents, CallObserver
+from nh.calls.leg import RelaySocket
 from nh.calls.ports import PortInUse
 from nh.calls.settings import RelaySettings
 from nh.errors import AddressUnavailable, PortsExhausted, SocketsExhausted
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.plane import SocketPlane
-from nh.shard.media.sockets import MediaSocket, close_media_sockets, open_media_sockets
-from nh.shard.recovery.checkpoints import Checkpointer
+from nh.shard.media.sockets import close_media_sockets, open_media_sockets
 from tests.shard.bench import V4
 
 
 @pytest.fixture
-def plane() -> Iterator[SocketPlane]:
-    plane = SocketPlane(RelaySettings(), LocalPorts([]))
+def events() -> CallEvents:
+    return CallEvents()
+
+
+@pytest.fixture
+def plane(events: CallEvents) -> Iterator[SocketPlane]:
+    plane = SocketPlane(RelaySettings(), LocalPorts([]), events=events)
     yield plane
     plane.close()
 
@@ -56,44 +62,44 @@ def test_the_port_of_a_socket_that_cannot_be_watched_is_let_go(
     plane.close_sockets(plane.open_sockets(V4, ports[0], 3))
 
 
-class WhatIsHeld(Checkpointer):
-    """Where the sockets are that somebody holds for a successor; keeps nothing else."""
+class StoredSockets(CallObserver):
+    """The ports of the sockets that a supervisor stores for a successor."""
 
     def __init__(self, held: set[int]) -> None:
         self.held = held
 
-    def opened(self, sockets: Sequence[MediaSocket]) -> None:
+    def sockets_opened(self, call_id: bytes, sockets: Sequence[RelaySocket]) -> None:
         self.held |= {each.local.port for each in sockets}
 
-    def closed(self, sockets: Sequence[MediaSocket]) -> None:
+    def sockets_closing(self, sockets: Sequence[RelaySocket]) -> None:
         self.held -= {each.local.port for each in sockets}
 
 
 def test_sockets_of_a_call_that_cannot_be_restored_are_held_no_longer(
-    plane: SocketPlane, ports: range
+    plane: SocketPlane, events: CallEvents, ports: range
 ) -> None:
     before = open_media_sockets(V4, ports[0], 2)
-    keeping = plane.keeping = WhatIsHeld(set(ports[:2]))
+    events.add(stored := StoredSockets(set(ports[:2])))
     plane.inherited = {each.local: each.sock.detach() for each in before}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind((V4, ports[2]))
         with pytest.raises(PortInUse):
             plane.adopt_sockets(V4, ports[0], 3)
-    assert keeping.held == set()
+    assert stored.held == set()
     close_media_sockets(open_media_sockets(V4, ports[0], 3))
 
 
 def test_sockets_of_a_call_that_cannot_be_watched_are_held_no_longer(
-    plane: SocketPlane, ports: range, monkeypatch: pytest.MonkeyPatch
+    plane: SocketPlane, events: CallEvents, ports: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(media_socket: object) -> None:
         raise OSError(errno.ENOMEM, "no memory")
 
     before = open_media_sockets(V4, ports[0], 2)
-    keeping = plane.keeping = WhatIsHeld(set(ports[:2]))
+    events.add(stored := StoredSockets(set(ports[:2])))
     plane.inherited = {each.local: each.sock.detach() for each in before}
     monkeypatch.setattr(plane._forwarding, "open", refuse)
     with pytest.raises(SocketsExhausted, match="memory"):
         plane.adopt_sockets(V4, ports[0], 2)
-    assert keeping.held == set()
+    assert stored.held == set()
     close_media_sockets(open_media_sockets(V4, ports[0], 2))

@@ -9,7 +9,7 @@ import math
 
 from nh.calls.media import Side
 from nh.calls.offer_answer.party import Party, ReceivedTotals
-from nh.calls.resources import Resources
+from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
@@ -65,7 +65,9 @@ class Dialog:
         """Whether `party` is one of the two."""
         return party is self.caller or party is self.callee
 
-    def detach(self, resources: Resources, index: int, *, keep: bool, now: float) -> None:
+    def detach(
+        self, resources: CallResources, index: int, *, keep: bool, now: float, silent: bool = False
+    ) -> None:
         """Take the session of medium `index` out, because one party has other sockets for that medium.
 
         Args:
@@ -76,21 +78,25 @@ class Dialog:
         if session is not None and keep and index not in self.superseded:
             self.superseded[index] = session
         elif session is not None:
-            self._stop(resources, index, session, now=now)
+            self._stop(resources, index, session, now=now, silent=silent)
 
-    def commit(self, resources: Resources, *, now: float) -> None:
+    def commit(self, resources: CallResources, *, now: float, silent: bool = False) -> None:
         """Stop the superseded sessions: the offer that replaced them has been answered."""
         for index, session in self.superseded.items():
-            self._stop(resources, index, session, now=now)
+            self._stop(resources, index, session, now=now, silent=silent)
         self.superseded.clear()
 
-    def stop_all(self, resources: Resources, *, now: float) -> None:
-        """Stop all sessions."""
-        self.commit(resources, now=now)
-        for index in list(self.sessions):
-            self.detach(resources, index, keep=False, now=now)
+    def stop_all(self, resources: CallResources, *, now: float, silent: bool = False) -> None:
+        """Stop all sessions.
 
-    def refresh(self, resources: Resources, signalled: Party, *, now: float) -> None:
+        Args:
+            silent: they end because no packet came, not by a command.
+        """
+        self.commit(resources, now=now, silent=silent)
+        for index in list(self.sessions):
+            self.detach(resources, index, keep=False, now=now, silent=silent)
+
+    def refresh(self, resources: CallResources, signalled: Party, *, now: float) -> None:
         """Relay each medium that both parties have, after `signalled` announced its media anew.
 
         The relay learns the source of what `signalled` sends again. A medium whose number of sockets differs
@@ -118,7 +124,9 @@ class Dialog:
                 )
         self.block(resources)
 
-    def set_mux(self, resources: Resources, index: int, *, offerer: Party, muxes: tuple[bool, bool]) -> None:
+    def set_mux(
+        self, resources: CallResources, index: int, *, offerer: Party, muxes: tuple[bool, bool]
+    ) -> None:
         """Set which parties send RTCP of medium `index` on its RTP port (RFC 5761).
 
         Args:
@@ -129,9 +137,9 @@ class Dialog:
         if session is not None:
             caller, callee = muxes if offerer is self.caller else muxes[::-1]
             if session.set_mux(from_muxes=caller, to_muxes=callee):
-                resources.plane.renew(session)
+                resources.refresh_session(session)
 
-    def block(self, resources: Resources) -> None:
+    def block(self, resources: CallResources) -> None:
         """Apply each party's `blocked` to the legs that receive from it."""
         for _, session in self.running:
             changed = False
@@ -140,7 +148,7 @@ class Dialog:
                 changed = changed or leg.blocked is not blocked
                 leg.blocked = blocked
             if changed:
-                resources.plane.renew(session)
+                resources.refresh_session(session)
 
     def expires_at(self, rules: RelaySettings) -> float:
         """Monotonic seconds at which the dialog ends unless a packet arrives."""
@@ -164,8 +172,10 @@ class Dialog:
         if superseded is not None and (superseded.group_from, superseded.group_to) == (group_from, group_to):
             self.sessions[index] = self.superseded.pop(index)
 
-    def _stop(self, resources: Resources, index: int, session: Session, *, now: float) -> None:
-        resources.stop_session(session, since=now)
+    def _stop(
+        self, resources: CallResources, index: int, session: Session, *, now: float, silent: bool
+    ) -> None:
+        resources.stop_session(session, since=now, silent=silent)
         for number, leg in enumerate(session.legs):
             totals = self.party_on(leg.side).ended_totals
             packets, size, dropped = totals.get((index, number // 2), ReceivedTotals())

@@ -13,7 +13,7 @@ from nh.calls.offer_answer.deletion import delete_due, schedule
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import MediumRequest, Party, open_groups
-from nh.calls.resources import Resources
+from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
@@ -33,7 +33,7 @@ class Offers:
 
     __slots__ = ("_resources", "last_signal", "participants")
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: CallResources) -> None:
         self._resources = resources
         self.participants = Participants(resources)
         self.last_signal = 0.0
@@ -226,27 +226,21 @@ class Offers:
         for party in list(self.parties.values()):
             self.participants.close_party(party, now=now)
 
-    def expire(self, *, now: float) -> tuple[list[Session], int]:
-        """End silent dialogs, and parties that have no dialog and wait for no answer any more.
-
-        Returns:
-            The sessions that ended, and the number of groups closed that never had one.
-        """
+    def expire(self, *, now: float) -> None:
+        """End silent dialogs, and parties that have no dialog and wait for no answer any more."""
         rules = self._resources.settings
         delete_due(self.participants, now=now)
-        silent: list[Session] = []
         for dialog in list(self.dialogs):
             if now >= dialog.expires_at(rules):
-                silent += [session for _, session in dialog.running]
-                self.participants.end_dialog(dialog, now=now)
+                self.participants.end_dialog(dialog, now=now, silent=True)
         self.participants.close_all_superseded()
-        unused = 0
         for tag in self.participants.without_dialog:
             party = self.parties[tag]
             if now >= self.participants.expires_at(party, rules):
-                unused += sum(group is not None and group.idle_since is None for group in party.groups)
+                for group in party.groups:
+                    if group is not None:
+                        self._resources.note_unused(group)
                 self.participants.close_party(party, now=now)
-        return silent, unused
 
     def next_expiry(self) -> float:
         """Monotonic seconds before which nothing of this can expire."""

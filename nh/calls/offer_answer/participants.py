@@ -9,7 +9,7 @@ from nh.calls.media import Side
 from nh.calls.offer_answer.branches import Branch, Branches
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party
-from nh.calls.resources import Resources
+from nh.calls.resources import CallResources
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 from nh.errors import LimitReached, UnknownCall
@@ -34,7 +34,7 @@ class Participants:
 
     __slots__ = ("_resources", "branches", "dialogs", "early", "parties")
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: CallResources) -> None:
         self._resources = resources
         self.parties: dict[bytes, Party] = {}
         self.dialogs: list[Dialog] = []
@@ -117,9 +117,13 @@ class Participants:
 
     # --- removal ----------------------------------------------------------------------------------
 
-    def end_dialog(self, dialog: Dialog, *, now: float) -> None:
-        """Stop the sessions of an established dialog and remove it."""
-        dialog.stop_all(self._resources, now=now)
+    def end_dialog(self, dialog: Dialog, *, now: float, silent: bool = False) -> None:
+        """Stop the sessions of an established dialog and remove it.
+
+        Args:
+            silent: it ends because no packet came, not by a command.
+        """
+        dialog.stop_all(self._resources, now=now, silent=silent)
         self.dialogs.remove(dialog)
 
     def close_party(self, party: Party, *, now: float) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media, Side
-from nh.calls.resources import Resources
+from nh.calls.resources import CallResources
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 
@@ -135,7 +135,7 @@ class Party:
 
 
 def open_groups(
-    resources: Resources, party: Party, requests: Sequence[MediumRequest], *, now: float
+    resources: CallResources, party: Party, requests: Sequence[MediumRequest], *, now: float
 ) -> list[SocketGroup | None]:
     """The socket groups for a party's new SDP: present ones where they still serve, otherwise new ones.
 

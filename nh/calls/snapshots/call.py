@@ -132,7 +132,7 @@ def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, no
     snapshot.check()
     times = TimeShift(shift_s, now)
     call = table.make_call(snapshot.call_id, created=times.past(snapshot.created))
-    resources = table.resources
+    resources = call.resources
     groups: list[SocketGroup] = []
     with contextlib.ExitStack() as undo:
         for each in snapshot.groups:

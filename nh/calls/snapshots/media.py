@@ -6,7 +6,7 @@ import msgspec
 
 from nh.calls.media import MAX_MEDIA, MAX_RANGE, Endpoint, Media, Side, canonical_host, is_address, is_unicast
 from nh.calls.ports import PortInUse
-from nh.calls.resources import Resources
+from nh.calls.resources import CallResources
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ, MAX_FORMATS, PayloadFormat
 from nh.calls.snapshots.values import Address, Port, Time, TimeShift, require
 from nh.calls.socket_group import SocketGroup
@@ -123,7 +123,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
             media.check()
             require(base % 2 == 0 and base + media.range <= 65536, f"no medium can have its ports at {base}")
 
-    def rebuild(self, resources: Resources, times: TimeShift) -> SocketGroup:
+    def rebuild(self, resources: CallResources, times: TimeShift) -> SocketGroup:
         """The group with its sockets on the ports that it had.
 
         Raises:

@@ -12,7 +12,7 @@ from nh.calls.offer_answer.branches import Branch
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Mux, Party, ReceivedTotals
-from nh.calls.resources import Resources
+from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
 from nh.calls.snapshots.session import SessionSnapshot
@@ -287,7 +287,7 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
 
     def rebuild(
         self,
-        resources: Resources,
+        resources: CallResources,
         groups: Sequence[SocketGroup],
         sessions: Sequence[Session],
         times: TimeShift,

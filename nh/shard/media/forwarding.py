@@ -50,7 +50,7 @@ class Forwarding:
         own_ports: where packets keep their hop limit (nh.shard.media.loop_guard).
         kernel: moves directions into the kernel; None: all stay here.
         kernel_off: why that is so, for people.
-        changed: called with the owner of a socket whose source is another, or is latched.
+        source_changed: called with the call-id and the leg whose source is another, or has another state.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class Forwarding:
         *,
         kernel: KernelPath | None = None,
         kernel_off: str = "",
-        changed: Callable[[bytes], None] = lambda _owner: None,
+        source_changed: Callable[[bytes, Leg], None] = lambda _call_id, _leg: None,
     ) -> None:
         self._poll = poll
         self._traffic = traffic
         self._kernel = kernel
         self._kernel_off = kernel_off
-        self._changed = changed
+        self._report = source_changed
         self.awake = True
         self._onward = Egress(poll, traffic, own_ports)
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
@@ -111,7 +111,7 @@ class Forwarding:
         if not leg.latched:
             media_socket.disconnect()
         self._refresh(media_socket)
-        self._changed(media_socket.owner)
+        self._report(media_socket.owner, leg)
 
     def set_up_anew(self, media_sockets: Sequence[MediaSocket]) -> None:
         """Bring sockets into the state that their legs want, whatever state they are in."""

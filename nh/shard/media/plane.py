@@ -6,8 +6,9 @@ close, silent sources that relatch. It knows nothing of calls or commands.
 
 import logging
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from nh.calls.events import CallEvents
 from nh.calls.leg import RelaySocket
 from nh.calls.media import Endpoint
 from nh.calls.session import Session
@@ -25,9 +26,6 @@ from nh.shard.media.sockets import (
     socket_of,
 )
 from nh.shard.media.totals import TrafficTotals
-
-if TYPE_CHECKING:
-    from nh.shard.recovery.checkpoints import Checkpointer
 
 logger = logging.getLogger(__name__)
 
@@ -47,10 +45,10 @@ class SocketPlane:
         own_ports: the media ports of the whole relay.
         kernel: the path in the kernel, which is closed with the plane; None: there is none.
         kernel_off: why that is so, for people.
+        events: is told of sockets that open and close, and of sources that change.
 
-    `owner` is the call-id of the call for which sockets are opened now; `inherited` are sockets that a
-    predecessor had, by where they are bound: adopt_sockets() takes them out; `keeping` is told of sockets and
-    of what changes about sources, None if nobody keeps calls.
+    Attributes:
+        inherited: sockets that a predecessor had, by where they are bound: adopt_sockets() takes them out.
     """
 
     def __init__(
@@ -59,7 +57,9 @@ class SocketPlane:
         own_ports: LocalPorts,
         kernel: KernelPath | None = None,
         kernel_off: str = "",
+        events: CallEvents | None = None,
     ) -> None:
+        self._events = events = events or CallEvents()
         self.kernel = kernel
         self.poll = MediaPoll()
         self.traffic = TrafficTotals()
@@ -71,24 +71,24 @@ class SocketPlane:
             own_ports,
             kernel=kernel,
             kernel_off=kernel_off,
-            changed=self._changed,
+            source_changed=events.source_changed,
         )
-        self.owner = b""
         self.inherited: dict[Endpoint, int] = {}
-        self.keeping: Checkpointer | None = None
         self._running: dict[Session, None] = {}
         self._latching: set[Session] = set()
         self._round: list[Session] = []
         self._slice = 1
         self._round_s = min(ROUND_S, settings.silent_s / 4, (settings.relatch_s or math.inf) / 4)
 
-    def open_sockets(self, address: str, base: int, count: int, dscp: int | None = None) -> list[RelaySocket]:
+    def open_sockets(
+        self, address: str, base: int, count: int, dscp: int | None = None, call_id: bytes = b""
+    ) -> list[RelaySocket]:
         """See MediaPlane. What arrives before a session is active is read and dropped."""
         dscp = self._settings.dscp if dscp is None else dscp
-        return self._begin(open_media_sockets(address, base, count, dscp=dscp), address)
+        return self._begin(open_media_sockets(address, base, count, dscp=dscp), address, call_id)
 
     def adopt_sockets(
-        self, address: str, base: int, count: int, dscp: int | None = None
+        self, address: str, base: int, count: int, dscp: int | None = None, call_id: bytes = b""
     ) -> list[RelaySocket]:
         """See MediaPlane. Those that nobody held open are bound anew."""
         dscp = self._settings.dscp if dscp is None else dscp
@@ -99,11 +99,7 @@ class SocketPlane:
         except BaseException:
             self._discard(sockets)
             raise
-        return self._begin(sockets, address)
-
-    def _changed(self, owner: bytes) -> None:
-        if self.keeping is not None:
-            self.keeping.changed(owner)
+        return self._begin(sockets, address, call_id)
 
     def _adopt(self, local: Endpoint, dscp: int) -> MediaSocket:
         fd = self.inherited.pop(local, None)
@@ -114,7 +110,7 @@ class SocketPlane:
                 logger.error("the socket at %s is bound anew: %s", local, exc)
         return open_media_sockets(local.address, local.port, 1, dscp=dscp)[0]
 
-    def _begin(self, opened: list[MediaSocket], address: str) -> list[RelaySocket]:
+    def _begin(self, opened: list[MediaSocket], address: str, call_id: bytes) -> list[RelaySocket]:
         """Watch new sockets. Raises SocketsExhausted; then they are closed."""
         self._own_ports.add(address)
         watched: list[RelaySocket] = []
@@ -130,9 +126,8 @@ class SocketPlane:
                 raise
             raise shortage from exc
         for media_socket in opened:
-            media_socket.owner = self.owner
-        if self.keeping is not None:
-            self.keeping.opened(opened)
+            media_socket.owner = call_id
+        self._events.sockets_opened(call_id, watched)
         return watched
 
     def close_sockets(self, sockets: list[RelaySocket]) -> None:
@@ -143,9 +138,9 @@ class SocketPlane:
         self._discard(ours)
 
     def _discard(self, sockets: list[MediaSocket]) -> None:
-        """Close sockets that are not watched, and have nobody hold them any more."""
-        if self.keeping is not None and sockets:
-            self.keeping.closed(sockets)
+        """Close sockets that are not watched."""
+        if sockets:
+            self._events.sockets_closing(sockets)
         close_media_sockets(sockets)
 
     def start(self, session: Session) -> None:

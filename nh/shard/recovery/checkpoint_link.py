@@ -1,4 +1,4 @@
-"""A shard's Keep behind the internal link: the supervisor keeps.
+"""A shard's CheckpointSink behind the internal link: the supervisor keeps.
 
 Where the link is full (the supervisor is stopped, or has no CPU), nothing waits and memory is bounded: of
 each call only the latest word is remembered, of sockets that they are to be let go. It is caught up with when
@@ -31,7 +31,7 @@ LOG_INTERVAL_S: Final = 60.0
 
 
 class LinkCheckpointSink:
-    """See Keep.
+    """See CheckpointSink.
 
     Arguments:
         channel: to the supervisor.
@@ -45,8 +45,8 @@ class LinkCheckpointSink:
         self._calls: dict[bytes, bytes | None] = {}
         self._sockets: dict[Endpoint, None] = {}
 
-    def hold(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
-        """See Keep."""
+    def store_sockets(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
+        """See CheckpointSink."""
         if self._closed or self._behind:
             return
         try:
@@ -55,8 +55,8 @@ class LinkCheckpointSink:
         except ChannelFull as exc:
             self._limited_log.log(logging.WARNING, "the supervisor does not hold some sockets: %s", exc)
 
-    def let_go(self, endpoints: Sequence[Endpoint]) -> None:
-        """See Keep."""
+    def release_sockets(self, endpoints: Sequence[Endpoint]) -> None:
+        """See CheckpointSink."""
         if self._closed:
             return
         behind = self._behind
@@ -64,8 +64,8 @@ class LinkCheckpointSink:
         if not behind:
             self._say_let_go()
 
-    def keep(self, call_id: bytes, snapshot: bytes) -> None:
-        """See Keep. A snapshot of more than MAX_SNAPSHOT_BYTES is not kept, the one before stays."""
+    def save_call(self, call_id: bytes, snapshot: bytes) -> None:
+        """See CheckpointSink. A snapshot above MAX_SNAPSHOT_BYTES is left out, the one before stays."""
         if self._closed:
             return
         if len(snapshot) > MAX_SNAPSHOT_BYTES:
@@ -78,8 +78,8 @@ class LinkCheckpointSink:
         elif self._behind or not self._say(call_id, snapshot):
             self._calls[call_id] = snapshot
 
-    def forget(self, call_id: bytes) -> None:
-        """See Keep."""
+    def drop_call(self, call_id: bytes) -> None:
+        """See CheckpointSink."""
         if self._closed:
             return
         if self._behind or not self._say(call_id, None):

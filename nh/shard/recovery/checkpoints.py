@@ -1,45 +1,75 @@
-"""Keeping: what has to be known elsewhere for calls to go on without this process.
+"""Checkpoints: what has to be known outside of this process for its calls to go on without it.
 
-Somebody outside (the supervisor) holds a duplicate of each media socket and the latest snapshot of each call.
-What a command changes is kept before the command is answered; what packets change, such as a source that
-latched, in the loop's next turn; counters, every REFRESH_S. So what a client was told is never forgotten, and
-a successor knows what phones were told.
+The supervisor holds a duplicate of each media socket and the latest snapshot of each call. What a command
+changes is saved before the command is answered; what packets change, such as a source that latched, in the
+loop's next turn; counters, every REFRESH_S. So a successor knows all that clients and phones were announced.
 
-It knows calls and their sockets, not how anything is kept.
+The module knows calls and their sockets, not how a sink keeps them.
 """
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from nh.calls.call import Call
+from nh.calls.events import CallObserver, EndReason
+from nh.calls.leg import Leg, RelaySocket
 from nh.calls.media import Endpoint
+from nh.calls.session import Session
 from nh.calls.snapshots.call import take_snapshot
 from nh.calls.snapshots.codec import encode_snapshot
+from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.loop import Loop
 from nh.shard.media.sockets import MediaSocket
 from nh.shard.recovery.clocks import clock_at
-from nh.shard.recovery.keep import CheckpointSink
 
 REFRESH_S: Final = 10.0
-"""How old counters may become in a snapshot, while packets come."""
+"""How old counters may become in a snapshot while packets come."""
 
 FIRST_REFRESH_S: Final = 1.0
-"""When that is seen to first: else a relay that is killed again and again would never write down that its
-calls are alive, and take them for silent in the end."""
+"""When the first refresh begins. A relay that is killed again and again in less than REFRESH_S would
+otherwise never save that its calls are alive, and they would expire as silent in the end."""
 
-KEPT_A_LOOK: Final = 50
-"""Most snapshots taken in one go: some milliseconds."""
+SAVED_A_TURN: Final = 50
+"""Most snapshots taken in one turn of the loop: some milliseconds."""
+
+TURN_S: Final = 0.05
+"""Time between two turns of a refresh."""
 
 
-class Handed(NamedTuple):
-    """A call that is handed over: the descriptors stay its shard's.
+class CheckpointSink(Protocol):
+    """Where checkpoints go. No method waits or raises: a relay goes on where nothing can be saved.
 
-    Arguments:
-        call_id: which.
-        sockets: where each of its sockets is bound, and its descriptor.
-        snapshot: how it is.
+    In a shard this is the link to the supervisor (nh.shard.recovery.checkpoint_link). What is said here is in
+    force, in this order, before the client knows the result of the command that caused it.
+    """
+
+    def store_sockets(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
+        """Hold duplicates of sockets.
+
+        Args:
+            endpoints: their local addresses and ports.
+            fds: their descriptors, as many, in the same order; they stay the caller's.
+        """
+
+    def release_sockets(self, endpoints: Sequence[Endpoint]) -> None:
+        """Close the duplicates; no effect for those that are not held."""
+
+    def save_call(self, call_id: bytes, snapshot: bytes) -> None:
+        """The call is like this now."""
+
+    def drop_call(self, call_id: bytes) -> None:
+        """The call has ended, or cannot be restored."""
+
+
+class CallCheckpoint(NamedTuple):
+    """A call as it is handed over to another process.
+
+    Attributes:
+        call_id: the call.
+        sockets: the local endpoint and the descriptor of each of its sockets; they stay this shard's.
+        snapshot: its state.
     """
 
     call_id: bytes
@@ -47,56 +77,98 @@ class Handed(NamedTuple):
     snapshot: bytes
 
 
-class Checkpointer:
-    """Keeps the calls of one table.
+class Checkpointer(CallObserver):
+    """Saves the calls of one table to a sink as they change.
 
-    Arguments:
-        table: whose.
-        keep: where.
+    Args:
+        table: the calls.
+        sink: where their checkpoints go.
     """
 
-    def __init__(self, table: CallTable, keep: CheckpointSink) -> None:
+    def __init__(self, table: CallTable, sink: CheckpointSink) -> None:
         self._table = table
-        self._keep = keep
+        self._sink = sink
         self._loop: Loop | None = None
-        self._kept: dict[bytes, float] = {}  # call-id → when the call was last active, as kept
+        self._saved: dict[bytes, float] = {}  # call-id → when the call was last active, as saved
         self._changed: dict[bytes, None] = {}
         self._round: list[bytes] = []
         self._round_began = time.monotonic() - REFRESH_S + FIRST_REFRESH_S
 
     def attach(self, loop: Loop) -> None:
-        """Keep what packets change, too."""
+        """From now on save what packets and time change, too."""
         self._loop = loop
+        if self._changed:
+            loop.call_later(0, self._save_changed)
 
-    def opened(self, sockets: Sequence[MediaSocket]) -> None:
-        """Sockets were opened; they will be in the next snapshot of their call."""
-        self._keep.hold([each.local for each in sockets], [each.fd for each in sockets])
+    # --- events -----------------------------------------------------------------------------------
 
-    def closed(self, sockets: Sequence[MediaSocket]) -> None:
-        """Sockets are about to be closed."""
-        self._keep.let_go([each.local for each in sockets])
+    def sockets_opened(self, _call_id: bytes, sockets: Sequence[RelaySocket]) -> None:
+        """See CallObserver. The sockets are in the next snapshot of their call."""
+        ours = [each for each in sockets if isinstance(each, MediaSocket)]
+        self._sink.store_sockets([each.local for each in ours], [each.fd for each in ours])
 
-    def changed(self, call_id: bytes) -> None:
-        """A call is not what it was; it is kept in the loop's next turn. b"": of no call."""
-        if not call_id:
-            return
-        if not self._changed and self._loop is not None:
-            self._loop.call_later(0, self._keep_changed)
-        self._changed[call_id] = None
+    def sockets_closing(self, sockets: Sequence[RelaySocket]) -> None:
+        """See CallObserver."""
+        self._sink.release_sockets([each.local for each in sockets])
 
-    def keep_now(self, call_id: bytes, *, now: float) -> None:
-        """Keep a call as it is, or forget it if it is over."""
-        self._changed.pop(call_id, None)
+    def call_changed(self, call_id: bytes) -> None:
+        """See CallObserver. The client gets its reply after this."""
+        self.save(call_id, now=time.monotonic())
+
+    def call_ended(self, call_id: bytes) -> None:
+        """See CallObserver."""
+        self._drop(call_id)
+
+    def source_changed(self, call_id: bytes, _leg: Leg) -> None:
+        """See CallObserver."""
+        self._save_soon(call_id)
+
+    def session_ended(self, call_id: bytes, _session: Session, reason: EndReason) -> None:
+        """See CallObserver. What a command ends is saved with the command."""
+        if reason is not EndReason.CLOSED:
+            self._save_soon(call_id)
+
+    def group_unused(self, call_id: bytes, _group: SocketGroup) -> None:
+        """See CallObserver."""
+        self._save_soon(call_id)
+
+    def housekeeping(self, now: float) -> None:
+        """See CallObserver. Every REFRESH_S begins a round over the calls in which packets came."""
+        if not self._round and now - self._round_began >= REFRESH_S:
+            self._round_began = now
+            self._round = [
+                call.call_id for call in self._table if call.last_active != self._saved.get(call.call_id)
+            ]
+            self._refresh_some()
+
+    # --- saving -----------------------------------------------------------------------------------
+
+    def save(self, call_id: bytes, *, now: float) -> None:
+        """Save a call as it is, or drop it if it is over."""
         call = self._table.find_call(call_id)
         if call is None:
-            if self._kept.pop(call_id, None) is not None:
-                self._keep.forget(call_id)
+            self._drop(call_id)
             return
-        self._kept[call_id] = call.last_active
-        self._keep.keep(call_id, self._snapshot(call, now=now))
+        self._changed.pop(call_id, None)
+        self._saved[call_id] = call.last_active
+        self._sink.save_call(call_id, _snapshot(call, now=now))
 
-    def hand_over(self, *, now: float) -> Iterator[Handed]:
-        """Each call as it is."""
+    def save_all(self) -> None:
+        """Save every call with its counters: this process is about to end."""
+        now = time.monotonic()
+        for call in self._table:
+            self.save(call.call_id, now=now)
+
+    def restored(self, call_id: bytes, *, now: float) -> None:
+        """Save a call that was restored, or drop it if it could not be."""
+        self._saved[call_id] = 0.0
+        self.save(call_id, now=now)
+        if call_id in self._saved:
+            # so it is in the first round, whatever came by then
+            self._saved[call_id] = 0.0
+
+    def checkpoints(self) -> Iterator[CallCheckpoint]:
+        """Each call as it is at the moment, for a handover."""
         for call in list(self._table):
             # forks share groups
             sockets = {
@@ -105,47 +177,38 @@ class Checkpointer:
                 for each in group.sockets
                 if isinstance(each, MediaSocket)
             }
-            yield Handed(
+            yield CallCheckpoint(
                 call.call_id,
                 [(each.local, fd) for fd, each in sockets.items()],
-                self._snapshot(call, now=now),
+                _snapshot(call, now=time.monotonic()),
             )
 
-    def restored(self, call_id: bytes, *, now: float) -> None:
-        """A call was restored, or could not be: who kept it is told how it is now."""
-        self._kept[call_id] = 0.0
-        self.keep_now(call_id, now=now)
-        if call_id in self._kept:
-            # so it is in the first round, whether it was looked at by then or not
-            self._kept[call_id] = 0.0
+    def _drop(self, call_id: bytes) -> None:
+        self._changed.pop(call_id, None)
+        if self._saved.pop(call_id, None) is not None:
+            self._sink.drop_call(call_id)
 
-    def look(self, *, now: float) -> None:
-        """Refresh the next few of those that only count."""
-        for call_id in self._next_of_round(now):
-            self.keep_now(call_id, now=now)
+    def _save_soon(self, call_id: bytes) -> None:
+        if not self._changed and self._loop is not None:
+            self._loop.call_later(0, self._save_changed)
+        self._changed[call_id] = None
 
-    def _snapshot(self, call: Call, *, now: float) -> bytes:
-        call.note(now=now)
-        return encode_snapshot(take_snapshot(call, clock=clock_at(now)))
-
-    def _keep_changed(self) -> None:
+    def _save_changed(self) -> None:
         now = time.monotonic()
-        for call_id in list(self._changed)[:KEPT_A_LOOK]:
-            self.keep_now(call_id, now=now)
+        for call_id in list(self._changed)[:SAVED_A_TURN]:
+            self.save(call_id, now=now)
         if self._changed and self._loop is not None:
-            self._loop.call_later(0, self._keep_changed)
+            self._loop.call_later(0, self._save_changed)
 
-    def forget_gone(self, *, now: float) -> None:
-        """Forget those that expired."""
-        for call_id in [each for each in self._kept if self._table.find_call(each) is None]:
-            self.keep_now(call_id, now=now)
+    def _refresh_some(self) -> None:
+        now = time.monotonic()
+        taken, self._round = self._round[-SAVED_A_TURN:], self._round[:-SAVED_A_TURN]
+        for call_id in taken:
+            self.save(call_id, now=now)
+        if self._round and self._loop is not None:
+            self._loop.call_later(TURN_S, self._refresh_some)
 
-    def _next_of_round(self, now: float) -> list[bytes]:
-        """The next few calls in which packets came since they were kept."""
-        if not self._round and now - self._round_began >= REFRESH_S:
-            self._round_began = now
-            self._round = [
-                call.call_id for call in self._table if call.last_active != self._kept.get(call.call_id)
-            ]
-        taken, self._round = self._round[-KEPT_A_LOOK:], self._round[:-KEPT_A_LOOK]
-        return taken
+
+def _snapshot(call: Call, *, now: float) -> bytes:
+    call.note(now=now)
+    return encode_snapshot(take_snapshot(call, clock=clock_at(now)))

@@ -4,21 +4,17 @@ A shard has one; where a relay lives in the process of who uses it (nh.server), 
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from nh.calls.call import Expired
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint
 from nh.calls.settings import RelaySettings
-from nh.commands import RelayCommand
 from nh.ipc.link_messages import RestoreCall
 from nh.loop import Loop
-from nh.results import RelayResult
 from nh.shard.media.kernel_path import KernelPath
-from nh.shard.recovery.checkpoints import Checkpointer, Handed
-from nh.shard.recovery.keep import CheckpointSink
+from nh.shard.recovery.checkpoints import CallCheckpoint, Checkpointer, CheckpointSink
 from nh.shard.recovery.restore import Outcome, Restoring
-from nh.shard.relay import Helper, changed_by
+from nh.shard.relay import Helper
 from nh.stats import ShardStats
 from nh.stats.layout import Counters
 
@@ -59,21 +55,15 @@ class RecoverableRelay(Helper):
             known_session=known_session,
         )
         self._restoring = Restoring(self._table, self._plane)
-        self._keeping: Checkpointer | None = Checkpointer(self._table, keep)
-        self._plane.keeping = self._keeping
+        self._checkpointer = Checkpointer(self._table, keep)
+        self.observe(self._checkpointer)
         self._plane.sleep()
 
-    def attach(self, loop: Loop, *, on_tick: Callable[[], None] | None = None) -> None:
+    def attach(self, loop: Loop) -> None:
         """See Helper. Until then no socket of a call that was restored is touched: others may relay there."""
-        if self._keeping is not None:
-            self._keeping.attach(loop)
+        self._checkpointer.attach(loop)
         self._plane.set_up_anew()
-        super().attach(loop, on_tick=on_tick)
-
-    def close(self) -> None:
-        """See Helper. Whoever keeps the calls has them still: this process ends, not they."""
-        self._keeping = self._plane.keeping = None
-        super().close()
+        super().attach(loop)
 
     @property
     def calls(self) -> int:
@@ -85,36 +75,9 @@ class RecoverableRelay(Helper):
         """No session that is known here, or was, has a higher number."""
         return self._table.resources.session_ids.known
 
-    # --- keeping ----------------------------------------------------------------------------------
-
-    def execute(self, command: RelayCommand) -> RelayResult:
-        """See Helper. What it changes is kept when this returns."""
-        try:
-            return super().execute(command)
-        finally:
-            call_id = changed_by(command)
-            if call_id and self._keeping is not None:
-                self._keeping.keep_now(call_id, now=time.monotonic())
-
-    def expire(self, *, now: float | None = None) -> Expired:
-        """See Helper."""
-        expired = super().expire(now=now)
-        if self._keeping is not None:
-            for info in expired.sessions:
-                self._keeping.changed(info.call_id)
-            self._keeping.forget_gone(now=time.monotonic())
-        return expired
-
-    def keep_all(self) -> None:
-        """Have every call kept as it is now, with its counters: this process is about to end."""
-        if self._keeping is not None:
-            for call in self._table:
-                self._keeping.keep_now(call.call_id, now=time.monotonic())
-
-    def _look(self, now: float) -> None:
-        super()._look(now)
-        if self._keeping is not None:
-            self._keeping.look(now=now)
+    def save_all(self) -> None:
+        """Save every call with its counters: this process is about to end."""
+        self._checkpointer.save_all()
 
     # --- taking over ------------------------------------------------------------------------------
 
@@ -135,9 +98,8 @@ class RecoverableRelay(Helper):
         return len(outcome.restored), len(outcome.failed)
 
     def _keep_restored(self, outcome: Outcome) -> None:
-        if self._keeping is not None:
-            for call_id in (*outcome.restored, *outcome.failed):
-                self._keeping.restored(call_id, now=time.monotonic())
+        for call_id in (*outcome.restored, *outcome.failed):
+            self._checkpointer.restored(call_id, now=time.monotonic())
 
     def _tick(self, now: float) -> None:
         if self._restoring.waiting:
@@ -151,9 +113,8 @@ class RecoverableRelay(Helper):
         self._plane.set_up_anew()
         self._relay()
 
-    def hand_over(self) -> Iterator[Handed]:
+    def hand_over(self) -> Iterator[CallCheckpoint]:
         """Each call as it is now, with its sockets; after pause()."""
-        if self._keeping is not None:
-            yield from self._keeping.hand_over(now=time.monotonic())
+        yield from self._checkpointer.checkpoints()
         for call in self._restoring.waiting:
-            yield Handed(call.call_id, [], call.snapshot)
+            yield CallCheckpoint(call.call_id, [], call.snapshot)

@@ -94,7 +94,6 @@ class Restoring:
         return outcome
 
     def _restore_one(self, call: RestoreCall) -> None:
-        self._plane.owner = call.call_id
         snapshot = decode_snapshot(call.snapshot)
         now = time.monotonic()
         shift_s = shift_since(snapshot.clock, clock_at(now))
