@@ -21,8 +21,10 @@ from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, Close, ShowCall, TransactionKey
 from nh.errors import NhError
+from tools.harness import HarnessError
+from tools.harness.ports import parse_min_max
+from tools.harness.relay import running_relay
 from tools.harness.rtp_phone import Phone
-from tools.private_relay import RelayFailed, find_free_ports, private_relay
 from tools.rtp import PACKET_S
 
 LOOPBACK: Final = "127.0.0.1"
@@ -138,24 +140,24 @@ def _figures(calls: Sequence[Call]) -> list[str]:
     return [*map(str, counts), *(f"{figure:.2f}" for figure in figures)]
 
 
-def run(number_of_calls: int, seconds: float, shards: int, ports: str, console: Console) -> int:
+def run(number_of_calls: int, seconds: float, shards: int, ports: int | range, console: Console) -> int:
     """The demonstration; how many packets were lost.
 
-    Raises RelayFailed or NhError if it comes to no end.
+    Raises HarnessError or NhError if it comes to no end.
     """
     calls: list[Call] = []
     columns = (TextColumn("{task.description:<16}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     try:
         with Progress(*columns, console=console) as progress:
             console.print(f"Starting a relay of its own for {number_of_calls} calls ...")
-            with private_relay(shards=shards, ports=ports) as directory:
-                with NativeClient(str(directory / "nh.sock")) as client:
+            with running_relay(shards=shards, ports=ports, kernel="auto", state="off") as relay:
+                with NativeClient(relay.unix_address) as client:
                     task = progress.add_task("calls set up", total=number_of_calls)
                     for number in range(number_of_calls):
                         calls.append(set_up(client, number))
                         progress.advance(task)
                 talk(calls, seconds, progress)
-                with NativeClient(str(directory / "nh.sock")) as client:
+                with NativeClient(relay.unix_address) as client:
                     task = progress.add_task("calls closed", total=number_of_calls)
                     for call in calls:
                         client.request(Close(call.key))
@@ -183,9 +185,11 @@ def main() -> int:
     console = Console()
     try:
         # four times as many ports as it needs: each shard has a slice, and calls fall where they fall
-        ports = arguments.ports or find_free_ports(4 * SOCKETS_PER_CALL * arguments.calls)
+        ports = 4 * SOCKETS_PER_CALL * arguments.calls
+        if arguments.ports:
+            ports = parse_min_max(arguments.ports)
         lost = run(arguments.calls, arguments.seconds, arguments.shards, ports, console)
-    except (RelayFailed, NhError) as exc:
+    except (HarnessError, NhError) as exc:
         print(f"demo: {exc}", file=sys.stderr)
         return 1
     if lost:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.exhaustion.faults import DAY_S, YEAR_S, Faults
-from tests.exhaustion.talks import Talk, nothing_worse_is_said
+from tests.exhaustion.refusals import no_shard_fails
+from tools.harness.call import RelayedCall
 from tools.harness.relay import Place, Relay, place_for_relay
 from tools.harness.waiting import eventually
 
@@ -27,7 +28,7 @@ def running(place: Place, state: Path | None = None, *, silent_s: float = 30) ->
     relay = Relay(place, 1, environment)
     with relay.program:
         relay.wait_until_ready()
-        with nothing_worse_is_said(relay):
+        with no_shard_fails(relay):
             yield relay
         assert relay.program.ended or relay.program.stop() == 0
 
@@ -40,35 +41,35 @@ def expiry_was_looked_at_again(relay: Relay) -> None:
 
 @pytest.mark.parametrize("jump_s", [YEAR_S, -DAY_S])
 def test_a_running_relay_does_not_mind_a_clock_that_jumps(place: Place, faults: Faults, jump_s: int) -> None:
-    with running(place) as relay, Talk(relay) as one:
-        one.goes_on()
+    with running(place) as relay, RelayedCall(relay.unix_address) as one:
+        one.talk()
         faults.begin("clock_s", jump_s)
         expiry_was_looked_at_again(relay)
         assert one.call_id in {call.call_id for call in relay.calls().calls}
-        one.goes_on()
-        with Talk(relay) as other:
-            other.goes_on()
+        one.talk()
+        with RelayedCall(relay.unix_address) as other:
+            other.talk()
 
 
 @pytest.mark.parametrize("jump_s", [YEAR_S, -DAY_S])
 def test_a_silent_call_ends_in_time_whatever_the_clock_does(
     place: Place, faults: Faults, jump_s: int
 ) -> None:
-    with running(place, silent_s=1) as relay, Talk(relay) as one:
+    with running(place, silent_s=1) as relay, RelayedCall(relay.unix_address) as one:
         faults.begin("clock_s", jump_s)
         relay.wait_until_gone(one.call_id)
         assert relay.stats().totals.expired_silent <= 1
 
 
 @contextlib.contextmanager
-def stored_call(place: Place, state: Path) -> Iterator[Talk]:
+def stored_call(place: Place, state: Path) -> Iterator[RelayedCall]:
     """A call of a relay that was killed."""
     with contextlib.ExitStack() as phones:
         relay = Relay(place, 1, {"NH_STATE": str(state)})
         with relay.program:
             relay.wait_until_ready()
-            one = phones.enter_context(Talk(relay))
-            one.goes_on()
+            one = phones.enter_context(RelayedCall(relay.unix_address))
+            one.talk()
 
             def is_stored() -> bool:
                 supervisor = relay.stats().supervisor
@@ -88,7 +89,7 @@ def test_within_one_boot_calls_come_back_whatever_the_clock_did(
         with running(place, tmp_path / "state") as relay:
             expiry_was_looked_at_again(relay)
             assert relay.stats().totals.calls == 1
-            one.goes_on()
+            one.talk()
 
 
 @pytest.mark.parametrize("jump_s", [YEAR_S, -DAY_S])
@@ -113,7 +114,7 @@ def test_after_another_boot_a_clock_that_went_back_means_that_no_time_has_passed
         faults.begin("boot_id", OTHER_BOOT)
         with running(place, tmp_path / "state") as relay:
             expiry_was_looked_at_again(relay)
-            one.goes_on()
+            one.talk()
 
 
 def test_after_another_boot_a_clock_that_jumped_forward_is_like_a_long_stop(

@@ -12,15 +12,15 @@ import pytest
 from nh.client import NativeClient
 from nh.commands import Ping
 from nh.errors import Unavailable
-from tests.exhaustion.talks import (
-    Talk,
+from tests.exhaustion.refusals import (
     assert_new_calls_are_refused,
     lines_with,
-    nothing_worse_is_said,
-    until_new_calls_are_taken,
+    no_shard_fails,
+    wait_until_calls_are_taken,
 )
 from tests.ng.client import NgClient
 from tests.ng.ng_call import AUDIO, End, NgCall, talk
+from tools.harness.call import RelayedCall
 from tools.harness.ports import claim_ports
 from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually
@@ -58,7 +58,7 @@ def supervisors_descriptors_left(relay: Relay, left: int = 0) -> Iterator[None]:
 
 @pytest.fixture
 def relay() -> Iterator[Relay]:
-    with running_relay(shards=1, hang_s=HANG_S) as running, nothing_worse_is_said(running):
+    with running_relay(shards=1, hang_s=HANG_S) as running, no_shard_fails(running):
         yield running
 
 
@@ -72,19 +72,19 @@ def shard_heartbeat(relay: Relay) -> float:
 @pytest.mark.parametrize("left", [0, 3])
 def test_a_shard_without_descriptors_refuses_new_calls_until_it_has_some(relay: Relay, left: int) -> None:
     shard = relay.shard_processes()[0].pid
-    with Talk(relay) as one:
-        one.goes_on()
+    with RelayedCall(relay.unix_address) as one:
+        one.talk()
         with descriptors_left(shard, left):
             assert_new_calls_are_refused(relay, "Too many open files; raise the limit on descriptors")
-            one.goes_on()
+            one.talk()
             [line] = lines_with(relay, "refuses new calls, those that it has go on")
             assert "Too many open files; raise the limit on descriptors (ulimit -Hn" in line
             since = shard_heartbeat(relay)
             eventually(lambda: shard_heartbeat(relay) > since + 2 * HANG_S, "it shows that it lives")
             eventually(lambda: relay.stats().totals.allocate_refused >= 6, "each is counted")
-            one.goes_on()
-        until_new_calls_are_taken(relay)
-        one.goes_on()
+            one.talk()
+        wait_until_calls_are_taken(relay)
+        one.talk()
 
 
 # --- the supervisor's -----------------------------------------------------------------------------
@@ -99,33 +99,33 @@ def test_clients_wait_while_the_supervisor_has_no_descriptors(relay: Relay) -> N
         answered.set()
 
     waiting = threading.Thread(target=ping)
-    with Talk(relay) as one:
+    with RelayedCall(relay.unix_address) as one:
         with supervisors_descriptors_left(relay):
             waiting.start()
             line = relay.program.wait_for_line("new clients have to wait")
             assert "Too many open files; raise the limit on descriptors" in line
             with pytest.raises(Unavailable), NativeClient(relay.unix_address, 0.3) as impatient:
                 impatient.request(Ping())
-            one.goes_on()
+            one.talk()
             assert not answered.is_set()
             assert len(lines_with(relay, "new clients have to wait")) == 1
         waiting.join(20)
         assert answered.is_set(), "the client that waited is served"
-        one.goes_on()
-        with Talk(relay) as other:
-            other.goes_on()
+        one.talk()
+        with RelayedCall(relay.unix_address) as other:
+            other.talk()
 
 
 def test_a_shard_that_cannot_be_replaced_for_want_of_descriptors_is_replaced_when_there_are_some() -> None:
-    with running_relay(shards=1) as relay, Talk(relay) as one:
-        one.goes_on()
+    with running_relay(shards=1) as relay, RelayedCall(relay.unix_address) as one:
+        one.talk()
         [shard] = relay.shard_processes()
         with supervisors_descriptors_left(relay):
             shard.kill()
             line = relay.program.wait_for_line("shard 0 cannot be started")
             assert "Too many open files" in line
         relay.program.wait_for_line("goes on with 1 calls")
-        one.goes_on()
+        one.talk()
         assert "Traceback" not in relay.program.output
 
 
@@ -141,7 +141,7 @@ def test_calls_that_come_by_datagrams_are_served_though_their_sockets_cannot_be_
     with (
         claim_ports(1) as claimed,
         running_relay(shards=1, ng=f"127.0.0.1:{claimed[0]}", interface="near/127.0.0.1") as relay,
-        nothing_worse_is_said(relay),
+        no_shard_fails(relay),
         NgClient(("127.0.0.1", claimed[0])) as client,
     ):
         with supervisors_descriptors_left(relay):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.exhaustion.talks import Talk, lines_with
+from tests.exhaustion.refusals import lines_with
 from tests.supervisor.stores import file_system, occupy
+from tools.harness.call import RelayedCall
 from tools.harness.relay import Place, Relay, place_for_relay
 from tools.harness.waiting import eventually
 
@@ -54,10 +55,10 @@ def fill(disk: Path) -> Path:
     return occupy(disk)
 
 
-def assert_it_goes_on_without_storing(relay: Relay, *talks: Talk) -> None:
+def assert_it_goes_on_without_storing(relay: Relay, *calls: RelayedCall) -> None:
     until_it_was_tried_twice(relay)
-    for each in talks:
-        each.goes_on()
+    for each in calls:
+        each.talk()
     [line] = lines_with(relay, NOT_STORED)
     assert "full" in line
     assert "tried again all the time" in line
@@ -69,11 +70,11 @@ def test_while_a_disk_is_full_calls_are_not_stored_and_when_it_has_room_they_are
 ) -> None:
     with contextlib.ExitStack() as phones:
         with running(place, disk) as relay:
-            one = phones.enter_context(Talk(relay))
+            one = phones.enter_context(RelayedCall(relay.unix_address))
             until_all_is_stored(relay, 1)
             filler = fill(disk)
             # more than there is room for in what the store has allocated before
-            others = [phones.enter_context(Talk(relay)) for _ in range(20)]
+            others = [phones.enter_context(RelayedCall(relay.unix_address)) for _ in range(20)]
             assert_it_goes_on_without_storing(relay, one, *others)
             filler.unlink()
             until_all_is_stored(relay, 21)
@@ -82,7 +83,7 @@ def test_while_a_disk_is_full_calls_are_not_stored_and_when_it_has_room_they_are
         with running(place, disk) as relay:
             assert len(relay.calls().calls) == 21
             for each in (one, *others):
-                each.goes_on()
+                each.talk()
             assert relay.program.stop() == 0
 
 
@@ -90,13 +91,13 @@ def test_on_a_full_disk_nh_starts_and_stores_calls_when_there_is_room(place: Pla
     filler = fill(disk)
     with contextlib.ExitStack() as phones:
         with running(place, disk) as relay:
-            one = phones.enter_context(Talk(relay))
+            one = phones.enter_context(RelayedCall(relay.unix_address))
             assert_it_goes_on_without_storing(relay, one)
             filler.unlink()
             until_all_is_stored(relay, 1)
             relay.kill_all()
         with running(place, disk) as relay:
-            one.goes_on()
+            one.talk()
             assert not lines_with(relay, "aside")
             assert relay.program.stop() == 0
 
@@ -104,12 +105,12 @@ def test_on_a_full_disk_nh_starts_and_stores_calls_when_there_is_room(place: Pla
 def test_a_call_that_ended_while_the_disk_was_full_does_not_come_back(place: Place, disk: Path) -> None:
     with contextlib.ExitStack() as phones:
         with running(place, disk) as relay:
-            one, other = (phones.enter_context(Talk(relay)) for _ in range(2))
+            one, other = (phones.enter_context(RelayedCall(relay.unix_address)) for _ in range(2))
             until_all_is_stored(relay, 2)
             filler = fill(disk)
-            more = [phones.enter_context(Talk(relay)) for _ in range(20)]
+            more = [phones.enter_context(RelayedCall(relay.unix_address)) for _ in range(20)]
             until_it_was_tried_twice(relay)
-            one.hang_up()
+            one.end()
             filler.unlink()
             until_all_is_stored(relay, 23)
             assert relay.program.stop() == 0

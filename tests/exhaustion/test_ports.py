@@ -5,16 +5,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.sdp import MediaLine
-from tests.exhaustion.talks import (
-    Talk,
+from tests.exhaustion.refusals import (
     assert_new_calls_are_refused,
     lines_with,
-    nothing_worse_is_said,
-    until_new_calls_are_taken,
+    no_shard_fails,
+    wait_until_calls_are_taken,
 )
 from tests.ng.client import NgClient, NgError
 from tests.ng.ng_call import AUDIO, End, NgCall, talk
 from tests.ng.relays import NgRelay, running_nh
+from tools.harness.call import RelayedCall
 from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually
 
@@ -24,21 +24,21 @@ REFUSED = "refuses new calls, those that it has go on: no 2 consecutive ports fr
 @pytest.fixture
 def relay() -> Iterator[Relay]:
     """A relay with room for one call."""
-    with running_relay(shards=1, ports=4) as running, nothing_worse_is_said(running):
+    with running_relay(shards=1, ports=4) as running, no_shard_fails(running):
         yield running
 
 
 def test_who_talks_talks_on_and_new_calls_are_refused_until_there_are_ports(relay: Relay) -> None:
-    with Talk(relay) as one:
-        one.goes_on()
+    with RelayedCall(relay.unix_address) as one:
+        one.talk()
         assert_new_calls_are_refused(relay, r"no 2 consecutive ports free on 127\.0\.0\.1 in .*widen --ports")
-        one.goes_on()
+        one.talk()
         [line] = lines_with(relay, REFUSED)
         assert "(0 of 4 free); widen --ports" in line
         eventually(lambda: relay.stats().totals.allocate_refused == 6, "each is counted")
         assert relay.stats().totals.ports_free == 0
-        one.hang_up()
-    until_new_calls_are_taken(relay)
+        one.end()
+    wait_until_calls_are_taken(relay)
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.exhaustion.talks import Talk, lines_with
+from tests.exhaustion.refusals import lines_with
 from tests.supervisor.stores import occupy
+from tools.harness.call import RelayedCall
 from tools.harness.relay import Place, Relay, place_for_relay
 from tools.harness.waiting import eventually
 
@@ -65,17 +66,17 @@ def test_a_dev_shm_that_fills_up_while_nh_runs_changes_nothing() -> None:
         relay = relay_at(place, OF_ITS_OWN)
         with relay.program as program:
             relay.wait_until_ready()
-            with Talk(relay) as one:
-                one.goes_on()
+            with RelayedCall(relay.unix_address) as one:
+                one.talk()
                 occupy(Path(f"/proc/{program.pid}/root/dev/shm"))
-                one.goes_on()
-                with Talk(relay) as other:
-                    other.goes_on()
+                one.talk()
+                with RelayedCall(relay.unix_address) as other:
+                    other.talk()
                     eventually(lambda: stats(relay)["packets_in"] == 12, "all is counted")
                     [shard] = relay.shard_processes()
                     shard.kill()
                     program.wait_for_line("goes on with 2 calls")
-                    one.goes_on()
-                    other.goes_on()
+                    one.talk()
+                    other.talk()
             assert program.stop() == 0
             assert "Traceback" not in program.output

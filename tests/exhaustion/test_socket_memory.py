@@ -10,13 +10,13 @@ from nh.client import NativeClient
 from nh.commands import Ping
 from nh.errors import Unavailable
 from tests.exhaustion.faults import Faults
-from tests.exhaustion.talks import (
-    Talk,
+from tests.exhaustion.refusals import (
     assert_new_calls_are_refused,
     lines_with,
-    nothing_worse_is_said,
-    until_new_calls_are_taken,
+    no_shard_fails,
+    wait_until_calls_are_taken,
 )
+from tools.harness.call import RelayedCall
 from tools.harness.relay import Place, Relay, place_for_relay, running_relay
 from tools.harness.waiting import eventually
 
@@ -36,69 +36,69 @@ MEMORY = r"raise what memory nh may have .*net\.ipv4\.udp_mem"
 def test_who_talks_talks_on_and_new_calls_are_refused_until_the_system_has_more(
     faults: Faults, fault: str, said: str, why: str
 ) -> None:
-    with running_relay(shards=1) as relay, nothing_worse_is_said(relay), Talk(relay) as one:
-        one.goes_on()
+    with running_relay(shards=1) as relay, no_shard_fails(relay), RelayedCall(relay.unix_address) as one:
+        one.talk()
         faults.begin(fault, said)
         assert_new_calls_are_refused(relay, why)
-        one.goes_on()
+        one.talk()
         assert len(lines_with(relay, "refuses new calls, those that it has go on")) == 1
         eventually(lambda: relay.stats().totals.allocate_refused == 6, "each is counted")
         assert relay.stats().totals.sockets == 4, "of those that were refused nothing is left"
         faults.end(fault)
-        until_new_calls_are_taken(relay)
-        one.goes_on()
+        wait_until_calls_are_taken(relay)
+        one.talk()
 
 
 def test_a_shard_that_cannot_be_replaced_for_want_of_watches_is_replaced_when_there_are_some(
     faults: Faults,
 ) -> None:
-    with running_relay(shards=1) as relay, Talk(relay) as one:
-        one.goes_on()
+    with running_relay(shards=1) as relay, RelayedCall(relay.unix_address) as one:
+        one.talk()
         [shard] = relay.shard_processes()
         faults.begin("watch", "ENOSPC")
         shard.kill()
         eventually(lambda: len(lines_with(relay, "it starts again in")) >= 2, "its successors cannot start")
         faults.end("watch")
         relay.program.wait_for_line("goes on with 1 calls, 0 could not be restored")
-        one.goes_on()
+        one.talk()
 
 
 @contextlib.contextmanager
-def stored_calls(place: Place, state: Path, count: int) -> Iterator[list[Talk]]:
+def stored_calls(place: Place, state: Path, count: int) -> Iterator[list[RelayedCall]]:
     """Calls of a relay that was stopped."""
     with contextlib.ExitStack() as phones:
         with (relay := Relay(place, 1, {"NH_STATE": str(state)})).program as program:
             relay.wait_until_ready()
-            talks = [phones.enter_context(Talk(relay)) for _ in range(count)]
-            for each in talks:
-                each.goes_on()
+            calls = [phones.enter_context(RelayedCall(relay.unix_address)) for _ in range(count)]
+            for each in calls:
+                each.talk()
             assert program.stop() == 0
-        yield talks
+        yield calls
 
 
 def test_calls_that_cannot_come_back_at_once_wait_and_do_when_the_system_has_more(
     faults: Faults, tmp_path: Path
 ) -> None:
-    with place_for_relay() as place, stored_calls(place, tmp_path / "state", 5) as talks:
+    with place_for_relay() as place, stored_calls(place, tmp_path / "state", 5) as calls:
         faults.begin("socket", "ENOBUFS")
         relay = Relay(place, 1, {"NH_STATE": str(tmp_path / "state")})
         with relay.program as program:
             relay.wait_until_ready()
-            with nothing_worse_is_said(relay):
+            with no_shard_fails(relay):
                 [line] = lines_with(relay, "waits until it can be restored")
                 assert "No buffer space available; raise" in line
                 assert not relay.calls().calls
                 faults.end("socket")
                 program.wait_for_line("5 calls that waited for sockets go on, 0 still wait")
-                for each in talks:
-                    each.goes_on()
+                for each in calls:
+                    each.talk()
                 assert len(relay.calls().calls) == 5
                 assert relay.stats().totals.calls_lost == 0
             assert program.stop() == 0
 
 
 def test_calls_that_wait_until_nh_ends_come_back_at_the_next_start(faults: Faults, tmp_path: Path) -> None:
-    with place_for_relay() as place, stored_calls(place, tmp_path / "state", 2) as talks:
+    with place_for_relay() as place, stored_calls(place, tmp_path / "state", 2) as calls:
         for fault in ("ENOBUFS", None):
             if fault:
                 faults.begin("socket", fault)
@@ -109,15 +109,15 @@ def test_calls_that_wait_until_nh_ends_come_back_at_the_next_start(faults: Fault
                 relay.wait_until_ready()
                 assert len(relay.calls().calls) == (0 if fault else 2)
                 if not fault:
-                    for each in talks:
-                        each.goes_on()
+                    for each in calls:
+                        each.talk()
                 assert program.stop() == 0
 
 
 def test_calls_that_wait_in_a_shard_without_supervisor_are_handed_over_too(
     faults: Faults, tmp_path: Path
 ) -> None:
-    with place_for_relay() as place, stored_calls(place, tmp_path / "state", 2) as talks:
+    with place_for_relay() as place, stored_calls(place, tmp_path / "state", 2) as calls:
         faults.begin("socket", "ENOBUFS")
         left = Relay(place, 1, {"NH_STATE": str(tmp_path / "state")})
         with left.program:
@@ -130,8 +130,8 @@ def test_calls_that_wait_in_a_shard_without_supervisor_are_handed_over_too(
                 eventually(lambda: not shard.is_running(), "the new shard has the calls")
                 faults.end("socket")
                 program.wait_for_line("2 calls that waited for sockets go on, 0 still wait")
-                for each in talks:
-                    each.goes_on()
+                for each in calls:
+                    each.talk()
                 assert program.stop() == 0
 
 
@@ -149,16 +149,16 @@ def test_calls_that_are_over_when_they_can_come_back_end_at_once(faults: Faults,
 
 
 def test_clients_that_cannot_be_watched_are_turned_away_until_there_is_room(faults: Faults) -> None:
-    with running_relay(shards=1) as relay, nothing_worse_is_said(relay), Talk(relay) as one:
+    with running_relay(shards=1) as relay, no_shard_fails(relay), RelayedCall(relay.unix_address) as one:
         faults.begin("watch_rpc", "ENOSPC")
         for _ in range(3):
             with pytest.raises(Unavailable), NativeClient(relay.unix_address, 0.3) as client:
                 client.request(Ping())
-        one.goes_on()
+        one.talk()
         [line] = lines_with(relay, "new clients have to wait")
         assert "cannot be watched: No space left on device; raise" in line
         assert "fs.epoll.max_user_watches" in line
         faults.end("watch_rpc")
-        with Talk(relay) as other:
-            other.goes_on()
-        one.goes_on()
+        with RelayedCall(relay.unix_address) as other:
+            other.talk()
+        one.talk()

@@ -61,7 +61,7 @@ def test_calls_stay_where_they_are_and_new_ones_go_to_the_new_shards(deployment:
     fresh = [new_call_for(deployment, shard, 3, b"new") for shard in range(3)]
     assert [now.shard for now in details(relay, fresh)] == [0, 1, 2]
     assert {call.call_id for call in relay.calls().calls} == {call.call_id for call in (*calls, *fresh)}
-    assert [call.end(deployment.address) for call in (*calls, *fresh)] == [1] * (CALLS + 3)
+    assert [call.end() for call in (*calls, *fresh)] == [1] * (CALLS + 3)
     eventually(relay.all_ports_are_free, "all ports are free")
 
 
@@ -74,8 +74,8 @@ def test_with_fewer_shards_the_others_take_the_calls(deployment: Deployment) -> 
     assert_all_go_on(relay, calls, before)
     assert {call.shard for call in details(relay, calls)} == {0}
     assert len(relay.shard_processes()) >= 1
-    assert calls.pop().close(deployment.address) == 1
-    assert [call.end(deployment.address) for call in calls] == [1] * (CALLS - 1)
+    assert calls.pop().close_by_operator() == 1
+    assert [call.end() for call in calls] == [1] * (CALLS - 1)
     eventually(relay.all_ports_are_free, "all ports are free")
 
 
@@ -95,7 +95,7 @@ def test_a_call_is_found_wherever_it_is_again_and_again(deployment: Deployment) 
         assert relay.stats().totals.calls_lost == 0
     assert len(relay.calls().calls) == len(calls)
     for call in calls:
-        assert call.end(deployment.address) == 1
+        assert call.end() == 1
 
 
 def test_sessions_never_have_the_same_number(deployment: Deployment) -> None:
@@ -123,7 +123,7 @@ def test_calls_that_came_from_elsewhere_outlive_their_shard(deployment: Deployme
     for call, then in zip(calls, before, strict=True):
         call.talk()
         assert relay.call(call.call_id).groups[0].local_ports == then.groups[0].local_ports
-        assert call.end(deployment.address) == 1
+        assert call.end() == 1
 
 
 def test_calls_that_came_from_elsewhere_outlive_their_supervisor(deployment: Deployment) -> None:
@@ -135,7 +135,7 @@ def test_calls_that_came_from_elsewhere_outlive_their_supervisor(deployment: Dep
     relay = deployment.start(shards=SHARDS)
     assert_all_go_on(relay, calls, before)
     for call in calls:
-        assert call.end(deployment.address) == 1
+        assert call.end() == 1
 
 
 def test_calls_are_restored_once_when_the_shard_of_their_names_died_with_its_supervisor(
@@ -152,7 +152,7 @@ def test_calls_are_restored_once_when_the_shard_of_their_names_died_with_its_sup
         relay = deployment.start(shards=3)
         assert sorted(call.call_id for call in relay.calls().calls) == sorted(call.call_id for call in calls)
         assert_all_go_on(relay, calls, before)
-        assert [call.end(deployment.address) for call in calls] == [1] * CALLS
+        assert [call.end() for call in calls] == [1] * CALLS
         eventually(lambda: relay.stats().totals.calls == 0, "there is no second one of any")
         eventually(relay.all_ports_are_free, "all ports are free")
 

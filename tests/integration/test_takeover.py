@@ -61,7 +61,7 @@ def test_the_new_one_has_the_calls_and_the_old_one_ends(deployment: Deployment) 
         call.talk()
     calls.append(deployment.make_call(b"new"))
     assert_harmed_nobody(deployment)
-    assert [call.end(deployment.address) for call in calls] == [1] * len(calls)
+    assert [call.end() for call in calls] == [1] * len(calls)
     assert new.program.stop() == 0
     assert sorted(path.name for path in deployment.place.directory.iterdir()) == ["nh.lock"]
 
@@ -113,7 +113,7 @@ def test_who_took_over_can_be_taken_over_and_upgraded(deployment: Deployment) ->
     nh_ok(deployment.place, "upgrade")
     call.talk()
     assert_harmed_nobody(deployment)
-    assert call.end(deployment.address) == 1
+    assert call.end() == 1
 
 
 def test_settings_of_the_new_one_may_be_others(deployment: Deployment) -> None:
@@ -152,7 +152,7 @@ def test_a_signal_to_the_old_one_while_it_leaves_hurts_no_call(deployment: Deplo
     assert_left(old)
     for call in calls:
         call.talk()
-        assert call.end(deployment.address) == 1
+        assert call.end() == 1
 
 
 def test_commands_under_way_are_answered_by_the_old_one(deployment: Deployment) -> None:
@@ -185,7 +185,7 @@ def test_the_next_one_starts_when_who_took_over_breaks_off(deployment: Deploymen
     new = deployment.start()
     for call in calls:
         call.talk()
-        assert call.end(deployment.address) == 1
+        assert call.end() == 1
     assert_left(old)
     assert ping(new.tcp_address) == Pong(nh.__version__)
 
@@ -227,7 +227,7 @@ def test_who_says_what_is_not_understood_takes_nothing_over(deployment: Deployme
     assert len(relay.shard_processes()) == SHARDS
     for call in calls:
         call.talk()
-        assert call.end(deployment.address) == 1
+        assert call.end() == 1
 
 
 @contextlib.contextmanager

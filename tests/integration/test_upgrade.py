@@ -80,7 +80,7 @@ def test_calls_go_on_in_new_shards_of_the_same_supervisor(deployment: Deployment
         eventually(functools.partial(are_gone, shards), "the shards before are gone, and no zombies")
         assert not zombies(relay)
         calls.append(deployment.make_call(b"after upgrade %d" % upgrade))
-    assert [call.end(deployment.address) for call in calls] == [1] * len(calls)
+    assert [call.end() for call in calls] == [1] * len(calls)
     eventually(relay.all_ports_are_free, "all ports are free")
     assert relay.program.stop() == 0
     assert sorted(path.name for path in deployment.place.directory.iterdir()) == ["nh.lock"]
@@ -122,7 +122,7 @@ def test_sigusr2_does_the_same(deployment: Deployment) -> None:
     eventually(lambda: not shard_pids(relay) & shards, "the shards before are gone")
     for call in calls:
         call.talk()
-        assert call.end(deployment.address) == 1
+        assert call.end() == 1
 
 
 def test_signals_that_come_meanwhile_are_obeyed_by_the_new_code(deployment: Deployment) -> None:
@@ -226,7 +226,7 @@ def test_a_relay_that_drains_drains_on_with_its_limit(deployment: Deployment) ->
     eventually(lambda: relay.stats().supervisor.draining == 1, "the statistics say so")
     assert 0 < drain_left_s(relay) <= 3600
     call.talk()
-    assert call.end(deployment.address) == 1
+    assert call.end() == 1
     assert relay.program.wait(10) == 0
     assert "drained: no call is left" in relay.program.output
 

@@ -81,7 +81,7 @@ def test_calls_go_on_in_the_next_version_and_back_in_the_one_before(host: Host) 
             call.talk()
         calls.append(host.deployment.make_call(b"of " + version.name.encode()))
     assert not any("nh was upgraded" in line for line in host.deployment.relay.program.lines)
-    assert [call.end(host.deployment.address) for call in calls] == [1] * len(calls)
+    assert [call.end() for call in calls] == [1] * len(calls)
 
 
 def test_an_upgrade_to_a_version_that_does_not_read_the_calls_is_refused(host: Host) -> None:
@@ -118,7 +118,7 @@ def test_shards_whose_calls_are_not_read_are_left_alone_until_their_version_is_b
     assert not taken & ({call.for_alice for call in fresh} | {call.for_bob for call in fresh})
     for call in (*calls, *fresh):
         call.talk()
-    assert [call.end(deployment.address) for call in fresh] == [1] * CALLS
+    assert [call.end() for call in fresh] == [1] * CALLS
     assert relay.program.stop() == 0
     assert not any(map(has_ended, shards))
 
@@ -128,7 +128,7 @@ def test_shards_whose_calls_are_not_read_are_left_alone_until_their_version_is_b
     for call, then in zip(calls, before, strict=True):
         assert_goes_on(then, relay.call(call.call_id))
         call.talk()
-        assert call.end(deployment.address) == 1
+        assert call.end() == 1
     eventually(lambda: all(map(has_ended, shards)), "the shards that were left have ended")
 
 
@@ -146,7 +146,7 @@ def test_an_upgrade_to_code_that_does_not_start_is_refused(host: Host, file: str
     eventually(lambda: "SyntaxError" in host.deployment.relay.program.output, "the log says why")
     assert host.answering_version() == "1.0.0"
     call.talk()
-    assert call.end(host.deployment.address) == 1
+    assert call.end() == 1
 
 
 def test_calls_that_a_new_version_cannot_restore_go_on_where_they_were(host: Host) -> None:

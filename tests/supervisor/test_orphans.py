@@ -86,7 +86,7 @@ def test_the_next_supervisors_have_the_same_calls_and_serve_old_and_new_ones(dep
         eventually(functools.partial(all_ended, shards), "the shards before have ended")
         assert len(deployment.handover_sockets()) == SHARDS
         calls.append(deployment.make_call(b"of generation %d" % generation))
-    assert [call.end(deployment.address) for call in calls] == [1] * len(calls)
+    assert [call.end() for call in calls] == [1] * len(calls)
     assert not relay.calls().calls
     eventually(relay.all_ports_are_free, "all ports are free")
     assert relay.program.stop() == 0
@@ -114,7 +114,7 @@ def test_calls_outlive_supervisors_that_are_killed_while_they_take_them_over(
     assert {call.call_id for call in relay.calls().calls} == {call.call_id for call in calls}
     for call in calls:
         call.talk()
-        assert call.end(deployment.address) == 1
+        assert call.end() == 1
     eventually(relay.all_ports_are_free, "all ports are free")
 
 

@@ -1,5 +1,6 @@
 """A relay that faults may strike, one at a time on a host, and a seed to repeat what they did."""
 
+import contextlib
 import fcntl
 import os
 import random
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.harness.ports import claim_ports
-from tools.survive.relay import Relay, running
-from tools.survive.scenario import HANG_S
+from tools.harness.deployment import Deployment
+from tools.harness.relay import place_for_relay
+from tools.survive.scenario import HANG_S, RELAY_NICE, kernel_settings
 
 SEED = "NH_SURVIVE_SEED"
 """Environment variable: the seed of a run that shall be repeated, as its output has it."""
@@ -62,15 +63,16 @@ def alone() -> Iterator[None]:
 
 
 @pytest.fixture(params=["user-space", pytest.param("kernel", marks=pytest.mark.kernel)])
-def relay(request: pytest.FixtureRequest, tmp_path: Path, alone: None) -> Iterator[Relay]:
+def relay(request: pytest.FixtureRequest, tmp_path: Path, alone: None) -> Iterator[Deployment]:
     """A relay with two shards, over either path; nothing of it is left behind the test."""
-    kernel = request.param == "kernel"
-    with claim_ports(PORTS) as ports:
-        place = Relay(
-            tmp_path,
-            ports=f"{ports[0]}-{ports[-1]}",
-            kernel=kernel,
-            settings={"hang_s": HANG_S, "prefork": 1},
-        )
-        with running(place):
-            yield place
+    settings = {
+        "hang_s": HANG_S,
+        "prefork": 1,
+        "state": tmp_path,
+        **kernel_settings(request.param == "kernel"),
+    }
+    with place_for_relay(PORTS) as place:
+        deployment = Deployment(place, settings, nice=RELAY_NICE)
+        with contextlib.closing(deployment):
+            deployment.start()
+            yield deployment

@@ -8,9 +8,9 @@ import random
 
 import pytest
 
+from tools.harness.deployment import Deployment
 from tools.harness.waiting import eventually
 from tools.survive.faults import FaultKind
-from tools.survive.relay import Relay
 from tools.survive.scenario import CALLS, play_through
 
 
@@ -31,7 +31,7 @@ from tools.survive.scenario import CALLS, play_through
         FaultKind.RESTART,
     ],
 )
-def test_calls_survive(relay: Relay, rng: random.Random, kind: FaultKind) -> None:
+def test_calls_survive(relay: Deployment, rng: random.Random, kind: FaultKind) -> None:
     outcome = play_through(relay, kind, rng)
     print(outcome)
     assert not outcome.failures, "\n".join([str(outcome), *outcome.failures])

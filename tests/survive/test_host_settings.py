@@ -15,9 +15,10 @@ import pytest
 from nh.client import NativeClient
 from nh.commands import Ping
 from nh.errors import Unavailable
-from tests.exhaustion.talks import Talk, lines_with, nothing_worse_is_said, until_new_calls_are_taken
+from tests.exhaustion.refusals import lines_with, no_shard_fails, wait_until_calls_are_taken
 from tests.ng.client import NgClient, NgError
 from tests.ng.ng_call import AUDIO, NgCall
+from tools.harness.call import RelayedCall
 from tools.harness.ports import claim_ports
 from tools.harness.relay import Relay, place_for_relay
 from tools.harness.waiting import eventually
@@ -66,15 +67,15 @@ def relay(ng_port: int) -> Iterator[Relay]:
         relay = Relay(place, 1, settings, wrapped_in=LIKE_OTHERS)
         with relay.program as program:
             relay.wait_until_ready()
-            with nothing_worse_is_said(relay):
+            with no_shard_fails(relay):
                 yield relay
             assert program.stop() == 0, program.output
 
 
 def assert_is_told_and_recovers(relay: Relay, ng_port: int, name: str, value: object, why: str) -> None:
     """While a setting is so low, calls go on, new ones by datagrams are refused, and new clients wait."""
-    with NgClient(("127.0.0.1", ng_port)) as client, Talk(relay) as one:
-        one.goes_on()
+    with NgClient(("127.0.0.1", ng_port)) as client, RelayedCall(relay.unix_address) as one:
+        one.talk()
         with setting(name, value):
             for _ in range(3):
                 with pytest.raises(NgError, match="Ran out of ports"):
@@ -82,14 +83,14 @@ def assert_is_told_and_recovers(relay: Relay, ng_port: int, name: str, value: ob
             # by TCP, as nobody gets another Unix socket
             with pytest.raises(Unavailable), NativeClient(relay.tcp_address, 0.3) as impatient:
                 impatient.request(Ping())
-            one.goes_on()
+            one.talk()
             [line] = lines_with(relay, "refuses new calls, those that it has go on")
             assert why in line
             eventually(lambda: lines_with(relay, "new clients have to wait"), "that is said too")
             assert len(lines_with(relay, "new clients have to wait")) == 1
-        until_new_calls_are_taken(relay)
-        one.goes_on()
-        one.hang_up()
+        wait_until_calls_are_taken(relay)
+        one.talk()
+        one.end()
     eventually(lambda: relay.stats().totals.calls == 0, "nothing is left of those that were refused")
 
 
@@ -104,19 +105,19 @@ def test_no_watches(relay: Relay, ng_port: int) -> None:
 
 
 def test_no_memory_for_packets(relay: Relay) -> None:
-    with Talk(relay) as one:
-        one.goes_on()
-        _, port = one.alice_sends_to
+    with RelayedCall(relay.unix_address) as one:
+        one.talk()
+        _, port = one.for_alice
         shard = relay.shard_processes()[0]
         with setting("net.ipv4.udp_mem", "1 1 1"):
             shard.suspend()
             for _ in range(100):
-                one.alice.send(b"not all of them", one.alice_sends_to)
+                one.alice.send(b"not all of them", one.for_alice)
             shard.resume()
         assert drops_at(port) > 0
-        one.alice.send(b"last", one.alice_sends_to)
+        one.alice.send(b"last", one.for_alice)
         while one.bob.receive()[0] != b"last":
             pass
-        one.goes_on()
-        with Talk(relay) as other:
-            other.goes_on()
+        one.talk()
+        with RelayedCall(relay.unix_address) as other:
+            other.talk()

@@ -44,7 +44,7 @@ class Port:
         self.held: list[tuple[int, bytes]] = []
 
 
-class RelayedCall:
+class FaultyCall:
     """The ports of one call: RTP and RTCP towards the caller and towards the callee."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class LossyRelay:
         self._control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._control.bind((LOOPBACK, 0))
         self._selector.register(self._control, selectors.EVENT_READ)
-        self._calls: dict[str, RelayedCall] = {}
+        self._calls: dict[str, FaultyCall] = {}
         self._later: list[tuple[float, bytes, Any]] = []
         self._ignored: set[bytes] = set()
         self.ignore_first_tries = False
@@ -135,7 +135,7 @@ class LossyRelay:
 
     def _negotiate(self, name: str, request: Mapping[str, Any]) -> str:
         if name not in self._calls:
-            call = self._calls[name] = RelayedCall()
+            call = self._calls[name] = FaultyCall()
             for port in (*call.to_caller, *call.to_callee):
                 self._selector.register(port.sock, selectors.EVENT_READ, (call, port))
         call = self._calls[name]
@@ -153,7 +153,7 @@ class LossyRelay:
 
     # --- media ------------------------------------------------------------------------------------
 
-    def _relay(self, call: RelayedCall, port: Port) -> None:
+    def _relay(self, call: FaultyCall, port: Port) -> None:
         packet = port.sock.recv(2048)
         identity = find_identity(packet)
         assert identity is not None
@@ -173,7 +173,7 @@ class LossyRelay:
             else:
                 self._send(call, port, held, astray=False)
 
-    def _send(self, call: RelayedCall, port: Port, packet: bytes, *, astray: bool) -> None:
+    def _send(self, call: FaultyCall, port: Port, packet: bytes, *, astray: bool) -> None:
         assert port.peer is not None
         target = port.peer.phone
         if astray:  # to the same kind of socket of the same side, in another call

@@ -1,70 +1,75 @@
 """A call between two phones with real media, set up over nh's native protocol."""
 
+import contextlib
 import itertools
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, Close, CloseCall, TransactionKey
-from nh.results import Activated, Allocated
+from nh.results import Activated
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
-HERE = "127.0.0.1"
+LOOPBACK: Final = "127.0.0.1"
+
+_numbers = itertools.count()
 
 
 class RelayedCall:
-    """A call of Alice and Bob through a relay, from construction on.
+    """A call of Alice and Bob through a relay. Construction sets it up.
 
-    Arguments:
+    Args:
         address: where the relay serves RPC.
-        call_id: the call's.
+        call_id: its call-id; None: one that no other call of this process has.
 
-    `for_alice` and `for_bob` are where they send their media to.
+    Attributes:
+        for_alice, for_bob: where Alice and Bob send their media.
+
+    Raises:
+        NhError: the relay refuses it. The phones are closed again.
     """
 
-    def __init__(self, address: str, call_id: bytes) -> None:
-        self.call_id = call_id
-        self.key = TransactionKey(call_id, 1, b"alice", b"bob")
-        self.alice, self.bob = MediaPeer(HERE), MediaPeer(HERE)
-        self._payloads = (b"%s %d" % (call_id, number) for number in itertools.count())
-        try:
+    def __init__(self, address: str, call_id: bytes | None = None) -> None:
+        self.call_id = b"relayed-%d" % next(_numbers) if call_id is None else call_id
+        self.key = TransactionKey(self.call_id, 1, b"alice", b"bob")
+        self._address = address
+        self._payloads = (b"%s %d" % (self.call_id, number) for number in itertools.count())
+        with contextlib.ExitStack() as undo:
+            self.alice, self.bob = (undo.enter_context(MediaPeer(LOOPBACK)) for _ in range(2))
             with NativeClient(address) as client:
                 self.for_bob = self._allocate(client, Side.FROM, self.alice)
                 self.for_alice = self._allocate(client, Side.TO, self.bob)
                 assert client.request(Activate(self.key)) == Activated(True)
-        except BaseException:
-            self.hang_up()
-            raise
+            undo.pop_all()
 
     def talk(self) -> None:
-        """Media go both ways, RTP and RTCP, and each phone sees them come from where it sends to."""
+        """Media go both ways, RTP and RTCP. Each phone receives them from the address that it sends to."""
         for component in (RTP, RTCP):
-            self._say(self.alice, self.for_alice, self.bob, self.for_bob, component)
-            self._say(self.bob, self.for_bob, self.alice, self.for_alice, component)
+            self._send(self.alice, self.for_alice, self.bob, self.for_bob, component)
+            self._send(self.bob, self.for_bob, self.alice, self.for_alice, component)
 
-    def end(self, address: str) -> int:
-        """Close it as the proxy does that saw the BYE; returns how many sessions that ended."""
-        with NativeClient(address) as client:
+    def end(self) -> int:
+        """Close it as a proxy does after a BYE. Returns how many sessions that ended."""
+        with NativeClient(self._address) as client:
             return client.request(Close(TransactionKey(self.call_id, None, b"alice", b"bob"))).sessions
 
-    def close(self, address: str) -> int:
-        """Close it as an operator does; returns how many sessions that ended."""
-        with NativeClient(address) as client:
+    def close_by_operator(self) -> int:
+        """Close it as an operator does. Returns how many sessions that ended."""
+        with NativeClient(self._address) as client:
             return client.request(CloseCall(self.call_id)).sessions
 
     def hang_up(self) -> None:
-        """Close the phones' sockets; nobody is told."""
+        """Close the phones' sockets. The relay is not told."""
         self.alice.close()
         self.bob.close()
 
     def _allocate(self, client: NativeClient, side: Side, peer: MediaPeer) -> tuple[str, int]:
-        media = (Media(HERE, peer.port, 2, "RTP/AVP", "audio"),)
-        allocated = client.request(Allocate(self.key, side, HERE, media))
-        assert isinstance(allocated, Allocated)
-        return HERE, allocated.media[0].port
+        media = (Media(LOOPBACK, peer.port, 2, "RTP/AVP", "audio"),)
+        [allocated] = client.request(Allocate(self.key, side, LOOPBACK, media)).media
+        return allocated.address, allocated.port
 
-    def _say(
+    def _send(
         self,
         sender: MediaPeer,
         to: tuple[str, int],

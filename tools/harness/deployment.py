@@ -2,29 +2,40 @@
 
 import contextlib
 import itertools
+import os
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import psutil
 
 from nh.ipc.peer import peer_of
 from nh.results import CallDetail, LegDetail
+from nh.stats import Snapshot, read_once
 from nh.supervisor.shards.routing import shard_of
+from tools.harness import HarnessError
 from tools.harness.call import RelayedCall
-from tools.harness.relay import Place, Relay, place_for_relay
+from tools.harness.relay import PORTS, Place, Relay, as_environment, place_for_relay
 from tools.harness.waiting import eventually
 
-SHARDS = 2
-ENDED_S = 10.0
+SHARDS: Final = 2
+ENDED_S: Final = 10.0
+COMMAND_S: Final = 60.0
 
 
 class Deployment:
     """Runs of nh that share a runtime directory, media ports and settings. `close` ends all their processes.
 
+    Methods that wait raise HarnessError.
+
     Args:
         place: runtime directory and ports of every run.
         settings: fields of nh.config.Settings for every run.
+        shards: number of shards of a run, if `launch` is not told another.
+        nice: the priority of its processes, where this process may raise it.
         options: options of the Python interpreter, such as -P.
         environment: further environment variables.
     """
@@ -32,16 +43,19 @@ class Deployment:
     def __init__(
         self,
         place: Place,
-        settings: dict[str, object],
+        settings: Mapping[str, object],
         *,
-        options: tuple[str, ...] = (),
-        environment: dict[str, str] | None = None,
+        shards: int = SHARDS,
+        nice: int = 0,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.place = place
         self.address = str(place.directory / "nh.sock")
+        self.settings = dict(settings)
+        self._shards, self._nice = shards, nice
         self._options = options
-        self._environment = {f"NH_{name.upper()}": str(value) for name, value in settings.items()}
-        self._environment |= environment or {}
+        self._environment = as_environment(settings) | dict(environment or {})
         self._relays: list[Relay] = []
         self._calls: list[RelayedCall] = []
         self._left: list[psutil.Process] = []
@@ -51,20 +65,29 @@ class Deployment:
         """The run that was started last."""
         return self._relays[-1]
 
-    def launch(self, *words: str, shards: int = SHARDS, **settings: object) -> Relay:
+    @property
+    def kernel(self) -> bool:
+        """Whether its media go through the kernel."""
+        return self.settings.get("kernel") == "on"
+
+    def launch(self, *words: str, shards: int | None = None, **settings: object) -> Relay:
         """Start `nh run` and return at once.
 
         Args:
             words: further arguments of `nh run`.
-            shards: number of shards.
+            shards: number of shards; None: as many as the deployment's.
             settings: fields of nh.config.Settings for this run only.
         """
-        environment = self._environment | {f"NH_{name.upper()}": str(v) for name, v in settings.items()}
-        relay = Relay(self.place, shards, environment, options=self._options, words=words)
+        environment = self._environment | as_environment(settings)
+        number = self._shards if shards is None else shards
+        relay = Relay(self.place, number, environment, options=self._options, words=words)
         self._relays.append(relay)
+        if self._nice:
+            with contextlib.suppress(PermissionError):
+                os.setpriority(os.PRIO_PROCESS, relay.program.pid, self._nice)
         return relay
 
-    def start(self, *words: str, shards: int = SHARDS, **settings: object) -> Relay:
+    def start(self, *words: str, shards: int | None = None, **settings: object) -> Relay:
         """Start `nh run` and return when it is ready. See `launch`."""
         relay = self.launch(*words, shards=shards, **settings)
         relay.wait_until_ready()
@@ -79,17 +102,65 @@ class Deployment:
 
     def make_calls(self, number: int, shards: int = SHARDS) -> list[RelayedCall]:
         """Make `number` calls, spread evenly over the shards. See `make_call`."""
-        names = zip(*(calls_of(shard, shards) for shard in range(shards)), strict=True)
-        return [
-            self.make_call(name) for name in itertools.islice(itertools.chain.from_iterable(names), number)
-        ]
+        rounds = zip(*(calls_of(shard, shards) for shard in range(shards)), strict=True)
+        names = itertools.islice(itertools.chain.from_iterable(rounds), number)
+        return [self.make_call(name) for name in names]
+
+    def nh(self, command: str, *words: str) -> str:
+        """What a subcommand of nh prints, as a process of its own. Raises HarnessError if it fails."""
+        arguments = [sys.executable, "-m", "nh", command, *words, "--runtime-dir", str(self.place.directory)]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=COMMAND_S, check=False)
+        if done.returncode != 0:
+            raise HarnessError(f"nh {command} failed: {done.stderr}\nOutput of nh run:\n{self.last_output()}")
+        return done.stdout.strip()
+
+    def stats(self) -> Snapshot:
+        """The counters as they were last published. Raises StatsUnavailable."""
+        return read_once(self.place.directory)
+
+    def last_output(self) -> str:
+        """The last lines of the output of the run that was started last."""
+        return self.relay.program.last_output()
+
+    def processes(self) -> list[psutil.Process]:
+        """The supervisor, all processes below it, and those that earlier supervisors left."""
+        self._left = [process for process in self._left if not has_ended(process)]
+        found: list[psutil.Process] = []
+        if self._relays:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                root = psutil.Process(self.relay.program.pid)
+                found = [root, *root.children(recursive=True)]
+        return [*found, *(process for process in self._left if process not in found)]
 
     def kill_supervisor(self) -> list[psutil.Process]:
         """Send SIGKILL to the supervisor alone. Returns its shard processes, by shard number."""
         shards = [psutil.Process(shard.pid) for shard in self.relay.stats().shards]
-        self._left += shards
+        self._left = self.processes()
         self.relay.program.kill()
         return shards
+
+    def kill_everything(self) -> None:
+        """Send SIGKILL to every process at once, and return when all have ended."""
+        processes = self.processes()
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.relay.program.kill()
+        eventually(lambda: all(map(has_ended, processes)), "all processes have ended")
+
+    def take_over(self) -> int:
+        """Start a run with --takeover. Returns the pid of the run before when that has ended well."""
+        before = self.relay.program
+        self._left = self.processes()
+        self.start("--takeover")
+        if (status := before.wait(ENDED_S)) != 0:
+            raise HarnessError(f"the run before ended with status {status}. Its output:\n{before.output}")
+        return before.pid
+
+    def stop(self) -> int:
+        """Send SIGTERM. Returns the exit status."""
+        psutil.Process(self.relay.program.pid).terminate()
+        return self.relay.program.wait(ENDED_S)
 
     def handover_sockets(self) -> list[Path]:
         """The socket files at which orphaned shards wait for the next supervisor."""
@@ -99,17 +170,20 @@ class Deployment:
         """End all runs: SIGTERM first, SIGKILL for what remains."""
         for call in self._calls:
             call.hang_up()
-        with contextlib.ExitStack() as programs:
-            for relay in self._relays:
-                programs.enter_context(relay.program)
-            if self._relays and not self.relay.program.ended:
-                psutil.Process(self.relay.program.pid).terminate()
-                with contextlib.suppress(AssertionError):  # a relay that still runs is killed below
-                    eventually(lambda: self.relay.program.ended, "it has ended")
-            for process in (*self._left, *self._listeners()):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-                    process.wait(ENDED_S)
+        processes = [*self.processes(), *self._listeners()]
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()  # a stopped one could not end by itself
+        for relay in reversed(self._relays):
+            if not relay.program.ended:
+                with contextlib.suppress(HarnessError):  # what still runs is killed below
+                    relay.program.stop()
+        for process in (*processes, *self.processes(), *self._listeners()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+                process.wait(ENDED_S)
+        for relay in self._relays:
+            relay.program.close()
 
     def _listeners(self) -> Iterator[psutil.Process]:
         """Processes that listen at a socket in the runtime directory."""
@@ -131,18 +205,21 @@ def listener_of(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def deployed_relay(**settings: object) -> Iterator[Deployment]:
-    """Deployment of which nothing is left behind the test; none has begun.
+def deployed_relay(
+    ports: int | range = PORTS, *, shards: int = SHARDS, **settings: object
+) -> Iterator[Deployment]:
+    """A deployment without a run yet. Behind the context all its processes have ended.
 
-    Arguments:
-        settings: fields of nh.config.Settings.
+    Args:
+        ports: how many media ports, or which.
+        shards: number of shards of a run.
+        settings: fields of nh.config.Settings for every run.
     """
-    with place_for_relay() as place:
-        deployment = Deployment(place, settings)
-        try:
-            yield deployment
-        finally:
-            deployment.close()
+    with (
+        place_for_relay(ports) as place,
+        contextlib.closing(Deployment(place, settings, shards=shards)) as deployment,
+    ):
+        yield deployment
 
 
 def has_ended(process: psutil.Process) -> bool:

@@ -1,8 +1,8 @@
-"""Runs of UDP ports that no other test uses, in this process or any other.
+"""Runs of ports that no other program and no other relay uses: for relays under test, and for those of tools.
 
-A relay under test is given a port range, and tests run in parallel. The ports below the kernel's ephemeral
-range are divided into blocks with a lock file each; a claim holds the locks of consecutive blocks whose
-ports are all free. The kernel drops the locks of a process that dies.
+Programs that need ports run in parallel. The ports outside the kernel's ephemeral range are divided into
+blocks with a lock file each. A claim holds the locks of consecutive blocks whose ports are free, and are not
+among the ports of a running nh. The kernel drops the locks of a process that dies.
 """
 
 import contextlib
@@ -12,60 +12,86 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
+from nh.interface_text import parse_ports
+from nh.supervisor.host.port_claim import others_claims
 from tools.harness.waiting import eventually
 
-WAIT_S = 30.0
-"""How long to wait for other tests to give ports back."""
+WAIT_S: Final = 30.0
+"""How long to wait for other programs to return ports."""
 
-FIRST_PORT = 12_100
-BLOCK = 100
-BLOCKS = 200
-"""Ports 12100 to 32099: above what nathelper.pl takes by default, below Linux's ephemeral ports."""
+BLOCK: Final = 100
+RANGES: Final = ((12_100, 32_699), (61_000, 65_499), (3_000, 12_099))
+"""Ports to take, in this order: between nathelper.pl's default ports and Linux's ephemeral ones, above those,
+and below. An nh with the default ports (10000-29999) leaves enough of them."""
+
+BLOCKS: Final = tuple(first for low, high in RANGES for first in range(low, high, BLOCK))
+"""The first port of each block."""
 
 
 @contextlib.contextmanager
 def claim_ports(count: int) -> Iterator[range]:
-    """The first `count` ports of a claimed run, the lowest of them even.
+    """`count` consecutive ports, the lowest of them even, which are this caller's within the context.
 
-    Raises AssertionError if there is no such run for a while.
+    Raises HarnessError if there are none within WAIT_S.
     """
     need = -(-count // BLOCK)
     with contextlib.ExitStack() as held:
-        blocks = eventually(
-            lambda: _claim_blocks(need, held), f"{count} consecutive ports in 12100 to 32099 are free", WAIT_S
-        )
-        first = FIRST_PORT + blocks[0] * BLOCK
+        first = eventually(lambda: _claim_blocks(need, held), f"{count} consecutive ports are free", WAIT_S)
         yield range(first, first + count)
 
 
-def _claim_blocks(need: int, held: contextlib.ExitStack) -> list[int]:
-    """`need` consecutive blocks whose locks `held` has from now on; [] if there are none at the moment."""
+def min_max(ports: range) -> str:
+    """Ports as settings of nh have them: MIN-MAX."""
+    return f"{ports[0]}-{ports[-1]}"
+
+
+def parse_min_max(text: str) -> range:
+    """The ports of a setting such as 20000-20399. Raises ConfigError."""
+    low, high = parse_ports(text, "ports")
+    return range(low, high + 1)
+
+
+def free_tcp_port(address: str = "127.0.0.1") -> int:
+    """A TCP port of `address` that is free now."""
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
+
+
+def _claim_blocks(need: int, held: contextlib.ExitStack) -> int:
+    """Lock `need` consecutive blocks until `held` closes. Returns their first port; 0: there are none."""
+    claims = list(others_claims())
     run: list[int] = []
-    for block in range(BLOCKS):
-        lock = _try_lock(block)
+    for first in BLOCKS:
+        if run and first != run[-1] + BLOCK:  # another of the ranges begins
+            run.clear()
+            held.close()
+        claimed = any(claim.low < first + BLOCK and first <= claim.high for claim in claims)
+        lock = None if claimed else _try_lock(first)
         if lock is None:
             run.clear()
             held.close()
             continue
         held.callback(os.close, lock)
-        run.append(block)
+        run.append(first)
         if len(run) == need:
-            return run
+            return run[0]
     held.close()
-    return []
+    return 0
 
 
-def _try_lock(block: int) -> int | None:
-    directory = Path(tempfile.gettempdir()) / f"nh-test-ports-{os.getuid()}"
+def _try_lock(first: int) -> int | None:
+    """The descriptor that holds the lock of a block; None: the block is in use."""
+    directory = Path(tempfile.gettempdir()) / f"nh-harness-ports-{os.getuid()}"
     directory.mkdir(mode=0o700, exist_ok=True)
-    lock = os.open(directory / str(block), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    lock = os.open(directory / str(first), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         return None
-    first = FIRST_PORT + block * BLOCK
     if all(_is_free(port) for port in range(first, first + BLOCK)):
         return lock
     os.close(lock)
@@ -73,9 +99,12 @@ def _try_lock(block: int) -> int | None:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    """Whether neither UDP nor TCP has the port, at any address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is only in TIME_WAIT is free
         try:
-            probe.bind(("0.0.0.0", port))
+            udp.bind(("0.0.0.0", port))
+            tcp.bind(("0.0.0.0", port))
         except OSError:
             return False
     return True

@@ -1,41 +1,59 @@
-"""A program run by a test: started, read line by line, ended by its process id."""
+"""A child process: started, read line by line, ended by its process id."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Final, Self
 
-STOP_S = 5.0
+from tools.harness import HarnessError
+
+STOP_S: Final = 5.0
 """How long a program may take to end; nh promises this for SIGTERM and SIGINT."""
+
+READY_S: Final = 30.0
+LAST_LINES: Final = 20
 
 
 class Program:
     """A running program whose output (both streams) is collected in `lines`.
 
-    Arguments:
-        arguments: the command line.
-        environment: variables to add to this process's own.
+    It is a process group of its own: Ctrl-C in the terminal reaches the caller, which ends the program. As a
+    context manager it sends SIGTERM at the end, and SIGKILL if the program does not end by that.
 
-    As a context manager it ends the program, by SIGKILL if it does not go by SIGTERM.
+    Args:
+        arguments: the command line.
+        environment: variables to add to those of this process.
+        cpus: the CPUs that the program may use; None: those of this process.
+        interactive: whether `write` may be used; otherwise its standard input is empty.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        cpus: Iterable[int] | None = None,
+        interactive: bool = False,
+    ) -> None:
         self.arguments = list(arguments)
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._ended = False
-        self._process = subprocess.Popen(
-            self.arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
-        )
+        with running_on(cpus) if cpus is not None else contextlib.nullcontext():
+            self._process = subprocess.Popen(
+                self.arguments,
+                stdin=subprocess.PIPE if interactive else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+                process_group=0,
+            )
         self._reader = threading.Thread(target=self._read, name=f"output of {self.pid}", daemon=True)
         self._reader.start()
 
@@ -51,45 +69,80 @@ class Program:
 
     @property
     def output(self) -> str:
-        """Everything that it has said so far."""
+        """Its output so far."""
         return "\n".join(self.lines)
 
-    def wait_for_line(self, text: str, timeout_s: float = 20.0) -> str:
-        """The first line with `text` in it.
+    def last_output(self) -> str:
+        """The last lines of its output so far."""
+        return "\n".join(self.lines[-LAST_LINES:])
 
-        Raises AssertionError if the program ends, or `timeout_s` goes by, without one.
+    def write(self, text: str) -> None:
+        """Write to the standard input of an interactive program."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended, which the next reading shows
+            self._process.stdin.write(text)
+            self._process.stdin.flush()
+
+    def wait_for_line(self, text: str = "", *, first: int = 0, timeout_s: float = READY_S) -> str:
+        """Return the first line that contains `text`.
+
+        Args:
+            text: what the line contains.
+            first: the index of the first line to look at.
+            timeout_s: the longest wait, seconds.
+
+        Raises:
+            HarnessError: the program ends, or the time is over, without such a line.
         """
 
-        def said() -> bool:
-            return self._ended or any(text in line for line in self.lines)
+        def found() -> str | None:
+            return next((line for line in self.lines[first:] if text in line), None)
 
         with self._changed:
-            self._changed.wait_for(said, timeout_s)
-            for line in self.lines:
-                if text in line:
-                    return line
-        raise AssertionError(f"{self.arguments} never said {text!r}; it said:\n{self.output}")
+            self._changed.wait_for(lambda: self._ended or found() is not None, timeout_s)
+            line = found()
+        if line is None:
+            if self._ended:
+                with contextlib.suppress(subprocess.TimeoutExpired):  # its output ends just before itself
+                    self._process.wait(STOP_S)
+            raise HarnessError(f"{self.arguments} did not print {text!r}. Its output:\n{self.output}")
+        return line
 
     def wait(self, timeout_s: float = STOP_S) -> int:
-        """Its exit status, once it has ended by itself. Raises AssertionError if it does not."""
+        """Return its exit status, once it has ended by itself. Raises HarnessError if it does not."""
         try:
             status = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(
-                f"{self.arguments} still runs after {timeout_s} s; it said:\n{self.output}"
+            raise HarnessError(
+                f"{self.arguments} still runs after {timeout_s:g} s. Its output:\n{self.output}"
             ) from None
         self._reader.join(timeout_s)
         return status
 
     def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end; its exit status (negative: the signal it died of)."""
+        """Ask it to end. Returns its exit status (negative: the signal that ended it)."""
         self._process.send_signal(signum)
         return self.wait()
 
     def kill(self) -> None:
-        """End it at once (SIGKILL). What it started may live on, and say something where it did."""
+        """End it at once (SIGKILL). Its children may live on, and may still write to its output."""
         self._process.kill()
         self._process.wait()
+
+    def close(self) -> None:
+        """End it: by SIGTERM, or by SIGKILL if it still runs after STOP_S."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        self._reader.join(STOP_S)
+        if not self._reader.is_alive():
+            self._stream.close()
 
     def __enter__(self) -> Self:
         return self
@@ -97,16 +150,7 @@ class Program:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._reader.join(STOP_S)
-        if not self._reader.is_alive():
-            self._stream.close()
+        self.close()
 
     @property
     def _stream(self) -> IO[str]:
@@ -121,3 +165,14 @@ class Program:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+
+@contextlib.contextmanager
+def running_on(cpus: Iterable[int]) -> Iterator[None]:
+    """This thread, and every process that it starts meanwhile, runs on these CPUs."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

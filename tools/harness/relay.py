@@ -1,33 +1,35 @@
-"""`nh run` under test: started as an operator starts it, with ports and a runtime directory of its own."""
+"""One `nh run`: started as an operator starts it, with ports and a runtime directory of its own."""
 
 import contextlib
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import psutil
 
 from nh.client import NativeClient
 from nh.commands import ListCalls, ShowCall
+from nh.errors import StatsUnavailable
 from nh.results import CallDetail, CallList
-from nh.stats import Snapshot, read_once, segment_name
-from tools.harness.ports import claim_ports
+from nh.stats import ShardState, Snapshot, read_once, segment_name
+from tools.harness import HarnessError
+from tools.harness.ports import claim_ports, free_tcp_port, min_max
 from tools.harness.program import Program
 from tools.harness.waiting import eventually
 
-PORTS = 400
+PORTS: Final = 400
 
 
 class Place(NamedTuple):
-    """Where a relay may live.
+    """Where a relay runs.
 
-    Arguments:
+    Attributes:
         directory: its runtime directory.
         ports: its media ports.
-        rpc_port: TCP port of its second RPC socket.
+        rpc_port: the TCP port of its second RPC socket.
     """
 
     directory: Path
@@ -38,47 +40,57 @@ class Place(NamedTuple):
 class Relay:
     """A running `nh run`.
 
-    Arguments:
-        place: see Place.
-        shards: number of shards.
-        settings: environment variables such as NH_SILENT_S.
+    Args:
+        place: its runtime directory and ports.
+        shards: number of shards; 0: one for each usable CPU.
+        environment: environment variables such as NH_SILENT_S; see `as_environment`.
         wrapped_in: a command that runs it, such as setpriv.
-        options: of the interpreter, such as -P.
-        words: more arguments of `nh run`.
+        options: options of the Python interpreter, such as -P.
+        words: further arguments of `nh run`.
+        cpus: the CPUs that it may use; None: those of this process.
     """
 
     def __init__(
         self,
         place: Place,
         shards: int,
-        settings: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
         *,
         wrapped_in: Sequence[str] = (),
         options: Sequence[str] = (),
         words: Sequence[str] = (),
+        cpus: Iterable[int] | None = None,
     ) -> None:
         self.directory, self.ports, rpc_port = place
-        ports = f"{self.ports[0]}-{self.ports[-1]}"
         self.unix_address = str(self.directory / "nh.sock")
         self.tcp_address = f"127.0.0.1:{rpc_port}"
         self.arguments = [*wrapped_in, sys.executable, *options, "-m", "nh", "run", "--shards", str(shards)]
-        self.arguments += ["--runtime-dir", str(self.directory), "--ports", ports]
+        self.arguments += ["--runtime-dir", str(self.directory), "--ports", min_max(self.ports)]
         self.arguments += ["--rpc", self.unix_address, "--rpc", self.tcp_address, *words]
-        self.program = Program(self.arguments, settings)
+        self.started_ns = time.monotonic_ns()
+        self.program = Program(self.arguments, environment, cpus=cpus)
 
     def wait_until_ready(self) -> None:
-        """Return once it says that every shard is up."""
-        self.program.wait_for_line("ready")
+        """Return when it reports that every shard is up. Raises HarnessError if it does not."""
+        try:
+            self.program.wait_for_line("ready")
+        except HarnessError as exc:
+            what = "ended before it was ready" if self.program.ended else "is not ready in time"
+            raise HarnessError(f"nh run {what}. Its output:\n{self.program.output}") from exc
 
     def shard_processes(self) -> list[psutil.Process]:
-        """The shards' processes, but for one that ends at this moment, and for the spare."""
+        """The shard processes that run, without the zygote."""
         return [child for child in psutil.Process(self.program.pid).children() if _is_shard(child)]
 
+    def shard_pid(self, shard: int) -> int:
+        """The process of a shard that is up, by the statistics; 0 if it is not up."""
+        return shard_pid(self.directory, shard)
+
     def kill_all(self) -> None:
-        """SIGKILL for the supervisor and its shards, with no time for either to notice the other's end."""
+        """Send SIGKILL to the supervisor and its shards before any of them notices the end of another."""
         shards, supervisor = self.shard_processes(), psutil.Process(self.program.pid)
         for process in (*shards, supervisor):
-            process.send_signal(signal.SIGSTOP)
+            process.suspend()
         for process in (supervisor, *shards):
             process.kill()
         psutil.wait_procs(shards, 5)
@@ -95,30 +107,30 @@ class Relay:
         return sum(int(process.memory_info().rss) for process in processes)
 
     def stats(self) -> Snapshot:
-        """The counters as they were last published."""
+        """The counters as they were last published. Raises StatsUnavailable."""
         return read_once(self.directory)
 
     def calls(self, contains: bytes = b"") -> CallList:
-        """The calls with `contains` in their call-id."""
+        """The calls whose call-id contains `contains`."""
         with NativeClient(self.unix_address) as client:
             return client.request(ListCalls(contains=contains))
 
     def call(self, call_id: bytes) -> CallDetail:
-        """All about one call; raises UnknownCall if there is none."""
+        """All about one call. Raises UnknownCall if there is none."""
         with NativeClient(self.unix_address) as client:
             return client.request(ShowCall(call_id))
 
     def wait_until_gone(self, call_id: bytes) -> None:
-        """Return once no call with `call_id` in its name is left."""
+        """Return when no call is left whose call-id contains `call_id`."""
         eventually(lambda: not self.calls(call_id).calls, f"no call {call_id!r}")
 
     def all_ports_are_free(self) -> bool:
-        """Whether no media port is taken, by the last publication."""
+        """Whether no media port is in use, by the last publication."""
         totals = self.stats().totals
         return 0 < totals.ports_total == totals.ports_free
 
     def wait_until_idle(self, descriptors: int) -> None:
-        """Return once all ports are free and no more than `descriptors` are open."""
+        """Return when all ports are free and at most `descriptors` are open."""
         eventually(self.all_ports_are_free, "all media ports are free")
         eventually(
             lambda: self.descriptors() <= descriptors,
@@ -126,39 +138,60 @@ class Relay:
         )
 
 
+def shard_pid(directory: Path, shard: int) -> int:
+    """The process of a shard, by the statistics of the nh with that runtime directory; 0: it is not up."""
+    with contextlib.suppress(StatsUnavailable):
+        state = read_once(directory).shards[shard]
+        if state.state is ShardState.UP and psutil.pid_exists(state.pid):
+            return state.pid
+    return 0
+
+
+def as_environment(settings: Mapping[str, object]) -> dict[str, str]:
+    """The environment variables of `settings`, which are fields of nh.config.Settings."""
+    return {f"NH_{name.upper()}": str(value) for name, value in settings.items()}
+
+
+@contextlib.contextmanager
+def place_for_relay(ports: int | range = PORTS) -> Iterator[Place]:
+    """A place for a relay; its directory and its shared memory are removed behind the context.
+
+    Args:
+        ports: how many media ports that no other program uses; or which ports.
+    """
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nh-test-")))
+        # a killed nh leaves its statistics to the next one, and there is none
+        stack.callback(Path("/dev/shm", segment_name(directory)).unlink, missing_ok=True)
+        if isinstance(ports, range):
+            yield Place(directory, ports, free_tcp_port())
+        else:
+            claimed = stack.enter_context(claim_ports(ports + 1))
+            yield Place(directory, claimed[:-1], claimed[-1])
+
+
+@contextlib.contextmanager
+def running_relay(*, shards: int = 2, ports: int | range = PORTS, **settings: object) -> Iterator[Relay]:
+    """A relay that is ready. Behind the context it has ended with exit status 0 and in time.
+
+    Args:
+        shards: number of shards; 0: one for each usable CPU.
+        ports: how many media ports, or which.
+        settings: fields of nh.config.Settings.
+
+    Raises:
+        HarnessError: it does not become ready, or does not end well.
+    """
+    with place_for_relay(ports) as place:
+        relay = Relay(place, shards, as_environment(settings))
+        with relay.program as program:
+            relay.wait_until_ready()
+            yield relay
+            if (status := program.stop()) != 0:
+                raise HarnessError(f"nh run ended with status {status}. Its output:\n{program.output}")
+
+
 def _is_shard(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.name() == "nh-shard" and process.status() != psutil.STATUS_ZOMBIE
     return False
-
-
-@contextlib.contextmanager
-def place_for_relay(ports: int = PORTS) -> Iterator[Place]:
-    """A place with that many media ports, of which nothing is left behind the test."""
-    with (
-        tempfile.TemporaryDirectory(prefix="nh-test-") as directory,
-        claim_ports(ports + 1) as claimed,
-    ):
-        try:
-            yield Place(Path(directory), claimed[:-1], claimed[-1])
-        finally:
-            # the next nh would remove what one that was killed left, and there is none
-            Path("/dev/shm", segment_name(Path(directory))).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def running_relay(*, shards: int = 2, ports: int = PORTS, **settings: object) -> Iterator[Relay]:
-    """A relay that is ready, and ends, with exit status 0 and within the promised time, behind the test.
-
-    Arguments:
-        shards: number of shards.
-        ports: number of media ports.
-        settings: fields of nh.config.Settings.
-    """
-    environment = {f"NH_{name.upper()}": str(value) for name, value in settings.items()}
-    with place_for_relay(ports) as place:
-        relay = Relay(place, shards, environment)
-        with relay.program as program:
-            relay.wait_until_ready()
-            yield relay
-            assert program.stop() == 0, f"it did not end well; it said:\n{program.output}"

@@ -1,26 +1,65 @@
-"""Waiting on conditions: what tests do instead of sleeping."""
+"""Waiting on conditions: what tests and tools do instead of sleeping."""
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
-POLL_S = 0.01
+from nh.loop import SelectorLoop
+from tools.harness import HarnessError
+
+POLL_S: Final = 0.01
+TIMEOUT_S: Final = 10.0
 
 T = TypeVar("T")
 
 
-def eventually(holds: Callable[[], T], what: str, timeout_s: float = 10.0) -> T:
-    """What `holds()` returns, as soon as that is true.
+def eventually(
+    holds: Callable[[], T],
+    what: str,
+    timeout_s: float = TIMEOUT_S,
+    *,
+    poll_s: float = POLL_S,
+    details: Callable[[], str] = str,
+) -> T:
+    """Return what `holds()` returns as soon as it is true.
 
-    Arguments:
-        holds: the condition; asked again every few milliseconds.
+    Args:
+        holds: the condition, called every `poll_s` seconds.
         what: the condition in words, for the failure.
-        timeout_s: how long to wait for it, seconds.
+        timeout_s: the longest wait, seconds.
+        poll_s: the pause between two calls, seconds.
+        details: called for a failure: more about it, such as the output of a program.
 
-    Raises AssertionError if it never comes true.
+    Raises:
+        HarnessError: the condition does not become true in time.
     """
     deadline = time.monotonic() + timeout_s
     while not (value := holds()):
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(POLL_S)
+        if time.monotonic() > deadline:
+            raise HarnessError(f"not within {timeout_s:g} s: {what}\n{details()}".rstrip())
+        time.sleep(poll_s)
     return value
+
+
+def turn_until(
+    loop: SelectorLoop,
+    holds: Callable[[], object],
+    what: str = "the condition of the test",
+    timeout_s: float = TIMEOUT_S,
+) -> None:
+    """Turn an event loop in this thread until `holds()` is true.
+
+    Args:
+        loop: the loop.
+        holds: the condition, checked after each turn and at least every POLL_S seconds.
+        what: the condition in words, for the failure.
+        timeout_s: the longest wait, seconds.
+
+    Raises:
+        HarnessError: the condition does not become true in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > deadline:
+            raise HarnessError(f"not within {timeout_s:g} s: {what}")
+        loop.turn(POLL_S)

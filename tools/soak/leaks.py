@@ -10,7 +10,7 @@ import psutil
 
 from nh.errors import StatsUnavailable
 from nh.stats import segment_name
-from tools.survive.relay import Relay
+from tools.harness.deployment import Deployment
 
 SHARED_MEMORY: Final = Path("/dev/shm")
 STAYS: Final = {"nh.lock"}
@@ -33,10 +33,10 @@ class Reading(NamedTuple):
     memory_bytes: int
 
 
-def read(relay: Relay) -> Reading:
+def read(deployment: Deployment) -> Reading:
     """What it has now; processes that are just ending do not count."""
     descriptors = memory_bytes = 0
-    for process in relay.processes():
+    for process in deployment.processes():
         with contextlib.suppress(psutil.Error):
             descriptors += process.num_fds()
             memory_bytes += process.memory_info().rss
@@ -57,10 +57,10 @@ def memory_trend(readings: Sequence[Reading]) -> list[str]:
     return [f"memory grew from {middle / 2**20:.0f} to {last / 2**20:.0f} MiB in the last third of the time"]
 
 
-def still_taken(relay: Relay, idle: Reading) -> list[str]:
+def still_taken(deployment: Deployment, idle: Reading) -> list[str]:
     """What a relay without calls has and should not have; `idle` is what it had before the first one."""
     try:
-        totals = relay.stats().totals
+        totals = deployment.stats().totals
     except StatsUnavailable as exc:
         return [f"its statistics cannot be read: {exc}"]
     lines = []
@@ -70,30 +70,30 @@ def still_taken(relay: Relay, idle: Reading) -> list[str]:
         lines.append(f"{totals.kernel_flows} flows are still in the kernel")
     if totals.calls:
         lines.append(f"{totals.calls} calls are still there")
-    descriptors = read(relay).descriptors
+    descriptors = read(deployment).descriptors
     if descriptors > idle.descriptors + SPARE_DESCRIPTORS:
         lines.append(f"{descriptors} descriptors are open, {idle.descriptors} were before the first call")
     return lines
 
 
-def left_behind(relay: Relay) -> list[str]:
+def left_behind(deployment: Deployment) -> list[str]:
     """What is still there of a relay that has ended."""
-    lines = [f"process {process.pid} still runs: {_command(process)}" for process in _survivors(relay)]
-    segment = SHARED_MEMORY / segment_name(relay.runtime_dir)
+    lines = [f"process {process.pid} still runs: {_command(process)}" for process in _survivors(deployment)]
+    segment = SHARED_MEMORY / segment_name(deployment.place.directory)
     if segment.exists():
         lines.append(f"{segment} is still there")
-    files = sorted(path.name for path in relay.runtime_dir.iterdir() if path.name not in STAYS)
+    files = sorted(path.name for path in deployment.place.directory.iterdir() if path.name not in STAYS)
     if files:
         lines.append(f"in its runtime directory there are still {', '.join(files)}")
     return lines
 
 
-def _survivors(relay: Relay) -> list[psutil.Process]:
-    """Processes with the relay's environment, whoever their parent is by now."""
+def _survivors(deployment: Deployment) -> list[psutil.Process]:
+    """Processes with the environment of the deployment, whatever their parent is now."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.environ().get("NH_STATE") == str(relay.state_dir):
+            if process.environ().get("NH_STATE") == str(deployment.settings["state"]):
                 found.append(process)
     return found
 

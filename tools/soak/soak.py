@@ -4,23 +4,27 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from nh.errors import NhError
-from tools.private_relay import find_free_ports
+from tools.harness import HarnessError
+from tools.harness.deployment import Deployment
+from tools.harness.ports import claim_ports, free_tcp_port, parse_min_max
+from tools.harness.relay import Place
+from tools.harness.waiting import eventually
 from tools.rtpload.coordinator.load import Progress
 from tools.rtpload.errors import LoadFailed
+from tools.rtpload.options import LoadOptions
 from tools.rtpload.report.values import Report
 from tools.soak.leaks import Reading, left_behind, memory_trend, read, still_taken
 from tools.soak.report import SoakReport
 from tools.survive.background_load import Playing, playing
 from tools.survive.faults import FaultKind, Injected, inject
-from tools.survive.relay import Relay, RelayFailed, running, wait_for
-from tools.survive.scenario import HANG_S, load_options
+from tools.survive.scenario import HANG_S, RELAY_NICE, kernel_settings, load_options
 from tools.survive.verdict import Verdict, longest_gaps_ms
 
 READING_S: Final = 2.0
@@ -67,13 +71,7 @@ class Soak:
         self._plan = plan
         self._rng = random.Random(plan.seed)
         self._on_progress = on_progress
-        self._relay = Relay(
-            directory,
-            ports=plan.ports or find_free_ports(PORTS_PER_CALL * plan.calls),
-            shards=plan.shards,
-            kernel=plan.kernel,
-            settings={"hang_s": HANG_S},
-        )
+        self._directory = directory
         self._faults: list[Injected] = []
         self._readings: list[Reading] = []
         self._findings: list[str] = []
@@ -85,52 +83,72 @@ class Soak:
         self._stop.set()
 
     def run(self) -> SoakReport:
-        """See the module. Raises RelayFailed if the relay does not start at all, and what a load raises."""
-        plan, report = self._plan, None
-        options = load_options(self._relay, calls=plan.calls, seed=plan.seed)
-        options = msgspec.structs.replace(
-            options, time_s=plan.minutes * 60 + 3600, duration=f"exp:{plan.call_s}", ramp=100
-        )
-        with running(self._relay):
-            idle = read(self._relay)
+        """See the module. Raises HarnessError if the relay does not start at all, and what a load raises."""
+        report = None
+        with self._deployed() as deployment:
+            deployment.start()
+            idle = read(deployment)
             try:
-                with playing(options, self._show) as load:
+                with playing(self._options(deployment), self._show) as load:
                     load.wait_until_up()
-                    self._let_faults_strike(load)
+                    self._let_faults_strike(load, deployment)
                     report = load.stop()
-                self._end(idle)
-            except (RelayFailed, TimeoutError) as exc:
+                self._end(deployment, idle)
+            except (HarnessError, TimeoutError) as exc:
                 self._findings.append(str(exc))
-            after = read(self._relay)
-        self._findings += [*left_behind(self._relay), *memory_trend(self._readings)]
+            after = read(deployment)
+            deployment.close()
+            self._findings += [*left_behind(deployment), *memory_trend(self._readings)]
         return self._report(report, [idle, *self._readings, after])
 
-    def _let_faults_strike(self, load: Playing) -> None:
+    @contextlib.contextmanager
+    def _deployed(self) -> Iterator[Deployment]:
+        """The relay, not yet started. Behind the context all its processes have ended."""
+        plan = self._plan
+        settings = {"state": self._directory / "state", "hang_s": HANG_S, **kernel_settings(plan.kernel)}
+        with contextlib.ExitStack() as stack:
+            if plan.ports is None:
+                ports = stack.enter_context(claim_ports(PORTS_PER_CALL * plan.calls))
+            else:
+                ports = parse_min_max(plan.ports)
+            place = Place(self._directory / "run", ports, free_tcp_port())
+            deployment = Deployment(place, settings, shards=plan.shards, nice=RELAY_NICE)
+            yield stack.enter_context(contextlib.closing(deployment))
+
+    def _options(self, deployment: Deployment) -> LoadOptions:
+        plan = self._plan
+        options = load_options(deployment, calls=plan.calls, seed=plan.seed)
+        longest_s = plan.minutes * 60 + 3600
+        return msgspec.structs.replace(options, time_s=longest_s, duration=f"exp:{plan.call_s}", ramp=100)
+
+    def _let_faults_strike(self, load: Playing, deployment: Deployment) -> None:
         ends_s = self._began_s + self._plan.minutes * 60
-        while not load.over and self._pause(ends_s):
+        while not load.over and self._pause(deployment, ends_s):
             try:
-                self._faults.append(inject(self._rng.choice(self._plan.kinds), self._relay, self._rng))
-            except RelayFailed as exc:  # there is no use in more faults, but in what the calls heard
+                self._faults.append(inject(self._rng.choice(self._plan.kinds), deployment, self._rng))
+            except HarnessError as exc:  # there is no use in more faults, but in what the calls heard
                 self._findings.append(str(exc))
                 break
         self._stop.wait(LAST_MEDIA_S)
 
-    def _pause(self, ends_s: float) -> bool:
+    def _pause(self, deployment: Deployment, ends_s: float) -> bool:
         """Let calls alone for a while; returns whether there is time for another fault."""
         until_s = time.monotonic() + self._rng.uniform(0.5, 1.5) * self._plan.pause_s
         while time.monotonic() < min(until_s, ends_s):
-            self._readings.append(read(self._relay))
+            self._readings.append(read(deployment))
             if self._stop.wait(min(READING_S, max(0.0, until_s - time.monotonic()))):
                 return False
         return until_s < ends_s
 
-    def _end(self, idle: Reading) -> None:
+    def _end(self, deployment: Deployment, idle: Reading) -> None:
         """The calls are over: see that the relay gave everything back, and that it ends."""
-        with contextlib.suppress(RelayFailed):
-            wait_for(lambda: not still_taken(self._relay, idle), "everything is given back", timeout_s=IDLE_S)
-        self._findings += still_taken(self._relay, idle)
-        if (status := self._relay.terminate()) != 0:
-            self._findings.append(f"it ended with status {status}. It said:\n{self._relay.said_lately()}")
+        with contextlib.suppress(HarnessError):
+            eventually(
+                lambda: not still_taken(deployment, idle), "everything is given back", timeout_s=IDLE_S
+            )
+        self._findings += still_taken(deployment, idle)
+        if (status := deployment.stop()) != 0:
+            self._findings.append(f"it ended with status {status}. It said:\n{deployment.last_output()}")
 
     def _report(self, load: Report | None, readings: Sequence[Reading]) -> SoakReport:
         plan, records = self._plan, load.streams if load else ()
@@ -176,5 +194,5 @@ def _figures(values: Sequence[int]) -> tuple[int, int, int]:
     return values[0], max(values), values[-1]
 
 
-UNEXPECTED: Final = (RelayFailed, LoadFailed, NhError, TimeoutError)
+UNEXPECTED: Final = (HarnessError, LoadFailed, NhError, TimeoutError)
 """What `run` raises where the relay or the generator gives no chance to judge."""

@@ -1,6 +1,6 @@
-"""What is done to a relay: each fault from the moment when it strikes until the relay is whole again.
+"""Faults of a relay: each is injected, and is over when all shards of the relay are up again.
 
-All chance comes from the caller's generator: the same seed does the same to the same shards.
+All randomness comes from the caller's generator: the same seed injects the same fault into the same shards.
 """
 
 import enum
@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from tools.survive.relay import Relay, wait_for
+from tools.harness.deployment import Deployment
+from tools.harness.waiting import eventually
 
 BACK_S: Final = 20.0
 """How long to wait for a successor; what it should take is a promise, not this."""
 
 IN_A_ROW: Final = 10
+POLL_S: Final = 0.005
 
 
 class FaultKind(enum.StrEnum):
@@ -57,85 +59,85 @@ class Injected(NamedTuple):
         return f"{self.kind}: {self.what}; whole again after {took_ms:.0f} ms"
 
 
-def inject(kind: FaultKind, relay: Relay, rng: random.Random) -> Injected:
-    """Let it happen, and wait until the relay is whole again. Raises RelayFailed if it never is."""
+def inject(kind: FaultKind, deployment: Deployment, rng: random.Random) -> Injected:
+    """Let it happen, and wait until the relay is whole again. Raises HarnessError if it never is."""
     began_ns = time.monotonic_ns()
-    before_ns = relay.started_ns
-    what = _DEEDS[kind](relay, rng)
-    started_ns = relay.started_ns if relay.started_ns != before_ns else 0
+    before = deployment.relay
+    what = _ACTIONS[kind](deployment, rng)
+    started_ns = deployment.relay.started_ns if deployment.relay is not before else 0
     return Injected(kind, began_ns, time.monotonic_ns(), started_ns, what)
 
 
-def _nothing(_relay: Relay, _rng: random.Random) -> str:
+def _nothing(_deployment: Deployment, _rng: random.Random) -> str:
     return "nothing"
 
 
-def _kill_shard(relay: Relay, rng: random.Random) -> str:
-    return _strike(relay, [_any_shard(relay, rng)], signal.SIGKILL)
+def _kill_shard(deployment: Deployment, rng: random.Random) -> str:
+    return _strike(deployment, [_any_shard(deployment, rng)], signal.SIGKILL)
 
 
-def _kill_shard_ten_times(relay: Relay, rng: random.Random) -> str:
-    shard = _any_shard(relay, rng)
-    deeds = []
+def _kill_shard_ten_times(deployment: Deployment, rng: random.Random) -> str:
+    shard = _any_shard(deployment, rng)
+    struck = []
     for _ in range(IN_A_ROW):
         time.sleep(rng.uniform(0, 0.3))  # any instant of the successor's life, its first ones too
-        deeds.append(_strike(relay, [shard], signal.SIGKILL))
-    return "; ".join(deeds)
+        struck.append(_strike(deployment, [shard], signal.SIGKILL))
+    return "; ".join(struck)
 
 
-def _kill_every_shard(relay: Relay, _rng: random.Random) -> str:
-    shards = range(len(relay.stats().shards))
-    return _strike(relay, shards, signal.SIGKILL)
+def _kill_every_shard(deployment: Deployment, _rng: random.Random) -> str:
+    shards = range(len(deployment.stats().shards))
+    return _strike(deployment, shards, signal.SIGKILL)
 
 
-def _hang_shard(relay: Relay, rng: random.Random) -> str:
-    return _strike(relay, [_any_shard(relay, rng)], signal.SIGSTOP)
+def _hang_shard(deployment: Deployment, rng: random.Random) -> str:
+    return _strike(deployment, [_any_shard(deployment, rng)], signal.SIGSTOP)
 
 
-def _kill_supervisor(relay: Relay, rng: random.Random) -> str:
-    relay.kill_supervisor()
+def _kill_supervisor(deployment: Deployment, rng: random.Random) -> str:
+    deployment.kill_supervisor()
     alone_s = rng.uniform(0, 1)
     time.sleep(alone_s)  # nobody is there but the shards
-    return f"SIGKILL for the supervisor, alone for {1000 * alone_s:.0f} ms, {_start_again(relay)}"
+    return f"SIGKILL for the supervisor, alone for {1000 * alone_s:.0f} ms, {_start_again(deployment)}"
 
 
-def _upgrade(relay: Relay, _rng: random.Random) -> str:
-    return f"nh upgrade: {relay.nh('upgrade')}"
+def _upgrade(deployment: Deployment, _rng: random.Random) -> str:
+    return f"nh upgrade: {deployment.nh('upgrade')}"
 
 
-def _more_shards(relay: Relay, rng: random.Random) -> str:
-    return _resize(relay, rng, +1)
+def _more_shards(deployment: Deployment, rng: random.Random) -> str:
+    return _resize(deployment, rng, +1)
 
 
-def _fewer_shards(relay: Relay, rng: random.Random) -> str:
-    return _resize(relay, rng, -1)
+def _fewer_shards(deployment: Deployment, rng: random.Random) -> str:
+    return _resize(deployment, rng, -1)
 
 
-def _resize(relay: Relay, rng: random.Random, by: int) -> str:
+def _resize(deployment: Deployment, rng: random.Random, by: int) -> str:
     """To another number of shards, then to as many as before."""
-    before = len(relay.stats().shards)
-    said = relay.nh("shards", str(before + by))
+    before = len(deployment.stats().shards)
+    said = deployment.nh("shards", str(before + by))
     time.sleep(rng.uniform(0, 0.5))
-    return f"nh shards {before + by}: {said}; nh shards {before}: {relay.nh('shards', str(before))}"
+    return f"nh shards {before + by}: {said}; nh shards {before}: {deployment.nh('shards', str(before))}"
 
 
-def _take_over(relay: Relay, _rng: random.Random) -> str:
-    before = relay.let_another_take_over()
-    took_ms = (time.monotonic_ns() - relay.started_ns) / 1e6
+def _take_over(deployment: Deployment, _rng: random.Random) -> str:
+    before = deployment.take_over()
+    took_ms = (time.monotonic_ns() - deployment.relay.started_ns) / 1e6
     return f"another nh took over from pid {before}, ready after {took_ms:.0f} ms"
 
 
-def _kill_all(relay: Relay, _rng: random.Random) -> str:
-    relay.kill_everything()
-    return _start_again(relay)
+def _kill_all(deployment: Deployment, _rng: random.Random) -> str:
+    deployment.kill_everything()
+    return _start_again(deployment)
 
 
-def _restart(relay: Relay, _rng: random.Random) -> str:
-    status = relay.terminate()
-    return f"SIGTERM, exit status {status}; {_start_again(relay)}"
+def _restart(deployment: Deployment, _rng: random.Random) -> str:
+    status = deployment.stop()
+    return f"SIGTERM, exit status {status}; {_start_again(deployment)}"
 
 
-_DEEDS: Final[Mapping[FaultKind, Callable[[Relay, random.Random], str]]] = {
+_ACTIONS: Final[Mapping[FaultKind, Callable[[Deployment, random.Random], str]]] = {
     FaultKind.NONE: _nothing,
     FaultKind.KILL_SHARD: _kill_shard,
     FaultKind.KILL_SHARD_TEN_TIMES: _kill_shard_ten_times,
@@ -151,27 +153,28 @@ _DEEDS: Final[Mapping[FaultKind, Callable[[Relay, random.Random], str]]] = {
 }
 
 
-def _any_shard(relay: Relay, rng: random.Random) -> int:
-    return rng.randrange(len(relay.stats().shards))
+def _any_shard(deployment: Deployment, rng: random.Random) -> int:
+    return rng.randrange(len(deployment.stats().shards))
 
 
-def _strike(relay: Relay, shards: Sequence[int], signum: signal.Signals) -> str:
+def _strike(deployment: Deployment, shards: Sequence[int], signum: signal.Signals) -> str:
     """Send a signal to shards that are up, to all at once, and wait for their successors."""
 
     def are_up() -> bool:
-        return all(relay.shard_pid(shard) not in (0, pid) for shard, pid in struck.items())
+        return all(deployment.relay.shard_pid(shard) not in (0, pid) for shard, pid in struck.items())
 
     struck = dict.fromkeys(shards, 0)
     named = ", ".join(map(str, shards))
-    wait_for(are_up, f"shard {named} is up", relay.said_lately, BACK_S)
-    struck = {shard: relay.shard_pid(shard) for shard in shards}
+    eventually(are_up, f"shard {named} is up", BACK_S, poll_s=POLL_S, details=deployment.last_output)
+    struck = {shard: deployment.relay.shard_pid(shard) for shard in shards}
     for pid in struck.values():
         os.kill(pid, signum)
-    wait_for(are_up, f"shard {named} has a successor", relay.said_lately, BACK_S)
+    eventually(
+        are_up, f"shard {named} has a successor", BACK_S, poll_s=POLL_S, details=deployment.last_output
+    )
     return f"{signum.name} for shard {named}, pid {', '.join(map(str, struck.values()))}"
 
 
-def _start_again(relay: Relay) -> str:
-    relay.start()
-    relay.wait_until_ready()
-    return f"started again, ready after {(time.monotonic_ns() - relay.started_ns) / 1e6:.0f} ms"
+def _start_again(deployment: Deployment) -> str:
+    deployment.start()
+    return f"started again, ready after {(time.monotonic_ns() - deployment.relay.started_ns) / 1e6:.0f} ms"

@@ -8,12 +8,13 @@ from typing import Final, Protocol
 import msgspec
 
 from nh.stats import Snapshot
+from tools.harness.deployment import Deployment
+from tools.harness.waiting import eventually
 from tools.rtpload.options import ControlKind, LoadOptions
 from tools.rtpload.report.values import Report
 from tools.survive.background_load import Playing, playing
 from tools.survive.calls import changes, read_calls
 from tools.survive.faults import FaultKind, Injected, inject
-from tools.survive.relay import Relay, wait_for
 from tools.survive.verdict import Verdict, longest_gaps_ms
 
 CALLS: Final = 200
@@ -29,9 +30,11 @@ ASK_EVERY_S: Final = 0.5
 """200 calls shown in detail are work for the shards, and would be seen in the gaps."""
 GENERATOR_NICE: Final = -10
 """Packets leave in time whatever the fault keeps the CPUs busy with."""
+RELAY_NICE: Final = -10
+"""Shards have it from the supervisor. The fault is measured, and not what else runs on this host."""
 
 
-class Played(Protocol):
+class RelayUnderLoad(Protocol):
     """A relay, as far as a scene needs one: who starts it, and where, is for others to know."""
 
     @property
@@ -45,7 +48,7 @@ class Played(Protocol):
     def stats(self) -> Snapshot:
         """See Relay."""
 
-    def said_lately(self) -> str:
+    def last_output(self) -> str:
         """See Relay."""
 
 
@@ -90,7 +93,12 @@ class Outcome(msgspec.Struct, frozen=True):
         return f"{self.fault}. {self.cost}"
 
 
-def load_options(relay: Played, *, calls: int = CALLS, seed: int = 1) -> LoadOptions:
+def kernel_settings(kernel: bool) -> dict[str, object]:
+    """Settings of a relay whose media go through the kernel, on loopback, or through user space."""
+    return {"kernel": "on", "kernel_interface": "lo"} if kernel else {"kernel": "off"}
+
+
+def load_options(relay: RelayUnderLoad, *, calls: int = CALLS, seed: int = 1) -> LoadOptions:
     """A load that can tell what became of each packet, and does not give up when nobody answers."""
     return LoadOptions(
         address=relay.address,
@@ -106,16 +114,18 @@ def load_options(relay: Played, *, calls: int = CALLS, seed: int = 1) -> LoadOpt
     )
 
 
-def play_through(relay: Relay, kind: FaultKind, rng: random.Random, *, calls: int = CALLS) -> Outcome:
+def play_through(
+    deployment: Deployment, kind: FaultKind, rng: random.Random, *, calls: int = CALLS
+) -> Outcome:
     """Play media in many calls, let the fault happen at a random instant, and see what it cost.
 
-    Raises RelayFailed if the relay does not come back, and what a load raises.
+    Raises HarnessError if the relay does not come back, and what a load raises.
     """
-    return play_while(relay, lambda: inject(kind, relay, rng), rng, calls=calls)
+    return play_while(deployment, lambda: inject(kind, deployment, rng), rng, calls=calls)
 
 
 def play_while(
-    relay: Played, happen: Callable[[], Injected], rng: random.Random, *, calls: int = CALLS
+    relay: RelayUnderLoad, happen: Callable[[], Injected], rng: random.Random, *, calls: int = CALLS
 ) -> Outcome:
     """The same for anything that may happen to a relay.
 
@@ -137,7 +147,7 @@ def play_while(
     return Outcome(fault, report, changed, list(verdict.findings(report.streams)))
 
 
-def _wait_until_latched(relay: Played, load: Playing, calls: int) -> None:
+def _wait_until_latched(relay: RelayUnderLoad, load: Playing, calls: int) -> None:
     """Return once the RTP of every call flows both ways, in the kernel if it shall."""
 
     def latched() -> bool:
@@ -147,8 +157,12 @@ def _wait_until_latched(relay: Played, load: Playing, calls: int) -> None:
         return len(there) == 2 * calls
 
     load.wait_until_up()
-    wait_for(
-        latched, f"the media of {calls} calls are latched", relay.said_lately, LATCHED_S, poll_s=ASK_EVERY_S
+    eventually(
+        latched,
+        f"the media of {calls} calls are latched",
+        LATCHED_S,
+        poll_s=ASK_EVERY_S,
+        details=relay.last_output,
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tools.survive.relay import wait_for
+from tools.harness.waiting import eventually
 from tools.systemd.trial.unit import NAME, SHARDS, Unit
 
 WATCHDOG_S: Final = 15.0
@@ -186,7 +186,9 @@ def _strike_shard(unit: Unit, signum: signal.Signals) -> str:
     struck, supervisor = unit.shard_pid(0), unit.main_pid
     began = time.monotonic()
     os.kill(struck, signum)
-    wait_for(lambda: unit.shard_pid(0) not in (0, struck), "shard 0 has a successor", unit.said_lately)
+    eventually(
+        lambda: unit.shard_pid(0) not in (0, struck), "shard 0 has a successor", details=unit.last_output
+    )
     took_s = time.monotonic() - began
     require(unit.main_pid == supervisor, "there is another supervisor")
     require(unit.show("ActiveState") == "active", "it is not active any more")

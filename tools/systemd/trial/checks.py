@@ -14,7 +14,7 @@ from typing import Final
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, Close, TransactionKey
-from tools.survive.relay import wait_for
+from tools.harness.waiting import eventually
 from tools.systemd.trial.actions import RESTART_S, Broken, require
 from tools.systemd.trial.unit import NAME, NH, RUNTIME, Unit, run
 
@@ -123,7 +123,7 @@ def end_everything(unit: Unit) -> str:
     left = len(unit.processes())
     require(left == 1, f"{left} processes are left, and not the one shard with the call")
     unit.systemctl("kill", "--kill-whom=all", "--signal=KILL", NAME)
-    wait_for(lambda: not unit.processes(), "none is left", unit.said_lately)
+    eventually(lambda: not unit.processes(), "none is left", details=unit.last_output)
     time.sleep(STAYS_AWAY_S)
     require(unit.main_pid == 0, "it was started again")
     return "1 shard was left with its call, none after systemctl kill"
@@ -134,9 +134,9 @@ def _drain(unit: Unit, begin: Callable[[], object]) -> str:
     with NativeClient(unit.address) as client:
         _set_up(client)
         begin()
-        wait_for(lambda: "draining" in unit.show("StatusText"), "systemctl status says that it drains")
+        eventually(lambda: "draining" in unit.show("StatusText"), "systemctl status says that it drains")
         client.request(Close(KEY))
-    wait_for(lambda: unit.show("ActiveState") not in ("active", "deactivating"), "it has ended")
+    eventually(lambda: unit.show("ActiveState") not in ("active", "deactivating"), "it has ended")
     time.sleep(STAYS_AWAY_S)
     seen = tuple(unit.show(name) for name in ("ActiveState", "Result", "ExecMainStatus", "NRestarts"))
     require(seen == ("inactive", "success", "0", "0"), f"state, result, status and restarts are {seen}")
@@ -168,7 +168,7 @@ def _started(unit: Unit) -> str:
 
 def _confined(unit: Unit, *, capable: bool) -> str:
     """What the kernel says of the supervisor and a shard."""
-    wait_for(lambda: unit.shard_pid(0) != 0, "the statistics name shard 0", unit.said_lately)
+    eventually(lambda: unit.shard_pid(0) != 0, "the statistics name shard 0", details=unit.last_output)
     for pid in (unit.main_pid, unit.shard_pid(0)):
         status = Path(f"/proc/{pid}/status").read_text()
         fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)

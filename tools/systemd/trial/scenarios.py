@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from nh.errors import NhError
+from tools.harness import HarnessError
 from tools.rtpload.errors import LoadFailed
 from tools.survive.faults import FaultKind, Injected
 from tools.survive.limits import BACK_AFTER_START_S, BUSY_HOST_S
-from tools.survive.relay import RelayFailed
 from tools.survive.scenario import Outcome, play_while
 from tools.systemd.trial import actions, checks
 from tools.systemd.trial.actions import Broken, Deed
 from tools.systemd.trial.unit import Unit
 
-FAILURES: Final = (Broken, RelayFailed, NhError, LoadFailed, TimeoutError, OSError)
+FAILURES: Final = (Broken, HarnessError, NhError, LoadFailed, TimeoutError, OSError)
 """What a scenario may end with that is no bug of the trial's."""
 
 BACK: Final = f"{BACK_AFTER_START_S:g} s (allowed here: {BUSY_HOST_S:g} s more)"
@@ -154,7 +154,7 @@ def _looked(moment: Moment, kernel: bool) -> Callable[[int], Seen]:
         try:
             return Seen(moment.look(unit), [])
         except FAILURES as exc:
-            return Seen("", [str(exc), *unit.said_lately().splitlines()])
+            return Seen("", [str(exc), *unit.last_output().splitlines()])
         finally:
             unit.wipe()
 
@@ -168,7 +168,7 @@ def _played(fault: Fault, kernel: bool) -> Callable[[int], Seen]:
             unit.begin()
             return _play(fault, unit, calls)
         except FAILURES as exc:
-            return Seen("", [str(exc), *unit.said_lately().splitlines()])
+            return Seen("", [str(exc), *unit.last_output().splitlines()])
         finally:
             unit.wipe()
 
@@ -184,7 +184,7 @@ def _play(fault: Fault, unit: Unit, calls: int) -> Seen:
         before_ns = unit.started_ns
         try:
             seen.append(fault.deed(unit))
-        except (Broken, RelayFailed) as exc:
+        except (Broken, HarnessError) as exc:
             broken.append(str(exc))
         started_ns = unit.started_ns
         again_ns = started_ns if started_ns != before_ns else 0

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from nh.stats import Snapshot, read_once
-from tools.survive.relay import RelayFailed, shard_pid, wait_for
+from tools.harness import HarnessError
+from tools.harness.relay import shard_pid
+from tools.harness.waiting import eventually
 
 NAME: Final = "nh.service"
 NH: Final = "/opt/nh/bin/nh"
@@ -73,7 +75,7 @@ class Unit:
         """End it, however it is, and remove what it has kept."""
         self.try_systemctl("kill", "--kill-whom=all", "--signal=KILL", NAME)
         self.try_systemctl("stop", NAME)
-        wait_for(lambda: not self.processes(), "nothing of it runs")
+        eventually(lambda: not self.processes(), "nothing of it runs")
         self.try_systemctl("reset-failed", NAME)
         for directory in (RUNTIME, STATE):
             shutil.rmtree(directory, ignore_errors=True)
@@ -81,10 +83,10 @@ class Unit:
     # --- asking systemd -------------------------------------------------------------------------
 
     def systemctl(self, *words: str) -> str:
-        """What systemctl says. Raises RelayFailed if it fails."""
+        """What systemctl says. Raises HarnessError if it fails."""
         done = self.try_systemctl(*words)
         if done.returncode != 0:
-            raise RelayFailed(f"systemctl {' '.join(words)}: {done.stderr}. nh said:\n{self.said_lately()}")
+            raise HarnessError(f"systemctl {' '.join(words)}: {done.stderr}. nh said:\n{self.last_output()}")
         return done.stdout.strip()
 
     def try_systemctl(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -121,7 +123,13 @@ class Unit:
             found = int(shown["MainPID"])
             return shown["ActiveState"] == "active" and found not in (0, after)
 
-        wait_for(is_active, "systemd has another supervisor active", self.said_lately, BACK_S, POLL_S)
+        eventually(
+            is_active,
+            "systemd has another supervisor active",
+            BACK_S,
+            poll_s=POLL_S,
+            details=self.last_output,
+        )
         return found
 
     def reload(self) -> tuple[float, float]:
@@ -133,7 +141,9 @@ class Unit:
         began = time.monotonic()
         self.systemctl("reload", NAME)
         returned = time.monotonic()
-        wait_for(lambda: self.shard_pid(0) not in (0, before), "shard 0 has a successor", self.said_lately)
+        eventually(
+            lambda: self.shard_pid(0) not in (0, before), "shard 0 has a successor", details=self.last_output
+        )
         return returned - began, time.monotonic() - began
 
     def processes(self) -> list[int]:
@@ -147,7 +157,7 @@ class Unit:
         """What the journal has of it since note_the_time()."""
         return run("journalctl", "--quiet", "--unit=nh", f"--since=@{self._since:.3f}", "--output=cat").stdout
 
-    def said_lately(self) -> str:
+    def last_output(self) -> str:
         """The last lines of that."""
         return "\n".join(self.said().splitlines()[-25:])
 
@@ -162,10 +172,10 @@ class Unit:
         return shard_pid(RUNTIME, shard)
 
     def nh(self, *words: str) -> str:
-        """What a subcommand of nh says to root. Raises RelayFailed if it fails."""
+        """What a subcommand of nh says to root. Raises HarnessError if it fails."""
         done = run(NH, *words)
         if done.returncode != 0:
-            raise RelayFailed(f"nh {' '.join(words)}: {done.stderr}. nh run said:\n{self.said_lately()}")
+            raise HarnessError(f"nh {' '.join(words)}: {done.stderr}. nh run said:\n{self.last_output()}")
         return done.stdout.strip()
 
 
