@@ -20,7 +20,7 @@ DEV  := $(VENV)/.installed-dev
 PLOT := $(VENV)/.installed-plot
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all check soak survive bench plot bpf clean
+.PHONY: help run demo test test-all check soak survive bench plot bpf bpf-object clean
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^make/!d'
@@ -83,7 +83,11 @@ BPF_SOURCE := nh/fastpath/relay.bpf.c
 BPF_OBJECT ?= nh/fastpath/relay.bpf.o
 BPF_FLAGS  := --target=bpfel -mcpu=v3 -O2 -g -fdebug-compilation-dir=. -Wall -Wextra -Werror
 
-bpf:
+# The loader reads relay.bpf.json, which is extracted from the object.
+bpf: bpf-object $(DEV)
+	$(BIN)/python -m tools.bpf_program $(BPF_OBJECT)
+
+bpf-object:
 	clang $(BPF_FLAGS) -idirafter /usr/include/$(shell uname -m)-linux-gnu -c $(BPF_SOURCE) -o $(BPF_OBJECT)
 	llvm-objcopy --strip-debug --discard-all --remove-section=.BTF.ext --remove-section=.rel.BTF.ext $(BPF_OBJECT)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nh.fastpath.probe import Answer, probe
+from nh.fastpath.probe import Verdict, probe
 from nh.stats import Segment, own_segment, segment_name
 from tests.ng.kamailio import kamailio_is_installed
 
@@ -45,8 +45,8 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests whose peer is not installed, or whose kernel cannot do it, are skipped, with the reason."""
     missing = {marker: reason for marker, (is_there, reason) in PEERS.items() if not is_there()}
-    answer, why = probe()
-    if answer is not Answer.SUPPORTED:
+    verdict, why = probe()
+    if verdict is not Verdict.SUPPORTED:
         missing["kernel"] = f"needs the path in the kernel: {why}"
     for item in items:
         for marker, reason in missing.items():

@@ -12,16 +12,16 @@ import os
 import platform
 import re
 import resource
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf
 from nh.fastpath.layout import COUNTERS_BYTES, FLOW, KEY
-from nh.fastpath.object import ObjectProgram, read_object
+from nh.fastpath.program import BpfProgram, decode_program
 
-OBJECT: Final = "relay.bpf.o"
-"""The compiled program, beside this module."""
+PROGRAM: Final = "relay.bpf.json"
+"""The compiled program, beside this module; see nh.fastpath.program."""
 
 _MEMORY_IS_CHARGED_TO_CGROUPS: Final = (5, 11)
 
@@ -74,9 +74,9 @@ def load(max_flows: int, maps: tuple[int, int] | None = None) -> LoadedProgram:
     return LoadedProgram(program_fd, flows_fd, counters_fd, max_flows)
 
 
-def object_digest() -> str:
-    """What tells this program from that of another version, in hexadecimal digits."""
-    return hashlib.sha256(files("nh.fastpath").joinpath(OBJECT).read_bytes()).hexdigest()
+def program_digest() -> str:
+    """SHA-256 of the program in hexadecimal digits: it differs from version to version."""
+    return hashlib.sha256(_program_file().read_bytes()).hexdigest()
 
 
 def _create_maps(max_flows: int) -> tuple[int, int]:
@@ -98,15 +98,20 @@ def _create_maps(max_flows: int) -> tuple[int, int]:
     return flows_fd, counters_fd
 
 
-def relay_program() -> ObjectProgram:
+def relay_program() -> BpfProgram:
     """The program as it was compiled.
 
-    Raises KernelPathUnavailable if its object is not there (a broken installation).
+    Raises:
+        KernelPathUnavailable: the file with the program is missing (a broken installation).
     """
     try:
-        return read_object(files("nh.fastpath").joinpath(OBJECT).read_bytes())
+        return decode_program(_program_file().read_bytes())
     except FileNotFoundError as missing:
         raise KernelPathUnavailable(f"{missing.filename} is not installed", errno=errno.ENOENT) from None
+
+
+def _program_file() -> Path:
+    return Path(__file__).with_name(PROGRAM)
 
 
 def kernel_release(release: str) -> tuple[int, int]:

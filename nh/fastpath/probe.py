@@ -1,7 +1,7 @@
-"""Whether this host can run the path in the kernel, and if not, why, in one line for people.
+"""Whether this host can run the kernel path, and if it cannot, the reason in one line.
 
-The answer comes from an attempt: the program is loaded with tiny maps and let go of. Whether it can be
-attached to an interface is not asked. "Cannot tell" is not "no": what may go well another time is UNKNOWN.
+The verdict comes from an attempt to load the program. "Cannot tell" is not "no": an attempt that may succeed
+another time is UNKNOWN. Attaching to interfaces is not part of it.
 """
 
 import dataclasses
@@ -11,11 +11,13 @@ import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from nh.errors import KernelPathUnavailable
 from nh.fastpath.bpf import SYSCALL_NUMBERS
 from nh.fastpath.loader import kernel_release, load
+
+T = TypeVar("T")
 
 OLDEST: Final = (5, 10)
 """The first Linux with bpf_redirect_neigh and all else that the program needs."""
@@ -27,7 +29,7 @@ _CAP_BPF: Final = 39
 _SHORTAGES: Final = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EINTR, errno.ENOSPC)
 
 
-class Answer(enum.Enum):
+class Verdict(enum.Enum):
     """Yes, no, or cannot tell."""
 
     SUPPORTED = "supported"
@@ -36,9 +38,9 @@ class Answer(enum.Enum):
 
 
 class Support(NamedTuple):
-    """An answer and, unless it is SUPPORTED, its reason: one line without a full stop."""
+    """A verdict and, unless it is SUPPORTED, its reason: one line without a full stop."""
 
-    answer: Answer
+    verdict: Verdict
     why: str = ""
 
 
@@ -46,7 +48,7 @@ class Support(NamedTuple):
 class Host:
     """What is known of this host and process; "" where it cannot be read.
 
-    Arguments:
+    Attributes:
         system, machine, release: as uname(2) has them.
         status: /proc/self/status.
         uid_map: /proc/self/uid_map.
@@ -62,26 +64,44 @@ class Host:
 
 
 def probe() -> Support:
-    """Tries to load the program; takes some milliseconds, leaves nothing behind."""
-    return judge(_this_host(), lambda: load(1).close())
+    """Load the program with tiny maps and release it; takes some milliseconds."""
+    return judge(this_host(), lambda: load(1).close())
 
 
-def judge(host: Host, attempt: Callable[[], None]) -> Support:
-    """The answer for `host`, where `attempt` loads the program or raises KernelPathUnavailable."""
-    if host.system != "Linux":
-        return Support(Answer.UNSUPPORTED, f"it needs Linux, this is {host.system}")
-    if host.machine not in SYSCALL_NUMBERS:
-        known = " and ".join(SYSCALL_NUMBERS)
-        return Support(Answer.UNSUPPORTED, f"it is made for {known}, this is {host.machine}")
-    if (0, 0) < kernel_release(host.release) < OLDEST:
-        return Support(Answer.UNSUPPORTED, f"it needs Linux 5.10 or later, this is {host.release}")
+def judge(host: Host, attempt: Callable[[], object]) -> Support:
+    """The verdict for `host`, where `attempt` loads the program or raises KernelPathUnavailable."""
     try:
-        attempt()
+        explained(host, attempt)
     except KernelPathUnavailable as refusal:
-        if refusal.errno in _SHORTAGES:
-            return Support(Answer.UNKNOWN, _one_line(str(refusal)))
-        return Support(Answer.UNSUPPORTED, _reason(host, refusal))
-    return Support(Answer.SUPPORTED)
+        verdict = Verdict.UNKNOWN if refusal.errno in _SHORTAGES else Verdict.UNSUPPORTED
+        return Support(verdict, str(refusal))
+    return Support(Verdict.SUPPORTED)
+
+
+def explained(host: Host, attempt: Callable[[], T]) -> T:
+    """What `attempt` returns, which loads the program on `host`.
+
+    Raises:
+        KernelPathUnavailable: `attempt` failed, or the host is known to be unfit; the message is the
+            reason, in one line without a full stop.
+    """
+    if unfit := _unfit(host):
+        raise KernelPathUnavailable(unfit, errno=errno.ENOTSUP)
+    try:
+        return attempt()
+    except KernelPathUnavailable as refusal:
+        raise KernelPathUnavailable(_reason(host, refusal), errno=refusal.errno) from refusal
+
+
+def _unfit(host: Host) -> str:
+    """Why the program need not be tried on `host`; "" if it is to be tried."""
+    if host.system != "Linux":
+        return f"it needs Linux, this is {host.system}"
+    if host.machine not in SYSCALL_NUMBERS:
+        return f"it is made for {' and '.join(SYSCALL_NUMBERS)}, this is {host.machine}"
+    if (0, 0) < kernel_release(host.release) < OLDEST:
+        return f"it needs Linux 5.10 or later, this is {host.release}"
+    return ""
 
 
 def _reason(host: Host, refusal: KernelPathUnavailable) -> str:
@@ -132,7 +152,8 @@ def _one_line(message: str) -> str:
     return f"{first} … {verdict[-1]}" if verdict else first
 
 
-def _this_host() -> Host:
+def this_host() -> Host:
+    """This host and process."""
     return Host(
         platform.system(),
         platform.machine(),

@@ -16,9 +16,9 @@ from nh.errors import KernelPathUnavailable
 from nh.fastpath.attach.attachments import Attachments
 from nh.fastpath.attach.clsact import remove_leftovers
 from nh.fastpath.bpf import attach_tcx
-from nh.fastpath.loader import load, object_digest
+from nh.fastpath.loader import load, program_digest
 from nh.fastpath.netlink.interfaces import Interface, InterfaceWatch
-from nh.fastpath.probe import Answer, probe
+from nh.fastpath.probe import explained, this_host
 from nh.ipc.link_messages import KernelMaps
 from nh.loop import Loop
 from nh.stats import SupervisorStats
@@ -59,10 +59,10 @@ class KernelService:
         # each shard has one more, for the carry-over
         self._indexes = -(-_flows_wanted(settings) // shards) + 1
         with contextlib.ExitStack() as undo:
-            self._identity = f"{object_digest()[:16]}/{self._indexes}/{shards}"
+            self._identity = f"{program_digest()[:16]}/{self._indexes}/{shards}"
             maps = _maps_of(predecessors, self._identity)
             self.inherited = maps is not None
-            self._program = load(self._indexes * shards, maps)
+            self._program = explained(this_host(), lambda: load(self._indexes * shards, maps))
             undo.callback(self._program.close)
             self._attachments = Attachments(
                 self._program.program_fd, _name(settings), _create_link, settings.kernel_attach
@@ -131,9 +131,6 @@ def start_kernel_service(
         _remove_leftovers(settings)
         return None, "it is turned off (kernel = off)"
     try:
-        support = probe()
-        if support.answer is Answer.UNSUPPORTED:
-            raise KernelPathUnavailable(support.why, errno=errno.ENOTSUP)
         return KernelService(loop, settings, shards, stats=stats, predecessors=predecessors), ""
     except (KernelPathUnavailable, OSError) as refusal:
         if settings.kernel is KernelMode.ON:

@@ -5,12 +5,21 @@ Source: Documentation/bpf/btf.rst of Linux. Knows the kinds of type that relay.b
 
 import io
 import struct
-from typing import NamedTuple
+from importlib.resources import files
+from typing import Final, NamedTuple
 
 from elftools.elf.elffile import ELFFile
 
+OBJECT: Final = "relay.bpf.o"
+"""The compiler's object, beside the program that is extracted from it."""
+
 INT, PTR, ARRAY, STRUCT, UNION, FORWARD, TYPEDEF = 1, 2, 3, 4, 5, 7, 8
 FUNC, FUNC_PROTO, VAR, DATASEC = 12, 13, 14, 15
+
+
+def relay_object() -> bytes:
+    """The object as it is checked in."""
+    return files("nh.fastpath").joinpath(OBJECT).read_bytes()
 
 
 class Member(NamedTuple):

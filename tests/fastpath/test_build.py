@@ -1,16 +1,16 @@
-"""The compiled program in the repository is what its source compiles to."""
+"""The object is compiled from its source, and the program that nh loads is extracted from the object."""
 
 import re
 import shutil
 import subprocess
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from elftools.common.exceptions import ELFError
 
-from nh.fastpath.loader import OBJECT, relay_program
-from nh.fastpath.object import read_object
-from tests.fastpath.btf import Btf
+from nh.fastpath.loader import relay_program
+from tests.fastpath.btf import OBJECT, Btf, relay_object
+from tools.bpf_program import read_object
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,10 +33,23 @@ def clang_version() -> int:
 def test_the_object_is_what_the_source_compiles_to(tmp_path: Path) -> None:
     """Instructions, where they name maps, license and types; not how the file is laid out."""
     rebuilt = tmp_path / OBJECT
-    subprocess.run(["make", "bpf", f"BPF_OBJECT={rebuilt}"], cwd=ROOT, check=True, capture_output=True)
-    assert read_object(rebuilt.read_bytes()) == relay_program(), "run `make bpf` and commit the object"
-    kept, new = (
-        Btf(elf) for elf in (files("nh.fastpath").joinpath(OBJECT).read_bytes(), rebuilt.read_bytes())
-    )
+    subprocess.run(["make", "bpf-object", f"BPF_OBJECT={rebuilt}"], cwd=ROOT, check=True, capture_output=True)
+    assert read_object(rebuilt.read_bytes()) == relay_program(), "run `make bpf` and commit what it makes"
+    kept, new = Btf(relay_object()), Btf(rebuilt.read_bytes())
     for structure in ("flow_key", "flow", "stream", "flow_counters"):
         assert kept.members(structure) == new.members(structure)
+
+
+def test_the_program_that_is_loaded_is_extracted_from_the_object() -> None:
+    assert relay_program() == read_object(relay_object()), "run `make bpf` and commit what it makes"
+
+
+def test_a_file_that_is_no_object_is_refused() -> None:
+    with pytest.raises(ELFError):
+        read_object(b"#!/bin/sh\n")
+
+
+@pytest.mark.parametrize(("section", "other"), [(b"license", b"licence"), (b"tc\0", b"xx\0")])
+def test_an_object_that_lacks_a_section_is_refused(section: bytes, other: bytes) -> None:
+    with pytest.raises(ValueError, match=r"it needs the sections tc, license and \.symtab"):
+        read_object(relay_object().replace(section, other))

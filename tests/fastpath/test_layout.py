@@ -2,7 +2,6 @@
 
 import dataclasses
 import struct
-from importlib.resources import files
 
 import pytest
 from hypothesis import given
@@ -24,11 +23,10 @@ from nh.fastpath.layout import (
     pack_key,
     unpack_counters,
 )
-from nh.fastpath.loader import OBJECT
-from tests.fastpath.btf import Btf, Member
+from tests.fastpath.btf import Btf, Member, relay_object
 from tests.fastpath.flows import IPV4, IPV6, Relayed
 
-BTF = Btf(files("nh.fastpath").joinpath(OBJECT).read_bytes())
+BTF = Btf(relay_object())
 
 
 def members_of(layout: struct.Struct, names: list[str]) -> list[Member]:

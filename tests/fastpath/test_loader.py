@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from nh.errors import KernelPathUnavailable, KernelTableFull
@@ -63,15 +64,15 @@ def test_a_table_of_no_flows_is_refused_and_leaves_nothing(no_descriptor_leaks: 
 def test_a_program_that_the_kernel_refuses_leaves_nothing(
     no_descriptor_leaks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad = loader.relay_program()._replace(instructions=bytes(8), map_uses=())
+    bad = msgspec.structs.replace(loader.relay_program(), instructions=bytes(8), map_uses=())
     monkeypatch.setattr(loader, "relay_program", lambda: bad)
     with pytest.raises(KernelPathUnavailable, match="loading the program nh_relay"):
         load(1)
 
 
-def test_an_installation_without_the_object_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "OBJECT", "absent.bpf.o")
-    with pytest.raises(KernelPathUnavailable, match=r"absent\.bpf\.o is not installed"):
+def test_an_installation_without_the_program_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "PROGRAM", "absent.bpf.json")
+    with pytest.raises(KernelPathUnavailable, match=r"absent\.bpf\.json is not installed"):
         loader.relay_program()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf
-from nh.fastpath.probe import Answer, Host, Support, judge, probe
+from nh.fastpath.probe import Host, Support, Verdict, judge, probe
 
 ALL_CAPABILITIES = 0x1FFFFFFFFFF
 NET_ADMIN, SYS_ADMIN, BPF = 1 << 12, 1 << 21, 1 << 39
@@ -45,7 +45,7 @@ def refused_on(host: Host, code: int, log: str = "") -> Support:
 
 
 def test_a_host_that_loads_the_program_can() -> None:
-    assert judge(HOST, goes_well) == Support(Answer.SUPPORTED)
+    assert judge(HOST, goes_well) == Support(Verdict.SUPPORTED)
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_a_host_that_loads_the_program_can() -> None:
     ],
 )
 def test_hosts_that_cannot_are_not_tried(host: Host, why: str) -> None:
-    assert judge(host, lambda: pytest.fail("tried")) == Support(Answer.UNSUPPORTED, why)
+    assert judge(host, lambda: pytest.fail("tried")) == Support(Verdict.UNSUPPORTED, why)
 
 
 def test_a_kernel_that_hides_its_version_is_tried() -> None:
-    assert judge(dataclasses.replace(HOST, release="custom"), goes_well).answer is Answer.SUPPORTED
+    assert judge(dataclasses.replace(HOST, release="custom"), goes_well).verdict is Verdict.SUPPORTED
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_kernel_that_hides_its_version_is_tried() -> None:
 def test_missing_capabilities_are_named(effective: int, lacks: str) -> None:
     host = dataclasses.replace(HOST, status=status(effective))
     why = f"nh may not load BPF programs: it lacks {lacks}"
-    assert refused_on(host, errno.EPERM) == Support(Answer.UNSUPPORTED, why)
+    assert refused_on(host, errno.EPERM) == Support(Verdict.UNSUPPORTED, why)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_missing_capabilities_are_named(effective: int, lacks: str) -> None:
     ],
 )
 def test_other_obstacles_are_named_as_far_as_they_show(host: Host, words: str) -> None:
-    answer, why = refused_on(host, errno.EPERM)
-    assert answer is Answer.UNSUPPORTED
+    verdict, why = refused_on(host, errno.EPERM)
+    assert verdict is Verdict.UNSUPPORTED
     assert words in why
 
 
@@ -99,13 +99,13 @@ def test_a_missing_system_call_is_told_from_a_hidden_one() -> None:
 
 @pytest.mark.parametrize("code", [errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN])
 def test_a_shortage_is_no_answer(code: int) -> None:
-    assert refused(code).answer is Answer.UNKNOWN
+    assert refused(code).verdict is Verdict.UNKNOWN
 
 
 def test_the_verifiers_last_word_is_the_reason() -> None:
     log = "\n0: R1=ctx()\n7: (85) call bpf_new_helper#999\ninvalid func 999\nprocessed 7 insns (limit 1)\n"
-    answer, why = refused(errno.EINVAL, log)
-    assert answer is Answer.UNSUPPORTED
+    verdict, why = refused(errno.EINVAL, log)
+    assert verdict is Verdict.UNSUPPORTED
     assert why == "loading the program nh_relay: Invalid argument … invalid func 999"
 
 
@@ -116,10 +116,10 @@ def test_a_host_that_loads_any_program_loads_the_relays() -> None:
         os.close(bpf.load_program("nothing", return_0, "MIT"))
     except KernelPathUnavailable as refusal:
         pytest.skip(f"needs a kernel that loads programs: {refusal}")
-    assert probe() == Support(Answer.SUPPORTED)
+    assert probe() == Support(Verdict.SUPPORTED)
 
 
 def test_this_host_is_told_in_one_line(no_descriptor_leaks: None) -> None:
-    answer, why = probe()
-    assert (answer is Answer.SUPPORTED) == (why == "")
+    verdict, why = probe()
+    assert (verdict is Verdict.SUPPORTED) == (why == "")
     assert "\n" not in why
