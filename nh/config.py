@@ -78,7 +78,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         prefork: how many loaded processes wait to take the place of a shard that dies, 0 or 1.
         hang_s: how long a shard may show no life until it is killed, 1 to 60; 0: for ever.
         runtime_dir: where the lock, the default RPC socket and the name of the statistics live.
-        state: directory in which calls are stored, "" for the default, "off" for none.
+        state: directory or URL (sqlite://DIRECTORY) of the store, "" for the default, "off" for none.
         command_timeout_s: how long a shard may take for one command.
         idle_client_s: life of an RPC connection on which nothing happens.
         max_clients: most RPC connections at once; the longest idle one makes room.

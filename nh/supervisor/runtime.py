@@ -19,7 +19,7 @@ from nh.supervisor.host.reaper import become_subreaper, reap_children_after_exec
 from nh.supervisor.host.sd_notify import Notifier
 from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.rpc import Rpc
-from nh.supervisor.store.state_dir import open_store
+from nh.supervisor.store.open import open_store
 
 
 class Runtime:

@@ -12,7 +12,7 @@ from tools.harness.call import RelayedCall
 from tools.harness.relay import Place, Relay, place_for_relay
 from tools.harness.waiting import eventually
 
-NOT_STORED = "calls go on, but are not stored"
+NOT_STORED = "calls go on but are not stored"
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def assert_it_goes_on_without_storing(relay: Relay, *calls: RelayedCall) -> None
         each.talk()
     [line] = lines_with(relay, NOT_STORED)
     assert "full" in line
-    assert "tried again all the time" in line
+    assert "retried every second" in line
     eventually(lambda: relay.stats().supervisor.store_pending > 0, "it is counted")
 
 
@@ -78,7 +78,7 @@ def test_while_a_disk_is_full_calls_are_not_stored_and_when_it_has_room_they_are
             assert_it_goes_on_without_storing(relay, one, *others)
             filler.unlink()
             until_all_is_stored(relay, 21)
-            relay.program.wait_for_line("is written again")
+            relay.program.wait_for_line("works again")
             relay.kill_all()
         with running(place, disk) as relay:
             assert len(relay.calls().calls) == 21
@@ -98,7 +98,7 @@ def test_on_a_full_disk_nh_starts_and_stores_calls_when_there_is_room(place: Pla
             relay.kill_all()
         with running(place, disk) as relay:
             one.talk()
-            assert not lines_with(relay, "aside")
+            assert not lines_with(relay, "quarantine")
             assert relay.program.stop() == 0
 
 

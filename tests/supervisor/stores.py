@@ -1,4 +1,4 @@
-"""What tests of the store have in common: a store that is closed, what a file holds, and where it is."""
+"""What tests of the store have in common: engines, what a closed store holds, and disks that fail."""
 
 import contextlib
 import os
@@ -9,11 +9,90 @@ from pathlib import Path
 
 import pytest
 
-from nh.supervisor.store.sqlite_file import StoredCall, StoreFile
+from nh.errors import StoreUnavailable
+from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreFull
+from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 from tools.harness.waiting import eventually
 
 OWNER = b"/run/nh"
+
+
+class MemoryServer:
+    """Where MemoryEngine stores calls: outlives each engine, as a server does.
+
+    Attributes:
+        records: the stored calls; None: there is no store yet.
+        quarantined: the stores that were quarantined, the oldest first.
+        away: whether it can be reached.
+        full: whether it has room.
+        damage: why the store cannot be used; "" if it can.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[bytes, StoredCall] | None = None
+        self.quarantined: list[dict[bytes, StoredCall]] = []
+        self.away = False
+        self.full = False
+        self.damage = ""
+
+
+class MemoryEngine:
+    """An engine without a file."""
+
+    name = "memory"
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+        self._opened: dict[bytes, StoredCall] | None = None
+
+    def open(self) -> list[StoredCall]:
+        self._reach()
+        records = self._server.records
+        if self._server.damage:
+            raise StoreDamaged(self._server.damage, list((records or {}).values()))
+        if records is None and self._server.full:
+            raise StoreFull("memory: full")
+        self._opened = self._server.records = {} if records is None else records
+        return list(self._opened.values())
+
+    def write(self, changes: Changes) -> None:
+        records = self._records()
+        if self._server.full:
+            raise StoreUnavailable("memory: full")
+        for call_id, call in changes.items():
+            if call is None:
+                records.pop(call_id, None)
+            else:
+                records[call_id] = call
+
+    def flush(self) -> None:
+        self._records()
+
+    def check(self) -> None:
+        if self._server.records is not self._opened:
+            raise StoreUnavailable("memory: replaced")
+
+    def close(self) -> None:
+        self._opened = None
+
+    def quarantine(self) -> str:
+        self._reach()
+        self._server.quarantined.append(self._server.records or {})
+        self._server.records, self._server.damage = None, ""
+        return f"quarantine {len(self._server.quarantined)}"
+
+    def _records(self) -> dict[bytes, StoredCall]:
+        self._reach()
+        if self._opened is None:
+            raise StoreUnavailable("memory: not open")
+        if self._server.damage:
+            raise StoreDamaged(self._server.damage)
+        return self._opened
+
+    def _reach(self) -> None:
+        if self._server.away:
+            raise StoreUnavailable("memory: away")
 
 
 @contextlib.contextmanager
@@ -40,8 +119,8 @@ def occupy(disk: Path) -> Path:
 
 @contextlib.contextmanager
 def opened(path: Path, owner: bytes = OWNER) -> Iterator[Store]:
-    """A store, closed after the block."""
-    store = Store(path, owner)
+    """A store in a file, closed after the block."""
+    store = Store(SqliteEngine(path, owner))
     try:
         yield store
     finally:
@@ -49,37 +128,39 @@ def opened(path: Path, owner: bytes = OWNER) -> Iterator[Store]:
 
 
 def contents(path: Path, owner: bytes = OWNER) -> dict[bytes, bytes]:
-    """Snapshots by call-id, in a store that nobody has open."""
+    """Snapshots by call-id, in a file that no store has open."""
     with opened(path, owner) as store:
         return {call.call_id: call.snapshot for call in store.load()}
 
 
 def fill(path: Path, calls: Mapping[bytes, bytes]) -> None:
-    """Have calls in a store, and nobody has it open."""
+    """Store calls in a file and close it."""
     with opened(path) as store:
         for call_id, snapshot in calls.items():
             store.put(call_id, snapshot)
 
 
 def until_written(store: Store) -> None:
-    """Wait until the file has all that was put."""
-    eventually(lambda: not store.pending, "everything is in the file", 30.0)
+    """Wait until the engine has all that was put."""
+    eventually(lambda: not store.pending, "everything is written", 30.0)
 
 
-def asides(path: Path) -> list[Path]:
-    """What was set aside, the oldest first."""
-    return sorted(name for name in path.parent.glob(f"{path.name}.aside-*") if not name.name.endswith("-wal"))
+def quarantined(path: Path) -> list[Path]:
+    """The quarantined files, the oldest first."""
+    return sorted(
+        name for name in path.parent.glob(f"{path.name}.quarantine-*") if not name.name.endswith("-wal")
+    )
 
 
 def hanging_disk(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
-    """Let every write to a store's file hang from now on. Set when one does; to be set to let it go on."""
+    """Let every write to a file hang from now on. Set when one does; to be set to let it go on."""
     hangs, goes_on = threading.Event(), threading.Event()
-    write = StoreFile.write
+    write = SqliteEngine.write
 
-    def slow(file: StoreFile, changes: dict[bytes, StoredCall | None]) -> None:
+    def slow(engine: SqliteEngine, changes: Changes) -> None:
         hangs.set()
         assert goes_on.wait(30)
-        write(file, changes)
+        write(engine, changes)
 
-    monkeypatch.setattr(StoreFile, "write", slow)
+    monkeypatch.setattr(SqliteEngine, "write", slow)
     return hangs, goes_on

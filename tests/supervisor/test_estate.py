@@ -12,7 +12,7 @@ from nh.stats.layout import ShardStatus
 from nh.supervisor.handover.orphans import OrphanedShards
 from nh.supervisor.shards.backup import FdBudget, ShardBackup
 from nh.supervisor.shards.routing import ShardMap, shard_of
-from nh.supervisor.store.sqlite_file import StoredCall
+from nh.supervisor.store.engine import StoredCall
 from tests.supervisor.played_shard import PlayedShard
 
 

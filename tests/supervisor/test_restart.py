@@ -123,11 +123,11 @@ def test_what_is_over_meanwhile_does_not_come_back(place: Place, tmp_path: Path)
             stop(relay)
 
 
-def test_a_damaged_store_is_set_aside_and_nh_starts(place: Place, tmp_path: Path) -> None:
+def test_a_damaged_store_is_quarantined_and_nh_starts(place: Place, tmp_path: Path) -> None:
     (tmp_path / "calls.sqlite3").write_bytes(b"this is no database" * 1000)
     tmp_path.chmod(0o700)
     with running(place, tmp_path) as relay:
         assert not relay.calls().calls
-        assert any("set aside" in line or "aside" in line for line in relay.program.lines)
+        assert any("quarantine" in line for line in relay.program.lines)
         stop(relay)
     assert len(list(tmp_path.glob("calls.sqlite3*"))) > 1

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nh.stats.layout import SupervisorStats
-from nh.supervisor.store.sqlite_file import StoredCall, StoreFile
+from nh.supervisor.store.engine import Changes, StoredCall
+from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import BATCH_S, Store
 from nh.supervisor.store.writer import ROWS, StoreWriter
-from tests.supervisor.stores import OWNER, asides, contents, fill, hanging_disk, opened, until_written
+from tests.supervisor.stores import OWNER, contents, fill, hanging_disk, opened, quarantined, until_written
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_after_any_changes_the_file_holds_what_a_dictionary_would(
 ) -> None:
     path = tmp_path_factory.mktemp("store") / "calls"
     model: dict[bytes, bytes] = {}
-    writer = StoreWriter(path, OWNER)
+    writer = StoreWriter(SqliteEngine(path, OWNER))
     for batch in batches:
         assert writer.write({k: None if v is None else StoredCall(k, v, 1.0) for k, v in batch.items()})
         model |= {call_id: snapshot for call_id, snapshot in batch.items() if snapshot is not None}
@@ -98,7 +99,7 @@ def test_the_files_are_for_their_owner_alone(path: Path) -> None:
 
 
 def test_the_log_does_not_grow_with_what_is_written(path: Path) -> None:
-    writer = StoreWriter(path, OWNER)
+    writer = StoreWriter(SqliteEngine(path, OWNER))
     for number in range(40):
         batch = {b"%d" % n: StoredCall(b"%d" % n, bytes(2000), number) for n in range(ROWS)}
         assert writer.write(batch)
@@ -159,19 +160,22 @@ def test_close_waits_no_longer_than_it_may_and_says_what_is_lost(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     goes_on = threading.Event()
-    write = StoreFile.write
+    write = SqliteEngine.write
 
-    def slow(file: StoreFile, changes: dict[bytes, StoredCall | None]) -> None:
+    def slow(engine: SqliteEngine, changes: Changes) -> None:
         goes_on.wait(30)
-        write(file, changes)
+        write(engine, changes)
 
-    monkeypatch.setattr(StoreFile, "write", slow)
-    store = Store(path, OWNER)
+    monkeypatch.setattr(SqliteEngine, "write", slow)
+    store = Store(SqliteEngine(path, OWNER))
     store.put(b"a", b"1")
     begin = time.monotonic()
     store.close(timeout_s=0.2)
     assert time.monotonic() - begin < 2.0
-    assert "the disk is too slow: the store is left with 1 calls unwritten" in caplog.text
+    assert (
+        "closed before the changes of 1 calls were written because the disk is slow; they are lost"
+        in caplog.text
+    )
     goes_on.set()
     store._thread.join(10)  # or the next test finds it at work
 
@@ -179,7 +183,7 @@ def test_close_waits_no_longer_than_it_may_and_says_what_is_lost(
 def test_close_writes_what_is_left_and_a_second_one_does_nothing(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = Store(path, OWNER)
+    store = Store(SqliteEngine(path, OWNER))
     for number in range(3 * ROWS):
         store.put(b"%d" % number, b"x")
     store.close(10.0)
@@ -194,8 +198,9 @@ def test_close_writes_what_is_left_and_a_second_one_does_nothing(
 _WRITES_FOR_EVER = """
 import itertools, sys, time
 from pathlib import Path
+from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
-store = Store(Path(sys.argv[1]), b"/run/nh")
+store = Store(SqliteEngine(Path(sys.argv[1]), b"/run/nh"))
 for number in itertools.count():
     for call in range(200):
         store.put(b"%d" % call, b"%d" % number * 300)
@@ -224,7 +229,7 @@ def test_what_is_older_than_a_moment_survives_kill_9_while_it_is_written(path: P
         number = int(snapshot[: len(snapshot) // 300])
         assert snapshot == b"%d" % number * 300
         assert number >= before
-    assert asides(path) == []
+    assert quarantined(path) == []
 
 
 def test_nothing_is_logged_while_all_is_well(path: Path, caplog: pytest.LogCaptureFixture) -> None:

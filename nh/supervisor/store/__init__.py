@@ -1,1 +1,6 @@
-"""Calls on disk: the journal in memory, the writer's thread, the SQLite file."""
+"""The store: calls outlive all processes of nh and a reboot of the host.
+
+store is what the supervisor uses; open finds the engine that the setting `state` names. Changes go into the
+journal, in memory, before a client gets its answer. A thread then has the writer bring them to the engine:
+SQLite today. engine is the protocol that any other one implements.
+"""

@@ -1,12 +1,12 @@
-"""Notes for the store that are not in its file yet, where they outlive all processes: in two files.
+"""The journal: changes of calls that the store has not written yet, in two files in memory.
 
-A note is one write(2) of some microseconds, so it is made before anything else happens, and kill -9 of
-everything loses none. The files belong into a directory in memory, such as the runtime directory: they are
-for the end of processes, not for that of the power, and no disk can hold up who writes to them.
+A record is one write(2) of some microseconds, made before a client gets its answer, so kill -9 of all
+processes loses none. The files belong into a directory in memory, such as the runtime directory: they guard
+against the end of processes, not against power failure, and no slow disk delays an answer.
 
-There are two because the store writes what was noted while more is noted: one takes the new, the other holds
-what is being written, and is emptied once that is in the store. Each note has a number, which puts both in
-order, and a checksum, because the last one may be half a note.
+There are two files because changes are recorded while others are written to the store: one takes new records,
+the other holds those that are being written, and is emptied when the store has them. Each record has a
+number, which orders both files, and a checksum, because the last record may be incomplete.
 """
 
 import contextlib
@@ -24,12 +24,13 @@ from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
-NAMES: Final = ("calls.notes-0", "calls.notes-1")
+NAMES: Final = ("calls.journal-0", "calls.journal-1")
 
 MAX_BYTES: Final = 16 << 20
-"""Most in one file: the notes of seconds at full load. Only a disk that hangs or is full makes it more."""
+"""Largest size of one file: some seconds of changes at full load. Only a hanging or full disk exceeds it."""
 
-LOG_INTERVAL_S: Final = 60.0
+REPEAT_S: Final = 60.0
+"""Least time between two log lines about a failure that lasts."""
 
 _HEAD: Final = struct.Struct(">QdII")  # number, time, bytes of the call-id, bytes of the snapshot
 _CHECKSUM: Final = struct.Struct(">I")
@@ -37,31 +38,32 @@ _NO_SNAPSHOT: Final = 0xFFFF_FFFF
 
 
 class JournalRecord(NamedTuple):
-    """What changed.
+    """One change of a call.
 
-    Arguments:
-        call_id: of which call.
-        snapshot: how it is now; None: it is over.
-        noted_at: wall clock, seconds since 1970.
+    Attributes:
+        call_id: of the call.
+        snapshot: of the call after the change; None: the call has ended.
+        changed_at: wall clock of the change, seconds since 1970.
     """
 
     call_id: bytes
     snapshot: bytes | None
-    noted_at: float
+    changed_at: float
 
 
 class Journal:
-    """The two files in a directory that nobody else uses.
+    """The two files.
 
-    Arguments:
-        directory: see above.
+    Args:
+        directory: where they are; no other program writes to it.
 
-    Raises OSError if the files cannot be opened or are another user's.
+    Raises:
+        OSError: the files cannot be opened, or other users may write to them.
     """
 
     def __init__(self, directory: Path) -> None:
         self._paths = [directory / name for name in NAMES]
-        self._limited_log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
+        self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
         self._files: list[int] = []
         try:
             for path in self._paths:
@@ -70,70 +72,73 @@ class Journal:
         except OSError:
             self.close()
             raise
-        # what is behind the last whole note would hide those that come
-        self._sizes = [max((end for _, end, _ in notes), default=0) for notes in numbered]
+        # an incomplete record at the end would hide those that are appended
+        self._sizes = [max((end for _, end, _ in records), default=0) for records in numbered]
         for fd, size in zip(self._files, self._sizes, strict=True):
             os.ftruncate(fd, size)
-        in_order = sorted((number, note) for notes in numbered for number, _, note in notes)
-        self._found = [note for _, note in in_order]
+        in_order = sorted((number, record) for records in numbered for number, _, record in records)
+        self._found = [record for _, record in in_order]
         self._number = in_order[-1][0] if in_order else 0
         self._active = 0
 
     def load(self) -> list[JournalRecord]:
-        """The notes that were there, the oldest first, once; they stay in the files until a batch is over."""
+        """The records found at the start, the oldest first; a second call returns none.
+
+        They stay in the files until end_batch().
+        """
         found, self._found = self._found, []
         return found
 
-    def add(self, note: JournalRecord) -> None:
-        """Write a note.
+    def add(self, record: JournalRecord) -> None:
+        """Append a record.
 
-        Where that cannot be done, it is logged, and both files are emptied: without the new ones, old notes
-        would bring back what is over.
+        If that fails, it is logged, and both files are emptied: old records without the new ones would bring
+        back calls that have ended.
         """
-        record = self._record(note)
-        size = self._sizes[self._active] + len(record)
+        data = self._encode(record)
+        size = self._sizes[self._active] + len(data)
         try:
             if size > MAX_BYTES:
                 raise OSError(f"more than {MAX_BYTES >> 20} MiB wait for the store")
-            if os.write(self._files[self._active], record) < len(record):
-                raise OSError("there is no room for a note")
+            if os.write(self._files[self._active], data) < len(data):
+                raise OSError("no room for a record")
         except OSError as exc:
             self._give_up(exc)
         else:
             self._sizes[self._active] = size
 
     def begin_batch(self) -> None:
-        """All that was noted is written to the store from now on."""
-        if not self._sizes[1 - self._active]:  # else a batch before failed, and it is in there
+        """Say that everything recorded so far is about to be written to the store."""
+        if not self._sizes[1 - self._active]:  # otherwise it still has the batch that failed before
             self._active = 1 - self._active
 
     def end_batch(self) -> None:
-        """All that was noted before begin_batch() is in the store."""
+        """Remove what was recorded before begin_batch(): the store has it."""
         self._empty(1 - self._active)
 
     def close(self) -> None:
-        """Close the files; what is in them is found by who opens them next."""
+        """Close the files; the next Journal finds what is in them."""
         for fd in self._files:
             os.close(fd)
         self._files.clear()
 
     def remove(self) -> None:
-        """Close the files and have none: everything is in the store."""
+        """Close and remove the files: the store has everything."""
         self.close()
         for path in self._paths:
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def _record(self, note: JournalRecord) -> bytes:
+    def _encode(self, record: JournalRecord) -> bytes:
         self._number += 1
-        snapshot = note.snapshot
+        snapshot = record.snapshot
         head = _HEAD.pack(
             self._number,
-            note.noted_at,
-            len(note.call_id),
+            record.changed_at,
+            len(record.call_id),
             _NO_SNAPSHOT if snapshot is None else len(snapshot),
         )
-        body = b"".join((head, note.call_id, snapshot or b""))
+        body = b"".join((head, record.call_id, snapshot or b""))
         return _CHECKSUM.pack(zlib.crc32(body)) + body
 
     def _empty(self, which: int) -> None:
@@ -145,9 +150,11 @@ class Journal:
         for which, fd in enumerate(self._files):
             self._sizes[which] = 0
             os.ftruncate(fd, 0)
-        self._limited_log.log(
+        self._failures.log(
             logging.WARNING,
-            "calls that are set up in the moments before all processes are killed would be forgotten: %s",
+            "journal %s: cannot be written: %s; changes of calls in the last moments before a kill of all"
+            " processes would be lost",
+            self._paths[0].parent,
             why,
         )
 
@@ -157,31 +164,25 @@ def _open(path: Path) -> int:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
         os.close(fd)
-        raise OSError(f"{path} is not a file of this user's alone")
+        raise OSError(f"{path} is not a file of this user alone")
     return fd
 
 
 def _read(fd: int) -> Iterator[tuple[int, int, JournalRecord]]:
-    """Number, end in the file, and note, as far as they are whole."""
-    data, at = _whole(fd), 0
+    """Number, end in the file, and record, up to the first that is damaged or incomplete."""
+    with open(fd, "rb", closefd=False) as stream:
+        stream.seek(0)
+        data = stream.read()
+    at = 0
     while at + _CHECKSUM.size + _HEAD.size <= len(data):
         begin = at + _CHECKSUM.size
-        number, noted_at, id_bytes, snapshot_bytes = _HEAD.unpack_from(data, begin)
+        number, changed_at, id_bytes, snapshot_bytes = _HEAD.unpack_from(data, begin)
         ids = begin + _HEAD.size
         snapshots = ids + id_bytes
         is_over = snapshot_bytes == _NO_SNAPSHOT
         end = snapshots + (0 if is_over else snapshot_bytes)
         if end > len(data) or _CHECKSUM.unpack_from(data, at) != (zlib.crc32(data[begin:end]),):
             return
-        yield (
-            number,
-            end,
-            JournalRecord(data[ids:snapshots], None if is_over else data[snapshots:end], noted_at),
-        )
+        snapshot = None if is_over else data[snapshots:end]
+        yield number, end, JournalRecord(data[ids:snapshots], snapshot, changed_at)
         at = end
-
-
-def _whole(fd: int) -> bytes:
-    with open(fd, "rb", closefd=False) as stream:
-        stream.seek(0)
-        return stream.read()

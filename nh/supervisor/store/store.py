@@ -1,12 +1,12 @@
-"""The store: calls survive the end of all processes in it.
+"""The store, as the supervisor uses it: calls survive the end of all processes in it.
 
-put() and delete() only leave a note; a thread of the store's own writes what has gathered every BATCH_S. It
-keeps the newest note of each call, so a slow or full disk costs memory for the calls that there are, and
-never time: the caller waits for no disk, ever.
+put() and delete() append to the journal and return; the store's own thread writes what has gathered every
+BATCH_S. It keeps the newest change of each call, so a slow or full disk costs memory for the calls that there
+are, and never time: the caller waits for no disk.
 
-What is there again: all that was put before the processes ended, however they did, because notes that are not
-in the file yet are in files in memory (nh.supervisor.store.journal); what was put FLUSH_S before the power
-failed. The store knows of a call its id and some bytes, and nothing of what they mean.
+After a kill of all processes everything that was put is there again: what the engine has not, the journal
+has. After a power failure everything is there that was put FLUSH_S before. The store knows a call-id and
+bytes, nothing of calls.
 """
 
 import logging
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from nh.stats.layout import SupervisorStats
+from nh.supervisor.store.engine import StoredCall, StoreEngine
 from nh.supervisor.store.journal import Journal, JournalRecord
-from nh.supervisor.store.sqlite_file import StoredCall
 from nh.supervisor.store.writer import StoreWriter
 
 __all__ = ["Store", "StoredCall"]
@@ -26,83 +26,84 @@ __all__ = ["Store", "StoredCall"]
 logger = logging.getLogger(__name__)
 
 BATCH_S: Final = 0.1
-"""How long notes are gathered before they are written."""
+"""How long changes gather before they are written."""
 
 FLUSH_S: Final = 5.0
-"""How often what was written is brought to the disk itself."""
+"""How often the engine is flushed."""
 
 RETRY_S: Final = 1.0
-"""After a failure, when it is tried again."""
+"""How long after a failure the engine is tried again."""
 
 CLOSE_S: Final = 1.0
-"""How long close() waits for the disk, so that nh ends within 5 s with the shards' grace."""
+"""How long close() waits for the engine; nh has to end within 5 s, the grace of its shards included."""
 
 
 class Store:
-    """Calls in a file, by call-id. All methods are for one thread, and none but close() waits for the disk.
+    """Calls by call-id. One thread uses it, and only close() makes it wait.
 
-    Arguments:
-        path: the file, in a directory that nobody else uses.
-        owner: says whose calls they are; the file of another owner is set aside.
-        notes_dir: where notes outlive the processes, of this owner alone and in memory; None: they do not.
+    Args:
+        engine: where calls are stored.
+        journal_dir: directory in memory for the journal, which no other program writes to; None: no journal.
 
-    Raises StoreUnavailable if the file cannot be opened or made.
+    Raises:
+        StoreUnavailable: the engine cannot be opened.
     """
 
-    def __init__(self, path: Path, owner: bytes, notes_dir: Path | None = None) -> None:
-        self._writer = StoreWriter(path, owner)
-        self._note_files = _open_notes(notes_dir)
-        in_file = {call.call_id: call for call in self._writer.calls}
-        found = self._note_files.load() if self._note_files is not None else ()
-        self._notes = _newer_than(in_file, found)
-        known = in_file | self._notes
+    def __init__(self, engine: StoreEngine, journal_dir: Path | None = None) -> None:
+        self._writer = StoreWriter(engine)
+        self._journal = _open_journal(journal_dir)
+        stored = {call.call_id: call for call in self._writer.calls}
+        recorded = self._journal.load() if self._journal is not None else ()
+        self._changes = _newer_than(stored, recorded)
+        known = stored | self._changes
         self._loaded = [call for call in known.values() if call is not None]
-        self._lock = threading.Lock()  # for exchanging _notes: held for moments only
+        self._lock = threading.Lock()  # for the exchange of _changes: held for moments only
         self._wake = threading.Event()
-        if self._notes:
+        if self._changes:
             self._wake.set()
         self._closing = threading.Event()
         self._deadline = 0.0
-        self._thread = threading.Thread(target=self._work, name="store", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
     def load(self) -> list[StoredCall]:
-        """The calls that were stored or noted when it was opened, once: they are not kept a second time.
+        """The calls that were stored or in the journal at the start; a second call returns none.
 
-        They stay in the file until they are put anew or deleted.
+        They stay stored until they are put again or deleted.
         """
         loaded, self._loaded = self._loaded, []
         return loaded
 
     def put(self, call_id: bytes, snapshot: bytes) -> None:
-        """Have a call stored soon, instead of what was stored of it.
+        """Store a call, in place of what is stored of it.
 
-        Arguments:
-            call_id: which.
-            snapshot: what load() returns later; not copied, so it costs no memory if the caller keeps it.
+        Args:
+            call_id: of the call.
+            snapshot: what load() returns at the next start. It is not copied.
         """
-        self._note(JournalRecord(call_id, snapshot, time.time()))
+        self._change(JournalRecord(call_id, snapshot, time.time()))
 
     def delete(self, call_id: bytes) -> None:
-        """Have nothing stored of a call any more; it need not be there."""
-        self._note(JournalRecord(call_id, None, time.time()))
+        """Remove a call from the store, if it is there."""
+        self._change(JournalRecord(call_id, None, time.time()))
 
     @property
     def pending(self) -> int:
-        """Calls whose last change is not in the file yet."""
-        return len(self._notes) + self._writer.unwritten
+        """Number of calls whose last change the engine does not have yet."""
+        return len(self._changes) + self._writer.unwritten
 
     def count_in(self, stats: SupervisorStats) -> None:
-        """Say in the statistics how the store is."""
+        """Set the store's statistics in `stats`."""
         stats.store_written = self._writer.written
         stats.store_errors = self._writer.errors
         stats.store_pending = self.pending
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
-        """Write what is left and end; nothing may be put after it. A second one does nothing.
+        """Write what is pending and end; a second call does nothing. put() must not be called any more.
 
-        Arguments:
-            timeout_s: longest wait; what a disk has not taken by then is not stored, which is logged.
+        Args:
+            timeout_s: longest wait. What the engine has not taken by then stays in the journal, if there is
+                one, and is logged.
         """
         if self._closing.is_set():
             return
@@ -111,26 +112,29 @@ class Store:
         self._wake.set()
         self._thread.join(timeout_s)
         left = self.pending
-        if self._thread.is_alive():
-            logger.warning("the disk is too slow: the store is left with %d calls unwritten", left)
-        elif left:
-            logger.warning("the store is closed with %d calls unwritten", left)
         with self._lock:
-            notes, self._note_files = self._note_files, None
-        if notes is not None:
-            (notes.close if left else notes.remove)()
+            journal, self._journal = self._journal, None
+        if left or self._thread.is_alive():
+            logger.warning(
+                "store: closed before the changes of %d calls were written%s; %s",
+                left,
+                " because the disk is slow" if self._thread.is_alive() else "",
+                "they are lost" if journal is None else "the journal has them for the next start",
+            )
+        if journal is not None:
+            (journal.close if left else journal.remove)()
 
-    def _note(self, note: JournalRecord) -> None:
+    def _change(self, record: JournalRecord) -> None:
         with self._lock:
-            if self._note_files is not None:
-                self._note_files.add(note)
-            self._notes[note.call_id] = _stored(note)
+            if self._journal is not None:
+                self._journal.add(record)
+            self._changes[record.call_id] = _stored(record)
         if not self._wake.is_set():
             self._wake.set()
 
     # --- the thread -------------------------------------------------------------------------------
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         flushed_at, flushed = time.monotonic(), self._writer.written
         while not self._closing.is_set():
             if self._wake.wait(FLUSH_S):
@@ -138,50 +142,54 @@ class Store:
             works = self._write()
             if works and self._writer.written != flushed and time.monotonic() >= flushed_at + FLUSH_S:
                 flushed_at, flushed = time.monotonic(), self._writer.written
-                works = self._writer.checkpoint()
+                works = self._writer.flush()
             if not works:
                 self._closing.wait(RETRY_S)
         self._write(until=self._deadline)
         self._writer.close()
 
     def _write(self, *, until: float | None = None) -> bool:
-        self._wake.clear()  # before the exchange: what is noted after it wakes the thread again
+        self._wake.clear()  # before the exchange: a later change wakes the thread again
         with self._lock:
-            notes, self._notes = self._notes, {}
-            if self._note_files is not None:
-                self._note_files.begin_batch()
-        works = self._writer.write(notes, until=until)
+            changes, self._changes = self._changes, {}
+            if self._journal is not None:
+                self._journal.begin_batch()
+        works = self._writer.write(changes, until=until)
         if works and not self._writer.unwritten:
             with self._lock:
-                if self._note_files is not None:
-                    self._note_files.end_batch()
+                if self._journal is not None:
+                    self._journal.end_batch()
         return works
 
 
-def _open_notes(directory: Path | None) -> Journal | None:
+def _open_journal(directory: Path | None) -> Journal | None:
     if directory is None:
         return None
     try:
         return Journal(directory)
     except OSError as exc:
         logger.warning(
-            "calls that are set up in the last %g s before all processes are killed will be forgotten: %s",
-            BATCH_S,
+            "journal %s: cannot be opened: %s; changes of calls in the last %g s before a kill of all"
+            " processes will be lost",
+            directory,
             exc,
+            BATCH_S,
         )
         return None
 
 
 def _newer_than(
-    in_file: Mapping[bytes, StoredCall], notes: Iterable[JournalRecord]
+    stored: Mapping[bytes, StoredCall], records: Iterable[JournalRecord]
 ) -> dict[bytes, StoredCall | None]:
-    """What notes say that the file does not say yet, the latest of each call."""
+    """The latest change of each call in the journal, where it is not older than what is stored."""
     return {
-        note.call_id: _stored(note)
-        for note in notes
-        if note.call_id not in in_file or in_file[note.call_id].written_at <= note.noted_at
+        record.call_id: _stored(record)
+        for record in records
+        if record.call_id not in stored or stored[record.call_id].written_at <= record.changed_at
     }
 
 
-def _stored(note: JournalRecord) -> StoredCall | None:
-    return None if note.snapshot is None else StoredCall(note.call_id, note.snapshot, note.noted_at)
+def _stored(record: JournalRecord) -> StoredCall | None:
+    if record.snapshot is None:
+        return None
+    return StoredCall(record.call_id, record.snapshot, record.changed_at)

@@ -1,4 +1,4 @@
-"""The store on full disks, and in files that are damaged or another's: calls go on, and it recovers."""
+"""SQLite on full disks, and with files that are damaged or another's: calls go on, and the store recovers."""
 
 import contextlib
 import os
@@ -14,11 +14,21 @@ import pytest
 
 from nh.errors import StoreUnavailable
 from nh.stats.layout import SupervisorStats
-from nh.supervisor.store.quarantine import KEPT, set_aside
-from nh.supervisor.store.sqlite_file import SCHEMA, StoredCall, StoreFile
+from nh.supervisor.store.engine import StoredCall
+from nh.supervisor.store.sqlite import SCHEMA, SqliteEngine
+from nh.supervisor.store.sqlite_files import QUARANTINED
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.writer import StoreWriter
-from tests.supervisor.stores import OWNER, asides, contents, file_system, fill, occupy, opened, until_written
+from tests.supervisor.stores import (
+    OWNER,
+    contents,
+    file_system,
+    fill,
+    occupy,
+    opened,
+    quarantined,
+    until_written,
+)
 from tools.harness.waiting import eventually
 
 CALLS = {b"call %d" % number: b"%d" % number * 500 for number in range(100)}
@@ -58,12 +68,12 @@ def test_a_full_disk_loses_nothing_and_is_written_again_when_there_is_room(
         store.delete(b"before")
         eventually(lambda: errors_of(store) >= 2, "it was tried twice")
         assert store.pending == len(CALLS) + 1
-        assert caplog.text.count("calls go on, but are not stored") == 1
+        assert caplog.text.count("calls go on but are not stored") == 1
         filler.unlink()
         until_written(store)
-        eventually(lambda: "is written again" in caplog.text, "that is said")
+        eventually(lambda: "works again" in caplog.text, "that is said")
     assert contents(path) == CALLS
-    assert asides(path) == []
+    assert quarantined(path) == []
 
 
 def test_a_store_on_a_full_disk_can_be_opened_and_read(small_disk: Path) -> None:
@@ -89,22 +99,22 @@ def test_a_store_for_which_there_is_no_room_is_made_when_there_is(
         for call_id, snapshot in CALLS.items():
             store.put(call_id, snapshot)
         eventually(lambda: errors_of(store) >= 2, "it was tried twice")
-        assert caplog.text.count("calls go on, but are not stored") == 1
+        assert caplog.text.count("calls go on but are not stored") == 1
         filler.unlink()
         until_written(store)
     assert contents(path) == CALLS
-    assert asides(path) == []
+    assert quarantined(path) == []
 
 
 def test_a_store_that_could_not_be_made_is_not_there(small_disk: Path) -> None:
     occupy(small_disk)
     with pytest.raises(StoreUnavailable, match="full"):
-        StoreFile(small_disk / "calls", OWNER)
+        SqliteEngine(small_disk / "calls", OWNER).open()
     assert [path.name for path in small_disk.iterdir()] == ["filler"]
 
 
 def test_a_limit_on_the_size_of_files_is_like_a_full_disk(path: Path) -> None:
-    writer = StoreWriter(path, OWNER)
+    writer = StoreWriter(SqliteEngine(path, OWNER))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
     try:
@@ -128,13 +138,13 @@ def test_a_disk_that_becomes_read_only_and_writable_again(small_disk: Path) -> N
         subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
         until_written(store)
     assert contents(path) == {b"a": b"2"}
-    assert asides(path) == []
+    assert quarantined(path) == []
 
 
 def test_a_read_only_place_is_an_error_at_the_start(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(StoreUnavailable, match="Read-only file system"):
-        Store(small_disk / "calls", OWNER)
+        Store(SqliteEngine(small_disk / "calls", OWNER))
 
 
 def test_a_store_that_another_program_has_open_is_an_error_at_the_start(path: Path) -> None:
@@ -142,7 +152,7 @@ def test_a_store_that_another_program_has_open_is_an_error_at_the_start(path: Pa
     with contextlib.closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreUnavailable, match="locked"):
-            Store(path, OWNER)
+            Store(SqliteEngine(path, OWNER))
     assert contents(path) == CALLS
 
 
@@ -176,10 +186,10 @@ def test_damage_that_only_writing_finds_makes_a_new_store_with_all_calls(path: P
         store.put(b"new", b"1")
         until_written(store)
     assert contents(path) == CALLS | {b"new": b"1"}
-    assert len(asides(path)) == 1
+    assert len(quarantined(path)) == 1
 
 
-# --- what cannot be used is set aside -------------------------------------------------------------
+# --- what cannot be used is quarantined -------------------------------------------------------------
 
 
 def make_database(path: Path) -> None:
@@ -209,16 +219,16 @@ def make_of_another_relay(path: Path) -> None:
     [
         (make_database, "is another program's database"),
         (make_newer, "was written by another version of nh"),
-        (make_directory, "is no file"),
+        (make_directory, "is not a regular file"),
         (make_of_another_relay, "belongs to the relay of /run/other"),
         (lambda path: path.write_bytes(b""), "is empty"),
         (lambda path: path.write_bytes(b"once upon a time " * 300), "is damaged"),
-        (lambda path: path.symlink_to(path.parent / "elsewhere"), "is no file"),
-        (os.mkfifo, "is no file"),
-        (lambda path: path.with_name(path.name + "-wal").mkdir(), "is no file"),
+        (lambda path: path.symlink_to(path.parent / "elsewhere"), "is not a regular file"),
+        (os.mkfifo, "is not a regular file"),
+        (lambda path: path.with_name(path.name + "-wal").mkdir(), "is not a regular file"),
     ],
 )
-def test_what_is_no_store_of_this_relay_is_set_aside_and_a_new_one_begun(
+def test_what_is_no_store_of_this_relay_is_quarantined_and_a_new_one_made(
     path: Path, make: Callable[[Path], None], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     make(path)
@@ -226,17 +236,17 @@ def test_what_is_no_store_of_this_relay_is_set_aside_and_a_new_one_begun(
         assert store.load() == []
         store.put(b"a", b"mine")
     (line,) = caplog.messages
-    assert line.startswith(f"the store {path} {why}")
-    assert f"it is now {path.name}.aside-" in line
+    assert line.startswith(f"store {path} {why}")
+    assert f"moved to {path.name}.quarantine-" in line
     assert contents(path) == {b"a": b"mine"}
-    assert any(path.parent.glob(f"{path.name}.aside-*"))
+    assert any(path.parent.glob(f"{path.name}.quarantine-*"))
 
 
-def test_a_store_that_was_set_aside_keeps_its_calls(path: Path) -> None:
+def test_a_store_that_was_quarantined_keeps_its_calls(path: Path) -> None:
     make_of_another_relay(path)
     contents(path)
-    (aside,) = asides(path)
-    assert contents(aside, b"/run/other") == {b"a": b"1"}
+    (old,) = quarantined(path)
+    assert contents(old, b"/run/other") == {b"a": b"1"}
 
 
 def test_a_call_whose_bytes_have_changed_is_left_out_and_the_others_are_kept(
@@ -248,15 +258,15 @@ def test_a_call_whose_bytes_have_changed_is_left_out_and_the_others_are_kept(
     path.write_bytes(data.replace(CALLS[b"call 55"], b"6" + CALLS[b"call 55"][1:]))
     assert contents(path) == {call_id: CALLS[call_id] for call_id in CALLS if call_id != b"call 55"}
     assert "is damaged in 1 calls" in caplog.text
-    assert "with 99 calls that could be read" in caplog.text
-    assert len(asides(path)) == 1
+    assert "with the 99 calls that could be read" in caplog.text
+    assert len(quarantined(path)) == 1
 
 
-def test_only_the_newest_are_kept_aside(path: Path) -> None:
-    for number in range(KEPT + 2):
+def test_only_the_newest_stay_quarantined(path: Path) -> None:
+    for number in range(QUARANTINED + 2):
         path.write_text(str(number))
-        set_aside(path)
-    assert [name.read_text() for name in asides(path)] == [str(n) for n in range(2, KEPT + 2)]
+        SqliteEngine(path, OWNER).quarantine()
+    assert [name.read_text() for name in quarantined(path)] == [str(n) for n in range(2, QUARANTINED + 2)]
 
 
 def damage(file: Path, chance: random.Random) -> None:
@@ -289,7 +299,7 @@ def damage(file: Path, chance: random.Random) -> None:
 def test_whatever_is_damaged_only_whole_calls_are_loaded_and_the_store_works(path: Path, seed: int) -> None:
     chance = random.Random(seed)
     fill(path, CALLS)
-    writer = StoreWriter(path, OWNER)
+    writer = StoreWriter(SqliteEngine(path, OWNER))
     newer = {call_id: StoredCall(call_id, b"new" + CALLS[call_id], 1.0) for call_id in list(CALLS)[:20]}
     assert writer.write(newer)
     killed = path.parent / "killed"
@@ -299,7 +309,7 @@ def test_whatever_is_damaged_only_whole_calls_are_loaded_and_the_store_works(pat
     writer.close()
     damage(chance.choice(sorted(killed.iterdir())), chance)
 
-    store = StoreWriter(killed / path.name, OWNER)
+    store = StoreWriter(SqliteEngine(killed / path.name, OWNER))
     for call in store.calls:
         assert call.snapshot in (CALLS[call.call_id], b"new" + CALLS[call.call_id])
     # damage that does not show in what is read shows when it is written, and then the store begins anew

@@ -1,4 +1,4 @@
-"""Which directory it is, who may have it, and what happens if there is none."""
+"""Which store the setting `state` names, who may have it, and what happens if it cannot be used."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ import pytest
 
 from nh.config import Settings
 from nh.errors import ConfigError, DirectoryInUse
-from nh.supervisor.store.state_dir import STORE_NAME, open_store
+from nh.supervisor.store.open import STORE_NAME, open_store
 from tests.supervisor.stores import file_system
 
 
@@ -69,7 +69,7 @@ def test_state_off_is_no_store(default_state: Path) -> None:
     assert not default_state.exists()
 
 
-def test_a_second_nh_on_a_state_directory_is_refused_and_told_the_pid_of_the_first(
+def test_a_second_nh_on_a_state_directory_is_refused_with_the_pid_of_the_first(
     tmp_path: Path, default_state: Path
 ) -> None:
     for settings in (settings_in(tmp_path / "state"), Settings(runtime_dir=str(tmp_path / "run"))):
@@ -107,10 +107,23 @@ def test_without_a_default_directory_that_can_be_used_one_line_says_so_and_nh_ru
     with open_store(Settings(runtime_dir=str(tmp_path / "run"))) as (store, _):
         assert store is None
     (line,) = caplog.messages
-    assert line.startswith(f"calls are not stored, and a restart of everything loses them: {default_state}")
+    assert line.startswith(f"state: {default_state}")
+    assert "calls are not stored" in line
     assert "--no-state" in line
 
 
 def test_what_follows_is_not_taken_for_an_error_of_the_directory(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^of the caller$"), open_store(settings_in(tmp_path)):
         raise ConfigError("of the caller")
+
+
+def test_the_scheme_of_a_url_chooses_the_engine(tmp_path: Path) -> None:
+    with open_store(settings_in(f"sqlite://{tmp_path / 'state'}")) as (store, lock):
+        assert store is not None
+        assert lock is not None
+    assert (tmp_path / "state" / STORE_NAME).exists()
+    with (
+        pytest.raises(ConfigError, match=r"^state: there is no store for elsewhere://;.*sqlite://"),
+        open_store(settings_in("elsewhere://host:1234")),
+    ):
+        pass

@@ -1,4 +1,4 @@
-"""What was put is there again although nobody wrote it."""
+"""The journal: what was put is there again after a kill, although the store never wrote it."""
 
 import os
 import subprocess
@@ -12,24 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nh.supervisor.store.journal import MAX_BYTES, NAMES, Journal, JournalRecord
-from nh.supervisor.store.sqlite_file import StoreFile
+from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 from tests.supervisor.stores import OWNER, hanging_disk, until_written
 from tools.harness.waiting import eventually
 
 
 @pytest.fixture
-def notes(tmp_path: Path) -> Iterator[Journal]:
-    files = Journal(tmp_path)
-    yield files
-    files.close()
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal(tmp_path)
+    yield journal
+    journal.close()
 
 
 def found(directory: Path) -> list[JournalRecord]:
-    """What whoever opens the files next finds there."""
-    files = Journal(directory)
-    files.close()
-    return files.load()
+    """What the next Journal finds there."""
+    journal = Journal(directory)
+    journal.close()
+    return journal.load()
 
 
 def sizes(directory: Path) -> list[int]:
@@ -38,80 +38,80 @@ def sizes(directory: Path) -> list[int]:
 
 # --- the files ------------------------------------------------------------------------------------
 
-_NOTES = st.lists(
+_RECORDS = st.lists(
     st.builds(JournalRecord, st.binary(max_size=9), st.none() | st.binary(max_size=99), st.floats(0, 9))
 )
 
 
 @settings(max_examples=40, deadline=None)
-@given(batches=st.lists(st.tuples(_NOTES, st.booleans()), max_size=6))
-def test_notes_come_back_in_order_until_their_batch_is_over(
+@given(batches=st.lists(st.tuples(_RECORDS, st.booleans()), max_size=6))
+def test_records_come_back_in_order_until_their_batch_is_over(
     batches: list[tuple[list[JournalRecord], bool]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    directory = tmp_path_factory.mktemp("notes")
-    files = Journal(directory)
+    directory = tmp_path_factory.mktemp("journal")
+    journal = Journal(directory)
     every: list[JournalRecord] = []
     over = 0
     for batch, works in batches:
-        for note in batch:
-            files.add(note)
+        for record in batch:
+            journal.add(record)
         every += batch
-        files.begin_batch()
+        journal.begin_batch()
         if works:
             over = len(every)
-            files.end_batch()
-    files.close()
+            journal.end_batch()
+    journal.close()
     there = found(directory)
     assert there == every[len(every) - len(there) :], "the newest, and none is missing among them"
     assert len(there) >= len(every) - over, "what is not over yet is there"
 
 
-def test_what_is_noted_while_a_batch_is_written_stays(notes: Journal, tmp_path: Path) -> None:
+def test_what_is_recorded_while_a_batch_is_written_stays(journal: Journal, tmp_path: Path) -> None:
     first, second = JournalRecord(b"a", b"1", 1.0), JournalRecord(b"b", None, 2.0)
-    notes.add(first)
-    notes.begin_batch()
-    notes.add(second)
+    journal.add(first)
+    journal.begin_batch()
+    journal.add(second)
     assert found(tmp_path) == [first, second]
-    notes.end_batch()
+    journal.end_batch()
     assert found(tmp_path) == [second]
-    notes.begin_batch()
-    notes.end_batch()
+    journal.begin_batch()
+    journal.end_batch()
     assert sizes(tmp_path) == [0, 0]
 
 
 @pytest.mark.parametrize("cut", [1, 10, 30])
-def test_half_a_note_costs_no_other_and_none_that_comes(tmp_path: Path, cut: int) -> None:
-    files = Journal(tmp_path)
-    files.add(JournalRecord(b"a", b"1" * 20, 1.0))
-    files.add(JournalRecord(b"b", b"2" * 20, 1.0))
-    files.close()
+def test_half_a_record_costs_no_other_and_none_that_comes(tmp_path: Path, cut: int) -> None:
+    journal = Journal(tmp_path)
+    journal.add(JournalRecord(b"a", b"1" * 20, 1.0))
+    journal.add(JournalRecord(b"b", b"2" * 20, 1.0))
+    journal.close()
     os.truncate(tmp_path / NAMES[0], sizes(tmp_path)[0] - cut)
-    files = Journal(tmp_path)
-    files.add(JournalRecord(b"c", b"3", 2.0))
-    files.close()
-    assert [note.call_id for note in found(tmp_path)] == [b"a", b"c"]
+    journal = Journal(tmp_path)
+    journal.add(JournalRecord(b"c", b"3", 2.0))
+    journal.close()
+    assert [record.call_id for record in found(tmp_path)] == [b"a", b"c"]
 
 
 @pytest.mark.parametrize("at", [0, 5, 14, 30])
-def test_a_damaged_note_is_none(tmp_path: Path, at: int) -> None:
-    files = Journal(tmp_path)
-    files.add(JournalRecord(b"a", b"1" * 20, 1.0))
-    files.close()
+def test_a_damaged_record_is_none(tmp_path: Path, at: int) -> None:
+    journal = Journal(tmp_path)
+    journal.add(JournalRecord(b"a", b"1" * 20, 1.0))
+    journal.close()
     data = bytearray((tmp_path / NAMES[0]).read_bytes())
     data[at] ^= 0x80
     (tmp_path / NAMES[0]).write_bytes(data)
     assert found(tmp_path) == []
 
 
-def test_notes_take_no_more_room_than_they_may_and_old_ones_never_count_alone(
-    notes: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_records_take_no_more_room_than_they_may_and_old_ones_never_count_alone(
+    journal: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     snapshot = bytes(MAX_BYTES // 4)
     for number in range(4):  # the last one has no room
-        notes.add(JournalRecord(b"%d" % number, snapshot, 1.0))
+        journal.add(JournalRecord(b"%d" % number, snapshot, 1.0))
     assert sizes(tmp_path) == [0, 0]
-    assert "would be forgotten" in caplog.text
-    notes.add(JournalRecord(b"a", b"1", 1.0))
+    assert "would be lost" in caplog.text
+    journal.add(JournalRecord(b"a", b"1", 1.0))
     assert found(tmp_path) == [JournalRecord(b"a", b"1", 1.0)]
 
 
@@ -143,7 +143,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def opened(place: Path) -> Store:
-    return Store(place / "calls.sqlite3", OWNER, place / "run")
+    return Store(SqliteEngine(place / "calls.sqlite3", OWNER), place / "run")
 
 
 def calls_in(place: Path) -> dict[bytes, bytes]:
@@ -157,9 +157,10 @@ def calls_in(place: Path) -> dict[bytes, bytes]:
 _SETS_UP_CALLS = """
 import itertools, sys, time
 from pathlib import Path
+from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 place = Path(sys.argv[1])
-store = Store(place / "calls.sqlite3", b"/run/nh", place / "run")
+store = Store(SqliteEngine(place / "calls.sqlite3", b"/run/nh"), place / "run")
 for number in itertools.count():
     store.put(b"%d" % number, b"x" * 500)
     if number % 3 == 2:
@@ -185,28 +186,28 @@ def test_nothing_that_was_answered_is_forgotten_by_kill_9(place: Path, answers: 
     assert known <= set_up | {answered}, "what ended is not back"
 
 
-def test_notes_are_stored_at_the_next_start_and_are_gone_then(
+def test_records_are_stored_at_the_next_start_and_are_gone_then(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = Journal(place / "run")
-    files.add(JournalRecord(b"a", b"1", 1.0))
-    files.close()
+    journal = Journal(place / "run")
+    journal.add(JournalRecord(b"a", b"1", 1.0))
+    journal.close()
     assert calls_in(place) == {b"a": b"1"}
     assert list((place / "run").iterdir()) == []
     assert calls_in(place) == {b"a": b"1"}
 
 
-def test_an_old_note_does_not_undo_what_is_stored(place: Path) -> None:
+def test_an_old_record_does_not_undo_what_is_stored(place: Path) -> None:
     store = opened(place)
     store.put(b"a", b"new")
     store.close(10.0)
-    files = Journal(place / "run")
-    files.add(JournalRecord(b"a", b"old", 1.0))
-    files.close()
+    journal = Journal(place / "run")
+    journal.add(JournalRecord(b"a", b"old", 1.0))
+    journal.close()
     assert calls_in(place) == {b"a": b"new"}
 
 
-def test_notes_stay_while_the_disk_hangs_and_go_when_it_goes_on(
+def test_records_stay_while_the_disk_hangs_and_go_when_it_goes_on(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = opened(place)
@@ -214,9 +215,9 @@ def test_notes_stay_while_the_disk_hangs_and_go_when_it_goes_on(
     store.put(b"a", b"1")
     assert hangs.wait(10)
     store.put(b"b", b"2")
-    assert [note.call_id for note in found(place / "run")] == [b"a", b"b"]
+    assert [record.call_id for record in found(place / "run")] == [b"a", b"b"]
     goes_on.set()
-    eventually(lambda: sizes(place / "run") == [0, 0], "the notes are stored and gone", 10.0)
+    eventually(lambda: sizes(place / "run") == [0, 0], "the records are stored and gone", 10.0)
     store.close(10.0)
 
 
@@ -226,7 +227,7 @@ def test_what_a_slow_disk_leaves_at_the_end_is_there_at_the_next_start(
     goes_on = threading.Event()
     store = opened(place)
     with monkeypatch.context() as patch:
-        patch.setattr(StoreFile, "write", lambda *_: goes_on.wait(30))
+        patch.setattr(SqliteEngine, "write", lambda *_: goes_on.wait(30))
         store.put(b"a", b"1")
         store.close(timeout_s=0.1)
         goes_on.set()
@@ -234,11 +235,11 @@ def test_what_a_slow_disk_leaves_at_the_end_is_there_at_the_next_start(
     assert calls_in(place) == {b"a": b"1"}
 
 
-def test_a_directory_without_room_for_notes_is_said_and_stops_nothing(
+def test_a_directory_without_room_for_a_journal_is_said_and_stops_nothing(
     place: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = Store(place / "calls.sqlite3", OWNER, place / "not there")
+    store = Store(SqliteEngine(place / "calls.sqlite3", OWNER), place / "not there")
     store.put(b"a", b"1")
     store.close(10.0)
-    assert "will be forgotten" in caplog.text
+    assert "will be lost" in caplog.text
     assert calls_in(place) == {b"a": b"1"}

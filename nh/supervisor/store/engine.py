@@ -1,0 +1,99 @@
+"""What an engine of the store is: the place where calls are stored, such as a database file.
+
+An engine knows a call-id and bytes, nothing of calls. It has no memory of what it should hold and retries
+nothing: nh.supervisor.store.writer does, for all engines alike. All errors of an engine are these.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from nh.errors import NhError, StoreUnavailable
+
+
+class StoredCall(msgspec.Struct, frozen=True):
+    """A call as it is stored.
+
+    Attributes:
+        call_id: any bytes.
+        snapshot: any bytes.
+        written_at: wall clock of the change that the snapshot is of, seconds since 1970.
+    """
+
+    call_id: bytes
+    snapshot: bytes
+    written_at: float
+
+
+Changes = Mapping[bytes, StoredCall | None]
+"""By call-id: the call as it is to be stored; None: nothing is to be stored of it."""
+
+
+class StoreDamaged(NhError):
+    """The store cannot be used by this relay, now or later: it is damaged, or not this relay's.
+
+    Args:
+        why: what is wrong; the predicate of a sentence that begins with the store's name.
+        calls: those that could be read intact.
+    """
+
+    def __init__(self, why: str, calls: Sequence[StoredCall] = ()) -> None:
+        super().__init__(why)
+        self.calls = tuple(calls)
+
+
+class StoreFull(StoreUnavailable):
+    """There is no store yet and no room to make one. (A store without room for a change is unavailable.)"""
+
+
+class StoreEngine(Protocol):
+    """Where calls are stored. One thread at a time uses it; after close() it may be opened again."""
+
+    @property
+    def name(self) -> str:
+        """What log lines call the store, such as its path."""
+
+    def open(self) -> list[StoredCall]:
+        """Open the store, or make a new one, and read all calls in it.
+
+        Raises:
+            StoreUnavailable: it cannot be opened now.
+            StoreFull: it cannot be made now.
+            StoreDamaged: it cannot be used; with the intact calls. In all cases it is closed.
+        """
+
+    def write(self, changes: Changes) -> None:
+        """Store and remove calls: all of `changes`, or nothing. What is written survives the end of nh.
+
+        Raises:
+            StoreUnavailable: it cannot be written now.
+            StoreDamaged: it cannot be used any more.
+        """
+
+    def flush(self) -> None:
+        """Make sure that what was written survives a power failure.
+
+        Raises:
+            StoreUnavailable, StoreDamaged: as write().
+        """
+
+    def check(self) -> None:
+        """Check that the open store is still the one that the next start would open.
+
+        Raises:
+            StoreUnavailable: it is not, so it has to be opened again.
+        """
+
+    def close(self) -> None:
+        """Close the store and flush it if that is possible. Does nothing if it is not open."""
+
+    def quarantine(self) -> str:
+        """Move a store that cannot be used out of the way, where people can examine it. It is closed.
+
+        Returns:
+            Where it is now, for log lines.
+
+        Raises:
+            StoreUnavailable: that cannot be done.
+        """

@@ -1,0 +1,109 @@
+"""Opens the store that the setting `state` names: its URL scheme chooses the engine, a path means SQLite."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from nh.config import Settings
+from nh.errors import ConfigError, DirectoryInUse, StoreUnavailable
+from nh.ipc.inherited import NOTHING_INHERITED, InheritedFds
+from nh.supervisor.host.locked_dir import Lock, Purpose, locked_dir
+from nh.supervisor.store.engine import StoreEngine
+from nh.supervisor.store.sqlite import SqliteEngine
+from nh.supervisor.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+STORE_NAME: Final = "calls.sqlite3"
+
+_PURPOSE: Final = Purpose("state", "have calls of theirs restored")
+
+
+class OpenedStore(NamedTuple):
+    """A store, and the lock that keeps other relays from it; None: calls are not stored.
+
+    Attributes:
+        store: None if calls are not stored.
+        lock: None if the engine needs none on this host.
+    """
+
+    store: Store | None = None
+    lock: Lock | None = None
+
+
+@contextlib.contextmanager
+def open_store(settings: Settings, inherited: InheritedFds = NOTHING_INHERITED) -> Iterator[OpenedStore]:
+    """Open the store of the relay with these settings for the duration of the block.
+
+    A default directory that cannot be used is no error, because no operator asked for it; a log line says so.
+
+    Args:
+        settings: `state`, and the runtime directory, which identifies the relay and has the journal.
+        inherited: may have the lock already.
+
+    Raises:
+        DirectoryInUse: another nh uses the state directory.
+        ConfigError: the store that `state` names cannot be used.
+    """
+    scheme, location = _locate(settings)
+    if not scheme:
+        yield OpenedStore()
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            runtime = settings.runtime_path.resolve()
+            engine, lock = stack.enter_context(_ENGINES[scheme](location, os.fsencode(runtime), inherited))
+            store = Store(engine, runtime)
+            stack.callback(store.close)
+        except DirectoryInUse:
+            raise
+        except (ConfigError, StoreUnavailable) as exc:
+            stack.close()
+            why = str(exc).removeprefix(f"{_PURPOSE.setting}: ")
+            if settings.state:
+                raise ConfigError(f"state: {why}; --no-state runs without a store") from exc
+            logger.warning(
+                "state: %s; calls are not stored, so a restart of everything loses them; name another"
+                " directory with --state, or run with --no-state",
+                why,
+            )
+            yield OpenedStore()
+        else:
+            yield OpenedStore(store, lock)
+
+
+def _locate(settings: Settings) -> tuple[str, str]:
+    """Scheme and location of the store; "" as scheme: calls are not stored.
+
+    Raises:
+        ConfigError: no engine has the scheme.
+    """
+    scheme, separator, location = settings.state.partition("://")
+    if not separator:
+        path = settings.state_path
+        return ("", "") if path is None else ("sqlite", str(path))
+    if scheme not in _ENGINES:
+        known = " or ".join(f"{each}://" for each in _ENGINES)
+        raise ConfigError(f"state: there is no store for {scheme}://; name a directory, or {known}")
+    return scheme, location
+
+
+@contextlib.contextmanager
+def _sqlite(
+    directory: str, owner: bytes, inherited: InheritedFds
+) -> Iterator[tuple[StoreEngine, Lock | None]]:
+    path = Path(directory)
+    with locked_dir(path, _PURPOSE, inherited) as lock:
+        yield SqliteEngine(path / STORE_NAME, owner), lock
+
+
+_Open = Callable[
+    [str, bytes, InheritedFds], contextlib.AbstractContextManager[tuple[StoreEngine, Lock | None]]
+]
+"""(location, owner, inherited descriptors): an engine, and the lock that keeps other relays from it."""
+
+_ENGINES: Final[Mapping[str, _Open]] = {"sqlite": _sqlite}
+"""Engines by the scheme of the URL; a new engine is a line here."""

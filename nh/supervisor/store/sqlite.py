@@ -1,0 +1,280 @@
+"""The SQLite engine: a database file with a row for each call.
+
+Errors of SQLite and of the system become those of nh.supervisor.store.engine.
+
+Crash safety: a write is one transaction in the write-ahead log (WAL) with synchronous=NORMAL, so it survives
+any end of the process as soon as write() returns. It survives a power failure once flush() has returned; the
+file is consistent in any case. Each row has a checksum, because SQLite's pages have none.
+"""
+
+import contextlib
+import errno
+import os
+import sqlite3
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from nh.errors import StoreUnavailable
+from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreFull
+from nh.supervisor.store.sqlite_files import make_file, remove_files, rename_files
+
+APPLICATION_ID: Final = 0x6E684361
+"""Identifies nh's stores among SQLite databases: "nhCa"."""
+
+SCHEMA: Final = 1
+"""Version of the tables; a file of another version is quarantined."""
+
+WAL_BYTES: Final = 4 << 20
+"""Size that the log is truncated to after a checkpoint: SQLite's 1000 pages between two checkpoints."""
+
+_TABLES: Final = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA}",
+    "CREATE TABLE relay (owner BLOB NOT NULL)",
+    # nh assigns the numbers: an index of call-ids would double the cost of each write
+    "CREATE TABLE calls (number INTEGER PRIMARY KEY, call_id BLOB NOT NULL, written REAL NOT NULL,"
+    " snapshot BLOB NOT NULL, checksum INTEGER NOT NULL)",
+)
+
+_SETTINGS: Final = (
+    "PRAGMA synchronous = NORMAL",
+    f"PRAGMA journal_size_limit = {WAL_BYTES}",
+    "PRAGMA wal_autocheckpoint = 1000",
+    "PRAGMA secure_delete = OFF",  # ON in some builds; it overwrites each deleted page
+)
+
+_FAILURES: Final = (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, MemoryError, UnicodeDecodeError)
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+_MAY_PASS: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_NOLFS,
+    }
+)
+"""Errors that do not mean a damaged file; all others do (malformed, not a database, no such table …)."""
+
+
+class SqliteEngine:
+    """A database file; nh.supervisor.store.engine.StoreEngine has the contract.
+
+    Args:
+        path: the file, in a directory that no other program writes to.
+        owner: identifies the relay that the calls belong to. A file of another relay cannot be used.
+    """
+
+    def __init__(self, path: Path, owner: bytes) -> None:
+        self._path = path
+        self._owner = owner
+        self._database: sqlite3.Connection | None = None
+        self._identity = (0, 0)
+        self._numbers: dict[bytes, int] = {}
+        self._next = 1
+
+    @property
+    def name(self) -> str:
+        """The path of the file."""
+        return str(self._path)
+
+    def open(self) -> list[StoredCall]:
+        """See StoreEngine."""
+        is_new = not os.path.lexists(self._path)
+        try:
+            with self._failures():
+                self._identity = make_file(self._path)
+                return self._connect(is_new=is_new)
+        except StoreUnavailable as exc:
+            if is_new and _is_full(exc.__cause__):
+                raise StoreFull(str(exc)) from exc
+            raise
+
+    def write(self, changes: Changes) -> None:
+        """See StoreEngine."""
+        numbers = {
+            call_id: self._numbers.get(call_id, self._next + offset)
+            for offset, call_id in enumerate(changes)
+            if changes[call_id] is not None or call_id in self._numbers
+        }
+        rows = [_row(numbers[call.call_id], call) for call in changes.values() if call is not None]
+        removed = [(numbers[call_id],) for call_id in numbers if changes[call_id] is None]
+        with self._failures(), self._transaction() as database:
+            database.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?)", rows)
+            database.executemany("DELETE FROM calls WHERE number = ?", removed)
+        self._next += len(changes)
+        for call_id, number in numbers.items():
+            if changes[call_id] is None:
+                del self._numbers[call_id]
+            else:
+                self._numbers[call_id] = number
+
+    def flush(self) -> None:
+        """See StoreEngine."""
+        with self._failures():
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def check(self) -> None:
+        """See StoreEngine."""
+        with self._failures():
+            status = self._path.lstat()
+        if (status.st_dev, status.st_ino) != self._identity:
+            raise StoreUnavailable(f"{self._path}: the file was replaced by another one")
+
+    def close(self) -> None:
+        """See StoreEngine."""
+        database, self._database = self._database, None
+        if database is not None:
+            with contextlib.suppress(*_FAILURES):
+                database.close()
+
+    def quarantine(self) -> str:
+        """Rename the file and those beside it: `.quarantine-` and the time in UTC. See StoreEngine."""
+        try:
+            return rename_files(self._path).name
+        except OSError as exc:
+            raise StoreUnavailable(f"{self._path} cannot be renamed: {exc.strerror}") from exc
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise StoreUnavailable(f"{self._path}: is not open")
+        return self._database
+
+    def _connect(self, *, is_new: bool) -> list[StoredCall]:
+        try:
+            with self._failures():
+                self._database = sqlite3.connect(
+                    self._path, timeout=0, isolation_level=None, check_same_thread=False
+                )
+                self._set_up(is_new=is_new)
+            return self._read()
+        except BaseException:
+            self.close()
+            if is_new:  # an empty file would be taken for a damaged one
+                remove_files(self._path)
+            raise
+
+    def _read(self) -> list[StoredCall]:
+        self._numbers, self._next = {}, 1
+        found: dict[bytes, StoredCall] = {}
+        damaged = 0
+        query = "SELECT number, call_id, written, snapshot, checksum FROM calls"
+        try:
+            with self._failures(), contextlib.closing(self._connection.execute(query)) as rows:
+                for number, call_id, written, snapshot, checksum in rows:
+                    if not _is_intact(number, call_id, written, snapshot, checksum) or call_id in found:
+                        damaged += 1
+                        continue
+                    found[call_id] = StoredCall(call_id, snapshot, written)
+                    self._numbers[call_id] = number
+                    self._next = max(self._next, number + 1)
+        except StoreDamaged as exc:
+            raise StoreDamaged(str(exc), tuple(found.values())) from exc
+        if damaged:
+            raise StoreDamaged(f"is damaged in {damaged} calls", tuple(found.values()))
+        return list(found.values())
+
+    def _set_up(self, *, is_new: bool) -> None:
+        run = self._connection.execute
+        self._connection.text_factory = bytes  # a damaged text may be any bytes
+        run("PRAGMA trusted_schema = OFF")
+        run("PRAGMA cell_size_check = ON")
+        # nh is the only reader, so the log needs no index in shared memory, which a full disk would break
+        run("PRAGMA locking_mode = EXCLUSIVE").fetchall()
+        if not is_new:  # before anything is changed in what may be another program's file
+            self._check_kind()
+        ((mode,),) = run("PRAGMA journal_mode = WAL").fetchall()
+        if mode != b"wal":
+            raise StoreUnavailable(f"{self._path}: the file system allows no write-ahead log")
+        for setting in _SETTINGS:
+            run(setting).fetchall()
+        if is_new:
+            with self._transaction():
+                for table in _TABLES:
+                    run(table)
+                run("INSERT INTO relay VALUES (?)", (self._owner,))
+        owners = run("SELECT owner FROM relay").fetchall()
+        if owners != [(self._owner,)]:
+            named = b", ".join(bytes(name) for (name,) in owners if isinstance(name, bytes)) or b"none"
+            raise StoreDamaged(f"belongs to the relay of {named.decode(errors='backslashreplace')}")
+
+    def _check_kind(self) -> None:
+        run = self._connection.execute
+        ((application,),) = run("PRAGMA application_id").fetchall()
+        ((schema,),) = run("PRAGMA user_version").fetchall()
+        if application != APPLICATION_ID:
+            is_empty = not run("SELECT 1 FROM sqlite_master").fetchall()
+            raise StoreDamaged("is empty" if is_empty else "is another program's database")
+        if schema != SCHEMA:
+            raise StoreDamaged(f"was written by another version of nh (tables {schema}, not {SCHEMA})")
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        database = self._connection
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield database
+            database.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back already
+                database.rollback()
+            raise
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Turn errors of SQLite and of the system within the block into those of the engine."""
+        try:
+            yield
+        except _FAILURES as exc:
+            if isinstance(exc, OSError | MemoryError):
+                reason = getattr(exc, "strerror", None) or repr(exc)
+                raise StoreUnavailable(f"{self._path}: {reason}") from exc
+            code = getattr(exc, "sqlite_errorcode", None)
+            if code is not None and code & 0xFF in _MAY_PASS and not self._claims_to_be_readonly(code):
+                raise StoreUnavailable(f"{self._path}: {exc}") from exc
+            raise StoreDamaged(f"is damaged: {exc}") from exc
+
+    def _claims_to_be_readonly(self, code: int) -> bool:
+        """Whether a writable file says that it is read-only, which a damaged header can do."""
+        return code & 0xFF == sqlite3.SQLITE_READONLY and os.access(self._path, os.W_OK)
+
+
+def _is_full(cause: BaseException | None) -> bool:
+    """Whether an error says that there is no room."""
+    return (
+        getattr(cause, "errno", None) in _FULL
+        or getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    )
+
+
+def _row(number: int, call: StoredCall) -> tuple[int, bytes, float, bytes, int]:
+    checksum = _checksum(number, call.call_id, call.written_at, call.snapshot)
+    return number, call.call_id, call.written_at, call.snapshot, checksum
+
+
+def _is_intact(number: object, call_id: object, written: object, snapshot: object, checksum: object) -> bool:
+    return (
+        isinstance(number, int)
+        and isinstance(call_id, bytes)
+        and isinstance(written, float)
+        and isinstance(snapshot, bytes)
+        and checksum == _checksum(number, call_id, written, snapshot)
+    )
+
+
+def _checksum(number: int, call_id: bytes, written: float, snapshot: bytes) -> int:
+    begin = zlib.crc32(struct.pack(">qdI", number, written, len(call_id)))
+    return zlib.crc32(snapshot, zlib.crc32(call_id, begin))

@@ -1,0 +1,79 @@
+"""The files of the SQLite engine: the database and those that SQLite keeps beside it."""
+
+import contextlib
+import datetime
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from nh.supervisor.store.engine import StoreDamaged
+
+QUARANTINED: Final = 3
+"""Quarantined databases that are kept. Older ones are removed, or a recurring fault would fill the disk."""
+
+SIDES: Final = ("-wal", "-shm", "-journal")
+"""Files that SQLite may keep beside a database; without them the database has lost its latest changes."""
+
+
+def make_file(path: Path) -> tuple[int, int]:
+    """Make the file if it is missing, with mode 0600; SQLite gives the files beside it the same mode.
+
+    Returns:
+        Its device and inode.
+
+    Raises:
+        StoreDamaged: something that is not a regular file has one of the names.
+        OSError: it cannot be opened.
+    """
+    for side in (*SIDES, ""):
+        name = path.with_name(path.name + side)
+        if os.path.lexists(name) and not stat.S_ISREG(name.lstat().st_mode):
+            raise StoreDamaged(f"is not a regular file ({name.name})")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_IMODE(status.st_mode) != 0o600:
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)  # before SQLite opens it: closing any descriptor later would release its locks
+    return status.st_dev, status.st_ino
+
+
+def rename_files(path: Path) -> Path:
+    """Rename a database (or whatever has its name) to NAME.quarantine-TIME, with the files beside it.
+
+    Returns:
+        The new name.
+
+    Raises:
+        OSError: one cannot be renamed.
+    """
+    _remove_oldest_quarantined(path)
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    new = path.with_name(f"{path.name}.quarantine-{now}")
+    # those beside it first: a database without its log looks intact, but is old
+    for side in (*SIDES, ""):
+        old = path.with_name(path.name + side)
+        if os.path.lexists(old):
+            old.rename(new.with_name(new.name + side))
+    return new
+
+
+def _remove_oldest_quarantined(path: Path) -> None:
+    """Make room for one more. Directories stay: nh did not make them, and their owner may need them."""
+    quarantined = sorted(
+        name
+        for name in path.parent.glob(f"{path.name}.quarantine-*")
+        if not name.name.endswith(SIDES) and stat.S_ISREG(name.lstat().st_mode)
+    )
+    for name in quarantined[: max(0, len(quarantined) + 1 - QUARANTINED)]:
+        for side in (*SIDES, ""):
+            name.with_name(name.name + side).unlink(missing_ok=True)
+
+
+def remove_files(path: Path) -> None:
+    """Remove a database that has no calls in it yet, as far as that is possible."""
+    for side in (*SIDES, ""):
+        with contextlib.suppress(OSError):
+            path.with_name(path.name + side).unlink(missing_ok=True)

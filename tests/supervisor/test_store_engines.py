@@ -1,0 +1,192 @@
+"""The contract of engines (nh.supervisor.store.engine), kept by SQLite and by one in memory; the writer."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.errors import StoreUnavailable
+from nh.supervisor.store.engine import StoreDamaged, StoredCall, StoreEngine, StoreFull
+from nh.supervisor.store.sqlite import SqliteEngine
+from nh.supervisor.store.store import Store
+from nh.supervisor.store.writer import ROWS, StoreWriter
+from tests.supervisor.stores import OWNER, MemoryEngine, MemoryServer, until_written
+from tools.harness.waiting import eventually
+
+Host = tuple[Callable[[], StoreEngine], Callable[[], object], Callable[[], None]]
+"""Makes an engine of the same store each time; damages the store; removes it behind the engine's back."""
+
+
+def call(call_id: bytes, snapshot: bytes = b"snapshot", written_at: float = 1.5) -> StoredCall:
+    return StoredCall(call_id, snapshot, written_at)
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Host:
+    if request.param == "sqlite":
+        path = tmp_path / "calls"
+        return (
+            lambda: SqliteEngine(path, OWNER),
+            lambda: path.write_bytes(b"x" * 4096),
+            path.unlink,
+        )
+    server = MemoryServer()
+    return (
+        lambda: MemoryEngine(server),
+        lambda: setattr(server, "damage", "is damaged"),
+        lambda: setattr(server, "records", None),
+    )
+
+
+@contextlib.contextmanager
+def opened(engine: StoreEngine) -> Iterator[list[StoredCall]]:
+    """What is in the store; closed after the block."""
+    found = engine.open()
+    try:
+        yield found
+    finally:
+        engine.close()
+
+
+# --- the contract ---------------------------------------------------------------------------------
+
+
+def test_a_new_store_is_empty(host: Host) -> None:
+    make, _, _ = host
+    with opened(make()) as found:
+        assert found == []
+
+
+def test_what_was_written_is_there_when_it_is_opened_again(host: Host) -> None:
+    make, _, _ = host
+    engine = make()
+    with opened(engine):
+        engine.write({b"a": call(b"a"), b"b": call(b"b"), b"\0\xff": call(b"\0\xff", bytes(9000), 2.25)})
+        engine.flush()
+        engine.write({b"a": call(b"a", b"newer", 3.0), b"b": None, b"never stored": None})
+    for again in (engine, make()):
+        with opened(again) as found:
+            assert {each.call_id: each for each in found} == {
+                b"a": call(b"a", b"newer", 3.0),
+                b"\0\xff": call(b"\0\xff", bytes(9000), 2.25),
+            }
+
+
+def test_what_is_closed_can_be_closed_again_but_not_written(host: Host) -> None:
+    make, _, _ = host
+    engine = make()
+    engine.close()
+    with opened(engine):
+        engine.check()
+    engine.close()
+    with pytest.raises(StoreUnavailable):
+        engine.write({b"a": call(b"a")})
+
+
+def test_a_store_that_was_removed_is_noticed(host: Host) -> None:
+    make, _, remove = host
+    engine = make()
+    with opened(engine):
+        engine.write({b"a": call(b"a")})
+        remove()
+        with pytest.raises(StoreUnavailable):
+            engine.check()
+    with opened(engine) as found:
+        assert found == []
+
+
+def test_a_damaged_store_is_refused_until_it_is_quarantined(host: Host) -> None:
+    make, damage, _ = host
+    engine = make()
+    with opened(engine):
+        engine.write({b"a": call(b"a")})
+    damage()
+    for _ in range(2):
+        with pytest.raises(StoreDamaged):
+            engine.open()
+    assert engine.quarantine()
+    with opened(engine) as found:
+        assert found == []
+        engine.write({b"b": call(b"b")})
+    with opened(make()) as found:
+        assert found == [call(b"b")]
+
+
+def test_a_store_has_a_name_for_log_lines(host: Host) -> None:
+    make, _, _ = host
+    assert make().name
+
+
+# --- the writer, whatever the engine --------------------------------------------------------------
+
+
+def test_a_removed_store_is_written_again_with_all_calls(host: Host) -> None:
+    make, _, remove = host
+    writer = StoreWriter(make())
+    calls = {b"%d" % number: call(b"%d" % number) for number in range(2 * ROWS + 1)}
+    assert writer.write(calls)
+    remove()
+    assert not writer.write({b"new": call(b"new"), b"0": None})
+    assert writer.write({})
+    writer.close()
+    with opened(make()) as found:
+        assert {each.call_id for each in found} == (calls.keys() - {b"0"}) | {b"new"}
+
+
+def test_only_the_difference_is_written_after_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    server = MemoryServer()
+    writer = StoreWriter(MemoryEngine(server))
+    assert writer.write({b"a": call(b"a"), b"b": call(b"b")})
+    server.away = True
+    for number in range(3):
+        assert not writer.write({b"a": call(b"a", b"%d" % number), b"c": None})
+    assert (writer.errors, writer.written, writer.unwritten) == (3, 2, 2)
+    server.away = False
+    assert writer.write({})
+    assert writer.written == 3, "one call was written, and one that is not there was not removed"
+    assert server.records == {b"a": call(b"a", b"2"), b"b": call(b"b")}
+    away, works = caplog.messages
+    assert "memory: away; calls go on but are not stored" in away
+    assert works == "store memory: works again, all calls are stored"
+
+
+def test_the_intact_calls_of_a_damaged_store_are_in_the_new_one() -> None:
+    server = MemoryServer()
+    server.records, server.damage = {b"a": call(b"a")}, "is damaged"
+    writer = StoreWriter(MemoryEngine(server))
+    assert writer.calls == [call(b"a")]
+    assert server.records == {b"a": call(b"a")}
+    assert server.quarantined == [{b"a": call(b"a")}]
+
+
+def test_a_store_without_room_at_the_start_is_made_later_and_one_that_is_away_is_an_error() -> None:
+    server = MemoryServer()
+    server.full = True
+    with pytest.raises(StoreFull):
+        MemoryEngine(server).open()
+    writer = StoreWriter(MemoryEngine(server))
+    assert not writer.write({b"a": call(b"a")})
+    server.full = False
+    assert writer.write({})
+    assert server.records == {b"a": call(b"a")}
+    server.away = True
+    with pytest.raises(StoreUnavailable):
+        StoreWriter(MemoryEngine(server))
+
+
+def test_a_store_on_any_engine_recovers_by_itself_and_is_there_at_the_next_start(tmp_path: Path) -> None:
+    server = MemoryServer()
+    store = Store(MemoryEngine(server), tmp_path)
+    store.put(b"a", b"1")
+    until_written(store)
+    server.away = True
+    store.put(b"a", b"2")
+    store.put(b"b", b"1")
+    eventually(lambda: store._writer.errors, "it was tried")
+    server.away = False
+    until_written(store)
+    store.close(10.0)
+    again = Store(MemoryEngine(server), tmp_path)
+    assert {each.call_id: each.snapshot for each in again.load()} == {b"a": b"2", b"b": b"1"}
+    again.close(10.0)
