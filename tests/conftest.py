@@ -7,16 +7,26 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from nh.fastpath.probe import Verdict, probe
 from nh.stats import Segment, own_segment, segment_name
 from tests.ng.kamailio import kamailio_is_installed
+from tests.profiles import VARIABLE, examples
 
 # relays that tests start keep to user space, and off the host's interfaces, unless a test says otherwise
 os.environ["NH_KERNEL"] = "off"
 # nor do they leave anything in the host's state directory
 os.environ["NH_STATE"] = "off"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A run that leaves out the marker `full` is a quick one for property tests, too."""
+    profile = "quick" if "not full" in config.option.markexpr else "full"
+    os.environ[VARIABLE] = profile
+    hypothesis.settings.register_profile(profile, max_examples=examples(100))
+    hypothesis.settings.load_profile(profile)
 
 
 @functools.cache

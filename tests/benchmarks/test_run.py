@@ -27,6 +27,7 @@ def own_ports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("own_ports")
 def test_a_quick_run_has_figures_of_the_floor_and_of_two_of_nh_side_by_side(tmp_path: Path) -> None:
     before = os.sched_getaffinity(0)
@@ -52,6 +53,7 @@ def test_a_peer_that_is_not_installed_is_skipped_by_name() -> None:
     assert results.levels[0].peers["direct"].rounds[0].arrived == 50
 
 
+@pytest.mark.full
 def test_a_peer_drops_out_where_it_cannot_have_as_many_calls() -> None:
     small = Direct()
     small.max_calls, small.why_not_more = 3, "it is small"

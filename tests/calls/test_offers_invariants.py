@@ -14,6 +14,7 @@ from nh.calls.source import SourcePolicy
 from nh.errors import Refused
 from tests.calls.fakes import RELAY, receive
 from tests.calls.ng_proxy import make_ng_proxy
+from tests.profiles import examples
 
 CALL_IDS = st.sampled_from([b"one", b"two", b"three"])
 TAGS = st.sampled_from([b"alice", b"bob", b"carol"])
@@ -263,5 +264,5 @@ class OffersMachine(RuleBasedStateMachine):
                     assert (session.group_from, session.group_to) == groups
 
 
-OffersMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+OffersMachine.TestCase.settings = settings(max_examples=examples(100), stateful_step_count=40, deadline=None)
 TestAnySequenceOfOffers = OffersMachine.TestCase

@@ -17,6 +17,7 @@ from tests.calls.fakes import ALICE_AUDIO, ALICE_VIDEO, BOB_AUDIO, BOB_VIDEO, CA
 from tests.calls.ng_proxy import A_AUDIO, A_MOVED, B_AUDIO, C_AUDIO, B, C, D, NgProxy
 from tests.calls.restoring import written
 from tests.calls.rtp import Sender
+from tests.profiles import examples
 
 
 def make_rich_call() -> bytes:
@@ -144,7 +145,7 @@ def test_a_changed_byte_is_noticed(position: int, change: int) -> None:
         decode_snapshot(bytes(data))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(RICH) - 6), st.integers(0, 255)), min_size=1, max_size=4))
 def test_changed_bytes_with_a_right_checksum_are_refused_or_whole(changes: list[tuple[int, int]]) -> None:
     body = bytearray(RICH[5:])
@@ -153,7 +154,7 @@ def test_changed_bytes_with_a_right_checksum_are_refused_or_whole(changes: list[
     whole_or_refused(with_checksum(bytes(body)))
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 @given(mutants())
 def test_contradictions_are_refused_or_whole(tree: object) -> None:
     whole_or_refused(with_checksum(msgspec.msgpack.encode(tree)))

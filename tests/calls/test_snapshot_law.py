@@ -26,6 +26,7 @@ from nh.errors import Refused
 from tests.calls.fakes import RELAY, START, Proxy, make_proxy
 from tests.calls.restoring import move_calls
 from tests.calls.rtp import rtp_packet
+from tests.profiles import examples
 
 CALL_IDS = st.sampled_from([b"one", b"two\0\xff"])
 TAGS = st.sampled_from([b"alice", b"bob", b"carol\xfe\0"])
@@ -410,5 +411,5 @@ class TwinsMachine(RuleBasedStateMachine):
         return None if call is None else call.get_offers(now=self.now)
 
 
-TwinsMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TwinsMachine.TestCase.settings = settings(max_examples=examples(100), stateful_step_count=50, deadline=None)
 TestTwins = TwinsMachine.TestCase

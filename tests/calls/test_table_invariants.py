@@ -8,6 +8,7 @@ from nh.calls.media import Media, Side
 from nh.calls.settings import RelaySettings
 from nh.errors import Refused
 from tests.calls.fakes import RELAY, START, make_proxy, receive
+from tests.profiles import examples
 
 CALL_IDS = st.sampled_from([b"one", b"two", b"three"])
 IDS = st.sampled_from([b"alice", b"bob", b"carol"])
@@ -150,4 +151,6 @@ class TableMachine(RuleBasedStateMachine):
 
 
 TestAnySequenceOfCommands = TableMachine.TestCase
-TestAnySequenceOfCommands.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAnySequenceOfCommands.settings = settings(
+    max_examples=examples(60), stateful_step_count=40, deadline=None
+)

@@ -18,6 +18,7 @@ from tests.e2e.perl_calls import (
 )
 from tests.e2e.perl_helper import HelperDied, PerlHelperClient
 from tests.e2e.sdp import MediaLine, write_sdp
+from tests.profiles import quick_first
 from tools.harness.media_peer import MediaPeer
 from tools.harness.waiting import eventually
 
@@ -145,7 +146,7 @@ def test_activate_needs_both_sides(helper: PerlHelperClient) -> None:
     assert helper.activate(call) == 1
 
 
-@pytest.mark.parametrize(("sender", "receiver"), [(ALICE, BOB), (BOB, ALICE)])
+@pytest.mark.parametrize(("sender", "receiver"), quick_first([(ALICE, BOB), (BOB, ALICE)]))
 def test_a_newer_session_replaces_the_older_one(helper: PerlHelperClient, sender: str, receiver: str) -> None:
     call = new_call()
     with MediaPeer("127.0.0.1") as alice, MediaPeer("127.0.0.1") as bob:

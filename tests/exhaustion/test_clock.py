@@ -8,6 +8,7 @@ import pytest
 
 from tests.exhaustion.faults import DAY_S, YEAR_S, Faults
 from tests.exhaustion.refusals import no_shard_fails
+from tests.profiles import quick_first
 from tools.harness.call import RelayedCall
 from tools.harness.relay import Place, Relay, place_for_relay
 from tools.harness.waiting import eventually
@@ -39,7 +40,7 @@ def expiry_was_looked_at_again(relay: Relay) -> None:
     eventually(lambda: relay.stats().shards[0].heartbeat > since + 1.6, "the shard went on with its rounds")
 
 
-@pytest.mark.parametrize("jump_s", [YEAR_S, -DAY_S])
+@pytest.mark.parametrize("jump_s", quick_first([YEAR_S, -DAY_S]))
 def test_a_running_relay_does_not_mind_a_clock_that_jumps(place: Place, faults: Faults, jump_s: int) -> None:
     with running(place) as relay, RelayedCall(relay.unix_address) as one:
         one.talk()
@@ -51,7 +52,7 @@ def test_a_running_relay_does_not_mind_a_clock_that_jumps(place: Place, faults: 
             other.talk()
 
 
-@pytest.mark.parametrize("jump_s", [YEAR_S, -DAY_S])
+@pytest.mark.parametrize("jump_s", quick_first([YEAR_S, -DAY_S]))
 def test_a_silent_call_ends_in_time_whatever_the_clock_does(
     place: Place, faults: Faults, jump_s: int
 ) -> None:
@@ -80,6 +81,7 @@ def stored_call(place: Place, state: Path) -> Iterator[RelayedCall]:
         yield one
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("jump_s", [YEAR_S, -DAY_S])
 def test_within_one_boot_calls_come_back_whatever_the_clock_did(
     place: Place, tmp_path: Path, faults: Faults, jump_s: int
@@ -92,6 +94,7 @@ def test_within_one_boot_calls_come_back_whatever_the_clock_did(
             one.talk()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("jump_s", [YEAR_S, -DAY_S])
 @pytest.mark.parametrize("another_boot", [False, True])
 def test_no_clock_makes_stored_calls_live_for_ever(
@@ -106,6 +109,7 @@ def test_no_clock_makes_stored_calls_live_for_ever(
             eventually(relay.all_ports_are_free, "its ports are free")
 
 
+@pytest.mark.full
 def test_after_another_boot_a_clock_that_went_back_means_that_no_time_has_passed(
     place: Place, tmp_path: Path, faults: Faults
 ) -> None:
@@ -117,6 +121,7 @@ def test_after_another_boot_a_clock_that_went_back_means_that_no_time_has_passed
             one.talk()
 
 
+@pytest.mark.full
 def test_after_another_boot_a_clock_that_jumped_forward_is_like_a_long_stop(
     place: Place, tmp_path: Path, faults: Faults
 ) -> None:

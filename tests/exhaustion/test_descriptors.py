@@ -20,6 +20,7 @@ from tests.exhaustion.refusals import (
 )
 from tests.ng.client import NgClient
 from tests.ng.ng_call import AUDIO, End, NgCall, talk
+from tests.profiles import quick_first
 from tools.harness.call import RelayedCall
 from tools.harness.ports import claim_ports
 from tools.harness.relay import Relay, running_relay
@@ -69,7 +70,7 @@ def shard_heartbeat(relay: Relay) -> float:
 # --- a shard's ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("left", [0, 3])
+@pytest.mark.parametrize("left", quick_first([0, 3]))
 def test_a_shard_without_descriptors_refuses_new_calls_until_it_has_some(relay: Relay, left: int) -> None:
     shard = relay.shard_processes()[0].pid
     with RelayedCall(relay.unix_address) as one:

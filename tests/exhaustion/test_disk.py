@@ -65,6 +65,7 @@ def assert_it_goes_on_without_storing(relay: Relay, *calls: RelayedCall) -> None
     eventually(lambda: relay.stats().supervisor.store_pending > 0, "it is counted")
 
 
+@pytest.mark.full
 def test_while_a_disk_is_full_calls_are_not_stored_and_when_it_has_room_they_are(
     place: Place, disk: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_while_a_disk_is_full_calls_are_not_stored_and_when_it_has_room_they_are
             assert relay.program.stop() == 0
 
 
+@pytest.mark.full
 def test_on_a_full_disk_nh_starts_and_stores_calls_when_there_is_room(place: Place, disk: Path) -> None:
     filler = fill(disk)
     with contextlib.ExitStack() as phones:
@@ -102,6 +104,7 @@ def test_on_a_full_disk_nh_starts_and_stores_calls_when_there_is_room(place: Pla
             assert relay.program.stop() == 0
 
 
+@pytest.mark.full
 def test_a_call_that_ended_while_the_disk_was_full_does_not_come_back(place: Place, disk: Path) -> None:
     with contextlib.ExitStack() as phones:
         with running(place, disk) as relay:

@@ -16,6 +16,7 @@ from tests.exhaustion.refusals import (
     no_shard_fails,
     wait_until_calls_are_taken,
 )
+from tests.profiles import quick_first
 from tools.harness.call import RelayedCall
 from tools.harness.relay import Place, Relay, place_for_relay, running_relay
 from tools.harness.waiting import eventually
@@ -25,13 +26,15 @@ MEMORY = r"raise what memory nh may have .*net\.ipv4\.udp_mem"
 
 @pytest.mark.parametrize(
     ("fault", "said", "why"),
-    [
-        ("socket", "ENOBUFS", f"no socket for .*: No buffer space available; {MEMORY}"),
-        ("socket", "ENOMEM", f"no socket for .*: Cannot allocate memory; {MEMORY}"),
-        ("socket", "ENFILE", r"no socket for .*: Too many open files in system; .*fs\.file-max"),
-        ("watch", "ENOSPC", r"no more sockets can be watched: .*; raise fs\.epoll\.max_user_watches"),
-        ("watch", "ENOMEM", f"no more sockets can be watched: Cannot allocate memory; {MEMORY}"),
-    ],
+    quick_first(
+        [
+            ("socket", "ENOBUFS", f"no socket for .*: No buffer space available; {MEMORY}"),
+            ("socket", "ENOMEM", f"no socket for .*: Cannot allocate memory; {MEMORY}"),
+            ("socket", "ENFILE", r"no socket for .*: Too many open files in system; .*fs\.file-max"),
+            ("watch", "ENOSPC", r"no more sockets can be watched: .*; raise fs\.epoll\.max_user_watches"),
+            ("watch", "ENOMEM", f"no more sockets can be watched: Cannot allocate memory; {MEMORY}"),
+        ]
+    ),
 )
 def test_who_talks_talks_on_and_new_calls_are_refused_until_the_system_has_more(
     faults: Faults, fault: str, said: str, why: str
@@ -97,6 +100,7 @@ def test_calls_that_cannot_come_back_at_once_wait_and_do_when_the_system_has_mor
             assert program.stop() == 0
 
 
+@pytest.mark.full
 def test_calls_that_wait_until_nh_ends_come_back_at_the_next_start(faults: Faults, tmp_path: Path) -> None:
     with place_for_relay() as place, stored_calls(place, tmp_path / "state", 2) as calls:
         for fault in ("ENOBUFS", None):
@@ -114,6 +118,7 @@ def test_calls_that_wait_until_nh_ends_come_back_at_the_next_start(faults: Fault
                 assert program.stop() == 0
 
 
+@pytest.mark.full
 def test_calls_that_wait_in_a_shard_without_supervisor_are_handed_over_too(
     faults: Faults, tmp_path: Path
 ) -> None:
@@ -135,6 +140,7 @@ def test_calls_that_wait_in_a_shard_without_supervisor_are_handed_over_too(
                 assert program.stop() == 0
 
 
+@pytest.mark.full
 def test_calls_that_are_over_when_they_can_come_back_end_at_once(faults: Faults, tmp_path: Path) -> None:
     with place_for_relay() as place, stored_calls(place, tmp_path / "state", 1):
         faults.begin("socket", "ENOBUFS")

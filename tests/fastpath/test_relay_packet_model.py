@@ -8,6 +8,7 @@ from tests.fastpath.flows import IPV4, IPV6, Relayed
 from tests.fastpath.frames import ETHERNET, frame_of
 from tests.fastpath.kernel_relay import KernelRelay, Outcome, Verdict
 from tests.fastpath.packet_model import comparable, rewritten, taken
+from tests.profiles import examples
 
 pytestmark = pytest.mark.kernel
 
@@ -35,7 +36,9 @@ def damaged(frame: bytes, damage: list[tuple[str, int, int]]) -> bytes:
     return bytes(new)
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(2000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     relayed=st.sampled_from([IPV4.but(tos=0xB8), IPV6.but(tos=0xB8)]),
     damage=st.lists(DAMAGE, max_size=3),

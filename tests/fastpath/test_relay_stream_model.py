@@ -11,6 +11,7 @@ from tests.fastpath.frames import rtp
 from tests.fastpath.kernel_relay import KernelRelay
 from tests.fastpath.stream_model import ModelCounters, ModelStream, RtpPacket
 from tests.fastpath.talk import Talk
+from tests.profiles import examples
 
 pytestmark = pytest.mark.kernel
 
@@ -41,7 +42,9 @@ def as_model(stream: StreamFields) -> ModelStream | None:
     )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(start=st.integers(0, 65535), steps=TALKS)
 def test_any_talk_is_counted_as_the_contract_says(
     kernel_relay: KernelRelay, start: int, steps: list[tuple[int, int, int]]

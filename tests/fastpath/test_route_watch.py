@@ -75,6 +75,7 @@ def test_each_of_two_changes_apart_is_told(namespace: Namespace, listener: Liste
     listener.wait_for_call()
 
 
+@pytest.mark.full
 def test_a_storm_of_changes_is_told_ever_more_rarely_and_its_end_is_not_missed(
     namespace: Namespace, listener: Listener, loop: SelectorLoop, tmp_path: Path
 ) -> None:

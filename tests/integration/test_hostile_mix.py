@@ -17,6 +17,7 @@ from tests.integration.rpc_stream import (
     json_request,
     medium,
 )
+from tests.profiles import examples
 from tools.harness.relay import Relay
 
 VECTORS = Path(__file__).parents[1] / "wire" / "vectors" / "storable-nfreeze.jsonl"
@@ -92,7 +93,7 @@ def test_a_mix_of_valid_and_mutated_frames_leaks_nothing(relay: Relay) -> None:
     descriptors = relay.descriptors()
     processes = [process.pid for process in relay.shard_processes()]
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.one_of(mutated(), st.sampled_from(VALID)), min_size=1, max_size=6))
     def throw(frames: list[bytes]) -> None:
         with RpcStream(relay.unix_address) as stream:

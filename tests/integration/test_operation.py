@@ -90,6 +90,7 @@ def test_a_socket_that_somebody_listens_on_is_left_alone(relay: Relay, tmp_path:
     assert_calls_are_served(relay.unix_address)
 
 
+@pytest.mark.full
 def test_what_a_killed_run_left_is_cleaned_up() -> None:
     with place_for_relay() as place:
         killed = Relay(place, shards=2)

@@ -79,6 +79,7 @@ def test_with_fewer_shards_the_others_take_the_calls(deployment: Deployment) -> 
     eventually(relay.all_ports_are_free, "all ports are free")
 
 
+@pytest.mark.full
 def test_a_call_is_found_wherever_it_is_again_and_again(deployment: Deployment) -> None:
     relay = deployment.start()
     calls = deployment.make_calls(CALLS)
@@ -98,6 +99,7 @@ def test_a_call_is_found_wherever_it_is_again_and_again(deployment: Deployment) 
         assert call.end() == 1
 
 
+@pytest.mark.full
 def test_sessions_never_have_the_same_number(deployment: Deployment) -> None:
     relay = deployment.start(shards=2)
     calls = deployment.make_calls(CALLS)
@@ -109,6 +111,7 @@ def test_sessions_never_have_the_same_number(deployment: Deployment) -> None:
         assert len(set(numbers)) == len(numbers), sorted(numbers)
 
 
+@pytest.mark.full
 def test_calls_that_came_from_elsewhere_outlive_their_shard(deployment: Deployment) -> None:
     relay = deployment.start()
     calls = deployment.make_calls(CALLS)
@@ -126,6 +129,7 @@ def test_calls_that_came_from_elsewhere_outlive_their_shard(deployment: Deployme
         assert call.end() == 1
 
 
+@pytest.mark.full
 def test_calls_that_came_from_elsewhere_outlive_their_supervisor(deployment: Deployment) -> None:
     relay = deployment.start()
     calls = deployment.make_calls(CALLS)
@@ -138,6 +142,7 @@ def test_calls_that_came_from_elsewhere_outlive_their_supervisor(deployment: Dep
         assert call.end() == 1
 
 
+@pytest.mark.full
 def test_calls_are_restored_once_when_the_shard_of_their_names_died_with_its_supervisor(
     tmp_path: Path,
 ) -> None:
@@ -157,6 +162,7 @@ def test_calls_are_restored_once_when_the_shard_of_their_names_died_with_its_sup
         eventually(relay.all_ports_are_free, "all ports are free")
 
 
+@pytest.mark.full
 def test_a_number_of_shards_lasts_until_another_is_said(deployment: Deployment) -> None:
     relay = deployment.start()
     nh_ok(deployment.place, "shards", "3")

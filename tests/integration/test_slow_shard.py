@@ -19,6 +19,7 @@ def call_of(shard: int, number: int) -> bytes:
     return next(name for name in names if shard_of(name, 2) == shard)
 
 
+@pytest.mark.full
 def test_a_shard_that_does_not_move_holds_nobody_up() -> None:
     with running_relay(command_timeout_s=0.5, unused_s=1) as relay:
         stopped = psutil.Process(relay.stats().shards[SLOW].pid)

@@ -102,6 +102,7 @@ def test_who_is_connected_asks_on_and_is_answered_by_the_new_one(deployment: Dep
         assert ng_client.recv(100) == b"2 d6:result4:ponge"
 
 
+@pytest.mark.full
 def test_who_took_over_can_be_taken_over_and_upgraded(deployment: Deployment) -> None:
     deployment.start()
     call = deployment.make_call(b"call")
@@ -116,6 +117,7 @@ def test_who_took_over_can_be_taken_over_and_upgraded(deployment: Deployment) ->
     assert call.end() == 1
 
 
+@pytest.mark.full
 def test_settings_of_the_new_one_may_be_others(deployment: Deployment) -> None:
     old = deployment.start()
     calls = deployment.make_calls(CALLS)

@@ -95,6 +95,7 @@ def zombies(relay: Relay) -> list[psutil.Process]:
     return [child for child in children if child.status() == psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.full
 def test_it_leaves_no_descriptors_behind(deployment: Deployment) -> None:
     relay = deployment.start()
     deployment.make_calls(CALLS)
@@ -156,6 +157,7 @@ def test_who_comes_meanwhile_waits_and_is_served(deployment: Deployment) -> None
     assert served
 
 
+@pytest.mark.full
 def test_who_is_connected_asks_on_and_is_answered(deployment: Deployment) -> None:
     relay = deployment.start()
     call = deployment.make_call(b"call")
@@ -216,6 +218,7 @@ def test_commands_under_way_are_answered_before_the_new_code_is_there(deployment
 # --- draining -------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_a_relay_that_drains_drains_on_with_its_limit(deployment: Deployment) -> None:
     relay = deployment.start()
     call = deployment.make_call(b"last")
@@ -238,6 +241,7 @@ def drain_left_s(relay: Relay) -> float:
 # --- refused --------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_settings_that_cannot_be_used_any_more_are_refused_and_everything_stays(
     deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -271,6 +275,7 @@ def test_more_shards_than_there_are_ports_for_are_refused(deployment: Deployment
     assert_stays(relay, shards, [])
 
 
+@pytest.mark.full
 def test_a_second_upgrade_at_the_same_time_is_refused(deployment: Deployment) -> None:
     relay = deployment.start()
     with pipelined(deployment.address) as connection:

@@ -8,6 +8,7 @@ import pytest
 
 from nh.client import NativeClient
 from nh.commands import Ping
+from tests.profiles import quick_first
 from tests.versions import Version, Versions
 from tools.harness.command import nh, nh_ok
 from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, calls_of, has_ended
@@ -101,6 +102,7 @@ def test_an_upgrade_to_a_version_that_does_not_read_the_calls_is_refused(host: H
         call.talk()
 
 
+@pytest.mark.full
 def test_shards_whose_calls_are_not_read_are_left_alone_until_their_version_is_back(host: Host) -> None:
     deployment = host.deployment
     calls = deployment.make_calls(CALLS)
@@ -133,7 +135,10 @@ def test_shards_whose_calls_are_not_read_are_left_alone_until_their_version_is_b
 
 
 @pytest.mark.parametrize(
-    "file", ["nh/shard/control.py", "nh/shard/__main__.py", "nh/supervisor/supervisor.py", "nh/cli/run.py"]
+    "file",
+    quick_first(
+        ["nh/shard/control.py", "nh/shard/__main__.py", "nh/supervisor/supervisor.py", "nh/cli/run.py"]
+    ),
 )
 def test_an_upgrade_to_code_that_does_not_start_is_refused(host: Host, file: str) -> None:
     call = host.deployment.make_call(b"call")
@@ -149,6 +154,7 @@ def test_an_upgrade_to_code_that_does_not_start_is_refused(host: Host, file: str
     assert call.end() == 1
 
 
+@pytest.mark.full
 def test_calls_that_a_new_version_cannot_restore_go_on_where_they_were(host: Host) -> None:
     deployment = host.deployment
     calls = deployment.make_calls(CALLS)

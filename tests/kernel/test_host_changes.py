@@ -18,6 +18,7 @@ from tests.kernel.hosts import (
     three_hosts,
 )
 from tests.netns import Namespace, join, namespaces
+from tests.profiles import quick_first
 from tools.harness.media_peer import MediaPeer
 from tools.harness.relay import Relay, place_for_relay
 from tools.harness.waiting import eventually
@@ -69,7 +70,7 @@ def filters(host: Namespace, interface: str) -> str:
 # --- wires and routes -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", quick_first(METHODS))
 def test_an_interface_that_comes_later_carries_media_in_the_kernel(method: str) -> None:
     with namespaces(2) as (relay_host, phones), relay_on(relay_host, kernel_attach=method) as relay:
         assert relay.stats().supervisor.kernel_interfaces == 1, "loopback"
@@ -171,6 +172,7 @@ def test_what_was_attached_by_a_link_is_gone_with_a_killed_nh(
     assert bob.pending() == []
 
 
+@pytest.mark.full
 def test_what_a_killed_nh_left_as_a_filter_the_next_start_removes(
     hosts: Hosts, alice: MediaPeer, bob: MediaPeer
 ) -> None:

@@ -278,6 +278,7 @@ def test_a_full_table_leaves_further_directions_in_user_space_until_there_is_roo
 # --- what operators see -----------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_a_call_in_the_kernel_does_not_expire_while_packets_come(
     make_bench: MakeBench, alice: MediaPeer, bob: MediaPeer
 ) -> None:

@@ -229,6 +229,7 @@ def test_a_shard_that_departs_leaves_its_calls_sockets_to_who_has_them(own_shard
         assert not call.bob.pending()
 
 
+@pytest.mark.full
 def test_media_go_on_if_a_successor_is_slow_and_it_may_have_the_calls_all_the_same(
     own_shard: LeftShard,
 ) -> None:
@@ -242,6 +243,7 @@ def test_media_go_on_if_a_successor_is_slow_and_it_may_have_the_calls_all_the_sa
         eventually(lambda: has_ended(own_shard.process), "it departs")
 
 
+@pytest.mark.full
 def test_a_shard_that_is_killed_while_a_successor_has_its_calls_leaves_them_too(own_shard: LeftShard) -> None:
     call = own_shard.calls[0]
     with PlayedSuccessor(own_shard.path) as successor:

@@ -22,13 +22,16 @@ from nh.errors import Refused
 from nh.results import Blocked, Queried, Rewritten
 from nh.sdp.parse import parse
 from nh.shard.relay import Helper
+from tests.profiles import examples
 from tests.sdp import samples
 from tests.shard.bench import V4
 
 INTERFACES = (Interface("near", V4, V4), Interface("far", "127.0.0.2", "192.0.2.2"))
 RESULTS = {Offer: Rewritten, Answer: Rewritten, Delete: Queried, Query: Queried, BlockMedia: Blocked}
 
-fuzzed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzzed = settings(
+    deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @st.composite

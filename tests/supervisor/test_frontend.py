@@ -17,6 +17,7 @@ from nh.results import Closed, ExtensionResult, Failure
 from nh.rpc.connection import MAX_IN_FLIGHT, MAX_OUTPUT_BYTES
 from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame
+from tests.profiles import examples
 from tests.supervisor.desk import Desk, key, open_desk
 
 NETSIP_CLOSE = netsip.encode_request(Close(key()))
@@ -296,7 +297,9 @@ def test_requests_before_the_garbage_are_answered(desk: Desk) -> None:
     peer.wait_until_closed()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.lists(
         st.one_of(

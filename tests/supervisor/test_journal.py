@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nh.supervisor.store.journal import MAX_BYTES, NAMES, Journal, JournalRecord
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
+from tests.profiles import examples
 from tests.supervisor.stores import OWNER, hanging_disk, until_written
 from tools.harness.waiting import eventually
 
@@ -43,7 +44,7 @@ _RECORDS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(batches=st.lists(st.tuples(_RECORDS, st.booleans()), max_size=6))
 def test_records_come_back_in_order_until_their_batch_is_over(
     batches: list[tuple[list[JournalRecord], bool]], tmp_path_factory: pytest.TempPathFactory

@@ -11,6 +11,7 @@ from nh.commands import Delete, Offer
 from nh.results import Closed, Failure, Pong, Rewritten
 from nh.rpc.connection import MAX_IN_FLIGHT
 from nh.wire.ng import bencode
+from tests.profiles import examples
 from tests.supervisor.ng_office import NgOffice, open_ng_office
 from tests.wire.ng import SDP, offer, payload, written
 
@@ -83,7 +84,9 @@ def test_the_largest_offer_goes_in_and_out(office: NgOffice) -> None:
     assert command.sdp == sdp
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.binary(max_size=200))
 def test_whatever_comes_the_next_one_is_served(office: NgOffice, data: bytes) -> None:
     client, other = office.client(), office.client()

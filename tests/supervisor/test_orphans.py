@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from nh.stats import segment_name
+from tests.profiles import quick_first
 from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, calls_of, deployed_relay, has_ended
 from tools.harness.relay import Relay
 from tools.harness.waiting import eventually
@@ -57,6 +58,7 @@ def test_a_shard_without_calls_ends_with_its_supervisor(deployment: Deployment) 
     call.talk()
 
 
+@pytest.mark.full
 def test_a_shard_ends_by_itself_when_its_last_call_fell_silent_and_leaves_nothing() -> None:
     with deployed_relay(silent_s=1, unused_s=1) as deployment:
         deployment.start()
@@ -94,7 +96,7 @@ def test_the_next_supervisors_have_the_same_calls_and_serve_old_and_new_ones(dep
     assert not Path("/dev/shm", segment_name(deployment.place.directory)).exists()
 
 
-@pytest.mark.parametrize("moment", ["", "goes on with", "is up", "ready"])
+@pytest.mark.parametrize("moment", quick_first(["", "goes on with", "is up", "ready"]))
 def test_calls_outlive_supervisors_that_are_killed_while_they_take_them_over(
     deployment: Deployment, moment: str
 ) -> None:
@@ -118,6 +120,7 @@ def test_calls_outlive_supervisors_that_are_killed_while_they_take_them_over(
     eventually(relay.all_ports_are_free, "all ports are free")
 
 
+@pytest.mark.full
 def test_counters_of_packets_do_not_go_back(deployment: Deployment) -> None:
     deployment.start()
     calls = deployment.make_calls(CALLS)
@@ -136,6 +139,7 @@ def test_counters_of_packets_do_not_go_back(deployment: Deployment) -> None:
 # --- shards in a bad state ------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_a_shard_that_hangs_is_killed_and_its_calls_come_from_the_store(tmp_path: Path) -> None:
     with deployed_relay(state=tmp_path) as deployment:
         relay = deployment.start()
@@ -154,6 +158,7 @@ def test_a_shard_that_hangs_is_killed_and_its_calls_come_from_the_store(tmp_path
             call.talk()
 
 
+@pytest.mark.full
 def test_a_socket_file_of_a_shard_that_is_gone_is_removed(deployment: Deployment) -> None:
     deployment.start()
     deployment.make_calls(CALLS)
@@ -186,6 +191,7 @@ def test_calls_of_a_shard_that_died_with_its_supervisor_come_from_the_store(tmp_
         assert relay.stats().totals.calls == CALLS
 
 
+@pytest.mark.full
 def test_a_call_that_fell_silent_in_an_orphan_does_not_come_back_from_the_store(tmp_path: Path) -> None:
     with deployed_relay(state=tmp_path) as deployment:
         relay = deployment.start(silent_s=1)

@@ -256,6 +256,7 @@ def test_a_second_relay_on_the_same_ports_ends_and_says_why_while_the_first_goes
             again.wait_until_ready()
 
 
+@pytest.mark.full
 def test_ports_of_shards_that_outlive_their_supervisor_are_taken() -> None:
     with two_places() as (place, other_place):
         relay = Relay(place, 1)

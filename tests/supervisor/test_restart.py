@@ -111,6 +111,7 @@ def test_what_was_answered_just_before_everything_is_killed_comes_back(place: Pl
             stop(relay)
 
 
+@pytest.mark.full
 def test_what_is_over_meanwhile_does_not_come_back(place: Place, tmp_path: Path) -> None:
     with MediaPeer("127.0.0.1") as alice, MediaPeer("127.0.0.1") as bob:
         with running(place, tmp_path, silent_s=1) as relay:

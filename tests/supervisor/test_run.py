@@ -137,6 +137,7 @@ def test_who_connects_before_all_shards_are_up_waits_instead_of_being_refused(tm
         run.program.wait_for_line("ready")
 
 
+@pytest.mark.full
 def test_shards_that_never_get_ready_make_the_start_fail_and_leave_nothing(tmp_path: Path) -> None:
     run = Run(tmp_path, "--die-at-start")
     with run.program:
@@ -165,6 +166,7 @@ def test_a_second_run_on_the_same_directory_is_refused_and_harms_nothing(tmp_pat
         assert run.is_up(0)
 
 
+@pytest.mark.full
 def test_what_a_killed_run_left_is_replaced(tmp_path: Path) -> None:
     with running(tmp_path) as run:
         shards = run.children()
@@ -333,6 +335,7 @@ def test_a_signal_ends_everything_in_order(tmp_path: Path, number: signal.Signal
     assert_nothing_is_left(tmp_path)
 
 
+@pytest.mark.full
 def test_shards_that_do_not_want_to_end_are_killed_in_time(tmp_path: Path) -> None:
     with running(tmp_path, "--ignore-shutdown") as run:
         shards = run.children()

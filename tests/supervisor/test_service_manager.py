@@ -45,6 +45,7 @@ def test_it_is_ready_when_all_shards_are_up_and_not_before(manager: ServiceManag
         assert run.is_up(1)
 
 
+@pytest.mark.full
 def test_a_supervisor_that_is_stopped_shows_no_life_until_it_goes_on(
     manager: ServiceManager, directory: Path
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from nh.errors import StoreUnavailable
 from nh.stats.layout import SupervisorStats
+from nh.supervisor.store import store as store_module
 from nh.supervisor.store.engine import StoredCall
 from nh.supervisor.store.sqlite import SCHEMA, SqliteEngine
 from nh.supervisor.store.sqlite_files import QUARANTINED
@@ -32,6 +33,13 @@ from tests.supervisor.stores import (
 from tools.harness.waiting import eventually
 
 CALLS = {b"call %d" % number: b"%d" % number * 500 for number in range(100)}
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store tries again soon, and not after seconds."""
+    monkeypatch.setattr(store_module, "FLUSH_S", 0.2)
+    monkeypatch.setattr(store_module, "RETRY_S", 0.1)
 
 
 @pytest.fixture

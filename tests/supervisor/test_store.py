@@ -19,6 +19,7 @@ from nh.supervisor.store.engine import Changes, StoredCall
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import BATCH_S, Store
 from nh.supervisor.store.writer import ROWS, StoreWriter
+from tests.profiles import examples, quick_first
 from tests.supervisor.stores import OWNER, contents, fill, hanging_disk, opened, quarantined, until_written
 
 
@@ -69,7 +70,7 @@ _CALL_IDS = st.sampled_from([b"", b"a", b"b", b"c", b"\0\xff"])
 _CHANGES = st.lists(st.dictionaries(_CALL_IDS, st.none() | st.binary(max_size=9000), max_size=5), max_size=12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(batches=_CHANGES)
 def test_after_any_changes_the_file_holds_what_a_dictionary_would(
     batches: list[dict[bytes, bytes | None]], tmp_path_factory: pytest.TempPathFactory
@@ -209,7 +210,7 @@ for number in itertools.count():
 """
 
 
-@pytest.mark.parametrize("lines", [1, 40, 300])
+@pytest.mark.parametrize("lines", quick_first([1, 40, 300]))
 def test_what_is_older_than_a_moment_survives_kill_9_while_it_is_written(path: Path, lines: int) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _WRITES_FOR_EVER, str(path)], stdout=subprocess.PIPE, text=True

@@ -12,6 +12,7 @@ from nh.commands import Allocate, CloseCall, TransactionKey
 from nh.errors import NhError, Unavailable
 from nh.results import Allocated, Closed
 from nh.stats import ShardReading
+from tests.profiles import quick_first
 from tests.supervisor.test_run import Run, assert_nothing_is_left, running
 from tools.harness.waiting import eventually
 
@@ -54,7 +55,7 @@ def waiting(run: Run, call_id: bytes) -> int:
     return found[0]
 
 
-@pytest.mark.parametrize("prefork", [0, 1])
+@pytest.mark.parametrize("prefork", quick_first([0, 1]))
 def test_packets_and_calls_outlive_their_shard_ten_times_in_a_row(tmp_path: Path, prefork: int) -> None:
     with running(tmp_path, "--keeping", shards=1, prefork=prefork) as run:
         supervisor = psutil.Process(run.program.pid)

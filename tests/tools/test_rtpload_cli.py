@@ -59,6 +59,7 @@ def test_ctrl_c_tears_the_calls_down_and_prints_the_report(relay: Relay) -> None
     assert relay.calls().calls == ()
 
 
+@pytest.mark.full
 def test_a_second_ctrl_c_ends_at_once_and_leaves_no_process() -> None:
     with (
         running_relay(shards=1) as own,
@@ -85,6 +86,7 @@ def test_a_worker_that_dies_ends_the_load(relay: Relay) -> None:
         assert f"worker process {worker.pid} has died" in program.output
 
 
+@pytest.mark.full
 def test_the_capacity_is_searched(relay: Relay, tmp_path: Path) -> None:
     file = tmp_path / "capacity.json"
     arguments = ["--find-capacity", "--calls", "2", "--max-calls", "4", "--time-s", "1", "--json", str(file)]

@@ -58,6 +58,7 @@ def test_lost_packets_are_counted() -> None:
     assert judge(report).limit in (Limit.LOSS, Limit.GENERATOR)
 
 
+@pytest.mark.full
 def test_lost_reports_are_no_lost_media() -> None:
     with lossy_relay(lambda it: Fault(copies=0 if not is_rtp(it) and it.number == 0 else 1)) as relay:
         report = load(relay.address)
@@ -66,6 +67,7 @@ def test_lost_reports_are_no_lost_media() -> None:
     assert report.reports.account.lost == 2 * CALLS
 
 
+@pytest.mark.full
 def test_one_direction_has_its_own_account() -> None:
     with lossy_relay(lambda it: Fault(copies=0 if it.stream % 4 == 0 and it.number < 5 else 1)) as relay:
         report = load(relay.address)
@@ -87,6 +89,7 @@ def test_each_lost_and_each_doubled_packet_is_listed_with_its_stream() -> None:
     assert faulty.longest.length_ns == pytest.approx(60e6, abs=15e6)
 
 
+@pytest.mark.full
 def test_nothing_is_listed_unless_asked_for() -> None:
     with lossy_relay() as relay:
         assert load(relay.address).streams == ()
@@ -108,6 +111,7 @@ def test_reordered_packets_are_counted_and_not_lost() -> None:
     assert report.both.received == report.both.sent
 
 
+@pytest.mark.full
 def test_packets_at_the_wrong_phone_are_counted_there_and_lost_where_they_belong() -> None:
     with lossy_relay(lambda it: Fault(astray=is_rtp(it) and it.number == 30)) as relay:
         report = load(relay.address)
@@ -126,6 +130,7 @@ def test_what_a_re_invite_costs_is_kept_apart_from_loss() -> None:
     assert report.both.received + report.both.lost_moving == report.both.sent
 
 
+@pytest.mark.full
 def test_nothing_is_sent_on_hold() -> None:
     with lossy_relay(renegotiation_s=0) as relay:
         steady, held = load(relay.address), load(relay.address, hold=1)
@@ -153,6 +158,7 @@ def test_refused_calls_are_told_with_their_reason() -> None:
     assert judge(report).limit is Limit.SETUP
 
 
+@pytest.mark.full
 def test_calls_that_end_are_replaced() -> None:
     with lossy_relay() as relay:
         report = load(relay.address, duration="0.2", time_s=1.5)
@@ -161,6 +167,7 @@ def test_calls_that_end_are_replaced() -> None:
     assert report.both.lost == 0
 
 
+@pytest.mark.full
 @pytest.mark.timeout(120)
 def test_requests_without_a_reply_are_sent_again() -> None:
     with lossy_relay() as relay:
@@ -178,6 +185,7 @@ def test_a_report_is_json() -> None:
     assert msgspec.json.decode(report.to_json(), type=Report) == report
 
 
+@pytest.mark.full
 def test_a_picture_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from tools.rtpload.report.plot import plot_report  # noqa: PLC0415  needs matplotlib

@@ -11,6 +11,7 @@ import pytest
 
 from nh.errors import Unavailable
 from tests.e2e.perl_helper import running_nathelper
+from tests.profiles import quick_first
 from tools.harness.ports import claim_ports
 from tools.harness.program import Program
 from tools.harness.relay import Relay, running_relay
@@ -43,7 +44,9 @@ def assert_everything_arrived(report: Report) -> None:
     assert report.generator.kernel_clock
 
 
-@pytest.mark.parametrize("control", [ControlKind.NETSIP, ControlKind.NETSIP_PERSISTENT, ControlKind.NATIVE])
+@pytest.mark.parametrize(
+    "control", quick_first([ControlKind.NETSIP, ControlKind.NETSIP_PERSISTENT, ControlKind.NATIVE])
+)
 def test_nh_loses_nothing_of_ten_calls(relay: Relay, control: ControlKind) -> None:
     report = load(relay.unix_address, control)
     assert_everything_arrived(report)
@@ -62,22 +65,26 @@ def test_nh_keeps_calls_through_re_invites_holds_and_ends(relay: Relay) -> None:
     eventually(relay.all_ports_are_free, "all ports are free")
 
 
+@pytest.mark.full
 def test_media_can_go_over_ipv6(relay: Relay) -> None:
     assert_everything_arrived(load(relay.unix_address, ipv6=True, codec="g729"))
 
 
+@pytest.mark.full
 def test_calls_are_dealt_out_to_several_workers(relay: Relay) -> None:
     report = load(relay.unix_address, processes=2, rtcp_interval_s=0.1)
     assert_everything_arrived(report)
     assert len(report.generator.cpu_s) == report.generator.workers == 2
 
 
+@pytest.mark.full
 def test_without_rtcp_there_are_no_reports(relay: Relay) -> None:
     report = load(relay.unix_address, rtcp=False)
     assert report.reports is None
     assert report.both.received == report.both.sent > 0
 
 
+@pytest.mark.full
 def test_the_relays_processes_are_found_and_measured(relay: Relay) -> None:
     report = load(relay.unix_address, relay_pid="auto", time_s=3.5)
     assert report.relay is not None
@@ -89,6 +96,7 @@ def test_the_relays_processes_are_found_and_measured(relay: Relay) -> None:
     assert any(moment.relay_cpus is not None for moment in report.timeline)
 
 
+@pytest.mark.full
 def test_progress_is_told(relay: Relay) -> None:
     seen: list[Progress] = []
     run_load(LoadOptions(address=relay.unix_address, calls=4, time_s=1.5), seen.append)
@@ -96,10 +104,12 @@ def test_progress_is_told(relay: Relay) -> None:
     assert {"load"} <= {progress.phase for progress in seen}
 
 
+@pytest.mark.full
 def test_phones_without_a_relay_hear_each_other() -> None:
     assert_everything_arrived(load("", ControlKind.DIRECT))
 
 
+@pytest.mark.full
 def test_the_ports_of_the_relay_may_run_out() -> None:
     with running_relay(shards=1, ports=20) as small:
         report = load(small.unix_address, ControlKind.NATIVE, signallers=1)
@@ -126,6 +136,7 @@ def test_phones_that_cannot_be_opened_are_told(relay: Relay) -> None:
     assert "192.0.2.1" in failure.reason
 
 
+@pytest.mark.full
 @pytest.mark.perl
 def test_nathelper_pl_loses_nothing_of_ten_calls() -> None:
     with running_nathelper() as address:

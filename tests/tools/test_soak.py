@@ -14,6 +14,7 @@ SOAK = [sys.executable, "-m", "tools.soak", "--minutes", "0.15", "--calls", "10"
 MIB = 1 << 20
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_without_faults_every_promise_is_kept(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from nh.wire.netsip.storable import Value
+from tests.profiles import examples
 
-fuzzed = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+fuzzed = settings(deadline=None, max_examples=examples(300), suppress_health_check=[HealthCheck.too_slow])
 
 scalars: st.SearchStrategy[Value] = st.one_of(
     st.none(),

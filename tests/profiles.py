@@ -1,0 +1,47 @@
+"""Quick and full runs of the suite: `make test`, and `make test-all`, which CI runs.
+
+A quick run leaves out tests with the marker `full`: those that take seconds, where another shows the same
+promise or most of it. Of a matrix it runs the first entry (`quick_first`), and property tests draw fewer
+examples (`examples`).
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Final
+
+import pytest
+
+VARIABLE: Final = "NH_TEST_PROFILE"
+"""Environment variable, "quick" or "full": tests/conftest.py sets it by the markers that pytest selects."""
+
+QUICK_PART: Final = 8
+LEAST_EXAMPLES: Final = 10
+
+
+def is_quick() -> bool:
+    """Whether this is a quick run."""
+    return os.environ.get(VARIABLE) == "quick"
+
+
+def examples(full: int) -> int:
+    """How many examples a property test draws.
+
+    Args:
+        full: how many in `make test-all`; a quick run draws an eighth of them, and 10 at least.
+    """
+    return max(LEAST_EXAMPLES, full // QUICK_PART) if is_quick() else full
+
+
+def quick_first(entries: Iterable[object]) -> list[object]:
+    """Entries for pytest.mark.parametrize of which a quick run has the first one only.
+
+    Args:
+        entries: values; a tuple is one entry of several values.
+    """
+    first, *others = entries
+    return [first, *(_full(entry) for entry in others)]
+
+
+def _full(entry: object) -> object:
+    values = entry if isinstance(entry, tuple) else (entry,)
+    return pytest.param(*values, marks=pytest.mark.full)
