@@ -81,11 +81,11 @@ class Helper:
         self.stats = stats or ShardStats()
         self._shard = shard
         ranges = [ports, *relay_ports, *(each.ports for each in interfaces if each.ports is not None)]
-        own_ports = LocalPorts(
+        local_ports = LocalPorts(
             ranges, {address for each in interfaces for address in (each.address, each.advertised)}
         )
         self._events = CallEvents(failed=lambda event: logger.exception("an observer of %s failed", event))
-        self._plane = SocketPlane(settings, own_ports, kernel, kernel_off, self._events)
+        self._plane = SocketPlane(settings, local_ports, kernel, kernel_off, self._events)
         session_ids = SessionIds(shard + 1, shards)
         session_ids.go_on_above(known_session)
         self._table = CallTable(
@@ -305,7 +305,7 @@ class Helper:
             )
 
     def _look(self, now: float) -> None:
-        self._plane.look(since_s=LOOK_S, now=now)
+        self._plane.poll_sessions(since_s=LOOK_S, now=now)
 
     def _tick(self, now: float) -> None:
         self._plane.close_windows(now=now)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from nh.calls.leg import Drop, Leg, SourceState
+from nh.calls.latching import SourceState
+from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
 from nh.calls.source import Rank, SourcePolicy
 from tests.calls.fakes import START, receive
@@ -148,12 +149,12 @@ def test_the_announced_ip_may_change_its_port_after_a_silence() -> None:
 # --- forks ------------------------------------------------------------------------------------------
 
 
-def test_a_source_that_turns_out_to_be_another_legs_is_given_up() -> None:
+def test_a_source_that_belongs_to_another_leg_is_released() -> None:
     leg = make_leg()
     leg.admit(ANY, now=START)
     leg.close_window(now=START + 3)
-    assert not leg.give_up(SAME_IP), "that is not its source"
-    assert leg.give_up(ANY)
+    assert not leg.release(SAME_IP), "that is not its source"
+    assert leg.release(ANY)
     assert (leg.destination, leg.latched) == (ANNOUNCED, False)
     assert leg.admit(EXACT, now=START + 9)
 

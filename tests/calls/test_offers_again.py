@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from nh.calls.leg import Leg, SourceState
+from nh.calls.latching import SourceState
+from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media
 from nh.calls.session import Session
 from tests.calls.fakes import receive

@@ -398,9 +398,9 @@ class TwinsMachine(RuleBasedStateMachine):
 
     def leg_seen(self, leg: Leg) -> object:
         streams = [(each.ssrc, each.packets, each.lost, each.jitter_s) for each in leg.streams]
-        sockets = (leg.socket.local, leg.onward.socket.local)
+        sockets = (leg.socket.local, leg.egress.socket.local)
         rtcp = None if leg.rtcp is None else leg.rtcp.socket.local
-        return leg.onward.destination, sockets, rtcp, leg.drops, leg.blocked, leg.latched, streams
+        return leg.egress.destination, sockets, rtcp, leg.drops, leg.blocked, leg.latched, streams
 
     def find_session(self, proxy: Proxy, which: int) -> Session | None:
         running = sorted(proxy.plane.running, key=lambda session: session.id)

@@ -13,7 +13,7 @@ PAGE = (Path(__file__).parents[2] / "docs/reference/kernel.md").read_text(encodi
 
 def reasons() -> list[str]:
     """The texts that the functions which look for obstacles may return."""
-    deciding = ("_find_way", "_not_latched", "_obstacle")
+    deciding = ("_entry_for", "_not_latched", "_obstacle")
     functions = [
         node
         for node in ast.walk(ast.parse(inspect.getsource(kernel_path)))

@@ -128,3 +128,26 @@ def test_a_reader_that_fails_does_not_keep_the_others_from_being_served(
         poll.serve()
         assert received == [b"two"]
     assert "could not be served" in caplog.text
+
+
+def test_what_is_deferred_to_the_end_of_a_batch_runs_once_behind_its_packets(
+    poll: MediaPoll, inbox: socket.socket
+) -> None:
+    done: list[bytes] = []
+
+    def read() -> None:
+        done.append(inbox.recv(100))
+        poll.call_after_batch(lambda: done.append(b"applied"))
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((V4, 0))
+        poll.add(inbox.fileno(), read)
+        poll.add(other.fileno(), lambda: done.append(other.recv(100)))
+        put(inbox, b"one")
+        put(other, b"two")
+        poll.serve()
+        assert sorted(done[:2]) == [b"one", b"two"]
+        assert done[2:] == [b"applied"]
+        poll.serve()
+        assert len(done) == 3
+        poll.remove(other.fileno())

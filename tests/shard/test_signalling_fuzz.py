@@ -115,7 +115,7 @@ def test_any_order_of_commands_has_results_or_refusals(ports: range, commands: l
             if isinstance(result, Rewritten):
                 parse(result.sdp)
             now += 1
-        helper._plane.look(since_s=1.0, now=now)
+        helper._plane.poll_sessions(since_s=1.0, now=now)
         helper._plane.close_windows(now=now)
 
     with_helper(ports, use)

@@ -6,7 +6,8 @@ from typing import Annotated, Final, Self
 
 import msgspec
 
-from nh.calls.leg import Drop, Leg, SourceState
+from nh.calls.latching import SourceState
+from nh.calls.leg import Drop, Leg
 from nh.calls.media import MAX_ADDRESS_CHARACTERS, Endpoint, is_address, is_unicast
 from nh.calls.rtp.meter import MeterState, RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes

@@ -1,74 +1,60 @@
-"""Egress: where the packets of a leg go on to, and how.
+"""Egress: the last stage of the pipeline, which sends the packets of a leg to its destination.
 
-Almost all of them go by what sender() returns for a leg, without any more of this; packets that go to a port
-of the relay itself lose a hop there (nh.shard.media.loop_guard). The module knows legs and sockets, not
-who may send.
+Packets to a port of this relay are sent with a decremented TTL (nh.shard.media.loop_guard). The module knows
+legs and sockets; whether a packet is admitted is decided before.
 """
 
 import functools
+from collections.abc import Callable
 
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
-from nh.shard.media import loop_guard as hops
-from nh.shard.media.fast_path_readers import Send
+from nh.shard.media import loop_guard
 from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.poll import MediaPoll
 from nh.shard.media.sockets import MediaSocket, socket_of
 from nh.shard.media.totals import TrafficTotals
 
+Send = Callable[[memoryview], object]
+"""Sends one packet. Raises OSError if the kernel refuses it."""
+
 
 class Egress:
-    """Sends on what legs have taken.
+    """Sends what legs have admitted.
 
-    Arguments:
-        poll: has the time.
-        traffic: where packets and drops are counted.
-        own_ports: where packets keep their hop limit.
-
-    `hops` is the hop limit of the packet that is dealt with, set by who reads it; 0: it does not matter.
+    Args:
+        traffic: counts drops.
+        local_ports: the media ports of this relay.
     """
 
-    def __init__(self, poll: MediaPoll, traffic: TrafficTotals, own_ports: LocalPorts) -> None:
-        self.hops = 0
-        self._poll = poll
+    def __init__(self, traffic: TrafficTotals, local_ports: LocalPorts) -> None:
         self._traffic = traffic
-        self._own_ports = own_ports
+        self._local_ports = local_ports
 
-    def pass_on(self, leg: Leg, packet: memoryview) -> None:
-        """Count, measure and send a packet that a leg has taken."""
-        leg.packets += 1
-        leg.bytes += len(packet)
-        self._traffic.received_packets += 1
-        self._traffic.received_bytes += len(packet)
-        meter = leg.offload or leg.find_meter()
-        if meter is not None:
-            # before it is sent: whoever answers it is measured by the kernel, beside this
-            meter.measure(packet, len(packet), self._poll.now)
-        send = self.sender(leg)
-        try:
-            send(packet)
-        except OSError as exc:
-            self.send_failed(leg, send, packet, exc)
+    def sender(self, leg: Leg, ttl: int = 0) -> Send:
+        """The function that sends packets of a leg, valid until the leg or its opposite changes.
 
-    def sender(self, leg: Leg) -> Send:
-        """What sends packets of a leg on, until something changes about it or its opposite."""
-        target = leg.onward
+        Args:
+            leg: the leg that admitted the packets.
+            ttl: TTL that the packet arrived with, 0: unknown. It matters for a destination of this relay
+                only.
+        """
+        target = leg.egress
         destination = target.destination
         if destination is None or leg.blocked:
             return lambda packet: self.drop(leg, Drop.NO_TARGET, len(packet))
         out = socket_of(target)
-        if destination in self._own_ports:
-            return functools.partial(self._send_back, leg, out, destination)
+        if destination in self._local_ports:
+            return functools.partial(self._send_to_local_port, leg, out, destination, ttl)
         if out.connected:
             return out.sock.send
         address = (destination.address, destination.port)
         send_to = out.sock.sendto
         return lambda packet: send_to(packet, address)
 
-    def send_failed(self, leg: Leg, send: Send, packet: memoryview, exc: OSError) -> None:
-        """The kernel refused a packet of a leg: send it again if that is of use, else it is dropped."""
-        if isinstance(exc, ConnectionRefusedError):
-            # the error belongs to an earlier packet (ICMP port unreachable); this one was not sent yet
+    def send_failed(self, leg: Leg, send: Send, packet: memoryview, error: OSError) -> None:
+        """Retry a packet that the kernel refused, where a retry can succeed; else count the drop."""
+        if isinstance(error, ConnectionRefusedError):
+            # the error reports an earlier packet (ICMP port unreachable); this packet was not sent yet
             try:
                 send(packet)
             except OSError:
@@ -77,24 +63,16 @@ class Egress:
                 return
         self.drop(leg, Drop.SEND_FAILED, len(packet))
 
-    def _send_back(self, leg: Leg, out: MediaSocket, destination: Endpoint, packet: memoryview) -> None:
-        """Send to a port of this relay, with one hop less."""
-        left = min(self.hops or hops.MAX_HOPS, hops.MAX_HOPS) - 1
-        if left > 0:
-            hops.send(out.sock, packet, destination, left)
-        else:
-            self.drop(leg, Drop.LOOPED, len(packet))
-
-    def leads_back(self, media_socket: MediaSocket) -> bool:
-        """Whether what arrives at a socket goes on to a port of this relay, or the RTCP in it does."""
-        for leg in media_socket.legs:
-            for each in (leg,) if leg.rtcp is None else (leg, leg.rtcp):
-                destination = each.onward.destination
-                if destination is not None and destination in self._own_ports:
-                    return True
-        return False
-
     def drop(self, leg: Leg, reason: Drop, size_bytes: int) -> None:
-        """Count a packet of a leg that goes nowhere."""
+        """Count a packet of a leg that is not passed on."""
         leg.count_drop(reason)
         self._traffic.drop(reason, size_bytes)
+
+    def _send_to_local_port(
+        self, leg: Leg, out: MediaSocket, destination: Endpoint, ttl: int, packet: memoryview
+    ) -> None:
+        left = min(ttl or loop_guard.MAX_HOPS, loop_guard.MAX_HOPS) - 1
+        if left > 0:
+            loop_guard.send(out.sock, packet, destination, left)
+        else:
+            self.drop(leg, Drop.LOOPED, len(packet))

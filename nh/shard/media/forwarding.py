@@ -1,301 +1,196 @@
-"""Forwarding: what happens to a packet at each socket, as readers for the hot loop.
+"""Forwarding: keeps sockets, kernel flows and readers in line with what the legs say.
 
-A socket has one of three readers, chosen anew whenever something changes and never per packet:
+Packets are served in four steps. Readers collect a packet, decide by the rules of the domain, and send it
+(nh.shard.media.readers). What a packet changed, such as a leg that has latched, is applied here at the end of
+the batch: the socket is connected, a kernel flow begins or changes, and the plans of the sockets concerned
+are compiled anew. Applying never runs inside a reader, so nothing is re-entered.
 
-    stray       no session is active here: read and drop
-    judging     a source is not latched yet, or several legs share the socket: look at every source
-    connected   the source is latched and the kernel filters: one recv, one send
+Packets that waited at a socket before it was connected came from any source. apply() serves them by their
+source, in their order, before the socket gets a reader that leaves the source to the kernel.
 
-Where the kernel relays in a socket's stead (nh.shard.media.kernel_path), the reader serves what the
-kernel leaves.
-
-Sockets that another process may still use are left as they are while `awake` is False: neither connected nor
-read; what the kernel relays it goes on relaying. set_up_anew() brings them into the state that their legs
-want, whatever others made of them.
-
-Who may send is the domain's rule (nh.calls.leg); here it is carried out. Where packets go on to is in
-nh.shard.media.egress. The module knows sockets and legs, neither calls nor commands.
+Sockets that another process may still use are left as they are until `awake` is True: neither connected nor
+read; kernel flows continue. set_up_anew() brings all of them into the state that their legs want.
 """
 
-import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from nh.calls.leg import Drop, Leg
-from nh.calls.media import Endpoint
+from nh.calls.leg import Leg
 from nh.calls.session import Pair
-from nh.calls.source import Rank
-from nh.shard.media import loop_guard as hops
 from nh.shard.media.egress import Egress
-from nh.shard.media.fast_path_readers import forwarder_factory
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.poll import MediaPoll, Reader
+from nh.shard.media.pipeline import Admit, Plan, plan_for, sole_latched_source
+from nh.shard.media.poll import MediaPoll
+from nh.shard.media.readers import Readers
 from nh.shard.media.sockets import MediaSocket, socket_of
 from nh.shard.media.totals import TrafficTotals
 
 logger = logging.getLogger(__name__)
 
-MAX_DATAGRAM_BYTES = 65_536
-MAX_DRAIN = 4096
-"""Most packets that are judged in one go when a socket is connected: more than a receive buffer holds."""
-
 
 class Forwarding:
     """The readers of all media sockets of one relay.
 
-    Arguments:
-        poll: where the sockets are watched.
-        traffic: where drops are counted.
-        own_ports: where packets keep their hop limit (nh.shard.media.loop_guard).
-        kernel: moves directions into the kernel; None: all stay here.
-        kernel_off: why that is so, for people.
-        source_changed: called with the call-id and the leg whose source is another, or has another state.
+    Args:
+        poll: watches the sockets.
+        traffic: counts packets and drops.
+        local_ports: the media ports of this relay (nh.shard.media.loop_guard).
+        kernel: moves directions into the kernel; None: all packets stay in user space.
+        kernel_off: why there is no path in the kernel, for `nh calls`.
+        source_changed: called with the call-id and the leg whose source or state changed.
+
+    Attributes:
+        awake: False: touch no socket.
     """
 
     def __init__(
         self,
         poll: MediaPoll,
         traffic: TrafficTotals,
-        own_ports: LocalPorts,
+        local_ports: LocalPorts,
         *,
         kernel: KernelPath | None = None,
         kernel_off: str = "",
         source_changed: Callable[[bytes, Leg], None] = lambda _call_id, _leg: None,
     ) -> None:
+        self.awake = True
         self._poll = poll
-        self._traffic = traffic
+        self._local_ports = local_ports
         self._kernel = kernel
         self._kernel_off = kernel_off
-        self._report = source_changed
-        self.awake = True
-        self._onward = Egress(poll, traffic, own_ports)
-        self._buffer = bytearray(MAX_DATAGRAM_BYTES)
-        self._view = memoryview(self._buffer)
-        # one bound method each for all sockets
-        self._new_judge = functools.partial(functools.partial, self._judge_next)
-        self._new_dropper = functools.partial(functools.partial, self._drop_stray)
-        self._new_forwarder = forwarder_factory(self._buffer, traffic, poll, self._onward.send_failed)
+        self._source_changed = source_changed
+        self._changed_legs: dict[Leg, None] = {}  # by packets of the current batch
+        self._readers = Readers(poll, traffic, Egress(traffic, local_ports), self._apply_after_batch)
+
+    # --- sockets and sessions -------------------------------------------------------------------------
 
     def open(self, media_socket: MediaSocket) -> None:
-        """Watch a new socket; nothing is active there yet."""
-        self._poll.add(media_socket.fd, self._new_dropper(media_socket))
+        """Watch a new socket; no leg receives there yet."""
+        self._poll.add(media_socket.fd, self._readers.compile(media_socket, Plan(Admit.NO_SESSION)))
 
     def close(self, media_socket: MediaSocket) -> None:
-        """Watch it no more; to be called before it is closed."""
+        """Stop watching a socket. To be called before it is closed."""
         if self._kernel is not None:
             self._kernel.forget(media_socket)
         self._poll.remove(media_socket.fd)
 
     def start(self, pair: Pair) -> None:
-        """Both legs of `pair` receive from now on, beside the legs that share their sockets."""
+        """Let both legs of `pair` receive, beside the legs that share their sockets."""
         for leg in (pair.from_, pair.to):
             media_socket = socket_of(leg)
-            self._open_to_all(media_socket)
             media_socket.legs += (leg,)
-        self._refresh_both(pair)
+        self._legs_changed(pair)
 
     def stop(self, pair: Pair) -> None:
-        """Both legs of `pair` receive no more; those that share their sockets go on."""
+        """Let neither leg of `pair` receive any more; legs that share their sockets go on."""
         for leg in (pair.from_, pair.to):
             media_socket = socket_of(leg)
-            self._open_to_all(media_socket)
             media_socket.legs = tuple(other for other in media_socket.legs if other is not leg)
-        self._refresh_both(pair)
+        self._legs_changed(pair)
 
-    def source_changed(self, leg: Leg) -> None:
-        """The source of `leg` or its state changed: that decides what its socket takes, and where its
-        opposite sends.
-        """
-        media_socket = socket_of(leg)
-        if not leg.latched:
-            media_socket.disconnect()
-        self._refresh(media_socket)
-        self._report(media_socket.owner, leg)
+    def _legs_changed(self, pair: Pair) -> None:
+        media_sockets = [socket_of(pair.from_), socket_of(pair.to)]
+        if self.awake:
+            for media_socket in media_sockets:
+                media_socket.disconnect()
+        for media_socket in media_sockets:
+            self.apply(self._refresh(media_socket))
+
+    # --- applying what changed ------------------------------------------------------------------------
+
+    def apply(self, legs: Iterable[Leg]) -> None:
+        """Bring sockets in line with legs whose source or state changed, those that send to them too."""
+        changed = list(legs)
+        while changed:
+            found: list[Leg] = []
+            for leg in changed:
+                media_socket = socket_of(leg)
+                if self.awake and not leg.latched:
+                    media_socket.disconnect()
+                found += self._refresh(media_socket)
+                self._source_changed(media_socket.call_id, leg)
+            changed = found
 
     def set_up_anew(self, media_sockets: Sequence[MediaSocket]) -> None:
         """Bring sockets into the state that their legs want, whatever state they are in."""
         self.awake = True
         for media_socket in media_sockets:
-            # connect(2) replaces a peer by another or the same one, with no moment in between
+            # connect(2) replaces the peer of a socket, with no moment in between
             if not self._connect(media_socket):
                 media_socket.connected = True
                 media_socket.disconnect()
-        # what waits may be sent through any of them
+        # packets that wait may be sent through any of the sockets
         for media_socket in media_sockets:
             try:
-                if media_socket.connected:
-                    self._drain(media_socket)
-                self._choose_path(media_socket)  # those that send through it have their turn, too
+                changed = self._readers.serve_waiting(media_socket) if media_socket.connected else []
+                # the sockets that send through this one are in the list, too
+                self.apply(changed + self._update_path(media_socket))
             except Exception:
                 # a bug that one socket meets must not keep the others from being served
                 logger.exception("the media socket at %s could not be set up", media_socket.local)
 
-    def route_anew(self, media_socket: MediaSocket) -> None:
-        """What a socket passes on may leave the host another way, or there is room in the kernel now."""
-        self._choose_path(media_socket)
+    def route_changed(self, media_socket: MediaSocket) -> None:
+        """Decide again whether the kernel forwards for a socket: routes or its room changed."""
+        self.apply(self._update_path(media_socket))
 
-    def _refresh_both(self, pair: Pair) -> None:
-        for leg in (pair.from_, pair.to):
-            self._refresh(socket_of(leg))
+    def _update_path(self, media_socket: MediaSocket) -> list[Leg]:
+        """Decide anew how the packets of a socket are forwarded: by which reader, and whether in the kernel.
 
-    def _open_to_all(self, media_socket: MediaSocket) -> None:
-        if self.awake:
-            media_socket.disconnect()
-
-    def _refresh(self, media_socket: MediaSocket) -> None:
-        """Choose the reader of a socket anew, and of those that send through it."""
-        if not self.awake:
-            if self._kernel is not None and _sole_latched_source(media_socket) is not None:
-                self._kernel.update(media_socket)  # to what it does already, or did for a predecessor
-            return
-        self._connect_if_latched(media_socket)
-        self._choose_path(media_socket)
-        for leg in media_socket.legs:
-            self._choose_path(socket_of(leg.other))
-            if leg.rtcp is not None:
-                self._choose_path(socket_of(leg.rtcp.other))
-
-    def _choose_path(self, media_socket: MediaSocket) -> None:
+        Returns:
+            The legs that packets changed that had waited at the socket; pass them to apply().
+        """
         if self._kernel is None:
             for leg in media_socket.legs:
                 leg.not_offloaded = self._kernel_off
-            self._choose_reader(media_socket)
-            return
-        begun = self._kernel.update(media_socket)
-        self._choose_reader(media_socket)
-        if begun:
-            # what still waits is older than what the kernel relays from now on
-            self._drain(media_socket)
-
-    def _choose_reader(self, media_socket: MediaSocket) -> None:
-        reader: Reader
-        media_socket.count_hops(self._onward.leads_back(media_socket))
-        if media_socket.connected:
-            leg = media_socket.legs[0]
-            if media_socket.reads_ttl:
-                reader = functools.partial(self._pass_back_next, media_socket)
-            elif leg.offload is not None:
-                reader = functools.partial(self._pass_on_next, leg)
-            elif leg.rtcp is None:
-                reader = self._new_forwarder(leg, media_socket.sock.recv_into, self._onward.sender(leg))
-            else:
-                reader = functools.partial(self._demux_next, leg, leg.rtcp)
-        elif media_socket.legs:
-            reader = self._new_judge(media_socket)
+            flow_begins = False
         else:
-            reader = self._new_dropper(media_socket)
-        self._poll.set_reader(media_socket.fd, reader)
+            flow_begins = self._kernel.update(media_socket)
+        plan = plan_for(media_socket.legs, connected=media_socket.connected, local_ports=self._local_ports)
+        media_socket.read_ttl(plan.reads_ttl)
+        self._poll.set_reader(media_socket.fd, self._readers.compile(media_socket, plan))
+        # the packets that wait are older than those that the kernel forwards from now on
+        return self._readers.serve_waiting(media_socket) if flow_begins else []
 
-    def _connect_if_latched(self, media_socket: MediaSocket) -> None:
+    def _apply_after_batch(self, legs: Sequence[Leg]) -> None:
+        if not self._changed_legs:
+            self._poll.call_after_batch(self._apply_batch)
+        self._changed_legs.update(dict.fromkeys(legs))
+
+    def _apply_batch(self) -> None:
+        legs, self._changed_legs = self._changed_legs, {}
+        for leg in legs:
+            try:
+                self.apply((leg,))
+            except Exception:
+                # a bug that one socket meets must not keep the others from being served
+                logger.exception("the media socket at %s could not follow its source", leg.socket.local)
+
+    def _refresh(self, media_socket: MediaSocket) -> list[Leg]:
+        """Connect a socket if its source has latched, and update its path and those that lead through it.
+
+        Returns:
+            See _update_path().
+        """
+        if not self.awake:
+            if self._kernel is not None and sole_latched_source(media_socket.legs) is not None:
+                self._kernel.update(media_socket)  # to what the flow does already, or did for a predecessor
+            return []
+        changed: list[Leg] = []
         if not media_socket.connected and self._connect(media_socket):
-            self._drain(media_socket)
+            changed += self._readers.serve_waiting(media_socket)
+        changed += self._update_path(media_socket)
+        for leg in media_socket.legs:
+            changed += self._update_path(socket_of(leg.other))
+            if leg.rtcp is not None:
+                changed += self._update_path(socket_of(leg.rtcp.other))
+        return changed
 
     def _connect(self, media_socket: MediaSocket) -> bool:
-        """Connect a socket to the latched source of its only leg; returns whether it is so now."""
-        source = _sole_latched_source(media_socket)
+        """Connect a socket to the latched source of its only leg.
+
+        Returns:
+            Whether it is connected now.
+        """
+        source = sole_latched_source(media_socket.legs)
         return source is not None and media_socket.connect(source)
-
-    def _drain(self, media_socket: MediaSocket) -> None:
-        # what arrived before the kernel began to filter is still in the queue, whoever sent it
-        for _ in range(MAX_DRAIN):
-            if not self._judge_next(media_socket):
-                break
-
-    def _drop_stray(self, media_socket: MediaSocket) -> None:
-        try:
-            size = media_socket.sock.recv_into(self._buffer)
-        except OSError:
-            return
-        self._traffic.drop(Drop.NO_SESSION, size)
-
-    def _judge_next(self, media_socket: MediaSocket) -> bool:
-        """Deal with the next packet by its source; returns whether there was one."""
-        try:
-            if media_socket.reads_ttl:
-                size, source, self._onward.hops = hops.receive(media_socket.sock, self._buffer)
-            else:
-                size, address = media_socket.sock.recvfrom_into(self._buffer)
-                source, self._onward.hops = Endpoint(address[0], address[1]), 0
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        self._judge(media_socket, source, self._view[:size])
-        return True
-
-    def _pass_on_next(self, leg: Leg) -> None:
-        """Deal with a packet that the kernel left, or one that was here before it began."""
-        try:
-            size = socket_of(leg).sock.recv_into(self._buffer)
-        except OSError:
-            return
-        self._onward.pass_on(leg, self._view[:size])
-
-    def _pass_back_next(self, media_socket: MediaSocket) -> None:
-        """Deal with the next packet of a latched source that goes on to a port of this relay."""
-        try:
-            size, _, self._onward.hops = hops.receive(media_socket.sock, self._buffer)
-        except OSError:
-            return
-        leg, packet = media_socket.legs[0], self._view[:size]
-        self._onward.pass_on(leg.rtcp if leg.rtcp is not None and _is_rtcp(packet) else leg, packet)
-
-    def _demux_next(self, rtp: Leg, rtcp: Leg) -> None:
-        """Deal with the next packet from an end that sends RTP and RTCP to one port."""
-        try:
-            size = socket_of(rtp).sock.recv_into(self._buffer)
-        except OSError:
-            return
-        packet = self._view[:size]
-        self._onward.pass_on(rtcp if _is_rtcp(packet) else rtp, packet)
-
-    def _judge(self, media_socket: MediaSocket, source: Endpoint, packet: memoryview) -> None:
-        learned: list[Leg] = []
-        leg = self._find_leg(media_socket, source, learned)
-        if leg is None:
-            self._onward.drop(media_socket.legs[0], Drop.SOURCE_MISMATCH, len(packet))
-        elif leg.rtcp is not None and _is_rtcp(packet):
-            self._onward.pass_on(leg.rtcp, packet)
-        else:
-            self._onward.pass_on(leg, packet)
-        # only now: latching reads what else is queued, into the same buffer and behind this packet
-        for changed in learned:
-            self.source_changed(changed)
-
-    def _find_leg(self, media_socket: MediaSocket, source: Endpoint, learned: list[Leg]) -> Leg | None:
-        """The leg that takes a packet from `source`; adds to `learned` those whose source changed."""
-        legs = media_socket.legs
-        if len(legs) > 1:
-            legs = _by_fit(legs, source)
-        for leg in legs:
-            before = (leg.source, leg.state)
-            admitted = leg.admit(source, now=self._poll.now)
-            if (leg.source, leg.state) != before:
-                learned.append(leg)
-            if admitted:
-                # media that came before their own answer passed for another's until now
-                learned += [other for other in legs if other is not leg and other.give_up(source)]
-                return leg
-        return None
-
-
-def _sole_latched_source(media_socket: MediaSocket) -> Endpoint | None:
-    """The source of the only leg at a socket, if it is latched."""
-    legs = media_socket.legs
-    return legs[0].source if len(legs) == 1 and legs[0].latched else None
-
-
-def _by_fit(legs: tuple[Leg, ...], source: Endpoint) -> tuple[Leg, ...]:
-    """The legs of a forked request: who announced `source`, who is known by it, then as well as it fits."""
-
-    def fit(leg: Leg) -> tuple[bool, bool, int]:
-        how = leg.fits(source)
-        return how is Rank.EXACT, leg.source == source, how or 0
-
-    return tuple(sorted(legs, key=fit, reverse=True))
-
-
-def _is_rtcp(packet: memoryview) -> bool:
-    """Whether it is RTCP and not RTP: by its second byte (RFC 5761 4)."""
-    return len(packet) > 1 and 192 <= packet[1] <= 223

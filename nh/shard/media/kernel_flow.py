@@ -1,7 +1,8 @@
-"""One direction that the kernel relays: what it was told, which leg it counts for, and what it has counted.
+"""A kernel flow: the entry of one direction in the flow table, and the leg that its packets count for.
 
-It implements nh.calls.leg.Offload. The statistics of RTP streams are the kernel's while it relays: the leg's
-meter is brought up to date when somebody asks, and for the few packets that the kernel leaves to the socket.
+It implements nh.calls.leg.Offload. While the flow exists, the kernel keeps the leg's RTP statistics. The
+leg's meter is brought up to date when its figures are read, and for the few packets that the kernel leaves to
+the socket.
 """
 
 import dataclasses
@@ -20,24 +21,29 @@ logger = logging.getLogger(__name__)
 _NS: Final = 1_000_000_000
 
 
-class Flow:
-    """What the kernel relays in the stead of one media socket.
+class KernelFlow:
+    """The flow that forwards in the place of one media socket.
 
-    Arguments:
-        table: where it is told and read.
+    Args:
+        table: the shard's flows.
         local: the socket's address and port.
-        leg: whose packets they are.
-        told: what the kernel does with them; its counter index is this flow's own.
-        left: whether it is there already: a predecessor told the kernel so.
+        leg: the leg that receives there.
+        entry: what the kernel does with the packets; its counter index belongs to this flow.
+        stale: True: a predecessor made the entry, and it is in the table already.
 
-    `gone` tells whether the kernel has let go of it. Raises KernelPathUnavailable if the kernel does not take
-    it; then nothing has changed.
+    Attributes:
+        leg, entry: see above.
+        gone: whether the entry has been removed from the table.
+        last_seen: monotonic seconds of the latest packet.
+
+    Raises:
+        KernelPathUnavailable: the kernel refused the entry; nothing has changed.
     """
 
-    __slots__ = ("_bytes", "_local", "_meter", "_packets", "_table", "gone", "last_seen", "leg", "told")
+    __slots__ = ("_bytes", "_local", "_meter", "_packets", "_table", "entry", "gone", "last_seen", "leg")
 
     def __init__(
-        self, table: FlowTable, local: Endpoint, leg: Leg, told: layout.FlowEntry, *, left: bool = False
+        self, table: FlowTable, local: Endpoint, leg: Leg, entry: layout.FlowEntry, *, stale: bool = False
     ) -> None:
         self._table = table
         self._local = local
@@ -47,14 +53,14 @@ class Flow:
         self.leg = leg
         self.gone = False
         self.last_seen = 0.0
-        self.told = told
-        if left:
-            self._go_on(leg.kernel_folded or (0, 0))
+        self.entry = entry
+        if stale:
+            self._continue_from(leg.kernel_folded or (0, 0))
         else:
             if self._meter is not None:
                 self._store(self._meter)
-            self.told = self._with_clock(told)
-            table.add(local, self.told)
+            self.entry = self._with_clock(entry)
+            table.add(local, self.entry)
         leg.offload = self
 
     @property
@@ -62,29 +68,38 @@ class Flow:
         """See Offload."""
         return self._packets, self._bytes
 
-    def change(self, told: layout.FlowEntry) -> None:
-        """Relay in another way. Raises KernelPathUnavailable if the kernel does not take it."""
-        told = self._with_clock(dataclasses.replace(told, counter_index=self.told.counter_index))
-        if told != self.told:
-            self._table.replace(self._local, told)
-            self.told = told
+    def change(self, entry: layout.FlowEntry) -> None:
+        """Replace the entry, except its counter index.
+
+        Raises:
+            KernelPathUnavailable: the kernel refused; the entry is as before.
+        """
+        entry = self._with_clock(dataclasses.replace(entry, counter_index=self.entry.counter_index))
+        if entry != self.entry:
+            self._table.replace(self._local, entry)
+            self.entry = entry
 
     def end(self) -> None:
-        """Leave the packets to the socket; clear() once more when none can be on its way any more.
+        """Leave the packets to the socket.
 
-        Where the kernel refuses even that, it goes on relaying as it was told, until clear() succeeds.
+        Call clear() once more later: packets may be on their way. If the kernel refuses to remove the entry,
+        it goes on forwarding until clear() succeeds.
         """
         self.leg.offload = None
         self.clear()
         self.load_meter()
 
     def clear(self) -> bool:
-        """Have the kernel let go of it, if it has not yet, and collect; returns whether it has."""
+        """Remove the entry if it is still there, and collect its counters.
+
+        Returns:
+            Whether the entry is gone.
+        """
         if not self.gone:
             try:
                 self._table.remove(self._local)
             except KernelPathUnavailable as refusal:
-                logger.debug("%s: %s", self._local, refusal)
+                logger.debug("the flow at %s is not removed yet: %s", self._local, refusal)
             else:
                 self.gone = True
         self.collect()
@@ -92,7 +107,7 @@ class Flow:
 
     def collect(self) -> None:
         """See Offload."""
-        packets, size, last_seen_ns = self._table.totals_of(self.told.counter_index)
+        packets, size, last_seen_ns = self._table.totals_of(self.entry.counter_index)
         if packets == self._packets:
             return
         leg = self.leg
@@ -102,12 +117,12 @@ class Flow:
         self._packets, self._bytes = packets, size
         self.last_seen = last_seen_ns / _NS
         if self._meter is not None and leg.offload is self:
-            self._follow(self._meter, self._table.latest_payload_type(self.told.counter_index))
+            self._follow(self._meter, self._table.latest_payload_type(self.entry.counter_index))
 
     def load_meter(self) -> None:
         """See Offload."""
         if self._meter is not None:
-            counters = self._table.counters(self.told.counter_index)
+            counters = self._table.counters(self.entry.counter_index)
             self._meter.take_fields(counters.next_stream, counters.streams)
 
     def measure(self, packet: memoryview, size: int, now: float) -> None:
@@ -117,36 +132,36 @@ class Flow:
             self._meter.measure(packet, size, now)
             self._store(self._meter)
 
-    def _go_on(self, folded: tuple[int, int]) -> None:
-        """Count from where the predecessor's counters of the leg were taken."""
-        packets, _, _ = self._table.totals_of(self.told.counter_index)
-        if folded[0] <= packets:  # else they are of another flow that was there before
+    def _continue_from(self, folded: tuple[int, int]) -> None:
+        """Count on from `folded`, which the leg's counters had when a predecessor saved them."""
+        packets, _, _ = self._table.totals_of(self.entry.counter_index)
+        if folded[0] <= packets:  # otherwise they belong to an earlier flow of the socket
             self._packets, self._bytes = folded
-        if self._meter is not None and self.told.clock_hz:
-            self._meter.choose_payload_type(self.told.payload_type)
+        if self._meter is not None and self.entry.clock_hz:
+            self._meter.choose_payload_type(self.entry.payload_type)
 
     def _follow(self, meter: RtpMeter, payload_type: int | None) -> None:
-        """Let jitter be measured of what is sent now, if that is another payload type than before."""
-        told = self.told
-        if payload_type is None or (payload_type == told.payload_type and told.clock_hz):
+        """Have the kernel measure the jitter of the latest payload type."""
+        entry = self.entry
+        if payload_type is None or (payload_type == entry.payload_type and entry.clock_hz):
             return
         self.load_meter()
         meter.choose_payload_type(payload_type)
-        wanted = self._with_clock(told)
-        if wanted == told:
+        wanted = self._with_clock(entry)
+        if wanted == entry:
             return
         self._store(meter)
         try:
             self.change(wanted)
-        except KernelPathUnavailable as refusal:  # there is no jitter until it agrees: this comes again
-            logger.debug("%s: %s", self._local, refusal)
+        except KernelPathUnavailable as refusal:  # no jitter until a later collect() succeeds
+            logger.debug("the flow at %s keeps its payload type: %s", self._local, refusal)
 
     def _store(self, meter: RtpMeter) -> None:
         counters = layout.FlowCounters(next_stream=meter.next_stream, streams=meter.to_fields())
-        self._table.write_streams(self.told.counter_index, counters)
+        self._table.write_streams(self.entry.counter_index, counters)
 
-    def _with_clock(self, told: layout.FlowEntry) -> layout.FlowEntry:
+    def _with_clock(self, entry: layout.FlowEntry) -> layout.FlowEntry:
         meter = self._meter
         if meter is None:
-            return told
-        return dataclasses.replace(told, rtp=True, payload_type=meter.payload_type, clock_hz=meter.clock_hz)
+            return entry
+        return dataclasses.replace(entry, rtp=True, payload_type=meter.payload_type, clock_hz=meter.clock_hz)

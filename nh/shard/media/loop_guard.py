@@ -1,10 +1,10 @@
-"""Hops: what the relay passes on to a port of its own has one hop less left, as behind a router.
+"""The loop guard: what the relay sends to a port of its own has a decremented TTL, as behind a router.
 
 A call may go through one relay twice, so an own port is a destination like any other. But legs that announce
-the relay's ports to each other would pass a packet on for ever, because each pass sends it as a new one. So
-a packet to an own port takes its hop limit along (TTL, RFC 791 3.2; RFC 8200 3), less one: packets of a loop
-soon have none left, however many calls and shards it goes through, and those of a chain never notice. Others
-are sent as ever: nothing is read or set for them.
+the relay's ports to each other would pass a packet on for ever, because each pass sends it as a new packet.
+Therefore a packet to an own port keeps its TTL (RFC 791 3.2; the hop limit of RFC 8200 3), less one: a packet
+in a loop is dropped after MAX_HOPS passes, however many calls and shards the loop has. For all other packets
+no TTL is read or set.
 """
 
 import socket
@@ -15,7 +15,7 @@ from typing import Final
 from nh.calls.media import Endpoint
 
 MAX_HOPS: Final = 16
-"""Most own ports that one packet goes through; a sane chain of calls has two or three."""
+"""Most own ports that one packet passes; a sane chain of calls has two or three."""
 
 _IP_RECVTTL: Final = 12  # linux/in.h; the socket module does not have it
 
@@ -24,12 +24,12 @@ _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_INT.size)
 
 
 class LocalPorts:
-    """The media ports of this relay, those of all its shards. To be asked with `in`.
+    """The media ports of this relay, those of all its shards. Ask with `endpoint in local_ports`.
 
-    Arguments:
+    Args:
         ranges: (lowest, highest) port of each range, both included.
-        addresses: where they may be; add() adds one. Not all of the host's: another program's ports on one of
-            those are nobody's own, though their numbers may lie in a range.
+        addresses: addresses that the relay uses; add() adds one. Other addresses of the host are left out:
+            another program may have ports of the same numbers there.
     """
 
     def __init__(self, ranges: Iterable[tuple[int, int]], addresses: Iterable[str] = ()) -> None:
@@ -37,7 +37,7 @@ class LocalPorts:
         self._addresses = set(addresses)
 
     def add(self, address: str) -> None:
-        """There are, or may be, ports on this address."""
+        """The relay uses this address, too."""
         self._addresses.add(address)
 
     def __contains__(self, endpoint: Endpoint) -> bool:
@@ -46,8 +46,8 @@ class LocalPorts:
         )
 
 
-def tell_hops(sock: socket.socket) -> None:
-    """Let receive() learn the hop limits of a UDP socket's packets."""
+def enable_ttl(sock: socket.socket) -> None:
+    """Have the kernel report the TTL of each packet of a UDP socket to receive()."""
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
     else:
@@ -55,19 +55,27 @@ def tell_hops(sock: socket.socket) -> None:
 
 
 def receive(sock: socket.socket, buffer: bytearray) -> tuple[int, Endpoint, int]:
-    """The next packet: its size, its source, and its hop limit (0 if the kernel does not tell).
+    """Read the next packet into `buffer`.
 
-    Raises OSError as recvmsg(2) does.
+    Returns:
+        Its size in bytes, its source, and its TTL (0: the kernel does not report it).
+
+    Raises:
+        OSError: see recvmsg(2).
     """
     size, ancillary, _flags, address = sock.recvmsg_into([buffer], _ANCILLARY_BYTES)
-    hops = next((_INT.unpack(data)[0] for _level, _kind, data in ancillary if len(data) == _INT.size), 0)
-    return size, Endpoint(address[0], address[1]), hops
+    ttl = next((_INT.unpack(data)[0] for _level, _kind, data in ancillary if len(data) == _INT.size), 0)
+    return size, Endpoint(address[0], address[1]), ttl
 
 
-def send(sock: socket.socket, packet: memoryview, destination: Endpoint, hops: int) -> None:
-    """Send a packet with a hop limit, 1 to 255. Raises OSError as sendmsg(2) does."""
+def send(sock: socket.socket, packet: memoryview, destination: Endpoint, ttl: int) -> None:
+    """Send a packet with a TTL of 1 to 255.
+
+    Raises:
+        OSError: see sendmsg(2).
+    """
     if sock.family == socket.AF_INET6:
-        limit = (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, _INT.pack(hops))
+        option = (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, _INT.pack(ttl))
     else:
-        limit = (socket.IPPROTO_IP, socket.IP_TTL, _INT.pack(hops))
-    sock.sendmsg([packet], [limit], 0, (destination.address, destination.port))
+        option = (socket.IPPROTO_IP, socket.IP_TTL, _INT.pack(ttl))
+    sock.sendmsg([packet], [option], 0, (destination.address, destination.port))

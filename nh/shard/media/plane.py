@@ -1,7 +1,7 @@
-"""The media plane of a shard: what the domain's sessions need of sockets, poll and forwarding.
+"""The media plane of a shard: sockets, poll, forwarding and the path in the kernel, as the domain uses them.
 
-It implements nh.calls.resources.MediaPlane and keeps the sources of legs moving with time: windows that
-close, silent sources that relatch. It knows nothing of calls or commands.
+It implements nh.calls.resources.MediaPlane. It also lets time pass for legs: windows end, and legs whose
+source is silent relatch. It knows nothing of calls or commands.
 """
 
 import logging
@@ -30,21 +30,20 @@ from nh.shard.media.totals import TrafficTotals
 logger = logging.getLogger(__name__)
 
 ROUND_S: Final = 4.0
-"""How often each session is looked at, at least; whoever ends or shows one looks at it once more."""
+"""Longest time between two polls of one session. Showing or ending a session polls it once more."""
 
-
-ROUTED_A_LOOK: Final = 200
-"""Most directions whose route is looked up anew in one look: some milliseconds."""
+ROUTES_PER_POLL: Final = 200
+"""Most routes that are looked up again in one poll_sessions(): some milliseconds."""
 
 
 class SocketPlane:
     """Media over UDP sockets.
 
-    Arguments:
+    Args:
         settings: how to relay.
-        own_ports: the media ports of the whole relay.
+        local_ports: the media ports of the whole relay.
         kernel: the path in the kernel, which is closed with the plane; None: there is none.
-        kernel_off: why that is so, for people.
+        kernel_off: why there is none, for `nh calls`.
         events: is told of sockets that open and close, and of sources that change.
 
     Attributes:
@@ -54,7 +53,7 @@ class SocketPlane:
     def __init__(
         self,
         settings: RelaySettings,
-        own_ports: LocalPorts,
+        local_ports: LocalPorts,
         kernel: KernelPath | None = None,
         kernel_off: str = "",
         events: CallEvents | None = None,
@@ -64,11 +63,11 @@ class SocketPlane:
         self.poll = MediaPoll()
         self.traffic = TrafficTotals()
         self._settings = settings
-        self._own_ports = own_ports
+        self._local_ports = local_ports
         self._forwarding = Forwarding(
             self.poll,
             self.traffic,
-            own_ports,
+            local_ports,
             kernel=kernel,
             kernel_off=kernel_off,
             source_changed=events.source_changed,
@@ -83,14 +82,14 @@ class SocketPlane:
     def open_sockets(
         self, address: str, base: int, count: int, dscp: int | None = None, call_id: bytes = b""
     ) -> list[RelaySocket]:
-        """See MediaPlane. What arrives before a session is active is read and dropped."""
+        """See MediaPlane. Packets that arrive before a session is active are read and dropped."""
         dscp = self._settings.dscp if dscp is None else dscp
         return self._begin(open_media_sockets(address, base, count, dscp=dscp), address, call_id)
 
     def adopt_sockets(
         self, address: str, base: int, count: int, dscp: int | None = None, call_id: bytes = b""
     ) -> list[RelaySocket]:
-        """See MediaPlane. Those that nobody held open are bound anew."""
+        """See MediaPlane. Sockets that were not inherited are bound anew."""
         dscp = self._settings.dscp if dscp is None else dscp
         sockets: list[MediaSocket] = []
         try:
@@ -107,18 +106,26 @@ class SocketPlane:
             try:
                 return adopt_media_socket(fd, local, dscp=dscp)
             except OSError as exc:
-                logger.error("the socket at %s is bound anew: %s", local, exc)
+                logger.error(
+                    "the inherited socket at %s is unusable: %s; the port is bound anew, packets may be lost",
+                    local,
+                    exc,
+                )
         return open_media_sockets(local.address, local.port, 1, dscp=dscp)[0]
 
     def _begin(self, opened: list[MediaSocket], address: str, call_id: bytes) -> list[RelaySocket]:
-        """Watch new sockets. Raises SocketsExhausted; then they are closed."""
-        self._own_ports.add(address)
+        """Watch new sockets.
+
+        Raises:
+            SocketsExhausted: the system cannot watch more; all of `opened` are closed.
+        """
+        self._local_ports.add(address)
         watched: list[RelaySocket] = []
         try:
             for media_socket in opened:
                 self._forwarding.open(media_socket)
                 watched.append(media_socket)
-        except OSError as exc:  # ENOSPC: fs.epoll.max_user_watches, a limit of the user's; ENOMEM
+        except OSError as exc:  # ENOSPC: fs.epoll.max_user_watches, a limit per user; ENOMEM
             self.close_sockets(watched)
             self._discard(opened[len(watched) :])
             shortage = exhausted(exc, "no more sockets can be watched")
@@ -126,7 +133,7 @@ class SocketPlane:
                 raise
             raise shortage from exc
         for media_socket in opened:
-            media_socket.owner = call_id
+            media_socket.call_id = call_id
         self._events.sockets_opened(call_id, watched)
         return watched
 
@@ -152,8 +159,7 @@ class SocketPlane:
 
     def renew(self, session: Session) -> None:
         """See MediaPlane."""
-        for leg in session.legs:
-            self._forwarding.source_changed(leg)
+        self._forwarding.apply(session.legs)
         self._latching.add(session)
 
     def stop(self, session: Session) -> None:
@@ -168,18 +174,18 @@ class SocketPlane:
         self._forwarding.awake = False
 
     def set_up_anew(self) -> None:
-        """Bring every socket into the state that its legs want: somebody else may have changed it."""
+        """Bring every socket into the state that its legs want: another process may have changed it."""
         sockets = {socket_of(leg): None for session in self._running for leg in session.legs}
         self._forwarding.set_up_anew(list(sockets))
 
-    def look(self, *, since_s: float, now: float) -> None:
-        """Look at the next few sessions: which are alive, which relatch.
+    def poll_sessions(self, *, since_s: float, now: float) -> None:
+        """Poll the next few sessions: which are alive, which legs relatch.
 
-        A slice at a time, so that thousands of sessions do not hold up the packets.
+        Each call polls a slice, so that thousands of sessions do not delay the packets.
 
-        Arguments:
-            since_s: seconds since the last call; a round over all sessions takes ROUND_S, or a quarter of
-                the shortest time that has to be noticed.
+        Args:
+            since_s: seconds since the last call. A round over all sessions takes ROUND_S, or a quarter of the
+                shortest time that has to be noticed.
             now: monotonic seconds.
         """
         if not self._round:
@@ -191,11 +197,11 @@ class SocketPlane:
                 self._relatch_silent(session, now=now)
         del self._round[-self._slice :]
         if self.kernel is not None:
-            for media_socket in self.kernel.take_stale(ROUTED_A_LOOK):
-                self._forwarding.route_anew(media_socket)
+            for media_socket in self.kernel.take_stale(ROUTES_PER_POLL):
+                self._forwarding.route_changed(media_socket)
 
     def add_carry_over(self, packets: int, size_bytes: int) -> None:
-        """What the kernel relayed for a predecessor, and does not know any more."""
+        """Count what the kernel forwarded for a predecessor, in flows that no longer exist."""
         if self.kernel is None:
             self.traffic.kernel_packets += packets
             self.traffic.kernel_bytes += size_bytes
@@ -203,7 +209,7 @@ class SocketPlane:
             self.kernel.add_carry_over(packets, size_bytes)
 
     def collect(self) -> None:
-        """Bring the totals up to date with what the kernel relayed."""
+        """Bring the totals up to date with what the kernel forwarded."""
         if self.kernel is not None:
             self.kernel.sweep()
             self.traffic.kernel_packets, self.traffic.kernel_bytes = self.kernel.totals
@@ -214,20 +220,17 @@ class SocketPlane:
             self._close_windows(session, now=now)
 
     def close(self) -> None:
-        """Let go of the poll object; close all groups before."""
+        """Close the poll and the path in the kernel. All groups have to be closed before."""
         self.poll.close()
         if self.kernel is not None:
             self.kernel.close()
 
     def _close_windows(self, session: Session, *, now: float) -> None:
-        for leg in session.legs:
-            if leg.close_window(now=now):
-                self._forwarding.source_changed(leg)
+        self._forwarding.apply([leg for leg in session.legs if leg.close_window(now=now)])
         # an end that has not sent within its window latches with its first packet
         if all(leg.latched or now >= leg.window_ends for leg in session.legs):
             self._latching.discard(session)
 
     def _relatch_silent(self, session: Session, *, now: float) -> None:
-        for leg in session.legs:
-            if leg.relatch_after(self._settings.relatch_s, now=now):
-                self._forwarding.source_changed(leg)
+        silence_s = self._settings.relatch_s
+        self._forwarding.apply([leg for leg in session.legs if leg.relatch_after(silence_s, now=now)])

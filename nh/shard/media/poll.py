@@ -1,8 +1,8 @@
-"""The hot loop: which media sockets are readable, and whose turn it is.
+"""The hot loop: serves readable media sockets, one packet each, in batches.
 
-All media sockets are in one epoll object of their own, and only that is added to the event loop: the
-packet path is the same under every loop, and a command waits for one batch of packets at most, however
-many sockets are readable.
+All media sockets are in one epoll object of their own, and only that object is added to the event loop. So
+the packet path is the same under every event loop, and a command waits for one batch of packets at most,
+however many sockets are readable.
 """
 
 import logging
@@ -14,23 +14,27 @@ from typing import Final
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 128
-"""Packets served before the event loop has its turn again."""
+"""Most packets served before the event loop has its turn again."""
 
 Reader = Callable[[], object]
+"""Reads and handles one packet."""
 
 
 class MediaPoll:
-    """An epoll object with one reader a descriptor.
+    """An epoll object with one reader for each descriptor.
 
-    `now` is the monotonic time of the batch that is being served: the only clock reading of the packet path.
-    A reader may set other readers, but must not remove descriptors: the batch may still hold them.
+    A reader may set other readers. It must not remove descriptors: the batch may still hold them.
+
+    Attributes:
+        now: monotonic seconds of the current batch: the only clock reading of the packet path.
     """
 
-    __slots__ = ("_epoll", "_readers", "now")
+    __slots__ = ("_after_batch", "_epoll", "_readers", "now")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._readers: dict[int, Reader] = {}
+        self._after_batch: list[Callable[[], object]] = []
         self.now = time.monotonic()
 
     def fileno(self) -> int:
@@ -38,21 +42,29 @@ class MediaPoll:
         return self._epoll.fileno()
 
     def add(self, fd: int, reader: Reader) -> None:
-        """Watch `fd`; `reader` reads one packet whenever there is one."""
+        """Watch `fd`; `reader` is called while it is readable."""
         self._epoll.register(fd, select.EPOLLIN)
         self._readers[fd] = reader
 
     def set_reader(self, fd: int, reader: Reader) -> None:
-        """Another reader for a descriptor that is watched."""
+        """Replace the reader of a watched descriptor."""
         self._readers[fd] = reader
 
     def remove(self, fd: int) -> None:
-        """Watch it no more. Call it before the descriptor is closed."""
+        """Stop watching. To be called before the descriptor is closed."""
         self._epoll.unregister(fd)
         del self._readers[fd]
 
+    def call_after_batch(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once, after the last packet of the current batch. To be called by readers."""
+        self._after_batch.append(callback)
+
     def serve(self) -> int:
-        """Serve one batch of what is readable now; returns how many sockets that were, BATCH at most."""
+        """Serve one batch.
+
+        Returns:
+            How many sockets were readable, at most BATCH.
+        """
         readers = self._readers
         ready = self._epoll.poll(0, BATCH)
         self.now = time.monotonic()
@@ -61,9 +73,11 @@ class MediaPoll:
                 readers[fd]()
             except Exception:
                 # a bug that one socket meets must not keep the others from being served
-                logger.exception("a media socket could not be served")
+                logger.exception("media socket (fd %d) could not be served: its packet is lost", fd)
+        while self._after_batch:
+            self._after_batch.pop()()
         return len(ready)
 
     def close(self) -> None:
-        """Let go of the epoll object; the sockets in it stay open."""
+        """Close the epoll object; the sockets in it stay open."""
         self._epoll.close()

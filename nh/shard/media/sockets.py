@@ -1,7 +1,7 @@
 """Media sockets: opened exclusively on ports that the domain chose, connected to their latched source.
 
-Contract: a port is bound before SO_REUSEPORT is set, so no two programs share one by accident, yet a
-successor that knows of it can bind beside this one later. The module knows nothing of calls' rules.
+Contract: a port is bound before SO_REUSEPORT is set, so no two programs share a port by accident, while a
+successor that knows of it can bind it too. The module knows nothing of the rules of calls.
 """
 
 import ctypes
@@ -15,8 +15,8 @@ from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.ports import PortInUse
 from nh.errors import AddressUnavailable, SocketsExhausted
-from nh.shard.media.kernel_flow import Flow
-from nh.shard.media.loop_guard import tell_hops
+from nh.shard.media.kernel_flow import KernelFlow
+from nh.shard.media.loop_guard import enable_ttl
 
 _NO_MEMORY: Final = "raise what memory nh may have (MemoryMax= of its service), or sockets (net.ipv4.udp_mem)"
 _REMEDIES: Final = {
@@ -26,7 +26,7 @@ _REMEDIES: Final = {
     errno.ENOBUFS: _NO_MEMORY,
     errno.ENOMEM: _NO_MEMORY,
 }
-"""What helps where the system has no more of what a socket takes, by what it says then."""
+"""The remedy for a shortage, by errno."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # struct sockaddr with sa_family AF_UNSPEC: what connect(2) dissolves an association with
@@ -36,38 +36,44 @@ _UNSPECIFIED = (ctypes.c_char * 16)()
 class MediaSocket:
     """One UDP port of the relay.
 
-    Arguments:
+    Args:
         sock: a bound, non-blocking UDP socket.
         local: where it is bound.
         dscp: DiffServ code point of what it sends, 0 to 63.
 
-    `legs` are those that receive here; `connected` tells whether the kernel lets one source only in,
-    `reads_ttl` whether it is to be read with nh.shard.media.loop_guard.receive(); `flow` is what the
-    kernel relays in
-    the socket's stead, None if nothing; `owner` is the call-id of the call that it belongs to.
+    Attributes:
+        legs: the legs that receive here.
+        connected: whether the kernel admits packets of one source only.
+        reads_ttl: whether packets are read with nh.shard.media.loop_guard.receive().
+        flow: the kernel flow that forwards what arrives here, or None.
+        call_id: the call that the socket belongs to.
     """
 
-    __slots__ = ("connected", "dscp", "fd", "flow", "legs", "local", "owner", "reads_ttl", "sock")
+    __slots__ = ("call_id", "connected", "dscp", "fd", "flow", "legs", "local", "reads_ttl", "sock")
 
     def __init__(self, sock: socket.socket, local: Endpoint, dscp: int = 0) -> None:
         self.sock = sock
         self.dscp = dscp
-        self.owner = b""
-        self.flow: Flow | None = None
+        self.call_id = b""
+        self.flow: KernelFlow | None = None
         self.fd = sock.fileno()
         self.local = local
         self.legs: tuple[Leg, ...] = ()
         self.connected = False
         self.reads_ttl = False
 
-    def count_hops(self, wanted: bool) -> None:
-        """Let the hop limits of packets be told from now on, or not."""
+    def read_ttl(self, wanted: bool) -> None:
+        """Choose whether the TTL of packets is read from now on."""
         if wanted and not self.reads_ttl:
-            tell_hops(self.sock)
+            enable_ttl(self.sock)
         self.reads_ttl = wanted
 
     def connect(self, peer: Endpoint) -> bool:
-        """Let the kernel take packets from `peer` only; returns whether it agreed (a route is needed)."""
+        """Let the kernel admit packets from `peer` only.
+
+        Returns:
+            Whether the kernel agreed: it needs a route to the peer.
+        """
         try:
             self.sock.connect((peer.address, peer.port))
         except OSError:
@@ -76,23 +82,25 @@ class MediaSocket:
         return True
 
     def disconnect(self) -> None:
-        """Take packets from everybody again; the port stays bound (connect(2), AF_UNSPEC)."""
+        """Admit packets from any source again (connect(2) with AF_UNSPEC); the port stays bound."""
         if self.connected:
             _libc.connect(self.fd, _UNSPECIFIED, len(_UNSPECIFIED))
             self.connected = False
 
 
 def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) -> list[MediaSocket]:
-    """`count` sockets on consecutive ports, or none.
+    """Open `count` sockets on consecutive ports, or none.
 
-    Arguments:
+    Args:
         address: a unicast IP address of this host.
         base: lowest port, 1 to 65535.
         count: number of ports, 1 or more.
         dscp: DiffServ code point of what is sent, 0 to 63 (RFC 2474 3).
 
-    Raises PortInUse if a port is taken, AddressUnavailable if the address cannot be bound,
-    SocketsExhausted if the system has no descriptors or memory left.
+    Raises:
+        PortInUse: a port is taken.
+        AddressUnavailable: the address cannot be bound.
+        SocketsExhausted: the system has no descriptors or memory left.
     """
     where = ipaddress.ip_address(address)
     if where.is_unspecified or where.is_multicast or address == "255.255.255.255":
@@ -108,14 +116,15 @@ def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) ->
 
 
 def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocket:
-    """A media socket that another process opened, which is left as it is: connected, for all that is known.
+    """A media socket that another process opened. It is left as it is, and counts as connected: it may be.
 
-    Arguments:
-        fd: it belongs to the socket from now on, or is closed.
-        local: where it is bound.
-        dscp: what it was opened with.
+    Args:
+        fd: descriptor that the media socket owns from now on; it is closed if this fails.
+        local: where it has to be bound.
+        dscp: DiffServ code point that it was opened with.
 
-    Raises OSError if the descriptor is something else.
+    Raises:
+        OSError: the descriptor is not that socket.
     """
     sock = socket.socket(fileno=fd)
     try:
@@ -131,13 +140,13 @@ def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocke
 
 
 def socket_of(leg: Leg) -> MediaSocket:
-    """The socket where a leg receives: in a shard they are all of this kind."""
+    """The socket where a leg receives; in a shard all of them are media sockets."""
     assert isinstance(leg.socket, MediaSocket)
     return leg.socket
 
 
 def close_media_sockets(sockets: list[MediaSocket]) -> None:
-    """Close them all."""
+    """Close all of `sockets`."""
     for media_socket in sockets:
         media_socket.sock.close()
 
@@ -162,11 +171,11 @@ def _open(local: Endpoint, dscp: int) -> MediaSocket:
 
 
 def exhausted(exc: OSError, what: str) -> SocketsExhausted | None:
-    """The error for "the system has no more of these"; None if it says something else.
+    """The error for a shortage of a system resource; None if `exc` reports something else.
 
-    Arguments:
-        exc: what the system said.
-        what: what could not be had, for people.
+    Args:
+        exc: the error of the system call.
+        what: what was not possible, for people.
     """
     remedy = _REMEDIES.get(exc.errno or 0)
     if remedy is None:

@@ -1,7 +1,7 @@
-"""What a shard's media amount to: totals of packets and bytes, and of what was dropped, by reason.
+"""Traffic totals of a shard: packets and bytes, and drops by reason.
 
-Legs count what they receive for themselves; these are the sums over all of them, dead ones too. Drops are
-rare and are counted where they happen.
+Each leg counts what it receives; the totals are the sums over all legs, ended ones included. Drops are rare
+and are counted where they happen.
 """
 
 from typing import Final
@@ -9,14 +9,17 @@ from typing import Final
 from nh.calls.leg import Drop
 
 _NOT_PASSED_ON: Final = (Drop.NO_TARGET, Drop.SEND_FAILED, Drop.LOOPED)
-"""What legs took and dropped."""
+"""Drops of packets that a leg had admitted."""
 
 
 class TrafficTotals:
     """Totals since the start.
 
-    `received` counts what legs took at their sockets, `kernel` what was relayed inside the kernel; packets
-    with a source mismatch or without a session are in neither.
+    Attributes:
+        received_packets, received_bytes: admitted at sockets.
+        kernel_packets, kernel_bytes: forwarded inside the kernel.
+        drops, dropped_bytes: by Drop. Packets with a source mismatch or without a session are in no other
+            total.
     """
 
     __slots__ = (
@@ -37,7 +40,7 @@ class TrafficTotals:
         self.dropped_bytes = [0] * len(Drop)
 
     def drop(self, reason: Drop, size_bytes: int) -> None:
-        """One packet that was not passed on."""
+        """Count one packet that was not passed on."""
         self.drops[reason] += 1
         self.dropped_bytes[reason] += size_bytes
 

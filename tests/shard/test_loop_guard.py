@@ -8,7 +8,7 @@ import pytest
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, Media, Side
-from nh.shard.media import loop_guard as hops
+from nh.shard.media import loop_guard
 from nh.shard.media.loop_guard import MAX_HOPS, LocalPorts
 from tests.e2e.sdp import MediaLine
 from tests.shard.bench import PACKET, V4, V6, Bench, Where, audio
@@ -20,27 +20,27 @@ from tools.harness.waiting import eventually
 INTERFACES = (Interface("default", V4, V4),)
 
 
-def test_own_ports_are_those_of_all_ranges_on_any_address_of_the_relay() -> None:
-    own = LocalPorts([(20_000, 20_099), (30_000, 30_001)], ["192.0.2.1"])
+def test_local_ports_are_those_of_all_ranges_on_any_address_of_the_relay() -> None:
+    local_ports = LocalPorts([(20_000, 20_099), (30_000, 30_001)], ["192.0.2.1"])
     for port, expected in ((20_000, True), (20_099, True), (20_100, False), (30_001, True), (1, False)):
-        assert (Endpoint("192.0.2.1", port) in own) is expected
-    assert Endpoint("198.51.100.7", 20_000) not in own
-    own.add("198.51.100.7")
-    assert Endpoint("198.51.100.7", 20_000) in own
+        assert (Endpoint("192.0.2.1", port) in local_ports) is expected
+    assert Endpoint("198.51.100.7", 20_000) not in local_ports
+    local_ports.add("198.51.100.7")
+    assert Endpoint("198.51.100.7", 20_000) in local_ports
 
 
 @pytest.mark.parametrize("address", [V4, V6])
-def test_a_hop_limit_is_sent_and_received(address: str, ipv6: None) -> None:
+def test_a_ttl_is_sent_and_received(address: str, ipv6: None) -> None:
     family = socket.AF_INET6 if address == V6 else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as one, socket.socket(family, socket.SOCK_DGRAM) as other:
         for each in (one, other):
             each.bind((address, 0))
         other.settimeout(5)
-        hops.tell_hops(other)
-        hops.send(one, memoryview(PACKET), Endpoint(*other.getsockname()[:2]), 7)
+        loop_guard.enable_ttl(other)
+        loop_guard.send(one, memoryview(PACKET), Endpoint(*other.getsockname()[:2]), 7)
         buffer = bytearray(2000)
-        size, source, left = hops.receive(other, buffer)
-        assert (bytes(buffer[:size]), source, left) == (PACKET, Endpoint(*one.getsockname()[:2]), 7)
+        size, source, ttl = loop_guard.receive(other, buffer)
+        assert (bytes(buffer[:size]), source, ttl) == (PACKET, Endpoint(*one.getsockname()[:2]), 7)
 
 
 @pytest.mark.parametrize("calls", [2, 3, 6])
@@ -97,7 +97,7 @@ def test_a_packet_of_calls_in_a_circle_ends(ports: range, make_peer: MakePeer, s
                 bench.loop.turn(0.001)
             return any(bench.stats().drop_looped for bench in benches)
 
-        eventually(ended, "the packet has no hops left")
+        eventually(ended, "the packet has no TTL left")
         stats = [bench.stats() for bench in benches]
         assert sum(each.drop_looped for each in stats) == 1
         assert sum(each.packets_in for each in stats) == MAX_HOPS

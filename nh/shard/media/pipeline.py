@@ -1,0 +1,84 @@
+"""The media pipeline of a socket: the stages that its packets go through, as plain values.
+
+    collect      read one packet, with its TTL where it may go on to a port of this relay (loop_guard)
+    demultiplex  RTP or RTCP, where both come to one port (nh.calls.classify)
+    admit        by source (nh.calls.latching), until the kernel does that at a connected socket
+    transform    the leg's transforms and taps
+    measure      the leg's RTP statistics
+    egress       send it, from the socket of the opposite leg (nh.shard.media.egress)
+
+plan_for() decides what can be decided before a packet arrives. nh.shard.media.readers compiles the plan, so
+that a plain packet pays for no stage that has nothing to do.
+"""
+
+import enum
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from nh.calls.leg import Leg
+from nh.calls.media import Endpoint
+from nh.shard.media.loop_guard import LocalPorts
+
+
+class Admit(enum.Enum):
+    """Who decides whether a packet is admitted.
+
+    NO_SESSION: no leg receives at the socket, so every packet is dropped.
+    BY_SOURCE: the rules of latching, packet by packet.
+    BY_KERNEL: the socket is connected, so only packets of the latched source arrive.
+    """
+
+    NO_SESSION = enum.auto()
+    BY_SOURCE = enum.auto()
+    BY_KERNEL = enum.auto()
+
+
+class Plan(NamedTuple):
+    """What happens to the packets that arrive at one socket.
+
+    Attributes:
+        admit: see Admit.
+        reads_ttl: packets go on to a port of this relay, so their TTL is read and decremented.
+        demultiplexes: RTCP comes to the RTP port and has a leg of its own.
+        offloaded: a kernel flow forwards for the leg; the socket gets what the flow leaves.
+        transforms: the leg has transforms or taps.
+    """
+
+    admit: Admit
+    reads_ttl: bool = False
+    demultiplexes: bool = False
+    offloaded: bool = False
+    transforms: bool = False
+
+
+PLAIN: Final = Plan(Admit.BY_KERNEL)
+"""The plan of almost every packet in user space: receive, count, send, measure."""
+
+
+def plan_for(legs: Sequence[Leg], *, connected: bool, local_ports: LocalPorts) -> Plan:
+    """The plan for one socket.
+
+    Args:
+        legs: the legs that receive at the socket.
+        connected: whether the socket is connected to the latched source of its only leg.
+        local_ports: the media ports of this relay.
+    """
+    if not legs:
+        return Plan(Admit.NO_SESSION)
+    served = [leg for each in legs for leg in (each, each.rtcp) if leg is not None]
+    return Plan(
+        Admit.BY_KERNEL if connected else Admit.BY_SOURCE,
+        reads_ttl=any(_is_local(leg.egress.destination, local_ports) for leg in served),
+        demultiplexes=len(served) > len(legs),
+        offloaded=any(leg.offload is not None for leg in served),
+        transforms=any(leg.transforms or leg.taps for leg in served),
+    )
+
+
+def sole_latched_source(legs: Sequence[Leg]) -> Endpoint | None:
+    """The source that a socket can be connected to: that of its only leg, once that has latched."""
+    return legs[0].source if len(legs) == 1 and legs[0].latched else None
+
+
+def _is_local(destination: Endpoint | None, local_ports: LocalPorts) -> bool:
+    return destination is not None and destination in local_ports

@@ -1,0 +1,212 @@
+"""Readers: plans of the media pipeline, compiled into what the poll calls for each packet.
+
+There are five. Two closures serve the plain plan, with and without RTP statistics; a third reader serves
+every other connected socket, stage by stage; one admits by source, one drops.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from nh.calls.classify import MediaKind, classify
+from nh.calls.latching import admit
+from nh.calls.leg import Drop, Leg
+from nh.calls.media import Endpoint
+from nh.shard.media import loop_guard
+from nh.shard.media.egress import Egress, Send
+from nh.shard.media.pipeline import PLAIN, Admit, Plan
+from nh.shard.media.poll import MediaPoll, Reader
+from nh.shard.media.sockets import MediaSocket
+from nh.shard.media.totals import TrafficTotals
+
+MAX_DATAGRAM_BYTES: Final = 65_536
+
+MAX_WAITING: Final = 4096
+"""Most packets that are served in one go at a socket that has just been connected: more than fit in a receive
+buffer."""
+
+
+class Readers:
+    """Compiles plans, and serves what they leave to it.
+
+    Args:
+        poll: has the time.
+        traffic: counts packets.
+        egress: sends packets and counts drops.
+        changed: called with legs whose source or state changed, after the packet that did it was sent.
+    """
+
+    def __init__(
+        self,
+        poll: MediaPoll,
+        traffic: TrafficTotals,
+        egress: Egress,
+        changed: Callable[[Sequence[Leg]], None],
+    ) -> None:
+        self._poll = poll
+        self._traffic = traffic
+        self._egress = egress
+        self._changed = changed
+        self._buffer = bytearray(MAX_DATAGRAM_BYTES)
+        self._view = memoryview(self._buffer)
+        self._plain_reader = plain_reader_factory(self._buffer, traffic, poll, egress.send_failed)
+        # one bound method each, which all sockets share
+        self._readers: Final = {
+            Admit.NO_SESSION: self._drop_next,
+            Admit.BY_SOURCE: self._latch_next,
+            Admit.BY_KERNEL: self._pass_next,
+        }
+
+    def compile(self, media_socket: MediaSocket, plan: Plan) -> Reader:
+        """The reader that carries out `plan` at a socket, one packet a call."""
+        if plan == PLAIN:
+            leg = media_socket.legs[0]
+            return self._plain_reader(leg, media_socket.sock.recv_into, self._egress.sender(leg))
+        return functools.partial(self._readers[plan.admit], media_socket)
+
+    def serve_waiting(self, media_socket: MediaSocket) -> list[Leg]:
+        """Serve the packets that wait at a socket, each by its source, in their order.
+
+        Returns:
+            The legs whose source or state changed.
+        """
+        changed: list[Leg] = []
+        for _ in range(MAX_WAITING):
+            legs = self._admit_next(media_socket)
+            if legs is None:
+                break
+            changed += legs
+        return changed
+
+    # --- readers --------------------------------------------------------------------------------------
+
+    def _drop_next(self, media_socket: MediaSocket) -> None:
+        try:
+            size = media_socket.sock.recv_into(self._buffer)
+        except OSError:
+            return
+        self._traffic.drop(Drop.NO_SESSION, size)
+
+    def _latch_next(self, media_socket: MediaSocket) -> None:
+        if changed := self._admit_next(media_socket):
+            self._changed(changed)
+
+    def _pass_next(self, media_socket: MediaSocket) -> None:
+        ttl = 0
+        try:
+            if media_socket.reads_ttl:
+                size, _, ttl = loop_guard.receive(media_socket.sock, self._buffer)
+            else:
+                size = media_socket.sock.recv_into(self._buffer)
+        except OSError:
+            return
+        packet = self._view[:size]
+        self._process(media_socket.legs[0], classify(packet), packet, ttl)
+
+    # --- stages ---------------------------------------------------------------------------------------
+
+    def _admit_next(self, media_socket: MediaSocket) -> Sequence[Leg] | None:
+        """Collect the next packet, decide by its kind and source, send it.
+
+        Returns:
+            The legs whose source or state changed; None if no packet waits.
+        """
+        ttl = 0
+        try:
+            if media_socket.reads_ttl:
+                size, source, ttl = loop_guard.receive(media_socket.sock, self._buffer)
+            else:
+                size, address = media_socket.sock.recvfrom_into(self._buffer)
+                source = Endpoint(address[0], address[1])
+        except BlockingIOError:
+            return None
+        except OSError:
+            return ()
+        packet = self._view[:size]
+        kind = classify(packet)
+        leg, changed = admit(media_socket.legs, source, now=self._poll.now)
+        if leg is None:
+            self._egress.drop(media_socket.legs[0], Drop.SOURCE_MISMATCH, size)
+        else:
+            self._process(leg, kind, packet, ttl)
+        return changed
+
+    def _process(self, leg: Leg, kind: MediaKind, packet: memoryview, ttl: int) -> None:
+        """Count, transform, measure and send a packet that `leg` has admitted."""
+        if kind is MediaKind.RTCP and leg.rtcp is not None:
+            leg = leg.rtcp
+        leg.packets += 1
+        leg.bytes += len(packet)
+        self._traffic.received_packets += 1
+        self._traffic.received_bytes += len(packet)
+        for transform in leg.transforms:
+            packet = transform(packet)
+        for tap in leg.taps:
+            tap(packet)
+        meter = leg.offload or leg.find_meter()
+        if meter is not None:
+            # before it is sent: the kernel may measure the answer at once, beside this
+            meter.measure(packet, len(packet), self._poll.now)
+        send = self._egress.sender(leg, ttl)
+        try:
+            send(packet)
+        except OSError as error:
+            self._egress.send_failed(leg, send, packet, error)
+
+
+def plain_reader_factory(
+    buffer: bytearray,
+    traffic: TrafficTotals,
+    poll: MediaPoll,
+    send_failed: Callable[[Leg, Send, memoryview, OSError], None],
+) -> Callable[[Leg, Callable[[bytearray], int], Send], Reader]:
+    """A function that makes the readers of the plain plan: the path of almost every packet in user space.
+
+    A closure finds everything in its cells, without a look-up; all readers share the cells of buffer, view,
+    traffic, poll and send_failed. The two closures differ in one line: what can be decided for a leg (is it
+    RTP?) is not decided for each packet.
+    """
+    view = memoryview(buffer)
+
+    def new_forwarder(leg: Leg, receive: Callable[[bytearray], int], send: Send) -> Reader:
+        def forward() -> None:
+            try:
+                size = receive(buffer)
+            except OSError:
+                # no packet after all, or the ICMP error that an earlier packet to this source met
+                return
+            leg.packets += 1
+            leg.bytes += size
+            traffic.received_packets += 1
+            traffic.received_bytes += size
+            try:
+                send(view[:size])
+            except OSError as error:
+                send_failed(leg, send, view[:size], error)
+
+        return forward
+
+    def new_measuring(leg: Leg, receive: Callable[[bytearray], int], send: Send) -> Reader:
+        meter = leg.find_meter()
+        if meter is None:
+            return new_forwarder(leg, receive, send)
+        measure = meter.measure
+
+        def forward_and_measure() -> None:
+            try:
+                size = receive(buffer)
+            except OSError:
+                return
+            leg.packets += 1
+            leg.bytes += size
+            traffic.received_packets += 1
+            traffic.received_bytes += size
+            try:
+                send(view[:size])
+            except OSError as error:
+                send_failed(leg, send, view[:size], error)
+            measure(buffer, size, poll.now)
+
+        return forward_and_measure
+
+    return new_measuring

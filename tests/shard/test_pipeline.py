@@ -1,0 +1,150 @@
+"""The media pipeline: which plan a socket has, and where transforms and taps take part."""
+
+import dataclasses
+
+import pytest
+
+from nh.calls.leg import Leg
+from nh.calls.media import Endpoint, Side
+from nh.calls.source import SourcePolicy
+from nh.fastpath.loader import LoadedProgram
+from nh.shard.media.loop_guard import LocalPorts
+from nh.shard.media.pipeline import PLAIN, Admit, Plan, plan_for
+from tests.calls.legs import make_leg
+from tests.kernel_paths import new_kernel_path
+from tests.shard.bench import PACKET, Bench, Conversation
+from tests.shard.conftest import MakeBench, MakePeer
+from tools.harness.media_peer import RTCP
+
+LOCAL_PORTS = LocalPorts([(20_000, 20_099)], ["192.0.2.1"])
+ALICE, BOB = Endpoint("198.51.100.1", 4000), Endpoint("198.51.100.2", 4000)
+LOCAL = Endpoint("192.0.2.1", 20_010)
+
+
+@dataclasses.dataclass
+class Pair:
+    """Alice's RTP leg and Bob's."""
+
+    alice: Leg
+    bob: Leg
+
+    def plan(self, *, connected: bool = False) -> Plan:
+        """Of the socket that Alice sends to."""
+        return plan_for([self.alice], connected=connected, local_ports=LOCAL_PORTS)
+
+
+def make_pair(bob: Endpoint = BOB) -> Pair:
+    pair = Pair(make_leg(announced=ALICE), make_leg(announced=bob))
+    pair.alice.other, pair.bob.other = pair.bob, pair.alice
+    return pair
+
+
+def upper(packet: memoryview) -> memoryview:
+    """A trivial transform."""
+    return memoryview(bytes(packet).upper())
+
+
+# --- plans --------------------------------------------------------------------------------------------
+
+
+def test_without_a_leg_every_packet_is_dropped() -> None:
+    assert plan_for([], connected=False, local_ports=LOCAL_PORTS) == Plan(Admit.NO_SESSION)
+
+
+def test_until_a_socket_is_connected_packets_are_admitted_by_source() -> None:
+    assert make_pair().plan() == Plan(Admit.BY_SOURCE)
+
+
+def test_a_connected_socket_has_the_plain_plan() -> None:
+    assert make_pair().plan(connected=True) == PLAIN
+
+
+def test_rtcp_on_the_rtp_port_is_demultiplexed() -> None:
+    pair, rtcp = make_pair(), make_pair()
+    pair.alice.rtcp = rtcp.alice
+    assert pair.plan(connected=True) == Plan(Admit.BY_KERNEL, demultiplexes=True)
+
+
+def test_the_ttl_is_read_where_packets_go_on_to_a_local_port() -> None:
+    assert make_pair(bob=LOCAL).plan(connected=True) == Plan(Admit.BY_KERNEL, reads_ttl=True)
+    assert make_pair(bob=LOCAL).plan() == Plan(Admit.BY_SOURCE, reads_ttl=True)
+
+
+def test_a_leg_with_a_transform_or_a_tap_is_not_plain() -> None:
+    transformed, tapped = make_pair(), make_pair()
+    transformed.alice.transforms = (upper,)
+    tapped.alice.taps = (lambda _packet: None,)
+    for pair in (transformed, tapped):
+        assert pair.plan(connected=True) == Plan(Admit.BY_KERNEL, transforms=True)
+
+
+# --- transforms and taps ------------------------------------------------------------------------------
+
+
+def leg_of(bench: Bench, call: Conversation, side: Side) -> Leg:
+    (session,) = bench.helper._plane._running
+    assert session.legs[side].side is side
+    return session.legs[side]
+
+
+def recompile(bench: Bench) -> None:
+    """What a feature does that gives a leg a stage."""
+    (session,) = bench.helper._plane._running
+    bench.helper._plane._forwarding.apply(session.legs)
+
+
+@pytest.mark.parametrize("policy", [SourcePolicy.FIRST, SourcePolicy.HANDOVER], ids=["connected", "latching"])
+def test_a_transform_rewrites_the_packets_of_its_leg_and_a_tap_sees_the_result(
+    make_bench: MakeBench, make_peer: MakePeer, policy: SourcePolicy
+) -> None:
+    bench = make_bench(policy=policy)
+    alice, bob = make_peer(), make_peer()
+    call = bench.call(alice, bob)
+    bench.converse(alice, bob, call)
+    tapped: list[bytes] = []
+    leg = leg_of(bench, call, Side.FROM)
+    leg.transforms = (upper,)
+    leg.taps = (lambda packet: tapped.append(bytes(packet)),)
+    recompile(bench)
+    alice.send(b"hello", call.for_caller)
+    assert bench.receive(bob)[0] == b"HELLO"
+    assert tapped == [b"HELLO"]
+    bench.passes(bob, call.for_callee, alice, payload=b"hello")
+    bench.passes(alice, call.for_caller, bob, RTCP, payload=b"hello")
+    assert tapped == [b"HELLO"], "the other legs have no stages"
+    leg.transforms = leg.taps = ()
+    recompile(bench)
+    bench.passes(alice, call.for_caller, bob, payload=b"hello")
+
+
+def test_transforms_apply_in_their_order(make_bench: MakeBench, make_peer: MakePeer) -> None:
+    bench = make_bench()
+    alice, bob = make_peer(), make_peer()
+    call = bench.call(alice, bob)
+    bench.converse(alice, bob, call)
+    leg_of(bench, call, Side.FROM).transforms = (upper, lambda packet: memoryview(bytes(packet) + b"!"))
+    recompile(bench)
+    alice.send(b"hello", call.for_caller)
+    assert bench.receive(bob)[0] == b"HELLO!"
+    assert bench.leg(call.key, Side.FROM).bytes == len(PACKET) + len(b"hello"), "as it was received"
+
+
+@pytest.mark.kernel
+def test_a_leg_with_stages_stays_out_of_the_kernel(
+    ports: range, make_peer: MakePeer, kernel_program: LoadedProgram
+) -> None:
+    bench = Bench(ports, kernel=new_kernel_path(kernel_program))
+    try:
+        alice, bob = make_peer(), make_peer()
+        call = bench.call(alice, bob)
+        bench.converse(alice, bob, call)
+        assert bench.stats().kernel_flows == 4
+        leg_of(bench, call, Side.FROM).transforms = (upper,)
+        recompile(bench)
+        assert bench.stats().kernel_flows == 3
+        leg = bench.leg(call.key, Side.FROM)
+        assert leg.user_space_because == "its packets are transformed or observed"
+        alice.send(b"hello", call.for_caller)
+        assert bench.receive(bob)[0] == b"HELLO"
+    finally:
+        bench.close()
