@@ -48,6 +48,7 @@ def test_keys_need_no_order_and_the_last_of_equal_ones_counts() -> None:
         b"d1:a3:xye",
         b"d1:ai01ee",
         b"d1:ai-0ee",
+        b"d1:ai-01ee",
         b"d01:ai1ee",
         b"d1:xi1e-6:",
         b"d1:ai1_0ee",

@@ -1,15 +1,14 @@
-"""Bencode as ng's clients write it: by bencode2, with the one thing made right that it is too strict about.
+"""Bencode (BEP 3) as ng's clients write it, without I/O: encode, decode, find the end of a message.
 
-Bencode wants the keys of a dictionary in order, and bencode2 insists on it; Kamailio and OpenSIPS write them
-as they come, and may write one twice. So a message is walked through once, its dictionaries are put in order,
-and bencode2 reads the outcome. The walk does not recurse and goes no deeper than MAX_DEPTH. Knows nothing of
-ng's commands and keys.
+Kamailio and OpenSIPS write the keys of a dictionary in any order, and may write one twice. Bencode libraries
+reject that, or accept it and can be hung by a message: docs/explanation/architecture.md has the comparison.
+Decoding does not recurse, stops at MAX_DEPTH, and takes time proportional to the message's length.
 """
 
+import functools
 import re
+from collections.abc import Callable
 from typing import Final
-
-from bencode2 import BencodeDecodeError, bdecode, bencode
 
 from nh.errors import MalformedFrame, MalformedRequest
 
@@ -17,98 +16,118 @@ MAX_DEPTH: Final = 16
 """Most lists and dictionaries within each other; ng's own messages have four."""
 
 MAX_MESSAGE_BYTES: Final = 65_535
-"""Longest message, as long as a UDP datagram can be."""
+"""Longest message in bytes: the longest UDP datagram."""
 
-_TOKEN: Final = re.compile(rb"(0|[1-9][0-9]{0,5}):|i-?[0-9]{1,18}e|[dle]")
+_TOKEN: Final = re.compile(rb"(0|[1-9][0-9]{0,5}):|i(-?[0-9]{1,18})e|[dle]")
 _LONGEST_TOKEN: Final = len("i-e") + 18
-
-__all__ = ["MAX_DEPTH", "MAX_MESSAGE_BYTES", "MessageEnd", "decode", "encode"]
-
-
-def encode(value: object) -> bytes:
-    """The bencode of plain values: dicts with text or bytes as keys, lists, text, bytes, integers."""
-    return bencode(value)
+_STRING, _INTEGER = 1, 2  # groups of _TOKEN
 
 
 def decode(data: bytes) -> object:
-    """The value of a message: dicts with bytes as keys (the last of equal ones), lists, bytes, integers.
+    """Decode one message.
 
-    Raises MalformedRequest for anything else, in a time that grows with its length only.
+    Args:
+        data: one value and nothing behind it.
+
+    Returns:
+        Dicts with bytes as keys (of equal keys, the last one counts), lists, bytes and ints.
+
+    Raises:
+        MalformedRequest: `data` is anything else, or deeper than MAX_DEPTH.
     """
-    try:
-        return bdecode(_in_order(data))
-    except BencodeDecodeError as exc:
-        raise MalformedRequest(f"bencode: {exc}") from exc
-
-
-class _Walk:
-    """One list or dictionary that is being walked through: what is in it, in bencode."""
-
-    __slots__ = ("is_dictionary", "key", "pairs", "parts")
-
-    def __init__(self, is_dictionary: bool) -> None:
-        self.is_dictionary = is_dictionary
-        self.parts: list[bytes] = []
-        self.pairs: dict[bytes, bytes] = {}
-        self.key: bytes | None = None
-
-    def add(self, token: bytes, text: bytes | None) -> None:
-        """One more item; `text` is that of a string, None for all else."""
-        if not self.is_dictionary:
-            self.parts.append(token)
-        elif self.key is not None:
-            self.pairs[self.key] = token
-            self.key = None
-        elif text is not None:
-            self.key = text
-        else:
-            raise MalformedRequest("bencode: a key is no string")
-
-    def render(self) -> bytes:
-        """All of it, keys in order."""
-        if not self.is_dictionary:
-            return b"l%be" % b"".join(self.parts)
-        if self.key is not None:
-            raise MalformedRequest("bencode: the last key has no value")
-        pairs = sorted(self.pairs.items())
-        return b"d%be" % b"".join(b"%d:%b%b" % (len(key), key, value) for key, value in pairs)
-
-
-def _in_order(data: bytes) -> bytes:
-    """The same value with the keys of every dictionary in order, each of them once."""
-    bottom = _Walk(is_dictionary=False)
-    stack = [bottom]
-    at = 0
-    while at < len(data):
-        found = _TOKEN.match(data, at)
-        if found is None:
+    outer: list[tuple[bytes, list[object]]] = []  # the containers around the one that is being read
+    kind, items = b"", list[object]()
+    at, size, match = 0, len(data), _TOKEN.match
+    while at < size:
+        token = match(data, at)
+        if token is None:
             raise MalformedRequest(f"bencode: no value begins at byte {at}")
-        at, token, text = found.end(), found[0], None
-        if found[1] is not None:
-            end = at + int(found[1])
-            if end > len(data):
-                raise MalformedRequest(f"bencode: the string at byte {found.start()} is cut short")
-            token, text, at = data[found.start() : end], data[at:end], end
-        elif token in (b"d", b"l"):
-            if len(stack) > MAX_DEPTH:
+        at = token.end()
+        if token.lastindex == _STRING:
+            begin, at = at, at + int(token[_STRING])
+            if at > size:
+                raise MalformedRequest(f"bencode: the string at byte {token.start()} is cut short")
+            items.append(data[begin:at])
+        elif token.lastindex == _INTEGER:
+            items.append(_integer(token))
+        elif token[0] != b"e":
+            if len(outer) == MAX_DEPTH:
                 raise MalformedRequest(f"bencode: more than {MAX_DEPTH} values within each other")
-            stack.append(_Walk(token == b"d"))
-            continue
-        elif token == b"e":
-            if len(stack) == 1:
-                raise MalformedRequest(f"bencode: nothing ends at byte {at - 1}")
-            token = stack.pop().render()
-        stack[-1].add(token, text)
-    if len(stack) > 1 or len(bottom.parts) != 1:
-        raise MalformedRequest(f"bencode: is cut short, or more than one value, in {len(data)} bytes")
-    return bottom.parts[0]
+            outer.append((kind, items))
+            kind, items = token[0], []
+        elif outer:
+            value = _dictionary(items) if kind == b"d" else items
+            kind, items = outer.pop()
+            items.append(value)
+        else:
+            raise MalformedRequest(f"bencode: nothing ends at byte {at - 1}")
+    if outer or len(items) != 1:
+        raise MalformedRequest(f"bencode: is cut short, or more than one value, in {size} bytes")
+    return items[0]
+
+
+def _integer(token: re.Match[bytes]) -> int:
+    value = int(token[_INTEGER])
+    if b"%d" % value != token[_INTEGER]:
+        raise MalformedRequest(f"bencode: the integer at byte {token.start()} has leading zeros")
+    return value
+
+
+def _dictionary(items: list[object]) -> dict[bytes, object]:
+    """The dictionary of keys and values in turn."""
+    keys = [key for key in items[::2] if isinstance(key, bytes)]
+    if len(keys) * 2 != len(items):
+        raise MalformedRequest("bencode: a key is not a string, or the last key has no value")
+    return dict(zip(keys, items[1::2], strict=True))
+
+
+def encode(value: object) -> bytes:
+    """Encode plain values: dicts with all str or all bytes as keys, lists, str (as UTF-8), bytes and ints.
+
+    The keys of a dictionary are written in order, as strict clients require.
+    """
+    parts: list[bytes] = []
+    _write(value, parts.append)
+    return b"".join(parts)
+
+
+def _write(value: object, write: Callable[[bytes], None]) -> None:
+    match value:
+        case str():
+            write(_string(value.encode()))
+        case bytes():
+            write(_string(value))
+        case int():
+            write(b"i%de" % value)
+        case dict():
+            write(b"d")
+            for key in sorted(value):
+                write(_key(key))
+                _write(value[key], write)
+            write(b"e")
+        case list():
+            write(b"l")
+            for item in value:
+                _write(item, write)
+            write(b"e")
+        case _:
+            raise TypeError(f"bencode: {type(value).__name__} has no form")
+
+
+def _string(value: bytes) -> bytes:
+    return b"%d:%b" % (len(value), value)
+
+
+@functools.lru_cache(maxsize=256)  # a query's reply has hundreds of keys out of some thirty
+def _key(key: str | bytes) -> bytes:
+    return _string(key.encode() if isinstance(key, str) else key)
 
 
 class MessageEnd:
-    """Finds where a dictionary in a growing buffer ends, looking at each byte once.
+    """Finds the end of a dictionary in a growing buffer, looking at each byte once.
 
-    Arguments:
-        at: where it begins.
+    Args:
+        at: index in the buffer at which the dictionary begins.
     """
 
     __slots__ = ("_at", "_begin", "_depth")
@@ -118,39 +137,40 @@ class MessageEnd:
         self._depth = 0
 
     def find(self, buffer: bytes | bytearray) -> int | None:
-        """The index behind the dictionary, None while it is not complete.
+        """The index behind the dictionary; None while it is incomplete.
 
-        Arguments:
-            buffer: what has come so far; it may only grow from call to call.
+        Args:
+            buffer: what was received so far; between calls it may only grow at its end.
 
-        Raises MalformedFrame as soon as it can be no dictionary, is too deep or too long.
+        Raises:
+            MalformedFrame: what was received cannot become a dictionary, or is too deep or too long.
         """
         while self._at < len(buffer):
-            found = _TOKEN.match(buffer, self._at)
-            if found is None:
+            token = _TOKEN.match(buffer, self._at)
+            if token is None:
                 if len(buffer) - self._at < _LONGEST_TOKEN and _may_become_token(buffer[self._at :]):
                     return None
                 raise MalformedFrame(f"ng: no bencode at byte {self._at} of the message")
-            self._step(found)
+            self._step(token)
             if self._at - self._begin > MAX_MESSAGE_BYTES:
                 raise MalformedFrame(f"ng: a message is longer than {MAX_MESSAGE_BYTES} bytes")
             if not self._depth:
                 return self._at
         return None
 
-    def _step(self, found: re.Match[bytes]) -> None:
-        kind = found[0][:1]
+    def _step(self, token: re.Match[bytes]) -> None:
+        kind = token[0][:1]
         if not self._depth and kind != b"d":
-            raise MalformedFrame("ng: a message is no dictionary")
+            raise MalformedFrame("ng: a message is not a dictionary")
         if kind in b"dl":
             self._depth += 1
             if self._depth > MAX_DEPTH:
                 raise MalformedFrame(f"ng: more than {MAX_DEPTH} values within each other")
         elif kind == b"e":
             self._depth -= 1
-        self._at = found.end() + int(found[1] or 0)
+        self._at = token.end() + int(token[_STRING] or 0)
 
 
 def _may_become_token(rest: bytes | bytearray) -> bool:
-    """Whether bytes at the end of what has come so far may be the beginning of a token."""
+    """Whether the last bytes received may be the beginning of a token."""
     return re.fullmatch(rb"(?:0|[1-9][0-9]{0,5})|i-?[0-9]{0,18}", rest) is not None
