@@ -10,20 +10,33 @@ from nh.version import __version__
 
 if TYPE_CHECKING:
     from nh.asyncio_loop import AsyncioLoop
+    from nh.calls.settings import RelayConfig, RelaySettings
     from nh.client import Client, NativeClient
     from nh.loop import SelectorLoop
     from nh.server import Server
-    from nh.shard.relay import Helper
+    from nh.shard.relay import Relay as Helper
 
-__all__ = ["AsyncioLoop", "Client", "Helper", "NativeClient", "SelectorLoop", "Server", "__version__"]
+__all__ = [
+    "AsyncioLoop",
+    "Client",
+    "Helper",
+    "NativeClient",
+    "RelayConfig",
+    "RelaySettings",
+    "SelectorLoop",
+    "Server",
+    "__version__",
+]
 
 _HOME = {
-    "AsyncioLoop": "nh.asyncio_loop",
-    "Client": "nh.client",
-    "Helper": "nh.shard.relay",
-    "NativeClient": "nh.client",
-    "SelectorLoop": "nh.loop",
-    "Server": "nh.server",
+    "AsyncioLoop": ("nh.asyncio_loop", "AsyncioLoop"),
+    "Client": ("nh.client", "Client"),
+    "Helper": ("nh.shard.relay", "Relay"),  # Net::SIP's name
+    "NativeClient": ("nh.client", "NativeClient"),
+    "RelayConfig": ("nh.calls.settings", "RelayConfig"),
+    "RelaySettings": ("nh.calls.settings", "RelaySettings"),
+    "SelectorLoop": ("nh.loop", "SelectorLoop"),
+    "Server": ("nh.server", "Server"),
 }
 
 
@@ -32,4 +45,5 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'nh' has no attribute {name!r}")
     import importlib  # noqa: PLC0415  # see the module's docstring
 
-    return getattr(importlib.import_module(_HOME[name]), name)
+    module, attribute = _HOME[name]
+    return getattr(importlib.import_module(module), attribute)

@@ -1,7 +1,7 @@
-"""Server: a Helper behind RPC sockets in this process (Net::SIP::NATHelper::Server).
+"""Server: a Relay behind RPC sockets in this process (Net::SIP::NATHelper::Server).
 
 For programs that want a relay of their own instead of `nh run`: give it listening sockets and a loop. The
-same Helper is in every shard, the same frontend in the supervisor; this only joins the two.
+same Relay is in every shard, the same frontend in the supervisor; this only joins the two.
 """
 
 import dataclasses
@@ -29,13 +29,13 @@ from nh.errors import NhError, UnknownCommand
 from nh.loop import Loop, SelectorLoop
 from nh.results import ExtensionResult, Failure, Pong, Result, Stats
 from nh.rpc.frontend import Frontend
-from nh.shard.relay import Helper
+from nh.shard.relay import Relay
 from nh.stats import SupervisorStats
 from nh.version import __version__
 
 logger = logging.getLogger(__name__)
 
-Handler = Callable[[Helper, Command], object]
+Handler = Callable[[Relay, Command], object]
 """Executes one command: returns a Result, or plain values for a command of its own; may raise NhError."""
 
 _NAMES: Final[dict[type, str]] = {
@@ -68,9 +68,9 @@ class Server:
     """
 
     def __init__(
-        self, helper: Helper | None, sockets: Sequence[socket.socket], *, loop: Loop | None = None
+        self, helper: Relay | None, sockets: Sequence[socket.socket], *, loop: Loop | None = None
     ) -> None:
-        self.helper = helper or Helper()
+        self.helper = helper or Relay()
         self.stats = SupervisorStats()
         self.commands: dict[str, Handler] = {
             **dict.fromkeys(("allocate", "activate", "close", "list", "show"), _execute),
@@ -119,21 +119,21 @@ class Server:
         else:
             answer(value if isinstance(value, Result) else ExtensionResult(value))
 
-    def _get_stats(self, helper: Helper, _command: Command) -> Stats:
+    def _get_stats(self, helper: Relay, _command: Command) -> Stats:
         helper.update_stats()
         server = dataclasses.asdict(self.stats)
         del server["shards"]
         return Stats({"server": server, "helper": dataclasses.asdict(helper.stats)})
 
 
-def _refuse_process(_helper: Helper, _command: Command) -> Result:
+def _refuse_process(_helper: Relay, _command: Command) -> Result:
     raise UnknownCommand(
         "this relay is part of another program, which ends and starts it when it suits: ask that program"
         " (such as to set helper.draining)"
     )
 
 
-def _execute(helper: Helper, command: Command) -> Result:
+def _execute(helper: Relay, command: Command) -> Result:
     if isinstance(command, GetStats | Drain | Undrain | Upgrade | Ping | Extension):
         raise UnknownCommand(f"{type(command).__name__} is nothing that a helper executes")
     return helper.execute(command)

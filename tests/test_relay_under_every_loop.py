@@ -10,9 +10,10 @@ import uvloop
 from nh.asyncio_loop import AsyncioLoop
 from nh.calls.events import CallObserver
 from nh.calls.media import Media, RelayMedia, Side
+from nh.calls.settings import RelayConfig
 from nh.commands import TransactionKey
 from nh.loop import Loop, SelectorLoop
-from nh.shard.relay import Helper
+from nh.shard.relay import Relay
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.ports import claim_ports
 
@@ -59,24 +60,24 @@ def looped(request: pytest.FixtureRequest) -> Iterator[tuple[Loop, Wait]]:
 
 
 @pytest.fixture
-def helper() -> Iterator[Helper]:
+def relay() -> Iterator[Relay]:
     with claim_ports(100) as ports:
-        helper = Helper(ports=(ports[0], ports[-1]))
-        yield helper
-        helper.close()
+        relay = Relay(RelayConfig(ports=(ports[0], ports[-1])))
+        yield relay
+        relay.close()
 
 
 def _media(peer: MediaPeer) -> list[Media]:
     return [Media(peer.address, peer.port, 2, "RTP/AVP", "audio")]
 
 
-def test_a_call_is_relayed_both_ways_and_counted(looped: tuple[Loop, Wait], helper: Helper) -> None:
+def test_a_call_is_relayed_both_ways_and_counted(looped: tuple[Loop, Wait], relay: Relay) -> None:
     loop, wait = looped
-    helper.attach(loop)
+    relay.attach(loop)
     with MediaPeer("127.0.0.11") as alice, MediaPeer("127.0.0.22") as bob:
-        (for_bob,) = helper.allocate_sockets(KEY, Side.FROM, RELAY, _media(alice))
-        (for_alice,) = helper.allocate_sockets(KEY, Side.TO, RELAY, _media(bob))
-        assert helper.activate_session(KEY)
+        (for_bob,) = relay.allocate_sockets(KEY, Side.FROM, RELAY, _media(alice))
+        (for_alice,) = relay.allocate_sockets(KEY, Side.TO, RELAY, _media(bob))
+        assert relay.activate_session(KEY)
         for peer in (alice, bob):
             for sock in peer.sockets:
                 sock.setblocking(False)
@@ -96,10 +97,10 @@ def test_a_call_is_relayed_both_ways_and_counted(looped: tuple[Loop, Wait], help
             for component in (RTP, RTCP):
                 passes(alice, for_alice, bob, component)
                 passes(bob, for_bob, alice, component)
-        wait(lambda: helper.stats.packets_out == 20)
-        assert len(helper.close_session(KEY)) == 1
-    helper.close()
-    assert helper.stats.ports_free == helper.stats.ports_total
+        wait(lambda: relay.stats.packets_out == 20)
+        assert len(relay.close_session(KEY)) == 1
+    relay.close()
+    assert relay.stats.ports_free == relay.stats.ports_total
 
 
 class Housekeeping(CallObserver):
@@ -116,13 +117,13 @@ class Housekeeping(CallObserver):
         self.turns.append(now)
 
 
-def test_a_helper_leaves_its_loop_as_it_found_it(looped: tuple[Loop, Wait], helper: Helper) -> None:
+def test_a_helper_leaves_its_loop_as_it_found_it(looped: tuple[Loop, Wait], relay: Relay) -> None:
     loop, wait = looped
     ticks: list[float] = []
-    helper.observe(Housekeeping(ticks))
-    helper.attach(loop)
+    relay.observe(Housekeeping(ticks))
+    relay.attach(loop)
     wait(lambda: bool(ticks))
-    helper.close()
+    relay.close()
     after: list[int] = []
     ticks.clear()
     loop.call_later(0.6, lambda: after.append(1))  # a tick is due before

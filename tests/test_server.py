@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
-from nh import AsyncioLoop, Client, Helper, NativeClient, SelectorLoop, Server
+from nh import AsyncioLoop, Client, Helper, NativeClient, RelayConfig, SelectorLoop, Server
 from nh.calls.media import Media, Side
 from nh.commands import Command, Drain, Extension, GetStats, Ping, TransactionKey
 from nh.errors import LimitReached, NhError, UnknownCommand
@@ -65,7 +65,7 @@ server_address: dict[int, str] = {}
 
 
 def serve(listener: socket.socket, ports: tuple[int, int]) -> Server:
-    server = Server(Helper(ports=ports), [listener])
+    server = Server(Helper(RelayConfig(ports=ports)), [listener])
     server_address[id(server)] = address_of(listener)
     return server
 
@@ -107,7 +107,7 @@ def test_a_server_lives_in_a_running_asyncio_loop(
     new_loop: type[asyncio.AbstractEventLoop], listener: socket.socket, ports: tuple[int, int]
 ) -> None:
     async def main() -> None:
-        server = Server(Helper(ports=ports), [listener], loop=AsyncioLoop())
+        server = Server(Helper(RelayConfig(ports=ports)), [listener], loop=AsyncioLoop())
         try:
             await asyncio.to_thread(relay_both_ways, address_of(listener))
         finally:
@@ -202,7 +202,7 @@ def test_closing_a_server_frees_every_port(listener: socket.socket, ports: tuple
     server = serve(listener, ports)
     with running(server), MediaPeer("127.0.0.1") as caller, MediaPeer("127.0.0.1") as callee:
         set_up_call(address_of(listener), caller, callee)
-    again = Helper(ports=ports)
+    again = Helper(RelayConfig(ports=ports))
     try:
         with MediaPeer("127.0.0.1") as caller:
             for number in range(10):

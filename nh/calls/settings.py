@@ -5,11 +5,12 @@ Plain validated values; nh.config reads them from files, environment and flags.
 
 import msgspec
 
+from nh.calls.interfaces import Interface
 from nh.calls.source import SourcePolicy
 
 
 class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How calls are relayed; a shard is given these, a library user passes them to Helper.
+    """How calls are relayed; a shard gets these from its supervisor, a library user passes them to nh.Helper.
 
     Arguments:
         policy: who may send (nh.calls.source).
@@ -53,3 +54,25 @@ def in_range(name: str, value: float, low: float, high: float) -> None:
     """Raises ValueError naming the setting if `value` is not in low..high."""
     if not low <= value <= high:
         raise ValueError(f"{name}: {value} is not in {low}..{high}")
+
+
+class RelayConfig(msgspec.Struct, frozen=True):
+    """One relay: how it relays, and which ports and session ids are its own.
+
+    Attributes:
+        settings: how calls are relayed; limits are this relay's share.
+        ports: lowest and highest media port, both included; the relay uses pairs from the first even port on.
+        shard: number of this relay, 0 to `shards` - 1.
+        shards: number of relays that share one numbering of sessions.
+        interfaces: the interfaces of ng calls with this relay's ports, the default first; none: no ng calls.
+        relay_ports: the media ports of all shards as (lowest, highest), those of interfaces too.
+        known_session: the highest session id that other programs may know; new sessions get higher ones.
+    """
+
+    settings: RelaySettings = RelaySettings()
+    ports: tuple[int, int] = (10_000, 29_999)
+    shard: int = 0
+    shards: int = 1
+    interfaces: tuple[Interface, ...] = ()
+    relay_ports: tuple[tuple[int, int], ...] = ()
+    known_session: int = 0

@@ -14,9 +14,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint
-from nh.calls.settings import RelaySettings
+from nh.calls.settings import RelayConfig
 from nh.commands import RelayCommand
 from nh.config import LogLevel
 from nh.results import RelayResult
@@ -55,36 +54,24 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     """First word to a shard.
 
     Arguments:
-        shard: its number, 0 to shards - 1.
-        shards: how many there are.
-        ports: its slice of the media ports, (lowest, highest), the lowest even and the highest odd.
-        relay: how to relay; limits are this shard's share already.
-        interfaces: where ng calls may be, the first one by default, with this shard's ports; empty: no ng.
+        relay: the relay that the shard is.
         kernel: its share of the path in the kernel; None: all is relayed in user space.
         kernel_off: why that is so, for people; "" where it is not.
-        relay_ports: the media ports of all shards, interfaces' own ones too, as (lowest, highest).
         successor: whether there was a shard of this number before it in this run: what that one had in the
             kernel is then taken over, not cleared.
         stats_segment: name of the shared memory in which block `shard` is its own to write.
         log_level: how much to log.
         handover_path: where the shard listens for the next supervisor, a path that does not exist yet; "":
             the shard ends with its supervisor.
-        known_session: sessions up to this number may be known to others; new ones have higher numbers.
     """
 
-    shard: int
-    shards: int
-    ports: tuple[int, int]
-    relay: RelaySettings
+    relay: RelayConfig
     stats_segment: str
     log_level: LogLevel = LogLevel.INFO
-    interfaces: tuple[Interface, ...] = ()
     kernel: KernelMaps | None = None
     kernel_off: str = ""
-    relay_ports: tuple[tuple[int, int], ...] = ()
     successor: bool = False
     handover_path: str = ""
-    known_session: int = 0
 
 
 class TakeSockets(msgspec.Struct, frozen=True, tag="take_sockets"):

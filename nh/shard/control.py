@@ -1,4 +1,4 @@
-"""Control: a Helper behind the internal link. Commands come in as records, results go out with their ids.
+"""Control: a relay behind the internal link. Commands arrive as records, results leave with their ids.
 
 It knows the link's messages and nothing of the protocols that proxies speak.
 """
@@ -42,8 +42,9 @@ from nh.shard.media.kernel_path import KernelPath
 from nh.shard.process_stats import ProcessMeter
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
 from nh.shard.recovery.orphan import Orphan
-from nh.shard.recovery.recoverable_relay import RecoverableRelay
-from nh.shard.recovery.restoration import RestoreQueue
+from nh.shard.recovery.recovery import Recovery
+from nh.shard.recovery.restore import RestoreQueue
+from nh.shard.relay import Relay
 from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
 from nh.version import __version__
 
@@ -55,70 +56,75 @@ EXIT_CANNOT_START: Final = 4
 
 
 class Control(CallObserver):
-    """One shard: built when Configure comes, serving from Go on, ended by Shutdown.
+    """One shard: set up by Configure, serving calls from Serve on, ended by Shutdown.
 
-    If the link ends without, it goes on as an Orphan for as long as it has calls.
+    If the link ends without Shutdown, the shard goes on as an Orphan for as long as it has calls.
 
-    Arguments:
+    Args:
         loop: the shard's own loop.
         link: the shard's end of the link.
+
+    Attributes:
+        exit_status: the status with which the process is to exit once the loop has stopped.
     """
 
     def __init__(self, loop: SelectorLoop, link: socket.socket) -> None:
         self.exit_status = EXIT_OK
         self._loop = loop
         self._channel = Channel(loop, link, self._on_record, self._on_lost)
-        self._keep = LinkCheckpointSink(self._channel)
-        self._restoration = RestoreQueue()
-        self._helper: RecoverableRelay | None = None
-        self._started = False
+        self._sink = LinkCheckpointSink(self._channel)
+        self._restore_queue = RestoreQueue()
+        self._recovery: Recovery | None = None
+        self._serving = False
         self._configure: Configure | None = None
         self._meter: ProcessMeter | None = None
         self._handover_socket: HandoverSocket | None = None
         self._orphan: Orphan | None = None
         self._links: list[int] = []
         self._segment: Segment | None = None
-        self._told_to_end = False
-        # of the drain in which it is yet to be told that no call is left; None: there is nothing to tell
+        self._shutting_down = False
+        # the round of the drain for which NoCallsLeft is still to be sent; None: there is nothing to send
         self._drain_round: int | None = None
 
     def close(self) -> None:
-        """End all calls and publish the last counters. What is kept of the calls stays kept.
+        """End all calls and publish the last counters. The checkpoints of calls stay.
 
-        Calls that were handed over are somebody else's, and are left alone; so are those that were restored
-        before Go: whoever had them may have gone on, with the same sockets.
+        Calls that were handed over are their new process's, and calls that were restored before Serve may
+        still be relayed by the process that had them: both are left alone.
         """
-        self._keep.close()
-        self._restoration.close()
+        self._sink.close()
+        self._restore_queue.close()
         departed = False
         if self._orphan is not None:
             self._orphan.close()
             departed = self._orphan.departed
         if self._handover_socket is not None:
             self._handover_socket.close()
-        if self._helper is not None and not departed and (self._started or not self._helper.calls):
-            self._helper.close()
+        if self._recovery is not None and not departed and (self._serving or not self._recovery.calls):
+            self._recovery.relay.close()
             self._publish()
         self._hold_links([])
         if self._segment is not None:
             self._segment.close()
         self._channel.close()
 
+    # --- messages of the supervisor ---------------------------------------------------------------
+
     def _on_record(self, record: bytes, fds: list[int]) -> None:
         match decode_to_shard(record):
             case Execute(id=request_id, command=command):
                 self._reply(request_id, self._execute(command))
-                self._tell_if_empty()
+                self._report_if_empty()
             case Configure() as configure:
-                self._or_end(lambda: self._set_up(configure))
+                self._or_exit(lambda: self._set_up(configure))
             case TakeSockets(endpoints):
-                self._restoration.take(endpoints, fds)
+                self._restore_queue.take_sockets(endpoints, fds)
             case RestoreCall() as call:
-                self._restoration.add(call)
-            case Restore() as start:
-                self._or_end(lambda: self._restore(start))
+                self._restore_queue.add(call)
+            case Restore() as restore:
+                self._or_exit(lambda: self._restore(restore))
             case Serve():
-                self._or_end(self._go)
+                self._or_exit(self._serve)
             case HoldLinks():
                 self._hold_links(fds)
             case RefuseNewCalls(round=drain_round):
@@ -126,20 +132,21 @@ class Control(CallObserver):
             case TakeNewCalls():
                 self._drain(None)
             case Shutdown():
-                self._told_to_end = True
-                if self._helper is not None:
-                    self._helper.save_all()
+                self._shutting_down = True
+                if self._recovery is not None:
+                    self._recovery.checkpointer.save_all()
                 self._loop.stop()
 
-    def _or_end(self, step: Callable[[], None]) -> None:
+    def _or_exit(self, step: Callable[[], None]) -> None:
         if self.exit_status != EXIT_OK:
             return
         try:
             step()
         except Exception:
-            # a shard without settings is of no use: its end tells the supervisor, this line tells people
+            # for people: the supervisor learns from the end of the process
             logger.exception(
-                "shard %d cannot start", self._configure.shard if self._configure is not None else -1
+                "shard %d cannot start; the supervisor starts another",
+                self._configure.relay.shard if self._configure is not None else -1,
             )
             self.exit_status = EXIT_CANNOT_START
             self._loop.stop()
@@ -148,67 +155,59 @@ class Control(CallObserver):
         self._configure = configure
         logging.getLogger().setLevel(configure.log_level.upper())
         segment = self._segment = attach_segment(configure.stats_segment)
-        self._writer = ShardWriter(segment, configure.shard)
+        self._writer = ShardWriter(segment, configure.relay.shard)
         stats = self._writer.resume()
         kernel, kernel_off = _kernel_path(configure, stats)
-        self._helper = RecoverableRelay(
-            configure.relay,
-            ports=configure.ports,
-            shard=configure.shard,
-            shards=configure.shards,
-            stats=stats,
-            interfaces=configure.interfaces,
-            kernel=kernel,
-            kernel_off=kernel_off,
-            relay_ports=configure.relay_ports,
-            keep=self._keep,
-            known_session=configure.known_session,
-        )
+        relay = Relay(configure.relay, stats=stats, kernel=kernel, kernel_off=kernel_off)
+        self._recovery = Recovery(relay, self._sink)
+        relay.observe(self)
         self._channel.send(encode(Configured()))
 
-    def _restore(self, start: Restore) -> None:
-        helper, configure = self._helper, self._configure
-        if helper is None or configure is None:
+    def _restore(self, restore: Restore) -> None:
+        recovery, configure = self._recovery, self._configure
+        if recovery is None or configure is None:
             raise ValueError("Restore came before Configure")
-        helper.go_on_from(start.counters, kernel_has_them=configure.successor)
-        restored, failed = self._restoration.restore(helper, self._say_restoring if start.careful else None)
-        self._keep.release_sockets(self._restoration.close())
-        self._channel.send(encode(Restored(restored, failed)))
+        recovery.relay.continue_counters(restore.counters, kernel_has_them=configure.successor)
+        on_begin = self._report_restoring if restore.careful else None
+        counts = self._restore_queue.restore(recovery.restorer, on_begin)
+        self._sink.release_sockets(self._restore_queue.close())
+        self._channel.send(encode(Restored(counts.restored, counts.failed)))
 
-    def _go(self) -> None:
-        helper, configure = self._helper, self._configure
-        if helper is None or configure is None:
+    def _report_restoring(self, call: int) -> None:
+        self._channel.send(encode(Restoring(call)))
+
+    def _serve(self) -> None:
+        recovery, configure = self._recovery, self._configure
+        if recovery is None or configure is None:
             raise ValueError("Serve came before Configure")
-        self._meter = ProcessMeter(self._loop, helper.stats)
-        self._started = True
-        helper.observe(self)
-        helper.attach(self._loop)
-        helper.update_stats()
+        stats = recovery.relay.stats
+        self._meter = ProcessMeter(self._loop, stats)
+        self._serving = True
+        recovery.attach(self._loop)
+        recovery.relay.update_stats()
         self._publish()
         if configure.handover_path:
             self._handover_socket = HandoverSocket.open(configure.handover_path)
-        self._channel.send(encode(Ready(pid=helper.stats.pid, version=__version__)))
-
-    def _say_restoring(self, call: int) -> None:
-        self._channel.send(encode(Restoring(call)))
+        self._channel.send(encode(Ready(pid=stats.pid, version=__version__)))
 
     def _execute(self, command: RelayCommand) -> RelayResult:
-        if self._helper is None or not self._started:
-            return Failure("unavailable", "the shard has no settings yet")
+        if self._recovery is None or not self._serving:
+            return Failure("unavailable", "the shard does not serve calls yet")
         try:
-            return self._helper.execute(command)
+            return self._recovery.relay.execute(command)
         except NhError as exc:
             logger.debug("%s is refused: %s", type(command).__name__, exc)
             return Failure.of(exc)
         except Exception:
             # a bug must cost one command, not the shard's calls
-            logger.exception("a command failed: %s", type(command).__name__)
-            return Failure("internal", f"{type(command).__name__} failed inside nh; its log says why")
+            name = type(command).__name__
+            logger.exception("the command %s failed: this is a bug in nh, calls go on", name)
+            return Failure("internal", f"{name} failed inside nh; its log says why")
 
     def _reply(self, request_id: int, result: RelayResult) -> None:
         record = encode(Executed(request_id, result))
         if len(record) > MAX_MESSAGE_BYTES and isinstance(result, Queried):
-            # what a delete did is done: it must not look as if it had failed
+            # a delete has taken effect: it must not look as if it had failed
             record = encode(Executed(request_id, result.without_details()))
         if len(record) > MAX_MESSAGE_BYTES:
             failure = Failure("limit", f"the answer has {len(record)} bytes, more than {MAX_MESSAGE_BYTES}")
@@ -216,65 +215,63 @@ class Control(CallObserver):
         try:
             self._channel.send(record)
         except NhError as exc:
-            # the supervisor does not read; it gives every command up after a while
-            logger.error("an answer was dropped: %s", exc)
-
-    def _drain(self, drain_round: int | None) -> None:
-        """Take no new calls, in a round of the supervisor's, or take them again (None)."""
-        if self._helper is not None:
-            self._helper.draining = drain_round is not None
-            self._drain_round = drain_round
-            self._tell_if_empty()
-
-    def _tell_if_empty(self) -> None:
-        if self._drain_round is None or self._helper is None or self._helper.calls:
-            return
-        try:
-            self._channel.send(encode(NoCallsLeft(self._drain_round)))
-        except NhError:  # the supervisor does not read; it is told at the next tick
-            return
-        self._drain_round = None
-
-    def housekeeping(self, _now: float) -> None:
-        """See CallObserver."""
-        self._publish()
-        self._keep.catch_up()
-        self._tell_if_empty()
-        if self._orphan is not None:
-            self._orphan.look()
-
-    def _publish(self) -> None:
-        if self._helper is not None and self._meter is not None:
-            self._meter.update()
-            self._writer.publish(self._helper.stats)
+            logger.error(
+                "a reply is dropped, because the supervisor does not read: %s; its client gets `timeout`", exc
+            )
 
     def _hold_links(self, fds: list[int]) -> None:
         close_all(self._links)
         self._links = list(fds)
         fds.clear()
 
+    # --- drain ------------------------------------------------------------------------------------
+
+    def _drain(self, drain_round: int | None) -> None:
+        """Refuse new calls, in a round of the supervisor's, or take them again (None)."""
+        if self._recovery is not None:
+            self._recovery.relay.draining = drain_round is not None
+            self._drain_round = drain_round
+            self._report_if_empty()
+
+    def _report_if_empty(self) -> None:
+        if self._drain_round is None or self._recovery is None or self._recovery.calls:
+            return
+        try:
+            self._channel.send(encode(NoCallsLeft(self._drain_round)))
+        except NhError:  # the supervisor does not read; the next housekeeping tries again
+            return
+        self._drain_round = None
+
+    # --- time, and the end of the link ------------------------------------------------------------
+
+    def housekeeping(self, _now: float) -> None:
+        """See CallObserver."""
+        self._publish()
+        self._sink.catch_up()
+        self._report_if_empty()
+        if self._orphan is not None:
+            self._orphan.end_if_empty()
+
+    def _publish(self) -> None:
+        if self._recovery is not None and self._meter is not None:
+            self._meter.update()
+            self._writer.publish(self._recovery.relay.stats)
+
     def _on_lost(self) -> None:
-        if self._told_to_end:  # the supervisor need not wait for it
+        if self._shutting_down:  # the supervisor may end before this shard
             return
         self.exit_status = EXIT_SUPERVISOR_GONE
-        if (
-            self._started
-            and self._helper is not None
-            and self._handover_socket is not None
-            and self._helper.calls
-        ):
-            assert self._configure is not None
-            self._drain(None)
-            self._orphan = Orphan(
-                self._loop, self._helper, self._configure, self._handover_socket, on_over=self._loop.stop
-            )
+        recovery, configure, handover_socket = self._recovery, self._configure, self._handover_socket
+        if recovery is None or configure is None or handover_socket is None or not recovery.calls:
+            logger.error("the supervisor is gone and the shard has no calls: it ends")
+            self._loop.stop()
             return
-        logger.error("the supervisor is gone; ending")
-        self._loop.stop()
+        self._drain(None)
+        self._orphan = Orphan(self._loop, recovery, configure, handover_socket, on_over=self._loop.stop)
 
 
 def _kernel_path(configure: Configure, stats: ShardStats) -> tuple[KernelPath | None, str]:
-    """The shard's path in the kernel, or why there is none: a shard that lacks it relays all the same."""
+    """The shard's path in the kernel, or why there is none; the shard then relays in user space."""
     maps = configure.kernel
     if maps is None:
         return None, configure.kernel_off
@@ -282,7 +279,7 @@ def _kernel_path(configure: Configure, stats: ShardStats) -> tuple[KernelPath | 
         flows = FlowTable(
             maps.flows_fd,
             maps.counters_fd,
-            shard=configure.shard,
+            shard=configure.relay.shard,
             first_index=maps.first_index,
             indexes=maps.indexes,
             carry_over=(stats.kernel_packets, stats.kernel_bytes),
@@ -290,5 +287,7 @@ def _kernel_path(configure: Configure, stats: ShardStats) -> tuple[KernelPath | 
         )
         return KernelPath(flows, Routes()), ""
     except (KernelPathUnavailable, OSError) as refusal:
-        logger.warning("shard %d relays in user space, not inside the kernel: %s", configure.shard, refusal)
+        logger.warning(
+            "shard %d relays in user space, not inside the kernel: %s", configure.relay.shard, refusal
+        )
         return None, f"its shard cannot use the kernel's tables: {refusal}"

@@ -1,7 +1,7 @@
-"""Helper: a whole relay in one object: the calls, their sockets, their media, their statistics.
+"""Relay: calls, their sockets, their media and their statistics in one object.
 
-A shard is a Helper behind the internal link, nh.server.Server is a Helper behind RPC sockets; both put it
-on a loop and hand it commands. It knows no wire and no process.
+A shard is a Relay behind the internal link, nh.server.Server is a Relay behind RPC sockets: both attach it
+to a loop and give it commands. The module knows no protocol and no other process.
 """
 
 import logging
@@ -9,14 +9,13 @@ import random
 import time
 from collections.abc import Sequence
 
-from nh.calls.events import CallEvents, CallObserver, EndReason
-from nh.calls.interfaces import Interface
+from nh.calls.events import CallEvents, CallObserver
 from nh.calls.media import Media, RelayMedia, Side, canonical_address
 from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
-from nh.calls.session import Session, SessionInfo
+from nh.calls.session import SessionInfo
 from nh.calls.session_ids import SessionIds
-from nh.calls.settings import RelaySettings
+from nh.calls.settings import RelayConfig
 from nh.calls.table import CallTable
 from nh.commands import (
     Activate,
@@ -32,155 +31,150 @@ from nh.commands import (
 from nh.errors import MalformedRequest, PortsExhausted, ProtocolError, Refused
 from nh.loop import Loop
 from nh.results import Activated, Allocated, Closed, RelayResult
+from nh.shard.call_log import SessionLog, ShortageLog
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.plane import SocketPlane
 from nh.shard.ng.signalling import Signalling
 from nh.shard.reports import describe_call, list_calls
-from nh.shard.shortage_log import ShortageLog
 from nh.shard.stats_collector import StatsCollector
-from nh.shard.ticker import LOOK_S, Ticker
+from nh.shard.ticker import POLL_S, Ticker
 from nh.stats import ShardStats
+from nh.stats.layout import Counters
 
 logger = logging.getLogger(__name__)
 
 
-class Helper:
-    """An RTP relay for SIP proxies, in this process (Net::SIP::NATHelper::Base).
+class Relay:
+    """An RTP relay for SIP proxies in this process (Net::SIP::NATHelper::Base).
 
-    Arguments:
-        settings: how to relay; the defaults if None.
-        ports: lowest and highest media port, both included; used from the first even one on, in pairs.
-        shard, shards: which of how many relays with one numbering of sessions this is.
-        stats: where to count; its counters go on from what they are.
-        interfaces: where ng's calls may be; none of these are possible without.
-        kernel: the path in the kernel, which is closed with the helper; None: all is relayed in user space.
-        kernel_off: why that is so, for people.
-        relay_ports: further ranges of media ports that are the same relay's: those of all shards.
-        known_session: new sessions have higher numbers than this.
+    It relays from attach() on, but for pauses, until close().
 
-    Nothing is relayed before attach(). Close it with close().
+    Args:
+        config: settings, ports and numbering; the defaults if None.
+        stats: where to count; the counters go on from their present values.
+        kernel: the path in the kernel, which close() closes; None: every packet is relayed in user space.
+        kernel_off: why there is no path in the kernel, for `nh show`.
+
+    Attributes:
+        stats: what the relay has counted, as of the last update_stats().
+        table: the calls, for what saves and restores them.
+        plane: the sockets of the calls, for the same.
     """
 
     def __init__(
         self,
-        settings: RelaySettings | None = None,
+        config: RelayConfig | None = None,
         *,
-        ports: tuple[int, int] = (10_000, 29_999),
-        shard: int = 0,
-        shards: int = 1,
         stats: ShardStats | None = None,
-        interfaces: Sequence[Interface] = (),
         kernel: KernelPath | None = None,
         kernel_off: str = "",
-        relay_ports: Sequence[tuple[int, int]] = (),
-        known_session: int = 0,
     ) -> None:
-        self._settings = settings = settings or RelaySettings()
-        low, high = ports
+        self._config = config = config or RelayConfig()
+        self._events = CallEvents(failed=_log_failure)
         self.stats = stats or ShardStats()
-        self._shard = shard
-        ranges = [ports, *relay_ports, *(each.ports for each in interfaces if each.ports is not None)]
-        local_ports = LocalPorts(
-            ranges, {address for each in interfaces for address in (each.address, each.advertised)}
+        self.plane = SocketPlane(config.settings, _local_ports(config), kernel, kernel_off, self._events)
+        # until attach() another process may still relay the calls that are restored: no socket is touched
+        self.plane.sleep()
+        self.table = CallTable(
+            _resources(config, self.plane, self._events), wall_offset_s=time.time() - time.monotonic()
         )
-        self._events = CallEvents(failed=lambda event: logger.exception("an observer of %s failed", event))
-        self._plane = SocketPlane(settings, local_ports, kernel, kernel_off, self._events)
-        session_ids = SessionIds(shard + 1, shards)
-        session_ids.go_on_above(known_session)
-        self._table = CallTable(
-            Resources(
-                plane=self._plane,
-                ports=PortSpace(
-                    low + low % 2,
-                    high - (high + 1) % 2,
-                    {each.address: each.ports for each in interfaces if each.ports is not None},
-                    # any: phones may still send to the ports that a former life gave out first
-                    begin=random.random(),
-                ),
-                settings=settings,
-                session_ids=session_ids,
-                events=self._events,
-            ),
-            wall_offset_s=time.time() - time.monotonic(),
-        )
-        self._signalling = Signalling(self._table, interfaces)
-        self._accounts = StatsCollector(self.stats, self._table, self._plane)
-        self._shortage = ShortageLog(shard)
-        self.observe(_SessionLog())
-        self.observe(self._accounts)
+        self._signalling = Signalling(self.table, config.interfaces)
+        self._collector = StatsCollector(self.stats, self.table, self.plane)
+        self._shortage = ShortageLog(config.shard)
+        self.observe(SessionLog())
+        self.observe(self._collector)
         self._loop: Loop | None = None
-        self._relaying: Ticker | None = None
+        self._ticker: Ticker | None = None
 
     def observe(self, observer: CallObserver) -> None:
         """Report the events of calls to `observer` from now on."""
         self._events.add(observer)
 
     def attach(self, loop: Loop) -> None:
-        """Relay under `loop` from now on."""
+        """Relay on `loop` from now on."""
         self._loop = loop
-        if self._plane.kernel is not None:
-            self._plane.kernel.watch(loop)
-        self._relay()
+        if self.plane.kernel is not None:
+            self.plane.kernel.watch(loop)
+        self.resume()
 
     def pause(self) -> None:
-        """Relay nothing: what arrives waits in the sockets, or is relayed by the kernel as before."""
-        if self._relaying is not None:
-            self._relaying.stop()
-        self._relaying = None
+        """Stop relaying: packets wait in the sockets, or go on through the kernel."""
+        if self._ticker is not None:
+            self._ticker.stop()
+        self._ticker = None
 
-    @property
-    def calls(self) -> int:
-        """How many calls are known."""
-        return len(self._table)
-
-    @property
-    def draining(self) -> bool:
-        """Whether new call-ids are refused; those that are known go on as ever. To be set."""
-        return self._table.draining
-
-    @draining.setter
-    def draining(self, draining: bool) -> None:
-        self._table.draining = draining
+    def resume(self) -> None:
+        """Relay again after pause(); another process may have changed the sockets meanwhile."""
+        self.plane.set_up_anew()
+        if self._loop is not None:
+            self._ticker = Ticker(
+                self._loop,
+                self.plane.poll,
+                coalesce_s=self._config.settings.coalesce_s,
+                poll_sessions=self._poll_sessions,
+                housekeeping=self._housekeeping,
+            )
 
     def close(self) -> None:
-        """End all calls, close all sockets, leave the loop."""
+        """End all calls, close all sockets, leave the loop. A second close() does nothing."""
         self.pause()
         self._loop = None
         now = time.monotonic()
-        for call in list(self._table):
-            self._table.close_call(call.call_id, now=now)
+        for call in list(self.table):
+            self.table.close_call(call.call_id, now=now)
         self.update_stats()
-        self._plane.close()
+        self.plane.close()
+
+    @property
+    def calls(self) -> int:
+        """Number of calls."""
+        return len(self.table)
+
+    @property
+    def known_session(self) -> int:
+        """The highest session id that was given here or restored."""
+        return self.table.resources.session_ids.known
+
+    @property
+    def draining(self) -> bool:
+        """Whether the relay refuses new call-ids; known calls go on. May be set."""
+        return self.table.draining
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self.table.draining = draining
 
     # --- commands -------------------------------------------------------------------------------
 
     def execute(self, command: RelayCommand) -> RelayResult:
-        """Do what a command says; everything that it changes is in force when this returns.
+        """Carry out a command; all that it changes is in force, and saved, when this returns.
 
-        Raises Refused where the rules turn it down, ProtocolError where a value is out of range.
+        Raises:
+            Refused: a rule or a limit forbids it.
+            ProtocolError: a value is out of range.
         """
         try:
             return self._count(command)
         finally:
-            if call_id := changed_by(command):
+            if call_id := _changed_by(command):
                 self._events.call_changed(call_id)
 
     def _count(self, command: RelayCommand) -> RelayResult:
-        sockets = self._table.resources.sockets
+        sockets = self.table.resources.sockets
         try:
             result = self._execute(command)
         except (Refused, ProtocolError) as exc:
             if isinstance(exc, PortsExhausted):
                 self._shortage.refused(exc)
-            self._accounts.count_command(command, "refused")
+            self._collector.count_command(command, "refused")
             raise
         except Exception:
-            self._accounts.count_command(command, "failed")
+            self._collector.count_command(command, "failed")
             raise
-        if self._table.resources.sockets > sockets:
+        if self.table.resources.sockets > sockets:
             self._shortage.granted()
-        self._accounts.count_command(command, "ok")
+        self._collector.count_command(command, "ok")
         return result
 
     def allocate_sockets(
@@ -188,18 +182,22 @@ class Helper:
     ) -> tuple[RelayMedia, ...]:
         """The relay's ports for the media of one SDP.
 
-        Arguments:
+        Args:
             key: call, transaction and ends; its cseq must not be None.
-            side: who sent the SDP.
+            side: the end that sent the SDP.
             address: the local IP address to listen on.
-            media: what the SDP announced.
+            media: the media that the SDP announced.
 
-        Raises MalformedRequest, Draining, LimitReached, StaleTransaction, PortsExhausted,
-        AddressUnavailable.
+        Returns:
+            The relay's address and ports, one entry a medium.
+
+        Raises:
+            MalformedRequest, Draining, LimitReached, StaleTransaction, PortsExhausted, AddressUnavailable:
+                then nothing is allocated.
         """
         if key.cseq is None:
             raise MalformedRequest("allocate: cseq is missing")
-        return self._table.allocate(
+        return self.table.allocate(
             call_id=key.call_id,
             id_from=key.id_from,
             id_to=key.id_to,
@@ -211,18 +209,22 @@ class Helper:
         )
 
     def activate_session(self, key: TransactionKey, param: dict[str, str] | None = None) -> bool:
-        """Relay between the two ends; returns False if that was so already.
+        """Relay between the two ends.
 
-        Arguments:
+        Args:
             key: call, transaction and ends; its cseq must not be None.
             param: handed back in the session information, with uri_from and uri_to.
 
-        Raises MalformedRequest, UnknownCall, NotAllocated, StaleTransaction, SocketCountMismatch.
+        Returns:
+            Whether the session is new; False: it was active already.
+
+        Raises:
+            MalformedRequest, UnknownCall, NotAllocated, StaleTransaction, SocketCountMismatch.
         """
         if key.cseq is None:
             raise MalformedRequest("activate: cseq is missing")
         uris = {"uri_from": key.uri_from, "uri_to": key.uri_to}
-        return self._table.activate(
+        return self.table.activate(
             call_id=key.call_id,
             id_from=key.id_from,
             id_to=key.id_to,
@@ -234,9 +236,13 @@ class Helper:
     def close_session(self, key: TransactionKey) -> list[SessionInfo]:
         """End the transaction's session, or with cseq None or 0 every session between the two ends.
 
-        Returns what ended. Raises UnknownCall.
+        Returns:
+            The sessions that ended.
+
+        Raises:
+            UnknownCall: no call has this call-id.
         """
-        return self._table.close(
+        return self.table.close(
             call_id=key.call_id,
             id_from=key.id_from,
             id_to=key.id_to,
@@ -245,22 +251,33 @@ class Helper:
         )
 
     def close_call(self, call_id: bytes) -> list[SessionInfo]:
-        """End everything under a call-id. Returns what ended. Raises UnknownCall."""
-        return self._table.close_call(call_id, now=time.monotonic())
+        """End everything under a call-id.
+
+        Returns:
+            The sessions that ended.
+
+        Raises:
+            UnknownCall: no call has this call-id.
+        """
+        return self.table.close_call(call_id, now=time.monotonic())
 
     def expire(self, *, now: float | None = None) -> None:
-        """End what fell silent and close what nothing needs; done by itself once attached.
+        """End silent sessions and close sockets that nothing needs; an attached relay does so every 0.5 s.
 
-        Observers are told what ended, and why.
+        Observers are told which sessions ended, and why.
 
-        Arguments:
-            now: monotonic seconds; the clock's if None.
+        Args:
+            now: monotonic seconds; None: now.
         """
-        self._table.expire(now=time.monotonic() if now is None else now)
+        self.table.expire(now=time.monotonic() if now is None else now)
 
     def update_stats(self) -> None:
-        """Bring `stats` up to date; done by itself once attached."""
-        self._accounts.update()
+        """Bring `stats` up to date; an attached relay does so every 0.5 s."""
+        self._collector.update()
+
+    def continue_counters(self, counters: Counters, *, kernel_has_them: bool) -> None:
+        """Count on from the counters of a process that had the calls before; see StatsCollector."""
+        self._collector.continue_counters(counters, kernel_has_them=kernel_has_them)
 
     def _execute(self, command: RelayCommand) -> RelayResult:
         match command:
@@ -281,48 +298,55 @@ class Helper:
     def _look_up(self, command: ListCalls | ShowCall) -> RelayResult:
         now = time.monotonic()
         if isinstance(command, ShowCall):
-            call = self._table.get_call(command.call_id)
+            call = self.table.get_call(command.call_id)
             call.note(now=now)
             wall_offset_s = time.time() - now
-            return describe_call(call, shard=self._shard, wall_offset_s=wall_offset_s, now=now)
+            return describe_call(call, shard=self._config.shard, wall_offset_s=wall_offset_s, now=now)
         return list_calls(
-            self._table,
+            self.table,
             contains=command.contains,
             after=command.after,
             limit=command.limit,
-            shard=self._shard,
+            shard=self._config.shard,
             now=now,
         )
 
-    def _relay(self) -> None:
-        if self._loop is not None:
-            self._relaying = Ticker(
-                self._loop,
-                self._plane.poll,
-                coalesce_s=self._settings.coalesce_s,
-                look=self._look,
-                tick=self._tick,
-            )
+    def _poll_sessions(self, now: float) -> None:
+        self.plane.poll_sessions(since_s=POLL_S, now=now)
 
-    def _look(self, now: float) -> None:
-        self._plane.poll_sessions(since_s=LOOK_S, now=now)
-
-    def _tick(self, now: float) -> None:
-        self._plane.close_windows(now=now)
+    def _housekeeping(self, now: float) -> None:
+        self.plane.close_windows(now=now)
         self.expire(now=now)
         self._events.housekeeping(now)
 
 
-class _SessionLog(CallObserver):
-    """Writes down which sessions ended by themselves, and why."""
-
-    def session_ended(self, call_id: bytes, session: Session, reason: EndReason) -> None:
-        """See CallObserver."""
-        if reason is not EndReason.CLOSED:
-            logger.info("session %d of call %r ended: %s", session.id, call_id, reason)
+def _log_failure(event: str) -> None:
+    logger.exception("an observer of the event %s failed: this is a bug in nh, calls go on", event)
 
 
-def changed_by(command: RelayCommand) -> bytes:
+def _local_ports(config: RelayConfig) -> LocalPorts:
+    own = [each.ports for each in config.interfaces if each.ports is not None]
+    addresses = {address for each in config.interfaces for address in (each.address, each.advertised)}
+    return LocalPorts([config.ports, *config.relay_ports, *own], addresses)
+
+
+def _resources(config: RelayConfig, plane: SocketPlane, events: CallEvents) -> Resources:
+    low, high = config.ports
+    session_ids = SessionIds(config.shard + 1, config.shards)
+    session_ids.go_on_above(config.known_session)
+    ports = PortSpace(
+        low + low % 2,
+        high - (high + 1) % 2,
+        {each.address: each.ports for each in config.interfaces if each.ports is not None},
+        # anywhere: phones may still send to the ports that a former process gave out first
+        begin=random.random(),
+    )
+    return Resources(
+        plane=plane, ports=ports, settings=config.settings, session_ids=session_ids, events=events
+    )
+
+
+def _changed_by(command: RelayCommand) -> bytes:
     """The call-id of the call that a command may change; b"" if it changes none."""
     match command:
         case ListCalls() | ShowCall() | Query():

@@ -1,6 +1,6 @@
-"""Calls as the results of `list` and `show`: the domain's objects turned into plain values.
+"""Reports: calls as the plain values of `list` and `show`, and RTP streams as those of `query` too.
 
-Pure functions; they change nothing.
+Pure functions; they change no call.
 """
 
 import heapq
@@ -8,11 +8,22 @@ from typing import Final
 
 from nh.calls.call import Call
 from nh.calls.leg import Drop, Leg
+from nh.calls.rtp.mos import MIN_PACKETS, estimate_mos
+from nh.calls.rtp.payload_types import PayloadTypes
+from nh.calls.rtp.stream import RtpStream
 from nh.calls.session import Pair, Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
-from nh.results import CallDetail, CallList, CallSummary, GroupDetail, LegDetail, PairDetail, SessionDetail
-from nh.shard.rtp_reports import describe_streams
+from nh.results import (
+    CallDetail,
+    CallList,
+    CallSummary,
+    GroupDetail,
+    LegDetail,
+    PairDetail,
+    SessionDetail,
+    StreamDetail,
+)
 
 MAX_PAGE_BYTES: Final = 100 * 1024
 """Most bytes in one page, which has to fit into one message of the internal link."""
@@ -143,4 +154,37 @@ def _leg(leg: Leg, kind: str, *, now: float) -> LegDetail:
         user_space_because=leg.not_offloaded,
         kernel_packets=leg.offloaded,
         streams=describe_streams(leg, kind),
+    )
+
+
+def describe_streams(leg: Leg, kind: str) -> tuple[StreamDetail, ...]:
+    """The RTP streams that a leg received.
+
+    Arguments:
+        leg: the leg.
+        kind: media type of its medium: only audio has a MOS.
+    """
+    if leg.payload_types is None:
+        return ()
+    return tuple(_describe(stream, leg.payload_types, kind) for stream in leg.streams)
+
+
+def _describe(stream: RtpStream, payload_types: PayloadTypes, kind: str) -> StreamDetail:
+    encoding = payload_types.encodings.get(stream.payload_type, "")
+    loss_ratio = stream.lost / stream.expected if stream.expected else 0.0
+    measured = stream.arrival is not None
+    mos = None
+    if kind == "audio" and measured and stream.packets >= MIN_PACKETS:
+        mos = round(estimate_mos(encoding=encoding, loss_ratio=loss_ratio, jitter_s=stream.jitter_s), 2)
+    return StreamDetail(
+        ssrc=stream.ssrc,
+        payload_type=stream.payload_type,
+        encoding=encoding,
+        packets=stream.packets,
+        lost=stream.lost,
+        reordered=stream.reordered,
+        duplicates=stream.duplicates,
+        loss_ratio=round(loss_ratio, 6),
+        jitter_ms=round(stream.jitter_s * 1000, 3) if measured else None,
+        mos=mos,
     )

@@ -64,7 +64,7 @@ class StatsCollector(CallObserver):
                 stats.kernel_bytes,
             )
 
-    def go_on_from(self, counters: Counters, *, kernel_has_them: bool) -> None:
+    def continue_counters(self, counters: Counters, *, kernel_has_them: bool) -> None:
         """Count on from what a predecessor counted.
 
         Arguments:

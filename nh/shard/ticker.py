@@ -1,6 +1,6 @@
-"""A shard's life under a loop: packets are served, and now and then everything is looked at.
+"""Ticker: a relay's periodic work on its loop, beside the packets.
 
-What is done at a look or a tick is the helper's business (nh.shard.relay); here is when.
+What the work is, is the relay's (nh.shard.relay); the module knows when it is due.
 """
 
 import time
@@ -11,22 +11,22 @@ from nh.loop import Loop, Timer
 from nh.shard.media.pacing import Pacer
 from nh.shard.media.poll import MediaPoll
 
-TICK_S: Final = 0.5
+HOUSEKEEPING_S: Final = 0.5
 """How often sessions expire and statistics are brought up to date."""
 
-LOOK_S: Final = 0.05
-"""How often the next few sessions are looked at."""
+POLL_S: Final = 0.05
+"""How often the next few sessions are polled for packets."""
 
 
 class Ticker:
     """Serves a media poll on a loop, from construction to stop().
 
-    Arguments:
-        loop: see Loop.
-        poll: what is served.
+    Args:
+        loop: the loop.
+        poll: the media sockets to serve.
         coalesce_s: see Pacer.
-        look: called every LOOK_S with monotonic seconds.
-        tick: called every TICK_S, after a look, with monotonic seconds.
+        poll_sessions: called every POLL_S with monotonic seconds.
+        housekeeping: called every HOUSEKEEPING_S, after `poll_sessions`, with monotonic seconds.
     """
 
     def __init__(
@@ -35,29 +35,29 @@ class Ticker:
         poll: MediaPoll,
         *,
         coalesce_s: float,
-        look: Callable[[float], None],
-        tick: Callable[[float], None],
+        poll_sessions: Callable[[float], None],
+        housekeeping: Callable[[float], None],
     ) -> None:
         self._loop = loop
-        self._look_at = look
-        self._tick = tick
+        self._poll_sessions = poll_sessions
+        self._housekeeping = housekeeping
         self._pacer = Pacer(loop, poll, coalesce_s=coalesce_s)
-        self._next_tick = time.monotonic() + TICK_S
-        self._timer: Timer | None = loop.call_later(LOOK_S, self._look)
+        self._housekeeping_due = time.monotonic() + HOUSEKEEPING_S
+        self._timer: Timer | None = loop.call_later(POLL_S, self._tick)
 
     def stop(self) -> None:
-        """Serve nothing any more; what arrives waits in the sockets. A second one does nothing."""
+        """Stop serving: packets wait in the sockets. A second stop() does nothing."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
             self._pacer.close()
 
-    def _look(self) -> None:
+    def _tick(self) -> None:
         if self._timer is None:
             return
-        self._timer = self._loop.call_later(LOOK_S, self._look)
+        self._timer = self._loop.call_later(POLL_S, self._tick)
         now = time.monotonic()
-        self._look_at(now)
-        if now >= self._next_tick:
-            self._next_tick = now + TICK_S
-            self._tick(now)
+        self._poll_sessions(now)
+        if now >= self._housekeeping_due:
+            self._housekeeping_due = now + HOUSEKEEPING_S
+            self._housekeeping(now)

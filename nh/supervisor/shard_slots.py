@@ -8,6 +8,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 
+from nh.calls.settings import RelayConfig
 from nh.ipc.link_messages import Configure, HoldLinks
 from nh.supervisor.handover.orphans import OrphanedShards
 from nh.supervisor.host.cpus import cpu_of
@@ -123,19 +124,21 @@ class ShardSlots:
     def _spec(self, shard: int, handover_path: str) -> ShardSpec:
         base, settings = self._base, self._base.settings
         configure = Configure(
-            shard=shard,
-            shards=base.shards,
-            ports=self.ports[shard],
-            relay=self._share,
+            relay=RelayConfig(
+                settings=self._share,
+                ports=self.ports[shard],
+                shard=shard,
+                shards=base.shards,
+                interfaces=self._interfaces[shard],
+                relay_ports=tuple(all_ranges(settings.port_range, settings.interfaces)),
+                known_session=self._estate.known_session,
+            ),
             stats_segment=base.segment.name,
             log_level=settings.log_level,
-            interfaces=self._interfaces[shard],
             kernel=base.kernel.share(shard) if base.kernel is not None else None,
             kernel_off=base.kernel_off,
-            relay_ports=all_ranges(settings.port_range, settings.interfaces),
             successor=shard in self._started or (base.kernel is not None and base.kernel.inherited),
             handover_path=handover_path,
-            known_session=self._estate.known_session,
         )
         return ShardSpec(
             configure=configure,

@@ -10,12 +10,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from nh.calls.media import Media, Side
+from nh.calls.settings import RelayConfig
 from nh.cli.main import app
 from nh.client import NativeClient
 from nh.commands import MAX_LIST, Activate, Allocate, TransactionKey
 from nh.loop import SelectorLoop
 from nh.server import Server
-from nh.shard.relay import Helper
+from nh.shard.relay import Relay
 from tools.harness.ports import claim_ports
 
 AUDIO = Media("127.0.0.1", 4000, 2, "RTP/AVP", "audio")
@@ -31,7 +32,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
         listener.bind(str(tmp_path / "nh.sock"))
         listener.listen()
         listener.setblocking(False)
-        server = Server(Helper(ports=(ports[0], ports[-1])), [listener], loop=loop)
+        server = Server(Relay(RelayConfig(ports=(ports[0], ports[-1]))), [listener], loop=loop)
         ended = threading.Event()
 
         def turn() -> None:

@@ -1,4 +1,4 @@
-"""A Helper on a loop that tests turn by hand, real peers around it, and calls between them."""
+"""A Relay on a loop that tests turn by hand, real peers around it, and calls between them."""
 
 import dataclasses
 import itertools
@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media, Side
-from nh.calls.settings import RelaySettings
+from nh.calls.settings import RelayConfig, RelaySettings
 from nh.commands import Activate, Allocate, Close, ShowCall, TransactionKey
 from nh.loop import SelectorLoop
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail
 from nh.shard.media.kernel_path import KernelPath
-from nh.shard.relay import Helper
+from nh.shard.relay import Relay
 from nh.stats import ShardStats
 from tools.harness.media_peer import RTP, MediaPeer
 
@@ -63,19 +63,21 @@ class Bench:
         relay_ports: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.loop = SelectorLoop()
-        self.helper = Helper(
-            settings,
-            ports=(ports[0], ports[-1]),
+        self.relay = Relay(
+            RelayConfig(
+                settings or RelaySettings(),
+                ports=(ports[0], ports[-1]),
+                interfaces=tuple(interfaces),
+                relay_ports=tuple(relay_ports),
+            ),
             stats=stats,
-            interfaces=interfaces,
             kernel=kernel,
             kernel_off="" if kernel else "it is turned off",
-            relay_ports=relay_ports,
         )
-        self.helper.attach(self.loop)
+        self.relay.attach(self.loop)
 
     def close(self) -> None:
-        self.helper.close()
+        self.relay.close()
         self.loop.close()
 
     # --- time ---------------------------------------------------------------------------------------
@@ -97,13 +99,13 @@ class Bench:
         self, key: TransactionKey, side: Side, media: Iterable[Media], address: str = V4
     ) -> list[Where]:
         """Ports for an SDP."""
-        result = self.helper.execute(Allocate(key, side, address, tuple(media)))
+        result = self.relay.execute(Allocate(key, side, address, tuple(media)))
         assert isinstance(result, Allocated)
         return [(medium.address, medium.port) for medium in result.media]
 
     def activate(self, key: TransactionKey) -> bool:
         """Relay; returns whether that is news."""
-        result = self.helper.execute(Activate(key))
+        result = self.relay.execute(Activate(key))
         assert isinstance(result, Activated)
         return result.created
 
@@ -141,7 +143,7 @@ class Bench:
 
     def bye(self, key: TransactionKey) -> int:
         """End the sessions between the ends; returns how many there were."""
-        result = self.helper.execute(Close(TransactionKey(key.call_id, None, key.id_from, key.id_to)))
+        result = self.relay.execute(Close(TransactionKey(key.call_id, None, key.id_from, key.id_to)))
         assert isinstance(result, Closed)
         return result.sessions
 
@@ -149,7 +151,7 @@ class Bench:
 
     def show(self, key: TransactionKey) -> CallDetail:
         """Everything that is known of the call."""
-        result = self.helper.execute(ShowCall(key.call_id))
+        result = self.relay.execute(ShowCall(key.call_id))
         assert isinstance(result, CallDetail)
         return result
 
@@ -160,8 +162,8 @@ class Bench:
 
     def stats(self) -> ShardStats:
         """The counters, up to date."""
-        self.helper.update_stats()
-        return self.helper.stats
+        self.relay.update_stats()
+        return self.relay.stats
 
     # --- packets ------------------------------------------------------------------------------------
 

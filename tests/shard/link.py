@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from nh.calls.interfaces import Interface
-from nh.calls.settings import RelaySettings
+from nh.calls.settings import RelayConfig, RelaySettings
 from nh.commands import RelayCommand
 from nh.config import LogLevel
 from nh.ipc.link_messages import (
@@ -58,13 +58,15 @@ class Link:
         """Give the shard its settings and, unless something is to come before that, have it start."""
         self.send(
             Configure(
-                shard=shard,
-                shards=shards,
-                ports=(ports[0], ports[-1]),
-                relay=relay or RelaySettings(),
+                relay=RelayConfig(
+                    relay or RelaySettings(),
+                    ports=(ports[0], ports[-1]),
+                    shard=shard,
+                    shards=shards,
+                    interfaces=interfaces,
+                ),
                 stats_segment=segment,
                 log_level=LogLevel.WARNING,
-                interfaces=interfaces,
                 kernel=kernel,
             )
         )

@@ -35,7 +35,7 @@ class NgBench(Bench):
     ) -> bytes:
         """The SDP that the one gets to whom `tag` offers."""
         wishes = OfferOptions(**options)
-        result = self.helper.execute(Offer(call_id, tag, to, branch, _body(sdp), wishes))
+        result = self.relay.execute(Offer(call_id, tag, to, branch, _body(sdp), wishes))
         assert isinstance(result, Rewritten)
         return result.sdp
 
@@ -51,7 +51,7 @@ class NgBench(Bench):
     ) -> bytes:
         """The SDP that `to` gets, whose offer `tag` answers."""
         wishes = OfferOptions(**options)
-        result = self.helper.execute(Answer(call_id, to, tag, branch, _body(sdp), wishes))
+        result = self.relay.execute(Answer(call_id, to, tag, branch, _body(sdp), wishes))
         assert isinstance(result, Rewritten)
         return result.sdp
 
@@ -63,19 +63,19 @@ class NgBench(Bench):
 
     def delete(self, tag: bytes = b"", **fields: Any) -> Queried:
         """End the call; what was known of it."""
-        result = self.helper.execute(Delete(CALL, tag, **fields))
+        result = self.relay.execute(Delete(CALL, tag, **fields))
         assert isinstance(result, Queried)
         return result
 
     def query(self, tag: bytes = b"") -> Queried:
         """What is known of the call."""
-        result = self.helper.execute(Query(CALL, tag))
+        result = self.relay.execute(Query(CALL, tag))
         assert isinstance(result, Queried)
         return result
 
     def block(self, tag: bytes = b"", *, blocked: bool = True) -> None:
         """Pass on nothing of what `tag` sends, or do again."""
-        self.helper.execute(BlockMedia(CALL, tag, blocked))
+        self.relay.execute(BlockMedia(CALL, tag, blocked))
 
     def talk(
         self,

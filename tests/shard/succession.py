@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from nh.calls.interfaces import Interface
-from nh.calls.settings import RelaySettings
+from nh.calls.settings import RelayConfig
 from nh.commands import RelayCommand
 from nh.config import LogLevel
 from nh.fastpath.loader import LoadedProgram
@@ -76,13 +76,11 @@ class UpgradeController:
             )
         self._say(
             Configure(
-                shard=0,
-                shards=1,
-                ports=(self._ports[0], self._ports[-1]),
-                relay=RelaySettings(),
+                relay=RelayConfig(
+                    ports=(self._ports[0], self._ports[-1]), interfaces=(Interface("default", V4, V4),)
+                ),
                 stats_segment=self._segment.name,
                 log_level=LogLevel.WARNING,
-                interfaces=(Interface("default", V4, V4),),
                 kernel=KernelMaps(*maps, first_index=0, indexes=FLOWS + 1) if maps else None,
                 successor=successor,
             )

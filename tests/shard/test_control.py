@@ -1,4 +1,4 @@
-"""nh.shard.control: a Helper behind the internal link, turned by hand."""
+"""nh.shard.control: a Relay behind the internal link, turned by hand."""
 
 import os
 import socket
@@ -58,7 +58,7 @@ from nh.results import (
     Rewritten,
 )
 from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
-from nh.shard.recovery.recoverable_relay import RecoverableRelay
+from nh.shard.recovery.restore import CallRestorer, RestoreCounts
 from nh.stats import Segment, StatsReader
 from tests.e2e.sdp import MediaLine, write_sdp
 from tests.shard.bench import V4
@@ -203,7 +203,8 @@ def test_a_bug_costs_one_command(
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:
-        broken.setattr(shard.control._helper, "execute", fail)
+        assert shard.control._recovery is not None
+        broken.setattr(shard.control._recovery.relay, "execute", fail)
         result = shard.do(ListCalls())
     assert isinstance(result, Failure)
     assert result.code == "internal"
@@ -284,27 +285,27 @@ def test_statistics_are_published_twice_a_second(shard: Shard, segment: Segment)
 # --- what outlives a shard ------------------------------------------------------------------------
 
 
-class PlayedHelper:
+class PlayedRestorer:
     """Restores what is asked of it: every call but `bad`, each with one socket at the port that it says."""
 
     def __init__(self) -> None:
         self.restored: list[tuple[bytes, bytes, bool]] = []
 
-    def restore(self, sockets: dict[Endpoint, int], calls: list[RestoreCall]) -> tuple[int, int]:
+    def restore(self, sockets: dict[Endpoint, int], calls: list[RestoreCall]) -> RestoreCounts:
         good = [call for call in calls if call.call_id != b"bad"]
         for call in good:
             fd = sockets.pop(Endpoint(V4, len(call.call_id)), None)
             self.restored.append((call.call_id, call.snapshot, fd is not None))
             if fd is not None:
                 os.close(fd)
-        return len(good), len(calls) - len(good)
+        return RestoreCounts(len(good), len(calls) - len(good))
 
 
 @pytest.fixture
-def helper(monkeypatch: pytest.MonkeyPatch) -> PlayedHelper:
-    helper = PlayedHelper()
-    monkeypatch.setattr(RecoverableRelay, "restore", lambda _, sockets, calls: helper.restore(sockets, calls))
-    return helper
+def restorer(monkeypatch: pytest.MonkeyPatch) -> PlayedRestorer:
+    restorer = PlayedRestorer()
+    monkeypatch.setattr(CallRestorer, "restore", lambda _, sockets, calls: restorer.restore(sockets, calls))
+    return restorer
 
 
 def give(shard: Shard, *ports: int) -> None:
@@ -314,7 +315,7 @@ def give(shard: Shard, *ports: int) -> None:
 
 
 def test_a_successor_restores_what_it_is_given_before_it_is_ready(
-    unconfigured: Shard, segment: Segment, ports: range, helper: PlayedHelper
+    unconfigured: Shard, segment: Segment, ports: range, restorer: PlayedRestorer
 ) -> None:
     link = unconfigured.link
     link.configure(ports, segment.name, start=False)
@@ -333,14 +334,14 @@ def test_a_successor_restores_what_it_is_given_before_it_is_ready(
     assert unconfigured.next_message() == Restored(restored=2, failed=1)
     link.send(Serve())
     assert isinstance(unconfigured.next_message(), Ready)
-    assert helper.restored == [(b"a", b"how it is", True), (b"long", b"elsewhere", False)]
+    assert restorer.restored == [(b"a", b"how it is", True), (b"long", b"elsewhere", False)]
     unconfigured.loop.turn(0)
     assert psutil.Process().num_fds() <= before + 1, "the pacer has one"
     assert unconfigured.do(ListCalls()) == CallList(())
 
 
 def test_a_careful_successor_says_which_call_it_is_at(
-    unconfigured: Shard, segment: Segment, ports: range, helper: PlayedHelper
+    unconfigured: Shard, segment: Segment, ports: range, restorer: PlayedRestorer
 ) -> None:
     unconfigured.link.configure(ports, segment.name, start=False)
     for message in (RestoreCall(b"a", b"x"), RestoreCall(b"bad", b"?"), Restore(careful=True)):

@@ -45,7 +45,7 @@ class RandomCalls:
             (1, self._change_routes),
             (1, self._let_the_kernel_refuse),
             (1, self._patch.undo),
-            (1, self._bench.helper.update_stats),
+            (1, self._bench.relay.update_stats),
         ]
         weights, actions = zip(*steps, strict=True)
         self._dice.choices(actions, weights)[0]()
@@ -102,7 +102,7 @@ class RandomCalls:
         self._bench.bye(call.key)
 
     def _change_routes(self) -> None:
-        kernel = self._bench.helper._plane.kernel
+        kernel = self._bench.relay.plane.kernel
         if kernel is not None:
             kernel.routes_changed()
         self._bench.loop.turn(0)

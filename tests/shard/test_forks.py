@@ -30,7 +30,7 @@ class Fork:
         return for_alice
 
     def end(self, callee: bytes) -> int:
-        result = self.bench.helper.execute(Close(self.key_to(callee)))
+        result = self.bench.relay.execute(Close(self.key_to(callee)))
         assert isinstance(result, Closed)
         return result.sessions
 

@@ -12,7 +12,7 @@ import pytest
 
 import nh
 from nh.calls.media import Endpoint
-from nh.calls.settings import RelaySettings
+from nh.calls.settings import RelayConfig
 from nh.calls.snapshots.codec import decode_snapshot
 from nh.calls.snapshots.version import VERSION
 from nh.ipc.handover_messages import Exit, Transfer, Yield
@@ -258,7 +258,7 @@ def restoring(
     successor: PlayedSuccessor, segment: Segment, ports: range
 ) -> Iterator[tuple[ToShard, list[int]]]:
     """What a supervisor says to a process that is to have the calls, before Go."""
-    yield Configure(0, 1, (ports[0], ports[-1]), RelaySettings(), segment.name), []
+    yield Configure(RelayConfig(ports=(ports[0], ports[-1])), segment.name), []
     yield TakeSockets(tuple(successor.sockets)), list(successor.sockets.values())
     for call_id, snapshot in successor.snapshots.items():
         yield RestoreCall(call_id, snapshot), []

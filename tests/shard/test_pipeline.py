@@ -82,15 +82,15 @@ def test_a_leg_with_a_transform_or_a_tap_is_not_plain() -> None:
 
 
 def leg_of(bench: Bench, call: Conversation, side: Side) -> Leg:
-    (session,) = bench.helper._plane._running
+    (session,) = bench.relay.plane._running
     assert session.legs[side].side is side
     return session.legs[side]
 
 
 def recompile(bench: Bench) -> None:
     """What a feature does that gives a leg a stage."""
-    (session,) = bench.helper._plane._running
-    bench.helper._plane._forwarding.apply(session.legs)
+    (session,) = bench.relay.plane._running
+    bench.relay.plane._forwarding.apply(session.legs)
 
 
 @pytest.mark.parametrize("policy", [SourcePolicy.FIRST, SourcePolicy.HANDOVER], ids=["connected", "latching"])

@@ -52,7 +52,7 @@ def test_commands_and_sessions_of_ng_are_counted(ng: NgBench, alice: MediaPeer, 
     with pytest.raises(UnknownCall):
         ng.answer(bob, call_id=b"gone")
     ng.delete()
-    stats = ng.helper.stats
+    stats = ng.relay.stats
     assert (stats.offer_ok, stats.answer_ok, stats.answer_refused) == (1, 1, 1)
     assert (stats.query_ok, stats.block_ok, stats.delete_ok) == (1, 1, 1)
     assert (stats.sessions_started, stats.sessions_closed) == (1, 1)
@@ -372,14 +372,14 @@ def test_a_delayed_delete_ends_the_call_by_itself(ng: NgBench, alice: MediaPeer,
     ng.delete(b"alice", delay_s=1)
     ng.talk(alice, bob, call)
     ng.turn_until(lambda: ng.stats().sockets == 0, "it ends")
-    assert ng.helper.stats.sessions_closed == 1
+    assert ng.relay.stats.sessions_closed == 1
 
 
 def test_a_silent_call_ends_by_itself(make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer) -> None:
     ng = make_ng(silent_s=1, replaced_s=0)
     ng.talk(alice, bob, ng.connect(alice, bob))
     ng.turn_until(lambda: ng.stats().sockets == 0, "it ends")
-    assert ng.helper.stats.expired_silent == 1
+    assert ng.relay.stats.expired_silent == 1
 
 
 def test_a_call_that_nobody_answered_and_that_finds_no_ports_is_destroyed(

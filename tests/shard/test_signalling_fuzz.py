@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nh.calls.interfaces import Interface
-from nh.calls.settings import RelaySettings
+from nh.calls.settings import RelayConfig, RelaySettings
 from nh.commands import (
     Answer,
     BlockMedia,
@@ -21,7 +21,7 @@ from nh.commands import (
 from nh.errors import Refused
 from nh.results import Blocked, Queried, Rewritten
 from nh.sdp.parse import parse
-from nh.shard.relay import Helper
+from nh.shard.relay import Relay
 from tests.profiles import examples
 from tests.sdp import samples
 from tests.shard.bench import V4
@@ -81,44 +81,46 @@ COMMANDS: st.SearchStrategy[NgCommand] = st.one_of(
 )
 
 
-def end_everything(helper: Helper) -> None:
+def end_everything(relay: Relay) -> None:
     """All calls go, and nothing may be left of them."""
-    for call in list(helper._table):
-        helper.execute(CloseCall(call.call_id))
-    helper.update_stats()
-    stats = helper.stats
+    for call in list(relay.table):
+        relay.execute(CloseCall(call.call_id))
+    relay.update_stats()
+    stats = relay.stats
     assert (stats.calls, stats.sessions, stats.sockets) == (0, 0, 0)
     assert stats.ports_free == stats.ports_total
     assert stats.sessions_started == stats.sessions_closed
 
 
-def with_helper(ports: range, use: Callable[[Helper], None]) -> None:
-    helper = Helper(RelaySettings(max_sockets=100), ports=(ports[0], ports[-1]), interfaces=INTERFACES)
+def with_relay(ports: range, use: Callable[[Relay], None]) -> None:
+    relay = Relay(
+        RelayConfig(RelaySettings(max_sockets=100), ports=(ports[0], ports[-1]), interfaces=INTERFACES)
+    )
     try:
-        use(helper)
-        end_everything(helper)
+        use(relay)
+        end_everything(relay)
     finally:
-        helper.close()
+        relay.close()
 
 
 @fuzzed
 @given(commands=st.lists(COMMANDS, max_size=12))
 def test_any_order_of_commands_has_results_or_refusals(ports: range, commands: list[NgCommand]) -> None:
-    def use(helper: Helper) -> None:
+    def use(relay: Relay) -> None:
         now = 0.0
         for command in commands:
             try:
-                result = helper.execute(command)
+                result = relay.execute(command)
             except Refused:
                 continue
             assert isinstance(result, RESULTS[type(command)])
             if isinstance(result, Rewritten):
                 parse(result.sdp)
             now += 1
-        helper._plane.poll_sessions(since_s=1.0, now=now)
-        helper._plane.close_windows(now=now)
+        relay.plane.poll_sessions(since_s=1.0, now=now)
+        relay.plane.close_windows(now=now)
 
-    with_helper(ports, use)
+    with_relay(ports, use)
 
 
 @fuzzed
@@ -126,7 +128,7 @@ def test_any_order_of_commands_has_results_or_refusals(ports: range, commands: l
 def test_any_bytes_may_stand_for_an_sdp(
     ports: range, offer: bytes, answer: bytes, again: bytes, options: OfferOptions
 ) -> None:
-    def use(helper: Helper) -> None:
+    def use(relay: Relay) -> None:
         for command in (
             Offer(b"call", b"alice", b"", b"", offer, options),
             Answer(b"call", b"alice", b"bob", b"", answer, options),
@@ -134,10 +136,10 @@ def test_any_bytes_may_stand_for_an_sdp(
             Answer(b"call", b"bob", b"alice", b"", offer, options),
         ):
             try:
-                result = helper.execute(command)
+                result = relay.execute(command)
             except Refused:
                 continue
             assert isinstance(result, Rewritten)
             assert parse(result.sdp).media is not None
 
-    with_helper(ports, use)
+    with_relay(ports, use)

@@ -90,7 +90,7 @@ def test_an_interface_that_is_not_there_is_told_of_each_time_and_logged_once(
     sdp = write_sdp([line(alice)]).encode()
     for call_id in (b"one", b"two"):
         offer = Offer(call_id, b"alice", b"", b"", sdp, OfferOptions(direction=("nowhere", "near")))
-        result = ng.helper.execute(offer)
+        result = ng.relay.execute(offer)
         assert isinstance(result, Rewritten)
         assert "named 'nowhere', the default is taken; nh has near, far" in result.warning
     assert caplog.text.count("the default is taken") == 1

@@ -83,8 +83,8 @@ class FakeShard:
                 return
             message = decode_to_shard(record)
             if isinstance(message, Configure):
-                self.shard, self.low_port = message.shard, message.ports[0]
-                self.interfaces = message.interfaces
+                self.shard, self.low_port = message.relay.shard, message.relay.ports[0]
+                self.interfaces = message.relay.interfaces
                 self.link.send(encode(Configured()))
                 if self.options.heartbeat:
                     self.segment = attach_segment(message.stats_segment)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import nh
-from nh.calls.settings import RelaySettings
+from nh.calls.settings import RelayConfig
 from nh.commands import CloseCall
 from nh.ipc.link_messages import Configure, RefuseNewCalls, Restore, Restored, TakeNewCalls, ToShard
 from nh.loop import SelectorLoop
@@ -53,7 +53,7 @@ class Nursery:
         self.results: list[RelayResult] = []
         self.empty: list[int] = []
         spec = ShardSpec(
-            configure=Configure(5, 8, (40000, 40099), RelaySettings(), "none"),
+            configure=Configure(RelayConfig(ports=(40000, 40099), shard=5, shards=8), "none"),
             cpu=min(os.sched_getaffinity(0)),
             command_timeout_s=command_timeout_s,
         )
@@ -264,7 +264,7 @@ def test_a_shard_that_cannot_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch
     loop = SelectorLoop()
     monkeypatch.setattr(loop, "add_reader", refuse)
     spec = ShardSpec(
-        configure=Configure(0, 1, (40000, 40099), RelaySettings(), "none"), cpu=0, command_timeout_s=1.0
+        configure=Configure(RelayConfig(ports=(40000, 40099)), "none"), cpu=0, command_timeout_s=1.0
     )
     with pytest.raises(OSError, match="no more watches"):
         ShardHandle(

@@ -10,7 +10,7 @@ from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party, ReceivedTotals
 from nh.results import MediumReading, Queried, StreamReading, StreamTotals, TagReading
-from nh.shard.rtp_reports import describe_streams
+from nh.shard.reports import describe_streams
 
 
 def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s: float) -> Queried:

@@ -1,101 +1,181 @@
-"""Restoring: a shard goes on with calls that another process had.
+"""Restore: a shard goes on with the calls that another process had.
 
-A call for whose sockets the system has no descriptors or memory now is not lost: it waits, stays kept, and is
-tried again. How long it waited counts as time in which nothing arrived.
+`RestoreQueue` collects what the link brings until Restore comes; `CallRestorer` puts the calls into the
+relay's table. A call for whose sockets the system lacks descriptors or memory is not lost: it waits, its
+checkpoint stays with the supervisor, and it is tried again. The time that it waits counts as silence.
 """
 
 import logging
+import os
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
+from nh.calls.events import CallObserver
+from nh.calls.media import Endpoint
 from nh.calls.snapshots.call import restore_call
 from nh.calls.snapshots.codec import decode_snapshot
 from nh.calls.table import CallTable
 from nh.errors import NhError, SocketsExhausted
 from nh.ipc.link_messages import RestoreCall
 from nh.shard.media.plane import SocketPlane
+from nh.shard.recovery.checkpoints import Checkpointer
 from nh.shard.recovery.clocks import clock_at, shift_since
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
 LOG_INTERVAL_S: Final = 60.0
-"""Least time between two lines about calls that wait."""
+"""Least time between two log lines about calls that wait."""
 
 TRIES: Final = 50
-"""Most waiting calls that are restored in one go: some milliseconds."""
+"""Most waiting calls that are restored in one turn of the loop: some milliseconds."""
 
 
-class Outcome(NamedTuple):
-    """Call-ids of those that were restored, and of those that never will be: the log says why."""
+class RestoreCounts(NamedTuple):
+    """Numbers of calls that were restored, and that never will be. Calls that wait are in neither."""
 
-    restored: list[bytes]
-    failed: list[bytes]
+    restored: int
+    failed: int
 
 
-class Restoring:
-    """Puts calls back into a table.
+class CallRestorer(CallObserver):
+    """Puts calls back into a table, and has the outcome saved.
 
-    Arguments:
-        table: where to.
-        plane: sockets are taken from its `inherited` where they were held open.
+    Args:
+        table: the table.
+        plane: takes sockets from its `inherited` where there are any, and binds the others.
+        checkpointer: saves what is restored, drops what cannot be.
+
+    Attributes:
+        waiting: calls that are yet to be restored, for want of descriptors or memory.
     """
 
-    def __init__(self, table: CallTable, plane: SocketPlane) -> None:
+    def __init__(self, table: CallTable, plane: SocketPlane, checkpointer: Checkpointer) -> None:
+        self.waiting: deque[RestoreCall] = deque()
         self._table = table
         self._plane = plane
-        self._waiting: deque[RestoreCall] = deque()
-        self._limited_log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
+        self._checkpointer = checkpointer
+        self._rate_limited = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
 
-    @property
-    def waiting(self) -> Sequence[RestoreCall]:
-        """Calls that are yet to be restored, for want of descriptors or memory."""
-        return self._waiting
+    def restore(self, sockets: dict[Endpoint, int], calls: Iterable[RestoreCall]) -> RestoreCounts:
+        """Restore calls from their whole snapshots; the failure of one costs no other.
 
-    def restore(self, calls: Iterable[RestoreCall]) -> Outcome:
-        """Restore calls; what one of them meets costs no other. Those that are in neither list wait."""
-        outcome = Outcome([], [])
+        Args:
+            sockets: descriptors of bound sockets. Those that are used are removed from it and belong to the
+                plane from then on; other sockets of the calls are bound anew.
+            calls: the calls.
+        """
+        self._plane.inherited = sockets
+        restored = failed = 0
         for call in calls:
-            try:
-                self._restore_one(call)
-            except SocketsExhausted as exc:
-                self._waiting.append(call)
-                self._limited_log.log(
-                    logging.ERROR, "call %r waits until it can be restored: %s", call.call_id, exc
-                )
-            except NhError as exc:
-                outcome.failed.append(call.call_id)
-                logger.error("call %r cannot be restored: %s", call.call_id, exc)
-            except Exception:
-                outcome.failed.append(call.call_id)
-                logger.exception("call %r cannot be restored", call.call_id)
-            else:
-                outcome.restored.append(call.call_id)
-        return outcome
+            outcome = self._try(call)
+            restored += outcome is True
+            failed += outcome is False
+        return RestoreCounts(restored, failed)
 
-    def try_again(self) -> Outcome:
-        """Restore some of those that wait, as far as the system lets; to be called now and then."""
-        outcome = Outcome([], [])
-        for _ in range(min(TRIES, len(self._waiting))):
-            before = len(self._waiting)
-            restored, failed = self.restore([self._waiting.popleft()])
-            outcome.restored.extend(restored)
-            outcome.failed.extend(failed)
-            if len(self._waiting) == before:
+    def housekeeping(self, _now: float) -> None:
+        """See CallObserver. Tries some of the waiting calls again."""
+        restored = 0
+        for _ in range(min(TRIES, len(self.waiting))):
+            outcome = self._try(self.waiting.popleft())
+            if outcome is None:
                 break
-        if outcome.restored:
+            restored += outcome
+        if restored:
             logger.warning(
                 "%d calls that waited for sockets go on, %d still wait",
-                len(outcome.restored),
-                len(self._waiting),
+                restored,
+                len(self.waiting),
             )
-        return outcome
 
-    def _restore_one(self, call: RestoreCall) -> None:
+    def _try(self, call: RestoreCall) -> bool | None:
+        """Whether the call was restored; None: it waits."""
+        try:
+            self._restore(call)
+        except SocketsExhausted as exc:
+            self.waiting.append(call)
+            self._rate_limited.log(
+                logging.ERROR,
+                "call %r waits until it can be restored: %s",
+                call.call_id,
+                exc,
+            )
+            return None
+        except NhError as exc:
+            logger.error("call %r is lost, it cannot be restored: %s", call.call_id, exc)
+        except Exception:
+            logger.exception("call %r is lost, restoring it failed: this is a bug in nh", call.call_id)
+        else:
+            self._checkpointer.restored(call.call_id, now=time.monotonic())
+            return True
+        self._checkpointer.restored(call.call_id, now=time.monotonic())
+        return False
+
+    def _restore(self, call: RestoreCall) -> None:
         snapshot = decode_snapshot(call.snapshot)
         now = time.monotonic()
         shift_s = shift_since(snapshot.clock, clock_at(now))
         restored = restore_call(self._table, snapshot, shift_s=shift_s, now=now)
-        restored.next_expiry = now  # by the settings that there are now
+        restored.next_expiry = now  # the settings may have changed
+
+
+class RestoreQueue:
+    """A predecessor's sockets and calls, collected until they are to be restored. Close it."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[Endpoint, int] = {}
+        self._calls: list[RestoreCall] = []
+        self._parts: list[bytes] = []
+
+    def take_sockets(self, endpoints: Sequence[Endpoint], fds: list[int]) -> None:
+        """Add sockets: their descriptors, which may be fewer than the endpoints, are removed from `fds`."""
+        for endpoint, fd in zip(endpoints, list(fds), strict=False):
+            fds.remove(fd)
+            self._close(endpoint)
+            self._sockets[endpoint] = fd
+
+    def add(self, call: RestoreCall) -> None:
+        """Add a call, or the next part of one."""
+        self._parts.append(call.snapshot)
+        if call.last:
+            self._calls.append(RestoreCall(call.call_id, b"".join(self._parts)))
+            self._parts = []
+
+    def restore(self, restorer: CallRestorer, on_begin: Callable[[int], None] | None) -> RestoreCounts:
+        """Restore all calls of the queue.
+
+        Args:
+            restorer: restores them.
+            on_begin: called with the index of each call before it is restored, and with their number at
+                the end; None: nothing is called.
+        """
+        if not self._calls and not self._sockets:
+            return RestoreCounts(0, 0)
+        if on_begin is None:
+            return restorer.restore(self._sockets, self._calls)
+        restored = failed = 0
+        for index, call in enumerate(self._calls):
+            on_begin(index)
+            counts = restorer.restore(self._sockets, [call])
+            restored, failed = restored + counts.restored, failed + counts.failed
+        on_begin(len(self._calls))
+        return RestoreCounts(restored, failed)
+
+    def close(self) -> list[Endpoint]:
+        """Close the sockets that no call used.
+
+        Returns:
+            Their endpoints.
+        """
+        unused = list(self._sockets)
+        for endpoint in unused:
+            self._close(endpoint)
+        self._calls.clear()
+        return unused
+
+    def _close(self, endpoint: Endpoint) -> None:
+        fd = self._sockets.pop(endpoint, None)
+        if fd is not None:
+            os.close(fd)

@@ -110,7 +110,7 @@ class ShardHandle:
     ) -> None:
         self.state = HandleState.STARTING
         self._loop = loop
-        self._name = f"shard {spec.configure.shard}"
+        self._name = f"shard {spec.configure.relay.shard}"
         self._timeout_s = spec.command_timeout_s
         self._on_ready = on_ready
         self._on_exit = on_exit

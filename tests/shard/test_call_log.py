@@ -1,11 +1,11 @@
-"""nh.shard.shortage_log: one line for a shortage, however many are refused, and one for its end."""
+"""nh.shard.call_log: one line for a shortage, however many are refused, and one for its end."""
 
 import logging
 
 import pytest
 
 from nh.errors import PortsExhausted, SocketsExhausted
-from nh.shard.shortage_log import LOG_INTERVAL_S, QUIET_S, ShortageLog
+from nh.shard.call_log import LOG_INTERVAL_S, QUIET_S, ShortageLog
 
 PORTS, SOCKETS = PortsExhausted("no ports; widen --ports"), SocketsExhausted("no descriptors; raise ulimit")
 

@@ -10,7 +10,7 @@ from msgspec import structs
 from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
 from nh.calls.session import Session
-from nh.calls.settings import RelaySettings
+from nh.calls.settings import RelayConfig, RelaySettings
 from nh.calls.socket_group import SocketGroup
 from nh.commands import (
     Activate,
@@ -34,7 +34,7 @@ from nh.errors import (
     UnknownCall,
 )
 from nh.results import Activated, Allocated, Closed
-from nh.shard.relay import Helper
+from nh.shard.relay import Relay
 from nh.stats import ShardStats
 from tests.shard.bench import PACKET, V4, Bench, audio
 from tests.shard.conftest import MakeBench, MakePeer
@@ -44,45 +44,45 @@ KEY = TransactionKey(b"call", 1, b"alice", b"bob", b"sip:alice@example.org", b"s
 
 
 @pytest.fixture
-def helper(ports: range) -> Iterator[Helper]:
+def relay(ports: range) -> Iterator[Relay]:
     """A relay that is not attached to any loop: its rules need none."""
-    helper = Helper(ports=(ports[0], ports[-1]))
-    yield helper
-    helper.close()
+    relay = Relay(RelayConfig(ports=(ports[0], ports[-1])))
+    yield relay
+    relay.close()
 
 
-def set_up(helper: Helper, key: TransactionKey = KEY) -> None:
-    helper.execute(Allocate(key, Side.FROM, V4, AUDIO))
-    helper.execute(Allocate(key, Side.TO, V4, AUDIO))
-    helper.execute(Activate(key))
+def set_up(relay: Relay, key: TransactionKey = KEY) -> None:
+    relay.execute(Allocate(key, Side.FROM, V4, AUDIO))
+    relay.execute(Allocate(key, Side.TO, V4, AUDIO))
+    relay.execute(Activate(key))
 
 
 # --- commands ---------------------------------------------------------------------------------------
 
 
-def test_a_call_from_its_offer_to_its_end(helper: Helper) -> None:
-    offered = helper.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
+def test_a_call_from_its_offer_to_its_end(relay: Relay) -> None:
+    offered = relay.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
     assert isinstance(offered, Allocated)
     assert offered.media[0].port % 2 == 0
-    helper.execute(Allocate(KEY, Side.TO, V4, AUDIO))
-    assert helper.execute(Activate(KEY)) == Activated(created=True)
-    assert helper.execute(Activate(KEY)) == Activated(created=False)
-    assert helper.execute(Close(KEY)) == Closed(1)
+    relay.execute(Allocate(KEY, Side.TO, V4, AUDIO))
+    assert relay.execute(Activate(KEY)) == Activated(created=True)
+    assert relay.execute(Activate(KEY)) == Activated(created=False)
+    assert relay.execute(Close(KEY)) == Closed(1)
     with pytest.raises(UnknownCall):
-        helper.execute(Close(KEY))
+        relay.execute(Close(KEY))
 
 
-def test_closing_before_activation_ends_no_session_and_frees_the_ports(helper: Helper) -> None:
-    helper.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
-    assert helper.execute(Close(KEY)) == Closed(0)
-    helper.update_stats()
-    assert helper.stats.ports_free == helper.stats.ports_total
+def test_closing_before_activation_ends_no_session_and_frees_the_ports(relay: Relay) -> None:
+    relay.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
+    assert relay.execute(Close(KEY)) == Closed(0)
+    relay.update_stats()
+    assert relay.stats.ports_free == relay.stats.ports_total
 
 
-def test_a_whole_call_can_be_closed(helper: Helper) -> None:
+def test_a_whole_call_can_be_closed(relay: Relay) -> None:
     for cseq in (1, 2):
-        set_up(helper, TransactionKey(b"call", cseq, b"alice", b"callee %d" % cseq))
-    assert helper.execute(CloseCall(b"call")) == Closed(2)
+        set_up(relay, TransactionKey(b"call", cseq, b"alice", b"callee %d" % cseq))
+    assert relay.execute(CloseCall(b"call")) == Closed(2)
 
 
 REFUSALS: list[tuple[RelayCommand, type[NhError]]] = [
@@ -106,23 +106,23 @@ REFUSALS: list[tuple[RelayCommand, type[NhError]]] = [
 def test_what_the_rules_turn_down_is_counted_as_refused_and_keeps_nothing(
     ports: range, command: RelayCommand, error: type[NhError]
 ) -> None:
-    helper = Helper(RelaySettings(max_sockets_in_group=4), ports=(ports[0], ports[-1]))
-    set_up(helper, TransactionKey(b"active", 2, b"alice", b"bob"))
+    relay = Relay(RelayConfig(RelaySettings(max_sockets_in_group=4), ports=(ports[0], ports[-1])))
+    set_up(relay, TransactionKey(b"active", 2, b"alice", b"bob"))
     with pytest.raises(error):
-        helper.execute(command)
+        relay.execute(command)
     kind = type(command).__name__.lower().removesuffix("call")
-    assert getattr(helper.stats, f"{kind}_refused") == 1
-    helper.update_stats()
-    assert (helper.stats.calls, helper.stats.sessions, helper.stats.sockets) == (1, 1, 4)
-    helper.close()
+    assert getattr(relay.stats, f"{kind}_refused") == 1
+    relay.update_stats()
+    assert (relay.stats.calls, relay.stats.sessions, relay.stats.sockets) == (1, 1, 4)
+    relay.close()
 
 
-def test_commands_are_counted_by_kind_and_outcome(helper: Helper) -> None:
-    set_up(helper)
-    helper.execute(ListCalls())
-    helper.execute(ShowCall(b"call"))
-    helper.execute(CloseCall(b"call"))
-    stats = helper.stats
+def test_commands_are_counted_by_kind_and_outcome(relay: Relay) -> None:
+    set_up(relay)
+    relay.execute(ListCalls())
+    relay.execute(ShowCall(b"call"))
+    relay.execute(CloseCall(b"call"))
+    stats = relay.stats
     assert (stats.allocate_ok, stats.activate_ok, stats.close_ok, stats.list_ok, stats.show_ok) == (
         2,
         1,
@@ -134,71 +134,69 @@ def test_commands_are_counted_by_kind_and_outcome(helper: Helper) -> None:
     assert (stats.sessions_started, stats.sessions_closed) == (1, 1)
 
 
-def test_a_bug_is_counted_as_a_failure_and_not_hidden(
-    helper: Helper, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bug_is_counted_as_a_failure_and_not_hidden(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(helper._table, "allocate", fail)
+    monkeypatch.setattr(relay.table, "allocate", fail)
     with pytest.raises(ZeroDivisionError):
-        helper.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
-    assert helper.stats.allocate_failed == 1
-    assert helper.stats.allocate_refused == 0
+        relay.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
+    assert relay.stats.allocate_failed == 1
+    assert relay.stats.allocate_refused == 0
 
 
-def test_different_numbers_of_sockets_are_refused_and_the_next_call_is_served(helper: Helper) -> None:
-    helper.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
-    helper.execute(Allocate(KEY, Side.TO, V4, AUDIO * 2))
+def test_different_numbers_of_sockets_are_refused_and_the_next_call_is_served(relay: Relay) -> None:
+    relay.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
+    relay.execute(Allocate(KEY, Side.TO, V4, AUDIO * 2))
     with pytest.raises(SocketCountMismatch):
-        helper.execute(Activate(KEY))
-    set_up(helper, TransactionKey(b"another", 1, b"alice", b"bob"))
+        relay.execute(Activate(KEY))
+    set_up(relay, TransactionKey(b"another", 1, b"alice", b"bob"))
 
 
 def test_ports_run_out_and_come_back(ports: range) -> None:
-    helper = Helper(ports=(ports[0], ports[7]))
+    relay = Relay(RelayConfig(ports=(ports[0], ports[7])))
     for number in range(4):
-        helper.execute(Allocate(TransactionKey(b"%d" % number, 1, b"alice"), Side.FROM, V4, AUDIO))
+        relay.execute(Allocate(TransactionKey(b"%d" % number, 1, b"alice"), Side.FROM, V4, AUDIO))
     with pytest.raises(PortsExhausted):
-        helper.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
-    helper.update_stats()
-    assert (helper.stats.ports_free, helper.stats.ports_total) == (0, 8)
-    helper.execute(CloseCall(b"2"))
-    helper.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
-    helper.close()
+        relay.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
+    relay.update_stats()
+    assert (relay.stats.ports_free, relay.stats.ports_total) == (0, 8)
+    relay.execute(CloseCall(b"2"))
+    relay.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
+    relay.close()
 
 
 def test_ports_are_used_in_pairs_from_the_first_even_one_on(ports: range) -> None:
-    helper = Helper(ports=(ports[1], ports[6]))
-    helper.update_stats()
-    assert helper.stats.ports_total == 4
+    relay = Relay(RelayConfig(ports=(ports[1], ports[6])))
+    relay.update_stats()
+    assert relay.stats.ports_total == 4
     used = []
     for call_id in (b"1", b"2"):
-        result = helper.execute(Allocate(structs.replace(KEY, call_id=call_id), Side.FROM, V4, AUDIO))
+        result = relay.execute(Allocate(structs.replace(KEY, call_id=call_id), Side.FROM, V4, AUDIO))
         assert isinstance(result, Allocated)
         used.append(result.media[0].port)
-    helper.close()
+    relay.close()
     assert sorted(used) == [ports[2], ports[4]]
 
 
 def test_shards_number_their_sessions_apart(ports: range) -> None:
     numbers = []
     for shard in (0, 1):
-        helper = Helper(ports=(ports[0], ports[-1]), shard=shard, shards=2)
-        set_up(helper)
-        numbers += [info.sessionid for info in helper.close_session(KEY)]
-        helper.close()
+        relay = Relay(RelayConfig(ports=(ports[0], ports[-1]), shard=shard, shards=2))
+        set_up(relay)
+        numbers += [info.sessionid for info in relay.close_session(KEY)]
+        relay.close()
     assert numbers == [1, 2]
 
 
 # --- session information ----------------------------------------------------------------------------
 
 
-def test_the_session_information_has_the_uris_and_what_the_proxy_added(helper: Helper) -> None:
-    helper.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
-    helper.execute(Allocate(KEY, Side.TO, V4, AUDIO))
-    helper.execute(Activate(KEY, {"tenant": "blue", "uri_from": "overridden"}))
-    (info,) = helper.close_session(KEY)
+def test_the_session_information_has_the_uris_and_what_the_proxy_added(relay: Relay) -> None:
+    relay.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
+    relay.execute(Allocate(KEY, Side.TO, V4, AUDIO))
+    relay.execute(Activate(KEY, {"tenant": "blue", "uri_from": "overridden"}))
+    (info,) = relay.close_session(KEY)
     assert info.param == {"uri_from": "overridden", "uri_to": "sip:bob\\xff@example.org", "tenant": "blue"}
     assert abs(info.created - time.time()) < 60
 
@@ -224,7 +222,7 @@ def test_a_tick_brings_the_statistics_up_to_date(bench: Bench, make_peer: MakePe
     alice, bob = make_peer(), make_peer()
     call = bench.call(alice, bob)
     bench.converse(alice, bob, call)
-    stats = bench.helper.stats
+    stats = bench.relay.stats
     bench.turn_until(lambda: stats.packets_out == 4, "the packets are counted")
     assert (stats.packets_in, stats.bytes_in, stats.bytes_out) == (4, 4 * len(PACKET), 4 * len(PACKET))
     assert (stats.calls, stats.sessions, stats.sockets) == (1, 1, 4)
@@ -246,14 +244,14 @@ def test_packets_are_counted_once_although_their_call_ends_between_two_ticks(
 
 
 def ended(bench: Bench, counter: Callable[[ShardStats], int]) -> Callable[[], bool]:
-    return lambda: counter(bench.helper.stats) == 1 and bench.stats().sockets == 0
+    return lambda: counter(bench.relay.stats) == 1 and bench.stats().sockets == 0
 
 
 def test_a_silent_session_ends_by_itself(make_bench: MakeBench, make_peer: MakePeer) -> None:
     bench = make_bench(silent_s=1)
     bench.call(make_peer(), make_peer())
     bench.turn_until(ended(bench, lambda stats: stats.expired_silent), "it expires")
-    assert bench.helper.stats.sessions_closed == 1
+    assert bench.relay.stats.sessions_closed == 1
 
 
 def test_unused_ports_are_freed_by_themselves(make_bench: MakeBench, make_peer: MakePeer) -> None:
@@ -266,7 +264,7 @@ def test_a_session_on_hold_outlives_a_silent_one(make_bench: MakeBench, make_pee
     bench = make_bench(silent_s=1, hold_s=1.2)
     bench.call(make_peer(), make_peer())
     bench.call(Media("0.0.0.0", 4000, 2), make_peer())
-    bench.turn_until(lambda: bench.helper.stats.expired_silent == 1, "the silent one expires")
+    bench.turn_until(lambda: bench.relay.stats.expired_silent == 1, "the silent one expires")
     bench.turn_until(ended(bench, lambda stats: stats.expired_hold), "the held one, too")
 
 
@@ -275,7 +273,7 @@ def test_the_ports_of_a_replaced_session_are_freed_by_themselves(bench: Bench, m
     first = bench.call(alice, bob).key
     bench.call(alice, bob, key=TransactionKey(first.call_id, 2, first.id_from, first.id_to))
     bench.turn_until(lambda: bench.stats().sockets == 4, "the first one's ports are closed")
-    assert bench.helper.stats.expired_replaced == 1
+    assert bench.relay.stats.expired_replaced == 1
     assert bench.stats().sessions == 1
 
 
@@ -285,28 +283,28 @@ def test_every_session_that_was_started_is_closed_in_the_end(ports: range, make_
     first = bench.call(alice, bob).key
     bench.call(alice, bob, key=TransactionKey(first.call_id, 2, first.id_from, first.id_to))
     bench.close()
-    stats = bench.helper.stats
+    stats = bench.relay.stats
     assert stats.sessions_started == stats.sessions_closed == 2
     assert (stats.calls, stats.sessions, stats.sockets) == (0, 0, 0)
     assert stats.ports_free == stats.ports_total
 
 
-def test_expiry_can_be_told_the_time(helper: Helper) -> None:
-    set_up(helper)
-    helper.expire()
-    assert helper.calls == 1
-    helper.expire(now=time.monotonic() + 31)
-    assert helper.calls == 0
-    assert helper.stats.expired_silent == 1
+def test_expiry_can_be_told_the_time(relay: Relay) -> None:
+    set_up(relay)
+    relay.expire()
+    assert relay.calls == 1
+    relay.expire(now=time.monotonic() + 31)
+    assert relay.calls == 0
+    assert relay.stats.expired_silent == 1
 
 
 def test_closing_twice_does_no_harm(ports: range) -> None:
     bench = Bench(ports)
-    bench.helper.close()
+    bench.relay.close()
     bench.close()
 
 
-def test_a_closed_call_is_freed_without_a_collection_of_cycles(helper: Helper) -> None:
+def test_a_closed_call_is_freed_without_a_collection_of_cycles(relay: Relay) -> None:
     def ours() -> int:
         return sum(isinstance(thing, Leg | Session | SocketGroup) for thing in gc.get_objects())
 
@@ -314,9 +312,9 @@ def test_a_closed_call_is_freed_without_a_collection_of_cycles(helper: Helper) -
     before = ours()
     gc.disable()
     try:
-        set_up(helper)
+        set_up(relay)
         assert ours() == before + 4 + 1 + 2
-        helper.close_session(KEY)
+        relay.close_session(KEY)
         assert ours() == before
     finally:
         gc.enable()

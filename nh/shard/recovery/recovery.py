@@ -1,0 +1,49 @@
+"""Recovery: the calls of a relay outlive its process.
+
+Calls are saved as they change (checkpoints), taken over from a predecessor (restore) and handed over to a
+successor (orphan). A relay that is part of another program (nh.server) has no recovery.
+"""
+
+from collections.abc import Iterator
+
+from nh.loop import Loop
+from nh.shard.recovery.checkpoints import CallCheckpoint, Checkpointer, CheckpointSink
+from nh.shard.recovery.restore import CallRestorer
+from nh.shard.relay import Relay
+
+
+class Recovery:
+    """Saves, restores and hands over the calls of one relay.
+
+    Args:
+        relay: the relay, not attached yet.
+        sink: where checkpoints go.
+
+    Attributes:
+        relay: see above.
+        checkpointer: saves the calls.
+        restorer: restores a predecessor's calls, before and after the relay is attached.
+    """
+
+    def __init__(self, relay: Relay, sink: CheckpointSink) -> None:
+        self.relay = relay
+        self.checkpointer = Checkpointer(relay.table, sink)
+        self.restorer = CallRestorer(relay.table, relay.plane, self.checkpointer)
+        relay.observe(self.checkpointer)
+        relay.observe(self.restorer)
+
+    @property
+    def calls(self) -> int:
+        """Number of calls, with those that wait to be restored."""
+        return self.relay.calls + len(self.restorer.waiting)
+
+    def attach(self, loop: Loop) -> None:
+        """Relay on `loop`, and save what packets and time change."""
+        self.checkpointer.attach(loop)
+        self.relay.attach(loop)
+
+    def checkpoints(self) -> Iterator[CallCheckpoint]:
+        """Each call as it is at the moment, with its sockets; the relay is paused meanwhile."""
+        yield from self.checkpointer.checkpoints()
+        for call in self.restorer.waiting:
+            yield CallCheckpoint(call.call_id, [], call.snapshot)
