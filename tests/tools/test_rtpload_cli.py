@@ -32,7 +32,7 @@ def rtpload(*arguments: str) -> tuple[int, str]:
         return status, program.output
 
 
-def test_it_says_what_was_heard(relay: Relay, tmp_path: Path) -> None:
+def test_it_says_what_was_received(relay: Relay, tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     arguments = ["--calls", "5", "--time-s", "1", "--relay-pid", "auto", "--json", str(file)]
     status, output = rtpload(relay.unix_address, *arguments)
@@ -83,7 +83,7 @@ def test_a_worker_that_dies_ends_the_load(relay: Relay) -> None:
         [worker] = psutil.Process(program.pid).children()
         worker.kill()
         assert program.wait(20) == 1
-        assert f"worker process {worker.pid} has died" in program.output
+        assert f"worker process {worker.pid} has ended unexpectedly" in program.output
 
 
 @pytest.mark.full

@@ -34,7 +34,7 @@ def main(
     plot: Annotated[Path | None, typer.Option(help="draw it there: .png or .svg (needs matplotlib)")] = None,
     **options: Any,
 ) -> None:
-    """Set up calls through an RTP relay, play media both ways, and say what a caller would have heard.
+    """Set up calls through an RTP relay, play media both ways, and report loss, delay and jitter.
 
     Ctrl-C ends the calls and prints the report; a second one ends at once.
     """

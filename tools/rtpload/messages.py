@@ -1,6 +1,6 @@
-"""What coordinator and workers tell each other: msgspec structs as msgpack, in frames on a stream socket.
+"""The messages between coordinator and workers: msgspec structs as msgpack, in frames on a stream socket.
 
-Orders go to a worker, News come from it. Calls are named by their number.
+The coordinator sends orders, a worker sends events. A call is identified by its number.
 """
 
 import msgspec
@@ -54,7 +54,7 @@ class Open(msgspec.Struct, frozen=True, tag=True):
     one_way: bool
 
 
-class Talk(msgspec.Struct, frozen=True, tag=True):
+class StartSending(msgspec.Struct, frozen=True, tag=True):
     """Send to these ports from now on: for the first time, after a hold, or after a re-INVITE."""
 
     call: int
@@ -63,18 +63,18 @@ class Talk(msgspec.Struct, frozen=True, tag=True):
 
 
 class Move(msgspec.Struct, frozen=True, tag=True):
-    """A re-INVITE begins; Moving is the answer, and it ends with Talk."""
+    """A re-INVITE begins; Moving is the answer, and it ends with StartSending."""
 
     call: int
 
 
-class Hush(msgspec.Struct, frozen=True, tag=True):
-    """Send nothing more, and wait until everything is in, or for drain_ns; Hushed is the answer."""
+class StopSending(msgspec.Struct, frozen=True, tag=True):
+    """Send nothing more, and wait until everything is in, or for drain_ns; SendingStopped is the answer."""
 
     call: int
 
 
-class Hang(msgspec.Struct, frozen=True, tag=True):
+class HangUp(msgspec.Struct, frozen=True, tag=True):
     """The call is over: close its sockets and take its figures into the account."""
 
     call: int
@@ -84,7 +84,7 @@ class Finish(msgspec.Struct, frozen=True, tag=True):
     """Close what is left; Finished is the answer, and the worker ends."""
 
 
-Order = Configure | Open | Talk | Move | Hush | Hang | Finish
+Order = Configure | Open | StartSending | Move | StopSending | HangUp | Finish
 
 
 class Opened(msgspec.Struct, frozen=True, tag=True):
@@ -108,7 +108,7 @@ class Moving(msgspec.Struct, frozen=True, tag=True):
     call: int
 
 
-class Hushed(msgspec.Struct, frozen=True, tag=True):
+class SendingStopped(msgspec.Struct, frozen=True, tag=True):
     """A call is silent; `complete` if everything that was sent is in."""
 
     call: int
@@ -126,7 +126,7 @@ class Tick(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
     Arguments:
         second: which, of the monotonic clock.
-        caller, callee: latencies of the RTP that was heard at either side, by bucket.
+        caller, callee: latencies of the RTP that either side received, by bucket.
         lateness: of the RTP that was sent, by bucket.
     """
 
@@ -137,7 +137,7 @@ class Tick(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class SideTally(msgspec.Struct):
-    """What one side of all calls heard.
+    """What one side of all calls received.
 
     Arguments:
         media, reports: RTP and RTCP that were sent to it.
@@ -172,14 +172,14 @@ class Finished(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     kernel_clock: bool
 
 
-News = Opened | OpenFailed | Moving | Hushed | CallStreams | Tick | Finished
+Event = Opened | OpenFailed | Moving | SendingStopped | CallStreams | Tick | Finished
 
 _encoder = msgspec.msgpack.Encoder()
 _order_decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
-_news_decoder: msgspec.msgpack.Decoder[News] = msgspec.msgpack.Decoder(News)
+_event_decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
 
 
-def encode(message: Order | News) -> bytes:
+def encode(message: Order | Event) -> bytes:
     """The message as a frame."""
     return frame(_encoder.encode(message))
 
@@ -189,6 +189,6 @@ def decode_order(payload: bytes) -> Order:
     return _order_decoder.decode(payload)
 
 
-def decode_news(payload: bytes) -> News:
-    """The news in a frame's payload. Raises msgspec.DecodeError."""
-    return _news_decoder.decode(payload)
+def decode_event(payload: bytes) -> Event:
+    """The event in a frame's payload. Raises msgspec.DecodeError."""
+    return _event_decoder.decode(payload)

@@ -9,7 +9,7 @@ from tools.rtpload.controls.interface import Control
 from tools.rtpload.controls.native import NativeControl
 from tools.rtpload.controls.netsip import NetsipControl, PersistentClient
 from tools.rtpload.controls.ng import NgControl
-from tools.rtpload.controls.retrying import PerseveringControl
+from tools.rtpload.controls.retrying import RetryingControl
 from tools.rtpload.options import ControlKind, LoadOptions
 
 __all__ = ["Control", "control_factory"]
@@ -24,7 +24,7 @@ def control_factory(options: LoadOptions, times: CommandTimes) -> Callable[[], C
     """
     make = _plain_factory(options, times)
     if options.retry_s:
-        return lambda: PerseveringControl(make(), options.retry_s)
+        return lambda: RetryingControl(make(), options.retry_s)
     return make
 
 

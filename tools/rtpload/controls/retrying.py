@@ -18,7 +18,7 @@ PAUSE_S: Final = 0.05
 T = TypeVar("T")
 
 
-class PerseveringControl:
+class RetryingControl:
     """See Control.
 
     Arguments:
@@ -33,11 +33,11 @@ class PerseveringControl:
 
     def check(self) -> None:
         """See Control."""
-        self._persevere(self._control.check)
+        self._retry(self._control.check)
 
     def negotiate(self, key: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         """See Control."""
-        return self._persevere(lambda: self._control.negotiate(key, caller, callee, hold=hold))
+        return self._retry(lambda: self._control.negotiate(key, caller, callee, hold=hold))
 
     def tear_down(self, key: TransactionKey) -> None:
         """See Control."""
@@ -49,13 +49,13 @@ class PerseveringControl:
             with contextlib.nullcontext() if tries == 1 else contextlib.suppress(UnknownCall):
                 self._control.tear_down(key)
 
-        self._persevere(close)
+        self._retry(close)
 
     def close(self) -> None:
         """See Control."""
         self._control.close()
 
-    def _persevere(self, command: Callable[[], T]) -> T:
+    def _retry(self, command: Callable[[], T]) -> T:
         deadline = time.monotonic() + self._retry_s
         while True:
             try:

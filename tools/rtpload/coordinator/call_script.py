@@ -13,7 +13,7 @@ from tools.rtpload.coordinator.signalling import Signalling
 from tools.rtpload.coordinator.workers import WorkerHandle
 from tools.rtpload.ends import Targets, TransactionKey
 from tools.rtpload.errors import PhonesUnavailable
-from tools.rtpload.report.progress import Ledger
+from tools.rtpload.report.progress import RunCounters
 
 
 class CallScript:
@@ -24,7 +24,7 @@ class CallScript:
         run: the name of the run, in the call-id.
         worker: where its media are.
         signalling: who tells the relay.
-        ledger: where it is noted.
+        counters: where it is noted.
         stop: set when the load is to end.
     """
 
@@ -35,13 +35,13 @@ class CallScript:
         run: str,
         worker: WorkerHandle,
         signalling: Signalling,
-        ledger: Ledger,
+        counters: RunCounters,
         stop: asyncio.Event,
     ) -> None:
         self._plan = plan
         self._worker = worker
         self._signalling = signalling
-        self._ledger = ledger
+        self._counters = counters
         self._stop = stop
         name = f"{run}-{plan.number}"
         self._key = TransactionKey(f"{name}@rtpload", f"from-{name}", f"to-{name}", 1)
@@ -53,18 +53,18 @@ class CallScript:
         try:
             self._phones = await self._worker.open(number, one_way=self._plan.one_way)
         except PhonesUnavailable as exc:
-            self._ledger.failed("phones", exc)
+            self._counters.failed("phones", exc)
             return False
         try:
             self._targets = await self._signalling.negotiate(self._key, self._phones)
         except NhError as exc:
-            self._ledger.failed("set-up", exc)
+            self._counters.failed("set-up", exc)
             with contextlib.suppress(NhError):  # what it did allocate goes; often there is nothing
                 await self._signalling.tear_down(self._key)
             self._worker.hang(number)
             return False
-        self._worker.talk(number, self._targets)
-        self._ledger.call_is_up()
+        self._worker.start_sending(number, self._targets)
+        self._counters.call_is_up()
         return True
 
     async def play(self) -> None:
@@ -78,11 +78,11 @@ class CallScript:
             life_s = self._plan.life_s
             await self._stopped_before(None if life_s is None else up_s + life_s)
         complete = await self._worker.stop_sending(self._plan.number)
-        self._ledger.call_ended(complete=complete)
+        self._counters.call_ended(complete=complete)
         try:
             await self._signalling.tear_down(self._key)
         except NhError as exc:
-            self._ledger.failed("tear-down", exc)
+            self._counters.failed("tear-down", exc)
         self._worker.hang(self._plan.number)
 
     async def _do(self, kind: StepKind) -> None:
@@ -95,7 +95,7 @@ class CallScript:
         if kind is not StepKind.HOLD and targets is not None:
             self._targets = targets
         if kind is not StepKind.HOLD and self._targets is not None:
-            self._worker.talk(number, self._targets)
+            self._worker.start_sending(number, self._targets)
 
     async def _renegotiate(self, kind: StepKind) -> Targets | None:
         """Where to send from now on, or None if the relay refuses."""
@@ -103,9 +103,9 @@ class CallScript:
         try:
             targets = await self._signalling.negotiate(self._key, self._phones, hold=kind is StepKind.HOLD)
         except NhError as exc:
-            self._ledger.failed(kind, exc)
+            self._counters.failed(kind, exc)
             return None
-        self._ledger.negotiations[kind] += 1
+        self._counters.negotiations[kind] += 1
         return targets
 
     async def _stopped_before(self, deadline_s: float | None) -> bool:

@@ -21,12 +21,12 @@ from tools.rtpload.coordinator.call_script import CallScript
 from tools.rtpload.coordinator.descriptors import provide_descriptors
 from tools.rtpload.coordinator.plan import CallPlan, plan_calls
 from tools.rtpload.coordinator.signalling import Signalling
-from tools.rtpload.coordinator.workers import WorkerHandle, crew
+from tools.rtpload.coordinator.workers import WorkerHandle, running_workers
 from tools.rtpload.durations import parse_duration
 from tools.rtpload.errors import LoadFailed
 from tools.rtpload.messages import CallStreams, Configure, Finished
 from tools.rtpload.options import LoadOptions
-from tools.rtpload.report.progress import Ledger
+from tools.rtpload.report.progress import RunCounters
 from tools.rtpload.report.relay_usage import RelayMeter, find_relay
 from tools.rtpload.report.summary import Course, summarize
 from tools.rtpload.report.values import Report
@@ -82,7 +82,7 @@ class Load:
         self._options = options
         self._on_progress = on_progress
         self._run = secrets.randbits(32)
-        self._ledger = Ledger()
+        self._counters = RunCounters()
         self._stop = asyncio.Event()
         self._full = asyncio.Event()
         self._tried = 0
@@ -104,9 +104,11 @@ class Load:
         times = CommandTimes()
         async with Signalling(control_factory(options, times), options.signallers) as signalling:
             await signalling.check()
-            async with crew(self._configurations(workers), self._ledger.take, self._hear) as handles:
+            async with running_workers(
+                self._configurations(workers), self._counters.take, self._record
+            ) as handles:
                 accounts = await self._play(handles, signalling)
-        report = summarize(options, self._course, self._ledger, times, accounts)
+        report = summarize(options, self._course, self._counters, times, accounts)
         return msgspec.structs.replace(report, streams=tuple(self._records))
 
     async def _play(self, workers: list[WorkerHandle], signalling: Signalling) -> list[Finished]:
@@ -148,7 +150,7 @@ class Load:
                 run=f"{self._run:08x}",
                 worker=worker,
                 signalling=signalling,
-                ledger=self._ledger,
+                counters=self._counters,
                 stop=self._stop,
             )
             up = await script.set_up()
@@ -167,8 +169,8 @@ class Load:
         full, stopped = asyncio.create_task(self._full.wait()), asyncio.create_task(self._stop.wait())
         await asyncio.wait([full, stopped], return_when=asyncio.FIRST_COMPLETED)
         course.full_s = time.monotonic()
-        course.calls_in_ramp = self._ledger.calls_set_up
-        if self._ledger.calls_set_up:
+        course.calls_in_ramp = self._counters.calls_set_up
+        if self._counters.calls_set_up:
             await self._stopped_within(self._options.time_s)
         course.stopped_s = time.monotonic()
         self._stop.set()
@@ -185,15 +187,15 @@ class Load:
             if self._on_progress is not None:
                 self._on_progress(self._progress())
 
-    def _hear(self, heard: CallStreams) -> None:
-        self._records += heard.streams
+    def _record(self, ended: CallStreams) -> None:
+        self._records += ended.streams
 
     def _read_usage(self) -> None:
         if self._meter is not None:
             self._course.usage.append((time.monotonic(), self._meter.read()))
 
     def _progress(self) -> Progress:
-        ledger, course, newest = self._ledger, self._course, self._ledger.newest
+        counters, course, newest = self._counters, self._course, self._counters.newest
         latency = lateness = 0
         if newest is not None:
             latency = max(newest.caller.percentile(99), newest.callee.percentile(99))
@@ -201,14 +203,14 @@ class Load:
         elapsed_s = time.monotonic() - course.full_s if course.full_s else 0.0
         return Progress(
             phase="end" if self._stop.is_set() else "load" if course.full_s else "ramp",
-            calls_up=ledger.calls_up,
+            calls_up=counters.calls_up,
             elapsed_s=min(elapsed_s, self._options.time_s),
             total_s=self._options.time_s,
-            sent=ledger.packets_sent,
-            received=ledger.packets_received,
+            sent=counters.packets_sent,
+            received=counters.packets_received,
             latency_p99_ms=latency / 1e6,
             lateness_p99_ms=lateness / 1e6,
-            failures=ledger.failures.total(),
+            failures=counters.failures.total(),
         )
 
     def _plans(self) -> Iterator[CallPlan]:

@@ -1,4 +1,4 @@
-"""The workers as the coordinator sees them: processes that are started, ordered about, heard and ended."""
+"""The worker processes, from the coordinator's side: start, orders to them, events from them, end."""
 
 import asyncio
 import contextlib
@@ -19,18 +19,18 @@ from tools.rtpload.messages import (
     Configure,
     Finish,
     Finished,
-    Hang,
-    Hush,
-    Hushed,
+    HangUp,
     Move,
     Moving,
     Open,
     Opened,
     OpenFailed,
     Order,
-    Talk,
+    SendingStopped,
+    StartSending,
+    StopSending,
     Tick,
-    decode_news,
+    decode_event,
     encode,
 )
 
@@ -46,7 +46,7 @@ class WorkerHandle:
         process: its process.
         reader, writer: the link to it.
         on_tick: called with each Tick.
-        on_heard: called with what was recorded of a call, once it is over.
+        on_streams: called with what was recorded of a call, once it is over.
 
     Methods that wait raise LoadFailed if the worker is gone.
     """
@@ -57,27 +57,27 @@ class WorkerHandle:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         on_tick: Callable[[Tick], None],
-        on_heard: Callable[[CallStreams], None],
+        on_streams: Callable[[CallStreams], None],
     ) -> None:
         self.process = process
         self._reader = reader
         self._writer = writer
         self._on_tick = on_tick
-        self._on_heard = on_heard
+        self._on_streams = on_streams
         self._opening: dict[int, asyncio.Future[Opened | OpenFailed]] = {}
         self._moving: dict[int, asyncio.Future[None]] = {}
-        self._hushing: dict[int, asyncio.Future[bool]] = {}
+        self._stopping: dict[int, asyncio.Future[bool]] = {}
         self._finished: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
         self._gone = False
 
     async def listen(self) -> None:
-        """Take what the worker says until it ends."""
+        """Take the events of the worker until it ends."""
         try:
             while True:
                 [size] = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
                 if size > MAX_MESSAGE_BYTES:
                     raise LoadFailed(f"worker {self.process.pid}: a message of {size} bytes")
-                self._hear(await self._reader.readexactly(size))
+                self._take(await self._reader.readexactly(size))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -86,32 +86,32 @@ class WorkerHandle:
     async def open(self, call: int, *, one_way: bool) -> Targets:
         """Phones for a call; where they take media. Raises PhonesUnavailable if there are none to be had."""
         future = self._opening[call] = asyncio.get_running_loop().create_future()
-        self._tell(Open(call, one_way))
-        news = await future
-        if isinstance(news, OpenFailed):
-            raise PhonesUnavailable(news.reason)
-        return Targets(news.caller, news.callee)
+        self._send(Open(call, one_way))
+        event = await future
+        if isinstance(event, OpenFailed):
+            raise PhonesUnavailable(event.reason)
+        return Targets(event.caller, event.callee)
 
-    def talk(self, call: int, targets: Targets) -> None:
+    def start_sending(self, call: int, targets: Targets) -> None:
         """Let the phones send to these ports."""
-        self._tell(Talk(call, targets.caller, targets.callee))
+        self._send(StartSending(call, targets.caller, targets.callee))
 
     async def move(self, call: int) -> None:
         """A re-INVITE is about to begin: returns once the worker knows."""
         future = self._moving[call] = asyncio.get_running_loop().create_future()
-        self._tell(Move(call))
+        self._send(Move(call))
         await future
 
     async def stop_sending(self, call: int) -> bool:
-        """Silence; returns, once nothing more is under way, whether everything arrived."""
+        """Stop a call's phones. Returns, when no packet is under way, whether all packets arrived."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._hushing[call] = future
-        self._tell(Hush(call))
+        self._stopping[call] = future
+        self._send(StopSending(call))
         return await future
 
     def hang(self, call: int) -> None:
         """The call is over."""
-        self._tell(Hang(call))
+        self._send(HangUp(call))
 
     async def guard(self) -> None:
         """Raises LoadFailed if the worker dies; returns when it has finished."""
@@ -119,7 +119,7 @@ class WorkerHandle:
 
     async def finish(self) -> Finished:
         """The worker's account; it ends."""
-        self._tell(Finish())
+        self._send(Finish())
         return await self._finished
 
     def end(self) -> None:
@@ -131,50 +131,52 @@ class WorkerHandle:
             self.process.kill()
             self.process.wait()
 
-    def _tell(self, order: Order) -> None:
+    def _send(self, order: Order) -> None:
         if self._gone:
             raise self._is_gone()
         self._writer.write(encode(order))
 
-    def _hear(self, payload: bytes) -> None:
-        news = decode_news(payload)
-        match news:
+    def _take(self, payload: bytes) -> None:
+        event = decode_event(payload)
+        match event:
             case Opened() | OpenFailed():
-                self._opening.pop(news.call).set_result(news)
+                self._opening.pop(event.call).set_result(event)
             case Moving(call):
                 self._moving.pop(call).set_result(None)
-            case Hushed(call, complete):
-                self._hushing.pop(call).set_result(complete)
+            case SendingStopped(call, complete):
+                self._stopping.pop(call).set_result(complete)
             case Tick():
-                self._on_tick(news)
+                self._on_tick(event)
             case CallStreams():
-                self._on_heard(news)
+                self._on_streams(event)
             case Finished():
-                self._finished.set_result(news)
+                self._finished.set_result(event)
 
     def _fail_waiting(self) -> None:
         self._gone = True
         waiting: list[asyncio.Future[Any]] = [*self._opening.values(), *self._moving.values()]
-        waiting += [*self._hushing.values(), self._finished]
+        waiting += [*self._stopping.values(), self._finished]
         for future in waiting:
             if not future.done():
                 future.set_exception(self._is_gone())
-                future.exception()  # whoever waits gets it; where nobody does, it is no news
+                future.exception()  # it reaches the waiting task; without one it is no error
 
     def _is_gone(self) -> LoadFailed:
-        return LoadFailed(f"worker process {self.process.pid} has died; what it said is above")
+        return LoadFailed(f"worker process {self.process.pid} has ended unexpectedly; its output is above")
 
 
 @contextlib.asynccontextmanager
-async def crew(
-    configurations: list[Configure], on_tick: Callable[[Tick], None], on_heard: Callable[[CallStreams], None]
+async def running_workers(
+    configurations: list[Configure],
+    on_tick: Callable[[Tick], None],
+    on_streams: Callable[[CallStreams], None],
 ) -> AsyncIterator[list[WorkerHandle]]:
     """Workers, one for each configuration, that end with the context."""
     handles: list[WorkerHandle] = []
     listeners: list[asyncio.Task[None]] = []
     try:
         for configuration in configurations:
-            handle = await _start(configuration, on_tick, on_heard)
+            handle = await _start(configuration, on_tick, on_streams)
             handles.append(handle)
             listeners.append(asyncio.create_task(handle.listen()))
         yield handles
@@ -187,7 +189,7 @@ async def crew(
 
 
 async def _start(
-    configuration: Configure, on_tick: Callable[[Tick], None], on_heard: Callable[[CallStreams], None]
+    configuration: Configure, on_tick: Callable[[Tick], None], on_streams: Callable[[CallStreams], None]
 ) -> WorkerHandle:
     ours, theirs = socket.socketpair()
     with theirs:
@@ -202,4 +204,4 @@ async def _start(
         )
     reader, writer = await asyncio.open_unix_connection(sock=ours)
     writer.write(encode(configuration))
-    return WorkerHandle(process, reader, writer, on_tick, on_heard)
+    return WorkerHandle(process, reader, writer, on_tick, on_streams)

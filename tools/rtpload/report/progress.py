@@ -18,7 +18,7 @@ class Second(NamedTuple):
     lateness: Histogram
 
 
-class Ledger:
+class RunCounters:
     """See the module.
 
     `failures` counts what did not work, by what was to be done and why.

@@ -11,7 +11,7 @@ import msgspec
 from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.messages import Finished, SideTally
 from tools.rtpload.options import LoadOptions
-from tools.rtpload.report.progress import Ledger, Second
+from tools.rtpload.report.progress import RunCounters, Second
 from tools.rtpload.report.relay_usage import Usage
 from tools.rtpload.report.values import (
     Failure,
@@ -59,23 +59,23 @@ class Course(msgspec.Struct):
 
 
 def summarize(
-    options: LoadOptions, course: Course, ledger: Ledger, times: CommandTimes, accounts: list[Finished]
+    options: LoadOptions, course: Course, counters: RunCounters, times: CommandTimes, accounts: list[Finished]
 ) -> Report:
     """The report.
 
     Arguments:
         options: of the load.
         course: what was when.
-        ledger: what was noted while it ran.
+        counters: what was noted while it ran.
         times: of the commands.
         accounts: one for each worker.
     """
     caller = _add_sides([account.caller for account in accounts])
     callee = _add_sides([account.callee for account in accounts])
-    seconds = ledger.seconds
-    heard_by_caller = [second.caller for second in seconds.values()]
-    heard_by_callee = [second.callee for second in seconds.values()]
-    latency = _add(heard_by_caller + heard_by_callee)
+    seconds = counters.seconds
+    received_by_caller = [second.caller for second in seconds.values()]
+    received_by_callee = [second.callee for second in seconds.values()]
+    latency = _add(received_by_caller + received_by_callee)
     lateness = Times.of(*(second.lateness for second in seconds.values()))
     full_load = _full_load(seconds, course)
     judged = full_load.lateness if full_load else lateness
@@ -85,13 +85,13 @@ def summarize(
         host=describe_host(),
         interrupted=course.interrupted,
         elapsed_s=course.stopped_s - course.started_s,
-        caller=_side(caller, heard_by_caller),
-        callee=_side(callee, heard_by_callee),
+        caller=_side(caller, received_by_caller),
+        callee=_side(callee, received_by_callee),
         both=_together(caller.media, callee.media),
         latency=Times.of(latency),
         reports=_reports(caller, callee, accounts) if options.rtcp else None,
         full_load=full_load,
-        signalled=_signalled(ledger, times, course),
+        signalled=_signalled(counters, times, course),
         generator=_generator(options, lateness, judged, [caller, callee], accounts),
         relay=_relay(seconds, course),
         timeline=tuple(_timeline(seconds, course)),
@@ -136,9 +136,9 @@ def _add_sides(tallies: list[SideTally]) -> SideTally:
     return total
 
 
-def _side(tally: SideTally, heard: list[Histogram]) -> Side:
+def _side(tally: SideTally, received: list[Histogram]) -> Side:
     return Side(
-        tally.media, tally.misrouted, tally.foreign, Times.of(*heard), Times.of(Histogram(tally.jitter))
+        tally.media, tally.misrouted, tally.foreign, Times.of(*received), Times.of(Histogram(tally.jitter))
     )
 
 
@@ -157,16 +157,16 @@ def _full_load(seconds: dict[int, Second], course: Course) -> FullLoad | None:
     return FullLoad(len(full), sent / len(full), latency.count / len(full), latency, lateness)
 
 
-def _signalled(ledger: Ledger, times: CommandTimes, course: Course) -> Signalled:
+def _signalled(counters: RunCounters, times: CommandTimes, course: Course) -> Signalled:
     ramp_s = course.full_s - course.started_s
     return Signalled(
-        calls_set_up=ledger.calls_set_up,
-        calls_ended=ledger.calls_ended,
-        calls_incomplete=ledger.calls_incomplete,
+        calls_set_up=counters.calls_set_up,
+        calls_ended=counters.calls_ended,
+        calls_incomplete=counters.calls_incomplete,
         rate_per_s=course.calls_in_ramp / ramp_s if ramp_s > 0 else 0.0,
-        renegotiations=dict(ledger.negotiations),
+        renegotiations=dict(counters.negotiations),
         commands={name: Times.of(histogram) for name, histogram in times.histograms().items()},
-        failures=tuple(Failure(*key, count) for key, count in ledger.failures.most_common()),
+        failures=tuple(Failure(*key, count) for key, count in counters.failures.most_common()),
     )
 
 
@@ -227,13 +227,13 @@ def _timeline(seconds: dict[int, Second], course: Course) -> list[Moment]:
         busy[int(before_s)] = (after.cpu_s - before.cpu_s) / max(after_s - before_s, 1e-9)
     moments = []
     for number, second in sorted(seconds.items()):
-        heard = _add([second.caller, second.callee])
-        p50, p99, highest = heard.percentiles([50, 99, 100])
+        received = _add([second.caller, second.callee])
+        p50, p99, highest = received.percentiles([50, 99, 100])
         moments.append(
             Moment(
                 at_s=max(0.0, number - course.started_s),
                 sent=second.lateness.total,
-                received=heard.total,
+                received=received.total,
                 p50_ms=p50 / 1e6,
                 p99_ms=p99 / 1e6,
                 max_ms=highest / 1e6,

@@ -53,14 +53,14 @@ def _conclusion(capacity: Capacity) -> str:
 
 
 def _media(report: Report) -> Table:
-    table = Table(title="What was heard")
+    table = Table(title="What was received")
     table.add_column("")
-    columns = {"to caller": _heard(report.caller), "to callee": _heard(report.callee)}
+    columns = {"to caller": _received(report.caller), "to callee": _received(report.callee)}
     if report.reports is not None:
         columns["RTCP, both"] = _account(report.reports.account)
     for column in columns:
         table.add_column(column, justify="right")
-    for name in _heard(report.caller):
+    for name in _received(report.caller):
         table.add_row(name, *(figures.get(name, "") for figures in columns.values()))
     return table
 
@@ -79,7 +79,7 @@ def _account(account: Account) -> dict[str, str]:
     }
 
 
-def _heard(side: Side) -> dict[str, str]:
+def _received(side: Side) -> dict[str, str]:
     return {
         **_account(side.media),
         "of other streams": str(side.misrouted),

@@ -30,7 +30,7 @@ class Times(msgspec.Struct, frozen=True):
 
 
 class Side(msgspec.Struct, frozen=True):
-    """What one side of all calls heard.
+    """What one side of all calls received.
 
     Arguments:
         media: the RTP that was sent to it.
@@ -172,7 +172,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         host: kernel, processor and so on.
         interrupted: it was ended before its time.
         elapsed_s: from the first call to the end of the load.
-        caller, callee: what was heard.
+        caller, callee: what each side received.
         both: RTP of both sides together.
         latency: of both sides together.
         reports: RTCP; None if there was none.

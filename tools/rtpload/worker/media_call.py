@@ -1,6 +1,6 @@
-"""The two phones of a call in a worker: their sockets, what each sends and what each hears.
+"""The two phones of a call in a worker: their sockets, what each sends and receives.
 
-What a phone hears on a socket is one known stream, that of the other phone; everything else there is astray.
+A phone expects one known stream on a socket, that of the other phone; every other packet there is misrouted.
 """
 
 import random
@@ -22,7 +22,7 @@ STREAMS_PER_CALL = 4
 
 
 class Gauges(NamedTuple):
-    """Where a worker counts times: latencies of RTP by the side that hears it, those of RTCP, lateness."""
+    """Where a worker counts times: latencies of RTP by the side that receives it, those of RTCP, lateness."""
 
     caller: Histogram
     callee: Histogram
@@ -38,7 +38,7 @@ class Receiver:
         stream: the other phone's.
         packet_bytes: how large its packets are.
         identity_offset: where their identity lies.
-        tally: of the side that hears.
+        tally: of the receiving side.
         media: whether it is RTP.
         recorder: notes each packet, if that is wanted.
     """
@@ -65,7 +65,7 @@ class Receiver:
         self.media = media
         self.recorder = recorder
 
-    def judge(self, packet: memoryview, run: int) -> None:
+    def classify(self, packet: memoryview, run: int) -> None:
         """Account for a packet that is not one of the stream as it was sent."""
         identity = find_identity(packet)
         if identity is None or identity.run != run:
@@ -107,7 +107,7 @@ class MediaCall:
         common: what all calls have in common.
         rng: for the times of sending.
         gauges: see Gauges.
-        caller, callee: what the two sides heard.
+        caller, callee: what the two sides received.
 
     Raises NoPorts.
     """
@@ -136,58 +136,58 @@ class MediaCall:
                 sock.close()
             raise
         self.caller, self.callee = _end_of(caller_socks), _end_of(callee_socks)
-        self._callers = self._mouths(caller_socks, 0, gauges.callee)
-        self._callees = self._mouths(callee_socks, 1, gauges.caller)
-        self.ears = [
-            *_ears(caller_socks, self._callees, caller, common),
-            *_ears(callee_socks, self._callers, callee, common),
+        self._callers = self._senders(caller_socks, 0, gauges.callee)
+        self._callees = self._senders(callee_socks, 1, gauges.caller)
+        self.receivers = [
+            *_receivers(caller_socks, self._callees, caller, common),
+            *_receivers(callee_socks, self._callers, callee, common),
         ]
         self.records: list[StreamRecord] = []
 
-    def mouths(self) -> Iterator[Sender]:
+    def senders(self) -> Iterator[Sender]:
         """What sends."""
         yield from self._callers
         yield from self._callees
 
-    def talk(self, caller: MediaEnd, callee: MediaEnd) -> list[Sender]:
+    def start_sending(self, caller: MediaEnd, callee: MediaEnd) -> list[Sender]:
         """Send to these ports of the relay. Returns what has to be scheduled for that."""
-        for mouths, target in ((self._callers, caller), (self._callees, callee)):
-            for mouth, endpoint in zip(mouths, target, strict=False):  # without RTCP there is one mouth
-                mouth.target = endpoint
-                mouth.speaking = True
+        for senders, target in ((self._callers, caller), (self._callees, callee)):
+            for sender, endpoint in zip(senders, target, strict=False):  # without RTCP there is one sender
+                sender.target = endpoint
+                sender.active = True
         if self._one_way:
-            self._callees[0].speaking = False
-        return [mouth for mouth in self.mouths() if mouth.speaking and not mouth.scheduled]
+            self._callees[0].active = False
+        return [sender for sender in self.senders() if sender.active and not sender.scheduled]
 
     def stop_sending(self) -> None:
         """Send nothing more."""
-        for mouth in self.mouths():
-            mouth.speaking = False
+        for sender in self.senders():
+            sender.active = False
 
     @property
     def complete(self) -> bool:
         """Whether everything that was sent is in."""
-        return all(mouth.stream.complete for mouth in self.mouths())
+        return all(sender.stream.complete for sender in self.senders())
 
     def begin_move(self) -> None:
         """A re-INVITE begins."""
-        for mouth in self.mouths():
-            mouth.stream.begin_move()
+        for sender in self.senders():
+            sender.stream.begin_move()
 
     def end_move(self) -> None:
         """A re-INVITE is done."""
-        for mouth in self.mouths():
-            mouth.stream.end_move()
+        for sender in self.senders():
+            sender.stream.end_move()
 
     def close(self) -> int:
         """Close the sockets and take the figures into the account; returns how many sends failed.
 
         `records` has what was recorded of its streams from then on.
         """
-        self.records = [record for ear in self.ears if (record := ear.close()) is not None]
-        return sum(mouth.failures for mouth in (*self._callers, *self._callees))
+        self.records = [record for receiver in self.receivers if (record := receiver.close()) is not None]
+        return sum(sender.failures for sender in (*self._callers, *self._callees))
 
-    def _mouths(
+    def _senders(
         self, socks: list[socket.socket], side: int, latencies: Histogram
     ) -> list[RtpSender | RtcpSender]:
         common = self._common
@@ -231,29 +231,29 @@ def _end_of(socks: list[socket.socket]) -> MediaEnd:
     return MediaEnd(Endpoint(address, port), Endpoint(address, port + 1))
 
 
-def _ears(
-    socks: list[socket.socket], heard: list[RtpSender | RtcpSender], tally: SideTally, common: Configure
+def _receivers(
+    socks: list[socket.socket], expected: list[RtpSender | RtcpSender], tally: SideTally, common: Configure
 ) -> list[Receiver]:
     return [
         Receiver(
             sock,
-            mouth.stream,
-            packet_bytes=len(mouth.writer.buffer),
+            sender.stream,
+            packet_bytes=len(sender.writer.buffer),
             identity_offset=RTP_HEADER_BYTES
-            if isinstance(mouth, RtpSender)
-            else mouth.writer.identity_offset,
+            if isinstance(sender, RtpSender)
+            else sender.writer.identity_offset,
             tally=tally,
-            media=isinstance(mouth, RtpSender),
-            recorder=_recorder(mouth, common) if common.list_streams else None,
+            media=isinstance(sender, RtpSender),
+            recorder=_recorder(sender, common) if common.list_streams else None,
         )
-        for sock, mouth in zip(socks, heard, strict=True)
+        for sock, sender in zip(socks, expected, strict=True)
     ]
 
 
-def _recorder(mouth: RtpSender | RtcpSender, common: Configure) -> Recorder:
-    return Recorder(common.packet_ns if isinstance(mouth, RtpSender) else 0)
+def _recorder(sender: RtpSender | RtcpSender, common: Configure) -> Recorder:
+    return Recorder(common.packet_ns if isinstance(sender, RtpSender) else 0)
 
 
 def new_tally() -> SideTally:
-    """The account of a side that has heard nothing yet."""
+    """The account of a side that has received nothing yet."""
     return SideTally(media=Account(), reports=Account(), jitter={})

@@ -1,7 +1,7 @@
 """The sending half of a stream: writes a packet when its time has come, and says when the next one is due.
 
 `send` runs once a packet for thousands of streams: it allocates nothing that lasts and looks nothing up. A
-mouth has no clock: the worker tells it the time, nanoseconds of the monotonic clock.
+sender has no clock: the worker tells it the time, nanoseconds of the monotonic clock.
 """
 
 import random
@@ -19,12 +19,12 @@ from tools.rtpload.worker.pacing import first_tick, phase_ns, report_delay_ns
 class Sender(Protocol):
     """Something that sends from time to time.
 
-    `speaking` is whether it shall; `scheduled` whether it is in the worker's schedule: one that falls
+    `active` is whether it shall; `scheduled` whether it is in the worker's schedule: one that falls
     silent stays there until it is due, and is not put there a second time if it speaks again before.
     """
 
     stream: Stream
-    speaking: bool
+    active: bool
     scheduled: bool
     target: Endpoint
 
@@ -59,9 +59,9 @@ class RtpSender:
         "_rng",
         "_sendto",
         "_tick_ns",
+        "active",
         "failures",
         "scheduled",
-        "speaking",
         "stream",
         "target",
         "writer",
@@ -89,7 +89,7 @@ class RtpSender:
         self._phase_ns = phase_ns(order, interval_ns)
         self._tick_ns = 0
         self.failures = 0
-        self.speaking = self.scheduled = False
+        self.active = self.scheduled = False
         self.target = Endpoint("", 0)
 
     def first_due(self, now_ns: int) -> int:
@@ -135,9 +135,9 @@ class RtcpSender:
         "_media",
         "_rng",
         "_sendto",
+        "active",
         "failures",
         "scheduled",
-        "speaking",
         "stream",
         "target",
         "writer",
@@ -160,7 +160,7 @@ class RtcpSender:
         self._interval_ns = interval_ns
         self._rng = rng
         self.failures = 0
-        self.speaking = self.scheduled = False
+        self.active = self.scheduled = False
         self.target = Endpoint("", 0)
 
     def first_due(self, now_ns: int) -> int:

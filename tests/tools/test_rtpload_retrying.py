@@ -3,7 +3,7 @@
 import pytest
 
 from nh.errors import NhError, PortsExhausted, Unavailable, UnknownCall
-from tools.rtpload.controls.retrying import PerseveringControl
+from tools.rtpload.controls.retrying import RetryingControl
 from tools.rtpload.ends import Endpoint, MediaEnd, Targets, TransactionKey
 
 KEY = TransactionKey("call", "from", "to", 1)
@@ -36,26 +36,26 @@ class Script:
 
 def test_what_nobody_answered_is_sent_again() -> None:
     script = Script(Unavailable("no"), Unavailable("no"), None)
-    assert PerseveringControl(script, 5).negotiate(KEY, END, END, hold=False) == Targets(END, END)
+    assert RetryingControl(script, 5).negotiate(KEY, END, END, hold=False) == Targets(END, END)
     assert not script.ends
 
 
 def test_it_gives_up_some_time() -> None:
     script = Script(*[Unavailable("no")] * 100)
     with pytest.raises(Unavailable):
-        PerseveringControl(script, 0.1).check()
+        RetryingControl(script, 0.1).check()
     assert len(script.ends) > 90
 
 
 def test_what_is_refused_is_not_sent_again() -> None:
     with pytest.raises(PortsExhausted):
-        PerseveringControl(Script(PortsExhausted("none"), None), 5).negotiate(KEY, END, END, hold=False)
+        RetryingControl(Script(PortsExhausted("none"), None), 5).negotiate(KEY, END, END, hold=False)
 
 
 def test_a_call_that_the_first_try_ended_is_ended() -> None:
-    PerseveringControl(Script(Unavailable("no"), UnknownCall("gone")), 5).tear_down(KEY)
+    RetryingControl(Script(Unavailable("no"), UnknownCall("gone")), 5).tear_down(KEY)
 
 
 def test_a_call_that_was_not_there_at_the_first_try_is_an_error() -> None:
     with pytest.raises(UnknownCall):
-        PerseveringControl(Script(UnknownCall("gone")), 5).tear_down(KEY)
+        RetryingControl(Script(UnknownCall("gone")), 5).tear_down(KEY)
