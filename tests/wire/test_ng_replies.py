@@ -82,7 +82,7 @@ def test_a_query_tells_tags_media_streams_and_totals() -> None:
     }
     assert (answered[b"created"], answered[b"last signal"], answered[b"SSRC"]) == (1402064111, 1402064116, {})
     tag = answered[b"tags"][b"a"]
-    assert (tag[b"tag"], tag[b"label"], tag[b"in dialog with"]) == (b"a", b"caller", b"b")
+    assert (tag[b"tag"], tag[b"label"], tag[b"in dialogue with"]) == (b"a", b"caller", b"b")
     (medium,) = tag[b"medias"]
     assert (medium[b"index"], medium[b"type"], medium[b"protocol"]) == (1, b"audio", b"RTP/AVP")
     rtp, rtcp = medium[b"streams"]
@@ -146,7 +146,7 @@ def test_what_the_relay_warns_of_is_told_with_what_was_left_out() -> None:
         ("no_ports", "Ran out of ports"),
         ("bad_sdp", "Failed to parse SDP"),
         ("incomplete_sdp", "Incomplete SDP specification"),
-        ("bad_dialogue", "Invalid dialog association"),
+        ("bad_dialogue", "Invalid dialogue association"),
         ("sdp_rewrite", "Error rewriting SDP"),
         ("unsupported", "the message"),
         ("bad_request", "the message"),

@@ -37,7 +37,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "no_ports": "Ran out of ports",
     "bad_sdp": "Failed to parse SDP",
     "incomplete_sdp": "Incomplete SDP specification",
-    "bad_dialogue": "Invalid dialog association",
+    "bad_dialogue": "Invalid dialogue association",
     "sdp_rewrite": "Error rewriting SDP",
     "limit": "Parallel session limit reached",
     # as rtpengine says with a limit of 0 sessions, which is its way to drain
@@ -159,7 +159,7 @@ def _tag(tag: TagReading) -> dict[str, Any]:
     if tag.label:
         reply["label"] = tag.label
     if tag.in_dialogue_with:
-        reply["in dialog with"] = tag.in_dialogue_with
+        reply["in dialogue with"] = tag.in_dialogue_with
     return reply
 
 
