@@ -1,4 +1,4 @@
-"""The documentation: links resolve, and the index has every page."""
+"""The documentation: links resolve, the index has every page, and the text follows the rules below."""
 
 import re
 from collections.abc import Iterator
@@ -17,11 +17,30 @@ PAGES = [
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`]*`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+GENERATED = re.compile(r"<!-- (\w+): begin -->.*<!-- \1: end -->", re.DOTALL)
+
+ITEM = re.compile(r"^ *(?:[-*]|\d+\.) +")
+
+LONGEST = 119
+"""Characters of a line of prose at most, its URLs apart."""
+
+NEXT_SENTENCE = re.compile(r"[.!?][)\"*]* +[*(]*[A-Z`]")
+"""The end of one sentence and the begin of another."""
+
+VAGUE = re.compile(r"\b(whoever|nobody|somebody|anybody|everybody)\b", re.IGNORECASE)
+"""Words that hide who acts."""
 
 
 def prose(page: Path) -> str:
     """The text of a page without its blocks of code."""
     return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def lines(page: Path) -> Iterator[str]:
+    """The lines of a page's prose: without code, tables, headings, generated parts and targets of links."""
+    for line in GENERATED.sub("", prose(page)).splitlines():
+        if not line.startswith(("|", "    ", "#", "![")):
+            yield LINK.sub("]", ITEM.sub("", line))
 
 
 def links(page: Path) -> Iterator[tuple[Path, str]]:
@@ -53,3 +72,14 @@ def test_the_index_links_every_page() -> None:
     linked = {file for file, _ in links(INDEX)}
 
     assert {page for page in PAGES if INDEX.parent in page.parents} - {INDEX} <= linked
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_line_of_prose_is_short_and_has_one_sentence(page: Path) -> None:
+    assert [line for line in lines(page) if len(line) > LONGEST] == []
+    assert [line for line in lines(page) if NEXT_SENTENCE.search(CODE.sub("`x`", line))] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_sentence_names_who_acts(page: Path) -> None:
+    assert [line for line in lines(page) if VAGUE.search(line)] == []
