@@ -1,7 +1,7 @@
-"""Where a process awaits the next generation of nh: a listening Unix socket in the runtime directory.
+"""The Unix socket in the runtime directory at which a shard or supervisor accepts the next supervisor.
 
-Its file is there for as long as the process lives, so the next supervisor finds every shard that runs, one
-that hangs too: connecting to it needs no answer. Only the process's own user and root are let in.
+Its file exists while the process lives, so the next supervisor finds every shard that runs. It finds a shard
+that hangs too, because a connection needs no accept. Only the process's own user and root are accepted.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ logger = logging.getLogger(__name__)
 
 
 class HandoverSocket:
-    """An open one.
+    """A listening socket.
 
-    Arguments:
-        sock: listening.
-        path: where; removed by close().
+    Args:
+        sock: listens.
+        path: its file, removed by close().
     """
 
     def __init__(self, sock: socket.socket, path: Path) -> None:
@@ -30,7 +30,7 @@ class HandoverSocket:
 
     @classmethod
     def open(cls, path: str) -> Self | None:
-        """Listen at `path`, where nothing is yet; None if that is impossible, which is logged."""
+        """Listen at a path that does not exist yet. Returns None if that is impossible, and logs why."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             os.fchmod(sock.fileno(), 0o600)  # the file's mode from its first moment on
@@ -39,29 +39,31 @@ class HandoverSocket:
             sock.setblocking(False)
         except OSError as exc:
             sock.close()
-            logger.warning("the next nh cannot take over from this process: %s: %s", path, exc.strerror)
+            logger.warning(
+                "%s: cannot listen: %s; the next nh cannot take over from this process", path, exc.strerror
+            )
             return None
         return cls(sock, Path(path))
 
     def fileno(self) -> int:
-        """The descriptor that is readable when somebody came."""
+        """The descriptor, readable when a connection waits."""
         return self._sock.fileno()
 
     def accept(self) -> socket.socket | None:
-        """Who came; None if nobody did, or somebody who may not."""
+        """Accept a connection; None if there is none, or if its user is not allowed."""
         try:
             sock, _ = self._sock.accept()
-        except OSError:  # gone again, or no descriptors: whoever it was comes again
+        except OSError:  # closed again, or no descriptors left: the client retries
             return None
         uid = peer_of(sock).uid
         if uid not in (0, os.geteuid()):
-            logger.warning("user %d may not take over from this nh", uid)
+            logger.warning("takeover refused: uid %d is neither root nor the user of this nh", uid)
             sock.close()
             return None
         return sock
 
     def close(self) -> None:
-        """Await nobody any more."""
+        """Stop listening, and remove the file."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
         self._sock.close()

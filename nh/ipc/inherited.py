@@ -1,4 +1,4 @@
-"""Descriptors that another supervisor handed to this one: locks, listening sockets, clients' connections."""
+"""What a supervisor got from the one before it: locks, listening sockets, client connections, counters."""
 
 import contextlib
 import os
@@ -11,27 +11,27 @@ from nh.ipc.handover_messages import HandoverMessage
 
 
 class InheritedFds:
-    """Descriptors that wait to be used.
+    """Descriptors that wait to be taken into use. What is not taken is closed by close().
 
-    Arguments:
-        bequest: what they are.
-        fds: as many, in its order; the inherited's from now on.
+    Args:
+        message: what the descriptors are; None: there are none (cold start).
+        fds: in the order of the message; they belong to this object.
     """
 
-    def __init__(self, bequest: HandoverMessage | None = None, fds: list[int] | None = None) -> None:
-        self.bequest = bequest or HandoverMessage()
+    def __init__(self, message: HandoverMessage | None = None, fds: list[int] | None = None) -> None:
+        self.message = message or HandoverMessage()
         fds = fds or []
-        locks = self.bequest.locks
+        locks = self.message.locks
         self._locks = fds[: len(locks)]
-        self._listeners = list(zip(self.bequest.listeners, fds[len(locks) :], strict=False))
+        self._listeners = list(zip(self.message.listeners, fds[len(locks) :], strict=False))
         self._connections: dict[str, list[socket.socket]] = {}
 
     def __bool__(self) -> bool:
-        """Whether anybody left anything."""
-        return self.bequest != HandoverMessage()
+        """Whether a supervisor handed over anything."""
+        return self.message != HandoverMessage()
 
     def take_lock(self, path: Path) -> int | None:
-        """The descriptor of a lock file that is locked already; None: it was not left."""
+        """Take the descriptor of a lock file that is locked already; None: it was not handed over."""
         for index, fd in enumerate(self._locks):
             # by the file itself: another container may call it by another name
             with contextlib.suppress(OSError):
@@ -40,9 +40,9 @@ class InheritedFds:
         return None
 
     def take_listener(self, kind: str, address: str) -> socket.socket | None:
-        """A bound socket; None: it was not left.
+        """Take a listening socket; None: it was not handed over.
 
-        Arguments:
+        Args:
             kind: unix, tcp, ng-tcp or ng-udp.
             address: as the settings have it.
         """
@@ -53,17 +53,17 @@ class InheritedFds:
         return None
 
     def add_connections(self, protocol: str, fds: list[int]) -> None:
-        """Clients' connections came too; the descriptors are taken out of the list, and are its own now."""
+        """Add client connections of a protocol; removes the descriptors from the list."""
         waiting = self._connections.setdefault(protocol, [])
         while fds:
             waiting.append(socket.socket(fileno=fds.pop()))
 
     def take_connections(self, protocol: str) -> list[socket.socket]:
-        """Clients' connections of a protocol, rpc or ng, that wait to be served."""
+        """Take the client connections of a protocol, rpc or ng."""
         return self._connections.pop(protocol, [])
 
     def close(self) -> None:
-        """Close what nobody took: the settings have changed."""
+        """Close what was not taken, because the settings have changed."""
         close_all([fd for _, fd in self._listeners])
         close_all(self._locks)
         self._listeners = []

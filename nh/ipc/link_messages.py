@@ -249,8 +249,10 @@ ToShard = (
     | RefuseNewCalls
     | TakeNewCalls
 )
-Keeping = StoreSockets | ReleaseSockets | SaveCall | DropCall
-FromShard = Waiting | Forked | Configured | Restoring | Restored | Ready | Executed | NoCallsLeft | Keeping
+BackupMessage = StoreSockets | ReleaseSockets | SaveCall | DropCall
+FromShard = (
+    Waiting | Forked | Configured | Restoring | Restored | Ready | Executed | NoCallsLeft | BackupMessage
+)
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from nh.commands import Activate, Allocate, Close, Command, Extension, GetStats,
 from nh.errors import CommandTimeout, Refused, ShardUnavailable, StatsUnavailable, UnknownCommand
 from nh.results import CallList, DrainState, Failure, Pong, RelayResult, Result, Stats
 from nh.stats import StatsReader, SupervisorStats
-from nh.supervisor.shards.drain import Drain
+from nh.supervisor.shards.drain import DrainPolicy
 from nh.version import __version__
 
 Execute = Callable[[int, RelayCommand, Callable[[RelayResult], None]], None]
@@ -40,7 +40,7 @@ class Dispatcher:
         find_shard: Callable[[bytes], int],
         reader: StatsReader,
         stats: SupervisorStats,
-        drain: Drain,
+        drain: DrainPolicy,
         upgrade: Callable[[int | None, Callable[[Result], None]], None],
     ) -> None:
         self._execute = execute

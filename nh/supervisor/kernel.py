@@ -35,7 +35,7 @@ class KernelService:
         settings: see Settings.
         shards: how many share the maps, 1 or more.
         stats: where the number of interfaces is written.
-        predecessors: shards of an earlier run: if they have the same maps, these are used on.
+        orphans: shards of an earlier run; if they have the same maps, the program uses these.
 
     `inherited` tells whether the maps are theirs: then what they relay in the kernel goes on. `on_links` is
     called when `links` changes; to be set.
@@ -51,7 +51,7 @@ class KernelService:
         shards: int,
         *,
         stats: SupervisorStats,
-        predecessors: Sequence[OrphanClient] = (),
+        orphans: Sequence[OrphanClient] = (),
     ) -> None:
         self._stats = stats
         self.on_links: Callable[[], None] = _nobody_holds_links
@@ -60,7 +60,7 @@ class KernelService:
         self._indexes = -(-_flows_wanted(settings) // shards) + 1
         with contextlib.ExitStack() as undo:
             self._identity = f"{program_digest()[:16]}/{self._indexes}/{shards}"
-            maps = _maps_of(predecessors, self._identity)
+            maps = _maps_of(orphans, self._identity)
             self.inherited = maps is not None
             self._program = explained(this_host(), lambda: load(self._indexes * shards, maps))
             undo.callback(self._program.close)
@@ -120,7 +120,7 @@ def start_kernel_service(
     shards: int,
     *,
     stats: SupervisorStats,
-    predecessors: Sequence[OrphanClient] = (),
+    orphans: Sequence[OrphanClient] = (),
 ) -> tuple[KernelService | None, str]:
     """The path in the kernel, as far as the settings want it and the host has it.
 
@@ -131,7 +131,7 @@ def start_kernel_service(
         _remove_leftovers(settings)
         return None, "it is turned off (kernel = off)"
     try:
-        return KernelService(loop, settings, shards, stats=stats, predecessors=predecessors), ""
+        return KernelService(loop, settings, shards, stats=stats, orphans=orphans), ""
     except (KernelPathUnavailable, OSError) as refusal:
         if settings.kernel is KernelMode.ON:
             raise KernelPathUnavailable(
@@ -148,10 +148,10 @@ def _nobody_holds_links() -> None:
     pass
 
 
-def _maps_of(predecessors: Sequence[OrphanClient], identity: str) -> tuple[int, int] | None:
+def _maps_of(orphans: Sequence[OrphanClient], identity: str) -> tuple[int, int] | None:
     """The maps that shards of an earlier run have, if they are those that this one would make."""
-    for each in predecessors:
-        if each.readable and each.present.kernel == identity and len(each.maps) == 2:
+    for each in orphans:
+        if each.readable and each.hello.kernel == identity and len(each.maps) == 2:
             flows_fd, counters_fd = each.maps
             return flows_fd, counters_fd
     return None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from nh.config import Settings
 from nh.errors import NhError
-from nh.supervisor.handover.receive import inherit_from_before_exec, take_over
+from nh.supervisor.handover.receive import receive_after_exec, take_over
 from nh.supervisor.shards.process import SHARD_ARGV
 from nh.supervisor.supervisor import Supervisor
 
@@ -33,7 +33,7 @@ def run(settings: Settings, *, takeover: bool = False, shard_argv: Sequence[str]
     )
     try:
         with contextlib.ExitStack() as stack:
-            inherited = inherit_from_before_exec(os.environ)
+            inherited = receive_after_exec(os.environ)
             stack.callback(inherited.close)
             if takeover and not inherited:
                 inherited = take_over(settings.runtime_path)

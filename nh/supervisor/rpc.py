@@ -103,10 +103,11 @@ class Rpc:
         for service in self._services.values():
             service.stop_reading()
 
-    def hand_on(self) -> Mapping[str, Sequence[int]]:
+    def release_connections(self) -> Mapping[str, Sequence[int]]:
         """Serve nobody any more; who is between two requests, and who connects now, waits for the next nh.
 
-        Returns the descriptors of their connections, by protocol; they stay this one's too, until let_go().
+        Returns the descriptors of their connections, by protocol; they stay this one's too, until
+        close_handed_over().
         """
         self._waiting = {protocol: service.hand_on() for protocol, service in self._services.items()}
         self._services = {}
@@ -126,7 +127,7 @@ class Rpc:
         while self._ng_listeners:
             self._ng_listeners.pop().close()
 
-    def let_go(self) -> None:
+    def close_handed_over(self) -> None:
         """Have what was handed on no more; whoever else has the listening sockets listens where they were."""
         for _, sock in self._sockets():
             sock.close()

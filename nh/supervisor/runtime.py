@@ -10,7 +10,7 @@ from nh.ipc.inherited import InheritedFds
 from nh.loop import SelectorLoop
 from nh.stats import SupervisorStats, own_segment, segment_name
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, add_counters
-from nh.supervisor.handover.orphan_client import find_predecessors
+from nh.supervisor.handover.orphan_client import find_orphans
 from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity, holdable_sockets, raise_descriptor_limit
 from nh.supervisor.host.locked_dir import runtime_dir
@@ -37,7 +37,7 @@ class Runtime:
         locks: on the directories that are this run's alone.
         claimed: descriptors of the claim to the ports, which every process of a shard inherits.
         store: where calls are while nh does not run; None: nowhere.
-        predecessors: shards of an earlier run that still have calls.
+        orphans: shards of an earlier run that still have calls.
         segment: the shared memory for statistics.
         kernel, kernel_off: the path in the kernel; None and why there is none.
 
@@ -67,13 +67,19 @@ class Runtime:
         inherited.close()
         become_subreaper()
         stack.enter_context(reap_children_after_exec(self.loop))
-        self.predecessors = find_predecessors(path)
+        self.orphans = find_orphans(path)
         self.segment = stack.enter_context(own_segment(segment_name(path), self.shards))
         self.kernel, self.kernel_off = start_kernel_service(
-            self.loop, settings, self.shards, stats=self.stats, predecessors=self.predecessors
+            self.loop, settings, self.shards, stats=self.stats, orphans=self.orphans
         )
         if self.kernel is not None:
             stack.callback(self.kernel.close)
+
+    def update_stats(self) -> None:
+        """Bring `stats` up to date, before they are published."""
+        self.stats.rpc_clients = self.rpc.clients
+        if self.store is not None:
+            self.store.count_in(self.stats)
 
     def ready_line(self, ports: Sequence[tuple[int, int]]) -> str:
         """The line that nh prints when it is ready: what the settings amount to on this host.
@@ -97,7 +103,7 @@ class Runtime:
 
 def _stats_after(inherited: InheritedFds) -> SupervisorStats:
     stats = SupervisorStats(pid=os.getpid(), started=time.time())
-    add_counters(stats, SUPERVISOR_TABLE, inherited.bequest.counters)
-    for status, counters in zip(stats.shards, inherited.bequest.shard_counters, strict=False):
+    add_counters(stats, SUPERVISOR_TABLE, inherited.message.counters)
+    for status, counters in zip(stats.shards, inherited.message.shard_counters, strict=False):
         add_counters(status, STATUS_TABLE, counters)
     return stats

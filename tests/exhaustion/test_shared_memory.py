@@ -75,7 +75,7 @@ def test_a_dev_shm_that_fills_up_while_nh_runs_changes_nothing() -> None:
                     eventually(lambda: stats(relay)["packets_in"] == 12, "all is counted")
                     [shard] = relay.shard_processes()
                     shard.kill()
-                    program.wait_for_line("goes on with 2 calls")
+                    program.wait_for_line("has restored 2 calls")
                     one.talk()
                     other.talk()
             assert program.stop() == 0

@@ -60,9 +60,9 @@ def test_a_shard_that_cannot_be_replaced_for_want_of_watches_is_replaced_when_th
         [shard] = relay.shard_processes()
         faults.begin("watch", "ENOSPC")
         shard.kill()
-        eventually(lambda: len(lines_with(relay, "it starts again in")) >= 2, "its successors cannot start")
+        eventually(lambda: len(lines_with(relay, "it is restarted in")) >= 2, "its successors cannot start")
         faults.end("watch")
-        relay.program.wait_for_line("goes on with 1 calls, 0 could not be restored")
+        relay.program.wait_for_line("has restored 1 calls; 0 could not be restored")
         one.talk()
 
 

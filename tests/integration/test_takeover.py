@@ -146,7 +146,7 @@ def test_a_signal_to_the_old_one_while_it_leaves_hurts_no_call(deployment: Deplo
     calls = deployment.make_calls(CALLS)
     supervisor = psutil.Process(old.program.pid)
     new = deployment.launch("--takeover")
-    old.program.wait_for_line("another nh takes over")
+    old.program.wait_for_line("takeover: handing the calls over")
     for _ in range(3):
         with contextlib.suppress(psutil.NoSuchProcess):
             supervisor.send_signal(signal.SIGTERM)
@@ -167,7 +167,7 @@ def test_commands_under_way_are_answered_by_the_old_one(deployment: Deployment) 
         connection.send(native.encode_request(2, Ping()))
         assert b'"id":2' in connection.reply()  # so the first is under way
         new = deployment.launch("--takeover")
-        old.program.wait_for_line("another nh takes over")
+        old.program.wait_for_line("takeover: handing the calls over")
         shard.resume()
         assert native.decode_reply(connection.reply(), Closed) == (1, Closed(1))
     new.wait_until_ready()
@@ -180,7 +180,7 @@ def test_the_next_one_starts_when_who_took_over_breaks_off(deployment: Deploymen
     calls = deployment.make_calls(CALLS)
     with come_to(deployment) as sock:
         sock.send(encode(Yield()))
-    old.program.wait_for_line("leaving the calls to it")
+    old.program.wait_for_line("takeover: handing the calls over")
     for call in calls:
         call.talk()
     eventually(lambda: not (deployment.place.directory / NAME).exists(), "it hears nobody any more")

@@ -10,12 +10,12 @@ from nh.commands import RelayCommand
 from nh.config import LogLevel
 from nh.ipc.link_messages import (
     MAX_MESSAGE_BYTES,
+    BackupMessage,
     Configure,
     Configured,
     Execute,
     Executed,
     FromShard,
-    Keeping,
     KernelMaps,
     Ready,
     Restore,
@@ -89,7 +89,7 @@ class Link:
             record = self.ours.recv(MAX_MESSAGE_BYTES + 1)
             assert record, "the shard closed the link"
             message = decode_from_shard(record)
-            if not isinstance(message, Keeping | Waiting | Configured | Restored):
+            if not isinstance(message, BackupMessage | Waiting | Configured | Restored):
                 return message
 
     def ready(self) -> Ready:

@@ -16,10 +16,10 @@ from nh.fastpath.loader import LoadedProgram
 from nh.ipc.channel import MAX_FDS
 from nh.ipc.link_messages import (
     MAX_MESSAGE_BYTES,
+    BackupMessage,
     Configure,
     Execute,
     Executed,
-    Keeping,
     KernelMaps,
     Ready,
     Restore,
@@ -141,8 +141,8 @@ class UpgradeController:
         if not record:
             raise EOFError
         message = decode_from_shard(record)
-        if isinstance(message, Keeping):
-            self.keeper.obey(message, fds)
+        if isinstance(message, BackupMessage):
+            self.keeper.apply(message, fds)
         return message
 
     def __enter__(self) -> Self:

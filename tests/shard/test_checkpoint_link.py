@@ -38,8 +38,8 @@ class Sides:
                 self.loop.turn(0)
                 continue
             message = link.decode_from_shard(record)
-            assert isinstance(message, link.Keeping)
-            self.keeper.obey(message, fds)
+            assert isinstance(message, link.BackupMessage)
+            self.keeper.apply(message, fds)
             assert fds == []
 
     def fill(self) -> None:

@@ -26,10 +26,10 @@ from nh.commands import (
     TransactionKey,
 )
 from nh.ipc.link_messages import (
+    BackupMessage,
     Configured,
     Executed,
     FromShard,
-    Keeping,
     KernelMaps,
     NoCallsLeft,
     Ready,
@@ -86,7 +86,7 @@ class Shard:
             except BlockingIOError:
                 self.loop.turn(0.01)
                 continue
-            if not isinstance(message, Configured) and (keeping or not isinstance(message, Keeping)):
+            if not isinstance(message, Configured) and (keeping or not isinstance(message, BackupMessage)):
                 return message
         raise AssertionError("no message came")
 

@@ -17,9 +17,9 @@ from nh.calls.snapshots.codec import decode_snapshot
 from nh.calls.snapshots.version import VERSION
 from nh.ipc.handover_messages import Exit, Transfer, Yield
 from nh.ipc.link_messages import (
+    BackupMessage,
     Configure,
     Configured,
-    Keeping,
     Restore,
     RestoreCall,
     Restored,
@@ -127,7 +127,7 @@ def test_nothing_is_touched_by_a_process_that_restored_the_calls_and_is_never_to
                 socket.send_fds(link, [encode(message)], fds)
             link.settimeout(20)
             while (said := decode_from_shard(link.recv(200_000))) != Restored(CALLS, 0):
-                assert isinstance(said, Keeping | Waiting | Configured)
+                assert isinstance(said, BackupMessage | Waiting | Configured)
             assert [peer_of(fd) for fd in successor.sockets.values()] == peers
         assert process.reap() == "exit status 3"
         assert [peer_of(fd) for fd in successor.sockets.values()] == peers

@@ -60,7 +60,7 @@ class PlayedShard:
             self._far.send(last_words)
         else:
             self._far.shutdown(socket.SHUT_WR)
-        self.predecessor = OrphanClient(near, pid)
+        self.orphan = OrphanClient(near, pid)
 
     def told(self) -> list[type[ToOld]]:
         """What it was told so far, by type."""
@@ -95,7 +95,7 @@ class PlayedShard:
 
     def close(self) -> None:
         self._far.close()
-        self.predecessor.close()
+        self.orphan.close()
 
     def _say(self, message: FromOld) -> None:
         self._far.send(encode(message))

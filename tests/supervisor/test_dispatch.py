@@ -43,9 +43,10 @@ from nh.results import (
 )
 from nh.stats import StatsReader, SupervisorStats, create_segment, segment_name
 from nh.supervisor.dispatch import Dispatcher, merge_pages
-from nh.supervisor.shards.drain import Drain
+from nh.supervisor.shards.drain import DrainPolicy
 from nh.supervisor.shards.routing import ShardMap, shard_of
 from tests.supervisor.desk import key
+from tests.supervisor.fake_slots import slots_that_are_up
 from tests.supervisor.manual_loop import ManualLoop
 
 SHARDS = 3
@@ -58,9 +59,9 @@ class Office:
         self.asked: list[tuple[int, RelayCommand, Callable[[RelayResult], None]]] = []
         self.results: list[Result] = []
         self.stats = SupervisorStats()
-        self.drain = Drain(
-            ManualLoop(), SHARDS, lambda shard, message: True, stats=self.stats, on_over=lambda why: None
-        )
+        loop = ManualLoop()
+        self.slots = slots_that_are_up(loop, self.stats.shards[:SHARDS])
+        self.drain = DrainPolicy(loop, self.slots, stats=self.stats, on_over=lambda why: None)
         self.dispatch = Dispatcher(
             self._execute,
             SHARDS,
@@ -140,7 +141,7 @@ def test_a_drain_is_begun_and_taken_back_by_the_supervisor_itself(office: Office
 def test_a_drain_that_is_over_cannot_be_taken_back(office: Office) -> None:
     office.order(commands.Drain())
     for shard in range(SHARDS):
-        office.drain.shard_is_empty(shard, 1)
+        office.slots[shard].report_no_calls_left(1)
     office.order(commands.Undrain())
     failure = office.results[-1]
     assert isinstance(failure, Failure)

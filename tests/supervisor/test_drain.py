@@ -1,11 +1,13 @@
-"""nh.supervisor.shards.drain: who is told, and when it is over. The clock is the test's."""
+"""nh.supervisor.shards.drain: which shards are told, and when it is over. The clock is the test's."""
 
 import pytest
 
 from nh.errors import Refused
 from nh.ipc.link_messages import RefuseNewCalls, TakeNewCalls
 from nh.stats import SupervisorStats
-from nh.supervisor.shards.drain import RETRY_S, Drain
+from nh.supervisor.shards.drain import RETRY_S, DrainPolicy
+from nh.supervisor.shards.handle import Announcement
+from tests.supervisor.fake_slots import slots_that_are_up
 from tests.supervisor.manual_loop import ManualLoop
 
 SHARDS = 3
@@ -17,20 +19,21 @@ class Relay:
     def __init__(self) -> None:
         self.loop = ManualLoop()
         self.stats = SupervisorStats()
-        self.told: list[tuple[int, RefuseNewCalls | TakeNewCalls]] = []
-        self.deaf: set[int] = set()
         self.over: list[str] = []
-        self.drain = Drain(self.loop, SHARDS, self._tell, stats=self.stats, on_over=self.over.append)
-
-    def _tell(self, shard: int, message: RefuseNewCalls | TakeNewCalls) -> bool:
-        if shard in self.deaf:
-            return False
-        self.told.append((shard, message))
-        return True
+        self.slots = slots_that_are_up(self.loop, self.stats.shards[:SHARDS])
+        self.told: list[tuple[int, Announcement]] = []
+        for slot in self.slots:
+            slot.told = self.told
+        self.drain = DrainPolicy(self.loop, self.slots, stats=self.stats, on_over=self.over.append)
 
     def empty(self, *shards: int, drain_round: int = 1) -> None:
         for shard in shards:
-            self.drain.shard_is_empty(shard, drain_round)
+            self.slots[shard].report_no_calls_left(drain_round)
+
+    def restart(self, shard: int) -> None:
+        self.slots[shard].handles[-1].die()
+        self.slots[shard].start()
+        self.slots[shard].handles[-1].become_ready()
 
 
 @pytest.fixture
@@ -97,12 +100,12 @@ def test_what_shards_said_before_it_was_taken_back_does_not_count(relay: Relay) 
 
 
 def test_a_shard_that_is_started_again_drains_too(relay: Relay) -> None:
-    relay.drain.shard_is_up(1)
+    relay.restart(1)
     assert not relay.told
     relay.drain.begin(None)
     relay.empty(0, 1)
     relay.told.clear()
-    relay.drain.shard_is_up(1)
+    relay.restart(1)
     assert relay.told == [(1, RefuseNewCalls(1))]
     relay.empty(2)
     assert not relay.over
@@ -111,15 +114,15 @@ def test_a_shard_that_is_started_again_drains_too(relay: Relay) -> None:
 
 
 def test_a_shard_that_does_not_read_is_told_when_it_does_what_holds_then(relay: Relay) -> None:
-    relay.deaf = {1}
+    relay.slots[1].deaf = True
     relay.drain.begin(None)
     relay.loop.advance(3 * RETRY_S)
-    relay.deaf = set()
+    relay.slots[1].deaf = False
     relay.loop.advance(RETRY_S)
     assert relay.told[-1] == (1, RefuseNewCalls(1))
-    relay.deaf = {1}
+    relay.slots[1].deaf = True
     relay.drain.take_back()
-    relay.deaf = set()
+    relay.slots[1].deaf = False
     relay.loop.advance(RETRY_S)
     assert relay.told[-1:] == [(1, TakeNewCalls())]
 

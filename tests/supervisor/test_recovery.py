@@ -20,27 +20,18 @@ from nh.ipc.link_messages import (
 from nh.stats import ShardStatus
 from nh.supervisor.shards.backup import FdBudget, ProtocolViolation, ShardBackup
 from nh.supervisor.shards.recovery import SUSPECT_DEATHS, Recovery
+from tests.supervisor.fake_slots import NoOrphans
 
 
-class NoOrphans:
-    """No shard of another run has anything."""
-
-    def take(self, shard: int) -> dict[str, int | float]:
-        return {}
-
-    def settle(self, shard: int, *, nothing_restored: bool) -> bool:
-        return True
-
-
-class Place:
-    """A place whose shards the test plays."""
+class Shard:
+    """A shard whose processes the test plays."""
 
     def __init__(self, *call_ids: bytes) -> None:
         self.status = ShardStatus()
-        self.keeper = ShardBackup(self.status, FdBudget(1000))
-        self.recovery = Recovery(0, self.keeper, self.status, NoOrphans())
+        self.backup = ShardBackup(self.status, FdBudget(1000))
+        self.recovery = Recovery(0, self.backup, self.status, NoOrphans())
         for call_id in call_ids:
-            self.recovery.hear(SaveCall(call_id, b"how " + call_id + b" is"), [])
+            self.recovery.receive(SaveCall(call_id, b"how " + call_id + b" is"), [])
 
     def start(self) -> list[ToShard]:
         return [message for message, _ in self.recovery.begin()]
@@ -51,22 +42,22 @@ class Place:
         assert isinstance(start, Restore)
         if start.careful and call is not None:
             for number in range(call + 1):
-                self.recovery.hear(Restoring(number), [])
+                self.recovery.receive(Restoring(number), [])
         self.recovery.died()
         return start.careful
 
 
 def test_the_first_shard_is_given_nothing_but_the_start() -> None:
-    assert Place().start() == [Restore()]
+    assert Shard().start() == [Restore()]
 
 
 def test_a_successor_is_given_sockets_and_calls_and_then_starts() -> None:
-    place = Place(b"a", b"b")
+    shard = Shard(b"a", b"b")
     endpoints = tuple(Endpoint("127.0.0.1", port) for port in range(10_000, 10_000 + MAX_FDS + 1))
     for endpoint in endpoints:
-        place.recovery.hear(StoreSockets((endpoint,)), [os.open("/dev/null", os.O_RDONLY)])
-    place.recovery.died()
-    given = list(place.recovery.begin())
+        shard.recovery.receive(StoreSockets((endpoint,)), [os.open("/dev/null", os.O_RDONLY)])
+    shard.recovery.died()
+    given = list(shard.recovery.begin())
     assert [message for message, _ in given] == [
         TakeSockets(endpoints[:MAX_FDS]),
         TakeSockets(endpoints[MAX_FDS:]),
@@ -74,56 +65,56 @@ def test_a_successor_is_given_sockets_and_calls_and_then_starts() -> None:
         RestoreCall(b"b", b"how b is"),
         Restore(),
     ]
-    assert given[0][1] + given[1][1] == list(place.keeper.sockets.values())
-    place.keeper.close()
+    assert given[0][1] + given[1][1] == list(shard.backup.sockets.values())
+    shard.backup.close()
 
 
 def test_a_long_snapshot_is_given_in_parts() -> None:
-    place = Place()
-    place.keeper.put(b"a", bytes(2 * link.PART_BYTES))
-    assert [m.last for m in place.start() if isinstance(m, RestoreCall)] == [False, True]
+    shard = Shard()
+    shard.backup.save(b"a", bytes(2 * link.PART_BYTES))
+    assert [m.last for m in shard.start() if isinstance(m, RestoreCall)] == [False, True]
 
 
 def test_a_call_of_which_careful_shards_die_is_left_out_and_no_other() -> None:
-    place = Place(b"a", b"poison", b"b")
-    assert not place.die_of(1)
+    shard = Shard(b"a", b"poison", b"b")
+    assert not shard.die_of(1)
     for _ in range(SUSPECT_DEATHS):
-        assert list(place.keeper.calls) == [b"a", b"poison", b"b"]
-        assert place.die_of(1)
-    assert list(place.keeper.calls) == [b"a", b"b"]
-    assert place.status.calls_lost == 1
+        assert list(shard.backup.calls) == [b"a", b"poison", b"b"]
+        assert shard.die_of(1)
+    assert list(shard.backup.calls) == [b"a", b"b"]
+    assert shard.status.calls_lost == 1
 
 
 def test_deaths_at_different_moments_cost_no_call() -> None:
-    place = Place(b"a", b"b")
+    shard = Shard(b"a", b"b")
     for call in (0, 0, 1, None, 2, None, None):
-        place.die_of(call)
-    assert len(place.keeper.calls) == 2
+        shard.die_of(call)
+    assert len(shard.backup.calls) == 2
 
 
 def test_once_a_shard_is_ready_no_call_is_suspected_any_more() -> None:
-    place = Place(b"a")
+    shard = Shard(b"a")
     for _ in range(5):
-        place.die_of(None)
-        place.die_of(0)
-        place.start()
-        place.recovery.restored(Restored(restored=1))
-        place.recovery.ready()
-        place.recovery.died()
-    assert (len(place.keeper.calls), place.status.calls_restored) == (1, 5)
-    assert place.start()[-1] == Restore(careful=False)
+        shard.die_of(None)
+        shard.die_of(0)
+        shard.start()
+        shard.recovery.restored(Restored(restored=1))
+        shard.recovery.ready()
+        shard.recovery.died()
+    assert (len(shard.backup.calls), shard.status.calls_restored) == (1, 5)
+    assert shard.start()[-1] == Restore(careful=False)
 
 
 def test_a_shard_without_calls_may_die_as_often_as_it_likes() -> None:
-    place = Place()
+    shard = Shard()
     for _ in range(5):
-        assert not place.die_of(None)
+        assert not shard.die_of(None)
 
 
 def test_a_call_that_was_not_given_is_not_restored() -> None:
-    place = Place(b"a")
+    shard = Shard(b"a")
     with pytest.raises(ProtocolViolation):
-        place.recovery.hear(Restoring(0), [])
-    place.start()
+        shard.recovery.receive(Restoring(0), [])
+    shard.start()
     with pytest.raises(ProtocolViolation):
-        place.recovery.hear(Restoring(2), [])
+        shard.recovery.receive(Restoring(2), [])

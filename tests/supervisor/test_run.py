@@ -346,7 +346,7 @@ def test_shards_that_do_not_want_to_end_are_killed_in_time(tmp_path: Path) -> No
 def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
     with running(tmp_path, "--ignore-shutdown") as run:
         run.end_at_once()
-        assert "the shards are killed" in run.program.output
+        assert "killing the shards" in run.program.output
 
 
 def test_commands_under_way_are_answered_at_the_end(tmp_path: Path) -> None:

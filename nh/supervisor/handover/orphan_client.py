@@ -1,7 +1,7 @@
-"""A shard that another supervisor started: it still has its calls, and hands them over.
+"""The connection to one orphan: a shard whose supervisor is gone, and which transfers its calls to this one.
 
-It is spoken to without a loop, and waited for: that is done while nh starts, one shard after the other, and
-takes milliseconds. What is not heard within ANSWER_S is not waited for any longer.
+It blocks, without a loop: that happens while nh starts, one orphan after the other, and takes milliseconds.
+An orphan that is silent for ANSWER_S counts as one that hangs.
 """
 
 import contextlib
@@ -36,28 +36,32 @@ from nh.ipc.peer import peer_of
 logger = logging.getLogger(__name__)
 
 PATTERN: Final = "shard-*.sock"
-"""What the rendezvous of shards are called in the runtime directory."""
+"""The handover sockets of shards in the runtime directory."""
 
 ANSWER_S: Final = 2.0
-"""How long a shard may be silent until it counts as one that hangs."""
+"""An orphan that is silent for so long hangs."""
 
 Take = Callable[[bytes, bytes, list[tuple[Endpoint, int]]], None]
-"""Takes a call: its call-id, its snapshot, its sockets with descriptors, which belong to the taker."""
+"""Called with a call: its call-id, its snapshot, its sockets with descriptors, which belong to the called."""
 
 
 class HandoverFailed(Exception):
-    """It died, hangs, or says what is not understood."""
+    """An orphan died, hangs, or sends messages that cannot be decoded."""
 
 
 class OrphanClient:
-    """A shard that waits for a supervisor.
+    """A connected orphan, which has said Hello.
 
-    Arguments:
+    Args:
         sock: connected to it.
-        pid: its process, as far as it can be seen from here; 0: it cannot.
+        pid: its process id; 0: it cannot be seen from here, being in another PID namespace.
 
-    By construction it is asked who it is: `present`; `maps` are the descriptors of its maps in the kernel,
-    the predecessor's to close. Raises HandoverFailed.
+    Attributes:
+        hello: which shard it is.
+        maps: descriptors of its maps in the kernel, closed by close().
+
+    Raises:
+        HandoverFailed: it does not say Hello.
     """
 
     def __init__(self, sock: socket.socket, pid: int) -> None:
@@ -67,27 +71,31 @@ class OrphanClient:
         message, fds = self._receive()
         if not isinstance(message, Hello):
             close_all(fds)
-            raise HandoverFailed(f"it says {type(message).__name__} before it says who it is")
-        self.present = message
+            raise HandoverFailed(f"it sent {type(message).__name__} before Hello")
+        self.hello = message
         self.maps = fds
 
     @property
     def readable(self) -> bool:
-        """Whether its snapshots can be read by this version of nh."""
-        return self.present.snapshot_version in READABLE
+        """Whether this version of nh reads its snapshots."""
+        return self.hello.snapshot_version in READABLE
 
     def __str__(self) -> str:
-        return f"shard {self.present.shard} of nh {self.present.version} (pid {self.pid or 'not known'})"
+        return f"shard {self.hello.shard} of nh {self.hello.version} (pid {self.pid or 'unknown'})"
 
-    def hand_over(self, take: Take) -> dict[str, int | float]:
-        """Have it relay no more and give everything; if it is then left without depart() it goes on.
+    def transfer(self, take: Take) -> dict[str, int | float]:
+        """Have the orphan stop relaying and send its calls. Without dismiss() it relays them again.
 
-        Arguments:
+        Args:
             take: called for each call.
 
-        Returns its counters. Raises HandoverFailed; what was taken before stays taken.
+        Returns:
+            Its counters, by name.
+
+        Raises:
+            HandoverFailed: calls that were taken before stay taken.
         """
-        self._say(Transfer())
+        self._send(Transfer())
         sockets: list[tuple[Endpoint, int]] = []
         parts: list[bytes] = []
         try:
@@ -107,30 +115,28 @@ class OrphanClient:
                         return counters
                     case _:
                         close_all(fds)
-                        raise HandoverFailed(
-                            f"it hands over {type(message).__name__}, {len(fds)} descriptors"
-                        )
+                        raise HandoverFailed(f"it sent {type(message).__name__} with {len(fds)} descriptors")
         finally:
             close_all([fd for _, fd in sockets])
 
-    def depart(self) -> None:
-        """Tell it that somebody else has its calls, and leave it."""
+    def dismiss(self) -> None:
+        """Have the orphan end, because its calls are restored here, and disconnect."""
         with contextlib.suppress(HandoverFailed):
-            self._say(Exit())
+            self._send(Exit())
         self.close()
 
     def kill(self) -> None:
-        """End it, if it still runs: somebody else has its calls from elsewhere."""
+        """Kill the orphan if it still runs: its calls come from the store."""
         if self._sock.fileno() >= 0 and not _has_ended(self._sock):
             _kill(self.pid)
         self.close()
 
     def close(self) -> None:
-        """Leave it: without depart() it goes on. A second one does nothing."""
+        """Disconnect: without dismiss() the orphan goes on. Closing twice has no effect."""
         self._sock.close()
         close_all(self.maps)
 
-    def _say(self, message: ToOld) -> None:
+    def _send(self, message: ToOld) -> None:
         try:
             self._sock.send(encode(message))
         except OSError as exc:
@@ -140,22 +146,23 @@ class OrphanClient:
         try:
             record, fds = receive_record(self._sock)
         except TimeoutError:
-            raise HandoverFailed(f"it says nothing for {ANSWER_S:g} s") from None
+            raise HandoverFailed(f"it sent nothing for {ANSWER_S:g} s") from None
         except OSError as exc:
             raise HandoverFailed(exc.strerror or str(exc)) from exc
         if not record:
-            raise HandoverFailed("it is gone")
+            raise HandoverFailed("it has ended")
         try:
             return decode_from_old(record), fds
         except msgspec.DecodeError as exc:
             close_all(fds)
-            raise HandoverFailed(f"it says what is not understood: {exc}") from exc
+            raise HandoverFailed(f"it sent an invalid message: {exc}") from exc
 
 
-def find_predecessors(directory: Path) -> list[OrphanClient]:
-    """The shards that a supervisor left in its runtime directory; who has its lock calls this.
+def find_orphans(directory: Path) -> list[OrphanClient]:
+    """Connect to the orphans in a runtime directory, whose lock the caller has.
 
-    Files of shards that are gone are removed. One that hangs is killed: its calls are lost, or in the store.
+    The sockets of shards that are gone are removed. An orphan that hangs is killed: its calls come from the
+    store, or are lost.
     """
     found: list[OrphanClient] = []
     for path in sorted(directory.glob(PATTERN)):
@@ -166,7 +173,10 @@ def find_predecessors(directory: Path) -> list[OrphanClient]:
             pid = peer_of(sock).pid
         except TimeoutError:
             sock.close()
-            logger.error("%s: a shard is there and lets nobody in, it is left alone", path)
+            logger.error(
+                "%s: an orphaned shard does not accept connections; it keeps its calls and ports",
+                path,
+            )
             continue
         except OSError:
             sock.close()
@@ -178,17 +188,17 @@ def find_predecessors(directory: Path) -> list[OrphanClient]:
             sock.close()
             if pid <= 0:
                 logger.error(
-                    "%s: a shard of another container cannot be spoken to: %s; end it there", path, exc
+                    "%s: an orphaned shard of another container does not answer: %s; end it there", path, exc
                 )
                 continue
-            logger.error("a shard that was left (pid %d) cannot be spoken to, it is killed: %s", pid, exc)
+            logger.error("orphaned shard (pid %d) does not answer: %s; it is killed", pid, exc)
             if _kill(pid):
                 path.unlink(missing_ok=True)
     return found
 
 
 def _has_ended(sock: socket.socket) -> bool:
-    """Whether nobody is at the other end any more."""
+    """Whether the other end is closed."""
     sock.setblocking(False)
     while True:
         try:
@@ -203,7 +213,7 @@ def _has_ended(sock: socket.socket) -> bool:
 
 
 def _kill(pid: int) -> bool:
-    """End a shard that cannot be spoken to: it has ports that others need. Returns whether it is gone."""
+    """Kill a shard, which has ports that others need. Returns whether it is gone."""
     if pid <= 0:
         return False
     try:
@@ -214,7 +224,7 @@ def _kill(pid: int) -> bool:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         select.select([pidfd], [], [], ANSWER_S)
     except OSError as exc:
-        logger.error("it (pid %d) cannot be killed: %s", pid, exc.strerror)
+        logger.error("orphaned shard (pid %d) cannot be killed: %s; its ports stay taken", pid, exc.strerror)
         return False
     finally:
         os.close(pidfd)

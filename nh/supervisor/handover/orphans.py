@@ -1,8 +1,8 @@
-"""What shards of an earlier supervisor still have, and which places their calls go to.
+"""The orphaned shards of an earlier supervisor, and which shards get their calls.
 
-A shard's calls go to the place of its number, where there is one: no call changes its place without need.
-Calls of shards beyond that are spread as new calls would be. A predecessor stands by, and takes its calls up
-again, until those who have them now have restored them.
+An orphan's calls go to the shard of the same number, if there is one, so that no call changes its shard
+without need. Calls of further orphans go where their call-ids hash to. An orphan stands by after the
+transfer, and relays its calls again unless the shards that got them have restored them.
 """
 
 import logging
@@ -17,151 +17,163 @@ from nh.supervisor.store.store import StoredCall
 
 logger = logging.getLogger(__name__)
 
-Counters = dict[str, int | float]
+Totals = dict[str, int | float]
+"""Counters of a shard, by name."""
 
 
 class OrphanedShards:
-    """See above.
+    """All orphans, from the start of nh until each of them is dismissed or left alone.
 
-    Arguments:
-        found: the shards that there are; the estate's from now on.
-        keepers: what is kept at each place, by number.
+    Args:
+        orphans: those that were found; they belong to this object.
+        backups: the backup of each shard, by number.
 
-    No session of theirs has a higher number than `known_session`.
+    Attributes:
+        known_session: the highest number of a session that any of them knows.
     """
 
-    def __init__(self, found: Sequence[OrphanClient], keepers: Sequence[ShardBackup]) -> None:
-        self._keepers = keepers
-        self._found = list(found)
-        self._own: dict[int, OrphanClient] = {}
+    def __init__(self, orphans: Sequence[OrphanClient], backups: Sequence[ShardBackup]) -> None:
+        self._backups = backups
+        self._orphans = list(orphans)
+        self._own: dict[int, OrphanClient] = {}  # by the number of the shard that gets its calls
         self._surplus: list[OrphanClient] = []
-        self._stored: dict[OrphanClient, dict[bytes, StoredCall]] = {each: {} for each in found}
-        self._unclaimed: set[bytes] = set()
-        self._where: dict[bytes, ShardBackup] = {}
-        self._twins = False
-        self._taken: set[OrphanClient] = set()
+        self._stored: dict[OrphanClient, dict[bytes, StoredCall]] = {each: {} for each in orphans}
+        self._unclaimed: set[bytes] = set()  # stored calls that are no orphan's by their call-id
+        self._backup_of: dict[bytes, ShardBackup] = {}
+        self._twins = False  # two orphans have the same number
+        self._transferred: set[OrphanClient] = set()
         self._unreadable = False
-        self._unsettled = set(range(len(keepers)))
-        self.known_session = max((each.present.known_session for each in found), default=0)
-        self._counters: defaultdict[int, Counters] = defaultdict(dict)
-        for predecessor in found:
-            number = predecessor.present.shard
-            if not predecessor.readable:
-                _leave_alone(predecessor)
-            elif number < len(keepers) and number not in self._own:
-                self._own[number] = predecessor
+        self._unconfirmed = set(range(len(backups)))
+        self._counters: defaultdict[int, Totals] = defaultdict(dict)
+        self.known_session = max((each.hello.known_session for each in orphans), default=0)
+        for orphan in orphans:
+            number = orphan.hello.shard
+            if not orphan.readable:
+                _leave_alone(orphan)
+            elif number < len(backups) and number not in self._own:
+                self._own[number] = orphan
             else:
                 self._twins |= number in self._own
-                self._surplus.append(predecessor)
+                self._surplus.append(orphan)
 
     @property
-    def unsettled(self) -> bool:
-        """Whether any of them still has calls that will be taken."""
+    def pending(self) -> bool:
+        """Whether any orphan has calls that are not yet restored here."""
         return bool(self._own or self._surplus)
 
     def claims(self, call: StoredCall) -> bool:
-        """Whether a stored call is one of theirs: then what they say of it counts, and not the store."""
-        for predecessor, stored in self._stored.items():
-            if shard_of(call.call_id, predecessor.present.shards) == predecessor.present.shard:
+        """Whether a stored call is an orphan's: then the orphan's snapshot counts, and not the stored one."""
+        for orphan, stored in self._stored.items():
+            if shard_of(call.call_id, orphan.hello.shards) == orphan.hello.shard:
                 stored[call.call_id] = call
                 return True
         self._unclaimed.add(call.call_id)
         return False
 
-    def take(self, shard: int) -> Mapping[str, int | float]:
-        """Have the calls for a place handed over to its keeper; returns the counters that go with them."""
-        for predecessor in self._surplus:
-            self._take(predecessor, None)
-        for place, own in self._own.items():
-            # a call may come from the store too, if it was not where its hash says, or from two shards, if
-            # their supervisor was killed while one took over from the other: then all that are left have to
-            # say what they know before any place begins
-            if place == shard or self._unclaimed or self._twins:
-                self._take(own, place)
+    def transfer_to(self, shard: int) -> Mapping[str, int | float]:
+        """Transfer the calls for a shard to its backup; returns the counters that go with them.
+
+        Args:
+            shard: its number.
+        """
+        for orphan in self._surplus:
+            self._transfer(orphan, None)
+        for number, own in self._own.items():
+            # A call may come twice: from the store, if it was not where its call-id hashes to; or from two
+            # orphans, if their supervisor was killed while one took over from the other. Then all orphans
+            # transfer their calls before any shard restores.
+            if number == shard or self._unclaimed or self._twins:
+                self._transfer(own, number)
         return self._counters[shard]
 
-    def settle(self, shard: int, *, nothing_restored: bool) -> bool:
-        """A place has restored its calls: who had them before is not needed any more.
+    def confirm(self, shard: int, *, nothing_restored: bool) -> bool:
+        """A shard has restored its calls: their orphan is not needed any more.
 
-        Arguments:
-            shard: the place.
-            nothing_restored: it was given calls, and could not restore a single one: then it is not the calls
-                that are at fault, and who had them goes on with them.
+        Args:
+            shard: its number.
+            nothing_restored: it got calls and could not restore any. Then the fault is not in the calls, and
+                the orphan keeps them.
 
-        Returns whether calls that could not be restored are lost.
+        Returns:
+            Whether the calls that could not be restored are lost.
         """
         own = self._own.pop(shard, None)
         self._counters.pop(shard, None)
-        self._unsettled.discard(shard)
+        self._unconfirmed.discard(shard)
         kept = nothing_restored and (own is not None or bool(self._surplus))
         self._unreadable |= kept
         if own is not None:
             self._part_from(own, unreadable=nothing_restored)
-        if not self._unsettled:
+        if not self._unconfirmed:
             while self._surplus:
                 self._part_from(self._surplus.pop(), unreadable=self._unreadable)
         return not kept
 
     def close(self) -> None:
-        """Leave those who have not departed: they go on."""
-        for predecessor in self._found:
-            predecessor.close()
+        """Disconnect from the orphans that are not dismissed: they go on."""
+        for orphan in self._orphans:
+            orphan.close()
 
     @staticmethod
-    def _part_from(predecessor: OrphanClient, *, unreadable: bool) -> None:
+    def _part_from(orphan: OrphanClient, *, unreadable: bool) -> None:
         if unreadable:
-            logger.error("%s goes on with its calls, because none of them could be restored", predecessor)
-            predecessor.close()
+            logger.error("%s goes on with its calls, because none of them could be restored", orphan)
+            orphan.close()
         else:
-            predecessor.depart()
+            orphan.dismiss()
 
-    def _take(self, predecessor: OrphanClient, place: int | None) -> None:
-        """Have it hand over to a place; None: each call to where a new one of its call-id would be."""
-        if predecessor in self._taken:
+    def _transfer(self, orphan: OrphanClient, shard: int | None) -> None:
+        """Transfer an orphan's calls to a shard; None: each to the shard that its call-id hashes to."""
+        if orphan in self._transferred:
             return
-        self._taken.add(predecessor)
-        stored = self._stored.pop(predecessor)
+        self._transferred.add(orphan)
+        stored = self._stored.pop(orphan)
 
         def take(call_id: bytes, snapshot: bytes, sockets: list[tuple[Endpoint, int]]) -> None:
             stored.pop(call_id, None)
             if call_id in self._unclaimed:
                 self._unclaimed.discard(call_id)
-                self._keeper_of(call_id, None).forget(call_id)
-            keeper = self._keeper_of(call_id, place)
-            before = self._where.setdefault(call_id, keeper)
-            if before is not keeper:
-                before.forget(call_id)
-                self._where[call_id] = keeper
-            keeper.inherit(sockets)
-            keeper.put(call_id, snapshot)
+                self._backup_for(call_id, None).drop(call_id)
+            backup = self._backup_for(call_id, shard)
+            before = self._backup_of.setdefault(call_id, backup)
+            if before is not backup:
+                before.drop(call_id)
+                self._backup_of[call_id] = backup
+            backup.add_sockets(sockets)
+            backup.save(call_id, snapshot)
 
         try:
-            self._count(predecessor.hand_over(take), place or 0)
+            self._add_counters(orphan.transfer(take), shard or 0)
         except HandoverFailed as exc:
-            logger.error("%s is lost: %s; %d calls come from the store", predecessor, exc, len(stored))
-            predecessor.kill()
+            logger.error(
+                "%s is lost: %s; it is killed, and %d of its calls come from the store",
+                orphan,
+                exc,
+                len(stored),
+            )
+            orphan.kill()
             for call in stored.values():
-                self._keeper_of(call.call_id, place).put(call.call_id, call.snapshot)
+                self._backup_for(call.call_id, shard).save(call.call_id, call.snapshot)
             return
-        for call_id in stored:  # of which it knows nothing any more
-            self._keeper_of(call_id, place).tell_over(call_id)
+        for call_id in stored:  # calls that have ended meanwhile
+            self._backup_for(call_id, shard).delete_stored(call_id)
 
-    def _keeper_of(self, call_id: bytes, place: int | None) -> ShardBackup:
-        return self._keepers[shard_of(call_id, len(self._keepers)) if place is None else place]
+    def _backup_for(self, call_id: bytes, shard: int | None) -> ShardBackup:
+        return self._backups[shard_of(call_id, len(self._backups)) if shard is None else shard]
 
-    def _count(self, counters: Counters, place: int) -> None:
-        total = self._counters[place]
+    def _add_counters(self, counters: Totals, shard: int) -> None:
+        total = self._counters[shard]
         for name, value in counters.items():
             total[name] = total.get(name, 0) + value
 
 
-def _leave_alone(predecessor: OrphanClient) -> None:
+def _leave_alone(orphan: OrphanClient) -> None:
     logger.error(
-        "%s has %d calls in a format that this nh does not read (version %d): it is left alone, and goes on"
-        " with them until they are silent, or a version of nh that reads them is started; no command reaches"
+        "%s has %d calls in a format that this nh does not read (version %d): it is left alone, and relays"
+        " until they are silent, or until a version of nh that reads them is started; no command reaches"
         " them",
-        predecessor,
-        predecessor.present.calls,
-        predecessor.present.snapshot_version,
+        orphan,
+        orphan.hello.calls,
+        orphan.hello.snapshot_version,
     )
-    predecessor.close()
+    orphan.close()

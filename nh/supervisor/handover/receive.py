@@ -1,6 +1,6 @@
-"""What a supervisor left to this one: locks, listening sockets, clients: so nobody is turned away.
+"""How a supervisor receives what the one before hands over: locks, listening sockets, client connections.
 
-It comes from the process that this one was before exec(2), or from another one, which was asked to leave.
+It comes from this same process before execve(2), or from another process, which is asked to yield.
 """
 
 import contextlib
@@ -21,17 +21,21 @@ from nh.ipc.inherited import InheritedFds
 logger = logging.getLogger(__name__)
 
 VARIABLE: Final = "NH_HANDOVER_FD"
-"""Names the descriptor on which the process before exec(2) left its HandoverMessage."""
+"""Environment variable: the descriptor from which a HandoverMessage is read after execve(2)."""
 
 NAME: Final = "supervisor.sock"
-"""Where a supervisor hears in its runtime directory that the next one is there."""
+"""The socket in the runtime directory at which a supervisor accepts the next one."""
 
-LEAVE_S: Final = 15.0
-"""How long the one before may take until it has left."""
+YIELD_S: Final = 15.0
+"""The other supervisor may take so long to hand over."""
 
 
-def inherit_from_before_exec(environment: MutableMapping[str, str]) -> InheritedFds:
-    """What this process left to itself before exec(2); nothing if it did not. The variable is removed."""
+def receive_after_exec(environment: MutableMapping[str, str]) -> InheritedFds:
+    """What this process handed over to itself before execve(2); nothing if it did not.
+
+    Args:
+        environment: VARIABLE is removed from it.
+    """
     text = environment.pop(VARIABLE, "")
     if not text:
         return InheritedFds()
@@ -40,36 +44,42 @@ def inherit_from_before_exec(environment: MutableMapping[str, str]) -> Inherited
             end.settimeout(0)
             return _receive(end)
     except (OSError, ValueError, msgspec.DecodeError) as exc:
-        logger.error("%s=%s: nothing can be read there, nh starts without: %s", VARIABLE, text, exc)
+        logger.error("%s=%s: no handover can be read: %s; nh starts without", VARIABLE, text, exc)
         return InheritedFds()
 
 
 def take_over(runtime_path: Path) -> InheritedFds:
-    """Have the supervisor of a runtime directory leave, with its shards left to this one.
+    """Ask the supervisor of a runtime directory to yield, and receive what it hands over.
 
-    Returns what it left; nothing if there is none. Raises ConfigError if it does not leave.
+    Returns:
+        What it hands over; nothing if no supervisor runs there.
+
+    Raises:
+        ConfigError: the supervisor does not yield.
     """
     path = runtime_path / NAME
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as end:
-        end.settimeout(LEAVE_S)
+        end.settimeout(YIELD_S)
         try:
             end.connect(str(path))
         except OSError as exc:
             if exc.errno not in (errno.ENOENT, errno.ECONNREFUSED):
                 raise ConfigError(f"takeover: {path}: {exc.strerror}") from exc
-            logger.info("takeover: no nh runs with %s, there is nothing to take over", runtime_path)
+            logger.info(
+                "takeover: no nh runs with %s: nothing to take over, a normal start follows", runtime_path
+            )
             return InheritedFds()
         try:
             end.send(encode(Yield()))
             return _receive(end)
         except TimeoutError:
             raise ConfigError(
-                f"takeover: the nh that runs with {runtime_path} has not left within {LEAVE_S:g} s; its log"
-                " may say why; end it, and start nh without --takeover"
+                f"takeover: the nh that runs with {runtime_path} did not yield within {YIELD_S:g} s; see its"
+                " log, or end it and start nh without --takeover"
             ) from None
         except (OSError, msgspec.DecodeError) as exc:
             raise ConfigError(
-                f"takeover: the nh that runs with {runtime_path} does not leave: {exc}"
+                f"takeover: the nh that runs with {runtime_path} does not yield: {exc}; see its log"
             ) from exc
 
 
@@ -78,18 +88,18 @@ def _receive(end: socket.socket) -> InheritedFds:
     try:
         message = decode_from_old(record)
         if not isinstance(message, HandoverMessage):
-            raise msgspec.DecodeError(f"it says {type(message).__name__}")
+            raise msgspec.DecodeError(f"it sent {type(message).__name__}")
     except msgspec.DecodeError:
         close_all(fds)
         raise
     inherited = InheritedFds(message, fds)
-    with contextlib.suppress(OSError):  # what came is of use all the same
+    with contextlib.suppress(OSError):  # what came so far is used
         _receive_connections(end, inherited)
     return inherited
 
 
 def _receive_connections(end: socket.socket, inherited: InheritedFds) -> None:
-    """What follows, until nothing more can."""
+    """Receive Connections until the other end closes."""
     record, fds = receive_record(end)
     while record:
         with contextlib.suppress(msgspec.DecodeError):  # of a newer nh

@@ -1,9 +1,4 @@
-"""How a supervisor leaves while its shards relay on: for the code installed now, or for another process.
-
-It takes no more commands, lets those that are under way be answered, and hands on its locks, its listening
-sockets, and its clients' connections. Nothing is undone behind that: what would be ended or removed is
-somebody else's by then.
-"""
+"""What a supervisor hands over, and how: to another process, or to the code that it executes (execve(2))."""
 
 import logging
 import os
@@ -18,43 +13,44 @@ from nh.loop import Loop
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, SupervisorStats, read_counters
 from nh.supervisor.handover.receive import VARIABLE
 from nh.supervisor.host.locked_dir import Lock
-from nh.supervisor.shards.drain import Drain
+from nh.supervisor.shards.drain import DrainPolicy
 
 logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.01
-"""How often it is looked whether commands are still under way."""
+"""How often when_idle() asks whether anything is in flight."""
 
 
-def when_quiet(loop: Loop, busy: Callable[[], bool], *, timeout_s: float, then: Callable[[], None]) -> None:
-    """Call `then` from the loop, once nothing is under way, or after a time all the same.
+def when_idle(loop: Loop, busy: Callable[[], bool], *, timeout_s: float, then: Callable[[], None]) -> None:
+    """Call `then` from the loop: when nothing is in flight any more, or after `timeout_s` seconds.
 
-    Arguments:
+    Args:
         loop: runs the timer.
-        busy: whether anything is.
+        busy: whether anything is in flight.
         timeout_s: longest wait.
+        then: called once.
     """
     deadline = loop.now() + timeout_s
 
-    def look() -> None:
+    def poll() -> None:
         if busy() and loop.now() < deadline:
-            loop.call_later(POLL_S, look)
+            loop.call_later(POLL_S, poll)
         else:
             then()
 
-    loop.call_later(0, look)
+    loop.call_later(0, poll)
 
 
 class HandoverState(NamedTuple):
-    """What a supervisor leaves.
+    """All that one supervisor hands over to the next. The next one has it as InheritedFds (nh.ipc.inherited).
 
-    Arguments:
-        bequest: what `fds` are, and how things stand.
-        fds: locks and listening sockets.
-        connections: clients' connections, by protocol.
+    Attributes:
+        message: what `fds` are, the counters, and the state of the drain.
+        fds: locks, then listening sockets.
+        connections: client connections, by protocol.
     """
 
-    bequest: HandoverMessage
+    message: HandoverMessage
     fds: Sequence[int]
     connections: Mapping[str, Sequence[int]]
 
@@ -63,22 +59,22 @@ def collect_handover_state(
     locks: Sequence[Lock],
     listeners: Sequence[tuple[tuple[str, str], int]],
     connections: Mapping[str, Sequence[int]],
-    drain: Drain,
+    drain: DrainPolicy,
     stats: SupervisorStats,
     *,
     shards: int,
 ) -> HandoverState:
-    """What a supervisor leaves.
+    """Collect what a supervisor hands over.
 
-    Arguments:
-        locks: that it holds.
-        listeners: its listening sockets: what each is to an InheritedFds, and its descriptor.
-        connections: see Legacy.
-        drain: how far it is.
-        stats: whose counters go on.
-        shards: how many it has.
+    Args:
+        locks: of the directories that it uses.
+        listeners: its listening sockets: (kind, address) as in HandoverMessage, and the descriptor.
+        connections: see HandoverState.
+        drain: whether and how long new calls are refused.
+        stats: its counters go on.
+        shards: how many shards it has.
     """
-    bequest = HandoverMessage(
+    message = HandoverMessage(
         locks=tuple(str(lock.path) for lock in locks),
         listeners=tuple(what for what, _ in listeners),
         draining=drain.draining,
@@ -86,36 +82,43 @@ def collect_handover_state(
         counters=read_counters(stats, SUPERVISOR_TABLE),
         shard_counters=tuple(read_counters(status, STATUS_TABLE) for status in stats.shards[:shards]),
     )
-    return HandoverState(bequest, [*(lock.fd for lock in locks), *(fd for _, fd in listeners)], connections)
+    return HandoverState(message, [*(lock.fd for lock in locks), *(fd for _, fd in listeners)], connections)
 
 
-def send_handover(end: socket.socket, legacy: HandoverState) -> None:
-    """Say what is left; the descriptors go with it and stay open here too. Raises OSError.
+def send_handover(end: socket.socket, state: HandoverState) -> None:
+    """Send what is handed over. The descriptors stay open here too.
 
-    Connections that do not go, for want of room, are no reason to stay: their clients connect again.
+    If some connections cannot be sent, for want of room, the handover goes on: their clients connect again.
+
+    Raises:
+        OSError: the other end is gone.
     """
-    socket.send_fds(end, [encode(legacy.bequest)], list(legacy.fds))
+    socket.send_fds(end, [encode(state.message)], list(state.fds))
     end.setblocking(False)
     try:
-        for protocol, fds in legacy.connections.items():
+        for protocol, fds in state.connections.items():
             for batch in batches(fds):
                 socket.send_fds(end, [encode(Connections(protocol))], list(batch))
     except OSError as exc:
-        logger.warning("not all clients' connections can be handed on: %s", exc.strerror)
+        logger.warning(
+            "some client connections cannot be handed over: %s; these clients have to connect again",
+            exc.strerror,
+        )
 
 
-def become_new_code(legacy: HandoverState, argv: Sequence[str]) -> NoReturn:
-    """Go on as the same process with the code that is installed now (execve(2)).
+def execute_next(state: HandoverState, argv: Sequence[str]) -> NoReturn:
+    """Execute the next supervisor in this process (execve(2)), with the state on a descriptor.
 
-    Arguments:
-        legacy: for this process itself.
+    Args:
+        state: what is handed over.
         argv: the program and its arguments.
 
-    Raises OSError if the program cannot be run.
+    Raises:
+        OSError: the program cannot be executed.
     """
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with near, far:
-        send_handover(near, legacy)
+        send_handover(near, state)
         os.set_inheritable(far.fileno(), True)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -123,21 +126,21 @@ def become_new_code(legacy: HandoverState, argv: Sequence[str]) -> NoReturn:
 
 
 def own_argv(shards: int | None = None) -> list[str]:
-    """This process's command line, for the interpreter that runs it now.
+    """The command line of this process, with the same interpreter.
 
-    Arguments:
-        shards: a number of shards instead of the one in the settings; None: theirs.
+    Args:
+        shards: the number of shards, which overrides the settings; None: as in the settings.
     """
     argv = [sys.executable, *sys.orig_argv[1:]]
     if shards is None:
         return argv
-    if argv[-2:-1] == ["--shards"]:  # from the last time
+    if argv[-2:-1] == ["--shards"]:  # of the last change of the number
         del argv[-2:]
     return [*argv, "--shards", str(shards)]
 
 
 def end_without_undoing(status: int) -> NoReturn:
-    """End this process at once: files, locks and shared memory are the next one's, and stay as they are."""
+    """End this process at once. Files, locks and shared memory stay: they belong to the next supervisor."""
     logging.shutdown()
     sys.stdout.flush()
     os._exit(status)

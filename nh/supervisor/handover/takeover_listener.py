@@ -1,4 +1,4 @@
-"""Where a supervisor hears that the next one is there, and wants it to leave (`nh run --takeover`)."""
+"""The socket at which a supervisor accepts the next one, which asks it to yield (`nh run --takeover`)."""
 
 import logging
 import socket
@@ -16,58 +16,58 @@ logger = logging.getLogger(__name__)
 
 
 class TakeoverListener:
-    """Open from construction to close().
+    """Listens from construction to close().
 
-    Arguments:
-        loop: see Loop.
-        path: where; a file that is there already is removed, as only one supervisor has the directory.
-        on_leave: called with a connection to who wants this supervisor to leave; it belongs to the called.
+    Args:
+        loop: watches the sockets.
+        path: of the socket; a stale file is replaced, as only one supervisor has the directory.
+        on_yield: called with the connection of a supervisor that has sent Yield, which belongs to the called.
     """
 
-    def __init__(self, loop: Loop, path: Path, on_leave: Callable[[socket.socket], None]) -> None:
+    def __init__(self, loop: Loop, path: Path, on_yield: Callable[[socket.socket], None]) -> None:
         self._loop = loop
-        self._on_leave = on_leave
+        self._on_yield = on_yield
         self._waiting: socket.socket | None = None
         path.unlink(missing_ok=True)
         self._handover_socket = HandoverSocket.open(str(path))
         if self._handover_socket is not None:
-            loop.add_reader(self._handover_socket.fileno(), self._on_arrival)
+            loop.add_reader(self._handover_socket.fileno(), self._on_connection)
 
     def close(self) -> None:
-        """Hear nobody any more. A second one does nothing."""
-        self._forget()
+        """Stop listening. Closing twice has no effect."""
+        self._drop_waiting()
         if self._handover_socket is not None:
             self._loop.remove_reader(self._handover_socket.fileno())
             self._handover_socket.close()
             self._handover_socket = None
 
-    def _on_arrival(self) -> None:
+    def _on_connection(self) -> None:
         assert self._handover_socket is not None
         sock = self._handover_socket.accept()
         if sock is None:
             return
-        self._forget()  # whoever came last
+        self._drop_waiting()  # the last one counts
         sock.setblocking(False)
         self._waiting = sock
-        self._loop.add_reader(sock.fileno(), lambda: self._hear(sock))
+        self._loop.add_reader(sock.fileno(), lambda: self._on_readable(sock))
 
-    def _hear(self, sock: socket.socket) -> None:
+    def _on_readable(self, sock: socket.socket) -> None:
         try:
             record = sock.recv(MAX_MESSAGE_BYTES)
             wanted = bool(record) and isinstance(decode_to_old(record), Yield)
         except BlockingIOError:
             return
         except (OSError, msgspec.DecodeError) as exc:
-            logger.warning("who came to take over says what is not understood: %s", exc)
+            logger.warning("takeover request rejected: cannot decode message: %s", exc)
             wanted = False
         self._loop.remove_reader(sock.fileno())
         self._waiting = None
         if wanted:
-            self._on_leave(sock)
+            self._on_yield(sock)
         else:
             sock.close()
 
-    def _forget(self) -> None:
+    def _drop_waiting(self) -> None:
         if self._waiting is not None:
             self._loop.remove_reader(self._waiting.fileno())
             self._waiting.close()

@@ -1,79 +1,116 @@
-"""When a supervisor makes way for the next one: for the code that is installed now, or for another process.
+"""How a supervisor hands over to the next one while its shards relay on.
 
-What has to be stopped and handed on is for the one that leaves to say, the Testator; here is in which order.
+The next supervisor is the installed code, which this process executes (`nh upgrade`), or another process
+(`nh run --takeover`). The supervisor reads no more commands, lets those in flight be answered, and hands over
+its locks, listening sockets and client connections.
 """
 
+import functools
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import NamedTuple
 
 from nh.calls.snapshots.version import VERSION
 from nh.errors import Refused
 from nh.loop import Loop
 from nh.results import Failure, Result, Upgrading
+from nh.stats.layout import SupervisorStats
 from nh.supervisor.handover.preflight import CheckedIn, Preflight
+from nh.supervisor.handover.receive import NAME
 from nh.supervisor.handover.send import (
     HandoverState,
-    become_new_code,
+    collect_handover_state,
     end_without_undoing,
+    execute_next,
     own_argv,
     send_handover,
-    when_quiet,
+    when_idle,
 )
+from nh.supervisor.handover.takeover_listener import TakeoverListener
+from nh.supervisor.host.locked_dir import Lock
+from nh.supervisor.host.signals import LeaveSignals
+from nh.supervisor.publisher import Publisher
+from nh.supervisor.rpc import Rpc
+from nh.supervisor.shards.drain import DrainPolicy
+from nh.supervisor.shards.manager import ShardManager
+from nh.supervisor.shards.watchdog import Watchdog
+from nh.supervisor.shards.zygote import Zygote
+from nh.supervisor.store.store import Store
 
 logger = logging.getLogger(__name__)
 
 
-class Testator(Protocol):
-    """The supervisor, as far as it leaves something."""
+class HandoverParts(NamedTuple):
+    """The parts of a supervisor that are stopped or handed over.
 
-    def may_leave(self) -> str:
-        """Why it cannot leave now, for people; "" if it can."""
+    Attributes:
+        loop: runs the timers.
+        runtime_path: where the next supervisor connects.
+        locks: handed over.
+        rpc: its listening sockets and connections are handed over.
+        store: closed, because the next supervisor writes it; None: there is none.
+        stats: the counters are handed over.
+        manager: waits for commands in flight; leaves the shards to the next supervisor.
+        watchdog, zygote: stopped; they could kill or start a shard.
+        drain: its state is handed over.
+        publisher: stopped, because the next supervisor publishes.
+        leave_signals: leaves signals to the program that is executed.
+    """
 
-    def busy(self) -> bool:
-        """Whether commands are under way, or a shard is not up."""
-
-    def take_leave(self) -> None:
-        """Take no more commands; those that are under way are answered."""
-
-    def legacy(self) -> HandoverState:
-        """What is left; nothing is served or stored any more from now on."""
-
-    def leave_signals(self) -> None:
-        """Leave signals to the code that is about to be executed, those that were not obeyed too."""
-
-    def let_shards_go(self, on_gone: Callable[[], None]) -> None:
-        """Leave the shards to the next one; told when the last one has ended."""
+    loop: Loop
+    runtime_path: Path
+    locks: Sequence[Lock]
+    rpc: Rpc
+    store: Store | None
+    stats: SupervisorStats
+    manager: ShardManager
+    watchdog: Watchdog
+    drain: DrainPolicy
+    zygote: Zygote
+    publisher: Publisher
+    leave_signals: LeaveSignals
 
 
 class UpgradeController:
-    """Makes way, once.
+    """Hands over, once: on a command, on SIGUSR2, or when the next supervisor connects. Close it.
 
-    Arguments:
-        loop: see Loop.
-        testator: who leaves.
-        timeout_s: how long commands that are under way are waited for.
+    Args:
+        parts: see HandoverParts.
+        timeout_s: commands in flight are waited for so many seconds.
 
-    `leaving` tells whether it has begun.
+    Attributes:
+        leaving: whether the handover has begun.
     """
 
-    def __init__(self, loop: Loop, testator: Testator, *, timeout_s: float) -> None:
+    def __init__(self, parts: HandoverParts, *, timeout_s: float) -> None:
         self.leaving = False
-        self._loop = loop
-        self._testator = testator
+        self._parts = parts
         self._timeout_s = timeout_s
         self._checking = False
+        self._deferred_signals: list[signal.Signals] = []
+        self._takeover_listener = TakeoverListener(parts.loop, parts.runtime_path / NAME, self._yield_to)
+
+    def close(self) -> None:
+        """Accept no takeover any more. Closing twice has no effect."""
+        self._takeover_listener.close()
+
+    def defer_signal(self, number: signal.Signals) -> None:
+        """A signal came while the supervisor leaves: after an upgrade, the next code obeys it."""
+        logger.info("%s during the handover: left to the next nh", number.name)
+        self._deferred_signals.append(number)
 
     def upgrade(self, shards: int | None, reply: Callable[[Result], None]) -> None:
-        """Become the code that is installed now; see nh.commands.Upgrade.
+        """Execute the installed code in this process; see nh.commands.Upgrade.
 
-        Arguments:
-            shards: how many to go on with; None: as the settings say.
-            reply: called once: with Upgrading when it begins, with a Failure if everything stays as it is.
+        Args:
+            shards: the new number of shards; None: as in the settings.
+            reply: called once: with Upgrading when the handover begins, with a Failure if nothing changes.
         """
-        why = self._testator.may_leave() or ("an upgrade has begun" if self._checking else "")
+        why = self._reason_to_stay() or ("an upgrade has begun" if self._checking else "")
         if why:
             _refuse(f"no upgrade now: {why}", reply)
             return
@@ -84,58 +121,115 @@ class UpgradeController:
             if isinstance(result, CheckedIn) and VERSION not in result.reads:
                 result = f"nh {result.version} does not read the calls of this one (version {VERSION})"
             if isinstance(result, CheckedIn):
-                result = self._testator.may_leave() or result
+                result = self._reason_to_stay() or result
             if isinstance(result, str):
                 _refuse(f"everything stays as it is: {result}", reply)
                 return
-            logger.info("upgrade: going on as nh %s, pid %d as before", result.version, os.getpid())
+            logger.info(
+                "upgrade: going on as nh %s in the same process (pid %d)", result.version, os.getpid()
+            )
             reply(Upgrading(result.version))
-            self._loop.call_later(0, lambda: self._leave(lambda: self._become(argv)))
+            self._parts.loop.call_later(0, lambda: self._leave(functools.partial(self._execute, argv)))
 
         try:
-            Preflight(self._loop, argv, checked)
+            Preflight(self._parts.loop, argv, checked)
             self._checking = True
         except OSError as exc:
             _refuse(f"everything stays as it is: {argv[0]}: {exc.strerror}", reply)
 
-    def make_way(self, sock: socket.socket) -> None:
-        """Leave to the process at the other end of a connection, which is closed then."""
-        why = self._testator.may_leave()
+    def _yield_to(self, sock: socket.socket) -> None:
+        """Hand over to the process at the other end of a connection, which is closed then."""
+        why = self._reason_to_stay()
         if why:
-            logger.error("another nh wants to take over, which cannot be now: %s", why)
+            logger.error("takeover by another nh refused: %s; start it again later", why)
             sock.close()
             return
-        logger.info("another nh takes over: leaving the calls to it")
-        self._leave(lambda: self._hand_on(sock))
+        logger.info("takeover: handing the calls over to another nh")
+        self._leave(functools.partial(self._send, sock))
 
-    def _leave(self, then: Callable[[], None]) -> None:
+    def _reason_to_stay(self) -> str:
+        """Why there can be no handover now, for people; "" if there can be one."""
+        if self.leaving or self._parts.manager.stopping:
+            return "nh is ending"
+        return "" if self._parts.manager.all_up else "a shard is not up"
+
+    # --- the handover -----------------------------------------------------------------------------
+
+    def _leave(self, give: Callable[[HandoverState], None]) -> None:
+        """Read no more commands, wait for those in flight, then hand over."""
         self.leaving = True
-        self._testator.take_leave()
-        when_quiet(self._loop, self._testator.busy, timeout_s=self._timeout_s, then=then)
+        parts = self._parts
+        self._takeover_listener.close()
+        parts.rpc.stop_reading()
+        parts.watchdog.close()
+        parts.zygote.close()
+        when_idle(
+            parts.loop,
+            lambda: parts.manager.busy or not parts.manager.all_up,
+            timeout_s=self._timeout_s,
+            then=lambda: self._hand_over(give),
+        )
 
-    def _become(self, argv: Sequence[str]) -> None:
-        legacy = self._testator.legacy()
-        self._testator.leave_signals()
+    def _hand_over(self, give: Callable[[HandoverState], None]) -> None:
+        """Hand over and end.
+
+        Nothing is undone from here on. Each step gives up what the next supervisor uses as soon as it has the
+        state, so each comes before `give`; `give` ends this process without undoing anything, because files,
+        locks and shared memory belong to the next supervisor by then.
+        """
+        parts = self._parts
+        # 1. No client is served: from now on their requests wait in the sockets.
+        connections = parts.rpc.release_connections()
+        # 2. Statistics stand still, so that the counters that are handed over are the last ones.
+        parts.publisher.stop()
+        # 3. The store has everything on disk, and its file is closed: the next supervisor opens it.
+        if parts.store is not None:
+            parts.store.close()
+        # 4. What is handed over is collected after the last change to it.
+        state = collect_handover_state(
+            parts.locks,
+            list(parts.rpc.inherited()),
+            connections,
+            parts.drain,
+            parts.stats,
+            shards=parts.manager.shards,
+        )
+        # 5. The next supervisor gets it, and the shards lose their link: they wait for the next supervisor.
+        give(state)
+
+    def _execute(self, argv: Sequence[str], state: HandoverState) -> None:
+        """Upgrade: this process goes on as the installed code."""
+        self._parts.leave_signals(self._deferred_signals)
         try:
-            become_new_code(legacy, argv)
+            execute_next(state, argv)
         except OSError as exc:
             logger.critical(
-                "nh cannot go on: %s: %s; its shards relay on, start nh again", argv[0], exc.strerror
+                "nh cannot go on: %s: %s; its shards relay without a supervisor: start nh again",
+                argv[0],
+                exc.strerror,
             )
             end_without_undoing(1)
 
-    def _hand_on(self, sock: socket.socket) -> None:
-        legacy = self._testator.legacy()
+    def _send(self, sock: socket.socket, state: HandoverState) -> None:
+        """Takeover: another process goes on. This one stays until its shards have ended."""
         try:
-            send_handover(sock, legacy)
+            send_handover(sock, state)
         except OSError as exc:
-            logger.critical("who took over is gone: %s; the shards relay on, start nh again", exc.strerror)
+            logger.critical(
+                "takeover failed: the other nh is gone: %s; the shards relay without a supervisor: start nh"
+                " again",
+                exc.strerror,
+            )
         sock.close()
-        # the last process of a container takes all others with it: it waits for them
-        self._testator.let_shards_go(lambda: end_without_undoing(0))
+        # The next supervisor may end before this process: the sockets and locks must end with it.
+        self._parts.rpc.close_handed_over()
+        for lock in self._parts.locks:
+            os.close(lock.fd)
+        # The first process of a container takes all others with it when it ends, so it waits for the shards.
+        self._parts.manager.release(lambda: end_without_undoing(0))
 
 
 def _refuse(why: str, reply: Callable[[Result], None]) -> None:
-    """Say so to who asked, and in the log: SIGUSR2 has nobody else to tell."""
+    """Reply with a Failure, and log it: SIGUSR2 has no reply."""
     logger.error("upgrade: %s", why)
     reply(Failure.of(Refused(why)))

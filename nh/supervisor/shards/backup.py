@@ -1,10 +1,9 @@
-"""The keeper: what would be lost with a shard. Duplicates of its sockets, and each call's latest snapshot.
+"""What must survive a shard's process: duplicates of its sockets, and the latest snapshot of each call.
 
-There is one for each shard's place, which outlives the processes in it. It knows neither what a snapshot says
-nor who asks for one: bookkeeping, and descriptors that are closed exactly once. Its descriptors are limited
-by a budget that all keepers share, so that the supervisor always has some left for its clients. A socket
-that is not held is no loss as long as its shard lives; a successor then binds the port anew, and what
-arrived in between is lost.
+Compare systemd's file descriptor store. There is one backup for each shard, which outlives its processes. It
+cannot read snapshots. The sockets that all backups together store are limited by a budget, so that the
+supervisor always has descriptors for its clients. A socket that is not stored is lost with its shard's
+process: the next process binds the port anew, and packets that arrived in between are lost.
 """
 
 import logging
@@ -14,7 +13,14 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from nh.calls.media import Endpoint
-from nh.ipc.link_messages import MAX_SNAPSHOT_BYTES, DropCall, Keeping, ReleaseSockets, SaveCall, StoreSockets
+from nh.ipc.link_messages import (
+    MAX_SNAPSHOT_BYTES,
+    BackupMessage,
+    DropCall,
+    ReleaseSockets,
+    SaveCall,
+    StoreSockets,
+)
 from nh.stats.layout import ShardStatus
 from nh.supervisor.shards.routing import ShardMap
 from nh.throttle import RateLimitedLogger
@@ -22,48 +28,52 @@ from nh.throttle import RateLimitedLogger
 logger = logging.getLogger(__name__)
 
 LOG_INTERVAL_S: Final = 60.0
-"""Least time between two lines about sockets that cannot be held."""
+"""Least time between two lines about sockets that are not stored."""
 
 
 class ProtocolViolation(ValueError):
-    """A shard said what no shard says: it is broken."""
+    """A shard sent a message that no working shard sends."""
 
 
 class CallStore(Protocol):
-    """Told of each change of what is known of calls: a store on a disk."""
+    """A store on disk, which is told of each change of a backup."""
 
     def put(self, call_id: bytes, snapshot: bytes) -> None:
-        """A call is like this now."""
+        """A call is new, or has changed."""
 
     def delete(self, call_id: bytes) -> None:
-        """A call is no more."""
+        """A call has ended."""
 
 
 class FdBudget:
-    """How many sockets all keepers together may hold yet.
+    """How many more sockets all backups together may store.
 
-    Arguments:
-        sockets: how many they may hold, 0 or more.
+    Args:
+        sockets: how many they may store, 0 or more.
     """
 
     def __init__(self, sockets: int) -> None:
-        self._left = self._whole = sockets
+        self._left = self._total = sockets
         self._limited_log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
 
-    def overdraw(self) -> None:
-        """One more is held whether or not it may be."""
-        self._left -= 1
-
     def take(self) -> bool:
-        """Whether one more may be held; if so, it counts."""
+        """Count one more socket, if there is room for it; returns whether there is."""
         if self._left > 0:
             self._left -= 1
             return True
-        self.warn(f"{self._whole} is all that descriptors allow")
+        self.warn(f"{self._total} is all that descriptors allow")
         return False
 
+    def overdraw(self) -> None:
+        """Count one more socket, whether or not there is room for it."""
+        self._left -= 1
+
+    def give_back(self) -> None:
+        """Count one socket less."""
+        self._left += 1
+
     def warn(self, why: str) -> None:
-        """Say that sockets cannot be held, though not for each of them."""
+        """Log that sockets are not stored, once in LOG_INTERVAL_S."""
         self._limited_log.log(
             logging.WARNING,
             "some media sockets are not held open for a shard that may die (%s): their calls would lose"
@@ -71,20 +81,16 @@ class FdBudget:
             why,
         )
 
-    def give_back(self) -> None:
-        """One is held no longer."""
-        self._left += 1
-
 
 class ShardBackup:
-    """What is kept of one shard.
+    """The sockets and calls of one shard.
 
-    Arguments:
-        status: where it is counted.
-        budget: see FdBudget.
+    Args:
+        status: where they are counted.
+        budget: limits the sockets of all backups.
         store: where calls are stored too; None: nowhere.
         shard: the shard's number.
-        shard_map: where it is noted which calls the shard has.
+        shard_map: where the shard's calls are noted.
     """
 
     def __init__(
@@ -103,11 +109,11 @@ class ShardBackup:
         self._shard_map = shard_map if shard_map is not None else ShardMap(shard + 1)
         self._sockets: dict[Endpoint, int] = {}
         self._calls: dict[bytes, bytes] = {}
-        self._unfinished: tuple[bytes, list[bytes]] | None = None
+        self._partial: tuple[bytes, list[bytes]] | None = None
 
     @property
     def sockets(self) -> Mapping[Endpoint, int]:
-        """The descriptors that are held; they stay the keeper's."""
+        """Where each stored socket is bound, and its descriptor, which belongs to the backup."""
         return self._sockets
 
     @property
@@ -115,40 +121,29 @@ class ShardBackup:
         """The latest snapshot of each call, in the order in which the calls began."""
         return self._calls
 
-    def obey(self, message: Keeping, fds: list[int]) -> None:
-        """Do what the shard says.
+    def apply(self, message: BackupMessage, fds: list[int]) -> None:
+        """Carry out a message of the shard.
 
-        Arguments:
-            message: what it says.
-            fds: the descriptors that came with it. Those that are held are removed from the list.
+        Args:
+            message: what the shard sent.
+            fds: the descriptors that came with it. Those that are stored are removed from the list.
 
-        Raises ProtocolViolation if it makes no sense; what was kept before stays.
+        Raises:
+            ProtocolViolation: the message makes no sense; the backup is unchanged.
         """
         match message:
             case StoreSockets(endpoints):
-                self._hold(endpoints, fds)
+                self._store_sockets(endpoints, fds)
             case ReleaseSockets(endpoints):
                 for endpoint in endpoints:
-                    self._let_go(endpoint)
+                    self._release(endpoint)
             case SaveCall():
-                self._keep(message)
+                self._save_part(message)
             case DropCall(call_id):
-                self.forget(call_id)
+                self.drop(call_id)
 
-    def forget(self, call_id: bytes) -> None:
-        """Know nothing of a call any more; no effect if that is so. Its sockets are let go by themselves."""
-        if self._calls.pop(call_id, None) is not None:
-            self._status.calls_kept -= 1
-            self._shard_map.remove(call_id, self._shard)
-            if self._store is not None:
-                self._store.delete(call_id)
-
-    def shard_died(self) -> None:
-        """The shard says nothing more: a snapshot that it had not finished is dropped."""
-        self._unfinished = None
-
-    def put(self, call_id: bytes, snapshot: bytes) -> None:
-        """Keep a snapshot as if the shard had said so, such as one from a store."""
+    def save(self, call_id: bytes, snapshot: bytes) -> None:
+        """Save a call, as if the shard had sent it whole."""
         if call_id not in self._calls:
             self._status.calls_kept += 1
             self._shard_map.add(call_id, self._shard)
@@ -156,39 +151,51 @@ class ShardBackup:
         if self._store is not None:
             self._store.put(call_id, snapshot)
 
-    def inherit(self, sockets: list[tuple[Endpoint, int]]) -> None:
-        """Hold sockets of a shard of another run, however many may be held: its successor needs them.
+    def drop(self, call_id: bytes) -> None:
+        """Drop a call; no effect if it is unknown. Its sockets are released by messages of their own."""
+        if self._calls.pop(call_id, None) is not None:
+            self._status.calls_kept -= 1
+            self._shard_map.remove(call_id, self._shard)
+            if self._store is not None:
+                self._store.delete(call_id)
 
-        Arguments:
-            sockets: where they are bound, and descriptors, which are the keeper's from now on.
+    def add_sockets(self, sockets: list[tuple[Endpoint, int]]) -> None:
+        """Store the sockets of an orphan, whatever the budget: the call that has them is about to move here.
+
+        Args:
+            sockets: where they are bound, and descriptors, which belong to the backup from now on.
         """
         for endpoint, fd in sockets:
-            self._let_go(endpoint)
+            self._release(endpoint)
             self._budget.overdraw()
             self._sockets[endpoint] = fd
             self._status.sockets_held += 1
 
-    def tell_over(self, call_id: bytes) -> None:
-        """The journal knows of a call that is over; the keeper does not."""
+    def delete_stored(self, call_id: bytes) -> None:
+        """Delete a call from the store that has ended, and is not in the backup."""
         if self._store is not None:
             self._store.delete(call_id)
 
+    def shard_died(self) -> None:
+        """The process sends no more: drop a snapshot of which only some parts came."""
+        self._partial = None
+
     def close(self) -> None:
-        """Let everything go; the journal is not told."""
+        """Close all sockets and forget all calls; the store keeps them."""
         for endpoint in list(self._sockets):
-            self._let_go(endpoint)
+            self._release(endpoint)
         self._calls.clear()
         self._status.calls_kept = 0
-        self._unfinished = None
+        self._partial = None
 
-    def _hold(self, endpoints: tuple[Endpoint, ...], fds: list[int]) -> None:
+    def _store_sockets(self, endpoints: tuple[Endpoint, ...], fds: list[int]) -> None:
         if len(fds) > len(endpoints):
             raise ProtocolViolation(f"{len(fds)} descriptors for {len(endpoints)} sockets")
         if missing := len(endpoints) - len(fds):  # the kernel had no room for them
             self._status.sockets_unheld += missing
             self._budget.warn("the kernel gives no more of them to the supervisor")
         for endpoint, fd in zip(endpoints, list(fds), strict=False):
-            self._let_go(endpoint)
+            self._release(endpoint)
             if self._budget.take():
                 fds.remove(fd)
                 self._sockets[endpoint] = fd
@@ -196,22 +203,22 @@ class ShardBackup:
             else:
                 self._status.sockets_unheld += 1
 
-    def _let_go(self, endpoint: Endpoint) -> None:
+    def _release(self, endpoint: Endpoint) -> None:
         fd = self._sockets.pop(endpoint, None)
         if fd is not None:
             os.close(fd)
             self._budget.give_back()
             self._status.sockets_held -= 1
 
-    def _keep(self, message: SaveCall) -> None:
+    def _save_part(self, message: SaveCall) -> None:
         if message.part == 0:
-            self._unfinished = (message.call_id, [])
-        call_id, so_far = self._unfinished or (b"", [])
-        if (call_id, len(so_far)) != (message.call_id, message.part):
+            self._partial = (message.call_id, [])
+        call_id, parts = self._partial or (b"", [])
+        if (call_id, len(parts)) != (message.call_id, message.part):
             raise ProtocolViolation(f"part {message.part} of a snapshot without the parts before it")
-        so_far.append(message.snapshot)
-        if sum(map(len, so_far)) > MAX_SNAPSHOT_BYTES:
+        parts.append(message.snapshot)
+        if sum(map(len, parts)) > MAX_SNAPSHOT_BYTES:
             raise ProtocolViolation(f"a snapshot of more than {MAX_SNAPSHOT_BYTES} bytes")
         if message.last:
-            self._unfinished = None
-            self.put(call_id, b"".join(so_far))
+            self._partial = None
+            self.save(call_id, b"".join(parts))

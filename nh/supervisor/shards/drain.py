@@ -1,61 +1,57 @@
-"""Drain: the relay takes no new calls, goes on with those that it has, and ends when the last one is gone.
+"""Drain: the relay refuses new calls, keeps the ones it has, and ends after the last one.
 
-Which call-ids are new is for the shards to say (nh.calls.table); here is kept which shards have no call
-left, and when all is over. Shards are told through a function, so that nothing here knows processes.
+The supervisor sends RefuseNewCalls; each shard replies NoCallsLeft after its last call. Which call-ids are
+new is decided in the shards (nh.calls.table).
 """
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from nh.errors import Refused
 from nh.ipc.link_messages import RefuseNewCalls, TakeNewCalls
 from nh.loop import Loop, Timer
 from nh.stats.layout import SupervisorStats
+from nh.supervisor.shards.slot import ShardSlot
 
 logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.5
-"""When a shard is told again that did not read."""
-
-Tell = Callable[[int, RefuseNewCalls | TakeNewCalls], bool]
-"""Tells a shard (by number); False if it does not read now. One that is not up need not be told."""
+"""After so long a message is sent again to a shard that did not read."""
 
 
-class Drain:
-    """Whether the relay drains, and how far it is.
+class DrainPolicy:
+    """Whether the relay drains, and which shards still have calls.
 
-    Arguments:
-        loop: what runs its timers.
-        shards: how many there are, 1 or more.
-        tell: see Tell.
-        stats: where it is shown.
-        on_over: called once, with words for why, when no call is left or the limit is over.
-        on_change: called when new calls begin to be refused, and when they are taken again.
+    Args:
+        loop: runs the timers.
+        slots: the shards.
+        stats: where the drain is published.
+        on_over: called once, with the reason, when no call is left or the time limit is over.
+        on_change: called when the relay begins to refuse new calls, and when it takes them again.
     """
 
     def __init__(
         self,
         loop: Loop,
-        shards: int,
-        tell: Tell,
+        slots: Sequence[ShardSlot],
         *,
         stats: SupervisorStats,
         on_over: Callable[[str], None],
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = loop
-        self._shards = shards
-        self._tell_shard = tell
+        self._slots = slots
         self._stats = stats
         self._on_over = on_over
         self._on_change = on_change
-        # what a shard says of an earlier round, before the drain was taken back, does not count
-        self._round = 0
-        self._empty: set[int] = set()
+        self._round = 0  # a reply of an earlier round, before the drain was taken back, does not count
         self._limit: Timer | None = None
         self._over = False
+        for slot in slots:
+            slot.on_up.append(self._on_up)
+            slot.on_no_calls_left.append(self._on_no_calls_left)
 
     @property
     def draining(self) -> bool:
@@ -64,49 +60,43 @@ class Drain:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until it is over whatever calls are left; None: no such limit."""
+        """Seconds until the drain ends with calls left; None: it has no time limit."""
         if not self._stats.drain_ends:
             return None
         return max(0.0, self._stats.drain_ends - self._loop.now())
 
     def begin(self, limit_s: float | None) -> None:
-        """Have new calls refused; if that is so already, only the limit changes.
+        """Refuse new calls. If they are refused already, only the time limit changes.
 
-        Arguments:
-            limit_s: seconds until it is over whatever calls are left; None: no such limit.
+        Args:
+            limit_s: seconds until the drain ends with calls left; None: no limit.
         """
         self._set_limit(limit_s)
         if not self.draining:
-            logger.info("draining: new calls are refused, and nh ends with the last one that it has")
+            logger.info("draining: new calls are refused; nh ends after its last call")
             self._stats.draining = 1
             self._round += 1
-            self._empty.clear()
             self._tell_all()
             self._on_change()
 
     def take_back(self) -> None:
-        """Have new calls taken again; no effect if they are. Raises Refused if the drain is over."""
+        """Take new calls again; no effect if they are taken. Raises Refused if the drain is over."""
         if self._over:
             raise Refused("the drain is over and nh is ending; start it anew")
         self._set_limit(None)
         if self.draining:
-            logger.info("not draining any more: new calls are taken")
+            logger.info("drain taken back: new calls are taken")
             self._stats.draining = 0
             self._tell_all()
             self._on_change()
 
-    def shard_is_up(self, shard: int) -> None:
-        """A shard serves calls; it knows nothing of a drain yet."""
-        if self.draining:
-            self._empty.discard(shard)
-            self._tell(shard)
+    def _on_up(self, slot: ShardSlot) -> None:
+        if self.draining:  # the new process does not know
+            self._tell(slot)
 
-    def shard_is_empty(self, shard: int, drain_round: int) -> None:
-        """A shard says that it has no calls left, in a round of RefuseNewCalls."""
-        if self.draining and drain_round == self._round:
-            self._empty.add(shard)
-            if len(self._empty) == self._shards:
-                self._end("no call is left")
+    def _on_no_calls_left(self, _slot: ShardSlot) -> None:
+        if self.draining and all(slot.drain_round == self._round for slot in self._slots):
+            self._end("no call is left")
 
     def _set_limit(self, limit_s: float | None) -> None:
         if self._limit is not None:
@@ -118,13 +108,13 @@ class Drain:
             self._limit = self._loop.call_later(limit_s, lambda: self._end("its limit is over"))
 
     def _tell_all(self) -> None:
-        for shard in range(self._shards):
-            self._tell(shard)
+        for slot in self._slots:
+            self._tell(slot)
 
-    def _tell(self, shard: int) -> None:
+    def _tell(self, slot: ShardSlot) -> None:
         message = RefuseNewCalls(self._round) if self.draining else TakeNewCalls()
-        if not self._tell_shard(shard, message):
-            self._loop.call_later(RETRY_S, functools.partial(self._tell, shard))
+        if not slot.tell(message):
+            self._loop.call_later(RETRY_S, functools.partial(self._tell, slot))
 
     def _end(self, why: str) -> None:
         if not self._over:

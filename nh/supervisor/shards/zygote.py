@@ -59,7 +59,7 @@ class Zygote:
         self._on_known = on_known
         self._fill()
 
-    def take(self) -> ShardProcess:
+    def new_process(self) -> ShardProcess:
         """A process that waits for its settings: forked, or started. OSError if that is impossible."""
         if self._zygote is not None and self._loaded:
             try:

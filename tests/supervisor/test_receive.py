@@ -12,7 +12,7 @@ from nh.errors import ConfigError
 from nh.ipc.channel import MAX_FDS
 from nh.ipc.handover_messages import Connections, HandedOver, HandoverMessage, Yield, decode_to_old, encode
 from nh.ipc.inherited import InheritedFds
-from nh.supervisor.handover.receive import NAME, VARIABLE, inherit_from_before_exec, take_over
+from nh.supervisor.handover.receive import NAME, VARIABLE, receive_after_exec, take_over
 from nh.supervisor.handover.send import HandoverState, send_handover
 
 
@@ -67,8 +67,8 @@ def test_a_lock_of_a_file_that_was_made_anew_is_not_that_of_the_new_one(tmp_path
 
 def test_a_listener_is_known_by_its_kind_and_what_the_settings_call_it() -> None:
     tcp, ng = listener(), listener()
-    bequest = HandoverMessage(listeners=(("tcp", "localhost:0"), ("ng-tcp", "localhost:0")))
-    inherited = InheritedFds(bequest, [tcp, ng])
+    message = HandoverMessage(listeners=(("tcp", "localhost:0"), ("ng-tcp", "localhost:0")))
+    inherited = InheritedFds(message, [tcp, ng])
     assert inherited.take_listener("tcp", "localhost:1") is None
     assert inherited.take_listener("unix", "localhost:0") is None
     taken = inherited.take_listener("ng-tcp", "localhost:0")
@@ -99,7 +99,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield near, far
 
 
-def test_what_was_left_before_exec_is_found_by_the_variable_which_goes(
+def test_what_was_handed_over_before_exec_is_found_by_the_variable_which_goes(
     tmp_path: Path, ends: tuple[socket.socket, socket.socket]
 ) -> None:
     near, far = ends
@@ -110,9 +110,9 @@ def test_what_was_left_before_exec_is_found_by_the_variable_which_goes(
     near.close()
     os.close(lock)
     environment = {VARIABLE: str(far.detach()), "OTHER": "stays"}
-    inherited = inherit_from_before_exec(environment)
+    inherited = receive_after_exec(environment)
     assert environment == {"OTHER": "stays"}
-    assert (inherited.bequest.draining, inherited.bequest.drain_left_s) == (True, 1.5)
+    assert (inherited.message.draining, inherited.message.drain_left_s) == (True, 1.5)
     taken = inherited.take_lock(tmp_path / "lock")
     assert taken is not None
     assert not os.get_inheritable(taken)
@@ -129,7 +129,7 @@ def test_clients_connections_come_in_any_number_and_by_protocol(
         near, HandoverState(HandoverMessage(), [], {"rpc": fds[3:], "ng": fds[:2], "later": fds[2:3]})
     )
     near.close()
-    inherited = inherit_from_before_exec({VARIABLE: str(far.detach())})
+    inherited = receive_after_exec({VARIABLE: str(far.detach())})
     connections = {protocol: inherited.take_connections(protocol) for protocol in ("rpc", "ng")}
     assert {protocol: len(socks) for protocol, socks in connections.items()} == {"rpc": MAX_FDS, "ng": 2}
     assert inherited.take_connections("rpc") == [], "they are given once"
@@ -152,57 +152,57 @@ def test_what_a_newer_nh_says_besides_is_left_out(ends: tuple[socket.socket, soc
         socket.send_fds(near, [b"\x81\xa4type\xa3new"], [of_use.fileno()])
         socket.send_fds(near, [encode(Connections("rpc"))], [of_use.fileno()])
     near.close()
-    inherited = inherit_from_before_exec({VARIABLE: str(far.detach())})
-    assert inherited.bequest == HandoverMessage(draining=True)
+    inherited = receive_after_exec({VARIABLE: str(far.detach())})
+    assert inherited.message == HandoverMessage(draining=True)
     [connection] = inherited.take_connections("rpc")
     connection.close()
 
 
 def test_who_was_not_executed_by_nh_inherits_nothing() -> None:
-    inherited = inherit_from_before_exec({})
-    assert inherited.bequest == HandoverMessage()
+    inherited = receive_after_exec({})
+    assert inherited.message == HandoverMessage()
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "999999", "1e3"])
 def test_a_variable_that_somebody_else_set_is_no_reason_not_to_start(text: str) -> None:
     environment = {VARIABLE: text}
-    assert inherit_from_before_exec(environment).bequest == HandoverMessage()
+    assert receive_after_exec(environment).message == HandoverMessage()
     assert not environment
 
 
 @pytest.mark.parametrize("record", [b"garbage", encode(HandedOver()), b""])
-def test_what_is_no_bequest_is_no_reason_not_to_start(
+def test_what_is_no_handover_message_is_no_reason_not_to_start(
     ends: tuple[socket.socket, socket.socket], record: bytes
 ) -> None:
     near, far = ends
     if record:
         near.send(record)
-    assert inherit_from_before_exec({VARIABLE: str(far.detach())}).bequest == HandoverMessage()
+    assert receive_after_exec({VARIABLE: str(far.detach())}).message == HandoverMessage()
 
 
 # --- from another process -------------------------------------------------------------------------
 
 
 def test_there_is_nothing_to_take_over_where_nobody_runs(tmp_path: Path) -> None:
-    assert take_over(tmp_path).bequest == HandoverMessage()
+    assert take_over(tmp_path).message == HandoverMessage()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
         left.bind(str(tmp_path / NAME))
-    assert take_over(tmp_path).bequest == HandoverMessage(), "a file of one that was killed"
+    assert take_over(tmp_path).message == HandoverMessage(), "a file of one that was killed"
 
 
 @pytest.mark.parametrize("answer", [b"", b"garbage", encode(HandedOver())])
-def test_a_supervisor_that_does_not_leave_is_an_error(tmp_path: Path, answer: bytes) -> None:
+def test_a_supervisor_that_does_not_yield_is_an_error(tmp_path: Path, answer: bytes) -> None:
     with answering(tmp_path, answer), pytest.raises(ConfigError, match="takeover: the nh that runs with"):
         take_over(tmp_path)
 
 
 def test_what_the_other_one_leaves_is_taken(tmp_path: Path) -> None:
     with answering(tmp_path, encode(HandoverMessage(draining=True))):
-        assert take_over(tmp_path).bequest == HandoverMessage(draining=True)
+        assert take_over(tmp_path).message == HandoverMessage(draining=True)
 
 
 class answering:  # noqa: N801  a context manager
-    """A supervisor that answers Leave with a record; b"": it ends the connection."""
+    """A supervisor that answers Yield with a record; b"": it ends the connection."""
 
     def __init__(self, directory: Path, answer: bytes) -> None:
         self._answer = answer

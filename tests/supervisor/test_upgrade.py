@@ -59,7 +59,7 @@ def test_without_all_shards_nobody_takes_over(tmp_path: Path) -> None:
             sock.connect(str(tmp_path / NAME))
             sock.send(encode(Yield()))
             assert sock.recv(1000) == b""
-        run.program.wait_for_line("another nh wants to take over, which cannot be now: a shard is not up")
+        run.program.wait_for_line("takeover by another nh refused: a shard is not up")
         go.touch()
         eventually(lambda: all_are_up(run), "all shards are up")
         assert run.program.stop() == 0

@@ -29,7 +29,7 @@ class Bench:
         self.started = 0
         self.known = 0
         self.startable = True
-        self.prefork = Zygote(self.loop, self._start, wanted)
+        self.zygote = Zygote(self.loop, self._start, wanted)
 
     def _start(self) -> ShardProcess:
         if not self.startable:
@@ -41,14 +41,14 @@ class Bench:
         self.known += 1
 
     def fill(self) -> None:
-        self.prefork.fill(self._on_known)
+        self.zygote.fill(self._on_known)
 
     def load(self) -> int:
-        """Have a spare that can be forked; returns its pid."""
+        """Have a zygote that can be forked; returns its pid."""
         self.fill()
-        self.turn_until(lambda: self.prefork.pid is not None)
-        assert self.prefork.pid is not None
-        return self.prefork.pid
+        self.turn_until(lambda: self.zygote.pid is not None)
+        assert self.zygote.pid is not None
+        return self.zygote.pid
 
     def turn_until(self, condition: Callable[[], object]) -> None:
         until = time.monotonic() + 20
@@ -69,7 +69,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def bench() -> Iterator[Bench]:
     bench = Bench(1)
     yield bench
-    bench.prefork.close()
+    bench.zygote.close()
     bench.loop.close()
     assert psutil.Process().num_fds() == bench.before
     assert set(psutil.Process().children()) <= bench.others
@@ -82,85 +82,85 @@ def end(process: ShardProcess) -> str:
     return how
 
 
-def test_processes_are_forked_of_the_spare_and_are_this_ones_children(bench: Bench) -> None:
-    zygote = bench.load()
-    taken = [bench.prefork.take(), bench.prefork.take()]
-    assert len({zygote, *(each.pid for each in taken)}) == 3
+def test_processes_are_forked_of_the_zygote_and_are_this_ones_children(bench: Bench) -> None:
+    loaded = bench.load()
+    taken = [bench.zygote.new_process(), bench.zygote.new_process()]
+    assert len({loaded, *(each.pid for each in taken)}) == 3
     assert {each.pid for each in taken} <= {child.pid for child in psutil.Process().children()}
-    assert (bench.prefork.pid, bench.started) == (zygote, 1)
+    assert (bench.zygote.pid, bench.started) == (loaded, 1)
     assert [end(each) for each in taken] == ["signal 9, SIGKILL"] * 2
 
 
-def test_it_is_told_once_when_the_spare_can_be_forked(bench: Bench) -> None:
+def test_it_is_told_once_when_the_zygote_can_be_forked(bench: Bench) -> None:
     bench.load()
     assert bench.known == 1
 
 
-def test_until_the_spare_has_loaded_a_process_is_started(bench: Bench) -> None:
+def test_until_the_zygote_has_loaded_a_process_is_started(bench: Bench) -> None:
     bench.argv = MUTE
     bench.fill()
-    taken = bench.prefork.take()
+    taken = bench.zygote.new_process()
     assert (bench.started, bench.known) == (2, 0)
     end(taken)
 
 
-def test_a_spare_that_does_not_load_is_told_and_replaced(
+def test_a_zygote_that_does_not_load_is_told_and_replaced(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(zygote_module, "LOAD_S", 0.1)
     bench.argv = MUTE
     bench.fill()
     bench.turn_until(lambda: bench.known)
-    assert bench.prefork.pid is None
+    assert bench.zygote.pid is None
     monkeypatch.undo()
     bench.argv = SHARD
-    bench.turn_until(lambda: bench.prefork.pid is not None)
+    bench.turn_until(lambda: bench.zygote.pid is not None)
     assert bench.known == 1, "it is told once"
 
 
-def test_a_spare_that_dies_is_replaced(bench: Bench) -> None:
+def test_a_zygote_that_dies_is_replaced(bench: Bench) -> None:
     first = bench.load()
     psutil.Process(first).kill()
-    bench.turn_until(lambda: bench.prefork.pid not in (first, None))
+    bench.turn_until(lambda: bench.zygote.pid not in (first, None))
 
 
-def test_a_spare_that_died_unseen_costs_no_start(bench: Bench) -> None:
-    zygote = psutil.Process(bench.load())
-    zygote.kill()
+def test_a_zygote_that_died_unseen_costs_no_start(bench: Bench) -> None:
+    process = psutil.Process(bench.load())
+    process.kill()
     until = time.monotonic() + 20
-    while zygote.status() != psutil.STATUS_ZOMBIE:
+    while process.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < until
         time.sleep(0.001)
-    end(bench.prefork.take())
-    bench.turn_until(lambda: bench.prefork.pid is not None)
+    end(bench.zygote.new_process())
+    bench.turn_until(lambda: bench.zygote.pid is not None)
     assert bench.started == 3, "one was started in its place, and another zygote"
 
 
-def test_a_spare_that_hangs_is_ended_and_a_process_started(
+def test_a_zygote_that_hangs_is_ended_and_a_process_started(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(zygote_module, "FORK_S", 0.1)
-    zygote = psutil.Process(bench.load())
-    zygote.send_signal(signal.SIGSTOP)
-    end(bench.prefork.take())
-    assert not zygote.is_running()
+    process = psutil.Process(bench.load())
+    process.send_signal(signal.SIGSTOP)
+    end(bench.zygote.new_process())
+    assert not process.is_running()
     assert "cannot be used, it is ended: timed out" in caplog.text
-    bench.turn_until(lambda: bench.prefork.pid not in (zygote.pid, None))
+    bench.turn_until(lambda: bench.zygote.pid not in (process.pid, None))
 
 
-def test_a_spare_that_cannot_be_started_is_told_and_started_later(bench: Bench) -> None:
+def test_a_zygote_that_cannot_be_started_is_told_and_started_later(bench: Bench) -> None:
     bench.startable = False
     bench.fill()
-    assert (bench.prefork.pid, bench.known) == (None, 1)
+    assert (bench.zygote.pid, bench.known) == (None, 1)
     bench.startable = True
-    bench.turn_until(lambda: bench.prefork.pid is not None)
+    bench.turn_until(lambda: bench.zygote.pid is not None)
 
 
-def test_without_spares_none_is_kept() -> None:
+def test_without_prefork_none_is_kept() -> None:
     bench = Bench(0)
     bench.fill()
     assert bench.known == 1
-    end(bench.prefork.take())
+    end(bench.zygote.new_process())
     bench.loop.turn(0.2)
     assert bench.started == 1
     bench.loop.close()

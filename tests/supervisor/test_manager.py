@@ -1,87 +1,44 @@
-"""nh.supervisor.shards.manager: when a shard is started again, and when not. The clock is the test's."""
+"""nh.supervisor.shards.manager and backoff: when shards are started, started again, and given up."""
 
 import logging
-from collections.abc import Callable
 
 import pytest
 
-from nh.commands import CloseCall, RelayCommand
+from nh.commands import CloseCall
 from nh.results import Closed, Failure, RelayResult
 from nh.stats import ShardState, SupervisorStats
-from nh.supervisor.shards.handle import Answer, HandleState, ShardHandle
-from nh.supervisor.shards.manager import (
+from nh.supervisor.shards.backoff import (
     FIRST_DELAY_S,
     LONG_LIFE_S,
     LONGEST_DELAY_S,
     LONGEST_WAIT_S,
     MANY_DEATHS,
-    MAX_START_FAILURES,
-    START_S,
-    ShardManager,
 )
+from nh.supervisor.shards.handle import HandleState
+from nh.supervisor.shards.manager import MAX_START_FAILURES, START_S, ShardManager
+from tests.supervisor.fake_slots import FakeHandle, FakeSlot
 from tests.supervisor.manual_loop import ManualLoop
 
 
-class PlayedHandle(ShardHandle):
-    """A child without a process: the test plays it."""
-
-    def __init__(self, shard: int, on_ready: Callable[[], None], on_exit: Callable[[str], None]) -> None:
-        self.state = HandleState.STARTING
-        self.shard = shard
-        self.asked_to_end = False
-        self._ready = on_ready
-        self._exit = on_exit
-
-    @property
-    def pid(self) -> int:
-        return 100 + self.shard
-
-    def execute(self, command: RelayCommand, answer: Answer) -> None:
-        answer(Closed(self.shard))
-
-    def terminate(self, grace_s: float) -> None:
-        self.asked_to_end = True
-
-    def kill(self) -> None:
-        self.die("signal 9, SIGKILL")
-
-    def become_ready(self) -> None:
-        self.state = HandleState.UP
-        self._ready()
-
-    def die(self, why: str = "exit status 1") -> None:
-        self.state = HandleState.GONE
-        self._exit(why)
-
-
 class Stage:
-    """An arbiter over played children."""
+    """A manager over fake slots; `handles` are those of all processes, in the order of their starts."""
 
     def __init__(self, shards: int = 2) -> None:
         self.loop = ManualLoop()
         self.stats = SupervisorStats()
-        self.children: list[PlayedHandle] = []
-        self.startable = True
+        self.handles: list[FakeHandle] = []
         self.all_up = 0
         self.given_up: list[str] = []
         self.stopped = 0
-        self.arbiter = ShardManager(
-            self.loop,
-            self._spawn,
-            shards,
-            stats=self.stats,
-            on_all_up=self._on_all_up,
-            on_given_up=self.given_up.append,
+        self.slots = [_RecordedSlot(self, number, shards) for number in range(shards)]
+        self.manager = ShardManager(
+            self.loop, self.slots, on_all_up=self._on_all_up, on_given_up=self.given_up.append
         )
-        self.arbiter.start()
+        self.manager.start()
 
-    def _spawn(
-        self, shard: int, *, on_ready: Callable[[], None], on_exit: Callable[[str], None]
-    ) -> PlayedHandle:
-        if not self.startable:
-            raise OSError(11, "Resource temporarily unavailable")
-        self.children.append(PlayedHandle(shard, on_ready, on_exit))
-        return self.children[-1]
+    def set_startable(self, startable: bool) -> None:
+        for slot in self.slots:
+            slot.startable = startable
 
     def _on_all_up(self) -> None:
         self.all_up += 1
@@ -93,100 +50,104 @@ class Stage:
         return [status.state for status in self.stats.shards[:2]]
 
 
+class _RecordedSlot(FakeSlot):
+    def __init__(self, stage: Stage, number: int, shards: int) -> None:
+        super().__init__(stage.loop, number, shards, stage.stats.shards[number])
+        self.handles = stage.handles
+
+
 def stage_with_all_up(shards: int = 2) -> Stage:
     stage = Stage(shards)
-    for child in stage.children[:]:
-        child.become_ready()
+    for handle in stage.handles[:]:
+        handle.become_ready()
     return stage
 
 
 def test_it_is_all_up_once_when_the_last_shard_is_ready() -> None:
     stage = Stage()
-    stage.children[1].become_ready()
+    stage.handles[1].become_ready()
     assert (stage.all_up, stage.states()) == (0, [ShardState.STARTING, ShardState.UP])
-    stage.children[0].become_ready()
+    stage.handles[0].become_ready()
     assert (stage.all_up, stage.states()) == (1, [ShardState.UP, ShardState.UP])
-    stage.children[0].die()
+    stage.handles[0].die()
     stage.loop.advance(1.0)
-    stage.children[2].become_ready()
+    stage.handles[2].become_ready()
     assert stage.all_up == 1
 
 
 def test_a_shard_that_dies_is_started_again_at_once_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     stage = stage_with_all_up()
     with caplog.at_level(logging.ERROR):
-        stage.children[1].die("signal 11, SIGSEGV")
+        stage.handles[1].die("signal 11, SIGSEGV")
     assert "signal 11, SIGSEGV" in caplog.text
-    assert [child.shard for child in stage.children] == [0, 1, 1]
+    assert [handle.slot.number for handle in stage.handles] == [0, 1, 1]
     assert stage.states() == [ShardState.UP, ShardState.STARTING]
     assert [status.restarts for status in stage.stats.shards[:2]] == [0, 1]
 
 
 def test_a_down_shard_answers_at_once_and_the_other_as_ever() -> None:
     stage = stage_with_all_up()
-    stage.startable = False
-    stage.children[1].die()
+    stage.set_startable(False)
+    stage.handles[1].die()
     results: list[RelayResult] = []
     for shard in (0, 1):
-        stage.arbiter.execute(shard, CloseCall(b"c"), results.append)
+        stage.slots[shard].execute(CloseCall(b"c"), results.append)
     assert results == [Closed(0), Failure("unavailable", "shard 1 is down")]
 
 
 def test_after_many_deaths_delays_double_from_death_to_death_up_to_a_limit() -> None:
     stage = stage_with_all_up(shards=1)
     for number in range(MANY_DEATHS):
-        stage.children[-1].die()
-        assert len(stage.children) == number + 2
-        stage.children[-1].become_ready()
+        stage.handles[-1].die()
+        assert len(stage.handles) == number + 2
+        stage.handles[-1].become_ready()
     delays = []
     for _ in range(7):
-        died_at, known = stage.loop.now(), len(stage.children)
-        stage.children[-1].die()
-        while len(stage.children) == known:
+        died_at, known = stage.loop.now(), len(stage.handles)
+        stage.handles[-1].die()
+        while len(stage.handles) == known:
             stage.loop.advance(0.05)
         delays.append(round(stage.loop.now() - died_at, 1))
-        stage.children[-1].become_ready()
+        stage.handles[-1].become_ready()
     assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, *[LONGEST_WAIT_S] * 3], abs=0.11)
     assert not stage.given_up
 
 
 def test_a_shard_that_dies_before_it_is_ready_again_is_not_started_at_once() -> None:
     stage = stage_with_all_up(shards=1)
-    stage.children[-1].die()
-    stage.children[-1].die()
-    assert (len(stage.children), stage.states()[0]) == (2, ShardState.DOWN)
+    stage.handles[-1].die()
+    stage.handles[-1].die()
+    assert (len(stage.handles), stage.states()[0]) == (2, ShardState.DOWN)
     stage.loop.advance(FIRST_DELAY_S)
-    assert len(stage.children) == 3
+    assert len(stage.handles) == 3
 
 
 def test_a_shard_that_hangs_is_killed_counted_and_started_again() -> None:
     stage = stage_with_all_up()
-    stage.arbiter.kill_hanging(1)
-    assert [child.shard for child in stage.children] == [0, 1, 1]
+    stage.slots[1].kill_hanging()
+    assert [handle.slot.number for handle in stage.handles] == [0, 1, 1]
     assert [status.hangs for status in stage.stats.shards[:2]] == [0, 1]
-    stage.arbiter.kill_hanging(1)
-    assert stage.stats.shards[1].hangs == 1, "one that is starting is not up yet, and no concern of this"
 
 
 def test_after_a_long_life_the_delay_begins_anew() -> None:
     stage = stage_with_all_up(shards=1)
     for _ in range(8):
-        stage.children[-1].die()
+        stage.handles[-1].die()
         stage.loop.advance(LONGEST_DELAY_S)
-        stage.children[-1].become_ready()
+        stage.handles[-1].become_ready()
     stage.loop.advance(LONG_LIFE_S)
-    known = len(stage.children)
-    stage.children[-1].die()
+    known = len(stage.handles)
+    stage.handles[-1].die()
     stage.loop.advance(0.11)
-    assert len(stage.children) == known + 1
+    assert len(stage.handles) == known + 1
 
 
 def test_a_shard_that_never_gets_ready_makes_the_first_start_fail() -> None:
     stage = Stage()
-    stage.children[0].become_ready()
+    stage.handles[0].become_ready()
     for _ in range(MAX_START_FAILURES + 1):
         assert not stage.given_up
-        stage.children[-1].die("exit status 2")
+        stage.handles[-1].die("exit status 2")
         stage.loop.advance(LONGEST_DELAY_S)
     (why,) = stage.given_up
     assert "shard 1" in why
@@ -195,61 +156,61 @@ def test_a_shard_that_never_gets_ready_makes_the_first_start_fail() -> None:
 
 def test_a_few_deaths_at_the_first_start_are_survived() -> None:
     stage = Stage()
-    stage.children[0].become_ready()
+    stage.handles[0].become_ready()
     for _ in range(MAX_START_FAILURES):
-        stage.children[-1].die()
+        stage.handles[-1].die()
         stage.loop.advance(LONGEST_DELAY_S)
-    stage.children[-1].become_ready()
+    stage.handles[-1].become_ready()
     assert (stage.all_up, stage.given_up) == (1, [])
 
 
 def test_once_it_was_all_up_it_never_gives_up() -> None:
     stage = stage_with_all_up()
     for _ in range(5 * MAX_START_FAILURES):
-        stage.children[-1].die()
+        stage.handles[-1].die()
         stage.loop.advance(LONGEST_DELAY_S)
     assert not stage.given_up
 
 
 def test_a_process_that_cannot_be_started_counts_as_one_that_died() -> None:
     stage = stage_with_all_up()
-    stage.startable = False
-    stage.children[0].die()
+    stage.set_startable(False)
+    stage.handles[0].die()
     stage.loop.advance(5.0)
     assert stage.states()[0] == ShardState.DOWN
-    stage.startable = True
+    stage.set_startable(True)
     stage.loop.advance(LONGEST_DELAY_S)
-    stage.children[-1].become_ready()
+    stage.handles[-1].become_ready()
     assert stage.states()[0] == ShardState.UP
 
 
 def test_a_shard_that_does_not_get_ready_in_time_is_started_again() -> None:
     stage = Stage(shards=1)
     stage.loop.advance(START_S + 1.0)
-    assert [child.state for child in stage.children] == [HandleState.GONE, HandleState.STARTING]
+    assert [handle.state for handle in stage.handles] == [HandleState.GONE, HandleState.STARTING]
 
 
 def test_stopping_ends_every_shard_and_starts_none_again() -> None:
     stage = stage_with_all_up()
-    stage.arbiter.stop(3.0, stage.on_stopped)
-    assert all(child.asked_to_end for child in stage.children)
-    stage.children[0].die("exit status 0")
+    stage.manager.stop(3.0, stage.on_stopped)
+    assert all(handle.asked_to_end for handle in stage.handles)
+    stage.handles[0].die("exit status 0")
     assert stage.stopped == 0
-    stage.children[1].die("exit status 0")
+    stage.handles[1].die("exit status 0")
     stage.loop.advance(60.0)
-    assert (stage.stopped, len(stage.children)) == (1, 2)
+    assert (stage.stopped, len(stage.handles)) == (1, 2)
 
 
 def test_stopping_in_the_middle_of_a_delay_starts_nothing() -> None:
     stage = Stage(shards=1)
-    stage.children[0].die()
-    stage.arbiter.stop(3.0, stage.on_stopped)
+    stage.handles[0].die()
+    stage.manager.stop(3.0, stage.on_stopped)
     stage.loop.advance(60.0)
-    assert (stage.stopped, len(stage.children)) == (1, 1)
+    assert (stage.stopped, len(stage.handles)) == (1, 1)
 
 
 def test_killing_ends_what_does_not_want_to_end() -> None:
     stage = stage_with_all_up()
-    stage.arbiter.stop(3.0, stage.on_stopped)
-    stage.arbiter.kill()
+    stage.manager.stop(3.0, stage.on_stopped)
+    stage.manager.kill()
     assert stage.stopped == 1

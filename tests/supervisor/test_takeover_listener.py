@@ -14,14 +14,14 @@ TURNS = 20
 
 
 class House:
-    """A gate, and who was let in."""
+    """A takeover listener, and the connections that it passed on."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.loop = SelectorLoop()
         self.let_in: list[socket.socket] = []
         self.comers: list[socket.socket] = []
-        self.gate = TakeoverListener(self.loop, path, self.let_in.append)
+        self.listener = TakeoverListener(self.loop, path, self.let_in.append)
 
     def come(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -35,7 +35,7 @@ class House:
             self.loop.turn(0)
 
     def close(self) -> None:
-        self.gate.close()
+        self.listener.close()
         for sock in (*self.let_in, *self.comers):
             sock.close()
         self.loop.close()
@@ -48,7 +48,7 @@ def house(tmp_path: Path, no_descriptor_leaks: None) -> Iterator[House]:
     made.close()
 
 
-def test_who_says_leave_is_let_in_and_spoken_to(house: House) -> None:
+def test_a_supervisor_that_sends_yield_is_let_in_and_spoken_to(house: House) -> None:
     comer = house.come()
     comer.send(encode(Yield()))
     house.turn()
@@ -88,11 +88,11 @@ def test_who_says_nothing_holds_nobody_up(house: House) -> None:
     assert silent.recv(100) == b"", "it was sent away"
 
 
-def test_a_closed_gate_lets_nobody_in_and_leaves_no_file(house: House) -> None:
+def test_a_closed_listener_lets_nobody_in_and_leaves_no_file(house: House) -> None:
     waiting = house.come()
     house.turn()
-    house.gate.close()
-    house.gate.close()
+    house.listener.close()
+    house.listener.close()
     assert waiting.recv(100) == b""
     assert not house.path.exists()
     with pytest.raises(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""nh.supervisor.shards.backup: what is kept of a shard, and that no descriptor is left behind."""
+"""nh.supervisor.shards.backup: what is stored of a shard, and that no descriptor is left behind."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from nh.supervisor.shards.backup import FdBudget, ProtocolViolation, ShardBackup
 ENDPOINTS = tuple(Endpoint("127.0.0.1", 10_000 + number) for number in range(4))
 
 
-class Diary:
+class RecordingStore:
     def __init__(self) -> None:
         self.entries: list[tuple[bytes, bytes | None]] = []
 
@@ -28,18 +28,18 @@ class Diary:
 
 
 class Room:
-    """A keeper, and how many descriptors this process has because of it."""
+    """A backup, and how many descriptors this process has because of it."""
 
     def __init__(self, sockets: int = 100) -> None:
         self.before = psutil.Process().num_fds()
         self.status = ShardStatus()
-        self.diary = Diary()
-        self.keeper = ShardBackup(self.status, FdBudget(sockets), store=self.diary)
+        self.call_store = RecordingStore()
+        self.backup = ShardBackup(self.status, FdBudget(sockets), store=self.call_store)
 
-    def hold(self, *endpoints: Endpoint, fds: int | None = None) -> None:
+    def store(self, *endpoints: Endpoint, fds: int | None = None) -> None:
         came = [os.open("/dev/null", os.O_RDONLY) for _ in range(len(endpoints) if fds is None else fds)]
         try:
-            self.keeper.obey(StoreSockets(endpoints), came)
+            self.backup.apply(StoreSockets(endpoints), came)
         finally:
             for fd in came:
                 os.close(fd)
@@ -52,83 +52,83 @@ class Room:
 def room() -> Iterator[Room]:
     room = Room()
     yield room
-    room.keeper.close()
+    room.backup.close()
     assert room.open() == 0
 
 
-def test_sockets_are_held_until_they_are_let_go(room: Room) -> None:
-    room.hold(*ENDPOINTS)
+def test_sockets_are_stored_until_they_are_released(room: Room) -> None:
+    room.store(*ENDPOINTS)
     assert (room.open(), room.status.sockets_held) == (4, 4)
-    room.keeper.obey(ReleaseSockets((*ENDPOINTS[:3], Endpoint("127.0.0.1", 1))), [])
-    assert list(room.keeper.sockets) == [ENDPOINTS[3]]
+    room.backup.apply(ReleaseSockets((*ENDPOINTS[:3], Endpoint("127.0.0.1", 1))), [])
+    assert list(room.backup.sockets) == [ENDPOINTS[3]]
     assert (room.open(), room.status.sockets_held) == (1, 1)
 
 
 def test_a_socket_that_is_opened_anew_takes_the_place_of_the_one_before(room: Room) -> None:
     for _ in range(3):
-        room.hold(*ENDPOINTS)
+        room.store(*ENDPOINTS)
     assert (room.open(), room.status.sockets_held) == (4, 4)
 
 
-def test_no_more_sockets_are_held_than_there_is_room_for_which_is_said_once(
+def test_no_more_sockets_are_stored_than_there_is_room_for_which_is_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     room = Room(sockets=3)
     with caplog.at_level(logging.WARNING):
-        room.hold(*ENDPOINTS)
-        room.hold(Endpoint("127.0.0.2", 10_000))
+        room.store(*ENDPOINTS)
+        room.store(Endpoint("127.0.0.2", 10_000))
     assert (room.open(), room.status.sockets_held, room.status.sockets_unheld) == (3, 3, 2)
     assert len(caplog.records) == 1
-    room.keeper.obey(ReleaseSockets(ENDPOINTS[:1]), [])
-    room.hold(ENDPOINTS[0])
+    room.backup.apply(ReleaseSockets(ENDPOINTS[:1]), [])
+    room.store(ENDPOINTS[0])
     assert room.open() == 3
-    room.keeper.close()
+    room.backup.close()
     assert room.open() == 0
 
 
 def test_sockets_whose_descriptors_did_not_arrive_are_counted(room: Room) -> None:
-    room.hold(*ENDPOINTS, fds=1)
-    assert list(room.keeper.sockets) == [ENDPOINTS[0]]
+    room.store(*ENDPOINTS, fds=1)
+    assert list(room.backup.sockets) == [ENDPOINTS[0]]
     assert room.status.sockets_unheld == 3
 
 
 def test_more_descriptors_than_sockets_make_no_sense(room: Room) -> None:
     with pytest.raises(ProtocolViolation):
-        room.hold(*ENDPOINTS, fds=5)
+        room.store(*ENDPOINTS, fds=5)
 
 
-def test_the_latest_snapshot_of_a_call_counts_until_it_is_forgotten(room: Room) -> None:
+def test_the_latest_snapshot_of_a_call_counts_until_it_is_dropped(room: Room) -> None:
     for snapshot in (b"1", b"2"):
-        room.keeper.obey(SaveCall(b"call", snapshot), [])
-    assert (dict(room.keeper.calls), room.status.calls_kept) == ({b"call": b"2"}, 1)
+        room.backup.apply(SaveCall(b"call", snapshot), [])
+    assert (dict(room.backup.calls), room.status.calls_kept) == ({b"call": b"2"}, 1)
     for _ in range(2):
-        room.keeper.obey(DropCall(b"call"), [])
-    assert (dict(room.keeper.calls), room.status.calls_kept) == ({}, 0)
-    assert room.diary.entries == [(b"call", b"1"), (b"call", b"2"), (b"call", None)]
+        room.backup.apply(DropCall(b"call"), [])
+    assert (dict(room.backup.calls), room.status.calls_kept) == ({}, 0)
+    assert room.call_store.entries == [(b"call", b"1"), (b"call", b"2"), (b"call", None)]
 
 
 def test_a_long_snapshot_comes_in_parts(room: Room) -> None:
     snapshot = os.urandom(3 * link.PART_BYTES + 1)
     for part, data, last in link.parts(snapshot):
-        room.keeper.obey(SaveCall(b"call", data, part, last), [])
-    assert dict(room.keeper.calls) == {b"call": snapshot}
+        room.backup.apply(SaveCall(b"call", data, part, last), [])
+    assert dict(room.backup.calls) == {b"call": snapshot}
 
 
 def test_a_snapshot_that_is_not_finished_leaves_the_one_before(room: Room) -> None:
-    room.keeper.obey(SaveCall(b"call", b"old"), [])
-    room.keeper.obey(SaveCall(b"call", b"new", 0, last=False), [])
-    assert room.keeper.calls[b"call"] == b"old"
-    room.keeper.shard_died()
+    room.backup.apply(SaveCall(b"call", b"old"), [])
+    room.backup.apply(SaveCall(b"call", b"new", 0, last=False), [])
+    assert room.backup.calls[b"call"] == b"old"
+    room.backup.shard_died()
     with pytest.raises(ProtocolViolation):
-        room.keeper.obey(SaveCall(b"call", b"er", 1, last=True), [])
-    assert room.keeper.calls[b"call"] == b"old"
+        room.backup.apply(SaveCall(b"call", b"er", 1, last=True), [])
+    assert room.backup.calls[b"call"] == b"old"
 
 
 def test_a_snapshot_that_is_begun_anew_drops_what_came_of_it(room: Room) -> None:
-    room.keeper.obey(SaveCall(b"call", b"never finished", 0, last=False), [])
-    room.keeper.obey(SaveCall(b"call", b"ne", 0, last=False), [])
-    room.keeper.obey(SaveCall(b"call", b"w", 1, last=True), [])
-    assert room.keeper.calls[b"call"] == b"new"
+    room.backup.apply(SaveCall(b"call", b"never finished", 0, last=False), [])
+    room.backup.apply(SaveCall(b"call", b"ne", 0, last=False), [])
+    room.backup.apply(SaveCall(b"call", b"w", 1, last=True), [])
+    assert room.backup.calls[b"call"] == b"new"
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_a_snapshot_that_is_begun_anew_drops_what_came_of_it(room: Room) -> None
 )
 def test_parts_that_do_not_follow_each_other_make_no_sense(room: Room, nonsense: SaveCall) -> None:
     if nonsense.call_id == b"other":
-        room.keeper.obey(SaveCall(b"call", b"x", 0, last=False), [])
+        room.backup.apply(SaveCall(b"call", b"x", 0, last=False), [])
     with pytest.raises(ProtocolViolation):
-        room.keeper.obey(nonsense, [])
+        room.backup.apply(nonsense, [])
 
 
 def test_a_snapshot_without_end_makes_no_sense(room: Room) -> None:
     part = bytes(link.PART_BYTES)
     with pytest.raises(ProtocolViolation, match="more than"):
         for number in range(1000):
-            room.keeper.obey(SaveCall(b"call", part, number, last=False), [])
+            room.backup.apply(SaveCall(b"call", part, number, last=False), [])

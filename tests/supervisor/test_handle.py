@@ -17,7 +17,7 @@ from nh.commands import CloseCall
 from nh.ipc.link_messages import Configure, RefuseNewCalls, Restore, Restored, TakeNewCalls, ToShard
 from nh.loop import SelectorLoop
 from nh.results import Closed, Failure, RelayResult
-from nh.supervisor.shards import handle as child_module
+from nh.supervisor.shards import handle as handle_module
 from nh.supervisor.shards.handle import HandleState, ShardHandle, ShardSpec
 from nh.supervisor.shards.process import ShardProcess
 
@@ -25,12 +25,12 @@ FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
 
 
 class NoRecovery:
-    """Nothing is kept and nothing restored."""
+    """Nothing is backed up, and nothing restored."""
 
     def begin(self) -> Iterator[tuple[ToShard, list[int]]]:
         yield Restore(), []
 
-    def hear(self, message: object, fds: list[int]) -> None:
+    def receive(self, message: object, fds: list[int]) -> None:
         pass
 
     def restored(self, message: Restored) -> None:
@@ -43,8 +43,8 @@ class NoRecovery:
         pass
 
 
-class Nursery:
-    """A loop with one child, and what was heard from it."""
+class RunningShard:
+    """A loop with one shard process, and what the handle reports of it."""
 
     def __init__(self, *options: str, command_timeout_s: float = 20.0) -> None:
         self.loop = SelectorLoop()
@@ -58,14 +58,14 @@ class Nursery:
             command_timeout_s=command_timeout_s,
         )
         argv = (sys.executable, "-P", FAKE_SHARD, "--version", nh.__version__, *options)
-        self.child = ShardHandle(
+        self.handle = ShardHandle(
             self.loop,
             spec,
             ShardProcess.start(argv),
+            NoRecovery(),
             on_ready=self._on_ready,
             on_exit=self.exits.append,
-            on_empty=self.empty.append,
-            recovery_source=NoRecovery(),
+            on_no_calls_left=lambda message: self.empty.append(message.round),
         )
 
     def _on_ready(self) -> None:
@@ -73,7 +73,7 @@ class Nursery:
 
     def ask(self, *call_ids: bytes) -> None:
         for call_id in call_ids:
-            self.child.execute(CloseCall(call_id), self.results.append)
+            self.handle.execute(CloseCall(call_id), self.results.append)
 
     def turn_until(self, condition: Callable[[], object]) -> None:
         until = time.monotonic() + 20
@@ -82,14 +82,14 @@ class Nursery:
             self.loop.turn(0.05)
 
     def close(self) -> None:
-        self.child.kill()
-        self.turn_until(lambda: self.child.state is HandleState.GONE)
+        self.handle.kill()
+        self.turn_until(lambda: self.handle.state is HandleState.GONE)
         self.loop.close()
 
 
 @contextlib.contextmanager
-def nursery(*options: str, command_timeout_s: float = 20.0) -> Iterator[Nursery]:
-    opened = Nursery(*options, command_timeout_s=command_timeout_s)
+def started(*options: str, command_timeout_s: float = 20.0) -> Iterator[RunningShard]:
+    opened = RunningShard(*options, command_timeout_s=command_timeout_s)
     try:
         yield opened
     finally:
@@ -97,8 +97,8 @@ def nursery(*options: str, command_timeout_s: float = 20.0) -> Iterator[Nursery]
 
 
 @contextlib.contextmanager
-def up(*options: str, command_timeout_s: float = 20.0) -> Iterator[Nursery]:
-    with nursery(*options, command_timeout_s=command_timeout_s) as opened:
+def up(*options: str, command_timeout_s: float = 20.0) -> Iterator[RunningShard]:
+    with started(*options, command_timeout_s=command_timeout_s) as opened:
         opened.turn_until(lambda: opened.ready)
         yield opened
 
@@ -112,19 +112,19 @@ def test_commands_are_answered_in_whatever_order_they_are_done() -> None:
         shard.ask(b"late", b"b", b"c")
         shard.turn_until(lambda: len(shard.results) == 3)
         assert shard.results == [Closed(5)] * 3
-        assert shard.child.state is HandleState.UP
+        assert shard.handle.state is HandleState.UP
 
 
 def test_a_shard_is_pinned_to_its_cpu() -> None:
     with up() as shard:
-        assert psutil.Process(shard.child.pid).cpu_affinity() == [min(os.sched_getaffinity(0))]
+        assert psutil.Process(shard.handle.pid).cpu_affinity() == [min(os.sched_getaffinity(0))]
 
 
 def test_a_shard_inherits_its_link_and_no_other_descriptor() -> None:
     read, write = os.pipe()
     try:
         with up() as shard:
-            targets = [str(link.readlink()) for link in Path(f"/proc/{shard.child.pid}/fd").iterdir()]
+            targets = [str(link.readlink()) for link in Path(f"/proc/{shard.handle.pid}/fd").iterdir()]
             assert not any(target.startswith("pipe:") and target in _ours(read, write) for target in targets)
             assert sum(target.startswith("socket:") for target in targets) == 1
     finally:
@@ -137,7 +137,7 @@ def _ours(*descriptors: int) -> set[str]:
 
 
 def test_a_shard_that_is_not_ready_yet_is_unavailable() -> None:
-    with nursery("--silent-at-start") as shard:
+    with started("--silent-at-start") as shard:
         shard.ask(b"a")
         assert codes(shard.results) == ["unavailable"]
         assert "starting" in str(shard.results[0])
@@ -163,7 +163,7 @@ def test_a_hanging_shard_costs_each_command_its_timeout_and_no_more() -> None:
         shard.ask(b"z")
         shard.turn_until(lambda: len(shard.results) == 4)
         assert codes(shard.results) == ["timeout"] * 4
-        assert shard.child.state is HandleState.UP
+        assert shard.handle.state is HandleState.UP
 
 
 def test_an_answer_that_comes_too_late_is_dropped_and_no_other_is_confused() -> None:
@@ -176,7 +176,7 @@ def test_an_answer_that_comes_too_late_is_dropped_and_no_other_is_confused() -> 
 
 
 def test_only_so_many_commands_of_a_shard_are_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child_module, "MAX_IN_FLIGHT", 3)
+    monkeypatch.setattr(handle_module, "MAX_IN_FLIGHT", 3)
     with up() as shard:
         shard.ask(*[b"ignore"] * 4)
         assert codes(shard.results) == ["unavailable"]
@@ -194,18 +194,18 @@ def test_a_shard_that_does_not_read_is_overloaded_before_memory_is() -> None:
 
 def test_a_shard_that_is_told_to_drain_says_when_it_is_empty() -> None:
     with up() as shard:
-        assert shard.child.tell(RefuseNewCalls(3))
+        assert shard.handle.tell(RefuseNewCalls(3))
         shard.turn_until(lambda: shard.empty)
         assert shard.empty == [3]
-        assert shard.child.tell(TakeNewCalls())
+        assert shard.handle.tell(TakeNewCalls())
         shard.ask(b"a")
         shard.turn_until(lambda: shard.results)
         assert codes(shard.results) == ["ok"]
 
 
 def test_a_shard_that_is_not_up_need_not_be_told() -> None:
-    with nursery("--silent-at-start") as shard:
-        assert shard.child.tell(RefuseNewCalls(1))
+    with started("--silent-at-start") as shard:
+        assert shard.handle.tell(RefuseNewCalls(1))
 
 
 def test_that_a_shard_cannot_be_told_is_noticed() -> None:
@@ -213,7 +213,7 @@ def test_that_a_shard_cannot_be_told_is_noticed() -> None:
         shard.ask(b"hang")
         while codes(shard.results)[-1:] != ["unavailable"]:
             shard.ask(b"x" * 16_000)
-        assert not all(shard.child.tell(RefuseNewCalls(1)) for _ in range(2000))
+        assert not all(shard.handle.tell(RefuseNewCalls(1)) for _ in range(2000))
 
 
 def test_a_shard_that_sends_nonsense_is_ended(caplog: pytest.LogCaptureFixture) -> None:
@@ -221,11 +221,11 @@ def test_a_shard_that_sends_nonsense_is_ended(caplog: pytest.LogCaptureFixture) 
         shard.ask(b"garbage")
         shard.turn_until(lambda: shard.exits)
         assert codes(shard.results) == ["unavailable"]
-        assert "no message" in caplog.text
+        assert "invalid message" in caplog.text
 
 
 def test_a_shard_that_loses_its_link_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child_module, "LOST_LINK_S", 0.1)
+    monkeypatch.setattr(handle_module, "LOST_LINK_S", 0.1)
     with up() as shard:
         shard.ask(b"unlink")
         shard.turn_until(lambda: shard.results)
@@ -236,7 +236,7 @@ def test_a_shard_that_loses_its_link_is_ended(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_shard_ends_in_order_when_asked_to() -> None:
     with up() as shard:
-        shard.child.terminate(20.0)
+        shard.handle.terminate(20.0)
         shard.ask(b"too late")
         shard.turn_until(lambda: shard.exits)
         assert shard.exits == ["exit status 0"]
@@ -245,7 +245,7 @@ def test_a_shard_ends_in_order_when_asked_to() -> None:
 
 def test_a_shard_that_does_not_want_to_end_is_killed() -> None:
     with up("--ignore-shutdown") as shard:
-        shard.child.terminate(0.1)
+        shard.handle.terminate(0.1)
         shard.turn_until(lambda: shard.exits)
         assert shard.exits == ["signal 9, SIGKILL"]
 
@@ -253,7 +253,7 @@ def test_a_shard_that_does_not_want_to_end_is_killed() -> None:
 def test_a_shard_of_another_version_is_used_and_reported(caplog: pytest.LogCaptureFixture) -> None:
     with up("--version", "0.0.9") as shard:
         assert "nh was upgraded" in caplog.text
-        assert shard.child.state is HandleState.UP
+        assert shard.handle.state is HandleState.UP
 
 
 def test_a_shard_that_cannot_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +268,13 @@ def test_a_shard_that_cannot_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch
     )
     with pytest.raises(OSError, match="no more watches"):
         ShardHandle(
-            loop, spec, process, on_ready=lambda: None, on_exit=lambda why: None, recovery_source=NoRecovery()
+            loop,
+            spec,
+            process,
+            NoRecovery(),
+            on_ready=lambda: None,
+            on_exit=lambda why: None,
+            on_no_calls_left=lambda message: None,
         )
     assert not psutil.pid_exists(process.pid)
     loop.close()

@@ -1,10 +1,10 @@
-"""nh.supervisor.handover.send: waiting until nothing is under way, and the command line of the next nh."""
+"""nh.supervisor.handover.send: waiting until nothing is in flight, and the command line of the next nh."""
 
 import sys
 
 import pytest
 
-from nh.supervisor.handover.send import own_argv, when_quiet
+from nh.supervisor.handover.send import own_argv, when_idle
 from tests.supervisor.manual_loop import ManualLoop
 
 HOW = ["/usr/bin/python3", "-P", "-m", "nh", "run"]
@@ -37,43 +37,43 @@ def test_the_command_line_does_not_grow_with_every_change_of_the_number(
     assert own_argv() == [sys.executable, *HOW[1:], "--rpc", "x", "--shards", "3"]
 
 
-# --- until nothing is under way -------------------------------------------------------------------
+# --- until nothing is in flight -------------------------------------------------------------------
 
 
-class Quiet:
+class Wait:
     """A wait for it, on a clock of the test's."""
 
     def __init__(self, *, busy: bool) -> None:
         self.busy = busy
         self.loop = ManualLoop()
         self.times = 0
-        when_quiet(self.loop, lambda: self.busy, timeout_s=2.0, then=self._then)
+        when_idle(self.loop, lambda: self.busy, timeout_s=2.0, then=self._then)
 
     def _then(self) -> None:
         self.times += 1
 
 
-def test_where_nothing_is_under_way_it_is_over_in_the_next_turn() -> None:
-    quiet = Quiet(busy=False)
-    assert quiet.times == 0, "who asked is not called back from within"
-    quiet.loop.advance(0)
-    assert quiet.times == 1
+def test_where_nothing_is_in_flight_it_is_over_in_the_next_turn() -> None:
+    wait = Wait(busy=False)
+    assert wait.times == 0, "who asked is not called back from within"
+    wait.loop.advance(0)
+    assert wait.times == 1
 
 
-def test_what_is_under_way_is_waited_for() -> None:
-    quiet = Quiet(busy=True)
-    quiet.loop.advance(1)
-    assert quiet.times == 0
-    quiet.busy = False
-    quiet.loop.advance(0.1)
-    assert quiet.times == 1
+def test_what_is_in_flight_is_waited_for() -> None:
+    wait = Wait(busy=True)
+    wait.loop.advance(1)
+    assert wait.times == 0
+    wait.busy = False
+    wait.loop.advance(0.1)
+    assert wait.times == 1
 
 
 def test_what_never_ends_is_not_waited_for_for_ever() -> None:
-    quiet = Quiet(busy=True)
-    quiet.loop.advance(1.9)
-    assert quiet.times == 0
-    quiet.loop.advance(0.2)
-    assert quiet.times == 1
-    quiet.loop.advance(10)
-    assert quiet.times == 1
+    wait = Wait(busy=True)
+    wait.loop.advance(1.9)
+    assert wait.times == 0
+    wait.loop.advance(0.2)
+    assert wait.times == 1
+    wait.loop.advance(10)
+    assert wait.times == 1

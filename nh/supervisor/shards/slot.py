@@ -1,0 +1,207 @@
+"""One shard: the process in it, and everything of it that outlives its processes.
+
+A process dies and the next one takes its place in the slot; number, ports, backup and counters stay. When a
+process is started or killed is decided by policies over all slots: ShardManager
+(nh.supervisor.shards.manager), Watchdog, DrainPolicy.
+"""
+
+import dataclasses
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from nh.commands import RelayCommand
+from nh.errors import ShardUnavailable
+from nh.ipc.link_messages import NoCallsLeft
+from nh.loop import Loop, Timer
+from nh.results import Failure
+from nh.stats.layout import ShardState, ShardStatus
+from nh.supervisor.shards.backoff import Backoff
+from nh.supervisor.shards.handle import Announcement, Answer, HandleState, ShardHandle, ShardSpec
+from nh.supervisor.shards.process import ShardProcess
+from nh.supervisor.shards.recovery import Recovery
+
+logger = logging.getLogger(__name__)
+
+
+class ShardSlot:
+    """A shard.
+
+    Args:
+        loop: runs the timers and watches the process.
+        spec: the settings of each process; its `handover_path` and `successor` are set for each process anew.
+        new_process: returns a process that waits for its settings; raises OSError.
+        recovery: the backup of sockets and calls, and how a new process gets it.
+        status: where state, restarts and hangs are published.
+        read_heartbeat: returns the monotonic clock at the shard's last publication, 0.0: there was none,
+            None: it cannot be read now.
+        directory: the runtime directory, in which each process listens for the next supervisor.
+
+    Attributes:
+        number: the shard's number, from 0.
+        ports: its media ports, (lowest, highest).
+        pid: of the process in the slot, or of the last one; 0: there was none.
+        started_at: when the process was started, by the loop's clock.
+        was_up: whether that process has been ready.
+        backoff: the shard's delays between a death and the next start.
+        timer: the manager's, for the next start or the end of the time to get ready.
+        drain_round: the round of the drain in which the shard said that it has no call left; 0: it has not.
+        on_up: called with the slot, in order, when a process is ready.
+        on_exit: called with the slot and the reason when the process is gone.
+        on_no_calls_left: called with the slot when `drain_round` has changed.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        spec: ShardSpec,
+        new_process: Callable[[], ShardProcess],
+        recovery: Recovery,
+        *,
+        status: ShardStatus,
+        read_heartbeat: Callable[[], float | None],
+        directory: Path,
+    ) -> None:
+        self.number = spec.configure.relay.shard
+        self.ports = spec.configure.relay.ports
+        self.recovery = recovery
+        self.status = status
+        self.pid = 0
+        self.started_at = 0.0
+        self.was_up = False
+        self.backoff = Backoff()
+        self.timer: Timer | None = None
+        self.drain_round = 0
+        self.on_up: list[Callable[[ShardSlot], None]] = []
+        self.on_exit: list[Callable[[ShardSlot, str], None]] = []
+        self.on_no_calls_left: list[Callable[[ShardSlot], None]] = []
+        self._loop = loop
+        self._spec = spec
+        self._new_process = new_process
+        self._read_heartbeat = read_heartbeat
+        self._directory = directory
+        self._handle: ShardHandle | None = None
+        self._last_heartbeat: float | None = None
+        self._unchanged_polls = 0
+
+    @property
+    def occupied(self) -> bool:
+        """Whether there is a process, whatever its state."""
+        return self._handle is not None
+
+    @property
+    def up(self) -> bool:
+        """Whether the process serves calls."""
+        return self._handle is not None and self._handle.state is HandleState.UP
+
+    @property
+    def busy(self) -> bool:
+        """Whether commands are in flight."""
+        return self._handle is not None and self._handle.busy
+
+    # --- the process ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start a process. Raises OSError if that is impossible."""
+        self.started_at = self._loop.now()
+        self.was_up = False
+        self.drain_round = 0
+        self.status.state = ShardState.STARTING
+        handover_path = self._directory / f"shard-{self.number}-{secrets.token_hex(4)}.sock"
+        configure = msgspec.structs.replace(
+            self._spec.configure,
+            handover_path=str(handover_path),
+            successor=self.pid > 0 or self._spec.configure.successor,
+        )
+        self._handle = self._launch(dataclasses.replace(self._spec, configure=configure))
+        self.pid = self._handle.pid
+
+    def _launch(self, spec: ShardSpec) -> ShardHandle:
+        return ShardHandle(
+            self._loop,
+            spec,
+            self._new_process(),
+            self.recovery,
+            on_ready=self._on_ready,
+            on_no_calls_left=self._on_no_calls_left,
+            on_exit=lambda why: self._on_exit(Path(spec.configure.handover_path), why),
+        )
+
+    def terminate(self, grace_s: float) -> None:
+        """Ask the process to end; after `grace_s` seconds it is killed. No effect if there is none."""
+        if self._handle is not None:
+            self._handle.terminate(grace_s)
+
+    def release(self) -> None:
+        """Leave the process to the next supervisor: it goes on with its calls. No effect if there is none."""
+        if self._handle is not None:
+            self._handle.release()
+
+    def kill(self) -> None:
+        """Kill the process. No effect if there is none."""
+        if self._handle is not None:
+            self._handle.kill()
+
+    def cancel_timer(self) -> None:
+        """Cancel the manager's timer, if there is one."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    def execute(self, command: RelayCommand, answer: Answer) -> None:
+        """Send a command to the shard; `answer` is called once, with its result or a Failure."""
+        if self._handle is None:
+            answer(Failure.of(ShardUnavailable(f"shard {self.number} is down")))
+        else:
+            self._handle.execute(command, answer)
+
+    def tell(self, message: Announcement, fds: Sequence[int] = ()) -> bool:
+        """Send a message that has no answer, if the shard is up. Returns False if it does not read now."""
+        return self._handle is None or self._handle.tell(message, fds)
+
+    # --- the heartbeat ----------------------------------------------------------------------------
+
+    def poll_heartbeat(self) -> int:
+        """Read the heartbeat once.
+
+        Returns:
+            How many polls in a row found it unchanged; 0 while the shard is not up.
+        """
+        before, self._last_heartbeat = self._last_heartbeat, self._read_heartbeat() if self.up else None
+        # 0.0: a shard publishes before it is up, so one that never published cannot be said to hang
+        unchanged = bool(before) and self._last_heartbeat == before
+        self._unchanged_polls = self._unchanged_polls + 1 if unchanged else 0
+        return self._unchanged_polls
+
+    def kill_hanging(self) -> None:
+        """Kill a process whose heartbeat stands still; the manager starts the next one."""
+        logger.error("shard %d (pid %d) hangs; it is killed", self.number, self.pid)
+        self.status.hangs += 1
+        self._unchanged_polls = 0
+        self.kill()
+
+    # --- what the process reports -----------------------------------------------------------------
+
+    def _on_ready(self) -> None:
+        self.was_up = True
+        self.status.state = ShardState.UP
+        logger.info("shard %d is up (pid %d)", self.number, self.pid)
+        for on_up in self.on_up:
+            on_up(self)
+
+    def _on_no_calls_left(self, message: NoCallsLeft) -> None:
+        self.drain_round = message.round
+        for on_no_calls_left in self.on_no_calls_left:
+            on_no_calls_left(self)
+
+    def _on_exit(self, handover_path: Path, why: str) -> None:
+        handover_path.unlink(missing_ok=True)
+        self._handle = None
+        self.status.state = ShardState.DOWN
+        for on_exit in self.on_exit:
+            on_exit(self, why)
