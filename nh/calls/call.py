@@ -1,7 +1,7 @@
-"""A call: all transactions under one call-id, and the rules between them (Net::SIP::NATHelper::Call).
+"""A call: its transactions or offers, and the rules between transactions (Net::SIP::NATHelper::Call).
 
-The rules are those of Net::SIP, with what they mean where its code does something else
-(docs/explanation/architecture.md has the list).
+The rules are Net::SIP's. Where its code differs from its intent, nh follows the intent;
+docs/explanation/architecture.md lists the differences.
 """
 
 from collections.abc import Iterator
@@ -16,17 +16,24 @@ from nh.calls.transaction import Transaction
 from nh.errors import LimitReached, NotAllocated, StaleTransaction, UnknownCall
 
 MAX_GROUPS: Final = 256
-"""Most groups of sockets in one call: groups without media cost no socket, so no other limit holds them."""
+"""Most socket groups of one call. Groups without media have no socket, so no other limit bounds them."""
 
 
 class Call:
-    """Everything under one call-id.
+    """One call.
 
-    Arguments:
+    Args:
         call_id: the SIP Call-ID.
-        resources: what all calls of its table share.
-        wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
+        resources: shared by all calls of the table.
+        wall_offset_s: added to monotonic seconds to get wall-clock seconds.
         now: monotonic seconds.
+
+    Attributes:
+        created: monotonic seconds.
+        next_expiry: monotonic seconds before which nothing of the call can expire. Packets only postpone
+            expiry; each command resets this.
+        transactions: by (idfrom, cseq); empty in a call of ng's.
+        offers: parties and dialogs of ng's offer and answer; None in a call of Net::SIP's.
     """
 
     __slots__ = (
@@ -42,22 +49,20 @@ class Call:
     def __init__(self, call_id: bytes, resources: Resources, *, wall_offset_s: float, now: float) -> None:
         self.call_id = call_id
         self.created = now
-        # packets only put expiry off, so a call need not be looked at before; every command resets it
         self.next_expiry = now
         self.transactions: dict[tuple[bytes, int], Transaction] = {}
-        # what ng's offers and answers agreed; None in a call of Net::SIP's
         self.offers: Offers | None = None
         self.resources = resources.of_call(call_id)
         self._wall_offset_s = wall_offset_s
 
     @property
     def is_empty(self) -> bool:
-        """Whether no sockets are left under this call-id."""
+        """Whether the call has no sockets left."""
         return not self.transactions and (self.offers is None or self.offers.is_empty)
 
     @property
     def sessions(self) -> Iterator[tuple[int, Session]]:
-        """All sessions that relay, with their cseq (0: agreed by ng's offer and answer)."""
+        """All sessions that relay, each with its cseq (0 for those of ng's offer and answer)."""
         for transaction in self.transactions.values():
             for session in transaction.running:
                 yield transaction.cseq, session
@@ -67,7 +72,7 @@ class Call:
 
     @property
     def groups(self) -> Iterator[tuple[int, SocketGroup]]:
-        """All groups of sockets, with their cseq as in `sessions`."""
+        """All socket groups, each with its cseq as in `sessions`."""
         for transaction in self.transactions.values():
             for group in transaction.groups:
                 yield transaction.cseq, group
@@ -82,17 +87,17 @@ class Call:
             yield session
 
     def note(self, *, now: float) -> None:
-        """Look which legs are alive, before that is shown or decides about the end of a session."""
+        """Bring counters and times of packets up to date, before they are shown or decide on expiry."""
         for session in self.running:
             session.note(now=now)
 
     @property
     def last_active(self) -> float:
-        """Monotonic seconds of the last packet, or of what was created last."""
+        """Monotonic seconds of the last packet or of the last start of a session."""
         return max([self.created, *(session.last_active for session in self.running)])
 
     def get_offers(self, *, now: float) -> Offers:
-        """The parties and dialogs of the call, for something to be changed in them."""
+        """The offers of the call, for a command that changes them; made if there are none."""
         self.next_expiry = now
         if self.offers is None:
             self.offers = Offers(self.resources)
@@ -109,10 +114,25 @@ class Call:
         media: tuple[Media, ...],
         now: float,
     ) -> tuple[RelayMedia, ...]:
-        """The relay's ports for an SDP; those of the first time if it is a retransmission, whatever it says.
+        """Open the relay's ports for an SDP.
 
-        Raises StaleTransaction for an unknown cseq below a known one of the same sender, and
-        LimitReached, PortsExhausted or AddressUnavailable; then nothing is kept.
+        A retransmission gets the ports of the first time, whatever its media are.
+
+        Args:
+            id_from: who sent the request.
+            id_to: who sent the response; it does not count for a request.
+            cseq: of the transaction.
+            side: FROM for the request's SDP, TO for the response's.
+            address: local IP address to bind.
+            media: the media that the SDP announces.
+            now: monotonic seconds.
+
+        Returns:
+            The relay's address and ports, one entry for each medium.
+
+        Raises:
+            StaleTransaction: the cseq is unknown and below a known one of the same sender.
+            LimitReached, PortsExhausted, AddressUnavailable: then no socket is left open.
         """
         transaction = self.transactions.get((id_from, cseq))
         if transaction is None:
@@ -134,10 +154,23 @@ class Call:
         return group.relay_media
 
     def activate(self, *, id_from: bytes, id_to: bytes, cseq: int, param: dict[str, str], now: float) -> bool:
-        """Relay between the two ends; returns False if that was so already.
+        """Relay between the two ends of a transaction, and replace older sessions between these ends.
 
-        Older sessions between the same ends, in either direction, are replaced.
-        Raises UnknownCall, NotAllocated, StaleTransaction (the session was replaced), SocketCountMismatch.
+        Args:
+            id_from: who sent the request.
+            id_to: who sent the response.
+            cseq: of the transaction.
+            param: data of the proxy for the session information.
+            now: monotonic seconds.
+
+        Returns:
+            False if the session is active already.
+
+        Raises:
+            UnknownCall: there is no such transaction.
+            NotAllocated: the request or the response has no sockets yet.
+            StaleTransaction: a newer session has replaced this one.
+            SocketCountMismatch: request and response have different numbers of sockets.
         """
         transaction = self.transactions.get((id_from, cseq))
         if transaction is None:
@@ -147,26 +180,29 @@ class Call:
         group_from, group_to = transaction.group_from, transaction.groups_to.get(id_to)
         if group_from is None or group_to is None:
             missing = "request" if group_from is None else "response"
-            raise NotAllocated(f"no sockets were allocated for the {missing} of cseq {cseq} yet")
+            raise NotAllocated(f"the {missing} of cseq {cseq} has no sockets yet: allocate them first")
         if any(session.group_to is group_to for session in transaction.replaced):
-            raise StaleTransaction(f"the session of cseq {cseq} was replaced by a newer one")
+            raise StaleTransaction(f"a newer session has replaced the one of cseq {cseq}")
         session = self.resources.start_session(group_from, group_to, param=param, now=now)
         self._replace_older({id_from, id_to}, now=now)
-        # by the group's own id: equal to id_to, and kept anyway
+        # the group's own bytes, which are equal to id_to, so that the id is in memory once
         transaction.sessions[group_to.id] = session
         self.next_expiry = now
         return True
 
     def close_session(self, *, id_from: bytes, id_to: bytes, cseq: int, now: float) -> list[SessionInfo]:
-        """End the session of one transaction (CANCEL, an error response).
+        """End the session of one transaction (after CANCEL or an error response).
 
-        The transaction's sockets are freed with its last session, and if it never had one.
+        The transaction's sockets are closed with its last session, or if it never had one.
+
+        Returns:
+            The session that ended, if there was one.
         """
         transaction = self.transactions.get((id_from, cseq))
         return [] if transaction is None else self._close_in(transaction, id_to, now=now)
 
     def close_between(self, *, id_from: bytes, id_to: bytes, now: float) -> list[SessionInfo]:
-        """End every session between two ends, whoever began it (BYE comes from either)."""
+        """End all sessions between two ends, in both directions, because either end may send BYE."""
         closed: list[SessionInfo] = []
         for caller, callee in ((id_from, id_to), (id_to, id_from)):
             for transaction in [t for t in self.transactions.values() if t.id_from == caller]:
@@ -174,7 +210,7 @@ class Call:
         return closed
 
     def close(self, *, now: float) -> list[SessionInfo]:
-        """End everything."""
+        """End all sessions and close all sockets; returns the sessions."""
         closed = [
             self._info(transaction, session)
             for transaction in self.transactions.values()
@@ -189,7 +225,7 @@ class Call:
         return closed
 
     def expire(self, *, now: float) -> None:
-        """End sessions that fell silent and close sockets that nothing needs."""
+        """End silent sessions and close unneeded sockets."""
         rules = self.resources.settings
         for key, transaction in list(self.transactions.items()):
             for id_to, session in list(transaction.sessions.items()):
@@ -207,12 +243,12 @@ class Call:
 
     def _refuse_too_many(self) -> None:
         if sum(1 for _ in self.groups) >= MAX_GROUPS:
-            raise LimitReached(f"the call has {MAX_GROUPS} groups of sockets, the most that one may have")
+            raise LimitReached(f"the call has {MAX_GROUPS} socket groups, the limit")
 
     def _refuse_older(self, id_from: bytes, cseq: int) -> None:
         newest = max((t.cseq for t in self.transactions.values() if t.id_from == id_from), default=cseq)
         if newest > cseq:
-            raise StaleTransaction(f"cseq {cseq} is below {newest}, which is known from the same sender")
+            raise StaleTransaction(f"cseq {cseq} is below {newest}, the latest one of the same sender")
 
     def _replace_older(self, ends: set[bytes], *, now: float) -> None:
         for transaction in self.transactions.values():

@@ -1,6 +1,6 @@
-"""Which media ports are free, by local address: RTP wants an even port and its neighbours (RFC 3550 11).
+"""Which media ports are free, by local address; RTP takes an even port and the next one (RFC 3550 11).
 
-Pure bookkeeping: whether the host really lets a port be bound is the business of whoever opens it.
+This is bookkeeping only: whether the host lets a port be bound shows when the media plane opens it.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,31 +11,37 @@ from nh.errors import PortsExhausted
 Opened = TypeVar("Opened")
 
 MAX_ATTEMPTS = 200
-"""How many runs of ports that other programs hold are tried before an allocation is refused."""
+"""Runs of ports that are tried before an allocation is refused, if other programs hold ports of each."""
 
 MAX_IDLE_POOLS = 64
-"""How many addresses are remembered after their last call, so that their ports rest before the next."""
+"""Most addresses without a call whose port pools are kept, so that their latest ports rest."""
 
 _FREE = b"\0"
 _TAKEN = b"\1"
 
 
 class PortInUse(Exception):
-    """Somebody else holds one of the ports; another run may do."""
+    """Another program or call holds one of the ports of a run; other runs may be free."""
 
 
 class PortPool:
-    """The ports of one slice on one address, handed out in pairs that begin at an even port.
+    """The ports of one slice on one address, in pairs that begin at an even port.
 
-    Arguments:
+    Each search begins where the last one ended, so a port rests as long as possible before its next call. For
+    restored calls, where the previous process's last search ended is unknown. After each reservation the
+    search therefore begins half a slice away: next to the latest calls are the ports of calls that have just
+    ended, and phones may still send to these.
+
+    Args:
         low: lowest port, even.
-        high: highest port, odd, above low.
-        begin: how far into the slice the first search begins, 0 up to 1.
+        high: highest port, odd, above `low`.
+        begin: where in the slice the first search begins, from 0 to below 1.
 
-    Raises ValueError for anything else. The search goes on where the last one ended, so a port rests as
-    long as possible before its next call. Where a predecessor's search ended is not known: after each
-    reservation the search goes on as far from it as possible, because around the newest calls are the ports
-    of those that ended a moment ago, or were forgotten, and to which phones may still send.
+    Attributes:
+        low, high: as above.
+
+    Raises:
+        ValueError: the slice does not begin at an even and end at an odd port.
     """
 
     def __init__(self, low: int, high: int, begin: float = 0.0) -> None:
@@ -53,11 +59,11 @@ class PortPool:
 
     @property
     def free(self) -> int:
-        """Number of ports that are free."""
+        """Number of free ports."""
         return 2 * (len(self._pairs) - self._taken)
 
     def take(self, count: int) -> int | None:
-        """The even base of `count` consecutive ports (1 or more), now taken; None if there is no such run."""
+        """Take `count` (1 or more) consecutive ports; returns the first, an even one, or None."""
         pairs = (count + 1) // 2
         at = self._pairs.find(_FREE * pairs, self._cursor)
         if at < 0:
@@ -70,11 +76,11 @@ class PortPool:
         return self.low + 2 * at
 
     def __contains__(self, base: int) -> bool:
-        """Whether the pair that begins at `base` (even) is of the slice."""
+        """Whether the pair of ports at `base` (even) is in the slice."""
         return self.low <= base < self.high
 
     def reserve(self, base: int, count: int) -> bool:
-        """Take `count` ports from `base` (even) on; False if one of them is taken. All are of the slice."""
+        """Take `count` ports of the slice from `base` (even) on; returns False if one is taken already."""
         pairs = (count + 1) // 2
         at = (base - self.low) // 2
         if _TAKEN in self._pairs[at : at + pairs]:
@@ -85,7 +91,7 @@ class PortPool:
         return True
 
     def release(self, base: int, count: int) -> None:
-        """Give back what take(count) handed out as `base`."""
+        """Free the ports that take(count) or reserve(base, count) took."""
         pairs = (count + 1) // 2
         at = (base - self.low) // 2
         self._pairs[at : at + pairs] = _FREE * pairs
@@ -93,11 +99,11 @@ class PortPool:
 
 
 class PortSpace:
-    """The same slice of ports on every local address that calls ask for.
+    """One slice of ports, on each local address that calls use.
 
-    Arguments:
+    Args:
         low, high: see PortPool.
-        own: other slices, for the addresses that have one of their own.
+        own: slices of the addresses that have their own, by address.
         begin: see PortPool.
     """
 
@@ -110,32 +116,37 @@ class PortSpace:
         for bounds in (self._bounds, *self._own.values()):
             _check_slice(*bounds)
         self._pools: dict[str, PortPool] = {}
-        # (address, even port) of reserved pairs that are in another slice
+        # (address, even port) of reserved pairs outside the slice
         self._beyond: set[tuple[str, int]] = set()
 
     @property
     def total(self) -> int:
-        """Number of ports in the slice (on each address)."""
+        """Number of ports in the slice, on each address."""
         low, high = self._bounds
         return high - low + 1
 
     @property
     def free(self) -> int:
-        """Free ports on the address that has the fewest: what the next call may meet."""
+        """Number of free ports on the address that has the fewest."""
         return min((pool.free for pool in self._pools.values()), default=self.total)
 
     def open_run(
         self, address: str, count: int, open_sockets: Callable[[str, int, int], Opened]
     ) -> tuple[int, Opened]:
-        """Take `count` consecutive ports on `address` and open them.
+        """Take `count` consecutive ports on `address` and open their sockets.
 
-        Arguments:
+        Args:
             address: local IP address.
             count: number of ports, 1 or more.
-            open_sockets: called with (address, base, count); raises PortInUse to be asked for another run.
+            open_sockets: called with (address, first port, count). If it raises PortInUse, the next run is
+                tried.
 
-        Returns the even base port and what open_sockets returned. Raises PortsExhausted, and whatever
-        else open_sockets raises; then no port is taken.
+        Returns:
+            The first port, which is even, and what `open_sockets` returned.
+
+        Raises:
+            PortsExhausted: no run can be had. Other errors of `open_sockets` are passed on. In all cases no
+                port is taken.
         """
         pool = self._pools.get(address)
         if pool is None:
@@ -154,41 +165,41 @@ class PortSpace:
                     pool.release(base, count)
                     raise
                 else:
-                    # only now: an address that cannot be bound must not leave a pool behind
+                    # not before: an address that cannot be bound leaves no pool behind
                     self._pools[address] = pool
                     return base, opened
         finally:
             for base in refused:
                 pool.release(base, count)
-        held = f", {len(refused)} runs are held by other programs" if refused else ""
+        held = f", other programs hold ports of {len(refused)} runs" if refused else ""
         raise PortsExhausted(
             f"no {count} consecutive ports free on {address} in {pool.low}-{pool.high}"
             f" ({pool.free} of {pool.total} free{held}); widen --ports"
         )
 
     def reserve(self, address: str, base: int, count: int) -> None:
-        """Take `count` ports from `base` on for a call that is restored, wherever they are.
+        """Take the ports of a restored call. They may be outside the slice if the number of shards changed.
 
-        With another number of shards than before, they may be in another slice, or half in this one.
-
-        Arguments:
+        Args:
             address: local IP address.
-            base: lowest port, even.
+            base: first port, even.
             count: number of ports, 1 or more; the last is 65535 at most.
 
-        Raises PortInUse if one of them is taken; then none is.
+        Raises:
+            PortInUse: one of them is taken; then none of the others is.
+            ValueError: the arguments are out of range.
         """
         if base % 2 or not 0 < base <= 65536 - count:
-            raise ValueError(f"{count} ports from {base} on are no run of ports")
+            raise ValueError(f"{count} ports from {base} on are not a valid run")
         pool = self._pools.get(address) or self._new_pool(address)
         taken: list[int] = []
         for pair in range(base, base + count, 2):
-            place = (address, pair)
+            key = (address, pair)
             if pair in pool:
                 free = pool.reserve(pair, 2)
             else:
-                free = place not in self._beyond
-                self._beyond.add(place)
+                free = key not in self._beyond
+                self._beyond.add(key)
             if not free:
                 for each in taken:
                     self._release_pair(pool, address, each)
@@ -198,7 +209,7 @@ class PortSpace:
             self._pools[address] = pool
 
     def release(self, address: str, base: int, count: int) -> None:
-        """Give back a run that open_run returned, or that was reserved."""
+        """Free a run that open_run() or reserve() took."""
         pool = self._pools.get(address)
         if self._beyond:
             for pair in range(base, base + count, 2):
@@ -208,7 +219,7 @@ class PortSpace:
         if pool is None:
             return
         if pool.free == pool.total and len(self._pools) > MAX_IDLE_POOLS:
-            # all of 127.0.0.0/8 can be bound: nobody may fill the memory with pools of one call each
+            # all of 127.0.0.0/8 can be bound, so a client could fill the memory with pools of one call each
             del self._pools[address]
 
     def _new_pool(self, address: str) -> PortPool:
@@ -223,9 +234,9 @@ class PortSpace:
 
 def _check_slice(low: int, high: int) -> None:
     if low % 2 or not high % 2 or high < low:
-        raise ValueError(f"port slice {low}-{high} is not from an even to an odd port")
+        raise ValueError(f"port slice {low}-{high} does not begin at an even and end at an odd port")
 
 
 def _aligned(pair: int) -> int:
-    """Where a search may begin: runs of two pairs then leave no odd one over at the end of the slice."""
+    """An even number of pairs, so that runs of two pairs leave no single pair at the end of the slice."""
     return pair & ~1

@@ -207,7 +207,7 @@ class CallResources:
         """Relay for a session that was restored, with its legs as they are."""
         shared = self.shared
         shared.plane.start(session)
-        shared.session_ids.go_on_above(session.id)
+        shared.session_ids.advance_past(session.id)
         shared.sessions += 1
 
     def withdraw_session(self, session: Session) -> None:

@@ -1,12 +1,12 @@
-"""Numbers of sessions: unique in the relay, though each shard hands out its own."""
+"""Session ids: unique in the relay, although each shard assigns its own."""
 
 
 class SessionIds:
-    """Numbers in steps, so that those of several tables never meet, as long as there are as many tables.
+    """Assigns ids at a fixed distance, so that those of several tables are disjoint.
 
-    Arguments:
-        first: the first number, 1 or more.
-        step: how many tables there are.
+    Args:
+        first: the first id, 1 or more; another one for each table.
+        step: the distance: the number of tables.
     """
 
     __slots__ = ("_next", "_step")
@@ -17,16 +17,16 @@ class SessionIds:
 
     @property
     def known(self) -> int:
-        """No number above this one was handed out, or is known."""
+        """No id above this one was assigned here or has been passed to advance_past()."""
         return self._next - 1
 
     def take(self) -> int:
-        """The next number."""
+        """Assign the next id."""
         taken = self._next
         self._next += self._step
         return taken
 
-    def go_on_above(self, known: int) -> None:
-        """Hand out nothing up to `known` any more: a session that was restored has that number."""
+    def advance_past(self, known: int) -> None:
+        """Assign only ids above `known`, that of a restored session."""
         if known >= self._next:
             self._next += ((known - self._next) // self._step + 1) * self._step

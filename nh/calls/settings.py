@@ -1,4 +1,4 @@
-"""The rules that an operator may set for calls: who may send, how long things live, how much there may be.
+"""Settings of calls: source policy, lifetimes, limits.
 
 Plain validated values; nh.config reads them from files, environment and flags.
 """
@@ -12,17 +12,23 @@ from nh.calls.source import SourcePolicy
 class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """How calls are relayed; a shard gets these from its supervisor, a library user passes them to nh.Helper.
 
-    Arguments:
-        policy: who may send (nh.calls.source).
+    Attributes:
+        policy: which sources a leg accepts (nh.calls.source).
         latch_window_s: how long after activation a better source takes over (heuristic), 0 to 60.
         relatch_s: silence after which another port of the same IP may take over; 0: never.
-        unused_s: life of sockets that no session ever used.
-        silent_s: life of a session in which nothing arrives.
-        hold_s: the same for a session on hold.
-        replaced_s: how long a replaced session's ports stay open.
-        coalesce_s: longest wait for more packets while they come faster than one in that time; 0: never wait.
+        unused_s: lifetime of sockets without a session, 1 s to 7 days.
+        silent_s: how long a session without packets lives, 1 s to 7 days.
+        hold_s: how long a session on hold without packets lives, 1 s to 7 days.
+        replaced_s: how long a replaced session relays on, 0 to 60.
+        coalesce_s: longest delay of packets that arrive faster than one in that time, so that several are
+            served at once, 0 to 0.02; 0: no delay.
         dscp: DiffServ code point of relayed packets, 0 to 63 (RFC 2474).
-        max_calls, max_sockets, max_sockets_in_group: limits; 0: none.
+        max_calls: most calls, 0: no limit.
+        max_sockets: most media sockets, 0: no limit.
+        max_sockets_in_group: most sockets for one SDP, 0: no limit.
+
+    Raises:
+        ValueError: a value is out of range.
     """
 
     policy: SourcePolicy = SourcePolicy.HEURISTIC
@@ -51,7 +57,11 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def in_range(name: str, value: float, low: float, high: float) -> None:
-    """Raises ValueError naming the setting if `value` is not in low..high."""
+    """Check the range of a setting.
+
+    Raises:
+        ValueError: `value` is not in low..high; the message names the setting.
+    """
     if not low <= value <= high:
         raise ValueError(f"{name}: {value} is not in {low}..{high}")
 

@@ -1,7 +1,7 @@
-"""The table of all calls of one relay: the door to the domain.
+"""The table of all calls of one relay: the interface of the domain.
 
-Every rule that a protocol needs is behind these methods, written once. The table reads no clock and
-opens no socket: `now` comes in with every call, sockets through Resources.
+All rules that protocols need are behind these methods. The table reads no clock and opens no socket: `now` is
+an argument, and sockets come from Resources.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,11 +19,12 @@ from nh.errors import Draining, LimitReached, Refused, UnknownCall
 class CallTable:
     """Calls by call-id.
 
-    Arguments:
-        resources: sockets, limits, plane.
-        wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
+    Args:
+        resources: sockets, limits and media plane.
+        wall_offset_s: added to monotonic seconds to get wall-clock seconds.
 
-    While `draining` is True, new call-ids are refused; those that are known go on as ever.
+    Attributes:
+        draining: while it is True, commands for unknown call-ids are refused.
     """
 
     def __init__(self, resources: Resources, *, wall_offset_s: float = 0.0) -> None:
@@ -45,27 +46,32 @@ class CallTable:
             yield from call.running
 
     def find_call(self, call_id: bytes) -> Call | None:
-        """The call, None if it is not known."""
+        """The call, None if the call-id is unknown."""
         return self._calls.get(call_id)
 
     def get_call(self, call_id: bytes) -> Call:
-        """The call. Raises UnknownCall."""
+        """The call.
+
+        Raises:
+            UnknownCall: the call-id is unknown.
+        """
         call = self._calls.get(call_id)
         if call is None:
-            raise UnknownCall("no call is known under this call-id")
+            raise UnknownCall("the call-id is unknown")
         return call
 
     def make_call(self, call_id: bytes, *, created: float) -> Call:
-        """A call that is to be restored, not in the table yet; no limit applies, it was admitted once.
+        """A new call for restoring, not in the table yet. No limit applies: the call was admitted before.
 
-        Raises Refused if a call of this call-id is there.
+        Raises:
+            Refused: the table has a call of this call-id.
         """
         if call_id in self._calls:
-            raise Refused("a call is known under this call-id already")
+            raise Refused("a call with this call-id exists already")
         return Call(call_id, self.resources, wall_offset_s=self._wall_offset_s, now=created)
 
     def keep(self, call: Call) -> None:
-        """Take in what make_call returned."""
+        """Add a call that make_call() returned."""
         self._calls[call.call_id] = call
 
     def allocate(
@@ -80,10 +86,11 @@ class CallTable:
         media: tuple[Media, ...],
         now: float,
     ) -> tuple[RelayMedia, ...]:
-        """The relay's ports for the media of one SDP, one entry a medium; see Call.allocate.
+        """Open the relay's ports for an SDP; see Call.allocate().
 
-        Raises LimitReached for a new call beyond max_calls, Draining for one while the table drains, and
-        what Call.allocate raises.
+        Raises:
+            Draining: the call is new and the table drains.
+            LimitReached: the call is new and there are max_calls others.
         """
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
         relay_media = call.allocate(
@@ -102,7 +109,7 @@ class CallTable:
         param: dict[str, str],
         now: float,
     ) -> bool:
-        """Relay between two ends; returns False if that was so already. See Call.activate."""
+        """Relay between the two ends of a transaction; see Call.activate()."""
         return self.get_call(call_id).activate(id_from=id_from, id_to=id_to, cseq=cseq, param=param, now=now)
 
     def offer(
@@ -117,10 +124,11 @@ class CallTable:
         policy: SourcePolicy | None,
         now: float,
     ) -> list[SocketGroup | None]:
-        """The groups for the media of an offer; see Offers.offer.
+        """Apply an offer of ng's; see Offers.offer().
 
-        Raises LimitReached for a new call beyond max_calls, Draining for one while the table drains, and
-        what Offers.offer raises.
+        Raises:
+            Draining: the call is new and the table drains.
+            LimitReached: the call is new and there are max_calls others.
         """
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
         groups = call.get_offers(now=now).offer(
@@ -138,9 +146,10 @@ class CallTable:
     def delete(
         self, *, call_id: bytes, from_tag: bytes, to_tag: bytes, branch: bytes, delay_s: float, now: float
     ) -> None:
-        """ng's delete: dialogs or the whole call, now or after a while; see Offers.delete.
+        """ng's delete: remove dialogs or the whole call after `delay_s` seconds; see Offers.delete().
 
-        Raises UnknownCall.
+        Raises:
+            UnknownCall: nothing matches.
         """
         call = self.get_call(call_id)
         call.get_offers(now=now).delete(
@@ -151,10 +160,13 @@ class CallTable:
     def close(
         self, *, call_id: bytes, id_from: bytes, id_to: bytes, cseq: int | None, now: float
     ) -> list[SessionInfo]:
-        """End the session of transaction `cseq`, or every session between the ends if cseq is None or 0.
+        """End the session of transaction `cseq`, or all sessions between the ends if cseq is None or 0.
 
-        Returns what ended: nothing where no session was active, though sockets may have been freed.
-        Raises UnknownCall.
+        Returns:
+            The sessions that ended. Sockets without a session may have been closed, too.
+
+        Raises:
+            UnknownCall: the call-id is unknown.
         """
         call = self.get_call(call_id)
         if cseq:
@@ -165,26 +177,30 @@ class CallTable:
         return closed
 
     def close_call(self, call_id: bytes, *, now: float) -> list[SessionInfo]:
-        """End everything under a call-id. Raises UnknownCall."""
+        """End a call; returns its sessions.
+
+        Raises:
+            UnknownCall: the call-id is unknown.
+        """
         call = self.get_call(call_id)
         closed = call.close(now=now)
         self._forget_if_empty(call)
         return closed
 
     def expire(self, *, now: float) -> None:
-        """End what fell silent and close what nothing needs, in all calls."""
+        """End silent sessions and close unneeded sockets in all calls."""
         for call in [call for call in self._calls.values() if call.next_expiry <= now]:
             call.note(now=now)
             call.expire(now=now)
             self._forget_if_empty(call)
 
     def _new_call(self, call_id: bytes, *, now: float) -> Call:
-        """A call that is not in the table yet: only what succeeds is kept."""
+        """A new call, not in the table yet: the command that makes it may still fail."""
         if self.draining:
-            raise Draining("nh drains: it takes no new calls, and ends with those that it has")
+            raise Draining("nh is draining: it takes no new calls, its calls go on")
         limit = self.resources.settings.max_calls
         if limit and len(self._calls) >= limit:
-            raise LimitReached(f"one more call exceeds max_calls = {limit}")
+            raise LimitReached(f"max_calls = {limit} is reached")
         return Call(call_id, self.resources, wall_offset_s=self._wall_offset_s, now=now)
 
     def _begin(self, call: Call) -> None:

@@ -1,7 +1,7 @@
-"""A transaction: one request of one sender, told by (idfrom, cseq), with the sockets of both its SDPs.
+"""A transaction: one request, identified by (idfrom, cseq), with the sockets of its SDPs and its sessions.
 
-It holds one group for the request, one for each response (a forked request has several, told by
-idto), and the sessions between them.
+It has one socket group for the request and one for each response; a forked request has several responses,
+identified by idto.
 """
 
 import math
@@ -17,9 +17,15 @@ from nh.calls.socket_group import SocketGroup
 class Transaction:
     """Sockets and sessions of one request.
 
-    Arguments:
-        id_from: who sent it.
-        cseq: its number, counted by the sender.
+    Args:
+        id_from: the sender.
+        cseq: the sender's number of the request.
+
+    Attributes:
+        group_from: the request's sockets, None before they are allocated.
+        groups_to: the responses' sockets by idto.
+        sessions: the active sessions by idto.
+        replaced: sessions that newer ones have replaced; they relay packets in flight for `replaced_s`.
     """
 
     __slots__ = ("cseq", "group_from", "groups_to", "id_from", "replaced", "sessions")
@@ -34,41 +40,41 @@ class Transaction:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no sockets are left."""
+        """Whether it has no sockets left."""
         return self.group_from is None and not self.groups_to
 
     @property
     def groups(self) -> Iterator[SocketGroup]:
-        """All groups, the request's first."""
+        """All socket groups, the request's first."""
         if self.group_from is not None:
             yield self.group_from
         yield from self.groups_to.values()
 
     @property
     def running(self) -> Iterator[Session]:
-        """All sessions that relay, replaced ones too."""
+        """All sessions that relay, including replaced ones."""
         yield from self.sessions.values()
         yield from self.replaced
 
     def find_group(self, side: Side, id_to: bytes) -> SocketGroup | None:
-        """The group of the request, or of the response from `id_to`."""
+        """The socket group of the request (FROM), or of the response from `id_to` (TO)."""
         return self.group_from if side is Side.FROM else self.groups_to.get(id_to)
 
     def add_group(self, group: SocketGroup) -> None:
-        """Keep a new group under its side and id."""
+        """Add a socket group by its side and id."""
         if group.side is Side.FROM:
             self.group_from = group
         else:
             self.groups_to[group.id] = group
 
     def replace(self, id_to: bytes, *, now: float) -> None:
-        """A newer session took this one's place: it relays what is on its way until its ports close."""
+        """Mark a session as replaced by a newer one; it relays packets in flight for `replaced_s`."""
         session = self.sessions.pop(id_to)
         session.replaced_at = now
         self.replaced.append(session)
 
     def close(self, resources: CallResources, *, now: float) -> None:
-        """End every session and close every socket."""
+        """End all sessions and close all sockets."""
         for session in self.running:
             resources.stop_session(session, since=now)
         self.sessions.clear()
@@ -79,11 +85,11 @@ class Transaction:
         self.groups_to.clear()
 
     def expire_sockets(self, resources: CallResources, *, now: float) -> None:
-        """End replaced sessions whose time is over, then close the groups that nothing needs."""
+        """End replaced sessions after `replaced_s`, then close unneeded groups."""
         rules = resources.settings
         for session in [s for s in self.replaced if now >= s.expires_at(rules)]:
             self.replaced.remove(session)
-            # it was of no use since it was replaced: its groups go in the same breath
+            # idle since it was replaced, so its groups expire in this turn, too
             resources.stop_session(session, since=session.replaced_at or now)
         for group in list(self.groups):
             if now >= group.expires_at(unused_s=rules.unused_s, replaced_s=rules.replaced_s):
@@ -94,7 +100,7 @@ class Transaction:
                     del self.groups_to[group.id]
 
     def next_expiry(self, rules: RelaySettings) -> float:
-        """Monotonic seconds before which nothing in here can expire."""
+        """Monotonic seconds before which nothing of the transaction can expire."""
         return min(
             [
                 *(session.expires_at(rules) for session in self.running),

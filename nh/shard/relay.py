@@ -333,7 +333,7 @@ def _local_ports(config: RelayConfig) -> LocalPorts:
 def _resources(config: RelayConfig, plane: SocketPlane, events: CallEvents) -> Resources:
     low, high = config.ports
     session_ids = SessionIds(config.shard + 1, config.shards)
-    session_ids.go_on_above(config.known_session)
+    session_ids.advance_past(config.known_session)
     ports = PortSpace(
         low + low % 2,
         high - (high + 1) % 2,

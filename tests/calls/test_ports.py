@@ -19,7 +19,7 @@ LOCAL = "192.0.2.1"
     ("low", "high"), [(20_001, 20_011), (20_000, 20_010), (20_002, 20_001), (20_000, 19_999)]
 )
 def test_a_slice_goes_from_an_even_to_an_odd_port(low: int, high: int) -> None:
-    with pytest.raises(ValueError, match="from an even to an odd port"):
+    with pytest.raises(ValueError, match="begin at an even and end at an odd port"):
         PortPool(low, high)
 
 
@@ -187,7 +187,7 @@ def test_ports_are_exhausted_when_other_programs_have_them_all() -> None:
         raise PortInUse(str(base))
 
     space = PortSpace(LOW, HIGH)
-    with pytest.raises(PortsExhausted, match="10 runs are held by other programs"):
+    with pytest.raises(PortsExhausted, match="other programs hold ports of 10 runs"):
         space.open_run(LOCAL, 2, all_held)
     assert sorted(tried) == list(range(LOW, HIGH, 2)), "each once"
     assert space.free == space.total
@@ -324,5 +324,5 @@ def test_a_run_that_is_partly_taken_takes_nothing() -> None:
 
 @pytest.mark.parametrize(("base", "count"), [(20_001, 2), (0, 2), (65_534, 3), (-2, 2)])
 def test_what_is_no_run_of_ports_is_not_reserved(base: int, count: int) -> None:
-    with pytest.raises(ValueError, match="no run of ports"):
+    with pytest.raises(ValueError, match="not a valid run"):
         PortSpace(20_000, 20_007).reserve("192.0.2.1", base, count)

@@ -15,7 +15,7 @@ def test_two_tables_number_in_turn() -> None:
 )
 def test_the_step_stays_above_what_is_known(known: int, following: int) -> None:
     ids = SessionIds(2, 3)
-    ids.go_on_above(known)
+    ids.advance_past(known)
     assert ids.take() == following
 
 
@@ -25,7 +25,7 @@ def test_whoever_goes_on_above_what_is_known_meets_nobody() -> None:
     known = max(ids.known for ids in two_tables)
     three_tables = [SessionIds(first, 3) for first in (1, 2, 3)]
     for ids in three_tables:
-        ids.go_on_above(known)
+        ids.advance_past(known)
         handed_out += [ids.take() for _ in range(3)]
     assert len(set(handed_out)) == len(handed_out)
 
@@ -33,5 +33,5 @@ def test_whoever_goes_on_above_what_is_known_meets_nobody() -> None:
 def test_a_number_that_came_from_elsewhere_is_known() -> None:
     ids = SessionIds(1, 2)
     assert ids.known == 0
-    ids.go_on_above(100)
+    ids.advance_past(100)
     assert ids.known >= 100

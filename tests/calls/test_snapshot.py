@@ -180,7 +180,7 @@ def test_a_replaced_session_relays_until_its_time_is_over() -> None:
         after.activate(cseq=1)
 
 
-def test_numbers_of_sessions_go_on_above_those_that_were_restored() -> None:
+def test_numbers_of_sessions_advance_past_those_that_were_restored() -> None:
     proxy = make_proxy()
     proxy.connect()
     proxy.connect(call_id=b"two")

@@ -98,7 +98,7 @@ class TwinsMachine(RuleBasedStateMachine):
         move_calls(before, after.table, now=self.now)
         old, new = before.resources, after.table.resources
         # what is the table's, not a call's: numbers that were given, where to look for ports
-        new.session_ids.go_on_above(old.session_ids._next - 1)
+        new.session_ids.advance_past(old.session_ids._next - 1)
         for address, pool in old.ports._pools.items():
             new.ports._pools.setdefault(address, PortPool(*BOUNDS))._cursor = pool._cursor
         self.moves = after

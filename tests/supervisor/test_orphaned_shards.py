@@ -141,7 +141,7 @@ def test_a_call_that_two_shards_have_is_restored_once() -> None:
         assert all(shard.departed for shard in shards)
 
 
-def test_numbers_of_sessions_go_on_above_all_that_are_known() -> None:
+def test_numbers_of_sessions_advance_past_all_that_are_known() -> None:
     shards = (PlayedShard(0, 2, {}, known_session=7), PlayedShard(1, 2, {}, known_session=12))
     with house_of(2, *shards) as house:
         assert house.orphans.known_session == 12

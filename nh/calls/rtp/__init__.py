@@ -1,1 +1,1 @@
-"""What is measured of RTP streams (RFC 3550): loss, order, duplicates, jitter, estimated MOS."""
+"""Statistics of RTP streams (RFC 3550): loss, reordering, duplicates, jitter, estimated MOS."""

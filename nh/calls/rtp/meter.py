@@ -1,8 +1,7 @@
-"""The meter of a leg: tells RTP from what else comes along, and its streams from one another.
+"""The meter of a leg: separates RTP from other packets, and its streams from one another by SSRC.
 
-It is called for every packet. Payload types with a clock are measured for jitter, one at a time: whichever
-came last. The program in the kernel does the same by the same rules, but is told the payload type. No I/O;
-times are handed in.
+It is called for every packet. It measures jitter on one payload type at a time: the latest that has a clock.
+The kernel program follows the same rules, but user space sets its payload type. No I/O; times are arguments.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,17 +17,17 @@ RTP_HEADER_BYTES: Final = 12
 """Shortest RTP packet (RFC 3550 5.1)."""
 
 MAX_STREAMS: Final = 4
-"""Most streams of a leg that are kept; a further SSRC takes the place of the one that began first."""
+"""Most streams of a leg; a further SSRC replaces the stream that began first."""
 
 # first 16 bits, sequence number, timestamp, SSRC (RFC 3550 5.1)
 _read_header: Final = Struct("!HHII").unpack_from
 
-# never anybody's: its `head` is no packet's
-_NOBODY: Final = RtpStream(0, 0, 0)
+# no packet has its `head`
+_NO_STREAM: Final = RtpStream(0, 0, 0)
 
 
 class MeterState(msgspec.Struct, array_like=True, frozen=True):
-    """All that a meter knows but what payload types mean: for snapshots. The members are RtpMeter's."""
+    """The state of a RtpMeter without the meaning of payload types, for snapshots."""
 
     payload_type: Annotated[int, msgspec.Meta(ge=0, le=127)]
     clock_hz: Annotated[int, msgspec.Meta(ge=0, le=MAX_CLOCK_HZ)]
@@ -37,13 +36,16 @@ class MeterState(msgspec.Struct, array_like=True, frozen=True):
 
 
 class RtpMeter:
-    """What arrives on one leg, by SSRC.
+    """The RTP streams that arrive on one leg.
 
-    Arguments:
-        clocks: RTP clock rates in Hz by payload type; what has none is left out.
+    Args:
+        clocks: RTP clock rates in Hz by payload type, without those that have no clock.
 
-    `streams` are the latest of them, `next_stream` is the place of the next new one among them. Jitter is
-    measured on packets with `payload_type`, whose clock has `clock_hz`; 0: on none yet.
+    Attributes:
+        streams: the latest MAX_STREAMS.
+        next_stream: index in `streams` of the next new one.
+        payload_type: jitter is measured on packets of this payload type.
+        clock_hz: its clock rate; 0: jitter is not measured yet.
     """
 
     __slots__ = ("_clocks", "_current", "_tick_s", "clock_hz", "next_stream", "payload_type", "streams")
@@ -55,24 +57,24 @@ class RtpMeter:
         self.clock_hz = 0
         self._tick_s = 0.0
         self._clocks = clocks
-        self._current = _NOBODY
+        self._current = _NO_STREAM
 
     def measure(self, buffer: bytes | bytearray | memoryview, size: int, now: float) -> None:
-        """A packet arrived. What is no RTP is passed over: RTCP, STUN, DTLS (RFC 5761 4, RFC 7983 7).
+        """Measure a packet. Others than RTP are ignored: RTCP, STUN, DTLS (RFC 5761 4, RFC 7983 7).
 
-        Arguments:
+        Args:
             buffer: begins with the packet.
             size: length of the packet in bytes.
-            now: monotonic seconds.
+            now: monotonic seconds of its arrival.
         """
         if size < RTP_HEADER_BYTES:
             return
         head, sequence, timestamp, ssrc = _read_header(buffer)
         stream = self._current
         if sequence == stream.due and ssrc == stream.ssrc and head == stream.head:
-            # the packet that was expected, as nearly all are: RtpStream.receive() and clock() in short
+            # the expected packet, as nearly all are: RtpStream.receive() and clock(), inlined
             stream.due = sequence + 1
-            # with a head to look for there is an arrival; to make sure of it would cost each packet
+            # `arrival` is set whenever `head` is; a check would cost time for each packet
             apart = now - stream.arrival - (timestamp - stream.timestamp) * self._tick_s  # type: ignore[operator]
             if apart < 0.0:
                 apart = -apart
@@ -80,16 +82,18 @@ class RtpMeter:
                 stream.jitter_s += (apart - stream.jitter_s) * 0.0625
                 stream.arrival = now
                 stream.timestamp = timestamp
-            else:  # timestamps began anew, too
+            else:  # the timestamps started again, too
                 stream.clock(timestamp, now, self._tick_s)
         elif head >> 14 == 2 and not 192 <= head & 0xFF <= 223:
             self._measure_any(head, sequence, timestamp, ssrc, now)
 
     def choose_payload_type(self, payload_type: int) -> bool:
-        """Measure jitter on packets of another payload type, if that has a clock; returns whether it is news.
+        """Measure jitter on packets of this payload type from now on, if it has a clock.
 
-        All streams lose what their next transit time would have been held against. Packets that come through
-        measure() do this by themselves.
+        All streams lose the reference for their next transit time. measure() calls this as needed.
+
+        Returns:
+            Whether that is a change.
         """
         clock_hz = self._clocks.get(payload_type, 0)
         if not clock_hz or (payload_type == self.payload_type and clock_hz == self.clock_hz):
@@ -98,36 +102,36 @@ class RtpMeter:
         return True
 
     def set_clocks(self, clocks: Mapping[int, int]) -> None:
-        """What payload types mean was agreed anew."""
+        """Apply newly agreed clock rates."""
         self._clocks = clocks
         clock_hz = clocks.get(self.payload_type, 0)
         if self.clock_hz and clock_hz != self.clock_hz:
             self._set_clock(self.payload_type, clock_hz)
 
     def to_fields(self) -> tuple[StreamFields, ...]:
-        """The streams as the kernel's program has them: MAX_STREAMS, unused ones behind the others."""
+        """The streams in the kernel program's form: MAX_STREAMS, unused ones last."""
         used = [stream.to_fields() for stream in self.streams]
         return (*used, *[StreamFields()] * (MAX_STREAMS - len(used)))
 
     def take_fields(self, next_stream: int, fields: Sequence[StreamFields]) -> None:
-        """Go on where the kernel's program is: its streams replace those that were here.
+        """Replace the streams by the kernel program's.
 
-        Arguments:
+        Args:
             next_stream: 0 to MAX_STREAMS - 1.
-            fields: at most MAX_STREAMS, unused ones behind the others.
+            fields: at most MAX_STREAMS, unused ones last.
         """
         self.streams = [RtpStream.from_fields(each) for each in fields if each.used]
         self.next_stream = next_stream
-        self._current = _NOBODY
+        self._current = _NO_STREAM
 
     def to_state(self) -> MeterState:
-        """The meter as it is."""
+        """The state, for snapshots."""
         streams = [stream.to_state() for stream in self.streams]
         return MeterState(self.payload_type, self.clock_hz, self.next_stream, streams)
 
     @classmethod
     def from_state(cls, state: MeterState, clocks: Mapping[int, int], *, shift_s: float) -> "RtpMeter":
-        """The meter that it was; `shift_s` is added to its times."""
+        """A meter with this state; `shift_s` is added to its times."""
         meter = cls(clocks)
         meter.payload_type, meter.clock_hz = state.payload_type, state.clock_hz
         meter._tick_s = 1 / state.clock_hz if state.clock_hz else 0.0
@@ -140,15 +144,15 @@ class RtpMeter:
         stream = self._find_stream(ssrc)
         if stream is None:
             stream = self._begin_stream(ssrc, sequence, payload_type)
-            telling = True
+            has_transit = True
         else:
-            telling = stream.receive(sequence, payload_type)
+            has_transit = stream.receive(sequence, payload_type)
         self._current = stream
         if payload_type != self.payload_type or not self.clock_hz:
             self.choose_payload_type(payload_type)
         if payload_type != self.payload_type or not self.clock_hz:
             return
-        if telling:
+        if has_transit:
             stream.clock(timestamp, now, self._tick_s)
         if stream.arrival is not None:
             stream.expect(head)

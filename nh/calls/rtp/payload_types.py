@@ -1,7 +1,6 @@
-"""RTP payload types: what their numbers mean in a medium, and how fast their timestamps run.
+"""RTP payload types: encoding names and clock rates, static (RFC 3551) or by a=rtpmap (RFC 8866 6.6).
 
-Static ones are RFC 3551's, the others are told by a=rtpmap (RFC 8866 6.6). What thousands of calls say alike
-is kept once. Knows nothing of packets.
+Equal values of thousands of calls are one object in memory.
 """
 
 import functools
@@ -12,10 +11,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 MAX_CLOCK_HZ: Final = 10_000_000
-"""Fastest RTP clock; those in use are 8,000 to 192,000 Hz."""
+"""Highest RTP clock rate; those in use are 8,000 to 192,000 Hz."""
 
 MAX_FORMATS: Final = 128
-"""Most payload types of a medium: there are no more (RFC 3550 5.1)."""
+"""Most payload types of a medium: the field has 7 bits (RFC 3550 5.1)."""
 
 _RTPMAP: Final = re.compile(
     r"(?P<type>\d{1,3})[ \t]++(?P<encoding>[!-.0-~]{1,64})/(?P<clock>\d{1,8})(?:/[!-~]*+)?[ \t]*+\Z",
@@ -25,16 +24,16 @@ _RTPMAP: Final = re.compile(
 _CLOCKLESS: Final = frozenset(
     {"telephone-event", "tone", "cn", "red", "ulpfec", "parityfec", "flexfec", "flexfec-03", "rtx"}
 )
-"""Encodings whose timestamps do not tell when a packet was sent: events (RFC 4733) and comfort noise
-(RFC 3389) come when there is something to say, repairs (RFC 2198, 4588, 5109, 8627) bear others' times."""
+"""Encodings whose timestamps do not follow the time of sending, so that jitter cannot be measured on them:
+events (RFC 4733), comfort noise (RFC 3389), redundancy and repair (RFC 2198, 4588, 5109, 8627)."""
 
 
 class PayloadFormat(msgspec.Struct, frozen=True):
     """One payload type as an SDP describes it.
 
-    Arguments:
+    Attributes:
         payload_type: 0 to 127.
-        encoding: its name, such as opus, in the SDP's letter case.
+        encoding: name, such as opus, in the SDP's letter case.
         clock_hz: 1 to MAX_CLOCK_HZ.
     """
 
@@ -44,9 +43,11 @@ class PayloadFormat(msgspec.Struct, frozen=True):
 
 
 class PayloadTypes(NamedTuple):
-    """What the payload types in one direction mean: clock rates in Hz and encoding names.
+    """The payload types of one direction.
 
-    `clocks` leaves out what has no clock in the sense of jitter, such as telephone-event.
+    Attributes:
+        clocks: clock rates in Hz, without encodings that jitter cannot be measured on.
+        encodings: encoding names.
     """
 
     clocks: Mapping[int, int]
@@ -63,7 +64,7 @@ STATIC: Final = tuple(
         (6, "DVI4", 16000),
         (7, "LPC", 8000),
         (8, "PCMA", 8000),
-        # it samples at 16,000 Hz, but its clock was written down wrong once and stays so (RFC 3551 4.5.2)
+        # it samples at 16,000 Hz; the clock rate is a historical error that stays (RFC 3551 4.5.2)
         (9, "G722", 8000),
         (10, "L16", 44100),
         (11, "L16", 44100),
@@ -87,11 +88,11 @@ STATIC: Final = tuple(
 
 
 def read_rtpmaps(values: Iterable[str]) -> tuple[PayloadFormat, ...]:
-    """What a=rtpmap attributes say, in the order of their payload types.
+    """Parse a=rtpmap attributes; returns the formats ordered by payload type.
 
-    Arguments:
-        values: what stands behind `a=rtpmap:`, such as `111 opus/48000/2`. What cannot be read is left out:
-            packets are relayed all the same.
+    Args:
+        values: text after `a=rtpmap:`, such as `111 opus/48000/2`. Malformed ones are ignored, because
+            packets can be relayed without them.
     """
     found = {each.payload_type: each for each in map(_read_rtpmap, values) if each is not None}
     return tuple(found[number] for number in sorted(found))
@@ -109,17 +110,19 @@ def _read_rtpmap(value: str) -> PayloadFormat | None:
 
 @functools.lru_cache(maxsize=256)
 def shared(formats: tuple[PayloadFormat, ...]) -> tuple[PayloadFormat, ...]:
-    """The same formats, as one object for all who say the same."""
+    """An equal tuple, the same object for equal arguments."""
     return formats
 
 
 @functools.lru_cache(maxsize=256)
 def agreed(sender: tuple[PayloadFormat, ...], receiver: tuple[PayloadFormat, ...]) -> PayloadTypes:
-    """What payload types mean from one end to the other, as one object for all who say the same.
+    """The payload types of the direction from `sender` to `receiver`, the same object for equal arguments.
 
-    Arguments:
-        sender, receiver: what their SDPs say. The receiver's word counts more: it is its numbers that the
-            sender has to use (RFC 3264 5.1). Static ones mean what they mean unless told otherwise.
+    The receiver's numbers take precedence, because the sender has to use them (RFC 3264 5.1); static payload
+    types apply where neither SDP redefines them.
+
+    Args:
+        sender, receiver: the formats that their SDPs announce.
     """
     formats = {each.payload_type: each for each in (*STATIC, *sender, *receiver)}
     return PayloadTypes(

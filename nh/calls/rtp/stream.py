@@ -1,8 +1,8 @@
-"""An RTP stream: the packets of one SSRC as they arrive, and what they tell of the network.
+"""An RTP stream: the packets of one SSRC as they arrive, with loss, reordering, duplicates and jitter.
 
-Lost, reordered and duplicate packets come from sequence numbers (RFC 3550 A.1), jitter from timestamps
-(RFC 3550 6.4.1 and A.8). The program in the kernel counts by the same rules; `to_fields` and `from_fields`
-hand a stream over between the two. No I/O; which payload types have a clock is the meter's business.
+Loss, reordering and duplicates come from sequence numbers (RFC 3550 A.1), jitter from timestamps (RFC 3550
+6.4.1 and A.8). The kernel program counts by the same rules; `to_fields` and `from_fields` convert a stream
+between the two. No I/O. RtpMeter knows which payload types have a clock.
 """
 
 from typing import Annotated, Final, NamedTuple
@@ -10,16 +10,16 @@ from typing import Annotated, Final, NamedTuple
 import msgspec
 
 MAX_DROPOUT: Final = 3000
-"""A sequence number that is further ahead is no gap but a jump (RFC 3550 A.1: a minute at 50 packets/s)."""
+"""A sequence number this far ahead is a jump, not a gap (RFC 3550 A.1: a minute at 50 packets/s)."""
 
 WINDOW: Final = 64
-"""How many of the latest sequence numbers are remembered: what comes later than that is a jump, too."""
+"""Number of latest sequence numbers that are remembered; a packet from before them is a jump, too."""
 
 NO_BAD_NEXT: Final = 0x10000
-"""`bad_next` when no jump waits to be confirmed: no sequence number."""
+"""Value of `bad_next` while no jump waits for confirmation; it is no sequence number."""
 
 MAX_TRANSIT_S: Final = 2**32 / 1e9
-"""Differences of transit times from this on are no jitter: a sender's clock jumped, or it was silent."""
+"""Larger differences of transit times are not jitter: the sender's clock jumped, or it was silent."""
 
 _WINDOW_MASK: Final = 2**WINDOW - 1
 _U32: Final = 2**32 - 1
@@ -33,7 +33,7 @@ _Word = Annotated[int, msgspec.Meta(ge=0, le=_U32)]
 
 
 class StreamState(msgspec.Struct, array_like=True, frozen=True):
-    """All that is known of a stream, exactly, for snapshots: members of RtpStream and StreamFields."""
+    """The exact state of an RtpStream, for snapshots; see StreamFields for the names."""
 
     ssrc: _Word
     highest: _Sequence
@@ -50,18 +50,20 @@ class StreamState(msgspec.Struct, array_like=True, frozen=True):
 
 
 class StreamFields(NamedTuple):
-    """A stream as `struct stream` of nh/fastpath has it, in the order of its members.
+    """The members of `struct stream` of nh/fastpath, in its order.
 
-    Arguments:
-        seen: bit n: the packet n before the highest came; 64 bits.
-        arrival_ns: monotonic nanoseconds of the packet that the next transit time is held against; 0: none.
-        jitter_ns: sixteenths of a nanosecond.
-        ssrc, timestamp: 32 bits; the timestamp is that packet's.
+    Attributes:
+        seen: 64 bits; bit n is set if the packet n before the highest sequence number arrived.
+        arrival_ns: monotonic nanoseconds of the reference packet for the next transit time; 0: there is none.
+        jitter_ns: jitter in sixteenths of a nanosecond.
+        ssrc: 32 bits.
+        timestamp: RTP timestamp of the reference packet, 32 bits.
         packets, lost, reordered, duplicates: 32 bits.
-        bad_next: sequence number that would confirm a jump as a restart (bad_seq in RFC 3550); NO_BAD_NEXT.
+        bad_next: sequence number that would confirm a jump as a restart (bad_seq in RFC 3550 A.1), or
+            NO_BAD_NEXT.
         highest: highest sequence number, 16 bits.
         payload_type: of the latest packet, 0 to 127.
-        used: 1; 0 where there is no stream.
+        used: 1; 0 for an unused entry.
     """
 
     seen: int = 0
@@ -82,19 +84,26 @@ class StreamFields(NamedTuple):
 class RtpStream:
     """One SSRC from its first packet on.
 
-    Arguments:
+    Nearly every packet is the next one, with a payload type that jitter is measured on. RtpMeter handles
+    these itself: it recognizes them by `head` and `due` and updates `due`, `arrival`, `timestamp` and
+    `jitter_s`. The rest of the state follows when it is needed (`_catch_up`).
+
+    Args:
         ssrc: 0 to 2**32 - 1.
         sequence: sequence number of the first packet.
-        payload_type: of that packet.
+        payload_type: of the first packet.
 
-    `lost` are packets that did not come (those that came late are taken off again), `reordered` those that
-    came behind a later one, `duplicates` those that came again; these are in `packets`, too. `arrival`
-    (monotonic seconds) and `timestamp` are those of the packet that the next transit time is held against;
-    None: there is none yet. `jitter_s` is in seconds.
-
-    Nearly every packet is the next one, with a payload type that is measured, and RtpMeter deals with those
-    by itself: `head` and `due` are what it looks for, and what it has to change are `due`, `arrival`,
-    `timestamp` and `jitter_s`. The rest of the state is brought up to date when it matters (`_settle`).
+    Attributes:
+        payload_type: of the latest packet.
+        packets: received packets, including duplicates.
+        lost: packets that did not arrive; one that arrives late is subtracted again.
+        reordered: packets that arrived after one with a later sequence number.
+        duplicates: packets that arrived again.
+        jitter_s: interarrival jitter, seconds.
+        arrival: monotonic seconds of the reference packet for the next transit time; None: there is none.
+        timestamp: RTP timestamp of the reference packet.
+        head: first 16 bits of the header of an expected packet, without the marker bit.
+        due: sequence number of the next expected packet.
     """
 
     __slots__ = (
@@ -134,22 +143,25 @@ class RtpStream:
 
     @property
     def packets(self) -> int:
-        """Packets received, duplicates among them."""
+        """Received packets, including duplicates."""
         return self._packets + self.due - self._run_from
 
     @property
     def expected(self) -> int:
-        """Packets that were sent, as far as can be told: those that came, once each, and the lost ones."""
+        """Packets that were sent, as far as is known: each received one once, and the lost ones."""
         return self.packets - self.duplicates + self.lost
 
     def receive(self, sequence: int, payload_type: int) -> bool:
-        """Count one more packet; returns whether its transit time says anything.
+        """Count one packet.
 
-        Arguments:
+        Args:
             sequence: 0 to 65535.
             payload_type: 0 to 127.
+
+        Returns:
+            Whether its transit time counts for the jitter.
         """
-        self._settle()
+        self._catch_up()
         self.head = _NO_HEAD
         self._packets += 1
         self.payload_type = payload_type
@@ -167,9 +179,9 @@ class RtpStream:
         return self._receive_far(sequence)
 
     def clock(self, timestamp: int, now: float, tick_s: float) -> None:
-        """Let a packet's transit time count for the jitter.
+        """Update the jitter by a packet's transit time (RFC 3550 A.8).
 
-        Arguments:
+        Args:
             timestamp: 0 to 2**32 - 1.
             now: monotonic seconds of its arrival.
             tick_s: length of one unit of the timestamp.
@@ -183,25 +195,25 @@ class RtpStream:
         self.timestamp = timestamp
 
     def expect(self, head: int) -> None:
-        """Let RtpMeter take the next packets by itself, as long as nothing is special about them.
+        """Let RtpMeter handle the following packets itself while they are in sequence.
 
-        Arguments:
-            head: the first 16 bits of the header of a packet like them; its marker bit does not count.
+        Args:
+            head: the first 16 bits of the header of the latest packet; the marker bit is ignored.
         """
-        self._settle()
+        self._catch_up()
         self.head = head & 0xFF7F
-        # beyond 65535 nothing is met: the wrap-around takes the long way
+        # 65536 matches no packet: the wrap-around goes through receive()
         self.due = self._run_from = self._highest + 1
 
     def forget_reference(self) -> None:
-        """Another clock: the next transit time is held against nothing."""
-        self._settle()
+        """Drop the reference for the next transit time: the clock rate changed."""
+        self._catch_up()
         self.head = _NO_HEAD
         self.arrival = None
 
     def to_fields(self) -> StreamFields:
-        """The stream as the kernel's program has it. Counters keep their lowest 32 bits."""
-        self._settle()
+        """The stream in the kernel program's form; counters keep their lowest 32 bits."""
+        self._catch_up()
         return StreamFields(
             seen=self._seen,
             arrival_ns=0 if self.arrival is None else round(self.arrival * 1e9),
@@ -220,7 +232,7 @@ class RtpStream:
 
     @classmethod
     def from_fields(cls, fields: StreamFields) -> "RtpStream":
-        """The stream that goes on where the kernel's program left it; its `used` is 1."""
+        """The stream that the kernel program had; `fields.used` is 1."""
         stream = cls(fields.ssrc, fields.highest, fields.payload_type)
         stream.arrival = fields.arrival_ns / 1e9 if fields.arrival_ns else None
         stream.timestamp = fields.timestamp
@@ -234,8 +246,8 @@ class RtpStream:
         return stream
 
     def to_state(self) -> StreamState:
-        """The stream as it is."""
-        self._settle()
+        """The state, for snapshots."""
+        self._catch_up()
         return StreamState(
             self.ssrc,
             self._highest,
@@ -253,7 +265,7 @@ class RtpStream:
 
     @classmethod
     def from_state(cls, state: StreamState, *, shift_s: float) -> "RtpStream":
-        """The stream that it was; `shift_s` is added to its time."""
+        """A stream with this state; `shift_s` is added to its times."""
         stream = cls(state.ssrc, state.highest, state.payload_type)
         stream.arrival = None if state.arrival is None else state.arrival + shift_s
         stream.timestamp = state.timestamp
@@ -266,8 +278,8 @@ class RtpStream:
         stream._bad_next = state.bad_next
         return stream
 
-    def _settle(self) -> None:
-        """Account for what RtpMeter took by itself: packets up to the one before `due`, none missing."""
+    def _catch_up(self) -> None:
+        """Count the packets that RtpMeter handled itself: all up to the one before `due`, without a gap."""
         run = self.due - self._run_from
         if run:
             self._run_from = self.due
@@ -281,13 +293,13 @@ class RtpStream:
             return False
         self._seen |= bit
         self.reordered += 1
-        # one from before the first packet, or from before a jump, was never missed
+        # a packet from before the first one, or from before a jump, was not counted as lost
         if self.lost:
             self.lost -= 1
         return True
 
     def _receive_far(self, sequence: int) -> bool:
-        """A jump: one packet may be astray, two in a row are a restart (RFC 3550 A.1)."""
+        """A jump: one such packet is ignored, two in a row are a restart (RFC 3550 A.1)."""
         if sequence != self._bad_next:
             self._bad_next = (sequence + 1) & 0xFFFF
             return False
