@@ -8,10 +8,11 @@ The module reads the file and the environment that it is given, and knows nothin
 
 import enum
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, get_type_hints
 from urllib.parse import quote
 
 import msgspec
@@ -31,6 +32,8 @@ MAX_KERNEL_FLOWS = 2**22
 _LISTS = frozenset({"rpc", "ng", "interface", "kernel_interface"})
 """Settings that have several values, separated by commas in the environment."""
 
+
+_KINDS: Final = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 NO_STATE = "off"
 """Value of `state` with which calls are not stored; --no-state on the command line."""
@@ -248,8 +251,23 @@ def _convert(values: Mapping[str, Any], origin: str) -> Settings:
         )
     try:
         return msgspec.convert(dict(values), Settings, strict=False)
-    except (msgspec.ValidationError, ValueError) as exc:
+    except msgspec.ValidationError as exc:
+        raise ConfigError(f"{origin}: {_in_words(exc, values)}") from exc
+    except ValueError as exc:
         raise ConfigError(f"{origin}: {exc}") from exc
+
+
+def _in_words(error: msgspec.ValidationError, values: Mapping[str, Any]) -> str:
+    """What an error of msgspec says, such as Expected `int`, got `str` - at `$.shards`, for people."""
+    found = re.fullmatch(r".* - at `\$\.(\w+)`", str(error))
+    if found is None:
+        return str(error)  # a rule of Settings: it names the setting
+    name = found[1]
+    kind = get_type_hints(Settings)[name]
+    wanted = (
+        f"one of {', '.join(kind)}" if isinstance(kind, enum.EnumMeta) else _KINDS.get(kind, "a list of text")
+    )
+    return f"{name}: {values[name]!r} is not {wanted}"
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:

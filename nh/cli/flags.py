@@ -4,6 +4,7 @@ Types and defaults come from Settings itself, so that there is one place for the
 nh.config; the bounds here are what the help says, and tests hold the two together.
 """
 
+import enum
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -180,12 +181,19 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 def _parameter(name: str) -> inspect.Parameter:
     flag = FLAGS[name]
-    hint: Any = get_type_hints(Settings)[name]
-    if hint == tuple[str, ...]:
-        hint = list[str]
+    setting = get_type_hints(Settings)[name]
+    # numbers and words are text here: nh.config converts them, as it does those of the environment
+    hint: Any = bool if setting is bool else list[str] if setting == tuple[str, ...] else str
+    words: list[str] = list(setting) if isinstance(setting, enum.EnumMeta) else []
     metavar = flag.metavar or ("SECONDS" if flag.unit == "s" else "N" if flag.low is not None else None)
     option = typer.Option(
-        help=help_text(name), rich_help_panel=flag.panel, metavar=metavar, show_default=False
+        help=help_text(name),
+        rich_help_panel=flag.panel,
+        metavar=metavar,
+        show_default=False,
+        autocompletion=(lambda incomplete: [word for word in words if word.startswith(incomplete)])
+        if words
+        else None,
     )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[hint | None, option]

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from nh.cli import drain, run, upgrade
 from nh.cli.calls import commands as calls
+from nh.cli.options import Command, take_text_as_it_is
 from nh.cli.stats import command as stats
 from nh.errors import ConfigError, NhError
 from nh.version import __version__
@@ -18,6 +19,10 @@ from nh.version import __version__
 
 class _Group(TyperGroup):
     """Runs a subcommand and says its error, if there is one, in a line."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters, as typer's parser takes them."""
+        return take_text_as_it_is(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:
         """See the class."""
@@ -52,11 +57,11 @@ def main(
     """RTP media relay (NAT helper) for SIP proxies, on every CPU of the host."""
 
 
-app.command("run", epilog=run.EPILOG)(run.run)
-app.command("stats")(stats.stats)
-app.command("calls")(calls.calls)
-app.command("close")(calls.close)
-app.command("drain")(drain.drain)
-app.command("undrain")(drain.undrain)
-app.command("upgrade")(upgrade.upgrade)
-app.command("shards")(upgrade.shards)
+app.command("run", cls=Command, epilog=run.EPILOG)(run.run)
+app.command("stats", cls=Command)(stats.stats)
+app.command("calls", cls=Command)(calls.calls)
+app.command("close", cls=Command)(calls.close)
+app.command("drain", cls=Command)(drain.drain)
+app.command("undrain", cls=Command)(drain.undrain)
+app.command("upgrade", cls=Command)(upgrade.upgrade)
+app.command("shards", cls=Command)(upgrade.shards)
