@@ -1,6 +1,6 @@
-"""Named interfaces: where a relay that chooses its own address listens, and what it announces there.
+"""Named interfaces: the addresses of a relay that chooses its own address, and what it announces for each.
 
-ng's clients do not say on which address they want media, as Net::SIP's do; they name interfaces, or none.
+A Net::SIP client names the address for its media. An ng client names an interface, or none.
 """
 
 import msgspec
@@ -9,11 +9,12 @@ import msgspec
 class Interface(msgspec.Struct, frozen=True):
     """One address of the relay.
 
-    Arguments:
-        name: what `direction` calls it.
+    Args:
+        name: its name in the ng flag `direction`.
         address: canonical IP address to bind.
-        advertised: canonical IP address to write into SDPs; that of a NAT before this host, else `address`.
-        ports: (lowest, highest) media port there, the lowest even and the highest odd; None: the relay's.
+        advertised: canonical IP address to write into SDPs: that of a NAT before this host, otherwise
+            `address`.
+        ports: (lowest, highest) media port, the lowest even and the highest odd; None: those of the relay.
     """
 
     name: str
@@ -23,5 +24,5 @@ class Interface(msgspec.Struct, frozen=True):
 
     @property
     def family(self) -> int:
-        """4 or 6, of what is advertised."""
+        """IP version of the advertised address: 4 or 6."""
         return 6 if ":" in self.advertised else 4

@@ -1,6 +1,6 @@
-"""What SDP says about media, as the relay needs it: sides, endpoints and media descriptions.
+"""Media as SDP describes them, as far as a relay needs it: sides, endpoints and media descriptions.
 
-Pure values; nothing here knows of sockets, wires or time.
+Pure values: no sockets, no wire formats, no time.
 """
 
 import enum
@@ -24,15 +24,15 @@ MAX_ADDRESS_CHARACTERS = 45
 """Longest text of an address: an IPv4 address mapped to IPv6, with all its zeros."""
 
 CACHED_ADDRESSES = 4096
-"""How many addresses are kept as they were read: one SDP has the same one many times."""
+"""Size of the cache of parsed addresses: one SDP has the same address many times."""
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-# a dot between any two labels leaves one way only to read a name: hostile text must not take time
+# labels are separated by dots, so the expression matches in one way only: hostile text takes no time
 _HOSTNAME = re.compile(rf"(?=.{{1,253}}\.?\Z){_LABEL}(?:\.{_LABEL})*\.?\Z")
 
 
 class Side(enum.IntEnum):
-    """Which end of a transaction an SDP came from: FROM sent the request, TO sent the response."""
+    """The end of a transaction that sent an SDP: FROM sent the request, TO sent the response."""
 
     FROM = 0
     TO = 1
@@ -54,18 +54,19 @@ class Endpoint(msgspec.Struct, frozen=True, order=True):
 
 
 class Media(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One `m=` line with its `c=` address, as far as a relay is concerned.
+    """One `m=` line with its `c=` address, as far as a relay needs it.
 
-    Arguments:
-        address: canonical IP address, or a host name (never resolved: that could block), of the peer.
+    Args:
+        address: canonical IP address of the peer, or a host name, which is never resolved: that could block.
         port: the announced port, 0 to 65535; 0 means that the medium is inactive (RFC 3264 6.1).
         range: number of consecutive ports, 1 to MAX_RANGE: 2 for RTP with RTCP, else 1.
-        proto: transport of the `m=` line, such as RTP/AVP; "" if not told.
-        kind: media type of the `m=` line, such as audio; "" if not told.
-        paused: that end does not want to receive for now, though it gave an address (a=sendonly, a=inactive).
-        signalled_from: IP address that the SIP message came from, "" if that is not known.
-        formats: what its dynamic payload types mean, as far as that was told.
-        rtcp: where RTCP is to be sent if that is not the port after RTP's (RFC 3605; RFC 5761: RTP's own).
+        proto: transport of the `m=` line, such as RTP/AVP; "" if unknown.
+        kind: media type of the `m=` line, such as audio; "" if unknown.
+        rtcp: endpoint for RTCP where that is not the port after RTP (RFC 3605; RFC 5761: the RTP port
+            itself).
+        signalled_from: IP address that the SIP message came from, "" if unknown.
+        paused: that end does not want to receive now, although it gave an address (a=sendonly, a=inactive).
+        formats: what its dynamic payload types mean, as far as the client said so.
     """
 
     address: str
@@ -94,13 +95,14 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.active and not self.paused
 
     def endpoint(self, offset: int) -> Endpoint | None:
-        """The announced endpoint of one component, or None if there is none that could be sent to.
+        """The announced endpoint of one component.
 
-        Arguments:
+        Args:
             offset: which of the consecutive ports, 0 to range - 1; 1 is RTCP where range is 2.
 
-        Returns None for inactive media, for a host name or an address that is not one host's (its media are
-        learned instead), and for a port beyond 65535.
+        Returns:
+            None if packets cannot be sent there: for inactive media, a port above 65535, and a host name or
+            an address that is not unicast, whose source is learned instead.
         """
         if not self.active:
             return None
@@ -112,13 +114,13 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def to_many(self) -> bool:
-        """Whether it was announced at an address of many hosts (multicast, broadcast), RTCP or all of it."""
-        told = [self.address] if self.rtcp is None else [self.address, self.rtcp.address]
-        return self.active and any(is_address(each) and not is_unicast(each) for each in told)
+        """Whether it, or its RTCP, was announced at a multicast or broadcast address."""
+        announced = [self.address] if self.rtcp is None else [self.address, self.rtcp.address]
+        return self.active and any(is_address(each) and not is_unicast(each) for each in announced)
 
 
 def interned(media: Media) -> Media:
-    """The same, with texts that it shares with all others: thousands of calls say the same few words."""
+    """Equal media with shared strings: thousands of calls have the same few."""
     return msgspec.structs.replace(
         media,
         address=sys.intern(media.address),
@@ -131,7 +133,10 @@ def interned(media: Media) -> Media:
 class RelayMedia(msgspec.Struct, frozen=True, array_like=True):
     """Where the relay listens for one medium: what the proxy writes into the SDP.
 
-    `port` is 0 where the medium was inactive, although its sockets exist (Net::SIP's rule).
+    Attributes:
+        address: IP address of the relay.
+        port: lowest port; 0 for an inactive medium, although its sockets exist (a rule of Net::SIP).
+        range: number of consecutive ports.
     """
 
     address: str
@@ -145,7 +150,7 @@ def is_address(text: str) -> bool:
 
 
 def _find_canonical(text: str) -> str | None:
-    """The canonical text of an IPv4 or IPv6 address, None if it is none."""
+    """The canonical text of an IPv4 or IPv6 address, None for any other text."""
     return _read_address(text) if len(text) <= MAX_ADDRESS_CHARACTERS else None
 
 
@@ -159,10 +164,10 @@ def _read_address(text: str) -> str | None:
 
 @functools.lru_cache(maxsize=CACHED_ADDRESSES)
 def is_unicast(text: str) -> bool:
-    """Whether `text` is an IP address that one host may have: packets sent to any other would multiply.
+    """Whether `text` is an IP address of one host.
 
-    Not so for multicast and broadcast addresses, and 0.0.0.0 and ::, which mean any host or this one. A
-    network's own broadcast address cannot be told from a host's: the kernel refuses to send there.
+    Packets to a multicast or broadcast address would multiply; 0.0.0.0 and :: are no addresses to send to.
+    The broadcast address of a network looks like that of a host; the kernel refuses to send there.
     """
     if not is_address(text):
         return False
@@ -175,11 +180,12 @@ def is_unicast(text: str) -> bool:
 def canonical_address(text: str, *, where: str) -> str:
     """`text` as canonical IP address text.
 
-    Arguments:
+    Args:
         text: an IPv4 or IPv6 address.
         where: what is being read, for the error message.
 
-    Raises MalformedRequest if it is no IP address.
+    Raises:
+        MalformedRequest: it is no IP address.
     """
     canonical = _find_canonical(text)
     if canonical is None:
@@ -190,7 +196,12 @@ def canonical_address(text: str, *, where: str) -> str:
 def canonical_host(text: str, *, where: str) -> str:
     """`text` as a canonical IP address or, unchanged, a host name (RFC 4566 5.7 allows both in `c=`).
 
-    Raises MalformedRequest if it can be neither; an all-numeric last label is a mistyped address.
+    Args:
+        text: the address or host name.
+        where: what is being read, for the error message.
+
+    Raises:
+        MalformedRequest: it is neither. A host name with a numeric last label is a mistyped address.
     """
     canonical = _find_canonical(text)
     if canonical is not None:
@@ -205,11 +216,12 @@ def make_media(
 ) -> Media:
     """A Media from values that a peer sent.
 
-    Arguments:
+    Args:
         address, port, range_, proto, kind: see Media.
         where: what is being read, for the error messages.
 
-    Raises MalformedRequest for anything out of range.
+    Raises:
+        MalformedRequest: a value is out of range.
     """
     if not 0 <= port <= 65535:
         raise MalformedRequest(f"{where}: port {port} is not in 0..65535")

@@ -1,16 +1,12 @@
-"""What calls take: sockets and sessions, within the limits that all calls of a table share.
-
-`MediaPlane` is where the domain meets the world; nh.shard.media.plane is the real one, tests have a fake.
-"""
+"""The sockets and sessions of calls, and the limits that all calls of a table share."""
 
 import functools
 import sys
 from collections.abc import Sequence
-from typing import Protocol
 
 from nh.calls.events import CallEvents, EndReason
-from nh.calls.leg import RelaySocket
 from nh.calls.media import Media, Side, interned
+from nh.calls.media_plane import MediaPlane
 from nh.calls.ports import PortSpace
 from nh.calls.session import Session
 from nh.calls.session_ids import SessionIds
@@ -20,46 +16,19 @@ from nh.calls.source import SourcePolicy
 from nh.errors import LimitReached
 
 
-class MediaPlane(Protocol):
-    """Opens sockets and moves packets."""
-
-    def open_sockets(
-        self, address: str, base: int, count: int, dscp: int | None = None, call_id: bytes = b""
-    ) -> list[RelaySocket]:
-        """`count` sockets on consecutive ports from `base` on, or none; they are those of `call_id`.
-
-        `dscp` (0 to 63; None: as set) is of what they send.
-
-        Raises PortInUse, AddressUnavailable, or PortsExhausted if descriptors or memory are used up.
-        """
-
-    def adopt_sockets(
-        self, address: str, base: int, count: int, dscp: int | None = None, call_id: bytes = b""
-    ) -> list[RelaySocket]:
-        """The same for a call that is restored: what a predecessor held is taken over, others are bound."""
-
-    def close_sockets(self, sockets: list[RelaySocket]) -> None:
-        """Close what open_sockets or adopt_sockets opened; no session uses it any more."""
-
-    def start(self, session: Session) -> None:
-        """Relay from now on."""
-
-    def renew(self, session: Session) -> None:
-        """The session's legs learn anew, or were blocked or unblocked: relay by what they say now."""
-
-    def stop(self, session: Session) -> None:
-        """Relay no more."""
-
-
 class Resources:
     """What all calls of a table share, counted and limited.
 
-    Arguments:
+    Args:
         plane: see MediaPlane.
-        ports: where sockets may be.
+        ports: ports for sockets.
         settings: limits and rules.
-        session_ids: numbers for sessions; those of several tables must not meet.
-        events: is told what happens to calls.
+        session_ids: numbers for sessions, other ones than those of any other table.
+        events: gets the events of calls.
+
+    Attributes:
+        sockets, sessions: how many there are now.
+        to_many: media for which sockets were opened although their address is multicast or broadcast.
     """
 
     def __init__(
@@ -77,20 +46,19 @@ class Resources:
         self.settings = settings
         self.sockets = 0
         self.sessions = 0
-        # media, announced at addresses that are not one host's, for which sockets were opened
         self.to_many = 0
         self.session_ids = session_ids or SessionIds()
 
     def of_call(self, call_id: bytes) -> "CallResources":
-        """What one call takes of these."""
+        """The part of one call."""
         return CallResources(self, call_id)
 
 
 class CallResources:
-    """What one call takes: its groups and sessions are opened, started and ended here.
+    """Opens and closes the groups of one call, and starts and stops its sessions.
 
     Args:
-        shared: what it shares with all other calls.
+        shared: what all calls share.
         call_id: the call.
     """
 
@@ -115,9 +83,20 @@ class CallResources:
         now: float,
         dscp: int | None = None,
     ) -> SocketGroup:
-        """A new group with all its sockets.
+        """Open a group with all its sockets.
 
-        Raises LimitReached, PortsExhausted or AddressUnavailable.
+        Args:
+            group_id: idfrom or idto of the end whose SDP it is for.
+            side: the side of that end.
+            address: local IP address.
+            media: the media of the SDP.
+            now: monotonic seconds.
+            dscp: see MediaPlane.open_sockets.
+
+        Raises:
+            LimitReached: max_sockets or max_sockets_in_group would be exceeded.
+            PortsExhausted: no ports, descriptors or memory are left.
+            AddressUnavailable: the address cannot be bound.
         """
         shared = self.shared
         wanted = sum(medium.range for medium in media)
@@ -143,14 +122,18 @@ class CallResources:
         return group
 
     def check_sdp(self, sockets: int) -> None:
-        """Raises LimitReached if one SDP asks for more sockets than it may."""
+        """Check how many sockets one SDP asks for.
+
+        Raises:
+            LimitReached: more than max_sockets_in_group.
+        """
         shared = self.shared
         limit = shared.settings.max_sockets_in_group
         if limit and sockets > limit:
             raise LimitReached(f"{sockets} sockets for one SDP exceed max_sockets_in_group = {limit}")
 
     def expire_group(self, group: SocketGroup) -> None:
-        """Close the sockets of a group that nothing needs any more."""
+        """Close a group whose time is over."""
         self.note_unused(group)
         self.close_group(group)
 
@@ -177,14 +160,16 @@ class CallResources:
         dscp: int | None,
         created: float,
     ) -> SocketGroup:
-        """A group as it was, on the ports that it had. No limit applies: its call was admitted.
+        """Restore a group on the ports that it had. No limit applies, because its call was admitted before.
 
-        Arguments:
-            bases: the first port of each medium.
+        Args:
+            group_id, side, address, media, dscp: see open_group().
+            bases: the lowest port of each medium.
             announced: for each medium, whether its port was announced.
             created: monotonic seconds.
 
-        Raises PortInUse, PortsExhausted or AddressUnavailable; then nothing is kept.
+        Raises:
+            PortInUse, PortsExhausted, AddressUnavailable: no socket is kept.
         """
         shared = self.shared
         group = SocketGroup.adopt(
@@ -204,7 +189,7 @@ class CallResources:
         return group
 
     def resume_session(self, session: Session) -> None:
-        """Relay for a session that was restored, with its legs as they are."""
+        """Start relaying for a restored session, with its legs as they are."""
         shared = self.shared
         shared.plane.start(session)
         shared.session_ids.advance_past(session.id)
@@ -228,10 +213,14 @@ class CallResources:
     ) -> Session:
         """Relay between two groups.
 
-        Arguments:
-            policies: who may send in the place of the FROM end, and of the TO end; as set if None.
+        Args:
+            group_from, group_to: the groups for the request's and the response's SDP.
+            param: see Session.
+            policies: source policies for the FROM end and the TO end; None: that of the settings.
+            now: monotonic seconds.
 
-        Raises SocketCountMismatch.
+        Raises:
+            SocketCountMismatch: the groups differ in their number of sockets.
         """
         shared = self.shared
         session = Session(
@@ -249,10 +238,13 @@ class CallResources:
         return session
 
     def renew_session(self, session: Session, side: Side, *, policy: SourcePolicy | None, now: float) -> None:
-        """The end on `side` signalled anew: its legs learn again.
+        """Apply new signalling of the end on `side`: its legs learn their sources again.
 
-        Arguments:
-            policy: who may send in that end's place; as set if None.
+        Args:
+            session: the session.
+            side: the end.
+            policy: its source policy; None: that of the settings.
+            now: monotonic seconds.
         """
         shared = self.shared
         session.renew(
@@ -264,15 +256,16 @@ class CallResources:
         shared.plane.renew(session)
 
     def refresh_session(self, session: Session) -> None:
-        """Relay by what the session's legs say now: they were blocked, unblocked, or their RTCP moved."""
+        """Follow the legs of a session that were blocked or unblocked, or whose RTCP moved."""
         self.shared.plane.renew(session)
 
     def stop_session(self, session: Session, *, since: float, silent: bool = False) -> None:
-        """Relay no more.
+        """Stop relaying for a session, for good.
 
         Args:
-            since: when the session was last of use, in monotonic seconds.
-            silent: it ends because no packet came, not by a command.
+            session: the session.
+            since: when the session was last in use, in monotonic seconds.
+            silent: True: it ends because no packet came, not by a command.
         """
         shared = self.shared
         shared.plane.stop(session)

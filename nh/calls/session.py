@@ -1,7 +1,7 @@
-"""A session: two socket groups of one transaction, joined (Net::SIP::NATHelper::Session).
+"""A session: the two socket groups of one transaction, joined (Net::SIP::NATHelper::Session).
 
-What the FROM end sends arrives at the sockets of the TO end's group and the other way round: each
-group's ports were announced to the opposite end. No I/O; the relay starts and stops its legs.
+What the FROM end sends arrives at the sockets of the TO end's group, and the other way round: the ports of
+each group were announced to the opposite end. No I/O; the media plane starts and stops the legs.
 """
 
 from collections.abc import Iterator
@@ -19,12 +19,13 @@ from nh.errors import SocketCountMismatch
 
 
 class SessionInfo(msgspec.Struct, frozen=True):
-    """Net::SIP's session information (info_as_hash).
+    """Session information, as Net::SIP has it (info_as_hash).
 
-    Arguments:
+    Attributes:
         from_, to: the announced media of both ends, `addr:port/range` joined by commas.
         bytes_from, bytes_to: received from the FROM end and from the TO end.
         created: wall-clock seconds.
+        param: see Session.
     """
 
     call_id: bytes
@@ -52,17 +53,23 @@ class Pair(NamedTuple):
 class Session:
     """Media between the two ends of one transaction.
 
-    Arguments:
+    Args:
         id: number of the session, unique in the relay.
         group_from, group_to: the sockets for the request's and the response's SDP.
-        param: the proxy's own data, handed back in the session information.
-        policies: who may send in the place of the FROM end, and of the TO end.
-        latch_window_s: for how long a better source takes over.
+        param: data of the proxy, which the session information returns.
+        policies: source policies for the FROM end and the TO end.
+        latch_window_s: seconds in which a better source takes over.
         now: monotonic seconds.
 
-    `last_active` is the monotonic time of the last packet from either end (as exact as note() is called
-    often), or of the
-    start, or of the last renewal. Raises SocketCountMismatch if the groups differ in their number of sockets.
+    Attributes:
+        legs: for each socket pair in turn, the leg for what the FROM end sends, then that of the TO end.
+        last_active: monotonic seconds of the latest packet from either end (as exact as note() is called
+            often), of the start, or of the latest renewal.
+        on_hold: whether there are media, but none that both ends want to receive.
+        replaced_at: monotonic seconds at which a newer session replaced this one, or None.
+
+    Raises:
+        SocketCountMismatch: the groups differ in their number of sockets.
     """
 
     __slots__ = (
@@ -101,7 +108,6 @@ class Session:
         self.last_active = now
         self.replaced_at: float | None = None
         window_ends = now + latch_window_s
-        # one after the other: of each socket pair what the FROM end sends, then what the TO end sends
         self.legs = tuple(
             leg
             for places in zip(group_from.components, group_to.components, strict=True)
@@ -113,7 +119,7 @@ class Session:
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
-        """The legs by medium and component."""
+        """The legs, paired, by medium and component."""
         return tuple(
             Pair(place.medium, place.component, *legs)
             for place, legs in zip(
@@ -122,7 +128,11 @@ class Session:
         )
 
     def note(self, *, now: float) -> bool:
-        """Note which legs are alive; returns whether packets came since the last time."""
+        """Note which legs are alive (monotonic seconds).
+
+        Returns:
+            Whether packets came since the last call.
+        """
         alive = False
         for leg in self.legs:
             alive = leg.note(now=now) or alive
@@ -131,20 +141,21 @@ class Session:
         return alive
 
     def expires_at(self, rules: RelaySettings) -> float:
-        """Monotonic seconds at which it ends unless a packet comes, or, if it was replaced, in any case."""
+        """Monotonic seconds at which it expires if no packet comes; once replaced, in any case."""
         if self.replaced_at is not None:
             return self.replaced_at + rules.replaced_s
         return self.last_active + (rules.hold_s if self.on_hold else rules.silent_s)
 
     def renew(self, side: Side, *, policy: SourcePolicy, latch_window_s: float, now: float) -> None:
-        """The end on `side` signalled anew, its group has its new media: learn again what it sends.
+        """Apply new signalling of the end on `side`, whose group has the new media already.
 
-        Arguments:
-            policy: who may send in that end's place.
-            latch_window_s: for how long a better source takes over.
+        Args:
+            side: the end.
+            policy: its source policy.
+            latch_window_s: seconds in which a better source takes over.
             now: monotonic seconds.
         """
-        # what was silent on hold has as long as any other to begin anew
+        # a session that was silent on hold has the full time for its first packet
         self.last_active = now
         group = self.group_from if side is Side.FROM else self.group_to
         for place, leg in zip(group.components, self.legs[side::2], strict=True):
@@ -163,9 +174,11 @@ class Session:
         self.on_hold = _on_hold(self.group_from, self.group_to)
 
     def set_mux(self, *, from_muxes: bool, to_muxes: bool) -> bool:
-        """Which end sends RTCP on its RTP ports (RFC 5761); if both do, nothing has to be told apart.
+        """Set which end sends RTCP on its RTP ports (RFC 5761). If both do, no packet has to be
+        demultiplexed.
 
-        Returns whether that changed anything.
+        Returns:
+            Whether a leg changed.
         """
         changed = False
         for side, muxes in ((Side.FROM, from_muxes and not to_muxes), (Side.TO, to_muxes and not from_muxes)):
@@ -177,8 +190,9 @@ class Session:
         return changed
 
     def unlink(self) -> None:
-        """Part the legs from each other, for good: so the session is freed at once, not by a collection
-        of cycles that would hold up all others.
+        """Remove the references between the legs of an ended session.
+
+        Without the cycle the session is freed at once. The cyclic garbage collector would delay all packets.
         """
         for leg in self.legs:
             del leg.other
@@ -187,8 +201,9 @@ class Session:
     def info(self, call_id: bytes, cseq: int, *, wall_offset_s: float) -> SessionInfo:
         """The session information.
 
-        Arguments:
-            wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
+        Args:
+            call_id, cseq: of the call and the transaction.
+            wall_offset_s: wall-clock seconds minus monotonic seconds.
         """
         for leg in self.legs:
             leg.collect()
@@ -250,14 +265,14 @@ def _legs(
 
 
 def _payload_types(sender: Media, receiver: Media, component: int) -> PayloadTypes | None:
-    """What the payload types in one direction mean; None for RTCP (the odd ports) and for what is no RTP."""
+    """The payload types of one direction; None for RTCP (the odd ports) and for media other than RTP."""
     if component % 2 or not sender.rtp:
         return None
     return agreed(sender.formats, receiver.formats)
 
 
 def announced_payload_types(session: Session) -> Iterator[PayloadTypes | None]:
-    """What the media of both groups now say of the payload types on each leg, in the order of the legs."""
+    """The payload types of each leg by the present media of both groups, in the order of the legs."""
     group_from, group_to = session.group_from, session.group_to
     for in_from, in_to in zip(group_from.components, group_to.components, strict=True):
         said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]

@@ -1,10 +1,11 @@
 """A socket group: the relay's sockets for the media of one SDP (Net::SIP::NATHelper::SocketGroup).
 
-It knows its media and its sockets, and when it was last of use; it does not know what is sent through it.
+It knows its media, its sockets, and when it was last in use. It does not know what is sent through it.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from nh.calls.leg import RelaySocket
@@ -12,13 +13,22 @@ from nh.calls.media import Media, RelayMedia, Side, interned
 from nh.calls.ports import PortSpace
 
 OpenSockets = Callable[[str, int, int], list[RelaySocket]]
-"""(address, base port, count) → that many sockets, or PortInUse, AddressUnavailable, PortsExhausted."""
+"""(address, base port, count) -> the sockets; raises PortInUse, AddressUnavailable or PortsExhausted."""
 
 CloseSockets = Callable[[list[RelaySocket]], None]
 
+_Run = tuple[int, list[RelaySocket]]
+"""The lowest port of one medium, and its sockets on consecutive ports."""
+
 
 class Component(NamedTuple):
-    """One socket of a group: which medium it belongs to and which of its consecutive ports it is."""
+    """One socket of a group.
+
+    Attributes:
+        medium: index of its medium.
+        component: which of the medium's consecutive ports it has, from 0.
+        socket: the socket.
+    """
 
     medium: int
     component: int
@@ -26,16 +36,20 @@ class Component(NamedTuple):
 
 
 class SocketGroup:
-    """All sockets for one SDP. Build it with open(), end it with close().
+    """All sockets for one SDP. open() or adopt() creates it, close() ends it.
 
-    Arguments:
+    Attributes:
         id: idfrom or idto of the end whose SDP this was.
-        side: whether that was the request's or the response's.
-        media: what the SDP announced.
-        relay_media: what the proxy shall announce instead.
+        side: FROM for the request's SDP, TO for the response's.
+        address: local IP address of all sockets.
+        media: the media that the SDP announced.
+        relay_media: the media that the proxy announces instead.
         sockets: all of them, in the order of media and ports.
         created: monotonic seconds.
-        dscp: what its sockets were asked to send with, None: as set.
+        dscp: DiffServ code point that was asked for, None: that of the settings.
+        users: sessions that use the group.
+        idle_since: monotonic seconds at which the last session left it; None: a session uses it, or none ever
+            did.
     """
 
     __slots__ = (
@@ -58,7 +72,7 @@ class SocketGroup:
         side: Side,
         address: str,
         media: Sequence[Media],
-        runs: Sequence[tuple[int, list[RelaySocket]]],
+        runs: Sequence[_Run],
         created: float,
         dscp: int | None = None,
     ) -> None:
@@ -71,7 +85,7 @@ class SocketGroup:
         self.users = 0
         self.idle_since: float | None = None
         self.relay_media = tuple(
-            # an inactive medium answers port 0, though its sockets exist: its end may still send
+            # port 0 for an inactive medium, although its sockets exist: its end may still send
             RelayMedia(address, base if medium.active else 0, medium.range)
             for medium, (base, _) in zip(media, runs, strict=True)
         )
@@ -91,19 +105,22 @@ class SocketGroup:
         now: float,
         dscp: int | None = None,
     ) -> "SocketGroup":
-        """A group with all its sockets: if one cannot be had, none is kept.
+        """Open a group with all its sockets, or none.
 
-        Raises PortsExhausted or AddressUnavailable.
+        Args:
+            id, side, address, media, dscp: see SocketGroup.
+            ports: free ports.
+            open_sockets, close_sockets: see MediaPlane.
+            now: monotonic seconds.
+
+        Raises:
+            PortsExhausted: no ports, descriptors or memory are left.
+            AddressUnavailable: the address cannot be bound.
         """
-        runs: list[tuple[int, list[RelaySocket]]] = []
-        try:
+        runs: list[_Run] = []
+        with _undone_on_error(runs, address, ports, close_sockets):
             for medium in media:
                 runs.append(ports.open_run(address, medium.range, open_sockets))
-        except BaseException:
-            for base, sockets in runs:
-                close_sockets(sockets)
-                ports.release(address, base, len(sockets))
-            raise
         return cls(id=id, side=side, address=address, media=media, runs=runs, created=now, dscp=dscp)
 
     @classmethod
@@ -122,14 +139,20 @@ class SocketGroup:
         created: float,
         dscp: int | None,
     ) -> "SocketGroup":
-        """The same on ports that are given, one base a medium: of a group that is restored.
+        """Restore a group on the ports that it had.
 
-        `announced`: for each medium, whether its port was announced: not that of an inactive one.
+        Args:
+            id, side, address, media, created, dscp: see SocketGroup.
+            bases: the lowest port of each medium.
+            announced: for each medium, whether its port was announced; that of an inactive medium was not.
+            ports: takes the ports out.
+            adopt_sockets, close_sockets: see MediaPlane.
 
-        Raises PortInUse, PortsExhausted or AddressUnavailable; then no socket is kept.
+        Raises:
+            PortInUse, PortsExhausted, AddressUnavailable: no socket is kept.
         """
-        runs: list[tuple[int, list[RelaySocket]]] = []
-        try:
+        runs: list[_Run] = []
+        with _undone_on_error(runs, address, ports, close_sockets):
             for medium, base in zip(media, bases, strict=True):
                 ports.reserve(address, base, medium.range)
                 try:
@@ -137,11 +160,6 @@ class SocketGroup:
                 except BaseException:
                     ports.release(address, base, medium.range)
                     raise
-        except BaseException:
-            for base, sockets in runs:
-                close_sockets(sockets)
-                ports.release(address, base, len(sockets))
-            raise
         group = cls(id=id, side=side, address=address, media=media, runs=runs, created=created, dscp=dscp)
         group.relay_media = tuple(
             RelayMedia(address, base if was_announced else 0, medium.range)
@@ -156,31 +174,50 @@ class SocketGroup:
         return tuple(Component(*place, socket) for place, socket in zip(places, self.sockets, strict=True))
 
     def renew(self, media: Sequence[Media]) -> None:
-        """The end announced its media anew; they need the same sockets as before."""
+        """Replace the media by newly announced ones, which need the same sockets."""
         self.media = tuple(interned(medium) for medium in media)
 
     def attach(self) -> None:
-        """One more session uses the group."""
+        """Count one more session that uses the group."""
         self.users += 1
         self.idle_since = None
 
     def detach(self, *, since: float) -> None:
-        """One session fewer uses it; `since` (monotonic seconds) is when it was last of use."""
+        """Count one session fewer, which was last in use at `since` (monotonic seconds)."""
         self.users -= 1
         if not self.users:
             self.idle_since = since
 
     def expires_at(self, *, unused_s: float, replaced_s: float) -> float:
-        """Monotonic seconds from when on nothing needs it: unused for `unused_s`, left for `replaced_s`."""
+        """Monotonic seconds at which the group expires; infinite while a session uses it.
+
+        Args:
+            unused_s: lifetime of a group that never had a session.
+            replaced_s: lifetime after the last session left.
+        """
         if self.users:
             return math.inf
         return self.created + unused_s if self.idle_since is None else self.idle_since + replaced_s
 
     def close(self, *, ports: PortSpace, close_sockets: CloseSockets) -> None:
-        """Close all sockets and give the ports back."""
+        """Close all sockets and release the ports."""
         close_sockets(list(self.sockets))
         runs: dict[int, list[RelaySocket]] = {}
         for component in self.components:
             runs.setdefault(component.medium, []).append(component.socket)
         for sockets in runs.values():
             ports.release(self.address, sockets[0].local.port, len(sockets))
+
+
+@contextlib.contextmanager
+def _undone_on_error(
+    runs: list[_Run], address: str, ports: PortSpace, close_sockets: CloseSockets
+) -> Iterator[None]:
+    """Close the sockets in `runs` and release their ports if the body fails."""
+    try:
+        yield
+    except BaseException:
+        for base, sockets in runs:
+            close_sockets(sockets)
+            ports.release(address, base, len(sockets))
+        raise

@@ -1,9 +1,6 @@
-"""Source policy: whose packets a leg takes, and when it latches onto a source (RFC 7362).
+"""Sources: the policies for who may send, and how well a source matches what its end announced.
 
-Every socket of a direction decides for itself, RTCP too. A packet's source is ranked against the
-announced endpoint: the announced address and port, then the same IP, then the IP that the signalling came
-from, then the same port, then any.
-The module decides; nh.shard.media.forwarding carries it out. No I/O, no clocks: `now` comes in.
+The rules that follow from them are in nh.calls.latching. Pure values.
 """
 
 import enum
@@ -12,15 +9,15 @@ from nh.calls.media import Endpoint
 
 
 class SourcePolicy(enum.StrEnum):
-    """Who may become the source of a leg.
+    """Which source a leg admits. Each socket decides by itself, RTCP too.
 
-    HEURISTIC: the first that comes, but a better-ranked source takes over for a window after activation;
-        an exact match latches at once, any other when the window ends.
-    FIRST: the first that comes, for good.
-    ANNOUNCED: the first from the announced IP, whatever its port, for good.
+    HEURISTIC: the first source; until the window after activation ends, a source of a higher rank takes over.
+        An exact match latches at once, any other when the window ends.
+    FIRST: the first source, for good.
+    ANNOUNCED: the first source with the announced IP address, for good.
     STRICT: the announced address and port only.
-    HANDOVER: whoever sent last, at any time (ng's media-handover).
-    ASYMMETRIC: everybody; packets for that end go where it announced, whoever sends (ng's asymmetric).
+    HANDOVER: the latest source, at any time (media-handover of ng).
+    ASYMMETRIC: every source; packets for that end go to the endpoint that it announced (asymmetric of ng).
     """
 
     HEURISTIC = "heuristic"
@@ -32,7 +29,14 @@ class SourcePolicy(enum.StrEnum):
 
 
 class Rank(enum.IntEnum):
-    """How well a source matches what its SDP announced."""
+    """How well a source matches what its end announced, in ascending order.
+
+    ANY: nothing matches.
+    SAME_PORT: the announced port.
+    SIGNALLED_FROM: the IP address that the signalling came from.
+    SAME_IP: the announced IP address.
+    EXACT: the announced address and port.
+    """
 
     ANY = 1
     SAME_PORT = 2
@@ -42,13 +46,13 @@ class Rank(enum.IntEnum):
 
 
 def rank(source: Endpoint, announced: Endpoint | None, signalled_from: str = "") -> Rank:
-    """How well `source` matches what is known of the end that should send.
+    """The rank of a source.
 
-    Arguments:
+    Args:
         source: where a packet came from.
-        announced: where that end's SDP says it receives, None if it says nothing usable.
-        signalled_from: the IP address that its SIP message came from, "" if that is not known. A phone
-            behind a NAT announces a private address, but its media come from there.
+        announced: where the SDP of that end says that it receives, None if it says nothing usable.
+        signalled_from: IP address that its SIP message came from, "" if unknown. A phone behind a NAT
+            announces a private address, and its media come from this one.
     """
     if announced is not None and source.address == announced.address:
         return Rank.EXACT if source.port == announced.port else Rank.SAME_IP

@@ -38,7 +38,7 @@ def test_a_datagram_stays_as_it_is_whatever_its_size(bench: Bench, make_peer: Ma
     alice, bob = make_peer(), make_peer()
     call = bench.call(alice, bob)
     payload = (PACKET * 400)[:size]
-    for _ in range(2):  # judged, then connected
+    for _ in range(2):  # admitted by source, then by the connected socket
         bench.passes(alice, call.for_caller, bob, payload=payload)
     leg = bench.leg(call.key, Side.FROM)
     assert (leg.packets, leg.bytes) == (2, 2 * size)
@@ -188,7 +188,7 @@ def test_every_packet_that_arrived_is_either_passed_on_or_counted_as_dropped(
             peer.send(PACKET, to)
     for _ in range(5):
         bench.receive(bob)
-    bench.turn_until(lambda: bench.stats().drop_no_session == 5, "the strays are counted")
+    bench.turn_until(lambda: bench.stats().drop_no_session == 5, "they are counted")
     bench.turn_until(lambda: bench.stats().drop_no_target == 5, "so is what goes to the held end")
     bench.bye(call.key)
     bench.bye(on_hold.key)

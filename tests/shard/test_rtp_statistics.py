@@ -58,7 +58,7 @@ class Participants:
         return streams(self.bench, self.call)
 
 
-@pytest.fixture(params=["judging", "connected"])
+@pytest.fixture(params=["latching", "connected"])
 def ends(request: pytest.FixtureRequest, make_bench: MakeBench, make_peer: MakePeer) -> Participants:
     """The caller's source latches at the end of its window, or with the first packet."""
     alice, bob = make_peer(), make_peer()

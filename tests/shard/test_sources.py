@@ -16,7 +16,7 @@ MALLORY = "127.0.0.66"
 
 
 def drops(bench: Bench, call: Conversation, component: int = RTP) -> int:
-    """Foreign packets at the port that the caller sends to."""
+    """Packets with a source mismatch at the port that the caller sends to."""
     return bench.leg(call.key, Side.FROM, component).dropped.get("source_mismatch", 0)
 
 

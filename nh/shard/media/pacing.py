@@ -1,8 +1,8 @@
-"""When the media poll is served: at once while packets are rare, once a millisecond while they are not.
+"""Pacing: when the media poll is served. At once while packets are rare, otherwise once in `coalesce_s`.
 
-Waking up costs several times what a packet does. Network cards know the trade as interrupt coalescing: at a
-packet every 50 µs, a millisecond's wait serves twenty of them in one turn, for half a millisecond of
-delay on average, a fortieth of the time that a packet of speech covers. Commands never wait for it.
+A wake-up costs several times as much as a packet, so network cards have interrupt coalescing. At a packet
+every 50 µs, a wait of 1 ms serves twenty packets in one turn. It delays them by 0.5 ms on average, a fortieth
+of the time that a packet of speech covers. Commands never wait for it.
 """
 
 from typing import Final
@@ -13,18 +13,18 @@ from nh.shard.media.poll import BATCH, MediaPoll
 QUIET_TURNS: Final = 10
 """Turns without a packet until packets count as rare again.
 
-Putting the poll back into the loop makes the kernel look at every socket in it, which takes a millisecond
-with ten thousand of them: not to be done for every pause between two packets.
+When the poll is put back into the loop, the kernel looks at every socket in the poll: 1 ms for 10,000
+sockets. That is too much for every pause between two packets.
 """
 
 
 class Pacer:
     """Serves a media poll on a loop.
 
-    Arguments:
-        loop: what says that the poll is readable, and runs the timer.
-        poll: see MediaPoll.
-        coalesce_s: longest wait for more packets, 0 (none) to 0.02 seconds.
+    Args:
+        loop: watches the poll and runs the timer.
+        poll: the media poll.
+        coalesce_s: longest wait for more packets, 0 (no wait) to 0.02 seconds.
     """
 
     def __init__(self, loop: Loop, poll: MediaPoll, *, coalesce_s: float) -> None:
@@ -37,7 +37,7 @@ class Pacer:
         loop.add_reader(poll.fileno(), self._on_readable)
 
     def close(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._loop.remove_reader(self._poll.fileno())
         if self._timer is not None:
             self._timer.cancel()
@@ -47,7 +47,7 @@ class Pacer:
         since_s = self._poll.now - self._last_served
         self._last_served = self._poll.now
         if packets and since_s < self._coalesce_s:
-            # they come faster than one in a wait: from now on the timer serves them
+            # more than one packet in coalesce_s: from now on the timer serves them
             self._loop.remove_reader(self._poll.fileno())
             self._timer = self._loop.call_later(self._coalesce_s, self._on_time)
 
@@ -56,23 +56,31 @@ class Pacer:
         self._empty_turns = 0 if packets else self._empty_turns + 1
         if self._empty_turns >= QUIET_TURNS and self._put_back():
             return
-        # a full batch means that more is waiting: go on as soon as a command had its turn
+        # a full batch: more packets wait, so continue as soon as a command has had its turn
         wait_s = 0.0 if packets >= BATCH else self._coalesce_s
         self._timer = self._loop.call_later(wait_s, self._on_time)
 
     def _put_back(self) -> bool:
-        """Let the loop tell again when there are packets; False if it cannot watch the poll now."""
+        """Let the loop watch the poll again.
+
+        Returns:
+            False if the loop cannot watch it now.
+        """
         self._empty_turns = 0
         try:
             self._loop.add_reader(self._poll.fileno(), self._on_readable)
-        except OSError:  # somebody else has the last of the watches that this user may have
+        except OSError:  # ENOSPC: other programs use all watches of this user
             return False
         self._timer = None
         self._last_served = 0.0
         return True
 
     def _serve_all(self) -> int:
-        """Serve until nothing is readable, or a batch is full: one socket may have many packets waiting."""
+        """Serve until no socket is readable or BATCH packets are served: many packets may wait at one socket.
+
+        Returns:
+            How many packets were served.
+        """
         served = 0
         while served < BATCH:
             packets = self._poll.serve()

@@ -1,6 +1,6 @@
 """The media plane of a shard: sockets, poll, forwarding and the path in the kernel, as the domain uses them.
 
-It implements nh.calls.resources.MediaPlane. It also lets time pass for legs: windows end, and legs whose
+It implements nh.calls.media_plane.MediaPlane. It also lets time pass for legs: windows end, and legs whose
 source is silent relatch. It knows nothing of calls or commands.
 """
 
