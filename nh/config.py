@@ -9,7 +9,6 @@ The module reads the file and the environment that it is given, and knows nothin
 import enum
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, get_type_hints
@@ -21,7 +20,7 @@ from nh.address import TcpAddress, parse_rpc_address
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings, in_range
 from nh.errors import ConfigError
-from nh.fastpath.attach.modes import AttachMode
+from nh.fastpath.attach import AttachMode
 from nh.interface_text import check_interfaces, parse_address, parse_interface, parse_ports
 
 ENVIRONMENT_PREFIX = "NH_"
@@ -273,6 +272,8 @@ def _in_words(error: msgspec.ValidationError, values: Mapping[str, Any]) -> str:
 def _from_file(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
+    import tomllib  # noqa: PLC0415  most runs have no file
+
     try:
         with file.open("rb") as stream:
             return tomllib.load(stream)

@@ -45,6 +45,9 @@ _LIFE: Final = "How long things live"
 _LIMITS: Final = "Limits"
 _WEEK_S: Final = 7 * 86_400
 
+_HINTS: Final = get_type_hints(Settings)
+_DEFAULTS: Final = Settings()
+
 FLAGS: Final[dict[str, Flag]] = {
     "shards": Flag(_PROCESS, "Number of shard processes; 0: one for each usable CPU", 0, 256),
     "prefork": Flag(_PROCESS, "Spare processes that take the place of a shard that dies at once", 0, 1),
@@ -156,7 +159,7 @@ FLAGS: Final[dict[str, Flag]] = {
 def help_text(name: str) -> str:
     """What `nh run --help` says of a setting: its meaning, range, unit and default."""
     flag = FLAGS[name]
-    default = getattr(Settings(), name)
+    default = getattr(_DEFAULTS, name)
     text = flag.help
     if flag.low is not None and flag.high is not None:
         text += f"; {flag.low:g} to {flag.high:.15g} {flag.unit}".rstrip()
@@ -181,7 +184,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 def _parameter(name: str) -> inspect.Parameter:
     flag = FLAGS[name]
-    setting = get_type_hints(Settings)[name]
+    setting = _HINTS[name]
     # numbers and words are text here: nh.config converts them, as it does those of the environment
     hint: Any = bool if setting is bool else list[str] if setting == tuple[str, ...] else str
     words: list[str] = list(setting) if isinstance(setting, enum.EnumMeta) else []

@@ -1,5 +1,6 @@
 """`nh run`: settings from flags, environment and file, then the supervisor."""
 
+import gc
 from typing import Annotated, Any
 
 import typer
@@ -53,7 +54,10 @@ def run(
             raise ConfigError("command line: --state and --no-state contradict each other; say one of them")
         settings["state"] = NO_STATE
     loaded = load_settings(flags=settings, file=config)
+    gc.disable()  # what is imported leaves no garbage
     from nh.supervisor.main import run as supervise  # noqa: PLC0415  other subcommands do without
+
+    gc.enable()
 
     if check:
         from nh.supervisor.handover.preflight import check_in  # noqa: PLC0415

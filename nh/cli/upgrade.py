@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import typer
 
-from nh.cli.calls.json_text import json_text
+from nh.cli.calls.callid import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, settings_of
 from nh.commands import GetStats, Upgrade
 from nh.errors import NhError, Unavailable

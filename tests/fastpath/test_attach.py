@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from nh.fastpath.attach import AttachMode
 from nh.fastpath.attach.attachments import Attachments
-from nh.fastpath.attach.modes import AttachMode
 from nh.fastpath.netlink.interfaces import Interface, InterfaceWatch
 from nh.loop import SelectorLoop
 from tests.fastpath.trivial_program import create_link, kernel_has_tcx, tcx_programs, trivial_program
@@ -252,7 +252,7 @@ def run_and_kill(name: str, method: AttachMode) -> None:
     code = f"""
 import os, signal, socket
 from nh.fastpath.attach.attachments import Attachments
-from nh.fastpath.attach.modes import AttachMode
+from nh.fastpath.attach import AttachMode
 from nh.fastpath.netlink.interfaces import Interface
 from tests.fastpath.trivial_program import create_link, trivial_program
 with trivial_program() as program:

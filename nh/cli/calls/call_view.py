@@ -6,14 +6,14 @@ from datetime import datetime
 from rich.text import Text
 
 from nh.cli.calls.callid import show_id, show_text
-from nh.cli.stats import quantities as q
+from nh.cli.stats.quantities import count, duration, size
 from nh.results import CallDetail, GroupDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
 
 
 def call_lines(call: CallDetail) -> Iterator[Text]:
     """The call, line by line."""
     yield Text("call ", style="bold").append(show_id(call.call_id))
-    yield Text(f"  shard {call.shard} · age {q.duration(call.age_s)} · idle {q.duration(call.idle_s)}")
+    yield Text(f"  shard {call.shard} · age {duration(call.age_s)} · idle {duration(call.idle_s)}")
     for session in call.sessions:
         yield Text()
         yield from _session(session)
@@ -35,7 +35,7 @@ def _session(session: SessionDetail) -> Iterator[Text]:
         ("to", session.to, session.id_to),
     ):
         yield Text(f"  {side:<5}{show_text(uri) or '-'}  ").append(f"id {show_id(identifier)}", style="dim")
-    yield Text(f"  bytes {q.size(session.bytes_from)} from, {q.size(session.bytes_to)} to")
+    yield Text(f"  bytes {size(session.bytes_from)} from, {size(session.bytes_to)} to")
     if session.param:
         yield Text(
             "  param " + show_text(", ".join(f"{key}={value}" for key, value in session.param.items()))
@@ -55,9 +55,9 @@ def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
     state = "latched" if leg.latched else "latching"
     source = f"{leg.source} ({state})" if leg.source is not None else "nothing yet"
     yield Text(f"    {side:<5}at {leg.local}, announced {leg.announced or '-'}, source {source}")
-    idle = f", idle {q.duration(leg.idle_s)}" if leg.idle_s is not None else ""
-    counters = Text(f"         {q.count(leg.packets)} packets, {q.size(leg.bytes)}B{idle}")
-    dropped = ", ".join(f"{q.count(number)} {reason}" for reason, number in leg.dropped.items() if number)
+    idle = f", idle {duration(leg.idle_s)}" if leg.idle_s is not None else ""
+    counters = Text(f"         {count(leg.packets)} packets, {size(leg.bytes)}B{idle}")
+    dropped = ", ".join(f"{count(number)} {reason}" for reason, number in leg.dropped.items() if number)
     if dropped:
         counters.append(f", dropped {dropped}".replace("_", " "), style="yellow")
     yield counters
@@ -69,23 +69,23 @@ def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
 def _path(leg: LegDetail) -> str:
     """Which way its packets go, and why if that is not the short one."""
     if leg.kernel:
-        return f"in the kernel: {q.count(leg.kernel_packets)} of its packets"
+        return f"in the kernel: {count(leg.kernel_packets)} of its packets"
     text = "in user space"
     if leg.user_space_because:
         text += f": {show_text(leg.user_space_because)}"
-    return f"{text}; {q.count(leg.kernel_packets)} in the kernel before" if leg.kernel_packets else text
+    return f"{text}; {count(leg.kernel_packets)} in the kernel before" if leg.kernel_packets else text
 
 
 def _stream(stream: StreamDetail) -> Text:
     name = show_text(stream.encoding) or f"payload type {stream.payload_type}"
-    text = Text(f"         SSRC {stream.ssrc:08x} {name}: {q.count(stream.packets)} packets")
+    text = Text(f"         SSRC {stream.ssrc:08x} {name}: {count(stream.packets)} packets")
     if stream.lost:
-        text.append(f", {q.count(stream.lost)} lost ({stream.loss_ratio:.2%})", style="yellow")
+        text.append(f", {count(stream.lost)} lost ({stream.loss_ratio:.2%})", style="yellow")
     else:
         text.append(", none lost")
     for number, what in ((stream.reordered, "reordered"), (stream.duplicates, "duplicated")):
         if number:
-            text.append(f", {q.count(number)} {what}")
+            text.append(f", {count(number)} {what}")
     if stream.jitter_ms is not None:
         text.append(f", jitter {stream.jitter_ms:.1f} ms")
     if stream.mos is not None:
@@ -98,5 +98,5 @@ def _group(group: GroupDetail) -> Text:
     ports = " ".join(map(str, group.local_ports))
     used = "in a session" if group.used else "unused"
     cseq = f"cseq {group.cseq} · " if group.cseq else ""
-    text = Text(f"  {group.side.name.lower():<5}{cseq}{used} · age {q.duration(group.age_s)} · {ports}")
+    text = Text(f"  {group.side.name.lower():<5}{cseq}{used} · age {duration(group.age_s)} · {ports}")
     return text.append(f"\n       answered {media}  id {show_id(group.id)}", style="dim")

@@ -7,6 +7,8 @@ exactly one shown form, and reading that form gives the bytes back.
 import re
 from typing import Final
 
+import msgspec
+
 from nh.errors import ConfigError
 
 _ESCAPE: Final = re.compile(rb"\\(?:(\\)|x([0-9a-fA-F]{2})|)")
@@ -32,6 +34,23 @@ def read_id(text: str) -> bytes:
     Raises ConfigError for a backslash that begins neither `\\` nor `\xNN`.
     """
     return _ESCAPE.sub(_read, text.encode("utf-8", "surrogateescape"))
+
+
+def json_text(value: object) -> bytes:
+    """`value` as one line of JSON for scripts: identifiers have the form that the command line takes."""
+    return msgspec.json.encode(_plain(msgspec.to_builtins(value, builtin_types=(bytes,))))
+
+
+def _plain(value: object) -> object:
+    match value:
+        case bytes():
+            return show_id(value)
+        case dict():
+            return {name: _plain(part) for name, part in value.items()}
+        case list() | tuple():
+            return [_plain(part) for part in value]
+        case _:
+            return value
 
 
 def _show(char: str) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from nh.cli.calls.callid import read_id, show_id
+from nh.cli.calls.callid import json_text, read_id, show_id
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir
 
 _ID_HELP = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behind -- if it begins with -"
@@ -52,7 +52,6 @@ def close(
     config: ConfigFile = None,
 ) -> None:
     """End a call: all of its sessions, and all of its ports are free again. The phones are not told."""
-    from nh.cli.calls.json_text import json_text  # noqa: PLC0415
     from nh.cli.rpc import connect  # noqa: PLC0415
     from nh.commands import CloseCall  # noqa: PLC0415
 

@@ -1,13 +1,23 @@
 """Runs the commands behind `nh calls` and prints what comes back, for people or as JSON."""
 
+from typing import Final
+
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from nh.cli.calls.call_view import call_lines
-from nh.cli.calls.json_text import json_text
-from nh.cli.calls.list_view import LIST_HEADER, list_line
+from nh.cli.calls.callid import json_text, show_id
+from nh.cli.stats.quantities import count, duration, size
 from nh.client import NativeClient
 from nh.commands import MAX_LIST, ListCalls, ShowCall
+from nh.results import CallSummary
+
+_COLUMNS: Final = "{:>5} {:>6} {:>6} {:>4} {:>5} {:>7} {:>6}  {}"
+
+_LIST_HEADER: Final = Text(
+    _COLUMNS.format("shard", "age", "idle", "sess", "socks", "packets", "bytes", "call-id"), style="bold"
+)
 
 
 def print_call(client: NativeClient, call_id: bytes, as_json: bool) -> None:
@@ -35,13 +45,29 @@ def print_list(client: NativeClient, contains: bytes, limit: int, as_json: bool)
     while left > 0:
         page = client.request(ListCalls(contains, after, min(left, MAX_LIST)))
         if left == limit and not as_json:
-            console.print(LIST_HEADER, soft_wrap=True)
+            console.print(_LIST_HEADER, soft_wrap=True)
         for call in page.calls:
             if as_json:
                 typer.echo(json_text(call))
             else:
-                console.print(list_line(call), soft_wrap=True)
+                console.print(_list_line(call), soft_wrap=True)
         after, left = page.next, left - len(page.calls)
         if not after:
             return False
     return True
+
+
+def _list_line(call: CallSummary) -> Text:
+    """One call. The call-id comes last and is never cut, so that it can be copied into `nh close`."""
+    return Text(
+        _COLUMNS.format(
+            call.shard,
+            duration(call.age_s),
+            duration(call.idle_s),
+            count(call.sessions),
+            count(call.sockets),
+            count(call.packets),
+            size(call.bytes),
+            show_id(call.call_id),
+        )
+    )

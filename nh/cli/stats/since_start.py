@@ -6,7 +6,7 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from nh.cli.stats import quantities as q
+from nh.cli.stats import quantities
 from nh.stats import ShardStats, SupervisorStats
 from nh.stats.snapshot import Snapshot
 
@@ -31,8 +31,8 @@ def since_start(snapshot: Snapshot) -> Table:
 
 
 def _of_shards(totals: ShardStats) -> Iterator[_Row]:
-    yield "received", f"{q.count(totals.packets_in)} packets, {q.size(totals.bytes_in)}B"
-    yield "sent", f"{q.count(totals.packets_out)} packets, {q.size(totals.bytes_out)}B"
+    yield "received", f"{quantities.count(totals.packets_in)} packets, {quantities.size(totals.bytes_in)}B"
+    yield "sent", f"{quantities.count(totals.packets_out)} packets, {quantities.size(totals.bytes_out)}B"
     yield (
         "paths",
         _line(
@@ -88,6 +88,6 @@ def _line(*counted: tuple[int, str]) -> Text:
     text = Text()
     for number, what in counted:
         text.append(" · " if text else "", style="dim").append(
-            f"{q.count(number)} {what}", style="" if number else "dim"
+            f"{quantities.count(number)} {what}", style="" if number else "dim"
         )
     return text

@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from nh.cli.stats import quantities as q
+from nh.cli.stats import quantities
 from nh.cli.stats.history import History
 from nh.cli.stats.rates import DROPS, STALE_S, Measured, Rates, commands, drops
 from nh.stats.layout import ShardState
@@ -63,8 +63,8 @@ class StatsView:
         if self.warning:
             yield Text(self.warning, style="bold red")
         if self.packets is not None and self.calls is not None:
-            yield _graph("packets/s", self.packets, q.rate, options.max_width, "cyan")
-            yield _graph("calls", self.calls, q.count, options.max_width, "green")
+            yield _graph("packets/s", self.packets, quantities.rate, options.max_width, "cyan")
+            yield _graph("calls", self.calls, quantities.count, options.max_width, "green")
         yield Text()
         wide = options.max_width >= WIDE_COLUMNS
         yield _shards(self.snapshot, self.measured, wide)
@@ -79,11 +79,11 @@ def _header(snapshot: Snapshot) -> Text:
     up = sum(shard.state is ShardState.UP and not _hangs(shard) for shard in snapshot.shards)
     shards = len(snapshot.shards)
     parts = [
-        f"up {q.duration(max(0.0, snapshot.time - supervisor.started))}"
+        f"up {quantities.duration(max(0.0, snapshot.time - supervisor.started))}"
         if supervisor.started
         else "starting",
         f"{up} of {shards} shards up",
-        f"{q.count(supervisor.rpc_clients)} RPC clients",
+        f"{quantities.count(supervisor.rpc_clients)} RPC clients",
         datetime.fromtimestamp(snapshot.time).strftime("%H:%M:%S"),
     ]
     text = Text().append(f"nh {snapshot.version}", style="bold")
@@ -98,7 +98,7 @@ def _header(snapshot: Snapshot) -> Text:
 
 def _drain(snapshot: Snapshot) -> str:
     ends = snapshot.supervisor.drain_ends
-    return f"draining, {q.duration(max(0.0, ends - snapshot.clock))} at most" if ends else "draining"
+    return f"draining, {quantities.duration(max(0.0, ends - snapshot.clock))} at most" if ends else "draining"
 
 
 def _graph(label: str, history: History, show: Callable[[float], str], width: int, style: str) -> Text:
@@ -130,14 +130,14 @@ def _cells(stats: ShardReading | Totals, rates: Rates | None, restarts: int, wid
     scarce = stats.ports_free * 20 < stats.ports_total
     return [
         _UNKNOWN if rates is None else Text(f"{rates['cpu_s'] * 100:.0f}"),
-        Text(q.memory(stats.memory_bytes)),
-        Text(q.count(stats.calls)),
-        Text(q.count(stats.sessions)),
-        Text(q.count(stats.sockets)),
-        Text(q.count(stats.ports_free), style="bold red" if scarce else ""),
+        Text(quantities.memory(stats.memory_bytes)),
+        Text(quantities.count(stats.calls)),
+        Text(quantities.count(stats.sessions)),
+        Text(quantities.count(stats.sockets)),
+        Text(quantities.count(stats.ports_free), style="bold red" if scarce else ""),
         *_rate_cells(rates, wide),
-        Text(q.lag(stats.loop_lag_s), style="yellow" if stats.loop_lag_s > LAG_S else ""),
-        Text(q.count(restarts), style="yellow" if restarts else ""),
+        Text(quantities.lag(stats.loop_lag_s), style="yellow" if stats.loop_lag_s > LAG_S else ""),
+        Text(quantities.count(restarts), style="yellow" if restarts else ""),
     ]
 
 
@@ -146,10 +146,10 @@ def _rate_cells(rates: Rates | None, wide: bool) -> list[Text]:
         return [_UNKNOWN] * (3 + len(DROPS) if wide else 4)
     dropped = [rates[name] for name in DROPS] if wide else [drops(rates)]
     return [
-        Text(q.rate(rates["packets_in"])),
-        Text(q.rate(rates["bytes_in"] * 8 / 1e6)),
-        *(Text(q.rate(per_s), style="yellow" if per_s else "") for per_s in dropped),
-        Text(q.rate(commands(rates))),
+        Text(quantities.rate(rates["packets_in"])),
+        Text(quantities.rate(rates["bytes_in"] * 8 / 1e6)),
+        *(Text(quantities.rate(per_s), style="yellow" if per_s else "") for per_s in dropped),
+        Text(quantities.rate(commands(rates))),
     ]
 
 
@@ -170,16 +170,16 @@ def _paths(snapshot: Snapshot, rates: Rates | None) -> Text:
     interfaces = snapshot.supervisor.kernel_interfaces
     if not interfaces:
         return text.append("all in user space", style="dim")
-    flows = q.count(snapshot.totals.kernel_flows)
+    flows = quantities.count(snapshot.totals.kernel_flows)
     where = f"in the kernel ({flows} flows, {interfaces} interface{'' if interfaces == 1 else 's'})"
     if rates is None:
         return text.append(where)
     in_kernel = rates["kernel_packets"]
-    text.append(f"{q.rate(in_kernel)}/s {where}", style="green" if in_kernel else "")
-    return text.append(f" · {q.rate(rates['packets_in'] - in_kernel)}/s in user space")
+    text.append(f"{quantities.rate(in_kernel)}/s {where}", style="green" if in_kernel else "")
+    return text.append(f" · {quantities.rate(rates['packets_in'] - in_kernel)}/s in user space")
 
 
 def _drop_reasons(rates: Rates) -> Text:
     text = Text().append("drop/s  ", style="bold")
-    reasons = [f"{q.rate(rates[name])} {_REASONS[name][1]}" for name in DROPS]
+    reasons = [f"{quantities.rate(rates[name])} {_REASONS[name][1]}" for name in DROPS]
     return text.append(" · ".join(reasons), style="yellow" if drops(rates) else "")

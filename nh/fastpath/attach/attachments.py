@@ -4,8 +4,8 @@ import errno
 import logging
 from typing import Protocol
 
+from nh.fastpath.attach import AttachMode
 from nh.fastpath.attach.clsact import ClsactFilters, remove_leftovers
-from nh.fastpath.attach.modes import AttachMode
 from nh.fastpath.attach.tcx import CreateLink, TcxLinks
 from nh.fastpath.netlink.interfaces import Interface
 

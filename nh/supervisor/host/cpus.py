@@ -4,8 +4,6 @@ import logging
 import os
 from collections.abc import Sequence
 
-import psutil
-
 logger = logging.getLogger(__name__)
 
 
@@ -30,8 +28,8 @@ def pin(pid: int, cpu: int, name: str) -> bool:
     Returns whether that worked; if not, it is logged, and the process runs on as it was.
     """
     try:
-        psutil.Process(pid).cpu_affinity([cpu])
-    except (psutil.Error, OSError, ValueError) as exc:
+        os.sched_setaffinity(pid, [cpu])
+    except OSError as exc:
         logger.warning("%s (pid %d) is not pinned to CPU %d: %s", name, pid, cpu, exc)
         return False
     return True
