@@ -9,28 +9,14 @@ import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Final, Self, overload
+from typing import Final, Self, TypeVar, cast
 
 import msgspec
 
 from nh.address import parse_rpc_address
 from nh.calls.media import Media, Side
-from nh.commands import (
-    Activate,
-    Allocate,
-    Close,
-    CloseCall,
-    Command,
-    Drain,
-    Extension,
-    GetStats,
-    ListCalls,
-    Ping,
-    ShowCall,
-    TransactionKey,
-    Undrain,
-    Upgrade,
-)
+from nh.command_table import INFO
+from nh.commands import Activate, BaseCommand, Close, Extension, TransactionKey
 from nh.errors import (
     AddressUnavailable,
     CommandTimeout,
@@ -52,20 +38,7 @@ from nh.errors import (
     UnusableSdp,
     WrongDialog,
 )
-from nh.results import (
-    Activated,
-    Allocated,
-    CallDetail,
-    CallList,
-    Closed,
-    DrainState,
-    ExtensionResult,
-    Failure,
-    Pong,
-    Result,
-    Stats,
-    Upgrading,
-)
+from nh.results import Failure, Result
 from nh.rpc.client_connection import RpcConnection
 from nh.wire import native, netsip
 from nh.wire.fields import make_allocate, make_param
@@ -74,6 +47,8 @@ from nh.wire.netsip.storable import Value
 
 NatBasic = TransactionKey | Sequence[object]
 """A TransactionKey, or Net::SIP's [callid, cseq, idfrom, idto, uri_from, uri_to]; text becomes UTF-8."""
+
+ResultT = TypeVar("ResultT", bound=Result)
 
 _MAX_IN_FLIGHT: Final = 64
 
@@ -216,41 +191,27 @@ class NativeClient:
             self._connection.close()
             self._connection = None
 
-    @overload
-    def request(self, command: Allocate) -> Allocated: ...
-    @overload
-    def request(self, command: Activate) -> Activated: ...
-    @overload
-    def request(self, command: Close | CloseCall) -> Closed: ...
-    @overload
-    def request(self, command: ListCalls) -> CallList: ...
-    @overload
-    def request(self, command: ShowCall) -> CallDetail: ...
-    @overload
-    def request(self, command: GetStats) -> Stats: ...
-    @overload
-    def request(self, command: Drain | Undrain) -> DrainState: ...
-    @overload
-    def request(self, command: Upgrade) -> Upgrading: ...
-    @overload
-    def request(self, command: Ping) -> Pong: ...
-    @overload
-    def request(self, command: Extension) -> ExtensionResult: ...
+    def request(self, command: BaseCommand[ResultT]) -> ResultT:
+        """Execute one command.
 
-    def request(self, command: Command) -> Result:
-        """The result of one command.
+        Args:
+            command: one that the native protocol has (docs/reference/protocol.md), or an Extension.
 
-        Raises the error whose code the server answers: Refused and below it, MalformedRequest,
-        UnknownCommand, Unavailable, CommandTimeout, or NhError for "internal". Also Unavailable or
-        CommandTimeout if the server cannot be reached or does not answer, MalformedFrame for a reply that
-        is not of the protocol.
+        Returns:
+            Its result.
+
+        Raises:
+            Refused, MalformedRequest, UnknownCommand, Unavailable, CommandTimeout, NhError: the error whose
+                code the server answered; NhError stands for "internal".
+            Unavailable, CommandTimeout: the server cannot be reached, or does not answer in time.
+            MalformedFrame: the reply is not of this protocol.
         """
         (result,) = self.request_all([command])
         if isinstance(result, Failure):
             raise _error(result)
-        return result
+        return cast(ResultT, result)
 
-    def request_all(self, commands: Sequence[Command]) -> list[Result]:
+    def request_all(self, commands: Sequence[BaseCommand[Result]]) -> list[Result]:
         """The results of many commands at once, in their order; a refused one gives its Failure.
 
         The time for the next reply begins anew with every reply. Raises as `request` does if the exchange
@@ -263,7 +224,7 @@ class NativeClient:
             self.close()  # late replies must not meet later requests
             raise
 
-    def _encode(self, command: Command) -> tuple[int, bytes]:
+    def _encode(self, command: BaseCommand[Result]) -> tuple[int, bytes]:
         self._last_id += 1
         try:
             payload = native.encode_request(self._last_id, command)
@@ -272,7 +233,9 @@ class NativeClient:
         _check_size(payload)
         return self._last_id, payload
 
-    def _exchange(self, commands: Sequence[Command], payloads: Sequence[tuple[int, bytes]]) -> list[Result]:
+    def _exchange(
+        self, commands: Sequence[BaseCommand[Result]], payloads: Sequence[tuple[int, bytes]]
+    ) -> list[Result]:
         deadline = time.monotonic() + self._timeout_s
         connection = self._connect(deadline)
         waiting: dict[int, int] = {}
@@ -302,10 +265,10 @@ class NativeClient:
         return self._connection
 
 
-def _read_result(content: msgspec.Raw | Failure, command: Command) -> Result:
+def _read_result(content: msgspec.Raw | Failure, command: BaseCommand[Result]) -> Result:
     if isinstance(content, Failure):
         return content
-    return native.decode_result(content, native.RESULT_TYPES[type(command)])
+    return native.decode_result(content, INFO[type(command)].result)
 
 
 def _stray(reply_id: native.RequestId, content: msgspec.Raw | Failure) -> NhError:

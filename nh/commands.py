@@ -1,38 +1,62 @@
-"""The one vocabulary of wires, supervisor and shards: typed commands; what comes of them is in nh.results.
+"""The commands that proxies and operators send: one vocabulary for wires, supervisor and shards.
 
-Codecs turn bytes into these and these into bytes; the internal link carries them as they are
-(tagged msgspec structs). Identifiers are bytes: SIP allows more in them than any text encoding does,
-and Net::SIP puts NUL bytes into them.
+Codecs turn bytes into these structs and back; the internal link carries the structs as they are (tagged
+msgspec). nh.results has what comes back, nh.command_table what is known of each command: its result, its name
+on each wire, its counters, its route. Identifiers are bytes: SIP allows bytes in them that are not text, and
+Net::SIP puts NUL bytes into them.
 """
 
 import enum
+from typing import Generic, TypeVar
 
 import msgspec
 
 from nh.calls.media import Media, Side
+from nh.results import (
+    Activated,
+    Allocated,
+    Blocked,
+    CallDetail,
+    CallList,
+    Closed,
+    DrainState,
+    ExtensionResult,
+    Pong,
+    Queried,
+    Result,
+    Rewritten,
+    Stats,
+    Upgrading,
+)
 
 MAX_ID_BYTES = 16_384
-"""Longest call-id, idfrom or idto."""
+"""Longest call-id, idfrom or idto, in bytes."""
 
 MAX_CSEQ = 2**32 - 1
-"""Highest CSeq number (RFC 3261 8.1.1.5 allows less than 2**31; Net::SIP passes on what it reads)."""
+"""Highest CSeq number (RFC 3261 section 8.1.1.5 allows less than 2**31; Net::SIP passes on what it reads)."""
 
 MAX_LIST = 1000
 """Most calls in one page of a list."""
 
 MAX_DRAIN_S = 7 * 86_400
-"""Longest limit of a drain."""
+"""Longest time limit of a drain, in seconds."""
+
+ResultT_co = TypeVar("ResultT_co", bound=Result, covariant=True)
+
+
+class BaseCommand(msgspec.Struct, Generic[ResultT_co], frozen=True):
+    """Any command; its type parameter is the type of its result, where that is not a Failure."""
 
 
 class TransactionKey(msgspec.Struct, frozen=True):
-    """Net::SIP's nat_basic: which call, transaction and pair of ends a command is about.
+    """Net::SIP's nat_basic: the call, the transaction and the two ends that a command is about.
 
-    Arguments:
+    Attributes:
         call_id: the SIP Call-ID, 1 to MAX_ID_BYTES bytes.
-        cseq: CSeq number, 0 to MAX_CSEQ; None where a BYE closes whatever is between the ends.
-        id_from: who sent the request of the transaction.
-        id_to: whom it was sent to; b"" where it is not known yet.
-        uri_from, uri_to: for information only.
+        cseq: CSeq number, 0 to MAX_CSEQ; None in a Close that ends all sessions between the two ends.
+        id_from: the end that sent the transaction's request, at most MAX_ID_BYTES bytes.
+        id_to: the end that received the request; b"" while it is unknown.
+        uri_from, uri_to: URIs of the two ends, for information only.
     """
 
     call_id: bytes
@@ -43,46 +67,58 @@ class TransactionKey(msgspec.Struct, frozen=True):
     uri_to: bytes = b""
 
 
-# --- commands -------------------------------------------------------------------------------------
+# --- Net::SIP's commands --------------------------------------------------------------------------
 
 
-class Allocate(msgspec.Struct, frozen=True, tag="allocate"):
-    """Ports for the media of one SDP: `side` sent it, `address` is where the relay shall listen.
+class _KeyedCommand(BaseCommand[ResultT_co], frozen=True):
+    key: TransactionKey
 
-    `key.cseq` must not be None.
+    @property
+    def call_id(self) -> bytes:
+        """The call that the command is about."""
+        return self.key.call_id
+
+
+class Allocate(_KeyedCommand[Allocated], frozen=True, tag="allocate"):
+    """Allocate relay ports for the media of one SDP.
+
+    Attributes:
+        key: call, transaction and ends; its cseq is a number.
+        side: the end that sent the SDP.
+        address: IP address on which the relay listens.
+        media: one entry for each medium, in the order of the SDP.
     """
 
-    key: TransactionKey
     side: Side
     address: str
     media: tuple[Media, ...]
 
 
-class Activate(msgspec.Struct, frozen=True, tag="activate"):
-    """Start to relay between the two sides; `param` is handed back in the session information."""
+class Activate(_KeyedCommand[Activated], frozen=True, tag="activate"):
+    """Start to relay between the two ends; `param` is returned in the session information."""
 
-    key: TransactionKey
     param: dict[str, str] = {}
 
 
-class Close(msgspec.Struct, frozen=True, tag="close"):
-    """End one transaction's session (a true cseq) or every session between the two ends (0 or None)."""
-
-    key: TransactionKey
+class Close(_KeyedCommand[Closed], frozen=True, tag="close"):
+    """End one transaction's session; with a cseq of 0 or None, every session between the two ends."""
 
 
-class CloseCall(msgspec.Struct, frozen=True, tag="close_call"):
+class CloseCall(BaseCommand[Closed], frozen=True, tag="close_call"):
     """End everything under a call-id, whatever its transactions and ends."""
 
     call_id: bytes
 
 
-class ListCalls(msgspec.Struct, frozen=True, tag="list"):
-    """A page of calls in the order of their call-id bytes.
+# --- what operators ask ---------------------------------------------------------------------------
 
-    Arguments:
-        contains: only call-ids with these bytes in them; b"" for all.
-        after: only call-ids behind this one: the `next` of the page before; b"" to begin.
+
+class ListCalls(BaseCommand[CallList], frozen=True, tag="list"):
+    """List one page of calls, in the order of their call-ids.
+
+    Attributes:
+        contains: only call-ids that contain these bytes; b"" for all.
+        after: only call-ids after this one: `next` of the page before; b"" for the first page.
         limit: most calls in the page, 1 to MAX_LIST.
     """
 
@@ -91,16 +127,51 @@ class ListCalls(msgspec.Struct, frozen=True, tag="list"):
     limit: int = 100
 
 
-class ShowCall(msgspec.Struct, frozen=True, tag="show"):
-    """Everything that is known of one call."""
+class ShowCall(BaseCommand[CallDetail], frozen=True, tag="show"):
+    """Show everything that is known of one call."""
 
     call_id: bytes
 
 
-class IceHandling(enum.StrEnum):
-    """What ng's `ICE` asks for (nh.sdp.rewrite says what of it a relay can do).
+class GetStats(BaseCommand[Stats], frozen=True, tag="stats"):
+    """Read the counters of the whole relay (what `nh stats --json` prints)."""
 
-    DEFAULT: the relay's candidates in place of the peer's, if there are any.
+
+class Drain(BaseCommand[DrainState], frozen=True, tag="drain"):
+    """Refuse new calls, and end when the last call has ended. A second Drain replaces the limit.
+
+    Attributes:
+        limit_s: seconds after which the relay ends with calls left, 0 to MAX_DRAIN_S; None: no limit.
+    """
+
+    limit_s: float | None = None
+
+
+class Undrain(BaseCommand[DrainState], frozen=True, tag="undrain"):
+    """Accept new calls again."""
+
+
+class Upgrade(BaseCommand[Upgrading], frozen=True, tag="upgrade"):
+    """Continue with the installed code and the current settings; no call ends.
+
+    Attributes:
+        shards: number of shards from then on, 1 to 256; None: the setting `shards`.
+    """
+
+    shards: int | None = None
+
+
+class Ping(BaseCommand[Pong], frozen=True, tag="ping"):
+    """Ask whether the relay answers, and with which version."""
+
+
+# --- ng's commands ---------------------------------------------------------------------------------
+
+
+class IceHandling(enum.StrEnum):
+    """The value of ng's key `ICE` (nh.sdp.rewrite implements it).
+
+    DEFAULT replaces the peer's candidates, if the SDP has any, by the relay's.
     """
 
     DEFAULT = "default"
@@ -110,24 +181,24 @@ class IceHandling(enum.StrEnum):
 
 
 class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What an ng client may ask for in an offer or answer, as far as a relay can do it.
+    """The options of an ng offer or answer that nh implements (docs/reference/ng.md).
 
-    Arguments:
-        received_from: IP address that the SIP message came from, "" if not told; it ranks sources.
-        trust_received: announce to the core that address instead of the SDP's (SIP-source-address).
+    Attributes:
+        received_from: IP address that the SIP message came from, "" if unknown; sources are ranked by it.
+        trust_received: announce that address to the core instead of the SDP's (SIP-source-address).
         media_address: IP address to write into the SDP instead of the interface's, "" for none.
-        replace_origin: rewrite o=, too.
+        replace_origin: rewrite the o= line, too.
         ice: see IceHandling.
-        direction: names of the interfaces towards the sender and towards the receiver; empty: not told.
-        family: 4 or 6 for the side that the SDP goes to; 0: that of the SDP.
-        asymmetric: send where the SDP says, and never learn.
-        strict_source: take packets from the learned source only, which nh does in any case.
+        direction: names of the interfaces towards the sender and towards the receiver; () if not given.
+        family: IP version on the side that the SDP goes to, 4 or 6; 0: that of the SDP.
+        asymmetric: send to the SDP's address, and never latch.
+        strict_source: accept packets from the latched source only, which nh does in any case.
         media_handover: another source may take over at any time.
         port_latching: keep the relay's ports although the peer's changed.
-        mux_offer, mux_require, mux_demux, mux_accept, mux_reject: of `rtcp-mux`; require goes with offer.
-        transport_protocol: what the SDP's m= lines shall say, such as RTP/SAVPF, or `accept`; "" if not told.
-        dscp: of the packets sent, 0 to 63; None: the relay's default.
-        loop_protect: leave an SDP alone that bears this relay's mark, and mark what is rewritten.
+        mux_offer, mux_require, mux_demux, mux_accept, mux_reject: of `rtcp-mux`; require implies offer.
+        transport_protocol: protocol for the m= lines, such as RTP/SAVPF, or `accept`; "" if not given.
+        dscp: DSCP of the packets sent, 0 to 63; None: the relay's default.
+        loop_protect: leave an SDP alone that has this relay's mark, and mark the SDPs it rewrites.
         label: the client's own name for the sender, shown in queries.
     """
 
@@ -153,8 +224,8 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
     label: str = ""
 
 
-class Offer(msgspec.Struct, frozen=True, tag="offer"):
-    """ng's offer: the sender of `sdp` is `from_tag`; `to_tag` is b"" before the first answer."""
+class Offer(BaseCommand[Rewritten], frozen=True, tag="offer"):
+    """ng's offer: `from_tag` sent `sdp`; `to_tag` is b"" before the first answer."""
 
     call_id: bytes
     from_tag: bytes
@@ -164,8 +235,8 @@ class Offer(msgspec.Struct, frozen=True, tag="offer"):
     options: OfferOptions
 
 
-class Answer(msgspec.Struct, frozen=True, tag="answer"):
-    """ng's answer: the sender of `sdp` is `to_tag`, who answers the last offer of `from_tag`."""
+class Answer(BaseCommand[Rewritten], frozen=True, tag="answer"):
+    """ng's answer: `to_tag` sent `sdp`, in answer to the last offer of `from_tag` (RFC 3264)."""
 
     call_id: bytes
     from_tag: bytes
@@ -175,11 +246,12 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     options: OfferOptions
 
 
-class Delete(msgspec.Struct, frozen=True, tag="delete"):
-    """ng's delete: without from_tag the whole call; to_tag b"" where the client gave none that counts.
+class Delete(BaseCommand[Queried], frozen=True, tag="delete"):
+    """ng's delete: of the whole call without from_tag, else of that end's dialogs.
 
-    Arguments:
-        delay_s: how long it stays, 0 to 3600: a new offer or answer within that time keeps it.
+    Attributes:
+        to_tag: the other end; b"" where the client sent none, or none that selects.
+        delay_s: seconds until the deletion, 0 to 3600; an offer or answer within that time cancels it.
     """
 
     call_id: bytes
@@ -189,14 +261,14 @@ class Delete(msgspec.Struct, frozen=True, tag="delete"):
     delay_s: int = 0
 
 
-class Query(msgspec.Struct, frozen=True, tag="query"):
-    """ng's query: state and counters of a call; if from_tag is given, of that end and its peers."""
+class Query(BaseCommand[Queried], frozen=True, tag="query"):
+    """ng's query: state and counters of a call; with from_tag, of that end and its peers."""
 
     call_id: bytes
     from_tag: bytes = b""
 
 
-class BlockMedia(msgspec.Struct, frozen=True, tag="block_media"):
+class BlockMedia(BaseCommand[Blocked], frozen=True, tag="block_media"):
     """ng's block media and unblock media: of one end if from_tag is given, else of the call."""
 
     call_id: bytes
@@ -204,43 +276,16 @@ class BlockMedia(msgspec.Struct, frozen=True, tag="block_media"):
     blocked: bool
 
 
-class GetStats(msgspec.Struct, frozen=True, tag="stats"):
-    """The counters of the whole relay (what `nh stats --json` prints)."""
+# --- what a library's user adds -------------------------------------------------------------------
 
 
-class Drain(msgspec.Struct, frozen=True, tag="drain"):
-    """Take no new calls, and end when the last one is gone; repeated, the last limit counts.
+class Extension(BaseCommand[ExtensionResult], frozen=True, tag="extension"):
+    """A command that a program added to its nh.server.Server.
 
-    Arguments:
-        limit_s: end after so many seconds whatever calls are left, 0 to MAX_DRAIN_S; None: never so.
-    """
-
-    limit_s: float | None = None
-
-
-class Undrain(msgspec.Struct, frozen=True, tag="undrain"):
-    """Take new calls again."""
-
-
-class Upgrade(msgspec.Struct, frozen=True, tag="upgrade"):
-    """Go on with the code that is installed now, and the settings as they are now; no call ends.
-
-    Arguments:
-        shards: how many shards to go on with, 1 to 256; None: as many as the settings say.
-    """
-
-    shards: int | None = None
-
-
-class Ping(msgspec.Struct, frozen=True, tag="ping"):
-    """Is anybody there?"""
-
-
-class Extension(msgspec.Struct, frozen=True, tag="extension"):
-    """A command that a library user added to a Server's table.
-
-    `arguments` are the plain values behind the name in a Net::SIP request, or one dict with the
-    fields of a native request.
+    Attributes:
+        name: its name on the wire.
+        arguments: in Net::SIP's protocol the plain values behind the name, in the native protocol one dict
+            of the request's fields.
     """
 
     name: str
@@ -248,10 +293,13 @@ class Extension(msgspec.Struct, frozen=True, tag="extension"):
 
 
 NgCommand = Offer | Answer | Delete | Query | BlockMedia
-"""What ng adds; all of them have a call_id."""
+"""The commands that only ng has."""
 
-RelayCommand = Allocate | Activate | Close | CloseCall | ListCalls | ShowCall | NgCommand
-"""What a shard executes."""
+CallCommand = Allocate | Activate | Close | CloseCall | ShowCall | NgCommand
+"""The commands about one call; all have a `call_id`."""
+
+RelayCommand = CallCommand | ListCalls
+"""The commands that a shard executes."""
 
 Command = RelayCommand | GetStats | Drain | Undrain | Upgrade | Ping | Extension
-"""What a wire codec may decode."""
+"""All commands."""

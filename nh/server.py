@@ -1,30 +1,16 @@
 """Server: a Relay behind RPC sockets in this process (Net::SIP::NATHelper::Server).
 
-For programs that want a relay of their own instead of `nh run`: give it listening sockets and a loop. The
-same Relay is in every shard, the same frontend in the supervisor; this only joins the two.
+For programs that run a relay of their own instead of `nh run`: the program supplies listening sockets and a
+loop. Every shard runs the same Relay, the supervisor the same frontend; this module joins the two.
 """
 
 import dataclasses
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from typing import Final
 
-from nh.commands import (
-    Activate,
-    Allocate,
-    Close,
-    CloseCall,
-    Command,
-    Drain,
-    Extension,
-    GetStats,
-    ListCalls,
-    Ping,
-    ShowCall,
-    Undrain,
-    Upgrade,
-)
+from nh.command_table import COMMANDS, INFO, Route
+from nh.commands import Command, Extension, GetStats, Ping, RelayCommand
 from nh.errors import NhError, UnknownCommand
 from nh.loop import Loop, SelectorLoop
 from nh.results import ExtensionResult, Failure, Pong, Result, Stats
@@ -36,35 +22,23 @@ from nh.version import __version__
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[Relay, Command], object]
-"""Executes one command: returns a Result, or plain values for a command of its own; may raise NhError."""
-
-_NAMES: Final[dict[type, str]] = {
-    Allocate: "allocate",
-    Activate: "activate",
-    Close: "close",
-    CloseCall: "close",
-    ListCalls: "list",
-    ShowCall: "show",
-    GetStats: "stats",
-    Drain: "drain",
-    Undrain: "undrain",
-    Upgrade: "upgrade",
-    Ping: "ping",
-}
+"""Executes one command. Returns a Result, or plain values for an Extension; may raise NhError."""
 
 
 class Server:
     """Serves a helper on listening sockets.
 
-    Arguments:
-        helper: the relay, attached to the loop and closed by the server; one with defaults if None.
-        sockets: listening stream sockets, Unix or TCP; they stay the caller's to close.
-        loop: where it lives, such as AsyncioLoop() in a running asyncio program; a SelectorLoop of its
-            own, to be run with run(), if None.
+    Args:
+        helper: the relay, which the server attaches to the loop and closes; None: one with defaults.
+        sockets: listening stream sockets, Unix or TCP; the caller closes them.
+        loop: runs the server, such as AsyncioLoop() in a running asyncio program; None: a SelectorLoop of
+            the server's own, which run() runs.
 
-    `commands` is the table of commands by name. Put another handler under a known name to override it, or
-    a new name to add a command: proxies send it as [name, arguments...] in Net::SIP's protocol, or as
-    {"id", "command": name, fields...} in the native one, and the handler gets an Extension.
+    Attributes:
+        commands: the handlers by the name of their command on the wire. A handler under a known name
+            overrides that command. A handler under a new name adds a command: proxies send [name,
+            arguments...] in Net::SIP's protocol, or {"id", "command": name, fields...} in the native one,
+            and the handler gets an Extension.
     """
 
     def __init__(
@@ -72,11 +46,11 @@ class Server:
     ) -> None:
         self.helper = helper or Relay()
         self.stats = SupervisorStats()
+        own: dict[type, Handler] = {GetStats: self._get_stats, Ping: _answer_ping}
         self.commands: dict[str, Handler] = {
-            **dict.fromkeys(("allocate", "activate", "close", "list", "show"), _execute),
-            "stats": self._get_stats,
-            **dict.fromkeys(("drain", "undrain", "upgrade"), _refuse_process),
-            "ping": lambda _helper, _command: Pong(__version__),
+            info.native: own.get(info.command, _refuse) if info.route is Route.SUPERVISOR else _execute
+            for info in COMMANDS
+            if info.native
         }
         self._loop = loop or SelectorLoop()
         self.helper.attach(self._loop)
@@ -85,16 +59,17 @@ class Server:
         )
 
     def run(self) -> None:
-        """Serve until stop(); only for a server with a SelectorLoop.
+        """Serve until stop().
 
-        Raises TypeError under another loop, which runs by itself.
+        Raises:
+            TypeError: the loop is not a SelectorLoop; the program that owns such a loop runs it.
         """
         if not isinstance(self._loop, SelectorLoop):
             raise TypeError(f"{type(self._loop).__name__} is run by its own program, not by Server.run()")
         self._loop.run()
 
     def stop(self) -> None:
-        """Let run() return; to be called from the loop's own thread, such as from a timer."""
+        """Make run() return. Call it in the loop's own thread, such as from a timer."""
         if isinstance(self._loop, SelectorLoop):
             self._loop.stop()
 
@@ -103,21 +78,21 @@ class Server:
         self._frontend.close()
         self.helper.close()
 
-    def _dispatch(self, command: Command, answer: Callable[[Result], None]) -> None:
-        name = command.name if isinstance(command, Extension) else _NAMES[type(command)]
+    def _dispatch(self, command: Command, reply: Callable[[Result], None]) -> None:
+        name = command.name if isinstance(command, Extension) else INFO[type(command)].native
         try:
             handler = self.commands.get(name)
             if handler is None:
-                raise UnknownCommand(f"command {name!r} was taken out of this server's table")
+                raise UnknownCommand(f"command {name!r} was removed from this server's table")
             value = handler(self.helper, command)
         except NhError as exc:
-            answer(Failure.of(exc))
+            reply(Failure.of(exc))
         except Exception:
-            # a handler's bug must cost its own command only
-            logger.exception("the handler of %r failed", name)
-            answer(Failure("internal", f"the handler of {name!r} failed; the server's log says why"))
+            # a handler's bug fails its own command only
+            logger.exception("command %r failed, because its handler raised an error of Python's", name)
+            reply(Failure("internal", f"the handler of {name!r} failed; the server's log has the reason"))
         else:
-            answer(value if isinstance(value, Result) else ExtensionResult(value))
+            reply(value if isinstance(value, Result) else ExtensionResult(value))
 
     def _get_stats(self, helper: Relay, _command: Command) -> Stats:
         helper.update_stats()
@@ -126,14 +101,18 @@ class Server:
         return Stats({"server": server, "helper": dataclasses.asdict(helper.stats)})
 
 
-def _refuse_process(_helper: Relay, _command: Command) -> Result:
+def _answer_ping(_helper: Relay, _command: Command) -> Pong:
+    return Pong(__version__)
+
+
+def _refuse(_helper: Relay, _command: Command) -> Result:
     raise UnknownCommand(
-        "this relay is part of another program, which ends and starts it when it suits: ask that program"
-        " (such as to set helper.draining)"
+        "this relay is part of another program, which starts and ends it: use that program to drain or"
+        " upgrade (it can set helper.draining)"
     )
 
 
 def _execute(helper: Relay, command: Command) -> Result:
-    if isinstance(command, GetStats | Drain | Undrain | Upgrade | Ping | Extension):
-        raise UnknownCommand(f"{type(command).__name__} is nothing that a helper executes")
+    if not isinstance(command, RelayCommand):
+        raise UnknownCommand(f"a Relay does not execute {type(command).__name__}")
     return helper.execute(command)

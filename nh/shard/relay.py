@@ -17,13 +17,13 @@ from nh.calls.session import SessionInfo
 from nh.calls.session_ids import SessionIds
 from nh.calls.settings import RelayConfig
 from nh.calls.table import CallTable
+from nh.command_table import INFO
 from nh.commands import (
     Activate,
     Allocate,
     Close,
     CloseCall,
     ListCalls,
-    Query,
     RelayCommand,
     ShowCall,
     TransactionKey,
@@ -157,8 +157,8 @@ class Relay:
         try:
             return self._count(command)
         finally:
-            if call_id := _changed_by(command):
-                self._events.call_changed(call_id)
+            if not isinstance(command, ListCalls) and INFO[type(command)].changes_call:
+                self._events.call_changed(command.call_id)
 
     def _count(self, command: RelayCommand) -> RelayResult:
         sockets = self.table.resources.sockets
@@ -344,14 +344,3 @@ def _resources(config: RelayConfig, plane: SocketPlane, events: CallEvents) -> R
     return Resources(
         plane=plane, ports=ports, settings=config.settings, session_ids=session_ids, events=events
     )
-
-
-def _changed_by(command: RelayCommand) -> bytes:
-    """The call-id of the call that a command may change; b"" if it changes none."""
-    match command:
-        case ListCalls() | ShowCall() | Query():
-            return b""
-        case Allocate() | Activate() | Close():
-            return command.key.call_id
-        case _:
-            return command.call_id

@@ -5,44 +5,17 @@ count and changes neither.
 """
 
 import dataclasses
-from typing import Final
 
 from nh.calls.events import CallObserver, EndReason
 from nh.calls.leg import Drop
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
-from nh.commands import (
-    Activate,
-    Allocate,
-    Answer,
-    BlockMedia,
-    Close,
-    CloseCall,
-    Delete,
-    ListCalls,
-    Offer,
-    Query,
-    RelayCommand,
-    ShowCall,
-)
+from nh.command_table import INFO
+from nh.commands import RelayCommand
 from nh.shard.media.plane import SocketPlane
 from nh.stats import ShardStats
 from nh.stats.layout import SHARD_TABLE, Counters, add_counters
-
-_KINDS: Final[dict[type, str]] = {
-    Allocate: "allocate",
-    Activate: "activate",
-    Close: "close",
-    CloseCall: "close",
-    ListCalls: "list",
-    ShowCall: "show",
-    Offer: "offer",
-    Answer: "answer",
-    Delete: "delete",
-    Query: "query",
-    BlockMedia: "block",
-}
 
 
 class StatsCollector(CallObserver):
@@ -84,7 +57,7 @@ class StatsCollector(CallObserver):
         Arguments:
             outcome: ok, refused or failed.
         """
-        name = f"{_KINDS[type(command)]}_{outcome}"
+        name = f"{INFO[type(command)].counters}_{outcome}"
         setattr(self.stats, name, getattr(self.stats, name) + 1)
 
     def session_activated(self, _call_id: bytes, _session: Session) -> None:

@@ -1,14 +1,26 @@
-"""Who executes a command: the call's shard, all shards, or the supervisor itself.
+"""Dispatch: has each command executed by the shard of its call, by all shards, or by the supervisor.
 
-Shards are reached through a function, so that nothing here knows processes. A list is made of all shards'
-lists and fails if one of them does: half a list looks like a whole one, and whoever closes calls by it
-would miss those of the shard that is down.
+nh.command_table says which. Shards are reached through a function, so this module knows no processes. A list
+fails if one shard cannot answer: a partial list looks like a complete one, and a script that closes calls by
+it would miss the calls of the other shard.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any, Final
 
-from nh import commands
-from nh.commands import Activate, Allocate, Close, Command, Extension, GetStats, ListCalls, Ping, RelayCommand
+from nh.command_table import COMMANDS, Route
+from nh.commands import (
+    CallCommand,
+    Command,
+    Drain,
+    Extension,
+    GetStats,
+    ListCalls,
+    Ping,
+    RelayCommand,
+    Undrain,
+    Upgrade,
+)
 from nh.errors import CommandTimeout, Refused, ShardUnavailable, StatsUnavailable, UnknownCommand
 from nh.results import CallList, DrainState, Failure, Pong, RelayResult, Result, Stats
 from nh.stats import StatsReader, SupervisorStats
@@ -16,20 +28,22 @@ from nh.supervisor.shards.drain import DrainPolicy
 from nh.version import __version__
 
 Execute = Callable[[int, RelayCommand, Callable[[RelayResult], None]], None]
-"""Has a shard (by number) execute a command; answers exactly once, with a Failure where it cannot."""
+"""Has a shard, given by its number, execute a command; replies exactly once, with a Failure on failure."""
+
+Reply = Callable[[Result], None]
 
 
 class Dispatcher:
-    """The Dispatch (nh.rpc.frontend) of the supervisor.
+    """The Dispatch (nh.rpc.connection) of the supervisor.
 
-    Arguments:
+    Args:
         execute: see Execute.
-        shards: how many there are, 1 or more.
-        find_shard: the number of the shard that has a call, by call-id.
-        reader: where GetStats is answered from.
-        stats: where commands are counted that shards did not answer.
-        drain: what Drain and Undrain are for.
-        upgrade: carries Upgrade out, and replies.
+        shards: number of shards, 1 or more.
+        find_shard: returns the shard of a call-id.
+        reader: the statistics that GetStats returns.
+        stats: counts commands that a shard did not answer.
+        drain: carries out Drain and Undrain.
+        upgrade: carries out Upgrade, and replies.
     """
 
     def __init__(
@@ -41,7 +55,7 @@ class Dispatcher:
         reader: StatsReader,
         stats: SupervisorStats,
         drain: DrainPolicy,
-        upgrade: Callable[[int | None, Callable[[Result], None]], None],
+        upgrade: Callable[[int | None, Reply], None],
     ) -> None:
         self._execute = execute
         self._shards = shards
@@ -50,24 +64,24 @@ class Dispatcher:
         self._stats = stats
         self._drain = drain
         self._upgrade = upgrade
+        routes: dict[Route, Callable[[Any, Reply], None]] = {
+            Route.CALL_SHARD: self._ask_call_shard,
+            Route.ALL_SHARDS: self._ask_all_shards,
+            Route.SUPERVISOR: self._do,
+        }
+        self._routes: Final = {info.command: routes[info.route] for info in COMMANDS}
 
-    def __call__(self, command: Command, reply: Callable[[Result], None]) -> None:
+    def __call__(self, command: Command, reply: Reply) -> None:
         """Execute a command and reply exactly once; see Dispatch."""
-        if isinstance(command, Ping):
-            reply(Pong(__version__))
-        elif isinstance(command, GetStats):
-            reply(self._read_stats())
-        elif isinstance(command, commands.Drain | commands.Undrain):
-            reply(self._do_drain(command))
-        elif isinstance(command, commands.Upgrade):
-            self._upgrade(command.shards, reply)
-        elif isinstance(command, ListCalls):
-            _ListOfAll(command, self._shards, reply).ask(self._ask)
-        elif isinstance(command, Extension):
-            reply(Failure.of(UnknownCommand(f"command {command.name[:64]!r} is not known here")))
-        else:
-            named = command.key if isinstance(command, Allocate | Activate | Close) else command
-            self._ask(self._find_shard(named.call_id), command, reply)
+        self._routes[type(command)](command, reply)
+
+    # --- in shards --------------------------------------------------------------------------------
+
+    def _ask_call_shard(self, command: CallCommand, reply: Reply) -> None:
+        self._ask(self._find_shard(command.call_id), command, reply)
+
+    def _ask_all_shards(self, command: ListCalls, reply: Reply) -> None:
+        _ListOfAll(command, self._shards, reply).ask(self._ask)
 
     def _ask(self, shard: int, command: RelayCommand, reply: Callable[[RelayResult], None]) -> None:
         def count_and_reply(result: RelayResult) -> None:
@@ -80,10 +94,25 @@ class Dispatcher:
 
         self._execute(shard, command, count_and_reply)
 
-    def _do_drain(self, command: commands.Drain | commands.Undrain) -> DrainState | Failure:
+    # --- in the supervisor ------------------------------------------------------------------------
+
+    def _do(self, command: Ping | GetStats | Drain | Undrain | Upgrade | Extension, reply: Reply) -> None:
+        match command:
+            case Ping():
+                reply(Pong(__version__))
+            case GetStats():
+                reply(self._read_stats())
+            case Drain() | Undrain():
+                reply(self._change_drain(command))
+            case Upgrade():
+                self._upgrade(command.shards, reply)
+            case Extension():
+                reply(Failure.of(UnknownCommand(f"command {command.name[:64]!r} is unknown")))
+
+    def _change_drain(self, command: Drain | Undrain) -> DrainState | Failure:
         try:
             calls = self._reader.read().totals.calls
-            if isinstance(command, commands.Drain):
+            if isinstance(command, Drain):
                 self._drain.begin(command.limit_s)
             else:
                 self._drain.take_back()
@@ -99,7 +128,7 @@ class Dispatcher:
 
 
 class _ListOfAll:
-    """One list command on its way through all shards."""
+    """One list command that all shards execute."""
 
     def __init__(self, command: ListCalls, shards: int, reply: Callable[[Result], None]) -> None:
         self._command = command
@@ -112,14 +141,14 @@ class _ListOfAll:
             ask(shard, self._command, self._on_page)
 
     def _on_page(self, page: RelayResult) -> None:
-        if self._reply is None:  # answered with another shard's failure
+        if self._reply is None:  # already answered, with another shard's failure
             return
         if isinstance(page, CallList):
             self._pages.append(page)
             if len(self._pages) == self._shards:
                 self._answer(merge_pages(self._pages, self._command.limit))
         elif isinstance(page, Failure):
-            self._answer(Failure(page.code, f"the list is not complete: {page.message}"))
+            self._answer(Failure(page.code, f"the list is incomplete: {page.message}"))
         else:
             self._answer(Failure("internal", f"a shard answered a list with {type(page).__name__}"))
 
@@ -130,13 +159,14 @@ class _ListOfAll:
 
 
 def merge_pages(pages: Sequence[CallList], limit: int) -> CallList:
-    """One page of the calls of all shards.
+    """Merge the shards' pages into one page.
 
-    Arguments:
-        pages: each shard's page, calls in the order of their call-id.
+    A shard with more calls than its page may have some right behind the page's end, so calls of other shards
+    behind that end go to the next page.
+
+    Args:
+        pages: one page of each shard, calls in the order of their call-ids.
         limit: most calls in the result, 1 or more.
-
-    Where a shard has more calls than its page, nothing behind that page's end may be shown yet.
     """
     calls = sorted((call for page in pages for call in page.calls), key=lambda call: call.call_id)
     ends = [page.next for page in pages if page.next]

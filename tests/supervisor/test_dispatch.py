@@ -173,7 +173,7 @@ def test_a_list_fails_once_if_one_shard_does(office: Office) -> None:
     office.asked[1][2](Failure("unavailable", "shard 1 is down"))
     office.asked[0][2](CallList(()))
     office.asked[2][2](Failure("timeout", "shard 2 did not answer"))
-    assert office.results == [Failure("unavailable", "the list is not complete: shard 1 is down")]
+    assert office.results == [Failure("unavailable", "the list is incomplete: shard 1 is down")]
 
 
 def test_nothing_behind_a_short_page_is_shown_before_its_rest() -> None:

@@ -256,7 +256,7 @@ def test_a_list_says_which_shard_is_missing(tmp_path: Path) -> None:
     with running(tmp_path, command_timeout_s=0.2) as run, run.client() as client:
         with pytest.raises(NhError):
             client.request(CloseCall(b"hang"))
-        with pytest.raises(NhError, match=f"the list is not complete: shard {bad}"):
+        with pytest.raises(NhError, match=f"the list is incomplete: shard {bad}"):
             client.request(ListCalls())
         run.end_at_once()
 

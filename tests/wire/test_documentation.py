@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nh.command_table import INFO
 from nh.errors import ERROR_CODES
 from nh.results import Failure
 from nh.wire import native, netsip
@@ -33,7 +34,7 @@ def test_examples_of_the_native_protocol(request_text: str, reply_text: str | No
     request_id, command = native.decode_request(request_text.encode())
     assert not isinstance(command, Failure)
     if reply_text is not None:
-        result_type = native.RESULT_TYPES[type(command)]
+        result_type = INFO[type(command)].result
         reply_id, result = native.decode_reply(reply_text.encode(), result_type)
         assert reply_id == request_id
         assert json.loads(native.encode_result(reply_id, result)) == json.loads(reply_text)

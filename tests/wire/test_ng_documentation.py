@@ -38,6 +38,6 @@ def test_every_error_of_rtpengines_is_listed(text: str) -> None:
     assert f"`{text}`" in DOCUMENT
 
 
-@pytest.mark.parametrize("name", sorted(requests._COMMANDS))
+@pytest.mark.parametrize("name", sorted(requests.REQUESTS))
 def test_every_command_is_listed(name: bytes) -> None:
     assert f"`{name.decode()}`" in DOCUMENT

@@ -14,7 +14,7 @@ from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, Close, ShowCall, TransactionKey
 from nh.errors import NhError, Unavailable, UnknownCall
-from nh.results import Activated, Allocated, Closed
+from nh.results import Activated, Allocated, Closed, Result
 
 LISTEN: Final = "127.0.0.1"
 GIVE_UP_S: Final = 20.0
@@ -120,9 +120,7 @@ class IdleTracker:
         if result.sessions != 1 and tries == 1:
             self.errors.append(f"{key.call_id.decode()}: {result.sessions} sessions were closed")
 
-    def _ask(
-        self, client: NativeClient, command: Allocate | Activate | Close
-    ) -> tuple[Allocated | Activated | Closed, int]:
+    def _ask(self, client: NativeClient, command: Allocate | Activate | Close) -> tuple[Result, int]:
         """The answer, and how often it took asking. Raises NhError where asking again is of no use."""
         deadline = time.monotonic() + GIVE_UP_S
         for tries in itertools.count(1):

@@ -3,7 +3,6 @@
 from nh.wire.native.codec import (
     FIRST_BYTE,
     MAX_REPLY_BYTES,
-    RESULT_TYPES,
     RequestId,
     decode_reply,
     decode_request,
@@ -16,7 +15,6 @@ from nh.wire.native.codec import (
 __all__ = [
     "FIRST_BYTE",
     "MAX_REPLY_BYTES",
-    "RESULT_TYPES",
     "RequestId",
     "decode_reply",
     "decode_request",

@@ -5,41 +5,15 @@ A request is {"id": …, "command": …, fields…}, a reply {"id": …, "result
 length; connections are the caller's.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Final, TypeVar
 
 import msgspec
 
-from nh.commands import (
-    Activate,
-    Allocate,
-    Close,
-    CloseCall,
-    Command,
-    Drain,
-    Extension,
-    GetStats,
-    ListCalls,
-    Ping,
-    ShowCall,
-    Undrain,
-    Upgrade,
-)
+from nh.command_table import INFO
+from nh.commands import Activate, Allocate, BaseCommand, Close, Command, Extension
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
-from nh.results import (
-    Activated,
-    Allocated,
-    CallDetail,
-    CallList,
-    Closed,
-    DrainState,
-    ExtensionResult,
-    Failure,
-    Pong,
-    Result,
-    Stats,
-    Upgrading,
-)
+from nh.results import Closed, ExtensionResult, Failure, Result, Stats
 from nh.wire.native.requests import DECODERS, MEDIUM_FIELDS, ClientId
 from nh.wire.native.values import from_json, to_json
 
@@ -141,34 +115,21 @@ def _result_to_json(result: Result) -> object:
 
 # --- client side ----------------------------------------------------------------------------------
 
-RESULT_TYPES: Final[Mapping[type[Command], type[Result]]] = {
-    Allocate: Allocated,
-    Activate: Activated,
-    Close: Closed,
-    CloseCall: Closed,
-    ListCalls: CallList,
-    ShowCall: CallDetail,
-    GetStats: Stats,
-    Drain: DrainState,
-    Undrain: DrainState,
-    Upgrade: Upgrading,
-    Ping: Pong,
-    Extension: ExtensionResult,
-}
-"""What a server answers to which command, if not a Failure."""
 
+def encode_request(request_id: int | str, command: BaseCommand[Result]) -> bytes:
+    """The payload of a request.
 
-def encode_request(request_id: int | str, command: Command) -> bytes:
-    """The payload of a request; an Extension's one argument is the dict of its fields.
+    Args:
+        request_id: the client's name for it, returned in the reply.
+        command: one that the native protocol has, or an Extension with one dict of fields.
 
-    Raises TypeError or ValueError for fields of an Extension that have no JSON form.
+    Raises:
+        TypeError, ValueError: a field of an Extension has no JSON form.
     """
     if isinstance(command, Extension):
-        fields = to_json(command.arguments[0] if command.arguments else {})
-        name = command.name
+        name, fields = command.name, to_json(command.arguments[0] if command.arguments else {})
     else:
-        fields = to_json(command)
-        name = "close" if isinstance(command, CloseCall) else str(command.__struct_config__.tag)
+        name, fields = INFO[type(command)].native, to_json(command)
     if not isinstance(fields, dict):
         raise TypeError(f"{name}: the argument of an extension must be a dict of its fields")
     if isinstance(command, Allocate | Activate | Close):
@@ -209,7 +170,7 @@ def decode_result(raw: msgspec.Raw, result_type: type[ResultT]) -> ResultT:
 
     Arguments:
         raw: what split_reply found.
-        result_type: the result struct to expect, see RESULT_TYPES.
+        result_type: the result struct to expect, see nh.command_table.
 
     Raises MalformedFrame if it is something else.
     """

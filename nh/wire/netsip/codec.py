@@ -44,8 +44,8 @@ def decode_request(payload: bytes, extensions: Collection[str] = ()) -> Command:
         raise MalformedFrame("request: is not an array that begins with the name of a command")
     raw_name, *arguments = request
     name = raw_name.decode(errors="backslashreplace") if isinstance(raw_name, bytes) else str(raw_name)
-    if name in _COMMANDS:
-        return _COMMANDS[name](arguments)
+    if name in REQUESTS:
+        return REQUESTS[name](arguments)
     if name in extensions:
         return Extension(name, tuple(arguments))
     raise UnknownCommand(f"request: unknown command {name[:64]!r}")
@@ -84,7 +84,7 @@ def _read_close(arguments: list[Value]) -> Command:
     return Close(read_nat_basic(nat_basic))
 
 
-_COMMANDS: Final[Mapping[str, Callable[[list[Value]], Command]]] = {
+REQUESTS: Final[Mapping[str, Callable[[list[Value]], Command]]] = {
     "allocate": _read_allocate,
     "activate": _read_activate,
     "close": _read_close,

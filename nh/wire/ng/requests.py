@@ -81,11 +81,11 @@ def _read_request(dictionary: Dictionary, encoding: Encoding) -> Request:
     known = name.replace(b"_", b" ").replace(b"-", b" ").lower()
     if known in _UNSUPPORTED:
         raise Unsupported(f"Not supported by nh: {text_of(name)}")
-    if known not in _COMMANDS:
+    if known not in REQUESTS:
         raise UnknownCommand("Unrecognized command")
     parsed = read_options(dictionary)
     return Request(
-        _COMMANDS[known](dictionary, parsed),
+        REQUESTS[known](dictionary, parsed),
         encoding,
         load_limit="load limit" in parsed.switches,
         fatal="fatal" in parsed.switches,
@@ -156,7 +156,7 @@ def _reader_of_block(blocked: bool) -> Callable[[Dictionary, ParsedOptions], Com
     return read
 
 
-_COMMANDS: Final[Mapping[bytes, Callable[[Dictionary, ParsedOptions], Command]]] = {
+REQUESTS: Final[Mapping[bytes, Callable[[Dictionary, ParsedOptions], Command]]] = {
     b"ping": _read_ping,
     b"offer": _read_offer,
     b"answer": _read_answer,

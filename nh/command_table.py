@@ -1,0 +1,119 @@
+"""What is known of each command, one row a command.
+
+Codecs, dispatch, counters and checkpoints look a command up here. What only one codec knows, such as how its
+requests are read, stays in that codec; tests hold each codec to exactly the names of its rows.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nh.commands import (
+    Activate,
+    Allocate,
+    Answer,
+    BaseCommand,
+    BlockMedia,
+    Close,
+    CloseCall,
+    Delete,
+    Drain,
+    Extension,
+    GetStats,
+    ListCalls,
+    Offer,
+    Ping,
+    Query,
+    ShowCall,
+    Undrain,
+    Upgrade,
+)
+from nh.results import (
+    Activated,
+    Allocated,
+    Blocked,
+    CallDetail,
+    CallList,
+    Closed,
+    DrainState,
+    ExtensionResult,
+    Pong,
+    Queried,
+    Result,
+    Rewritten,
+    Stats,
+    Upgrading,
+)
+
+
+class Route(enum.Enum):
+    """Where the supervisor has a command executed."""
+
+    CALL_SHARD = enum.auto()
+    """In the shard of the call that `command.call_id` names."""
+
+    ALL_SHARDS = enum.auto()
+    """In every shard; the supervisor merges the results."""
+
+    SUPERVISOR = enum.auto()
+    """In the supervisor itself."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CommandInfo:
+    """One row of the table.
+
+    Attributes:
+        command: the command's type.
+        result: the type of its result, where that is not a Failure.
+        route: see Route.
+        netsip, native: its name in Net::SIP's and in the native protocol; "" where it is not part of it.
+        ng: its names in ng.
+        counters: which counters of nh.stats.ShardStats count it: `<counters>_ok`, `_refused` and `_failed`;
+            "" where shards do not execute it.
+        changes_call: whether it may change the call, so that the call is saved before the command is
+            answered.
+    """
+
+    command: type[BaseCommand[Result]]
+    result: type[Result]
+    route: Route
+    netsip: str
+    native: str
+    ng: tuple[str, ...]
+    counters: str
+    changes_call: bool
+
+
+_CALL, _ALL, _OWN = Route.CALL_SHARD, Route.ALL_SHARDS, Route.SUPERVISOR
+
+# fmt: off
+_ROWS: Final[tuple[tuple[Any, ...], ...]] = (
+    # command    result           route  Net::SIP    native      ng           counters    changes a call
+    (Allocate,   Allocated,       _CALL, "allocate", "allocate", (),          "allocate", True),
+    (Activate,   Activated,       _CALL, "activate", "activate", (),          "activate", True),
+    (Close,      Closed,          _CALL, "close",    "close",    (),          "close",    True),
+    (CloseCall,  Closed,          _CALL, "",         "close",    (),          "close",    True),
+    (ShowCall,   CallDetail,      _CALL, "",         "show",     (),          "show",     False),
+    (ListCalls,  CallList,        _ALL,  "",         "list",     ("list",),   "list",     False),
+    (Offer,      Rewritten,       _CALL, "",         "",         ("offer",),  "offer",    True),
+    (Answer,     Rewritten,       _CALL, "",         "",         ("answer",), "answer",   True),
+    (Delete,     Queried,         _CALL, "",         "",         ("delete",), "delete",   True),
+    (Query,      Queried,         _CALL, "",         "",         ("query",),  "query",    False),
+    (BlockMedia, Blocked,         _CALL, "",         "",
+     ("block media", "unblock media"), "block", True),
+    (GetStats,   Stats,           _OWN,  "",         "stats",    (),          "",         False),
+    (Drain,      DrainState,      _OWN,  "",         "drain",    (),          "",         False),
+    (Undrain,    DrainState,      _OWN,  "",         "undrain",  (),          "",         False),
+    (Upgrade,    Upgrading,       _OWN,  "",         "upgrade",  (),          "",         False),
+    (Ping,       Pong,            _OWN,  "",         "ping",     ("ping",),   "",         False),
+    (Extension,  ExtensionResult, _OWN,  "",         "",         (),          "",         False),
+)
+# fmt: on
+
+COMMANDS: Final = tuple(CommandInfo(*row) for row in _ROWS)
+"""All commands."""
+
+INFO: Final[Mapping[type, CommandInfo]] = {info.command: info for info in COMMANDS}
+"""The rows by the type of command."""
