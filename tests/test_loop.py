@@ -19,7 +19,7 @@ from nh.asyncio_loop import AsyncioLoop
 from nh.loop import Loop, SelectorLoop
 
 
-class Bench(Protocol):
+class LoopTestbed(Protocol):
     """A loop under test and the means to turn it."""
 
     @property
@@ -28,7 +28,7 @@ class Bench(Protocol):
     def turn_until(self, condition: Callable[[], bool]) -> None: ...
 
 
-class SelectorBench:
+class SelectorTestbed:
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self.loop = SelectorLoop(selector)
 
@@ -39,7 +39,7 @@ class SelectorBench:
             self.loop.turn(0.02)
 
 
-class AsyncioBench:
+class AsyncioTestbed:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._asyncio = loop
         self.loop = AsyncioLoop(loop)
@@ -61,14 +61,14 @@ SELECTORS: dict[str, Callable[[], selectors.BaseSelector]] = {
 
 
 @pytest.fixture(params=LOOPS)
-def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+def testbed(request: pytest.FixtureRequest) -> Iterator[LoopTestbed]:
     if request.param in SELECTORS:
-        of_selector = SelectorBench(SELECTORS[request.param]())
+        of_selector = SelectorTestbed(SELECTORS[request.param]())
         yield of_selector
         of_selector.loop.close()
         return
     loop = uvloop.new_event_loop() if request.param == "uvloop" else asyncio.new_event_loop()
-    yield AsyncioBench(loop)
+    yield AsyncioTestbed(loop)
     loop.close()
 
 
@@ -91,68 +91,72 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 Pair = tuple[socket.socket, socket.socket]
 
 
-def test_a_reader_is_called_for_as_long_as_there_is_something_to_read(bench: Bench, pair: Pair) -> None:
+def test_a_reader_is_called_for_as_long_as_there_is_something_to_read(
+    testbed: LoopTestbed, pair: Pair
+) -> None:
     near, far = pair
     heard: list[bytes] = []
-    bench.loop.add_reader(near.fileno(), lambda: heard.append(near.recv(1)))
+    testbed.loop.add_reader(near.fileno(), lambda: heard.append(near.recv(1)))
     far.send(b"abc")
-    bench.turn_until(lambda: len(heard) == 3)
+    testbed.turn_until(lambda: len(heard) == 3)
     assert heard == [b"a", b"b", b"c"]
-    bench.loop.remove_reader(near.fileno())
+    testbed.loop.remove_reader(near.fileno())
 
 
-def test_a_removed_reader_is_not_called_any_more(bench: Bench, pair: Pair) -> None:
+def test_a_removed_reader_is_not_called_any_more(testbed: LoopTestbed, pair: Pair) -> None:
     near, far = pair
     calls: list[str] = []
 
     def read_once() -> None:
         calls.append("read")
-        bench.loop.remove_reader(near.fileno())
+        testbed.loop.remove_reader(near.fileno())
 
-    bench.loop.add_reader(near.fileno(), read_once)
+    testbed.loop.add_reader(near.fileno(), read_once)
     far.send(b"more than one call would read")
-    bench.turn_until(lambda: bool(calls))
+    testbed.turn_until(lambda: bool(calls))
     after: list[str] = []
-    bench.loop.call_later(0.02, lambda: after.append("later"))
-    bench.turn_until(lambda: bool(after))
+    testbed.loop.call_later(0.02, lambda: after.append("later"))
+    testbed.turn_until(lambda: bool(after))
     assert calls == ["read"]
 
 
-def test_a_new_reader_replaces_the_one_before(bench: Bench, pair: Pair) -> None:
+def test_a_new_reader_replaces_the_one_before(testbed: LoopTestbed, pair: Pair) -> None:
     near, far = pair
     calls: list[str] = []
-    bench.loop.add_reader(near.fileno(), lambda: calls.append("old"))
+    testbed.loop.add_reader(near.fileno(), lambda: calls.append("old"))
 
     def read() -> None:
         near.recv(10)
         calls.append("new")
 
-    bench.loop.add_reader(near.fileno(), read)
+    testbed.loop.add_reader(near.fileno(), read)
     far.send(b"x")
-    bench.turn_until(lambda: bool(calls))
+    testbed.turn_until(lambda: bool(calls))
     assert calls == ["new"]
-    bench.loop.remove_reader(near.fileno())
+    testbed.loop.remove_reader(near.fileno())
 
 
-def test_reader_and_writer_of_one_descriptor_do_not_disturb_each_other(bench: Bench, pair: Pair) -> None:
+def test_reader_and_writer_of_one_descriptor_do_not_disturb_each_other(
+    testbed: LoopTestbed, pair: Pair
+) -> None:
     near, far = pair
     heard: list[bytes] = []
     written: list[bool] = []
 
     def write_once() -> None:
         written.append(True)
-        bench.loop.remove_writer(near.fileno())
+        testbed.loop.remove_writer(near.fileno())
 
-    bench.loop.add_reader(near.fileno(), lambda: heard.append(near.recv(100)))
-    bench.loop.add_writer(near.fileno(), write_once)
-    bench.turn_until(lambda: bool(written))
+    testbed.loop.add_reader(near.fileno(), lambda: heard.append(near.recv(100)))
+    testbed.loop.add_writer(near.fileno(), write_once)
+    testbed.turn_until(lambda: bool(written))
     far.send(b"still there")
-    bench.turn_until(lambda: bool(heard))
+    testbed.turn_until(lambda: bool(heard))
     assert (heard, written) == ([b"still there"], [True])
-    bench.loop.remove_reader(near.fileno())
+    testbed.loop.remove_reader(near.fileno())
 
 
-def test_a_writer_is_called_when_the_other_side_has_read(bench: Bench, pair: Pair) -> None:
+def test_a_writer_is_called_when_the_other_side_has_read(testbed: LoopTestbed, pair: Pair) -> None:
     near, far = pair
     with contextlib.suppress(BlockingIOError):
         while True:
@@ -161,39 +165,39 @@ def test_a_writer_is_called_when_the_other_side_has_read(bench: Bench, pair: Pai
 
     def write_once() -> None:
         writable.append(True)
-        bench.loop.remove_writer(near.fileno())
+        testbed.loop.remove_writer(near.fileno())
 
-    bench.loop.add_writer(near.fileno(), write_once)
+    testbed.loop.add_writer(near.fileno(), write_once)
     later: list[bool] = []
-    bench.loop.call_later(0.02, lambda: later.append(True))
-    bench.turn_until(lambda: bool(later))
+    testbed.loop.call_later(0.02, lambda: later.append(True))
+    testbed.turn_until(lambda: bool(later))
     assert not writable
     with contextlib.suppress(BlockingIOError):
         while True:
             far.recv(1_000_000)
-    bench.turn_until(lambda: bool(writable))
+    testbed.turn_until(lambda: bool(writable))
 
 
-def test_a_hang_up_wakes_the_reader(bench: Bench, pair: Pair) -> None:
+def test_a_hang_up_wakes_the_reader(testbed: LoopTestbed, pair: Pair) -> None:
     near, far = pair
     heard: list[bytes] = []
 
     def read() -> None:
         heard.append(near.recv(10))
-        bench.loop.remove_reader(near.fileno())
+        testbed.loop.remove_reader(near.fileno())
 
-    bench.loop.add_reader(near.fileno(), read)
+    testbed.loop.add_reader(near.fileno(), read)
     far.close()
-    bench.turn_until(lambda: bool(heard))
+    testbed.turn_until(lambda: bool(heard))
     assert heard == [b""]
 
 
-def test_removing_what_is_not_there_does_nothing(bench: Bench, pair: Pair) -> None:
-    bench.loop.remove_reader(pair[0].fileno())
-    bench.loop.remove_writer(pair[0].fileno())
+def test_removing_what_is_not_there_does_nothing(testbed: LoopTestbed, pair: Pair) -> None:
+    testbed.loop.remove_reader(pair[0].fileno())
+    testbed.loop.remove_writer(pair[0].fileno())
 
 
-def test_a_poll_object_can_be_watched_as_one_descriptor(bench: Bench, pair: Pair) -> None:
+def test_a_poll_object_can_be_watched_as_one_descriptor(testbed: LoopTestbed, pair: Pair) -> None:
     near, far = pair
     heard: list[bytes] = []
     with select.epoll() as inner:
@@ -203,65 +207,65 @@ def test_a_poll_object_can_be_watched_as_one_descriptor(bench: Bench, pair: Pair
             assert [fd for fd, _events in inner.poll(0)] == [near.fileno()]
             heard.append(near.recv(10))
 
-        bench.loop.add_reader(inner.fileno(), read)
+        testbed.loop.add_reader(inner.fileno(), read)
         far.send(b"inside")
-        bench.turn_until(lambda: bool(heard))
-        bench.loop.remove_reader(inner.fileno())
+        testbed.turn_until(lambda: bool(heard))
+        testbed.loop.remove_reader(inner.fileno())
     assert heard == [b"inside"]
 
 
-def test_timers_run_in_the_order_of_their_times(bench: Bench) -> None:
+def test_timers_run_in_the_order_of_their_times(testbed: LoopTestbed) -> None:
     order: list[int] = []
     for delay in (30, 10, 20):
-        bench.loop.call_later(delay / 1000, lambda delay=delay: order.append(delay))  # type: ignore[misc]
-    bench.turn_until(lambda: len(order) == 3)
+        testbed.loop.call_later(delay / 1000, lambda delay=delay: order.append(delay))  # type: ignore[misc]
+    testbed.turn_until(lambda: len(order) == 3)
     assert order == [10, 20, 30]
 
 
-def test_a_timer_never_runs_before_its_time(bench: Bench) -> None:
+def test_a_timer_never_runs_before_its_time(testbed: LoopTestbed) -> None:
     at: list[float] = []
     due = time.monotonic() + 0.03
-    bench.loop.call_later(0.03, lambda: at.append(time.monotonic()))
-    bench.turn_until(lambda: bool(at))
+    testbed.loop.call_later(0.03, lambda: at.append(time.monotonic()))
+    testbed.turn_until(lambda: bool(at))
     # uvloop counts whole milliseconds from the start of its turn
     assert at[0] >= due - 0.002
 
 
-def test_a_cancelled_timer_does_not_run(bench: Bench) -> None:
+def test_a_cancelled_timer_does_not_run(testbed: LoopTestbed) -> None:
     ran: list[str] = []
-    cancelled = bench.loop.call_later(0.005, lambda: ran.append("cancelled"))
-    bench.loop.call_later(0.02, lambda: ran.append("kept"))
+    cancelled = testbed.loop.call_later(0.005, lambda: ran.append("cancelled"))
+    testbed.loop.call_later(0.02, lambda: ran.append("kept"))
     cancelled.cancel()
     cancelled.cancel()
-    bench.turn_until(lambda: bool(ran))
+    testbed.turn_until(lambda: bool(ran))
     assert ran == ["kept"]
 
 
-def test_cancelling_a_timer_that_has_run_does_nothing(bench: Bench) -> None:
+def test_cancelling_a_timer_that_has_run_does_nothing(testbed: LoopTestbed) -> None:
     ran: list[bool] = []
-    timer = bench.loop.call_later(0, lambda: ran.append(True))
-    bench.turn_until(lambda: bool(ran))
+    timer = testbed.loop.call_later(0, lambda: ran.append(True))
+    testbed.turn_until(lambda: bool(ran))
     timer.cancel()
     assert ran == [True]
 
 
-def test_a_timer_that_sets_itself_again_does_not_starve_descriptors(bench: Bench, pair: Pair) -> None:
+def test_a_timer_that_sets_itself_again_does_not_starve_descriptors(testbed: LoopTestbed, pair: Pair) -> None:
     near, far = pair
     heard: list[bytes] = []
-    bench.loop.add_reader(near.fileno(), lambda: heard.append(near.recv(10)))
+    testbed.loop.add_reader(near.fileno(), lambda: heard.append(near.recv(10)))
 
     def again() -> None:
         if not heard:
-            bench.loop.call_later(0, again)
+            testbed.loop.call_later(0, again)
 
     again()
     far.send(b"served")
-    bench.turn_until(lambda: bool(heard))
-    bench.loop.remove_reader(near.fileno())
+    testbed.turn_until(lambda: bool(heard))
+    testbed.loop.remove_reader(near.fileno())
 
 
 def test_a_callback_that_raises_is_logged_and_the_loop_goes_on(
-    bench: Bench, pair: Pair, caplog: pytest.LogCaptureFixture
+    testbed: LoopTestbed, pair: Pair, caplog: pytest.LogCaptureFixture
 ) -> None:
     near, far = pair
     heard: list[bytes] = []
@@ -273,38 +277,38 @@ def test_a_callback_that_raises_is_logged_and_the_loop_goes_on(
     def fail_too() -> None:
         raise RuntimeError("a bug in a timer")
 
-    bench.loop.add_reader(near.fileno(), fail)
-    bench.loop.call_later(0, fail_too)
+    testbed.loop.add_reader(near.fileno(), fail)
+    testbed.loop.call_later(0, fail_too)
     far.send(b"first")
     with caplog.at_level(logging.ERROR):
-        bench.turn_until(lambda: len(caplog.records) == 2)
+        testbed.turn_until(lambda: len(caplog.records) == 2)
     assert "a bug in a callback" in caplog.text
     assert "a bug in a timer" in caplog.text
-    bench.loop.add_reader(near.fileno(), lambda: heard.append(near.recv(10)))
+    testbed.loop.add_reader(near.fileno(), lambda: heard.append(near.recv(10)))
     far.send(b"second")
-    bench.turn_until(lambda: heard == [b"second"])
-    bench.loop.remove_reader(near.fileno())
+    testbed.turn_until(lambda: heard == [b"second"])
+    testbed.loop.remove_reader(near.fileno())
 
 
-def test_the_clock_is_monotonic_and_moves(bench: Bench) -> None:
-    before = bench.loop.now()
+def test_the_clock_is_monotonic_and_moves(testbed: LoopTestbed) -> None:
+    before = testbed.loop.now()
     ran: list[float] = []
-    bench.loop.call_later(0.01, lambda: ran.append(bench.loop.now()))
-    bench.turn_until(lambda: bool(ran))
+    testbed.loop.call_later(0.01, lambda: ran.append(testbed.loop.now()))
+    testbed.turn_until(lambda: bool(ran))
     assert before < ran[0] <= time.monotonic()
 
 
-def test_a_descriptor_number_that_is_used_again_is_watched_for_its_new_owner(bench: Bench) -> None:
+def test_a_descriptor_number_that_is_used_again_is_watched_for_its_new_owner(testbed: LoopTestbed) -> None:
     heard: list[bytes] = []
     numbers = set()
     for word in (b"first", b"second"):
         near, far = socket.socketpair()
         with near, far:
             numbers.add(near.fileno())
-            bench.loop.add_reader(near.fileno(), lambda near=near: heard.append(near.recv(10)))  # type: ignore[misc]
+            testbed.loop.add_reader(near.fileno(), lambda near=near: heard.append(near.recv(10)))  # type: ignore[misc]
             far.send(word)
-            bench.turn_until(lambda word=word: word in heard)  # type: ignore[misc]
-            bench.loop.remove_reader(near.fileno())
+            testbed.turn_until(lambda word=word: word in heard)  # type: ignore[misc]
+            testbed.loop.remove_reader(near.fileno())
     assert len(numbers) == 1
 
 

@@ -1,4 +1,4 @@
-"""A SIP phone with real media sockets, played by a test step by step.
+"""A SIP phone with real media sockets, driven by a test step by step.
 
 One dialog at a time, over UDP, through one outbound proxy. It keeps what RFC 3261 asks of an end: tags, CSeq
 numbers, the route set and the remote target. It does not retransmit: loopback loses nothing, and a step

@@ -10,13 +10,13 @@ from nh.calls.settings import RelaySettings
 from nh.fastpath.loader import LoadedProgram
 from nh.shard.media.kernel_path import KernelPath
 from tests.kernel_paths import new_kernel_path, program_on_loopback
-from tests.shard.bench import V4, Bench
-from tests.shard.ng_bench import NgBench
+from tests.shard.ng_testbed import NgTestbed
+from tests.shard.testbed import V4, RelayTestbed
 from tools.harness.media_peer import MediaPeer
 from tools.harness.ports import claim_ports
 
-MakeBench = Callable[..., Bench]
-MakeNg = Callable[..., NgBench]
+MakeTestbed = Callable[..., RelayTestbed]
+MakeNg = Callable[..., NgTestbed]
 MakeKernelPath = Callable[[], KernelPath | None]
 MakePeer = Callable[..., MediaPeer]
 
@@ -44,16 +44,16 @@ def make_kernel_path(request: pytest.FixtureRequest) -> MakeKernelPath:
 
 
 @pytest.fixture
-def make_bench(
+def make_testbed(
     ports: range, make_kernel_path: MakeKernelPath, caplog: pytest.LogCaptureFixture
-) -> Iterator[MakeBench]:
+) -> Iterator[MakeTestbed]:
     """Relays with settings of their own; no callback of theirs may fail."""
-    with contextlib.ExitStack() as benches:
+    with contextlib.ExitStack() as testbeds:
 
-        def make(**settings: object) -> Bench:
-            bench = Bench(ports, RelaySettings(**settings), kernel=make_kernel_path())  # type: ignore[arg-type]
-            benches.callback(bench.close)
-            return bench
+        def make(**settings: object) -> RelayTestbed:
+            testbed = RelayTestbed(ports, RelaySettings(**settings), kernel=make_kernel_path())  # type: ignore[arg-type]
+            testbeds.callback(testbed.close)
+            return testbed
 
         yield make
         assert errors_in(caplog) == []
@@ -64,24 +64,24 @@ def make_ng(
     ports: range, make_kernel_path: MakeKernelPath, caplog: pytest.LogCaptureFixture
 ) -> Iterator[MakeNg]:
     """The same for calls of ng, on 127.0.0.1 if nothing else is said."""
-    with contextlib.ExitStack() as benches:
+    with contextlib.ExitStack() as testbeds:
 
-        def make(*interfaces: Interface, **settings: object) -> NgBench:
-            bench = NgBench(
+        def make(*interfaces: Interface, **settings: object) -> NgTestbed:
+            testbed = NgTestbed(
                 ports,
                 RelaySettings(**settings),  # type: ignore[arg-type]
                 interfaces=interfaces or (Interface("default", V4, V4),),
                 kernel=make_kernel_path(),
             )
-            benches.callback(bench.close)
-            return bench
+            testbeds.callback(testbed.close)
+            return testbed
 
         yield make
         assert errors_in(caplog) == []
 
 
 @pytest.fixture
-def ng(make_ng: MakeNg) -> NgBench:
+def ng(make_ng: MakeNg) -> NgTestbed:
     """A relay on 127.0.0.1 with default settings."""
     return make_ng()
 
@@ -92,9 +92,9 @@ def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.fixture
-def bench(make_bench: MakeBench) -> Bench:
+def testbed(make_testbed: MakeTestbed) -> RelayTestbed:
     """A relay with default settings."""
-    return make_bench()
+    return make_testbed()
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from nh.results import RelayResult
 from nh.stats import Segment
 from nh.stats.layout import ShardStatus
 from nh.supervisor.shards.backup import FdBudget, ShardBackup
-from tests.shard.bench import V4
+from tests.shard.testbed import V4
 
 ANSWER_S = 10.0
 FLOWS = 64

@@ -23,7 +23,7 @@ from nh.ipc.link_messages import SaveCall
 ANSWER_S = 10.0
 
 
-class PlayedSuccessor:
+class ScriptedSuccessor:
     """Connected to an orphan, which has said who it is: `present`.
 
     Arguments:

@@ -61,8 +61,8 @@ from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, C
 from nh.shard.recovery.restore import CallRestorer, RestoreCounts
 from nh.stats import Segment, StatsReader
 from tests.e2e.sdp import MediaLine, write_sdp
-from tests.shard.bench import V4
 from tests.shard.link import Link
+from tests.shard.testbed import V4
 
 AUDIO = (Media("127.0.0.11", 4000, 2, "RTP/AVP", "audio"),)
 KEY = TransactionKey(b"call", 1, b"alice", b"bob")
@@ -285,7 +285,7 @@ def test_statistics_are_published_twice_a_second(shard: Shard, segment: Segment)
 # --- what outlives a shard ------------------------------------------------------------------------
 
 
-class PlayedRestorer:
+class ScriptedRestorer:
     """Restores what is asked of it: every call but `bad`, each with one socket at the port that it says."""
 
     def __init__(self) -> None:
@@ -302,8 +302,8 @@ class PlayedRestorer:
 
 
 @pytest.fixture
-def restorer(monkeypatch: pytest.MonkeyPatch) -> PlayedRestorer:
-    restorer = PlayedRestorer()
+def restorer(monkeypatch: pytest.MonkeyPatch) -> ScriptedRestorer:
+    restorer = ScriptedRestorer()
     monkeypatch.setattr(CallRestorer, "restore", lambda _, sockets, calls: restorer.restore(sockets, calls))
     return restorer
 
@@ -315,7 +315,7 @@ def give(shard: Shard, *ports: int) -> None:
 
 
 def test_a_successor_restores_what_it_is_given_before_it_is_ready(
-    unconfigured: Shard, segment: Segment, ports: range, restorer: PlayedRestorer
+    unconfigured: Shard, segment: Segment, ports: range, restorer: ScriptedRestorer
 ) -> None:
     link = unconfigured.link
     link.configure(ports, segment.name, start=False)
@@ -341,7 +341,7 @@ def test_a_successor_restores_what_it_is_given_before_it_is_ready(
 
 
 def test_a_careful_successor_says_which_call_it_is_at(
-    unconfigured: Shard, segment: Segment, ports: range, restorer: PlayedRestorer
+    unconfigured: Shard, segment: Segment, ports: range, restorer: ScriptedRestorer
 ) -> None:
     unconfigured.link.configure(ports, segment.name, start=False)
     for message in (RestoreCall(b"a", b"x"), RestoreCall(b"bad", b"?"), Restore(careful=True)):

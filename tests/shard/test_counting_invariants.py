@@ -11,8 +11,8 @@ from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf
 from nh.results import LegDetail
 from tests.calls.rtp import CN, PCMA, PCMU, rtp_packet
-from tests.shard.bench import Bench, Conversation
-from tests.shard.conftest import MakeBench, MakePeer
+from tests.shard.conftest import MakePeer, MakeTestbed
+from tests.shard.testbed import Conversation, RelayTestbed
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 STEPS = 120
@@ -22,9 +22,9 @@ class RandomCalls:
     """Two pairs of phones that call each other, talk, are invited again and hang up, as the dice have it."""
 
     def __init__(
-        self, bench: Bench, make_peer: MakePeer, dice: random.Random, patch: pytest.MonkeyPatch
+        self, testbed: RelayTestbed, make_peer: MakePeer, dice: random.Random, patch: pytest.MonkeyPatch
     ) -> None:
-        self._bench = bench
+        self._testbed = testbed
         self._dice = dice
         self._patch = patch
         self._phones = [(make_peer(), make_peer()) for _ in range(2)]
@@ -45,7 +45,7 @@ class RandomCalls:
             (1, self._change_routes),
             (1, self._let_the_kernel_refuse),
             (1, self._patch.undo),
-            (1, self._bench.relay.update_stats),
+            (1, self._testbed.relay.update_stats),
         ]
         weights, actions = zip(*steps, strict=True)
         self._dice.choices(actions, weights)[0]()
@@ -58,7 +58,7 @@ class RandomCalls:
     def _pick(self) -> tuple[int, Conversation]:
         number = self._dice.randrange(len(self._phones))
         if number not in self._calls:
-            self._calls[number] = self._bench.call(*self._phones[number])
+            self._calls[number] = self._testbed.call(*self._phones[number])
         return number, self._calls[number]
 
     def _direction(self) -> tuple[MediaPeer, tuple[str, int], MediaPeer]:
@@ -76,20 +76,20 @@ class RandomCalls:
     def _talk(self) -> None:
         speaker, to, listener = self._direction()
         component = self._dice.choice([RTP, RTCP])
-        self._bench.passes(speaker, to, listener, component, self._packet(component))
+        self._testbed.passes(speaker, to, listener, component, self._packet(component))
 
     def _burst(self) -> None:
         speaker, to, listener = self._direction()
         packets = [self._packet(RTP) for _ in range(self._dice.randrange(2, 20))]
         for packet in packets:
             speaker.send(packet, to)
-        assert [self._bench.receive(listener)[0] for _ in packets] == packets
+        assert [self._testbed.receive(listener)[0] for _ in packets] == packets
 
     def _re_invite(self) -> None:
         number, call = self._pick()
         old = call.key
         again = TransactionKey(old.call_id, (old.cseq or 0) + 1, old.id_from, old.id_to)
-        self._calls[number] = self._bench.call(*self._phones[number], key=again)
+        self._calls[number] = self._testbed.call(*self._phones[number], key=again)
 
     def _hang_up(self) -> None:
         if self._calls:
@@ -97,15 +97,15 @@ class RandomCalls:
 
     def _end(self, number: int) -> None:
         call = self._calls.pop(number)
-        for session in self._bench.show(call.key).sessions:
+        for session in self._testbed.show(call.key).sessions:
             self.ended += [leg for pair in session.pairs for leg in (pair.from_, pair.to)]
-        self._bench.bye(call.key)
+        self._testbed.bye(call.key)
 
     def _change_routes(self) -> None:
-        kernel = self._bench.relay.plane.kernel
+        kernel = self._testbed.relay.plane.kernel
         if kernel is not None:
             kernel.routes_changed()
-        self._bench.loop.turn(0)
+        self._testbed.loop.turn(0)
 
     def _let_the_kernel_refuse(self) -> None:
         what = self._dice.choice(["update", "delete"])
@@ -121,19 +121,19 @@ class RandomCalls:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_each_packet_arrives_once_and_is_counted_once(
-    make_bench: MakeBench, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch, seed: int
+    make_testbed: MakeTestbed, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    bench = make_bench(replaced_s=60)
-    calls = RandomCalls(bench, make_peer, random.Random(seed), monkeypatch)
+    testbed = make_testbed(replaced_s=60)
+    calls = RandomCalls(testbed, make_peer, random.Random(seed), monkeypatch)
     for _ in range(STEPS):
         calls.step()
     calls.hang_up_all()
     monkeypatch.undo()
-    stats = bench.stats()
+    stats = testbed.stats()
     assert (stats.packets_in, stats.packets_out) == (calls.sent, calls.sent)
     assert sum(leg.packets for leg in calls.ended) == calls.sent
     assert sum(leg.bytes for leg in calls.ended) == stats.bytes_in
     assert sum(leg.kernel_packets for leg in calls.ended) == stats.kernel_packets
     assert sum(stream.packets for leg in calls.ended for stream in leg.streams) == calls.sent_rtp
     assert sum(stream.duplicates for leg in calls.ended for stream in leg.streams) == 0
-    bench.turn_until(lambda: bench.stats().kernel_flows == 0, "nothing is left in the kernel")
+    testbed.turn_until(lambda: testbed.stats().kernel_flows == 0, "nothing is left in the kernel")

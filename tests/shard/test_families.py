@@ -6,8 +6,8 @@ import struct
 import pytest
 
 from nh.calls.media import Media, Side
-from tests.shard.bench import PACKET, V4, V6, Bench, Where
-from tests.shard.conftest import MakeBench, MakePeer
+from tests.shard.conftest import MakePeer, MakeTestbed
+from tests.shard.testbed import PACKET, V4, V6, RelayTestbed, Where
 from tools.harness.media_peer import MediaPeer
 
 EF = 46
@@ -15,45 +15,47 @@ EF = 46
 
 
 @pytest.mark.usefixtures("ipv6")
-def test_a_call_over_ipv6(bench: Bench, make_peer: MakePeer) -> None:
+def test_a_call_over_ipv6(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob = make_peer(V6), make_peer(V6)
-    call = bench.call(alice, bob, to_callee=V6, to_caller=V6)
+    call = testbed.call(alice, bob, to_callee=V6, to_caller=V6)
     for _ in range(2):
-        bench.converse(alice, bob, call)
-    leg = bench.leg(call.key, Side.FROM)
+        testbed.converse(alice, bob, call)
+    leg = testbed.leg(call.key, Side.FROM)
     assert (leg.source, leg.latched) == (f"[::1]:{alice.port}", True)
 
 
 @pytest.mark.usefixtures("ipv6")
 @pytest.mark.parametrize(("caller", "callee"), [(V4, V6), (V6, V4)])
 def test_one_side_may_be_ipv4_and_the_other_ipv6(
-    bench: Bench, make_peer: MakePeer, caller: str, callee: str
+    testbed: RelayTestbed, make_peer: MakePeer, caller: str, callee: str
 ) -> None:
     alice, bob = make_peer(caller), make_peer(callee)
-    call = bench.call(alice, bob, to_callee=callee, to_caller=caller)
+    call = testbed.call(alice, bob, to_callee=callee, to_caller=caller)
     for _ in range(2):
-        bench.converse(alice, bob, call)
-    assert bench.leg(call.key, Side.FROM).latched
-    assert bench.leg(call.key, Side.TO).latched
+        testbed.converse(alice, bob, call)
+    assert testbed.leg(call.key, Side.FROM).latched
+    assert testbed.leg(call.key, Side.TO).latched
 
 
 @pytest.mark.usefixtures("ipv6")
-def test_a_session_on_hold_over_ipv6(bench: Bench, make_peer: MakePeer) -> None:
+def test_a_session_on_hold_over_ipv6(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob = make_peer(V6), make_peer(V6)
-    call = bench.call(Media("::", 4000, 2), bob, to_callee=V6, to_caller=V6)
-    bench.passes(alice, call.for_caller, bob)
-    assert bench.show(call.key).sessions[0].state == "hold"
+    call = testbed.call(Media("::", 4000, 2), bob, to_callee=V6, to_caller=V6)
+    testbed.passes(alice, call.for_caller, bob)
+    assert testbed.show(call.key).sessions[0].state == "hold"
 
 
 @pytest.mark.usefixtures("ipv6")
-def test_an_address_in_another_spelling_is_the_same_address(bench: Bench, make_peer: MakePeer) -> None:
-    key = bench.new_key()
+def test_an_address_in_another_spelling_is_the_same_address(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
+    key = testbed.new_key()
     for spelling in ("0:0:0:0:0:0:0:1", "::0001"):
-        ports = bench.allocate(key, Side.FROM, [Media(V6, 4000, 2)], spelling)
+        ports = testbed.allocate(key, Side.FROM, [Media(V6, 4000, 2)], spelling)
         assert ports[0][0] == V6
 
 
-def traffic_class(bench: Bench, sender: MediaPeer, to: Where, receiver: MediaPeer) -> int:
+def traffic_class(testbed: RelayTestbed, sender: MediaPeer, to: Where, receiver: MediaPeer) -> int:
     """The TOS byte with which a relayed packet arrives."""
     v6 = ":" in receiver.address
     sock = receiver.sockets[0]
@@ -76,7 +78,7 @@ def traffic_class(bench: Bench, sender: MediaPeer, to: Where, receiver: MediaPee
         )
         return True
 
-    bench.turn_until(look, "the packet")
+    testbed.turn_until(look, "the packet")
     return arrived[0]
 
 
@@ -84,11 +86,11 @@ def traffic_class(bench: Bench, sender: MediaPeer, to: Where, receiver: MediaPee
 @pytest.mark.parametrize("address", [V4, V6])
 @pytest.mark.parametrize("dscp", [0, EF])
 def test_relayed_packets_carry_the_code_point_that_was_set(
-    make_bench: MakeBench, make_peer: MakePeer, address: str, dscp: int
+    make_testbed: MakeTestbed, make_peer: MakePeer, address: str, dscp: int
 ) -> None:
-    bench = make_bench(dscp=dscp)
+    testbed = make_testbed(dscp=dscp)
     alice, bob = make_peer(address), make_peer(address)
-    call = bench.call(alice, bob, to_callee=address, to_caller=address)
+    call = testbed.call(alice, bob, to_callee=address, to_caller=address)
     for _ in range(2):  # before and after the sockets are connected
-        assert traffic_class(bench, alice, call.for_caller, bob) == dscp << 2
-        assert traffic_class(bench, bob, call.for_callee, alice) == dscp << 2
+        assert traffic_class(testbed, alice, call.for_caller, bob) == dscp << 2
+        assert traffic_class(testbed, bob, call.for_callee, alice) == dscp << 2

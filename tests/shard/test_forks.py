@@ -3,8 +3,8 @@
 from nh.calls.media import Side
 from nh.commands import Close, TransactionKey
 from nh.results import Closed
-from tests.shard.bench import PACKET, Bench, Where, audio, shuts_out
 from tests.shard.conftest import MakePeer
+from tests.shard.testbed import PACKET, RelayTestbed, Where, audio, shuts_out
 from tools.harness.media_peer import MediaPeer
 
 ALICE = "127.0.0.11"
@@ -16,21 +16,21 @@ MALLORY = "127.0.0.66"
 class Fork:
     """A request of Alice's that Bob and Carol answer, one after the other."""
 
-    def __init__(self, bench: Bench, alice: MediaPeer) -> None:
-        self.bench = bench
+    def __init__(self, testbed: RelayTestbed, alice: MediaPeer) -> None:
+        self.testbed = testbed
         self.alice = alice
-        self.key = bench.new_key(b"alice", b"")
-        (self.for_callees,) = bench.allocate(self.key, Side.FROM, [audio(alice)])
+        self.key = testbed.new_key(b"alice", b"")
+        (self.for_callees,) = testbed.allocate(self.key, Side.FROM, [audio(alice)])
 
     def answer(self, callee: bytes, peer: MediaPeer) -> Where:
         """One answer; returns where Alice sends to for it."""
         key = self.key_to(callee)
-        (for_alice,) = self.bench.allocate(key, Side.TO, [audio(peer)])
-        assert self.bench.activate(key)
+        (for_alice,) = self.testbed.allocate(key, Side.TO, [audio(peer)])
+        assert self.testbed.activate(key)
         return for_alice
 
     def end(self, callee: bytes) -> int:
-        result = self.bench.relay.execute(Close(self.key_to(callee)))
+        result = self.testbed.relay.execute(Close(self.key_to(callee)))
         assert isinstance(result, Closed)
         return result.sessions
 
@@ -39,98 +39,102 @@ class Fork:
 
     def sources(self) -> list[str | None]:
         """What each session knows of its answerer."""
-        return [session.pairs[0].to.source for session in self.bench.show(self.key).sessions]
+        return [session.pairs[0].to.source for session in self.testbed.show(self.key).sessions]
 
 
-def test_each_answerer_is_told_apart_by_its_source(bench: Bench, make_peer: MakePeer) -> None:
+def test_each_answerer_is_told_apart_by_its_source(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob, carol = make_peer(ALICE), make_peer(BOB), make_peer(CAROL)
-    fork = Fork(bench, alice)
+    fork = Fork(testbed, alice)
     to_bob, to_carol = fork.answer(b"bob", bob), fork.answer(b"carol", carol)
     for _ in range(2):
         # Alice hears each of them from the port that she was told for it
-        assert bench.passes(bob, fork.for_callees, alice) == to_bob
-        assert bench.passes(carol, fork.for_callees, alice) == to_carol
-        assert bench.passes(alice, to_bob, bob) == fork.for_callees
-        assert bench.passes(alice, to_carol, carol) == fork.for_callees
+        assert testbed.passes(bob, fork.for_callees, alice) == to_bob
+        assert testbed.passes(carol, fork.for_callees, alice) == to_carol
+        assert testbed.passes(alice, to_bob, bob) == fork.for_callees
+        assert testbed.passes(alice, to_carol, carol) == fork.for_callees
     assert fork.sources() == [f"{BOB}:{bob.port}", f"{CAROL}:{carol.port}"]
 
 
 def test_a_fork_that_arrives_after_the_first_one_latched_gets_through(
-    bench: Bench, make_peer: MakePeer
+    testbed: RelayTestbed, make_peer: MakePeer
 ) -> None:
     alice, bob, carol = make_peer(ALICE), make_peer(BOB), make_peer(CAROL)
-    fork = Fork(bench, alice)
+    fork = Fork(testbed, alice)
     to_bob = fork.answer(b"bob", bob)
-    bench.passes(bob, fork.for_callees, alice)
+    testbed.passes(bob, fork.for_callees, alice)
     assert shuts_out(fork.for_callees, CAROL)
     to_carol = fork.answer(b"carol", carol)
-    assert bench.passes(carol, fork.for_callees, alice) == to_carol
-    assert bench.passes(bob, fork.for_callees, alice) == to_bob
-    bench.passes(alice, to_carol, carol)
-    bench.passes(alice, to_bob, bob)
+    assert testbed.passes(carol, fork.for_callees, alice) == to_carol
+    assert testbed.passes(bob, fork.for_callees, alice) == to_bob
+    testbed.passes(alice, to_carol, carol)
+    testbed.passes(alice, to_bob, bob)
 
 
-def test_a_third_party_is_shut_out_of_a_latched_fork(bench: Bench, make_peer: MakePeer) -> None:
+def test_a_third_party_is_shut_out_of_a_latched_fork(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob, carol, mallory = (make_peer(address) for address in (ALICE, BOB, CAROL, MALLORY))
-    fork = Fork(bench, alice)
+    fork = Fork(testbed, alice)
     fork.answer(b"bob", bob)
     fork.answer(b"carol", carol)
-    bench.passes(bob, fork.for_callees, alice)
-    bench.passes(carol, fork.for_callees, alice)
+    testbed.passes(bob, fork.for_callees, alice)
+    testbed.passes(carol, fork.for_callees, alice)
     mallory.send(PACKET, fork.for_callees)
-    bench.turn_until(lambda: bench.stats().drop_source_mismatch == 1, "it is dropped")
+    testbed.turn_until(lambda: testbed.stats().drop_source_mismatch == 1, "it is dropped")
     assert alice.pending() == []
 
 
-def test_when_one_fork_ends_the_other_goes_on(bench: Bench, make_peer: MakePeer) -> None:
+def test_when_one_fork_ends_the_other_goes_on(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob, carol = make_peer(ALICE), make_peer(BOB), make_peer(CAROL)
-    fork = Fork(bench, alice)
+    fork = Fork(testbed, alice)
     to_bob, _ = fork.answer(b"bob", bob), fork.answer(b"carol", carol)
     for peer in (bob, carol):
-        bench.passes(peer, fork.for_callees, alice)
+        testbed.passes(peer, fork.for_callees, alice)
     assert fork.end(b"carol") == 1
     assert shuts_out(fork.for_callees, CAROL), "the kernel filters again"
-    bench.passes(bob, fork.for_callees, alice)
-    bench.passes(alice, to_bob, bob)
+    testbed.passes(bob, fork.for_callees, alice)
+    testbed.passes(alice, to_bob, bob)
     assert fork.end(b"bob") == 1
-    assert bench.stats().sockets == 0
+    assert testbed.stats().sockets == 0
 
 
-def test_packets_queued_when_one_fork_ends_are_still_judged(bench: Bench, make_peer: MakePeer) -> None:
+def test_packets_queued_when_one_fork_ends_are_still_judged(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
     alice, bob, carol = make_peer(ALICE), make_peer(BOB), make_peer(CAROL)
-    fork = Fork(bench, alice)
+    fork = Fork(testbed, alice)
     fork.answer(b"bob", bob)
     fork.answer(b"carol", carol)
     for peer in (bob, carol):
-        bench.passes(peer, fork.for_callees, alice)
+        testbed.passes(peer, fork.for_callees, alice)
     carol.send(b"too late", fork.for_callees)
     bob.send(b"still here", fork.for_callees)
     fork.end(b"carol")
-    assert bench.receive(alice)[0] == b"still here"
+    assert testbed.receive(alice)[0] == b"still here"
     assert alice.pending() == []
-    assert bench.stats().drop_source_mismatch == 1
+    assert testbed.stats().drop_source_mismatch == 1
 
 
 def test_who_speaks_before_its_own_answer_is_found_once_it_is_there(
-    bench: Bench, make_peer: MakePeer
+    testbed: RelayTestbed, make_peer: MakePeer
 ) -> None:
     # Carol's early media come while only Bob's answer is known, and pass for Bob's
     alice, bob, carol = make_peer(ALICE), make_peer(BOB), make_peer(CAROL)
-    fork = Fork(bench, alice)
+    fork = Fork(testbed, alice)
     to_bob = fork.answer(b"bob", bob)
-    bench.passes(carol, fork.for_callees, alice)
+    testbed.passes(carol, fork.for_callees, alice)
     to_carol = fork.answer(b"carol", carol)
-    assert bench.passes(carol, fork.for_callees, alice) == to_carol
-    assert bench.passes(bob, fork.for_callees, alice) == to_bob
-    bench.passes(alice, to_carol, carol)
-    bench.passes(alice, to_bob, bob)
+    assert testbed.passes(carol, fork.for_callees, alice) == to_carol
+    assert testbed.passes(bob, fork.for_callees, alice) == to_bob
+    testbed.passes(alice, to_carol, carol)
+    testbed.passes(alice, to_bob, bob)
 
 
-def test_answerers_behind_one_nat_are_told_apart_by_their_ports(bench: Bench, make_peer: MakePeer) -> None:
+def test_answerers_behind_one_nat_are_told_apart_by_their_ports(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
     alice, bob, carol = make_peer(ALICE), make_peer(BOB), make_peer(BOB)
-    fork = Fork(bench, alice)
+    fork = Fork(testbed, alice)
     to_bob, to_carol = fork.answer(b"bob", bob), fork.answer(b"carol", carol)
-    assert bench.passes(carol, fork.for_callees, alice) == to_carol
-    assert bench.passes(bob, fork.for_callees, alice) == to_bob
-    bench.passes(alice, to_bob, bob)
-    bench.passes(alice, to_carol, carol)
+    assert testbed.passes(carol, fork.for_callees, alice) == to_carol
+    assert testbed.passes(bob, fork.for_callees, alice) == to_bob
+    testbed.passes(alice, to_bob, bob)
+    testbed.passes(alice, to_carol, carol)

@@ -5,91 +5,97 @@ import socket
 import pytest
 
 from nh.calls.media import Media, Side
-from tests.shard.bench import PACKET, V4, Bench, audio
 from tests.shard.conftest import MakePeer
+from tests.shard.testbed import PACKET, V4, RelayTestbed, audio
 from tools.harness.media_peer import RTCP, RTP
 
 
-def test_rtp_and_rtcp_go_both_ways(bench: Bench, make_peer: MakePeer) -> None:
+def test_rtp_and_rtcp_go_both_ways(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob = make_peer(), make_peer()
-    call = bench.call(alice, bob)
+    call = testbed.call(alice, bob)
     for _ in range(3):
-        bench.converse(alice, bob, call)
+        testbed.converse(alice, bob, call)
 
 
-def test_every_component_of_every_medium_goes_its_own_way(bench: Bench, make_peer: MakePeer) -> None:
+def test_every_component_of_every_medium_goes_its_own_way(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob = [make_peer(), make_peer()], [make_peer(), make_peer()]
-    key = bench.new_key()
-    for_bob = bench.allocate(key, Side.FROM, [audio(peer) for peer in alice])
-    for_alice = bench.allocate(key, Side.TO, [audio(peer) for peer in bob])
-    bench.activate(key)
+    key = testbed.new_key()
+    for_bob = testbed.allocate(key, Side.FROM, [audio(peer) for peer in alice])
+    for_alice = testbed.allocate(key, Side.TO, [audio(peer) for peer in bob])
+    testbed.activate(key)
     for medium in (0, 1):
         for component in (RTP, RTCP):
-            bench.passes(
+            testbed.passes(
                 alice[medium], for_alice[medium], bob[medium], component, b"%d %d" % (medium, component)
             )
-            bench.passes(
+            testbed.passes(
                 bob[medium], for_bob[medium], alice[medium], component, b"%d %d" % (component, medium)
             )
 
 
 @pytest.mark.parametrize("size", [0, 1, 12, 1472, 65_000])
-def test_a_datagram_stays_as_it_is_whatever_its_size(bench: Bench, make_peer: MakePeer, size: int) -> None:
+def test_a_datagram_stays_as_it_is_whatever_its_size(
+    testbed: RelayTestbed, make_peer: MakePeer, size: int
+) -> None:
     alice, bob = make_peer(), make_peer()
-    call = bench.call(alice, bob)
+    call = testbed.call(alice, bob)
     payload = (PACKET * 400)[:size]
     for _ in range(2):  # admitted by source, then by the connected socket
-        bench.passes(alice, call.for_caller, bob, payload=payload)
-    leg = bench.leg(call.key, Side.FROM)
+        testbed.passes(alice, call.for_caller, bob, payload=payload)
+    leg = testbed.leg(call.key, Side.FROM)
     assert (leg.packets, leg.bytes) == (2, 2 * size)
 
 
-def test_packets_keep_their_order_and_none_is_lost(bench: Bench, make_peer: MakePeer) -> None:
+def test_packets_keep_their_order_and_none_is_lost(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob = make_peer(), make_peer()
-    call = bench.call(alice, bob)
+    call = testbed.call(alice, bob)
     sent = [b"%03d" % number for number in range(100)]
     for payload in sent:
         alice.send(payload, call.for_caller)
-    assert [bench.receive(bob)[0] for _ in sent] == sent
+    assert [testbed.receive(bob)[0] for _ in sent] == sent
 
 
-def test_many_calls_at_once_do_not_mix(bench: Bench, make_peer: MakePeer) -> None:
+def test_many_calls_at_once_do_not_mix(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     pairs = [(make_peer(), make_peer()) for _ in range(10)]
-    calls = [bench.call(*pair) for pair in pairs]
+    calls = [testbed.call(*pair) for pair in pairs]
     for number, ((alice, bob), call) in enumerate(zip(pairs, calls, strict=True)):
         alice.send(b"a%d" % number, call.for_caller)
         bob.send(b"b%d" % number, call.for_callee)
     for number, (alice, bob) in enumerate(pairs):
-        assert bench.receive(bob)[0] == b"a%d" % number
-        assert bench.receive(alice)[0] == b"b%d" % number
+        assert testbed.receive(bob)[0] == b"a%d" % number
+        assert testbed.receive(alice)[0] == b"b%d" % number
 
 
 # --- drops ------------------------------------------------------------------------------------------
 
 
-def test_what_comes_before_activation_is_dropped_and_counted(bench: Bench, make_peer: MakePeer) -> None:
+def test_what_comes_before_activation_is_dropped_and_counted(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
     alice, bob = make_peer(), make_peer()
-    key = bench.new_key()
-    (for_bob,) = bench.allocate(key, Side.FROM, [audio(alice)])
+    key = testbed.new_key()
+    (for_bob,) = testbed.allocate(key, Side.FROM, [audio(alice)])
     bob.send(PACKET, for_bob)
-    bench.turn_until(lambda: bench.stats().drop_no_session == 1, "the drop is counted")
-    assert (bench.stats().packets_in, bench.stats().bytes_in) == (1, len(PACKET))
-    (for_alice,) = bench.allocate(key, Side.TO, [audio(bob)])
-    bench.activate(key)
-    bench.passes(bob, for_bob, alice, payload=b"now")
-    bench.passes(alice, for_alice, bob, payload=b"now")
+    testbed.turn_until(lambda: testbed.stats().drop_no_session == 1, "the drop is counted")
+    assert (testbed.stats().packets_in, testbed.stats().bytes_in) == (1, len(PACKET))
+    (for_alice,) = testbed.allocate(key, Side.TO, [audio(bob)])
+    testbed.activate(key)
+    testbed.passes(bob, for_bob, alice, payload=b"now")
+    testbed.passes(alice, for_alice, bob, payload=b"now")
 
 
-def test_what_nobody_can_be_sent_to_is_dropped_and_counted(bench: Bench, make_peer: MakePeer) -> None:
+def test_what_nobody_can_be_sent_to_is_dropped_and_counted(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
     alice = make_peer()
     named = Media("phone.example.org", 4000, 2, "RTP/AVP", "audio")
-    call = bench.call(alice, named)
+    call = testbed.call(alice, named)
     alice.send(PACKET, call.for_caller)
-    bench.turn_until(
-        lambda: bench.leg(call.key, Side.FROM).dropped == {"no_target": 1}, "the drop is counted"
+    testbed.turn_until(
+        lambda: testbed.leg(call.key, Side.FROM).dropped == {"no_target": 1}, "the drop is counted"
     )
-    assert bench.stats().drop_no_target == 1
-    assert bench.leg(call.key, Side.FROM).packets == 1, "it was received all the same"
+    assert testbed.stats().drop_no_target == 1
+    assert testbed.leg(call.key, Side.FROM).packets == 1, "it was received all the same"
 
 
 @pytest.mark.parametrize(
@@ -98,39 +104,41 @@ def test_what_nobody_can_be_sent_to_is_dropped_and_counted(bench: Bench, make_pe
     ids=["a broadcast address", "an address of the family that the relay's socket is not of"],
 )
 def test_what_the_kernel_refuses_to_send_is_dropped_and_counted(
-    bench: Bench, make_peer: MakePeer, announced: Media
+    testbed: RelayTestbed, make_peer: MakePeer, announced: Media
 ) -> None:
     alice = make_peer()
-    call = bench.call(alice, announced)
+    call = testbed.call(alice, announced)
     for expected in (1, 2):
         alice.send(PACKET, call.for_caller)
-        bench.turn_until(
-            lambda n=expected: bench.leg(call.key, Side.FROM).dropped == {"send_failed": n},  # type: ignore[misc]
+        testbed.turn_until(
+            lambda n=expected: testbed.leg(call.key, Side.FROM).dropped == {"send_failed": n},  # type: ignore[misc]
             "the drop is counted",
         )
-    assert bench.stats().drop_send_failed == 2
+    assert testbed.stats().drop_send_failed == 2
 
 
-def test_a_phone_that_is_not_there_yet_costs_no_later_packet(bench: Bench, make_peer: MakePeer) -> None:
+def test_a_phone_that_is_not_there_yet_costs_no_later_packet(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
     alice, bob = make_peer(), make_peer()
-    call = bench.call(alice, bob)
-    bench.converse(alice, bob, call)  # both are latched, so the kernel tells the relay of refusals
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)  # both are latched, so the kernel tells the relay of refusals
     port = bob.port
     bob.close()
     for number in range(3):
         alice.send(b"nobody hears this", call.for_caller)
-        bench.turn_until(
-            lambda n=number: bench.leg(call.key, Side.FROM).packets == n + 2,  # type: ignore[misc]
+        testbed.turn_until(
+            lambda n=number: testbed.leg(call.key, Side.FROM).packets == n + 2,  # type: ignore[misc]
             "it is read",
         )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bob_again:
         bob_again.bind((V4, port))
         bob_again.setblocking(False)
         alice.send(b"hello", call.for_caller)
-        bench.turn_until(lambda: _arrived(bob_again, b"hello"), "the very next packet arrives")
+        testbed.turn_until(lambda: _arrived(bob_again, b"hello"), "the very next packet arrives")
         bob_again.sendto(b"hello yourself", call.for_callee)
-        assert bench.receive(alice)[0] == b"hello yourself"
-    assert bench.stats().drop_send_failed <= 3
+        assert testbed.receive(alice)[0] == b"hello yourself"
+    assert testbed.stats().drop_send_failed <= 3
 
 
 def _arrived(sock: socket.socket, payload: bytes) -> bool:
@@ -140,59 +148,59 @@ def _arrived(sock: socket.socket, payload: bytes) -> bool:
         return False
 
 
-def test_a_peer_that_refuses_packets_may_go_on_sending(bench: Bench, make_peer: MakePeer) -> None:
+def test_a_peer_that_refuses_packets_may_go_on_sending(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob = make_peer(), make_peer()
-    call = bench.call(alice, bob)
-    bench.converse(alice, bob, call)
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
     # Alice's port is gone when Bob speaks; the ICMP error waits at the socket that Alice sends to
     port = alice.port
     alice.close()
     bob.send(b"nobody hears this", call.for_callee)
-    bench.turn_until(lambda: bench.leg(call.key, Side.TO).packets == 2, "it is read")
+    testbed.turn_until(lambda: testbed.leg(call.key, Side.TO).packets == 2, "it is read")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as alice_again:
         alice_again.bind((V4, port))
         for number in range(5):
             alice_again.sendto(b"%d" % number, call.for_caller)
-        assert [bench.receive(bob)[0] for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
+        assert [testbed.receive(bob)[0] for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
 
 
 # --- the end ----------------------------------------------------------------------------------------
 
 
-def test_a_bye_in_the_middle_of_traffic_ends_it(bench: Bench, make_peer: MakePeer) -> None:
+def test_a_bye_in_the_middle_of_traffic_ends_it(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob, carol, dave = (make_peer() for _ in range(4))
-    call, other = bench.call(alice, bob), bench.call(carol, dave)
-    bench.converse(alice, bob, call)
+    call, other = testbed.call(alice, bob), testbed.call(carol, dave)
+    testbed.converse(alice, bob, call)
     for number in range(50):
         alice.send(b"%d" % number, call.for_caller)
         bob.send(b"%d" % number, call.for_callee)
         carol.send(b"%d" % number, other.for_caller)
-    bench.loop.turn(0.1)
-    assert bench.bye(call.key) == 1
-    assert [bench.receive(dave)[0] for _ in range(50)] == [b"%d" % number for number in range(50)]
-    bench.turn_until(lambda: bench.stats().sockets == 4, "the ports are closed")
-    assert bench.stats().sessions == 1
+    testbed.loop.turn(0.1)
+    assert testbed.bye(call.key) == 1
+    assert [testbed.receive(dave)[0] for _ in range(50)] == [b"%d" % number for number in range(50)]
+    testbed.turn_until(lambda: testbed.stats().sockets == 4, "the ports are closed")
+    assert testbed.stats().sessions == 1
 
 
 def test_every_packet_that_arrived_is_either_passed_on_or_counted_as_dropped(
-    bench: Bench, make_peer: MakePeer
+    testbed: RelayTestbed, make_peer: MakePeer
 ) -> None:
     alice, bob, mallory = make_peer(), make_peer(), make_peer("127.0.0.9")
     held = Media("0.0.0.0", 4000, 2)
-    call, on_hold = bench.call(alice, bob), bench.call(held, bob)
-    bench.converse(alice, bob, call)
-    pending = bench.new_key()
-    (unused,) = bench.allocate(pending, Side.FROM, [audio(alice)])
+    call, on_hold = testbed.call(alice, bob), testbed.call(held, bob)
+    testbed.converse(alice, bob, call)
+    pending = testbed.new_key()
+    (unused,) = testbed.allocate(pending, Side.FROM, [audio(alice)])
     for peer, to in ((alice, call.for_caller), (bob, on_hold.for_callee), (mallory, unused)):
         for _ in range(5):
             peer.send(PACKET, to)
     for _ in range(5):
-        bench.receive(bob)
-    bench.turn_until(lambda: bench.stats().drop_no_session == 5, "they are counted")
-    bench.turn_until(lambda: bench.stats().drop_no_target == 5, "so is what goes to the held end")
-    bench.bye(call.key)
-    bench.bye(on_hold.key)
-    stats = bench.stats()
+        testbed.receive(bob)
+    testbed.turn_until(lambda: testbed.stats().drop_no_session == 5, "they are counted")
+    testbed.turn_until(lambda: testbed.stats().drop_no_target == 5, "so is what goes to the held end")
+    testbed.bye(call.key)
+    testbed.bye(on_hold.key)
+    stats = testbed.stats()
     drops = stats.drop_source_mismatch + stats.drop_no_target + stats.drop_send_failed + stats.drop_no_session
     assert stats.packets_in == 19
     assert stats.packets_in == stats.packets_out + drops
@@ -200,39 +208,41 @@ def test_every_packet_that_arrived_is_either_passed_on_or_counted_as_dropped(
     assert stats.bytes_in - stats.bytes_out == 10 * len(PACKET)
 
 
-def test_a_peer_that_only_listens_is_sent_to_where_it_announced(bench: Bench, make_peer: MakePeer) -> None:
+def test_a_peer_that_only_listens_is_sent_to_where_it_announced(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
     alice, bob = make_peer(), make_peer()
-    call = bench.call(alice, bob)
+    call = testbed.call(alice, bob)
     for number in range(5):
-        bench.passes(alice, call.for_caller, bob, payload=b"%d" % number)
-    leg = bench.leg(call.key, Side.TO)
+        testbed.passes(alice, call.for_caller, bob, payload=b"%d" % number)
+    leg = testbed.leg(call.key, Side.TO)
     assert (leg.packets, leg.source, leg.idle_s) == (0, None, None)
 
 
 def test_the_relay_ports_of_both_sides_may_be_on_different_addresses(
-    bench: Bench, make_peer: MakePeer
+    testbed: RelayTestbed, make_peer: MakePeer
 ) -> None:
     alice, bob = make_peer("127.0.0.11"), make_peer("127.0.0.22")
-    call = bench.call(alice, bob, to_callee="127.0.0.2", to_caller="127.0.0.1")
+    call = testbed.call(alice, bob, to_callee="127.0.0.2", to_caller="127.0.0.1")
     assert call.for_callee[0] == "127.0.0.2"
     assert call.for_caller[0] == "127.0.0.1"
-    bench.converse(alice, bob, call)
+    testbed.converse(alice, bob, call)
 
 
-def test_an_end_may_be_the_port_of_another_call(bench: Bench, make_peer: MakePeer) -> None:
+def test_an_end_may_be_the_port_of_another_call(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     # two legs of a back-to-back user agent through one relay: its own ports are as good as any
     alice, bob = make_peer(), make_peer()
-    key = bench.new_key()
-    second = bench.new_key()
-    (between,) = bench.allocate(second, Side.TO, [audio(bob)])
-    call = bench.call(alice, Media(V4, between[1], 2), key=key)
-    bench.allocate(second, Side.FROM, [Media(V4, call.for_callee[1], 2)])
-    bench.activate(second)
-    bench.passes(alice, call.for_caller, bob)
+    key = testbed.new_key()
+    second = testbed.new_key()
+    (between,) = testbed.allocate(second, Side.TO, [audio(bob)])
+    call = testbed.call(alice, Media(V4, between[1], 2), key=key)
+    testbed.allocate(second, Side.FROM, [Media(V4, call.for_callee[1], 2)])
+    testbed.activate(second)
+    testbed.passes(alice, call.for_caller, bob)
 
 
-def test_peers_know_each_other_by_the_relay_only(bench: Bench, make_peer: MakePeer) -> None:
+def test_peers_know_each_other_by_the_relay_only(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob = make_peer(), make_peer()
-    call = bench.call(alice, bob)
-    assert bench.passes(alice, call.for_caller, bob) == call.for_callee
-    assert bench.passes(bob, call.for_callee, alice) == call.for_caller
+    call = testbed.call(alice, bob)
+    assert testbed.passes(alice, call.for_caller, bob) == call.for_callee
+    assert testbed.passes(bob, call.for_callee, alice) == call.for_caller

@@ -17,9 +17,9 @@ from nh.results import LegDetail
 from nh.shard.media.kernel_path import FULL
 from tests.e2e.sdp import MediaLine
 from tests.kernel_paths import new_kernel_path
-from tests.shard.bench import PACKET, V4, V6, Bench, Conversation, Where, shuts_out
-from tests.shard.conftest import MakeBench, MakeKernelPath, MakePeer
-from tests.shard.ng_bench import NgBench, line
+from tests.shard.conftest import MakeKernelPath, MakePeer, MakeTestbed
+from tests.shard.ng_testbed import NgTestbed, line
+from tests.shard.testbed import PACKET, V4, V6, Conversation, RelayTestbed, Where, shuts_out
 from tools.harness.media_peer import RTP, MediaPeer
 from tools.rtp import RtpPacket
 
@@ -34,47 +34,47 @@ def make_kernel_path(kernel_program: LoadedProgram) -> MakeKernelPath:
     return lambda: new_kernel_path(kernel_program)
 
 
-def legs(bench: Bench, call: Conversation) -> list[LegDetail]:
+def legs(testbed: RelayTestbed, call: Conversation) -> list[LegDetail]:
     """All directions of the newest session."""
-    session = bench.show(call.key).sessions[-1]
+    session = testbed.show(call.key).sessions[-1]
     return [leg for pair in session.pairs for leg in (pair.from_, pair.to)]
 
 
-def why_not(bench: Bench, call: Conversation, side: Side = Side.FROM, component: int = RTP) -> str:
-    leg = bench.leg(call.key, side, component)
+def why_not(testbed: RelayTestbed, call: Conversation, side: Side = Side.FROM, component: int = RTP) -> str:
+    leg = testbed.leg(call.key, side, component)
     assert not leg.kernel
     return leg.user_space_because
 
 
-def kernel_packets(bench: Bench) -> int:
-    return bench.stats().kernel_packets
+def kernel_packets(testbed: RelayTestbed) -> int:
+    return testbed.stats().kernel_packets
 
 
 # --- into the kernel --------------------------------------------------------------------------------
 
 
 def test_every_direction_moves_once_its_source_is_latched(
-    bench: Bench, alice: MediaPeer, bob: MediaPeer
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    call = bench.call(alice, bob)
-    assert [leg.user_space_because for leg in legs(bench, call)] == ["its source is not latched yet"] * 4
-    bench.converse(alice, bob, call)
-    assert [leg.kernel for leg in legs(bench, call)] == [True] * 4
-    assert kernel_packets(bench) == 0
+    call = testbed.call(alice, bob)
+    assert [leg.user_space_because for leg in legs(testbed, call)] == ["its source is not latched yet"] * 4
+    testbed.converse(alice, bob, call)
+    assert [leg.kernel for leg in legs(testbed, call)] == [True] * 4
+    assert kernel_packets(testbed) == 0
     for _ in range(5):
-        bench.converse(alice, bob, call)
-    assert [(leg.packets, leg.kernel_packets) for leg in legs(bench, call)] == [(6, 5)] * 4
-    assert bench.stats().kernel_flows == 4
+        testbed.converse(alice, bob, call)
+    assert [(leg.packets, leg.kernel_packets) for leg in legs(testbed, call)] == [(6, 5)] * 4
+    assert testbed.stats().kernel_flows == 4
 
 
 def test_totals_match_packet_for_packet_over_both_paths_and_after_the_end(
-    bench: Bench, alice: MediaPeer, bob: MediaPeer
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    call = bench.call(alice, bob)
+    call = testbed.call(alice, bob)
     for _ in range(10):
-        bench.converse(alice, bob, call)
-    assert bench.bye(call.key) == 1
-    stats = bench.stats()
+        testbed.converse(alice, bob, call)
+    assert testbed.bye(call.key) == 1
+    stats = testbed.stats()
     assert (stats.packets_in, stats.packets_out, stats.kernel_packets) == (40, 40, 36)
     assert (stats.bytes_in, stats.bytes_out) == (40 * len(PACKET), 40 * len(PACKET))
     assert stats.kernel_bytes == 36 * len(PACKET)
@@ -82,40 +82,40 @@ def test_totals_match_packet_for_packet_over_both_paths_and_after_the_end(
 
 
 def test_a_source_that_fits_less_well_moves_when_its_window_is_over(
-    make_bench: MakeBench, make_peer: MakePeer, bob: MediaPeer
+    make_testbed: MakeTestbed, make_peer: MakePeer, bob: MediaPeer
 ) -> None:
-    bench = make_bench(latch_window_s=0.2)
+    testbed = make_testbed(latch_window_s=0.2)
     alice = make_peer("127.0.0.11")
-    call = bench.call(Media("127.0.0.99", alice.port, 2, "RTP/AVP", "audio"), bob)
-    bench.passes(alice, call.for_caller, bob)
-    assert why_not(bench, call) == "its source is not latched yet"
-    bench.turn_until(lambda: bench.leg(call.key, Side.FROM).kernel, "the direction is in the kernel")
-    bench.passes(alice, call.for_caller, bob)
-    assert bench.leg(call.key, Side.FROM).kernel_packets == 1
+    call = testbed.call(Media("127.0.0.99", alice.port, 2, "RTP/AVP", "audio"), bob)
+    testbed.passes(alice, call.for_caller, bob)
+    assert why_not(testbed, call) == "its source is not latched yet"
+    testbed.turn_until(lambda: testbed.leg(call.key, Side.FROM).kernel, "the direction is in the kernel")
+    testbed.passes(alice, call.for_caller, bob)
+    assert testbed.leg(call.key, Side.FROM).kernel_packets == 1
 
 
 def test_packets_that_wait_when_a_direction_moves_stay_ahead_of_those_that_follow(
-    bench: Bench, alice: MediaPeer, bob: MediaPeer
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    call = bench.call(alice, bob)
+    call = testbed.call(alice, bob)
     sent = [b"%03d" % number for number in range(100)]
     for payload in sent[:50]:
         alice.send(payload, call.for_caller)  # wait at the socket, the loop does not turn
-    assert bench.receive(bob)[0] == sent[0]
+    assert testbed.receive(bob)[0] == sent[0]
     for payload in sent[50:]:
         alice.send(payload, call.for_caller)
-    assert [bench.receive(bob)[0] for _ in sent[1:]] == sent[1:]
-    assert bench.leg(call.key, Side.FROM).kernel_packets == 50
+    assert [testbed.receive(bob)[0] for _ in sent[1:]] == sent[1:]
+    assert testbed.leg(call.key, Side.FROM).kernel_packets == 50
 
 
 # --- and back ---------------------------------------------------------------------------------------
 
 
 def test_a_re_invite_mid_stream_loses_and_doubles_nothing(
-    bench: Bench, alice: MediaPeer, bob: MediaPeer
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    first = bench.call(alice, bob)
-    bench.converse(alice, bob, first)
+    first = testbed.call(alice, bob)
+    testbed.converse(alice, bob, first)
     numbers = itertools.count()
     sent: list[bytes] = []
 
@@ -126,16 +126,16 @@ def test_a_re_invite_mid_stream_loses_and_doubles_nothing(
 
     talk(first.for_caller)
     again = TransactionKey(first.key.call_id, 2, first.key.id_from, first.key.id_to)
-    second = bench.call(alice, bob, key=again)
+    second = testbed.call(alice, bob, key=again)
     talk(first.for_caller)  # on its way when the re-INVITE took effect
     talk(second.for_caller)
     talk(second.for_caller)
-    assert [bench.receive(bob)[0] for _ in sent] == sent
+    assert [testbed.receive(bob)[0] for _ in sent] == sent
     assert bob.pending() == []
 
 
 def test_a_call_on_hold_is_in_the_kernel_again_when_it_is_resumed(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     talk = ng.connect(alice, bob)
     for _ in range(2):
@@ -153,7 +153,7 @@ def test_a_call_on_hold_is_in_the_kernel_again_when_it_is_resumed(
 
 
 def test_a_new_offer_learns_again_in_user_space_without_a_packet_lost(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     talk = ng.connect(alice, bob)
     for _ in range(2):
@@ -168,18 +168,18 @@ def test_a_new_offer_learns_again_in_user_space_without_a_packet_lost(
 
 
 def test_a_relatching_source_is_in_user_space_until_it_has_latched(
-    make_bench: MakeBench, make_peer: MakePeer, bob: MediaPeer
+    make_testbed: MakeTestbed, make_peer: MakePeer, bob: MediaPeer
 ) -> None:
-    bench = make_bench(relatch_s=0.3)
+    testbed = make_testbed(relatch_s=0.3)
     alice, moved = make_peer(), make_peer()
-    call = bench.call(alice, bob)
+    call = testbed.call(alice, bob)
     for _ in range(2):
-        bench.passes(alice, call.for_caller, bob)
-    assert bench.leg(call.key, Side.FROM).kernel_packets == 1
-    bench.turn_until(lambda: not bench.leg(call.key, Side.FROM).kernel, "its source may move")
+        testbed.passes(alice, call.for_caller, bob)
+    assert testbed.leg(call.key, Side.FROM).kernel_packets == 1
+    testbed.turn_until(lambda: not testbed.leg(call.key, Side.FROM).kernel, "its source may move")
     for _ in range(2):
-        bench.passes(moved, call.for_caller, bob)
-    leg = bench.leg(call.key, Side.FROM)
+        testbed.passes(moved, call.for_caller, bob)
+    leg = testbed.leg(call.key, Side.FROM)
     assert (leg.source, leg.kernel, leg.kernel_packets) == (f"{V4}:{moved.port}", True, 2)
 
 
@@ -187,21 +187,21 @@ def test_a_relatching_source_is_in_user_space_until_it_has_latched(
 
 
 def test_nobody_else_is_relayed_through_the_kernel(
-    bench: Bench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
-    call = bench.call(alice, bob)
-    bench.converse(alice, bob, call)
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
     mallory = make_peer(MALLORY)
     for stranger in (mallory, make_peer()):
         stranger.send(b"hello", call.for_caller)
     assert shuts_out(call.for_caller, MALLORY)
-    bench.passes(alice, call.for_caller, bob)
+    testbed.passes(alice, call.for_caller, bob)
     assert bob.pending() == []
-    assert kernel_packets(bench) == 1
+    assert kernel_packets(testbed) == 1
 
 
 def test_an_end_that_is_blocked_is_dropped_in_user_space(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     talk = ng.connect(alice, bob)
     for _ in range(2):
@@ -216,7 +216,7 @@ def test_an_end_that_is_blocked_is_dropped_in_user_space(
 
 
 def test_rtcp_that_has_to_be_told_from_rtp_is_told_in_user_space(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     talk = ng.connect([line(alice, "rtcp-mux")], bob, mux_demux=True)
     for _ in range(3):
@@ -226,53 +226,55 @@ def test_rtcp_that_has_to_be_told_from_rtp_is_told_in_user_space(
 
 
 def test_what_goes_from_one_ip_version_to_the_other_stays_in_user_space(
-    bench: Bench, alice: MediaPeer, make_peer: MakePeer, ipv6: None
+    testbed: RelayTestbed, alice: MediaPeer, make_peer: MakePeer, ipv6: None
 ) -> None:
     bob = make_peer(V6)
-    call = bench.call(alice, bob, to_callee=V6)
+    call = testbed.call(alice, bob, to_callee=V6)
     for _ in range(2):
-        bench.converse(alice, bob, call)
-    assert why_not(bench, call) == "it goes from one IP version to the other"
-    assert kernel_packets(bench) == 0
+        testbed.converse(alice, bob, call)
+    assert why_not(testbed, call) == "it goes from one IP version to the other"
+    assert kernel_packets(testbed) == 0
 
 
-def test_ipv6_is_relayed_in_the_kernel(bench: Bench, make_peer: MakePeer, ipv6: None) -> None:
+def test_ipv6_is_relayed_in_the_kernel(testbed: RelayTestbed, make_peer: MakePeer, ipv6: None) -> None:
     alice, bob = make_peer(V6), make_peer(V6)
-    call = bench.call(alice, bob, to_callee=V6, to_caller=V6)
+    call = testbed.call(alice, bob, to_callee=V6, to_caller=V6)
     for _ in range(2):
-        bench.converse(alice, bob, call)
-    assert [leg.kernel_packets for leg in legs(bench, call)] == [1] * 4
+        testbed.converse(alice, bob, call)
+    assert [leg.kernel_packets for leg in legs(testbed, call)] == [1] * 4
 
 
 @pytest.mark.parametrize("policy", ["handover", "asymmetric"])
 def test_a_policy_that_never_latches_stays_in_user_space(
-    make_bench: MakeBench, alice: MediaPeer, bob: MediaPeer, policy: str
+    make_testbed: MakeTestbed, alice: MediaPeer, bob: MediaPeer, policy: str
 ) -> None:
-    bench = make_bench(policy=policy)
-    call = bench.call(alice, bob)
+    testbed = make_testbed(policy=policy)
+    call = testbed.call(alice, bob)
     for _ in range(2):
-        bench.converse(alice, bob, call)
-    assert why_not(bench, call) == "its policy never latches"
+        testbed.converse(alice, bob, call)
+    assert why_not(testbed, call) == "its policy never latches"
 
 
 def test_a_full_table_leaves_further_directions_in_user_space_until_there_is_room(
     ports: range, kernel_program: LoadedProgram, make_peer: MakePeer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench = Bench(ports, kernel=new_kernel_path(kernel_program, flows=4))
-    with contextlib.closing(bench):
+    testbed = RelayTestbed(ports, kernel=new_kernel_path(kernel_program, flows=4))
+    with contextlib.closing(testbed):
         first, second = (make_peer(), make_peer()), (make_peer(), make_peer())
-        one = bench.call(*first)
-        bench.converse(*first, one)
-        other = bench.call(*second)
+        one = testbed.call(*first)
+        testbed.converse(*first, one)
+        other = testbed.call(*second)
         for _ in range(2):
-            bench.converse(*second, other)
-        assert [why_not(bench, other, side) for side in Side] == [FULL, FULL]
-        assert (bench.stats().kernel_flows, bench.stats().kernel_full) == (4, 4)
+            testbed.converse(*second, other)
+        assert [why_not(testbed, other, side) for side in Side] == [FULL, FULL]
+        assert (testbed.stats().kernel_flows, testbed.stats().kernel_full) == (4, 4)
         assert len([text for text in caplog.messages if "raise kernel_flows" in text]) == 1
-        bench.bye(one.key)
-        bench.turn_until(lambda: all(leg.kernel for leg in legs(bench, other)), "the others have the room")
-        bench.converse(*second, other)
-        assert bench.stats().kernel_packets == 4
+        testbed.bye(one.key)
+        testbed.turn_until(
+            lambda: all(leg.kernel for leg in legs(testbed, other)), "the others have the room"
+        )
+        testbed.converse(*second, other)
+        assert testbed.stats().kernel_packets == 4
 
 
 # --- what operators see -----------------------------------------------------------------------------
@@ -280,55 +282,55 @@ def test_a_full_table_leaves_further_directions_in_user_space_until_there_is_roo
 
 @pytest.mark.full
 def test_a_call_in_the_kernel_does_not_expire_while_packets_come(
-    make_bench: MakeBench, alice: MediaPeer, bob: MediaPeer
+    make_testbed: MakeTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    bench = make_bench(silent_s=1)
-    call = bench.call(alice, bob)
-    bench.converse(alice, bob, call)
+    testbed = make_testbed(silent_s=1)
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
     until = time.monotonic() + 2.5
     while time.monotonic() < until:
-        bench.passes(alice, call.for_caller, bob)
-        bench.loop.turn(0.05)
-    bench.turn_until(lambda: bench.stats().expired_silent == 1, "it expires when none come any more")
-    assert bench.stats().kernel_flows == 0
+        testbed.passes(alice, call.for_caller, bob)
+        testbed.loop.turn(0.05)
+    testbed.turn_until(lambda: testbed.stats().expired_silent == 1, "it expires when none come any more")
+    assert testbed.stats().kernel_flows == 0
 
 
 def test_streams_are_measured_on_across_both_paths(
-    make_bench: MakeBench, alice: MediaPeer, bob: MediaPeer
+    make_testbed: MakeTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    bench = make_bench()
-    call = bench.call(alice, bob)
+    testbed = make_testbed()
+    call = testbed.call(alice, bob)
     sequence = [10, 11, 14, 13, 13, 20]
 
     def send(number: int) -> None:
-        bench.passes(alice, call.for_caller, bob, payload=RtpPacket(77, number, 0).encode())
+        testbed.passes(alice, call.for_caller, bob, payload=RtpPacket(77, number, 0).encode())
 
     send(sequence[0])  # in user space
     for number in sequence[1:4]:
         send(number)
     for number in sequence[4:]:
         send(number)
-    (stream,) = bench.leg(call.key, Side.FROM).streams
+    (stream,) = testbed.leg(call.key, Side.FROM).streams
     assert (stream.ssrc, stream.payload_type, stream.packets) == (77, 0, 6)
     assert (stream.lost, stream.reordered, stream.duplicates) == (1 + 5, 1, 1)
-    assert kernel_packets(bench) == 5
+    assert kernel_packets(testbed) == 5
 
 
 def test_packets_bear_the_code_point_of_their_socket(
-    make_bench: MakeBench, alice: MediaPeer, bob: MediaPeer
+    make_testbed: MakeTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    bench = make_bench(dscp=46)
-    call = bench.call(alice, bob)
+    testbed = make_testbed(dscp=46)
+    call = testbed.call(alice, bob)
     sock = bob.sockets[RTP]
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
     seen = []
     for _ in range(2):
         alice.send(PACKET, call.for_caller)
-        bench.turn_until(lambda: select.select([sock], [], [], 0)[0], "the packet is there")
+        testbed.turn_until(lambda: select.select([sock], [], [], 0)[0], "the packet is there")
         _, ancillary, _, _ = sock.recvmsg(2048, 64)
         seen.append(ancillary[0][2][0])
     assert seen == [46 << 2] * 2
-    assert kernel_packets(bench) == 1
+    assert kernel_packets(testbed) == 1
 
 
 # --- nothing is left --------------------------------------------------------------------------------
@@ -342,12 +344,12 @@ def flows_in(program: LoadedProgram) -> int:
 
 
 def test_nothing_is_left_in_the_kernel_behind_the_calls(
-    bench: Bench, alice: MediaPeer, bob: MediaPeer, kernel_program: LoadedProgram
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer, kernel_program: LoadedProgram
 ) -> None:
-    call = bench.call(alice, bob)
-    bench.converse(alice, bob, call)
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
     assert flows_in(kernel_program) == 4
-    bench.bye(call.key)
+    testbed.bye(call.key)
     assert flows_in(kernel_program) == 0
 
 

@@ -12,8 +12,8 @@ from nh.fastpath.loader import LoadedProgram
 from nh.fastpath.netlink.routes import NoRoute, Routes
 from tests.calls.rtp import PCMA, PCMU, rtp_packet
 from tests.kernel_paths import new_kernel_path
-from tests.shard.bench import PACKET, Bench
 from tests.shard.conftest import MakeKernelPath
+from tests.shard.testbed import PACKET, RelayTestbed
 from tools.harness.media_peer import MediaPeer
 
 pytestmark = pytest.mark.kernel
@@ -34,112 +34,114 @@ def refuse(patch: pytest.MonkeyPatch, what: str) -> None:
     patch.setattr(bpf, what, refuses)
 
 
-def kernel_flows(bench: Bench) -> int:
-    return bench.stats().kernel_flows
+def kernel_flows(testbed: RelayTestbed) -> int:
+    return testbed.stats().kernel_flows
 
 
 def test_a_flow_that_is_not_taken_stays_in_user_space_and_is_tried_again(
-    bench: Bench, alice: MediaPeer, bob: MediaPeer
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    call = bench.call(alice, bob)
+    call = testbed.call(alice, bob)
     with pytest.MonkeyPatch.context() as patch:
         refuse(patch, "update")
         for _ in range(2):
-            bench.converse(alice, bob, call)
-        assert bench.leg(call.key, Side.FROM).user_space_because == BUSY
-    bench.turn_until(lambda: kernel_flows(bench) == 4, "the kernel takes them")
-    bench.converse(alice, bob, call)
-    assert bench.stats().kernel_packets == 4
+            testbed.converse(alice, bob, call)
+        assert testbed.leg(call.key, Side.FROM).user_space_because == BUSY
+    testbed.turn_until(lambda: kernel_flows(testbed) == 4, "the kernel takes them")
+    testbed.converse(alice, bob, call)
+    assert testbed.stats().kernel_packets == 4
 
 
 def test_a_flow_that_is_not_removed_goes_with_the_next_try(
-    bench: Bench, alice: MediaPeer, bob: MediaPeer
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    call = bench.call(alice, bob)
+    call = testbed.call(alice, bob)
     with pytest.MonkeyPatch.context() as patch:
         refuse(patch, "delete")
         for _ in range(3):
-            bench.converse(alice, bob, call)
-        assert bench.bye(call.key) == 1
-        assert kernel_flows(bench) == 4
+            testbed.converse(alice, bob, call)
+        assert testbed.bye(call.key) == 1
+        assert kernel_flows(testbed) == 4
         alice.send(PACKET, call.for_caller)  # nothing can be done about it
-    bench.turn_until(lambda: kernel_flows(bench) == 0, "they are gone")
-    stats = bench.stats()
+    testbed.turn_until(lambda: kernel_flows(testbed) == 0, "they are gone")
+    stats = testbed.stats()
     assert (stats.packets_in, stats.kernel_packets) == (12 + 1, 8 + 1)
 
 
 def test_a_re_invite_works_while_the_kernel_refuses_everything(
-    bench: Bench, alice: MediaPeer, bob: MediaPeer
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    first = bench.call(alice, bob)
-    bench.converse(alice, bob, first)
-    assert kernel_flows(bench) == 4
+    first = testbed.call(alice, bob)
+    testbed.converse(alice, bob, first)
+    assert kernel_flows(testbed) == 4
     with pytest.MonkeyPatch.context() as patch:
         for what in ("update", "delete"):
             refuse(patch, what)
         again = TransactionKey(first.key.call_id, 2, first.key.id_from, first.key.id_to)
-        second = bench.call(alice, bob, key=again)
+        second = testbed.call(alice, bob, key=again)
         for _ in range(3):
-            bench.converse(alice, bob, second)
-    bench.turn_until(lambda: kernel_flows(bench) == 4, "the new session is there, the old one is gone")
-    bench.converse(alice, bob, second)
-    stats = bench.stats()
+            testbed.converse(alice, bob, second)
+    testbed.turn_until(lambda: kernel_flows(testbed) == 4, "the new session is there, the old one is gone")
+    testbed.converse(alice, bob, second)
+    stats = testbed.stats()
     assert (stats.packets_in, stats.packets_out) == (20, 20)
 
 
 def test_a_flow_that_somebody_else_removed_is_missed_by_nobody(
-    bench: Bench, alice: MediaPeer, bob: MediaPeer, kernel_program: LoadedProgram
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer, kernel_program: LoadedProgram
 ) -> None:
-    call = bench.call(alice, bob)
-    bench.converse(alice, bob, call)
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
     while (key := bpf.next_key(kernel_program.flows_fd, None, layout.KEY.size)) is not None:
         bpf.delete(kernel_program.flows_fd, key)
-    bench.converse(alice, bob, call)
-    bench.bye(call.key)
-    stats = bench.stats()
+    testbed.converse(alice, bob, call)
+    testbed.bye(call.key)
+    stats = testbed.stats()
     assert (stats.packets_in, stats.kernel_packets, stats.kernel_flows) == (8, 0, 0)
 
 
 def test_a_route_that_could_not_be_asked_for_is_asked_for_again(
-    bench: Bench, alice: MediaPeer, bob: MediaPeer
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Routes, "find", lambda *_: NoRoute("the kernel did not say", sure=False))
-        call = bench.call(alice, bob)
-        bench.converse(alice, bob, call)
-        because = bench.leg(call.key, Side.FROM).user_space_because
+        call = testbed.call(alice, bob)
+        testbed.converse(alice, bob, call)
+        because = testbed.leg(call.key, Side.FROM).user_space_because
         assert because == "127.0.0.1: the kernel did not say"
-    bench.turn_until(lambda: kernel_flows(bench) == 4, "the kernel has said")
+    testbed.turn_until(lambda: kernel_flows(testbed) == 4, "the kernel has said")
 
 
-def say(bench: Bench, to: tuple[str, int], payload_type: int, sequence: int, ends: list[MediaPeer]) -> None:
+def say(
+    testbed: RelayTestbed, to: tuple[str, int], payload_type: int, sequence: int, ends: list[MediaPeer]
+) -> None:
     packet = rtp_packet(sequence, sequence * 160, payload_type=payload_type)
-    bench.passes(ends[0], to, ends[1], payload=packet)
+    testbed.passes(ends[0], to, ends[1], payload=packet)
 
 
 def test_a_codec_that_changes_just_before_the_end_does_not_disturb_it(
-    bench: Bench, alice: MediaPeer, bob: MediaPeer
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    call = bench.call(alice, bob)
+    call = testbed.call(alice, bob)
     for sequence, payload_type in enumerate((PCMU, PCMU, PCMA)):
-        say(bench, call.for_caller, payload_type, sequence, [alice, bob])
-    assert bench.bye(call.key) == 1
-    assert bench.stats().kernel_flows == 0
+        say(testbed, call.for_caller, payload_type, sequence, [alice, bob])
+    assert testbed.bye(call.key) == 1
+    assert testbed.stats().kernel_flows == 0
 
 
 def test_a_codec_that_changes_is_measured_once_the_kernel_agrees(
-    bench: Bench, alice: MediaPeer, bob: MediaPeer
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    call = bench.call(alice, bob)
-    say(bench, call.for_caller, PCMU, 0, [alice, bob])
+    call = testbed.call(alice, bob)
+    say(testbed, call.for_caller, PCMU, 0, [alice, bob])
     with pytest.MonkeyPatch.context() as patch:
         refuse(patch, "update")
-        say(bench, call.for_caller, PCMA, 1, [alice, bob])
-        assert bench.leg(call.key, Side.FROM).kernel
+        say(testbed, call.for_caller, PCMA, 1, [alice, bob])
+        assert testbed.leg(call.key, Side.FROM).kernel
     for sequence in range(2, 5):
-        say(bench, call.for_caller, PCMA, sequence, [alice, bob])
-        bench.stats()
-        assert bench.leg(call.key, Side.FROM).kernel
-    (stream,) = bench.leg(call.key, Side.FROM).streams
+        say(testbed, call.for_caller, PCMA, sequence, [alice, bob])
+        testbed.stats()
+        assert testbed.leg(call.key, Side.FROM).kernel
+    (stream,) = testbed.leg(call.key, Side.FROM).streams
     assert (stream.payload_type, stream.packets) == (PCMA, 5)
     assert stream.jitter_ms is not None

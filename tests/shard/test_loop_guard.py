@@ -11,9 +11,9 @@ from nh.calls.media import Endpoint, Media, Side
 from nh.shard.media import loop_guard
 from nh.shard.media.loop_guard import MAX_HOPS, LocalPorts
 from tests.e2e.sdp import MediaLine
-from tests.shard.bench import PACKET, V4, V6, Bench, Where, audio
 from tests.shard.conftest import MakePeer
-from tests.shard.ng_bench import NgBench
+from tests.shard.ng_testbed import NgTestbed
+from tests.shard.testbed import PACKET, V4, V6, RelayTestbed, Where, audio
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.waiting import eventually
 
@@ -44,38 +44,40 @@ def test_a_ttl_is_sent_and_received(address: str, ipv6: None) -> None:
 
 
 @pytest.mark.parametrize("calls", [2, 3, 6])
-def test_a_call_may_go_through_the_relay_several_times(bench: Bench, make_peer: MakePeer, calls: int) -> None:
+def test_a_call_may_go_through_the_relay_several_times(
+    testbed: RelayTestbed, make_peer: MakePeer, calls: int
+) -> None:
     alice, bob = make_peer(), make_peer()
-    keys = [bench.new_key() for _ in range(calls)]
+    keys = [testbed.new_key() for _ in range(calls)]
     announced = audio(alice)
     for key in keys:  # the INVITE on its way
-        announced = Media(*bench.allocate(key, Side.FROM, [announced])[0], 2)
+        announced = Media(*testbed.allocate(key, Side.FROM, [announced])[0], 2)
     for_callee = (announced.address, announced.port)
     announced = audio(bob)
     for key in reversed(keys):  # the answer on its way back
-        announced = Media(*bench.allocate(key, Side.TO, [announced])[0], 2)
-        bench.activate(key)
+        announced = Media(*testbed.allocate(key, Side.TO, [announced])[0], 2)
+        testbed.activate(key)
     for_caller = (announced.address, announced.port)
     for _ in range(3):
         for component in (RTP, RTCP):
-            bench.passes(alice, for_caller, bob, component)
-            bench.passes(bob, for_callee, alice, component)
-    assert bench.leg(keys[0], Side.FROM).latched
-    assert bench.stats().packets_in == bench.stats().packets_out == 3 * 2 * 2 * calls
+            testbed.passes(alice, for_caller, bob, component)
+            testbed.passes(bob, for_callee, alice, component)
+    assert testbed.leg(keys[0], Side.FROM).latched
+    assert testbed.stats().packets_in == testbed.stats().packets_out == 3 * 2 * 2 * calls
 
 
-def in_a_circle(benches: Sequence[NgBench], peer: MediaPeer) -> list[Where]:
+def in_a_circle(testbeds: Sequence[NgTestbed], peer: MediaPeer) -> list[Where]:
     """A call in each relay, of which both ends announce ports of the calls beside it: where to send into it.
 
     Ends that keep their ports when they announce another place (port-latching) can do that.
     """
-    talks = [bench.connect(peer, peer) for bench in benches]
+    talks = [testbed.connect(peer, peer) for testbed in testbeds]
     for_callers = [talk.alice_sends_to[0] for talk in talks]
     for_callees = [talk.bob_sends_to[0] for talk in talks]
-    for number, bench in enumerate(benches):
-        caller, callee = for_callees[number - 1], for_callers[(number + 1) % len(benches)]
-        bench.offer([MediaLine(*caller)], to=b"bob", port_latching=True)
-        bench.answer([MediaLine(*callee)], port_latching=True)
+    for number, testbed in enumerate(testbeds):
+        caller, callee = for_callees[number - 1], for_callers[(number + 1) % len(testbeds)]
+        testbed.offer([MediaLine(*caller)], to=b"bob", port_latching=True)
+        testbed.answer([MediaLine(*callee)], port_latching=True)
     return for_callers
 
 
@@ -84,21 +86,21 @@ def test_a_packet_of_calls_in_a_circle_ends(ports: range, make_peer: MakePeer, s
     mallory = make_peer()
     slices = [ports[20 * shard : 20 * shard + 20] for shard in range(shards)]
     with contextlib.ExitStack() as stack:
-        benches = [
-            NgBench(each, interfaces=INTERFACES, relay_ports=[(ports[0], ports[-1])]) for each in slices
+        testbeds = [
+            NgTestbed(each, interfaces=INTERFACES, relay_ports=[(ports[0], ports[-1])]) for each in slices
         ]
-        for bench in benches:
-            stack.callback(bench.close)
-        entrance, *_ = in_a_circle(benches, mallory)
+        for testbed in testbeds:
+            stack.callback(testbed.close)
+        entrance, *_ = in_a_circle(testbeds, mallory)
         mallory.send(PACKET, entrance)
 
         def ended() -> bool:
-            for bench in benches:
-                bench.loop.turn(0.001)
-            return any(bench.stats().drop_looped for bench in benches)
+            for testbed in testbeds:
+                testbed.loop.turn(0.001)
+            return any(testbed.stats().drop_looped for testbed in testbeds)
 
         eventually(ended, "the packet has no TTL left")
-        stats = [bench.stats() for bench in benches]
+        stats = [testbed.stats() for testbed in testbeds]
         assert sum(each.drop_looped for each in stats) == 1
         assert sum(each.packets_in for each in stats) == MAX_HOPS
         assert sum(each.packets_out for each in stats) == MAX_HOPS - 1

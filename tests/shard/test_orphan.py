@@ -31,7 +31,7 @@ from nh.ipc.link_messages import (
 )
 from nh.stats import Segment
 from nh.supervisor.shards.process import ShardProcess
-from tests.shard.successor import PlayedSuccessor
+from tests.shard.successor import ScriptedSuccessor
 from tools.harness.call import RelayedCall
 from tools.harness.deployment import Deployment, deployed_relay, has_ended
 from tools.harness.waiting import eventually
@@ -75,14 +75,14 @@ def own_shard() -> Iterator[LeftShard]:
 
 
 def test_it_says_who_it_is(shard: LeftShard) -> None:
-    with PlayedSuccessor(shard.path) as successor:
+    with ScriptedSuccessor(shard.path) as successor:
         present = successor.present
     assert (present.shard, present.shards, present.calls) == (0, 1, CALLS)
     assert (present.version, present.snapshot_version) == (nh.__version__, VERSION)
 
 
 def test_it_hands_over_each_call_with_its_sockets_and_its_counters(shard: LeftShard) -> None:
-    with PlayedSuccessor(shard.path) as successor:
+    with ScriptedSuccessor(shard.path) as successor:
         counters = successor.take_everything().counters
         assert list(successor.snapshots) == [call.call_id for call in shard.calls]
         for call_id, snapshot in successor.snapshots.items():
@@ -97,14 +97,14 @@ def test_it_hands_over_each_call_with_its_sockets_and_its_counters(shard: LeftSh
 
 def test_media_go_on_after_a_successor_that_breaks_off(shard: LeftShard) -> None:
     for _ in range(3):
-        with PlayedSuccessor(shard.path) as successor:
+        with ScriptedSuccessor(shard.path) as successor:
             successor.take_everything()
         shard.assert_goes_on()
 
 
 def test_what_was_sent_while_a_successor_had_the_calls_is_late_and_not_lost(shard: LeftShard) -> None:
     call = shard.calls[0]
-    with PlayedSuccessor(shard.path) as successor:
+    with ScriptedSuccessor(shard.path) as successor:
         successor.take_everything()
         for number in range(10):
             call.alice.send(b"%d" % number, call.for_alice)
@@ -116,7 +116,7 @@ def test_nothing_is_touched_by_a_process_that_restored_the_calls_and_is_never_to
     shard: LeftShard, segment: Segment, ports: range
 ) -> None:
     call = shard.calls[0]
-    with PlayedSuccessor(shard.path) as successor:
+    with ScriptedSuccessor(shard.path) as successor:
         successor.take_everything()
         call.alice.send(b"waits", call.for_alice)
         peers = [peer_of(fd) for fd in successor.sockets.values()]
@@ -137,22 +137,22 @@ def test_nothing_is_touched_by_a_process_that_restored_the_calls_and_is_never_to
 
 
 def test_media_go_on_after_a_successor_that_leaves_in_the_middle(shard: LeftShard) -> None:
-    with PlayedSuccessor(shard.path) as successor:
+    with ScriptedSuccessor(shard.path) as successor:
         successor.say(Transfer())
     shard.assert_goes_on()
 
 
 def test_media_go_on_while_a_successor_says_nothing(shard: LeftShard) -> None:
-    with PlayedSuccessor(shard.path):
+    with ScriptedSuccessor(shard.path):
         shard.assert_goes_on()
 
 
 @pytest.mark.parametrize("record", [b"\xc1", b"garbage", b"\x81\xa4type\xa4what", b"x" * 100_000])
 def test_who_says_what_is_not_understood_is_left(shard: LeftShard, record: bytes) -> None:
-    with PlayedSuccessor(shard.path) as successor:
+    with ScriptedSuccessor(shard.path) as successor:
         successor.say_bytes(record)
         assert successor.is_left()
-    with PlayedSuccessor(shard.path) as successor:
+    with ScriptedSuccessor(shard.path) as successor:
         successor.take_everything()
         successor.say_bytes(record)
         assert successor.is_left()
@@ -172,14 +172,14 @@ def test_the_next_one_may_come_the_moment_that_the_last_one_has_gone(shard: Left
 
 
 def test_what_a_shard_is_not_told_changes_nothing(shard: LeftShard) -> None:
-    with PlayedSuccessor(shard.path) as successor:
+    with ScriptedSuccessor(shard.path) as successor:
         successor.say(Yield())
         successor.take_everything()
     shard.assert_goes_on()
 
 
 def test_only_one_successor_is_spoken_to_at_a_time(shard: LeftShard) -> None:
-    with PlayedSuccessor(shard.path):
+    with ScriptedSuccessor(shard.path):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as second:
             second.settimeout(10)
             second.connect(str(shard.path))
@@ -217,7 +217,7 @@ def test_another_user_is_told_nothing(shard: LeftShard) -> None:
 
 def test_a_shard_that_departs_leaves_its_calls_sockets_to_who_has_them(own_shard: LeftShard) -> None:
     call = own_shard.calls[0]
-    with PlayedSuccessor(own_shard.path) as successor:
+    with ScriptedSuccessor(own_shard.path) as successor:
         successor.take_everything()
         call.alice.send(b"meanwhile", call.for_alice)
         successor.say(Exit())
@@ -234,7 +234,7 @@ def test_media_go_on_if_a_successor_is_slow_and_it_may_have_the_calls_all_the_sa
     own_shard: LeftShard,
 ) -> None:
     call = own_shard.calls[0]
-    with PlayedSuccessor(own_shard.path) as successor:
+    with ScriptedSuccessor(own_shard.path) as successor:
         successor.take_everything()
         call.alice.send(b"meanwhile", call.for_alice)
         eventually(lambda: call.bob.pending() == [b"meanwhile"], "it is relayed in the end")
@@ -246,7 +246,7 @@ def test_media_go_on_if_a_successor_is_slow_and_it_may_have_the_calls_all_the_sa
 @pytest.mark.full
 def test_a_shard_that_is_killed_while_a_successor_has_its_calls_leaves_them_too(own_shard: LeftShard) -> None:
     call = own_shard.calls[0]
-    with PlayedSuccessor(own_shard.path) as successor:
+    with ScriptedSuccessor(own_shard.path) as successor:
         successor.take_everything()
         psutil.Process(own_shard.process.pid).kill()
         eventually(lambda: has_ended(own_shard.process), "it has ended")
@@ -255,7 +255,7 @@ def test_a_shard_that_is_killed_while_a_successor_has_its_calls_leaves_them_too(
 
 
 def restoring(
-    successor: PlayedSuccessor, segment: Segment, ports: range
+    successor: ScriptedSuccessor, segment: Segment, ports: range
 ) -> Iterator[tuple[ToShard, list[int]]]:
     """What a supervisor says to a process that is to have the calls, before Go."""
     yield Configure(RelayConfig(ports=(ports[0], ports[-1])), segment.name), []

@@ -9,7 +9,7 @@ import pytest
 from nh.loop import SelectorLoop
 from nh.shard.media.pacing import Pacer
 from nh.shard.media.poll import BATCH, MediaPoll
-from tests.shard.bench import V4
+from tests.shard.testbed import V4
 
 
 class Paced:

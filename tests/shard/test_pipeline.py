@@ -12,8 +12,8 @@ from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.pipeline import PLAIN, Admit, Plan, plan_for
 from tests.calls.legs import make_leg
 from tests.kernel_paths import new_kernel_path
-from tests.shard.bench import PACKET, Bench, Conversation
-from tests.shard.conftest import MakeBench, MakePeer
+from tests.shard.conftest import MakePeer, MakeTestbed
+from tests.shard.testbed import PACKET, Conversation, RelayTestbed
 from tools.harness.media_peer import RTCP
 
 LOCAL_PORTS = LocalPorts([(20_000, 20_099)], ["192.0.2.1"])
@@ -81,70 +81,70 @@ def test_a_leg_with_a_transform_or_a_tap_is_not_plain() -> None:
 # --- transforms and taps ------------------------------------------------------------------------------
 
 
-def leg_of(bench: Bench, call: Conversation, side: Side) -> Leg:
-    (session,) = bench.relay.plane._running
+def leg_of(testbed: RelayTestbed, call: Conversation, side: Side) -> Leg:
+    (session,) = testbed.relay.plane._running
     assert session.legs[side].side is side
     return session.legs[side]
 
 
-def recompile(bench: Bench) -> None:
+def recompile(testbed: RelayTestbed) -> None:
     """What a feature does that gives a leg a stage."""
-    (session,) = bench.relay.plane._running
-    bench.relay.plane._forwarding.apply(session.legs)
+    (session,) = testbed.relay.plane._running
+    testbed.relay.plane._forwarding.apply(session.legs)
 
 
 @pytest.mark.parametrize("policy", [SourcePolicy.FIRST, SourcePolicy.HANDOVER], ids=["connected", "latching"])
 def test_a_transform_rewrites_the_packets_of_its_leg_and_a_tap_sees_the_result(
-    make_bench: MakeBench, make_peer: MakePeer, policy: SourcePolicy
+    make_testbed: MakeTestbed, make_peer: MakePeer, policy: SourcePolicy
 ) -> None:
-    bench = make_bench(policy=policy)
+    testbed = make_testbed(policy=policy)
     alice, bob = make_peer(), make_peer()
-    call = bench.call(alice, bob)
-    bench.converse(alice, bob, call)
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
     tapped: list[bytes] = []
-    leg = leg_of(bench, call, Side.FROM)
+    leg = leg_of(testbed, call, Side.FROM)
     leg.transforms = (upper,)
     leg.taps = (lambda packet: tapped.append(bytes(packet)),)
-    recompile(bench)
+    recompile(testbed)
     alice.send(b"hello", call.for_caller)
-    assert bench.receive(bob)[0] == b"HELLO"
+    assert testbed.receive(bob)[0] == b"HELLO"
     assert tapped == [b"HELLO"]
-    bench.passes(bob, call.for_callee, alice, payload=b"hello")
-    bench.passes(alice, call.for_caller, bob, RTCP, payload=b"hello")
+    testbed.passes(bob, call.for_callee, alice, payload=b"hello")
+    testbed.passes(alice, call.for_caller, bob, RTCP, payload=b"hello")
     assert tapped == [b"HELLO"], "the other legs have no stages"
     leg.transforms = leg.taps = ()
-    recompile(bench)
-    bench.passes(alice, call.for_caller, bob, payload=b"hello")
+    recompile(testbed)
+    testbed.passes(alice, call.for_caller, bob, payload=b"hello")
 
 
-def test_transforms_apply_in_their_order(make_bench: MakeBench, make_peer: MakePeer) -> None:
-    bench = make_bench()
+def test_transforms_apply_in_their_order(make_testbed: MakeTestbed, make_peer: MakePeer) -> None:
+    testbed = make_testbed()
     alice, bob = make_peer(), make_peer()
-    call = bench.call(alice, bob)
-    bench.converse(alice, bob, call)
-    leg_of(bench, call, Side.FROM).transforms = (upper, lambda packet: memoryview(bytes(packet) + b"!"))
-    recompile(bench)
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
+    leg_of(testbed, call, Side.FROM).transforms = (upper, lambda packet: memoryview(bytes(packet) + b"!"))
+    recompile(testbed)
     alice.send(b"hello", call.for_caller)
-    assert bench.receive(bob)[0] == b"HELLO!"
-    assert bench.leg(call.key, Side.FROM).bytes == len(PACKET) + len(b"hello"), "as it was received"
+    assert testbed.receive(bob)[0] == b"HELLO!"
+    assert testbed.leg(call.key, Side.FROM).bytes == len(PACKET) + len(b"hello"), "as it was received"
 
 
 @pytest.mark.kernel
 def test_a_leg_with_stages_stays_out_of_the_kernel(
     ports: range, make_peer: MakePeer, kernel_program: LoadedProgram
 ) -> None:
-    bench = Bench(ports, kernel=new_kernel_path(kernel_program))
+    testbed = RelayTestbed(ports, kernel=new_kernel_path(kernel_program))
     try:
         alice, bob = make_peer(), make_peer()
-        call = bench.call(alice, bob)
-        bench.converse(alice, bob, call)
-        assert bench.stats().kernel_flows == 4
-        leg_of(bench, call, Side.FROM).transforms = (upper,)
-        recompile(bench)
-        assert bench.stats().kernel_flows == 3
-        leg = bench.leg(call.key, Side.FROM)
+        call = testbed.call(alice, bob)
+        testbed.converse(alice, bob, call)
+        assert testbed.stats().kernel_flows == 4
+        leg_of(testbed, call, Side.FROM).transforms = (upper,)
+        recompile(testbed)
+        assert testbed.stats().kernel_flows == 3
+        leg = testbed.leg(call.key, Side.FROM)
         assert leg.user_space_because == "its packets are transformed or observed"
         alice.send(b"hello", call.for_caller)
-        assert bench.receive(bob)[0] == b"HELLO"
+        assert testbed.receive(bob)[0] == b"HELLO"
     finally:
-        bench.close()
+        testbed.close()

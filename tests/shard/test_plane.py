@@ -14,7 +14,7 @@ from nh.errors import AddressUnavailable, PortsExhausted, SocketsExhausted
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.plane import SocketPlane
 from nh.shard.media.sockets import close_media_sockets, open_media_sockets
-from tests.shard.bench import V4
+from tests.shard.testbed import V4
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from nh.shard.media.poll import BATCH, MediaPoll
-from tests.shard.bench import V4
+from tests.shard.testbed import V4
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from nh.commands import Activate, Allocate, CloseCall, ListCalls, TransactionKey
 from nh.ipc.link_messages import Executed
 from nh.results import Activated, Allocated, Closed, Failure
 from nh.stats import Segment, StatsReader
-from tests.shard.bench import V4, audio
 from tests.shard.link import Link
+from tests.shard.testbed import V4, audio
 from tools.harness.media_peer import MediaPeer
 from tools.harness.waiting import eventually
 

@@ -36,8 +36,8 @@ from nh.errors import (
 from nh.results import Activated, Allocated, Closed
 from nh.shard.relay import Relay
 from nh.stats import ShardStats
-from tests.shard.bench import PACKET, V4, Bench, audio
-from tests.shard.conftest import MakeBench, MakePeer
+from tests.shard.conftest import MakePeer, MakeTestbed
+from tests.shard.testbed import PACKET, V4, RelayTestbed, audio
 
 AUDIO = (Media("127.0.0.11", 4000, 2, "RTP/AVP", "audio"),)
 KEY = TransactionKey(b"call", 1, b"alice", b"bob", b"sip:alice@example.org", b"sip:bob\xff@example.org")
@@ -206,84 +206,86 @@ def test_the_session_information_has_the_uris_and_what_the_proxy_added(relay: Re
 
 def test_counters_go_on_from_what_a_predecessor_left(ports: range, make_peer: MakePeer) -> None:
     left = ShardStats(packets_in=100, bytes_in=1000, packets_out=90, drop_no_target=10, allocate_ok=7)
-    bench = Bench(ports, stats=left)
+    testbed = RelayTestbed(ports, stats=left)
     alice, bob = make_peer(), make_peer()
-    call = bench.call(alice, bob)
-    bench.converse(alice, bob, call)
-    bench.bye(call.key)
-    stats = bench.stats()
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
+    testbed.bye(call.key)
+    stats = testbed.stats()
     assert (stats.packets_in, stats.packets_out, stats.drop_no_target) == (104, 94, 10)
     assert stats.bytes_in == 1000 + 4 * len(PACKET)
     assert stats.allocate_ok == 9
-    bench.close()
+    testbed.close()
 
 
-def test_a_tick_brings_the_statistics_up_to_date(bench: Bench, make_peer: MakePeer) -> None:
+def test_a_tick_brings_the_statistics_up_to_date(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob = make_peer(), make_peer()
-    call = bench.call(alice, bob)
-    bench.converse(alice, bob, call)
-    stats = bench.relay.stats
-    bench.turn_until(lambda: stats.packets_out == 4, "the packets are counted")
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
+    stats = testbed.relay.stats
+    testbed.turn_until(lambda: stats.packets_out == 4, "the packets are counted")
     assert (stats.packets_in, stats.bytes_in, stats.bytes_out) == (4, 4 * len(PACKET), 4 * len(PACKET))
     assert (stats.calls, stats.sessions, stats.sockets) == (1, 1, 4)
 
 
 def test_packets_are_counted_once_although_their_call_ends_between_two_ticks(
-    bench: Bench, make_peer: MakePeer
+    testbed: RelayTestbed, make_peer: MakePeer
 ) -> None:
     alice, bob = make_peer(), make_peer()
     for _ in range(3):
-        call = bench.call(alice, bob)
-        bench.converse(alice, bob, call)
-        bench.bye(call.key)
-    stats = bench.stats()
+        call = testbed.call(alice, bob)
+        testbed.converse(alice, bob, call)
+        testbed.bye(call.key)
+    stats = testbed.stats()
     assert (stats.packets_in, stats.packets_out) == (12, 12)
 
 
 # --- expiry -----------------------------------------------------------------------------------------
 
 
-def ended(bench: Bench, counter: Callable[[ShardStats], int]) -> Callable[[], bool]:
-    return lambda: counter(bench.relay.stats) == 1 and bench.stats().sockets == 0
+def ended(testbed: RelayTestbed, counter: Callable[[ShardStats], int]) -> Callable[[], bool]:
+    return lambda: counter(testbed.relay.stats) == 1 and testbed.stats().sockets == 0
 
 
-def test_a_silent_session_ends_by_itself(make_bench: MakeBench, make_peer: MakePeer) -> None:
-    bench = make_bench(silent_s=1)
-    bench.call(make_peer(), make_peer())
-    bench.turn_until(ended(bench, lambda stats: stats.expired_silent), "it expires")
-    assert bench.relay.stats.sessions_closed == 1
+def test_a_silent_session_ends_by_itself(make_testbed: MakeTestbed, make_peer: MakePeer) -> None:
+    testbed = make_testbed(silent_s=1)
+    testbed.call(make_peer(), make_peer())
+    testbed.turn_until(ended(testbed, lambda stats: stats.expired_silent), "it expires")
+    assert testbed.relay.stats.sessions_closed == 1
 
 
-def test_unused_ports_are_freed_by_themselves(make_bench: MakeBench, make_peer: MakePeer) -> None:
-    bench = make_bench(unused_s=1)
-    bench.allocate(bench.new_key(), Side.FROM, [audio(make_peer())])
-    bench.turn_until(ended(bench, lambda stats: stats.expired_unused), "it expires")
+def test_unused_ports_are_freed_by_themselves(make_testbed: MakeTestbed, make_peer: MakePeer) -> None:
+    testbed = make_testbed(unused_s=1)
+    testbed.allocate(testbed.new_key(), Side.FROM, [audio(make_peer())])
+    testbed.turn_until(ended(testbed, lambda stats: stats.expired_unused), "it expires")
 
 
-def test_a_session_on_hold_outlives_a_silent_one(make_bench: MakeBench, make_peer: MakePeer) -> None:
-    bench = make_bench(silent_s=1, hold_s=1.2)
-    bench.call(make_peer(), make_peer())
-    bench.call(Media("0.0.0.0", 4000, 2), make_peer())
-    bench.turn_until(lambda: bench.relay.stats.expired_silent == 1, "the silent one expires")
-    bench.turn_until(ended(bench, lambda stats: stats.expired_hold), "the held one, too")
+def test_a_session_on_hold_outlives_a_silent_one(make_testbed: MakeTestbed, make_peer: MakePeer) -> None:
+    testbed = make_testbed(silent_s=1, hold_s=1.2)
+    testbed.call(make_peer(), make_peer())
+    testbed.call(Media("0.0.0.0", 4000, 2), make_peer())
+    testbed.turn_until(lambda: testbed.relay.stats.expired_silent == 1, "the silent one expires")
+    testbed.turn_until(ended(testbed, lambda stats: stats.expired_hold), "the held one, too")
 
 
-def test_the_ports_of_a_replaced_session_are_freed_by_themselves(bench: Bench, make_peer: MakePeer) -> None:
+def test_the_ports_of_a_replaced_session_are_freed_by_themselves(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
     alice, bob = make_peer(), make_peer()
-    first = bench.call(alice, bob).key
-    bench.call(alice, bob, key=TransactionKey(first.call_id, 2, first.id_from, first.id_to))
-    bench.turn_until(lambda: bench.stats().sockets == 4, "the first one's ports are closed")
-    assert bench.relay.stats.expired_replaced == 1
-    assert bench.stats().sessions == 1
+    first = testbed.call(alice, bob).key
+    testbed.call(alice, bob, key=TransactionKey(first.call_id, 2, first.id_from, first.id_to))
+    testbed.turn_until(lambda: testbed.stats().sockets == 4, "the first one's ports are closed")
+    assert testbed.relay.stats.expired_replaced == 1
+    assert testbed.stats().sessions == 1
 
 
 def test_every_session_that_was_started_is_closed_in_the_end(ports: range, make_peer: MakePeer) -> None:
-    bench = Bench(ports)
+    testbed = RelayTestbed(ports)
     alice, bob = make_peer(), make_peer()
-    first = bench.call(alice, bob).key
-    bench.call(alice, bob, key=TransactionKey(first.call_id, 2, first.id_from, first.id_to))
-    bench.close()
-    stats = bench.relay.stats
+    first = testbed.call(alice, bob).key
+    testbed.call(alice, bob, key=TransactionKey(first.call_id, 2, first.id_from, first.id_to))
+    testbed.close()
+    stats = testbed.relay.stats
     assert stats.sessions_started == stats.sessions_closed == 2
     assert (stats.calls, stats.sessions, stats.sockets) == (0, 0, 0)
     assert stats.ports_free == stats.ports_total
@@ -299,9 +301,9 @@ def test_expiry_can_be_told_the_time(relay: Relay) -> None:
 
 
 def test_closing_twice_does_no_harm(ports: range) -> None:
-    bench = Bench(ports)
-    bench.relay.close()
-    bench.close()
+    testbed = RelayTestbed(ports)
+    testbed.relay.close()
+    testbed.close()
 
 
 def test_a_closed_call_is_freed_without_a_collection_of_cycles(relay: Relay) -> None:

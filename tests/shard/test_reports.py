@@ -11,8 +11,8 @@ from nh.commands import MAX_LIST, Activate, Allocate, ListCalls, ShowCall, Trans
 from nh.ipc.link_messages import MAX_MESSAGE_BYTES, Executed, encode
 from nh.results import CallDetail, CallList
 from nh.shard.relay import Relay
-from tests.shard.bench import PACKET, V4, Bench
 from tests.shard.conftest import MakePeer
+from tests.shard.testbed import PACKET, V4, RelayTestbed
 
 
 @pytest.fixture
@@ -105,11 +105,11 @@ def _grown(found: CallList) -> CallList:
     )
 
 
-def test_a_line_of_the_list_says_what_the_call_amounts_to(bench: Bench, make_peer: MakePeer) -> None:
+def test_a_line_of_the_list_says_what_the_call_amounts_to(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob = make_peer(), make_peer()
-    call = bench.call(alice, bob)
-    bench.converse(alice, bob, call)
-    (line,) = page(bench.relay).calls
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
+    (line,) = page(testbed.relay).calls
     assert line.call_id == call.key.call_id
     assert (line.shard, line.sessions, line.sockets) == (0, 1, 4)
     assert (line.packets, line.bytes) == (4, 4 * len(PACKET))

@@ -13,26 +13,28 @@ from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
 from nh.results import StreamDetail
 from tests.calls.rtp import DTMF, OPUS, PCMU, rtp_packet
-from tests.shard.bench import V4, Bench, Conversation, audio
-from tests.shard.conftest import MakeBench, MakeNg, MakePeer
-from tests.shard.ng_bench import NgBench, line
+from tests.shard.conftest import MakeNg, MakePeer, MakeTestbed
+from tests.shard.ng_testbed import NgTestbed, line
+from tests.shard.testbed import V4, Conversation, RelayTestbed, audio
 from tools.harness.media_peer import RTCP, MediaPeer
 
 SENDER_REPORT = struct.pack("!BBHII", 0x80, 200, 6, 0xDEADBEEF, 1) + bytes(16)
 
 
-def send(bench: Bench, sender: MediaPeer, call: Conversation, receiver: MediaPeer, *packets: bytes) -> None:
+def send(
+    testbed: RelayTestbed, sender: MediaPeer, call: Conversation, receiver: MediaPeer, *packets: bytes
+) -> None:
     """Send to the relay what it is to receive, and wait for each packet at the receiver."""
     for packet in packets:
-        bench.passes(sender, call.for_caller, receiver, payload=packet)
+        testbed.passes(sender, call.for_caller, receiver, payload=packet)
 
 
 def speech(*numbers: int, ssrc: int = 0xDEADBEEF) -> list[bytes]:
     return [rtp_packet(number, 160 * number, ssrc=ssrc) for number in numbers]
 
 
-def streams(bench: Bench, call: Conversation, side: Side = Side.FROM) -> Sequence[StreamDetail]:
-    return bench.leg(call.key, side).streams
+def streams(testbed: RelayTestbed, call: Conversation, side: Side = Side.FROM) -> Sequence[StreamDetail]:
+    return testbed.leg(call.key, side).streams
 
 
 def counts(stream: StreamDetail) -> tuple[int, int, int, int]:
@@ -43,30 +45,30 @@ def counts(stream: StreamDetail) -> tuple[int, int, int, int]:
 class Participants:
     """A call and who talks in it."""
 
-    bench: Bench
+    testbed: RelayTestbed
     alice: MediaPeer
     bob: MediaPeer
     call: Conversation
 
     def send(self, *packets: bytes) -> None:
-        send(self.bench, self.alice, self.call, self.bob, packets[0])
+        send(self.testbed, self.alice, self.call, self.bob, packets[0])
         _ = self.streams  # who looks finds a new payload type; the kernel measures its jitter from then on
-        send(self.bench, self.alice, self.call, self.bob, *packets[1:])
+        send(self.testbed, self.alice, self.call, self.bob, *packets[1:])
 
     @property
     def streams(self) -> Sequence[StreamDetail]:
-        return streams(self.bench, self.call)
+        return streams(self.testbed, self.call)
 
 
 @pytest.fixture(params=["latching", "connected"])
-def ends(request: pytest.FixtureRequest, make_bench: MakeBench, make_peer: MakePeer) -> Participants:
+def ends(request: pytest.FixtureRequest, make_testbed: MakeTestbed, make_peer: MakePeer) -> Participants:
     """The caller's source latches at the end of its window, or with the first packet."""
     alice, bob = make_peer(), make_peer()
     connected = request.param == "connected"
-    bench = make_bench(policy=SourcePolicy.FIRST if connected else SourcePolicy.HANDOVER)
-    ends = Participants(bench, alice, bob, bench.call(alice, bob))
-    bench.passes(alice, ends.call.for_caller, bob, payload=b"first")
-    assert bench.leg(ends.call.key, Side.FROM).latched is connected
+    testbed = make_testbed(policy=SourcePolicy.FIRST if connected else SourcePolicy.HANDOVER)
+    ends = Participants(testbed, alice, bob, testbed.call(alice, bob))
+    testbed.passes(alice, ends.call.for_caller, bob, payload=b"first")
+    assert testbed.leg(ends.call.key, Side.FROM).latched is connected
     return ends
 
 
@@ -88,7 +90,7 @@ def test_every_ssrc_is_a_stream(ends: Participants) -> None:
 def test_rtcp_stun_and_short_packets_on_the_port_are_relayed_and_not_measured(ends: Participants) -> None:
     ends.send(*speech(0), SENDER_REPORT, b"\0\x01\0\x00" + bytes(16), b"\x80", b"", *speech(1))
     assert [counts(each) for each in ends.streams] == [(2, 0, 0, 0)]
-    assert ends.bench.leg(ends.call.key, Side.FROM).packets == 1 + 6
+    assert ends.testbed.leg(ends.call.key, Side.FROM).packets == 1 + 6
 
 
 def test_audio_of_a_second_has_a_mos(ends: Participants) -> None:
@@ -101,83 +103,89 @@ def test_audio_of_a_second_has_a_mos(ends: Participants) -> None:
 
 def test_one_way_says_nothing_of_the_other(ends: Participants) -> None:
     ends.send(*speech(0, 1))
-    assert streams(ends.bench, ends.call, Side.TO) == ()
+    assert streams(ends.testbed, ends.call, Side.TO) == ()
 
 
 def test_rtcp_has_no_streams(ends: Participants) -> None:
-    ends.bench.passes(ends.alice, ends.call.for_caller, ends.bob, RTCP, payload=SENDER_REPORT)
-    assert ends.bench.leg(ends.call.key, Side.FROM, RTCP).streams == ()
+    ends.testbed.passes(ends.alice, ends.call.for_caller, ends.bob, RTCP, payload=SENDER_REPORT)
+    assert ends.testbed.leg(ends.call.key, Side.FROM, RTCP).streams == ()
 
 
-def test_what_has_nowhere_to_go_was_received_and_is_measured(bench: Bench, make_peer: MakePeer) -> None:
+def test_what_has_nowhere_to_go_was_received_and_is_measured(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
     alice = make_peer()
-    call = bench.call(alice, Media("phone.example.org", 4000, 2, "RTP/AVP", "audio"))
+    call = testbed.call(alice, Media("phone.example.org", 4000, 2, "RTP/AVP", "audio"))
     for packet in speech(0, 1, 3):
         alice.send(packet, call.for_caller)
-    bench.turn_until(lambda: bench.leg(call.key, Side.FROM).packets == 3, "three packets")
-    assert [counts(each) for each in streams(bench, call)] == [(3, 1, 0, 0)]
+    testbed.turn_until(lambda: testbed.leg(call.key, Side.FROM).packets == 3, "three packets")
+    assert [counts(each) for each in streams(testbed, call)] == [(3, 1, 0, 0)]
 
 
 def test_packets_that_are_not_the_sources_are_not_measured(
-    make_bench: MakeBench, make_peer: MakePeer
+    make_testbed: MakeTestbed, make_peer: MakePeer
 ) -> None:
     alice, bob, mallory = make_peer(), make_peer(), make_peer("127.0.0.9")
-    bench = make_bench(policy=SourcePolicy.STRICT)
-    call = bench.call(alice, bob)
+    testbed = make_testbed(policy=SourcePolicy.STRICT)
+    call = testbed.call(alice, bob)
     mallory.send(speech(500)[0], call.for_caller)
-    send(bench, alice, call, bob, *speech(0, 1))
-    bench.turn_until(lambda: bench.stats().drop_source_mismatch == 1, "the drop is counted")
-    assert [counts(each) for each in streams(bench, call)] == [(2, 0, 0, 0)]
+    send(testbed, alice, call, bob, *speech(0, 1))
+    testbed.turn_until(lambda: testbed.stats().drop_source_mismatch == 1, "the drop is counted")
+    assert [counts(each) for each in streams(testbed, call)] == [(2, 0, 0, 0)]
 
 
-def test_a_fax_has_no_streams(bench: Bench, make_peer: MakePeer) -> None:
+def test_a_fax_has_no_streams(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob = make_peer(), make_peer()
     fax = [Media(peer.address, peer.port, 2, "udptl", "image") for peer in (alice, bob)]
-    call = bench.call(*fax)
-    send(bench, alice, call, bob, *speech(0, 1))
-    assert streams(bench, call) == ()
+    call = testbed.call(*fax)
+    send(testbed, alice, call, bob, *speech(0, 1))
+    assert streams(testbed, call) == ()
 
 
-def test_dynamic_payload_types_have_the_clock_that_was_told(bench: Bench, make_peer: MakePeer) -> None:
+def test_dynamic_payload_types_have_the_clock_that_was_told(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
     alice, bob = make_peer(), make_peer()
     formats = (PayloadFormat(OPUS, "opus", 48_000), PayloadFormat(DTMF, "telephone-event", 8000))
-    call = bench.call(msgspec.structs.replace(audio(alice), formats=formats), bob)
-    send(bench, alice, call, bob, rtp_packet(0, 0, payload_type=OPUS), rtp_packet(1, 960, payload_type=OPUS))
-    (stream,) = streams(bench, call)
+    call = testbed.call(msgspec.structs.replace(audio(alice), formats=formats), bob)
+    send(
+        testbed, alice, call, bob, rtp_packet(0, 0, payload_type=OPUS), rtp_packet(1, 960, payload_type=OPUS)
+    )
+    (stream,) = streams(testbed, call)
     assert (stream.encoding, stream.jitter_ms is None) == ("opus", False)
-    send(bench, alice, call, bob, rtp_packet(2, 960, payload_type=DTMF))
-    (stream,) = streams(bench, call)
+    send(testbed, alice, call, bob, rtp_packet(2, 960, payload_type=DTMF))
+    (stream,) = streams(testbed, call)
     assert (stream.encoding, stream.packets) == ("telephone-event", 3)
 
 
 def test_without_a_clock_packets_are_counted_and_jitter_is_not_known(
-    bench: Bench, make_peer: MakePeer
+    testbed: RelayTestbed, make_peer: MakePeer
 ) -> None:
     alice, bob = make_peer(), make_peer()
-    call = bench.call(alice, bob)
-    send(bench, alice, call, bob, *(rtp_packet(number, payload_type=96) for number in (0, 1, 3)))
-    (stream,) = streams(bench, call)
+    call = testbed.call(alice, bob)
+    send(testbed, alice, call, bob, *(rtp_packet(number, payload_type=96) for number in (0, 1, 3)))
+    (stream,) = streams(testbed, call)
     assert (counts(stream), stream.jitter_ms, stream.encoding) == ((3, 1, 0, 0), None, "")
 
 
 @pytest.mark.parametrize("coalesce_s", [0.0, RelaySettings().coalesce_s])
 def test_a_burst_is_counted_whatever_the_pace_of_the_loop(
-    make_bench: MakeBench, make_peer: MakePeer, coalesce_s: float
+    make_testbed: MakeTestbed, make_peer: MakePeer, coalesce_s: float
 ) -> None:
     alice, bob = make_peer(), make_peer()
-    bench = make_bench(coalesce_s=coalesce_s)
-    call = bench.call(alice, bob)
+    testbed = make_testbed(coalesce_s=coalesce_s)
+    call = testbed.call(alice, bob)
     for packet in speech(*range(200)):
         alice.send(packet, call.for_caller)
     for _ in range(200):
-        bench.receive(bob)
-    assert [counts(each) for each in streams(bench, call)] == [(200, 0, 0, 0)]
+        testbed.receive(bob)
+    assert [counts(each) for each in streams(testbed, call)] == [(200, 0, 0, 0)]
 
 
 # --- ng ---------------------------------------------------------------------------------------------
 
 
-def query_streams(ng: NgBench, tag: bytes) -> list[StreamDetail]:
+def query_streams(ng: NgTestbed, tag: bytes) -> list[StreamDetail]:
     (queried,) = [each for each in ng.query().tags if each.tag == tag]
     return [rtp for medium in queried.media for stream in medium.streams for rtp in stream.rtp]
 

@@ -6,9 +6,9 @@ from nh.calls.interfaces import Interface
 from nh.commands import TransactionKey
 from nh.errors import LimitReached, PortsExhausted, UnknownCall
 from tests.e2e.sdp import MediaLine
-from tests.shard.bench import PACKET, V4, shuts_out
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_bench import NgBench, NgTalk, line, places, rtcp, streams
+from tests.shard.ng_testbed import NgTalk, NgTestbed, line, places, rtcp, streams
+from tests.shard.testbed import PACKET, V4, shuts_out
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 ALICE = "127.0.0.11"
@@ -34,7 +34,7 @@ def carol(make_peer: MakePeer) -> MediaPeer:
     return make_peer(CAROL)
 
 
-def test_a_call_relays_rtp_and_rtcp_both_ways(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_a_call_relays_rtp_and_rtcp_both_ways(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     call = ng.connect(alice, bob)
     ng.talk(alice, bob, call)
     stats = ng.stats()
@@ -45,7 +45,7 @@ def test_a_call_relays_rtp_and_rtcp_both_ways(ng: NgBench, alice: MediaPeer, bob
     assert stats.ports_free == stats.ports_total
 
 
-def test_commands_and_sessions_of_ng_are_counted(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_commands_and_sessions_of_ng_are_counted(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     ng.connect(alice, bob)
     ng.query()
     ng.block()
@@ -58,7 +58,7 @@ def test_commands_and_sessions_of_ng_are_counted(ng: NgBench, alice: MediaPeer, 
     assert (stats.sessions_started, stats.sessions_closed) == (1, 1)
 
 
-def test_early_media_are_relayed(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_early_media_are_relayed(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     (for_bob,) = places(ng.offer(alice))
     ng.answer(bob)
     ng.passes(bob, for_bob, alice)
@@ -66,14 +66,14 @@ def test_early_media_are_relayed(ng: NgBench, alice: MediaPeer, bob: MediaPeer) 
 
 
 def test_a_phone_behind_nat_is_answered_where_it_sends_from(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     private = MediaLine("192.0.2.77", 4000)
     call = ng.connect([private], bob)
     ng.talk(alice, bob, call)
 
 
-def test_after_latching_no_other_source_is_let_in(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_after_latching_no_other_source_is_let_in(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     call = ng.connect(alice, bob)
     ng.talk(alice, bob, call)
     assert shuts_out(call.alice_sends_to[0], MALLORY)
@@ -83,7 +83,7 @@ def test_after_latching_no_other_source_is_let_in(ng: NgBench, alice: MediaPeer,
 # --- re-offers ------------------------------------------------------------------------------------------
 
 
-def test_hold_and_resume(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_hold_and_resume(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     call = ng.connect(alice, bob)
     ng.talk(alice, bob, call)
     assert b"a=sendonly" in ng.offer([line(alice, "sendonly")], to=b"bob")
@@ -94,7 +94,9 @@ def test_hold_and_resume(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
     ng.talk(alice, bob, call)
 
 
-def test_hold_by_address_stops_media_until_the_resume(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_hold_by_address_stops_media_until_the_resume(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
     call = ng.connect(alice, bob)
     ng.talk(alice, bob, call)
     held = MediaLine("0.0.0.0", alice.port)
@@ -110,7 +112,7 @@ def test_hold_by_address_stops_media_until_the_resume(ng: NgBench, alice: MediaP
 
 
 def test_a_phone_that_moves_is_heard_from_its_new_place_only(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     before = ng.connect(alice, bob)
     ng.talk(alice, bob, before)
@@ -124,7 +126,7 @@ def test_a_phone_that_moves_is_heard_from_its_new_place_only(
 
 
 def test_the_callee_moves_with_an_offer_of_its_own(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     before = ng.connect(alice, bob)
     ng.talk(alice, bob, before)
@@ -136,7 +138,7 @@ def test_the_callee_moves_with_an_offer_of_its_own(
 
 
 def test_a_latched_phone_moves_and_keeps_the_ports(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     before = ng.connect(alice, bob)
     ng.talk(alice, bob, before)
@@ -161,7 +163,7 @@ def test_a_source_that_changes_with_an_unchanged_reoffer_is_learned(
     ng.passes(bob, call.bob_sends_to[0], rebound)
 
 
-def test_speech_becomes_a_fax_and_speech_again(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_speech_becomes_a_fax_and_speech_again(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     ng.talk(alice, bob, ng.connect(alice, bob))
     fax = [line(peer, kind="image", proto="udptl") for peer in (alice, bob)]
     to_bob = ng.offer([fax[0]], to=b"bob")
@@ -175,7 +177,7 @@ def test_speech_becomes_a_fax_and_speech_again(ng: NgBench, alice: MediaPeer, bo
 
 @pytest.mark.parametrize("proto", ["udptl", "RTP/AVP"], ids=["a fax", "another place"])
 def test_a_refused_reoffer_leaves_the_media_as_they_were(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer, proto: str
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer, proto: str
 ) -> None:
     call = ng.connect(alice, bob)
     ng.talk(alice, bob, call)
@@ -190,7 +192,7 @@ def test_a_refused_reoffer_leaves_the_media_as_they_were(
 
 
 def test_media_are_added_and_taken_away(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     call = ng.connect(alice, bob)
     ng.talk(alice, bob, call)
@@ -211,7 +213,7 @@ def test_media_are_added_and_taken_away(
 
 
 def test_forks_are_told_apart_and_one_may_go(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer
 ) -> None:
     to_callees = ng.offer(alice, branch=b"1")
     ng.offer(alice, branch=b"2")
@@ -232,7 +234,7 @@ def test_forks_are_told_apart_and_one_may_go(
 
 
 def test_asymmetric_media_go_where_the_sdp_says(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     call = NgTalk(to_bob=ng.offer(alice, asymmetric=True), to_alice=ng.answer(bob))
     sender = make_peer("127.0.0.12")
@@ -243,7 +245,7 @@ def test_asymmetric_media_go_where_the_sdp_says(
 
 
 def test_with_media_handover_whoever_sends_last_is_answered(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     call = ng.connect(alice, bob, media_handover=True)
     for phone in (alice, make_peer("127.0.0.12"), make_peer("127.0.0.13"), alice):
@@ -252,7 +254,7 @@ def test_with_media_handover_whoever_sends_last_is_answered(
 
 
 def test_who_sends_from_where_the_signalling_came_from_wins(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     private = MediaLine("192.0.2.77", 4000)
     call = NgTalk(to_bob=ng.offer([private], received_from=ALICE), to_alice=ng.answer(bob))
@@ -265,7 +267,7 @@ def test_who_sends_from_where_the_signalling_came_from_wins(
 
 
 def test_the_address_of_the_signalling_counts_when_it_is_to_be_trusted(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     wrong = MediaLine("192.0.2.77", bob.port)
     ng.offer(alice)
@@ -274,7 +276,7 @@ def test_the_address_of_the_signalling_counts_when_it_is_to_be_trusted(
 
 
 def test_rtcp_goes_to_its_explicit_port(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     reports = make_peer(ALICE)
     call = ng.connect([line(alice, f"rtcp:{reports.port}")], bob)
@@ -287,7 +289,7 @@ def test_rtcp_goes_to_its_explicit_port(
 
 
 def test_blocked_media_are_not_passed_on_until_they_are_unblocked(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     call = ng.connect(alice, bob)
     ng.talk(alice, bob, call)
@@ -303,7 +305,7 @@ def test_blocked_media_are_not_passed_on_until_they_are_unblocked(
 # --- readings -------------------------------------------------------------------------------------------
 
 
-def test_a_reading_counts_what_each_end_sent(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_a_reading_counts_what_each_end_sent(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     ng.offer(alice, label="caller")
     call = NgTalk(ng.answer(bob), ng.offer(alice, to=b"bob"))
     ng.talk(alice, bob, call)
@@ -322,7 +324,7 @@ def test_a_reading_counts_what_each_end_sent(ng: NgBench, alice: MediaPeer, bob:
 
 
 def test_a_reading_of_one_end_has_those_that_it_talks_to(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer
 ) -> None:
     ng.connect(alice, bob)
     ng.answer(carol, tag=b"carol")
@@ -332,7 +334,7 @@ def test_a_reading_of_one_end_has_those_that_it_talks_to(
 
 
 def test_a_reading_has_what_came_before_a_phone_moved(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     ng.talk(alice, bob, ng.connect(alice, bob))
     moved = make_peer("127.0.0.12")
@@ -345,7 +347,7 @@ def test_a_reading_has_what_came_before_a_phone_moved(
 
 
 def test_a_reading_of_a_fork_has_what_was_sent_to_each(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer
 ) -> None:
     ng.offer(alice)
     (for_bob,) = places(ng.answer(bob))
@@ -356,7 +358,7 @@ def test_a_reading_of_a_fork_has_what_was_sent_to_each(
     assert ports == {for_bob[1]: 1, for_carol[1]: 1}
 
 
-def test_an_offer_without_an_answer_can_be_read(ng: NgBench, alice: MediaPeer) -> None:
+def test_an_offer_without_an_answer_can_be_read(ng: NgTestbed, alice: MediaPeer) -> None:
     ng.offer(alice)
     (end,) = ng.query().tags
     assert (end.tag, end.in_dialogue_with) == (b"alice", b"")
@@ -367,7 +369,7 @@ def test_an_offer_without_an_answer_can_be_read(ng: NgBench, alice: MediaPeer) -
 # --- ends ---------------------------------------------------------------------------------------------
 
 
-def test_a_delayed_delete_ends_the_call_by_itself(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_a_delayed_delete_ends_the_call_by_itself(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     call = ng.connect(alice, bob)
     ng.delete(b"alice", delay_s=1)
     ng.talk(alice, bob, call)
@@ -385,7 +387,7 @@ def test_a_silent_call_ends_by_itself(make_ng: MakeNg, alice: MediaPeer, bob: Me
 def test_a_call_that_nobody_answered_and_that_finds_no_ports_is_destroyed(
     ports: range, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    ng = NgBench(ports[:4], interfaces=NG_INTERFACES)
+    ng = NgTestbed(ports[:4], interfaces=NG_INTERFACES)
     ng.offer(alice)
     with pytest.raises(PortsExhausted):
         ng.offer([line(alice), line(bob)])
@@ -398,7 +400,7 @@ def test_a_call_that_nobody_answered_and_that_finds_no_ports_is_destroyed(
 def test_who_talks_talks_on_where_there_are_no_ports_for_one_more_medium(
     ports: range, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    ng = NgBench(ports[:4], interfaces=NG_INTERFACES)
+    ng = NgTestbed(ports[:4], interfaces=NG_INTERFACES)
     call = ng.connect(alice, bob)
     ng.talk(alice, bob, call)
     with pytest.raises(PortsExhausted):
@@ -413,7 +415,7 @@ def test_who_talks_talks_on_where_there_are_no_ports_for_one_more_medium(
 def test_who_talks_talks_on_where_there_are_no_ports_for_one_more_answer(
     ports: range, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer
 ) -> None:
-    ng = NgBench(ports[:4], interfaces=NG_INTERFACES)
+    ng = NgTestbed(ports[:4], interfaces=NG_INTERFACES)
     call = ng.connect(alice, bob)
     ng.talk(alice, bob, call)
     with pytest.raises(PortsExhausted):
@@ -438,7 +440,7 @@ def test_known_calls_go_on_where_new_ones_are_refused(
 
 
 def test_net_sips_calls_and_ngs_live_side_by_side(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     dave, erin = make_peer(), make_peer()
     theirs = ng.call(dave, erin, key=TransactionKey(b"ng-call", 1, b"dave", b"erin"))
@@ -457,7 +459,7 @@ def test_net_sips_calls_and_ngs_live_side_by_side(
 def test_a_call_of_ngs_that_runs_out_of_ports_leaves_net_sips_alone(
     ports: range, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    ng = NgBench(ports[:6], interfaces=NG_INTERFACES)
+    ng = NgTestbed(ports[:6], interfaces=NG_INTERFACES)
     theirs = ng.call(alice, bob, key=TransactionKey(b"ng-call", 1, b"dave", b"erin"))
     with pytest.raises(PortsExhausted):
         ng.offer([line(alice), line(bob)])

@@ -24,7 +24,7 @@ from nh.sdp.parse import parse
 from nh.shard.relay import Relay
 from tests.profiles import examples
 from tests.sdp import samples
-from tests.shard.bench import V4
+from tests.shard.testbed import V4
 
 INTERFACES = (Interface("near", V4, V4), Interface("far", "127.0.0.2", "192.0.2.2"))
 RESULTS = {Offer: Rewritten, Answer: Rewritten, Delete: Queried, Query: Queried, BlockMedia: Blocked}

@@ -10,9 +10,9 @@ from nh.errors import IncompleteSdp, NhError, Unsupported, UnusableSdp
 from nh.results import Rewritten
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
 from tests.sdp import samples
-from tests.shard.bench import V4, V6
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_bench import NgBench, NgTalk, line, places, rtcp, streams
+from tests.shard.ng_testbed import NgTalk, NgTestbed, line, places, rtcp, streams
+from tests.shard.testbed import V4, V6
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 NEAR, FAR = "127.0.0.41", "127.0.0.42"
@@ -166,14 +166,14 @@ def test_an_interface_of_both_families_has_the_address_that_is_wanted(
     assert places(ng.answer(alice))[0][0] == V6
 
 
-def test_a_family_that_no_interface_has_is_refused(ng: NgBench, alice: MediaPeer) -> None:
+def test_a_family_that_no_interface_has_is_refused(ng: NgTestbed, alice: MediaPeer) -> None:
     with pytest.raises(Unsupported, match="IPv6"):
         ng.offer(alice, family=6)
     assert ng.stats().calls == 0
 
 
 def test_without_interfaces_offers_are_refused(ports: range, alice: MediaPeer) -> None:
-    ng = NgBench(ports)
+    ng = NgTestbed(ports)
     with pytest.raises(Unsupported, match="--address"):
         ng.offer(alice)
     ng.close()
@@ -182,17 +182,17 @@ def test_without_interfaces_offers_are_refused(ports: range, alice: MediaPeer) -
 # --- addresses ------------------------------------------------------------------------------------------
 
 
-def test_another_address_may_be_written(ng: NgBench, alice: MediaPeer) -> None:
+def test_another_address_may_be_written(ng: NgTestbed, alice: MediaPeer) -> None:
     to_bob = ng.offer(alice, media_address="203.0.113.200", replace_origin=True)
     assert b"c=IN IP4 203.0.113.200" in to_bob
     assert b"o=phone 1 1 IN IP4 203.0.113.200" in to_bob
 
 
-def test_the_origin_stays_unless_it_is_to_be_replaced(ng: NgBench, alice: MediaPeer) -> None:
+def test_the_origin_stays_unless_it_is_to_be_replaced(ng: NgTestbed, alice: MediaPeer) -> None:
     assert b"o=phone 1 1 IN IP4 127.0.0.1" in ng.offer(alice)
 
 
-def test_every_other_byte_stays(ng: NgBench) -> None:
+def test_every_other_byte_stays(ng: NgTestbed) -> None:
     before = samples.POLYCOM.splitlines()
     after = ng.offer(samples.POLYCOM).splitlines()
     changed = [old[:2] for old, new in zip(before, after, strict=True) if old != new]
@@ -202,7 +202,7 @@ def test_every_other_byte_stays(ng: NgBench) -> None:
 # --- ICE ------------------------------------------------------------------------------------------------
 
 
-def test_candidates_are_replaced_by_the_relays(ng: NgBench, alice: MediaPeer) -> None:
+def test_candidates_are_replaced_by_the_relays(ng: NgTestbed, alice: MediaPeer) -> None:
     to_bob = ng.offer([line(alice, *ICE)])
     ((address, port),) = places(to_bob)
     rtp, reports = (candidate.split() for candidate in attributes(to_bob, "candidate"))
@@ -211,18 +211,18 @@ def test_candidates_are_replaced_by_the_relays(ng: NgBench, alice: MediaPeer) ->
     assert attributes(to_bob, "ice-ufrag") == ["ice-ufrag:abcd"]
 
 
-def test_ice_is_removed(ng: NgBench, alice: MediaPeer) -> None:
+def test_ice_is_removed(ng: NgTestbed, alice: MediaPeer) -> None:
     to_bob = ng.offer([line(alice, *ICE)], ice=IceHandling.REMOVE)
     assert not [name for name in ("candidate", "ice-ufrag", "ice-pwd") if attributes(to_bob, name)]
 
 
-def test_the_relays_candidates_may_join_the_others(ng: NgBench, alice: MediaPeer) -> None:
+def test_the_relays_candidates_may_join_the_others(ng: NgTestbed, alice: MediaPeer) -> None:
     candidates = attributes(ng.offer([line(alice, *ICE)], ice=IceHandling.OPTIONAL), "candidate")
     assert len(candidates) == 3
     assert ICE[2] in candidates
 
 
-def test_ice_can_be_forced_only_where_it_is(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_ice_can_be_forced_only_where_it_is(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     with pytest.raises(Unsupported, match="ICE"):
         ng.offer(alice, ice=IceHandling.FORCE)
     assert ng.stats().calls == 0
@@ -231,7 +231,7 @@ def test_ice_can_be_forced_only_where_it_is(ng: NgBench, alice: MediaPeer, bob: 
 
 
 def test_an_end_with_ice_keeps_its_ports_wherever_it_moves(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     before = ng.connect([line(alice, *ICE)], bob)
     moved = make_peer("127.0.0.12")
@@ -241,7 +241,7 @@ def test_an_end_with_ice_keeps_its_ports_wherever_it_moves(
 # --- rtcp-mux and BUNDLE ----------------------------------------------------------------------------------
 
 
-def test_both_ends_may_have_rtcp_on_their_rtp_ports(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_both_ends_may_have_rtcp_on_their_rtp_ports(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     call = ng.connect([line(alice, "rtcp-mux")], [line(bob, "rtcp-mux")])
     for sender, to, receiver in (
         (alice, call.alice_sends_to[0], bob),
@@ -252,7 +252,7 @@ def test_both_ends_may_have_rtcp_on_their_rtp_ports(ng: NgBench, alice: MediaPee
 
 
 def test_an_answer_that_muxes_says_so_and_has_no_rtcp_port(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     to_bob = ng.offer([line(alice, "rtcp-mux", f"rtcp:{alice.port}")])
     assert attributes(to_bob, "rtcp-mux") == ["rtcp-mux"]
@@ -263,7 +263,7 @@ def test_an_answer_that_muxes_says_so_and_has_no_rtcp_port(
 
 
 def test_the_media_of_a_bundle_share_one_port(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     def bundle(peer: MediaPeer, *others: MediaPeer) -> bytes:
         media = [line(peer, "mid:0", "rtcp-mux")]
@@ -278,7 +278,7 @@ def test_the_media_of_a_bundle_share_one_port(
 
 
 def test_a_bundle_whose_first_medium_is_not_relayed_is_still_relayed(
-    ng: NgBench, alice: MediaPeer, bob: MediaPeer
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     def bundle(peer: MediaPeer) -> bytes:
         chat = MediaLine(peer.address, 9, "message", "TCP/MSRP", attributes=("mid:0",))
@@ -292,7 +292,7 @@ def test_a_bundle_whose_first_medium_is_not_relayed_is_still_relayed(
 # --- media that are not relayed ----------------------------------------------------------------------------
 
 
-def test_media_over_tcp_are_left_alone(ng: NgBench, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_media_over_tcp_are_left_alone(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     chat = MediaLine("192.0.2.7", 9, "message", "TCP/MSRP", attributes=("path:msrp://192.0.2.7:9/x;tcp",))
     to_bob = read_sdp(ng.offer([line(alice), chat]).decode())
     assert to_bob[1] == chat
@@ -300,7 +300,7 @@ def test_media_over_tcp_are_left_alone(ng: NgBench, alice: MediaPeer, bob: Media
     assert ng.stats().sockets == 4
 
 
-def test_a_call_without_any_relayed_medium_is_still_a_call(ng: NgBench) -> None:
+def test_a_call_without_any_relayed_medium_is_still_a_call(ng: NgTestbed) -> None:
     chat = MediaLine("192.0.2.7", 9, "message", "TCP/MSRP")
     ng.connect([chat], [chat])
     stats = ng.stats()
@@ -309,7 +309,7 @@ def test_a_call_without_any_relayed_medium_is_still_a_call(ng: NgBench) -> None:
     assert ng.stats().calls == 0
 
 
-def test_a_conversion_of_transports_is_refused(ng: NgBench, alice: MediaPeer) -> None:
+def test_a_conversion_of_transports_is_refused(ng: NgTestbed, alice: MediaPeer) -> None:
     with pytest.raises(Unsupported, match="RTP/SAVP"):
         ng.offer(alice, transport_protocol="RTP/SAVP")
     ng.offer(alice, transport_protocol="RTP/AVP")
@@ -318,7 +318,7 @@ def test_a_conversion_of_transports_is_refused(ng: NgBench, alice: MediaPeer) ->
 # --- loops --------------------------------------------------------------------------------------------------
 
 
-def test_an_sdp_that_was_here_already_is_left_alone(ng: NgBench, alice: MediaPeer) -> None:
+def test_an_sdp_that_was_here_already_is_left_alone(ng: NgTestbed, alice: MediaPeer) -> None:
     once = ng.offer(alice, loop_protect=True)
     assert ng.offer(once, call_id=b"again", loop_protect=True) == once
     assert ng.answer(once, call_id=b"unknown", loop_protect=True) == once
@@ -326,7 +326,7 @@ def test_an_sdp_that_was_here_already_is_left_alone(ng: NgBench, alice: MediaPee
     assert ng.offer(once, call_id=b"unprotected") != once
 
 
-def test_the_mark_of_another_relay_is_no_loop(make_ng: MakeNg, ng: NgBench, alice: MediaPeer) -> None:
+def test_the_mark_of_another_relay_is_no_loop(make_ng: MakeNg, ng: NgTestbed, alice: MediaPeer) -> None:
     theirs = make_ng(*CROSSED).offer(alice, loop_protect=True)
     assert ng.offer(theirs, loop_protect=True) != theirs
 
@@ -347,7 +347,7 @@ REFUSED: list[tuple[str, bytes, type[NhError]]] = [
 
 
 @pytest.mark.parametrize(("sdp", "error"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
-def test_a_bad_sdp_is_refused_and_nothing_is_kept(ng: NgBench, sdp: bytes, error: type[NhError]) -> None:
+def test_a_bad_sdp_is_refused_and_nothing_is_kept(ng: NgTestbed, sdp: bytes, error: type[NhError]) -> None:
     with pytest.raises(error):
         ng.offer(sdp)
     assert ng.stats().calls == ng.stats().sockets == 0
@@ -360,13 +360,13 @@ def test_a_bad_sdp_is_refused_and_nothing_is_kept(ng: NgBench, sdp: bytes, error
     assert ng.stats().sockets == sockets
 
 
-def test_lines_of_60_kb_are_passed_on(ng: NgBench) -> None:
+def test_lines_of_60_kb_are_passed_on(ng: NgTestbed) -> None:
     long = b"a=x:" + b"y" * 60_000 + b"\r\n"
     assert long in ng.offer(samples.RFC3264_OFFER + long)
 
 
 def test_as_many_media_as_there_may_be_are_relayed(ports: range) -> None:
-    ng = NgBench(ports, interfaces=CROSSED)
+    ng = NgTestbed(ports, interfaces=CROSSED)
     sdp = b"v=0\r\nc=IN IP4 192.0.2.1\r\n" + b"m=audio 4000 RTP/AVP 0\r\n" * 64
     assert len(set(places(ng.offer(sdp, direction=("near", "far"))))) == 64
     ng.close()
@@ -374,7 +374,7 @@ def test_as_many_media_as_there_may_be_are_relayed(ports: range) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(samples.ALL))
-def test_what_real_peers_write_is_relayed(ng: NgBench, name: str) -> None:
+def test_what_real_peers_write_is_relayed(ng: NgTestbed, name: str) -> None:
     sdp = samples.ALL[name]
     to_bob = ng.offer(sdp)
     to_alice = ng.answer(sdp)

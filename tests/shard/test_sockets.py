@@ -11,7 +11,7 @@ from nh.calls.media import Endpoint
 from nh.calls.ports import PortInUse
 from nh.errors import AddressUnavailable
 from nh.shard.media.sockets import MediaSocket, close_media_sockets, open_media_sockets
-from tests.shard.bench import V4
+from tests.shard.testbed import V4
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from nh.fastpath.loader import LoadedProgram
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail, Rewritten
 from nh.stats import Segment, StatsReader
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
-from tests.shard.bench import V4, Where, audio
 from tests.shard.succession import UpgradeController
+from tests.shard.testbed import V4, Where, audio
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.waiting import eventually
 from tools.rtp import RtpPacket

@@ -45,14 +45,14 @@ from nh.stats import StatsReader, SupervisorStats, create_segment, segment_name
 from nh.supervisor.dispatch import Dispatcher, merge_pages
 from nh.supervisor.shards.drain import DrainPolicy
 from nh.supervisor.shards.routing import ShardMap, shard_of
-from tests.supervisor.desk import key
 from tests.supervisor.fake_slots import slots_that_are_up
+from tests.supervisor.frontend_testbed import key
 from tests.supervisor.manual_loop import ManualLoop
 
 SHARDS = 3
 
 
-class Office:
+class DispatchTestbed:
     """A dispatcher over shards that the test plays: what was asked waits in `asked`."""
 
     def __init__(self, reader: StatsReader) -> None:
@@ -80,9 +80,9 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
+def testbed(tmp_path: Path) -> Iterator[DispatchTestbed]:
     segment = create_segment(segment_name(tmp_path), SHARDS)
-    yield Office(StatsReader(segment))
+    yield DispatchTestbed(StatsReader(segment))
     segment.unlink()
     segment.close()
 
@@ -92,7 +92,7 @@ def summary(call_id: bytes, shard: int = 0) -> CallSummary:
 
 
 @pytest.mark.parametrize("call_id", [b"a", b"b\0\xff", b"c" * 10_000])
-def test_everything_about_a_call_goes_to_its_shard(office: Office, call_id: bytes) -> None:
+def test_everything_about_a_call_goes_to_its_shard(testbed: DispatchTestbed, call_id: bytes) -> None:
     about_it: list[Command] = [
         Allocate(key(call_id), Side.FROM, "127.0.0.1", ()),
         Activate(key(call_id)),
@@ -106,74 +106,74 @@ def test_everything_about_a_call_goes_to_its_shard(office: Office, call_id: byte
         BlockMedia(call_id, b"", True),
     ]
     for command in about_it:
-        office.order(command)
-    assert [command for _, command, _ in office.asked] == about_it
-    assert {shard for shard, _, _ in office.asked} == {shard_of(call_id, SHARDS)}
-    office.asked[3][2](Closed(2))
-    assert office.results == [Closed(2)]
+        testbed.order(command)
+    assert [command for _, command, _ in testbed.asked] == about_it
+    assert {shard for shard, _, _ in testbed.asked} == {shard_of(call_id, SHARDS)}
+    testbed.asked[3][2](Closed(2))
+    assert testbed.results == [Closed(2)]
 
 
-def test_what_shards_do_not_answer_is_counted(office: Office) -> None:
+def test_what_shards_do_not_answer_is_counted(testbed: DispatchTestbed) -> None:
     for code in ("timeout", "unavailable", "not_found"):
-        office.order(CloseCall(b"c"))
-        office.asked.pop()[2](Failure(code, ""))
-    assert (office.stats.rpc_timeouts, office.stats.rpc_unroutable) == (1, 1)
-    assert len(office.results) == 3
+        testbed.order(CloseCall(b"c"))
+        testbed.asked.pop()[2](Failure(code, ""))
+    assert (testbed.stats.rpc_timeouts, testbed.stats.rpc_unroutable) == (1, 1)
+    assert len(testbed.results) == 3
 
 
-def test_ping_and_stats_need_no_shard(office: Office) -> None:
-    office.order(Ping())
-    office.order(GetStats())
-    assert office.results[0] == Pong(nh.__version__)
-    assert isinstance(office.results[1], Stats)
-    assert len(office.results[1].snapshot["shards"]) == SHARDS  # type: ignore[arg-type]
-    assert not office.asked
+def test_ping_and_stats_need_no_shard(testbed: DispatchTestbed) -> None:
+    testbed.order(Ping())
+    testbed.order(GetStats())
+    assert testbed.results[0] == Pong(nh.__version__)
+    assert isinstance(testbed.results[1], Stats)
+    assert len(testbed.results[1].snapshot["shards"]) == SHARDS  # type: ignore[arg-type]
+    assert not testbed.asked
 
 
-def test_a_drain_is_begun_and_taken_back_by_the_supervisor_itself(office: Office) -> None:
-    office.order(commands.Drain(60.0))
-    office.order(commands.Drain())
-    office.order(commands.Undrain())
-    assert office.results == [DrainState(True, 0, 60.0), DrainState(True, 0), DrainState(False, 0)]
-    assert not office.asked
+def test_a_drain_is_begun_and_taken_back_by_the_supervisor_itself(testbed: DispatchTestbed) -> None:
+    testbed.order(commands.Drain(60.0))
+    testbed.order(commands.Drain())
+    testbed.order(commands.Undrain())
+    assert testbed.results == [DrainState(True, 0, 60.0), DrainState(True, 0), DrainState(False, 0)]
+    assert not testbed.asked
 
 
-def test_a_drain_that_is_over_cannot_be_taken_back(office: Office) -> None:
-    office.order(commands.Drain())
+def test_a_drain_that_is_over_cannot_be_taken_back(testbed: DispatchTestbed) -> None:
+    testbed.order(commands.Drain())
     for shard in range(SHARDS):
-        office.slots[shard].report_no_calls_left(1)
-    office.order(commands.Undrain())
-    failure = office.results[-1]
+        testbed.slots[shard].report_no_calls_left(1)
+    testbed.order(commands.Undrain())
+    failure = testbed.results[-1]
     assert isinstance(failure, Failure)
     assert (failure.code, "is ending" in failure.message) == ("refused", True)
 
 
-def test_an_extension_is_unknown_to_the_supervisor(office: Office) -> None:
-    office.order(Extension("shout"))
-    assert isinstance(office.results[0], Failure)
-    assert office.results[0].code == "unknown_command"
+def test_an_extension_is_unknown_to_the_supervisor(testbed: DispatchTestbed) -> None:
+    testbed.order(Extension("shout"))
+    assert isinstance(testbed.results[0], Failure)
+    assert testbed.results[0].code == "unknown_command"
 
 
-def test_a_list_asks_all_shards_at_once_and_merges_by_call_id(office: Office) -> None:
+def test_a_list_asks_all_shards_at_once_and_merges_by_call_id(testbed: DispatchTestbed) -> None:
     command = ListCalls(contains=b"x", limit=10)
-    office.order(command)
-    assert [(shard, asked) for shard, asked, _ in office.asked] == [(n, command) for n in range(SHARDS)]
+    testbed.order(command)
+    assert [(shard, asked) for shard, asked, _ in testbed.asked] == [(n, command) for n in range(SHARDS)]
     pages = [(summary(b"b"), summary(b"e")), (), (summary(b"a"), summary(b"d"))]
-    for (_, _, answer), calls in zip(reversed(office.asked), pages, strict=True):
-        assert not office.results
+    for (_, _, answer), calls in zip(reversed(testbed.asked), pages, strict=True):
+        assert not testbed.results
         answer(CallList(calls))
-    (result,) = office.results
+    (result,) = testbed.results
     assert isinstance(result, CallList)
     assert [call.call_id for call in result.calls] == [b"a", b"b", b"d", b"e"]
     assert result.next == b""
 
 
-def test_a_list_fails_once_if_one_shard_does(office: Office) -> None:
-    office.order(ListCalls())
-    office.asked[1][2](Failure("unavailable", "shard 1 is down"))
-    office.asked[0][2](CallList(()))
-    office.asked[2][2](Failure("timeout", "shard 2 did not answer"))
-    assert office.results == [Failure("unavailable", "the list is incomplete: shard 1 is down")]
+def test_a_list_fails_once_if_one_shard_does(testbed: DispatchTestbed) -> None:
+    testbed.order(ListCalls())
+    testbed.asked[1][2](Failure("unavailable", "shard 1 is down"))
+    testbed.asked[0][2](CallList(()))
+    testbed.asked[2][2](Failure("timeout", "shard 2 did not answer"))
+    assert testbed.results == [Failure("unavailable", "the list is incomplete: shard 1 is down")]
 
 
 def test_nothing_behind_a_short_page_is_shown_before_its_rest() -> None:

@@ -18,14 +18,14 @@ from nh.rpc.connection import MAX_IN_FLIGHT, MAX_OUTPUT_BYTES
 from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame
 from tests.profiles import examples
-from tests.supervisor.desk import Desk, key, open_desk
+from tests.supervisor.frontend_testbed import FrontendTestbed, key, open_frontend
 
 NETSIP_CLOSE = netsip.encode_request(Close(key()))
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with open_desk(tmp_path / "rpc") as opened:
+def testbed(tmp_path: Path) -> Iterator[FrontendTestbed]:
+    with open_frontend(tmp_path / "rpc") as opened:
         yield opened
 
 
@@ -36,47 +36,47 @@ def close_call(request_id: int, call_id: bytes = b"call") -> bytes:
 # --- Net::SIP's protocol --------------------------------------------------------------------------
 
 
-def test_a_netsip_request_is_answered_and_the_connection_stays(desk: Desk) -> None:
-    peer = desk.connect()
+def test_a_netsip_request_is_answered_and_the_connection_stays(testbed: FrontendTestbed) -> None:
+    peer = testbed.connect()
     for _ in range(2):
         peer.send(NETSIP_CLOSE)
         assert peer.netsip_reply() == 7
-    assert desk.commands == [Close(key())] * 2
-    assert desk.stats.rpc_requests_netsip == 2
+    assert testbed.commands == [Close(key())] * 2
+    assert testbed.stats.rpc_requests_netsip == 2
 
 
-def test_netsip_requests_are_executed_one_at_a_time_and_in_order(desk: Desk) -> None:
-    desk.holding = True
-    peer = desk.connect()
+def test_netsip_requests_are_executed_one_at_a_time_and_in_order(testbed: FrontendTestbed) -> None:
+    testbed.holding = True
+    peer = testbed.connect()
     peer.send(*[netsip.encode_request(Close(key(b"%d" % n))) for n in range(3)])
     for n in range(3):
-        desk.turn_until(lambda: desk.held)
-        desk.settle()
-        assert [command.key.call_id for command in desk.commands if isinstance(command, Close)] == [
+        testbed.turn_until(lambda: testbed.held)
+        testbed.settle()
+        assert [command.key.call_id for command in testbed.commands if isinstance(command, Close)] == [
             b"%d" % before for before in range(n + 1)
         ]
-        desk.held.pop()(Closed(n + 1))
+        testbed.held.pop()(Closed(n + 1))
         assert peer.netsip_reply() == n + 1
 
 
-def test_wrong_arguments_of_a_netsip_command_are_answered_with_undef(desk: Desk) -> None:
-    peer = desk.connect()
+def test_wrong_arguments_of_a_netsip_command_are_answered_with_undef(testbed: FrontendTestbed) -> None:
+    peer = testbed.connect()
     peer.send(netsip.encode_request(Extension("close", (b"no nat_basic",))), NETSIP_CLOSE)
     assert peer.netsip_reply() is None
     assert peer.netsip_reply() == 7
-    assert desk.stats.rpc_malformed == 1
+    assert testbed.stats.rpc_malformed == 1
 
 
-def test_an_unknown_netsip_command_closes_the_connection(desk: Desk) -> None:
-    peer = desk.connect()
+def test_an_unknown_netsip_command_closes_the_connection(testbed: FrontendTestbed) -> None:
+    peer = testbed.connect()
     peer.send(netsip.encode_request(Extension("exec", (b"/bin/sh",))), NETSIP_CLOSE)
     peer.wait_until_closed()
-    assert (desk.commands, desk.stats.rpc_unknown_commands, desk.stats.rpc_malformed) == ([], 1, 0)
+    assert (testbed.commands, testbed.stats.rpc_unknown_commands, testbed.stats.rpc_malformed) == ([], 1, 0)
 
 
-def test_failures_are_undef_for_netsip(desk: Desk) -> None:
-    desk.result = Failure("unavailable", "shard 0 is down")
-    peer = desk.connect()
+def test_failures_are_undef_for_netsip(testbed: FrontendTestbed) -> None:
+    testbed.result = Failure("unavailable", "shard 0 is down")
+    peer = testbed.connect()
     peer.send(NETSIP_CLOSE)
     assert peer.netsip_reply() is None
 
@@ -84,19 +84,19 @@ def test_failures_are_undef_for_netsip(desk: Desk) -> None:
 # --- the native protocol --------------------------------------------------------------------------
 
 
-def test_native_requests_run_side_by_side_and_are_answered_as_results_come(desk: Desk) -> None:
-    desk.holding = True
-    peer = desk.connect()
+def test_native_requests_run_side_by_side_and_are_answered_as_results_come(testbed: FrontendTestbed) -> None:
+    testbed.holding = True
+    peer = testbed.connect()
     peer.send(close_call(1), close_call(2), close_call(3))
-    desk.turn_until(lambda: len(desk.held) == 3)
+    testbed.turn_until(lambda: len(testbed.held) == 3)
     for index in (2, 0, 1):
-        desk.held[index](Closed(index))
+        testbed.held[index](Closed(index))
     assert [peer.native_reply(Closed) for _ in range(3)] == [(3, Closed(2)), (1, Closed(0)), (2, Closed(1))]
-    assert desk.stats.rpc_requests_native == 3
+    assert testbed.stats.rpc_requests_native == 3
 
 
-def test_native_errors_say_what_is_wrong_and_the_connection_stays(desk: Desk) -> None:
-    peer = desk.connect()
+def test_native_errors_say_what_is_wrong_and_the_connection_stays(testbed: FrontendTestbed) -> None:
+    peer = testbed.connect()
     peer.send(b'{"id": 1, "command": "fly"}', b'{"id": 2, "command": "show"}', b"{not json", close_call(4))
     replies = [json.loads(peer.reply()) for _ in range(4)]
     assert [reply["id"] for reply in replies] == [1, 2, None, 4]
@@ -106,12 +106,12 @@ def test_native_errors_say_what_is_wrong_and_the_connection_stays(desk: Desk) ->
         "bad_request",
         None,
     ]
-    assert (desk.stats.rpc_unknown_commands, desk.stats.rpc_malformed) == (1, 2)
+    assert (testbed.stats.rpc_unknown_commands, testbed.stats.rpc_malformed) == (1, 2)
 
 
-def test_extensions_are_let_through_in_both_protocols(desk: Desk) -> None:
-    desk.result = ExtensionResult(["HEY"])
-    peer = desk.connect()
+def test_extensions_are_let_through_in_both_protocols(testbed: FrontendTestbed) -> None:
+    testbed.result = ExtensionResult(["HEY"])
+    peer = testbed.connect()
     peer.send(netsip.encode_request(Extension("shout", (b"hey",))))
     assert peer.netsip_reply() == ["HEY"]
     peer.send(native.encode_request(1, Extension("shout", ({"word": "hey"},))))
@@ -120,10 +120,10 @@ def test_extensions_are_let_through_in_both_protocols(desk: Desk) -> None:
 
 @pytest.mark.parametrize("protocol", ["netsip", "native"])
 def test_a_result_that_no_wire_can_carry_becomes_a_failure(
-    desk: Desk, protocol: str, caplog: pytest.LogCaptureFixture
+    testbed: FrontendTestbed, protocol: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk.result = ExtensionResult(object())
-    peer = desk.connect()
+    testbed.result = ExtensionResult(object())
+    peer = testbed.connect()
     if protocol == "netsip":
         peer.send(netsip.encode_request(Extension("shout")))
         assert peer.netsip_reply() is None
@@ -134,8 +134,8 @@ def test_a_result_that_no_wire_can_carry_becomes_a_failure(
         assert failure.code == "internal"
 
 
-def test_both_protocols_may_share_a_connection(desk: Desk) -> None:
-    peer = desk.connect()
+def test_both_protocols_may_share_a_connection(testbed: FrontendTestbed) -> None:
+    peer = testbed.connect()
     peer.send(NETSIP_CLOSE, close_call(1), NETSIP_CLOSE)
     assert peer.netsip_reply() == 7
     assert peer.native_reply(Closed) == (1, Closed(7))
@@ -146,121 +146,125 @@ def test_both_protocols_may_share_a_connection(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("request_bytes", [NETSIP_CLOSE, close_call(1)])
-def test_a_client_that_leaves_before_its_reply_disturbs_nobody(desk: Desk, request_bytes: bytes) -> None:
-    desk.holding = True
-    leaver, other = desk.connect(), desk.connect()
+def test_a_client_that_leaves_before_its_reply_disturbs_nobody(
+    testbed: FrontendTestbed, request_bytes: bytes
+) -> None:
+    testbed.holding = True
+    leaver, other = testbed.connect(), testbed.connect()
     leaver.send(request_bytes)
     other.send(request_bytes)
-    desk.turn_until(lambda: len(desk.held) == 2)
+    testbed.turn_until(lambda: len(testbed.held) == 2)
     leaver.sock.close()
-    desk.settle()
-    for reply in desk.held:
+    testbed.settle()
+    for reply in testbed.held:
         reply(Closed(1))
     other.reply()
-    desk.turn_until(lambda: desk.frontend.clients == 1)
+    testbed.turn_until(lambda: testbed.frontend.clients == 1)
 
 
-def test_a_client_that_only_stops_sending_gets_all_its_replies(desk: Desk) -> None:
-    desk.holding = True
-    peer = desk.connect()
+def test_a_client_that_only_stops_sending_gets_all_its_replies(testbed: FrontendTestbed) -> None:
+    testbed.holding = True
+    peer = testbed.connect()
     peer.send(close_call(1), close_call(2))
     peer.sock.shutdown(socket.SHUT_WR)
-    desk.turn_until(lambda: len(desk.held) == 2)
-    desk.settle()
-    for reply in desk.held:
+    testbed.turn_until(lambda: len(testbed.held) == 2)
+    testbed.settle()
+    for reply in testbed.held:
         reply(Closed(1))
     assert {peer.native_reply(Closed)[0] for _ in range(2)} == {1, 2}
     peer.wait_until_closed()
-    assert desk.frontend.clients == 0
+    assert testbed.frontend.clients == 0
 
 
-def test_netsip_requests_left_when_a_client_stops_sending_are_still_served(desk: Desk) -> None:
-    desk.holding = True
-    peer = desk.connect()
+def test_netsip_requests_left_when_a_client_stops_sending_are_still_served(testbed: FrontendTestbed) -> None:
+    testbed.holding = True
+    peer = testbed.connect()
     peer.send(NETSIP_CLOSE, NETSIP_CLOSE)
     peer.sock.shutdown(socket.SHUT_WR)
     for _ in range(2):
-        desk.turn_until(lambda: desk.held)
-        desk.held.pop()(Closed(1))
+        testbed.turn_until(lambda: testbed.held)
+        testbed.held.pop()(Closed(1))
         assert peer.netsip_reply() == 1
     peer.wait_until_closed()
 
 
-def test_replies_that_come_after_the_frontend_closed_are_dropped(desk: Desk) -> None:
-    desk.holding = True
-    peer = desk.connect()
+def test_replies_that_come_after_the_frontend_closed_are_dropped(testbed: FrontendTestbed) -> None:
+    testbed.holding = True
+    peer = testbed.connect()
     peer.send(close_call(1))
-    desk.turn_until(lambda: desk.held)
-    desk.frontend.close()
-    desk.held[0](Closed(1))
+    testbed.turn_until(lambda: testbed.held)
+    testbed.frontend.close()
+    testbed.held[0](Closed(1))
     assert peer.closed
 
 
 # --- handed on ------------------------------------------------------------------------------------
 
 
-def test_a_client_between_two_requests_is_served_by_the_next_frontend(desk: Desk) -> None:
-    native_peer, netsip_peer = desk.connect(), desk.connect()
+def test_a_client_between_two_requests_is_served_by_the_next_frontend(testbed: FrontendTestbed) -> None:
+    native_peer, netsip_peer = testbed.connect(), testbed.connect()
     for number in range(2):
         native_peer.send(close_call(number))
         assert native_peer.native_reply(Closed) == (number, Closed(7))
         netsip_peer.send(NETSIP_CLOSE)
         assert netsip_peer.netsip_reply() == 7
-        desk.frontend.stop_reading()
-        desk.hand_on()
-    assert desk.frontend.clients == 2
-    assert desk.stats.rpc_accepted == 2, "nobody came anew"
+        testbed.frontend.stop_reading()
+        testbed.hand_on()
+    assert testbed.frontend.clients == 2
+    assert testbed.stats.rpc_accepted == 2, "nobody came anew"
 
 
-def test_what_comes_after_reading_has_stopped_is_for_the_next_frontend(desk: Desk) -> None:
-    peer = desk.connect()
-    desk.frontend.stop_reading()
+def test_what_comes_after_reading_has_stopped_is_for_the_next_frontend(testbed: FrontendTestbed) -> None:
+    peer = testbed.connect()
+    testbed.frontend.stop_reading()
     peer.send(close_call(1), close_call(2))
-    desk.settle()
-    assert desk.commands == []
-    desk.hand_on()
+    testbed.settle()
+    assert testbed.commands == []
+    testbed.hand_on()
     assert [peer.native_reply(Closed) for _ in range(2)] == [(1, Closed(7)), (2, Closed(7))]
 
 
-def test_what_was_read_is_answered_before_its_client_is_handed_on(desk: Desk) -> None:
-    desk.holding = True
-    peer = desk.connect()
+def test_what_was_read_is_answered_before_its_client_is_handed_on(testbed: FrontendTestbed) -> None:
+    testbed.holding = True
+    peer = testbed.connect()
     peer.send(NETSIP_CLOSE, NETSIP_CLOSE)  # one is under way, the other one has been read
-    desk.turn_until(lambda: desk.held)
-    desk.frontend.stop_reading()
+    testbed.turn_until(lambda: testbed.held)
+    testbed.frontend.stop_reading()
     peer.send(NETSIP_CLOSE)
     for answer in (1, 2):
-        desk.turn_until(lambda: desk.held)
-        desk.held.pop()(Closed(answer))
+        testbed.turn_until(lambda: testbed.held)
+        testbed.held.pop()(Closed(answer))
         assert peer.netsip_reply() == answer
-    desk.settle()
-    assert not desk.held
-    desk.hand_on()
-    desk.turn_until(lambda: desk.held)
-    desk.held.pop()(Closed(3))
+    testbed.settle()
+    assert not testbed.held
+    testbed.hand_on()
+    testbed.turn_until(lambda: testbed.held)
+    testbed.held.pop()(Closed(3))
     assert peer.netsip_reply() == 3
 
 
-def test_who_still_waits_or_stopped_within_a_frame_has_to_connect_again(desk: Desk) -> None:
-    desk.holding = True
-    waiting, torn = desk.connect(), desk.connect()
+def test_who_still_waits_or_stopped_within_a_frame_has_to_connect_again(testbed: FrontendTestbed) -> None:
+    testbed.holding = True
+    waiting, torn = testbed.connect(), testbed.connect()
     waiting.send(close_call(1))
     torn.send_raw(b"\0\0")
-    desk.turn_until(lambda: desk.held)
-    desk.settle()
-    desk.frontend.stop_reading()
-    desk.hand_on()
+    testbed.turn_until(lambda: testbed.held)
+    testbed.settle()
+    testbed.frontend.stop_reading()
+    testbed.hand_on()
     waiting.wait_until_closed()
     torn.wait_until_closed()
-    assert desk.frontend.clients == 0
+    assert testbed.frontend.clients == 0
 
 
-def test_a_client_that_leaves_while_it_is_handed_on_is_noticed_by_the_next_frontend(desk: Desk) -> None:
-    peer = desk.connect()
-    desk.frontend.stop_reading()
+def test_a_client_that_leaves_while_it_is_handed_on_is_noticed_by_the_next_frontend(
+    testbed: FrontendTestbed,
+) -> None:
+    peer = testbed.connect()
+    testbed.frontend.stop_reading()
     peer.sock.close()
-    desk.hand_on()
-    desk.turn_until(lambda: desk.frontend.clients == 0)
+    testbed.hand_on()
+    testbed.turn_until(lambda: testbed.frontend.clients == 0)
 
 
 # --- bad input ------------------------------------------------------------------------------------
@@ -278,21 +282,21 @@ def test_a_client_that_leaves_while_it_is_handed_on_is_noticed_by_the_next_front
     ],
     ids=["empty", "too long", "http", "another major version", "no object", "cut storable"],
 )
-def test_garbage_closes_its_own_connection_and_is_counted(desk: Desk, raw: bytes) -> None:
-    peer, other = desk.connect(), desk.connect()
+def test_garbage_closes_its_own_connection_and_is_counted(testbed: FrontendTestbed, raw: bytes) -> None:
+    peer, other = testbed.connect(), testbed.connect()
     peer.send_raw(raw)
     peer.wait_until_closed()
-    assert desk.stats.rpc_malformed == 1
+    assert testbed.stats.rpc_malformed == 1
     other.send(NETSIP_CLOSE)
     assert other.netsip_reply() == 7
 
 
-def test_requests_before_the_garbage_are_answered(desk: Desk) -> None:
-    desk.holding = True
-    peer = desk.connect()
+def test_requests_before_the_garbage_are_answered(testbed: FrontendTestbed) -> None:
+    testbed.holding = True
+    peer = testbed.connect()
     peer.send_raw(frame(close_call(1)) + b"\xff\xff\xff\xff")
-    desk.turn_until(lambda: desk.stats.rpc_malformed)
-    desk.held[0](Closed(1))
+    testbed.turn_until(lambda: testbed.stats.rpc_malformed)
+    testbed.held[0](Closed(1))
     assert peer.native_reply(Closed) == (1, Closed(1))
     peer.wait_until_closed()
 
@@ -312,101 +316,103 @@ def test_requests_before_the_garbage_are_answered(desk: Desk) -> None:
         max_size=6,
     )
 )
-def test_whatever_a_client_sends_the_next_one_is_served(desk: Desk, pieces: list[bytes]) -> None:
-    peer = desk.connect()
+def test_whatever_a_client_sends_the_next_one_is_served(
+    testbed: FrontendTestbed, pieces: list[bytes]
+) -> None:
+    peer = testbed.connect()
     for piece in pieces:
         with contextlib.suppress(BrokenPipeError):
             peer.send_raw(piece)
     peer.sock.close()
-    desk.turn_until(lambda: desk.frontend.clients == 0)
-    other = desk.connect()
+    testbed.turn_until(lambda: testbed.frontend.clients == 0)
+    other = testbed.connect()
     other.send(close_call(9))
     assert other.native_reply(Closed) == (9, Closed(7))
     other.sock.close()
-    desk.turn_until(lambda: desk.frontend.clients == 0)
+    testbed.turn_until(lambda: testbed.frontend.clients == 0)
 
 
-def test_a_request_may_come_byte_by_byte(desk: Desk) -> None:
-    peer = desk.connect()
+def test_a_request_may_come_byte_by_byte(testbed: FrontendTestbed) -> None:
+    peer = testbed.connect()
     for byte in frame(NETSIP_CLOSE):
         peer.send_raw(bytes([byte]))
-        desk.loop.turn(0)
+        testbed.loop.turn(0)
     assert peer.netsip_reply() == 7
 
 
 # --- limits ---------------------------------------------------------------------------------------
 
 
-def test_only_so_many_requests_of_one_client_are_under_way(desk: Desk) -> None:
-    desk.holding = True
-    peer = desk.connect()
+def test_only_so_many_requests_of_one_client_are_under_way(testbed: FrontendTestbed) -> None:
+    testbed.holding = True
+    peer = testbed.connect()
     peer.send(*[close_call(n) for n in range(3 * MAX_IN_FLIGHT)])
-    desk.turn_until(lambda: len(desk.held) == MAX_IN_FLIGHT)
-    desk.settle()
-    assert len(desk.held) == MAX_IN_FLIGHT
+    testbed.turn_until(lambda: len(testbed.held) == MAX_IN_FLIGHT)
+    testbed.settle()
+    assert len(testbed.held) == MAX_IN_FLIGHT
     for answered in range(3 * MAX_IN_FLIGHT):
-        desk.turn_until(lambda answered=answered: len(desk.held) > answered)  # type: ignore[misc]
-        desk.held[answered](Closed(1))
+        testbed.turn_until(lambda answered=answered: len(testbed.held) > answered)  # type: ignore[misc]
+        testbed.held[answered](Closed(1))
     assert {peer.native_reply(Closed)[0] for _ in range(3 * MAX_IN_FLIGHT)} == set(range(3 * MAX_IN_FLIGHT))
 
 
-def test_a_client_that_does_not_read_is_not_read_from_either(desk: Desk) -> None:
-    desk.result = ExtensionResult("x" * 20_000)
+def test_a_client_that_does_not_read_is_not_read_from_either(testbed: FrontendTestbed) -> None:
+    testbed.result = ExtensionResult("x" * 20_000)
     shout = native.encode_request(1, Extension("shout"))
-    peer, other = desk.connect(), desk.connect()
+    peer, other = testbed.connect(), testbed.connect()
     peer.send(*[shout] * 400)
-    desk.settle()
-    stuck_at = len(desk.commands)
+    testbed.settle()
+    stuck_at = len(testbed.commands)
     assert stuck_at * 20_000 < 4 * MAX_OUTPUT_BYTES  # the kernel's buffers and nh's own
     other.send(shout)
     assert other.native_reply(ExtensionResult)[0] == 1
     for _ in range(400):
         assert peer.native_reply(ExtensionResult)[0] == 1
-    assert len(desk.commands) == 401
+    assert len(testbed.commands) == 401
 
 
-def test_thousands_of_requests_answered_at_once_do_not_nest(desk: Desk) -> None:
-    peer = desk.connect()
+def test_thousands_of_requests_answered_at_once_do_not_nest(testbed: FrontendTestbed) -> None:
+    peer = testbed.connect()
     ping = native.encode_request(1, Ping())
-    desk.result = Closed(0)
+    testbed.result = Closed(0)
     peer.send_raw(frame(ping) * 3000)
     for _ in range(3000):
         peer.reply()
-    assert len(desk.commands) == 3000
+    assert len(testbed.commands) == 3000
 
 
 def test_idle_clients_are_closed_in_time_but_not_those_that_wait(tmp_path: Path) -> None:
-    with open_desk(tmp_path / "rpc", idle_client_s=0.2) as desk:
-        idle, waiting = desk.connect(), desk.connect()
-        desk.holding = True
+    with open_frontend(tmp_path / "rpc", idle_client_s=0.2) as testbed:
+        idle, waiting = testbed.connect(), testbed.connect()
+        testbed.holding = True
         waiting.send(close_call(1))
         idle.wait_until_closed()
         later: list[bool] = []
-        desk.loop.call_later(0.4, lambda: later.append(True))
-        desk.turn_until(lambda: later)
+        testbed.loop.call_later(0.4, lambda: later.append(True))
+        testbed.turn_until(lambda: later)
         assert not waiting.closed
-        assert desk.stats.rpc_evicted == 1
-        desk.held[0](Closed(1))
+        assert testbed.stats.rpc_evicted == 1
+        testbed.held[0](Closed(1))
         assert waiting.native_reply(Closed) == (1, Closed(1))
         waiting.wait_until_closed()
 
 
 def test_a_client_that_does_not_read_its_replies_is_closed_in_time(tmp_path: Path) -> None:
-    with open_desk(tmp_path / "rpc", idle_client_s=0.3) as desk:
-        desk.result = ExtensionResult("x" * 20_000)
-        peer = desk.connect()
+    with open_frontend(tmp_path / "rpc", idle_client_s=0.3) as testbed:
+        testbed.result = ExtensionResult("x" * 20_000)
+        peer = testbed.connect()
         peer.send(*[native.encode_request(1, Extension("shout"))] * 400)
-        desk.turn_until(lambda: desk.frontend.clients == 0)
+        testbed.turn_until(lambda: testbed.frontend.clients == 0)
 
 
 def test_half_a_frame_is_waited_for_for_a_while_however_slowly_it_drips(tmp_path: Path) -> None:
-    with open_desk(tmp_path / "rpc", half_frame_s=0.3) as desk:
-        dripping, quiet = desk.connect(), desk.connect()
+    with open_frontend(tmp_path / "rpc", half_frame_s=0.3) as testbed:
+        dripping, quiet = testbed.connect(), testbed.connect()
 
         def drip() -> None:
             with contextlib.suppress(OSError):
                 dripping.sock.send(b"\0")
-            desk.loop.call_later(0.02, drip)
+            testbed.loop.call_later(0.02, drip)
 
         dripping.send_raw(struct.pack(">I", 30_000) + b"{")
         drip()
@@ -415,43 +421,43 @@ def test_half_a_frame_is_waited_for_for_a_while_however_slowly_it_drips(tmp_path
 
 
 def test_the_longest_idle_client_makes_room_for_a_new_one(tmp_path: Path) -> None:
-    with open_desk(tmp_path / "rpc", max_clients=3) as desk:
-        first, second, third = (desk.connect() for _ in range(3))
+    with open_frontend(tmp_path / "rpc", max_clients=3) as testbed:
+        first, second, third = (testbed.connect() for _ in range(3))
         first.send(close_call(1))
         assert first.native_reply(Closed)[0] == 1
-        fourth = desk.connect()
+        fourth = testbed.connect()
         second.wait_until_closed()
         assert not first.closed
         assert not third.closed
         assert not fourth.closed
-        assert (desk.stats.rpc_evicted, desk.frontend.clients) == (1, 3)
+        assert (testbed.stats.rpc_evicted, testbed.frontend.clients) == (1, 3)
 
 
 def test_a_new_client_waits_where_all_others_are_busy(tmp_path: Path) -> None:
-    with open_desk(tmp_path / "rpc", max_clients=2) as desk:
-        desk.holding = True
-        busy = [desk.connect() for _ in range(2)]
+    with open_frontend(tmp_path / "rpc", max_clients=2) as testbed:
+        testbed.holding = True
+        busy = [testbed.connect() for _ in range(2)]
         for peer in busy:
             peer.send(close_call(1))
-        desk.turn_until(lambda: len(desk.held) == 2)
-        new = desk.knock()
-        desk.settle()
-        assert desk.stats.rpc_accepted == 2
-        desk.held[0](Closed(1))
+        testbed.turn_until(lambda: len(testbed.held) == 2)
+        new = testbed.knock()
+        testbed.settle()
+        assert testbed.stats.rpc_accepted == 2
+        testbed.held[0](Closed(1))
         new.send(close_call(2))
-        desk.turn_until(lambda: len(desk.held) == 3)
-        desk.held[2](Closed(2))
+        testbed.turn_until(lambda: len(testbed.held) == 3)
+        testbed.held[2](Closed(2))
         assert new.native_reply(Closed) == (2, Closed(2))
-        assert desk.stats.rpc_evicted == 1
+        assert testbed.stats.rpc_evicted == 1
 
 
-def test_two_hundred_idle_clients_lock_nobody_out(desk: Desk) -> None:
+def test_two_hundred_idle_clients_lock_nobody_out(testbed: FrontendTestbed) -> None:
     for _ in range(200):
-        desk.connect()
-    late = desk.connect()
+        testbed.connect()
+    late = testbed.connect()
     late.send(NETSIP_CLOSE)
     assert late.netsip_reply() == 7
-    assert desk.frontend.clients == 201
+    assert testbed.frontend.clients == 201
 
 
 class NoDescriptorsAtFirst(socket.socket):
@@ -467,11 +473,11 @@ class NoDescriptorsAtFirst(socket.socket):
 
 
 def test_without_descriptors_new_clients_wait_and_nothing_spins(tmp_path: Path) -> None:
-    with open_desk(tmp_path / "rpc", make_socket=NoDescriptorsAtFirst) as desk:
-        new = desk.knock()
-        desk.settle()
-        assert isinstance(desk.listener, NoDescriptorsAtFirst)
-        assert desk.listener.attempts == 1
+    with open_frontend(tmp_path / "rpc", make_socket=NoDescriptorsAtFirst) as testbed:
+        new = testbed.knock()
+        testbed.settle()
+        assert isinstance(testbed.listener, NoDescriptorsAtFirst)
+        assert testbed.listener.attempts == 1
         new.send(close_call(1))
         assert new.native_reply(Closed) == (1, Closed(7))
 
@@ -492,27 +498,27 @@ class LastDescriptor(socket.socket):
 
 
 def test_without_descriptors_the_longest_idle_client_makes_room(tmp_path: Path) -> None:
-    with open_desk(tmp_path / "rpc", make_socket=LastDescriptor) as desk:
-        idle = desk.connect()
-        new = desk.knock()
+    with open_frontend(tmp_path / "rpc", make_socket=LastDescriptor) as testbed:
+        idle = testbed.connect()
+        new = testbed.knock()
         idle.wait_until_closed()
-        assert desk.stats.rpc_evicted == 1
+        assert testbed.stats.rpc_evicted == 1
         new.send(close_call(1))
         assert new.native_reply(Closed) == (1, Closed(7))
 
 
 def test_the_last_descriptor_serves_its_client_where_nobody_else_waits(tmp_path: Path) -> None:
-    with open_desk(tmp_path / "rpc", make_socket=LastDescriptor) as desk:
-        only = desk.knock()
-        desk.settle()
+    with open_frontend(tmp_path / "rpc", make_socket=LastDescriptor) as testbed:
+        only = testbed.knock()
+        testbed.settle()
         only.send(close_call(1))
         assert only.native_reply(Closed) == (1, Closed(7))
-        assert desk.stats.rpc_evicted == 0
+        assert testbed.stats.rpc_evicted == 0
 
 
 def test_tcp_clients_are_served_too() -> None:
-    with open_desk() as desk:
-        peer = desk.connect()
+    with open_frontend() as testbed:
+        peer = testbed.connect()
         peer.send(NETSIP_CLOSE, close_call(1))
         assert peer.netsip_reply() == 7
         assert peer.native_reply(Closed) == (1, Closed(7))

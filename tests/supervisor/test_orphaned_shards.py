@@ -13,7 +13,7 @@ from nh.supervisor.handover.orphans import OrphanedShards
 from nh.supervisor.shards.backup import FdBudget, ShardBackup
 from nh.supervisor.shards.routing import ShardMap, shard_of
 from nh.supervisor.store.engine import StoredCall
-from tests.supervisor.played_shard import PlayedShard
+from tests.supervisor.scripted_shard import ScriptedShard
 
 
 class CallStore:
@@ -34,7 +34,7 @@ class CallStore:
 class House:
     """Backups of shards, and the orphans of an earlier run."""
 
-    def __init__(self, shards: int, orphans: list[PlayedShard]) -> None:
+    def __init__(self, shards: int, orphans: list[ScriptedShard]) -> None:
         self.store = CallStore()
         self.shard_map = ShardMap(shards)
         self.backups = [
@@ -66,7 +66,7 @@ class House:
 
 
 @contextlib.contextmanager
-def house_of(number: int, *shards: PlayedShard) -> Iterator[House]:
+def house_of(number: int, *shards: ScriptedShard) -> Iterator[House]:
     house = House(number, list(shards))
     try:
         yield house
@@ -93,7 +93,7 @@ def snapshots(*call_ids: bytes) -> Mapping[bytes, bytes]:
 
 def test_calls_come_to_the_place_of_their_shards_number_with_their_sockets() -> None:
     calls = [snapshots(*names(shard, 2)) for shard in range(2)]
-    with house_of(2, *(PlayedShard(shard, 2, calls[shard]) for shard in range(2))) as house:
+    with house_of(2, *(ScriptedShard(shard, 2, calls[shard]) for shard in range(2))) as house:
         house.orphans.transfer_to(0)
         assert house.calls() == [calls[0], {}]
         assert not house.shards[1].handed_over, "it relays until its successor is there"
@@ -106,7 +106,7 @@ def test_calls_come_to_the_place_of_their_shards_number_with_their_sockets() -> 
 
 def test_calls_stay_at_their_place_though_new_ones_of_their_names_would_be_elsewhere() -> None:
     elsewhere = names(2, 3)
-    with house_of(3, PlayedShard(0, 2, snapshots(*elsewhere))) as house:
+    with house_of(3, ScriptedShard(0, 2, snapshots(*elsewhere))) as house:
         house.orphans.transfer_to(0)
         assert list(house.backups[0].calls) == elsewhere
         assert [house.shard_map.find(call_id) for call_id in elsewhere] == [0, 0]
@@ -114,14 +114,14 @@ def test_calls_stay_at_their_place_though_new_ones_of_their_names_would_be_elsew
 
 def test_calls_of_shards_for_whom_there_is_no_place_are_spread_as_new_ones() -> None:
     calls = [*names(0, 2), *names(1, 2)]
-    with house_of(2, PlayedShard(7, 8, snapshots(*calls))) as house:
+    with house_of(2, ScriptedShard(7, 8, snapshots(*calls))) as house:
         house.orphans.transfer_to(1)
         assert [list(backup.calls) for backup in house.backups] == [names(0, 2), names(1, 2)]
 
 
 def test_of_two_shards_of_one_number_one_has_the_place_and_the_other_is_spread() -> None:
     first, second = names(0, 1, 2)
-    shards = (PlayedShard(0, 1, snapshots(first)), PlayedShard(0, 1, snapshots(second)))
+    shards = (ScriptedShard(0, 1, snapshots(first)), ScriptedShard(0, 1, snapshots(second)))
     with house_of(1, *shards) as house:
         house.orphans.transfer_to(0)
         assert set(house.backups[0].calls) == {first, second}
@@ -130,7 +130,7 @@ def test_of_two_shards_of_one_number_one_has_the_place_and_the_other_is_spread()
 def test_a_call_that_two_shards_have_is_restored_once() -> None:
     """Their supervisor was killed after one had taken it from the other, before that one departed."""
     (call, *_) = names(0, 2)
-    shards = (PlayedShard(1, 2, snapshots(call)), PlayedShard(1, 2, {call: b"of the other"}))
+    shards = (ScriptedShard(1, 2, snapshots(call)), ScriptedShard(1, 2, {call: b"of the other"}))
     with house_of(2, *shards) as house:
         house.orphans.transfer_to(0)
         house.orphans.transfer_to(1)
@@ -142,7 +142,7 @@ def test_a_call_that_two_shards_have_is_restored_once() -> None:
 
 
 def test_numbers_of_sessions_advance_past_all_that_are_known() -> None:
-    shards = (PlayedShard(0, 2, {}, known_session=7), PlayedShard(1, 2, {}, known_session=12))
+    shards = (ScriptedShard(0, 2, {}, known_session=7), ScriptedShard(1, 2, {}, known_session=12))
     with house_of(2, *shards) as house:
         assert house.orphans.known_session == 12
     with house_of(2) as house:
@@ -154,7 +154,7 @@ def test_numbers_of_sessions_advance_past_all_that_are_known() -> None:
 
 def test_what_a_shard_says_of_a_call_counts_and_not_the_store() -> None:
     known, over = names(0, 2)
-    with house_of(2, PlayedShard(0, 2, snapshots(known))) as house:
+    with house_of(2, ScriptedShard(0, 2, snapshots(known))) as house:
         assert house.load(known, over) == []
         house.orphans.transfer_to(0)
         assert house.calls() == [snapshots(known), {}]
@@ -164,7 +164,7 @@ def test_what_a_shard_says_of_a_call_counts_and_not_the_store() -> None:
 
 def test_calls_of_a_shard_that_is_gone_come_from_the_store() -> None:
     (alive, *_), (dead, *_) = names(0, 2), names(1, 2)
-    with house_of(2, PlayedShard(0, 2, snapshots(alive))) as house:
+    with house_of(2, ScriptedShard(0, 2, snapshots(alive))) as house:
         assert house.load(alive, dead) == [dead]
         for shard in range(2):
             house.orphans.transfer_to(shard)
@@ -174,7 +174,7 @@ def test_calls_of_a_shard_that_is_gone_come_from_the_store() -> None:
 def test_a_call_that_was_not_where_its_name_says_is_not_restored_twice() -> None:
     """After nh shards a call may be in shard 0 though its name is of shard 1, and that one be dead."""
     (moved, *_) = names(1, 2)
-    with house_of(2, PlayedShard(0, 2, snapshots(moved))) as house:
+    with house_of(2, ScriptedShard(0, 2, snapshots(moved))) as house:
         assert house.load(moved) == [moved]
         house.orphans.transfer_to(1)
         house.orphans.transfer_to(0)
@@ -185,7 +185,7 @@ def test_a_call_that_was_not_where_its_name_says_is_not_restored_twice() -> None
 
 def test_calls_of_a_shard_that_is_lost_in_the_middle_come_from_the_store() -> None:
     said, unsaid = names(0, 1)
-    with house_of(1, PlayedShard(0, 1, snapshots(said), last_words=b"")) as house:
+    with house_of(1, ScriptedShard(0, 1, snapshots(said), last_words=b"")) as house:
         house.load(said, unsaid)
         assert house.orphans.transfer_to(0) == {}
         assert house.calls() == [{**snapshots(said), unsaid: b"stored"}]
@@ -193,7 +193,7 @@ def test_calls_of_a_shard_that_is_lost_in_the_middle_come_from_the_store() -> No
 
 def test_a_shard_that_talks_nonsense_is_ended_because_others_have_its_calls() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        shard = PlayedShard(0, 1, {}, last_words=b"\xc1", pid=process.pid)
+        shard = ScriptedShard(0, 1, {}, last_words=b"\xc1", pid=process.pid)
         with house_of(1, shard) as house:
             house.orphans.transfer_to(0)
             assert process.wait(10) < 0
@@ -204,7 +204,7 @@ def test_a_shard_that_talks_nonsense_is_ended_because_others_have_its_calls() ->
 
 
 def test_a_shard_departs_when_its_place_has_restored_its_calls_and_not_before() -> None:
-    shards = [PlayedShard(shard, 2, snapshots(*names(shard, 2))) for shard in range(2)]
+    shards = [ScriptedShard(shard, 2, snapshots(*names(shard, 2))) for shard in range(2)]
     with house_of(2, *shards) as house:
         assert house.orphans.pending
         house.orphans.transfer_to(0)
@@ -218,7 +218,7 @@ def test_a_shard_departs_when_its_place_has_restored_its_calls_and_not_before() 
 
 
 def test_a_shard_whose_calls_are_spread_departs_when_all_places_are_settled() -> None:
-    shard = PlayedShard(5, 6, snapshots(b"call"))
+    shard = ScriptedShard(5, 6, snapshots(b"call"))
     with house_of(2, shard) as house:
         house.orphans.transfer_to(0)
         house.orphans.confirm(0, nothing_restored=False)
@@ -228,7 +228,7 @@ def test_a_shard_whose_calls_are_spread_departs_when_all_places_are_settled() ->
 
 
 def test_a_shard_of_whose_calls_none_could_be_restored_goes_on() -> None:
-    shard = PlayedShard(0, 1, snapshots(b"call"))
+    shard = ScriptedShard(0, 1, snapshots(b"call"))
     with house_of(1, shard) as house:
         house.orphans.transfer_to(0)
         assert not house.orphans.confirm(0, nothing_restored=True), "its calls are not lost"
@@ -237,7 +237,7 @@ def test_a_shard_of_whose_calls_none_could_be_restored_goes_on() -> None:
 
 
 def test_shards_whose_calls_are_spread_go_on_if_a_place_can_restore_none_of_them() -> None:
-    shard = PlayedShard(2, 3, snapshots(b"call"))
+    shard = ScriptedShard(2, 3, snapshots(b"call"))
     with house_of(2, shard) as house:
         house.orphans.transfer_to(0)
         house.orphans.transfer_to(1)
@@ -254,7 +254,7 @@ def test_calls_without_a_shard_that_had_them_are_lost_if_they_cannot_be_restored
 
 def test_a_shard_whose_snapshots_are_not_read_is_left_alone() -> None:
     call, other = names(0, 1)
-    shard = PlayedShard(0, 1, snapshots(call), snapshot_version=99)
+    shard = ScriptedShard(0, 1, snapshots(call), snapshot_version=99)
     with house_of(1, shard) as house:
         assert shard.is_left
         assert house.load(call, other) == [], "they are that shard's"
@@ -265,7 +265,7 @@ def test_a_shard_whose_snapshots_are_not_read_is_left_alone() -> None:
 
 
 def test_who_has_not_departed_is_left_in_the_end() -> None:
-    shard = PlayedShard(0, 1, snapshots(b"call"))
+    shard = ScriptedShard(0, 1, snapshots(b"call"))
     with house_of(1, shard) as house:
         house.orphans.transfer_to(0)
         house.orphans.close()
@@ -277,9 +277,9 @@ def test_who_has_not_departed_is_left_in_the_end() -> None:
 
 def test_counters_go_with_the_calls_and_those_of_surplus_shards_to_the_first_place() -> None:
     shards = (
-        PlayedShard(0, 3, {}, counters={"packets_in": 1}),
-        PlayedShard(1, 3, {}, counters={"packets_in": 10, "bytes_in": 5}),
-        PlayedShard(2, 3, {}, counters={"packets_in": 100}),
+        ScriptedShard(0, 3, {}, counters={"packets_in": 1}),
+        ScriptedShard(1, 3, {}, counters={"packets_in": 10, "bytes_in": 5}),
+        ScriptedShard(2, 3, {}, counters={"packets_in": 100}),
     )
     with house_of(2, *shards) as house:
         assert house.orphans.transfer_to(1) == {"packets_in": 10, "bytes_in": 5}
@@ -287,7 +287,7 @@ def test_counters_go_with_the_calls_and_those_of_surplus_shards_to_the_first_pla
 
 
 def test_a_second_process_in_a_place_gets_what_the_first_one_got_until_one_has_restored() -> None:
-    with house_of(1, PlayedShard(0, 1, snapshots(b"call"), counters={"packets_in": 3})) as house:
+    with house_of(1, ScriptedShard(0, 1, snapshots(b"call"), counters={"packets_in": 3})) as house:
         for _ in range(2):
             assert house.orphans.transfer_to(0) == {"packets_in": 3}
             assert house.calls() == [snapshots(b"call")]

@@ -20,7 +20,7 @@ SHARD = (sys.executable, "-P", FAKE_SHARD)
 MUTE = (sys.executable, "-c", "import time; time.sleep(60)")
 
 
-class Bench:
+class ZygoteTestbed:
     def __init__(self, wanted: int) -> None:
         self.before = psutil.Process().num_fds()
         self.others = set(psutil.Process().children())
@@ -66,13 +66,13 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
-    bench = Bench(1)
-    yield bench
-    bench.zygote.close()
-    bench.loop.close()
-    assert psutil.Process().num_fds() == bench.before
-    assert set(psutil.Process().children()) <= bench.others
+def testbed() -> Iterator[ZygoteTestbed]:
+    testbed = ZygoteTestbed(1)
+    yield testbed
+    testbed.zygote.close()
+    testbed.loop.close()
+    assert psutil.Process().num_fds() == testbed.before
+    assert set(psutil.Process().children()) <= testbed.others
 
 
 def end(process: ShardProcess) -> str:
@@ -82,85 +82,85 @@ def end(process: ShardProcess) -> str:
     return how
 
 
-def test_processes_are_forked_of_the_zygote_and_are_this_ones_children(bench: Bench) -> None:
-    loaded = bench.load()
-    taken = [bench.zygote.new_process(), bench.zygote.new_process()]
+def test_processes_are_forked_of_the_zygote_and_are_this_ones_children(testbed: ZygoteTestbed) -> None:
+    loaded = testbed.load()
+    taken = [testbed.zygote.new_process(), testbed.zygote.new_process()]
     assert len({loaded, *(each.pid for each in taken)}) == 3
     assert {each.pid for each in taken} <= {child.pid for child in psutil.Process().children()}
-    assert (bench.zygote.pid, bench.started) == (loaded, 1)
+    assert (testbed.zygote.pid, testbed.started) == (loaded, 1)
     assert [end(each) for each in taken] == ["signal 9, SIGKILL"] * 2
 
 
-def test_it_is_told_once_when_the_zygote_can_be_forked(bench: Bench) -> None:
-    bench.load()
-    assert bench.known == 1
+def test_it_is_told_once_when_the_zygote_can_be_forked(testbed: ZygoteTestbed) -> None:
+    testbed.load()
+    assert testbed.known == 1
 
 
-def test_until_the_zygote_has_loaded_a_process_is_started(bench: Bench) -> None:
-    bench.argv = MUTE
-    bench.fill()
-    taken = bench.zygote.new_process()
-    assert (bench.started, bench.known) == (2, 0)
+def test_until_the_zygote_has_loaded_a_process_is_started(testbed: ZygoteTestbed) -> None:
+    testbed.argv = MUTE
+    testbed.fill()
+    taken = testbed.zygote.new_process()
+    assert (testbed.started, testbed.known) == (2, 0)
     end(taken)
 
 
 def test_a_zygote_that_does_not_load_is_told_and_replaced(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    testbed: ZygoteTestbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(zygote_module, "LOAD_S", 0.1)
-    bench.argv = MUTE
-    bench.fill()
-    bench.turn_until(lambda: bench.known)
-    assert bench.zygote.pid is None
+    testbed.argv = MUTE
+    testbed.fill()
+    testbed.turn_until(lambda: testbed.known)
+    assert testbed.zygote.pid is None
     monkeypatch.undo()
-    bench.argv = SHARD
-    bench.turn_until(lambda: bench.zygote.pid is not None)
-    assert bench.known == 1, "it is told once"
+    testbed.argv = SHARD
+    testbed.turn_until(lambda: testbed.zygote.pid is not None)
+    assert testbed.known == 1, "it is told once"
 
 
-def test_a_zygote_that_dies_is_replaced(bench: Bench) -> None:
-    first = bench.load()
+def test_a_zygote_that_dies_is_replaced(testbed: ZygoteTestbed) -> None:
+    first = testbed.load()
     psutil.Process(first).kill()
-    bench.turn_until(lambda: bench.zygote.pid not in (first, None))
+    testbed.turn_until(lambda: testbed.zygote.pid not in (first, None))
 
 
-def test_a_zygote_that_died_unseen_costs_no_start(bench: Bench) -> None:
-    process = psutil.Process(bench.load())
+def test_a_zygote_that_died_unseen_costs_no_start(testbed: ZygoteTestbed) -> None:
+    process = psutil.Process(testbed.load())
     process.kill()
     until = time.monotonic() + 20
     while process.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < until
         time.sleep(0.001)
-    end(bench.zygote.new_process())
-    bench.turn_until(lambda: bench.zygote.pid is not None)
-    assert bench.started == 3, "one was started in its place, and another zygote"
+    end(testbed.zygote.new_process())
+    testbed.turn_until(lambda: testbed.zygote.pid is not None)
+    assert testbed.started == 3, "one was started in its place, and another zygote"
 
 
 def test_a_zygote_that_hangs_is_ended_and_a_process_started(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    testbed: ZygoteTestbed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(zygote_module, "FORK_S", 0.1)
-    process = psutil.Process(bench.load())
+    process = psutil.Process(testbed.load())
     process.send_signal(signal.SIGSTOP)
-    end(bench.zygote.new_process())
+    end(testbed.zygote.new_process())
     assert not process.is_running()
     assert "cannot be used, it is ended: timed out" in caplog.text
-    bench.turn_until(lambda: bench.zygote.pid not in (process.pid, None))
+    testbed.turn_until(lambda: testbed.zygote.pid not in (process.pid, None))
 
 
-def test_a_zygote_that_cannot_be_started_is_told_and_started_later(bench: Bench) -> None:
-    bench.startable = False
-    bench.fill()
-    assert (bench.zygote.pid, bench.known) == (None, 1)
-    bench.startable = True
-    bench.turn_until(lambda: bench.zygote.pid is not None)
+def test_a_zygote_that_cannot_be_started_is_told_and_started_later(testbed: ZygoteTestbed) -> None:
+    testbed.startable = False
+    testbed.fill()
+    assert (testbed.zygote.pid, testbed.known) == (None, 1)
+    testbed.startable = True
+    testbed.turn_until(lambda: testbed.zygote.pid is not None)
 
 
 def test_without_prefork_none_is_kept() -> None:
-    bench = Bench(0)
-    bench.fill()
-    assert bench.known == 1
-    end(bench.zygote.new_process())
-    bench.loop.turn(0.2)
-    assert bench.started == 1
-    bench.loop.close()
+    testbed = ZygoteTestbed(0)
+    testbed.fill()
+    assert testbed.known == 1
+    end(testbed.zygote.new_process())
+    testbed.loop.turn(0.2)
+    assert testbed.started == 1
+    testbed.loop.close()

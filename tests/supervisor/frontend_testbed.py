@@ -20,7 +20,7 @@ ResultT = TypeVar("ResultT")
 WAIT_S = 20.0
 
 
-class Desk:
+class FrontendTestbed:
     """A frontend whose dispatch answers Closed(7) at once, or keeps the replies if `holding`.
 
     Arguments:
@@ -97,10 +97,10 @@ class Desk:
 class Peer:
     """A client's end of a connection."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self.sock = socket.socket(desk.listener.family, socket.SOCK_STREAM)
-        self.sock.connect(desk.listener.getsockname())
+    def __init__(self, testbed: FrontendTestbed) -> None:
+        self._testbed = testbed
+        self.sock = socket.socket(testbed.listener.family, socket.SOCK_STREAM)
+        self.sock.connect(testbed.listener.getsockname())
         self.sock.setblocking(False)
         self._framer = Framer(native.MAX_REPLY_BYTES)
         self._gone = False
@@ -118,7 +118,7 @@ class Peer:
                 rest = rest[self.sock.send(rest) :]
             return not rest
 
-        self._desk.turn_until(sent)
+        self._testbed.turn_until(sent)
 
     def reply(self) -> bytes:
         """The next reply's payload."""
@@ -131,7 +131,7 @@ class Peer:
             assert found or not self._gone, "the connection was closed without a reply"
             return bool(found)
 
-        self._desk.turn_until(came)
+        self._testbed.turn_until(came)
         return found[0]
 
     def native_reply(self, kind: type[ResultT]) -> tuple[native.RequestId, ResultT | Failure]:
@@ -148,19 +148,19 @@ class Peer:
             assert self._framer.next_frame() is None, "there was a reply"
             return self._gone
 
-        self._desk.turn_until(closed)
+        self._testbed.turn_until(closed)
 
     @property
     def has_reply(self) -> bool:
         """Whether there is something to read right now."""
-        self._desk.settle()
+        self._testbed.settle()
         self._read()
         return self._framer.pending_bytes > 0
 
     @property
     def closed(self) -> bool:
         """Whether the other side has closed the connection."""
-        self._desk.settle()
+        self._testbed.settle()
         self._read()
         return self._gone
 
@@ -176,19 +176,19 @@ class Peer:
 
 
 @contextlib.contextmanager
-def open_desk(
+def open_frontend(
     path: Path | None = None, *, make_socket: type[socket.socket] = socket.socket, **options: float
-) -> Iterator[Desk]:
-    """A desk behind a Unix socket at `path`, or behind a TCP socket if None."""
+) -> Iterator[FrontendTestbed]:
+    """A testbed behind a Unix socket at `path`, or behind a TCP socket if None."""
     family = socket.AF_INET if path is None else socket.AF_UNIX
     with make_socket(family, socket.SOCK_STREAM) as listener:
         listener.bind(("127.0.0.1", 0) if path is None else str(path))
         listener.listen(512)
-        desk = Desk(listener, **options)
+        testbed = FrontendTestbed(listener, **options)
         try:
-            yield desk
+            yield testbed
         finally:
-            desk.close()
+            testbed.close()
 
 
 def key(call_id: bytes = b"call") -> TransactionKey:

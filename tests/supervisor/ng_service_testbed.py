@@ -16,7 +16,7 @@ from nh.stats import SupervisorStats
 WAIT_S = 20.0
 
 
-class NgOffice:
+class NgServiceTestbed:
     """Answers Closed(1) at once, or keeps the replies if `holding`.
 
     Arguments:
@@ -89,12 +89,12 @@ class NgOffice:
 
 
 @contextlib.contextmanager
-def open_ng_office(host: str = "127.0.0.1") -> Iterator[NgOffice]:
-    """An office on any free port of `host`."""
+def open_ng_service(host: str = "127.0.0.1") -> Iterator[NgServiceTestbed]:
+    """An testbed on any free port of `host`."""
     (listener,) = open_ng_listeners([TcpAddress(host, 0)], public=False)
-    office = NgOffice(listener)
+    testbed = NgServiceTestbed(listener)
     try:
-        yield office
+        yield testbed
     finally:
-        office.close()
+        testbed.close()
         listener.close()

@@ -41,7 +41,7 @@ class Conversation:
     for_callee: Where
 
 
-class Bench:
+class RelayTestbed:
     """A relay under test.
 
     Arguments:

@@ -1,4 +1,4 @@
-"""A shard that a supervisor left, played by a test: it says everything at once, and hears what it is told."""
+"""A scripted shard that a supervisor left: it sends everything at once, and records what it receives."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from nh.ipc.link_messages import SaveCall
 from nh.supervisor.handover.orphan_client import OrphanClient
 
 
-class PlayedShard:
+class ScriptedShard:
     """One with calls.
 
     Arguments:

@@ -6,7 +6,7 @@ from typing import Any
 from nh.commands import Answer, BlockMedia, Delete, Offer, OfferOptions, Query
 from nh.results import Queried, Rewritten, StreamReading
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
-from tests.shard.bench import PACKET, Bench, Where
+from tests.shard.testbed import PACKET, RelayTestbed, Where
 from tools.harness.media_peer import RTP, MediaPeer
 
 Sdp = bytes | Sequence[MediaLine] | MediaPeer
@@ -20,7 +20,7 @@ def line(peer: MediaPeer, *attributes: str, kind: str = "audio", proto: str = "R
     return MediaLine(peer.address, peer.port, kind, proto, attributes=attributes)
 
 
-class NgBench(Bench):
+class NgTestbed(RelayTestbed):
     """A relay under test. Ends are called by their tags, alice and bob if nothing else is said."""
 
     def offer(
