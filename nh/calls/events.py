@@ -74,66 +74,49 @@ class CallObserver:
 _EVENTS: Final = tuple(name for name in vars(CallObserver) if not name.startswith("_"))
 
 
-class CallEvents(CallObserver):
-    """Passes each event on to the observers that override it, in the order in which they were added.
+class CallEvents:
+    """Where the domain and the media plane report events; the attribute of each event reports it.
+
+    Each observer gets the events that it overrides, in the order in which the observers were added. An
+    observer that raises costs neither the reporter nor the other observers anything.
 
     Args:
         failed: called in the `except` block of an observer that raised, with the name of the event.
     """
 
+    call_begun: Callable[[bytes], None]
+    session_activated: "Callable[[bytes, Session], None]"
+    source_changed: "Callable[[bytes, Leg], None]"
+    session_ended: "Callable[[bytes, Session, EndReason], None]"
+    group_unused: "Callable[[bytes, SocketGroup], None]"
+    call_ended: Callable[[bytes], None]
+    call_changed: Callable[[bytes], None]
+    sockets_opened: "Callable[[bytes, Sequence[RelaySocket]], None]"
+    sockets_closing: "Callable[[Sequence[RelaySocket]], None]"
+    housekeeping: Callable[[float], None]
+
     def __init__(self, failed: Callable[[str], None] = lambda _event: None) -> None:
         self._failed = failed
         self._handlers: dict[str, tuple[Callable[..., None], ...]] = dict.fromkeys(_EVENTS, ())
+        for event in _EVENTS:
+            setattr(self, event, _reporter((), event, failed))
 
     def add(self, observer: CallObserver) -> None:
         """Let `observer` have all events from now on."""
         for event in _EVENTS:
             if getattr(type(observer), event) is not getattr(CallObserver, event):
                 self._handlers[event] += (getattr(observer, event),)
+                setattr(self, event, _reporter(self._handlers[event], event, self._failed))
 
-    def call_begun(self, call_id: bytes, /) -> None:
-        """See CallObserver."""
-        self._notify("call_begun", call_id)
 
-    def session_activated(self, call_id: bytes, session: "Session", /) -> None:
-        """See CallObserver."""
-        self._notify("session_activated", call_id, session)
-
-    def source_changed(self, call_id: bytes, leg: "Leg", /) -> None:
-        """See CallObserver."""
-        self._notify("source_changed", call_id, leg)
-
-    def session_ended(self, call_id: bytes, session: "Session", reason: EndReason, /) -> None:
-        """See CallObserver."""
-        self._notify("session_ended", call_id, session, reason)
-
-    def group_unused(self, call_id: bytes, group: "SocketGroup", /) -> None:
-        """See CallObserver."""
-        self._notify("group_unused", call_id, group)
-
-    def call_ended(self, call_id: bytes, /) -> None:
-        """See CallObserver."""
-        self._notify("call_ended", call_id)
-
-    def call_changed(self, call_id: bytes, /) -> None:
-        """See CallObserver."""
-        self._notify("call_changed", call_id)
-
-    def sockets_opened(self, call_id: bytes, sockets: "Sequence[RelaySocket]", /) -> None:
-        """See CallObserver."""
-        self._notify("sockets_opened", call_id, sockets)
-
-    def sockets_closing(self, sockets: "Sequence[RelaySocket]", /) -> None:
-        """See CallObserver."""
-        self._notify("sockets_closing", sockets)
-
-    def housekeeping(self, now: float, /) -> None:
-        """See CallObserver."""
-        self._notify("housekeeping", now)
-
-    def _notify(self, event: str, *values: object) -> None:
-        for handle in self._handlers[event]:
+def _reporter(
+    handlers: tuple[Callable[..., None], ...], event: str, failed: Callable[[str], None]
+) -> Callable[..., None]:
+    def report(*values: object) -> None:
+        for handle in handlers:
             try:
                 handle(*values)
             except Exception:
-                self._failed(event)
+                failed(event)
+
+    return report

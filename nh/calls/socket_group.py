@@ -170,8 +170,15 @@ class SocketGroup:
     @property
     def components(self) -> tuple[Component, ...]:
         """The sockets by medium and port."""
-        places = ((index, port) for index, medium in enumerate(self.media) for port in range(medium.range))
-        return tuple(Component(*place, socket) for place, socket in zip(places, self.sockets, strict=True))
+        # each set-up asks for them a dozen times: one list comprehension costs half of nested generators
+        sockets = iter(self.sockets)
+        return tuple(
+            [
+                Component(index, port, next(sockets))
+                for index, medium in enumerate(self.media)
+                for port in range(medium.range)
+            ]
+        )
 
     def renew(self, media: Sequence[Media]) -> None:
         """Replace the media by newly announced ones, which need the same sockets."""

@@ -9,7 +9,7 @@ import math
 from typing import Final
 
 from nh.calls.events import CallEvents
-from nh.calls.leg import RelaySocket
+from nh.calls.leg import Leg, RelaySocket
 from nh.calls.media import Endpoint
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
@@ -58,7 +58,7 @@ class SocketPlane:
         kernel_off: str = "",
         events: CallEvents | None = None,
     ) -> None:
-        self._events = events = events or CallEvents()
+        self._events = events or CallEvents()
         self.kernel = kernel
         self.poll = MediaPoll()
         self.traffic = TrafficTotals()
@@ -70,7 +70,7 @@ class SocketPlane:
             local_ports,
             kernel=kernel,
             kernel_off=kernel_off,
-            source_changed=events.source_changed,
+            source_changed=self._source_changed,
         )
         self.inherited: dict[Endpoint, int] = {}
         self._running: dict[Session, None] = {}
@@ -143,6 +143,9 @@ class SocketPlane:
         for media_socket in ours:
             self._forwarding.close(media_socket)
         self._discard(ours)
+
+    def _source_changed(self, call_id: bytes, leg: Leg) -> None:
+        self._events.source_changed(call_id, leg)
 
     def _discard(self, sockets: list[MediaSocket]) -> None:
         """Close sockets that are not watched."""
