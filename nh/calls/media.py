@@ -113,7 +113,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
         return Endpoint(self.address, self.port + offset)
 
     @property
-    def to_many(self) -> bool:
+    def multicast(self) -> bool:
         """Whether it, or its RTCP, was announced at a multicast or broadcast address."""
         announced = [self.address] if self.rtcp is None else [self.address, self.rtcp.address]
         return self.active and any(is_address(each) and not is_unicast(each) for each in announced)

@@ -28,7 +28,7 @@ class Resources:
 
     Attributes:
         sockets, sessions: how many there are now.
-        to_many: media for which sockets were opened although their address is multicast or broadcast.
+        multicast: media for which sockets were opened although their address is multicast or broadcast.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Resources:
         self.settings = settings
         self.sockets = 0
         self.sessions = 0
-        self.to_many = 0
+        self.multicast = 0
         self.session_ids = session_ids or SessionIds()
 
     def of_call(self, call_id: bytes) -> "CallResources":
@@ -118,7 +118,7 @@ class CallResources:
             dscp=dscp,
         )
         shared.sockets += wanted
-        shared.to_many += sum(medium.to_many for medium in media)
+        shared.multicast += sum(medium.multicast for medium in media)
         return group
 
     def check_sdp(self, sockets: int) -> None:

@@ -67,7 +67,7 @@ class StatsCollector(CallObserver):
     def session_ended(self, _call_id: bytes, _session: Session, reason: EndReason) -> None:
         """See CallObserver."""
         stats = self.stats
-        stats.sessions_closed += 1
+        stats.sessions_ended += 1
         stats.expired_silent += reason is EndReason.EXPIRED
         stats.expired_hold += reason is EndReason.HOLD
         stats.expired_replaced += reason is EndReason.REPLACED
@@ -85,7 +85,7 @@ class StatsCollector(CallObserver):
         self._plane.collect()
         self._count_packets()
         stats, resources, kernel = self.stats, self._table.resources, self._plane.kernel
-        stats.media_to_many = self._base.media_to_many + resources.to_many
+        stats.media_multicast = self._base.media_multicast + resources.multicast
         stats.calls = len(self._table)
         stats.sessions = resources.sessions
         stats.sockets = resources.sockets
@@ -93,7 +93,7 @@ class StatsCollector(CallObserver):
         stats.ports_total = resources.ports.total
         if kernel is not None:
             stats.kernel_flows = kernel.flows
-            stats.kernel_full = self._base.kernel_full + kernel.refused
+            stats.kernel_table_full = self._base.kernel_table_full + kernel.refused
 
     def _count_packets(self) -> None:
         stats, base, traffic = self.stats, self._base, self._plane.traffic

@@ -1,8 +1,7 @@
-"""Statistics in shared memory: one block a shard and one for the supervisor, each with a single writer.
+"""Statistics in shared memory: one block for each shard and one for the supervisor, each with one writer.
 
-layout says what is counted, record how it lies in bytes, block how an update is published whole, segment
-where the memory comes from; writer and reader are what the rest of nh uses. Readers need no RPC and
-cannot disturb a writer.
+layout has the statistics, record their layout in bytes, block the publication of complete updates, segment
+the memory; the rest of nh uses writer and reader. Readers need no RPC and cannot disturb a writer.
 """
 
 from nh.stats.layout import MAX_SHARDS, ShardState, ShardStats, ShardStatus, SupervisorStats

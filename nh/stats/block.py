@@ -1,12 +1,11 @@
-"""One block of shared memory: a single writer publishes a payload, any number of readers see it whole.
+"""One block of shared memory: one writer publishes payloads, any number of readers see complete ones.
 
-A block has two slots, written in turn; a slot is its sequence number, the payload and a CRC-32 of both.
-The newest slot with a CRC that fits is the block's value. So a reader never waits, and a writer that is
-killed in the middle of a slot leaves the slot before it intact, for readers and for its successor.
-The CRC rather than a flag tells a half-written slot, because it holds on CPUs that reorder stores too,
-and Python has no memory barriers.
+A block has two slots, written in turn. A slot has a sequence number, the payload, and a CRC-32 of both. The
+value of the block is that of the newest slot with a valid CRC. So readers never wait, and a writer that is
+killed while it writes a slot leaves the other one intact for readers and for the next writer. A CRC, unlike a
+flag, also detects incomplete slots on CPUs that reorder stores; Python has no memory barriers.
 
-Knows nothing of what is in a payload, nor of where the memory comes from.
+The block knows neither what is in a payload nor where the memory comes from.
 """
 
 import struct
@@ -22,10 +21,10 @@ _ATTEMPTS: Final = 64
 class Block:
     """A view of one block.
 
-    Arguments:
+    Args:
         memory: the whole segment.
-        offset: where the block begins, in bytes.
-        payload_bytes: length of every payload.
+        offset: of the block, in bytes.
+        payload_bytes: length of each payload.
     """
 
     def __init__(self, memory: memoryview, offset: int, payload_bytes: int) -> None:
@@ -36,11 +35,11 @@ class Block:
         self._end_of_payload = _SEQUENCE.size + payload_bytes
 
     def write(self, sequence: int, payload: bytes) -> None:
-        """Publish `payload`.
+        """Publish a payload.
 
-        Arguments:
-            sequence: one more than the sequence number of the publication before.
-            payload: as many bytes as the block was made for.
+        Args:
+            sequence: one more than that of the previous publication.
+            payload: `payload_bytes` bytes.
         """
         body = _SEQUENCE.pack(sequence) + payload
         start = self._offset + sequence % 2 * self._slot_bytes
@@ -48,14 +47,14 @@ class Block:
         self._memory[start : start + len(slot)] = slot
 
     def find_newest(self) -> tuple[int, bytes] | None:
-        """The last complete publication as (sequence, payload).
+        """The latest complete publication as (sequence, payload).
 
-        None if there is none, or if the writer was faster than this reader every time.
+        None if there is none, or if the writer overtook this reader at each attempt.
         """
         for _ in range(_ATTEMPTS):
             found = [slot for slot in (self._find(0), self._find(1)) if slot is not None]
-            # while one slot was looked at, the other may have been written, and then this one begun
-            # anew: what is left is older than what was seen before, and is not the last any more
+            # while the first slot was read, the writer may have completed the second and begun the first
+            # again: what was found is then older than what this reader has seen before
             if found and max(found)[0] >= self._newest_seen:
                 self._newest_seen = max(found)[0]
                 return max(found)
@@ -71,10 +70,10 @@ class Block:
 
 
 def _slot_bytes(payload_bytes: int) -> int:
-    # whole cache lines, so that no two writers ever share one
+    # full cache lines, so that no two writers share one
     return -(-(_SEQUENCE.size + payload_bytes + _CRC.size) // _LINE_BYTES) * _LINE_BYTES
 
 
 def block_bytes(payload_bytes: int) -> int:
-    """How much memory a block for payloads of `payload_bytes` takes."""
+    """Size in bytes of a block for payloads of `payload_bytes`."""
     return 2 * _slot_bytes(payload_bytes)

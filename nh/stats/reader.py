@@ -1,4 +1,4 @@
-"""The reading end of the statistics: snapshots from shared memory, without a word to the relay."""
+"""Reads the statistics from shared memory, without contacting the relay."""
 
 import contextlib
 import time
@@ -13,9 +13,10 @@ from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading, add_up
 
 
 def read_once(runtime_path: Path) -> Snapshot:
-    """What the nh with this runtime directory has published last; to read on, keep a StatsReader.
+    """The latest statistics of the nh with this runtime directory. For repeated reads use a StatsReader.
 
-    Raises StatsUnavailable.
+    Raises:
+        StatsUnavailable: no nh runs there, or its statistics cannot be read.
     """
     with contextlib.closing(attach_segment(segment_name(runtime_path))) as segment:
         return StatsReader(segment).read()
@@ -24,8 +25,8 @@ def read_once(runtime_path: Path) -> Snapshot:
 class StatsReader:
     """Reads all blocks of a segment.
 
-    Arguments:
-        segment: from where; it must stay open.
+    Args:
+        segment: it must stay open.
     """
 
     def __init__(self, segment: Segment) -> None:
@@ -37,12 +38,13 @@ class StatsReader:
         ]
 
     def read(self) -> Snapshot:
-        """The values as last published.
+        """The latest published values.
 
-        Gauges of a shard that is down are those of a shard that does nothing: what it published last is no
-        longer so. Its counters stay.
+        The gauges of a shard that is down are zero, because what it published last is outdated; its counters
+        stay.
 
-        Raises StatsUnavailable if a block cannot be read and never could.
+        Raises:
+            StatsUnavailable: a block cannot be read, and this reader has never read it before.
         """
         supervisor = self._read_supervisor()
         shards = tuple(
@@ -74,22 +76,25 @@ class StatsReader:
 class Heartbeat:
     """Reads the heartbeat of one shard.
 
-    Arguments:
-        segment: from where; it must stay open.
-        shard: whose. Raises IndexError if there is no such shard.
+    Args:
+        segment: it must stay open.
+        shard: number of the shard.
+
+    Raises:
+        IndexError: there is no such shard.
     """
 
     def __init__(self, segment: Segment, shard: int) -> None:
         self._block = segment.shard_block(shard)
 
     def read(self) -> float | None:
-        """The monotonic clock at its last publication, 0.0: there was none; None: it cannot be read now."""
+        """Monotonic seconds of the last publication; 0.0: there was none; None: it cannot be read now."""
         newest = self._block.find_newest()
         return None if newest is None else float(record.SHARD.unpack(newest[1])["heartbeat"])
 
 
 class _BlockReader:
-    """A block, and what was read of it last."""
+    """A block, and the latest payload that was read."""
 
     def __init__(self, block: Block, whose: str) -> None:
         self._block = block
@@ -100,7 +105,7 @@ class _BlockReader:
         if newest := self._block.find_newest():
             self._last = newest[1]
         if self._last is None:
-            raise StatsUnavailable(f"statistics at /dev/shm/{self._whose} has no readable block; try again")
+            raise StatsUnavailable(f"statistics at /dev/shm/{self._whose} cannot be read; try again")
         return self._last
 
 

@@ -1,7 +1,4 @@
-"""How one table lies in bytes: every value takes eight, in the order of the table.
-
-Knows the tables; nothing of shared memory.
-"""
+"""The layout of a table in bytes: eight bytes for each value, in the order of the table."""
 
 import struct
 from collections.abc import Sequence
@@ -12,9 +9,9 @@ from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, FieldIn
 
 
 class Record:
-    """Packs objects that have the attributes of `fields`, and unpacks their values.
+    """Packs and unpacks the values of one table.
 
-    Arguments:
+    Args:
         fields: a table of nh.stats.layout.
     """
 
@@ -25,11 +22,11 @@ class Record:
         self.size_bytes = self._struct.size
 
     def pack(self, stats: object) -> bytes:
-        """The values of `stats` as `size_bytes` bytes; attributes that are not in the table are left out."""
+        """The values of `stats`, an object with the attributes of the table, as `size_bytes` bytes."""
         return self._struct.pack(*self._values(stats))
 
     def unpack(self, data: bytes, offset: int = 0) -> dict[str, Any]:
-        """The values at `offset` of `data` by name: keyword arguments for the table's class."""
+        """The values at `offset` of `data` by name, which are keyword arguments of the table's class."""
         values = self._struct.unpack_from(data, offset)
         return {field.name: value for field, value in zip(self.fields, values, strict=True)}
 

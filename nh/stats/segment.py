@@ -1,14 +1,14 @@
-"""The shared memory itself: where it comes from, its header, and how it goes.
+"""Segments of shared memory: creation, header, removal.
 
-A segment has a header, the supervisor's block and one block a shard. It is made for one number of shards
-by one `nh run` and belongs to the user that made it (mode 0600). The header carries a fingerprint of the
-tables, so that a reader of another version of nh says so instead of showing nonsense.
+A segment has a header, the supervisor's block, and one block for each shard. One `nh run` makes it for one
+number of shards; it belongs to that user (mode 0600). The header has a fingerprint of the tables, so a reader
+of another version of nh reports an error instead of wrong values.
 
-Memory comes from multiprocessing.shared_memory without its resource tracker: that is a process of its own,
-started by the first use, which unlinks the segments that it was told of when the process that told it
-ends. A reader that merely attaches would so take the statistics away from the relay (python/cpython issue
-82300), and unlink() would start that process too, so the name is removed as shm_overview(7) allows.
-Python 3.13 has track=False; before that the tracker is kept out while a segment is opened.
+The memory is multiprocessing.shared_memory's, without its resource tracker: a separate process, started by
+the first use, which unlinks registered segments when the process that registered them ends. So a reader that
+ends would remove the statistics of the relay (python/cpython issue 82300). unlink() would start that process,
+too, so nh removes the name itself (shm_overview(7)). Python 3.13 has track=False; before that, nh replaces
+the tracker while it opens a segment.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ _HEADER_BYTES: Final = 64
 
 
 def segment_name(runtime_dir: Path) -> str:
-    """The name of the segment of the `nh run` that has this runtime directory."""
+    """The name of the segment of the `nh run` with this runtime directory."""
     digest = hashlib.blake2b(str(runtime_dir.resolve()).encode("utf-8", "surrogateescape"), digest_size=6)
     return f"nh-{digest.hexdigest()}"
 
@@ -44,11 +44,11 @@ def segment_name(runtime_dir: Path) -> str:
 class Segment:
     """An open segment.
 
-    Arguments:
-        memory: the shared memory, opened.
+    Args:
+        memory: the open shared memory.
         name: its name.
-        shards: how many shards it has blocks for, 1 to MAX_SHARDS.
-        version: the version of nh that made it.
+        shards: number of shard blocks, 1 to MAX_SHARDS.
+        version: of the nh that made it.
     """
 
     def __init__(self, memory: shared_memory.SharedMemory, name: str, shards: int, version: str) -> None:
@@ -58,11 +58,15 @@ class Segment:
         self.version = version
 
     def supervisor_block(self) -> Block:
-        """The block that the supervisor writes: its own values, then one status a shard."""
+        """The supervisor's block: its own values, then one status for each shard."""
         return Block(self._buffer, _HEADER_BYTES, _supervisor_payload(self.shards))
 
     def shard_block(self, shard: int) -> Block:
-        """The block that shard `shard` writes. Raises IndexError if there is no such shard."""
+        """The block of shard `shard`.
+
+        Raises:
+            IndexError: there is no such shard.
+        """
         if not 0 <= shard < self.shards:
             raise IndexError(f"shard {shard} is not in 0..{self.shards - 1}")
         size = block_bytes(record.SHARD.size_bytes)
@@ -70,11 +74,11 @@ class Segment:
         return Block(self._buffer, start, record.SHARD.size_bytes)
 
     def close(self) -> None:
-        """Let go of the memory; others keep it. The segment and its blocks cannot be used any more."""
+        """Unmap the memory in this process. The segment and its blocks cannot be used any more."""
         self._memory.close()
 
     def unlink(self) -> None:
-        """Take the name away: nobody can attach any more, and the memory goes with its last user."""
+        """Remove the name: no process can attach any more; the last user frees the memory."""
         _unlink(self.name)
 
     @property
@@ -83,13 +87,14 @@ class Segment:
 
 
 def create_segment(name: str, shards: int) -> Segment:
-    """A new segment with all values zero; one of the same name that a killed run left is removed.
+    """Make a segment with all values zero, in place of one that a killed run left.
 
-    Arguments:
-        name: see segment_name.
+    Args:
+        name: see segment_name().
         shards: 1 to MAX_SHARDS.
 
-    Raises StatsUnavailable if the system has no room or somebody else owns the name.
+    Raises:
+        StatsUnavailable: the system has no room, or another user owns the name.
     """
     if not 1 <= shards <= MAX_SHARDS:
         raise ValueError(f"shards: {shards} is not in 1..{MAX_SHARDS}")
@@ -99,9 +104,9 @@ def create_segment(name: str, shards: int) -> Segment:
         _allocate(name, size_bytes)
         memory = _open(name)
     except OSError as exc:
-        remedy = "if another user's leftover is in the way, remove it or choose another runtime directory"
+        remedy = "if it belongs to another user, remove it or choose another runtime directory"
         if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
-            remedy = f"{size_bytes} bytes are needed, make room or mount it with a greater size="
+            remedy = f"{size_bytes} bytes are needed: free some, or mount /dev/shm with a larger size="
         raise StatsUnavailable(
             f"shared memory /dev/shm/{name} cannot be created: {exc.strerror}; {remedy}"
         ) from exc
@@ -110,14 +115,14 @@ def create_segment(name: str, shards: int) -> Segment:
     segment.supervisor_block().write(0, pack_supervisor(supervisor, shards))
     for shard in range(shards):
         segment.shard_block(shard).write(0, shard_stats)
-    # last, so that whoever sees the magic sees valid blocks
+    # last, so that a reader that sees the magic sees valid blocks
     segment._buffer[: _HEADER.size] = _header(shards)
     return segment
 
 
 @contextlib.contextmanager
 def own_segment(name: str, shards: int) -> Iterator[Segment]:
-    """A new segment as create_segment() makes it, which is gone after the block."""
+    """A segment that create_segment() makes, removed after the block."""
     segment = create_segment(name, shards)
     try:
         yield segment
@@ -127,9 +132,10 @@ def own_segment(name: str, shards: int) -> Iterator[Segment]:
 
 
 def attach_segment(name: str) -> Segment:
-    """The segment of a running nh.
+    """Open the segment of a running nh.
 
-    Raises StatsUnavailable if there is none, or it is another version's, or another user's.
+    Raises:
+        StatsUnavailable: there is none, or it belongs to another version or another user.
     """
     try:
         memory = _open(name)
@@ -137,8 +143,8 @@ def attach_segment(name: str) -> Segment:
         raise StatsUnavailable(f"no statistics at /dev/shm/{name}: nh is not running there") from exc
     except OSError as exc:
         raise StatsUnavailable(f"statistics at /dev/shm/{name} cannot be opened: {exc.strerror}") from exc
-    except ValueError as exc:  # it has no length yet: its maker is between two system calls, or died there
-        raise StatsUnavailable(f"statistics at /dev/shm/{name} are empty: nh is starting") from exc
+    except ValueError as exc:  # its maker has not set its length yet
+        raise StatsUnavailable(f"statistics at /dev/shm/{name} are empty: nh is starting; try again") from exc
     try:
         shards, version = _read_header(bytes(_buffer_of(memory)[:_HEADER_BYTES]), name, memory.size)
     except StatsUnavailable:
@@ -148,7 +154,7 @@ def attach_segment(name: str) -> Segment:
 
 
 def pack_supervisor(stats: SupervisorStats, shards: int) -> bytes:
-    """The payload of the supervisor's block."""
+    """The payload of the supervisor's block for `shards` shards."""
     return record.SUPERVISOR.pack(stats) + b"".join(map(record.STATUS.pack, stats.shards[:shards]))
 
 
@@ -178,15 +184,15 @@ def _header(shards: int) -> bytes:
 def _read_header(data: bytes, name: str, size_bytes: int) -> tuple[int, str]:
     magic, fingerprint, shards, _, _, version = _HEADER.unpack_from(data.ljust(_HEADER_BYTES, b"\0"))
     if magic != _MAGIC:
-        raise StatsUnavailable(f"statistics at /dev/shm/{name} are not complete: nh is starting")
+        raise StatsUnavailable(f"statistics at /dev/shm/{name} are incomplete: nh is starting; try again")
     text = version.rstrip(b"\0").decode("ascii", "replace")
     if data[: _HEADER.size] != _header(shards)[: _HEADER.size - 32] + version or fingerprint != _FINGERPRINT:
         raise StatsUnavailable(
             f"statistics at /dev/shm/{name} are those of nh {text}, this is nh {__version__} "
-            "with other tables: use the nh that runs"
+            "with other tables: use the version that runs"
         )
     if not 1 <= shards <= MAX_SHARDS or size_bytes < _segment_bytes(shards):
-        raise StatsUnavailable(f"statistics at /dev/shm/{name} are damaged: start nh again")
+        raise StatsUnavailable(f"statistics at /dev/shm/{name} are damaged: restart nh")
     return shards, text
 
 
@@ -201,10 +207,13 @@ def _unlink(name: str) -> None:
 
 
 def _allocate(name: str, size_bytes: int) -> None:
-    """Make a segment whose memory is there: zeros, for its owner alone. Raises OSError; then there is none.
+    """Make a segment with all its memory allocated, mode 0600.
 
-    SharedMemory gives a new one its length only (ftruncate), whose pages come as they are written, and who
-    writes to one that a full /dev/shm has no room for dies of SIGBUS.
+    SharedMemory only sets the length (ftruncate); its pages are allocated when they are written, and a write
+    kills the process with SIGBUS if /dev/shm is full.
+
+    Raises:
+        OSError: it cannot be made; then it does not exist.
     """
     path = Path("/dev/shm", name)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -220,27 +229,27 @@ def _allocate(name: str, size_bytes: int) -> None:
 def _open(name: str) -> shared_memory.SharedMemory:
     if sys.version_info >= (3, 13):
         return shared_memory.SharedMemory(name, track=False)
-    with _tracker_kept_out():
+    with _without_tracker():
         return shared_memory.SharedMemory(name)
 
 
 class _NoTracker:
-    """What stands in for multiprocessing.resource_tracker while a segment is opened."""
+    """Replaces multiprocessing.resource_tracker while a segment is opened."""
 
     @staticmethod
     def register(name: str, rtype: str) -> None:
-        """Track nothing."""
+        """Does nothing."""
 
     @staticmethod
     def unregister(name: str, rtype: str) -> None:
-        """Nothing was tracked."""
+        """Does nothing."""
 
 
 _swap: Final = threading.Lock()
 
 
 @contextlib.contextmanager
-def _tracker_kept_out() -> Iterator[None]:
+def _without_tracker() -> Iterator[None]:
     module = vars(shared_memory)
     with _swap:
         tracker = module["resource_tracker"]

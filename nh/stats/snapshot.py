@@ -23,17 +23,17 @@ from nh.stats.layout import (
 )
 
 _SUMMED_STATUS: Final = tuple(field for field in STATUS_TABLE if field.total is not Total.NONE)
-"""What the supervisor counts of each shard; its state is shown as a word."""
+"""What the supervisor counts for each shard; the state is shown as a word."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True, eq=False, repr=False, match_args=False)
 class ShardReading(ShardStats, ShardStatus):
-    """One shard: what it counts, and what the supervisor says of it.
+    """One shard: its own statistics, and the supervisor's about it.
 
-    Arguments:
-        shard: its number.
-        state: a ShardState.
-        heartbeat_age_s: seconds since it published, None if it is down or never did.
+    Attributes:
+        shard: number of the shard.
+        state: see ShardState.
+        heartbeat_age_s: seconds since its last publication; None if it is down or has not published yet.
     """
 
     shard: int = 0
@@ -43,14 +43,14 @@ class ShardReading(ShardStats, ShardStatus):
 
 @dataclasses.dataclass(slots=True, kw_only=True, eq=False, repr=False, match_args=False)
 class SupervisorReading(SupervisorStats):
-    """The supervisor; `heartbeat_age_s` is in seconds, None if it never published."""
+    """The supervisor; `heartbeat_age_s` is in seconds, None if it has not published yet."""
 
     heartbeat_age_s: float | None = None
 
 
 @dataclasses.dataclass(slots=True, kw_only=True, eq=False, repr=False, match_args=False)
 class Totals(ShardStats, ShardStatus):
-    """All shards, each field by its rule; `heartbeat_age_s` is the oldest. pid, cpu and state say nothing."""
+    """All shards, each field by its Total; `heartbeat_age_s` is the oldest. pid, cpu, state have no total."""
 
     heartbeat_age_s: float | None = None
 
@@ -58,11 +58,11 @@ class Totals(ShardStats, ShardStatus):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One reading.
 
-    Arguments:
+    Attributes:
         time: wall clock of the reading, seconds since 1970.
-        clock: monotonic clock of the reading, to be compared with the heartbeats.
-        version: of the nh that runs.
-        supervisor, shards, totals: copies that nobody else changes.
+        clock: monotonic clock of the reading, the one of the heartbeats.
+        version: of the running nh.
+        supervisor, shards, totals: copies that do not change any more.
     """
 
     time: float
@@ -96,7 +96,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def add_up(shards: Sequence[ShardReading]) -> Totals:
-    """The totals of some shards; MIN and MAX skip those for which nothing is known."""
+    """The totals of `shards`; MIN and MAX skip values that are not known."""
     totals = Totals()
     for table in (SHARD_TABLE, _SUMMED_STATUS):
         for field in table:

@@ -1,6 +1,6 @@
-"""The writing end of the statistics: a shard has one block, the supervisor has one.
+"""Writes the statistics: each shard to its block, the supervisor to its own.
 
-A block has one writer at a time; what a killed writer left is where its successor goes on.
+A block has one writer at a time. A new writer continues what a killed one published.
 """
 
 from nh.stats import record
@@ -12,9 +12,12 @@ from nh.stats.segment import Segment, pack_supervisor
 class ShardWriter:
     """Publishes the statistics of one shard.
 
-    Arguments:
-        segment: where; it must stay open.
-        shard: whose block, 0 to segment.shards - 1. Raises IndexError for any other.
+    Args:
+        segment: it must stay open.
+        shard: number of the shard, 0 to segment.shards - 1.
+
+    Raises:
+        IndexError: there is no such shard.
     """
 
     def __init__(self, segment: Segment, shard: int) -> None:
@@ -22,9 +25,10 @@ class ShardWriter:
         self._sequence = _last_sequence(self._block)
 
     def resume(self) -> ShardStats:
-        """The counters as a predecessor left them, and all gauges at zero; published at once.
+        """Continue the counters that the previous process of the shard published last; gauges are zero.
 
-        Of a predecessor that was killed this is what it published last.
+        Returns:
+            The statistics, which are published already.
         """
         stats = ShardStats()
         if newest := self._block.find_newest():
@@ -36,7 +40,7 @@ class ShardWriter:
         return stats
 
     def publish(self, stats: ShardStats) -> None:
-        """Let readers see `stats` as they are now, all of them or none."""
+        """Publish `stats` as they are now; readers see all values or none."""
         self._sequence += 1
         self._block.write(self._sequence, record.SHARD.pack(stats))
 
@@ -44,8 +48,8 @@ class ShardWriter:
 class SupervisorWriter:
     """Publishes the supervisor's statistics.
 
-    Arguments:
-        segment: where; it must stay open.
+    Args:
+        segment: it must stay open.
     """
 
     def __init__(self, segment: Segment) -> None:
@@ -54,13 +58,12 @@ class SupervisorWriter:
         self._sequence = _last_sequence(self._block)
 
     def publish(self, stats: SupervisorStats) -> None:
-        """Let readers see `stats` as they are now, all of them or none."""
+        """Publish `stats` as they are now; readers see all values or none."""
         self._sequence += 1
         self._block.write(self._sequence, pack_supervisor(stats, self._shards))
 
 
 def _last_sequence(block: Block) -> int:
-    # a half-written slot has a higher number than this; the next publication overwrites it and
-    # leaves the good one alone
+    # an incomplete slot has the next number: the next publication overwrites that one, not the valid one
     newest = block.find_newest()
     return newest[0] if newest else 0

@@ -55,19 +55,19 @@ MANY = ["224.0.0.1", "239.255.1.2", "ff02::1", "255.255.255.255", "::ffff:239.1.
 def test_an_address_of_many_hosts_is_never_sent_to(address: str) -> None:
     medium = Media(address, 4000, 2)
     assert [medium.endpoint(0), medium.endpoint(1)] == [None, None]
-    assert (medium.active, medium.to_many) == (True, True)
+    assert (medium.active, medium.multicast) == (True, True)
 
 
 @pytest.mark.parametrize("address", [*MANY, "0.0.0.0", "::", "::ffff:0.0.0.0"])
 def test_nor_is_one_that_is_told_for_rtcp_only(address: str) -> None:
     medium = Media("192.0.2.1", 4000, 2, rtcp=Endpoint(address, 4001))
     assert [medium.endpoint(0), medium.endpoint(1)] == [Endpoint("192.0.2.1", 4000), None]
-    assert medium.to_many
+    assert medium.multicast
 
 
 @pytest.mark.parametrize("address", ["192.0.2.255", "2001:db8::1", "phone.example.org", "0.0.0.0"])
 def test_all_others_are_of_one_host_or_of_none(address: str) -> None:
-    assert not Media(address, 4000, 2).to_many
+    assert not Media(address, 4000, 2).multicast
 
 
 def test_components_follow_each_other_from_the_announced_port_on() -> None:

@@ -61,7 +61,7 @@ def test_a_shard_has_a_row_with_its_state_load_and_rates() -> None:
     lines = rendered(view_of(AFTER, BEFORE))
     assert row(lines, "1") == "1 up 1 50 30M 12 11 48 152 1000 2.0 7.0 2.0 4ms 1"
     assert row(lines, "all") == "all 100 60M 24 22 96 304 2000 4.0 14 4.0 4ms 1"
-    assert "drop/s  14 source mismatch · 0 no target · 0 unsent · 0 no session · 0 looped" in lines
+    assert "drop/s  14 mismatch · 0 no target · 0 send failed · 0 no session · 0 looped" in lines
 
 
 def test_drops_are_told_by_reason_in_each_row_of_a_wide_terminal() -> None:
@@ -94,7 +94,7 @@ def test_the_header_says_that_it_drains(ends: float, said: str) -> None:
     snapshot = make_snapshot(busy(0, 100.0))
     assert "draining" not in rendered(view_of(snapshot))[0]
     snapshot.supervisor.draining = 1
-    snapshot.supervisor.drain_ends = ends
+    snapshot.supervisor.drain_deadline = ends
     assert rendered(view_of(snapshot))[0].startswith(f"nh 0.1.0 · {said}up 1m30s · ")
 
 
@@ -168,7 +168,7 @@ def test_everything_since_the_start_has_a_line_for_each_kind_within_80_columns()
         *("requests", "unserved", "ng", "connections"),
     ]
     assert "received     2000 packets, 500kB" in lines
-    assert "paths        0 in the kernel · 2000 in user space · 0 flows without room" in lines
+    assert "paths        0 in the kernel · 2000 in user space · 0 kernel table full" in lines
     assert "allocate     4 ok · 0 refused · 0 failed" in lines
 
 

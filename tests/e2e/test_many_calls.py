@@ -70,7 +70,7 @@ def test_2000_calls_leave_nothing_behind(roomy_relay: Relay) -> None:
 
     def wait_until_closed(calls: int) -> None:
         eventually(
-            lambda: relay.stats().totals.sessions_closed == calls and relay.all_ports_are_free(),
+            lambda: relay.stats().totals.sessions_ended == calls and relay.all_ports_are_free(),
             f"{calls} calls are closed and all ports are free",
         )
 

@@ -53,7 +53,7 @@ def test_nh_does_not_start_without_room_for_its_statistics_and_says_so() -> None
             [line] = lines_with(full, "nh cannot start")
             assert "shared memory /dev/shm/nh-" in line
             assert "No space left on device" in line
-            assert "bytes are needed, make room or mount it with a greater size=" in line
+            assert "bytes are needed: free some, or mount /dev/shm with a larger size=" in line
             assert lines_with(full, "left:") == ["left: filler"]
             assert "Traceback" not in program.output
         with relay_at(place, OF_ITS_OWN).program as program:

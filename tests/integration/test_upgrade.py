@@ -235,7 +235,7 @@ def test_a_relay_that_drains_drains_on_with_its_limit(deployment: Deployment) ->
 
 
 def drain_left_s(relay: Relay) -> float:
-    return relay.stats().supervisor.drain_ends - time.monotonic()
+    return relay.stats().supervisor.drain_deadline - time.monotonic()
 
 
 # --- refused --------------------------------------------------------------------------------------

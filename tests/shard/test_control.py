@@ -385,7 +385,7 @@ def test_the_last_counters_are_published_at_the_end(shard: Shard, segment: Segme
     shard.do(Activate(KEY))
     shard.end()
     published = StatsReader(segment).read().shards[1]
-    assert (published.sessions_started, published.sessions_closed) == (1, 1)
+    assert (published.sessions_started, published.sessions_ended) == (1, 1)
     assert (published.calls, published.sockets) == (0, 0)
 
 

@@ -267,7 +267,7 @@ def test_a_full_table_leaves_further_directions_in_user_space_until_there_is_roo
         for _ in range(2):
             testbed.converse(*second, other)
         assert [why_not(testbed, other, side) for side in Side] == [FULL, FULL]
-        assert (testbed.stats().kernel_flows, testbed.stats().kernel_full) == (4, 4)
+        assert (testbed.stats().kernel_flows, testbed.stats().kernel_table_full) == (4, 4)
         assert len([text for text in caplog.messages if "raise kernel_flows" in text]) == 1
         testbed.bye(one.key)
         testbed.turn_until(

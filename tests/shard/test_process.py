@@ -74,7 +74,7 @@ def test_a_shard_relays_until_it_is_told_to_end(shard: ShardProcess, segment: Se
     assert shard.end() == (0, "")
     published = StatsReader(segment).read().shards[0]
     assert (published.packets_in, published.packets_out) == (4, 4)
-    assert (published.calls, published.sockets, published.sessions_closed) == (0, 0, 1)
+    assert (published.calls, published.sockets, published.sessions_ended) == (0, 0, 1)
 
 
 def test_a_shard_ends_with_its_supervisor(shard: ShardProcess, segment: Segment, ports: range) -> None:

@@ -131,7 +131,7 @@ def test_commands_are_counted_by_kind_and_outcome(relay: Relay) -> None:
         1,
     )
     assert stats.allocate_refused == stats.allocate_failed == 0
-    assert (stats.sessions_started, stats.sessions_closed) == (1, 1)
+    assert (stats.sessions_started, stats.sessions_ended) == (1, 1)
 
 
 def test_a_bug_is_counted_as_a_failure_and_not_hidden(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +251,7 @@ def test_a_silent_session_ends_by_itself(make_testbed: MakeTestbed, make_peer: M
     testbed = make_testbed(silent_s=1)
     testbed.call(make_peer(), make_peer())
     testbed.turn_until(ended(testbed, lambda stats: stats.expired_silent), "it expires")
-    assert testbed.relay.stats.sessions_closed == 1
+    assert testbed.relay.stats.sessions_ended == 1
 
 
 def test_unused_ports_are_freed_by_themselves(make_testbed: MakeTestbed, make_peer: MakePeer) -> None:
@@ -286,7 +286,7 @@ def test_every_session_that_was_started_is_closed_in_the_end(ports: range, make_
     testbed.call(alice, bob, key=TransactionKey(first.call_id, 2, first.id_from, first.id_to))
     testbed.close()
     stats = testbed.relay.stats
-    assert stats.sessions_started == stats.sessions_closed == 2
+    assert stats.sessions_started == stats.sessions_ended == 2
     assert (stats.calls, stats.sessions, stats.sockets) == (0, 0, 0)
     assert stats.ports_free == stats.ports_total
 

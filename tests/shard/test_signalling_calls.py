@@ -55,7 +55,7 @@ def test_commands_and_sessions_of_ng_are_counted(ng: NgTestbed, alice: MediaPeer
     stats = ng.relay.stats
     assert (stats.offer_ok, stats.answer_ok, stats.answer_refused) == (1, 1, 1)
     assert (stats.query_ok, stats.block_ok, stats.delete_ok) == (1, 1, 1)
-    assert (stats.sessions_started, stats.sessions_closed) == (1, 1)
+    assert (stats.sessions_started, stats.sessions_ended) == (1, 1)
 
 
 def test_early_media_are_relayed(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
@@ -374,7 +374,7 @@ def test_a_delayed_delete_ends_the_call_by_itself(ng: NgTestbed, alice: MediaPee
     ng.delete(b"alice", delay_s=1)
     ng.talk(alice, bob, call)
     ng.turn_until(lambda: ng.stats().sockets == 0, "it ends")
-    assert ng.relay.stats.sessions_closed == 1
+    assert ng.relay.stats.sessions_ended == 1
 
 
 def test_a_silent_call_ends_by_itself(make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer) -> None:

@@ -89,7 +89,7 @@ def end_everything(relay: Relay) -> None:
     stats = relay.stats
     assert (stats.calls, stats.sessions, stats.sockets) == (0, 0, 0)
     assert stats.ports_free == stats.ports_total
-    assert stats.sessions_started == stats.sessions_closed
+    assert stats.sessions_started == stats.sessions_ended
 
 
 def with_relay(ports: range, use: Callable[[Relay], None]) -> None:

@@ -105,7 +105,7 @@ def test_media_announced_at_an_address_of_many_are_awaited(
     ng = make_ng(*CROSSED)
     call = ng.connect([MediaLine(address, alice.port, attributes=rtcp_at)], bob)
     assert streams(ng.query(), b"alice", RTCP + 1)[0].announced is None
-    assert ng.stats().media_to_many == 1
+    assert ng.stats().media_multicast == 1
     ng.talk(alice, bob, call)
 
 

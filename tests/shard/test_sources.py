@@ -33,7 +33,7 @@ def test_who_announces_an_address_of_many_is_sent_to_when_it_has_sent(
     call = testbed.call(Media(address, alice.port, 2, "RTP/AVP", "audio"), bob)
     bob.send(PACKET, call.for_callee)
     testbed.turn_until(lambda: testbed.stats().drop_no_target == 1, "there is nobody to send to")
-    assert testbed.stats().media_to_many == 1
+    assert testbed.stats().media_multicast == 1
     testbed.passes(alice, call.for_caller, bob)
     testbed.passes(bob, call.for_callee, alice)
 

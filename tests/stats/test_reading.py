@@ -119,7 +119,7 @@ def test_a_reader_keeps_the_last_good_values_of_a_damaged_block(segment: Segment
     reader.read()
     damage_all(segment)
     assert reader.read().totals.packets_in == 5
-    with pytest.raises(StatsUnavailable, match="no readable block"):
+    with pytest.raises(StatsUnavailable, match="cannot be read"):
         StatsReader(segment).read()
 
 

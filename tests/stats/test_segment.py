@@ -91,7 +91,7 @@ def test_nothing_to_attach_to_is_told(name: str) -> None:
 def test_a_segment_without_its_header_is_not_read(segment: Segment) -> None:
     with shm(segment.name).open("r+b") as file:
         file.write(b"\0" * 8)
-    with pytest.raises(StatsUnavailable, match="not complete"):
+    with pytest.raises(StatsUnavailable, match="incomplete"):
         attach_segment(segment.name)
 
 

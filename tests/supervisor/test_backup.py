@@ -77,7 +77,7 @@ def test_no_more_sockets_are_stored_than_there_is_room_for_which_is_said_once(
     with caplog.at_level(logging.WARNING):
         room.store(*ENDPOINTS)
         room.store(Endpoint("127.0.0.2", 10_000))
-    assert (room.open(), room.status.sockets_held, room.status.sockets_unheld) == (3, 3, 2)
+    assert (room.open(), room.status.sockets_held, room.status.sockets_not_held) == (3, 3, 2)
     assert len(caplog.records) == 1
     room.backup.apply(ReleaseSockets(ENDPOINTS[:1]), [])
     room.store(ENDPOINTS[0])
@@ -89,7 +89,7 @@ def test_no_more_sockets_are_stored_than_there_is_room_for_which_is_said_once(
 def test_sockets_whose_descriptors_did_not_arrive_are_counted(room: Room) -> None:
     room.store(*ENDPOINTS, fds=1)
     assert list(room.backup.sockets) == [ENDPOINTS[0]]
-    assert room.status.sockets_unheld == 3
+    assert room.status.sockets_not_held == 3
 
 
 def test_more_descriptors_than_sockets_make_no_sense(room: Room) -> None:
@@ -100,10 +100,10 @@ def test_more_descriptors_than_sockets_make_no_sense(room: Room) -> None:
 def test_the_latest_snapshot_of_a_call_counts_until_it_is_dropped(room: Room) -> None:
     for snapshot in (b"1", b"2"):
         room.backup.apply(SaveCall(b"call", snapshot), [])
-    assert (dict(room.backup.calls), room.status.calls_kept) == ({b"call": b"2"}, 1)
+    assert (dict(room.backup.calls), room.status.calls_saved) == ({b"call": b"2"}, 1)
     for _ in range(2):
         room.backup.apply(DropCall(b"call"), [])
-    assert (dict(room.backup.calls), room.status.calls_kept) == ({}, 0)
+    assert (dict(room.backup.calls), room.status.calls_saved) == ({}, 0)
     assert room.call_store.entries == [(b"call", b"1"), (b"call", b"2"), (b"call", None)]
 
 

@@ -81,7 +81,7 @@ def test_taken_back_all_is_as_before(relay: Relay) -> None:
     relay.empty(0, 1)
     relay.drain.take_back()
     assert relay.told[SHARDS:] == [(shard, TakeNewCalls()) for shard in range(SHARDS)]
-    assert (relay.stats.draining, relay.stats.drain_ends, relay.drain.left_s) == (0, 0.0, None)
+    assert (relay.stats.draining, relay.stats.drain_deadline, relay.drain.left_s) == (0, 0.0, None)
     relay.empty(2)
     relay.loop.advance(100.0)
     assert not relay.over

@@ -38,7 +38,7 @@ def _of_shards(totals: ShardStats) -> Iterator[_Row]:
         _line(
             (totals.kernel_packets, "in the kernel"),
             (totals.packets_in - totals.kernel_packets, "in user space"),
-            (totals.kernel_full, "flows without room"),
+            (totals.kernel_table_full, "kernel table full"),
         ),
     )
     yield (
@@ -46,12 +46,12 @@ def _of_shards(totals: ShardStats) -> Iterator[_Row]:
         _line(
             (totals.drop_source_mismatch, "mismatch"),
             (totals.drop_no_target, "no target"),
-            (totals.drop_send_failed, "unsent"),
+            (totals.drop_send_failed, "send failed"),
             (totals.drop_no_session, "no session"),
             (totals.drop_looped, "looped"),
         ),
     )
-    yield "sessions", _line((totals.sessions_started, "started"), (totals.sessions_closed, "ended"))
+    yield "sessions", _line((totals.sessions_started, "started"), (totals.sessions_ended, "ended"))
     yield (
         "expired",
         _line(
@@ -72,14 +72,14 @@ def _of_supervisor(supervisor: SupervisorStats) -> Iterator[_Row]:
             (supervisor.rpc_requests_netsip, "Net::SIP"),
             (supervisor.rpc_requests_native, "native"),
             (supervisor.rpc_requests_ng, "ng"),
-            (supervisor.rpc_malformed, "bad"),
-            (supervisor.rpc_unknown_commands, "unknown"),
+            (supervisor.rpc_malformed, "malformed"),
+            (supervisor.rpc_unknown_commands, "unknown commands"),
         ),
     )
-    yield "unserved", _line((supervisor.rpc_timeouts, "late"), (supervisor.rpc_unroutable, "no shard"))
+    yield "unserved", _line((supervisor.rpc_timeouts, "timeouts"), (supervisor.rpc_unroutable, "unroutable"))
     yield (
         "ng",
-        _line((supervisor.ng_retransmissions, "asked again"), (supervisor.ng_unsent, "replies not sent")),
+        _line((supervisor.ng_retransmissions, "retransmissions"), (supervisor.ng_send_failed, "send failed")),
     )
     yield "connections", _line((supervisor.rpc_accepted, "accepted"), (supervisor.rpc_evicted, "evicted"))
 

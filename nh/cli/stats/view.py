@@ -25,9 +25,9 @@ LAG_S: Final = 0.05
 """A loop that is later than this makes itself heard: phones buffer about as much."""
 
 _REASONS: Final = {
-    "drop_source_mismatch": ("mismatch", "source mismatch"),
+    "drop_source_mismatch": ("mismatch", "mismatch"),
     "drop_no_target": ("no tgt", "no target"),
-    "drop_send_failed": ("unsent", "unsent"),
+    "drop_send_failed": ("failed", "send failed"),
     "drop_no_session": ("no sess", "no session"),
     "drop_looped": ("looped", "looped"),
 }
@@ -97,8 +97,8 @@ def _header(snapshot: Snapshot) -> Text:
 
 
 def _drain(snapshot: Snapshot) -> str:
-    ends = snapshot.supervisor.drain_ends
-    return f"draining, {quantities.duration(max(0.0, ends - snapshot.clock))} at most" if ends else "draining"
+    at = snapshot.supervisor.drain_deadline
+    return f"draining, {quantities.duration(max(0.0, at - snapshot.clock))} at most" if at else "draining"
 
 
 def _graph(label: str, history: History, show: Callable[[float], str], width: int, style: str) -> Text:

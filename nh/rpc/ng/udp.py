@@ -77,5 +77,5 @@ class NgUdp:
         try:
             self._sock.sendto(reply, peer)
         except OSError as exc:  # its client asks again, and gets the reply that was kept
-            self._stats.ng_unsent += 1
+            self._stats.ng_send_failed += 1
             self._limited_log.log(logging.WARNING, "ng: a reply could not be sent to %s: %s", peer[0], exc)

@@ -145,7 +145,7 @@ class ShardBackup:
     def save(self, call_id: bytes, snapshot: bytes) -> None:
         """Save a call, as if the shard had sent it whole."""
         if call_id not in self._calls:
-            self._status.calls_kept += 1
+            self._status.calls_saved += 1
             self._shard_map.add(call_id, self._shard)
         self._calls[call_id] = snapshot
         if self._store is not None:
@@ -154,7 +154,7 @@ class ShardBackup:
     def drop(self, call_id: bytes) -> None:
         """Drop a call; no effect if it is unknown. Its sockets are released by messages of their own."""
         if self._calls.pop(call_id, None) is not None:
-            self._status.calls_kept -= 1
+            self._status.calls_saved -= 1
             self._shard_map.remove(call_id, self._shard)
             if self._store is not None:
                 self._store.delete(call_id)
@@ -185,14 +185,14 @@ class ShardBackup:
         for endpoint in list(self._sockets):
             self._release(endpoint)
         self._calls.clear()
-        self._status.calls_kept = 0
+        self._status.calls_saved = 0
         self._partial = None
 
     def _store_sockets(self, endpoints: tuple[Endpoint, ...], fds: list[int]) -> None:
         if len(fds) > len(endpoints):
             raise ProtocolViolation(f"{len(fds)} descriptors for {len(endpoints)} sockets")
         if missing := len(endpoints) - len(fds):  # the kernel had no room for them
-            self._status.sockets_unheld += missing
+            self._status.sockets_not_held += missing
             self._budget.warn("the kernel gives no more of them to the supervisor")
         for endpoint, fd in zip(endpoints, list(fds), strict=False):
             self._release(endpoint)
@@ -201,7 +201,7 @@ class ShardBackup:
                 self._sockets[endpoint] = fd
                 self._status.sockets_held += 1
             else:
-                self._status.sockets_unheld += 1
+                self._status.sockets_not_held += 1
 
     def _release(self, endpoint: Endpoint) -> None:
         fd = self._sockets.pop(endpoint, None)

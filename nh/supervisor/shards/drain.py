@@ -61,9 +61,9 @@ class DrainPolicy:
     @property
     def left_s(self) -> float | None:
         """Seconds until the drain ends with calls left; None: it has no time limit."""
-        if not self._stats.drain_ends:
+        if not self._stats.drain_deadline:
             return None
-        return max(0.0, self._stats.drain_ends - self._loop.now())
+        return max(0.0, self._stats.drain_deadline - self._loop.now())
 
     def begin(self, limit_s: float | None) -> None:
         """Refuse new calls. If they are refused already, only the time limit changes.
@@ -102,9 +102,9 @@ class DrainPolicy:
         if self._limit is not None:
             self._limit.cancel()
             self._limit = None
-        self._stats.drain_ends = 0.0
+        self._stats.drain_deadline = 0.0
         if limit_s is not None:
-            self._stats.drain_ends = self._loop.now() + limit_s
+            self._stats.drain_deadline = self._loop.now() + limit_s
             self._limit = self._loop.call_later(limit_s, lambda: self._end("its limit is over"))
 
     def _tell_all(self) -> None:
