@@ -5,7 +5,7 @@ import pytest
 from nh.calls.latching import SourceState
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
-from nh.calls.source import Rank, SourcePolicy
+from nh.calls.source import SourcePolicy
 from tests.calls.fakes import START, receive
 from tests.calls.legs import (
     ANNOUNCED,
@@ -146,19 +146,6 @@ def test_the_announced_ip_may_change_its_port_after_a_silence() -> None:
     assert leg.latched
 
 
-# --- forks ------------------------------------------------------------------------------------------
-
-
-def test_a_source_that_belongs_to_another_leg_is_released() -> None:
-    leg = make_leg()
-    leg.admit(ANY, now=START)
-    leg.close_window(now=START + 3)
-    assert not leg.release(SAME_IP), "that is not its source"
-    assert leg.release(ANY)
-    assert (leg.destination, leg.latched) == (ANNOUNCED, False)
-    assert leg.admit(EXACT, now=START + 9)
-
-
 # --- counting ---------------------------------------------------------------------------------------
 
 
@@ -185,11 +172,3 @@ def test_drops_are_counted_by_reason() -> None:
         Drop.NO_SESSION: 0,
         Drop.LOOPED: 0,
     }
-
-
-def test_how_a_source_fits_is_up_to_the_policy() -> None:
-    assert make_leg().fits(ANY) is Rank.ANY
-    assert make_leg(BY_IP).fits(SAME_PORT) is None
-    assert make_leg(BY_IP).fits(SAME_IP) is Rank.SAME_IP
-    assert make_leg(STRICT).fits(SAME_IP) is None
-    assert make_leg(STRICT).fits(EXACT) is Rank.EXACT

@@ -19,7 +19,7 @@ def test_the_step_stays_above_what_is_known(known: int, following: int) -> None:
     assert ids.take() == following
 
 
-def test_whoever_goes_on_above_what_is_known_meets_nobody() -> None:
+def test_ids_above_all_known_ones_are_new() -> None:
     two_tables = [SessionIds(1, 2), SessionIds(2, 2)]
     handed_out = [ids.take() for ids in two_tables for _ in range(3)]
     known = max(ids.known for ids in two_tables)

@@ -75,7 +75,7 @@ class HostCall:
     """A call of Net::SIP's between a phone on Alice's host and one on Bob's.
 
     Arguments:
-        relay: who relays it.
+        relay: the relay of the call.
         call_id: its call-id.
         family: 4 or 6, of Alice.
         to: the same, of Bob; None: as Alice.

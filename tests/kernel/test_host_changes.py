@@ -184,7 +184,7 @@ def test_what_a_killed_nh_left_as_a_filter_the_next_start_removes(
             begin(call, alice, bob)
             arrives(alice, call.for_alice, bob)
             killed.kill_all()
-        arrives(alice, call.for_alice, bob, b"relayed by nobody")
+        arrives(alice, call.for_alice, bob, b"not relayed")
         after = Relay(place, 1, {"NH_KERNEL": "off"})
         with after.program:
             after.wait_until_ready()

@@ -201,7 +201,7 @@ def test_stun_from_another_source_is_refused_as_ever(
         sock = stranger.sockets[RTP]
         sock.connect(call.for_alice)
         sock.send(binding_request)
-        assert select.select([sock], [], [], 5)[0], "the relay's host answers that nobody is there for it"
+        assert select.select([sock], [], [], 5)[0], "the relay's host answers that the port is closed"
         with pytest.raises(ConnectionRefusedError):
             sock.recv(100)
     talk(alice, call.for_alice, bob, call.for_bob, 2)

@@ -1,4 +1,4 @@
-"""Whatever happens to calls, on both paths: each packet arrives once and is counted once, everywhere."""
+"""Invariants on both paths: each packet arrives once and is counted once in every counter."""
 
 import errno
 import random
@@ -19,7 +19,7 @@ STEPS = 120
 
 
 class RandomCalls:
-    """Two pairs of phones that call each other, talk, are invited again and hang up, as the dice have it."""
+    """Two pairs of phones that call each other, talk, are invited again and hang up at random."""
 
     def __init__(
         self, testbed: RelayTestbed, make_peer: MakePeer, dice: random.Random, patch: pytest.MonkeyPatch

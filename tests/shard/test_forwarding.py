@@ -1,4 +1,4 @@
-"""Packets through real sockets: both ways, what is dropped and why, and what else may come along."""
+"""Packets through real sockets: both directions, drops and their reasons, errors of the network."""
 
 import socket
 
@@ -84,7 +84,7 @@ def test_what_comes_before_activation_is_dropped_and_counted(
     testbed.passes(alice, for_alice, bob, payload=b"now")
 
 
-def test_what_nobody_can_be_sent_to_is_dropped_and_counted(
+def test_packets_for_an_end_without_an_address_are_dropped_and_counted(
     testbed: RelayTestbed, make_peer: MakePeer
 ) -> None:
     alice = make_peer()
@@ -126,7 +126,7 @@ def test_a_phone_that_is_not_there_yet_costs_no_later_packet(
     port = bob.port
     bob.close()
     for number in range(3):
-        alice.send(b"nobody hears this", call.for_caller)
+        alice.send(b"the port is closed", call.for_caller)
         testbed.turn_until(
             lambda n=number: testbed.leg(call.key, Side.FROM).packets == n + 2,  # type: ignore[misc]
             "it is read",
@@ -155,7 +155,7 @@ def test_a_peer_that_refuses_packets_may_go_on_sending(testbed: RelayTestbed, ma
     # Alice's port is gone when Bob speaks; the ICMP error waits at the socket that Alice sends to
     port = alice.port
     alice.close()
-    bob.send(b"nobody hears this", call.for_callee)
+    bob.send(b"the port is closed", call.for_callee)
     testbed.turn_until(lambda: testbed.leg(call.key, Side.TO).packets == 2, "it is read")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as alice_again:
         alice_again.bind((V4, port))

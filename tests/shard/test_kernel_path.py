@@ -186,7 +186,7 @@ def test_a_relatching_source_is_in_user_space_until_it_has_latched(
 # --- what stays in user space, and why --------------------------------------------------------------
 
 
-def test_nobody_else_is_relayed_through_the_kernel(
+def test_no_other_source_is_relayed_through_the_kernel(
     testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     call = testbed.call(alice, bob)

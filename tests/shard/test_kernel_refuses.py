@@ -1,4 +1,4 @@
-"""A kernel that refuses what it is told of flows: calls and media go on, and nothing is counted twice."""
+"""A kernel that refuses changes to its flow table: calls and media go on, and no packet is counted twice."""
 
 import errno
 
@@ -87,7 +87,7 @@ def test_a_re_invite_works_while_the_kernel_refuses_everything(
     assert (stats.packets_in, stats.packets_out) == (20, 20)
 
 
-def test_a_flow_that_somebody_else_removed_is_missed_by_nobody(
+def test_a_flow_that_another_process_removed_does_no_harm(
     testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer, kernel_program: LoadedProgram
 ) -> None:
     call = testbed.call(alice, bob)

@@ -1,4 +1,4 @@
-"""nh.shard.media.poll: who is served, in batches, so that commands get their turn."""
+"""nh.shard.media.poll: sockets are served in batches, so that commands get their turn."""
 
 import select
 import socket

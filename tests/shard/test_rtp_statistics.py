@@ -1,4 +1,4 @@
-"""RTP statistics through real sockets: what is lost, doubled and swapped on the way, in every reader."""
+"""RTP statistics through real sockets: packets lost, doubled and reordered, in every reader."""
 
 import dataclasses
 import struct
@@ -43,7 +43,7 @@ def counts(stream: StreamDetail) -> tuple[int, int, int, int]:
 
 @dataclasses.dataclass
 class Participants:
-    """A call and who talks in it."""
+    """A call and its two phones."""
 
     testbed: RelayTestbed
     alice: MediaPeer
@@ -52,7 +52,8 @@ class Participants:
 
     def send(self, *packets: bytes) -> None:
         send(self.testbed, self.alice, self.call, self.bob, packets[0])
-        _ = self.streams  # who looks finds a new payload type; the kernel measures its jitter from then on
+        # reading the streams finds a new payload type; from then on the kernel measures its jitter
+        _ = self.streams
         send(self.testbed, self.alice, self.call, self.bob, *packets[1:])
 
     @property
@@ -96,7 +97,7 @@ def test_rtcp_stun_and_short_packets_on_the_port_are_relayed_and_not_measured(en
 def test_audio_of_a_second_has_a_mos(ends: Participants) -> None:
     ends.send(*speech(*(number for number in range(100) if number % 10)))
     (stream,) = ends.streams
-    assert counts(stream) == (90, 9, 0, 0), "nobody knows of the one before the first"
+    assert counts(stream) == (90, 9, 0, 0), "a packet lost before the first one is unknown"
     assert stream.mos is not None
     assert 1 <= stream.mos < 4.2
 

@@ -1,4 +1,4 @@
-"""nh.shard.media.sockets: ports of this host, nobody else's, all of a run or none."""
+"""nh.shard.media.sockets: exclusive ports of this host, all of a run or none."""
 
 import socket
 import subprocess
@@ -60,13 +60,13 @@ def test_an_address_of_another_host_is_refused(ports: range, address: str) -> No
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"])
-def test_an_address_that_nobody_can_send_media_to_is_refused(ports: range, address: str) -> None:
+def test_an_address_that_is_not_unicast_is_refused(ports: range, address: str) -> None:
     with pytest.raises(AddressUnavailable, match="unicast"):
         open_media_sockets(address, ports[0], 2)
 
 
 def test_descriptors_that_are_used_up_are_no_free_ports(ports: range) -> None:
-    # in a process of its own, because nobody here would survive the limit
+    # in a process of its own: the limit would break this one
     program = f"""
 import resource
 from nh.errors import PortsExhausted

@@ -1,4 +1,4 @@
-"""Who may send, with real packets: sources latch, are displaced, shut out, and relatch."""
+"""Source latching with real packets: legs latch, admit a better source, shut others out, and relatch."""
 
 import socket
 
@@ -32,7 +32,7 @@ def test_who_announces_an_address_of_many_is_sent_to_when_it_has_sent(
     alice, bob = make_peer(ALICE), make_peer(BOB)
     call = testbed.call(Media(address, alice.port, 2, "RTP/AVP", "audio"), bob)
     bob.send(PACKET, call.for_callee)
-    testbed.turn_until(lambda: testbed.stats().drop_no_target == 1, "there is nobody to send to")
+    testbed.turn_until(lambda: testbed.stats().drop_no_target == 1, "there is no address to send to")
     assert testbed.stats().media_multicast == 1
     testbed.passes(alice, call.for_caller, bob)
     testbed.passes(bob, call.for_callee, alice)
@@ -184,7 +184,7 @@ def test_media_announced_under_a_host_name_are_learned(testbed: RelayTestbed, ma
 # --- policies ---------------------------------------------------------------------------------------
 
 
-def test_first_takes_whoever_comes_for_good(make_testbed: MakeTestbed, make_peer: MakePeer) -> None:
+def test_first_latches_onto_the_first_source_for_good(make_testbed: MakeTestbed, make_peer: MakePeer) -> None:
     testbed = make_testbed(policy=SourcePolicy.FIRST)
     alice, bob, mallory = make_peer(ALICE), make_peer(BOB), make_peer(MALLORY)
     call = testbed.call(alice, bob)

@@ -1,4 +1,4 @@
-"""nh.calls.leg: every policy's decisions, packet by packet, with the time as a number."""
+"""nh.calls.latching: the decisions of every policy, packet by packet, with the time as a number."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nh.calls.latching import Admission, admit
 from nh.calls.media import Endpoint
-from nh.calls.source import SourcePolicy, rank
+from nh.calls.source import Rank, SourcePolicy, rank
 from tests.calls.fakes import START
 from tests.calls.legs import (
     ANNOUNCED,
@@ -28,11 +29,11 @@ from tests.calls.legs import (
 
 
 class Packet(NamedTuple):
-    """A packet `at_s` seconds after activation, and what is to become of it."""
+    """A packet `at_s` seconds after activation, and the expected decision."""
 
     at_s: float
     source: Endpoint
-    taken: bool
+    admitted: bool
     then: Endpoint | None
     latched: bool
 
@@ -47,7 +48,7 @@ class Case(NamedTuple):
 CASES = [
     Case("exact latches at once", HEURISTIC, ANNOUNCED, [Packet(0, EXACT, True, EXACT, True)]),
     Case(
-        "nobody displaces an exact match",
+        "no source displaces an exact match",
         HEURISTIC,
         ANNOUNCED,
         [
@@ -114,7 +115,7 @@ CASES = [
         ],
     ),
     Case(
-        "who was displaced does not come back",
+        "a displaced source does not come back",
         HEURISTIC,
         ANNOUNCED,
         [
@@ -141,7 +142,7 @@ CASES = [
         [Packet(0, SAME_IP, True, SAME_IP, False), Packet(3, EXACT, False, SAME_IP, True)],
     ),
     Case(
-        "whoever comes first after the window has it at once",
+        "the first source after the window latches at once",
         HEURISTIC,
         ANNOUNCED,
         [Packet(5, ANY, True, ANY, True), Packet(5, EXACT, False, ANY, True)],
@@ -219,8 +220,8 @@ CASES = [
 def test_which_source_is_admitted_and_when_it_is_latched(case: Case) -> None:
     leg = make_leg(case.policy, case.announced)
     for packet in case.packets:
-        taken = leg.admit(packet.source, now=START + packet.at_s)
-        assert (taken, leg.source, leg.latched) == (packet.taken, packet.then, packet.latched), packet
+        admitted = leg.admit(packet.source, now=START + packet.at_s)
+        assert (admitted, leg.source, leg.latched) == (packet.admitted, packet.then, packet.latched), packet
 
 
 def test_without_a_window_the_first_is_latched_at_once() -> None:
@@ -246,11 +247,62 @@ def test_sources_only_get_better_and_a_latched_one_stays(
     for gap_s, source in packets:
         now += gap_s
         before, was_latched = leg.source, leg.latched
-        taken = leg.admit(source, now=now)
-        assert taken == (leg.source == source), "replies go to whoever is forwarded, and to nobody else"
+        admitted = leg.admit(source, now=now)
+        assert admitted == (leg.source == source), (
+            "replies go to the source that is forwarded, and to no other"
+        )
         if was_latched:
             assert leg.latched
             assert leg.source == before
         elif before is not None and leg.source is not None and leg.source != before:
             assert rank(leg.source, announced) > rank(before, announced)
             assert now < leg.window_ends
+
+
+def test_how_a_source_fits_is_up_to_the_policy() -> None:
+    assert make_leg().fits(ANY) is Rank.ANY
+    assert make_leg(BY_IP).fits(SAME_PORT) is None
+    assert make_leg(BY_IP).fits(SAME_IP) is Rank.SAME_IP
+    assert make_leg(STRICT).fits(SAME_IP) is None
+    assert make_leg(STRICT).fits(EXACT) is Rank.EXACT
+
+
+# --- several legs at one socket: a forked request -------------------------------------------------------
+
+BOB, CAROL = Endpoint("198.51.100.7", 4000), Endpoint("198.51.100.8", 4000)
+
+
+def test_of_several_legs_the_one_that_announced_the_source_admits_it() -> None:
+    bob, carol = make_leg(announced=BOB), make_leg(announced=CAROL)
+    assert admit([bob, carol], CAROL, now=START) == Admission(carol, [carol])
+    assert admit([bob, carol], BOB, now=START) == Admission(bob, [bob])
+    assert admit([bob, carol], CAROL, now=START) == Admission(carol, [])
+
+
+def test_early_media_belong_to_their_own_leg_once_it_is_there() -> None:
+    bob = make_leg(announced=BOB)
+    assert admit([bob], CAROL, now=START) == Admission(bob, [bob]), "it passes for Bob's"
+    carol = make_leg(announced=CAROL)
+    assert admit([bob, carol], CAROL, now=START + 1) == Admission(carol, [carol, bob])
+    assert (bob.source, bob.latched) == (None, False)
+
+
+def test_a_source_that_is_known_stays_with_its_leg() -> None:
+    bob, carol = make_leg(announced=None), make_leg(announced=None)
+    assert admit([bob, carol], ANY, now=START).leg is bob
+    assert admit([carol, bob], ANY, now=START).leg is bob
+
+
+def test_a_source_that_no_leg_admits_changes_nothing() -> None:
+    legs = [make_leg(STRICT, BOB), make_leg(STRICT, CAROL)]
+    assert admit(legs, ANY, now=START) == Admission(None, [])
+
+
+def test_a_source_that_belongs_to_another_leg_is_released() -> None:
+    leg = make_leg()
+    leg.admit(ANY, now=START)
+    leg.close_window(now=START + 3)
+    assert not leg.release(SAME_IP), "that is not its source"
+    assert leg.release(ANY)
+    assert (leg.destination, leg.latched) == (ANNOUNCED, False)
+    assert leg.admit(EXACT, now=START + 9)
