@@ -17,7 +17,8 @@ HEADER = struct.Struct("=IHHII")
 ATTRIBUTE = struct.Struct("=HH")
 """struct rtattr: length with this header, type."""
 
-REQUEST, DUMP = 0x1, 0x300
+REQUEST, ACKNOWLEDGE, DUMP = 0x1, 0x4, 0x300
+EXCLUSIVE, CREATE = 0x200, 0x400
 DUMP_INTERRUPTED = 0x10
 ERROR, DONE = 2, 3
 
@@ -107,6 +108,25 @@ def dump(kind: int, body: bytes) -> list[Message]:
             found = list(_parts(sock, sequence))
             if sequence == ATTEMPTS or not any(message.flags & DUMP_INTERRUPTED for message in found):
                 return [message for message in found if message.kind != DONE]
+
+
+def command(kind: int, flags: int, body: bytes) -> None:
+    """Change something, on a socket of its own; the kernel has done so when this returns.
+
+    Args:
+        kind: RTM_NEW… or RTM_DEL….
+        flags: CREATE and EXCLUSIVE, or 0.
+        body: the fixed structure of that type and its attributes.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    with open_socket() as sock:
+        sock.send(request(kind, flags | ACKNOWLEDGE, 1, body))
+        # the kernel answers while the request is sent, so there is no waiting
+        for message in messages(sock.recv(RECEIVE_BYTES)):
+            if message.kind == ERROR and (number := error_number(message)):
+                raise OSError(number, os.strerror(number))
 
 
 def _parts(sock: socket.socket, sequence: int) -> Iterator[Message]:
