@@ -65,20 +65,19 @@ def plan_for(legs: Sequence[Leg], *, connected: bool, local_ports: LocalPorts) -
     """
     if not legs:
         return Plan(Admit.NO_SESSION)
-    served = [leg for each in legs for leg in (each, each.rtcp) if leg is not None]
-    return Plan(
-        Admit.BY_KERNEL if connected else Admit.BY_SOURCE,
-        reads_ttl=any(_is_local(leg.egress.destination, local_ports) for leg in served),
-        demultiplexes=len(served) > len(legs),
-        offloaded=any(leg.offload is not None for leg in served),
-        transforms=any(leg.transforms or leg.taps for leg in served),
-    )
+    reads_ttl = demultiplexes = offloaded = transforms = False
+    # one pass, for each set-up makes a dozen plans
+    for each in legs:
+        demultiplexes = demultiplexes or each.rtcp is not None
+        for leg in (each,) if each.rtcp is None else (each, each.rtcp):
+            destination = leg.egress.destination
+            reads_ttl = reads_ttl or (destination is not None and destination in local_ports)
+            offloaded = offloaded or leg.offload is not None
+            transforms = transforms or bool(leg.transforms or leg.taps)
+    admit = Admit.BY_KERNEL if connected else Admit.BY_SOURCE
+    return Plan(admit, reads_ttl, demultiplexes, offloaded, transforms)
 
 
 def sole_latched_source(legs: Sequence[Leg]) -> Endpoint | None:
     """The source that a socket can be connected to: that of its only leg, once that has latched."""
     return legs[0].source if len(legs) == 1 and legs[0].latched else None
-
-
-def _is_local(destination: Endpoint | None, local_ports: LocalPorts) -> bool:
-    return destination is not None and destination in local_ports
