@@ -25,9 +25,7 @@ class Versions:
         home = self._directory / version
         shutil.copytree(HOME, home / "nh", ignore=shutil.ignore_patterns("__pycache__"))
         made = Version(version, home)
-        made.change(
-            "nh/version.py", f'__version__: Final = "{nh.__version__}"', f'__version__: Final = "{version}"'
-        )
+        made.change("nh/version.py", f'__version__ = "{nh.__version__}"', f'__version__ = "{version}"')
         return made
 
     def install(self, version: "Version") -> None:

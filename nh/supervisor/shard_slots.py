@@ -47,12 +47,13 @@ class ShardSlots:
             for shard, status in enumerate(runtime.stats.shards[: runtime.shards])
         ]
         self.orphans = OrphanedShards(runtime.orphans, backups)
+        orphans = self.orphans if runtime.orphans else None
         self.all = [
             ShardSlot(
                 runtime.loop,
                 spec,
                 self.zygote.new_process,
-                Recovery(spec.configure.relay.shard, backup, status, self.orphans),
+                Recovery(spec.configure.relay.shard, backup, status, orphans),
                 status=status,
                 read_heartbeat=Heartbeat(runtime.segment, spec.configure.relay.shard).read,
                 directory=runtime.settings.runtime_path,

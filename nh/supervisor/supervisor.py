@@ -90,7 +90,7 @@ class Supervisor:
             )
             self._upgrade = UpgradeController(parts, timeout_s=runtime.settings.command_timeout_s)
             self._stack.callback(self._upgrade.close)
-            self._slots.zygote.fill(self._manager.start)
+            self._slots.zygote.start(self._manager.start)
             try:
                 runtime.loop.run()
             finally:

@@ -26,7 +26,7 @@ PATIENCE_S = 20.0
 def zygote() -> Iterator[ShardProcess]:
     become_subreaper()
     zygote = ShardProcess.start()
-    assert zygote.hear(PATIENCE_S) == Waiting()
+    assert zygote.receive(PATIENCE_S) == Waiting()
     yield zygote
     end(zygote)
     become_subreaper(False)

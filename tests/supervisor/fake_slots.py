@@ -16,16 +16,6 @@ from nh.supervisor.shards.slot import ShardSlot
 from tests.supervisor.manual_loop import ManualLoop
 
 
-class NoOrphans:
-    """There is no shard of an earlier run."""
-
-    def transfer_to(self, shard: int) -> dict[str, int | float]:
-        return {}
-
-    def confirm(self, shard: int, *, nothing_restored: bool) -> bool:
-        return True
-
-
 class FakeHandle(ShardHandle):
     """The handle of a process that does not exist."""
 
@@ -91,7 +81,7 @@ class FakeSlot(ShardSlot):
                 command_timeout_s=1.0,
             ),
             _no_process,
-            Recovery(number, ShardBackup(status, FdBudget(0)), status, NoOrphans()),
+            Recovery(number, ShardBackup(status, FdBudget(0)), status, None),
             status=status,
             read_heartbeat=lambda: self.heartbeat,
             directory=Path("/nonexistent"),

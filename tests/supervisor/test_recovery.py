@@ -20,7 +20,6 @@ from nh.ipc.link_messages import (
 from nh.stats import ShardStatus
 from nh.supervisor.shards.backup import FdBudget, ProtocolViolation, ShardBackup
 from nh.supervisor.shards.recovery import SUSPECT_DEATHS, Recovery
-from tests.supervisor.fake_slots import NoOrphans
 
 
 class Shard:
@@ -29,7 +28,7 @@ class Shard:
     def __init__(self, *call_ids: bytes) -> None:
         self.status = ShardStatus()
         self.backup = ShardBackup(self.status, FdBudget(1000))
-        self.recovery = Recovery(0, self.backup, self.status, NoOrphans())
+        self.recovery = Recovery(0, self.backup, self.status, None)
         for call_id in call_ids:
             self.recovery.receive(SaveCall(call_id, b"how " + call_id + b" is"), [])
 

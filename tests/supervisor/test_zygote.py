@@ -41,7 +41,7 @@ class ZygoteTestbed:
         self.known += 1
 
     def fill(self) -> None:
-        self.zygote.fill(self._on_known)
+        self.zygote.start(self._on_known)
 
     def load(self) -> int:
         """Have a zygote that can be forked; returns its pid."""
@@ -59,7 +59,7 @@ class ZygoteTestbed:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(zygote_module, "REFILL_S", 0.05)
+    monkeypatch.setattr(zygote_module, "RESTART_S", 0.05)
     become_subreaper()
     yield
     become_subreaper(False)
@@ -144,7 +144,7 @@ def test_a_zygote_that_hangs_is_ended_and_a_process_started(
     process.send_signal(signal.SIGSTOP)
     end(testbed.zygote.new_process())
     assert not process.is_running()
-    assert "cannot be used, it is ended: timed out" in caplog.text
+    assert "cannot fork: timed out" in caplog.text
     testbed.turn_until(lambda: testbed.zygote.pid not in (process.pid, None))
 
 

@@ -1,8 +1,4 @@
-"""The process of a shard: how it is started or forked, what tells its end, and this side of its link.
-
-What is said over the link, but for Fork, and when to start or end a process, is others' business (child,
-spares).
-"""
+"""The process of a shard: how it is started or forked, the descriptor that shows its end, and its link."""
 
 import contextlib
 import errno
@@ -27,19 +23,19 @@ SHARD_ARGV: Final = (sys.executable, "-P", "-m", "nh.shard")
 
 
 class NotForked(Exception):
-    """A process that should have forked is of no use any more; the message says why."""
+    """The process that was asked to fork did not answer, or not with Forked."""
 
 
 class ShardProcess:
     """A running process that waits for its settings: made by start(), or by fork() of another one.
 
+    It has a session of its own, so that Ctrl-C in a terminal reaches the supervisor alone. It has no standard
+    output, on which the supervisor prints `ready`, and no access to the service manager.
+
     Attributes:
         pid: the process id.
-        pidfd: readable once it has ended; closed by reap().
-        link: this side of its link, the caller's to close.
-
-    It has a session of its own, so that Ctrl-C in a terminal reaches the supervisor alone, and no standard
-    output, because that is the supervisor's to say `ready` on; nor can it speak to the service manager.
+        pidfd: readable once the process has ended; closed by reap().
+        link: the supervisor's end of its link; the caller closes it.
     """
 
     def __init__(self, pid: int, link: socket.socket, started: subprocess.Popen[bytes] | None = None) -> None:
@@ -52,9 +48,9 @@ class ShardProcess:
     def start(cls, argv: Sequence[str] = SHARD_ARGV, descriptors: tuple[int, ...] = ()) -> Self:
         """Start a program. Raises OSError if that is impossible.
 
-        Arguments:
+        Args:
             argv: the program; see SHARD_ARGV.
-            descriptors: what it inherits, under the same numbers, besides the other side of its link.
+            descriptors: it inherits these, under the same numbers, besides its end of the link.
         """
         home = str(Path(nh.__file__).parent.parent)
         path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
@@ -75,66 +71,69 @@ class ShardProcess:
             undo.pop_all()
         return process
 
-    def hear(self, patience_s: float) -> FromShard:
-        """The next that it says over the link, until the link is others' business.
+    def receive(self, timeout_s: float) -> FromShard:
+        """Wait for the next message over the link. Not to be used once a Channel reads it.
 
-        Arguments:
-            patience_s: how long it may take.
+        Args:
+            timeout_s: how long to wait, in seconds.
 
-        Raises OSError if it says nothing in that time, what is no message, or its link has ended.
+        Raises:
+            OSError: no message came in that time, or it is invalid, or the link has ended.
         """
-        self.link.settimeout(patience_s)
+        self.link.settimeout(timeout_s)
         record = self.link.recv(MAX_MESSAGE_BYTES)
         if not record:
             raise OSError("its link has ended")
         try:
             return decode_from_shard(record)
         except msgspec.DecodeError as exc:
-            raise OSError(f"it sent what is no message: {exc}") from exc
+            raise OSError(f"it sent an invalid message: {exc}") from exc
 
-    def fork(self, patience_s: float) -> Self:
-        """Another process as this one, which has said Waiting.
+    def fork(self, timeout_s: float) -> Self:
+        """Ask this process, which has said Waiting, to fork; returns the new process.
 
-        Arguments:
-            patience_s: how long it may take.
+        Args:
+            timeout_s: how long to wait, in seconds.
 
-        Raises NotForked if this one does not do it, or not in time; OSError if the system refuses.
+        Raises:
+            NotForked: it does not answer in time, or not with Forked.
+            OSError: the system refuses the fork.
         """
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with contextlib.ExitStack() as undo, far:
             undo.enter_context(near)
-            pid = self._fork(far, patience_s)
+            pid = self._fork(far, timeout_s)
             undo.callback(_end, pid)
             process = type(self)(pid, near)
             undo.pop_all()
         return process
 
-    def _fork(self, far: socket.socket, patience_s: float) -> int:
+    def _fork(self, far: socket.socket, timeout_s: float) -> int:
         try:
             socket.send_fds(self.link, [encode(Fork())], [far.fileno()])
-            said = self.hear(patience_s)
+            answer = self.receive(timeout_s)
         except OSError as exc:
             raise NotForked(str(exc)) from exc
-        if not isinstance(said, Forked):
-            raise NotForked(f"asked to fork, it says {said}")
-        if not said.pid:
+        if not isinstance(answer, Forked):
+            raise NotForked(f"it answered Fork with {answer}")
+        if not answer.pid:
             raise OSError(errno.EAGAIN, "the system does not let it fork")
-        return said.pid
+        return answer.pid
 
     def kill(self) -> None:
-        """End it at once (SIGKILL); no effect if it has ended."""
+        """Kill the process (SIGKILL); no effect if it has ended."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def reap(self) -> str:
-        """Wait for its end, which `pidfd` tells by being readable, and close that. Returns words for why."""
+        """Wait for the end of the process, and close `pidfd`. Returns the reason of the end, for people."""
         try:
             ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-        except ChildProcessError:  # an orphan that somebody else got: see become_subreaper()
+        except ChildProcessError:  # an orphan that another process got: see become_subreaper()
             poll = select.poll()
             poll.register(self.pidfd, select.POLLIN)
             poll.poll()
-            return "how is not known"
+            return "the reason is not known"
         finally:
             os.close(self.pidfd)
         assert ended is not None  # it waits

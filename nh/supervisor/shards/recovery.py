@@ -48,10 +48,10 @@ class Recovery:
         shard: its number.
         backup: its sockets and calls.
         status: where restored and lost calls are counted.
-        orphans: shards of an earlier run, which may have calls for this shard.
+        orphans: shards of an earlier run, which may have calls for this shard; None: there are none.
     """
 
-    def __init__(self, shard: int, backup: ShardBackup, status: ShardStatus, orphans: Orphans) -> None:
+    def __init__(self, shard: int, backup: ShardBackup, status: ShardStatus, orphans: Orphans | None) -> None:
         self.backup = backup
         self._shard = shard
         self._status = status
@@ -63,7 +63,7 @@ class Recovery:
 
     def begin(self) -> Iterator[tuple[ToShard, list[int]]]:
         """See RecoverySource."""
-        counters = dict(self._orphans.transfer_to(self._shard))
+        counters = dict(self._orphans.transfer_to(self._shard)) if self._orphans is not None else {}
         self._sent, self._at = list(self.backup.calls), None
         sockets, calls = list(self.backup.sockets.items()), list(self.backup.calls.items())
         return self._messages(sockets, calls, Restore(careful=self._careful, counters=counters))
@@ -87,7 +87,10 @@ class Recovery:
                 message.failed,
             )
         self._status.calls_restored += message.restored
-        if self._orphans.confirm(self._shard, nothing_restored=message.failed > 0 == message.restored):
+        lost = self._orphans is None or self._orphans.confirm(
+            self._shard, nothing_restored=message.failed > 0 == message.restored
+        )
+        if lost:
             self._status.calls_lost += message.failed
 
     def ready(self) -> None:

@@ -1,7 +1,8 @@
-"""The spare: a process with everything imported, of which shards are forked, so that a start is short.
+"""The zygote: a process that has imported everything, from which shards are forked (prefork).
 
-Shards are forked of it at the start and after a death, within milliseconds. Where it cannot be used, a shard
-is started as a program of its own; if it dies, another one is started, later from death to death.
+A fork takes milliseconds, at the start of nh and after a shard's death; the start of a program takes 0.3 s.
+If the zygote cannot fork, a shard is started as a program of its own. If the zygote dies, another one is
+started, after a delay that doubles from death to death.
 """
 
 import contextlib
@@ -16,22 +17,24 @@ from nh.supervisor.shards.process import NotForked, ShardProcess
 logger = logging.getLogger(__name__)
 
 LOAD_S: Final = 10.0
-"""How long it may take to import everything; then shards are started without it."""
+"""The zygote may take so long to import everything; then shards are started without it."""
 
 FORK_S: Final = 0.5
-"""How long it may take to fork, in which the supervisor waits; it takes 3 ms."""
+"""A fork may take so long, while the supervisor waits; it takes 3 ms."""
 
-REFILL_S: Final = 0.1
-LONGEST_REFILL_S: Final = 60.0
+RESTART_S: Final = 0.1
+"""First delay between the death of a zygote and the start of the next one."""
+
+LONGEST_RESTART_S: Final = 60.0
 
 
 class Zygote:
-    """At most one spare.
+    """At most one process to fork shards from.
 
-    Arguments:
+    Args:
         loop: watches it.
-        start: starts a process; OSError if that is impossible.
-        wanted: how many to have, 0 or 1.
+        start: starts a process; raises OSError.
+        wanted: the setting `prefork`: 1: use a zygote, 0: start each shard as a program.
     """
 
     def __init__(self, loop: Loop, start: Callable[[], ShardProcess], wanted: int) -> None:
@@ -40,55 +43,55 @@ class Zygote:
         self._wanted = wanted
         self._zygote: ShardProcess | None = None
         self._loaded = False
-        self._on_known: Callable[[], None] | None = None
-        self._refill_s = REFILL_S
+        self._on_settled: Callable[[], None] | None = None
+        self._restart_s = RESTART_S
         self._timer: Timer | None = None
         self._closed = False
 
     @property
     def pid(self) -> int | None:
-        """The process id of a spare that can be forked; None: there is none now."""
+        """The process id of a zygote that can fork; None: there is none now."""
         return self._zygote.pid if self._zygote is not None and self._loaded else None
 
-    def fill(self, on_known: Callable[[], None]) -> None:
-        """Have a spare from now on.
+    def start(self, on_settled: Callable[[], None]) -> None:
+        """Start a zygote, and another one whenever it dies.
 
-        Arguments:
-            on_known: called once when it can be forked, or when it shows that there will be none for a while.
+        Args:
+            on_settled: called once, when the zygote can fork, or when it is clear that there is none for now.
         """
-        self._on_known = on_known
-        self._fill()
+        self._on_settled = on_settled
+        self._launch()
 
     def new_process(self) -> ShardProcess:
-        """A process that waits for its settings: forked, or started. OSError if that is impossible."""
+        """Fork or start a process, which waits for its settings. Raises OSError if that is impossible."""
         if self._zygote is not None and self._loaded:
             try:
                 process = self._zygote.fork(FORK_S)
             except NotForked as exc:
-                self._discard(f"cannot be used, it is ended: {exc}")
+                self._discard(f"cannot fork: {exc}; it is killed")
             except OSError as exc:
-                logger.warning("the spare process cannot fork: %s", exc.strerror)
+                logger.warning("zygote: fork failed: %s; the shard is started as a program", exc.strerror)
             else:
-                self._refill_s = REFILL_S
+                self._restart_s = RESTART_S
                 return process
         return self._start()
 
     def close(self) -> None:
-        """End the spare and start none again."""
+        """Kill the zygote, and start none any more."""
         self._closed = True
-        self._on_known = None
+        self._on_settled = None
         self._cancel_timer()
         self._end()
 
-    def _fill(self) -> None:
+    def _launch(self) -> None:
         self._cancel_timer()
         if not self._wanted or self._closed:
-            self._tell()
+            self._settle()
             return
         try:
             self._zygote = self._start()
             self._loop.add_reader(self._zygote.pidfd, lambda: self._discard("died"))
-            self._loop.add_reader(self._zygote.link.fileno(), self._on_word)
+            self._loop.add_reader(self._zygote.link.fileno(), self._on_message)
         except OSError as exc:
             self._discard(f"cannot be started: {exc.strerror}")
             return
@@ -96,24 +99,30 @@ class Zygote:
             LOAD_S, lambda: self._discard(f"did not load within {LOAD_S:g} s")
         )
 
-    def _on_word(self) -> None:
+    def _on_message(self) -> None:
         if self._zygote is None:
             return
         self._loop.remove_reader(self._zygote.link.fileno())
-        with contextlib.suppress(OSError):  # its end is about to be seen
-            if isinstance(self._zygote.hear(0), Waiting):
+        with contextlib.suppress(OSError):  # its end is about to be noticed
+            if isinstance(self._zygote.receive(0), Waiting):
                 self._cancel_timer()
                 self._loaded = True
-                self._tell()
+                self._settle()
 
     def _discard(self, why: str) -> None:
-        """End a spare that is of no use, and start another one later."""
+        """Kill a zygote that cannot be used, and start another one later."""
         pid, how = self._zygote.pid if self._zygote is not None else -1, self._end()
-        logger.warning("the spare process (pid %d) %s%s", pid, why, f" ({how})" if how else "")
+        logger.warning(
+            "zygote (pid %d) %s%s; another one is started in %g s",
+            pid,
+            why,
+            f" ({how})" if how else "",
+            self._restart_s,
+        )
         self._cancel_timer()
-        self._timer = self._loop.call_later(self._refill_s, self._fill)
-        self._refill_s = min(LONGEST_REFILL_S, self._refill_s * 2)
-        self._tell()
+        self._timer = self._loop.call_later(self._restart_s, self._launch)
+        self._restart_s = min(LONGEST_RESTART_S, self._restart_s * 2)
+        self._settle()
 
     def _end(self) -> str:
         zygote, self._zygote, self._loaded = self._zygote, None, False
@@ -125,10 +134,10 @@ class Zygote:
         zygote.link.close()
         return zygote.reap()
 
-    def _tell(self) -> None:
-        on_known, self._on_known = self._on_known, None
-        if on_known is not None:
-            on_known()
+    def _settle(self) -> None:
+        on_settled, self._on_settled = self._on_settled, None
+        if on_settled is not None:
+            on_settled()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
