@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nh.calls.leg import Drop
 from nh.command_table import INFO
 from nh.errors import ERROR_CODES
 from nh.results import Failure
@@ -58,3 +59,8 @@ def test_the_example_of_net_sips_protocol() -> None:
 def test_every_error_code_is_documented() -> None:
     errors = DOCUMENT[DOCUMENT.index("### Errors") :]
     assert set(re.findall(r"^\| (\w+) \|", errors, re.MULTILINE)) - {"code"} == set(ERROR_CODES)
+
+
+def test_every_reason_for_a_drop_is_documented() -> None:
+    table = DOCUMENT[DOCUMENT.index("| reason | the packet |") :].partition("\n\n")[0]
+    assert re.findall(r"^\| (\w+) \|", table, re.MULTILINE)[1:] == [reason.name.lower() for reason in Drop]
