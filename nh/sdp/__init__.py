@@ -1,5 +1,5 @@
-"""SDP read and rewritten for a relay: bytes in, typed views, bytes out.
+"""SDP (RFC 8866), parsed and rewritten for a relay.
 
-`parse` reads what a relay needs to know; `rewrite` changes what a relay must change and hands every
-other byte through. No I/O, no clocks; of nh it knows nh.calls.media and nh.errors only.
+`parse` reads what a relay needs; `rewrite` changes what a relay must change and keeps all other bytes. No
+I/O, no clocks; of nh it imports values of nh.calls (media, payload types) and nh.errors only.
 """

@@ -1,7 +1,7 @@
-"""A parsed SDP: its lines as they came, and typed views of what a relay needs to know of them.
+"""A parsed SDP: its lines as received, and typed views of what a relay needs.
 
-`nh.sdp.parse` builds it, `nh.sdp.rewrite` reads it. A view never changes a line; every section remembers
-the indexes of its lines, so that a rewriter finds them again.
+`nh.sdp.parse` builds it, `nh.sdp.rewrite` reads it. Views change no line; each section has the indexes of its
+lines, by which a rewriter finds them.
 """
 
 import enum
@@ -16,17 +16,17 @@ from nh.sdp.fields import MediumField, RtcpField
 from nh.sdp.lines import Line
 
 MARK = "nh"
-"""The attribute of nh's loop protection: `a=nh:ID`, as rtpengine has its own of its name."""
+"""Name of the attribute of nh's loop protection, `a=nh:ID`; rtpengine has one of its own name, too."""
 
 UNKNOWN_HOST = "unknown.invalid"
-"""The address of a medium that is to be learned: a host name, and nh resolves none (RFC 6761 6.4)."""
+"""Address of a medium whose endpoint is learned from packets: a host name, never resolved (RFC 6761 6.4)."""
 
 UNSPECIFIED = frozenset({"0.0.0.0", "::"})
-"""Addresses that say "do not send to me" (RFC 3264 8.4, RFC 6157 3.1)."""
+"""Addresses that put a medium on hold (RFC 3264 8.4, RFC 6157 3.1)."""
 
 
 class Direction(enum.StrEnum):
-    """Who sends a medium, as seen by the one that sent the SDP (RFC 8866 6.7)."""
+    """Direction of a medium, from the point of view of the sender of the SDP (RFC 8866 6.7)."""
 
     SENDRECV = "sendrecv"
     SENDONLY = "sendonly"
@@ -35,21 +35,20 @@ class Direction(enum.StrEnum):
 
 
 class Attribute(NamedTuple):
-    """One a= line: its index among all lines, and what stands behind the colon, b"" if nothing does."""
+    """One a= line: its index among all lines, and its value after the colon, b"" without one."""
 
     line: int
     value: bytes
 
 
 class Section(msgspec.Struct, frozen=True):
-    """The session part of an SDP, or one medium's.
+    """The session section of an SDP, or the section of one medium.
 
-    Arguments:
-        first, last: indexes of its first and last line with a meaning; blank lines and junk behind are no
-            part of it.
-        fields: indexes of its lines by their type's letter, without a= lines.
+    Attributes:
+        first, last: indexes of its first and last valid line; blank lines and junk after it do not count.
+        fields: indexes of its lines by type letter, without a= lines.
         attributes: its a= lines by name.
-        own_connection: the address of its own c= line; None if it has none.
+        own_connection: address of its own c= line; None without one.
     """
 
     first: int
@@ -59,28 +58,28 @@ class Section(msgspec.Struct, frozen=True):
     own_connection: str | None
 
     def has(self, name: str) -> bool:
-        """Whether it has an attribute of its own of that name."""
+        """Whether the section itself has an attribute of this name."""
         return name in self.attributes
 
     def find_value(self, name: str) -> str | None:
-        """What its first attribute of that name says; None if there is none. Other than ASCII is escaped."""
+        """Value of its first attribute of this name, None without one. Bytes other than ASCII are escaped."""
         found = self.attributes.get(name)
         return found[0].value.decode("ascii", "backslashreplace") if found else None
 
     @property
     def own_direction(self) -> Direction | None:
-        """What its own direction attribute says; None if it has none."""
+        """Its own direction attribute; None without one."""
         return next((direction for direction in Direction if direction.value in self.attributes), None)
 
 
 class Medium(Section, frozen=True):
-    """One m= line with everything that belongs to it.
+    """One m= line and the lines that belong to it.
 
-    Arguments:
+    Attributes:
         number: 1 for the first m= line, for error messages.
-        field: what the m= line says.
-        rtcp: what a=rtcp says; None without it, with port/N, and if it cannot be read.
-        session: the session part, whose c= and attributes hold where the medium has none of its own.
+        field: the parsed m= line.
+        rtcp: the parsed a=rtcp (RFC 3605); None without it, if it is malformed, or with port/N.
+        session: the session section; its c= and attributes apply where the medium has none.
     """
 
     number: int
@@ -100,24 +99,24 @@ class Medium(Section, frozen=True):
 
     @property
     def port(self) -> int:
-        """The announced port; 0: rejected, or bundle-only."""
+        """The announced port; 0: rejected or bundle-only."""
         return self.field.port
 
     @property
     def connection(self) -> str | None:
-        """The address that c= announces for it, its own or the session's; None if there is none at all."""
+        """Address of its own c= line or else the session's; None if there is neither."""
         return self.own_connection if self.own_connection is not None else self.session.own_connection
 
     @property
     def rtp(self) -> bool:
-        """Whether it is RTP over UDP, secured or not, and so has RTCP."""
+        """Whether it is RTP or SRTP over UDP, which has RTCP."""
         return self.relayable and "RTP" in self._proto_parts
 
     @property
     def relayable(self) -> bool:
-        """Whether it goes over UDP: RTP, SRTP, DTLS, T.38's udptl and anything else with UDP in its proto.
+        """Whether it runs over UDP: RTP, SRTP, DTLS, udptl (T.38), and any proto that names UDP.
 
-        TCP (MSRP, BFCP, T.38 over TCP), DCCP and what is unknown are not: they are to be left untouched.
+        TCP (MSRP, BFCP, T.38 over TCP), DCCP and unknown protos do not: the relay leaves these untouched.
         """
         parts = self._proto_parts
         if "TCP" in parts or "DCCP" in parts:
@@ -126,40 +125,40 @@ class Medium(Section, frozen=True):
 
     @property
     def rejected(self) -> bool:
-        """Whether port 0 turns it down (RFC 3264 6); with a=bundle-only it does not (RFC 9143 6)."""
+        """Whether port 0 rejects it (RFC 3264 6), which it does not with a=bundle-only (RFC 9143 6)."""
         return self.port == 0 and not self.has("bundle-only")
 
     @property
     def direction(self) -> Direction:
-        """Its direction attribute, the session's, or sendrecv."""
+        """Its own direction attribute, else the session's, else sendrecv."""
         return self.own_direction or self.session.own_direction or Direction.SENDRECV
 
     @property
     def ice(self) -> bool:
-        """Whether its sender does ICE for it: there is a user fragment (RFC 8839 5.4)."""
+        """Whether its sender uses ICE: it has a user fragment (RFC 8839 5.4)."""
         return self.has("ice-ufrag") or self.session.has("ice-ufrag")
 
     @property
     def held(self) -> bool:
-        """Whether c= puts it on hold in the old way: 0.0.0.0 or ::.
+        """Whether its c= address, 0.0.0.0 or ::, puts it on hold (RFC 3264 8.4).
 
-        With ICE these stand for an address that is not known yet (RFC 8840 4.1.1).
+        With ICE these addresses mean that no address is known yet (RFC 8840 4.1.1).
         """
         return self.connection in UNSPECIFIED and not self.ice
 
     @property
     def rtcp_mux(self) -> bool:
-        """Whether it may have RTP and RTCP on one port: an offer's wish, an answer's decision (RFC 5761)."""
+        """Whether it has a=rtcp-mux (RFC 5761): an offer proposes it, an answer accepts it."""
         return self.has("rtcp-mux") or self.rtcp_mux_only
 
     @property
     def rtcp_mux_only(self) -> bool:
-        """Whether its sender does not do RTCP on a port of its own (RFC 8858)."""
+        """Whether its sender accepts RTCP on RTP's port only (RFC 8858)."""
         return self.has("rtcp-mux-only")
 
     @property
     def formats(self) -> tuple[PayloadFormat, ...]:
-        """What a=rtpmap says of its payload types; none for what is no RTP."""
+        """Formats of its a=rtpmap attributes; none if it is not RTP."""
         if not self.rtp:
             return ()
         return read_rtpmaps(
@@ -168,19 +167,21 @@ class Medium(Section, frozen=True):
         )
 
     def to_media(self, received_from: str | None = None, *, muxed: bool = False) -> Media:
-        """The medium as the relay core knows it.
+        """Convert it to a nh.calls.media.Media.
 
-        RTP always counts as pairs of ports, muxed or not: both sides of a session need the same number
-        of sockets, whatever the other end will say about rtcp-mux.
+        RTP gets pairs of ports, with rtcp-mux, too, because both sides of a session need the same number of
+        sockets, whether the other end accepts rtcp-mux or not.
 
-        Arguments:
-            received_from: the canonical IP address that the SIP message came from, if that and not the
-                SDP is to be believed. A medium on hold stays so.
-            muxed: whether RTCP shares RTP's port: the SDP is an answer with a=rtcp-mux, or this was agreed
-                before. It is taken for granted with a=rtcp-mux-only.
+        Args:
+            received_from: source IP address of the SIP message, to be used instead of the SDP's address;
+                None: use the SDP's. A medium on hold stays on hold.
+            muxed: RTCP shares RTP's port: the SDP is an answer with a=rtcp-mux, or this was agreed before.
+                a=rtcp-mux-only implies it.
 
-        Raises MalformedRequest without any c= line (and without received_from), unless it was rejected;
-        if it has more ports than nh.calls.media.MAX_RANGE; if received_from is no IP address.
+        Raises:
+            MalformedRequest: no c= line applies to a medium that is not rejected, and there is no
+                `received_from`; it has more ports than nh.calls.media.MAX_RANGE; or `received_from` is not an
+                IP address.
         """
         where = f"SDP medium {self.number}"
         if received_from is not None:
@@ -215,29 +216,29 @@ class Medium(Section, frozen=True):
             return self.connection
         if self.rejected:
             return "0.0.0.0"
-        raise MalformedRequest(f"{where}: there is no c= line, neither its own nor the session's")
+        raise MalformedRequest(f"{where}: neither the medium nor the session has a c= line")
 
     def _rtcp_endpoint(self, media: Media, received_from: str | None, *, muxed: bool) -> Endpoint | None:
-        """Where RTCP is to be sent, as far as that is told other than by default."""
+        """Where to send RTCP, if that is not the default, the port after RTP's."""
         if not self.rtp or not media.active:
             return None
         if (muxed and self.rtcp_mux) or self.rtcp_mux_only:
             return media.endpoint(0)
         if self.rtcp is None or not self.rtcp.port:
             return None
-        told = self.rtcp.address if self.rtcp.address not in UNSPECIFIED else None
-        address = received_from or told or media.address
+        announced = self.rtcp.address if self.rtcp.address not in UNSPECIFIED else None
+        address = received_from or announced or media.address
         return Endpoint(address, self.rtcp.port) if is_address(address) else None
 
 
 class SessionDescription(msgspec.Struct, frozen=True):
-    """A whole SDP.
+    """A complete SDP.
 
-    Arguments:
-        lines: every line as it came, junk too.
+    Attributes:
+        lines: all lines as received, including junk.
         session: everything before the first m= line.
-        origin: the address of o=; None if there is no o=.
-        media: one a m= line.
+        origin: address of o=; None without o=.
+        media: one for each m= line.
     """
 
     lines: tuple[Line, ...]
@@ -247,7 +248,7 @@ class SessionDescription(msgspec.Struct, frozen=True):
 
     @property
     def marks(self) -> frozenset[str]:
-        """The ids of all relays whose loop protection (a=nh:ID) has marked it, anywhere in it."""
+        """Ids of the relays that marked it by loop protection (a=nh:ID), in any section."""
         return frozenset(
             attribute.value.decode("ascii", "backslashreplace")
             for section in (self.session, *self.media)
@@ -256,7 +257,7 @@ class SessionDescription(msgspec.Struct, frozen=True):
 
     @property
     def bundles(self) -> tuple[tuple[str, ...], ...]:
-        """The a=mid values of each a=group:BUNDLE; the first one's ports carry all of them (RFC 9143 7)."""
+        """The a=mid values of each a=group:BUNDLE; the first one's ports carry all media (RFC 9143 7)."""
         groups = (
             attribute.value.decode("ascii", "backslashreplace").split()
             for attribute in self.session.attributes.get("group", ())

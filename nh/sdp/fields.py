@@ -1,12 +1,11 @@
-"""Single lines of SDP: what o=, c=, m= and a=rtcp say, and the same line saying something else.
+"""Single lines of SDP: parsing and changing o=, c=, m= and a=rtcp.
 
-Each `read_` gives the meaning of a line's text; each `write_` gives the text with nothing but that meaning
-changed: white space, letter case and whatever stands behind stay, and a text that means the same already
-is returned as it is. Knows nothing of the lines around.
+Each `read_` function parses a line; each `write_` function changes one value and keeps all other bytes: white
+space, letter case, and whatever follows. A line that has the value already is returned as it is.
 
-Peers write more than RFC 8866 allows: runs of spaces and tabs, trailing spaces, user names with spaces in
-o=, small letters in IN IP4. All of that is read. The patterns are possessive, so that a hostile line of
-60 kB takes one pass.
+Peers write more than RFC 8866 allows: runs of spaces and tabs, trailing spaces, user names with spaces in o=,
+small letters in IN IP4. All of these are accepted. The patterns are possessive, so a hostile line of 60 kB is
+scanned once.
 """
 
 import re
@@ -17,7 +16,7 @@ from nh.calls.media import MAX_RANGE, canonical_host
 from nh.errors import MalformedRequest
 
 MAX_TOKEN_BYTES = 64
-"""Longest media type and longest proto of an m= line."""
+"""Longest media type, and longest proto, of an m= line."""
 
 _HOST = rb"IN[ \t]++(?P<type>IP[46])[ \t]++(?P<address>[^ \t]++)"
 _ORIGIN = re.compile(rb"o=(?:.*[ \t])?" + _HOST + rb"[ \t]*+\Z", re.IGNORECASE)
@@ -34,14 +33,14 @@ _RTCP = re.compile(
 
 
 class MediumField(msgspec.Struct, frozen=True):
-    """What an m= line says.
+    """A parsed m= line.
 
-    Arguments:
+    Attributes:
         kind: media type, such as audio.
-        port: 0 to 65535; 0 means rejected or, with a=bundle-only, carried by another medium.
-        count: number of ports (`port/N`), 1 to MAX_RANGE; for RTP each stands for a pair.
-        proto: transport protocol as it was written, such as RTP/AVP.
-        formats: payload types or whatever the proto has.
+        port: 0 to 65535; 0: rejected or, with a=bundle-only, carried by another medium.
+        count: number of ports (`port/N`), 1 to MAX_RANGE; for RTP, number of pairs.
+        proto: transport protocol as written, such as RTP/AVP.
+        formats: payload types, or the formats of another proto.
     """
 
     kind: str
@@ -52,7 +51,7 @@ class MediumField(msgspec.Struct, frozen=True):
 
 
 class RtcpField(msgspec.Struct, frozen=True):
-    """What a=rtcp says (RFC 3605): a port, 0 to 65535, and an address unless it is that of c=."""
+    """A parsed a=rtcp (RFC 3605): a port, 0 to 65535, and an address, None for that of c=."""
 
     port: int
     address: str | None
@@ -61,7 +60,8 @@ class RtcpField(msgspec.Struct, frozen=True):
 def read_origin(text: bytes) -> str:
     """The address of an o= line, in canonical form if it is an IP address.
 
-    Raises MalformedRequest if the line does not end with a network type, an address type and an address.
+    Raises:
+        MalformedRequest: the line does not end with network type, address type and address.
     """
     match = _ORIGIN.match(text)
     if match is None:
@@ -70,15 +70,16 @@ def read_origin(text: bytes) -> str:
 
 
 def write_origin(text: bytes, address: str) -> bytes:
-    """An o= line with another address."""
+    """The o= line with another address."""
     match = _ORIGIN.match(text)
     return text if match is None else _with_host(text, match, address)
 
 
 def read_connection(text: bytes) -> str:
-    """The address of a c= line: a canonical IP address or a host name.
+    """The address of a c= line, without TTL and number of multicast addresses: an IP address or a host name.
 
-    The TTL and the number of multicast addresses are left off. Raises MalformedRequest if it is neither.
+    Raises:
+        MalformedRequest: it is neither.
     """
     match = _CONNECTION.match(text)
     if match is None:
@@ -87,7 +88,7 @@ def read_connection(text: bytes) -> str:
 
 
 def write_connection(text: bytes, address: str) -> bytes:
-    """A c= line with another address; a multicast address's TTL goes with it."""
+    """The c= line with another address, without the TTL of a multicast address."""
     match = _CONNECTION.match(text)
     return make_connection(address) if match is None else _with_host(text, match, address)
 
@@ -98,15 +99,16 @@ def make_connection(address: str) -> bytes:
 
 
 def read_medium(text: bytes) -> MediumField:
-    """What an m= line says.
+    """Parse an m= line.
 
-    Raises MalformedRequest if it cannot be read or has a number out of range.
+    Raises:
+        MalformedRequest: it is malformed, or a number is out of range.
     """
     match = _MEDIUM.match(text)
     if match is None:
-        raise MalformedRequest("m= is not a media type, a port and a proto")
+        raise MalformedRequest("m= is not MEDIA PORT PROTO FORMATS")
     if len(match["kind"]) > MAX_TOKEN_BYTES or len(match["proto"]) > MAX_TOKEN_BYTES:
-        raise MalformedRequest(f"m= has a media type or proto of more than {MAX_TOKEN_BYTES} bytes")
+        raise MalformedRequest(f"m= has a media type or proto longer than {MAX_TOKEN_BYTES} bytes")
     return MediumField(
         kind=match["kind"].decode(),
         port=_number(match["port"], 0, 65535, "port"),
@@ -117,13 +119,13 @@ def read_medium(text: bytes) -> MediumField:
 
 
 def write_medium_port(text: bytes, port: int) -> bytes:
-    """An m= line with another port; a number of ports behind it stays."""
+    """The m= line with another port; the number of ports stays."""
     match = _MEDIUM.match(text)
     return text if match is None else _with_port(text, match, port)
 
 
 def find_rtcp(text: bytes) -> RtcpField | None:
-    """What an a=rtcp line says; None if it cannot be read, which leaves RTCP where it is by default."""
+    """Parse an a=rtcp line; None if it is malformed, so that RTCP has its default port."""
     match = _RTCP.match(text)
     if match is None or int(match["port"]) > 65535:
         return None
@@ -131,16 +133,16 @@ def find_rtcp(text: bytes) -> RtcpField | None:
 
 
 def write_rtcp(text: bytes, port: int, address: str) -> bytes:
-    """An a=rtcp line with another port and, if it had an address, another address."""
+    """The a=rtcp line with another port and, if it has an address, another address."""
     match = _RTCP.match(text)
     if match is None:
         return make_rtcp(port)
-    # the address stands behind the port: changed first, it leaves the port where the match found it
+    # the address first: it follows the port, whose position in the match stays valid
     return _with_port(_with_host(text, match, address) if match["address"] else text, match, port)
 
 
 def make_rtcp(port: int) -> bytes:
-    """A new a=rtcp line, for the address of c=."""
+    """A new a=rtcp line, with the address of c=."""
     return b"a=rtcp:%d" % port
 
 
@@ -180,7 +182,7 @@ def _with_port(text: bytes, match: re.Match[bytes], port: int) -> bytes:
 
 
 def _number(digits: bytes, least: int, most: int, what: str) -> int:
-    # Python refuses to read thousands of digits; no number that fits has more than ten, zeros included
+    # int() raises ValueError for thousands of digits; ten, with leading zeros, are enough
     if len(digits) > 10 or not least <= int(digits) <= most:
-        raise MalformedRequest(f"m= has a {what} that is not in {least}..{most}")
+        raise MalformedRequest(f"m= has a {what} out of range {least}..{most}")
     return int(digits)

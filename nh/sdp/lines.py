@@ -1,6 +1,6 @@
-"""The lines of an SDP body exactly as they came, and edits that touch nothing but their own lines.
+"""The lines of an SDP body as received, and edits that keep all other lines byte for byte.
 
-Knows line ends, not what a line means.
+The module knows line ends, not the meaning of lines.
 """
 
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ _CRLF = b"\r\n"
 
 
 class Line(NamedTuple):
-    """One line: its text, and its own end: CRLF, LF, a bare CR, or nothing (the last line only)."""
+    """One line: its text and its end: CRLF, LF, a bare CR, or, for the last line, nothing."""
 
     text: bytes
     end: bytes
 
     @property
     def blank(self) -> bool:
-        """Whether there is nothing to read in it; some peers pad a body with NUL bytes or spaces."""
+        """Whether it has only spaces, tabs and NUL bytes, with which some peers pad a body."""
         return not self.text.strip(b" \t\0")
 
 
 def split_lines(body: bytes) -> tuple[Line, ...]:
-    """The lines of `body`; their texts and ends joined are `body` again."""
+    """The lines of `body`; their texts and ends, joined, are `body`."""
     return tuple(_make_line(raw) for raw in body.splitlines(keepends=True))
 
 
@@ -32,12 +32,10 @@ def _make_line(raw: bytes) -> Line:
 
 
 class Edits:
-    """Changes to lines, collected and then rendered in one go.
+    """Changes of lines, collected and then rendered at once. Indexes are those of the original lines.
 
-    Arguments:
-        lines: the lines as they came.
-
-    Indexes are those of `lines`, whatever was edited before.
+    Args:
+        lines: the original lines.
     """
 
     def __init__(self, lines: Sequence[Line]) -> None:
@@ -46,33 +44,33 @@ class Edits:
         self._inserted: dict[int, list[bytes]] = {}
 
     def text(self, index: int) -> bytes:
-        """The line as it came."""
+        """The original text of a line."""
         return self._lines[index].text
 
     def replace(self, index: int, text: bytes) -> None:
-        """Give a line another text; its end stays."""
+        """Replace the text of a line; its end stays."""
         self._texts[index] = text
 
     def drop(self, index: int) -> None:
-        """Remove a line, its end too."""
+        """Remove a line with its end."""
         self._texts[index] = None
 
     def insert_after(self, index: int, text: bytes) -> None:
-        """Add a line behind another one (and behind what was inserted there before), with the same end.
+        """Insert a line, with the same end, after another one and after those inserted there before.
 
-        The other line may be one that is dropped.
+        The other line may be dropped.
         """
         self._inserted.setdefault(index, []).append(text)
 
     def render(self) -> bytes:
-        """The body with all changes made."""
+        """The body with all changes."""
         result: list[Line] = []
         for index, line in enumerate(self._lines):
             text = self._texts.get(index, line.text)
             if text is not None:
                 result.append(Line(text, line.end))
             result.extend(Line(inserted, line.end) for inserted in self._inserted.get(index, ()))
-        # a body whose last line has no end may have got lines behind that one
+        # lines may have been inserted after a last line without an end
         usual_end = next((line.end for line in self._lines if line.end), _CRLF)
         return b"".join(
             line.text + (line.end or (usual_end if position < len(result) else b""))

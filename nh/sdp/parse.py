@@ -1,8 +1,8 @@
-"""Reading SDP (RFC 8866), as leniently as a relay can be: what it need not understand it does not judge.
+"""Parsing SDP (RFC 8866), as leniently as a relay can: it ignores what it does not need.
 
-An error is raised only for what would make a rewritten SDP wrong or a relay's work endless: a line that
-is none, an m=, c= or o= that cannot be read, a second session, too much of anything. Blank lines may stand
-anywhere; what follows one and is no line of SDP is junk that is handed through.
+Errors are only raised for what would make the rewritten SDP wrong or the work unbounded: a line that is not
+TYPE=VALUE, a malformed m=, c= or o=, a second session, an exceeded limit. Blank lines are accepted anywhere;
+invalid lines after one are junk that is kept.
 """
 
 import re
@@ -18,25 +18,26 @@ MAX_BODY_BYTES = 65_536
 """Largest SDP body."""
 
 MAX_LINES = 4096
-"""Most lines: a body of nothing else would keep a shard from its packets for too long."""
+"""Most lines: more would delay the packets of a shard for too long."""
 
 _TYPED = re.compile(rb"[a-zA-Z]=")
 
 
 def parse(body: bytes) -> SessionDescription:
-    """The SDP in `body`; its lines joined are `body` again.
+    """Parse an SDP; the lines of the result, joined, are `body`.
 
-    Arguments:
+    Args:
         body: at most MAX_BODY_BYTES, with at most MAX_LINES lines and MAX_MEDIA m= lines. Lines end with
             CRLF, LF or CR, also mixed.
 
-    Raises MalformedRequest, which says in which line and why.
+    Raises:
+        MalformedRequest: with the number of the line and the reason.
     """
     if len(body) > MAX_BODY_BYTES:
-        raise MalformedRequest(f"SDP: {len(body)} bytes are more than {MAX_BODY_BYTES}")
+        raise MalformedRequest(f"SDP: {len(body)} bytes exceed the limit of {MAX_BODY_BYTES}")
     lines = split_lines(body)
     if len(lines) > MAX_LINES:
-        raise MalformedRequest(f"SDP: {len(lines)} lines are more than {MAX_LINES}")
+        raise MalformedRequest(f"SDP: {len(lines)} lines exceed the limit of {MAX_LINES}")
     parts = _divide(lines)
     session = _read_section(lines, parts[0])
     return SessionDescription(
@@ -54,7 +55,7 @@ def _error(index: int, why: str) -> MalformedRequest:
 
 
 def _divide(lines: tuple[Line, ...]) -> list[list[int]]:
-    """The indexes of the lines with a meaning: the session's, then those of each medium."""
+    """The indexes of the valid lines: those of the session, then those of each medium."""
     parts: list[list[int]] = []
     after_blank = False
     for index, line in enumerate(lines):
@@ -62,12 +63,12 @@ def _divide(lines: tuple[Line, ...]) -> list[list[int]]:
             after_blank = True
         elif not _TYPED.match(line.text):
             if not after_blank:
-                raise _error(index, f"{line.text[:32]!r} is no TYPE=VALUE")
+                raise _error(index, f"{line.text[:32]!r} is not TYPE=VALUE")
         elif line.text.startswith(b"v="):
             _check_version(index, line, again=bool(parts))
             parts.append([index])
         elif not parts:
-            raise _error(index, "an SDP starts with v=0")
+            raise _error(index, "an SDP must start with v=0")
         elif line.text.startswith(b"m="):
             if len(parts) > MAX_MEDIA:
                 raise _error(index, f"more than {MAX_MEDIA} media")
@@ -75,15 +76,15 @@ def _divide(lines: tuple[Line, ...]) -> list[list[int]]:
         else:
             parts[-1].append(index)
     if not parts:
-        raise MalformedRequest("SDP: there is no line in it")
+        raise MalformedRequest("SDP: no lines")
     return parts
 
 
 def _check_version(index: int, line: Line, *, again: bool) -> None:
     if again:
-        raise _error(index, "a second v=: an offer or answer is one session (RFC 3264 5)")
+        raise _error(index, "a second v=: an offer or answer has one session (RFC 3264 5)")
     if line.text[2:].strip() != b"0":
-        raise _error(index, "only version 0 of SDP is known")
+        raise _error(index, "the SDP version is not 0")
 
 
 def _read_section(lines: tuple[Line, ...], indexes: list[int]) -> Section:
@@ -108,14 +109,14 @@ def _read_section(lines: tuple[Line, ...], indexes: list[int]) -> Section:
 
 
 def _read_first(lines: tuple[Line, ...], indexes: Sequence[int], read: Callable[[bytes], str]) -> str | None:
-    """What the first of these lines says; all of them must be readable."""
+    """The value of the first of these lines; all of them must be well-formed."""
     found = None
     for index in indexes:
         try:
-            said = read(lines[index].text)
+            value = read(lines[index].text)
         except MalformedRequest as exc:
             raise _error(index, str(exc)) from None
-        found = found or said
+        found = found or value
     return found
 
 
@@ -125,7 +126,7 @@ def _read_medium(lines: tuple[Line, ...], indexes: list[int], number: int, sessi
         field = read_medium(lines[section.first].text)
     except MalformedRequest as exc:
         raise _error(section.first, str(exc)) from None
-    told = section.attributes.get("rtcp")
+    rtcp = section.attributes.get("rtcp")
     return Medium(
         first=section.first,
         last=section.last,
@@ -134,7 +135,7 @@ def _read_medium(lines: tuple[Line, ...], indexes: list[int], number: int, sessi
         own_connection=section.own_connection,
         number=number,
         field=field,
-        # one a=rtcp cannot tell the ports of several pairs
-        rtcp=find_rtcp(lines[told[0].line].text) if told and field.count == 1 else None,
+        # a=rtcp has one port, so it does not apply to several pairs of ports
+        rtcp=find_rtcp(lines[rtcp[0].line].text) if rtcp and field.count == 1 else None,
         session=session,
     )

@@ -1,18 +1,18 @@
-"""Rewriting SDP for a relay: only what a plan says is changed, every other byte is handed through.
+"""Rewriting SDP for a relay: changes what a plan asks for and keeps all other bytes.
 
-ICE. nh has no ICE agent: it answers no connectivity check. It forwards checks like any other packet, and
-that is enough for two peers that both do ICE, because a check proves who sent it by the peers' own user
-fragments and passwords and covers no address outside itself (RFC 8445 7.2.2). So the peers' credentials are
-never touched, and where the SDP has none, nothing here can make ICE out of it. What ng's `ICE=` can mean:
+ICE: nh has no ICE agent and answers no connectivity checks. It forwards checks like other packets, which is
+enough for two peers that both use ICE: a check authenticates its sender by the peers' user fragments and
+passwords, and covers no address outside the packet (RFC 8445 7.2.2). So nh never changes credentials, and
+cannot add ICE to an SDP without them. The values of ng's `ICE`:
 
-- not there, `default`: REPLACE. Each peer sees one candidate a component: the relay. An SDP without ICE
+- none, `default`: REPLACE. Each peer sees one candidate for each component: the relay. An SDP without ICE
   stays without.
-- `remove`: REMOVE. The peer that the SDP goes to does not learn of ICE; neither may its answer mention it.
-- `optional`: ADD. The relay joins the candidates as the last resort. The peers may then find a path that
-  bypasses it: it sees no more packets of such media, although the call goes on.
-- `force`: REPLACE where the sender does ICE. Where it does not, rtpengine would do ICE in its stead, with
-  checks that it answers itself; nh cannot, and a proxy that asks for it is to be told.
-- `force-relay`: not done.
+- `remove`: REMOVE. The receiver of the SDP does not learn of ICE, so its answer must not have any either.
+- `optional`: ADD. The relay joins the candidates with the lowest priority. If the peers find a path around
+  the relay, it sees no packets of such media, and the call goes on.
+- `force`: REPLACE if the sender uses ICE. If it does not, rtpengine acts as ICE agent for it; nh cannot, and
+  reports that to the proxy.
+- `force-relay`: not supported.
 """
 
 import enum
@@ -46,7 +46,7 @@ _HOST_PREFERENCE = (126 << 24) + (65535 << 8)  # RFC 8445 5.1.2: a host candidat
 
 
 class MuxAction(enum.Enum):
-    """What becomes of a=rtcp-mux: left as it is, there afterwards, or gone (a=rtcp-mux-only too)."""
+    """What to do with a=rtcp-mux: leave it, add it if it is missing, or remove it and a=rtcp-mux-only."""
 
     KEEP = "keep"
     ADD = "add"
@@ -54,14 +54,14 @@ class MuxAction(enum.Enum):
 
 
 class IceAction(enum.Enum):
-    """What becomes of ICE, in all media that are planned and in the session part.
+    """What to do with ICE attributes (RFC 8839), in all planned media and in the session section.
 
-    KEEP: nothing is changed.
-    REMOVE: every attribute of ICE goes.
-    REPLACE: the relay's candidates stand in place of the peer's, under the peer's credentials.
-    ADD: the relay's candidates join the peer's, with the lowest priority there is.
+    KEEP: leave them.
+    REMOVE: remove all of them.
+    REPLACE: replace the peer's candidates by the relay's, under the peer's credentials.
+    ADD: add the relay's candidates to the peer's, with the lowest priority.
 
-    With all but KEEP, a=remote-candidates goes: it names addresses that the receiver has never seen.
+    All but KEEP remove a=remote-candidates, which has addresses that the receiver does not know.
     """
 
     KEEP = "keep"
@@ -71,14 +71,14 @@ class IceAction(enum.Enum):
 
 
 class MediumPlan(msgspec.Struct, frozen=True):
-    """Where the relay awaits one medium.
+    """Where the relay receives one medium.
 
-    Arguments:
+    Attributes:
         address: canonical IP address to announce; it decides between IP4 and IP6.
-        port: to announce; 0 rejects the medium. One that came with port 0 keeps it.
-        rtcp_port: the relay's RTCP port. a=rtcp is written where one was, or where it is not port + 1.
-            None: RTCP has no port of its own (it is muxed, or this is no RTP); a=rtcp goes.
-        mux: what becomes of a=rtcp-mux.
+        port: port to announce; 0 rejects the medium. A medium that has port 0 keeps it.
+        rtcp_port: the relay's RTCP port. a=rtcp is written if there was one, or if this is not port + 1.
+            None: RTCP has no port of its own (muxed, or the medium is not RTP), and a=rtcp is removed.
+        mux: what to do with a=rtcp-mux.
     """
 
     address: str
@@ -88,15 +88,15 @@ class MediumPlan(msgspec.Struct, frozen=True):
 
 
 class RewritePlan(msgspec.Struct, frozen=True):
-    """What to change in an SDP. With nothing but `media` of None the bytes stay the same.
+    """What to change in an SDP.
 
-    Arguments:
+    Attributes:
         media: one for each m= line; None leaves that medium untouched.
-        connection: IP address for the session's c=; None leaves it as it is. Media without a c= of their own
-            get one where the session's does not say what is right for them.
-        origin: IP address for o=; None leaves it as it is.
-        ice: what becomes of ICE.
-        mark: the id of this relay for its loop protection, a token of RFC 8866; "" adds no mark.
+        connection: IP address for the session's c=; None leaves it. A medium without a c= of its own gets one
+            if the session's is not right for it.
+        origin: IP address for o=; None leaves it.
+        ice: what to do with ICE attributes.
+        mark: id of this relay for loop protection, a token of RFC 8866; "" adds no mark.
     """
 
     media: tuple[MediumPlan | None, ...]
@@ -107,12 +107,13 @@ class RewritePlan(msgspec.Struct, frozen=True):
 
 
 def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
-    """The SDP with the changes that `plan` asks for, and no others.
+    """The SDP with the changes of `plan`, and no others.
 
-    New lines stand in the order of RFC 8866 and end like the line before them. Media on hold (0.0.0.0
-    or ::) stay on hold, in the family of the new address. The same plan changes nothing in the result.
+    New lines are in the order of RFC 8866 and end like the line before them. Media on hold by 0.0.0.0 or ::
+    stay on hold, in the address family of the plan. Applying the same plan again changes nothing.
 
-    Raises ValueError if the plan has another number of media than the SDP.
+    Raises:
+        ValueError: the plan and the SDP differ in number of media.
     """
     edits = Edits(description.lines)
     session = description.session
@@ -162,7 +163,7 @@ def _write_connections(edits: Edits, section: Section, address: str) -> None:
 
 
 def _pin_connection(edits: Edits, medium: Medium, shared: str | None) -> None:
-    """Give an untouched medium what it inherited, where the session no longer says that."""
+    """Give an untouched medium the session's original c=, if that was changed."""
     if medium.own_connection is None and medium.connection not in (None, shared) and medium.port:
         inherited = medium.session.fields[b"c"][0]
         _insert_after_title(edits, medium, edits.text(inherited))
@@ -180,8 +181,8 @@ def _insert_after_title(edits: Edits, medium: Medium, text: bytes) -> None:
 def _rewrite_rtcp(edits: Edits, medium: Medium, plan: MediumPlan, port: int) -> None:
     if plan.rtcp_port is None:
         _drop(edits, medium, ("rtcp",))
-    elif told := medium.attributes.get("rtcp"):
-        for index, _ in told:
+    elif rtcp := medium.attributes.get("rtcp"):
+        for index, _ in rtcp:
             edits.replace(index, write_rtcp(edits.text(index), plan.rtcp_port, plan.address))
     elif port and medium.field.count == 1 and plan.rtcp_port != port + 1:
         edits.insert_after(medium.last, make_rtcp(plan.rtcp_port))
@@ -208,14 +209,14 @@ def _rewrite_ice(edits: Edits, medium: Medium, plan: MediumPlan, port: int, ice:
     if plan.rtcp_port not in (None, port):
         candidates.append(_make_candidate(2, plan.address, plan.rtcp_port, preference))
     offered = {edits.text(index) for index, _ in medium.attributes.get("candidate", ())}
-    place = _place_of_candidates(medium)
+    after = _last_candidate(medium)
     for candidate in candidates:
         if ice is IceAction.REPLACE or candidate not in offered:
-            edits.insert_after(place, candidate)
+            edits.insert_after(after, candidate)
 
 
-def _place_of_candidates(medium: Medium) -> int:
-    """The last of the peer's candidates, else of its credentials, else the end of the medium."""
+def _last_candidate(medium: Medium) -> int:
+    """Index of the last line of the peer's candidates, else of its credentials, else of the medium."""
     for names in (("candidate",), ("ice-ufrag", "ice-pwd")):
         indexes = [index for name in names for index, _ in medium.attributes.get(name, ())]
         if indexes:

@@ -27,7 +27,7 @@ plain_attributes = st.sampled_from(
 relay_attributes = st.one_of(
     st.just("rtcp-mux"),
     ports.map(lambda port: f"rtcp:{port}"),
-    st.tuples(ports, hosts).map(lambda told: f"rtcp:{told[0]} {told[1]}"),
+    st.tuples(ports, hosts).map(lambda rtcp: f"rtcp:{rtcp[0]} {rtcp[1]}"),
     st.just("ice-ufrag:EsAw"),
     st.just("ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1"),
     ports.map(lambda port: f"candidate:1 1 UDP 2130706431 192.0.2.1 {port} typ host"),

@@ -48,8 +48,8 @@ def identity_of(description: SessionDescription) -> RewritePlan:
 def _identity_of_medium(medium: Medium) -> MediumPlan | None:
     if medium.connection is None or (medium.rtcp and medium.rtcp.address not in (None, medium.connection)):
         return None
-    told = medium.attributes.get("rtcp", ())
-    if len({attribute.value for attribute in told}) > 1 or (told and medium.rtcp is None):
+    rtcp = medium.attributes.get("rtcp", ())
+    if len({attribute.value for attribute in rtcp}) > 1 or (rtcp and medium.rtcp is None):
         return None
     return MediumPlan(medium.connection, medium.port, medium.rtcp.port if medium.rtcp else None)
 

@@ -74,8 +74,8 @@ def test_an_ipv6_address_has_one_spelling() -> None:
 
 
 def test_rtcp_is_where_it_says() -> None:
-    told = [medium.rtcp for medium in parse(samples.RFC3605_RTCP).media]
-    assert [(rtcp.port, rtcp.address) for rtcp in told if rtcp] == [
+    found = [medium.rtcp for medium in parse(samples.RFC3605_RTCP).media]
+    assert [(rtcp.port, rtcp.address) for rtcp in found if rtcp] == [
         (53020, None),
         (53022, "126.16.64.4"),
         (53024, "2001:db8::4"),
@@ -210,12 +210,12 @@ def test_labels_and_keys_are_found() -> None:
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"", "there is no line"),
-        (b"\r\n\r\n", "there is no line"),
-        (b"hello", "line 1: .* is no TYPE=VALUE"),
-        (b"m=audio 4000 RTP/AVP 0", "line 1: an SDP starts with v=0"),
-        (b"v=1\r\n", "line 1: only version 0"),
-        (b"v=0\r\ns=-\r\njunk\r\n", "line 3: b'junk' is no TYPE=VALUE"),
+        (b"", "no lines"),
+        (b"\r\n\r\n", "no lines"),
+        (b"hello", "line 1: .* is not TYPE=VALUE"),
+        (b"m=audio 4000 RTP/AVP 0", "line 1: an SDP must start with v=0"),
+        (b"v=1\r\n", "line 1: the SDP version is not 0"),
+        (b"v=0\r\ns=-\r\njunk\r\n", "line 3: b'junk' is not TYPE=VALUE"),
         (SESSION + SESSION, "line 6: a second v="),
         (b"v=0\r\no=- 1 1 IN IP4\r\n", "line 2: o="),
         (b"v=0\r\no=- 1 1 ATM NSAP 47.0091\r\n", "line 2: o="),
@@ -253,9 +253,9 @@ def test_limits_are_exact() -> None:
     assert f"more than {MAX_MEDIA} media" in refusal(SESSION + medium * (MAX_MEDIA + 1))
     assert f"more than {MAX_MEDIA} media" in refusal(SESSION + medium * 1000)
     parse(b"v=0\n" + b"\n" * (MAX_LINES - 1))
-    assert f"more than {MAX_LINES}" in refusal(b"v=0\n" + b"\n" * MAX_LINES)
+    assert f"limit of {MAX_LINES}" in refusal(b"v=0\n" + b"\n" * MAX_LINES)
     parse(b"v=0\na=" + b"x" * (MAX_BODY_BYTES - 6))
-    assert f"more than {MAX_BODY_BYTES}" in refusal(b"v=0\na=" + b"x" * (MAX_BODY_BYTES - 5))
+    assert f"limit of {MAX_BODY_BYTES}" in refusal(b"v=0\na=" + b"x" * (MAX_BODY_BYTES - 5))
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,9 @@ def test_inactive_by_direction_still_has_an_endpoint() -> None:
 
 def test_a_medium_needs_an_address_from_somewhere() -> None:
     (medium,) = parse(crlf("v=0\nm=audio 4000 RTP/AVP 0")).media
-    with pytest.raises(MalformedRequest, match="SDP medium 1: there is no c= line"):
+    with pytest.raises(
+        MalformedRequest, match="SDP medium 1: neither the medium nor the session has a c= line"
+    ):
         medium.to_media()
     assert medium.to_media("2001:DB8::1").address == "2001:db8::1"
     with pytest.raises(MalformedRequest, match="received-from"):
