@@ -16,7 +16,7 @@ from typing import Any
 def main() -> None:
     """Relay until standard input ends."""
     epoll = select.epoll()
-    kept: list[socket.socket] = []  # a socket that nobody holds is closed
+    kept: list[socket.socket] = []  # a socket without a reference is closed
 
     def add_call(line: str) -> None:
         if not line:

@@ -196,7 +196,7 @@ class Suite:
             )
 
     def _keep_alive(self) -> None:
-        """One packet through each stream of those that end sessions in which nobody speaks."""
+        """One packet through each stream of the peers that end silent sessions."""
         for each in self._contestants:
             if time.monotonic() - each.played_s > each.peer.patience_s / 3:
                 self._play(each, TOUCH_PACKETS_PER_S, len(each.streams) / TOUCH_PACKETS_PER_S)

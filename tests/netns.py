@@ -74,7 +74,7 @@ class Namespace:
     def sum_in_software(self, interface: str) -> None:
         """What leaves by a (virtual) interface has its checksum made by the kernel, for receivers to check.
 
-        By itself the kernel leaves that to the card, and between virtual cards nobody makes or checks it.
+        By itself the kernel leaves that to the card, and virtual cards neither make nor check it.
         """
         setting = ctypes.create_string_buffer(struct.pack("=II", _ETHTOOL_STXCSUM, 0), 8)
         request = struct.pack("16sQ16x", interface.encode(), ctypes.addressof(setting))

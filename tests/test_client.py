@@ -250,10 +250,10 @@ def test_an_error_without_an_id_is_raised(rpc_path: str) -> None:
         client.request(Ping())
 
 
-def test_a_reply_to_nobody_is_malformed(rpc_path: str) -> None:
-    stray = frame(native.encode_result(77, Pong("1")))
+def test_a_reply_to_no_request_is_malformed(rpc_path: str) -> None:
+    unasked = frame(native.encode_result(77, Pong("1")))
     with (
-        serving(rpc_path, lambda _: [stray]) as (address, _),
+        serving(rpc_path, lambda _: [unasked]) as (address, _),
         NativeClient(address) as client,
         pytest.raises(MalformedFrame, match="77"),
     ):

@@ -35,10 +35,10 @@ def test_no_socket_there(exchange: Exchange, rpc_path: str, no_descriptor_leaks:
 
 
 @both_clients
-def test_nobody_listens(exchange: Exchange, rpc_where: str, no_descriptor_leaks: None) -> None:
+def test_no_process_listens(exchange: Exchange, rpc_where: str, no_descriptor_leaks: None) -> None:
     with serving(rpc_where, answer_netsip) as (address, _):
         pass
-    with pytest.raises(Unavailable, match=r"nobody listens there; is `nh run` up"):
+    with pytest.raises(Unavailable, match=r"no process listens there; is `nh run` up"):
         exchange(address, 5.0)
 
 
@@ -64,7 +64,7 @@ def test_a_host_without_address_cannot_be_connected(
 
     monkeypatch.setattr(socket, "getaddrinfo", no_such_host)
     with pytest.raises(Unavailable, match="cannot connect: Name or service"):
-        exchange("nobody.invalid:7070", 5.0)
+        exchange("unknown.invalid:7070", 5.0)
 
 
 @both_clients

@@ -156,10 +156,10 @@ def test_a_command_can_be_added(listener: socket.socket, ports: tuple[int, int])
     server = serve(listener, ports)
     server.commands["whoami"] = whoami
     with running(server), socket.create_connection(listener.getsockname()) as sock:
-        body = b'{"id":7,"command":"whoami","name":"somebody"}'
+        body = b'{"id":7,"command":"whoami","name":"alice"}'
         sock.sendall(len(body).to_bytes(4, "big") + body)
         reply = sock.recv(4096)[4:]
-        assert reply == b'{"id":7,"result":{"you_said":[{"name":"somebody"}]}}'
+        assert reply == b'{"id":7,"result":{"you_said":[{"name":"alice"}]}}'
 
 
 def test_a_handler_that_fails_costs_its_own_command_only(

@@ -51,7 +51,7 @@ class Nh:
         self._site: Site | None = None
 
     def start(self, site: Site) -> None:
-        """Run it, as patient as its peers with calls in which nobody speaks for a while."""
+        """Run it, with the patience of its peers for calls without media."""
         self._site, self.rpc = site, f"127.0.0.1:{find_port(socket.SOCK_STREAM)}"
         command = [
             sys.executable,

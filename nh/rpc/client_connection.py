@@ -139,7 +139,7 @@ def _explained(address: RpcAddress) -> Iterator[None]:
             f"{address}: no such socket; is `nh run` up, and is this its --rpc address?"
         ) from exc
     except ConnectionRefusedError as exc:
-        raise Unavailable(f"{address}: nobody listens there; is `nh run` up?") from exc
+        raise Unavailable(f"{address}: no process listens there; is `nh run` up?") from exc
     except PermissionError as exc:
         raise Unavailable(
             f"{address}: permission denied; run as the relay's user, or set its rpc_mode"

@@ -37,7 +37,7 @@ def connect(path: str) -> socket.socket:
 
 
 @pytest.mark.parametrize("said", [b"", b"\0\0", b"\0\0\x10\0half a frame"])
-def test_200_clients_that_say_nothing_hold_nobody_up(own_relay: Relay, said: bytes) -> None:
+def test_200_silent_clients_delay_no_other_client(own_relay: Relay, said: bytes) -> None:
     with contextlib.ExitStack() as open_sockets, running_proxy(own_relay.unix_address) as legs:
         with two_phones(legs) as (alice, bob):
             establish(alice, bob)

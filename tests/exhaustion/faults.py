@@ -20,7 +20,7 @@ class Faults:
         """From now on the system says this, in `socket`, `watch`, `watch_rpc`, `clock_s` or `boot_id`."""
         written = self._directory / f"{fault}.new"
         written.write_text(str(said), encoding="ascii")
-        written.rename(self._directory / fault)  # nobody reads half of it
+        written.rename(self._directory / fault)  # it is never read in part
 
     def end(self, fault: str) -> None:
         """The system is well again."""

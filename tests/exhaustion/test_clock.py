@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.exhaustion.faults import DAY_S, YEAR_S, Faults
-from tests.exhaustion.refusals import no_shard_fails
+from tests.exhaustion.new_calls import no_shard_fails
 from tests.profiles import quick_first
 from tools.harness.call import RelayedCall
 from tools.harness.relay import Place, Relay, place_for_relay

@@ -12,7 +12,7 @@ import pytest
 from nh.client import NativeClient
 from nh.commands import Ping
 from nh.errors import Unavailable
-from tests.exhaustion.refusals import (
+from tests.exhaustion.new_calls import (
     assert_new_calls_are_refused,
     lines_with,
     no_shard_fails,
@@ -45,14 +45,14 @@ def descriptors_left(pid: int, left: int = 0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def supervisors_descriptors_left(relay: Relay, left: int = 0) -> Iterator[None]:
-    """The same for the supervisor, when it has closed the connections of whoever has left."""
+    """The same for the supervisor, when it has closed the connections of clients that have left."""
     since = time.monotonic()
 
     def is_alone() -> bool:
         supervisor = relay.stats().supervisor
         return supervisor.heartbeat > since and supervisor.rpc_clients == 0
 
-    eventually(is_alone, "nobody is connected")
+    eventually(is_alone, "no client is connected")
     with descriptors_left(relay.program.pid, left):
         yield
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.sdp import MediaLine
-from tests.exhaustion.refusals import (
+from tests.exhaustion.new_calls import (
     assert_new_calls_are_refused,
     lines_with,
     no_shard_fails,

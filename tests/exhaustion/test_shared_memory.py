@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.exhaustion.refusals import lines_with
+from tests.exhaustion.new_calls import lines_with
 from tests.supervisor.stores import occupy
 from tools.harness.call import RelayedCall
 from tools.harness.relay import Place, Relay, place_for_relay

@@ -10,7 +10,7 @@ from nh.client import NativeClient
 from nh.commands import Ping
 from nh.errors import Unavailable
 from tests.exhaustion.faults import Faults
-from tests.exhaustion.refusals import (
+from tests.exhaustion.new_calls import (
     assert_new_calls_are_refused,
     lines_with,
     no_shard_fails,

@@ -9,6 +9,6 @@ from tools.harness.relay import Relay, running_relay
 
 @pytest.fixture(scope="module")
 def relay() -> Iterator[Relay]:
-    """A relay for the tests of one module; what nobody closes is gone after a second."""
+    """A relay for the tests of one module; calls that are not closed end after a second."""
     with running_relay(unused_s=1, silent_s=1, hold_s=1) as running:
         yield running

@@ -115,10 +115,10 @@ REFUSED = {
     "medium: range -2": in_allocate(range=-2),
     "65 media": allocate(b"bad", 0, *[medium(range=1)] * 65),
     "activate: no arguments": perl_request(b"activate"),
-    "activate: unknown call": activate(b"nobody knows me"),
+    "activate: unknown call": activate(b"unknown"),
     "activate: param is a list": perl_request(b"activate", nat_basic(b"bad"), [1, 2]),
     "close: no arguments": perl_request(b"close"),
-    "close: unknown call": bye(b"nobody knows me"),
+    "close: unknown call": bye(b"unknown"),
     "close: nat_basic is undef": perl_request(b"close", None),
 }
 
@@ -166,7 +166,7 @@ NATIVE = {
     "range 1000": (native_medium(range=1000), "bad_request", "media[1]"),
     "bad address": (native_medium(address="1.2.3.999"), "bad_request", "media[1]"),
     "another host's address": (native_allocate(address="192.0.2.1"), "bad_address", "192.0.2.1"),
-    "unknown call": (json_request(id=7, command="show", call_id="nobody"), "not_found", ""),
+    "unknown call": (json_request(id=7, command="show", call_id="unknown"), "not_found", ""),
     "unknown session": (json_request(id=7, command="activate", **KEY), "not_found", ""),
     "deep": (frame(b'{"id": 7, "command": ' + b"[" * 20_000), "bad_request", ""),
 }
@@ -250,7 +250,7 @@ def test_clients_that_leave_before_their_reply(relay: Relay) -> None:
     relay.wait_until_idle(descriptors)
 
 
-def test_frames_that_never_end_hold_nobody_up(relay: Relay) -> None:
+def test_frames_that_never_end_delay_no_other_client(relay: Relay) -> None:
     descriptors = relay.descriptors()
     with contextlib.ExitStack() as streams:
         for size in range(1, 200):
@@ -261,7 +261,7 @@ def test_frames_that_never_end_hold_nobody_up(relay: Relay) -> None:
     relay.wait_until_idle(descriptors)
 
 
-def test_a_client_that_never_reads_holds_nobody_up(relay: Relay) -> None:
+def test_a_client_that_never_reads_delays_no_other_client(relay: Relay) -> None:
     descriptors = relay.descriptors()
     with RpcStream(relay.unix_address) as stream:
         stream.socket.setblocking(False)
@@ -272,7 +272,7 @@ def test_a_client_that_never_reads_holds_nobody_up(relay: Relay) -> None:
     relay.wait_until_idle(descriptors)
 
 
-def test_2000_idle_connections_hold_nobody_up(relay: Relay) -> None:
+def test_2000_idle_connections_delay_no_other_client(relay: Relay) -> None:
     descriptors = relay.descriptors()
     with contextlib.ExitStack() as streams:
         for number in range(2000):

@@ -1,4 +1,4 @@
-"""Valid frames and mutations of them, thrown at a running relay: nothing leaks and nobody else notices."""
+"""Valid frames and mutations of them, sent to a running relay: nothing leaks, other clients are served."""
 
 import contextlib
 import json

@@ -79,7 +79,7 @@ def test_a_second_run_in_the_same_directory_is_refused(relay: Relay) -> None:
         client.request(Ping())
 
 
-def test_a_socket_that_somebody_listens_on_is_left_alone(relay: Relay, tmp_path: Path) -> None:
+def test_a_socket_of_another_listener_is_left_alone(relay: Relay, tmp_path: Path) -> None:
     with claim_ports(100) as ports:
         arguments = [sys.executable, "-m", "nh", "run", "--shards", "1", "--runtime-dir", str(tmp_path)]
         arguments += ["--ports", f"{ports[0]}-{ports[-1]}", "--rpc", relay.unix_address]
@@ -177,7 +177,7 @@ def test_close_ends_a_call(relay: Relay, call: str) -> None:
 
 def test_an_unknown_call_is_an_error(relay: Relay) -> None:
     for command in ("calls", "close"):
-        result = run_nh(command, "nobody knows me", "--runtime-dir", str(relay.directory))
+        result = run_nh(command, "unknown", "--runtime-dir", str(relay.directory))
         assert result.returncode == 1
         assert "no call" in result.stderr
         assert "Traceback" not in result.stderr

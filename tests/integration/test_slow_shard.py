@@ -1,4 +1,4 @@
-"""A shard that does not move: its own calls wait, nobody else's do, and nobody waits for ever."""
+"""A shard that does not move: only its own calls wait, and none of them for ever."""
 
 import psutil
 import pytest
@@ -20,7 +20,7 @@ def call_of(shard: int, number: int) -> bytes:
 
 
 @pytest.mark.full
-def test_a_shard_that_does_not_move_holds_nobody_up() -> None:
+def test_a_shard_that_does_not_move_delays_its_own_calls_only() -> None:
     with running_relay(command_timeout_s=0.5, unused_s=1) as relay:
         stopped = psutil.Process(relay.stats().shards[SLOW].pid)
         stopped.suspend()

@@ -41,7 +41,7 @@ def assert_left(relay: Relay) -> None:
     assert relay.program.wait() == 0
 
 
-def assert_harmed_nobody(deployment: Deployment) -> None:
+def assert_no_call_was_harmed(deployment: Deployment) -> None:
     """After the end of the one that was taken over."""
     assert deployment.relay.stats().supervisor.pid == deployment.relay.program.pid
     assert ping(deployment.relay.unix_address) == ping(deployment.relay.tcp_address) == Pong(nh.__version__)
@@ -60,7 +60,7 @@ def test_the_new_one_has_the_calls_and_the_old_one_ends(deployment: Deployment) 
         assert_goes_on(then, new.call(call.call_id))
         call.talk()
     calls.append(deployment.make_call(b"new"))
-    assert_harmed_nobody(deployment)
+    assert_no_call_was_harmed(deployment)
     assert [call.end() for call in calls] == [1] * len(calls)
     assert new.program.stop() == 0
     assert sorted(path.name for path in deployment.place.directory.iterdir()) == ["nh.lock"]
@@ -113,7 +113,7 @@ def test_who_took_over_can_be_taken_over_and_upgraded(deployment: Deployment) ->
         call.talk()
     nh_ok(deployment.place, "upgrade")
     call.talk()
-    assert_harmed_nobody(deployment)
+    assert_no_call_was_harmed(deployment)
     assert call.end() == 1
 
 
@@ -132,7 +132,7 @@ def test_settings_of_the_new_one_may_be_others(deployment: Deployment) -> None:
     eventually(new.all_ports_are_free, "all ports are free")
 
 
-def test_where_nobody_runs_it_just_starts(deployment: Deployment) -> None:
+def test_without_another_nh_it_just_starts(deployment: Deployment) -> None:
     relay = deployment.start("--takeover")
     assert "starting without a takeover" in relay.program.output
     deployment.make_call(b"call")
@@ -183,7 +183,7 @@ def test_the_next_one_starts_when_who_took_over_breaks_off(deployment: Deploymen
     old.program.wait_for_line("takeover: handing the calls over")
     for call in calls:
         call.talk()
-    eventually(lambda: not (deployment.place.directory / NAME).exists(), "it hears nobody any more")
+    eventually(lambda: not (deployment.place.directory / NAME).exists(), "it listens no more")
     new = deployment.start()
     for call in calls:
         call.talk()
@@ -193,7 +193,7 @@ def test_the_next_one_starts_when_who_took_over_breaks_off(deployment: Deploymen
 
 
 def test_what_the_old_one_leaves_is_not_served_by_it_any_more(deployment: Deployment) -> None:
-    """Else who took over could end, and clients would wait for ever at sockets that nobody serves."""
+    """Else who took over could end, and clients would wait for ever at sockets that no process serves."""
     old = deployment.start()
     deployment.make_call(b"call")
     with come_to(deployment) as sock:
@@ -205,7 +205,7 @@ def test_what_the_old_one_leaves_is_not_served_by_it_any_more(deployment: Deploy
         assert len(fds) == len(message.locks) + len(message.listeners)
         for fd in fds:
             socket.close(fd)
-        eventually(lambda: is_refused(deployment.address), "nobody listens any more")
+        eventually(lambda: is_refused(deployment.address), "no process listens any more")
     assert not old.program.ended, "it waits for its shards"
     for shard in old.shard_processes():
         shard.kill()
@@ -234,7 +234,7 @@ def test_who_says_what_is_not_understood_takes_nothing_over(deployment: Deployme
 
 @contextlib.contextmanager
 def come_to(deployment: Deployment) -> Iterator[socket.socket]:
-    """A connection to the supervisor, of somebody who wants to take over."""
+    """A connection to the supervisor, of a client that asks to take over."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         sock.settimeout(10)
         sock.connect(str(deployment.place.directory / NAME))

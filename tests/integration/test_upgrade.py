@@ -1,4 +1,4 @@
-"""nh upgrade: the supervisor goes on as the code that is installed, and nobody notices."""
+"""nh upgrade: the supervisor goes on as the code that is installed, and neither calls nor clients notice."""
 
 import functools
 import json
@@ -173,7 +173,7 @@ def test_who_is_connected_asks_on_and_is_answered(deployment: Deployment) -> Non
                 netsip_client.send(netsip.encode_request(Close(TransactionKey(b"none", 1, b"a"))))
                 assert netsip.decode_reply(netsip_client.reply()) is None, "there is no such session"
         assert native_client.request(CloseCall(call.call_id)) == Closed(1)
-    eventually(lambda: relay.stats().supervisor.rpc_clients == 0, "nobody is connected any more")
+    eventually(lambda: relay.stats().supervisor.rpc_clients == 0, "no client is connected any more")
 
 
 def test_ng_requests_over_udp_wait_and_are_answered() -> None:

@@ -33,7 +33,7 @@ def send_muxed(speaker: End) -> None:
 # --- rtcp-mux -------------------------------------------------------------------------------------
 
 
-def test_mux_is_between_the_ends_if_nobody_says_otherwise(call: NgCall, alice: End, bob: End) -> None:
+def test_mux_is_between_the_ends_by_default(call: NgCall, alice: End, bob: End) -> None:
     offer, answer = call.offer(with_mux(alice)), call.answer(with_mux(bob))
     assert muxes(offer) and muxes(answer)
     bob.read(offer)

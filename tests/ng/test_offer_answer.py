@@ -197,7 +197,7 @@ def test_an_offer_may_hold_a_medium_that_is_off(call: NgCall, alice: End, bob: E
     talk(alice, bob)
 
 
-def test_media_that_nobody_offered_do_not_bypass_the_relay(
+def test_media_that_were_not_offered_do_not_bypass_the_relay(
     relay: NgRelay, call: NgCall, alice: End, bob: End
 ) -> None:
     """An answer with more media than the offer breaks RFC 3264 6: it may not lead around the relay."""

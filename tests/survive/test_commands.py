@@ -13,7 +13,7 @@ from nh.client import NativeClient
 from nh.commands import Close
 from tools.harness.deployment import Deployment
 from tools.harness.waiting import eventually
-from tools.survive.background_load import playing
+from tools.survive.background_load import background_load
 from tools.survive.call_setup import IdleTracker
 from tools.survive.faults import FaultKind, inject
 from tools.survive.scenario import load_options
@@ -25,7 +25,7 @@ A_FEW = 50
 
 @pytest.mark.parametrize("kills", [0, 3])
 def test_set_up_at_full_speed_outlives_shards(relay: Deployment, rng: random.Random, kills: int) -> None:
-    with playing(load_options(relay, calls=TALKING)) as load:
+    with background_load(load_options(relay, calls=TALKING)) as load:
         load.wait_until_up()
         with IdleTracker(relay.address, threads=4) as clients:
             faults = []

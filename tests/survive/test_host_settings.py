@@ -15,7 +15,7 @@ import pytest
 from nh.client import NativeClient
 from nh.commands import Ping
 from nh.errors import Unavailable
-from tests.exhaustion.refusals import lines_with, no_shard_fails, wait_until_calls_are_taken
+from tests.exhaustion.new_calls import lines_with, no_shard_fails, wait_until_calls_are_taken
 from tests.ng.client import NgClient, NgError
 from tests.ng.ng_call import AUDIO, NgCall
 from tools.harness.call import RelayedCall
@@ -80,7 +80,7 @@ def assert_is_told_and_recovers(relay: Relay, ng_port: int, name: str, value: ob
             for _ in range(3):
                 with pytest.raises(NgError, match="Ran out of ports"):
                     NgCall(client).offer(AUDIO)
-            # by TCP, as nobody gets another Unix socket
+            # by TCP, as no client gets another Unix socket
             with pytest.raises(Unavailable), NativeClient(relay.tcp_address, 0.3) as impatient:
                 impatient.request(Ping())
             one.talk()

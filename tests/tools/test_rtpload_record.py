@@ -45,7 +45,7 @@ def test_what_is_lost_before_the_first_arrival_was_sent_before_it() -> None:
     assert record.holes == (Hole(0, 2, sent_at(0)), Hole(4, 4, sent_at(4)))
 
 
-def test_of_a_stream_that_never_arrived_nobody_knows_when_it_was_sent() -> None:
+def test_a_stream_that_never_arrived_has_no_times_of_sending() -> None:
     assert close(Recorder(PACKET_NS), 3).holes == (Hole(0, 2, 0),)
 
 

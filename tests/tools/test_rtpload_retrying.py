@@ -1,4 +1,4 @@
-"""Commands that nobody answered are sent again, and what the first try did is no error of the second."""
+"""Commands without an answer are sent again, and what the first try did is no error of the second."""
 
 import pytest
 
@@ -34,7 +34,7 @@ class Script:
             raise error
 
 
-def test_what_nobody_answered_is_sent_again() -> None:
+def test_a_command_without_an_answer_is_sent_again() -> None:
     script = Script(Unavailable("no"), Unavailable("no"), None)
     assert RetryingControl(script, 5).negotiate(KEY, END, END, hold=False) == Targets(END, END)
     assert not script.ends

@@ -51,7 +51,7 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     "signallers": (_GENERATOR, "commands under way at once"),
     "drain_s": (_GENERATOR, "longest wait for a call's last packets"),
     "seed": (_GENERATOR, "of all chance"),
-    "retry_s": (_GENERATOR, "how long a command that nobody answered is sent again; 0: not at all"),
+    "retry_s": (_GENERATOR, "how long a command without an answer is sent again; 0: not at all"),
     "list_streams": (_GENERATOR, "in the JSON, what became of each stream, packet by packet"),
 }
 _NAMES: Final = {"phone_addresses": "--phone-address", "ipv6": "--ipv6/--ipv4"}

@@ -17,7 +17,7 @@ from tools.rtpload.durations import parse_duration
 from tools.rtpload.packet import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES
 
 PACKETS_PER_PROCESS = 60_000
-"""What a worker is trusted with, packets/s sent and received together, if nobody says how many there are."""
+"""Packets/s, sent and received, for each worker, if the number of workers is not given."""
 
 
 class ControlKind(enum.StrEnum):
@@ -57,10 +57,10 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
         timeout_s: longest time of one command, 0.1 to 60.
         drain_s: longest wait for a call's last packets, 0 to 60.
         relay_pid: whose CPU time and memory are measured, with its children: a number, or "auto" for the nh
-            with the runtime directory `runtime_dir`; "": nobody's.
+            with the runtime directory `runtime_dir`; "": of no relay.
         runtime_dir: "": where the control socket is if that is a path, else nh's default.
         seed: of all chance but ports and SSRCs.
-        retry_s: how long a command that nobody answered is sent again, 0 to 600. 0: not at all.
+        retry_s: how long a command without an answer is sent again, 0 to 600. 0: not at all.
         list_streams: note which packets of each stream were lost or came twice, and its gaps.
     """
 

@@ -22,7 +22,7 @@ from tools.rtpload.options import LoadOptions
 from tools.rtpload.report.values import Report
 from tools.soak.leaks import Reading, left_behind, memory_trend, read, still_taken
 from tools.soak.report import SoakReport
-from tools.survive.background_load import Playing, playing
+from tools.survive.background_load import BackgroundLoad, background_load
 from tools.survive.faults import FaultKind, Injected, inject
 from tools.survive.scenario import HANG_S, RELAY_NICE, kernel_settings, load_options
 from tools.survive.verdict import Verdict, longest_gaps_ms
@@ -89,7 +89,7 @@ class Soak:
             deployment.start()
             idle = read(deployment)
             try:
-                with playing(self._options(deployment), self._show) as load:
+                with background_load(self._options(deployment), self._show) as load:
                     load.wait_until_up()
                     self._let_faults_strike(load, deployment)
                     report = load.stop()
@@ -121,12 +121,12 @@ class Soak:
         longest_s = plan.minutes * 60 + 3600
         return msgspec.structs.replace(options, time_s=longest_s, duration=f"exp:{plan.call_s}", ramp=100)
 
-    def _let_faults_strike(self, load: Playing, deployment: Deployment) -> None:
+    def _let_faults_strike(self, load: BackgroundLoad, deployment: Deployment) -> None:
         ends_s = self._began_s + self._plan.minutes * 60
         while not load.over and self._pause(deployment, ends_s):
             try:
                 self._faults.append(inject(self._rng.choice(self._plan.kinds), deployment, self._rng))
-            except HarnessError as exc:  # there is no use in more faults, but in what the calls heard
+            except HarnessError as exc:  # more faults show nothing now, but the report of the calls does
                 self._findings.append(str(exc))
                 break
         self._stop.wait(LAST_MEDIA_S)

@@ -2,12 +2,12 @@
 
     relay      an `nh run` that can be killed and started again in its place
     faults     what is done to it, and when it was back
-    playing    media both ways meanwhile (tools.rtpload), every packet numbered
+    background_load  media both ways meanwhile (tools.rtpload), every packet numbered
     calls      ports, sources and sessions of each call, before and after
     set_ups    calls set up meanwhile, at full speed
     promises   what each fault may cost
     verdict    what it did cost beyond that: streams, packets and times, one by one
-    scene      all of that once
+    scenario   all of that once
 
 tests/survive asks for each promise of docs/reference/reliability.md; tools.soak goes on for hours.
 """

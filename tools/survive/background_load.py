@@ -18,7 +18,7 @@ UP_S: Final = 30.0
 END_S: Final = 60.0
 
 
-class Playing:
+class BackgroundLoad:
     """One load. Arguments: as for run_load; it plays until `stop`, or until its time is over."""
 
     def __init__(self, options: LoadOptions, on_progress: Callable[[Progress], None] | None = None) -> None:
@@ -88,9 +88,11 @@ class Playing:
 
 
 @contextlib.contextmanager
-def playing(options: LoadOptions, on_progress: Callable[[Progress], None] | None = None) -> Iterator[Playing]:
-    """A load that ends with the context, at the latest; it is abandoned if nobody has stopped it."""
-    load = Playing(options, on_progress)
+def background_load(
+    options: LoadOptions, on_progress: Callable[[Progress], None] | None = None
+) -> Iterator[BackgroundLoad]:
+    """A load that ends with the context, at the latest; it is abandoned if it was not stopped."""
+    load = BackgroundLoad(options, on_progress)
     try:
         yield load
     finally:

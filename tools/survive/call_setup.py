@@ -104,7 +104,7 @@ class IdleTracker:
         key = TransactionKey(name.encode(), 1, b"from", b"to")
         ports = []
         for side in Side:
-            media = (Media(LISTEN, 9, 2, "RTP/AVP", "audio"),)  # nobody sends: any port will do
+            media = (Media(LISTEN, 9, 2, "RTP/AVP", "audio"),)  # no media are sent: any port will do
             result, _ = self._ask(client, Allocate(key, side, LISTEN, media))
             assert isinstance(result, Allocated)
             ports.append(result.media[0].port)

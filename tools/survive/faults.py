@@ -97,7 +97,7 @@ def _hang_shard(deployment: Deployment, rng: random.Random) -> str:
 def _kill_supervisor(deployment: Deployment, rng: random.Random) -> str:
     deployment.kill_supervisor()
     alone_s = rng.uniform(0, 1)
-    time.sleep(alone_s)  # nobody is there but the shards
+    time.sleep(alone_s)  # only the shards run
     return f"SIGKILL for the supervisor, alone for {1000 * alone_s:.0f} ms, {_start_again(deployment)}"
 
 

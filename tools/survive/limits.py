@@ -1,10 +1,9 @@
 """What a fault may cost the calls that are up: docs/reference/reliability.md in figures.
 
-QUIET_GAP_S is for the noise of the host that tests run on: with nothing done to the relay, on two CPUs that
-nobody else uses, packets of 20 ms come at most 30 ms apart through user space and 21 ms through the kernel;
-with other programs on these CPUs, 221 ms and 35 ms have been seen, as the relay waits for its turn. It is
-also the kernel path's promise: what goes on in the kernel does not notice a fault in user space, so its gaps
-must be no longer than without one.
+QUIET_GAP_S covers the noise of the host that tests run on. With no fault, on two CPUs that no other program
+uses, packets of 20 ms come at most 30 ms apart through user space and 21 ms through the kernel. With other
+programs on these CPUs, 221 ms and 35 ms have been measured, as the relay waits for its turn. It is also the
+kernel path's limit: the kernel does not notice a fault in user space, so gaps are no longer than without one.
 """
 
 from typing import Final

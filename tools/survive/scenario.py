@@ -12,7 +12,7 @@ from tools.harness.deployment import Deployment
 from tools.harness.waiting import eventually
 from tools.rtpload.options import ControlKind, LoadOptions
 from tools.rtpload.report.values import Report
-from tools.survive.background_load import Playing, playing
+from tools.survive.background_load import BackgroundLoad, background_load
 from tools.survive.calls import changes, read_calls
 from tools.survive.faults import FaultKind, Injected, inject
 from tools.survive.verdict import Verdict, longest_gaps_ms
@@ -35,7 +35,7 @@ RELAY_NICE: Final = -10
 
 
 class RelayUnderLoad(Protocol):
-    """A relay, as far as a scene needs one: who starts it, and where, is for others to know."""
+    """What a scenario needs of a relay, however it was started."""
 
     @property
     def address(self) -> str:
@@ -53,7 +53,7 @@ class RelayUnderLoad(Protocol):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of a scene.
+    """The outcome of a scenario.
 
     Arguments:
         fault: what was done.
@@ -99,7 +99,7 @@ def kernel_settings(kernel: bool) -> dict[str, object]:
 
 
 def load_options(relay: RelayUnderLoad, *, calls: int = CALLS, seed: int = 1) -> LoadOptions:
-    """A load that can tell what became of each packet, and does not give up when nobody answers."""
+    """A load that can tell what became of each packet, and retries commands without an answer."""
     return LoadOptions(
         address=relay.address,
         control=ControlKind.NATIVE,
@@ -132,7 +132,7 @@ def play_while(
     Arguments:
         happen: lets it happen, and returns when the relay is whole again.
     """
-    with playing(load_options(relay, calls=calls)) as load:
+    with background_load(load_options(relay, calls=calls)) as load:
         _wait_until_latched(relay, load, calls)
         before = read_calls(relay.address)
         time.sleep(ASK_EVERY_S + rng.uniform(0, 1))  # any instant of the pacing and of the relay's own rounds
@@ -147,7 +147,7 @@ def play_while(
     return Outcome(fault, report, changed, list(verdict.findings(report.streams)))
 
 
-def _wait_until_latched(relay: RelayUnderLoad, load: Playing, calls: int) -> None:
+def _wait_until_latched(relay: RelayUnderLoad, load: BackgroundLoad, calls: int) -> None:
     """Return once the RTP of every call flows both ways, in the kernel if it shall."""
 
     def latched() -> bool:

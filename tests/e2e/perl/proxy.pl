@@ -34,7 +34,7 @@ my $stop;
 $loop->addFD( \*STDIN, EV_READ, [ sub { sysread( STDIN, my $buf, 512 ) or $stop = 1 } ] );
 $loop->loop( undef, \$stop );
 
-# Which leg leads to which network is the business of whoever runs a proxy (the example stateless_proxy.pl does it
+# Which leg leads to which network is decided by the operator of a proxy (the example stateless_proxy.pl does it
 # by domains): here a request that says nothing else leaves through the leg that it did not come in by.
 package AcrossProxy;
 use base 'Net::SIP::StatelessProxy';

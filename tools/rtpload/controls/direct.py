@@ -7,7 +7,7 @@ class DirectControl:
     """See Control; nothing is told to anybody."""
 
     def check(self) -> None:
-        """Nobody has to answer."""
+        """There is no relay to ask."""
 
     def negotiate(
         self,

@@ -8,7 +8,7 @@ from tools.rtpload.ends import MediaEnd, Targets, TransactionKey
 class Control(Protocol):
     """A connection to a relay; used by one thread at a time.
 
-    All methods raise NhError (Refused and below: the relay turns it down; Unavailable: nobody answers).
+    All methods raise NhError (Refused and below: the relay turns it down; Unavailable: no answer).
     """
 
     def check(self) -> None:

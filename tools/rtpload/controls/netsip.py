@@ -63,7 +63,7 @@ class NetsipControl:
 
     def check(self) -> None:
         """Close a session that there is not: the protocol has no ping."""
-        self._client.close_session(["rtpload-check", None, "nobody", "nobody"])
+        self._client.close_session(["rtpload-check", None, "check", "check"])
 
     def negotiate(self, key: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         """Two allocates and one activate."""

@@ -1,4 +1,4 @@
-"""A control that does not give up at once: what nobody answered is sent again, as SIP proxies do it.
+"""A control that sends a command without an answer again, as SIP proxies do.
 
 Whether a command was carried out is not known when its answer is missing. All commands may be repeated: a
 relay gives the same ports again, and what is closed already was closed by the try before.
@@ -22,7 +22,7 @@ class RetryingControl:
     """See Control.
 
     Arguments:
-        control: what sends the commands. It has to say Unavailable where nobody answers, so Net::SIP's
+        control: what sends the commands. It has to raise Unavailable without an answer, so Net::SIP's
             protocol will not do.
         retry_s: when to give up, in seconds from the first try on.
     """

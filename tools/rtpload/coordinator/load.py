@@ -91,7 +91,7 @@ class Load:
         self._records: list[StreamRecord] = []
 
     def stop(self) -> None:
-        """End the calls now; `run` returns its report once they have been torn down."""
+        """End the calls now; `run` returns its report when all are closed."""
         self._course.interrupted = True
         self._stop.set()
 

@@ -1,6 +1,6 @@
 """When each stream sends: every stream on a clock of its own, all of them spread over the packet time.
 
-A stream's clock ticks at `phase + k * interval` of the monotonic clock, for all k, whoever runs it and
+A stream's clock ticks at `phase + k * interval` of the monotonic clock, for all k, in every worker and
 whenever it started. So the streams of all workers are spread over the interval without talking to each
 other. Knows neither sockets nor what is sent; times are nanoseconds, given by the caller.
 """

@@ -11,8 +11,8 @@ On the host:
 In the container:
     inside        what its systemd runs (nh-trial.service): all scenarios, one after the other
     unit          nh.service, and what systemd and nh say of it
-    deeds         what is done to it while calls play
-    moments       what is looked at without media: start, drain, wrong settings, who may look
+    actions       what is done to it while calls play
+    checks        what is looked at without media: start, drain, wrong settings, who may look
     scenarios     all of them, with what was promised
-    telling       the lines by which the container tells the host
+    console       the lines by which the container reports to the host
 """

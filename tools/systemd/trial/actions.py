@@ -1,6 +1,7 @@
-"""What is done to the unit while calls play: each deed returns when it is whole again, and says what it saw.
+"""What is done to the unit while calls play: each action returns when all shards are up again, and
+reports what it saw.
 
-A deed raises Broken where systemd or nh do something else than is promised; what it costs calls is judged
+An action raises Broken where systemd or nh do something else than is promised; what it costs calls is judged
 by tools.survive.verdict.
 """
 
@@ -27,7 +28,7 @@ RELOADING_S: Final = 1.0
 KILLS: Final = 6
 """One more than systemd would allow within 10 s if nothing were said of it."""
 
-Deed = Callable[[Unit], str]
+Action = Callable[[Unit], str]
 
 
 class Broken(Exception):

@@ -84,7 +84,7 @@ def environment_at_reload(unit: Unit) -> str:
 
 
 def looks(unit: Unit) -> str:
-    """nh stats and nh calls: root, the user nh, a member of the group nh, and somebody else."""
+    """nh stats and nh calls: root, the user nh, a member of the group nh, and another user."""
     unit.write_settings({"NH_RPC_MODE": "0660"})
     unit.note_the_time()
     unit.systemctl("start", NAME)

@@ -11,6 +11,6 @@ def mark(text: str) -> str:
 
 
 def told(line: str) -> str | None:
-    """What the trial said in a line of the console; None: somebody else said it."""
+    """What the trial reports in a line of the console; None: the line is of another program."""
     _, found, text = line.rstrip().partition(_MARK)
     return text if found else None

@@ -32,7 +32,7 @@ class Container:
     def run(self) -> Iterator[str]:
         """Start it; what the trial says in it, line by line, until it has ended.
 
-        Whoever does not read on to the end, ends it. Raises CannotTry.
+        It ends when the iteration does. Raises CannotTry.
         """
         group = _cgroups() / f"nh-trial-{os.getpid()}"
         group.mkdir()

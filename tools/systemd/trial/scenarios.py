@@ -12,7 +12,7 @@ from tools.survive.faults import FaultKind, Injected
 from tools.survive.limits import BACK_AFTER_START_S, BUSY_HOST_S
 from tools.survive.scenario import Outcome, play_while
 from tools.systemd.trial import actions, checks
-from tools.systemd.trial.actions import Broken, Deed
+from tools.systemd.trial.actions import Action, Broken
 from tools.systemd.trial.unit import Unit
 
 FAILURES: Final = (Broken, HarnessError, NhError, LoadFailed, TimeoutError, OSError)
@@ -28,21 +28,21 @@ class Fault(NamedTuple):
         name: of the scenario.
         promised: what docs/how-to/systemd.md or docs/reference/reliability.md say, in short.
         kind: whose promise counts for packets and gaps; see tools.survive.limits.
-        deed: see deeds.
+        action: see tools.systemd.trial.actions.
     """
 
     name: str
     promised: str
     kind: FaultKind
-    deed: Deed
+    action: Action
 
 
-class Moment(NamedTuple):
-    """Something without media. Arguments: as Fault; look: see moments; kernel: also with that path."""
+class Check(NamedTuple):
+    """Something without media. See Fault. run: see tools.systemd.trial.checks; kernel: also in the kernel."""
 
     name: str
     promised: str
-    look: Callable[[Unit], str]
+    run: Callable[[Unit], str]
     kernel: bool = False
 
 
@@ -113,46 +113,46 @@ FAULTS: Final = (
     Fault("reexecute-systemd", "nothing happens", FaultKind.NONE, actions.reexecute_systemd),
 )
 
-MOMENTS: Final = (
-    Moment("start", "active when every shard is up, confined", checks.start, kernel=True),
-    Moment(
+CHECKS: Final = (
+    Check("start", "active when every shard is up, confined", checks.start, kernel=True),
+    Check(
         "start-without-capabilities",
         "active, in user space, with both lines emptied",
         checks.start_without_capabilities,
     ),
-    Moment("drain", "status 0 with the last call, not started again", checks.drain),
-    Moment("drain-by-signal", "the same", checks.drain_by_signal),
-    Moment("bad-setting", "status 2, not started again, systemctl status says which", checks.bad_setting),
-    Moment(
+    Check("drain", "status 0 with the last call, not started again", checks.drain),
+    Check("drain-by-signal", "the same", checks.drain_by_signal),
+    Check("bad-setting", "status 2, not started again, systemctl status says which", checks.bad_setting),
+    Check(
         "environment-at-reload",
         "/etc/default/nh is read by systemctl restart, not by reload",
         checks.environment_at_reload,
     ),
-    Moment("looks", "statistics: root and nh; calls: the group nh too", checks.looks),
-    Moment("stop-hung", "systemctl stop ends one that hangs", checks.stop_a_hung_one),
-    Moment("end-everything", "systemctl kill ends what kill -9 and stop left", checks.end_everything),
+    Check("looks", "statistics: root and nh; calls: the group nh too", checks.looks),
+    Check("stop-hung", "systemctl stop ends one that hangs", checks.stop_a_hung_one),
+    Check("end-everything", "systemctl kill ends what kill -9 and stop left", checks.end_everything),
 )
 
-NAMES: Final = tuple(it.name for it in (*MOMENTS, *FAULTS))
+NAMES: Final = tuple(it.name for it in (*CHECKS, *FAULTS))
 
 
 def scenarios(names: frozenset[str]) -> Iterator[Scenario]:
     """Those with these names, on the path in user space, then on the one in the kernel."""
     for kernel in (False, True):
         path = "kernel" if kernel else "user space"
-        for moment in MOMENTS:
-            if moment.name in names and (moment.kernel or not kernel):
-                yield Scenario(f"{moment.name}, {path}", moment.promised, _looked(moment, kernel))
+        for check in CHECKS:
+            if check.name in names and (check.kernel or not kernel):
+                yield Scenario(f"{check.name}, {path}", check.promised, _run_check(check, kernel))
         for fault in FAULTS:
             if fault.name in names:
-                yield Scenario(f"{fault.name}, {path}", fault.promised, _played(fault, kernel))
+                yield Scenario(f"{fault.name}, {path}", fault.promised, _run_fault(fault, kernel))
 
 
-def _looked(moment: Moment, kernel: bool) -> Callable[[int], Seen]:
+def _run_check(check: Check, kernel: bool) -> Callable[[int], Seen]:
     def play(_calls: int) -> Seen:
         unit = Unit(kernel=kernel)
         try:
-            return Seen(moment.look(unit), [])
+            return Seen(check.run(unit), [])
         except FAILURES as exc:
             return Seen("", [str(exc), *unit.last_output().splitlines()])
         finally:
@@ -161,7 +161,7 @@ def _looked(moment: Moment, kernel: bool) -> Callable[[int], Seen]:
     return play
 
 
-def _played(fault: Fault, kernel: bool) -> Callable[[int], Seen]:
+def _run_fault(fault: Fault, kernel: bool) -> Callable[[int], Seen]:
     def play(calls: int) -> Seen:
         unit = Unit(kernel=kernel)
         try:
@@ -183,7 +183,7 @@ def _play(fault: Fault, unit: Unit, calls: int) -> Seen:
         began_ns = time.monotonic_ns()
         before_ns = unit.started_ns
         try:
-            seen.append(fault.deed(unit))
+            seen.append(fault.action(unit))
         except (Broken, HarnessError) as exc:
             broken.append(str(exc))
         started_ns = unit.started_ns

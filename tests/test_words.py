@@ -1,0 +1,197 @@
+"""One word a thing: code, tests and docs use the field's words, and not those that nh had before.
+
+The words are those of the RFCs, rtpengine, Net::SIP, Linux, systemd and HAProxy. The list has each old word
+and what stands there now. Lines are read without capitals and underscores: `NgDesk`, `ng_desk` and "ng desk"
+are the same words. Only names of classes ("class Gate") are read as they are.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[1]
+ROOMS: Final = ("nh", "tools", "tests", "docs", "benchmarks", "README.md", "CONTRIBUTING.md")
+NAMES: Final = {".py", ".md", ".c", ".h", ".pl", ".service", ".toml"}
+EVERYWHERE: Final = ("",)
+
+
+class Word(NamedTuple):
+    """A word that is not used any more.
+
+    Attributes:
+        old: a regular expression for it, in words without capitals and underscores; "class X": a class.
+        new: what stands there now.
+        where: the beginnings of the paths where it is not used; elsewhere it may mean another thing.
+        unless: a regular expression for its uses that are the field's.
+    """
+
+    old: str
+    new: str
+    where: tuple[str, ...] = EVERYWHERE
+    unless: str = ""
+
+
+WORDS: Final = [
+    # who takes over from whom
+    Word(r"estates?", "orphaned shards"),
+    Word(r"predecessors?( lost)?", "orphan client, handover failed"),
+    Word(r"bequests?|legacy|legacies", "handover message, handover state"),
+    Word(r"inheritance", "inherited descriptors"),
+    Word(r"testators?|bequeath(s|ed)?", "send_handover"),
+    Word(r"heirlooms?|heritages?", "inherited socket, recovery source"),
+    Word(r"foundations", "runtime", where=("nh/supervisor", "tests/supervisor")),
+    Word(r"rendezvous", "handover socket", unless=r"rendezvous hash"),
+    Word(r"succession", "upgrade"),
+    Word(r"class Gate", "takeover listener"),
+    Word(r"class (Present|Depart|Leave|HandOver)", "Hello, Exit, Yield, Transfer"),
+    Word(r"class (Start|Go)", "Restore, Activate"),
+    Word(r"(not )?believable", "protocol violation"),
+    # shards
+    Word(r"placements?( at)?", "shard slots, shard map"),
+    Word(r"arbiters?", "shard manager"),
+    Word(r"class (Child|Places|_Place)", "shard handle, shard slots, shard slot"),
+    Word(r"spares?", "zygote, prefork", where=("nh/", "tests/", "docs/")),
+    Word(r"children before", "reap_children_after_exec"),
+    Word(r"hang watch", "watchdog"),
+    # calls that outlive their process
+    Word(r"keepers?", "shard backup"),
+    Word(r"link keep|keep sink", "checkpoint sink"),
+    Word(r"call keeping", "checkpointer"),
+    Word(r"kept helper", "recoverable relay"),
+    Word(r"restoration", "restore queue, call restorer"),
+    Word(r"class (Keep|Restoring|Note)", "checkpoint sink, call restorer, journal record"),
+    Word(
+        r"hold sockets|let go sockets|keep call|forget call",
+        "StoreSockets, ReleaseSockets, SaveCall, DropCall",
+    ),
+    Word(r"note files|store notes?", "journal, journal record"),
+    Word(r"set aside|store aside|asides", "quarantine"),
+    Word(r"holding budget", "fd budget"),
+    # what proxies speak to
+    Word(r"(ng )?desks?|offices?", "ng handler, testbed"),
+    Word(r"ng replies", "reply cache"),
+    Word(r"class Service", "connection context"),
+    Word(r"class Clients", "idle tracker"),
+    Word(r"torn", "partial frame"),
+    Word(r"pour(s|ed|ing)?", "send_all"),
+    Word(r"wishes", "parsed options"),
+    Word(r"spelled", "normalize_key"),
+    # calls
+    Word(r"class Ends", "participants"),
+    Word(r"dialogues?", "dialog (RFC 3261)"),
+    Word(r"told", "announced, advertised", where=("nh/calls", "tests/calls")),
+    Word(r"former", "superseded", where=("nh/calls", "tests/calls")),
+    Word(r"(re|un)?settled?|settling", "latch", where=("nh/calls", "nh/shard", "nh/fastpath", "docs/")),
+    # media
+    Word(r"onwards?", "egress"),
+    Word(r"forwarders", "fast path readers"),
+    Word(r"judging", "latching"),
+    Word(r"strays?", "no session"),
+    Word(r"own ports|counts hops", "local ports, reads_ttl", where=("nh/",)),
+    Word(r"class Accounts", "stats collector"),
+    Word(r"class Traffic", "traffic totals"),
+    Word(r"readings", "counters map", where=("nh/shard", "nh/fastpath")),
+    Word(r"take left|remove left", "adopt_stale_flow, remove_stale_flows"),
+    Word(r"complain(s|t|ts)?", "rate limited log line", where=("nh/",)),
+    # tools and tests
+    Word(r"crews?", "workers"),
+    Word(r"mouths?|ears?", "sender, receiver", where=("tools/", "tests/tools")),
+    Word(r"hush(ed|ing)?", "stop_sending"),
+    Word(r"heard", "received, stream record", where=("tools/",)),
+    Word(r"ledgers?", "run counters, progress"),
+    Word(r"persever(e|es|ing)", "retrying"),
+    Word(r"deeds?|scenes?|telling|playing", "actions, scenario, console, background load", where=("tools/",)),
+    Word(r"bench", "testbed", where=("tests/",)),
+    # the actor has a name
+    Word(
+        r"whoever|nobody|somebody", "the actor: caller, peer, supervisor, client", unless=r"vague re compile"
+    ),
+]
+
+MODULES: Final = {
+    "arbiter", "child", "children_before", "crew", "desk", "dialogue", "estate", "forwarders", "foundations",
+    "gate", "hangs", "heirlooms", "hops", "inheritance", "keeper", "keeping", "kept_helper", "leaving",
+    "ledger", "link_keep", "moments", "mouths", "ng_desk", "ng_replies", "office", "onward", "persevering",
+    "places",
+    "placement", "playing", "pouring", "predecessor", "refusals", "relaying", "rendezvous", "restoration",
+    "restoring", "rules", "scene", "set_ups", "spares", "store_aside", "store_notes", "succession", "telling",
+    "testator",
+}  # fmt: skip
+"""Names of modules that are gone."""
+
+NOT_YET: Final[tuple[str, ...]] = (
+    "nh/",
+    "docs/",
+    "tests/calls/",
+    "tests/cli/",
+    "tests/fastpath/",
+    "tests/ipc/",
+    "tests/sdp/",
+    "tests/shard/",
+    "tests/stats/",
+    "tests/supervisor/",
+    "tests/wire/",
+)
+"""Rooms where words are still to be replaced; it has to become empty."""
+
+
+class Line(NamedTuple):
+    """A line of a file, and its words: without capitals, underscores and punctuation, apart by one blank."""
+
+    file: str
+    number: int
+    text: str
+    words: str
+
+
+def read_lines() -> list[Line]:
+    """All lines of the rooms that are done."""
+    listed = subprocess.run(
+        ["git", "ls-files", *ROOMS], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    files = [name for name in listed.stdout.splitlines() if Path(name).suffix in NAMES]
+    return [
+        Line(file, number, text.strip(), words_of(text))
+        for file in files
+        if file != "tests/test_words.py" and not file.startswith(NOT_YET) and (ROOT / file).exists()
+        for number, text in enumerate((ROOT / file).read_text().splitlines(), 1)
+    ]
+
+
+def words_of(line: str) -> str:
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", line)
+    return " ".join(re.findall(r"[a-z0-9]+", apart.replace("_", " ").lower()))
+
+
+def finds(word: Word, lines: list[Line]) -> list[str]:
+    """Where the word is used, as FILE:LINE: TEXT."""
+    raw = word.old.startswith("class ")
+    old, unless = re.compile(rf"\b({word.old})\b"), re.compile(word.unless or "(?!)")
+    return [
+        f"{line.file}:{line.number}: {line.text}"
+        for line in lines
+        if old.search(line.text if raw else line.words)
+        and line.file.startswith(word.where)
+        and not unless.search(line.words)
+    ]
+
+
+@pytest.fixture(scope="module")
+def lines() -> list[Line]:
+    found = read_lines()
+    if not found:
+        pytest.skip("needs the repository: git ls-files")
+    return found
+
+
+def test_what_has_a_standard_name_has_no_other(lines: list[Line]) -> None:
+    found = [f"{where}\n    now: {word.new}" for word in WORDS for where in finds(word, lines)]
+    assert not found, "\n".join(found)
+
+
+def test_modules_have_todays_names(lines: list[Line]) -> None:
+    files = {line.file for line in lines}
+    assert not {file for file in files if Path(file).stem.removeprefix("test_") in MODULES}
