@@ -1,6 +1,16 @@
-"""`python -m nh`: the same as the command `nh`."""
+"""The command `nh`, also as `python -m nh`."""
 
-from nh.cli.main import app
+import gc
+
+
+def main() -> None:
+    """Run the command line."""
+    gc.disable()  # what is imported leaves no garbage, and collections would be a tenth of the start
+    from nh.cli.main import app  # noqa: PLC0415
+
+    gc.enable()
+    app(prog_name="nh")
+
 
 if __name__ == "__main__":
-    app(prog_name="nh")
+    main()

@@ -2,29 +2,26 @@
 
 layout has the statistics, record their layout in bytes, block the publication of complete updates, segment
 the memory; the rest of nh uses writer and reader. Readers need no RPC and cannot disturb a writer.
+
+What readers get is in nh.stats.snapshot: processes that only write do not load it.
 """
 
 from nh.stats.layout import MAX_SHARDS, ShardState, ShardStats, ShardStatus, SupervisorStats
 from nh.stats.reader import Heartbeat, StatsReader, read_once
 from nh.stats.segment import Segment, attach_segment, create_segment, own_segment, segment_name
-from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading, Totals
 from nh.stats.writer import ShardWriter, SupervisorWriter
 
 __all__ = [
     "MAX_SHARDS",
     "Heartbeat",
     "Segment",
-    "ShardReading",
     "ShardState",
     "ShardStats",
     "ShardStatus",
     "ShardWriter",
-    "Snapshot",
     "StatsReader",
-    "SupervisorReading",
     "SupervisorStats",
     "SupervisorWriter",
-    "Totals",
     "attach_segment",
     "create_segment",
     "own_segment",

@@ -3,16 +3,19 @@
 import contextlib
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nh.errors import StatsUnavailable
 from nh.stats import record
 from nh.stats.block import Block
 from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, Kind, ShardState, ShardStatus
 from nh.stats.segment import Segment, attach_segment, segment_name
-from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading, add_up
+
+if TYPE_CHECKING:
+    from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading
 
 
-def read_once(runtime_path: Path) -> Snapshot:
+def read_once(runtime_path: Path) -> "Snapshot":
     """The latest statistics of the nh with this runtime directory. For repeated reads use a StatsReader.
 
     Raises:
@@ -37,7 +40,7 @@ class StatsReader:
             for shard in range(segment.shards)
         ]
 
-    def read(self) -> Snapshot:
+    def read(self) -> "Snapshot":
         """The latest published values.
 
         The gauges of a shard that is down are zero, because what it published last is outdated; its counters
@@ -46,6 +49,8 @@ class StatsReader:
         Raises:
             StatsUnavailable: a block cannot be read, and this reader has never read it before.
         """
+        from nh.stats.snapshot import Snapshot, add_up  # noqa: PLC0415  see nh.stats
+
         supervisor = self._read_supervisor()
         shards = tuple(
             _shard_reading(number, block.read(), supervisor.shards[number])
@@ -64,7 +69,9 @@ class StatsReader:
             totals=add_up(shards),
         )
 
-    def _read_supervisor(self) -> SupervisorReading:
+    def _read_supervisor(self) -> "SupervisorReading":
+        from nh.stats.snapshot import SupervisorReading  # noqa: PLC0415
+
         payload = self._supervisor.read()
         statuses = [
             ShardStatus(**record.STATUS.unpack(payload, offset))
@@ -113,7 +120,9 @@ def _age_s(heartbeat: float, clock: float) -> float | None:
     return max(0.0, clock - heartbeat) if heartbeat else None
 
 
-def _shard_reading(shard: int, payload: bytes, status: ShardStatus) -> ShardReading:
+def _shard_reading(shard: int, payload: bytes, status: ShardStatus) -> "ShardReading":
+    from nh.stats.snapshot import ShardReading  # noqa: PLC0415
+
     values = record.SHARD.unpack(payload)
     state = ShardState(status.state)
     if state is ShardState.DOWN:

@@ -19,7 +19,8 @@ from nh.client import Client, NativeClient
 from nh.commands import Allocate, Close, CloseCall, GetStats, ListCalls, Ping, TransactionKey
 from nh.errors import CommandTimeout, NhError, ShardUnavailable, Unavailable
 from nh.results import Closed, Pong
-from nh.stats import ShardState, Snapshot, read_once, segment_name
+from nh.stats import ShardState, read_once, segment_name
+from nh.stats.snapshot import Snapshot
 from nh.supervisor.shards.routing import shard_of
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, frame

@@ -11,7 +11,7 @@ from nh.client import NativeClient
 from nh.commands import Allocate, CloseCall, TransactionKey
 from nh.errors import NhError, Unavailable
 from nh.results import Allocated, Closed
-from nh.stats import ShardReading
+from nh.stats.snapshot import ShardReading
 from tests.profiles import quick_first
 from tests.supervisor.test_run import Run, assert_nothing_is_left, running
 from tools.harness.waiting import eventually

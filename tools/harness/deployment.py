@@ -14,7 +14,8 @@ import psutil
 
 from nh.ipc.peer import peer_of
 from nh.results import CallDetail, LegDetail
-from nh.stats import Snapshot, read_once
+from nh.stats import read_once
+from nh.stats.snapshot import Snapshot
 from nh.supervisor.shards.routing import shard_of
 from tools.harness import HarnessError
 from tools.harness.call import RelayedCall

@@ -14,7 +14,8 @@ from nh.client import NativeClient
 from nh.commands import ListCalls, ShowCall
 from nh.errors import StatsUnavailable
 from nh.results import CallDetail, CallList
-from nh.stats import ShardState, Snapshot, read_once, segment_name
+from nh.stats import ShardState, read_once, segment_name
+from nh.stats.snapshot import Snapshot
 from tools.harness import HarnessError
 from tools.harness.ports import claim_ports, free_tcp_port, min_max
 from tools.harness.program import Program

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from nh.stats import Snapshot
+from nh.stats.snapshot import Snapshot
 from tools.harness.deployment import Deployment
 from tools.harness.waiting import eventually
 from tools.rtpload.options import ControlKind, LoadOptions

@@ -6,7 +6,8 @@ from types import TracebackType
 from nh.cli.stats.quantities import duration
 from nh.cli.stats.rates import STALE_S
 from nh.errors import StatsUnavailable
-from nh.stats import Snapshot, StatsReader, attach_segment, segment_name
+from nh.stats import StatsReader, attach_segment, segment_name
+from nh.stats.snapshot import Snapshot
 
 
 class Watch:

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from nh.stats import Snapshot, read_once
+from nh.stats import read_once
+from nh.stats.snapshot import Snapshot
 from tools.harness import HarnessError
 from tools.harness.relay import shard_pid
 from tools.harness.waiting import eventually

@@ -1,0 +1,30 @@
+"""What a start loads: each process only what it uses, because imports are most of what a start costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+ASYNC_AND_DRAWING = {"asyncio", "argparse", "pydantic", "rich"}
+
+
+@pytest.mark.parametrize(
+    ("program", "unwanted"),
+    [
+        (
+            "nh.supervisor.main",
+            ASYNC_AND_DRAWING | {"psutil", "typer", "nh.shard", "nh.calls.table", "nh.sdp"},
+        ),
+        ("nh.shard.control", ASYNC_AND_DRAWING | {"typer", "sqlite3", "nh.supervisor", "nh.wire", "nh.rpc"}),
+        ("nh.cli.main", ASYNC_AND_DRAWING | {"psutil", "nh.client", "nh.stats", "nh.supervisor", "nh.shard"}),
+        ("nh.errors", {"msgspec", "typer", "psutil"}),
+    ],
+)
+def test_a_process_loads_only_what_it_uses(program: str, unwanted: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, {program}\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not unwanted & set(done.stdout.split())
