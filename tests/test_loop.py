@@ -17,6 +17,7 @@ import uvloop
 
 from nh.asyncio_loop import AsyncioLoop
 from nh.loop import Loop, SelectorLoop
+from tools.harness.waiting import turn_until
 
 
 class LoopTestbed(Protocol):
@@ -33,10 +34,7 @@ class SelectorTestbed:
         self.loop = SelectorLoop(selector)
 
     def turn_until(self, condition: Callable[[], bool]) -> None:
-        until = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < until, "the condition did not come true"
-            self.loop.turn(0.02)
+        turn_until(self.loop, condition)
 
 
 class AsyncioTestbed:

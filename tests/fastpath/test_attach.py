@@ -16,8 +16,8 @@ from nh.fastpath.attach.attachments import Attachments
 from nh.fastpath.netlink.interfaces import Interface, InterfaceWatch
 from nh.loop import SelectorLoop
 from tests.fastpath.trivial_program import create_link, kernel_has_tcx, tcx_programs, trivial_program
-from tests.fastpath.turning import turn_until
 from tests.netns import Namespace
+from tools.harness.waiting import turn_until
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")
 
@@ -255,6 +255,7 @@ from nh.fastpath.attach.attachments import Attachments
 from nh.fastpath.attach import AttachMode
 from nh.fastpath.netlink.interfaces import Interface
 from tests.fastpath.trivial_program import create_link, trivial_program
+from tools.harness.waiting import turn_until
 with trivial_program() as program:
     attachments = Attachments(program, {name!r}, create_link, AttachMode({method.value!r}))
     assert attachments.attach(Interface(socket.if_nametoindex("one"), "one", 1500))

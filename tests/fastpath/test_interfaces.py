@@ -8,8 +8,8 @@ import pytest
 
 from nh.fastpath.netlink.interfaces import Interface, InterfaceWatch, MediaInterfaces
 from nh.loop import SelectorLoop
-from tests.fastpath.turning import turn_until
 from tests.netns import Namespace, join, namespaces, needs_link_kind
+from tools.harness.waiting import turn_until
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")
 

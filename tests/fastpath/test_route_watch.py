@@ -9,8 +9,8 @@ import pytest
 from nh.fastpath.netlink.events import LONGEST_PAUSE_S, PAUSE_S
 from nh.fastpath.netlink.route_watch import RouteWatch
 from nh.loop import SelectorLoop
-from tests.fastpath.turning import turn_until
 from tests.netns import Namespace
+from tools.harness.waiting import turn_until
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")
 

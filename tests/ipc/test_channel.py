@@ -14,6 +14,7 @@ from nh.errors import ChannelFull
 from nh.ipc.channel import MAX_FDS, MAX_QUEUED_BYTES, RECORDS_A_TURN, Channel, OnRecord, receive_record
 from nh.ipc.link_messages import MAX_MESSAGE_BYTES
 from nh.loop import SelectorLoop
+from tools.harness.waiting import turn_until
 
 
 class Participants:
@@ -41,12 +42,8 @@ class Participants:
 
         return on_record
 
-    def turn_until(self, condition: Callable[[], bool], turns: int = 10_000) -> None:
-        for _ in range(turns):
-            if condition():
-                return
-            self.loop.turn(0.05)
-        raise AssertionError("the condition did not come true")
+    def turn_until(self, condition: Callable[[], bool]) -> None:
+        turn_until(self.loop, condition)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Pacing with real sockets on a real loop: every packet is served, in order, whatever the pace."""
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,6 +9,7 @@ from nh.loop import SelectorLoop
 from nh.shard.media.pacing import Pacer
 from nh.shard.media.poll import BATCH, MediaPoll
 from tests.shard.testbed import V4
+from tools.harness.waiting import turn_until
 
 
 class Paced:
@@ -30,10 +30,7 @@ class Paced:
             self.outbox.sendto(payload, self.inbox.getsockname())
 
     def turn_until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 10
-        while not condition():
-            assert time.monotonic() < deadline, self.received
-            self.loop.turn(0.01)
+        turn_until(self.loop, condition)
 
     def close(self) -> None:
         self.pacer.close()

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import socket
-import time
 from collections.abc import Callable, Iterable, Sequence
 
 from nh.calls.interfaces import Interface
@@ -16,6 +15,7 @@ from nh.shard.media.kernel_path import KernelPath
 from nh.shard.relay import Relay
 from nh.stats import ShardStats
 from tools.harness.media_peer import RTP, MediaPeer
+from tools.harness.waiting import turn_until
 
 V4 = "127.0.0.1"
 V6 = "::1"
@@ -84,10 +84,7 @@ class RelayTestbed:
 
     def turn_until(self, condition: Callable[[], object], what: str) -> None:
         """Turn the loop until `condition()` is true; fails if that never happens."""
-        deadline = time.monotonic() + 10
-        while not condition():
-            assert time.monotonic() < deadline, f"never: {what}"
-            self.loop.turn(0.005)
+        turn_until(self.loop, condition, what)
 
     # --- calls --------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +13,7 @@ from nh.rpc.frontend import Frontend
 from nh.stats import SupervisorStats
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, frame
+from tools.harness.waiting import turn_until
 
 ResultT = TypeVar("ResultT")
 
@@ -77,10 +77,7 @@ class FrontendTestbed:
         return peer
 
     def turn_until(self, condition: Callable[[], object]) -> None:
-        until = time.monotonic() + WAIT_S
-        while not condition():
-            assert time.monotonic() < until, "the condition did not come true"
-            self.loop.turn(0.01)
+        turn_until(self.loop, condition)
 
     def settle(self) -> None:
         """Turn until nothing is left to do at once."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import time
 from collections.abc import Callable, Iterator
 
 from nh.address import TcpAddress
@@ -12,6 +11,7 @@ from nh.results import Closed, Result
 from nh.rpc.ng.listeners import NgListener, open_ng_listeners
 from nh.rpc.ng.service import NgContext
 from nh.stats import SupervisorStats
+from tools.harness.waiting import turn_until
 
 WAIT_S = 20.0
 
@@ -77,10 +77,7 @@ class NgServiceTestbed:
         return True
 
     def turn_until(self, condition: Callable[[], object]) -> None:
-        until = time.monotonic() + WAIT_S
-        while not condition():
-            assert time.monotonic() < until, "the condition did not come true"
-            self.loop.turn(0.01)
+        turn_until(self.loop, condition)
 
     def close(self) -> None:
         self.service.close()

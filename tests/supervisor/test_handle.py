@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from nh.results import Closed, Failure, RelayResult
 from nh.supervisor.shards import handle as handle_module
 from nh.supervisor.shards.handle import HandleState, ShardHandle, ShardSpec
 from nh.supervisor.shards.process import ShardProcess
+from tools.harness.waiting import turn_until
 
 FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
 
@@ -76,10 +76,7 @@ class RunningShard:
             self.handle.execute(CloseCall(call_id), self.results.append)
 
     def turn_until(self, condition: Callable[[], object]) -> None:
-        until = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < until, "the condition did not come true"
-            self.loop.turn(0.05)
+        turn_until(self.loop, condition)
 
     def close(self) -> None:
         self.handle.kill()

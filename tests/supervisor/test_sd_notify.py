@@ -2,8 +2,7 @@
 
 import os
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from nh.loop import SelectorLoop
 from nh.supervisor.host.sd_notify import MAX_WAITING, Notifier, without_notify_socket
 from tests.supervisor.service_manager import ServiceManager, service_manager
-from tools.harness.waiting import eventually
+from tools.harness.waiting import eventually, turn_until
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")
 
@@ -27,13 +26,6 @@ def loop() -> Iterator[SelectorLoop]:
     loop = SelectorLoop()
     yield loop
     loop.close()
-
-
-def turn_until(loop: SelectorLoop, condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until, "the condition did not come true"
-        loop.turn(0.01)
 
 
 def test_a_service_manager_hears_of_the_start_the_state_and_the_end(

@@ -14,6 +14,7 @@ from nh.supervisor.host.reaper import become_subreaper
 from nh.supervisor.shards import zygote as zygote_module
 from nh.supervisor.shards.process import ShardProcess
 from nh.supervisor.shards.zygote import Zygote
+from tools.harness.waiting import turn_until
 
 FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
 SHARD = (sys.executable, "-P", FAKE_SHARD)
@@ -51,10 +52,7 @@ class ZygoteTestbed:
         return self.zygote.pid
 
     def turn_until(self, condition: Callable[[], object]) -> None:
-        until = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < until, "the condition did not come true"
-            self.loop.turn(0.02)
+        turn_until(self.loop, condition)
 
 
 @pytest.fixture(autouse=True)
