@@ -138,6 +138,10 @@ class TakeNewCalls(msgspec.Struct, frozen=True, tag="take_new_calls"):
     """Drain no more."""
 
 
+class Detach(msgspec.Struct, frozen=True, tag="detach"):
+    """The supervisor hands over: the link is about to end, and the next supervisor is about to connect."""
+
+
 class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
     """The process has everything imported, and waits for Fork or Configure."""
 
@@ -248,6 +252,7 @@ ToShard = (
     | Shutdown
     | RefuseNewCalls
     | TakeNewCalls
+    | Detach
 )
 BackupMessage = StoreSockets | ReleaseSockets | SaveCall | DropCall
 FromShard = (

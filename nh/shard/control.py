@@ -19,6 +19,7 @@ from nh.ipc.link_messages import (
     MAX_MESSAGE_BYTES,
     Configure,
     Configured,
+    Detach,
     Execute,
     Executed,
     HoldLinks,
@@ -83,6 +84,7 @@ class Control(CallObserver):
         self._links: list[int] = []
         self._segment: Segment | None = None
         self._shutting_down = False
+        self._detached = False
         # the round of the drain for which NoCallsLeft is still to be sent; None: there is nothing to send
         self._drain_round: int | None = None
 
@@ -131,6 +133,8 @@ class Control(CallObserver):
                 self._drain(drain_round)
             case TakeNewCalls():
                 self._drain(None)
+            case Detach():
+                self._detached = True
             case Shutdown():
                 self._shutting_down = True
                 if self._recovery is not None:
@@ -263,9 +267,19 @@ class Control(CallObserver):
         self.exit_status = EXIT_SUPERVISOR_GONE
         recovery, configure, handover_socket = self._recovery, self._configure, self._handover_socket
         if recovery is None or configure is None or handover_socket is None or not recovery.calls:
-            logger.error("the supervisor is gone and the shard has no calls: it ends")
+            if self._detached:
+                logger.info("the supervisor hands over and the shard has no calls: it ends")
+            else:
+                logger.error("the supervisor is gone and the shard has no calls: it ends")
             self._loop.stop()
             return
+        logger.log(
+            logging.INFO if self._detached else logging.WARNING,
+            "%s: shard %d relays its %d calls until the next supervisor has them",
+            "the supervisor hands over" if self._detached else "the supervisor is gone",
+            configure.relay.shard,
+            recovery.calls,
+        )
         self._drain(None)
         self._orphan = Orphan(self._loop, recovery, configure, handover_socket, on_over=self._loop.stop)
 

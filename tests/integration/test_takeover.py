@@ -134,7 +134,7 @@ def test_settings_of_the_new_one_may_be_others(deployment: Deployment) -> None:
 
 def test_without_another_nh_it_just_starts(deployment: Deployment) -> None:
     relay = deployment.start("--takeover")
-    assert "starting without a takeover" in relay.program.output
+    assert "nothing to take over" in relay.program.output
     deployment.make_call(b"call")
     deployment.kill_supervisor()
     relay = deployment.start("--takeover")

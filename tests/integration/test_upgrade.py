@@ -83,7 +83,13 @@ def test_calls_go_on_in_new_shards_of_the_same_supervisor(deployment: Deployment
     assert [call.end() for call in calls] == [1] * len(calls)
     eventually(relay.all_ports_are_free, "all ports are free")
     assert relay.program.stop() == 0
+    assert not alarms(relay)
     assert sorted(path.name for path in deployment.place.directory.iterdir()) == ["nh.lock"]
+
+
+def alarms(relay: Relay) -> list[str]:
+    """Log lines that would wake somebody up."""
+    return [line for line in relay.program.output.splitlines() if " ERROR " in line or " WARNING " in line]
 
 
 def are_gone(processes: list[psutil.Process]) -> bool:
@@ -108,11 +114,13 @@ def test_it_leaves_no_descriptors_behind(deployment: Deployment) -> None:
 
 
 def test_it_says_in_json_what_came_of_it(deployment: Deployment) -> None:
-    deployment.start()
+    relay = deployment.start()
     deployment.make_call(b"only")
     said = json.loads(nh_ok(deployment.place, "upgrade", "--json").stdout)
     assert said.pop("took_s") > 0
     assert said == {"version": nh.__version__, "shards": SHARDS, "calls": 1}
+    eventually(lambda: len(relay.shard_processes()) == SHARDS, "the shards before are gone")
+    assert not alarms(relay), "a shard without calls ends quietly too"
 
 
 def test_sigusr2_does_the_same(deployment: Deployment) -> None:

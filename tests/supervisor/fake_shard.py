@@ -30,6 +30,7 @@ from nh.commands import Allocate, CloseCall, ListCalls, Offer, RelayCommand
 from nh.ipc.link_messages import (
     Configure,
     Configured,
+    Detach,
     DropCall,
     Execute,
     Executed,
@@ -101,7 +102,7 @@ class FakeShard:
                 self.execute(message)
             elif isinstance(message, RefuseNewCalls):
                 self.link.send(encode(NoCallsLeft(message.round)))
-            elif isinstance(message, TakeNewCalls | HoldLinks):
+            elif isinstance(message, TakeNewCalls | HoldLinks | Detach):
                 pass
             elif not self.options.ignore_shutdown:
                 return

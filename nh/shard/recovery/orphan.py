@@ -70,11 +70,6 @@ class Orphan:
         self._channel: Channel | None = None
         self._transferring = False
         self._patience: Timer | None = None
-        logger.warning(
-            "the supervisor is gone: shard %d goes on with its %d calls, and waits for the next supervisor",
-            self._shard,
-            recovery.calls,
-        )
         loop.add_reader(handover_socket.fileno(), self._on_arrival)
 
     def end_if_empty(self) -> None:

@@ -194,7 +194,9 @@ class UpgradeController:
             parts.stats,
             shards=parts.manager.shards,
         )
-        # 5. The next supervisor gets it, and the shards lose their link: they wait for the next supervisor.
+        # 5. The shards learn that the end of their link is no failure.
+        parts.manager.detach()
+        # 6. The next supervisor gets the state, and the shards lose their link: they wait for it.
         give(state)
 
     def _execute(self, argv: Sequence[str], state: HandoverState) -> None:

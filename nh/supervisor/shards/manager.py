@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from nh.ipc.link_messages import Detach
 from nh.loop import Loop
 from nh.stats.layout import ShardState
 from nh.supervisor.shards.slot import ShardSlot
@@ -90,6 +91,11 @@ class ShardManager:
             on_stopped: called once, when no process is left.
         """
         self._end_all(ShardSlot.release, on_stopped)
+
+    def detach(self) -> None:
+        """Announce to every shard that its link is about to end, because the supervisor hands over."""
+        for slot in self._slots:
+            slot.tell(Detach())
 
     def kill(self) -> None:
         """Kill every shard; after stop(), whose `on_stopped` follows."""
