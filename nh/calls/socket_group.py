@@ -3,9 +3,8 @@
 It knows its media, its sockets, and when it was last in use. It does not know what is sent through it.
 """
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from nh.calls.leg import RelaySocket
@@ -118,9 +117,12 @@ class SocketGroup:
             AddressUnavailable: the address cannot be bound.
         """
         runs: list[_Run] = []
-        with _undone_on_error(runs, address, ports, close_sockets):
+        try:
             for medium in media:
                 runs.append(ports.open_run(address, medium.range, open_sockets))
+        except BaseException:
+            _undo(runs, address, ports, close_sockets)
+            raise
         return cls(id=id, side=side, address=address, media=media, runs=runs, created=now, dscp=dscp)
 
     @classmethod
@@ -152,7 +154,7 @@ class SocketGroup:
             PortInUse, PortsExhausted, AddressUnavailable: no socket is kept.
         """
         runs: list[_Run] = []
-        with _undone_on_error(runs, address, ports, close_sockets):
+        try:
             for medium, base in zip(media, bases, strict=True):
                 ports.reserve(address, base, medium.range)
                 try:
@@ -160,6 +162,9 @@ class SocketGroup:
                 except BaseException:
                     ports.release(address, base, medium.range)
                     raise
+        except BaseException:
+            _undo(runs, address, ports, close_sockets)
+            raise
         group = cls(id=id, side=side, address=address, media=media, runs=runs, created=created, dscp=dscp)
         group.relay_media = tuple(
             RelayMedia(address, base if was_announced else 0, medium.range)
@@ -216,15 +221,8 @@ class SocketGroup:
             ports.release(self.address, sockets[0].local.port, len(sockets))
 
 
-@contextlib.contextmanager
-def _undone_on_error(
-    runs: list[_Run], address: str, ports: PortSpace, close_sockets: CloseSockets
-) -> Iterator[None]:
-    """Close the sockets in `runs` and release their ports if the body fails."""
-    try:
-        yield
-    except BaseException:
-        for base, sockets in runs:
-            close_sockets(sockets)
-            ports.release(address, base, len(sockets))
-        raise
+def _undo(runs: list[_Run], address: str, ports: PortSpace, close_sockets: CloseSockets) -> None:
+    """Close the sockets of a group that is incomplete, and release their ports."""
+    for base, sockets in runs:
+        close_sockets(sockets)
+        ports.release(address, base, len(sockets))

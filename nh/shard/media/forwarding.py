@@ -20,7 +20,7 @@ from nh.calls.session import Pair
 from nh.shard.media.egress import Egress
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.pipeline import Admit, Plan, plan_for, sole_latched_source
+from nh.shard.media.pipeline import NO_SESSION, plan_for, sole_latched_source
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.readers import Readers
 from nh.shard.media.sockets import MediaSocket, socket_of
@@ -67,7 +67,7 @@ class Forwarding:
 
     def open(self, media_socket: MediaSocket) -> None:
         """Watch a new socket; no leg receives there yet."""
-        self._poll.add(media_socket.fd, self._readers.compile(media_socket, Plan(Admit.NO_SESSION)))
+        self._poll.add(media_socket.fd, self._readers.compile(media_socket, NO_SESSION))
 
     def close(self, media_socket: MediaSocket) -> None:
         """Stop watching a socket. To be called before it is closed."""
@@ -94,8 +94,7 @@ class Forwarding:
         if self.awake:
             for media_socket in media_sockets:
                 media_socket.disconnect()
-        for media_socket in media_sockets:
-            self.apply(self._refresh(media_socket))
+        self.apply(self._refresh(media_sockets))
 
     # --- applying what changed ------------------------------------------------------------------------
 
@@ -103,13 +102,15 @@ class Forwarding:
         """Bring sockets in line with legs whose source or state changed, those that send to them too."""
         changed = list(legs)
         while changed:
-            found: list[Leg] = []
+            media_sockets: dict[MediaSocket, None] = {}
             for leg in changed:
                 media_socket = socket_of(leg)
+                media_sockets[media_socket] = None
                 if self.awake and not leg.latched:
                     media_socket.disconnect()
-                found += self._refresh(media_socket)
-                self._source_changed(media_socket.call_id, leg)
+            found = self._refresh(media_sockets)
+            for leg in changed:
+                self._source_changed(socket_of(leg).call_id, leg)
             changed = found
 
     def set_up_anew(self, media_sockets: Sequence[MediaSocket]) -> None:
@@ -138,7 +139,7 @@ class Forwarding:
         """Decide anew how the packets of a socket are forwarded: by which reader, and whether in the kernel.
 
         Returns:
-            The legs that packets changed that had waited at the socket; pass them to apply().
+            See _refresh().
         """
         if self._kernel is None:
             for leg in media_socket.legs:
@@ -166,24 +167,30 @@ class Forwarding:
                 # a bug that one socket meets must not keep the others from being served
                 logger.exception("the media socket at %s could not follow its source", leg.socket.local)
 
-    def _refresh(self, media_socket: MediaSocket) -> list[Leg]:
-        """Connect a socket if its source has latched, and update its path and those that lead through it.
+    def _refresh(self, media_sockets: Iterable[MediaSocket]) -> list[Leg]:
+        """Connect sockets whose source has latched, and update their paths and those that lead through them.
 
         Returns:
-            See _update_path().
+            The legs that packets changed that had waited at a socket; pass them to apply().
         """
-        if not self.awake:
-            if self._kernel is not None and sole_latched_source(media_socket.legs) is not None:
-                self._kernel.update(media_socket)  # to what the flow does already, or did for a predecessor
-            return []
         changed: list[Leg] = []
-        if not media_socket.connected and self._connect(media_socket):
-            changed += self._readers.serve_waiting(media_socket)
-        changed += self._update_path(media_socket)
-        for leg in media_socket.legs:
-            changed += self._update_path(socket_of(leg.other))
-            if leg.rtcp is not None:
-                changed += self._update_path(socket_of(leg.rtcp.other))
+        paths: dict[MediaSocket, None] = {}
+        for media_socket in media_sockets:
+            if not self.awake:
+                if self._kernel is not None and sole_latched_source(media_socket.legs) is not None:
+                    self._kernel.update(
+                        media_socket
+                    )  # to what the flow does already, or did for a predecessor
+                continue
+            if not media_socket.connected and self._connect(media_socket):
+                changed += self._readers.serve_waiting(media_socket)
+            paths[media_socket] = None
+            for leg in media_socket.legs:
+                paths[socket_of(leg.other)] = None
+                if leg.rtcp is not None:
+                    paths[socket_of(leg.rtcp.other)] = None
+        for media_socket in paths:
+            changed += self._update_path(media_socket)
         return changed
 
     def _connect(self, media_socket: MediaSocket) -> bool:

@@ -51,6 +51,9 @@ class Plan(NamedTuple):
     transforms: bool = False
 
 
+NO_SESSION: Final = Plan(Admit.NO_SESSION)
+"""The plan of a socket that no leg receives at."""
+
 PLAIN: Final = Plan(Admit.BY_KERNEL)
 """The plan of almost every packet in user space: receive, count, send, measure."""
 
@@ -64,18 +67,18 @@ def plan_for(legs: Sequence[Leg], *, connected: bool, local_ports: LocalPorts) -
         local_ports: the media ports of this relay.
     """
     if not legs:
-        return Plan(Admit.NO_SESSION)
+        return NO_SESSION
     reads_ttl = demultiplexes = offloaded = transforms = False
-    # one pass, for each set-up makes a dozen plans
-    for each in legs:
-        demultiplexes = demultiplexes or each.rtcp is not None
-        for leg in (each,) if each.rtcp is None else (each, each.rtcp):
-            destination = leg.egress.destination
+    for leg in legs:
+        demultiplexes = demultiplexes or leg.rtcp is not None
+        for each in (leg,) if leg.rtcp is None else (leg, leg.rtcp):
+            destination = each.egress.destination
             reads_ttl = reads_ttl or (destination is not None and destination in local_ports)
-            offloaded = offloaded or leg.offload is not None
-            transforms = transforms or bool(leg.transforms or leg.taps)
-    admit = Admit.BY_KERNEL if connected else Admit.BY_SOURCE
-    return Plan(admit, reads_ttl, demultiplexes, offloaded, transforms)
+            offloaded = offloaded or each.offload is not None
+            transforms = transforms or bool(each.transforms or each.taps)
+    return Plan(
+        Admit.BY_KERNEL if connected else Admit.BY_SOURCE, reads_ttl, demultiplexes, offloaded, transforms
+    )
 
 
 def sole_latched_source(legs: Sequence[Leg]) -> Endpoint | None:
