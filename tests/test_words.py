@@ -72,7 +72,7 @@ WORDS: Final = [
     Word(r"holding budget", "fd budget"),
     # what proxies speak to
     Word(r"(ng )?desks?|offices?", "ng handler, testbed"),
-    Word(r"ng replies", "reply cache"),
+    Word(r"ng replies", "reply cache", unless=r"ng replies that"),
     Word(r"class Service", "connection context"),
     Word(r"class Clients", "idle tracker"),
     Word(r"torn", "partial frame"),
@@ -81,7 +81,7 @@ WORDS: Final = [
     Word(r"spelled", "normalize_key"),
     # calls
     Word(r"class Ends", "participants"),
-    Word(r"dialogues?", "dialog (RFC 3261)"),
+    Word(r"dialogues?", "dialog (RFC 3261)", unless=r"bad dialogue|invalid dialogue|in dialogue with"),
     Word(r"told", "announced, advertised", where=("nh/calls", "tests/calls")),
     Word(r"former", "superseded", where=("nh/calls", "tests/calls")),
     Word(r"(re|un)?settled?|settling", "latch", where=("nh/calls", "nh/shard", "nh/fastpath", "docs/")),
@@ -124,7 +124,6 @@ MODULES: Final = {
 
 NOT_YET: Final[tuple[str, ...]] = (
     "nh/",
-    "docs/",
     "tests/calls/",
     "tests/cli/",
     "tests/fastpath/",

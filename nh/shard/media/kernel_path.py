@@ -239,7 +239,7 @@ def _not_latched(leg: Leg) -> str:
     if not leg.latched:
         return "its source is not latched yet"
     if leg.egress.destination is None:
-        return "the other end does not receive, or nobody knows yet where it is"
+        return "the other end does not receive, or its address is not known yet"
     return "the host has no route to its source"
 
 
