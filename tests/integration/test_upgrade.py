@@ -88,7 +88,7 @@ def test_calls_go_on_in_new_shards_of_the_same_supervisor(deployment: Deployment
 
 
 def alarms(relay: Relay) -> list[str]:
-    """Log lines that would wake somebody up."""
+    """Log lines that would wake an operator."""
     return [line for line in relay.program.output.splitlines() if " ERROR " in line or " WARNING " in line]
 
 
