@@ -250,9 +250,9 @@ class Call:
         if newest > cseq:
             raise StaleTransaction(f"cseq {cseq} is below {newest}, the latest one of the same sender")
 
-    def _replace_older(self, ends: set[bytes], *, now: float) -> None:
+    def _replace_older(self, tags: set[bytes], *, now: float) -> None:
         for transaction in self.transactions.values():
-            for id_to in [to for to in transaction.sessions if {transaction.id_from, to} == ends]:
+            for id_to in [to for to in transaction.sessions if {transaction.id_from, to} == tags]:
                 transaction.replace(id_to, now=now)
 
     def _close_in(self, transaction: Transaction, id_to: bytes, *, now: float) -> list[SessionInfo]:

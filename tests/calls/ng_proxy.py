@@ -138,7 +138,7 @@ class NgProxy:
 
     @property
     def tags(self) -> set[bytes]:
-        """Who is in the call; nobody if it is gone."""
+        """The tags of the parties in the call; none if it has ended."""
         call = self.table.find_call(CALL)
         return set() if call is None or call.offers is None else set(call.offers.parties)
 

@@ -1,4 +1,4 @@
-"""nh.calls.events: what happens to calls reaches those who listen, and nobody else."""
+"""nh.calls.events: what happens to calls reaches its observers, and only these."""
 
 import pytest
 

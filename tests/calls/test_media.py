@@ -59,7 +59,7 @@ def test_an_address_of_many_hosts_is_never_sent_to(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", [*MANY, "0.0.0.0", "::", "::ffff:0.0.0.0"])
-def test_nor_is_one_that_is_told_for_rtcp_only(address: str) -> None:
+def test_nor_is_one_that_is_announced_for_rtcp_only(address: str) -> None:
     medium = Media("192.0.2.1", 4000, 2, rtcp=Endpoint(address, 4001))
     assert [medium.endpoint(0), medium.endpoint(1)] == [Endpoint("192.0.2.1", 4000), None]
     assert medium.multicast
@@ -92,7 +92,7 @@ def test_what_cannot_be_sent_to_is_no_endpoint(medium: Media, offset: int) -> No
     assert medium.endpoint(offset) is None
 
 
-def test_rtcp_goes_where_it_was_told_and_the_rest_by_the_ports() -> None:
+def test_rtcp_goes_where_it_was_announced_and_the_rest_by_the_ports() -> None:
     rtcp = Endpoint("192.0.2.9", 5000)
     medium = Media("192.0.2.1", 4000, 4, rtcp=rtcp)
     assert [medium.endpoint(offset) for offset in (0, 1, 2)] == [

@@ -315,7 +315,7 @@ def test_the_information_on_a_session_has_its_tags_and_no_cseq(ng: NgProxy) -> N
     assert ng.nothing_is_left
 
 
-def test_groups_tell_which_side_they_are_of_whoever_offers(ng: NgProxy) -> None:
+def test_groups_have_the_side_of_their_party_in_any_offer(ng: NgProxy) -> None:
     ng.connect()
     ng.offer(B_AUDIO, C_AUDIO, tag=B, to=A)
     ng.answer(A_AUDIO, A_VIDEO, tag=A, to=B)

@@ -30,7 +30,7 @@ def test_either_end_may_end_the_call(ng: NgProxy, tag: bytes) -> None:
     assert ng.nothing_is_left
 
 
-def test_an_offer_that_nobody_answered_can_be_deleted(ng: NgProxy) -> None:
+def test_an_unanswered_offer_can_be_deleted(ng: NgProxy) -> None:
     ng.offer(A_AUDIO)
     ng.delete(A)
     assert ng.nothing_is_left
@@ -95,7 +95,7 @@ def test_with_an_unknown_branch_the_tags_decide(ng: NgProxy) -> None:
     assert ng.nothing_is_left
 
 
-def test_a_branch_that_nobody_answered_leaves_the_others_alone(ng: NgProxy) -> None:
+def test_an_unanswered_branch_leaves_the_others_alone(ng: NgProxy) -> None:
     ng.offer(A_AUDIO, branch=b"to-b")
     ng.offer(A_AUDIO, branch=b"to-c")
     ng.answer(B_AUDIO, branch=b"to-b")

@@ -125,7 +125,7 @@ def test_what_is_ready_goes_with_the_call(ng: NgProxy) -> None:
     assert ng.nothing_is_left
 
 
-def test_what_is_ready_ends_with_an_offer_that_nobody_answers(ng: NgProxy) -> None:
+def test_expected_sockets_close_with_an_unanswered_offer(ng: NgProxy) -> None:
     ng.offer(A_AUDIO, expecting=True)
     ng.expire(after_s=RelaySettings().unused_s - 1)
     assert len(ng.plane.open) == 4

@@ -1,4 +1,4 @@
-"""What ends by itself: silence, holds that last too long, offers that nobody answers."""
+"""What ends by itself: silence, holds that last too long, unanswered offers."""
 
 from nh.calls.settings import RelaySettings
 from tests.calls.fakes import receive
@@ -102,7 +102,7 @@ def test_a_medium_that_changes_its_kind_late_in_a_call_waits_for_the_answer(ng: 
     assert len(ng.plane.running) == 1
 
 
-def test_an_offer_that_nobody_answers_ends(ng: NgProxy) -> None:
+def test_an_unanswered_offer_ends(ng: NgProxy) -> None:
     ng.offer(A_AUDIO, A_VIDEO, branch=b"1")
     assert ng.expire(after_s=RULES.unused_s - 1).unused_groups == 0
     assert ng.expire(after_s=1).unused_groups == 2

@@ -1,4 +1,4 @@
-"""An offer that is refused leaves what was agreed; nobody tells the relay of it."""
+"""A refused offer leaves what was agreed, although the relay does not learn of the refusal."""
 
 import pytest
 
@@ -100,7 +100,7 @@ def test_every_fork_goes_on(ng: NgProxy) -> None:
     assert ng.nothing_is_left
 
 
-def test_who_wants_to_hold_is_sent_to_until_somebody_agrees(ng: NgProxy) -> None:
+def test_an_offered_hold_takes_effect_with_the_answer(ng: NgProxy) -> None:
     agreed = ng.connect()
     to_alice = agreed.legs[0]
     ng.offer(A_HELD, to=B)

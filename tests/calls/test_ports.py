@@ -221,7 +221,7 @@ def test_an_address_that_cannot_be_bound_leaves_nothing_behind() -> None:
 
 
 def test_addresses_that_are_free_again_are_forgotten_beyond_a_few() -> None:
-    # all of 127.0.0.0/8 is this host's: nobody may fill the memory with one call on each address
+    # all of 127.0.0.0/8 is this host's: one call on each address must not fill the memory
     space = PortSpace(LOW, HIGH)
     for number in range(3 * MAX_IDLE_POOLS):
         address = f"127.0.{number // 200}.{number % 200 + 1}"
@@ -269,7 +269,7 @@ def reserving(space: PortSpace, base: int, count: int = 2) -> bool:
     return True
 
 
-def test_reserved_ports_are_handed_out_to_nobody_else() -> None:
+def test_reserved_ports_are_not_handed_out_again() -> None:
     space = PortSpace(20_000, 20_007)
     assert reserving(space, 20_002, 3)
     assert space.free == 4
@@ -280,7 +280,7 @@ def test_reserved_ports_are_handed_out_to_nobody_else() -> None:
     assert space.free == 4
 
 
-def test_the_search_begins_where_it_is_told_on_each_address() -> None:
+def test_the_search_begins_at_the_given_position_on_each_address() -> None:
     space = PortSpace(20_000, 20_103, begin=0.5)
     assert [space.open_run(address, 2, lambda *_: None)[0] for address in "ab"] == [20_052, 20_052]
 
@@ -290,7 +290,7 @@ def test_ports_around_the_newest_restored_call_rest_for_half_the_slice() -> None
     for base in (20_010, 20_030, 20_090):
         assert reserving(space, base, 2)
     handed_out = [space.open_run("192.0.2.1", 2, lambda *_: None)[0] for _ in range(47)]
-    # before it, calls that ended a moment ago; behind it, those of which nobody knows any more
+    # before it, calls that ended a moment ago; behind it, those that no process knows any more
     assert not {20_086, 20_088, 20_092, 20_094} & set(handed_out[:20])
     assert len(set(handed_out)) == 47
 

@@ -75,7 +75,7 @@ def test_a_packet_is_late_within_the_window_and_astray_beyond(sender: Sender) ->
     sender.send(0, *range(2, 65), 1)
     assert counts(sender) == (65, 0, 1, 0)
     sender.send(0)
-    assert counts(sender) == (66, 0, 1, 0), "64 behind the highest: nobody knows any more"
+    assert counts(sender) == (66, 0, 1, 0), "64 behind the highest: outside the window"
 
 
 def test_a_gap_of_less_than_a_minute_is_loss(sender: Sender) -> None:

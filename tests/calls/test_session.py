@@ -173,7 +173,7 @@ def test_sessions_are_numbered(proxy: Proxy) -> None:
     assert [proxy.connect(cseq=cseq).id for cseq in (1, 2, 3)] == [1, 2, 3]
 
 
-def test_inactive_media_are_told_as_they_were_announced(proxy: Proxy) -> None:
+def test_inactive_media_are_reported_as_announced(proxy: Proxy) -> None:
     proxy.connect(offered=(HELD_AUDIO,))
     (info,) = proxy.bye()
     assert info.from_ == "0.0.0.0:4000/2"

@@ -30,8 +30,8 @@ from tests.calls.fakes import (
     receive,
 )
 from tests.calls.ng_proxy import A_AUDIO, A_HELD, A_MOVED, B_AUDIO, C_AUDIO, A, B, C, NgProxy, make_ng_proxy
-from tests.calls.restoring import move_calls, written
 from tests.calls.rtp import PCMU, Sender
+from tests.calls.snapshots import move_calls, written
 
 NAT = Endpoint("203.0.113.200", 9999)
 
@@ -58,7 +58,7 @@ def test_a_call_goes_on_with_its_ports_and_its_session() -> None:
     (restored,) = after.plane.running
     assert restored.id == session.id
     assert after.plane.ports == proxy.plane.ports
-    assert after.offer(ALICE_AUDIO) == proxy.offer(ALICE_AUDIO), "a retransmission is told the same ports"
+    assert after.offer(ALICE_AUDIO) == proxy.offer(ALICE_AUDIO), "a retransmission gets the same ports"
     assert not after.activate()
     assert after.bye() == proxy.bye()
     assert after.nothing_is_left
@@ -147,9 +147,9 @@ def test_ids_of_any_bytes_and_names_as_addresses_come_through() -> None:
 @pytest.mark.parametrize("media", [(), (ALICE_AUDIO,), (HELD_AUDIO, ALICE_AUDIO)])
 def test_a_transaction_with_one_group_is_completed_later(media: tuple[Media, ...]) -> None:
     proxy = make_proxy()
-    told = proxy.offer(*media)
+    announced = proxy.offer(*media)
     after = moved(proxy)
-    assert after.offer(*media) == told
+    assert after.offer(*media) == announced
     after.answer(*media)
     assert after.activate()
     assert after.expire(after_s=7200).sessions
@@ -228,7 +228,7 @@ def test_what_was_agreed_goes_on_beside_an_offer() -> None:
     assert [session.id for session in dialog.sessions.values()] == [1], "back to what was agreed"
 
 
-def test_a_hold_that_nobody_agreed_to_waits_on() -> None:
+def test_an_unanswered_hold_still_waits() -> None:
     ng = make_ng_proxy()
     ng.connect()
     ng.offer(A_HELD, to=B)
@@ -337,7 +337,7 @@ def test_limits_and_draining_are_for_new_calls() -> None:
     assert len(other.table) == 1
 
 
-def test_other_versions_are_told_apart_from_damage() -> None:
+def test_other_versions_are_not_reported_as_damage() -> None:
     proxy = make_proxy()
     proxy.connect()
     data = written(proxy.table, CALL, now=START)

@@ -15,8 +15,8 @@ from nh.calls.snapshots.version import VERSION
 from nh.errors import Refused, SnapshotUnreadable
 from tests.calls.fakes import ALICE_AUDIO, ALICE_VIDEO, BOB_AUDIO, BOB_VIDEO, CALL, START, Proxy, make_proxy
 from tests.calls.ng_proxy import A_AUDIO, A_MOVED, B_AUDIO, C_AUDIO, B, C, D, NgProxy
-from tests.calls.restoring import written
 from tests.calls.rtp import Sender
+from tests.calls.snapshots import written
 from tests.profiles import examples
 
 

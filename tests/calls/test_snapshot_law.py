@@ -1,7 +1,7 @@
-"""The law of snapshots: a call that was written down and made again behaves as if nothing had been.
+"""The law of snapshots: a restored call behaves exactly as the original would.
 
-Two relays get the same commands, packets and time. One of them is replaced again and again by a fresh one,
-with its calls from their bytes. Nobody can tell which of the two that was.
+Two relays get the same commands, packets and time. One of them is replaced again and again by a new one that
+restores its calls from their bytes. Everything that can be observed of the two stays equal.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,8 @@ from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.errors import Refused
 from tests.calls.fakes import RELAY, START, Proxy, make_proxy
-from tests.calls.restoring import move_calls
 from tests.calls.rtp import rtp_packet
+from tests.calls.snapshots import move_calls
 from tests.profiles import examples
 
 CALL_IDS = st.sampled_from([b"one", b"two\0\xff"])
@@ -70,7 +70,7 @@ def outcome(run: Callable[[], object]) -> object:
         return type(exc)
 
 
-def told(groups: list[SocketGroup | None]) -> list[object]:
+def announced_ports(groups: list[SocketGroup | None]) -> list[object]:
     return [None if group is None else (group.relay_media, group.sockets[0].local) for group in groups]
 
 
@@ -202,7 +202,7 @@ class TwinsMachine(RuleBasedStateMachine):
             party.mux = [Mux(offered=latch, decided=expecting or None)]
             party.label = "ä"
             party.interface = Interface("out", RELAY, RELAY, BOUNDS)
-            return told(groups)
+            return announced_ports(groups)
 
         self.same(do)
 
@@ -226,7 +226,7 @@ class TwinsMachine(RuleBasedStateMachine):
     ) -> None:
         def do(proxy: Proxy) -> object:
             offers = self.offers(proxy, call_id)
-            return offers and told(
+            return offers and announced_ports(
                 offers.answer(
                     from_tag=tags[0],
                     to_tag=tags[1],
@@ -355,7 +355,7 @@ class TwinsMachine(RuleBasedStateMachine):
     # --- what can be seen -----------------------------------------------------------------------------
 
     @invariant()
-    def nobody_can_tell_them_apart(self) -> None:
+    def they_cannot_be_told_apart(self) -> None:
         assert self.seen(self.stays) == self.seen(self.moves)
 
     @invariant()

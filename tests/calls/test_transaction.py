@@ -42,7 +42,7 @@ def test_the_responses_of_a_forked_request_have_ports_of_their_own(proxy: Proxy)
     assert proxy.answer(BOB_AUDIO, callee=BOB) == of_bob
 
 
-def test_the_request_has_one_group_whoever_answers(proxy: Proxy) -> None:
+def test_the_request_has_one_group_for_all_answerers(proxy: Proxy) -> None:
     first = proxy.offer(ALICE_AUDIO, callee=b"")
     assert proxy.offer(ALICE_AUDIO, callee=BOB) == first
     assert proxy.offer(ALICE_AUDIO, callee=CAROL) == first

@@ -1,4 +1,4 @@
-"""SDPs that nobody wrote: hypothesis makes valid ones of every shape that a relay has to understand."""
+"""Generated SDPs: hypothesis makes valid ones of every shape that a relay has to understand."""
 
 from hypothesis import strategies as st
 

@@ -174,7 +174,7 @@ def test_a_held_session_stays_held(zero: str, relay: str, held: str) -> None:
     assert [m.own_connection for m in description.media] == [None, relay]
 
 
-def test_directions_are_nobodys_business() -> None:
+def test_directions_are_left_untouched() -> None:
     plan = plan_of(
         MediumPlan("192.0.2.60", 30000, 30001), MediumPlan("192.0.2.60", 30002, 30003), connection=None
     )
@@ -184,7 +184,7 @@ def test_directions_are_nobodys_business() -> None:
 # --- RTCP -----------------------------------------------------------------------------------------
 
 
-def test_rtcp_is_rewritten_where_it_was_told() -> None:
+def test_rtcp_is_rewritten_where_it_was_announced() -> None:
     plan = plan_of(*(MediumPlan(RELAY, port, port + 1) for port in (30000, 30002, 30004)))
     assert [line for line in changes(samples.RFC3605_RTCP, plan) if "rtcp" in line] == [
         "- a=rtcp:53020",
@@ -196,13 +196,13 @@ def test_rtcp_is_rewritten_where_it_was_told() -> None:
     ]
 
 
-def test_rtcp_is_told_where_it_is_not_the_next_port() -> None:
+def test_rtcp_is_announced_where_it_is_not_the_next_port() -> None:
     plan = plan_of(MediumPlan(RELAY, 30000, 40000))
     assert rewrite(parse(samples.ASTERISK_LF), plan).endswith(b"\na=ptime:20\na=rtcp:40000")
     assert reparse(samples.ASTERISK_LF, plan).media[0].to_media().rtcp is not None
 
 
-def test_rtcp_of_several_pairs_is_not_told() -> None:
+def test_rtcp_of_several_pairs_is_not_announced() -> None:
     body = crlf("v=0\nc=IN IP4 192.0.2.1\nm=audio 4000/2 RTP/AVP 0")
     assert b"a=rtcp" not in rewrite(parse(body), plan_of(MediumPlan(RELAY, 30000, 40000)))
 
@@ -212,7 +212,7 @@ def test_an_unreadable_rtcp_is_written_anew() -> None:
     assert rewrite(parse(body), plan_of(MediumPlan(RELAY, 30000, 30001))).endswith(b"a=rtcp:30001\r\n")
 
 
-def test_without_a_port_of_its_own_rtcp_is_not_told() -> None:
+def test_without_a_port_of_its_own_rtcp_is_not_announced() -> None:
     plan = plan_of(MediumPlan(RELAY, 30000), MediumPlan(RELAY, 30000))
     lines = changes(samples.CHROME, plan)
     assert [line for line in lines if "rtcp" in line] == ["- a=rtcp:9 IN IP4 0.0.0.0"] * 2

@@ -40,7 +40,7 @@ def test_a_rejected_medium_is_inactive() -> None:
 
 
 @pytest.mark.parametrize(("connection", "address"), [("IN IP4 0.0.0.0", "0.0.0.0"), ("IN IP6 0::0", "::")])
-def test_a_held_medium_is_inactive_whoever_sent_it(connection: str, address: str) -> None:
+def test_a_held_medium_is_inactive_from_either_end(connection: str, address: str) -> None:
     (held,) = parse(medium_of("m=audio 4000 RTP/AVP 0", connection=connection)).media
     assert held.to_media() == Media(address, 4000, 2, "RTP/AVP", "audio")
     assert not held.to_media("198.51.100.7").active

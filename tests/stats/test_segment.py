@@ -83,7 +83,7 @@ def test_an_empty_leftover_is_replaced_too(name: str) -> None:
     fresh.close()
 
 
-def test_nothing_to_attach_to_is_told(name: str) -> None:
+def test_nothing_to_attach_to_is_an_error(name: str) -> None:
     with pytest.raises(StatsUnavailable, match="nh is not running there"):
         attach_segment(name)
 

@@ -149,7 +149,7 @@ def test_a_disk_that_becomes_read_only_and_writable_again(small_disk: Path) -> N
     assert quarantined(path) == []
 
 
-def test_a_read_only_place_is_an_error_at_the_start(small_disk: Path) -> None:
+def test_a_read_only_directory_is_an_error_at_the_start(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(StoreUnavailable, match="Read-only file system"):
         Store(SqliteEngine(small_disk / "calls", OWNER))

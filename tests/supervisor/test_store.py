@@ -140,7 +140,7 @@ def test_a_put_takes_microseconds_while_ten_thousand_calls_are_written(path: Pat
     assert contents(path) == snapshots
 
 
-def test_a_disk_that_hangs_makes_nobody_wait_and_the_newest_is_written_when_it_goes_on(
+def test_a_hanging_disk_delays_no_put_and_the_newest_is_written_later(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hangs, goes_on = hanging_disk(monkeypatch)

@@ -97,7 +97,7 @@ class Dialog:
             self.detach(resources, index, keep=False, now=now, silent=silent)
 
     def refresh(self, resources: CallResources, signalled: Party, *, now: float) -> None:
-        """Relay each medium that both parties have, after `signalled` announced its media anew.
+        """Relay each medium that both parties have, after `signalled` announced its media again.
 
         The relay learns the source of what `signalled` sends again. A medium whose number of sockets differs
         between the parties (an offered change from RTP to T.38) has no session until the answer.

@@ -1,4 +1,4 @@
-"""Parties: the ends of a call that offer and answer SDPs, told apart by their SIP tags (ng's model).
+"""Parties: the ends of a call that offer and answer SDPs, identified by SIP tags (ng's model).
 
 For each medium of its latest SDP a party has a socket group: the ports that the relay announces to the other
 ends in its place. A dialog (nh.calls.offer_answer.dialog) joins two parties.

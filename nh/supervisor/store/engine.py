@@ -1,4 +1,4 @@
-"""What an engine of the store is: the place where calls are stored, such as a database file.
+"""The protocol of a store engine: what keeps the stored calls, such as a database file.
 
 An engine knows a call-id and bytes, nothing of calls. It has no memory of what it should hold and retries
 nothing: nh.supervisor.store.writer does, for all engines alike. All errors of an engine are these.
