@@ -1,7 +1,7 @@
 """`python -m nh.shard --link-fd N`: one shard process, started by the supervisor.
 
-It does nothing but fork until the link says Configure (nh.shard.zygote). Signals are the supervisor's to
-handle: a shard ends when it is told to over the link, or when the link has ended and no call is left.
+Until Configure comes over the link, the process is a zygote and only forks (nh.shard.zygote). The supervisor
+handles signals: a shard ends on Shutdown, or when the link has ended and no call is left.
 """
 
 import contextlib
@@ -17,7 +17,11 @@ from nh.shard.zygote import wait_for_settings
 
 
 def main() -> int:
-    """Serve the link until it ends; returns the exit status."""
+    """Serve the link until it ends.
+
+    Returns:
+        The exit status.
+    """
     gc.disable()  # what is imported leaves no garbage: collections would be a tenth of the start
     from nh.shard.control import Control  # noqa: PLC0415
 
@@ -27,13 +31,13 @@ def main() -> int:
     logging.basicConfig(
         stream=sys.stderr, format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
     )
-    _show_as("nh-spare")
+    _show_as("nh-zygote")
     link = wait_for_settings(socket.socket(fileno=link_fd))
     _show_as("nh-shard")
     loop = SelectorLoop()
     control = Control(loop, link)
-    # calls leave no cycles behind, so collections have next to nothing to find; one of all generations
-    # takes 20 ms with 3,000 calls, in which no packet moves
+    # calls leave no cycles behind, so collections find next to nothing; a full one takes 20 ms with 3,000
+    # calls, and no packet moves meanwhile
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)
     gc.enable()
@@ -46,7 +50,7 @@ def main() -> int:
 
 
 def _show_as(name: str) -> None:
-    """What ps and top call this process, up to 15 characters."""
+    """Set the name of this process in ps and top, up to 15 characters."""
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(name)
 

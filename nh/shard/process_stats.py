@@ -1,6 +1,6 @@
-"""What a shard knows of itself as a process: CPU time, memory, and how late its loop is.
+"""Process statistics of a shard: CPU time, memory, heartbeat, and how late its loop is.
 
-The loop proves itself alive by writing its heartbeat: no thread beside it could.
+The loop itself writes the heartbeat: a heartbeat from a thread would hide a loop that hangs.
 """
 
 import contextlib
@@ -14,15 +14,15 @@ from nh.loop import Loop
 from nh.stats import ShardStats
 
 BEAT_S: Final = 0.1
-"""How often the loop's lateness is measured."""
+"""How often the lateness of the loop is measured."""
 
 
 class ProcessMeter:
     """Fills in the gauges of this process.
 
-    Arguments:
-        loop: whose lateness is measured.
-        stats: where to write; its cpu_s goes on from what it is.
+    Args:
+        loop: the loop whose lateness is measured.
+        stats: where to write; `cpu_s` goes on from its present value.
     """
 
     def __init__(self, loop: Loop, stats: ShardStats) -> None:
@@ -37,15 +37,15 @@ class ProcessMeter:
         loop.call_later(BEAT_S, self._beat)
 
     def update(self) -> None:
-        """Bring the gauges up to date; the worst lateness begins anew."""
+        """Bring the gauges up to date, and measure the worst lateness of the loop anew."""
         stats = self._stats
         stats.cpu_s = self._cpu_base_s + time.process_time()
         stats.heartbeat = time.monotonic()
-        # without a descriptor to look with, the last look stands: who fails here has no pulse and is killed
+        # without a descriptor for /proc the last value stays: an error here would stop the heartbeat
         with contextlib.suppress(OSError):
             stats.memory_bytes = self._process.memory_info().rss
         stats.loop_lag_s, self._worst_lag_s = self._worst_lag_s, 0.0
-        # pinning is the supervisor's doing and may come after the start
+        # the supervisor pins the process, maybe after its start
         affinity = self._process.cpu_affinity() or []
         stats.cpu = affinity[0] if len(affinity) == 1 else -1
 

@@ -26,21 +26,21 @@ from nh.results import (
 )
 
 MAX_PAGE_BYTES: Final = 100 * 1024
-"""Most bytes in one page, which has to fit into one message of the internal link."""
+"""Most bytes of one page, which has to fit into one message of the internal link."""
 
 LINE_BYTES: Final = 128
-"""Most bytes that a line of a list takes beside its call-id."""
+"""Most bytes of a line of a list, without its call-id."""
 
 
 def list_calls(
     table: CallTable, *, contains: bytes, after: bytes, limit: int, shard: int, now: float
 ) -> CallList:
-    """A page of calls in the order of their call-ids; one shorter than `limit` may still have a `next`.
+    """A page of calls in the order of their call-ids; a page shorter than `limit` may have a `next`, too.
 
-    Arguments:
+    Args:
         table: the calls.
         contains, after, limit: see nh.commands.ListCalls.
-        shard: the number of this shard.
+        shard: number of this shard.
         now: monotonic seconds.
     """
     wanted = (call for call in table if call.call_id > after and contains in call.call_id)
@@ -60,7 +60,7 @@ def list_calls(
 
 
 def summarise_call(call: Call, *, shard: int, now: float) -> CallSummary:
-    """One line of a list."""
+    """A call as one line of a list."""
     legs = [leg for session in call.running for leg in session.legs]
     return CallSummary(
         call_id=call.call_id,
@@ -75,12 +75,12 @@ def summarise_call(call: Call, *, shard: int, now: float) -> CallSummary:
 
 
 def describe_call(call: Call, *, shard: int, wall_offset_s: float, now: float) -> CallDetail:
-    """Everything that is known of a call.
+    """A call with its groups, sessions, legs and streams.
 
-    Arguments:
+    Args:
         call: the call.
-        shard: the number of this shard.
-        wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
+        shard: number of this shard.
+        wall_offset_s: monotonic seconds plus this are wall-clock seconds.
         now: monotonic seconds.
     """
     return CallDetail(
@@ -160,9 +160,9 @@ def _leg(leg: Leg, kind: str, *, now: float) -> LegDetail:
 def describe_streams(leg: Leg, kind: str) -> tuple[StreamDetail, ...]:
     """The RTP streams that a leg received.
 
-    Arguments:
+    Args:
         leg: the leg.
-        kind: media type of its medium: only audio has a MOS.
+        kind: media type of its medium; only audio has a MOS.
     """
     if leg.payload_types is None:
         return ()

@@ -1,7 +1,6 @@
-"""Accounts: what one relay has done, brought into its statistics.
+"""StatsCollector: the statistics of one relay, from its events, its table and its media plane.
 
-Counters go on from where a predecessor left them; gauges are of the moment. It reads what table and plane
-count and changes neither.
+Counters go on from those of the process before; gauges are of the moment.
 """
 
 import dataclasses
@@ -19,11 +18,12 @@ from nh.stats.layout import SHARD_TABLE, Counters, add_counters
 
 
 class StatsCollector(CallObserver):
-    """The statistics of one relay.
+    """Counts what one relay does.
 
-    Arguments:
-        stats: where to count; its counters go on from what they are.
-        table, plane: what is counted.
+    Args:
+        stats: where to count; the counters go on from their present values.
+        table: the calls to count.
+        plane: the packets to count.
     """
 
     def __init__(self, stats: ShardStats, table: CallTable, plane: SocketPlane) -> None:
@@ -31,18 +31,18 @@ class StatsCollector(CallObserver):
         self._base = dataclasses.replace(stats)
         self._table = table
         self._plane = plane
-        if plane.kernel is None:  # else it knows itself what went that way before
+        if plane.kernel is None:  # a path in the kernel has its own counters of earlier processes
             plane.traffic.kernel_packets, plane.traffic.kernel_bytes = (
                 stats.kernel_packets,
                 stats.kernel_bytes,
             )
 
     def continue_counters(self, counters: Counters, *, kernel_has_them: bool) -> None:
-        """Count on from what a predecessor counted.
+        """Count on from the counters of the process that had the calls before.
 
-        Arguments:
-            counters: what it counted.
-            kernel_has_them: whether what the kernel relayed is in its own counters.
+        Args:
+            counters: its counters by name; names that are no counters here are left out.
+            kernel_has_them: whether the kernel's own counters have the packets that the kernel relayed.
         """
         for stats in (self.stats, self._base):
             add_counters(stats, SHARD_TABLE, counters)
@@ -52,9 +52,10 @@ class StatsCollector(CallObserver):
             )
 
     def count_command(self, command: RelayCommand, outcome: str) -> None:
-        """One more command.
+        """Count a command.
 
-        Arguments:
+        Args:
+            command: the command.
             outcome: ok, refused or failed.
         """
         name = f"{INFO[type(command)].counters}_{outcome}"
@@ -97,7 +98,7 @@ class StatsCollector(CallObserver):
 
     def _count_packets(self) -> None:
         stats, base, traffic = self.stats, self._base, self._plane.traffic
-        # what goes through the kernel is counted there, across all processes that there ever were
+        # the kernel counts its own packets, across all processes of the relay
         stats.packets_in = base.packets_in - base.kernel_packets + traffic.packets_in
         stats.bytes_in = base.bytes_in - base.kernel_bytes + traffic.bytes_in
         stats.packets_out = base.packets_out - base.kernel_packets + traffic.packets_out

@@ -1,8 +1,8 @@
-"""A spare: a shard's process that has everything imported, waits for its settings, and forks on request.
+"""Zygote: a process that has everything imported, waits for Configure, and forks shards on request.
 
-Each fork is a shard's process as this one is, in 3 ms instead of the 300 ms in which Python starts and
-imports, and shares with it the memory that neither writes to. It is a child of the supervisor's: who forked
-it has ended by then, and orphans are the supervisor's (PR_SET_CHILD_SUBREAPER of prctl(2)).
+A fork takes 3 ms instead of the 300 ms in which Python starts and imports, and shares the memory that neither
+process writes to. Each fork becomes a child of the supervisor: its parent, a process in between, exits at
+once, and the supervisor is the subreaper of orphans (PR_SET_CHILD_SUBREAPER, prctl(2)).
 """
 
 import contextlib
@@ -18,32 +18,33 @@ _FORK: Final = encode(Fork())
 
 
 def wait_for_settings(link: socket.socket) -> socket.socket:
-    """Say Waiting, and fork for each Fork that the link says, until it says something else, or has ended.
+    """Send Waiting, and fork for each Fork until another message is next on the link, or its end.
 
-    Arguments:
-        link: in blocking mode.
+    Args:
+        link: the link to the supervisor, in blocking mode.
 
-    Returns the link that has more to say: `link` itself, or in a process that was forked the one that it was
-    given, and then it has no other.
+    Returns:
+        The link whose next message is for this process: `link`, or in a forked process its own link, with
+        `link` closed.
     """
-    # collections would write to pages that forks share, and find nothing in what was imported
+    # collections would write to pages that forks share, and find no garbage in what was imported
     gc.collect()
     gc.freeze()
-    _say(link, Waiting())
+    _send(link, Waiting())
     while _fork_is_next(link):
         _, fds = receive_record(link)
-        pid = _fork() if fds else 0  # without a descriptor the system had none left
+        pid = _fork() if fds else 0  # no descriptor: the system had none left for this process
         if pid is None:
             link.close()
             link = socket.socket(fileno=fds.pop())
             continue
         close_all(fds)
-        _say(link, Forked(pid))
+        _send(link, Forked(pid))
     return link
 
 
-def _say(link: socket.socket, message: Waiting | Forked) -> None:
-    with contextlib.suppress(OSError):  # the supervisor is gone: the link's end is what comes next
+def _send(link: socket.socket, message: Waiting | Forked) -> None:
+    with contextlib.suppress(OSError):  # the supervisor is gone: the end of the link is next
         link.send(encode(message))
 
 
@@ -55,35 +56,36 @@ def _fork_is_next(link: socket.socket) -> bool:
 
 
 def _fork() -> int | None:
-    """Fork a process that is not this one's child.
+    """Fork a process that is no child of this one.
 
-    Returns its pid, 0 if the system refuses, None within it.
+    Returns:
+        Its pid; 0: the system refuses; None: this is the new process.
     """
     try:
         reading, writing = os.pipe()
     except OSError:
         return 0
-    with os.fdopen(reading, "rb") as told, os.fdopen(writing, "wb", 0) as tell:
+    with os.fdopen(reading, "rb") as pid_reader, os.fdopen(writing, "wb", 0) as pid_writer:
         try:
             between = os.fork()
         except OSError:
             return 0
         if not between:
-            _fork_and_end(tell)
+            _fork_and_exit(pid_writer)
             os.setsid()
             return None
-        tell.close()
+        pid_writer.close()
         os.waitpid(between, 0)
-        return int(told.read() or 0)  # it ends when the new process has closed its side
+        return int(pid_reader.read() or 0)  # the end comes when the new process has closed its side
 
 
-def _fork_and_end(tell: BinaryIO) -> None:
-    """Fork once more, tell the pid, and end: it is the new process that returns."""
+def _fork_and_exit(pid_writer: BinaryIO) -> None:
+    """Fork once more, write the pid, and exit: only the new process returns."""
     try:
         pid = os.fork()
     except OSError:
         os._exit(1)
     if pid:
-        with contextlib.suppress(OSError):  # who asked is gone
-            tell.write(b"%d" % pid)
+        with contextlib.suppress(OSError):  # the zygote is gone
+            pid_writer.write(b"%d" % pid)
         os._exit(0)

@@ -84,7 +84,7 @@ class Link:
         self.send(Shutdown())
 
     def receive(self) -> FromShard:
-        """The next message that is neither about what is to be kept nor about the start."""
+        """The next message that is neither of checkpoints nor of the start."""
         while True:
             record = self.ours.recv(MAX_MESSAGE_BYTES + 1)
             assert record, "the shard closed the link"

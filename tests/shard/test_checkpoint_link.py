@@ -1,4 +1,4 @@
-"""What a shard has kept, also when the supervisor does not read for a while."""
+"""nh.shard.recovery.checkpoint_link: checkpoints reach the supervisor, also after it did not read."""
 
 import os
 import socket
@@ -17,18 +17,18 @@ from nh.supervisor.shards.backup import FdBudget, ShardBackup
 
 
 class Sides:
-    """A LinkCheckpointSink, and a keeper that hears it when the test lets it."""
+    """A LinkCheckpointSink, and a backup that takes its messages when the test lets it."""
 
     def __init__(self) -> None:
         self.loop = SelectorLoop()
         near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel = Channel(self.loop, near, lambda record, fds: None, lambda: None)
-        self.keep = LinkCheckpointSink(self.channel)
-        self.keeper = ShardBackup(ShardStatus(), FdBudget(1000))
+        self.sink = LinkCheckpointSink(self.channel)
+        self.backup = ShardBackup(ShardStatus(), FdBudget(1000))
         self.far.setblocking(False)
 
     def hear(self) -> None:
-        """Hear all that is said, until nothing more comes."""
+        """Take all messages, until no more come."""
         while True:
             try:
                 record, fds, _, _ = socket.recv_fds(self.far, 200_000, MAX_FDS)
@@ -39,13 +39,13 @@ class Sides:
                 continue
             message = link.decode_from_shard(record)
             assert isinstance(message, link.BackupMessage)
-            self.keeper.apply(message, fds)
+            self.backup.apply(message, fds)
             assert fds == []
 
     def fill(self) -> None:
-        """Say more than the link takes."""
+        """Send more than the link takes."""
         for number in range(200):
-            self.keep.save_call(b"filler", bytes(link.PART_BYTES) + b"%d" % number)
+            self.sink.save_call(b"filler", bytes(link.PART_BYTES) + b"%d" % number)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def sides() -> Iterator[Sides]:
     yield sides
     sides.channel.close()
     sides.far.close()
-    sides.keeper.close()
+    sides.backup.close()
     sides.loop.close()
 
 
@@ -62,54 +62,54 @@ def endpoints(count: int) -> list[Endpoint]:
     return [Endpoint("127.0.0.1", 10_000 + number) for number in range(count)]
 
 
-def test_what_is_said_is_kept(sides: Sides) -> None:
+def test_the_supervisor_has_all_checkpoints(sides: Sides) -> None:
     many = endpoints(MAX_FDS + 1)
     with Path(os.devnull).open() as file:
-        sides.keep.store_sockets(many, [file.fileno()] * len(many))
-    sides.keep.save_call(b"a", bytes(3 * link.PART_BYTES))
-    sides.keep.save_call(b"b", b"")
-    sides.keep.save_call(b"c", b"x")
-    sides.keep.drop_call(b"c")
-    sides.keep.release_sockets(many[1:])
+        sides.sink.store_sockets(many, [file.fileno()] * len(many))
+    sides.sink.save_call(b"a", bytes(3 * link.PART_BYTES))
+    sides.sink.save_call(b"b", b"")
+    sides.sink.save_call(b"c", b"x")
+    sides.sink.drop_call(b"c")
+    sides.sink.release_sockets(many[1:])
     sides.hear()
-    assert dict(sides.keeper.calls) == {b"a": bytes(3 * link.PART_BYTES), b"b": b""}
-    assert list(sides.keeper.sockets) == many[:1]
+    assert dict(sides.backup.calls) == {b"a": bytes(3 * link.PART_BYTES), b"b": b""}
+    assert list(sides.backup.sockets) == many[:1]
 
 
 def test_what_could_not_be_said_is_caught_up_with_and_the_latest_counts(sides: Sides) -> None:
     with Path(os.devnull).open() as file:
-        sides.keep.store_sockets(endpoints(2), [file.fileno()] * 2)
-        sides.keep.save_call(b"ends", b"1")
+        sides.sink.store_sockets(endpoints(2), [file.fileno()] * 2)
+        sides.sink.save_call(b"ends", b"1")
         sides.fill()
-        sides.keep.save_call(b"goes on", b"1")
-        sides.keep.save_call(b"goes on", b"2")
-        sides.keep.drop_call(b"ends")
-        sides.keep.release_sockets(endpoints(1))
-        sides.keep.store_sockets(endpoints(3)[2:], [file.fileno()])
-    sides.keep.catch_up()
+        sides.sink.save_call(b"goes on", b"1")
+        sides.sink.save_call(b"goes on", b"2")
+        sides.sink.drop_call(b"ends")
+        sides.sink.release_sockets(endpoints(1))
+        sides.sink.store_sockets(endpoints(3)[2:], [file.fileno()])
+    sides.sink.catch_up()
     sides.hear()
-    sides.keep.catch_up()
+    sides.sink.catch_up()
     sides.hear()
-    assert sides.keeper.calls[b"goes on"] == b"2"
-    assert sides.keeper.calls[b"filler"].endswith(b"199")
-    assert b"ends" not in sides.keeper.calls
-    assert list(sides.keeper.sockets) == endpoints(2)[1:]
-    sides.keep.save_call(b"now", b"at once")
+    assert sides.backup.calls[b"goes on"] == b"2"
+    assert sides.backup.calls[b"filler"].endswith(b"199")
+    assert b"ends" not in sides.backup.calls
+    assert list(sides.backup.sockets) == endpoints(2)[1:]
+    sides.sink.save_call(b"now", b"at once")
     sides.hear()
-    assert sides.keeper.calls[b"now"] == b"at once"
+    assert sides.backup.calls[b"now"] == b"at once"
 
 
 def test_a_snapshot_that_is_too_long_leaves_the_one_before(sides: Sides) -> None:
-    sides.keep.save_call(b"a", b"old")
-    sides.keep.save_call(b"a", bytes(link.MAX_SNAPSHOT_BYTES + 1))
+    sides.sink.save_call(b"a", b"old")
+    sides.sink.save_call(b"a", bytes(link.MAX_SNAPSHOT_BYTES + 1))
     sides.hear()
-    assert sides.keeper.calls[b"a"] == b"old"
+    assert sides.backup.calls[b"a"] == b"old"
 
 
 def test_at_the_end_all_stays_as_it_is(sides: Sides) -> None:
-    sides.keep.save_call(b"a", b"old")
-    sides.keep.close()
-    sides.keep.drop_call(b"a")
-    sides.keep.release_sockets(endpoints(1))
+    sides.sink.save_call(b"a", b"old")
+    sides.sink.close()
+    sides.sink.drop_call(b"a")
+    sides.sink.release_sockets(endpoints(1))
     sides.hear()
-    assert list(sides.keeper.calls) == [b"a"]
+    assert list(sides.backup.calls) == [b"a"]

@@ -78,15 +78,15 @@ class Shard:
         self.control = Control(self.loop, self.link.theirs)
         self._ended = False
 
-    def next_message(self, *, keeping: bool = False) -> FromShard:
-        """The next one but Configured; about what is to be kept only if that is asked for."""
+    def next_message(self, *, backup: bool = False) -> FromShard:
+        """The next one but Configured; those of checkpoints only on request."""
         for _ in range(1000):
             try:
                 message = decode_from_shard(self.link.ours.recv(1_000_000))
             except BlockingIOError:
                 self.loop.turn(0.01)
                 continue
-            if not isinstance(message, Configured) and (keeping or not isinstance(message, BackupMessage)):
+            if not isinstance(message, Configured) and (backup or not isinstance(message, BackupMessage)):
                 return message
         raise AssertionError("no message came")
 
@@ -330,7 +330,7 @@ def test_a_successor_restores_what_it_is_given_before_it_is_ready(
         Restore(),
     ):
         link.send(message)
-    assert unconfigured.next_message(keeping=True) == ReleaseSockets((Endpoint(V4, 2), Endpoint(V4, 77)))
+    assert unconfigured.next_message(backup=True) == ReleaseSockets((Endpoint(V4, 2), Endpoint(V4, 77)))
     assert unconfigured.next_message() == Restored(restored=2, failed=1)
     link.send(Serve())
     assert isinstance(unconfigured.next_message(), Ready)

@@ -1,4 +1,4 @@
-"""`python -m nh.shard` as a spare: it forks, and what was forked is a shard as any other."""
+"""`python -m nh.shard` as a zygote: it forks, and each fork is a shard as any other."""
 
 import gc
 import os
@@ -61,7 +61,7 @@ def test_forks_are_shards_side_by_side_and_end_in_order(
         fork.link.close()
 
 
-def test_a_fork_outlives_the_spare(zygote: ShardProcess, segment: Segment, ports: range) -> None:
+def test_a_fork_outlives_the_zygote(zygote: ShardProcess, segment: Segment, ports: range) -> None:
     fork = zygote.fork(PATIENCE_S)
     zygote.kill()
     link = link_of(fork)
@@ -70,7 +70,7 @@ def test_a_fork_outlives_the_spare(zygote: ShardProcess, segment: Segment, ports
     assert end(fork) == "signal 9, SIGKILL"
 
 
-def test_a_fork_has_nothing_of_the_spares_and_a_session_of_its_own(zygote: ShardProcess) -> None:
+def test_a_fork_has_nothing_of_the_zygote_and_a_session_of_its_own(zygote: ShardProcess) -> None:
     first, second = zygote.fork(PATIENCE_S), zygote.fork(PATIENCE_S)
     assert len({psutil.Process(each.pid).num_fds() for each in (zygote, first, second)}) == 1
     assert len({os.getsid(each.pid) for each in (zygote, first, second)}) == 3
@@ -85,7 +85,7 @@ def test_a_fork_forks_as_well(zygote: ShardProcess) -> None:
     end(first)
 
 
-def test_the_spare_keeps_neither_descriptors_nor_children(zygote: ShardProcess) -> None:
+def test_the_zygote_keeps_neither_descriptors_nor_children(zygote: ShardProcess) -> None:
     process = psutil.Process(zygote.pid)
     before = process.num_fds()
     for _ in range(20):
@@ -111,7 +111,7 @@ def test_a_system_that_lets_nothing_be_forked_is_an_answer_and_no_end(
     gc.unfreeze()
 
 
-def test_a_spare_without_room_for_a_descriptor_says_so(zygote: ShardProcess) -> None:
+def test_a_zygote_without_room_for_a_descriptor_says_so(zygote: ShardProcess) -> None:
     before = resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, (3, before[1]))
     with pytest.raises(OSError, match="does not let it fork"):
@@ -120,6 +120,6 @@ def test_a_spare_without_room_for_a_descriptor_says_so(zygote: ShardProcess) -> 
     end(zygote.fork(PATIENCE_S))
 
 
-def test_a_spare_ends_with_its_supervisor(zygote: ShardProcess) -> None:
+def test_a_zygote_ends_with_its_supervisor(zygote: ShardProcess) -> None:
     zygote.link.shutdown(socket.SHUT_RDWR)
     eventually(lambda: psutil.Process(zygote.pid).status() == psutil.STATUS_ZOMBIE, "it ends")

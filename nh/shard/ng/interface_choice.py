@@ -1,7 +1,7 @@
-"""Interface choice: on which of its interfaces the relay meets the two ends of an ng call.
+"""Interface choice: the interfaces on which the relay receives from the two parties of an ng call.
 
-A client names them with the first offer, or leaves it to the addresses' family; later SDPs keep to what
-was chosen. Knows nothing of SDP's text or of sockets.
+A client names the interfaces with the first offer, or the address family decides; later offers and answers
+stay on them. The module knows neither the text of SDP nor sockets.
 """
 
 import logging
@@ -15,12 +15,18 @@ from nh.errors import Unsupported
 
 logger = logging.getLogger(__name__)
 
-MAX_TOLD: Final = 16
+MAX_LOGGED: Final = 16
 """Most warnings that are logged, each once."""
 
 
-class Chosen(NamedTuple):
-    """Where the relay meets the sender of an offer, and whom it goes to; `warning` is for the client."""
+class InterfacePair(NamedTuple):
+    """The interfaces of an offer.
+
+    Attributes:
+        near: where the relay receives from the sender of the offer.
+        far: where it receives from the other party.
+        warning: for the client, "" if there is none.
+    """
 
     near: Interface
     far: Interface
@@ -30,25 +36,27 @@ class Chosen(NamedTuple):
 class InterfaceChoice:
     """The interfaces of one relay.
 
-    Arguments:
-        interfaces: the first of a family is its default; without any, there are no ng calls.
+    Args:
+        interfaces: the first of each address family is its default; without any, ng calls are refused.
     """
 
     def __init__(self, interfaces: Sequence[Interface]) -> None:
         self._interfaces = tuple(interfaces)
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def for_offer(
         self, options: OfferOptions, family: int, sender: Party | None, receiver: Party | None
-    ) -> Chosen:
-        """Both sides of an offer.
+    ) -> InterfacePair:
+        """The interfaces of an offer. An unknown name means the default, as in rtpengine, and a warning.
 
-        Arguments:
-            family: 4 or 6, of the SDP.
-            sender, receiver: the two ends if they are known: they stay where they are.
+        Args:
+            options: the options of the command.
+            family: address family of the SDP, 4 or 6.
+            sender: the party that offers, None if it is new; a known party stays on its interface.
+            receiver: the same of the other party.
 
-        A name that there is none of means the default, as with rtpengine, and a warning.
-        Raises Unsupported if there is no interface, or none of the family that is asked for.
+        Raises:
+            Unsupported: there is no interface, or none of the family that the options ask for.
         """
         names = options.direction
         unknown: list[str] = []
@@ -63,12 +71,17 @@ class InterfaceChoice:
             far = self._named(names[1] if len(names) > 1 else near.name, wanted, unknown)
             if options.family and far.family != options.family:
                 far = self.default(options.family, required=True)
-        return Chosen(near, far, self._warning(unknown))
+        return InterfacePair(near, far, self._warning(unknown))
 
     def default(self, family: int, *, required: bool = False) -> Interface:
-        """The first interface of a family (4 or 6), or unless that is required the first of all.
+        """The first interface of an address family.
 
-        Raises Unsupported if there is none.
+        Args:
+            family: 4 or 6.
+            required: False: without an interface of that family, the first of all.
+
+        Raises:
+            Unsupported: there is none.
         """
         if not self._interfaces:
             raise Unsupported(
@@ -82,10 +95,10 @@ class InterfaceChoice:
         return self._interfaces[0]
 
     def _named(self, name: str, family: int, unknown: list[str]) -> Interface:
-        """The interface of that name, the one of that family if it has both, else the default.
+        """The interface of a name, of `family` if there are several; the default for an unknown name.
 
-        Arguments:
-            unknown: where names go that there is none of.
+        Args:
+            unknown: unknown names are added to it.
         """
         found = [interface for interface in self._interfaces if interface.name == name]
         for interface in sorted(found, key=lambda each: each.family != family):
@@ -99,8 +112,8 @@ class InterfaceChoice:
         wrong = ", ".join(repr(name[:64]) for name in dict.fromkeys(unknown))
         names = ", ".join(dict.fromkeys(interface.name for interface in self._interfaces))
         warning = f"direction: no interface is named {wrong}, the default is taken; nh has {names}"
-        # SIP proxies do not show warnings to anybody; once is enough, and names may be made up without end
-        if warning not in self._told and len(self._told) < MAX_TOLD:
-            self._told.add(warning)
+        # SIP proxies show warnings nowhere; each is logged once, and clients may invent names without end
+        if warning not in self._logged and len(self._logged) < MAX_LOGGED:
+            self._logged.add(warning)
             logger.warning("%s", warning)
         return warning

@@ -1,6 +1,6 @@
-"""Negotiation: what the media of an SDP ask of the relay, and where it awaits them in the SDP that goes on.
+"""Negotiation: what the media of an SDP request of the relay, and which ports the forwarded SDP announces.
 
-Pure functions between nh.sdp's views and the domain's requests; nothing here knows of calls or sockets' I/O.
+Pure functions between the views of nh.sdp and the requests of the domain; no calls, no I/O.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,11 @@ from nh.sdp.rewrite import MediumPlan, MuxAction
 
 
 def read_sdp(body: bytes) -> SessionDescription:
-    """The SDP of a command. Raises UnusableSdp."""
+    """The SDP of a command.
+
+    Raises:
+        UnusableSdp: it cannot be parsed.
+    """
     try:
         return parse(body)
     except MalformedRequest as exc:
@@ -28,7 +32,7 @@ def read_sdp(body: bytes) -> SessionDescription:
 
 
 def family_of(description: SessionDescription) -> int:
-    """4 or 6, of the first medium that has an address."""
+    """The address family (4 or 6) of the first medium that has an address."""
     for medium in description.media:
         if medium.connection is not None:
             return 6 if ":" in medium.connection else 4
@@ -36,12 +40,14 @@ def family_of(description: SessionDescription) -> int:
 
 
 def refuse_conversions(description: SessionDescription, wanted: str) -> None:
-    """Refuse what only a gateway between transports could do.
+    """Refuse to convert between transports.
 
-    Arguments:
-        wanted: the transport that a client asks for, such as RTP/SAVP; "" and accept: as it is.
+    Args:
+        description: the SDP.
+        wanted: the transport that the client asks for, such as RTP/SAVP; "" and accept: as in the SDP.
 
-    Raises Unsupported if a medium has another.
+    Raises:
+        Unsupported: a medium has another transport.
     """
     for medium in description.media:
         if wanted.lower() not in ("", "accept") and medium.rtp and medium.proto.upper() != wanted.upper():
@@ -53,7 +59,7 @@ def refuse_conversions(description: SessionDescription, wanted: str) -> None:
 def request_for(
     medium: Medium, options: OfferOptions, towards: Interface, *, muxed: bool = False
 ) -> MediumRequest:
-    """What one medium of an SDP asks of the relay; its sockets will be on `towards`."""
+    """What one medium of an SDP requests of the relay, with sockets on `towards`."""
     if medium.rejected or not medium.relayable:
         return MediumRequest(None, towards.address)
     believed = options.received_from if options.trust_received and not medium.ice else None
@@ -66,13 +72,13 @@ def request_for(
         signalled_from=options.received_from,
         paused=medium.direction in (Direction.SENDONLY, Direction.INACTIVE),
     )
-    # where ICE finds the way, the announced endpoint is one of many, and says nothing when it changes
+    # with ICE the announced endpoint is one of many candidates: a change of it says nothing
     latch = options.port_latching or medium.ice
     return MediumRequest(media, towards.address, latch=latch, dscp=options.dscp)
 
 
 def expected_of(request: MediumRequest, towards: Interface) -> MediumRequest:
-    """What the answer to one medium of an offer will ask for; where its sender is, only that can tell."""
+    """What the answer to one medium of an offer will request; the answerer's address is not known yet."""
     if request.media is None:
         return request
     media = Media("0.0.0.0", 0, request.media.range, request.media.proto, request.media.kind)
@@ -80,7 +86,7 @@ def expected_of(request: MediumRequest, towards: Interface) -> MediumRequest:
 
 
 def answering(request: MediumRequest, offerer: Party, index: int) -> MediumRequest:
-    """The same for an answer: no more than was offered, and as many sockets."""
+    """The request of an answer: no medium that was not offered, and as many sockets as for the offer."""
     offered = offerer.find_group(index)
     if request.media is None or offered is None:
         return MediumRequest(None, request.address)
@@ -89,7 +95,7 @@ def answering(request: MediumRequest, offerer: Party, index: int) -> MediumReque
 
 
 def policy_for(options: OfferOptions) -> SourcePolicy | None:
-    """The source policy that a client asks for; None: as set."""
+    """The source policy that the client asks for; None: that of the settings."""
     if options.asymmetric:
         return SourcePolicy.ASYMMETRIC
     if options.media_handover:
@@ -98,7 +104,7 @@ def policy_for(options: OfferOptions) -> SourcePolicy | None:
 
 
 def mux_offered(medium: Medium, options: OfferOptions) -> Mux:
-    """What becomes of the offerer's wish to send RTCP on its RTP port (rtpengine's `rtcp-mux`)."""
+    """What becomes of the offer of rtcp-mux (RFC 5761), by the client's `rtcp-mux` options."""
     offered = medium.rtp and medium.rtcp_mux
     passed_on = medium.rtp and (
         options.mux_offer or (offered and not options.mux_demux and not options.mux_reject)
@@ -112,9 +118,11 @@ def mux_offered(medium: Medium, options: OfferOptions) -> Mux:
 
 
 def mux_towards_answerer(mux: Mux, *, required: bool) -> tuple[MuxAction, bool]:
-    """What becomes of a=rtcp-mux in an offer, and whether RTCP has no port of its own.
+    """What becomes of a=rtcp-mux in a forwarded offer.
 
-    An offer is only a wish, so the RTCP port is announced all the same, unless mux is required.
+    Returns:
+        The action, and whether the SDP announces no port for RTCP. It announces one unless mux is required:
+        the answerer may refuse mux.
     """
     if required and mux.passed_on:
         return MuxAction.ADD, True
@@ -124,14 +132,14 @@ def mux_towards_answerer(mux: Mux, *, required: bool) -> tuple[MuxAction, bool]:
 
 
 def padded(muxes: Sequence[Mux], count: int) -> list[Mux]:
-    """As many as the answer has media; one that was never offered is rejected anyway."""
+    """One Mux for each of `count` media of an answer; media that were not offered are rejected anyway."""
     return [*muxes[:count], *[Mux()] * (count - len(muxes))]
 
 
 def plan_for(
     medium: Medium, group: SocketGroup | None, address: str, action: MuxAction, agreed: bool
 ) -> MediumPlan | None:
-    """Where the relay awaits one medium, for the SDP that goes on; None if it is not relayed."""
+    """The address and ports of one medium in the forwarded SDP; None: the medium is not relayed."""
     if group is None:
         return None
     ports = [socket.local.port for socket in group.sockets]
@@ -141,7 +149,7 @@ def plan_for(
 
 
 def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None]) -> list[MediumPlan | None]:
-    """In an accepted answer all media of a bundle share the place of its first (RFC 9143 7.3)."""
+    """Let all media of a bundle in an answer share the port of its first medium (RFC 9143 7.3)."""
     by_mid = {medium.find_value("mid"): index for index, medium in enumerate(description.media)}
     shared = list(plans)
     for mids in description.bundles:

@@ -1,6 +1,6 @@
-"""Calls as ng's `query` and `delete` tell them: parties, their media, and what arrived at each port.
+"""Queries: a call as the reply to ng's `query` and `delete`: parties, their media, the streams at each port.
 
-Pure functions; they change nothing.
+Pure functions; they change no call.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from nh.shard.reports import describe_streams
 
 
 def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s: float) -> Queried:
-    """What is known of a call.
+    """The state and the statistics of a call.
 
-    Arguments:
-        offers: its parties and dialogs.
+    Args:
+        offers: the parties and dialogs of the call.
         created: monotonic seconds of its start.
-        from_tag: only this end and those in dialog with it (rtpengine's rule); b"" for all.
-        wall_offset_s: what to add to monotonic seconds to get wall-clock seconds.
+        from_tag: only this party and the parties in a dialog with it (rtpengine's rule); b"": all.
+        wall_offset_s: monotonic seconds plus this are wall-clock seconds.
     """
     linked = {from_tag} | {tag for each in offers.dialogs if from_tag in each.tags for tag in each.tags}
     tags = tuple(
@@ -65,7 +65,7 @@ def _tag(party: Party, dialogs: list[Dialog], *, wall_offset_s: float) -> TagRea
 
 
 def _medium(party: Party, dialogs: list[Dialog], index: int, *, wall_offset_s: float) -> MediumReading:
-    """One medium with the streams that this party sends, one more for what was counted before them."""
+    """A medium with the streams that this party sends, and one with the totals of its ended sessions."""
     group = party.find_group(index)
     kind = group.media[0].kind if group is not None else ""
     streams = [
@@ -89,7 +89,7 @@ def _medium(party: Party, dialogs: list[Dialog], index: int, *, wall_offset_s: f
 
 
 def _ended_stream(totals: ReceivedTotals, component: int) -> StreamReading:
-    """What came before the media moved: its port is no more."""
+    """The packets of ended sessions; their port is closed."""
     return StreamReading(
         local_port=0,
         component=component,

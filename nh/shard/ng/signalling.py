@@ -1,7 +1,7 @@
-"""Signalling: ng's commands on the domain. SDP comes in, is read, and goes out with the relay's ports in it.
+"""Signalling: the commands of ng, carried out on the calls. SDP comes in and leaves with the relay's ports.
 
-What an SDP asks for is worked out here (interfaces, holds, which media are relayed); what becomes of calls is
-the domain's (nh.calls.offer_answer.offers), what the text of an SDP looks like is nh.sdp's.
+The module decides what an SDP requests (interfaces, holds, relayed media). The domain decides what becomes of
+calls (nh.calls.offer_answer.offers), nh.sdp reads and writes the text.
 """
 
 import contextlib
@@ -47,22 +47,23 @@ _ICE_ACTIONS: Final = {
 class Signalling:
     """Offers and answers of one relay.
 
-    Arguments:
-        table: its calls.
-        interfaces: where it listens, the first by default; without any, offers are refused.
+    Args:
+        table: the calls.
+        interfaces: where the relay receives, the default first; without any, offers are refused.
     """
 
     def __init__(self, table: CallTable, interfaces: Sequence[Interface]) -> None:
         self._table = table
         self._interfaces = InterfaceChoice(interfaces)
-        # loop protection: the same for all shards of a relay, another for another relay
+        # for loop protection: all shards of a relay have the same mark, other relays have others
         self._mark = "-".join(each.advertised.replace(":", ".") for each in interfaces)
 
     def execute(self, command: NgCommand) -> RelayResult:
-        """Do what a command of ng says.
+        """Carry out a command of ng.
 
-        Raises UnknownCall, UnusableSdp, IncompleteSdp, WrongDialog, Unsupported, LimitReached,
-        PortsExhausted, AddressUnavailable.
+        Raises:
+            UnknownCall, UnusableSdp, IncompleteSdp, WrongDialog, Unsupported, LimitReached, PortsExhausted,
+            AddressUnavailable.
         """
         match command:
             case Offer():
@@ -79,10 +80,13 @@ class Signalling:
                 return Blocked()
 
     def offer(self, command: Offer) -> Rewritten:
-        """The offer's SDP for the one it goes to.
+        """The offer with the relay's ports, for the other party.
 
-        Raises UnusableSdp, IncompleteSdp, Unsupported, and what CallTable.offer raises. A call that finds no
-        ports is destroyed if nobody has answered it yet; one that was agreed goes on as it was.
+        A call for which there are no ports is destroyed if it is unanswered; an answered call goes on as it
+        was.
+
+        Raises:
+            UnusableSdp, IncompleteSdp, Unsupported, and the errors of CallTable.offer.
         """
         description = read_sdp(command.sdp)
         if self._is_looped(description, command.options):
@@ -124,7 +128,11 @@ class Signalling:
         return Rewritten(self._rewritten(description, groups, far, command.options, muxes), warning)
 
     def answer(self, command: Answer) -> Rewritten:
-        """The answer's SDP for the one who offered. Raises as offer(), and UnknownCall."""
+        """The answer with the relay's ports, for the offerer.
+
+        Raises:
+            UnknownCall, and the errors of offer().
+        """
         description = read_sdp(command.sdp)
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
@@ -134,7 +142,7 @@ class Signalling:
         offerer = offers.get_party(command.from_tag)
         near = offerer.interface or self._interfaces.default(4)
         if len(description.media) > len(offerer.groups):
-            # the rest would lead around the relay
+            # the other media would bypass the relay
             raise UnusableSdp(
                 f"the answer has {len(description.media)} media, its offer {len(offerer.groups)} (RFC 3264 6)"
             )
@@ -183,7 +191,12 @@ class Signalling:
         *,
         bundle: bool = False,
     ) -> bytes:
-        """The SDP for the end at `towards`; `muxes`: what becomes of a=rtcp-mux, and whether it is agreed."""
+        """The SDP for the party at `towards`.
+
+        Args:
+            muxes: of each medium, what becomes of a=rtcp-mux, and whether RTCP has no port of its own.
+            bundle: the SDP is an answer, whose bundles share a port.
+        """
         address = options.media_address or towards.advertised
         plans = [
             plan_for(medium, group, address, *mux)
@@ -203,7 +216,7 @@ class Signalling:
     # --- calls ------------------------------------------------------------------------------------
 
     def _delete(self, command: Delete) -> Queried:
-        """Ends what the command says and returns what was known of the call until then."""
+        """End dialogs or the call; returns the statistics of the call until then."""
         known = self._query(command.call_id, b"")
         self._table.delete(
             call_id=command.call_id,
@@ -226,7 +239,7 @@ class Signalling:
         )
 
     def _parties(self, call_id: bytes) -> Mapping[bytes, Party]:
-        """The ends of a call by their tags; nobody if it is not known."""
+        """The parties of a call by their tags; none if the call is unknown."""
         call = self._table.find_call(call_id)
         return {} if call is None or call.offers is None else call.offers.parties
 
@@ -234,13 +247,13 @@ class Signalling:
         return self._table.get_call(call_id).get_offers(now=time.monotonic())
 
     def _give_up(self, call_id: bytes, *, now: float) -> None:
-        """End a call that found no ports, as rtpengine does, unless somebody talks in it.
+        """End a call that found no ports, as rtpengine does, unless it has been answered.
 
-        rtpengine ends those too. But whose re-INVITE fails goes on as before (RFC 3261 14.1): it must not
-        lose its media because there was no room for one medium more.
+        rtpengine ends answered calls too. But after a failed re-INVITE a call goes on as before (RFC 3261
+        14.1): it must not lose its media for want of room for one medium more.
         """
         call = self._table.find_call(call_id)
         if call is None or call.offers is None or call.offers.dialogs:
             return
-        with contextlib.suppress(UnknownCall):  # it is Net::SIP's alone
+        with contextlib.suppress(UnknownCall):  # only Net::SIP's commands know it
             self._table.delete(call_id=call_id, from_tag=b"", to_tag=b"", branch=b"", delay_s=0, now=now)

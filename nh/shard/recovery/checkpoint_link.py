@@ -1,8 +1,8 @@
-"""A shard's CheckpointSink behind the internal link: the supervisor keeps.
+"""Checkpoints over the internal link: a CheckpointSink that sends them to the supervisor.
 
-Where the link is full (the supervisor is stopped, or has no CPU), nothing waits and memory is bounded: of
-each call only the latest word is remembered, of sockets that they are to be let go. It is caught up with when
-the link has room. Sockets that were opened meanwhile are not held.
+While the link is full (the supervisor is stopped, or has no CPU), the shard waits for nothing, and the
+backlog is bounded: the latest state of each call, and the sockets to release. It is sent when the link has
+room again. The supervisor does not get sockets that were opened meanwhile.
 """
 
 import logging
@@ -27,42 +27,46 @@ from nh.throttle import RateLimitedLogger
 logger = logging.getLogger(__name__)
 
 LOG_INTERVAL_S: Final = 60.0
-"""Least time between two lines about sockets that could not be handed over."""
+"""Least time between two log lines about sockets that the supervisor did not get."""
 
 
 class LinkCheckpointSink:
-    """See CheckpointSink.
+    """Sends checkpoints to the supervisor.
 
-    Arguments:
-        channel: to the supervisor.
+    Args:
+        channel: the link to the supervisor.
     """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._limited_log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
+        self._rate_limited = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
         self._closed = False
-        # what could not be said; while there is anything, everything else queues up behind it
-        self._calls: dict[bytes, bytes | None] = {}
-        self._sockets: dict[Endpoint, None] = {}
+        # the backlog: calls with their snapshots (None: drop the call), and sockets to release
+        self._unsent_calls: dict[bytes, bytes | None] = {}
+        self._unreleased: dict[Endpoint, None] = {}
 
     def store_sockets(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
         """See CheckpointSink."""
-        if self._closed or self._behind:
+        if self._closed or self._has_backlog:
             return
         try:
             for some, their_fds in zip(batches(endpoints), batches(fds), strict=True):
                 self._channel.send(encode(StoreSockets(some)), their_fds)
         except ChannelFull as exc:
-            self._limited_log.log(logging.WARNING, "the supervisor does not hold some sockets: %s", exc)
+            self._rate_limited.log(
+                logging.WARNING,
+                "the supervisor does not hold new sockets: %s; if this shard dies, they are bound anew",
+                exc,
+            )
 
     def release_sockets(self, endpoints: Sequence[Endpoint]) -> None:
         """See CheckpointSink."""
         if self._closed:
             return
-        behind = self._behind
-        self._sockets.update(dict.fromkeys(endpoints))
-        if not behind:
-            self._say_let_go()
+        has_backlog = self._has_backlog
+        self._unreleased.update(dict.fromkeys(endpoints))
+        if not has_backlog:
+            self._send_releases()
 
     def save_call(self, call_id: bytes, snapshot: bytes) -> None:
         """See CheckpointSink. A snapshot above MAX_SNAPSHOT_BYTES is left out, the one before stays."""
@@ -70,41 +74,42 @@ class LinkCheckpointSink:
             return
         if len(snapshot) > MAX_SNAPSHOT_BYTES:
             logger.error(
-                "call %r is kept as it was: its snapshot has %d bytes, more than %d",
+                "call %r: its snapshot of %d bytes is not saved, the limit is %d; if this shard dies, the"
+                " call goes on from the snapshot before",
                 call_id,
                 len(snapshot),
                 MAX_SNAPSHOT_BYTES,
             )
-        elif self._behind or not self._say(call_id, snapshot):
-            self._calls[call_id] = snapshot
+        elif self._has_backlog or not self._send_call(call_id, snapshot):
+            self._unsent_calls[call_id] = snapshot
 
     def drop_call(self, call_id: bytes) -> None:
         """See CheckpointSink."""
         if self._closed:
             return
-        if self._behind or not self._say(call_id, None):
-            self._calls[call_id] = None
+        if self._has_backlog or not self._send_call(call_id, None):
+            self._unsent_calls[call_id] = None
 
     def catch_up(self) -> None:
-        """Say what could not be said, as far as the link takes it; to be called now and then."""
+        """Send the backlog, as far as the link takes it; to be called from time to time."""
         if self._closed or self._channel.queued:
             return
-        self._say_let_go()
-        while self._calls and not self._sockets:
-            call_id, snapshot = next(iter(self._calls.items()))
-            if not self._say(call_id, snapshot):
+        self._send_releases()
+        while self._unsent_calls and not self._unreleased:
+            call_id, snapshot = next(iter(self._unsent_calls.items()))
+            if not self._send_call(call_id, snapshot):
                 return
-            del self._calls[call_id]
+            del self._unsent_calls[call_id]
 
     def close(self) -> None:
-        """Say nothing any more: what is kept stays as it is."""
+        """Send nothing any more: the supervisor's checkpoints stay as they are."""
         self._closed = True
 
     @property
-    def _behind(self) -> bool:
-        return bool(self._calls or self._sockets)
+    def _has_backlog(self) -> bool:
+        return bool(self._unsent_calls or self._unreleased)
 
-    def _say(self, call_id: bytes, snapshot: bytes | None) -> bool:
+    def _send_call(self, call_id: bytes, snapshot: bytes | None) -> bool:
         try:
             if snapshot is None:
                 self._channel.send(encode(DropCall(call_id)))
@@ -115,11 +120,11 @@ class LinkCheckpointSink:
             return False
         return True
 
-    def _say_let_go(self) -> None:
-        for some in batches(list(self._sockets)):
+    def _send_releases(self) -> None:
+        for some in batches(list(self._unreleased)):
             try:
                 self._channel.send(encode(ReleaseSockets(some)))
             except ChannelFull:
                 return
             for endpoint in some:
-                del self._sockets[endpoint]
+                del self._unreleased[endpoint]

@@ -1,10 +1,10 @@
-"""The clocks of a snapshot: what time it is, and how old one is that may be of another life of this host.
+"""Clocks of snapshots: the time since a snapshot was taken, on this boot of the host or an earlier one.
 
-All rules about time in nh go by the monotonic clock, which nobody sets, but which begins anew with each boot.
-So a stored snapshot says of which boot its times are. Of this one: they are good as they are, whatever the
-clock on the wall did meanwhile. Of another: only the wall's clock tells how long nobody was there, and it is
-believed, but for one that went back: then no time has passed. A jump forward beyond what a call may be silent
-cannot be told from a long stop, and ends it.
+All rules about time use the monotonic clock, which cannot be set but begins anew with each boot. So a
+snapshot has the id of its boot. If it is of this boot, its times hold as they are, whatever the wall clock
+did. If it is of another boot, only the wall clock tells how long the host was down; a wall clock that went
+back counts as no time. A wall clock set forward looks like a long stop: the calls are silent for too long and
+end.
 """
 
 import functools
@@ -16,12 +16,12 @@ from typing import Final
 from nh.calls.snapshots.call import Clock
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-"""Linux makes a new one at each boot (random(4))."""
+"""The id of this boot of Linux (random(4))."""
 
 
 @functools.cache
 def boot_id() -> bytes:
-    """Tells this boot of the host from all others, 16 bytes; b"" if the system does not say."""
+    """The 16 bytes that identify this boot of the host; b"" if the system does not have them."""
     try:
         return uuid.UUID(BOOT_ID.read_text().strip()).bytes
     except (OSError, ValueError):
@@ -29,22 +29,22 @@ def boot_id() -> bytes:
 
 
 def clock_at(now: float) -> Clock:
-    """The clocks now.
+    """The clocks at this moment.
 
-    Arguments:
+    Args:
         now: monotonic seconds, read a moment ago.
     """
     return Clock(now, time.time(), boot_id())
 
 
 def shift_since(then: Clock, now: Clock) -> float:
-    """What to add to the monotonic times of a snapshot to have them in those of now.
+    """Seconds to add to the monotonic times of a snapshot, so that they are times of this process.
 
-    Arguments:
-        then: its clocks.
+    Args:
+        then: the clocks of the snapshot.
         now: the clocks of this process.
     """
-    # a monotonic clock that went back is another one in spite of its boot: that of a time namespace
+    # a monotonic clock that went back within a boot is that of another time namespace
     if then.boot and then.boot == now.boot and then.monotonic <= now.monotonic:
         return 0.0
     passed_s = max(0.0, now.wall - then.wall)

@@ -13,7 +13,7 @@ from nh.fastpath.loader import LoadedProgram
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail, Rewritten
 from nh.stats import Segment, StatsReader
 from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
-from tests.shard.succession import UpgradeController
+from tests.shard.respawning_shard import RespawningShard
 from tests.shard.testbed import V4, Where, audio
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.waiting import eventually
@@ -26,11 +26,11 @@ OTHERS = 30
 
 
 @pytest.fixture(params=["user space", pytest.param("kernel", marks=pytest.mark.kernel)])
-def shard(request: pytest.FixtureRequest, ports: range, segment: Segment) -> Iterator[UpgradeController]:
+def shard(request: pytest.FixtureRequest, ports: range, segment: Segment) -> Iterator[RespawningShard]:
     program: LoadedProgram | None = None
     if request.param == "kernel":
         program = request.getfixturevalue("kernel_program")
-    with UpgradeController(ports, segment, program) as succession:
+    with RespawningShard(ports, segment, program) as succession:
         yield succession
 
 
@@ -46,7 +46,7 @@ def bob() -> Iterator[MediaPeer]:
         yield peer
 
 
-def set_up(shard: UpgradeController, alice: MediaPeer, bob: MediaPeer) -> tuple[Where, Where]:
+def set_up(shard: RespawningShard, alice: MediaPeer, bob: MediaPeer) -> tuple[Where, Where]:
     """Where Alice sends to, and where Bob does."""
     offered = shard.execute(Allocate(KEY, Side.FROM, V4, (audio(alice),)))
     answered = shard.execute(Allocate(KEY, Side.TO, V4, (audio(bob),)))
@@ -56,22 +56,22 @@ def set_up(shard: UpgradeController, alice: MediaPeer, bob: MediaPeer) -> tuple[
     return (V4, answered.media[0].port), (V4, offered.media[0].port)
 
 
-def leg(shard: UpgradeController, call_id: bytes = b"call", component: int = RTP) -> LegDetail:
+def leg(shard: RespawningShard, call_id: bytes = b"call", component: int = RTP) -> LegDetail:
     """What Alice sends."""
     detail = shard.execute(ShowCall(call_id))
     assert isinstance(detail, CallDetail)
     return detail.sessions[0].pairs[component].from_
 
 
-def wait_until_kept(shard: UpgradeController, legs: int) -> None:
-    """Return once it is kept that so many directions of the call have latched their source."""
+def wait_until_saved(shard: RespawningShard, legs: int) -> None:
+    """Return once the snapshot of the call has so many legs that have latched."""
 
     def latched() -> int:
         shard.listen()
-        snapshot = decode_snapshot(shard.keeper.calls[b"call"])
+        snapshot = decode_snapshot(shard.backup.calls[b"call"])
         return sum(leg.state is SourceState.LATCHED for each in snapshot.sessions for leg in each.legs)
 
-    eventually(lambda: latched() == legs, "it is kept which sources are latched")
+    eventually(lambda: latched() == legs, "the latched sources are saved")
 
 
 def numbered(number: int) -> bytes:
@@ -86,15 +86,15 @@ def say(speaker: MediaPeer, to: Where, listener: MediaPeer, numbers: range, comp
     assert listener.pending(component) == []
 
 
-def test_a_call_goes_on_where_it_was(shard: UpgradeController, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_a_call_goes_on_where_it_was(shard: RespawningShard, alice: MediaPeer, bob: MediaPeer) -> None:
     for_alice, for_bob = set_up(shard, alice, bob)
     for component in (RTP, RTCP):
         say(alice, for_alice, bob, range(10), component)
         say(bob, for_bob, alice, range(10), component)
     before = leg(shard)
-    wait_until_kept(shard, 4)
+    wait_until_saved(shard, 4)
     shard.kill()
-    assert (shard.start().restored, len(shard.keeper.calls)) == (1, 1)
+    assert (shard.start().restored, len(shard.backup.calls)) == (1, 1)
     after = leg(shard)
     assert (after.local, after.source, after.latched) == (before.local, before.source, True)
     assert after.kernel == before.kernel
@@ -104,11 +104,11 @@ def test_a_call_goes_on_where_it_was(shard: UpgradeController, alice: MediaPeer,
 
 
 def test_what_comes_in_between_waits_and_is_neither_lost_nor_doubled(
-    shard: UpgradeController, alice: MediaPeer, bob: MediaPeer
+    shard: RespawningShard, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     for_alice, _ = set_up(shard, alice, bob)
     say(alice, for_alice, bob, range(1))
-    wait_until_kept(shard, 1)
+    wait_until_saved(shard, 1)
     for death in range(5):
         first = 1 + 40 * death
         for number in range(first, first + 20):
@@ -130,15 +130,15 @@ def test_what_comes_in_between_waits_and_is_neither_lost_nor_doubled(
 
 
 def test_a_successor_says_soon_that_its_calls_are_alive(
-    shard: UpgradeController, alice: MediaPeer, bob: MediaPeer
+    shard: RespawningShard, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     def wait_until_counted(packets: int) -> None:
         def counted() -> int:
             shard.listen()
-            snapshot = decode_snapshot(shard.keeper.calls[b"call"])
+            snapshot = decode_snapshot(shard.backup.calls[b"call"])
             return sum(leg.packets for each in snapshot.sessions for leg in each.legs)
 
-        eventually(lambda: counted() >= packets, "it is kept, before the shard may be killed again", 5.0)
+        eventually(lambda: counted() >= packets, "the counters are saved", 5.0)
 
     for_alice, _ = set_up(shard, alice, bob)
     for number in range(OTHERS):
@@ -147,7 +147,7 @@ def test_a_successor_says_soon_that_its_calls_are_alive(
             shard.execute(Allocate(key, side, V4, (audio(peer),)))
         assert shard.execute(Activate(key)) == Activated(created=True)
     say(alice, for_alice, bob, range(10))
-    wait_until_kept(shard, 1)
+    wait_until_saved(shard, 1)
     for death in range(1, 3):
         shard.kill()
         assert shard.start().restored == 1 + OTHERS
@@ -156,13 +156,13 @@ def test_a_successor_says_soon_that_its_calls_are_alive(
 
 
 def test_counters_and_streams_go_on(
-    shard: UpgradeController, alice: MediaPeer, bob: MediaPeer, segment: Segment
+    shard: RespawningShard, alice: MediaPeer, bob: MediaPeer, segment: Segment
 ) -> None:
     for_alice, _ = set_up(shard, alice, bob)
     say(alice, for_alice, bob, range(30))
     assert leg(shard).packets == 30
     eventually(lambda: StatsReader(segment).read().totals.packets_in == 30, "they are published")
-    shard.execute(Activate(KEY))  # whatever is asked: the call is kept as it is then
+    shard.execute(Activate(KEY))  # any command saves the call as it is
     shard.kill()
     shard.start()
     say(alice, for_alice, bob, range(31, 40))
@@ -173,7 +173,7 @@ def test_counters_and_streams_go_on(
     eventually(lambda: StatsReader(segment).read().totals.packets_in == 39, "the totals go on, too")
 
 
-def test_commands_find_the_call_as_it_was(shard: UpgradeController, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_commands_find_the_call_as_it_was(shard: RespawningShard, alice: MediaPeer, bob: MediaPeer) -> None:
     for_alice, _ = set_up(shard, alice, bob)
     shard.kill()
     shard.start()
@@ -182,11 +182,11 @@ def test_commands_find_the_call_as_it_was(shard: UpgradeController, alice: Media
     assert again.media[0].port == for_alice[1], "a retransmission gets the same ports"
     assert shard.execute(Activate(KEY)) == Activated(created=False)
     assert shard.execute(Close(KEY)) == Closed(1)
-    assert not shard.keeper.calls
-    assert not shard.keeper.sockets
+    assert not shard.backup.calls
+    assert not shard.backup.sockets
 
 
-def test_a_call_of_ng_goes_on(shard: UpgradeController, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_a_call_of_ng_goes_on(shard: RespawningShard, alice: MediaPeer, bob: MediaPeer) -> None:
     def sdp(peer: MediaPeer) -> bytes:
         return write_sdp([MediaLine(peer.address, peer.port)]).encode()
 
@@ -210,11 +210,11 @@ def test_a_call_of_ng_goes_on(shard: UpgradeController, alice: MediaPeer, bob: M
 def test_the_kernel_relays_on_while_there_is_no_shard(
     kernel_program: LoadedProgram, ports: range, segment: Segment, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    with UpgradeController(ports, segment, kernel_program) as shard:
+    with RespawningShard(ports, segment, kernel_program) as shard:
         for_alice, _ = set_up(shard, alice, bob)
         say(alice, for_alice, bob, range(3))
         assert leg(shard).kernel
-        wait_until_kept(shard, 1)
+        wait_until_saved(shard, 1)
         shard.kill()
         say(alice, for_alice, bob, range(3, 23))
         shard.start()

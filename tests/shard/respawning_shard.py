@@ -1,4 +1,4 @@
-"""A shard process whose calls are kept as the supervisor keeps them, and its successors."""
+"""A shard process with a backup of its calls as in the supervisor, which can be killed and respawned."""
 
 import array
 import contextlib
@@ -41,8 +41,8 @@ ANSWER_S = 10.0
 FLOWS = 64
 
 
-class UpgradeController:
-    """One place of a shard: a process in it, what is kept of it, and whoever comes next.
+class RespawningShard:
+    """A slot of a shard: its process, the backup of its sockets and calls, and the next process.
 
     Arguments:
         ports: its media ports.
@@ -51,7 +51,7 @@ class UpgradeController:
     """
 
     def __init__(self, ports: range, segment: Segment, program: LoadedProgram | None) -> None:
-        self.keeper = ShardBackup(ShardStatus(), FdBudget(1000))
+        self.backup = ShardBackup(ShardStatus(), FdBudget(1000))
         self._ports = ports
         self._segment = segment
         self._program = program
@@ -63,7 +63,7 @@ class UpgradeController:
         return self._program is not None
 
     def start(self) -> Restored:
-        """A process, which goes on with what is kept; returns how far it can."""
+        """Start a process that restores the backup; returns how many calls it restored."""
         successor = self._process is not None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(ANSWER_S)
@@ -85,11 +85,11 @@ class UpgradeController:
                 successor=successor,
             )
         )
-        held = list(self.keeper.sockets.items())
+        held = list(self.backup.sockets.items())
         for at in range(0, len(held), MAX_FDS):
             some = held[at : at + MAX_FDS]
             self._say(TakeSockets(tuple(where for where, _ in some)), [fd for _, fd in some])
-        for call_id, snapshot in self.keeper.calls.items():
+        for call_id, snapshot in self.backup.calls.items():
             self._say(RestoreCall(call_id, snapshot))
         self._say(Restore())
         while not isinstance(restored := self._listen(), Restored):
@@ -125,12 +125,12 @@ class UpgradeController:
             while True:
                 self._listen()
         self._link.close()
-        self.keeper.shard_died()
+        self.backup.shard_died()
 
     def close(self) -> None:
         """Leave nothing."""
         self.kill()
-        self.keeper.close()
+        self.backup.close()
 
     def _say(self, message: ToShard, fds: list[int] | None = None) -> None:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
@@ -142,7 +142,7 @@ class UpgradeController:
             raise EOFError
         message = decode_from_shard(record)
         if isinstance(message, BackupMessage):
-            self.keeper.apply(message, fds)
+            self.backup.apply(message, fds)
         return message
 
     def __enter__(self) -> Self:
