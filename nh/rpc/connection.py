@@ -1,111 +1,130 @@
-"""One RPC connection: bytes to commands, results to bytes, as fast as its client reads and no faster.
+"""One client's connection: the socket around a protocol without I/O (nh.rpc.events).
 
-The first byte of a frame's payload tells the protocols apart. Net::SIP's requests are answered one at a
-time and in order; native ones run side by side and are answered as their results come. What a command
-means is the business of Dispatch; who has been idle for how long, that of Clients.
+Requests are read as fast as the client reads its replies, and no faster. What a request means is known to the
+handler, how long the client has been idle to the IdleTracker.
 """
 
-import functools
+import dataclasses
 import logging
 import socket
 from collections.abc import Callable
 from typing import Final
 
-from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
-from nh.loop import Callback
-from nh.results import Failure, Result
-from nh.rpc.service import Service
-from nh.wire import native, netsip
-from nh.wire.framing import Framer, Framing, frame
+from nh.loop import Callback, Loop
+from nh.rpc.events import Handler, RequestCounter, StreamProtocol, Unreadable
+from nh.rpc.idle_clients import IdleTracker
+from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
 MAX_IN_FLIGHT: Final = 128
-"""Most native requests of one connection under way; more are left unread."""
+"""Most requests of one connection under way; further ones are left unread."""
 
 MAX_OUTPUT_BYTES: Final = 256 * 1024
-"""While more than this waits for a client to read, its requests are left unread."""
+"""While more bytes than this wait for a client to read them, its requests are left unread."""
 
 READ_BYTES: Final = 64 * 1024
 
 
-class Connection:
-    """A client's connection, served until either side ends it.
+@dataclasses.dataclass(frozen=True, slots=True)
+class ConnectionContext:
+    """What all connections of a frontend share.
 
-    Arguments:
-        sock: the accepted socket; it becomes nonblocking and belongs to the connection, unless OSError
-            is raised, because it cannot be watched.
-        service: see Service; the connection puts itself into its clients.
-        framer: takes its stream apart; that of nh's and Net::SIP's protocol if None.
+    Attributes:
+        loop: watches the sockets.
+        handler: executes requests.
+        clients: has the connections while they are open.
+        counter: counts what cannot be read.
+        limited_log: logs what clients do wrong.
+    """
+
+    loop: Loop
+    handler: Handler
+    clients: "IdleTracker[Connection]"
+    counter: RequestCounter
+    limited_log: RateLimitedLogger
+
+
+class Connection:
+    """Serves a client's connection until either side ends it; adds itself to the context's clients.
+
+    Args:
+        sock: the accepted socket; it becomes nonblocking, and the connection closes it.
+        protocol: the connection's protocol.
+        context: see ConnectionContext.
+
+    Raises:
+        OSError: the socket cannot be watched; the caller closes it.
     """
 
     __slots__ = (
+        "_context",
         "_ended",
-        "_framer",
         "_in_flight",
-        "_leaving",
         "_open",
         "_output",
+        "_protocol",
         "_reading",
-        "_service",
         "_serving",
         "_sock",
-        "_waits",
+        "_stopped",
     )
 
-    def __init__(self, sock: socket.socket, service: Service, framer: Framing | None = None) -> None:
+    def __init__(self, sock: socket.socket, protocol: StreamProtocol, context: ConnectionContext) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._service = service
-        self._framer = framer or Framer()
+        self._protocol = protocol
+        self._context = context
         self._output = bytearray()
         self._in_flight = 0  # requests under way
-        self._waits = False  # for the answer to a Net::SIP request, before which no other is looked at
-        self._ended = False  # nothing more will be read
-        self._leaving = False  # nothing more will be read here, but by who serves it next
+        self._ended = False  # the client has sent all, or cannot be understood
+        self._stopped = False  # what the client sends is for the next process
         self._open = True
         self._reading = True
         self._serving = False
-        service.loop.add_reader(sock.fileno(), self._on_readable)  # the kernel may have no more watches
-        service.clients.add(self, service.loop.now())
+        context.loop.add_reader(sock.fileno(), self._on_readable)  # fails if the kernel has no watches left
+        context.clients.add(self, context.loop.now())
 
     def close(self) -> None:
-        """End the connection now; answers that are still to come are dropped. No effect if it is closed."""
+        """End the connection now and drop replies to come. No effect if it is closed."""
         if self._open:
-            self._serve_no_more()
+            self._leave()
             self._sock.close()
 
     def stop_reading(self) -> None:
-        """Read nothing more; what was read is answered, and what comes now waits in the kernel."""
-        self._leaving = True
+        """Read no more; requests that were read get their replies, what comes now waits in the kernel."""
+        self._stopped = True
         if self._reading:
             self._pause()
 
-    def hand_on(self) -> socket.socket | None:
-        """Serve it no more if it is between two requests, after stop_reading().
+    def release(self) -> socket.socket | None:
+        """Stop serving the connection, after stop_reading(), if it is between two requests.
 
-        Returns its socket, for whoever serves it from now on; None: it cannot be handed on, and is as it was.
+        Returns:
+            The socket, for the process that serves it next; None if it cannot be handed over and stays.
         """
-        if not self._open or self._ended or self._in_flight or self._output or self._framer.pending_bytes:
+        if not self._open or self._ended or self._in_flight or self._output or self._protocol.pending_bytes:
             return None
-        self._serve_no_more()
+        self._leave()
         return self._sock
 
-    def _serve_no_more(self) -> None:
+    def _leave(self) -> None:
         self._open = False
-        self._service.clients.discard(self)
-        self._service.loop.remove_reader(self._sock.fileno())
-        self._service.loop.remove_writer(self._sock.fileno())
+        self._context.clients.discard(self)
+        self._context.loop.remove_reader(self._sock.fileno())
+        self._context.loop.remove_writer(self._sock.fileno())
 
     @property
     def _full(self) -> bool:
-        """Whether its next request has to wait until earlier ones are answered and read."""
-        return self._waits or self._in_flight >= MAX_IN_FLIGHT or len(self._output) > MAX_OUTPUT_BYTES
+        """Whether the next request has to wait until earlier ones have replies, or replies are read."""
+        return (
+            self._protocol.paused or self._in_flight >= MAX_IN_FLIGHT or len(self._output) > MAX_OUTPUT_BYTES
+        )
 
     # --- reading ----------------------------------------------------------------------------------
 
     def _on_readable(self) -> None:
-        if self._full:  # only now: most clients wait for their answer before they say more
+        if self._full:  # only now: most clients wait for their reply before they send more
             self._pause()
             return
         try:
@@ -113,12 +132,12 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
-            logger.debug("a client is gone: %s", exc)
+            logger.debug("a client's connection failed: %s", exc)
             self.close()
             return
         if data:
-            self._service.clients.active(self, self._service.loop.now())
-            self._framer.feed(data)
+            self._context.clients.active(self, self._context.loop.now())
+            self._protocol.receive_data(data)
         else:
             self._end()
         self._serve()
@@ -127,143 +146,97 @@ class Connection:
         try:
             add(self._sock.fileno(), callback)
         except OSError as exc:
-            self._service.limited_log.log(logging.WARNING, "a client cannot be watched any more: %s", exc)
+            self._context.limited_log.log(
+                logging.WARNING, "a client's connection was closed, as its socket cannot be watched: %s", exc
+            )
             self.close()
 
     def _pause(self) -> None:
         self._reading = False
-        self._service.loop.remove_reader(self._sock.fileno())
+        self._context.loop.remove_reader(self._sock.fileno())
 
     def _end(self) -> None:
-        """Read no more; the connection goes as soon as everything is answered."""
+        """Read no more; the connection closes when all replies are sent."""
         self._ended = True
         if self._reading:
             self._pause()
 
+    # --- requests and replies ---------------------------------------------------------------------
+
     def _serve(self) -> None:
-        """Serve the requests that are there, as many as may be under way, and settle what comes next."""
-        if self._serving:  # a result that came at once: the loop below goes on with it
+        """Serve the requests that were received, as many as may be under way; then read on, or close."""
+        if self._serving:  # a reply that came at once: the loop below continues
             return
         self._serving = True
         try:
-            self._serve_frames()
+            self._serve_events()
         except Exception:
-            # a bug met by one client's request must not stay readable, nor touch anyone else
-            logger.exception("a connection is closed, because serving it failed")
+            # a bug met by one client's request must end its own connection only
+            logger.exception(
+                "a client's connection was closed, because serving it failed: this is a bug in nh"
+            )
             self.close()
         finally:
             self._serving = False
         if self._open:
-            self._settle()
+            self._continue()
 
-    def _serve_frames(self) -> None:
+    def _serve_events(self) -> None:
+        context = self._context
         while self._open and not self._full:
-            try:
-                payload = self._framer.next_frame()
-            except MalformedFrame as exc:
-                self._refuse(exc)
+            event = self._protocol.next_event()
+            if event is None:
                 return
-            if payload is None:
+            context.clients.complete_frame(self)
+            if isinstance(event, Unreadable):
+                self._reject(event)
                 return
-            self._service.clients.whole(self)
-            self._request(payload)
+            self._in_flight += 1
+            if self._in_flight == 1:
+                context.clients.begin(self)
+            # each message of a connection gets a reply of its own, so each has a sender of its own
+            if not context.handler.serve(event, object(), self._reply):
+                self._done()
 
-    def _settle(self) -> None:
-        """Read on or not, and end what is over."""
+    def _reject(self, event: Unreadable) -> None:
+        """End a connection that cannot be read on; requests before that still get their replies."""
+        self._context.counter.count(event.protocol)
+        self._context.counter.count_error(event.error.code)
+        self._context.limited_log.log(
+            logging.WARNING,
+            "a client's connection is closed, as its requests cannot be read: %s",
+            event.error,
+        )
+        self._end()
+
+    def _continue(self) -> None:
         if self._full:
             return
         if self._ended:
             if not self._in_flight and not self._output:
                 self.close()
             return
-        if self._leaving:
+        if self._stopped:
             return
-        if self._framer.pending_bytes:
-            self._service.clients.torn(self, self._service.loop.now())
+        if self._protocol.pending_bytes:
+            self._context.clients.partial_frame(self, self._context.loop.now())
         if not self._reading:
             self._reading = True
-            self._watch(self._service.loop.add_reader, self._on_readable)
+            self._watch(self._context.loop.add_reader, self._on_readable)
 
-    def _refuse(self, exc: MalformedFrame | UnknownCommand) -> None:
-        """End a connection whose client cannot be understood; it still gets the answers due to it."""
-        if isinstance(exc, UnknownCommand):
-            self._service.stats.rpc_unknown_commands += 1
-        else:
-            self._service.stats.rpc_malformed += 1
-        self._service.limited_log.log(logging.WARNING, "a client's connection is closed: %s", exc)
-        self._framer = Framer()
-        self._end()
-
-    # --- requests ---------------------------------------------------------------------------------
-
-    def _request(self, payload: bytes) -> None:
-        if payload[0] == netsip.FIRST_BYTE:
-            self._service.stats.rpc_requests_netsip += 1
-            self._netsip_request(payload)
-        elif payload[0] == native.FIRST_BYTE:
-            self._service.stats.rpc_requests_native += 1
-            self._native_request(payload)
-        else:
-            self._refuse(MalformedFrame(f"frame: byte {payload[0]:#04x} begins no protocol that nh speaks"))
-
-    def _netsip_request(self, payload: bytes) -> None:
-        try:
-            command = netsip.decode_request(payload, self._service.extensions)
-        except MalformedRequest as exc:
-            self._service.stats.rpc_malformed += 1
-            self._service.limited_log.log(logging.WARNING, "a Net::SIP request is answered undef: %s", exc)
-            self._write(frame(netsip.encode_result(Failure.of(exc))))
-            return
-        except (MalformedFrame, UnknownCommand) as exc:
-            self._refuse(exc)
-            return
-        self._waits = True
-        self._begin()
-        self._service.dispatch(command, self._netsip_result)
-
-    def _native_request(self, payload: bytes) -> None:
-        request_id, command = native.decode_request(payload, self._service.extensions)
-        if isinstance(command, Failure):
-            if command.code == UnknownCommand.code:
-                self._service.stats.rpc_unknown_commands += 1
-            else:
-                self._service.stats.rpc_malformed += 1
-            self._write(frame(native.encode_result(request_id, command)))
-            return
-        self._begin()
-        self._service.dispatch(command, functools.partial(self._native_result, request_id))
-
-    def _begin(self) -> None:
-        self._in_flight += 1
-        if self._in_flight == 1:
-            self._service.clients.begin(self)
-
-    # --- results ----------------------------------------------------------------------------------
-
-    def _netsip_result(self, result: Result) -> None:
-        self._waits = False
-        self._answer(netsip.encode_result, result)
-
-    def _native_result(self, request_id: native.RequestId, result: Result) -> None:
-        self._answer(functools.partial(native.encode_result, request_id), result)
-
-    def _answer(self, encode: Callable[[Result], bytes], result: Result) -> None:
-        if not self._open:  # it left before its answer
+    def _reply(self, data: bytes) -> None:
+        if not self._open:  # the client left before its reply
             return
         self._done()
-        try:
-            payload = encode(result)
-        except Exception:
-            # an extension may return what no wire can carry; its client shall not wait for ever
-            logger.exception("a result cannot be encoded: %.200r", result)
-            payload = encode(Failure("internal", "the result cannot be encoded; see the log of nh"))
-        self._write(frame(payload))
+        self._write(data)
         self._serve()
 
     def _done(self) -> None:
         self._in_flight -= 1
         if not self._in_flight:
-            self._service.clients.end(self, self._service.loop.now())
+            self._context.clients.end(self, self._context.loop.now())
+
+    # --- writing ----------------------------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
         if self._output:
@@ -272,7 +245,7 @@ class Connection:
         sent = self._send(data)
         if sent < len(data) and self._open:
             self._output += memoryview(data)[sent:]
-            self._watch(self._service.loop.add_writer, self._on_writable)
+            self._watch(self._context.loop.add_writer, self._on_writable)
 
     def _on_writable(self) -> None:
         sent = self._send(self._output)
@@ -280,18 +253,18 @@ class Connection:
             return
         if sent:
             del self._output[:sent]
-            self._service.clients.active(self, self._service.loop.now())
+            self._context.clients.active(self, self._context.loop.now())
         if not self._output:
-            self._service.loop.remove_writer(self._sock.fileno())
+            self._context.loop.remove_writer(self._sock.fileno())
         self._serve()
 
     def _send(self, data: bytes | bytearray) -> int:
-        """How many bytes the kernel took; closes the connection if nobody is there to read them."""
+        """Bytes that the kernel took; closes the connection if the client is gone."""
         try:
             return self._sock.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
-            logger.debug("a client left before its answer: %s", exc)
+            logger.debug("a client's connection failed before its reply: %s", exc)
             self.close()
             return 0

@@ -1,7 +1,7 @@
-"""The RPC sockets: accepts clients, holds them to their limits, and serves each on a connection of its own.
+"""The listening sockets of one protocol: accepts clients, enforces limits, serves each on its connection.
 
-Whatever clients do (connect and say nothing, stop within a frame, never read, come in thousands), the
-others are served. The frontend knows nothing of calls or shards: a Dispatch executes the commands.
+Whatever a client does (connects and sends nothing, stops within a frame, never reads, comes with thousands),
+the others are served. Knows nothing of calls or shards: a Dispatch executes the commands.
 """
 
 import errno
@@ -12,33 +12,30 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from nh.loop import Loop, Timer
-from nh.rpc.connection import Connection
+from nh.rpc.connection import Connection, ConnectionContext
+from nh.rpc.datagrams import DatagramSocket
+from nh.rpc.events import Dispatch, RequestCounter
 from nh.rpc.idle_clients import IdleTracker
-from nh.rpc.service import Dispatch, Service
+from nh.rpc.protocols import RPC, ServedProtocol
 from nh.stats.layout import SupervisorStats
 from nh.throttle import RateLimitedLogger
-
-__all__ = ["Connect", "Dispatch", "Frontend"]
-
-Connect = Callable[[socket.socket, Service], Connection]
-"""Makes the connection of an accepted socket."""
 
 logger = logging.getLogger(__name__)
 
 ACCEPTS_A_TURN: Final = 64
 """Most connections accepted before other descriptors get their turn."""
 
-HALF_FRAME_S: Final = 10.0
-"""Life of a connection that stopped within a frame."""
+PARTIAL_FRAME_S: Final = 10.0
+"""Seconds until a connection is closed that stopped within a frame."""
 
 ACCEPT_PAUSE_S: Final = 0.1
-"""How long nobody is accepted after there was no room and nobody idle to make some."""
+"""Seconds without accepting, after there was no room for a client and no idle client to close."""
 
 SHORTAGE_S: Final = 60.0
-"""Least time between two lines about new clients that have to wait."""
+"""Least seconds between two log lines about new clients that have to wait."""
 
 SWEEP_S: Final = 1.0
-"""Longest time between two looks for overdue connections."""
+"""Most seconds between two searches for overdue connections."""
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -49,19 +46,20 @@ _REMEDY: Final = (
 
 
 class Frontend:
-    """Serves listening sockets from its construction on, until close().
+    """Serves the sockets of a protocol from its construction until close().
 
-    Arguments:
-        loop: what watches the sockets.
-        listeners: listening stream sockets; they become nonblocking and stay the caller's to close.
+    Args:
+        loop: watches the sockets.
+        listeners: listening stream sockets; they become nonblocking, and the caller closes them.
         dispatch: executes a command and calls back once with its result; never raises.
-        stats: where connections and requests are counted.
-        idle_client_s: life of a connection on which nothing happens, seconds.
-        half_frame_s: life of a connection that stopped within a frame, seconds.
-        max_clients: most connections at once, 1 or more; the longest idle one makes room for a new one.
-        extensions: names of further commands that are let through to dispatch; looked at with every
-            request, so a live view of a table will do.
-        connect: see Connect.
+        stats: counts connections and requests.
+        protocol: see ServedProtocol.
+        datagrams: bound UDP sockets, where the protocol has them; treated as `listeners`.
+        idle_client_s: seconds until an idle connection is closed.
+        partial_frame_s: seconds until a connection is closed that stopped within a frame.
+        max_clients: most connections at once, 1 or more; a new one replaces the longest idle one.
+        extensions: names of commands that the codecs let pass to `dispatch`, looked up with every request:
+            may be a live view of a table.
     """
 
     def __init__(
@@ -71,24 +69,31 @@ class Frontend:
         dispatch: Dispatch,
         *,
         stats: SupervisorStats,
+        protocol: ServedProtocol = RPC,
+        datagrams: Iterable[socket.socket] = (),
         idle_client_s: float = 300.0,
-        half_frame_s: float = HALF_FRAME_S,
+        partial_frame_s: float = PARTIAL_FRAME_S,
         max_clients: int = 4096,
         extensions: Collection[str] = (),
-        connect: Connect = Connection,
     ) -> None:
         self._loop = loop
         self._listeners = tuple(listeners)
         self._stats = stats
         self._idle_client_s = idle_client_s
-        self._half_frame_s = half_frame_s
+        self._partial_frame_s = partial_frame_s
         self._max_clients = max_clients
-        self._connect = connect
+        self._protocol = protocol
+        self._extensions = extensions
         self._clients: IdleTracker[Connection] = IdleTracker()
-        self._limited_log = RateLimitedLogger(logger, loop.now)
+        self._limited_log = limited_log = RateLimitedLogger(logger, loop.now)
         self._shortages = RateLimitedLogger(logger, loop.now, SHORTAGE_S)
-        self._service = Service(loop, dispatch, self._clients, stats, self._limited_log, extensions)
-        self._sweep_s = min(SWEEP_S, idle_client_s / 4, half_frame_s / 4)
+        counter = RequestCounter(stats)
+        handler = protocol.handler(loop.now, dispatch, counter, limited_log)
+        self._context = ConnectionContext(loop, handler, self._clients, counter, limited_log)
+        self._datagrams = [
+            DatagramSocket(loop, sock, handler, stats=stats, limited_log=limited_log) for sock in datagrams
+        ]
+        self._sweep_s = min(SWEEP_S, idle_client_s / 4, partial_frame_s / 4)
         self._accepting = False
         self._pause: Timer | None = None
         for listener in self._listeners:
@@ -102,42 +107,44 @@ class Frontend:
         return len(self._clients)
 
     def stop_accepting(self) -> None:
-        """Accept nobody from now on; connections are served as before."""
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
-        if self._accepting:
-            self._accepting = False
-            for listener in self._listeners:
-                self._loop.remove_reader(listener.fileno())
+        """Accept no clients and read no datagrams any more; open connections are served on."""
+        for datagrams in self._datagrams:
+            datagrams.stop_reading()
+        self._stop_accepting()
 
     def stop_reading(self) -> None:
-        """Accept nobody, and read nothing more from anybody; what was read is answered."""
+        """Accept and read nothing more; requests that were read get their replies."""
         self.stop_accepting()
         for connection in self._clients:
             connection.stop_reading()
 
-    def hand_on(self) -> list[socket.socket]:
-        """Close; returns the sockets of connections that are between two requests, for the next frontend."""
-        handed_on = [sock for connection in self._clients if (sock := connection.hand_on()) is not None]
+    def release_connections(self) -> list[socket.socket]:
+        """Close all but the connections that are between two requests.
+
+        Returns:
+            The sockets of those connections, for adopt() of the next frontend.
+        """
+        released = [sock for connection in self._clients if (sock := connection.release()) is not None]
         self.close()
-        return handed_on
+        return released
 
     def adopt(self, socks: Iterable[socket.socket]) -> None:
-        """Serve connections that somebody else accepted and handed on."""
+        """Serve connections that another frontend handed over."""
         for sock in socks:
             try:
-                self._connect(sock, self._service)
+                self._connect(sock)
             except OSError as exc:
                 sock.close()
                 self._shortages.log(
-                    logging.WARNING, "a client that was handed on has to connect again: %s", exc
+                    logging.WARNING, "a client has to connect again after the handover: %s; %s", exc, _REMEDY
                 )
 
     def close(self) -> None:
-        """Accept nobody and close every connection."""
-        self.stop_accepting()
+        """Accept no clients, read no datagrams and close every connection."""
+        self._stop_accepting()
         self._sweep_timer.cancel()
+        for datagrams in self._datagrams:
+            datagrams.close()
         for connection in self._clients:
             connection.close()
 
@@ -152,13 +159,22 @@ class Frontend:
         except OSError as exc:
             self._pause_accepting(f"sockets cannot be watched: {exc.strerror}; {_REMEDY}")
 
+    def _stop_accepting(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        if self._accepting:
+            self._accepting = False
+            for listener in self._listeners:
+                self._loop.remove_reader(listener.fileno())
+
     def _acceptor(self, listener: socket.socket) -> Callable[[], None]:
         return lambda: self._accept(listener)
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTS_A_TURN):
             if len(self._clients) >= self._max_clients and self._clients.find_longest_idle() is None:
-                self._pause_accepting("max_clients is reached, and all clients are busy; raise --max-clients")
+                self._pause_accepting("max_clients is reached and all clients are busy; raise --max-clients")
                 return
             try:
                 sock, _peer = listener.accept()
@@ -170,7 +186,7 @@ class Frontend:
                 if exc.errno not in _EXHAUSTED:
                     self._pause_accepting(f"accept: {exc.strerror}")
                     return
-                # without room the kernel says so even if nobody knocks (accept(2) takes a descriptor first)
+                # without room accept(2) fails even if no client waits: it takes a descriptor first
                 if not _is_readable(listener):
                     return
                 if not self._evict_longest_idle():
@@ -185,29 +201,34 @@ class Frontend:
                 return
 
     def _welcome(self, sock: socket.socket) -> None:
-        """Serve a new client. Raises OSError if the kernel has no room for that."""
+        """Serve a new client. Raises OSError if its socket cannot be watched."""
         if len(self._clients) >= self._max_clients:
             self._evict_longest_idle()
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        self._connect(sock, self._service)
+        self._connect(sock)
         self._stats.rpc_accepted += 1
+
+    def _connect(self, sock: socket.socket) -> None:
+        Connection(sock, self._protocol.stream(self._extensions), self._context)
 
     def _evict_longest_idle(self) -> bool:
         connection = self._clients.find_longest_idle()
         if connection is None:
             return False
         self._limited_log.log(
-            logging.WARNING, "%d clients are connected; the longest idle one makes room", len(self._clients)
+            logging.WARNING,
+            "%d clients are connected, so the longest idle one was disconnected for a new one",
+            len(self._clients),
         )
         self._stats.rpc_evicted += 1
         connection.close()
         return True
 
     def _pause_accepting(self, why: str) -> None:
-        """Let new clients wait in the kernel's queue, rather than be told of them again and again."""
+        """Leave new clients in the kernel's queue for ACCEPT_PAUSE_S seconds."""
         self._shortages.log(logging.WARNING, "new clients have to wait: %s", why)
-        self.stop_accepting()
+        self._stop_accepting()
         self._pause = self._loop.call_later(ACCEPT_PAUSE_S, self._accept_all)
 
     # --- limits in time ---------------------------------------------------------------------------
@@ -215,7 +236,7 @@ class Frontend:
     def _sweep(self) -> None:
         self._sweep_timer = self._loop.call_later(self._sweep_s, self._sweep)
         overdue = self._clients.overdue(
-            self._loop.now(), idle_s=self._idle_client_s, torn_s=self._half_frame_s
+            self._loop.now(), idle_s=self._idle_client_s, partial_frame_s=self._partial_frame_s
         )
         for connection in overdue:
             self._stats.rpc_evicted += 1
@@ -223,7 +244,7 @@ class Frontend:
 
 
 def _is_readable(listener: socket.socket) -> bool:
-    """Whether somebody waits to be accepted."""
+    """Whether a client waits to be accepted."""
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     return bool(poll.poll(0))

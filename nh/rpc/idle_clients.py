@@ -1,8 +1,8 @@
-"""Which RPC clients there are, and which of them has been idle the longest.
+"""Which clients are connected, and which of them has been idle the longest.
 
-A client is busy while a request of its is under way, else idle since its last activity; besides that
-it may have sent a part of a frame. All steps are O(1): there may be thousands of clients, and any of them may
-do nothing for hours. The module knows nothing of sockets; times are handed in.
+A client is busy while a request of it is under way, else idle since its last activity; besides, it may have
+sent part of a frame. Every step is O(1), as there may be thousands of clients and each may do nothing for
+hours. Knows no sockets; times are passed in.
 """
 
 from collections import OrderedDict
@@ -19,7 +19,7 @@ class IdleTracker(Generic[ClientT]):
         self._busy: set[ClientT] = set()
         # both in the order of their times: what is overdue is at the front
         self._idle: OrderedDict[ClientT, float] = OrderedDict()
-        self._torn: OrderedDict[ClientT, float] = OrderedDict()
+        self._partial: OrderedDict[ClientT, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._busy) + len(self._idle)
@@ -29,47 +29,47 @@ class IdleTracker(Generic[ClientT]):
         yield from list(self._idle)
 
     def add(self, client: ClientT, now: float) -> None:
-        """A client came."""
+        """Add a client that has connected."""
         self._idle[client] = now
 
     def discard(self, client: ClientT) -> None:
-        """A client left. No effect if it is not known."""
+        """Remove a client. No effect if it is unknown."""
         self._busy.discard(client)
         self._idle.pop(client, None)
-        self._torn.pop(client, None)
+        self._partial.pop(client, None)
 
     def active(self, client: ClientT, now: float) -> None:
-        """Bytes came from the client, or it took some."""
+        """Note that the client sent or read bytes."""
         if client in self._idle:
             self._idle[client] = now
             self._idle.move_to_end(client)
 
     def begin(self, client: ClientT) -> None:
-        """The first of its requests is under way."""
+        """Note that the client's first request is under way."""
         self._idle.pop(client, None)
         self._busy.add(client)
 
     def end(self, client: ClientT, now: float) -> None:
-        """All of its requests are answered."""
+        """Note that the client's last request has its reply."""
         self._busy.discard(client)
         self._idle[client] = now
 
-    def torn(self, client: ClientT, now: float) -> None:
-        """It has sent a part of a frame; counted from the first time that this is said."""
-        self._torn.setdefault(client, now)
+    def partial_frame(self, client: ClientT, now: float) -> None:
+        """Note that the client has sent part of a frame; its time counts from the first such call."""
+        self._partial.setdefault(client, now)
 
-    def whole(self, client: ClientT) -> None:
-        """The frame is complete."""
-        self._torn.pop(client, None)
+    def complete_frame(self, client: ClientT) -> None:
+        """Note that the frame is complete."""
+        self._partial.pop(client, None)
 
     def find_longest_idle(self) -> ClientT | None:
-        """Who has done nothing for the longest time, None if all are busy."""
+        """The client that has been idle for the longest time; None if all are busy."""
         return next(iter(self._idle), None)
 
-    def overdue(self, now: float, *, idle_s: float, torn_s: float) -> list[ClientT]:
-        """Who has been idle for more than `idle_s` seconds, or within a frame for more than `torn_s`."""
+    def overdue(self, now: float, *, idle_s: float, partial_frame_s: float) -> list[ClientT]:
+        """The clients that are idle longer than `idle_s`, or within a frame longer than `partial_frame_s`."""
         found: dict[ClientT, None] = {}
-        for since, limit_s in ((self._idle, idle_s), (self._torn, torn_s)):
+        for since, limit_s in ((self._idle, idle_s), (self._partial, partial_frame_s)):
             for client, at in since.items():
                 if now - at <= limit_s:
                     break

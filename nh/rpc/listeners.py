@@ -1,108 +1,167 @@
-"""Opens the listening sockets for RPC, so that only those may connect who should.
+"""Opens the listening sockets of a protocol, so that only clients with permission can connect.
 
-Unix sockets have their mode from their first moment on, take the place of a file only if it is a socket on
-which nobody listens, and are removed at the end if they are still ours. TCP sockets listen on loopback unless
-the settings say otherwise: the protocols have no authentication.
+A Unix socket has its permissions from its first moment, replaces a socket file only if no process listens on
+it, and is removed at the end if the file is still its own. TCP and UDP sockets listen on loopback unless the
+settings allow other addresses: the protocols have no authentication, and the sender of a datagram can be
+forged.
 """
 
+import contextlib
 import errno
 import ipaddress
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.errors import ConfigError
 from nh.ipc.inherited import NOTHING_INHERITED, InheritedFds
+from nh.rpc.protocols import RPC, ServedProtocol
 
 BACKLOG: Final = 1024
-"""Most connections that wait in the kernel to be accepted (at most net.core.somaxconn)."""
+"""Most connections that wait in the kernel to be accepted (the kernel's own limit: net.core.somaxconn)."""
 
 PROBE_S: Final = 1.0
-"""How long to wait for word from whoever may listen on an existing socket."""
+"""Seconds to wait for a connection to a socket file, to learn whether a process listens on it."""
+
+RECEIVE_BYTES: Final = 1024 * 1024
+"""Receive buffer of a UDP socket in bytes (the kernel's own limit: net.core.rmem_max)."""
+
+_ATTEMPTS: Final = 16
+"""Most TCP ports that are tried for one that is free for UDP, too, where the address has port 0."""
 
 
 class Listener:
-    """A listening socket and where it is.
+    """The sockets of one address.
 
-    Arguments:
+    Args:
+        protocol: what is served there.
         sock: bound and listening.
-        address: where; a TCP port of 0 is replaced by the real one.
-        heirloom: what it is to an InheritedFds: its kind, and where it was asked for.
+        address: where it listens; the real port in place of port 0.
+        asked: the address as the settings have it, by which the next process finds the sockets.
+        udp: the UDP socket beside it, bound to the same port, if the protocol has one.
     """
 
-    def __init__(self, sock: socket.socket, address: RpcAddress, inherited: tuple[str, str]) -> None:
+    def __init__(
+        self,
+        protocol: ServedProtocol,
+        sock: socket.socket,
+        address: RpcAddress,
+        asked: RpcAddress,
+        udp: socket.socket | None = None,
+    ) -> None:
         self.sock = sock
+        self.udp = udp
         self.address = address
-        self.inherited = inherited
+        self._protocol = protocol
+        self._asked = asked
         self._identity = _identity(address.path) if isinstance(address, UnixAddress) else None
 
+    def __str__(self) -> str:
+        return str(self.address)
+
+    @property
+    def handed_over(self) -> Iterator[tuple[tuple[str, str], socket.socket]]:
+        """What InheritedFds.take_listener() calls each socket, and the socket."""
+        kind = "unix" if isinstance(self._asked, UnixAddress) else "tcp"
+        yield (_kind(self._protocol, kind), str(self._asked)), self.sock
+        if self.udp is not None:
+            yield (_kind(self._protocol, "udp"), str(self._asked)), self.udp
+
     def close(self) -> None:
-        """Listen no more; the file of a Unix socket is removed if it is still this socket's."""
+        """Stop listening, and remove the file of a Unix socket if it is still this socket's."""
         if isinstance(self.address, UnixAddress) and _identity(self.address.path) == self._identity:
             Path(self.address.path).unlink(missing_ok=True)
         self.sock.close()
+        if self.udp is not None:
+            self.udp.close()
 
 
 def open_listeners(
+    protocol: ServedProtocol,
     addresses: Iterable[RpcAddress],
     *,
-    mode: int,
-    public: bool,
+    mode: int = 0o600,
+    public: bool = False,
     inherited: InheritedFds = NOTHING_INHERITED,
-    tcp_kind: str = "tcp",
 ) -> list[Listener]:
-    """Listen on every address; on none if one of them fails.
+    """Listen on every address, or on none if one fails.
 
-    Arguments:
-        addresses: where.
-        mode: permissions of Unix sockets, 0 to 0o777; connecting needs the right to write.
+    Args:
+        protocol: what is to be served.
+        addresses: where; port 0 takes a port that is free for all sockets of the address.
+        mode: permissions of Unix sockets, 0 to 0o777; a client needs the permission to write.
         public: allow TCP addresses that are not loopback.
-        inherited: sockets that listen already, and are used as they are.
-        tcp_kind: what TCP sockets are called there.
+        inherited: sockets that listen already; they are used as they are.
 
-    Raises ConfigError saying which address, why, and what would do.
+    Raises:
+        ConfigError: an address cannot be used; the message says which, why, and what to do.
     """
-    listeners: list[Listener] = []
-    try:
+    with contextlib.ExitStack() as opened:
+        listeners = []
         for address in addresses:
-            kind = "unix" if isinstance(address, UnixAddress) else tcp_kind
-            left = inherited.take_listener(kind, str(address))
-            if left is not None:
-                listeners.append(_use_on(left, address, kind))
-            elif isinstance(address, UnixAddress):
-                listeners.append(_open_unix(address, mode))
+            if isinstance(address, UnixAddress):
+                listener = _open_path(protocol, address, mode, inherited)
             else:
-                listeners.append(_open_tcp(address, public, kind))
-    except ConfigError:
-        for listener in listeners:
-            listener.close()
-        raise
-    return listeners
+                listener = _open_port(protocol, address, public, inherited)
+            opened.callback(listener.close)
+            listeners.append(listener)
+        opened.pop_all()
+        return listeners
 
 
-def _use_on(sock: socket.socket, address: RpcAddress, kind: str) -> Listener:
-    real = address if isinstance(address, UnixAddress) else TcpAddress(address.host, sock.getsockname()[1])
-    return Listener(sock, real, (kind, str(address)))
+def _open_path(
+    protocol: ServedProtocol, address: UnixAddress, mode: int, inherited: InheritedFds
+) -> Listener:
+    sock = inherited.take_listener(_kind(protocol, "unix"), str(address))
+    return Listener(protocol, sock or _open_unix(address, mode), address, address)
+
+
+def _open_port(
+    protocol: ServedProtocol, address: TcpAddress, public: bool, inherited: InheritedFds
+) -> Listener:
+    udp = inherited.take_listener(_kind(protocol, "udp"), str(address)) if protocol.udp else None
+    for attempt in range(_ATTEMPTS):
+        sock = inherited.take_listener(_kind(protocol, "tcp"), str(address))
+        sock = sock or _open_tcp(address, public)
+        try:
+            if protocol.udp:
+                udp = udp or _open_udp(sock)
+        except OSError as exc:
+            sock.close()
+            if address.port or exc.errno != errno.EADDRINUSE or attempt == _ATTEMPTS - 1:
+                raise ConfigError(
+                    f"{protocol.name} address {address}: UDP: {exc.strerror}; choose another port"
+                ) from exc
+        else:
+            real = TcpAddress(address.host, sock.getsockname()[1])
+            return Listener(protocol, sock, real, address, udp)
+    raise AssertionError  # the last attempt has returned or raised
+
+
+def _kind(protocol: ServedProtocol, transport: str) -> str:
+    return transport if protocol is RPC else f"{protocol.name}-{transport}"
 
 
 # --- Unix sockets ---------------------------------------------------------------------------------
 
 
-def _open_unix(address: UnixAddress, mode: int) -> Listener:
+def _open_unix(address: UnixAddress, mode: int) -> socket.socket:
     path = Path(address.path)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
-        raise ConfigError(f"RPC socket {path}: {path.parent} cannot be made: {exc.strerror}") from exc
+        raise ConfigError(
+            f"RPC socket {path}: the directory {path.parent} cannot be created: {exc.strerror}"
+        ) from exc
     _clear_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # the kernel gives the file the socket's own mode less the umask: never more than `mode`, not even
-        # for a moment; what the umask took is given afterwards
+        # the kernel gives the file the socket's mode without the umask's bits: never more than `mode`, not
+        # even for a moment; chmod adds the umask's bits afterwards
         os.fchmod(sock.fileno(), mode)
         sock.bind(address.path)
         path.chmod(mode)
@@ -110,11 +169,11 @@ def _open_unix(address: UnixAddress, mode: int) -> Listener:
     except OSError as exc:
         sock.close()
         raise ConfigError(f"RPC socket {path}: {exc.strerror}") from exc
-    return Listener(sock, address, ("unix", str(address)))
+    return sock
 
 
 def _clear_stale(path: Path) -> None:
-    """Remove a socket file on which nobody listens; raise ConfigError for everything else that is there."""
+    """Remove a socket file on which no process listens. Raises ConfigError for any other file."""
     try:
         status = path.lstat()
     except FileNotFoundError:
@@ -123,7 +182,7 @@ def _clear_stale(path: Path) -> None:
         raise ConfigError(f"RPC socket {path}: {exc.strerror}") from exc
     if not stat.S_ISSOCK(status.st_mode):
         raise ConfigError(
-            f"RPC socket {path}: is a file that is no socket, so it is not removed; choose another path"
+            f"RPC socket {path}: the file is not a socket, so it is not removed; choose another path"
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(PROBE_S)
@@ -136,10 +195,10 @@ def _clear_stale(path: Path) -> None:
             return
         except PermissionError as exc:
             raise ConfigError(
-                f"RPC socket {path}: exists, and this user may not find out whether another program listens"
-                " on it; remove it or choose another path"
+                f"RPC socket {path}: exists, and this user has no permission to learn whether a program"
+                " listens on it; remove the file or choose another path"
             ) from exc
-        except OSError:  # its backlog is full, or it is of another type: somebody is there
+        except OSError:  # its backlog is full, or it is of another type: a program listens
             pass
     raise ConfigError(
         f"RPC socket {path}: another nh, or another program, listens on it; end that or choose another path"
@@ -154,15 +213,15 @@ def _identity(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-# --- TCP sockets ----------------------------------------------------------------------------------
+# --- TCP and UDP sockets --------------------------------------------------------------------------
 
 
-def _open_tcp(address: TcpAddress, public: bool, kind: str) -> Listener:
+def _open_tcp(address: TcpAddress, public: bool) -> socket.socket:
     family, host = _resolve(address)
     if not public and not ipaddress.ip_address(host).is_loopback:
         raise ConfigError(
-            f"RPC address {address}: {host} is not loopback, and whoever can connect can close every"
-            " call; if a firewall sees to that, allow it with --rpc-public (rpc_public)"
+            f"RPC address {address}: {host} is not loopback, and every client that can connect can close"
+            " every call; if a firewall limits the clients, allow the address with --rpc-public (rpc_public)"
         )
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -173,8 +232,22 @@ def _open_tcp(address: TcpAddress, public: bool, kind: str) -> Listener:
         sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()
-        raise ConfigError(f"RPC address {address}: {_words_for(exc)}") from exc
-    return Listener(sock, TcpAddress(address.host, sock.getsockname()[1]), (kind, str(address)))
+        raise ConfigError(f"RPC address {address}: {_reason(exc)}") from exc
+    return sock
+
+
+def _open_udp(tcp: socket.socket) -> socket.socket:
+    """A UDP socket on the address and port of `tcp`."""
+    udp = socket.socket(tcp.family, socket.SOCK_DGRAM)
+    try:
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+        if tcp.family == socket.AF_INET6:
+            udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
+        udp.bind(tcp.getsockname()[:2])
+    except BaseException:
+        udp.close()
+        raise
+    return udp
 
 
 def _resolve(address: TcpAddress) -> tuple[socket.AddressFamily, str]:
@@ -182,14 +255,14 @@ def _resolve(address: TcpAddress) -> tuple[socket.AddressFamily, str]:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as exc:
-        raise ConfigError(f"RPC address {address}: {address.host!r} is no address: {exc}") from exc
+        raise ConfigError(f"RPC address {address}: {address.host!r} cannot be resolved: {exc}") from exc
     family, _type, _proto, _name, sockaddr = min(found, key=lambda each: each[0] != socket.AF_INET)
     return family, str(sockaddr[0])
 
 
-def _words_for(exc: OSError) -> str:
+def _reason(exc: OSError) -> str:
     if exc.errno == errno.EADDRINUSE:
         return "another nh, or another program, listens on it; end that or choose another port"
     if exc.errno == errno.EADDRNOTAVAIL:
-        return "is no address of this host"
+        return "this host does not have the address"
     return exc.strerror or str(exc)

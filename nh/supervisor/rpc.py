@@ -1,40 +1,34 @@
-"""Everything that proxies and operators speak to: the listening sockets, and what is served there.
+"""The listening sockets of all protocols (nh.rpc.protocols), and the frontends that serve them.
 
-The sockets listen from construction on, so that what is wrong with them shows before anything else begins,
-and who connects early waits.
+The sockets listen from construction on, so that a wrong address ends the start before anything else begins;
+clients that connect early wait.
 """
 
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
-from nh.address import parse_rpc_address
 from nh.config import Settings
 from nh.errors import ConfigError
 from nh.ipc.inherited import InheritedFds
 from nh.loop import Loop
+from nh.rpc.events import Dispatch
 from nh.rpc.frontend import Frontend
-from nh.rpc.listeners import open_listeners
-from nh.rpc.ng.listeners import NgListener, open_ng_listeners
-from nh.rpc.ng.service import NgContext
-from nh.rpc.service import Dispatch
+from nh.rpc.listeners import Listener, open_listeners
+from nh.rpc.protocols import PROTOCOLS, ServedProtocol
 from nh.stats import SupervisorStats
-
-RPC: Final = "rpc"
-NG: Final = "ng"
-"""What connections are to an InheritedFds: their protocol (Net::SIP's and the native one go together)."""
 
 
 class Rpc:
-    """See above. Close it.
+    """Listens for all protocols, and serves them between serve() and close() or release_connections().
 
-    Arguments:
-        loop: see Loop.
-        settings: see Settings.
-        stats: where connections and requests are counted.
-        inherited: sockets that listen already, and open connections, which wait until they are served.
+    Args:
+        loop: watches the sockets.
+        settings: addresses and limits.
+        stats: counts connections and requests.
+        inherited: sockets that listen already, and open connections, which wait until serve().
 
-    Raises ConfigError saying which address, why, and what would do.
+    Raises:
+        ConfigError: an address cannot be used; the message says which, why, and what to do.
     """
 
     def __init__(
@@ -43,92 +37,87 @@ class Rpc:
         self._loop = loop
         self._settings = settings
         self._stats = stats
-        self._services: dict[str, Frontend | NgContext] = {}  # by protocol
-        self._waiting: dict[str, list[socket.socket]] = {}  # connections that nobody serves now
-        self._ng_listeners: list[NgListener] = []
-        self._listeners = open_listeners(
-            [parse_rpc_address(text) for text in settings.rpc_addresses],
-            mode=settings.rpc_mode_bits,
-            public=settings.rpc_public,
-            inherited=inherited,
-        )
+        self._frontends: dict[str, Frontend] = {}  # by the protocol's name
+        self._waiting: dict[str, list[socket.socket]] = {}  # connections that no frontend serves now
+        self._listeners: dict[str, list[Listener]] = {}
         try:
-            self._ng_listeners = open_ng_listeners(
-                settings.ng_addresses, public=settings.rpc_public, inherited=inherited
-            )
+            for protocol in PROTOCOLS:
+                self._listeners[protocol.name] = open_listeners(
+                    protocol,
+                    protocol.addresses(settings),
+                    mode=settings.rpc_mode_bits,
+                    public=settings.rpc_public,
+                    inherited=inherited,
+                )
         except ConfigError:
             self.close_listeners()
             raise
-        self._waiting = {protocol: inherited.take_connections(protocol) for protocol in (RPC, NG)}
+        self._waiting = {protocol.name: inherited.take_connections(protocol.name) for protocol in PROTOCOLS}
 
     @property
     def clients(self) -> int:
-        """How many connections are open."""
-        return sum(service.clients for service in self._services.values())
+        """Number of open connections."""
+        return sum(frontend.clients for frontend in self._frontends.values())
 
     def __str__(self) -> str:
-        """Where it is served, for people."""
-        ng = f"; ng {' '.join(map(str, self._ng_listeners))}" if self._ng_listeners else ""
-        return f"rpc {' '.join(str(listener.address) for listener in self._listeners)}{ng}"
+        """The addresses, for the `ready` line."""
+        served = ((name, " ".join(map(str, each))) for name, each in self._listeners.items() if each)
+        return "; ".join(f"{name} {addresses}" for name, addresses in served)
 
     def serve(self, dispatch: Dispatch) -> None:
-        """Begin."""
-        frontend = Frontend(
+        """Serve clients from now on."""
+        for protocol in PROTOCOLS:
+            self._frontends[protocol.name] = frontend = self._frontend(protocol, dispatch)
+            frontend.adopt(self._waiting.pop(protocol.name))
+
+    def _frontend(self, protocol: ServedProtocol, dispatch: Dispatch) -> Frontend:
+        listeners = self._listeners[protocol.name]
+        return Frontend(
             self._loop,
-            [listener.sock for listener in self._listeners],
+            [listener.sock for listener in listeners],
             dispatch,
+            protocol=protocol,
+            datagrams=[listener.udp for listener in listeners if listener.udp is not None],
             stats=self._stats,
             idle_client_s=self._settings.idle_client_s,
             max_clients=self._settings.max_clients,
         )
-        ng = NgContext(
-            self._loop,
-            self._ng_listeners,
-            dispatch,
-            stats=self._stats,
-            idle_client_s=self._settings.idle_client_s,
-            max_clients=self._settings.max_clients,
-        )
-        self._services = {RPC: frontend, NG: ng}
-        for protocol, service in self._services.items():
-            service.adopt(self._waiting.pop(protocol))
 
     def stop_accepting(self) -> None:
-        """Let nobody in from now on; who is there is served as before."""
-        for service in self._services.values():
-            service.stop_accepting()
+        """Accept no clients and read no datagrams any more; open connections are served on."""
+        for frontend in self._frontends.values():
+            frontend.stop_accepting()
 
     def stop_reading(self) -> None:
-        """Read nothing more from anybody; what was read is answered, and everything else waits."""
-        for service in self._services.values():
-            service.stop_reading()
+        """Accept and read nothing more; requests that were read get their replies, everything else waits."""
+        for frontend in self._frontends.values():
+            frontend.stop_reading()
 
     def release_connections(self) -> Mapping[str, Sequence[int]]:
-        """Serve nobody any more; who is between two requests, and who connects now, waits for the next nh.
+        """Serve no more; clients between two requests, and those that connect now, wait for the next process.
 
-        Returns the descriptors of their connections, by protocol; they stay this one's too, until
-        close_handed_over().
+        Returns:
+            The descriptors of the connections by protocol; they stay open here until close_handed_over().
         """
-        self._waiting = {protocol: service.hand_on() for protocol, service in self._services.items()}
-        self._services = {}
-        return {protocol: [sock.fileno() for sock in socks] for protocol, socks in self._waiting.items()}
+        self._waiting = {name: frontend.release_connections() for name, frontend in self._frontends.items()}
+        self._frontends = {}
+        return {name: [sock.fileno() for sock in socks] for name, socks in self._waiting.items()}
 
     def close(self) -> None:
-        """Serve nobody any more; sockets listen on, who connects now waits."""
-        for service in self._services.values():
-            service.close()
-        self._services = {}
+        """Serve no more and close every connection; the sockets listen on, so new clients wait."""
+        for frontend in self._frontends.values():
+            frontend.close()
+        self._frontends = {}
         self._close_waiting()
 
     def close_listeners(self) -> None:
-        """Listen no more."""
-        while self._listeners:
-            self._listeners.pop().close()
-        while self._ng_listeners:
-            self._ng_listeners.pop().close()
+        """Stop listening."""
+        for listeners in self._listeners.values():
+            while listeners:
+                listeners.pop().close()
 
     def close_handed_over(self) -> None:
-        """Have what was handed on no more; whoever else has the listening sockets listens where they were."""
+        """Close this process's copies of what was handed over; the next process keeps listening."""
         for _, sock in self._sockets():
             sock.close()
         self._close_waiting()
@@ -139,12 +128,11 @@ class Rpc:
                 socks.pop().close()
 
     def inherited(self) -> Iterator[tuple[tuple[str, str], int]]:
-        """Each listening socket: what it is to an InheritedFds, and its descriptor."""
+        """What InheritedFds.take_listener() calls each listening socket, and its descriptor."""
         for what, sock in self._sockets():
             yield what, sock.fileno()
 
     def _sockets(self) -> Iterator[tuple[tuple[str, str], socket.socket]]:
-        for listener in self._listeners:
-            yield listener.inherited, listener.sock
-        for ng in self._ng_listeners:
-            yield from ng.inherited
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                yield from listener.handed_over

@@ -45,8 +45,8 @@ from nh.stats import StatsReader, SupervisorStats, create_segment, segment_name
 from nh.supervisor.dispatch import Dispatcher, merge_pages
 from nh.supervisor.shards.drain import DrainPolicy
 from nh.supervisor.shards.routing import ShardMap, shard_of
+from tests.rpc.frontend_testbed import key
 from tests.supervisor.fake_slots import slots_that_are_up
-from tests.supervisor.frontend_testbed import key
 from tests.supervisor.manual_loop import ManualLoop
 
 SHARDS = 3

@@ -18,7 +18,7 @@ from nh.rpc.connection import MAX_IN_FLIGHT, MAX_OUTPUT_BYTES
 from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame
 from tests.profiles import examples
-from tests.supervisor.frontend_testbed import FrontendTestbed, key, open_frontend
+from tests.rpc.frontend_testbed import FrontendTestbed, key, open_frontend
 
 NETSIP_CLOSE = netsip.encode_request(Close(key()))
 
@@ -209,7 +209,7 @@ def test_a_client_between_two_requests_is_served_by_the_next_frontend(testbed: F
         netsip_peer.send(NETSIP_CLOSE)
         assert netsip_peer.netsip_reply() == 7
         testbed.frontend.stop_reading()
-        testbed.hand_on()
+        testbed.hand_over()
     assert testbed.frontend.clients == 2
     assert testbed.stats.rpc_accepted == 2, "nobody came anew"
 
@@ -220,11 +220,11 @@ def test_what_comes_after_reading_has_stopped_is_for_the_next_frontend(testbed: 
     peer.send(close_call(1), close_call(2))
     testbed.settle()
     assert testbed.commands == []
-    testbed.hand_on()
+    testbed.hand_over()
     assert [peer.native_reply(Closed) for _ in range(2)] == [(1, Closed(7)), (2, Closed(7))]
 
 
-def test_what_was_read_is_answered_before_its_client_is_handed_on(testbed: FrontendTestbed) -> None:
+def test_what_was_read_is_answered_before_its_client_is_handed_over(testbed: FrontendTestbed) -> None:
     testbed.holding = True
     peer = testbed.connect()
     peer.send(NETSIP_CLOSE, NETSIP_CLOSE)  # one is under way, the other one has been read
@@ -237,7 +237,7 @@ def test_what_was_read_is_answered_before_its_client_is_handed_on(testbed: Front
         assert peer.netsip_reply() == answer
     testbed.settle()
     assert not testbed.held
-    testbed.hand_on()
+    testbed.hand_over()
     testbed.turn_until(lambda: testbed.held)
     testbed.held.pop()(Closed(3))
     assert peer.netsip_reply() == 3
@@ -245,25 +245,25 @@ def test_what_was_read_is_answered_before_its_client_is_handed_on(testbed: Front
 
 def test_who_still_waits_or_stopped_within_a_frame_has_to_connect_again(testbed: FrontendTestbed) -> None:
     testbed.holding = True
-    waiting, torn = testbed.connect(), testbed.connect()
+    waiting, partial = testbed.connect(), testbed.connect()
     waiting.send(close_call(1))
-    torn.send_raw(b"\0\0")
+    partial.send_raw(b"\0\0")
     testbed.turn_until(lambda: testbed.held)
     testbed.settle()
     testbed.frontend.stop_reading()
-    testbed.hand_on()
+    testbed.hand_over()
     waiting.wait_until_closed()
-    torn.wait_until_closed()
+    partial.wait_until_closed()
     assert testbed.frontend.clients == 0
 
 
-def test_a_client_that_leaves_while_it_is_handed_on_is_noticed_by_the_next_frontend(
+def test_a_client_that_leaves_while_it_is_handed_over_is_noticed_by_the_next_frontend(
     testbed: FrontendTestbed,
 ) -> None:
     peer = testbed.connect()
     testbed.frontend.stop_reading()
     peer.sock.close()
-    testbed.hand_on()
+    testbed.hand_over()
     testbed.turn_until(lambda: testbed.frontend.clients == 0)
 
 
@@ -406,7 +406,7 @@ def test_a_client_that_does_not_read_its_replies_is_closed_in_time(tmp_path: Pat
 
 
 def test_half_a_frame_is_waited_for_for_a_while_however_slowly_it_drips(tmp_path: Path) -> None:
-    with open_frontend(tmp_path / "rpc", half_frame_s=0.3) as testbed:
+    with open_frontend(tmp_path / "rpc", partial_frame_s=0.3) as testbed:
         dripping, quiet = testbed.connect(), testbed.connect()
 
         def drip() -> None:

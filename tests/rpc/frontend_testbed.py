@@ -47,11 +47,11 @@ class FrontendTestbed:
         else:
             reply(self.result)
 
-    def hand_on(self) -> None:
+    def hand_over(self) -> None:
         """Have another frontend serve in place of this one, from now on."""
-        handed_on = self.frontend.hand_on()
+        handed_over = self.frontend.release_connections()
         self.frontend = self._open(**self._options)
-        self.frontend.adopt(handed_on)
+        self.frontend.adopt(handed_over)
 
     def _open(self, **options: float) -> Frontend:
         return Frontend(
@@ -176,7 +176,7 @@ class Peer:
 def open_frontend(
     path: Path | None = None, *, make_socket: type[socket.socket] = socket.socket, **options: float
 ) -> Iterator[FrontendTestbed]:
-    """A testbed behind a Unix socket at `path`, or behind a TCP socket if None."""
+    """A frontend behind a Unix socket at `path`, or behind a TCP socket if None."""
     family = socket.AF_INET if path is None else socket.AF_UNIX
     with make_socket(family, socket.SOCK_STREAM) as listener:
         listener.bind(("127.0.0.1", 0) if path is None else str(path))

@@ -1,15 +1,17 @@
-"""ng's replies by cookie, so that a request that comes again is not executed again.
+"""Replies by cookie, so that a request that is sent again is not executed again.
 
-Whoever repeats a request while the first is under way gets the same reply as the first. The key is the
-cookie alone, as in rtpengine: clients see to it that theirs are not those of others. The module knows nothing
-of sockets and of what is in a reply; times are handed in.
+A client that repeats a request while the first is under way gets the same reply as the first. The key is the
+cookie alone, as in rtpengine: clients choose cookies that differ from those of others. Knows no sockets and
+no protocol; times are passed in.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Final
 
+from nh.rpc.events import Send
+
 KEEP_S: Final = 60.0
-"""How long a reply is kept: clients give up after five seconds, and come back to a relay after sixty."""
+"""Seconds that a reply is kept: clients give up after 5 s, and try a failed relay again after 60 s."""
 
 MAX_REPLIES: Final = 65_536
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
@@ -21,14 +23,11 @@ MAX_PENDING: Final = 16_384
 MAX_WAITING: Final = 32
 """Most senders that wait for one reply."""
 
-Send = Callable[[bytes], None]
-"""Sends a reply, cookie and all, to one of those who asked."""
-
 
 class ReplyCache:
-    """The replies of the last while, and who waits for those that are to come.
+    """The replies of the last KEEP_S seconds, and the senders that wait for replies to come.
 
-    Arguments:
+    Args:
         keep_s, max_replies, max_bytes: see KEEP_S, MAX_REPLIES, MAX_REPLY_BYTES.
     """
 
@@ -48,7 +47,7 @@ class ReplyCache:
         return len(self._pending) >= MAX_PENDING
 
     def find(self, cookie: bytes, now: float) -> bytes | None:
-        """The reply to an earlier request with this cookie, None if there is none (any more)."""
+        """The kept reply to an earlier request with this cookie; None if there is none."""
         self._forget(now)
         kept = self._kept.get(cookie)
         return None if kept is None else kept[1]
@@ -58,13 +57,14 @@ class ReplyCache:
         return cookie in self._pending
 
     def begin(self, cookie: bytes, sender: Hashable, send: Send) -> None:
-        """A request is under way; finish() follows. The cookie is not pending yet."""
+        """Note a request that is under way; finish() follows. Its cookie is not pending yet."""
         self._pending[cookie] = {sender: send}
 
     def wait(self, cookie: bytes, sender: Hashable, send: Send) -> bool:
-        """One more asks for the reply to a pending request.
+        """Add a sender to those that wait for the reply to a pending request; each gets it once.
 
-        Returns False if there are too many of them; one sender counts, and is answered, once.
+        Returns:
+            False if too many senders wait already.
         """
         senders = self._pending[cookie]
         if sender not in senders and len(senders) >= MAX_WAITING:
@@ -73,7 +73,7 @@ class ReplyCache:
         return True
 
     def finish(self, cookie: bytes, reply: bytes, now: float) -> tuple[Send, ...]:
-        """The reply to a pending request; returns how to send it to everybody who waits."""
+        """Keep the reply to a pending request; returns the `send` of every sender that waits for it."""
         senders = self._pending.pop(cookie)
         self._kept[cookie] = (now + self._keep_s, reply)
         self._kept_bytes += len(cookie) + len(reply)

@@ -1,11 +1,11 @@
-"""nh.rpc.ng.reply_cache: what is kept, for how long, and how much of it."""
+"""nh.rpc.reply_cache: what is kept, for how long, and how much of it."""
 
 from collections.abc import Callable
 
 import pytest
 
-from nh.rpc.ng import reply_cache as ng_replies
-from nh.rpc.ng.reply_cache import ReplyCache
+from nh.rpc import reply_cache
+from nh.rpc.reply_cache import ReplyCache
 
 
 def keep(replies: ReplyCache, cookie: bytes, reply: bytes, now: float = 0.0) -> None:
@@ -61,7 +61,7 @@ def test_what_is_pending_makes_no_room_and_one_sender_is_answered_once() -> None
 
 
 def test_only_so_many_may_wait_for_one_reply(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ng_replies, "MAX_WAITING", 2)
+    monkeypatch.setattr(reply_cache, "MAX_WAITING", 2)
     replies = ReplyCache()
     replies.begin(b"1", "a", ignore)
     assert replies.wait(b"1", "b", ignore)
@@ -70,7 +70,7 @@ def test_only_so_many_may_wait_for_one_reply(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_only_so_many_requests_may_be_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ng_replies, "MAX_PENDING", 1)
+    monkeypatch.setattr(reply_cache, "MAX_PENDING", 1)
     replies = ReplyCache()
     assert not replies.full
     replies.begin(b"1", "a", ignore)

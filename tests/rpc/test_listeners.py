@@ -12,11 +12,13 @@ import pytest
 from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.errors import ConfigError
 from nh.rpc.listeners import Listener, open_listeners
+from nh.rpc.protocols import NG, RPC
+from tools.harness.ports import claim_ports
 
 
 @contextlib.contextmanager
 def listening(*addresses: RpcAddress, mode: int = 0o600, public: bool = False) -> Iterator[list[Listener]]:
-    listeners = open_listeners(addresses, mode=mode, public=public)
+    listeners = open_listeners(RPC, addresses, mode=mode, public=public)
     try:
         yield listeners
     finally:
@@ -112,12 +114,12 @@ def test_a_socket_with_a_full_backlog_counts_as_somebodys(tmp_path: Path) -> Non
 def test_what_is_no_socket_is_never_deleted(tmp_path: Path) -> None:
     path = tmp_path / "rpc"
     path.write_text("precious")
-    with pytest.raises(ConfigError, match="is no socket"), listening(UnixAddress(str(path))):
+    with pytest.raises(ConfigError, match="is not a socket"), listening(UnixAddress(str(path))):
         pass
     assert path.read_text() == "precious"
     link = tmp_path / "link"
     link.symlink_to(path)
-    with pytest.raises(ConfigError, match="is no socket"), listening(UnixAddress(str(link))):
+    with pytest.raises(ConfigError, match="is not a socket"), listening(UnixAddress(str(link))):
         pass
     assert link.is_symlink()
 
@@ -176,7 +178,7 @@ def test_other_addresses_are_refused_without_the_operators_word(host: str) -> No
 def test_other_addresses_are_allowed_by_the_operators_word() -> None:
     # 127.0.0.0/8 aside, nothing may be bound in a test; that the check is passed shows in the next error
     with (
-        pytest.raises(ConfigError, match="is no address of this host"),
+        pytest.raises(ConfigError, match="does not have the address"),
         listening(TcpAddress("192.0.2.1", 0), public=True),
     ):
         pass
@@ -186,5 +188,34 @@ def test_a_tcp_port_in_use_and_a_bad_name_are_explained() -> None:
     with listening(TcpAddress("127.0.0.1", 0)) as (listener,):
         with pytest.raises(ConfigError, match="another program, listens on it"), listening(listener.address):
             pass
-        with pytest.raises(ConfigError, match="is no address"), listening(TcpAddress("no host", 1)):
+        with pytest.raises(ConfigError, match="cannot be resolved"), listening(TcpAddress("no host", 1)):
             pass
+
+
+# --- ng: UDP and TCP on one port, or neither ------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_each_ng_address_has_udp_and_tcp_on_one_port(host: str) -> None:
+    for listener in open_listeners(NG, [TcpAddress(host, 0), TcpAddress(host, 0)]):
+        assert listener.udp is not None
+        assert listener.udp.getsockname() == listener.sock.getsockname()
+        assert str(listener).endswith(f":{listener.udp.getsockname()[1]}")
+        listener.close()
+
+
+def test_an_ng_address_that_is_not_loopback_needs_permission() -> None:
+    with pytest.raises(ConfigError, match=r"0\.0\.0\.0 is not loopback.*rpc_public"):
+        open_listeners(NG, [TcpAddress("0.0.0.0", 0)])
+    (listener,) = open_listeners(NG, [TcpAddress("0.0.0.0", 0)], public=True)
+    listener.close()
+
+
+def test_one_ng_address_that_is_taken_leaves_none_open() -> None:
+    with claim_ports(2) as ports, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", ports[0]))
+        addresses = [TcpAddress("127.0.0.1", ports[1]), TcpAddress("127.0.0.1", ports[0])]
+        with pytest.raises(ConfigError, match=r"ng address.*UDP.*choose another port"):
+            open_listeners(NG, addresses)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+            again.bind(("127.0.0.1", ports[1]))

@@ -12,7 +12,7 @@ from nh.results import Closed, Failure, Pong, Rewritten
 from nh.rpc.connection import MAX_IN_FLIGHT
 from nh.wire.ng import bencode
 from tests.profiles import examples
-from tests.supervisor.ng_service_testbed import NgServiceTestbed, open_ng_service
+from tests.rpc.ng_testbed import NgTestbed, open_ng
 from tests.wire.ng import SDP, offer, payload, written
 
 PING = b"d7:command4:pinge"
@@ -23,8 +23,8 @@ TRANSPORTS = [socket.SOCK_DGRAM, socket.SOCK_STREAM]
 
 
 @pytest.fixture
-def testbed() -> Iterator[NgServiceTestbed]:
-    with open_ng_service() as opened:
+def testbed() -> Iterator[NgTestbed]:
+    with open_ng() as opened:
         yield opened
 
 
@@ -33,18 +33,18 @@ def testbed() -> Iterator[NgServiceTestbed]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_datagram_is_answered_with_its_cookie(host: str) -> None:
-    with open_ng_service(host) as testbed:
+    with open_ng(host) as testbed:
         testbed.result = Pong("1")
         assert testbed.ask(testbed.client(), b"5323_1 " + PING) == b"5323_1 d6:result4:ponge"
         assert testbed.stats.rpc_requests_ng == 1
 
 
-def test_json_is_answered_with_json(testbed: NgServiceTestbed) -> None:
+def test_json_is_answered_with_json(testbed: NgTestbed) -> None:
     testbed.result = Pong("1")
     assert testbed.ask(testbed.client(), b'\xff {"command":"ping"}') == b'\xff {"result":"pong"}'
 
 
-def test_many_datagrams_at_once_are_all_answered(testbed: NgServiceTestbed) -> None:
+def test_many_datagrams_at_once_are_all_answered(testbed: NgTestbed) -> None:
     client = testbed.client()
     for number in range(200):
         client.send(b"%d " % number + DELETE)
@@ -53,7 +53,7 @@ def test_many_datagrams_at_once_are_all_answered(testbed: NgServiceTestbed) -> N
     assert len(testbed.commands) == 200
 
 
-def test_a_datagram_without_a_cookie_gets_no_reply(testbed: NgServiceTestbed) -> None:
+def test_a_datagram_without_a_cookie_gets_no_reply(testbed: NgTestbed) -> None:
     client = testbed.client()
     for data in (b"", b"x", PING, b" " + PING):
         client.send(data)
@@ -61,7 +61,7 @@ def test_a_datagram_without_a_cookie_gets_no_reply(testbed: NgServiceTestbed) ->
     assert (testbed.stats.rpc_malformed, testbed.stats.rpc_requests_ng) == (4, 0)
 
 
-def test_what_cannot_be_read_is_answered_with_an_error(testbed: NgServiceTestbed) -> None:
+def test_what_cannot_be_read_is_answered_with_an_error(testbed: NgTestbed) -> None:
     client = testbed.client()
     assert b"Could not decode bencode dictionary" in testbed.ask(client, b"1 dx")
     assert b"No call-id in message" in testbed.ask(client, b"2 " + payload("delete"))
@@ -70,12 +70,12 @@ def test_what_cannot_be_read_is_answered_with_an_error(testbed: NgServiceTestbed
     assert testbed.commands == []
 
 
-def test_a_reply_too_long_for_a_datagram_becomes_an_error(testbed: NgServiceTestbed) -> None:
+def test_a_reply_too_long_for_a_datagram_becomes_an_error(testbed: NgTestbed) -> None:
     testbed.result = Rewritten(b"x" * 70_000)
     assert b"longer than" in testbed.ask(testbed.client(), b"1 " + offer())
 
 
-def test_the_largest_offer_goes_in_and_out(testbed: NgServiceTestbed) -> None:
+def test_the_largest_offer_goes_in_and_out(testbed: NgTestbed) -> None:
     sdp = SDP + b"a=x\r\n" * 12_000
     testbed.result = Rewritten(sdp)
     assert sdp in testbed.ask(testbed.client(), b"1 " + offer(sdp=sdp))
@@ -88,7 +88,7 @@ def test_the_largest_offer_goes_in_and_out(testbed: NgServiceTestbed) -> None:
     deadline=None, max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.binary(max_size=200))
-def test_whatever_comes_the_next_one_is_served(testbed: NgServiceTestbed, data: bytes) -> None:
+def test_whatever_comes_the_next_one_is_served(testbed: NgTestbed, data: bytes) -> None:
     client, other = testbed.client(), testbed.client()
     client.send(b"garbage " + data)
     testbed.result = Pong("1")
@@ -98,9 +98,7 @@ def test_whatever_comes_the_next_one_is_served(testbed: NgServiceTestbed, data: 
 # --- requests that come again ---------------------------------------------------------------------
 
 
-def test_a_request_that_comes_again_gets_the_same_reply_and_is_not_executed(
-    testbed: NgServiceTestbed,
-) -> None:
+def test_a_request_that_comes_again_gets_the_same_reply_and_is_not_executed(testbed: NgTestbed) -> None:
     client = testbed.client()
     first = testbed.ask(client, b"1 " + DELETE)
     testbed.result = Failure("internal", "executed twice")
@@ -112,7 +110,7 @@ def test_a_request_that_comes_again_gets_the_same_reply_and_is_not_executed(
     assert (testbed.stats.rpc_requests_ng, testbed.stats.ng_retransmissions) == (1, 3)
 
 
-def test_a_request_that_comes_again_before_its_reply_waits_for_it(testbed: NgServiceTestbed) -> None:
+def test_a_request_that_comes_again_before_its_reply_waits_for_it(testbed: NgTestbed) -> None:
     testbed.holding = True
     client, other, stream = testbed.client(), testbed.client(), testbed.client(socket.SOCK_STREAM)
     for each in (client, client, other, stream):
@@ -124,7 +122,7 @@ def test_a_request_that_comes_again_before_its_reply_waits_for_it(testbed: NgSer
     assert not testbed.has_reply(client)
 
 
-def test_a_failure_is_the_reply_to_the_same_request_too(testbed: NgServiceTestbed) -> None:
+def test_a_failure_is_the_reply_to_the_same_request_too(testbed: NgTestbed) -> None:
     testbed.result = Failure("unavailable", "shard 0 is down")
     client = testbed.client()
     first = testbed.ask(client, b"1 " + DELETE)
@@ -133,7 +131,7 @@ def test_a_failure_is_the_reply_to_the_same_request_too(testbed: NgServiceTestbe
     assert testbed.ask(client, b"2 " + DELETE) == b"2 " + OK
 
 
-def test_commands_reach_dispatch_typed(testbed: NgServiceTestbed) -> None:
+def test_commands_reach_dispatch_typed(testbed: NgTestbed) -> None:
     testbed.ask(testbed.client(), b"1 " + payload("delete", call_id=b"\xff", delete_delay=0))
     assert testbed.commands == [Delete(b"\xff", delay_s=0)]
 
@@ -141,7 +139,7 @@ def test_commands_reach_dispatch_typed(testbed: NgServiceTestbed) -> None:
 # --- TCP ------------------------------------------------------------------------------------------
 
 
-def test_a_stream_carries_messages_one_behind_the_other(testbed: NgServiceTestbed) -> None:
+def test_a_stream_carries_messages_one_behind_the_other(testbed: NgTestbed) -> None:
     client = testbed.client(socket.SOCK_STREAM)
     data = b"".join(b"%d " % number + DELETE for number in range(3))
     for byte in range(len(data)):
@@ -153,7 +151,7 @@ def test_a_stream_carries_messages_one_behind_the_other(testbed: NgServiceTestbe
     assert answered == b"".join(b"%d " % number + OK for number in range(3))
 
 
-def test_requests_of_a_stream_run_side_by_side_but_not_without_end(testbed: NgServiceTestbed) -> None:
+def test_requests_of_a_stream_run_side_by_side_but_not_without_end(testbed: NgTestbed) -> None:
     testbed.holding = True
     client = testbed.client(socket.SOCK_STREAM)
     client.send(b"".join(b"%d " % number + DELETE for number in range(MAX_IN_FLIGHT + 10)))
@@ -168,14 +166,14 @@ def test_requests_of_a_stream_run_side_by_side_but_not_without_end(testbed: NgSe
 @pytest.mark.parametrize(
     "garbage", [b"x" * 1025, b'1 {"command": "ping"}', b"1 l" * 10, b"GET / HTTP/1.1\r\n"]
 )
-def test_a_stream_that_cannot_be_followed_is_closed(testbed: NgServiceTestbed, garbage: bytes) -> None:
+def test_a_stream_that_cannot_be_followed_is_closed(testbed: NgTestbed, garbage: bytes) -> None:
     client = testbed.client(socket.SOCK_STREAM)
     client.send(garbage)
     assert testbed.receive(client) == b""
     assert testbed.stats.rpc_malformed == 1
 
 
-def test_who_asked_before_the_garbage_is_still_answered(testbed: NgServiceTestbed) -> None:
+def test_who_asked_before_the_garbage_is_still_answered(testbed: NgTestbed) -> None:
     testbed.holding = True
     client = testbed.client(socket.SOCK_STREAM)
     client.send(b"1 " + DELETE + b"x" * 2000)
@@ -185,35 +183,35 @@ def test_who_asked_before_the_garbage_is_still_answered(testbed: NgServiceTestbe
     assert testbed.receive(client) == b""
 
 
-def test_who_leaves_before_the_answer_disturbs_nobody(testbed: NgServiceTestbed) -> None:
+def test_who_leaves_before_the_answer_disturbs_nobody(testbed: NgTestbed) -> None:
     testbed.holding = True
     client = testbed.client(socket.SOCK_STREAM)
     client.send(b"1 " + DELETE)
     testbed.turn_until(lambda: testbed.held)
     client.close()
-    testbed.turn_until(lambda: testbed.service.clients <= 1)
+    testbed.turn_until(lambda: testbed.frontend.clients <= 1)
     testbed.held[0](Closed(1))
-    testbed.turn_until(lambda: testbed.service.clients == 0)
+    testbed.turn_until(lambda: testbed.frontend.clients == 0)
     assert testbed.ask(testbed.client(), b"1 " + DELETE) == b"1 " + OK
 
 
 # --- the end --------------------------------------------------------------------------------------
 
 
-def test_after_the_end_nobody_is_served_and_late_results_do_no_harm(testbed: NgServiceTestbed) -> None:
+def test_after_the_end_nobody_is_served_and_late_results_do_no_harm(testbed: NgTestbed) -> None:
     testbed.holding = True
     clients = [testbed.client(kind) for kind in TRANSPORTS]
     for number, client in enumerate(clients):
         client.send(b"%d " % number + DELETE)
     testbed.turn_until(lambda: len(testbed.held) == 2)
-    testbed.service.close()
+    testbed.frontend.close()
     for answer in testbed.held:
         answer(Closed(1))
     assert not testbed.has_reply(clients[0])
     assert testbed.receive(clients[1]) == b""
 
 
-def test_a_reply_is_bencode_that_a_client_can_read(testbed: NgServiceTestbed) -> None:
+def test_a_reply_is_bencode_that_a_client_can_read(testbed: NgTestbed) -> None:
     testbed.result = Rewritten(SDP)
     reply = testbed.ask(
         testbed.client(), b"1 " + written({"command": "offer", "sdp": SDP, "call-id": "c", "from-tag": "a"})

@@ -1,4 +1,4 @@
-"""ng over UDP: datagrams in, datagrams out, and nothing that could make either wait."""
+"""A UDP socket of a protocol with cookies: datagrams in, datagrams out, and neither waits."""
 
 import functools
 import logging
@@ -6,7 +6,7 @@ import socket
 from typing import Any, Final
 
 from nh.loop import Loop
-from nh.rpc.ng.handler import NgHandler
+from nh.rpc.events import Handler, Message
 from nh.stats.layout import SupervisorStats
 from nh.throttle import RateLimitedLogger
 
@@ -16,22 +16,22 @@ DATAGRAMS_A_TURN: Final = 64
 _ROOM_BYTES: Final = 65_536
 
 
-class NgUdp:
-    """Serves a UDP socket from its construction on, until close().
+class DatagramSocket:
+    """Serves a UDP socket from its construction until close().
 
-    Arguments:
-        loop: what watches the socket.
-        sock: bound; it becomes nonblocking and stays the caller's to close.
-        desk: what answers messages.
-        stats: where replies are counted that could not be sent.
-        limited_log: the log for them.
+    Args:
+        loop: watches the socket.
+        sock: bound; it becomes nonblocking, and the caller closes it.
+        handler: executes requests.
+        stats: counts replies that could not be sent.
+        limited_log: logs them.
     """
 
     def __init__(
         self,
         loop: Loop,
         sock: socket.socket,
-        desk: NgHandler,
+        handler: Handler,
         *,
         stats: SupervisorStats,
         limited_log: RateLimitedLogger,
@@ -39,20 +39,20 @@ class NgUdp:
         sock.setblocking(False)
         self._loop = loop
         self._sock = sock
-        self._desk = desk
+        self._handler = handler
         self._stats = stats
         self._limited_log = limited_log
         self._open = self._reading = True
         loop.add_reader(sock.fileno(), self._on_readable)
 
     def stop_reading(self) -> None:
-        """Take no more requests; those that are under way are answered."""
+        """Read no more requests; those under way get their replies."""
         if self._reading:
             self._reading = False
             self._loop.remove_reader(self._sock.fileno())
 
     def close(self) -> None:
-        """Read no more, and send no more; no effect if it is closed."""
+        """Read and send no more. No effect if closed."""
         self.stop_reading()
         self._open = False
 
@@ -64,18 +64,22 @@ class NgUdp:
                 message, peer = self._sock.recvfrom(_ROOM_BYTES)
             except (BlockingIOError, InterruptedError):
                 return
-            except (
-                OSError
-            ) as exc:  # what the network told of an earlier reply; the socket is as good as before
-                self._limited_log.log(logging.WARNING, "ng: a UDP socket says: %s", exc)
+            except OSError as exc:  # an ICMP error for an earlier reply; the socket still works
+                self._limited_log.log(logging.WARNING, "a reply over UDP did not reach its client: %s", exc)
                 return
-            self._desk.serve(message, (self._sock.fileno(), peer), functools.partial(self._send, peer))
+            sender = (self._sock.fileno(), peer)
+            self._handler.serve(Message(message), sender, functools.partial(self._send, peer))
 
     def _send(self, peer: Any, reply: bytes) -> None:
         if not self._open:
             return
         try:
             self._sock.sendto(reply, peer)
-        except OSError as exc:  # its client asks again, and gets the reply that was kept
+        except OSError as exc:  # the client sends its request again, and gets the kept reply
             self._stats.ng_send_failed += 1
-            self._limited_log.log(logging.WARNING, "ng: a reply could not be sent to %s: %s", peer[0], exc)
+            self._limited_log.log(
+                logging.WARNING,
+                "a reply to %s over UDP was not sent: %s; the client may ask again",
+                peer[0],
+                exc,
+            )

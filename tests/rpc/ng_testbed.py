@@ -1,4 +1,4 @@
-"""An ng service on a loop of the test's own, with a dispatch that the test plays."""
+"""ng's frontend on a loop of the test's own, with a dispatch that the test plays."""
 
 import contextlib
 import socket
@@ -8,32 +8,41 @@ from nh.address import TcpAddress
 from nh.commands import Command
 from nh.loop import SelectorLoop
 from nh.results import Closed, Result
-from nh.rpc.ng.listeners import NgListener, open_ng_listeners
-from nh.rpc.ng.service import NgContext
+from nh.rpc.frontend import Frontend
+from nh.rpc.listeners import Listener, open_listeners
+from nh.rpc.protocols import NG
 from nh.stats import SupervisorStats
 from tools.harness.waiting import turn_until
 
 WAIT_S = 20.0
 
 
-class NgServiceTestbed:
+class NgTestbed:
     """Answers Closed(1) at once, or keeps the replies if `holding`.
 
     Arguments:
         listener: its one listener.
     """
 
-    def __init__(self, listener: NgListener) -> None:
+    def __init__(self, listener: Listener) -> None:
         self.loop = SelectorLoop()
         self.stats = SupervisorStats()
         self.commands: list[Command] = []
         self.held: list[Callable[[Result], None]] = []
         self.holding = False
         self.result: Result = Closed(1)
+        assert listener.udp is not None
         self.address = listener.udp.getsockname()
         self.family = listener.udp.family
         self._sockets = contextlib.ExitStack()
-        self.service = NgContext(self.loop, [listener], self._dispatch, stats=self.stats)
+        self.frontend = Frontend(
+            self.loop,
+            [listener.sock],
+            self._dispatch,
+            protocol=NG,
+            datagrams=[listener.udp],
+            stats=self.stats,
+        )
 
     def _dispatch(self, command: Command, reply: Callable[[Result], None]) -> None:
         self.commands.append(command)
@@ -80,16 +89,16 @@ class NgServiceTestbed:
         turn_until(self.loop, condition)
 
     def close(self) -> None:
-        self.service.close()
+        self.frontend.close()
         self._sockets.close()
         self.loop.close()
 
 
 @contextlib.contextmanager
-def open_ng_service(host: str = "127.0.0.1") -> Iterator[NgServiceTestbed]:
+def open_ng(host: str = "127.0.0.1") -> Iterator[NgTestbed]:
     """An testbed on any free port of `host`."""
-    (listener,) = open_ng_listeners([TcpAddress(host, 0)], public=False)
-    testbed = NgServiceTestbed(listener)
+    (listener,) = open_listeners(NG, [TcpAddress(host, 0)])
+    testbed = NgTestbed(listener)
     try:
         yield testbed
     finally:

@@ -1,0 +1,58 @@
+"""ng on connections and in datagrams, without I/O."""
+
+import functools
+
+from nh.errors import MalformedFrame
+from nh.results import Result
+from nh.rpc.cookies import MAX_DATAGRAM_BYTES, CookieRequest
+from nh.rpc.events import Event, Message, Unreadable
+from nh.wire import ng
+
+
+class NgCodec:
+    """The CookieCodec of ng."""
+
+    name = "ng"
+
+    def split(self, message: bytes) -> tuple[bytes, bytes] | None:
+        """See CookieCodec."""
+        return ng.split_cookie(message)
+
+    def decode(self, cookie: bytes, payload: bytes) -> CookieRequest:
+        """See CookieCodec."""
+        request = ng.decode_request(payload)
+        return CookieRequest(request.command, functools.partial(_encode, cookie, request))
+
+
+def _encode(cookie: bytes, request: ng.Request, result: Result) -> bytes:
+    return b"%b %b" % (cookie, ng.encode_reply(request, result, MAX_DATAGRAM_BYTES - len(cookie) - 1))
+
+
+class NgProtocol:
+    """The StreamProtocol of ng over TCP: the messages of UDP, one directly behind the other.
+
+    A client may send many requests at once; replies are sent in the order of their results.
+    """
+
+    paused = False
+
+    def __init__(self) -> None:
+        self._framer = ng.NgFramer()
+
+    @property
+    def pending_bytes(self) -> int:
+        """See StreamProtocol."""
+        return self._framer.pending_bytes
+
+    def receive_data(self, data: bytes) -> None:
+        """See StreamProtocol."""
+        self._framer.feed(data)
+
+    def next_event(self) -> Event | None:
+        """See StreamProtocol."""
+        try:
+            message = self._framer.next_frame()
+        except MalformedFrame as exc:
+            self._framer = ng.NgFramer()  # what is left is dropped
+            return Unreadable("", exc)
+        return None if message is None else Message(message)
