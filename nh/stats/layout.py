@@ -6,7 +6,9 @@ This module knows nothing of shared memory, of processes and of how values are s
 
 import dataclasses
 import enum
+import struct
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 MAX_SHARDS: Final = 256
@@ -268,3 +270,31 @@ class SupervisorStats:
 SHARD_TABLE: Final = table(ShardStats)
 STATUS_TABLE: Final = table(ShardStatus)
 SUPERVISOR_TABLE: Final = table(SupervisorStats)
+
+
+class Record:
+    """Packs and unpacks the values of one table: eight bytes for each, in the order of the table.
+
+    Args:
+        fields: a table.
+    """
+
+    def __init__(self, fields: Sequence[FieldInfo]) -> None:
+        self.fields = tuple(fields)
+        self._struct = struct.Struct("=" + "".join("d" if field.unit == "s" else "q" for field in fields))
+        self._values = attrgetter(*(field.name for field in fields))
+        self.size_bytes = self._struct.size
+
+    def pack(self, stats: object) -> bytes:
+        """The values of `stats`, an object with the attributes of the table, as `size_bytes` bytes."""
+        return self._struct.pack(*self._values(stats))
+
+    def unpack(self, data: bytes, offset: int = 0) -> dict[str, Any]:
+        """The values at `offset` of `data` by name, which are keyword arguments of the table's class."""
+        values = self._struct.unpack_from(data, offset)
+        return {field.name: value for field, value in zip(self.fields, values, strict=True)}
+
+
+SHARD_RECORD: Final = Record(SHARD_TABLE)
+STATUS_RECORD: Final = Record(STATUS_TABLE)
+SUPERVISOR_RECORD: Final = Record(SUPERVISOR_TABLE)

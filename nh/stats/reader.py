@@ -6,9 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nh.errors import StatsUnavailable
-from nh.stats import record
 from nh.stats.block import Block
-from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, Kind, ShardState, ShardStatus
+from nh.stats.layout import (
+    SHARD_RECORD,
+    SHARD_TABLE,
+    STATUS_RECORD,
+    STATUS_TABLE,
+    SUPERVISOR_RECORD,
+    Kind,
+    ShardState,
+    ShardStatus,
+)
 from nh.stats.segment import Segment, attach_segment, segment_name
 
 if TYPE_CHECKING:
@@ -74,10 +82,10 @@ class StatsReader:
 
         payload = self._supervisor.read()
         statuses = [
-            ShardStatus(**record.STATUS.unpack(payload, offset))
-            for offset in range(record.SUPERVISOR.size_bytes, len(payload), record.STATUS.size_bytes)
+            ShardStatus(**STATUS_RECORD.unpack(payload, offset))
+            for offset in range(SUPERVISOR_RECORD.size_bytes, len(payload), STATUS_RECORD.size_bytes)
         ]
-        return SupervisorReading(**record.SUPERVISOR.unpack(payload), shards=statuses)
+        return SupervisorReading(**SUPERVISOR_RECORD.unpack(payload), shards=statuses)
 
 
 class Heartbeat:
@@ -97,7 +105,7 @@ class Heartbeat:
     def read(self) -> float | None:
         """Monotonic seconds of the last publication; 0.0: there was none; None: it cannot be read now."""
         newest = self._block.find_newest()
-        return None if newest is None else float(record.SHARD.unpack(newest[1])["heartbeat"])
+        return None if newest is None else float(SHARD_RECORD.unpack(newest[1])["heartbeat"])
 
 
 class _BlockReader:
@@ -123,7 +131,7 @@ def _age_s(heartbeat: float, clock: float) -> float | None:
 def _shard_reading(shard: int, payload: bytes, status: ShardStatus) -> "ShardReading":
     from nh.stats.snapshot import ShardReading  # noqa: PLC0415
 
-    values = record.SHARD.unpack(payload)
+    values = SHARD_RECORD.unpack(payload)
     state = ShardState(status.state)
     if state is ShardState.DOWN:
         values |= {field.name: field.zero for field in SHARD_TABLE if field.kind is Kind.GAUGE}

@@ -25,9 +25,16 @@ from pathlib import Path
 from typing import Final
 
 from nh.errors import StatsUnavailable
-from nh.stats import record
 from nh.stats.block import Block, block_bytes
-from nh.stats.layout import MAX_SHARDS, FieldInfo, ShardStats, SupervisorStats
+from nh.stats.layout import (
+    MAX_SHARDS,
+    SHARD_RECORD,
+    STATUS_RECORD,
+    SUPERVISOR_RECORD,
+    FieldInfo,
+    ShardStats,
+    SupervisorStats,
+)
 from nh.version import __version__
 
 _MAGIC: Final = b"nh-stats"
@@ -69,9 +76,9 @@ class Segment:
         """
         if not 0 <= shard < self.shards:
             raise IndexError(f"shard {shard} is not in 0..{self.shards - 1}")
-        size = block_bytes(record.SHARD.size_bytes)
+        size = block_bytes(SHARD_RECORD.size_bytes)
         start = _HEADER_BYTES + block_bytes(_supervisor_payload(self.shards)) + shard * size
-        return Block(self._buffer, start, record.SHARD.size_bytes)
+        return Block(self._buffer, start, SHARD_RECORD.size_bytes)
 
     def close(self) -> None:
         """Unmap the memory in this process. The segment and its blocks cannot be used any more."""
@@ -111,7 +118,7 @@ def create_segment(name: str, shards: int) -> Segment:
             f"shared memory /dev/shm/{name} cannot be created: {exc.strerror}; {remedy}"
         ) from exc
     segment = Segment(memory, name, shards, __version__)
-    supervisor, shard_stats = SupervisorStats(), record.SHARD.pack(ShardStats())
+    supervisor, shard_stats = SupervisorStats(), SHARD_RECORD.pack(ShardStats())
     segment.supervisor_block().write(0, pack_supervisor(supervisor, shards))
     for shard in range(shards):
         segment.shard_block(shard).write(0, shard_stats)
@@ -155,16 +162,16 @@ def attach_segment(name: str) -> Segment:
 
 def pack_supervisor(stats: SupervisorStats, shards: int) -> bytes:
     """The payload of the supervisor's block for `shards` shards."""
-    return record.SUPERVISOR.pack(stats) + b"".join(map(record.STATUS.pack, stats.shards[:shards]))
+    return SUPERVISOR_RECORD.pack(stats) + b"".join(map(STATUS_RECORD.pack, stats.shards[:shards]))
 
 
 def _supervisor_payload(shards: int) -> int:
-    return record.SUPERVISOR.size_bytes + shards * record.STATUS.size_bytes
+    return SUPERVISOR_RECORD.size_bytes + shards * STATUS_RECORD.size_bytes
 
 
 def _segment_bytes(shards: int) -> int:
     supervisor = block_bytes(_supervisor_payload(shards))
-    return _HEADER_BYTES + supervisor + shards * block_bytes(record.SHARD.size_bytes)
+    return _HEADER_BYTES + supervisor + shards * block_bytes(SHARD_RECORD.size_bytes)
 
 
 def _line(field: FieldInfo) -> str:
@@ -172,12 +179,12 @@ def _line(field: FieldInfo) -> str:
 
 
 _FINGERPRINT: Final = zlib.crc32(
-    "\n".join(map(_line, record.SUPERVISOR.fields + record.STATUS.fields + record.SHARD.fields)).encode()
+    "\n".join(map(_line, SUPERVISOR_RECORD.fields + STATUS_RECORD.fields + SHARD_RECORD.fields)).encode()
 )
 
 
 def _header(shards: int) -> bytes:
-    sizes = _supervisor_payload(shards), record.SHARD.size_bytes
+    sizes = _supervisor_payload(shards), SHARD_RECORD.size_bytes
     return _HEADER.pack(_MAGIC, _FINGERPRINT, shards, *sizes, __version__.encode()[:32])
 
 

@@ -3,9 +3,8 @@
 A block has one writer at a time. A new writer continues what a killed one published.
 """
 
-from nh.stats import record
 from nh.stats.block import Block
-from nh.stats.layout import SHARD_TABLE, Kind, ShardStats, SupervisorStats
+from nh.stats.layout import SHARD_RECORD, SHARD_TABLE, Kind, ShardStats, SupervisorStats
 from nh.stats.segment import Segment, pack_supervisor
 
 
@@ -32,7 +31,7 @@ class ShardWriter:
         """
         stats = ShardStats()
         if newest := self._block.find_newest():
-            values = record.SHARD.unpack(newest[1])
+            values = SHARD_RECORD.unpack(newest[1])
             for field in SHARD_TABLE:
                 if field.kind is Kind.COUNTER:
                     setattr(stats, field.name, values[field.name])
@@ -42,7 +41,7 @@ class ShardWriter:
     def publish(self, stats: ShardStats) -> None:
         """Publish `stats` as they are now; readers see all values or none."""
         self._sequence += 1
-        self._block.write(self._sequence, record.SHARD.pack(stats))
+        self._block.write(self._sequence, SHARD_RECORD.pack(stats))
 
 
 class SupervisorWriter:
