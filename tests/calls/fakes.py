@@ -42,7 +42,7 @@ class FakeSocket:
 
 
 class FakePlane:
-    """Opens what it is asked for, unless told otherwise, and fails a test that breaks MediaPlane's contract.
+    """Opens the sockets that it is asked for, and fails a test that breaks the contract of MediaPlane.
 
     `held` are ports that other programs have, `foreign` are addresses that are not this host's, and `room` is
     how many sockets it has descriptors for. `running` are the sessions that relay, `renewed` those

@@ -353,7 +353,7 @@ def test_nothing_is_left_in_the_kernel_behind_the_calls(
     assert flows_in(kernel_program) == 0
 
 
-def test_a_shard_removes_what_a_killed_predecessor_left_and_nothing_else(
+def test_a_restarted_shard_removes_the_flows_of_the_killed_one_and_no_others(
     kernel_program: LoadedProgram,
 ) -> None:
     def table(shard: int) -> FlowTable:

@@ -178,9 +178,8 @@ class Forwarding:
         for media_socket in media_sockets:
             if not self.awake:
                 if self._kernel is not None and sole_latched_source(media_socket.legs) is not None:
-                    self._kernel.update(
-                        media_socket
-                    )  # to what the flow does already, or did for a predecessor
+                    # the flow does the same already, or did so for the process that had the socket before
+                    self._kernel.update(media_socket)
                 continue
             if not media_socket.connected and self._connect(media_socket):
                 changed += self._readers.serve_waiting(media_socket)

@@ -29,7 +29,7 @@ class KernelFlow:
         local: the socket's address and port.
         leg: the leg that receives there.
         entry: what the kernel does with the packets; its counter index belongs to this flow.
-        stale: True: a predecessor made the entry, and it is in the table already.
+        stale: True: the shard process before made the entry, and it is in the table already.
 
     Attributes:
         leg, entry: see above.
@@ -133,7 +133,7 @@ class KernelFlow:
             self._store(self._meter)
 
     def _continue_from(self, folded: tuple[int, int]) -> None:
-        """Count on from `folded`, which the leg's counters had when a predecessor saved them."""
+        """Count on from `folded`, which the leg's counters had when the process before saved them."""
         packets, _, _ = self._table.totals_of(self.entry.counter_index)
         if folded[0] <= packets:  # otherwise they belong to an earlier flow of the socket
             self._packets, self._bytes = folded

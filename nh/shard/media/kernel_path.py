@@ -71,11 +71,11 @@ class KernelPath:
         return self._flows.totals
 
     def add_carry_over(self, packets: int, size_bytes: int) -> None:
-        """Add to the totals what the kernel forwarded for a predecessor."""
+        """Add to the totals what the kernel forwarded for the shard process before."""
         self._flows.add_carry_over(packets, size_bytes)
 
     def watch(self, loop: Loop) -> None:
-        """Follow the host's routes, and remove flows of a predecessor that no call has adopted."""
+        """Follow the host's routes, and remove flows of the process before that no call adopted."""
         self._flows.remove_stale_flows()
         self._route_watch = RouteWatch(loop, self.routes_changed)
 

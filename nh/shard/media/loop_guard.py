@@ -1,10 +1,10 @@
-"""The loop guard: what the relay sends to a port of its own has a decremented TTL, as behind a router.
+"""The loop guard: what the relay sends to a local port has a decremented TTL, as behind a router.
 
-A call may go through one relay twice, so an own port is a destination like any other. But legs that announce
+A call may go through one relay twice, so a local port is a destination like any other. But legs that announce
 the relay's ports to each other would pass a packet on for ever, because each pass sends it as a new packet.
-Therefore a packet to an own port keeps its TTL (RFC 791 3.2; the hop limit of RFC 8200 3), less one: a packet
-in a loop is dropped after MAX_HOPS passes, however many calls and shards the loop has. For all other packets
-no TTL is read or set.
+Therefore a packet to a local port keeps its TTL (RFC 791 3.2; the hop limit of RFC 8200 3), less one: a
+packet in a loop is dropped after MAX_HOPS passes, however many calls and shards the loop has. For all other
+packets no TTL is read or set.
 """
 
 import socket
@@ -15,7 +15,7 @@ from typing import Final
 from nh.calls.media import Endpoint
 
 MAX_HOPS: Final = 16
-"""Most own ports that one packet passes; a sane chain of calls has two or three."""
+"""Most local ports that one packet passes; a sane chain of calls has two or three."""
 
 _IP_RECVTTL: Final = 12  # linux/in.h; the socket module does not have it
 

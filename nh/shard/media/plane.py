@@ -47,7 +47,8 @@ class SocketPlane:
         events: is told of sockets that open and close, and of sources that change.
 
     Attributes:
-        inherited: sockets that a predecessor had, by where they are bound: adopt_sockets() takes them out.
+        inherited: descriptors of sockets from the process before, by where they are bound: adopt_sockets()
+            takes them out.
     """
 
     def __init__(
@@ -204,7 +205,7 @@ class SocketPlane:
                 self._forwarding.route_changed(media_socket)
 
     def add_carry_over(self, packets: int, size_bytes: int) -> None:
-        """Count what the kernel forwarded for a predecessor, in flows that no longer exist."""
+        """Count what the kernel forwarded for the process before, in flows that no longer exist."""
         if self.kernel is None:
             self.traffic.kernel_packets += packets
             self.traffic.kernel_bytes += size_bytes
