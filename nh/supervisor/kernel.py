@@ -1,8 +1,7 @@
-"""The path in the kernel, as the supervisor has it: a program for all shards, on what carries media.
+"""The path in the kernel, on the supervisor's side: one program for all shards, attached to the interfaces.
 
-The supervisor loads the program and hangs it in; shards inherit the maps and say what is relayed
-(nh.shard.media.kernel_path). What is hung in as a link ends with the last process that holds it. Nothing
-here knows calls.
+The supervisor loads the program and attaches it. Shards inherit its maps and write the flows
+(nh.shard.media.kernel_path). An attachment by a BPF link ends with the last process that holds the link.
 """
 
 import contextlib
@@ -28,20 +27,22 @@ logger = logging.getLogger(__name__)
 
 
 class KernelService:
-    """The program on its interfaces, from construction to close().
+    """The attached program, from construction to close(). It is attached to new interfaces as they come up.
 
-    Arguments:
-        loop: follows the interfaces.
+    Args:
+        loop: watches the interfaces.
         settings: see Settings.
         shards: how many share the maps, 1 or more.
-        stats: where the number of interfaces is written.
+        stats: where the number of interfaces is published.
         orphans: shards of an earlier run; if they have the same maps, the program uses these.
 
-    `inherited` tells whether the maps are theirs: then what they relay in the kernel goes on. `on_links` is
-    called when `links` changes; to be set.
+    Attributes:
+        inherited: whether the maps are the orphans': then their flows go on in the kernel.
+        on_links: called when `links` has changed; set by the owner.
 
-    An interface that is not there yet is waited for. Raises KernelPathUnavailable if the kernel refuses, if
-    no interface can have the program, or if there is none and the settings want it in any case.
+    Raises:
+        KernelPathUnavailable: the kernel refuses, or the program cannot be attached to any interface, or
+            there is no interface and kernel = on.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class KernelService:
         orphans: Sequence[OrphanClient] = (),
     ) -> None:
         self._stats = stats
-        self.on_links: Callable[[], None] = _nobody_holds_links
+        self.on_links: Callable[[], None] = _ignore_links
         self._tried = False
         # each shard has one more, for the carry-over
         self._indexes = -(-_flows_wanted(settings) // shards) + 1
@@ -77,21 +78,21 @@ class KernelService:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What every shard has to inherit."""
+        """The maps, which every shard inherits."""
         return self._program.flows_fd, self._program.counters_fd
 
     @property
     def links(self) -> list[int]:
-        """Descriptors that hold the program on its interfaces: as long as anybody has them it stays there."""
+        """The BPF links: the program stays attached while any process has them open."""
         return self._attachments.links
 
     @property
     def interfaces(self) -> list[str]:
-        """Names of those that have the program."""
+        """Names of the interfaces with the program."""
         return sorted(interface.name for interface in self._attachments.interfaces)
 
     def share(self, shard: int) -> KernelMaps:
-        """What shard `shard` is told of its share."""
+        """The part of the maps that belongs to a shard, by number."""
         flows_fd, counters_fd = self.descriptors
         return KernelMaps(
             flows_fd,
@@ -102,7 +103,7 @@ class KernelService:
         )
 
     def close(self) -> None:
-        """Take the program off."""
+        """Detach the program, unless shards hold its links, and close the maps."""
         self._watch.close()
         self._attachments.close()
         self._program.close()
@@ -122,10 +123,15 @@ def start_kernel_service(
     stats: SupervisorStats,
     orphans: Sequence[OrphanClient] = (),
 ) -> tuple[KernelService | None, str]:
-    """The path in the kernel, as far as the settings want it and the host has it.
+    """Start the path in the kernel, if the settings allow it and the host has it.
 
-    Returns it, or None and why there is none, for people.
-    Raises KernelPathUnavailable if the settings want it in any case.
+    Args: see KernelService.
+
+    Returns:
+        The service and ""; or None, and the reason for people.
+
+    Raises:
+        KernelPathUnavailable: kernel = on, and it is unavailable.
     """
     if settings.kernel is KernelMode.OFF:
         _remove_leftovers(settings)
@@ -135,7 +141,7 @@ def start_kernel_service(
     except (KernelPathUnavailable, OSError) as refusal:
         if settings.kernel is KernelMode.ON:
             raise KernelPathUnavailable(
-                f"kernel = on, but media cannot be relayed inside the kernel: {refusal}; mend that or say"
+                f"kernel = on, but media cannot be relayed inside the kernel: {refusal}; mend that or use"
                 " --kernel auto",
                 errno=refusal.errno or 0,
             ) from refusal
@@ -144,12 +150,12 @@ def start_kernel_service(
         return None, str(refusal)
 
 
-def _nobody_holds_links() -> None:
+def _ignore_links() -> None:
     pass
 
 
 def _maps_of(orphans: Sequence[OrphanClient], identity: str) -> tuple[int, int] | None:
-    """The maps that shards of an earlier run have, if they are those that this one would make."""
+    """The maps of the orphans, if this run would make the same ones."""
     for each in orphans:
         if each.readable and each.hello.kernel == identity and len(each.maps) == 2:
             flows_fd, counters_fd = each.maps
@@ -158,15 +164,17 @@ def _maps_of(orphans: Sequence[OrphanClient], identity: str) -> tuple[int, int] 
 
 
 def _remove_leftovers(settings: Settings) -> None:
-    """A killed run's filters would go on relaying what it had in the kernel."""
+    """Remove the filters of a killed run, which would go on relaying its flows."""
     try:
         remove_leftovers(_name(settings))
     except OSError as exc:
-        logger.warning("filters that a killed run left are not removed: %s", exc)
+        logger.warning(
+            "filters of a killed run cannot be removed: %s; they still relay its flows in the kernel", exc
+        )
 
 
 def _name(settings: Settings) -> str:
-    """What filters of this nh are called: the same for every run in one runtime directory."""
+    """The name of the filters: the same for every run in one runtime directory."""
     return f"nh-{hashlib.sha256(bytes(settings.runtime_path.absolute())).hexdigest()[:16]}"
 
 

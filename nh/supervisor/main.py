@@ -1,4 +1,4 @@
-"""`nh run`: a supervisor from its first word in the log to its exit status."""
+"""`nh run`: a supervisor, from its first log line to its exit status."""
 
 import contextlib
 import logging
@@ -16,15 +16,16 @@ logger = logging.getLogger(__name__)
 
 
 def run(settings: Settings, *, takeover: bool = False, shard_argv: Sequence[str] = SHARD_ARGV) -> int:
-    """Be the relay until SIGTERM or SIGINT, or until it is drained; in the main thread only.
+    """Run the relay until SIGTERM or SIGINT, or until it is drained; in the main thread only.
 
-    Arguments:
+    Args:
         settings: see Settings.
-        takeover: have the nh that runs in the same runtime directory leave, and go on with its calls.
+        takeover: take over the calls of the nh that runs in the same runtime directory, which ends then.
         shard_argv: the program of a shard.
 
-    Returns the exit status: 0 after a signal to end, drained, or taken over; 1 if the relay cannot start: the
-    log says why.
+    Returns:
+        The exit status: 0 after a signal, a drain or a takeover by another nh; 1 if nh cannot start: the log
+        says why.
     """
     logging.basicConfig(
         stream=sys.stderr,

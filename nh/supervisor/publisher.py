@@ -1,4 +1,4 @@
-"""Publishes the supervisor's statistics."""
+"""Publishes the supervisor's statistics in shared memory."""
 
 import contextlib
 import mmap
@@ -11,39 +11,39 @@ from nh.loop import Loop, Timer
 from nh.stats import Segment, SupervisorStats, SupervisorWriter
 
 PUBLISH_S: Final = 0.5
-"""How often."""
+"""Seconds between two publications."""
 
 
 class Publisher:
     """Publishes from construction to stop(), every PUBLISH_S seconds.
 
-    Arguments:
-        loop: runs its timer.
-        segment: where to.
+    Args:
+        loop: runs the timer.
+        segment: the shared memory.
         stats: what is published.
-        gather: brings `stats` up to date before that.
+        update: brings `stats` up to date, before each publication.
     """
 
     def __init__(
-        self, loop: Loop, segment: Segment, stats: SupervisorStats, gather: Callable[[], None]
+        self, loop: Loop, segment: Segment, stats: SupervisorStats, update: Callable[[], None]
     ) -> None:
         self._loop = loop
         self._writer = SupervisorWriter(segment)
         self._stats = stats
-        self._gather = gather
+        self._update = update
         self._timer: Timer
         self._publish()
 
     def stop(self) -> None:
-        """Publish no more."""
+        """Stop publishing."""
         self._timer.cancel()
 
     def _publish(self) -> None:
         self._timer = self._loop.call_later(PUBLISH_S, self._publish)
         self._stats.heartbeat = time.monotonic()
-        with contextlib.suppress(OSError):  # without a descriptor to look with, the last look stands
+        with contextlib.suppress(OSError):  # no descriptor left: the last value stays
             self._stats.memory_bytes = _resident_bytes()
-        self._gather()
+        self._update()
         self._writer.publish(self._stats)
 
 

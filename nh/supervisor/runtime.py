@@ -1,4 +1,4 @@
-"""What a run of nh stands on: everything that it has of the system before its first shard is started."""
+"""Startup resources: all that nh has of the host before it starts a shard, and the `ready` line."""
 
 import contextlib
 import os
@@ -23,25 +23,29 @@ from nh.supervisor.store.open import open_store
 
 
 class Runtime:
-    """See above. Had from construction on, in an order in which what is wrong shows before it does harm.
+    """The resources, acquired at construction: those that can be refused come first, before anything changes.
 
-    Arguments:
+    Args:
         settings: see Settings.
-        stack: undoes it.
-        inherited: what the supervisor before left; what is of no use of it is closed.
+        stack: releases the resources.
+        inherited: what the supervisor before handed over; what is not used of it is closed.
 
     Attributes:
-        cpus, shards: the CPUs that may be used, and how many shards there are to be.
-        descriptors, held_sockets: how many each process may have, and how many sockets may be held for all.
-        stats: the supervisor's own; they go on from what the one before left.
-        locks: on the directories that are this run's alone.
-        claimed: descriptors of the claim to the ports, which every process of a shard inherits.
-        store: where calls are while nh does not run; None: nowhere.
+        cpus: the CPUs that may be used.
+        shards: how many shards there are.
+        descriptors: how many each process may have.
+        held_sockets: how many media sockets all backups together may store.
+        stats: the supervisor's own counters, which go on from those handed over.
+        locks: on the runtime directory and the state directory.
+        claimed: descriptors of the claim to the ports, which every shard process inherits.
+        store: where calls are stored; None: nowhere.
         orphans: shards of an earlier run that still have calls.
         segment: the shared memory for statistics.
-        kernel, kernel_off: the path in the kernel; None and why there is none.
+        kernel: the path in the kernel; None: there is none.
+        kernel_off: why there is none, for people; "" if there is one.
 
-    Raises NhError, saying what is wrong, why, and what would do.
+    Raises:
+        NhError: a resource is refused; the message says which, why, and what to do.
     """
 
     def __init__(self, settings: Settings, stack: contextlib.ExitStack, inherited: InheritedFds) -> None:

@@ -153,7 +153,7 @@ def test_another_users_word_is_told_of_and_keeps_nobody_from_starting(
         with claiming("one", ports):
             pass
         stranger.communicate(b"\n")
-    assert f"user {NOBODY} (pid {stranger.pid}" in caplog.text
+    assert f"claimed by uid {NOBODY} (pid {stranger.pid}" in caplog.text
 
 
 @contextlib.contextmanager
@@ -190,7 +190,7 @@ def test_a_claim_whose_holder_cannot_be_told_is_told_of(
                 asker.connect("\0" + name)
         with claiming("one", ports):
             pass
-    assert f"who claims {text(ports)} cannot be told" in caplog.text
+    assert f"the holder of the claim to {text(ports)} cannot be determined" in caplog.text
 
 
 def test_who_asks_again_and_again_is_refused_again_and_again(
@@ -270,7 +270,7 @@ def test_ports_of_shards_that_outlive_their_supervisor_are_taken() -> None:
                 with other.program:
                     assert other.program.wait(20) == 1
                 assert f"(pid {relay.program.pid}, user" in other.program.output
-                assert "which has ended; its shards go on)" in other.program.output
+                assert "which has ended; its shards relay on)" in other.program.output
             finally:
                 shard.kill()
         eventually(lambda: not psutil.pid_exists(shard.pid), "the shard is gone")

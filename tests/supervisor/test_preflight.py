@@ -63,7 +63,7 @@ def test_code_that_ends_without_a_word_is_told_by_its_status(loop: SelectorLoop)
 def test_code_that_says_something_else_cannot_go_on(loop: SelectorLoop, said: str) -> None:
     result = checked(loop, f"print({said!r})")
     assert isinstance(result, str)
-    assert result.startswith("it does not say what it is: ")
+    assert result.startswith("the installed code printed no version: ")
 
 
 def test_code_that_hangs_is_not_waited_for_for_ever(
@@ -98,5 +98,5 @@ def test_a_shard_that_does_not_start_is_no_answer(monkeypatch: pytest.MonkeyPatc
     argv = (sys.executable, "-c", "raise SystemExit(7)")
     start = ShardProcess.start
     monkeypatch.setattr(ShardProcess, "start", lambda: start(argv))
-    with pytest.raises(Unavailable, match="a shard's process does not start: exit status 7"):
+    with pytest.raises(Unavailable, match="a shard process does not start: exit status 7"):
         check_in(load_settings(flags={}, file=None))

@@ -117,7 +117,7 @@ def test_a_service_manager_that_cannot_be_reached_is_told_of_once(
         notifier.ready("well")
     notifier.close()
     (record,) = caplog.records
-    assert "the service manager cannot be told" in record.getMessage()
+    assert "notifying the service manager failed" in record.getMessage()
 
 
 def test_what_the_supervisor_starts_does_not_speak_for_it() -> None:

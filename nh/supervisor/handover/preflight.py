@@ -1,7 +1,7 @@
-"""Whether the code that is installed now could go on in place of this: asked before anything is given up.
+"""Preflight of an upgrade: whether the installed code can start, before this process gives anything up.
 
-It is run as `nh run --check` with this process's own arguments: it reads the settings, starts a shard's
-process, says in JSON what it is, and ends.
+The installed code is run as `nh run --check` with this process's arguments. It reads the settings, starts a
+shard process, prints its version in JSON, and ends.
 """
 
 import logging
@@ -26,14 +26,14 @@ from nh.version import __version__
 logger = logging.getLogger(__name__)
 
 CHECK_S: Final = 20.0
-"""How long it may take."""
+"""`nh run --check` may take so long."""
 
 
 class CheckedIn(msgspec.Struct, frozen=True):
-    """What `nh run --check` says.
+    """What `nh run --check` prints.
 
-    Arguments:
-        version: of the nh that says it.
+    Attributes:
+        version: of the installed nh.
         reads: the versions of snapshots that it reads.
     """
 
@@ -42,9 +42,11 @@ class CheckedIn(msgspec.Struct, frozen=True):
 
 
 def check_in(settings: Settings) -> str:
-    """What `nh run --check` says, in JSON.
+    """Check settings and shard program; returns what `nh run --check` prints.
 
-    Raises ConfigError for settings that cannot be used, Unavailable if a shard's process does not start.
+    Raises:
+        ConfigError: the settings cannot be used.
+        Unavailable: a shard process does not start.
     """
     shards = settings.shards or len(usable_cpus())
     port_slices(*settings.port_range, shards)
@@ -54,7 +56,7 @@ def check_in(settings: Settings) -> str:
 
 
 def _try_shard() -> None:
-    """A shard's process comes as far as its link, and ends when it is told to."""
+    """Start a shard process, and end it by Shutdown."""
     process = ShardProcess.start()
     with process.link:
         process.link.send(encode(Shutdown()))
@@ -62,18 +64,19 @@ def _try_shard() -> None:
         process.kill()  # if it has not ended
         how = process.reap()
     if how != "exit status 0":
-        raise Unavailable(f"a shard's process does not start: {how}; what it says above may tell why")
+        raise Unavailable(f"a shard process does not start: {how}; the lines above may say why")
 
 
 class Preflight:
-    """One check, from construction on.
+    """One run of `nh run --check`, from construction on.
 
-    Arguments:
-        loop: waits for it.
-        argv: the command line that is about to be run; `--check` is added.
-        on_result: called once with what it said, or why it cannot be run.
+    Args:
+        loop: watches the process.
+        argv: the command line to check; `--check` is added.
+        on_result: called once, with what it printed, or with the reason why it cannot be used.
 
-    Raises OSError if it cannot be started.
+    Raises:
+        OSError: the program cannot be started.
     """
 
     def __init__(self, loop: Loop, argv: Sequence[str], on_result: Callable[[CheckedIn | str], None]) -> None:
@@ -90,16 +93,16 @@ class Preflight:
         self._loop.remove_reader(self._pidfd)
         self._timer.cancel()
         os.close(self._pidfd)
-        said, errors = self._process.communicate()
+        output, errors = self._process.communicate()
         if self._process.returncode != 0:
             why = errors.decode(errors="replace").strip().splitlines()
             for line in why[:-1]:
-                logger.error("the code that is installed says: %s", line)
+                logger.error("upgrade: the installed code says: %s", line)
             self._on_result(
                 why[-1].removeprefix("nh: ") if why else f"it ended with status {self._process.returncode}"
             )
             return
         try:
-            self._on_result(msgspec.json.decode(said, type=CheckedIn))
+            self._on_result(msgspec.json.decode(output, type=CheckedIn))
         except msgspec.DecodeError as exc:
-            self._on_result(f"it does not say what it is: {exc}")
+            self._on_result(f"the installed code printed no version: {exc}")

@@ -18,18 +18,19 @@ def cpu_of(shard: int, cpus: Sequence[int]) -> int:
 
 
 def pin(pid: int, cpu: int, name: str) -> bool:
-    """Let a process run on one CPU only.
+    """Pin a process to one CPU. If that fails, it is logged, and the process stays as it is.
 
-    Arguments:
+    Args:
         pid: the process.
         cpu: the CPU's number.
-        name: what the log calls the process.
+        name: of the process, for the log.
 
-    Returns whether that worked; if not, it is logged, and the process runs on as it was.
+    Returns:
+        Whether it is pinned.
     """
     try:
         os.sched_setaffinity(pid, [cpu])
     except OSError as exc:
-        logger.warning("%s (pid %d) is not pinned to CPU %d: %s", name, pid, cpu, exc)
+        logger.warning("%s (pid %d) cannot be pinned to CPU %d: %s; it runs on any CPU", name, pid, cpu, exc)
         return False
     return True

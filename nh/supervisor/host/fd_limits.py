@@ -1,4 +1,4 @@
-"""How many descriptors the process may have, and how many calls that and the media ports allow."""
+"""The limit on descriptors, and how many calls it and the media ports allow."""
 
 import logging
 import resource
@@ -20,25 +20,31 @@ SHARD_OWN_DESCRIPTORS: Final = 32
 
 
 class Capacity(msgspec.Struct, frozen=True):
-    """How many plain audio calls there is room for, and what it is that allows no more."""
+    """How many plain audio calls the relay has room for.
+
+    Attributes:
+        calls: how many.
+        limited_by: the resource or setting that allows no more.
+    """
 
     calls: int
     limited_by: str
 
 
 SUPERVISOR_OWN_DESCRIPTORS: Final = 512
-"""What the supervisor needs besides clients and held sockets; MAX_FDS that just arrive are among them."""
+"""What the supervisor needs besides clients and stored sockets; among them MAX_FDS that just arrive."""
 
 SHARD_SUPERVISOR_DESCRIPTORS: Final = 8
-"""What the supervisor needs for each shard: its link, its pidfd, those of a successor."""
+"""What the supervisor needs for each shard: its link, its pidfd, and those of the next process."""
 
 
 def raise_descriptor_limit() -> int:
     """Raise RLIMIT_NOFILE as far as this process may; the shards inherit it.
 
-    A privileged process gets to the kernel's maximum (fs.nr_open), any other to its hard limit.
+    A privileged process gets the kernel's maximum (fs.nr_open), any other process its hard limit.
 
-    Returns the limit that is now in force.
+    Returns:
+        The limit that is in force now.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _kernel_maximum()
@@ -53,19 +59,19 @@ def raise_descriptor_limit() -> int:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     except (ValueError, OSError) as exc:
-        logger.warning("the limit on descriptors stays at %d: %s", soft, exc)
+        logger.warning("RLIMIT_NOFILE cannot be raised: %s; it stays at %d", exc, soft)
         return soft
     return wanted
 
 
 def capacity(ports: Sequence[tuple[int, int]], descriptors: int, relay: RelaySettings) -> Capacity:
-    """How many plain audio calls the relay has room for, if call-ids spread evenly.
+    """How many plain audio calls the relay has room for, if call-ids are spread evenly.
 
     A plain audio call has RTP and RTCP towards each of its two sides: four sockets, each with a descriptor
     and a port of its own, on one address of this host. Ports count for each address on its own, so with
     several addresses there is room for more.
 
-    Arguments:
+    Args:
         ports: (lowest, highest) of each shard.
         descriptors: how many each shard may have.
         relay: the limits of the whole relay.
@@ -83,14 +89,14 @@ def capacity(ports: Sequence[tuple[int, int]], descriptors: int, relay: RelaySet
 
 
 def holdable_sockets(descriptors: int, max_clients: int, shards: int) -> int:
-    """How many media sockets of all shards together the supervisor can hold open too.
+    """How many media sockets of all shards together the supervisor can store.
 
-    Arguments:
+    Clients come first: a call whose sockets are not stored is relayed all the same.
+
+    Args:
         descriptors: how many the supervisor may have.
         max_clients: most RPC clients.
-        shards: how many there are.
-
-    Clients come first: a call whose sockets are not held is relayed all the same.
+        shards: how many shards there are.
     """
     own = SUPERVISOR_OWN_DESCRIPTORS + max_clients + shards * SHARD_SUPERVISOR_DESCRIPTORS
     return max(0, descriptors - own)

@@ -18,11 +18,11 @@ LOCK_NAME: Final = "nh.lock"
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """How errors call a directory.
+    """What a directory is for, in the words of error messages.
 
-    Arguments:
-        setting: the setting that names it; its flag is `--` and the name with - for _.
-        danger: what somebody else could do who may write to it.
+    Attributes:
+        setting: the setting that names it.
+        danger: what another user who can write to it could do.
     """
 
     setting: str
@@ -30,15 +30,15 @@ class Purpose:
 
     @property
     def flag(self) -> str:
-        """The setting's flag."""
+        """The flag of the setting on the command line."""
         return f"--{self.setting.replace('_', '-')}"
 
 
-_RUNTIME_DIR: Final = Purpose("runtime_dir", "put a socket of theirs in place of nh's")
+_RUNTIME_DIR: Final = Purpose("runtime_dir", "replace the sockets of nh")
 
 
 class Lock(NamedTuple):
-    """A lock that is held: its file, and the descriptor with which whoever has it holds it."""
+    """A lock that is held: its file, and the open descriptor that holds it."""
 
     path: Path
     fd: int
@@ -46,17 +46,19 @@ class Lock(NamedTuple):
 
 @contextlib.contextmanager
 def locked_dir(path: Path, purpose: Purpose, inherited: InheritedFds = NOTHING_INHERITED) -> Iterator[Lock]:
-    """Have a directory to oneself within the block, by the lock that it gives.
+    """Lock a directory within the block; gives the lock.
 
-    It is made (mode 0700) if it is missing. The lock is flock(2) on `nh.lock`, so it goes with the process
-    however that ends; the file stays, with the holder's pid in it while there is one.
+    The directory is made (mode 0700) if it is missing. The lock is flock(2) on `nh.lock`, so it ends with the
+    process. The file stays; it has the pid of the holder in it while it is locked.
 
-    Arguments:
+    Args:
         path: the directory.
         purpose: see Purpose.
         inherited: may have the lock already.
 
-    Raises DirectoryInUse if another nh has it, any other ConfigError if it cannot be made, used or trusted.
+    Raises:
+        DirectoryInUse: another nh uses the directory.
+        ConfigError: the directory cannot be made or used, or other users can write to it.
     """
     _make(path, purpose)
     _check_trust(path, purpose)
@@ -67,7 +69,7 @@ def locked_dir(path: Path, purpose: Purpose, inherited: InheritedFds = NOTHING_I
     try:
         yield Lock(path / LOCK_NAME, lock)
     finally:
-        with contextlib.suppress(OSError):  # the pid is for people; a disk that fails may keep the old one
+        with contextlib.suppress(OSError):  # a failing disk may keep the old pid, which is for people only
             os.ftruncate(lock, 0)
         os.close(lock)
 
@@ -89,15 +91,15 @@ def _make(path: Path, purpose: Purpose) -> None:
 
 
 def _check_trust(path: Path, purpose: Purpose) -> None:
-    """Refuse a directory in which somebody else could replace nh's files.
+    """Refuse a directory in which another user could replace nh's files.
 
-    In a directory where everybody may make names, such as /tmp, the name itself (it could be another user's
-    link) and its owner have to be ours too.
+    Below a directory that every user can write to, such as /tmp, the name itself (it could be a link of
+    another user) and the directory must belong to this user or root.
     """
     status = path.stat()
     if status.st_mode & stat.S_IWOTH:
         raise ConfigError(
-            f"{purpose.setting}: every user may write to {path}, so anybody could {purpose.danger};"
+            f"{purpose.setting}: every user can write to {path}, and could {purpose.danger};"
             f" `chmod o-w {path}` or choose another with {purpose.flag}"
         )
     if not path.absolute().parent.stat().st_mode & stat.S_IWOTH:
@@ -110,13 +112,13 @@ def _check_trust(path: Path, purpose: Purpose) -> None:
             )
     if status.st_mode & stat.S_IWGRP:
         raise ConfigError(
-            f"{purpose.setting}: a group may write to {path}, and {path.absolute().parent} is open to every"
+            f"{purpose.setting}: a group can write to {path}, and {path.absolute().parent} is open to every"
             f" user; `chmod 700 {path}` or choose another with {purpose.flag}"
         )
 
 
 def _take_lock(path: Path, purpose: Purpose) -> int:
-    """The descriptor of the lock file, locked."""
+    """Lock the lock file; returns its descriptor."""
     try:
         lock = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as exc:

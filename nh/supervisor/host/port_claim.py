@@ -1,12 +1,12 @@
-"""The claim to the media ports: two relays never have the same ones by accident.
+"""The claim to the media ports, so that two relays do not use the same ports by accident.
 
-Media sockets are bound call by call, so a second relay with the same ports would start, and each would pass
-over what the other one has. Therefore a relay binds a Unix socket with an abstract name that tells its ports.
-Such names are those of a network namespace (unix(7)), as ports are; they go with the last process that has
-the socket, and the shards have it too: a claim lives as long as any process that may have a port.
+Media sockets are bound call by call. So a second relay with the same ports would start, and each relay would
+skip the ports that the other one uses. Therefore a relay binds a Unix socket whose abstract name contains its
+ports. Abstract names belong to a network namespace (unix(7)), as ports do. A name ends with the last process
+that has its socket. The shards have it too, so a claim lives as long as any process that may have a port.
 
-One's own name is bound first and others' are looked for then. So of two relays that start at the same
-instant, at least one sees the other; both may, and neither starts.
+A relay binds its own name first, and then looks for others. So of two relays that start at the same instant
+at least one sees the other; if both do, neither starts.
 """
 
 import contextlib
@@ -37,18 +37,19 @@ _NAME: Final = re.compile(
 )
 
 _BACKLOG: Final = 4096
-"""How often others may ask who has the claim while the supervisor is away; then it counts no more."""
+"""So many connections may wait while there is no supervisor; beyond them the claim does not count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What the name of one socket tells.
+    """What the name of one socket contains.
 
-    Arguments:
-        low, high: the ports, both included.
-        shared: whether others may have them too, if they say the same.
-        relay: which relay it is; see _relay_of.
-        unique: tells apart the claims of one relay's runs.
+    Attributes:
+        low: the lowest port.
+        high: the highest port.
+        shared: whether other relays may have the ports too, if their claims are shared as well.
+        relay: the relay's identity; see _relay_of().
+        unique: differs between the runs of one relay.
     """
 
     low: int
@@ -59,13 +60,13 @@ class Claim:
 
     @property
     def name(self) -> str:
-        """The abstract name, without the zero byte that begins it."""
+        """The abstract name, without the leading zero byte."""
         kind = "shared" if self.shared else "claimed"
         return f"nh-ports/{kind}/{self.low}-{self.high}/{self.relay}/{self.unique}"
 
     @classmethod
     def parse(cls, name: str) -> "Claim | None":
-        """The claim of that name; None: it is none."""
+        """The claim of a name; None: the name is no claim."""
         found = _NAME.fullmatch(name)
         if found is None:
             return None
@@ -75,7 +76,7 @@ class Claim:
         return cls(low, high, found["kind"] == "shared", found["relay"], found["unique"])
 
     def contradicts(self, other: "Claim") -> bool:
-        """Whether two relays cannot both have what they claim; one relay's runs follow each other."""
+        """Whether two different relays claim the same port, and not both of them share it."""
         if self.relay == other.relay or (self.shared and other.shared):
             return False
         return self.low <= other.high and other.low <= self.high
@@ -83,7 +84,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who made a claim: its process and user, as the kernel knows them."""
+    """The process and user that made a claim, as the kernel knows them."""
 
     pid: int
     uid: int
@@ -93,16 +94,17 @@ class Holder:
             return f"a process of user {self.uid}"
         if Path(f"/proc/{self.pid}").exists():
             return f"pid {self.pid}, user {self.uid}"
-        return f"pid {self.pid}, user {self.uid}, which has ended; its shards go on"
+        return f"pid {self.pid}, user {self.uid}, which has ended; its shards relay on"
 
 
 class PortClaim:
     """The claims of this relay, from construction to close().
 
-    Arguments:
-        settings: see Settings; its runtime directory is there.
+    Args:
+        settings: see Settings; its runtime directory exists.
 
-    Raises ConfigError if another relay has claimed any of the ports, or no name can be bound.
+    Raises:
+        ConfigError: another relay has claimed some of the ports, or the name cannot be bound.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -122,16 +124,16 @@ class PortClaim:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What every shard has to inherit, so that the claim lives as long as it."""
+        """The sockets, which every shard inherits, so that the claim lives as long as the shard."""
         return tuple(sock.fileno() for sock in self._sockets)
 
     def serve(self, loop: Loop) -> None:
-        """Let those go who asked who has the claim: the kernel told them, but keeps their connections."""
+        """Accept and close connections: other relays connect to get pid and uid of the holder."""
         for sock in self._sockets:
-            loop.add_reader(sock.fileno(), functools.partial(_dismiss, sock))
+            loop.add_reader(sock.fileno(), functools.partial(_accept_and_close, sock))
 
     def close(self) -> None:
-        """Give the ports up, as far as this process is concerned."""
+        """Close this process's sockets; the claim ends when the shards have closed theirs."""
         for sock in self._sockets:
             sock.close()
 
@@ -144,13 +146,13 @@ def port_claim(settings: Settings) -> Iterator[PortClaim]:
 
 
 def others_claims() -> Iterator[Claim]:
-    """All claims in the network namespace of this thread, each once; one's own are among them.
+    """All claims in the network namespace of this thread, each once, with this relay's own.
 
-    Anybody can bind such names, and can even make the table show names that nobody bound: what a claim
-    is worth is for its holder to tell.
+    Every user can bind such names, and can make the table show names that are not bound. So a claim counts
+    only if its holder does (see _judge).
     """
     names: set[str] = set()
-    # of the thread, for in tests threads are in namespaces of their own
+    # of the thread: in tests, threads are in namespaces of their own
     for line in Path("/proc/thread-self/net/unix").read_bytes().splitlines():
         _, found, shown = line.partition(b" @")  # an abstract name's zero byte is shown so
         if found:
@@ -162,36 +164,41 @@ def others_claims() -> Iterator[Claim]:
 
 
 def _judge(own: Claim, other: Claim) -> None:
-    """Refuse to start if the other claim counts: if it is this user's or root's, who could end nh anyway."""
+    """Raise ConfigError if the other claim counts, because its holder is this user or root."""
     holder = _holder_of(other)
     if holder is None:
         return
     ports = f"{other.low}-{other.high}"
     if holder.uid not in (0, os.geteuid()):
         logger.warning(
-            "ports: user %d (%s) claims %s too; that is another user's word, and is not heeded",
+            "ports %s are also claimed by uid %d (%s): ignored, claims of other users are not trusted",
+            ports,
             holder.uid,
             holder,
-            ports,
         )
         return
     raise ConfigError(
         f"ports: {own.low}-{own.high} overlaps with {ports} of another nh ({holder}) with another runtime"
         " directory; end that one, choose other --ports, run in another network namespace,"
-        " or say --share-ports to both"
+        " or give --share-ports to both"
     )
 
 
 def _holder_of(claim: Claim) -> Holder | None:
-    """Who holds it; None if nobody does, or it cannot be told."""
+    """The holder of a claim; None if there is none, or if it cannot be determined."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
         probe.setblocking(False)
         try:
             probe.connect(f"\0{claim.name}")
-        except ConnectionRefusedError:  # gone, or bound and not yet listening: then it will see this one's
+        except ConnectionRefusedError:  # ended, or not yet listening: then it is going to see our claim
             return None
         except OSError as exc:
-            logger.warning("ports: who claims %d-%d cannot be told: %s", claim.low, claim.high, exc.strerror)
+            logger.warning(
+                "ports: the holder of the claim to %d-%d cannot be determined: %s; the claim is ignored",
+                claim.low,
+                claim.high,
+                exc.strerror,
+            )
             return None
         return Holder(*peer_of(probe))
 
@@ -208,7 +215,7 @@ def _bound(claim: Claim) -> socket.socket:
     return sock
 
 
-def _dismiss(sock: socket.socket) -> None:
+def _accept_and_close(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         connection, _ = sock.accept()
         connection.close()
@@ -226,10 +233,10 @@ def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _relay_of(directory: Path) -> str:
-    """Which relay has a runtime directory, the same for all of its runs, in 16 characters.
+    """The identity of the relay with a runtime directory, the same for all of its runs: 16 characters.
 
-    The file system counts too: containers with the host's network may each have a /run/nh of their own.
-    The directory's inode does not: one that was made anew is still that of the same relay.
+    It depends on the file system too: containers with the host's network may each have a /run/nh of their
+    own. It does not depend on the inode: a directory that was made anew belongs to the same relay.
     """
     path = directory.resolve()
     return hashlib.sha256(b"%d:%b" % (path.stat().st_dev, os.fsencode(path))).hexdigest()[:16]

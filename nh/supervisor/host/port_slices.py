@@ -16,11 +16,15 @@ MIN_PORTS: Final = 4
 def port_slices(low: int, high: int, shards: int) -> tuple[tuple[int, int], ...]:
     """The media ports of every shard: contiguous, from an even port to an odd one, as equal as can be.
 
-    Arguments:
+    Args:
         low, high: the whole range, both included; an odd lowest and an even highest port stay unused.
         shards: how many shards there are, 1 or more.
 
-    Returns (lowest, highest) for each shard. Raises ConfigError if one would get fewer than MIN_PORTS.
+    Returns:
+        (lowest, highest) for each shard.
+
+    Raises:
+        ConfigError: a shard would get fewer than MIN_PORTS.
     """
     first = low + low % 2
     pairs = (high + 1 - first) // 2
@@ -41,11 +45,12 @@ def port_slices(low: int, high: int, shards: int) -> tuple[tuple[int, int], ...]
 def interface_slices(interfaces: Sequence[Interface], shards: int) -> tuple[tuple[Interface, ...], ...]:
     """The interfaces of every shard: the same ones, each with this shard's slice of its own ports.
 
-    Arguments:
+    Args:
         interfaces: those of the relay, with their whole ranges.
         shards: how many shards there are, 1 or more.
 
-    Raises ConfigError if a range is too small for all shards.
+    Raises:
+        ConfigError: a range is too small for all shards.
     """
     sliced = [_slices_of(interface, shards) for interface in interfaces]
     return tuple(tuple(each[shard] for each in sliced) for shard in range(shards))

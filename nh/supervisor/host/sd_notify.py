@@ -1,8 +1,8 @@
-"""What the supervisor tells the program that started it, if that is systemd or speaks its protocol.
+"""Notifications to systemd, or another service manager that speaks sd_notify(3).
 
-The protocol (sd_notify(3)) is a datagram of lines NAME=VALUE to the Unix socket that $NOTIFY_SOCKET names.
-Nothing of nh waits for it: what cannot be said now is said later, and what nobody hears costs nothing. The
-environment is left as it is, because a supervisor that executes itself anew needs it again.
+A notification is a datagram of lines NAME=VALUE to the Unix socket that $NOTIFY_SOCKET names. nh never waits
+for it: a notification that cannot be sent now is sent later. The environment stays as it is, because the
+supervisor needs it again after execve(2).
 """
 
 import logging
@@ -17,18 +17,18 @@ from nh.loop import Loop, Timer
 logger = logging.getLogger(__name__)
 
 NOTIFY_SOCKET: Final = "NOTIFY_SOCKET"
-"""The variable that names the socket. What the supervisor starts has no business with it."""
+"""The variable that names the socket. Shards do not get it."""
 
 RETRY_S: Final = 0.05
 MAX_WAITING: Final = 100
-"""Most messages that wait for a reader that is slow; the oldest are forgotten."""
+"""Most notifications that wait for a slow reader; the oldest are dropped."""
 
 
 class Notifier:
-    """The supervisor's word to its service manager, from construction to close(); mute if there is none.
+    """Sends notifications, from construction to close(); does nothing without a service manager.
 
-    Arguments:
-        loop: runs the watchdog's timer, so that a loop which hangs stops the pings, and is found out.
+    Args:
+        loop: runs the timer of the watchdog's pings, so that they stop if the loop hangs.
         environment: os.environ if None.
     """
 
@@ -51,23 +51,23 @@ class Notifier:
             self._on_ping()
 
     def ready(self, status: str) -> None:
-        """Every shard is up.
+        """Notify that nh serves requests.
 
-        Arguments:
+        Args:
             status: a line for people, which `systemctl status` shows.
         """
-        self._say("READY=1", f"STATUS={status}")
+        self._notify("READY=1", f"STATUS={status}")
 
     def status(self, status: str) -> None:
-        """How it goes, in a line for people."""
-        self._say(f"STATUS={status}")
+        """Notify a new status, a line for people."""
+        self._notify(f"STATUS={status}")
 
     def stopping(self) -> None:
-        """The relay is ending."""
-        self._say("STOPPING=1", "STATUS=ending")
+        """Notify that nh is ending."""
+        self._notify("STOPPING=1", "STATUS=ending")
 
     def close(self) -> None:
-        """Say no more."""
+        """Stop notifying."""
         for timer in (self._retry, self._ping):
             if timer is not None:
                 timer.cancel()
@@ -76,10 +76,10 @@ class Notifier:
             self._sock = None
 
     def _on_ping(self) -> None:
-        self._say("WATCHDOG=1")
+        self._notify("WATCHDOG=1")
         self._ping = self._loop.call_later(self._interval_s, self._on_ping)
 
-    def _say(self, *lines: str) -> None:
+    def _notify(self, *lines: str) -> None:
         if self._sock is not None:
             self._waiting.append("\n".join(lines).encode())
             self._send_waiting()
@@ -91,7 +91,7 @@ class Notifier:
         while self._waiting and self._sock is not None and self._address is not None:
             try:
                 self._sock.sendto(self._waiting[0], self._address)
-            except BlockingIOError:  # its queue is full: a service manager that is busy reads on in a while
+            except BlockingIOError:  # its queue is full: a busy service manager reads it in a while
                 self._retry = self._loop.call_later(RETRY_S, self._send_waiting)
                 return
             except OSError as exc:
@@ -103,29 +103,33 @@ class Notifier:
     def _warn_once(self, exc: OSError) -> None:
         if not self._warned:
             self._warned = True
-            logger.warning("the service manager cannot be told how it goes: %s", exc.strerror or exc)
+            logger.warning("notifying the service manager failed: %s", exc.strerror or exc)
 
 
 def without_notify_socket(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment for processes that are not to speak for the supervisor."""
+    """The environment without the variables of the service manager, for other processes."""
     own = (NOTIFY_SOCKET, "WATCHDOG_USEC", "WATCHDOG_PID")
     return {name: value for name, value in environment.items() if name not in own}
 
 
 def _address_in(environment: Mapping[str, str]) -> str | None:
-    """The address for sendto(); None if there is nobody to tell."""
+    """The address for sendto(); None if there is no service manager."""
     text = environment.get(NOTIFY_SOCKET, "")
     if text.startswith("@") and len(text) > 1:
         return "\0" + text[1:]  # an abstract name, see unix(7)
     if text.startswith("/"):
         return text
     if text:
-        logger.warning("%s: %r is neither a path nor an abstract name; nobody is told", NOTIFY_SOCKET, text)
+        logger.warning(
+            "%s: %r is neither a path nor an abstract name; the service manager is not notified",
+            NOTIFY_SOCKET,
+            text,
+        )
     return None
 
 
 def _watchdog_s(environment: Mapping[str, str]) -> float | None:
-    """After how long a silence the service manager believes that this process hangs; None: never.
+    """After so many seconds without a ping the service manager takes this process for hung; None: never.
 
     See sd_watchdog_enabled(3). A WATCHDOG_PID of another process means that the variables were inherited.
     """

@@ -1,9 +1,8 @@
-"""Signals as events of the loop: handlers only queue, whatever they cause is done by the loop.
+"""Signals as events of the loop: handlers only queue, the loop acts.
 
-Python writes each signal's number into a socket (signal.set_wakeup_fd), which the loop reads like any other.
-Works in the main thread only, as signals do in Python.
-
-A process that is about to execute another program can leave its signals to that: see LeaveSignals.
+Python writes the number of each signal into a socket (signal.set_wakeup_fd), which the loop reads like any
+other. This works in the main thread only. A process that is about to execute another program can leave its
+signals to that program: see LeaveSignals.
 """
 
 import contextlib
@@ -16,11 +15,11 @@ from types import FrameType
 from nh.loop import Loop
 
 LeaveSignals = Callable[[Sequence[signal.Signals]], None]
-"""Leaves signals to the program that this process is about to execute: they wait until its signals_on().
+"""Leaves signals to the program that this process is about to execute; they wait until its signals_on().
 
-Without that they would end it, as long as it is not ready for them. Left are those that come from now on,
-those that on_signal was not told of yet, and those of the argument, which it was told of and nobody obeyed.
-No other thread may be there that would get them.
+Unblocked they would end that program before it has handlers. Three kinds are left: signals that come from now
+on, signals that on_signal did not get yet, and those of the argument, which on_signal got and deferred. No
+other thread may run, which would get them.
 """
 
 
@@ -28,16 +27,15 @@ No other thread may be there that would get them.
 def signals_on(
     loop: Loop, numbers: Sequence[signal.Signals], on_signal: Callable[[signal.Signals], None]
 ) -> Iterator[LeaveSignals]:
-    """Within the block, call `on_signal` from the loop for each of the signals; afterwards all is as before.
+    """Within the block, call `on_signal` from the loop for each signal; gives a LeaveSignals.
 
-    Signals that the program before this one has left are among them.
+    Signals that the program before execve(2) has left are among them. After the block the handlers are as
+    before.
 
-    Arguments:
-        loop: where on_signal is called.
+    Args:
+        loop: calls on_signal.
         numbers: which signals; several of one kind in a row may become one, as with any signal.
-        on_signal: told which one came.
-
-    Gives the block a LeaveSignals.
+        on_signal: called with the number of a signal.
     """
     near, far = socket.socketpair()
     near.setblocking(False)
@@ -52,9 +50,9 @@ def signals_on(
         for number in came():
             on_signal(number)
 
-    def leave(not_obeyed: Sequence[signal.Signals]) -> None:
+    def leave(deferred: Sequence[signal.Signals]) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-        for number in (*not_obeyed, *came()):
+        for number in (*deferred, *came()):
             os.kill(os.getpid(), number)
 
     with near, far:
@@ -72,4 +70,4 @@ def signals_on(
 
 
 def _queued(number: int, frame: FrameType | None) -> None:
-    """Nothing to do: the number is in the socket already."""
+    """The number is in the socket already."""
