@@ -19,11 +19,12 @@ from typing import Final
 from benchmarks.peers.interface import Site
 from benchmarks.peers.nh import Nh
 from benchmarks.peers.signalling import set_up_by_control
-from benchmarks.processes import TreeMeter, running_on
+from benchmarks.processes import TreeMeter
 from benchmarks.results import CommandTimes
 from benchmarks.streams import PACKET_BYTES, Phones, Stream
 from nh.client import NativeClient
 from nh.commands import GetStats
+from tools.harness.program import running_on
 from tools.rtpload.command_times import CommandTimes as Stopwatch
 from tools.rtpload.controls.native import NativeControl
 from tools.rtpload.streams.histogram import Histogram

@@ -17,10 +17,12 @@ import psutil
 
 from benchmarks.machine import busy_s, describe_machine
 from benchmarks.peers.interface import NotHere, Peer, Site
-from benchmarks.processes import ProcessEnded, TreeMeter, running_on
+from benchmarks.processes import TreeMeter
 from benchmarks.results import Level, PeerFigures, Results, Round, SetUpTime, Skipped
 from benchmarks.streams import Phones, Stream
 from nh.errors import NhError
+from tools.harness import HarnessError
+from tools.harness.program import running_on
 
 SET_UP_IN_A_ROW: Final = 250
 """Calls that one peer sets up before the others have their turn."""
@@ -142,7 +144,7 @@ class Suite:
         try:
             peer.start(site)
             contestant = Contestant(name, peer)
-        except (NotHere, ProcessEnded, psutil.Error) as exc:
+        except (NotHere, HarnessError, psutil.Error) as exc:
             peer.stop()
             self._skip(name, 0, str(exc))
             return
@@ -175,7 +177,7 @@ class Suite:
                 self._keep_alive()
                 try:
                     self._set_up(each, level)
-                except (NhError, ProcessEnded) as exc:
+                except (NhError, HarnessError) as exc:
                     self._skip(each.name, level.calls, str(exc))
                     self._drop(each)
                     del level.peers[each.name]

@@ -1,6 +1,5 @@
 """The smallest relays, in Python and in C: what any relay costs that has two system calls for each packet."""
 
-import contextlib
 import math
 import shutil
 import subprocess
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.peers.interface import NotHere, SetUp, Site, descriptor_limit
-from benchmarks.processes import Process, ProcessEnded
 from benchmarks.streams import Phones, Stream
+from tools.harness import HarnessError
+from tools.harness.program import Program
 
 SOURCE: Final = Path(__file__).parents[1] / "floor_relay.c"
 SOCKETS_PER_CALL: Final = 2
@@ -27,7 +27,7 @@ class PythonFloor:
 
     def __init__(self) -> None:
         self._calls_per_process = descriptor_limit() // SOCKETS_PER_CALL
-        self._processes: list[Process] = []
+        self._processes: list[Program] = []
         self._site: Site | None = None
 
     def start(self, site: Site) -> None:
@@ -57,24 +57,22 @@ class PythonFloor:
     def stop(self) -> None:
         """End them."""
         while self._processes:
-            self._processes.pop().stop()
+            self._processes.pop().close()
 
-    def _add_call(self, process: Process, number: int, phones: Phones) -> list[int]:
+    def _add_call(self, process: Program, number: int, phones: Phones) -> list[int]:
         caller, callee = phones.endpoints(number)
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(f"{caller[0]} {caller[1]} {callee[0]} {callee[1]}\n")
-            process.stdin.flush()
-        answer = process.stdout.readline()
-        if not answer:
-            raise ProcessEnded(f"{process.command[0]} ended. It said:\n{process.output}")
-        return [int(word) for word in answer.split()]
+        answers = len(process.lines)
+        process.write(f"{caller[0]} {caller[1]} {callee[0]} {callee[1]}\n")
+        return [int(word) for word in process.wait_for_line(first=answers).split()]
 
-    def _start_process(self, site: Site) -> Process:
+    def _start_process(self, site: Site) -> Program:
         command = [*self._command(site), site.address]
-        process = Process(command, cpus=[site.cpu], directory=site.directory, piped=True)
-        if not process.stdout.readline():
-            process.stop()
-            raise ProcessEnded(f"{command[0]} did not start. It said:\n{process.output}")
+        process = Program(command, cpus=[site.cpu], interactive=True)
+        try:
+            process.wait_for_line()
+        except HarnessError:
+            process.close()
+            raise
         return process
 
     def _command(self, _: Site) -> list[str]:

@@ -61,7 +61,7 @@ class Peer(Protocol):
         """Run, idle. Raises NotHere."""
 
     def set_up(self, numbers: range, phones: Phones) -> SetUp:
-        """Calls with these numbers, media flowing. Raises NhError or ProcessEnded if that does not work."""
+        """Calls with these numbers, media flowing. Raises NhError or HarnessError if that does not work."""
 
     def pids(self) -> list[int]:
         """The roots of its process tree."""

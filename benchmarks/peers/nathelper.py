@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.peers.interface import NotHere, SetUp, Site, descriptor_limit
-from benchmarks.peers.signalling import find_port, require_net_sip, set_up_by_perl
-from benchmarks.processes import Process
+from benchmarks.peers.signalling import require_net_sip, set_up_by_perl
 from benchmarks.streams import Phones
+from tools.harness.ports import free_port
+from tools.harness.program import Program
 
 EXAMPLE: Final = Path("/usr/share/doc/libnet-sip-perl/examples/bin/nathelper.pl")
 SOCKETS_PER_CALL: Final = 4
@@ -34,7 +35,7 @@ class NatHelper:
         require_net_sip()
         if not (EXAMPLE.exists() or _packed().exists()):
             raise NotHere(f"there is no {EXAMPLE} (Debian: libnet-sip-perl)")
-        self._process: Process | None = None
+        self._process: Program | None = None
         self._site: Site | None = None
 
     def start(self, site: Site) -> None:
@@ -43,11 +44,11 @@ class NatHelper:
         if not script.exists():
             script = site.directory / "nathelper.pl"
             script.write_bytes(gzip.decompress(_packed().read_bytes()))
-        port = find_port(socket.SOCK_STREAM)
+        port = free_port()
         self._site, self._rpc = site, f"127.0.0.1:{port}"
         command = ["perl", "-MNet::SIP::Util", "-e", WIDER_PORTS, str(script), self._rpc]
-        self._process = Process(command, cpus=[site.cpu], directory=site.directory)
-        self._process.wait_until("listening", lambda: _listens(port))
+        self._process = Program(command, cpus=[site.cpu])
+        self._process.wait_until(lambda: _listens(port), "listening")
 
     def set_up(self, numbers: range, phones: Phones) -> SetUp:
         """Through the Perl client."""
@@ -61,7 +62,7 @@ class NatHelper:
     def stop(self) -> None:
         """End it."""
         if self._process:
-            self._process.stop()
+            self._process.close()
 
 
 def _packed() -> Path:

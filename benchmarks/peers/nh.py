@@ -1,20 +1,19 @@
 """nh itself, as `nh run` starts it."""
 
 import math
-import socket
-import sys
 from typing import Final
 
 from benchmarks.peers.interface import NotHere, SetUp, Site, descriptor_limit
-from benchmarks.peers.signalling import find_port, require_net_sip, set_up_by_control, set_up_by_perl
-from benchmarks.processes import Process
+from benchmarks.peers.signalling import require_net_sip, set_up_by_control, set_up_by_perl
 from benchmarks.streams import Phones
 from nh.client import NativeClient
+from tools.harness.ports import free_port
+from tools.harness.relay import Place, Relay
 from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.controls.native import NativeControl
 
 SOCKETS_PER_CALL: Final = 4
-PORTS: Final = (15_000, 65_535)
+PORTS: Final = range(15_000, 65_536)
 TIMEOUT_S: Final = 5.0
 
 UNEVEN: Final = 1.05
@@ -47,30 +46,22 @@ class Nh:
             self.client = "native (Python)"
         else:
             self.client = "Net::SIP client (Perl)"
-        self._process: Process | None = None
+        self._relay: Relay | None = None
         self._site: Site | None = None
 
     def start(self, site: Site) -> None:
         """Run it, with the patience of its peers for calls without media."""
-        self._site, self.rpc = site, f"127.0.0.1:{find_port(socket.SOCK_STREAM)}"
-        command = [
-            sys.executable,
-            "-m",
-            "nh",
-            "run",
-            "--runtime-dir",
-            str(site.directory),
-            "--state",
-            str(site.directory / "state"),
-            "--rpc",
-            self.rpc,
-        ]
-        command += ["--shards", str(self._shards), "--ports", f"{PORTS[0]}-{PORTS[1]}"]
-        # several of nh's are up at once, each at an address of its own
-        command += ["--share-ports", "--silent-s", "86400", *self._flags]
-        command += ["--kernel", "on", "--kernel-interface", "lo"] if self._kernel else ["--kernel", "off"]
-        self._process = process = Process(command, cpus=[site.cpu], directory=site.directory)
-        process.wait_until("ready", lambda: "ready" in process.output)
+        self._site = site
+        words = ["--state", str(site.directory / "state"), "--silent-s", "86400"]
+        words += [
+            "--share-ports",
+            *self._flags,
+        ]  # several of nh's are up at once, each at an address of its own
+        words += ["--kernel", "on", "--kernel-interface", "lo"] if self._kernel else ["--kernel", "off"]
+        place = Place(site.directory, PORTS, free_port())
+        self._relay = Relay(place, self._shards, words=words, cpus=[site.cpu])
+        self.rpc = self._relay.tcp_address
+        self._relay.wait_until_ready()
 
     def set_up(self, numbers: range, phones: Phones) -> SetUp:
         """Two allocates and one activate."""
@@ -84,12 +75,12 @@ class Nh:
 
     def pids(self) -> list[int]:
         """Its supervisor; the shards are below it."""
-        return [self._process.pid] if self._process else []
+        return [self._relay.program.pid] if self._relay else []
 
     def stop(self) -> None:
         """End it."""
-        if self._process:
-            self._process.stop()
+        if self._relay:
+            self._relay.program.close()
 
 
 def shards_needed(calls: int) -> int:

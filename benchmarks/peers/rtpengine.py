@@ -6,10 +6,11 @@ import socket
 from typing import Final
 
 from benchmarks.peers.interface import NotHere, SetUp, Site, descriptor_limit
-from benchmarks.peers.signalling import find_port, set_up_by_control
-from benchmarks.processes import Process
+from benchmarks.peers.signalling import set_up_by_control
 from benchmarks.streams import Phones
 from nh.errors import NhError
+from tools.harness.ports import free_port
+from tools.harness.program import Program
 from tools.rtpload.codec import get_codec
 from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.controls.ng import NgControl
@@ -34,19 +35,19 @@ class RtpEngine:
         )
         if shutil.which("rtpengine") is None:
             raise NotHere("rtpengine is not installed (Debian: rtpengine-daemon)")
-        self._process: Process | None = None
+        self._process: Program | None = None
         self._control: NgControl | None = None
 
     def start(self, site: Site) -> None:
         """Run it, with nothing from /etc."""
-        address = f"127.0.0.1:{find_port(socket.SOCK_DGRAM)}"
+        address = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
         command = ["rtpengine", "--config-file=none", f"--interface={site.address}", f"--listen-ng={address}"]
         command += ["--table=-1", "--foreground", "--log-stderr", "--log-level=3"]
         command += [f"--port-min={PORTS[0]}", f"--port-max={PORTS[1]}"]
         command += [f"--timeout={LONGER_THAN_ANY_RUN_S}"]  # one CPU: more only cost switches
-        self._process = Process(command, cpus=[site.cpu], directory=site.directory)
+        self._process = Program(command, cpus=[site.cpu])
         self._control = NgControl(address, TIMEOUT_S, get_codec("pcmu"), PACKET_MS, CommandTimes())
-        self._process.wait_until("answering", self._answers)
+        self._process.wait_until(self._answers, "answering")
 
     def set_up(self, numbers: range, phones: Phones) -> SetUp:
         """Offer and answer."""
@@ -62,7 +63,7 @@ class RtpEngine:
         if self._control:
             self._control.close()
         if self._process:
-            self._process.stop()
+            self._process.close()
 
     def _answers(self) -> bool:
         assert self._control is not None

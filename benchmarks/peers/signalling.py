@@ -1,15 +1,15 @@
 """How relays are told of calls: Perl's Net::SIP client, or one of the load generator's controls."""
 
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import Final
 
 from benchmarks.peers.interface import NotHere, SetUp
-from benchmarks.processes import ProcessEnded, running_on
 from benchmarks.streams import Phones, Stream
+from tools.harness import HarnessError
+from tools.harness.program import running_on
 from tools.rtpload.controls.interface import Control
 from tools.rtpload.ends import Endpoint, MediaEnd, TransactionKey
 
@@ -35,7 +35,7 @@ def set_up_by_perl(address: str, listen: str, cpu: int, numbers: range, phones: 
         numbers: of the calls.
         phones: the ends of the calls.
 
-    Raises ProcessEnded if the client dies or the relay refuses.
+    Raises HarnessError if the client dies or the relay refuses.
     """
     lines = []
     for number in numbers:
@@ -52,7 +52,7 @@ def set_up_by_perl(address: str, listen: str, cpu: int, numbers: range, phones: 
         )
     answers = done.stdout.split("\n")
     if done.returncode or len(answers) != len(numbers) + 2:
-        raise ProcessEnded(f"set_up_calls.pl, talking to {address}: {done.stderr.strip()[-500:]}")
+        raise HarnessError(f"set_up_calls.pl, talking to {address}: {done.stderr.strip()[-500:]}")
     streams = []
     for number, answer in zip(numbers, answers, strict=False):
         for_caller, for_callee = (Endpoint(listen, int(port)) for port in answer.split())
@@ -75,13 +75,6 @@ def set_up_by_control(control: Control, numbers: range, phones: Phones, *, tear_
             control.tear_down(key)
         streams += _streams(number, phones, targets.caller.rtp, targets.callee.rtp)
     return SetUp(streams, time.perf_counter() - start)
-
-
-def find_port(kind: socket.SocketKind) -> int:
-    """A port of loopback that is free now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _media_end(address: str, port: int) -> MediaEnd:

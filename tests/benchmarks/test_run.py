@@ -23,7 +23,7 @@ def _not_here() -> Peer:
 def own_ports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """nh with few ports, instead of all that relays of other tests have, too."""
     with claim_ports(400) as ports:
-        monkeypatch.setattr("benchmarks.peers.nh.PORTS", (ports[0], ports[-1]))
+        monkeypatch.setattr("benchmarks.peers.nh.PORTS", ports)
         yield
 
 

@@ -53,10 +53,10 @@ def parse_min_max(text: str) -> range:
     return range(low, high + 1)
 
 
-def free_tcp_port(address: str = "127.0.0.1") -> int:
-    """A TCP port of `address` that is free now."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """An ephemeral port of 127.0.0.1 that is free now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 

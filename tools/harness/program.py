@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import IO, Final, Self
 
 from tools.harness import HarnessError
+from tools.harness.waiting import eventually
 
 STOP_S: Final = 5.0
 """How long a program may take to end; nh promises this for SIGTERM and SIGINT."""
@@ -107,6 +108,16 @@ class Program:
                     self._process.wait(STOP_S)
             raise HarnessError(f"{self.arguments} did not print {text!r}. Its output:\n{self.output}")
         return line
+
+    def wait_until(self, holds: Callable[[], object], what: str, timeout_s: float = READY_S) -> None:
+        """Return as soon as `holds()` is true.
+
+        Raises:
+            HarnessError: the program ends, or the time is over, before.
+        """
+        eventually(lambda: self.ended or holds(), what, timeout_s, details=self.last_output)
+        if self.ended:
+            raise HarnessError(f"{self.arguments} ended: not {what}. Its output:\n{self.output}")
 
     def wait(self, timeout_s: float = STOP_S) -> int:
         """Return its exit status, once it has ended by itself. Raises HarnessError if it does not."""

@@ -17,7 +17,7 @@ from nh.results import CallDetail, CallList
 from nh.stats import ShardState, read_once, segment_name
 from nh.stats.snapshot import Snapshot
 from tools.harness import HarnessError
-from tools.harness.ports import claim_ports, free_tcp_port, min_max
+from tools.harness.ports import claim_ports, free_port, min_max
 from tools.harness.program import Program
 from tools.harness.waiting import eventually
 
@@ -165,7 +165,7 @@ def place_for_relay(ports: int | range = PORTS) -> Iterator[Place]:
         # a killed nh leaves its statistics to the next one, and there is none
         stack.callback(Path("/dev/shm", segment_name(directory)).unlink, missing_ok=True)
         if isinstance(ports, range):
-            yield Place(directory, ports, free_tcp_port())
+            yield Place(directory, ports, free_port())
         else:
             claimed = stack.enter_context(claim_ports(ports + 1))
             yield Place(directory, claimed[:-1], claimed[-1])

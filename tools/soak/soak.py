@@ -13,7 +13,7 @@ import msgspec
 from nh.errors import NhError
 from tools.harness import HarnessError
 from tools.harness.deployment import Deployment
-from tools.harness.ports import claim_ports, free_tcp_port, parse_min_max
+from tools.harness.ports import claim_ports, free_port, parse_min_max
 from tools.harness.relay import Place
 from tools.harness.waiting import eventually
 from tools.rtpload.coordinator.load import Progress
@@ -111,7 +111,7 @@ class Soak:
                 ports = stack.enter_context(claim_ports(PORTS_PER_CALL * plan.calls))
             else:
                 ports = parse_min_max(plan.ports)
-            place = Place(self._directory / "run", ports, free_tcp_port())
+            place = Place(self._directory / "run", ports, free_port())
             deployment = Deployment(place, settings, shards=plan.shards, nice=RELAY_NICE)
             yield stack.enter_context(contextlib.closing(deployment))
 
