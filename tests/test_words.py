@@ -128,6 +128,7 @@ NOT_YET: Final[tuple[str, ...]] = (
     "tests/cli/",
     "tests/fastpath/",
     "tests/ipc/",
+    "tests/rpc/",
     "tests/sdp/",
     "tests/shard/",
     "tests/stats/",

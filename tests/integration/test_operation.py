@@ -179,7 +179,7 @@ def test_an_unknown_call_is_an_error(relay: Relay) -> None:
     for command in ("calls", "close"):
         result = run_nh(command, "unknown", "--runtime-dir", str(relay.directory))
         assert result.returncode == 1
-        assert "no call" in result.stderr
+        assert "the call-id is unknown" in result.stderr
         assert "Traceback" not in result.stderr
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nh.calls.snapshots.version import VERSION
 from nh.client import NativeClient
 from nh.commands import Ping
 from tests.profiles import quick_first
@@ -50,20 +51,21 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 def add_a_field(version: Version) -> None:
     """To what is known of a call and of a leg, as a new version may: at the end, with a default."""
-    structs = "nh/calls/snapshots/structs.py"
     version.change(
-        structs,
+        "nh/calls/snapshots/call.py",
         "    offers: OffersSnapshot | None = None\n",
         '    offers: OffersSnapshot | None = None\n    mood: str = "fine"\n',
     )
     version.change(
-        structs, "    meter: MeterState | None\n", "    meter: MeterState | None\n    colour: int = 7\n"
+        "nh/calls/snapshots/session.py",
+        "    meter: MeterState | None\n",
+        "    meter: MeterState | None\n    colour: int = 7\n",
     )
 
 
 def read_no_old_snapshots(version: Version) -> None:
-    version.change(VERSION_FILE, "VERSION: Final = 1", "VERSION: Final = 2")
-    version.change(VERSION_FILE, "READABLE: Final = (1,)", "READABLE: Final = (2,)")
+    version.change(VERSION_FILE, f"VERSION: Final = {VERSION}", f"VERSION: Final = {VERSION + 1}")
+    version.change(VERSION_FILE, f"READABLE: Final = ({VERSION},)", f"READABLE: Final = ({VERSION + 1},)")
 
 
 def test_calls_go_on_in_the_next_version_and_back_in_the_one_before(host: Host) -> None:
@@ -94,7 +96,7 @@ def test_an_upgrade_to_a_version_that_does_not_read_the_calls_is_refused(host: H
     result = nh(host.deployment.place, "upgrade")
     assert result.exit_code == 1
     assert result.stderr == (
-        "nh: everything stays as it is: nh 2.0.0 does not read the calls of this one (version 1)\n"
+        f"nh: everything stays as it is: nh 2.0.0 does not read the calls of this one (version {VERSION})\n"
     )
     assert host.answering_version() == "1.0.0"
     assert host.deployment.relay.shard_processes() == shards
@@ -112,7 +114,7 @@ def test_shards_whose_calls_are_not_read_are_left_alone_until_their_version_is_b
     host.versions.install(new)
     shards = deployment.kill_supervisor()
     relay = deployment.start()
-    assert relay.program.output.count("in a format that this nh does not read (version 1)") == SHARDS
+    assert relay.program.output.count(f"in a format that this nh does not read (version {VERSION})") == SHARDS
     assert host.answering_version() == "2.0.0"
     assert not relay.calls().calls
     fresh = [deployment.make_call(b"new %d" % number) for number in range(CALLS)]

@@ -44,7 +44,7 @@ def test_a_draining_relay_says_what_a_full_one_says() -> None:
         offer = {"call_id": new_token(), "from_tag": "f", "sdp": SDP}
         assert reason(client.request("offer", **offer)) == "Parallel session limit reached"
         reply = client.request("offer", supports=["load limit"], **offer)
-        assert (reply["result"], "drains" in reply["message"]) == ("load limit", True)
+        assert (reply["result"], "draining" in reply["message"]) == ("load limit", True)
         call.answer(AUDIO)
         call.offer(AUDIO)
         client.get("delete", call_id=call.call_id, delete_delay=0)
