@@ -28,6 +28,7 @@ from nh.commands import (
 from nh.ipc.link_messages import (
     BackupMessage,
     Configured,
+    DropCall,
     Executed,
     FromShard,
     KernelMaps,
@@ -39,7 +40,9 @@ from nh.ipc.link_messages import (
     RestoreCall,
     Restored,
     Restoring,
+    SaveCall,
     Serve,
+    StoreSockets,
     TakeNewCalls,
     TakeSockets,
     decode_from_shard,
@@ -283,6 +286,17 @@ def test_statistics_are_published_twice_a_second(shard: Shard, segment: Segment)
 
 
 # --- what outlives a shard ------------------------------------------------------------------------
+
+
+def test_the_supervisor_has_the_sockets_and_the_state_of_a_call_before_the_reply(shard: Shard) -> None:
+    for command, expected in (
+        (Allocate(KEY, Side.FROM, V4, AUDIO), [StoreSockets, SaveCall, Executed]),
+        (ShowCall(b"call"), [Executed]),
+        (CloseCall(b"call"), [ReleaseSockets, DropCall, Executed]),
+        (CloseCall(b"unknown"), [Executed]),
+    ):
+        shard.link.execute(command)
+        assert [type(shard.next_message(backup=True)) for _ in expected] == expected
 
 
 class ScriptedRestorer:

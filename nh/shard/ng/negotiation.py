@@ -136,7 +136,7 @@ def padded(muxes: Sequence[Mux], count: int) -> list[Mux]:
     return [*muxes[:count], *[Mux()] * (count - len(muxes))]
 
 
-def plan_for(
+def medium_plan(
     medium: Medium, group: SocketGroup | None, address: str, action: MuxAction, agreed: bool
 ) -> MediumPlan | None:
     """The address and ports of one medium in the forwarded SDP; None: the medium is not relayed."""

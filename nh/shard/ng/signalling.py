@@ -25,10 +25,10 @@ from nh.shard.ng.negotiation import (
     bundled,
     expected_of,
     family_of,
+    medium_plan,
     mux_offered,
     mux_towards_answerer,
     padded,
-    plan_for,
     policy_for,
     read_sdp,
     refuse_conversions,
@@ -199,7 +199,7 @@ class Signalling:
         """
         address = options.media_address or towards.advertised
         plans = [
-            plan_for(medium, group, address, *mux)
+            medium_plan(medium, group, address, *mux)
             for medium, group, mux in zip(description.media, groups, muxes, strict=True)
         ]
         if bundle:
