@@ -1,8 +1,8 @@
-"""Records over a SOCK_SEQPACKET socket, without waiting: what supervisor and shards speak over.
+"""Nonblocking records over a SOCK_SEQPACKET socket, between the supervisor and its shards.
 
-A channel keeps records whole and in order, with the descriptors that go with them (SCM_RIGHTS), queues
-what the kernel does not take at once, and says when the other side is gone. What is in a record is not its
-business (nh.ipc.link_messages).
+A channel sends records in order, with the descriptors that go with them (SCM_RIGHTS). It queues what the
+kernel does not take at once, and reports the end of the other side. It does not decode records
+(nh.ipc.link_messages).
 """
 
 import array
@@ -34,7 +34,7 @@ MAX_FDS: Final = 200
 """Most descriptors with one record; the kernel's limit is 253 (SCM_MAX_FD)."""
 
 IN_FLIGHT_RETRY_S: Final = 0.01
-"""When to try again while the kernel has too many descriptors of this user's under way; no event tells."""
+"""Delay of a retry after ETOOMANYREFS (too many descriptors in flight), whose end no event shows."""
 
 _FD_BYTES: Final = array.array("i").itemsize
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(MAX_FDS * _FD_BYTES)
@@ -42,8 +42,8 @@ _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(MAX_FDS * _FD_BYTES)
 OnRecord = Callable[[bytes, list[int]], None]
 """Called with a record and the descriptors that came with it.
 
-They are close-on-exec. Whoever takes one removes it from the list; what is left there is closed on return.
-The kernel leaves the last ones out where this process has no room for them, so fewer may come than were sent.
+They are close-on-exec. The called function removes those that it takes from the list; the others are closed
+after it returns. If this process has no room for all, the kernel leaves out the last ones.
 """
 
 Record = tuple[bytes, Sequence[int]]
@@ -53,19 +53,19 @@ T = TypeVar("T")
 
 
 def batches(items: Sequence[T]) -> Iterator[tuple[T, ...]]:
-    """Descriptors, or what goes with them, in batches of one record each: MAX_FDS or, the last one, fewer."""
+    """Split descriptors, or what goes with them, into batches for one record each: up to MAX_FDS."""
     for at in range(0, len(items), MAX_FDS):
         yield tuple(items[at : at + MAX_FDS])
 
 
 class Channel:
-    """One end of a SOCK_SEQPACKET pair on a loop.
+    """One end of a SOCK_SEQPACKET connection on a loop.
 
-    Arguments:
-        loop: what watches the socket.
-        sock: the end; it becomes nonblocking and belongs to the channel, which closes it.
+    Args:
+        loop: watches the socket.
+        sock: the socket; it becomes nonblocking and belongs to the channel.
         on_record: called with each record that arrives; see OnRecord.
-        on_close: called once when the other side is gone, after its last record; not after close().
+        on_close: called once when the other side has closed, after its last record; not after close().
     """
 
     def __init__(
@@ -93,25 +93,24 @@ class Channel:
 
     @property
     def queued(self) -> int:
-        """How many records wait for the kernel to take them."""
+        """How many records wait until the kernel takes them."""
         return len(self._queue)
 
     @property
     def closed(self) -> bool:
-        """Whether close() was called or the other side is gone."""
+        """Whether close() was called, or the other side has closed."""
         return not self._open
 
     def send(self, record: bytes, fds: Sequence[int] = ()) -> None:
-        """Send one record, now or as soon as the kernel takes it.
+        """Send one record, now or as soon as the kernel takes it. If the other side has closed, drop it.
 
-        Where the other side is gone, the record is dropped; on_close tells.
-
-        Arguments:
+        Args:
             record: 1 to MAX_MESSAGE_BYTES bytes (an empty one would look like the end).
-            fds: up to MAX_FDS descriptors that go with it. They stay the caller's, to be closed at any time.
+            fds: up to MAX_FDS descriptors that go with it. They belong to the caller, who may close them.
 
-        Raises ValueError for another length or number, ChannelFull if more than MAX_QUEUED_BYTES would wait,
-        or if there are no descriptors to keep `fds` by while they wait.
+        Raises:
+            ValueError: the record or `fds` are too long.
+            ChannelFull: more than MAX_QUEUED_BYTES would wait, or `fds` cannot be duplicated while they wait.
         """
         if not 0 < len(record) <= MAX_MESSAGE_BYTES:
             raise ValueError(f"a record of {len(record)} bytes is not in 1..{MAX_MESSAGE_BYTES}")
@@ -144,12 +143,12 @@ class Channel:
         self._send_stream()
 
     def drain(self) -> None:
-        """Hand over every record that is there now, without waiting for the loop's next turn."""
+        """Read every record that is there now, without waiting for the loop's next turn."""
         while self._open and self._read_one():
             pass
 
     def close(self) -> None:
-        """Close this end; what is queued is lost. No effect if it is closed."""
+        """Close this end and drop what is queued. No effect if it is closed."""
         if not self._open:
             return
         self._open = False
@@ -166,7 +165,7 @@ class Channel:
                 return
 
     def _read_one(self) -> bool:
-        """Hand over one record; False if there are no more to be had now."""
+        """Read one record; False if there is none now."""
         try:
             size, ancillary, _flags, _ = self._sock.recvmsg_into(
                 (self._buffer,), _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
@@ -174,10 +173,10 @@ class Channel:
         except (BlockingIOError, InterruptedError):
             return False
         except ConnectionResetError:
-            # said once, before its last records, if it died with records of ours unread (af_unix.c)
+            # reported once, before its last records, if it died with unread records of ours (af_unix.c)
             return True
         except OSError as exc:
-            logger.error("a channel is closed, because it cannot be read: %s", exc)
+            logger.error("channel closed: it cannot be read: %s", exc)
             size, ancillary = 0, []
         fds = _descriptors_in(ancillary) if ancillary else []
         if 0 < size <= MAX_MESSAGE_BYTES:
@@ -188,7 +187,7 @@ class Channel:
             return True
         close_all(fds)
         if size > MAX_MESSAGE_BYTES:
-            logger.error("a record of more than %d bytes came over a channel; closing it", MAX_MESSAGE_BYTES)
+            logger.error("channel closed: a record of more than %d bytes came", MAX_MESSAGE_BYTES)
         self._lost()
         return False
 
@@ -197,7 +196,7 @@ class Channel:
         self._on_close()
 
     def _send_now(self, record: bytes, fds: Sequence[int]) -> bool:
-        """Whether the record is dealt with: taken by the kernel, or dropped because nobody will read it."""
+        """Returns False if the record must wait. Else the kernel took it, or the other side has closed."""
         self._too_many_in_flight = False
         try:
             if fds:
@@ -211,16 +210,16 @@ class Channel:
             if exc.errno == errno.ETOOMANYREFS:
                 self._too_many_in_flight = True
                 return False
-            # of the end the reader says so once; anything else is a bug
+            # the reader reports a closed end; any other error is a bug
             gone = exc.errno in (errno.EPIPE, errno.ECONNRESET)
             logger.log(logging.DEBUG if gone else logging.ERROR, "a record was dropped: %s", exc)
         return True
 
     def _wait_for_room(self) -> None:
-        """Have the queue flushed when that is of use: the head of it was not taken just now."""
+        """Schedule a flush: when writable, or in IN_FLIGHT_RETRY_S after ETOOMANYREFS."""
         fd = self._sock.fileno()
         if self._too_many_in_flight:
-            # the socket stays writable all the while
+            # the socket stays writable, so writability shows nothing
             self._loop.remove_writer(fd)
             self._loop.call_later(IN_FLIGHT_RETRY_S, self._flush)
         else:
@@ -254,12 +253,16 @@ class Channel:
 
 
 def receive_record(sock: socket.socket) -> tuple[bytes, list[int]]:
-    """One record and the descriptors that came with it, from a socket that is on no loop.
+    """Read one record and its descriptors from a socket that is on no loop.
 
-    The descriptors are close-on-exec, and the caller's. An empty record is the end. Raises OSError, for a
-    record that is too long too; TimeoutError after the socket's timeout.
+    Python 3.11's socket.recv_fds() ignores its flags: its descriptors would survive execve(2).
 
-    (Python 3.11's socket.recv_fds() ignores its flags: such descriptors would outlive execve(2).)
+    Returns:
+        The record, empty at the end of the connection; and descriptors, close-on-exec, owned by the caller.
+
+    Raises:
+        TimeoutError: after the socket's timeout.
+        OSError: the socket cannot be read, or the record is too long.
     """
     record, ancillary, flags, _ = sock.recvmsg(MAX_MESSAGE_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
     fds = _descriptors_in(ancillary)
@@ -270,7 +273,7 @@ def receive_record(sock: socket.socket) -> tuple[bytes, list[int]]:
 
 
 def _duplicate(fds: Sequence[int]) -> list[int]:
-    """Descriptors of one's own for the same files. Raises ChannelFull where there is no room."""
+    """Duplicate descriptors. Raises ChannelFull if this process has no room for them."""
     copies: list[int] = []
     try:
         for fd in fds:
@@ -282,7 +285,7 @@ def _duplicate(fds: Sequence[int]) -> list[int]:
 
 
 def close_all(fds: list[int]) -> None:
-    """Close descriptors, and have none in the list any more."""
+    """Close descriptors, and empty the list."""
     while fds:
         os.close(fds.pop())
 

@@ -1,12 +1,11 @@
-"""What one generation of nh says to the next: messages over SOCK_SEQPACKET, one to a record, in msgpack.
+"""Messages between two generations of nh: in msgpack, one to a SOCK_SEQPACKET record.
 
-A shard whose supervisor is gone introduces itself to who connects. Told to Transfer it relays nothing any
-more, says everything that it has, and waits: with Depart it ends, and its successor has the calls; if the
-connection ends without, it goes on as if nothing had been. A supervisor that leaves says
-HandoverMessage, with descriptors of what the next one goes on with.
+An orphan, a shard whose supervisor is gone, sends Hello to the next supervisor. At Transfer it stops relaying
+and sends all its calls. At Exit it ends, because its successor has the calls; if the connection ends without
+Exit, it relays again. A supervisor that is asked to Yield answers with a HandoverMessage and descriptors.
 
-The two sides may be of different versions: fields that are not known are left out, those that are missing
-have their defaults. So what is here is only ever added to. Nothing that is read is evaluated.
+The two sides may be of different versions: unknown fields are ignored, missing fields have their defaults. So
+messages and fields are only ever added, and tags stay as they are.
 """
 
 from typing import Final
@@ -18,12 +17,13 @@ from nh.ipc.link_messages import SaveCall, decoded
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """A shard without supervisor: who it is.
+    """Which shard an orphan is. The descriptors of its maps in the kernel are attached: flows, counters.
 
-    Arguments:
-        shard, shards: its number, and how many there were.
+    Args:
+        shard: its number.
+        shards: how many shards its supervisor had.
         version: of its nh.
-        snapshot_version: of the format of its snapshots.
+        snapshot_version: the version of its snapshots.
         calls: how many it has.
         kernel: which maps of the path in the kernel it uses (their descriptors come with the message, the
             flows' and the counters'); "": none.
@@ -40,20 +40,20 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
 
 class Transfer(msgspec.Struct, frozen=True, tag="transfer"):
-    """Relay nothing from now on, and say CallSockets and SaveCall of each call, then HandedOver."""
+    """Stop relaying. Answer: CallSockets and SaveCall for each call, then HandedOver."""
 
 
 class CallSockets(msgspec.Struct, frozen=True, tag="call_sockets"):
-    """Some of the sockets of a call, one descriptor each in this order."""
+    """Some sockets of a call, one descriptor each in this order."""
 
     call_id: bytes
     endpoints: tuple[Endpoint, ...]
 
 
 class HandedOver(msgspec.Struct, frozen=True, tag="handed_over"):
-    """That was all.
+    """All calls are sent.
 
-    Arguments:
+    Args:
         counters: the shard's, by name.
     """
 
@@ -61,19 +61,19 @@ class HandedOver(msgspec.Struct, frozen=True, tag="handed_over"):
 
 
 class Exit(msgspec.Struct, frozen=True, tag="exit"):
-    """A successor has the calls: end, and leave them alone."""
+    """A successor has the calls: end without closing them."""
 
 
 class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
-    """What a supervisor leaves to the next one, one descriptor each in this order: locks, then listeners.
+    """What a supervisor hands over, with one descriptor each in this order: locks, then listeners.
 
-    Arguments:
-        locks: the paths of the locks that it held.
-        listeners: the addresses at which it listened, each with its kind: unix, tcp or udp.
-        draining: whether new calls were refused.
-        drain_left_s: seconds until the drain's limit; None: it had none.
-        counters: its own, by name.
-        shard_counters: those that it has of each shard, by the shard's number.
+    Args:
+        locks: the paths of its lock files.
+        listeners: (kind, address) of its listening sockets; the kind is unix, tcp, ng-tcp or ng-udp.
+        draining: whether it refuses new calls.
+        drain_left_s: seconds until the drain ends with calls left; None: no limit.
+        counters: its own counters, by name.
+        shard_counters: what it counts for each shard, by the shard's number.
     """
 
     locks: tuple[str, ...] = ()
@@ -85,18 +85,17 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
 
 
 class Connections(msgspec.Struct, frozen=True, tag="connections"):
-    """Connections of clients that are between two requests, one descriptor each; follows a HandoverMessage.
+    """Client connections between two requests, one descriptor each; follows a HandoverMessage.
 
-    Arguments:
-        protocol: which they speak: rpc (Net::SIP's and the native one) or ng.
+    Args:
+        protocol: rpc (Net::SIP's and the native protocol) or ng.
     """
 
     protocol: str
 
 
 class Yield(msgspec.Struct, frozen=True, tag="yield"):
-    """To a supervisor: the next one is here. Take no more commands, say HandoverMessage, and let go of
-    the shards."""
+    """To a supervisor: stop serving, and hand over. Answer: HandoverMessage, then Connections."""
 
 
 FromOld = Hello | CallSockets | SaveCall | HandedOver | HandoverMessage | Connections
@@ -108,15 +107,15 @@ _to_old: Final[msgspec.msgpack.Decoder[ToOld]] = msgspec.msgpack.Decoder(ToOld)
 
 
 def encode(message: FromOld | ToOld) -> bytes:
-    """One record."""
+    """Encode a message as a record."""
     return _encoder.encode(message)
 
 
 def decode_from_old(record: bytes) -> FromOld:
-    """What the older generation said. Raises msgspec.DecodeError for anything else."""
+    """Decode a message of the older generation. Raises msgspec.DecodeError if it is invalid."""
     return decoded(_from_old, record)
 
 
 def decode_to_old(record: bytes) -> ToOld:
-    """What the newer generation said. Raises msgspec.DecodeError for anything else."""
+    """Decode a message of the newer generation. Raises msgspec.DecodeError if it is invalid."""
     return decoded(_to_old, record)

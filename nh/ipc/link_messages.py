@@ -1,12 +1,15 @@
-"""The internal link between the supervisor and a shard: typed messages, one to a SOCK_SEQPACKET record.
+"""The link between the supervisor and a shard: typed messages in msgpack, one to a SOCK_SEQPACKET record.
 
-A shard's process says Waiting, and can be told to Fork as often as others are needed. To become a shard,
-the supervisor says Configure to it, the shard Configured, and then comes what there is to restore
-(TakeSockets, RestoreCall), then Start. The shard restores it and says Restored, and with Go it serves calls
-and says Ready; from then on Execute and Executed carry the same `id`, any number in flight, answered in any
-order. What has to outlive the shard it hands over as it comes to be (StoreSockets, SaveCall), before the
-Executed of the command that caused it: whoever reads in order has what was answered. The encoding is msgpack;
-both ends are of one version of nh, started by it, so what cannot be read is a bug and raises.
+A process that has imported everything sends Waiting, and forks for each Fork. To make it a shard, the
+supervisor sends Configure, and the shard answers Configured. Then the supervisor sends what there is to
+restore (TakeSockets, RestoreCall) and Restore; the shard restores it and answers Restored. At Serve it serves
+calls and sends Ready. From then on Execute and Executed carry the same `id`; any number may be in flight,
+answered in any order.
+
+The shard backs up what must outlive it (StoreSockets, SaveCall) before the Executed of the command that
+caused it. So a supervisor that reads in order has a backup of all that was answered.
+
+Both ends run the same version of nh, so a record that cannot be decoded is a bug, and raises.
 """
 
 from collections.abc import Iterator
@@ -27,16 +30,16 @@ PART_BYTES: Final = 64 * 1024
 """Most bytes of a snapshot in one message; the rest of the message is the call-id."""
 
 MAX_SNAPSHOT_BYTES: Final = 4 * 1024 * 1024
-"""Longest snapshot of a call. Nobody keeps a longer one, and who sends one is not believed any more."""
+"""Longest snapshot of a call; a shard that sends a longer one is killed."""
 
 
 class KernelMaps(msgspec.Struct, frozen=True):
     """A shard's share of the path in the kernel; the descriptors are inherited.
 
-    Arguments:
+    Args:
         flows_fd, counters_fd: the maps of nh.fastpath.
         first_index, indexes: the range of the counters map that belongs to the shard.
-        identity: tells these maps, and how they are shared out, from others that another version would make.
+        identity: differs between maps that cannot be exchanged: by program, size and number of shards.
     """
 
     flows_fd: int
@@ -47,16 +50,16 @@ class KernelMaps(msgspec.Struct, frozen=True):
 
 
 class Fork(msgspec.Struct, frozen=True, tag="fork"):
-    """Have a process as you are, with the descriptor that comes along as its link, and say Forked."""
+    """Fork; the attached descriptor is the link of the new process. Answer: Forked."""
 
 
 class Configure(msgspec.Struct, frozen=True, tag="configure"):
-    """First word to a shard.
+    """The settings of a shard, the first message to it. Answer: Configured.
 
-    Arguments:
-        relay: the relay that the shard is.
+    Args:
+        relay: settings, ports and interfaces of the shard's relay.
         kernel: its share of the path in the kernel; None: all is relayed in user space.
-        kernel_off: why that is so, for people; "" where it is not.
+        kernel_off: why there is none, for people; "" if there is one.
         successor: whether there was a shard of this number before it in this run: what that one had in the
             kernel is then taken over, not cleared.
         stats_segment: name of the shared memory in which block `shard` is its own to write.
@@ -75,18 +78,18 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
 
 
 class TakeSockets(msgspec.Struct, frozen=True, tag="take_sockets"):
-    """A predecessor's media sockets, one descriptor each in this order; the last ones may be missing."""
+    """Media sockets to restore, one descriptor each in this order; the last ones may be missing."""
 
     endpoints: tuple[Endpoint, ...]
 
 
 class RestoreCall(msgspec.Struct, frozen=True, tag="restore_call"):
-    """A call to be restored, or a part of one.
+    """A call to restore, or a part of its snapshot.
 
-    Arguments:
-        call_id: whose snapshot it is.
-        snapshot: what was kept last, or the next PART_BYTES of it.
-        last: False: the next message goes on with the same snapshot.
+    Args:
+        call_id: the call.
+        snapshot: its latest snapshot, or the next PART_BYTES of it.
+        last: False: the next message continues the snapshot.
     """
 
     call_id: bytes
@@ -95,11 +98,11 @@ class RestoreCall(msgspec.Struct, frozen=True, tag="restore_call"):
 
 
 class Restore(msgspec.Struct, frozen=True, tag="restore"):
-    """That is all: restore what came, and say Restored.
+    """Restore the sockets and calls that came. Answer: Restored.
 
-    Arguments:
-        careful: say Restoring before each call.
-        counters: what the shard's counters go on from, by name, on top of those in its statistics.
+    Args:
+        careful: send Restoring before each call.
+        counters: added to the counters in the shard's statistics, by name.
     """
 
     careful: bool = False
@@ -107,35 +110,35 @@ class Restore(msgspec.Struct, frozen=True, tag="restore"):
 
 
 class Serve(msgspec.Struct, frozen=True, tag="serve"):
-    """Nobody else has these calls any more: serve them and new ones, and say Ready."""
+    """No other process has these calls any more: serve them and new ones. Answer: Ready."""
 
 
 class HoldLinks(msgspec.Struct, frozen=True, tag="hold_links"):
-    """Hold what hangs the program in on the interfaces, so that it outlives the supervisor.
+    """Hold these BPF links, so that the program stays attached if the supervisor dies.
 
-    With all the descriptors that there are now: those that came with the one before are to be closed.
+    The attached descriptors are all links; those of the message before are to be closed.
     """
 
 
 class Execute(msgspec.Struct, frozen=True, tag="execute"):
-    """Do this and answer with the same id."""
+    """Execute a command. Answer: Executed with the same id."""
 
     id: int
     command: RelayCommand
 
 
 class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
-    """End now: close every call, publish the last counters, exit with status 0."""
+    """End: close every call, publish the last counters, exit with status 0."""
 
 
 class RefuseNewCalls(msgspec.Struct, frozen=True, tag="refuse_new_calls"):
-    """Drain: take no new call-ids from now on, and say NoCallsLeft with the same round when none is left."""
+    """Drain: refuse new call-ids. Answer, after the last call: NoCallsLeft with the same round."""
 
     round: int
 
 
 class TakeNewCalls(msgspec.Struct, frozen=True, tag="take_new_calls"):
-    """Drain no more."""
+    """Take new call-ids again."""
 
 
 class Detach(msgspec.Struct, frozen=True, tag="detach"):
@@ -143,38 +146,39 @@ class Detach(msgspec.Struct, frozen=True, tag="detach"):
 
 
 class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
-    """The process has everything imported, and waits for Fork or Configure."""
+    """The process has imported everything, and waits for Fork or Configure."""
 
 
 class Forked(msgspec.Struct, frozen=True, tag="forked"):
-    """There is another process.
+    """The answer to Fork.
 
-    Arguments:
-        pid: of it; 0: the system does not let it be.
+    Args:
+        pid: of the new process; 0: the system refused the fork.
     """
 
     pid: int
 
 
 class Configured(msgspec.Struct, frozen=True, tag="configured"):
-    """The shard has its settings, and is ready to restore calls."""
+    """The shard has its settings, and can restore calls."""
 
 
 class Restoring(msgspec.Struct, frozen=True, tag="restoring"):
-    """The shard begins to restore a call; who dies now died of it.
+    """The shard begins to restore a call; if it dies now, it dies of this call.
 
-    Arguments:
-        call: which one of those that came, from 0; their number: they are all done.
+    Args:
+        call: its index among the calls that came, from 0; their number: all are restored.
     """
 
     call: int
 
 
 class Restored(msgspec.Struct, frozen=True, tag="restored"):
-    """The shard has restored what it could, and relays nothing yet.
+    """The shard has restored what it can, and relays nothing yet.
 
-    Arguments:
-        restored, failed: calls.
+    Args:
+        restored: how many calls.
+        failed: how many calls could not be restored.
     """
 
     restored: int = 0
@@ -184,7 +188,7 @@ class Restored(msgspec.Struct, frozen=True, tag="restored"):
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The shard serves calls.
 
-    Arguments:
+    Args:
         pid: of its process.
         version: of its nh.
     """
@@ -194,25 +198,25 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class StoreSockets(msgspec.Struct, frozen=True, tag="store_sockets"):
-    """Hold these sockets open too, one descriptor each in this order; the last ones may be missing."""
+    """Back up these sockets, one descriptor each in this order; the last ones may be missing."""
 
     endpoints: tuple[Endpoint, ...]
 
 
 class ReleaseSockets(msgspec.Struct, frozen=True, tag="release_sockets"):
-    """Hold these no longer: the shard has closed them."""
+    """Close the backups of these sockets: the shard has closed them."""
 
     endpoints: tuple[Endpoint, ...]
 
 
 class SaveCall(msgspec.Struct, frozen=True, tag="save_call"):
-    """How a call is now, for a successor.
+    """Back up a call as it is now.
 
-    Arguments:
+    Args:
         call_id: the call, at most MAX_ID_BYTES long.
-        snapshot: all of it, or PART_BYTES of one that is longer.
+        snapshot: the whole snapshot, or PART_BYTES of a longer one.
         part: 0, 1, …: which part; the parts of one snapshot come in a row.
-        last: whether it is the last part. Until it comes, the snapshot before is the one that counts.
+        last: whether it is the last part. Until it comes, the snapshot before counts.
     """
 
     call_id: bytes
@@ -222,20 +226,20 @@ class SaveCall(msgspec.Struct, frozen=True, tag="save_call"):
 
 
 class DropCall(msgspec.Struct, frozen=True, tag="drop_call"):
-    """The call has ended, or cannot be restored."""
+    """Drop the backup of a call: it has ended, or cannot be restored."""
 
     call_id: bytes
 
 
 class Executed(msgspec.Struct, frozen=True, tag="executed"):
-    """What came of Execute `id`."""
+    """The result of Execute `id`."""
 
     id: int
     result: RelayResult
 
 
 class NoCallsLeft(msgspec.Struct, frozen=True, tag="no_calls_left"):
-    """The shard has no calls, and gets none as long as the round of RefuseNewCalls lasts."""
+    """The shard has no calls, and gets none while the round of RefuseNewCalls lasts."""
 
     round: int
 
@@ -267,29 +271,29 @@ _from_shard: Final[msgspec.msgpack.Decoder[FromShard]] = msgspec.msgpack.Decoder
 
 
 def encode(message: ToShard | FromShard) -> bytes:
-    """One record for the link."""
+    """Encode a message as a record."""
     return _encoder.encode(message)
 
 
 def parts(snapshot: bytes) -> Iterator[tuple[int, bytes, bool]]:
-    """A snapshot as (part, bytes, last) of messages that are not too long; one that is empty has one part."""
+    """Split a snapshot into (part, bytes, last) for messages; an empty snapshot has one part."""
     count = max(1, -(-len(snapshot) // PART_BYTES))
     for part in range(count):
         yield part, snapshot[part * PART_BYTES : (part + 1) * PART_BYTES], part == count - 1
 
 
 def decode_to_shard(record: bytes) -> ToShard:
-    """What the supervisor said. Raises msgspec.DecodeError for anything else."""
+    """Decode a message of the supervisor. Raises msgspec.DecodeError if it is invalid."""
     return decoded(_to_shard, record)
 
 
 def decode_from_shard(record: bytes) -> FromShard:
-    """What a shard said. Raises msgspec.DecodeError for anything else."""
+    """Decode a message of a shard. Raises msgspec.DecodeError if it is invalid."""
     return decoded(_from_shard, record)
 
 
 def decoded(decoder: msgspec.msgpack.Decoder[T], record: bytes) -> T:
-    """What a record says. Raises msgspec.DecodeError for whatever is wrong with it."""
+    """Decode a record. Raises msgspec.DecodeError for every fault in it."""
     try:
         return decoder.decode(record)
     except (UnicodeDecodeError, RecursionError) as exc:  # msgspec passes these on as they are

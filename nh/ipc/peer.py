@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix socket, by the kernel's word: SO_PEERCRED of unix(7)."""
+"""The process at the other end of a Unix socket, as the kernel knows it: SO_PEERCRED of unix(7)."""
 
 import socket
 import struct
@@ -8,11 +8,11 @@ _CREDENTIALS: Final = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 
 
 class Peer(NamedTuple):
-    """A process.
+    """Credentials of a process.
 
-    Arguments:
-        pid: as it is seen from here; 0: it cannot be seen, being in another PID namespace.
-        uid: the user that it ran as when it connected or began to listen.
+    Attributes:
+        pid: in this PID namespace; 0: it is in another one.
+        uid: its user when it connected or began to listen.
     """
 
     pid: int
@@ -20,7 +20,7 @@ class Peer(NamedTuple):
 
 
 def peer_of(sock: socket.socket) -> Peer:
-    """Who connected, or who listens where this one has connected. Raises OSError."""
+    """The credentials of the process that connected, or that listens at the other end. Raises OSError."""
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(credentials)
     return Peer(pid, uid)
