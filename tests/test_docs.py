@@ -19,8 +19,15 @@ INTERNALS = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "explanation").g
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`]*`")
 PATH = re.compile(r"(?:nh|tests|tools|benchmarks|docs)/[\w./-]+")
-NAME = re.compile(r"[A-Z][a-z]+(?:[A-Z][a-z]*)+(?:\.\w+)?|[a-z]+(?:_[a-z]+)+(?:\(\))?|_[A-Z_]+")
-KERNELS = {"UdpNoPorts", "epoll_wait", "bpf_fib_lookup", "ep_loop_check_proc", "reverse_path_check_proc"}
+NAME = re.compile(r"[A-Z][a-z]+(?:[A-Z][a-z]*)+(?:\.\w+)?|[a-z]+(?:_[a-z]+)+(?:\(\))?|_?[A-Z]+(?:_[A-Z]+)*")
+KERNELS = {
+    "CAP_PERFMON",
+    "UdpNoPorts",
+    "bpf_fib_lookup",
+    "ep_loop_check_proc",
+    "epoll_wait",
+    "reverse_path_check_proc",
+}
 """Names of the kernel."""
 
 SYSTEMS = {"Too many open files", "No space left on device", "database or disk is full"}
