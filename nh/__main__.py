@@ -5,9 +5,10 @@ import gc
 
 def main() -> None:
     """Run the command line."""
-    gc.disable()  # what is imported leaves no garbage, and collections would be a tenth of the start
+    gc.disable()  # imports leave next to no garbage, and collections would be a tenth of the start
     from nh.cli.main import app  # noqa: PLC0415
 
+    gc.freeze()
     gc.enable()
     app(prog_name="nh")
 

@@ -14,9 +14,8 @@ from typing import Final
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from nh.cli.stats.history import History
 from nh.cli.stats.rates import Meter
-from nh.cli.stats.view import WIDE_COLUMNS, StatsView
+from nh.cli.stats.view import WIDE_COLUMNS, History, StatsView
 from nh.stats.layout import ShardState
 from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading, add_up
 

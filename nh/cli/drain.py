@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from nh.cli.calls.callid import json_text
-from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect
 from nh.cli.stats.quantities import duration
 from nh.commands import MAX_DRAIN_S, Drain, Undrain
 from nh.results import DrainState
@@ -32,7 +32,6 @@ def drain(
 
     Said again, the last limit counts. SIGUSR1 to nh run does the same without a limit.
     """
-    from nh.cli.rpc import connect  # noqa: PLC0415  clients take a while to import
 
     with connect(config, runtime_dir, rpc) as client:
         _print(client.request(Drain(limit_s)), as_json)
@@ -46,7 +45,6 @@ def undrain(
     config: ConfigFile = None,
 ) -> None:
     """Take nh drain back: new calls are taken again, and nh does not end."""
-    from nh.cli.rpc import connect  # noqa: PLC0415
 
     with connect(config, runtime_dir, rpc) as client:
         _print(client.request(Undrain()), as_json)

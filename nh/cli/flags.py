@@ -140,7 +140,7 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "kernel_attach": Flag(
         _KERNEL,
-        "How to hang the program in: tcx (a link; Linux 6.6 and newer), clsact (a filter), or auto",
+        "How to attach the program: tcx (a link; Linux 6.6 and newer), clsact (a filter), or auto",
         metavar="MODE",
     ),
     "kernel_flows": Flag(

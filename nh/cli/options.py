@@ -1,12 +1,15 @@
 """Options that several subcommands have in common, and how their values are read."""
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from nh.config import Settings, load_settings
+
+if TYPE_CHECKING:
+    from nh.client import NativeClient
 
 ConfigFile = Annotated[
     Path | None,
@@ -45,8 +48,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def settings_of(
     config: Path | None = None, runtime_dir: str | None = None, rpc: str | None = None
 ) -> Settings:
-    """The settings by which to find a running nh; None for what was not given. Raises ConfigError."""
+    """The settings that lead to a running nh; None: the option is not given. Raises ConfigError."""
     return load_settings(flags={"runtime_dir": runtime_dir, "rpc": [rpc] if rpc else None}, file=config)
+
+
+def connect(config: Path | None, runtime_dir: str | None, rpc: str | None) -> "NativeClient":
+    """A connection to the first RPC address that the options, the environment or the file name.
+
+    Raises:
+        ConfigError: an option cannot be used.
+        Unavailable: nothing answers at the address.
+    """
+    from nh.client import NativeClient  # noqa: PLC0415  only a command that speaks to nh loads it
+
+    return NativeClient(settings_of(config, runtime_dir, rpc).rpc_addresses[0])
 
 
 class Command(TyperCommand):

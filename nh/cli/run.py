@@ -54,9 +54,10 @@ def run(
             raise ConfigError("command line: --state and --no-state contradict each other; say one of them")
         settings["state"] = NO_STATE
     loaded = load_settings(flags=settings, file=config)
-    gc.disable()  # what is imported leaves no garbage
+    gc.disable()  # see nh.__main__
     from nh.supervisor.main import run as supervise  # noqa: PLC0415  other subcommands do without
 
+    gc.freeze()
     gc.enable()
 
     if check:

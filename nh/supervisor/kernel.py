@@ -16,7 +16,7 @@ from nh.fastpath.attach.attachments import Attachments
 from nh.fastpath.attach.clsact import remove_leftovers
 from nh.fastpath.bpf import attach_tcx
 from nh.fastpath.loader import load, program_digest
-from nh.fastpath.netlink.interfaces import Interface, InterfaceWatch
+from nh.fastpath.netlink.interfaces import InterfaceWatch, NetworkInterface
 from nh.fastpath.probe import explained, this_host
 from nh.ipc.link_messages import KernelMaps
 from nh.loop import Loop
@@ -108,7 +108,7 @@ class KernelService:
         self._attachments.close()
         self._program.close()
 
-    def _on_change(self, came: list[Interface], went: list[Interface]) -> None:
+    def _on_change(self, came: list[NetworkInterface], went: list[NetworkInterface]) -> None:
         self._tried |= bool(came)
         self._attachments.update(came, went)
         self._stats.kernel_interfaces = len(self._attachments.interfaces)

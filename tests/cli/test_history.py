@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.cli.stats.history import History
+from nh.cli.stats.view import History
 
 
 def test_the_highest_value_has_full_height_and_the_graph_is_aligned_to_the_right() -> None:

@@ -3,10 +3,9 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
-from nh.cli.stats.history import History
+from nh.cli.stats.counters import counters_table
 from nh.cli.stats.rates import Measured, Meter
-from nh.cli.stats.since_start import since_start
-from nh.cli.stats.view import WIDE_COLUMNS, StatsView
+from nh.cli.stats.view import WIDE_COLUMNS, History, StatsView
 from nh.stats.layout import SHARD_TABLE, Kind, ShardState
 from nh.stats.snapshot import ShardReading, Snapshot
 from tests.cli.snapshots import make_shard, make_snapshot
@@ -149,7 +148,7 @@ def test_nothing_is_cut_even_with_the_longest_values(width: int) -> None:
 
 
 def test_everything_since_the_start_has_a_line_for_each_kind_within_80_columns() -> None:
-    lines = rendered(since_start(AFTER))
+    lines = rendered(counters_table(AFTER))
     commands = [
         "allocate",
         "activate",

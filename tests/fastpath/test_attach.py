@@ -13,7 +13,7 @@ import pytest
 
 from nh.fastpath.attach import AttachMode
 from nh.fastpath.attach.attachments import Attachments
-from nh.fastpath.netlink.interfaces import Interface, InterfaceWatch
+from nh.fastpath.netlink.interfaces import InterfaceWatch, NetworkInterface
 from nh.loop import SelectorLoop
 from tests.fastpath.trivial_program import create_link, kernel_has_tcx, tcx_programs, trivial_program
 from tests.netns import Namespace
@@ -31,18 +31,18 @@ def program(namespace: Namespace) -> Iterator[int]:
 
 
 @pytest.fixture
-def one(namespace: Namespace) -> Interface:
+def one(namespace: Namespace) -> NetworkInterface:
     """An interface that is up and has an address."""
     return add_interface(namespace, "one")
 
 
-def add_interface(namespace: Namespace, name: str, number: int = 1) -> Interface:
+def add_interface(namespace: Namespace, name: str, number: int = 1) -> NetworkInterface:
     namespace.run(
         f"ip link add {name} type veth peer name {name}-peer",
         f"ip link set {name} up",
         f"ip address add 10.0.{number}.1/24 dev {name}",
     )
-    return Interface(socket.if_nametoindex(name), name, 1500)
+    return NetworkInterface(socket.if_nametoindex(name), name, 1500)
 
 
 class Observer:
@@ -84,7 +84,7 @@ def refuse(number: int) -> int:
 
 
 def test_the_program_is_on_until_it_is_taken_off(
-    program: int, method: AttachMode, observer: Observer, one: Interface
+    program: int, method: AttachMode, observer: Observer, one: NetworkInterface
 ) -> None:
     attachments = Attachments(program, NAME, create_link, method)
     assert attachments.attach(one)
@@ -97,7 +97,7 @@ def test_the_program_is_on_until_it_is_taken_off(
 
 
 def test_closing_takes_it_off_everywhere(
-    namespace: Namespace, program: int, method: AttachMode, observer: Observer, one: Interface
+    namespace: Namespace, program: int, method: AttachMode, observer: Observer, one: NetworkInterface
 ) -> None:
     two = add_interface(namespace, "two", 2)
     attachments = Attachments(program, NAME, create_link, method)
@@ -109,7 +109,7 @@ def test_closing_takes_it_off_everywhere(
 
 
 def test_attaching_again_leaves_it_on_once(
-    program: int, method: AttachMode, observer: Observer, one: Interface
+    program: int, method: AttachMode, observer: Observer, one: NetworkInterface
 ) -> None:
     attachments = Attachments(program, NAME, create_link, method)
     assert attachments.attach(one)
@@ -122,7 +122,7 @@ def test_packets_that_the_program_does_not_take_arrive(
     program: int, method: AttachMode, namespace: Namespace
 ) -> None:
     attachments = Attachments(program, NAME, create_link, method)
-    assert attachments.attach(Interface(1, "lo", 65536))
+    assert attachments.attach(NetworkInterface(1, "lo", 65536))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(10)
         sock.bind(("127.0.0.1", 0))
@@ -132,7 +132,11 @@ def test_packets_that_the_program_does_not_take_arrive(
 
 
 def test_an_interface_that_went_is_forgotten_without_a_word(
-    namespace: Namespace, program: int, method: AttachMode, one: Interface, caplog: pytest.LogCaptureFixture
+    namespace: Namespace,
+    program: int,
+    method: AttachMode,
+    one: NetworkInterface,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     attachments = Attachments(program, NAME, create_link, method)
     assert attachments.attach(one)
@@ -160,21 +164,21 @@ def test_interfaces_are_followed_and_one_with_the_index_of_another_is_served_ane
 
 
 def test_an_interface_that_cannot_be_served_costs_one_warning(
-    program: int, one: Interface, caplog: pytest.LogCaptureFixture
+    program: int, one: NetworkInterface, caplog: pytest.LogCaptureFixture
 ) -> None:
     attachments = Attachments(program, NAME, lambda _, __: refuse(errno.EPERM))
     assert not attachments.attach(one)
     assert not attachments.attach(one)
     attachments.close()
     assert [record.getMessage() for record in caplog.records] == [
-        "interface one: the kernel path cannot be attached, its media stay in user space:"
+        "interface one: the kernel path cannot be attached, so its media stay in user space:"
         " [Errno 1] Operation not permitted"
     ]
 
 
 @pytest.mark.parametrize("answer", [errno.EINVAL, errno.EOPNOTSUPP, errno.E2BIG])
 def test_a_kernel_without_tcx_gets_filters_and_that_is_told_once(
-    namespace: Namespace, program: int, one: Interface, answer: int, caplog: pytest.LogCaptureFixture
+    namespace: Namespace, program: int, one: NetworkInterface, answer: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="nh")
     two = add_interface(namespace, "two", 2)
@@ -186,7 +190,7 @@ def test_a_kernel_without_tcx_gets_filters_and_that_is_told_once(
     assert len(caplog.records) == 1
 
 
-def test_a_kernel_with_tcx_gets_links(namespace: Namespace, program: int, one: Interface) -> None:
+def test_a_kernel_with_tcx_gets_links(namespace: Namespace, program: int, one: NetworkInterface) -> None:
     if not kernel_has_tcx():
         pytest.skip("needs Linux 6.6 for TCX")
     attachments = Attachments(program, NAME, create_link)
@@ -196,7 +200,9 @@ def test_a_kernel_with_tcx_gets_links(namespace: Namespace, program: int, one: I
     attachments.close()
 
 
-def test_a_program_that_the_kernel_refuses_leaves_no_qdisc(namespace: Namespace, one: Interface) -> None:
+def test_a_program_that_the_kernel_refuses_leaves_no_qdisc(
+    namespace: Namespace, one: NetworkInterface
+) -> None:
     with socket.socket() as not_a_program:
         attachments = Attachments(not_a_program.fileno(), NAME, create_link, AttachMode.CLSACT)
         assert not attachments.attach(one)
@@ -205,7 +211,7 @@ def test_a_program_that_the_kernel_refuses_leaves_no_qdisc(namespace: Namespace,
 
 
 def test_filters_can_be_attached_inside_a_running_asyncio_loop(
-    namespace: Namespace, program: int, one: Interface
+    namespace: Namespace, program: int, one: NetworkInterface
 ) -> None:
     async def attach() -> Attachments:
         attachments = Attachments(program, NAME, create_link, AttachMode.CLSACT)
@@ -218,7 +224,7 @@ def test_filters_can_be_attached_inside_a_running_asyncio_loop(
 
 
 def test_a_filter_goes_behind_those_of_others_and_leaves_them_and_their_qdisc(
-    namespace: Namespace, program: int, one: Interface
+    namespace: Namespace, program: int, one: NetworkInterface
 ) -> None:
     namespace.run("tc qdisc add dev one clsact")
     foreign = Attachments(program, "somebody-else", create_link, AttachMode.CLSACT)
@@ -237,7 +243,7 @@ def test_a_filter_goes_behind_those_of_others_and_leaves_them_and_their_qdisc(
 
 @pytest.mark.parametrize("direction", ["ingress", "egress"])
 def test_a_qdisc_of_ours_stays_while_somebody_uses_it(
-    namespace: Namespace, program: int, one: Interface, direction: str
+    namespace: Namespace, program: int, one: NetworkInterface, direction: str
 ) -> None:
     attachments = Attachments(program, NAME, create_link, AttachMode.CLSACT)
     assert attachments.attach(one)
@@ -253,19 +259,19 @@ def run_and_kill(name: str, method: AttachMode) -> None:
 import os, signal, socket
 from nh.fastpath.attach.attachments import Attachments
 from nh.fastpath.attach import AttachMode
-from nh.fastpath.netlink.interfaces import Interface
+from nh.fastpath.netlink.interfaces import NetworkInterface
 from tests.fastpath.trivial_program import create_link, trivial_program
 from tools.harness.waiting import turn_until
 with trivial_program() as program:
     attachments = Attachments(program, {name!r}, create_link, AttachMode({method.value!r}))
-    assert attachments.attach(Interface(socket.if_nametoindex("one"), "one", 1500))
+    assert attachments.attach(NetworkInterface(socket.if_nametoindex("one"), "one", 1500))
     os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
-def test_a_killed_run_leaves_no_link(one: Interface) -> None:
+def test_a_killed_run_leaves_no_link(one: NetworkInterface) -> None:
     if not kernel_has_tcx():
         pytest.skip("needs Linux 6.6 for TCX")
     run_and_kill(NAME, AttachMode.TCX)
@@ -273,7 +279,7 @@ def test_a_killed_run_leaves_no_link(one: Interface) -> None:
 
 
 def test_the_filter_that_a_killed_run_left_is_removed_by_the_next_start(
-    namespace: Namespace, program: int, one: Interface, method: AttachMode
+    namespace: Namespace, program: int, one: NetworkInterface, method: AttachMode
 ) -> None:
     run_and_kill(NAME, AttachMode.CLSACT)
     assert filters(namespace).count(NAME) == 1
@@ -283,7 +289,7 @@ def test_the_filter_that_a_killed_run_left_is_removed_by_the_next_start(
 
 
 def test_what_a_killed_run_of_another_name_left_is_not_touched(
-    namespace: Namespace, program: int, one: Interface
+    namespace: Namespace, program: int, one: NetworkInterface
 ) -> None:
     run_and_kill("somebody-else", AttachMode.CLSACT)
     before = filters(namespace)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nh.fastpath.netlink.interfaces import Interface, InterfaceWatch, MediaInterfaces
+from nh.fastpath.netlink.interfaces import InterfaceWatch, MediaInterfaces, NetworkInterface
 from nh.loop import SelectorLoop
 from tests.netns import Namespace, join, namespaces, needs_link_kind
 from tools.harness.waiting import turn_until
@@ -30,7 +30,7 @@ def add_veth(namespace: Namespace, name: str = "one") -> None:
 
 
 def test_loopback_carries_media_with_its_index_and_mtu(namespace: Namespace) -> None:
-    assert MediaInterfaces().scan() == [Interface(socket.if_nametoindex("lo"), "lo", 65536)]
+    assert MediaInterfaces().scan() == [NetworkInterface(socket.if_nametoindex("lo"), "lo", 65536)]
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1/24", "fd00::1/64"])
@@ -58,7 +58,7 @@ def test_an_interface_without_carrier_keeps_its_media(namespace: Namespace) -> N
 def test_the_mtu_is_the_interface_s(namespace: Namespace) -> None:
     add_veth(namespace)
     namespace.run("ip address add 10.0.0.1/24 dev one", "ip link set one mtu 1380")
-    assert MediaInterfaces().scan()[-1] == Interface(socket.if_nametoindex("one"), "one", 1380)
+    assert MediaInterfaces().scan()[-1] == NetworkInterface(socket.if_nametoindex("one"), "one", 1380)
 
 
 def test_a_bridge_counts_and_its_ports_do_not(namespace: Namespace) -> None:
@@ -146,7 +146,7 @@ class Follower:
         self._loop = loop
         self.watch = InterfaceWatch(loop, self._hear, only)
 
-    def _hear(self, came: list[Interface], went: list[Interface]) -> None:
+    def _hear(self, came: list[NetworkInterface], went: list[NetworkInterface]) -> None:
         for interface in went:
             del self.there[interface.ifindex]
         self.there |= {interface.ifindex: interface.name for interface in came}

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from nh.cli.calls.callid import json_text, read_id, show_id
-from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect
 
 _ID_HELP = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behind -- if it begins with -"
 
@@ -31,7 +31,6 @@ def calls(
     Packets and bytes are those received. --json prints a line of JSON for each call.
     """
     from nh.cli.calls import output as calls_output  # noqa: PLC0415  clients and rich take a while to import
-    from nh.cli.rpc import connect  # noqa: PLC0415
 
     wanted, pattern = read_id(call_id or ""), read_id(contains)
     with connect(config, runtime_dir, rpc) as client:
@@ -52,7 +51,6 @@ def close(
     config: ConfigFile = None,
 ) -> None:
     """End a call: all of its sessions, and all of its ports are free again. The phones are not told."""
-    from nh.cli.rpc import connect  # noqa: PLC0415
     from nh.commands import CloseCall  # noqa: PLC0415
 
     wanted = read_id(call_id)

@@ -8,10 +8,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from nh.cli.stats.history import History
+from nh.cli.stats.counters import counters_table
 from nh.cli.stats.rates import Meter
-from nh.cli.stats.since_start import since_start
-from nh.cli.stats.view import StatsView
+from nh.cli.stats.view import History, StatsView
 from nh.cli.stats.watch import Watch
 
 __all__ = ["Watch", "print_json", "print_once", "show"]
@@ -40,7 +39,7 @@ def print_once(watch: Watch, interval_s: float) -> None:
     snapshot = watch.read()
     console = Console()
     console.print(StatsView(snapshot, meter.measure(snapshot), warning=watch.warning(snapshot)))
-    console.print(Text(), since_start(snapshot), sep="\n")
+    console.print(Text(), counters_table(snapshot), sep="\n")
 
 
 def print_json(watch: Watch, interval_s: float | None) -> None:

@@ -1,10 +1,11 @@
-"""What `nh stats` shows: a snapshot and rates in, something that rich prints out.
+"""The picture that `nh stats` shows, made of a snapshot and rates for rich to print.
 
-Pure: reads no clock, no shared memory and no terminal; the width comes from rich's options. Everything fits
-80 columns; from WIDE_COLUMNS on, drops are told apart by reason in each row.
+Pure: reads no clock, no shared memory and no terminal; rich's options give the width. Everything fits 80
+columns; from WIDE_COLUMNS on, each row shows drops by reason.
 """
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from nh.cli.stats import quantities
-from nh.cli.stats.history import History
 from nh.cli.stats.rates import DROPS, STALE_S, Measured, Rates, commands, drops
 from nh.stats.layout import ShardState
 from nh.stats.snapshot import ShardReading, Snapshot, Totals
@@ -22,7 +22,7 @@ from nh.stats.snapshot import ShardReading, Snapshot, Totals
 WIDE_COLUMNS: Final = 121
 
 LAG_S: Final = 0.05
-"""A loop that is later than this makes itself heard: phones buffer about as much."""
+"""A loop lag above this is audible: phones buffer about as much."""
 
 _REASONS: Final = {
     "drop_source_mismatch": ("mismatch", "mismatch"),
@@ -31,7 +31,7 @@ _REASONS: Final = {
     "drop_no_session": ("no sess", "no session"),
     "drop_looped": ("looped", "looped"),
 }
-"""How each reason for a drop is headed in a column, and called in a sentence."""
+"""Reasons for a drop: heading of the column, and words in a line."""
 
 _STATES: Final = {
     ShardState.STARTING: ("init", "yellow"),
@@ -41,15 +41,40 @@ _STATES: Final = {
 
 _UNKNOWN: Final = Text("-", style="dim")
 
+_BLOCKS: Final = "▁▂▃▄▅▆▇█"
+_WIDEST_COLUMNS: Final = 1000
+
+
+class History:
+    """The last values of one series, oldest first; as many as the widest terminal shows."""
+
+    def __init__(self, values: Iterable[float] = ()) -> None:
+        self.values: deque[float] = deque(values, maxlen=_WIDEST_COLUMNS)
+
+    def add(self, value: float) -> None:
+        """One more value, 0 or more."""
+        self.values.append(value)
+
+    def graph(self, width: int) -> str:
+        """The last `width` values as blocks, the highest of them full height, aligned to the right."""
+        shown = list(self.values)[-width:] if width > 0 else []
+        top = max(shown, default=0) or 1
+        steps = len(_BLOCKS) - 1
+        return "".join(_BLOCKS[round(value / top * steps)] for value in shown).rjust(width)
+
+    def highest(self, width: int) -> float:
+        """What full height means in graph(width)."""
+        return max(list(self.values)[-width:], default=0) if width > 0 else 0
+
 
 @dataclass(frozen=True, slots=True)
 class StatsView:
     """The whole picture.
 
-    Arguments:
+    Attributes:
         snapshot, measured: the values and the rates to show.
-        packets, calls: their history, None for a single picture without graphs.
-        warning: something that the operator must know, "" for nothing.
+        packets, calls: their history; None: a single picture without graphs.
+        warning: a line above everything else; "": none.
     """
 
     snapshot: Snapshot

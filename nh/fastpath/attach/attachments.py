@@ -1,4 +1,4 @@
-"""The program on the interfaces that carry media, in whichever way the kernel knows."""
+"""The program on the interfaces that carry media, by TCX links or by clsact filters."""
 
 import errno
 import logging
@@ -7,7 +7,7 @@ from typing import Protocol
 from nh.fastpath.attach import AttachMode
 from nh.fastpath.attach.clsact import ClsactFilters, remove_leftovers
 from nh.fastpath.attach.tcx import CreateLink, TcxLinks
-from nh.fastpath.netlink.interfaces import Interface
+from nh.fastpath.netlink.interfaces import NetworkInterface
 
 logger = logging.getLogger(__name__)
 
@@ -15,113 +15,117 @@ _UNKNOWN_TO_KERNEL = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.E2BIG)
 """What kernels without TCX answer to BPF_LINK_CREATE."""
 
 
-class Way(Protocol):
-    """One way to attach a program."""
+class Attacher(Protocol):
+    """A means to attach a program to interfaces: TcxLinks or ClsactFilters."""
 
-    def attach(self, interface: Interface) -> None:
-        """Put the program on. Raises OSError if the kernel refuses."""
+    def attach(self, interface: NetworkInterface) -> None:
+        """Attach the program. Raises OSError if the kernel refuses."""
 
-    def detach(self, interface: Interface) -> None:
-        """Take it off; no effect if it is not on. May raise OSError."""
+    def detach(self, interface: NetworkInterface) -> None:
+        """Detach it; no effect if it is not attached. May raise OSError."""
 
     @property
     def links(self) -> list[int]:
-        """Descriptors with which it stays on for as long as anybody has them."""
+        """Descriptors of links: the program stays attached as long as a process holds them."""
 
     def close(self) -> None:
-        """Take it off everywhere. May raise OSError."""
+        """Detach it everywhere. May raise OSError."""
 
 
 class Attachments:
-    """Where the program is.
+    """The interfaces to which the program is attached.
 
-    Arguments:
+    Args:
         program_fd: descriptor of a program of type BPF_PROG_TYPE_SCHED_CLS; stays the caller's.
         name: identifies this nh on the host, the same after a restart: filters left under it are removed now.
         create_link: see CreateLink.
         mode: see AttachMode.
 
-    No method raises: an interface that cannot be served is told in the log once, and its media stay in
-    user space.
+    No method raises. If attaching to an interface fails, the log says so once, and media of that interface
+    stay in user space.
     """
 
     def __init__(
         self, program_fd: int, name: str, create_link: CreateLink, mode: AttachMode = AttachMode.AUTO
     ) -> None:
         self._filters = ClsactFilters(program_fd, name)
-        self._way: Way = self._filters if mode is AttachMode.CLSACT else TcxLinks(program_fd, create_link)
+        self._attacher: Attacher = (
+            self._filters if mode is AttachMode.CLSACT else TcxLinks(program_fd, create_link)
+        )
         self._may_fall_back = mode is AttachMode.AUTO
-        self._on: dict[int, Interface] = {}
+        self._on: dict[int, NetworkInterface] = {}
         self._warned: set[str] = set()
         try:
-            # in every way: filters of a killed run would go on relaying its flows
+            # with TCX too: filters of a killed run would go on relaying its flows
             remove_leftovers(name)
         except OSError as error:
-            logger.warning("cannot remove the filters that a run before may have left: %s", error)
+            logger.warning(
+                "clsact filters of an earlier run are not removed, they may relay its old flows: %s", error
+            )
 
     @property
-    def interfaces(self) -> list[Interface]:
-        """Those that have the program."""
+    def interfaces(self) -> list[NetworkInterface]:
+        """The interfaces that have the program."""
         return list(self._on.values())
 
     @property
     def links(self) -> list[int]:
-        """Descriptors with which it stays on for as long as anybody has them; they stay the attachments'."""
-        return self._way.links
+        """Descriptors that keep the program attached while a process holds them; not the caller's."""
+        return self._attacher.links
 
-    def update(self, came: list[Interface], went: list[Interface]) -> None:
+    def update(self, came: list[NetworkInterface], went: list[NetworkInterface]) -> None:
         """Follow the interfaces; fits InterfaceWatch."""
         for interface in went:
             self.detach(interface)
         for interface in came:
             self.attach(interface)
 
-    def attach(self, interface: Interface) -> bool:
-        """Put the program on `interface`, anew if it is on; whether that worked."""
+    def attach(self, interface: NetworkInterface) -> bool:
+        """Attach the program to `interface`, again if it is attached; returns whether that worked."""
         self.detach(interface)
         try:
             self._attach(interface)
         except OSError as error:
-            # it may be gone by now, which is for the watch to tell
+            # ENODEV: the interface is gone, and the watch will say so
             if error.errno != errno.ENODEV:
                 self._warn_once(interface, error)
             return False
         self._on[interface.ifindex] = interface
         return True
 
-    def detach(self, interface: Interface) -> None:
-        """Take it off; no effect if it is not on, or the interface is gone."""
+    def detach(self, interface: NetworkInterface) -> None:
+        """Detach the program; no effect if it is not attached, or the interface is gone."""
         if self._on.pop(interface.ifindex, None) is None:
             return
         try:
-            self._way.detach(interface)
+            self._attacher.detach(interface)
         except OSError as error:
-            logger.warning("cannot take the kernel path off interface %s: %s", interface.name, error)
+            logger.warning("interface %s: the kernel path cannot be detached: %s", interface.name, error)
 
     def close(self) -> None:
-        """Take it off everywhere."""
+        """Detach the program everywhere."""
         self._on.clear()
         try:
-            self._way.close()
+            self._attacher.close()
         except OSError as error:
-            logger.warning("cannot take the kernel path off all interfaces: %s", error)
+            logger.warning("the kernel path cannot be detached from every interface: %s", error)
 
-    def _attach(self, interface: Interface) -> None:
+    def _attach(self, interface: NetworkInterface) -> None:
         try:
-            self._way.attach(interface)
+            self._attacher.attach(interface)
         except OSError as error:
             if not self._may_fall_back or error.errno not in _UNKNOWN_TO_KERNEL:
                 raise
-            logger.info("the kernel has no TCX links (Linux 6.6): attaching by clsact filters instead")
-            self._way = self._filters
-            self._way.attach(interface)
+            logger.info("the kernel has no TCX links (Linux 6.6): clsact filters attach the program instead")
+            self._attacher = self._filters
+            self._attacher.attach(interface)
         self._may_fall_back = False
 
-    def _warn_once(self, interface: Interface, error: OSError) -> None:
+    def _warn_once(self, interface: NetworkInterface, error: OSError) -> None:
         if interface.name not in self._warned:
             self._warned.add(interface.name)
             logger.warning(
-                "interface %s: the kernel path cannot be attached, its media stay in user space: %s",
+                "interface %s: the kernel path cannot be attached, so its media stay in user space: %s",
                 interface.name,
                 error,
             )

@@ -12,7 +12,7 @@ import errno
 import struct
 from typing import Final, NamedTuple
 
-from nh.fastpath.netlink.interfaces import Interface
+from nh.fastpath.netlink.interfaces import NetworkInterface
 from nh.fastpath.netlink.messages import CREATE, EXCLUSIVE, attribute, attributes, command, dump
 
 _NEW_QDISC, _DELETE_QDISC, _GET_QDISC = 36, 37, 38
@@ -70,7 +70,7 @@ class ClsactFilters:
         self._name = name
         self._on: set[int] = set()
 
-    def attach(self, interface: Interface) -> None:
+    def attach(self, interface: NetworkInterface) -> None:
         """Put the program behind what is there already. Raises OSError if the kernel refuses."""
         ifindex = interface.ifindex
         made = _make_qdisc(ifindex)
@@ -82,7 +82,7 @@ class ClsactFilters:
             raise
         self._on.add(ifindex)
 
-    def detach(self, interface: Interface) -> None:
+    def detach(self, interface: NetworkInterface) -> None:
         """Take it off; no effect if it is not on. Raises OSError if the kernel refuses."""
         if interface.ifindex in self._on:
             self._on.remove(interface.ifindex)

@@ -7,7 +7,7 @@ interface goes, the descriptor stays and means nothing any more.
 import os
 from collections.abc import Callable
 
-from nh.fastpath.netlink.interfaces import Interface
+from nh.fastpath.netlink.interfaces import NetworkInterface
 
 CreateLink = Callable[[int, int], int]
 """BPF_LINK_CREATE: from descriptor of the program and ifindex to descriptor of the link; raises OSError."""
@@ -26,11 +26,11 @@ class TcxLinks:
         self._create_link = create_link
         self._links: dict[int, int] = {}
 
-    def attach(self, interface: Interface) -> None:
+    def attach(self, interface: NetworkInterface) -> None:
         """Put the program behind what is there already. Raises OSError if the kernel refuses."""
         self._links[interface.ifindex] = self._create_link(self._program_fd, interface.ifindex)
 
-    def detach(self, interface: Interface) -> None:
+    def detach(self, interface: NetworkInterface) -> None:
         """Take it off; no effect if it is not on."""
         link = self._links.pop(interface.ifindex, None)
         if link is not None:

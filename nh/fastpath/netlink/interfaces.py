@@ -36,7 +36,7 @@ _SKIP_STATISTICS = attribute(_EXTENSIONS, struct.pack("=I", 1 << 3))
 RETRY_S = 1.0
 
 
-class Interface(NamedTuple):
+class NetworkInterface(NamedTuple):
     """A network interface: index, name and MTU in bytes."""
 
     ifindex: int
@@ -44,12 +44,12 @@ class Interface(NamedTuple):
     mtu_bytes: int
 
 
-OnChange = Callable[[list[Interface], list[Interface]], None]
+OnChange = Callable[[list[NetworkInterface], list[NetworkInterface]], None]
 """Called with the interfaces that came and those that went."""
 
 
 class _Link(NamedTuple):
-    interface: Interface
+    interface: NetworkInterface
     hardware: int
     up: bool
     port: bool
@@ -71,10 +71,10 @@ class MediaInterfaces:
         self._names = frozenset(names)
         self._told: set[str] = set()
 
-    def scan(self) -> list[Interface]:
+    def scan(self) -> list[NetworkInterface]:
         """Those that carry media now, by index. Raises OSError if the kernel cannot be asked."""
         addressed = set() if self._names else _interfaces_with_addresses()
-        fit: list[Interface] = []
+        fit: list[NetworkInterface] = []
         missing = set(self._names)
         for link in _links():
             wanted = link.interface.name in self._names
@@ -110,7 +110,7 @@ class InterfaceWatch:
         self._loop = loop
         self._on_change = on_change
         self._media = MediaInterfaces(names)
-        self._known: dict[int, Interface] = {}
+        self._known: dict[int, NetworkInterface] = {}
         self._retry: Timer | None = None
         groups = (GROUP_LINK, GROUP_IPV4_ADDRESS, GROUP_IPV6_ADDRESS)
         self._events = Events(loop, groups, self._on_events)
@@ -156,7 +156,7 @@ def _link(body: bytes) -> _Link:
     _, hardware, ifindex, flags, _ = _LINK.unpack_from(body)
     found = attributes(body, _LINK.size)
     name = found[_NAME].rstrip(b"\0").decode(errors="surrogateescape")
-    interface = Interface(ifindex, name, int(struct.unpack("=I", found[_MTU])[0]))
+    interface = NetworkInterface(ifindex, name, int(struct.unpack("=I", found[_MTU])[0]))
     port_of = attributes(found.get(_LINK_INFO, b"")).get(_PORT_OF, b"").rstrip(b"\0")
     return _Link(interface, hardware, bool(flags & _UP), port_of not in (b"", b"vrf"))
 

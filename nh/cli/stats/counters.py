@@ -1,4 +1,4 @@
-"""What `nh stats --once` adds to the picture: everything counted since the relay started. Pure rendering."""
+"""The table that `nh stats --once` adds to the picture: all counters since the start. Pure rendering."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -19,7 +19,7 @@ _OUTCOMES: Final = ("ok", "refused", "failed")
 _Row = tuple[str, str | Text]
 
 
-def since_start(snapshot: Snapshot) -> Table:
+def counters_table(snapshot: Snapshot) -> Table:
     """The counters of the whole relay, one line for each kind."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
