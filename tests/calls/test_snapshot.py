@@ -209,7 +209,7 @@ def test_early_media_go_on_and_their_sockets_are_the_first_answers() -> None:
     ng = make_ng_proxy()
     ng.offer(A_AUDIO, branch=b"x", expecting=True)
     after = ng_moved(ng)
-    early = after.offers.participants.early[A]
+    early = after.offers.participants.early[0]
     assert early.caller is after.offers.parties[A]
     assert after.answer(B_AUDIO, branch=b"x") == ng.answer(B_AUDIO, branch=b"x")
     assert after.plane.ports == ng.plane.ports

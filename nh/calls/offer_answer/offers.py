@@ -120,7 +120,8 @@ class Offers:
         self.parties[from_tag] = party
         party.waiting_since = now
         if early is not None:
-            self.participants.early[from_tag] = early
+            if early not in self.participants.early:
+                self.participants.early.append(early)
             self._set_groups(early.callee, ready, keep=False, now=now)
             early.refresh(self._resources, early.callee, now=now)
         self.participants.branches.offered(branch, party, dialog, self.dialogs)
@@ -160,7 +161,7 @@ class Offers:
         if from_tag == to_tag:
             raise WrongDialog("an end cannot answer its own offer")
         answerer = self.participants.find_or_make(to_tag, Side.TO, now=now)
-        early = self.participants.early.get(from_tag) if to_tag not in self.parties else None
+        early = self.participants.find_early(offerer) if to_tag not in self.parties else None
         if early is not None:
             answerer = early.callee
         self._announce(answerer, requests, policy, keep=False, now=now)
@@ -168,7 +169,7 @@ class Offers:
         if early is not None:
             # the first answerer takes over the sockets that were kept for it
             answerer.set_tag(to_tag)
-            del self.participants.early[from_tag]
+            self.participants.early.remove(early)
             self.dialogs.append(early)
         self.parties[to_tag] = answerer
         for party in (offerer, answerer):
@@ -255,7 +256,7 @@ class Offers:
         """The dialog with the party that will answer a first offer; None if this is not the first."""
         if any(dialog.has(offerer) for dialog in self.dialogs):
             return None
-        early = self.participants.early.get(offerer.tag)
+        early = self.participants.find_early(offerer)
         return early or Dialog(offerer, Party(b"", Side.TO, now=now), branch=b"", now=now)
 
     def _announce(

@@ -27,8 +27,8 @@ class Participants:
     Attributes:
         parties: by tag.
         dialogs: the established ones, the oldest first.
-        early: by the offerer's tag, the dialog with the party that will answer its first offer. That party
-            has no tag yet and is not among `parties`, but has sockets and may send media already.
+        early: the dialogs between an offerer and the party that will answer its first offer. That party has
+            no tag yet and is not among `parties`, but has sockets and may send media already.
         branches: the unanswered ones.
     """
 
@@ -38,7 +38,7 @@ class Participants:
         self._resources = resources
         self.parties: dict[bytes, Party] = {}
         self.dialogs: list[Dialog] = []
-        self.early: dict[bytes, Dialog] = {}
+        self.early: list[Dialog] = []
         self.branches = Branches()
 
     # --- look-ups ---------------------------------------------------------------------------------
@@ -69,6 +69,10 @@ class Participants:
         """The established dialog between two tags, None if there is none."""
         return next((dialog for dialog in self.dialogs if dialog.tags == {one, other}), None)
 
+    def find_early(self, offerer: Party) -> Dialog | None:
+        """The early dialog of an offerer, None if it has none."""
+        return next((dialog for dialog in self.early if dialog.caller is offerer), None)
+
     def dialogs_of(self, party: Party) -> list[Dialog]:
         """The established and early dialogs of a party."""
         return [dialog for dialog in self.all_dialogs if dialog.has(party)]
@@ -77,7 +81,7 @@ class Participants:
     def all_dialogs(self) -> Iterator[Dialog]:
         """The established dialogs, then the early ones."""
         yield from self.dialogs
-        yield from self.early.values()
+        yield from self.early
 
     @property
     def groups(self) -> Iterator[SocketGroup]:
@@ -85,7 +89,7 @@ class Participants:
         for party in self.parties.values():
             yield from (group for group in party.groups if group is not None)
             yield from (group for _, group in party.superseded)
-        for dialog in self.early.values():
+        for dialog in self.early:
             yield from (group for group in dialog.callee.groups if group is not None)
 
     @property
@@ -103,7 +107,7 @@ class Participants:
     def expires_at(self, party: Party, rules: RelaySettings) -> float:
         """Monotonic seconds at which a party without a dialog is removed."""
         times = [party.created if party.waiting_since is None else party.waiting_since]
-        early = self.early.get(party.tag)
+        early = self.find_early(party)
         if early is not None:
             times += [session.last_active for session in early.sessions.values()]
         elif party.waiting_since is None:
@@ -136,8 +140,9 @@ class Participants:
 
     def drop_early(self, party: Party, *, now: float) -> None:
         """End the early dialog of an offerer, if it has one, and close the sockets kept for the answerer."""
-        early = self.early.pop(party.tag, None)
+        early = self.find_early(party)
         if early is not None:
+            self.early.remove(early)
             early.stop_all(self._resources, now=now)
             self.close_groups(early.callee.groups)
 

@@ -237,7 +237,7 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         """The snapshot of `offers`."""
         participants = offers.participants
         known = list(participants.parties.values())
-        early = list(participants.early.values())
+        early = participants.early
         expected = [dialog.callee for dialog in early]
         parties = indexes_of([*known, *expected])
         return cls(
@@ -299,8 +299,7 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         participants = offers.participants
         participants.parties.update((party.tag, party) for party in parties[: len(self.parties)])
         participants.dialogs.extend(each.rebuild(parties, sessions, times) for each in self.dialogs)
-        early = [each.rebuild(parties, sessions, times) for each in self.early]
-        participants.early.update((dialog.caller.tag, dialog) for dialog in early)
+        participants.early.extend(each.rebuild(parties, sessions, times) for each in self.early)
         for branch in self.branches:
             participants.branches.add(branch.name, branch.rebuild(parties, times))
         return offers
