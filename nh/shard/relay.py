@@ -74,8 +74,6 @@ class Relay:
         self._events = CallEvents(failed=_log_failure)
         self.stats = stats or ShardStats()
         self.plane = SocketPlane(config.settings, _local_ports(config), kernel, kernel_off, self._events)
-        # until attach() another process may still relay the calls that are restored: no socket is touched
-        self.plane.sleep()
         self.table = CallTable(
             _resources(config, self.plane, self._events), wall_offset_s=time.time() - time.monotonic()
         )
@@ -106,7 +104,7 @@ class Relay:
 
     def resume(self) -> None:
         """Relay again after pause(); another process may have changed the sockets meanwhile."""
-        self.plane.set_up_anew()
+        self.plane.activate()
         if self._loop is not None:
             self._ticker = Ticker(
                 self._loop,

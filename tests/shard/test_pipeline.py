@@ -1,6 +1,8 @@
 """The media pipeline: which plan a socket has, and where transforms and taps take part."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterable
 
 import pytest
 
@@ -10,6 +12,7 @@ from nh.calls.source import SourcePolicy
 from nh.fastpath.loader import LoadedProgram
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.pipeline import PLAIN, Admit, Plan, plan_for
+from nh.shard.media.sockets import socket_of
 from tests.calls.legs import make_leg
 from tests.kernel_paths import new_kernel_path
 from tests.shard.conftest import MakePeer, MakeTestbed
@@ -148,3 +151,51 @@ def test_a_leg_with_stages_stays_out_of_the_kernel(
         assert testbed.receive(bob)[0] == b"HELLO"
     finally:
         testbed.close()
+
+
+# --- apply --------------------------------------------------------------------------------------------
+
+
+def test_what_a_batch_changed_is_applied_after_its_last_packet(
+    testbed: RelayTestbed, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = make_peer(), make_peer()
+    call = testbed.call(alice, bob)
+    connected: list[int] = []
+    forwarding = testbed.relay.plane._forwarding
+    apply = forwarding.apply
+
+    def apply_and_note(legs: Iterable[Leg]) -> None:
+        connected.append(sum(leg.packets for session in testbed.relay.plane._running for leg in session.legs))
+        apply(legs)
+
+    monkeypatch.setattr(forwarding, "apply", apply_and_note)
+    alice.send(PACKET, call.for_caller)
+    bob.send(PACKET, call.for_callee)
+    assert testbed.receive(bob)[0] == testbed.receive(alice)[0] == PACKET
+    assert len(connected) == 2
+    assert all(connected), "no leg was applied before its packet was sent"
+
+
+def test_a_leg_that_cannot_be_applied_does_not_keep_the_others_from_it(
+    ports: range, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with contextlib.closing(RelayTestbed(ports)) as testbed:
+        alice, bob = make_peer(), make_peer()
+        call = testbed.call(alice, bob)
+        broken = leg_of(testbed, call, Side.FROM)
+        forwarding = testbed.relay.plane._forwarding
+        apply = forwarding.apply
+
+        def fail_for_one(legs: Iterable[Leg]) -> None:
+            if broken in legs:
+                raise ZeroDivisionError
+            apply(legs)
+
+        monkeypatch.setattr(forwarding, "apply", fail_for_one)
+        alice.send(PACKET, call.for_caller)
+        bob.send(PACKET, call.for_callee)
+        assert testbed.receive(bob)[0] == testbed.receive(alice)[0] == PACKET
+        assert "could not follow its source" in caplog.text
+        assert socket_of(leg_of(testbed, call, Side.TO)).connected
+        testbed.passes(alice, call.for_caller, bob, payload=b"by source, as before")

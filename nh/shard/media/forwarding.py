@@ -8,8 +8,9 @@ are compiled anew. Applying never runs inside a reader, so nothing is re-entered
 Packets that waited at a socket before it was connected came from any source. apply() serves them by their
 source, in their order, before the socket gets a reader that leaves the source to the kernel.
 
-Sockets that another process may still use are left as they are until `awake` is True: neither connected nor
-read; kernel flows continue. set_up_anew() brings all of them into the state that their legs want.
+Until activate(), another process may still use the sockets of restored calls. They are left as they are,
+neither connected nor read, and kernel flows continue. activate() brings all of them into the state that their
+legs want.
 """
 
 import logging
@@ -39,9 +40,6 @@ class Forwarding:
         kernel: moves directions into the kernel; None: all packets stay in user space.
         kernel_off: why there is no path in the kernel, for `nh calls`.
         source_changed: called with the call-id and the leg whose source or state changed.
-
-    Attributes:
-        awake: False: touch no socket.
     """
 
     def __init__(
@@ -54,7 +52,7 @@ class Forwarding:
         kernel_off: str = "",
         source_changed: Callable[[bytes, Leg], None] = lambda _call_id, _leg: None,
     ) -> None:
-        self.awake = True
+        self._active = False  # until activate()
         self._poll = poll
         self._local_ports = local_ports
         self._kernel = kernel
@@ -91,7 +89,7 @@ class Forwarding:
 
     def _legs_changed(self, pair: Pair) -> None:
         media_sockets = [socket_of(pair.from_), socket_of(pair.to)]
-        if self.awake:
+        if self._active:
             for media_socket in media_sockets:
                 media_socket.disconnect()
         self.apply(self._refresh(media_sockets))
@@ -106,16 +104,20 @@ class Forwarding:
             for leg in changed:
                 media_socket = socket_of(leg)
                 media_sockets[media_socket] = None
-                if self.awake and not leg.latched:
+                if self._active and not leg.latched:
                     media_socket.disconnect()
             found = self._refresh(media_sockets)
             for leg in changed:
                 self._source_changed(socket_of(leg).call_id, leg)
             changed = found
 
-    def set_up_anew(self, media_sockets: Sequence[MediaSocket]) -> None:
-        """Bring sockets into the state that their legs want, whatever state they are in."""
-        self.awake = True
+    def activate(self, media_sockets: Sequence[MediaSocket]) -> None:
+        """Bring sockets into the state that their legs want, whatever state another process left them in.
+
+        Args:
+            media_sockets: all sockets that a leg receives at.
+        """
+        self._active = True
         for media_socket in media_sockets:
             # connect(2) replaces the peer of a socket, with no moment in between
             if not self._connect(media_socket):
@@ -176,7 +178,7 @@ class Forwarding:
         changed: list[Leg] = []
         paths: dict[MediaSocket, None] = {}
         for media_socket in media_sockets:
-            if not self.awake:
+            if not self._active:
                 if self._kernel is not None and sole_latched_source(media_socket.legs) is not None:
                     # the flow does the same already, or did so for the process that had the socket before
                     self._kernel.update(media_socket)

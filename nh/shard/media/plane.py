@@ -173,14 +173,13 @@ class SocketPlane:
         for pair in session.pairs:
             self._forwarding.stop(pair)
 
-    def sleep(self) -> None:
-        """Touch no socket until set_up_anew(): another process may still have them."""
-        self._forwarding.awake = False
+    def activate(self) -> None:
+        """Bring every socket into the state that its legs want: another process may have changed it.
 
-    def set_up_anew(self) -> None:
-        """Bring every socket into the state that its legs want: another process may have changed it."""
+        Before the first call, no socket is touched: another process may still use those of restored calls.
+        """
         sockets = {socket_of(leg): None for session in self._running for leg in session.legs}
-        self._forwarding.set_up_anew(list(sockets))
+        self._forwarding.activate(list(sockets))
 
     def poll_sessions(self, *, since_s: float, now: float) -> None:
         """Poll the next few sessions: which are alive, which legs relatch.
