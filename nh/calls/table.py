@@ -70,7 +70,7 @@ class CallTable:
             raise Refused("a call with this call-id exists already")
         return Call(call_id, self.resources, wall_offset_s=self._wall_offset_s, now=created)
 
-    def keep(self, call: Call) -> None:
+    def add(self, call: Call) -> None:
         """Add a call that make_call() returned."""
         self._calls[call.call_id] = call
 

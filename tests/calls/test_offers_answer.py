@@ -168,7 +168,7 @@ def test_an_end_cannot_answer_its_own_offer(ng: NgProxy) -> None:
         ng.answer(A_AUDIO, tag=A, to=A)
 
 
-def test_ends_of_different_dialogues_cannot_offer_to_each_other(ng: NgProxy) -> None:
+def test_ends_of_different_dialogs_cannot_offer_to_each_other(ng: NgProxy) -> None:
     ng.offer(A_AUDIO)
     ng.answer(B_AUDIO, tag=B)
     ng.answer(C_AUDIO, tag=C)

@@ -194,7 +194,7 @@ class OffersMachine(RuleBasedStateMachine):
         assert all(not call.is_empty for call in self.table)
 
     @invariant()
-    def dialogues_are_between_parties_that_are_there(self) -> None:
+    def dialogs_are_between_known_parties(self) -> None:
         for call in self.table:
             if call.offers is not None:
                 known = call.offers.parties

@@ -152,5 +152,5 @@ def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, no
             undo.callback(resources.withdraw_session, session)
         undo.pop_all()
     call.next_expiry = times.future(snapshot.next_expiry)
-    table.keep(call)
+    table.add(call)
     return call
