@@ -9,15 +9,15 @@ from nh.loop import Callback, Timer
 class AsyncioLoop:
     """nh inside a running asyncio loop, or any loop with its interface, such as uvloop's.
 
-    Arguments:
-        loop: the loop that nh shall live in; the running one if None.
+    Args:
+        loop: runs nh's callbacks; the running loop if None.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop if loop is not None else asyncio.get_running_loop()
 
     def now(self) -> float:
-        """Monotonic seconds; asyncio's own clock is not used, because uvloop's has another zero."""
+        """Monotonic seconds, not those of loop.time(): the zero of uvloop's clock is another."""
         return time.monotonic()
 
     def add_reader(self, fd: int, callback: Callback) -> None:

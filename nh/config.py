@@ -1,9 +1,9 @@
-"""All settings, frozen, validated once: defaults < TOML file < environment < flags.
+"""All settings, frozen and validated once. Flags win over the environment, that over the TOML file.
 
-`Limits`-like groups are not nested: one flat table, one name everywhere (`latch_window_s` in the file,
-NH_LATCH_WINDOW_S in the environment, --latch-window-s on the command line). Units are in the names.
+Settings are one flat table with one name everywhere: `latch_window_s` in the file, NH_LATCH_WINDOW_S in the
+environment, --latch-window-s on the command line. Units are in the names.
 docs/reference/configuration.md is the reference for people; tests/test_config.py holds the two together.
-The module reads the file and the environment that it is given, and knows nothing of processes.
+The module reads the given file and environment, and knows nothing of processes.
 """
 
 import enum
@@ -50,8 +50,8 @@ class LogLevel(enum.StrEnum):
 class KernelMode(enum.StrEnum):
     """Whether media are relayed inside the kernel.
 
-    AUTO: where that is possible; else nh says once why it is not.
-    ON: or nh does not start.
+    AUTO: where the host can; else the log says once why it cannot.
+    ON: if the host cannot, nh does not start.
     OFF: never.
     """
 
@@ -61,9 +61,9 @@ class KernelMode(enum.StrEnum):
 
 
 class Settings(RelaySettings, frozen=True, kw_only=True):
-    """Everything that `nh run` can be told, and `nh stats` and its kin where it concerns them.
+    """All settings of `nh run`; the other commands read those that lead to a running nh.
 
-    Arguments:
+    Attributes:
         shards: number of shard processes, 1 to 256; 0: one for each usable CPU.
         rpc: addresses of the RPC sockets; empty: nh.sock in the runtime directory.
         rpc_mode: permissions of Unix RPC sockets, octal digits.
@@ -78,7 +78,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         kernel_attach: see AttachMode.
         kernel_flows: most directions in the kernel at once, 0 to 4,194,304; 0: one for each media port.
         prefork: how many loaded processes wait to take the place of a shard that dies, 0 or 1.
-        hang_s: how long a shard may show no life until it is killed, 1 to 60; 0: for ever.
+        hang_s: the supervisor kills a shard whose heartbeat stands still so long, 1 to 60; 0: never.
         runtime_dir: where the lock, the default RPC socket and the name of the statistics live.
         state: directory or URL (sqlite://DIRECTORY) of the store, "" for the default, "off" for none.
         command_timeout_s: how long a shard may take for one command.
@@ -166,8 +166,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     def state_path(self) -> Path | None:
         """The state directory, None if calls are not stored.
 
-        As set, else /var/lib/nh for root, else nh under $XDG_STATE_HOME. With another runtime directory than
-        the default one it is a directory of its own in that, so that several relays never meet there.
+        As set, else /var/lib/nh for root, else nh under $XDG_STATE_HOME. A relay whose runtime directory is
+        not the default one has a directory of its own in there, so that relays never share one.
         """
         if self.state == NO_STATE:
             return None
@@ -215,12 +215,13 @@ def load_settings(
 ) -> Settings:
     """The settings of this run.
 
-    Arguments:
-        flags: values from the command line by field name; None values count as not given.
+    Args:
+        flags: values from the command line by field name; None: the flag is not given.
         environment: variables such as NH_PORTS; os.environ if None. Lists are separated by commas.
         file: a TOML file with the fields at its top level; NH_CONFIG in the environment if None.
 
-    Raises ConfigError naming the setting, where it came from, and what would do.
+    Raises:
+        ConfigError: the message names the setting, its source, and the values that are accepted.
     """
     environment = os.environ if environment is None else environment
     if file is None and environment.get("NH_CONFIG"):

@@ -1,9 +1,9 @@
-"""The event loop behind a small interface, so that nh runs under any loop.
+"""The event loop that nh needs, as an interface, and nh's own implementation of it.
 
-`SelectorLoop` is the default; nh.asyncio_loop puts nh into a running asyncio loop (uvloop too).
-The media sockets do not show up here one by one: a relay watches them in a poll object of its own and
-adds that one descriptor (nh.shard.media.poll), so the packet path is the same under every loop and a command
-never waits behind more than one batch of packets.
+`SelectorLoop` is the default. nh.asyncio_loop runs nh inside an asyncio loop, uvloop too.
+A relay does not add its media sockets one by one: it watches them in an epoll set of its own and adds the
+descriptor of that (nh.shard.media.poll). So the packet path is the same under every loop, and a command waits
+for one batch of packets at most.
 """
 
 import heapq
@@ -20,29 +20,29 @@ Callback = Callable[[], None]
 
 
 class Timer(Protocol):
-    """A call that is due later."""
+    """A callback that is due later."""
 
     def cancel(self) -> None:
-        """Take it back; no effect if it has run."""
+        """Never run the callback; no effect if it has run."""
 
 
 class Loop(Protocol):
-    """What nh asks of an event loop. All methods are called from the loop's own thread."""
+    """The event loop that nh needs. All methods are called in the loop's own thread."""
 
     def now(self) -> float:
-        """Monotonic seconds; may be read once a turn and be that old."""
+        """Monotonic seconds; a loop may read the clock once a turn."""
 
     def add_reader(self, fd: int, callback: Callback) -> None:
-        """Call `callback` whenever `fd` is readable; replaces the one before."""
+        """Call `callback` whenever `fd` is readable; replaces an earlier reader of `fd`."""
 
     def remove_reader(self, fd: int) -> None:
-        """Stop; no effect if there is none."""
+        """Stop watching `fd` for input; no effect if it has no reader."""
 
     def add_writer(self, fd: int, callback: Callback) -> None:
-        """Call `callback` whenever `fd` is writable; replaces the one before."""
+        """Call `callback` whenever `fd` is writable; replaces an earlier writer of `fd`."""
 
     def remove_writer(self, fd: int) -> None:
-        """Stop; no effect if there is none."""
+        """Stop watching `fd` for output; no effect if it has no writer."""
 
     def call_later(self, delay_s: float, callback: Callback) -> Timer:
         """Call `callback` once, `delay_s` seconds from now (0: in the next turn)."""
@@ -77,10 +77,10 @@ class _SelectorTimer:
 class SelectorLoop:
     """A loop over any selector of the standard library.
 
-    Arguments:
-        selector: where descriptors are watched; selectors.DefaultSelector() if None.
+    Args:
+        selector: watches the descriptors; selectors.DefaultSelector() if None.
 
-    A callback that raises is logged and the loop goes on: one bad connection must not end all calls.
+    If a callback raises, the loop logs that and goes on: one bad connection must not end all calls.
     """
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
@@ -148,7 +148,7 @@ class SelectorLoop:
         self._run_timers()
 
     def close(self) -> None:
-        """Let go of the selector; the descriptors in it stay open."""
+        """Close the selector; the watched descriptors stay open."""
         self._selector.close()
 
     def _watch(self, fd: int) -> tuple[_Watch, int]:
@@ -171,8 +171,8 @@ class SelectorLoop:
             else:
                 self._selector.register(fd, events, watch)
         except BaseException:
-            # the selector does not have it (a regular file, a closed descriptor): nor may the table,
-            # or whoever gets the number next would wait for ever
+            # the selector refused it (a regular file, a closed descriptor). It must not stay in the table,
+            # or the next descriptor with this number would never be registered
             del self._watches[fd]
             raise
 
@@ -186,8 +186,8 @@ class SelectorLoop:
         return due_s if timeout_s is None else min(due_s, timeout_s)
 
     def _run_timers(self) -> None:
-        # only what is due at the start of the turn: a timer that sets itself again with no delay must
-        # not keep the descriptors waiting
+        # only timers that are due at the start of the turn: a timer that restarts itself without delay must
+        # not starve the descriptors
         due: list[_SelectorTimer] = []
         while self._timers and self._timers[0][0] <= self._now:
             due.append(heapq.heappop(self._timers)[2])
@@ -201,4 +201,4 @@ class SelectorLoop:
         try:
             callback()
         except Exception:
-            logger.exception("a callback of the event loop failed: %r", callback)
+            logger.exception("a callback of the event loop failed, the loop goes on: %r", callback)

@@ -1,4 +1,4 @@
-"""`nh drain` and `nh undrain`: let a relay run empty and end, or take that back."""
+"""`nh drain` and `nh undrain`: refuse new calls until the last one has ended, or take that back."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ def drain(
             min=0,
             max=MAX_DRAIN_S,
             metavar="SECONDS",
-            help=f"End after so long whatever calls are left, 0 to {MAX_DRAIN_S} (default: no limit)",
+            help=f"End after so long even if calls are left, 0 to {MAX_DRAIN_S} (default: no limit)",
             show_default=False,
         ),
     ] = None,
@@ -28,9 +28,9 @@ def drain(
     runtime_dir: RuntimeDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Refuse new calls, go on with those that there are, and end nh when the last one is gone.
+    """Refuse new calls, keep the others, and end nh after the last one.
 
-    Said again, the last limit counts. SIGUSR1 to nh run does the same without a limit.
+    A second nh drain replaces the limit. SIGUSR1 to nh run does the same without a limit.
     """
 
     with connect(config, runtime_dir, rpc) as client:
@@ -44,7 +44,7 @@ def undrain(
     runtime_dir: RuntimeDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Take nh drain back: new calls are taken again, and nh does not end."""
+    """Take nh drain back: nh accepts new calls again and does not end."""
 
     with connect(config, runtime_dir, rpc) as client:
         _print(client.request(Undrain()), as_json)

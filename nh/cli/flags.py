@@ -17,15 +17,15 @@ from nh.config import Settings
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """What the help says of a setting.
+    """The help of a setting.
 
-    Arguments:
-        panel: the group of flags that it stands in.
+    Args:
+        panel: its group of flags in the help.
         help: what it does, without a full stop.
         low, high: its range, both included; None if it is no number.
         unit: of the value, "" for plain numbers and text.
         metavar: what the value is called; "" if its unit or range says enough.
-        default: how the default reads where the bare value would not tell.
+        default: words for the default where the bare value says nothing.
     """
 
     panel: str
@@ -50,19 +50,19 @@ _DEFAULTS: Final = Settings()
 
 FLAGS: Final[dict[str, Flag]] = {
     "shards": Flag(_PROCESS, "Number of shard processes; 0: one for each usable CPU", 0, 256),
-    "prefork": Flag(_PROCESS, "Spare processes that take the place of a shard that dies at once", 0, 1),
+    "prefork": Flag(_PROCESS, "Loaded processes that wait to replace a shard that dies", 0, 1),
     "hang_s": Flag(
-        _PROCESS, "How long a shard may show no life until it is killed and replaced; 0: for ever", 0, 60, "s"
+        _PROCESS, "Kill and replace a shard whose heartbeat stands still so long; 0: never", 0, 60, "s"
     ),
     "runtime_dir": Flag(
         _PROCESS,
-        "Directory for the lock and the RPC socket; nh stats and nh calls look there too",
+        "Directory for the lock and the RPC socket; the other commands find nh by it",
         metavar="DIR",
         default="/run/nh for root, else nh in $XDG_RUNTIME_DIR",
     ),
     "state": Flag(
         _PROCESS,
-        "Directory in which calls are stored, so that they survive a restart of everything; off: none",
+        "Directory in which calls are stored, so that they survive a restart of the host; off: none",
         metavar="DIR",
         default="/var/lib/nh for root, else nh in $XDG_STATE_HOME or ~/.local/state",
     ),
@@ -78,7 +78,8 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "rpc_mode": Flag(_RPC, "Permissions of Unix RPC sockets, 0 to 0777", metavar="OCTAL"),
     "rpc_public": Flag(
-        _RPC, "Allow TCP and ng addresses that are not loopback: whoever reaches them rules the relay"
+        _RPC,
+        "Allow TCP and ng addresses that are not loopback: every host that reaches them controls the relay",
     ),
     "ng": Flag(
         _RPC,
@@ -88,13 +89,14 @@ FLAGS: Final[dict[str, Flag]] = {
         default="none",
     ),
     "command_timeout_s": Flag(_RPC, "How long a shard may take for one command", 0.05, 60, "s"),
-    "idle_client_s": Flag(_RPC, "Close connections on which nothing happens for so long", 1, 86_400, "s"),
-    "max_clients": Flag(_RPC, "Most connections at once; the longest idle one makes room", 1, 1_000_000),
+    "idle_client_s": Flag(_RPC, "Close connections that are idle for so long", 1, 86_400, "s"),
+    "max_clients": Flag(_RPC, "Most connections at once; one more closes the longest idle one", 1, 1_000_000),
     "ports": Flag(
         _MEDIA, "Media ports, both included, 1024 to 65535; each shard gets a slice", metavar="MIN-MAX"
     ),
     "share_ports": Flag(
-        _MEDIA, "Start even if another relay on this host, which says the same, has some of the same ports"
+        _MEDIA,
+        "Start even if another relay on this host, started with this flag too, has some of the same ports",
     ),
     "address": Flag(
         _MEDIA,
@@ -104,32 +106,35 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "interface": Flag(
         _MEDIA,
-        "The same for each of several addresses, by a name that ng's `direction` uses, with ports of its own "
-        "where it has some; may be given several times, the first is the default",
+        "The same for one of several addresses, with the name that ng's `direction` uses and, if given, "
+        "ports of its own; may be given several times, the first is the default",
         metavar="NAME/IP[!ADVERTISED][@MIN-MAX]",
         default="none",
     ),
     "policy": Flag(
         _MEDIA,
-        "Whose packets to take. heuristic: the first sender's, but for a while a better one takes over; "
-        "first: the first sender's; announced: the first from the announced address; strict: those from the "
-        "announced address and port; handover: whoever sent last; asymmetric: everybody's, sent on to the "
-        "announced address",
+        "Sender that a leg latches to. heuristic: the first, but a better one may take over for a while; "
+        "first: the first; announced: the first at the announced address; strict: the announced address and "
+        "port; handover: the latest; asymmetric: every sender, and media go to the announced address",
         metavar="POLICY",
     ),
     "latch_window_s": Flag(
         _MEDIA, "heuristic: how long a better sender takes over, counted from activation", 0, 60, "s"
     ),
     "relatch_s": Flag(
-        _MEDIA, "Silence after which another port of the same address may take over; 0: never", 0, 86_400, "s"
+        _MEDIA,
+        "Silence after which the leg latches to another port of the same address; 0: never",
+        0,
+        86_400,
+        "s",
     ),
     "coalesce_s": Flag(
-        _MEDIA, "Longest wait for more packets, while they come faster than that; 0: never wait", 0, 0.02, "s"
+        _MEDIA, "Longest wait for more packets of a batch, at high rates; 0: never wait", 0, 0.02, "s"
     ),
     "dscp": Flag(_MEDIA, "DiffServ code point of relayed packets (46: expedited forwarding)", 0, 63),
     "kernel": Flag(
         _KERNEL,
-        "Relay inside the kernel, too. auto: where that is possible; on: or do not start; off: never",
+        "Relay inside the kernel. auto: where the host can; on: required, else nh does not start; off: never",
         metavar="MODE",
     ),
     "kernel_interface": Flag(
@@ -146,10 +151,10 @@ FLAGS: Final[dict[str, Flag]] = {
     "kernel_flows": Flag(
         _KERNEL, "Most directions in the kernel at once; 0: one for each media port", 0, 2**22
     ),
-    "unused_s": Flag(_LIFE, "How long sockets live that no session ever used", 1, _WEEK_S, "s"),
-    "silent_s": Flag(_LIFE, "How long a session lives in which nothing arrives", 1, _WEEK_S, "s"),
-    "hold_s": Flag(_LIFE, "How long a session on hold lives in which nothing arrives", 1, _WEEK_S, "s"),
-    "replaced_s": Flag(_LIFE, "How long the ports of a replaced session stay open", 0, 60, "s"),
+    "unused_s": Flag(_LIFE, "Life of sockets that no session ever used", 1, _WEEK_S, "s"),
+    "silent_s": Flag(_LIFE, "Life of a session in which nothing arrives", 1, _WEEK_S, "s"),
+    "hold_s": Flag(_LIFE, "Life of a session on hold in which nothing arrives", 1, _WEEK_S, "s"),
+    "replaced_s": Flag(_LIFE, "Life of the ports of a replaced session", 0, 60, "s"),
     "max_calls": Flag(_LIMITS, "Most calls at once; 0: no limit", 0, 2**31),
     "max_sockets": Flag(_LIMITS, "Most media sockets at once; 0: no limit", 0, 2**31),
     "max_sockets_in_group": Flag(_LIMITS, "Most sockets for the media of one SDP; 0: no limit", 0, 2**31),
@@ -174,7 +179,7 @@ def help_text(name: str) -> str:
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give `command` a keyword-only option for each setting, None where it was not given.
 
-    Arguments:
+    Args:
         command: takes them as **settings, after options of its own.
     """
     own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]

@@ -1,7 +1,7 @@
-"""The command `nh`: its subcommands, and what becomes of their errors.
+"""The command `nh`: its subcommands, and how their errors are shown.
 
-Every NhError ends as one line on standard error: exit status 2 for what the operator gave (ConfigError),
-1 for everything else. What is heavy to import is imported by the subcommand that needs it.
+Every NhError becomes one line on standard error. The exit status is 2 for errors of the operator
+(ConfigError), 1 for all others. A subcommand imports what is heavy when it runs.
 """
 
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from nh.version import __version__
 
 
 class _Group(TyperGroup):
-    """Runs a subcommand and says its error, if there is one, in a line."""
+    """Runs a subcommand and prints its NhError as one line."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The parameters, as typer's parser takes them."""

@@ -16,7 +16,7 @@ ConfigFile = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="TOML file with settings, named as the flags of nh run with _ for - (default: $NH_CONFIG)",
+        help="TOML file with settings, named like the flags of nh run, with _ for - (default: $NH_CONFIG)",
         show_default=False,
     ),
 ]
@@ -25,7 +25,7 @@ RuntimeDir = Annotated[
     str | None,
     typer.Option(
         metavar="DIR",
-        help="Runtime directory of the nh run that is meant (default: $NH_RUNTIME_DIR, "
+        help="Runtime directory of the running nh (default: $NH_RUNTIME_DIR, "
         "else /run/nh for root, else nh in $XDG_RUNTIME_DIR)",
         show_default=False,
     ),
@@ -36,7 +36,7 @@ RpcAddress = Annotated[
     typer.Option(
         "--rpc",
         metavar="ADDRESS",
-        help="RPC address of the nh that is meant, as given to nh run "
+        help="RPC address of the running nh, as given to nh run "
         "(default: $NH_RPC, else nh.sock in the runtime directory)",
         show_default=False,
     ),

@@ -1,4 +1,4 @@
-"""`nh run`: settings from flags, environment and file, then the supervisor."""
+"""`nh run`: reads the settings from flags, environment and file, then runs the supervisor."""
 
 import gc
 from typing import Annotated, Any
@@ -11,10 +11,10 @@ from nh.config import NO_STATE, load_settings
 from nh.errors import ConfigError
 
 EPILOG = (
-    "Every setting can stand in the file or in the environment too: silent_s = 60 in the file, "
+    "Every setting can be in the file or in the environment too: silent_s = 60 in the file, "
     "NH_SILENT_S=60 in the environment. Flags win over the environment, the environment over the file. "
-    "SIGTERM or SIGINT (Ctrl-C) ends the relay; SIGUSR1 drains it, see nh drain; SIGUSR2 has it go on with "
-    "the code and the settings that there are now, see nh upgrade."
+    "SIGTERM or SIGINT (Ctrl-C) ends the relay. SIGUSR1 drains it, like nh drain. SIGUSR2 replaces it by the "
+    "installed code with the current settings, like nh upgrade."
 )
 
 
@@ -27,7 +27,7 @@ Takeover = Annotated[
     bool,
     typer.Option(
         "--takeover",
-        help="Have the nh that runs with this runtime directory, in another container too, leave its calls.",
+        help="Take over the calls of the nh with this runtime directory, also of one in another container.",
         show_default=False,
     ),
 ]
@@ -35,7 +35,7 @@ Takeover = Annotated[
 Check = Annotated[
     bool,
     typer.Option(
-        "--check", help="Look whether these settings can be used, and run nothing.", show_default=False
+        "--check", help="Check whether nh can run with these settings, and exit.", show_default=False
     ),
 ]
 
@@ -48,7 +48,7 @@ def run(
     check: Check = False,
     **settings: Any,
 ) -> None:
-    """Run the relay until SIGTERM or SIGINT. It says `ready` once every shard is up."""
+    """Run the relay until SIGTERM or SIGINT. It prints `ready` when every shard is up."""
     if no_state:
         if settings["state"] not in (None, NO_STATE):
             raise ConfigError("command line: --state and --no-state contradict each other; say one of them")

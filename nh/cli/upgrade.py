@@ -1,4 +1,4 @@
-"""`nh upgrade` and `nh shards`: go on with other code, settings or shards, and lose no call."""
+"""`nh upgrade` and `nh shards`: replace the code, settings or shards of a running nh, and lose no call."""
 
 import time
 from typing import TYPE_CHECKING, Annotated, Final
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from nh.client import NativeClient
 
 ASK_S: Final = 30.0
-"""How long nh may take to find out whether the code that is installed can go on."""
+"""How long nh may take to check whether the installed code can take over."""
 
 DONE_S: Final = 60.0
 POLL_S: Final = 0.1
 
 
 class Upgraded(msgspec.Struct, frozen=True):
-    """What came of it.
+    """The outcome of an upgrade.
 
-    Arguments:
+    Args:
         version: of the nh that runs now.
         shards: how many shards it has.
         calls: how many calls it has.
-        took_s: seconds, from the command on.
+        took_s: seconds since the command began.
     """
 
     version: str
@@ -44,9 +44,9 @@ def upgrade(
     runtime_dir: RuntimeDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Go on with the nh that is installed now and the settings as they are now; calls go on.
+    """Replace the running nh by the installed one, with the current settings; calls go on.
 
-    If the installed nh cannot go on, it says why, and everything stays as it is. SIGUSR2 to nh run does the
+    If the installed nh cannot take over, it says why, and the running one stays. SIGUSR2 to nh run does the
     same.
     """
     _upgrade(settings_of(config, runtime_dir, rpc).rpc_addresses[0], None, as_json)
@@ -60,9 +60,9 @@ def shards(
     runtime_dir: RuntimeDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Go on with another number of shards; calls stay where they are, as far as their shard stays.
+    """Change the number of shards; a call stays on its shard, as long as that shard stays.
 
-    It is so until nh is started anew, or told otherwise: to make it last, change the settings too.
+    The number holds until nh is restarted. To make it last, change the settings too.
     """
     _upgrade(settings_of(config, runtime_dir, rpc).rpc_addresses[0], number, as_json)
 
@@ -110,7 +110,7 @@ def _wait_for_successor(address: str, before: object) -> dict[str, object]:
         except NhError as exc:
             if time.monotonic() > deadline:
                 raise Unavailable(
-                    f"the new nh does not answer ({exc}); its log says why. Calls go on in the shards that"
-                    " there were: start nh again"
+                    f"the new nh does not answer ({exc}); its log says why. Calls go on in the old shards:"
+                    " start nh again"
                 ) from exc
         time.sleep(POLL_S)

@@ -1,6 +1,6 @@
-"""The path in the kernel: the program that relays the media of latched legs, its loader, its tables' layout.
+"""The kernel path: the program that relays the media of latched legs, its loader, the layout of its maps.
 
-Contract: says what a kernel can do, loads the program and its maps, packs and unpacks what they hold. Must
-not know calls (beyond what an endpoint is), shards, the supervisor or any wire: which flow goes in, and when,
-is theirs to say.
+Contract: probes what the kernel can do, loads the program and its maps, packs and unpacks their values,
+follows interfaces and routes. It knows endpoints and RTP streams; it must not know calls, shards, the
+supervisor or any wire protocol. A shard decides which flow is in the kernel, and when.
 """

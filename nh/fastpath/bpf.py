@@ -72,7 +72,7 @@ def create_map(
 ) -> int:
     """A new, empty map; returns its descriptor.
 
-    Arguments:
+    Args:
         name: for people (bpftool); up to 15 characters of it are used.
         max_entries: 1 or more; an array has all of them from the start, zeroed.
         flags: MMAPABLE or 0.
@@ -123,7 +123,7 @@ def next_key(map_fd: int, key: bytes | None, key_bytes: int) -> bytes | None:
 def load_program(name: str, instructions: bytes, license_: str) -> int:
     """Loads a program for TC; returns its descriptor.
 
-    Arguments:
+    Args:
         name: for people (bpftool); up to 15 characters of it are used.
         instructions: with map descriptors in place of symbols.
         license_: decides which helpers it may call.
@@ -155,7 +155,7 @@ def run_on_packet(
 ) -> Run:
     """Runs a TC program on one packet that goes nowhere, as if it came in on loopback.
 
-    Arguments:
+    Args:
         packet: an Ethernet frame of 14 bytes or more.
         context: struct __sk_buff, zero where the kernel does not let it be chosen; b"" for all zero.
         repeat: how often; the packet is the same object each time.

@@ -46,7 +46,7 @@ class FlowEntry:
 
     All addresses are of one family. Raises ValueError if they are not.
 
-    Arguments:
+    Args:
         source: the latched source; other packets are left to the socket.
         out: the relay's address and port that they are sent on from.
         target: where they are sent.
@@ -85,7 +85,7 @@ NO_STREAM: Final = StreamFields()
 class FlowCounters(NamedTuple):
     """What a flow has carried; all integers.
 
-    Members:
+    Attributes:
         packets, payload_bytes: counters, 64 bits; bytes of UDP payload.
         last_seen_ns: CLOCK_MONOTONIC of the latest packet, 0 if there was none.
         next_stream: the place that the next new stream takes, 0 to STREAMS - 1.

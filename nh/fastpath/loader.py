@@ -30,7 +30,7 @@ _MEMORY_IS_CHARGED_TO_CGROUPS: Final = (5, 11)
 class LoadedProgram:
     """Descriptors of the program and its maps; closed on exec unless handed on, and by close().
 
-    Members:
+    Attributes:
         program_fd: for attaching it.
         flows_fd: hash map of layout.KEY to layout.FLOW.
         counters_fd: array map of layout.COUNTERS_BYTES each; its memory can be mapped.
@@ -51,7 +51,7 @@ class LoadedProgram:
 def load(max_flows: int, maps: tuple[int, int] | None = None) -> LoadedProgram:
     """Creates the maps and loads the program.
 
-    Arguments:
+    Args:
         maps: descriptors of the existing maps flows and counters, made with the same max_flows; they stay
             the caller's. None: create them.
         max_flows: room in each map, 1 or more; a flow is one direction of one pair of sockets. The kernel

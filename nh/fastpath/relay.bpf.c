@@ -16,7 +16,7 @@
 #include "streams.bpf.h"
 #include "tables.bpf.h"
 
-#define PASS		TC_ACT_UNSPEC	/* also TCX_NEXT: whoever is attached behind us sees the packet */
+#define PASS		TC_ACT_UNSPEC	/* also TCX_NEXT: the next program on the interface sees the packet */
 #define LOOPBACK	1		/* interface index in every network namespace */
 
 struct udp {

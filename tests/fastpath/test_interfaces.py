@@ -132,8 +132,8 @@ def test_a_named_interface_that_is_not_there_is_told_once(
     for _ in range(2):
         assert [interface.name for interface in interfaces.scan()] == ["lo"]
     assert [record.getMessage() for record in caplog.records] == [
-        "interface eht0 is not there, or is down: it is waited for",
-        "interface one is not there, or is down: it is waited for",
+        "interface eht0 is missing or down: the kernel path waits for it",
+        "interface one is missing or down: the kernel path waits for it",
     ]
 
 

@@ -89,7 +89,7 @@ def test_an_interface_that_comes_later_carries_media_in_the_kernel(method: str) 
 def test_the_only_interface_that_is_named_may_come_later(hosts: Hosts) -> None:
     with relay_on(hosts.relay, kernel="auto", kernel_interface="later") as relay:
         assert "kernel on no interface yet;" in relay.program.wait_for_line("ready")
-        assert "interface later is not there, or is down: it is waited for" in relay.program.output
+        assert "interface later is missing or down: the kernel path waits for it" in relay.program.output
         join(hosts.relay, hosts.bob, "192.0.2.1/24", "192.0.2.2/24", name="later")
         eventually(lambda: relay.stats().supervisor.kernel_interfaces == 1, "the program is on it")
 

@@ -28,7 +28,7 @@ def show_text(text: str) -> str:
 def read_id(text: str) -> bytes:
     r"""The identifier that `text` stands for.
 
-    Arguments:
+    Args:
         text: as show_id gives it; what is not escaped, printable or not, stands for itself.
 
     Raises ConfigError for a backslash that begins neither `\\` nor `\xNN`.

@@ -1,4 +1,4 @@
-"""`nh calls` and `nh close`: what calls there are, one call in full, and the end of one."""
+"""`nh calls` and `nh close`: list calls, show one in full, end one."""
 
 from typing import Annotated
 
@@ -18,9 +18,9 @@ def calls(
     *,
     contains: Annotated[
         str,
-        typer.Option(metavar="TEXT", help="List only calls with this in their call-id.", show_default=False),
+        typer.Option(metavar="TEXT", help="List only calls whose call-id contains this.", show_default=False),
     ] = "",
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="List so many calls at most.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most calls to list.")] = 100,
     as_json: AsJson = False,
     rpc: RpcAddress = None,
     runtime_dir: RuntimeDir = None,
@@ -30,7 +30,7 @@ def calls(
 
     Packets and bytes are those received. --json prints a line of JSON for each call.
     """
-    from nh.cli.calls import output as calls_output  # noqa: PLC0415  clients and rich take a while to import
+    from nh.cli.calls import output as calls_output  # noqa: PLC0415  rich takes a while to import
 
     wanted, pattern = read_id(call_id or ""), read_id(contains)
     with connect(config, runtime_dir, rpc) as client:
@@ -50,7 +50,7 @@ def close(
     runtime_dir: RuntimeDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """End a call: all of its sessions, and all of its ports are free again. The phones are not told."""
+    """End a call: nh ends its sessions and frees its ports. Phones and proxy are not notified."""
     from nh.commands import CloseCall  # noqa: PLC0415
 
     wanted = read_id(call_id)

@@ -1,4 +1,4 @@
-"""Runs the commands behind `nh calls` and prints what comes back, for people or as JSON."""
+"""Sends the commands of `nh calls` and prints the results, for people or as JSON."""
 
 from typing import Final
 
@@ -35,7 +35,7 @@ def print_call(client: NativeClient, call_id: bytes, as_json: bool) -> None:
 def print_list(client: NativeClient, contains: bytes, limit: int, as_json: bool) -> bool:
     """Calls, `limit` at most, page by page. Returns whether there are more.
 
-    Arguments:
+    Args:
         contains: only call-ids with these bytes in them; b"" for all.
         limit: 1 or more.
         as_json: a line of JSON a call.

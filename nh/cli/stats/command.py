@@ -1,4 +1,4 @@
-"""`nh stats`: the counters in shared memory, live, once or as JSON. It speaks to nobody."""
+"""`nh stats`: the counters in shared memory, live, once or as JSON. It needs no connection to nh."""
 
 import sys
 from contextlib import suppress
@@ -19,7 +19,7 @@ def stats(
             min=0.1,
             max=3600,
             metavar="SECONDS",
-            help="Time between two pictures, and over which rates are measured; 0.1 to 3600 (default: 1)",
+            help="Time between two pictures, over which rates are measured; 0.1 to 3600 (default: 1)",
             show_default=False,
         ),
     ] = None,

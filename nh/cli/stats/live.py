@@ -1,4 +1,4 @@
-"""The three ways in which `nh stats` shows what it reads: refreshed in place, one picture, JSON."""
+"""The three outputs of `nh stats`: a picture refreshed in place, one picture, JSON."""
 
 import time
 

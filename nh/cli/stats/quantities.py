@@ -1,4 +1,4 @@
-"""Numbers as people read them in narrow columns: at most five characters, with a unit where it matters."""
+"""Numbers for narrow columns: at most five characters, with a unit where it matters."""
 
 from typing import Final
 
@@ -23,7 +23,7 @@ def size(size_bytes: float) -> str:
 
 
 def memory(size_bytes: float) -> str:
-    """An amount of memory in whole MiB or GiB, as process lists have it: 48M, 1.2G."""
+    """An amount of memory in whole MiB or GiB, as in process lists: 48M, 1.2G."""
     mebi = size_bytes / 2**20
     return f"{mebi:.0f}M" if mebi < 999.5 else f"{mebi / 1024:.1f}G"
 

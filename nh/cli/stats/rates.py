@@ -1,4 +1,4 @@
-"""Rates from counters: what changed between two snapshots, by the second. No clock is read here."""
+"""Rates: the growth of counters between two snapshots, per second. The module reads no clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from nh.stats.layout import SHARD_TABLE, Kind
 from nh.stats.snapshot import ShardReading, Snapshot
 
 Rates = Mapping[str, float]
-"""Growth by the second of every counter of a shard, by the counter's name."""
+"""Growth per second of every counter of a shard, by the counter's name."""
 
 STALE_S: Final = 3.0
-"""A shard or supervisor that has not published for so long is stuck or gone: it should twice a second."""
+"""A shard or supervisor publishes twice a second; one that is silent for so long hangs or is gone."""
 
 _COUNTERS: Final = tuple(field.name for field in SHARD_TABLE if field.kind is Kind.COUNTER)
 
@@ -24,7 +24,7 @@ DROPS: Final = tuple(name for name in _COUNTERS if name.startswith("drop_"))
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Rates at one moment; None where two readings are missing to tell."""
+    """Rates at one moment; None: there are no two snapshots to compare."""
 
     shards: tuple[Rates | None, ...]
     total: Rates | None
@@ -33,8 +33,8 @@ class Measured:
 class Meter:
     """Measures rates over a series of snapshots.
 
-    The time between two readings is that between the shard's heartbeats, not that of the reader: the
-    counters are as of the heartbeat. If a shard has not published since, its last rates still hold.
+    The time between two snapshots is that between the shard's heartbeats, because the counters are those of
+    the heartbeat. While a shard has not published again, its last rates hold.
     """
 
     def __init__(self) -> None:
@@ -65,10 +65,10 @@ class Meter:
 
 
 def commands(rates: Rates) -> float:
-    """Commands by the second, of all kinds and outcomes."""
+    """Commands per second, of all kinds and outcomes."""
     return sum(rates[name] for name in COMMANDS)
 
 
 def drops(rates: Rates) -> float:
-    """Dropped packets by the second, for all reasons."""
+    """Dropped packets per second, for all reasons."""
     return sum(rates[name] for name in DROPS)

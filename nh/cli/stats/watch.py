@@ -1,4 +1,4 @@
-"""Where `nh stats` reads from: the segment of one runtime directory, across restarts of its nh."""
+"""Reads the statistics of the nh with one runtime directory, across restarts of that nh."""
 
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,8 @@ from nh.stats.snapshot import Snapshot
 class Watch:
     """Snapshots of the nh run that has `runtime_dir`; a context manager.
 
-    Raises StatsUnavailable, saying where it looked and how to look elsewhere, if there is none to begin with.
+    Raises:
+        StatsUnavailable: no nh runs there; the message says where it looked, and how to look elsewhere.
     """
 
     def __init__(self, runtime_dir: Path) -> None:
@@ -36,12 +37,12 @@ class Watch:
         self._segment.close()
 
     def read(self) -> Snapshot:
-        """The values of now; those published last if nh has stopped, until another takes its place."""
+        """The current values; after nh has stopped, its last ones until another nh starts."""
         snapshot = self._reader.read()
         if not _stale(snapshot):
             self._gone = False
             return snapshot
-        # an nh that ends takes the segment's name away, and the next one makes another of the same name
+        # nh unlinks its segment when it ends, and the next nh makes another with the same name
         try:
             segment = attach_segment(self._name)
         except StatsUnavailable:
@@ -53,12 +54,12 @@ class Watch:
         return self._reader.read()
 
     def warning(self, snapshot: Snapshot) -> str:
-        """What is wrong with the nh that wrote `snapshot`, the last one read; "" if nothing is."""
+        """The fault of the nh that wrote `snapshot`, the last one read; "": none."""
         if self._gone:
             return "nh has stopped; these are its last values"
         if _stale(snapshot):
             silent_s = snapshot.supervisor.heartbeat_age_s or 0
-            return f"the supervisor has been silent for {duration(silent_s)}: it hangs or was killed"
+            return f"the supervisor has been silent for {duration(silent_s)}: it hangs, or it was killed"
         return ""
 
 

@@ -16,7 +16,7 @@ CreateLink = Callable[[int, int], int]
 class TcxLinks:
     """The links of one program, by interface.
 
-    Arguments:
+    Args:
         program_fd: descriptor of a program of type BPF_PROG_TYPE_SCHED_CLS; stays the caller's.
         create_link: see CreateLink.
     """

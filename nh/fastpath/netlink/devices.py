@@ -21,7 +21,7 @@ _FAMILY = struct.Struct("=16sH")
 class Device(NamedTuple):
     """An interface as a way out.
 
-    Arguments:
+    Args:
         name: its name.
         ethernet: whether its packets begin with an Ethernet header (loopback's do too).
         mtu_bytes: longest IPv4 packet.

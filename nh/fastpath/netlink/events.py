@@ -1,9 +1,9 @@
-"""What the kernel tells of links, addresses and routes, gathered so that a storm of it costs next to nothing.
+"""The kernel's notifications about links, addresses and routes, read in batches: a storm costs little.
 
-After the first event the socket is left alone for a pause, then it is emptied at once and handed on. Its
-receive buffer bounds what can have gathered: if more came, the kernel drops it, which is just another
-way to say that something changed. While events keep coming, the pause grows: a router with a full BGP table
-has thousands of changes a second, and each makes a shard look up all its routes anew.
+After the first notification the socket is not read for a pause; then it is emptied, and the batch handed on.
+The receive buffer bounds a batch: the kernel drops the rest, and the batch still says that something changed.
+While notifications keep coming, the pause grows: a router with a full BGP table has thousands of changes a
+second, and after each batch a shard looks up all its routes again.
 """
 
 import contextlib
@@ -27,11 +27,11 @@ OnEvents = Callable[[list[bytes]], None]
 class Events:
     """A subscription to netlink multicast groups in the network namespace of the calling thread.
 
-    Arguments:
+    Args:
         loop: calls back.
         groups: numbers RTNLGRP_… (linux/rtnetlink.h).
         on_events: gets the datagrams that came, in order. Some may be missing, all of them at worst.
-        buffer_bytes: receive buffer, for who only wants to know that there was something; None: the default.
+        buffer_bytes: receive buffer, small if only the fact of a change counts; None: the default.
 
     Raises OSError if the socket cannot be had.
     """
@@ -82,7 +82,7 @@ class Events:
         # first: what is called may close this, or fail
         try:
             self._loop.add_reader(self._socket.fileno(), self._begin)
-        except OSError:  # somebody else has the last of the watches that this user may have
+        except OSError:  # this user has no epoll watch left (max_user_watches)
             self._timer = self._loop.call_later(LONGEST_PAUSE_S, self._finish)
         self._on_events(datagrams)
 

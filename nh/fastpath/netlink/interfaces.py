@@ -1,7 +1,7 @@
 """Which network interfaces carry media, and how they come and go.
 
-Asked over netlink, not read from /sys, which shows another network namespace than the process is in unless
-somebody mounted it anew. The rule is in MediaInterfaces; the module does not know what is done with them.
+Read over netlink, because /sys shows the network namespace in which it was mounted, not that of the process.
+MediaInterfaces has the rule. The module does not know what the interfaces are used for.
 """
 
 import logging
@@ -58,7 +58,7 @@ class _Link(NamedTuple):
 class MediaInterfaces:
     """The interfaces that carry media, in the network namespace of the calling thread.
 
-    Arguments:
+    Args:
         names: only these, whether or not they have addresses; those that do not exist are waited for.
             If empty: all that have an IP address and are not a port of something else.
 
@@ -85,7 +85,7 @@ class MediaInterfaces:
                 missing.discard(link.interface.name)
                 fit.append(link.interface)
         for name in sorted(missing):
-            self._say_once(name, "is not there, or is down: it is waited for")
+            self._say_once(name, "is missing or down: the kernel path waits for it")
         return sorted(fit)
 
     def _say_once(self, name: str, what: str) -> None:
@@ -97,7 +97,7 @@ class MediaInterfaces:
 class InterfaceWatch:
     """The interfaces that carry media, followed.
 
-    Arguments:
+    Args:
         loop: calls back.
         on_change: called when interfaces came or went, for all that happened within about 50 ms. An interface
             that was replaced by another with the same index went and came. A new MTU is no change.
@@ -132,7 +132,7 @@ class InterfaceWatch:
         try:
             found = {interface.ifindex: interface for interface in self._media.scan()}
         except OSError as error:
-            logger.warning("cannot list the network interfaces, trying again: %s", error)
+            logger.warning("the network interfaces cannot be listed, nh tries again: %s", error)
             self._retry_scan(deleted)
             return
         known, self._known = self._known, found

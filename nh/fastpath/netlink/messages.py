@@ -1,7 +1,7 @@
 """rtnetlink, as far as it takes to ask for links, addresses and routes (rtnetlink(7), linux/rtnetlink.h).
 
-Requests and answers are bytes here; what their fields mean is known to who asks. A socket belongs to the
-network namespace that the thread was in when it was opened.
+Requests and answers are bytes here; their callers know what the fields mean. A socket belongs to the network
+namespace of the thread that opens it.
 """
 
 import errno
@@ -93,12 +93,12 @@ def error_number(message: Message) -> int:
 def dump(kind: int, body: bytes) -> list[Message]:
     """All objects of a sort, such as links, asked for on a socket of its own.
 
-    Arguments:
+    Args:
         kind: RTM_GET….
         body: the fixed structure of that type.
 
-    If the table keeps changing while it is read, the last reading is returned all the same: whoever has to
-    be exact listens for changes as well. Raises OSError if the kernel refuses.
+    If the table keeps changing while the kernel dumps it, the last dump is returned all the same: a caller
+    that has to be exact listens for changes as well. Raises OSError if the kernel refuses.
     """
     with open_socket() as sock:
         sequence = 0

@@ -1,4 +1,4 @@
-"""Tells a shard that routing may have changed, so that the routes of its flows are looked up anew."""
+"""Tells a shard that routing may have changed, so that it looks up the routes of its flows again."""
 
 from collections.abc import Callable
 
@@ -23,16 +23,16 @@ GROUPS = (
 )
 
 BUFFER_BYTES = 16384
-"""Enough for a few dozen events, whose content nobody reads; what more there is, the kernel drops cheaply."""
+"""Enough for a few dozen notifications: their contents do not count, the kernel drops the rest cheaply."""
 
 
 class RouteWatch:
     """Follows links, addresses, routes and rules of the calling thread's network namespace.
 
-    Arguments:
+    Args:
         loop: calls back.
-        on_change: called 50 ms after a change, once for all that came in the meantime; while changes keep
-            coming, ever more rarely, down to once a second.
+        on_change: called 50 ms after a change, once for all changes in between; while changes keep coming,
+            the pause grows to a second.
 
     Raises OSError if netlink cannot be had.
     """

@@ -1,8 +1,8 @@
 """Where packets to a destination leave the host, by the kernel's own routing (RTM_GETROUTE, rtnetlink(7)).
 
-The program in the kernel finds the next hop of each packet by itself, but it has to be told the interface:
-that is looked up here when a flow moves into the kernel, and again when routing changed (route_watch). The
-module knows nothing of flows.
+The program in the kernel finds the next hop of each packet by itself, but the flow has to name the interface.
+A shard looks it up here when a flow moves into the kernel, and again when routing has changed (route_watch).
+The module knows nothing of flows.
 """
 
 import os
@@ -38,11 +38,11 @@ _UNUSABLE = {
     7: "its route says unreachable",
     8: "its route says prohibited",
 }
-"""By RTN_… (linux/rtnetlink.h): where no flow goes to, and why."""
+"""Types of route, RTN_… (linux/rtnetlink.h), that no flow can use, and why."""
 
 _ANSWER_BYTES = 8192
 _STALE_ANSWERS = 16
-"""Most answers to earlier requests that are passed over."""
+"""Most answers to earlier requests that are skipped."""
 
 _INTEGER = struct.Struct("=I")
 
@@ -50,7 +50,7 @@ _INTEGER = struct.Struct("=I")
 class Route(NamedTuple):
     """A way that a flow can take.
 
-    Arguments:
+    Args:
         ifindex: the interface that packets leave by; of a local destination the one that routing names.
         local: the destination is this host.
         mtu_bytes: longest IP packet, by the interface and by the route (its metric, or a path MTU found).
@@ -64,7 +64,7 @@ class Route(NamedTuple):
 class NoRoute(NamedTuple):
     """No way for the kernel path.
 
-    Arguments:
+    Args:
         why: in words.
         sure: False if the kernel did not say: "cannot tell" is not "no".
     """
@@ -127,7 +127,7 @@ class Routes:
     def find(self, destination: str, source: str) -> Route | NoRoute:
         """The way of UDP packets to `destination`, or why there is none for the kernel path.
 
-        Arguments:
+        Args:
             destination: IP address.
             source: IP address of this host that the packets will have: rules by source are followed.
 
