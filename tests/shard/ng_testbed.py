@@ -34,8 +34,8 @@ class NgTestbed(RelayTestbed):
         **options: Any,
     ) -> bytes:
         """The SDP that the one gets to whom `tag` offers."""
-        wishes = OfferOptions(**options)
-        result = self.relay.execute(Offer(call_id, tag, to, branch, _body(sdp), wishes))
+        parsed = OfferOptions(**options)
+        result = self.relay.execute(Offer(call_id, tag, to, branch, _body(sdp), parsed))
         assert isinstance(result, Rewritten)
         return result.sdp
 
@@ -50,8 +50,8 @@ class NgTestbed(RelayTestbed):
         **options: Any,
     ) -> bytes:
         """The SDP that `to` gets, whose offer `tag` answers."""
-        wishes = OfferOptions(**options)
-        result = self.relay.execute(Answer(call_id, to, tag, branch, _body(sdp), wishes))
+        parsed = OfferOptions(**options)
+        result = self.relay.execute(Answer(call_id, to, tag, branch, _body(sdp), parsed))
         assert isinstance(result, Rewritten)
         return result.sdp
 

@@ -75,7 +75,7 @@ def test_at_the_edge_it_is_not_over_with_each_call_that_comes_through(
     assert len(caplog.messages) == 1
 
 
-def test_where_nobody_was_refused_nothing_is_said(
+def test_without_a_refusal_nothing_is_logged(
     shortages: ShortageLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     shortages.granted()

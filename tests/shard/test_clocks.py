@@ -27,7 +27,7 @@ def test_within_one_boot_only_the_monotonic_clock_counts(jump_s: float) -> None:
     assert age_s(THEN, now) == 20.0
 
 
-def test_after_another_boot_the_wall_tells_how_long_nobody_was_there() -> None:
+def test_after_another_boot_the_wall_clock_tells_how_long_the_host_was_down() -> None:
     assert age_s(THEN, Clock(5.0, 1e9 + 20, OTHER_BOOT)) == 20.0
     assert age_s(THEN, Clock(90_000.0, 1e9 + 20, OTHER_BOOT)) == 20.0
 

@@ -1,4 +1,4 @@
-"""What becomes of a shard's calls when somebody comes for them, and takes them or not."""
+"""nh.shard.recovery.orphan: the calls of a shard without a supervisor, until a successor has them, or not."""
 
 import contextlib
 import os
@@ -38,7 +38,7 @@ from tools.harness.waiting import eventually
 
 CALLS = 3
 SOCKETS_A_CALL = 4
-NOBODY = 65_534
+UNPRIVILEGED_UID = 65_534
 
 
 class LeftShard:
@@ -195,14 +195,14 @@ def speaks(path: Path) -> bool:
         return sock.recv(1000) != b""
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
 def test_another_user_is_told_nothing(shard: LeftShard) -> None:
     assert shard.path.stat().st_mode & 0o777 == 0o600
     shard.path.parent.chmod(0o755)
     shard.path.chmod(0o666)  # as if the file's mode did not keep them out
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
         stranger.settimeout(10)
-        os.seteuid(NOBODY)
+        os.seteuid(UNPRIVILEGED_UID)
         try:
             stranger.connect(str(shard.path))
         finally:

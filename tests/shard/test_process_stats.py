@@ -20,7 +20,7 @@ def test_the_gauges_are_those_of_this_process() -> None:
     loop.close()
 
 
-def test_cpu_time_goes_on_from_what_a_predecessor_used() -> None:
+def test_cpu_time_goes_on_from_what_an_earlier_process_used() -> None:
     loop, stats = SelectorLoop(), ShardStats(cpu_s=100.0)
     meter = ProcessMeter(loop, stats)
     meter.update()

@@ -204,7 +204,7 @@ def test_the_session_information_has_the_uris_and_what_the_proxy_added(relay: Re
 # --- statistics -------------------------------------------------------------------------------------
 
 
-def test_counters_go_on_from_what_a_predecessor_left(ports: range, make_peer: MakePeer) -> None:
+def test_counters_go_on_from_what_an_earlier_process_left(ports: range, make_peer: MakePeer) -> None:
     left = ShardStats(packets_in=100, bytes_in=1000, packets_out=90, drop_no_target=10, allocate_ok=7)
     testbed = RelayTestbed(ports, stats=left)
     alice, bob = make_peer(), make_peer()

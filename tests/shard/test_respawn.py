@@ -30,8 +30,8 @@ def shard(request: pytest.FixtureRequest, ports: range, segment: Segment) -> Ite
     program: LoadedProgram | None = None
     if request.param == "kernel":
         program = request.getfixturevalue("kernel_program")
-    with RespawningShard(ports, segment, program) as succession:
-        yield succession
+    with RespawningShard(ports, segment, program) as shard:
+        yield shard
 
 
 @pytest.fixture

@@ -244,7 +244,7 @@ def test_asymmetric_media_go_where_the_sdp_says(
     assert sender.pending() == []
 
 
-def test_with_media_handover_whoever_sends_last_is_answered(
+def test_with_media_handover_the_last_sender_is_answered(
     ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     call = ng.connect(alice, bob, media_handover=True)
@@ -384,7 +384,7 @@ def test_a_silent_call_ends_by_itself(make_ng: MakeNg, alice: MediaPeer, bob: Me
     assert ng.relay.stats.expired_silent == 1
 
 
-def test_a_call_that_nobody_answered_and_that_finds_no_ports_is_destroyed(
+def test_an_unanswered_call_that_finds_no_ports_is_destroyed(
     ports: range, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     ng = NgTestbed(ports[:4], interfaces=NG_INTERFACES)

@@ -1,6 +1,6 @@
 """Recovery: the calls of a relay outlive its process.
 
-Calls are saved as they change (checkpoints), taken over from a predecessor (restore) and handed over to a
+Calls are saved as they change (checkpoints), taken over from an earlier process (restore), handed over to a
 successor (orphan). A relay that is part of another program (nh.server) has no recovery.
 """
 
@@ -22,7 +22,7 @@ class Recovery:
     Attributes:
         relay: see above.
         checkpointer: saves the calls.
-        restorer: restores a predecessor's calls, before and after the relay is attached.
+        restorer: restores the calls of an earlier process, before and after the relay is attached.
     """
 
     def __init__(self, relay: Relay, sink: CheckpointSink) -> None:

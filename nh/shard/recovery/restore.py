@@ -122,7 +122,7 @@ class CallRestorer(CallObserver):
 
 
 class RestoreQueue:
-    """A predecessor's sockets and calls, collected until they are to be restored. Close it."""
+    """Sockets and calls of an earlier process, collected until Restore comes. Close it."""
 
     def __init__(self) -> None:
         self._sockets: dict[Endpoint, int] = {}
