@@ -1,7 +1,7 @@
-"""Where an RPC socket is: a path of the file system, or a host and a port.
+"""The address of an RPC socket: a path in the file system, or a host and a port.
 
-The text form is nathelper.pl's: what has a `/` in it is a path (a directory stands for the file `socket`
-in it), everything else is HOST:PORT. The module looks at the file system to tell directories; it opens
+The text form is that of Net::SIP's nathelper.pl: text with a `/` is a path (a directory means the file
+`socket` in it), all other text is HOST:PORT. Looks in the file system whether a path is a directory; opens
 nothing and resolves no names.
 """
 
@@ -27,7 +27,7 @@ class UnixAddress(msgspec.Struct, frozen=True):
 class TcpAddress(msgspec.Struct, frozen=True):
     """A TCP socket: `host` is an IP address (IPv6 without brackets) or a name, `port` is 0 to 65535.
 
-    Port 0 means any free port, which makes sense for a listener only.
+    Port 0 means any free port, for listeners only.
     """
 
     host: str
@@ -41,16 +41,17 @@ RpcAddress = UnixAddress | TcpAddress
 
 
 def parse_rpc_address(text: str) -> RpcAddress:
-    """The address that `text` means.
+    """Parse an address.
 
-    Arguments:
+    Args:
         text: a path with a `/` in it, HOST:PORT, or [IPV6]:PORT. A path that is an existing directory or
             ends with `/` means the file `socket` in that directory.
 
-    Raises ConfigError if it is none of them; the message shows what would do.
+    Raises:
+        ConfigError: `text` is none of these; the message has an example.
     """
     if "\0" in text:
-        raise ConfigError(f"RPC address {text!r}: has a NUL in it")
+        raise ConfigError(f"RPC address {text!r}: contains a NUL character")
     return _parse_path(text) if "/" in text else _parse_tcp(text)
 
 
@@ -69,7 +70,7 @@ def _parse_tcp(text: str) -> TcpAddress:
     host, colon, port = text.rpartition(":")
     if not colon:
         raise ConfigError(
-            f"RPC address {text!r}: is neither a path (./name, if a file is meant) nor HOST:PORT,"
+            f"RPC address {text!r}: is neither a path (./name for a file) nor HOST:PORT,"
             " such as 127.0.0.1:7070"
         )
     if host.startswith("[") and host.endswith("]"):

@@ -1,107 +1,111 @@
-"""Every error that nh raises on purpose.
+"""The errors that nh raises on purpose.
 
     NhError
-    ├── ConfigError             a setting, flag or file that cannot be used
-    │   └── DirectoryInUse      another nh runs with the directory
-    ├── ProtocolError           bytes or fields from a peer that are not what the protocol says
-    │   ├── MalformedFrame      the stream can no longer be followed: the connection has to go
-    │   ├── MalformedRequest    one request cannot be read; the next one may be fine
-    │   └── UnknownCommand      a well-formed request for something that nh does not do
-    ├── SnapshotUnreadable      a call's snapshot that is of another version, damaged or contradicts itself
-    ├── Refused                 a well-formed request that the relay's rules turn down
+    ├── ConfigError             a setting, flag or file cannot be used
+    │   └── DirectoryInUse      another nh uses the directory
+    ├── ProtocolError           bytes or fields from a peer break the protocol
+    │   ├── MalformedFrame      the stream cannot be followed any further: the connection ends
+    │   ├── MalformedRequest    one request cannot be read; the next one may be valid
+    │   └── UnknownCommand      a well-formed request names a command that nh does not have
+    ├── SnapshotUnreadable      a call's snapshot has another version, is damaged or contradicts itself
+    ├── Refused                 the relay's rules do not allow a well-formed request
     │   ├── UnknownCall         no such call, transaction or session
-    │   ├── StaleTransaction    a cseq below one that is known, or one that was replaced
-    │   ├── NotAllocated        one side of the session has no sockets yet
-    │   ├── WrongDialog       an answer without its offer, or ends that do not belong together
-    │   ├── UnusableSdp         an SDP that cannot be read
-    │   ├── IncompleteSdp       an SDP that lacks what a relay needs
-    │   ├── Unsupported         something that a relay, or this one, does not do
-    │   ├── SocketCountMismatch offer and answer asked for different numbers of sockets
-    │   ├── Draining            a new call while the relay drains
-    │   ├── LimitReached        max_calls, max_sockets or max_sockets_in_group
-    │   ├── PortsExhausted      no free run of ports
-    │   │   └── SocketsExhausted    no descriptors or no memory left for their sockets
-    │   └── AddressUnavailable  the address cannot be bound on this host
-    └── Unavailable             nothing that could execute the command answers
+    │   ├── StaleTransaction    the cseq is below the latest one, or its transaction was replaced
+    │   ├── NotAllocated        one side of the session has no sockets
+    │   ├── WrongDialog         an answer without an offer, or ends of different dialogs
+    │   ├── UnusableSdp         the SDP cannot be read
+    │   ├── IncompleteSdp       the SDP lacks something that a relay needs
+    │   ├── Unsupported         the client asks for something that nh does not do
+    │   ├── SocketCountMismatch offer and answer need different numbers of sockets
+    │   ├── Draining            a new call during a drain
+    │   ├── LimitReached        max_calls, max_sockets or max_sockets_in_group is reached
+    │   ├── PortsExhausted      no run of consecutive ports is free
+    │   │   └── SocketsExhausted    the system has no descriptors or memory for sockets
+    │   └── AddressUnavailable  this host cannot bind the address
+    └── Unavailable             the process that would execute the command does not answer
         ├── ShardUnavailable    the call's shard is down, starting, or overloaded
-        ├── ChannelFull         the other side of the internal link does not read
-        ├── CommandTimeout      the call's shard did not answer in time
-        ├── StatsUnavailable    no statistics that can be read: nothing runs, or another version does
-        ├── StoreUnavailable    the store of calls cannot be opened or written now
-        └── KernelPathUnavailable   the kernel refuses something of the path in the kernel
-            └── KernelTableFull     there is no room for one more flow
+        ├── ChannelFull         the process at the other end of the internal link does not read
+        ├── CommandTimeout      no answer within the time limit
+        ├── StatsUnavailable    no readable statistics: no nh runs, or one of another version
+        ├── StoreUnavailable    the store of calls cannot be opened or written
+        └── KernelPathUnavailable   the kernel rejects a part of the kernel path
+            └── KernelTableFull     the table of flows is full
 
 `code` is `error.code` of the native protocol; the set is small and fixed (docs/reference/protocol.md).
-The module knows nothing of wires, calls or processes.
+Knows nothing of wires, calls or processes.
 """
 
 from typing import ClassVar
 
 
 class NhError(Exception):
-    """Root of the tree; `code` is the native protocol's error code of the class."""
+    """Any error of nh's.
+
+    Attributes:
+        code: the native protocol's error code.
+    """
 
     code: ClassVar[str] = "internal"
 
 
 class ConfigError(NhError):
-    """A setting that cannot be used; the message says which, why, and what would do."""
+    """A setting cannot be used; the message says which, why, and what to set instead."""
 
 
 class DirectoryInUse(ConfigError):
-    """Another nh runs with the directory; the message says which process."""
+    """Another nh uses the directory; the message has its process id."""
 
 
 class ProtocolError(NhError):
-    """A peer sent what its protocol does not allow."""
+    """A peer broke its protocol."""
 
     code = "bad_request"
 
 
 class MalformedFrame(ProtocolError):
-    """Framing is lost: nothing after this point of the connection can be trusted."""
+    """Framing is lost: nothing behind this point of the stream can be read."""
 
 
 class MalformedRequest(ProtocolError):
-    """One request is unreadable; the message says what and where."""
+    """One request cannot be read; the message says what is wrong and where."""
 
 
 class UnknownCommand(ProtocolError):
-    """The request names a command that is not in the table."""
+    """The request names a command that does not exist."""
 
     code = "unknown_command"
 
 
 class SnapshotUnreadable(NhError):
-    """A snapshot is of another version, damaged, or contradicts itself: the call cannot be restored."""
+    """A snapshot has another version, is damaged or contradicts itself: its call cannot be restored."""
 
 
 class Refused(NhError):
-    """The relay's rules turn the request down (Net::SIP: the reply is undef)."""
+    """The relay's rules do not allow the request (in Net::SIP's protocol the reply is undef)."""
 
     code = "refused"
 
 
 class UnknownCall(Refused):
-    """Nothing is known under this call-id, transaction or pair of ids."""
+    """The call, transaction or pair of ends does not exist."""
 
     code = "not_found"
 
 
 class StaleTransaction(Refused):
-    """The transaction is older than one that is known for the same sender."""
+    """The transaction is older than the latest one of the same sender, or was replaced."""
 
     code = "stale"
 
 
 class NotAllocated(Refused):
-    """A session needs sockets on both sides before it can be activated."""
+    """The session has no sockets on one side, so it cannot be activated."""
 
     code = "not_allocated"
 
 
 class WrongDialog(Refused):
-    """An answer without its offer, or two ends that do not belong together."""
+    """The answer has no offer, or the two ends belong to different dialogs."""
 
     code = "bad_dialogue"
 
@@ -119,13 +123,13 @@ class IncompleteSdp(Refused):
 
 
 class Unsupported(Refused):
-    """A client asks for what a relay, or this one, does not do: better refused than silently left out."""
+    """The client asks for something that nh does not do and must not ignore."""
 
     code = "unsupported"
 
 
 class SocketCountMismatch(Refused):
-    """The two sides asked for different numbers of sockets, so they cannot be paired."""
+    """The two sides have different numbers of sockets, so they cannot be paired."""
 
     code = "mismatch"
 
@@ -137,29 +141,29 @@ class LimitReached(Refused):
 
 
 class Draining(Refused):
-    """The relay drains: it goes on with the calls that it has, and takes no new ones."""
+    """The relay drains: calls continue, new ones are refused."""
 
     code = "draining"
 
 
 class PortsExhausted(Refused):
-    """No free run of consecutive ports; the message says what would help."""
+    """No run of consecutive ports is free; the message says what to change."""
 
     code = "no_ports"
 
 
 class SocketsExhausted(PortsExhausted):
-    """Ports are free, but the system has no descriptors or no memory for their sockets."""
+    """Ports are free, but the system has no descriptors or memory for their sockets."""
 
 
 class AddressUnavailable(Refused):
-    """The address is not one that this host can bind."""
+    """This host cannot bind the address."""
 
     code = "bad_address"
 
 
 class Unavailable(NhError):
-    """Nothing that could execute the command answers."""
+    """The process that would execute the command does not answer."""
 
     code = "unavailable"
 
@@ -169,11 +173,11 @@ class ShardUnavailable(Unavailable):
 
 
 class ChannelFull(Unavailable):
-    """Too many records wait on the internal link, because the other side does not read them."""
+    """Too many records wait on the internal link, because the process at the other end does not read."""
 
 
 class CommandTimeout(Unavailable):
-    """The shard of this call did not answer in time; the command may still be executed."""
+    """No answer within the time limit; the command may still be executed."""
 
     code = "timeout"
 
@@ -183,14 +187,14 @@ class StatsUnavailable(Unavailable):
 
 
 class StoreUnavailable(Unavailable):
-    """The store of calls cannot be opened or written now; the message says where and why."""
+    """The store of calls cannot be opened or written; the message says where and why."""
 
 
 class KernelPathUnavailable(Unavailable):
-    """The kernel refuses something that the path in the kernel needs: nh relays in user space.
+    """The kernel rejects a part of the kernel path, so nh relays in user space.
 
-    Arguments:
-        message: what was tried and what the kernel said, with the end of the verifier's log if it has one.
+    Args:
+        message: the operation and the kernel's error, with the end of the verifier's log if there is one.
         errno: the kernel's error number.
     """
 
@@ -200,7 +204,7 @@ class KernelPathUnavailable(Unavailable):
 
 
 class KernelTableFull(KernelPathUnavailable):
-    """The kernel's table has no room for one more flow, which stays in user space."""
+    """The kernel's table of flows is full; the flow stays in user space."""
 
 
 ERROR_CODES: tuple[str, ...] = (

@@ -1,4 +1,4 @@
-"""Named interfaces as text, `NAME/IP[!ADVERTISED][@MIN-MAX]`: what the settings say of them. Pure."""
+"""Named interfaces as the settings write them: `NAME/IP[!ADVERTISED][@MIN-MAX]`. No I/O."""
 
 import ipaddress
 import re
@@ -7,19 +7,20 @@ from nh.calls.interfaces import Interface
 from nh.calls.media import is_address
 
 DEFAULT_NAME = "default"
-"""The interface that the setting `address` makes."""
+"""Name of the interface that the setting `address` defines."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 def parse_interface(text: str) -> Interface:
-    """The interface that `text` means.
+    """Parse an interface.
 
-    Arguments:
-        text: NAME/IP, behind it `!` and the IP address to announce, and `@` and the media ports, where they
-            differ from the address itself and from the relay's ports.
+    Args:
+        text: NAME/IP; then `!` and the IP address to announce, if another; then `@` and the media ports, if
+            others than the relay's.
 
-    Raises ValueError, which shows what would do, if it is none.
+    Raises:
+        ValueError: `text` is not an interface; the message has an example.
     """
     name, slash, rest = text.partition("/")
     if not slash or not _NAME.fullmatch(name):
@@ -32,19 +33,23 @@ def parse_interface(text: str) -> Interface:
 
 
 def parse_address(text: str) -> Interface:
-    """The one interface of a relay that has no other: `IP[!ADVERTISED]`. Raises ValueError if it is none."""
+    """Parse `IP[!ADVERTISED]`, the only interface of a relay without named ones. Raises ValueError."""
     bound, advertised = _parse_addresses(text, f"address: {text!r}")
     return Interface(DEFAULT_NAME, bound, advertised)
 
 
 def parse_ports(text: str, where: str) -> tuple[int, int]:
-    """(lowest, highest) of a range of media ports, both included.
+    """Parse a range of media ports.
 
-    Arguments:
+    Args:
         text: MIN-MAX.
-        where: what is being read, for the error messages.
+        where: the name of the setting, for error messages.
 
-    Raises ValueError if it is none, or not within 1024 to 65535.
+    Returns:
+        The lowest and the highest port, both included.
+
+    Raises:
+        ValueError: `text` is not a range within 1024 to 65535.
     """
     low, dash, high = text.partition("-")
     if not dash or not (low.isdecimal() and high.isdecimal()):
@@ -55,13 +60,14 @@ def parse_ports(text: str, where: str) -> tuple[int, int]:
 
 
 def check_interfaces(interfaces: tuple[Interface, ...], ports: tuple[int, int]) -> None:
-    """See that interfaces can be told apart and do not take each other's ports.
+    """Check that interfaces differ in name or IP version, and that their ports do not overlap.
 
-    Arguments:
-        interfaces: all of them.
-        ports: those of interfaces that have none of their own.
+    Args:
+        interfaces: all interfaces.
+        ports: the ports of interfaces without own ones.
 
-    Raises ValueError naming two that do not go together.
+    Raises:
+        ValueError: two interfaces conflict; the message names them.
     """
     for index, one in enumerate(interfaces):
         for other in interfaces[:index]:
@@ -83,10 +89,10 @@ def _parse_addresses(text: str, where: str) -> tuple[str, str]:
     bound, mark, advertised = text.partition("!")
     for address in (bound, advertised) if mark else (bound,):
         if not is_address(address):
-            raise ValueError(f"{where}: {address!r} is no IPv4 or IPv6 address")
+            raise ValueError(f"{where}: {address!r} is not an IPv4 or IPv6 address")
         if ipaddress.ip_address(address).is_unspecified:
             raise ValueError(f"{where}: {address} is every address of the host; name the one to announce")
     canonical = str(ipaddress.ip_address(bound))
     if mark and ipaddress.ip_address(advertised).version != ipaddress.ip_address(bound).version:
-        raise ValueError(f"{where}: {bound} and {advertised} are not of one IP version")
+        raise ValueError(f"{where}: {bound} and {advertised} have different IP versions")
     return canonical, str(ipaddress.ip_address(advertised)) if mark else canonical

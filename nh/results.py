@@ -1,4 +1,4 @@
-"""What comes of commands: the other half of the vocabulary of wires, supervisor and shards (nh.commands)."""
+"""The results of commands (nh.commands): the other half of the vocabulary of wires, supervisor and shards."""
 
 import msgspec
 
@@ -7,25 +7,42 @@ from nh.errors import NhError
 
 
 class Allocated(msgspec.Struct, frozen=True, tag="allocated"):
-    """The relay's ports, one entry a medium, in the order of the request."""
+    """Ports are allocated.
+
+    Attributes:
+        media: the relay's ports, one entry for each medium, in the order of the request.
+    """
 
     media: tuple[RelayMedia, ...]
 
 
 class Activated(msgspec.Struct, frozen=True, tag="activated"):
-    """`created` is False where the session was active already (a retransmission)."""
+    """The session is active.
+
+    Attributes:
+        created: False if it was active before (a retransmission).
+    """
 
     created: bool
 
 
 class Closed(msgspec.Struct, frozen=True, tag="closed"):
-    """How many sessions ended; 0 where none was active (sockets may have been freed all the same)."""
+    """Sessions are closed.
+
+    Attributes:
+        sessions: number of sessions that ended; 0 if none was active (sockets may have been closed).
+    """
 
     sessions: int
 
 
 class CallSummary(msgspec.Struct, frozen=True):
-    """One line of a list. `age_s` and `idle_s` are seconds; packets and bytes are those received."""
+    """One call of a list.
+
+    Attributes:
+        age_s, idle_s: seconds since its first command, and since its last command or packet.
+        packets, bytes: received.
+    """
 
     call_id: bytes
     shard: int
@@ -38,7 +55,11 @@ class CallSummary(msgspec.Struct, frozen=True):
 
 
 class CallList(msgspec.Struct, frozen=True, tag="call_list"):
-    """A page of calls; `next` goes into the next request's `after`, b"" on the last page."""
+    """A page of calls.
+
+    Attributes:
+        next: for `after` of the next page's request; b"" on the last page.
+    """
 
     calls: tuple[CallSummary, ...]
     next: bytes = b""
@@ -47,13 +68,13 @@ class CallList(msgspec.Struct, frozen=True, tag="call_list"):
 class StreamDetail(msgspec.Struct, frozen=True):
     """One RTP stream that a leg received, by SSRC (how it is measured: docs/reference/statistics.md).
 
-    Arguments:
-        payload_type, encoding: of the latest packet; "" if its name is not known.
-        packets: received, duplicates among them.
-        lost, reordered, duplicates: packets that did not come, came late, came again.
-        loss_ratio: lost packets among those sent, 0 to 1.
-        jitter_ms: RFC 3550's; None where the payload type's clock is not known.
-        mos: estimated, 1.0 to 4.5, for audio; None where too little is known.
+    Attributes:
+        payload_type, encoding: of the latest packet; encoding is "" if unknown.
+        packets: packets received, duplicates included.
+        lost, reordered, duplicates: packets that are missing, came late, came again.
+        loss_ratio: lost packets by packets sent, 0 to 1.
+        jitter_ms: interarrival jitter (RFC 3550) in ms; None if the payload type's clock is unknown.
+        mos: estimated mean opinion score of audio, 1.0 to 4.5; None if it cannot be estimated.
     """
 
     ssrc: int
@@ -69,20 +90,20 @@ class StreamDetail(msgspec.Struct, frozen=True):
 
 
 class LegDetail(msgspec.Struct, frozen=True):
-    """One direction of one socket pair: what is received on one relay port and sent on to the other side.
+    """One direction of one socket pair: received on one relay port and sent on to the other side.
 
-    Arguments:
-        local: the relay's own endpoint, where this leg receives, as text.
-        announced: the peer's endpoint as its SDP said, None where it said none.
-        source: the peer's endpoint as packets showed it, None before the first.
+    Attributes:
+        local: the relay's endpoint on which the leg receives, ADDRESS:PORT.
+        announced: the peer's endpoint by its SDP; None if the SDP has none.
+        source: the endpoint that the peer's packets come from; None before the first packet.
         latched: whether the source is fixed (RFC 7362).
-        packets, bytes: received from the source.
-        dropped: packets not passed on, by reason (see nh.calls.leg.Drop).
-        idle_s: seconds since the last packet was seen, None before the first.
-        streams: the RTP streams among them, the latest four.
-        kernel: whether its packets are relayed inside the kernel now.
-        user_space_because: why they are not, in words; "" where they are.
-        kernel_packets: how many of `packets` were.
+        packets, bytes: accepted from the source.
+        dropped: packets that were not forwarded, by reason (nh.calls.leg.Drop).
+        idle_s: seconds since the last packet; None before the first.
+        streams: the latest four RTP streams.
+        kernel: whether the kernel path relays its packets now.
+        user_space_because: why it does not; "" if it does.
+        kernel_packets: how many of `packets` the kernel path relayed.
     """
 
     local: str
@@ -127,7 +148,11 @@ class SessionDetail(msgspec.Struct, frozen=True):
 
 
 class GroupDetail(msgspec.Struct, frozen=True):
-    """One group of sockets: the relay's ports for one SDP; `used` tells whether a session has it."""
+    """One group of sockets: the relay's ports for one SDP.
+
+    Attributes:
+        used: whether a session uses it.
+    """
 
     cseq: int
     id: bytes
@@ -139,7 +164,7 @@ class GroupDetail(msgspec.Struct, frozen=True):
 
 
 class CallDetail(msgspec.Struct, frozen=True, tag="call_detail"):
-    """Everything that is known of one call."""
+    """Everything about one call."""
 
     call_id: bytes
     shard: int
@@ -150,17 +175,24 @@ class CallDetail(msgspec.Struct, frozen=True, tag="call_detail"):
 
 
 class Rewritten(msgspec.Struct, frozen=True, tag="rewritten"):
-    """The SDP with the relay's addresses and ports in it; `warning` is for the client, "" for none."""
+    """An SDP with the relay's addresses and ports.
+
+    Attributes:
+        warning: for the client; "" for none.
+    """
 
     sdp: bytes
     warning: str = ""
 
 
 class StreamReading(msgspec.Struct, frozen=True):
-    """One port of the relay in a query: what was received there. Times are wall-clock seconds.
+    """The packets received on one relay port, in a query.
 
-    `component` counts as ICE does: 1 is RTP, 2 is RTCP (RFC 8839 5.1). `local_port` is 0 for what came to
-    ports that are no more. `rtp` are the RTP streams among the packets.
+    Attributes:
+        local_port: 0 for packets of ports that are closed.
+        component: 1 for RTP, 2 for RTCP (RFC 8839 section 5.1).
+        last_packet: wall-clock seconds.
+        rtp: the RTP streams among the packets.
     """
 
     local_port: int
@@ -175,7 +207,7 @@ class StreamReading(msgspec.Struct, frozen=True):
 
 
 class MediumReading(msgspec.Struct, frozen=True):
-    """One medium of one end in a query."""
+    """One medium of one end, in a query."""
 
     index: int
     kind: str
@@ -184,7 +216,7 @@ class MediumReading(msgspec.Struct, frozen=True):
 
 
 class TagReading(msgspec.Struct, frozen=True):
-    """One end of a call in a query."""
+    """One end of a call, in a query."""
 
     tag: bytes
     label: str
@@ -194,7 +226,7 @@ class TagReading(msgspec.Struct, frozen=True):
 
 
 class StreamTotals(msgspec.Struct, frozen=True):
-    """What arrived on several ports together."""
+    """The packets received on several ports together."""
 
     packets: int = 0
     bytes: int = 0
@@ -202,13 +234,13 @@ class StreamTotals(msgspec.Struct, frozen=True):
 
 
 class Queried(msgspec.Struct, frozen=True, tag="queried"):
-    """A call as query and delete tell it.
+    """A call in the reply to query or delete.
 
-    Arguments:
+    Attributes:
         created, last_signal: wall-clock seconds.
-        tags: its ends.
+        tags: the ends of the call.
         rtp, rtcp: the totals of all streams of `tags`.
-        complete: False where `tags` were left out, because all of it would be too long to be told.
+        complete: False if `tags` were left out, as the reply would be too long with them.
     """
 
     created: int
@@ -219,27 +251,27 @@ class Queried(msgspec.Struct, frozen=True, tag="queried"):
     complete: bool = True
 
     def without_details(self) -> "Queried":
-        """The same with its totals only."""
+        """The same call with its totals only."""
         return msgspec.structs.replace(self, tags=(), complete=False)
 
 
 class Blocked(msgspec.Struct, frozen=True, tag="blocked"):
-    """The media are blocked, or not any more."""
+    """The media are blocked, or unblocked."""
 
 
 class Stats(msgspec.Struct, frozen=True, tag="stats_result"):
-    """A snapshot of all counters, as plain values."""
+    """All counters, as plain values."""
 
     snapshot: dict[str, object]
 
 
 class DrainState(msgspec.Struct, frozen=True, tag="drain_state"):
-    """What came of Drain or Undrain.
+    """The state of the drain after Drain or Undrain.
 
-    Arguments:
+    Attributes:
         draining: whether new calls are refused.
-        calls: how many there are, as last published.
-        limit_s: seconds until the relay ends whatever calls are left; None: no such limit.
+        calls: number of calls, as last published.
+        limit_s: seconds until the relay ends with calls left; None: no limit.
     """
 
     draining: bool
@@ -248,41 +280,50 @@ class DrainState(msgspec.Struct, frozen=True, tag="drain_state"):
 
 
 class Upgrading(msgspec.Struct, frozen=True, tag="upgrading"):
-    """What came of Upgrade: it begins, and this connection ends.
+    """The upgrade begins, and this connection ends.
 
-    Arguments:
-        version: the one that is installed.
+    Attributes:
+        version: the installed version.
     """
 
     version: str
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
-    """The answer to Ping: the version of nh that answers."""
+    """The reply to Ping.
+
+    Attributes:
+        version: of the nh that replies.
+    """
 
     version: str
 
 
 class ExtensionResult(msgspec.Struct, frozen=True, tag="extension_result"):
-    """What an extension's handler returned: plain values (None, numbers, text, bytes, lists, dicts)."""
+    """The plain values that an extension's handler returned: None, numbers, text, bytes, lists, dicts."""
 
     value: object
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
-    """Why there is no result: a code of nh.errors.ERROR_CODES and a message for people."""
+    """An error in place of a result.
+
+    Attributes:
+        code: one of nh.errors.ERROR_CODES.
+        message: for people.
+    """
 
     code: str
     message: str
 
     @classmethod
     def of(cls, error: NhError) -> "Failure":
-        """What an error of nh's is to a peer."""
+        """The failure that a peer gets for an error."""
         return cls(error.code, str(error))
 
 
 RelayResult = Allocated | Activated | Closed | CallList | CallDetail | Rewritten | Queried | Blocked | Failure
-"""What a shard answers."""
+"""The results that a shard returns."""
 
 Result = RelayResult | Stats | DrainState | Upgrading | Pong | ExtensionResult
-"""What a wire codec may encode."""
+"""All results."""

@@ -1,14 +1,14 @@
-"""Throttles log lines that peers can cause, or shortages that last: nobody can fill the disk through nh."""
+"""Limits the rate of log lines that peers or lasting shortages cause, so that they cannot fill the disk."""
 
 import logging
 from collections.abc import Callable
 
 
 class RateLimitedLogger:
-    """Lets one line through in `interval_s` seconds and says how many it kept back before that.
+    """Logs at most one line in `interval_s` seconds, with the number of lines suppressed before it.
 
-    Arguments:
-        logger: where the lines go.
+    Args:
+        logger: logs the lines.
         now: the clock, monotonic seconds.
         interval_s: least seconds between two lines.
     """
@@ -18,18 +18,18 @@ class RateLimitedLogger:
         self._now = now
         self._interval_s = interval_s
         self._next_at = 0.0
-        self._kept_back = 0
+        self._suppressed = 0
 
     def log(self, level: int, message: str, *arguments: object) -> bool:
-        """Log a line as logging.Logger.log would, or count it; returns whether it went through."""
+        """Log a line as logging.Logger.log does, or suppress and count it; returns whether it was logged."""
         now = self._now()
         if now < self._next_at:
-            self._kept_back += 1
+            self._suppressed += 1
             return False
         self._next_at = now + self._interval_s
-        if self._kept_back:
-            self._logger.log(level, message + " (and %d more)", *arguments, self._kept_back)
-            self._kept_back = 0
+        if self._suppressed:
+            self._logger.log(level, message + " (%d similar lines suppressed)", *arguments, self._suppressed)
+            self._suppressed = 0
         else:
             self._logger.log(level, message, *arguments)
         return True

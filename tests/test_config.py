@@ -98,7 +98,7 @@ def test_booleans_come_from_the_environment(text: str, value: bool) -> None:
         ('address = "here"', "address: .*no IPv4 or IPv6 address"),
         ('address = "0.0.0.0"', "address: .*every address"),
         ('address = "192.0.2.1!"', "address: .*no IPv4 or IPv6 address"),
-        ('address = "192.0.2.1!2001:db8::1"', "address: .*not of one IP version"),
+        ('address = "192.0.2.1!2001:db8::1"', "address: .*different IP versions"),
         ('interface = ["192.0.2.1"]', "interface: .*NAME/IP"),
         ('interface = ["a b/192.0.2.1"]', "interface: .*NAME/IP"),
         ('interface = ["a/192.0.2.1@5"]', "interface: .*MIN-MAX"),

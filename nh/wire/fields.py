@@ -1,7 +1,7 @@
-"""Rules for the fields of requests that hold on every wire: written once, used by netsip and native.
+"""The ranges of the fields of requests, on every wire: used by netsip, native and ng.
 
-Codecs bring values of the right type; here they are checked for their ranges and made into the
-vocabulary of nh.commands. Nothing here knows how a value was encoded.
+Codecs pass values of the right type; these functions check their ranges and make the structs of nh.commands.
+Knows no encoding.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ MAX_TOKEN_CHARACTERS = 64
 
 
 def make_id(value: bytes, *, where: str) -> bytes:
-    """An identifier, unchanged. Raises MalformedRequest if it is longer than MAX_ID_BYTES."""
+    """Return an identifier unchanged. Raises MalformedRequest if it is longer than MAX_ID_BYTES."""
     if len(value) > MAX_ID_BYTES:
         raise MalformedRequest(f"{where}: {len(value)} bytes are more than {MAX_ID_BYTES}")
     return value
 
 
 def make_call_id(value: bytes) -> bytes:
-    """A call-id, unchanged. Raises MalformedRequest if it is empty or longer than MAX_ID_BYTES."""
+    """Return a call-id unchanged. Raises MalformedRequest if it is empty or longer than MAX_ID_BYTES."""
     if not value:
         raise MalformedRequest("call_id: is empty")
     return make_id(value, where="call_id")
@@ -44,12 +44,13 @@ def make_key(
     uri_from: bytes = b"",
     uri_to: bytes = b"",
 ) -> TransactionKey:
-    """A TransactionKey from values that a peer sent.
+    """Make a TransactionKey of values from a peer.
 
-    Arguments:
+    Args:
         call_id, cseq, id_from, id_to, uri_from, uri_to: see nh.commands.TransactionKey.
 
-    Raises MalformedRequest for anything out of range.
+    Raises:
+        MalformedRequest: a value is out of range.
     """
     if cseq is not None and not 0 <= cseq <= MAX_CSEQ:
         raise MalformedRequest(f"cseq: {cseq} is not in 0..{MAX_CSEQ}")
@@ -66,14 +67,15 @@ def make_key(
 def make_medium(
     *, address: str, port: int, range_: int | None, proto: str = "", kind: str = "", where: str
 ) -> Media:
-    """One Media from values that a peer sent.
+    """Make a Media of values from a peer.
 
-    Arguments:
+    Args:
         address, port, proto, kind: see nh.calls.media.Media.
-        range_: number of consecutive ports; None: 2 where `proto` starts with RTP/ (RTP and RTCP), else 1.
-        where: what is being read, for the error messages.
+        range_: number of consecutive ports; None: 2 if `proto` starts with RTP/ (RTP and RTCP), else 1.
+        where: the name of the field, for error messages.
 
-    Raises MalformedRequest for anything out of range.
+    Raises:
+        MalformedRequest: a value is out of range.
     """
     for name, text in (("proto", proto), ("kind", kind)):
         _check_token(text, where=f"{where}: {name}")
@@ -83,13 +85,14 @@ def make_medium(
 
 
 def make_format(*, payload_type: int, encoding: str, clock_hz: int, where: str) -> PayloadFormat:
-    """What one payload type means.
+    """Make a PayloadFormat of values from a peer.
 
-    Arguments:
+    Args:
         payload_type, encoding, clock_hz: see nh.calls.rtp.payload_types.PayloadFormat.
-        where: what is being read, for the error messages.
+        where: the name of the field, for error messages.
 
-    Raises MalformedRequest for anything out of range.
+    Raises:
+        MalformedRequest: a value is out of range.
     """
     if not 0 <= payload_type <= 127:
         raise MalformedRequest(f"{where}: payload type {payload_type} is not in 0..127")
@@ -105,14 +108,15 @@ def _check_token(text: str, *, where: str) -> None:
 
 
 def make_endpoint(*, address: str, port: int, where: str) -> Endpoint:
-    """An Endpoint from values that a peer sent.
+    """Make an Endpoint of values from a peer.
 
-    Arguments:
+    Args:
         address: an IP address.
         port: 1 to 65535.
-        where: what is being read, for the error messages.
+        where: the name of the field, for error messages.
 
-    Raises MalformedRequest for anything else.
+    Raises:
+        MalformedRequest: the address or port is not valid.
     """
     if not 1 <= port <= 65535:
         raise MalformedRequest(f"{where}: port {port} is not in 1..65535")
@@ -120,22 +124,24 @@ def make_endpoint(*, address: str, port: int, where: str) -> Endpoint:
 
 
 def make_allocate(*, key: TransactionKey, side: Side, address: str, media: Sequence[Media]) -> Allocate:
-    """An Allocate from parts that are valid by themselves.
+    """Make an Allocate of valid parts.
 
-    Raises MalformedRequest if the key has no cseq, the address is no IP address, or there are more than
-    MAX_MEDIA media.
+    Raises:
+        MalformedRequest: the key has no cseq, the address is not an IP address, or there are more than
+            MAX_MEDIA media.
     """
     if key.cseq is None:
-        raise MalformedRequest("cseq: is needed to allocate")
+        raise MalformedRequest("cseq: allocate needs a number")
     if len(media) > MAX_MEDIA:
         raise MalformedRequest(f"media: {len(media)} are more than {MAX_MEDIA}")
     return Allocate(key, side, canonical_address(address, where="address"), tuple(media))
 
 
 def make_param(param: dict[str, str]) -> dict[str, str]:
-    """An activation's param, unchanged.
+    """Return the param of an Activate unchanged.
 
-    Raises MalformedRequest if it has more than MAX_PARAM entries or a text of more than MAX_PARAM_BYTES.
+    Raises:
+        MalformedRequest: it has more than MAX_PARAM entries, or a text longer than MAX_PARAM_BYTES.
     """
     if len(param) > MAX_PARAM:
         raise MalformedRequest(f"param: {len(param)} entries are more than {MAX_PARAM}")

@@ -1,7 +1,7 @@
 """Frames on a byte stream: a 32-bit big-endian length, then that many bytes of payload.
 
-Both protocols, Net::SIP's and the native one, travel in these frames; the payload's first byte tells them
-apart. The module knows neither of them, and no sockets: bytes are fed in as they come.
+Net::SIP's and the native protocol use these frames. Knows neither of them, and no sockets: the caller feeds
+bytes as they were received.
 """
 
 from typing import Protocol
@@ -15,24 +15,24 @@ HEADER_BYTES = 4
 
 
 class Framing(Protocol):
-    """What takes a stream apart: Framer, and others for protocols with other frames."""
+    """Cuts a stream into messages: Framer, and others for protocols with other frames."""
 
     @property
     def pending_bytes(self) -> int:
-        """How many bytes were fed and not yet taken as frames."""
+        """Bytes that were fed and not yet returned in frames."""
 
     def feed(self, data: bytes) -> None:
-        """Add what the stream brought, in any portions."""
+        """Add bytes of the stream, in any portions."""
 
     def next_frame(self) -> bytes | None:
-        """The next payload, None if it is not complete yet; raises MalformedFrame if there can be none."""
+        """The next payload; None if it is incomplete. Raises MalformedFrame if there can be none."""
 
 
 class Framer:
-    """Cuts a stream into payloads. After every `feed`, take frames until there is none.
+    """Cuts a stream into payloads. After every feed(), call next_frame() until it returns None.
 
-    Arguments:
-        max_bytes: longest payload to accept.
+    Args:
+        max_bytes: longest payload accepted.
     """
 
     __slots__ = ("_buffer", "_max_bytes")
@@ -43,18 +43,18 @@ class Framer:
 
     @property
     def pending_bytes(self) -> int:
-        """How many bytes were fed and not yet taken as frames: not 0 at the end is a torn frame."""
+        """Bytes that were fed and not yet returned in frames; at the end of the stream, a partial frame."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> None:
-        """Add what the stream brought, in any portions."""
+        """Add bytes of the stream, in any portions."""
         self._buffer += data
 
     def next_frame(self) -> bytes | None:
-        """The payload of the next frame, 1 to `max_bytes` bytes, or None if it is not complete yet.
+        """The payload of the next frame, 1 to `max_bytes` bytes; None if the frame is incomplete.
 
-        Raises MalformedFrame as soon as a length of 0 or over the maximum is there, and again whenever it
-        is called after that: the stream cannot be followed any more.
+        Raises:
+            MalformedFrame: a length is 0 or above the maximum; also in every call after that.
         """
         buffer = self._buffer
         if len(buffer) < HEADER_BYTES:
@@ -71,5 +71,5 @@ class Framer:
 
 
 def frame(payload: bytes) -> bytes:
-    """`payload` with its length in front, ready for the stream."""
+    """The frame of a payload, for the stream."""
     return len(payload).to_bytes(HEADER_BYTES, "big") + payload

@@ -53,7 +53,7 @@ def test_while_it_lasts_it_is_said_again_with_how_many_were_refused(
     clock.now += LOG_INTERVAL_S
     shortages.refused(PORTS)
     assert len(caplog.messages) == 2
-    assert caplog.messages[1].endswith("(and 99 more)")
+    assert caplog.messages[1].endswith("(99 similar lines suppressed)")
 
 
 def test_its_end_is_said_once(shortages: ShortageLog, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
