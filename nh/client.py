@@ -1,8 +1,8 @@
-"""Clients of the relay, for programs that ask for ports: blocking, with a deadline over each exchange.
+"""Clients of the relay, for programs that need relay ports: blocking, with a time limit for each command.
 
-`Client` speaks Net::SIP's protocol and has Perl's client's methods; nh and Perl's server both understand it.
-`NativeClient` speaks nh's own, knows all commands, and says why something was refused. Neither is meant to
-be used by several threads at once.
+`Client` speaks Net::SIP's protocol, with the methods of Perl's client, to nh or to Perl's server.
+`NativeClient` speaks nh's native protocol, has all of its commands, and raises the reason of a refusal. Use
+each client in one thread at a time.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ from nh.errors import (
     WrongDialog,
 )
 from nh.results import Failure, Result
-from nh.rpc.client_connection import RpcConnection
+from nh.rpc.client_connection import ClientConnection
 from nh.wire import native, netsip
 from nh.wire.fields import make_allocate, make_param
 from nh.wire.framing import MAX_FRAME_BYTES
@@ -77,16 +77,15 @@ _ERRORS: Final[Mapping[str, type[NhError]]] = {
 
 
 class Client:
-    """Net::SIP::NATHelper::Client in Python: one connection a command.
+    """Net::SIP::NATHelper::Client in Python: one connection for each command.
 
-    Arguments:
-        address: the server's, see nh.address.parse_rpc_address.
-        timeout_s: the longest that one command may take, from connecting to the reply.
+    All methods return None if the server replies undef, which means refused: the protocol has no reasons.
+    They raise MalformedRequest for arguments that the protocol cannot carry, Unavailable or CommandTimeout
+    if the server cannot be reached or does not reply, MalformedFrame for a reply of another protocol.
 
-    All methods return None where the server answers undef: it refuses, and the protocol has no word for
-    why. They raise MalformedRequest for arguments that the protocol cannot carry, Unavailable or
-    CommandTimeout if the server cannot be reached or does not answer, MalformedFrame for a reply that is
-    not of the protocol.
+    Args:
+        address: of the server, see nh.address.parse_rpc_address.
+        timeout_s: time limit for one command in seconds, from connecting to the reply.
     """
 
     def __init__(self, address: str, timeout_s: float = 5.0) -> None:
@@ -100,16 +99,17 @@ class Client:
         addr: str,
         media: Sequence[Media | Mapping[str, object]],
     ) -> list[tuple[str, int, int]] | None:
-        """Ports for the media of one SDP.
+        """Allocate relay ports for the media of one SDP.
 
-        Arguments:
+        Args:
             nat_basic: call, transaction and ends.
-            side: 0 if the SDP is from the request, 1 if from the response.
-            addr: IP address on which the relay shall listen.
-            media: one Media or mapping for each medium, with addr and port, and optionally range (default: 2
+            side: 0 for the SDP of the request, 1 for that of the response.
+            addr: IP address on which the relay listens.
+            media: for each medium a Media, or a mapping with addr and port, and optionally range (default: 2
                 for a proto that starts with RTP/, else 1), proto and media (the media type).
 
-        Returns (address, base port, range) for each medium; the port is 0 for inactive media.
+        Returns:
+            (address, base port, range) for each medium; the port is 0 for inactive media.
         """
         if side not in (0, 1):
             raise MalformedRequest(f"side: {side!r} is neither 0 nor 1")
@@ -125,26 +125,35 @@ class Client:
         return netsip.read_allocated(self._exchange(netsip.encode_request(command)))
 
     def activate_session(self, nat_basic: NatBasic, param: Mapping[str, str] | None = None) -> int | None:
-        """Start to relay. Returns 1 if that began now, -1 if it had begun before.
+        """Start to relay.
 
-        Arguments:
+        Args:
             nat_basic: call, transaction and ends.
-            param: handed back in the session information.
+            param: returned in the session information.
+
+        Returns:
+            1 if the session was activated now, -1 if it was active before.
         """
         command = Activate(_key(nat_basic), make_param(dict(param or {})))
         return netsip.read_count(self._exchange(netsip.encode_request(command)))
 
     def close_session(self, nat_basic: NatBasic) -> int | None:
-        """End sessions: with a cseq that transaction's, with None, 0 or "0" all between the two ends.
+        """End sessions: of one transaction, or with a cseq of None, 0 or "0" all between the two ends.
 
-        Returns how many were ended.
+        Returns:
+            The number of sessions that ended.
         """
         return netsip.read_count(self._exchange(netsip.encode_request(Close(_key(nat_basic)))))
 
     def rpc(self, name: str, *arguments: object) -> Value:
-        """Any command by name, with plain values: what a Server was extended with, for instance.
+        """Execute any command by name, such as one that a program added to its nh.server.Server.
 
-        Strings come back as bytes, those with Perl's UTF-8 flag as str.
+        Args:
+            name: the command's name.
+            arguments: plain values.
+
+        Returns:
+            The reply: strings are bytes, or str if they have Perl's UTF-8 flag.
         """
         try:
             payload = netsip.encode_request(Extension(name, arguments))
@@ -155,26 +164,26 @@ class Client:
     def _exchange(self, payload: bytes) -> Value:
         _check_size(payload)
         deadline = time.monotonic() + self._timeout_s
-        connection = RpcConnection(self._address, deadline=deadline, max_reply_bytes=MAX_FRAME_BYTES)
+        connection = ClientConnection(self._address, deadline=deadline, max_reply_bytes=MAX_FRAME_BYTES)
         with contextlib.closing(connection):
             connection.send(payload, deadline=deadline)
             return netsip.decode_reply(connection.receive(deadline=deadline))
 
 
 class NativeClient:
-    """The native protocol on one connection, which is opened when needed and again after a failure.
-
-    Arguments:
-        address: the server's, see nh.address.parse_rpc_address.
-        timeout_s: the longest that a request may take, connecting included.
+    """The native protocol on one connection, which is opened when needed, and again after a failure.
 
     A context manager; close() ends the connection.
+
+    Args:
+        address: of the server, see nh.address.parse_rpc_address.
+        timeout_s: time limit for one request in seconds, connecting included.
     """
 
     def __init__(self, address: str, timeout_s: float = 5.0) -> None:
         self._address = parse_rpc_address(address)
         self._timeout_s = timeout_s
-        self._connection: RpcConnection | None = None
+        self._connection: ClientConnection | None = None
         self._last_id = 0
 
     def __enter__(self) -> Self:
@@ -186,7 +195,7 @@ class NativeClient:
         self.close()
 
     def close(self) -> None:
-        """End the connection, if there is one."""
+        """End the connection. No effect without one."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -212,16 +221,21 @@ class NativeClient:
         return cast(ResultT, result)
 
     def request_all(self, commands: Sequence[BaseCommand[Result]]) -> list[Result]:
-        """The results of many commands at once, in their order; a refused one gives its Failure.
+        """Execute many commands at once.
 
-        The time for the next reply begins anew with every reply. Raises as `request` does if the exchange
-        itself fails; some of the commands may have been executed then.
+        The time limit applies to each reply: it starts again with every reply received.
+
+        Returns:
+            The results in the order of the commands; a Failure for a refused command.
+
+        Raises:
+            NhError: as in request(), if the exchange itself fails; some commands may have been executed.
         """
         payloads = [self._encode(command) for command in commands]
         try:
             return self._exchange(commands, payloads)
         except BaseException:
-            self.close()  # late replies must not meet later requests
+            self.close()  # replies that come late must not be taken for replies to later requests
             raise
 
     def _encode(self, command: BaseCommand[Result]) -> tuple[int, bytes]:
@@ -249,17 +263,17 @@ class NativeClient:
                 sent += 1
             reply_id, content = native.split_reply(connection.receive(deadline=deadline))
             if reply_id not in waiting:
-                raise _stray(reply_id, content)
+                raise _unexpected(reply_id, content)
             index = waiting.pop(int(reply_id))
             results[index] = _read_result(content, commands[index])
             deadline = time.monotonic() + self._timeout_s
         return [results[index] for index in range(len(commands))]
 
-    def _connect(self, deadline: float) -> RpcConnection:
+    def _connect(self, deadline: float) -> ClientConnection:
         if self._connection is not None and self._connection.ended:
-            self.close()  # it was idle for too long, or nh was upgraded
+            self.close()  # nh closed it, as it was idle for too long
         if self._connection is None:
-            self._connection = RpcConnection(
+            self._connection = ClientConnection(
                 self._address, deadline=deadline, max_reply_bytes=native.MAX_REPLY_BYTES
             )
         return self._connection
@@ -271,11 +285,11 @@ def _read_result(content: msgspec.Raw | Failure, command: BaseCommand[Result]) -
     return native.decode_result(content, INFO[type(command)].result)
 
 
-def _stray(reply_id: native.RequestId, content: msgspec.Raw | Failure) -> NhError:
-    """What to raise for a reply that is nobody's: the server's error if it sent one."""
+def _unexpected(reply_id: native.RequestId, content: msgspec.Raw | Failure) -> NhError:
+    """The error for a reply to no request: the server's own error, if it sent one."""
     if reply_id is None and isinstance(content, Failure):
         return _error(content)
-    return MalformedFrame(f"reply: its id {reply_id!r} is of no request that waits")
+    return MalformedFrame(f"reply: no request waits for a reply with the id {reply_id!r}")
 
 
 def _error(failure: Failure) -> NhError:
@@ -288,4 +302,6 @@ def _key(nat_basic: NatBasic) -> TransactionKey:
 
 def _check_size(payload: bytes) -> None:
     if len(payload) > MAX_FRAME_BYTES:
-        raise MalformedRequest(f"request: {len(payload)} bytes are more than a frame's {MAX_FRAME_BYTES}")
+        raise MalformedRequest(
+            f"request: {len(payload)} bytes are more than {MAX_FRAME_BYTES}, the longest frame"
+        )

@@ -15,4 +15,8 @@ def test_one_line_goes_through_and_the_rest_is_counted(caplog: pytest.LogCapture
     throttle.log(logging.WARNING, "line %d", 5)
     now = 103.0
     throttle.log(logging.WARNING, "line %d", 6)
-    assert [record.getMessage() for record in caplog.records] == ["line 0", "line 5 (4 similar lines suppressed)", "line 6"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "line 0",
+        "line 5 (4 similar lines suppressed)",
+        "line 6",
+    ]

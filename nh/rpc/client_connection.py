@@ -1,8 +1,7 @@
-"""A client's end of one RPC connection: blocking for its caller, and never for longer than it may.
+"""A client's end of one RPC connection, blocking with deadlines.
 
-Frames go out and come in before a deadline of the caller's; while there is something to send, what
-arrives is read all the same, so that neither end waits for the other for ever. Knows framing, but neither
-of the protocols in it.
+While a frame is sent, replies are read too, so that client and server cannot wait for each other for ever.
+Knows frames, but neither of the protocols in them.
 """
 
 import contextlib
@@ -21,16 +20,17 @@ _CHUNK_BYTES = 65_536
 _LEAST_WAIT_S = 0.001  # 0 would mean no limit
 
 
-class RpcConnection:
-    """One connection; close it in any case.
+class ClientConnection:
+    """One connection; the caller closes it.
 
-    Arguments:
-        address: the server's.
-        deadline: when to give up connecting, in time.monotonic() seconds. Looking up a host name is not
-            bounded by it: that is the resolver's affair.
-        max_reply_bytes: longest payload to accept.
+    Args:
+        address: of the server.
+        deadline: when to give up connecting, in time.monotonic() seconds. The resolver's own time limit
+            applies to a host name.
+        max_reply_bytes: longest payload accepted.
 
-    Raises Unavailable if there is no connection to be had; the message says what to do.
+    Raises:
+        Unavailable: the server cannot be reached; the message says what to do.
     """
 
     def __init__(self, address: RpcAddress, *, deadline: float, max_reply_bytes: int) -> None:
@@ -43,20 +43,25 @@ class RpcConnection:
         self._poll.register(self._sock)
 
     def close(self) -> None:
-        """Close the socket; a second time does nothing."""
+        """Close the socket. No effect if it is closed."""
         self._sock.close()
 
     @property
     def ended(self) -> bool:
-        """Whether the server has closed the connection by now."""
+        """Whether the server has closed the connection."""
         if not self._ended:
             self._fill()
         return self._ended
 
     def send(self, payload: bytes, *, deadline: float) -> None:
-        """Send one frame. A server that is gone is noticed by the `receive` that follows.
+        """Send one frame. If the server is gone, the next receive() raises.
 
-        Raises CommandTimeout if the server does not take it in time.
+        Args:
+            payload: of the frame.
+            deadline: in time.monotonic() seconds.
+
+        Raises:
+            CommandTimeout: the server did not read the frame before the deadline.
         """
         unsent = memoryview(frame(payload))
         while unsent and not self._ended:
@@ -69,20 +74,25 @@ class RpcConnection:
                 except BlockingIOError:
                     continue
                 except OSError:
-                    return  # it may have answered before it went
+                    return  # the server may have replied before it closed
 
     def receive(self, *, deadline: float) -> bytes:
-        """The payload of the next frame.
+        """Receive the payload of the next frame.
 
-        Raises CommandTimeout if none comes in time, Unavailable if the server closes the connection,
-        MalformedFrame for a reply that is too long.
+        Args:
+            deadline: in time.monotonic() seconds.
+
+        Raises:
+            CommandTimeout: no complete frame came before the deadline.
+            Unavailable: the server closed the connection.
+            MalformedFrame: the reply is too long.
         """
         while (payload := self._framer.next_frame()) is None:
             if self._ended:
-                torn = "in the middle of a reply" if self._framer.pending_bytes else "without a reply"
+                when = "in the middle of a reply" if self._framer.pending_bytes else "without a reply"
                 raise Unavailable(
-                    f"{self._address}: the server closed the connection {torn};"
-                    " its log may say why (it does so for commands that it does not know)"
+                    f"{self._address}: the server closed the connection {when};"
+                    " its log may have the reason, such as an unknown command"
                 )
             self._wait(select.POLLIN, deadline)
             self._fill()
@@ -93,7 +103,7 @@ class RpcConnection:
             chunk = self._sock.recv(_CHUNK_BYTES)
         except BlockingIOError:
             return
-        except OSError:  # a reset: whatever came before it is there already
+        except OSError:  # a reset: data before it was received already
             chunk = b""
         self._ended = not chunk
         self._framer.feed(chunk)
@@ -104,7 +114,7 @@ class RpcConnection:
         ready = self._poll.poll(math.ceil(left_s * 1000))
         if not ready:
             raise CommandTimeout(
-                f"{self._address}: no answer in time; the relay may be overloaded,"
+                f"{self._address}: no reply within the time limit; the relay may be overloaded,"
                 " and may still execute the command"
             )
         return ready[0][1]
@@ -117,7 +127,7 @@ def _connect(address: RpcAddress, deadline: float) -> socket.socket:
             return socket.create_connection((address.host, address.port), timeout=left_s)
         sock = socket.socket(socket.AF_UNIX)
         try:
-            # A full backlog of a Unix socket is waited for in blocking mode only; this bounds the wait.
+            # only a blocking connect waits while the backlog of a Unix socket is full; this limits the wait
             seconds, fraction = divmod(left_s, 1)
             sock.setsockopt(
                 socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(seconds), int(fraction * 1e6))
@@ -131,20 +141,22 @@ def _connect(address: RpcAddress, deadline: float) -> socket.socket:
 
 @contextlib.contextmanager
 def _explained(address: RpcAddress) -> Iterator[None]:
-    """Turn the system's errors into what to do about them."""
+    """Turn errors of the system into Unavailable with a remedy."""
     try:
         yield
     except FileNotFoundError as exc:
         raise Unavailable(
-            f"{address}: no such socket; is `nh run` up, and is this its --rpc address?"
+            f"{address}: no such socket; check that `nh run` runs, and its --rpc address"
         ) from exc
     except ConnectionRefusedError as exc:
-        raise Unavailable(f"{address}: no process listens there; is `nh run` up?") from exc
+        raise Unavailable(f"{address}: no process listens there; check that `nh run` runs") from exc
     except PermissionError as exc:
         raise Unavailable(
             f"{address}: permission denied; run as the relay's user, or set its rpc_mode"
         ) from exc
     except (TimeoutError, BlockingIOError) as exc:
-        raise Unavailable(f"{address}: no connection in time; the relay may be overloaded or stuck") from exc
+        raise Unavailable(
+            f"{address}: no connection within the time limit; the relay may be overloaded or hang"
+        ) from exc
     except OSError as exc:
         raise Unavailable(f"{address}: cannot connect: {exc.strerror or exc}") from exc

@@ -102,7 +102,7 @@ def test_the_capacity_is_searched(relay: Relay, tmp_path: Path) -> None:
     ("arguments", "status", "message"),
     [
         ([], 2, "HOST:PORT"),
-        (["/nowhere/nh.sock"], 1, "is `nh run` up"),
+        (["/nowhere/nh.sock"], 1, "check that `nh run` runs"),
         (["127.0.0.1:1", "--calls", "0"], 2, "calls: 0"),
         (["127.0.0.1:1", "--control", "smoke"], 2, "smoke"),
         (["/nowhere/nh.sock", "--control", "ng"], 2, "UDP"),

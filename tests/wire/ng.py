@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from hypothesis import strategies as st
+
 from nh.results import Result
 from nh.wire import ng
 from nh.wire.ng import bencode
@@ -45,3 +47,13 @@ def answer(**fields: Any) -> bytes:
 def reply(request: bytes, result: Result) -> Any:
     """The reply to a request's payload, with text as bytes."""
     return bencode.decode(ng.encode_reply(ng.decode_request(request), result, MAX_BYTES))
+
+
+values: st.SearchStrategy[object] = st.recursive(
+    st.one_of(st.integers(-(10**17), 10**17), st.binary(max_size=30)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.binary(max_size=6), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+"""Values that bencode can carry."""

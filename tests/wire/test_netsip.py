@@ -242,7 +242,7 @@ def test_other_commands_are_unknown(name: bytes) -> None:
         (request(b"close", [b"c" * (MAX_ID_BYTES + 1), 1, b"f", b"t"]), "call_id: 16385 bytes"),
         (request(b"close", [b"c", 1, b"f" * (MAX_ID_BYTES + 1), b"t"]), "id_from"),
         (request(b"close", [b"c", 1, b"f", b"t" * (MAX_ID_BYTES + 1)]), "id_to"),
-        (allocate(nat_basic=[b"c", None, b"f", b"t"]), "cseq: is needed"),
+        (allocate(nat_basic=[b"c", None, b"f", b"t"]), "cseq: allocate needs"),
         (allocate(side=2), "side: 2"),
         (allocate(side=None), "side: undef"),
         (allocate(side=b"from"), "side"),

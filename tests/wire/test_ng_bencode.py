@@ -6,18 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nh.errors import MalformedFrame, MalformedRequest
-from nh.wire.ng.bencode import MAX_DEPTH, MessageEnd, decode, encode
+from nh.errors import MalformedRequest
+from nh.wire.ng.bencode import MAX_DEPTH, decode, encode
 from tests.wire.fuzz import fuzzed, mutated
-from tests.wire.ng import offer, written
-
-values: st.SearchStrategy[object] = st.recursive(
-    st.one_of(st.integers(-(10**17), 10**17), st.binary(max_size=30)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(st.binary(max_size=6), inner, max_size=4)
-    ),
-    max_leaves=12,
-)
+from tests.wire.ng import offer, values, written
 
 
 @fuzzed
@@ -78,31 +70,3 @@ def test_depth_has_a_limit(opening: bytes) -> None:
 def test_garbage_gives_a_value_or_an_error(data: bytes) -> None:
     with contextlib.suppress(MalformedRequest):
         decode(data)
-
-
-# --- where a message ends in a stream -------------------------------------------------------------
-
-
-@fuzzed
-@given(st.dictionaries(st.binary(max_size=6), values, max_size=4), st.lists(st.integers(1, 9), max_size=60))
-def test_the_end_is_found_in_whatever_portions_it_comes(value: object, portions: list[int]) -> None:
-    data = written(value) + b"5 d4"
-    end, buffer, found = MessageEnd(0), bytearray(), None
-    try:
-        for size in [*portions, len(data)]:
-            buffer += data[len(buffer) : len(buffer) + size]
-            found = found if found is not None else end.find(buffer)
-    except MalformedFrame as exc:
-        assert "within each other" in str(exc)
-    else:
-        assert found == len(data) - 4
-
-
-@fuzzed
-@given(st.binary(max_size=300) | mutated(st.just(offer())))
-def test_garbage_has_an_end_or_none_or_is_an_error(data: bytes) -> None:
-    try:
-        end = MessageEnd(0).find(data)
-    except MalformedFrame:
-        return
-    assert end is None or data[0:1] == b"d"

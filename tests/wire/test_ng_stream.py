@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from nh.errors import MalformedFrame
 from nh.wire.ng import NgFramer
-from tests.wire.fuzz import fuzzed
-from tests.wire.ng import offer
+from nh.wire.ng.stream import MessageEnd
+from tests.wire.fuzz import fuzzed, mutated
+from tests.wire.ng import offer, values, written
 
 MESSAGES = [b"1_1 d7:command4:pinge", b"1_2 " + offer(), b"\xff d7:command4:pinge"]
 
@@ -69,3 +70,31 @@ def test_garbage_waits_for_more_or_ends_the_stream(data: bytes) -> None:
     framer.feed(data)
     with contextlib.suppress(MalformedFrame):
         taken(framer)
+
+
+# --- where a message ends in a stream -------------------------------------------------------------
+
+
+@fuzzed
+@given(st.dictionaries(st.binary(max_size=6), values, max_size=4), st.lists(st.integers(1, 9), max_size=60))
+def test_the_end_is_found_in_whatever_portions_it_comes(value: object, portions: list[int]) -> None:
+    data = written(value) + b"5 d4"
+    end, buffer, found = MessageEnd(0), bytearray(), None
+    try:
+        for size in [*portions, len(data)]:
+            buffer += data[len(buffer) : len(buffer) + size]
+            found = found if found is not None else end.find(buffer)
+    except MalformedFrame as exc:
+        assert "within each other" in str(exc)
+    else:
+        assert found == len(data) - 4
+
+
+@fuzzed
+@given(st.binary(max_size=300) | mutated(st.just(offer())))
+def test_garbage_has_an_end_or_none_or_is_an_error(data: bytes) -> None:
+    try:
+        end = MessageEnd(0).find(data)
+    except MalformedFrame:
+        return
+    assert end is None or data[0:1] == b"d"

@@ -1,4 +1,4 @@
-"""nh's own protocol: JSON behind a length (docs/reference/protocol.md)."""
+"""The native protocol: JSON behind a length (docs/reference/protocol.md)."""
 
 from nh.wire.native.codec import (
     FIRST_BYTE,

@@ -1,8 +1,8 @@
-"""nh's own protocol: JSON objects to commands, results to JSON objects; see docs/reference/protocol.md.
+"""The codec of the native protocol: JSON to commands, results to JSON; see docs/reference/protocol.md.
 
 A request is {"id": …, "command": …, fields…}, a reply {"id": …, "result": {…}} or {"id": …, "error": {"code",
-"message"}}. Requests may be pipelined and are answered in any order. Payloads come and go without their
-length; connections are the caller's.
+"message"}}. Requests may be pipelined, and replies come in any order. Payloads have no length in front:
+framing is the caller's.
 """
 
 from collections.abc import Collection
@@ -24,7 +24,7 @@ MAX_REPLY_BYTES: Final = 1024 * 1024
 """Longest payload of a reply (requests are limited by framing.MAX_FRAME_BYTES)."""
 
 RequestId = int | str | None
-"""What a client calls its request; None only where a request's own could not be read."""
+"""A client's id of its request; None only if the request's own id cannot be read."""
 
 ResultT = TypeVar("ResultT")
 
@@ -33,7 +33,7 @@ ResultT = TypeVar("ResultT")
 
 
 class _Head(msgspec.Struct):
-    """What is read first: what to call the request, and which struct to read it with."""
+    """What is read first: the request's id, and the command, which selects the struct of the rest."""
 
     id: ClientId
     command: object = None
@@ -44,13 +44,14 @@ _object_decoder: Final = msgspec.json.Decoder(dict[str, object])
 
 
 def decode_request(payload: bytes, extensions: Collection[str] = ()) -> tuple[RequestId, Command | Failure]:
-    """The command in one request and what to call it in the reply. Never raises.
+    """Decode one request. Never raises.
 
-    Arguments:
-        payload: what a frame carried.
-        extensions: names of further commands; they give an Extension with one dict of fields.
+    Args:
+        payload: of a frame.
+        extensions: names of further commands; they become an Extension with one dict of fields.
 
-    A request that cannot be read gives a Failure, with None for the id if that is what cannot be read.
+    Returns:
+        The request's id, None if it cannot be read, and the command, or the Failure for the reply.
     """
     request_id: RequestId = None
     try:
@@ -59,7 +60,7 @@ def decode_request(payload: bytes, extensions: Collection[str] = ()) -> tuple[Re
         return request_id, _decode_command(head, payload, extensions)
     except (MalformedRequest, UnknownCommand) as exc:
         return request_id, Failure(exc.code, str(exc))
-    # What msgspec raises for bytes that are no JSON, no UTF-8, of the wrong shape, or nested too deep.
+    # what msgspec raises for bytes that are not JSON, not UTF-8, of the wrong shape, or nested too deep
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
         return request_id, Failure(MalformedRequest.code, f"request: {exc}")
 
@@ -67,7 +68,7 @@ def decode_request(payload: bytes, extensions: Collection[str] = ()) -> tuple[Re
 def _decode_command(head: _Head, payload: bytes, extensions: Collection[str]) -> Command:
     name = head.command
     if not isinstance(name, str):
-        raise MalformedRequest("command: is missing or no string")
+        raise MalformedRequest("command: is missing or not a string")
     if name in DECODERS:
         return DECODERS[name].decode(payload).to_command()
     if name in extensions:
@@ -75,7 +76,7 @@ def _decode_command(head: _Head, payload: bytes, extensions: Collection[str]) ->
         del fields["id"], fields["command"]
         return Extension(name, (fields,))
     known = ", ".join(sorted({*DECODERS, *extensions}))
-    raise UnknownCommand(f"command: {name[:64]!r} is unknown; there are {known}")
+    raise UnknownCommand(f"command: {name[:64]!r} is unknown; the commands are {known}")
 
 
 # --- replies, server side -------------------------------------------------------------------------
@@ -150,9 +151,10 @@ _reply_decoder: Final = msgspec.json.Decoder(_Reply)
 
 
 def split_reply(payload: bytes) -> tuple[RequestId, msgspec.Raw | Failure]:
-    """The id of a reply and what is in it, unread: pipelining needs the id to know what to expect.
+    """Split a reply into its id and its undecoded result: the id tells the type of the result.
 
-    Raises MalformedFrame if it is no reply of this protocol.
+    Raises:
+        MalformedFrame: `payload` is not a reply of this protocol.
     """
     try:
         reply = _reply_decoder.decode(payload)
@@ -166,13 +168,14 @@ def split_reply(payload: bytes) -> tuple[RequestId, msgspec.Raw | Failure]:
 
 
 def decode_result(raw: msgspec.Raw, result_type: type[ResultT]) -> ResultT:
-    """The result in a reply.
+    """Decode the result of a reply.
 
-    Arguments:
-        raw: what split_reply found.
+    Args:
+        raw: from split_reply().
         result_type: the result struct to expect, see nh.command_table.
 
-    Raises MalformedFrame if it is something else.
+    Raises:
+        MalformedFrame: it is not a result of that type.
     """
     try:
         value = msgspec.json.decode(raw)
@@ -184,13 +187,17 @@ def decode_result(raw: msgspec.Raw, result_type: type[ResultT]) -> ResultT:
             value = {"sessions": value.get("closed")}
         return from_json(value, result_type)
     except (msgspec.MsgspecError, MalformedRequest, UnicodeError, RecursionError) as exc:
-        raise MalformedFrame(f"reply: no {result_type.__name__}: {exc}") from exc
+        raise MalformedFrame(f"reply: not a {result_type.__name__}: {exc}") from exc
 
 
 def decode_reply(payload: bytes, result_type: type[ResultT]) -> tuple[RequestId, ResultT | Failure]:
-    """The id and the result of a reply of which the kind is known.
+    """Decode a reply whose type of result is known.
 
-    Raises MalformedFrame if it is no such reply.
+    Returns:
+        Its id, and its result or the server's Failure.
+
+    Raises:
+        MalformedFrame: `payload` is not such a reply.
     """
     request_id, content = split_reply(payload)
     return request_id, content if isinstance(content, Failure) else decode_result(content, result_type)

@@ -1,7 +1,7 @@
-"""The requests of the native protocol, one struct a command: what their JSON objects may hold.
+"""The requests of the native protocol: one struct for each name of a command.
 
-msgspec checks shapes and types and refuses unknown fields; nh.wire.fields checks ranges. Replies and
-envelopes are nh.wire.native's.
+msgspec checks shapes and types and rejects unknown fields, nh.wire.fields checks ranges. nh.wire.native.codec
+has the envelope and the replies.
 """
 
 from collections.abc import Mapping
@@ -43,16 +43,16 @@ from nh.wire.native.values import Identifier, read_identifier
 ClientId = (
     Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[str, msgspec.Meta(max_length=256)]
 )
-"""What a client may call its request."""
+"""The id that a client gives its request."""
 
 
 class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="command"):
-    """Any request: its id, and how it becomes a command."""
+    """Any request."""
 
     id: ClientId
 
     def to_command(self) -> Command:
-        """The command; raises MalformedRequest for values out of range."""
+        """Make the command. Raises MalformedRequest for values out of range."""
         raise NotImplementedError
 
 
@@ -86,7 +86,7 @@ class _Medium(msgspec.Struct, forbid_unknown_fields=True):
     formats: Annotated[list[_Format], msgspec.Meta(max_length=MAX_FORMATS)] = []
 
     def to_media(self, where: str) -> Media:
-        """The medium; raises MalformedRequest for values out of range."""
+        """Make the medium. Raises MalformedRequest for values out of range."""
         media = make_medium(
             address=self.address,
             port=self.port,
@@ -113,7 +113,7 @@ class _Medium(msgspec.Struct, forbid_unknown_fields=True):
 
 
 MEDIUM_FIELDS: Final = _Medium.__struct_fields__
-"""What a request says of a medium; Media has more, for wires that know more of SDP."""
+"""The fields of a medium in a request; Media has more, for protocols that carry SDP."""
 
 
 class _Allocate(_KeyedRequest, kw_only=True, tag="allocate"):
@@ -219,4 +219,4 @@ DECODERS: Final[Mapping[str, msgspec.json.Decoder[Request]]] = {
     "upgrade": msgspec.json.Decoder(_Upgrade),
     "ping": msgspec.json.Decoder(_Ping),
 }
-"""How to read the request of which command."""
+"""The decoder of each command's request, by name."""

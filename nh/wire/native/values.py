@@ -1,8 +1,7 @@
-"""How the vocabulary's values look in JSON, and back: what makes the native protocol pleasant to read.
+"""The values of commands and results in JSON.
 
-Identifiers are bytes inside and text in JSON: a string of their UTF-8, or {"base64": "…"} for bytes that are
-no UTF-8. Sides are "from" and "to", structs are objects with all their fields. Knows no commands and no
-envelopes: those are nh.wire.native's.
+Identifiers are bytes inside nh and text in JSON: a string if they are UTF-8, else {"base64": "…"}. Sides are
+"from" and "to", structs are objects with all their fields. Knows no commands and no envelopes.
 """
 
 import base64
@@ -19,7 +18,7 @@ T = TypeVar("T")
 
 
 class Base64(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An identifier that is no UTF-8 (RFC 4648 section 4, with padding)."""
+    """An identifier that is not UTF-8 (RFC 4648 section 4, with padding)."""
 
     base64: str
 
@@ -28,9 +27,14 @@ Identifier = str | Base64
 
 
 def read_identifier(value: Identifier, *, where: str) -> bytes:
-    """The bytes that `value` means.
+    """The bytes of an identifier.
 
-    Raises MalformedRequest, beginning with `where`, if it has no UTF-8 or is no Base64.
+    Args:
+        value: from JSON.
+        where: the name of the field, for error messages.
+
+    Raises:
+        MalformedRequest: it has half a surrogate pair, or is not Base64.
     """
     try:
         if isinstance(value, str):
@@ -43,7 +47,7 @@ def read_identifier(value: Identifier, *, where: str) -> bytes:
 
 
 def to_json(value: object) -> object:
-    """`value` with everything in it as msgspec.json shall write it; unknown types are left to msgspec."""
+    """Convert a value, and everything in it, for msgspec.json; types unknown here are left to msgspec."""
     match value:
         case bytes():
             return _identifier_to_json(value)
@@ -72,20 +76,21 @@ def _key_text(key: object) -> object:
 
 
 def from_json(value: object, result_type: type[T]) -> T:
-    """The struct that `to_json` made `value` of.
+    """The reverse of to_json().
 
-    Arguments:
-        value: what msgspec.json decoded.
-        result_type: a struct of nh.commands; fields that it does not have are ignored, so that an older
-            client understands a newer server.
+    Args:
+        value: decoded by msgspec.json.
+        result_type: a struct; fields that it does not have are ignored, so that an older client understands
+            a newer server.
 
-    Raises msgspec.ValidationError or MalformedRequest for anything else.
+    Raises:
+        msgspec.ValidationError, MalformedRequest: `value` is not such a struct.
     """
     return msgspec.convert(_shaped(value, inspect.type_info(result_type)), result_type)
 
 
 def _shaped(value: Any, info: inspect.Type) -> object:
-    """`value` as msgspec.convert wants it for `info`; what has another shape is left for it to refuse."""
+    """`value` as msgspec.convert needs it for `info`, which rejects values of another shape."""
     match info:
         case inspect.BytesType():
             return read_identifier(msgspec.convert(value, Identifier), where="identifier")

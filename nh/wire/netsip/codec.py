@@ -28,15 +28,15 @@ FIRST_BYTE: Final = 0x05
 
 
 def decode_request(payload: bytes, extensions: Collection[str] = ()) -> Command:
-    """The command in one request.
+    """Decode one request.
 
-    Arguments:
-        payload: what a frame carried.
-        extensions: names of further commands; they give an Extension with the bare arguments.
+    Args:
+        payload: of a frame.
+        extensions: names of further commands; they become an Extension with the plain arguments.
 
     Raises:
-        MalformedFrame: it cannot be thawed or is no array that begins with a name: close the connection.
-        UnknownCommand: no such command: close the connection, as Perl's server does.
+        MalformedFrame: it cannot be thawed, or is not an array that begins with a name: the connection ends.
+        UnknownCommand: no such command: the connection ends, as with Perl's server.
         MalformedRequest: wrong arguments of a known command: the reply is undef.
     """
     request = thaw(payload)
@@ -98,13 +98,14 @@ def _first(arguments: list[Value], count: int, usage: str) -> list[Value]:
 
 
 def read_nat_basic(nat_basic: object) -> TransactionKey:
-    """A TransactionKey from a nat_basic: [callid, cseq, idfrom, idto, uri_from, uri_to].
+    """Make a TransactionKey of a nat_basic: [callid, cseq, idfrom, idto, uri_from, uri_to].
 
-    Arguments:
+    Args:
         nat_basic: ids are bytes, text (its UTF-8 counts) or integers; cseq is an integer, its digits, or
-            None. What is missing behind idfrom, or None there, is b"".
+            None. Items behind idfrom that are missing or None become b"".
 
-    Raises MalformedRequest for wrong types and for anything out of range.
+    Raises:
+        MalformedRequest: a type is wrong or a value out of range.
     """
     if not isinstance(nat_basic, Sequence) or isinstance(nat_basic, bytes | str) or len(nat_basic) < 3:
         raise MalformedRequest("nat_basic: is not [callid, cseq, idfrom, idto, uri_from, uri_to]")
@@ -121,15 +122,15 @@ def read_nat_basic(nat_basic: object) -> TransactionKey:
 
 
 def read_medium(medium: object, *, where: str) -> Media:
-    """One Media from a hash as Net::SIP::SDP::get_media gives it.
+    """Make a Media of a hash of Net::SIP::SDP::get_media.
 
-    Arguments:
+    Args:
         medium: a mapping with addr, port (number or digits), and optionally range, proto, media and lines
-            (those of the SDP: what they say of payload types is kept); keys are bytes or str, others are
-            ignored.
-        where: what is being read, for the error messages.
+            (the SDP's lines, for their payload types); keys are bytes or str, other keys are ignored.
+        where: the name of the field, for error messages.
 
-    Raises MalformedRequest for wrong types and for anything out of range.
+    Raises:
+        MalformedRequest: a type is wrong or a value out of range.
     """
     if not isinstance(medium, Mapping):
         raise MalformedRequest(f"{where}: is not a hash")
@@ -152,7 +153,7 @@ def read_medium(medium: object, *, where: str) -> Media:
 
 
 def _rtpmaps(lines: object) -> Iterator[str]:
-    """What stands behind a=rtpmap in `lines`, which are [letter, text] each; what is not is passed over."""
+    """The values of a=rtpmap in `lines`, each of which is [letter, text]; other items are skipped."""
     for line in lines if isinstance(lines, list | tuple) else ():
         match line:
             case [b"a" | "a", bytes() | str() as said]:
@@ -168,10 +169,10 @@ def _rtpmaps(lines: object) -> Iterator[str]:
 
 
 def encode_result(result: Result) -> bytes:
-    """The payload of the reply. What the protocol has no word for is undef, as for Failure.
+    """Encode a reply's payload. The reply to a Failure, and to what the protocol cannot express, is undef.
 
-    Arguments:
-        result: of a command that decode_request gave.
+    Args:
+        result: of a command of this protocol.
     """
     match result:
         case Allocated(media):
@@ -186,7 +187,7 @@ def encode_result(result: Result) -> bytes:
             value = None
     try:
         payload = freeze(value)
-    except (TypeError, ValueError):  # only an extension's value can be like that
+    except (TypeError, ValueError):  # only an extension's value can have no Perl form
         return freeze(None)
     return payload if len(payload) <= MAX_FRAME_BYTES else freeze(None)
 
@@ -195,12 +196,13 @@ def encode_result(result: Result) -> bytes:
 
 
 def encode_request(command: Allocate | Activate | Close | Extension) -> bytes:
-    """The payload of a request, as Perl's client sends it.
+    """Encode a request's payload, as Perl's client does.
 
-    Arguments:
-        command: one that Net::SIP has, or an Extension: any name with plain values as arguments.
+    Args:
+        command: one of this protocol, or an Extension: any name, with plain values as arguments.
 
-    Raises TypeError or ValueError for arguments of an Extension that have no Perl form.
+    Raises:
+        TypeError, ValueError: an argument of an Extension has no Perl form.
     """
     match command:
         case Allocate():
@@ -217,17 +219,19 @@ def encode_request(command: Allocate | Activate | Close | Extension) -> bytes:
 
 
 def decode_reply(payload: bytes) -> Value:
-    """The value that a server answered: None (undef), a number, or a list for allocate.
+    """Decode a reply: None (undef), a number, or a list for allocate.
 
-    Raises MalformedFrame if it cannot be thawed.
+    Raises:
+        MalformedFrame: it cannot be thawed.
     """
     return thaw(payload)
 
 
 def read_count(value: Value) -> int | None:
-    """What activate and close answer: a number, or None for undef.
+    """The reply to activate or close: a number, or None for undef.
 
-    Raises MalformedFrame if it is neither.
+    Raises:
+        MalformedFrame: it is neither.
     """
     try:
         return None if value is None else to_number(value, "reply")
@@ -236,9 +240,10 @@ def read_count(value: Value) -> int | None:
 
 
 def read_allocated(value: Value) -> list[tuple[str, int, int]] | None:
-    """What allocate answers: (address, base port, range) for each medium, or None for undef.
+    """The reply to allocate: (address, base port, range) for each medium, or None for undef.
 
-    Raises MalformedFrame if it is neither.
+    Raises:
+        MalformedFrame: it is neither.
     """
     if value is None:
         return None

@@ -1,7 +1,7 @@
-"""Perl's scalars as the types that commands need: for Perl, numbers and strings are interchangeable.
+"""Perl's scalars as the types that commands need: in Perl, numbers and strings are interchangeable.
 
-Every function takes any value (so that callers need not look first), and raises MalformedRequest that
-begins with `where` for one that it cannot be made of. What the values are for, nh.wire.netsip knows.
+Every function takes any value, and raises MalformedRequest, which begins with `where`, if it cannot convert
+the value.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ _MAX_DIGITS: Final = 10
 
 
 def to_number(value: object, where: str) -> int:
-    """An integer, from one, from a boolean (Perl's comparisons give them), or from decimal digits."""
+    """An integer of an integer, a boolean (the result of Perl's comparisons), or decimal digits."""
     if isinstance(value, int):
         return int(value)
     text = value.decode("latin-1") if isinstance(value, bytes) else value
@@ -22,7 +22,7 @@ def to_number(value: object, where: str) -> int:
 
 
 def to_octets(value: object, where: str) -> bytes:
-    """The bytes of a string, those of the UTF-8 of text, or an integer's digits."""
+    """The bytes of a string, of text in UTF-8, or of an integer's digits."""
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):
@@ -36,7 +36,7 @@ def to_octets(value: object, where: str) -> bytes:
 
 
 def to_ascii(value: object, where: str) -> str:
-    """The text of a string that is ASCII."""
+    """The text of an ASCII string."""
     octets = to_octets(value, where)
     if not octets.isascii():
         raise MalformedRequest(f"{where}: {_excerpt(value)} is not ASCII")
@@ -44,7 +44,7 @@ def to_ascii(value: object, where: str) -> str:
 
 
 def to_display(value: object, where: str) -> str:
-    """Any scalar as text for people: undef is empty, bytes that are no UTF-8 are spelled out."""
+    """Any scalar as text for people: undef is empty, bytes that are not UTF-8 are escaped."""
     if value is None:
         return ""
     if isinstance(value, bool | float):
@@ -53,7 +53,7 @@ def to_display(value: object, where: str) -> str:
 
 
 def _excerpt(value: object) -> str:
-    """The value if it is a scalar, cut short, else its type, for an error message."""
+    """A scalar, shortened, or the type of anything else, for error messages."""
     if value is None:
         return "undef"
     if isinstance(value, bytes | str):

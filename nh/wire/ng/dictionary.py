@@ -1,7 +1,8 @@
-"""The dictionary of an ng message, in bencode or JSON, and its fields as ng's clients mean them.
+"""The dictionary of an ng message, in bencode or JSON, and its fields.
 
-Clients differ in how they spell keys and what types they give values, so a Dictionary takes spaces, hyphens,
-underscores and cases alike, text for integers and one value for a list of one. Knows no commands.
+Clients differ in the spelling of keys and in the types of values, so a Dictionary treats spaces, hyphens and
+underscores alike, ignores case, and reads text as an integer and one value as a list of one. Knows no
+commands.
 """
 
 import enum
@@ -15,7 +16,7 @@ from nh.wire.ng import bencode
 
 
 class Encoding(enum.Enum):
-    """How a message is written, told by its first byte; a reply is written as its request was."""
+    """A message's encoding, known from its first byte; a reply has that of its request."""
 
     BENCODE = b"d"
     JSON = b"{"
@@ -26,15 +27,15 @@ _json_decoder: Final = msgspec.json.Decoder(dict[str, object])
 
 
 def normalize_key(text: bytes) -> bytes:
-    """A key or a flag in the one spelling that nh looks for: lower case, words joined by hyphens."""
+    """Normalize a key or flag: lower case, words joined by hyphens."""
     return text.translate(_SPELLING).lower()
 
 
 class Dictionary:
-    """The fields of a request. Of keys that differ in their spelling only, the last counts.
+    """The fields of a request. Of keys that differ only in spelling, the last one counts.
 
-    Arguments:
-        items: what a decoder gave; keys that are neither text nor bytes cannot be there.
+    Args:
+        items: from a decoder; its keys are text or bytes.
     """
 
     def __init__(self, items: Mapping[Any, object]) -> None:
@@ -44,15 +45,15 @@ class Dictionary:
         return iter(list(self._items.items()))
 
     def put(self, name: bytes, value: object) -> None:
-        """One more field, in place of one of the same name."""
+        """Set a field; replaces one of the same name."""
         self._items[normalize_key(name)] = value
 
     def find(self, name: bytes) -> bytes:
-        """The text of a field as bytes; b"" where it is missing, or a list or dictionary."""
+        """The text of a field as bytes; b"" if it is missing, a list or a dictionary."""
         return _octets(self._items.get(name)) or b""
 
     def find_integer(self, name: bytes) -> int | None:
-        """See integer_of; None where it is missing."""
+        """The integer of a field, see integer_of(); None if it is missing."""
         value = self._items.get(name)
         return None if value is None else integer_of(value, name)
 
@@ -62,40 +63,42 @@ def _octets(value: object) -> bytes | None:
         return value
     if isinstance(value, str):
         return value.encode(errors="surrogatepass")
-    if isinstance(value, int):  # a tag of digits is a number to some JSON writers
+    if isinstance(value, int):  # some JSON encoders write a tag of digits as a number
         return str(int(value)).encode()
     return None
 
 
 def words_of(value: object) -> tuple[bytes, ...]:
-    """The strings in a list, or the one string that stands for a list; everything else in it is left out."""
+    """The strings of a list, or one string as a list of one; other items are skipped."""
     items = value if isinstance(value, list) else [value]
     words = (_octets(item) for item in items)
     return tuple(word for word in words if word)
 
 
 def text_of(value: object) -> str:
-    """A value as text for people and for fields that are ASCII by their nature."""
+    """A value as text, for messages and for fields that are ASCII by definition."""
     return (_octets(value) or b"").decode("utf-8", "backslashreplace")
 
 
 def integer_of(value: object, name: bytes) -> int:
-    """An integer, or the digits of one.
+    """The value of an integer or of its digits.
 
-    Raises MalformedRequest naming the field for anything else.
+    Raises:
+        MalformedRequest: `value` is neither; the message has the field's `name`.
     """
     if isinstance(value, int):
         return int(value)
     digits = _octets(value) or b""
     if len(digits) <= 19 and digits.removeprefix(b"-").isdigit():
         return int(digits)
-    raise MalformedRequest(f"Invalid value for '{text_of(name)}': is no integer")
+    raise MalformedRequest(f"Invalid value for '{text_of(name)}': is not an integer")
 
 
 def decode(payload: bytes) -> Dictionary:
-    """The dictionary in the payload of a request.
+    """Decode the payload of a request.
 
-    Raises MalformedRequest with the text that rtpengine answers.
+    Raises:
+        MalformedRequest: with rtpengine's text.
     """
     first = payload[:1]
     if first == Encoding.BENCODE.value:
@@ -108,24 +111,24 @@ def decode(payload: bytes) -> Dictionary:
     if first == Encoding.JSON.value:
         try:
             return Dictionary(_json_decoder.decode(payload))
-        # what msgspec raises for bytes that are no JSON, no UTF-8, or nested too deep
+        # what msgspec raises for bytes that are not JSON, not UTF-8, or nested too deep
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
             raise MalformedRequest("Failed to parse JSON document") from exc
     raise MalformedRequest("Invalid NG data format" if payload else "Invalid data (no payload)")
 
 
 def encode(reply: dict[Any, object], encoding: Encoding) -> bytes:
-    """A reply's payload.
+    """Encode a reply's payload.
 
-    Arguments:
+    Args:
         reply: dicts with text or bytes as keys, lists, text, bytes, integers.
-        encoding: which the request had. In JSON bytes are their UTF-8; what is none is shown as \\xNN.
+        encoding: that of the request. In JSON, bytes are decoded as UTF-8; other bytes become \\xNN.
     """
     return bencode.encode(reply) if encoding is Encoding.BENCODE else msgspec.json.encode(_to_json(reply))
 
 
 def _to_json(value: object) -> object:
-    # a reading has hundreds of these: what is text already need not be made so
+    # a query's reply has hundreds of keys: those that are text stay as they are
     if isinstance(value, dict):
         return {key if isinstance(key, str) else text_of(key): _to_json(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -133,7 +133,7 @@ def _read_family(value: object, parsed: ParsedOptions) -> None:
 def _read_media_address(value: object, parsed: ParsedOptions) -> None:
     address = text_of(value)
     if not is_address(address):
-        parsed.error("Invalid value for 'media address': is no IP address")
+        parsed.error("Invalid value for 'media address': is not an IP address")
     parsed.set("media_address", address)
 
 

@@ -1,6 +1,6 @@
-"""The replies of ng: results to the payload of a reply.
+"""The replies of ng: results to payloads.
 
-rtpengine's words are an interface: SIP proxies choose another relay by them. docs/reference/ng.md lists them.
+rtpengine's texts are an interface: SIP proxies choose another relay by them. docs/reference/ng.md lists them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,10 +27,10 @@ from nh.wire.ng.dictionary import encode
 from nh.wire.ng.requests import Request
 
 NOT_DELETED: Final = "Call-ID not found or tags didn't match"
-"""What a delete of something unknown is told, as a warning or as an error."""
+"""The warning or error of a delete that matches nothing."""
 
 SHORTENED: Final = "The details are left out: the reply would be too long"
-"""The warning of a query or delete whose `tags` are empty for that reason."""
+"""The warning of a query or delete whose `tags` were left out."""
 
 _WORDS: Final[Mapping[str, str]] = {
     "not_found": "Unknown call-id",
@@ -40,26 +40,26 @@ _WORDS: Final[Mapping[str, str]] = {
     "bad_dialogue": "Invalid dialogue association",
     "sdp_rewrite": "Error rewriting SDP",
     "limit": "Parallel session limit reached",
-    # as rtpengine says with a limit of 0 sessions, which is its way to drain
+    # rtpengine drains by a limit of 0 sessions, and replies this
     "draining": "Parallel session limit reached",
-    # its client shall try another relay; of the words that make it do so these are the nearest to the truth
+    # so that the client tries another relay: of the texts that make it do so, the closest to the truth
     "unavailable": "Load limit exceeded",
     "timeout": "Load limit exceeded",
 }
-"""rtpengine's words for a Failure's code; a Failure of any other code is told in its own."""
+"""rtpengine's text for a Failure's code; a Failure with another code keeps its own message."""
 
 _LIMITS: Final = frozenset({"limit", "draining", "unavailable", "timeout"})
-"""Codes that another relay may do better on: `load limit` for who knows that."""
+"""Codes for which the client tries another relay: `load limit`, if the client understands it."""
 
 
 def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
-    """The payload of the reply.
+    """Encode the reply's payload.
 
-    Arguments:
-        request: as decode_request gave it.
-        result: of its command, or the Failure that was in its place.
-        max_bytes: longest payload. The details of a query or delete are left out where they would not
-            fit, and what is still too long becomes an error.
+    Args:
+        request: from decode_request().
+        result: of its command, or its Failure.
+        max_bytes: longest payload. A query or delete loses its details if they do not fit; a reply that is
+            still too long becomes an error.
     """
     payload = encode(_make_reply(request, result), request.encoding)
     if len(payload) > max_bytes and isinstance(result, Queried):
@@ -110,7 +110,7 @@ def _failure(request: Request, failure: Failure) -> dict[Any, Any]:
     return _error(_WORDS.get(failure.code, failure.message))
 
 
-# --- what query and delete tell -------------------------------------------------------------------
+# --- the replies to query and delete -------------------------------------------------------------------
 
 
 def _queried(call: Queried) -> dict[Any, Any]:
@@ -135,9 +135,9 @@ def _streams(call: Queried) -> Iterator[StreamReading]:
 
 
 def _ssrc(rtp: StreamDetail) -> dict[str, Any]:
-    """One RTP stream, as far as rtpengine has a word for what nh knows.
+    """One RTP stream, with the keys that rtpengine has.
 
-    There are whole numbers only: tenths for MOS, milliseconds for jitter, percent for loss.
+    All values are integers: tenths of MOS, milliseconds of jitter, percent of loss.
     """
     reply: dict[str, Any] = {"packets": rtp.packets, "cumulative loss": rtp.lost}
     if rtp.mos is not None and rtp.jitter_ms is not None:
@@ -188,7 +188,7 @@ def _stream(stream: StreamReading) -> dict[str, Any]:
 
 
 def _endpoint(text: str | None) -> dict[str, Any]:
-    """An endpoint in nh's text form, `ADDRESS:PORT` or `[IPV6]:PORT`."""
+    """The dictionary of an endpoint, given as `ADDRESS:PORT` or `[IPV6]:PORT`."""
     address, _, port = (text or "").rpartition(":")
     address = address.strip("[]")
     if not is_address(address) or not port.isdigit():

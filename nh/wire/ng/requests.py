@@ -1,7 +1,7 @@
-"""The requests of ng: datagrams to commands, and what of each request decides how its reply looks.
+"""The requests of ng: messages to commands, and what the reply needs to know of the request.
 
-rtpengine's documentation of the protocol, and its daemon where that says otherwise, have the rules: which
-keys a command needs, in which order their absence is told, and with which words: SIP proxies go by these.
+The rules are those of rtpengine's documentation, and of its daemon where the two differ: the keys that a
+command needs, the order in which missing ones are reported, and the texts. SIP proxies depend on them.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ from nh.wire.ng.options import read_options
 from nh.wire.ng.parsed_options import ParsedOptions
 
 DEFAULT_DELETE_DELAY_S: Final = 30
-"""How long a deleted call stays where the client does not say."""
+"""Delay of a delete in seconds, if the client gives none."""
 
 MAX_DELETE_DELAY_S: Final = 3600
 
@@ -39,15 +39,15 @@ MAX_COOKIE_BYTES: Final = 256
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One request, and how to answer it.
+    """One request.
 
-    Arguments:
-        command: what to execute, or a Failure to answer at once.
-        encoding: of the request, and so of the reply.
-        load_limit: the client knows the result `load limit`.
-        fatal: deleting what is not known shall be an error.
-        fast: the client does not want to know what was counted.
-        warning: what of the request was left out, "" for nothing.
+    Attributes:
+        command: what to execute, or the Failure to reply with at once.
+        encoding: of the request and its reply.
+        load_limit: whether the client understands the result `load limit`.
+        fatal: whether deleting an unknown call is an error.
+        fast: whether the reply to a delete leaves the counters out.
+        warning: what of the request was ignored; "" for nothing.
     """
 
     command: Command | Failure
@@ -59,13 +59,13 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def split_cookie(message: bytes) -> tuple[bytes, bytes] | None:
-    """The cookie and the payload of a message; None where nobody can be answered, for want of a cookie."""
+    """Split a message into cookie and payload; None if it has no cookie, and so can get no reply."""
     cookie, space, payload = message.partition(b" ")
     return (cookie, payload) if space and 0 < len(cookie) <= MAX_COOKIE_BYTES else None
 
 
 def decode_request(payload: bytes) -> Request:
-    """The command in the payload of one request. Never raises: what cannot be executed gives a Failure."""
+    """Decode the payload of one request. Never raises: an invalid request has a Failure as its command."""
     encoding = Encoding.JSON if payload[:1] == Encoding.JSON.value else Encoding.BENCODE
     try:
         dictionary = decode(payload)
@@ -94,7 +94,7 @@ def _read_request(dictionary: Dictionary, encoding: Encoding) -> Request:
     )
 
 
-# --- one reader a command -------------------------------------------------------------------------
+# --- one reader for each command -------------------------------------------------------------------------
 
 
 def _read_ping(_dictionary: Dictionary, _parsed: ParsedOptions) -> Command:
@@ -130,7 +130,7 @@ def _read_delete(dictionary: Dictionary, parsed: ParsedOptions) -> Command:
 
 
 def _read_query(dictionary: Dictionary, _parsed: ParsedOptions) -> Command:
-    # either tag names one end of the call; the later one is the more exact
+    # either tag selects one end of the call; the to-tag is more exact
     (call_id,) = _needed(dictionary, b"call-id")
     return Query(call_id, _id(dictionary, b"to-tag") or _id(dictionary, b"from-tag"))
 
@@ -148,7 +148,7 @@ def _reader_of_block(blocked: bool) -> Callable[[Dictionary, ParsedOptions], Com
         for selector in (b"label", b"from-label", b"to-label", b"address"):
             if dictionary.find(selector):
                 raise Unsupported(f"Not supported by nh: blocking by {text_of(selector)} (use from-tag)")
-        # who takes flags apart sends a from-tag only if it counts, who hands them on raw sends it always
+        # a client that parses flags sends a from-tag only to select by it, one with raw flags sends it always
         directional = "directional" in parsed.switches or not dictionary.find(b"rtpp-flags")
         from_tag = _id(dictionary, b"from-tag") if directional and "all" not in parsed.switches else b""
         return BlockMedia(call_id, from_tag, blocked)
@@ -196,13 +196,13 @@ _UNSUPPORTED: Final = frozenset(
         b"mesh",
     }
 )
-"""What rtpengine knows beside these."""
+"""Commands of rtpengine that nh does not have."""
 
 _NAMES: Final[Mapping[bytes, str]] = {b"sdp": "SDP body"}
 
 
 def _needed(dictionary: Dictionary, *names: bytes) -> tuple[bytes, ...]:
-    """The texts of fields that a command cannot do without; SDPs may be longer than identifiers."""
+    """The texts of fields that a command needs; SDPs may be longer than identifiers."""
     values = []
     for name in names:
         value = dictionary.find(name)

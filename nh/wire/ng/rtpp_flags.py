@@ -1,8 +1,8 @@
-"""Raw flags: the one string `rtpp-flags` in which Kamailio hands on what its script says.
+"""Raw flags: the string `rtpp-flags` with which Kamailio passes on the flags of its script.
 
-Words are separated by spaces; a word is a flag, or `key=value`; a value may be a list in brackets, whose own
-brackets are taken as spaces, because no list within a list says anything that a relay does. What the words
-mean is the business of nh.wire.ng.options.
+Words are separated by spaces. A word is a flag, or `key=value`; a value may be a list in brackets. Brackets
+within a list are read as spaces: no option of a relay has a list within a list. nh.wire.ng.options knows what
+the words mean.
 """
 
 import re
@@ -26,10 +26,11 @@ _BRACKETS: Final = re.compile(rb"[\s\[\]]+")
 
 
 def split(text: bytes) -> Iterator[tuple[bytes, object]]:
-    """The words of a raw flags string.
+    """Split a raw flags string.
 
-    Yields (flag, None) and (key, value), value being bytes or a list of them, in their order; at the end one
-    `direction` for several `direction=`, and one `transport-protocol` for words such as RTP/SAVP or SRTP.
+    Yields:
+        (flag, None) and (key, value), where a value is bytes or a list of bytes, in their order; then one
+        `direction` for all `direction=`, and one `transport-protocol` for words such as RTP/SAVP or SRTP.
     """
     transport: int | None = None
     direction: list[object] = []
@@ -55,7 +56,7 @@ def split(text: bytes) -> Iterator[tuple[bytes, object]]:
 
 
 def _transport(word: bytes, before: int | None) -> int | None:
-    """The transport after `word`, None if that is about something else."""
+    """The transport after `word`; None if the word is not about transports."""
     if word in _WHOLE:
         return _WHOLE[word]
     if word in _SET:
@@ -66,7 +67,7 @@ def _transport(word: bytes, before: int | None) -> int | None:
 
 
 def _words(text: bytes) -> Iterator[bytes]:
-    """What spaces outside of brackets separate; a bracket that is never closed ends with the text."""
+    """The words between spaces outside of brackets; an unclosed bracket ends with the text."""
     word: list[bytes] = []
     depth = 0
     for part in re.split(rb"([\s\[\]])", text):

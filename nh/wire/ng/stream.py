@@ -1,20 +1,26 @@
-"""Messages of ng out of a byte stream: `cookie SP dictionary` in bencode, one right behind the other.
+"""Messages of ng out of a byte stream: `cookie SP dictionary` in bencode, one directly behind the other.
 
-No length is told: where a message ends is where its dictionary does. Same contract as nh.wire.framing.Framer.
+A message has no length in front: it ends where its dictionary ends. Same contract as nh.wire.framing.Framer.
 """
 
+import re
 from typing import Final
 
 from nh.errors import MalformedFrame
-from nh.wire.ng.bencode import MessageEnd
+from nh.wire.ng.bencode import MAX_DEPTH, STRING, TOKEN
 from nh.wire.ng.requests import MAX_COOKIE_BYTES
 
+MAX_MESSAGE_BYTES: Final = 65_535
+"""Longest message in bytes: the longest UDP datagram."""
+
+_LONGEST_TOKEN: Final = len("i-e") + 18
+
 _BETWEEN: Final = b"\r\n"
-"""What a person at a terminal puts between messages."""
+"""What a person at a terminal types between messages; skipped."""
 
 
 class NgFramer:
-    """The messages of one stream."""
+    """Cuts one stream into messages."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -22,17 +28,18 @@ class NgFramer:
 
     @property
     def pending_bytes(self) -> int:
-        """How many bytes wait for the rest of their message."""
+        """Bytes that were fed and not yet returned in messages."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> None:
-        """Take bytes as they came."""
+        """Add bytes of the stream, in any portions."""
         self._buffer += data
 
     def next_frame(self) -> bytes | None:
-        """The next whole message with its cookie, None if it has not come yet.
+        """The next complete message, cookie and all; None if it is incomplete.
 
-        Raises MalformedFrame as soon as there can be none: the stream cannot be followed any more.
+        Raises:
+            MalformedFrame: the stream cannot be followed any further.
         """
         if self._end is None:
             self._begin()
@@ -51,5 +58,58 @@ class NgFramer:
             self._end = MessageEnd(space + 1)
         elif space == 0 or len(self._buffer) > MAX_COOKIE_BYTES:
             raise MalformedFrame(
-                f"ng: a message begins with no cookie of at most {MAX_COOKIE_BYTES} bytes and a space"
+                f"ng: a message does not begin with a cookie of at most {MAX_COOKIE_BYTES} bytes and a space"
             )
+
+
+class MessageEnd:
+    """Finds the end of a dictionary in a growing buffer, looking at each byte once.
+
+    Args:
+        at: index in the buffer at which the dictionary begins.
+    """
+
+    __slots__ = ("_at", "_begin", "_depth")
+
+    def __init__(self, at: int) -> None:
+        self._begin = self._at = at
+        self._depth = 0
+
+    def find(self, buffer: bytes | bytearray) -> int | None:
+        """The index behind the dictionary; None while it is incomplete.
+
+        Args:
+            buffer: what was received so far; between calls it may only grow at its end.
+
+        Raises:
+            MalformedFrame: what was received cannot become a dictionary, or is too deep or too long.
+        """
+        while self._at < len(buffer):
+            token = TOKEN.match(buffer, self._at)
+            if token is None:
+                if len(buffer) - self._at < _LONGEST_TOKEN and _may_become_token(buffer[self._at :]):
+                    return None
+                raise MalformedFrame(f"ng: no bencode at byte {self._at} of the message")
+            self._step(token)
+            if self._at - self._begin > MAX_MESSAGE_BYTES:
+                raise MalformedFrame(f"ng: a message is longer than {MAX_MESSAGE_BYTES} bytes")
+            if not self._depth:
+                return self._at
+        return None
+
+    def _step(self, token: re.Match[bytes]) -> None:
+        kind = token[0][:1]
+        if not self._depth and kind != b"d":
+            raise MalformedFrame("ng: a message is not a dictionary")
+        if kind in b"dl":
+            self._depth += 1
+            if self._depth > MAX_DEPTH:
+                raise MalformedFrame(f"ng: more than {MAX_DEPTH} values within each other")
+        elif kind == b"e":
+            self._depth -= 1
+        self._at = token.end() + int(token[STRING] or 0)
+
+
+def _may_become_token(rest: bytes | bytearray) -> bool:
+    """Whether the last bytes received may be the beginning of a token."""
+    return re.fullmatch(rb"(?:0|[1-9][0-9]{0,5})|i-?[0-9]{0,18}", rest) is not None

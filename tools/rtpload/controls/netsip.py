@@ -7,7 +7,7 @@ from nh import commands
 from nh.calls.media import Media, Side
 from nh.client import Client, NatBasic
 from nh.errors import MalformedFrame, Refused
-from nh.rpc.client_connection import RpcConnection
+from nh.rpc.client_connection import ClientConnection
 from nh.wire import netsip
 from nh.wire.framing import MAX_FRAME_BYTES
 from nh.wire.netsip.storable import Value
@@ -25,7 +25,7 @@ class PersistentClient(Client):
 
     def __init__(self, address: str, timeout_s: float = 5.0) -> None:
         super().__init__(address, timeout_s)
-        self._connection: RpcConnection | None = None
+        self._connection: ClientConnection | None = None
 
     def close(self) -> None:
         """End the connection, if there is one."""
@@ -36,7 +36,7 @@ class PersistentClient(Client):
     def _exchange(self, payload: bytes) -> Value:
         deadline = time.monotonic() + self._timeout_s
         if self._connection is None:
-            self._connection = RpcConnection(
+            self._connection = ClientConnection(
                 self._address, deadline=deadline, max_reply_bytes=MAX_FRAME_BYTES
             )
         with contextlib.ExitStack() as undo:
