@@ -143,7 +143,7 @@ def test_calls_that_came_from_elsewhere_outlive_their_supervisor(deployment: Dep
 
 
 @pytest.mark.full
-def test_calls_are_restored_once_when_the_shard_of_their_names_died_with_its_supervisor(
+def test_calls_are_restored_once_when_the_shard_that_they_hash_to_died_with_its_supervisor(
     tmp_path: Path,
 ) -> None:
     with deployed_relay(state=tmp_path) as deployment:
@@ -163,7 +163,7 @@ def test_calls_are_restored_once_when_the_shard_of_their_names_died_with_its_sup
 
 
 @pytest.mark.full
-def test_a_number_of_shards_lasts_until_another_is_said(deployment: Deployment) -> None:
+def test_a_number_of_shards_lasts_until_the_next_change(deployment: Deployment) -> None:
     relay = deployment.start()
     nh_ok(deployment.place, "shards", "3")
     assert "runs with 3 shards" in nh_ok(deployment.place, "upgrade").stdout
@@ -177,7 +177,7 @@ def test_numbers_that_cannot_be_are_refused_by_the_command_line(deployment: Depl
     assert nh(deployment.place, "shards", "--", number).exit_code == 2
 
 
-def test_each_shard_has_calls_of_its_own_names() -> None:
+def test_each_shard_has_calls_that_hash_to_it() -> None:
     """What the other tests build on."""
     for shard in range(3):
         assert {shard_of(name, 3) for name in itertools.islice(calls_of(shard, 3), 10)} == {shard}

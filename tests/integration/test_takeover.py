@@ -37,7 +37,7 @@ def ping(address: str) -> Pong:
 
 def assert_left(relay: Relay) -> None:
     """It ends, with status 0, when its shards have gone."""
-    eventually(lambda: relay.program.ended, "who was taken over has ended")
+    eventually(lambda: relay.program.ended, "the old one has ended")
     assert relay.program.wait() == 0
 
 
@@ -84,7 +84,7 @@ def test_its_listening_sockets_are_those_of_the_old_one(deployment: Deployment) 
         assert udp.recv(100) == b"2 d6:result4:ponge"
 
 
-def test_who_is_connected_asks_on_and_is_answered_by_the_new_one(deployment: Deployment) -> None:
+def test_a_connected_client_is_answered_by_the_new_one(deployment: Deployment) -> None:
     old = deployment.start()
     ng = old.program.wait_for_line("ready").split("; ")[2].removeprefix("ng ")
     host, port = ng.rsplit(":", 1)
@@ -103,7 +103,7 @@ def test_who_is_connected_asks_on_and_is_answered_by_the_new_one(deployment: Dep
 
 
 @pytest.mark.full
-def test_who_took_over_can_be_taken_over_and_upgraded(deployment: Deployment) -> None:
+def test_the_new_one_can_be_taken_over_and_upgraded(deployment: Deployment) -> None:
     deployment.start()
     call = deployment.make_call(b"call")
     for _ in range(2):
@@ -157,7 +157,7 @@ def test_a_signal_to_the_old_one_while_it_leaves_hurts_no_call(deployment: Deplo
         assert call.end() == 1
 
 
-def test_commands_under_way_are_answered_by_the_old_one(deployment: Deployment) -> None:
+def test_commands_in_flight_are_answered_by_the_old_one(deployment: Deployment) -> None:
     old = deployment.start()
     call = deployment.make_call(b"call")
     shard = psutil.Process(old.stats().shards[old.call(b"call").shard].pid)
@@ -175,7 +175,7 @@ def test_commands_under_way_are_answered_by_the_old_one(deployment: Deployment) 
     assert not new.calls().calls
 
 
-def test_the_next_one_starts_when_who_took_over_breaks_off(deployment: Deployment) -> None:
+def test_the_next_one_starts_when_the_takeover_breaks_off(deployment: Deployment) -> None:
     old = deployment.start()
     calls = deployment.make_calls(CALLS)
     with come_to(deployment) as sock:
@@ -192,7 +192,7 @@ def test_the_next_one_starts_when_who_took_over_breaks_off(deployment: Deploymen
     assert ping(new.tcp_address) == Pong(nh.__version__)
 
 
-def test_what_the_old_one_leaves_is_not_served_by_it_any_more(deployment: Deployment) -> None:
+def test_what_the_old_one_hands_over_is_not_served_by_it_any_more(deployment: Deployment) -> None:
     """Else who took over could end, and clients would wait for ever at sockets that no process serves."""
     old = deployment.start()
     deployment.make_call(b"call")
@@ -217,7 +217,7 @@ def is_refused(address: str) -> bool:
         return probe.connect_ex(address) != 0
 
 
-def test_who_says_what_is_not_understood_takes_nothing_over(deployment: Deployment) -> None:
+def test_a_client_that_sends_invalid_messages_takes_nothing_over(deployment: Deployment) -> None:
     relay = deployment.start()
     calls = deployment.make_calls(CALLS)
     for record in (b"garbage", b"\xc1", b"x" * 1000):

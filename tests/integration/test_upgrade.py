@@ -113,7 +113,7 @@ def test_it_leaves_no_descriptors_behind(deployment: Deployment) -> None:
     eventually(lambda: relay.descriptors() <= before, "no more descriptors are open than before")
 
 
-def test_it_says_in_json_what_came_of_it(deployment: Deployment) -> None:
+def test_it_prints_its_result_in_json(deployment: Deployment) -> None:
     relay = deployment.start()
     deployment.make_call(b"only")
     said = json.loads(nh_ok(deployment.place, "upgrade", "--json").stdout)
@@ -152,7 +152,7 @@ def test_signals_that_come_meanwhile_are_obeyed_by_the_new_code(deployment: Depl
 # --- clients --------------------------------------------------------------------------------------
 
 
-def test_who_comes_meanwhile_waits_and_is_served(deployment: Deployment) -> None:
+def test_a_client_that_connects_meanwhile_waits_and_is_served(deployment: Deployment) -> None:
     relay = deployment.start()
     with NativeClient(deployment.address) as client:
         assert client.request(Upgrade()) == Upgrading(nh.__version__)
@@ -166,7 +166,7 @@ def test_who_comes_meanwhile_waits_and_is_served(deployment: Deployment) -> None
 
 
 @pytest.mark.full
-def test_who_is_connected_asks_on_and_is_answered(deployment: Deployment) -> None:
+def test_a_connected_client_is_answered_by_the_new_code(deployment: Deployment) -> None:
     relay = deployment.start()
     call = deployment.make_call(b"call")
     with (
@@ -207,7 +207,7 @@ def test_ng_requests_over_udp_wait_and_are_answered() -> None:
         assert number > 1
 
 
-def test_commands_under_way_are_answered_before_the_new_code_is_there(deployment: Deployment) -> None:
+def test_commands_in_flight_are_answered_before_the_new_code_is_there(deployment: Deployment) -> None:
     relay = deployment.start()
     call = deployment.make_call(b"call")
     shard = psutil.Process(relay.stats().shards[relay.call(b"call").shard].pid)

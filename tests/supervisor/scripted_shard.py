@@ -29,7 +29,7 @@ class ScriptedShard:
         shard, shards: its number, and how many there were.
         calls: snapshots by call-id; each call has a socket.
         counters: its counters.
-        snapshot_version: see Present.
+        snapshot_version: see Hello.
         pid: its process, as its successor sees it.
         last_words: what it says instead of HandedOver, a record; b"": it says nothing more, and ends.
     """
@@ -72,12 +72,12 @@ class ScriptedShard:
         return found
 
     @property
-    def handed_over(self) -> bool:
+    def transferred(self) -> bool:
         """Whether it was told to."""
         return Transfer in self.told()
 
     @property
-    def departed(self) -> bool:
+    def dismissed(self) -> bool:
         """Whether it was told to."""
         return Exit in self.told()
 

@@ -31,7 +31,7 @@ class CallStore:
         self.deleted.append(call_id)
 
 
-class House:
+class Testbed:
     """Backups of shards, and the orphans of an earlier run."""
 
     def __init__(self, shards: int, orphans: list[ScriptedShard]) -> None:
@@ -45,7 +45,7 @@ class House:
         self.orphans = OrphanedShards([shard.orphan for shard in orphans], self.backups)
 
     def load(self, *call_ids: bytes) -> list[bytes]:
-        """Have calls in the store; returns those that nobody claims, which are restored by their hash."""
+        """Store calls; returns those that no orphan claims, which are restored by their hash."""
         unclaimed = []
         for call_id in call_ids:
             self.store.calls[call_id] = b"stored"
@@ -66,12 +66,12 @@ class House:
 
 
 @contextlib.contextmanager
-def house_of(number: int, *shards: ScriptedShard) -> Iterator[House]:
-    house = House(number, list(shards))
+def testbed_with(number: int, *shards: ScriptedShard) -> Iterator[Testbed]:
+    testbed = Testbed(number, list(shards))
     try:
-        yield house
+        yield testbed
     finally:
-        house.close()
+        testbed.close()
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ def _nothing_leaks(no_descriptor_leaks: None) -> None:
     """Descriptors that are handed over are closed exactly once."""
 
 
-def names(shard: int, shards: int, number: int = 2) -> list[bytes]:
+def call_ids_of(shard: int, shards: int, number: int = 2) -> list[bytes]:
     found = (b"call-%d" % n for n in itertools.count())
     return list(itertools.islice((name for name in found if shard_of(name, shards) == shard), number))
 
@@ -88,114 +88,114 @@ def snapshots(*call_ids: bytes) -> Mapping[bytes, bytes]:
     return {call_id: b"of " + call_id for call_id in call_ids}
 
 
-# --- where calls go -------------------------------------------------------------------------------
+# --- which shards get the calls ------------------------------------------------------------------
 
 
-def test_calls_come_to_the_place_of_their_shards_number_with_their_sockets() -> None:
-    calls = [snapshots(*names(shard, 2)) for shard in range(2)]
-    with house_of(2, *(ScriptedShard(shard, 2, calls[shard]) for shard in range(2))) as house:
-        house.orphans.transfer_to(0)
-        assert house.calls() == [calls[0], {}]
-        assert not house.shards[1].handed_over, "it relays until its successor is there"
-        house.orphans.transfer_to(1)
-        assert house.calls() == calls
-        for backup, shard in zip(house.backups, house.shards, strict=True):
+def test_calls_go_to_the_shard_of_the_same_number_with_their_sockets() -> None:
+    calls = [snapshots(*call_ids_of(shard, 2)) for shard in range(2)]
+    with testbed_with(2, *(ScriptedShard(shard, 2, calls[shard]) for shard in range(2))) as testbed:
+        testbed.orphans.transfer_to(0)
+        assert testbed.calls() == [calls[0], {}]
+        assert not testbed.shards[1].transferred, "it relays until its successor is there"
+        testbed.orphans.transfer_to(1)
+        assert testbed.calls() == calls
+        for backup, shard in zip(testbed.backups, testbed.shards, strict=True):
             assert list(backup.sockets) == list(shard.endpoints.values())
-        assert house.store.calls == {**calls[0], **calls[1]}
+        assert testbed.store.calls == {**calls[0], **calls[1]}
 
 
-def test_calls_stay_at_their_place_though_new_ones_of_their_names_would_be_elsewhere() -> None:
-    elsewhere = names(2, 3)
-    with house_of(3, ScriptedShard(0, 2, snapshots(*elsewhere))) as house:
-        house.orphans.transfer_to(0)
-        assert list(house.backups[0].calls) == elsewhere
-        assert [house.shard_map.find(call_id) for call_id in elsewhere] == [0, 0]
+def test_calls_stay_with_their_number_though_their_call_ids_hash_to_another_shard() -> None:
+    elsewhere = call_ids_of(2, 3)
+    with testbed_with(3, ScriptedShard(0, 2, snapshots(*elsewhere))) as testbed:
+        testbed.orphans.transfer_to(0)
+        assert list(testbed.backups[0].calls) == elsewhere
+        assert [testbed.shard_map.find(call_id) for call_id in elsewhere] == [0, 0]
 
 
-def test_calls_of_shards_for_whom_there_is_no_place_are_spread_as_new_ones() -> None:
-    calls = [*names(0, 2), *names(1, 2)]
-    with house_of(2, ScriptedShard(7, 8, snapshots(*calls))) as house:
-        house.orphans.transfer_to(1)
-        assert [list(backup.calls) for backup in house.backups] == [names(0, 2), names(1, 2)]
+def test_calls_of_surplus_orphans_go_where_their_call_ids_hash_to() -> None:
+    calls = [*call_ids_of(0, 2), *call_ids_of(1, 2)]
+    with testbed_with(2, ScriptedShard(7, 8, snapshots(*calls))) as testbed:
+        testbed.orphans.transfer_to(1)
+        assert [list(backup.calls) for backup in testbed.backups] == [call_ids_of(0, 2), call_ids_of(1, 2)]
 
 
-def test_of_two_shards_of_one_number_one_has_the_place_and_the_other_is_spread() -> None:
-    first, second = names(0, 1, 2)
+def test_of_two_orphans_of_one_number_one_is_surplus() -> None:
+    first, second = call_ids_of(0, 1, 2)
     shards = (ScriptedShard(0, 1, snapshots(first)), ScriptedShard(0, 1, snapshots(second)))
-    with house_of(1, *shards) as house:
-        house.orphans.transfer_to(0)
-        assert set(house.backups[0].calls) == {first, second}
+    with testbed_with(1, *shards) as testbed:
+        testbed.orphans.transfer_to(0)
+        assert set(testbed.backups[0].calls) == {first, second}
 
 
-def test_a_call_that_two_shards_have_is_restored_once() -> None:
-    """Their supervisor was killed after one had taken it from the other, before that one departed."""
-    (call, *_) = names(0, 2)
+def test_a_call_that_two_orphans_have_is_restored_once() -> None:
+    """Their supervisor was killed after one had taken it from the other, before that one was dismissed."""
+    (call, *_) = call_ids_of(0, 2)
     shards = (ScriptedShard(1, 2, snapshots(call)), ScriptedShard(1, 2, {call: b"of the other"}))
-    with house_of(2, *shards) as house:
-        house.orphans.transfer_to(0)
-        house.orphans.transfer_to(1)
-        assert house.calls() == [{}, snapshots(call)]
-        assert house.shard_map.find(call) == 1
+    with testbed_with(2, *shards) as testbed:
+        testbed.orphans.transfer_to(0)
+        testbed.orphans.transfer_to(1)
+        assert testbed.calls() == [{}, snapshots(call)]
+        assert testbed.shard_map.find(call) == 1
         for shard in range(2):
-            house.orphans.confirm(shard, nothing_restored=False)
-        assert all(shard.departed for shard in shards)
+            testbed.orphans.confirm(shard, nothing_restored=False)
+        assert all(shard.dismissed for shard in shards)
 
 
 def test_numbers_of_sessions_advance_past_all_that_are_known() -> None:
     shards = (ScriptedShard(0, 2, {}, known_session=7), ScriptedShard(1, 2, {}, known_session=12))
-    with house_of(2, *shards) as house:
-        assert house.orphans.known_session == 12
-    with house_of(2) as house:
-        assert house.orphans.known_session == 0
+    with testbed_with(2, *shards) as testbed:
+        assert testbed.orphans.known_session == 12
+    with testbed_with(2) as testbed:
+        assert testbed.orphans.known_session == 0
 
 
 # --- the store ------------------------------------------------------------------------------------
 
 
-def test_what_a_shard_says_of_a_call_counts_and_not_the_store() -> None:
-    known, over = names(0, 2)
-    with house_of(2, ScriptedShard(0, 2, snapshots(known))) as house:
-        assert house.load(known, over) == []
-        house.orphans.transfer_to(0)
-        assert house.calls() == [snapshots(known), {}]
-        assert house.store.calls == snapshots(known)
-        assert house.store.deleted == [over]
+def test_the_snapshot_of_an_orphan_counts_and_not_the_stored_one() -> None:
+    known, over = call_ids_of(0, 2)
+    with testbed_with(2, ScriptedShard(0, 2, snapshots(known))) as testbed:
+        assert testbed.load(known, over) == []
+        testbed.orphans.transfer_to(0)
+        assert testbed.calls() == [snapshots(known), {}]
+        assert testbed.store.calls == snapshots(known)
+        assert testbed.store.deleted == [over]
 
 
-def test_calls_of_a_shard_that_is_gone_come_from_the_store() -> None:
-    (alive, *_), (dead, *_) = names(0, 2), names(1, 2)
-    with house_of(2, ScriptedShard(0, 2, snapshots(alive))) as house:
-        assert house.load(alive, dead) == [dead]
+def test_calls_of_a_dead_shard_come_from_the_store() -> None:
+    (alive, *_), (dead, *_) = call_ids_of(0, 2), call_ids_of(1, 2)
+    with testbed_with(2, ScriptedShard(0, 2, snapshots(alive))) as testbed:
+        assert testbed.load(alive, dead) == [dead]
         for shard in range(2):
-            house.orphans.transfer_to(shard)
-        assert house.calls() == [snapshots(alive), {dead: b"stored"}]
+            testbed.orphans.transfer_to(shard)
+        assert testbed.calls() == [snapshots(alive), {dead: b"stored"}]
 
 
-def test_a_call_that_was_not_where_its_name_says_is_not_restored_twice() -> None:
+def test_a_call_that_was_not_where_its_call_id_hashes_to_is_restored_once() -> None:
     """After nh shards a call may be in shard 0 though its name is of shard 1, and that one be dead."""
-    (moved, *_) = names(1, 2)
-    with house_of(2, ScriptedShard(0, 2, snapshots(moved))) as house:
-        assert house.load(moved) == [moved]
-        house.orphans.transfer_to(1)
-        house.orphans.transfer_to(0)
-        assert house.calls() == [snapshots(moved), {}]
-        assert house.shard_map.find(moved) == 0
-        assert house.store.calls == snapshots(moved)
+    (moved, *_) = call_ids_of(1, 2)
+    with testbed_with(2, ScriptedShard(0, 2, snapshots(moved))) as testbed:
+        assert testbed.load(moved) == [moved]
+        testbed.orphans.transfer_to(1)
+        testbed.orphans.transfer_to(0)
+        assert testbed.calls() == [snapshots(moved), {}]
+        assert testbed.shard_map.find(moved) == 0
+        assert testbed.store.calls == snapshots(moved)
 
 
-def test_calls_of_a_shard_that_is_lost_in_the_middle_come_from_the_store() -> None:
-    said, unsaid = names(0, 1)
-    with house_of(1, ScriptedShard(0, 1, snapshots(said), last_words=b"")) as house:
-        house.load(said, unsaid)
-        assert house.orphans.transfer_to(0) == {}
-        assert house.calls() == [{**snapshots(said), unsaid: b"stored"}]
+def test_calls_of_an_orphan_that_dies_during_the_transfer_come_from_the_store() -> None:
+    said, unsaid = call_ids_of(0, 1)
+    with testbed_with(1, ScriptedShard(0, 1, snapshots(said), last_words=b"")) as testbed:
+        testbed.load(said, unsaid)
+        assert testbed.orphans.transfer_to(0) == {}
+        assert testbed.calls() == [{**snapshots(said), unsaid: b"stored"}]
 
 
-def test_a_shard_that_talks_nonsense_is_ended_because_others_have_its_calls() -> None:
+def test_an_orphan_that_sends_invalid_messages_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         shard = ScriptedShard(0, 1, {}, last_words=b"\xc1", pid=process.pid)
-        with house_of(1, shard) as house:
-            house.orphans.transfer_to(0)
+        with testbed_with(1, shard) as testbed:
+            testbed.orphans.transfer_to(0)
             assert process.wait(10) < 0
             assert shard.is_left
 
@@ -203,93 +203,93 @@ def test_a_shard_that_talks_nonsense_is_ended_because_others_have_its_calls() ->
 # --- standing by ----------------------------------------------------------------------------------
 
 
-def test_a_shard_departs_when_its_place_has_restored_its_calls_and_not_before() -> None:
-    shards = [ScriptedShard(shard, 2, snapshots(*names(shard, 2))) for shard in range(2)]
-    with house_of(2, *shards) as house:
-        assert house.orphans.pending
-        house.orphans.transfer_to(0)
-        house.orphans.transfer_to(1)
-        assert not any(shard.departed for shard in shards)
-        assert house.orphans.confirm(0, nothing_restored=False)
-        assert [shard.departed for shard in shards] == [True, False]
-        assert house.orphans.confirm(1, nothing_restored=False)
-        assert shards[1].departed
-        assert not house.orphans.pending
+def test_an_orphan_is_dismissed_when_its_calls_are_restored_and_not_before() -> None:
+    shards = [ScriptedShard(shard, 2, snapshots(*call_ids_of(shard, 2))) for shard in range(2)]
+    with testbed_with(2, *shards) as testbed:
+        assert testbed.orphans.pending
+        testbed.orphans.transfer_to(0)
+        testbed.orphans.transfer_to(1)
+        assert not any(shard.dismissed for shard in shards)
+        assert testbed.orphans.confirm(0, nothing_restored=False)
+        assert [shard.dismissed for shard in shards] == [True, False]
+        assert testbed.orphans.confirm(1, nothing_restored=False)
+        assert shards[1].dismissed
+        assert not testbed.orphans.pending
 
 
-def test_a_shard_whose_calls_are_spread_departs_when_all_places_are_settled() -> None:
+def test_a_surplus_orphan_is_dismissed_when_all_shards_have_restored_their_calls() -> None:
     shard = ScriptedShard(5, 6, snapshots(b"call"))
-    with house_of(2, shard) as house:
-        house.orphans.transfer_to(0)
-        house.orphans.confirm(0, nothing_restored=False)
-        assert not shard.departed
-        house.orphans.confirm(1, nothing_restored=False)
-        assert shard.departed
+    with testbed_with(2, shard) as testbed:
+        testbed.orphans.transfer_to(0)
+        testbed.orphans.confirm(0, nothing_restored=False)
+        assert not shard.dismissed
+        testbed.orphans.confirm(1, nothing_restored=False)
+        assert shard.dismissed
 
 
-def test_a_shard_of_whose_calls_none_could_be_restored_goes_on() -> None:
+def test_an_orphan_of_whose_calls_none_could_be_restored_goes_on() -> None:
     shard = ScriptedShard(0, 1, snapshots(b"call"))
-    with house_of(1, shard) as house:
-        house.orphans.transfer_to(0)
-        assert not house.orphans.confirm(0, nothing_restored=True), "its calls are not lost"
-        assert not shard.departed
+    with testbed_with(1, shard) as testbed:
+        testbed.orphans.transfer_to(0)
+        assert not testbed.orphans.confirm(0, nothing_restored=True), "its calls are not lost"
+        assert not shard.dismissed
         assert shard.is_left
 
 
-def test_shards_whose_calls_are_spread_go_on_if_a_place_can_restore_none_of_them() -> None:
+def test_surplus_orphans_go_on_if_a_shard_can_restore_none_of_their_calls() -> None:
     shard = ScriptedShard(2, 3, snapshots(b"call"))
-    with house_of(2, shard) as house:
-        house.orphans.transfer_to(0)
-        house.orphans.transfer_to(1)
-        assert not house.orphans.confirm(0, nothing_restored=True), "its calls are not lost"
-        assert house.orphans.confirm(1, nothing_restored=False)
-        assert not shard.departed
+    with testbed_with(2, shard) as testbed:
+        testbed.orphans.transfer_to(0)
+        testbed.orphans.transfer_to(1)
+        assert not testbed.orphans.confirm(0, nothing_restored=True), "its calls are not lost"
+        assert testbed.orphans.confirm(1, nothing_restored=False)
+        assert not shard.dismissed
         assert shard.is_left
 
 
-def test_calls_without_a_shard_that_had_them_are_lost_if_they_cannot_be_restored() -> None:
-    with house_of(1) as house:
-        assert house.orphans.confirm(0, nothing_restored=True)
+def test_calls_without_an_orphan_are_lost_if_they_cannot_be_restored() -> None:
+    with testbed_with(1) as testbed:
+        assert testbed.orphans.confirm(0, nothing_restored=True)
 
 
-def test_a_shard_whose_snapshots_are_not_read_is_left_alone() -> None:
-    call, other = names(0, 1)
+def test_an_orphan_whose_snapshots_are_not_read_is_left_alone() -> None:
+    call, other = call_ids_of(0, 1)
     shard = ScriptedShard(0, 1, snapshots(call), snapshot_version=99)
-    with house_of(1, shard) as house:
+    with testbed_with(1, shard) as testbed:
         assert shard.is_left
-        assert house.load(call, other) == [], "they are that shard's"
-        assert house.orphans.transfer_to(0) == {}
-        assert house.calls() == [{}]
-        assert house.store.calls == {call: b"stored", other: b"stored"}
-        assert not house.orphans.pending
+        assert testbed.load(call, other) == [], "they are that orphan's"
+        assert testbed.orphans.transfer_to(0) == {}
+        assert testbed.calls() == [{}]
+        assert testbed.store.calls == {call: b"stored", other: b"stored"}
+        assert not testbed.orphans.pending
 
 
-def test_who_has_not_departed_is_left_in_the_end() -> None:
+def test_an_orphan_that_was_not_dismissed_is_disconnected_at_the_end() -> None:
     shard = ScriptedShard(0, 1, snapshots(b"call"))
-    with house_of(1, shard) as house:
-        house.orphans.transfer_to(0)
-        house.orphans.close()
+    with testbed_with(1, shard) as testbed:
+        testbed.orphans.transfer_to(0)
+        testbed.orphans.close()
         assert shard.is_left
 
 
 # --- counters -------------------------------------------------------------------------------------
 
 
-def test_counters_go_with_the_calls_and_those_of_surplus_shards_to_the_first_place() -> None:
+def test_counters_go_with_the_calls_and_those_of_surplus_orphans_to_the_first_shard() -> None:
     shards = (
         ScriptedShard(0, 3, {}, counters={"packets_in": 1}),
         ScriptedShard(1, 3, {}, counters={"packets_in": 10, "bytes_in": 5}),
         ScriptedShard(2, 3, {}, counters={"packets_in": 100}),
     )
-    with house_of(2, *shards) as house:
-        assert house.orphans.transfer_to(1) == {"packets_in": 10, "bytes_in": 5}
-        assert house.orphans.transfer_to(0) == {"packets_in": 101}
+    with testbed_with(2, *shards) as testbed:
+        assert testbed.orphans.transfer_to(1) == {"packets_in": 10, "bytes_in": 5}
+        assert testbed.orphans.transfer_to(0) == {"packets_in": 101}
 
 
-def test_a_second_process_in_a_place_gets_what_the_first_one_got_until_one_has_restored() -> None:
-    with house_of(1, ScriptedShard(0, 1, snapshots(b"call"), counters={"packets_in": 3})) as house:
+def test_a_second_process_of_a_shard_gets_what_the_first_one_got_until_one_has_restored_it() -> None:
+    with testbed_with(1, ScriptedShard(0, 1, snapshots(b"call"), counters={"packets_in": 3})) as testbed:
         for _ in range(2):
-            assert house.orphans.transfer_to(0) == {"packets_in": 3}
-            assert house.calls() == [snapshots(b"call")]
-        house.orphans.confirm(0, nothing_restored=False)
-        assert house.orphans.transfer_to(0) == {}
+            assert testbed.orphans.transfer_to(0) == {"packets_in": 3}
+            assert testbed.calls() == [snapshots(b"call")]
+        testbed.orphans.confirm(0, nothing_restored=False)
+        assert testbed.orphans.transfer_to(0) == {}

@@ -1,4 +1,4 @@
-"""nh.supervisor.shards.recovery: what a successor is given, and which call is left out."""
+"""nh.supervisor.shards.recovery: what the next process gets, and which call is left out."""
 
 import os
 
@@ -46,11 +46,11 @@ class Shard:
         return start.careful
 
 
-def test_the_first_shard_is_given_nothing_but_the_start() -> None:
+def test_the_first_process_gets_nothing_but_restore() -> None:
     assert Shard().start() == [Restore()]
 
 
-def test_a_successor_is_given_sockets_and_calls_and_then_starts() -> None:
+def test_the_next_process_gets_sockets_and_calls_and_then_restore() -> None:
     shard = Shard(b"a", b"b")
     endpoints = tuple(Endpoint("127.0.0.1", port) for port in range(10_000, 10_000 + MAX_FDS + 1))
     for endpoint in endpoints:
@@ -68,7 +68,7 @@ def test_a_successor_is_given_sockets_and_calls_and_then_starts() -> None:
     shard.backup.close()
 
 
-def test_a_long_snapshot_is_given_in_parts() -> None:
+def test_a_long_snapshot_goes_in_parts() -> None:
     shard = Shard()
     shard.backup.save(b"a", bytes(2 * link.PART_BYTES))
     assert [m.last for m in shard.start() if isinstance(m, RestoreCall)] == [False, True]
@@ -110,7 +110,7 @@ def test_a_shard_without_calls_may_die_as_often_as_it_likes() -> None:
         assert not shard.die_of(None)
 
 
-def test_a_call_that_was_not_given_is_not_restored() -> None:
+def test_a_call_that_the_process_did_not_get_is_not_restored() -> None:
     shard = Shard(b"a")
     with pytest.raises(ProtocolViolation):
         shard.recovery.receive(Restoring(0), [])

@@ -1,4 +1,4 @@
-"""nh.supervisor.handover.takeover_listener: who wants a supervisor to leave is heard, and nobody else."""
+"""nh.supervisor.handover.takeover_listener: a client that sends Yield is passed on, and no other one."""
 
 import socket
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ from nh.supervisor.handover.takeover_listener import TakeoverListener
 TURNS = 20
 
 
-class House:
+class Testbed:
     """A takeover listener, and the connections that it passed on."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.loop = SelectorLoop()
-        self.let_in: list[socket.socket] = []
-        self.comers: list[socket.socket] = []
-        self.listener = TakeoverListener(self.loop, path, self.let_in.append)
+        self.passed_on: list[socket.socket] = []
+        self.clients: list[socket.socket] = []
+        self.listener = TakeoverListener(self.loop, path, self.passed_on.append)
 
-    def come(self) -> socket.socket:
+    def connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.comers.append(sock)
+        self.clients.append(sock)
         sock.settimeout(10)
         sock.connect(str(self.path))
         return sock
@@ -36,85 +36,85 @@ class House:
 
     def close(self) -> None:
         self.listener.close()
-        for sock in (*self.let_in, *self.comers):
+        for sock in (*self.passed_on, *self.clients):
             sock.close()
         self.loop.close()
 
 
 @pytest.fixture
-def house(tmp_path: Path, no_descriptor_leaks: None) -> Iterator[House]:
-    made = House(tmp_path / "supervisor.sock")
+def testbed(tmp_path: Path, no_descriptor_leaks: None) -> Iterator[Testbed]:
+    made = Testbed(tmp_path / "supervisor.sock")
     yield made
     made.close()
 
 
-def test_a_supervisor_that_sends_yield_is_let_in_and_spoken_to(house: House) -> None:
-    comer = house.come()
-    comer.send(encode(Yield()))
-    house.turn()
-    (sock,) = house.let_in
+def test_a_supervisor_that_sends_yield_is_passed_on(testbed: Testbed) -> None:
+    client = testbed.connect()
+    client.send(encode(Yield()))
+    testbed.turn()
+    (sock,) = testbed.passed_on
     sock.send(b"welcome")
-    assert comer.recv(100) == b"welcome"
+    assert client.recv(100) == b"welcome"
 
 
 @pytest.mark.parametrize(
     "record",
     [b"garbage", b"\xc1", b"\x81\xa4type\xa5\xffeave", encode(Transfer()), encode(Exit()), b"x" * 100_000],
 )
-def test_who_says_anything_else_is_sent_away(house: House, record: bytes) -> None:
-    comer = house.come()
-    comer.send(record)
-    house.turn()
-    assert comer.recv(100) == b""
-    assert not house.let_in
+def test_a_client_that_sends_anything_else_is_disconnected(testbed: Testbed, record: bytes) -> None:
+    client = testbed.connect()
+    client.send(record)
+    testbed.turn()
+    assert client.recv(100) == b""
+    assert not testbed.passed_on
 
 
-def test_who_goes_without_a_word_is_forgotten(house: House) -> None:
-    house.come().close()
-    house.turn()
-    comer = house.come()
-    comer.send(encode(Yield()))
-    house.turn()
-    assert len(house.let_in) == 1
+def test_a_client_that_closes_without_a_message_is_dropped(testbed: Testbed) -> None:
+    testbed.connect().close()
+    testbed.turn()
+    client = testbed.connect()
+    client.send(encode(Yield()))
+    testbed.turn()
+    assert len(testbed.passed_on) == 1
 
 
-def test_who_says_nothing_holds_nobody_up(house: House) -> None:
-    silent = house.come()
-    house.turn()
-    comer = house.come()
-    comer.send(encode(Yield()))
-    house.turn()
-    assert len(house.let_in) == 1
-    assert silent.recv(100) == b"", "it was sent away"
+def test_a_silent_client_delays_no_other(testbed: Testbed) -> None:
+    silent = testbed.connect()
+    testbed.turn()
+    client = testbed.connect()
+    client.send(encode(Yield()))
+    testbed.turn()
+    assert len(testbed.passed_on) == 1
+    assert silent.recv(100) == b"", "it was disconnected"
 
 
-def test_a_closed_listener_lets_nobody_in_and_leaves_no_file(house: House) -> None:
-    waiting = house.come()
-    house.turn()
-    house.listener.close()
-    house.listener.close()
+def test_a_closed_listener_accepts_no_connection_and_leaves_no_file(testbed: Testbed) -> None:
+    waiting = testbed.connect()
+    testbed.turn()
+    testbed.listener.close()
+    testbed.listener.close()
     assert waiting.recv(100) == b""
-    assert not house.path.exists()
+    assert not testbed.path.exists()
     with pytest.raises(FileNotFoundError):
-        house.come()
+        testbed.connect()
 
 
 def test_the_file_of_a_supervisor_that_was_killed_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "supervisor.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
         left.bind(str(path))
-    house = House(path)
-    house.come().send(encode(Yield()))
-    house.turn()
-    assert len(house.let_in) == 1
-    house.close()
+    testbed = Testbed(path)
+    testbed.connect().send(encode(Yield()))
+    testbed.turn()
+    assert len(testbed.passed_on) == 1
+    testbed.close()
 
 
-def test_only_its_user_may_come(house: House) -> None:
-    assert house.path.stat().st_mode & 0o777 == 0o600
+def test_only_its_user_can_connect(testbed: Testbed) -> None:
+    assert testbed.path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_place_where_no_socket_can_be_is_no_reason_not_to_run(tmp_path: Path) -> None:
-    house = House(tmp_path / "missing" / "supervisor.sock")
-    house.turn()
-    house.close()
+def test_a_path_where_no_socket_can_be_does_not_keep_nh_from_running(tmp_path: Path) -> None:
+    testbed = Testbed(tmp_path / "missing" / "supervisor.sock")
+    testbed.turn()
+    testbed.close()
