@@ -101,11 +101,11 @@ class Restore(msgspec.Struct, frozen=True, tag="restore"):
     """Restore the sockets and calls that came. Answer: Restored.
 
     Args:
-        careful: send Restoring before each call.
+        report_each: send Restoring before each call.
         counters: added to the counters in the shard's statistics, by name.
     """
 
-    careful: bool = False
+    report_each: bool = False
     counters: dict[str, int | float] = {}
 
 

@@ -172,7 +172,7 @@ class Control(CallObserver):
         if recovery is None or configure is None:
             raise ValueError("Restore came before Configure")
         recovery.relay.continue_counters(restore.counters, kernel_has_them=configure.successor)
-        on_begin = self._report_restoring if restore.careful else None
+        on_begin = self._report_restoring if restore.report_each else None
         counts = self._restore_queue.restore(recovery.restorer, on_begin)
         self._sink.release_sockets(self._restore_queue.close())
         self._channel.send(encode(Restored(counts.restored, counts.failed)))

@@ -358,7 +358,7 @@ def test_a_careful_successor_says_which_call_it_is_at(
     unconfigured: Shard, segment: Segment, ports: range, restorer: ScriptedRestorer
 ) -> None:
     unconfigured.link.configure(ports, segment.name, start=False)
-    for message in (RestoreCall(b"a", b"x"), RestoreCall(b"bad", b"?"), Restore(careful=True)):
+    for message in (RestoreCall(b"a", b"x"), RestoreCall(b"bad", b"?"), Restore(report_each=True)):
         unconfigured.link.send(message)
     assert [unconfigured.next_message() for _ in range(3)] == [Restoring(n) for n in range(3)]
     assert unconfigured.next_message() == Restored(restored=1, failed=1)

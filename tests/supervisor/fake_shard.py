@@ -95,7 +95,7 @@ class FakeShard:
             elif isinstance(message, RestoreCall):
                 self.to_restore.append(message)
             elif isinstance(message, Restore):
-                self.link.send(encode(Restored(*self.restore(careful=message.careful))))
+                self.link.send(encode(Restored(*self.restore(report_each=message.report_each))))
             elif isinstance(message, Serve):
                 self.start()
             elif isinstance(message, Execute):
@@ -114,9 +114,9 @@ class FakeShard:
             if select.select([self.link], [], [], 0.05)[0]:
                 return
 
-    def restore(self, *, careful: bool) -> tuple[int, int]:
+    def restore(self, *, report_each: bool) -> tuple[int, int]:
         for number, call in enumerate(self.to_restore):
-            if careful:
+            if report_each:
                 self.link.send(encode(Restoring(number)))
             if call.call_id == b"poison":
                 os._exit(7)

@@ -31,7 +31,7 @@ class CallStore:
         self.deleted.append(call_id)
 
 
-class Testbed:
+class OrphansTestbed:
     """Backups of shards, and the orphans of an earlier run."""
 
     def __init__(self, shards: int, orphans: list[ScriptedShard]) -> None:
@@ -66,8 +66,8 @@ class Testbed:
 
 
 @contextlib.contextmanager
-def testbed_with(number: int, *shards: ScriptedShard) -> Iterator[Testbed]:
-    testbed = Testbed(number, list(shards))
+def orphans_testbed(number: int, *shards: ScriptedShard) -> Iterator[OrphansTestbed]:
+    testbed = OrphansTestbed(number, list(shards))
     try:
         yield testbed
     finally:
@@ -93,7 +93,7 @@ def snapshots(*call_ids: bytes) -> Mapping[bytes, bytes]:
 
 def test_calls_go_to_the_shard_of_the_same_number_with_their_sockets() -> None:
     calls = [snapshots(*call_ids_of(shard, 2)) for shard in range(2)]
-    with testbed_with(2, *(ScriptedShard(shard, 2, calls[shard]) for shard in range(2))) as testbed:
+    with orphans_testbed(2, *(ScriptedShard(shard, 2, calls[shard]) for shard in range(2))) as testbed:
         testbed.orphans.transfer_to(0)
         assert testbed.calls() == [calls[0], {}]
         assert not testbed.shards[1].transferred, "it relays until its successor is there"
@@ -106,7 +106,7 @@ def test_calls_go_to_the_shard_of_the_same_number_with_their_sockets() -> None:
 
 def test_calls_stay_with_their_number_though_their_call_ids_hash_to_another_shard() -> None:
     elsewhere = call_ids_of(2, 3)
-    with testbed_with(3, ScriptedShard(0, 2, snapshots(*elsewhere))) as testbed:
+    with orphans_testbed(3, ScriptedShard(0, 2, snapshots(*elsewhere))) as testbed:
         testbed.orphans.transfer_to(0)
         assert list(testbed.backups[0].calls) == elsewhere
         assert [testbed.shard_map.find(call_id) for call_id in elsewhere] == [0, 0]
@@ -114,7 +114,7 @@ def test_calls_stay_with_their_number_though_their_call_ids_hash_to_another_shar
 
 def test_calls_of_surplus_orphans_go_where_their_call_ids_hash_to() -> None:
     calls = [*call_ids_of(0, 2), *call_ids_of(1, 2)]
-    with testbed_with(2, ScriptedShard(7, 8, snapshots(*calls))) as testbed:
+    with orphans_testbed(2, ScriptedShard(7, 8, snapshots(*calls))) as testbed:
         testbed.orphans.transfer_to(1)
         assert [list(backup.calls) for backup in testbed.backups] == [call_ids_of(0, 2), call_ids_of(1, 2)]
 
@@ -122,7 +122,7 @@ def test_calls_of_surplus_orphans_go_where_their_call_ids_hash_to() -> None:
 def test_of_two_orphans_of_one_number_one_is_surplus() -> None:
     first, second = call_ids_of(0, 1, 2)
     shards = (ScriptedShard(0, 1, snapshots(first)), ScriptedShard(0, 1, snapshots(second)))
-    with testbed_with(1, *shards) as testbed:
+    with orphans_testbed(1, *shards) as testbed:
         testbed.orphans.transfer_to(0)
         assert set(testbed.backups[0].calls) == {first, second}
 
@@ -131,7 +131,7 @@ def test_a_call_that_two_orphans_have_is_restored_once() -> None:
     """Their supervisor was killed after one had taken it from the other, before that one was dismissed."""
     (call, *_) = call_ids_of(0, 2)
     shards = (ScriptedShard(1, 2, snapshots(call)), ScriptedShard(1, 2, {call: b"of the other"}))
-    with testbed_with(2, *shards) as testbed:
+    with orphans_testbed(2, *shards) as testbed:
         testbed.orphans.transfer_to(0)
         testbed.orphans.transfer_to(1)
         assert testbed.calls() == [{}, snapshots(call)]
@@ -143,9 +143,9 @@ def test_a_call_that_two_orphans_have_is_restored_once() -> None:
 
 def test_numbers_of_sessions_advance_past_all_that_are_known() -> None:
     shards = (ScriptedShard(0, 2, {}, known_session=7), ScriptedShard(1, 2, {}, known_session=12))
-    with testbed_with(2, *shards) as testbed:
+    with orphans_testbed(2, *shards) as testbed:
         assert testbed.orphans.known_session == 12
-    with testbed_with(2) as testbed:
+    with orphans_testbed(2) as testbed:
         assert testbed.orphans.known_session == 0
 
 
@@ -154,7 +154,7 @@ def test_numbers_of_sessions_advance_past_all_that_are_known() -> None:
 
 def test_the_snapshot_of_an_orphan_counts_and_not_the_stored_one() -> None:
     known, over = call_ids_of(0, 2)
-    with testbed_with(2, ScriptedShard(0, 2, snapshots(known))) as testbed:
+    with orphans_testbed(2, ScriptedShard(0, 2, snapshots(known))) as testbed:
         assert testbed.load(known, over) == []
         testbed.orphans.transfer_to(0)
         assert testbed.calls() == [snapshots(known), {}]
@@ -164,7 +164,7 @@ def test_the_snapshot_of_an_orphan_counts_and_not_the_stored_one() -> None:
 
 def test_calls_of_a_dead_shard_come_from_the_store() -> None:
     (alive, *_), (dead, *_) = call_ids_of(0, 2), call_ids_of(1, 2)
-    with testbed_with(2, ScriptedShard(0, 2, snapshots(alive))) as testbed:
+    with orphans_testbed(2, ScriptedShard(0, 2, snapshots(alive))) as testbed:
         assert testbed.load(alive, dead) == [dead]
         for shard in range(2):
             testbed.orphans.transfer_to(shard)
@@ -174,7 +174,7 @@ def test_calls_of_a_dead_shard_come_from_the_store() -> None:
 def test_a_call_that_was_not_where_its_call_id_hashes_to_is_restored_once() -> None:
     """After nh shards a call may be in shard 0 though its name is of shard 1, and that one be dead."""
     (moved, *_) = call_ids_of(1, 2)
-    with testbed_with(2, ScriptedShard(0, 2, snapshots(moved))) as testbed:
+    with orphans_testbed(2, ScriptedShard(0, 2, snapshots(moved))) as testbed:
         assert testbed.load(moved) == [moved]
         testbed.orphans.transfer_to(1)
         testbed.orphans.transfer_to(0)
@@ -185,7 +185,7 @@ def test_a_call_that_was_not_where_its_call_id_hashes_to_is_restored_once() -> N
 
 def test_calls_of_an_orphan_that_dies_during_the_transfer_come_from_the_store() -> None:
     said, unsaid = call_ids_of(0, 1)
-    with testbed_with(1, ScriptedShard(0, 1, snapshots(said), last_words=b"")) as testbed:
+    with orphans_testbed(1, ScriptedShard(0, 1, snapshots(said), last_words=b"")) as testbed:
         testbed.load(said, unsaid)
         assert testbed.orphans.transfer_to(0) == {}
         assert testbed.calls() == [{**snapshots(said), unsaid: b"stored"}]
@@ -194,7 +194,7 @@ def test_calls_of_an_orphan_that_dies_during_the_transfer_come_from_the_store() 
 def test_an_orphan_that_sends_invalid_messages_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         shard = ScriptedShard(0, 1, {}, last_words=b"\xc1", pid=process.pid)
-        with testbed_with(1, shard) as testbed:
+        with orphans_testbed(1, shard) as testbed:
             testbed.orphans.transfer_to(0)
             assert process.wait(10) < 0
             assert shard.is_left
@@ -205,7 +205,7 @@ def test_an_orphan_that_sends_invalid_messages_is_killed() -> None:
 
 def test_an_orphan_is_dismissed_when_its_calls_are_restored_and_not_before() -> None:
     shards = [ScriptedShard(shard, 2, snapshots(*call_ids_of(shard, 2))) for shard in range(2)]
-    with testbed_with(2, *shards) as testbed:
+    with orphans_testbed(2, *shards) as testbed:
         assert testbed.orphans.pending
         testbed.orphans.transfer_to(0)
         testbed.orphans.transfer_to(1)
@@ -219,7 +219,7 @@ def test_an_orphan_is_dismissed_when_its_calls_are_restored_and_not_before() -> 
 
 def test_a_surplus_orphan_is_dismissed_when_all_shards_have_restored_their_calls() -> None:
     shard = ScriptedShard(5, 6, snapshots(b"call"))
-    with testbed_with(2, shard) as testbed:
+    with orphans_testbed(2, shard) as testbed:
         testbed.orphans.transfer_to(0)
         testbed.orphans.confirm(0, nothing_restored=False)
         assert not shard.dismissed
@@ -229,7 +229,7 @@ def test_a_surplus_orphan_is_dismissed_when_all_shards_have_restored_their_calls
 
 def test_an_orphan_of_whose_calls_none_could_be_restored_goes_on() -> None:
     shard = ScriptedShard(0, 1, snapshots(b"call"))
-    with testbed_with(1, shard) as testbed:
+    with orphans_testbed(1, shard) as testbed:
         testbed.orphans.transfer_to(0)
         assert not testbed.orphans.confirm(0, nothing_restored=True), "its calls are not lost"
         assert not shard.dismissed
@@ -238,7 +238,7 @@ def test_an_orphan_of_whose_calls_none_could_be_restored_goes_on() -> None:
 
 def test_surplus_orphans_go_on_if_a_shard_can_restore_none_of_their_calls() -> None:
     shard = ScriptedShard(2, 3, snapshots(b"call"))
-    with testbed_with(2, shard) as testbed:
+    with orphans_testbed(2, shard) as testbed:
         testbed.orphans.transfer_to(0)
         testbed.orphans.transfer_to(1)
         assert not testbed.orphans.confirm(0, nothing_restored=True), "its calls are not lost"
@@ -248,14 +248,14 @@ def test_surplus_orphans_go_on_if_a_shard_can_restore_none_of_their_calls() -> N
 
 
 def test_calls_without_an_orphan_are_lost_if_they_cannot_be_restored() -> None:
-    with testbed_with(1) as testbed:
+    with orphans_testbed(1) as testbed:
         assert testbed.orphans.confirm(0, nothing_restored=True)
 
 
 def test_an_orphan_whose_snapshots_are_not_read_is_left_alone() -> None:
     call, other = call_ids_of(0, 1)
     shard = ScriptedShard(0, 1, snapshots(call), snapshot_version=99)
-    with testbed_with(1, shard) as testbed:
+    with orphans_testbed(1, shard) as testbed:
         assert shard.is_left
         assert testbed.load(call, other) == [], "they are that orphan's"
         assert testbed.orphans.transfer_to(0) == {}
@@ -266,7 +266,7 @@ def test_an_orphan_whose_snapshots_are_not_read_is_left_alone() -> None:
 
 def test_an_orphan_that_was_not_dismissed_is_disconnected_at_the_end() -> None:
     shard = ScriptedShard(0, 1, snapshots(b"call"))
-    with testbed_with(1, shard) as testbed:
+    with orphans_testbed(1, shard) as testbed:
         testbed.orphans.transfer_to(0)
         testbed.orphans.close()
         assert shard.is_left
@@ -281,13 +281,13 @@ def test_counters_go_with_the_calls_and_those_of_surplus_orphans_to_the_first_sh
         ScriptedShard(1, 3, {}, counters={"packets_in": 10, "bytes_in": 5}),
         ScriptedShard(2, 3, {}, counters={"packets_in": 100}),
     )
-    with testbed_with(2, *shards) as testbed:
+    with orphans_testbed(2, *shards) as testbed:
         assert testbed.orphans.transfer_to(1) == {"packets_in": 10, "bytes_in": 5}
         assert testbed.orphans.transfer_to(0) == {"packets_in": 101}
 
 
 def test_a_second_process_of_a_shard_gets_what_the_first_one_got_until_one_has_restored_it() -> None:
-    with testbed_with(1, ScriptedShard(0, 1, snapshots(b"call"), counters={"packets_in": 3})) as testbed:
+    with orphans_testbed(1, ScriptedShard(0, 1, snapshots(b"call"), counters={"packets_in": 3})) as testbed:
         for _ in range(2):
             assert testbed.orphans.transfer_to(0) == {"packets_in": 3}
             assert testbed.calls() == [snapshots(b"call")]

@@ -36,14 +36,14 @@ class Shard:
         return [message for message, _ in self.recovery.begin()]
 
     def die_of(self, call: int | None) -> bool:
-        """A successor that dies of its call of this number (None: before any); returns if it was careful."""
+        """A process dies of its call of this number (None: before any); returns whether it reported each."""
         start = self.start()[-1]
         assert isinstance(start, Restore)
-        if start.careful and call is not None:
+        if start.report_each and call is not None:
             for number in range(call + 1):
                 self.recovery.receive(Restoring(number), [])
         self.recovery.died()
-        return start.careful
+        return start.report_each
 
 
 def test_the_first_process_gets_nothing_but_restore() -> None:
@@ -74,7 +74,7 @@ def test_a_long_snapshot_goes_in_parts() -> None:
     assert [m.last for m in shard.start() if isinstance(m, RestoreCall)] == [False, True]
 
 
-def test_a_call_of_which_careful_shards_die_is_left_out_and_no_other() -> None:
+def test_a_call_of_which_shards_die_is_left_out_and_no_other() -> None:
     shard = Shard(b"a", b"poison", b"b")
     assert not shard.die_of(1)
     for _ in range(SUSPECT_DEATHS):
@@ -101,7 +101,7 @@ def test_once_a_shard_is_ready_no_call_is_suspected_any_more() -> None:
         shard.recovery.ready()
         shard.recovery.died()
     assert (len(shard.backup.calls), shard.status.calls_restored) == (1, 5)
-    assert shard.start()[-1] == Restore(careful=False)
+    assert shard.start()[-1] == Restore(report_each=False)
 
 
 def test_a_shard_without_calls_may_die_as_often_as_it_likes() -> None:

@@ -13,7 +13,7 @@ from nh.supervisor.handover.takeover_listener import TakeoverListener
 TURNS = 20
 
 
-class Testbed:
+class ListenerTestbed:
     """A takeover listener, and the connections that it passed on."""
 
     def __init__(self, path: Path) -> None:
@@ -42,13 +42,13 @@ class Testbed:
 
 
 @pytest.fixture
-def testbed(tmp_path: Path, no_descriptor_leaks: None) -> Iterator[Testbed]:
-    made = Testbed(tmp_path / "supervisor.sock")
+def testbed(tmp_path: Path, no_descriptor_leaks: None) -> Iterator[ListenerTestbed]:
+    made = ListenerTestbed(tmp_path / "supervisor.sock")
     yield made
     made.close()
 
 
-def test_a_supervisor_that_sends_yield_is_passed_on(testbed: Testbed) -> None:
+def test_a_supervisor_that_sends_yield_is_passed_on(testbed: ListenerTestbed) -> None:
     client = testbed.connect()
     client.send(encode(Yield()))
     testbed.turn()
@@ -61,7 +61,7 @@ def test_a_supervisor_that_sends_yield_is_passed_on(testbed: Testbed) -> None:
     "record",
     [b"garbage", b"\xc1", b"\x81\xa4type\xa5\xffeave", encode(Transfer()), encode(Exit()), b"x" * 100_000],
 )
-def test_a_client_that_sends_anything_else_is_disconnected(testbed: Testbed, record: bytes) -> None:
+def test_a_client_that_sends_anything_else_is_disconnected(testbed: ListenerTestbed, record: bytes) -> None:
     client = testbed.connect()
     client.send(record)
     testbed.turn()
@@ -69,7 +69,7 @@ def test_a_client_that_sends_anything_else_is_disconnected(testbed: Testbed, rec
     assert not testbed.passed_on
 
 
-def test_a_client_that_closes_without_a_message_is_dropped(testbed: Testbed) -> None:
+def test_a_client_that_closes_without_a_message_is_dropped(testbed: ListenerTestbed) -> None:
     testbed.connect().close()
     testbed.turn()
     client = testbed.connect()
@@ -78,7 +78,7 @@ def test_a_client_that_closes_without_a_message_is_dropped(testbed: Testbed) -> 
     assert len(testbed.passed_on) == 1
 
 
-def test_a_silent_client_delays_no_other(testbed: Testbed) -> None:
+def test_a_silent_client_delays_no_other(testbed: ListenerTestbed) -> None:
     silent = testbed.connect()
     testbed.turn()
     client = testbed.connect()
@@ -88,7 +88,7 @@ def test_a_silent_client_delays_no_other(testbed: Testbed) -> None:
     assert silent.recv(100) == b"", "it was disconnected"
 
 
-def test_a_closed_listener_accepts_no_connection_and_leaves_no_file(testbed: Testbed) -> None:
+def test_a_closed_listener_accepts_no_connection_and_leaves_no_file(testbed: ListenerTestbed) -> None:
     waiting = testbed.connect()
     testbed.turn()
     testbed.listener.close()
@@ -103,18 +103,18 @@ def test_the_file_of_a_supervisor_that_was_killed_is_replaced(tmp_path: Path) ->
     path = tmp_path / "supervisor.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
         left.bind(str(path))
-    testbed = Testbed(path)
+    testbed = ListenerTestbed(path)
     testbed.connect().send(encode(Yield()))
     testbed.turn()
     assert len(testbed.passed_on) == 1
     testbed.close()
 
 
-def test_only_its_user_can_connect(testbed: Testbed) -> None:
+def test_only_its_user_can_connect(testbed: ListenerTestbed) -> None:
     assert testbed.path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_path_where_no_socket_can_be_does_not_keep_nh_from_running(tmp_path: Path) -> None:
-    testbed = Testbed(tmp_path / "missing" / "supervisor.sock")
+    testbed = ListenerTestbed(tmp_path / "missing" / "supervisor.sock")
     testbed.turn()
     testbed.close()

@@ -1,7 +1,7 @@
 """What a new shard process gets of the backup, and which call is left out because shards die of it.
 
-The first successor gets everything. If it dies before it is ready, the next one restores carefully: it says
-Restoring before each call, so that the call of which it dies is known. A call of which SUSPECT_DEATHS careful
+The first successor gets everything. If it dies before it is ready, the next one sends
+Restoring before each call, so that the call of which it dies is known. A call of which SUSPECT_DEATHS such
 processes died is dropped: it would take all others with it. A death at any other moment costs no call.
 """
 
@@ -28,7 +28,7 @@ from nh.supervisor.shards.backup import ProtocolViolation, ShardBackup
 logger = logging.getLogger(__name__)
 
 SUSPECT_DEATHS: Final = 2
-"""After the deaths of so many careful processes a call is dropped."""
+"""A call is dropped after so many processes died while they restored it."""
 
 
 class Orphans(Protocol):
@@ -56,7 +56,7 @@ class Recovery:
         self._shard = shard
         self._status = status
         self._orphans = orphans
-        self._careful = False
+        self._report_each = False
         self._suspects: Counter[bytes] = Counter()
         self._sent: list[bytes] | None = None  # call-ids that the process got; None: it is ready
         self._at: int | None = None
@@ -66,7 +66,7 @@ class Recovery:
         counters = dict(self._orphans.transfer_to(self._shard)) if self._orphans is not None else {}
         self._sent, self._at = list(self.backup.calls), None
         sockets, calls = list(self.backup.sockets.items()), list(self.backup.calls.items())
-        return self._messages(sockets, calls, Restore(careful=self._careful, counters=counters))
+        return self._messages(sockets, calls, Restore(report_each=self._report_each, counters=counters))
 
     def receive(self, message: BackupMessage | Restoring, fds: list[int]) -> None:
         """See RecoverySource."""
@@ -95,7 +95,7 @@ class Recovery:
 
     def ready(self) -> None:
         """See RecoverySource."""
-        self._careful = False
+        self._report_each = False
         self._suspects.clear()
         self._sent = None
 
@@ -105,7 +105,7 @@ class Recovery:
         sent, self._sent = self._sent, None
         if not sent:
             return
-        self._careful = True
+        self._report_each = True
         if self._at is not None and self._at < len(sent):
             self._suspect(sent[self._at])
 
