@@ -161,20 +161,20 @@ def test_what_a_batch_changed_is_applied_after_its_last_packet(
 ) -> None:
     alice, bob = make_peer(), make_peer()
     call = testbed.call(alice, bob)
-    connected: list[int] = []
+    packets: list[int] = []
     forwarding = testbed.relay.plane._forwarding
     apply = forwarding.apply
 
     def apply_and_note(legs: Iterable[Leg]) -> None:
-        connected.append(sum(leg.packets for session in testbed.relay.plane._running for leg in session.legs))
+        packets.append(sum(leg.packets for session in testbed.relay.plane._running for leg in session.legs))
         apply(legs)
 
     monkeypatch.setattr(forwarding, "apply", apply_and_note)
     alice.send(PACKET, call.for_caller)
     bob.send(PACKET, call.for_callee)
     assert testbed.receive(bob)[0] == testbed.receive(alice)[0] == PACKET
-    assert len(connected) == 2
-    assert all(connected), "no leg was applied before its packet was sent"
+    assert len(packets) == 2
+    assert all(packets), "no leg was applied before its packet was sent"
 
 
 def test_a_leg_that_cannot_be_applied_does_not_keep_the_others_from_it(

@@ -35,17 +35,20 @@ MAX_RETRIED: Final = 200
 """Most directions that are retried in one sweep, so that a lasting refusal costs little."""
 
 MAX_WARNINGS: Final = 16
-"""Most different warnings in a shard's life."""
+"""Most different warnings that a shard logs in its life."""
 
 
 class KernelPath:
     """Moves directions into the kernel and back.
 
-    Arguments:
-        flows: the shard's flows.
-        routes: where packets leave the host.
+    Call watch() before anything is relayed.
 
-    `refused` counts the directions that found no room. watch() has to be called before anything is relayed.
+    Args:
+        flows: the flows of the shard.
+        routes: the routing of the host: where packets leave it.
+
+    Attributes:
+        refused: directions that found no room in the flow table.
     """
 
     def __init__(self, flows: FlowTable, routes: Routes) -> None:
