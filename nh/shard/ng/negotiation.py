@@ -12,7 +12,7 @@ from nh.calls.media import Media
 from nh.calls.offer_answer.party import MediumRequest, Mux, Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
-from nh.commands import OfferOptions
+from nh.commands import IceHandling, OfferOptions
 from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
 from nh.sdp.description import Direction, Medium, SessionDescription
 from nh.sdp.parse import parse
@@ -39,21 +39,40 @@ def family_of(description: SessionDescription) -> int:
     return 4
 
 
-def refuse_conversions(description: SessionDescription, wanted: str) -> None:
-    """Refuse to convert between transports.
-
-    Args:
-        description: the SDP.
-        wanted: the transport that the client asks for, such as RTP/SAVP; "" and accept: as in the SDP.
+def refuse_conversions(description: SessionDescription, options: OfferOptions) -> None:
+    """Refuse to convert between transports, such as RTP/AVP and RTP/SAVP.
 
     Raises:
-        Unsupported: a medium has another transport.
+        Unsupported: a medium has another transport than the client asks for.
     """
+    wanted = options.transport_protocol
     for medium in description.media:
         if wanted.lower() not in ("", "accept") and medium.rtp and medium.proto.upper() != wanted.upper():
             raise Unsupported(
                 f"transport-protocol: nh passes {medium.proto} on as it is, not as {wanted[:32]}"
             )
+
+
+def refuse_forced_ice(description: SessionDescription, options: OfferOptions) -> None:
+    """Refuse to offer ICE for a party that has none.
+
+    Raises:
+        Unsupported: the client asks for that.
+    """
+    if options.ice is IceHandling.FORCE and not any(medium.ice for medium in description.media):
+        raise Unsupported("ICE=force: the offer has no ICE, and nh has no ICE agent to do it in its stead")
+
+
+def refuse_more_media(description: SessionDescription, offerer: Party) -> None:
+    """Refuse an answer with more media than its offer: the other media would bypass the relay.
+
+    Raises:
+        UnusableSdp: the answer has more.
+    """
+    if len(description.media) > len(offerer.groups):
+        raise UnusableSdp(
+            f"the answer has {len(description.media)} media, its offer {len(offerer.groups)} (RFC 3264 6)"
+        )
 
 
 def request_for(

@@ -15,7 +15,7 @@ from nh.calls.offer_answer.party import Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.commands import Answer, BlockMedia, Delete, IceHandling, NgCommand, Offer, OfferOptions, Query
-from nh.errors import PortsExhausted, UnknownCall, Unsupported, UnusableSdp
+from nh.errors import PortsExhausted, UnknownCall
 from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
 from nh.sdp.rewrite import IceAction, MuxAction, RewritePlan, rewrite
@@ -32,6 +32,8 @@ from nh.shard.ng.negotiation import (
     policy_for,
     read_sdp,
     refuse_conversions,
+    refuse_forced_ice,
+    refuse_more_media,
     request_for,
 )
 from nh.shard.ng.queries import query_call
@@ -91,7 +93,7 @@ class Signalling:
         description = read_sdp(command.sdp)
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
-        refuse_conversions(description, command.options.transport_protocol)
+        refuse_conversions(description, command.options)
         now = time.monotonic()
         parties = self._parties(command.call_id)
         near, far, warning = self._interfaces.for_offer(
@@ -101,10 +103,7 @@ class Signalling:
             parties.get(command.to_tag),
         )
         requests = [request_for(medium, command.options, far) for medium in description.media]
-        if command.options.ice is IceHandling.FORCE and not any(m.ice for m in description.media):
-            raise Unsupported(
-                "ICE=force: the offer has no ICE, and nh has no ICE agent to do it in its stead"
-            )
+        refuse_forced_ice(description, command.options)
         try:
             groups = self._table.offer(
                 call_id=command.call_id,
@@ -136,21 +135,15 @@ class Signalling:
         description = read_sdp(command.sdp)
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
-        refuse_conversions(description, command.options.transport_protocol)
+        refuse_conversions(description, command.options)
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         offerer = offers.get_party(command.from_tag)
         near = offerer.interface or self._interfaces.default(4)
-        if len(description.media) > len(offerer.groups):
-            # the other media would bypass the relay
-            raise UnusableSdp(
-                f"the answer has {len(description.media)} media, its offer {len(offerer.groups)} (RFC 3264 6)"
-            )
+        refuse_more_media(description, offerer)
+        offered = padded(offerer.mux, len(description.media))
         muxes = [
-            mux.answered(medium.rtcp_mux)
-            for medium, mux in zip(
-                description.media, padded(offerer.mux, len(description.media)), strict=True
-            )
+            mux.answered(medium.rtcp_mux) for medium, mux in zip(description.media, offered, strict=True)
         ]
         requests = [
             answering(request_for(medium, command.options, near, muxed=muxes[index][1]), offerer, index)
