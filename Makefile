@@ -20,7 +20,7 @@ DEV  := $(VENV)/.installed-dev
 PLOT := $(VENV)/.installed-plot
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all check soak survive bench plot bpf bpf-object clean
+.PHONY: help run demo test test-all check soak survive bench plot bpf bpf-object bytecode clean
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^make/!d'
@@ -47,18 +47,23 @@ $(PLOT): $(DEV)
 	$(call step,Installing matplotlib,$(BIN)/pip install --quiet --group plot)
 	@touch $@
 
-run: $(RUN)
+# Where PYTHONDONTWRITEBYTECODE is set, as in many containers, Python writes no bytecode, and each process of nh
+# would compile 150 modules at its start.
+bytecode: $(RUN)
+	@$(BIN)/python -m compileall -q nh tools
+
+run: bytecode
 	@echo 'Next, in another terminal: make demo (calls with media), $(BIN)/nh stats (live view), $(BIN)/nh calls.'
 	@echo 'Settings: make run ARGS="--shards 2", all of them: $(BIN)/nh run --help. Ctrl-C ends the relay.'
 	$(BIN)/nh run $(ARGS)
 
-demo: $(RUN)
+demo: bytecode
 	$(BIN)/python -m tools.demo $(ARGS)
 
-test: $(DEV)
+test: $(DEV) bytecode
 	$(BIN)/pytest -n auto -m 'not survive and not full' $(ARGS)
 
-test-all: $(DEV)
+test-all: $(DEV) bytecode
 	$(BIN)/pytest -n auto -m 'not survive' $(ARGS)
 
 check: $(DEV)
@@ -67,13 +72,13 @@ check: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-soak: $(RUN)
+soak: bytecode
 	$(BIN)/python -m tools.soak $(ARGS)
 
-survive: $(DEV)
+survive: $(DEV) bytecode
 	$(BIN)/pytest -m survive tests/survive $(ARGS)
 
-bench: $(RUN)
+bench: bytecode
 	$(BIN)/python -m benchmarks.userspace_floor $(ARGS)
 
 plot: $(PLOT)
