@@ -254,18 +254,6 @@ class SupervisorStats:
 
     shards: list[ShardStatus] = dataclasses.field(default_factory=_room_for_all)
 
-    def set_state(self, shard: int, state: ShardState) -> None:
-        """Set the state of shard `shard` (0 to MAX_SHARDS - 1)."""
-        self.shards[shard].state = state
-
-    def count_restart(self, shard: int) -> None:
-        """Count a restart of shard `shard` (0 to MAX_SHARDS - 1)."""
-        self.shards[shard].restarts += 1
-
-    def count_hang(self, shard: int) -> None:
-        """Count a kill of shard `shard` (0 to MAX_SHARDS - 1) because it hung."""
-        self.shards[shard].hangs += 1
-
 
 SHARD_TABLE: Final = table(ShardStats)
 STATUS_TABLE: Final = table(ShardStatus)

@@ -42,7 +42,7 @@ def publish(segment: Segment, *, packets: int, heartbeat: float | None = None) -
         stats = writer.resume()
         stats.packets_in, stats.calls, stats.heartbeat, stats.started = packets, 21, clock, 1.0
         writer.publish(stats)
-        supervisor.set_state(shard, ShardState.UP)
+        supervisor.shards[shard].state = ShardState.UP
     SupervisorWriter(segment).publish(supervisor)
 
 

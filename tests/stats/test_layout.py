@@ -30,7 +30,7 @@ def test_every_command_counts_every_outcome() -> None:
 
 def test_the_supervisor_has_room_for_every_shard() -> None:
     stats = SupervisorStats()
-    stats.set_state(MAX_SHARDS - 1, ShardState.UP)
-    stats.count_restart(MAX_SHARDS - 1)
+    stats.shards[MAX_SHARDS - 1].state = ShardState.UP
+    stats.shards[MAX_SHARDS - 1].restarts += 1
     assert stats.shards[MAX_SHARDS - 1].state is ShardState.UP
     assert [status.restarts for status in stats.shards] == [0] * (MAX_SHARDS - 1) + [1]

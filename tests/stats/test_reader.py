@@ -46,9 +46,9 @@ def test_every_field_of_the_supervisor_and_each_shards_state_arrive(segment: Seg
     stats = SupervisorStats()
     for value, field in enumerate(SUPERVISOR_TABLE, start=1):
         setattr(stats, field.name, value / 2 if field.unit == "s" else value)
-    stats.set_state(0, ShardState.UP)
-    stats.set_state(2, ShardState.DOWN)
-    stats.count_restart(2)
+    stats.shards[0].state = ShardState.UP
+    stats.shards[2].state = ShardState.DOWN
+    stats.shards[2].restarts += 1
     SupervisorWriter(segment).publish(stats)
 
     snapshot = StatsReader(segment).read()
@@ -82,7 +82,7 @@ def test_a_successor_goes_on_with_the_counters_and_begins_with_empty_gauges(segm
 def test_a_shard_that_is_down_has_no_calls_but_keeps_its_counters(segment: Segment) -> None:
     ShardWriter(segment, 0).publish(ShardStats(packets_in=9, calls=5, heartbeat=time.monotonic()))
     stats = SupervisorStats()
-    stats.set_state(0, ShardState.DOWN)
+    stats.shards[0].state = ShardState.DOWN
     SupervisorWriter(segment).publish(stats)
     snapshot = StatsReader(segment).read()
     assert (snapshot.totals.packets_in, snapshot.totals.calls) == (9, 0)
