@@ -205,7 +205,7 @@ def test_every_error_code_is_known_to_the_client(code: str, rpc_path: str) -> No
         assert raised.value.code == code
 
 
-def test_a_refusal_leaves_the_connection_as_it_is(rpc_path: str) -> None:
+def test_a_refused_command_leaves_the_connection_as_it_is(rpc_path: str) -> None:
     with serving(rpc_path, answer_native) as (address, server), NativeClient(address) as client:
         with pytest.raises(UnknownCall):
             client.request(CloseCall(b"gone"))

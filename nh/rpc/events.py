@@ -61,7 +61,7 @@ class Unreadable(NamedTuple):
     """The stream cannot be followed any further: the connection has to end. No event follows.
 
     Attributes:
-        protocol: netsip if a whole request of Net::SIP's was received, "" if framing is lost.
+        protocol: netsip if a complete request of Net::SIP's was received, "" if framing is lost.
     """
 
     protocol: str

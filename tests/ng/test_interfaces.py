@@ -140,7 +140,7 @@ def test_a_strict_source_shuts_others_out(nh: NgRelay, alice: End, bob: End) -> 
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "option",
     [
         pytest.param({"transport_protocol": "RTP/SAVP"}, id="SRTP for RTP"),
         pytest.param({"codec": {"transcode": ["PCMA"]}}, id="transcoding"),
@@ -148,9 +148,9 @@ def test_a_strict_source_shuts_others_out(nh: NgRelay, alice: End, bob: End) -> 
         pytest.param({"ICE": "force"}, id="ICE in a phone's stead"),
     ],
 )
-def test_what_a_relay_cannot_do_is_refused(nh: NgRelay, alice: End, wish: dict[str, object]) -> None:
+def test_what_a_relay_cannot_do_is_refused(nh: NgRelay, alice: End, option: dict[str, object]) -> None:
     with NgClient(nh.address) as client, pytest.raises(NgError):
-        NgCall(client).offer(alice.describe(), **wish)
+        NgCall(client).offer(alice.describe(), **option)
 
 
 def test_for_an_interface_that_is_not_there_the_default_is_taken(call: NgCall, alice: End, bob: End) -> None:

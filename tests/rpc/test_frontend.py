@@ -146,7 +146,7 @@ def test_both_protocols_may_share_a_connection(testbed: FrontendTestbed) -> None
 
 
 @pytest.mark.parametrize("request_bytes", [NETSIP_CLOSE, close_call(1)])
-def test_a_client_that_leaves_before_its_reply_disturbs_nobody(
+def test_a_client_that_leaves_before_its_reply_disturbs_no_other(
     testbed: FrontendTestbed, request_bytes: bytes
 ) -> None:
     testbed.holding = True
@@ -211,7 +211,7 @@ def test_a_client_between_two_requests_is_served_by_the_next_frontend(testbed: F
         testbed.frontend.stop_reading()
         testbed.hand_over()
     assert testbed.frontend.clients == 2
-    assert testbed.stats.rpc_accepted == 2, "nobody came anew"
+    assert testbed.stats.rpc_accepted == 2, "no client connected again"
 
 
 def test_what_comes_after_reading_has_stopped_is_for_the_next_frontend(testbed: FrontendTestbed) -> None:
@@ -451,7 +451,7 @@ def test_a_new_client_waits_where_all_others_are_busy(tmp_path: Path) -> None:
         assert testbed.stats.rpc_evicted == 1
 
 
-def test_two_hundred_idle_clients_lock_nobody_out(testbed: FrontendTestbed) -> None:
+def test_two_hundred_idle_clients_keep_no_new_client_out(testbed: FrontendTestbed) -> None:
     for _ in range(200):
         testbed.connect()
     late = testbed.connect()
@@ -485,7 +485,7 @@ def test_without_descriptors_new_clients_wait_and_nothing_spins(tmp_path: Path) 
 class LastDescriptor(socket.socket):
     """A listening socket that has descriptors for one connection only, and for another when one was closed.
 
-    As accept(2), it fails for want of descriptors whether somebody waits or not.
+    As accept(2), it fails for want of descriptors whether a client waits or not.
     """
 
     accepted: socket.socket | None = None
@@ -507,7 +507,7 @@ def test_without_descriptors_the_longest_idle_client_makes_room(tmp_path: Path) 
         assert new.native_reply(Closed) == (1, Closed(7))
 
 
-def test_the_last_descriptor_serves_its_client_where_nobody_else_waits(tmp_path: Path) -> None:
+def test_the_last_descriptor_serves_its_client_where_no_other_waits(tmp_path: Path) -> None:
     with open_frontend(tmp_path / "rpc", make_socket=LastDescriptor) as testbed:
         only = testbed.knock()
         testbed.settle()

@@ -76,7 +76,7 @@ def test_missing_directories_are_made_for_their_owner_alone(tmp_path: Path) -> N
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_a_socket_on_which_nobody_listens_is_replaced(tmp_path: Path) -> None:
+def test_a_socket_file_without_a_listener_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "rpc"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
         killed.bind(str(path))
@@ -86,7 +86,7 @@ def test_a_socket_on_which_nobody_listens_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_SEQPACKET])
-def test_a_socket_on_which_somebody_listens_is_left_alone(tmp_path: Path, kind: socket.SocketKind) -> None:
+def test_a_socket_file_with_a_listener_is_left_alone(tmp_path: Path, kind: socket.SocketKind) -> None:
     path = tmp_path / "rpc"
     with socket.socket(socket.AF_UNIX, kind) as other:
         other.bind(str(path))
@@ -96,7 +96,7 @@ def test_a_socket_on_which_somebody_listens_is_left_alone(tmp_path: Path, kind: 
         assert path.is_socket()
 
 
-def test_a_socket_with_a_full_backlog_counts_as_somebodys(tmp_path: Path) -> None:
+def test_a_socket_with_a_full_backlog_has_a_listener(tmp_path: Path) -> None:
     path = tmp_path / "rpc"
     with contextlib.ExitStack() as stack:
         other = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))

@@ -173,7 +173,7 @@ def test_a_stream_that_cannot_be_followed_is_closed(testbed: NgTestbed, garbage:
     assert testbed.stats.rpc_malformed == 1
 
 
-def test_who_asked_before_the_garbage_is_still_answered(testbed: NgTestbed) -> None:
+def test_requests_before_the_garbage_are_still_answered(testbed: NgTestbed) -> None:
     testbed.holding = True
     client = testbed.client(socket.SOCK_STREAM)
     client.send(b"1 " + DELETE + b"x" * 2000)
@@ -183,7 +183,7 @@ def test_who_asked_before_the_garbage_is_still_answered(testbed: NgTestbed) -> N
     assert testbed.receive(client) == b""
 
 
-def test_who_leaves_before_the_answer_disturbs_nobody(testbed: NgTestbed) -> None:
+def test_a_client_that_leaves_before_its_reply_disturbs_no_other(testbed: NgTestbed) -> None:
     testbed.holding = True
     client = testbed.client(socket.SOCK_STREAM)
     client.send(b"1 " + DELETE)
@@ -198,7 +198,7 @@ def test_who_leaves_before_the_answer_disturbs_nobody(testbed: NgTestbed) -> Non
 # --- the end --------------------------------------------------------------------------------------
 
 
-def test_after_the_end_nobody_is_served_and_late_results_do_no_harm(testbed: NgTestbed) -> None:
+def test_after_the_end_no_request_is_served_and_late_results_do_no_harm(testbed: NgTestbed) -> None:
     testbed.holding = True
     clients = [testbed.client(kind) for kind in TRANSPORTS]
     for number, client in enumerate(clients):

@@ -1,4 +1,4 @@
-"""nh.supervisor.main with ng: what the ready line says, what shards are told, and what clients get."""
+"""nh.supervisor.main with ng: the ready line, the configuration of shards, and replies."""
 
 import re
 import socket
@@ -48,14 +48,14 @@ def test_ng_is_served_where_the_ready_line_says(run: Run) -> None:
 
 
 def test_each_shard_has_its_slice_of_each_interface(run: Run) -> None:
-    address, told = address_of(run), {}
+    address, configured = address_of(run), {}
     for number in range(40):
         call_id = b"call-%d" % number
         reply = bencode.decode(ask(address, b"%d " % number + offer(call_id=call_id)).split(b" ", 1)[1])
         assert isinstance(reply, dict)
-        told[shard_of(call_id, SHARDS)] = msgspec.json.decode(reply[b"sdp"], type=tuple[Interface, ...])
+        configured[shard_of(call_id, SHARDS)] = msgspec.json.decode(reply[b"sdp"], type=tuple[Interface, ...])
     priv = Interface("priv", "127.0.0.2", "127.0.0.2")
-    assert told == {
+    assert configured == {
         0: (Interface("pub", "127.0.0.1", "192.0.2.1", (50000, 50199)), priv),
         1: (Interface("pub", "127.0.0.1", "192.0.2.1", (50200, 50399)), priv),
     }

@@ -59,8 +59,8 @@ def test_a_client_may_allow_longer_replies() -> None:
     assert framer.next_frame() == b"x" * 100_000
 
 
-def test_a_torn_frame_is_pending() -> None:
+def test_a_partial_frame_is_pending() -> None:
     framer = Framer()
-    framer.feed(frame(b"whole") + frame(b"torn")[:-1])
-    assert frames_of(framer) == [b"whole"]
+    framer.feed(frame(b"complete") + frame(b"part")[:-1])
+    assert frames_of(framer) == [b"complete"]
     assert framer.pending_bytes == 7

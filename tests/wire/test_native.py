@@ -98,7 +98,7 @@ def decode(command: str, fields: dict[str, Any], **changes: Any) -> Command | Fa
     return result
 
 
-def refusal(payload: bytes) -> Failure:
+def rejected(payload: bytes) -> Failure:
     _, result = native.decode_request(payload)
     assert isinstance(result, Failure), result
     assert result.code == "bad_request"
@@ -139,7 +139,7 @@ def test_rtcp_may_go_elsewhere() -> None:
     ],
 )
 def test_rtcp_is_an_endpoint_or_refused(rtcp: object) -> None:
-    assert "rtcp" in refusal(body("allocate", ALLOCATE, media=[{**MEDIUM, "rtcp": rtcp}])).message
+    assert "rtcp" in rejected(body("allocate", ALLOCATE, media=[{**MEDIUM, "rtcp": rtcp}])).message
 
 
 OPUS = {"payload_type": 111, "encoding": "opus", "clock_hz": 48_000}
@@ -166,7 +166,7 @@ def test_the_clocks_of_payload_types_may_be_told() -> None:
     ],
 )
 def test_payload_types_out_of_range_are_refused(formats: object) -> None:
-    assert "formats" in refusal(body("allocate", ALLOCATE, media=[{**MEDIUM, "formats": formats}])).message
+    assert "formats" in rejected(body("allocate", ALLOCATE, media=[{**MEDIUM, "formats": formats}])).message
 
 
 def test_close_ends_a_transaction_a_dialog_or_a_call() -> None:
@@ -179,8 +179,8 @@ def test_close_ends_a_transaction_a_dialog_or_a_call() -> None:
 @pytest.mark.parametrize("missing", ["id_from", "id_to"])
 def test_close_of_half_a_dialog_is_refused(missing: str) -> None:
     fields = {name: value for name, value in CLOSE.items() if name != missing}
-    assert "id_from and id_to" in refusal(body("close", fields)).message
-    assert "id_from and id_to" in refusal(body("close", {"call_id": "call", "cseq": 1})).message
+    assert "id_from and id_to" in rejected(body("close", fields)).message
+    assert "id_from and id_to" in rejected(body("close", {"call_id": "call", "cseq": 1})).message
 
 
 def test_list_begins_at_the_first_call() -> None:
@@ -238,7 +238,7 @@ def test_a_field_that_comes_twice_counts_as_it_comes_last() -> None:
     )
 
 
-# --- refusals -------------------------------------------------------------------------------------
+# --- rejected requests -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_a_field_that_comes_twice_counts_as_it_comes_last() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_bad_requests_are_refused_with_the_field(payload: bytes, what: str) -> None:
-    assert what in refusal(payload).message
+    assert what in rejected(payload).message
 
 
 def test_a_bad_request_is_answered_with_its_id() -> None:

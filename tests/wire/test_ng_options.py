@@ -1,4 +1,4 @@
-"""nh.wire.ng.options and flags: what clients may wish, and what becomes of it."""
+"""nh.wire.ng.options and flags: what clients may ask for, and what nh does."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def options(**fields: Any) -> OfferOptions:
     return command.options
 
 
-def refusal(**fields: Any) -> Failure:
+def rejected(**fields: Any) -> Failure:
     command = request(**fields).command
     assert isinstance(command, Failure), command
     return command
@@ -144,7 +144,7 @@ def test_a_warning_does_not_grow_with_the_request() -> None:
     ],
 )
 def test_what_a_relay_cannot_do_is_never_passed_over(fields: dict[str, Any]) -> None:
-    failure = refusal(**fields)
+    failure = rejected(**fields)
     assert failure.code == "unsupported"
     assert failure.message.startswith("Not supported by nh: ")
 
@@ -165,7 +165,7 @@ def test_a_delete_is_not_refused_for_what_an_offer_would_be() -> None:
     ],
 )
 def test_a_value_that_no_relay_could_read_is_an_error(fields: dict[str, Any]) -> None:
-    failure = refusal(**fields)
+    failure = rejected(**fields)
     assert failure.code == "bad_request"
     assert failure.message.startswith("Invalid value for ")
 

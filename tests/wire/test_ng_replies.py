@@ -102,7 +102,7 @@ def test_a_delete_tells_the_same_unless_it_shall_be_fast() -> None:
     assert reply(DELETE, Closed(1)) == {b"result": b"ok"}
 
 
-def test_a_reading_without_its_details_says_so_unless_nobody_wants_it() -> None:
+def test_a_reading_without_its_details_says_so_unless_the_client_wants_none() -> None:
     short = reply(DELETE, READING.without_details())
     assert (short[b"result"], short[b"tags"], short[b"warning"]) == (b"ok", {}, SHORTENED.encode())
     assert short[b"totals"] == reply(DELETE, READING)[b"totals"]
@@ -154,9 +154,9 @@ def test_what_the_relay_warns_of_is_told_with_what_was_left_out() -> None:
     ],
 )
 def test_failures_are_told_in_the_words_that_proxies_know(code: str, reason: str) -> None:
-    told = {b"result": b"error", b"error-reason": reason.encode()}
+    encoded = {b"result": b"error", b"error-reason": reason.encode()}
     for supports in ([], ["load limit"]):
-        assert reply(offer(supports=supports), Failure(code, "the message")) == told
+        assert reply(offer(supports=supports), Failure(code, "the message")) == encoded
 
 
 @pytest.mark.parametrize(
@@ -174,8 +174,8 @@ def test_a_proxy_is_sent_to_another_relay_where_that_may_help(code: str, reason:
         b"result": b"load limit",
         b"message": b"shard 3 is down",
     }
-    told = reply(offer(), failure)
-    assert (told[b"result"], told[b"error-reason"], told[b"message"]) == (
+    encoded = reply(offer(), failure)
+    assert (encoded[b"result"], encoded[b"error-reason"], encoded[b"message"]) == (
         b"error",
         reason,
         b"shard 3 is down",

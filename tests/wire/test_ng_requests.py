@@ -28,7 +28,7 @@ def failure(data: bytes) -> Failure:
 
 
 @pytest.mark.parametrize("datagram", [b"", b"cookie", b" d7:command4:pinge", b"c" * 257 + b" d4:pinge"])
-def test_nobody_is_answered_without_a_cookie(datagram: bytes) -> None:
+def test_a_message_without_a_cookie_is_not_split(datagram: bytes) -> None:
     assert split_cookie(datagram) is None
 
 
@@ -212,7 +212,7 @@ def test_what_only_rtpengine_does_is_refused_by_name(name: str) -> None:
     assert failure(payload(name, call_id="c")) == Failure("unsupported", f"Not supported by nh: {name}")
 
 
-def test_what_nobody_does_is_an_unrecognized_command() -> None:
+def test_an_unknown_command_is_unrecognized() -> None:
     assert failure(payload("fly")) == Failure("unknown_command", "Unrecognized command")
 
 

@@ -85,7 +85,7 @@ def _decode_command(head: _Head, payload: bytes, extensions: Collection[str]) ->
 def encode_result(request_id: RequestId, result: Result) -> bytes:
     """The payload of the reply; one that would be longer than MAX_REPLY_BYTES becomes a Failure.
 
-    Arguments:
+    Args:
         request_id: as decode_request gave it.
         result: of the command that decode_request gave, or the Failure itself.
     """

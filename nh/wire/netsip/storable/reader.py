@@ -1,9 +1,9 @@
 """Reads a Storable image: the bytes of `nfreeze` to plain values.
 
-Blessed objects, code, regexps, tied values, cycles and native byte order are refused; nothing is ever
-instantiated. What an image may make the reader build is bounded by its own length: a declared size that
-cannot fit in the remaining bytes is refused before anything is allocated, nesting is limited, and what is
-referred to more than once counts every time.
+Blessed objects, code, regexps, tied values, cycles and native byte order are rejected; no object is ever
+instantiated. The values are bounded by the length of the image: a declared size that does not fit in the
+remaining bytes is rejected before memory is allocated, nesting is limited, and a value that is referred to
+several times counts every time.
 """
 
 import math
@@ -17,7 +17,7 @@ from nh.wire.netsip.storable import tags
 Value: TypeAlias = "bool | int | float | bytes | str | list[Value] | dict[bytes | str, Value] | None"
 
 MAX_EXPANDED_BYTES: Final = 131_072
-"""Longest image that the values would have if each back reference were written out."""
+"""Longest image in bytes, with each back reference written out."""
 
 _CONTAINERS: Final = frozenset({tags.ARRAY, tags.HASH, tags.FLAGGED_HASH})
 
@@ -35,23 +35,24 @@ _REFUSED: Final = {
     28: "a weak reference",
     32: "a regular expression",
 }
-"""What the best known of the refused tags would be, for the error message."""
+"""Names of the best known rejected tags, for error messages."""
 
 
 class _Open:
-    """Stands for an object that is still being read: a reference to it would make a cycle."""
+    """An object that is still being read: a reference to it would be a cycle."""
 
 
 _OPEN: Final = _Open()
 
 
 def thaw(data: bytes) -> Value:
-    """The value in an image of `nfreeze`.
+    """Read the value of an image of `nfreeze`.
 
-    Arguments:
-        data: the whole image, without a length in front.
+    Args:
+        data: the complete image, without a length in front.
 
-    Raises MalformedFrame naming the tag and its position for everything outside the subset.
+    Raises:
+        MalformedFrame: the image is outside the subset; the message has the tag and its position.
     """
     if data[:1] != bytes((tags.NETWORK_ORDER_2,)):
         raise MalformedFrame(
@@ -69,18 +70,18 @@ def thaw(data: bytes) -> Value:
 
 
 class _Reader:
-    """Reads one image. `objects` holds what was read by Storable's numbers, with its expanded size."""
+    """Reads one image. `objects` has the objects by Storable's numbers, with their expanded sizes."""
 
     __slots__ = ("data", "extra_bytes", "objects", "pos")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.pos = 2
-        self.extra_bytes = 0  # what back references would have taken if written out
+        self.extra_bytes = 0  # bytes that back references would take if written out
         self.objects: list[tuple[Value | _Open, int]] = []
 
     def read(self, depth: int, *, may_contain: bool = False) -> Value:
-        """The object at `pos`; `may_contain`: arrays and hashes are allowed, not only references to them."""
+        """Read the object at `pos`; `may_contain` allows arrays and hashes, not only references to them."""
         start, extra_before = self.pos, self.extra_bytes
         tag = self.take(1)[0]
         if depth > tags.MAX_DEPTH:
@@ -91,7 +92,7 @@ class _Reader:
         if parse is None or (tag in _CONTAINERS and not may_contain):
             what = _REFUSED.get(tag, "an array or hash without a reference" if parse else "not in the subset")
             raise MalformedFrame(f"storable: tag {tag:#04x} at byte {start}: {what}")
-        # Storable numbers an object when it meets it, before what is inside of it.
+        # Storable numbers an object before the objects inside of it
         number = len(self.objects)
         self.objects.append((_OPEN, 0))
         value = parse(self, depth)

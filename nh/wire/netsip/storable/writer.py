@@ -7,14 +7,16 @@ from nh.wire.netsip.storable import tags
 
 
 def freeze(value: object) -> bytes:
-    r"""What Perl's `nfreeze(\$value)` gives: an array or hash stands behind a reference, a scalar bare.
+    r"""Write a value as Perl's `nfreeze(\$value)`: an array or hash is behind a reference, a scalar is not.
 
-    Arguments:
-        value: None, bool, int, finite float, bytes, str, and sequences and mappings of them, keys being
-            bytes or str. Integers beyond 32 bits and floats travel as decimal strings, booleans as Perl's
-            1 and "", as nfreeze does it.
+    Args:
+        value: None, bool, int, finite float, bytes, str, and sequences and mappings of them with bytes or
+            str as keys. Integers beyond 32 bits and floats are written as decimal strings, booleans as
+            Perl's 1 and "", as nfreeze does.
 
-    Raises TypeError for other types, ValueError for what is nested too deep or not finite.
+    Raises:
+        TypeError: a value has another type.
+        ValueError: a value is nested too deep or not finite.
     """
     out = bytearray((tags.NETWORK_ORDER_2, tags.MINOR_WRITTEN))
     _write(out, value, 0)
@@ -22,7 +24,7 @@ def freeze(value: object) -> bytes:
 
 
 def freeze_array(items: Sequence[object]) -> bytes:
-    r"""What Perl's `nfreeze(\@items)` gives: the array itself is the root. See `freeze`."""
+    r"""Write an array as Perl's `nfreeze(\@items)`: the array itself is the root. See freeze()."""
     out = bytearray((tags.NETWORK_ORDER_2, tags.MINOR_WRITTEN))
     _write_array(out, items, 0)
     return bytes(out)
