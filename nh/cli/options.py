@@ -101,10 +101,13 @@ class _Argument(TyperArgument):
 
 
 def _is_plain(param: TyperOption | TyperArgument, value: object) -> bool:
+    descriptor = getattr(param, "type_descriptor", None)
+    if descriptor is None:  # typer before 0.29, which has no pydantic
+        return False
     if value is None:
         return not param.required
     if isinstance(value, str):
-        return param.type_descriptor.annotation is str
+        return bool(descriptor.annotation is str)
     return True  # on or off, several texts, or the default
 
 
