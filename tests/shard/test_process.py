@@ -12,7 +12,7 @@ import pytest
 from nh.calls.media import Media, Side
 from nh.calls.settings import RelaySettings
 from nh.commands import Activate, Allocate, CloseCall, ListCalls, TransactionKey
-from nh.ipc.link_messages import Executed
+from nh.ipc.link_messages import Detach, Executed
 from nh.results import Activated, Allocated, Closed, Failure
 from nh.stats import Segment, StatsReader
 from tests.shard.link import Link
@@ -84,6 +84,18 @@ def test_a_shard_ends_with_its_supervisor(shard: ShardProcess, segment: Segment,
     status, said = shard.end()
     assert status == 3
     assert "supervisor is gone" in said
+
+
+def test_a_shard_whose_supervisor_hands_over_ends_without_an_error(
+    shard: ShardProcess, segment: Segment, ports: range
+) -> None:
+    shard.link.configure(ports, segment.name)
+    shard.link.ready()
+    shard.link.send(Detach())
+    shard.link.ours.close()
+    status, said = shard.end()
+    assert status == 3
+    assert "ERROR" not in said
 
 
 def test_a_shard_that_was_never_configured_ends_with_its_supervisor(shard: ShardProcess) -> None:
