@@ -8,7 +8,8 @@ from nh.calls.media import Media, Side
 from nh.client import Client
 from nh.commands import TransactionKey
 from nh.errors import Unavailable
-from tests.e2e.perl_helper import running_nathelper
+from tools.harness.other_relays import running_nathelper
+from tools.harness.ports import claim_ports
 
 pytestmark = pytest.mark.perl
 
@@ -19,8 +20,8 @@ ANSWER = [Media("127.0.0.1", 31000, 2, "RTP/AVP", "audio")]
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     """A client of a running nathelper.pl."""
-    with running_nathelper() as address:
-        yield Client(address)
+    with claim_ports(1) as [port], running_nathelper(port):
+        yield Client(f"127.0.0.1:{port}")
 
 
 def test_a_call_through_perls_server(client: Client) -> None:

@@ -9,6 +9,7 @@ from benchmarks.peers.interface import NotHere, SetUp, Site, descriptor_limit
 from benchmarks.peers.signalling import set_up_by_control
 from benchmarks.streams import Phones
 from nh.errors import NhError
+from tools.harness.other_relays import rtpengine_command
 from tools.harness.ports import free_port
 from tools.harness.program import Program
 from tools.rtpload.codec import get_codec
@@ -16,7 +17,7 @@ from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.controls.ng import NgControl
 
 SOCKETS_PER_CALL: Final = 4
-PORTS: Final = (10_000, 60_000)
+PORTS: Final = range(10_000, 60_001)
 PACKET_MS: Final = 20.0
 TIMEOUT_S: Final = 5.0
 LONGER_THAN_ANY_RUN_S: Final = 86_400
@@ -41,10 +42,8 @@ class RtpEngine:
     def start(self, site: Site) -> None:
         """Run it, with nothing from /etc."""
         address = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
-        command = ["rtpengine", "--config-file=none", f"--interface={site.address}", f"--listen-ng={address}"]
-        command += ["--table=-1", "--foreground", "--log-stderr", "--log-level=3"]
-        command += [f"--port-min={PORTS[0]}", f"--port-max={PORTS[1]}"]
-        command += [f"--timeout={LONGER_THAN_ANY_RUN_S}"]  # one CPU: more only cost switches
+        options = ["--log-level=3", f"--timeout={LONGER_THAN_ANY_RUN_S}"]  # one CPU: more only cost switches
+        command = rtpengine_command(address, PORTS, [site.address], *options)
         self._process = Program(command, cpus=[site.cpu])
         self._control = NgControl(address, TIMEOUT_S, get_codec("pcmu"), PACKET_MS, CommandTimes())
         self._process.wait_until(self._answers, "answering")

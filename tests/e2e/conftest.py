@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.perl_helper import PerlHelperClient, running_nathelper
+from tests.e2e.perl_helper import PerlHelperClient
+from tools.harness.other_relays import running_nathelper
+from tools.harness.ports import claim_ports
 from tools.harness.relay import Relay, running_relay
 
 
@@ -24,8 +26,8 @@ def kernel_relay() -> Iterator[Relay]:
 
 @pytest.fixture(scope="session")
 def nathelper() -> Iterator[str]:
-    with running_nathelper() as address:
-        yield address
+    with claim_ports(1) as [port], running_nathelper(port):
+        yield f"127.0.0.1:{port}"
 
 
 @pytest.fixture(

@@ -1,22 +1,13 @@
 """Perl's side of the NAT helper: the client class under our command, and the stock server."""
 
-import contextlib
-import gzip
 import json
-import socket
 import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tools.harness.ports import claim_ports
-from tools.harness.program import Program
-from tools.harness.waiting import eventually
-
 CLIENT = Path(__file__).parent / "perl" / "client.pl"
-NATHELPER = Path("/usr/share/doc/libnet-sip-perl/examples/bin/nathelper.pl")
 
 
 class HelperDied(AssertionError):
@@ -77,22 +68,3 @@ class PerlHelperClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-@contextlib.contextmanager
-def running_nathelper() -> Iterator[str]:
-    """The stock nathelper.pl; its address."""
-    with claim_ports(1) as claimed, tempfile.TemporaryDirectory() as directory:
-        script = NATHELPER
-        if not script.exists():  # Debian packs examples on some installations
-            script = Path(directory) / "nathelper.pl"
-            script.write_bytes(gzip.decompress(NATHELPER.with_name("nathelper.pl.gz").read_bytes()))
-        address = ("127.0.0.1", claimed[0])
-        with Program(["perl", str(script), f"{address[0]}:{address[1]}"]) as program:
-            eventually(lambda: _listens(address), f"nathelper.pl listens; it said {program.output!r}")
-            yield f"{address[0]}:{address[1]}"
-
-
-def _listens(address: tuple[str, int]) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(address) == 0

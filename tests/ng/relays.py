@@ -1,7 +1,6 @@
 """Relays that speak ng, started for a test: nh, and Debian's rtpengine as the reference of it."""
 
 import contextlib
-import shutil
 import signal
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,6 +9,7 @@ import psutil
 
 from tests.e2e.sip_proxy import FAR, NEAR
 from tests.ng.client import NgClient
+from tools.harness import other_relays
 from tools.harness.ports import claim_ports
 from tools.harness.program import Program
 from tools.harness.relay import Relay, place_for_relay
@@ -71,23 +71,14 @@ def running_rtpengine(*, ports: int = PORTS, max_calls: int | None = None) -> It
         ports: number of media ports.
         max_calls: most calls; None: no limit.
     """
-    path = shutil.which("rtpengine")
-    assert path is not None
     with claim_ports(ports + 1) as claimed:
-        media, ng = claimed[:-1], claimed[-1]
-        arguments = [path, "--config-file=none", "--foreground", "--log-stderr", "--table=-1"]
-        arguments += [f"--interface={name}/{address}" for name, address in INTERFACES]
-        arguments += [f"--listen-ng=127.0.0.1:{ng}", f"--listen-tcp-ng=127.0.0.1:{ng}"]
-        arguments += [
-            f"--port-min={media[0]}",
-            f"--port-max={media[-1]}",
-            "--num-threads=2",
-        ]
+        media, port = claimed[:-1], claimed[-1]
+        interfaces = [f"{name}/{address}" for name, address in INTERFACES]
+        options = [f"--listen-tcp-ng=127.0.0.1:{port}", "--num-threads=2"]
         if max_calls is not None:
-            arguments.append(f"--max-sessions={max_calls}")
-        with Program(arguments) as program:
-            program.wait_for_line("Startup complete")
-            yield NgRelay("rtpengine", ("127.0.0.1", ng), media, program)
+            options.append(f"--max-sessions={max_calls}")
+        with other_relays.running_rtpengine(f"127.0.0.1:{port}", media, interfaces, *options) as program:
+            yield NgRelay("rtpengine", ("127.0.0.1", port), media, program)
 
 
 @contextlib.contextmanager

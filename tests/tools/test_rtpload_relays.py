@@ -1,8 +1,6 @@
 """Loads through real relays: nh over each of its protocols, Perl's nathelper.pl, rtpengine in user space."""
 
-import contextlib
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +8,9 @@ import psutil
 import pytest
 
 from nh.errors import Unavailable
-from tests.e2e.perl_helper import running_nathelper
 from tests.profiles import quick_first
+from tools.harness.other_relays import running_nathelper, running_rtpengine
 from tools.harness.ports import claim_ports
-from tools.harness.program import Program
 from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually
 from tools.rtpload.coordinator.load import Progress, run_load
@@ -139,28 +136,17 @@ def test_phones_that_cannot_be_opened_are_told(relay: Relay) -> None:
 @pytest.mark.full
 @pytest.mark.perl
 def test_nathelper_pl_loses_nothing_of_ten_calls() -> None:
-    with running_nathelper() as address:
-        assert_everything_arrived(load(address))
-
-
-@contextlib.contextmanager
-def running_rtpengine() -> Iterator[str]:
-    with claim_ports(101) as ports, socket.socket() as cli:
-        cli.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{ports[-1]}"
-        arguments = ["rtpengine", "--config-file=none", "--interface=127.0.0.1", f"--listen-ng={address}"]
-        arguments += ["--table=-1", "--foreground", "--log-stderr", f"--port-min={ports[0]}"]
-        arguments += [f"--port-max={ports[-2]}"]
-        with Program(arguments) as program:
-            program.wait_for_line("Startup complete")
-            yield address
+    with claim_ports(1) as [port], running_nathelper(port):
+        assert_everything_arrived(load(f"127.0.0.1:{port}"))
 
 
 @pytest.mark.skipif(
     shutil.which("rtpengine") is None, reason="needs rtpengine: apt-get install rtpengine-daemon"
 )
 def test_rtpengine_loses_nothing_of_ten_calls() -> None:
-    with running_rtpengine() as address:
-        report = load(address, ControlKind.NG, hold=0.2, reinvite=0.2)
+    with claim_ports(101) as ports:
+        address = f"127.0.0.1:{ports[-1]}"
+        with running_rtpengine(address, ports[:-1], ["127.0.0.1"]):
+            report = load(address, ControlKind.NG, hold=0.2, reinvite=0.2)
     assert_everything_arrived(report)
     assert set(report.signalled.commands) == {"offer", "answer", "delete"}

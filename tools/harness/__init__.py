@@ -3,6 +3,7 @@
 - `ports`: UDP ports that no other program and no other relay uses.
 - `program`: a child process whose output is collected.
 - `relay`: one `nh run`; `deployment`: successive ones in the same place; `command`: a subcommand of nh.
+- `other_relays`: rtpengine and nathelper.pl, which nh is compared with.
 - `media_peer`, `call`: phones with real sockets, and calls between two of them.
 - `waiting`: conditions instead of sleeps.
 """
