@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* nh's path in the kernel: a TC program at the ingress of an interface that carries media.
  *
- * A UDP packet whose local address and port are in `flows`, and that comes from the flow's settled source, is counted,
+ * A UDP packet whose local address and port are in `flows`, and that comes from the flow's latched source, is counted,
  * rewritten and sent on. Every other packet passes untouched and meets nh's sockets, as if this program were not there.
  *
  * Linux 5.10 or later; CAP_BPF and CAP_NET_ADMIN are enough. `make bpf` builds relay.bpf.o, which is checked in.

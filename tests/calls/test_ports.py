@@ -232,10 +232,10 @@ def test_addresses_that_are_free_again_are_forgotten_beyond_a_few() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["192.0.2.1", "192.0.2.2"]), st.integers(1, 8), st.booleans())))
-def test_whatever_is_opened_comes_back(wishes: list[tuple[str, int, bool]]) -> None:
+def test_whatever_is_opened_comes_back(requests: list[tuple[str, int, bool]]) -> None:
     space = PortSpace(LOW, HIGH)
     out: dict[tuple[str, int], tuple[str, int, int]] = {}
-    for address, count, fails in wishes:
+    for address, count, fails in requests:
 
         def attempt(address: str, base: int, count: int, fails: bool = fails) -> None:
             assert not {(address, port) for port in range(base, base + count)} & out.keys()

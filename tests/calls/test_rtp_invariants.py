@@ -69,7 +69,7 @@ class KernelStream:
 
 
 class KernelMeter:
-    """`struct reading` and what the kernel's program does to it, told the payload type at once."""
+    """`struct reading` and what the kernel's program does to it, with the payload type from the start."""
 
     def __init__(self) -> None:
         self.streams: list[KernelStream] = []

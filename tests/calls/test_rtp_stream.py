@@ -1,4 +1,4 @@
-"""Loss, order, duplicates and restarts of one stream, told by sequence numbers (RFC 3550 A.1)."""
+"""Loss, order, duplicates and restarts of one stream, by sequence numbers (RFC 3550 A.1)."""
 
 import pytest
 

@@ -386,6 +386,6 @@ SNAPSHOTS = (
 
 @pytest.mark.parametrize(("of", "snapshot"), list(zip(APART, SNAPSHOTS, strict=True)))
 def test_no_member_was_forgotten(of: type, snapshot: type) -> None:
-    """Whoever adds a member to one of these has to think of its snapshot."""
+    """A member that is added to one of these needs a place in its snapshot."""
     members = {member for each in of.__mro__ for member in getattr(each, "__slots__", ())}
     assert members - set(snapshot.__struct_fields__) - APART[of] == set()  # type: ignore[attr-defined]

@@ -355,7 +355,7 @@ class TwinsMachine(RuleBasedStateMachine):
     # --- what can be seen -----------------------------------------------------------------------------
 
     @invariant()
-    def they_cannot_be_told_apart(self) -> None:
+    def they_are_indistinguishable(self) -> None:
         assert self.seen(self.stays) == self.seen(self.moves)
 
     @invariant()

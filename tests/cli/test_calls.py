@@ -153,7 +153,7 @@ def test_a_closed_call_is_gone(directory: Path) -> None:
 
 @pytest.mark.parametrize("command", ["calls", "close"])
 def test_an_unknown_call_is_an_error(directory: Path, command: str) -> None:
-    result = nh(directory, command, "nobody")
+    result = nh(directory, command, "unknown")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("nh: ")
     assert result.stderr.count("\n") == 1

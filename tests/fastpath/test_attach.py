@@ -227,7 +227,7 @@ def test_a_filter_goes_behind_those_of_others_and_leaves_them_and_their_qdisc(
     namespace: Namespace, program: int, one: NetworkInterface
 ) -> None:
     namespace.run("tc qdisc add dev one clsact")
-    foreign = Attachments(program, "somebody-else", create_link, AttachMode.CLSACT)
+    foreign = Attachments(program, "another-program", create_link, AttachMode.CLSACT)
     assert foreign.attach(one)
     namespace.run("tc filter add dev one ingress pref 7 protocol all u32 match u32 0 0")
     before = filters(namespace)
@@ -242,7 +242,7 @@ def test_a_filter_goes_behind_those_of_others_and_leaves_them_and_their_qdisc(
 
 
 @pytest.mark.parametrize("direction", ["ingress", "egress"])
-def test_a_qdisc_of_ours_stays_while_somebody_uses_it(
+def test_a_qdisc_of_ours_stays_while_it_is_used(
     namespace: Namespace, program: int, one: NetworkInterface, direction: str
 ) -> None:
     attachments = Attachments(program, NAME, create_link, AttachMode.CLSACT)
@@ -291,10 +291,10 @@ def test_the_filter_that_a_killed_run_left_is_removed_by_the_next_start(
 def test_what_a_killed_run_of_another_name_left_is_not_touched(
     namespace: Namespace, program: int, one: NetworkInterface
 ) -> None:
-    run_and_kill("somebody-else", AttachMode.CLSACT)
+    run_and_kill("another-program", AttachMode.CLSACT)
     before = filters(namespace)
     attachments = Attachments(program, NAME, create_link, AttachMode.CLSACT)
     assert attachments.attach(one)
     attachments.close()
-    assert "somebody-else" in before
+    assert "another-program" in before
     assert filters(namespace) == before

@@ -246,7 +246,7 @@ def test_a_named_interface_is_waited_for(namespace: Namespace, loop: SelectorLoo
 def test_more_events_than_fit_are_caught_up_with(
     namespace: Namespace, follower: Follower, tmp_path: Path
 ) -> None:
-    # nobody reads meanwhile, so that the socket's buffer overruns
+    # no reads meanwhile, so that the socket's buffer overruns
     batch = tmp_path / "batch"
     batch.write_text(
         "".join(f"address add 10.1.{number // 250}.{number % 250}/32 dev one\n" for number in range(2000))

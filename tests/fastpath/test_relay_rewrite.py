@@ -74,7 +74,7 @@ def test_a_damaged_packet_is_not_made_to_look_whole(kernel_relay: KernelRelay, r
 def test_a_cards_checksum_of_the_whole_packet_stays_right(
     kernel_relay: KernelRelay, relayed: Relayed, checksum: str
 ) -> None:
-    """But not where UDP has no checksum that makes up for the ports: there nobody looks at it."""
+    """But not where UDP has no checksum that makes up for the ports: there it is not checked."""
     kernel_relay.add(relayed.local, relayed.but(tos=0xB8).flow)
     try:
         outcome = kernel_relay.receive(relayed.sent(checksum=checksum), summed=True)

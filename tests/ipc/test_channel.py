@@ -130,7 +130,7 @@ def test_the_end_is_told_once_and_only_by_the_other_side(ends: Participants) -> 
 def test_sending_to_a_side_that_is_gone_breaks_nothing(ends: Participants) -> None:
     ends.far.send(b"unread")  # makes the end a reset instead of a plain end
     ends.near.close()
-    ends.far.send(b"nobody reads this")
+    ends.far.send(b"unread")
     ends.turn_until(lambda: ends.closed[1] == 1)
     ends.far.send(b"nor this")
     assert ends.far.queued == 0
@@ -221,14 +221,14 @@ def test_descriptors_that_wait_may_be_closed_by_their_owner(ends: Participants, 
     assert psutil.Process().num_fds() == before + sent
 
 
-def test_descriptors_that_nobody_takes_or_gets_are_closed(files: list[int]) -> None:
+def test_descriptors_that_are_not_taken_are_closed(files: list[int]) -> None:
     before = psutil.Process().num_fds()
     loop = SelectorLoop()
     heard: list[bytes] = []
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     reader = Channel(loop, far, lambda record, fds: heard.append(record), lambda: None)
     writer = Channel(loop, near, lambda record, fds: None, lambda: None)
-    writer.send(b"nobody takes these", files)
+    writer.send(b"not taken", files)
     while not heard:
         loop.turn(0.05)
     while writer.queued < 3:

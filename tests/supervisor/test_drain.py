@@ -62,7 +62,7 @@ def test_it_is_over_after_its_limit_whatever_is_left(relay: Relay) -> None:
 
 
 @pytest.mark.parametrize(("limit_s", "left_s"), [(None, None), (100.0, 100.0)])
-def test_drained_again_the_last_limit_counts_and_nobody_is_told_twice(
+def test_drained_again_the_last_limit_counts_and_no_shard_is_told_twice(
     relay: Relay, limit_s: float | None, left_s: float | None
 ) -> None:
     relay.drain.begin(60.0)

@@ -1,4 +1,4 @@
-"""nh.supervisor.host.locked_dir: one nh at a time, in a directory that nobody else can write to."""
+"""nh.supervisor.host.locked_dir: one nh at a time, in a directory that no other user can write to."""
 
 import os
 import stat
@@ -46,7 +46,7 @@ def test_another_users_directory_is_refused_where_everybody_makes_names(tmp_path
     path = tmp_path / "nh"
     path.mkdir(mode=0o700)
     os.chown(path, 12345, -1)
-    with runtime_dir(path):  # tmp_path is ours alone, so somebody with the right to must have made it
+    with runtime_dir(path):  # tmp_path is ours alone, so a process with the right to must have made it
         pass
     tmp_path.chmod(0o1777)
     with pytest.raises(ConfigError, match="belongs to user 12345"), runtime_dir(path):

@@ -25,7 +25,7 @@ from tools.harness.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")
 
-NOBODY = 65534
+OTHER_UID = 65534
 
 Claiming = Callable[..., contextlib.AbstractContextManager[PortClaim]]
 
@@ -138,14 +138,14 @@ input()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
-def test_another_users_word_is_told_of_and_keeps_nobody_from_starting(
+def test_another_users_claim_is_logged_and_keeps_no_nh_from_starting(
     claiming: Claiming, ports: range, caplog: pytest.LogCaptureFixture
 ) -> None:
     with subprocess.Popen(
         ["python3", "-I", "-c", HOLD, claim_of(ports).name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        user=NOBODY,
+        user=OTHER_UID,
         cwd="/",
     ) as stranger:
         assert stranger.stdout is not None
@@ -153,7 +153,7 @@ def test_another_users_word_is_told_of_and_keeps_nobody_from_starting(
         with claiming("one", ports):
             pass
         stranger.communicate(b"\n")
-    assert f"claimed by uid {NOBODY} (pid {stranger.pid}" in caplog.text
+    assert f"claimed by uid {OTHER_UID} (pid {stranger.pid}" in caplog.text
 
 
 @contextlib.contextmanager
@@ -163,7 +163,7 @@ def bound(name: str | bytes) -> Iterator[socket.socket]:
         yield sock
 
 
-def test_a_name_that_nobody_answers_at_is_no_claim(claiming: Claiming, ports: range) -> None:
+def test_a_name_without_a_listener_is_no_claim(claiming: Claiming, ports: range) -> None:
     with bound(claim_of(ports).name), claiming("one", ports):
         pass
 

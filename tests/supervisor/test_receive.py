@@ -18,7 +18,7 @@ from nh.supervisor.handover.send import HandoverState, send_handover
 
 @pytest.fixture(autouse=True)
 def _nothing_leaks(no_descriptor_leaks: None) -> None:
-    """Descriptors that nobody claimed are closed."""
+    """Descriptors that were not claimed are closed."""
 
 
 def opened(path: Path) -> int:
@@ -78,10 +78,10 @@ def test_a_listener_is_known_by_its_kind_and_what_the_settings_call_it() -> None
         assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
     assert inherited.take_listener("ng-tcp", "localhost:0") is None
     inherited.close()
-    assert not is_open(tcp), "nobody claimed it"
+    assert not is_open(tcp), "it was not claimed"
 
 
-def test_what_nobody_claims_is_closed_once(tmp_path: Path) -> None:
+def test_what_is_not_claimed_is_closed_once(tmp_path: Path) -> None:
     fds = [opened(tmp_path / "a"), opened(tmp_path / "b"), listener()]
     inherited = InheritedFds(HandoverMessage(locks=("a", "b"), listeners=(("tcp", "x"),)), list(fds))
     for _ in range(2):
@@ -141,7 +141,7 @@ def test_clients_connections_come_in_any_number_and_by_protocol(
         assert not os.get_inheritable(sock.fileno())
         sock.close()
     for ours, _ in pairs:
-        assert ours.recv(1) == b"", "nobody has the other end any more"
+        assert ours.recv(1) == b"", "no process has the other end any more"
         ours.close()
 
 
@@ -164,7 +164,7 @@ def test_who_was_not_executed_by_nh_inherits_nothing() -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "999999", "1e3"])
-def test_a_variable_that_somebody_else_set_is_no_reason_not_to_start(text: str) -> None:
+def test_a_variable_that_another_program_set_is_no_reason_not_to_start(text: str) -> None:
     environment = {VARIABLE: text}
     assert receive_after_exec(environment).message == HandoverMessage()
     assert not environment
@@ -183,7 +183,7 @@ def test_what_is_no_handover_message_is_no_reason_not_to_start(
 # --- from another process -------------------------------------------------------------------------
 
 
-def test_there_is_nothing_to_take_over_where_nobody_runs(tmp_path: Path) -> None:
+def test_there_is_nothing_to_take_over_without_an_nh(tmp_path: Path) -> None:
     assert take_over(tmp_path).message == HandoverMessage()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
         left.bind(str(tmp_path / NAME))

@@ -293,11 +293,11 @@ def pipelined(address: str) -> Iterator[Pipeline]:
         yield Pipeline(sock)
 
 
-def test_idle_half_and_garbled_clients_hold_nobody_up_and_leave_no_descriptor(tmp_path: Path) -> None:
+def test_idle_half_and_garbled_clients_delay_no_other_and_leave_no_descriptor(tmp_path: Path) -> None:
     with running(tmp_path) as run:
         supervisor = psutil.Process(run.program.pid)
         assert run.is_up(0)
-        eventually(lambda: run.snapshot().supervisor.rpc_clients == 0, "nobody is connected")
+        eventually(lambda: run.snapshot().supervisor.rpc_clients == 0, "no client is connected")
         before = supervisor.num_fds()
         with contextlib.ExitStack() as stack:
             connections = [stack.enter_context(pipelined(run.address)) for _ in range(240)]
@@ -312,12 +312,12 @@ def test_idle_half_and_garbled_clients_hold_nobody_up_and_leave_no_descriptor(tm
         eventually(lambda: supervisor.num_fds() <= before, "all descriptors are closed")
 
 
-def test_a_client_that_leaves_before_its_reply_harms_nobody(tmp_path: Path) -> None:
+def test_a_client_that_leaves_before_its_reply_harms_no_other(tmp_path: Path) -> None:
     with running(tmp_path, command_timeout_s=0.3) as run:
         with pipelined(run.address) as connection:
             connection.send(netsip.encode_request(Close(TransactionKey(b"ignore", 1, b"a", b"b"))))
         eventually(lambda: run.snapshot().supervisor.rpc_timeouts == 1, "the command is given up")
-        eventually(lambda: run.snapshot().supervisor.rpc_clients == 0, "nobody is connected")
+        eventually(lambda: run.snapshot().supervisor.rpc_clients == 0, "no client is connected")
         assert run.is_up(0)
 
 

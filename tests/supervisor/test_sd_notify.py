@@ -37,7 +37,7 @@ def test_a_service_manager_hears_of_the_start_the_state_and_the_end(
     notifier.stopping()
     notifier.close()
     expected = ["READY=1", "STATUS=2 shards", "STATUS=draining", "STOPPING=1", "STATUS=ending"]
-    eventually(lambda: manager.lines == expected, "all of it was heard, and no pings that nobody asked for")
+    eventually(lambda: manager.lines == expected, "all of it was heard, and no pings that were not asked for")
 
 
 @pytest.mark.parametrize("of", ["everybody", "this process"])
@@ -108,7 +108,7 @@ def test_without_a_service_manager_nothing_happens(loop: SelectorLoop, address: 
         notifier.close()
 
 
-@pytest.mark.parametrize("address", ["/nowhere/at/all", "@nh-test-nobody-listens-here", "/" + "x" * 200])
+@pytest.mark.parametrize("address", ["/nowhere/at/all", "@nh-test-no-listener-here", "/" + "x" * 200])
 def test_a_service_manager_that_cannot_be_reached_is_told_of_once(
     loop: SelectorLoop, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:

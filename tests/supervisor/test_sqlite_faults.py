@@ -164,7 +164,7 @@ def test_a_store_that_another_program_has_open_is_an_error_at_the_start(path: Pa
     assert contents(path) == CALLS
 
 
-# --- somebody else's hands ------------------------------------------------------------------------
+# --- another program's hands ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("replace", [False, True])

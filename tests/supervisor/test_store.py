@@ -1,4 +1,4 @@
-"""What is put is there again, whatever ends the process, and nobody waits for it."""
+"""What is put is there again, whatever ends the process, and no caller waits for it."""
 
 import logging
 import os
@@ -110,7 +110,7 @@ def test_the_log_does_not_grow_with_what_is_written(path: Path) -> None:
     assert size < 8 << 20
 
 
-# --- nobody waits ---------------------------------------------------------------------------------
+# --- no caller waits ---------------------------------------------------------------------------------
 
 
 def test_ten_thousand_snapshots_of_one_call_are_few_writes(path: Path) -> None:

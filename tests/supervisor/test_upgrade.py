@@ -50,7 +50,7 @@ def all_are_up(run: Run) -> bool:
     return all(run.status(shard)[0] is ShardState.UP for shard in range(2))
 
 
-def test_without_all_shards_nobody_takes_over(tmp_path: Path) -> None:
+def test_without_all_shards_there_is_no_takeover(tmp_path: Path) -> None:
     go = go_file(tmp_path)
     with running(tmp_path, "--start-when", str(go)) as run:
         lose_a_shard_for_good(run, go)

@@ -53,7 +53,7 @@ def test_a_shard_that_is_not_up_or_never_published_does_not_hang() -> None:
 def test_a_supervisor_that_was_stopped_itself_kills_no_shard() -> None:
     ward = Ward()
     ward.pass_s(2.0, 0, 1)
-    # the clock goes on, but nobody looks, and the shards are stopped too
+    # the clock goes on, but it is not polled, and the shards are stopped too
     ward.loop.sleep(100.0)
     ward.pass_s(1.0)
     ward.pass_s(5.0, 0, 1)
