@@ -2,8 +2,8 @@
 
 A request is the array [name, arguments...], a reply one value; see docs/reference/protocol.md. The rules are
 those of Net::SIP::NATHelper::Server 0.835: text and numbers are interchangeable, arguments behind those of a
-command are ignored, and so are keys of a medium that a relay has no use for. Payloads come and go without
-their length; connections are the caller's.
+command are ignored, and so are keys of a medium that a relay has no use for. Payloads have no
+length in front: framing is the caller's.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
