@@ -66,7 +66,7 @@ def base_of(level: Level) -> str | None:
 class Metric(NamedTuple):
     """Something that a level has of each peer.
 
-    Arguments:
+    Args:
         title: heading of its table.
         unit: of the readings.
         readings: of a peer at a level; [] if it has none.

@@ -11,7 +11,7 @@ import psutil
 class TreeMeter:
     """CPU time and resident memory of processes and all below them.
 
-    Arguments:
+    Args:
         pids: the roots.
 
     CPU time is /proc/PID/task/TID/schedstat, to the nanosecond. Threads that have ended count with what they

@@ -13,7 +13,7 @@ LATEST: Final = Path(__file__).with_name("results") / "latest.json"
 class Round(msgspec.Struct, frozen=True, kw_only=True):
     """One round of one peer.
 
-    Arguments:
+    Args:
         sent, arrived: packets.
         relay_cpu_s: CPU time of the relay's process tree.
         machine_cpu_s: CPU time of the whole machine but for the sender's waiting.
@@ -43,7 +43,7 @@ class SetUpTime(msgspec.Struct, frozen=True):
 class PeerFigures(msgspec.Struct):
     """A peer at one level.
 
-    Arguments:
+    Args:
         rounds: in the order in which they were played; the n-th of all peers belong together.
         set_ups: what brought it from the level before to this one.
         memory_bytes: resident, of the process tree, beyond what it had without a call.
@@ -73,7 +73,7 @@ class Skipped(msgspec.Struct, frozen=True):
 class CommandTimes(msgspec.Struct, frozen=True, kw_only=True):
     """How long commands took while media came as fast as they could be sent.
 
-    Arguments:
+    Args:
         calls: of the one shard.
         relayed_per_s: packets that the shard passed on.
         relay_load: share of its CPU that it used, 0 to 1.
@@ -93,7 +93,7 @@ class CommandTimes(msgspec.Struct, frozen=True, kw_only=True):
 class Results(msgspec.Struct, kw_only=True):
     """A whole run.
 
-    Arguments:
+    Args:
         taken: date and time, UTC.
         machine: where.
         seconds: length of a round.

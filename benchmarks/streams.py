@@ -48,7 +48,7 @@ class Stream(NamedTuple):
 class Played(NamedTuple):
     """What became of a round.
 
-    Arguments:
+    Args:
         sent, arrived: packets. What arrived at another phone than its stream's did not arrive.
         latencies_us: of those that arrived, in ascending order.
         late: packets that were sent more than a millisecond late: the sender could not keep up.
@@ -74,7 +74,7 @@ class Played(NamedTuple):
 class Phones:
     """The ends of all calls.
 
-    Arguments:
+    Args:
         address: IPv4 address to bind.
         pairs: number of callers, and of callees; call n has those of n modulo that.
     """
@@ -103,7 +103,7 @@ class Phones:
 
         The sender spins while nothing is due, for sleeping would send in bursts, and reads meanwhile.
 
-        Arguments:
+        Args:
             streams: at least one.
             number: of the round; packets of other rounds that arrive now are not counted.
             packets_per_s: of all streams together.

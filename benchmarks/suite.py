@@ -41,7 +41,7 @@ TOUCH_PACKETS_PER_S: Final = 20_000.0
 class Plan(NamedTuple):
     """What is to be measured.
 
-    Arguments:
+    Args:
         peers: what makes them, by name; a call raises NotHere for those that cannot take part.
         levels: (calls, packets per second), in ascending order of calls.
         rounds: how many of each peer at each level.
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
 class Contestant:
     """A peer that takes part.
 
-    Arguments:
+    Args:
         name: as in the plan.
         peer: started.
     """
@@ -90,7 +90,7 @@ class Contestant:
 class Suite:
     """A run; as a context manager, it ends what it started.
 
-    Arguments:
+    Args:
         plan: what is to be measured.
         tell: called with lines of progress.
     """

@@ -37,7 +37,7 @@ LAST_PACKETS_S: Final = 2.0
 class Call:
     """A call and its two ends.
 
-    Arguments:
+    Args:
         key: what it is known under.
         caller, callee: its ends.
         shard: which shard has it.

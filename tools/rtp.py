@@ -24,7 +24,7 @@ _PADDING: Final = bytes(SAMPLES_PER_PACKET - _SENT.size)
 class RtpPacket:
     """A packet of 20 ms of audio.
 
-    Arguments:
+    Args:
         ssrc: whose stream it is, 0 to 2**32 - 1.
         sequence: counts the packets of the stream, 0 to 65535.
         sent_ns: when it was sent.

@@ -17,7 +17,7 @@ class NotHere(Exception):
 class Site(NamedTuple):
     """Where a peer runs.
 
-    Arguments:
+    Args:
         cpu: the one that it may use.
         client_cpu: where the program runs that tells it of calls.
         address: IPv4 address of its media sockets; each peer has one of its own, and so all ports.
@@ -33,7 +33,7 @@ class Site(NamedTuple):
 class SetUp(NamedTuple):
     """Calls that were set up.
 
-    Arguments:
+    Args:
         streams: two for each call.
         duration_s: how long it took, without what the client needs to start.
     """

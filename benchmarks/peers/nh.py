@@ -23,7 +23,7 @@ UNEVEN: Final = 1.05
 class Nh:
     """See Peer. Calls are set up through Perl's client if it is there, else through the native protocol.
 
-    Arguments:
+    Args:
         shards: processes, all on the same CPU.
         flags: more of `nh run`'s.
         kernel: relay inside the kernel, on loopback.

@@ -27,7 +27,7 @@ NAMES: Final = (
 def peers_by_name(most_calls: int) -> dict[str, Callable[[], Peer]]:
     """What makes each peer of NAMES, if it can take part.
 
-    Arguments:
+    Args:
         most_calls: the highest number of calls that any will be asked for.
     """
     makers: list[Callable[[], Peer]] = [

@@ -28,7 +28,7 @@ def require_net_sip() -> None:
 def set_up_by_perl(address: str, listen: str, cpu: int, numbers: range, phones: Phones) -> SetUp:
     """Calls through one Perl process with an unmodified Net::SIP::NATHelper::Client.
 
-    Arguments:
+    Args:
         address: HOST:PORT of the relay's commands.
         listen: where it shall take media.
         cpu: where Perl runs.

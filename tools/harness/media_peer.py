@@ -14,7 +14,7 @@ RECEIVE_S = 5.0
 class MediaPeer:
     """Two UDP sockets on a loopback address.
 
-    Arguments:
+    Args:
         address: IPv4 or IPv6 address to bind.
     """
 

@@ -13,7 +13,7 @@ RECEIVE_BUFFER_BYTES: Final = 1 << 20
 class Phone:
     """One stream out, one stream in, over one UDP socket.
 
-    Arguments:
+    Args:
         address: IP address to bind; any free port.
 
     `expects` (the SSRC of the other phone) and `target` (where the relay receives for this one) are set

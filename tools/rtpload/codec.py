@@ -10,7 +10,7 @@ from nh.errors import ConfigError
 class Codec(msgspec.Struct, frozen=True):
     """A codec as a relay sees it.
 
-    Arguments:
+    Args:
         name: as in SDP's a=rtpmap.
         payload_type: 0 to 127; from 96 on it is dynamic.
         clock_hz: of the RTP timestamp.

@@ -18,7 +18,7 @@ Duration = Callable[[random.Random], float]
 def parse_duration(text: str) -> Duration | None:
     """The rule that `text` means; None, for calls that last as long as the load, if it is empty.
 
-    Arguments:
+    Args:
         text: seconds, `exp:MEAN` or `uniform:LOW-HIGH`, all in seconds, at least LEAST_S.
 
     Raises ConfigError if it is none of them.

@@ -27,7 +27,7 @@ class Targets(NamedTuple):
 class TransactionKey(NamedTuple):
     """A call and one of its negotiations.
 
-    Arguments:
+    Args:
         call_id, from_tag, to_tag: as in SIP.
         cseq: 1 for the INVITE, one more for each re-INVITE.
     """

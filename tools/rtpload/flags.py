@@ -62,7 +62,7 @@ _AS_TYPED: Final[dict[str, tuple[Any, Any]]] = {"cpus": (str, ""), "phone_addres
 def takes_load_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give `command` a keyword-only flag for each option but the address.
 
-    Arguments:
+    Args:
         command: takes them as **options, as `read_options` wants them, after flags of its own.
     """
     own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
@@ -88,7 +88,7 @@ def takes_load_options(command: Callable[..., None]) -> Callable[..., None]:
 def read_options(address: str, typed: dict[str, Any]) -> LoadOptions:
     """The options, checked.
 
-    Arguments:
+    Args:
         address: of the relay.
         typed: the flags' values by field.
 

@@ -19,7 +19,7 @@ Buckets = dict[int, int]
 class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The first order: what all calls have in common.
 
-    Arguments:
+    Args:
         run: in the identity of every packet, 32 bits.
         address: where the phones of this worker are.
         rtcp: whether phones have RTCP.
@@ -124,7 +124,7 @@ class CallStreams(msgspec.Struct, frozen=True, tag=True):
 class Tick(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """One second of a worker.
 
-    Arguments:
+    Args:
         second: which, of the monotonic clock.
         caller, callee: latencies of the RTP that either side received, by bucket.
         lateness: of the RTP that was sent, by bucket.
@@ -139,7 +139,7 @@ class Tick(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 class SideTally(msgspec.Struct):
     """What one side of all calls received.
 
-    Arguments:
+    Args:
         media, reports: RTP and RTCP that were sent to it.
         misrouted: packets of other streams.
         foreign: packets that are none of this run's.
@@ -156,7 +156,7 @@ class SideTally(msgspec.Struct):
 class Finished(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The account of a worker.
 
-    Arguments:
+    Args:
         caller, callee: see SideTally.
         report_latency: of RTCP, by bucket.
         send_failures: sends that the kernel refused.

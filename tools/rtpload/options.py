@@ -33,7 +33,7 @@ class ControlKind(enum.StrEnum):
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """One load.
 
-    Arguments:
+    Args:
         address: of the relay's control socket: a path or HOST:PORT; UDP for ng; of no use for direct.
         control: the protocol.
         calls: how many at once, 1 to 100000.
@@ -159,7 +159,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     def worker_count(self, descriptors_per_process: int) -> int:
         """How many workers there will be.
 
-        Arguments:
+        Args:
             descriptors_per_process: sockets that one may have.
         """
         if self.processes:

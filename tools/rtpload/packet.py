@@ -54,7 +54,7 @@ def rtcp_identity_offset(*, sends_media: bool) -> int:
 class RtpWriter:
     """The packets of one RTP stream, written one over the other into `buffer`.
 
-    Arguments:
+    Args:
         run, stream: identity, 32 bits each.
         ssrc: 32 bits.
         first_sequence: sequence number of packet 0, 16 bits.
@@ -115,7 +115,7 @@ class RtpWriter:
 class RtcpWriter:
     """The compounds of one end: SR (or RR, if it sends no media), SDES with its CNAME, APP with the identity.
 
-    Arguments:
+    Args:
         run, stream: identity.
         media: the RTP stream that is reported on.
         sends_media: whether this end sends any.
@@ -146,7 +146,7 @@ class RtcpWriter:
     def write(self, number: int, sent_ns: int, *, unix_ns: int, media_packets: int, media_bytes: int) -> None:
         """Make `buffer` the compound `number`.
 
-        Arguments:
+        Args:
             number, sent_ns: identity.
             unix_ns: wall clock time, for the report's NTP timestamp.
             media_packets, media_bytes: what the RTP stream has sent so far (payload).

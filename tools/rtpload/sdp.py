@@ -16,7 +16,7 @@ _MAX_LINES = 1000
 def write_sdp(end: MediaEnd, codec: Codec, packet_ms: float, *, direction: str, version: int) -> str:
     """The SDP of one phone.
 
-    Arguments:
+    Args:
         end: where it takes RTP and RTCP.
         codec, packet_ms: what it speaks.
         direction: sendrecv, sendonly, recvonly or inactive.

@@ -6,7 +6,7 @@ import msgspec
 class SoakReport(msgspec.Struct, frozen=True, kw_only=True):
     """One soak.
 
-    Arguments:
+    Args:
         seed, minutes, kernel: what was asked for.
         faults: what was done, a line each.
         calls: how many there were.

@@ -37,7 +37,7 @@ PORTS_PER_CALL: Final = 12
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What shall be done.
 
-    Arguments:
+    Args:
         minutes: how long.
         seed: of all chance.
         kernel: media go through the kernel.

@@ -48,7 +48,7 @@ class Answer(NamedTuple):
 class IdleTracker:
     """Sets up calls from its construction until `stop`.
 
-    Arguments:
+    Args:
         address: of the relay's RPC socket.
         threads: clients at once.
 

@@ -49,7 +49,7 @@ def changes(
 ) -> list[str]:
     """What changed that must not, a line a call; calls that only `after` has are new and no change.
 
-    Arguments:
+    Args:
         staying: how many shards there were all the time: no call of theirs may be in another one.
     """
     lines = []

@@ -41,7 +41,7 @@ class FaultKind(enum.StrEnum):
 class Injected(NamedTuple):
     """A fault that is over.
 
-    Arguments:
+    Args:
         kind: which.
         began_ns, over_ns: of the monotonic clock; over: every shard was up again.
         started_ns: when nh was started anew; 0 where it was not.

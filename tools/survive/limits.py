@@ -24,7 +24,7 @@ BUSY_HOST_S: Final = 0.5
 class Promise(msgspec.Struct, frozen=True):
     """What a fault may cost.
 
-    Arguments:
+    Args:
         gap_s: longest gap of a stream, from the fault on; None: until media are back.
         back_s: where nh was started anew, from its start until media go on; packets may be lost until then.
             None: no packet may be lost.
@@ -37,7 +37,7 @@ class Promise(msgspec.Struct, frozen=True):
 def promise(kind: FaultKind, *, kernel: bool, hang_s: float) -> Promise:
     """The promise for a fault.
 
-    Arguments:
+    Args:
         kernel: whether the media go through the kernel.
         hang_s: nh's setting: when a shard that says nothing counts as hung.
     """

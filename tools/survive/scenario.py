@@ -55,7 +55,7 @@ class RelayUnderLoad(Protocol):
 class Outcome(msgspec.Struct, frozen=True):
     """The outcome of a scenario.
 
-    Arguments:
+    Args:
         fault: what was done.
         report: of the load.
         changed: calls whose ports, sources or sessions changed.
@@ -129,7 +129,7 @@ def play_while(
 ) -> Outcome:
     """The same for anything that may happen to a relay.
 
-    Arguments:
+    Args:
         happen: lets it happen, and returns when the relay is whole again.
     """
     with background_load(load_options(relay, calls=calls)) as load:

@@ -24,7 +24,7 @@ KILLS: Final = {
 class Verdict:
     """Judges streams.
 
-    Arguments:
+    Args:
         faults: what was done.
         kernel: whether the media went through the kernel.
         hang_s: nh's setting.

@@ -18,7 +18,7 @@ __all__ = ["Control", "control_factory"]
 def control_factory(options: LoadOptions, times: CommandTimes) -> Callable[[], Control]:
     """What makes controls, one for each thread that uses it.
 
-    Arguments:
+    Args:
         options: which protocol, where, and what media look like.
         times: where the time of each command is counted.
     """

@@ -17,7 +17,7 @@ class Control(Protocol):
     def negotiate(self, key: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         """What INVITE and 200 OK do, or re-INVITE with a higher cseq: media between the two ends.
 
-        Arguments:
+        Args:
             key: which call.
             caller, callee: where the phones are.
             hold: the caller does not want to receive for now. What it returns is of no use then.

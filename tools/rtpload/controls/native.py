@@ -13,7 +13,7 @@ from tools.rtpload.ends import MediaEnd, Targets, TransactionKey
 class NativeControl:
     """See Control.
 
-    Arguments:
+    Args:
         client: not used by anybody else.
         listen: IP address on which the relay shall listen.
         times: where the time of each command is counted.

@@ -50,7 +50,7 @@ class PersistentClient(Client):
 class NetsipControl:
     """See Control.
 
-    Arguments:
+    Args:
         client: one of nh's, or a persistent one.
         listen: IP address on which the relay shall listen.
         times: where the time of each command is counted.

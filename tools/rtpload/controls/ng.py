@@ -26,7 +26,7 @@ MAX_DATAGRAM_BYTES = 65_535
 class NgControl:
     """See Control.
 
-    Arguments:
+    Args:
         address: HOST:PORT of the relay's ng socket.
         timeout_s: longest time of one command, all tries together.
         codec, packet_ms: what the phones' SDP says.

@@ -21,7 +21,7 @@ T = TypeVar("T")
 class RetryingControl:
     """See Control.
 
-    Arguments:
+    Args:
         control: what sends the commands. It has to raise Unavailable without an answer, so Net::SIP's
             protocol will not do.
         retry_s: when to give up, in seconds from the first try on.

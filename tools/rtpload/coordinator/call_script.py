@@ -19,7 +19,7 @@ from tools.rtpload.report.progress import RunCounters
 class CallScript:
     """One call.
 
-    Arguments:
+    Args:
         plan: what shall happen.
         run: the name of the run, in the call-id.
         worker: where its media are.

@@ -15,7 +15,7 @@ _NAMES = {"ramp": "setting up", "load": "full load", "end": "tearing down"}
 class Display:
     """A context manager.
 
-    Arguments:
+    Args:
         console: where it is shown.
         calls: how many there shall be at once.
     """

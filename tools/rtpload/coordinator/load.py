@@ -40,7 +40,7 @@ RETRY_S: Final = 1.0
 class Progress(msgspec.Struct, frozen=True):
     """How a load stands.
 
-    Arguments:
+    Args:
         phase: ramp, load or end.
         calls_up: calls now.
         elapsed_s, total_s: of the time at full load.
@@ -63,7 +63,7 @@ class Progress(msgspec.Struct, frozen=True):
 def run_load(options: LoadOptions, on_progress: Callable[[Progress], None] | None = None) -> Report:
     """Run a load and say what came of it; blocks until it is over.
 
-    Arguments:
+    Args:
         options: see LoadOptions.
         on_progress: called a few times a second.
 

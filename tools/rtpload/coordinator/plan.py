@@ -30,7 +30,7 @@ class Step(msgspec.Struct, frozen=True):
 class CallPlan(msgspec.Struct, frozen=True):
     """One call.
 
-    Arguments:
+    Args:
         number: counts the calls of a run, from 0.
         one_way: only the caller sends media.
         life_s: how long it lasts once it is up; None: until the load ends.
@@ -54,7 +54,7 @@ def plan_calls(
 ) -> Iterator[CallPlan]:
     """Calls without end.
 
-    Arguments:
+    Args:
         rng: all chance comes from it.
         duration: how long calls last; None: as long as the load.
         time_s: how long the load lasts, for the steps of calls that have no end of their own.

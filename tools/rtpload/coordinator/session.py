@@ -44,7 +44,7 @@ def run_once(options: LoadOptions, console: Console, json: Path | None, plot: Pa
 def search(options: LoadOptions, console: Console, json: Path | None, *, highest: int, max_steps: int) -> int:
     """The search for the capacity; the exit status.
 
-    Arguments:
+    Args:
         options: of each step, but for the number of calls: that is the first one's.
         console: where the result goes.
         json: where it goes as JSON, if anywhere.

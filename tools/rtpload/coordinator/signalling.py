@@ -21,7 +21,7 @@ T = TypeVar("T")
 class Signalling:
     """See the module; an asynchronous context manager, which waits for the commands that are under way.
 
-    Arguments:
+    Args:
         make_control: makes a thread's control.
         threads: how many.
 

@@ -42,7 +42,7 @@ _SOURCES: Final = str(Path(__file__).parents[2])
 class WorkerHandle:
     """One worker.
 
-    Arguments:
+    Args:
         process: its process.
         reader, writer: the link to it.
         on_tick: called with each Tick.

@@ -30,7 +30,7 @@ class Limit(enum.StrEnum):
 class Step(msgspec.Struct, frozen=True):
     """One number of calls and what it led to.
 
-    Arguments:
+    Args:
         calls: how many.
         limit: Limit.NONE if it passed.
         loss: share of the packets, 0 to 1.
@@ -50,7 +50,7 @@ class Step(msgspec.Struct, frozen=True):
 class Capacity(msgspec.Struct, frozen=True):
     """What was found.
 
-    Arguments:
+    Args:
         calls: the highest number that passed; 0 if none did.
         limit: what kept the next higher one from passing, twice; Limit.NONE if nothing did before the search
             ended.
@@ -96,7 +96,7 @@ def find_capacity(
 ) -> Capacity:
     """Search.
 
-    Arguments:
+    Args:
         try_calls: runs a load with that many calls; None ends the search.
         first: the number to begin with, 1 to `highest`.
         highest: no more calls than that.

@@ -17,7 +17,7 @@ from tools.rtpload.options import LoadOptions
 class Usage(NamedTuple):
     """A reading.
 
-    Arguments:
+    Args:
         cpu_s: CPU seconds since the processes began.
         memory_bytes: resident, added up; what processes share counts for each.
         processes: how many there are.
@@ -31,7 +31,7 @@ class Usage(NamedTuple):
 class RelayMeter:
     """Reads what a process tree uses.
 
-    Arguments:
+    Args:
         pid: of its root.
 
     Raises LoadFailed if there is no such process. The CPU time of a child that has ended stays in the sum.

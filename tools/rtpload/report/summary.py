@@ -63,7 +63,7 @@ def summarize(
 ) -> Report:
     """The report.
 
-    Arguments:
+    Args:
         options: of the load.
         course: what was when.
         counters: what was noted while it ran.

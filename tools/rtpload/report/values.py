@@ -32,7 +32,7 @@ class Times(msgspec.Struct, frozen=True):
 class Side(msgspec.Struct, frozen=True):
     """What one side of all calls received.
 
-    Arguments:
+    Args:
         media: the RTP that was sent to it.
         misrouted: packets of other streams, RTP and RTCP.
         foreign: packets that are none of this run's.
@@ -65,7 +65,7 @@ class Failure(msgspec.Struct, frozen=True):
 class Signalled(msgspec.Struct, frozen=True):
     """What was signalled.
 
-    Arguments:
+    Args:
         calls_set_up, calls_ended: how many.
         calls_incomplete: of those that ended, with packets missing.
         rate_per_s: calls set up per second of the ramp.
@@ -86,7 +86,7 @@ class Signalled(msgspec.Struct, frozen=True):
 class Generator(msgspec.Struct, frozen=True):
     """How the generator itself did.
 
-    Arguments:
+    Args:
         workers: processes.
         cpu_s: CPU time of each.
         lateness: of each RTP packet, against its stream's clock.
@@ -109,7 +109,7 @@ class Generator(msgspec.Struct, frozen=True):
 class Relay(msgspec.Struct, frozen=True):
     """What the relay took of the host: its process and all below.
 
-    Arguments:
+    Args:
         pid: of the process at the root.
         processes: how many there were at the end of the load.
         cpus: CPUs that it kept busy at full load.
@@ -128,7 +128,7 @@ class Relay(msgspec.Struct, frozen=True):
 class Moment(msgspec.Struct, frozen=True):
     """One second of the load.
 
-    Arguments:
+    Args:
         at_s: when it began, since the beginning.
         sent, received: RTP packets.
         p50_ms, p99_ms, max_ms: latency.
@@ -149,7 +149,7 @@ class Moment(msgspec.Struct, frozen=True):
 class FullLoad(msgspec.Struct, frozen=True):
     """The whole seconds in which all calls were up, but for the first: without the ramp.
 
-    Arguments:
+    Args:
         seconds: how many.
         sent_per_s, received_per_s: RTP packets.
         latency: of both sides.
@@ -166,7 +166,7 @@ class FullLoad(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A load.
 
-    Arguments:
+    Args:
         options: what was asked for.
         started: when, ISO 8601 in UTC.
         host: kernel, processor and so on.

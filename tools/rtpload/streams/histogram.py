@@ -21,7 +21,7 @@ _HALF: Final = 1 << (SUB_BITS - 1)
 def bucket_of(value_ns: int) -> int:
     """The bucket of a duration.
 
-    Arguments:
+    Args:
         value_ns: 0 to MAX_NS.
     """
     shift = value_ns.bit_length() - SUB_BITS

@@ -21,7 +21,7 @@ MOST_LISTED: Final = 1000
 class Hole(msgspec.Struct, frozen=True, array_like=True):
     """Packets in a row that were lost.
 
-    Arguments:
+    Args:
         first, last: their numbers.
         sent_ns: when the first of them was sent, as the stream paces; 0 if nothing of it ever came.
     """
@@ -39,7 +39,7 @@ class Hole(msgspec.Struct, frozen=True, array_like=True):
 class Gap(msgspec.Struct, frozen=True, array_like=True):
     """A time in which nothing came.
 
-    Arguments:
+    Args:
         began_ns: when the packet before it arrived.
         length_ns: how long it was, without the sender's own lateness.
     """
@@ -51,7 +51,7 @@ class Gap(msgspec.Struct, frozen=True, array_like=True):
 class StreamRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one stream.
 
-    Arguments:
+    Args:
         call: number of the call.
         sender: caller or callee.
         media: RTP; else RTCP.
@@ -94,7 +94,7 @@ class _Anchor(NamedTuple):
 class Recorder:
     """Notes the arrivals of one stream.
 
-    Arguments:
+    Args:
         interval_ns: its packet time; 0 for a stream that has none.
     """
 

@@ -19,7 +19,7 @@ _WINDOW = 1000
 class Account(msgspec.Struct):
     """What became of the packets of streams.
 
-    Arguments:
+    Args:
         sent: packets that the kernel took.
         received: different ones that arrived at the right end.
         lost: sent, not received, and not excused by one of the next two.
@@ -53,7 +53,7 @@ class Account(msgspec.Struct):
 class Stream:
     """One stream.
 
-    Arguments:
+    Args:
         number: its identity in its packets.
         latencies: where latencies are counted; shared with others.
 
@@ -127,7 +127,7 @@ class Stream:
     def close(self, dropped_here: int = 0) -> Account:
         """The account at the end.
 
-        Arguments:
+        Args:
             dropped_here: how many of its packets the generator itself could not take.
         """
         missing = [*self._missing, *range(self._next, self.sent)]

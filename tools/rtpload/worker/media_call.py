@@ -33,7 +33,7 @@ class Gauges(NamedTuple):
 class Receiver:
     """A socket of a phone, and the stream that shall arrive there.
 
-    Arguments:
+    Args:
         sock: the socket.
         stream: the other phone's.
         packet_bytes: how large its packets are.
@@ -101,7 +101,7 @@ class Receiver:
 class MediaCall:
     """Both phones of a call.
 
-    Arguments:
+    Args:
         number: of the call.
         one_way: the callee sends no RTP.
         common: what all calls have in common.

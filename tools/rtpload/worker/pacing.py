@@ -18,7 +18,7 @@ T = TypeVar("T")
 def phase_ns(stream: int, interval_ns: int) -> int:
     """Where in its interval a stream sends.
 
-    Arguments:
+    Args:
         stream: counts the streams of a run, from 0.
         interval_ns: its packet time.
     """

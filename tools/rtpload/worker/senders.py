@@ -38,7 +38,7 @@ class Sender(Protocol):
 class RtpSender:
     """Sends RTP on a clock of its own.
 
-    Arguments:
+    Args:
         sock: of the phone.
         writer: of its packets.
         stream: the account.
@@ -121,7 +121,7 @@ class RtpSender:
 class RtcpSender:
     """Sends RTCP at RFC 3550's random intervals.
 
-    Arguments:
+    Args:
         sock: of the phone.
         writer: of its compounds.
         stream: the account.

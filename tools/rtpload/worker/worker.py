@@ -51,7 +51,7 @@ READS_PER_TURN: Final = 64
 class Worker:
     """See the module; `run` it once.
 
-    Arguments:
+    Args:
         link: to the coordinator, connected.
         common: the first order.
     """

@@ -47,7 +47,7 @@ def make_root(root: Path, suite: str, mirror: str) -> bool:
 def install_nh(root: Path, suite: str, arguments: str) -> None:
     """Install nh as docs/how-to/systemd.md says, and this program.
 
-    Arguments:
+    Args:
         root, suite: as in make_root.
         arguments: of this program, in the container.
 

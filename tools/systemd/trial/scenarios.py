@@ -24,7 +24,7 @@ BACK: Final = f"{BACK_AFTER_START_S:g} s (allowed here: {BUSY_HOST_S:g} s more)"
 class Fault(NamedTuple):
     """Something that is done to the unit while calls play.
 
-    Arguments:
+    Args:
         name: of the scenario.
         promised: what docs/how-to/systemd.md or docs/reference/reliability.md say, in short.
         kind: whose promise counts for packets and gaps; see tools.survive.limits.
