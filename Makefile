@@ -76,7 +76,7 @@ soak: bytecode
 	$(BIN)/python -m tools.soak $(ARGS)
 
 survive: $(DEV) bytecode
-	$(BIN)/pytest -m survive tests/survive $(ARGS)
+	$(BIN)/pytest -m survive tests/survival/measured $(ARGS)
 
 bench: bytecode
 	$(BIN)/python -m benchmarks.userspace_floor $(ARGS)

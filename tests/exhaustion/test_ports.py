@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.sdp import MediaLine
 from tests.exhaustion.new_calls import (
     assert_new_calls_are_refused,
     lines_with,
@@ -14,6 +13,7 @@ from tests.exhaustion.new_calls import (
 from tests.ng.client import NgClient, NgError
 from tests.ng.ng_call import AUDIO, End, NgCall, talk
 from tests.ng.relays import NgRelay, running_nh
+from tests.sip.sdp import MediaLine
 from tools.harness.call import RelayedCall
 from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually

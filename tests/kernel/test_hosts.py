@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 
 from nh.results import LegDetail
-from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
 from tests.kernel.hosts import (
     ALICE,
     BOB,
@@ -24,6 +23,7 @@ from tests.kernel.hosts import (
 )
 from tests.ng.client import NgClient
 from tests.ng.ng_call import NgCall
+from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.relay import Relay
 from tools.harness.waiting import eventually

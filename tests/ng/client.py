@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from tests.e2e.sip_message import new_token
 from tests.ng.bencode import bdecode, bencode
+from tests.sip.message import new_token
 
 REPLY_S = 5.0
 

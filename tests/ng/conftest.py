@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.sdp import MediaLine
 from tests.ng.client import BENCODE, JSON, NgClient
 from tests.ng.ng_call import AUDIO, End, NgCall
 from tests.ng.relays import NgRelay, running_ng_relay, running_nh
+from tests.sip.sdp import MediaLine
 
 
 @pytest.fixture(scope="session")

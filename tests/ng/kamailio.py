@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.e2e.sip_message import SipMessage, new_token
+from tests.sip.message import SipMessage, new_token
 from tools.harness.ports import claim_ports
 from tools.harness.program import Program
 from tools.harness.waiting import eventually

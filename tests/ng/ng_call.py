@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
-from tests.e2e.sip_message import new_token
 from tests.ng.client import NgClient, Reply
+from tests.sip.message import new_token
+from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 AUDIO = [MediaLine("127.0.0.1", 40_000)]

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import psutil
 
-from tests.e2e.sip_proxy import FAR, NEAR
 from tests.ng.client import NgClient
+from tests.sip.proxy import FAR, NEAR
 from tools.harness import other_relays
 from tools.harness.ports import claim_ports
 from tools.harness.program import Program

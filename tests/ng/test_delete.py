@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.e2e.sip_message import new_token
 from tests.ng.client import NOT_FOUND, NgClient, reason
 from tests.ng.ng_call import AUDIO, NgCall
 from tests.ng.relays import NgRelay, call_ids, wait_until_gone
+from tests.sip.message import new_token
 
 
 def test_a_delete_without_delay_ends_the_call(relay: NgRelay, answered: NgCall) -> None:

@@ -4,10 +4,10 @@ import struct
 
 import pytest
 
-from tests.e2e.sdp import MediaLine, read_sdp
 from tests.ng.client import NgClient
 from tests.ng.ng_call import End, NgCall
 from tests.ng.relays import NgRelay
+from tests.sip.sdp import MediaLine, read_sdp
 from tools.harness.media_peer import RTCP, RTP
 
 SENDER_REPORT = struct.pack("!BBHLQLLL", 0x80, 200, 6, 1, 1, 1, 1, 1)

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from tests.e2e.sip_proxy import FAR, NEAR
 from tests.ng.client import NgClient, NgError
 from tests.ng.ng_call import End, NgCall, talk
 from tests.ng.relays import NgRelay
+from tests.sip.proxy import FAR, NEAR
 from tools.harness.media_peer import MediaPeer
 
 

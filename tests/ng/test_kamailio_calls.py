@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.sdp import MediaLine
-from tests.e2e.sip_phone import Phone
-from tests.e2e.sip_proxy import FAR, NEAR, establish, hang_up, ring, talk
 from tests.ng.kamailio import Kamailio, running_kamailio
 from tests.ng.relays import NgRelay, call_ids, wait_until_gone
+from tests.sip.phone import Phone
+from tests.sip.proxy import FAR, NEAR, establish, hang_up, ring, talk
+from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import MediaPeer
 
 pytestmark = pytest.mark.kamailio

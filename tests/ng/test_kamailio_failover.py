@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.e2e.sdp import MediaLine
-from tests.e2e.sip_phone import Phone
-from tests.e2e.sip_proxy import FAR, NEAR, establish, hang_up, talk
 from tests.ng.client import NgClient, NgError
 from tests.ng.kamailio import Kamailio, running_kamailio
 from tests.ng.ng_call import NgCall
 from tests.ng.relays import NgRelay, call_ids, drain, running_ng_relay, running_nh
+from tests.sip.phone import Phone
+from tests.sip.proxy import FAR, NEAR, establish, hang_up, talk
+from tests.sip.sdp import MediaLine
 
 pytestmark = pytest.mark.kamailio
 

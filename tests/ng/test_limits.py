@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.sdp import MediaLine
-from tests.e2e.sip_message import new_token
 from tests.ng.client import JSON, NgClient, NgError, reason
 from tests.ng.ng_call import AUDIO, SDP, NgCall
 from tests.ng.relays import call_ids, drain, running_ng_relay, running_nh
+from tests.sip.message import new_token
+from tests.sip.sdp import MediaLine
 
 
 @pytest.fixture(params=["nh", pytest.param("rtpengine", marks=pytest.mark.rtpengine)])

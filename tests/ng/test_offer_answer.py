@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from tests.e2e.sdp import MediaLine, read_sdp
 from tests.ng.client import NgError
 from tests.ng.ng_call import End, NgCall, say, talk
 from tests.ng.relays import NgRelay
+from tests.sip.sdp import MediaLine, read_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 

@@ -4,11 +4,11 @@ import socket
 
 import pytest
 
-from tests.e2e.sip_message import new_token
 from tests.ng.bencode import bdecode, bencode
 from tests.ng.client import NOT_FOUND, NgClient, reason
 from tests.ng.ng_call import SDP, End, NgCall, talk
 from tests.ng.relays import NgRelay
+from tests.sip.message import new_token
 
 # --- transport --------------------------------------------------------------------------------------
 

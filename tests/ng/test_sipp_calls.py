@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sip_proxy import FAR, NEAR
 from tests.ng.client import NgClient
 from tests.ng.kamailio import Kamailio, running_kamailio
 from tests.ng.relays import NgRelay, call_ids
+from tests.sip.proxy import FAR, NEAR
 from tools.harness.ports import claim_ports
 from tools.harness.program import Program
 from tools.harness.waiting import eventually

@@ -5,8 +5,8 @@ from typing import Any
 
 from nh.commands import Answer, BlockMedia, Delete, Offer, OfferOptions, Query
 from nh.results import Queried, Rewritten, StreamReading
-from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
 from tests.shard.testbed import PACKET, RelayTestbed, Where
+from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import RTP, MediaPeer
 
 Sdp = bytes | Sequence[MediaLine] | MediaPeer

@@ -63,9 +63,9 @@ from nh.results import (
 from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
 from nh.shard.recovery.restore import CallRestorer, RestoreCounts
 from nh.stats import Segment, StatsReader
-from tests.e2e.sdp import MediaLine, write_sdp
 from tests.shard.link import Link
 from tests.shard.testbed import V4
+from tests.sip.sdp import MediaLine, write_sdp
 
 AUDIO = (Media("127.0.0.11", 4000, 2, "RTP/AVP", "audio"),)
 KEY = TransactionKey(b"call", 1, b"alice", b"bob")

@@ -15,11 +15,11 @@ from nh.fastpath.flows import FlowTable
 from nh.fastpath.loader import LoadedProgram
 from nh.results import LegDetail
 from nh.shard.media.kernel_path import FULL
-from tests.e2e.sdp import MediaLine
 from tests.kernel_paths import new_kernel_path
 from tests.shard.conftest import MakeKernelPath, MakePeer, MakeTestbed
 from tests.shard.ng_testbed import NgTestbed, line
 from tests.shard.testbed import PACKET, V4, V6, Conversation, RelayTestbed, Where, shuts_out
+from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import RTP, MediaPeer
 from tools.rtp import RtpPacket
 

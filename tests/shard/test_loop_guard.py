@@ -10,10 +10,10 @@ from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, Media, Side
 from nh.shard.media import loop_guard
 from nh.shard.media.loop_guard import MAX_HOPS, LocalPorts
-from tests.e2e.sdp import MediaLine
 from tests.shard.conftest import MakePeer
 from tests.shard.ng_testbed import NgTestbed
 from tests.shard.testbed import PACKET, V4, V6, RelayTestbed, Where, audio
+from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.waiting import eventually
 

@@ -12,9 +12,9 @@ from nh.commands import Activate, Allocate, Answer, Close, Offer, OfferOptions, 
 from nh.fastpath.loader import LoadedProgram
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail, Rewritten
 from nh.stats import Segment, StatsReader
-from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
 from tests.shard.respawning_shard import RespawningShard
 from tests.shard.testbed import V4, Where, audio
+from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.waiting import eventually
 from tools.rtp import RtpPacket

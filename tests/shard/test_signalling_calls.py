@@ -5,10 +5,10 @@ import pytest
 from nh.calls.interfaces import Interface
 from nh.commands import TransactionKey
 from nh.errors import LimitReached, PortsExhausted, UnknownCall
-from tests.e2e.sdp import MediaLine
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import NgTalk, NgTestbed, line, places, rtcp, streams
 from tests.shard.testbed import PACKET, V4, shuts_out
+from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 ALICE = "127.0.0.11"

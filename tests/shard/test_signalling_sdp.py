@@ -8,11 +8,11 @@ from nh.calls.interfaces import Interface
 from nh.commands import IceHandling, Offer, OfferOptions
 from nh.errors import IncompleteSdp, NhError, Unsupported, UnusableSdp
 from nh.results import Rewritten
-from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
 from tests.sdp import samples
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import NgTalk, NgTestbed, line, places, rtcp, streams
 from tests.shard.testbed import V4, V6
+from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 NEAR, FAR = "127.0.0.41", "127.0.0.42"

@@ -9,7 +9,7 @@ import pytest
 
 from nh.loop import SelectorLoop
 from nh.supervisor.host.sd_notify import MAX_WAITING, Notifier, without_notify_socket
-from tests.supervisor.service_manager import ServiceManager, service_manager
+from tests.operation.service_manager import ServiceManager, service_manager
 from tools.harness.waiting import eventually, turn_until
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")

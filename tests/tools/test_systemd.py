@@ -9,7 +9,7 @@ import pytest
 
 from nh.config import Settings
 from tests.confinement import NO_NEW_CODE, NO_NEW_PRIVILEGES, needs_no_new_code
-from tests.integration.rpc_stream import assert_calls_are_served
+from tests.isolation.rpc_stream import assert_calls_are_served
 from tools.harness.relay import Relay, place_for_relay
 
 ROOT = Path(__file__).parents[2]

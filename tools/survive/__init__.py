@@ -9,5 +9,5 @@
     verdict    what it did cost beyond that: streams, packets and times, one by one
     scenario   all of that once
 
-tests/survive asks for each promise of docs/reference/reliability.md; tools.soak goes on for hours.
+tests/survival/measured asks for each promise of docs/reference/reliability.md; tools.soak goes on for hours.
 """

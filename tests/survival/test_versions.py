@@ -10,7 +10,7 @@ from nh.calls.snapshots.version import VERSION
 from nh.client import NativeClient
 from nh.commands import Ping
 from tests.profiles import quick_first
-from tests.versions import Version, Versions
+from tests.survival.versions import Version, Versions
 from tools.harness.command import nh, nh_ok
 from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, calls_of, has_ended
 from tools.harness.relay import place_for_relay

@@ -5,8 +5,8 @@ import signal
 import psutil
 import pytest
 
-from tests.e2e.perl_calls import AUDIO, REQUEST, RESPONSE, basic, new_call, set_up
-from tests.e2e.perl_helper import PerlHelperClient
+from tests.netsip.perl_calls import AUDIO, REQUEST, RESPONSE, basic, new_call, set_up
+from tests.netsip.perl_helper import PerlHelperClient
 from tools.harness.relay import Relay, place_for_relay
 
 pytestmark = pytest.mark.perl

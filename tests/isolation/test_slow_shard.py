@@ -7,7 +7,7 @@ from nh.client import NativeClient
 from nh.commands import ListCalls, Ping
 from nh.errors import CommandTimeout
 from nh.supervisor.shards.routing import shard_of
-from tests.integration.rpc_stream import allocate, ask_perl, assert_calls_are_served
+from tests.isolation.rpc_stream import allocate, ask_perl, assert_calls_are_served
 from tools.harness.relay import running_relay
 
 SLOW, WELL = 0, 1

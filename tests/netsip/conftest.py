@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.perl_helper import PerlHelperClient
+from tests.netsip.perl_helper import PerlHelperClient
 from tools.harness.other_relays import running_nathelper
 from tools.harness.ports import claim_ports
 from tools.harness.relay import Relay, running_relay

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.rpc_stream import (
+from tests.isolation.rpc_stream import (
     RpcStream,
     activate,
     allocate,

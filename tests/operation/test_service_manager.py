@@ -10,7 +10,7 @@ import pytest
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Allocate, Drain, TransactionKey, Undrain
-from tests.supervisor.service_manager import ServiceManager, service_manager
+from tests.operation.service_manager import ServiceManager, service_manager
 from tests.supervisor.test_run import SHARDS, Run, running
 from tools.harness.relay import running_relay
 from tools.harness.waiting import eventually

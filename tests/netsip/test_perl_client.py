@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.perl_calls import (
+from tests.netsip.perl_calls import (
     ALICE,
     AUDIO,
     BOB,
@@ -16,9 +16,9 @@ from tests.e2e.perl_calls import (
     new_call,
     set_up,
 )
-from tests.e2e.perl_helper import HelperDied, PerlHelperClient
-from tests.e2e.sdp import MediaLine, write_sdp
+from tests.netsip.perl_helper import HelperDied, PerlHelperClient
 from tests.profiles import quick_first
+from tests.sip.sdp import MediaLine, write_sdp
 from tools.harness.media_peer import MediaPeer
 from tools.harness.waiting import eventually
 

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from tests.e2e.sdp import MediaLine, read_sdp, write_sdp
-from tests.e2e.sip_message import (
+from tests.sip.message import (
     Header,
     SipMessage,
     host_port_of,
@@ -21,6 +20,7 @@ from tests.e2e.sip_message import (
     tag_of,
     uri_of,
 )
+from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import MediaPeer
 
 RECEIVE_S = 5.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.perl_calls import (
+from tests.netsip.perl_calls import (
     ALICE,
     AUDIO,
     BOB,
@@ -12,8 +12,8 @@ from tests.e2e.perl_calls import (
     new_call,
     set_up,
 )
-from tests.e2e.perl_helper import PerlHelperClient
-from tests.e2e.sdp import MediaLine, write_sdp
+from tests.netsip.perl_helper import PerlHelperClient
+from tests.sip.sdp import MediaLine, write_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.relay import Relay
 

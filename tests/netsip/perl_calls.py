@@ -4,8 +4,8 @@ import itertools
 import socket
 from typing import Any
 
-from tests.e2e.perl_helper import PerlHelperClient
-from tests.e2e.sdp import MediaLine, write_sdp
+from tests.netsip.perl_helper import PerlHelperClient
+from tests.sip.sdp import MediaLine, write_sdp
 
 ALICE = "sip:alice\0tag-of-alice\x00127.0.0.1"
 BOB = "sip:bob\0tag-of-bob\x00127.0.0.2"

@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from nh.stats import ShardState
-from tests.e2e.sip_phone import Phone
-from tests.e2e.sip_proxy import FAR, NEAR, Legs, establish, hang_up, running_proxy, talk
+from tests.sip.phone import Phone
+from tests.sip.proxy import FAR, NEAR, Legs, establish, hang_up, running_proxy, talk
 from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually
 

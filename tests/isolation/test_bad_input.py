@@ -11,7 +11,7 @@ import pytest
 
 from nh.errors import ERROR_CODES
 from nh.wire.framing import frame
-from tests.integration.rpc_stream import (
+from tests.isolation.rpc_stream import (
     RpcStream,
     activate,
     allocate,

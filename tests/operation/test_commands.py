@@ -16,7 +16,7 @@ from nh.client import NativeClient
 from nh.commands import Ping
 from nh.errors import NhError
 from nh.stats import segment_name
-from tests.integration.rpc_stream import activate, allocate, ask_perl, assert_calls_are_served, bye
+from tests.isolation.rpc_stream import activate, allocate, ask_perl, assert_calls_are_served, bye
 from tools.harness.ports import claim_ports
 from tools.harness.program import Program
 from tools.harness.relay import Relay, place_for_relay, running_relay

@@ -5,11 +5,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.e2e.sip_message import SipMessage, host_port_of
-from tests.e2e.sip_phone import Phone
+from tests.sip.message import SipMessage, host_port_of
+from tests.sip.phone import Phone
 from tools.harness.media_peer import RTCP, RTP
 
-PROXY = Path(__file__).parent / "perl" / "proxy.pl"
+PROXY = Path(__file__).parents[1] / "netsip" / "perl" / "proxy.pl"
 
 NEAR = "127.0.0.1"
 FAR = "127.0.0.2"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.perl_helper import PerlHelperClient
-from tests.e2e.sdp import MediaLine, write_sdp
+from tests.netsip.perl_helper import PerlHelperClient
+from tests.sip.sdp import MediaLine, write_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.sdp import MediaLine
-from tests.e2e.sip_phone import Phone
-from tests.e2e.sip_proxy import FAR, NEAR, Legs, establish, hang_up, ring, running_proxy, talk
+from tests.sip.phone import Phone
+from tests.sip.proxy import FAR, NEAR, Legs, establish, hang_up, ring, running_proxy, talk
+from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually
