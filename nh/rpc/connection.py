@@ -117,9 +117,7 @@ class Connection:
     @property
     def _full(self) -> bool:
         """Whether the next request has to wait until earlier ones have replies, or replies are read."""
-        return (
-            self._protocol.paused or self._in_flight >= MAX_IN_FLIGHT or len(self._output) > MAX_OUTPUT_BYTES
-        )
+        return self._in_flight >= MAX_IN_FLIGHT or len(self._output) > MAX_OUTPUT_BYTES
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -197,6 +195,9 @@ class Connection:
             # each message of a connection gets a reply of its own, so each has a sender of its own
             if not context.handler.serve(event, object(), self._reply):
                 self._done()
+            if self._protocol.complete and self._open:
+                self._end()
+                return
 
     def _reject(self, event: Unreadable) -> None:
         """End a connection that cannot be read on; requests before that still get their replies."""

@@ -79,14 +79,14 @@ class StreamProtocol(Protocol):
         """Bytes that were received and are part of no event yet."""
 
     @property
-    def paused(self) -> bool:
-        """Whether no event comes until the last request's reply is encoded."""
+    def complete(self) -> bool:
+        """Whether no event follows the last one: the connection closes when all replies are sent."""
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the stream, in any portions."""
 
     def next_event(self) -> Event | None:
-        """The next event; None if more bytes are needed, or while `paused`."""
+        """The next event; None if more bytes are needed, or if the stream is `complete`."""
 
 
 class Handler(Protocol):

@@ -1,7 +1,7 @@
 """Net::SIP's and the native protocol on a connection, without I/O: frames in, commands out.
 
-Both travel in the same frames (nh.wire.framing), and a client may use both on one connection: the first byte
-of a frame's payload tells them apart.
+Both travel in the same frames (nh.wire.framing): the first byte of a frame's payload tells them apart. A
+request of Net::SIP's is the last of its connection.
 """
 
 import functools
@@ -23,35 +23,29 @@ NATIVE: Final = "native"
 
 
 class NetsipProtocol:
-    """Net::SIP's protocol: one request at a time, replies in order.
+    """Net::SIP's protocol: one request on a connection, and its reply.
 
     Args:
         extensions: names of commands beside the protocol's own.
-
-    Attributes:
-        awaits_reply: whether the last request's reply is not encoded yet; no other request is read then.
     """
 
     def __init__(self, extensions: Collection[str] = ()) -> None:
         self._extensions = extensions
-        self.awaits_reply = False
 
-    def receive_payload(self, payload: bytes) -> Event:
+    def receive_payload(self, payload: bytes) -> Request | Rejected | Unreadable:
         """The event of one frame's payload."""
         try:
             command = netsip.decode_request(payload, self._extensions)
         except MalformedRequest as exc:  # the only error that the protocol has is undef
             error = Failure.of(exc)
-            return Rejected(NETSIP, error, frame(netsip.encode_result(error)), reply_has_reason=False)
+            return Rejected(NETSIP, error, _encode_netsip(payload, error), reply_has_reason=False)
         except (MalformedFrame, UnknownCommand) as exc:  # as Perl's server: the connection ends
             return Unreadable(NETSIP, exc)
-        self.awaits_reply = True
-        return Request(NETSIP, command, self._encode)
+        return Request(NETSIP, command, functools.partial(_encode_netsip, payload))
 
-    def _encode(self, result: Result) -> bytes:
-        payload = netsip.encode_result(result)
-        self.awaits_reply = False
-        return frame(payload)
+
+def _encode_netsip(request: bytes, result: Result) -> bytes:
+    return frame(netsip.encode_result(result, minor=netsip.reply_minor(request)))
 
 
 class NativeProtocol:
@@ -64,7 +58,7 @@ class NativeProtocol:
     def __init__(self, extensions: Collection[str] = ()) -> None:
         self._extensions = extensions
 
-    def receive_payload(self, payload: bytes) -> Event:
+    def receive_payload(self, payload: bytes) -> Request | Rejected:
         """The event of one frame's payload."""
         request_id, command = native.decode_request(payload, self._extensions)
         if isinstance(command, Failure):
@@ -88,6 +82,7 @@ class FramedProtocol:
         self._framer = Framer()
         self._netsip = NetsipProtocol(extensions)
         self._native = NativeProtocol(extensions)
+        self._complete = False
 
     @property
     def pending_bytes(self) -> int:
@@ -95,9 +90,9 @@ class FramedProtocol:
         return self._framer.pending_bytes
 
     @property
-    def paused(self) -> bool:
-        """See StreamProtocol."""
-        return self._netsip.awaits_reply
+    def complete(self) -> bool:
+        """See StreamProtocol. As Perl's server, nh closes the connection behind a reply of Net::SIP's."""
+        return self._complete
 
     def receive_data(self, data: bytes) -> None:
         """See StreamProtocol."""
@@ -105,18 +100,19 @@ class FramedProtocol:
 
     def next_event(self) -> Event | None:
         """See StreamProtocol."""
-        if self._netsip.awaits_reply:
+        if self._complete:
             return None
         try:
             payload = self._framer.next_frame()
             event = None if payload is None else self._receive(payload)
         except MalformedFrame as exc:
             event = Unreadable("", exc)
-        if isinstance(event, Unreadable):
+        if isinstance(event, Unreadable) or (event is not None and event.protocol == NETSIP):
+            self._complete = True
             self._framer = Framer()  # what is left is dropped
         return event
 
-    def _receive(self, payload: bytes) -> Event:
+    def _receive(self, payload: bytes) -> Request | Rejected | Unreadable:
         if payload[0] == native.FIRST_BYTE:
             return self._native.receive_payload(payload)
         if payload[0] == netsip.FIRST_BYTE:

@@ -34,7 +34,7 @@ class NgProtocol:
     A client may send many requests at once; replies are sent in the order of their results.
     """
 
-    paused = False
+    complete = False
 
     def __init__(self) -> None:
         self._framer = ng.NgFramer()

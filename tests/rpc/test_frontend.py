@@ -36,35 +36,45 @@ def close_call(request_id: int, call_id: bytes = b"call") -> bytes:
 # --- Net::SIP's protocol --------------------------------------------------------------------------
 
 
-def test_a_netsip_request_is_answered_and_the_connection_stays(testbed: FrontendTestbed) -> None:
+def test_the_connection_closes_behind_the_reply_to_a_netsip_request(testbed: FrontendTestbed) -> None:
     peer = testbed.connect()
-    for _ in range(2):
-        peer.send(NETSIP_CLOSE)
-        assert peer.netsip_reply() == 7
-    assert testbed.commands == [Close(key())] * 2
-    assert testbed.stats.rpc_requests_netsip == 2
+    peer.send(NETSIP_CLOSE)
+    assert peer.netsip_reply() == 7
+    peer.wait_until_closed()
+    assert testbed.commands == [Close(key())]
+    assert testbed.stats.rpc_requests_netsip == 1
 
 
-def test_netsip_requests_are_executed_one_at_a_time_and_in_order(testbed: FrontendTestbed) -> None:
+def test_of_several_netsip_requests_on_a_connection_the_first_is_executed(testbed: FrontendTestbed) -> None:
     testbed.holding = True
     peer = testbed.connect()
     peer.send(*[netsip.encode_request(Close(key(b"%d" % n))) for n in range(3)])
-    for n in range(3):
-        testbed.turn_until(lambda: testbed.held)
-        testbed.settle()
-        assert [command.key.call_id for command in testbed.commands if isinstance(command, Close)] == [
-            b"%d" % before for before in range(n + 1)
-        ]
-        testbed.held.pop()(Closed(n + 1))
-        assert peer.netsip_reply() == n + 1
+    testbed.turn_until(lambda: testbed.held)
+    testbed.settle()
+    testbed.held.pop()(Closed(1))
+    assert peer.netsip_reply() == 1
+    peer.wait_until_closed()
+    assert testbed.commands == [Close(key(b"0"))]
+
+
+def test_native_requests_under_way_are_answered_before_netsips_close(testbed: FrontendTestbed) -> None:
+    testbed.holding = True
+    peer = testbed.connect()
+    peer.send(close_call(1), NETSIP_CLOSE)
+    testbed.turn_until(lambda: len(testbed.held) == 2)
+    testbed.held[1](Closed(2))
+    assert peer.netsip_reply() == 2
+    testbed.held[0](Closed(3))
+    assert peer.native_reply(Closed) == (1, Closed(3))
+    peer.wait_until_closed()
 
 
 def test_wrong_arguments_of_a_netsip_command_are_answered_with_undef(testbed: FrontendTestbed) -> None:
     peer = testbed.connect()
     peer.send(netsip.encode_request(Extension("close", (b"no nat_basic",))), NETSIP_CLOSE)
     assert peer.netsip_reply() is None
-    assert peer.netsip_reply() == 7
-    assert testbed.stats.rpc_malformed == 1
+    peer.wait_until_closed()
+    assert (testbed.commands, testbed.stats.rpc_malformed) == ([], 1)
 
 
 def test_an_unknown_netsip_command_closes_the_connection(testbed: FrontendTestbed) -> None:
@@ -114,6 +124,7 @@ def test_extensions_are_let_through_in_both_protocols(testbed: FrontendTestbed) 
     peer = testbed.connect()
     peer.send(netsip.encode_request(Extension("shout", (b"hey",))))
     assert peer.netsip_reply() == ["HEY"]
+    peer = testbed.connect()
     peer.send(native.encode_request(1, Extension("shout", ({"word": "hey"},))))
     assert peer.native_reply(ExtensionResult) == (1, ExtensionResult(["HEY"]))
 
@@ -136,8 +147,7 @@ def test_a_result_that_no_wire_can_carry_becomes_a_failure(
 
 def test_both_protocols_may_share_a_connection(testbed: FrontendTestbed) -> None:
     peer = testbed.connect()
-    peer.send(NETSIP_CLOSE, close_call(1), NETSIP_CLOSE)
-    assert peer.netsip_reply() == 7
+    peer.send(close_call(1), NETSIP_CLOSE)
     assert peer.native_reply(Closed) == (1, Closed(7))
     assert peer.netsip_reply() == 7
 
@@ -159,7 +169,7 @@ def test_a_client_that_leaves_before_its_reply_disturbs_no_other(
     for reply in testbed.held:
         reply(Closed(1))
     other.reply()
-    testbed.turn_until(lambda: testbed.frontend.clients == 1)
+    testbed.turn_until(lambda: testbed.frontend.clients == (request_bytes != NETSIP_CLOSE))
 
 
 def test_a_client_that_only_stops_sending_gets_all_its_replies(testbed: FrontendTestbed) -> None:
@@ -176,15 +186,14 @@ def test_a_client_that_only_stops_sending_gets_all_its_replies(testbed: Frontend
     assert testbed.frontend.clients == 0
 
 
-def test_netsip_requests_left_when_a_client_stops_sending_are_still_served(testbed: FrontendTestbed) -> None:
+def test_a_netsip_client_may_stop_sending_before_its_reply(testbed: FrontendTestbed) -> None:
     testbed.holding = True
     peer = testbed.connect()
-    peer.send(NETSIP_CLOSE, NETSIP_CLOSE)
+    peer.send(NETSIP_CLOSE)
     peer.sock.shutdown(socket.SHUT_WR)
-    for _ in range(2):
-        testbed.turn_until(lambda: testbed.held)
-        testbed.held.pop()(Closed(1))
-        assert peer.netsip_reply() == 1
+    testbed.turn_until(lambda: testbed.held)
+    testbed.held.pop()(Closed(1))
+    assert peer.netsip_reply() == 1
     peer.wait_until_closed()
 
 
@@ -206,11 +215,12 @@ def test_a_client_between_two_requests_is_served_by_the_next_frontend(testbed: F
     for number in range(2):
         native_peer.send(close_call(number))
         assert native_peer.native_reply(Closed) == (number, Closed(7))
-        netsip_peer.send(NETSIP_CLOSE)
-        assert netsip_peer.netsip_reply() == 7
         testbed.frontend.stop_reading()
         testbed.hand_over()
-    assert testbed.frontend.clients == 2
+    netsip_peer.send(NETSIP_CLOSE)
+    assert netsip_peer.netsip_reply() == 7
+    netsip_peer.wait_until_closed()
+    assert testbed.frontend.clients == 1
     assert testbed.stats.rpc_accepted == 2, "no client connected again"
 
 
@@ -227,20 +237,20 @@ def test_what_comes_after_reading_has_stopped_is_for_the_next_frontend(testbed: 
 def test_what_was_read_is_answered_before_its_client_is_handed_over(testbed: FrontendTestbed) -> None:
     testbed.holding = True
     peer = testbed.connect()
-    peer.send(NETSIP_CLOSE, NETSIP_CLOSE)  # one is under way, the other one has been read
-    testbed.turn_until(lambda: testbed.held)
+    peer.send(*[close_call(number) for number in range(MAX_IN_FLIGHT + 1)])  # the last one waits, read
+    testbed.turn_until(lambda: len(testbed.held) == MAX_IN_FLIGHT)
     testbed.frontend.stop_reading()
-    peer.send(NETSIP_CLOSE)
-    for answer in (1, 2):
+    peer.send(close_call(500))
+    for number in range(MAX_IN_FLIGHT + 1):
         testbed.turn_until(lambda: testbed.held)
-        testbed.held.pop()(Closed(answer))
-        assert peer.netsip_reply() == answer
+        testbed.held.pop(0)(Closed(1))
+        assert peer.native_reply(Closed) == (number, Closed(1))
     testbed.settle()
     assert not testbed.held
     testbed.hand_over()
     testbed.turn_until(lambda: testbed.held)
     testbed.held.pop()(Closed(3))
-    assert peer.netsip_reply() == 3
+    assert peer.native_reply(Closed) == (500, Closed(3))
 
 
 def test_who_still_waits_or_stopped_within_a_frame_has_to_connect_again(testbed: FrontendTestbed) -> None:
@@ -457,7 +467,8 @@ def test_two_hundred_idle_clients_keep_no_new_client_out(testbed: FrontendTestbe
     late = testbed.connect()
     late.send(NETSIP_CLOSE)
     assert late.netsip_reply() == 7
-    assert testbed.frontend.clients == 201
+    late.wait_until_closed()
+    assert testbed.frontend.clients == 200
 
 
 class NoDescriptorsAtFirst(socket.socket):
@@ -519,6 +530,7 @@ def test_the_last_descriptor_serves_its_client_where_no_other_waits(tmp_path: Pa
 def test_tcp_clients_are_served_too() -> None:
     with open_frontend() as testbed:
         peer = testbed.connect()
-        peer.send(NETSIP_CLOSE, close_call(1))
-        assert peer.netsip_reply() == 7
+        peer.send(close_call(1), NETSIP_CLOSE)
         assert peer.native_reply(Closed) == (1, Closed(7))
+        assert peer.netsip_reply() == 7
+        peer.wait_until_closed()

@@ -43,31 +43,47 @@ def test_bytes_may_come_one_by_one() -> None:
     assert protocol.pending_bytes == 0
 
 
-def test_net_sip_is_paused_until_the_reply_is_encoded() -> None:
+def test_a_request_of_net_sip_is_the_last_of_its_connection() -> None:
     protocol = FramedProtocol()
-    (first,) = events(protocol, NETSIP_CLOSE + NATIVE_PING)
+    first, second = events(protocol, NATIVE_PING + NETSIP_CLOSE + NETSIP_CLOSE + NATIVE_PING + b"junk")
     assert isinstance(first, Request)
-    assert protocol.paused
-    assert netsip.decode_reply(first.encode(Closed(1))[4:]) == 1
-    assert not protocol.paused
-    (second,) = events(protocol, b"")
     assert isinstance(second, Request)
-    assert second.protocol == "native"
+    assert (first.protocol, second.protocol) == ("native", "netsip")
+    assert netsip.decode_reply(second.encode(Closed(1))[4:]) == 1
+    assert protocol.complete
+    assert protocol.pending_bytes == 0
+    assert events(protocol, NATIVE_PING) == []
 
 
-def test_the_native_protocol_is_never_paused() -> None:
-    assert len(events(FramedProtocol(), NATIVE_PING * 3)) == 3
+@pytest.mark.parametrize(("minor", "replied"), [(4, 4), (5, 5), (9, 9), (11, 11), (12, 11)])
+def test_a_reply_of_net_sip_has_the_clients_minor_version(minor: int, replied: int) -> None:
+    for request in (freeze_array([b"close", [b"call", 1, b"from"]]), freeze_array([b"close", 1])):
+        (event,) = events(FramedProtocol(), frame(bytes((5, minor)) + request[2:]))
+        assert isinstance(event, Request | Rejected)
+        reply = event.reply if isinstance(event, Rejected) else event.encode(Closed(1))
+        assert reply[4:6] == bytes((5, replied))
 
 
-def test_a_rejected_request_has_a_reply_and_the_next_one_is_read() -> None:
-    wrong = frame(freeze_array([b"close", 1])), frame(b'{"id": 1, "command": "close"}')
-    first, second, third = events(FramedProtocol(), b"".join(wrong) + NATIVE_PING)
+def test_the_native_protocol_is_never_complete() -> None:
+    protocol = FramedProtocol()
+    assert len(events(protocol, NATIVE_PING * 3)) == 3
+    assert not protocol.complete
+
+
+def test_a_rejected_request_has_a_reply_and_natives_next_one_is_read() -> None:
+    first, second = events(FramedProtocol(), frame(b'{"id": 1, "command": "close"}') + NATIVE_PING)
     assert isinstance(first, Rejected)
-    assert isinstance(second, Rejected)
-    assert isinstance(third, Request)
-    assert (first.protocol, first.reply_has_reason) == ("netsip", False)
-    assert netsip.decode_reply(first.reply[4:]) is None
-    assert (second.protocol, second.reply_has_reason) == ("native", True)
+    assert isinstance(second, Request)
+    assert (first.protocol, first.reply_has_reason) == ("native", True)
+
+
+def test_a_rejected_request_of_net_sip_gets_undef_and_is_the_last() -> None:
+    protocol = FramedProtocol()
+    (event,) = events(protocol, frame(freeze_array([b"close", 1])) + NETSIP_CLOSE)
+    assert isinstance(event, Rejected)
+    assert (event.protocol, event.reply_has_reason) == ("netsip", False)
+    assert netsip.decode_reply(event.reply[4:]) is None
+    assert protocol.complete
 
 
 @pytest.mark.parametrize(

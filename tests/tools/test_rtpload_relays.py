@@ -41,9 +41,7 @@ def assert_everything_arrived(report: Report) -> None:
     assert report.generator.kernel_clock
 
 
-@pytest.mark.parametrize(
-    "control", quick_first([ControlKind.NETSIP, ControlKind.NETSIP_PERSISTENT, ControlKind.NATIVE])
-)
+@pytest.mark.parametrize("control", quick_first([ControlKind.NETSIP, ControlKind.NATIVE]))
 def test_nh_loses_nothing_of_ten_calls(relay: Relay, control: ControlKind) -> None:
     report = load(relay.unix_address, control)
     assert_everything_arrived(report)

@@ -1,4 +1,5 @@
 import contextlib
+import json
 from typing import Any
 
 import pytest
@@ -192,6 +193,40 @@ def test_a_param_is_text_whatever_its_bytes() -> None:
     )
 
 
+def test_nested_plain_data_of_a_param_are_kept_as_json() -> None:
+    param = {
+        b"codecs": [b"PCMA", {b"rate": 8000, "\u00e9": [None, 0.5, "\u20ac", b"\xff"]}],
+        b"empty": {},
+        b"code": b"system('id')",
+    }
+    command = netsip.decode_request(request(b"activate", NAT_BASIC, param))
+    assert isinstance(command, Activate)
+    nested = {"rate": 8000, "\u00e9": [None, "0.5", "\u20ac", "\\xff"]}
+    assert json.loads(command.param["codecs"]) == ["PCMA", nested]
+    assert (command.param["empty"], command.param["code"]) == ("{}", "system('id')")
+
+
+@pytest.mark.parametrize("param", [0, b"", b"0", ""])
+def test_a_param_that_is_false_for_perl_is_none(param: object) -> None:
+    assert netsip.decode_request(request(b"activate", NAT_BASIC, param)) == netsip.decode_request(
+        request(b"activate", NAT_BASIC)
+    )
+
+
+@pytest.mark.parametrize("index", [0, 2, 3, 4, 5])
+def test_text_that_is_equal_for_perl_is_one_id(index: int) -> None:
+    def key_with(text: object) -> TransactionKey:
+        basic: list[object] = [b"call", 1, b"a", b"b", b"c", b"d"]
+        basic[index] = text
+        command = netsip.decode_request(request(b"close", basic))
+        assert isinstance(command, Close)
+        return command.key
+
+    assert key_with("caf\u00e9") == key_with(b"caf\xe9")
+    assert key_with("\u20ac") == key_with("\u20ac".encode())
+    assert key_with("caf\u00e9") != key_with("caf\u00e9".encode())
+
+
 # --- rejected requests -------------------------------------------------------------------------------------
 
 
@@ -272,7 +307,7 @@ def test_other_commands_are_unknown(name: bytes) -> None:
         (allocate(media=[MEDIUM] * (MAX_MEDIA + 1)), "65 are more than 64"),
         (request(b"activate", NAT_BASIC, [b"a", b"b"]), "param: is not a hash"),
         (request(b"activate", NAT_BASIC, b"param"), "param"),
-        (request(b"activate", NAT_BASIC, {b"a": [1]}), "param: list"),
+        (request(b"activate", NAT_BASIC, {b"a": [b"x" * 200] * 6}), "param: 'a'"),
         (request(b"activate", NAT_BASIC, {b"%d" % n: 1 for n in range(65)}), "param: 65 entries"),
         (request(b"activate", NAT_BASIC, {b"a": b"x" * 1025}), "param: 'a'"),
         (request(b"activate", NAT_BASIC, {b"\xff" * 300: b""}), "param"),

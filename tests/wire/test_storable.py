@@ -100,9 +100,19 @@ def test_the_rest_of_the_subset_is_read(image: bytes, value: Value) -> None:
     assert thaw(HEAD + image) == value
 
 
-@pytest.mark.parametrize("minor", range(8, 13))
-def test_minor_versions_from_8_to_12_are_read(minor: int) -> None:
+@pytest.mark.parametrize("minor", range(4, 13))
+def test_minor_versions_from_4_to_12_are_read(minor: int) -> None:
     assert thaw(bytes((5, minor, 5))) is None
+
+
+def test_what_perl_5_6_and_5_8_write_is_read() -> None:
+    """By Storable.xs of Storable 1.0 and 2.15: minor 4 has plain hashes, minor 6 locks those of Net::SIP."""
+    strings = b"\x0a\x05close\x04\x02\x00\x00\x00\x03\x0a\x04call\x09\x00\x01\x11\x70\x17\x02\xc3\xa9"
+    plain = b"\x04\x03\x00\x00\x00\x01\x0a\x0530000\x00\x00\x00\x04port"
+    locked = b"\x04\x19\x01\x00\x00\x00\x01\x0a\x0530000\x04\x00\x00\x00\x04port"
+    expected = [b"close", [b"call", 70_000, "\u00e9"], {b"port": b"30000"}]
+    for minor, medium in ((4, plain), (5, locked), (6, locked), (7, locked)):
+        assert thaw(bytes((5, minor)) + b"\x02\x00\x00\x00\x03" + strings + medium) == expected
 
 
 def test_locked_hashes_are_read_without_their_placeholders() -> None:
@@ -184,7 +194,8 @@ def test_tags_outside_the_subset_are_refused(tag: int) -> None:
         (b"\x05\x0b", "byte 1"),
         (b"pst0\x05\x0b\x05", "byte 0"),
         (b"\x07\x0b\x05", "byte 0"),
-        (b"\x05\x07\x05", "byte 1"),
+        (b"\x05\x03\x05", "byte 1"),
+        (b"\x05\x0d\x05", "byte 1"),
         (b"\x05\x0d\x05", "byte 1"),
         (HEAD + b"\x05\x05", "1 bytes too many at byte 3"),
         (HEAD + b"\x0a\x05abc", "5 bytes are needed at byte 4, 3 are left"),

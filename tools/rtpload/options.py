@@ -24,7 +24,6 @@ class ControlKind(enum.StrEnum):
     """How the relay is told of calls; direct: there is none."""
 
     NETSIP = "netsip"
-    NETSIP_PERSISTENT = "netsip-persistent"
     NATIVE = "native"
     NG = "ng"
     DIRECT = "direct"

@@ -10,6 +10,7 @@ from nh.wire.netsip.codec import (
     read_count,
     read_medium,
     read_nat_basic,
+    reply_minor,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "read_count",
     "read_medium",
     "read_nat_basic",
+    "reply_minor",
 ]

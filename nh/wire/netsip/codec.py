@@ -18,8 +18,8 @@ from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
 from nh.results import Activated, Allocated, Closed, ExtensionResult, Result
 from nh.wire.fields import make_allocate, make_key, make_medium, make_param
 from nh.wire.framing import MAX_FRAME_BYTES
-from nh.wire.netsip.perl_values import to_ascii, to_display, to_number, to_octets
-from nh.wire.netsip.storable import Value, freeze, freeze_array, thaw
+from nh.wire.netsip.perl_values import to_ascii, to_display, to_number, to_octets, to_unflagged
+from nh.wire.netsip.storable import MINOR_WRITTEN, MINORS, Value, freeze, freeze_array, thaw
 
 FIRST_BYTE: Final = 0x05
 """First byte of every payload of this protocol (Storable, major version 2, network order)."""
@@ -61,7 +61,7 @@ def _read_allocate(arguments: list[Value]) -> Command:
     if len(media) > MAX_MEDIA:
         raise MalformedRequest(f"media: {len(media)} are more than {MAX_MEDIA}")
     return make_allocate(
-        key=read_nat_basic(nat_basic),
+        key=_read_key(nat_basic),
         side=Side(side_number),
         address=to_ascii(address, "addr"),
         media=[read_medium(medium, where=f"media[{index}]") for index, medium in enumerate(media)],
@@ -71,17 +71,24 @@ def _read_allocate(arguments: list[Value]) -> Command:
 def _read_activate(arguments: list[Value]) -> Command:
     (nat_basic,) = _first(arguments, 1, "activate(nat_basic, param)")
     param = arguments[1] if len(arguments) > 1 else None
-    if param is None:
-        return Activate(read_nat_basic(nat_basic))
+    if param in (None, False, 0, b"", b"0", "", "0"):  # what is false for Perl
+        return Activate(_read_key(nat_basic))
     if not isinstance(param, dict):
         raise MalformedRequest("param: is not a hash")
-    texts = {to_display(key, "param"): to_display(value, "param") for key, value in param.items()}
-    return Activate(read_nat_basic(nat_basic), make_param(texts))
+    texts = {to_display(key): to_display(value) for key, value in param.items()}
+    return Activate(_read_key(nat_basic), make_param(texts))
 
 
 def _read_close(arguments: list[Value]) -> Command:
     (nat_basic,) = _first(arguments, 1, "close(nat_basic)")
-    return Close(read_nat_basic(nat_basic))
+    return Close(_read_key(nat_basic))
+
+
+def _read_key(nat_basic: Value) -> TransactionKey:
+    """The key of a nat_basic from Perl, where strings with and without the UTF-8 flag can be equal."""
+    if isinstance(nat_basic, list):
+        return read_nat_basic([to_unflagged(item) for item in nat_basic])
+    return read_nat_basic(nat_basic)
 
 
 REQUESTS: Final[Mapping[str, Callable[[list[Value]], Command]]] = {
@@ -168,11 +175,21 @@ def _rtpmaps(lines: object) -> Iterator[str]:
 # --- replies, server side -------------------------------------------------------------------------
 
 
-def encode_result(result: Result) -> bytes:
+def reply_minor(request: bytes) -> int:
+    """The minor version of Storable for the reply: the client's own, because some refuse a later one.
+
+    Args:
+        request: a request's payload.
+    """
+    return min(request[1], MINOR_WRITTEN) if request[1] in MINORS else MINOR_WRITTEN
+
+
+def encode_result(result: Result, *, minor: int = MINOR_WRITTEN) -> bytes:
     """Encode a reply's payload. The reply to a Failure, and to what the protocol cannot express, is undef.
 
     Args:
         result: of a command of this protocol.
+        minor: Storable's minor version in the reply.
     """
     match result:
         case Allocated(media):
@@ -186,10 +203,10 @@ def encode_result(result: Result) -> bytes:
         case _:
             value = None
     try:
-        payload = freeze(value)
+        payload = freeze(value, minor)
     except (TypeError, ValueError):  # only an extension's value can have no Perl form
-        return freeze(None)
-    return payload if len(payload) <= MAX_FRAME_BYTES else freeze(None)
+        return freeze(None, minor)
+    return payload if len(payload) <= MAX_FRAME_BYTES else freeze(None, minor)
 
 
 # --- client side ----------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ the value.
 
 from typing import Final
 
+import msgspec
+
 from nh.errors import MalformedRequest
 
 _MAX_DIGITS: Final = 10
@@ -43,13 +45,51 @@ def to_ascii(value: object, where: str) -> str:
     return octets.decode("ascii")
 
 
-def to_display(value: object, where: str) -> str:
-    """Any scalar as text for people: undef is empty, bytes that are not UTF-8 are escaped."""
-    if value is None:
-        return ""
-    if isinstance(value, bool | float):
-        return format(value, ".15g")
-    return to_octets(value, where).decode(errors="backslashreplace")
+def to_unflagged(value: object) -> object:
+    """Text as the bytes of the equal string without Perl's UTF-8 flag, if there is one; else `value`.
+
+    For Perl, text of characters up to U+00FF equals the Latin-1 bytes of it, whether it has the flag or not.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value
+
+
+def to_display(value: object) -> str:
+    """Plain data as text for people.
+
+    Args:
+        value: of a thawed image.
+
+    Returns:
+        A scalar as it is: undef is empty, bytes that are not UTF-8 are escaped. An array or hash as JSON.
+    """
+    match value:
+        case None:
+            return ""
+        case bool() | float():
+            return format(value, ".15g")
+        case bytes():
+            return value.decode(errors="backslashreplace")
+        case list() | dict():
+            return msgspec.json.encode(_to_json(value)).decode()
+        case _:
+            return str(value)
+
+
+def _to_json(value: object) -> object:
+    match value:
+        case list():
+            return [_to_json(item) for item in value]
+        case dict():
+            return {to_display(key): _to_json(item) for key, item in value.items()}
+        case bytes():
+            return to_display(value)
+        case _:
+            return value
 
 
 def _excerpt(value: object) -> str:

@@ -7,7 +7,7 @@ from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.controls.direct import DirectControl
 from tools.rtpload.controls.interface import Control
 from tools.rtpload.controls.native import NativeControl
-from tools.rtpload.controls.netsip import NetsipControl, PersistentClient
+from tools.rtpload.controls.netsip import NetsipControl
 from tools.rtpload.controls.ng import NgControl
 from tools.rtpload.controls.retrying import RetryingControl
 from tools.rtpload.options import ControlKind, LoadOptions
@@ -33,8 +33,6 @@ def _plain_factory(options: LoadOptions, times: CommandTimes) -> Callable[[], Co
     match options.control:
         case ControlKind.NETSIP:
             return lambda: NetsipControl(Client(address, timeout_s), listen, times)
-        case ControlKind.NETSIP_PERSISTENT:
-            return lambda: NetsipControl(PersistentClient(address, timeout_s), listen, times)
         case ControlKind.NATIVE:
             return lambda: NativeControl(NativeClient(address, timeout_s), listen, times)
         case ControlKind.NG:

@@ -1,57 +1,20 @@
 """Net::SIP's protocol: nh and Perl's nathelper.pl understand it."""
 
-import contextlib
-import time
-
 from nh import commands
 from nh.calls.media import Media, Side
 from nh.client import Client, NatBasic
 from nh.errors import MalformedFrame, Refused
-from nh.rpc.client_connection import ClientConnection
-from nh.wire import netsip
-from nh.wire.framing import MAX_FRAME_BYTES
-from nh.wire.netsip.storable import Value
 from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.ends import Endpoint, MediaEnd, Targets, TransactionKey
 
 RTP_AND_RTCP = 2
 
 
-class PersistentClient(Client):
-    """Client on one connection for all commands. nh serves that; Perl's server closes after each.
-
-    Arguments: as for Client.
-    """
-
-    def __init__(self, address: str, timeout_s: float = 5.0) -> None:
-        super().__init__(address, timeout_s)
-        self._connection: ClientConnection | None = None
-
-    def close(self) -> None:
-        """End the connection, if there is one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _exchange(self, payload: bytes) -> Value:
-        deadline = time.monotonic() + self._timeout_s
-        if self._connection is None:
-            self._connection = ClientConnection(
-                self._address, deadline=deadline, max_reply_bytes=MAX_FRAME_BYTES
-            )
-        with contextlib.ExitStack() as undo:
-            undo.callback(self.close)  # a late reply must not meet the next request
-            self._connection.send(payload, deadline=deadline)
-            value = netsip.decode_reply(self._connection.receive(deadline=deadline))
-            undo.pop_all()
-        return value
-
-
 class NetsipControl:
     """See Control.
 
     Args:
-        client: one of nh's, or a persistent one.
+        client: sends the commands.
         listen: IP address on which the relay shall listen.
         times: where the time of each command is counted.
     """
@@ -83,9 +46,7 @@ class NetsipControl:
                 raise Refused("close: the relay has no such session (any more)")
 
     def close(self) -> None:
-        """End a persistent client's connection."""
-        if isinstance(self._client, PersistentClient):
-            self._client.close()
+        """See Control: no connection outlives its command."""
 
     def _allocate(self, basic: NatBasic, side: Side, described: Media) -> MediaEnd:
         with self._times.measure("allocate"):

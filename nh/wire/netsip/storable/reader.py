@@ -60,7 +60,7 @@ def thaw(data: bytes) -> Value:
         )
     if len(data) < 3 or data[1] not in tags.MINORS:
         raise MalformedFrame(
-            f"storable: byte 1 is {data[1:2].hex() or 'missing'}, no minor version from 8 to 12"
+            f"storable: byte 1 is {data[1:2].hex() or 'missing'}, no minor version from 4 to 12"
         )
     reader = _Reader(data)
     value = reader.read(0, may_contain=True)

@@ -6,7 +6,10 @@ MAX_DEPTH: Final = 32
 """Deepest nesting; every array or hash below the root counts twice, because a reference holds it."""
 
 NETWORK_ORDER_2: Final = 0x05
-MINORS: Final = range(8, 13)
+MINORS: Final = range(4, 13)
+"""Minor versions that are read. The tags of the subset never changed; each minor version only added some.
+4 (Perl 5.6) has UTF-8 strings, 5 (Perl 5.8) hashes with flags; 6 to 11 added code, weak references, version
+strings and regular expressions, 12 booleans."""
 MINOR_WRITTEN: Final = 11
 
 BACK_REFERENCE: Final = 0

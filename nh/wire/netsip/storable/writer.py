@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from nh.wire.netsip.storable import tags
 
 
-def freeze(value: object) -> bytes:
+def freeze(value: object, minor: int = tags.MINOR_WRITTEN) -> bytes:
     r"""Write a value as Perl's `nfreeze(\$value)`: an array or hash is behind a reference, a scalar is not.
 
     Args:
         value: None, bool, int, finite float, bytes, str, and sequences and mappings of them with bytes or
             str as keys. Integers beyond 32 bits and floats are written as decimal strings, booleans as
             Perl's 1 and "", as nfreeze does.
+        minor: the minor version that the image claims; 5 or more for a key that is not ASCII.
 
     Raises:
         TypeError: a value has another type.
         ValueError: a value is nested too deep or not finite.
     """
-    out = bytearray((tags.NETWORK_ORDER_2, tags.MINOR_WRITTEN))
+    out = bytearray((tags.NETWORK_ORDER_2, minor))
     _write(out, value, 0)
     return bytes(out)
 
