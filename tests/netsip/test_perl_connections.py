@@ -9,8 +9,8 @@ import pytest
 from nh.address import UnixAddress, parse_rpc_address
 from nh.wire.framing import Framer, frame
 from nh.wire.netsip.storable import freeze_array, thaw
-from tests.e2e.perl_calls import AUDIO, REQUEST, RESPONSE, basic, new_call
-from tests.e2e.perl_helper import PerlHelperClient
+from tests.netsip.perl_calls import AUDIO, REQUEST, RESPONSE, basic, new_call
+from tests.netsip.perl_helper import PerlHelperClient
 from tools.harness.relay import Relay
 
 pytestmark = pytest.mark.perl
