@@ -6,6 +6,7 @@ import sys
 import pytest
 
 ASYNC_AND_DRAWING = {"asyncio", "argparse", "pydantic", "rich"}
+HEAVY = {"psutil", "multiprocessing"}
 
 
 @pytest.mark.parametrize(
@@ -13,11 +14,14 @@ ASYNC_AND_DRAWING = {"asyncio", "argparse", "pydantic", "rich"}
     [
         (
             "nh.supervisor.main",
-            ASYNC_AND_DRAWING | {"psutil", "typer", "nh.shard", "nh.calls.table", "nh.sdp"},
+            ASYNC_AND_DRAWING | HEAVY | {"typer", "nh.shard", "nh.calls.table", "nh.sdp"},
         ),
-        ("nh.shard.control", ASYNC_AND_DRAWING | {"typer", "sqlite3", "nh.supervisor", "nh.wire", "nh.rpc"}),
-        ("nh.cli.main", ASYNC_AND_DRAWING | {"psutil", "nh.client", "nh.stats", "nh.supervisor", "nh.shard"}),
-        ("nh.errors", {"msgspec", "typer", "psutil"}),
+        (
+            "nh.shard.control",
+            ASYNC_AND_DRAWING | HEAVY | {"hashlib", "typer", "sqlite3", "nh.supervisor", "nh.wire", "nh.rpc"},
+        ),
+        ("nh.cli.main", ASYNC_AND_DRAWING | HEAVY | {"nh.client", "nh.stats", "nh.supervisor", "nh.shard"}),
+        ("nh.errors", HEAVY | {"msgspec", "typer"}),
     ],
 )
 def test_a_process_loads_only_what_it_uses(program: str, unwanted: set[str]) -> None:

@@ -8,10 +8,8 @@ import os
 import time
 from typing import Final
 
-import psutil
-
 from nh.loop import Loop
-from nh.stats import ShardStats
+from nh.stats import ShardStats, resident_bytes
 
 BEAT_S: Final = 0.1
 """How often the lateness of the loop is measured."""
@@ -28,7 +26,6 @@ class ProcessMeter:
     def __init__(self, loop: Loop, stats: ShardStats) -> None:
         self._loop = loop
         self._stats = stats
-        self._process = psutil.Process()
         self._cpu_base_s = stats.cpu_s
         self._due = time.monotonic() + BEAT_S
         self._worst_lag_s = 0.0
@@ -43,11 +40,11 @@ class ProcessMeter:
         stats.heartbeat = time.monotonic()
         # without a descriptor for /proc the last value stays: an error here would stop the heartbeat
         with contextlib.suppress(OSError):
-            stats.memory_bytes = self._process.memory_info().rss
+            stats.memory_bytes = resident_bytes()
         stats.loop_lag_s, self._worst_lag_s = self._worst_lag_s, 0.0
         # the supervisor pins the process, maybe after its start
-        affinity = self._process.cpu_affinity() or []
-        stats.cpu = affinity[0] if len(affinity) == 1 else -1
+        affinity = os.sched_getaffinity(0)
+        stats.cpu = min(affinity) if len(affinity) == 1 else -1
 
     def _beat(self) -> None:
         now = time.monotonic()

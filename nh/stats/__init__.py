@@ -9,7 +9,7 @@ What readers get is in nh.stats.snapshot: processes that only write do not load 
 from nh.stats.layout import MAX_SHARDS, ShardState, ShardStats, ShardStatus, SupervisorStats
 from nh.stats.reader import Heartbeat, StatsReader, read_once
 from nh.stats.segment import Segment, attach_segment, create_segment, own_segment, segment_name
-from nh.stats.writer import ShardWriter, SupervisorWriter
+from nh.stats.writer import ShardWriter, SupervisorWriter, resident_bytes
 
 __all__ = [
     "MAX_SHARDS",
@@ -26,5 +26,6 @@ __all__ = [
     "create_segment",
     "own_segment",
     "read_once",
+    "resident_bytes",
     "segment_name",
 ]

@@ -1,14 +1,12 @@
 """Publishes the supervisor's statistics in shared memory."""
 
 import contextlib
-import mmap
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from nh.loop import Loop, Timer
-from nh.stats import Segment, SupervisorStats, SupervisorWriter
+from nh.stats import Segment, SupervisorStats, SupervisorWriter, resident_bytes
 
 PUBLISH_S: Final = 0.5
 """Seconds between two publications."""
@@ -42,11 +40,6 @@ class Publisher:
         self._timer = self._loop.call_later(PUBLISH_S, self._publish)
         self._stats.heartbeat = time.monotonic()
         with contextlib.suppress(OSError):  # no descriptor left: the last value stays
-            self._stats.memory_bytes = _resident_bytes()
+            self._stats.memory_bytes = resident_bytes()
         self._update()
         self._writer.publish(self._stats)
-
-
-def _resident_bytes() -> int:
-    """The memory of this process; read here, because loading psutil costs 30 ms of a start."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
