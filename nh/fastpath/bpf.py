@@ -23,6 +23,8 @@ _LOG_SHOWN: Final = 2000
 _NAME_BYTES: Final = 15
 _SCHED_CLS: Final = 3
 _TCX_INGRESS: Final = 46
+_CONTEXT_BYTES: Final = 192
+"""struct __sk_buff."""
 _TEST_SKB_CHECKSUM_COMPLETE: Final = 1 << 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -49,10 +51,12 @@ class Update(enum.IntEnum):
 
 
 class Run(NamedTuple):
-    """What a program made of a packet: its verdict, the packet after it, and the mean time in nanoseconds."""
+    """What a program made of a packet: its verdict, the packet and struct __sk_buff after it, and the mean
+    time in nanoseconds."""
 
     verdict: int
     packet: bytes
+    context: bytes
     duration_ns: int
 
 
@@ -163,15 +167,24 @@ def run_on_packet(
             be right afterwards: EBADMSG if it is not. Linux 6.16, EINVAL before.
     """
     room = ctypes.create_string_buffer(len(packet) + 256)
+    context_room = ctypes.create_string_buffer(_CONTEXT_BYTES)
     values = struct.pack(
         "=4IQQ", program_fd, 0, len(packet), len(room), _address(packet), ctypes.addressof(room)
-    ) + struct.pack("=4IQQ", repeat, 0, len(context), 0, _address(context) if context else 0, 0)
+    ) + struct.pack(
+        "=4IQQ",
+        repeat,
+        0,
+        len(context),
+        len(context_room),
+        _address(context) if context else 0,
+        ctypes.addressof(context_room),
+    )
     values += struct.pack("=4I", _TEST_SKB_CHECKSUM_COMPLETE if summed else 0, 0, 0, 0)
     attributes = ctypes.create_string_buffer(values, len(values))
     _bpf(_Command.PROG_TEST_RUN, attributes, "running the program on a packet")
     _, verdict, _, size = struct.unpack_from("=IiII", attributes)
     (duration_ns,) = struct.unpack_from("=I", attributes, 36)
-    return Run(verdict, room.raw[:size], duration_ns)
+    return Run(verdict, room.raw[:size], context_room.raw, duration_ns)
 
 
 def attach_tcx(program_fd: int, ifindex: int) -> int:

@@ -173,6 +173,18 @@ static __always_inline void rewrite6(struct __sk_buff *skb, const struct ip6 *ol
 	bpf_skb_store_bytes(skb, AT(struct ip6, udp), &ip.udp, 4, 0); /* ports */
 }
 
+/* What the packet queues by on its way out is what a socket's packet would have, not what the way in left behind.
+ * The priority is the kernel's own for a TOS without ECN bits (rt_tos2priority): 0, 2, 6 or 4. A mark would choose
+ * another next hop (ip rule ... fwmark), a receive queue another transmit queue. bpf_redirect_neigh itself clears
+ * the time stamp, which fq would take for a time to send at. */
+static __always_inline void enqueue_as_socket(volatile struct __sk_buff *skb, const struct flow *flow)
+{
+	/* volatile: the verifier accepts no write to two fields at once */
+	skb->priority = 0x04060200U >> (flow->tos & 0x18) & 0xff;
+	skb->mark = 0;
+	skb->queue_mapping = 0;
+}
+
 SEC("tc")
 int nh_relay(struct __sk_buff *skb)
 {
@@ -216,6 +228,7 @@ int nh_relay(struct __sk_buff *skb)
 		rewrite4(skb, &header.ip4, flow);
 	else
 		rewrite6(skb, &header.ip6, flow);
+	enqueue_as_socket(skb, flow);
 	if (flow->ifindex == 0)
 		return TC_ACT_OK;
 	return bpf_redirect_neigh(flow->ifindex, 0, 0, 0);

@@ -21,6 +21,8 @@ from tests.netns import Namespace
 
 LOOPBACK = 1
 
+_MARK_AT = 8
+_PRIORITY_AT = 32
 _IFINDEX_AT = 40
 _GSO_SIZE_AT = 176
 
@@ -34,10 +36,12 @@ class Verdict(enum.IntEnum):
 
 
 class Outcome(NamedTuple):
-    """A verdict and the frame as the program left it."""
+    """A verdict, and the frame, its priority and its mark as the program left them."""
 
     verdict: Verdict
     frame: bytes
+    priority: int
+    mark: int
 
     @property
     def datagram(self) -> Datagram:
@@ -63,6 +67,8 @@ class KernelRelay:
         ifindex: int | None = None,
         gso_size: int = 0,
         summed: bool = False,
+        priority: int = 0,
+        mark: int = 0,
     ) -> Outcome:
         """What becomes of a packet that comes in on an interface (None: `phones`).
 
@@ -74,10 +80,13 @@ class KernelRelay:
         context = bytearray(192)
         struct.pack_into("=I", context, _IFINDEX_AT, self.phones if ifindex is None else ifindex)
         struct.pack_into("=I", context, _GSO_SIZE_AT, gso_size)
+        struct.pack_into("=I", context, _PRIORITY_AT, priority)
+        struct.pack_into("=I", context, _MARK_AT, mark)
         program = self._program.program_fd
         with self._namespace.entered():
             run = bpf.run_on_packet(program, frame, bytes(context), summed=summed)
-        return Outcome(Verdict(run.verdict), run.packet)
+        after = [struct.unpack_from("=I", run.context, at)[0] for at in (_PRIORITY_AT, _MARK_AT)]
+        return Outcome(Verdict(run.verdict), run.packet, *after)
 
     def counters(self, index: int) -> FlowCounters:
         value = bpf.lookup(self._program.counters_fd, struct.pack("=I", index), COUNTERS_BYTES)

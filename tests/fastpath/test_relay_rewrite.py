@@ -1,6 +1,7 @@
 """Packets of a flow in the kernel: what the next hop sees of them, and what is counted."""
 
 import errno
+import socket
 import time
 
 import pytest
@@ -129,6 +130,39 @@ def test_what_pads_a_short_frame_is_no_payload(kernel_relay: KernelRelay) -> Non
     frame = kernel_relay.receive(IPV4.sent(payload=b"\xff")).frame
     assert kernel_relay.receive(frame).verdict is Verdict.LEFT_TO_SOCKETS  # it is Bob's now
     assert kernel_relay.counters(3).payload_bytes == 1
+
+
+def priority_of_a_socket(tos: int) -> int:
+    """The priority that this kernel gives to what a socket with that TOS sends."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
+        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY)
+
+
+@BOTH
+def test_a_packet_has_the_priority_that_a_socket_with_its_code_point_gives(
+    kernel_relay: KernelRelay, relayed: Relayed
+) -> None:
+    for dscp in range(64):
+        kernel_relay.add(relayed.local, relayed.but(tos=dscp << 2).flow)
+        outcome = kernel_relay.receive(relayed.packet, priority=5)
+        assert (outcome.datagram.tos, outcome.priority) == (dscp << 2, priority_of_a_socket(dscp << 2))
+
+
+@BOTH
+def test_a_mark_of_the_way_in_is_gone(kernel_relay: KernelRelay, relayed: Relayed) -> None:
+    kernel_relay.add(relayed.local, relayed.flow)
+    assert kernel_relay.receive(relayed.packet, mark=0xBEEF).mark == 0
+
+
+@BOTH
+def test_a_packet_that_is_left_to_the_socket_keeps_mark_and_priority(
+    kernel_relay: KernelRelay, relayed: Relayed
+) -> None:
+    kernel_relay.add(relayed.local, relayed.flow)
+    outcome = kernel_relay.receive(relayed.sent(ttl=1), mark=0xBEEF, priority=5)
+    assert outcome[0] is Verdict.LEFT_TO_SOCKETS
+    assert outcome[2:] == (5, 0xBEEF)
 
 
 @BOTH

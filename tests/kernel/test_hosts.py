@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from nh.results import LegDetail
+from tests.fastpath.attachment import index_of
+from tests.fastpath.trivial_program import kernel_has_tcx
 from tests.kernel.hosts import (
     ALICE,
     BOB,
@@ -21,6 +23,7 @@ from tests.kernel.hosts import (
     relay_on,
     three_hosts,
 )
+from tests.kernel.skb_fields import Fields, smeared, way_out
 from tests.ng.client import NgClient
 from tests.ng.ng_call import NgCall
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
@@ -239,6 +242,26 @@ def test_every_packet_bears_the_code_point(
         alice.send(b"quick", call.for_alice)
         _, [(_, _, code_point)], _, _ = sock.recvmsg(100, 100)
         assert code_point[0] >> 2 == 46
+
+
+@pytest.mark.skipif(not kernel_has_tcx(), reason="needs TCX (Linux 6.6) to look at packets on their way")
+def test_no_packet_queues_by_what_the_way_in_left_behind(
+    hosts: Hosts, call: HostCall, alice: MediaPeer, bob: MediaPeer, family: int
+) -> None:
+    """Priority 4 is what the kernel gives to what a socket sends with EF (rt_tos2priority)."""
+    call.invite(alice, bob)
+    converse(alice, call.for_alice, bob, call.for_bob, 2)
+    headers = 42 if family == 4 else 62
+    with (
+        smeared(hosts.relay, index_of(hosts.relay, "to_alice")),
+        way_out(hosts.relay, index_of(hosts.relay, "to_bob")) as out,
+    ):
+        for number in range(3):
+            talk(alice, call.for_alice, bob, call.for_bob, 1)
+            packet = bytes(300 + number)
+            alice.send(packet, call.for_alice)
+            assert bob.receive()[0] == packet
+            assert out.fields(headers + len(packet)) == Fields(4, mark=0, queue_mapping=0, tstamp=0)
 
 
 # --- calls ------------------------------------------------------------------------------------------

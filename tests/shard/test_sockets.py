@@ -131,3 +131,15 @@ def _peer() -> socket.socket:
     peer.bind((V4, 0))
     peer.settimeout(5)
     return peer
+
+
+@pytest.mark.parametrize("address", [V4, "::1"])
+def test_a_code_point_decides_the_priority_of_what_is_sent(ipv6: None, ports: range, address: str) -> None:
+    """The kernel sets the priority with IP_TOS (rt_tos2priority), and not with IPV6_TCLASS."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reference:
+        for dscp in range(64):
+            [media_socket] = open_media_sockets(address, ports[0], 1, dscp=dscp)
+            reference.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+            expected = reference.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY)
+            assert media_socket.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == expected
+            close_media_sockets([media_socket])

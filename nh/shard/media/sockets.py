@@ -162,12 +162,19 @@ def _open(local: Endpoint, dscp: int) -> MediaSocket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if dscp and v6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+            # IP_TOS sets the priority that queueing disciplines go by, too; IPV6_TCLASS does not
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, tos_priority(dscp << 2))
         elif dscp:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
     except OSError:
         sock.close()
         raise
     return MediaSocket(sock, local, dscp)
+
+
+def tos_priority(tos: int) -> int:
+    """The priority (SO_PRIORITY, skb->priority) that Linux gives a packet with that TOS: rt_tos2priority()."""
+    return (0, 2, 6, 4)[tos >> 3 & 3]
 
 
 def exhausted(exc: OSError, what: str) -> SocketsExhausted | None:
