@@ -36,16 +36,21 @@ class Verdict(enum.IntEnum):
 
 
 class Outcome(NamedTuple):
-    """A verdict, and the frame, its priority and its mark as the program left them."""
+    """A verdict and the frame as the program left it."""
 
     verdict: Verdict
     frame: bytes
-    priority: int
-    mark: int
 
     @property
     def datagram(self) -> Datagram:
         return datagram_in(self.frame)
+
+
+class Queued(NamedTuple):
+    """What a packet is queued by."""
+
+    priority: int = 0
+    mark: int = 0
 
 
 class KernelRelay:
@@ -67,26 +72,33 @@ class KernelRelay:
         ifindex: int | None = None,
         gso_size: int = 0,
         summed: bool = False,
-        priority: int = 0,
-        mark: int = 0,
     ) -> Outcome:
         """What becomes of a packet that comes in on an interface (None: `phones`).
 
         With `summed`, the card has made a checksum of the whole packet, and the kernel looks after it.
         """
+        return self._run(packet, ifindex, gso_size, summed, Queued())[0]
+
+    def receive_queued(self, packet: Datagram, queued: Queued) -> tuple[Outcome, Queued]:
+        """What becomes of a packet that the way in left with such a priority and mark."""
+        return self._run(packet, None, 0, False, queued)
+
+    def _run(
+        self, packet: Datagram | bytes, ifindex: int | None, gso_size: int, summed: bool, queued: Queued
+    ) -> tuple[Outcome, Queued]:
         frame = packet if isinstance(packet, bytes) else frame_of(packet)
         if ifindex == LOOPBACK:
             frame = LOOPBACK_MAC + frame[6:]
         context = bytearray(192)
         struct.pack_into("=I", context, _IFINDEX_AT, self.phones if ifindex is None else ifindex)
         struct.pack_into("=I", context, _GSO_SIZE_AT, gso_size)
-        struct.pack_into("=I", context, _PRIORITY_AT, priority)
-        struct.pack_into("=I", context, _MARK_AT, mark)
+        struct.pack_into("=I", context, _PRIORITY_AT, queued.priority)
+        struct.pack_into("=I", context, _MARK_AT, queued.mark)
         program = self._program.program_fd
         with self._namespace.entered():
             run = bpf.run_on_packet(program, frame, bytes(context), summed=summed)
         after = [struct.unpack_from("=I", run.context, at)[0] for at in (_PRIORITY_AT, _MARK_AT)]
-        return Outcome(Verdict(run.verdict), run.packet, *after)
+        return Outcome(Verdict(run.verdict), run.packet), Queued(*after)
 
     def counters(self, index: int) -> FlowCounters:
         value = bpf.lookup(self._program.counters_fd, struct.pack("=I", index), COUNTERS_BYTES)

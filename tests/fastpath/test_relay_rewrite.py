@@ -10,7 +10,7 @@ from nh.calls.media import Endpoint
 from nh.errors import KernelPathUnavailable
 from tests.fastpath.flows import IPV4, IPV6, Relayed
 from tests.fastpath.frames import Datagram
-from tests.fastpath.kernel_relay import LOOPBACK, KernelRelay, Verdict
+from tests.fastpath.kernel_relay import LOOPBACK, KernelRelay, Queued, Verdict
 
 pytestmark = pytest.mark.kernel
 
@@ -145,14 +145,14 @@ def test_a_packet_has_the_priority_that_a_socket_with_its_code_point_gives(
 ) -> None:
     for dscp in range(64):
         kernel_relay.add(relayed.local, relayed.but(tos=dscp << 2).flow)
-        outcome = kernel_relay.receive(relayed.packet, priority=5)
-        assert (outcome.datagram.tos, outcome.priority) == (dscp << 2, priority_of_a_socket(dscp << 2))
+        outcome, queued = kernel_relay.receive_queued(relayed.packet, Queued(priority=5))
+        assert (outcome.datagram.tos, queued.priority) == (dscp << 2, priority_of_a_socket(dscp << 2))
 
 
 @BOTH
 def test_a_mark_of_the_way_in_is_gone(kernel_relay: KernelRelay, relayed: Relayed) -> None:
     kernel_relay.add(relayed.local, relayed.flow)
-    assert kernel_relay.receive(relayed.packet, mark=0xBEEF).mark == 0
+    assert kernel_relay.receive_queued(relayed.packet, Queued(mark=0xBEEF))[1].mark == 0
 
 
 @BOTH
@@ -160,9 +160,9 @@ def test_a_packet_that_is_left_to_the_socket_keeps_mark_and_priority(
     kernel_relay: KernelRelay, relayed: Relayed
 ) -> None:
     kernel_relay.add(relayed.local, relayed.flow)
-    outcome = kernel_relay.receive(relayed.sent(ttl=1), mark=0xBEEF, priority=5)
-    assert outcome[0] is Verdict.LEFT_TO_SOCKETS
-    assert outcome[2:] == (5, 0xBEEF)
+    outcome, queued = kernel_relay.receive_queued(relayed.sent(ttl=1), Queued(priority=5, mark=0xBEEF))
+    assert outcome.verdict is Verdict.LEFT_TO_SOCKETS
+    assert queued == Queued(priority=5, mark=0xBEEF)
 
 
 @BOTH

@@ -1,4 +1,4 @@
-"""What a packet carries beside its bytes: struct sk_buff's fields, smeared on the way in, read on the way out."""
+"""Fields of struct sk_buff that no header shows: smeared on the way in, read on the way out."""
 
 import contextlib
 import ctypes
@@ -93,9 +93,7 @@ class WayOut:
 @contextlib.contextmanager
 def way_out(host: Namespace, ifindex: int) -> Iterator[WayOut]:
     """Watch what goes out of the interface."""
-    map_fd = bpf.create_map(
-        bpf.MapKind.ARRAY, "way_out", key_bytes=4, value_bytes=24, max_entries=_MAX_FRAME
-    )
+    map_fd = bpf.create_map(bpf.MapKind.ARRAY, "way_out", key_bytes=4, value_bytes=24, max_entries=_MAX_FRAME)
     try:
         with _attached(host, ifindex, _reader(map_fd), _EGRESS):
             yield WayOut(map_fd)

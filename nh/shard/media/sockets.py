@@ -173,7 +173,7 @@ def _open(local: Endpoint, dscp: int) -> MediaSocket:
 
 
 def tos_priority(tos: int) -> int:
-    """The priority (SO_PRIORITY, skb->priority) that Linux gives a packet with that TOS: rt_tos2priority()."""
+    """The priority (SO_PRIORITY) that Linux gives to packets with that TOS: rt_tos2priority()."""
     return (0, 2, 6, 4)[tos >> 3 & 3]
 
 
