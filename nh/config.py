@@ -7,8 +7,10 @@ The module reads the given file and environment, and knows nothing of processes.
 """
 
 import enum
+import grp
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, get_type_hints
@@ -67,6 +69,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         shards: number of shard processes, 1 to 256; 0: one for each usable CPU.
         rpc: addresses of the RPC sockets; empty: nh.sock in the runtime directory.
         rpc_mode: permissions of Unix RPC sockets, octal digits.
+        rpc_group: group of Unix RPC sockets, a name or number; "": that of nh's user.
         rpc_public: allow RPC, ng too, on addresses that are not loopback.
         ng: HOST:PORT, where rtpengine's ng protocol is served over UDP and TCP; empty: nowhere.
         interface: NAME/IP[!ADVERTISED][@MIN-MAX], addresses for the media of ng calls.
@@ -90,6 +93,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     shards: int = 0
     rpc: tuple[str, ...] = ()
     rpc_mode: str = "0600"
+    rpc_group: str = ""
     rpc_public: bool = False
     ng: tuple[str, ...] = ()
     interface: tuple[str, ...] = ()
@@ -120,6 +124,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         in_range("idle_client_s", self.idle_client_s, 1, 86_400)
         in_range("max_clients", self.max_clients, 1, 1_000_000)
         in_range("kernel_flows", self.kernel_flows, 0, MAX_KERNEL_FLOWS)
+        if self.rpc_group and not self.rpc_mode_bits & stat.S_IWGRP:
+            raise ValueError(f"rpc_group: rpc_mode {self.rpc_mode} admits no group; set rpc_mode to 0660")
         _ = self.rpc_mode_bits, self.ng_addresses
         check_interfaces(self.interfaces, self.port_range)
 
@@ -156,6 +162,22 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         if not 0 <= bits <= 0o777:
             raise ValueError(f"rpc_mode: {self.rpc_mode!r} is not an octal mode such as 0600")
         return bits
+
+    @property
+    def rpc_group_id(self) -> int | None:
+        """The number of `rpc_group`; None if it is "".
+
+        Raises:
+            ConfigError: this host has no such group.
+        """
+        if not self.rpc_group or (self.rpc_group.isascii() and self.rpc_group.isdigit()):
+            return int(self.rpc_group) if self.rpc_group else None
+        try:
+            return grp.getgrnam(self.rpc_group).gr_gid
+        except KeyError as exc:
+            raise ConfigError(
+                f"rpc_group: this host has no group {self.rpc_group!r}; add it with groupadd"
+            ) from exc
 
     @property
     def runtime_path(self) -> Path:

@@ -91,6 +91,7 @@ def test_booleans_come_from_the_environment(text: str, value: bool) -> None:
         ('ports = "80-200"', "ports.*1024-65535"),
         ("rpc_mode = 600", "rpc_mode"),
         ('rpc_mode = "0888"', "rpc_mode.*0600"),
+        ('rpc_group = "proxies"', "rpc_group: rpc_mode 0600 admits no group; set rpc_mode to 0660"),
         ('rpc = "/run/nh.sock"', "rpc"),
         ('policy = "nice"', "policy"),
         ('ng = ["/run/ng"]', "ng: .*HOST:PORT"),
@@ -142,6 +143,14 @@ def test_a_file_that_cannot_be_read_is_named(toml: Path, tmp_path: Path) -> None
 def test_ports_and_mode_are_read_as_numbers() -> None:
     settings = Settings(ports="1024-65535", rpc_mode="0660")
     assert (settings.port_range, settings.rpc_mode_bits) == ((1024, 65535), 0o660)
+
+
+def test_a_group_is_a_name_or_a_number() -> None:
+    assert Settings().rpc_group_id is None
+    assert Settings(rpc_group="7", rpc_mode="0660").rpc_group_id == 7
+    assert Settings(rpc_group="root", rpc_mode="0660").rpc_group_id == 0
+    with pytest.raises(ConfigError, match="rpc_group: this host has no group 'no such group'"):
+        _ = Settings(rpc_group="no such group", rpc_mode="0660").rpc_group_id
 
 
 def test_interfaces_are_read_with_what_they_announce_and_their_ports() -> None:

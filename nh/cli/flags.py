@@ -77,6 +77,9 @@ FLAGS: Final[dict[str, Flag]] = {
         default="nh.sock in the runtime directory",
     ),
     "rpc_mode": Flag(_RPC, "Permissions of Unix RPC sockets, 0 to 0777", metavar="OCTAL"),
+    "rpc_group": Flag(
+        _RPC, "Group of Unix RPC sockets, a name or number", metavar="GROUP", default="that of nh's user"
+    ),
     "rpc_public": Flag(
         _RPC,
         "Allow TCP and ng addresses that are not loopback: every host that reaches them controls the relay",

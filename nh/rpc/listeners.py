@@ -85,6 +85,7 @@ def open_listeners(
     addresses: Iterable[RpcAddress],
     *,
     mode: int = 0o600,
+    group: int | None = None,
     public: bool = False,
     inherited: InheritedFds = NOTHING_INHERITED,
 ) -> list[Listener]:
@@ -94,6 +95,7 @@ def open_listeners(
         protocol: what is to be served.
         addresses: where; port 0 takes a port that is free for all sockets of the address.
         mode: permissions of Unix sockets, 0 to 0o777; a client needs the permission to write.
+        group: number of the group of Unix sockets; None: this process's.
         public: allow TCP addresses that are not loopback.
         inherited: sockets that listen already; they are used as they are.
 
@@ -104,20 +106,14 @@ def open_listeners(
         listeners = []
         for address in addresses:
             if isinstance(address, UnixAddress):
-                listener = _open_path(protocol, address, mode, inherited)
+                sock = inherited.take_listener(_kind(protocol, "unix"), str(address))
+                listener = Listener(protocol, sock or _open_unix(address, mode, group), address, address)
             else:
                 listener = _open_port(protocol, address, public, inherited)
             opened.callback(listener.close)
             listeners.append(listener)
         opened.pop_all()
         return listeners
-
-
-def _open_path(
-    protocol: ServedProtocol, address: UnixAddress, mode: int, inherited: InheritedFds
-) -> Listener:
-    sock = inherited.take_listener(_kind(protocol, "unix"), str(address))
-    return Listener(protocol, sock or _open_unix(address, mode), address, address)
 
 
 def _open_port(
@@ -149,7 +145,35 @@ def _kind(protocol: ServedProtocol, transport: str) -> str:
 # --- Unix sockets ---------------------------------------------------------------------------------
 
 
-def _open_unix(address: UnixAddress, mode: int) -> socket.socket:
+def admit_group(directory: Path, group: int) -> None:
+    """Let a group pass through a directory that belongs to nh, to the sockets in it. No effect if it may.
+
+    Raises:
+        ConfigError: this user may not give the directory to the group.
+    """
+    try:
+        status = directory.stat()
+        if status.st_mode & stat.S_IXOTH or (status.st_gid == group and status.st_mode & stat.S_IXGRP):
+            return
+        _give_to_group(directory, group)
+        directory.chmod(stat.S_IMODE(status.st_mode) | stat.S_IXGRP)
+    except OSError as exc:
+        raise ConfigError(_group_refused(directory, group, exc)) from exc
+
+
+def _give_to_group(path: Path, group: int) -> None:
+    if path.stat().st_gid != group:  # where nothing changes, no permission is needed
+        os.chown(path, -1, group)
+
+
+def _group_refused(path: Path, group: int, exc: OSError) -> str:
+    return (
+        f"rpc_group: {path} cannot be given to group {group}: {exc.strerror};"
+        " add nh's user to the group, or let its service manager start nh with that group"
+    )
+
+
+def _open_unix(address: UnixAddress, mode: int, group: int | None) -> socket.socket:
     path = Path(address.path)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -161,11 +185,20 @@ def _open_unix(address: UnixAddress, mode: int) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # the kernel gives the file the socket's mode without the umask's bits: never more than `mode`, not
-        # even for a moment; chmod adds the umask's bits afterwards
-        os.fchmod(sock.fileno(), mode)
+        # even for a moment; chmod adds the umask's bits, and those of `group`, afterwards
+        os.fchmod(sock.fileno(), mode if group is None else mode & stat.S_IRWXU)
         sock.bind(address.path)
+        if group is not None:
+            try:
+                _give_to_group(path, group)
+            except OSError as exc:
+                path.unlink()
+                raise ConfigError(_group_refused(path, group, exc)) from exc
         path.chmod(mode)
         sock.listen(BACKLOG)
+    except ConfigError:
+        sock.close()
+        raise
     except OSError as exc:
         sock.close()
         raise ConfigError(f"RPC socket {path}: {exc.strerror}") from exc

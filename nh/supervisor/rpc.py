@@ -13,7 +13,7 @@ from nh.ipc.inherited import InheritedFds
 from nh.loop import Loop
 from nh.rpc.events import Dispatch
 from nh.rpc.frontend import Frontend
-from nh.rpc.listeners import Listener, open_listeners
+from nh.rpc.listeners import Listener, admit_group, open_listeners
 from nh.rpc.protocols import PROTOCOLS, ServedProtocol
 from nh.stats import SupervisorStats
 
@@ -40,12 +40,15 @@ class Rpc:
         self._frontends: dict[str, Frontend] = {}  # by the protocol's name
         self._waiting: dict[str, list[socket.socket]] = {}  # connections that no frontend serves now
         self._listeners: dict[str, list[Listener]] = {}
+        if settings.rpc_group_id is not None:
+            admit_group(settings.runtime_path, settings.rpc_group_id)
         try:
             for protocol in PROTOCOLS:
                 self._listeners[protocol.name] = open_listeners(
                     protocol,
                     protocol.addresses(settings),
                     mode=settings.rpc_mode_bits,
+                    group=settings.rpc_group_id,
                     public=settings.rpc_public,
                     inherited=inherited,
                 )

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,13 +19,14 @@ class PerlHelperClient:
 
     Arguments:
         address: HOST:PORT, or the path of a Unix socket.
+        wrapped_in: a command that runs it, such as setpriv.
 
     Values are Perl's: lists, numbers, strings (a character below U+0100 for each byte), None for undef.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, wrapped_in: Sequence[str] = ()) -> None:
         self._process = subprocess.Popen(
-            ["perl", str(CLIENT), address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [*wrapped_in, "perl", str(CLIENT), address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
     def allocate(self, nat_basic: list[Any], side: int, sdp: str, address: str = "127.0.0.1") -> Any:

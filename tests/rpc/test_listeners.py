@@ -1,6 +1,7 @@
 """nh.rpc.listeners: who may connect, and what is never deleted."""
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -11,14 +12,16 @@ import pytest
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.errors import ConfigError
-from nh.rpc.listeners import Listener, open_listeners
+from nh.rpc.listeners import Listener, admit_group, open_listeners
 from nh.rpc.protocols import NG, RPC
 from tools.harness.ports import claim_ports
 
 
 @contextlib.contextmanager
-def listening(*addresses: RpcAddress, mode: int = 0o600, public: bool = False) -> Iterator[list[Listener]]:
-    listeners = open_listeners(RPC, addresses, mode=mode, public=public)
+def listening(
+    *addresses: RpcAddress, mode: int = 0o600, group: int | None = None, public: bool = False
+) -> Iterator[list[Listener]]:
+    listeners = open_listeners(RPC, addresses, mode=mode, group=group, public=public)
     try:
         yield listeners
     finally:
@@ -68,6 +71,46 @@ def test_a_unix_socket_is_never_open_to_more_than_its_mode(
     monkeypatch.setattr(Path, "chmod", look_before_chmod)
     with umask(0), listening(UnixAddress(str(path)), mode=0o600):
         assert seen == [0o600]
+
+
+def test_a_unix_socket_is_its_owners_alone_until_it_has_its_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rpc"
+    seen: list[int] = []
+    monkeypatch.setattr(
+        os, "chown", lambda given, uid, _gid: seen.extend([uid, stat.S_IMODE(given.stat().st_mode)])
+    )
+    with umask(0), listening(UnixAddress(str(path)), mode=0o660, group=os.getegid() + 1):
+        assert seen == [-1, 0o600]
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+def test_the_own_group_needs_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "chown", refused)
+    path = tmp_path / "rpc"
+    admit_group(tmp_path, tmp_path.stat().st_gid)
+    with listening(UnixAddress(str(path)), mode=0o660, group=tmp_path.stat().st_gid):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+def test_a_group_that_nh_may_not_give_a_socket_to_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "chown", refused)
+    path = tmp_path / "rpc"
+    with (
+        pytest.raises(ConfigError, match=r"rpc_group: .*rpc cannot be given to group 47001"),
+        listening(UnixAddress(str(path)), mode=0o660, group=47_001),
+    ):
+        pass
+    assert not path.exists()
+    with pytest.raises(ConfigError, match="add nh's user to the group"):
+        admit_group(tmp_path, 47_001)
+
+
+def refused(*_arguments: object) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted")
 
 
 def test_missing_directories_are_made_for_their_owner_alone(tmp_path: Path) -> None:
