@@ -13,7 +13,7 @@ from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
 from nh.calls.rtp.payload_types import PayloadTypes, agreed
 from nh.calls.settings import RelaySettings
-from nh.calls.socket_group import Component, SocketGroup
+from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.errors import SocketCountMismatch
 
@@ -109,9 +109,11 @@ class Session:
         self.replaced_at: float | None = None
         window_ends = now + latch_window_s
         self.legs = tuple(
-            leg
-            for places in zip(group_from.components, group_to.components, strict=True)
-            for leg in _legs(group_from, group_to, places, policies, window_ends)
+            [
+                leg
+                for index in range(len(group_from.sockets))
+                for leg in _legs(group_from, group_to, index, policies, window_ends)
+            ]
         )
         self.on_hold = _on_hold(group_from, group_to)
         group_from.attach()
@@ -120,12 +122,8 @@ class Session:
     @property
     def pairs(self) -> tuple[Pair, ...]:
         """The legs, paired, by medium and component."""
-        return tuple(
-            Pair(place.medium, place.component, *legs)
-            for place, legs in zip(
-                self.group_from.components, zip(self.legs[::2], self.legs[1::2], strict=True), strict=True
-            )
-        )
+        places = zip(self.group_from.components, self.legs[::2], self.legs[1::2], strict=True)
+        return tuple([Pair(*place, from_, to) for place, from_, to in places])
 
     def note(self, *, now: float) -> bool:
         """Note which legs are alive (monotonic seconds).
@@ -234,15 +232,16 @@ def _on_hold(group_from: SocketGroup, group_to: SocketGroup) -> bool:
 def _legs(
     group_from: SocketGroup,
     group_to: SocketGroup,
-    places: tuple[Component, Component],
+    index: int,
     policies: tuple[SourcePolicy, SourcePolicy],
     window_ends: float,
 ) -> tuple[Leg, Leg]:
-    in_from, in_to = places
+    """The legs between the sockets at `index` of both groups."""
+    in_from, in_to = group_from.components[index], group_to.components[index]
     said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
     from_ = Leg(
         side=Side.FROM,
-        socket=in_to.socket,
+        socket=group_to.sockets[index],
         announced=said_from.endpoint(in_from.component),
         receives=said_from.active,
         policy=policies[Side.FROM],
@@ -252,7 +251,7 @@ def _legs(
     )
     to = Leg(
         side=Side.TO,
-        socket=in_from.socket,
+        socket=group_from.sockets[index],
         announced=said_to.endpoint(in_to.component),
         receives=said_to.active,
         policy=policies[Side.TO],

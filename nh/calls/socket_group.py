@@ -3,6 +3,7 @@
 It knows its media, its sockets, and when it was last in use. It does not know what is sent through it.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -21,17 +22,20 @@ _Run = tuple[int, list[RelaySocket]]
 
 
 class Component(NamedTuple):
-    """One socket of a group.
+    """What one socket of a group is for.
 
     Attributes:
         medium: index of its medium.
         component: which of the medium's consecutive ports it has, from 0.
-        socket: the socket.
     """
 
     medium: int
     component: int
-    socket: RelaySocket
+
+
+@functools.lru_cache(maxsize=256)  # most groups are alike, so they share one tuple
+def _components(ranges: tuple[int, ...]) -> tuple[Component, ...]:
+    return tuple(Component(index, port) for index, range_ in enumerate(ranges) for port in range(range_))
 
 
 class SocketGroup:
@@ -44,6 +48,7 @@ class SocketGroup:
         media: the media that the SDP announced.
         relay_media: the media that the proxy announces instead.
         sockets: all of them, in the order of media and ports.
+        components: what each of `sockets` is for, in the same order.
         created: monotonic seconds.
         dscp: DiffServ code point that was asked for, None: that of the settings.
         users: sessions that use the group.
@@ -53,6 +58,7 @@ class SocketGroup:
 
     __slots__ = (
         "address",
+        "components",
         "created",
         "dscp",
         "id",
@@ -88,7 +94,8 @@ class SocketGroup:
             RelayMedia(address, base if medium.active else 0, medium.range)
             for medium, (base, _) in zip(media, runs, strict=True)
         )
-        self.sockets = tuple(socket for _, sockets in runs for socket in sockets)
+        self.sockets = tuple([socket for _, sockets in runs for socket in sockets])
+        self.components = _components(tuple([medium.range for medium in media]))
 
     @classmethod
     def open(
@@ -173,17 +180,13 @@ class SocketGroup:
         return group
 
     @property
-    def components(self) -> tuple[Component, ...]:
-        """The sockets by medium and port."""
-        # each set-up asks for them a dozen times: one list comprehension costs half of nested generators
-        sockets = iter(self.sockets)
-        return tuple(
-            [
-                Component(index, port, next(sockets))
-                for index, medium in enumerate(self.media)
-                for port in range(medium.range)
-            ]
-        )
+    def bases(self) -> list[int]:
+        """The lowest port of each medium."""
+        return [
+            socket.local.port
+            for socket, place in zip(self.sockets, self.components, strict=True)
+            if place.component == 0
+        ]
 
     def renew(self, media: Sequence[Media]) -> None:
         """Replace the media by newly announced ones, which need the same sockets."""
@@ -214,11 +217,8 @@ class SocketGroup:
     def close(self, *, ports: PortSpace, close_sockets: CloseSockets) -> None:
         """Close all sockets and release the ports."""
         close_sockets(list(self.sockets))
-        runs: dict[int, list[RelaySocket]] = {}
-        for component in self.components:
-            runs.setdefault(component.medium, []).append(component.socket)
-        for sockets in runs.values():
-            ports.release(self.address, sockets[0].local.port, len(sockets))
+        for base, medium in zip(self.bases, self.media, strict=True):
+            ports.release(self.address, base, medium.range)
 
 
 def _undo(runs: list[_Run], address: str, ports: PortSpace, close_sockets: CloseSockets) -> None:

@@ -362,7 +362,8 @@ def test_a_snapshot_is_the_same_after_its_way_through_bytes() -> None:
 APART: dict[type, set[str]] = {
     Call: {"transactions", "offers", "resources", "_wall_offset_s"},
     Transaction: set(),
-    SocketGroup: {"users", "sockets", "relay_media"},  # counted anew; `bases` and `announced`
+    # counted anew; `bases`; `bases` and `announced`; the ranges of `media`
+    SocketGroup: {"users", "sockets", "relay_media", "components"},
     Session: set(),
     Leg: {
         *("side", "socket", "other", "rtcp", "muxed_on", "offload", "kernel_folded", "not_offloaded"),

@@ -38,7 +38,8 @@ def test_each_medium_has_consecutive_sockets_from_an_even_port(plane: FakePlane,
         RelayMedia(RELAY, 20_002, 1),
         RelayMedia(RELAY, 20_004, 2),
     )
-    assert [(c.medium, c.component, c.socket.local.port) for c in group.components] == [
+    sockets = zip(group.components, group.sockets, strict=True)
+    assert [(*component, socket.local.port) for component, socket in sockets] == [
         (0, 0, 20_000),
         (0, 1, 20_001),
         (1, 0, 20_002),

@@ -104,7 +104,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
             idle_since=group.idle_since,
             dscp=group.dscp,
             media=[MediaSnapshot.take(media) for media in group.media],
-            bases=[each.socket.local.port for each in group.components if each.component == 0],
+            bases=group.bases,
             announced=[media.port != 0 for media in group.relay_media],
         )
 

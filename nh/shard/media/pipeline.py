@@ -20,7 +20,7 @@ from nh.calls.media import Endpoint
 from nh.shard.media.loop_guard import LocalPorts
 
 
-class Admit(enum.Enum):
+class Admit(enum.IntEnum):
     """Who decides whether a packet is admitted.
 
     NO_SESSION: no leg receives at the socket, so every packet is dropped.

@@ -6,13 +6,12 @@ successor that knows of it can bind it too. The module knows nothing of the rule
 
 import ctypes
 import errno
-import ipaddress
 import os
 import socket
 from typing import Final
 
 from nh.calls.leg import Leg
-from nh.calls.media import Endpoint
+from nh.calls.media import Endpoint, is_unicast
 from nh.calls.ports import PortInUse
 from nh.errors import AddressUnavailable, SocketsExhausted
 from nh.shard.media.kernel_flow import KernelFlow
@@ -102,8 +101,7 @@ def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) ->
         AddressUnavailable: the address cannot be bound.
         SocketsExhausted: the system has no descriptors or memory left.
     """
-    where = ipaddress.ip_address(address)
-    if where.is_unspecified or where.is_multicast or address == "255.255.255.255":
+    if not is_unicast(address):
         raise AddressUnavailable(f"{address} is not a unicast address: media cannot be announced there")
     sockets: list[MediaSocket] = []
     try:

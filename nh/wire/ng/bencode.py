@@ -7,7 +7,6 @@ Decoding does not recurse, stops at MAX_DEPTH, and takes time proportional to th
 
 import functools
 import re
-from collections.abc import Callable
 from typing import Final
 
 from nh.errors import MalformedRequest
@@ -82,38 +81,35 @@ def encode(value: object) -> bytes:
 
     The keys of a dictionary are written in order, as strict clients require.
     """
-    parts: list[bytes] = []
-    _write(value, parts.append)
-    return b"".join(parts)
+    return b"".join(_parts(value, []))
 
 
-def _write(value: object, write: Callable[[bytes], None]) -> None:
-    match value:
-        case str():
-            write(_string(value.encode()))
-        case bytes():
-            write(_string(value))
-        case int():
-            write(b"i%de" % value)
-        case dict():
-            write(b"d")
-            for key in sorted(value):
-                write(_key(key))
-                _write(value[key], write)
-            write(b"e")
-        case list():
-            write(b"l")
-            for item in value:
-                _write(item, write)
-            write(b"e")
-        case _:
-            raise TypeError(f"bencode: {type(value).__name__} has no form")
+def _parts(value: object, parts: list[bytes]) -> list[bytes]:
+    """Append the parts of a value to `parts`."""
+    if isinstance(value, str):
+        value = value.encode()
+        parts.append(b"%d:%b" % (len(value), value))
+    elif isinstance(value, int):
+        parts.append(b"i%de" % value)
+    elif isinstance(value, dict):
+        parts.append(b"d")
+        for key, begin in _keys(tuple(value)):
+            parts.append(begin)
+            _parts(value[key], parts)
+        parts.append(b"e")
+    elif isinstance(value, list):
+        parts.append(b"l")
+        for item in value:
+            _parts(item, parts)
+        parts.append(b"e")
+    elif isinstance(value, bytes):
+        parts.append(b"%d:%b" % (len(value), value))
+    else:
+        raise TypeError(f"bencode: {type(value).__name__} has no form")
+    return parts
 
 
-def _string(value: bytes) -> bytes:
-    return b"%d:%b" % (len(value), value)
-
-
-@functools.lru_cache(maxsize=256)  # a query's reply has hundreds of keys out of some thirty
-def _key(key: str | bytes) -> bytes:
-    return _string(key.encode() if isinstance(key, str) else key)
+@functools.lru_cache(maxsize=256)  # a query's reply has dozens of dictionaries with the same few sets of keys
+def _keys(keys: tuple[str | bytes, ...]) -> list[tuple[str | bytes, bytes]]:
+    """The keys of a dictionary in order, each with its bencode."""
+    return [(key, encode(key)) for key in sorted(keys)]
