@@ -6,7 +6,7 @@ import sys
 import pytest
 
 ASYNC_AND_DRAWING = {"asyncio", "argparse", "pydantic", "rich"}
-HEAVY = {"psutil", "multiprocessing"}
+HEAVY = {"psutil"}
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,12 @@ HEAVY = {"psutil", "multiprocessing"}
             "nh.shard.control",
             ASYNC_AND_DRAWING | HEAVY | {"hashlib", "typer", "sqlite3", "nh.supervisor", "nh.wire", "nh.rpc"},
         ),
-        ("nh.cli.main", ASYNC_AND_DRAWING | HEAVY | {"nh.client", "nh.stats", "nh.supervisor", "nh.shard"}),
+        (
+            "nh.cli.main",
+            ASYNC_AND_DRAWING
+            | HEAVY
+            | {"multiprocessing", "nh.client", "nh.stats", "nh.supervisor", "nh.shard"},
+        ),
         ("nh.errors", HEAVY | {"msgspec", "typer"}),
     ],
 )

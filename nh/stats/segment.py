@@ -4,18 +4,22 @@ A segment has a header, the supervisor's block, and one block for each shard. On
 number of shards; it belongs to that user (mode 0600). The header has a fingerprint of the tables, so a reader
 of another version of nh reports an error instead of wrong values.
 
-Segments are files in /dev/shm (shm_overview(7)), mapped with mmap. multiprocessing.shared_memory takes 6 ms
-to import, and starts a process that removes the segment when any of its readers ends (python/cpython issue
-82300).
+The memory is multiprocessing.shared_memory's, without its resource tracker: a separate process, started by
+the first use, which unlinks registered segments when the process that registered them ends. So a reader that
+ends would remove the statistics of the relay (python/cpython issue 82300). unlink() would start that process,
+too, so nh removes the name itself (shm_overview(7)). Python 3.13 has track=False; before that, nh replaces
+the tracker while it opens a segment.
 """
 
 import contextlib
 import errno
-import mmap
 import os
 import struct
+import sys
+import threading
 import zlib
 from collections.abc import Iterator
+from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Final
 
@@ -49,22 +53,21 @@ class Segment:
     """An open segment.
 
     Args:
-        memory: the mapped memory.
+        memory: the open shared memory.
         name: its name.
         shards: number of shard blocks, 1 to MAX_SHARDS.
         version: of the nh that made it.
     """
 
-    def __init__(self, memory: mmap.mmap, name: str, shards: int, version: str) -> None:
+    def __init__(self, memory: shared_memory.SharedMemory, name: str, shards: int, version: str) -> None:
         self._memory = memory
-        self._view = memoryview(memory)
         self.name = name
         self.shards = shards
         self.version = version
 
     def supervisor_block(self) -> Block:
         """The supervisor's block: its own values, then one status for each shard."""
-        return Block(self._open_view(), _HEADER_BYTES, _supervisor_payload(self.shards))
+        return Block(self._buffer, _HEADER_BYTES, _supervisor_payload(self.shards))
 
     def shard_block(self, shard: int) -> Block:
         """The block of shard `shard`.
@@ -76,21 +79,19 @@ class Segment:
             raise IndexError(f"shard {shard} is not in 0..{self.shards - 1}")
         size = block_bytes(SHARD_RECORD.size_bytes)
         start = _HEADER_BYTES + block_bytes(_supervisor_payload(self.shards)) + shard * size
-        return Block(self._open_view(), start, SHARD_RECORD.size_bytes)
+        return Block(self._buffer, start, SHARD_RECORD.size_bytes)
 
     def close(self) -> None:
         """Unmap the memory in this process. The segment and its blocks cannot be used any more."""
-        self._view.release()
         self._memory.close()
 
     def unlink(self) -> None:
         """Remove the name: no process can attach any more; the last user frees the memory."""
         _unlink(self.name)
 
-    def _open_view(self) -> memoryview:
-        if self._memory.closed:
-            raise ValueError(f"statistics segment {self.name} is closed")
-        return self._view
+    @property
+    def _buffer(self) -> memoryview:
+        return _buffer_of(self._memory)
 
 
 def create_segment(name: str, shards: int) -> Segment:
@@ -109,7 +110,7 @@ def create_segment(name: str, shards: int) -> Segment:
     try:
         _unlink(name)
         _allocate(name, size_bytes)
-        memory = _map(name)
+        memory = _open(name)
     except OSError as exc:
         remedy = "if it belongs to another user, remove it or choose another runtime directory"
         if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
@@ -123,7 +124,7 @@ def create_segment(name: str, shards: int) -> Segment:
     for shard in range(shards):
         segment.shard_block(shard).write(0, shard_stats)
     # last, so that a reader that sees the magic sees valid blocks
-    segment._view[: _HEADER.size] = _header(shards)
+    segment._buffer[: _HEADER.size] = _header(shards)
     return segment
 
 
@@ -145,7 +146,7 @@ def attach_segment(name: str) -> Segment:
         StatsUnavailable: there is none, or it belongs to another version or another user.
     """
     try:
-        memory = _map(name)
+        memory = _open(name)
     except FileNotFoundError as exc:
         raise StatsUnavailable(f"no statistics at /dev/shm/{name}: nh is not running there") from exc
     except OSError as exc:
@@ -153,7 +154,7 @@ def attach_segment(name: str) -> Segment:
     except ValueError as exc:  # its maker has not set its length yet
         raise StatsUnavailable(f"statistics at /dev/shm/{name} are empty: nh is starting; try again") from exc
     try:
-        shards, version = _read_header(memory[:_HEADER_BYTES], name, len(memory))
+        shards, version = _read_header(bytes(_buffer_of(memory)[:_HEADER_BYTES]), name, memory.size)
     except StatsUnavailable:
         memory.close()
         raise
@@ -203,6 +204,12 @@ def _read_header(data: bytes, name: str, size_bytes: int) -> tuple[int, str]:
     return shards, text
 
 
+def _buffer_of(memory: shared_memory.SharedMemory) -> memoryview:
+    if memory.buf is None:
+        raise ValueError(f"statistics segment {memory.name} is closed")
+    return memory.buf
+
+
 def _unlink(name: str) -> None:
     Path("/dev/shm", name).unlink(missing_ok=True)
 
@@ -210,8 +217,8 @@ def _unlink(name: str) -> None:
 def _allocate(name: str, size_bytes: int) -> None:
     """Make a segment with all its memory allocated, mode 0600.
 
-    If only the length were set (ftruncate), pages would be allocated when they are written, and a write would
-    kill the process with SIGBUS if /dev/shm is full.
+    SharedMemory only sets the length (ftruncate); its pages are allocated when they are written, and a write
+    kills the process with SIGBUS if /dev/shm is full.
 
     Raises:
         OSError: it cannot be made; then it does not exist.
@@ -227,10 +234,35 @@ def _allocate(name: str, size_bytes: int) -> None:
         os.close(descriptor)
 
 
-def _map(name: str) -> mmap.mmap:
-    """Map a segment. Raises OSError; ValueError if its length is 0."""
-    descriptor = os.open(Path("/dev/shm", name), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        return mmap.mmap(descriptor, 0)
-    finally:
-        os.close(descriptor)
+def _open(name: str) -> shared_memory.SharedMemory:
+    if sys.version_info >= (3, 13):
+        return shared_memory.SharedMemory(name, track=False)
+    with _without_tracker():
+        return shared_memory.SharedMemory(name)
+
+
+class _NoTracker:
+    """Replaces multiprocessing.resource_tracker while a segment is opened."""
+
+    @staticmethod
+    def register(name: str, rtype: str) -> None:
+        """Does nothing."""
+
+    @staticmethod
+    def unregister(name: str, rtype: str) -> None:
+        """Does nothing."""
+
+
+_swap: Final = threading.Lock()
+
+
+@contextlib.contextmanager
+def _without_tracker() -> Iterator[None]:
+    module = vars(shared_memory)
+    with _swap:
+        tracker = module["resource_tracker"]
+        module["resource_tracker"] = _NoTracker
+        try:
+            yield
+        finally:
+            module["resource_tracker"] = tracker
