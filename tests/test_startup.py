@@ -18,7 +18,7 @@ HEAVY = {"psutil"}
         ),
         (
             "nh.shard.control",
-            ASYNC_AND_DRAWING | HEAVY | {"hashlib", "typer", "sqlite3", "nh.supervisor", "nh.wire", "nh.rpc"},
+            ASYNC_AND_DRAWING | HEAVY | {"typer", "sqlite3", "nh.supervisor", "nh.wire", "nh.rpc"},
         ),
         (
             "nh.cli.main",

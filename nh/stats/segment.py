@@ -13,6 +13,7 @@ the tracker while it opens a segment.
 
 import contextlib
 import errno
+import hashlib
 import os
 import struct
 import sys
@@ -43,8 +44,6 @@ _HEADER_BYTES: Final = 64
 
 def segment_name(runtime_dir: Path) -> str:
     """The name of the segment of the `nh run` with this runtime directory."""
-    import hashlib  # noqa: PLC0415  shards get the name, and save the 3 ms in which OpenSSL is loaded
-
     digest = hashlib.blake2b(str(runtime_dir.resolve()).encode("utf-8", "surrogateescape"), digest_size=6)
     return f"nh-{digest.hexdigest()}"
 
