@@ -180,6 +180,19 @@ class IceHandling(enum.StrEnum):
     OPTIONAL = "optional"
 
 
+class EndpointLearning(enum.StrEnum):
+    """The value of ng's key `endpoint-learning`, in rtpengine's words (nh.shard.ng.negotiation: the policies).
+
+    OFF: from no packet. IMMEDIATE: from the first packet. DELAYED: from the first packet after three seconds.
+    HEURISTIC: from the best packet of the first three seconds, ranked by what the SDP announces.
+    """
+
+    OFF = "off"
+    IMMEDIATE = "immediate"
+    DELAYED = "delayed"
+    HEURISTIC = "heuristic"
+
+
 class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of an ng offer or answer that nh implements (docs/reference/ng.md).
 
@@ -191,10 +204,11 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
         ice: see IceHandling.
         direction: names of the interfaces towards the sender and towards the receiver; () if not given.
         family: IP version on the side that the SDP goes to, 4 or 6; 0: that of the SDP.
-        asymmetric: send to the SDP's address, and never latch.
-        strict_source: accept packets from the latched source only, which nh does in any case.
-        media_handover: another source may take over at any time.
-        port_latching: keep the relay's ports although the peer's changed.
+        learning: how the sender's address is learned from its packets; None: as the setting `policy` says.
+        asymmetric: as learning OFF, whatever `learning` is.
+        strict_source: drop packets from other sources than the learned one, or if none is learned, the SDP's.
+        media_handover: another source may take over at any time, unless strict_source.
+        port_latching: whether the relay's ports stay although the peer's changed; None: with ICE only.
         mux_offer, mux_require, mux_demux, mux_accept, mux_reject: of `rtcp-mux`; require implies offer.
         transport_protocol: protocol for the m= lines, such as RTP/SAVPF, or `accept`; "" if not given.
         dscp: DSCP of the packets sent, 0 to 63; None: the relay's default.
@@ -209,10 +223,11 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
     ice: IceHandling = IceHandling.DEFAULT
     direction: tuple[str, ...] = ()
     family: int = 0
+    learning: EndpointLearning | None = None
     asymmetric: bool = False
     strict_source: bool = False
     media_handover: bool = False
-    port_latching: bool = False
+    port_latching: bool | None = None
     mux_offer: bool = False
     mux_require: bool = False
     mux_demux: bool = False

@@ -9,6 +9,9 @@ from tests.ng.ng_call import End, NgCall, talk
 from tests.ng.relays import NgRelay
 from tests.sip.proxy import FAR, NEAR
 from tools.harness.media_peer import MediaPeer
+from tools.rtp import RtpPacket
+
+PACKET = RtpPacket(ssrc=7, sequence=1, sent_ns=0).encode()
 
 
 def test_direction_names_the_interfaces_of_both_sides(call: NgCall, alice: End) -> None:
@@ -113,6 +116,30 @@ def test_asymmetric_media_go_where_the_description_says(call: NgCall, alice: End
         bob.media[0].send(b"back", bob.remote[0].target)
         assert alice.media[0].receive()[0] == b"back"
         assert elsewhere.pending() == []
+
+
+def test_strict_and_asymmetric_media_come_from_where_the_sdp_says(nh: NgRelay, alice: End, bob: End) -> None:
+    """rtpengine 10.5 lets others in until it has latched."""
+    with NgClient(nh.address) as client, MediaPeer("127.0.0.1") as elsewhere:
+        call = NgCall(client)
+        bob.read(call.offer(alice.describe(), flags=["asymmetric", "strict-source"]))
+        alice.read(call.answer(bob.describe(), flags=["asymmetric", "strict-source"]))
+        elsewhere.send(PACKET, alice.remote[0].target)
+        alice.media[0].send(b"I am alice", alice.remote[0].target)
+        assert bob.media[0].receive()[0] == b"I am alice"
+        bob.media[0].send(PACKET, bob.remote[0].target)
+        assert alice.media[0].receive()[0] == PACKET
+        assert elsewhere.pending() == bob.media[0].pending() == []
+
+
+def test_endpoint_learning_immediate_takes_the_first_source(call: NgCall, alice: End, bob: End) -> None:
+    bob.read(call.offer(alice.describe(), endpoint_learning="immediate"))
+    alice.read(call.answer(bob.describe(), endpoint_learning="immediate"))
+    with MediaPeer("127.0.0.1") as moved:
+        moved.send(PACKET, alice.remote[0].target)
+        assert bob.media[0].receive()[0] == PACKET
+        bob.media[0].send(PACKET, bob.remote[0].target)
+        assert moved.receive()[0] == PACKET
 
 
 def test_media_handover_lets_another_source_take_over(call: NgCall, alice: End, bob: End) -> None:

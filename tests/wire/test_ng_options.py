@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.commands import Delete, IceHandling, Offer, OfferOptions
+from nh.commands import Delete, EndpointLearning, IceHandling, Offer, OfferOptions
 from nh.results import Failure
 from nh.wire.ng import Request, decode_request
 from nh.wire.ng.rtpp_flags import split
@@ -67,7 +67,15 @@ def rejected(**fields: Any) -> Failure:
         ({"label": "caller"}, OfferOptions(label="caller")),
         ({"transport-protocol": "rtp/savp"}, OfferOptions(transport_protocol="RTP/SAVP")),
         ({"transport-protocol": "accept"}, OfferOptions(transport_protocol="accept")),
-        ({"endpoint-learning": "off"}, OfferOptions(asymmetric=True)),
+        ({"flags": ["no-port-latching"]}, OfferOptions(port_latching=False)),
+        ({"endpoint-learning": "off"}, OfferOptions(learning=EndpointLearning.OFF)),
+        ({"endpoint-learning": ["immediate"]}, OfferOptions(learning=EndpointLearning.IMMEDIATE)),
+        ({"endpoint learning": "delayed"}, OfferOptions(learning=EndpointLearning.DELAYED)),
+        ({"flags": ["endpoint-learning-heuristic"]}, OfferOptions(learning=EndpointLearning.HEURISTIC)),
+        (
+            {"rtpp-flags": "strict-source endpoint-learning=off"},
+            OfferOptions(strict_source=True, learning=EndpointLearning.OFF),
+        ),
         ({"record-call": "no", "generate-RTCP": "off"}, OfferOptions()),
         ({"codec": {"transcode": []}, "ptime": 0, "T.38": "stop"}, OfferOptions()),
         (

@@ -4,6 +4,7 @@ Pure functions between the views of nh.sdp and the requests of the domain; no ca
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -12,7 +13,7 @@ from nh.calls.media import Media
 from nh.calls.offer_answer.party import MediumRequest, Mux, Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
-from nh.commands import IceHandling, OfferOptions
+from nh.commands import EndpointLearning, IceHandling, OfferOptions
 from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
 from nh.sdp.description import Direction, Medium, SessionDescription
 from nh.sdp.parse import parse
@@ -92,7 +93,7 @@ def request_for(
         paused=medium.direction in (Direction.SENDONLY, Direction.INACTIVE),
     )
     # with ICE the announced endpoint is one of many candidates: a change of it says nothing
-    latch = options.port_latching or medium.ice
+    latch = medium.ice if options.port_latching is None else options.port_latching
     return MediumRequest(media, towards.address, latch=latch, dscp=options.dscp)
 
 
@@ -114,12 +115,26 @@ def answering(request: MediumRequest, offerer: Party, index: int) -> MediumReque
 
 
 def policy_for(options: OfferOptions) -> SourcePolicy | None:
-    """The source policy that the client asks for; None: that of the settings."""
-    if options.asymmetric:
-        return SourcePolicy.ASYMMETRIC
-    if options.media_handover:
+    """The source policy that the client asks for, in rtpengine's words; None: that of the settings.
+
+    As in rtpengine, strict-source goes before media-handover. A learned source is strict in any case: nh
+    drops packets that rtpengine passes on without strict-source.
+    """
+    learning = EndpointLearning.OFF if options.asymmetric else options.learning
+    if learning is EndpointLearning.OFF:
+        return SourcePolicy.STRICT if options.strict_source else SourcePolicy.ASYMMETRIC
+    if options.media_handover and not options.strict_source:
         return SourcePolicy.HANDOVER
-    return None
+    return None if learning is None else LEARNING[learning]
+
+
+LEARNING: Final = {
+    EndpointLearning.IMMEDIATE: SourcePolicy.FIRST,
+    EndpointLearning.DELAYED: SourcePolicy.HEURISTIC,
+    EndpointLearning.HEURISTIC: SourcePolicy.HEURISTIC,
+}
+"""How each way to learn an address is carried out. Where rtpengine's `delayed` takes the first packet after
+three seconds, nh takes the best source of that time: the same phone, and not the fastest stranger."""
 
 
 def mux_offered(medium: Medium, options: OfferOptions) -> Mux:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from nh.calls.media import is_address
-from nh.commands import IceHandling
+from nh.commands import EndpointLearning, IceHandling
 from nh.errors import MalformedRequest
 from nh.wire.ng.dictionary import Dictionary, integer_of, normalize_key, text_of, words_of
 from nh.wire.ng.flags import read_flag
@@ -24,6 +24,7 @@ MAX_TEXT_CHARACTERS: Final = 256
 
 _MAX_TOS: Final = 255
 _ICE: Final = frozenset(handling.value.encode() for handling in IceHandling)
+_LEARNING: Final = frozenset(learning.value.encode() for learning in EndpointLearning)
 _YES: Final = frozenset({b"yes", b"on", b"1", b"true"})
 _NO: Final = frozenset({b"", b"no", b"off", b"0", b"false", b"default", b"disable"})
 
@@ -176,9 +177,9 @@ def _short(value: object, name: str, parsed: ParsedOptions) -> str:
 
 def _read_learning(value: object, parsed: ParsedOptions) -> None:
     for word in _normalized_words(value):
-        if word == b"off":
-            parsed.set("asymmetric")
-        elif word != b"heuristic":
+        if word in _LEARNING:
+            parsed.set("learning", EndpointLearning(word.decode()))
+        else:
             parsed.ignore(f"endpoint-learning={text_of(word[:64])}")
 
 
