@@ -181,7 +181,7 @@ class IceHandling(enum.StrEnum):
 
 
 class EndpointLearning(enum.StrEnum):
-    """The value of ng's key `endpoint-learning`, in rtpengine's words (nh.shard.ng.negotiation: the policies).
+    """The value of ng's key `endpoint-learning`, in rtpengine's words; policy_for() has what nh makes of it.
 
     OFF: from no packet. IMMEDIATE: from the first packet. DELAYED: from the first packet after three seconds.
     HEURISTIC: from the best packet of the first three seconds, ranked by what the SDP announces.
