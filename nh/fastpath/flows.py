@@ -77,6 +77,11 @@ class FlowTable:
         first, end = self._first * _STRIDE, self._end * _STRIDE
         return sum(self._words[first:end:_STRIDE]), sum(self._words[first + 1 : end : _STRIDE])
 
+    @property
+    def too_big_messages(self) -> int:
+        """How many times a router said that a packet of this host was too big for it; it wraps around."""
+        return layout.too_big_messages(self._memory)
+
     def take_index(self) -> int:
         """Reserve a counter index for one flow; its counters are zero. Raises KernelTableFull."""
         if not self._free:

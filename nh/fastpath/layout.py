@@ -33,6 +33,11 @@ _STREAM_TAIL: Final = struct.Struct("=HBB")
 
 _COUNTERS_HEAD: Final = struct.Struct("=QQQI4x")
 
+_TOO_BIG: Final = struct.Struct("=I")
+
+TOO_BIG_AT: Final = 28
+"""Where the counters at index 0 say how many ICMP messages "packet too big" came, in 32 bits."""
+
 TOTALS_BYTES: Final = 24
 """Where the counters of struct flow_counters end, and what is kept of streams begins."""
 
@@ -177,6 +182,12 @@ def latest_payload_type(memory: bytes | memoryview | mmap.mmap, index: int) -> i
         memory, start + _COUNTERS_HEAD.size + (place + 1) * STREAM.size - _STREAM_TAIL.size
     )
     return payload_type if used else None
+
+
+def too_big_messages(memory: bytes | memoryview | mmap.mmap) -> int:
+    """See TOO_BIG_AT."""
+    number: int = _TOO_BIG.unpack_from(memory, TOO_BIG_AT)[0]
+    return number
 
 
 def pack_counters(counters: FlowCounters) -> bytes:

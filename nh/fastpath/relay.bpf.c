@@ -17,6 +17,7 @@
 #include "tables.bpf.h"
 
 #define PASS		TC_ACT_UNSPEC	/* also TCX_NEXT: the next program on the interface sees the packet */
+#define ICMPV6		58		/* next header; linux/in6.h does not go with linux/in.h */
 #define LOOPBACK	1		/* interface index in every network namespace */
 
 struct udp {
@@ -185,6 +186,67 @@ static __always_inline void enqueue_as_socket(volatile struct __sk_buff *skb, co
 	skb->queue_mapping = 0;
 }
 
+/* A router, or another host, has no way for a packet of this length (RFC 1191, RFC 8201).
+ *
+ * `quoted` is from an address and port of the relay to `target`. If the kernel relays both ways between them, the flow
+ * that packets came by is known at once, and longer ones are left to the socket, which sends them in fragments. User
+ * space looks all routes up again when it sees that `too_big` has moved. The message itself passes: the kernel, too,
+ * learns of it, for the socket that the packet seems to be of. */
+static __always_inline void heed_too_big(const struct flow_key *quoted, const __be32 *target, __be16 target_port,
+					 __u32 mtu_bytes)
+{
+	struct flow_key came_by = {};
+	struct flow_counters *first;
+	struct flow *flow;
+	__u32 index = 0;
+
+	first = bpf_map_lookup_elem(&counters, &index);
+	if (first)
+		__sync_fetch_and_add(&first->too_big, 1);
+	flow = bpf_map_lookup_elem(&flows, quoted);
+	if (!flow)
+		return;
+	copy(came_by.address, flow->out_source);
+	came_by.port = flow->out_port;
+	flow = bpf_map_lookup_elem(&flows, &came_by);
+	if (flow && flow->target_port == target_port && same(flow->target, target) && mtu_bytes < flow->mtu_bytes)
+		flow->mtu_bytes = mtu_bytes;
+}
+
+/* An ICMP header is as long as UDP's, and `ip` has it in its place. */
+static __always_inline void read_icmp4(struct __sk_buff *skb, struct ip4 *ip)
+{
+	struct flow_key quoted = {};
+	__be32 target[4] = {};
+	__u32 mtu_bytes = bpf_ntohs(ip->udp.check);
+
+	if (ip->version_words != 0x45 || ip->fragment & bpf_htons(0x3fff) || ip->udp.source != bpf_htons(0x0304))
+		return; /* not destination unreachable, fragmentation needed */
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(*ip), ip, sizeof(*ip)))
+		return;
+	if (ip->version_words != 0x45 || ip->protocol != IPPROTO_UDP)
+		return;
+	quoted.address[2] = target[2] = bpf_htonl(0xffff);
+	quoted.address[3] = ip->source;
+	quoted.port = ip->udp.source;
+	target[3] = ip->target;
+	heed_too_big(&quoted, target, ip->udp.target, mtu_bytes);
+}
+
+static __always_inline void read_icmp6(struct __sk_buff *skb, struct ip6 *ip)
+{
+	struct flow_key quoted = {};
+	__u32 mtu_bytes = (__u32)bpf_ntohs(ip->udp.bytes) << 16 | bpf_ntohs(ip->udp.check);
+
+	if (ip->udp.source != bpf_htons(0x0200) || mtu_bytes < 1280) /* RFC 8201 4 */
+		return;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(*ip), ip, sizeof(*ip)) || ip->protocol != IPPROTO_UDP)
+		return;
+	copy(quoted.address, ip->source);
+	quoted.port = ip->udp.source;
+	heed_too_big(&quoted, ip->target, ip->udp.target, mtu_bytes);
+}
+
 SEC("tc")
 int nh_relay(struct __sk_buff *skb)
 {
@@ -201,11 +263,17 @@ int nh_relay(struct __sk_buff *skb)
 	if (skb->pkt_type != PACKET_HOST || skb->vlan_present || skb->gso_size)
 		return PASS;
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		if (!parse4(skb, &header.ip4, &packet))
+		if (!parse4(skb, &header.ip4, &packet)) {
+			if (header.ip4.protocol == IPPROTO_ICMP)
+				read_icmp4(skb, &header.ip4);
 			return PASS;
+		}
 	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		if (!parse6(skb, &header.ip6, &packet))
+		if (!parse6(skb, &header.ip6, &packet)) {
+			if (header.ip6.protocol == ICMPV6)
+				read_icmp6(skb, &header.ip6);
 			return PASS;
+		}
 	} else {
 		return PASS;
 	}

@@ -55,7 +55,7 @@ struct flow_counters {
 	__u64 bytes;			/* of UDP payload */
 	__u64 last_seen_ns;
 	__u32 next_stream;
-	__u32 zero;
+	__u32 too_big;			/* at index 0: ICMP messages "packet too big" to this host; else 0 */
 	struct stream streams[STREAMS];
 };
 

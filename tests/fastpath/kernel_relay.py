@@ -13,6 +13,7 @@ from nh.fastpath.layout import (
     pack_counters,
     pack_flow,
     pack_key,
+    too_big_messages,
     unpack_counters,
 )
 from nh.fastpath.loader import load
@@ -104,6 +105,12 @@ class KernelRelay:
         value = bpf.lookup(self._program.counters_fd, struct.pack("=I", index), COUNTERS_BYTES)
         assert value is not None
         return unpack_counters(value)
+
+    @property
+    def too_big_messages(self) -> int:
+        value = bpf.lookup(self._program.counters_fd, bytes(4), COUNTERS_BYTES)
+        assert value is not None
+        return too_big_messages(value)
 
     def set_counters(self, index: int, counters: FlowCounters) -> None:
         bpf.update(self._program.counters_fd, struct.pack("=I", index), pack_counters(counters))

@@ -16,6 +16,7 @@ from nh.fastpath.layout import (
     KEY,
     STREAM,
     STREAMS,
+    TOO_BIG_AT,
     FlowCounters,
     FlowEntry,
     pack_counters,
@@ -64,7 +65,7 @@ def test_a_reading_has_the_same_members_on_both_sides() -> None:
         Member("bytes", 8, 8),
         Member("last_seen_ns", 16, 8),
         Member("next_stream", 24, 4),
-        Member("zero", 28, 4),
+        Member("too_big", TOO_BIG_AT, 4),
         Member("streams", 32, STREAMS * STREAM.size),
     ]
     assert BTF.size("flow_counters") == COUNTERS_BYTES == 256

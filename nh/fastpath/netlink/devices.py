@@ -48,6 +48,12 @@ class Devices:
             device = self._known[ifindex] = self._ask(ifindex)
         return device
 
+    def ipv6_mtus_changed(self) -> bool:
+        """Whether the IPv6 MTU of a known interface is not what it was: its sysctl raises no event."""
+        return any(
+            _ipv6_mtu(each.name, each.mtu_bytes) != each.ipv6_mtu_bytes for each in self._known.values()
+        )
+
     def forget(self) -> None:
         """Ask again: a link may have changed, or another may have an index now."""
         self._known.clear()

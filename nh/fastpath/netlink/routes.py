@@ -23,8 +23,11 @@ from nh.fastpath.netlink.messages import (
 )
 
 _GET_ROUTE = 26
-_DESTINATION, _SOURCE, _OUT, _METRICS, _ENCAPSULATION, _PROTOCOL = 1, 2, 4, 8, 22, 27
-_METRIC_MTU = 2
+_DESTINATION, _SOURCE, _OUT, _METRICS, _CACHE, _ENCAPSULATION, _PROTOCOL = 1, 2, 4, 8, 12, 22, 27
+_METRIC_LOCKS, _METRIC_MTU = 1, 2
+_EXPIRES = struct.Struct("=8xi")
+"""struct rta_cacheinfo, as far as clock ticks until the route, or what is known of its path, ends."""
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 _ROUTE_BYTES, _KIND_AT = 12, 7
 """struct rtmsg: family, bits of destination and source, TOS, table, protocol, scope, type; then the flags."""
@@ -54,11 +57,13 @@ class Route(NamedTuple):
         ifindex: the interface that packets leave by; of a local destination the one that routing names.
         local: the destination is this host.
         mtu_bytes: longest IP packet, by the interface and by the route (its metric, or a path MTU found).
+        expires_s: seconds after which the kernel forgets the route's MTU; 0: it does not.
     """
 
     ifindex: int
     local: bool
     mtu_bytes: int
+    expires_s: float = 0.0
 
 
 class NoRoute(NamedTuple):
@@ -149,6 +154,10 @@ class Routes:
         except OSError as error:
             return NoRoute(f"the kernel could not be asked: {error}", sure=False)
 
+    def ipv6_mtus_changed(self) -> bool:
+        """Whether a sysctl (net.ipv6.conf.IF.mtu) changed the MTU of an interface that a route led to."""
+        return self._devices.ipv6_mtus_changed()
+
     def forget_links(self) -> None:
         """Ask anew about interfaces; to be called when links may have changed (route_watch)."""
         self._devices.forget()
@@ -187,6 +196,24 @@ class Routes:
         if not device.ethernet:
             return NoRoute(f"interface {device.name} is not Ethernet")
         mtu_bytes = device.ipv6_mtu_bytes if family is _IPV6 else device.mtu_bytes
-        if _METRICS in found and (metric := attributes(found[_METRICS]).get(_METRIC_MTU)):
-            mtu_bytes = min(mtu_bytes, int(_INTEGER.unpack(metric)[0]) or mtu_bytes)
-        return Route(ifindex, kind == _LOCAL, mtu_bytes)
+        return _measured(Route(ifindex, kind == _LOCAL, mtu_bytes), found)
+
+
+def _measured(route: Route, found: dict[int, bytes]) -> Route | NoRoute:
+    """The route with the MTU of its attributes."""
+    metrics = attributes(found.get(_METRICS, b""))
+    if not (metric := metrics.get(_METRIC_MTU)):
+        return route
+    expires_s = _expires_s(found)
+    if (locks := metrics.get(_METRIC_LOCKS)) and _INTEGER.unpack(locks)[0] >> _METRIC_MTU & 1:
+        why = 'the MTU of its route is locked, so packets go without the bit "don\'t fragment"'
+        return NoRoute(why, sure=not expires_s)
+    mtu_bytes = int(_INTEGER.unpack(metric)[0]) or route.mtu_bytes
+    return route._replace(mtu_bytes=min(mtu_bytes, route.mtu_bytes), expires_s=expires_s)
+
+
+def _expires_s(found: dict[int, bytes]) -> float:
+    if len(found.get(_CACHE, b"")) < _EXPIRES.size:
+        return 0.0
+    ticks: int = _EXPIRES.unpack_from(found[_CACHE])[0]
+    return max(0, ticks) / _TICKS_PER_S

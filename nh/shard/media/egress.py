@@ -4,8 +4,10 @@ Packets to a port of this relay are sent with a decremented TTL (nh.shard.media.
 legs and sockets; whether a packet is admitted is decided before.
 """
 
+import errno
 import functools
 from collections.abc import Callable
+from typing import Final
 
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
@@ -13,6 +15,10 @@ from nh.shard.media import loop_guard
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.sockets import MediaSocket, socket_of
 from nh.shard.media.totals import TrafficTotals
+
+_OF_EARLIER_PACKETS: Final = (errno.ECONNREFUSED, errno.EMSGSIZE)
+"""Errors that report an earlier packet, while the one at hand was not sent yet: ICMP port unreachable, or
+packet too big; then the next one goes in fragments."""
 
 Send = Callable[[memoryview], object]
 """Sends one packet. Raises OSError if the kernel refuses it."""
@@ -53,8 +59,7 @@ class Egress:
 
     def send_failed(self, leg: Leg, send: Send, packet: memoryview, error: OSError) -> None:
         """Retry a packet that the kernel refused, where a retry can succeed; else count the drop."""
-        if isinstance(error, ConnectionRefusedError):
-            # the error reports an earlier packet (ICMP port unreachable); this packet was not sent yet
+        if error.errno in _OF_EARLIER_PACKETS:
             try:
                 send(packet)
             except OSError:

@@ -10,6 +10,7 @@ The module knows sockets, legs and flows; Forwarding decides when it is called.
 import dataclasses
 import itertools
 import logging
+import time
 from typing import Final
 
 from nh.calls.leg import Leg
@@ -21,6 +22,7 @@ from nh.fastpath.netlink.route_watch import RouteWatch
 from nh.fastpath.netlink.routes import NoRoute, Route, Routes
 from nh.loop import Loop
 from nh.shard.media.kernel_flow import KernelFlow
+from nh.shard.media.path_mtu import PathMtuWatch
 from nh.shard.media.sockets import MediaSocket, socket_of
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ class KernelPath:
         self._flows = flows
         self._routes = routes
         self._route_watch: RouteWatch | None = None
+        self._path_mtu = PathMtuWatch(lambda: flows.too_big_messages, routes.ipv6_mtus_changed)
         self._ended: list[KernelFlow] = []
         self._routed: dict[MediaSocket, None] = {}  # whose flow depends on a route
         self._waiting: dict[MediaSocket, None] = {}  # for room, or to be retried after a refusal
@@ -129,6 +132,8 @@ class KernelPath:
 
     def take_stale(self, most: int) -> list[MediaSocket]:
         """The next sockets, at most `most`, that need an update()."""
+        if self._path_mtu.due(now=time.monotonic()):
+            self.routes_changed()
         taken, self._stale = self._stale[:most], self._stale[most:]
         return [media_socket for media_socket in taken if media_socket in self._routed]
 
@@ -199,10 +204,12 @@ class KernelPath:
 
     def _find_route(self, destination: str, source: str) -> Route | NoRoute:
         known = self._known_routes.get((destination, source))
-        if known is not None:
+        if known is not None and self._path_mtu.certain:
             return known
         route = self._routes.find(destination, source)
         if isinstance(route, Route):
+            if route.expires_s:
+                self._path_mtu.expect(time.monotonic() + route.expires_s + 0.1)
             if len(self._known_routes) >= MAX_KNOWN_ROUTES:
                 self._known_routes.clear()
             self._known_routes[destination, source] = route

@@ -1,0 +1,174 @@
+"""A router behind the relay takes shorter packets than the relay's own wire: both paths deal with it alike.
+
+alice ── relay ── router ── bob; the wire between router and Bob has an MTU of 1300, and packets bear "don't
+fragment", as those of phones on Linux do. One packet is lost: the router answers it, and then the host sends
+longer ones in fragments.
+"""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from nh.results import LegDetail
+from tests.kernel.hosts import ALICE, HostCall, phone_on, relay_on
+from tests.netns import Namespace, join, namespaces
+from tools.harness.media_peer import RTP, MediaPeer
+from tools.harness.relay import Relay
+from tools.harness.waiting import eventually
+
+pytestmark = pytest.mark.kernel
+
+BOB = {4: "192.0.2.2", 6: "2001:db8:c::2"}
+BIG = 1330
+"""Bytes of payload: with its headers more than the router's MTU."""
+
+EXPIRES_S = 3
+FAMILIES = pytest.mark.parametrize("family", [4, 6])
+PATHS = pytest.mark.parametrize("kernel", ["on", "off"])
+
+
+class Network(NamedTuple):
+    alice: Namespace
+    relay: Namespace
+    router: Namespace
+    bob: Namespace
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    with namespaces(4) as (alice, relay, router, bob):
+        nets = (
+            (relay, alice, "to_alice", ("198.51.100.1/24", "198.51.100.2/24"), "2001:db8:a::"),
+            (relay, router, "to_router", ("203.0.113.1/24", "203.0.113.2/24"), "2001:db8:b::"),
+            (router, bob, "to_bob", ("192.0.2.1/24", "192.0.2.2/24"), "2001:db8:c::"),
+        )
+        for left, right, name, fours, six in nets:
+            join(left, right, *fours, f"{six}1/64", f"{six}2/64", name=name)
+        for host in (router, bob):
+            host.run("ip link set to_bob mtu 1300")
+        router.run("sysctl -qw net.ipv4.ip_forward=1", "sysctl -qw net.ipv6.conf.all.forwarding=1")
+        relay.run(
+            "ip route add 192.0.2.0/24 via 203.0.113.2",
+            "ip route add 2001:db8:c::/64 via 2001:db8:b::2",
+            f"sysctl -qw net.ipv4.route.mtu_expires={EXPIRES_S}",
+            f"sysctl -qw net.ipv6.route.mtu_expires={EXPIRES_S}",
+        )
+        bob.run("ip route add default via 192.0.2.1", "ip route add default via 2001:db8:c::1")
+        yield Network(alice, relay, router, bob)
+
+
+class Talk(NamedTuple):
+    call: HostCall
+    alice: MediaPeer
+    bob: MediaPeer
+
+    def say(self, count: int, size: int = BIG) -> int:
+        """How many of so many packets of Alice's arrive; the next is sent when one should be there."""
+        arrived = 0
+        sock = self.bob.sockets[RTP]
+        for number in range(count):
+            self.alice.send(number.to_bytes(2, "big").ljust(size, b"."), self.call.for_alice)
+            with contextlib.suppress(TimeoutError):
+                arrived += len(sock.recv(2048)) == size
+        return arrived
+
+    @property
+    def leg(self) -> LegDetail:
+        return self.call.relay.call(self.call.call_id.encode()).sessions[-1].pairs[0].from_
+
+
+@contextlib.contextmanager
+def talk(network: Network, relay: Relay, call_id: str, family: int, *, both: bool = True) -> Iterator[Talk]:
+    """A call whose packets from Alice to Bob take the path that is meant to be tested."""
+    with phone_on(network.alice, ALICE[family]) as alice, phone_on(network.bob, BOB[family]) as bob:
+        call = HostCall(relay, call_id, family)
+        call.invite(alice, bob)
+        for phone in (alice, bob):
+            phone.sockets[RTP].settimeout(0.25)
+        talk = Talk(call, alice, bob)
+        assert talk.say(2, 172) == 2
+        if both:
+            bob.send(b"hello", call.for_bob)
+            assert alice.receive()[0] == b"hello"
+        if relay.stats().supervisor.kernel_interfaces:
+            eventually(lambda: talk.leg.kernel, "it is relayed in the kernel")
+        yield talk
+
+
+@FAMILIES
+@PATHS
+def test_at_most_one_packet_is_lost_of_this_call_and_none_of_a_later_one(
+    network: Network, family: int, kernel: str
+) -> None:
+    with relay_on(network.relay, kernel=kernel, dscp=0) as relay:
+        with talk(network, relay, "first", family) as first, talk(network, relay, "beside", family) as beside:
+            assert first.say(20) >= 19
+            assert first.say(20) == 20
+            assert beside.say(20) >= 19
+            assert first.leg.dropped == {}
+            if kernel == "on":
+                before = first.leg.kernel_packets
+                assert first.say(5, 172) == 5
+                assert first.leg.kernel_packets == before + 5, "short packets still go through the kernel"
+        with talk(network, relay, "later", family) as later:
+            assert later.say(5) == 5
+
+
+@FAMILIES
+def test_a_one_way_stream_is_heard_again_as_well(network: Network, family: int) -> None:
+    with relay_on(network.relay) as relay, talk(network, relay, "one way", family, both=False) as one_way:
+        assert one_way.say(20) >= 19
+        assert one_way.leg.kernel
+
+
+@FAMILIES
+def test_when_the_kernel_forgets_the_path_mtu_the_kernel_relays_whole_packets_again(
+    network: Network, family: int
+) -> None:
+    with relay_on(network.relay) as relay, talk(network, relay, "grows", family) as grows:
+        assert grows.say(10) >= 9
+        for host in (network.router, network.bob):
+            host.run("ip link set to_bob mtu 1500")
+
+        def all_in_the_kernel() -> bool:
+            before = grows.leg.kernel_packets
+            assert grows.say(3) == 3
+            return grows.leg.kernel_packets == before + 3
+
+        eventually(all_in_the_kernel, "big packets are relayed in the kernel again", timeout_s=30)
+
+
+def test_a_sysctl_that_shortens_ipv6_packets_is_followed(network: Network) -> None:
+    """It raises no event of netlink."""
+    for host in (network.router, network.bob):
+        host.run("ip link set to_bob mtu 1500")
+    with relay_on(network.relay) as relay, talk(network, relay, "sysctl", 6) as call:
+        assert call.say(5) == 5
+        network.relay.run("sysctl -qw net.ipv6.conf.to_router.mtu=1290")
+
+        def left_to_the_socket() -> bool:
+            before = call.leg.kernel_packets
+            assert call.say(3) == 3
+            return call.leg.kernel_packets == before
+
+        eventually(left_to_the_socket, "longer packets are left to the socket")
+
+
+def test_bob_is_really_behind_a_small_mtu(network: Network) -> None:
+    """Else the tests above would show nothing."""
+    with network.relay.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER: IP_PMTUDISC_DO
+        sock.connect((BOB[4], 9))
+        sock.send(bytes(BIG))
+
+        def refused() -> bool:
+            try:
+                sock.send(bytes(BIG))
+            except OSError:
+                return True
+            return False
+
+        eventually(refused, "the router answers")
