@@ -31,6 +31,10 @@ _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOSTNAME = re.compile(rf"(?=.{{1,253}}\.?\Z){_LABEL}(?:\.{_LABEL})*\.?\Z")
 
 
+UNSPECIFIED = frozenset({"0.0.0.0", "::"})
+"""Addresses that name no host; in an SDP they put a medium on hold (RFC 3264 8.4, RFC 6157 3.1)."""
+
+
 class Side(enum.IntEnum):
     """The end of a transaction that sent an SDP: FROM sent the request, TO sent the response."""
 
@@ -87,7 +91,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def active(self) -> bool:
         """Whether the peer wants to receive: not for port 0, 0.0.0.0 and :: (RFC 3264 6.1 and 8.4)."""
-        return self.port != 0 and self.address not in ("0.0.0.0", "::")
+        return self.port != 0 and self.address not in UNSPECIFIED
 
     @property
     def wanted(self) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from nh.calls.media import Endpoint, Media, canonical_address, is_address, make_media
+from nh.calls.media import UNSPECIFIED, Endpoint, Media, canonical_address, is_address, make_media
 from nh.calls.rtp.payload_types import PayloadFormat, read_rtpmaps
 from nh.errors import MalformedRequest
 from nh.sdp.fields import MediumField, RtcpField
@@ -20,9 +20,6 @@ MARK = "nh"
 
 UNKNOWN_HOST = "unknown.invalid"
 """Address of a medium whose endpoint is learned from packets: a host name, never resolved (RFC 6761 6.4)."""
-
-UNSPECIFIED = frozenset({"0.0.0.0", "::"})
-"""Addresses that put a medium on hold (RFC 3264 8.4, RFC 6157 3.1)."""
 
 
 class Direction(enum.StrEnum):
@@ -236,22 +233,34 @@ class SessionDescription(msgspec.Struct, frozen=True):
 
     Attributes:
         lines: all lines as received, including junk.
-        session: everything before the first m= line.
-        origin: address of o=; None without o=.
+        sessions: the sections that begin with v=. RFC 2327 allowed several; RFC 3264 5 wants one.
+        origin: address of the first session's o=; None without o=, or if it cannot be read.
+        bad_origin: the first o= that cannot be read, "" if there is none.
         media: one for each m= line.
     """
 
     lines: tuple[Line, ...]
-    session: Section
+    sessions: tuple[Section, ...]
     origin: str | None
     media: tuple[Medium, ...]
+    bad_origin: str = ""
+
+    @property
+    def session(self) -> Section:
+        """The first session section."""
+        return self.sessions[0]
+
+    @property
+    def last(self) -> int:
+        """Index of the last valid line."""
+        return max(section.last for section in (*self.sessions, *self.media))
 
     @property
     def marks(self) -> frozenset[str]:
         """Ids of the relays that marked it by loop protection (a=nh:ID), in any section."""
         return frozenset(
             attribute.value.decode("ascii", "backslashreplace")
-            for section in (self.session, *self.media)
+            for section in (*self.sessions, *self.media)
             for attribute in section.attributes.get(MARK, ())
         )
 

@@ -124,6 +124,14 @@ def write_medium_port(text: bytes, port: int) -> bytes:
     return text if match is None else _with_port(text, match, port)
 
 
+def write_medium_proto(text: bytes, proto: str) -> bytes:
+    """The m= line with another transport protocol."""
+    match = _MEDIUM.match(text)
+    if match is None:
+        return text
+    return text[: match.start("proto")] + proto.encode() + text[match.end("proto") :]
+
+
 def find_rtcp(text: bytes) -> RtcpField | None:
     """Parse an a=rtcp line; None if it is malformed, so that RTCP has its default port."""
     match = _RTCP.match(text)
@@ -147,7 +155,9 @@ def make_rtcp(port: int) -> bytes:
 
 
 def _address(match: re.Match[bytes]) -> str:
-    return match["address"].partition(b"/")[0].decode("ascii", "replace")
+    address = match["address"].partition(b"/")[0].decode("ascii", "replace")
+    # some peers write an IPv6 address as in a URI
+    return address[1:-1] if address.startswith("[") and address.endswith("]") else address
 
 
 def _canonical(match: re.Match[bytes]) -> str | None:
@@ -162,7 +172,7 @@ def _address_type(address: str) -> bytes:
 
 
 def _with_host(text: bytes, match: re.Match[bytes], address: str) -> bytes:
-    if _canonical(match) == address:
+    if _canonical(match) == address and not match["address"].startswith(b"["):
         return text
     return b"".join(
         (

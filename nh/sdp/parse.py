@@ -1,7 +1,7 @@
 """Parsing SDP (RFC 8866), as leniently as a relay can: it ignores what it does not need.
 
 Errors are only raised for what would make the rewritten SDP wrong or the work unbounded: a line that is not
-TYPE=VALUE, a malformed m=, c= or o=, a second session, an exceeded limit. Blank lines are accepted anywhere;
+TYPE=VALUE, a malformed m= or c=, an exceeded limit. Blank lines are accepted anywhere;
 invalid lines after one are junk that is kept.
 """
 
@@ -38,15 +38,16 @@ def parse(body: bytes) -> SessionDescription:
     lines = split_lines(body)
     if len(lines) > MAX_LINES:
         raise MalformedRequest(f"SDP: {len(lines)} lines exceed the limit of {MAX_LINES}")
-    parts = _divide(lines)
-    session = _read_section(lines, parts[0])
+    sessions: list[Section] = []
+    media: list[Medium] = []
+    for part in _divide(lines):
+        if lines[part[0]].text.startswith(b"v="):
+            sessions.append(_read_section(lines, part))
+        else:
+            media.append(_read_medium(lines, part, len(media) + 1, sessions[-1]))
+    origin, bad_origin = _read_origins(lines, sessions)
     return SessionDescription(
-        lines=lines,
-        session=session,
-        origin=_read_first(lines, session.fields.get(b"o", ()), read_origin),
-        media=tuple(
-            _read_medium(lines, part, number, session) for number, part in enumerate(parts[1:], start=1)
-        ),
+        lines=lines, sessions=tuple(sessions), origin=origin, media=tuple(media), bad_origin=bad_origin
     )
 
 
@@ -54,9 +55,26 @@ def _error(index: int, why: str) -> MalformedRequest:
     return MalformedRequest(f"SDP line {index + 1}: {why}")
 
 
+def _read_origins(lines: tuple[Line, ...], sessions: Sequence[Section]) -> tuple[str | None, str]:
+    """The first session's origin, and what is wrong with the first o= that cannot be read.
+
+    An o= is no error in itself: the relay hands it through unless the client asks to replace it.
+    """
+    origin, bad = None, ""
+    for session in sessions:
+        try:
+            found = _read_first(lines, session.fields.get(b"o", ()), read_origin)
+        except MalformedRequest as exc:
+            bad = bad or str(exc)
+        else:
+            origin = found if session is sessions[0] else origin
+    return origin, bad
+
+
 def _divide(lines: tuple[Line, ...]) -> list[list[int]]:
-    """The indexes of the valid lines: those of the session, then those of each medium."""
+    """The indexes of the valid lines: those of a session, then those of each of its media, and so on."""
     parts: list[list[int]] = []
+    media = 0
     after_blank = False
     for index, line in enumerate(lines):
         if line.blank:
@@ -65,12 +83,14 @@ def _divide(lines: tuple[Line, ...]) -> list[list[int]]:
             if not after_blank:
                 raise _error(index, f"{line.text[:32]!r} is not TYPE=VALUE")
         elif line.text.startswith(b"v="):
-            _check_version(index, line, again=bool(parts))
+            if line.text[2:].strip() != b"0":
+                raise _error(index, "the SDP version is not 0")
             parts.append([index])
         elif not parts:
             raise _error(index, "an SDP must start with v=0")
         elif line.text.startswith(b"m="):
-            if len(parts) > MAX_MEDIA:
+            media += 1
+            if media > MAX_MEDIA:
                 raise _error(index, f"more than {MAX_MEDIA} media")
             parts.append([index])
         else:
@@ -78,13 +98,6 @@ def _divide(lines: tuple[Line, ...]) -> list[list[int]]:
     if not parts:
         raise MalformedRequest("SDP: no lines")
     return parts
-
-
-def _check_version(index: int, line: Line, *, again: bool) -> None:
-    if again:
-        raise _error(index, "a second v=: an offer or answer has one session (RFC 3264 5)")
-    if line.text[2:].strip() != b"0":
-        raise _error(index, "the SDP version is not 0")
 
 
 def _read_section(lines: tuple[Line, ...], indexes: list[int]) -> Section:

@@ -20,12 +20,14 @@ import zlib
 
 import msgspec
 
-from nh.sdp.description import MARK, UNSPECIFIED, Medium, Section, SessionDescription
+from nh.calls.media import UNSPECIFIED
+from nh.sdp.description import MARK, Medium, Section, SessionDescription
 from nh.sdp.fields import (
     make_connection,
     make_rtcp,
     write_connection,
     write_medium_port,
+    write_medium_proto,
     write_origin,
     write_rtcp,
 )
@@ -79,12 +81,14 @@ class MediumPlan(msgspec.Struct, frozen=True):
         rtcp_port: the relay's RTCP port. a=rtcp is written if there was one, or if this is not port + 1.
             None: RTCP has no port of its own (muxed, or the medium is not RTP), and a=rtcp is removed.
         mux: what to do with a=rtcp-mux.
+        proto: transport protocol of the m= line, such as RTP/AVP; "" leaves it.
     """
 
     address: str
     port: int
     rtcp_port: int | None = None
     mux: MuxAction = MuxAction.KEEP
+    proto: str = ""
 
 
 class RewritePlan(msgspec.Struct, frozen=True):
@@ -96,6 +100,7 @@ class RewritePlan(msgspec.Struct, frozen=True):
             if the session's is not right for it.
         origin: IP address for o=; None leaves it.
         ice: what to do with ICE attributes.
+        appended: m= lines to add at the end.
         mark: id of this relay for loop protection, a token of RFC 8866; "" adds no mark.
     """
 
@@ -103,6 +108,7 @@ class RewritePlan(msgspec.Struct, frozen=True):
     connection: str | None = None
     origin: str | None = None
     ice: IceAction = IceAction.KEEP
+    appended: tuple[bytes, ...] = ()
     mark: str = ""
 
 
@@ -116,7 +122,21 @@ def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
         ValueError: the plan and the SDP differ in number of media.
     """
     edits = Edits(description.lines)
-    session = description.session
+    shared = {session.first: _rewrite_session(edits, session, plan) for session in description.sessions}
+    if plan.mark and plan.mark not in description.marks:
+        edits.insert_after(description.session.last, f"a={MARK}:{plan.mark}".encode())
+    for medium, medium_plan in zip(description.media, plan.media, strict=True):
+        if medium_plan is None:
+            _pin_connection(edits, medium, shared[medium.session.first])
+        else:
+            _rewrite_medium(edits, medium, medium_plan, shared[medium.session.first], plan.ice)
+    for line in plan.appended:
+        edits.insert_after(description.last, line)
+    return edits.render()
+
+
+def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan) -> str | None:
+    """Rewrite a session section; returns the address of its c= line from now on, None without one."""
     for index in session.fields.get(b"o", ()):
         if plan.origin is not None:
             edits.replace(index, write_origin(edits.text(index), plan.origin))
@@ -126,21 +146,15 @@ def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
         _write_connections(edits, session, shared)
     if plan.ice in (IceAction.REMOVE, IceAction.REPLACE):
         _drop(edits, session, _ICE if plan.ice is IceAction.REMOVE else _CANDIDATES)
-    if plan.mark and plan.mark not in description.marks:
-        edits.insert_after(session.last, f"a={MARK}:{plan.mark}".encode())
-    for medium, medium_plan in zip(description.media, plan.media, strict=True):
-        if medium_plan is None:
-            _pin_connection(edits, medium, shared)
-        else:
-            _rewrite_medium(edits, medium, medium_plan, shared, plan.ice)
-    return edits.render()
+    return shared
 
 
 def _rewrite_medium(
     edits: Edits, medium: Medium, plan: MediumPlan, shared: str | None, ice: IceAction
 ) -> None:
     port = plan.port if medium.port else 0
-    edits.replace(medium.first, write_medium_port(edits.text(medium.first), port))
+    line = write_medium_port(edits.text(medium.first), port)
+    edits.replace(medium.first, write_medium_proto(line, plan.proto) if plan.proto else line)
     connection = _held_if(medium.held, plan.address)
     if medium.own_connection is not None:
         _write_connections(edits, medium, connection)

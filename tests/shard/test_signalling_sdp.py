@@ -334,12 +334,10 @@ def test_the_mark_of_another_relay_is_no_loop(make_ng: MakeNg, ng: NgTestbed, al
 # --- what is refused ----------------------------------------------------------------------------------------
 
 REFUSED: list[tuple[str, bytes, type[NhError]]] = [
-    ("nothing", b"", UnusableSdp),
     ("junk", b"\x00\xff" * 100, UnusableSdp),
     ("no m= line that can be read", b"v=0\r\nm=audio x RTP/AVP 0\r\n", UnusableSdp),
     ("1,000 media", b"v=0\r\nc=IN IP4 192.0.2.1\r\n" + b"m=audio 4000 RTP/AVP 0\r\n" * 1000, UnusableSdp),
     ("70 kB", b"v=0\r\ns=" + b"x" * 70_000 + b"\r\n", UnusableSdp),
-    ("two sessions", samples.POLYCOM * 2, UnusableSdp),
     ("a port beyond all ports", b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 65536 RTP/AVP 0\r\n", UnusableSdp),
     ("no address", b"v=0\r\nm=audio 4000 RTP/AVP 0\r\n", IncompleteSdp),
     ("too many ports", b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000/40 RTP/AVP 0\r\n", IncompleteSdp),

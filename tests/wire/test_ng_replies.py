@@ -148,7 +148,7 @@ def test_what_the_relay_warns_of_is_told_with_what_was_left_out() -> None:
         ("incomplete_sdp", "Incomplete SDP specification"),
         ("bad_dialogue", "Invalid dialogue association"),
         ("sdp_rewrite", "Error rewriting SDP"),
-        ("unsupported", "the message"),
+        ("unsupported", "Not supported by nh: the message"),
         ("bad_request", "the message"),
         ("internal", "the message"),
     ],

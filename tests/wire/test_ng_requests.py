@@ -131,7 +131,6 @@ def test_keys_may_be_spelled_in_several_ways(name: str) -> None:
     ("data", "reason"),
     [
         (payload("offer"), "No SDP body in message"),
-        (offer(sdp=""), "No SDP body in message"),
         (offer(sdp=["a", "list"]), "No SDP body in message"),
         (offer(call_id=""), "No call-id in message"),
         (offer(call_id={"a": 1}), "No call-id in message"),
@@ -209,7 +208,7 @@ def test_media_are_blocked_for_one_end_only_if_the_client_says_so() -> None:
     ],
 )
 def test_what_only_rtpengine_does_is_refused_by_name(name: str) -> None:
-    assert failure(payload(name, call_id="c")) == Failure("unsupported", f"Not supported by nh: {name}")
+    assert failure(payload(name, call_id="c")) == Failure("unsupported", name)
 
 
 def test_an_unknown_command_is_unrecognized() -> None:

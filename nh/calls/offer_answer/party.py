@@ -31,6 +31,19 @@ class MediumRequest(NamedTuple):
     dscp: int | None = None
 
 
+class OfferedMedium(NamedTuple):
+    """An m= line of the party's last offer: media type, transport protocol, first format."""
+
+    kind: str
+    proto: str
+    format: str
+
+    @property
+    def rejection(self) -> bytes:
+        """The m= line that rejects the medium in an answer (RFC 3264 6)."""
+        return f"m={self.kind} 0 {self.proto} {self.format}".encode("ascii", "backslashreplace")
+
+
 class Mux(NamedTuple):
     """RTCP multiplexing (RFC 5761) of one medium, as of the party's last offer.
 
@@ -83,6 +96,7 @@ class Party:
             still use them.
         holds: by medium, the announcement of a hold that it offered and that is not answered yet. Until the
             answer the relay sends to where the party was before (RFC 3264 8.3).
+        offered: the m= lines of its last offer.
         mux: RTCP multiplexing of each medium of its last offer.
         ended_totals: by (medium, component), what ended sessions received from this end.
     """
@@ -97,6 +111,7 @@ class Party:
         "interface",
         "label",
         "mux",
+        "offered",
         "peer_interface",
         "policy",
         "side",
@@ -119,6 +134,7 @@ class Party:
         self.groups: list[SocketGroup | None] = []
         self.superseded: list[tuple[int, SocketGroup]] = []
         self.holds: dict[int, Media] = {}
+        self.offered: list[OfferedMedium] = []
         self.mux: list[Mux] = []
         self.ended_totals: dict[tuple[int, int], ReceivedTotals] = {}
 

@@ -11,7 +11,7 @@ from nh.calls.media import Side, is_unicast
 from nh.calls.offer_answer.branches import Branch
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
-from nh.calls.offer_answer.party import Mux, Party, ReceivedTotals
+from nh.calls.offer_answer.party import Mux, OfferedMedium, Party, ReceivedTotals
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
@@ -37,7 +37,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
     Attributes:
         groups: indexes of groups.
         superseded: (medium, index of a group).
-        mux: nh.calls.offer_answer.party.Mux for each medium.
+        mux, offered: nh.calls.offer_answer.party.Mux and OfferedMedium for each medium.
         ended_totals: (medium, component, packets, bytes, dropped).
     """
 
@@ -56,6 +56,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
     holds: dict[Index, MediaSnapshot]
     mux: list[tuple[bool, bool, bool | None]]
     ended_totals: list[tuple[Index, Index, Count, Count, Count]]
+    offered: list[tuple[str, str, str]] = []
 
     @classmethod
     def take(cls, party: Party, groups: Indexes) -> Self:
@@ -76,6 +77,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
             holds={medium: MediaSnapshot.take(media) for medium, media in party.holds.items()},
             mux=[(mux.offered, mux.passed_on, mux.decided) for mux in party.mux],
             ended_totals=[(*key, *totals) for key, totals in party.ended_totals.items()],
+            offered=[(medium.kind, medium.proto, medium.format) for medium in party.offered],
         )
 
     @property
@@ -114,6 +116,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         party.superseded = [(medium, groups[index]) for medium, index in self.superseded]
         party.holds = {medium: media.rebuild() for medium, media in self.holds.items()}
         party.mux = [Mux(*mux) for mux in self.mux]
+        party.offered = [OfferedMedium(*medium) for medium in self.offered]
         party.ended_totals = {
             (medium, component): ReceivedTotals(*totals) for medium, component, *totals in self.ended_totals
         }

@@ -10,7 +10,7 @@ import msgspec
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media
-from nh.calls.offer_answer.party import MediumRequest, Mux, Party
+from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.commands import EndpointLearning, IceHandling, OfferOptions
@@ -20,16 +20,19 @@ from nh.sdp.parse import parse
 from nh.sdp.rewrite import MediumPlan, MuxAction
 
 
-def read_sdp(body: bytes) -> SessionDescription:
+def read_sdp(body: bytes, options: OfferOptions) -> SessionDescription:
     """The SDP of a command.
 
     Raises:
-        UnusableSdp: it cannot be parsed.
+        UnusableSdp: it cannot be parsed, or has an o= that is to be replaced and cannot be read.
     """
     try:
-        return parse(body)
+        description = parse(body)
     except MalformedRequest as exc:
         raise UnusableSdp(str(exc)) from exc
+    if description.bad_origin and options.replace_origin:
+        raise UnusableSdp(description.bad_origin)
+    return description
 
 
 def family_of(description: SessionDescription) -> int:
@@ -44,14 +47,50 @@ def refuse_conversions(description: SessionDescription, options: OfferOptions) -
     """Refuse to convert between transports, such as RTP/AVP and RTP/SAVP.
 
     Raises:
-        Unsupported: a medium has another transport than the client asks for.
+        Unsupported: the client asks for another transport of a medium, and packets would need a conversion.
     """
-    wanted = options.transport_protocol
+    wanted = wanted_transport(options)
     for medium in description.media:
-        if wanted.lower() not in ("", "accept") and medium.rtp and medium.proto.upper() != wanted.upper():
+        if wanted and medium.rtp and not medium.rejected and not _differ_by_feedback(medium.proto, wanted):
             raise Unsupported(
                 f"transport-protocol: nh passes {medium.proto} on as it is, not as {wanted[:32]}"
             )
+
+
+def wanted_transport(options: OfferOptions) -> str:
+    """The transport that the client asks for, "" if the SDP's stays."""
+    wanted = options.transport_protocol
+    return "" if wanted.lower() == "accept" else wanted
+
+
+def _differ_by_feedback(proto: str, other: str) -> bool:
+    """Whether two RTP profiles are the same but for RTCP feedback (RFC 4585, RFC 5124), or equal.
+
+    Their packets are the same, so only the m= line changes, as in rtpengine.
+    """
+    return proto.upper().removesuffix("F") == other.upper().removesuffix("F")
+
+
+def proto_to_write(medium: Medium, wanted: str) -> str:
+    """The transport of a forwarded m= line; "" leaves it.
+
+    Args:
+        medium: of the SDP that arrived.
+        wanted: the transport that the client asks for, or that was offered; "" for none.
+    """
+    return wanted if wanted and medium.rtp and _differ_by_feedback(medium.proto, wanted) else ""
+
+
+def offered_media(description: SessionDescription) -> list[OfferedMedium]:
+    """What an answer has to match: the m= lines of an offer."""
+    return [
+        OfferedMedium(
+            medium.kind,
+            medium.proto,
+            medium.field.formats[0].decode("ascii", "backslashreplace") if medium.field.formats else "*",
+        )
+        for medium in description.media
+    ]
 
 
 def refuse_forced_ice(description: SessionDescription, options: OfferOptions) -> None:
@@ -62,18 +101,6 @@ def refuse_forced_ice(description: SessionDescription, options: OfferOptions) ->
     """
     if options.ice is IceHandling.FORCE and not any(medium.ice for medium in description.media):
         raise Unsupported("ICE=force: the offer has no ICE, and nh has no ICE agent to do it in its stead")
-
-
-def refuse_more_media(description: SessionDescription, offerer: Party) -> None:
-    """Refuse an answer with more media than its offer: the other media would bypass the relay.
-
-    Raises:
-        UnusableSdp: the answer has more.
-    """
-    if len(description.media) > len(offerer.groups):
-        raise UnusableSdp(
-            f"the answer has {len(description.media)} media, its offer {len(offerer.groups)} (RFC 3264 6)"
-        )
 
 
 def request_for(
@@ -171,15 +198,34 @@ def padded(muxes: Sequence[Mux], count: int) -> list[Mux]:
 
 
 def medium_plan(
-    medium: Medium, group: SocketGroup | None, address: str, action: MuxAction, agreed: bool
+    medium: Medium, group: SocketGroup | None, address: str, mux: tuple[MuxAction, bool], *, proto: str = ""
 ) -> MediumPlan | None:
-    """The address and ports of one medium in the forwarded SDP; None: the medium is not relayed."""
+    """The address and ports of one medium in the forwarded SDP.
+
+    Args:
+        medium: of the SDP that arrived.
+        group: the relay's sockets for it; None without any.
+        address: to announce.
+        mux: what becomes of a=rtcp-mux, and whether RTCP has no port of its own.
+        proto: the transport that is wanted; "" leaves the SDP's.
+
+    Returns:
+        None leaves the medium untouched: it is rejected, or does not run over UDP. A medium that the answer
+        accepts although the offer rejected it has port 0: its media would bypass the relay.
+    """
     if group is None:
-        return None
+        return rejecting(address) if medium.relayable and not medium.rejected else None
     ports = [socket.local.port for socket in group.sockets]
     if not medium.rtp:
         return MediumPlan(address, ports[0])
-    return MediumPlan(address, ports[0], None if agreed or len(ports) < 2 else ports[1], action)
+    action, agreed = mux
+    rtcp_port = None if agreed or len(ports) < 2 else ports[1]
+    return MediumPlan(address, ports[0], rtcp_port, action, proto_to_write(medium, proto))
+
+
+def rejecting(address: str) -> MediumPlan:
+    """The plan of a medium that comes out with port 0."""
+    return MediumPlan(address, 0)
 
 
 def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None]) -> list[MediumPlan | None]:
@@ -188,7 +234,8 @@ def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None])
     shared = list(plans)
     for mids in description.bundles:
         indexes = [by_mid[mid] for mid in mids if mid in by_mid]
-        relayed = [index for index in indexes if plans[index] is not None]
-        for index in relayed[1:]:
-            shared[index] = plans[relayed[0]]
+        changed = [index for index in indexes if plans[index] is not None]
+        relayed = [plan for index in changed if (plan := plans[index]) is not None and plan.port]
+        for index in changed:
+            shared[index] = relayed[0] if relayed else plans[index]
     return shared

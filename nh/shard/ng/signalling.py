@@ -18,7 +18,7 @@ from nh.commands import Answer, BlockMedia, Delete, IceHandling, NgCommand, Offe
 from nh.errors import PortsExhausted, UnknownCall
 from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
-from nh.sdp.rewrite import IceAction, MuxAction, RewritePlan, rewrite
+from nh.sdp.rewrite import IceAction, MediumPlan, MuxAction, RewritePlan, rewrite
 from nh.shard.ng.interface_choice import InterfaceChoice
 from nh.shard.ng.negotiation import (
     answering,
@@ -28,13 +28,15 @@ from nh.shard.ng.negotiation import (
     medium_plan,
     mux_offered,
     mux_towards_answerer,
+    offered_media,
     padded,
     policy_for,
     read_sdp,
     refuse_conversions,
     refuse_forced_ice,
-    refuse_more_media,
+    rejecting,
     request_for,
+    wanted_transport,
 )
 from nh.shard.ng.queries import query_call
 
@@ -90,7 +92,9 @@ class Signalling:
         Raises:
             UnusableSdp, IncompleteSdp, Unsupported, and the errors of CallTable.offer.
         """
-        description = read_sdp(command.sdp)
+        if not command.sdp:  # an INVITE without SDP: the offer follows in its response or its ACK
+            return Rewritten(b"")
+        description = read_sdp(command.sdp, command.options)
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
         refuse_conversions(description, command.options)
@@ -120,6 +124,7 @@ class Signalling:
             raise
         sender = self._offers(command.call_id).parties[command.from_tag]
         sender.mux = [mux_offered(medium, command.options) for medium in description.media]
+        sender.offered = offered_media(description)
         sender.label = command.options.label or sender.label
         if sender.interface is None:
             sender.interface, sender.peer_interface = near, far
@@ -132,7 +137,9 @@ class Signalling:
         Raises:
             UnknownCall, and the errors of offer().
         """
-        description = read_sdp(command.sdp)
+        if not command.sdp:
+            return Rewritten(b"")
+        description = read_sdp(command.sdp, command.options)
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
         refuse_conversions(description, command.options)
@@ -140,7 +147,6 @@ class Signalling:
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         offerer = offers.get_party(command.from_tag)
         near = offerer.interface or self._interfaces.default(4)
-        refuse_more_media(description, offerer)
         offered = padded(offerer.mux, len(description.media))
         muxes = [
             mux.answered(medium.rtcp_mux) for medium, mux in zip(description.media, offered, strict=True)
@@ -167,7 +173,9 @@ class Signalling:
         if answerer.interface is None:
             answerer.interface, answerer.peer_interface = offerer.peer_interface, offerer.interface
         actions = [(MuxAction.ADD if muxes_too else MuxAction.REMOVE, muxes_too) for muxes_too, _ in muxes]
-        return Rewritten(self._rewritten(description, groups, near, command.options, actions, bundle=True))
+        return Rewritten(
+            self._rewritten_answer(description, groups, near, command.options, actions, offerer=offerer)
+        )
 
     # --- SDP --------------------------------------------------------------------------------------
 
@@ -181,24 +189,56 @@ class Signalling:
         towards: Interface,
         options: OfferOptions,
         muxes: Sequence[tuple[MuxAction, bool]],
-        *,
-        bundle: bool = False,
     ) -> bytes:
-        """The SDP for the party at `towards`.
+        """The offer for the party at `towards`.
 
         Args:
             muxes: of each medium, what becomes of a=rtcp-mux, and whether RTCP has no port of its own.
-            bundle: the SDP is an answer, whose bundles share a port.
         """
         address = options.media_address or towards.advertised
+        proto = wanted_transport(options)
         plans = [
-            medium_plan(medium, group, address, *mux)
+            medium_plan(medium, group, address, mux, proto=proto)
             for medium, group, mux in zip(description.media, groups, muxes, strict=True)
         ]
-        if bundle:
-            plans = bundled(description, plans)
+        return self._rewrite(description, plans, address, options)
+
+    def _rewritten_answer(
+        self,
+        description: SessionDescription,
+        groups: Sequence[SocketGroup | None],
+        towards: Interface,
+        options: OfferOptions,
+        muxes: Sequence[tuple[MuxAction, bool]],
+        *,
+        offerer: Party,
+    ) -> bytes:
+        """The answer for the offerer at `towards`: it has the media of the offer, in number and transport.
+
+        Media that the answer lacks are added as rejected, those beyond the offer are rejected (RFC 3264 6).
+        """
+        address = options.media_address or towards.advertised
+        protos = [medium.proto for medium in offerer.offered]
+        plans = [
+            medium_plan(medium, group, address, mux, proto=protos[index] if index < len(protos) else "")
+            if index < len(offerer.groups)
+            else rejecting(address)
+            for index, (medium, group, mux) in enumerate(zip(description.media, groups, muxes, strict=True))
+        ]
+        missing = tuple(medium.rejection for medium in offerer.offered[len(description.media) :])
+        return self._rewrite(description, bundled(description, plans), address, options, missing)
+
+    def _rewrite(
+        self,
+        description: SessionDescription,
+        plans: Sequence[MediumPlan | None],
+        address: str,
+        options: OfferOptions,
+        appended: tuple[bytes, ...] = (),
+    ) -> bytes:
         plan = RewritePlan(
             media=tuple(plans),
+            appended=appended,
             connection=address,
             origin=address if options.replace_origin else None,
             ice=_ICE_ACTIONS[options.ice],

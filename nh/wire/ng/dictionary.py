@@ -52,6 +52,10 @@ class Dictionary:
         """The text of a field as bytes; b"" if it is missing, a list or a dictionary."""
         return _octets(self._items.get(name)) or b""
 
+    def has_text(self, name: bytes) -> bool:
+        """Whether a field is there as text, which may be empty."""
+        return _octets(self._items.get(name)) is not None
+
     def find_integer(self, name: bytes) -> int | None:
         """The integer of a field, see integer_of(); None if it is missing."""
         value = self._items.get(name)

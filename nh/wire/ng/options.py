@@ -6,7 +6,7 @@ Each key has one reader, which adds the key's value to ParsedOptions. docs/refer
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from nh.calls.media import is_address
+from nh.calls.media import UNSPECIFIED, canonical_address, is_address
 from nh.commands import EndpointLearning, IceHandling
 from nh.errors import MalformedRequest
 from nh.wire.ng.dictionary import Dictionary, integer_of, normalize_key, text_of, words_of
@@ -139,13 +139,13 @@ def _read_media_address(value: object, parsed: ParsedOptions) -> None:
 
 
 def _read_received_from(value: object, parsed: ParsedOptions) -> None:
-    # [family, address], or the address alone
+    # [family, address], or the address alone; 0.0.0.0 and :: name no source
     words = words_of(value)
     address = text_of(words[-1]) if words else ""
-    if is_address(address):
-        parsed.set("received_from", address)
-    else:
+    if not is_address(address):
         parsed.ignore("received-from")
+    elif canonical_address(address, where="received-from") not in UNSPECIFIED:
+        parsed.set("received_from", address)
 
 
 def _read_tos(value: object, parsed: ParsedOptions) -> None:

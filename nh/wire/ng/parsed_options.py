@@ -34,7 +34,7 @@ class ParsedOptions:
 
     def unsupported(self, what: str, why: str) -> None:
         """Record a flag or value that nh cannot ignore: check() raises Unsupported for the first one."""
-        self._unsupported = self._unsupported or f"Not supported by nh: {what} ({why})"
+        self._unsupported = self._unsupported or f"{what} ({why})"
 
     def error(self, message: str) -> None:
         """Record a value that cannot be read: check() raises MalformedRequest for the first one."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from nh.calls.media import is_address
 from nh.commands import Delete
+from nh.errors import Unsupported
 from nh.results import (
     Blocked,
     CallList,
@@ -28,6 +29,9 @@ from nh.wire.ng.requests import Request
 
 NOT_DELETED: Final = "Call-ID not found or tags didn't match"
 """The warning or error of a delete that matches nothing."""
+
+NOT_SUPPORTED: Final = "Not supported by nh: "
+"""How each refusal of what nh does not do begins."""
 
 SHORTENED: Final = "The details are left out: the reply would be too long"
 """The warning of a query or delete whose `tags` were left out."""
@@ -78,7 +82,7 @@ def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
         case Pong():
             return {"result": "pong"}
         case Rewritten(sdp, warning):
-            reply = {"result": "ok", "sdp": sdp}
+            reply = {"result": "ok", **({"sdp": sdp} if sdp else {})}
             warnings.append(warning)
         case Queried():
             reply = {"result": "ok", **({} if request.fast else _queried(result))}
@@ -107,6 +111,8 @@ def _failure(request: Request, failure: Failure) -> dict[Any, Any]:
         if request.load_limit:
             return {"result": "load limit", "message": failure.message}
         return {**_error(_WORDS[failure.code]), "message": failure.message}
+    if failure.code == Unsupported.code:
+        return _error(NOT_SUPPORTED + failure.message)
     return _error(_WORDS.get(failure.code, failure.message))
 
 

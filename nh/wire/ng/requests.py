@@ -80,7 +80,7 @@ def _read_request(dictionary: Dictionary, encoding: Encoding) -> Request:
         raise MalformedRequest('Dictionary contains no key "command"')
     known = name.replace(b"_", b" ").replace(b"-", b" ").lower()
     if known in _UNSUPPORTED:
-        raise Unsupported(f"Not supported by nh: {text_of(name)}")
+        raise Unsupported(text_of(name))
     if known not in REQUESTS:
         raise UnknownCommand("Unrecognized command")
     parsed = read_options(dictionary)
@@ -147,7 +147,7 @@ def _reader_of_block(blocked: bool) -> Callable[[Dictionary, ParsedOptions], Com
         (call_id,) = _needed(dictionary, b"call-id")
         for selector in (b"label", b"from-label", b"to-label", b"address"):
             if dictionary.find(selector):
-                raise Unsupported(f"Not supported by nh: blocking by {text_of(selector)} (use from-tag)")
+                raise Unsupported(f"blocking by {text_of(selector)} (use from-tag)")
         # a client that parses flags sends a from-tag only to select by it, one with raw flags sends it always
         directional = "directional" in parsed.switches or not dictionary.find(b"rtpp-flags")
         from_tag = _id(dictionary, b"from-tag") if directional and "all" not in parsed.switches else b""
@@ -202,11 +202,14 @@ _NAMES: Final[Mapping[bytes, str]] = {b"sdp": "SDP body"}
 
 
 def _needed(dictionary: Dictionary, *names: bytes) -> tuple[bytes, ...]:
-    """The texts of fields that a command needs; SDPs may be longer than identifiers."""
+    """The texts of fields that a command needs.
+
+    An SDP may be longer than an identifier, and empty: an INVITE without SDP.
+    """
     values = []
     for name in names:
         value = dictionary.find(name)
-        if not value:
+        if not value and not (name == b"sdp" and dictionary.has_text(name)):
             raise MalformedRequest(f"No {_NAMES.get(name, name.decode())} in message")
         values.append(value if name == b"sdp" else make_id(value, where=name.decode()))
     return tuple(values)
