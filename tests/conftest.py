@@ -25,7 +25,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """A run that leaves out the marker `full` is a quick one for property tests, too."""
     profile = "quick" if "not full" in config.option.markexpr else "full"
     os.environ[VARIABLE] = profile
-    hypothesis.settings.register_profile(profile, max_examples=examples(100))
+    hypothesis.settings.register_profile(
+        profile,
+        max_examples=examples(100),
+        # drawing examples is slow on a busy host, which is no fault of the test
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
     hypothesis.settings.load_profile(profile)
 
 

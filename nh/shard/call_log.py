@@ -1,4 +1,4 @@
-"""Log lines about the calls of a shard: sessions that end without a command, and room for new calls.
+"""Log lines about the calls of a shard: sessions that end without a command, and calls that are refused.
 
 A shortage is logged once, not for each call that is refused: each client gets its own error, and the refusals
 are counted. While the shortage lasts its line comes again every LOG_INTERVAL_S.
@@ -11,7 +11,7 @@ from typing import Final
 
 from nh.calls.events import CallObserver, EndReason
 from nh.calls.session import Session
-from nh.errors import PortsExhausted
+from nh.errors import AddressUnavailable, NhError, PortsExhausted
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ class SessionLog(CallObserver):
             logger.info("session %d of call %r ended: %s", session.id, call_id, reason)
 
 
-class ShortageLog:
-    """Logs that a shard has no room for new calls, why and what helps, and when it has room again.
+class RefusalLog:
+    """Logs that a shard refuses calls, why and what helps; of a shortage also when there is room again.
 
     Args:
         shard: number of the shard.
@@ -43,24 +43,28 @@ class ShortageLog:
     def __init__(self, shard: int, now: Callable[[], float] = time.monotonic) -> None:
         self._shard = shard
         self._now = now
-        self._loggers: dict[type[PortsExhausted], RateLimitedLogger] = {}
+        self._loggers: dict[type[NhError], RateLimitedLogger] = {}
         self._logged = False
         self._refused = 0
         self._refused_at = 0.0
 
-    def refused(self, why: PortsExhausted) -> None:
-        """A request was refused for want of ports, descriptors or memory."""
-        self._refused += 1
-        self._refused_at = self._now()
-        rate_limited = self._loggers.setdefault(
-            type(why), RateLimitedLogger(logger, self._now, LOG_INTERVAL_S)
-        )
-        self._logged |= rate_limited.log(
-            logging.WARNING, "shard %d refuses new calls, those that it has go on: %s", self._shard, why
-        )
+    def refused(self, why: NhError) -> None:
+        """A request was refused; only want of ports, descriptors, memory or addresses is logged."""
+        if isinstance(why, AddressUnavailable):
+            self._log("shard %d refuses a call: %s", why)
+        elif isinstance(why, PortsExhausted):
+            self._refused += 1
+            self._refused_at = self._now()
+            self._logged |= self._log("shard %d refuses new calls, those that it has go on: %s", why)
 
     def granted(self) -> None:
         """A request got sockets."""
         if self._logged and self._now() >= self._refused_at + QUIET_S:
             logger.warning("shard %d has room again; it had refused %d requests", self._shard, self._refused)
             self._logged, self._refused = False, 0
+
+    def _log(self, message: str, why: NhError) -> bool:
+        rate_limited = self._loggers.setdefault(
+            type(why), RateLimitedLogger(logger, self._now, LOG_INTERVAL_S)
+        )
+        return rate_limited.log(logging.WARNING, message, self._shard, why)

@@ -266,18 +266,22 @@ class Control(CallObserver):
             return
         self.exit_status = EXIT_SUPERVISOR_GONE
         recovery, configure, handover_socket = self._recovery, self._configure, self._handover_socket
-        if recovery is None or configure is None or handover_socket is None or not recovery.calls:
-            if self._detached:
-                logger.info("the supervisor hands over and the shard has no calls: it ends")
-            else:
-                logger.error("the supervisor is gone and the shard has no calls: it ends")
+        if configure is None:  # a zygote; the lines of the shards say what happened
+            self._loop.stop()
+            return
+        level, event = logging.WARNING, "the supervisor is gone"
+        if self._detached:
+            level, event = logging.INFO, "the supervisor hands over"
+        number = configure.relay.shard
+        if recovery is None or handover_socket is None or not recovery.calls:
+            logger.log(level, "%s: shard %d ends, because it has no calls", event, number)
             self._loop.stop()
             return
         logger.log(
-            logging.INFO if self._detached else logging.WARNING,
+            level,
             "%s: shard %d relays its %d calls until the next supervisor has them",
-            "the supervisor hands over" if self._detached else "the supervisor is gone",
-            configure.relay.shard,
+            event,
+            number,
             recovery.calls,
         )
         self._drain(None)

@@ -28,10 +28,10 @@ from nh.commands import (
     ShowCall,
     TransactionKey,
 )
-from nh.errors import MalformedRequest, PortsExhausted, ProtocolError, Refused
+from nh.errors import MalformedRequest, ProtocolError, Refused
 from nh.loop import Loop
 from nh.results import Activated, Allocated, Closed, RelayResult
-from nh.shard.call_log import SessionLog, ShortageLog
+from nh.shard.call_log import RefusalLog, SessionLog
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.plane import SocketPlane
@@ -79,7 +79,7 @@ class Relay:
         )
         self._signalling = Signalling(self.table, config.interfaces)
         self._collector = StatsCollector(self.stats, self.table, self.plane)
-        self._shortage = ShortageLog(config.shard)
+        self._refusals = RefusalLog(config.shard)
         self.observe(SessionLog())
         self.observe(self._collector)
         self._loop: Loop | None = None
@@ -163,15 +163,14 @@ class Relay:
         try:
             result = self._execute(command)
         except (Refused, ProtocolError) as exc:
-            if isinstance(exc, PortsExhausted):
-                self._shortage.refused(exc)
+            self._refusals.refused(exc)
             self._collector.count_command(command, "refused")
             raise
         except Exception:
             self._collector.count_command(command, "failed")
             raise
         if self.table.resources.sockets > sockets:
-            self._shortage.granted()
+            self._refusals.granted()
         self._collector.count_command(command, "ok")
         return result
 

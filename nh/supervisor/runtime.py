@@ -11,6 +11,7 @@ from nh.loop import SelectorLoop
 from nh.stats import SupervisorStats, own_segment, segment_name
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, add_counters
 from nh.supervisor.handover.orphan_client import find_orphans
+from nh.supervisor.host.addresses import warn_of_missing_addresses
 from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity, holdable_sockets, raise_descriptor_limit
 from nh.supervisor.host.locked_dir import runtime_dir
@@ -57,6 +58,7 @@ class Runtime:
         self.held_sockets = holdable_sockets(self.descriptors, settings.max_clients, self.shards)
         self.stats = _stats_after(inherited)
         lock = stack.enter_context(runtime_dir(path, inherited))
+        warn_of_missing_addresses(settings.interfaces)
         claim = stack.enter_context(port_claim(settings))
         self.claimed = claim.descriptors
         self.store, store_lock = stack.enter_context(open_store(settings, inherited))
