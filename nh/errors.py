@@ -23,6 +23,7 @@
     │   │   └── SocketsExhausted    the system has no descriptors or memory for sockets
     │   └── AddressUnavailable  this host cannot bind the address
     └── Unavailable             the process that would execute the command does not answer
+        ├── NotRunning          no process serves the address
         ├── ShardUnavailable    the call's shard is down, starting, or overloaded
         ├── ChannelFull         the process at the other end of the internal link does not read
         ├── CommandTimeout      no answer within the time limit
@@ -166,6 +167,10 @@ class Unavailable(NhError):
     """The process that would execute the command does not answer."""
 
     code = "unavailable"
+
+
+class NotRunning(Unavailable):
+    """No process serves the address: nh is not started, was killed, or serves another address."""
 
 
 class ShardUnavailable(Unavailable):

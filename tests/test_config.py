@@ -81,7 +81,7 @@ def test_booleans_come_from_the_environment(text: str, value: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("shards = 300", r"shards: 300 is not in 0\.\.256"),
+        ("shards = 300", r"shards: 300 is not in 0 to 256"),
         ("shards = 1.5", "shards"),
         ('shards = "many"', "shards"),
         ("silent_s = nan", "silent_s"),

@@ -3,10 +3,15 @@
 Plain validated values; nh.config reads them from files, environment and flags.
 """
 
+import math
+from typing import Final
+
 import msgspec
 
 from nh.calls.interfaces import Interface
 from nh.calls.source import SourcePolicy
+
+WEEK_S: Final = 7 * 86_400
 
 
 class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +53,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
         in_range("latch_window_s", self.latch_window_s, 0, 60)
         in_range("relatch_s", self.relatch_s, 0, 86_400)
         for name in ("unused_s", "silent_s", "hold_s"):
-            in_range(name, getattr(self, name), 1, 7 * 86_400)
+            in_range(name, getattr(self, name), 1, WEEK_S)
         in_range("replaced_s", self.replaced_s, 0, 60)
         in_range("coalesce_s", self.coalesce_s, 0, 0.02)
         in_range("dscp", self.dscp, 0, 63)
@@ -60,10 +65,16 @@ def in_range(name: str, value: float, low: float, high: float) -> None:
     """Check the range of a setting.
 
     Raises:
-        ValueError: `value` is not in low..high; the message names the setting.
+        ValueError: `value` is not in `low` to `high`; the message names the setting, and the unit if its name
+            ends with one.
     """
-    if not low <= value <= high:
-        raise ValueError(f"{name}: {value} is not in {low}..{high}")
+    if low <= value <= high:
+        return
+    unit = " s" if name.endswith("_s") else ""
+    if high == math.inf:
+        raise ValueError(f"{name}: {value:.15g}{unit} is below {low:.15g}{unit}")
+    days = " (7 days)" if unit and high == WEEK_S else ""
+    raise ValueError(f"{name}: {value:.15g}{unit} is not in {low:.15g} to {high:.15g}{unit}{days}")
 
 
 class RelayConfig(msgspec.Struct, frozen=True):

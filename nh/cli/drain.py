@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from nh.cli.calls.callid import json_text
-from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, check_range, connect
 from nh.cli.stats.quantities import duration
 from nh.commands import MAX_DRAIN_S, Drain, Undrain
 from nh.results import DrainState
@@ -16,8 +16,6 @@ def drain(
     limit_s: Annotated[
         float | None,
         typer.Option(
-            min=0,
-            max=MAX_DRAIN_S,
             metavar="SECONDS",
             help=f"End after so long even if calls are left, 0 to {MAX_DRAIN_S} (default: no limit)",
             show_default=False,
@@ -33,6 +31,8 @@ def drain(
     A second nh drain replaces the limit. SIGUSR1 to nh run does the same without a limit.
     """
 
+    if limit_s is not None:
+        check_range("limit_s", limit_s, 0, MAX_DRAIN_S)
     with connect(config, runtime_dir, rpc) as client:
         _print(client.request(Drain(limit_s)), as_json)
 

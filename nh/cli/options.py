@@ -1,12 +1,17 @@
 """Options that several subcommands have in common, and how their values are read."""
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
+from nh.calls.settings import in_range
 from nh.config import Settings, load_settings
+from nh.errors import ConfigError, NotRunning
 
 if TYPE_CHECKING:
     from nh.client import NativeClient
@@ -52,7 +57,8 @@ def settings_of(
     return load_settings(flags={"runtime_dir": runtime_dir, "rpc": [rpc] if rpc else None}, file=config)
 
 
-def connect(config: Path | None, runtime_dir: str | None, rpc: str | None) -> "NativeClient":
+@contextmanager
+def connect(config: Path | None, runtime_dir: str | None, rpc: str | None) -> Iterator["NativeClient"]:
     """A connection to the first RPC address that the options, the environment or the file name.
 
     Raises:
@@ -61,7 +67,40 @@ def connect(config: Path | None, runtime_dir: str | None, rpc: str | None) -> "N
     """
     from nh.client import NativeClient  # noqa: PLC0415  only a command that speaks to nh loads it
 
-    return NativeClient(settings_of(config, runtime_dir, rpc).rpc_addresses[0])
+    settings = settings_of(config, runtime_dir, rpc)
+    with naming_runtime_dir(settings), NativeClient(settings.rpc_addresses[0]) as client:
+        yield client
+
+
+@contextmanager
+def naming_runtime_dir(settings: Settings) -> Iterator[None]:
+    """Let the error of a missing default socket name the runtime directory, the usual cause."""
+    try:
+        yield
+    except NotRunning as exc:
+        if settings.rpc or not isinstance(exc.__cause__, FileNotFoundError):
+            raise
+        raise not_running(settings.runtime_path) from exc
+
+
+def not_running(runtime_path: Path) -> NotRunning:
+    """The error of a command that finds no nh with this runtime directory."""
+    return NotRunning(
+        f"nh does not run with runtime directory {runtime_path}; name another with --runtime-dir or"
+        " NH_RUNTIME_DIR"
+    )
+
+
+def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Check a number of the command line.
+
+    Raises:
+        ConfigError: `value` is not in `low` to `high`; the message begins with `name`.
+    """
+    try:
+        in_range(name, value, low, high)
+    except ValueError as exc:
+        raise ConfigError(f"command line: {exc}") from exc
 
 
 class Command(TyperCommand):
@@ -93,6 +132,10 @@ def take_text_as_it_is(params: list[Any]) -> list[Any]:
 class _Option(TyperOption):
     def process_value(self, ctx: Any, value: Any) -> Any:
         return _processed(self, ctx, value) if _is_plain(self, value) else super().process_value(ctx, value)
+
+    def display_type_rich(self, ctx: Any) -> Any:
+        """What the help shows beside the option: nothing beside one that takes no value."""
+        return None if getattr(self, "is_flag", False) else super().display_type_rich(ctx)
 
 
 class _Argument(TyperArgument):

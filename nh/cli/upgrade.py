@@ -7,8 +7,17 @@ import msgspec
 import typer
 
 from nh.cli.calls.callid import json_text
-from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, settings_of
+from nh.cli.options import (
+    AsJson,
+    ConfigFile,
+    RpcAddress,
+    RuntimeDir,
+    check_range,
+    naming_runtime_dir,
+    settings_of,
+)
 from nh.commands import GetStats, Upgrade
+from nh.config import Settings
 from nh.errors import NhError, Unavailable
 
 if TYPE_CHECKING:
@@ -49,12 +58,12 @@ def upgrade(
     If the installed nh cannot take over, it says why, and the running one stays. SIGUSR2 to nh run does the
     same.
     """
-    _upgrade(settings_of(config, runtime_dir, rpc).rpc_addresses[0], None, as_json)
+    _upgrade(settings_of(config, runtime_dir, rpc), None, as_json)
 
 
 def shards(
     *,
-    number: Annotated[int, typer.Argument(min=1, max=256, metavar="N", help="How many shards, 1 to 256")],
+    number: Annotated[int, typer.Argument(metavar="N", help="How many shards, 1 to 256")],
     as_json: AsJson = False,
     rpc: RpcAddress = None,
     runtime_dir: RuntimeDir = None,
@@ -64,14 +73,16 @@ def shards(
 
     The number holds until nh is restarted. To make it last, change the settings too.
     """
-    _upgrade(settings_of(config, runtime_dir, rpc).rpc_addresses[0], number, as_json)
+    check_range("shards", number, 1, 256)
+    _upgrade(settings_of(config, runtime_dir, rpc), number, as_json)
 
 
-def _upgrade(address: str, number: int | None, as_json: bool) -> None:
+def _upgrade(settings: Settings, number: int | None, as_json: bool) -> None:
     from nh.client import NativeClient  # noqa: PLC0415  clients take a while to import
 
+    address = settings.rpc_addresses[0]
     began = time.monotonic()
-    with NativeClient(address, timeout_s=ASK_S) as client:
+    with naming_runtime_dir(settings), NativeClient(address, timeout_s=ASK_S) as client:
         before = _started(client)
         version = client.request(Upgrade(number)).version
     if not as_json:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 from nh.address import RpcAddress, UnixAddress
-from nh.errors import CommandTimeout, Unavailable
+from nh.errors import CommandTimeout, NotRunning, Unavailable
 from nh.wire.framing import Framer, frame
 
 _CHUNK_BYTES = 65_536
@@ -145,11 +145,14 @@ def _explained(address: RpcAddress) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as exc:
-        raise Unavailable(
+        raise NotRunning(
             f"{address}: no such socket; check that `nh run` runs, and its --rpc address"
         ) from exc
     except ConnectionRefusedError as exc:
-        raise Unavailable(f"{address}: no process listens there; check that `nh run` runs") from exc
+        raise NotRunning(
+            f"{address}: no process listens there; if nh was killed, calls go on and new ones are refused:"
+            " start nh again"
+        ) from exc
     except PermissionError as exc:
         raise Unavailable(
             f"{address}: permission denied; run as the relay's user, or set its rpc_mode"

@@ -106,7 +106,7 @@ def test_no_state_wins_over_a_directory_from_elsewhere(supervised: list[Settings
         (["--shards", "many"], "shards: 'many' is not a whole number"),
         (["--silent-s", "long"], "silent_s: 'long' is not a number"),
         (["--kernel", "maybe"], "kernel: 'maybe' is not one of auto, on, off"),
-        (["--shards", "300"], "shards: 300 is not in 0..256"),
+        (["--shards", "300"], "shards: 300 is not in 0 to 256"),
         (["--ports", "5-"], "ports: '5-' is not MIN-MAX"),
         (["--rpc-mode", "999"], "rpc_mode: '999' is not an octal mode"),
         (["--config", "/nowhere/nh.toml"], "/nowhere/nh.toml: cannot be read"),

@@ -75,3 +75,40 @@ def test_the_shell_completes_commands() -> None:
         env={"_NH_COMPLETE": "complete_bash", "COMP_WORDS": "nh st", "COMP_CWORD": "1"},
     )
     assert result.stdout.split() == ["stats"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["shards", "0"], "shards: 0 is not in 1 to 256"),
+        (["drain", "--limit-s", "604801"], "limit_s: 604801 s is not in 0 to 604800 s (7 days)"),
+        (["calls", "--limit", "0"], "limit: 0 is below 1"),
+        (["stats", "--interval", "0"], "interval: 0 is not in 0.1 to 3600"),
+        (["run", "--silent-s", "0"], "silent_s: 0 s is not in 1 to 604800 s (7 days)"),
+    ],
+)
+def test_a_number_out_of_range_is_one_line(words: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, result.stderr) == (2, f"nh: command line: {message}\n")
+
+
+@pytest.mark.parametrize(
+    "words", [["stats", "--once"], ["calls"], ["close", "a@b"], ["drain"], ["upgrade"], ["shards", "2"]]
+)
+def test_every_command_names_the_runtime_directory_without_nh(words: list[str], tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, [*words, "--runtime-dir", str(tmp_path)])
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"nh: nh does not run with runtime directory {tmp_path}; name another with --runtime-dir or"
+        " NH_RUNTIME_DIR\n",
+    )
+
+
+def test_an_address_without_nh_is_named_as_it_was_given(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["calls", "--rpc", f"{tmp_path}/other.sock"])
+    assert f"nh: {tmp_path}/other.sock: no such socket" in result.stderr
+
+
+def test_the_help_shows_no_types_beside_switches() -> None:
+    for words in (["--help"], ["calls", "--help"], ["run", "--help"]):
+        assert "<bool>" not in CliRunner().invoke(app, words).output

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from nh.cli.main import app
 from nh.cli.stats.watch import Watch
-from nh.errors import StatsUnavailable
+from nh.errors import NotRunning
 from nh.stats import (
     Segment,
     ShardState,
@@ -115,7 +115,7 @@ def test_nothing_running_is_told_with_where_it_looked(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["stats", "--runtime-dir", str(tmp_path / "other")])
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
-    for part in ("nh is not running", str(tmp_path / "other"), "--runtime-dir", "NH_RUNTIME_DIR"):
+    for part in ("nh does not run", str(tmp_path / "other"), "--runtime-dir", "NH_RUNTIME_DIR"):
         assert part in result.stderr
 
 
@@ -163,7 +163,9 @@ def test_a_watch_follows_nh_to_its_next_run(segment: Segment, tmp_path: Path) ->
     publish(segment, packets=5, heartbeat=long_ago)
     with Watch(tmp_path) as watch:
         killed = watch.read()
-        assert "silent for 1m0" in watch.warning(killed)
+        warning = watch.warning(killed)
+        assert "silent for 1m0" in warning
+        assert "calls go on, new ones are refused: end process" in warning
 
         segment.unlink()
         stopped = watch.read()
@@ -180,5 +182,5 @@ def test_a_watch_follows_nh_to_its_next_run(segment: Segment, tmp_path: Path) ->
 
 
 def test_a_watch_of_nothing_says_where_it_looked(tmp_path: Path) -> None:
-    with pytest.raises(StatsUnavailable, match=r"runtime directory .*; name another"):
+    with pytest.raises(NotRunning, match=r"nh does not run with runtime directory .*; name another"):
         Watch(tmp_path)

@@ -1,13 +1,25 @@
 """`nh calls` and `nh close`: list calls, show one in full, end one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from nh.cli.calls.callid import json_text, read_id, show_id
-from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, check_range, connect
+from nh.errors import UnknownCall
 
 _ID_HELP = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behind -- if it begins with -"
+
+
+@contextmanager
+def _naming(call_id: bytes) -> Iterator[None]:
+    """Let the error of an unknown call name it."""
+    try:
+        yield
+    except UnknownCall as exc:
+        raise UnknownCall(f"no call '{show_id(call_id)}' here; `nh calls` lists them") from exc
 
 
 def calls(
@@ -20,7 +32,7 @@ def calls(
         str,
         typer.Option(metavar="TEXT", help="List only calls whose call-id contains this.", show_default=False),
     ] = "",
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most calls to list.")] = 100,
+    limit: Annotated[int, typer.Option(metavar="N", help="Most calls to list; 1 or more.")] = 100,
     as_json: AsJson = False,
     rpc: RpcAddress = None,
     runtime_dir: RuntimeDir = None,
@@ -30,10 +42,11 @@ def calls(
 
     Packets and bytes are those received. --json prints a line of JSON for each call.
     """
+    check_range("limit", limit, 1)
     from nh.cli.calls import output as calls_output  # noqa: PLC0415  rich takes a while to import
 
     wanted, pattern = read_id(call_id or ""), read_id(contains)
-    with connect(config, runtime_dir, rpc) as client:
+    with _naming(wanted), connect(config, runtime_dir, rpc) as client:
         if call_id is not None:
             calls_output.print_call(client, wanted, as_json)
         elif calls_output.print_list(client, pattern, limit, as_json):
@@ -54,7 +67,7 @@ def close(
     from nh.commands import CloseCall  # noqa: PLC0415
 
     wanted = read_id(call_id)
-    with connect(config, runtime_dir, rpc) as client:
+    with _naming(wanted), connect(config, runtime_dir, rpc) as client:
         closed = client.request(CloseCall(wanted)).sessions
     if as_json:
         typer.echo(json_text({"call_id": wanted, "sessions": closed}))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nh.cli.options import AsJson, ConfigFile, RuntimeDir, settings_of
+from nh.cli.options import AsJson, ConfigFile, RuntimeDir, check_range, settings_of
 
 _INTERVAL_S = 1.0
 
@@ -16,8 +16,6 @@ def stats(
     interval: Annotated[
         float | None,
         typer.Option(
-            min=0.1,
-            max=3600,
             metavar="SECONDS",
             help="Time between two pictures, over which rates are measured; 0.1 to 3600 (default: 1)",
             show_default=False,
@@ -35,6 +33,8 @@ def stats(
     Where standard output is no terminal it prints one picture, as with --once. --json prints one snapshot;
     with --interval and without --once, a line of JSON every so often.
     """
+    if interval is not None:
+        check_range("interval", interval, 0.1, 3600)
     from nh.cli.stats import live  # noqa: PLC0415  rich and what it draws take a while to import
 
     with live.Watch(settings_of(config, runtime_dir).runtime_path) as watch, suppress(KeyboardInterrupt):

@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import TracebackType
 
+from nh.cli.options import not_running
 from nh.cli.stats.quantities import duration
 from nh.cli.stats.rates import STALE_S
 from nh.errors import StatsUnavailable
@@ -14,7 +15,8 @@ class Watch:
     """Snapshots of the nh run that has `runtime_dir`; a context manager.
 
     Raises:
-        StatsUnavailable: no nh runs there; the message says where it looked, and how to look elsewhere.
+        NotRunning: no nh runs there; the message names the options that lead elsewhere.
+        StatsUnavailable: the statistics cannot be read.
     """
 
     def __init__(self, runtime_dir: Path) -> None:
@@ -23,9 +25,7 @@ class Watch:
         try:
             self._segment = attach_segment(self._name)
         except StatsUnavailable as exc:
-            raise StatsUnavailable(
-                f"{exc} (runtime directory {runtime_dir}; name another with --runtime-dir or NH_RUNTIME_DIR)"
-            ) from exc
+            raise not_running(runtime_dir) if isinstance(exc.__cause__, FileNotFoundError) else exc from exc
         self._reader = StatsReader(self._segment)
 
     def __enter__(self) -> "Watch":
@@ -59,7 +59,11 @@ class Watch:
             return "nh has stopped; these are its last values"
         if _stale(snapshot):
             silent_s = snapshot.supervisor.heartbeat_age_s or 0
-            return f"the supervisor has been silent for {duration(silent_s)}: it hangs, or it was killed"
+            return (
+                f"the supervisor has been silent for {duration(silent_s)}: it hangs, or it was killed;"
+                " calls go on, new ones are refused:"
+                f" end process {snapshot.supervisor.pid} if it is there, and start nh again"
+            )
         return ""
 
 
