@@ -63,6 +63,7 @@ class Drop(enum.IntEnum):
     SEND_FAILED: the kernel refused to send it.
     NO_SESSION: no session is active at the socket.
     LOOPED: it passed too many ports of this relay.
+    OVERFLOW: the receive buffer of the socket was full.
     """
 
     SOURCE_MISMATCH = 0
@@ -70,6 +71,7 @@ class Drop(enum.IntEnum):
     SEND_FAILED = 2
     NO_SESSION = 3
     LOOPED = 4
+    OVERFLOW = 5
 
 
 class Leg(Latch):

@@ -297,6 +297,8 @@ class Relay:
         if isinstance(command, ShowCall):
             call = self.table.get_call(command.call_id)
             call.note(now=now)
+            for session in call.running:
+                self.plane.count_lost(session)
             wall_offset_s = time.time() - now
             return describe_call(call, shard=self._config.shard, wall_offset_s=wall_offset_s, now=now)
         return list_calls(

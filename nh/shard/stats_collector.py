@@ -110,3 +110,4 @@ class StatsCollector(CallObserver):
         stats.drop_send_failed = base.drop_send_failed + traffic.drops[Drop.SEND_FAILED]
         stats.drop_no_session = base.drop_no_session + traffic.drops[Drop.NO_SESSION]
         stats.drop_looped = base.drop_looped + traffic.drops[Drop.LOOPED]
+        stats.drop_overflow = base.drop_overflow + traffic.drops[Drop.OVERFLOW]

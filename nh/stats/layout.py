@@ -125,6 +125,7 @@ class ShardStats:
     drop_send_failed: int = _counter("dropped: the kernel refused to send", "packets")
     drop_no_session: int = _counter("dropped: the socket has no active session", "packets")
     drop_looped: int = _counter("dropped: passed through ports of this relay too often (a loop)", "packets")
+    drop_overflow: int = _counter("dropped: the receive buffer of the socket was full", "packets")
 
     allocate_ok: int = _counter("allocate commands carried out")
     allocate_refused: int = _counter("allocate commands refused by a rule or a limit")

@@ -64,5 +64,6 @@ def test_commands_and_drops_are_told_apart() -> None:
         "drop_send_failed",
         "drop_no_session",
         "drop_looped",
+        "drop_overflow",
     }
     assert not set(COMMANDS) & set(DROPS)

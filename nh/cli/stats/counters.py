@@ -51,6 +51,7 @@ def _of_shards(totals: ShardStats) -> Iterator[_Row]:
             (totals.drop_looped, "looped"),
         ),
     )
+    yield "lost", _line((totals.drop_overflow, "in full socket buffers"))
     yield "sessions", _line((totals.sessions_started, "started"), (totals.sessions_ended, "ended"))
     yield (
         "expired",

@@ -19,7 +19,7 @@ from nh.cli.stats.rates import DROPS, STALE_S, Measured, Rates, commands, drops
 from nh.stats.layout import ShardState
 from nh.stats.snapshot import ShardReading, Snapshot, Totals
 
-WIDE_COLUMNS: Final = 121
+WIDE_COLUMNS: Final = 131
 
 LAG_S: Final = 0.05
 """A loop lag above this is audible: phones buffer about as much."""
@@ -30,6 +30,7 @@ _REASONS: Final = {
     "drop_send_failed": ("failed", "send failed"),
     "drop_no_session": ("no sess", "no session"),
     "drop_looped": ("looped", "looped"),
+    "drop_overflow": ("overfl", "overflow"),
 }
 """Reasons for a drop: heading of the column, and words in a line."""
 
@@ -206,5 +207,5 @@ def _paths(snapshot: Snapshot, rates: Rates | None) -> Text:
 
 def _drop_reasons(rates: Rates) -> Text:
     text = Text().append("drop/s  ", style="bold")
-    reasons = [f"{quantities.rate(rates[name])} {_REASONS[name][1]}" for name in DROPS]
-    return text.append(" · ".join(reasons), style="yellow" if drops(rates) else "")
+    reasons = [f"{quantities.rate(rates[name])} {_REASONS[name][1]}" for name in DROPS if rates[name]]
+    return text.append(" · ".join(reasons) or "none", style="yellow" if reasons else "")

@@ -13,6 +13,7 @@ from nh.calls.leg import Leg, RelaySocket
 from nh.calls.media import Endpoint
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
+from nh.shard.media.buffers import MediaBuffers
 from nh.shard.media.forwarding import Forwarding
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
@@ -73,6 +74,7 @@ class SocketPlane:
             kernel_off=kernel_off,
             source_changed=self._source_changed,
         )
+        self._buffers = MediaBuffers(self.traffic)
         self.inherited: dict[Endpoint, int] = {}
         self._running: dict[Session, None] = {}
         self._latching: set[Session] = set()
@@ -152,10 +154,12 @@ class SocketPlane:
         """Close sockets that are not watched."""
         if sockets:
             self._events.sockets_closing(sockets)
+            self._buffers.release(sockets)
         close_media_sockets(sockets)
 
     def start(self, session: Session) -> None:
         """See MediaPlane."""
+        self._buffers.fit(session)
         for pair in session.pairs:
             self._forwarding.start(pair)
         self._running[session] = None
@@ -168,6 +172,7 @@ class SocketPlane:
 
     def stop(self, session: Session) -> None:
         """See MediaPlane."""
+        self.count_lost(session)
         del self._running[session]
         self._latching.discard(session)
         for pair in session.pairs:
@@ -196,12 +201,18 @@ class SocketPlane:
             self._slice = math.ceil(len(self._round) * since_s / self._round_s)
         for session in self._round[-self._slice :]:
             session.note(now=now)
+            if session in self._running:
+                self.count_lost(session)
             if self._settings.relatch_s and session in self._running:
                 self._relatch_silent(session, now=now)
         del self._round[-self._slice :]
         if self.kernel is not None:
             for media_socket in self.kernel.take_stale(ROUTES_PER_POLL):
                 self._forwarding.route_changed(media_socket)
+
+    def count_lost(self, session: Session) -> None:
+        """Count what the sockets of a session lost for lack of room, up to now."""
+        self._buffers.count_lost(session)
 
     def add_carry_over(self, packets: int, size_bytes: int) -> None:
         """Count what the kernel forwarded for the process before, in flows that no longer exist."""

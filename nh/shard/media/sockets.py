@@ -46,14 +46,16 @@ class MediaSocket:
         reads_ttl: whether packets are read with nh.shard.media.loop_guard.receive().
         flow: the kernel flow that forwards what arrives here, or None.
         call_id: the call that the socket belongs to.
+        lost: how many packets the kernel had lost here when that was counted last (nh.shard.media.buffers).
     """
 
-    __slots__ = ("call_id", "connected", "dscp", "fd", "flow", "legs", "local", "reads_ttl", "sock")
+    __slots__ = ("call_id", "connected", "dscp", "fd", "flow", "legs", "local", "lost", "reads_ttl", "sock")
 
     def __init__(self, sock: socket.socket, local: Endpoint, dscp: int = 0) -> None:
         self.sock = sock
         self.dscp = dscp
         self.call_id = b""
+        self.lost = 0
         self.flow: KernelFlow | None = None
         self.fd = sock.fileno()
         self.local = local

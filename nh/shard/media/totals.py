@@ -8,6 +8,9 @@ from typing import Final
 
 from nh.calls.leg import Drop
 
+_NOT_ADMITTED: Final = (Drop.SOURCE_MISMATCH, Drop.NO_SESSION, Drop.OVERFLOW)
+"""Drops of packets that no leg counts. The size of what a socket lost is unknown."""
+
 _NOT_PASSED_ON: Final = (Drop.NO_TARGET, Drop.SEND_FAILED, Drop.LOOPED)
 """Drops of packets that a leg had admitted."""
 
@@ -18,8 +21,7 @@ class TrafficTotals:
     Attributes:
         received_packets, received_bytes: admitted at sockets.
         kernel_packets, kernel_bytes: forwarded inside the kernel.
-        drops, dropped_bytes: by Drop. Packets with a source mismatch or without a session are in no other
-            total.
+        drops, dropped_bytes: by Drop. Packets that no leg admitted are in no other total.
     """
 
     __slots__ = (
@@ -48,14 +50,14 @@ class TrafficTotals:
     def packets_in(self) -> int:
         """Everything that arrived at media ports."""
         arrived = self.received_packets + self.kernel_packets
-        return arrived + self.drops[Drop.SOURCE_MISMATCH] + self.drops[Drop.NO_SESSION]
+        return arrived + sum(self.drops[reason] for reason in _NOT_ADMITTED)
 
     @property
     def bytes_in(self) -> int:
         """The payload of packets_in."""
         dropped = self.dropped_bytes
         arrived = self.received_bytes + self.kernel_bytes
-        return arrived + dropped[Drop.SOURCE_MISMATCH] + dropped[Drop.NO_SESSION]
+        return arrived + sum(dropped[reason] for reason in _NOT_ADMITTED)
 
     @property
     def packets_out(self) -> int:

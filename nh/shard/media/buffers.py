@@ -1,0 +1,118 @@
+"""Buffers of media sockets: room for a burst of video, and what was lost for lack of room.
+
+A key frame is a few hundred packets at the speed of the wire, more than a socket holds by default (about 90).
+What a socket loses is read from the kernel when its session is polled, so that no packet costs more for it.
+"""
+
+import contextlib
+import socket
+import struct
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from nh.calls.leg import Drop
+from nh.calls.session import Session
+from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.totals import TrafficTotals
+
+
+class Room(NamedTuple):
+    """How large the buffers of a socket for RTP may be, in each direction.
+
+    Args:
+        most_bytes: what it gets of a budget that is full. A packet may occupy 4.5 KiB.
+        share: it gets at most one part in so many of what is left of the budget; later calls get some, too.
+        reserve: the part of the budget that is kept for others.
+    """
+
+    most_bytes: int
+    share: int
+    reserve: float
+
+
+VIDEO: Final = Room(4 * 1024 * 1024, 16, 0.0)
+OTHER: Final = Room(1024 * 1024, 128, 0.5)
+"""Sound, and media whose kind is unknown."""
+
+BUDGET_BYTES: Final = 256 * 1024 * 1024
+"""Most that all receive buffers of a shard may be larger than the default."""
+
+SO_SNDBUFFORCE, SO_RCVBUFFORCE, _SO_MEMINFO = 32, 33, 55
+_MEMINFO: Final = struct.Struct("=9I")
+_DROPS: Final = 8
+"""Number of a counter: SK_MEMINFO_DROPS (linux/sock_diag.h)."""
+
+_RTP: Final = 0
+
+
+class MediaBuffers:
+    """Buffers of the media sockets of one shard.
+
+    Args:
+        traffic: counts what is lost.
+        budget_bytes: see BUDGET_BYTES.
+
+    Attributes:
+        left_bytes: what is left of the budget.
+    """
+
+    def __init__(self, traffic: TrafficTotals, *, budget_bytes: int = BUDGET_BYTES) -> None:
+        self._traffic = traffic
+        self.left_bytes = budget_bytes
+        self._budget_bytes = budget_bytes
+        self._taken: dict[MediaSocket, int] = {}
+
+    def fit(self, session: Session) -> None:
+        """Give the sockets of a session the room that its media need."""
+        for pair in session.pairs:
+            if pair.component == _RTP:
+                kind = session.group_from.media[pair.medium].kind
+                for leg in (pair.from_, pair.to):
+                    self.enlarge(socket_of(leg), VIDEO if kind == "video" else OTHER)
+
+    def release(self, media_sockets: Iterable[MediaSocket]) -> None:
+        """Return what sockets that are closed had of the budget."""
+        for media_socket in media_sockets:
+            self.left_bytes += self._taken.pop(media_socket, 0)
+
+    def count_lost(self, session: Session) -> None:
+        """Count what the sockets of a session have lost since the last call."""
+        for leg in session.legs:
+            media_socket = socket_of(leg)
+            lost = lost_packets(media_socket.sock)
+            for _ in range(lost - media_socket.lost):
+                leg.count_drop(Drop.OVERFLOW)
+                self._traffic.drop(Drop.OVERFLOW, 0)
+            media_socket.lost = lost
+
+    def enlarge(self, media_socket: MediaSocket, room: Room) -> None:
+        """Give one socket that room, or what the budget has left for it."""
+        before = media_socket.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        free_bytes = max(0, self.left_bytes - int(room.reserve * self._budget_bytes))
+        wanted = min(room.most_bytes, before + free_bytes // room.share)
+        if wanted <= before:
+            return
+        sock = media_socket.sock
+        _set(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, wanted)
+        _set(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, wanted)
+        taken = max(0, sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) - before)
+        self._taken[media_socket] = self._taken.get(media_socket, 0) + taken
+        self.left_bytes -= taken
+
+
+def lost_packets(sock: socket.socket) -> int:
+    """How many packets a socket has lost since it was opened, for lack of room or for wrong checksums."""
+    info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+    # kernels before Linux 4.12 do not count
+    return _MEMINFO.unpack(info)[_DROPS] if len(info) == _MEMINFO.size else 0
+
+
+def _set(sock: socket.socket, force: int, option: int, size_bytes: int) -> None:
+    """Set a buffer's size: beyond the host's limit (net.core.rmem_max) with CAP_NET_ADMIN, else up to it."""
+    half = size_bytes // 2  # the kernel doubles it, for its own structures
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, force, half)
+    except OSError:  # EPERM
+        if sock.getsockopt(socket.SOL_SOCKET, option) < size_bytes:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, option, half)

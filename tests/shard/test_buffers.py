@@ -1,0 +1,176 @@
+"""nh.shard.media.buffers: bursts of video survive in the socket, and what a socket loses is counted."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.calls.media import Media, Side
+from nh.commands import TransactionKey
+from nh.shard.media import buffers
+from nh.shard.media.sockets import MediaSocket, close_media_sockets, open_media_sockets
+from nh.shard.media.totals import TrafficTotals
+from tests.shard.conftest import MakePeer, MakeTestbed
+from tests.shard.testbed import V4, V6, Conversation, RelayTestbed
+from tools.harness.media_peer import RTP, MediaPeer
+from tools.harness.waiting import turn_until
+
+KEY_FRAME = 300
+"""Packets of a key frame, 1200 bytes each."""
+
+SO_RCVBUFFORCE = 33
+
+
+@pytest.fixture(params=[V4, V6])
+def address(request: pytest.FixtureRequest, ipv6: None) -> str:
+    where: str = request.param
+    return where
+
+
+@pytest.fixture
+def roomy(make_peer: MakePeer, address: str) -> tuple[MediaPeer, MediaPeer]:
+    """Two phones that lose nothing themselves."""
+    phones = make_peer(address), make_peer(address)
+    for phone in phones:
+        try:
+            phone.sockets[RTP].setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
+        except PermissionError:
+            pytest.skip("needs the privilege of large buffers (CAP_NET_ADMIN)")
+    return phones
+
+
+def call(testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer, kind: str) -> Conversation:
+    """A call with one medium of that kind, that both ends have spoken in."""
+    key = testbed.new_key()
+    ends = [Media(phone.address, phone.port, 2, "RTP/AVP", kind) for phone in (alice, bob)]
+    [for_bob] = testbed.allocate(key, Side.FROM, ends[:1], alice.address)
+    [for_alice] = testbed.allocate(key, Side.TO, ends[1:], alice.address)
+    testbed.activate(key)
+    conversation = Conversation(key, for_alice, for_bob)
+    testbed.converse(alice, bob, conversation)
+    return conversation
+
+
+def burst(testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer, count: int) -> int:
+    """How many of so many packets arrive that are sent before the relay has a chance to turn."""
+    before = lost(testbed, call.key)
+    for number in range(count):
+        alice.send(number.to_bytes(2, "big").ljust(1200, b"."), call.for_caller)
+    arrived: list[bytes] = []
+
+    def all_of_them() -> bool:
+        arrived.extend(bob.pending())
+        return len(arrived) + lost(testbed, call.key) - before >= count
+
+    turn_until(testbed.loop, all_of_them, "each is relayed or counted")
+    return len(arrived)
+
+
+def lost(testbed: RelayTestbed, key: TransactionKey) -> int:
+    """What the sockets of a call lost, as `show` has it."""
+    legs = [testbed.leg(key, side) for side in Side]
+    return sum(leg.dropped.get("overflow", 0) for leg in legs)
+
+
+@pytest.mark.parametrize("kind", ["video", "audio", ""])
+def test_a_key_frame_arrives_whole(
+    make_testbed: MakeTestbed, roomy: tuple[MediaPeer, MediaPeer], kind: str
+) -> None:
+    testbed = make_testbed()
+    conversation = call(testbed, *roomy, kind)
+    for _ in range(3):
+        assert burst(testbed, conversation, *roomy, KEY_FRAME) == KEY_FRAME
+    assert testbed.stats().drop_overflow == 0
+
+
+def test_what_a_socket_loses_is_counted_for_its_leg(ports: range, roomy: tuple[MediaPeer, MediaPeer]) -> None:
+    """And is part of what came in."""
+    testbed = RelayTestbed(ports)
+    try:
+        conversation = call(testbed, *roomy, "audio")
+        arrived = burst(testbed, conversation, *roomy, 2000)
+        missing = 2000 - arrived
+        assert missing > 0
+        assert testbed.leg(conversation.key, Side.FROM).dropped == {"overflow": missing}
+        assert testbed.leg(conversation.key, Side.TO).dropped == {}
+        stats = testbed.stats()
+        assert (stats.drop_overflow, stats.packets_in) == (missing, 2000 + 4)
+        assert stats.packets_out == arrived + 4
+    finally:
+        testbed.close()
+
+
+def test_what_was_lost_is_counted_at_the_latest_when_the_call_ends(
+    ports: range, roomy: tuple[MediaPeer, MediaPeer]
+) -> None:
+    testbed = RelayTestbed(ports)
+    try:
+        conversation = call(testbed, *roomy, "audio")
+        for _ in range(2000):
+            roomy[0].send(bytes(1200), conversation.for_caller)
+        testbed.bye(conversation.key)
+        assert testbed.stats().drop_overflow > 0
+    finally:
+        testbed.close()
+
+
+@pytest.fixture
+def opened(ports: range) -> Iterator[list[MediaSocket]]:
+    sockets = open_media_sockets(V4, ports[0], 40)
+    yield sockets
+    close_media_sockets(sockets)
+
+
+def room(media_socket: MediaSocket) -> int:
+    return media_socket.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+@pytest.mark.parametrize("wanted", [buffers.VIDEO, buffers.OTHER])
+def test_later_calls_get_a_smaller_part_of_the_budget(
+    opened: list[MediaSocket], wanted: buffers.Room
+) -> None:
+    before = room(opened[0])
+    budget = 16 << 20
+    some = buffers.MediaBuffers(TrafficTotals(), budget_bytes=budget)
+    for media_socket in opened:
+        some.enlarge(media_socket, wanted)
+    rooms = [room(media_socket) for media_socket in opened]
+    assert rooms == sorted(rooms, reverse=True)
+    assert rooms[-1] > before
+    assert sum(rooms) - len(rooms) * before <= budget * (1 - wanted.reserve)
+    some.release(opened)
+    assert some.left_bytes == budget
+
+
+def test_video_gets_more_than_sound_of_the_same_socket_too(opened: list[MediaSocket]) -> None:
+    """As after a re-INVITE that makes video of it."""
+    some = buffers.MediaBuffers(TrafficTotals())
+    some.enlarge(opened[0], buffers.OTHER)
+    assert room(opened[0]) == buffers.OTHER.most_bytes
+    for wanted in (buffers.VIDEO, buffers.OTHER):
+        some.enlarge(opened[0], wanted)
+        assert room(opened[0]) == buffers.VIDEO.most_bytes
+    some.release(opened)
+    assert some.left_bytes == buffers.BUDGET_BYTES
+
+
+def test_what_is_sent_has_as_much_room(opened: list[MediaSocket]) -> None:
+    buffers.MediaBuffers(TrafficTotals()).enlarge(opened[0], buffers.VIDEO)
+    assert opened[0].sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == buffers.VIDEO.most_bytes
+
+
+def test_without_the_privilege_the_hosts_limit_holds(
+    opened: list[MediaSocket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buffers, "SO_RCVBUFFORCE", -1)
+    monkeypatch.setattr(buffers, "SO_SNDBUFFORCE", -1)
+    most = 2 * int(Path("/proc/sys/net/core/rmem_max").read_text())
+    buffers.MediaBuffers(TrafficTotals()).enlarge(opened[0], buffers.VIDEO)
+    assert room(opened[0]) == min(most, buffers.VIDEO.most_bytes)
+
+
+def test_a_larger_default_is_left_as_it_is(opened: list[MediaSocket]) -> None:
+    opened[0].sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
+    buffers.MediaBuffers(TrafficTotals()).enlarge(opened[0], buffers.VIDEO)
+    assert room(opened[0]) == 16 << 20
