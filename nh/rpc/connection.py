@@ -10,6 +10,8 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from nh.address import TcpAddress
+from nh.ipc.peer import peer_of
 from nh.loop import Callback, Loop
 from nh.rpc.events import Handler, RequestCounter, StreamProtocol, Unreadable
 from nh.rpc.idle_clients import IdleTracker
@@ -43,6 +45,28 @@ class ConnectionContext:
     clients: "IdleTracker[Connection]"
     counter: RequestCounter
     limited_log: RateLimitedLogger
+
+
+class StreamSender:
+    """The sender of one request on a connection: each gets a reply of its own. As text: where the client is.
+
+    Args:
+        sock: the connection's socket.
+    """
+
+    __slots__ = ("_sock",)
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def __str__(self) -> str:
+        try:
+            if self._sock.family != socket.AF_UNIX:
+                return str(TcpAddress(*self._sock.getpeername()[:2]))
+            peer = peer_of(self._sock)
+        except OSError:
+            return "a client that has left"
+        return f"pid {peer.pid} (uid {peer.uid})"
 
 
 class Connection:
@@ -115,6 +139,11 @@ class Connection:
         self._context.loop.remove_writer(self._sock.fileno())
 
     @property
+    def client(self) -> StreamSender:
+        """The client; as text it is where the client is."""
+        return StreamSender(self._sock)
+
+    @property
     def _full(self) -> bool:
         """Whether the next request has to wait until earlier ones have replies, or replies are read."""
         return self._in_flight >= MAX_IN_FLIGHT or len(self._output) > MAX_OUTPUT_BYTES
@@ -145,7 +174,10 @@ class Connection:
             add(self._sock.fileno(), callback)
         except OSError as exc:
             self._context.limited_log.log(
-                logging.WARNING, "a client's connection was closed, as its socket cannot be watched: %s", exc
+                logging.WARNING,
+                "the connection from %s was closed, as its socket cannot be watched: %s",
+                self.client,
+                exc,
             )
             self.close()
 
@@ -171,7 +203,8 @@ class Connection:
         except Exception:
             # a bug met by one client's request must end its own connection only
             logger.exception(
-                "a client's connection was closed, because serving it failed: this is a bug in nh"
+                "the connection from %s was closed, because serving it failed: this is a bug in nh",
+                self.client,
             )
             self.close()
         finally:
@@ -192,8 +225,7 @@ class Connection:
             self._in_flight += 1
             if self._in_flight == 1:
                 context.clients.begin(self)
-            # each message of a connection gets a reply of its own, so each has a sender of its own
-            if not context.handler.serve(event, object(), self._reply):
+            if not context.handler.serve(event, StreamSender(self._sock), self._reply):
                 self._done()
             if self._protocol.complete and self._open:
                 self._end()
@@ -205,7 +237,8 @@ class Connection:
         self._context.counter.count_error(event.error.code)
         self._context.limited_log.log(
             logging.WARNING,
-            "a client's connection is closed, as its requests cannot be read: %s",
+            "the connection from %s is closed, as its requests cannot be read: %s",
+            self.client,
             event.error,
         )
         self._end()

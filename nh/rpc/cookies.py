@@ -26,10 +26,12 @@ class CookieRequest(NamedTuple):
     Attributes:
         command: what to execute, or the Failure to reply with at once.
         encode: makes the reply, cookie and all, of the command's result.
+        subject: what of the request is known, for log lines: its command and its call.
     """
 
     command: Command | Failure
     encode: Callable[[Result], bytes]
+    subject: str = "a request"
 
 
 class CookieCodec(Protocol):
@@ -82,7 +84,10 @@ class CookieHandler:
         if parts is None:
             self._counter.count_error("")
             self._limited_log.log(
-                logging.WARNING, "%s: a message has no cookie, so it gets no reply", self._codec.name
+                logging.WARNING,
+                "%s: a message from %s has no cookie, so it gets no reply",
+                self._codec.name,
+                sender,
             )
             return False
         cookie, payload = parts
@@ -103,7 +108,12 @@ class CookieHandler:
         if isinstance(command, Failure):
             self._counter.count_error(command.code)
             self._limited_log.log(
-                logging.WARNING, "%s: a request was rejected: %s", self._codec.name, command.message
+                logging.WARNING,
+                "%s: %s from %s was rejected: %s",
+                self._codec.name,
+                request.subject,
+                sender,
+                command.message,
             )
             send(request.encode(command))
         elif self._replies.full:

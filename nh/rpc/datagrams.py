@@ -3,8 +3,9 @@
 import functools
 import logging
 import socket
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from nh.address import TcpAddress
 from nh.loop import Loop
 from nh.rpc.events import Handler, Message
 from nh.stats.layout import SupervisorStats
@@ -14,6 +15,21 @@ DATAGRAMS_A_TURN: Final = 64
 """Most datagrams served before other descriptors get their turn."""
 
 _ROOM_BYTES: Final = 65_536
+
+
+class DatagramSender(NamedTuple):
+    """The sender of datagrams, at one of nh's sockets.
+
+    Attributes:
+        fd: of the socket that received them.
+        peer: as recvfrom() names it.
+    """
+
+    fd: int
+    peer: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return str(TcpAddress(*self.peer[:2]))
 
 
 class DatagramSocket:
@@ -67,7 +83,7 @@ class DatagramSocket:
             except OSError as exc:  # an ICMP error for an earlier reply; the socket still works
                 self._limited_log.log(logging.WARNING, "a reply over UDP did not reach its client: %s", exc)
                 return
-            sender = (self._sock.fileno(), peer)
+            sender = DatagramSender(self._sock.fileno(), peer)
             self._handler.serve(Message(message), sender, functools.partial(self._send, peer))
 
     def _send(self, peer: Any, reply: bytes) -> None:

@@ -97,7 +97,8 @@ class Handler(Protocol):
 
         Args:
             event: any event but Unreadable.
-            sender: identifies the client and, where each request has a reply of its own, the request.
+            sender: identifies the client and, where each request has a reply of its own, the request; as text
+                it is the client's address, for log lines.
             send: sends the reply; called at most once.
 
         Returns:

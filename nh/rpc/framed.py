@@ -134,7 +134,7 @@ class CommandHandler:
         self._counter = counter
         self._limited_log = limited_log
 
-    def serve(self, event: Event, sender: Hashable, send: Send) -> bool:  # noqa: ARG002  Handler's
+    def serve(self, event: Event, sender: Hashable, send: Send) -> bool:
         """See Handler."""
         if isinstance(event, Request):
             self._counter.count(event.protocol)
@@ -145,7 +145,10 @@ class CommandHandler:
         self._counter.count_error(event.error.code)
         if not event.reply_has_reason:
             self._limited_log.log(
-                logging.WARNING, "a Net::SIP request was rejected with undef: %s", event.error.message
+                logging.WARNING,
+                "a Net::SIP request from %s was rejected with undef: %s",
+                sender,
+                event.error.message,
             )
         send(event.reply)
         return True

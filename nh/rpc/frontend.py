@@ -218,8 +218,9 @@ class Frontend:
             return False
         self._limited_log.log(
             logging.WARNING,
-            "%d clients are connected, so the longest idle one was disconnected for a new one",
+            "%d clients are connected, so the longest idle one, %s, was disconnected for a new one",
             len(self._clients),
+            connection.client,
         )
         self._stats.rpc_evicted += 1
         connection.close()

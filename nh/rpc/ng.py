@@ -21,7 +21,7 @@ class NgCodec:
     def decode(self, cookie: bytes, payload: bytes) -> CookieRequest:
         """See CookieCodec."""
         request = ng.decode_request(payload)
-        return CookieRequest(request.command, functools.partial(_encode, cookie, request))
+        return CookieRequest(request.command, functools.partial(_encode, cookie, request), request.subject)
 
 
 def _encode(cookie: bytes, request: ng.Request, result: Result) -> bytes:

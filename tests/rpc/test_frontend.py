@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -17,8 +18,11 @@ from nh.results import Closed, ExtensionResult, Failure
 from nh.rpc.connection import MAX_IN_FLIGHT, MAX_OUTPUT_BYTES
 from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame
+from nh.wire.netsip.storable import freeze_array
 from tests.profiles import examples
 from tests.rpc.frontend_testbed import FrontendTestbed, key, open_frontend
+
+ME = f"pid {os.getpid()} (uid {os.getuid()})"
 
 NETSIP_CLOSE = netsip.encode_request(Close(key()))
 
@@ -150,6 +154,28 @@ def test_both_protocols_may_share_a_connection(testbed: FrontendTestbed) -> None
     peer.send(close_call(1), NETSIP_CLOSE)
     assert peer.native_reply(Closed) == (1, Closed(7))
     assert peer.netsip_reply() == 7
+
+
+# --- log lines ------------------------------------------------------------------------------------
+
+
+def test_a_rejected_request_is_logged_with_client_command_and_call(
+    testbed: FrontendTestbed, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer = testbed.connect()
+    peer.send(freeze_array(["close", [b"call", "soon", b"from"]]))
+    assert peer.netsip_reply() is None
+    assert (
+        f"a Net::SIP request from {ME} was rejected with undef: close for call b'call': cseq" in caplog.text
+    )
+
+
+def test_a_connection_that_cannot_be_read_is_logged_with_its_client(
+    testbed: FrontendTestbed, caplog: pytest.LogCaptureFixture
+) -> None:
+    testbed.connect().send_raw(b"GET / HTTP/1.0\r\n\r\n")
+    testbed.turn_until(lambda: caplog.messages)
+    assert f"the connection from {ME} is closed, as its requests cannot be read" in caplog.text
 
 
 # --- clients that leave ---------------------------------------------------------------------------

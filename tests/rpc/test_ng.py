@@ -70,6 +70,42 @@ def test_what_cannot_be_read_is_answered_with_an_error(testbed: NgTestbed) -> No
     assert testbed.commands == []
 
 
+@pytest.mark.parametrize(
+    ("message", "logged"),
+    [
+        (PING, "ng: a message from {client} has no cookie"),
+        (b"1 dx", "ng: a request from {client} was rejected: Could not decode bencode"),
+        (
+            b"1 " + payload("fl\ny"),
+            r"ng: the command 'fl\ny' from {client} was rejected: Unrecognized command",
+        ),
+        (
+            b"1 " + payload("offer", call_id="c\n" * 100),
+            "ng: the command 'offer' for call %r from {client} was rejected: No SDP body" % (b"c\n" * 32),
+        ),
+    ],
+    ids=["no cookie", "no dictionary", "no such command", "no sdp"],
+)
+def test_a_rejected_request_is_logged_with_client_command_and_call(
+    testbed: NgTestbed, caplog: pytest.LogCaptureFixture, message: bytes, logged: str
+) -> None:
+    client = testbed.client()
+    client.send(message)
+    testbed.turn_until(lambda: caplog.text)
+    host, port = client.getsockname()
+    assert logged.format(client=f"{host}:{port}") in caplog.text
+
+
+def test_a_connection_that_cannot_be_read_is_logged_with_its_client(
+    testbed: NgTestbed, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = testbed.client(socket.SOCK_STREAM)
+    client.send(b"1 GET / HTTP/1.0\r\n\r\n")
+    testbed.turn_until(lambda: caplog.text)
+    host, port = client.getsockname()
+    assert f"the connection from {host}:{port} is closed" in caplog.text
+
+
 def test_a_reply_too_long_for_a_datagram_becomes_an_error(testbed: NgTestbed) -> None:
     testbed.result = Rewritten(b"x" * 70_000)
     assert b"longer than" in testbed.ask(testbed.client(), b"1 " + offer())

@@ -45,7 +45,13 @@ class InterfaceChoice:
         self._logged: set[str] = set()
 
     def for_offer(
-        self, options: OfferOptions, family: int, sender: Party | None, receiver: Party | None
+        self,
+        options: OfferOptions,
+        family: int,
+        sender: Party | None,
+        receiver: Party | None,
+        *,
+        call_id: bytes = b"",
     ) -> InterfacePair:
         """The interfaces of an offer. An unknown name means the default, as in rtpengine, and a warning.
 
@@ -54,6 +60,7 @@ class InterfaceChoice:
             family: address family of the SDP, 4 or 6.
             sender: the party that offers, None if it is new; a known party stays on its interface.
             receiver: the same of the other party.
+            call_id: of the call, for log lines.
 
         Raises:
             Unsupported: there is no interface, or none of the family that the options ask for.
@@ -71,7 +78,7 @@ class InterfaceChoice:
             far = self._named(names[1] if len(names) > 1 else near.name, wanted, unknown)
             if options.family and far.family != options.family:
                 far = self.default(options.family, required=True)
-        return InterfacePair(near, far, self._warning(unknown))
+        return InterfacePair(near, far, self._warning(unknown, call_id))
 
     def default(self, family: int, *, required: bool = False) -> Interface:
         """The first interface of an address family.
@@ -106,14 +113,14 @@ class InterfaceChoice:
         unknown.append(name)
         return self.default(family)
 
-    def _warning(self, unknown: Sequence[str]) -> str:
+    def _warning(self, unknown: Sequence[str], call_id: bytes) -> str:
         if not unknown:
             return ""
         wrong = ", ".join(repr(name[:64]) for name in dict.fromkeys(unknown))
         names = ", ".join(dict.fromkeys(interface.name for interface in self._interfaces))
-        warning = f"direction: no interface is named {wrong}, the default is taken; nh has {names}"
+        warning = f"direction: no interface is named {wrong}, the default is taken; nh has only: {names}"
         # SIP proxies show warnings nowhere; each is logged once, and clients may invent names without end
         if warning not in self._logged and len(self._logged) < MAX_LOGGED:
             self._logged.add(warning)
-            logger.warning("%s", warning)
+            logger.warning("call %r: %s", call_id[:64], warning)
         return warning

@@ -105,6 +105,7 @@ class Signalling:
             family_of(description),
             parties.get(command.from_tag),
             parties.get(command.to_tag),
+            call_id=command.call_id,
         )
         requests = [request_for(medium, command.options, far) for medium in description.media]
         refuse_forced_ice(description, command.options)

@@ -23,7 +23,7 @@ from nh.commands import (
 )
 from nh.errors import MalformedRequest, UnknownCommand, Unsupported
 from nh.results import Failure
-from nh.wire.fields import make_id
+from nh.wire.fields import LOGGED_ID_BYTES, make_id
 from nh.wire.ng.dictionary import Dictionary, Encoding, decode, text_of
 from nh.wire.ng.options import read_options
 from nh.wire.ng.parsed_options import ParsedOptions
@@ -48,6 +48,7 @@ class Request(msgspec.Struct, frozen=True):
         fatal: whether deleting an unknown call is an error.
         fast: whether the reply to a delete leaves the counters out.
         warning: what of the request was ignored; "" for nothing.
+        subject: command and call of an invalid request, as far as they are known, for log lines.
     """
 
     command: Command | Failure
@@ -56,6 +57,7 @@ class Request(msgspec.Struct, frozen=True):
     fatal: bool = False
     fast: bool = False
     warning: str = ""
+    subject: str = "a request"
 
 
 def split_cookie(message: bytes) -> tuple[bytes, bytes] | None:
@@ -67,11 +69,20 @@ def split_cookie(message: bytes) -> tuple[bytes, bytes] | None:
 def decode_request(payload: bytes) -> Request:
     """Decode the payload of one request. Never raises: an invalid request has a Failure as its command."""
     encoding = Encoding.JSON if payload[:1] == Encoding.JSON.value else Encoding.BENCODE
+    dictionary = None
     try:
         dictionary = decode(payload)
         return _read_request(dictionary, encoding)
     except (MalformedRequest, UnknownCommand, Unsupported) as exc:
-        return Request(Failure.of(exc), encoding)
+        return Request(Failure.of(exc), encoding, subject=_subject(dictionary))
+
+
+def _subject(dictionary: Dictionary | None) -> str:
+    """Command and call of a request, escaped and of limited length."""
+    name = dictionary.find(b"command") if dictionary is not None else b""
+    call_id = dictionary.find(b"call-id") if dictionary is not None else b""
+    subject = f"the command {text_of(name[:LOGGED_ID_BYTES])!r}" if name else "a request"
+    return f"{subject} for call {call_id[:LOGGED_ID_BYTES]!r}" if call_id else subject
 
 
 def _read_request(dictionary: Dictionary, encoding: Encoding) -> Request:
