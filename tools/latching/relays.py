@@ -11,6 +11,7 @@ from nh.client import Client
 from tools.harness.other_relays import has_nathelper, running_nathelper, running_rtpengine
 from tools.harness.ports import claim_ports, free_port
 from tools.harness.relay import running_relay
+from tools.latching.talk import IPV4, IPV6
 from tools.rtpload.codec import get_codec
 from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.controls.interface import Control
@@ -19,6 +20,9 @@ from tools.rtpload.controls.ng import NgControl
 
 LOOPBACK: Final = "127.0.0.1"
 TIMEOUT_S: Final = 5.0
+
+SIP_SOURCES: Final = {hosts.private: hosts.caller for hosts in (IPV4, IPV6)}
+"""A phone behind a NAT: the proxy sees its public address, and tells the relay by ng's received-from."""
 
 MakeControl = Callable[[], Control]
 """Makes a control of a running relay, one for each thread."""
@@ -56,7 +60,7 @@ def running_nathelper_relay() -> Iterator[MakeControl]:
 
 
 def _ng(address: str) -> Control:
-    return NgControl(address, TIMEOUT_S, get_codec("pcmu"), 20.0, CommandTimes())
+    return NgControl(address, TIMEOUT_S, get_codec("pcmu"), 20.0, CommandTimes(), sip_sources=SIP_SOURCES)
 
 
 def _netsip(address: str, listen: str = LOOPBACK) -> Control:

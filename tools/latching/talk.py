@@ -12,8 +12,9 @@ from tools.rtp import PACKET_S
 from tools.rtpload.controls.interface import Control
 from tools.rtpload.ends import Endpoint, MediaEnd, TransactionKey
 
-LATCHED_S: Final = 3.6
-"""After this time all relays have learned where the phones are: rtpengine and nh after three seconds."""
+LATCHED_S: Final = 4.6
+"""After this time all relays have learned where the phones are: nh after three seconds, rtpengine
+after three to four, because it counts whole ones."""
 
 
 class Hosts(NamedTuple):

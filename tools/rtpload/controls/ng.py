@@ -8,6 +8,7 @@ within a second is sent again with the same cookie, which the relay answers with
 import secrets
 import socket
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -31,11 +32,21 @@ class NgControl:
         timeout_s: longest time of one command, all tries together.
         codec, packet_ms: what the phones' SDP says.
         times: where the time of each command is counted.
+        sip_sources: where a phone's SIP messages come from, by the address of its SDP, if not from there;
+            None: the relay is not told where messages come from.
     """
 
     def __init__(
-        self, address: str, timeout_s: float, codec: Codec, packet_ms: float, times: CommandTimes
+        self,
+        address: str,
+        timeout_s: float,
+        codec: Codec,
+        packet_ms: float,
+        times: CommandTimes,
+        *,
+        sip_sources: Mapping[str, str] | None = None,
     ) -> None:
+        self._sip_sources = sip_sources
         self._timeout_s = timeout_s
         self._codec = codec
         self._packet_ms = packet_ms
@@ -88,6 +99,9 @@ class NgControl:
             "replace": ["origin"],
             "ICE": "remove",
         }
+        if self._sip_sources is not None:
+            source = self._sip_sources.get(end.rtp.address, end.rtp.address)
+            request["received-from"] = ["IP6" if ":" in source else "IP4", source]
         with self._times.measure(command):
             reply = self._request(request)
         _check(reply, command)
