@@ -56,7 +56,9 @@ Tap = Callable[[memoryview], None]
 
 
 class Drop(enum.IntEnum):
-    """Why a packet was not passed on.
+    """Why a packet was not passed on, and whether a leg had admitted it, so that it is in the leg's counters.
+
+    nh.stats.layout has a counter for each, `drop_` and its name.
 
     SOURCE_MISMATCH: its source does not belong to the leg.
     NO_TARGET: the other end does not receive (hold), or its endpoint is not known yet.
@@ -66,12 +68,21 @@ class Drop(enum.IntEnum):
     OVERFLOW: the receive buffer of the socket was full.
     """
 
-    SOURCE_MISMATCH = 0
-    NO_TARGET = 1
-    SEND_FAILED = 2
-    NO_SESSION = 3
-    LOOPED = 4
-    OVERFLOW = 5
+    admitted: bool
+
+    def __new__(cls, value: int, admitted: bool) -> "Drop":
+        """A reason with its index."""
+        reason = int.__new__(cls, value)
+        reason._value_ = value
+        reason.admitted = admitted
+        return reason
+
+    SOURCE_MISMATCH = 0, False
+    NO_TARGET = 1, True
+    SEND_FAILED = 2, True
+    NO_SESSION = 3, False
+    LOOPED = 4, True
+    OVERFLOW = 5, False
 
 
 class Leg(Latch):

@@ -4,6 +4,7 @@ Counters go on from those of the process before; gauges are of the moment.
 """
 
 import dataclasses
+from typing import Final
 
 from nh.calls.events import CallObserver, EndReason
 from nh.calls.leg import Drop
@@ -15,6 +16,9 @@ from nh.commands import RelayCommand
 from nh.shard.media.plane import SocketPlane
 from nh.stats import ShardStats
 from nh.stats.layout import SHARD_TABLE, Counters, add_counters
+
+_DROPS: Final = tuple((reason, f"drop_{reason.name.lower()}") for reason in Drop)
+"""Each reason and its counter."""
 
 
 class StatsCollector(CallObserver):
@@ -105,9 +109,5 @@ class StatsCollector(CallObserver):
         stats.bytes_out = base.bytes_out - base.kernel_bytes + traffic.bytes_out
         stats.kernel_packets = traffic.kernel_packets
         stats.kernel_bytes = traffic.kernel_bytes
-        stats.drop_source_mismatch = base.drop_source_mismatch + traffic.drops[Drop.SOURCE_MISMATCH]
-        stats.drop_no_target = base.drop_no_target + traffic.drops[Drop.NO_TARGET]
-        stats.drop_send_failed = base.drop_send_failed + traffic.drops[Drop.SEND_FAILED]
-        stats.drop_no_session = base.drop_no_session + traffic.drops[Drop.NO_SESSION]
-        stats.drop_looped = base.drop_looped + traffic.drops[Drop.LOOPED]
-        stats.drop_overflow = base.drop_overflow + traffic.drops[Drop.OVERFLOW]
+        for reason, name in _DROPS:
+            setattr(stats, name, getattr(base, name) + traffic.drops[reason])

@@ -44,6 +44,7 @@ class FieldInfo:
         unit: such as packets, bytes or s; values in s are floats, all others integers.
         help: the meaning, for people.
         zero: the value before the first publication, and for gauges of a shard that is down.
+        label: of a reason for a drop: what the live view calls it.
     """
 
     name: str
@@ -52,15 +53,20 @@ class FieldInfo:
     unit: str
     help: str
     zero: float
+    label: str = ""
 
 
-def _field(kind: Kind, total: Total, unit: str, help: str, zero: int) -> Any:
+def _field(kind: Kind, total: Total, unit: str, help: str, zero: int = 0, *, label: str = "") -> Any:
     default = float(zero) if unit == "s" else zero
-    return dataclasses.field(default=default, metadata={_KEY: (kind, total, unit, help, default)})
+    return dataclasses.field(default=default, metadata={_KEY: (kind, total, unit, help, default, label)})
 
 
 def _counter(help: str, unit: str = "commands") -> Any:
-    return _field(Kind.COUNTER, Total.SUM, unit, help, 0)
+    return _field(Kind.COUNTER, Total.SUM, unit, help)
+
+
+def _drop(label: str, why: str) -> Any:
+    return _field(Kind.COUNTER, Total.SUM, "packets", f"dropped: {why}", label=label)
 
 
 def _gauge(help: str, unit: str, total: Total = Total.SUM, zero: int = 0) -> Any:
@@ -118,14 +124,12 @@ class ShardStats:
         "directions relayed in user space because the kernel's flow table was full", "directions"
     )
 
-    drop_source_mismatch: int = _counter("dropped: the source policy rejects the source", "packets")
-    drop_no_target: int = _counter(
-        "dropped: the other end does not receive, or its address is unknown yet", "packets"
-    )
-    drop_send_failed: int = _counter("dropped: the kernel refused to send", "packets")
-    drop_no_session: int = _counter("dropped: the socket has no active session", "packets")
-    drop_looped: int = _counter("dropped: passed through ports of this relay too often (a loop)", "packets")
-    drop_overflow: int = _counter("dropped: the receive buffer of the socket was full", "packets")
+    drop_source_mismatch: int = _drop("mismatch", "the source policy rejects the source")
+    drop_no_target: int = _drop("no target", "the other end does not receive, or its address is unknown yet")
+    drop_send_failed: int = _drop("send failed", "the kernel refused to send")
+    drop_no_session: int = _drop("no session", "the socket has no active session")
+    drop_looped: int = _drop("looped", "passed through ports of this relay too often (a loop)")
+    drop_overflow: int = _drop("overflow", "the receive buffer of the socket was full")
 
     allocate_ok: int = _counter("allocate commands carried out")
     allocate_refused: int = _counter("allocate commands refused by a rule or a limit")
@@ -259,6 +263,9 @@ class SupervisorStats:
 SHARD_TABLE: Final = table(ShardStats)
 STATUS_TABLE: Final = table(ShardStatus)
 SUPERVISOR_TABLE: Final = table(SupervisorStats)
+
+DROPS: Final = tuple(field for field in SHARD_TABLE if field.label)
+"""The counters of dropped packets, by reason."""
 
 
 class Record:

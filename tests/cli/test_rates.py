@@ -2,7 +2,9 @@ from typing import Any
 
 import pytest
 
-from nh.cli.stats.rates import COMMANDS, DROPS, STALE_S, Meter, Rates, commands, drops
+from nh.calls.leg import Drop
+from nh.cli.stats.rates import COMMANDS, STALE_S, Meter, Rates, commands, drops
+from nh.stats.layout import DROPS
 from nh.stats.snapshot import Snapshot
 from tests.cli.snapshots import make_shard, make_snapshot
 
@@ -58,12 +60,5 @@ def test_the_total_adds_up_the_shards_that_are_known() -> None:
 
 def test_commands_and_drops_are_told_apart() -> None:
     assert len(COMMANDS) == 30
-    assert set(DROPS) == {
-        "drop_source_mismatch",
-        "drop_no_target",
-        "drop_send_failed",
-        "drop_no_session",
-        "drop_looped",
-        "drop_overflow",
-    }
-    assert not set(COMMANDS) & set(DROPS)
+    assert {reason.name for reason in DROPS} == {f"drop_{reason.name.lower()}" for reason in Drop}
+    assert not set(COMMANDS) & {reason.name for reason in DROPS}

@@ -6,7 +6,7 @@ from rich.console import Console, RenderableType
 from nh.cli.stats.counters import counters_table
 from nh.cli.stats.rates import Measured, Meter
 from nh.cli.stats.view import WIDE_COLUMNS, History, StatsView
-from nh.stats.layout import SHARD_TABLE, Kind, ShardState
+from nh.stats.layout import DROPS, SHARD_TABLE, Kind, ShardState
 from nh.stats.snapshot import ShardReading, Snapshot
 from tests.cli.snapshots import make_shard, make_snapshot
 
@@ -137,6 +137,17 @@ def full(number: int, clock: float) -> ShardReading:
     return shard
 
 
+def test_reasons_beyond_the_width_are_summed_up() -> None:
+    before, after = make_shard(0, clock=100.0), make_shard(0, clock=101.0)
+    for number, reason in enumerate(DROPS):
+        setattr(after, reason.name, 1000 * (number + 1))
+    lines = rendered(view_of(make_snapshot(after), make_snapshot(before)), 60)
+    assert "drop/s  6000 overflow · 5000 looped · 10.0k other" in lines
+    assert "drop/s  none" in rendered(
+        view_of(make_snapshot(make_shard(0, clock=101.0)), make_snapshot(before))
+    )
+
+
 @pytest.mark.parametrize("width", [80, WIDE_COLUMNS])
 def test_nothing_is_cut_even_with_the_longest_values(width: int) -> None:
     names = range(240, 256)
@@ -162,7 +173,7 @@ def test_everything_since_the_start_has_a_line_for_each_kind_within_80_columns()
         "block",
     ]
     assert [line.split()[0] for line in lines] == [
-        *("since", "received", "sent", "paths", "dropped", "lost", "sessions", "expired"),
+        *("since", "received", "sent", "paths", "dropped", "sessions", "expired"),
         *commands,
         *("requests", "unserved", "ng", "connections"),
     ]

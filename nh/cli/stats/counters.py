@@ -8,6 +8,7 @@ from rich.text import Text
 
 from nh.cli.stats import quantities
 from nh.stats import ShardStats, SupervisorStats
+from nh.stats.layout import DROPS
 from nh.stats.snapshot import Snapshot
 
 _COMMANDS: Final = (
@@ -41,17 +42,8 @@ def _of_shards(totals: ShardStats) -> Iterator[_Row]:
             (totals.kernel_table_full, "kernel table full"),
         ),
     )
-    yield (
-        "dropped",
-        _line(
-            (totals.drop_source_mismatch, "mismatch"),
-            (totals.drop_no_target, "no target"),
-            (totals.drop_send_failed, "send failed"),
-            (totals.drop_no_session, "no session"),
-            (totals.drop_looped, "looped"),
-        ),
-    )
-    yield "lost", _line((totals.drop_overflow, "in full socket buffers"))
+    dropped = [(getattr(totals, reason.name), reason.label) for reason in DROPS]
+    yield "dropped", _line(*((number, label) for number, label in dropped if number)) or _line((0, "packets"))
     yield "sessions", _line((totals.sessions_started, "started"), (totals.sessions_ended, "ended"))
     yield (
         "expired",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from nh.stats.layout import SHARD_TABLE, Kind
+from nh.stats.layout import DROPS, SHARD_TABLE, Kind
 from nh.stats.snapshot import ShardReading, Snapshot
 
 Rates = Mapping[str, float]
@@ -17,9 +17,6 @@ _COUNTERS: Final = tuple(field.name for field in SHARD_TABLE if field.kind is Ki
 
 COMMANDS: Final = tuple(field.name for field in SHARD_TABLE if field.unit == "commands")
 """The counters of commands, by kind and outcome."""
-
-DROPS: Final = tuple(name for name in _COUNTERS if name.startswith("drop_"))
-"""The counters of dropped packets, by reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +68,4 @@ def commands(rates: Rates) -> float:
 
 def drops(rates: Rates) -> float:
     """Dropped packets per second, for all reasons."""
-    return sum(rates[name] for name in DROPS)
+    return sum(rates[reason.name] for reason in DROPS)

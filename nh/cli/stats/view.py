@@ -15,24 +15,20 @@ from rich.table import Table
 from rich.text import Text
 
 from nh.cli.stats import quantities
-from nh.cli.stats.rates import DROPS, STALE_S, Measured, Rates, commands, drops
-from nh.stats.layout import ShardState
+from nh.cli.stats.rates import STALE_S, Measured, Rates, commands, drops
+from nh.stats.layout import DROPS, ShardState
 from nh.stats.snapshot import ShardReading, Snapshot, Totals
 
-WIDE_COLUMNS: Final = 131
+_ROW_COLUMNS: Final = 73
+"""Width of a row without its drops."""
+
+WIDE_COLUMNS: Final = _ROW_COLUMNS + sum(1 + len(reason.label) for reason in DROPS)
+"""Width from which on each row has a column for each reason for a drop."""
+
+_DROPS_HEADING: Final = "drop/s  "
 
 LAG_S: Final = 0.05
 """A loop lag above this is audible: phones buffer about as much."""
-
-_REASONS: Final = {
-    "drop_source_mismatch": ("mismatch", "mismatch"),
-    "drop_no_target": ("no tgt", "no target"),
-    "drop_send_failed": ("failed", "send failed"),
-    "drop_no_session": ("no sess", "no session"),
-    "drop_looped": ("looped", "looped"),
-    "drop_overflow": ("overfl", "overflow"),
-}
-"""Reasons for a drop: heading of the column, and words in a line."""
 
 _STATES: Final = {
     ShardState.STARTING: ("init", "yellow"),
@@ -97,7 +93,7 @@ class StatsView:
         yield Text()
         yield _paths(self.snapshot, self.measured.total)
         if not wide and self.measured.total is not None:
-            yield _drop_reasons(self.measured.total)
+            yield _drop_reasons(self.measured.total, options.max_width)
 
 
 def _header(snapshot: Snapshot) -> Text:
@@ -138,7 +134,7 @@ def _graph(label: str, history: History, show: Callable[[float], str], width: in
 def _shards(snapshot: Snapshot, measured: Measured, wide: bool) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="bold", pad_edge=False)
     headers = ["#", "", "cpu", "cpu%", "mem", "calls", "sess", "socks", "free", "pkt/s", "Mb/s"]
-    headers += [f"{_REASONS[name][0]}/s" for name in DROPS] if wide else ["drop"]
+    headers += [reason.label for reason in DROPS] if wide else ["drop"]
     for header in [*headers, "cmd/s", "lag", "rst"]:
         table.add_column(header, justify="left" if header == "" else "right", no_wrap=True)
     totals = snapshot.totals
@@ -170,7 +166,7 @@ def _cells(stats: ShardReading | Totals, rates: Rates | None, restarts: int, wid
 def _rate_cells(rates: Rates | None, wide: bool) -> list[Text]:
     if rates is None:
         return [_UNKNOWN] * (3 + len(DROPS) if wide else 4)
-    dropped = [rates[name] for name in DROPS] if wide else [drops(rates)]
+    dropped = [rates[reason.name] for reason in DROPS] if wide else [drops(rates)]
     return [
         Text(quantities.rate(rates["packets_in"])),
         Text(quantities.rate(rates["bytes_in"] * 8 / 1e6)),
@@ -205,7 +201,15 @@ def _paths(snapshot: Snapshot, rates: Rates | None) -> Text:
     return text.append(f" · {quantities.rate(rates['packets_in'] - in_kernel)}/s in user space")
 
 
-def _drop_reasons(rates: Rates) -> Text:
-    text = Text().append("drop/s  ", style="bold")
-    reasons = [f"{quantities.rate(rates[name])} {_REASONS[name][1]}" for name in DROPS if rates[name]]
-    return text.append(" · ".join(reasons) or "none", style="yellow" if reasons else "")
+def _drop_reasons(rates: Rates, width: int) -> Text:
+    """Drops by reason in one line: as many of the largest as `width` allows, and the sum of the others."""
+    largest = sorted((reason for reason in DROPS if rates[reason.name]), key=lambda each: -rates[each.name])
+    line = ""
+    for named in range(len(largest), 0, -1):
+        parts = [f"{quantities.rate(rates[each.name])} {each.label}" for each in largest[:named]]
+        if others := largest[named:]:
+            parts.append(f"{quantities.rate(sum(rates[each.name] for each in others))} other")
+        line = " · ".join(parts)
+        if len(line) + len(_DROPS_HEADING) <= width:
+            break
+    return Text().append(_DROPS_HEADING, style="bold").append(line or "none", style="yellow" if line else "")

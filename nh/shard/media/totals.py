@@ -8,10 +8,10 @@ from typing import Final
 
 from nh.calls.leg import Drop
 
-_NOT_ADMITTED: Final = (Drop.SOURCE_MISMATCH, Drop.NO_SESSION, Drop.OVERFLOW)
+_NOT_ADMITTED: Final = tuple(reason for reason in Drop if not reason.admitted)
 """Drops of packets that no leg counts. The size of what a socket lost is unknown."""
 
-_NOT_PASSED_ON: Final = (Drop.NO_TARGET, Drop.SEND_FAILED, Drop.LOOPED)
+_NOT_PASSED_ON: Final = tuple(reason for reason in Drop if reason.admitted)
 """Drops of packets that a leg had admitted."""
 
 
