@@ -140,7 +140,7 @@ class NgProxy:
     def tags(self) -> set[bytes]:
         """The tags of the parties in the call; none if it has ended."""
         call = self.table.find_call(CALL)
-        return set() if call is None or call.offers is None else set(call.offers.parties)
+        return set() if call is None or call.offers is None else {party.tag for party in call.offers.parties}
 
     @property
     def talking(self) -> set[frozenset[bytes]]:

@@ -265,6 +265,6 @@ def test_what_was_counted_outlasts_the_ports(ng: NgProxy) -> None:
     receive(session.legs[0], 30)
     ng.offer(A_AUDIO, to=B)
     ng.answer(B_AUDIO)
-    parties = ng.offers.parties
-    assert parties[A].ended_totals[0, 0][:2] == (3, 230)
-    assert parties[B].ended_totals[0, 0][:2] == (1, 50)
+    (alice,), (bob,) = (ng.offers.participants.with_tag(tag) for tag in (A, B))
+    assert alice.ended_totals[0, 0][:2] == (3, 230)
+    assert bob.ended_totals[0, 0][:2] == (1, 50)

@@ -3,6 +3,7 @@
 import pytest
 
 from nh.calls.media import Endpoint, Side
+from nh.calls.offer_answer.participants import MAX_PARTIES
 from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
 from nh.errors import LimitReached, PortsExhausted, UnknownCall, WrongDialog
@@ -132,11 +133,14 @@ def test_forks_share_the_ports_of_the_offer(ng: NgProxy) -> None:
     assert len(ng.plane.open) == 6
 
 
-def test_a_second_branch_of_an_offer_keeps_its_ports_and_its_early_media(ng: NgProxy) -> None:
+def test_each_branch_of_an_offer_has_its_ports_and_keeps_its_early_media(ng: NgProxy) -> None:
     first = ng.offer(A_AUDIO, branch=b"1")
     ng.answer(B_AUDIO, tag=B, branch=b"1")
-    assert ng.offer(A_AUDIO, branch=b"2") == first
+    second = ng.offer(A_AUDIO, branch=b"2")
+    assert second != first
     ng.answer(C_AUDIO, tag=C, branch=b"2")
+    assert ng.offer(A_AUDIO, branch=b"1") == ng.offer(A_AUDIO, to=B) == first
+    assert ng.offer(A_AUDIO, branch=b"2") == ng.offer(A_AUDIO, to=C) == second
     assert ng.talking == {frozenset((A, B)), frozenset((A, C))}
 
 
@@ -168,14 +172,19 @@ def test_an_end_cannot_answer_its_own_offer(ng: NgProxy) -> None:
         ng.answer(A_AUDIO, tag=A, to=A)
 
 
-def test_ends_of_different_dialogs_cannot_offer_to_each_other(ng: NgProxy) -> None:
+def test_ends_of_different_dialogs_can_be_joined(ng: NgProxy) -> None:
     ng.offer(A_AUDIO)
     ng.answer(B_AUDIO, tag=B)
     ng.answer(C_AUDIO, tag=C)
-    before = set(ng.plane.open)
-    with pytest.raises(WrongDialog):
-        ng.offer(B_AUDIO, tag=B, to=C)
-    assert set(ng.plane.open) == before
+    ng.offer(B_AUDIO, tag=B, to=C)
+    ng.answer(C_AUDIO, tag=C, to=B)
+    pairs = {frozenset((A, B)), frozenset((A, C)), frozenset((B, C))}
+    assert ng.talking == pairs
+    ng.delete(B, to=A)
+    assert ng.talking == pairs - {frozenset((A, B))}
+    ng.delete(B)
+    ng.delete(C)
+    assert ng.nothing_is_left
 
 
 def test_a_call_beyond_max_calls_is_refused_and_those_that_are_known_go_on() -> None:
@@ -192,22 +201,29 @@ def test_a_call_beyond_max_calls_is_refused_and_those_that_are_known_go_on() -> 
 def test_a_call_has_only_so_many_ends() -> None:
     ng = make_ng_proxy(ports=(20_000, 20_999))
     ng.offer(A_AUDIO)
-    for number in range(63):
+    for number in range(MAX_PARTIES - 1):
         ng.answer(B_AUDIO, tag=b"%d" % number)
-    with pytest.raises(LimitReached, match="64 parties"):
+    with pytest.raises(LimitReached, match="256 parties"):
         ng.answer(B_AUDIO, tag=b"one more")
-    ng.answer(B_AUDIO, tag=b"0")
-    assert len(ng.plane.open) == 2 * 64
-
-
-def test_an_offer_has_only_so_many_branches(ng: NgProxy) -> None:
-    for number in range(64):
-        ng.offer(A_AUDIO, branch=b"%d" % number)
-    with pytest.raises(LimitReached, match="64 unanswered branches"):
+    with pytest.raises(LimitReached, match="256 parties"):
         ng.offer(A_AUDIO, branch=b"one more")
-    ng.offer(A_AUDIO, branch=b"0")
-    ng.answer(B_AUDIO, branch=b"0")
-    ng.offer(A_AUDIO, branch=b"one more")
+    ng.answer(B_AUDIO, tag=b"0")
+    assert len(ng.plane.open) == 2 * MAX_PARTIES
+
+
+def test_a_call_may_hunt_forever(ng: NgProxy) -> None:
+    """The branch that has waited longest gives way, so a new branch never finds the call full."""
+    ng = make_ng_proxy(ports=(20_000, 22_999))
+    ng.offer(A_AUDIO, branch=b"answered")
+    ng.answer(B_AUDIO, branch=b"answered")
+    for number in range(2 * MAX_PARTIES):
+        ng.offer(A_AUDIO, branch=b"%d" % number, expecting=True)
+    assert len(ng.offers.parties) == MAX_PARTIES
+    assert frozenset((A, B)) in ng.talking
+    ng.answer(C_AUDIO, tag=C, branch=b"%d" % number)
+    assert frozenset((A, C)) in ng.talking
+    ng.delete()
+    assert ng.nothing_is_left
 
 
 @pytest.mark.parametrize(

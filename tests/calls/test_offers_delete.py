@@ -89,9 +89,38 @@ def test_a_branch_is_matched_before_the_tags(ng: NgProxy) -> None:
     assert ng.tags == {A, B}
 
 
-def test_with_an_unknown_branch_the_tags_decide(ng: NgProxy) -> None:
+def test_a_branch_that_is_unknown_ends_at_most_the_dialog_of_both_tags(ng: NgProxy) -> None:
     fork(ng, branches=True)
-    ng.delete(A, branch=b"of the BYE")
+    for tag, to in ((A, b""), (B, b""), (A, D), (B, C)):
+        with pytest.raises(UnknownCall):
+            ng.delete(tag, to=to, branch=b"of the BYE")
+    assert ng.talking == {AB, AC}
+    ng.delete(B, to=A, branch=b"of the BYE")
+    assert ng.talking == {AC}
+
+
+def test_a_branch_is_deleted_once(ng: NgProxy) -> None:
+    ng.offer(A_AUDIO, branch=b"to-b")
+    ng.offer(A_AUDIO, branch=b"to-c")
+    ng.answer(C_AUDIO, tag=C, branch=b"to-c")
+    ng.delete(A, branch=b"to-b")
+    with pytest.raises(UnknownCall):
+        ng.delete(A, branch=b"to-b")
+    assert ng.talking == {AC}
+
+
+@pytest.mark.parametrize("branch", [b"", b"other"])
+@pytest.mark.parametrize("delay_s", [0, 30])
+def test_a_losing_branch_never_ends_a_call_that_was_answered_without_its_branch(
+    ng: NgProxy, branch: bytes, delay_s: int
+) -> None:
+    ng.offer(A_AUDIO, branch=b"to-b")
+    ng.offer(A_AUDIO, branch=b"to-c")
+    ng.answer(C_AUDIO, tag=C, branch=branch)
+    ng.delete(A, branch=b"to-b", delay_s=delay_s)
+    ng.expire(after_s=31)
+    assert ng.talking == {AC}
+    ng.delete(A, branch=b"to-c")
     assert ng.nothing_is_left
 
 
@@ -126,7 +155,7 @@ def test_the_whole_call_goes_whatever_branches_ring(ng: NgProxy) -> None:
     ng.offer(A_AUDIO, branch=b"to-b")
     ng.answer(B_AUDIO, branch=b"to-b")
     ng.offer(A_AUDIO, branch=b"to-c")
-    ng.delete(A, branch=b"of the BYE")
+    ng.delete(A)
     assert ng.nothing_is_left
 
 

@@ -48,8 +48,6 @@ def test_who_is_called_may_send_before_the_answer_and_hears_nothing_yet(ng: NgPr
 def test_the_second_answer_of_a_fork_has_sockets_of_its_own(ng: NgProxy) -> None:
     ng.offer(A_AUDIO, expecting=True)
     ng.answer(B_AUDIO)
-    ng.offer(A_AUDIO, expecting=True)
-    assert len(ng.plane.open) == 4
     ng.answer(C_AUDIO, tag=C)
     assert len(ng.plane.open) == 6
     assert ng.talking == {frozenset((A, B)), frozenset((A, C))}
@@ -75,13 +73,23 @@ def test_an_answer_that_rejects_a_medium_frees_what_was_ready_for_it(ng: NgProxy
     assert len(ng.plane.running) == 1
 
 
-def test_when_two_offers_cross_nothing_stays_ready(ng: NgProxy) -> None:
+def test_an_offer_without_to_tag_after_an_answer_hunts_on_with_ports_of_its_own(ng: NgProxy) -> None:
+    first = ng.offer(A_AUDIO, expecting=True)
+    ng.answer(B_AUDIO)
+    assert ng.offer(A_AUDIO, expecting=True) != first
+    assert len(ng.plane.open) == 8
+    ng.answer(C_AUDIO, tag=C)
+    assert len(ng.plane.open) == 8
+    assert ng.talking == {frozenset((A, B)), frozenset((A, C))}
+    assert ng.offer(A_AUDIO, to=B) == first
+
+
+def test_when_two_offers_cross_each_may_be_answered(ng: NgProxy) -> None:
     ng.offer(A_AUDIO, expecting=True)
     ng.offer(B_AUDIO, tag=B, expecting=True)
     assert len(ng.plane.open) == 8
     ng.answer(A_AUDIO, tag=A, to=B)
-    assert len(ng.plane.open) == 4
-    assert len(ng.plane.running) == 1
+    assert len(ng.plane.open) == 8
     ng.delete(A)
     assert ng.nothing_is_left
 

@@ -126,7 +126,7 @@ class OffersMachine(RuleBasedStateMachine):
         try:
             offers.block(tag, blocked=blocked)
         except Refused:
-            assert tag not in offers.parties
+            assert not offers.participants.with_tag(tag)
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 10.0, 30.0, 180.0, 3600.0]))
     def expire(self, seconds: float) -> None:
@@ -197,12 +197,10 @@ class OffersMachine(RuleBasedStateMachine):
     def dialogs_are_between_known_parties(self) -> None:
         for call in self.table:
             if call.offers is not None:
-                known = call.offers.parties
-                for dialog in call.offers.dialogs:
-                    assert known[dialog.caller.tag] is dialog.caller
-                    assert known[dialog.callee.tag] is dialog.callee
-                tags = [dialog.tags for dialog in call.offers.dialogs]
-                assert len(tags) == len(set(tags))
+                known = {id(party) for party in call.offers.parties}
+                pairs = [{id(dialog.caller), id(dialog.callee)} for dialog in call.offers.dialogs]
+                assert all(pair <= known for pair in pairs)
+                assert all(pairs.count(pair) == 1 for pair in pairs)
 
     @invariant()
     def who_is_blocked_is_blocked_in_all_that_it_sends(self) -> None:
@@ -237,7 +235,7 @@ class OffersMachine(RuleBasedStateMachine):
     @property
     def parties(self) -> object:
         return {
-            call.call_id: {tag: party.groups for tag, party in call.offers.parties.items()}
+            call.call_id: [(party.tag, party.branch, party.groups) for party in call.offers.parties]
             for call in self.table
             if call.offers is not None and not call.offers.is_empty
         }

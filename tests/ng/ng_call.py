@@ -39,7 +39,7 @@ class NgCall:
         return self._rewrite("answer", description, **{**tags, **flags})
 
     def reoffer(self, description: Description, **flags: object) -> str:
-        """Another offer of the caller's; what the callee gets."""
+        """Another offer, of the caller's if `flags` have no tags; what the other end gets."""
         tags = {"from_tag": self.from_tag, "to_tag": self.to_tag}
         return self._rewrite("offer", description, **{**tags, **flags})
 

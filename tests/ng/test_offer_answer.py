@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from tests.ng.client import NgError
 from tests.ng.ng_call import End, NgCall, say, talk
 from tests.ng.relays import NgRelay
 from tests.sip.sdp import MediaLine, read_sdp
@@ -203,11 +202,7 @@ def test_media_that_were_not_offered_do_not_bypass_the_relay(
     """An answer with more media than the offer breaks RFC 3264 6: it may not lead around the relay."""
     call.offer(alice.describe())
     answer = [*bob.describe(), MediaLine("127.0.0.1", 9, kind="video")]
-    if relay.name == "nh":
-        with pytest.raises(NgError, match="Failed to parse SDP"):
-            call.answer(answer)
-    else:
-        assert {line.port for line in read_sdp(call.answer(answer))} <= {0, *relay.ports}
+    assert {line.port for line in read_sdp(call.answer(answer))} <= {0, *relay.ports}
 
 
 @pytest.mark.parametrize("proto", ["udptl", "UDPTL", "udp"])

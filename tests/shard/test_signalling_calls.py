@@ -215,10 +215,10 @@ def test_media_are_added_and_taken_away(
 def test_forks_are_told_apart_and_one_may_go(
     ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer
 ) -> None:
-    to_callees = ng.offer(alice, branch=b"1")
-    ng.offer(alice, branch=b"2")
-    with_bob = NgTalk(ng.answer(bob, branch=b"1"), to_callees)
-    with_carol = NgTalk(ng.answer(carol, tag=b"carol", branch=b"2"), to_callees)
+    to_bob, to_carol = ng.offer(alice, branch=b"1"), ng.offer(alice, branch=b"2")
+    with_bob = NgTalk(ng.answer(bob, branch=b"1"), to_bob)
+    with_carol = NgTalk(ng.answer(carol, tag=b"carol", branch=b"2"), to_carol)
+    assert with_bob.bob_sends_to != with_carol.bob_sends_to
     assert with_bob.alice_sends_to != with_carol.alice_sends_to
     for _ in range(2):
         ng.talk(alice, bob, with_bob)

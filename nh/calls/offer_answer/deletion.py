@@ -1,10 +1,11 @@
-"""ng's delete: finds the dialogs, parties and branches that it names, and removes them when they are due.
+"""ng's delete: finds the dialogs and parties that it names, and removes them when they are due.
 
-A delete may be delayed, and an offer or answer that arrives meanwhile cancels it. So each dialog, party and
-branch has a `delete_at` of its own.
+A delete may be delayed, and an offer or answer that arrives meanwhile cancels it. So each dialog and
+party has a `delete_at` of its own.
 """
 
-from nh.calls.offer_answer.branches import Branch
+from collections.abc import Sequence
+
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import Party
@@ -18,7 +19,8 @@ def schedule(participants: Participants, *, from_tag: bytes, to_tag: bytes, bran
         participants: those of the call.
         from_tag: the tag of one end; b"" for the whole call.
         to_tag: the tag of the other end; b"" for any.
-        branch: a Via branch. If it is known, it alone decides; otherwise the tags do.
+        branch: a Via branch, b"" for any. If it is unknown, only a dialog between both tags matches: the
+            branch that was named may be gone, and the offerer's tag is that of all branches.
         at: monotonic seconds of the deletion.
 
     Raises:
@@ -33,31 +35,37 @@ def schedule(participants: Participants, *, from_tag: bytes, to_tag: bytes, bran
 
 def delete_due(participants: Participants, *, now: float) -> None:
     """Remove the dialogs that are due, and the parties that have no dialog left because of that."""
-    left: set[bytes] = set()
+    left: list[Party] = []
     for dialog in [each for each in participants.dialogs if now >= each.delete_at]:
         participants.end_dialog(dialog, now=now)
-        left |= dialog.tags
-    left |= participants.branches.pop_due(now=now)
-    # a party with other unanswered branches still waits for their answers
-    left -= participants.branches.tags
+        left += [dialog.caller, dialog.callee]
     participants.close_all_superseded()
-    for tag in participants.without_dialog:
-        if tag in left or now >= participants.parties[tag].delete_at:
-            participants.close_party(participants.parties[tag], now=now)
+    for party in participants.without_dialog:
+        if now >= party.delete_at or any(party is each for each in left):
+            participants.close_party(party, now=now)
 
 
 def _find(
     participants: Participants, from_tag: bytes, to_tag: bytes, branch: bytes
-) -> list[Dialog | Party | Branch]:
+) -> Sequence[Dialog | Party]:
     if not from_tag:
         return list(participants.deletable)
-    if branch and (found := [each for each in participants.dialogs if each.branch == branch]):
-        return [*found]
-    if waiting := participants.branches.find(branch):
-        return [waiting]
-    chosen: list[Dialog | Party | Branch] = [
+    if branch:
+        return _find_branch(participants, branch) or (
+            [each for each in participants.dialogs if each.tags == {from_tag, to_tag}] if to_tag else []
+        )
+    dialogs = [
         each for each in participants.dialogs if from_tag in each.tags and (not to_tag or to_tag in each.tags)
     ]
-    if from_tag in participants.parties and (not to_tag or from_tag in participants.without_dialog):
-        chosen.append(participants.parties[from_tag])
-    return chosen
+    parties = participants.with_tag(from_tag)
+    # what an end has with another one does not concern its other offers
+    if to_tag and any(participants.has_dialog(party) for party in parties):
+        return dialogs
+    return [*dialogs, *parties]
+
+
+def _find_branch(participants: Participants, branch: bytes) -> Sequence[Dialog | Party]:
+    """The dialogs on a Via branch, or else the party that has offered on it and waits."""
+    dialogs = [each for each in participants.dialogs if each.branch == branch]
+    dialogs = dialogs or [each for each in participants.dialogs if each.caller.branch == branch]
+    return dialogs or [party for party in participants.without_dialog if party.branch == branch]

@@ -1,8 +1,8 @@
 """Dialogs (RFC 3261 12): two parties of a call, and the sessions between them.
 
 Each medium that both parties have gets a session between their socket groups. A forked offer makes one
-dialog for each answer; all of these share the offerer's groups. Groups and sessions are of the same kind
-as in Net::SIP's model.
+dialog for each answer; those on one Via branch share the offerer's party and its
+groups. Groups and sessions are of the same kind as in Net::SIP's model.
 """
 
 import math
@@ -56,6 +56,10 @@ class Dialog:
     def side_of(self, party: Party) -> Side:
         """The side of the sessions that `party`, one of the two, is on."""
         return Side.FROM if party is self.caller else Side.TO
+
+    def party_with(self, tag: bytes) -> Party:
+        """The one of the two parties that has this tag."""
+        return self.caller if self.caller.tag == tag else self.callee
 
     def party_on(self, side: Side) -> Party:
         """The party on this side of the sessions."""

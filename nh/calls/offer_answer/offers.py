@@ -27,7 +27,7 @@ class Offers:
         resources: sockets, limits and media plane.
 
     Attributes:
-        participants: parties, dialogs and branches of the call.
+        participants: parties and dialogs of the call.
         last_signal: monotonic seconds of the last offer or answer.
     """
 
@@ -39,8 +39,8 @@ class Offers:
         self.last_signal = 0.0
 
     @property
-    def parties(self) -> dict[bytes, Party]:
-        """The parties of the call by tag."""
+    def parties(self) -> list[Party]:
+        """The parties of the call."""
         return self.participants.parties
 
     @property
@@ -63,14 +63,6 @@ class Offers:
     def groups(self) -> Iterator[SocketGroup]:
         """All socket groups of all parties, and of those that will answer."""
         return self.participants.groups
-
-    def get_party(self, tag: bytes) -> Party:
-        """The party with this tag.
-
-        Raises:
-            UnknownCall: no party has it.
-        """
-        return self.participants.get_party(tag)
 
     def offer(
         self,
@@ -99,15 +91,12 @@ class Offers:
             The offerer's groups, one for each medium; None where a medium is not relayed.
 
         Raises:
-            WrongDialog: both ends are in the call, but not in a dialog with each other.
             LimitReached, PortsExhausted, AddressUnavailable: then nothing has changed.
         """
-        dialog = self.participants.find_dialog(from_tag, to_tag)
-        known = from_tag in self.parties and to_tag in self.parties
-        if known and from_tag != to_tag and dialog is None:
-            raise WrongDialog("both ends are in the call, but not in a dialog with each other")
-        self.participants.branches.check_room(branch)
-        party = self.participants.find_or_make(from_tag, Side.FROM, now=now)
+        known = self.participants.find_offerer(from_tag, to_tag, branch)
+        if known is None:
+            self.participants.make_room(now=now)
+        party = known or Party(from_tag, Side.FROM, branch=branch, now=now)
         early = self._early_dialog(party, now=now) if expected else None
         ready = open_groups(self._resources, early.callee, expected, now=now) if early is not None else []
         try:
@@ -117,14 +106,17 @@ class Offers:
                 group for group in ready if early and group not in early.callee.groups
             )
             raise
-        self.parties[from_tag] = party
+        if known is None:
+            self.parties.append(party)
         party.waiting_since = now
         if early is not None:
             if early not in self.participants.early:
                 self.participants.early.append(early)
             self._set_groups(early.callee, ready, keep=False, now=now)
             early.refresh(self._resources, early.callee, now=now)
-        self.participants.branches.offered(branch, party, dialog, self.dialogs)
+        dialog = self.participants.find_joint(party, to_tag)
+        if dialog is not None:
+            dialog.branch = branch or dialog.branch
         return party.groups
 
     def answer(
@@ -157,13 +149,17 @@ class Offers:
             WrongDialog: both tags are the same.
             LimitReached, PortsExhausted, AddressUnavailable: then nothing has changed.
         """
-        offerer = self.get_party(from_tag)
+        offerer = self.participants.find_answered(from_tag, to_tag, branch)
         if from_tag == to_tag:
             raise WrongDialog("an end cannot answer its own offer")
-        answerer = self.participants.find_or_make(to_tag, Side.TO, now=now)
-        early = self.participants.find_early(offerer) if to_tag not in self.parties else None
-        if early is not None:
-            answerer = early.callee
+        dialog = self.participants.find_joint(offerer, to_tag)
+        early = self.participants.find_early(offerer) if dialog is None else None
+        if dialog is None:
+            self.participants.make_room(now=now)
+        if dialog is not None:
+            answerer = dialog.party_with(to_tag)
+        else:
+            answerer = early.callee if early is not None else Party(to_tag, Side.TO, now=now)
         self._announce(answerer, requests, policy, keep=False, now=now)
         self._apply_holds(offerer, now=now)
         if early is not None:
@@ -171,15 +167,15 @@ class Offers:
             answerer.set_tag(to_tag)
             self.participants.early.remove(early)
             self.dialogs.append(early)
-        self.parties[to_tag] = answerer
+        if dialog is None:
+            self.parties.append(answerer)
         for party in (offerer, answerer):
             party.waiting_since = None
             self.participants.drop_early(party, now=now)
             for each in self.participants.dialogs_of(party):
                 each.commit(self._resources, now=now)
         self.participants.close_all_superseded()
-        self.participants.branches.answered(branch, offerer, self.dialogs)
-        dialog = self.participants.find_dialog(from_tag, to_tag)
+        dialog = dialog or early
         if dialog is None:
             dialog = Dialog(offerer, answerer, branch=branch, now=now)
             self.dialogs.append(dialog)
@@ -195,7 +191,7 @@ class Offers:
         Raises:
             UnknownCall: no party has this tag.
         """
-        chosen = [party for party in self.parties.values() if tag in (b"", party.tag)]
+        chosen = [party for party in self.parties if tag in (b"", party.tag)]
         if not chosen:
             raise UnknownCall("no party of the call has this tag")
         for party in chosen:
@@ -209,7 +205,7 @@ class Offers:
         Args:
             from_tag: the tag of one end; b"" for the whole call.
             to_tag: the tag of the other end; b"" for any.
-            branch: a Via branch. If it is known, it alone decides; otherwise the tags do.
+            branch: a Via branch, see nh.calls.offer_answer.deletion.
             at: monotonic seconds of the deletion.
             now: monotonic seconds.
 
@@ -224,7 +220,7 @@ class Offers:
         for dialog in self.dialogs:
             dialog.stop_all(self._resources, now=now)
         self.dialogs.clear()
-        for party in list(self.parties.values()):
+        for party in list(self.parties):
             self.participants.close_party(party, now=now)
 
     def expire(self, *, now: float) -> None:
@@ -235,8 +231,7 @@ class Offers:
             if now >= dialog.expires_at(rules):
                 self.participants.end_dialog(dialog, now=now, silent=True)
         self.participants.close_all_superseded()
-        for tag in self.participants.without_dialog:
-            party = self.parties[tag]
+        for party in self.participants.without_dialog:
             if now >= self.participants.expires_at(party, rules):
                 for group in party.groups:
                     if group is not None:
@@ -248,7 +243,7 @@ class Offers:
         rules = self._resources.settings
         participants = self.participants
         times = [dialog.expires_at(rules) for dialog in self.dialogs]
-        times += [participants.expires_at(self.parties[tag], rules) for tag in participants.without_dialog]
+        times += [participants.expires_at(party, rules) for party in participants.without_dialog]
         times += [each.delete_at for each in participants.deletable]
         return min(times, default=math.inf)
 

@@ -1,4 +1,4 @@
-"""Participants of one call: parties by tag, dialogs between them, early dialogs, unanswered branches.
+"""Participants of one call: parties, dialogs between them, early dialogs.
 
 This module finds and removes them; nh.calls.offer_answer.offers has the rules of offer and answer.
 """
@@ -6,7 +6,6 @@ This module finds and removes them; nh.calls.offer_answer.offers has the rules o
 from collections.abc import Iterable, Iterator
 
 from nh.calls.media import Side
-from nh.calls.offer_answer.branches import Branch, Branches
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party
 from nh.calls.resources import CallResources
@@ -14,64 +13,111 @@ from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 from nh.errors import LimitReached, UnknownCall
 
-MAX_PARTIES = 64
-"""Most parties of one call: forks need some, and a client may invent tags."""
+MAX_PARTIES = 256
+"""Most parties of one call: forks and hunting need some, and a client may invent tags and branches."""
 
 
 class Participants:
-    """Parties, dialogs and branches of one call.
+    """Parties and dialogs of one call.
 
     Args:
         resources: sockets, limits and media plane.
 
     Attributes:
-        parties: by tag.
+        parties: those that have a tag, the oldest first. An end has one for each branch that it offers
+            on, and one for each of its dialogs with other ends.
         dialogs: the established ones, the oldest first.
         early: the dialogs between an offerer and the party that will answer its first offer. That party has
             no tag yet and is not among `parties`, but has sockets and may send media already.
-        branches: the unanswered ones.
     """
 
-    __slots__ = ("_resources", "branches", "dialogs", "early", "parties")
+    __slots__ = ("_resources", "dialogs", "early", "parties")
 
     def __init__(self, resources: CallResources) -> None:
         self._resources = resources
-        self.parties: dict[bytes, Party] = {}
+        self.parties: list[Party] = []
         self.dialogs: list[Dialog] = []
         self.early: list[Dialog] = []
-        self.branches = Branches()
 
     # --- look-ups ---------------------------------------------------------------------------------
 
-    def get_party(self, tag: bytes) -> Party:
-        """The party with this tag.
+    def with_tag(self, tag: bytes) -> list[Party]:
+        """The parties of one end, the oldest first."""
+        return [party for party in self.parties if party.tag == tag]
+
+    def find_offerer(self, from_tag: bytes, to_tag: bytes, branch: bytes) -> Party | None:
+        """The party that an offer belongs to; None: the offer makes a new one.
+
+        Args:
+            from_tag: the tag of the offerer.
+            to_tag: the tag of the other end, b"" if unknown.
+            branch: the Via branch, b"" if unknown.
+        """
+        dialog = self.find_dialog(from_tag, to_tag, branch)
+        if dialog is not None:
+            return dialog.party_with(from_tag)
+        own = self.with_tag(from_tag)
+        if branch:
+            named = [party for party in own if party.branch == branch]
+            named += [
+                each.party_with(from_tag)
+                for each in self.dialogs
+                if each.branch == branch and from_tag in each.tags
+            ]
+            if named:
+                return named[0]
+        else:
+            waiting = [party for party in own if not party.branch and not self.has_dialog(party)]
+            if waiting:
+                return waiting[-1]
+        # a proxy may leave the to-tag of a callee's offer out: a callee has offered to its caller only
+        callees = [party for party in own if party.side is Side.TO]
+        return callees[-1] if callees and not self.with_tag(to_tag) else None
+
+    def find_answered(self, from_tag: bytes, to_tag: bytes, branch: bytes) -> Party:
+        """The party whose offer an answer belongs to.
+
+        Without a known branch that is the one that offered last of those that wait for an answer.
+
+        Args:
+            from_tag: the tag of the offerer.
+            to_tag: the tag of the answerer.
+            branch: the Via branch, b"" if unknown.
 
         Raises:
-            UnknownCall: no party has it.
+            UnknownCall: no party has the offerer's tag.
         """
-        party = self.parties.get(tag)
-        if party is None:
+        own = self.with_tag(from_tag)
+        if not own:
             raise UnknownCall("no party of the call has this tag")
-        return party
+        named = [party for party in own if branch and party.branch == branch]
+        dialog = self.find_dialog(from_tag, to_tag, branch)
+        if dialog is not None and (not named or dialog.branch == branch or dialog.has(named[0])):
+            return dialog.party_with(from_tag)
+        if named:
+            return named[0]
+        waiting = [party for party in own if party.waiting_since is not None]
+        return max(reversed(waiting or own), key=lambda party: party.waiting_since or party.created)
 
-    def find_or_make(self, tag: bytes, side: Side, *, now: float) -> Party:
-        """The party with this tag, or a new one that is not among `parties` yet.
+    def find_dialog(self, one: bytes, other: bytes, branch: bytes = b"") -> Dialog | None:
+        """The established dialog between two tags, None if there is none.
 
-        Raises:
-            LimitReached: the call has MAX_PARTIES others.
+        Of several, the one on `branch` comes first, then the last one that was signalled.
         """
-        party = self.parties.get(tag)
-        if party is None and len(self.parties) >= MAX_PARTIES:
-            raise LimitReached(f"the call has {MAX_PARTIES} parties, the limit")
-        return party or Party(tag, side, now=now)
+        between = [dialog for dialog in self.dialogs if dialog.tags == {one, other}]
+        return max(between, key=lambda each: (each.branch == branch, each.signalled), default=None)
 
-    def find_dialog(self, one: bytes, other: bytes) -> Dialog | None:
-        """The established dialog between two tags, None if there is none."""
-        return next((dialog for dialog in self.dialogs if dialog.tags == {one, other}), None)
+    def find_joint(self, party: Party, tag: bytes) -> Dialog | None:
+        """The established dialog of a party with the end that has this tag, None if there is none."""
+        return next((each for each in self.dialogs if each.has(party) and tag in each.tags), None)
 
     def find_early(self, offerer: Party) -> Dialog | None:
         """The early dialog of an offerer, None if it has none."""
         return next((dialog for dialog in self.early if dialog.caller is offerer), None)
+
+    def has_dialog(self, party: Party) -> bool:
+        """Whether a party is in an established dialog."""
+        return any(dialog.has(party) for dialog in self.dialogs)
 
     def dialogs_of(self, party: Party) -> list[Dialog]:
         """The established and early dialogs of a party."""
@@ -86,23 +132,23 @@ class Participants:
     @property
     def groups(self) -> Iterator[SocketGroup]:
         """All socket groups of all parties, and of those that will answer."""
-        for party in self.parties.values():
+        for party in self.parties:
             yield from (group for group in party.groups if group is not None)
             yield from (group for _, group in party.superseded)
         for dialog in self.early:
             yield from (group for group in dialog.callee.groups if group is not None)
 
     @property
-    def deletable(self) -> Iterator[Dialog | Party | Branch]:
+    def deletable(self) -> Iterator[Dialog | Party]:
         """Everything that has a `delete_at`."""
         yield from self.dialogs
-        yield from self.parties.values()
-        yield from self.branches
+        yield from self.parties
 
     @property
-    def without_dialog(self) -> set[bytes]:
-        """The tags of the parties that are in no established dialog."""
-        return self.parties.keys() - {tag for dialog in self.dialogs for tag in dialog.tags}
+    def without_dialog(self) -> list[Party]:
+        """The parties that are in no established dialog."""
+        engaged = {id(party) for dialog in self.dialogs for party in (dialog.caller, dialog.callee)}
+        return [party for party in self.parties if id(party) not in engaged]
 
     def expires_at(self, party: Party, rules: RelaySettings) -> float:
         """Monotonic seconds at which a party without a dialog is removed."""
@@ -119,6 +165,19 @@ class Participants:
             return max(unneeded, default=party.created + rules.unused_s)
         return max(times) + rules.unused_s
 
+    def make_room(self, *, now: float) -> None:
+        """Make room for one more party: the offer that has waited longest for an answer gives way.
+
+        Raises:
+            LimitReached: all of MAX_PARTIES are in dialogs.
+        """
+        if len(self.parties) < MAX_PARTIES:
+            return
+        waiting = self.without_dialog
+        if not waiting:
+            raise LimitReached(f"the call has {MAX_PARTIES} parties, the limit")
+        self.close_party(waiting[0], now=now)
+
     # --- removal ----------------------------------------------------------------------------------
 
     def end_dialog(self, dialog: Dialog, *, now: float, silent: bool = False) -> None:
@@ -132,8 +191,7 @@ class Participants:
 
     def close_party(self, party: Party, *, now: float) -> None:
         """Close all sockets of a party that is in no established dialog, and remove it."""
-        del self.parties[party.tag]
-        self.branches.forget(party)
+        self.parties.remove(party)
         self.drop_early(party, now=now)
         self.close_groups([*party.groups, *(group for _, group in party.superseded)])
         party.groups, party.superseded = [], []
@@ -148,7 +206,7 @@ class Participants:
 
     def close_all_superseded(self) -> None:
         """Close the superseded groups of all parties that no session uses any more."""
-        for party in self.parties.values():
+        for party in self.parties:
             self.close_superseded(party)
 
     def close_superseded(self, party: Party) -> None:

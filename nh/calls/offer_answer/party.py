@@ -76,11 +76,15 @@ class ReceivedTotals(NamedTuple):
 
 
 class Party:
-    """One end of a call.
+    """One end of a call, as one branch of it knows this end.
+
+    An end that offers on several Via branches is one party for each of them: each branch has ports,
+    interfaces and rtcp-mux of its own, as in rtpengine. These parties have the same tag.
 
     Args:
         tag: its SIP tag.
         side: the side of its groups: FROM if its first SDP was an offer, otherwise TO.
+        branch: the Via branch that its first offer went out on, b"" if unknown.
         now: monotonic seconds.
 
     Attributes:
@@ -90,7 +94,7 @@ class Party:
         label: ng's label.
         blocked: packets from this end are not forwarded.
         interface: where the relay meets this end (ng's direction).
-        peer_interface: where the relay meets the end that it first offered to.
+        peer_interface: where the relay meets the end that it last offered to.
         groups: the current socket group of each medium; None where a medium is not relayed.
         superseded: (medium, group) of the groups that its own unanswered offer replaced, while sessions
             still use them.
@@ -103,6 +107,7 @@ class Party:
 
     __slots__ = (
         "blocked",
+        "branch",
         "created",
         "delete_at",
         "ended_totals",
@@ -120,9 +125,10 @@ class Party:
         "waiting_since",
     )
 
-    def __init__(self, tag: bytes, side: Side, *, now: float) -> None:
+    def __init__(self, tag: bytes, side: Side, *, branch: bytes = b"", now: float) -> None:
         self.tag = tag
         self.side = side
+        self.branch = branch
         self.created = now
         self.waiting_since: float | None = None
         self.delete_at = math.inf

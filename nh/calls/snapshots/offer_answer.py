@@ -1,4 +1,4 @@
-"""Snapshots of offers: parties, dialogs and branches (ng's model of a call)."""
+"""Snapshots of offers: parties and dialogs (ng's model of a call)."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ import msgspec
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Side, is_unicast
-from nh.calls.offer_answer.branches import Branch
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Mux, OfferedMedium, Party, ReceivedTotals
@@ -43,6 +42,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
 
     tag: bytes
     side: Side
+    branch: bytes
     created: Time
     waiting_since: Time | None
     delete_at: float
@@ -56,7 +56,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
     holds: dict[Index, MediaSnapshot]
     mux: list[tuple[bool, bool, bool | None]]
     ended_totals: list[tuple[Index, Index, Count, Count, Count]]
-    offered: list[tuple[str, str, str]] = []
+    offered: list[tuple[str, str, str]]
 
     @classmethod
     def take(cls, party: Party, groups: Indexes) -> Self:
@@ -64,6 +64,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         return cls(
             tag=party.tag,
             side=party.side,
+            branch=party.branch,
             created=party.created,
             waiting_since=party.waiting_since,
             delete_at=party.delete_at,
@@ -105,7 +106,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
 
     def rebuild(self, groups: Sequence[SocketGroup], times: TimeShift) -> Party:
         """The party as it was."""
-        party = Party(self.tag, self.side, now=times.past(self.created))
+        party = Party(self.tag, self.side, branch=self.branch, now=times.past(self.created))
         party.waiting_since = times.maybe_past(self.waiting_since)
         party.delete_at = times.future(self.delete_at)
         party.policy = self.policy
@@ -190,34 +191,6 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
         return dialog
 
 
-class BranchSnapshot(msgspec.Struct, array_like=True, frozen=True):
-    """An unanswered branch; `offerer` is the index of a party."""
-
-    name: bytes
-    offerer: Index
-    delete_at: float
-
-    @classmethod
-    def take(cls, name: bytes, branch: Branch, parties: Indexes) -> Self:
-        """The snapshot of `branch`."""
-        return cls(name, parties[id(branch.offerer)], branch.delete_at)
-
-    def check(self, parties: Sequence[PartySnapshot]) -> None:
-        """Check its offerer.
-
-        Raises:
-            SnapshotUnreadable: there is no such party.
-        """
-        require_index(self.offerer, parties, "party")
-        require(not math.isnan(self.delete_at), "a branch's delete time is NaN")
-
-    def rebuild(self, parties: Sequence[Party], times: TimeShift) -> Branch:
-        """The branch as it was."""
-        branch = Branch(parties[self.offerer])
-        branch.delete_at = times.future(self.delete_at)
-        return branch
-
-
 class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
     """Offers.
 
@@ -233,13 +206,12 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
     expected: list[PartySnapshot]
     dialogs: list[DialogSnapshot]
     early: list[DialogSnapshot]
-    branches: list[BranchSnapshot]
 
     @classmethod
     def take(cls, offers: Offers, groups: Indexes, sessions: Indexes) -> Self:
         """The snapshot of `offers`."""
         participants = offers.participants
-        known = list(participants.parties.values())
+        known = participants.parties
         early = participants.early
         expected = [dialog.callee for dialog in early]
         parties = indexes_of([*known, *expected])
@@ -249,7 +221,6 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
             expected=[PartySnapshot.take(party, groups) for party in expected],
             dialogs=[DialogSnapshot.take(each, parties, sessions) for each in participants.dialogs],
             early=[DialogSnapshot.take(each, parties, sessions) for each in early],
-            branches=[BranchSnapshot.take(*each, parties) for each in participants.branches.items()],
         )
 
     @property
@@ -263,7 +234,7 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         return [index for dialog in (*self.dialogs, *self.early) for index in dialog.owned_sessions]
 
     def check(self, groups: Sequence[GroupSnapshot], sessions: Sequence[SessionSnapshot]) -> None:
-        """Check that parties, dialogs and branches belong together.
+        """Check that parties and dialogs belong together.
 
         Raises:
             SnapshotUnreadable: they do not.
@@ -271,7 +242,6 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         parties = [*self.parties, *self.expected]
         for party in parties:
             party.check(groups)
-        require_distinct([party.tag for party in self.parties], "tags")
         for dialog in self.dialogs:
             dialog.check(self.parties, sessions)
         require_distinct([frozenset((each.caller, each.callee)) for each in self.dialogs], "dialogs")
@@ -284,9 +254,6 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
             "the early dialogs and the parties that will answer differ",
         )
         require_distinct([dialog.caller for dialog in self.early], "offerers of early dialogs")
-        require_distinct([branch.name for branch in self.branches], "branches")
-        for branch in self.branches:
-            branch.check(self.parties)
 
     def rebuild(
         self,
@@ -300,9 +267,7 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         offers.last_signal = times.past(self.last_signal)
         parties = [party.rebuild(groups, times) for party in (*self.parties, *self.expected)]
         participants = offers.participants
-        participants.parties.update((party.tag, party) for party in parties[: len(self.parties)])
+        participants.parties.extend(parties[: len(self.parties)])
         participants.dialogs.extend(each.rebuild(parties, sessions, times) for each in self.dialogs)
         participants.early.extend(each.rebuild(parties, sessions, times) for each in self.early)
-        for branch in self.branches:
-            participants.branches.add(branch.name, branch.rebuild(parties, times))
         return offers

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Written by this nh. A field that is added at the end of a struct, with a default, does not change it."""
 
-READABLE: Final = (2,)
+READABLE: Final = (3,)
 """Versions that this nh reads."""

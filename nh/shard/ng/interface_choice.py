@@ -1,7 +1,8 @@
 """Interface choice: the interfaces on which the relay receives from the two parties of an ng call.
 
-A client names the interfaces with the first offer, or the address family decides; later offers and answers
-stay on them. The module knows neither the text of SDP nor sockets.
+A client names the interfaces with an offer, or the address family decides. A party stays on its interface
+until another offer names another one; each branch of a fork has its own. The module knows neither the text
+of SDP nor sockets.
 """
 
 import logging
@@ -55,30 +56,37 @@ class InterfaceChoice:
     ) -> InterfacePair:
         """The interfaces of an offer. An unknown name means the default, as in rtpengine, and a warning.
 
+        What the options name counts for each offer. A party of which they name nothing stays where it is.
+
         Args:
             options: the options of the command.
             family: address family of the SDP, 4 or 6.
-            sender: the party that offers, None if it is new; a known party stays on its interface.
+            sender: the party that offers, None if it is new.
             receiver: the same of the other party.
             call_id: of the call, for log lines.
 
         Raises:
             Unsupported: there is no interface, or none of the family that the options ask for.
         """
-        names = options.direction
+        near_name, far_name = (*options.direction, *options.direction[-1:], "", "")[:2]
         unknown: list[str] = []
-        near = sender.interface if sender is not None else None
-        far = receiver.interface if receiver is not None else None
+        near = self._choose(near_name, sender.interface if sender else None, 0)
         if near is None:
-            near = self._named(names[0], family, unknown) if names else self.default(family)
-        if far is None and sender is not None:
-            far = sender.peer_interface
+            near = self._named(near_name, family, unknown) if options.direction else self.default(family)
+        before = receiver.interface if receiver else sender.peer_interface if sender else None
+        far = self._choose(far_name, before, options.family)
         if far is None:
             wanted = options.family or near.family
-            far = self._named(names[1] if len(names) > 1 else near.name, wanted, unknown)
+            far = self._named(far_name or (before or near).name, wanted, unknown)
             if options.family and far.family != options.family:
                 far = self.default(options.family, required=True)
         return InterfacePair(near, far, self._warning(unknown, call_id))
+
+    def _choose(self, name: str, present: Interface | None, family: int) -> Interface | None:
+        """The present interface of a party if it has the name and family that are wanted, otherwise None."""
+        if present is None or name not in ("", present.name) or family not in (0, present.family):
+            return None
+        return present
 
     def default(self, family: int, *, required: bool = False) -> Interface:
         """The first interface of an address family.

@@ -24,9 +24,9 @@ def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s
     """
     linked = {from_tag} | {tag for each in offers.dialogs if from_tag in each.tags for tag in each.tags}
     tags = tuple(
-        _tag(party, offers.dialogs, wall_offset_s=wall_offset_s)
-        for party in offers.parties.values()
-        if not from_tag or party.tag in linked
+        _tag(offers.participants.with_tag(tag), offers.dialogs, wall_offset_s=wall_offset_s)
+        for tag in dict.fromkeys(party.tag for party in offers.parties)
+        if not from_tag or tag in linked
     )
     streams = [stream for tag in tags for medium in tag.media for stream in medium.streams]
     return Queried(
@@ -47,36 +47,40 @@ def _total(streams: Sequence[StreamReading]) -> StreamTotals:
     return StreamTotals(packets, size, errors)
 
 
-def _tag(party: Party, dialogs: list[Dialog], *, wall_offset_s: float) -> TagReading:
-    ours = [dialog for dialog in dialogs if dialog.has(party)]
+def _tag(parties: Sequence[Party], dialogs: Sequence[Dialog], *, wall_offset_s: float) -> TagReading:
+    """One end: its parties on all branches."""
+    ours = [(party, dialog) for party in parties for dialog in dialogs if dialog.has(party)]
     return TagReading(
-        tag=party.tag,
-        label=party.label,
-        created=int(party.created + wall_offset_s),
-        in_dialogue_with=ours[0].party_on(ours[0].side_of(party).other).tag if ours else b"",
+        tag=parties[0].tag,
+        label=next((party.label for party in parties if party.label), ""),
+        created=int(parties[0].created + wall_offset_s),
+        in_dialogue_with=ours[0][1].party_on(ours[0][1].side_of(ours[0][0]).other).tag if ours else b"",
         media=tuple(
-            _medium(party, ours, index, wall_offset_s=wall_offset_s)
+            _medium(parties, ours, index, wall_offset_s=wall_offset_s)
             for index in sorted(
-                {index for index, group in enumerate(party.groups) if group is not None}
-                | {index for index, _ in party.ended_totals}
+                {index for party in parties for index, group in enumerate(party.groups) if group is not None}
+                | {index for party in parties for index, _ in party.ended_totals}
             )
         ),
     )
 
 
-def _medium(party: Party, dialogs: list[Dialog], index: int, *, wall_offset_s: float) -> MediumReading:
-    """A medium with the streams that this party sends, and one with the totals of its ended sessions."""
-    group = party.find_group(index)
+def _medium(
+    parties: Sequence[Party], dialogs: Sequence[tuple[Party, Dialog]], index: int, *, wall_offset_s: float
+) -> MediumReading:
+    """A medium with the streams that this end sends, and one with the totals of its ended sessions."""
+    group = next((group for party in parties if (group := party.find_group(index)) is not None), None)
     kind = group.media[0].kind if group is not None else ""
     streams = [
         _stream(leg, component, kind, wall_offset_s=wall_offset_s)
-        for dialog in dialogs
+        for party, dialog in dialogs
         for medium, session in dialog.running
         if medium == index
         for component, leg in enumerate(session.legs[dialog.side_of(party) :: 2], start=1)
     ]
     streams += [
         _ended_stream(totals, component + 1)
+        for party in parties
         for (medium, component), totals in sorted(party.ended_totals.items())
         if medium == index and any(totals)
     ]

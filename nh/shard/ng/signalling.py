@@ -6,7 +6,7 @@ calls (nh.calls.offer_answer.offers), nh.sdp reads and writes the text.
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from nh.calls.interfaces import Interface
@@ -99,13 +99,9 @@ class Signalling:
             return Rewritten(command.sdp)
         refuse_conversions(description, command.options)
         now = time.monotonic()
-        parties = self._parties(command.call_id)
+        known, receiver = self._ends_of(command)
         near, far, warning = self._interfaces.for_offer(
-            command.options,
-            family_of(description),
-            parties.get(command.from_tag),
-            parties.get(command.to_tag),
-            call_id=command.call_id,
+            command.options, family_of(description), known, receiver, call_id=command.call_id
         )
         requests = [request_for(medium, command.options, far) for medium in description.media]
         refuse_forced_ice(description, command.options)
@@ -123,12 +119,14 @@ class Signalling:
         except PortsExhausted:
             self._give_up(command.call_id, now=now)
             raise
-        sender = self._offers(command.call_id).parties[command.from_tag]
+        sender, receiver = self._ends_of(command)
+        assert sender is not None, "the offer has made it"
         sender.mux = [mux_offered(medium, command.options) for medium in description.media]
         sender.offered = offered_media(description)
         sender.label = command.options.label or sender.label
-        if sender.interface is None:
-            sender.interface, sender.peer_interface = near, far
+        sender.interface, sender.peer_interface = near, far
+        if receiver is not None:
+            receiver.interface = far
         muxes = [mux_towards_answerer(mux, required=command.options.mux_require) for mux in sender.mux]
         return Rewritten(self._rewritten(description, groups, far, command.options, muxes), warning)
 
@@ -146,7 +144,7 @@ class Signalling:
         refuse_conversions(description, command.options)
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
-        offerer = offers.get_party(command.from_tag)
+        offerer = offers.participants.find_answered(command.from_tag, command.to_tag, command.via_branch)
         near = offerer.interface or self._interfaces.default(4)
         offered = padded(offerer.mux, len(description.media))
         muxes = [
@@ -169,7 +167,9 @@ class Signalling:
         except PortsExhausted:
             self._give_up(command.call_id, now=now)
             raise
-        answerer = offers.parties[command.to_tag]
+        dialog = offers.participants.find_joint(offerer, command.to_tag)
+        assert dialog is not None, "the answer has made it"
+        answerer = dialog.party_with(command.to_tag)
         answerer.label = command.options.label or answerer.label
         if answerer.interface is None:
             answerer.interface, answerer.peer_interface = offerer.peer_interface, offerer.interface
@@ -272,10 +272,15 @@ class Signalling:
             wall_offset_s=time.time() - time.monotonic(),
         )
 
-    def _parties(self, call_id: bytes) -> Mapping[bytes, Party]:
-        """The parties of a call by their tags; none if the call is unknown."""
-        call = self._table.find_call(call_id)
-        return {} if call is None or call.offers is None else call.offers.parties
+    def _ends_of(self, offer: Offer) -> tuple[Party | None, Party | None]:
+        """The party that an offer belongs to and the one that it goes to, as far as the call knows them."""
+        call = self._table.find_call(offer.call_id)
+        if call is None or call.offers is None:
+            return None, None
+        participants = call.offers.participants
+        sender = participants.find_offerer(offer.from_tag, offer.to_tag, offer.via_branch)
+        dialog = participants.find_joint(sender, offer.to_tag) if sender is not None else None
+        return sender, dialog.party_with(offer.to_tag) if dialog is not None else None
 
     def _offers(self, call_id: bytes) -> Offers:
         return self._table.get_call(call_id).get_offers(now=time.monotonic())

@@ -1,0 +1,144 @@
+"""Branches of a call by themselves: what an offer says counts for its own branch. nh and rtpengine."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.ng.client import NOT_FOUND, NgClient
+from tests.ng.ng_call import AUDIO, End, NgCall, say, talk
+from tests.ng.relays import NgRelay
+from tests.sip.proxy import FAR, NEAR
+from tests.sip.sdp import MediaLine, read_sdp
+
+NAT = "127.0.0.1"
+PRIVATE = {"b": "192.168.77.5", "c": "192.168.77.6"}
+"""What two phones behind one NAT announce."""
+
+
+@pytest.fixture
+def carol() -> Iterator[End]:
+    end = End("carol")
+    yield end
+    end.close()
+
+
+def where(description: str) -> str:
+    return read_sdp(description)[0].address
+
+
+# --- interfaces and families ------------------------------------------------------------------------------
+
+IN, OUT = {"direction": ["far", "near"]}, {"direction": ["far", "far"]}
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["silent", "183"])
+@pytest.mark.parametrize("branches", [("z1", "z2"), (None, None)], ids=["forked", "hunted"])
+def test_each_branch_is_met_at_its_interface(
+    call: NgCall, early: bool, branches: tuple[str | None, str | None]
+) -> None:
+    one, two = ({"via_branch": branch} if branch else {} for branch in branches)
+    assert where(call.offer(AUDIO, **IN, **one)) == NEAR
+    if early:
+        call.answer(AUDIO, **one)
+    assert where(call.offer(AUDIO, **OUT, **two)) == FAR
+    if branches[0]:
+        assert where(call.offer(AUDIO, **IN, **one)) == NEAR
+
+
+def test_each_branch_has_its_address_family(call: NgCall) -> None:
+    near = {"direction": ["near", "near"]}
+    assert where(call.offer(AUDIO, address_family="IP4", via_branch="z1", **near)) == NEAR
+    assert where(call.offer(AUDIO, address_family="IP6", via_branch="z2", **near)) == "::1"
+    assert where(call.offer(AUDIO, address_family="IP4", via_branch="z1", **near)) == NEAR
+
+
+def test_a_party_that_moves_is_met_where_the_offer_says(call: NgCall) -> None:
+    call.offer(AUDIO, direction=["near", "near"])
+    call.answer(AUDIO)
+    call.reoffer([MediaLine("127.0.0.5", 40_008)], direction=["far", "near"])
+    assert where(call.answer(AUDIO)) == FAR
+
+
+# --- ports ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flag", ["", "SIP-source-address", "media-handover", "strict-source"])
+@pytest.mark.parametrize("first", ["b", "c"])
+def test_of_two_phones_behind_one_nat_the_one_that_answers_is_heard(
+    call: NgCall, alice: End, carol: End, flag: str, first: str
+) -> None:
+    """Both have early media announced at addresses that do not tell them apart."""
+    fields = {"flags": [flag] if flag else [], "received_from": ["IP4", NAT]}
+    for branch in ("b", "c"):
+        carol.read(call.offer(alice.describe(), via_branch=branch, **fields))
+    for branch in (*sorted("bc", reverse=first == "c"), "c"):
+        answer = [MediaLine(PRIVATE[branch], 5004)]
+        alice.read(call.answer(answer, to_tag=branch, via_branch=branch, **fields))
+    for _ in range(3):
+        say(carol, alice)
+        say(alice, carol)
+
+
+def test_branches_of_one_device_hear_what_is_theirs(call: NgCall, alice: End, bob: End, carol: End) -> None:
+    """One has answered, and another one answers later, on its own ports."""
+    for end, branch in ((bob, "z1"), (carol, "z2")):
+        end.read(call.offer(alice.describe(), via_branch=branch))
+    alice.read(call.answer(bob.describe(), to_tag="b", via_branch="z1"))
+    talk(alice, bob)
+    alice.read(call.answer(carol.describe(), to_tag="c", via_branch="z2"))
+    talk(alice, carol)
+    call.delete(from_tag=call.from_tag, via_branch="z1")
+    talk(alice, carol)
+
+
+# --- rtcp-mux ---------------------------------------------------------------------------------------------
+
+
+def test_each_branch_has_its_wish_for_rtcp_mux(call: NgCall) -> None:
+    muxed = [MediaLine("127.0.0.1", 40_000, attributes=("rtcp-mux",))]
+    assert "a=rtcp-mux" not in call.offer(muxed, via_branch="z1", rtcp_mux=["demux"])
+    assert "a=rtcp-mux" in call.offer(muxed, via_branch="z2")
+    assert "a=rtcp-mux" in call.answer(AUDIO, via_branch="z1")
+
+
+# --- deletes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answered_on", ["z2", None, "other"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_losing_branch_does_not_end_the_answered_one(
+    call: NgCall, alice: End, carol: End, answered_on: str | None, times: int
+) -> None:
+    call.offer(alice.describe(), via_branch="z1")
+    carol.read(call.offer(alice.describe(), via_branch="z2"))
+    named = {"via_branch": answered_on} if answered_on else {}
+    alice.read(call.answer(carol.describe(), **named))
+    for _ in range(times):
+        call.delete(from_tag=call.from_tag, via_branch="z1", to_tag="b")
+    talk(alice, carol)
+
+
+def test_a_branch_that_was_never_offered_is_told(nh: NgRelay) -> None:
+    """rtpengine may fall back to the from-tag, which all branches share."""
+    with NgClient(nh.address) as client:
+        call = NgCall(client)
+        call.offer(AUDIO, via_branch="z1")
+        call.answer(AUDIO, via_branch="z1")
+        assert call.delete(from_tag=call.from_tag, via_branch="zz")["warning"] == NOT_FOUND
+        assert call.is_known()
+        both = {"from_tag": call.from_tag, "to_tag": call.to_tag, "flags": ["to-tag"]}
+        call.delete(via_branch="zz", **both)
+        assert not call.is_known()
+
+
+# --- dialogs ------------------------------------------------------------------------------------------------
+
+
+def test_ends_of_two_dialogs_are_joined(call: NgCall, alice: End, carol: End) -> None:
+    call.offer(AUDIO)
+    call.answer(AUDIO)
+    call.reoffer(AUDIO, from_tag="q", to_tag="")
+    call.answer(AUDIO, from_tag="q", to_tag="c")
+    alice.read(call.reoffer(carol.describe(), from_tag="c", to_tag=call.from_tag))
+    carol.read(call.answer(alice.describe(), from_tag="c", to_tag=call.from_tag))
+    talk(alice, carol)
