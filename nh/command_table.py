@@ -4,10 +4,9 @@ Codecs, dispatch, counters and checkpoints look a command up here. What only one
 requests are read, stays in that codec; tests hold each codec to exactly the names of its rows.
 """
 
-import dataclasses
 import enum
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from nh.commands import (
     Activate,
@@ -60,8 +59,7 @@ class Route(enum.Enum):
     """In the supervisor itself."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class CommandInfo:
+class CommandInfo(NamedTuple):
     """One row of the table.
 
     Attributes:

@@ -14,7 +14,7 @@ HEAVY = {"psutil"}
     [
         (
             "nh.supervisor.main",
-            ASYNC_AND_DRAWING | HEAVY | {"typer", "nh.shard", "nh.calls.table", "nh.sdp"},
+            ASYNC_AND_DRAWING | HEAVY | {"typer", "nh.shard", "nh.calls.table", "nh.sdp", "nh.wire.ng"},
         ),
         (
             "nh.shard.control",

@@ -7,16 +7,14 @@ nh.config; the bounds here are what the help says, and tests hold the two togeth
 import enum
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, get_type_hints
+from typing import Annotated, Any, Final, NamedTuple, get_type_hints
 
 import typer
 
 from nh.config import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """The help of a setting.
 
     Args:

@@ -5,7 +5,6 @@ nothing stays in the kernel after that. Knows nothing of interfaces, shards or c
 """
 
 import contextlib
-import dataclasses
 import errno
 import hashlib
 import os
@@ -13,7 +12,7 @@ import platform
 import re
 import resource
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf
@@ -26,8 +25,7 @@ PROGRAM: Final = "relay.bpf.json"
 _MEMORY_IS_CHARGED_TO_CGROUPS: Final = (5, 11)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class LoadedProgram:
+class LoadedProgram(NamedTuple):
     """Descriptors of the program and its maps; closed on exec unless handed on, and by close().
 
     Attributes:

@@ -4,11 +4,10 @@ Requests are read as fast as the client reads its replies, and no faster. What a
 handler, how long the client has been idle to the IdleTracker.
 """
 
-import dataclasses
 import logging
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from nh.address import TcpAddress
 from nh.ipc.peer import peer_of
@@ -28,8 +27,7 @@ MAX_OUTPUT_BYTES: Final = 256 * 1024
 READ_BYTES: Final = 64 * 1024
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ConnectionContext:
+class ConnectionContext(NamedTuple):
     """What all connections of a frontend share.
 
     Attributes:

@@ -4,10 +4,8 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from nh.address import RpcAddress, parse_rpc_address
-from nh.rpc.cookies import CookieHandler
 from nh.rpc.events import Dispatch, Handler, RequestCounter, StreamProtocol
 from nh.rpc.framed import CommandHandler, FramedProtocol
-from nh.rpc.ng import NgCodec, NgProtocol
 from nh.throttle import RateLimitedLogger
 
 if TYPE_CHECKING:
@@ -40,14 +38,28 @@ RPC: Final = ServedProtocol(
     handler=lambda _now, dispatch, counter, log: CommandHandler(dispatch, counter, log),
 )
 
+
+def _ng_stream(_extensions: Collection[str]) -> StreamProtocol:
+    from nh.rpc.ng import NgProtocol  # noqa: PLC0415  most relays have no ng address
+
+    return NgProtocol()
+
+
+def _ng_handler(
+    now: Callable[[], float], dispatch: Dispatch, counter: RequestCounter, log: RateLimitedLogger
+) -> Handler:
+    from nh.rpc.cookies import CookieHandler  # noqa: PLC0415
+    from nh.rpc.ng import NgCodec  # noqa: PLC0415
+
+    return CookieHandler(NgCodec(), now, dispatch, counter=counter, limited_log=log)
+
+
 NG: Final = ServedProtocol(
     name="ng",
     addresses=lambda settings: settings.ng_addresses,
     udp=True,
-    stream=lambda _extensions: NgProtocol(),
-    handler=lambda now, dispatch, counter, log: CookieHandler(
-        NgCodec(), now, dispatch, counter=counter, limited_log=log
-    ),
+    stream=_ng_stream,
+    handler=_ng_handler,
 )
 
 PROTOCOLS: Final = (RPC, NG)

@@ -9,7 +9,7 @@ import enum
 import struct
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 MAX_SHARDS: Final = 256
 """Most shards of a segment."""
@@ -33,8 +33,7 @@ class Total(enum.StrEnum):
     NONE = "none"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class FieldInfo:
+class FieldInfo(NamedTuple):
     """One line of a table.
 
     Attributes:

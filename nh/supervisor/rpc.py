@@ -70,8 +70,11 @@ class Rpc:
     def serve(self, dispatch: Dispatch) -> None:
         """Serve clients from now on."""
         for protocol in PROTOCOLS:
-            self._frontends[protocol.name] = frontend = self._frontend(protocol, dispatch)
-            frontend.adopt(self._waiting.pop(protocol.name))
+            waiting = self._waiting.pop(protocol.name, [])
+            # a protocol without addresses is not even loaded
+            if waiting or self._listeners[protocol.name]:
+                self._frontends[protocol.name] = frontend = self._frontend(protocol, dispatch)
+                frontend.adopt(waiting)
 
     def _frontend(self, protocol: ServedProtocol, dispatch: Dispatch) -> Frontend:
         listeners = self._listeners[protocol.name]

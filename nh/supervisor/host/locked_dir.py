@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,8 +15,7 @@ from nh.ipc.inherited import NOTHING_INHERITED, InheritedFds
 LOCK_NAME: Final = "nh.lock"
 
 
-@dataclass(frozen=True, slots=True)
-class Purpose:
+class Purpose(NamedTuple):
     """What a directory is for, in the words of error messages.
 
     Attributes:

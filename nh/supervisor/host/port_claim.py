@@ -18,9 +18,8 @@ import re
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from nh.config import Settings
 from nh.errors import ConfigError
@@ -40,8 +39,7 @@ _BACKLOG: Final = 4096
 """So many connections may wait while there is no supervisor; beyond them the claim does not count."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What the name of one socket contains.
 
     Attributes:
@@ -82,8 +80,7 @@ class Claim:
         return self.low <= other.high and other.low <= self.high
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(NamedTuple):
     """The process and user that made a claim, as the kernel knows them."""
 
     pid: int

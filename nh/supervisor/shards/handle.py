@@ -4,11 +4,10 @@ Each command is answered exactly once: by the shard, or with a Failure because t
 overloaded, is late, or died. The process is watched through a pidfd: its end is one more event of the loop.
 """
 
-import dataclasses
 import enum
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -46,8 +45,7 @@ class HandleState(enum.Enum):
     GONE = "gone"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ShardSpec:
+class ShardSpec(NamedTuple):
     """What a shard process is started with.
 
     Attributes:

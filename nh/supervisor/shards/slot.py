@@ -5,7 +5,6 @@ process is started or killed is decided by policies over all slots: ShardManager
 (nh.supervisor.shards.manager), Watchdog, DrainPolicy.
 """
 
-import dataclasses
 import logging
 import secrets
 from collections.abc import Callable, Sequence
@@ -116,7 +115,7 @@ class ShardSlot:
             handover_path=str(handover_path),
             successor=self.pid > 0 or self._spec.configure.successor,
         )
-        self._handle = self._launch(dataclasses.replace(self._spec, configure=configure))
+        self._handle = self._launch(self._spec._replace(configure=configure))
         self.pid = self._handle.pid
 
     def _launch(self, spec: ShardSpec) -> ShardHandle:
