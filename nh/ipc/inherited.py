@@ -10,11 +10,13 @@ from nh.ipc.channel import close_all
 from nh.ipc.handover_messages import HandoverMessage
 
 
-class InheritedFds:
-    """Descriptors that wait to be taken into use. What is not taken is closed by close().
+class Inherited:
+    """What was handed over: a message with counters and the drain, and descriptors.
+
+    The descriptors wait to be taken into use; those that are not taken are closed by close().
 
     Args:
-        message: what the descriptors are; None: there are none (cold start).
+        message: counters, the drain, and what the descriptors are; None: cold start.
         fds: in the order of the message; they belong to this object.
     """
 
@@ -72,5 +74,5 @@ class InheritedFds:
                 sock.close()
 
 
-NOTHING_INHERITED: Final = InheritedFds()
-"""No inherited descriptors (cold start)."""
+NOTHING_INHERITED: Final = Inherited()
+"""Nothing was handed over (cold start)."""

@@ -18,7 +18,7 @@ from typing import Final
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.errors import ConfigError
-from nh.ipc.inherited import NOTHING_INHERITED, InheritedFds
+from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.rpc.protocols import RPC, ServedProtocol
 
 BACKLOG: Final = 1024
@@ -65,7 +65,7 @@ class Listener:
 
     @property
     def handed_over(self) -> Iterator[tuple[tuple[str, str], socket.socket]]:
-        """What InheritedFds.take_listener() calls each socket, and the socket."""
+        """What Inherited.take_listener() calls each socket, and the socket."""
         kind = "unix" if isinstance(self._asked, UnixAddress) else "tcp"
         yield (_kind(self._protocol, kind), str(self._asked)), self.sock
         if self.udp is not None:
@@ -87,7 +87,7 @@ def open_listeners(
     mode: int = 0o600,
     group: int | None = None,
     public: bool = False,
-    inherited: InheritedFds = NOTHING_INHERITED,
+    inherited: Inherited = NOTHING_INHERITED,
 ) -> list[Listener]:
     """Listen on every address, or on none if one fails.
 
@@ -116,9 +116,7 @@ def open_listeners(
         return listeners
 
 
-def _open_port(
-    protocol: ServedProtocol, address: TcpAddress, public: bool, inherited: InheritedFds
-) -> Listener:
+def _open_port(protocol: ServedProtocol, address: TcpAddress, public: bool, inherited: Inherited) -> Listener:
     udp = inherited.take_listener(_kind(protocol, "udp"), str(address)) if protocol.udp else None
     for attempt in range(_ATTEMPTS):
         sock = inherited.take_listener(_kind(protocol, "tcp"), str(address))

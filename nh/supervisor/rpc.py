@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from nh.config import Settings
 from nh.errors import ConfigError
-from nh.ipc.inherited import InheritedFds
+from nh.ipc.inherited import Inherited
 from nh.loop import Loop
 from nh.rpc.events import Dispatch
 from nh.rpc.frontend import Frontend
@@ -31,9 +31,7 @@ class Rpc:
         ConfigError: an address cannot be used; the message says which, why, and what to do.
     """
 
-    def __init__(
-        self, loop: Loop, settings: Settings, stats: SupervisorStats, inherited: InheritedFds
-    ) -> None:
+    def __init__(self, loop: Loop, settings: Settings, stats: SupervisorStats, inherited: Inherited) -> None:
         self._loop = loop
         self._settings = settings
         self._stats = stats
@@ -134,7 +132,7 @@ class Rpc:
                 socks.pop().close()
 
     def inherited(self) -> Iterator[tuple[tuple[str, str], int]]:
-        """What InheritedFds.take_listener() calls each listening socket, and its descriptor."""
+        """What Inherited.take_listener() calls each listening socket, and its descriptor."""
         for what, sock in self._sockets():
             yield what, sock.fileno()
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from nh.config import Settings
-from nh.ipc.inherited import InheritedFds
+from nh.ipc.inherited import Inherited
 from nh.loop import SelectorLoop
 from nh.stats import SupervisorStats, own_segment, segment_name
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, add_counters
@@ -49,7 +49,7 @@ class Runtime:
         NhError: a resource is refused; the message says which, why, and what to do.
     """
 
-    def __init__(self, settings: Settings, stack: contextlib.ExitStack, inherited: InheritedFds) -> None:
+    def __init__(self, settings: Settings, stack: contextlib.ExitStack, inherited: Inherited) -> None:
         path = settings.runtime_path
         self.settings = settings
         self.cpus = usable_cpus()
@@ -107,7 +107,7 @@ class Runtime:
         )
 
 
-def _stats_after(inherited: InheritedFds) -> SupervisorStats:
+def _stats_after(inherited: Inherited) -> SupervisorStats:
     stats = SupervisorStats(pid=os.getpid(), started=time.time())
     add_counters(stats, SUPERVISOR_TABLE, inherited.message.counters)
     for status, counters in zip(stats.shards, inherited.message.shard_counters, strict=False):

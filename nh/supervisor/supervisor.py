@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from nh.config import Settings
-from nh.ipc.inherited import InheritedFds
+from nh.ipc.inherited import Inherited
 from nh.stats import StatsReader
 from nh.supervisor.dispatch import Dispatcher
 from nh.supervisor.handover.upgrade import HandoverParts, UpgradeController
@@ -46,7 +46,7 @@ class Supervisor:
         settings: Settings,
         shard_argv: Sequence[str],
         stack: contextlib.ExitStack,
-        inherited: InheritedFds,
+        inherited: Inherited,
     ) -> None:
         self._runtime = runtime = Runtime(settings, stack, inherited)
         self._handover = inherited.message

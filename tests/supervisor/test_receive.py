@@ -11,7 +11,7 @@ import pytest
 from nh.errors import ConfigError
 from nh.ipc.channel import MAX_FDS
 from nh.ipc.handover_messages import Connections, HandedOver, HandoverMessage, Yield, decode_to_old, encode
-from nh.ipc.inherited import InheritedFds
+from nh.ipc.inherited import Inherited
 from nh.supervisor.handover.receive import NAME, VARIABLE, receive_after_exec, take_over
 from nh.supervisor.handover.send import HandoverState, send_handover
 
@@ -47,7 +47,7 @@ def test_a_lock_is_known_by_its_file_whatever_it_is_called(tmp_path: Path) -> No
     (tmp_path / "there").mkdir()
     (tmp_path / "here").symlink_to(tmp_path / "there")
     lock = opened(tmp_path / "there" / "nh.lock")
-    inherited = InheritedFds(HandoverMessage(locks=("/in/another/container/nh.lock",)), [lock])
+    inherited = Inherited(HandoverMessage(locks=("/in/another/container/nh.lock",)), [lock])
     assert inherited.take_lock(tmp_path / "missing") is None
     assert inherited.take_lock(tmp_path / "here" / "nh.lock") == lock
     assert inherited.take_lock(tmp_path / "here" / "nh.lock") is None, "it is given once"
@@ -58,7 +58,7 @@ def test_a_lock_is_known_by_its_file_whatever_it_is_called(tmp_path: Path) -> No
 
 def test_a_lock_of_a_file_that_was_made_anew_is_not_that_of_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "nh.lock"
-    inherited = InheritedFds(HandoverMessage(locks=(str(path),)), [opened(path)])
+    inherited = Inherited(HandoverMessage(locks=(str(path),)), [opened(path)])
     path.rename(tmp_path / "old")
     path.touch()
     assert inherited.take_lock(path) is None
@@ -68,7 +68,7 @@ def test_a_lock_of_a_file_that_was_made_anew_is_not_that_of_the_new_one(tmp_path
 def test_a_listener_is_known_by_its_kind_and_what_the_settings_call_it() -> None:
     tcp, ng = listener(), listener()
     message = HandoverMessage(listeners=(("tcp", "localhost:0"), ("ng-tcp", "localhost:0")))
-    inherited = InheritedFds(message, [tcp, ng])
+    inherited = Inherited(message, [tcp, ng])
     assert inherited.take_listener("tcp", "localhost:1") is None
     assert inherited.take_listener("unix", "localhost:0") is None
     taken = inherited.take_listener("ng-tcp", "localhost:0")
@@ -83,7 +83,7 @@ def test_a_listener_is_known_by_its_kind_and_what_the_settings_call_it() -> None
 
 def test_what_is_not_claimed_is_closed_once(tmp_path: Path) -> None:
     fds = [opened(tmp_path / "a"), opened(tmp_path / "b"), listener()]
-    inherited = InheritedFds(HandoverMessage(locks=("a", "b"), listeners=(("tcp", "x"),)), list(fds))
+    inherited = Inherited(HandoverMessage(locks=("a", "b"), listeners=(("tcp", "x"),)), list(fds))
     for _ in range(2):
         inherited.close()
         assert not any(map(is_open, fds))

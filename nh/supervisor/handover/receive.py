@@ -16,7 +16,7 @@ import msgspec
 from nh.errors import ConfigError
 from nh.ipc.channel import close_all, receive_record
 from nh.ipc.handover_messages import Connections, HandoverMessage, Yield, decode_from_old, encode
-from nh.ipc.inherited import InheritedFds
+from nh.ipc.inherited import Inherited
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ YIELD_S: Final = 15.0
 """The other supervisor may take so long to hand over."""
 
 
-def receive_after_exec(environment: MutableMapping[str, str]) -> InheritedFds:
+def receive_after_exec(environment: MutableMapping[str, str]) -> Inherited:
     """What this process handed over to itself before execve(2); nothing if it did not.
 
     Args:
@@ -38,17 +38,17 @@ def receive_after_exec(environment: MutableMapping[str, str]) -> InheritedFds:
     """
     text = environment.pop(VARIABLE, "")
     if not text:
-        return InheritedFds()
+        return Inherited()
     try:
         with socket.socket(fileno=int(text)) as end:
             end.settimeout(0)
             return _receive(end)
     except (OSError, ValueError, msgspec.DecodeError) as exc:
         logger.error("%s=%s: no handover can be read: %s; nh starts without", VARIABLE, text, exc)
-        return InheritedFds()
+        return Inherited()
 
 
-def take_over(runtime_path: Path) -> InheritedFds:
+def take_over(runtime_path: Path) -> Inherited:
     """Ask the supervisor of a runtime directory to yield, and receive what it hands over.
 
     Returns:
@@ -68,7 +68,7 @@ def take_over(runtime_path: Path) -> InheritedFds:
             logger.info(
                 "takeover: no nh runs with %s: nothing to take over, a normal start follows", runtime_path
             )
-            return InheritedFds()
+            return Inherited()
         try:
             end.send(encode(Yield()))
             return _receive(end)
@@ -83,7 +83,7 @@ def take_over(runtime_path: Path) -> InheritedFds:
             ) from exc
 
 
-def _receive(end: socket.socket) -> InheritedFds:
+def _receive(end: socket.socket) -> Inherited:
     record, fds = receive_record(end)
     try:
         message = decode_from_old(record)
@@ -92,13 +92,13 @@ def _receive(end: socket.socket) -> InheritedFds:
     except msgspec.DecodeError:
         close_all(fds)
         raise
-    inherited = InheritedFds(message, fds)
+    inherited = Inherited(message, fds)
     with contextlib.suppress(OSError):  # what came so far is used
         _receive_connections(end, inherited)
     return inherited
 
 
-def _receive_connections(end: socket.socket, inherited: InheritedFds) -> None:
+def _receive_connections(end: socket.socket, inherited: Inherited) -> None:
     """Receive Connections until the other end closes."""
     record, fds = receive_record(end)
     while record:

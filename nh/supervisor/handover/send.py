@@ -42,7 +42,7 @@ def when_idle(loop: Loop, busy: Callable[[], bool], *, timeout_s: float, then: C
 
 
 class HandoverState(NamedTuple):
-    """All that one supervisor hands over to the next. The next one has it as InheritedFds (nh.ipc.inherited).
+    """All that one supervisor hands over to the next. The next one has it as Inherited (nh.ipc.inherited).
 
     Attributes:
         message: what `fds` are, the counters, and the state of the drain.

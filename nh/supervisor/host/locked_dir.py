@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from nh.errors import ConfigError, DirectoryInUse
-from nh.ipc.inherited import NOTHING_INHERITED, InheritedFds
+from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 
 LOCK_NAME: Final = "nh.lock"
 
@@ -43,7 +43,7 @@ class Lock(NamedTuple):
 
 
 @contextlib.contextmanager
-def locked_dir(path: Path, purpose: Purpose, inherited: InheritedFds = NOTHING_INHERITED) -> Iterator[Lock]:
+def locked_dir(path: Path, purpose: Purpose, inherited: Inherited = NOTHING_INHERITED) -> Iterator[Lock]:
     """Lock a directory within the block; gives the lock.
 
     The directory is made (mode 0700) if it is missing. The lock is flock(2) on `nh.lock`, so it ends with the
@@ -72,7 +72,7 @@ def locked_dir(path: Path, purpose: Purpose, inherited: InheritedFds = NOTHING_I
         os.close(lock)
 
 
-def runtime_dir(path: Path, inherited: InheritedFds = NOTHING_INHERITED) -> AbstractContextManager[Lock]:
+def runtime_dir(path: Path, inherited: Inherited = NOTHING_INHERITED) -> AbstractContextManager[Lock]:
     """Lock the runtime directory within the block; see locked_dir()."""
     return locked_dir(path, _RUNTIME_DIR, inherited)
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from nh.config import Settings
 from nh.errors import ConfigError, DirectoryInUse, StoreUnavailable
-from nh.ipc.inherited import NOTHING_INHERITED, InheritedFds
+from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.supervisor.host.locked_dir import Lock, Purpose, locked_dir
 from nh.supervisor.store.engine import StoreEngine
 from nh.supervisor.store.sqlite import SqliteEngine
@@ -35,7 +35,7 @@ class OpenedStore(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_store(settings: Settings, inherited: InheritedFds = NOTHING_INHERITED) -> Iterator[OpenedStore]:
+def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> Iterator[OpenedStore]:
     """Open the store of the relay with these settings for the duration of the block.
 
     A default directory that cannot be used is no error, because no operator asked for it; a log line says so.
@@ -92,17 +92,13 @@ def _locate(settings: Settings) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _sqlite(
-    directory: str, owner: bytes, inherited: InheritedFds
-) -> Iterator[tuple[StoreEngine, Lock | None]]:
+def _sqlite(directory: str, owner: bytes, inherited: Inherited) -> Iterator[tuple[StoreEngine, Lock | None]]:
     path = Path(directory)
     with locked_dir(path, _PURPOSE, inherited) as lock:
         yield SqliteEngine(path / STORE_NAME, owner), lock
 
 
-_Open = Callable[
-    [str, bytes, InheritedFds], contextlib.AbstractContextManager[tuple[StoreEngine, Lock | None]]
-]
+_Open = Callable[[str, bytes, Inherited], contextlib.AbstractContextManager[tuple[StoreEngine, Lock | None]]]
 """(location, owner, inherited descriptors): an engine, and the lock that keeps other relays from it."""
 
 _ENGINES: Final[Mapping[str, _Open]] = {"sqlite": _sqlite}
