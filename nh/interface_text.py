@@ -4,7 +4,7 @@ import ipaddress
 import re
 
 from nh.calls.interfaces import Interface
-from nh.calls.media import is_address
+from nh.calls.media import LINK_LOCAL, is_address, is_link_local
 
 DEFAULT_NAME = "default"
 """Name of the interface that the setting `address` defines."""
@@ -88,6 +88,8 @@ def check_interfaces(interfaces: tuple[Interface, ...], ports: tuple[int, int]) 
 def _parse_addresses(text: str, where: str) -> tuple[str, str]:
     bound, mark, advertised = text.partition("!")
     for address in (bound, advertised) if mark else (bound,):
+        if is_link_local(address):
+            raise ValueError(f"{where}: {address} {LINK_LOCAL}")
         if not is_address(address):
             raise ValueError(f"{where}: {address!r} is not an IPv4 or IPv6 address")
         if ipaddress.ip_address(address).is_unspecified:

@@ -15,6 +15,7 @@ from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
 from nh.config import LogLevel, Settings, load_settings
 from nh.errors import ConfigError
+from nh.interface_text import parse_address
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "configuration.md"
 
@@ -256,3 +257,9 @@ def test_the_file_to_begin_with_is_valid(toml: Path) -> None:
     toml.write_text(example)
     settings = load(file=toml)
     assert (settings.shards, settings.dscp, settings.rpc_mode_bits) == (8, 46, 0o660)
+
+
+@pytest.mark.parametrize("text", ["fe80::1", "fe80::1%eth0", "192.0.2.1!fe80::1"])
+def test_no_address_of_the_relay_is_link_local(text: str) -> None:
+    with pytest.raises(ValueError, match="is a link-local address: no SDP can say to which link it belongs"):
+        parse_address(text)

@@ -8,6 +8,7 @@ import functools
 import ipaddress
 import re
 import sys
+from typing import Final
 
 import msgspec
 
@@ -105,14 +106,14 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
             offset: which of the consecutive ports, 0 to range - 1; 1 is RTCP where range is 2.
 
         Returns:
-            None if packets cannot be sent there: for inactive media, a port above 65535, and a host name or
-            an address that is not unicast, whose source is learned instead.
+            None if packets cannot be sent there: for inactive media, a port above 65535, and a host name, an
+            address that is not unicast or one of a link that no SDP names; the source is learned instead.
         """
         if not self.active:
             return None
         if offset == 1 and self.rtcp is not None:
-            return self.rtcp if is_unicast(self.rtcp.address) else None
-        if self.port + offset > 65535 or not is_unicast(self.address):
+            return self.rtcp if _is_reachable(self.rtcp.address) else None
+        if self.port + offset > 65535 or not _is_reachable(self.address):
             return None
         return Endpoint(self.address, self.port + offset)
 
@@ -148,6 +149,12 @@ class RelayMedia(msgspec.Struct, frozen=True, array_like=True):
     range: int
 
 
+LINK_LOCAL: Final = (
+    "is a link-local address: no SDP can say to which link it belongs; use a global or unique local address"
+)
+"""Why no address of the relay is link-local."""
+
+
 def is_address(text: str) -> bool:
     """Whether `text` is an IPv4 or IPv6 address (without a scope)."""
     return _find_canonical(text) is not None
@@ -181,6 +188,21 @@ def is_unicast(text: str) -> bool:
     return not (real.is_multicast or real.is_unspecified or str(real) == "255.255.255.255")
 
 
+@functools.lru_cache(maxsize=CACHED_ADDRESSES)
+def is_link_local(text: str) -> bool:
+    """Whether `text` is an IPv6 address of one link (fe80::/10), with or without its zone (RFC 4007)."""
+    bare = text.partition("%")[0]
+    if not is_address(bare):
+        return False
+    address = ipaddress.ip_address(bare)
+    return address.version == 6 and address.is_link_local
+
+
+def _is_reachable(text: str) -> bool:
+    """Whether packets can be sent to an announced address: a link-local one does not say by which link."""
+    return is_unicast(text) and not is_link_local(text)
+
+
 def canonical_address(text: str, *, where: str) -> str:
     """`text` as canonical IP address text.
 
@@ -192,6 +214,8 @@ def canonical_address(text: str, *, where: str) -> str:
         MalformedRequest: it is no IP address.
     """
     canonical = _find_canonical(text)
+    if canonical is None and is_link_local(text):
+        raise MalformedRequest(f"{where}: {text[:64]!r} {LINK_LOCAL}")
     if canonical is None:
         raise MalformedRequest(f"{where}: {text[:64]!r} is not an IPv4 or IPv6 address")
     return canonical
@@ -210,6 +234,8 @@ def canonical_host(text: str, *, where: str) -> str:
     canonical = _find_canonical(text)
     if canonical is not None:
         return canonical
+    if is_link_local(text):
+        raise MalformedRequest(f"{where}: {text[:64]!r} has a zone, which no SDP may have (RFC 4566 9)")
     if not _HOSTNAME.match(text) or text.rstrip(".").rsplit(".", 1)[-1].isdigit():
         raise MalformedRequest(f"{where}: {text[:64]!r} is neither an IP address nor a host name")
     return text

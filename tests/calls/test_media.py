@@ -121,6 +121,19 @@ def test_what_is_no_address(text: str) -> None:
         canonical_address(text, where="allocate: address")
 
 
+def test_an_address_of_one_link_is_no_endpoint_until_it_is_learned() -> None:
+    assert Media("fe80::1", 4000, 2).endpoint(0) is None
+    assert Media("fe80::1", 4000, 2, rtcp=Endpoint("2001:db8::1", 5000)).endpoint(1) is not None
+    assert Media("169.254.1.1", 4000, 2).endpoint(0) is not None, "IPv4 has no zones"
+
+
+def test_a_zone_is_refused_with_the_reason() -> None:
+    with pytest.raises(MalformedRequest, match="allocate: address: 'fe80::1%eth0' is a link-local address"):
+        canonical_address("fe80::1%eth0", where="allocate: address")
+    with pytest.raises(MalformedRequest, match="media: 'fe80::1%eth0' has a zone, which no SDP may have"):
+        make_media(address="fe80::1%eth0", port=4000, range_=2)
+
+
 def test_an_address_has_one_spelling() -> None:
     assert canonical_address("2001:DB8:0:0::1", where="") == "2001:db8::1"
     assert canonical_host("0:0:0:0:0:0:0:0", where="") == "::"

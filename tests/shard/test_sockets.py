@@ -53,6 +53,12 @@ def test_a_successor_can_bind_the_live_ports(opened: list[MediaSocket], ports: r
         successor.bind((V4, ports[0]))
 
 
+@pytest.mark.parametrize("address", ["fe80::1", "fe80::1%lo"])
+def test_a_link_local_address_is_refused_with_the_reason(ports: range, address: str) -> None:
+    with pytest.raises(AddressUnavailable, match=f"{address} is a link-local address: no SDP can say"):
+        open_media_sockets(address, ports[0], 2)
+
+
 @pytest.mark.parametrize("address", ["203.0.113.200", "2001:db8::dead"])
 def test_an_address_of_another_host_is_refused(ports: range, address: str) -> None:
     with pytest.raises(AddressUnavailable, match=address):

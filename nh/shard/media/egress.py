@@ -12,6 +12,7 @@ from typing import Final
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
 from nh.shard.media import loop_guard
+from nh.shard.media.addresses import socket_address
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.sockets import MediaSocket, socket_of
 from nh.shard.media.totals import TrafficTotals
@@ -53,7 +54,7 @@ class Egress:
             return functools.partial(self._send_to_local_port, leg, out, destination, ttl)
         if out.connected:
             return out.sock.send
-        address = (destination.address, destination.port)
+        address = socket_address(destination)
         send_to = out.sock.sendto
         return lambda packet: send_to(packet, address)
 

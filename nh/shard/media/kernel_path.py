@@ -14,7 +14,7 @@ import time
 from typing import Final
 
 from nh.calls.leg import Leg
-from nh.calls.media import Endpoint
+from nh.calls.media import Endpoint, is_link_local
 from nh.errors import KernelPathUnavailable, KernelTableFull
 from nh.fastpath import layout
 from nh.fastpath.flows import FlowTable
@@ -261,6 +261,8 @@ def _obstacle(leg: Leg, source: Endpoint, destination: Endpoint) -> str:
         return "RTCP comes to the same port and has to be told from RTP"
     if leg.transforms or leg.taps:
         return "its packets are transformed or observed"
+    if is_link_local(source.address) or is_link_local(destination.address):
+        return "one end has a link-local address"
     if layout.family(source.address) != layout.family(destination.address):
         return "it goes from one IP version to the other"
     return ""

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from nh.calls.media import Endpoint
+from nh.shard.media.addresses import endpoint_of
 
 MAX_HOPS: Final = 16
 """Most local ports that one packet passes; a sane chain of calls has two or three."""
@@ -65,7 +66,7 @@ def receive(sock: socket.socket, buffer: bytearray) -> tuple[int, Endpoint, int]
     """
     size, ancillary, _flags, address = sock.recvmsg_into([buffer], _ANCILLARY_BYTES)
     ttl = next((_INT.unpack(data)[0] for _level, _kind, data in ancillary if len(data) == _INT.size), 0)
-    return size, Endpoint(address[0], address[1]), ttl
+    return size, endpoint_of(address), ttl
 
 
 def send(sock: socket.socket, packet: memoryview, destination: Endpoint, ttl: int) -> None:

@@ -11,8 +11,8 @@ from typing import Final
 from nh.calls.classify import MediaKind, classify
 from nh.calls.latching import admit
 from nh.calls.leg import Drop, Leg
-from nh.calls.media import Endpoint
 from nh.shard.media import loop_guard
+from nh.shard.media.addresses import endpoint_of
 from nh.shard.media.egress import Egress, Send
 from nh.shard.media.pipeline import PLAIN, Admit, Plan
 from nh.shard.media.poll import MediaPoll, Reader
@@ -117,7 +117,7 @@ class Readers:
                 size, source, ttl = loop_guard.receive(media_socket.sock, self._buffer)
             else:
                 size, address = media_socket.sock.recvfrom_into(self._buffer)
-                source = Endpoint(address[0], address[1])
+                source = endpoint_of(address)
         except BlockingIOError:
             return None
         except OSError:

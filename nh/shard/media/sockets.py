@@ -11,9 +11,10 @@ import socket
 from typing import Final
 
 from nh.calls.leg import Leg
-from nh.calls.media import Endpoint, is_unicast
+from nh.calls.media import LINK_LOCAL, Endpoint, is_link_local, is_unicast
 from nh.calls.ports import PortInUse
 from nh.errors import AddressUnavailable, SocketsExhausted
+from nh.shard.media.addresses import socket_address
 from nh.shard.media.kernel_flow import KernelFlow
 from nh.shard.media.loop_guard import enable_ttl
 
@@ -76,7 +77,7 @@ class MediaSocket:
             Whether the kernel agreed: it needs a route to the peer.
         """
         try:
-            self.sock.connect((peer.address, peer.port))
+            self.sock.connect(socket_address(peer))
         except OSError:
             return False
         self.connected = True
@@ -103,6 +104,8 @@ def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) ->
         AddressUnavailable: the address cannot be bound.
         SocketsExhausted: the system has no descriptors or memory left.
     """
+    if is_link_local(address):
+        raise AddressUnavailable(f"{address} {LINK_LOCAL}")
     if not is_unicast(address):
         raise AddressUnavailable(f"{address} is not a unicast address: media cannot be announced there")
     sockets: list[MediaSocket] = []
