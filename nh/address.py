@@ -5,6 +5,7 @@ The text form is that of Net::SIP's nathelper.pl: text with a `/` is a path (a d
 nothing and resolves no names.
 """
 
+import ipaddress
 from pathlib import Path
 
 import msgspec
@@ -51,8 +52,26 @@ def parse_rpc_address(text: str) -> RpcAddress:
         ConfigError: `text` is none of these; the message has an example.
     """
     if "\0" in text:
-        raise ConfigError(f"RPC address {text!r}: contains a NUL character")
+        raise ConfigError(f"address {text!r}: contains a NUL character")
     return _parse_path(text) if "/" in text else _parse_tcp(text)
+
+
+def check_loopback(setting: str, address: TcpAddress, ip: str) -> None:
+    """Refuse to serve an address that other hosts reach.
+
+    Args:
+        setting: the setting with the address, for the message.
+        address: as it was set.
+        ip: the IP address of its host.
+
+    Raises:
+        ConfigError: `ip` is not loopback.
+    """
+    if not ipaddress.ip_address(ip).is_loopback:
+        raise ConfigError(
+            f"{setting}: {address}: {ip} is not loopback, and every client that can connect can close every"
+            " call; if a firewall limits the clients, allow the address with --rpc-public (rpc_public)"
+        )
 
 
 def _parse_path(text: str) -> UnixAddress:
@@ -60,7 +79,7 @@ def _parse_path(text: str) -> UnixAddress:
     size_bytes = len(path.encode(errors="surrogateescape"))
     if size_bytes > MAX_PATH_BYTES:
         raise ConfigError(
-            f"RPC address {path!r}: the path has {size_bytes} bytes, more than the kernel's {MAX_PATH_BYTES};"
+            f"address {path!r}: the path has {size_bytes} bytes, more than the kernel's {MAX_PATH_BYTES};"
             " choose a shorter one"
         )
     return UnixAddress(path)
@@ -70,15 +89,14 @@ def _parse_tcp(text: str) -> TcpAddress:
     host, colon, port = text.rpartition(":")
     if not colon:
         raise ConfigError(
-            f"RPC address {text!r}: is neither a path (./name for a file) nor HOST:PORT,"
-            " such as 127.0.0.1:7070"
+            f"address {text!r}: is neither a path (./name for a file) nor HOST:PORT, such as 127.0.0.1:7070"
         )
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ConfigError(f"RPC address {text!r}: an IPv6 address needs brackets, such as [::1]:7070")
+        raise ConfigError(f"address {text!r}: an IPv6 address needs brackets, such as [::1]:7070")
     if not host:
-        raise ConfigError(f"RPC address {text!r}: has no host; 127.0.0.1 is this host alone")
+        raise ConfigError(f"address {text!r}: has no host; 127.0.0.1 is this host alone")
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
-        raise ConfigError(f"RPC address {text!r}: port {port!r} is not a number from 0 to 65535")
+        raise ConfigError(f"address {text!r}: port {port!r} is not a number from 0 to 65535")
     return TcpAddress(host, int(port))

@@ -8,17 +8,18 @@ The module reads the given file and environment, and knows nothing of processes.
 
 import enum
 import grp
+import ipaddress
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 from urllib.parse import quote
 
 import msgspec
 
-from nh.address import TcpAddress, parse_rpc_address
+from nh.address import RpcAddress, TcpAddress, check_loopback, parse_rpc_address
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings, in_range
 from nh.errors import ConfigError
@@ -33,6 +34,8 @@ MAX_KERNEL_FLOWS = 2**22
 _LISTS = frozenset({"rpc", "ng", "interface", "kernel_interface"})
 """Settings that have several values, separated by commas in the environment."""
 
+_OTHER_VARIABLES = frozenset({"NH_CONFIG", "NH_HANDOVER_FD"})
+"""Variables of nh that are no settings: the file, and the descriptor that nh gives itself at an upgrade."""
 
 _KINDS: Final = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -120,13 +123,17 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         in_range("prefork", self.prefork, 0, 1)
         in_range("hang_s", self.hang_s, 0, 60)
         if 0 < self.hang_s < 1:
-            raise ValueError(f"hang_s: {self.hang_s} is below 1; a shard shows life every 0.5 s (0: never)")
+            raise ValueError(
+                f"hang_s: {self.hang_s:g} s is below 1 s; a shard shows life every 0.5 s (0: never)"
+            )
         in_range("idle_client_s", self.idle_client_s, 1, 86_400)
         in_range("max_clients", self.max_clients, 1, 1_000_000)
         in_range("kernel_flows", self.kernel_flows, 0, MAX_KERNEL_FLOWS)
         if self.rpc_group and not self.rpc_mode_bits & stat.S_IWGRP:
             raise ValueError(f"rpc_group: rpc_mode {self.rpc_mode} admits no group; set rpc_mode to 0660")
         _ = self.rpc_mode_bits, self.ng_addresses
+        for text in self.rpc:
+            _parse("rpc", text)
         check_interfaces(self.interfaces, self.port_range)
 
     @property
@@ -137,10 +144,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     @property
     def ng_addresses(self) -> tuple[TcpAddress, ...]:
         """`ng`, read."""
-        try:
-            addresses = [parse_rpc_address(text) for text in self.ng]
-        except ConfigError as exc:
-            raise ValueError(f"ng: {exc}") from exc
+        addresses = [_parse("ng", text) for text in self.ng]
         found = tuple(address for address in addresses if isinstance(address, TcpAddress))
         if len(found) < len(addresses):
             raise ValueError(f"ng: {', '.join(self.ng)}: a path; say HOST:PORT, such as 127.0.0.1:2223")
@@ -210,6 +214,13 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         return RelaySettings(**{name: getattr(self, name) for name in RelaySettings.__struct_fields__})
 
 
+def _parse(name: str, text: str) -> RpcAddress:
+    try:
+        return parse_rpc_address(text)
+    except ConfigError as exc:
+        raise ValueError(f"{name}: {exc}") from exc
+
+
 def _default_runtime_path() -> Path:
     if os.geteuid() == 0:
         return Path("/run/nh")
@@ -263,6 +274,44 @@ def load_settings(
             "ng: needs an address for media; say --address IP, or --interface NAME/IP for each of several"
         )
     return settings
+
+
+def check_served_addresses(settings: Settings) -> None:
+    """Check the addresses that `nh run` is to serve; host names are resolved and checked at the start.
+
+    Raises:
+        ConfigError: other hosts reach an address, and rpc_public does not allow that.
+    """
+    if settings.rpc_public:
+        return
+    for name, texts in (("rpc", settings.rpc), ("ng", settings.ng)):
+        for address in map(parse_rpc_address, texts):
+            if isinstance(address, TcpAddress) and _is_ip(address.host):
+                check_loopback(name, address, address.host)
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """A warning for each variable that begins like a setting and is none; its value has no effect.
+
+    It is no error, because such variables may be for other programs: Kubernetes gives every container
+    NH_SERVICE_HOST and NH_PORT if the cluster has a service `nh`.
+    """
+    known = {ENVIRONMENT_PREFIX + name.upper() for name in Settings.__struct_fields__}
+    for name in sorted(environment):
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known | _OTHER_VARIABLES:
+            import difflib  # noqa: PLC0415  most environments have no such variable
+
+            similar = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            remedy = f"did you mean {similar[0]}?" if similar else "`nh run --help` lists all"
+            yield f"environment: {name} is no setting; {remedy}"
 
 
 def _convert(values: Mapping[str, Any], origin: str) -> Settings:

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-VARIABLE: Final = "NH_TEST_PROFILE"
+VARIABLE: Final = "TEST_PROFILE"
 """Environment variable, "quick" or "full": tests/conftest.py sets it by the markers that pytest selects."""
 
 QUICK_PART: Final = 8

@@ -13,9 +13,10 @@ from nh.address import TcpAddress
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
-from nh.config import LogLevel, Settings, load_settings
+from nh.config import LogLevel, Settings, check_served_addresses, load_settings, unknown_variables
 from nh.errors import ConfigError
 from nh.interface_text import parse_address
+from nh.supervisor.handover.receive import VARIABLE
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "configuration.md"
 
@@ -95,6 +96,7 @@ def test_booleans_come_from_the_environment(text: str, value: bool) -> None:
         ('rpc_group = "proxies"', "rpc_group: rpc_mode 0600 admits no group; set rpc_mode to 0660"),
         ('rpc = "/run/nh.sock"', "rpc"),
         ('policy = "nice"', "policy"),
+        ('rpc = ["nh.sock"]', r"rpc: address 'nh\.sock': .*\./name"),
         ('ng = ["/run/ng"]', "ng: .*HOST:PORT"),
         ('ng = ["2223"]', "ng: .*HOST:PORT"),
         ('address = "here"', "address: .*not an IPv4 or IPv6 address"),
@@ -125,6 +127,37 @@ def test_an_error_names_the_environment_or_the_command_line() -> None:
         load(environment={"NH_DSCP": "64"})
     with pytest.raises(ConfigError, match=r"^command line: .*max_clients"):
         load({"max_clients": 0})
+
+
+def test_a_variable_that_is_no_setting_is_warned_of() -> None:
+    environment = {
+        "NH_SHARD": "3",
+        "NH_SILENTS_S": "5",
+        "NH_SERVICE_HOST": "10.0.0.1",
+        "NHX": "",
+        "HOME": "/",
+    }
+    assert list(unknown_variables(environment)) == [
+        "environment: NH_SERVICE_HOST is no setting; `nh run --help` lists all",
+        "environment: NH_SHARD is no setting; did you mean NH_SHARDS?",
+        "environment: NH_SILENTS_S is no setting; did you mean NH_SILENT_S?",
+    ]
+
+
+def test_nhs_own_variables_are_known() -> None:
+    names = [f"NH_{name.upper()}" for name in Settings.__struct_fields__]
+    assert not list(unknown_variables(dict.fromkeys([*names, "NH_CONFIG", VARIABLE], "1")))
+
+
+def test_addresses_that_other_hosts_reach_are_refused_before_the_start() -> None:
+    for flags, named in (
+        ({"rpc": ["192.0.2.1:7070"]}, "rpc: 192.0.2.1:7070: 192.0.2.1 is not loopback"),
+        ({"ng": ["[::]:2223"], "address": "192.0.2.1"}, "ng: [::]:2223: :: is not loopback"),
+    ):
+        with pytest.raises(ConfigError, match=f"^{re.escape(named)}.*--rpc-public"):
+            check_served_addresses(load(flags))
+        check_served_addresses(load({**flags, "rpc_public": True}))
+    check_served_addresses(load({"rpc": ["127.0.0.1:1", "[::1]:2", "name:3", "/run/x"]}))
 
 
 def test_a_file_that_cannot_be_read_is_named(toml: Path, tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """`nh run`: reads the settings from flags, environment and file, then runs the supervisor."""
 
 import gc
-from typing import Annotated, Any
+import os
+from typing import Annotated, Any, Final
 
 import typer
 
 from nh.cli.flags import takes_settings
 from nh.cli.options import ConfigFile
-from nh.config import NO_STATE, load_settings
+from nh.config import NO_STATE, check_served_addresses, load_settings, unknown_variables
 from nh.errors import ConfigError
 
 EPILOG = (
@@ -17,6 +18,7 @@ EPILOG = (
     "installed code with the current settings, like nh upgrade."
 )
 
+_VALID: Final = "the settings are valid (ports, directories and addresses are checked at the start)"
 
 NoState = Annotated[
     bool, typer.Option("--no-state", help="Store no calls: the same as --state off.", show_default=False)
@@ -35,9 +37,14 @@ Takeover = Annotated[
 Check = Annotated[
     bool,
     typer.Option(
-        "--check", help="Check whether nh can run with these settings, and exit.", show_default=False
+        "--check",
+        help="Check the settings, start a shard process, and exit. Ports, directories and addresses are "
+        "checked at the start only.",
+        show_default=False,
     ),
 ]
+
+PreflightFlag = Annotated[bool, typer.Option("--preflight", hidden=True)]
 
 
 @takes_settings
@@ -46,6 +53,7 @@ def run(
     no_state: NoState = False,
     takeover: Takeover = False,
     check: Check = False,
+    preflight: PreflightFlag = False,
     **settings: Any,
 ) -> None:
     """Run the relay until SIGTERM or SIGINT. It prints `ready` when every shard is up."""
@@ -53,16 +61,20 @@ def run(
         if settings["state"] not in (None, NO_STATE):
             raise ConfigError("command line: --state and --no-state contradict each other; say one of them")
         settings["state"] = NO_STATE
+    for warning in unknown_variables(os.environ):
+        typer.echo(f"nh: {warning}", err=True)
     loaded = load_settings(flags=settings, file=config)
+    check_served_addresses(loaded)
     gc.disable()  # see nh.__main__
     from nh.supervisor.main import run as supervise  # noqa: PLC0415  other subcommands do without
 
     gc.freeze()
     gc.enable()
 
-    if check:
+    if check or preflight:
         from nh.supervisor.handover.preflight import check_in  # noqa: PLC0415
 
-        typer.echo(check_in(loaded))
+        checked_in = check_in(loaded)
+        typer.echo(checked_in if preflight else _VALID)
         return
     raise typer.Exit(supervise(loaded, takeover=takeover))

@@ -8,7 +8,6 @@ forged.
 
 import contextlib
 import errno
-import ipaddress
 import os
 import socket
 import stat
@@ -16,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from nh.address import RpcAddress, TcpAddress, UnixAddress
+from nh.address import RpcAddress, TcpAddress, UnixAddress, check_loopback
 from nh.errors import ConfigError
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.rpc.protocols import RPC, ServedProtocol
@@ -120,7 +119,7 @@ def _open_port(protocol: ServedProtocol, address: TcpAddress, public: bool, inhe
     udp = inherited.take_listener(_kind(protocol, "udp"), str(address)) if protocol.udp else None
     for attempt in range(_ATTEMPTS):
         sock = inherited.take_listener(_kind(protocol, "tcp"), str(address))
-        sock = sock or _open_tcp(address, public)
+        sock = sock or _open_tcp(protocol.name, address, public)
         try:
             if protocol.udp:
                 udp = udp or _open_udp(sock)
@@ -128,7 +127,7 @@ def _open_port(protocol: ServedProtocol, address: TcpAddress, public: bool, inhe
             sock.close()
             if address.port or exc.errno != errno.EADDRINUSE or attempt == _ATTEMPTS - 1:
                 raise ConfigError(
-                    f"{protocol.name} address {address}: UDP: {exc.strerror}; choose another port"
+                    f"{protocol.name}: {address}: UDP: {exc.strerror}; choose another port"
                 ) from exc
         else:
             real = TcpAddress(address.host, sock.getsockname()[1])
@@ -177,7 +176,7 @@ def _open_unix(address: UnixAddress, mode: int, group: int | None) -> socket.soc
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
         raise ConfigError(
-            f"RPC socket {path}: the directory {path.parent} cannot be created: {exc.strerror}"
+            f"rpc: {path}: the directory {path.parent} cannot be created: {exc.strerror}"
         ) from exc
     _clear_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -199,7 +198,7 @@ def _open_unix(address: UnixAddress, mode: int, group: int | None) -> socket.soc
         raise
     except OSError as exc:
         sock.close()
-        raise ConfigError(f"RPC socket {path}: {exc.strerror}") from exc
+        raise ConfigError(f"rpc: {path}: {exc.strerror}") from exc
     return sock
 
 
@@ -210,11 +209,9 @@ def _clear_stale(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as exc:
-        raise ConfigError(f"RPC socket {path}: {exc.strerror}") from exc
+        raise ConfigError(f"rpc: {path}: {exc.strerror}") from exc
     if not stat.S_ISSOCK(status.st_mode):
-        raise ConfigError(
-            f"RPC socket {path}: the file is not a socket, so it is not removed; choose another path"
-        )
+        raise ConfigError(f"rpc: {path}: the file is not a socket, so it is not removed; choose another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(PROBE_S)
         try:
@@ -226,13 +223,13 @@ def _clear_stale(path: Path) -> None:
             return
         except PermissionError as exc:
             raise ConfigError(
-                f"RPC socket {path}: exists, and this user has no permission to learn whether a program"
+                f"rpc: {path}: exists, and this user has no permission to learn whether a program"
                 " listens on it; remove the file or choose another path"
             ) from exc
         except OSError:  # its backlog is full, or it is of another type: a program listens
             pass
     raise ConfigError(
-        f"RPC socket {path}: another nh, or another program, listens on it; end that or choose another path"
+        f"rpc: {path}: another nh, or another program, listens on it; end that or choose another path"
     )
 
 
@@ -247,13 +244,10 @@ def _identity(path: str) -> tuple[int, int] | None:
 # --- TCP and UDP sockets --------------------------------------------------------------------------
 
 
-def _open_tcp(address: TcpAddress, public: bool) -> socket.socket:
-    family, host = _resolve(address)
-    if not public and not ipaddress.ip_address(host).is_loopback:
-        raise ConfigError(
-            f"RPC address {address}: {host} is not loopback, and every client that can connect can close"
-            " every call; if a firewall limits the clients, allow the address with --rpc-public (rpc_public)"
-        )
+def _open_tcp(setting: str, address: TcpAddress, public: bool) -> socket.socket:
+    family, host = _resolve(setting, address)
+    if not public:
+        check_loopback(setting, address, host)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
@@ -263,7 +257,7 @@ def _open_tcp(address: TcpAddress, public: bool) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()
-        raise ConfigError(f"RPC address {address}: {_reason(exc)}") from exc
+        raise ConfigError(f"{setting}: {address}: {_reason(exc)}") from exc
     return sock
 
 
@@ -281,12 +275,12 @@ def _open_udp(tcp: socket.socket) -> socket.socket:
     return udp
 
 
-def _resolve(address: TcpAddress) -> tuple[socket.AddressFamily, str]:
+def _resolve(setting: str, address: TcpAddress) -> tuple[socket.AddressFamily, str]:
     """Family and IP address of a host; of a name's addresses an IPv4 one, if it has any."""
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as exc:
-        raise ConfigError(f"RPC address {address}: {address.host!r} cannot be resolved: {exc}") from exc
+        raise ConfigError(f"{setting}: {address}: {address.host!r} cannot be resolved: {exc}") from exc
     family, _type, _proto, _name, sockaddr = min(found, key=lambda each: each[0] != socket.AF_INET)
     return family, str(sockaddr[0])
 

@@ -112,3 +112,25 @@ def test_an_address_without_nh_is_named_as_it_was_given(tmp_path: Path) -> None:
 def test_the_help_shows_no_types_beside_switches() -> None:
     for words in (["--help"], ["calls", "--help"], ["run", "--help"]):
         assert "<bool>" not in CliRunner().invoke(app, words).output
+
+
+def test_run_warns_of_variables_that_are_no_settings_and_check_is_for_people() -> None:
+    result = CliRunner().invoke(app, ["run", "--check"], env={"NH_SHARD": "3"})
+    assert (result.exit_code, result.stderr) == (
+        0,
+        "nh: environment: NH_SHARD is no setting; did you mean NH_SHARDS?\n",
+    )
+    assert result.stdout.startswith("the settings are valid (")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--rpc", "nh.sock"], "nh: command line: rpc: address 'nh.sock': is neither a path"),
+        (["--ng", "0.0.0.0:42224", "--address", "127.0.0.1"], "nh: ng: 0.0.0.0:42224: 0.0.0.0 is not loop"),
+    ],
+)
+def test_an_address_that_cannot_be_served_begins_with_its_setting(words: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["run", *words])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(message)

@@ -248,7 +248,7 @@ def test_each_ng_address_has_udp_and_tcp_on_one_port(host: str) -> None:
 
 
 def test_an_ng_address_that_is_not_loopback_needs_permission() -> None:
-    with pytest.raises(ConfigError, match=r"0\.0\.0\.0 is not loopback.*rpc_public"):
+    with pytest.raises(ConfigError, match=r"ng: 0\.0\.0\.0:0: 0\.0\.0\.0 is not loopback.*rpc_public"):
         open_listeners(NG, [TcpAddress("0.0.0.0", 0)])
     (listener,) = open_listeners(NG, [TcpAddress("0.0.0.0", 0)], public=True)
     listener.close()
@@ -258,7 +258,7 @@ def test_one_ng_address_that_is_taken_leaves_none_open() -> None:
     with claim_ports(2) as ports, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", ports[0]))
         addresses = [TcpAddress("127.0.0.1", ports[1]), TcpAddress("127.0.0.1", ports[0])]
-        with pytest.raises(ConfigError, match=r"ng address.*UDP.*choose another port"):
+        with pytest.raises(ConfigError, match=r"ng: .*UDP.*choose another port"):
             open_listeners(NG, addresses)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
             again.bind(("127.0.0.1", ports[1]))

@@ -40,7 +40,7 @@ def checked(loop: SelectorLoop, code: str) -> CheckedIn | str:
 
 
 def test_code_that_can_go_on_says_which_version_it_is_and_what_it_reads(loop: SelectorLoop) -> None:
-    code = 'import sys; assert sys.argv[-1] == \'--check\'; print(\'{"version": "2", "reads": [1, 2]}\')'
+    code = 'import sys; assert sys.argv[-1] == \'--preflight\'; print(\'{"version": "2", "reads": [1, 2]}\')'
     assert checked(loop, code) == CheckedIn("2", (1, 2))
 
 
@@ -83,7 +83,7 @@ def test_a_program_that_is_not_there_is_an_error_at_once(loop: SelectorLoop) -> 
 
 def test_this_code_says_its_version_and_what_it_reads() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "nh", "run", "--check"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "nh", "run", "--preflight"], capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout) == {"version": nh.__version__, "reads": list(READABLE)}
     assert done.stderr == ""

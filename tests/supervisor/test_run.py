@@ -155,7 +155,7 @@ def test_what_cannot_be_configured_is_said_in_one_line(tmp_path: Path) -> None:
     with run.program:
         assert run.program.wait(30) == 1
     (line,) = run.program.lines
-    assert "nh cannot start: RPC socket" in line
+    assert "nh cannot start: rpc: " in line
 
 
 def test_a_second_run_on_the_same_directory_is_refused_and_harms_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Preflight of an upgrade: whether the installed code can start, before this process gives anything up.
 
-The installed code is run as `nh run --check` with this process's arguments. It reads the settings, starts a
-shard process, prints its version in JSON, and ends.
+The installed code is run as `nh run --preflight` with this process's arguments. It reads the
+settings, starts a shard process, prints its version in JSON, and ends.
 """
 
 import logging
@@ -26,11 +26,11 @@ from nh.version import __version__
 logger = logging.getLogger(__name__)
 
 CHECK_S: Final = 20.0
-"""`nh run --check` may take so long."""
+"""`nh run --preflight` may take so long."""
 
 
 class CheckedIn(msgspec.Struct, frozen=True):
-    """What `nh run --check` prints.
+    """What `nh run --preflight` prints.
 
     Attributes:
         version: of the installed nh.
@@ -42,7 +42,7 @@ class CheckedIn(msgspec.Struct, frozen=True):
 
 
 def check_in(settings: Settings) -> str:
-    """Check settings and shard program; returns what `nh run --check` prints.
+    """Check settings and shard program; returns what `nh run --preflight` prints.
 
     Raises:
         ConfigError: the settings cannot be used.
@@ -68,11 +68,11 @@ def _try_shard() -> None:
 
 
 class Preflight:
-    """One run of `nh run --check`, from construction on.
+    """One run of `nh run --preflight`, from construction on.
 
     Args:
         loop: watches the process.
-        argv: the command line to check; `--check` is added.
+        argv: the command line to check; `--preflight` is added.
         on_result: called once, with what it printed, or with the reason why it cannot be used.
 
     Raises:
@@ -83,7 +83,7 @@ class Preflight:
         self._loop = loop
         self._on_result = on_result
         self._process = subprocess.Popen(
-            [*argv, "--check"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*argv, "--preflight"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         self._pidfd = os.pidfd_open(self._process.pid)
         loop.add_reader(self._pidfd, self._on_end)

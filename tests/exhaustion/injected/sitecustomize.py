@@ -1,4 +1,4 @@
-"""A system that says no, to nh and its shards, as files in $NH_TEST_FAULTS say; Python imports this first.
+"""A system that says no, to nh and its shards, as files in $TEST_FAULTS say; Python imports this first.
 
 It is for what only a whole host can be made to run out of (memory for sockets, watches), and for clocks that
 only a host can set. What nh asks of the system is answered in the system's stead; nh itself is as it is.
@@ -19,7 +19,7 @@ import socket
 import sys
 import time
 
-_FAULTS = os.environ.get("NH_TEST_FAULTS", "")
+_FAULTS = os.environ.get("TEST_FAULTS", "")
 _read_text = pathlib.Path.read_text
 _time = time.time
 
