@@ -5,13 +5,14 @@ through shared memory, without a system call. The module knows the layout of a f
 the reason for one.
 """
 
+import contextlib
 import errno
 import mmap
 from collections.abc import Iterator
 from typing import Final
 
 from nh.calls.media import Endpoint
-from nh.errors import KernelTableFull
+from nh.errors import KernelPathUnavailable, KernelTableFull
 from nh.fastpath import bpf, layout
 from nh.fastpath.layout import COUNTERS_BYTES, TOTALS_BYTES, FlowCounters
 
@@ -53,7 +54,9 @@ class FlowTable:
         self._first = first_index
         self._end = first_index + 1  # behind the highest index that was ever used
         self._free = list(range(first_index + indexes - 1, first_index, -1))
-        self._size = 0
+        self._share = indexes - 1
+        self._flows: dict[bytes, tuple[Endpoint, layout.FlowEntry]] = {}
+        self._markers: set[bytes] = set()
         self._left: dict[bytes, bytes] = {}
         if successor:
             self._find_left()
@@ -64,7 +67,7 @@ class FlowTable:
 
     def __len__(self) -> int:
         """How many flows there are."""
-        return self._size
+        return len(self._flows)
 
     @property
     def room(self) -> int:
@@ -97,17 +100,64 @@ class FlowTable:
 
     def add(self, local: Endpoint, flow: layout.FlowEntry) -> None:
         """Let the kernel relay what arrives at `local`. Raises KernelTableFull."""
-        bpf.update(self._flows_fd, layout.pack_key(local), layout.pack_flow(flow), bpf.Update.NEW)
-        self._size += 1
+        key = layout.pack_key(local)
+        if len(self._flows) + len(self._markers) >= self._share and self._markers:
+            self._unmark(next(iter(self._markers)))
+        mode = bpf.Update.ANY if key in self._markers else bpf.Update.NEW
+        bpf.update(self._flows_fd, key, layout.pack_flow(flow), mode)
+        self._markers.discard(key)
+        self._flows[key] = local, flow
+        self._mark(local, flow)
 
     def replace(self, local: Endpoint, flow: layout.FlowEntry) -> None:
         """Change what the kernel does with packets for `local`."""
-        bpf.update(self._flows_fd, layout.pack_key(local), layout.pack_flow(flow), bpf.Update.REPLACE)
+        key = layout.pack_key(local)
+        bpf.update(self._flows_fd, key, layout.pack_flow(flow), bpf.Update.REPLACE)
+        _, before = self._flows[key]
+        self._flows[key] = local, flow
+        if before.out != flow.out:
+            self._unmark(layout.pack_key(before.out))
+            self._mark(local, flow)
 
     def remove(self, local: Endpoint) -> None:
         """Leave packets for `local` to the socket; a packet in flight may still be counted."""
-        bpf.delete(self._flows_fd, layout.pack_key(local))
-        self._size -= 1
+        key = layout.pack_key(local)
+        bpf.delete(self._flows_fd, key)
+        _, flow = self._flows.pop(key)
+        answer = layout.pack_key(flow.out)
+        self._unmark(answer)
+        if answer in self._flows:
+            self._mark(*self._flows[answer])
+
+    # --- markers: which flow the packets that leave by a port came by --------------------------------------
+
+    def _mark(self, local: Endpoint, flow: layout.FlowEntry) -> None:
+        """Let the program find `flow` by the port that its packets leave by, where no flow does so.
+
+        A marker is a flow that takes no packet. With none, a router's "packet too big" is noticed later.
+        """
+        key = layout.pack_key(flow.out)
+        full = len(self._flows) + len(self._markers) >= self._share
+        if full or key in self._flows or key in self._markers:
+            return
+        marker = layout.FlowEntry(
+            source=flow.target,
+            out=local,
+            target=flow.source,
+            ifindex=0,
+            counter_index=0,
+            mtu_bytes=0,
+            shard=self.shard,
+        )
+        with contextlib.suppress(KernelPathUnavailable):
+            bpf.update(self._flows_fd, key, layout.pack_flow(marker), bpf.Update.NEW)
+            self._markers.add(key)
+
+    def _unmark(self, key: bytes) -> None:
+        if key in self._markers:
+            with contextlib.suppress(KernelPathUnavailable):
+                bpf.delete(self._flows_fd, key)
+                self._markers.remove(key)
 
     # --- a predecessor's flows ------------------------------------------------------------------------
 
@@ -116,8 +166,10 @@ class FlowTable:
         left = self._left.pop(layout.pack_key(local), None)
         if left is None:
             return None
-        self._size += 1
-        return layout.unpack_flow(left)
+        flow = layout.unpack_flow(left)
+        self._flows[layout.pack_key(local)] = local, flow
+        self._mark(local, flow)
+        return flow
 
     def remove_stale_flows(self) -> None:
         """Remove the flows of the predecessor that were not adopted."""
@@ -128,7 +180,11 @@ class FlowTable:
 
     def _find_left(self) -> None:
         ours = set(self._free)
-        self._left = dict(self._own_flows())
+        for key, value in list(self._own_flows()):
+            if layout.unpack_flow(value).mtu_bytes:
+                self._left[key] = value
+            else:
+                bpf.delete(self._flows_fd, key)
         taken = {layout.unpack_flow(value).counter_index for value in self._left.values()} & ours
         self._end = max(taken | {self._first}) + 1
         # flows that had ended, but whose counters were not cleared yet
@@ -179,7 +235,8 @@ class FlowTable:
     def _clear(self) -> None:
         for key, _ in self._own_flows():
             bpf.delete(self._flows_fd, key)
-        self._size = 0
+        self._flows = {}
+        self._markers = set()
 
     def _own_flows(self) -> Iterator[tuple[bytes, bytes]]:
         for key in list(self._keys()):

@@ -188,9 +188,9 @@ static __always_inline void enqueue_as_socket(volatile struct __sk_buff *skb, co
 
 /* A router, or another host, has no way for a packet of this length (RFC 1191, RFC 8201).
  *
- * `quoted` is from an address and port of the relay to `target`. If the kernel relays both ways between them, the flow
- * that packets came by is known at once, and longer ones are left to the socket, which sends them in fragments. User
- * space looks all routes up again when it sees that `too_big` has moved. The message itself passes: the kernel, too,
+ * `quoted` is from an address and port of the relay to `target`. The flow of the opposite direction, or what user space
+ * puts in its place, says which flow the packet came by: longer ones are left to the socket, which sends them in
+ * fragments. User space looks all routes up again when it sees that `too_big` has moved. The message itself passes: the kernel, too,
  * learns of it, for the socket that the packet seems to be of. */
 static __always_inline void heed_too_big(const struct flow_key *quoted, const __be32 *target, __be16 target_port,
 					 __u32 mtu_bytes)
@@ -226,6 +226,8 @@ static __always_inline void read_icmp4(struct __sk_buff *skb, struct ip4 *ip)
 		return;
 	if (ip->version_words != 0x45 || ip->protocol != IPPROTO_UDP)
 		return;
+	if (mtu_bytes < 68) /* RFC 791; old routers say 0. A flow of 0 takes nothing: see struct flow */
+		mtu_bytes = 68;
 	quoted.address[2] = target[2] = bpf_htonl(0xffff);
 	quoted.address[3] = ip->source;
 	quoted.port = ip->udp.source;

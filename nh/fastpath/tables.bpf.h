@@ -26,7 +26,7 @@ struct flow {
 	__u16 shard;
 	__u32 ifindex;			/* 0: to a socket of this host, from loopback only */
 	__u32 counter_index;		/* in `counters` */
-	__u32 mtu_bytes;		/* longest IP packet taken */
+	__u32 mtu_bytes;		/* longest IP packet taken; 0: none, it only says whose packets leave here */
 	__u32 clock_hz;			/* of payload_type; 0: no jitter */
 	__u8 family;			/* 4 or 6 */
 	__u8 tos;

@@ -132,3 +132,9 @@ def test_a_message_in_fragments_is_left_alone(kernel_relay: KernelRelay) -> None
     whole = message(sent(IPV4), IPV4.flow.out.address, 1300)
     kernel_relay.receive(changed(whole, 6, b"\x20\x00"))
     assert longest(kernel_relay, IPV4) == 1500
+
+
+def test_an_old_router_that_names_no_length_leaves_all_to_the_socket(kernel_relay: KernelRelay) -> None:
+    relay_both_ways(kernel_relay, IPV4)
+    kernel_relay.receive(message(sent(IPV4), IPV4.flow.out.address, 0))
+    assert longest(kernel_relay, IPV4) == 0
