@@ -88,7 +88,7 @@ def _summary(calls: int, relayed_per_s: float, load: float, stopwatch: Stopwatch
 
 
 def _packets_out(client: NativeClient) -> int:
-    totals = client.request(GetStats()).snapshot["totals"]
+    totals = client.request(GetStats()).values["totals"]
     assert isinstance(totals, dict)
     return int(totals["packets_out"])
 

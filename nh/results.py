@@ -260,9 +260,9 @@ class Blocked(msgspec.Struct, frozen=True, tag="blocked"):
 
 
 class Stats(msgspec.Struct, frozen=True, tag="stats_result"):
-    """All counters, as plain values."""
+    """All statistics, as plain values (nh.stats.reading.StatsReading.to_builtins)."""
 
-    snapshot: dict[str, object]
+    values: dict[str, object]
 
 
 class DrainState(msgspec.Struct, frozen=True, tag="drain_state"):

@@ -17,7 +17,7 @@ from rich.terminal_theme import MONOKAI
 from nh.cli.stats.rates import Meter
 from nh.cli.stats.view import WIDE_COLUMNS, History, StatsView
 from nh.stats.layout import ShardState
-from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading, add_up
+from nh.stats.reading import ShardReading, StatsReading, SupervisorReading, add_up
 
 PICTURE: Final = Path(__file__).parent.parent / "docs" / "images" / "nh-stats.svg"
 
@@ -56,10 +56,10 @@ def _shard(number: int, calls: int, clock: float) -> ShardReading:
     )
 
 
-def _snapshot(clock: float) -> Snapshot:
+def _reading(clock: float) -> StatsReading:
     shards = tuple(_shard(number, calls, clock) for number, calls in enumerate(_CALLS))
     supervisor = SupervisorReading(rpc_clients=12, started=_START, heartbeat=clock, heartbeat_age_s=0.3)
-    return Snapshot(
+    return StatsReading(
         time=_START + _UPTIME_S,
         clock=clock,
         version="0.1.0",
@@ -81,13 +81,13 @@ def main() -> None:
     os.environ["TZ"] = "UTC"
     time.tzset()
     meter = Meter()
-    meter.measure(_snapshot(1000.0))
-    snapshot = _snapshot(1001.0)
-    measured = meter.measure(snapshot)
+    meter.measure(_reading(1000.0))
+    reading = _reading(1001.0)
+    measured = meter.measure(reading)
     assert measured.total is not None
     console = Console(record=True, width=WIDE_COLUMNS, file=io.StringIO(), force_terminal=True)
-    packets, calls = _wave(measured.total["packets_in"], 0.05), _wave(snapshot.totals.calls, 0.01)
-    console.print(StatsView(snapshot, measured, packets, calls))
+    packets, calls = _wave(measured.total["packets_in"], 0.05), _wave(reading.totals.calls, 0.01)
+    console.print(StatsView(reading, measured, packets, calls))
     console.save_svg(str(PICTURE), title="nh stats", theme=MONOKAI, unique_id="nh-stats")
 
 

@@ -87,8 +87,8 @@ def _upgrade(settings: Settings, number: int | None, as_json: bool) -> None:
         version = client.request(Upgrade(number)).version
     if not as_json:
         typer.echo(f"nh {version} takes over …", err=True)
-    snapshot = _wait_for_successor(address, before)
-    totals, found = snapshot["totals"], snapshot["shards"]
+    values = _wait_for_successor(address, before)
+    totals, found = values["totals"], values["shards"]
     assert isinstance(totals, dict)
     assert isinstance(found, list)
     done = Upgraded(version, len(found), int(totals["calls"]), round(time.monotonic() - began, 3))
@@ -101,7 +101,7 @@ def _upgrade(settings: Settings, number: int | None, as_json: bool) -> None:
 
 
 def _started(client: "NativeClient") -> object:
-    supervisor = client.request(GetStats()).snapshot["supervisor"]
+    supervisor = client.request(GetStats()).values["supervisor"]
     assert isinstance(supervisor, dict)
     return supervisor["started"]
 
@@ -114,10 +114,10 @@ def _wait_for_successor(address: str, before: object) -> dict[str, object]:
     while True:
         try:
             with NativeClient(address, timeout_s=ASK_S) as client:
-                snapshot = client.request(GetStats()).snapshot
-                supervisor = snapshot["supervisor"]
+                values = client.request(GetStats()).values
+                supervisor = values["supervisor"]
                 if isinstance(supervisor, dict) and supervisor["started"] != before:
-                    return snapshot
+                    return values
         except NhError as exc:
             if time.monotonic() > deadline:
                 raise Unavailable(

@@ -3,7 +3,7 @@
 layout has the statistics and their order in bytes, block the publication of complete updates, segment the
 memory; the rest of nh uses writer and reader. Readers need no RPC and cannot disturb a writer.
 
-What readers get is in nh.stats.snapshot: processes that only write do not load it.
+What readers get is in nh.stats.reading: processes that only write do not load it.
 """
 
 from nh.stats.layout import MAX_SHARDS, ShardState, ShardStats, ShardStatus, SupervisorStats

@@ -20,10 +20,10 @@ from nh.stats.layout import (
 from nh.stats.segment import Segment, attach_segment, segment_name
 
 if TYPE_CHECKING:
-    from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading
+    from nh.stats.reading import ShardReading, StatsReading, SupervisorReading
 
 
-def read_once(runtime_path: Path) -> "Snapshot":
+def read_once(runtime_path: Path) -> "StatsReading":
     """The latest statistics of the nh with this runtime directory. For repeated reads use a StatsReader.
 
     Raises:
@@ -48,7 +48,7 @@ class StatsReader:
             for shard in range(segment.shards)
         ]
 
-    def read(self) -> "Snapshot":
+    def read(self) -> "StatsReading":
         """The latest published values.
 
         The gauges of a shard that is down are zero, because what it published last is outdated; its counters
@@ -57,7 +57,7 @@ class StatsReader:
         Raises:
             StatsUnavailable: a block cannot be read, and this reader has never read it before.
         """
-        from nh.stats.snapshot import Snapshot, add_up  # noqa: PLC0415  see nh.stats
+        from nh.stats.reading import StatsReading, add_up  # noqa: PLC0415  see nh.stats
 
         supervisor = self._read_supervisor()
         shards = tuple(
@@ -68,7 +68,7 @@ class StatsReader:
         supervisor.heartbeat_age_s = _age_s(supervisor.heartbeat, clock)
         for shard in shards:
             shard.heartbeat_age_s = _age_s(shard.heartbeat, clock)
-        return Snapshot(
+        return StatsReading(
             time=time.time(),
             clock=clock,
             version=self._version,
@@ -78,7 +78,7 @@ class StatsReader:
         )
 
     def _read_supervisor(self) -> "SupervisorReading":
-        from nh.stats.snapshot import SupervisorReading  # noqa: PLC0415
+        from nh.stats.reading import SupervisorReading  # noqa: PLC0415
 
         payload = self._supervisor.read()
         statuses = [
@@ -129,7 +129,7 @@ def _age_s(heartbeat: float, clock: float) -> float | None:
 
 
 def _shard_reading(shard: int, payload: bytes, status: ShardStatus) -> "ShardReading":
-    from nh.stats.snapshot import ShardReading  # noqa: PLC0415
+    from nh.stats.reading import ShardReading  # noqa: PLC0415
 
     values = SHARD_RECORD.unpack(payload)
     state = ShardState(status.state)

@@ -69,15 +69,15 @@ def nh_stats(directory: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "nh", "stats", "--runtime-dir", str(directory), *words]
 
 
-def test_json_is_one_snapshot_on_one_line(segment: Segment, tmp_path: Path) -> None:
+def test_json_is_one_reading_on_one_line(segment: Segment, tmp_path: Path) -> None:
     publish(segment, packets=500)
     for words in ([], ["--once", "--interval", "5"]):
         result = CliRunner().invoke(app, ["stats", "--runtime-dir", str(tmp_path), "--json", *words])
         assert result.exit_code == 0, result.output
         (line,) = result.stdout.splitlines()
-        snapshot = msgspec.json.decode(line)
-        assert snapshot["totals"]["packets_in"] == 1000
-        assert [shard["state"] for shard in snapshot["shards"]] == ["up", "up"]
+        reading = msgspec.json.decode(line)
+        assert reading["totals"]["packets_in"] == 1000
+        assert [shard["state"] for shard in reading["shards"]] == ["up", "up"]
 
 
 def test_json_with_an_interval_is_a_line_every_so_often(running: Segment, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from nh.cli.stats.counters import counters_table
 from nh.cli.stats.rates import Measured, Meter
 from nh.cli.stats.view import WIDE_COLUMNS, History, StatsView
 from nh.stats.layout import DROPS, SHARD_TABLE, Kind, ShardState
-from nh.stats.snapshot import ShardReading, Snapshot
-from tests.cli.snapshots import make_shard, make_snapshot
+from nh.stats.reading import ShardReading, StatsReading
+from tests.cli.readings import make_reading, make_shard
 
 
 def rendered(what: RenderableType, width: int = 80) -> list[str]:
@@ -17,11 +17,11 @@ def rendered(what: RenderableType, width: int = 80) -> list[str]:
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
-def view_of(snapshot: Snapshot, before: Snapshot | None = None, warning: str = "") -> StatsView:
+def view_of(reading: StatsReading, before: StatsReading | None = None, warning: str = "") -> StatsView:
     meter = Meter()
     if before is not None:
         meter.measure(before)
-    return StatsView(snapshot, meter.measure(snapshot), History([1, 5]), History([2, 2]), warning)
+    return StatsView(reading, meter.measure(reading), History([1, 5]), History([2, 2]), warning)
 
 
 def row(lines: list[str], name: str) -> str:
@@ -52,8 +52,8 @@ def busy(number: int, clock: float, scale: int = 1) -> ShardReading:
     )
 
 
-BEFORE = make_snapshot(busy(0, 100.0), busy(1, 100.0))
-AFTER = make_snapshot(busy(0, 101.0), busy(1, 101.0), clock=101.0)
+BEFORE = make_reading(busy(0, 100.0), busy(1, 100.0))
+AFTER = make_reading(busy(0, 101.0), busy(1, 101.0), clock=101.0)
 
 
 def test_a_shard_has_a_row_with_its_state_load_and_rates() -> None:
@@ -69,10 +69,10 @@ def test_drops_are_told_by_reason_in_each_row_of_a_wide_terminal() -> None:
 
 
 def test_packets_are_told_by_path() -> None:
-    def at(clock: float) -> Snapshot:
+    def at(clock: float) -> StatsReading:
         shard = busy(0, clock)
         shard.kernel_packets, shard.kernel_flows = shard.packets_in * 9 // 10, 44
-        return make_snapshot(shard, clock=clock, kernel_interfaces=3)
+        return make_reading(shard, clock=clock, kernel_interfaces=3)
 
     lines = rendered(view_of(at(101.0), at(100.0)))
     assert "paths   900/s in the kernel (44 flows, 3 interfaces) · 100/s in user space" in lines
@@ -90,11 +90,11 @@ def test_the_header_says_version_uptime_shards_and_clients() -> None:
 
 @pytest.mark.parametrize(("ends", "said"), [(0.0, "draining · "), (190.0, "draining, 1m30s at most · ")])
 def test_the_header_says_that_it_drains(ends: float, said: str) -> None:
-    snapshot = make_snapshot(busy(0, 100.0))
-    assert "draining" not in rendered(view_of(snapshot))[0]
-    snapshot.supervisor.draining = 1
-    snapshot.supervisor.drain_deadline = ends
-    assert rendered(view_of(snapshot))[0].startswith(f"nh 0.1.0 · {said}up 1m30s · ")
+    reading = make_reading(busy(0, 100.0))
+    assert "draining" not in rendered(view_of(reading))[0]
+    reading.supervisor.draining = 1
+    reading.supervisor.drain_deadline = ends
+    assert rendered(view_of(reading))[0].startswith(f"nh 0.1.0 · {said}up 1m30s · ")
 
 
 def test_graphs_end_with_the_highest_value() -> None:
@@ -111,7 +111,7 @@ def test_rates_that_are_not_known_yet_are_dashes() -> None:
 def test_shards_that_are_not_well_say_so() -> None:
     lines = rendered(
         view_of(
-            make_snapshot(
+            make_reading(
                 make_shard(0, state=ShardState.STARTING),
                 make_shard(1, state=ShardState.DOWN, heartbeat_age_s=None),
                 make_shard(2, heartbeat_age_s=60.0),
@@ -141,18 +141,16 @@ def test_reasons_beyond_the_width_are_summed_up() -> None:
     before, after = make_shard(0, clock=100.0), make_shard(0, clock=101.0)
     for number, reason in enumerate(DROPS):
         setattr(after, reason.name, 1000 * (number + 1))
-    lines = rendered(view_of(make_snapshot(after), make_snapshot(before)), 60)
+    lines = rendered(view_of(make_reading(after), make_reading(before)), 60)
     assert "drop/s  6000 overflow · 5000 looped · 10.0k other" in lines
-    assert "drop/s  none" in rendered(
-        view_of(make_snapshot(make_shard(0, clock=101.0)), make_snapshot(before))
-    )
+    assert "drop/s  none" in rendered(view_of(make_reading(make_shard(0, clock=101.0)), make_reading(before)))
 
 
 @pytest.mark.parametrize("width", [80, WIDE_COLUMNS])
 def test_nothing_is_cut_even_with_the_longest_values(width: int) -> None:
     names = range(240, 256)
-    before = make_snapshot(*(full(name, 100.0) for name in names))
-    lines = rendered(view_of(make_snapshot(*(full(name, 101.0) for name in names)), before), width)
+    before = make_reading(*(full(name, 100.0) for name in names))
+    lines = rendered(view_of(make_reading(*(full(name, 101.0) for name in names)), before), width)
     assert "…" not in "\n".join(lines)
     assert len(row(lines, "255").split()) == (15 if width == 80 else 20)
     assert max(map(len, lines)) <= width

@@ -51,12 +51,12 @@ def test_every_field_of_the_supervisor_and_each_shards_state_arrive(segment: Seg
     stats.shards[2].restarts += 1
     SupervisorWriter(segment).publish(stats)
 
-    snapshot = StatsReader(segment).read()
+    reading = StatsReader(segment).read()
     for field in SUPERVISOR_TABLE:
-        assert getattr(snapshot.supervisor, field.name) == getattr(stats, field.name), field.name
-    assert [shard.state for shard in snapshot.shards] == [ShardState.UP, ShardState.STARTING, ShardState.DOWN]
-    assert [shard.restarts for shard in snapshot.shards] == [0, 0, 1]
-    assert snapshot.totals.restarts == 1
+        assert getattr(reading.supervisor, field.name) == getattr(stats, field.name), field.name
+    assert [shard.state for shard in reading.shards] == [ShardState.UP, ShardState.STARTING, ShardState.DOWN]
+    assert [shard.restarts for shard in reading.shards] == [0, 0, 1]
+    assert reading.totals.restarts == 1
 
 
 def test_totals_follow_the_rule_of_each_field(segment: Segment) -> None:
@@ -84,24 +84,24 @@ def test_a_shard_that_is_down_has_no_calls_but_keeps_its_counters(segment: Segme
     stats = SupervisorStats()
     stats.shards[0].state = ShardState.DOWN
     SupervisorWriter(segment).publish(stats)
-    snapshot = StatsReader(segment).read()
-    assert (snapshot.totals.packets_in, snapshot.totals.calls) == (9, 0)
-    assert snapshot.shards[0].heartbeat_age_s is None
+    reading = StatsReader(segment).read()
+    assert (reading.totals.packets_in, reading.totals.calls) == (9, 0)
+    assert reading.shards[0].heartbeat_age_s is None
 
 
 def test_the_age_of_a_shard_grows_while_it_is_silent(segment: Segment) -> None:
     ShardWriter(segment, 0).publish(ShardStats(heartbeat=time.monotonic() - 60))
     ShardWriter(segment, 1).publish(ShardStats(heartbeat=time.monotonic()))
-    snapshot = StatsReader(segment).read()
-    oldest, newer, never = (shard.heartbeat_age_s for shard in snapshot.shards)
+    reading = StatsReader(segment).read()
+    oldest, newer, never = (shard.heartbeat_age_s for shard in reading.shards)
     assert oldest is not None
     assert newer is not None
     assert oldest >= 60 > newer >= 0
     assert never is None
-    assert snapshot.totals.heartbeat_age_s == oldest
+    assert reading.totals.heartbeat_age_s == oldest
 
 
-def test_a_snapshot_becomes_json_with_the_names_of_the_tables(segment: Segment) -> None:
+def test_a_reading_becomes_json_with_the_names_of_the_tables(segment: Segment) -> None:
     plain = msgspec.json.decode(msgspec.json.encode(StatsReader(segment).read().to_builtins()))
     names = {field.name for field in SHARD_TABLE}
     assert set(plain) == {"time", "version", "supervisor", "shards", "totals"}
@@ -192,7 +192,7 @@ def test_writers_killed_in_the_middle_leave_consistent_counters_to_their_success
         last = resumed.packets_in
 
 
-def test_a_snapshot_is_a_copy(segment: Segment) -> None:
+def test_a_reading_is_a_copy(segment: Segment) -> None:
     writer = ShardWriter(segment, 0)
     stats = writer.resume()
     before = StatsReader(segment).read()

@@ -38,10 +38,10 @@ def test_only_its_owner_may_open_it(segment: Segment) -> None:
 def test_a_new_segment_reads_as_zero_everywhere(name: str, shards: int) -> None:
     made = create_segment(name, shards)
     attached = attach_segment(name)
-    snapshot = StatsReader(attached).read()
-    assert len(snapshot.shards) == shards
-    assert snapshot.totals.packets_in == snapshot.totals.calls == 0
-    assert snapshot.totals.heartbeat_age_s is None
+    reading = StatsReader(attached).read()
+    assert len(reading.shards) == shards
+    assert reading.totals.packets_in == reading.totals.calls == 0
+    assert reading.totals.heartbeat_age_s is None
     made.unlink()
     attached.close()
     made.close()
@@ -68,8 +68,8 @@ def test_what_a_killed_run_left_is_replaced(name: str) -> None:
     left.close()
 
     fresh = create_segment(name, 4)
-    snapshot = StatsReader(fresh).read()
-    assert (len(snapshot.shards), snapshot.totals.packets_in) == (4, 0)
+    reading = StatsReader(fresh).read()
+    assert (len(reading.shards), reading.totals.packets_in) == (4, 0)
     fresh.unlink()
     fresh.close()
 

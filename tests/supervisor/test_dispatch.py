@@ -126,7 +126,7 @@ def test_ping_and_stats_need_no_shard(testbed: DispatchTestbed) -> None:
     testbed.order(GetStats())
     assert testbed.results[0] == Pong(nh.__version__)
     assert isinstance(testbed.results[1], Stats)
-    assert len(testbed.results[1].snapshot["shards"]) == SHARDS  # type: ignore[arg-type]
+    assert len(testbed.results[1].values["shards"]) == SHARDS  # type: ignore[arg-type]
     assert not testbed.asked
 
 

@@ -20,7 +20,7 @@ from nh.commands import Allocate, Close, CloseCall, GetStats, ListCalls, Ping, T
 from nh.errors import CommandTimeout, NhError, ShardUnavailable, Unavailable
 from nh.results import Closed, Pong
 from nh.stats import ShardState, read_once, segment_name
-from nh.stats.snapshot import Snapshot
+from nh.stats.reading import StatsReading
 from nh.supervisor.shards.routing import shard_of
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, frame
@@ -55,12 +55,12 @@ class Run:
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.program.pid).children()
 
-    def snapshot(self) -> Snapshot:
+    def stats(self) -> StatsReading:
         return read_once(self.directory)
 
     def status(self, shard: int) -> tuple[ShardState, int]:
         """A shard's state and how often it was started again, as published."""
-        reading = self.snapshot().shards[shard]
+        reading = self.stats().shards[shard]
         return reading.state, reading.restarts
 
     def listens(self) -> bool:
@@ -117,7 +117,7 @@ def test_a_state_directory_is_had_while_the_relay_runs_and_its_store_is_closed_i
     state = tmp_path / "state"
     with running(tmp_path / "1", state=state) as run:
         assert (state / "calls.sqlite3").exists()
-        assert run.snapshot().supervisor.store_errors == 0
+        assert run.stats().supervisor.store_errors == 0
         second = Run(tmp_path / "2", state=state)
         with second.program:
             second.program.wait_for_line(f"state: another nh (pid {run.program.pid}) runs with {state}")
@@ -244,11 +244,11 @@ def test_a_hanging_shard_holds_up_its_own_calls_only(tmp_path: Path) -> None:
             connection.send(native.encode_request(1, CloseCall(call_of(bad))))
             assert client.request(CloseCall(call_of(1 - bad))).sessions == 1 - bad
             assert client.request(Ping()) == Pong(nh.__version__)
-            assert client.request(GetStats()).snapshot["version"] == nh.__version__
+            assert client.request(GetStats()).values["version"] == nh.__version__
             assert b'"timeout"' in connection.reply()
         with pytest.raises(CommandTimeout):
             client.request(ListCalls())
-        eventually(lambda: run.snapshot().supervisor.rpc_timeouts == 3, "timeouts are counted")
+        eventually(lambda: run.stats().supervisor.rpc_timeouts == 3, "timeouts are counted")
         run.end_at_once()
 
 
@@ -297,7 +297,7 @@ def test_idle_half_and_garbled_clients_delay_no_other_and_leave_no_descriptor(tm
     with running(tmp_path) as run:
         supervisor = psutil.Process(run.program.pid)
         assert run.is_up(0)
-        eventually(lambda: run.snapshot().supervisor.rpc_clients == 0, "no client is connected")
+        eventually(lambda: run.stats().supervisor.rpc_clients == 0, "no client is connected")
         before = supervisor.num_fds()
         with contextlib.ExitStack() as stack:
             connections = [stack.enter_context(pipelined(run.address)) for _ in range(240)]
@@ -307,8 +307,8 @@ def test_idle_half_and_garbled_clients_delay_no_other_and_leave_no_descriptor(tm
                 garbled.sock.sendall(b"\xff" * 100)
             assert Client(run.address).close_session([call_of(1), 1, b"a", b"b"]) is None
             assert run.is_up(1)
-            eventually(lambda: run.snapshot().supervisor.rpc_malformed == 20, "garbage is counted")
-            assert run.snapshot().supervisor.rpc_clients >= 220
+            eventually(lambda: run.stats().supervisor.rpc_malformed == 20, "garbage is counted")
+            assert run.stats().supervisor.rpc_clients >= 220
         eventually(lambda: supervisor.num_fds() <= before, "all descriptors are closed")
 
 
@@ -316,8 +316,8 @@ def test_a_client_that_leaves_before_its_reply_harms_no_other(tmp_path: Path) ->
     with running(tmp_path, command_timeout_s=0.3) as run:
         with pipelined(run.address) as connection:
             connection.send(netsip.encode_request(Close(TransactionKey(b"ignore", 1, b"a", b"b"))))
-        eventually(lambda: run.snapshot().supervisor.rpc_timeouts == 1, "the command is given up")
-        eventually(lambda: run.snapshot().supervisor.rpc_clients == 0, "no client is connected")
+        eventually(lambda: run.stats().supervisor.rpc_timeouts == 1, "the command is given up")
+        eventually(lambda: run.stats().supervisor.rpc_clients == 0, "no client is connected")
         assert run.is_up(0)
 
 

@@ -11,7 +11,7 @@ from nh.client import NativeClient
 from nh.commands import Allocate, CloseCall, TransactionKey
 from nh.errors import NhError, Unavailable
 from nh.results import Allocated, Closed
-from nh.stats.snapshot import ShardReading
+from nh.stats.reading import ShardReading
 from tests.profiles import quick_first
 from tests.supervisor.test_run import Run, assert_nothing_is_left, running
 from tools.harness.waiting import eventually
@@ -30,7 +30,7 @@ def send(port: int) -> None:
 
 
 def totals(run: Run) -> ShardReading:
-    return run.snapshot().shards[0]
+    return run.stats().shards[0]
 
 
 def shard_pid(run: Run) -> int:

@@ -15,7 +15,7 @@ import psutil
 from nh.ipc.peer import peer_of
 from nh.results import CallDetail, LegDetail
 from nh.stats import read_once
-from nh.stats.snapshot import Snapshot
+from nh.stats.reading import StatsReading
 from nh.supervisor.shards.routing import shard_of
 from tools.harness import HarnessError
 from tools.harness.call import RelayedCall
@@ -115,7 +115,7 @@ class Deployment:
             raise HarnessError(f"nh {command} failed: {done.stderr}\nOutput of nh run:\n{self.last_output()}")
         return done.stdout.strip()
 
-    def stats(self) -> Snapshot:
+    def stats(self) -> StatsReading:
         """The counters as they were last published. Raises StatsUnavailable."""
         return read_once(self.place.directory)
 

@@ -15,7 +15,7 @@ from nh.commands import ListCalls, ShowCall
 from nh.errors import StatsUnavailable
 from nh.results import CallDetail, CallList
 from nh.stats import ShardState, read_once, segment_name
-from nh.stats.snapshot import Snapshot
+from nh.stats.reading import StatsReading
 from tools.harness import HarnessError
 from tools.harness.ports import claim_ports, free_port, min_max
 from tools.harness.program import Program
@@ -107,7 +107,7 @@ class Relay:
         processes = [psutil.Process(self.program.pid), *self.shard_processes()]
         return sum(int(process.memory_info().rss) for process in processes)
 
-    def stats(self) -> Snapshot:
+    def stats(self) -> StatsReading:
         """The counters as they were last published. Raises StatsUnavailable."""
         return read_once(self.directory)
 

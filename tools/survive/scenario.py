@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from nh.stats.snapshot import Snapshot
+from nh.stats.reading import StatsReading
 from tools.harness.deployment import Deployment
 from tools.harness.waiting import eventually
 from tools.rtpload.options import ControlKind, LoadOptions
@@ -45,7 +45,7 @@ class RelayUnderLoad(Protocol):
     def kernel(self) -> bool:
         """Whether its media go through the kernel."""
 
-    def stats(self) -> Snapshot:
+    def stats(self) -> StatsReading:
         """See Relay."""
 
     def last_output(self) -> str:

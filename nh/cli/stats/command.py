@@ -30,7 +30,7 @@ def stats(
 ) -> None:
     """Show what the relay does: a row for each shard, rates and totals, live.
 
-    Where standard output is no terminal it prints one picture, as with --once. --json prints one snapshot;
+    Where standard output is no terminal it prints one picture, as with --once. --json prints one reading;
     with --interval and without --once, a line of JSON every so often.
     """
     if interval is not None:

@@ -9,7 +9,7 @@ from rich.text import Text
 from nh.cli.stats import quantities
 from nh.stats import ShardStats, SupervisorStats
 from nh.stats.layout import DROPS
-from nh.stats.snapshot import Snapshot
+from nh.stats.reading import StatsReading
 
 _COMMANDS: Final = (
     *("allocate", "activate", "close", "list", "show"),
@@ -20,13 +20,13 @@ _OUTCOMES: Final = ("ok", "refused", "failed")
 _Row = tuple[str, str | Text]
 
 
-def counters_table(snapshot: Snapshot) -> Table:
+def counters_table(reading: StatsReading) -> Table:
     """The counters of the whole relay, one line for each kind."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     table.add_row("since start", "")
-    for row in (*_of_shards(snapshot.totals), *_of_supervisor(snapshot.supervisor)):
+    for row in (*_of_shards(reading.totals), *_of_supervisor(reading.supervisor)):
         table.add_row(*row)
     return table
 

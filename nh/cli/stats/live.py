@@ -21,12 +21,12 @@ def show(watch: Watch, interval_s: float) -> None:
     meter, packets, calls = Meter(), History(), History()
     with Live(auto_refresh=False, vertical_overflow="crop") as live:
         while True:
-            snapshot = watch.read()
-            measured = meter.measure(snapshot)
+            reading = watch.read()
+            measured = meter.measure(reading)
             if measured.total is not None:
                 packets.add(measured.total["packets_in"])
-            calls.add(snapshot.totals.calls)
-            view = StatsView(snapshot, measured, packets, calls, watch.warning(snapshot))
+            calls.add(reading.totals.calls)
+            view = StatsView(reading, measured, packets, calls, watch.warning(reading))
             live.update(view, refresh=True)
             time.sleep(interval_s)
 
@@ -36,14 +36,14 @@ def print_once(watch: Watch, interval_s: float) -> None:
     meter = Meter()
     meter.measure(watch.read())
     time.sleep(interval_s)
-    snapshot = watch.read()
+    reading = watch.read()
     console = Console()
-    console.print(StatsView(snapshot, meter.measure(snapshot), warning=watch.warning(snapshot)))
-    console.print(Text(), counters_table(snapshot), sep="\n")
+    console.print(StatsView(reading, meter.measure(reading), warning=watch.warning(reading)))
+    console.print(Text(), counters_table(reading), sep="\n")
 
 
 def print_json(watch: Watch, interval_s: float | None) -> None:
-    """Print a snapshot as one line of JSON; one every `interval_s` seconds unless that is None."""
+    """Print a reading as one line of JSON; one every `interval_s` seconds unless that is None."""
     while True:
         typer.echo(msgspec.json.encode(watch.read().to_builtins()))
         if interval_s is None:

@@ -1,11 +1,11 @@
-"""Rates: the growth of counters between two snapshots, per second. The module reads no clock."""
+"""Rates: the growth of counters between two readings, per second. The module reads no clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from nh.stats.layout import DROPS, SHARD_TABLE, Kind
-from nh.stats.snapshot import ShardReading, Snapshot
+from nh.stats.reading import ShardReading, StatsReading
 
 Rates = Mapping[str, float]
 """Growth per second of every counter of a shard, by the counter's name."""
@@ -21,16 +21,16 @@ COMMANDS: Final = tuple(field.name for field in SHARD_TABLE if field.unit == "co
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Rates at one moment; None: there are no two snapshots to compare."""
+    """Rates at one moment; None: there are no two readings to compare."""
 
     shards: tuple[Rates | None, ...]
     total: Rates | None
 
 
 class Meter:
-    """Measures rates over a series of snapshots.
+    """Measures rates over a series of readings.
 
-    The time between two snapshots is that between the shard's heartbeats, because the counters are those of
+    The time between two readings is that between the shard's heartbeats, because the counters are those of
     the heartbeat. While a shard has not published again, its last rates hold.
     """
 
@@ -38,9 +38,9 @@ class Meter:
         self._before: dict[int, ShardReading] = {}
         self._rates: dict[int, Rates] = {}
 
-    def measure(self, snapshot: Snapshot) -> Measured:
-        """The rates between `snapshot` and those given before."""
-        shards = tuple(self._measure(shard) for shard in snapshot.shards)
+    def measure(self, reading: StatsReading) -> Measured:
+        """The rates between `reading` and those given before."""
+        shards = tuple(self._measure(shard) for shard in reading.shards)
         known = [rates for rates in shards if rates is not None]
         total = {name: sum(rates[name] for rates in known) for name in _COUNTERS} if known else None
         return Measured(shards, total)

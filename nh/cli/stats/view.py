@@ -1,4 +1,4 @@
-"""The picture that `nh stats` shows, made of a snapshot and rates for rich to print.
+"""The picture that `nh stats` shows, made of a reading and rates for rich to print.
 
 Pure: reads no clock, no shared memory and no terminal; rich's options give the width. Everything fits 80
 columns; from WIDE_COLUMNS on, each row shows drops by reason.
@@ -17,7 +17,7 @@ from rich.text import Text
 from nh.cli.stats import quantities
 from nh.cli.stats.rates import STALE_S, Measured, Rates, commands, drops
 from nh.stats.layout import DROPS, ShardState
-from nh.stats.snapshot import ShardReading, Snapshot, Totals
+from nh.stats.reading import ShardReading, StatsReading, Totals
 
 _ROW_COLUMNS: Final = 73
 """Width of a row without its drops."""
@@ -69,19 +69,19 @@ class StatsView:
     """The whole picture.
 
     Attributes:
-        snapshot, measured: the values and the rates to show.
+        reading, measured: the values and the rates to show.
         packets, calls: their history; None: a single picture without graphs.
         warning: a line above everything else; "": none.
     """
 
-    snapshot: Snapshot
+    reading: StatsReading
     measured: Measured
     packets: History | None = None
     calls: History | None = None
     warning: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        yield _header(self.snapshot)
+        yield _header(self.reading)
         if self.warning:
             yield Text(self.warning, style="bold red")
         if self.packets is not None and self.calls is not None:
@@ -89,28 +89,28 @@ class StatsView:
             yield _graph("calls", self.calls, quantities.count, options.max_width, "green")
         yield Text()
         wide = options.max_width >= WIDE_COLUMNS
-        yield _shards(self.snapshot, self.measured, wide)
+        yield _shards(self.reading, self.measured, wide)
         yield Text()
-        yield _paths(self.snapshot, self.measured.total)
+        yield _paths(self.reading, self.measured.total)
         if not wide and self.measured.total is not None:
             yield _drop_reasons(self.measured.total, options.max_width)
 
 
-def _header(snapshot: Snapshot) -> Text:
-    supervisor = snapshot.supervisor
-    up = sum(shard.state is ShardState.UP and not _hangs(shard) for shard in snapshot.shards)
-    shards = len(snapshot.shards)
+def _header(reading: StatsReading) -> Text:
+    supervisor = reading.supervisor
+    up = sum(shard.state is ShardState.UP and not _hangs(shard) for shard in reading.shards)
+    shards = len(reading.shards)
     parts = [
-        f"up {quantities.duration(max(0.0, snapshot.time - supervisor.started))}"
+        f"up {quantities.duration(max(0.0, reading.time - supervisor.started))}"
         if supervisor.started
         else "starting",
         f"{up} of {shards} shards up",
         f"{quantities.count(supervisor.rpc_clients)} RPC clients",
-        datetime.fromtimestamp(snapshot.time).strftime("%H:%M:%S"),
+        datetime.fromtimestamp(reading.time).strftime("%H:%M:%S"),
     ]
-    text = Text().append(f"nh {snapshot.version}", style="bold")
+    text = Text().append(f"nh {reading.version}", style="bold")
     if supervisor.draining:
-        text.append(" · ", style="dim").append(_drain(snapshot), style="bold yellow")
+        text.append(" · ", style="dim").append(_drain(reading), style="bold yellow")
     for part in parts:
         text.append(" · ", style="dim").append(
             part, style="bold red" if part is parts[1] and up < shards else ""
@@ -118,9 +118,9 @@ def _header(snapshot: Snapshot) -> Text:
     return text
 
 
-def _drain(snapshot: Snapshot) -> str:
-    at = snapshot.supervisor.drain_deadline
-    return f"draining, {quantities.duration(max(0.0, at - snapshot.clock))} at most" if at else "draining"
+def _drain(reading: StatsReading) -> str:
+    at = reading.supervisor.drain_deadline
+    return f"draining, {quantities.duration(max(0.0, at - reading.clock))} at most" if at else "draining"
 
 
 def _graph(label: str, history: History, show: Callable[[float], str], width: int, style: str) -> Text:
@@ -131,16 +131,16 @@ def _graph(label: str, history: History, show: Callable[[float], str], width: in
     return text.append(f" max {show(history.highest(room))}", style="dim")
 
 
-def _shards(snapshot: Snapshot, measured: Measured, wide: bool) -> Table:
+def _shards(reading: StatsReading, measured: Measured, wide: bool) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="bold", pad_edge=False)
     headers = ["#", "", "cpu", "cpu%", "mem", "calls", "sess", "socks", "free", "pkt/s", "Mb/s"]
     headers += [reason.label for reason in DROPS] if wide else ["drop"]
     for header in [*headers, "cmd/s", "lag", "rst"]:
         table.add_column(header, justify="left" if header == "" else "right", no_wrap=True)
-    totals = snapshot.totals
+    totals = reading.totals
     total = [Text("all"), Text(), Text(), *_cells(totals, measured.total, totals.restarts, wide)]
     table.add_row(*total, style="bold")
-    for shard, rates in zip(snapshot.shards, measured.shards, strict=True):
+    for shard, rates in zip(reading.shards, measured.shards, strict=True):
         cpu = Text(str(shard.cpu)) if shard.cpu >= 0 else _UNKNOWN
         cells = _cells(shard, rates, shard.restarts, wide)
         table.add_row(Text(str(shard.shard)), _state(shard), cpu, *cells)
@@ -186,13 +186,13 @@ def _hangs(shard: ShardReading) -> bool:
     return shard.state is ShardState.UP and (shard.heartbeat_age_s or 0) > STALE_S
 
 
-def _paths(snapshot: Snapshot, rates: Rates | None) -> Text:
+def _paths(reading: StatsReading, rates: Rates | None) -> Text:
     """How much the kernel relays by itself."""
     text = Text().append("paths   ", style="bold")
-    interfaces = snapshot.supervisor.kernel_interfaces
+    interfaces = reading.supervisor.kernel_interfaces
     if not interfaces:
         return text.append("all in user space", style="dim")
-    flows = quantities.count(snapshot.totals.kernel_flows)
+    flows = quantities.count(reading.totals.kernel_flows)
     where = f"in the kernel ({flows} flows, {interfaces} interface{'' if interfaces == 1 else 's'})"
     if rates is None:
         return text.append(where)

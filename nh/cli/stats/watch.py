@@ -8,11 +8,11 @@ from nh.cli.stats.quantities import duration
 from nh.cli.stats.rates import STALE_S
 from nh.errors import StatsUnavailable
 from nh.stats import StatsReader, attach_segment, segment_name
-from nh.stats.snapshot import Snapshot
+from nh.stats.reading import StatsReading
 
 
 class Watch:
-    """Snapshots of the nh run that has `runtime_dir`; a context manager.
+    """Readings of the nh run that has `runtime_dir`; a context manager.
 
     Raises:
         NotRunning: no nh runs there; the message names the options that lead elsewhere.
@@ -36,36 +36,36 @@ class Watch:
     ) -> None:
         self._segment.close()
 
-    def read(self) -> Snapshot:
+    def read(self) -> StatsReading:
         """The current values; after nh has stopped, its last ones until another nh starts."""
-        snapshot = self._reader.read()
-        if not _stale(snapshot):
+        reading = self._reader.read()
+        if not _stale(reading):
             self._gone = False
-            return snapshot
+            return reading
         # nh unlinks its segment when it ends, and the next nh makes another with the same name
         try:
             segment = attach_segment(self._name)
         except StatsUnavailable:
             self._gone = True
-            return snapshot
+            return reading
         self._segment.close()
         self._segment, self._reader = segment, StatsReader(segment)
         self._gone = False
         return self._reader.read()
 
-    def warning(self, snapshot: Snapshot) -> str:
-        """The fault of the nh that wrote `snapshot`, the last one read; "": none."""
+    def warning(self, reading: StatsReading) -> str:
+        """The fault of the nh that wrote `reading`, the last one read; "": none."""
         if self._gone:
             return "nh has stopped; these are its last values"
-        if _stale(snapshot):
-            silent_s = snapshot.supervisor.heartbeat_age_s or 0
+        if _stale(reading):
+            silent_s = reading.supervisor.heartbeat_age_s or 0
             return (
                 f"the supervisor has been silent for {duration(silent_s)}: it hangs, or it was killed;"
                 " calls go on, new ones are refused:"
-                f" end process {snapshot.supervisor.pid} if it is there, and start nh again"
+                f" end process {reading.supervisor.pid} if it is there, and start nh again"
             )
         return ""
 
 
-def _stale(snapshot: Snapshot) -> bool:
-    return (snapshot.supervisor.heartbeat_age_s or 0) > STALE_S
+def _stale(reading: StatsReading) -> bool:
+    return (reading.supervisor.heartbeat_age_s or 0) > STALE_S

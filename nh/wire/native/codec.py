@@ -107,7 +107,7 @@ def _result_to_json(result: Result) -> object:
         case Closed(sessions):
             return {"closed": sessions}
         case Stats():
-            return to_json(result.snapshot)
+            return to_json(result.values)
         case ExtensionResult():
             return to_json(result.value)
         case _:
@@ -182,7 +182,7 @@ def decode_result(raw: msgspec.Raw, result_type: type[ResultT]) -> ResultT:
         if result_type is ExtensionResult:
             value = {"value": value}
         elif result_type is Stats:
-            value = {"snapshot": value}
+            value = {"values": value}
         elif result_type is Closed and isinstance(value, dict):
             value = {"sessions": value.get("closed")}
         return from_json(value, result_type)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from nh.stats import read_once
-from nh.stats.snapshot import Snapshot
+from nh.stats.reading import StatsReading
 from tools.harness import HarnessError
 from tools.harness.relay import shard_pid
 from tools.harness.waiting import eventually
@@ -164,7 +164,7 @@ class Unit:
 
     # --- asking nh ------------------------------------------------------------------------------
 
-    def stats(self) -> Snapshot:
+    def stats(self) -> StatsReading:
         """The counters as they were last published. Raises StatsUnavailable."""
         return read_once(RUNTIME)
 

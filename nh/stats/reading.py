@@ -55,7 +55,7 @@ class Totals(ShardStats, ShardStatus):
     heartbeat_age_s: float | None = None
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+class StatsReading(msgspec.Struct, frozen=True, kw_only=True):
     """One reading.
 
     Attributes:
@@ -73,7 +73,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     totals: Totals
 
     def to_builtins(self) -> dict[str, object]:
-        """The snapshot as dicts, lists, numbers and text, for JSON."""
+        """The reading as dicts, lists, numbers and text, for JSON."""
         return {
             "time": self.time,
             "version": self.version,

@@ -1,9 +1,9 @@
-"""Snapshots for tests of the command line, made without shared memory."""
+"""Readings for tests of the command line, made without shared memory."""
 
 from typing import Any
 
 from nh.stats.layout import ShardState
-from nh.stats.snapshot import ShardReading, Snapshot, SupervisorReading, add_up
+from nh.stats.reading import ShardReading, StatsReading, SupervisorReading, add_up
 
 
 def make_shard(number: int = 0, *, clock: float = 100.0, **values: Any) -> ShardReading:
@@ -16,11 +16,11 @@ def make_shard(number: int = 0, *, clock: float = 100.0, **values: Any) -> Shard
     return shard
 
 
-def make_snapshot(
+def make_reading(
     *shards: ShardReading, clock: float = 100.0, age_s: float | None = 0.1, kernel_interfaces: int = 0
-) -> Snapshot:
-    """A snapshot of a supervisor that has been up for 90 s and these shards."""
-    return Snapshot(
+) -> StatsReading:
+    """A reading of a supervisor that has been up for 90 s and these shards."""
+    return StatsReading(
         time=1_700_000_090.0,
         clock=clock,
         version="0.1.0",
