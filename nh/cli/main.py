@@ -1,24 +1,56 @@
 """The command `nh`: its subcommands, and how their errors are shown.
 
 Every NhError becomes one line on standard error. The exit status is 2 for errors of the operator
-(ConfigError), 1 for all others. A subcommand imports what is heavy when it runs.
+(ConfigError), 1 for all others. Only the subcommand that runs is loaded and built; help builds all of them.
 """
 
-from typing import Annotated, Any
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command
 
-from nh.cli import drain, run, upgrade
-from nh.cli.calls import commands as calls
 from nh.cli.options import Command, take_text_as_it_is
-from nh.cli.stats import command as stats
 from nh.errors import ConfigError, NhError
 from nh.version import __version__
+
+_MODULES: Final = {
+    "run": "nh.cli.run",
+    "stats": "nh.cli.stats.command",
+    "calls": "nh.cli.calls.commands",
+    "close": "nh.cli.calls.commands",
+    "drain": "nh.cli.drain",
+    "undrain": "nh.cli.drain",
+    "upgrade": "nh.cli.upgrade",
+    "shards": "nh.cli.upgrade",
+}
+"""Where the function of each subcommand is, in the order of the help."""
+
+
+class _Subcommands(Mapping[str, Any]):
+    """The subcommands by name, each built when it is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        module = importlib.import_module(_MODULES[name])
+        alone = typer.Typer(add_completion=False)
+        alone.command(name, cls=Command, epilog=getattr(module, "EPILOG", None))(getattr(module, name))
+        return get_command(alone)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
 
 
 class _Group(TyperGroup):
     """Runs a subcommand and prints its NhError as one line."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Subcommands()  # type: ignore[assignment]  # typer changes them nowhere
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The parameters, as typer's parser takes them."""
@@ -55,13 +87,3 @@ def main(
     ] = False,
 ) -> None:
     """RTP media relay (NAT helper) for SIP proxies, on every CPU of the host."""
-
-
-app.command("run", cls=Command, epilog=run.EPILOG)(run.run)
-app.command("stats", cls=Command)(stats.stats)
-app.command("calls", cls=Command)(calls.calls)
-app.command("close", cls=Command)(calls.close)
-app.command("drain", cls=Command)(drain.drain)
-app.command("undrain", cls=Command)(drain.undrain)
-app.command("upgrade", cls=Command)(upgrade.upgrade)
-app.command("shards", cls=Command)(upgrade.shards)
