@@ -12,7 +12,6 @@ from nh.errors import ConfigError, DirectoryInUse, StoreUnavailable
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.supervisor.host.locked_dir import Lock, Purpose, locked_dir
 from nh.supervisor.store.engine import StoreEngine
-from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -93,6 +92,8 @@ def _locate(settings: Settings) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _sqlite(directory: str, owner: bytes, inherited: Inherited) -> Iterator[tuple[StoreEngine, Lock | None]]:
+    from nh.supervisor.store.sqlite import SqliteEngine  # noqa: PLC0415  a relay without a store needs none
+
     path = Path(directory)
     with locked_dir(path, _PURPOSE, inherited) as lock:
         yield SqliteEngine(path / STORE_NAME, owner), lock
