@@ -131,7 +131,12 @@ class PairDetail(msgspec.Struct, frozen=True):
 
 
 class SessionDetail(msgspec.Struct, frozen=True):
-    """One session; the fields from `cseq` to `param` are Net::SIP's session information."""
+    """One session; the fields from `cseq` to `param` are Net::SIP's session information.
+
+    Attributes:
+        from_, to: the media that each end announced; "" for an end that has not answered yet.
+        state: offered (ng, before the answer), active, hold or replaced.
+    """
 
     sessionid: int
     cseq: int

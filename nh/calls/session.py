@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from nh.calls.leg import Leg
-from nh.calls.media import Media, Side
+from nh.calls.media import UNSPECIFIED, Media, Side
 from nh.calls.rtp.payload_types import PayloadTypes, agreed
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
@@ -124,6 +124,16 @@ class Session:
         """The legs, paired, by medium and component."""
         places = zip(self.group_from.components, self.legs[::2], self.legs[1::2], strict=True)
         return tuple([Pair(*place, from_, to) for place, from_, to in places])
+
+    def known(self, side: Side) -> bool:
+        """Whether the media of the end on `side` are known; for sessions of ng.
+
+        An offer makes the session before the answer, with 0.0.0.0 and port 0 for media of the other end. A
+        medium that an end rejects has no sockets in ng, so it is in no session.
+        """
+        group = self.group_from if side is Side.FROM else self.group_to
+        media = [group.media[place.medium] for place in group.components]
+        return any(medium.port or medium.address not in UNSPECIFIED for medium in media) or not media
 
     def note(self, *, now: float) -> bool:
         """Note which legs are alive (monotonic seconds).

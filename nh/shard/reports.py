@@ -8,6 +8,7 @@ from typing import Final
 
 from nh.calls.call import Call
 from nh.calls.leg import Drop, Leg
+from nh.calls.media import Side
 from nh.calls.rtp.mos import MIN_PACKETS, estimate_mos
 from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.rtp.stream import RtpStream
@@ -110,19 +111,25 @@ def _group(cseq: int, group: SocketGroup, *, now: float) -> GroupDetail:
 
 def _session(call: Call, cseq: int, session: Session, *, wall_offset_s: float, now: float) -> SessionDetail:
     info = session.info(call.call_id, cseq, wall_offset_s=wall_offset_s)
-    running = "hold" if session.on_hold else "active"
+    # 0: agreed by ng's offer and answer, which have no CSeq
+    known_from, known_to = (bool(cseq) or session.known(side) for side in Side)
+    state = "hold" if session.on_hold else "active"
+    if not (known_from and known_to):
+        state = "offered"
+    if session.replaced_at is not None:
+        state = "replaced"
     return SessionDetail(
         sessionid=info.sessionid,
         cseq=info.cseq,
         id_from=info.id_from,
         id_to=info.id_to,
-        from_=info.from_,
-        to=info.to,
+        from_=info.from_ if known_from else "",
+        to=info.to if known_to else "",
         bytes_from=info.bytes_from,
         bytes_to=info.bytes_to,
         created=info.created,
         param=info.param,
-        state=running if session.replaced_at is None else "replaced",
+        state=state,
         pairs=tuple(_pair(session, pair, now=now) for pair in session.pairs),
     )
 

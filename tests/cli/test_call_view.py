@@ -2,8 +2,9 @@
 
 import pytest
 
+from nh.calls.media import RelayMedia, Side
 from nh.cli.calls.call_view import call_lines
-from nh.results import CallDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
+from nh.results import CallDetail, GroupDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
 
 SPEECH = StreamDetail(0xBEEF, 0, "PCMU", 12_345, 0, 0, 0, 0.0, 1.26, 4.41)
 POOR = StreamDetail(0xDEADBEEF, 8, "PCMA", 9_000, 1_000, 3, 2, 0.1, 31.0, 3.38)
@@ -47,3 +48,33 @@ def test_every_stream_has_its_line_and_a_silent_leg_none() -> None:
 def test_names_of_encodings_cannot_command_the_terminal() -> None:
     (line,) = shown(StreamDetail(1, 96, "\x1b[2J", 10, 0, 0, 0, 0.0, None, None))
     assert "\x1b" not in line
+
+
+def test_a_ringing_call_says_what_is_known_and_whose_ports_are_whose() -> None:
+    leg = LegDetail("127.0.0.1:45764", "127.0.0.1:4000", None, False, 1, 80, {}, 0.5)
+    silent = LegDetail("127.0.0.1:45766", None, None, False, 0, 0, {}, None)
+    session = SessionDetail(
+        sessionid=1, cseq=0, id_from=b"a", id_to=b"", from_="127.0.0.1:4000/2", to="", bytes_from=80,
+        bytes_to=0, created=0.0, param={"uri_from": "", "uri_to": "", "tenant": "blue"}, state="offered",
+        pairs=(PairDetail(0, 0, "audio", leg, silent),),
+    )  # fmt: skip
+    groups = (
+        GroupDetail(0, b"a", Side.FROM, True, 1.0, (RelayMedia("127.0.0.1", 45766, 2),), (45766, 45767)),
+        GroupDetail(0, b"", Side.TO, True, 1.0, (RelayMedia("127.0.0.1", 45764, 1),), (45764,)),
+    )
+    lines = [line.plain for line in call_lines(CallDetail(b"call", 0, 1.0, 1.0, groups, (session,)))]
+    assert "session 1 · offered" in lines[3]
+    assert "  from 127.0.0.1:4000/2  id a" in lines
+    assert "  to   not answered yet" in lines
+    assert "  received 80 B from, 0 B to" in lines
+    assert "  param tenant=blue" in lines
+    assert any(
+        line.startswith("    from sends to 127.0.0.1:45764, announced 127.0.0.1:4000") for line in lines
+    )
+    assert any("1 packet, 80 B, idle 0.5s" in line for line in lines)
+    assert lines[lines.index("ports announced in place of") + 1 :] == [
+        "  from in a session · age 1.0s  id a\n"
+        "       announced to the other end, in from's place: 127.0.0.1:45766 (2 ports)",
+        "  to   in a session · age 1.0s\n"
+        "       announced to the other end, in to's place: 127.0.0.1:45764 (1 port)",
+    ]

@@ -175,7 +175,7 @@ def test_everything_since_the_start_has_a_line_for_each_kind_within_80_columns()
         *commands,
         *("requests", "unserved", "ng", "connections"),
     ]
-    assert "received     2000 packets, 500kB" in lines
+    assert "received     2000 packets, 500 kB" in lines
     assert "paths        0 in the kernel · 2000 in user space · 0 kernel table full" in lines
     assert "allocate     4 ok · 0 refused · 0 failed" in lines
 

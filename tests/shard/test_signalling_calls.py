@@ -3,10 +3,11 @@
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.commands import TransactionKey
+from nh.commands import ShowCall, TransactionKey
 from nh.errors import LimitReached, PortsExhausted, UnknownCall
+from nh.results import CallDetail
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import NgTalk, NgTestbed, line, places, rtcp, streams
+from tests.shard.ng_testbed import CALL, NgTalk, NgTestbed, line, places, rtcp, streams
 from tests.shard.testbed import PACKET, V4, shuts_out
 from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
@@ -56,6 +57,22 @@ def test_commands_and_sessions_of_ng_are_counted(ng: NgTestbed, alice: MediaPeer
     assert (stats.offer_ok, stats.answer_ok, stats.answer_refused) == (1, 1, 1)
     assert (stats.query_ok, stats.block_ok, stats.delete_ok) == (1, 1, 1)
     assert (stats.sessions_started, stats.sessions_ended) == (1, 1)
+
+
+def test_a_ringing_call_is_shown_as_offered(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    def shown() -> list[tuple[str, str, str]]:
+        detail = ng.relay.execute(ShowCall(CALL))
+        assert isinstance(detail, CallDetail)
+        return [(each.state, each.from_, each.to) for each in detail.sessions]
+
+    at_alice, at_bob = f"{alice.address}:{alice.port}/2", f"{bob.address}:{bob.port}/2"
+    ng.offer(alice)
+    assert shown() == [("offered", at_alice, "")]
+    ng.answer(bob)
+    assert shown() == [("active", at_alice, at_bob)]
+    ng.offer([line(alice, "inactive")], to=b"bob")
+    ng.answer([line(bob, "inactive")])
+    assert [state for state, _, _ in shown()] == ["hold"]
 
 
 def test_early_media_are_relayed(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:

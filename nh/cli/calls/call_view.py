@@ -6,7 +6,7 @@ from datetime import datetime
 from rich.text import Text
 
 from nh.cli.calls.callid import show_id, show_text
-from nh.cli.stats.quantities import count, duration, size
+from nh.cli.stats.quantities import byte_size, count, duration, packets
 from nh.results import CallDetail, GroupDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
 
 
@@ -19,7 +19,7 @@ def call_lines(call: CallDetail) -> Iterator[Text]:
         yield from _session(session)
     if call.groups:
         yield Text()
-        yield Text("ports", style="bold")
+        yield Text("ports announced in place of", style="bold")
         for group in call.groups:
             yield _group(group)
 
@@ -34,12 +34,12 @@ def _session(session: SessionDetail) -> Iterator[Text]:
         ("from", session.from_, session.id_from),
         ("to", session.to, session.id_to),
     ):
-        yield Text(f"  {side:<5}{show_text(uri) or '-'}  ").append(f"id {show_id(identifier)}", style="dim")
-    yield Text(f"  bytes {size(session.bytes_from)} from, {size(session.bytes_to)} to")
-    if session.param:
-        yield Text(
-            "  param " + show_text(", ".join(f"{key}={value}" for key, value in session.param.items()))
-        )
+        media = show_text(uri) or ("not answered yet" if session.state == "offered" else "-")
+        line = Text(f"  {side:<5}{media}")
+        yield line.append(f"  id {show_id(identifier)}", style="dim") if identifier else line
+    yield Text(f"  received {byte_size(session.bytes_from)} from, {byte_size(session.bytes_to)} to")
+    if param := ", ".join(f"{key}={value}" for key, value in session.param.items() if value):
+        yield Text("  param " + show_text(param))
     for pair in session.pairs:
         yield _pair_title(pair)
         yield from _leg("from", pair.from_)
@@ -54,9 +54,9 @@ def _pair_title(pair: PairDetail) -> Text:
 def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
     state = "latched" if leg.latched else "latching"
     source = f"{leg.source} ({state})" if leg.source is not None else "nothing yet"
-    yield Text(f"    {side:<5}at {leg.local}, announced {leg.announced or '-'}, source {source}")
+    yield Text(f"    {side:<5}sends to {leg.local}, announced {leg.announced or '-'}, source {source}")
     idle = f", idle {duration(leg.idle_s)}" if leg.idle_s is not None else ""
-    counters = Text(f"         {count(leg.packets)} packets, {size(leg.bytes)}B{idle}")
+    counters = Text(f"         {packets(leg.packets)}, {byte_size(leg.bytes)}{idle}")
     dropped = ", ".join(f"{count(number)} {reason}" for reason, number in leg.dropped.items() if number)
     if dropped:
         counters.append(f", dropped {dropped}".replace("_", " "), style="yellow")
@@ -78,7 +78,7 @@ def _path(leg: LegDetail) -> str:
 
 def _stream(stream: StreamDetail) -> Text:
     name = show_text(stream.encoding) or f"payload type {stream.payload_type}"
-    text = Text(f"         SSRC {stream.ssrc:08x} {name}: {count(stream.packets)} packets")
+    text = Text(f"         SSRC {stream.ssrc:08x} {name}: {packets(stream.packets)}")
     if stream.lost:
         text.append(f", {count(stream.lost)} lost ({stream.loss_ratio:.2%})", style="yellow")
     else:
@@ -94,9 +94,16 @@ def _stream(stream: StreamDetail) -> Text:
 
 
 def _group(group: GroupDetail) -> Text:
-    media = " ".join(f"{medium.address}:{medium.port}/{medium.range}" for medium in group.media)
-    ports = " ".join(map(str, group.local_ports))
+    side = group.side.name.lower()
     used = "in a session" if group.used else "unused"
     cseq = f"cseq {group.cseq} · " if group.cseq else ""
-    text = Text(f"  {group.side.name.lower():<5}{cseq}{used} · age {duration(group.age_s)} · {ports}")
-    return text.append(f"\n       answered {media}  id {show_id(group.id)}", style="dim")
+    text = Text(f"  {side:<5}{cseq}{used} · age {duration(group.age_s)}")
+    if group.id:
+        text.append(f"  id {show_id(group.id)}", style="dim")
+    media = ", ".join(
+        f"{medium.address}:{medium.port} ({medium.range} port{'' if medium.range == 1 else 's'})"
+        if medium.port
+        else "port 0 for an inactive medium"
+        for medium in group.media
+    )
+    return text.append(f"\n       announced to the other end, in {side}'s place: {media}", style="dim")

@@ -32,8 +32,8 @@ def counters_table(reading: StatsReading) -> Table:
 
 
 def _of_shards(totals: ShardStats) -> Iterator[_Row]:
-    yield "received", f"{quantities.count(totals.packets_in)} packets, {quantities.size(totals.bytes_in)}B"
-    yield "sent", f"{quantities.count(totals.packets_out)} packets, {quantities.size(totals.bytes_out)}B"
+    yield "received", f"{quantities.packets(totals.packets_in)}, {quantities.byte_size(totals.bytes_in)}"
+    yield "sent", f"{quantities.packets(totals.packets_out)}, {quantities.byte_size(totals.bytes_out)}"
     yield (
         "paths",
         _line(

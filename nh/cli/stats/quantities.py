@@ -22,6 +22,17 @@ def size(size_bytes: float) -> str:
     return f"{round(size_bytes)}" if round(size_bytes) < 1000 else _scaled(size_bytes)
 
 
+def byte_size(size_bytes: float) -> str:
+    """An amount of data with its unit: 999 B, 12.3 kB, 1.23 MB."""
+    text = size(size_bytes)
+    return f"{text} B" if text[-1].isdigit() else f"{text[:-1]} {text[-1]}B"
+
+
+def packets(number: int) -> str:
+    """A number of packets: 1 packet, 12.3k packets."""
+    return f"{count(number)} packet{'' if number == 1 else 's'}"
+
+
 def memory(size_bytes: float) -> str:
     """An amount of memory in whole MiB or GiB, as in process lists: 48M, 1.2G."""
     mebi = size_bytes / 2**20
