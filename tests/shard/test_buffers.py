@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from nh.calls.leg import Drop
 from nh.calls.media import Media, Side
 from nh.commands import TransactionKey
 from nh.shard.media import buffers
-from nh.shard.media.sockets import MediaSocket, close_media_sockets, open_media_sockets
+from nh.shard.media.sockets import MediaSocket, close_media_sockets, open_media_sockets, socket_of
 from nh.shard.media.totals import TrafficTotals
 from tests.shard.conftest import MakePeer, MakeTestbed
 from tests.shard.testbed import V4, V6, Conversation, RelayTestbed
@@ -174,3 +175,26 @@ def test_a_larger_default_is_left_as_it_is(opened: list[MediaSocket]) -> None:
     opened[0].sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
     buffers.MediaBuffers(TrafficTotals()).enlarge(opened[0], buffers.VIDEO)
     assert room(opened[0]) == 16 << 20
+
+
+def test_what_an_adopted_socket_lost_is_counted_once(
+    ports: range, roomy: tuple[MediaPeer, MediaPeer]
+) -> None:
+    """By the process before, as far as its snapshot of the leg says so; the rest by this one."""
+    testbed = RelayTestbed(ports)
+    try:
+        conversation = call(testbed, *roomy, "audio")
+        missing = 2000 - burst(testbed, conversation, *roomy, 2000)
+        plane = testbed.relay.plane
+        [session] = plane._running
+        leg = session.legs[0]
+        socket_of(leg).lost = -1
+        plane.count_lost(session)
+        assert testbed.leg(conversation.key, Side.FROM).dropped == {"overflow": missing}
+        assert leg.drops is not None
+        leg.drops[Drop.OVERFLOW] -= 5  # as a snapshot that is older
+        socket_of(leg).lost = -1
+        plane.count_lost(session)
+        assert testbed.leg(conversation.key, Side.FROM).dropped == {"overflow": missing}
+    finally:
+        testbed.close()

@@ -80,6 +80,10 @@ class MediaBuffers:
         for leg in session.legs:
             media_socket = socket_of(leg)
             lost = lost_packets(media_socket.sock)
+            if media_socket.lost < 0:
+                # adopted: the process before counted for the leg what the snapshot of the leg has
+                counted = leg.drops[Drop.OVERFLOW] if leg.drops is not None else 0
+                media_socket.lost = min(lost, counted)
             for _ in range(lost - media_socket.lost):
                 leg.count_drop(Drop.OVERFLOW)
                 self._traffic.drop(Drop.OVERFLOW, 0)

@@ -47,7 +47,8 @@ class MediaSocket:
         reads_ttl: whether packets are read with nh.shard.media.loop_guard.receive().
         flow: the kernel flow that forwards what arrives here, or None.
         call_id: the call that the socket belongs to.
-        lost: how many packets the kernel had lost here when that was counted last (nh.shard.media.buffers).
+        lost: how many packets the kernel had lost here when that was counted last (nh.shard.media.buffers);
+            -1: another process counted.
     """
 
     __slots__ = ("call_id", "connected", "dscp", "fd", "flow", "legs", "local", "lost", "reads_ttl", "sock")
@@ -139,6 +140,7 @@ def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocke
         raise
     media_socket = MediaSocket(sock, local, dscp)
     media_socket.connected = True
+    media_socket.lost = -1
     return media_socket
 
 
