@@ -171,4 +171,5 @@ def test_drops_are_counted_by_reason() -> None:
         Drop.SEND_FAILED: 1,
         Drop.NO_SESSION: 0,
         Drop.LOOPED: 0,
+        Drop.OVERFLOW: 0,
     }
