@@ -61,9 +61,19 @@ class Latch:
         source: where packets come from, None before the first.
         rank: how well `source` matches, None if no packet came since the last signalling.
         state: see SourceState.
+        replaced: the leg's session was replaced. Other legs at the socket come first, and its source stays.
     """
 
-    __slots__ = ("announced", "policy", "rank", "signalled_from", "source", "state", "window_ends")
+    __slots__ = (
+        "announced",
+        "policy",
+        "rank",
+        "replaced",
+        "signalled_from",
+        "source",
+        "state",
+        "window_ends",
+    )
 
     def __init__(
         self, *, announced: Endpoint | None, policy: SourcePolicy, signalled_from: str, window_ends: float
@@ -71,6 +81,7 @@ class Latch:
         self.source: Endpoint | None = None
         self.rank: Rank | None
         self.state: SourceState
+        self.replaced = False
         self._begin(announced, policy, signalled_from, window_ends)
 
     @property
@@ -140,7 +151,7 @@ class Latch:
         Returns:
             Whether it was this leg's source.
         """
-        if self.source != source:
+        if self.source != source or self.replaced:
             return False
         self.source = self.rank = None
         self.state = SourceState.LATCHING
@@ -220,10 +231,10 @@ def admit(legs: Sequence[AnyLatch], source: Endpoint, *, now: float) -> Admissio
 
 
 def _by_fit(legs: Sequence[AnyLatch], source: Endpoint) -> Sequence[AnyLatch]:
-    """The legs in the order of preference: `source` was announced, is known, matches by rank."""
+    """The legs in the order of preference: current; `source` was announced, is known, matches by rank."""
 
-    def preference(leg: AnyLatch) -> tuple[bool, bool, int]:
+    def preference(leg: AnyLatch) -> tuple[bool, bool, bool, int]:
         how = leg.fits(source)
-        return how is Rank.EXACT, leg.source == source, how or 0
+        return not leg.replaced, how is Rank.EXACT, leg.source == source, how or 0
 
     return sorted(legs, key=preference, reverse=True)

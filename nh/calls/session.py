@@ -181,6 +181,12 @@ class Session:
             pair.to.set_payload_types(_payload_types(said_to, said_from, pair.component))
         self.on_hold = _on_hold(self.group_from, self.group_to)
 
+    def set_replaced(self, at: float | None) -> None:
+        """Record that a newer session replaced this one at `at` (monotonic seconds); None: it is current."""
+        self.replaced_at = at
+        for leg in self.legs:
+            leg.replaced = at is not None
+
     def set_mux(self, *, from_muxes: bool, to_muxes: bool) -> bool:
         """Set which end sends RTCP on its RTP ports (RFC 5761). If both do, no packet has to be
         demultiplexed.

@@ -70,7 +70,7 @@ class Transaction:
     def replace(self, id_to: bytes, *, now: float) -> None:
         """Mark a session as replaced by a newer one; it relays packets in flight for `replaced_s`."""
         session = self.sessions.pop(id_to)
-        session.replaced_at = now
+        session.set_replaced(now)
         self.replaced.append(session)
 
     def close(self, resources: CallResources, *, now: float) -> None:

@@ -160,9 +160,11 @@ class NgProxy:
 
 
 def make_ng_proxy(settings: RelaySettings | None = None, ports: tuple[int, int] = PORTS) -> NgProxy:
-    """A proxy with a relay of its own."""
+    """A proxy with a relay of its own, in which replaced sessions end at once if `settings` say nothing."""
     plane = FakePlane()
-    resources = Resources(plane=plane, ports=PortSpace(*ports), settings=settings or RelaySettings())
+    resources = Resources(
+        plane=plane, ports=PortSpace(*ports), settings=settings or RelaySettings(replaced_s=0)
+    )
     return NgProxy(CallTable(resources), plane)
 
 

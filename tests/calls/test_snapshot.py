@@ -365,6 +365,7 @@ APART: dict[type, set[str]] = {
     SocketGroup: {"users", "sockets", "relay_media", "components"},
     Session: set(),
     Leg: {
+        "replaced",  # its session's
         *("side", "socket", "other", "rtcp", "muxed_on", "offload", "kernel_folded", "not_offloaded"),
         *("transforms", "taps"),  # functions: what sets them sets them again
     },

@@ -8,6 +8,7 @@ from tests.ng.ng_call import End, NgCall, say, talk
 from tests.ng.relays import NgRelay
 from tests.sip.sdp import MediaLine, read_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.waiting import eventually
 
 
 def set_up(call: NgCall, alice: End, bob: End, **flags: object) -> None:
@@ -91,6 +92,25 @@ def test_media_move_with_a_reoffer(call: NgCall, alice: End, bob: End) -> None:
         alice.read(call.answer(bob.describe()))
         talk(alice, bob)
         assert old.pending() == []
+
+
+def test_the_ports_before_an_answer_relay_on_for_packets_on_their_way(
+    call: NgCall, alice: End, bob: End
+) -> None:
+    """The caller learns from the answer only where to send to now, and the answer may be late."""
+    set_up(call, alice, bob)
+    talk(alice, bob)
+    with bob.move() as old:
+        call.answer(bob.describe())
+        alice.media[0].send(b"on its way", alice.remote[0].target)
+        eventually(lambda: old.pending() or bob.media[0].pending(), "it arrives")
+    alice.read(call.answer(bob.describe()))
+    talk(alice, bob)
+    with alice.move() as old:
+        call.reoffer(alice.describe())
+        call.answer(bob.describe())
+        bob.media[0].send(b"on its way", bob.remote[0].target)
+        eventually(lambda: old.pending() or alice.media[0].pending(), "it arrives")
 
 
 def test_a_changed_endpoint_gets_new_ports(call: NgCall, alice: End, bob: End) -> None:

@@ -187,7 +187,7 @@ def test_speech_becomes_a_fax_and_speech_again(ng: NgTestbed, alice: MediaPeer, 
     assert b"m=image" in to_bob
     assert b"a=rtcp" not in to_bob
     ng.talk(alice, bob, NgTalk(ng.answer([fax[1]]), to_bob), components=(RTP,))
-    assert ng.stats().sockets == 2
+    ng.turn_until(lambda: ng.stats().sockets == 2, "the ports of before are closed")
     to_bob = ng.offer(alice, to=b"bob")
     ng.talk(alice, bob, NgTalk(ng.answer(bob), to_bob))
 
@@ -222,7 +222,7 @@ def test_media_are_added_and_taken_away(
     off = MediaLine(ALICE, 0, "video")
     assert places(ng.offer([line(alice), off], to=b"bob"))[1][1] == 0
     assert places(ng.answer([line(bob), off]))[1][1] == 0
-    assert ng.stats().sockets == 4
+    ng.turn_until(lambda: ng.stats().sockets == 4, "the ports of before are closed")
     ng.talk(alice, bob, call)
 
 

@@ -14,6 +14,9 @@ from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 
+MAX_REPLACED = 64
+"""Most replaced sessions of a dialog: signalling that changes its ports again and again ends the oldest."""
+
 
 class Dialog:
     """Two parties, and the sessions between them.
@@ -30,9 +33,11 @@ class Dialog:
         sessions: the current session of each medium, by the medium's index.
         superseded: the sessions that an unanswered offer replaced, by the medium's index. They relay until
             the answer, and stay if the offer is refused (RFC 3261 14.1).
+        replaced: (medium, session) of those that an answer replaced, the oldest first. They relay packets in
+            flight for `replaced_s`: an end may learn of its new ports from that answer only.
     """
 
-    __slots__ = ("branch", "callee", "caller", "delete_at", "sessions", "signalled", "superseded")
+    __slots__ = ("branch", "callee", "caller", "delete_at", "replaced", "sessions", "signalled", "superseded")
 
     def __init__(self, caller: Party, callee: Party, *, branch: bytes, now: float) -> None:
         self.signalled = now
@@ -42,6 +47,7 @@ class Dialog:
         self.branch = branch
         self.sessions: dict[int, Session] = {}
         self.superseded: dict[int, Session] = {}
+        self.replaced: list[tuple[int, Session]] = []
 
     @property
     def tags(self) -> frozenset[bytes]:
@@ -51,6 +57,10 @@ class Dialog:
     @property
     def running(self) -> list[tuple[int, Session]]:
         """All sessions that relay, each with the index of its medium."""
+        return [*self._current, *self.replaced]
+
+    @property
+    def _current(self) -> list[tuple[int, Session]]:
         return [*self.sessions.items(), *self.superseded.items()]
 
     def side_of(self, party: Party) -> Side:
@@ -69,26 +79,41 @@ class Dialog:
         """Whether `party` is one of the two."""
         return party is self.caller or party is self.callee
 
-    def detach(
-        self, resources: CallResources, index: int, *, keep: bool, now: float, silent: bool = False
-    ) -> None:
-        """Take the session of medium `index` out, because one party has other sockets for that medium.
+    def supersede(self, resources: CallResources, index: int, *, now: float) -> None:
+        """Let the session of medium `index` relay until the next answer: an offer has other sockets for it.
 
-        Args:
-            keep: let the session relay as superseded until the next answer. At most one session a medium is
-                kept: the one that was agreed on. False: stop the session now.
+        At most one session a medium is kept: the one that was agreed on.
         """
         session = self.sessions.pop(index, None)
-        if session is not None and keep and index not in self.superseded:
+        if session is not None and index not in self.superseded:
             self.superseded[index] = session
         elif session is not None:
-            self._stop(resources, index, session, now=now, silent=silent)
+            self._stop(resources, index, session, now=now)
 
-    def commit(self, resources: CallResources, *, now: float, silent: bool = False) -> None:
-        """Stop the superseded sessions: the offer that replaced them has been answered."""
-        for index, session in self.superseded.items():
-            self._stop(resources, index, session, now=now, silent=silent)
-        self.superseded.clear()
+    def replace(self, resources: CallResources, index: int, *, now: float) -> None:
+        """Let the session of medium `index` relay for `replaced_s`: an answer has other sockets for it."""
+        session = self.sessions.pop(index, None)
+        if session is not None:
+            self._replace(resources, index, session, now=now)
+
+    def discard(self, resources: CallResources, index: int, *, now: float) -> None:
+        """Stop the session of medium `index` now."""
+        session = self.sessions.pop(index, None)
+        if session is not None:
+            self._stop(resources, index, session, now=now)
+
+    def commit(self, resources: CallResources, *, now: float) -> None:
+        """Replace the superseded sessions: the offer that has other sockets has been answered."""
+        superseded, self.superseded = self.superseded, {}
+        for index, session in superseded.items():
+            self._replace(resources, index, session, now=now)
+
+    def expire_replaced(self, resources: CallResources, *, now: float) -> None:
+        """Stop the replaced sessions that are due."""
+        due = [each for each in self.replaced if now >= each[1].expires_at(resources.settings)]
+        for index, session in due:
+            self.replaced.remove((index, session))
+            self._stop(resources, index, session, now=now)
 
     def stop_all(self, resources: CallResources, *, now: float, silent: bool = False) -> None:
         """Stop all sessions.
@@ -96,9 +121,11 @@ class Dialog:
         Args:
             silent: they end because no packet came, not by a command.
         """
-        self.commit(resources, now=now, silent=silent)
-        for index in list(self.sessions):
-            self.detach(resources, index, keep=False, now=now, silent=silent)
+        for index, session in self.running:
+            self._stop(resources, index, session, now=now, silent=silent)
+        self.sessions.clear()
+        self.superseded.clear()
+        self.replaced.clear()
 
     def refresh(self, resources: CallResources, signalled: Party, *, now: float) -> None:
         """Relay each medium that both parties have, after `signalled` announced its media again.
@@ -157,7 +184,7 @@ class Dialog:
     def expires_at(self, rules: RelaySettings) -> float:
         """Monotonic seconds at which the dialog ends unless a packet arrives."""
         # one medium may be silent for long while another talks: the dialog ends when all are
-        times = [session.expires_at(rules) for _, session in self.running]
+        times = [session.expires_at(rules) for _, session in self._current]
         if not times or not self._has_received:
             # with early media announced, a phone may ring for minutes before the first packet
             times.append(self.signalled + rules.unused_s)
@@ -171,13 +198,27 @@ class Dialog:
         )
 
     def _reinstate(self, index: int, group_from: SocketGroup, group_to: SocketGroup) -> None:
-        """Make a superseded session the current one again if a new offer returns to its groups."""
+        """Make a superseded or replaced session the current one again if an SDP returns to its groups."""
         superseded = self.superseded.get(index)
         if superseded is not None and (superseded.group_from, superseded.group_to) == (group_from, group_to):
             self.sessions[index] = self.superseded.pop(index)
+            return
+        for medium, session in self.replaced:
+            if medium == index and (session.group_from, session.group_to) == (group_from, group_to):
+                self.replaced.remove((medium, session))
+                session.set_replaced(None)
+                self.sessions[index] = session
+                return
+
+    def _replace(self, resources: CallResources, index: int, session: Session, *, now: float) -> None:
+        session.set_replaced(now)
+        self.replaced.append((index, session))
+        if len(self.replaced) > MAX_REPLACED:
+            self._stop(resources, *self.replaced.pop(0), now=now)
+        self.expire_replaced(resources, now=now)
 
     def _stop(
-        self, resources: CallResources, index: int, session: Session, *, now: float, silent: bool
+        self, resources: CallResources, index: int, session: Session, *, now: float, silent: bool = False
     ) -> None:
         resources.stop_session(session, since=now, silent=silent)
         for number, leg in enumerate(session.legs):

@@ -228,6 +228,7 @@ class Offers:
         rules = self._resources.settings
         delete_due(self.participants, now=now)
         for dialog in list(self.dialogs):
+            dialog.expire_replaced(self._resources, now=now)
             if now >= dialog.expires_at(rules):
                 self.participants.end_dialog(dialog, now=now, silent=True)
         self.participants.close_all_superseded()
@@ -243,6 +244,7 @@ class Offers:
         rules = self._resources.settings
         participants = self.participants
         times = [dialog.expires_at(rules) for dialog in self.dialogs]
+        times += [each.expires_at(rules) for dialog in self.dialogs for _, each in dialog.replaced]
         times += [participants.expires_at(party, rules) for party in participants.without_dialog]
         times += [each.delete_at for each in participants.deletable]
         return min(times, default=math.inf)
@@ -310,7 +312,11 @@ class Offers:
         for index, group in enumerate(before):
             if group is not None and party.find_group(index) is not group:
                 for dialog in self.participants.dialogs_of(party):
-                    established = dialog in self.dialogs
-                    dialog.detach(self._resources, index, keep=keep and established, now=now)
+                    if dialog not in self.dialogs:
+                        dialog.discard(self._resources, index, now=now)
+                    elif keep:
+                        dialog.supersede(self._resources, index, now=now)
+                    else:
+                        dialog.replace(self._resources, index, now=now)
                 party.superseded.append((index, group))
         self.participants.close_superseded(party)

@@ -129,7 +129,7 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         caller, callee: indexes of parties.
-        sessions, superseded: (medium, index of a session).
+        sessions, superseded, replaced: (medium, index of a session).
     """
 
     caller: Index
@@ -139,6 +139,7 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
     delete_at: float
     sessions: list[tuple[Index, Index]]
     superseded: list[tuple[Index, Index]]
+    replaced: list[tuple[Index, Index]]
 
     @classmethod
     def take(cls, dialog: Dialog, parties: Indexes, sessions: Indexes) -> Self:
@@ -151,12 +152,13 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
             delete_at=dialog.delete_at,
             sessions=[(medium, sessions[id(session)]) for medium, session in dialog.sessions.items()],
             superseded=[(medium, sessions[id(session)]) for medium, session in dialog.superseded.items()],
+            replaced=[(medium, sessions[id(session)]) for medium, session in dialog.replaced],
         )
 
     @property
     def owned_sessions(self) -> list[int]:
         """Indexes of its sessions."""
-        return [index for _, index in (*self.sessions, *self.superseded)]
+        return [index for _, index in (*self.sessions, *self.superseded, *self.replaced)]
 
     def check(self, parties: Sequence[PartySnapshot], sessions: Sequence[SessionSnapshot]) -> None:
         """Check that its sessions pair its parties' groups.
@@ -171,11 +173,14 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
         callers, callees = (set(parties[index].groups_by_medium) for index in (self.caller, self.callee))
         for own in (self.sessions, self.superseded):
             require_distinct([medium for medium, _ in own], "media of a dialog")
+        for own, replaced in ((self.sessions, False), (self.superseded, False), (self.replaced, True)):
             for medium, index in own:
                 require_index(index, sessions, "session")
                 session = sessions[index]
                 owned = (medium, session.group_from) in callers and (medium, session.group_to) in callees
                 require(owned, "a session pairs groups of other parties than its dialog's")
+                marked = session.replaced_at is not None
+                require(marked is replaced, "a session is replaced or not, unlike its dialog says")
 
     def rebuild(self, parties: Sequence[Party], sessions: Sequence[Session], times: TimeShift) -> Dialog:
         """The dialog as it was."""
@@ -188,6 +193,7 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
         dialog.delete_at = times.future(self.delete_at)
         dialog.sessions = {medium: sessions[index] for medium, index in self.sessions}
         dialog.superseded = {medium: sessions[index] for medium, index in self.superseded}
+        dialog.replaced = [(medium, sessions[index]) for medium, index in self.replaced]
         return dialog
 
 

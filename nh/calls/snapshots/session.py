@@ -229,7 +229,7 @@ class SessionSnapshot(msgspec.Struct, array_like=True, frozen=True):
             now=times.past(self.created),
         )
         session.last_active = times.past(self.last_active)
-        session.replaced_at = times.maybe_past(self.replaced_at)
+        session.set_replaced(times.maybe_past(self.replaced_at))
         session.on_hold = self.on_hold
         for leg, state in zip(session.legs, self.legs, strict=True):
             state.apply(leg, times)
