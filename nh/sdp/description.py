@@ -5,6 +5,7 @@ lines, by which a rewriter finds them.
 """
 
 import enum
+import functools
 from typing import NamedTuple
 
 import msgspec
@@ -69,6 +70,11 @@ class Section(msgspec.Struct, frozen=True):
         return next((direction for direction in Direction if direction.value in self.attributes), None)
 
 
+@functools.lru_cache(maxsize=64)  # asked a dozen times for each offer, and there are hardly ten protos
+def _parts_of(proto: str) -> tuple[str, ...]:
+    return tuple(proto.upper().split("/"))
+
+
 class Medium(Section, frozen=True):
     """One m= line and the lines that belong to it.
 
@@ -107,7 +113,7 @@ class Medium(Section, frozen=True):
     @property
     def rtp(self) -> bool:
         """Whether it is RTP or SRTP over UDP, which has RTCP."""
-        return self.relayable and "RTP" in self._proto_parts
+        return self.relayable and "RTP" in _parts_of(self.proto)
 
     @property
     def relayable(self) -> bool:
@@ -115,7 +121,7 @@ class Medium(Section, frozen=True):
 
         TCP (MSRP, BFCP, T.38 over TCP), DCCP and unknown protos do not: the relay leaves these untouched.
         """
-        parts = self._proto_parts
+        parts = _parts_of(self.proto)
         if "TCP" in parts or "DCCP" in parts:
             return False
         return parts[0] in {"RTP", "UDPTL", "DTLS"} or "UDP" in parts
@@ -197,10 +203,6 @@ class Medium(Section, frozen=True):
         if rtcp is None or rtcp == media.endpoint(1):
             return media
         return msgspec.structs.replace(media, rtcp=rtcp)
-
-    @property
-    def _proto_parts(self) -> list[str]:
-        return self.proto.upper().split("/")
 
     def _peer_address(self, received_from: str | None, where: str) -> str:
         if self.held:
