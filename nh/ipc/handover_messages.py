@@ -74,6 +74,7 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
         drain_left_s: seconds until the drain ends with calls left; None: no limit.
         counters: its own counters, by name.
         shard_counters: what it counts for each shard, by the shard's number.
+        running_since: wall-clock seconds at the start of the first supervisor that handed over; 0: unknown.
     """
 
     locks: tuple[str, ...] = ()
@@ -82,6 +83,7 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
     drain_left_s: float | None = None
     counters: dict[str, int | float] = {}
     shard_counters: tuple[dict[str, int | float], ...] = ()
+    running_since: float = 0.0
 
 
 class Connections(msgspec.Struct, frozen=True, tag="connections"):

@@ -279,10 +279,10 @@ class Control(CallObserver):
             return
         logger.log(
             level,
-            "%s: shard %d relays its %d calls until the next supervisor has them",
+            "%s: shard %d relays its %s until the next supervisor has them",
             event,
             number,
-            recovery.calls,
+            "1 call" if recovery.calls == 1 else f"{recovery.calls} calls",
         )
         self._drain(None)
         self._orphan = Orphan(self._loop, recovery, configure, handover_socket, on_over=self._loop.stop)

@@ -252,7 +252,12 @@ class SupervisorStats:
         "monotonic clock at which a drain ends even with calls left; 0: no limit", "s", Total.NONE
     )
     pid: int = _gauge("process id", "id", Total.NONE)
-    started: float = _gauge("wall clock at the start of the process", "s", Total.NONE)
+    started: float = _gauge(
+        "wall clock at the start of the process, or of its code after an upgrade", "s", Total.NONE
+    )
+    running_since: float = _gauge(
+        "wall clock at the start of nh; an upgrade or takeover keeps it", "s", Total.NONE
+    )
     heartbeat: float = _gauge("monotonic clock at the last publication", "s", Total.NONE)
     memory_bytes: int = _gauge("resident memory", "bytes")
 

@@ -108,7 +108,10 @@ class Runtime:
 
 
 def _stats_after(inherited: Inherited) -> SupervisorStats:
-    stats = SupervisorStats(pid=os.getpid(), started=time.time())
+    now = time.time()
+    stats = SupervisorStats(
+        pid=os.getpid(), started=now, running_since=inherited.message.running_since or now
+    )
     add_counters(stats, SUPERVISOR_TABLE, inherited.message.counters)
     for status, counters in zip(stats.shards, inherited.message.shard_counters, strict=False):
         add_counters(status, STATUS_TABLE, counters)

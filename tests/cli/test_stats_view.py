@@ -88,6 +88,14 @@ def test_the_header_says_version_uptime_shards_and_clients() -> None:
     assert header.startswith("nh 0.1.0 · up 1m30s · 2 of 2 shards up · 3 RPC clients · ")
 
 
+def test_the_header_says_when_a_running_nh_was_upgraded() -> None:
+    reading = make_reading(busy(0, 100.0))
+    reading.supervisor.running_since = reading.supervisor.started
+    assert rendered(view_of(reading))[0].startswith("nh 0.1.0 · up 1m30s · ")
+    reading.supervisor.running_since = reading.time - 3 * 86_400
+    assert rendered(view_of(reading))[0].startswith("nh 0.1.0 · up 3d00h (upgraded 1m30s ago) · ")
+
+
 @pytest.mark.parametrize(("ends", "said"), [(0.0, "draining · "), (190.0, "draining, 1m30s at most · ")])
 def test_the_header_says_that_it_drains(ends: float, said: str) -> None:
     reading = make_reading(busy(0, 100.0))

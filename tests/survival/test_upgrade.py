@@ -67,13 +67,16 @@ def assert_stays(relay: Relay, shards: set[int], calls: list[RelayedCall]) -> No
 def test_calls_go_on_in_new_shards_of_the_same_supervisor(deployment: Deployment) -> None:
     relay = deployment.start()
     calls = deployment.make_calls(CALLS)
+    first_start = relay.stats().supervisor.started
     for upgrade in (1, 2):
         before = [relay.call(call.call_id) for call in calls]
         shards = relay.shard_processes()
         result = nh_ok(deployment.place, "upgrade")
         assert result.stdout.startswith(f"nh {nh.__version__} runs with 2 shards; {len(calls)} calls go on; ")
         assert result.stderr == f"nh {nh.__version__} takes over …\n"
-        assert relay.stats().supervisor.pid == relay.program.pid
+        supervisor = relay.stats().supervisor
+        assert supervisor.pid == relay.program.pid
+        assert supervisor.running_since == first_start < supervisor.started
         for call, then in zip(calls, before, strict=True):
             assert_goes_on(then, relay.call(call.call_id))
             call.talk()

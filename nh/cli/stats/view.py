@@ -101,9 +101,7 @@ def _header(reading: StatsReading) -> Text:
     up = sum(shard.state is ShardState.UP and not _hangs(shard) for shard in reading.shards)
     shards = len(reading.shards)
     parts = [
-        f"up {quantities.duration(max(0.0, reading.time - supervisor.started))}"
-        if supervisor.started
-        else "starting",
+        _up(reading),
         f"{up} of {shards} shards up",
         f"{quantities.count(supervisor.rpc_clients)} RPC clients",
         datetime.fromtimestamp(reading.time).strftime("%H:%M:%S"),
@@ -116,6 +114,18 @@ def _header(reading: StatsReading) -> Text:
             part, style="bold red" if part is parts[1] and up < shards else ""
         )
     return text
+
+
+def _up(reading: StatsReading) -> str:
+    """How long nh has been running, upgrades included, and when it was upgraded last."""
+    supervisor = reading.supervisor
+    if not supervisor.started:
+        return "starting"
+    code = quantities.duration(max(0.0, reading.time - supervisor.started))
+    since = supervisor.running_since
+    if not 0 < since < supervisor.started:
+        return f"up {code}"
+    return f"up {quantities.duration(max(0.0, reading.time - since))} (upgraded {code} ago)"
 
 
 def _drain(reading: StatsReading) -> str:

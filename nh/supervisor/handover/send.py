@@ -71,7 +71,7 @@ def collect_handover_state(
         listeners: its listening sockets: (kind, address) as in HandoverMessage, and the descriptor.
         connections: see HandoverState.
         drain: whether and how long new calls are refused.
-        stats: its counters go on.
+        stats: its counters and the start of nh go on.
         shards: how many shards it has.
     """
     message = HandoverMessage(
@@ -81,6 +81,7 @@ def collect_handover_state(
         drain_left_s=drain.left_s,
         counters=read_counters(stats, SUPERVISOR_TABLE),
         shard_counters=tuple(read_counters(status, STATUS_TABLE) for status in stats.shards[:shards]),
+        running_since=stats.running_since,
     )
     return HandoverState(message, [*(lock.fd for lock in locks), *(fd for _, fd in listeners)], connections)
 
