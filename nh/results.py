@@ -104,6 +104,7 @@ class LegDetail(msgspec.Struct, frozen=True):
         kernel: whether the kernel path relays its packets now.
         user_space_because: why it does not; "" if it does.
         kernel_packets: how many of `packets` the kernel path relayed.
+        refused_from: the latest source whose packet was dropped as `source_mismatch`; None: no packet was.
     """
 
     local: str
@@ -118,6 +119,7 @@ class LegDetail(msgspec.Struct, frozen=True):
     kernel: bool = False
     user_space_because: str = ""
     kernel_packets: int = 0
+    refused_from: str | None = None
 
 
 class PairDetail(msgspec.Struct, frozen=True):

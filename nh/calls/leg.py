@@ -9,7 +9,9 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from nh.calls.latching import Latch, SourceState
+from nh.calls.claims import Carried, Claim
+from nh.calls.earlier import EARLIER_S, EarlierSender
+from nh.calls.latching import Continuity, Latch
 from nh.calls.media import Endpoint, Side
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes
@@ -60,7 +62,8 @@ class Drop(enum.IntEnum):
 
     nh.stats.layout has a counter for each, `drop_` and its name.
 
-    SOURCE_MISMATCH: its source does not belong to the leg.
+    SOURCE_MISMATCH: its source does not belong to the leg, or it came from no known source and is not what
+        the leg carries.
     NO_TARGET: the other end does not receive (hold), or its endpoint is not known yet.
     SEND_FAILED: the kernel refused to send it.
     NO_SESSION: no session is active at the socket.
@@ -98,6 +101,7 @@ class Leg(Latch):
         signalled_from: IP address that the signalling came from, "" if unknown.
         payload_types: what the payload types of this direction mean; None for RTCP on a port of its own, and
             for media other than RTP.
+        relatch_s, carried: see Latch.
 
     Attributes:
         other: the leg of the opposite direction.
@@ -105,14 +109,18 @@ class Leg(Latch):
         rtcp: the leg that RTCP on this port counts for, where this end multiplexes RTCP and the other end
             does not (RFC 5761); None otherwise. `muxed_on` of that leg is this one: what is sent to the RTCP
             component of this end goes to its RTP port.
+        earlier: who sent to the socket's port in the call before; None: no one is remembered.
+        rtp: of an RTCP leg: the leg of the same end's RTP; None otherwise.
         transforms, taps: stages between admission and egress, in order; a leg that has any stays in user
             space.
         meter: statistics of RTP streams; None before the first packet, and without `payload_types`.
         packets, bytes: received and admitted, by the socket and in the kernel.
         drops: packets by Drop, None: no drop yet.
+        offender: the latest source that was refused; None: no packet was.
         last_seen: monotonic seconds of the latest packet, as exact as note() is called often; None: no
             packet.
         noted_packets: `packets` at the last note().
+        heard_packets, heard_at: `packets` when silence_s() last found a new one, and the monotonic seconds.
         offload: kernel flow that forwards for this leg, or None.
         offloaded: packets that kernel flows have forwarded.
         not_offloaded: why there is no flow ("": not tried).
@@ -124,12 +132,16 @@ class Leg(Latch):
         "blocked",
         "bytes",
         "drops",
+        "earlier",
+        "heard_at",
+        "heard_packets",
         "kernel_folded",
         "last_seen",
         "meter",
         "muxed_on",
         "not_offloaded",
         "noted_packets",
+        "offender",
         "offload",
         "offloaded",
         "other",
@@ -137,6 +149,7 @@ class Leg(Latch):
         "payload_types",
         "receives",
         "rtcp",
+        "rtp",
         "side",
         "socket",
         "taps",
@@ -156,9 +169,16 @@ class Leg(Latch):
         window_ends: float,
         signalled_from: str = "",
         payload_types: PayloadTypes | None = None,
+        relatch_s: float = 0.0,
+        carried: Carried = Carried.OTHER,
     ) -> None:
         super().__init__(
-            announced=announced, policy=policy, signalled_from=signalled_from, window_ends=window_ends
+            announced=announced,
+            policy=policy,
+            signalled_from=signalled_from,
+            window_ends=window_ends,
+            relatch_s=relatch_s,
+            carried=carried,
         )
         self.side = side
         self.socket = socket
@@ -168,13 +188,18 @@ class Leg(Latch):
         self.blocked = False
         self.rtcp: Leg | None = None
         self.muxed_on: Leg | None = None
+        self.rtp: Leg | None = None
+        self.earlier: EarlierSender | None = None
         self.transforms: tuple[Transform, ...] = ()
         self.taps: tuple[Tap, ...] = ()
         self.packets = 0
         self.bytes = 0
         self.drops: list[int] | None = None
+        self.offender: Endpoint | None = None
         self.last_seen: float | None = None
         self.noted_packets = 0
+        self.heard_packets = -1
+        self.heard_at = 0.0
         self.offload: Offload | None = None
         self.offloaded = 0
         self.not_offloaded = ""
@@ -213,26 +238,50 @@ class Leg(Latch):
             announced=announced, policy=policy, signalled_from=signalled_from, window_ends=window_ends
         )
 
-    def relatch_after(self, silence_s: float, *, now: float) -> bool:
-        """Let another port of the same IP take over if the source fell silent.
-
-        Args:
-            silence_s: seconds without a packet, above 0.
-            now: monotonic seconds.
-
-        Returns:
-            Whether the leg is relatching from now on.
-        """
-        if not self.latched or self.last_seen is None or now - self.last_seen < silence_s:
-            return False
-        self.state = SourceState.RELATCHING
-        return True
-
     def set_payload_types(self, payload_types: PayloadTypes | None) -> None:
         """Apply newly negotiated payload types; the statistics so far stay."""
         self.payload_types = payload_types
         if self.meter is not None and payload_types is not None:
             self.meter.set_clocks(payload_types.clocks)
+
+    # --- what the rules of latching ask -----------------------------------------------------------------
+
+    def compare(self, claim: Claim, *, now: float) -> Continuity:
+        """See Latch. RTCP goes on if its sender is that of the RTP of the same end."""
+        if claim.ssrc is None:
+            return Continuity.OTHER
+        streams = (self.rtp or self).streams
+        if claim.sequence is None:
+            known = any(stream.ssrc == claim.ssrc for stream in streams)
+            return Continuity.NEXT if known else Continuity.OTHER
+        meter = self.meter
+        stream = meter.latest if meter is not None else None
+        if meter is None or stream is None or claim.timestamp is None or stream.ssrc != claim.ssrc:
+            return Continuity.OTHER
+        if stream.goes_on(claim.sequence, claim.timestamp, now, meter.tick_s):
+            return Continuity.NEXT
+        return Continuity.LATE if stream.is_late(claim.sequence) else Continuity.OTHER
+
+    def streamless(self) -> bool:
+        """See Latch."""
+        return self.payload_types is not None and not self.streams
+
+    def remembers(self, source: Endpoint, claim: Claim | None, *, now: float) -> bool:
+        """See Latch. It is remembered for as long as it sends."""
+        earlier = self.earlier
+        if earlier is None or claim is None or not earlier.sent(source, claim, now=now):
+            return False
+        self.earlier = earlier._replace(until=now + EARLIER_S)
+        return True
+
+    def silence_s(self, *, now: float) -> float:
+        """See Latch."""
+        self.collect()
+        if self.packets != self.heard_packets:
+            self.heard_packets, self.heard_at = self.packets, now
+            if self.packets == self.noted_packets and self.last_seen is not None:
+                self.heard_at = self.last_seen
+        return now - self.heard_at
 
     # --- what is counted ------------------------------------------------------------------------------
 
@@ -256,6 +305,11 @@ class Leg(Latch):
         if self.drops is None:
             self.drops = [0] * len(Drop)
         self.drops[reason] += 1
+
+    def count_refused(self, source: Endpoint) -> None:
+        """Count one packet whose source does not belong to the leg."""
+        self.count_drop(Drop.SOURCE_MISMATCH)
+        self.offender = source
 
     def note(self, *, now: float) -> bool:
         """Note whether packets came since the last call (monotonic seconds), and set `last_seen`.

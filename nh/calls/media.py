@@ -72,6 +72,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
         signalled_from: IP address that the SIP message came from, "" if unknown.
         paused: that end does not want to receive now, although it gave an address (a=sendonly, a=inactive).
         formats: what its dynamic payload types mean, as far as the client said so.
+        handshakes: what comes before the media by the SDP: of "stun", "dtls" and "zrtp".
     """
 
     address: str
@@ -83,6 +84,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
     signalled_from: str = ""
     paused: bool = False
     formats: tuple[PayloadFormat, ...] = ()
+    handshakes: tuple[str, ...] = ()
 
     @property
     def rtp(self) -> bool:

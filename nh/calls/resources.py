@@ -4,6 +4,7 @@ import functools
 import sys
 from collections.abc import Sequence
 
+from nh.calls.earlier import EarlierSenders
 from nh.calls.events import CallEvents, EndReason
 from nh.calls.media import Media, Side, interned
 from nh.calls.media_plane import MediaPlane
@@ -29,6 +30,7 @@ class Resources:
     Attributes:
         sockets, sessions: how many there are now.
         multicast: media for which sockets were opened although their address is multicast or broadcast.
+        earlier: who sent to the ports in calls that have ended.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Resources:
         self.sockets = 0
         self.sessions = 0
         self.multicast = 0
+        self.earlier = EarlierSenders()
         self.session_ids = session_ids or SessionIds()
 
     def of_call(self, call_id: bytes) -> "CallResources":
@@ -230,8 +233,11 @@ class CallResources:
             param=param,
             policies=(policies[0] or shared.settings.policy, policies[1] or shared.settings.policy),
             latch_window_s=shared.settings.latch_window_s,
+            relatch_s=shared.settings.relatch_s,
             now=now,
         )
+        for leg in session.legs:
+            leg.earlier = shared.earlier.find(leg.socket.local, call_id=self.call_id, now=now)
         shared.sessions += 1
         shared.plane.start(session)
         shared.events.session_activated(self.call_id, session)
@@ -270,6 +276,10 @@ class CallResources:
         shared = self.shared
         shared.plane.stop(session)
         shared.events.session_ended(self.call_id, session, _reason(session, silent=silent))
+        for leg in session.legs:
+            if leg.source is not None:
+                ssrcs = frozenset(stream.ssrc for stream in (leg.rtp or leg).streams)
+                shared.earlier.add(leg.socket.local, leg.source, ssrcs, call_id=self.call_id, now=since)
         session.unlink()
         shared.sessions -= 1
         session.group_from.detach(since=since)

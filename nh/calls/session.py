@@ -4,18 +4,22 @@ What the FROM end sends arrives at the sockets of the TO end's group, and the ot
 each group were announced to the opposite end. No I/O; the media plane starts and stops the legs.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
+from nh.calls.claims import carried_by
 from nh.calls.leg import Leg
 from nh.calls.media import UNSPECIFIED, Media, Side
 from nh.calls.rtp.payload_types import PayloadTypes, agreed
 from nh.calls.settings import RelaySettings
-from nh.calls.socket_group import SocketGroup
+from nh.calls.socket_group import Component, SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.errors import SocketCountMismatch
+
+RTCP_SILENCES: Final = 10
+"""How many times as long as RTP an RTCP leg is silent before another source takes over."""
 
 
 class SessionInfo(msgspec.Struct, frozen=True):
@@ -59,6 +63,7 @@ class Session:
         param: data of the proxy, which the session information returns.
         policies: source policies for the FROM end and the TO end.
         latch_window_s: seconds in which a better source takes over.
+        relatch_s: silence after which another source of the same IP address takes over; 0: none does.
         now: monotonic seconds.
 
     Attributes:
@@ -94,6 +99,7 @@ class Session:
         policies: tuple[SourcePolicy, SourcePolicy],
         latch_window_s: float,
         now: float,
+        relatch_s: float = 0.0,
     ) -> None:
         if len(group_from.sockets) != len(group_to.sockets):
             raise SocketCountMismatch(
@@ -112,9 +118,13 @@ class Session:
             [
                 leg
                 for index in range(len(group_from.sockets))
-                for leg in _legs(group_from, group_to, index, policies, window_ends)
+                for leg in _legs(
+                    group_from, group_to, index, policies, window_ends=window_ends, relatch_s=relatch_s
+                )
             ]
         )
+        for rtp, rtcp in _with_rtcp(self.legs, group_from.components):
+            rtcp.rtp = rtp
         self.on_hold = _on_hold(group_from, group_to)
         group_from.attach()
         group_to.attach()
@@ -175,6 +185,7 @@ class Session:
                 signalled_from=medium.signalled_from,
                 window_ends=now + latch_window_s,
             )
+            leg.carried = carried_by(medium, place.component)
         for pair in self.pairs:
             said_from, said_to = self.group_from.media[pair.medium], self.group_to.media[pair.medium]
             pair.from_.set_payload_types(_payload_types(said_from, said_to, pair.component))
@@ -210,7 +221,7 @@ class Session:
         """
         for leg in self.legs:
             del leg.other
-            leg.rtcp = leg.muxed_on = None
+            leg.rtcp = leg.muxed_on = leg.rtp = None
 
     def info(self, call_id: bytes, cseq: int, *, wall_offset_s: float) -> SessionInfo:
         """The session information.
@@ -250,11 +261,15 @@ def _legs(
     group_to: SocketGroup,
     index: int,
     policies: tuple[SourcePolicy, SourcePolicy],
+    *,
     window_ends: float,
+    relatch_s: float,
 ) -> tuple[Leg, Leg]:
     """The legs between the sockets at `index` of both groups."""
     in_from, in_to = group_from.components[index], group_to.components[index]
     said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
+    # RTCP is silent for seconds between two reports
+    silence_s = relatch_s * (RTCP_SILENCES if in_from.component % 2 else 1)
     from_ = Leg(
         side=Side.FROM,
         socket=group_to.sockets[index],
@@ -264,6 +279,8 @@ def _legs(
         window_ends=window_ends,
         signalled_from=said_from.signalled_from,
         payload_types=_payload_types(said_from, said_to, in_from.component),
+        relatch_s=silence_s,
+        carried=carried_by(said_from, in_from.component),
     )
     to = Leg(
         side=Side.TO,
@@ -274,9 +291,19 @@ def _legs(
         window_ends=window_ends,
         signalled_from=said_to.signalled_from,
         payload_types=_payload_types(said_to, said_from, in_to.component),
+        relatch_s=silence_s,
+        carried=carried_by(said_to, in_to.component),
     )
     from_.other, to.other = to, from_
     return from_, to
+
+
+def _with_rtcp(legs: Sequence[Leg], places: Sequence[Component]) -> Iterator[tuple[Leg, Leg]]:
+    """The RTP and the RTCP leg of each end, for each pair of ports."""
+    for index, place in enumerate(places):
+        if place.component % 2:
+            for side in Side:
+                yield legs[2 * index - 2 + side], legs[2 * index + side]
 
 
 def _payload_types(sender: Media, receiver: Media, component: int) -> PayloadTypes | None:

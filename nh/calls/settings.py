@@ -20,7 +20,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         policy: which sources a leg accepts (nh.calls.source).
         latch_window_s: how long after activation a better source takes over (heuristic), 0 to 60.
-        relatch_s: silence after which another port of the same IP may take over; 0: never.
+        relatch_s: silence after which another stream of the same IP may take over; 0: never.
         unused_s: lifetime of sockets without a session, 1 s to 7 days.
         silent_s: how long a session without packets lives, 1 s to 7 days.
         hold_s: how long a session on hold without packets lives, 1 s to 7 days.
@@ -38,7 +38,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     policy: SourcePolicy = SourcePolicy.HEURISTIC
     latch_window_s: float = 3.0
-    relatch_s: float = 0.0
+    relatch_s: float = 2.0
     unused_s: float = 180.0
     silent_s: float = 30.0
     hold_s: float = 3600.0

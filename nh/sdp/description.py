@@ -142,6 +142,14 @@ class Medium(Section, frozen=True):
         return self.has("ice-ufrag") or self.session.has("ice-ufrag")
 
     @property
+    def handshakes(self) -> tuple[str, ...]:
+        """What its sender sends before the media: "stun" (ICE), "dtls" (RFC 5763), "zrtp" (RFC 6189 8)."""
+        secured = "TLS" in self._proto_parts or self.has("fingerprint") or self.session.has("fingerprint")
+        zrtp = self.has("zrtp-hash") or self.session.has("zrtp-hash")
+        found = {"stun": self.ice, "dtls": secured or "DTLS" in self._proto_parts, "zrtp": zrtp}
+        return tuple(name for name, there in found.items() if there)
+
+    @property
     def held(self) -> bool:
         """Whether its c= address, 0.0.0.0 or ::, puts it on hold (RFC 3264 8.4).
 
@@ -197,8 +205,8 @@ class Medium(Section, frozen=True):
             kind=self.kind,
             where=where,
         )
-        if formats := self.formats:
-            media = msgspec.structs.replace(media, formats=formats)
+        if (formats := self.formats) or self.handshakes:
+            media = msgspec.structs.replace(media, formats=formats, handshakes=self.handshakes)
         rtcp = self._rtcp_endpoint(media, received_from, muxed=muxed)
         if rtcp is None or rtcp == media.endpoint(1):
             return media

@@ -296,6 +296,7 @@ class Relay:
         now = time.monotonic()
         if isinstance(command, ShowCall):
             call = self.table.get_call(command.call_id)
+            self.plane.collect()  # flows that have ended may have forwarded still
             call.note(now=now)
             for session in call.running:
                 self.plane.count_lost(session)

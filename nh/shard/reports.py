@@ -161,6 +161,7 @@ def _leg(leg: Leg, kind: str, *, now: float) -> LegDetail:
         user_space_because=leg.not_offloaded,
         kernel_packets=leg.offloaded,
         streams=describe_streams(leg, kind),
+        refused_from=str(leg.offender) if leg.offender else None,
     )
 
 

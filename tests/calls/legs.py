@@ -4,6 +4,7 @@ from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Side
 from nh.calls.source import SourcePolicy
 from tests.calls.fakes import START, FakeSocket
+from tests.calls.rtp import rtp_packet
 
 ANNOUNCED = Endpoint("198.51.100.1", 4000)
 EXACT = ANNOUNCED
@@ -14,6 +15,9 @@ SAME_PORT_2 = Endpoint("203.0.113.6", 4000)
 ANY = Endpoint("203.0.113.5", 9999)
 ANY_2 = Endpoint("203.0.113.6", 8888)
 ANNOUNCED_V6 = Endpoint("2001:db8::1", 4000)
+
+PACKET = memoryview(rtp_packet(1))
+"""A packet that claims a leg."""
 
 WINDOW_S = 3.0
 HEURISTIC, FIRST = SourcePolicy.HEURISTIC, SourcePolicy.FIRST

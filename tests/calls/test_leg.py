@@ -2,7 +2,6 @@
 
 import pytest
 
-from nh.calls.latching import SourceState
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
 from nh.calls.source import SourcePolicy
@@ -13,6 +12,7 @@ from tests.calls.legs import (
     BY_IP,
     EXACT,
     HEURISTIC,
+    PACKET,
     SAME_IP,
     SAME_IP_2,
     SAME_PORT,
@@ -20,13 +20,14 @@ from tests.calls.legs import (
     WINDOW_S,
     make_leg,
 )
+from tests.calls.rtp import rtp_packet
 
 # --- time without packets ---------------------------------------------------------------------------
 
 
 def test_the_window_closes_without_packets() -> None:
     leg = make_leg()
-    leg.admit(ANY, now=START)
+    leg.admit(ANY, PACKET, now=START)
     assert not leg.close_window(now=START + 2.9)
     assert not leg.latched
     assert leg.close_window(now=START + 3)
@@ -38,7 +39,7 @@ def test_a_window_without_any_source_does_not_latch() -> None:
     leg = make_leg()
     assert not leg.close_window(now=START + 60)
     assert not leg.latched
-    assert leg.admit(ANY, now=START + 61)
+    assert leg.admit(ANY, PACKET, now=START + 61)
 
 
 # --- where replies go -------------------------------------------------------------------------------
@@ -47,103 +48,118 @@ def test_a_window_without_any_source_does_not_latch() -> None:
 def test_media_go_to_the_announced_endpoint_until_a_source_is_known() -> None:
     leg = make_leg()
     assert leg.destination == ANNOUNCED
-    leg.admit(SAME_IP, now=START)
+    leg.admit(SAME_IP, PACKET, now=START)
     assert leg.destination == SAME_IP
 
 
 def test_media_follow_the_better_source() -> None:
     leg = make_leg()
-    leg.admit(ANY, now=START)
+    leg.admit(ANY, PACKET, now=START)
     assert leg.destination == ANY
-    leg.admit(EXACT, now=START + 1)
+    leg.admit(EXACT, PACKET, now=START + 1)
     assert leg.destination == EXACT
 
 
 def test_where_nothing_was_announced_media_wait_for_the_first_packet() -> None:
     leg = make_leg(announced=None)
     assert leg.destination is None
-    leg.admit(ANY, now=START)
+    leg.admit(ANY, PACKET, now=START)
     assert leg.destination == ANY
 
 
 def test_an_end_on_hold_may_send_and_gets_nothing() -> None:
     leg = make_leg(announced=None, receives=False)
-    assert leg.admit(ANY, now=START)
+    assert leg.admit(ANY, PACKET, now=START)
     assert leg.destination is None
 
 
 # --- relatching after a silence -------------------------------------------------------------------
 
+SILENCE_S = 20.0
+
 
 def silent_leg(policy: SourcePolicy = HEURISTIC, source: Endpoint = EXACT) -> Leg:
     """A leg that latched on `source` and then heard nothing for a minute."""
     leg = make_leg(policy)
-    leg.admit(source, now=START)
+    leg.relatch_s = SILENCE_S
+    leg.admit(source, PACKET, now=START)
     receive(leg, 172)
     leg.note(now=START)
     leg.close_window(now=START + WINDOW_S)
-    assert leg.relatch_after(20, now=START + 60)
+    assert leg.latched
     return leg
 
 
+def streams(leg: Leg, source: Endpoint, *, now: float) -> bool:
+    """Whether the second packet of another stream from `source` is admitted."""
+    leg.admit(source, memoryview(rtp_packet(1000, ssrc=1)), now=now - 0.02)
+    return leg.admit(source, memoryview(rtp_packet(1001, ssrc=1)), now=now)
+
+
 def test_a_leg_does_not_relatch_before_the_silence_is_over() -> None:
-    leg = make_leg()
-    leg.admit(EXACT, now=START)
-    receive(leg, 172)
-    leg.note(now=START + 1)
-    assert not leg.relatch_after(20, now=START + 20.9)
-    assert leg.latched
-    assert leg.relatch_after(20, now=START + 21)
-    assert leg.state is SourceState.RELATCHING
-    assert not leg.relatch_after(20, now=START + 22), "that is no news"
+    leg = silent_leg()
+    assert not streams(leg, SAME_IP, now=START + SILENCE_S - 0.1)
+    assert leg.destination == EXACT
+    assert streams(leg, SAME_IP, now=START + SILENCE_S + 0.1)
 
 
-def test_a_leg_that_has_not_latched_does_not_relatch() -> None:
-    leg = make_leg()
-    leg.admit(ANY, now=START)
-    receive(leg, 172)
-    leg.note(now=START)
-    assert not leg.relatch_after(20, now=START + 60)
+def test_a_silence_is_measured_from_the_first_look() -> None:
+    leg = silent_leg()
+    receive(leg, 172)  # nothing has noted when
+    assert not streams(leg, SAME_IP, now=START + 60)
+    assert not streams(leg, SAME_IP, now=START + 60 + SILENCE_S - 0.1)
+    assert streams(leg, SAME_IP, now=START + 60 + SILENCE_S)
 
 
 def test_after_a_silence_another_port_of_the_same_ip_takes_over() -> None:
     leg = silent_leg()
-    assert leg.admit(SAME_IP, now=START + 60)
+    assert streams(leg, SAME_IP, now=START + 60)
     assert leg.latched
     assert leg.destination == SAME_IP
-    assert not leg.admit(EXACT, now=START + 61), "one rebinding, not a free-for-all"
+    receive(leg, 172)
+    assert not streams(leg, SAME_IP_2, now=START + 61), "one rebinding, not a free-for-all"
+
+
+def test_a_single_packet_is_no_stream() -> None:
+    leg = silent_leg()
+    assert not leg.admit(SAME_IP, PACKET, now=START + 60)
 
 
 @pytest.mark.parametrize("source", [SAME_PORT, ANY])
 def test_after_a_silence_another_ip_does_not_take_over(source: Endpoint) -> None:
     leg = silent_leg()
-    assert not leg.admit(source, now=START + 60)
+    assert not streams(leg, source, now=START + 60)
     assert leg.destination == EXACT
 
 
 def test_the_same_ip_is_the_sources_and_not_the_announced_one() -> None:
     leg = silent_leg(source=ANY)
-    assert not leg.admit(EXACT, now=START + 60)
-    assert leg.admit(Endpoint(ANY.address, 1234), now=START + 60)
+    assert streams(leg, Endpoint(ANY.address, 1234), now=START + 60)
 
 
-def test_a_silent_source_that_comes_back_latches_again() -> None:
+def test_a_silent_source_that_comes_back_stays() -> None:
     leg = silent_leg()
-    assert leg.admit(EXACT, now=START + 60)
-    assert leg.latched
-    assert not leg.admit(SAME_IP, now=START + 60)
+    assert leg.admit(EXACT, PACKET, now=START + 60)
+    receive(leg, 172)
+    assert not streams(leg, SAME_IP, now=START + 60)
 
 
 def test_strict_takes_no_other_port_even_after_a_silence() -> None:
     leg = silent_leg(STRICT)
-    assert not leg.admit(SAME_IP, now=START + 60)
-    assert leg.admit(EXACT, now=START + 60)
+    assert not streams(leg, SAME_IP, now=START + 60)
+    assert leg.admit(EXACT, PACKET, now=START + 60)
 
 
 def test_the_announced_ip_may_change_its_port_after_a_silence() -> None:
     leg = silent_leg(BY_IP, SAME_IP)
-    assert leg.admit(SAME_IP_2, now=START + 60)
+    assert streams(leg, SAME_IP_2, now=START + 60)
     assert leg.latched
+
+
+def test_without_the_setting_no_other_port_takes_over() -> None:
+    leg = silent_leg()
+    leg.relatch_s = 0.0
+    assert not streams(leg, SAME_IP, now=START + 600)
 
 
 # --- counting ---------------------------------------------------------------------------------------

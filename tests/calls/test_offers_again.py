@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from nh.calls.latching import SourceState
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media
 from nh.calls.session import Session
 from tests.calls.fakes import receive
+from tests.calls.legs import PACKET
 from tests.calls.ng_proxy import (
     A_AUDIO,
     A_FAX,
@@ -25,13 +25,14 @@ from tests.calls.ng_proxy import (
     C,
     NgProxy,
 )
+from tests.calls.rtp import SSRC
 
 BEHIND_NAT = Endpoint("203.0.113.50", 12_345)
 
 
 def latch(leg: Leg, source: Endpoint, *, now: float) -> None:
     """The window is over and `source` has sent."""
-    assert leg.admit(source, now=leg.window_ends if leg.window_ends > now else now)
+    assert leg.admit(source, PACKET, now=leg.window_ends if leg.window_ends > now else now)
     assert leg.latched
 
 
@@ -189,50 +190,53 @@ def learned(session: Session) -> list[bool]:
     return [leg.latched for leg in session.legs]
 
 
-def test_who_signals_is_learned_anew_and_the_other_is_not(ng: NgProxy) -> None:
+REPORT = memoryview(bytes([0x80, 201, 0, 1]) + SSRC.to_bytes(4, "big"))
+
+
+def latch_all(session: Session, source: Endpoint, *, now: float) -> None:
+    """RTP and RTCP of both ends come from `source`, and their windows are over."""
+    for leg, packet in zip(session.legs, (PACKET, PACKET, REPORT, REPORT), strict=True):
+        assert leg.admit(source, packet, now=max(now, leg.window_ends))
+        assert leg.latched
+
+
+def test_an_end_that_says_the_same_again_keeps_its_source(ng: NgProxy) -> None:
     session = ng.connect()
-    for leg in session.legs:
-        latch(leg, BEHIND_NAT, now=ng.now)
+    latch_all(session, BEHIND_NAT, now=ng.now)
     ng.now += 60
     ng.offer(A_AUDIO, to=B)
+    ng.answer(B_AUDIO)
+    assert learned(session) == [True] * 4
+    assert {leg.source for leg in session.legs} == {BEHIND_NAT}
+    assert not session.legs[0].admit(Endpoint(BEHIND_NAT.address, 1), PACKET, now=ng.now)
+
+
+def test_an_end_that_has_not_sent_yet_has_a_new_window(ng: NgProxy) -> None:
+    session = ng.connect()
+    ng.now += 60
+    ng.offer(A_AUDIO, to=B)
+    assert session.legs[0].window_ends == ng.now + 3
+
+
+def test_an_end_that_moves_is_learned_anew_and_the_other_is_not(ng: NgProxy) -> None:
+    session = ng.connect()
+    latch_all(session, BEHIND_NAT, now=ng.now)
+    ng.now += 60
+    ng.offer(A_MOVED, to=B, latch=True)
     assert learned(session) == [False, True, False, True]
     assert session in ng.plane.renewed
-    ng.answer(B_AUDIO)
-    assert learned(session) == [False] * 4
-    assert {leg.window_ends for leg in session.legs} == {ng.now + 3}
+    assert session.legs[0].destination == Endpoint("198.51.100.77", 4000), "it is somewhere else now"
+    assert session.legs[0].window_ends == ng.now + 3
 
 
-def test_until_it_sends_an_end_gets_its_media_where_it_got_them(ng: NgProxy) -> None:
-    session = ng.connect()
-    leg = session.legs[0]
-    latch(leg, BEHIND_NAT, now=ng.now)
-    ng.offer(A_AUDIO, to=B)
-    assert leg.destination == BEHIND_NAT
-    ng.offer(A_MOVED, to=B, latch=True)
-    assert leg.destination == Endpoint("198.51.100.77", 4000), "it is somewhere else now"
-
-
-def test_a_better_source_takes_over_after_a_reoffer(ng: NgProxy) -> None:
+def test_the_announced_endpoint_takes_over_after_a_reoffer(ng: NgProxy) -> None:
     session = ng.connect()
     leg = session.legs[0]
     latch(leg, BEHIND_NAT, now=ng.now)
     ng.now += 60
     ng.offer(A_AUDIO, to=B)
-    assert leg.admit(BEHIND_NAT, now=ng.now)
-    assert leg.admit(Endpoint("198.51.100.1", 4000), now=ng.now + 1)
-    assert leg.latched
-
-
-def test_who_is_silent_in_the_window_after_a_reoffer_is_still_heard_later(ng: NgProxy) -> None:
-    session = ng.connect()
-    leg = session.legs[0]
-    latch(leg, BEHIND_NAT, now=ng.now)
-    ng.now += 60
-    ng.offer(A_AUDIO, to=B)
-    ng.now += 10
-    assert not leg.close_window(now=ng.now), "nothing was seen that could be latched"
-    assert leg.state is SourceState.LATCHING
-    assert leg.admit(BEHIND_NAT, now=ng.now)
+    assert leg.admit(BEHIND_NAT, PACKET, now=ng.now)
+    assert leg.admit(Endpoint("198.51.100.1", 4000), PACKET, now=ng.now + 1)
     assert leg.latched
 
 
@@ -243,13 +247,14 @@ def test_the_address_of_the_signalling_ranks_before_strangers(ng: NgProxy) -> No
     ng.answer(B_AUDIO)
     leg = ng.plane.running[0].legs[0]
     stranger = Endpoint("192.0.2.66", 4000)
-    assert leg.admit(stranger, now=ng.now)
-    assert leg.admit(BEHIND_NAT, now=ng.now + 1)
+    assert not leg.admit(stranger, PACKET, now=ng.now)
+    assert leg.admit(BEHIND_NAT, PACKET, now=ng.now + 1)
     assert leg.source == BEHIND_NAT
-    assert not leg.admit(stranger, now=ng.now + 2)
+    assert not leg.admit(stranger, PACKET, now=ng.now + 2)
     ng.offer(msgspec.structs.replace(behind_nat, signalled_from="192.0.2.66"), to=B)
-    assert leg.admit(BEHIND_NAT, now=ng.now)
-    assert leg.admit(stranger, now=ng.now + 1), "its signalling came from elsewhere this time"
+    assert leg.destination == BEHIND_NAT, "until it sends, it gets its media where it got them"
+    assert leg.admit(BEHIND_NAT, PACKET, now=ng.now)
+    assert leg.admit(stranger, PACKET, now=ng.now + 1), "its signalling came from elsewhere this time"
 
 
 # --- counters ---------------------------------------------------------------------------------------

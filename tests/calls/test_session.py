@@ -19,6 +19,7 @@ from tests.calls.fakes import (
     make_proxy,
     receive,
 )
+from tests.calls.legs import PACKET
 
 RULES = RelaySettings()
 
@@ -51,7 +52,7 @@ def test_the_legs_of_a_pair_are_each_others_opposite(proxy: Proxy) -> None:
 
 def test_every_component_latches_by_itself(proxy: Proxy) -> None:
     rtp, rtcp = proxy.connect().pairs
-    rtp.from_.admit(Endpoint("198.51.100.1", 4000), now=proxy.now)
+    rtp.from_.admit(Endpoint("198.51.100.1", 4000), PACKET, now=proxy.now)
     assert rtp.from_.latched
     assert not rtcp.from_.latched
     assert not rtp.to.latched
@@ -120,7 +121,7 @@ def test_a_session_is_on_hold_where_no_medium_goes_both_ways(
 def test_the_held_end_gets_nothing_and_may_send(proxy: Proxy) -> None:
     rtp, _ = proxy.connect(offered=(HELD_AUDIO,)).pairs
     assert rtp.from_.destination is None
-    assert rtp.from_.admit(Endpoint("198.51.100.1", 4000), now=proxy.now)
+    assert rtp.from_.admit(Endpoint("198.51.100.1", 4000), PACKET, now=proxy.now)
     assert rtp.from_.destination is None
     assert rtp.to.destination == Endpoint("203.0.113.9", 6000)
 

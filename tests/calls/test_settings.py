@@ -9,7 +9,7 @@ from nh.calls.source import SourcePolicy
 def test_the_defaults_are_those_of_the_documentation() -> None:
     rules = RelaySettings()
     assert rules.policy is SourcePolicy.HEURISTIC
-    assert (rules.latch_window_s, rules.relatch_s) == (3, 0)
+    assert (rules.latch_window_s, rules.relatch_s) == (3, 2)
     assert (rules.unused_s, rules.silent_s, rules.hold_s, rules.replaced_s) == (180, 30, 3600, 1)
     assert (rules.max_calls, rules.max_sockets, rules.max_sockets_in_group) == (0, 0, 0)
 

@@ -28,6 +28,7 @@ from tests.calls.fakes import (
     make_proxy,
     receive,
 )
+from tests.calls.legs import PACKET
 from tests.calls.ng_proxy import A_AUDIO, A_HELD, A_MOVED, B_AUDIO, C_AUDIO, A, B, C, NgProxy, make_ng_proxy
 from tests.calls.rtp import PCMU, Sender
 from tests.calls.snapshots import move_calls, written
@@ -67,7 +68,7 @@ def test_a_latched_leg_stays_latched_with_what_was_counted() -> None:
     proxy = make_proxy()
     session = proxy.connect()
     alice, bob = session.legs[:2]
-    assert alice.admit(NAT, now=START)
+    assert alice.admit(NAT, PACKET, now=START)
     proxy.now += 5
     assert alice.close_window(now=proxy.now)
     receive(alice, 172, 172)
@@ -75,7 +76,7 @@ def test_a_latched_leg_stays_latched_with_what_was_counted() -> None:
     legs = moved(proxy).plane.running[0].legs
     assert legs[0].source == legs[0].destination == NAT
     assert legs[0].latched
-    assert not legs[0].admit(alice.announced or NAT, now=proxy.now)
+    assert not legs[0].admit(Endpoint("192.0.2.66", 4000), PACKET, now=proxy.now)
     assert (legs[0].packets, legs[0].bytes) == (2, 344)
     assert legs[1].drops == bob.drops
 
@@ -83,14 +84,14 @@ def test_a_latched_leg_stays_latched_with_what_was_counted() -> None:
 def test_an_announced_source_is_kept_once() -> None:
     proxy = make_proxy()
     leg = proxy.connect().legs[0]
-    assert leg.admit(Endpoint("198.51.100.1", 4000), now=START)
+    assert leg.admit(Endpoint("198.51.100.1", 4000), PACKET, now=START)
     after = moved(proxy).plane.running[0].legs[0]
     assert after.source is after.announced
 
 
 def test_a_scoped_link_local_source_is_a_source() -> None:
     proxy = make_proxy()
-    proxy.connect().legs[0].admit(Endpoint("fe80::1%eth0.7", 4000), now=START)
+    proxy.connect().legs[0].admit(Endpoint("fe80::1%eth0.7", 4000), PACKET, now=START)
     assert moved(proxy).plane.running[0].legs[0].source == Endpoint("fe80::1%eth0.7", 4000)
 
 
@@ -367,6 +368,8 @@ APART: dict[type, set[str]] = {
     Leg: {
         "replaced",  # its session's
         *("side", "socket", "other", "rtcp", "muxed_on", "offload", "kernel_folded", "not_offloaded"),
+        *("relatch_s", "carried", "rtp"),  # by the settings and the media
+        *("heard_packets", "heard_at"),  # `heard`
         *("transforms", "taps"),  # functions: what sets them sets them again
     },
     Party: set(),

@@ -14,6 +14,7 @@ from nh.calls.snapshots.codec import decode_snapshot
 from nh.calls.snapshots.version import VERSION
 from nh.errors import Refused, SnapshotUnreadable
 from tests.calls.fakes import ALICE_AUDIO, ALICE_VIDEO, BOB_AUDIO, BOB_VIDEO, CALL, START, Proxy, make_proxy
+from tests.calls.legs import PACKET
 from tests.calls.ng_proxy import A_AUDIO, A_MOVED, B_AUDIO, C_AUDIO, B, C, D, NgProxy
 from tests.calls.rtp import Sender
 from tests.calls.snapshots import written
@@ -28,7 +29,7 @@ def make_rich_call() -> bytes:
     meter = session.legs[0].find_meter()
     assert meter is not None
     Sender(meter).send(0, 1, 2)
-    session.legs[0].admit(ALICE_AUDIO.endpoint(0), now=START)  # type: ignore[arg-type]
+    session.legs[0].admit(ALICE_AUDIO.endpoint(0), PACKET, now=START)  # type: ignore[arg-type]
     ng = NgProxy(proxy.table, proxy.plane)
     ng.offer(A_AUDIO, branch=b"x", expecting=True)
     ng.answer(B_AUDIO, branch=b"x")

@@ -97,7 +97,8 @@ class TwinsMachine(RuleBasedStateMachine):
         before, after = self.moves.table, make_proxy(RULES, BOUNDS)
         move_calls(before, after.table, now=self.now)
         old, new = before.resources, after.table.resources
-        # what is the table's, not a call's: numbers that were given, where to look for ports
+        # what is the table's, not a call's: numbers that were given, where to look for ports, earlier senders
+        new.earlier._senders.update(old.earlier._senders)
         new.session_ids.advance_past(old.session_ids._next - 1)
         for address, pool in old.ports._pools.items():
             new.ports._pools.setdefault(address, PortPool(*BOUNDS))._cursor = pool._cursor
@@ -302,7 +303,7 @@ class TwinsMachine(RuleBasedStateMachine):
             if session is None or leg >= len(session.legs):
                 return None
             mine = session.legs[leg]
-            if not mine.admit(source, now=self.now):
+            if not mine.admit(source, memoryview(packet), now=self.now):
                 mine.count_drop(Drop.SOURCE_MISMATCH)
                 return False
             mine.packets += 1
@@ -342,7 +343,7 @@ class TwinsMachine(RuleBasedStateMachine):
             return session and (
                 session.note(now=self.now),
                 [leg.close_window(now=self.now) for leg in session.legs],
-                [leg.relatch_after(RULES.relatch_s, now=self.now) for leg in session.legs],
+                [leg.silence_s(now=self.now) for leg in session.legs],
             )
 
         self.same(do)

@@ -234,7 +234,7 @@ def test_kamailio_logs_what_was_relayed(kamailio: Kamailio, alice: Phone, bob: P
     talk(alice, bob)
     hang_up(alice, bob)
     said = kamailio.program.wait_for_line(f"call {alice.call_id.decode()} ended")
-    assert "RTP: 22 bytes, 2 packets, 0 errors; RTCP: 22 bytes, 2 packets, 0 errors" in said
+    assert "RTP: 46 bytes, 2 packets, 0 errors; RTCP: 38 bytes, 2 packets, 0 errors" in said
 
 
 def test_the_relay_is_there(kamailio: Kamailio, relay: NgRelay) -> None:

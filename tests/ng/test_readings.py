@@ -16,7 +16,7 @@ def test_a_query_counts_packets_and_names_ports(call: NgCall, alice: End, bob: E
     assert alice.media[0].receive(RTP)[0] == b"0123456789"
     reply = call.query()
     assert (reply["totals"]["RTP"]["packets"], reply["totals"]["RTCP"]["packets"]) == (3, 2)
-    assert reply["totals"]["RTP"]["bytes"] == len("alice on 0.0" + "bob on 0.0" + "0123456789")
+    assert reply["totals"]["RTP"]["bytes"] == 3 * 12 + len("alice on 0.0" + "bob on 0.0" + "0123456789")
     assert set(reply["tags"]) == {call.from_tag, call.to_tag}
     [medium] = reply["tags"][call.from_tag]["medias"]
     rtp, rtcp = medium["streams"]

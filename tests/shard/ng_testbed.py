@@ -5,7 +5,7 @@ from typing import Any
 
 from nh.commands import Answer, BlockMedia, Delete, Offer, OfferOptions, Query
 from nh.results import Queried, Rewritten, StreamReading
-from tests.shard.testbed import PACKET, RelayTestbed, Where
+from tests.shard.testbed import PACKET, REPORT, RelayTestbed, Where
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import RTP, MediaPeer
 
@@ -120,8 +120,8 @@ def places(sdp: bytes) -> list[Where]:
 
 
 def rtcp() -> bytes:
-    """A packet that is RTCP by its second byte (RFC 5761 4)."""
-    return bytes([0x80, 200]) + PACKET[2:]
+    """A packet of RTCP, which its second byte tells from RTP (RFC 5761 4)."""
+    return REPORT
 
 
 def streams(queried: Queried, tag: bytes, component: int = RTP + 1) -> list[StreamReading]:

@@ -7,7 +7,7 @@ import pytest
 from nh.calls.media import Media, Side
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import PACKET, V4, RelayTestbed, audio
-from tools.harness.media_peer import RTCP, RTP
+from tools.harness.media_peer import RTCP, RTP, text_of
 
 
 def test_rtp_and_rtcp_go_both_ways(testbed: RelayTestbed, make_peer: MakePeer) -> None:
@@ -143,7 +143,7 @@ def test_a_phone_that_is_not_there_yet_costs_no_later_packet(
 
 def _arrived(sock: socket.socket, payload: bytes) -> bool:
     try:
-        return sock.recv(2048) == payload
+        return text_of(sock.recv(2048)) == payload
     except BlockingIOError:
         return False
 

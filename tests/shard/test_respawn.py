@@ -74,15 +74,18 @@ def wait_until_saved(shard: RespawningShard, legs: int) -> None:
     eventually(lambda: latched() == legs, "the latched sources are saved")
 
 
-def numbered(number: int) -> bytes:
+def numbered(number: int, component: int = RTP) -> bytes:
+    if component == RTCP:
+        return b"\x80\xc9\0\1" + bytes([0, 0, 0, 7, number])
     return RtpPacket(7, number, 0).encode()
 
 
 def say(speaker: MediaPeer, to: Where, listener: MediaPeer, numbers: range, component: int = RTP) -> None:
     """Each packet arrives, once and in order."""
     for number in numbers:
-        speaker.send(numbered(number), to, component)
-    assert [listener.receive(component)[0] for _ in numbers] == [numbered(number) for number in numbers]
+        speaker.send(numbered(number, component), to, component)
+    sent = [numbered(number, component) for number in numbers]
+    assert [listener.receive(component)[0] for _ in numbers] == sent
     assert listener.pending(component) == []
 
 

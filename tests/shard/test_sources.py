@@ -1,13 +1,19 @@
 """Source latching with real packets: legs latch, admit a better source, shut others out, and relatch."""
 
+import contextlib
+import random
+import select
 import socket
+import time
+from collections.abc import Callable
 
 import pytest
 
 from nh.calls.media import Media, Side
 from nh.calls.source import SourcePolicy
+from tests.calls.rtp import SSRC, rtp_packet
 from tests.shard.conftest import MakePeer, MakeTestbed
-from tests.shard.testbed import PACKET, V4, Conversation, RelayTestbed, shuts_out
+from tests.shard.testbed import PACKET, PACKETS, V4, Conversation, RelayTestbed, shuts_out
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 ALICE = "127.0.0.11"
@@ -162,15 +168,103 @@ def test_the_end_of_the_window_latches_without_any_packet(
     testbed.passes(bob, call.for_callee, alice)
 
 
-def test_after_the_window_not_even_the_announced_source_takes_over(
-    make_testbed: MakeTestbed, make_peer: MakePeer
-) -> None:
+def test_the_announced_source_takes_over_however_late(make_testbed: MakeTestbed, make_peer: MakePeer) -> None:
     testbed = make_testbed(latch_window_s=0)
     alice, bob, first = make_peer(ALICE), make_peer(BOB), make_peer(MALLORY)
     call = testbed.call(alice, bob)
     testbed.passes(first, call.for_caller, bob)
-    assert shuts_out(call.for_caller, ALICE)
-    testbed.passes(bob, call.for_callee, first)
+    assert testbed.leg(call.key, Side.FROM).latched
+    testbed.converse(alice, bob, call)
+    assert first.pending() == []
+
+
+@pytest.mark.parametrize("component", [RTP, RTCP])
+@pytest.mark.parametrize(
+    "packet",
+    [b"", b"x", b"\r\n\r\n", bytes(4), b"OPTIONS sip:nm SIP/2.0\r\n\r\n", b"\x80\0\0\1", bytes(172)],
+    ids=["empty", "one byte", "CRLF", "zeros", "SIP", "cut short", "version 0"],
+)
+def test_what_is_no_media_claims_nothing_and_is_passed_on_from_a_known_source(
+    make_testbed: MakeTestbed, make_peer: MakePeer, packet: bytes, component: int
+) -> None:
+    testbed = make_testbed(latch_window_s=0)
+    alice, bob, mallory = make_peer(ALICE), make_peer(BOB), make_peer(MALLORY)
+    call = testbed.call(alice, bob)
+    mallory.send_raw(packet, call.for_caller, component)
+    testbed.turn_until(lambda: drops(testbed, call, component) == 1, "it is dropped")
+    testbed.passes(bob, call.for_callee, alice, component)
+    alice.send_raw(packet, call.for_caller, component)
+    assert testbed.receive(bob, component)[0] == packet
+    assert not testbed.leg(call.key, Side.FROM, component).latched
+    testbed.converse(alice, bob, call)
+    alice.send_raw(packet, call.for_caller, component)
+    assert testbed.receive(bob, component)[0] == packet
+
+
+def test_rtp_claims_no_rtcp_leg_and_rtcp_no_rtp_leg(testbed: RelayTestbed, make_peer: MakePeer) -> None:
+    alice, bob, mallory = make_peer(ALICE), make_peer(BOB), make_peer(MALLORY)
+    call = testbed.call(alice, bob)
+    for component in (RTP, RTCP):
+        mallory.send_raw(PACKETS[1 - component], call.for_caller, component)
+        testbed.turn_until(lambda c=component: drops(testbed, call, c) == 1, "it is dropped")  # type: ignore[misc]
+
+
+# --- the phone that moves, and strangers ------------------------------------------------------------
+
+
+def test_a_phone_whose_nat_moves_it_is_heard_again_both_ways(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
+    alice, moved, bob = make_peer(ALICE), make_peer("127.0.0.12"), make_peer(BOB)
+    call = testbed.call(alice, bob)
+    for number in range(10):
+        testbed.passes(alice, call.for_caller, bob, payload=rtp_packet(number, 160 * number))
+    testbed.passes(bob, call.for_callee, alice)
+    for number in range(13, 20):
+        testbed.passes(moved, call.for_caller, bob, payload=rtp_packet(number, 160 * number))
+        testbed.passes(bob, call.for_callee, moved)
+    alice.send(rtp_packet(12, 160 * 12), call.for_caller)
+    testbed.turn_until(lambda: drops(testbed, call) == 1, "late packets do not win")
+    testbed.passes(moved, call.for_caller, bob, payload=rtp_packet(20, 160 * 20))
+    assert testbed.leg(call.key, Side.FROM).refused_from == f"{ALICE}:{alice.port}"
+    # its reports have the SSRC of its media
+    report = b"\x80\xc9\0\1" + SSRC.to_bytes(4, "big")
+    testbed.passes(alice, call.for_caller, bob, RTCP, report)
+    testbed.passes(moved, call.for_caller, bob, RTCP, report)
+    testbed.passes(bob, call.for_callee, moved, RTCP)
+
+
+@pytest.mark.parametrize("moment", ["before", "during", "after"])
+def test_strangers_at_random_ssrcs_get_in_at_no_time(
+    make_testbed: MakeTestbed, make_peer: MakePeer, moment: str
+) -> None:
+    testbed = make_testbed(latch_window_s=60.0 if moment == "during" else 0.3)
+    alice, bob = make_peer(ALICE), make_peer(BOB)
+    private = Media("192.168.1.10", 4000, 2, "RTP/AVP", "audio", signalled_from=ALICE)
+    call = testbed.call(private, bob)
+    if moment != "before":
+        for number in range(5):
+            testbed.passes(alice, call.for_caller, bob, payload=rtp_packet(number, 160 * number))
+    if moment == "after":
+        testbed.turn_until(lambda: testbed.leg(call.key, Side.FROM).latched, "the window is over")
+    dice = random.Random(13)
+    strangers = 300
+    with contextlib.ExitStack() as sockets:
+        spies = []
+        for number in range(strangers):
+            spy = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            spy.bind((f"127.0.1.{number % 250 + 1}", 0))
+            spy.setblocking(False)
+            spies.append(spy)
+            sequence, ssrc = dice.randrange(2**16), dice.randrange(2**32)
+            for ahead in range(2):
+                spy.sendto(rtp_packet(sequence + ahead, dice.randrange(2**32), ssrc=ssrc), call.for_caller)
+            testbed.turn_until(lambda n=number: drops(testbed, call) == 2 * n + 2, "it is dropped")  # type: ignore[misc]
+        testbed.passes(alice, call.for_caller, bob, payload=rtp_packet(5, 800))
+        testbed.passes(bob, call.for_callee, alice)
+        assert [spy for spy in spies if select.select([spy], [], [], 0)[0]] == []
+    assert bob.pending() == []
+    assert testbed.leg(call.key, Side.FROM).dropped == {"source_mismatch": 2 * strangers}
 
 
 def test_media_announced_under_a_host_name_are_learned(testbed: RelayTestbed, make_peer: MakePeer) -> None:
@@ -218,47 +312,45 @@ def test_strict_takes_the_announced_source_only(make_testbed: MakeTestbed, make_
 
 @pytest.fixture
 def forgiving(make_testbed: MakeTestbed) -> RelayTestbed:
-    """A relay that lets a phone's NAT rebind after a short silence."""
+    """A relay that lets another stream of the same IP take over after a short silence."""
     return make_testbed(relatch_s=0.1, latch_window_s=0.1)
 
 
-def is_relatching(testbed: RelayTestbed, call: Conversation) -> bool:
-    leg = testbed.leg(call.key, Side.FROM)
-    return leg.source is not None and not leg.latched
+def speaks_until(
+    testbed: RelayTestbed, speaker: MediaPeer, call: Conversation, condition: Callable[[], bool], what: str
+) -> None:
+    """A stream goes on until the condition is true."""
+
+    def heard() -> bool:
+        speaker.send(b"hello", call.for_caller)
+        return condition()
+
+    testbed.turn_until(heard, what)
 
 
-def test_after_a_silence_another_port_of_the_same_ip_takes_over(
+def test_after_a_silence_another_stream_of_the_same_ip_takes_over(
     forgiving: RelayTestbed, make_peer: MakePeer
 ) -> None:
     alice, rebound, bob = make_peer(ALICE), make_peer(ALICE), make_peer(BOB)
     call = forgiving.call(alice, bob)
     forgiving.converse(alice, bob, call)
-    forgiving.turn_until(lambda: is_relatching(forgiving, call), "the silence is noticed")
-    forgiving.passes(rebound, call.for_caller, bob)
-    forgiving.passes(bob, call.for_callee, rebound)
+    there = f"{ALICE}:{rebound.port}"
+    speaks_until(
+        forgiving, rebound, call, lambda: forgiving.leg(call.key, Side.FROM).source == there, "it takes over"
+    )
     assert forgiving.leg(call.key, Side.FROM).latched
-    assert shuts_out(call.for_caller, ALICE)
+    forgiving.passes(bob, call.for_callee, rebound)
 
 
 def test_after_a_silence_another_ip_is_still_shut_out(forgiving: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob, mallory = make_peer(ALICE), make_peer(BOB), make_peer(MALLORY)
     call = forgiving.call(alice, bob)
     forgiving.converse(alice, bob, call)
-    forgiving.turn_until(lambda: is_relatching(forgiving, call), "the silence is noticed")
-    mallory.send(PACKET, call.for_caller)
-    forgiving.turn_until(lambda: drops(forgiving, call) == 1, "it is dropped")
+    before = time.monotonic()
+    speaks_until(forgiving, mallory, call, lambda: time.monotonic() > before + 0.5, "a silence passes")
     forgiving.converse(alice, bob, call)
-    assert forgiving.leg(call.key, Side.FROM).latched
-    assert shuts_out(call.for_caller, MALLORY)
-
-
-def test_by_default_a_latched_source_stays_for_good(make_testbed: MakeTestbed, make_peer: MakePeer) -> None:
-    testbed = make_testbed(latch_window_s=0.1)
-    alice, bob = make_peer(ALICE), make_peer(BOB)
-    call = testbed.call(alice, bob)
-    testbed.converse(alice, bob, call)
-    testbed.turn_until(lambda: (testbed.leg(call.key, Side.FROM).idle_s or 0) > 0.6, "two ticks pass")
-    assert testbed.leg(call.key, Side.FROM).latched
+    assert drops(forgiving, call) > 2
+    assert mallory.pending() == []
 
 
 # --- hold -------------------------------------------------------------------------------------------

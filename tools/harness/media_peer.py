@@ -1,7 +1,9 @@
 """One end of a medium: real RTP and RTCP sockets on consecutive ports from an even one (RFC 3550 11)."""
 
+import itertools
 import select
 import socket
+import struct
 from types import TracebackType
 from typing import Self
 
@@ -11,8 +13,17 @@ RTCP = 1
 RECEIVE_S = 5.0
 
 
+_MARK = 0x7A1C0000
+"""The high half of the SSRC of each peer."""
+
+_numbers = itertools.count(1)
+
+
 class MediaPeer:
     """Two UDP sockets on a loopback address.
+
+    Text is sent in packets of RTP and RTCP, and received without their headers: a relay admits nothing else
+    from a source that it does not know. send_raw() sends what is no media.
 
     Args:
         address: IPv4 or IPv6 address to bind.
@@ -20,6 +31,8 @@ class MediaPeer:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self._ssrc = _MARK | next(_numbers) & 0xFFFF
+        self._sequence = 0
         self.sockets = _open_pair(address)
         for sock in self.sockets:
             sock.settimeout(RECEIVE_S)
@@ -30,9 +43,24 @@ class MediaPeer:
         return int(self.sockets[RTP].getsockname()[1])
 
     def send(self, payload: bytes, to: tuple[str, int], component: int = RTP) -> None:
-        """Send `payload` to the component's port of `to`, which is an address and an RTP port."""
+        """Send `payload` to the component's port of `to`, which is an address and an RTP port.
+
+        A payload that begins like RTP or RTCP is sent as it is.
+        """
+        if payload and payload[0] >> 6 != 2:
+            payload = self._header(component) + payload
+        self.send_raw(payload, to, component)
+
+    def send_raw(self, packet: bytes, to: tuple[str, int], component: int = RTP) -> None:
+        """Send a packet as it is."""
         address, port = to
-        self.sockets[component].sendto(payload, (address, port + component))
+        self.sockets[component].sendto(packet, (address, port + component))
+
+    def _header(self, component: int) -> bytes:
+        if component == RTCP:
+            return struct.pack("!BBHI", 0x80, 201, 1, self._ssrc)
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        return struct.pack("!BBHII", 0x80, 0, self._sequence, self._sequence * 160, self._ssrc)
 
     def receive(self, component: int = RTP) -> tuple[bytes, tuple[str, int]]:
         """The next packet and the address and port that it came from.
@@ -40,13 +68,13 @@ class MediaPeer:
         Raises TimeoutError if none comes.
         """
         payload, source = self.sockets[component].recvfrom(65536)
-        return payload, (source[0], source[1])
+        return text_of(payload), (source[0], source[1])
 
     def pending(self, component: int = RTP) -> list[bytes]:
         """The payloads that are already there."""
         payloads = []
         while select.select([self.sockets[component]], [], [], 0)[0]:
-            payloads.append(self.sockets[component].recv(65536))
+            payloads.append(text_of(self.sockets[component].recv(65536)))
         return payloads
 
     def close(self) -> None:
@@ -61,6 +89,16 @@ class MediaPeer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def text_of(packet: bytes) -> bytes:
+    """What a peer sent as text; any other packet as it is."""
+    if len(packet) >= 8 and packet[0] == 0x80:
+        if packet[1] == 201 and struct.unpack_from("!I", packet, 4)[0] & 0xFFFF0000 == _MARK:
+            return packet[8:]
+        if len(packet) >= 12 and struct.unpack_from("!I", packet, 8)[0] & 0xFFFF0000 == _MARK:
+            return packet[12:]
+    return packet
 
 
 def _open_pair(address: str) -> tuple[socket.socket, socket.socket]:

@@ -59,6 +59,19 @@ class RtpMeter:
         self._clocks = clocks
         self._current = _NO_STREAM
 
+    @property
+    def latest(self) -> RtpStream | None:
+        """The stream whose packets arrived last, as far as their times are known; else the newest."""
+        if not self.streams:
+            return None
+        newest = self.streams[(self.next_stream - 1) % len(self.streams)]
+        return max((newest, *self.streams), key=lambda stream: stream.arrival or 0.0)
+
+    @property
+    def tick_s(self) -> float:
+        """Length of one unit of RTP timestamps in seconds; 0: unknown."""
+        return self._tick_s
+
     def measure(self, buffer: bytes | bytearray | memoryview, size: int, now: float) -> None:
         """Measure a packet. Others than RTP are ignored: RTCP, STUN, DTLS (RFC 5761 4, RFC 7983 7).
 

@@ -21,6 +21,10 @@ NO_BAD_NEXT: Final = 0x10000
 MAX_TRANSIT_S: Final = 2**32 / 1e9
 """Larger differences of transit times are not jitter: the sender's clock jumped, or it was silent."""
 
+MAX_DRIFT_S: Final = 30.0
+"""How far the timestamps of a stream that goes on may be from the time that has passed: senders stop their
+clocks in a pause."""
+
 _WINDOW_MASK: Final = 2**WINDOW - 1
 _U32: Final = 2**32 - 1
 _JITTER_UNITS: Final = 16e9
@@ -150,6 +154,28 @@ class RtpStream:
     def expected(self) -> int:
         """Packets that were sent, as far as is known: each received one once, and the lost ones."""
         return self.packets - self.duplicates + self.lost
+
+    def goes_on(self, sequence: int, timestamp: int, now: float, tick_s: float) -> bool:
+        """Whether a packet may be a later one of this stream, by its sequence number and timestamp.
+
+        Args:
+            sequence: 0 to 65535.
+            timestamp: 0 to 2**32 - 1.
+            now: monotonic seconds of its arrival.
+            tick_s: length of one unit of the timestamp; 0: unknown.
+        """
+        self._catch_up()
+        if not 0 < (sequence - self._highest) & 0xFFFF < MAX_DROPOUT:
+            return False
+        if self.arrival is None or not tick_s:
+            return True
+        ticks = ((timestamp - self.timestamp + 0x80000000) & _U32) - 0x80000000
+        return abs(now - self.arrival - ticks * tick_s) <= MAX_DRIFT_S
+
+    def is_late(self, sequence: int) -> bool:
+        """Whether a packet with this sequence number is an earlier one of this stream."""
+        self._catch_up()
+        return 0 < (self._highest - sequence) & 0xFFFF < MAX_DROPOUT
 
     def receive(self, sequence: int, payload_type: int) -> bool:
         """Count one packet.

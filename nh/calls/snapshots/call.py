@@ -138,9 +138,10 @@ def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, no
         for each in snapshot.groups:
             groups.append(each.rebuild(resources, times))
             undo.callback(resources.close_group, groups[-1])
-        window_s = resources.settings.latch_window_s
+        settings = resources.settings
         sessions: list[Session] = [
-            each.rebuild(groups, times, latch_window_s=window_s) for each in snapshot.sessions
+            each.rebuild(groups, times, latch_window_s=settings.latch_window_s, relatch_s=settings.relatch_s)
+            for each in snapshot.sessions
         ]
         for transaction in snapshot.transactions:
             key = (transaction.id_from, transaction.cseq)

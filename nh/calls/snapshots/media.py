@@ -29,6 +29,7 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
     signalled_from: Address = ""
     paused: bool = False
     formats: Annotated[list[Format], msgspec.Meta(max_length=MAX_FORMATS)] = []
+    handshakes: Annotated[list[Annotated[str, msgspec.Meta(max_length=8)]], msgspec.Meta(max_length=3)] = []
 
     @classmethod
     def take(cls, media: Media) -> Self:
@@ -44,6 +45,7 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
             media.signalled_from,
             media.paused,
             [(each.payload_type, each.encoding, each.clock_hz) for each in media.formats],
+            list(media.handshakes),
         )
 
     def check(self) -> None:
@@ -72,6 +74,7 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
             self.signalled_from,
             self.paused,
             tuple(PayloadFormat(*each) for each in self.formats),
+            tuple(self.handshakes),
         )
 
 

@@ -6,10 +6,12 @@ from typing import Annotated, Final, Self
 
 import msgspec
 
-from nh.calls.latching import SourceState
+from nh.calls.claims import KNOWN, Carried, Claim
+from nh.calls.earlier import EarlierSender
+from nh.calls.latching import MAX_TRIALS, SourceState, Trial
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import MAX_ADDRESS_CHARACTERS, Endpoint, is_address, is_unicast
-from nh.calls.rtp.meter import MeterState, RtpMeter
+from nh.calls.rtp.meter import MAX_STREAMS, MeterState, RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.session import Session, announced_payload_types
 from nh.calls.snapshots.media import ClockHz, GroupSnapshot, PayloadType
@@ -34,11 +36,53 @@ Source = tuple[Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARACTERS + 1
 """Address, with its scope if it is link-local, and port."""
 
 
+Word = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+
+
 class PayloadTypesSnapshot(msgspec.Struct, array_like=True, frozen=True):
     """A nh.calls.rtp.payload_types.PayloadTypes."""
 
     clocks: dict[PayloadType, ClockHz]
     encodings: dict[PayloadType, str]
+
+
+class TrialSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A nh.calls.latching.Trial."""
+
+    source: Source
+    ssrc: Word | None
+    sequence: Word | None
+    timestamp: Word | None
+    packets: Count
+    began: Time
+    latest: Time
+
+    @classmethod
+    def take(cls, source: Endpoint, trial: Trial) -> Self:
+        """The snapshot of the trial of `source`."""
+        return cls((source.address, source.port), *trial.claim, trial.packets, trial.began, trial.latest)
+
+    def rebuild(self, times: TimeShift) -> Trial:
+        """The trial as it was."""
+        claim = Claim(self.ssrc, self.sequence, self.timestamp)
+        return Trial(claim, self.packets, times.past(self.began), times.past(self.latest))
+
+
+class EarlierSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A nh.calls.earlier.EarlierSender."""
+
+    source: Source
+    ssrcs: Annotated[list[Word], msgspec.Meta(max_length=MAX_STREAMS)]
+    until: Time
+
+    @classmethod
+    def take(cls, earlier: EarlierSender) -> Self:
+        """The snapshot of `earlier`."""
+        return cls((earlier.source.address, earlier.source.port), sorted(earlier.ssrcs), earlier.until)
+
+    def rebuild(self, times: TimeShift) -> EarlierSender:
+        """The sender as it was."""
+        return EarlierSender(Endpoint(*self.source), frozenset(self.ssrcs), times.future(self.until))
 
 
 class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -70,6 +114,11 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
     offloaded: Count
     kernel: tuple[Count, Count] | None
     meter: MeterState | None
+    offender: Source | None = None
+    heard: tuple[Annotated[int, msgspec.Meta(ge=-1)], Time] | None = None
+    trials: Annotated[list[TrialSnapshot], msgspec.Meta(max_length=MAX_TRIALS)] | None = None
+    earlier: EarlierSnapshot | None = None
+    carried: Count | None = None
 
     @classmethod
     def take(cls, leg: Leg, announced_types: PayloadTypes | None) -> Self:
@@ -104,6 +153,11 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             leg.offloaded,
             leg.offload.folded if leg.offload is not None else leg.kernel_folded,
             None if meter is None else meter.to_state(),
+            None if leg.offender is None else (leg.offender.address, leg.offender.port),
+            None if leg.heard_packets < 0 else (leg.heard_packets, leg.heard_at),
+            None if not leg.trials else [TrialSnapshot.take(*each) for each in leg.trials.items()],
+            None if leg.earlier is None else EarlierSnapshot.take(leg.earlier),
+            leg.carried.value,
         )
 
     def check(self) -> None:
@@ -147,6 +201,15 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
         if self.drops is not None:
             # another release may have more reasons, or fewer
             leg.drops = (self.drops + [0] * len(Drop))[: len(Drop)]
+        if self.carried is not None:
+            leg.carried = Carried(self.carried & KNOWN)
+        if self.heard is not None:
+            leg.heard_packets, leg.heard_at = self.heard[0], times.past(self.heard[1])
+        if self.trials is not None:
+            leg.trials = {Endpoint(*each.source): each.rebuild(times) for each in self.trials}
+        if self.earlier is not None:
+            leg.earlier = self.earlier.rebuild(times)
+        leg.offender = None if self.offender is None else Endpoint(*self.offender)
         leg.offloaded, leg.kernel_folded = self.offloaded, self.kernel
         if self.meter is not None:
             clocks: Mapping[int, int] = {} if leg.payload_types is None else leg.payload_types.clocks
@@ -210,12 +273,20 @@ class SessionSnapshot(msgspec.Struct, array_like=True, frozen=True):
         for leg in self.legs:
             leg.check()
 
-    def rebuild(self, groups: Sequence[SocketGroup], times: TimeShift, *, latch_window_s: float) -> Session:
+    def rebuild(
+        self,
+        groups: Sequence[SocketGroup],
+        times: TimeShift,
+        *,
+        latch_window_s: float,
+        relatch_s: float = 0.0,
+    ) -> Session:
         """The session as it was, not started yet; its groups count it as a user.
 
         Args:
             latch_window_s: the setting; no window ends later than that from now, even if a clock was set
                 back.
+            relatch_s: the setting.
         """
         first = self.legs[:2]
         policies = (first[0].policy, first[1].policy) if first else (None, None)
@@ -226,6 +297,7 @@ class SessionSnapshot(msgspec.Struct, array_like=True, frozen=True):
             param=self.param,
             policies=policies,  # type: ignore[arg-type]  # a session without legs uses none
             latch_window_s=0.0,
+            relatch_s=relatch_s,
             now=times.past(self.created),
         )
         session.last_active = times.past(self.last_active)

@@ -60,6 +60,8 @@ def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
     dropped = ", ".join(f"{count(number)} {reason}" for reason, number in leg.dropped.items() if number)
     if dropped:
         counters.append(f", dropped {dropped}".replace("_", " "), style="yellow")
+    if leg.refused_from is not None:
+        counters.append(f", latest mismatch from {leg.refused_from}", style="yellow")
     yield counters
     yield Text(f"         {_path(leg)}", style="green" if leg.kernel else "dim")
     for stream in leg.streams:

@@ -52,7 +52,7 @@ class Egress:
         out = socket_of(target)
         if destination in self._local_ports:
             return functools.partial(self._send_to_local_port, leg, out, destination, ttl)
-        if out.connected:
+        if out.peer == destination:
             return out.sock.send
         address = socket_address(destination)
         send_to = out.sock.sendto
@@ -73,6 +73,11 @@ class Egress:
         """Count a packet of a leg that is not passed on."""
         leg.count_drop(reason)
         self._traffic.drop(reason, size_bytes)
+
+    def refuse(self, leg: Leg, source: Endpoint, size_bytes: int) -> None:
+        """Count a packet whose source does not belong to a leg."""
+        leg.count_refused(source)
+        self._traffic.drop(Drop.SOURCE_MISMATCH, size_bytes)
 
     def _send_to_local_port(
         self, leg: Leg, out: MediaSocket, destination: Endpoint, ttl: int, packet: memoryview

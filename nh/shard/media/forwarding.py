@@ -6,7 +6,9 @@ the batch: the socket is connected, a kernel flow begins or changes, and the pla
 are compiled anew. Applying never runs inside a reader, so nothing is re-entered.
 
 Packets that waited at a socket before it was connected came from any source. apply() serves them by their
-source, in their order, before the socket gets a reader that leaves the source to the kernel.
+source, in their order, before the socket gets a reader that leaves the source to the kernel. Beside a
+connected socket, another one gets the packets of other sources, so that a phone whose NAT moves it is heard
+and strangers are counted.
 
 Until activate(), another process may still use the sockets of restored calls. They are left as they are,
 neither connected nor read, and kernel flows continue. activate() brings all of them into the state that their
@@ -21,7 +23,7 @@ from nh.calls.session import Pair
 from nh.shard.media.egress import Egress
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.pipeline import NO_SESSION, plan_for, sole_latched_source
+from nh.shard.media.pipeline import NO_SESSION, peer_for, plan_for, sole_latched_source
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.readers import Readers
 from nh.shard.media.sockets import MediaSocket, socket_of
@@ -71,6 +73,8 @@ class Forwarding:
         """Stop watching a socket. To be called before it is closed."""
         if self._kernel is not None:
             self._kernel.forget(media_socket)
+        if media_socket.beside is not None:
+            self._poll.remove(media_socket.beside.fileno())
         self._poll.remove(media_socket.fd)
 
     def start(self, pair: Pair) -> None:
@@ -88,11 +92,7 @@ class Forwarding:
         self._legs_changed(pair)
 
     def _legs_changed(self, pair: Pair) -> None:
-        media_sockets = [socket_of(pair.from_), socket_of(pair.to)]
-        if self._active:
-            for media_socket in media_sockets:
-                media_socket.disconnect()
-        self.apply(self._refresh(media_sockets))
+        self.apply(self._refresh([socket_of(pair.from_), socket_of(pair.to)]))
 
     # --- applying what changed ------------------------------------------------------------------------
 
@@ -100,13 +100,7 @@ class Forwarding:
         """Bring sockets in line with legs whose source or state changed, those that send to them too."""
         changed = list(legs)
         while changed:
-            media_sockets: dict[MediaSocket, None] = {}
-            for leg in changed:
-                media_socket = socket_of(leg)
-                media_sockets[media_socket] = None
-                if self._active and not leg.latched:
-                    media_socket.disconnect()
-            found = self._refresh(media_sockets)
+            found = self._refresh(dict.fromkeys(map(socket_of, changed)))
             for leg in changed:
                 self._source_changed(socket_of(leg).call_id, leg)
             changed = found
@@ -119,41 +113,24 @@ class Forwarding:
         """
         self._active = True
         for media_socket in media_sockets:
-            # connect(2) replaces the peer of a socket, with no moment in between
+            if self._kernel is not None:
+                self._kernel.update(media_socket)
+            media_socket.peer = None
             if not self._connect(media_socket):
-                media_socket.connected = True
-                media_socket.disconnect()
+                media_socket.disconnect(certain=False)
         # packets that wait may be sent through any of the sockets
         for media_socket in media_sockets:
             try:
-                changed = self._readers.serve_waiting(media_socket) if media_socket.connected else []
+                self._set_reader(media_socket)
                 # the sockets that send through this one are in the list, too
-                self.apply(changed + self._update_path(media_socket))
+                self.apply(self._readers.serve_waiting(media_socket))
             except Exception:
                 # a bug that one socket meets must not keep the others from being served
                 logger.exception("the media socket at %s could not be set up", media_socket.local)
 
     def route_changed(self, media_socket: MediaSocket) -> None:
         """Decide again whether the kernel forwards for a socket: routes or its room changed."""
-        self.apply(self._update_path(media_socket))
-
-    def _update_path(self, media_socket: MediaSocket) -> list[Leg]:
-        """Decide anew how the packets of a socket are forwarded: by which reader, and whether in the kernel.
-
-        Returns:
-            See _refresh().
-        """
-        if self._kernel is None:
-            for leg in media_socket.legs:
-                leg.not_offloaded = self._kernel_off
-            flow_begins = False
-        else:
-            flow_begins = self._kernel.update(media_socket)
-        plan = plan_for(media_socket.legs, connected=media_socket.connected, local_ports=self._local_ports)
-        media_socket.read_ttl(plan.reads_ttl)
-        self._poll.set_reader(media_socket.fd, self._readers.compile(media_socket, plan))
-        # the packets that wait are older than those that the kernel forwards from now on
-        return self._readers.serve_waiting(media_socket) if flow_begins else []
+        self.apply(self._refresh([media_socket]))
 
     def _apply_after_batch(self, legs: Sequence[Leg]) -> None:
         if not self._changed_legs:
@@ -170,35 +147,94 @@ class Forwarding:
                 logger.exception("the media socket at %s could not follow its source", leg.socket.local)
 
     def _refresh(self, media_sockets: Iterable[MediaSocket]) -> list[Leg]:
-        """Connect sockets whose source has latched, and update their paths and those that lead through them.
+        """Decide anew how the packets of sockets are forwarded, and of those that lead through them: in the
+        kernel or not, at a connected socket or not, and by which reader.
 
         Returns:
             The legs that packets changed that had waited at a socket; pass them to apply().
         """
-        changed: list[Leg] = []
-        paths: dict[MediaSocket, None] = {}
-        for media_socket in media_sockets:
-            if not self._active:
+        if not self._active:
+            for media_socket in media_sockets:
                 if self._kernel is not None and sole_latched_source(media_socket.legs) is not None:
                     # the flow does the same already, or did so for the process that had the socket before
                     self._kernel.update(media_socket)
-                continue
-            if not media_socket.connected and self._connect(media_socket):
-                changed += self._readers.serve_waiting(media_socket)
-            paths[media_socket] = None
-            for leg in media_socket.legs:
-                paths[socket_of(leg.other)] = None
-                if leg.rtcp is not None:
-                    paths[socket_of(leg.rtcp.other)] = None
+            return []
+        paths = _with_opposites(media_sockets)
+        # packets that wait are older than those that the kernel forwards from now on, and of any source
+        waiting = [each for each in paths if self._update_flow(each)]
+        waiting += [each for each in paths if self._connect_as_wanted(each)]
+        changed: list[Leg] = []
+        for media_socket in waiting:
+            changed += self._readers.serve_waiting(media_socket)
         for media_socket in paths:
-            changed += self._update_path(media_socket)
+            self._set_reader(media_socket)
         return changed
 
-    def _connect(self, media_socket: MediaSocket) -> bool:
-        """Connect a socket to the latched source of its only leg.
+    def _update_flow(self, media_socket: MediaSocket) -> bool:
+        """Bring the kernel flow of a socket in line with its legs; returns whether one has begun."""
+        if self._kernel is not None:
+            return self._kernel.update(media_socket)
+        for leg in media_socket.legs:
+            leg.not_offloaded = self._kernel_off
+        return False
+
+    def _set_reader(self, media_socket: MediaSocket) -> None:
+        plan = plan_for(media_socket.legs, connected=media_socket.connected, local_ports=self._local_ports)
+        media_socket.read_ttl(plan.reads_ttl)
+        self._poll.set_reader(media_socket.fd, self._readers.compile(media_socket, plan))
+
+    def _connect_as_wanted(self, media_socket: MediaSocket) -> bool:
+        """Connect a socket to the source that its legs want, or disconnect it.
 
         Returns:
-            Whether it is connected now.
+            Whether it has just been connected.
         """
-        source = sole_latched_source(media_socket.legs)
-        return source is not None and media_socket.connect(source)
+        wanted = peer_for(media_socket.legs, offloaded=media_socket.flow is not None)
+        if wanted is not None and wanted == media_socket.peer and media_socket.beside is not None:
+            return False
+        if self._connect(media_socket):
+            return True
+        media_socket.disconnect()
+        self._close_beside(media_socket)
+        return False
+
+    def _connect(self, media_socket: MediaSocket) -> bool:
+        """Connect a socket to the source that its legs want, with another one beside it.
+
+        Returns:
+            Whether it is connected to it. If not, every packet is admitted by its source.
+        """
+        wanted = peer_for(media_socket.legs, offloaded=media_socket.flow is not None)
+        if wanted is None or not (media_socket.beside or self._open_beside(media_socket)):
+            return False
+        return media_socket.connect(wanted)
+
+    def _open_beside(self, media_socket: MediaSocket) -> bool:
+        sock = media_socket.open_beside()
+        if sock is None:
+            return False
+        try:
+            self._poll.add(sock.fileno(), self._readers.beside(media_socket, sock))
+        except OSError:
+            media_socket.close_beside()
+            return False
+        return True
+
+    def _close_beside(self, media_socket: MediaSocket) -> None:
+        if media_socket.beside is not None:
+            # what they change shows with the next packets, which come to the socket itself
+            self._readers.serve_waiting(media_socket, media_socket.beside)
+            self._poll.remove(media_socket.beside.fileno())
+            media_socket.close_beside()
+
+
+def _with_opposites(media_sockets: Iterable[MediaSocket]) -> dict[MediaSocket, None]:
+    """The sockets, and those whose packets are sent through them."""
+    paths: dict[MediaSocket, None] = {}
+    for media_socket in media_sockets:
+        paths[media_socket] = None
+        for leg in media_socket.legs:
+            paths[socket_of(leg.other)] = None
+            if leg.rtcp is not None:
+                paths[socket_of(leg.rtcp.other)] = None
+    return paths

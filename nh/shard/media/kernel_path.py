@@ -156,7 +156,7 @@ class KernelPath:
             return "several ends send to this port" if media_socket.legs else ""
         leg = media_socket.legs[0]
         source, destination = leg.source, leg.egress.destination
-        if source is None or destination is None or not media_socket.connected:
+        if source is None or destination is None or not leg.latched:
             return _not_latched(leg)
         if obstacle := _obstacle(leg, source, destination):
             return obstacle
@@ -248,9 +248,7 @@ def _not_latched(leg: Leg) -> str:
         return "its policy never latches"
     if not leg.latched:
         return "its source is not latched yet"
-    if leg.egress.destination is None:
-        return "the other end does not receive, or its address is not known yet"
-    return "the host has no route to its source"
+    return "the other end does not receive, or its address is not known yet"
 
 
 def _obstacle(leg: Leg, source: Endpoint, destination: Endpoint) -> str:

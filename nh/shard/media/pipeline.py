@@ -2,7 +2,8 @@
 
     collect      read one packet, with its TTL where it may go on to a port of this relay (loop_guard)
     demultiplex  RTP or RTCP, where both come to one port (nh.calls.classify)
-    admit        by source (nh.calls.latching), until the kernel does that at a connected socket
+    admit        by source (nh.calls.latching); the kernel does that at a connected socket, beside which
+                 another one gets the packets of all other sources
     transform    the leg's transforms and taps
     measure      the leg's RTP statistics
     egress       send it, from the socket of the opposite leg (nh.shard.media.egress)
@@ -82,5 +83,20 @@ def plan_for(legs: Sequence[Leg], *, connected: bool, local_ports: LocalPorts) -
 
 
 def sole_latched_source(legs: Sequence[Leg]) -> Endpoint | None:
-    """The source that a socket can be connected to: that of its only leg, once that has latched."""
+    """The source of the only leg at a socket, once that has latched."""
     return legs[0].source if len(legs) == 1 and legs[0].latched else None
+
+
+def peer_for(legs: Sequence[Leg], *, offloaded: bool) -> Endpoint | None:
+    """The source that a socket is to be connected to, None: none.
+
+    A connected socket saves time for each packet and needs one more descriptor. So only a socket of RTP is
+    connected: few packets of RTCP come, and few of what the kernel forwards.
+
+    Args:
+        legs: the legs that receive at the socket.
+        offloaded: whether a kernel flow forwards for it.
+    """
+    if offloaded or not legs or legs[0].payload_types is None:
+        return None
+    return sole_latched_source(legs)

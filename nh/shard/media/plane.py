@@ -1,7 +1,7 @@
 """The media plane of a shard: sockets, poll, forwarding and the path in the kernel, as the domain uses them.
 
-It implements nh.calls.media_plane.MediaPlane. It also lets time pass for legs: windows end, and legs whose
-source is silent relatch. It knows nothing of calls or commands.
+It implements nh.calls.media_plane.MediaPlane. It also lets time pass for legs: windows end. It knows nothing
+of calls or commands.
 """
 
 import logging
@@ -80,7 +80,7 @@ class SocketPlane:
         self._latching: set[Session] = set()
         self._round: list[Session] = []
         self._slice = 1
-        self._round_s = min(ROUND_S, settings.silent_s / 4, (settings.relatch_s or math.inf) / 4)
+        self._round_s = min(ROUND_S, settings.silent_s / 4)
 
     def open_sockets(
         self, address: str, base: int, count: int, dscp: int | None = None, call_id: bytes = b""
@@ -187,7 +187,7 @@ class SocketPlane:
         self._forwarding.activate(list(sockets))
 
     def poll_sessions(self, *, since_s: float, now: float) -> None:
-        """Poll the next few sessions: which are alive, which legs relatch.
+        """Poll the next few sessions: which are alive.
 
         Each call polls a slice, so that thousands of sessions do not delay the packets.
 
@@ -203,8 +203,6 @@ class SocketPlane:
             session.note(now=now)
             if session in self._running:
                 self.count_lost(session)
-            if self._settings.relatch_s and session in self._running:
-                self._relatch_silent(session, now=now)
         del self._round[-self._slice :]
         if self.kernel is not None:
             for media_socket in self.kernel.take_stale(ROUTES_PER_POLL):
@@ -244,7 +242,3 @@ class SocketPlane:
         # an end that has not sent within its window latches with its first packet
         if all(leg.latched or now >= leg.window_ends for leg in session.legs):
             self._latching.discard(session)
-
-    def _relatch_silent(self, session: Session, *, now: float) -> None:
-        silence_s = self._settings.relatch_s
-        self._forwarding.apply([leg for leg in session.legs if leg.relatch_after(silence_s, now=now)])

@@ -5,6 +5,7 @@ every other connected socket, stage by stage; one admits by source, one drops.
 """
 
 import functools
+import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -64,15 +65,23 @@ class Readers:
             return self._plain_reader(leg, media_socket.sock.recv_into, self._egress.sender(leg))
         return functools.partial(self._readers[plan.admit], media_socket)
 
-    def serve_waiting(self, media_socket: MediaSocket) -> list[Leg]:
+    def beside(self, media_socket: MediaSocket, sock: socket.socket) -> Reader:
+        """The reader of the socket beside a connected one: it admits by source."""
+        return functools.partial(self._latch_next, media_socket, sock)
+
+    def serve_waiting(self, media_socket: MediaSocket, sock: socket.socket | None = None) -> list[Leg]:
         """Serve the packets that wait at a socket, each by its source, in their order.
+
+        Args:
+            media_socket: whose legs get them.
+            sock: the socket beside it; None: its own.
 
         Returns:
             The legs whose source or state changed.
         """
         changed: list[Leg] = []
         for _ in range(MAX_WAITING):
-            legs = self._admit_next(media_socket)
+            legs = self._admit_next(media_socket, sock or media_socket.sock)
             if legs is None:
                 break
             changed += legs
@@ -87,8 +96,8 @@ class Readers:
             return
         self._traffic.drop(Drop.NO_SESSION, size)
 
-    def _latch_next(self, media_socket: MediaSocket) -> None:
-        if changed := self._admit_next(media_socket):
+    def _latch_next(self, media_socket: MediaSocket, sock: socket.socket | None = None) -> None:
+        if changed := self._admit_next(media_socket, sock or media_socket.sock):
             self._changed(changed)
 
     def _pass_next(self, media_socket: MediaSocket) -> None:
@@ -105,7 +114,7 @@ class Readers:
 
     # --- stages ---------------------------------------------------------------------------------------
 
-    def _admit_next(self, media_socket: MediaSocket) -> Sequence[Leg] | None:
+    def _admit_next(self, media_socket: MediaSocket, sock: socket.socket) -> Sequence[Leg] | None:
         """Collect the next packet, decide by its kind and source, send it.
 
         Returns:
@@ -114,9 +123,9 @@ class Readers:
         ttl = 0
         try:
             if media_socket.reads_ttl:
-                size, source, ttl = loop_guard.receive(media_socket.sock, self._buffer)
+                size, source, ttl = loop_guard.receive(sock, self._buffer)
             else:
-                size, address = media_socket.sock.recvfrom_into(self._buffer)
+                size, address = sock.recvfrom_into(self._buffer)
                 source = endpoint_of(address)
         except BlockingIOError:
             return None
@@ -124,9 +133,12 @@ class Readers:
             return ()
         packet = self._view[:size]
         kind = classify(packet)
-        leg, changed = admit(media_socket.legs, source, now=self._poll.now)
+        if not media_socket.legs:
+            self._traffic.drop(Drop.NO_SESSION, size)
+            return ()
+        leg, changed = admit(media_socket.legs, source, packet, now=self._poll.now)
         if leg is None:
-            self._egress.drop(media_socket.legs[0], Drop.SOURCE_MISMATCH, size)
+            self._egress.refuse(media_socket.legs[0], source, size)
         else:
             self._process(leg, kind, packet, ttl)
         return changed

@@ -1,12 +1,17 @@
 """Media sockets: opened exclusively on ports that the domain chose, connected to their latched source.
 
 Contract: a port is bound before SO_REUSEPORT is set, so no two programs share a port by accident, while a
-successor that knows of it can bind it too. The module knows nothing of the rules of calls.
+successor that knows of it can bind it too. Beside a connected socket stands an unconnected one on the same
+port, to which the kernel gives the packets of all other sources. The module knows nothing of the rules of
+calls.
 """
 
+import contextlib
 import ctypes
 import errno
+import functools
 import os
+import resource
 import socket
 from typing import Final
 
@@ -14,7 +19,7 @@ from nh.calls.leg import Leg
 from nh.calls.media import LINK_LOCAL, Endpoint, is_link_local, is_unicast
 from nh.calls.ports import PortInUse
 from nh.errors import AddressUnavailable, SocketsExhausted
-from nh.shard.media.addresses import socket_address
+from nh.shard.media.addresses import endpoint_of, socket_address
 from nh.shard.media.kernel_flow import KernelFlow
 from nh.shard.media.loop_guard import enable_ttl
 
@@ -27,6 +32,9 @@ _REMEDIES: Final = {
     errno.ENOMEM: _NO_MEMORY,
 }
 """The remedy for a shortage, by errno."""
+
+BESIDE_SHARE: Final = 0.75
+"""Up to this share of its descriptors a process opens sockets beside connected ones: calls come first."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # struct sockaddr with sa_family AF_UNSPEC: what connect(2) dissolves an association with
@@ -43,7 +51,9 @@ class MediaSocket:
 
     Attributes:
         legs: the legs that receive here.
-        connected: whether the kernel admits packets of one source only.
+        peer: the source that the socket is connected to, None: it gets the packets of all sources.
+        beside: the socket that gets the packets of other sources than `peer`; None unless `peer` is set. It
+            is not handed over: what it carries is nothing that a call needs.
         reads_ttl: whether packets are read with nh.shard.media.loop_guard.receive().
         flow: the kernel flow that forwards what arrives here, or None.
         call_id: the call that the socket belongs to.
@@ -51,7 +61,19 @@ class MediaSocket:
             -1: another process counted.
     """
 
-    __slots__ = ("call_id", "connected", "dscp", "fd", "flow", "legs", "local", "lost", "reads_ttl", "sock")
+    __slots__ = (
+        "beside",
+        "call_id",
+        "dscp",
+        "fd",
+        "flow",
+        "legs",
+        "local",
+        "lost",
+        "peer",
+        "reads_ttl",
+        "sock",
+    )
 
     def __init__(self, sock: socket.socket, local: Endpoint, dscp: int = 0) -> None:
         self.sock = sock
@@ -62,33 +84,75 @@ class MediaSocket:
         self.fd = sock.fileno()
         self.local = local
         self.legs: tuple[Leg, ...] = ()
-        self.connected = False
+        self.peer: Endpoint | None = None
+        self.beside: socket.socket | None = None
         self.reads_ttl = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether the kernel gives this socket the packets of one source only."""
+        return self.peer is not None
 
     def read_ttl(self, wanted: bool) -> None:
         """Choose whether the TTL of packets is read from now on."""
         if wanted and not self.reads_ttl:
             enable_ttl(self.sock)
+            if self.beside is not None:
+                enable_ttl(self.beside)
         self.reads_ttl = wanted
 
     def connect(self, peer: Endpoint) -> bool:
-        """Let the kernel admit packets from `peer` only.
+        """Let the kernel give this socket the packets of `peer` only, and those of others to `beside`.
 
         Returns:
             Whether the kernel agreed: it needs a route to the peer.
         """
         try:
+            # connect(2) replaces the peer of a socket, with no moment in between
             self.sock.connect(socket_address(peer))
         except OSError:
             return False
-        self.connected = True
+        self.peer = peer
         return True
 
-    def disconnect(self) -> None:
-        """Admit packets from any source again (connect(2) with AF_UNSPEC); the port stays bound."""
-        if self.connected:
+    def open_beside(self) -> socket.socket | None:
+        """Open `beside`, before the socket is connected.
+
+        Returns:
+            It; None if the system has no room for it.
+        """
+        try:
+            sock = _bind(self.local, shared=True)
+        except OSError:
+            return None
+        if sock.fileno() > _most_fds() * BESIDE_SHARE:
+            sock.close()
+            return None
+        if self.reads_ttl:
+            enable_ttl(sock)
+        self.beside = sock
+        return sock
+
+    def disconnect(self, *, certain: bool = True) -> None:
+        """Get packets of any source again (connect(2) with AF_UNSPEC); the port stays bound.
+
+        Args:
+            certain: False: another process may have connected the socket meanwhile.
+        """
+        if self.peer is not None or not certain:
             _libc.connect(self.fd, _UNSPECIFIED, len(_UNSPECIFIED))
-            self.connected = False
+            self.peer = None
+
+    def close_beside(self) -> None:
+        """Close `beside`; packets that wait there are lost."""
+        if self.beside is not None:
+            self.beside.close()
+            self.beside = None
+
+
+@functools.cache
+def _most_fds() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) -> list[MediaSocket]:
@@ -120,7 +184,7 @@ def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) ->
 
 
 def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocket:
-    """A media socket that another process opened. It is left as it is, and counts as connected: it may be.
+    """A media socket that another process opened. It is left as it is, connected or not.
 
     Args:
         fd: descriptor that the media socket owns from now on; it is closed if this fails.
@@ -139,8 +203,9 @@ def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocke
         sock.close()
         raise
     media_socket = MediaSocket(sock, local, dscp)
-    media_socket.connected = True
     media_socket.lost = -1
+    with contextlib.suppress(OSError):  # ENOTCONN
+        media_socket.peer = endpoint_of(sock.getpeername())
     return media_socket
 
 
@@ -153,19 +218,15 @@ def socket_of(leg: Leg) -> MediaSocket:
 def close_media_sockets(sockets: list[MediaSocket]) -> None:
     """Close all of `sockets`."""
     for media_socket in sockets:
+        media_socket.close_beside()
         media_socket.sock.close()
 
 
 def _open(local: Endpoint, dscp: int) -> MediaSocket:
-    v6 = ":" in local.address
-    kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-    sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, kind)
+    sock = _bind(local, shared=False)
     try:
-        if v6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((local.address, local.port))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if dscp and v6:
+        if dscp and sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
             # IP_TOS sets the priority that queueing disciplines go by, too; IPV6_TCLASS does not
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, tos_priority(dscp << 2))
@@ -180,6 +241,27 @@ def _open(local: Endpoint, dscp: int) -> MediaSocket:
 def tos_priority(tos: int) -> int:
     """The priority (SO_PRIORITY) that Linux gives to packets with that TOS: rt_tos2priority()."""
     return (0, 2, 6, 4)[tos >> 3 & 3]
+
+
+def _bind(local: Endpoint, *, shared: bool) -> socket.socket:
+    """A socket bound to `local`; shared: beside one that is bound there.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    v6 = ":" in local.address
+    kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, kind)
+    try:
+        if v6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((local.address, local.port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def exhausted(exc: OSError, what: str) -> SocketsExhausted | None:
