@@ -144,9 +144,10 @@ class Medium(Section, frozen=True):
     @property
     def handshakes(self) -> tuple[str, ...]:
         """What its sender sends before the media: "stun" (ICE), "dtls" (RFC 5763), "zrtp" (RFC 6189 8)."""
-        secured = "TLS" in self._proto_parts or self.has("fingerprint") or self.session.has("fingerprint")
+        parts = _parts_of(self.proto)
+        secured = "TLS" in parts or self.has("fingerprint") or self.session.has("fingerprint")
         zrtp = self.has("zrtp-hash") or self.session.has("zrtp-hash")
-        found = {"stun": self.ice, "dtls": secured or "DTLS" in self._proto_parts, "zrtp": zrtp}
+        found = {"stun": self.ice, "dtls": secured or "DTLS" in parts, "zrtp": zrtp}
         return tuple(name for name, there in found.items() if there)
 
     @property
