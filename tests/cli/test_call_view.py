@@ -61,6 +61,7 @@ def test_a_ringing_call_says_what_is_known_and_whose_ports_are_whose() -> None:
     groups = (
         GroupDetail(0, b"a", Side.FROM, True, 1.0, (RelayMedia("127.0.0.1", 45766, 2),), (45766, 45767)),
         GroupDetail(0, b"", Side.TO, True, 1.0, (RelayMedia("127.0.0.1", 45764, 1),), (45764,)),
+        GroupDetail(0, b"", Side.TO, False, 1.0, (RelayMedia("127.0.0.1", 0, 2),), (45768, 45769)),
     )
     lines = [line.plain for line in call_lines(CallDetail(b"call", 0, 1.0, 1.0, groups, (session,)))]
     assert "session 1 · offered" in lines[3]
@@ -77,4 +78,5 @@ def test_a_ringing_call_says_what_is_known_and_whose_ports_are_whose() -> None:
         "       announced to the other end, in from's place: 127.0.0.1:45766 (2 ports)",
         "  to   in a session · age 1.0s\n"
         "       announced to the other end, in to's place: 127.0.0.1:45764 (1 port)",
+        "  to   unused · age 1.0s\n       not announced to the other end: 45768 45769",
     ]

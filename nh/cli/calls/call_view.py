@@ -108,4 +108,7 @@ def _group(group: GroupDetail) -> Text:
         else "port 0 for an inactive medium"
         for medium in group.media
     )
+    if not any(medium.port for medium in group.media):
+        ports = " ".join(map(str, group.local_ports))
+        return text.append(f"\n       not announced to the other end: {ports}", style="dim")
     return text.append(f"\n       announced to the other end, in {side}'s place: {media}", style="dim")
