@@ -116,7 +116,7 @@ def test_any_order_of_commands_has_results_or_refusals(ports: range, commands: l
             except Refused:
                 continue
             assert isinstance(result, RESULTS[type(command)])
-            if isinstance(result, Rewritten):
+            if isinstance(result, Rewritten) and result.sdp:  # an empty body stays empty
                 parse(result.sdp)
             now += 1
         relay.plane.poll_sessions(since_s=1.0, now=now)
@@ -142,6 +142,6 @@ def test_any_bytes_may_stand_for_an_sdp(
             except Refused:
                 continue
             assert isinstance(result, Rewritten)
-            assert parse(result.sdp).media is not None
+            assert not result.sdp or parse(result.sdp).media is not None
 
     with_relay(ports, use)
