@@ -175,12 +175,12 @@ def test_a_connected_client_is_answered_by_the_new_code(deployment: Deployment) 
     with (
         NativeClient(deployment.address, timeout_s=20) as native_client,
         NativeClient(relay.tcp_address, timeout_s=20) as tcp_client,
-        pipelined(deployment.address) as netsip_client,
     ):
         for upgrade in (1, 2):
-            assert native_client.request(Upgrade()) == Upgrading(nh.__version__)
-            while relay.program.output.count("ready: ") <= upgrade:
-                assert tcp_client.request(Ping()) == native_client.request(Ping()) == Pong(nh.__version__)
+            with pipelined(deployment.address) as netsip_client:
+                assert native_client.request(Upgrade()) == Upgrading(nh.__version__)
+                while relay.program.output.count("ready: ") <= upgrade:
+                    assert tcp_client.request(Ping()) == native_client.request(Ping()) == Pong(nh.__version__)
                 netsip_client.send(netsip.encode_request(Close(TransactionKey(b"none", 1, b"a"))))
                 assert netsip.decode_reply(netsip_client.reply()) is None, "there is no such session"
         assert native_client.request(CloseCall(call.call_id)) == Closed(1)
