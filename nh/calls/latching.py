@@ -50,16 +50,19 @@ class PolicyRules(NamedTuple):
             latches onto the first one. An exact match latches at once in either case.
         latches: False: every source is admitted at any time, the latest is the source.
         announced_wins: whether the announced endpoint takes over at any time.
+        moves: whether another source may take over from one that the leg has latched onto.
     """
 
     least: Rank
     improves: bool = False
     latches: bool = True
     announced_wins: bool = True
+    moves: bool = True
 
 
 POLICIES: Final = {
     SourcePolicy.HEURISTIC: PolicyRules(Rank.ANY, improves=True),
+    SourcePolicy.LEARNED: PolicyRules(Rank.ANY, improves=True, moves=False),
     SourcePolicy.FIRST: PolicyRules(Rank.ANY, announced_wins=False),
     SourcePolicy.ANNOUNCED: PolicyRules(Rank.SAME_IP),
     SourcePolicy.STRICT: PolicyRules(Rank.EXACT),
@@ -141,6 +144,12 @@ class Facts:
     def never_latches(self) -> bool:
         """The policy admits every source."""
         return not self.rules.latches
+
+    def stays(self) -> bool:
+        """The leg has latched, and the policy lets no other source take over."""
+        latch = self.latch
+        latched = latch.state is SourceState.LATCHED or self.now >= latch.window_ends
+        return latch.rank is not None and latched and not self.rules.moves
 
     def goes_on(self) -> bool:
         """It goes on with the stream of the source, as only its sender can."""
@@ -243,6 +252,7 @@ RULES: Final = (
     Rule(Facts.claims_nothing, Verdict.REFUSE),
     Rule(Facts.never_latches, Verdict.TAKE),
     Rule(lambda facts: not facts.permitted(), Verdict.REFUSE),
+    Rule(Facts.stays, Verdict.REFUSE),
     Rule(Facts.goes_on, Verdict.TAKE),
     Rule(Facts.is_late, Verdict.REFUSE),
     Rule(Facts.announced_wins, Verdict.TAKE),

@@ -13,6 +13,8 @@ class SourcePolicy(enum.StrEnum):
 
     HEURISTIC: the first source; until the window after activation ends, a source of a higher rank takes over.
         An exact match latches at once, any other when the window ends.
+    LEARNED: as HEURISTIC until the leg latches, then that source for good, even if its stream goes on from
+        elsewhere (strict-source of ng).
     FIRST: the first source, for good.
     ANNOUNCED: the first source with the announced IP address, for good.
     STRICT: the announced address and port only.
@@ -21,6 +23,7 @@ class SourcePolicy(enum.StrEnum):
     """
 
     HEURISTIC = "heuristic"
+    LEARNED = "learned"
     FIRST = "first"
     ANNOUNCED = "announced"
     STRICT = "strict"

@@ -20,23 +20,38 @@ ROWS = [
 ]
 
 
-def policy_of(flags: list[str]) -> SourcePolicy | None:
+def policy_of(flags: list[str], default: SourcePolicy = SourcePolicy.HEURISTIC) -> SourcePolicy:
     """The policy of an offer whose client sends `flags`, some of them as keys with a value."""
     keys = dict(flag.split("=") for flag in flags if "=" in flag)
     command = decode_request(offer(flags=[flag for flag in flags if "=" not in flag], **keys)).command
     assert isinstance(command, Offer)
-    return policy_for(command.options)
+    return policy_for(command.options, default)
 
 
 @pytest.mark.parametrize(("flags", "policy"), ROWS, ids=" ".join)
 def test_each_row_of_the_table_holds(flags: list[str], policy: str) -> None:
-    assert policy_of(flags) == (None if policy == "that of the settings" else SourcePolicy(policy))
+    assert policy_of(flags) is SourcePolicy(policy)
 
 
 def test_the_table_has_every_way_to_learn() -> None:
     alone = {flags[0] for flags, _policy in ROWS if len(flags) == 1}
     assert alone >= {f"endpoint-learning={learning}" for learning in EndpointLearning}
     assert alone >= {"asymmetric", "media-handover", "strict-source"}
+
+
+@pytest.mark.parametrize("default", SourcePolicy)
+def test_without_flags_it_is_the_policy_of_the_settings(default: SourcePolicy) -> None:
+    assert policy_of([], default) is default
+
+
+@pytest.mark.parametrize("default", SourcePolicy)
+def test_strict_source_makes_no_policy_of_the_settings_laxer(default: SourcePolicy) -> None:
+    strict = {
+        SourcePolicy.HEURISTIC: SourcePolicy.LEARNED,
+        SourcePolicy.HANDOVER: SourcePolicy.LEARNED,
+        SourcePolicy.ASYMMETRIC: SourcePolicy.STRICT,
+    }
+    assert policy_of(["strict-source"], default) is strict.get(default, default)
 
 
 @pytest.mark.parametrize("learning", EndpointLearning)

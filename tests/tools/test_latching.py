@@ -12,6 +12,8 @@ from tools.latching.relays import LOOPBACK, MakeControl, running_nh, running_nh_
 from tools.latching.scenarios import (
     Outcome,
     Scenario,
+    a_nat_that_maps_anew,
+    a_phone_in_another_network,
     one_stranger_who_goes_on,
     strangers_in_a_latched_call,
 )
@@ -57,6 +59,16 @@ def test_no_packet_of_strangers_passes_in_a_latched_call(
     assert one.sent > 10
     assert (one.passed, one.leaked) == (0, 0)
     assert many.good
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("settings", PATHS, ids=["user space", "kernel"])
+def test_a_phone_that_its_nat_moves_is_received_unless_the_source_is_strict(settings: dict[str, Any]) -> None:
+    moves = [Scenario("port", a_nat_that_maps_anew), Scenario("address", a_phone_in_another_network)]
+    for moved in outcomes(running_nh, IPV4, settings, *moves):
+        assert moved.good, moved
+    for moved in outcomes(running_nh, IPV4, settings | {"policy": "learned"}, *moves):
+        assert (moved.received_s, moved.answered_s) == (None, None)
 
 
 def test_an_outcome_says_what_strangers_gained_and_the_phone_lost() -> None:

@@ -141,27 +141,35 @@ def answering(request: MediumRequest, offerer: Party, index: int) -> MediumReque
     return request._replace(media=media)
 
 
-def policy_for(options: OfferOptions) -> SourcePolicy | None:
-    """The source policy that the client asks for, in rtpengine's words; None: that of the settings.
+def policy_for(options: OfferOptions, default: SourcePolicy) -> SourcePolicy:
+    """The source policy that the client asks for, in rtpengine's words; `default` is that of the settings.
 
-    As in rtpengine, strict-source goes before media-handover. A learned source is strict in any case: nh
-    drops packets that rtpengine passes on without strict-source.
+    As in rtpengine, strict-source goes before media-handover. Without it nh drops packets of strangers, too,
+    but a source may move, where its stream shows that it is the same sender.
     """
     learning = EndpointLearning.OFF if options.asymmetric else options.learning
-    if learning is EndpointLearning.OFF:
-        return SourcePolicy.STRICT if options.strict_source else SourcePolicy.ASYMMETRIC
-    if options.media_handover and not options.strict_source:
-        return SourcePolicy.HANDOVER
-    return None if learning is None else LEARNING[learning]
+    policy = default if learning is None else LEARNING[learning]
+    if options.strict_source:
+        return STRICTLY.get(policy, policy)
+    handed_over = options.media_handover and policy is not SourcePolicy.ASYMMETRIC
+    return SourcePolicy.HANDOVER if handed_over else policy
 
 
 LEARNING: Final = {
+    EndpointLearning.OFF: SourcePolicy.ASYMMETRIC,
     EndpointLearning.IMMEDIATE: SourcePolicy.FIRST,
     EndpointLearning.DELAYED: SourcePolicy.HEURISTIC,
     EndpointLearning.HEURISTIC: SourcePolicy.HEURISTIC,
 }
 """How each way to learn an address is carried out. Where rtpengine's `delayed` takes the first packet after
 three seconds, nh takes the best source of that time: the same phone, and not the fastest stranger."""
+
+STRICTLY: Final = {
+    SourcePolicy.HEURISTIC: SourcePolicy.LEARNED,
+    SourcePolicy.HANDOVER: SourcePolicy.LEARNED,
+    SourcePolicy.ASYMMETRIC: SourcePolicy.STRICT,
+}
+"""What strict-source makes of a policy; the others are strict."""
 
 
 def mux_offered(medium: Medium, options: OfferOptions) -> Mux:

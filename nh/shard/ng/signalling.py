@@ -113,7 +113,7 @@ class Signalling:
                 branch=command.via_branch,
                 requests=requests,
                 expected=[expected_of(request, near) for request in requests],
-                policy=policy_for(command.options),
+                policy=policy_for(command.options, self._table.resources.settings.policy),
                 now=now,
             )
         except PortsExhausted:
@@ -160,7 +160,7 @@ class Signalling:
                 to_tag=command.to_tag,
                 branch=command.via_branch,
                 requests=requests,
-                policy=policy_for(command.options),
+                policy=policy_for(command.options, self._table.resources.settings.policy),
                 muxes=muxes,
                 now=now,
             )
