@@ -2,6 +2,7 @@
 
 import select
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -97,12 +98,17 @@ def legs(relay: Relay, call_id: str) -> list[LegDetail]:
     return [leg for pair in session.pairs for leg in (pair.from_, pair.to)]
 
 
+def rtcp(number: int) -> bytes:
+    """An APP packet (RFC 3550 6.7)."""
+    return struct.pack("!BBHI4sI", 0x80, 204, 3, 1, b"test", number)
+
+
 def talk(
     speaker: MediaPeer, to: Where, listener: MediaPeer, source: Where, packets: int, *, component: int = RTP
 ) -> None:
     """Each packet arrives once, in order and from where its receiver sends to."""
     for number in range(packets):
-        payload = RtpPacket(number, number, 0).encode()[:12] + b"%d" % number
+        payload = rtcp(number) if component == RTCP else RtpPacket(1, number, 0).encode()
         speaker.send(payload, to, component)
         assert listener.receive(component) == (payload, (source[0], source[1] + component))
     assert listener.pending(component) == []

@@ -10,6 +10,7 @@ from nh.calls.media import Media, Side
 from nh.client import Client
 from tests.kernel.hosts import BOB, NEAR_ALICE, NEAR_BOB, Hosts, audio, phone_on, relay_on, three_hosts
 from tools.harness.relay import Relay
+from tools.rtp import RtpPacket
 
 pytestmark = pytest.mark.kernel
 
@@ -51,11 +52,11 @@ def test_a_phone_with_a_link_local_address_is_heard_and_hears(hosts: Hosts, rela
         [for_alice] = client.allocate_sockets(basic, Side.TO, NEAR_ALICE[6], [audio(bob)]) or []
         assert client.activate_session(basic) == 1
         for number in range(5):
-            packet = b"%d" % number
+            packet = RtpPacket(1, number, 0).encode()
             alice.sendto(packet, for_alice[:2])
             assert bob.receive()[0] == packet
             bob.send(packet, for_bob[:2])
-            assert alice.recv(100) == packet
+            assert alice.recv(1000) == packet
         leg = relay.call(call_id.encode()).sessions[-1].pairs[0].from_
         assert leg.source == f"[{ALICE}%to_alice]:{port}"
         assert leg.dropped == {}

@@ -19,6 +19,7 @@ from tests.netns import Namespace, join, namespaces
 from tools.harness.media_peer import RTP, MediaPeer
 from tools.harness.relay import Relay
 from tools.harness.waiting import eventually
+from tools.rtp import RtpPacket
 
 pytestmark = pytest.mark.kernel
 
@@ -61,6 +62,11 @@ def network() -> Iterator[Network]:
         yield Network(alice, relay, router, bob)
 
 
+def media(number: int, size: int) -> bytes:
+    """RTP with so many bytes."""
+    return RtpPacket(1, number, 0).encode()[:12].ljust(size, b".")
+
+
 class Talk(NamedTuple):
     call: HostCall
     alice: MediaPeer
@@ -71,7 +77,7 @@ class Talk(NamedTuple):
         arrived = 0
         sock = self.bob.sockets[RTP]
         for number in range(count):
-            self.alice.send(number.to_bytes(2, "big").ljust(size, b"."), self.call.for_alice)
+            self.alice.send(media(number, size), self.call.for_alice)
             with contextlib.suppress(TimeoutError):
                 arrived += len(sock.recv(2048)) == size
         return arrived
@@ -92,8 +98,8 @@ def talk(network: Network, relay: Relay, call_id: str, family: int, *, both: boo
         talk = Talk(call, alice, bob)
         assert talk.say(2, 172) == 2
         if both:
-            bob.send(b"hello", call.for_bob)
-            assert alice.receive()[0] == b"hello"
+            bob.send(media(0, 172), call.for_bob)
+            assert alice.receive()[0] == media(0, 172)
         if relay.stats().supervisor.kernel_interfaces:
             eventually(lambda: talk.leg.kernel, "it is relayed in the kernel")
         yield talk
@@ -122,8 +128,8 @@ def test_at_most_one_packet_is_lost_of_this_call_and_none_of_a_later_one(
 def test_a_one_way_stream_is_heard_again_as_well(network: Network, family: int) -> None:
     with relay_on(network.relay) as relay, talk(network, relay, "one way", family, both=False) as one_way:
         sock = one_way.bob.sockets[RTP]
-        for _ in range(20):
-            one_way.alice.send(bytes(BIG), one_way.call.for_alice)
+        for number in range(20):
+            one_way.alice.send(media(number, BIG), one_way.call.for_alice)
             time.sleep(0.01)
         for _ in range(19):
             assert len(sock.recv(2048)) == BIG
