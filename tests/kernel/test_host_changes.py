@@ -19,7 +19,7 @@ from tests.kernel.hosts import (
 )
 from tests.netns import Namespace, join, namespaces
 from tests.profiles import quick_first
-from tools.harness.media_peer import MediaPeer
+from tools.harness.media_peer import MediaPeer, text_of
 from tools.harness.relay import Relay, place_for_relay
 from tools.harness.waiting import eventually
 
@@ -168,7 +168,7 @@ def test_what_was_attached_by_a_link_is_gone_with_a_killed_nh(
             relay.kill_all()
     with socket_in_its_place(hosts.relay, call.for_alice) as sock:
         alice.send(b"is anybody there?", call.for_alice)
-        assert sock.recv(100) == b"is anybody there?"
+        assert text_of(sock.recv(100)) == b"is anybody there?"
     assert bob.pending() == []
 
 
