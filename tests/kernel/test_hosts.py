@@ -267,7 +267,7 @@ def test_no_packet_queues_by_what_the_way_in_left_behind(
         for number in range(3):
             talk(alice, call.for_alice, bob, call.for_bob, 1)
             packet = bytes(300 + number)
-            alice.send(packet, call.for_alice)
+            alice.send_raw(packet, call.for_alice)
             assert bob.receive()[0] == packet
             assert out.fields(headers + len(packet)) == Fields(4, mark=0, queue_mapping=0, tstamp=0)
 
