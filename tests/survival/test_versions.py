@@ -58,8 +58,8 @@ def add_a_field(version: Version) -> None:
     )
     version.change(
         "nh/calls/snapshots/session.py",
-        "    meter: MeterState | None\n",
-        "    meter: MeterState | None\n    colour: int = 7\n",
+        "    carried: Count | None = None\n",
+        "    carried: Count | None = None\n    colour: int = 7\n",
     )
 
 
