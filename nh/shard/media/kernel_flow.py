@@ -7,11 +7,13 @@ the socket.
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.rtp.meter import RtpMeter
+from nh.calls.rtp.stream import StreamFields
 from nh.errors import KernelPathUnavailable
 from nh.fastpath import layout
 from nh.fastpath.flows import FlowTable
@@ -40,7 +42,18 @@ class KernelFlow:
         KernelPathUnavailable: the kernel refused the entry; nothing has changed.
     """
 
-    __slots__ = ("_bytes", "_local", "_meter", "_packets", "_table", "entry", "gone", "last_seen", "leg")
+    __slots__ = (
+        "_bytes",
+        "_left_with",
+        "_local",
+        "_meter",
+        "_packets",
+        "_table",
+        "entry",
+        "gone",
+        "last_seen",
+        "leg",
+    )
 
     def __init__(
         self, table: FlowTable, local: Endpoint, leg: Leg, entry: layout.FlowEntry, *, stale: bool = False
@@ -50,6 +63,7 @@ class KernelFlow:
         self._meter = leg.find_meter()
         self._packets = 0
         self._bytes = 0
+        self._left_with: Sequence[StreamFields] | None = None  # the meter's streams when the flow ended
         self.leg = leg
         self.gone = False
         self.last_seen = 0.0
@@ -86,8 +100,9 @@ class KernelFlow:
         it goes on forwarding until clear() succeeds.
         """
         self.leg.offload = None
+        if self._meter is not None:
+            self._left_with = self._meter.to_fields()
         self.clear()
-        self.load_meter()
 
     def clear(self) -> bool:
         """Remove the entry if it is still there, and collect its counters.
@@ -103,6 +118,10 @@ class KernelFlow:
             else:
                 self.gone = True
         self.collect()
+        if self._meter is not None and self._meter.to_fields() == self._left_with:
+            # the socket measured nothing meanwhile, so what the flow measured since is all there is
+            self.load_meter()
+            self._left_with = self._meter.to_fields()
         return self.gone
 
     def collect(self) -> None:
