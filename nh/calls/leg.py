@@ -11,7 +11,8 @@ from typing import Protocol
 
 from nh.calls.claims import Carried, Claim
 from nh.calls.earlier import EARLIER_S, EarlierSender
-from nh.calls.latching import Continuity, Latch
+from nh.calls.latch_state import Continuity
+from nh.calls.latching import Latch
 from nh.calls.media import Endpoint, Side
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nh.calls.latching import SourceState
+from nh.calls.latch_state import SourceState
 from nh.calls.media import Side
 from nh.calls.snapshots.codec import decode_snapshot
 from nh.commands import Activate, Allocate, Answer, Close, Offer, OfferOptions, ShowCall, TransactionKey

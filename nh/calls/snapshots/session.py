@@ -8,7 +8,7 @@ import msgspec
 
 from nh.calls.claims import KNOWN, Carried, Claim
 from nh.calls.earlier import EarlierSender
-from nh.calls.latching import MAX_TRIALS, SourceState, Trial
+from nh.calls.latch_state import MAX_TRIALS, SourceState, Trial
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import MAX_ADDRESS_CHARACTERS, Endpoint, is_address, is_unicast
 from nh.calls.rtp.meter import MAX_STREAMS, MeterState, RtpMeter
@@ -47,7 +47,7 @@ class PayloadTypesSnapshot(msgspec.Struct, array_like=True, frozen=True):
 
 
 class TrialSnapshot(msgspec.Struct, array_like=True, frozen=True):
-    """A nh.calls.latching.Trial."""
+    """A nh.calls.latch_state.Trial."""
 
     source: Source
     ssrc: Word | None

@@ -1,0 +1,151 @@
+"""What one leg knows about its source: the facts that the rules of latching go by.
+
+The rules are nh.calls.latching_rules, what follows from them is nh.calls.latching. No I/O, no clock.
+"""
+
+import abc
+import enum
+from typing import Final, NamedTuple
+
+from nh.calls.claims import Carried, Claim
+from nh.calls.media import Endpoint
+from nh.calls.source import Rank, SourcePolicy
+
+GAP_S: Final = 0.5
+"""Longest gap in a stream on trial."""
+
+REPORT_GAP_S: Final = 15.0
+"""The same for RTCP: three times its interval (RFC 3550 6.2)."""
+
+MAX_TRIALS: Final = 16
+"""Most streams on trial at one leg; a further one replaces the one that has been silent longest."""
+
+
+class SourceState(enum.Enum):
+    """Whether a leg has latched onto a source (RFC 7362).
+
+    LATCHING: no source yet, or a better one may take over.
+    LATCHED: the source is fixed; RULES say what replaces it.
+    """
+
+    LATCHING = "latching"
+    LATCHED = "latched"
+
+
+class Continuity(enum.Enum):
+    """How a packet stands to the stream of the source.
+
+    NEXT: it goes on with it.
+    LATE: it is of an earlier part of it.
+    OTHER: it is not of this stream.
+    """
+
+    NEXT = enum.auto()
+    LATE = enum.auto()
+    OTHER = enum.auto()
+
+
+class Trial(NamedTuple):
+    """A stream that claims a leg and is not admitted yet.
+
+    Attributes:
+        claim: its latest packet.
+        packets: how many of it came, each soon after the one before.
+        began, latest: monotonic seconds of its first and latest packet.
+    """
+
+    claim: Claim
+    packets: int
+    began: float
+    latest: float
+
+    def next(self, claim: Claim, now: float) -> "Trial":
+        """The trial after one more packet of the same source."""
+        longest_s = REPORT_GAP_S if claim.sequence is None else GAP_S
+        if now - self.latest <= longest_s and claim.follows(self.claim):
+            return Trial(claim, self.packets + 1, self.began, now)
+        return Trial(claim, 1, now, now)
+
+
+class LatchState(abc.ABC):
+    """What one leg knows about its source.
+
+    Attributes:
+        announced: where the SDP of that end says that it receives, None if it says nothing usable.
+        policy: who may send.
+        signalled_from: IP address that the signalling came from, "" if unknown.
+        window_ends: monotonic seconds until which a better source takes over.
+        relatch_s: silence after which another source of the same IP address takes over; 0: none does.
+        carried: the packets that claim the leg.
+        source: where packets come from, None before the first.
+        rank: how well `source` matches, None if no packet came since the last signalling. A source whose
+            stream moved keeps the rank that it had.
+        state: see SourceState.
+        trials: the streams on trial, by source; None: none yet.
+        replaced: the leg's session was replaced. Other legs at the socket come first, and its source stays.
+    """
+
+    __slots__ = (
+        "announced",
+        "carried",
+        "policy",
+        "rank",
+        "relatch_s",
+        "replaced",
+        "signalled_from",
+        "source",
+        "state",
+        "trials",
+        "window_ends",
+    )
+
+    def __init__(
+        self,
+        *,
+        announced: Endpoint | None,
+        policy: SourcePolicy,
+        signalled_from: str,
+        window_ends: float,
+        relatch_s: float = 0.0,
+        carried: Carried = Carried.OTHER,
+    ) -> None:
+        self.source: Endpoint | None = None
+        self.rank: Rank | None = None
+        self.state = SourceState.LATCHING
+        self.trials: dict[Endpoint, Trial] | None = None
+        self.replaced = False
+        self.announced = announced
+        self.policy = policy
+        self.signalled_from = signalled_from
+        self.window_ends = window_ends
+        self.relatch_s = relatch_s
+        self.carried = carried
+
+    # --- what a leg knows of its packets --------------------------------------------------------------
+
+    @abc.abstractmethod
+    def compare(self, claim: Claim, *, now: float) -> Continuity:
+        """How a packet stands to the stream of the source."""
+
+    @abc.abstractmethod
+    def streamless(self) -> bool:
+        """Whether the leg carries RTP and has had none."""
+
+    @abc.abstractmethod
+    def silence_s(self, *, now: float) -> float:
+        """How long the source has been silent, as far as is known; the first look may find nothing."""
+
+    @abc.abstractmethod
+    def remembers(self, source: Endpoint, claim: Claim | None, *, now: float) -> bool:
+        """Whether a packet is from a sender to the call that had the port before."""
+
+    def try_stream(self, source: Endpoint, claim: Claim, *, now: float) -> Trial:
+        """Note a packet that claims the leg."""
+        trials = self.trials
+        if trials is None:
+            trials = self.trials = {}
+        known = trials.pop(source, None)
+        if known is None and len(trials) >= MAX_TRIALS:
+            del trials[next(iter(trials))]  # they are in the order of their latest packets
+        trial = trials[source] = Trial(claim, 1, now, now) if known is None else known.next(claim, now)
+        return trial

@@ -1,0 +1,212 @@
+"""The rules of latching (RFC 7362), as tables.
+
+RULES is the whole of it: the first rule that holds for a packet decides. POLICIES says what each policy adds.
+How well a source matches is nh.calls.source.rank(); what a packet claims is nh.calls.claims. No I/O, no
+clock.
+"""
+
+import enum
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from nh.calls.claims import Carried, Claim
+from nh.calls.latch_state import Continuity, LatchState, SourceState
+from nh.calls.media import Endpoint
+from nh.calls.source import Rank, SourcePolicy, rank
+
+MOMENT_S: Final = 0.3
+"""Silence of a source after which one of equal rank takes over, while the leg is latching."""
+
+ELSEWHERE_S: Final = 3.0
+"""How long a stream goes on, alone, from where neither SDP nor signalling puts its sender, to be admitted."""
+
+
+class PolicyRules(NamedTuple):
+    """What a policy asks of a source.
+
+    Attributes:
+        least: the lowest rank that is admitted.
+        improves: whether a source of a higher rank takes over until the window ends; otherwise the leg
+            latches onto the first one. An exact match latches at once in either case.
+        latches: False: every source is admitted at any time, the latest is the source.
+        announced_wins: whether the announced endpoint takes over at any time.
+        moves: whether another source may take over from one that the leg has latched onto.
+    """
+
+    least: Rank
+    improves: bool = False
+    latches: bool = True
+    announced_wins: bool = True
+    moves: bool = True
+
+
+POLICIES: Final = {
+    SourcePolicy.HEURISTIC: PolicyRules(Rank.ANY, improves=True),
+    SourcePolicy.LEARNED: PolicyRules(Rank.ANY, improves=True, moves=False),
+    SourcePolicy.FIRST: PolicyRules(Rank.ANY, announced_wins=False),
+    SourcePolicy.ANNOUNCED: PolicyRules(Rank.SAME_IP),
+    SourcePolicy.STRICT: PolicyRules(Rank.EXACT),
+    SourcePolicy.HANDOVER: PolicyRules(Rank.ANY, latches=False),
+    SourcePolicy.ASYMMETRIC: PolicyRules(Rank.ANY, latches=False),
+}
+
+
+class Verdict(enum.Enum):
+    """What is done with a packet.
+
+    PASS: it is passed on; the source stays.
+    TAKE: it is passed on, and where it came from is the source from now on.
+    REFUSE: it is dropped and counted.
+    """
+
+    PASS = enum.auto()
+    TAKE = enum.auto()
+    REFUSE = enum.auto()
+
+
+class Facts:
+    """What a packet, and the leg that it came to, tell: the words of RULES. `now` is monotonic seconds."""
+
+    __slots__ = ("claim", "continued", "latch", "now", "rank", "rules", "source", "trial")
+
+    def __init__(self, latch: LatchState, source: Endpoint, claim: Claim | None, now: float) -> None:
+        self.latch = latch
+        self.source = source
+        self.claim = claim
+        self.now = now
+        self.trial = None if claim is None else latch.try_stream(source, claim, now=now)
+        self.rules = POLICIES[latch.policy]
+        self.rank = rank(source, latch.announced, latch.signalled_from)
+        self.continued = latch.compare(claim, now=now) if claim is not None else Continuity.OTHER
+
+    def is_source(self) -> bool:
+        """It comes from the source, which has been confirmed since the last signalling."""
+        return self.latch.rank is not None and self.source == self.latch.source
+
+    def comes_back(self) -> bool:
+        """It comes from the source of before the last signalling, and claims."""
+        return self.claim is not None and self.source == self.latch.source and self.permitted()
+
+    def claims_nothing(self) -> bool:
+        """It is not what the leg carries."""
+        return self.claim is None
+
+    def is_announced(self) -> bool:
+        """It comes from the announced endpoint."""
+        return self.rank is Rank.EXACT
+
+    def permitted(self) -> bool:
+        """The policy admits sources of its rank."""
+        return self.rank >= self.rules.least
+
+    def never_latches(self) -> bool:
+        """The policy admits every source."""
+        return not self.rules.latches
+
+    def stays(self) -> bool:
+        """The leg has latched, and the policy lets no other source take over."""
+        latch = self.latch
+        latched = latch.state is SourceState.LATCHED or self.now >= latch.window_ends
+        return latch.rank is not None and latched and not self.rules.moves
+
+    def goes_on(self) -> bool:
+        """It goes on with the stream of the source, as only its sender can."""
+        return self.continued is Continuity.NEXT
+
+    def is_late(self) -> bool:
+        """It is from an earlier part of the stream of the source."""
+        return self.continued is Continuity.LATE
+
+    def announced_wins(self) -> bool:
+        """It comes from the announced endpoint, which no other source keeps out."""
+        return self.is_announced() and (self.rules.announced_wins or self.latch.rank is None)
+
+    def was_here_before(self) -> bool:
+        """It comes from a sender to the call that had the port before."""
+        return self.latch.remembers(self.source, self.claim, now=self.now)
+
+    def first(self) -> bool:
+        """No source is there, and nothing speaks against this one.
+
+        Where it is known where the signalling comes from, and the policy can wait, a stream from elsewhere
+        has to go on for a while.
+        """
+        if self.latch.rank is not None:
+            return False
+        if self.rank >= Rank.SIGNALLED_FROM or not self.rules.improves or not self.latch.signalled_from:
+            return True
+        return self._tried_s() >= ELSEWHERE_S
+
+    def better(self) -> bool:
+        """It is of a higher rank, and the window is open; or it is known, and the source is not."""
+        held = self.latch.rank
+        if held is None or self.rank <= held or not self.rules.improves:
+            return False
+        if self.now < self.latch.window_ends:
+            return True
+        return held < Rank.SIGNALLED_FROM <= self.rank and self.streams()
+
+    def media_over_keepalive(self) -> bool:
+        """It is a stream, and what the source has sent so far is not: checks of ICE, for example."""
+        held = self.latch.rank
+        return held is not None and self.rank >= held and self.latch.streamless() and self.streams()
+
+    def replaces_equal(self) -> bool:
+        """In the window, it is a stream of the same rank, and the source has fallen silent."""
+        return (
+            self.rules.improves
+            and self.rank == self.latch.rank
+            and self.now < self.latch.window_ends
+            and self.streams()
+            and self.latch.silence_s(now=self.now) >= MOMENT_S
+        )
+
+    def relatches(self) -> bool:
+        """It is a stream of the same IP address, or of a higher rank, and the source has been silent."""
+        held, after_s = self.latch.rank, self.latch.relatch_s
+        if held is None or self.latch.source is None or not after_s:
+            return False
+        if self.source.address != self.latch.source.address and self.rank <= held:
+            return False
+        # asked first, so that the silence is measured from here on
+        silent = self.latch.silence_s(now=self.now) >= after_s
+        return silent and self.streams()
+
+    def streams(self) -> bool:
+        """It follows another media packet, or report, from the same source."""
+        if self.claim == Claim() and Carried.OTHER not in self.latch.carried:
+            return False  # a handshake
+        return self.trial is not None and self.trial.packets > 1
+
+    def _tried_s(self) -> float:
+        """How long its stream has been on trial."""
+        return 0.0 if self.trial is None else self.now - self.trial.began
+
+
+class Rule(NamedTuple):
+    """One row of the table: where `holds`, `verdict` is what is done."""
+
+    holds: Callable[[Facts], bool]
+    verdict: Verdict
+
+
+RULES: Final = (
+    Rule(Facts.is_source, Verdict.PASS),
+    Rule(Facts.comes_back, Verdict.TAKE),
+    Rule(lambda facts: facts.claims_nothing() and facts.is_announced(), Verdict.PASS),
+    Rule(Facts.claims_nothing, Verdict.REFUSE),
+    Rule(Facts.never_latches, Verdict.TAKE),
+    Rule(lambda facts: not facts.permitted(), Verdict.REFUSE),
+    Rule(Facts.stays, Verdict.REFUSE),
+    Rule(Facts.goes_on, Verdict.TAKE),
+    Rule(Facts.is_late, Verdict.REFUSE),
+    Rule(Facts.announced_wins, Verdict.TAKE),
+    Rule(Facts.was_here_before, Verdict.REFUSE),
+    Rule(Facts.first, Verdict.TAKE),
+    Rule(Facts.better, Verdict.TAKE),
+    Rule(Facts.media_over_keepalive, Verdict.TAKE),
+    Rule(Facts.replaces_equal, Verdict.TAKE),
+    Rule(Facts.relatches, Verdict.TAKE),
+    Rule(lambda _facts: True, Verdict.REFUSE),
+)
+"""The rules of latching, in order: the first that holds decides."""
