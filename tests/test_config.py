@@ -1,4 +1,4 @@
-"""nh.config: layers, errors that help, and the reference that must not lie (configuration.md)."""
+"""Settings: layers, errors that help, and the reference that must not lie (configuration.md)."""
 
 import re
 import tomllib
@@ -13,7 +13,8 @@ from nh.address import TcpAddress
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
-from nh.config import LogLevel, Settings, check_served_addresses, load_settings, unknown_variables
+from nh.config import LogLevel, Settings, check_served_addresses
+from nh.config_sources import load_settings, unknown_variables
 from nh.errors import ConfigError
 from nh.interface_text import parse_address
 from nh.supervisor.handover.receive import VARIABLE

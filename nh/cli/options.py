@@ -10,7 +10,8 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from nh.calls.settings import in_range
-from nh.config import Settings, load_settings
+from nh.config import Settings
+from nh.config_sources import load_settings
 from nh.errors import ConfigError, NotRunning
 
 if TYPE_CHECKING:

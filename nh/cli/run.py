@@ -8,7 +8,8 @@ import typer
 
 from nh.cli.flags import takes_settings
 from nh.cli.options import ConfigFile
-from nh.config import NO_STATE, check_served_addresses, load_settings, unknown_variables
+from nh.config import NO_STATE, check_served_addresses
+from nh.config_sources import load_settings, unknown_variables
 from nh.errors import ConfigError
 
 EPILOG = (

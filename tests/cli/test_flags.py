@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from nh.cli.flags import FLAGS, help_text
 from nh.cli.main import app
-from nh.config import Settings, load_settings
+from nh.config import Settings
+from nh.config_sources import load_settings
 from nh.errors import ConfigError
 
 NUMBERS = [name for name, flag in FLAGS.items() if flag.low is not None]

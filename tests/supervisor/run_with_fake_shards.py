@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import nh
-from nh.config import load_settings
+from nh.config_sources import load_settings
 from nh.supervisor.main import run
 
 if __name__ == "__main__":
