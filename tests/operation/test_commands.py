@@ -1,6 +1,5 @@
 """`nh run` and the commands beside it, as an operator meets them."""
 
-import contextlib
 import json
 import os
 import signal
@@ -19,7 +18,7 @@ from nh.stats import segment_name
 from tests.isolation.rpc_stream import activate, allocate, ask_perl, assert_calls_are_served, bye
 from tools.harness.ports import claim_ports
 from tools.harness.program import Program
-from tools.harness.relay import Relay, place_for_relay, running_relay
+from tools.harness.relay import Relay, kill_those_that_run, place_for_relay, running_relay
 from tools.harness.waiting import eventually
 
 
@@ -113,9 +112,7 @@ def kill_everything(relay: Relay) -> None:
     shards = relay.shard_processes()
     os.kill(relay.program.pid, signal.SIGKILL)
     relay.program.wait()
-    for process in shards:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    kill_those_that_run(shards)
     psutil.wait_procs(shards, timeout=5)
 
 

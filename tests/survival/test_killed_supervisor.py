@@ -12,7 +12,7 @@ import pytest
 from nh.stats import segment_name
 from tests.profiles import quick_first
 from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, calls_of, deployed_relay, has_ended
-from tools.harness.relay import Relay
+from tools.harness.relay import Relay, kill_those_that_run
 from tools.harness.waiting import eventually
 
 CALLS = 4
@@ -165,8 +165,7 @@ def test_a_socket_file_of_a_shard_that_is_gone_is_removed(deployment: Deployment
     shards = deployment.kill_supervisor()
     left = deployment.handover_sockets()
     assert len(left) == SHARDS
-    for shard in shards:
-        shard.kill()
+    kill_those_that_run(shards)
     eventually(lambda: all_ended(shards), "they are gone")
     relay = deployment.start()
     assert not set(left) & set(deployment.handover_sockets())

@@ -18,7 +18,7 @@ from nh.wire import native
 from tests.supervisor.test_run import pipelined
 from tools.harness.command import nh_ok
 from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, deployed_relay, has_ended
-from tools.harness.relay import Relay
+from tools.harness.relay import Relay, kill_those_that_run
 from tools.harness.waiting import eventually
 
 CALLS = 4
@@ -207,8 +207,7 @@ def test_what_the_old_one_hands_over_is_not_served_by_it_any_more(deployment: De
             socket.close(fd)
         eventually(lambda: is_refused(deployment.address), "no process listens any more")
     assert not old.program.ended, "it waits for its shards"
-    for shard in old.shard_processes():
-        shard.kill()
+    kill_those_that_run(old.shard_processes())
     assert_left(old)
 
 

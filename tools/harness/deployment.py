@@ -19,7 +19,14 @@ from nh.stats.reading import StatsReading
 from nh.supervisor.shards.routing import shard_of
 from tools.harness import HarnessError
 from tools.harness.call import RelayedCall
-from tools.harness.relay import PORTS, Place, Relay, as_environment, place_for_relay
+from tools.harness.relay import (
+    PORTS,
+    Place,
+    Relay,
+    as_environment,
+    kill_those_that_run,
+    place_for_relay,
+)
 from tools.harness.waiting import eventually
 
 SHARDS: Final = 2
@@ -143,9 +150,7 @@ class Deployment:
     def kill_everything(self) -> None:
         """Send SIGKILL to every process at once, and return when all have ended."""
         processes = self.processes()
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        kill_those_that_run(processes)
         self.relay.program.kill()
         eventually(lambda: all(map(has_ended, processes)), "all processes have ended")
 

@@ -192,6 +192,13 @@ def running_relay(*, shards: int = 2, ports: int | range = PORTS, **settings: ob
                 raise HarnessError(f"nh run ended with status {status}. Its output:\n{program.output}")
 
 
+def kill_those_that_run(processes: Iterable[psutil.Process]) -> None:
+    """Send SIGKILL to each process that has not ended by itself, as an orphaned shard without calls does."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 def _is_shard(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.name() == "nh-shard" and process.status() != psutil.STATUS_ZOMBIE
