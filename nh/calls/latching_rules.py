@@ -95,9 +95,17 @@ class Facts:
         """It comes from the announced endpoint."""
         return self.rank is Rank.EXACT
 
+    def claims_nothing_where_announced(self) -> bool:
+        """It is not what the leg carries, and comes from the announced endpoint."""
+        return self.claim is None and self.is_announced()
+
     def permitted(self) -> bool:
         """The policy admits sources of its rank."""
         return self.rank >= self.rules.least
+
+    def not_permitted(self) -> bool:
+        """The policy never admits sources of its rank."""
+        return not self.permitted()
 
     def never_latches(self) -> bool:
         """The policy admits every source."""
@@ -178,6 +186,10 @@ class Facts:
             return False  # a handshake
         return self.trial is not None and self.trial.packets > 1
 
+    def any_other(self) -> bool:
+        """No rule above holds."""
+        return True
+
     def _tried_s(self) -> float:
         """How long its stream has been on trial."""
         return 0.0 if self.trial is None else self.now - self.trial.began
@@ -193,10 +205,10 @@ class Rule(NamedTuple):
 RULES: Final = (
     Rule(Facts.is_source, Verdict.PASS),
     Rule(Facts.comes_back, Verdict.TAKE),
-    Rule(lambda facts: facts.claims_nothing() and facts.is_announced(), Verdict.PASS),
+    Rule(Facts.claims_nothing_where_announced, Verdict.PASS),
     Rule(Facts.claims_nothing, Verdict.REFUSE),
     Rule(Facts.never_latches, Verdict.TAKE),
-    Rule(lambda facts: not facts.permitted(), Verdict.REFUSE),
+    Rule(Facts.not_permitted, Verdict.REFUSE),
     Rule(Facts.stays, Verdict.REFUSE),
     Rule(Facts.goes_on, Verdict.TAKE),
     Rule(Facts.is_late, Verdict.REFUSE),
@@ -207,6 +219,6 @@ RULES: Final = (
     Rule(Facts.media_over_keepalive, Verdict.TAKE),
     Rule(Facts.replaces_equal, Verdict.TAKE),
     Rule(Facts.relatches, Verdict.TAKE),
-    Rule(lambda _facts: True, Verdict.REFUSE),
+    Rule(Facts.any_other, Verdict.REFUSE),
 )
 """The rules of latching, in order: the first that holds decides."""

@@ -1,10 +1,12 @@
 """Legs for tests: one announced endpoint, and sources of every rank against it."""
 
+from nh.calls.claims import Carried
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Side
+from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.source import SourcePolicy
-from tests.calls.fakes import START, FakeSocket
-from tests.calls.rtp import rtp_packet
+from tests.calls.fakes import START, FakeSocket, receive
+from tests.calls.rtp import CLOCKS, rtp_packet
 
 ANNOUNCED = Endpoint("198.51.100.1", 4000)
 EXACT = ANNOUNCED
@@ -14,6 +16,8 @@ SAME_PORT = Endpoint("203.0.113.5", 4000)
 SAME_PORT_2 = Endpoint("203.0.113.6", 4000)
 ANY = Endpoint("203.0.113.5", 9999)
 ANY_2 = Endpoint("203.0.113.6", 8888)
+SIGNALLED = Endpoint("192.0.2.77", 6000)
+"""At the IP address of the signalling, where a test says that there is one."""
 ANNOUNCED_V6 = Endpoint("2001:db8::1", 4000)
 
 PACKET = memoryview(rtp_packet(1))
@@ -30,7 +34,11 @@ def make_leg(
     *,
     receives: bool = True,
     window_s: float = WINDOW_S,
+    signalled_from: str = "",
+    relatch_s: float = 0.0,
+    carried: Carried = Carried.OTHER,
 ) -> Leg:
+    """A leg; one that carries RTP measures its streams."""
     return Leg(
         side=Side.FROM,
         socket=FakeSocket(Endpoint("192.0.2.1", 20_000)),
@@ -38,4 +46,18 @@ def make_leg(
         receives=receives,
         policy=policy,
         window_ends=START + window_s,
+        signalled_from=signalled_from,
+        payload_types=PayloadTypes(CLOCKS, {}) if Carried.RTP in carried else None,
+        relatch_s=relatch_s,
+        carried=carried,
     )
+
+
+def hear(leg: Leg, source: Endpoint, packet: bytes, *, now: float) -> bool:
+    """Let a packet come to a leg, as a media socket does; returns whether it was admitted."""
+    if not leg.admit(source, memoryview(packet), now=now):
+        return False
+    receive(leg, len(packet))
+    if (meter := leg.find_meter()) is not None:
+        meter.measure(packet, len(packet), now)
+    return True

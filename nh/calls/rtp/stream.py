@@ -173,9 +173,9 @@ class RtpStream:
         return abs(now - self.arrival - ticks * tick_s) <= MAX_DRIFT_S
 
     def is_late(self, sequence: int) -> bool:
-        """Whether a packet with this sequence number is an earlier one of this stream."""
+        """Whether a packet with this sequence number is one of this stream that came already, or late."""
         self._catch_up()
-        return 0 < (self._highest - sequence) & 0xFFFF < MAX_DROPOUT
+        return (self._highest - sequence) & 0xFFFF < MAX_DROPOUT
 
     def receive(self, sequence: int, payload_type: int) -> bool:
         """Count one packet.
