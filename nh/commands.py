@@ -193,6 +193,31 @@ class EndpointLearning(enum.StrEnum):
     HEURISTIC = "heuristic"
 
 
+class Feature(enum.StrEnum):
+    """Families of rtpengine's features that nh does not have, in the words of the setting `ng_unsupported`.
+
+    RECORDING: recording, and forwarding of media to a recorder.
+    CODECS: transcoding, and what chooses codecs.
+    DTMF: detecting, playing and replacing DTMF.
+    PLAYING: announcements, music on hold, echo, silence.
+    SRTP: SRTP on one side only.
+    ICE: ICE for an end that has none.
+    PACKETS: what looks into packets, delays or makes them: T.38 conversion, RTCP, short packets.
+    SDP: changes of an SDP beyond a relay's.
+    ROUTES: next hops, templates.
+    """
+
+    RECORDING = "recording"
+    CODECS = "codecs"
+    DTMF = "dtmf"
+    PLAYING = "playing"
+    SRTP = "srtp"
+    ICE = "ice"
+    PACKETS = "packets"
+    SDP = "sdp"
+    ROUTES = "routes"
+
+
 class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of an ng offer or answer that nh implements (docs/reference/ng.md).
 
@@ -214,6 +239,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
         dscp: DSCP of the packets sent, 0 to 63; None: the relay's default.
         loop_protect: leave an SDP alone that has this relay's mark, and mark the SDPs it rewrites.
         label: the client's own name for the sender, shown in queries.
+        lenient: features that are left out, with a warning, where they would fail the request otherwise.
     """
 
     received_from: str = ""
@@ -237,6 +263,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
     dscp: int | None = None
     loop_protect: bool = False
     label: str = ""
+    lenient: frozenset[Feature] = frozenset()
 
 
 class Offer(BaseCommand[Rewritten], frozen=True, tag="offer"):

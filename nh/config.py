@@ -16,12 +16,15 @@ from urllib.parse import quote
 from nh.address import RpcAddress, TcpAddress, check_loopback, parse_rpc_address
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings, in_range
+from nh.commands import Feature
 from nh.errors import ConfigError
 from nh.fastpath.attach import AttachMode
 from nh.interface_text import check_interfaces, parse_address, parse_interface, parse_ports
 
 MAX_KERNEL_FLOWS = 2**22
 """Most directions in the kernel; their counters would take a gigabyte."""
+
+_BY_FEATURE = "FEATURE=warn, such as recording=warn,dtmf=warn"
 
 NO_STATE = "off"
 """Value of `state` with which calls are not stored; --no-state on the command line."""
@@ -59,6 +62,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         rpc_group: group of Unix RPC sockets, a name or number; "": that of nh's user.
         rpc_public: allow RPC, ng too, on addresses that are not loopback.
         ng: HOST:PORT, where rtpengine's ng protocol is served over UDP and TCP; empty: nowhere.
+        ng_unsupported: what becomes of a request of ng that asks for what nh does not do: `refuse`, `warn`
+            (that is left out), FEATURE=refuse or FEATURE=warn, separated by commas (nh.commands.Feature).
         interface: NAME/IP[!ADVERTISED][@MIN-MAX], addresses for the media of ng calls.
         address: IP[!ADVERTISED], the same for a relay with one address only; "" for none.
         ports: the media ports, MIN-MAX, both included.
@@ -83,6 +88,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     rpc_group: str = ""
     rpc_public: bool = False
     ng: tuple[str, ...] = ()
+    ng_unsupported: str = "refuse"
     interface: tuple[str, ...] = ()
     address: str = ""
     ports: str = "10000-29999"
@@ -115,7 +121,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         in_range("kernel_flows", self.kernel_flows, 0, MAX_KERNEL_FLOWS)
         if self.rpc_group and not self.rpc_mode_bits & stat.S_IWGRP:
             raise ValueError(f"rpc_group: rpc_mode {self.rpc_mode} admits no group; set rpc_mode to 0660")
-        _ = self.rpc_mode_bits, self.ng_addresses
+        _ = self.rpc_mode_bits, self.ng_addresses, self.ng_lenient
         for text in self.rpc:
             _parse("rpc", text)
         check_interfaces(self.interfaces, self.port_range)
@@ -133,6 +139,21 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         if len(found) < len(addresses):
             raise ValueError(f"ng: {', '.join(self.ng)}: a path; say HOST:PORT, such as 127.0.0.1:2223")
         return found
+
+    @property
+    def ng_lenient(self) -> frozenset[Feature]:
+        """The features that `ng_unsupported` leaves out with a warning; a feature by its name goes first."""
+        words = [word.strip().rpartition("=") for word in self.ng_unsupported.lower().split(",")]
+        if any(verdict not in ("refuse", "warn") for _, _, verdict in words):
+            raise ValueError(f"ng_unsupported: {self.ng_unsupported!r} is not refuse, warn or {_BY_FEATURE}")
+        verdicts: dict[str, str] = {}
+        for feature, _, verdict in sorted(words, key=lambda word: word[0] != ""):
+            if feature and feature not in set(Feature):
+                raise ValueError(
+                    f"ng_unsupported: {feature!r} is no feature; the features are {', '.join(Feature)}"
+                )
+            verdicts |= {feature: verdict} if feature else dict.fromkeys(Feature, verdict)
+        return frozenset(feature for feature in Feature if verdicts.get(feature) == "warn")
 
     @property
     def interfaces(self) -> tuple[Interface, ...]:

@@ -186,10 +186,12 @@ class Rewritten(msgspec.Struct, frozen=True, tag="rewritten"):
 
     Attributes:
         warning: for the client; "" for none.
+        left_out: what was left out that fails a command otherwise; "" for nothing.
     """
 
     sdp: bytes
     warning: str = ""
+    left_out: str = ""
 
 
 class StreamReading(msgspec.Struct, frozen=True):
@@ -266,6 +268,10 @@ class Blocked(msgspec.Struct, frozen=True, tag="blocked"):
     """The media are blocked, or unblocked."""
 
 
+class LeftOut(msgspec.Struct, frozen=True, tag="left_out"):
+    """The command asked for what nh does not do, and the settings say to reply as if it had been done."""
+
+
 class Stats(msgspec.Struct, frozen=True, tag="stats_result"):
     """All statistics, as plain values (nh.stats.reading.StatsReading.to_builtins)."""
 
@@ -332,5 +338,5 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 RelayResult = Allocated | Activated | Closed | CallList | CallDetail | Rewritten | Queried | Blocked | Failure
 """The results that a shard returns."""
 
-Result = RelayResult | Stats | DrainState | Upgrading | Pong | ExtensionResult
+Result = RelayResult | LeftOut | Stats | DrainState | Upgrading | Pong | ExtensionResult
 """All results."""

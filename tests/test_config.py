@@ -13,6 +13,7 @@ from nh.address import TcpAddress
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
+from nh.commands import Feature
 from nh.config import LogLevel, Settings, check_served_addresses
 from nh.config_sources import load_settings, unknown_variables
 from nh.errors import ConfigError
@@ -73,6 +74,20 @@ def test_ng_and_its_interfaces_may_come_from_different_layers(toml: Path) -> Non
         load(file=toml)
 
 
+@pytest.mark.parametrize(
+    ("words", "lenient"),
+    [
+        ("refuse", set()),
+        ("warn", set(Feature)),
+        ("recording=warn, DTMF=warn", {Feature.RECORDING, Feature.DTMF}),
+        ("srtp=refuse,warn", set(Feature) - {Feature.SRTP}),
+        ("refuse,codecs=warn,codecs=refuse", set()),
+    ],
+)
+def test_a_feature_by_its_name_goes_before_the_word_for_all(words: str, lenient: set[Feature]) -> None:
+    assert load({"ng_unsupported": words}).ng_lenient == lenient
+
+
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False), ("0", False)])
 def test_booleans_come_from_the_environment(text: str, value: bool) -> None:
     assert load(environment={"NH_RPC_PUBLIC": text}).rpc_public is value
@@ -100,6 +115,12 @@ def test_booleans_come_from_the_environment(text: str, value: bool) -> None:
         ('rpc = ["nh.sock"]', r"rpc: address 'nh\.sock': .*\./name"),
         ('ng = ["/run/ng"]', "ng: .*HOST:PORT"),
         ('ng = ["2223"]', "ng: .*HOST:PORT"),
+        (
+            'ng_unsupported = "ignore"',
+            "ng_unsupported: 'ignore' is not refuse, warn or FEATURE=warn, such as",
+        ),
+        ('ng_unsupported = "fax=warn"', "ng_unsupported: 'fax' is no feature; the features are recording, "),
+        ('ng_unsupported = "dtmf"', "ng_unsupported: 'dtmf' is not refuse, warn or "),
         ('address = "here"', "address: .*not an IPv4 or IPv6 address"),
         ('address = "0.0.0.0"', "address: .*every address"),
         ('address = "192.0.2.1!"', "address: .*not an IPv4 or IPv6 address"),

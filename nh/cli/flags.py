@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, NamedTuple, get_type_hints
 
 import typer
 
+from nh.commands import Feature
 from nh.config import Settings
 
 
@@ -88,6 +89,13 @@ FLAGS: Final[dict[str, Flag]] = {
         "given several times",
         metavar="ADDRESS",
         default="none",
+    ),
+    "ng_unsupported": Flag(
+        _RPC,
+        "What becomes of an ng request that asks for what nh does not do. refuse: it fails; warn: nh leaves "
+        "that out and says so in the reply; FEATURE=warn or FEATURE=refuse, separated by commas, for one of "
+        + ", ".join(Feature),
+        metavar="WORDS",
     ),
     "command_timeout_s": Flag(_RPC, "How long a shard may take for one command", 0.05, 60, "s"),
     "idle_client_s": Flag(_RPC, "Close connections that are idle for so long", 1, 86_400, "s"),

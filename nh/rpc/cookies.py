@@ -7,31 +7,41 @@ messages. Knows no sockets and no calls.
 import functools
 import logging
 from collections.abc import Callable, Hashable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from nh.commands import Command, Ping
-from nh.errors import ShardUnavailable
-from nh.results import Failure, Result
+from nh.errors import IncompleteSdp, ShardUnavailable, Unsupported, UnusableSdp, WrongDialog
+from nh.results import Failure, LeftOut, Result, Rewritten
 from nh.rpc.events import Dispatch, Event, Message, RequestCounter, Send
 from nh.rpc.reply_cache import MAX_PENDING, ReplyCache
 from nh.throttle import RateLimitedLogger
 
+logger = logging.getLogger(__name__)
+
 MAX_DATAGRAM_BYTES = 65_507
 """Longest UDP payload over IPv4, in bytes. Replies over TCP keep to it, as a retransmission may use UDP."""
+
+LEFT_OUT_S = 60.0
+"""Least seconds between two log lines about what the settings leave out: it may be so with each call."""
+
+_LOGGED: Final = frozenset(error.code for error in (IncompleteSdp, Unsupported, UnusableSdp, WrongDialog))
+"""Failures that a request has itself to blame for; shards log their shortages."""
 
 
 class CookieRequest(NamedTuple):
     """A decoded request.
 
     Attributes:
-        command: what to execute, or the Failure to reply with at once.
+        command: what to execute, or the result to reply with at once.
         encode: makes the reply, cookie and all, of the command's result.
         subject: what of the request is known, for log lines: its command and its call.
+        left_out: what the settings leave out of the request, for the log; "" for nothing.
     """
 
-    command: Command | Failure
+    command: Command | Failure | LeftOut
     encode: Callable[[Result], bytes]
     subject: str = "a request"
+    left_out: str = ""
 
 
 class CookieCodec(Protocol):
@@ -75,6 +85,7 @@ class CookieHandler:
         self._dispatch = dispatch
         self._counter = counter
         self._limited_log = limited_log
+        self._left_out_log = RateLimitedLogger(logger, now, LEFT_OUT_S)
         self._replies = replies or ReplyCache()
 
     def serve(self, event: Event, sender: Hashable, send: Send) -> bool:
@@ -105,16 +116,12 @@ class CookieHandler:
 
     def _begin(self, cookie: bytes, request: CookieRequest, sender: Hashable, send: Send) -> None:
         command = request.command
+        self._log_left_out(request, sender, request.left_out)
         if isinstance(command, Failure):
             self._counter.count_error(command.code)
-            self._limited_log.log(
-                logging.WARNING,
-                "%s: %s from %s was rejected: %s",
-                self._codec.name,
-                request.subject,
-                sender,
-                command.message,
-            )
+            self._log_failure("was rejected", request, sender, command)
+            send(request.encode(command))
+        elif isinstance(command, LeftOut):
             send(request.encode(command))
         elif self._replies.full:
             error = ShardUnavailable(f"nh is overloaded: {MAX_PENDING} requests wait for their results")
@@ -123,9 +130,35 @@ class CookieHandler:
             self._dispatch(command, lambda result: send(request.encode(result)))
         else:
             self._replies.begin(cookie, sender, send)
-            self._dispatch(command, functools.partial(self._finish, cookie, request.encode))
+            self._dispatch(command, functools.partial(self._finish, cookie, request, sender))
 
-    def _finish(self, cookie: bytes, encode: Callable[[Result], bytes], result: Result) -> None:
-        reply = encode(result)
+    def _finish(self, cookie: bytes, request: CookieRequest, sender: Hashable, result: Result) -> None:
+        if isinstance(result, Failure) and result.code in _LOGGED:
+            self._log_failure("was refused", request, sender, result)
+        if isinstance(result, Rewritten):
+            self._log_left_out(request, sender, result.left_out)
+        reply = request.encode(result)
         for send in self._replies.finish(cookie, reply, self._now()):
             send(reply)
+
+    def _log_left_out(self, request: CookieRequest, sender: Hashable, left_out: str) -> None:
+        if left_out:
+            self._left_out_log.log(
+                logging.WARNING,
+                "%s: %s from %s goes on without what nh does not do: %s",
+                self._codec.name,
+                request.subject,
+                sender,
+                left_out,
+            )
+
+    def _log_failure(self, what: str, request: CookieRequest, sender: Hashable, failure: Failure) -> None:
+        self._limited_log.log(
+            logging.WARNING,
+            "%s: %s from %s %s: %s",
+            self._codec.name,
+            request.subject,
+            sender,
+            what,
+            failure.message,
+        )

@@ -11,12 +11,13 @@ import socket
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
+from nh.commands import Feature
 from nh.loop import Loop, Timer
 from nh.rpc.connection import Connection, ConnectionContext
 from nh.rpc.datagrams import DatagramSocket
 from nh.rpc.events import Dispatch, RequestCounter
 from nh.rpc.idle_clients import IdleTracker
-from nh.rpc.protocols import RPC, ServedProtocol
+from nh.rpc.protocols import RPC, HandlerContext, ServedProtocol
 from nh.stats.layout import SupervisorStats
 from nh.throttle import RateLimitedLogger
 
@@ -58,6 +59,7 @@ class Frontend:
         idle_client_s: seconds until an idle connection is closed.
         partial_frame_s: seconds until a connection is closed that stopped within a frame.
         max_clients: most connections at once, 1 or more; a new one replaces the longest idle one.
+        lenient: see HandlerContext.
         extensions: names of commands that the codecs let pass to `dispatch`, looked up with every request:
             may be a live view of a table.
     """
@@ -74,6 +76,7 @@ class Frontend:
         idle_client_s: float = 300.0,
         partial_frame_s: float = PARTIAL_FRAME_S,
         max_clients: int = 4096,
+        lenient: Collection[Feature] = (),
         extensions: Collection[str] = (),
     ) -> None:
         self._loop = loop
@@ -88,7 +91,7 @@ class Frontend:
         self._limited_log = limited_log = RateLimitedLogger(logger, loop.now)
         self._shortages = RateLimitedLogger(logger, loop.now, SHORTAGE_S)
         counter = RequestCounter(stats)
-        handler = protocol.handler(loop.now, dispatch, counter, limited_log)
+        handler = protocol.handler(HandlerContext(loop.now, dispatch, counter, limited_log, lenient))
         self._context = ConnectionContext(loop, handler, self._clients, counter, limited_log)
         self._datagrams = [
             DatagramSocket(loop, sock, handler, stats=stats, limited_log=limited_log) for sock in datagrams

@@ -1,7 +1,9 @@
 """ng on connections and in datagrams, without I/O."""
 
 import functools
+from collections.abc import Collection
 
+from nh.commands import Feature
 from nh.errors import MalformedFrame
 from nh.results import Result
 from nh.rpc.cookies import MAX_DATAGRAM_BYTES, CookieRequest
@@ -10,9 +12,16 @@ from nh.wire import ng
 
 
 class NgCodec:
-    """The CookieCodec of ng."""
+    """The CookieCodec of ng.
+
+    Args:
+        lenient: features that are left out of requests, with a warning, where they would fail otherwise.
+    """
 
     name = "ng"
+
+    def __init__(self, lenient: Collection[Feature] = ()) -> None:
+        self._lenient = lenient
 
     def split(self, message: bytes) -> tuple[bytes, bytes] | None:
         """See CookieCodec."""
@@ -20,8 +29,9 @@ class NgCodec:
 
     def decode(self, cookie: bytes, payload: bytes) -> CookieRequest:
         """See CookieCodec."""
-        request = ng.decode_request(payload)
-        return CookieRequest(request.command, functools.partial(_encode, cookie, request), request.subject)
+        request = ng.decode_request(payload, self._lenient)
+        encode = functools.partial(_encode, cookie, request)
+        return CookieRequest(request.command, encode, request.subject, request.left_out)
 
 
 def _encode(cookie: bytes, request: ng.Request, result: Result) -> bytes:

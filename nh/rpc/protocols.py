@@ -4,12 +4,31 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from nh.address import RpcAddress, parse_rpc_address
+from nh.commands import Feature
 from nh.rpc.events import Dispatch, Handler, RequestCounter, StreamProtocol
 from nh.rpc.framed import CommandHandler, FramedProtocol
 from nh.throttle import RateLimitedLogger
 
 if TYPE_CHECKING:
     from nh.config import Settings
+
+
+class HandlerContext(NamedTuple):
+    """What the handler of a protocol works with.
+
+    Attributes:
+        now: the clock, monotonic seconds.
+        dispatch: executes commands.
+        counter: counts requests.
+        limited_log: logs what clients do wrong.
+        lenient: see nh.config.Settings.ng_lenient.
+    """
+
+    now: Callable[[], float]
+    dispatch: Dispatch
+    counter: RequestCounter
+    limited_log: RateLimitedLogger
+    lenient: Collection[Feature] = ()
 
 
 class ServedProtocol(NamedTuple):
@@ -27,7 +46,7 @@ class ServedProtocol(NamedTuple):
     addresses: Callable[["Settings"], Sequence[RpcAddress]]
     udp: bool
     stream: Callable[[Collection[str]], StreamProtocol]
-    handler: Callable[[Callable[[], float], Dispatch, RequestCounter, RateLimitedLogger], Handler]
+    handler: Callable[[HandlerContext], Handler]
 
 
 RPC: Final = ServedProtocol(
@@ -35,7 +54,7 @@ RPC: Final = ServedProtocol(
     addresses=lambda settings: [parse_rpc_address(text) for text in settings.rpc_addresses],
     udp=False,
     stream=FramedProtocol,
-    handler=lambda _now, dispatch, counter, log: CommandHandler(dispatch, counter, log),
+    handler=lambda context: CommandHandler(context.dispatch, context.counter, context.limited_log),
 )
 
 
@@ -45,13 +64,17 @@ def _ng_stream(_extensions: Collection[str]) -> StreamProtocol:
     return NgProtocol()
 
 
-def _ng_handler(
-    now: Callable[[], float], dispatch: Dispatch, counter: RequestCounter, log: RateLimitedLogger
-) -> Handler:
+def _ng_handler(context: HandlerContext) -> Handler:
     from nh.rpc.cookies import CookieHandler  # noqa: PLC0415
     from nh.rpc.ng import NgCodec  # noqa: PLC0415
 
-    return CookieHandler(NgCodec(), now, dispatch, counter=counter, limited_log=log)
+    return CookieHandler(
+        NgCodec(context.lenient),
+        context.now,
+        context.dispatch,
+        counter=context.counter,
+        limited_log=context.limited_log,
+    )
 
 
 NG: Final = ServedProtocol(

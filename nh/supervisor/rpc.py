@@ -85,6 +85,7 @@ class Rpc:
             stats=self._stats,
             idle_client_s=self._settings.idle_client_s,
             max_clients=self._settings.max_clients,
+            lenient=self._settings.ng_lenient,
         )
 
     def stop_accepting(self) -> None:

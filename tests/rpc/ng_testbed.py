@@ -2,10 +2,10 @@
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from nh.address import TcpAddress
-from nh.commands import Command
+from nh.commands import Command, Feature
 from nh.loop import SelectorLoop
 from nh.results import Closed, Result
 from nh.rpc.frontend import Frontend
@@ -22,9 +22,10 @@ class NgTestbed:
 
     Arguments:
         listener: its one listener.
+        lenient: features that are left out of requests.
     """
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, lenient: Collection[Feature] = ()) -> None:
         self.loop = SelectorLoop()
         self.stats = SupervisorStats()
         self.commands: list[Command] = []
@@ -42,6 +43,7 @@ class NgTestbed:
             protocol=NG,
             datagrams=[listener.udp],
             stats=self.stats,
+            lenient=lenient,
         )
 
     def _dispatch(self, command: Command, reply: Callable[[Result], None]) -> None:
@@ -95,10 +97,10 @@ class NgTestbed:
 
 
 @contextlib.contextmanager
-def open_ng(host: str = "127.0.0.1") -> Iterator[NgTestbed]:
-    """An testbed on any free port of `host`."""
+def open_ng(host: str = "127.0.0.1", *, lenient: Collection[Feature] = ()) -> Iterator[NgTestbed]:
+    """A testbed on any free port of `host`, which leaves out the features of `lenient`."""
     (listener,) = open_listeners(NG, [TcpAddress(host, 0)])
-    testbed = NgTestbed(listener)
+    testbed = NgTestbed(listener, lenient)
     try:
         yield testbed
     finally:

@@ -2,12 +2,13 @@
 
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nh.commands import Delete, Offer
+from nh.commands import Delete, Feature, Offer
 from nh.results import Closed, Failure, Pong, Rewritten
 from nh.rpc.connection import MAX_IN_FLIGHT
 from nh.wire.ng import bencode
@@ -94,6 +95,74 @@ def test_a_rejected_request_is_logged_with_client_command_and_call(
     testbed.turn_until(lambda: caplog.text)
     host, port = client.getsockname()
     assert logged.format(client=f"{host}:{port}") in caplog.text
+
+
+def test_a_refusal_of_a_shard_is_logged_with_client_command_and_call(
+    testbed: NgTestbed, caplog: pytest.LogCaptureFixture
+) -> None:
+    testbed.result = Failure("unsupported", "ICE=force: nh has no ICE agent")
+    client = testbed.client()
+    testbed.ask(client, b"1 " + offer())
+    host, port = client.getsockname()
+    assert caplog.messages == [
+        f"ng: the command 'offer' for call b'call' from {host}:{port} was refused:"
+        " ICE=force: nh has no ICE agent"
+    ]
+
+
+def test_a_shortage_is_the_shards_to_log(testbed: NgTestbed, caplog: pytest.LogCaptureFixture) -> None:
+    testbed.result = Failure("no_ports", "no ports are free")
+    testbed.ask(testbed.client(), b"1 " + offer())
+    assert caplog.messages == []
+
+
+@pytest.fixture
+def lenient() -> Iterator[NgTestbed]:
+    with open_ng(lenient=frozenset({Feature.RECORDING})) as opened:
+        yield opened
+
+
+def answered(testbed: NgTestbed, client: socket.socket, message: bytes) -> Any:
+    """The reply to a message with a cookie of one byte."""
+    return bencode.decode(testbed.ask(client, message)[2:])
+
+
+def test_what_the_settings_leave_out_is_a_warning_in_the_reply_and_in_the_log(
+    lenient: NgTestbed, caplog: pytest.LogCaptureFixture
+) -> None:
+    lenient.result = Rewritten(SDP)
+    client = lenient.client()
+    warning = b"Not supported by nh: record-call (nh records nothing)"
+    for cookie in (b"1", b"2", b"3"):
+        reply = answered(lenient, client, cookie + b" " + offer(flags=["record-call"]))
+        assert reply == {b"result": b"ok", b"sdp": SDP, b"warning": warning}
+    host, port = client.getsockname()
+    assert caplog.messages == [
+        f"ng: the command 'offer' for call b'call' from {host}:{port} goes on without what nh does not do:"
+        " record-call (nh records nothing)"
+    ]
+
+
+def test_what_a_shard_leaves_out_is_a_warning_too(
+    lenient: NgTestbed, caplog: pytest.LogCaptureFixture
+) -> None:
+    lenient.result = Rewritten(SDP, "no such interface", "ICE=force: the offer has no ICE")
+    reply = answered(lenient, lenient.client(), b"1 " + offer(flags=["record-call", "fly"]))
+    assert reply[b"warning"] == (
+        b"Ignored by nh: fly; Not supported by nh: record-call (nh records nothing), "
+        b"ICE=force: the offer has no ICE; no such interface"
+    )
+    assert len(caplog.messages) == 1
+
+
+def test_a_command_that_the_settings_leave_out_reaches_no_shard(lenient: NgTestbed) -> None:
+    client = lenient.client()
+    reply = answered(lenient, client, b"1 " + payload("start recording", call_id="c"))
+    assert reply[b"result"] == b"ok"
+    assert reply[b"warning"] == b"Not supported by nh: start recording (nh records nothing)"
+    assert lenient.commands == []
+    refused = answered(lenient, client, b"2 " + payload("play media", call_id="c"))
+    assert refused == {b"result": b"error", b"error-reason": b"Not supported by nh: play media"}
 
 
 def test_a_connection_that_cannot_be_read_is_logged_with_its_client(

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.commands import IceHandling, Offer, OfferOptions
+from nh.commands import Answer, Feature, IceHandling, Offer, OfferOptions
 from nh.errors import IncompleteSdp, NhError, Unsupported, UnusableSdp
 from nh.results import Rewritten
 from tests.sdp import samples
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import NgTalk, NgTestbed, line, places, rtcp, streams
+from tests.shard.ng_testbed import CALL, NgTalk, NgTestbed, line, places, rtcp, streams
 from tests.shard.testbed import V4, V6
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
@@ -314,6 +314,26 @@ def test_a_conversion_of_transports_is_refused(ng: NgTestbed, alice: MediaPeer) 
     with pytest.raises(Unsupported, match="RTP/SAVP"):
         ng.offer(alice, transport_protocol="RTP/SAVP")
     ng.offer(alice, transport_protocol="RTP/AVP")
+
+
+@pytest.mark.parametrize(
+    ("options", "left_out"),
+    [
+        ({"transport_protocol": "RTP/SAVP"}, "transport-protocol: nh passes RTP/AVP on as it is, not as "),
+        ({"ice": IceHandling.FORCE}, "ICE=force: the offer has no ICE"),
+    ],
+)
+def test_what_may_be_left_out_is_named_and_the_media_go_as_they_are(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, options: dict[str, Any], left_out: str
+) -> None:
+    parsed = OfferOptions(lenient=frozenset({Feature.SRTP, Feature.ICE}), **options)
+    offered = ng.relay.execute(Offer(CALL, b"alice", b"", b"", write_sdp([line(alice)]).encode(), parsed))
+    assert isinstance(offered, Rewritten)
+    assert offered.left_out.startswith(left_out)
+    assert read_sdp(offered.sdp.decode())[0].proto == "RTP/AVP"
+    answered = ng.relay.execute(Answer(CALL, b"alice", b"bob", b"", write_sdp([line(bob)]).encode(), parsed))
+    assert isinstance(answered, Rewritten)
+    assert read_sdp(answered.sdp.decode())[0].proto == "RTP/AVP"
 
 
 # --- loops --------------------------------------------------------------------------------------------------

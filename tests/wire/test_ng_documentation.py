@@ -1,12 +1,16 @@
 """docs/reference/ng.md says of every flag, key and text what the codec makes of it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from nh.commands import Feature
 from nh.wire.ng import flags, options, replies, requests, unsupported
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "reference" / "ng.md").read_text()
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+DOCUMENT = (REFERENCE / "ng.md").read_text()
+CONFIGURATION = (REFERENCE / "configuration.md").read_text()
 SPELLED = DOCUMENT.lower()
 REFUSED = SPELLED[SPELLED.index("### what nh refuses") : SPELLED.index("## errors")]
 DONE = SPELLED[SPELLED.index("### what nh does") : SPELLED.index("### what nh leaves out")]
@@ -15,10 +19,27 @@ SPELLINGS = {b"t38": b"t.38"}
 """Other spellings of what the document has."""
 
 
-@pytest.mark.parametrize("name", sorted({*unsupported.UNSUPPORTED_FLAGS, *unsupported.UNSUPPORTED_KEYS}))
-def test_what_is_refused_is_said_to_be(name: bytes) -> None:
-    prefix = name.startswith((b"codec-", b"transcode"))
-    assert prefix or f"`{name.decode()}`" in REFUSED
+def row_of(feature: Feature) -> str:
+    """The row of a feature in the table of what is refused."""
+    return next(line for line in REFUSED.splitlines() if line.startswith(f"| `{feature}` |"))
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        (table, name)
+        for table in (unsupported.UNSUPPORTED_FLAGS, unsupported.UNSUPPORTED_KEYS)
+        for name in sorted(table)
+    ],
+)
+def test_what_is_refused_is_said_to_be(table: Mapping[bytes, unsupported.Gap], name: bytes) -> None:
+    assert f"`{name.decode()}`" in row_of(table[name].feature)
+
+
+@pytest.mark.parametrize("feature", list(Feature))
+def test_every_feature_has_its_row(feature: Feature) -> None:
+    assert row_of(feature)
+    assert f"`{feature}`" in CONFIGURATION
 
 
 @pytest.mark.parametrize("name", sorted({*flags._OPTIONS, *flags._SWITCHES, *flags._NO_EFFECT}))
@@ -27,7 +48,11 @@ def test_what_is_granted_is_said_to_be(name: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted({*options._READERS, *unsupported.NOT_OPTIONS} - {b"flags", b"all", b"command"})
+    "name",
+    sorted(
+        {*options._READERS, *unsupported.NOT_OPTIONS}
+        - {b"flags", b"all", b"command", *(b"codec-" + option for option in unsupported.CODEC_OPTIONS)}
+    ),
 )
 def test_every_key_is_explained(name: bytes) -> None:
     assert f"`{SPELLINGS.get(name, name).decode()}" in SPELLED or name in (b"address", b"to-label")
@@ -41,3 +66,10 @@ def test_every_error_of_rtpengines_is_listed(text: str) -> None:
 @pytest.mark.parametrize("name", sorted(requests.REQUESTS))
 def test_every_command_is_listed(name: bytes) -> None:
     assert f"`{name.decode()}`" in DOCUMENT
+
+
+@pytest.mark.parametrize("option", sorted(unsupported.CODEC_OPTIONS))
+def test_every_option_of_codecs_is_refused_or_left_out(option: bytes) -> None:
+    left_out = SPELLED[SPELLED.index("### what nh leaves out") : SPELLED.index("### what nh refuses")]
+    place = left_out if unsupported.CODEC_OPTIONS[option] is None else row_of(Feature.CODECS)
+    assert f"`{option.decode()}`" in place

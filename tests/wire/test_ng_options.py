@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.commands import Delete, EndpointLearning, IceHandling, Offer, OfferOptions
-from nh.results import Failure
+from nh.commands import Delete, EndpointLearning, Feature, IceHandling, Offer, OfferOptions
+from nh.results import Failure, LeftOut
 from nh.wire.ng import Request, decode_request
 from nh.wire.ng.rtpp_flags import split
+from nh.wire.ng.unsupported import UNSUPPORTED_FLAGS, UNSUPPORTED_KEYS
 from tests.wire.fuzz import fuzzed
 from tests.wire.ng import offer, payload
 
@@ -91,7 +92,7 @@ def rejected(**fields: Any) -> Failure:
 )
 def test_what_a_relay_can_do_becomes_an_option(fields: dict[str, Any], expected: OfferOptions) -> None:
     assert options(**fields) == expected
-    assert request(**fields).warning == ""
+    assert request(**fields).ignored == ""
 
 
 # --- left out, and said so ------------------------------------------------------------------------
@@ -108,16 +109,21 @@ def test_what_a_relay_can_do_becomes_an_option(fields: dict[str, Any], expected:
         ({"my-own-key": "x"}, "my-own-key"),
         ({"received-from": ["IP4", "here"]}, "received-from"),
         ({"direction": ["a", "b", "c"]}, "direction beyond the second"),
+        ({"flags": ["inject DTMF"]}, "inject DTMF"),
+        ({"flags": ["codec-strip-all", "codec-strip-EVS"]}, "codec-strip"),
+        ({"codec": {"accept": ["PCMU", "PCMA"], "except": ["PCMU"]}}, "codec-accept, codec-except"),
+        ({"codec-accept": ["PCMU"]}, "codec-accept"),
+        ({"rtpp-flags": "codec=[offer=[PCMA] strip=[EVS AMR-WB]]"}, "codec-offer, codec-strip"),
     ],
 )
 def test_what_changes_nothing_is_named_in_a_warning(fields: dict[str, Any], named: str) -> None:
     assert isinstance(request(**fields).command, Offer)
-    assert request(**fields).warning == f"Ignored by nh: {named}"
+    assert request(**fields).ignored == named
 
 
 def test_a_warning_does_not_grow_with_the_request() -> None:
-    warning = request(flags=[f"flag-{number}-{'x' * 100}" for number in range(500)]).warning
-    assert len(warning) < 600
+    ignored = request(flags=[f"flag-{number}-{'x' * 100}" for number in range(500)]).ignored
+    assert len(ignored) < 600
 
 
 # --- refused --------------------------------------------------------------------------------------
@@ -128,7 +134,10 @@ def test_a_warning_does_not_grow_with_the_request() -> None:
     [
         {"codec": {"transcode": ["PCMA"]}},
         {"flags": ["codec-transcode-PCMA"]},
-        {"flags": ["codec-strip-all"]},
+        {"flags": ["codec-consume-all"]},
+        {"codec": {"accept": ["PCMU"], "transcode": ["PCMA"]}},
+        {"codec": {"play": ["PCMU"]}},
+        {"codec": "PCMU"},
         {"flags": ["transcode-PCMA"]},
         {"flags": ["always-transcode"]},
         {"flags": ["single-codec"]},
@@ -137,7 +146,6 @@ def test_a_warning_does_not_grow_with_the_request() -> None:
         {"flags": ["recrypt"]},
         {"flags": ["OSRTP-offer"]},
         {"flags": ["T38-decode"]},
-        {"flags": ["inject DTMF"]},
         {"flags": ["generate-RTCP"]},
         {"ICE": "force-relay"},
         {"ICE-lite": "forward"},
@@ -159,6 +167,51 @@ def test_what_a_relay_cannot_do_is_never_passed_over(fields: dict[str, Any]) -> 
 def test_a_delete_is_not_refused_for_what_an_offer_would_be() -> None:
     deleted = decode_request(payload("delete", call_id="c", flags=["record-call"], TOS="x"))
     assert isinstance(deleted.command, Delete)
+
+
+ALL = frozenset(Feature)
+
+
+def test_what_the_settings_leave_out_is_named_and_the_request_goes_on() -> None:
+    lenient = decode_request(
+        offer(flags=["record-call", "fly"], ptime=20), frozenset({Feature.RECORDING, Feature.CODECS})
+    )
+    assert isinstance(lenient.command, Offer)
+    assert lenient.left_out == "record-call (nh records nothing), ptime (nh does not look into codecs)"
+    assert lenient.ignored == "fly"
+
+
+def test_another_feature_is_refused_all_the_same() -> None:
+    lenient = decode_request(offer(flags=["record-call"], ptime=20), frozenset({Feature.RECORDING}))
+    assert lenient.command == Failure("unsupported", "ptime (nh does not look into codecs)")
+
+
+@pytest.mark.parametrize("name", sorted({*UNSUPPORTED_FLAGS}))
+def test_every_flag_that_is_refused_can_be_left_out(name: bytes) -> None:
+    assert isinstance(decode_request(offer(flags=[name]), ALL).command, Offer)
+
+
+@pytest.mark.parametrize("name", sorted({*UNSUPPORTED_KEYS}))
+def test_every_key_that_is_refused_can_be_left_out(name: bytes) -> None:
+    assert isinstance(decode_request(offer(**{name.decode(): "anything"}), ALL).command, Offer)
+
+
+def test_a_delete_has_nothing_to_leave_out() -> None:
+    deleted = decode_request(payload("delete", call_id="c", flags=["record-call"]), ALL)
+    assert deleted.left_out == ""
+
+
+@pytest.mark.parametrize("name", ["start recording", "play media", "play DTMF", "start forwarding"])
+def test_a_command_is_left_out_where_ok_is_all_that_its_client_needs(name: str) -> None:
+    request = payload(name, call_id="c", from_tag="a")
+    assert decode_request(request).command == Failure("unsupported", name)
+    assert decode_request(request, ALL).command == LeftOut()
+    assert decode_request(payload(name), ALL).command == Failure("bad_request", "No call-id in message")
+
+
+@pytest.mark.parametrize("name", ["subscribe request", "publish", "create", "cli"])
+def test_a_command_whose_reply_has_more_is_refused_whatever_the_settings_say(name: str) -> None:
+    assert decode_request(payload(name, call_id="c"), ALL).command == Failure("unsupported", name)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_an_offer_as_kamailio_sends_it() -> None:
         )
     )
     assert request.load_limit
-    assert request.warning == ""
+    assert request.ignored == ""
     offered = request.command
     assert isinstance(offered, Offer)
     assert (offered.call_id, offered.from_tag, offered.to_tag) == (b"\xffcall", b"a\x00", b"")
@@ -108,7 +108,8 @@ def test_an_answer_as_opensips_sends_it() -> None:
         )
     )
     options = OfferOptions(received_from="2001:db8::7", direction=("priv", "pub"), family=6)
-    assert request == Request(Answer(b"call", b"a", b"b", b"", SDP, options))
+    answer = Answer(b"call", b"a", b"b", b"", SDP, options)
+    assert request == Request(answer, subject="the command 'answer' for call b'call'")
 
 
 def test_json_says_the_same_as_bencode() -> None:
@@ -200,7 +201,7 @@ def test_media_are_blocked_for_one_end_only_if_the_client_says_so() -> None:
     [
         "start recording",
         "play media",
-        "block DTMF",
+        "play DTMF",
         "silence media",
         "subscribe request",
         "publish",

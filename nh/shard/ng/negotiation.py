@@ -13,7 +13,7 @@ from nh.calls.media import Media
 from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
-from nh.commands import EndpointLearning, IceHandling, OfferOptions
+from nh.commands import EndpointLearning, Feature, IceHandling, OfferOptions
 from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
 from nh.sdp.description import Direction, Medium, SessionDescription
 from nh.sdp.parse import parse
@@ -43,18 +43,38 @@ def family_of(description: SessionDescription) -> int:
     return 4
 
 
-def refuse_conversions(description: SessionDescription, options: OfferOptions) -> None:
-    """Refuse to convert between transports, such as RTP/AVP and RTP/SAVP.
+def leave_out(description: SessionDescription, options: OfferOptions, *, answers: bool = False) -> str:
+    """What the client asks for that needs more than a relay, and is left out; "" for nothing.
+
+    That is a conversion between transports, such as RTP/AVP and RTP/SAVP, and of an offer, ICE for an end
+    that has none.
 
     Raises:
-        Unsupported: the client asks for another transport of a medium, and packets would need a conversion.
+        Unsupported: the settings say that the command fails then.
     """
+    left_out = []
+    for feature, missing in (
+        (Feature.SRTP, _conversion(description, options)),
+        (Feature.ICE, "" if answers else _forced_ice(description, options)),
+    ):
+        if missing and feature not in options.lenient:
+            raise Unsupported(missing)
+        left_out += [missing] if missing else []
+    return ", ".join(left_out)
+
+
+def _conversion(description: SessionDescription, options: OfferOptions) -> str:
     wanted = wanted_transport(options)
     for medium in description.media:
         if wanted and medium.rtp and not medium.rejected and not _differ_by_feedback(medium.proto, wanted):
-            raise Unsupported(
-                f"transport-protocol: nh passes {medium.proto} on as it is, not as {wanted[:32]}"
-            )
+            return f"transport-protocol: nh passes {medium.proto[:32]} on as it is, not as {wanted[:32]}"
+    return ""
+
+
+def _forced_ice(description: SessionDescription, options: OfferOptions) -> str:
+    if options.ice is IceHandling.FORCE and not any(medium.ice for medium in description.media):
+        return "ICE=force: the offer has no ICE, and nh has no ICE agent to do it in its stead"
+    return ""
 
 
 def wanted_transport(options: OfferOptions) -> str:
@@ -91,16 +111,6 @@ def offered_media(description: SessionDescription) -> list[OfferedMedium]:
         )
         for medium in description.media
     ]
-
-
-def refuse_forced_ice(description: SessionDescription, options: OfferOptions) -> None:
-    """Refuse to offer ICE for a party that has none.
-
-    Raises:
-        Unsupported: the client asks for that.
-    """
-    if options.ice is IceHandling.FORCE and not any(medium.ice for medium in description.media):
-        raise Unsupported("ICE=force: the offer has no ICE, and nh has no ICE agent to do it in its stead")
 
 
 def request_for(

@@ -25,6 +25,7 @@ from nh.shard.ng.negotiation import (
     bundled,
     expected_of,
     family_of,
+    leave_out,
     medium_plan,
     mux_offered,
     mux_towards_answerer,
@@ -32,8 +33,6 @@ from nh.shard.ng.negotiation import (
     padded,
     policy_for,
     read_sdp,
-    refuse_conversions,
-    refuse_forced_ice,
     rejecting,
     request_for,
     wanted_transport,
@@ -97,14 +96,13 @@ class Signalling:
         description = read_sdp(command.sdp, command.options)
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
-        refuse_conversions(description, command.options)
+        left_out = leave_out(description, command.options)
         now = time.monotonic()
         known, receiver = self._ends_of(command)
         near, far, warning = self._interfaces.for_offer(
             command.options, family_of(description), known, receiver, call_id=command.call_id
         )
         requests = [request_for(medium, command.options, far) for medium in description.media]
-        refuse_forced_ice(description, command.options)
         try:
             groups = self._table.offer(
                 call_id=command.call_id,
@@ -128,7 +126,8 @@ class Signalling:
         if receiver is not None:
             receiver.interface = far
         muxes = [mux_towards_answerer(mux, required=command.options.mux_require) for mux in sender.mux]
-        return Rewritten(self._rewritten(description, groups, far, command.options, muxes), warning)
+        sdp = self._rewritten(description, groups, far, command.options, muxes)
+        return Rewritten(sdp, warning, left_out)
 
     def answer(self, command: Answer) -> Rewritten:
         """The answer with the relay's ports, for the offerer.
@@ -141,7 +140,7 @@ class Signalling:
         description = read_sdp(command.sdp, command.options)
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
-        refuse_conversions(description, command.options)
+        left_out = leave_out(description, command.options, answers=True)
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         offerer = offers.participants.find_answered(command.from_tag, command.to_tag, command.via_branch)
@@ -174,9 +173,8 @@ class Signalling:
         if answerer.interface is None:
             answerer.interface, answerer.peer_interface = offerer.peer_interface, offerer.interface
         actions = [(MuxAction.ADD if muxes_too else MuxAction.REMOVE, muxes_too) for muxes_too, _ in muxes]
-        return Rewritten(
-            self._rewritten_answer(description, groups, near, command.options, actions, offerer=offerer)
-        )
+        sdp = self._rewritten_answer(description, groups, near, command.options, actions, offerer=offerer)
+        return Rewritten(sdp, left_out=left_out)
 
     # --- SDP --------------------------------------------------------------------------------------
 

@@ -100,6 +100,8 @@ def read_flag(flag: bytes, parsed: ParsedOptions) -> tuple[tuple[bytes, object],
         return tuple(WEBRTC.items())
     elif word in UNSUPPORTED_FLAGS:
         parsed.unsupported(text_of(flag), UNSUPPORTED_FLAGS[word])
+    elif word == b"inject-dtmf":  # clients send it with every call, and few of these play DTMF
+        parsed.ignore(text_of(flag))
     elif word not in _NO_EFFECT:
         for prefix in _PREFIXES:
             if word.startswith(prefix) and len(word) > len(prefix):

@@ -3,17 +3,31 @@
 Each key has one reader, which adds the key's value to ParsedOptions. docs/reference/ng.md lists them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from nh.calls.media import UNSPECIFIED, canonical_address, is_address
-from nh.commands import EndpointLearning, IceHandling
+from nh.commands import EndpointLearning, Feature, IceHandling
 from nh.errors import MalformedRequest
 from nh.wire.ng.dictionary import Dictionary, integer_of, normalize_key, text_of, words_of
 from nh.wire.ng.flags import read_flag
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.rtpp_flags import split
-from nh.wire.ng.unsupported import NOT_OPTIONS, UNSUPPORTED_KEYS
+from nh.wire.ng.unsupported import (
+    BUNDLE,
+    CODEC_OPTIONS,
+    CODECS,
+    ICE,
+    NOT_OPTIONS,
+    RECORDING,
+    RTCP,
+    SRTP,
+    T38,
+    TRAFFIC,
+    UNSUPPORTED_KEYS,
+    Gap,
+)
 
 Reader = Callable[[object, ParsedOptions], None]
 
@@ -29,13 +43,14 @@ _YES: Final = frozenset({b"yes", b"on", b"1", b"true"})
 _NO: Final = frozenset({b"", b"no", b"off", b"0", b"false", b"default", b"disable"})
 
 
-def read_options(dictionary: Dictionary) -> ParsedOptions:
+def read_options(dictionary: Dictionary, lenient: Collection[Feature] = ()) -> ParsedOptions:
     """Parse all flags and options of a request.
 
     Args:
         dictionary: the request; keys in its `rtpp-flags` string are added to it, where commands read them.
+        lenient: see ParsedOptions.
     """
-    parsed = ParsedOptions()
+    parsed = ParsedOptions(lenient)
     for name, value in split(dictionary.find(b"rtpp-flags")):
         if value is None:
             _read_flags([name], parsed)
@@ -92,7 +107,7 @@ def _read_ice(value: object, parsed: ParsedOptions) -> None:
         if word in _ICE:
             parsed.set("ice", IceHandling(word.decode()))
         elif word == b"force-relay" or word.startswith(b"lite-"):
-            parsed.unsupported(f"ICE={text_of(word[:64])}", "nh has no ICE agent")
+            parsed.unsupported(f"ICE={text_of(word[:64])}", ICE)
         elif word != b"trickle":
             parsed.ignore(f"ICE={text_of(word[:64])}")
 
@@ -199,13 +214,13 @@ def _read_supports(value: object, parsed: ParsedOptions) -> None:
 def _read_t38(value: object, parsed: ParsedOptions) -> None:
     for word in _normalized_words(value):
         if word in (b"decode", b"force"):
-            parsed.unsupported(f"T.38={text_of(word)}", "nh does not convert T.38, it hands it through")
+            parsed.unsupported(f"T.38={text_of(word)}", T38)
 
 
 def _read_osrtp(value: object, parsed: ParsedOptions) -> None:
     for word in _normalized_words(value):
         if word.startswith(b"offer"):
-            parsed.unsupported(f"OSRTP={text_of(word[:64])}", "nh hands SRTP through as it is")
+            parsed.unsupported(f"OSRTP={text_of(word[:64])}", SRTP)
         else:
             parsed.ignore(f"OSRTP={text_of(word[:64])}")
 
@@ -213,7 +228,7 @@ def _read_osrtp(value: object, parsed: ParsedOptions) -> None:
 def _read_bundle(value: object, parsed: ParsedOptions) -> None:
     for word in _normalized_words(value):
         if word != b"accept":
-            parsed.unsupported(f"bundle={text_of(word[:64])}", "nh does not change what is bundled")
+            parsed.unsupported(f"bundle={text_of(word[:64])}", BUNDLE)
 
 
 def _ignored_words(name: str) -> Reader:
@@ -224,10 +239,45 @@ def _ignored_words(name: str) -> Reader:
     return read
 
 
-def _unsupported_words(words: frozenset[bytes], name: str, why: str) -> Reader:
+def _unsupported_words(words: frozenset[bytes], name: str, gap: Gap) -> Reader:
     def read(value: object, parsed: ParsedOptions) -> None:
         if words & set(_normalized_words(value)):
-            parsed.unsupported(name, why)
+            parsed.unsupported(name, gap)
+
+    return read
+
+
+def _read_codec(value: object, parsed: ParsedOptions) -> None:
+    """`{accept: [PCMU]}`, or words such as `accept-PCMU`, or the parts of `[accept=[PCMU]]`."""
+    if isinstance(value, dict):
+        names = [normalize_key(_bytes_of(name)) for name, codecs in value.items() if codecs]
+        unknown = bool(names)
+    else:
+        names = [re.split(rb"[-=]", word, maxsplit=1)[0] for word in _normalized_words(value)]
+        unknown = _says_something(value)
+    for option in dict.fromkeys(name for name in names if name in CODEC_OPTIONS):
+        _read_codec_option(option, parsed)
+        unknown = False
+    if unknown:
+        parsed.unsupported("codec", CODECS)
+
+
+def _bytes_of(key: object) -> bytes:
+    return key if isinstance(key, bytes) else str(key).encode(errors="surrogatepass")
+
+
+def _read_codec_option(option: bytes, parsed: ParsedOptions) -> None:
+    gap = CODEC_OPTIONS[option]
+    if gap is None:
+        parsed.ignore(f"codec-{text_of(option)}")
+    else:
+        parsed.unsupported(f"codec-{text_of(option)}", gap)
+
+
+def _reader_of_codec_option(option: bytes) -> Reader:
+    def read(value: object, parsed: ParsedOptions) -> None:
+        if _says_something(value):
+            _read_codec_option(option, parsed)
 
     return read
 
@@ -259,7 +309,9 @@ _READERS: Final[Mapping[bytes, Reader]] = {
     b"dtls": _ignored_words("DTLS"),
     b"dtls-reverse": _ignored_words("DTLS-reverse"),
     b"dtls-fingerprint": _ignored_words("DTLS-fingerprint"),
-    b"record-call": _unsupported_words(_YES, "record-call", "nh records nothing"),
-    b"generate-rtcp": _unsupported_words(_YES, "generate-RTCP", "nh relays RTCP, and sends none of its own"),
-    b"drop-traffic": _unsupported_words(frozenset({b"start"}), "drop-traffic", "use the command block media"),
+    b"codec": _read_codec,
+    **{b"codec-" + option: _reader_of_codec_option(option) for option in CODEC_OPTIONS},
+    b"record-call": _unsupported_words(_YES, "record-call", RECORDING),
+    b"generate-rtcp": _unsupported_words(_YES, "generate-RTCP", RTCP),
+    b"drop-traffic": _unsupported_words(frozenset({b"start"}), "drop-traffic", TRAFFIC),
 }

@@ -1,26 +1,35 @@
 """The result of parsing the flags and keys of one ng request, beside those that its command itself reads.
 
 Each flag and each key does one of four things: it sets an option or a switch; it asks for what nh does in any
-case and changes nothing; it is ignored and named in the reply's warning; or it makes the request fail.
+case and changes nothing; it is ignored and named in the reply's warning; or it makes the request fail. What
+makes it fail is left out with a warning instead, where the setting `ng_unsupported` says so.
 """
 
+from collections.abc import Collection
 from typing import Any
 
+from nh.commands import Feature
 from nh.errors import MalformedRequest, Unsupported
+from nh.wire.ng.unsupported import Gap
 
 
 class ParsedOptions:
     """What the flags and keys of one request ask for.
+
+    Args:
+        lenient: features that are left out, with a warning, where they would fail the request otherwise.
 
     Attributes:
         options: values for fields of nh.commands.OfferOptions, by field name.
         switches: how the command runs: any of fatal, fast, to-tag, directional, all, "load limit".
     """
 
-    def __init__(self) -> None:
-        self.options: dict[str, Any] = {}
+    def __init__(self, lenient: Collection[Feature] = ()) -> None:
+        self.options: dict[str, Any] = {"lenient": frozenset(lenient)} if lenient else {}
         self.switches: set[str] = set()
+        self._lenient = lenient
         self._ignored: dict[str, None] = {}
+        self._left_out: dict[str, None] = {}
         self._unsupported = ""
         self._error = ""
 
@@ -32,16 +41,20 @@ class ParsedOptions:
         """Record a flag or value that changes nothing, for the reply's warning."""
         self._ignored[what] = None
 
-    def unsupported(self, what: str, why: str) -> None:
+    def unsupported(self, what: str, gap: Gap) -> None:
         """Record a flag or value that nh cannot ignore: check() raises Unsupported for the first one."""
-        self._unsupported = self._unsupported or f"{what} ({why})"
+        text = f"{what} ({gap.why})"
+        if gap.feature in self._lenient:
+            self._left_out[text] = None
+        else:
+            self._unsupported = self._unsupported or text
 
     def error(self, message: str) -> None:
         """Record a value that cannot be read: check() raises MalformedRequest for the first one."""
         self._error = self._error or message
 
     def check(self) -> None:
-        """Return if the request can be executed as asked.
+        """Return if the request can be executed as asked, or without what may be left out.
 
         Raises:
             MalformedRequest: a value cannot be read.
@@ -53,6 +66,15 @@ class ParsedOptions:
             raise Unsupported(self._unsupported)
 
     @property
-    def warning(self) -> str:
-        """The reply's warning: what was ignored; "" if nothing was."""
-        return f"Ignored by nh: {', '.join(list(self._ignored)[:16])[:512]}" if self._ignored else ""
+    def ignored(self) -> str:
+        """What was ignored, for the reply's warning; "" if nothing was."""
+        return _listed(self._ignored)
+
+    @property
+    def left_out(self) -> str:
+        """What was left out that fails a request otherwise, for the warning and the log; "" for nothing."""
+        return _listed(self._left_out)
+
+
+def _listed(texts: Collection[str]) -> str:
+    return ", ".join(list(texts)[:16])[:512]

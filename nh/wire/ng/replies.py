@@ -14,6 +14,7 @@ from nh.results import (
     CallList,
     Closed,
     Failure,
+    LeftOut,
     MediumReading,
     Pong,
     Queried,
@@ -31,7 +32,10 @@ NOT_DELETED: Final = "Call-ID not found or tags didn't match"
 """The warning or error of a delete that matches nothing."""
 
 NOT_SUPPORTED: Final = "Not supported by nh: "
-"""How each refusal of what nh does not do begins."""
+"""How each refusal of what nh does not do begins, and the warning where it was left out instead."""
+
+IGNORED: Final = "Ignored by nh: "
+"""How the warning begins that names what changes nothing."""
 
 SHORTENED: Final = "The details are left out: the reply would be too long"
 """The warning of a query or delete whose `tags` were left out."""
@@ -75,26 +79,28 @@ def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
 
 
 def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
-    warnings = [request.warning]
+    left_out, warning = request.left_out, ""
     match result:
         case Failure():
             return _failure(request, result)
         case Pong():
             return {"result": "pong"}
-        case Rewritten(sdp, warning):
-            reply = {"result": "ok", **({"sdp": sdp} if sdp else {})}
-            warnings.append(warning)
+        case Rewritten():
+            reply = {"result": "ok", **({"sdp": result.sdp} if result.sdp else {})}
+            left_out = ", ".join(filter(None, (left_out, result.left_out)))
+            warning = result.warning
         case Queried():
             reply = {"result": "ok", **({} if request.fast else _queried(result))}
-            warnings.append("" if result.complete or request.fast else SHORTENED)
+            warning = "" if result.complete or request.fast else SHORTENED
         case CallList(calls):
             reply = {"result": "ok", "calls": [call.call_id for call in calls]}
-        case Closed() | Blocked():
+        case Closed() | Blocked() | LeftOut():
             reply = {"result": "ok"}
         case _:
             return _error(f"nh has no reply for {type(result).__name__}")
-    warning = "; ".join(filter(None, warnings))
-    return {**reply, "warning": warning} if warning else reply
+    begun = ((IGNORED, request.ignored), (NOT_SUPPORTED, left_out), ("", warning))
+    warnings = "; ".join(begin + text for begin, text in begun if text)
+    return {**reply, "warning": warnings} if warnings else reply
 
 
 # --- errors ---------------------------------------------------------------------------------------

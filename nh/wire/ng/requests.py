@@ -4,7 +4,7 @@ The rules are those of rtpengine's documentation, and of its daemon where the tw
 command needs, the order in which missing ones are reported, and the texts. SIP proxies depend on them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -15,6 +15,7 @@ from nh.commands import (
     BlockMedia,
     Command,
     Delete,
+    Feature,
     ListCalls,
     Offer,
     OfferOptions,
@@ -22,11 +23,12 @@ from nh.commands import (
     Query,
 )
 from nh.errors import MalformedRequest, UnknownCommand, Unsupported
-from nh.results import Failure
+from nh.results import Failure, LeftOut
 from nh.wire.fields import LOGGED_ID_BYTES, make_id
 from nh.wire.ng.dictionary import Dictionary, Encoding, decode, text_of
 from nh.wire.ng.options import read_options
 from nh.wire.ng.parsed_options import ParsedOptions
+from nh.wire.ng.unsupported import UNSUPPORTED_COMMANDS, Gap
 
 DEFAULT_DELETE_DELAY_S: Final = 30
 """Delay of a delete in seconds, if the client gives none."""
@@ -42,21 +44,23 @@ class Request(msgspec.Struct, frozen=True):
     """One request.
 
     Attributes:
-        command: what to execute, or the Failure to reply with at once.
+        command: what to execute, or the result to reply with at once.
         encoding: of the request and its reply.
         load_limit: whether the client understands the result `load limit`.
         fatal: whether deleting an unknown call is an error.
         fast: whether the reply to a delete leaves the counters out.
-        warning: what of the request was ignored; "" for nothing.
-        subject: command and call of an invalid request, as far as they are known, for log lines.
+        ignored: what of the request was ignored; "" for nothing.
+        left_out: what was left out that fails a request otherwise; "" for nothing.
+        subject: command and call, as far as they are known, for log lines.
     """
 
-    command: Command | Failure
+    command: Command | Failure | LeftOut
     encoding: Encoding = Encoding.BENCODE
     load_limit: bool = False
     fatal: bool = False
     fast: bool = False
-    warning: str = ""
+    ignored: str = ""
+    left_out: str = ""
     subject: str = "a request"
 
 
@@ -66,13 +70,18 @@ def split_cookie(message: bytes) -> tuple[bytes, bytes] | None:
     return (cookie, payload) if space and 0 < len(cookie) <= MAX_COOKIE_BYTES else None
 
 
-def decode_request(payload: bytes) -> Request:
-    """Decode the payload of one request. Never raises: an invalid request has a Failure as its command."""
+def decode_request(payload: bytes, lenient: Collection[Feature] = ()) -> Request:
+    """Decode the payload of one request. Never raises: an invalid request has a Failure as its command.
+
+    Args:
+        payload: the dictionary behind the cookie.
+        lenient: features that are left out, with a warning, where they would fail the request otherwise.
+    """
     encoding = Encoding.JSON if payload[:1] == Encoding.JSON.value else Encoding.BENCODE
     dictionary = None
     try:
         dictionary = decode(payload)
-        return _read_request(dictionary, encoding)
+        return _read_request(dictionary, encoding, lenient)
     except (MalformedRequest, UnknownCommand, Unsupported) as exc:
         return Request(Failure.of(exc), encoding, subject=_subject(dictionary))
 
@@ -85,24 +94,44 @@ def _subject(dictionary: Dictionary | None) -> str:
     return f"{subject} for call {call_id[:LOGGED_ID_BYTES]!r}" if call_id else subject
 
 
-def _read_request(dictionary: Dictionary, encoding: Encoding) -> Request:
+def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collection[Feature]) -> Request:
     name = dictionary.find(b"command")
     if not name:
         raise MalformedRequest('Dictionary contains no key "command"')
     known = name.replace(b"_", b" ").replace(b"-", b" ").lower()
-    if known in _UNSUPPORTED:
-        raise Unsupported(text_of(name))
+    if known in UNSUPPORTED_COMMANDS:
+        return _leave_out(dictionary, encoding, UNSUPPORTED_COMMANDS[known], lenient)
     if known not in REQUESTS:
         raise UnknownCommand("Unrecognized command")
-    parsed = read_options(dictionary)
+    parsed = read_options(dictionary, lenient)
+    command = REQUESTS[known](dictionary, parsed)
     return Request(
-        REQUESTS[known](dictionary, parsed),
+        command,
         encoding,
         load_limit="load limit" in parsed.switches,
         fatal="fatal" in parsed.switches,
         fast="fast" in parsed.switches,
-        warning=parsed.warning,
+        ignored=parsed.ignored,
+        # other commands ask for nothing by their flags: scripts send the same ones with each command
+        left_out=parsed.left_out if isinstance(command, Offer | Answer) else "",
+        subject=_subject(dictionary),
     )
+
+
+def _leave_out(
+    dictionary: Dictionary, encoding: Encoding, gap: Gap | None, lenient: Collection[Feature]
+) -> Request:
+    """A command that nh does not have.
+
+    Raises:
+        Unsupported: it is none of the features that are left out.
+    """
+    name = text_of(dictionary.find(b"command"))
+    if gap is None or gap.feature not in lenient:
+        raise Unsupported(name)
+    _needed(dictionary, b"call-id")
+    left_out = f"{name} ({gap.why})"
+    return Request(LeftOut(), encoding, left_out=left_out, subject=_subject(dictionary))
 
 
 # --- one reader for each command -------------------------------------------------------------------------
@@ -177,37 +206,6 @@ REQUESTS: Final[Mapping[bytes, Callable[[Dictionary, ParsedOptions], Command]]] 
     b"block media": _reader_of_block(True),
     b"unblock media": _reader_of_block(False),
 }
-
-_UNSUPPORTED: Final = frozenset(
-    {
-        b"start recording",
-        b"stop recording",
-        b"pause recording",
-        b"start forwarding",
-        b"stop forwarding",
-        b"block dtmf",
-        b"unblock dtmf",
-        b"silence media",
-        b"unsilence media",
-        b"play media",
-        b"stop media",
-        b"play dtmf",
-        b"statistics",
-        b"publish",
-        b"subscribe request",
-        b"subscribe answer",
-        b"unsubscribe",
-        b"inject start",
-        b"inject stop",
-        b"connect",
-        b"cli",
-        b"transform",
-        b"create",
-        b"create answer",
-        b"mesh",
-    }
-)
-"""Commands of rtpengine that nh does not have."""
 
 _NAMES: Final[Mapping[bytes, str]] = {b"sdp": "SDP body"}
 

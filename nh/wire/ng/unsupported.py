@@ -1,82 +1,135 @@
-"""Flags and keys of rtpengine that make nh refuse a request, and why; docs/reference/ng.md lists them.
+"""Flags, keys and commands of rtpengine that nh does not have, and why; docs/reference/ng.md lists them.
 
-A client that sends one of them relies on it, so nh returns an error instead of ignoring it. Tables only.
+A client that sends one of them relies on it, so nh returns an error, unless the setting `ng_unsupported` says
+that the feature is left out with a warning. Tables only.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
-_RECORDING: Final = "nh records nothing"
-_CODECS: Final = "nh does not look into codecs"
-_MEDIA: Final = "nh does not look into media"
-_HEADERS: Final = "nh does not look into RTP headers"
-_PLAYER: Final = "nh plays nothing"
-_SRTP: Final = "nh hands SRTP through as it is"
-_RTCP: Final = "nh relays RTCP, and sends none of its own"
-_SDP: Final = "nh changes of an SDP only what a relay must"
-_ROUTES: Final = "nh does not look into routes, name an interface"
+from nh.commands import Feature
 
-UNSUPPORTED_FLAGS: Final[Mapping[bytes, str]] = {
-    b"record-call": _RECORDING,
-    b"recording-announcement": _RECORDING,
-    b"recording-vsc": _RECORDING,
-    b"siprec": _RECORDING,
-    b"always-transcode": _CODECS,
-    b"force-transcoding": _CODECS,
-    b"no-passthrough": _CODECS,
-    b"single-codec": _CODECS,
-    b"static-codec": _CODECS,
-    b"static-codecs": _CODECS,
-    b"reorder-codecs": _CODECS,
-    b"reuse-codecs": _CODECS,
-    b"no-codec-renegotiation": _CODECS,
+
+class Gap(NamedTuple):
+    """Something that nh does not do: the family of features that it belongs to, and the reason."""
+
+    feature: Feature
+    why: str
+
+
+RECORDING: Final = Gap(Feature.RECORDING, "nh records nothing")
+CODECS: Final = Gap(Feature.CODECS, "nh does not look into codecs")
+DTMF: Final = Gap(Feature.DTMF, "nh does not read DTMF")
+PLAYING: Final = Gap(Feature.PLAYING, "nh plays nothing")
+SRTP: Final = Gap(Feature.SRTP, "nh hands SRTP through as it is")
+ICE: Final = Gap(Feature.ICE, "nh has no ICE agent")
+RTCP: Final = Gap(Feature.PACKETS, "nh relays RTCP, and sends none of its own")
+T38: Final = Gap(Feature.PACKETS, "nh does not convert T.38, it hands it through")
+BUNDLE: Final = Gap(Feature.SDP, "nh does not change what is bundled")
+TRAFFIC: Final = Gap(Feature.PACKETS, "use the command block media")
+_MEDIA: Final = Gap(Feature.PACKETS, "nh does not look into media")
+_HEADERS: Final = Gap(Feature.SDP, "nh does not look into RTP headers")
+_SDP: Final = Gap(Feature.SDP, "nh changes of an SDP only what a relay must")
+_ROUTES: Final = Gap(Feature.ROUTES, "nh does not look into routes, name an interface")
+
+UNSUPPORTED_FLAGS: Final[Mapping[bytes, Gap]] = {
+    b"record-call": RECORDING,
+    b"recording-announcement": RECORDING,
+    b"recording-vsc": RECORDING,
+    b"siprec": RECORDING,
+    b"always-transcode": CODECS,
+    b"force-transcoding": CODECS,
+    b"no-passthrough": CODECS,
+    b"single-codec": CODECS,
+    b"static-codec": CODECS,
+    b"static-codecs": CODECS,
+    b"reorder-codecs": CODECS,
+    b"reuse-codecs": CODECS,
+    b"no-codec-renegotiation": CODECS,
     b"strip-extmap": _HEADERS,
-    b"block-dtmf": _MEDIA,
-    b"detect-dtmf": _MEDIA,
-    b"inject-dtmf": _MEDIA,
+    b"block-dtmf": DTMF,
+    b"detect-dtmf": DTMF,
     b"block-short": _MEDIA,
     b"block-shorts": _MEDIA,
     b"block-short-packets": _MEDIA,
-    b"audio-player": _PLAYER,
-    b"player": _PLAYER,
-    b"generate-rtcp": _RTCP,
-    b"recrypt": _SRTP,
-    b"fragment": "nh needs whole SDPs",
+    b"audio-player": PLAYING,
+    b"player": PLAYING,
+    b"generate-rtcp": RTCP,
+    b"recrypt": SRTP,
+    b"fragment": Gap(Feature.SDP, "nh needs whole SDPs"),
 }
-"""Flags that make a request fail, with the reason in the error."""
+"""Flags that make a request fail."""
 
-UNSUPPORTED_KEYS: Final[Mapping[bytes, str]] = {
-    b"codec": _CODECS,
-    b"codecs": _CODECS,
-    b"transcode": _CODECS,
-    **{
-        f"codec-{what}".encode(): _CODECS for what in ("transcode", "strip", "offer", "mask", "set", "accept")
-    },
-    **{f"codec-{what}".encode(): _CODECS for what in ("except", "consume", "ignore")},
-    b"ptime": _CODECS,
-    b"ptime-reverse": _CODECS,
-    b"reverse-ptime": _CODECS,
+UNSUPPORTED_KEYS: Final[Mapping[bytes, Gap]] = {
+    b"codecs": CODECS,
+    b"transcode": CODECS,
+    b"ptime": CODECS,
+    b"ptime-reverse": CODECS,
+    b"reverse-ptime": CODECS,
     b"delay-buffer": _MEDIA,
     b"extmap": _HEADERS,
     b"sdp-attr": _SDP,
     b"sdp-media-remove": _SDP,
-    b"audio-player": _PLAYER,
-    b"player": _PLAYER,
-    b"moh": _PLAYER,
-    b"media-echo": _PLAYER,
-    b"ice-lite": "nh has no ICE agent",
+    b"audio-player": PLAYING,
+    b"player": PLAYING,
+    b"moh": PLAYING,
+    b"media-echo": PLAYING,
+    b"ice-lite": ICE,
     b"inbound-peer": _ROUTES,
     b"outbound-peer": _ROUTES,
     b"peer": _ROUTES,
-    b"template": "nh has no templates",
-    b"dtmf-security": _MEDIA,
-    b"dtmf-security-trigger": _MEDIA,
-    b"dtmf-delay": _MEDIA,
-    b"dtmf-log-dest": _MEDIA,
-    b"dtmf-log-destination": _MEDIA,
-    b"trigger": _MEDIA,
+    b"template": Gap(Feature.ROUTES, "nh has no templates"),
+    b"dtmf-security": DTMF,
+    b"dtmf-security-trigger": DTMF,
+    b"dtmf-delay": DTMF,
+    b"dtmf-log-dest": DTMF,
+    b"dtmf-log-destination": DTMF,
+    b"trigger": DTMF,
 }
-"""Keys that make a request fail unless their value is empty or off, with the reason in the error."""
+"""Keys that make a request fail unless their value is empty or off."""
+
+CODEC_OPTIONS: Final[Mapping[bytes, Gap | None]] = {
+    b"transcode": CODECS,
+    b"mask": CODECS,
+    b"consume": CODECS,
+    b"accept": None,
+    b"except": None,
+    b"ignore": None,
+    b"offer": None,
+    b"set": None,
+    b"strip": None,
+}
+"""What the key `codec` may ask for. None: a call works without it, so it is ignored with a warning: it needs
+no transcoding, or only says how to transcode."""
+
+UNSUPPORTED_COMMANDS: Final[Mapping[bytes, Gap | None]] = {
+    b"start recording": RECORDING,
+    b"stop recording": RECORDING,
+    b"pause recording": RECORDING,
+    b"start forwarding": RECORDING,
+    b"stop forwarding": RECORDING,
+    b"block dtmf": DTMF,
+    b"unblock dtmf": DTMF,
+    b"play dtmf": DTMF,
+    b"silence media": PLAYING,
+    b"unsilence media": PLAYING,
+    b"play media": PLAYING,
+    b"stop media": PLAYING,
+    b"statistics": None,
+    b"publish": None,
+    b"subscribe request": None,
+    b"subscribe answer": None,
+    b"unsubscribe": None,
+    b"inject start": None,
+    b"inject stop": None,
+    b"connect": None,
+    b"cli": None,
+    b"transform": None,
+    b"create": None,
+    b"create answer": None,
+    b"mesh": None,
+}
+"""Commands that fail. None: whatever `ng_unsupported` says, as the client needs more of the reply than ok."""
 
 NOT_OPTIONS: Final = frozenset(
     {
