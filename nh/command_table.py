@@ -101,7 +101,7 @@ _ROWS: Final[tuple[tuple[Any, ...], ...]] = (
     (Query,      Queried,         _CALL, "",         "",         ("query",),  "query",    False),
     (BlockMedia, Blocked,         _CALL, "",         "",
      ("block media", "unblock media"), "block", True),
-    (GetStats,   Stats,           _OWN,  "",         "stats",    (),          "",         False),
+    (GetStats,   Stats,           _OWN,  "",         "stats",    ("statistics",), "",      False),
     (Drain,      DrainState,      _OWN,  "",         "drain",    (),          "",         False),
     (Undrain,    DrainState,      _OWN,  "",         "undrain",  (),          "",         False),
     (Upgrade,    Upgrading,       _OWN,  "",         "upgrade",  (),          "",         False),

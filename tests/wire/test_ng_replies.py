@@ -1,5 +1,6 @@
 """nh.wire.ng.replies: results in rtpengine's words, in the encoding of the request."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -15,11 +16,13 @@ from nh.results import (
     Pong,
     Queried,
     Rewritten,
+    Stats,
     StreamDetail,
     StreamReading,
     StreamTotals,
     TagReading,
 )
+from nh.stats import ShardStats
 from nh.wire.ng import decode_request, encode_reply
 from nh.wire.ng.replies import SHORTENED
 from tests.wire.ng import MAX_BYTES, SDP, offer, payload, reply
@@ -122,6 +125,28 @@ def test_deleting_what_is_not_known_is_a_warning_or_an_error() -> None:
 def test_a_list_tells_call_ids() -> None:
     calls = tuple(CallSummary(call_id, 0, 1, 1, 1, 4, 0, 0) for call_id in (b"a", b"b\xff"))
     assert reply(payload("list"), CallList(calls)) == {b"result": b"ok", b"calls": [b"a", b"b\xff"]}
+
+
+def test_statistics_are_those_of_the_relay_in_rtpengines_words() -> None:
+    shard = ShardStats()
+    shard.calls, shard.sessions_ended, shard.expired_silent, shard.expired_hold = 3, 10, 2, 1
+    shard.packets_out, shard.kernel_packets, shard.drop_looped, shard.offer_ok = 50, 20, 4, 7
+    values = {
+        "time": 1000.5,
+        "supervisor": {"running_since": 400.0},
+        "totals": dataclasses.asdict(shard),
+    }
+    told = reply(payload("statistics"), Stats(values))
+    assert told[b"result"] == b"ok"
+    statistics = told[b"statistics"]
+    assert (statistics[b"currentstatistics"][b"sessionsown"], statistics[b"interfaces"]) == (3, [])
+    totals = statistics[b"totalstatistics"]
+    assert totals[b"uptime"] == b"600"
+    assert (totals[b"timeoutsessions"], totals[b"silenttimeoutsessions"]) == (2, 1)
+    assert (totals[b"managedsessions"], totals[b"regularterminatedsessions"]) == (10, 7)
+    assert (totals[b"relayedpackets_user"], totals[b"relayedpackets_kernel"]) == (30, 20)
+    assert (totals[b"relayedpackets"], totals[b"relayedpacketerrors"]) == (50, 4)
+    assert statistics[b"controlstatistics"][b"totaloffercount"] == 7
 
 
 def test_blocking_is_ok() -> None:

@@ -205,7 +205,6 @@ def test_media_are_blocked_for_one_end_only_if_the_client_says_so() -> None:
         "silence media",
         "subscribe request",
         "publish",
-        "statistics",
     ],
 )
 def test_what_only_rtpengine_does_is_refused_by_name(name: str) -> None:

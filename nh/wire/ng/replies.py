@@ -20,6 +20,7 @@ from nh.results import (
     Queried,
     Result,
     Rewritten,
+    Stats,
     StreamDetail,
     StreamReading,
     StreamTotals,
@@ -27,6 +28,7 @@ from nh.results import (
 )
 from nh.wire.ng.dictionary import encode
 from nh.wire.ng.requests import Request
+from nh.wire.ng.statistics import make_statistics
 
 NOT_DELETED: Final = "Call-ID not found or tags didn't match"
 """The warning or error of a delete that matches nothing."""
@@ -79,6 +81,7 @@ def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
 
 
 def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
+    reply: dict[Any, Any] = {"result": "ok"}
     left_out, warning = request.left_out, ""
     match result:
         case Failure():
@@ -86,16 +89,18 @@ def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
         case Pong():
             return {"result": "pong"}
         case Rewritten():
-            reply = {"result": "ok", **({"sdp": result.sdp} if result.sdp else {})}
+            reply |= {"sdp": result.sdp} if result.sdp else {}
             left_out = ", ".join(filter(None, (left_out, result.left_out)))
             warning = result.warning
         case Queried():
-            reply = {"result": "ok", **({} if request.fast else _queried(result))}
+            reply |= {} if request.fast else _queried(result)
             warning = "" if result.complete or request.fast else SHORTENED
         case CallList(calls):
-            reply = {"result": "ok", "calls": [call.call_id for call in calls]}
+            reply["calls"] = [call.call_id for call in calls]
+        case Stats(values):
+            reply["statistics"] = make_statistics(values)
         case Closed() | Blocked() | LeftOut():
-            reply = {"result": "ok"}
+            pass
         case _:
             return _error(f"nh has no reply for {type(result).__name__}")
     begun = ((IGNORED, request.ignored), (NOT_SUPPORTED, left_out), ("", warning))

@@ -16,6 +16,7 @@ from nh.commands import (
     Command,
     Delete,
     Feature,
+    GetStats,
     ListCalls,
     Offer,
     OfferOptions,
@@ -175,6 +176,10 @@ def _read_query(dictionary: Dictionary, _parsed: ParsedOptions) -> Command:
     return Query(call_id, _id(dictionary, b"to-tag") or _id(dictionary, b"from-tag"))
 
 
+def _read_statistics(_dictionary: Dictionary, _parsed: ParsedOptions) -> Command:
+    return GetStats()
+
+
 def _read_list(dictionary: Dictionary, _parsed: ParsedOptions) -> Command:
     limit = dictionary.find_integer(b"limit")
     if limit is not None and limit < 1:
@@ -203,6 +208,7 @@ REQUESTS: Final[Mapping[bytes, Callable[[Dictionary, ParsedOptions], Command]]] 
     b"delete": _read_delete,
     b"query": _read_query,
     b"list": _read_list,
+    b"statistics": _read_statistics,
     b"block media": _reader_of_block(True),
     b"unblock media": _reader_of_block(False),
 }

@@ -115,7 +115,6 @@ UNSUPPORTED_COMMANDS: Final[Mapping[bytes, Gap | None]] = {
     b"unsilence media": PLAYING,
     b"play media": PLAYING,
     b"stop media": PLAYING,
-    b"statistics": None,
     b"publish": None,
     b"subscribe request": None,
     b"subscribe answer": None,
