@@ -122,6 +122,11 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         if self.rpc_group and not self.rpc_mode_bits & stat.S_IWGRP:
             raise ValueError(f"rpc_group: rpc_mode {self.rpc_mode} admits no group; set rpc_mode to 0660")
         _ = self.rpc_mode_bits, self.ng_addresses, self.ng_lenient
+        for name, path in (("runtime_dir", self.runtime_dir), ("state", self.state)):
+            if path and "/" not in path and (name, path) != ("state", NO_STATE):
+                raise ValueError(
+                    f"{name}: {path!r} has no /, so it may be a mistyped word; a directory here is ./{path}"
+                )
         for text in self.rpc:
             _parse("rpc", text)
         check_interfaces(self.interfaces, self.port_range)

@@ -6,16 +6,23 @@ The module reads the given file and environment, and knows nothing of processes.
 import enum
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, NamedTuple, get_type_hints
 
 import msgspec
 
 from nh.config import Settings
+from nh.durations import parse_seconds
 from nh.errors import ConfigError
 
 ENVIRONMENT_PREFIX: Final = "NH_"
+
+MAX_FILE_BYTES: Final = 1 << 20
+"""Longest file of settings; a device such as /dev/zero is no such file."""
+
+DEFAULT: Final = "default"
+COMMAND_LINE: Final = "command line"
 
 _LISTS = frozenset({"rpc", "ng", "interface", "kernel_interface"})
 """Settings that have several values, separated by commas in the environment."""
@@ -23,7 +30,34 @@ _LISTS = frozenset({"rpc", "ng", "interface", "kernel_interface"})
 _OTHER_VARIABLES = frozenset({"NH_CONFIG", "NH_HANDOVER_FD"})
 """Variables of nh that are no settings: the file, and the descriptor that nh gives itself at an upgrade."""
 
-_KINDS: Final = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_KINDS: Final = {
+    int: "a whole number",
+    float: "a span of time, such as 30, 30s, 5m or 1h30m",
+    bool: "true or false",
+    str: "text in quotes",
+}
+
+
+_HINTS: Final = get_type_hints(Settings)
+
+
+class LoadedSettings(NamedTuple):
+    """Settings, and where each of them came from.
+
+    Attributes:
+        settings: the settings.
+        origins: by name, without those that have their default: FILE:LINE, "environment" or "command line".
+    """
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+class _Given(NamedTuple):
+    """A value before it is checked."""
+
+    value: object
+    origin: str
 
 
 def load_settings(
@@ -32,7 +66,17 @@ def load_settings(
     environment: Mapping[str, str] | None = None,
     file: Path | None = None,
 ) -> Settings:
-    """The settings of this run.
+    """The settings of this run; see read_settings()."""
+    return read_settings(flags=flags, environment=environment, file=file).settings
+
+
+def read_settings(
+    *,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> LoadedSettings:
+    """The settings of this run, and where each came from.
 
     Args:
         flags: values from the command line by field name; None: the flag is not given.
@@ -45,21 +89,18 @@ def load_settings(
     environment = os.environ if environment is None else environment
     if file is None and environment.get("NH_CONFIG"):
         file = Path(environment["NH_CONFIG"])
-    values: dict[str, Any] = {}
-    for origin, layer in (
-        (str(file), _from_file(file)),
-        ("environment", _from_environment(environment)),
-        ("command line", {name: value for name, value in (flags or {}).items() if value is not None}),
-    ):
-        _convert(layer, origin)  # alone first, so that an error can say where the value came from
-        values |= layer
-    settings = _convert(values, "settings")
-    # only now: each of the two may come from another place
-    if settings.ng and not settings.interfaces:
-        raise ConfigError(
-            "ng: needs an address for media; say --address IP, or --interface NAME/IP for each of several"
-        )
-    return settings
+    given = {name: _Given(value, COMMAND_LINE) for name, value in (flags or {}).items() if value is not None}
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    for layer in (_from_file(file), _from_environment(environment), given):
+        for name, each in layer.items():
+            values[name] = _convert(name, each)
+            origins[name] = each.origin
+    try:
+        return LoadedSettings(_checked(values), origins)
+    except ValueError as exc:  # a rule of Settings: its message begins with the setting
+        origin = origins.get(str(exc).partition(":")[0], "settings")
+        raise ConfigError(f"{origin}: {exc}") from exc
 
 
 def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
@@ -71,58 +112,99 @@ def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     known = {ENVIRONMENT_PREFIX + name.upper() for name in Settings.__struct_fields__}
     for name in sorted(environment):
         if name.startswith(ENVIRONMENT_PREFIX) and name not in known | _OTHER_VARIABLES:
-            import difflib  # noqa: PLC0415  most environments have no such variable
-
-            similar = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-            remedy = f"did you mean {similar[0]}?" if similar else "`nh run --help` lists all"
-            yield f"environment: {name} is no setting; {remedy}"
+            yield f"environment: {name} is no setting; {_remedy(name, known)}"
 
 
-def _convert(values: Mapping[str, Any], origin: str) -> Settings:
-    unknown = sorted(set(values) - set(Settings.__struct_fields__))
-    if unknown:
-        raise ConfigError(
-            f"{origin}: unknown setting {unknown[0]!r}; see docs/reference/configuration.md for all of them"
+def _checked(values: Mapping[str, Any]) -> Settings:
+    settings = Settings(**values)
+    # a rule of several settings, each of which may come from another place
+    if settings.ng and not settings.interfaces:
+        raise ValueError(
+            "ng: needs an address for media; say --address IP, or --interface NAME/IP for each of several"
         )
+    return settings
+
+
+def _convert(name: str, given: _Given) -> object:
+    kind = _HINTS.get(name)
+    if kind is None:
+        raise ConfigError(f"{given.origin}: {_no_setting(name, given.value)}")
     try:
-        return msgspec.convert(dict(values), Settings, strict=False)
-    except msgspec.ValidationError as exc:
-        raise ConfigError(f"{origin}: {_in_words(exc, values)}") from exc
-    except ValueError as exc:
-        raise ConfigError(f"{origin}: {exc}") from exc
+        if kind is float and isinstance(given.value, str):
+            return parse_seconds(given.value)
+        return msgspec.convert(given.value, kind, strict=False)
+    except (msgspec.ValidationError, ValueError) as exc:
+        wanted = (
+            f"one of {', '.join(kind)}"
+            if isinstance(kind, enum.EnumMeta)
+            else _KINDS.get(kind, 'a list of text, such as ["…", "…"]')
+        )
+        raise ConfigError(f"{given.origin}: {name}: {_shown(given.value)} is not {wanted}") from exc
 
 
-def _in_words(error: msgspec.ValidationError, values: Mapping[str, Any]) -> str:
-    """What an error of msgspec says, such as Expected `int`, got `str` - at `$.shards`, for people."""
-    found = re.fullmatch(r".* - at `\$\.(\w+)`", str(error))
-    if found is None:
-        return str(error)  # a rule of Settings: it names the setting
-    name = found[1]
-    kind = get_type_hints(Settings)[name]
-    wanted = (
-        f"one of {', '.join(kind)}" if isinstance(kind, enum.EnumMeta) else _KINDS.get(kind, "a list of text")
-    )
-    return f"{name}: {values[name]!r} is not {wanted}"
+def _no_setting(name: str, value: object) -> str:
+    if isinstance(value, dict):
+        return f"[{name[:80]}] is a table; settings stand at the top of the file, above any table"
+    return f"{name[:80]!r} is no setting; {_remedy(name.replace('-', '_').lower(), _HINTS)}"
 
 
-def _from_file(file: Path | None) -> dict[str, Any]:
+def _remedy(name: str, known: Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415  most runs have no unknown name
+
+    similar = difflib.get_close_matches(name[:80], known, n=1, cutoff=0.7)
+    return f"did you mean {similar[0]}?" if similar else "`nh config` lists all"
+
+
+def _shown(value: object) -> str:
+    """A value for people, as TOML would have it, cut where it is long."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value[:80]) if isinstance(value, str) else str(value)[:80]
+
+
+def _from_file(file: Path | None) -> dict[str, _Given]:
     if file is None:
         return {}
     import tomllib  # noqa: PLC0415  most runs have no file
 
     try:
         with file.open("rb") as stream:
-            return tomllib.load(stream)
+            content = stream.read(MAX_FILE_BYTES + 1)
     except OSError as exc:
-        raise ConfigError(f"{file}: cannot be read: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{file}: not valid TOML: {exc}") from exc
+        raise ConfigError(f"{file}: cannot be read: {exc.strerror}; name another with --config") from exc
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(f"{file}: is longer than {MAX_FILE_BYTES} bytes, so it is no file of settings")
+    try:
+        text = content.decode()
+        values = tomllib.loads(text)
+    except UnicodeDecodeError as exc:
+        line = content[: exc.start].count(b"\n") + 1
+        raise ConfigError(f"{file}:{line}: not UTF-8 text; write it as UTF-8") from exc
+    except (tomllib.TOMLDecodeError, RecursionError) as exc:
+        raise ConfigError(f"{file}{_where(exc, content.decode())}") from exc
+    return {name: _Given(value, f"{file}{_line_of(name, text)}") for name, value in values.items()}
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _where(error: Exception, text: str) -> str:
+    """Where and why a file is not TOML."""
+    lines = text.splitlines()
+    found = re.search(r"\(at line (\d+), column \d+\)", str(error))
+    number = int(found[1]) if found else len(lines)
+    line = lines[number - 1].strip()[:80] if 0 < number <= len(lines) else ""
+    return f":{number}: {line!r} is not valid TOML; a line is NAME = VALUE, with text in quotes"
+
+
+def _line_of(name: str, text: str) -> str:
+    """`:` and the number of the line in which a name gets its value; "" if that is not plain to see."""
+    found = re.search(rf"^[ \t]*\[?[ \t]*[\"']?{re.escape(name)}[\"']?[ \t]*[\]=.]", text, re.MULTILINE)
+    return f":{text.count(chr(10), 0, found.start()) + 1}" if found else ""
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
+    values: dict[str, _Given] = {}
     for field in Settings.__struct_fields__:
         text = environment.get(ENVIRONMENT_PREFIX + field.upper())
         if text is not None:
-            values[field] = [part for part in text.split(",") if part] if field in _LISTS else text
+            value = [part for part in text.split(",") if part] if field in _LISTS else text
+            values[field] = _Given(value, "environment")
     return values

@@ -1,7 +1,8 @@
 """The errors that nh raises on purpose.
 
     NhError
-    ├── ConfigError             a setting, flag or file cannot be used
+    ├── ConfigError             a setting, flag or file cannot be used, now or later
+    ├── NotNow                  the host does not give what a setting names, and may do so later
     │   └── DirectoryInUse      another nh uses the directory
     ├── ProtocolError           bytes or fields from a peer break the protocol
     │   ├── MalformedFrame      the stream cannot be followed any further: the connection ends
@@ -53,7 +54,14 @@ class ConfigError(NhError):
     """A setting cannot be used; the message says which, why, and what to set instead."""
 
 
-class DirectoryInUse(ConfigError):
+class NotNow(NhError):
+    """A setting can be used, but not now: what it names is in use, or is not on this host yet.
+
+    The exit status of `nh run` differs from that of a ConfigError: a service manager starts nh again.
+    """
+
+
+class DirectoryInUse(NotNow):
     """Another nh uses the directory; the message has its process id."""
 
 

@@ -1,5 +1,6 @@
 """Settings: layers, errors that help, and the reference that must not lie (configuration.md)."""
 
+import math
 import re
 import tomllib
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nh.address import TcpAddress
 from nh.calls.interfaces import Interface
@@ -15,7 +18,8 @@ from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
 from nh.commands import Feature
 from nh.config import LogLevel, Settings, check_served_addresses
-from nh.config_sources import load_settings, unknown_variables
+from nh.config_sources import load_settings, read_settings, unknown_variables
+from nh.durations import parse_seconds
 from nh.errors import ConfigError
 from nh.interface_text import parse_address
 from nh.supervisor.handover.receive import VARIABLE
@@ -134,13 +138,29 @@ def test_booleans_come_from_the_environment(text: str, value: bool) -> None:
             'interface = ["a/192.0.2.1@2000-3000", "b/192.0.2.1@2500-3500"]',
             "interface: .*overlap on 192.0.2.1",
         ),
-        ("shard = 2", r"unknown setting 'shard'.*docs/reference/configuration\.md"),
-        ("[relay]\ndscp = 46", "unknown setting 'relay'"),
+        ("shard = 2", r"'shard' is no setting; did you mean shards\?"),
+        ("silent-s = 2", r"'silent-s' is no setting; did you mean silent_s\?"),
+        ("colour = 2", "'colour' is no setting; `nh config` lists all"),
+        ("[relay]\ndscp = 46", r"\[relay\] is a table; settings stand at the top of the file"),
+        ("ports.low = 46", r"ports: .*is not text in quotes"),
+        ("rpc = [1]", "rpc: .1. is not a list of text"),
+        ("shards = true", "shards: true is not a whole number"),
+        ("state = 2020-01-01", "state: 2020-01-01 is not text in quotes"),
+        (
+            'silent_s = "5 parsecs"',
+            "silent_s: '5 parsecs' is not a span of time, such as 30, 30s, 5m",
+        ),
+        ('silent_s = "8d"', r"silent_s: 691200 s is not in 1 to 604800 s \(7 days\)"),
+        ('state = "of"', r"state: 'of' has no /, so it may be a mistyped word; a directory here is \./of"),
+        ('runtime_dir = "rnu"', r"runtime_dir: 'rnu' has no /"),
+        ('runtime_dir = "off"', r"runtime_dir: 'off' has no /"),
+        ("shards = = 2", "'shards = = 2' is not valid TOML; a line is NAME = VALUE, with text in quotes"),
+        ("ports = 1-2", "'ports = 1-2' is not valid TOML"),
     ],
 )
 def test_an_error_names_the_file_and_the_setting(toml: Path, text: str, named: str) -> None:
     toml.write_text(text)
-    with pytest.raises(ConfigError, match=rf"^{re.escape(str(toml))}: .*{named}"):
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(toml))}:1: .*{named}"):
         load(file=toml)
 
 
@@ -160,7 +180,7 @@ def test_a_variable_that_is_no_setting_is_warned_of() -> None:
         "HOME": "/",
     }
     assert list(unknown_variables(environment)) == [
-        "environment: NH_SERVICE_HOST is no setting; `nh run --help` lists all",
+        "environment: NH_SERVICE_HOST is no setting; `nh config` lists all",
         "environment: NH_SHARD is no setting; did you mean NH_SHARDS?",
         "environment: NH_SILENTS_S is no setting; did you mean NH_SILENT_S?",
     ]
@@ -183,14 +203,78 @@ def test_addresses_that_other_hosts_reach_are_refused_before_the_start() -> None
 
 
 def test_a_file_that_cannot_be_read_is_named(toml: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nh\.toml: cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"nh\.toml: cannot be read: No such file.*--config"):
         load(file=toml)
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         load(file=tmp_path)
-    for content in (b"shards = = 2", b"\xff\xfe"):
-        toml.write_bytes(content)
-        with pytest.raises(ConfigError, match=r"nh\.toml: not valid TOML"):
-            load(file=toml)
+    with pytest.raises(ConfigError, match=r"^/dev/zero: is longer than 1048576 bytes"):
+        load(file=Path("/dev/zero"))
+    toml.write_bytes(b"shards = 2\n\xff\xfe")
+    with pytest.raises(ConfigError, match=r"nh\.toml:2: not UTF-8 text"):
+        load(file=toml)
+
+
+def test_an_error_has_the_line_of_the_file(toml: Path) -> None:
+    toml.write_text("# silent_s = 1\nshards = 2\n\n  'silent_s'=0\n")
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(toml))}:4: silent_s: 0 s is not in 1 to"):
+        load(file=toml)
+    toml.write_text("shards = 2\nrpc = [\n")
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(toml))}:\d: .* is not valid TOML"):
+        load(file=toml)
+
+
+def test_a_rule_of_two_settings_looks_at_what_holds_in_the_end(toml: Path) -> None:
+    toml.write_text('rpc_group = "root"')
+    assert load(file=toml, environment={"NH_RPC_MODE": "0660"}).rpc_group_id == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("30", 30), ("30s", 30), ("1.5", 1.5), ("5m", 300), ("1h", 3600), ("1h30m", 5400)),
+        *(("2d", 172_800), ("1500ms", 1.5), (" 90s ", 90), ("1e2", 100), ("0.5m", 30)),
+    ],
+)
+def test_spans_of_time_may_have_units_in_every_source(toml: Path, text: str, seconds: float) -> None:
+    toml.write_text(f'silent_s = "{text}"')
+    assert load(file=toml).silent_s == seconds
+    assert load(environment={"NH_SILENT_S": text}).silent_s == seconds
+    assert load({"silent_s": text}).silent_s == seconds
+
+
+@given(st.text(alphabet="0123456789.smhd-+e_ \u0663") | st.text())
+def test_every_text_is_a_span_of_time_or_an_error_in_nhs_words(text: str) -> None:
+    try:
+        seconds = parse_seconds(text)
+    except ValueError as exc:
+        assert "is no span of time, such as 30, 30s, 5m or 1h30m" in str(exc)
+    else:
+        assert math.isfinite(seconds) or "e" in text.lower()
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(sorted(Settings.__struct_fields__)), _VALUES)
+def test_every_value_is_accepted_or_refused_in_nhs_words(name: str, value: object) -> None:
+    try:
+        load({name: value})
+    except ConfigError as exc:
+        message = str(exc)
+        assert message.startswith(f"command line: {name}: ") or name in ("address", "interface")
+        assert message.isprintable()
+        for library in ("Expected", "$.", "msgspec", "datetime"):
+            assert library not in message.replace(str(value)[:80], "")
+
+
+def test_the_origin_of_each_setting_is_known(toml: Path) -> None:
+    toml.write_text("shards = 2\nsilent_s = 60\ndscp = 1\n")
+    loaded = read_settings(flags={"dscp": 46, "hold_s": None}, environment={"NH_SILENT_S": "70"}, file=toml)
+    assert loaded.origins == {"shards": f"{toml}:1", "silent_s": "environment", "dscp": "command line"}
 
 
 # --- what is derived ------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from nh.cli.calls.callid import json_text
-from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, check_range, connect
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect, read_seconds
 from nh.cli.stats.quantities import duration
 from nh.commands import MAX_DRAIN_S, Drain, Undrain
 from nh.results import DrainState
@@ -14,10 +14,11 @@ from nh.results import DrainState
 def drain(
     *,
     limit_s: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            metavar="SECONDS",
-            help=f"End after so long even if calls are left, 0 to {MAX_DRAIN_S} (default: no limit)",
+            metavar="TIME",
+            help=f"End after so long even if calls are left, such as 90s or 1h; 0 to {MAX_DRAIN_S} s "
+            "(default: no limit)",
             show_default=False,
         ),
     ] = None,
@@ -30,11 +31,9 @@ def drain(
 
     A second nh drain replaces the limit. SIGUSR1 to nh run does the same without a limit.
     """
-
-    if limit_s is not None:
-        check_range("limit_s", limit_s, 0, MAX_DRAIN_S)
+    seconds = None if limit_s is None else read_seconds("limit_s", limit_s, 0, MAX_DRAIN_S)
     with connect(config, runtime_dir, rpc) as client:
-        _print(client.request(Drain(limit_s)), as_json)
+        _print(client.request(Drain(seconds)), as_json)
 
 
 def undrain(

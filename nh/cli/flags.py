@@ -203,7 +203,7 @@ def _parameter(name: str) -> inspect.Parameter:
     # numbers and words are text here: nh.config_sources converts them, as it does those of the environment
     hint: Any = bool if setting is bool else list[str] if setting == tuple[str, ...] else str
     words: list[str] = list(setting) if isinstance(setting, enum.EnumMeta) else []
-    metavar = flag.metavar or ("SECONDS" if flag.unit == "s" else "N" if flag.low is not None else None)
+    metavar = flag.metavar or ("TIME" if flag.unit == "s" else "N" if flag.low is not None else None)
     option = typer.Option(
         help=help_text(name),
         rich_help_panel=flag.panel,

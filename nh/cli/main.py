@@ -1,10 +1,12 @@
 """The command `nh`: its subcommands, and how their errors are shown.
 
-Every NhError becomes one line on standard error. The exit status is 2 for errors of the operator
-(ConfigError), 1 for all others. Only the subcommand that runs is loaded and built; help builds all of them.
+Every NhError, and every fault of the command line, becomes one line on standard error. The exit status is 2
+for errors of the operator (ConfigError), 1 for all others. Only the subcommand that runs is loaded and built;
+help builds all of them.
 """
 
 import importlib
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
@@ -13,6 +15,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from nh.cli.options import Command, take_text_as_it_is
+from nh.cli.usage import USAGE_ERROR, no_command, usage_message
 from nh.errors import ConfigError, NhError
 from nh.version import __version__
 
@@ -25,6 +28,7 @@ _MODULES: Final = {
     "undrain": "nh.cli.drain",
     "upgrade": "nh.cli.upgrade",
     "shards": "nh.cli.upgrade",
+    "config": "nh.cli.config",
 }
 """Where the function of each subcommand is, in the order of the help."""
 
@@ -56,13 +60,32 @@ class _Group(TyperGroup):
         """The parameters, as typer's parser takes them."""
         return take_text_as_it_is(super().get_params(ctx))
 
-    def invoke(self, ctx: Any) -> Any:
-        """See the class."""
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The subcommand of this name. Raises ConfigError if there is none."""
+        command = super().get_command(ctx, cmd_name)
+        if command is None and not cmd_name.startswith("-") and not ctx.resilient_parsing:
+            raise ConfigError(no_command(cmd_name, self.commands))
+        return command
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command line; its errors become one line in nh's words."""
+        standalone = options.get("standalone_mode", True)
+        options["standalone_mode"] = False
         try:
-            return super().invoke(ctx)
+            status = super().main(*args, **options)
         except NhError as exc:
             typer.echo(f"nh: {exc}", err=True)
-            raise typer.Exit(2 if isinstance(exc, ConfigError) else 1) from exc
+            status = 2 if isinstance(exc, ConfigError) else 1
+        except USAGE_ERROR as exc:
+            # no command at all: the exception has printed the help when it was made
+            if type(exc).__name__ != "NoArgsIsHelpError":
+                typer.echo(f"nh: {usage_message(exc)}", err=True)
+            status = 2
+        except typer.Abort:
+            status = 130
+        if standalone:
+            sys.exit(status)
+        return status
 
 
 app = typer.Typer(

@@ -12,6 +12,7 @@ from typer.core import TyperArgument, TyperCommand, TyperOption
 from nh.calls.settings import in_range
 from nh.config import Settings
 from nh.config_sources import load_settings
+from nh.durations import parse_seconds
 from nh.errors import ConfigError, NotRunning
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ RpcAddress = Annotated[
         show_default=False,
     ),
 ]
+
+_LONGEST_NUMBER: Final = 20
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -92,16 +95,38 @@ def not_running(runtime_path: Path) -> NotRunning:
     )
 
 
-def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
-    """Check a number of the command line.
+def read_number(name: str, text: str, low: int, high: float = math.inf) -> int:
+    """Read a whole number of the command line.
 
     Raises:
-        ConfigError: `value` is not in `low` to `high`; the message begins with `name`.
+        ConfigError: `text` is none, or it is not in `low` to `high`; the message begins with `name`.
     """
+    try:
+        number = int(text[:_LONGEST_NUMBER])
+    except ValueError as exc:
+        raise ConfigError(f"command line: {name}: {text[:80]!r} is not a whole number") from exc
+    return int(_in_range(name, number, low, high))
+
+
+def read_seconds(name: str, text: str, low: float, high: float) -> float:
+    """Read a span of time of the command line; returns seconds.
+
+    Raises:
+        ConfigError: `text` is none, or it is not in `low` to `high` seconds; the message begins with `name`.
+    """
+    try:
+        seconds = parse_seconds(text)
+    except ValueError as exc:
+        raise ConfigError(f"command line: {name}: {exc}") from exc
+    return _in_range(name, seconds, low, high)
+
+
+def _in_range(name: str, value: float, low: float, high: float) -> float:
     try:
         in_range(name, value, low, high)
     except ValueError as exc:
         raise ConfigError(f"command line: {exc}") from exc
+    return value
 
 
 class Command(TyperCommand):

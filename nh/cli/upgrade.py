@@ -12,8 +12,8 @@ from nh.cli.options import (
     ConfigFile,
     RpcAddress,
     RuntimeDir,
-    check_range,
     naming_runtime_dir,
+    read_number,
     settings_of,
 )
 from nh.commands import GetStats, Upgrade
@@ -63,7 +63,7 @@ def upgrade(
 
 def shards(
     *,
-    number: Annotated[int, typer.Argument(metavar="N", help="How many shards, 1 to 256")],
+    number: Annotated[str, typer.Argument(metavar="N", help="How many shards, 1 to 256")],
     as_json: AsJson = False,
     rpc: RpcAddress = None,
     runtime_dir: RuntimeDir = None,
@@ -73,8 +73,8 @@ def shards(
 
     The number holds until nh is restarted. To make it last, change the settings too.
     """
-    check_range("shards", number, 1, 256)
-    _upgrade(settings_of(config, runtime_dir, rpc), number, as_json)
+    wanted = read_number("shards", number, 1, 256)
+    _upgrade(settings_of(config, runtime_dir, rpc), wanted, as_json)
 
 
 def _upgrade(settings: Settings, number: int | None, as_json: bool) -> None:

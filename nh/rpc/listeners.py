@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress, check_loopback
-from nh.errors import ConfigError
+from nh.errors import ConfigError, NhError, NotNow
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.rpc.protocols import RPC, ServedProtocol
 
@@ -100,6 +100,7 @@ def open_listeners(
 
     Raises:
         ConfigError: an address cannot be used; the message says which, why, and what to do.
+        NotNow: an address is in use, or is not on this host.
     """
     with contextlib.ExitStack() as opened:
         listeners = []
@@ -126,9 +127,7 @@ def _open_port(protocol: ServedProtocol, address: TcpAddress, public: bool, inhe
         except OSError as exc:
             sock.close()
             if address.port or exc.errno != errno.EADDRINUSE or attempt == _ATTEMPTS - 1:
-                raise ConfigError(
-                    f"{protocol.name}: {address}: UDP: {exc.strerror}; choose another port"
-                ) from exc
+                raise _cannot_listen(protocol.name, address, exc, "UDP: ") from exc
         else:
             real = TcpAddress(address.host, sock.getsockname()[1])
             return Listener(protocol, sock, real, address, udp)
@@ -172,12 +171,8 @@ def _group_refused(path: Path, group: int, exc: OSError) -> str:
 
 def _open_unix(address: UnixAddress, mode: int, group: int | None) -> socket.socket:
     path = Path(address.path)
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as exc:
-        raise ConfigError(
-            f"rpc: {path}: the directory {path.parent} cannot be created: {exc.strerror}"
-        ) from exc
+    if not path.parent.is_dir():  # it may be mistyped, so it is not made
+        raise ConfigError(f"rpc: {path}: there is no directory {path.parent}; make it, or name another path")
     _clear_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -193,7 +188,7 @@ def _open_unix(address: UnixAddress, mode: int, group: int | None) -> socket.soc
                 raise ConfigError(_group_refused(path, group, exc)) from exc
         path.chmod(mode)
         sock.listen(BACKLOG)
-    except ConfigError:
+    except NhError:
         sock.close()
         raise
     except OSError as exc:
@@ -203,7 +198,7 @@ def _open_unix(address: UnixAddress, mode: int, group: int | None) -> socket.soc
 
 
 def _clear_stale(path: Path) -> None:
-    """Remove a socket file on which no process listens. Raises ConfigError for any other file."""
+    """Remove a socket file on which no process listens. Raises ConfigError or NotNow for any other file."""
     try:
         status = path.lstat()
     except FileNotFoundError:
@@ -228,7 +223,7 @@ def _clear_stale(path: Path) -> None:
             ) from exc
         except OSError:  # its backlog is full, or it is of another type: a program listens
             pass
-    raise ConfigError(
+    raise NotNow(
         f"rpc: {path}: another nh, or another program, listens on it; end that or choose another path"
     )
 
@@ -257,7 +252,7 @@ def _open_tcp(setting: str, address: TcpAddress, public: bool) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()
-        raise ConfigError(f"{setting}: {address}: {_reason(exc)}") from exc
+        raise _cannot_listen(setting, address, exc) from exc
     return sock
 
 
@@ -280,14 +275,22 @@ def _resolve(setting: str, address: TcpAddress) -> tuple[socket.AddressFamily, s
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as exc:
-        raise ConfigError(f"{setting}: {address}: {address.host!r} cannot be resolved: {exc}") from exc
+        why = exc.strerror if isinstance(exc, socket.gaierror) else "it is no host name"
+        raise NotNow(
+            f"{setting}: {address}: {address.host!r} cannot be resolved: {why}; name an IP address"
+        ) from exc
     family, _type, _proto, _name, sockaddr = min(found, key=lambda each: each[0] != socket.AF_INET)
     return family, str(sockaddr[0])
 
 
-def _reason(exc: OSError) -> str:
+def _cannot_listen(setting: str, address: TcpAddress, exc: OSError, transport: str = "") -> NhError:
     if exc.errno == errno.EADDRINUSE:
-        return "another nh, or another program, listens on it; end that or choose another port"
+        return NotNow(
+            f"{setting}: {address}: {transport}another nh, or another program, listens on it; end that or"
+            " choose another port"
+        )
     if exc.errno == errno.EADDRNOTAVAIL:
-        return "this host does not have the address"
-    return exc.strerror or str(exc)
+        return NotNow(
+            f"{setting}: {address}: this host does not have the address; `ip address` lists those that it has"
+        )
+    return ConfigError(f"{setting}: {address}: {transport}{exc.strerror or exc}; choose another address")

@@ -12,6 +12,7 @@ from typing import Final
 from nh.calls.events import CallObserver, EndReason
 from nh.calls.session import Session
 from nh.errors import AddressUnavailable, NhError, PortsExhausted
+from nh.printable import short_id
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class SessionLog(CallObserver):
     def session_ended(self, call_id: bytes, session: Session, reason: EndReason) -> None:
         """See CallObserver."""
         if reason is not EndReason.CLOSED:
-            logger.info("session %d of call %r ended: %s", session.id, call_id, reason)
+            logger.info("session %d of call '%s' ended: %s", session.id, short_id(call_id), reason)
 
 
 class RefusalLog:

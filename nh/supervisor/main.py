@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from nh.config import Settings
-from nh.errors import NhError
+from nh.errors import ConfigError, NhError
 from nh.supervisor.handover.receive import receive_after_exec, take_over
 from nh.supervisor.shards.process import SHARD_ARGV
 from nh.supervisor.supervisor import Supervisor
@@ -24,8 +24,8 @@ def run(settings: Settings, *, takeover: bool = False, shard_argv: Sequence[str]
         shard_argv: the program of a shard.
 
     Returns:
-        The exit status: 0 after a signal, a drain or a takeover by another nh; 1 if nh cannot start: the log
-        says why.
+        The exit status: 0 after a signal, a drain or a takeover by another nh. If nh cannot start, the log
+        says why: 2, a setting cannot be used; 1, any other reason.
     """
     logging.basicConfig(
         stream=sys.stderr,
@@ -42,4 +42,4 @@ def run(settings: Settings, *, takeover: bool = False, shard_argv: Sequence[str]
             return Supervisor(settings, shard_argv, stack, inherited).run()
     except NhError as exc:
         logger.error("nh cannot start: %s", exc)
-        return 1
+        return 2 if isinstance(exc, ConfigError) else 1

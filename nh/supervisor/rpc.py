@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 
 from nh.config import Settings
-from nh.errors import ConfigError
+from nh.errors import NhError
 from nh.ipc.inherited import Inherited
 from nh.loop import Loop
 from nh.rpc.events import Dispatch
@@ -29,6 +29,7 @@ class Rpc:
 
     Raises:
         ConfigError: an address cannot be used; the message says which, why, and what to do.
+        NotNow: an address is in use, or is not on this host.
     """
 
     def __init__(self, loop: Loop, settings: Settings, stats: SupervisorStats, inherited: Inherited) -> None:
@@ -50,7 +51,7 @@ class Rpc:
                     public=settings.rpc_public,
                     inherited=inherited,
                 )
-        except ConfigError:
+        except NhError:
             self.close_listeners()
             raise
         self._waiting = {protocol.name: inherited.take_connections(protocol.name) for protocol in PROTOCOLS}

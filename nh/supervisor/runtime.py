@@ -57,7 +57,7 @@ class Runtime:
         self.descriptors = raise_descriptor_limit()
         self.held_sockets = holdable_sockets(self.descriptors, settings.max_clients, self.shards)
         self.stats = _stats_after(inherited)
-        lock = stack.enter_context(runtime_dir(path, inherited))
+        lock = stack.enter_context(runtime_dir(path, inherited, named=bool(settings.runtime_dir)))
         warn_of_missing_addresses(settings.interfaces)
         claim = stack.enter_context(port_claim(settings))
         self.claimed = claim.descriptors

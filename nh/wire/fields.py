@@ -11,9 +11,6 @@ from nh.calls.rtp.payload_types import MAX_CLOCK_HZ, PayloadFormat
 from nh.commands import MAX_CSEQ, MAX_ID_BYTES, Allocate, TransactionKey
 from nh.errors import MalformedRequest
 
-LOGGED_ID_BYTES = 64
-"""How much of an identifier log lines show."""
-
 MAX_PARAM = 64
 """Most entries of an activation's param."""
 

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.cli.calls.callid import read_id, show_id, show_text
+from nh.cli.calls.callid import read_id
 from nh.errors import ConfigError
+from nh.printable import show_id, show_text
 
 
 @given(st.one_of(st.binary(), st.text().map(str.encode), st.text("\\x0f", max_size=8).map(str.encode)))

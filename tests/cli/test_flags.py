@@ -105,7 +105,7 @@ def test_no_state_wins_over_a_directory_from_elsewhere(supervised: list[Settings
     [
         (["--state", "/x", "--no-state"], "--state and --no-state contradict each other"),
         (["--shards", "many"], "shards: 'many' is not a whole number"),
-        (["--silent-s", "long"], "silent_s: 'long' is not a number"),
+        (["--silent-s", "long"], "silent_s: 'long' is not a span of time, such as 30, 30s, 5m or 1h30m"),
         (["--kernel", "maybe"], "kernel: 'maybe' is not one of auto, on, off"),
         (["--shards", "300"], "shards: 300 is not in 0 to 256"),
         (["--ports", "5-"], "ports: '5-' is not MIN-MAX"),

@@ -62,9 +62,34 @@ def test_every_command_has_help(command: str) -> None:
     assert "--config" in result.stdout
 
 
-def test_an_unknown_command_or_flag_is_status_2() -> None:
-    assert CliRunner().invoke(app, ["walk"]).exit_code == 2
-    assert CliRunner().invoke(app, ["run", "--fast"]).exit_code == 2
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["walk"], "nh has no command 'walk'; `nh --help` lists all"),
+        (["shrads"], "nh has no command 'shrads'; did you mean shards?"),
+        (["\x1b[2J"], r"nh has no command '\x1b[2J'; `nh --help` lists all"),
+        (["run", "--xyzzy"], "nh run has no option --xyzzy; `nh run --help` lists all"),
+        (["run", "--silents"], "nh run has no option --silents; did you mean --silent-s?"),
+        (["run", "-x"], "nh run has no option -x; `nh run --help` lists all"),
+        (["run", "--shards"], "--shards needs a value; `--help` says which"),
+        (["run", "--takeover=5"], "--takeover takes no value; `--help` says which"),
+        (["drain", "5", "6"], "nh drain takes no argument '5 6'; see `nh drain --help`"),
+        (["close"], "nh close needs CALL-ID; see `nh close --help`"),
+        (["shards", "x"], "shards: 'x' is not a whole number"),
+        (["calls", "--limit", "x"], "limit: 'x' is not a whole number"),
+        (["stats", "--interval", "x"], "interval: 'x' is no span of time, such as 30, 30s, 5m or 1h30m"),
+    ],
+)
+def test_what_cannot_be_understood_is_one_line_in_nhs_words_and_status_2(
+    words: list[str], message: str
+) -> None:
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, result.stderr, result.stdout) == (2, f"nh: command line: {message}\n", "")
+
+
+def test_times_may_have_units() -> None:
+    result = CliRunner().invoke(app, ["drain", "--limit-s", "8d"])
+    assert result.stderr == "nh: command line: limit_s: 691200 s is not in 0 to 604800 s (7 days)\n"
 
 
 def test_the_shell_completes_commands() -> None:

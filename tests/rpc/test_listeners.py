@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress
-from nh.errors import ConfigError
+from nh.errors import ConfigError, NotNow
 from nh.rpc.listeners import Listener, admit_group, open_listeners
 from nh.rpc.protocols import NG, RPC
 from tools.harness.ports import claim_ports
@@ -113,10 +113,11 @@ def refused(*_arguments: object) -> None:
     raise PermissionError(errno.EPERM, "Operation not permitted")
 
 
-def test_missing_directories_are_made_for_their_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "run" / "rpc"
-    with listening(UnixAddress(str(path))):
-        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+def test_a_mistyped_path_makes_no_directory(tmp_path: Path) -> None:
+    path = tmp_path / "rnu" / "rpc"
+    with pytest.raises(ConfigError, match=f"there is no directory {path.parent}; make it"):
+        open_listeners(RPC, [UnixAddress(str(path))])
+    assert not path.parent.exists()
 
 
 def test_a_socket_file_without_a_listener_is_replaced(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_a_socket_file_with_a_listener_is_left_alone(tmp_path: Path, kind: socke
     with socket.socket(socket.AF_UNIX, kind) as other:
         other.bind(str(path))
         other.listen()
-        with pytest.raises(ConfigError, match="listens on it"), listening(UnixAddress(str(path))):
+        with pytest.raises(NotNow, match="listens on it"), listening(UnixAddress(str(path))):
             pass
         assert path.is_socket()
 
@@ -150,7 +151,7 @@ def test_a_socket_with_a_full_backlog_has_a_listener(tmp_path: Path) -> None:
             waiting.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 waiting.connect(str(path))
-        with pytest.raises(ConfigError, match="listens on it"), listening(UnixAddress(str(path))):
+        with pytest.raises(NotNow, match="listens on it"), listening(UnixAddress(str(path))):
             pass
 
 
@@ -221,7 +222,7 @@ def test_other_addresses_are_refused_without_the_operators_word(host: str) -> No
 def test_other_addresses_are_allowed_by_the_operators_word() -> None:
     # 127.0.0.0/8 aside, nothing may be bound in a test; that the check is passed shows in the next error
     with (
-        pytest.raises(ConfigError, match="does not have the address"),
+        pytest.raises(NotNow, match="does not have the address"),
         listening(TcpAddress("192.0.2.1", 0), public=True),
     ):
         pass
@@ -229,9 +230,9 @@ def test_other_addresses_are_allowed_by_the_operators_word() -> None:
 
 def test_a_tcp_port_in_use_and_a_bad_name_are_explained() -> None:
     with listening(TcpAddress("127.0.0.1", 0)) as (listener,):
-        with pytest.raises(ConfigError, match="another program, listens on it"), listening(listener.address):
+        with pytest.raises(NotNow, match="another program, listens on it"), listening(listener.address):
             pass
-        with pytest.raises(ConfigError, match="cannot be resolved"), listening(TcpAddress("no host", 1)):
+        with pytest.raises(NotNow, match="cannot be resolved"), listening(TcpAddress("no host", 1)):
             pass
 
 
@@ -258,7 +259,7 @@ def test_one_ng_address_that_is_taken_leaves_none_open() -> None:
     with claim_ports(2) as ports, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", ports[0]))
         addresses = [TcpAddress("127.0.0.1", ports[1]), TcpAddress("127.0.0.1", ports[0])]
-        with pytest.raises(ConfigError, match=r"ng: .*UDP.*choose another port"):
+        with pytest.raises(NotNow, match=r"ng: .*UDP.*choose another port"):
             open_listeners(NG, addresses)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
             again.bind(("127.0.0.1", ports[1]))

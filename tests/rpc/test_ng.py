@@ -78,11 +78,12 @@ def test_what_cannot_be_read_is_answered_with_an_error(testbed: NgTestbed) -> No
         (b"1 dx", "ng: a request from {client} was rejected: Could not decode bencode"),
         (
             b"1 " + payload("fl\ny"),
-            r"ng: the command 'fl\ny' from {client} was rejected: Unrecognized command",
+            r"ng: the command 'fl\x0ay' from {client} was rejected: Unrecognized command",
         ),
         (
             b"1 " + payload("offer", call_id="c\n" * 100),
-            "ng: the command 'offer' for call %r from {client} was rejected: No SDP body" % (b"c\n" * 32),
+            r"ng: the command 'offer' for call '%s…' from {client} was rejected: No SDP body"
+            % (r"c\x0a" * 32),
         ),
     ],
     ids=["no cookie", "no dictionary", "no such command", "no sdp"],
@@ -105,7 +106,7 @@ def test_a_refusal_of_a_shard_is_logged_with_client_command_and_call(
     testbed.ask(client, b"1 " + offer())
     host, port = client.getsockname()
     assert caplog.messages == [
-        f"ng: the command 'offer' for call b'call' from {host}:{port} was refused:"
+        f"ng: the command 'offer' for call 'call' from {host}:{port} was refused:"
         " ICE=force: nh has no ICE agent"
     ]
 
@@ -138,7 +139,7 @@ def test_what_the_settings_leave_out_is_a_warning_in_the_reply_and_in_the_log(
         assert reply == {b"result": b"ok", b"sdp": SDP, b"warning": warning}
     host, port = client.getsockname()
     assert caplog.messages == [
-        f"ng: the command 'offer' for call b'call' from {host}:{port} goes on without what nh does not do:"
+        f"ng: the command 'offer' for call 'call' from {host}:{port} goes on without what nh does not do:"
         " record-call (nh records nothing)"
     ]
 

@@ -94,7 +94,7 @@ def test_an_interface_that_is_not_there_is_told_of_each_time_and_logged_once(
         assert isinstance(result, Rewritten)
         assert "named 'nowhere', the default is taken; nh has only: near, far" in result.warning
     (logged,) = caplog.messages
-    assert logged.startswith("call b'one': direction: no interface is named 'nowhere'")
+    assert logged.startswith("call 'one': direction: no interface is named 'nowhere'")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nh.errors import ConfigError
+from nh.errors import ConfigError, DirectoryInUse
 from nh.supervisor.host.locked_dir import LOCK_NAME, runtime_dir
 
 
@@ -21,7 +21,7 @@ def test_it_is_made_for_its_owner_alone_and_holds_the_pid(tmp_path: Path) -> Non
 def test_a_second_nh_is_refused_and_told_the_pid_of_the_first(tmp_path: Path) -> None:
     with (
         runtime_dir(tmp_path),
-        pytest.raises(ConfigError, match=rf"another nh \(pid {os.getpid()}\)"),
+        pytest.raises(DirectoryInUse, match=rf"another nh \(pid {os.getpid()}\)"),
         runtime_dir(tmp_path),
     ):
         pass

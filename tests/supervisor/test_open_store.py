@@ -33,7 +33,7 @@ def settings_in(state: Path | str) -> Settings:
 
 
 def test_calls_are_there_again_at_the_next_start(tmp_path: Path) -> None:
-    state = tmp_path / "a" / "state"
+    state = tmp_path / "state"
     with open_store(settings_in(state)) as (store, _):
         assert store is not None
         store.put(b"a", b"1")

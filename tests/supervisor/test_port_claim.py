@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from nh.config import Settings
-from nh.errors import ConfigError
+from nh.errors import NotNow
 from nh.loop import SelectorLoop
 from nh.stats import segment_name
 from nh.supervisor.host import port_claim as port_claim_module
@@ -65,7 +65,7 @@ def test_another_relay_that_would_have_some_of_the_same_ports_is_refused(
     claiming: Claiming, ports: range, part: slice
 ) -> None:
     expected = rf"ports: {text(ports[part])} overlaps with {text(ports)} of another nh \(pid {os.getpid()}, "
-    with claiming("one", ports), pytest.raises(ConfigError, match=expected), claiming("two", ports[part]):
+    with claiming("one", ports), pytest.raises(NotNow, match=expected), claiming("two", ports[part]):
         pass
     with claiming("two", ports[part]):
         pass
@@ -94,7 +94,7 @@ def test_ports_of_interfaces_count_too(claiming: Claiming, ports: range) -> None
     own = f"pub/192.0.2.1@{text(ports[60:])}"
     with (
         claiming("one", ports[:50], interface=(own,)),
-        pytest.raises(ConfigError, match=f"{text(ports[55:70])} overlaps with {text(ports[60:])}"),
+        pytest.raises(NotNow, match=f"{text(ports[55:70])} overlaps with {text(ports[60:])}"),
         claiming("two", ports[55:70]),
     ):
         pass
@@ -104,7 +104,7 @@ def test_ports_of_interfaces_count_too(claiming: Claiming, ports: range) -> None
 def test_ports_are_shared_if_both_relays_say_so(
     claiming: Claiming, ports: range, first: bool, second: bool
 ) -> None:
-    refusal = pytest.raises(ConfigError, match="--share-ports to both")
+    refusal = pytest.raises(NotNow, match="--share-ports to both")
     with (
         claiming("one", ports, share_ports=first),
         contextlib.nullcontext() if first and second else refusal,
@@ -118,7 +118,7 @@ def test_a_claim_lives_as_long_as_any_process_of_the_relay(claiming: Claiming, p
         command = [sys.executable, "-c", "input()"]
         shard = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=claim.descriptors)
     with shard:
-        with pytest.raises(ConfigError, match="overlaps"), claiming("two", ports):
+        with pytest.raises(NotNow, match="overlaps"), claiming("two", ports):
             pass
         shard.communicate(b"\n")
     with claiming("two", ports):
@@ -200,7 +200,7 @@ def test_who_asks_again_and_again_is_refused_again_and_again(
     with contextlib.closing(SelectorLoop()) as loop, claiming("one", ports) as claim:
         claim.serve(loop)
         for _ in range(10):
-            with pytest.raises(ConfigError, match="overlaps"), claiming("two", ports):
+            with pytest.raises(NotNow, match="overlaps"), claiming("two", ports):
                 pass
             loop.turn(0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nh.errors import ConfigError
+from nh.errors import NotNow
 from nh.ipc.channel import MAX_FDS
 from nh.ipc.handover_messages import Connections, HandedOver, HandoverMessage, Yield, decode_to_old, encode
 from nh.ipc.inherited import Inherited
@@ -192,7 +192,7 @@ def test_there_is_nothing_to_take_over_without_an_nh(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"garbage", encode(HandedOver())])
 def test_a_supervisor_that_does_not_yield_is_an_error(tmp_path: Path, answer: bytes) -> None:
-    with answering(tmp_path, answer), pytest.raises(ConfigError, match="takeover: the nh that runs with"):
+    with answering(tmp_path, answer), pytest.raises(NotNow, match="takeover: the nh that runs with"):
         take_over(tmp_path)
 
 

@@ -153,7 +153,7 @@ def test_what_cannot_be_configured_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "nh.sock").touch()
     run = Run(tmp_path)
     with run.program:
-        assert run.program.wait(30) == 1
+        assert run.program.wait(30) == 2
     (line,) = run.program.lines
     assert "nh cannot start: rpc: " in line
 

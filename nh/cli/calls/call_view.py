@@ -5,8 +5,8 @@ from datetime import datetime
 
 from rich.text import Text
 
-from nh.cli.calls.callid import show_id, show_text
 from nh.cli.stats.quantities import byte_size, count, duration, packets
+from nh.printable import show_id, show_text
 from nh.results import CallDetail, GroupDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
 
 

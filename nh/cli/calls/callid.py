@@ -1,8 +1,4 @@
-r"""How identifiers, which are bytes, are shown and typed: as text, with escapes for what text cannot show.
-
-Printable UTF-8 stands for itself, a backslash is `\\`, every other byte is `\xNN`. Each bytes value has
-exactly one shown form, and reading that form gives the bytes back.
-"""
+r"""How identifiers, which are bytes, are typed, and how JSON has them: in the form of nh.printable."""
 
 import re
 from typing import Final
@@ -10,19 +6,9 @@ from typing import Final
 import msgspec
 
 from nh.errors import ConfigError
+from nh.printable import show_id
 
 _ESCAPE: Final = re.compile(rb"\\(?:(\\)|x([0-9a-fA-F]{2})|)")
-
-
-def show_id(identifier: bytes) -> str:
-    """The text that stands for `identifier`; printable, on one line."""
-    # surrogateescape keeps each byte that is no UTF-8 as one character, and those are not printable
-    return "".join(_show(char) for char in identifier.decode("utf-8", "surrogateescape"))
-
-
-def show_text(text: str) -> str:
-    """Text that a peer sent, in the same form: nothing in it can steer the terminal."""
-    return show_id(text.encode("utf-8", "surrogatepass"))
 
 
 def read_id(text: str) -> bytes:
@@ -51,14 +37,6 @@ def _plain(value: object) -> object:
             return [_plain(part) for part in value]
         case _:
             return value
-
-
-def _show(char: str) -> str:
-    if char == "\\":
-        return r"\\"
-    if char.isprintable():
-        return char
-    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
 
 
 def _read(match: re.Match[bytes]) -> bytes:

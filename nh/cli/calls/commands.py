@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from nh.cli.calls.callid import json_text, read_id, show_id
-from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, check_range, connect
+from nh.cli.calls.callid import json_text, read_id
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect, read_number
 from nh.errors import UnknownCall
+from nh.printable import show_id
 
 _ID_HELP = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behind -- if it begins with -"
 
@@ -32,7 +33,7 @@ def calls(
         str,
         typer.Option(metavar="TEXT", help="List only calls whose call-id contains this.", show_default=False),
     ] = "",
-    limit: Annotated[int, typer.Option(metavar="N", help="Most calls to list; 1 or more.")] = 100,
+    limit: Annotated[str, typer.Option(metavar="N", help="Most calls to list; 1 or more.")] = "100",
     as_json: AsJson = False,
     rpc: RpcAddress = None,
     runtime_dir: RuntimeDir = None,
@@ -42,15 +43,15 @@ def calls(
 
     Packets and bytes are those received. --json prints a line of JSON for each call.
     """
-    check_range("limit", limit, 1)
+    most = read_number("limit", limit, 1)
     from nh.cli.calls import output as calls_output  # noqa: PLC0415  rich takes a while to import
 
     wanted, pattern = read_id(call_id or ""), read_id(contains)
     with _naming(wanted), connect(config, runtime_dir, rpc) as client:
         if call_id is not None:
             calls_output.print_call(client, wanted, as_json)
-        elif calls_output.print_list(client, pattern, limit, as_json):
-            typer.echo(f"nh: there are more than {limit} calls; see --limit and --contains", err=True)
+        elif calls_output.print_list(client, pattern, most, as_json):
+            typer.echo(f"nh: there are more than {most} calls; see --limit and --contains", err=True)
 
 
 def close(

@@ -7,10 +7,11 @@ from rich.console import Console
 from rich.text import Text
 
 from nh.cli.calls.call_view import call_lines
-from nh.cli.calls.callid import json_text, show_id
+from nh.cli.calls.callid import json_text
 from nh.cli.stats.quantities import count, duration, size
 from nh.client import NativeClient
 from nh.commands import MAX_LIST, ListCalls, ShowCall
+from nh.printable import show_id
 from nh.results import CallSummary
 
 _COLUMNS: Final = "{:>5} {:>6} {:>6} {:>4} {:>5} {:>7} {:>6}  {}"

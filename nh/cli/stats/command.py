@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nh.cli.options import AsJson, ConfigFile, RuntimeDir, check_range, settings_of
+from nh.cli.options import AsJson, ConfigFile, RuntimeDir, read_seconds, settings_of
 
 _INTERVAL_S = 1.0
 
@@ -14,10 +14,10 @@ _INTERVAL_S = 1.0
 def stats(
     *,
     interval: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            metavar="SECONDS",
-            help="Time between two pictures, over which rates are measured; 0.1 to 3600 (default: 1)",
+            metavar="TIME",
+            help="Time between two pictures, over which rates are measured; 0.1 to 3600 s (default: 1)",
             show_default=False,
         ),
     ] = None,
@@ -33,14 +33,13 @@ def stats(
     Where standard output is no terminal it prints one picture, as with --once. --json prints one reading;
     with --interval and without --once, a line of JSON every so often.
     """
-    if interval is not None:
-        check_range("interval", interval, 0.1, 3600)
+    every = None if interval is None else read_seconds("interval", interval, 0.1, 3600)
     from nh.cli.stats import live  # noqa: PLC0415  rich and what it draws take a while to import
 
     with live.Watch(settings_of(config, runtime_dir).runtime_path) as watch, suppress(KeyboardInterrupt):
         if as_json:
-            live.print_json(watch, None if once else interval)
+            live.print_json(watch, None if once else every)
         elif once or not sys.stdout.isatty():
-            live.print_once(watch, interval or _INTERVAL_S)
+            live.print_once(watch, every or _INTERVAL_S)
         else:
-            live.show(watch, interval or _INTERVAL_S)
+            live.show(watch, every or _INTERVAL_S)

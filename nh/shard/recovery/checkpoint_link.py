@@ -22,6 +22,7 @@ from nh.ipc.link_messages import (
     encode,
     parts,
 )
+from nh.printable import short_id
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
@@ -74,9 +75,9 @@ class LinkCheckpointSink:
             return
         if len(snapshot) > MAX_SNAPSHOT_BYTES:
             logger.error(
-                "call %r: its snapshot of %d bytes is not saved, the limit is %d; if this shard dies, the"
+                "call '%s': its snapshot of %d bytes is not saved, the limit is %d; if this shard dies, the"
                 " call goes on from the snapshot before",
-                call_id,
+                short_id(call_id),
                 len(snapshot),
                 MAX_SNAPSHOT_BYTES,
             )

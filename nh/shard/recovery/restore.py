@@ -19,6 +19,7 @@ from nh.calls.snapshots.codec import decode_snapshot
 from nh.calls.table import CallTable
 from nh.errors import NhError, SocketsExhausted
 from nh.ipc.link_messages import RestoreCall
+from nh.printable import short_id
 from nh.shard.media.plane import SocketPlane
 from nh.shard.recovery.checkpoints import Checkpointer
 from nh.shard.recovery.clocks import clock_at, shift_since
@@ -98,15 +99,16 @@ class CallRestorer(CallObserver):
             self.waiting.append(call)
             self._rate_limited.log(
                 logging.ERROR,
-                "call %r waits until it can be restored: %s",
-                call.call_id,
+                "call '%s' waits until it can be restored: %s",
+                short_id(call.call_id),
                 exc,
             )
             return None
         except NhError as exc:
-            logger.error("call %r is lost, it cannot be restored: %s", call.call_id, exc)
+            logger.error("call '%s' is lost, it cannot be restored: %s", short_id(call.call_id), exc)
         except Exception:
-            logger.exception("call %r is lost, restoring it failed: this is a bug in nh", call.call_id)
+            name = short_id(call.call_id)
+            logger.exception("call '%s' is lost, restoring it failed: this is a bug in nh", name)
         else:
             self._checkpointer.restored(call.call_id, now=time.monotonic())
             return True

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from nh.errors import ConfigError
+from nh.errors import NotNow
 from nh.ipc.channel import close_all, receive_record
 from nh.ipc.handover_messages import Connections, HandoverMessage, Yield, decode_from_old, encode
 from nh.ipc.inherited import Inherited
@@ -55,7 +55,7 @@ def take_over(runtime_path: Path) -> Inherited:
         What it hands over; nothing if no supervisor runs there.
 
     Raises:
-        ConfigError: the supervisor does not yield.
+        NotNow: the supervisor does not yield.
     """
     path = runtime_path / NAME
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as end:
@@ -64,7 +64,7 @@ def take_over(runtime_path: Path) -> Inherited:
             end.connect(str(path))
         except OSError as exc:
             if exc.errno not in (errno.ENOENT, errno.ECONNREFUSED):
-                raise ConfigError(f"takeover: {path}: {exc.strerror}") from exc
+                raise NotNow(f"takeover: {path}: {exc.strerror}") from exc
             logger.info(
                 "takeover: no nh runs with %s: nothing to take over, a normal start follows", runtime_path
             )
@@ -73,12 +73,12 @@ def take_over(runtime_path: Path) -> Inherited:
             end.send(encode(Yield()))
             return _receive(end)
         except TimeoutError:
-            raise ConfigError(
+            raise NotNow(
                 f"takeover: the nh that runs with {runtime_path} did not yield within {YIELD_S:g} s; see its"
                 " log, or end it and start nh without --takeover"
             ) from None
         except (OSError, msgspec.DecodeError) as exc:
-            raise ConfigError(
+            raise NotNow(
                 f"takeover: the nh that runs with {runtime_path} does not yield: {exc}; see its log"
             ) from exc
 

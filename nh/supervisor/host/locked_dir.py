@@ -43,7 +43,9 @@ class Lock(NamedTuple):
 
 
 @contextlib.contextmanager
-def locked_dir(path: Path, purpose: Purpose, inherited: Inherited = NOTHING_INHERITED) -> Iterator[Lock]:
+def locked_dir(
+    path: Path, purpose: Purpose, inherited: Inherited = NOTHING_INHERITED, *, named: bool = False
+) -> Iterator[Lock]:
     """Lock a directory within the block; gives the lock.
 
     The directory is made (mode 0700) if it is missing. The lock is flock(2) on `nh.lock`, so it ends with the
@@ -53,12 +55,13 @@ def locked_dir(path: Path, purpose: Purpose, inherited: Inherited = NOTHING_INHE
         path: the directory.
         purpose: see Purpose.
         inherited: may have the lock already.
+        named: whether an operator named the path: it may be mistyped, so only its last directory is made.
 
     Raises:
         DirectoryInUse: another nh uses the directory.
         ConfigError: the directory cannot be made or used, or other users can write to it.
     """
-    _make(path, purpose)
+    _make(path, purpose, parents=not named)
     _check_trust(path, purpose)
     lock = inherited.take_lock(path / LOCK_NAME)
     if lock is None:
@@ -72,14 +75,21 @@ def locked_dir(path: Path, purpose: Purpose, inherited: Inherited = NOTHING_INHE
         os.close(lock)
 
 
-def runtime_dir(path: Path, inherited: Inherited = NOTHING_INHERITED) -> AbstractContextManager[Lock]:
+def runtime_dir(
+    path: Path, inherited: Inherited = NOTHING_INHERITED, *, named: bool = False
+) -> AbstractContextManager[Lock]:
     """Lock the runtime directory within the block; see locked_dir()."""
-    return locked_dir(path, _RUNTIME_DIR, inherited)
+    return locked_dir(path, _RUNTIME_DIR, inherited, named=named)
 
 
-def _make(path: Path, purpose: Purpose) -> None:
+def _make(path: Path, purpose: Purpose, *, parents: bool) -> None:
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=parents, exist_ok=True)
+    except FileNotFoundError as exc:
+        raise ConfigError(
+            f"{purpose.setting}: {path} cannot be made: there is no directory {path.parent};"
+            f" make it, or choose another with {purpose.flag}"
+        ) from exc
     except FileExistsError as exc:
         raise ConfigError(f"{purpose.setting}: {path} exists and is not a directory") from exc
     except OSError as exc:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from nh.config import Settings
-from nh.errors import ConfigError
+from nh.errors import NotNow
 from nh.ipc.peer import peer_of
 from nh.loop import Loop
 from nh.supervisor.host.port_slices import all_ranges
@@ -101,7 +101,7 @@ class PortClaim:
         settings: see Settings; its runtime directory exists.
 
     Raises:
-        ConfigError: another relay has claimed some of the ports, or the name cannot be bound.
+        NotNow: another relay has claimed some of the ports, or the name cannot be bound.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -161,7 +161,7 @@ def others_claims() -> Iterator[Claim]:
 
 
 def _judge(own: Claim, other: Claim) -> None:
-    """Raise ConfigError if the other claim counts, because its holder is this user or root."""
+    """Raise NotNow if the other claim counts, because its holder is this user or root."""
     holder = _holder_of(other)
     if holder is None:
         return
@@ -174,7 +174,7 @@ def _judge(own: Claim, other: Claim) -> None:
             holder,
         )
         return
-    raise ConfigError(
+    raise NotNow(
         f"ports: {own.low}-{own.high} overlaps with {ports} of another nh ({holder}) with another runtime"
         " directory; end that one, choose other --ports, run in another network namespace,"
         " or give --share-ports to both"
@@ -208,7 +208,7 @@ def _bound(claim: Claim) -> socket.socket:
         sock.listen(_BACKLOG)
     except OSError as exc:
         sock.close()
-        raise ConfigError(f"ports: {claim.low}-{claim.high} cannot be claimed: {exc.strerror}") from exc
+        raise NotNow(f"ports: {claim.low}-{claim.high} cannot be claimed: {exc.strerror}") from exc
     return sock
 
 

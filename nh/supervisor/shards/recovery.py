@@ -22,6 +22,7 @@ from nh.ipc.link_messages import (
     ToShard,
     parts,
 )
+from nh.printable import short_id
 from nh.stats.layout import ShardStatus
 from nh.supervisor.shards.backup import ProtocolViolation, ShardBackup
 
@@ -113,8 +114,8 @@ class Recovery:
         self._suspects[call_id] += 1
         if self._suspects[call_id] >= SUSPECT_DEATHS:
             logger.error(
-                "call %r is lost: shard %d died %d times while it restored the call",
-                call_id,
+                "call '%s' is lost: shard %d died %d times while it restored the call",
+                short_id(call_id),
                 self._shard,
                 self._suspects.pop(call_id),
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from nh.config import Settings
-from nh.errors import ConfigError, DirectoryInUse, StoreUnavailable
+from nh.errors import ConfigError, DirectoryInUse, NotNow, StoreUnavailable
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.supervisor.host.locked_dir import Lock, Purpose, locked_dir
 from nh.supervisor.store.engine import StoreEngine
@@ -46,6 +46,7 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
     Raises:
         DirectoryInUse: another nh uses the state directory.
         ConfigError: the store that `state` names cannot be used.
+        NotNow: it cannot be opened or read now.
     """
     scheme, location = _locate(settings)
     if not scheme:
@@ -54,7 +55,8 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
     with contextlib.ExitStack() as stack:
         try:
             runtime = settings.runtime_path.resolve()
-            engine, lock = stack.enter_context(_ENGINES[scheme](location, os.fsencode(runtime), inherited))
+            opened = _ENGINES[scheme](location, os.fsencode(runtime), inherited, bool(settings.state))
+            engine, lock = stack.enter_context(opened)
             store = Store(engine, runtime)
             stack.callback(store.close)
         except DirectoryInUse:
@@ -63,7 +65,9 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
             stack.close()
             why = str(exc).removeprefix(f"{_PURPOSE.setting}: ")
             if settings.state:
-                raise ConfigError(f"state: {why}; --no-state runs without a store") from exc
+                # a disk may be mounted later
+                kind = ConfigError if isinstance(exc, ConfigError) else NotNow
+                raise kind(f"state: {why}; --no-state runs without a store") from exc
             logger.warning(
                 "state: %s; calls are not stored, so a restart of everything loses them; name another"
                 " directory with --state, or run with --no-state",
@@ -91,16 +95,21 @@ def _locate(settings: Settings) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _sqlite(directory: str, owner: bytes, inherited: Inherited) -> Iterator[tuple[StoreEngine, Lock | None]]:
+def _sqlite(
+    directory: str, owner: bytes, inherited: Inherited, named: bool
+) -> Iterator[tuple[StoreEngine, Lock | None]]:
     from nh.supervisor.store.sqlite import SqliteEngine  # noqa: PLC0415  a relay without a store needs none
 
     path = Path(directory)
-    with locked_dir(path, _PURPOSE, inherited) as lock:
+    with locked_dir(path, _PURPOSE, inherited, named=named) as lock:
         yield SqliteEngine(path / STORE_NAME, owner), lock
 
 
-_Open = Callable[[str, bytes, Inherited], contextlib.AbstractContextManager[tuple[StoreEngine, Lock | None]]]
-"""(location, owner, inherited descriptors): an engine, and the lock that keeps other relays from it."""
+_Open = Callable[
+    [str, bytes, Inherited, bool], contextlib.AbstractContextManager[tuple[StoreEngine, Lock | None]]
+]
+"""(location, owner, inherited descriptors, whether an operator named the location): an engine, and the lock
+that keeps other relays from it."""
 
 _ENGINES: Final[Mapping[str, _Open]] = {"sqlite": _sqlite}
 """Engines by the scheme of the URL; a new engine is a line here."""

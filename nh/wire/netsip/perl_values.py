@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from nh.errors import MalformedRequest
+from nh.printable import short_id
 
 _MAX_DIGITS: Final = 10
 
@@ -96,6 +97,8 @@ def _excerpt(value: object) -> str:
     """A scalar, shortened, or the type of anything else, for error messages."""
     if value is None:
         return "undef"
-    if isinstance(value, bytes | str):
-        return repr(value[:64])
+    if isinstance(value, str):
+        value = value.encode("utf-8", "surrogatepass")
+    if isinstance(value, bytes):
+        return f"'{short_id(value)}'"
     return repr(value) if isinstance(value, int | float) else type(value).__name__

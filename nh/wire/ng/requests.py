@@ -24,8 +24,9 @@ from nh.commands import (
     Query,
 )
 from nh.errors import MalformedRequest, UnknownCommand, Unsupported
+from nh.printable import short_id
 from nh.results import Failure, LeftOut
-from nh.wire.fields import LOGGED_ID_BYTES, make_id
+from nh.wire.fields import make_id
 from nh.wire.ng.dictionary import Dictionary, Encoding, decode, text_of
 from nh.wire.ng.options import read_options
 from nh.wire.ng.parsed_options import ParsedOptions
@@ -91,8 +92,8 @@ def _subject(dictionary: Dictionary | None) -> str:
     """Command and call of a request, escaped and of limited length."""
     name = dictionary.find(b"command") if dictionary is not None else b""
     call_id = dictionary.find(b"call-id") if dictionary is not None else b""
-    subject = f"the command {text_of(name[:LOGGED_ID_BYTES])!r}" if name else "a request"
-    return f"{subject} for call {call_id[:LOGGED_ID_BYTES]!r}" if call_id else subject
+    subject = f"the command '{short_id(name)}'" if name else "a request"
+    return f"{subject} for call '{short_id(call_id)}'" if call_id else subject
 
 
 def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collection[Feature]) -> Request:

@@ -1,0 +1,97 @@
+"""`nh config`: the settings that `nh run` would have, and where each one comes from."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import typer
+
+from nh.cli.flags import takes_settings
+from nh.cli.options import AsJson, ConfigFile
+from nh.config import Settings
+from nh.config_sources import DEFAULT, read_settings, unknown_variables
+
+EPILOG = "The output is a valid file of settings: `nh config > nh.toml`."
+
+SECRET: Final = "(secret)"
+_SECRET_NAMES: Final = re.compile(r".*_(?:token|password|secret)")
+_URL_PASSWORD: Final = re.compile(r"(://[^/@:]*:)[^/]*@")
+
+
+class Shown(NamedTuple):
+    """A setting as it is printed.
+
+    Attributes:
+        value: a secret is replaced by SECRET.
+        origin: FILE:LINE, "environment", "command line" or "default".
+        effective: what an empty value, or 0, amounts to here; "": the value says it itself.
+    """
+
+    value: Any
+    origin: str
+    effective: str
+
+
+@takes_settings
+def config(config: ConfigFile = None, as_json: AsJson = False, **settings: Any) -> None:
+    """Print all settings, each with its origin: command line, environment, line of the file, or default.
+
+    It takes the flags of nh run, and reads the same file and environment.
+    """
+    for warning in unknown_variables(os.environ):
+        typer.echo(f"nh: {warning}", err=True)
+    loaded = read_settings(flags=settings, file=config)
+    shown = shown_settings(loaded.settings, loaded.origins)
+    if as_json:
+        typer.echo(msgspec.json.encode({name: each._asdict() for name, each in shown.items()}))
+        return
+    for name, each in shown.items():
+        here = f"; here {each.effective}" if each.effective else ""
+        typer.echo(f"{f'{name} = {_toml(each.value)}':<34} # {each.origin}{here}")
+
+
+def shown_settings(settings: Settings, origins: Mapping[str, str]) -> dict[str, Shown]:
+    """All settings by name; secrets are not in it.
+
+    Args:
+        settings: the settings.
+        origins: as read_settings() gives them.
+    """
+    effective = _effective(settings)
+    return {
+        name: Shown(
+            _without_secrets(name, msgspec.to_builtins(getattr(settings, name))),
+            origins.get(name, DEFAULT),
+            effective.get(name, ""),
+        )
+        for name in Settings.__struct_fields__
+    }
+
+
+def _effective(settings: Settings) -> dict[str, str]:
+    """What settings amount to here that say "as usual" by an empty value."""
+    state = settings.state_path if "://" not in settings.state else None
+    here = {
+        "shards": "" if settings.shards else str(len(os.sched_getaffinity(0))),
+        "rpc": "" if settings.rpc else settings.rpc_addresses[0],
+        "runtime_dir": "" if settings.runtime_dir else str(settings.runtime_path),
+        "state": "" if settings.state else str(state or ""),
+    }
+    return {name: value for name, value in here.items() if value}
+
+
+def _without_secrets(name: str, value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_without_secrets(name, each) for each in value]
+    if not isinstance(value, str) or not value:
+        return value
+    return SECRET if _SECRET_NAMES.fullmatch(name) else _URL_PASSWORD.sub(rf"\1{SECRET}@", value)
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML has it."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return msgspec.json.encode(value).decode()  # texts, numbers and booleans look the same in both

@@ -1,0 +1,63 @@
+"""What is wrong with a command line, in nh's words; typer's parser has words of its own."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+import typer
+
+from nh.printable import show_text
+
+# typer names only one of its parser's errors; its bases are the same in every version of typer
+USAGE_ERROR: Final[type[Any]] = typer.BadParameter.__mro__[1]
+"""A command line that the parser cannot read."""
+
+_SHOWN: Final = 80
+
+
+def usage_message(error: Any) -> str:
+    """One line about a USAGE_ERROR."""
+    kind = type(error).__name__
+    inside = error.ctx is not None and error.ctx.parent is not None
+    command = f"nh {error.ctx.info_name}" if inside else "nh"
+    more = f"`{command} --help` lists all"
+    if kind == "NoSuchOption":
+        remedy = _remedy(error.option_name, _options(error.ctx), more)
+        return f"command line: {command} has no option {_cut(error.option_name)}; {remedy}"
+    if kind == "MissingParameter":
+        return f"command line: {command} needs {_name(error.param)}; see `{command} --help`"
+    if kind == "BadOptionUsage":
+        lacks = "takes no value" if "not take a value" in error.message else "needs a value"
+        return f"command line: {error.option_name} {lacks}; `--help` says which"
+    if kind == "BadParameter" and error.param is not None:
+        return f"command line: {_name(error.param)}: the value cannot be used; see `{command} --help`"
+    if found := re.search(r"unexpected extra arguments?(?:\(s\))? \((.*)\)", error.message, re.DOTALL):
+        return f"command line: {command} takes no argument '{_cut(found[1])}'; see `{command} --help`"
+    return f"command line: {_cut(error.message)}; see `{command} --help`"
+
+
+def no_command(name: str, commands: Iterable[str]) -> str:
+    """One line about a subcommand that nh does not have."""
+    remedy = _remedy(name, commands, "`nh --help` lists all")
+    return f"command line: nh has no command '{_cut(name)}'; {remedy}"
+
+
+def _options(ctx: Any) -> list[str]:
+    parameters = ctx.command.get_params(ctx) if ctx is not None else []
+    return [name for each in parameters for name in each.opts if name.startswith("--")]
+
+
+def _name(param: Any) -> str:
+    """An option as it is typed, an argument as the help calls it."""
+    option = next((name for name in param.opts if name.startswith("-")), None)
+    return option or str(param.metavar or param.name)
+
+
+def _remedy(name: str, known: Iterable[str], more: str) -> str:
+    similar = difflib.get_close_matches(name[:_SHOWN], list(known), n=1, cutoff=0.6)
+    return f"did you mean {similar[0]}?" if similar else more
+
+
+def _cut(text: str) -> str:
+    return show_text(text[:_SHOWN])

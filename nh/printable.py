@@ -1,0 +1,39 @@
+r"""How bytes and texts of peers are shown: on one line, with escapes for what could steer a terminal.
+
+Printable UTF-8 stands for itself, a backslash is `\\`, every other byte is `\xNN`. Each bytes value has
+exactly one shown form, and nh.cli.calls.callid reads that form back.
+"""
+
+from typing import Final
+
+SHORT_BYTES: Final = 64
+"""Most bytes of an identifier in a line of the log or in a message."""
+
+
+def show_id(identifier: bytes) -> str:
+    """The text that stands for `identifier`; printable, on one line."""
+    # surrogateescape keeps each byte that is no UTF-8 as one character, and those are not printable
+    text = identifier.decode("utf-8", "surrogateescape")
+    if text.isprintable() and "\\" not in text:
+        return text
+    return "".join(map(_show, text))
+
+
+def show_text(text: str) -> str:
+    """Text that a peer sent, in the same form: nothing in it can steer the terminal."""
+    return show_id(text.encode("utf-8", "surrogatepass"))
+
+
+def short_id(identifier: bytes) -> str:
+    """The text for `identifier` in logs and messages: SHORT_BYTES bytes of it, and `…` if it has more."""
+    if len(identifier) <= SHORT_BYTES:
+        return show_id(identifier)
+    return show_id(identifier[:SHORT_BYTES]) + "…"
+
+
+def _show(char: str) -> str:
+    if char == "\\":
+        return r"\\"
+    if char.isprintable():
+        return char
+    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
