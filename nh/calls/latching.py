@@ -4,6 +4,7 @@ The rules are the tables of nh.calls.latching_rules. The relay carries out what 
 (nh.shard.media). No I/O, no clock: `now` is an argument.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 
@@ -159,10 +160,11 @@ def admit(
 
 
 def _by_fit(legs: Sequence[AnyLatch], source: Endpoint) -> Sequence[AnyLatch]:
-    """The legs in the order of preference: current; `source` was announced, is known, matches by rank."""
+    """The legs in the order of preference: current; `source` was announced, last of all; is known; fits."""
 
-    def preference(leg: AnyLatch) -> tuple[bool, bool, bool, int]:
+    def preference(leg: AnyLatch) -> tuple[bool, float, bool, int]:
         how = leg.fits(source)
-        return not leg.replaced, how is Rank.EXACT, leg.source == source, how or 0
+        announced_at = leg.signalled if how is Rank.EXACT else -math.inf
+        return not leg.replaced, announced_at, leg.source == source, how or 0
 
     return sorted(legs, key=preference, reverse=True)

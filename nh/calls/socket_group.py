@@ -192,6 +192,19 @@ class SocketGroup:
         """Replace the media by newly announced ones, which need the same sockets."""
         self.media = tuple(interned(medium) for medium in media)
 
+    @property
+    def announced(self) -> bool:
+        """Whether the proxy announces any of its ports."""
+        return any(medium.port for medium in self.relay_media)
+
+    def announce(self) -> None:
+        """Note that the proxy announces all its ports, those of inactive media too (ng)."""
+        if not all(medium.port for medium in self.relay_media):
+            self.relay_media = tuple(
+                RelayMedia(self.address, base, medium.range)
+                for base, medium in zip(self.bases, self.media, strict=True)
+            )
+
     def attach(self) -> None:
         """Count one more session that uses the group."""
         self.users += 1

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from nh.calls.call import Call
 from nh.calls.media import Media, RelayMedia, Side
-from nh.calls.offer_answer.party import MediumRequest
+from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.socket_group import SocketGroup
@@ -155,6 +155,12 @@ class CallTable:
         call.get_offers(now=now).delete(
             from_tag=from_tag, to_tag=to_tag, branch=branch, at=now + delay_s, now=now
         )
+        self._forget_if_empty(call)
+
+    def withdraw(self, *, call_id: bytes, party: Party, now: float) -> None:
+        """Remove a party of ng's whose offer found no ports; see Offers.withdraw()."""
+        call = self.get_call(call_id)
+        call.get_offers(now=now).withdraw(party, now=now)
         self._forget_if_empty(call)
 
     def close(

@@ -221,6 +221,42 @@ def test_new_signalling_cancels_a_delayed_delete(ng: NgProxy, signal: str) -> No
     assert {AB, AC} <= ng.talking
 
 
+def test_a_losing_branch_goes_in_its_time_whatever_the_others_signal(ng: NgProxy) -> None:
+    for branch in (b"to-b", b"to-c", b"to-d"):
+        ng.offer(A_AUDIO, branch=branch)
+    ng.answer(B_AUDIO, branch=b"to-b")
+    ng.delete(A, branch=b"to-b", delay_s=20)
+    ng.delete(A, branch=b"to-d", delay_s=20)
+    ng.now += 10
+    ng.answer(C_AUDIO, tag=C, branch=b"to-c")
+    ng.offer(A_AUDIO, to=C)
+    ng.expire(after_s=15)
+    assert ng.talking == {AC}
+    assert ng.tags == {A, C}
+
+
+def test_a_branch_that_signals_again_stays(ng: NgProxy) -> None:
+    fork(ng, branches=True)
+    ng.delete(A, branch=b"to-b", delay_s=20)
+    ng.answer(B_AUDIO, branch=b"to-b")
+    ng.expire(after_s=25)
+    assert ng.talking == {AB, AC}
+
+
+def test_a_call_that_hunts_on_outlives_the_delete_of_what_was_before(ng: NgProxy) -> None:
+    """Serial forking without via-branch: the delete can only name the caller."""
+    ng.offer(A_AUDIO, expecting=True)
+    ng.answer(B_AUDIO)
+    ng.delete(A, delay_s=20)
+    ng.offer(A_AUDIO, expecting=True)
+    ng.answer(C_AUDIO, tag=C)
+    ng.expire(after_s=25)
+    assert ng.talking == {AC}
+    ng.delete(delay_s=20)
+    ng.expire(after_s=25)
+    assert ng.nothing_is_left
+
+
 def test_a_delayed_delete_is_of_what_there_was_when_it_came(ng: NgProxy) -> None:
     fork(ng)
     ng.delete(C, delay_s=10)

@@ -4,7 +4,7 @@ import pytest
 
 from nh.calls.media import Endpoint
 from nh.calls.settings import RelaySettings
-from nh.errors import LimitReached, PortsExhausted
+from nh.errors import PortsExhausted
 from tests.calls.fakes import CALL
 from tests.calls.legs import PACKET
 from tests.calls.ng_proxy import (
@@ -113,7 +113,7 @@ def test_an_answer_that_is_refused_leaves_the_offer_as_it_was() -> None:
     ng = make_ng_proxy(RelaySettings(max_sockets_in_group=2))
     ng.offer(A_AUDIO, expecting=True)
     ready = ng.plane.ports
-    with pytest.raises(LimitReached):
+    with pytest.raises(PortsExhausted):
         ng.answer(B_AUDIO, B_VIDEO)
     assert ng.tags == {A}
     assert ng.plane.ports == ready

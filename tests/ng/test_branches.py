@@ -9,6 +9,7 @@ from tests.ng.ng_call import AUDIO, End, NgCall, say, talk
 from tests.ng.relays import NgRelay
 from tests.sip.proxy import FAR, NEAR
 from tests.sip.sdp import MediaLine, read_sdp
+from tools.harness.waiting import eventually
 
 NAT = "127.0.0.1"
 PRIVATE = {"b": "192.168.77.5", "c": "192.168.77.6"}
@@ -20,6 +21,15 @@ def carol() -> Iterator[End]:
     end = End("carol")
     yield end
     end.close()
+
+
+@pytest.fixture
+def nh_call(nh: NgRelay) -> Iterator[NgCall]:
+    """A call to be, where rtpengine 10.5 fails."""
+    with NgClient(nh.address) as client:
+        call = NgCall(client)
+        yield call
+        call.delete()
 
 
 def where(description: str) -> str:
@@ -91,6 +101,24 @@ def test_branches_of_one_device_hear_what_is_theirs(call: NgCall, alice: End, bo
     talk(alice, carol)
 
 
+@pytest.mark.parametrize("branch", [{}, {"via_branch": "z1"}], ids=["no branch", "branch"])
+def test_a_phone_under_two_tags_is_heard_from_the_port_that_its_last_answer_named(
+    nh_call: NgCall, alice: End, bob: End, branch: dict[str, str]
+) -> None:
+    bob.read(nh_call.offer(alice.describe(), **branch))
+    for tag in ("b1", "b2", "b1"):
+        alice.read(nh_call.answer(bob.describe(), to_tag=tag, **branch))
+        talk(alice, bob)
+
+
+def test_a_caller_with_another_tag_on_a_known_branch_is_heard(nh_call: NgCall, alice: End, bob: End) -> None:
+    for tag in ("a1", "a2"):
+        bob.read(nh_call.reoffer(alice.describe(), from_tag=tag, to_tag=nh_call.to_tag, via_branch="z1"))
+        alice.read(nh_call.answer(bob.describe(), from_tag=tag, via_branch="z1"))
+        say(alice, bob)
+        say(bob, alice)
+
+
 # --- rtcp-mux ---------------------------------------------------------------------------------------------
 
 
@@ -116,6 +144,20 @@ def test_a_losing_branch_does_not_end_the_answered_one(
     for _ in range(times):
         call.delete(from_tag=call.from_tag, via_branch="z1", to_tag="b")
     talk(alice, carol)
+
+
+def test_a_losing_branch_that_is_deleted_later_leaves_the_answered_one(
+    nh_call: NgCall, alice: End, bob: End
+) -> None:
+    """rtpengine 10.5 keeps such a branch for as long as the call."""
+    call = nh_call
+    for branch in ("z1", "z2"):
+        bob.read(call.offer(alice.describe(), via_branch=branch))
+        call.answer([MediaLine("192.168.77.5", 5004)], to_tag=branch, via_branch=branch)
+    call.delete(from_tag=call.from_tag, via_branch="z1", delete_delay=1)
+    alice.read(call.answer(bob.describe(), via_branch="z2"))
+    eventually(lambda: "z1" not in call.query()["tags"], "the losing branch is gone")
+    talk(alice, bob)
 
 
 def test_a_branch_that_was_never_offered_is_told(nh: NgRelay) -> None:

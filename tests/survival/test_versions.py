@@ -58,8 +58,8 @@ def add_a_field(version: Version) -> None:
     )
     version.change(
         "nh/calls/snapshots/session.py",
-        "    carried: Count | None = None\n",
-        "    carried: Count | None = None\n    colour: int = 7\n",
+        "    signalled: Time = 0.0\n",
+        "    signalled: Time = 0.0\n    colour: int = 7\n",
     )
 
 

@@ -1,9 +1,10 @@
 """ng's delete: finds the dialogs and parties that it names, and removes them when they are due.
 
-A delete may be delayed, and an offer or answer that arrives meanwhile cancels it. So each dialog and
-party has a `delete_at` of its own.
+A delete may be delayed, and an offer or answer of what it names, arriving meanwhile, cancels it. So each
+dialog and party has a `delete_at` of its own. One of the whole call is in nh.calls.offer_answer.offers.
 """
 
+import math
 from collections.abc import Sequence
 
 from nh.calls.offer_answer.dialog import Dialog
@@ -17,7 +18,7 @@ def schedule(participants: Participants, *, from_tag: bytes, to_tag: bytes, bran
 
     Args:
         participants: those of the call.
-        from_tag: the tag of one end; b"" for the whole call.
+        from_tag: the tag of one end.
         to_tag: the tag of the other end; b"" for any.
         branch: a Via branch, b"" for any. If it is unknown, only a dialog between both tags matches: the
             branch that was named may be gone, and the offerer's tag is that of all branches.
@@ -31,6 +32,16 @@ def schedule(participants: Participants, *, from_tag: bytes, to_tag: bytes, bran
         raise UnknownCall("no dialog has these tags")
     for each in chosen:
         each.delete_at = min(each.delete_at, at)
+
+
+def cancel_delete(participants: Participants, party: Party) -> None:
+    """Cancel the delayed deletes of a party that signals, of its dialogs and of the other ends of these.
+
+    Those of other branches stay: it says nothing of them.
+    """
+    party.delete_at = math.inf
+    for dialog in participants.dialogs_of(party):
+        dialog.delete_at = dialog.caller.delete_at = dialog.callee.delete_at = math.inf
 
 
 def delete_due(participants: Participants, *, now: float) -> None:
@@ -48,8 +59,6 @@ def delete_due(participants: Participants, *, now: float) -> None:
 def _find(
     participants: Participants, from_tag: bytes, to_tag: bytes, branch: bytes
 ) -> Sequence[Dialog | Party]:
-    if not from_tag:
-        return list(participants.deletable)
     if branch:
         return _find_branch(participants, branch) or (
             [each for each in participants.dialogs if each.tags == {from_tag, to_tag}] if to_tag else []

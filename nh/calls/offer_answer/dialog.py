@@ -75,6 +75,10 @@ class Dialog:
         """The party on this side of the sessions."""
         return self.caller if side is Side.FROM else self.callee
 
+    def other(self, party: Party) -> Party:
+        """The other one of the two."""
+        return self.callee if party is self.caller else self.caller
+
     def has(self, party: Party) -> bool:
         """Whether `party` is one of the two."""
         return party is self.caller or party is self.callee
@@ -180,6 +184,18 @@ class Dialog:
                 leg.blocked = blocked
             if changed:
                 resources.refresh_session(session)
+
+    def importance(self, *, now: float) -> tuple[bool, bool, float]:
+        """For comparison with others: whether it is on hold, whether it had packets, when it was active last.
+
+        Args:
+            now: monotonic seconds; packets that are not noted yet came now.
+        """
+        for _, session in self.running:
+            session.note(now=now)
+        on_hold = bool(self.sessions) and all(session.on_hold for session in self.sessions.values())
+        active = max([self.signalled, *(session.last_active for _, session in self.running)])
+        return on_hold, self._has_received, active
 
     def expires_at(self, rules: RelaySettings) -> float:
         """Monotonic seconds at which the dialog ends unless a packet arrives."""

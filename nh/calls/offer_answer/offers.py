@@ -1,15 +1,15 @@
 """Offers: the parties and dialogs of one call, and the rules of offer and answer (those of rtpengine).
 
-An offer is applied at once, as rtpengine does. What was agreed before goes on beside it until the answer, and
-stays if the offer is refused: a phone may refuse a re-INVITE and talk on (RFC 3261 14.1). So an end that
-offers to put a medium on hold still receives it until that is answered, as RFC 3264 8.3 requires of it.
+An offer is applied at once, as rtpengine does; nh.calls.offer_answer.announcing says what becomes of what was
+agreed before.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 
 from nh.calls.media import Side
-from nh.calls.offer_answer.deletion import delete_due, schedule
+from nh.calls.offer_answer.announcing import Announcer
+from nh.calls.offer_answer.deletion import cancel_delete, delete_due, schedule
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import MediumRequest, Party, open_groups
@@ -17,7 +17,7 @@ from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
-from nh.errors import UnknownCall, WrongDialog
+from nh.errors import LimitReached, PortsExhausted, UnknownCall, WrongDialog
 
 
 class Offers:
@@ -29,14 +29,17 @@ class Offers:
     Attributes:
         participants: parties and dialogs of the call.
         last_signal: monotonic seconds of the last offer or answer.
+        delete_at: monotonic seconds at which a delete ends the whole call; infinite without one.
     """
 
-    __slots__ = ("_resources", "last_signal", "participants")
+    __slots__ = ("_announcer", "_resources", "delete_at", "last_signal", "participants")
 
     def __init__(self, resources: CallResources) -> None:
         self._resources = resources
         self.participants = Participants(resources)
+        self._announcer = Announcer(resources, self.participants)
         self.last_signal = 0.0
+        self.delete_at = math.inf
 
     @property
     def parties(self) -> list[Party]:
@@ -91,29 +94,26 @@ class Offers:
             The offerer's groups, one for each medium; None where a medium is not relayed.
 
         Raises:
-            LimitReached, PortsExhausted, AddressUnavailable: then nothing has changed.
+            PortsExhausted, AddressUnavailable: then nothing has changed.
+            LimitReached: the same, and the call has no offers yet: limits refuse new calls, no branches.
         """
         known = self.participants.find_offerer(from_tag, to_tag, branch)
-        if known is None:
-            self.participants.make_room(now=now)
         party = known or Party(from_tag, Side.FROM, branch=branch, now=now)
         early = self._early_dialog(party, now=now) if expected else None
-        ready = open_groups(self._resources, early.callee, expected, now=now) if early is not None else []
+        groups = self._open_groups(party, requests, now=now)
         try:
-            self._announce(party, requests, policy, keep=True, now=now)
+            ready = self._open_groups(early.callee, expected, now=now) if early is not None else []
         except BaseException:
-            self.participants.close_groups(
-                group for group in ready if early and group not in early.callee.groups
-            )
+            self.participants.close_groups(group for group in groups if not party.owns(group))
             raise
+        # nothing fails from here on
         if known is None:
-            self.parties.append(party)
+            self.participants.add(party, now=now)
+        self._signalled(party, now=now)
+        self._announcer.announce(party, groups, requests, policy, keep=True, now=now)
         party.waiting_since = now
         if early is not None:
-            if early not in self.participants.early:
-                self.participants.early.append(early)
-            self._set_groups(early.callee, ready, keep=False, now=now)
-            early.refresh(self._resources, early.callee, now=now)
+            self._expect(early, ready, now=now)
         dialog = self.participants.find_joint(party, to_tag)
         if dialog is not None:
             dialog.branch = branch or dialog.branch
@@ -147,40 +147,26 @@ class Offers:
         Raises:
             UnknownCall: there is no such offer.
             WrongDialog: both tags are the same.
-            LimitReached, PortsExhausted, AddressUnavailable: then nothing has changed.
+            PortsExhausted, AddressUnavailable: then nothing has changed.
         """
         offerer = self.participants.find_answered(from_tag, to_tag, branch)
         if from_tag == to_tag:
             raise WrongDialog("an end cannot answer its own offer")
-        dialog = self.participants.find_joint(offerer, to_tag)
-        early = self.participants.find_early(offerer) if dialog is None else None
-        if dialog is None:
-            self.participants.make_room(now=now)
-        if dialog is not None:
-            answerer = dialog.party_with(to_tag)
-        else:
-            answerer = early.callee if early is not None else Party(to_tag, Side.TO, now=now)
-        self._announce(answerer, requests, policy, keep=False, now=now)
-        self._apply_holds(offerer, now=now)
-        if early is not None:
-            # the first answerer takes over the sockets that were kept for it
-            answerer.set_tag(to_tag)
-            self.participants.early.remove(early)
-            self.dialogs.append(early)
-        if dialog is None:
-            self.parties.append(answerer)
-        for party in (offerer, answerer):
-            party.waiting_since = None
-            self.participants.drop_early(party, now=now)
-            for each in self.participants.dialogs_of(party):
-                each.commit(self._resources, now=now)
-        self.participants.close_all_superseded()
-        dialog = dialog or early
-        if dialog is None:
-            dialog = Dialog(offerer, answerer, branch=branch, now=now)
-            self.dialogs.append(dialog)
-            dialog.refresh(self._resources, answerer, now=now)
+        dialog = (
+            self.participants.find_joint(offerer, to_tag)
+            or self.participants.find_early(offerer)
+            or Dialog(offerer, Party(to_tag, Side.TO, now=now), branch=branch, now=now)
+        )
+        answerer = dialog.other(offerer)
+        groups = self._open_groups(answerer, requests, now=now)
+        # nothing fails from here on
+        self.participants.establish(dialog, to_tag, offerer=offerer, now=now)
         dialog.branch = branch or dialog.branch
+        for party in (offerer, answerer):
+            self._signalled(party, now=now)
+        self._announcer.announce(answerer, groups, requests, policy, keep=False, now=now)
+        self._announcer.apply_holds(offerer, now=now)
+        self._commit(offerer, answerer, now=now)
         for index, muxes_of_medium in enumerate(muxes):
             dialog.set_mux(self._resources, index, offerer=offerer, muxes=muxes_of_medium)
         return answerer.groups
@@ -212,11 +198,22 @@ class Offers:
         Raises:
             UnknownCall: nothing matches.
         """
-        schedule(self.participants, from_tag=from_tag, to_tag=to_tag, branch=branch, at=at)
-        delete_due(self.participants, now=now)
+        if from_tag:
+            schedule(self.participants, from_tag=from_tag, to_tag=to_tag, branch=branch, at=at)
+        elif self.is_empty:
+            raise UnknownCall("the call has no offers")
+        else:
+            self.delete_at = min(self.delete_at, at)
+        self._delete_due(now=now)
+
+    def withdraw(self, party: Party, *, now: float) -> None:
+        """Remove a party whose offer found no ports, unless it is in a dialog."""
+        if party in self.participants.without_dialog:
+            self.participants.close_party(party, now=now)
 
     def close(self, *, now: float) -> None:
         """End everything."""
+        self.delete_at = math.inf
         for dialog in self.dialogs:
             dialog.stop_all(self._resources, now=now)
         self.dialogs.clear()
@@ -226,7 +223,7 @@ class Offers:
     def expire(self, *, now: float) -> None:
         """End silent dialogs, and parties that have no dialog and wait for no answer any more."""
         rules = self._resources.settings
-        delete_due(self.participants, now=now)
+        self._delete_due(now=now)
         for dialog in list(self.dialogs):
             dialog.expire_replaced(self._resources, now=now)
             if now >= dialog.expires_at(rules):
@@ -243,11 +240,26 @@ class Offers:
         """Monotonic seconds before which nothing of this can expire."""
         rules = self._resources.settings
         participants = self.participants
-        times = [dialog.expires_at(rules) for dialog in self.dialogs]
+        times = [self.delete_at, *(dialog.expires_at(rules) for dialog in self.dialogs)]
         times += [each.expires_at(rules) for dialog in self.dialogs for _, each in dialog.replaced]
         times += [participants.expires_at(party, rules) for party in participants.without_dialog]
         times += [each.delete_at for each in participants.deletable]
         return min(times, default=math.inf)
+
+    def _open_groups(
+        self, party: Party, requests: Sequence[MediumRequest], *, now: float
+    ) -> list[SocketGroup | None]:
+        try:
+            return open_groups(self._resources, party, requests, now=now)
+        except LimitReached as exc:
+            if self.is_empty:
+                raise
+            raise PortsExhausted(str(exc)) from exc
+
+    def _delete_due(self, *, now: float) -> None:
+        if now >= self.delete_at:
+            self.close(now=now)
+        delete_due(self.participants, now=now)
 
     def _early_dialog(self, offerer: Party, *, now: float) -> Dialog | None:
         """The dialog with the party that will answer a first offer; None if this is not the first."""
@@ -256,67 +268,24 @@ class Offers:
         early = self.participants.find_early(offerer)
         return early or Dialog(offerer, Party(b"", Side.TO, now=now), branch=b"", now=now)
 
-    def _announce(
-        self,
-        party: Party,
-        requests: list[MediumRequest],
-        policy: SourcePolicy | None,
-        *,
-        keep: bool,
-        now: float,
-    ) -> None:
-        """Apply the new SDP of a party; if its sockets cannot be opened, nothing changes.
+    def _expect(self, early: Dialog, ready: Sequence[SocketGroup | None], *, now: float) -> None:
+        """Relay between an offerer and the sockets that are ready for its answerer."""
+        if early not in self.participants.early:
+            self.participants.early.append(early)
+        self._announcer.set_groups(early.callee, ready, keep=False, now=now)
+        early.refresh(self._resources, early.callee, now=now)
 
-        Args:
-            keep: it is an offer: see _set_groups(), and a hold takes effect with the answer only.
-        """
-        groups = open_groups(self._resources, party, requests, now=now)
+    def _commit(self, *agreed: Party, now: float) -> None:
+        """End the offers of two parties that have agreed, and what the agreement replaces."""
+        for party in agreed:
+            party.waiting_since = None
+            self.participants.drop_early(party, now=now)
+            for dialog in self.participants.dialogs_of(party):
+                dialog.commit(self._resources, now=now)
+        self.participants.close_all_superseded()
+
+    def _signalled(self, party: Party, *, now: float) -> None:
+        """Note that a party signals: it cancels the delayed deletes of the call, and of what it is in."""
         self.last_signal = now
-        for each in self.participants.deletable:
-            each.delete_at = math.inf
-        party.policy = policy
-        self._set_groups(party, groups, keep=keep, now=now)
-        party.holds = {}
-        for index, (group, request) in enumerate(zip(groups, requests, strict=True)):
-            if group is None or request.media is None:
-                continue
-            if keep and group.media[0].active and not request.media.active and self._is_agreed(party, index):
-                party.holds[index] = request.media
-            else:
-                group.renew([request.media])
-        for dialog in self.participants.dialogs_of(party):
-            dialog.refresh(self._resources, party, now=now)
-
-    def _is_agreed(self, party: Party, index: int) -> bool:
-        """Whether an established dialog relays medium `index` of a party."""
-        return any(dialog.has(party) and index in dialog.sessions for dialog in self.dialogs)
-
-    def _apply_holds(self, party: Party, *, now: float) -> None:
-        """Put on hold what an offer of the party announced so; it has been answered."""
-        holds, party.holds = party.holds, {}
-        for index, media in holds.items():
-            group = party.find_group(index)
-            if group is not None:
-                group.renew([media])
-        for dialog in self.participants.dialogs_of(party) if holds else ():
-            dialog.refresh(self._resources, party, now=now)
-
-    def _set_groups(self, party: Party, groups: list[SocketGroup | None], *, keep: bool, now: float) -> None:
-        """Give a party its new groups, and close those of its old ones that are not among them.
-
-        Args:
-            keep: the old groups of established dialogs stay until the answer.
-        """
-        before, party.groups = party.groups, groups
-        party.superseded = [(index, group) for index, group in party.superseded if group not in groups]
-        for index, group in enumerate(before):
-            if group is not None and party.find_group(index) is not group:
-                for dialog in self.participants.dialogs_of(party):
-                    if dialog not in self.dialogs:
-                        dialog.discard(self._resources, index, now=now)
-                    elif keep:
-                        dialog.supersede(self._resources, index, now=now)
-                    else:
-                        dialog.replace(self._resources, index, now=now)
-                party.superseded.append((index, group))
-        self.participants.close_superseded(party)
+        self.delete_at = math.inf
+        cancel_delete(self.participants, party)

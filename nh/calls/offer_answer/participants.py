@@ -11,7 +11,7 @@ from nh.calls.offer_answer.party import Party
 from nh.calls.resources import CallResources
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
-from nh.errors import LimitReached, UnknownCall
+from nh.errors import UnknownCall
 
 MAX_PARTIES = 256
 """Most parties of one call: forks and hunting need some, and a client may invent tags and branches."""
@@ -64,6 +64,8 @@ class Participants:
                 for each in self.dialogs
                 if each.branch == branch and from_tag in each.tags
             ]
+            # a tag that no dialog on the branch has is that of another end
+            named = [party for party in named if not to_tag or not self.has_dialog(party)]
             if named:
                 return named[0]
         else:
@@ -72,7 +74,7 @@ class Participants:
                 return waiting[-1]
         # a proxy may leave the to-tag of a callee's offer out: a callee has offered to its caller only
         callees = [party for party in own if party.side is Side.TO]
-        return callees[-1] if callees and not self.with_tag(to_tag) else None
+        return callees[-1] if callees and not to_tag else None
 
     def find_answered(self, from_tag: bytes, to_tag: bytes, branch: bytes) -> Party:
         """The party whose offer an answer belongs to.
@@ -92,12 +94,12 @@ class Participants:
             raise UnknownCall("no party of the call has this tag")
         named = [party for party in own if branch and party.branch == branch]
         dialog = self.find_dialog(from_tag, to_tag, branch)
-        if dialog is not None and (not named or dialog.branch == branch or dialog.has(named[0])):
+        on_branch = dialog is not None and (dialog.branch == branch or any(map(dialog.has, named)))
+        if dialog is not None and (on_branch or not named):
             return dialog.party_with(from_tag)
-        if named:
-            return named[0]
-        waiting = [party for party in own if party.waiting_since is not None]
-        return max(reversed(waiting or own), key=lambda party: party.waiting_since or party.created)
+        chosen = named or own
+        waiting = [party for party in chosen if party.waiting_since is not None]
+        return max(reversed(waiting or chosen), key=lambda party: party.waiting_since or party.created)
 
     def find_dialog(self, one: bytes, other: bytes, branch: bytes = b"") -> Dialog | None:
         """The established dialog between two tags, None if there is none.
@@ -165,20 +167,55 @@ class Participants:
             return max(unneeded, default=party.created + rules.unused_s)
         return max(times) + rules.unused_s
 
-    def make_room(self, *, now: float) -> None:
-        """Make room for one more party: the offer that has waited longest for an answer gives way.
+    # --- changes ----------------------------------------------------------------------------------
 
-        Raises:
-            LimitReached: all of MAX_PARTIES are in dialogs.
+    def add(self, party: Party, *, sparing: Party | None = None, now: float) -> None:
+        """Add a party, for which another one may give way.
+
+        Args:
+            party: the new one.
+            sparing: gives no way.
+            now: monotonic seconds.
         """
-        if len(self.parties) < MAX_PARTIES:
+        if len(self.parties) >= MAX_PARTIES:
+            self._give_way(sparing, now=now)
+        self.parties.append(party)
+
+    def establish(self, dialog: Dialog, tag: bytes, *, offerer: Party, now: float) -> None:
+        """Let a dialog be an established one: an early one, or a new one, if it is not one already.
+
+        Args:
+            dialog: the dialog.
+            tag: of its answerer.
+            offerer: the other party of it.
+            now: monotonic seconds.
+        """
+        if dialog in self.dialogs:
             return
-        waiting = self.without_dialog
-        if not waiting:
-            raise LimitReached(f"the call has {MAX_PARTIES} parties, the limit")
-        self.close_party(waiting[0], now=now)
+        if dialog in self.early:
+            self.early.remove(dialog)
+            # the first answerer takes over the sockets that were kept for it
+            dialog.callee.set_tag(tag)
+        self.add(dialog.callee, sparing=offerer, now=now)
+        self.dialogs.append(dialog)
 
     # --- removal ----------------------------------------------------------------------------------
+
+    def _give_way(self, sparing: Party | None, *, now: float) -> None:
+        """Remove the offer that has waited longest for an answer, or else the dialog that is silent longest.
+
+        One that never had a packet goes first, one on hold goes last: it is silent on purpose.
+        """
+        waiting = [party for party in self.without_dialog if party is not sparing]
+        if waiting:
+            self.close_party(min(waiting, key=lambda each: each.waiting_since or each.created), now=now)
+            return
+        others = [dialog for dialog in self.dialogs if sparing is None or not dialog.has(sparing)]
+        dialog = min(others or self.dialogs, key=lambda each: each.importance(now=now))
+        self.end_dialog(dialog, now=now)
+        for party in self.without_dialog:
+            if dialog.has(party) and party is not sparing:
+                self.close_party(party, now=now)
 
     def end_dialog(self, dialog: Dialog, *, now: float, silent: bool = False) -> None:
         """Stop the sessions of an established dialog and remove it.

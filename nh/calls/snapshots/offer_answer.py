@@ -212,6 +212,7 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
     expected: list[PartySnapshot]
     dialogs: list[DialogSnapshot]
     early: list[DialogSnapshot]
+    delete_at: float = math.inf
 
     @classmethod
     def take(cls, offers: Offers, groups: Indexes, sessions: Indexes) -> Self:
@@ -227,6 +228,7 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
             expected=[PartySnapshot.take(party, groups) for party in expected],
             dialogs=[DialogSnapshot.take(each, parties, sessions) for each in participants.dialogs],
             early=[DialogSnapshot.take(each, parties, sessions) for each in early],
+            delete_at=offers.delete_at,
         )
 
     @property
@@ -245,6 +247,7 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         Raises:
             SnapshotUnreadable: they do not.
         """
+        require(not math.isnan(self.delete_at), "the call's delete time is NaN")
         parties = [*self.parties, *self.expected]
         for party in parties:
             party.check(groups)
@@ -271,6 +274,7 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         """The offers as they were."""
         offers = Offers(resources)
         offers.last_signal = times.past(self.last_signal)
+        offers.delete_at = times.future(self.delete_at)
         parties = [party.rebuild(groups, times) for party in (*self.parties, *self.expected)]
         participants = offers.participants
         participants.parties.extend(parties[: len(self.parties)])

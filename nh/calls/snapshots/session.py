@@ -119,6 +119,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
     trials: Annotated[list[TrialSnapshot], msgspec.Meta(max_length=MAX_TRIALS)] | None = None
     earlier: EarlierSnapshot | None = None
     carried: Count | None = None
+    signalled: Time = 0.0
 
     @classmethod
     def take(cls, leg: Leg, announced_types: PayloadTypes | None) -> Self:
@@ -158,6 +159,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             None if not leg.trials else [TrialSnapshot.take(*each) for each in leg.trials.items()],
             None if leg.earlier is None else EarlierSnapshot.take(leg.earlier),
             leg.carried.value,
+            leg.signalled,
         )
 
     def check(self) -> None:
@@ -203,6 +205,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             leg.drops = (self.drops + [0] * len(Drop))[: len(Drop)]
         if self.carried is not None:
             leg.carried = Carried(self.carried & KNOWN)
+        leg.signalled = times.past(self.signalled)
         if self.heard is not None:
             leg.heard_packets, leg.heard_at = self.heard[0], times.past(self.heard[1])
         if self.trials is not None:

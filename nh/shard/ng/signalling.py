@@ -4,7 +4,6 @@ The module decides what an SDP requests (interfaces, holds, relayed media). The 
 calls (nh.calls.offer_answer.offers), nh.sdp reads and writes the text.
 """
 
-import contextlib
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -15,7 +14,7 @@ from nh.calls.offer_answer.party import Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.commands import Answer, BlockMedia, Delete, IceHandling, NgCommand, Offer, OfferOptions, Query
-from nh.errors import PortsExhausted, UnknownCall
+from nh.errors import PortsExhausted
 from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
 from nh.sdp.rewrite import IceAction, MediumPlan, MuxAction, RewritePlan, rewrite
@@ -85,8 +84,7 @@ class Signalling:
     def offer(self, command: Offer) -> Rewritten:
         """The offer with the relay's ports, for the other party.
 
-        A call for which there are no ports is destroyed if it is unanswered; an answered call goes on as it
-        was.
+        A branch for which there are no ports is removed if it is unanswered; an answered one goes on.
 
         Raises:
             UnusableSdp, IncompleteSdp, Unsupported, and the errors of CallTable.offer.
@@ -115,7 +113,9 @@ class Signalling:
                 now=now,
             )
         except PortsExhausted:
-            self._give_up(command.call_id, now=now)
+            # as rtpengine; other branches go on, and so does an answered call (RFC 3261 14.1)
+            if known is not None:
+                self._table.withdraw(call_id=command.call_id, party=known, now=now)
             raise
         sender, receiver = self._ends_of(command)
         assert sender is not None, "the offer has made it"
@@ -164,7 +164,7 @@ class Signalling:
                 now=now,
             )
         except PortsExhausted:
-            self._give_up(command.call_id, now=now)
+            self._table.withdraw(call_id=command.call_id, party=offerer, now=now)
             raise
         dialog = offers.participants.find_joint(offerer, command.to_tag)
         assert dialog is not None, "the answer has made it"
@@ -282,15 +282,3 @@ class Signalling:
 
     def _offers(self, call_id: bytes) -> Offers:
         return self._table.get_call(call_id).get_offers(now=time.monotonic())
-
-    def _give_up(self, call_id: bytes, *, now: float) -> None:
-        """End a call that found no ports, as rtpengine does, unless it has been answered.
-
-        rtpengine ends answered calls too. But after a failed re-INVITE a call goes on as before (RFC 3261
-        14.1): it must not lose its media for want of room for one medium more.
-        """
-        call = self._table.find_call(call_id)
-        if call is None or call.offers is None or call.offers.dialogs:
-            return
-        with contextlib.suppress(UnknownCall):  # only Net::SIP's commands know it
-            self._table.delete(call_id=call_id, from_tag=b"", to_tag=b"", branch=b"", delay_s=0, now=now)

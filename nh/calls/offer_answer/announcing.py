@@ -1,0 +1,108 @@
+"""Announcing: what a new SDP of a party changes at its groups, and at the sessions of its dialogs.
+
+open_groups() (nh.calls.offer_answer.party) has opened the sockets before, so nothing in here fails.
+
+What was agreed before an offer goes on beside it until the answer, and stays if the offer is refused: a phone
+may refuse a re-INVITE and talk on (RFC 3261 14.1). So an end that offers to put a medium on hold still
+receives it until that is answered, as RFC 3264 8.3 requires of it.
+"""
+
+from collections.abc import Sequence
+
+from nh.calls.offer_answer.participants import Participants
+from nh.calls.offer_answer.party import MediumRequest, Party
+from nh.calls.resources import CallResources
+from nh.calls.socket_group import SocketGroup
+from nh.calls.source import SourcePolicy
+
+
+class Announcer:
+    """Applies SDPs within one call.
+
+    Args:
+        resources: sockets, limits and media plane.
+        participants: those of the call.
+    """
+
+    __slots__ = ("_participants", "_resources")
+
+    def __init__(self, resources: CallResources, participants: Participants) -> None:
+        self._resources = resources
+        self._participants = participants
+
+    def announce(
+        self,
+        party: Party,
+        groups: Sequence[SocketGroup | None],
+        requests: Sequence[MediumRequest],
+        policy: SourcePolicy | None,
+        *,
+        keep: bool,
+        now: float,
+    ) -> None:
+        """Apply the new SDP of a party.
+
+        Args:
+            party: whose SDP it is.
+            groups: its groups from now on, one for each medium.
+            requests: one for each medium.
+            policy: source policy for packets from the party; None: the setting's.
+            keep: it is an offer: see set_groups(), and a hold takes effect with the answer only.
+            now: monotonic seconds.
+        """
+        party.policy = policy
+        self.set_groups(party, groups, keep=keep, now=now)
+        party.holds = {}
+        for index, (group, request) in enumerate(zip(groups, requests, strict=True)):
+            if group is None or request.media is None:
+                continue
+            if keep and group.media[0].active and not request.media.active and self._is_agreed(party, index):
+                party.holds[index] = request.media
+            else:
+                group.renew([request.media])
+            group.announce()
+        for dialog in self._participants.dialogs_of(party):
+            dialog.refresh(self._resources, party, now=now)
+
+    def apply_holds(self, party: Party, *, now: float) -> None:
+        """Put on hold what an offer of the party announced so; it has been answered."""
+        holds, party.holds = party.holds, {}
+        for index, media in holds.items():
+            group = party.find_group(index)
+            if group is not None:
+                group.renew([media])
+        for dialog in self._participants.dialogs_of(party) if holds else ():
+            dialog.refresh(self._resources, party, now=now)
+
+    def set_groups(
+        self, party: Party, groups: Sequence[SocketGroup | None], *, keep: bool, now: float
+    ) -> None:
+        """Give a party its new groups, and close those of its old ones that are not among them.
+
+        Args:
+            party: the party.
+            groups: one for each medium.
+            keep: the old groups of established dialogs stay until the answer.
+            now: monotonic seconds.
+        """
+        before, party.groups = party.groups, list(groups)
+        party.superseded = [(index, group) for index, group in party.superseded if group not in groups]
+        for index, group in enumerate(before):
+            if group is not None and party.find_group(index) is not group:
+                self._leave(party, index, announced=group.announced, keep=keep, now=now)
+                party.superseded.append((index, group))
+        self._participants.close_superseded(party)
+
+    def _leave(self, party: Party, index: int, *, announced: bool, keep: bool, now: float) -> None:
+        """End, at once or in time, the sessions on the group that a party had for medium `index`."""
+        for dialog in self._participants.dialogs_of(party):
+            if not announced or dialog not in self._participants.dialogs:
+                dialog.discard(self._resources, index, now=now)
+            elif keep:
+                dialog.supersede(self._resources, index, now=now)
+            else:
+                dialog.replace(self._resources, index, now=now)
+
+    def _is_agreed(self, party: Party, index: int) -> bool:
+        """Whether an established dialog relays medium `index` of a party."""
+        return any(each.has(party) and index in each.sessions for each in self._participants.dialogs)
