@@ -1,14 +1,16 @@
 """`nh run`: reads the settings from flags, environment and file, then runs the supervisor."""
 
 import gc
+import logging
 import os
-from typing import Annotated, Any, Final
+import sys
+from typing import Annotated, Any
 
 import typer
 
 from nh.cli.flags import takes_settings
 from nh.cli.options import ConfigFile
-from nh.config import NO_STATE, check_served_addresses
+from nh.config import NO_STATE, Settings, check_served_addresses
 from nh.config_sources import load_settings, unknown_variables
 from nh.errors import ConfigError
 
@@ -18,8 +20,6 @@ EPILOG = (
     "SIGTERM or SIGINT (Ctrl-C) ends the relay. SIGUSR1 drains it, like nh drain. SIGUSR2 replaces it by the "
     "installed code with the current settings, like nh upgrade."
 )
-
-_VALID: Final = "the settings are valid (ports, directories and addresses are checked at the start)"
 
 NoState = Annotated[
     bool, typer.Option("--no-state", help="Store no calls: the same as --state off.", show_default=False)
@@ -39,8 +39,7 @@ Check = Annotated[
     bool,
     typer.Option(
         "--check",
-        help="Check the settings, start a shard process, and exit. Ports, directories and addresses are "
-        "checked at the start only.",
+        help="Check that nh could start with these settings on this host, or be upgraded to them, and exit.",
         show_default=False,
     ),
 ]
@@ -75,7 +74,18 @@ def run(
     if check or preflight:
         from nh.supervisor.handover.preflight import check_in  # noqa: PLC0415
 
+        logging.basicConfig(stream=sys.stderr, format="nh: %(message)s")
         checked_in = check_in(loaded)
-        typer.echo(checked_in if preflight else _VALID)
+        typer.echo(checked_in if preflight else _sentence(loaded))
         return
     raise typer.Exit(supervise(loaded, takeover=takeover))
+
+
+def _sentence(settings: Settings) -> str:
+    """What `nh run --check` says of settings that can be used."""
+    from nh.supervisor.host.check import running_pid  # noqa: PLC0415
+
+    pid = running_pid(settings.runtime_path)
+    if pid is None:
+        return f"nh can start with these settings (runtime directory {settings.runtime_path})"
+    return f"these settings can be used: `nh upgrade` brings them to the nh that runs (pid {pid})"

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import socket
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -19,12 +18,7 @@ from nh.address import RpcAddress, TcpAddress, UnixAddress, check_loopback
 from nh.errors import ConfigError, NhError, NotNow
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.rpc.protocols import RPC, ServedProtocol
-
-BACKLOG: Final = 1024
-"""Most connections that wait in the kernel to be accepted (the kernel's own limit: net.core.somaxconn)."""
-
-PROBE_S: Final = 1.0
-"""Seconds to wait for a connection to a socket file, to learn whether a process listens on it."""
+from nh.rpc.unix_sockets import BACKLOG, check_directory, is_stale, open_unix
 
 RECEIVE_BYTES: Final = 1024 * 1024
 """Receive buffer of a UDP socket in bytes (the kernel's own limit: net.core.rmem_max)."""
@@ -107,13 +101,44 @@ def open_listeners(
         for address in addresses:
             if isinstance(address, UnixAddress):
                 sock = inherited.take_listener(_kind(protocol, "unix"), str(address))
-                listener = Listener(protocol, sock or _open_unix(address, mode, group), address, address)
+                listener = Listener(protocol, sock or open_unix(address, mode, group), address, address)
             else:
                 listener = _open_port(protocol, address, public, inherited)
             opened.callback(listener.close)
             listeners.append(listener)
         opened.pop_all()
         return listeners
+
+
+def check_listeners(
+    protocol: ServedProtocol,
+    addresses: Iterable[RpcAddress],
+    *,
+    public: bool,
+    running: bool,
+    made_later: Path,
+) -> None:
+    """Check that open_listeners() could listen on every address, and leave nothing behind.
+
+    Args:
+        protocol, addresses, public: see open_listeners().
+        running: whether another process may have the sockets rightly; then they are not tried.
+        made_later: a directory that is made before the sockets.
+
+    Raises:
+        ConfigError, NotNow: see open_listeners().
+    """
+    for address in addresses:
+        if isinstance(address, UnixAddress):
+            path = Path(address.path)
+            if path.parent != made_later:
+                check_directory(path)
+            if not running:
+                is_stale(path)
+        elif running:
+            _allowed(protocol.name, address, public)
+        else:
+            _open_port(protocol, address, public, NOTHING_INHERITED).close()
 
 
 def _open_port(protocol: ServedProtocol, address: TcpAddress, public: bool, inherited: Inherited) -> Listener:
@@ -138,96 +163,6 @@ def _kind(protocol: ServedProtocol, transport: str) -> str:
     return transport if protocol is RPC else f"{protocol.name}-{transport}"
 
 
-# --- Unix sockets ---------------------------------------------------------------------------------
-
-
-def admit_group(directory: Path, group: int) -> None:
-    """Let a group pass through a directory that belongs to nh, to the sockets in it. No effect if it may.
-
-    Raises:
-        ConfigError: this user may not give the directory to the group.
-    """
-    try:
-        status = directory.stat()
-        if status.st_mode & stat.S_IXOTH or (status.st_gid == group and status.st_mode & stat.S_IXGRP):
-            return
-        _give_to_group(directory, group)
-        directory.chmod(stat.S_IMODE(status.st_mode) | stat.S_IXGRP)
-    except OSError as exc:
-        raise ConfigError(_group_refused(directory, group, exc)) from exc
-
-
-def _give_to_group(path: Path, group: int) -> None:
-    if path.stat().st_gid != group:  # where nothing changes, no permission is needed
-        os.chown(path, -1, group)
-
-
-def _group_refused(path: Path, group: int, exc: OSError) -> str:
-    return (
-        f"rpc_group: {path} cannot be given to group {group}: {exc.strerror};"
-        " add nh's user to the group, or let its service manager start nh with that group"
-    )
-
-
-def _open_unix(address: UnixAddress, mode: int, group: int | None) -> socket.socket:
-    path = Path(address.path)
-    if not path.parent.is_dir():  # it may be mistyped, so it is not made
-        raise ConfigError(f"rpc: {path}: there is no directory {path.parent}; make it, or name another path")
-    _clear_stale(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        # the kernel gives the file the socket's mode without the umask's bits: never more than `mode`, not
-        # even for a moment; chmod adds the umask's bits, and those of `group`, afterwards
-        os.fchmod(sock.fileno(), mode if group is None else mode & stat.S_IRWXU)
-        sock.bind(address.path)
-        if group is not None:
-            try:
-                _give_to_group(path, group)
-            except OSError as exc:
-                path.unlink()
-                raise ConfigError(_group_refused(path, group, exc)) from exc
-        path.chmod(mode)
-        sock.listen(BACKLOG)
-    except NhError:
-        sock.close()
-        raise
-    except OSError as exc:
-        sock.close()
-        raise ConfigError(f"rpc: {path}: {exc.strerror}") from exc
-    return sock
-
-
-def _clear_stale(path: Path) -> None:
-    """Remove a socket file on which no process listens. Raises ConfigError or NotNow for any other file."""
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return
-    except OSError as exc:
-        raise ConfigError(f"rpc: {path}: {exc.strerror}") from exc
-    if not stat.S_ISSOCK(status.st_mode):
-        raise ConfigError(f"rpc: {path}: the file is not a socket, so it is not removed; choose another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(PROBE_S)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
-            return
-        except FileNotFoundError:
-            return
-        except PermissionError as exc:
-            raise ConfigError(
-                f"rpc: {path}: exists, and this user has no permission to learn whether a program"
-                " listens on it; remove the file or choose another path"
-            ) from exc
-        except OSError:  # its backlog is full, or it is of another type: a program listens
-            pass
-    raise NotNow(
-        f"rpc: {path}: another nh, or another program, listens on it; end that or choose another path"
-    )
-
-
 def _identity(path: str) -> tuple[int, int] | None:
     try:
         status = os.lstat(path)
@@ -240,9 +175,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _open_tcp(setting: str, address: TcpAddress, public: bool) -> socket.socket:
-    family, host = _resolve(setting, address)
-    if not public:
-        check_loopback(setting, address, host)
+    family, host = _allowed(setting, address, public)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
@@ -254,6 +187,14 @@ def _open_tcp(setting: str, address: TcpAddress, public: bool) -> socket.socket:
         sock.close()
         raise _cannot_listen(setting, address, exc) from exc
     return sock
+
+
+def _allowed(setting: str, address: TcpAddress, public: bool) -> tuple[socket.AddressFamily, str]:
+    """Family and IP address of a host at which nh may listen."""
+    family, host = _resolve(setting, address)
+    if not public:
+        check_loopback(setting, address, host)
+    return family, host
 
 
 def _open_udp(tcp: socket.socket) -> socket.socket:

@@ -13,8 +13,9 @@ from nh.ipc.inherited import Inherited
 from nh.loop import Loop
 from nh.rpc.events import Dispatch
 from nh.rpc.frontend import Frontend
-from nh.rpc.listeners import Listener, admit_group, open_listeners
+from nh.rpc.listeners import Listener, open_listeners
 from nh.rpc.protocols import PROTOCOLS, ServedProtocol
+from nh.rpc.unix_sockets import admit_group
 from nh.stats import SupervisorStats
 
 

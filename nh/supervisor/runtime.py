@@ -11,7 +11,7 @@ from nh.loop import SelectorLoop
 from nh.stats import SupervisorStats, own_segment, segment_name
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, add_counters
 from nh.supervisor.handover.orphan_client import find_orphans
-from nh.supervisor.host.addresses import warn_of_missing_addresses
+from nh.supervisor.host.addresses import check_addresses
 from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity, holdable_sockets, raise_descriptor_limit
 from nh.supervisor.host.locked_dir import runtime_dir
@@ -58,7 +58,6 @@ class Runtime:
         self.held_sockets = holdable_sockets(self.descriptors, settings.max_clients, self.shards)
         self.stats = _stats_after(inherited)
         lock = stack.enter_context(runtime_dir(path, inherited, named=bool(settings.runtime_dir)))
-        warn_of_missing_addresses(settings.interfaces)
         claim = stack.enter_context(port_claim(settings))
         self.claimed = claim.descriptors
         self.store, store_lock = stack.enter_context(open_store(settings, inherited))
@@ -74,6 +73,7 @@ class Runtime:
         become_subreaper()
         stack.enter_context(reap_children_after_exec(self.loop))
         self.orphans = find_orphans(path)
+        check_addresses(settings.interfaces, takes_over=bool(inherited or self.orphans))
         self.segment = stack.enter_context(own_segment(segment_name(path), self.shards))
         self.kernel, self.kernel_off = start_kernel_service(
             self.loop, settings, self.shards, stats=self.stats, orphans=self.orphans

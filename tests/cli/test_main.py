@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from typer.testing import CliRunner
 
 import nh
 from nh.cli.main import app
+from tools.harness.ports import claim_ports, min_max
 
 
 def nh_command(*words: str) -> subprocess.CompletedProcess[str]:
@@ -139,13 +141,22 @@ def test_the_help_shows_no_types_beside_switches() -> None:
         assert "<bool>" not in CliRunner().invoke(app, words).output
 
 
-def test_run_warns_of_variables_that_are_no_settings_and_check_is_for_people() -> None:
-    result = CliRunner().invoke(app, ["run", "--check"], env={"NH_SHARD": "3"})
-    assert (result.exit_code, result.stderr) == (
+def test_run_warns_of_variables_that_are_no_settings_and_check_says_a_sentence(tmp_path: Path) -> None:
+    with claim_ports(40) as ports:
+        words = ["run", "--check", "--ports", min_max(ports), "--runtime-dir", str(tmp_path / "run")]
+        done = subprocess.run(
+            [sys.executable, "-m", "nh", *words, "--shards", "1"],
+            env=os.environ | {"NH_SHARD": "3"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr, done.stdout) == (
         0,
         "nh: environment: NH_SHARD is no setting; did you mean NH_SHARDS?\n",
+        f"nh can start with these settings (runtime directory {tmp_path / 'run'})\n",
     )
-    assert result.stdout.startswith("the settings are valid (")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

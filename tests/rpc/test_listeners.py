@@ -12,8 +12,9 @@ import pytest
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.errors import ConfigError, NotNow
-from nh.rpc.listeners import Listener, admit_group, open_listeners
+from nh.rpc.listeners import Listener, open_listeners
 from nh.rpc.protocols import NG, RPC
+from nh.rpc.unix_sockets import admit_group
 from tools.harness.ports import claim_ports
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from nh.loop import SelectorLoop
 from nh.supervisor.handover import preflight
 from nh.supervisor.handover.preflight import CheckedIn, Preflight, check_in
 from nh.supervisor.shards.process import ShardProcess
+from tools.harness.ports import claim_ports, min_max
 
 WAIT_S = 20.0
 
@@ -81,9 +83,16 @@ def test_a_program_that_is_not_there_is_an_error_at_once(loop: SelectorLoop) -> 
 # --- the other side -------------------------------------------------------------------------------
 
 
-def test_this_code_says_its_version_and_what_it_reads() -> None:
+@pytest.fixture
+def free(tmp_path: Path) -> Iterator[list[str]]:
+    """Flags with which nothing on this host is in the way."""
+    with claim_ports(100) as ports:
+        yield ["--runtime-dir", str(tmp_path), "--ports", min_max(ports)]
+
+
+def test_this_code_says_its_version_and_what_it_reads(free: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "nh", "run", "--preflight"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "nh", "run", "--preflight", *free], capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout) == {"version": nh.__version__, "reads": list(READABLE)}
     assert done.stderr == ""
@@ -94,9 +103,9 @@ def test_settings_that_cannot_be_used_are_no_answer() -> None:
         check_in(load_settings(flags={"ports": "10000-10009", "shards": 9}, file=None))
 
 
-def test_a_shard_that_does_not_start_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_that_does_not_start_is_no_answer(monkeypatch: pytest.MonkeyPatch, free: list[str]) -> None:
     argv = (sys.executable, "-c", "raise SystemExit(7)")
     start = ShardProcess.start
     monkeypatch.setattr(ShardProcess, "start", lambda: start(argv))
     with pytest.raises(Unavailable, match="a shard process does not start: exit status 7"):
-        check_in(load_settings(flags={}, file=None))
+        check_in(load_settings(flags={"runtime_dir": free[1], "ports": free[3]}, file=None))

@@ -18,8 +18,7 @@ from nh.config import Settings
 from nh.errors import Unavailable
 from nh.ipc.link_messages import Shutdown, encode
 from nh.loop import Loop, Timer
-from nh.supervisor.host.cpus import usable_cpus
-from nh.supervisor.host.port_slices import interface_slices, port_slices
+from nh.supervisor.host.check import check_host
 from nh.supervisor.shards.process import ShardProcess
 from nh.version import __version__
 
@@ -42,15 +41,14 @@ class CheckedIn(msgspec.Struct, frozen=True):
 
 
 def check_in(settings: Settings) -> str:
-    """Check settings and shard program; returns what `nh run --preflight` prints.
+    """Check settings, host and shard program; returns what `nh run --preflight` prints.
 
     Raises:
         ConfigError: the settings cannot be used.
+        NotNow: this host does not give what they name.
         Unavailable: a shard process does not start.
     """
-    shards = settings.shards or len(usable_cpus())
-    port_slices(*settings.port_range, shards)
-    interface_slices(settings.interfaces, shards)
+    check_host(settings)
     _try_shard()
     return msgspec.json.encode(CheckedIn(__version__, READABLE)).decode()
 

@@ -1,34 +1,75 @@
-"""Addresses of this host: those of the settings that it does not have are logged at the start."""
+"""Addresses for media: a start needs those that the settings name, so that no call is the first to notice."""
 
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from nh.calls.interfaces import Interface
+from nh.errors import NotNow
 
 logger = logging.getLogger(__name__)
 
 
-def warn_of_missing_addresses(interfaces: Iterable[Interface]) -> None:
-    """Log each address for media that cannot be bound now.
+def check_addresses(interfaces: Sequence[Interface], *, takes_over: bool) -> None:
+    """Check that the addresses of all interfaces can be bound.
 
-    It is no error: an address may come later, such as the virtual one of keepalived.
+    An address that can be bound although the host does not have it (net.ipv4.ip_nonlocal_bind) is logged: it
+    may be the virtual address of another host.
 
     Args:
         interfaces: the interfaces of ng calls.
+        takes_over: whether calls of an earlier run go on; then a missing address is logged only, because
+            these calls must not end.
+
+    Raises:
+        NotNow: the host does not have an address.
     """
-    for address in dict.fromkeys(interface.address for interface in interfaces):
-        if not _can_bind(address):
+    for interface in {each.address: each for each in interfaces}.values():
+        if not _can_bind(interface.address):
+            missing = f"address {interface.address} is not on this host"
+            if not takes_over:
+                raise NotNow(f"{missing}: {_remedy(interface)}")
+            logger.warning("%s: ng calls that need it are refused until it is", missing)
+        elif not is_local(interface.address):
             logger.warning(
-                "address %s is not on this host: ng calls that need it are refused until it is", address
+                "address %s is not on this host, but can be bound (ip_nonlocal_bind): media that are sent to"
+                " it do not arrive until it is",
+                interface.address,
             )
 
 
-def _can_bind(address: str) -> bool:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+def is_local(address: str) -> bool:
+    """Whether an interface of this host has the address."""
+    family = _family(address)
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((address, 9))  # sends nothing; the route to a local address begins at that address
+            return str(sock.getsockname()[0]) == address
+    except OSError:
+        return False
+
+
+def _remedy(missing: Interface) -> str:
+    if missing.advertised != missing.address and is_local(missing.advertised):
+        return (
+            f"{missing.advertised} is; say {missing.advertised}!{missing.address}, the address of this host"
+            " first"
+        )
+    sysctl = "net.ipv6.ip_nonlocal_bind" if ":" in missing.address else "net.ipv4.ip_nonlocal_bind"
+    return (
+        "`ip address` lists those that it has; behind a NAT say OWN!PUBLIC; for a virtual address that comes"
+        f" later set {sysctl}=1"
+    )
+
+
+def _can_bind(address: str) -> bool:
+    try:
+        with socket.socket(_family(address), socket.SOCK_DGRAM) as sock:
             sock.bind((address, 0))
     except OSError:
         return False
     return True
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -32,7 +32,8 @@ class Purpose(NamedTuple):
         return f"--{self.setting.replace('_', '-')}"
 
 
-_RUNTIME_DIR: Final = Purpose("runtime_dir", "replace the sockets of nh")
+RUNTIME_DIR: Final = Purpose("runtime_dir", "replace the sockets of nh")
+STATE_DIR: Final = Purpose("state", "have calls of theirs restored")
 
 
 class Lock(NamedTuple):
@@ -79,19 +80,53 @@ def runtime_dir(
     path: Path, inherited: Inherited = NOTHING_INHERITED, *, named: bool = False
 ) -> AbstractContextManager[Lock]:
     """Lock the runtime directory within the block; see locked_dir()."""
-    return locked_dir(path, _RUNTIME_DIR, inherited, named=named)
+    return locked_dir(path, RUNTIME_DIR, inherited, named=named)
+
+
+def check_dir(path: Path, purpose: Purpose, *, named: bool) -> None:
+    """Check that locked_dir() can use a directory, and make nothing.
+
+    Args:
+        path: the directory; it may be missing.
+        purpose: see Purpose.
+        named: see locked_dir().
+
+    Raises:
+        ConfigError: the directory cannot be made or used, or other users can write to it.
+    """
+    existing = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if existing == path:
+        if not path.is_dir():
+            raise _no_directory(path, purpose)
+        _check_trust(path, purpose)
+    elif named and existing != path.absolute().parent:
+        raise _no_parent(path, purpose)
+    if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
+        raise ConfigError(
+            f"{purpose.setting}: this user cannot write to {existing}; choose another with {purpose.flag}"
+        )
+
+
+def _no_directory(path: Path, purpose: Purpose) -> ConfigError:
+    return ConfigError(
+        f"{purpose.setting}: {path} exists and is not a directory; choose another with {purpose.flag}"
+    )
+
+
+def _no_parent(path: Path, purpose: Purpose) -> ConfigError:
+    return ConfigError(
+        f"{purpose.setting}: {path} cannot be made: there is no directory {path.parent};"
+        f" make it, or choose another with {purpose.flag}"
+    )
 
 
 def _make(path: Path, purpose: Purpose, *, parents: bool) -> None:
     try:
         path.mkdir(mode=0o700, parents=parents, exist_ok=True)
     except FileNotFoundError as exc:
-        raise ConfigError(
-            f"{purpose.setting}: {path} cannot be made: there is no directory {path.parent};"
-            f" make it, or choose another with {purpose.flag}"
-        ) from exc
+        raise _no_parent(path, purpose) from exc
     except FileExistsError as exc:
-        raise ConfigError(f"{purpose.setting}: {path} exists and is not a directory") from exc
+        raise _no_directory(path, purpose) from exc
     except OSError as exc:
         raise ConfigError(
             f"{purpose.setting}: {path} cannot be made: {exc.strerror}; choose another with {purpose.flag}"

@@ -98,7 +98,7 @@ class PortClaim:
     """The claims of this relay, from construction to close().
 
     Args:
-        settings: see Settings; its runtime directory exists.
+        settings: see Settings.
 
     Raises:
         NotNow: another relay has claimed some of the ports, or the name cannot be bound.
@@ -236,4 +236,5 @@ def _relay_of(directory: Path) -> str:
     own. It does not depend on the inode: a directory that was made anew belongs to the same relay.
     """
     path = directory.resolve()
-    return hashlib.sha256(b"%d:%b" % (path.stat().st_dev, os.fsencode(path))).hexdigest()[:16]
+    there = next(each for each in (path, *path.parents) if each.exists())  # a check may come before the start
+    return hashlib.sha256(b"%d:%b" % (there.stat().st_dev, os.fsencode(path))).hexdigest()[:16]

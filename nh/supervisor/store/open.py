@@ -10,15 +10,13 @@ from typing import Final, NamedTuple
 from nh.config import Settings
 from nh.errors import ConfigError, DirectoryInUse, NotNow, StoreUnavailable
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
-from nh.supervisor.host.locked_dir import Lock, Purpose, locked_dir
+from nh.supervisor.host.locked_dir import STATE_DIR, Lock, locked_dir
 from nh.supervisor.store.engine import StoreEngine
 from nh.supervisor.store.store import Store
 
 logger = logging.getLogger(__name__)
 
 STORE_NAME: Final = "calls.sqlite3"
-
-_PURPOSE: Final = Purpose("state", "have calls of theirs restored")
 
 
 class OpenedStore(NamedTuple):
@@ -63,7 +61,7 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
             raise
         except (ConfigError, StoreUnavailable) as exc:
             stack.close()
-            why = str(exc).removeprefix(f"{_PURPOSE.setting}: ")
+            why = str(exc).removeprefix(f"{STATE_DIR.setting}: ")
             if settings.state:
                 # a disk may be mounted later
                 kind = ConfigError if isinstance(exc, ConfigError) else NotNow
@@ -101,7 +99,7 @@ def _sqlite(
     from nh.supervisor.store.sqlite import SqliteEngine  # noqa: PLC0415  a relay without a store needs none
 
     path = Path(directory)
-    with locked_dir(path, _PURPOSE, inherited, named=named) as lock:
+    with locked_dir(path, STATE_DIR, inherited, named=named) as lock:
         yield SqliteEngine(path / STORE_NAME, owner), lock
 
 

@@ -1,0 +1,128 @@
+"""The Unix sockets that nh listens on: their files, permissions and group.
+
+A socket has its permissions from its first moment, and replaces a socket file only if no process listens on
+it.
+"""
+
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import Final
+
+from nh.address import UnixAddress
+from nh.errors import ConfigError, NhError, NotNow
+
+BACKLOG: Final = 1024
+"""Most connections that wait in the kernel to be accepted (the kernel's own limit: net.core.somaxconn)."""
+
+PROBE_S: Final = 1.0
+"""Seconds to wait for a connection to a socket file, to learn whether a process listens on it."""
+
+
+def admit_group(directory: Path, group: int) -> None:
+    """Let a group pass through a directory that belongs to nh, to the sockets in it. No effect if it may.
+
+    Raises:
+        ConfigError: this user may not give the directory to the group.
+    """
+    try:
+        status = directory.stat()
+        if status.st_mode & stat.S_IXOTH or (status.st_gid == group and status.st_mode & stat.S_IXGRP):
+            return
+        _give_to_group(directory, group)
+        directory.chmod(stat.S_IMODE(status.st_mode) | stat.S_IXGRP)
+    except OSError as exc:
+        raise ConfigError(_group_refused(directory, group, exc)) from exc
+
+
+def _give_to_group(path: Path, group: int) -> None:
+    if path.stat().st_gid != group:  # where nothing changes, no permission is needed
+        os.chown(path, -1, group)
+
+
+def _group_refused(path: Path, group: int, exc: OSError) -> str:
+    return (
+        f"rpc_group: {path} cannot be given to group {group}: {exc.strerror};"
+        " add nh's user to the group, or let its service manager start nh with that group"
+    )
+
+
+def open_unix(address: UnixAddress, mode: int, group: int | None) -> socket.socket:
+    """Listen on a Unix socket.
+
+    Args:
+        address: where.
+        mode: permissions of the file, 0 to 0o777.
+        group: number of its group; None: this process's.
+
+    Raises:
+        ConfigError: the address cannot be used.
+        NotNow: another process listens on it.
+    """
+    path = Path(address.path)
+    check_directory(path)
+    if is_stale(path):
+        path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # the kernel gives the file the socket's mode without the umask's bits: never more than `mode`, not
+        # even for a moment; chmod adds the umask's bits, and those of `group`, afterwards
+        os.fchmod(sock.fileno(), mode if group is None else mode & stat.S_IRWXU)
+        sock.bind(address.path)
+        if group is not None:
+            try:
+                _give_to_group(path, group)
+            except OSError as exc:
+                path.unlink()
+                raise ConfigError(_group_refused(path, group, exc)) from exc
+        path.chmod(mode)
+        sock.listen(BACKLOG)
+    except NhError:
+        sock.close()
+        raise
+    except OSError as exc:
+        sock.close()
+        raise ConfigError(f"rpc: {path}: {exc.strerror}") from exc
+    return sock
+
+
+def check_directory(path: Path) -> None:
+    """Check that the directory of a socket exists. Raises ConfigError."""
+    if not path.parent.is_dir():  # it may be mistyped, so it is not made
+        raise ConfigError(f"rpc: {path}: there is no directory {path.parent}; make it, or name another path")
+
+
+def is_stale(path: Path) -> bool:
+    """Whether there is a socket file on which no process listens; False: there is no file.
+
+    Raises:
+        ConfigError: the file is no socket, or cannot be tried.
+        NotNow: a process listens on it.
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as exc:
+        raise ConfigError(f"rpc: {path}: {exc.strerror}") from exc
+    if not stat.S_ISSOCK(status.st_mode):
+        raise ConfigError(f"rpc: {path}: the file is not a socket, so it is not removed; choose another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(PROBE_S)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+        except FileNotFoundError:
+            return False
+        except PermissionError as exc:
+            raise ConfigError(
+                f"rpc: {path}: exists, and this user has no permission to learn whether a program"
+                " listens on it; remove the file or choose another path"
+            ) from exc
+        except OSError:  # its backlog is full, or it is of another type: a program listens
+            pass
+    raise NotNow(
+        f"rpc: {path}: another nh, or another program, listens on it; end that or choose another path"
+    )

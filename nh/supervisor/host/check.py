@@ -1,0 +1,109 @@
+"""What a start of nh needs of this host, checked without a start: nothing is made, kept or attached.
+
+`nh run --check`, the check before an upgrade and `nh doctor` use it; the start makes the same checks as it
+takes each resource. An nh that runs with the same runtime directory has its lock and sockets, so these are
+not tried then.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from nh.config import KernelMode, Settings
+from nh.errors import NotNow
+from nh.rpc.listeners import check_listeners
+from nh.rpc.protocols import PROTOCOLS
+from nh.supervisor.host.addresses import check_addresses
+from nh.supervisor.host.cpus import usable_cpus
+from nh.supervisor.host.locked_dir import LOCK_NAME, RUNTIME_DIR, STATE_DIR, check_dir
+from nh.supervisor.host.port_claim import port_claim
+from nh.supervisor.host.port_slices import interface_slices, port_slices
+
+
+def check_host(settings: Settings) -> None:
+    """Check all that a start with these settings needs.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+        NotNow: what a setting names is in use, or is not on this host now.
+    """
+    running = running_pid(settings.runtime_path) is not None
+    for check in CHECKS.values():
+        check(settings, running)
+
+
+def running_pid(runtime_path: Path) -> int | None:
+    """The pid of the nh that runs with a runtime directory; 0: it cannot be read; None: there is none."""
+    try:
+        lock = os.open(runtime_path / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        text = os.pread(lock, 20, 0).strip()
+        return int(text) if text.isdigit() else 0
+    finally:
+        os.close(lock)
+    return None
+
+
+def _check_shards(settings: Settings, running: bool) -> None:  # noqa: ARG001
+    shards = settings.shards or len(usable_cpus())
+    port_slices(*settings.port_range, shards)
+    interface_slices(settings.interfaces, shards)
+
+
+def _check_runtime_dir(settings: Settings, running: bool) -> None:  # noqa: ARG001
+    check_dir(settings.runtime_path, RUNTIME_DIR, named=bool(settings.runtime_dir))
+
+
+def _check_state(settings: Settings, running: bool) -> None:  # noqa: ARG001
+    scheme, _, location = settings.state.rpartition("://")
+    # a default directory that cannot be used is no reason not to start
+    if settings.state and scheme in ("", "sqlite") and settings.state_path is not None:
+        check_dir(Path(location), STATE_DIR, named=True)
+
+
+def _check_addresses(settings: Settings, running: bool) -> None:
+    check_addresses(settings.interfaces, takes_over=running)
+
+
+def _check_ports(settings: Settings, running: bool) -> None:  # noqa: ARG001
+    with port_claim(settings):
+        pass
+
+
+def _check_rpc(settings: Settings, running: bool) -> None:
+    _ = settings.rpc_group_id
+    for protocol in PROTOCOLS:
+        addresses = protocol.addresses(settings)
+        own = settings.runtime_path
+        check_listeners(protocol, addresses, public=settings.rpc_public, running=running, made_later=own)
+
+
+def _check_kernel(settings: Settings, running: bool) -> None:  # noqa: ARG001
+    if settings.kernel is not KernelMode.ON:
+        return
+    from nh.fastpath.probe import Verdict, probe  # noqa: PLC0415
+
+    verdict, why = probe()
+    if verdict is Verdict.UNSUPPORTED:
+        raise NotNow(f"kernel: media cannot be relayed inside the kernel: {why}; or use --kernel auto")
+
+
+Check = Callable[[Settings, bool], None]
+"""(settings, whether an nh runs with the runtime directory): raises ConfigError or NotNow."""
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "shards": _check_shards,
+    "runtime_dir": _check_runtime_dir,
+    "state": _check_state,
+    "address": _check_addresses,
+    "ports": _check_ports,
+    "rpc": _check_rpc,
+    "kernel": _check_kernel,
+}
+"""The checks by the setting that they are about, in the order of the start."""

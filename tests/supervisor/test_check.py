@@ -1,0 +1,93 @@
+"""`nh run --check` is as strict as the start, and leaves nothing behind."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.config import Settings
+from nh.config_sources import load_settings
+from nh.errors import ConfigError, NhError, NotNow
+from nh.supervisor.host.check import check_host, running_pid
+from nh.supervisor.host.locked_dir import runtime_dir
+from nh.supervisor.host.port_claim import port_claim
+from tools.harness.ports import claim_ports, min_max
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Iterator[dict[str, object]]:
+    """Settings with which a start would succeed."""
+    with claim_ports(40) as ports:
+        yield {"runtime_dir": str(tmp_path / "run"), "ports": min_max(ports), "state": "off", "shards": 2}
+
+
+def settings_with(base: dict[str, object], **changes: object) -> Settings:
+    return load_settings(flags=base | changes, environment={})
+
+
+def test_settings_that_can_be_used_pass_and_nothing_is_made(base: dict[str, object], tmp_path: Path) -> None:
+    state = str(tmp_path / "state")
+    check_host(settings_with(base, ng=["127.0.0.1:0"], address="127.0.0.1", state=state, rpc=["[::1]:0"]))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"shards": 200}, ConfigError, "is too small for 200 shards"),
+        ({"runtime_dir": "TMP/rnu/nh"}, ConfigError, "there is no directory .*/rnu; make it"),
+        ({"runtime_dir": "TMP/file"}, ConfigError, "file exists and is not a directory"),
+        ({"runtime_dir": "TMP/open"}, ConfigError, "every user can write to .*open"),
+        ({"state": "TMP/satte/nh"}, ConfigError, "^state: .*there is no directory"),
+        ({"state": "sqlite://TMP/open"}, ConfigError, "^state: every user can write"),
+        ({"address": "203.0.113.9"}, NotNow, "address 203.0.113.9 is not on this host"),
+        ({"rpc": ["TMP/nowhere/rpc"]}, ConfigError, "there is no directory .*nowhere"),
+        ({"rpc": ["TMP/file"]}, ConfigError, "the file is not a socket"),
+        ({"rpc": ["TMP/taken"]}, NotNow, "listens on it"),
+        ({"rpc": ["203.0.113.9:7"], "rpc_public": True}, NotNow, "this host does not have the address"),
+        ({"rpc": ["nowhere.invalid:7"]}, NotNow, "cannot be resolved"),
+        ({"rpc_group": "no such group", "rpc_mode": "0660"}, ConfigError, "this host has no group"),
+    ],
+)
+def test_what_would_end_the_start_is_said(
+    base: dict[str, object], tmp_path: Path, changes: dict[str, object], kind: type[NhError], message: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+
+    def here(value: object) -> object:
+        if isinstance(value, list):
+            return [here(each) for each in value]
+        return value.replace("TMP", str(tmp_path)) if isinstance(value, str) else value
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as taken:
+        taken.bind(str(tmp_path / "taken"))
+        taken.listen()
+        with pytest.raises(kind, match=message):
+            check_host(settings_with(base, **{name: here(value) for name, value in changes.items()}))
+
+
+def test_ports_of_another_relay_are_in_use(base: dict[str, object], tmp_path: Path) -> None:
+    other = settings_with(base, runtime_dir=str(tmp_path / "other"))
+    with port_claim(other), pytest.raises(NotNow, match=r"^ports: .*another nh"):
+        check_host(settings_with(base))
+
+
+def test_a_port_that_is_in_use_is_said_unless_nh_runs_there(base: dict[str, object]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = settings_with(base, rpc=[f"127.0.0.1:{taken.getsockname()[1]}"])
+        with pytest.raises(NotNow, match="listens on it"):
+            check_host(settings)
+        with runtime_dir(settings.runtime_path):
+            check_host(settings)
+
+
+def test_an_nh_that_runs_is_found_by_its_lock(tmp_path: Path) -> None:
+    assert running_pid(tmp_path / "missing") is None
+    assert running_pid(tmp_path) is None
+    with runtime_dir(tmp_path):
+        assert running_pid(tmp_path) == os.getpid()
+    assert running_pid(tmp_path) is None
