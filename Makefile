@@ -35,7 +35,7 @@ $(VENV)/bin/python:
 	$(call step,Creating the Python environment $(VENV),$(PYTHON) -m venv $(VENV))
 
 $(RUN): pyproject.toml | $(VENV)/bin/python
-	$(call step,Installing nh and what it needs to run,$(BIN)/pip install --quiet --disable-pip-version-check --editable .)
+	$(call step,Installing nh and what it needs to run,$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[http]')
 	@touch $@
 
 $(DEV): $(RUN)

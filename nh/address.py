@@ -7,6 +7,7 @@ nothing and resolves no names.
 
 import ipaddress
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -56,21 +57,41 @@ def parse_rpc_address(text: str) -> RpcAddress:
     return _parse_path(text) if "/" in text else _parse_tcp(text)
 
 
-def check_loopback(setting: str, address: TcpAddress, ip: str) -> None:
+class Exposure(NamedTuple):
+    """What it means to serve an address that other hosts reach.
+
+    Attributes:
+        risk: what every client that can connect can do.
+        flag: what allows it all the same.
+    """
+
+    risk: str
+    flag: str
+
+
+RPC_EXPOSURE: Final = Exposure("can close every call", "--rpc-public (rpc_public)")
+HTTP_EXPOSURE: Final = Exposure("can see every call", "--http-public (http_public)")
+NG_OVER_HTTP_EXPOSURE: Final = Exposure(
+    "can close every call, because http_ng is set", "--http-public and --rpc-public (http_public, rpc_public)"
+)
+
+
+def check_loopback(setting: str, address: TcpAddress, ip: str, exposure: Exposure = RPC_EXPOSURE) -> None:
     """Refuse to serve an address that other hosts reach.
 
     Args:
         setting: the setting with the address, for the message.
         address: as it was set.
         ip: the IP address of its host.
+        exposure: what follows if other hosts reach it.
 
     Raises:
         ConfigError: `ip` is not loopback.
     """
     if not ipaddress.ip_address(ip).is_loopback:
         raise ConfigError(
-            f"{setting}: {address}: {ip} is not loopback, and every client that can connect can close every"
-            " call; if a firewall limits the clients, allow the address with --rpc-public (rpc_public)"
+            f"{setting}: {address}: {ip} is not loopback, and every client that can connect {exposure.risk};"
+            f" if a firewall limits the clients, allow the address with {exposure.flag}"
         )
 
 

@@ -13,7 +13,16 @@ import stat
 from pathlib import Path
 from urllib.parse import quote
 
-from nh.address import RpcAddress, TcpAddress, check_loopback, parse_rpc_address
+from nh.address import (
+    HTTP_EXPOSURE,
+    NG_OVER_HTTP_EXPOSURE,
+    RPC_EXPOSURE,
+    Exposure,
+    RpcAddress,
+    TcpAddress,
+    check_loopback,
+    parse_rpc_address,
+)
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings, in_range
 from nh.commands import Feature
@@ -64,6 +73,9 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         ng: HOST:PORT, where rtpengine's ng protocol is served over UDP and TCP; empty: nowhere.
         ng_unsupported: what becomes of a request of ng that asks for what nh does not do: `refuse`, `warn`
             (that is left out), FEATURE=refuse or FEATURE=warn, separated by commas (nh.commands.Feature).
+        http: HOST:PORT, where metrics, the API and the page are served; empty: nowhere.
+        http_public: allow HTTP on addresses that are not loopback.
+        http_ng: serve ng over HTTP and WebSocket, too, at the addresses of `http`.
         interface: NAME/IP[!ADVERTISED][@MIN-MAX], addresses for the media of ng calls.
         address: IP[!ADVERTISED], the same for a relay with one address only; "" for none.
         ports: the media ports, MIN-MAX, both included.
@@ -89,6 +101,9 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     rpc_public: bool = False
     ng: tuple[str, ...] = ()
     ng_unsupported: str = "refuse"
+    http: tuple[str, ...] = ()
+    http_public: bool = False
+    http_ng: bool = False
     interface: tuple[str, ...] = ()
     address: str = ""
     ports: str = "10000-29999"
@@ -121,7 +136,9 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         in_range("kernel_flows", self.kernel_flows, 0, MAX_KERNEL_FLOWS)
         if self.rpc_group and not self.rpc_mode_bits & stat.S_IWGRP:
             raise ValueError(f"rpc_group: rpc_mode {self.rpc_mode} admits no group; set rpc_mode to 0660")
-        _ = self.rpc_mode_bits, self.ng_addresses, self.ng_lenient
+        if self.http_ng and not self.http:
+            raise ValueError("http_ng: needs an address to serve; say --http 127.0.0.1:8080")
+        _ = self.rpc_mode_bits, self.ng_addresses, self.ng_lenient, self.http_addresses
         for name, path in (("runtime_dir", self.runtime_dir), ("state", self.state)):
             if path and "/" not in path and (name, path) != ("state", NO_STATE):
                 raise ValueError(
@@ -139,11 +156,22 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     @property
     def ng_addresses(self) -> tuple[TcpAddress, ...]:
         """`ng`, read."""
-        addresses = [_parse("ng", text) for text in self.ng]
-        found = tuple(address for address in addresses if isinstance(address, TcpAddress))
-        if len(found) < len(addresses):
-            raise ValueError(f"ng: {', '.join(self.ng)}: a path; say HOST:PORT, such as 127.0.0.1:2223")
-        return found
+        return _tcp_addresses("ng", self.ng, "127.0.0.1:2223")
+
+    @property
+    def http_addresses(self) -> tuple[TcpAddress, ...]:
+        """`http`, read."""
+        return _tcp_addresses("http", self.http, "127.0.0.1:8080")
+
+    @property
+    def http_exposure(self) -> Exposure:
+        """What it means to serve `http` on an address that other hosts reach."""
+        return NG_OVER_HTTP_EXPOSURE if self.http_ng else HTTP_EXPOSURE
+
+    @property
+    def http_may_be_public(self) -> bool:
+        """Whether `http` may be an address that other hosts reach."""
+        return self.http_public and (self.rpc_public or not self.http_ng)
 
     @property
     def ng_lenient(self) -> frozenset[Feature]:
@@ -224,6 +252,14 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         return RelaySettings(**{name: getattr(self, name) for name in RelaySettings.__struct_fields__})
 
 
+def _tcp_addresses(name: str, texts: tuple[str, ...], example: str) -> tuple[TcpAddress, ...]:
+    addresses = [_parse(name, text) for text in texts]
+    found = tuple(address for address in addresses if isinstance(address, TcpAddress))
+    if len(found) < len(addresses):
+        raise ValueError(f"{name}: {', '.join(texts)}: a path; say HOST:PORT, such as {example}")
+    return found
+
+
 def _parse(name: str, text: str) -> RpcAddress:
     try:
         return parse_rpc_address(text)
@@ -254,14 +290,16 @@ def check_served_addresses(settings: Settings) -> None:
     """Check the addresses that `nh run` is to serve; host names are resolved and checked at the start.
 
     Raises:
-        ConfigError: other hosts reach an address, and rpc_public does not allow that.
+        ConfigError: other hosts reach an address, and rpc_public or http_public does not allow that.
     """
-    if settings.rpc_public:
-        return
-    for name, texts in (("rpc", settings.rpc), ("ng", settings.ng)):
+    for name, texts, public, exposure in (
+        ("rpc", settings.rpc, settings.rpc_public, RPC_EXPOSURE),
+        ("ng", settings.ng, settings.rpc_public, RPC_EXPOSURE),
+        ("http", settings.http, settings.http_may_be_public, settings.http_exposure),
+    ):
         for address in map(parse_rpc_address, texts):
-            if isinstance(address, TcpAddress) and _is_ip(address.host):
-                check_loopback(name, address, address.host)
+            if not public and isinstance(address, TcpAddress) and _is_ip(address.host):
+                check_loopback(name, address, address.host, exposure)
 
 
 def _is_ip(host: str) -> bool:

@@ -38,6 +38,7 @@ class Flag(NamedTuple):
 
 _PROCESS: Final = "Processes"
 _RPC: Final = "RPC (what SIP proxies connect to)"
+_HTTP: Final = "HTTP (what operators and their tools connect to)"
 _MEDIA: Final = "Media"
 _KERNEL: Final = "Media inside the kernel"
 _LIFE: Final = "How long things live"
@@ -97,6 +98,15 @@ FLAGS: Final[dict[str, Flag]] = {
         + ", ".join(Feature),
         metavar="WORDS",
     ),
+    "http": Flag(
+        _HTTP,
+        "HOST:PORT of metrics for Prometheus, health checks, the JSON API and the live page; needs nh[http]; "
+        "may be given several times",
+        metavar="ADDRESS",
+        default="none",
+    ),
+    "http_public": Flag(_HTTP, "Allow --http on addresses that are not loopback: its clients see every call"),
+    "http_ng": Flag(_HTTP, "Serve ng there too: POST /ng, and WebSocket with subprotocol ng.rtpengine.com"),
     "command_timeout_s": Flag(_RPC, "How long a shard may take for one command", 0.05, 60, "s"),
     "idle_client_s": Flag(_RPC, "Close connections that are idle for so long", 1, 86_400, "s"),
     "max_clients": Flag(_RPC, "Most connections at once; one more closes the longest idle one", 1, 1_000_000),

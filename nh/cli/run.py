@@ -65,6 +65,10 @@ def run(
         typer.echo(f"nh: {warning}", err=True)
     loaded = load_settings(flags=settings, file=config)
     check_served_addresses(loaded)
+    if loaded.http:
+        from nh.supervisor.http import check_http_extra  # noqa: PLC0415
+
+        check_http_extra(loaded)
     gc.disable()  # see nh.__main__
     from nh.supervisor.main import run as supervise  # noqa: PLC0415  other subcommands do without
 

@@ -69,7 +69,7 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
 
     Args:
         locks: the paths of its lock files.
-        listeners: (kind, address) of its listening sockets; the kind is unix, tcp, ng-tcp or ng-udp.
+        listeners: (kind, address) of its listening sockets; see Inherited.take_listener().
         draining: whether it refuses new calls.
         drain_left_s: seconds until the drain ends with calls left; None: no limit.
         counters: its own counters, by name.
@@ -90,7 +90,7 @@ class Connections(msgspec.Struct, frozen=True, tag="connections"):
     """Client connections between two requests, one descriptor each; follows a HandoverMessage.
 
     Args:
-        protocol: rpc (Net::SIP's and the native protocol) or ng.
+        protocol: rpc (Net::SIP's and the native protocol), ng or ng-http.
     """
 
     protocol: str

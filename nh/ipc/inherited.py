@@ -45,7 +45,7 @@ class Inherited:
         """Take a listening socket; None: it was not handed over.
 
         Args:
-            kind: unix, tcp, ng-tcp or ng-udp.
+            kind: unix, tcp, ng-tcp, ng-udp, ng-http-unix or http-tcp.
             address: as the settings have it.
         """
         for index, (what, fd) in enumerate(self._listeners):
@@ -61,7 +61,7 @@ class Inherited:
             waiting.append(socket.socket(fileno=fds.pop()))
 
     def take_connections(self, protocol: str) -> list[socket.socket]:
-        """Take the client connections of a protocol, rpc or ng."""
+        """Take the client connections of a protocol: rpc, ng or ng-http."""
         return self._connections.pop(protocol, [])
 
     def close(self) -> None:

@@ -12,12 +12,12 @@ import os
 import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from nh.address import RpcAddress, TcpAddress, UnixAddress, check_loopback
+from nh.address import Exposure, RpcAddress, TcpAddress, UnixAddress, check_loopback
 from nh.errors import ConfigError, NhError, NotNow
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
-from nh.rpc.protocols import RPC, ServedProtocol
+from nh.rpc.protocols import RPC
 from nh.rpc.unix_sockets import BACKLOG, check_directory, is_stale, open_unix
 
 RECEIVE_BYTES: Final = 1024 * 1024
@@ -25,6 +25,25 @@ RECEIVE_BYTES: Final = 1024 * 1024
 
 _ATTEMPTS: Final = 16
 """Most TCP ports that are tried for one that is free for UDP, too, where the address has port 0."""
+
+
+class Served(Protocol):
+    """What is served at a listening socket.
+
+    Attributes:
+        name: what its sockets are called in logs and in a handover.
+        udp: whether each address has a UDP socket beside the TCP socket, on the same port.
+        exposure: what follows if other hosts reach it.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def udp(self) -> bool: ...  # noqa: D102
+
+    @property
+    def exposure(self) -> Exposure: ...  # noqa: D102
 
 
 class Listener:
@@ -40,7 +59,7 @@ class Listener:
 
     def __init__(
         self,
-        protocol: ServedProtocol,
+        protocol: Served,
         sock: socket.socket,
         address: RpcAddress,
         asked: RpcAddress,
@@ -74,7 +93,7 @@ class Listener:
 
 
 def open_listeners(
-    protocol: ServedProtocol,
+    protocol: Served,
     addresses: Iterable[RpcAddress],
     *,
     mode: int = 0o600,
@@ -111,7 +130,7 @@ def open_listeners(
 
 
 def check_listeners(
-    protocol: ServedProtocol,
+    protocol: Served,
     addresses: Iterable[RpcAddress],
     *,
     public: bool,
@@ -136,16 +155,16 @@ def check_listeners(
             if not running:
                 is_stale(path)
         elif running:
-            _allowed(protocol.name, address, public)
+            _allowed(protocol, address, public)
         else:
             _open_port(protocol, address, public, NOTHING_INHERITED).close()
 
 
-def _open_port(protocol: ServedProtocol, address: TcpAddress, public: bool, inherited: Inherited) -> Listener:
+def _open_port(protocol: Served, address: TcpAddress, public: bool, inherited: Inherited) -> Listener:
     udp = inherited.take_listener(_kind(protocol, "udp"), str(address)) if protocol.udp else None
     for attempt in range(_ATTEMPTS):
         sock = inherited.take_listener(_kind(protocol, "tcp"), str(address))
-        sock = sock or _open_tcp(protocol.name, address, public)
+        sock = sock or _open_tcp(protocol, address, public)
         try:
             if protocol.udp:
                 udp = udp or _open_udp(sock)
@@ -159,7 +178,7 @@ def _open_port(protocol: ServedProtocol, address: TcpAddress, public: bool, inhe
     raise AssertionError  # the last attempt has returned or raised
 
 
-def _kind(protocol: ServedProtocol, transport: str) -> str:
+def _kind(protocol: Served, transport: str) -> str:
     return transport if protocol is RPC else f"{protocol.name}-{transport}"
 
 
@@ -174,8 +193,8 @@ def _identity(path: str) -> tuple[int, int] | None:
 # --- TCP and UDP sockets --------------------------------------------------------------------------
 
 
-def _open_tcp(setting: str, address: TcpAddress, public: bool) -> socket.socket:
-    family, host = _allowed(setting, address, public)
+def _open_tcp(protocol: Served, address: TcpAddress, public: bool) -> socket.socket:
+    family, host = _allowed(protocol, address, public)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
@@ -185,15 +204,15 @@ def _open_tcp(setting: str, address: TcpAddress, public: bool) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()
-        raise _cannot_listen(setting, address, exc) from exc
+        raise _cannot_listen(protocol.name, address, exc) from exc
     return sock
 
 
-def _allowed(setting: str, address: TcpAddress, public: bool) -> tuple[socket.AddressFamily, str]:
+def _allowed(protocol: Served, address: TcpAddress, public: bool) -> tuple[socket.AddressFamily, str]:
     """Family and IP address of a host at which nh may listen."""
-    family, host = _resolve(setting, address)
+    family, host = _resolve(protocol.name, address)
     if not public:
-        check_loopback(setting, address, host)
+        check_loopback(protocol.name, address, host, protocol.exposure)
     return family, host
 
 

@@ -9,6 +9,12 @@ from nh.results import Result
 from nh.rpc.cookies import MAX_DATAGRAM_BYTES, CookieRequest
 from nh.rpc.events import Event, Message, Unreadable
 from nh.wire import ng
+from nh.wire.framing import Framer, frame
+from nh.wire.ng.requests import MAX_COOKIE_BYTES
+from nh.wire.ng.stream import MAX_MESSAGE_BYTES
+
+MAX_FRAMED_BYTES = MAX_MESSAGE_BYTES + MAX_COOKIE_BYTES + 1
+"""Longest message between nh and its HTTP process: as over UDP, and a cookie for one that came without."""
 
 
 class NgCodec:
@@ -32,6 +38,15 @@ class NgCodec:
         request = ng.decode_request(payload, self._lenient)
         encode = functools.partial(_encode, cookie, request)
         return CookieRequest(request.command, encode, request.subject, request.left_out)
+
+
+class FramedNgCodec(NgCodec):
+    """The CookieCodec of ng behind lengths (FramedNgProtocol)."""
+
+    def decode(self, cookie: bytes, payload: bytes) -> CookieRequest:
+        """See CookieCodec."""
+        request = super().decode(cookie, payload)
+        return request._replace(encode=lambda result: frame(request.encode(result)))
 
 
 def _encode(cookie: bytes, request: ng.Request, result: Result) -> bytes:
@@ -64,5 +79,35 @@ class NgProtocol:
             message = self._framer.next_frame()
         except MalformedFrame as exc:
             self._framer = ng.NgFramer()  # what is left is dropped
+            return Unreadable("", exc)
+        return None if message is None else Message(message)
+
+
+class FramedNgProtocol:
+    """The StreamProtocol between nh and its HTTP process: messages of ng, each behind its length.
+
+    So a message may be in JSON, whose end a stream cannot show. Replies have their length in front, too.
+    """
+
+    complete = False
+
+    def __init__(self) -> None:
+        self._framer = Framer(MAX_FRAMED_BYTES)
+
+    @property
+    def pending_bytes(self) -> int:
+        """See StreamProtocol."""
+        return self._framer.pending_bytes
+
+    def receive_data(self, data: bytes) -> None:
+        """See StreamProtocol."""
+        self._framer.feed(data)
+
+    def next_event(self) -> Event | None:
+        """See StreamProtocol."""
+        try:
+            message = self._framer.next_frame()
+        except MalformedFrame as exc:
+            self._framer = Framer(MAX_FRAMED_BYTES)  # what is left is dropped
             return Unreadable("", exc)
         return None if message is None else Message(message)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from nh.address import RpcAddress, parse_rpc_address
+from nh.address import RPC_EXPOSURE, Exposure, RpcAddress, UnixAddress, parse_rpc_address
 from nh.commands import Feature
 from nh.rpc.events import Dispatch, Handler, RequestCounter, StreamProtocol
 from nh.rpc.framed import CommandHandler, FramedProtocol
@@ -40,6 +40,9 @@ class ServedProtocol(NamedTuple):
         udp: whether each address has a UDP socket beside the TCP socket, on the same port.
         stream: makes the protocol of one connection; its argument are names of further commands.
         handler: makes the handler of all its connections and datagrams.
+        private: whether it is for a process of nh's own: its sockets admit this user alone, and the `ready`
+            line does not name them.
+        exposure: what follows if other hosts reach it.
     """
 
     name: str
@@ -47,6 +50,8 @@ class ServedProtocol(NamedTuple):
     udp: bool
     stream: Callable[[Collection[str]], StreamProtocol]
     handler: Callable[[HandlerContext], Handler]
+    private: bool = False
+    exposure: Exposure = RPC_EXPOSURE
 
 
 RPC: Final = ServedProtocol(
@@ -64,12 +69,12 @@ def _ng_stream(_extensions: Collection[str]) -> StreamProtocol:
     return NgProtocol()
 
 
-def _ng_handler(context: HandlerContext) -> Handler:
+def _ng_handler(context: HandlerContext, *, framed: bool = False) -> Handler:
     from nh.rpc.cookies import CookieHandler  # noqa: PLC0415
-    from nh.rpc.ng import NgCodec  # noqa: PLC0415
+    from nh.rpc.ng import FramedNgCodec, NgCodec  # noqa: PLC0415
 
     return CookieHandler(
-        NgCodec(context.lenient),
+        (FramedNgCodec if framed else NgCodec)(context.lenient),
         context.now,
         context.dispatch,
         counter=context.counter,
@@ -85,5 +90,23 @@ NG: Final = ServedProtocol(
     handler=_ng_handler,
 )
 
-PROTOCOLS: Final = (RPC, NG)
+
+def _framed_ng_stream(_extensions: Collection[str]) -> StreamProtocol:
+    from nh.rpc.ng import FramedNgProtocol  # noqa: PLC0415
+
+    return FramedNgProtocol()
+
+
+NG_OVER_HTTP: Final = ServedProtocol(
+    name="ng-http",  # what the HTTP process (nh.http) was asked over HTTP and WebSocket
+    addresses=lambda settings: (
+        [UnixAddress(str(settings.runtime_path / "ng-http.sock"))] if settings.http_ng else []
+    ),
+    udp=False,
+    stream=_framed_ng_stream,
+    handler=lambda context: _ng_handler(context, framed=True),
+    private=True,
+)
+
+PROTOCOLS: Final = (RPC, NG, NG_OVER_HTTP)
 """All protocols."""

@@ -247,6 +247,9 @@ class SupervisorStats:
     rpc_clients: int = _gauge("RPC connections open", "connections")
     store_pending: int = _gauge("calls whose last change is not in the store yet", "calls")
     kernel_interfaces: int = _gauge("network interfaces on which the kernel relays", "interfaces")
+    serving: int = _gauge(
+        "1 while commands are executed: since every shard was up, until nh ends", "state", Total.NONE
+    )
     draining: int = _gauge("1 while new calls are refused, otherwise 0", "state", Total.NONE)
     drain_deadline: float = _gauge(
         "monotonic clock at which a drain ends even with calls left; 0: no limit", "s", Total.NONE

@@ -30,14 +30,18 @@ class Publisher:
         self._stats = stats
         self._update = update
         self._timer: Timer
-        self._publish()
+        self._tick()
 
     def stop(self) -> None:
         """Stop publishing."""
         self._timer.cancel()
 
-    def _publish(self) -> None:
-        self._timer = self._loop.call_later(PUBLISH_S, self._publish)
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(PUBLISH_S, self._tick)
+        self.publish()
+
+    def publish(self) -> None:
+        """Publish now, as well."""
         self._stats.heartbeat = time.monotonic()
         with contextlib.suppress(OSError):  # no descriptor left: the last value stays
             self._stats.memory_bytes = resident_bytes()

@@ -47,8 +47,8 @@ class Rpc:
                 self._listeners[protocol.name] = open_listeners(
                     protocol,
                     protocol.addresses(settings),
-                    mode=settings.rpc_mode_bits,
-                    group=settings.rpc_group_id,
+                    mode=0o600 if protocol.private else settings.rpc_mode_bits,
+                    group=None if protocol.private else settings.rpc_group_id,
                     public=settings.rpc_public,
                     inherited=inherited,
                 )
@@ -64,8 +64,14 @@ class Rpc:
 
     def __str__(self) -> str:
         """The addresses, for the `ready` line."""
-        served = ((name, " ".join(map(str, each))) for name, each in self._listeners.items() if each)
-        return "; ".join(f"{name} {addresses}" for name, addresses in served)
+        served = (
+            (protocol.name, self._listeners[protocol.name]) for protocol in PROTOCOLS if not protocol.private
+        )
+        return "; ".join(f"{name} {' '.join(map(str, each))}" for name, each in served if each)
+
+    def first_address(self, protocol: ServedProtocol) -> str:
+        """The first address at which nh listens for a protocol; "" if there is none."""
+        return next((str(listener) for listener in self._listeners[protocol.name]), "")
 
     def serve(self, dispatch: Dispatch) -> None:
         """Serve clients from now on."""

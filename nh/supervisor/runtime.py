@@ -18,6 +18,7 @@ from nh.supervisor.host.locked_dir import runtime_dir
 from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.host.reaper import become_subreaper, reap_children_after_exec
 from nh.supervisor.host.sd_notify import Notifier
+from nh.supervisor.http import HttpService
 from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.store.open import open_store
@@ -41,6 +42,7 @@ class Runtime:
         claimed: descriptors of the claim to the ports, which every shard process inherits.
         store: where calls are stored; None: nowhere.
         orphans: shards of an earlier run that still have calls.
+        http: serves HTTP, in a process of its own.
         segment: the shared memory for statistics.
         kernel: the path in the kernel; None: there is none.
         kernel_off: why there is none, for people; "" if there is one.
@@ -69,6 +71,8 @@ class Runtime:
         stack.callback(self.notifier.close)
         self.rpc = Rpc(self.loop, settings, self.stats, inherited)
         stack.callback(self.rpc.close_listeners)
+        self.http = HttpService(self.loop, settings, inherited)
+        stack.callback(self.http.close)
         inherited.close()
         become_subreaper()
         stack.enter_context(reap_children_after_exec(self.loop))
@@ -98,11 +102,12 @@ class Runtime:
         fewer = f", sockets held for {held}" if held < room.calls else ""
         shards = "1 shard on CPU" if len(ports) == 1 else f"{len(ports)} shards on CPUs"
         where = "user space only"
+        served = "; ".join(filter(None, map(str, (self.rpc, self.http))))
         if self.kernel is not None:
             where = f"kernel {','.join(self.kernel.interfaces) or 'on no interface yet'}"
         return (
             f"ready: {shards} {','.join(str(cpu) for cpu in self.cpus[: len(ports)])};"
-            f" {self.rpc}; ports {ports[0][0]}-{ports[-1][1]};"
+            f" {served}; ports {ports[0][0]}-{ports[-1][1]};"
             f" {where}; up to {room.calls} calls (limited by {room.limited_by}){fewer}"
         )
 

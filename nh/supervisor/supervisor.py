@@ -12,6 +12,7 @@ from typing import Final
 
 from nh.config import Settings
 from nh.ipc.inherited import Inherited
+from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
 from nh.supervisor.dispatch import Dispatcher
 from nh.supervisor.handover.upgrade import HandoverParts, UpgradeController
@@ -64,37 +65,40 @@ class Supervisor:
             self._slots.all,
             stats=runtime.stats,
             on_over=self._on_drained,
-            on_change=lambda: runtime.notifier.status(self._status_line()),
+            on_change=self._on_drain_changed,
         )
         self._watchdog = Watchdog(runtime.loop, self._slots.all, hang_s=settings.hang_s)
         self._upgrade: UpgradeController
+        self._publisher: Publisher
 
     def run(self) -> int:
         """Start, serve, end; returns the exit status."""
         runtime = self._runtime
-        publisher = Publisher(runtime.loop, runtime.segment, runtime.stats, runtime.update_stats)
+        self._publisher = Publisher(runtime.loop, runtime.segment, runtime.stats, runtime.update_stats)
         with signals_on(runtime.loop, _SIGNALS, self._on_signal) as leave_signals:
             parts = HandoverParts(
                 loop=runtime.loop,
                 runtime_path=runtime.settings.runtime_path,
                 locks=runtime.locks,
                 rpc=runtime.rpc,
+                http=runtime.http,
                 store=runtime.store,
                 stats=runtime.stats,
                 manager=self._manager,
                 watchdog=self._watchdog,
                 drain=self._drain,
                 zygote=self._slots.zygote,
-                publisher=publisher,
+                publisher=self._publisher,
                 leave_signals=leave_signals,
             )
             self._upgrade = UpgradeController(parts, timeout_s=runtime.settings.command_timeout_s)
             self._stack.callback(self._upgrade.close)
             self._slots.zygote.start(self._manager.start)
+            runtime.http.start(runtime.rpc.first_address(RPC), runtime.rpc.first_address(NG_OVER_HTTP))
             try:
                 runtime.loop.run()
             finally:
-                publisher.stop()
+                self._publisher.stop()
                 self._watchdog.close()
                 runtime.rpc.close()
         return self._status
@@ -117,6 +121,8 @@ class Supervisor:
             upgrade=self._upgrade.upgrade,
         )
         runtime.rpc.serve(dispatcher)
+        runtime.stats.serving = 1
+        self._publisher.publish()  # who reads `ready` may read the statistics next
         if self._handover.draining:
             self._drain.begin(self._handover.drain_left_s)
         with contextlib.suppress(OSError):  # standard output is closed, or its disk is full: nh serves anyway
@@ -153,6 +159,10 @@ class Supervisor:
             logger.info("%s: ending", number.name)
             self._end()
 
+    def _on_drain_changed(self) -> None:
+        self._publisher.publish()
+        self._runtime.notifier.status(self._status_line())
+
     def _on_drained(self, why: str) -> None:
         if not self._ending:
             logger.info("drained: %s; ending", why)
@@ -168,6 +178,8 @@ class Supervisor:
         self._ending = True
         runtime = self._runtime
         runtime.notifier.stopping()
+        runtime.stats.serving = 0
+        self._publisher.publish()
         self._upgrade.close()
         runtime.rpc.stop_accepting()
         runtime.rpc.close_listeners()

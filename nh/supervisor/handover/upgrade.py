@@ -33,6 +33,7 @@ from nh.supervisor.handover.send import (
 from nh.supervisor.handover.takeover_listener import TakeoverListener
 from nh.supervisor.host.locked_dir import Lock
 from nh.supervisor.host.signals import LeaveSignals
+from nh.supervisor.http import HttpService
 from nh.supervisor.publisher import Publisher
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.shards.drain import DrainPolicy
@@ -52,6 +53,7 @@ class HandoverParts(NamedTuple):
         runtime_path: where the next supervisor connects.
         locks: handed over.
         rpc: its listening sockets and connections are handed over.
+        http: its listening sockets are handed over; its process ends.
         store: closed, because the next supervisor writes it; None: there is none.
         stats: the counters are handed over.
         manager: waits for commands in flight; leaves the shards to the next supervisor.
@@ -65,6 +67,7 @@ class HandoverParts(NamedTuple):
     runtime_path: Path
     locks: Sequence[Lock]
     rpc: Rpc
+    http: HttpService
     store: Store | None
     stats: SupervisorStats
     manager: ShardManager
@@ -180,6 +183,7 @@ class UpgradeController:
         parts = self._parts
         # 1. No client is served: from now on their requests wait in the sockets.
         connections = parts.rpc.release_connections()
+        parts.http.stop()
         # 2. Statistics stand still, so that the counters that are handed over are the last ones.
         parts.publisher.stop()
         # 3. The store has everything on disk, and its file is closed: the next supervisor opens it.
@@ -188,7 +192,7 @@ class UpgradeController:
         # 4. What is handed over is collected after the last change to it.
         state = collect_handover_state(
             parts.locks,
-            list(parts.rpc.inherited()),
+            [*parts.rpc.inherited(), *parts.http.inherited()],
             connections,
             parts.drain,
             parts.stats,
@@ -225,6 +229,7 @@ class UpgradeController:
         sock.close()
         # The next supervisor may end before this process: the sockets and locks must end with it.
         self._parts.rpc.close_handed_over()
+        self._parts.http.close_handed_over()
         for lock in self._parts.locks:
             os.close(lock.fd)
         # The first process of a container takes all others with it when it ends, so it waits for the shards.

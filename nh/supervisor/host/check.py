@@ -20,6 +20,7 @@ from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.host.locked_dir import LOCK_NAME, RUNTIME_DIR, STATE_DIR, check_dir
 from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.host.port_slices import interface_slices, port_slices
+from nh.supervisor.http import check_http
 
 
 def check_host(settings: Settings) -> None:
@@ -84,6 +85,10 @@ def _check_rpc(settings: Settings, running: bool) -> None:
         check_listeners(protocol, addresses, public=settings.rpc_public, running=running, made_later=own)
 
 
+def _check_http(settings: Settings, running: bool) -> None:
+    check_http(settings, running=running)
+
+
 def _check_kernel(settings: Settings, running: bool) -> None:  # noqa: ARG001
     if settings.kernel is not KernelMode.ON:
         return
@@ -104,6 +109,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "address": _check_addresses,
     "ports": _check_ports,
     "rpc": _check_rpc,
+    "http": _check_http,
     "kernel": _check_kernel,
 }
 """The checks by the setting that they are about, in the order of the start."""

@@ -1,0 +1,53 @@
+"""`python -m nh.http --link-fd N`: the HTTP process, started by the supervisor."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+from nh.ipc.http_config import decode
+
+NICENESS: Final = 10
+"""Shards come first where CPUs are short."""
+
+MAX_CONFIG_BYTES: Final = 65_536
+
+
+def main() -> int:
+    """Serve until the link to the supervisor ends; returns the exit status."""
+    link = socket.socket(fileno=int(sys.argv[sys.argv.index("--link-fd") + 1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor ends this process
+    logging.basicConfig(
+        stream=sys.stderr, format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
+    )
+    _be_nice()
+    record = link.recv(MAX_CONFIG_BYTES)
+    if not record:  # the supervisor has ended
+        return 0
+    config = decode(record)
+    logging.getLogger().setLevel(config.log_level.upper())
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # its warnings are what any client can provoke
+    from nh.http.server import serve  # noqa: PLC0415  behind the first log line that can be
+
+    serve(config, link)
+    return 0
+
+
+def _be_nice() -> None:
+    """Let shards go first, and show in ps and top what this process is."""
+    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    for file, text in (
+        ("/proc/self/comm", "nh-http"),
+        # each session is a group of its own for the scheduler, and the groups share evenly: sched(7)
+        ("/proc/self/autogroup", str(NICENESS)),
+    ):
+        with contextlib.suppress(OSError):
+            Path(file).write_text(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""The API: statistics and calls in JSON. Read-only."""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nh.commands import MAX_ID_BYTES, MAX_LIST, ListCalls, ShowCall
+from nh.errors import MalformedRequest
+from nh.http.openapi import description
+from nh.http.relay import RpcClient, StatsSource
+from nh.http.replies import json_reply
+
+DEFAULT_LIST: Final = 100
+CALLS: Final = b"/api/calls/"
+
+
+class Api:
+    """The endpoints.
+
+    Args:
+        stats: reads the statistics.
+        rpc: asks nh.
+    """
+
+    def __init__(self, stats: StatsSource, rpc: RpcClient) -> None:
+        self._stats = stats
+        self._rpc = rpc
+
+    async def show_stats(self, request: Request) -> Response:
+        """All statistics, as `nh stats --json` prints them."""
+        _parameters(request, ())
+        return json_reply(self._stats.read().to_builtins())
+
+    async def list_calls(self, request: Request) -> Response:
+        """One page of calls."""
+        fields = _parameters(request, ("contains", "after", "limit"))
+        command = ListCalls(
+            _identifier(fields, "contains"), _identifier(fields, "after"), _limit(fields.get("limit"))
+        )
+        return json_reply(await self._rpc.request(command))
+
+    async def show_call(self, request: Request) -> Response:
+        """One call in full."""
+        _parameters(request, ())
+        path: bytes = request.scope["raw_path"]
+        call_id = unquote_to_bytes(path.removeprefix(CALLS))
+        if not 1 <= len(call_id) <= MAX_ID_BYTES:
+            raise MalformedRequest(f"call_id: has {len(call_id)} bytes, not 1 to {MAX_ID_BYTES}")
+        return json_reply(await self._rpc.request(ShowCall(call_id)))
+
+    async def show_description(self, _request: Request) -> Response:
+        """The OpenAPI description."""
+        return json_reply(description())
+
+
+def _parameters(request: Request, known: tuple[str, ...]) -> dict[str, bytes]:
+    """The query's parameters: bytes, because identifiers are.
+
+    Raises:
+        MalformedRequest: one is unknown, or given twice.
+    """
+    query: bytes = request.scope["query_string"]
+    fields: dict[str, bytes] = {}
+    for part in filter(None, query.split(b"&")):
+        name, _, value = part.replace(b"+", b" ").partition(b"=")
+        key = unquote_to_bytes(name).decode("ascii", "backslashreplace")
+        if key not in known or key in fields:
+            raise MalformedRequest(
+                f"query: {key[:64]!r} is {'given twice' if key in fields else 'unknown'};"
+                f" the parameters are {', '.join(known) or 'none'}"
+            )
+        fields[key] = unquote_to_bytes(value)
+    return fields
+
+
+def _identifier(fields: Mapping[str, bytes], name: str) -> bytes:
+    value = fields.get(name, b"")
+    if len(value) > MAX_ID_BYTES:
+        raise MalformedRequest(f"{name}: has {len(value)} bytes, more than {MAX_ID_BYTES}")
+    return value
+
+
+def _limit(text: bytes | None) -> int:
+    if text is None:
+        return DEFAULT_LIST
+    if text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_LIST:
+        return int(text)
+    raise MalformedRequest(f"limit: is not a number from 1 to {MAX_LIST}")

@@ -1,0 +1,90 @@
+"""The application: which path is which endpoint."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp
+
+from nh.errors import NhError
+from nh.http import health, metrics
+from nh.http.api import Api
+from nh.http.guard import Guard
+from nh.http.ng import NgGateway
+from nh.http.ng_link import NgLink
+from nh.http.page import page_routes
+from nh.http.relay import RpcClient, StatsSource
+from nh.http.replies import error_reply, json_reply
+from nh.ipc.http_config import HttpConfig
+from nh.stats.reading import StatsReading
+
+_MARGIN_S: Final = 1.0
+"""nh answers within command_timeout_s; this process waits so much longer."""
+
+
+def make_app(config: HttpConfig) -> ASGIApp:
+    """The application.
+
+    Args:
+        config: whom to ask.
+    """
+    register_url_convertor("octets", _Octets())
+    stats = StatsSource(Path(config.runtime_path))
+    api = Api(stats, RpcClient(config.rpc, config.command_timeout_s + _MARGIN_S))
+    routes: list[BaseRoute] = [
+        Route("/healthz", _health(stats, health.why_not_alive)),
+        Route("/readyz", _health(stats, health.why_not_ready)),
+        Route("/metrics", _metrics(stats)),
+        Route("/api/stats", api.show_stats),
+        Route("/api/calls", api.list_calls),
+        Route("/api/calls/{call_id:octets}", api.show_call),
+        Route("/api/openapi.json", api.show_description),
+        *page_routes(),
+    ]
+    if config.ng:
+        gateway = NgGateway(NgLink(config.ng, config.command_timeout_s + _MARGIN_S))
+        routes += [
+            Route("/ng", gateway.post, methods=["POST"]),
+            Route("/ng-plain", gateway.post_plain, methods=["POST"]),
+            WebSocketRoute("/{path:path}", gateway.serve_websocket),  # as rtpengine, at any path
+        ]
+    app = Starlette(routes=routes, exception_handlers={NhError: _on_error})
+    return Guard(app, local=config.local)
+
+
+async def _on_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, NhError)
+    return error_reply(error)
+
+
+class _Octets(PathConvertor):
+    """Anything, line ends too: a call-id has any bytes."""
+
+    regex = r"[\s\S]+"
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def _health(stats: StatsSource, why_not: Callable[[StatsReading], str]) -> Endpoint:
+    async def endpoint(_request: Request) -> Response:
+        try:
+            why = why_not(stats.read())
+        except NhError as exc:
+            why = str(exc)
+        return json_reply({"ok": not why, "why": why}, 503 if why else 200)
+
+    return endpoint
+
+
+def _metrics(stats: StatsSource) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        body, content_type = metrics.render(stats.read(), request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
+
+    return endpoint

@@ -1,0 +1,75 @@
+"""What every request has to pass: no web page of another site reaches nh through an operator's browser."""
+
+import ipaddress
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_HEADERS: Final = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+    " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+class Guard:
+    """Checks where a request comes from, and adds the headers that protect what a browser shows.
+
+    A browser sends `Origin` with a WebSocket and with a POST of another site; SIP proxies send none. Where nh
+    listens on loopback alone, `Host` has to be loopback too, or another site could make its own name one of
+    this host (DNS rebinding).
+
+    Args:
+        app: the application.
+        local: whether nh listens on loopback alone.
+    """
+
+    def __init__(self, app: ASGIApp, *, local: bool) -> None:
+        self._app = app
+        self._local = local
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] == "websocket":
+            if self._refusal(scope):
+                await receive()
+                await send({"type": "websocket.close", "code": 1008})
+                return
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        if why := self._refusal(scope):
+            await PlainTextResponse(f"{why}\n", 403)(scope, receive, send_guarded)
+            return
+        await self._app(scope, receive, send_guarded)
+
+    def _refusal(self, scope: Scope) -> str:
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if self._local and not _is_local(host):
+            return "Host is not loopback, and nh listens there alone"
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return "Origin is another site"
+        return ""
+
+
+def _is_local(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

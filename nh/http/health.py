@@ -1,0 +1,34 @@
+"""Health and readiness, from one reading of the statistics. Pure."""
+
+from typing import Final
+
+from nh.stats import ShardState
+from nh.stats.reading import StatsReading
+
+HANG_S: Final = 10.0
+"""The supervisor hangs if its heartbeat is older; it publishes one every half second."""
+
+
+def why_not_alive(reading: StatsReading) -> str:
+    """Why a service manager should end nh and start it again, for people; "" if it should not."""
+    age_s = reading.supervisor.heartbeat_age_s
+    if age_s is not None and age_s > HANG_S:
+        return f"the supervisor hangs: its last heartbeat was {age_s:.0f} s ago"
+    return ""
+
+
+def why_not_ready(reading: StatsReading) -> str:
+    """Why nh takes no new calls now, for people; "" if it takes them."""
+    if why := why_not_alive(reading):
+        return why
+    supervisor = reading.supervisor
+    if not supervisor.serving:
+        starting = [shard for shard in reading.shards if shard.state is not ShardState.UP]
+        return (
+            f"nh is starting: {len(starting)} shards are not up" if starting else "nh is starting or ending"
+        )
+    if supervisor.draining:
+        return f"nh is draining: new calls are refused, {reading.totals.calls} calls are left"
+    if not any(shard.state is ShardState.UP for shard in reading.shards):
+        return "no shard is up"
+    return ""

@@ -1,0 +1,45 @@
+"""What the clients of the HTTP process may use: sizes, times, numbers. All limits are here."""
+
+from typing import Final
+
+MAX_CONNECTIONS: Final = 256
+"""Most connections at once; a request beyond gets 503."""
+
+MAX_WEBSOCKETS: Final = 128
+"""Most of them that are WebSockets."""
+
+REQUEST_S: Final = 10.0
+"""A request may take so long, from its first byte until its client has read the reply."""
+
+KEEP_ALIVE_S: Final = 30.0
+"""Life of a connection on which nothing happens."""
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Longest request line with its headers; a call-id of 16 KiB has up to 48 KiB in a URL."""
+
+MAX_RPC: Final = 2
+"""Most requests to nh at once for the API."""
+
+MAX_RPC_WAITING: Final = 32
+"""Most further ones that wait; beyond, a request gets 503."""
+
+RPC_RATE: Final = 20
+"""Most requests to nh a second for the API, so that no client of the API keeps a shard busy."""
+
+RPC_WAIT_S: Final = 3.0
+"""A request may wait so long for its turn; then it gets 503."""
+
+MAX_NG_IN_FLIGHT: Final = 1024
+"""Most requests of ng under way; beyond, a request gets 503."""
+
+MAX_NG_OF_WEBSOCKET: Final = 64
+"""Most requests of one WebSocket under way; further ones are left unread."""
+
+WEBSOCKET_SEND_S: Final = 10.0
+"""A client of a WebSocket may take so long to read a reply."""
+
+PING_S: Final = 20.0
+"""Seconds between pings to a WebSocket's client, and how long it may take to answer."""
+
+SHUTDOWN_S: Final = 2
+"""At the end, requests under way may take so many seconds."""

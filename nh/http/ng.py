@@ -1,0 +1,154 @@
+"""ng over HTTP POST and WebSocket, as rtpengine has them: its paths, content type and subprotocol."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+from typing import Final
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from nh.errors import CommandTimeout, NhError
+from nh.http.limits import MAX_NG_OF_WEBSOCKET, MAX_WEBSOCKETS, WEBSOCKET_SEND_S
+from nh.http.ng_link import NgLink
+from nh.wire.ng import split_cookie
+from nh.wire.ng.stream import MAX_MESSAGE_BYTES
+
+SUBPROTOCOL: Final = "ng.rtpengine.com"
+
+CONTENT_TYPE: Final = "application/x-rtpengine-ng"
+
+_ACCEPTED: Final = frozenset({CONTENT_TYPE, "application/json"})
+"""Types of a POST. No form of a web page can have them, so another site cannot send one through a browser."""
+
+_NO_COOKIE: Final = "a message is a cookie, a space, and a dictionary in bencode or JSON"
+
+_TRY_AGAIN_LATER: Final = 1013
+_PROTOCOL_ERROR: Final = 1002
+
+
+class NgGateway:
+    """The endpoints of ng.
+
+    Args:
+        link: asks nh.
+    """
+
+    def __init__(self, link: NgLink) -> None:
+        self._link = link
+        self._websockets = 0
+        self._cookies = (b"%d_%d" % (os.getpid(), number) for number in itertools.count())
+
+    # --- POST -------------------------------------------------------------------------------------
+
+    async def post(self, request: Request) -> Response:
+        """POST /ng: a message as over UDP, cookie and all."""
+        body = await _body(request)
+        if isinstance(body, Response):
+            return body
+        parts = split_cookie(body)
+        if parts is None:
+            return PlainTextResponse(f"{_NO_COOKIE}\n", 400)
+        return await self._reply(*parts, b"%b " % parts[0])
+
+    async def post_plain(self, request: Request) -> Response:
+        """POST /ng-plain: the dictionary alone; a POST that is sent again is executed again."""
+        body = await _body(request)
+        if isinstance(body, Response):
+            return body
+        return await self._reply(next(self._cookies), body, b"")
+
+    async def _reply(self, cookie: bytes, payload: bytes, head: bytes) -> Response:
+        try:
+            reply = await self._link.ask(cookie, payload)
+        except NhError as exc:
+            return PlainTextResponse(f"{exc}\n", 504 if isinstance(exc, CommandTimeout) else 503)
+        return Response(head + reply, headers={"content-type": CONTENT_TYPE})
+
+    # --- WebSocket --------------------------------------------------------------------------------
+
+    async def serve_websocket(self, websocket: WebSocket) -> None:
+        """A WebSocket with the subprotocol of ng: one message each for request and reply, in any order."""
+        if SUBPROTOCOL not in websocket.scope["subprotocols"]:
+            await websocket.close(_PROTOCOL_ERROR)
+            return
+        if self._websockets >= MAX_WEBSOCKETS:
+            await websocket.close(_TRY_AGAIN_LATER)
+            return
+        self._websockets += 1
+        try:
+            await websocket.accept(SUBPROTOCOL)
+            with contextlib.suppress(WebSocketDisconnect):
+                await _WebSocket(websocket, self._link).serve()
+        finally:
+            self._websockets -= 1
+
+
+class _WebSocket:
+    """One accepted WebSocket."""
+
+    def __init__(self, websocket: WebSocket, link: NgLink) -> None:
+        self._websocket = websocket
+        self._link = link
+        self._turns = asyncio.Semaphore(MAX_NG_OF_WEBSOCKET)
+        self._sending = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self) -> None:
+        """Answer messages until the client leaves, or does not read its replies."""
+        try:
+            while True:
+                await self._turns.acquire()
+                message = await self._websocket.receive()
+                if message["type"] == "websocket.disconnect":
+                    return
+                text: str | None = message.get("text")
+                data = message.get("bytes") if text is None else text.encode("utf-8", "surrogatepass")
+                task = asyncio.create_task(self._answer(data or b"", text is not None))
+                self._tasks.add(task)
+                task.add_done_callback(self._on_answered)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    def _on_answered(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._turns.release()
+
+    async def _answer(self, message: bytes, as_text: bool) -> None:
+        parts = split_cookie(message)
+        if parts is None:  # as over UDP: it can get no reply
+            return
+        try:
+            reply = b"%b %b" % (parts[0], await self._link.ask(*parts))
+        except NhError:  # as over UDP: the client asks again
+            return
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the client has left
+            await self._send(reply, as_text)
+
+    async def _send(self, reply: bytes, as_text: bool) -> None:
+        try:
+            async with self._sending, asyncio.timeout(WEBSOCKET_SEND_S):
+                if as_text:
+                    with contextlib.suppress(UnicodeDecodeError):  # it has bytes that no text can have
+                        await self._websocket.send_text(reply.decode())
+                        return
+                await self._websocket.send_bytes(reply)
+        except TimeoutError:
+            await self._websocket.close(_TRY_AGAIN_LATER)
+
+
+async def _body(request: Request) -> bytes | Response:
+    """The body of a POST, or the response to one that cannot be read."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type not in _ACCEPTED:
+        return PlainTextResponse(f"content-type: is not {CONTENT_TYPE}\n", 415)
+    body = bytearray()
+    with contextlib.suppress(ClientDisconnect):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_MESSAGE_BYTES:
+                return PlainTextResponse(f"a message has {MAX_MESSAGE_BYTES} bytes at most\n", 413)
+    return bytes(body)

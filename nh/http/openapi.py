@@ -1,0 +1,196 @@
+"""The OpenAPI description of the API. The schemas follow from nh.results and nh.stats.layout."""
+
+import functools
+from typing import Any, Final
+
+import msgspec
+
+from nh.calls.media import RelayMedia
+from nh.commands import MAX_ID_BYTES, MAX_LIST
+from nh.results import CallDetail, CallList
+from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, FieldInfo, ShardState
+from nh.version import __version__
+
+_REF: Final = "#/components/schemas/{name}"
+
+_IDENTIFIER: Final = {
+    "description": "An identifier of SIP: text, or the base64 of bytes that are not UTF-8.",
+    "oneOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {"base64": {"type": "string", "contentEncoding": "base64"}},
+            "required": ["base64"],
+        },
+    ],
+}
+
+_ARRAY_LIKE: Final = {"RelayMedia": RelayMedia}
+
+_ERROR: Final = {
+    "type": "object",
+    "properties": {
+        "error": {
+            "type": "object",
+            "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
+            "required": ["code", "message"],
+        }
+    },
+    "required": ["error"],
+}
+
+_HEALTH: Final = {
+    "type": "object",
+    "properties": {"ok": {"type": "boolean"}, "why": {"type": "string"}},
+    "required": ["ok", "why"],
+}
+
+
+@functools.cache
+def description() -> dict[str, Any]:
+    """The whole description, OpenAPI 3.1."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "nh",
+            "version": __version__,
+            "summary": "Statistics and calls of an RTP relay. Read-only.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": {
+            "/healthz": _path("Whether nh works", "health", "Health", 503),
+            "/readyz": _path("Whether nh takes new calls", "readiness", "Health", 503),
+            "/metrics": {
+                "get": {
+                    "operationId": "metrics",
+                    "summary": "The statistics for Prometheus",
+                    "responses": {
+                        "200": {
+                            "description": "Prometheus's text format, or OpenMetrics",
+                            "content": {"text/plain": {"schema": {"type": "string"}}},
+                        },
+                        "503": _reply("nh is starting", "Error"),
+                    },
+                }
+            },
+            "/api/stats": _path("All statistics", "stats", "Stats", 400, 503),
+            "/api/calls": _path("One page of calls", "calls", "CallList", 400, 503, 504, parameters=_LIST),
+            "/api/calls/{call_id}": _path(
+                "One call in full", "call", "CallDetail", 400, 404, 503, 504, parameters=_CALL
+            ),
+        },
+        "components": {"schemas": _schemas()},
+    }
+
+
+def _parameter(name: str, text: str, where: str = "query", **schema: object) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": where,
+        "required": where == "path",
+        "description": text,
+        "schema": {"type": "string", **schema},
+    }
+
+
+_LIST: Final = (
+    _parameter("contains", "Only calls whose call-id contains this", maxLength=MAX_ID_BYTES),
+    _parameter("after", "Only call-ids after this one: `next` of the page before", maxLength=MAX_ID_BYTES),
+    _parameter("limit", "Most calls in the page", type="integer", minimum=1, maximum=MAX_LIST, default=100),
+)
+_CALL: Final = (
+    _parameter(
+        "call_id", "The call-id, each byte that a path cannot have as %XX", "path", maxLength=MAX_ID_BYTES
+    ),
+)
+
+_REASONS: Final = {
+    400: "The request cannot be read",
+    404: "There is no such call",
+    503: "nh, or the shard of the call, does not answer or is not ready",
+    504: "A shard did not answer in time",
+}
+
+
+def _path(
+    summary: str, name: str, schema: str, *errors: int, parameters: tuple[dict[str, Any], ...] = ()
+) -> dict[str, Any]:
+    replies = {str(status): _reply(_REASONS[status], "Error") for status in errors}
+    if schema == "Health":
+        replies = {"503": _reply("It does not; `why` says why", "Health")}
+    return {
+        "get": {
+            "operationId": name,
+            "summary": summary,
+            "parameters": list(parameters),
+            "responses": {"200": _reply("OK", schema), **replies},
+        }
+    }
+
+
+def _reply(text: str, schema: str) -> dict[str, Any]:
+    return {
+        "description": text,
+        "content": {"application/json": {"schema": {"$ref": _REF.format(name=schema)}}},
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    _, known = msgspec.json.schema_components((CallList, CallDetail), ref_template=_REF)
+    schemas = {name: _as_sent(schema) for name, schema in known.items()}
+    schemas["Side"] = {"enum": ["from", "to"]}
+    return schemas | {"Identifier": _IDENTIFIER, "Error": _ERROR, "Health": _HEALTH, "Stats": _stats()}
+
+
+def _as_sent(schema: Any) -> Any:
+    """A schema of msgspec's as nh.wire.native.values.to_json() writes its values."""
+    if isinstance(schema, list):
+        return [_as_sent(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("contentEncoding") == "base64":
+        return {"$ref": _REF.format(name="Identifier")}
+    if "prefixItems" in schema:  # a struct that is an array inside nh
+        names = _ARRAY_LIKE[schema["title"]].__struct_encode_fields__
+        return _object(dict(zip(names, schema["prefixItems"], strict=True)))
+    changed = {name: _as_sent(item) for name, item in schema.items() if name != "default"}
+    # the tag of a struct is not sent
+    properties = changed.get("properties")
+    if isinstance(properties, dict) and "enum" in properties.get("type", {}):
+        del properties["type"]
+        changed["required"] = [name for name in changed["required"] if name != "type"]
+    return changed
+
+
+def _stats() -> dict[str, Any]:
+    age = {"type": ["number", "null"], "description": "seconds since the last publication"}
+    shared = tuple(field for field in STATUS_TABLE if field.name != "state") + SHARD_TABLE
+    shard = _fields(shared) | {
+        "shard": {"type": "integer"},
+        "state": {"enum": [state.name.lower() for state in ShardState]},
+        "heartbeat_age_s": age,
+    }
+    return _object(
+        {
+            "time": {"type": "number", "description": "wall clock of the reading, seconds since 1970"},
+            "version": {"type": "string"},
+            "supervisor": _object(_fields(SUPERVISOR_TABLE) | {"heartbeat_age_s": age}),
+            "shards": {"type": "array", "items": _object(shard)},
+            "totals": {"type": "object", "additionalProperties": {"type": ["number", "null"]}},
+        }
+    )
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _fields(table: tuple[FieldInfo, ...]) -> dict[str, Any]:
+    return {
+        field.name: {
+            "type": "number" if field.unit == "s" else "integer",
+            "description": f"{field.help} ({field.unit})",
+        }
+        for field in table
+    }

@@ -1,0 +1,100 @@
+"""How the HTTP process learns of the relay: statistics from shared memory, calls over RPC, within limits."""
+
+import asyncio
+import queue
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from nh.client import NativeClient
+from nh.commands import BaseCommand
+from nh.errors import ShardUnavailable
+from nh.http.limits import MAX_RPC, MAX_RPC_WAITING, RPC_RATE, RPC_WAIT_S
+from nh.results import Result
+from nh.stats import Segment, StatsReader, attach_segment, segment_name
+from nh.stats.reading import StatsReading
+
+ResultT = TypeVar("ResultT", bound=Result)
+
+
+class StatsSource:
+    """Reads the statistics of the nh with a runtime directory.
+
+    Args:
+        runtime_path: the directory.
+    """
+
+    def __init__(self, runtime_path: Path) -> None:
+        self._name = segment_name(runtime_path)
+        self._segment: Segment | None = None
+        self._reader: StatsReader
+
+    def read(self) -> StatsReading:
+        """The latest statistics. Raises StatsUnavailable."""
+        if self._segment is None:
+            self._segment = attach_segment(self._name)
+            self._reader = StatsReader(self._segment)
+        return self._reader.read()
+
+
+class RpcClient:
+    """Asks nh, at most MAX_RPC requests at once and RPC_RATE in a second; further ones wait, or are refused.
+
+    Args:
+        address: where nh serves RPC.
+        timeout_s: time limit for each request.
+        now: the clock, monotonic seconds.
+    """
+
+    def __init__(self, address: str, timeout_s: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._clients: queue.SimpleQueue[NativeClient] = queue.SimpleQueue()
+        for _ in range(MAX_RPC):
+            self._clients.put(NativeClient(address, timeout_s))
+        self._threads = ThreadPoolExecutor(MAX_RPC, "rpc")
+        self._turns = asyncio.Semaphore(MAX_RPC)
+        self._waiting = 0
+        self._now = now
+        self._free_at = 0.0
+
+    async def request(self, command: BaseCommand[ResultT]) -> ResultT:
+        """Execute a command.
+
+        Raises:
+            NhError: as NativeClient.request(); ShardUnavailable also if too many requests wait here.
+        """
+        if self._waiting >= MAX_RPC_WAITING:
+            raise _busy()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(RPC_WAIT_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise _busy() from None
+        finally:
+            self._waiting -= 1
+        try:
+            await self._pace()
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._execute, command)
+        finally:
+            self._turns.release()
+
+    async def _pace(self) -> None:
+        """Let 1 / RPC_RATE seconds pass from turn to turn."""
+        now = self._now()
+        due = max(now, self._free_at)
+        self._free_at = due + 1 / RPC_RATE
+        if due > now:
+            await asyncio.sleep(due - now)
+
+    def _execute(self, command: BaseCommand[ResultT]) -> ResultT:
+        client = self._clients.get()
+        try:
+            return client.request(command)
+        finally:
+            self._clients.put(client)
+
+
+def _busy() -> ShardUnavailable:
+    return ShardUnavailable("too many requests of the API wait; try again later")

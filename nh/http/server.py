@@ -1,0 +1,120 @@
+"""Serves the application on the sockets that the supervisor opened, until the link to it ends."""
+
+import asyncio
+import os
+import socket
+import threading
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from nh.http.app import make_app
+from nh.http.limits import (
+    KEEP_ALIVE_S,
+    MAX_CONNECTIONS,
+    MAX_HEAD_BYTES,
+    PING_S,
+    REQUEST_S,
+    SHUTDOWN_S,
+)
+from nh.ipc.http_config import HttpConfig
+from nh.wire.ng.stream import MAX_MESSAGE_BYTES
+
+_EXIT_S: Final = 5.0
+"""A process that does not end by itself is ended after so long."""
+
+
+class BoundedProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1 with a limit for each request: a slow client is disconnected, not waited for.
+
+    uvicorn limits only how long a connection may be idle between requests.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """See asyncio.Protocol."""
+        super().connection_made(transport)
+        self._begin()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._begin()
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._end()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        """A WebSocket has limits of its own (nh.http.ng)."""
+        self._end()
+        super().handle_websocket_upgrade(event)
+
+    def on_response_complete(self) -> None:
+        """The response is with the transport, which may still have to send it."""
+        self._end()
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._begin()  # until the client has read it
+
+    def timeout_keep_alive_handler(self) -> None:
+        """The connection was idle for KEEP_ALIVE_S seconds, or its client has not read the response."""
+        self.transport.abort()
+
+    def _begin(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(REQUEST_S, self.transport.abort)
+
+    def _end(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def serve(config: HttpConfig, link: socket.socket) -> None:
+    """Serve until the link ends.
+
+    Args:
+        config: where to serve, and whom to ask.
+        link: to the supervisor; it carries nothing more.
+    """
+    sockets = [socket.socket(fileno=fd) for fd in config.listeners]
+    server = uvicorn.Server(
+        uvicorn.Config(
+            make_app(config),
+            http=BoundedProtocol,
+            ws=WebSocketsSansIOProtocol,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=int(KEEP_ALIVE_S),
+            timeout_graceful_shutdown=SHUTDOWN_S,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            ws_max_size=MAX_MESSAGE_BYTES,
+            ws_ping_interval=PING_S,
+            ws_ping_timeout=PING_S,
+            ws_per_message_deflate=False,
+        )
+    )
+    asyncio.run(_serve(server, sockets, link))
+
+
+async def _serve(server: uvicorn.Server, sockets: list[socket.socket], link: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        loop.remove_reader(link.fileno())
+        server.should_exit = True
+        killer = threading.Timer(_EXIT_S, os._exit, (0,))
+        killer.daemon = True
+        killer.start()
+
+    loop.add_reader(link.fileno(), end)
+    await server.serve(sockets)

@@ -1,0 +1,210 @@
+"""The HTTP process (nh.http): its listening sockets, its start, its restarts, its end.
+
+It serves metrics, the API and the page, and may serve ng. It reads shared memory and asks over RPC, as any
+client. So its death, its start and its load concern no call: whatever happens to it, the relay goes on.
+"""
+
+import ipaddress
+import logging
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from nh.address import Exposure
+from nh.config import Settings
+from nh.errors import ConfigError
+from nh.ipc.http_config import HttpConfig, encode
+from nh.ipc.inherited import Inherited
+from nh.loop import Loop, Timer
+from nh.rpc.listeners import Listener, check_listeners, open_listeners
+from nh.supervisor.shards.process import ShardProcess
+
+logger = logging.getLogger(__name__)
+
+ARGV: Final = (sys.executable, "-P", "-m", "nh.http")
+"""How the process is started; `--link-fd N` follows."""
+
+LIBRARIES: Final = ("uvicorn", "starlette", "websockets", "prometheus_client")
+"""What the extra `nh[http]` installs."""
+
+RESTART_S: Final = 0.5
+"""First delay between a death and the next start; it doubles from death to death."""
+
+LONGEST_RESTART_S: Final = 30.0
+
+LONG_LIFE_S: Final = 60.0
+"""A process that lived so long resets the delay."""
+
+
+class _Http(NamedTuple):
+    """What open_listeners() needs to know of HTTP."""
+
+    exposure: Exposure
+    name: str = "http"
+    udp: bool = False
+
+
+def check_http(settings: Settings, *, running: bool) -> None:
+    """Check that HTTP can be served; see nh.supervisor.host.check.
+
+    Args:
+        settings: see Settings.
+        running: whether an nh runs with the runtime directory, which may have the sockets.
+
+    Raises:
+        ConfigError, NotNow: it cannot.
+    """
+    check_http_extra(settings)
+    check_listeners(
+        _Http(settings.http_exposure),
+        settings.http_addresses,
+        public=settings.http_may_be_public,
+        running=running,
+        made_later=settings.runtime_path,
+    )
+
+
+def check_http_extra(settings: Settings) -> None:
+    """Check that what HTTP needs is installed, if it is wanted.
+
+    Raises:
+        ConfigError: it is not; the message says what to install.
+    """
+    import importlib.util  # noqa: PLC0415  most relays serve no HTTP
+
+    missing = [name for name in LIBRARIES if settings.http and importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"http: {', '.join(missing)} is not installed; install the extra: pip install 'nh[http]', or"
+            " start without --http"
+        )
+
+
+class HttpService:
+    """The listening sockets, from construction on, and at most one process that serves them.
+
+    Args:
+        loop: watches the process.
+        settings: see Settings; `http` names the addresses.
+        inherited: sockets that listen already.
+
+    Raises:
+        ConfigError: an address cannot be used; the message says which, why, and what to do.
+    """
+
+    def __init__(self, loop: Loop, settings: Settings, inherited: Inherited) -> None:
+        self._loop = loop
+        self._settings = settings
+        self._listeners: list[Listener] = open_listeners(
+            _Http(settings.http_exposure),
+            settings.http_addresses,
+            public=settings.http_may_be_public,
+            inherited=inherited,
+        )
+        self._rpc = self._ng = ""
+        self._process: ShardProcess | None = None
+        self._started_at = 0.0
+        self._restart_s = RESTART_S
+        self._timer: Timer | None = None
+        self._stopping = False
+
+    def __str__(self) -> str:
+        """The addresses, for the `ready` line; "" if there are none."""
+        return f"http {' '.join(map(str, self._listeners))}" if self._listeners else ""
+
+    def start(self, rpc: str, ng: str) -> None:
+        """Start the process, and another one whenever it dies. No effect without an address.
+
+        Args:
+            rpc, ng: see HttpConfig.
+        """
+        self._rpc, self._ng = rpc, ng
+        if self._listeners:
+            self._launch()
+
+    def stop(self) -> None:
+        """Let the process end by itself, and start none any more. The sockets listen on: clients wait."""
+        self._stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._process is not None:
+            self._process.link.close()  # it answers the requests that it has read, and ends
+
+    def close(self) -> None:
+        """End the process now, and stop listening."""
+        self.stop()
+        if self._process is not None:
+            self._loop.remove_reader(self._process.pidfd)
+            self._process.kill()
+            self._process.reap()
+            self._process = None
+        while self._listeners:
+            self._listeners.pop().close()
+
+    def close_handed_over(self) -> None:
+        """Close this process's copies of the listening sockets; the next supervisor keeps listening."""
+        for listener in self._listeners:
+            listener.sock.close()
+
+    def inherited(self) -> Iterator[tuple[tuple[str, str], int]]:
+        """What Inherited.take_listener() calls each listening socket, and its descriptor."""
+        for listener in self._listeners:
+            for what, sock in listener.handed_over:
+                yield what, sock.fileno()
+
+    # --- the process ------------------------------------------------------------------------------
+
+    def _launch(self) -> None:
+        self._timer = None
+        self._started_at = self._loop.now()
+        fds = tuple(listener.sock.fileno() for listener in self._listeners)
+        try:
+            self._process = process = ShardProcess.start(ARGV, fds)
+            self._loop.add_reader(process.pidfd, self._on_exit)
+            process.link.send(encode(self._config(fds)))
+        except OSError as exc:
+            self._end_failed_start()
+            self._restart_later(f"cannot be started: {exc.strerror}")
+
+    def _config(self, fds: tuple[int, ...]) -> HttpConfig:
+        settings = self._settings
+        return HttpConfig(
+            listeners=fds,
+            local=all(_is_loopback(listener.sock) for listener in self._listeners),
+            runtime_path=str(settings.runtime_path),
+            rpc=self._rpc,
+            ng=self._ng,
+            command_timeout_s=settings.command_timeout_s,
+            log_level=settings.log_level,
+        )
+
+    def _end_failed_start(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            self._loop.remove_reader(process.pidfd)
+            process.link.close()
+            process.kill()
+            process.reap()
+
+    def _on_exit(self) -> None:
+        process, self._process = self._process, None
+        assert process is not None  # it is watched
+        self._loop.remove_reader(process.pidfd)
+        process.link.close()
+        how = process.reap()
+        if not self._stopping:
+            if self._loop.now() - self._started_at >= LONG_LIFE_S:
+                self._restart_s = RESTART_S
+            self._restart_later(f"(pid {process.pid}) died: {how}")
+
+    def _restart_later(self, what: str) -> None:
+        logger.error(
+            "the HTTP process %s; it is restarted in %g s; calls are not affected", what, self._restart_s
+        )
+        self._timer = self._loop.call_later(self._restart_s, self._launch)
+        self._restart_s = min(LONGEST_RESTART_S, self._restart_s * 2)
+
+
+def _is_loopback(sock: socket.socket) -> bool:
+    return ipaddress.ip_address(sock.getsockname()[0]).is_loopback

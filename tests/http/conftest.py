@@ -1,0 +1,28 @@
+"""What the tests of the HTTP process have in common: a relay that serves HTTP, and clients of it."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.http.relays import http_address, http_client
+from tools.harness.relay import Relay, running_relay
+
+
+@pytest.fixture(scope="session")
+def relay() -> Iterator[Relay]:
+    """A relay that serves HTTP, ng too."""
+    with running_relay(http="127.0.0.1:0", http_ng=True, address="127.0.0.1") as relay:
+        yield relay
+
+
+@pytest.fixture(scope="session")
+def address(relay: Relay) -> tuple[str, int]:
+    """Where it serves HTTP."""
+    return http_address(relay)
+
+
+@pytest.fixture
+def client(relay: Relay) -> Iterator[httpx.Client]:
+    with http_client(relay) as client:
+        yield client

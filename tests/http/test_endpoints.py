@@ -1,0 +1,153 @@
+"""What an operator and a browser get of a relay over HTTP."""
+
+from urllib.parse import quote
+
+import httpx
+import jsonschema
+import pytest
+from openapi_spec_validator import validate
+from prometheus_client.parser import text_string_to_metric_families
+
+from nh.client import NativeClient
+from nh.commands import MAX_LIST
+from tools.harness.call import RelayedCall
+from tools.harness.relay import Relay
+from tools.harness.waiting import eventually
+
+HOSTILE = (
+    b"<img src=x onerror=alert(1)>@example.org",
+    b"../../etc/passwd?a=b&c#d%2e",
+    b"\x00\x1b[31m\r\nSet-Cookie: a=b",
+    b"\xff\xfe not UTF-8 \x80",
+    "čeština ☎".encode(),
+    b"x" * 10_000,
+)
+
+
+def call_url(call_id: bytes) -> str:
+    return f"/api/calls/{quote(call_id, safe='')}"
+
+
+def test_a_relay_that_serves_is_healthy_and_ready(client: httpx.Client) -> None:
+    for path in ("/healthz", "/readyz"):
+        reply = client.get(path)
+        assert (reply.status_code, reply.json()) == (200, {"ok": True, "why": ""})
+
+
+def test_metrics_count_the_calls_of_each_shard(relay: Relay, client: httpx.Client) -> None:
+    def calls() -> float:
+        families = {each.name: each for each in text_string_to_metric_families(client.get("/metrics").text)}
+        assert [sample.labels for sample in families["nh_calls"].samples] == [{"shard": "0"}, {"shard": "1"}]
+        return sum(sample.value for sample in families["nh_calls"].samples)
+
+    before = calls()
+    with RelayedCall(relay.unix_address) as call:
+        eventually(lambda: calls() == before + 1, "the call is counted")
+        call.end()
+
+
+def test_the_statistics_are_those_of_nh_stats(relay: Relay, client: httpx.Client) -> None:
+    stats = client.get("/api/stats").json()
+    assert stats.keys() == relay.stats().to_builtins().keys()
+    assert [shard["pid"] for shard in stats["shards"]] == [relay.shard_pid(0), relay.shard_pid(1)]
+
+
+@pytest.mark.parametrize("call_id", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_call_is_listed_and_shown_whatever_its_call_id(
+    relay: Relay, client: httpx.Client, call_id: bytes
+) -> None:
+    with RelayedCall(relay.unix_address, call_id) as call:
+        call.talk()
+        with NativeClient(relay.unix_address) as native:
+            [listed] = client.get(f"/api/calls?contains={quote(call_id, safe='')}").json()["calls"]
+            reply = client.get(call_url(call_id))
+            shown = reply.json()
+            del native
+        assert shown["call_id"] == listed["call_id"]
+        assert reply.headers["content-type"] == "application/json"
+        assert [len(each["pairs"]) for each in shown["sessions"]] == [2]
+        assert (
+            sum(pair[end]["packets"] for pair in shown["sessions"][0]["pairs"] for end in ("from", "to")) == 4
+        )
+        call.end()
+
+
+def test_a_list_comes_page_by_page(relay: Relay, client: httpx.Client) -> None:
+    calls = [RelayedCall(relay.unix_address, b"page-%d" % number) for number in range(5)]
+    try:
+        listed, after = [], ""
+        while True:
+            page = client.get("/api/calls", params={"contains": "page-", "limit": 2, "after": after}).json()
+            assert len(page["calls"]) <= 2
+            listed += [call["call_id"] for call in page["calls"]]
+            if not (after := page["next"]):
+                break
+        assert listed == [f"page-{number}" for number in range(5)]
+    finally:
+        for call in calls:
+            call.end()
+            call.hang_up()
+
+
+def test_an_unknown_call_is_not_found(client: httpx.Client) -> None:
+    reply = client.get("/api/calls/no-such-call")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        f"limit={MAX_LIST + 1}",
+        "limit=1e3",
+        "limit=",
+        "limt=1",
+        "limit=1&limit=2",
+        "after=" + "x" * 16_385,
+    ],
+)
+def test_a_query_that_cannot_be_read_is_refused_with_a_reason(client: httpx.Client, query: str) -> None:
+    reply = client.get(f"/api/calls?{query}")
+    assert reply.status_code == 400
+    error = reply.json()["error"]
+    assert error["code"] == "bad_request"
+    assert query.split("=", maxsplit=1)[0] in error["message"]
+
+
+def test_the_description_is_valid_and_the_replies_follow_it(relay: Relay, client: httpx.Client) -> None:
+    description = client.get("/api/openapi.json").json()
+    validate(description)
+    with RelayedCall(relay.unix_address, b"described") as call:
+        call.talk()
+        replies = {
+            "/api/stats": "/api/stats",
+            "/api/calls": "/api/calls?contains=described",
+            "/api/calls/{call_id}": "/api/calls/described",
+            "/healthz": "/healthz",
+            "/readyz": "/readyz",
+        }
+        for path, url in replies.items():
+            content = description["paths"][path]["get"]["responses"]["200"]["content"]
+            jsonschema.validate(
+                client.get(url).json(),
+                content["application/json"]["schema"] | {"components": description["components"]},
+            )
+        call.end()
+    assert set(description["paths"]) == {*replies, "/metrics"}
+
+
+def test_the_api_is_read_only(client: httpx.Client) -> None:
+    for path in ("/api/stats", "/api/calls", "/api/calls/x", "/metrics", "/healthz", "/"):
+        for method in ("POST", "PUT", "DELETE", "PATCH"):
+            assert client.request(method, path).status_code == 405
+
+
+def test_another_site_reaches_nothing_through_an_operators_browser(client: httpx.Client) -> None:
+    assert client.get("/api/calls", headers={"Host": "evil.example"}).status_code == 403
+    assert client.get("/api/calls", headers={"Origin": "http://evil.example"}).status_code == 403
+    own = str(client.base_url).removesuffix("/")
+    assert client.get("/api/calls", headers={"Origin": own}).status_code == 200
+    headers = client.get("/").headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "access-control-allow-origin" not in headers

@@ -1,0 +1,57 @@
+"""nh.http.health: when nh is alive, and when it takes calls."""
+
+import time
+
+import pytest
+
+from nh.http.health import why_not_alive, why_not_ready
+from nh.stats import ShardState
+from nh.stats.reading import ShardReading, StatsReading, SupervisorReading, Totals
+
+
+def reading(
+    *states: ShardState, serving: int = 1, draining: int = 0, age_s: float | None = 0.2, calls: int = 0
+) -> StatsReading:
+    totals = Totals()
+    totals.calls = calls
+    return StatsReading(
+        time=time.time(),
+        clock=time.monotonic(),
+        version="1",
+        supervisor=SupervisorReading(serving=serving, draining=draining, heartbeat_age_s=age_s),
+        shards=tuple(ShardReading(shard=number, state=state) for number, state in enumerate(states)),
+        totals=totals,
+    )
+
+
+UP, DOWN, STARTING = ShardState.UP, ShardState.DOWN, ShardState.STARTING
+
+
+def test_a_relay_that_serves_is_alive_and_ready() -> None:
+    now = reading(UP, UP)
+    assert (why_not_alive(now), why_not_ready(now)) == ("", "")
+
+
+def test_a_relay_without_one_shard_for_a_moment_is_ready() -> None:
+    assert why_not_ready(reading(UP, DOWN)) == ""
+
+
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [
+        (reading(UP, STARTING, serving=0), "nh is starting: 1 shards are not up"),
+        (reading(UP, UP, serving=0), "nh is starting or ending"),
+        (reading(UP, UP, draining=1, calls=3), "nh is draining: new calls are refused, 3 calls are left"),
+        (reading(DOWN, STARTING), "no shard is up"),
+    ],
+)
+def test_a_relay_that_takes_no_calls_is_alive_and_says_why_it_is_not_ready(
+    now: StatsReading, why: str
+) -> None:
+    assert (why_not_alive(now), why_not_ready(now)) == ("", why)
+
+
+def test_a_supervisor_that_hangs_is_neither() -> None:
+    now = reading(UP, UP, age_s=11)
+    assert why_not_alive(now) == why_not_ready(now)
+    assert "the supervisor hangs" in why_not_alive(now)
