@@ -100,7 +100,7 @@ _ROWS: Final[tuple[tuple[Any, ...], ...]] = (
     (Delete,     Queried,         _CALL, "",         "",         ("delete",), "delete",   True),
     (Query,      Queried,         _CALL, "",         "",         ("query",),  "query",    False),
     (BlockMedia, Blocked,         _CALL, "",         "",
-     ("block media", "unblock media"), "block", True),
+     ("block media", "unblock media", "block dtmf", "unblock dtmf"), "block", True),
     (GetStats,   Stats,           _OWN,  "",         "stats",    ("statistics",), "",      False),
     (Drain,      DrainState,      _OWN,  "",         "drain",    (),          "",         False),
     (Undrain,    DrainState,      _OWN,  "",         "undrain",  (),          "",         False),

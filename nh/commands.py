@@ -311,11 +311,16 @@ class Query(BaseCommand[Queried], frozen=True, tag="query"):
 
 
 class BlockMedia(BaseCommand[Blocked], frozen=True, tag="block_media"):
-    """ng's block media and unblock media: of one end if from_tag is given, else of the call."""
+    """ng's block media and unblock media: of one end if from_tag is given, else of the call.
+
+    Attributes:
+        dtmf: True: only DTMF events, as ng's block DTMF and unblock DTMF.
+    """
 
     call_id: bytes
     from_tag: bytes
     blocked: bool
+    dtmf: bool = False
 
 
 # --- what a library's user adds -------------------------------------------------------------------

@@ -265,7 +265,7 @@ class Queried(msgspec.Struct, frozen=True, tag="queried"):
 
 
 class Blocked(msgspec.Struct, frozen=True, tag="blocked"):
-    """The media are blocked, or unblocked."""
+    """The media, or their DTMF events, are blocked or unblocked."""
 
 
 class LeftOut(msgspec.Struct, frozen=True, tag="left_out"):

@@ -70,6 +70,7 @@ class Drop(enum.IntEnum):
     NO_SESSION: no session is active at the socket.
     LOOPED: it passed too many ports of this relay.
     OVERFLOW: the receive buffer of the socket was full.
+    DTMF_BLOCKED: it is a DTMF event (RFC 4733), and those of its end are blocked.
     """
 
     admitted: bool
@@ -87,6 +88,7 @@ class Drop(enum.IntEnum):
     NO_SESSION = 3, False
     LOOPED = 4, True
     OVERFLOW = 5, False
+    DTMF_BLOCKED = 6, True
 
 
 class Leg(Latch):
@@ -107,6 +109,7 @@ class Leg(Latch):
     Attributes:
         other: the leg of the opposite direction.
         blocked: True: nothing that arrives is passed on.
+        dtmf_blocked: True: no DTMF event that arrives is passed on; see blocked_events.
         rtcp: the leg that RTCP on this port counts for, where this end multiplexes RTCP and the other end
             does not (RFC 5761); None otherwise. `muxed_on` of that leg is this one: what is sent to the RTCP
             component of this end goes to its RTP port.
@@ -133,6 +136,7 @@ class Leg(Latch):
         "blocked",
         "bytes",
         "drops",
+        "dtmf_blocked",
         "earlier",
         "heard_at",
         "heard_packets",
@@ -189,6 +193,7 @@ class Leg(Latch):
         self.payload_types = payload_types
         self.meter: RtpMeter | None = None
         self.blocked = False
+        self.dtmf_blocked = False
         self.rtcp: Leg | None = None
         self.muxed_on: Leg | None = None
         self.rtp: Leg | None = None
@@ -223,6 +228,13 @@ class Leg(Latch):
         if self.policy is SourcePolicy.ASYMMETRIC:
             return self.announced
         return self.source or self.announced
+
+    @property
+    def blocked_events(self) -> frozenset[int]:
+        """The payload types of the packets that are not passed on, because they are DTMF events."""
+        if not self.dtmf_blocked or self.payload_types is None:
+            return frozenset()
+        return self.payload_types.events
 
     # --- changes --------------------------------------------------------------------------------------
 

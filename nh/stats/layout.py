@@ -129,6 +129,7 @@ class ShardStats:
     drop_no_session: int = _drop("no session", "the socket has no active session")
     drop_looped: int = _drop("looped", "passed through ports of this relay too often (a loop)")
     drop_overflow: int = _drop("overflow", "the receive buffer of the socket was full")
+    drop_dtmf_blocked: int = _drop("DTMF blocked", "a DTMF event of an end whose DTMF is blocked")
 
     allocate_ok: int = _counter("allocate commands carried out")
     allocate_refused: int = _counter("allocate commands refused by a rule or a limit")
@@ -157,10 +158,10 @@ class ShardStats:
     query_ok: int = _counter("query commands of ng carried out")
     query_refused: int = _counter("query commands of ng refused by a rule or a limit")
     query_failed: int = _counter("query commands of ng that failed by an error of nh or of the system")
-    block_ok: int = _counter("block and unblock media commands of ng carried out")
-    block_refused: int = _counter("block and unblock media commands of ng refused by a rule or a limit")
+    block_ok: int = _counter("block and unblock commands of ng carried out")
+    block_refused: int = _counter("block and unblock commands of ng refused by a rule or a limit")
     block_failed: int = _counter(
-        "block and unblock media commands of ng that failed by an error of nh or of the system"
+        "block and unblock commands of ng that failed by an error of nh or of the system"
     )
 
     expired_silent: int = _counter("sessions ended because no packet arrived for silent_s", "sessions")

@@ -122,9 +122,9 @@ class NgProxy:
             call_id=call_id, from_tag=tag, to_tag=to, branch=branch, delay_s=delay_s, now=self.now
         )
 
-    def block(self, tag: bytes = b"", *, blocked: bool = True) -> None:
-        """Pass on nothing of what `tag` sends, or do again."""
-        self.offers.block(tag, blocked=blocked)
+    def block(self, tag: bytes = b"", *, blocked: bool = True, dtmf: bool = False) -> None:
+        """Pass on nothing of what `tag` sends, or no DTMF, or do again."""
+        self.offers.block(tag, blocked=blocked, dtmf=dtmf)
 
     def expire(self, *, after_s: float = 0.0) -> Expired:
         """What ends `after_s` seconds later."""

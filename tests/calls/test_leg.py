@@ -188,4 +188,5 @@ def test_drops_are_counted_by_reason() -> None:
         Drop.NO_SESSION: 0,
         Drop.LOOPED: 0,
         Drop.OVERFLOW: 0,
+        Drop.DTMF_BLOCKED: 0,
     }

@@ -296,6 +296,19 @@ def test_who_is_blocked_stays_so_in_what_is_agreed_later(ng: NgProxy) -> None:
     assert set(blocked(ng)) == {(True, False)}
 
 
+def test_dtmf_is_blocked_apart_from_the_media(ng: NgProxy) -> None:
+    session = ng.connect()
+    ng.block(B, dtmf=True)
+    assert [leg.dtmf_blocked for leg in session.legs] == [False, True] * 2
+    assert blocked(ng) == [(False, False)]
+    ng.block()
+    ng.block(blocked=False)
+    assert [leg.dtmf_blocked for leg in session.legs] == [False, True] * 2
+    ng.block(B, blocked=False, dtmf=True)
+    assert not any(leg.dtmf_blocked for leg in session.legs)
+    assert ng.plane.renewed == [session] * 4
+
+
 def test_only_who_is_in_the_call_can_be_blocked(ng: NgProxy) -> None:
     ng.connect()
     with pytest.raises(UnknownCall):

@@ -118,13 +118,13 @@ class OffersMachine(RuleBasedStateMachine):
             offers = self.offers(call_id)
             assert offers is None or offers.is_empty
 
-    @rule(call_id=CALL_IDS, tag=MAYBE_TAGS, blocked=st.booleans())
-    def block(self, call_id: bytes, tag: bytes, blocked: bool) -> None:
+    @rule(call_id=CALL_IDS, tag=MAYBE_TAGS, blocked=st.booleans(), dtmf=st.booleans())
+    def block(self, call_id: bytes, tag: bytes, blocked: bool, dtmf: bool) -> None:
         offers = self.offers(call_id)
         if offers is None:
             return
         try:
-            offers.block(tag, blocked=blocked)
+            offers.block(tag, blocked=blocked, dtmf=dtmf)
         except Refused:
             assert not offers.participants.with_tag(tag)
 
@@ -208,7 +208,8 @@ class OffersMachine(RuleBasedStateMachine):
             for dialog in call.offers.dialogs if call.offers is not None else []:
                 for session in dialog.sessions.values():
                     for leg in session.legs:
-                        assert leg.blocked is dialog.party_on(leg.side).blocked
+                        party = dialog.party_on(leg.side)
+                        assert (leg.blocked, leg.dtmf_blocked) == (party.blocked, party.dtmf_blocked)
 
     @invariant()
     def nothing_expires_earlier_than_is_looked_at(self) -> None:

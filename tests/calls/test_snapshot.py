@@ -245,11 +245,15 @@ def test_mux_blocking_and_marks_come_through() -> None:
     (session,) = ng.plane.running
     session.set_mux(from_muxes=True, to_muxes=False)
     ng.block(A)
+    ng.block(B, dtmf=True)
     after = ng_moved(ng)
     (restored,) = after.plane.running
     assert restored.legs[0].rtcp is restored.legs[2]
     assert restored.legs[2].muxed_on is restored.legs[0]
     assert [leg.blocked for leg in restored.legs] == [True, False, True, False]
+    assert [leg.dtmf_blocked for leg in restored.legs] == [False, True, False, True]
+    after.answer(C_AUDIO, tag=C)
+    assert {party.tag for party in after.offers.parties if party.dtmf_blocked} == {B}
     assert set(after.plane.dscp.values()) == {46, None}
 
 

@@ -274,12 +274,12 @@ class TwinsMachine(RuleBasedStateMachine):
             )
         )
 
-    @rule(call_id=CALL_IDS, tag=MAYBE_TAGS, blocked=st.booleans())
-    def block(self, call_id: bytes, tag: bytes, blocked: bool) -> None:
+    @rule(call_id=CALL_IDS, tag=MAYBE_TAGS, blocked=st.booleans(), dtmf=st.booleans())
+    def block(self, call_id: bytes, tag: bytes, blocked: bool, dtmf: bool) -> None:
         def do(proxy: Proxy) -> None:
             offers = self.offers(proxy, call_id)
             if offers is not None:
-                offers.block(tag, blocked=blocked)
+                offers.block(tag, blocked=blocked, dtmf=dtmf)
 
         self.same(do)
 

@@ -1,9 +1,13 @@
 """What the relay tells of its calls, and media that it blocks: nh and rtpengine."""
 
+import dataclasses
+import struct
+
 import pytest
 
 from tests.ng.client import NgClient
 from tests.ng.ng_call import AUDIO, End, NgCall, talk
+from tests.sip.sdp import write_sdp
 from tools.harness.media_peer import RTCP, RTP
 from tools.harness.waiting import eventually
 
@@ -96,3 +100,30 @@ def test_blocked_media_are_dropped(call: NgCall, alice: End, bob: End) -> None:
     call.client.get("unblock media", call_id=call.call_id, from_tag=call.from_tag)
     alice.media[0].send(b"heard again", alice.remote[0].target)
     assert bob.media[0].receive()[0] == b"heard again"
+
+
+def with_events(end: End) -> str:
+    """An end's SDP, with DTMF events as payload type 101."""
+    media = [
+        dataclasses.replace(each, attributes=("rtpmap:101 telephone-event/8000",)) for each in end.describe()
+    ]
+    return write_sdp(media).replace("RTP/AVP 0", "RTP/AVP 0 101")
+
+
+def test_blocked_dtmf_is_dropped_and_the_audio_goes_on(call: NgCall, alice: End, bob: End) -> None:
+    bob.read(call.offer(with_events(alice)))
+    alice.read(call.answer(with_events(bob)))
+    talk(alice, bob, [RTP])
+    to = alice.remote[0].target
+
+    def packet(payload_type: int, sequence: int) -> bytes:
+        header = struct.pack("!BBHII", 0x80, payload_type, sequence, sequence * 160, 0xA1)
+        return header + struct.pack("!BBH", 5, 10, 160)  # an event's: digit, volume, duration
+
+    call.client.get("block DTMF", call_id=call.call_id, from_tag=call.from_tag)
+    alice.media[0].send_raw(packet(101, 10), to)
+    alice.media[0].send_raw(packet(0, 11), to)
+    assert bob.media[0].receive()[0] == packet(0, 11)
+    call.client.get("unblock DTMF", call_id=call.call_id, from_tag=call.from_tag)
+    alice.media[0].send_raw(packet(101, 12), to)
+    assert bob.media[0].receive()[0] == packet(101, 12)

@@ -73,9 +73,9 @@ class NgTestbed(RelayTestbed):
         assert isinstance(result, Queried)
         return result
 
-    def block(self, tag: bytes = b"", *, blocked: bool = True) -> None:
-        """Pass on nothing of what `tag` sends, or do again."""
-        self.relay.execute(BlockMedia(CALL, tag, blocked))
+    def block(self, tag: bytes = b"", *, blocked: bool = True, dtmf: bool = False) -> None:
+        """Pass on nothing of what `tag` sends, or no DTMF, or do again."""
+        self.relay.execute(BlockMedia(CALL, tag, blocked, dtmf))
 
     def talk(
         self,

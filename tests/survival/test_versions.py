@@ -58,8 +58,8 @@ def add_a_field(version: Version) -> None:
     )
     version.change(
         "nh/calls/snapshots/session.py",
-        "    signalled: Time = 0.0\n",
-        "    signalled: Time = 0.0\n    colour: int = 7\n",
+        "\n    @classmethod\n    def take(cls, leg: Leg,",
+        "    colour: int = 7\n\n    @classmethod\n    def take(cls, leg: Leg,",
     )
 
 

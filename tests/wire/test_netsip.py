@@ -293,7 +293,7 @@ def test_other_commands_are_unknown(name: bytes) -> None:
         (allocate(media=[{b"addr": b"192.0.2.1"}]), r"media\[0\]: port: undef"),
         (allocate(media=[{**MEDIUM, b"port": 65536}]), r"media\[0\]: port 65536"),
         (allocate(media=[{**MEDIUM, b"port": -1}]), r"media\[0\]: port -1"),
-        (allocate(media=[{**MEDIUM, b"port": b"http"}]), r"media\[0\]: port: b'http'"),
+        (allocate(media=[{**MEDIUM, b"port": b"http"}]), r"media\[0\]: port: 'http'"),
         (allocate(media=[{**MEDIUM, b"range": 0}]), r"media\[0\]: range 0"),
         (allocate(media=[{**MEDIUM, b"range": MAX_RANGE + 1}]), "range 65"),
         (allocate(media=[{**MEDIUM, b"range": [2]}]), "range: list"),

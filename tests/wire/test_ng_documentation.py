@@ -65,7 +65,7 @@ def test_every_error_of_rtpengines_is_listed(text: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(requests.REQUESTS))
 def test_every_command_is_listed(name: bytes) -> None:
-    assert f"`{name.decode()}`" in DOCUMENT
+    assert f"`{name.decode()}`" in SPELLED
 
 
 @pytest.mark.parametrize("option", sorted(unsupported.CODEC_OPTIONS))

@@ -109,7 +109,7 @@ def test_an_answer_as_opensips_sends_it() -> None:
     )
     options = OfferOptions(received_from="2001:db8::7", direction=("priv", "pub"), family=6)
     answer = Answer(b"call", b"a", b"b", b"", SDP, options)
-    assert request == Request(answer, subject="the command 'answer' for call b'call'")
+    assert request == Request(answer, subject="the command 'answer' for call 'call'")
 
 
 def test_json_says_the_same_as_bencode() -> None:
@@ -193,6 +193,8 @@ def test_media_are_blocked_for_one_end_only_if_the_client_says_so() -> None:
     assert command(payload("unblock media", flags=["all"], **tags)) == call
     assert command(payload("unblock media", all="all", **tags)) == call
     assert command(payload("block media", call_id="c")) == BlockMedia(b"c", b"", True)
+    assert command(payload("block DTMF", **tags)) == BlockMedia(b"c", b"a", True, dtmf=True)
+    assert command(payload("unblock DTMF", call_id="c")) == BlockMedia(b"c", b"", False, dtmf=True)
     assert failure(payload("block media", call_id="c", label="caller")).code == "unsupported"
 
 

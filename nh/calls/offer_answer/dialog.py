@@ -175,13 +175,13 @@ class Dialog:
                 resources.refresh_session(session)
 
     def block(self, resources: CallResources) -> None:
-        """Apply each party's `blocked` to the legs that receive from it."""
+        """Apply each party's `blocked` and `dtmf_blocked` to the legs that receive from it."""
         for _, session in self.running:
             changed = False
             for leg in session.legs:
-                blocked = self.party_on(leg.side).blocked
-                changed = changed or leg.blocked is not blocked
-                leg.blocked = blocked
+                party = self.party_on(leg.side)
+                changed = changed or (leg.blocked, leg.dtmf_blocked) != (party.blocked, party.dtmf_blocked)
+                leg.blocked, leg.dtmf_blocked = party.blocked, party.dtmf_blocked
             if changed:
                 resources.refresh_session(session)
 

@@ -171,8 +171,13 @@ class Offers:
             dialog.set_mux(self._resources, index, offerer=offerer, muxes=muxes_of_medium)
         return answerer.groups
 
-    def block(self, tag: bytes, *, blocked: bool) -> None:
+    def block(self, tag: bytes, *, blocked: bool, dtmf: bool = False) -> None:
         """Stop or resume forwarding what one party sends (b"": what all parties send).
+
+        Args:
+            tag: the party's.
+            blocked: whether to stop.
+            dtmf: True: only its DTMF events, whatever becomes of its media.
 
         Raises:
             UnknownCall: no party has this tag.
@@ -181,7 +186,10 @@ class Offers:
         if not chosen:
             raise UnknownCall("no party of the call has this tag")
         for party in chosen:
-            party.blocked = blocked
+            if dtmf:
+                party.dtmf_blocked = blocked
+            else:
+                party.blocked = blocked
         for dialog in self.participants.all_dialogs:
             dialog.block(self._resources)
 

@@ -93,6 +93,7 @@ class Party:
         policy: source policy for packets from this end; None: the setting's.
         label: ng's label.
         blocked: packets from this end are not forwarded.
+        dtmf_blocked: DTMF events (RFC 4733) from this end are not forwarded.
         interface: where the relay meets this end (ng's direction).
         peer_interface: where the relay meets the end that it last offered to.
         groups: the current socket group of each medium; None where a medium is not relayed.
@@ -110,6 +111,7 @@ class Party:
         "branch",
         "created",
         "delete_at",
+        "dtmf_blocked",
         "ended_totals",
         "groups",
         "holds",
@@ -135,6 +137,7 @@ class Party:
         self.policy: SourcePolicy | None = None
         self.label = ""
         self.blocked = False
+        self.dtmf_blocked = False
         self.interface: Interface | None = None
         self.peer_interface: Interface | None = None
         self.groups: list[SocketGroup | None] = []

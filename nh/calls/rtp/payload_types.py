@@ -53,6 +53,13 @@ class PayloadTypes(NamedTuple):
     clocks: Mapping[int, int]
     encodings: Mapping[int, str]
 
+    @property
+    def events(self) -> frozenset[int]:
+        """The payload types of DTMF and other telephone events (RFC 4733)."""
+        return frozenset(
+            number for number, encoding in self.encodings.items() if encoding.lower() == "telephone-event"
+        )
+
 
 STATIC: Final = tuple(
     PayloadFormat(number, encoding, clock_hz)

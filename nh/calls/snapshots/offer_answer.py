@@ -57,6 +57,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
     mux: list[tuple[bool, bool, bool | None]]
     ended_totals: list[tuple[Index, Index, Count, Count, Count]]
     offered: list[tuple[str, str, str]]
+    dtmf_blocked: bool = False
 
     @classmethod
     def take(cls, party: Party, groups: Indexes) -> Self:
@@ -79,6 +80,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
             mux=[(mux.offered, mux.passed_on, mux.decided) for mux in party.mux],
             ended_totals=[(*key, *totals) for key, totals in party.ended_totals.items()],
             offered=[(medium.kind, medium.proto, medium.format) for medium in party.offered],
+            dtmf_blocked=party.dtmf_blocked,
         )
 
     @property
@@ -112,6 +114,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         party.policy = self.policy
         party.label = self.label
         party.blocked = self.blocked
+        party.dtmf_blocked = self.dtmf_blocked
         party.interface, party.peer_interface = self.interface, self.peer_interface
         party.groups = [None if index is None else groups[index] for index in self.groups]
         party.superseded = [(medium, groups[index]) for medium, index in self.superseded]

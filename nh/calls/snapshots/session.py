@@ -120,6 +120,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
     earlier: EarlierSnapshot | None = None
     carried: Count | None = None
     signalled: Time = 0.0
+    dtmf_blocked: bool = False
 
     @classmethod
     def take(cls, leg: Leg, announced_types: PayloadTypes | None) -> Self:
@@ -160,6 +161,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             None if leg.earlier is None else EarlierSnapshot.take(leg.earlier),
             leg.carried.value,
             leg.signalled,
+            leg.dtmf_blocked,
         )
 
     def check(self) -> None:
@@ -194,7 +196,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
         leg.rank = self.rank
         leg.state = self.state
         leg.signalled_from = self.signalled_from
-        leg.blocked = self.blocked
+        leg.blocked, leg.dtmf_blocked = self.blocked, self.dtmf_blocked
         if not isinstance(self.payload_types, bool):
             types = self.payload_types
             leg.payload_types = None if types is None else PayloadTypes(types.clocks, types.encodings)

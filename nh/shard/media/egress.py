@@ -11,6 +11,7 @@ from typing import Final
 
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
+from nh.calls.rtp.meter import RTP_HEADER_BYTES
 from nh.shard.media import loop_guard
 from nh.shard.media.addresses import socket_address
 from nh.shard.media.loop_guard import LocalPorts
@@ -50,13 +51,12 @@ class Egress:
         if destination is None or leg.blocked:
             return lambda packet: self.drop(leg, Drop.NO_TARGET, len(packet))
         out = socket_of(target)
-        if destination in self._local_ports:
-            return functools.partial(self._send_to_local_port, leg, out, destination, ttl)
-        if out.peer == destination:
-            return out.sock.send
-        address = socket_address(destination)
-        send_to = out.sock.sendto
-        return lambda packet: send_to(packet, address)
+        events = leg.blocked_events
+        if events:
+            return functools.partial(
+                self._send_other_than, events, leg, self._sender_to(leg, out, destination, ttl)
+            )
+        return self._sender_to(leg, out, destination, ttl)
 
     def send_failed(self, leg: Leg, send: Send, packet: memoryview, error: OSError) -> None:
         """Retry a packet that the kernel refused, where a retry can succeed; else count the drop."""
@@ -78,6 +78,24 @@ class Egress:
         """Count a packet whose source does not belong to a leg."""
         leg.count_refused(source)
         self._traffic.drop(Drop.SOURCE_MISMATCH, size_bytes)
+
+    def _sender_to(self, leg: Leg, out: MediaSocket, destination: Endpoint, ttl: int) -> Send:
+        if destination in self._local_ports:
+            return functools.partial(self._send_to_local_port, leg, out, destination, ttl)
+        if out.peer == destination:
+            return out.sock.send
+        address = socket_address(destination)
+        send_to = out.sock.sendto
+        return lambda packet: send_to(packet, address)
+
+    def _send_other_than(
+        self, payload_types: frozenset[int], leg: Leg, send: Send, packet: memoryview
+    ) -> None:
+        """Send a packet unless it is RTP of one of `payload_types`."""
+        if len(packet) >= RTP_HEADER_BYTES and packet[0] >> 6 == 2 and packet[1] & 0x7F in payload_types:
+            self.drop(leg, Drop.DTMF_BLOCKED, len(packet))
+        else:
+            send(packet)
 
     def _send_to_local_port(
         self, leg: Leg, out: MediaSocket, destination: Endpoint, ttl: int, packet: memoryview

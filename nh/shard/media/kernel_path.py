@@ -253,8 +253,8 @@ def _not_latched(leg: Leg) -> str:
 
 def _obstacle(leg: Leg, source: Endpoint, destination: Endpoint) -> str:
     """What the kernel's program cannot do for a latched leg; "" if there is no such thing."""
-    if leg.blocked:
-        return "its end is blocked"
+    if leg.blocked or leg.blocked_events:
+        return "its end is blocked" if leg.blocked else "DTMF of its end is blocked"
     if leg.rtcp is not None:
         return "RTCP comes to the same port and has to be told from RTP"
     if leg.transforms or leg.taps:

@@ -78,7 +78,7 @@ class Signalling:
                 return self._query(command.call_id, command.from_tag)
             case BlockMedia():
                 offers = self._offers(command.call_id)
-                offers.block(command.from_tag, blocked=command.blocked)
+                offers.block(command.from_tag, blocked=command.blocked, dtmf=command.dtmf)
                 return Blocked()
 
     def offer(self, command: Offer) -> Rewritten:

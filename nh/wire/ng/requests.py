@@ -188,7 +188,7 @@ def _read_list(dictionary: Dictionary, _parsed: ParsedOptions) -> Command:
     return ListCalls(limit=min(limit or DEFAULT_LIST, MAX_LIST))
 
 
-def _reader_of_block(blocked: bool) -> Callable[[Dictionary, ParsedOptions], Command]:
+def _reader_of_block(*, blocked: bool, dtmf: bool = False) -> Callable[[Dictionary, ParsedOptions], Command]:
     def read(dictionary: Dictionary, parsed: ParsedOptions) -> Command:
         (call_id,) = _needed(dictionary, b"call-id")
         for selector in (b"label", b"from-label", b"to-label", b"address"):
@@ -197,7 +197,7 @@ def _reader_of_block(blocked: bool) -> Callable[[Dictionary, ParsedOptions], Com
         # a client that parses flags sends a from-tag only to select by it, one with raw flags sends it always
         directional = "directional" in parsed.switches or not dictionary.find(b"rtpp-flags")
         from_tag = _id(dictionary, b"from-tag") if directional and "all" not in parsed.switches else b""
-        return BlockMedia(call_id, from_tag, blocked)
+        return BlockMedia(call_id, from_tag, blocked, dtmf)
 
     return read
 
@@ -210,8 +210,10 @@ REQUESTS: Final[Mapping[bytes, Callable[[Dictionary, ParsedOptions], Command]]] 
     b"query": _read_query,
     b"list": _read_list,
     b"statistics": _read_statistics,
-    b"block media": _reader_of_block(True),
-    b"unblock media": _reader_of_block(False),
+    b"block media": _reader_of_block(blocked=True),
+    b"unblock media": _reader_of_block(blocked=False),
+    b"block dtmf": _reader_of_block(blocked=True, dtmf=True),
+    b"unblock dtmf": _reader_of_block(blocked=False, dtmf=True),
 }
 
 _NAMES: Final[Mapping[bytes, str]] = {b"sdp": "SDP body"}

@@ -19,7 +19,7 @@ class Gap(NamedTuple):
 
 RECORDING: Final = Gap(Feature.RECORDING, "nh records nothing")
 CODECS: Final = Gap(Feature.CODECS, "nh does not look into codecs")
-DTMF: Final = Gap(Feature.DTMF, "nh does not read DTMF")
+DTMF: Final = Gap(Feature.DTMF, "nh neither detects nor plays DTMF")
 PLAYING: Final = Gap(Feature.PLAYING, "nh plays nothing")
 SRTP: Final = Gap(Feature.SRTP, "nh hands SRTP through as it is")
 ICE: Final = Gap(Feature.ICE, "nh has no ICE agent")
@@ -108,8 +108,6 @@ UNSUPPORTED_COMMANDS: Final[Mapping[bytes, Gap | None]] = {
     b"pause recording": RECORDING,
     b"start forwarding": RECORDING,
     b"stop forwarding": RECORDING,
-    b"block dtmf": DTMF,
-    b"unblock dtmf": DTMF,
     b"play dtmf": DTMF,
     b"silence media": PLAYING,
     b"unsilence media": PLAYING,
