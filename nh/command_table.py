@@ -17,15 +17,20 @@ from nh.commands import (
     Close,
     CloseCall,
     Delete,
+    DeleteAll,
+    DeleteSessions,
     Drain,
     Extension,
     GetStats,
     ListCalls,
+    Lookup,
     Offer,
     Ping,
     Query,
+    QuerySession,
     ShowCall,
     Undrain,
+    Update,
     Upgrade,
 )
 from nh.results import (
@@ -39,8 +44,10 @@ from nh.results import (
     ExtensionResult,
     Pong,
     Queried,
+    RelayPort,
     Result,
     Rewritten,
+    SessionCounters,
     Stats,
     Upgrading,
 )
@@ -68,6 +75,7 @@ class CommandInfo(NamedTuple):
         route: see Route.
         netsip, native: its name in Net::SIP's and in the native protocol; "" where it is not part of it.
         ng: its names in ng.
+        rtpproxy: its names in rtpproxy's protocol, separated by blanks: first letters of commands, and `VF`.
         counters: which counters of nh.stats.ShardStats count it: `<counters>_ok`, `_refused` and `_failed`;
             "" where shards do not execute it.
         changes_call: whether it may change the call, so that the call is saved before the command is
@@ -80,6 +88,7 @@ class CommandInfo(NamedTuple):
     netsip: str
     native: str
     ng: tuple[str, ...]
+    rtpproxy: str
     counters: str
     changes_call: bool
 
@@ -88,25 +97,31 @@ _CALL, _ALL, _OWN = Route.CALL_SHARD, Route.ALL_SHARDS, Route.SUPERVISOR
 
 # fmt: off
 _ROWS: Final[tuple[tuple[Any, ...], ...]] = (
-    # command    result           route  Net::SIP    native      ng           counters    changes a call
-    (Allocate,   Allocated,       _CALL, "allocate", "allocate", (),          "allocate", True),
-    (Activate,   Activated,       _CALL, "activate", "activate", (),          "activate", True),
-    (Close,      Closed,          _CALL, "close",    "close",    (),          "close",    True),
-    (CloseCall,  Closed,          _CALL, "",         "close",    (),          "close",    True),
-    (ShowCall,   CallDetail,      _CALL, "",         "show",     (),          "show",     False),
-    (ListCalls,  CallList,        _ALL,  "",         "list",     ("list",),   "list",     False),
-    (Offer,      Rewritten,       _CALL, "",         "",         ("offer",),  "offer",    True),
-    (Answer,     Rewritten,       _CALL, "",         "",         ("answer",), "answer",   True),
-    (Delete,     Queried,         _CALL, "",         "",         ("delete",), "delete",   True),
-    (Query,      Queried,         _CALL, "",         "",         ("query",),  "query",    False),
-    (BlockMedia, Blocked,         _CALL, "",         "",
-     ("block media", "unblock media", "block dtmf", "unblock dtmf"), "block", True),
-    (GetStats,   Stats,           _OWN,  "",         "stats",    ("statistics",), "",      False),
-    (Drain,      DrainState,      _OWN,  "",         "drain",    (),          "",         False),
-    (Undrain,    DrainState,      _OWN,  "",         "undrain",  (),          "",         False),
-    (Upgrade,    Upgrading,       _OWN,  "",         "upgrade",  (),          "",         False),
-    (Ping,       Pong,            _OWN,  "",         "ping",     ("ping",),   "",         False),
-    (Extension,  ExtensionResult, _OWN,  "",         "",         (),          "",         False),
+    # command        result           route  Net::SIP    native      ng           rtpproxy counters    changes
+    (Allocate,       Allocated,       _CALL, "allocate", "allocate", (),          "",      "allocate", True),
+    (Activate,       Activated,       _CALL, "activate", "activate", (),          "",      "activate", True),
+    (Close,          Closed,          _CALL, "close",    "close",    (),          "",      "close",    True),
+    (CloseCall,      Closed,          _CALL, "",         "close",    (),          "",      "close",    True),
+    (ShowCall,       CallDetail,      _CALL, "",         "show",     (),          "",      "show",     False),
+    (ListCalls,      CallList,        _ALL,  "",         "list",     ("list",),   "",      "list",     False),
+    (Offer,          Rewritten,       _CALL, "",         "",         ("offer",),  "",      "offer",    True),
+    (Answer,         Rewritten,       _CALL, "",         "",         ("answer",), "",      "answer",   True),
+    (Delete,         Queried,         _CALL, "",         "",         ("delete",), "",      "delete",   True),
+    (Query,          Queried,         _CALL, "",         "",         ("query",),  "",      "query",    False),
+    (BlockMedia,     Blocked,         _CALL, "",         "",
+     ("block media", "unblock media", "block dtmf", "unblock dtmf"), "", "block", True),
+    (Update,         RelayPort,       _CALL, "",         "",         (),          "U",     "offer",    True),
+    (Lookup,         RelayPort,       _CALL, "",         "",         (),          "L",     "answer",   True),
+    (DeleteSessions, Closed,          _CALL, "",         "",         (),          "D",     "delete",   True),
+    (QuerySession,   SessionCounters, _CALL, "",         "",         (),          "Q",     "query",    False),
+    (DeleteAll,      Closed,          _ALL,  "",         "",         (),          "X",     "delete",   False),
+    (GetStats,       Stats,           _OWN,  "",         "stats",
+     ("statistics",), "G I", "", False),
+    (Drain,          DrainState,      _OWN,  "",         "drain",    (),          "",      "",         False),
+    (Undrain,        DrainState,      _OWN,  "",         "undrain",  (),          "",      "",         False),
+    (Upgrade,        Upgrading,       _OWN,  "",         "upgrade",  (),          "",      "",         False),
+    (Ping,           Pong,            _OWN,  "",         "ping",     ("ping",),   "V VF",  "",         False),
+    (Extension,      ExtensionResult, _OWN,  "",         "",         (),          "",      "",         False),
 )
 # fmt: on
 

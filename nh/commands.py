@@ -23,8 +23,10 @@ from nh.results import (
     ExtensionResult,
     Pong,
     Queried,
+    RelayPort,
     Result,
     Rewritten,
+    SessionCounters,
     Stats,
     Upgrading,
 )
@@ -323,6 +325,84 @@ class BlockMedia(BaseCommand[Blocked], frozen=True, tag="block_media"):
     dtmf: bool = False
 
 
+# --- rtpproxy's commands ----------------------------------------------------------------------------
+
+
+class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The modifiers of rtpproxy's U and L that nh implements (docs/reference/rtpproxy.md).
+
+    Attributes:
+        asymmetric: `A`: media go to the address of the command, wherever that end sends from.
+        family: address family of the SDP, 4 or 6 (`6`).
+        bridge: `I` is 0, `E` is 1: the interfaces towards the sender and the receiver of the SDP, as far as
+            they are given.
+        local: `L`: IP address or name of the interface; "" if not given.
+        remote: `R`: IP address of an end; the interface is the one that leads there; "" if not given.
+        new_port: `N`: replace the relay's ports.
+        weak: `W`: see nh.calls.offer_answer.party.Reference.
+    """
+
+    asymmetric: bool = False
+    family: int = 4
+    bridge: tuple[int, ...] = ()
+    local: str = ""
+    remote: str = ""
+    new_port: bool = False
+    weak: bool = False
+
+
+class _SessionCommand(BaseCommand[ResultT_co], frozen=True):
+    """A command about one medium of a call.
+
+    Attributes:
+        call_id: the Call-ID, with `;BRANCH` where the client distinguishes branches.
+        from_tag, to_tag: the tags of the SIP message, without their media number; to_tag b"" if unknown.
+        medium: the media number, 0 where the tags have none.
+    """
+
+    call_id: bytes
+    from_tag: bytes
+    to_tag: bytes
+    medium: int
+
+
+class Update(_SessionCommand[RelayPort], frozen=True, tag="update"):
+    """rtpproxy's U: the end `from_tag` offers a medium at `address` and `port`; 0: it rejects the medium."""
+
+    address: str
+    port: int
+    options: SessionOptions
+
+
+class Lookup(_SessionCommand[RelayPort], frozen=True, tag="lookup"):
+    """rtpproxy's L: the end `to_tag` answers the offer of a medium with `address` and `port`."""
+
+    address: str
+    port: int
+    options: SessionOptions
+
+
+class QuerySession(_SessionCommand[SessionCounters], frozen=True, tag="query_session"):
+    """rtpproxy's Q: the counters of one medium."""
+
+
+class DeleteSessions(BaseCommand[Closed], frozen=True, tag="delete_sessions"):
+    """rtpproxy's D: end all that `from_tag` or `to_tag` has offered first.
+
+    Attributes:
+        weak: remove the weak reference of that end, not the strong one.
+    """
+
+    call_id: bytes
+    from_tag: bytes
+    to_tag: bytes = b""
+    weak: bool = False
+
+
+class DeleteAll(BaseCommand[Closed], frozen=True, tag="delete_all"):
+    """rtpproxy's X: end all calls that rtpproxy's commands have begun."""
+
+
 # --- what a library's user adds -------------------------------------------------------------------
 
 
@@ -342,10 +422,13 @@ class Extension(BaseCommand[ExtensionResult], frozen=True, tag="extension"):
 NgCommand = Offer | Answer | Delete | Query | BlockMedia
 """The commands that only ng has."""
 
-CallCommand = Allocate | Activate | Close | CloseCall | ShowCall | NgCommand
+SessionCommand = Update | Lookup | QuerySession | DeleteSessions
+"""The commands about one call that only rtpproxy's protocol has."""
+
+CallCommand = Allocate | Activate | Close | CloseCall | ShowCall | NgCommand | SessionCommand
 """The commands about one call; all have a `call_id`."""
 
-RelayCommand = CallCommand | ListCalls
+RelayCommand = CallCommand | ListCalls | DeleteAll
 """The commands that a shard executes."""
 
 Command = RelayCommand | GetStats | Drain | Undrain | Upgrade | Ping | Extension

@@ -69,14 +69,16 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         rpc: addresses of the RPC sockets; empty: nh.sock in the runtime directory.
         rpc_mode: permissions of Unix RPC sockets, octal digits.
         rpc_group: group of Unix RPC sockets, a name or number; "": that of nh's user.
-        rpc_public: allow RPC, ng too, on addresses that are not loopback.
+        rpc_public: allow RPC, ng and rtpproxy too, on addresses that are not loopback.
         ng: HOST:PORT, where rtpengine's ng protocol is served over UDP and TCP; empty: nowhere.
         ng_unsupported: what becomes of a request of ng that asks for what nh does not do: `refuse`, `warn`
             (that is left out), FEATURE=refuse or FEATURE=warn, separated by commas (nh.commands.Feature).
         http: HOST:PORT, where metrics, the API and the page are served; empty: nowhere.
         http_public: allow HTTP on addresses that are not loopback.
         http_ng: serve ng over HTTP and WebSocket, too, at the addresses of `http`.
-        interface: NAME/IP[!ADVERTISED][@MIN-MAX], addresses for the media of ng calls.
+        rtpproxy: addresses where rtpproxy's protocol is served: a path, or HOST:PORT for UDP and TCP; empty:
+            nowhere.
+        interface: NAME/IP[!ADVERTISED][@MIN-MAX], addresses for the media of ng and rtpproxy calls.
         address: IP[!ADVERTISED], the same for a relay with one address only; "" for none.
         ports: the media ports, MIN-MAX, both included.
         share_ports: whether another relay that says the same may have some of the same ports.
@@ -104,6 +106,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     http: tuple[str, ...] = ()
     http_public: bool = False
     http_ng: bool = False
+    rtpproxy: tuple[str, ...] = ()
     interface: tuple[str, ...] = ()
     address: str = ""
     ports: str = "10000-29999"
@@ -138,7 +141,13 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
             raise ValueError(f"rpc_group: rpc_mode {self.rpc_mode} admits no group; set rpc_mode to 0660")
         if self.http_ng and not self.http:
             raise ValueError("http_ng: needs an address to serve; say --http 127.0.0.1:8080")
-        _ = self.rpc_mode_bits, self.ng_addresses, self.ng_lenient, self.http_addresses
+        _ = (
+            self.rpc_mode_bits,
+            self.ng_addresses,
+            self.ng_lenient,
+            self.http_addresses,
+            self.rtpproxy_addresses,
+        )
         for name, path in (("runtime_dir", self.runtime_dir), ("state", self.state)):
             if path and "/" not in path and (name, path) != ("state", NO_STATE):
                 raise ValueError(
@@ -187,6 +196,11 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
                 )
             verdicts |= {feature: verdict} if feature else dict.fromkeys(Feature, verdict)
         return frozenset(feature for feature in Feature if verdicts.get(feature) == "warn")
+
+    @property
+    def rtpproxy_addresses(self) -> tuple[RpcAddress, ...]:
+        """`rtpproxy`, read; a path may have rtpproxy's own prefix `unix:`."""
+        return tuple(_parse("rtpproxy", text.removeprefix("unix:")) for text in self.rtpproxy)
 
     @property
     def interfaces(self) -> tuple[Interface, ...]:
@@ -292,12 +306,13 @@ def check_served_addresses(settings: Settings) -> None:
     Raises:
         ConfigError: other hosts reach an address, and rpc_public or http_public does not allow that.
     """
-    for name, texts, public, exposure in (
-        ("rpc", settings.rpc, settings.rpc_public, RPC_EXPOSURE),
-        ("ng", settings.ng, settings.rpc_public, RPC_EXPOSURE),
-        ("http", settings.http, settings.http_may_be_public, settings.http_exposure),
+    for name, addresses, public, exposure in (
+        ("rpc", [parse_rpc_address(text) for text in settings.rpc], settings.rpc_public, RPC_EXPOSURE),
+        ("ng", settings.ng_addresses, settings.rpc_public, RPC_EXPOSURE),
+        ("rtpproxy", settings.rtpproxy_addresses, settings.rpc_public, RPC_EXPOSURE),
+        ("http", settings.http_addresses, settings.http_may_be_public, settings.http_exposure),
     ):
-        for address in map(parse_rpc_address, texts):
+        for address in addresses:
             if not public and isinstance(address, TcpAddress) and _is_ip(address.host):
                 check_loopback(name, address, address.host, exposure)
 

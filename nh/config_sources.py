@@ -24,7 +24,7 @@ MAX_FILE_BYTES: Final = 1 << 20
 DEFAULT: Final = "default"
 COMMAND_LINE: Final = "command line"
 
-_LISTS = frozenset({"rpc", "ng", "http", "interface", "kernel_interface"})
+_LISTS = frozenset({"rpc", "ng", "rtpproxy", "http", "interface", "kernel_interface"})
 """Settings that have several values, separated by commas in the environment."""
 
 _OTHER_VARIABLES = frozenset({"NH_CONFIG", "NH_HANDOVER_FD"})
@@ -118,11 +118,12 @@ def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
 def _checked(values: Mapping[str, Any]) -> Settings:
     settings = Settings(**values)
     # a rule of several settings, each of which may come from another place
-    if (settings.ng or settings.http_ng) and not settings.interfaces:
-        raise ValueError(
-            f"{'ng' if settings.ng else 'http_ng'}: needs an address for media; say --address IP, or"
-            " --interface NAME/IP for each of several"
-        )
+    for name in ("ng", "http_ng", "rtpproxy"):
+        if getattr(settings, name) and not settings.interfaces:
+            raise ValueError(
+                f"{name}: needs an address for media; say --address IP, or --interface NAME/IP for each of"
+                " several"
+            )
     return settings
 
 

@@ -5,12 +5,13 @@ from typing import get_args
 import pytest
 
 from nh.command_table import COMMANDS, INFO, CommandInfo, Route
-from nh.commands import CallCommand, Command, ListCalls, RelayCommand
+from nh.commands import CallCommand, Command, DeleteAll, ListCalls, RelayCommand
 from nh.results import RelayResult, Result
 from nh.stats import ShardStats
 from nh.wire.native.requests import DECODERS as NATIVE
 from nh.wire.netsip.codec import REQUESTS as NETSIP
 from nh.wire.ng.requests import REQUESTS as NG
+from nh.wire.rtpproxy.requests import REQUESTS as RTPPROXY
 
 rows = pytest.mark.parametrize("info", COMMANDS, ids=lambda info: info.command.__name__)
 
@@ -31,6 +32,7 @@ def test_codecs_read_exactly_the_commands_of_their_rows() -> None:
     assert set(NETSIP) == {info.netsip for info in COMMANDS} - {""}
     assert set(NATIVE) == {info.native for info in COMMANDS} - {""}
     assert {name.decode() for name in NG} == {name for info in COMMANDS for name in info.ng}
+    assert set(RTPPROXY) == {name for info in COMMANDS for name in info.rtpproxy.split()}
 
 
 @rows
@@ -38,7 +40,9 @@ def test_the_route_goes_where_the_command_can_be_executed(info: CommandInfo) -> 
     if info.route is Route.SUPERVISOR:
         assert info.command not in get_args(RelayCommand)
     else:
-        assert info.command in get_args(CallCommand if info.route is Route.CALL_SHARD else ListCalls | None)
+        assert info.command in get_args(
+            CallCommand if info.route is Route.CALL_SHARD else ListCalls | DeleteAll
+        )
         assert info.result in get_args(RelayResult)
 
 

@@ -14,7 +14,9 @@ HEAVY = {"psutil"}
     [
         (
             "nh.supervisor.main",
-            ASYNC_AND_DRAWING | HEAVY | {"typer", "nh.shard", "nh.calls.table", "nh.sdp", "nh.wire.ng"},
+            ASYNC_AND_DRAWING
+            | HEAVY
+            | {"typer", "nh.shard", "nh.calls.table", "nh.sdp", "nh.wire.ng", "nh.wire.rtpproxy"},
         ),
         (
             "nh.shard.control",

@@ -50,7 +50,12 @@ class Carried(enum.Flag):
 KNOWN: Final = sum(each.value for each in Carried)
 """All bits of Carried: another release may have more."""
 
-HANDSHAKES: Final = {"stun": Carried.STUN, "dtls": Carried.DTLS, "zrtp": Carried.ZRTP}
+HANDSHAKES: Final = {
+    "stun": Carried.STUN,
+    "dtls": Carried.DTLS,
+    "zrtp": Carried.ZRTP,
+    "udptl": Carried.UDPTL,
+}
 """By the names of nh.calls.media.Media.handshakes."""
 
 

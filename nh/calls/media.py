@@ -72,7 +72,8 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
         signalled_from: IP address that the SIP message came from, "" if unknown.
         paused: that end does not want to receive now, although it gave an address (a=sendonly, a=inactive).
         formats: what its dynamic payload types mean, as far as the client said so.
-        handshakes: what comes before the media by the SDP: of "stun", "dtls" and "zrtp".
+        handshakes: what comes before the media by the SDP: of "stun", "dtls" and "zrtp". Where no SDP is
+            known, all of them, and "udptl": T.38 may come in the place of RTP.
     """
 
     address: str

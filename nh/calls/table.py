@@ -163,6 +163,11 @@ class CallTable:
         call.get_offers(now=now).withdraw(party, now=now)
         self._forget_if_empty(call)
 
+    def delete_offered(self, call: Call, offerers: Sequence[Party], *, now: float) -> None:
+        """rtpproxy's delete; see Offers.delete_offered()."""
+        call.get_offers(now=now).delete_offered(offerers, now=now)
+        self._forget_if_empty(call)
+
     def close(
         self, *, call_id: bytes, id_from: bytes, id_to: bytes, cseq: int | None, now: float
     ) -> list[SessionInfo]:

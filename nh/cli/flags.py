@@ -82,7 +82,7 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "rpc_public": Flag(
         _RPC,
-        "Allow TCP and ng addresses that are not loopback: every host that reaches them controls the relay",
+        "Allow TCP and UDP addresses that are not loopback: every host that reaches them controls the relay",
     ),
     "ng": Flag(
         _RPC,
@@ -107,6 +107,13 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "http_public": Flag(_HTTP, "Allow --http on addresses that are not loopback: its clients see every call"),
     "http_ng": Flag(_HTTP, "Serve ng there too: POST /ng, and WebSocket with subprotocol ng.rtpengine.com"),
+    "rtpproxy": Flag(
+        _RPC,
+        "Address where Kamailio and OpenSIPS are served as by rtpproxy: HOST:PORT (UDP and TCP), or a path "
+        "(Unix); may be given several times",
+        metavar="ADDRESS",
+        default="none",
+    ),
     "command_timeout_s": Flag(_RPC, "How long a shard may take for one command", 0.05, 60, "s"),
     "idle_client_s": Flag(_RPC, "Close connections that are idle for so long", 1, 86_400, "s"),
     "max_clients": Flag(_RPC, "Most connections at once; one more closes the longest idle one", 1, 1_000_000),

@@ -51,6 +51,10 @@ class CookieCodec(Protocol):
     def name(self) -> str:
         """The protocol's name, in log lines and for RequestCounter."""
 
+    @property
+    def cookie_is_unique(self) -> bool:
+        """Whether no two clients choose the same cookie; else a retransmission is an equal message."""
+
     def split(self, message: bytes) -> tuple[bytes, bytes] | None:
         """Cookie and payload; None if the message has no cookie, and so can get no reply."""
 
@@ -59,7 +63,8 @@ class CookieCodec(Protocol):
 
 
 class CookieHandler:
-    """The Handler of a protocol with cookies; one serves all sockets: a cookie is one request on all of them.
+    """The Handler of a protocol with cookies; one serves all sockets: a cookie is one request on all of them,
+    or, where cookies are not unique, a message.
 
     Args:
         codec: the protocol.
@@ -91,6 +96,10 @@ class CookieHandler:
     def serve(self, event: Event, sender: Hashable, send: Send) -> bool:
         """See Handler; a sender that repeats its request before the reply gets one reply."""
         assert isinstance(event, Message)
+        if not event.has_cookie:
+            self._counter.count(self._codec.name)
+            self._execute(None, self._codec.decode(b"", event.data), sender, send)
+            return True
         parts = self._codec.split(event.data)
         if parts is None:
             self._counter.count_error("")
@@ -102,19 +111,21 @@ class CookieHandler:
             )
             return False
         cookie, payload = parts
-        reply = self._replies.find(cookie, self._now())
+        key = cookie if self._codec.cookie_is_unique else event.data
+        reply = self._replies.find(key, self._now())
         if reply is not None:
             self._counter.count_retransmission()
             send(reply)
             return True
-        if self._replies.is_pending(cookie):
+        if self._replies.is_pending(key):
             self._counter.count_retransmission()
-            return self._replies.wait(cookie, sender, send)
+            return self._replies.wait(key, sender, send)
         self._counter.count(self._codec.name)
-        self._begin(cookie, self._codec.decode(cookie, payload), sender, send)
+        self._execute(key, self._codec.decode(cookie, payload), sender, send)
         return True
 
-    def _begin(self, cookie: bytes, request: CookieRequest, sender: Hashable, send: Send) -> None:
+    def _execute(self, key: bytes | None, request: CookieRequest, sender: Hashable, send: Send) -> None:
+        """Execute a request; `key` is None if it does not come again."""
         command = request.command
         self._log_left_out(request, sender, request.left_out)
         if isinstance(command, Failure):
@@ -126,20 +137,23 @@ class CookieHandler:
         elif self._replies.full:
             error = ShardUnavailable(f"nh is overloaded: {MAX_PENDING} requests wait for their results")
             send(request.encode(Failure.of(error)))
-        elif isinstance(command, Ping):  # executing it again is cheaper than keeping the reply
-            self._dispatch(command, lambda result: send(request.encode(result)))
+        elif key is None or isinstance(command, Ping):  # executing a Ping again is cheaper than its reply
+            self._dispatch(command, lambda result: send(self._reply(request, sender, result)))
         else:
-            self._replies.begin(cookie, sender, send)
-            self._dispatch(command, functools.partial(self._finish, cookie, request, sender))
+            self._replies.begin(key, sender, send)
+            self._dispatch(command, functools.partial(self._finish, key, request, sender))
 
-    def _finish(self, cookie: bytes, request: CookieRequest, sender: Hashable, result: Result) -> None:
+    def _finish(self, key: bytes, request: CookieRequest, sender: Hashable, result: Result) -> None:
+        reply = self._reply(request, sender, result)
+        for send in self._replies.finish(key, reply, self._now()):
+            send(reply)
+
+    def _reply(self, request: CookieRequest, sender: Hashable, result: Result) -> bytes:
         if isinstance(result, Failure) and result.code in _LOGGED:
             self._log_failure("was refused", request, sender, result)
         if isinstance(result, Rewritten):
             self._log_left_out(request, sender, result.left_out)
-        reply = request.encode(result)
-        for send in self._replies.finish(cookie, reply, self._now()):
-            send(reply)
+        return request.encode(result)
 
     def _log_left_out(self, request: CookieRequest, sender: Hashable, left_out: str) -> None:
         if left_out:

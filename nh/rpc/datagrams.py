@@ -92,7 +92,7 @@ class DatagramSocket:
         try:
             self._sock.sendto(reply, peer)
         except OSError as exc:  # the client sends its request again, and gets the kept reply
-            self._stats.ng_send_failed += 1
+            self._stats.rpc_send_failed += 1
             self._limited_log.log(
                 logging.WARNING,
                 "a reply to %s over UDP was not sent: %s; the client may ask again",

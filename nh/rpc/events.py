@@ -48,13 +48,15 @@ class Rejected(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A request with a cookie, undecoded: it may be a retransmission.
+    """A request of a protocol with cookies, undecoded: it may be a retransmission.
 
     Attributes:
         data: cookie and payload.
+        has_cookie: False on a connection where the protocol has none, and nothing comes again.
     """
 
     data: bytes
+    has_cookie: bool = True
 
 
 class Unreadable(NamedTuple):
@@ -117,7 +119,7 @@ class RequestCounter:
         self._stats = stats
 
     def count(self, protocol: str) -> None:
-        """Count a request of `protocol`: netsip, native or ng; "" counts nothing."""
+        """Count a request of `protocol`: netsip, native, ng or rtpproxy; "" counts nothing."""
         match protocol:
             case "netsip":
                 self._stats.rpc_requests_netsip += 1
@@ -125,10 +127,12 @@ class RequestCounter:
                 self._stats.rpc_requests_native += 1
             case "ng":
                 self._stats.rpc_requests_ng += 1
+            case "rtpproxy":
+                self._stats.rpc_requests_rtpproxy += 1
 
     def count_retransmission(self) -> None:
         """Count a request that was sent again."""
-        self._stats.ng_retransmissions += 1
+        self._stats.rpc_retransmissions += 1
 
     def count_error(self, code: str) -> None:
         """Count a request that is malformed or names an unknown command."""

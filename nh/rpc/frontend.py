@@ -213,7 +213,8 @@ class Frontend:
         self._stats.rpc_accepted += 1
 
     def _connect(self, sock: socket.socket) -> None:
-        Connection(sock, self._protocol.stream(self._extensions), self._context)
+        local = sock.family == socket.AF_UNIX
+        Connection(sock, self._protocol.stream(self._extensions, local), self._context)
 
     def _evict_longest_idle(self) -> bool:
         connection = self._clients.find_longest_idle()

@@ -120,7 +120,8 @@ def open_listeners(
         for address in addresses:
             if isinstance(address, UnixAddress):
                 sock = inherited.take_listener(_kind(protocol, "unix"), str(address))
-                listener = Listener(protocol, sock or open_unix(address, mode, group), address, address)
+                sock = sock or open_unix(address, mode, group)
+                listener = Listener(protocol, sock, address, address)
             else:
                 listener = _open_port(protocol, address, public, inherited)
             opened.callback(listener.close)

@@ -38,7 +38,8 @@ class ServedProtocol(NamedTuple):
         name: what its sockets are called in logs and in a handover.
         addresses: where the settings say that nh listens for it.
         udp: whether each address has a UDP socket beside the TCP socket, on the same port.
-        stream: makes the protocol of one connection; its argument are names of further commands.
+        stream: makes the protocol of one connection, of the names of further commands, and whether the
+            connection is on a Unix socket.
         handler: makes the handler of all its connections and datagrams.
         private: whether it is for a process of nh's own: its sockets admit this user alone, and the `ready`
             line does not name them.
@@ -48,7 +49,7 @@ class ServedProtocol(NamedTuple):
     name: str
     addresses: Callable[["Settings"], Sequence[RpcAddress]]
     udp: bool
-    stream: Callable[[Collection[str]], StreamProtocol]
+    stream: Callable[[Collection[str], bool], StreamProtocol]
     handler: Callable[[HandlerContext], Handler]
     private: bool = False
     exposure: Exposure = RPC_EXPOSURE
@@ -58,12 +59,12 @@ RPC: Final = ServedProtocol(
     name="rpc",  # Net::SIP's and the native protocol
     addresses=lambda settings: [parse_rpc_address(text) for text in settings.rpc_addresses],
     udp=False,
-    stream=FramedProtocol,
+    stream=lambda extensions, _local: FramedProtocol(extensions),
     handler=lambda context: CommandHandler(context.dispatch, context.counter, context.limited_log),
 )
 
 
-def _ng_stream(_extensions: Collection[str]) -> StreamProtocol:
+def _ng_stream(_extensions: Collection[str], _local: bool) -> StreamProtocol:
     from nh.rpc.ng import NgProtocol  # noqa: PLC0415  most relays have no ng address
 
     return NgProtocol()
@@ -91,7 +92,7 @@ NG: Final = ServedProtocol(
 )
 
 
-def _framed_ng_stream(_extensions: Collection[str]) -> StreamProtocol:
+def _framed_ng_stream(_extensions: Collection[str], _local: bool) -> StreamProtocol:
     from nh.rpc.ng import FramedNgProtocol  # noqa: PLC0415
 
     return FramedNgProtocol()
@@ -108,5 +109,35 @@ NG_OVER_HTTP: Final = ServedProtocol(
     private=True,
 )
 
-PROTOCOLS: Final = (RPC, NG, NG_OVER_HTTP)
+
+def _rtpproxy_stream(_extensions: Collection[str], local: bool) -> StreamProtocol:
+    from nh.rpc.rtpproxy import RtpproxyProtocol  # noqa: PLC0415
+
+    return RtpproxyProtocol(local=local)
+
+
+def _rtpproxy_handler(context: HandlerContext) -> Handler:
+    from nh.rpc.cookies import CookieHandler  # noqa: PLC0415
+    from nh.rpc.reply_cache import ReplyCache  # noqa: PLC0415
+    from nh.rpc.rtpproxy import KEEP_S, RtpproxyCodec  # noqa: PLC0415
+
+    return CookieHandler(
+        RtpproxyCodec(),
+        context.now,
+        context.dispatch,
+        counter=context.counter,
+        limited_log=context.limited_log,
+        replies=ReplyCache(keep_s=KEEP_S),
+    )
+
+
+RTPPROXY: Final = ServedProtocol(
+    name="rtpproxy",
+    addresses=lambda settings: settings.rtpproxy_addresses,
+    udp=True,
+    stream=_rtpproxy_stream,
+    handler=_rtpproxy_handler,
+)
+
+PROTOCOLS: Final = (RPC, NG, NG_OVER_HTTP, RTPPROXY)
 """All protocols."""

@@ -1,8 +1,8 @@
 """Replies by cookie, so that a request that is sent again is not executed again.
 
-A client that repeats a request while the first is under way gets the same reply as the first. The key is the
-cookie alone, as in rtpengine: clients choose cookies that differ from those of others. Knows no sockets and
-no protocol; times are passed in.
+A client that repeats a request while the first is under way gets the same reply as the first. What is said of
+cookies here is true of any key that makes out a request. Knows no sockets and no protocol; times are passed
+in.
 """
 
 from collections.abc import Hashable

@@ -23,10 +23,17 @@ from nh.commands import (
     Allocate,
     Close,
     CloseCall,
+    DeleteAll,
+    DeleteSessions,
     ListCalls,
+    Lookup,
+    NgCommand,
+    QuerySession,
     RelayCommand,
+    SessionCommand,
     ShowCall,
     TransactionKey,
+    Update,
 )
 from nh.errors import MalformedRequest, ProtocolError, Refused
 from nh.loop import Loop
@@ -37,6 +44,7 @@ from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.plane import SocketPlane
 from nh.shard.ng.signalling import Signalling
 from nh.shard.reports import describe_call, list_calls
+from nh.shard.rtpproxy.sessions import Sessions
 from nh.shard.stats_collector import StatsCollector
 from nh.shard.ticker import POLL_S, Ticker
 from nh.stats import ShardStats
@@ -78,6 +86,7 @@ class Relay:
             _resources(config, self.plane, self._events), wall_offset_s=time.time() - time.monotonic()
         )
         self._signalling = Signalling(self.table, config.interfaces)
+        self._sessions = Sessions(self.table, config.interfaces)
         self._collector = StatsCollector(self.stats, self.table, self.plane)
         self._refusals = RefusalLog(config.shard)
         self.observe(SessionLog())
@@ -155,7 +164,7 @@ class Relay:
         try:
             return self._count(command)
         finally:
-            if not isinstance(command, ListCalls) and INFO[type(command)].changes_call:
+            if not isinstance(command, ListCalls | DeleteAll) and INFO[type(command)].changes_call:
                 self._events.call_changed(command.call_id)
 
     def _count(self, command: RelayCommand) -> RelayResult:
@@ -289,6 +298,13 @@ class Relay:
                 return Closed(len(self.close_call(command.call_id)))
             case ListCalls() | ShowCall():
                 return self._look_up(command)
+            case _:
+                return self._execute_of_protocol(command)
+
+    def _execute_of_protocol(self, command: NgCommand | SessionCommand | DeleteAll) -> RelayResult:
+        match command:
+            case Update() | Lookup() | QuerySession() | DeleteSessions() | DeleteAll():
+                return self._sessions.execute(command)
             case _:
                 return self._signalling.execute(command)
 

@@ -235,10 +235,13 @@ class SupervisorStats:
     rpc_requests_netsip: int = _counter("requests in Net::SIP's protocol", "requests")
     rpc_requests_native: int = _counter("requests in the native protocol", "requests")
     rpc_requests_ng: int = _counter("requests in the ng protocol, without retransmissions", "requests")
-    ng_retransmissions: int = _counter(
-        "retransmitted ng requests, answered without another execution", "requests"
+    rpc_requests_rtpproxy: int = _counter(
+        "requests in rtpproxy's protocol, without retransmissions", "requests"
     )
-    ng_send_failed: int = _counter("ng replies that the kernel refused to send", "replies")
+    rpc_retransmissions: int = _counter(
+        "retransmitted requests of ng and rtpproxy, answered without another execution", "requests"
+    )
+    rpc_send_failed: int = _counter("replies over UDP that the kernel refused to send", "replies")
     rpc_timeouts: int = _counter("commands that a shard did not answer in time", "commands")
     rpc_unroutable: int = _counter("commands whose shard was not up", "commands")
 

@@ -1,17 +1,18 @@
 """Dispatch: has each command executed by the shard of its call, by all shards, or by the supervisor.
 
-nh.command_table says which. Shards are reached through a function, so this module knows no processes. A list
-fails if one shard cannot answer: a partial list looks like a complete one, and a script that closes calls by
-it would miss the calls of the other shard.
+nh.command_table says which. Shards are reached through a function, so this module knows no processes. A
+command for all shards fails if one cannot answer: a partial list looks like a complete one, and a script that
+closes calls by it would miss the calls of the other shard.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from nh.command_table import COMMANDS, Route
+from nh.command_table import COMMANDS, INFO, Route
 from nh.commands import (
     CallCommand,
     Command,
+    DeleteAll,
     Drain,
     Extension,
     GetStats,
@@ -22,7 +23,7 @@ from nh.commands import (
     Upgrade,
 )
 from nh.errors import CommandTimeout, Refused, ShardUnavailable, StatsUnavailable, UnknownCommand
-from nh.results import CallList, DrainState, Failure, Pong, RelayResult, Result, Stats
+from nh.results import CallList, Closed, DrainState, Failure, Pong, RelayResult, Result, Stats
 from nh.stats import StatsReader, SupervisorStats
 from nh.supervisor.shards.drain import DrainPolicy
 from nh.version import __version__
@@ -80,8 +81,8 @@ class Dispatcher:
     def _ask_call_shard(self, command: CallCommand, reply: Reply) -> None:
         self._ask(self._find_shard(command.call_id), command, reply)
 
-    def _ask_all_shards(self, command: ListCalls, reply: Reply) -> None:
-        _ListOfAll(command, self._shards, reply).ask(self._ask)
+    def _ask_all_shards(self, command: ListCalls | DeleteAll, reply: Reply) -> None:
+        _ForAll(command, self._shards, reply).ask(self._ask)
 
     def _ask(self, shard: int, command: RelayCommand, reply: Callable[[RelayResult], None]) -> None:
         def count_and_reply(result: RelayResult) -> None:
@@ -127,35 +128,42 @@ class Dispatcher:
             return Failure.of(exc)
 
 
-class _ListOfAll:
-    """One list command that all shards execute."""
+class _ForAll:
+    """One command that all shards execute."""
 
-    def __init__(self, command: ListCalls, shards: int, reply: Callable[[Result], None]) -> None:
+    def __init__(self, command: ListCalls | DeleteAll, shards: int, reply: Callable[[Result], None]) -> None:
         self._command = command
-        self._pages: list[CallList] = []
+        self._results: list[RelayResult] = []
         self._shards = shards
         self._reply: Callable[[Result], None] | None = reply
 
     def ask(self, ask: Execute) -> None:
         for shard in range(self._shards):
-            ask(shard, self._command, self._on_page)
+            ask(shard, self._command, self._on_result)
 
-    def _on_page(self, page: RelayResult) -> None:
+    def _on_result(self, result: RelayResult) -> None:
         if self._reply is None:  # already answered, with another shard's failure
             return
-        if isinstance(page, CallList):
-            self._pages.append(page)
-            if len(self._pages) == self._shards:
-                self._answer(merge_pages(self._pages, self._command.limit))
-        elif isinstance(page, Failure):
-            self._answer(Failure(page.code, f"the list is incomplete: {page.message}"))
+        what = "the list" if isinstance(self._command, ListCalls) else "the deletion"
+        if isinstance(result, Failure):
+            self._answer(Failure(result.code, f"{what} is incomplete: {result.message}"))
+        elif isinstance(result, INFO[type(self._command)].result):
+            self._results.append(result)
+            if len(self._results) == self._shards:
+                self._answer(_merge(self._command, self._results))
         else:
-            self._answer(Failure("internal", f"a shard answered a list with {type(page).__name__}"))
+            self._answer(Failure("internal", f"a shard answered {what} with {type(result).__name__}"))
 
     def _answer(self, result: Result) -> None:
         reply, self._reply = self._reply, None
         if reply is not None:
             reply(result)
+
+
+def _merge(command: ListCalls | DeleteAll, results: Sequence[RelayResult]) -> RelayResult:
+    if isinstance(command, ListCalls):
+        return merge_pages([each for each in results if isinstance(each, CallList)], command.limit)
+    return Closed(sum(each.sessions for each in results if isinstance(each, Closed)))
 
 
 def merge_pages(pages: Sequence[CallList], limit: int) -> CallList:

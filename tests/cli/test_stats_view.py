@@ -181,7 +181,7 @@ def test_everything_since_the_start_has_a_line_for_each_kind_within_80_columns()
     assert [line.split()[0] for line in lines] == [
         *("since", "received", "sent", "paths", "dropped", "sessions", "expired"),
         *commands,
-        *("requests", "unserved", "ng", "connections"),
+        *("requests", "unserved", "datagrams", "connections"),
     ]
     assert "received     2000 packets, 500 kB" in lines
     assert "paths        0 in the kernel · 2000 in user space · 0 kernel table full" in lines

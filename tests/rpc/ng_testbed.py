@@ -1,4 +1,4 @@
-"""ng's frontend on a loop of the test's own, with a dispatch that the test plays."""
+"""The frontend of a protocol with cookies on a loop of the test's own; the test plays the dispatch."""
 
 import contextlib
 import socket
@@ -10,7 +10,7 @@ from nh.loop import SelectorLoop
 from nh.results import Closed, Result
 from nh.rpc.frontend import Frontend
 from nh.rpc.listeners import Listener, open_listeners
-from nh.rpc.protocols import NG
+from nh.rpc.protocols import NG, ServedProtocol
 from nh.stats import SupervisorStats
 from tools.harness.waiting import turn_until
 
@@ -22,26 +22,28 @@ class NgTestbed:
 
     Arguments:
         listener: its one listener.
+        protocol: what is served there.
         lenient: features that are left out of requests.
     """
 
-    def __init__(self, listener: Listener, lenient: Collection[Feature] = ()) -> None:
+    def __init__(
+        self, listener: Listener, protocol: ServedProtocol = NG, lenient: Collection[Feature] = ()
+    ) -> None:
         self.loop = SelectorLoop()
         self.stats = SupervisorStats()
         self.commands: list[Command] = []
         self.held: list[Callable[[Result], None]] = []
         self.holding = False
         self.result: Result = Closed(1)
-        assert listener.udp is not None
-        self.address = listener.udp.getsockname()
-        self.family = listener.udp.family
+        self.address = listener.sock.getsockname()
+        self.family = listener.sock.family
         self._sockets = contextlib.ExitStack()
         self.frontend = Frontend(
             self.loop,
             [listener.sock],
             self._dispatch,
-            protocol=NG,
-            datagrams=[listener.udp],
+            protocol=protocol,
+            datagrams=[] if listener.udp is None else [listener.udp],
             stats=self.stats,
             lenient=lenient,
         )
@@ -100,7 +102,7 @@ class NgTestbed:
 def open_ng(host: str = "127.0.0.1", *, lenient: Collection[Feature] = ()) -> Iterator[NgTestbed]:
     """A testbed on any free port of `host`, which leaves out the features of `lenient`."""
     (listener,) = open_listeners(NG, [TcpAddress(host, 0)])
-    testbed = NgTestbed(listener, lenient)
+    testbed = NgTestbed(listener, lenient=lenient)
     try:
         yield testbed
     finally:

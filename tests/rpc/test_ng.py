@@ -213,7 +213,7 @@ def test_a_request_that_comes_again_gets_the_same_reply_and_is_not_executed(test
     assert testbed.ask(testbed.client(), b"1 " + DELETE) == first
     assert testbed.ask(testbed.client(socket.SOCK_STREAM), b"1 " + DELETE) == first
     assert len(testbed.commands) == 1
-    assert (testbed.stats.rpc_requests_ng, testbed.stats.ng_retransmissions) == (1, 3)
+    assert (testbed.stats.rpc_requests_ng, testbed.stats.rpc_retransmissions) == (1, 3)
 
 
 def test_a_request_that_comes_again_before_its_reply_waits_for_it(testbed: NgTestbed) -> None:
@@ -221,7 +221,7 @@ def test_a_request_that_comes_again_before_its_reply_waits_for_it(testbed: NgTes
     client, other, stream = testbed.client(), testbed.client(), testbed.client(socket.SOCK_STREAM)
     for each in (client, client, other, stream):
         each.send(b"1 " + DELETE)
-    testbed.turn_until(lambda: testbed.stats.ng_retransmissions == 3)
+    testbed.turn_until(lambda: testbed.stats.rpc_retransmissions == 3)
     (answer,) = testbed.held
     answer(Closed(1))
     assert [testbed.receive(each) for each in (client, other, stream)] == [b"1 " + OK] * 3

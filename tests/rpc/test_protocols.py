@@ -119,6 +119,7 @@ class LineCodec:
     """`COOKIE CALL-ID` deletes a call; the reply is `COOKIE RESULT`."""
 
     name = "lines"
+    cookie_is_unique = True
 
     def split(self, message: bytes) -> tuple[bytes, bytes] | None:
         cookie, space, rest = message.partition(b" ")
@@ -158,7 +159,7 @@ def test_a_retransmission_waits_for_the_reply_and_then_gets_it_again() -> None:
     assert exchange.send("carol", b"1 call")
     assert exchange.replies == [(name, b"1 Closed") for name in ("alice", "bob", "carol")]
     assert exchange.commands == [Delete(b"call")]
-    assert exchange.stats.ng_retransmissions == 3
+    assert exchange.stats.rpc_retransmissions == 3
 
 
 def test_a_rejected_request_gets_its_error_and_one_without_a_cookie_nothing() -> None:

@@ -8,9 +8,22 @@ import pytest
 from nh.calls.latch_state import SourceState
 from nh.calls.media import Side
 from nh.calls.snapshots.codec import decode_snapshot
-from nh.commands import Activate, Allocate, Answer, Close, Offer, OfferOptions, ShowCall, TransactionKey
+from nh.commands import (
+    Activate,
+    Allocate,
+    Answer,
+    Close,
+    DeleteSessions,
+    Lookup,
+    Offer,
+    OfferOptions,
+    SessionOptions,
+    ShowCall,
+    TransactionKey,
+    Update,
+)
 from nh.fastpath.loader import LoadedProgram
-from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail, Rewritten
+from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail, RelayPort, Rewritten
 from nh.stats import Segment, StatsReader
 from tests.shard.respawning_shard import RespawningShard
 from tests.shard.testbed import V4, Where, audio
@@ -207,6 +220,28 @@ def test_a_call_of_ng_goes_on(shard: RespawningShard, alice: MediaPeer, bob: Med
     say(alice, for_alice, bob, range(5, 10))
     shard.execute(Offer(b"ng", b"a", b"b", b"", sdp(alice), OfferOptions()))
     say(alice, for_alice, bob, range(10, 15))
+
+
+def test_a_call_of_rtpproxy_goes_on_with_its_references(
+    shard: RespawningShard, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    def port(result: object) -> tuple[str, int]:
+        assert isinstance(result, RelayPort)
+        return result.address, result.port
+
+    offer = Update(b"call", b"a", b"", 1, alice.address, alice.port, SessionOptions())
+    answer = Lookup(b"call", b"a", b"b", 1, bob.address, bob.port, SessionOptions(weak=True))
+    for_bob = port(shard.execute(offer))
+    shard.kill()
+    shard.start()
+    for_alice = port(shard.execute(answer))
+    shard.kill()
+    shard.start()
+    assert shard.execute(DeleteSessions(b"call", b"a", b"b")) == Closed(0), "the weak reference is left"
+    say(alice, for_alice, bob, range(5))
+    say(bob, for_bob, alice, range(5))
+    assert shard.execute(DeleteSessions(b"call", b"a", b"b", weak=True)) == Closed(1)
+    assert not shard.backup.calls
 
 
 @pytest.mark.kernel

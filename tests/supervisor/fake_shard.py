@@ -26,7 +26,7 @@ import msgspec
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, RelayMedia
-from nh.commands import Allocate, CloseCall, ListCalls, Offer, RelayCommand
+from nh.commands import Allocate, CloseCall, DeleteAll, ListCalls, Offer, RelayCommand
 from nh.ipc.link_messages import (
     Configure,
     Configured,
@@ -206,7 +206,7 @@ class FakeShard:
 
 
 def call_id_of(command: RelayCommand) -> bytes:
-    assert not isinstance(command, ListCalls)
+    assert not isinstance(command, ListCalls | DeleteAll)
     return command.call_id
 
 

@@ -19,6 +19,7 @@ from nh.commands import (
     CloseCall,
     Command,
     Delete,
+    DeleteAll,
     Extension,
     GetStats,
     ListCalls,
@@ -174,6 +175,13 @@ def test_a_list_fails_once_if_one_shard_does(testbed: DispatchTestbed) -> None:
     testbed.asked[0][2](CallList(()))
     testbed.asked[2][2](Failure("timeout", "shard 2 did not answer"))
     assert testbed.results == [Failure("unavailable", "the list is incomplete: shard 1 is down")]
+
+
+def test_all_sessions_are_deleted_in_all_shards(testbed: DispatchTestbed) -> None:
+    testbed.order(DeleteAll())
+    for _, _, answer in testbed.asked:
+        answer(Closed(2))
+    assert testbed.results == [Closed(2 * SHARDS)]
 
 
 def test_nothing_behind_a_short_page_is_shown_before_its_rest() -> None:

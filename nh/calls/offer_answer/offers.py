@@ -219,6 +219,15 @@ class Offers:
         if party in self.participants.without_dialog:
             self.participants.close_party(party, now=now)
 
+    def delete_offered(self, offerers: Sequence[Party], *, now: float) -> None:
+        """Delete what some parties have offered first: they, their dialogs, and the parties of only these."""
+        for party in offerers:
+            party.delete_at = now
+            for dialog in self.dialogs:
+                if dialog.caller is party:
+                    dialog.delete_at = now
+        delete_due(self.participants, now=now)
+
     def close(self, *, now: float) -> None:
         """End everything."""
         self.delete_at = math.inf
@@ -268,6 +277,12 @@ class Offers:
         if now >= self.delete_at:
             self.close(now=now)
         delete_due(self.participants, now=now)
+
+    def expires_at(self, party: Party) -> float:
+        """Monotonic seconds at which the media of a party end unless a packet arrives."""
+        rules = self._resources.settings
+        times = [dialog.expires_at(rules) for dialog in self.dialogs if dialog.has(party)]
+        return max(times, default=self.participants.expires_at(party, rules))
 
     def _early_dialog(self, offerer: Party, *, now: float) -> Dialog | None:
         """The dialog with the party that will answer a first offer; None if this is not the first."""

@@ -4,6 +4,7 @@ For each medium of its latest SDP a party has a socket group: the ports that the
 ends in its place. A dialog (nh.calls.offer_answer.dialog) joins two parties.
 """
 
+import enum
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,12 +24,14 @@ class MediumRequest(NamedTuple):
         address: local IP address for its sockets, towards the end that receives the SDP.
         latch: keep the present sockets even if the announced endpoint changed.
         dscp: DiffServ code point of packets that new sockets send, 0 to 63 (RFC 2474); None: the setting's.
+        fresh: open new sockets in any case.
     """
 
     media: Media | None
     address: str
     latch: bool = False
     dscp: int | None = None
+    fresh: bool = False
 
 
 class OfferedMedium(NamedTuple):
@@ -75,6 +78,18 @@ class ReceivedTotals(NamedTuple):
     dropped: int = 0
 
 
+class Reference(enum.StrEnum):
+    """What of rtpproxy's commands an offerer's media are for; they end when a delete takes the last one away.
+
+    STRONG: of U without the modifier W.
+    WEAK_NEAR, WEAK_FAR: of U or L with W, for the port towards the other end, or towards the offerer.
+    """
+
+    STRONG = "strong"
+    WEAK_NEAR = "weak_near"
+    WEAK_FAR = "weak_far"
+
+
 class Party:
     """One end of a call, as one branch of it knows this end.
 
@@ -104,6 +119,7 @@ class Party:
         offered: the m= lines of its last offer.
         mux: RTCP multiplexing of each medium of its last offer.
         ended_totals: by (medium, component), what ended sessions received from this end.
+        references: see Reference; empty where rtpproxy's commands have not made it.
     """
 
     __slots__ = (
@@ -121,6 +137,7 @@ class Party:
         "offered",
         "peer_interface",
         "policy",
+        "references",
         "side",
         "superseded",
         "tag",
@@ -146,6 +163,7 @@ class Party:
         self.offered: list[OfferedMedium] = []
         self.mux: list[Mux] = []
         self.ended_totals: dict[tuple[int, int], ReceivedTotals] = {}
+        self.references: set[Reference] = set()
 
     def find_group(self, index: int) -> SocketGroup | None:
         """The socket group of its medium `index`, None if that is not relayed."""
@@ -206,7 +224,7 @@ def _find_serving(party: Party, index: int, request: MediumRequest) -> SocketGro
 def _serves(group: SocketGroup, request: MediumRequest) -> bool:
     """Whether the sockets may stay; like rtpengine, a peer that moved gets new ports."""
     before, after = group.media[0], request.media
-    if after is None or group.address != request.address or before.range != after.range:
+    if after is None or request.fresh or group.address != request.address or before.range != after.range:
         return False
     if request.latch or not after.active or not before.active:
         return True

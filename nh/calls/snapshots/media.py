@@ -29,7 +29,7 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
     signalled_from: Address = ""
     paused: bool = False
     formats: Annotated[list[Format], msgspec.Meta(max_length=MAX_FORMATS)] = []
-    handshakes: Annotated[list[Annotated[str, msgspec.Meta(max_length=8)]], msgspec.Meta(max_length=3)] = []
+    handshakes: Annotated[list[Annotated[str, msgspec.Meta(max_length=8)]], msgspec.Meta(max_length=4)] = []
 
     @classmethod
     def take(cls, media: Media) -> Self:

@@ -10,7 +10,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.media import Side, is_unicast
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
-from nh.calls.offer_answer.party import Mux, OfferedMedium, Party, ReceivedTotals
+from nh.calls.offer_answer.party import Mux, OfferedMedium, Party, ReceivedTotals, Reference
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
@@ -58,6 +58,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
     ended_totals: list[tuple[Index, Index, Count, Count, Count]]
     offered: list[tuple[str, str, str]]
     dtmf_blocked: bool = False
+    references: list[Reference] = []
 
     @classmethod
     def take(cls, party: Party, groups: Indexes) -> Self:
@@ -81,6 +82,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
             ended_totals=[(*key, *totals) for key, totals in party.ended_totals.items()],
             offered=[(medium.kind, medium.proto, medium.format) for medium in party.offered],
             dtmf_blocked=party.dtmf_blocked,
+            references=sorted(party.references),
         )
 
     @property
@@ -121,6 +123,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         party.holds = {medium: media.rebuild() for medium, media in self.holds.items()}
         party.mux = [Mux(*mux) for mux in self.mux]
         party.offered = [OfferedMedium(*medium) for medium in self.offered]
+        party.references = set(self.references)
         party.ended_totals = {
             (medium, component): ReceivedTotals(*totals) for medium, component, *totals in self.ended_totals
         }

@@ -13,7 +13,7 @@ from nh.stats.reading import StatsReading
 
 _COMMANDS: Final = (
     *("allocate", "activate", "close", "list", "show"),
-    *("offer", "answer", "delete", "query", "block"),  # ng's
+    *("offer", "answer", "delete", "query", "block"),  # of ng, and the first four of rtpproxy
 )
 _OUTCOMES: Final = ("ok", "refused", "failed")
 
@@ -65,14 +65,17 @@ def _of_supervisor(supervisor: SupervisorStats) -> Iterator[_Row]:
             (supervisor.rpc_requests_netsip, "Net::SIP"),
             (supervisor.rpc_requests_native, "native"),
             (supervisor.rpc_requests_ng, "ng"),
+            (supervisor.rpc_requests_rtpproxy, "rtpproxy"),
             (supervisor.rpc_malformed, "malformed"),
-            (supervisor.rpc_unknown_commands, "unknown commands"),
+            (supervisor.rpc_unknown_commands, "unknown"),
         ),
     )
     yield "unserved", _line((supervisor.rpc_timeouts, "timeouts"), (supervisor.rpc_unroutable, "unroutable"))
     yield (
-        "ng",
-        _line((supervisor.ng_retransmissions, "retransmissions"), (supervisor.ng_send_failed, "send failed")),
+        "datagrams",
+        _line(
+            (supervisor.rpc_retransmissions, "retransmissions"), (supervisor.rpc_send_failed, "send failed")
+        ),
     )
     yield "connections", _line((supervisor.rpc_accepted, "accepted"), (supervisor.rpc_evicted, "evicted"))
 

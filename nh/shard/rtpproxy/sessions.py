@@ -1,0 +1,250 @@
+"""Sessions: the commands of rtpproxy, carried out on the calls.
+
+A command is about one medium of an end's SDP, so U is an offer, and L an answer, in which all other media of
+that end stay as they are. The rules of offer and answer are those of nh.calls.offer_answer.offers. As in
+rtpproxy the relay's ports stay whatever address an end announces.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from nh.calls.interfaces import Interface
+from nh.calls.media import Media, Side
+from nh.calls.offer_answer.offers import Offers
+from nh.calls.offer_answer.party import MediumRequest, Party, Reference
+from nh.calls.socket_group import SocketGroup
+from nh.calls.source import SourcePolicy
+from nh.calls.table import CallTable
+from nh.commands import (
+    DeleteAll,
+    DeleteSessions,
+    Lookup,
+    OfferOptions,
+    QuerySession,
+    SessionCommand,
+    SessionOptions,
+    Update,
+)
+from nh.errors import UnknownCall
+from nh.results import Closed, RelayPort, RelayResult, SessionCounters
+from nh.shard.ng.interface_choice import InterfaceChoice
+from nh.shard.rtpproxy.counters import count_session
+from nh.shard.rtpproxy.interfaces import Bridge
+
+DISCARD_PORT: Final = 9
+"""The port in the reply for a rejected medium, which gets none: clients want one, and write no port."""
+
+_ANY_HANDSHAKE: Final = ("stun", "dtls", "zrtp", "udptl")
+"""What may come besides RTP: the commands do not say what the SDP does."""
+
+
+class Sessions:
+    """The sessions of one relay.
+
+    Args:
+        table: the calls.
+        interfaces: where the relay receives, the default first; without any, U is refused.
+    """
+
+    def __init__(self, table: CallTable, interfaces: Sequence[Interface]) -> None:
+        self._table = table
+        self._interfaces = InterfaceChoice(interfaces)
+        self._bridge = Bridge(interfaces)
+
+    def execute(self, command: SessionCommand | DeleteAll) -> RelayResult:
+        """Carry out a command.
+
+        Raises:
+            UnknownCall, WrongDialog, Unsupported, Draining, LimitReached, PortsExhausted, AddressUnavailable.
+        """
+        match command:
+            case Update():
+                return self._update(command)
+            case Lookup():
+                return self._look_up(command)
+            case QuerySession():
+                return self._query(command)
+            case DeleteSessions():
+                return self._delete(command)
+            case DeleteAll():
+                return self._delete_all()
+
+    # --- U and L ----------------------------------------------------------------------------------
+
+    def _update(self, command: Update) -> RelayPort:
+        now = time.monotonic()
+        call = self._table.find_call(command.call_id)
+        offers = call.offers if call is not None else None
+        sender, receiver = _ends(offers, command.from_tag, command.to_tag)
+        options = command.options
+        near, far, _ = self._interfaces.for_offer(
+            OfferOptions(direction=self._bridge.names(options)),
+            options.family,
+            sender,
+            receiver,
+            call_id=command.call_id,
+        )
+        early = offers.participants.find_early(sender) if offers is not None and sender is not None else None
+        request = _request(command, far)
+        expected = _request(command, near, known=False)
+        groups = self._table.offer(
+            call_id=command.call_id,
+            from_tag=command.from_tag,
+            to_tag=command.to_tag,
+            branch=b"",
+            requests=_with(sender, command.medium, request),
+            expected=_with(early.callee if early is not None else None, command.medium, expected),
+            policy=_policy(options),
+            now=now,
+        )
+        offers = self._table.get_call(command.call_id).get_offers(now=now)
+        sender, receiver = _ends(offers, command.from_tag, command.to_tag)
+        assert sender is not None, "the offer has made it"
+        sender.interface, sender.peer_interface = near, far
+        if receiver is not None:
+            receiver.interface = far
+        _refer(offers, sender, options, near_port=True)
+        return _port(groups[command.medium], far)
+
+    def _look_up(self, command: Lookup) -> RelayPort:
+        now = time.monotonic()
+        offers = self._table.get_call(command.call_id).get_offers(now=now)
+        participants = offers.participants
+        offerer = participants.find_answered(command.from_tag, command.to_tag, b"")
+        named = self._bridge.local(command.options)
+        near = named or offerer.interface or self._interfaces.default(command.options.family)
+        offered = offerer.find_group(command.medium)
+        if offered is None and command.port:
+            raise UnknownCall("the medium was not offered")
+        dialog = participants.find_joint(offerer, command.to_tag)
+        early = participants.find_early(offerer) if dialog is None else None
+        answerer = (
+            dialog.party_with(command.to_tag) if dialog is not None else early.callee if early else None
+        )
+        groups = offers.answer(
+            from_tag=command.from_tag,
+            to_tag=command.to_tag,
+            branch=b"",
+            requests=_with(answerer, command.medium, _request(command, near)),
+            policy=_policy(command.options),
+            now=now,
+        )
+        dialog = participants.find_joint(offerer, command.to_tag)
+        assert dialog is not None, "the answer has made it"
+        answerer = dialog.party_with(command.to_tag)
+        if answerer.interface is None:
+            answerer.interface, answerer.peer_interface = offerer.peer_interface, near
+        _refer(offers, offerer, command.options, near_port=False)
+        return _port(groups[command.medium], near)
+
+    # --- D, X and Q -------------------------------------------------------------------------------
+
+    def _delete(self, command: DeleteSessions) -> Closed:
+        now = time.monotonic()
+        call = self._table.get_call(command.call_id)
+        offers = call.get_offers(now=now)
+        named = [party for party in _offerers(offers) if party.tag in (command.from_tag, command.to_tag)]
+        if not named:
+            raise UnknownCall("no end with these tags has offered anything")
+        for party in named:
+            # rtpproxy's rule: an end removes the weak reference of the other one
+            weak = Reference.WEAK_FAR if party.tag == command.from_tag else Reference.WEAK_NEAR
+            party.references.discard(weak if command.weak else Reference.STRONG)
+        ended = [party for party in named if not party.references]
+        self._table.delete_offered(call, ended, now=now)
+        return Closed(len(ended))
+
+    def _delete_all(self) -> Closed:
+        now = time.monotonic()
+        ended = 0
+        for call in list(self._table):
+            if call.offers is not None and any(party.references for party in call.offers.parties):
+                ended += len(self._table.close_call(call.call_id, now=now))
+        return Closed(ended)
+
+    def _query(self, command: QuerySession) -> SessionCounters:
+        now = time.monotonic()
+        call = self._table.get_call(command.call_id)
+        call.note(now=now)
+        offers = call.get_offers(now=now)
+        party, _ = _ends(offers, command.from_tag, command.to_tag)
+        if party is None or party.find_group(command.medium) is None:
+            raise UnknownCall("the call has no such medium of this end")
+        expires_at = offers.expires_at(party)
+        ttl_s = max(0, math.ceil(expires_at - now)) if math.isfinite(expires_at) else 0
+        return count_session(offers.participants.dialogs_of(party), party, command.medium, ttl_s=ttl_s)
+
+
+# --- requests to the domain -----------------------------------------------------------------------
+
+
+def _request(command: Update | Lookup, towards: Interface, *, known: bool = True) -> MediumRequest:
+    """What a command asks for, with sockets on `towards`.
+
+    Args:
+        known: False: for the other end, of which nothing is known yet.
+    """
+    if not command.port:
+        return MediumRequest(None, towards.address)
+    address, port = (command.address, command.port) if known else ("0.0.0.0", 0)
+    media = Media(address, port, 2, "RTP/AVP", handshakes=_ANY_HANDSHAKE)
+    return MediumRequest(media, towards.address, latch=True, fresh=known and command.options.new_port)
+
+
+def _with(party: Party | None, medium: int, request: MediumRequest) -> list[MediumRequest]:
+    """The requests for all media of a party: `request` for one of them, the others as they are."""
+    groups = party.groups if party is not None else []
+    requests = [_as_it_is(party, index, group) for index, group in enumerate(groups)]
+    requests += [MediumRequest(None, request.address)] * (medium + 1 - len(requests))
+    requests[medium] = request
+    return requests
+
+
+def _as_it_is(party: Party | None, index: int, group: SocketGroup | None) -> MediumRequest:
+    if party is None or group is None:
+        return MediumRequest(None, "")
+    return MediumRequest(party.holds.get(index, group.media[0]), group.address, latch=True)
+
+
+def _policy(options: SessionOptions) -> SourcePolicy | None:
+    return SourcePolicy.ASYMMETRIC if options.asymmetric else None
+
+
+def _port(group: SocketGroup | None, towards: Interface) -> RelayPort:
+    return RelayPort(DISCARD_PORT if group is None else group.sockets[0].local.port, towards.advertised)
+
+
+# --- what a call knows ----------------------------------------------------------------------------
+
+
+def _ends(offers: Offers | None, from_tag: bytes, to_tag: bytes) -> tuple[Party | None, Party | None]:
+    """The parties of two tags, as far as the call knows them."""
+    if offers is None:
+        return None, None
+    sender = offers.participants.find_offerer(from_tag, to_tag, b"")
+    dialog = offers.participants.find_joint(sender, to_tag) if sender is not None else None
+    return sender, dialog.party_with(to_tag) if dialog is not None else None
+
+
+def _offerers(offers: Offers) -> list[Party]:
+    """The parties whose first SDP was an offer."""
+    return [party for party in offers.parties if party.side is Side.FROM]
+
+
+def _refer(offers: Offers, party: Party, options: SessionOptions, *, near_port: bool) -> None:
+    """Note what the media are for, at the party that offered them first.
+
+    Args:
+        party: the end that offered now.
+        near_port: whether the command is U: it is about the port towards the other end.
+    """
+    first = party
+    for dialog in offers.participants.dialogs_of(party):
+        first = dialog.caller
+    if options.weak:
+        at_first = near_port is (first is party)
+        first.references.add(Reference.WEAK_NEAR if at_first else Reference.WEAK_FAR)
+    elif near_port:
+        first.references.add(Reference.STRONG)
