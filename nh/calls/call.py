@@ -183,8 +183,11 @@ class Call:
             raise NotAllocated(f"the {missing} of cseq {cseq} has no sockets yet: allocate them first")
         if any(session.group_to is group_to for session in transaction.replaced):
             raise StaleTransaction(f"a newer session has replaced the one of cseq {cseq}")
-        session = self.resources.start_session(group_from, group_to, param=param, now=now)
-        self._replace_older({id_from, id_to}, now=now)
+        older = list(self._sessions_between({id_from, id_to}))
+        before = older[-1][0].sessions[older[-1][1]] if older else None
+        session = self.resources.start_session(group_from, group_to, param=param, before=before, now=now)
+        for replaced, callee in older:
+            replaced.replace(callee, now=now)
         # the group's own bytes, which are equal to id_to, so that the id is in memory once
         transaction.sessions[group_to.id] = session
         self.next_expiry = now
@@ -250,10 +253,10 @@ class Call:
         if newest > cseq:
             raise StaleTransaction(f"cseq {cseq} is below {newest}, the latest one of the same sender")
 
-    def _replace_older(self, tags: set[bytes], *, now: float) -> None:
+    def _sessions_between(self, ids: set[bytes]) -> Iterator[tuple[Transaction, bytes]]:
+        """The transactions with a current session between two ends, and the idto of that session."""
         for transaction in self.transactions.values():
-            for id_to in [to for to in transaction.sessions if {transaction.id_from, to} == tags]:
-                transaction.replace(id_to, now=now)
+            yield from ((transaction, to) for to in transaction.sessions if {transaction.id_from, to} == ids)
 
     def _close_in(self, transaction: Transaction, id_to: bytes, *, now: float) -> list[SessionInfo]:
         closed: list[SessionInfo] = []

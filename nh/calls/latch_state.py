@@ -8,7 +8,7 @@ import enum
 from typing import Final, NamedTuple
 
 from nh.calls.claims import Carried, Claim
-from nh.calls.media import Endpoint
+from nh.calls.media import Endpoint, is_private
 from nh.calls.source import Rank, SourcePolicy
 
 GAP_S: Final = 0.5
@@ -74,6 +74,7 @@ class LatchState(abc.ABC):
         announced: where the SDP of that end says that it receives, None if it says nothing usable.
         policy: who may send.
         signalled_from: IP address that the signalling came from, "" if unknown.
+        met_at: IP address that the end's media came from before it announced another port, "" if unknown.
         window_ends: monotonic seconds until which a better source takes over.
         relatch_s: silence after which another source of the same IP address takes over; 0: none does.
         carried: the packets that claim the leg.
@@ -90,6 +91,7 @@ class LatchState(abc.ABC):
     __slots__ = (
         "announced",
         "carried",
+        "met_at",
         "policy",
         "rank",
         "relatch_s",
@@ -118,6 +120,7 @@ class LatchState(abc.ABC):
         self.state = SourceState.LATCHING
         self.trials: dict[Endpoint, Trial] | None = None
         self.replaced = False
+        self.met_at = ""
         self.announced = announced
         self.policy = policy
         self.signalled_from = signalled_from
@@ -125,6 +128,16 @@ class LatchState(abc.ABC):
         self.relatch_s = relatch_s
         self.carried = carried
         self.signalled = signalled
+
+    @property
+    def known_at(self) -> str:
+        """IP address that the end is known at beside what it announced, "" if there is none."""
+        return self.signalled_from or self.met_at
+
+    @property
+    def located(self) -> bool:
+        """Whether it is known which IP address packets come from; it is not if a NAT may stand before it."""
+        return bool(self.known_at) or (self.announced is not None and not is_private(self.announced.address))
 
     # --- what a leg knows of its packets --------------------------------------------------------------
 
@@ -135,6 +148,14 @@ class LatchState(abc.ABC):
     @abc.abstractmethod
     def streamless(self) -> bool:
         """Whether the leg carries RTP and has had none."""
+
+    @abc.abstractmethod
+    def fragmentary(self) -> bool:
+        """Whether the source has sent too few packets of RTP to be a phone that talks."""
+
+    @abc.abstractmethod
+    def unheard(self) -> bool:
+        """Whether no packet has come: the source is that of the session before."""
 
     @abc.abstractmethod
     def silence_s(self, *, now: float) -> float:

@@ -32,7 +32,7 @@ class Latch(LatchState):
 
     def fits(self, source: Endpoint) -> Rank | None:
         """How well `source` matches; None if the policy never admits it."""
-        how = rank(source, self.announced, self.signalled_from)
+        how = rank(source, self.announced, self.known_at)
         return how if how >= POLICIES[self.policy].least else None
 
     def admit(self, source: Endpoint, packet: memoryview, *, now: float) -> bool:
@@ -58,14 +58,17 @@ class Latch(LatchState):
         """Apply new signalling.
 
         An end that says the same again keeps its source, and nothing is opened for others. One that announces
-        another endpoint is learned again. One that signals from elsewhere is, too, and its source stays until
-        a packet comes.
+        another endpoint is learned again: another port of an IP address is expected behind the NAT that the
+        end has been found behind. One that signals from elsewhere is, too, and its source stays until a
+        packet comes.
         """
         # an end on hold by 0.0.0.0 says nothing of where it is
         moved = announced not in (self.announced, None)
         same = not moved and signalled_from == self.signalled_from
-        if moved and announced != self.source:
-            self.source = None
+        if moved:
+            self.met_at = self._address_behind(announced)
+            if announced != self.source:
+                self.source = None
         self.announced = announced
         self.policy = policy
         self.signalled_from = signalled_from
@@ -97,6 +100,13 @@ class Latch(LatchState):
         self.source = None
         self._unlatch()
         return True
+
+    def _address_behind(self, announced: Endpoint | None) -> str:
+        """Where the media of an end come from that announces another port; "" if that is not sure."""
+        before, source = self.announced, self.source
+        if before is None or announced is None or before.address != announced.address:
+            return ""
+        return source.address if source is not None and self.latched else ""
 
     def _unlatch(self) -> None:
         self.rank = None

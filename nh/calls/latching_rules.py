@@ -18,7 +18,7 @@ MOMENT_S: Final = 0.3
 """Silence of a source after which one of equal rank takes over, while the leg is latching."""
 
 ELSEWHERE_S: Final = 3.0
-"""How long a stream goes on, alone, from where neither SDP nor signalling puts its sender, to be admitted."""
+"""How long a stream goes on, alone, from another IP address than the end is known at, to be admitted."""
 
 
 class PolicyRules(NamedTuple):
@@ -76,11 +76,11 @@ class Facts:
         self.now = now
         self.trial = None if claim is None else latch.try_stream(source, claim, now=now)
         self.rules = POLICIES[latch.policy]
-        self.rank = rank(source, latch.announced, latch.signalled_from)
+        self.rank = rank(source, latch.announced, latch.known_at)
         self.continued = latch.compare(claim, now=now) if claim is not None else Continuity.OTHER
 
     def is_source(self) -> bool:
-        """It comes from the source, which has been confirmed since the last signalling."""
+        """It comes from the source, which the last signalling left or a packet has confirmed since."""
         return self.latch.rank is not None and self.source == self.latch.source
 
     def comes_back(self) -> bool:
@@ -115,15 +115,18 @@ class Facts:
         """The leg has latched, and the policy lets no other source take over."""
         latch = self.latch
         latched = latch.state is SourceState.LATCHED or self.now >= latch.window_ends
-        return latch.rank is not None and latched and not self.rules.moves
+        return latch.rank is not None and latched and not self.rules.moves and not latch.unheard()
 
     def goes_on(self) -> bool:
         """It goes on with the stream of the source, as only its sender can."""
         return self.continued is Continuity.NEXT
 
     def is_late(self) -> bool:
-        """It is from an earlier part of the stream of the source."""
-        return self.continued is Continuity.LATE
+        """It is from an earlier part of the stream of the source, or is repeated.
+
+        An end that has just announced another endpoint may begin its stream anew there.
+        """
+        return self.continued is Continuity.LATE and not (self.latch.rank is None and self.is_announced())
 
     def announced_wins(self) -> bool:
         """It comes from the announced endpoint, which no other source keeps out."""
@@ -136,12 +139,12 @@ class Facts:
     def first(self) -> bool:
         """No source is there, and nothing speaks against this one.
 
-        Where it is known where the signalling comes from, and the policy can wait, a stream from elsewhere
+        Where it is known which IP address packets come from, and the policy can wait, a stream from elsewhere
         has to go on for a while.
         """
         if self.latch.rank is not None:
             return False
-        if self.rank >= Rank.SIGNALLED_FROM or not self.rules.improves or not self.latch.signalled_from:
+        if self.rank >= Rank.SIGNALLED_FROM or not self.rules.improves or not self.latch.located:
             return True
         return self._tried_s() >= ELSEWHERE_S
 
@@ -159,6 +162,13 @@ class Facts:
         held = self.latch.rank
         return held is not None and self.rank >= held and self.latch.streamless() and self.streams()
 
+    def stream_over_fragment(self) -> bool:
+        """It is a stream, and the source has sent a few packets and fallen silent, as scans do."""
+        held = self.latch.rank
+        if held is None or self.rank < held or not self.rules.improves or not self.latch.fragmentary():
+            return False
+        return self.latch.silence_s(now=self.now) >= MOMENT_S and self.streams()
+
     def replaces_equal(self) -> bool:
         """In the window, it is a stream of the same rank, and the source has fallen silent."""
         return (
@@ -169,13 +179,23 @@ class Facts:
             and self.latch.silence_s(now=self.now) >= MOMENT_S
         )
 
+    def follows_session(self) -> bool:
+        """It is a stream of the IP address that the source had in the session before.
+
+        A NAT may give an end another port for each port of the relay.
+        """
+        latch = self.latch
+        if latch.rank is None or latch.source is None or not latch.unheard():
+            return False
+        return self.source.address == latch.source.address and self.streams()
+
     def relatches(self) -> bool:
-        """It is a stream of the same IP address, or of a higher rank, and the source has been silent."""
+        """It is a stream of the same IP address, or a better one, and the source has been silent."""
         held, after_s = self.latch.rank, self.latch.relatch_s
         if held is None or self.latch.source is None or not after_s:
             return False
-        if self.source.address != self.latch.source.address and self.rank <= held:
-            return False
+        if self.source.address != self.latch.source.address and self.rank <= max(held, Rank.SAME_PORT):
+            return False  # any sender can have the announced port
         # asked first, so that the silence is measured from here on
         silent = self.latch.silence_s(now=self.now) >= after_s
         return silent and self.streams()
@@ -217,6 +237,8 @@ RULES: Final = (
     Rule(Facts.first, Verdict.TAKE),
     Rule(Facts.better, Verdict.TAKE),
     Rule(Facts.media_over_keepalive, Verdict.TAKE),
+    Rule(Facts.stream_over_fragment, Verdict.TAKE),
+    Rule(Facts.follows_session, Verdict.TAKE),
     Rule(Facts.replaces_equal, Verdict.TAKE),
     Rule(Facts.relatches, Verdict.TAKE),
     Rule(Facts.any_other, Verdict.REFUSE),

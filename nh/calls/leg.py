@@ -7,7 +7,7 @@ nh.shard.media.pipeline. Its counters are plain attributes, because the relay ad
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from nh.calls.claims import Carried, Claim
 from nh.calls.earlier import EARLIER_S, EarlierSender
@@ -18,6 +18,9 @@ from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.rtp.stream import RtpStream
 from nh.calls.source import SourcePolicy
+
+FRAGMENT_PACKETS: Final = 5
+"""A stream that ends after no more packets of RTP than these was no talking phone: 0.1 s of speech."""
 
 
 class RelaySocket(Protocol):
@@ -114,6 +117,9 @@ class Leg(Latch):
             does not (RFC 5761); None otherwise. `muxed_on` of that leg is this one: what is sent to the RTCP
             component of this end goes to its RTP port.
         earlier: who sent to the socket's port in the call before; None: no one is remembered.
+        inherited: the source is that of the session that this one's replaces, as far as no packet has come.
+        superseded_stream: the RTP stream of the same end in the session that this one's replaces, as it was
+            then; None: there was none.
         rtp: of an RTCP leg: the leg of the same end's RTP; None otherwise.
         transforms, taps: stages between admission and egress, in order; a leg that has any stays in user
             space.
@@ -140,6 +146,7 @@ class Leg(Latch):
         "earlier",
         "heard_at",
         "heard_packets",
+        "inherited",
         "kernel_folded",
         "last_seen",
         "meter",
@@ -157,6 +164,7 @@ class Leg(Latch):
         "rtp",
         "side",
         "socket",
+        "superseded_stream",
         "taps",
         "transforms",
     )
@@ -198,6 +206,8 @@ class Leg(Latch):
         self.muxed_on: Leg | None = None
         self.rtp: Leg | None = None
         self.earlier: EarlierSender | None = None
+        self.inherited = False
+        self.superseded_stream: RtpStream | None = None
         self.transforms: tuple[Transform, ...] = ()
         self.taps: tuple[Tap, ...] = ()
         self.packets = 0
@@ -247,10 +257,38 @@ class Leg(Latch):
         signalled_from: str,
         window_ends: float,
     ) -> None:
-        """Apply new signalling of the end that sends here: learn its source again."""
+        """Apply new signalling of the end that sends here: learn its source again.
+
+        An end on hold is still where it was.
+        """
         self.receives = receives
         self.learn_again(
-            announced=announced, policy=policy, signalled_from=signalled_from, window_ends=window_ends
+            announced=announced if receives else self.announced,
+            policy=policy,
+            signalled_from=signalled_from,
+            window_ends=window_ends,
+        )
+
+    def inherit(self, before: "Leg") -> None:
+        """Go on from what another leg knows of the same end's source; this leg's session replaces that one's.
+
+        To this leg, the signalling that made it is new signalling of that end.
+        """
+        announced, policy = self.announced, self.policy
+        signalled_from, window_ends = self.signalled_from, self.window_ends
+        for name in ("announced", "policy", "signalled_from", "met_at", "window_ends"):
+            setattr(self, name, getattr(before, name))
+        self.source, self.rank, self.state = before.source, before.rank, before.state
+        self.inherited = True
+        latest = before._latest_stream
+        if latest is not None:
+            self.superseded_stream = RtpStream.from_state(latest.to_state(), shift_s=0.0)
+        self.renew(
+            announced=announced,
+            receives=self.receives,
+            policy=policy,
+            signalled_from=signalled_from,
+            window_ends=window_ends,
         )
 
     def set_payload_types(self, payload_types: PayloadTypes | None) -> None:
@@ -265,21 +303,40 @@ class Leg(Latch):
         """See Latch. RTCP goes on if its sender is that of the RTP of the same end."""
         if claim.ssrc is None:
             return Continuity.OTHER
-        streams = (self.rtp or self).streams
         if claim.sequence is None:
-            known = any(stream.ssrc == claim.ssrc for stream in streams)
+            known = any(stream.ssrc == claim.ssrc for stream in (self.rtp or self)._known_streams)
             return Continuity.NEXT if known else Continuity.OTHER
-        meter = self.meter
-        stream = meter.latest if meter is not None else None
-        if meter is None or stream is None or claim.timestamp is None or stream.ssrc != claim.ssrc:
+        stream = self._latest_stream
+        if stream is None or claim.timestamp is None or stream.ssrc != claim.ssrc:
             return Continuity.OTHER
-        if stream.goes_on(claim.sequence, claim.timestamp, now, meter.tick_s):
+        tick_s = self.meter.tick_s if self.meter is not None else 0.0
+        if stream.goes_on(claim.sequence, claim.timestamp, now, tick_s):
             return Continuity.NEXT
         return Continuity.LATE if stream.is_late(claim.sequence) else Continuity.OTHER
 
     def streamless(self) -> bool:
         """See Latch."""
-        return self.payload_types is not None and not self.streams
+        return self.payload_types is not None and not self._known_streams
+
+    def fragmentary(self) -> bool:
+        """See Latch."""
+        stream = self._latest_stream
+        return self.payload_types is not None and stream is not None and stream.packets <= FRAGMENT_PACKETS
+
+    def unheard(self) -> bool:
+        """See Latch."""
+        self.collect()
+        return self.inherited and not self.packets
+
+    @property
+    def _known_streams(self) -> Sequence[RtpStream]:
+        """The RTP streams of the end, here or, before the first, in the session before."""
+        return self.streams or (() if self.superseded_stream is None else (self.superseded_stream,))
+
+    @property
+    def _latest_stream(self) -> RtpStream | None:
+        """The RTP stream of the end that came last, here or, before the first, in the session before."""
+        return self.meter.latest if self.streams and self.meter is not None else self.superseded_stream
 
     def remembers(self, source: Endpoint, claim: Claim | None, *, now: float) -> bool:
         """See Latch. It is remembered for as long as it sends."""

@@ -201,6 +201,30 @@ def is_link_local(text: str) -> bool:
     return address.version == 6 and address.is_link_local
 
 
+_PRIVATE: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+"""Addresses of many networks (RFC 1918, 6598, 3927, 4193, 4291): a NAT may stand before them."""
+
+
+@functools.lru_cache(maxsize=CACHED_ADDRESSES)
+def is_private(text: str) -> bool:
+    """Whether `text` is an IP address that a NAT may stand before, so that packets come from another one."""
+    if not is_address(text):
+        return False
+    address = ipaddress.ip_address(text)
+    return any(address in network for network in _PRIVATE)
+
+
 def _is_reachable(text: str) -> bool:
     """Whether packets can be sent to an announced address: a link-local one does not say by which link."""
     return is_unicast(text) and not is_link_local(text)

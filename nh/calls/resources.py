@@ -212,6 +212,7 @@ class CallResources:
         *,
         param: dict[str, str],
         policies: tuple[SourcePolicy | None, SourcePolicy | None] = (None, None),
+        before: Session | None = None,
         now: float,
     ) -> Session:
         """Relay between two groups.
@@ -220,6 +221,7 @@ class CallResources:
             group_from, group_to: the groups for the request's and the response's SDP.
             param: see Session.
             policies: source policies for the FROM end and the TO end; None: that of the settings.
+            before: the session between the same ends that this one replaces; None: there is none.
             now: monotonic seconds.
 
         Raises:
@@ -238,6 +240,8 @@ class CallResources:
         )
         for leg in session.legs:
             leg.earlier = shared.earlier.find(leg.socket.local, call_id=self.call_id, now=now)
+        if before is not None:
+            session.inherit(before)
         shared.sessions += 1
         shared.plane.start(session)
         shared.events.session_activated(self.call_id, session)

@@ -193,6 +193,21 @@ class Session:
             pair.to.set_payload_types(_payload_types(said_to, said_from, pair.component))
         self.on_hold = _on_hold(self.group_from, self.group_to)
 
+    def inherit(self, before: "Session") -> None:
+        """Let ends that announce the same again keep their sources; this session replaces `before`.
+
+        The ids name the ends: in Net::SIP's model either end may send the request.
+        """
+        known = {
+            (group.id, place): leg
+            for side, group in ((Side.FROM, before.group_from), (Side.TO, before.group_to))
+            for place, leg in zip(group.components, before.legs[side::2], strict=True)
+        }
+        for side, group in ((Side.FROM, self.group_from), (Side.TO, self.group_to)):
+            for place, leg in zip(group.components, self.legs[side::2], strict=True):
+                if (group.id, place) in known:
+                    leg.inherit(known[group.id, place])
+
     def set_replaced(self, at: float | None) -> None:
         """Record that a newer session replaced this one at `at` (monotonic seconds); None: it is current."""
         self.replaced_at = at

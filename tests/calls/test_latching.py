@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.latching import Admission, admit
+from nh.calls.latching_rules import ELSEWHERE_S
 from nh.calls.media import Endpoint
 from nh.calls.source import Rank, SourcePolicy, rank
 from tests.calls.fakes import START, receive
@@ -26,6 +27,7 @@ from tests.calls.legs import (
     SAME_PORT_2,
     STRICT,
     make_leg,
+    speaks,
 )
 
 
@@ -227,15 +229,16 @@ CASES = [
 def test_which_source_is_admitted_and_when_it_is_latched(case: Case) -> None:
     leg = make_leg(case.policy, case.announced)
     for packet in case.packets:
-        admitted = leg.admit(packet.source, PACKET, now=START + packet.at_s)
+        if admitted := speaks(leg, packet.source, now=START + packet.at_s):
+            receive(leg, 172)
         assert (admitted, leg.source, leg.latched) == (packet.admitted, packet.then, packet.latched), packet
 
 
 def test_without_a_window_the_first_is_latched_at_once() -> None:
     leg = make_leg(window_s=0)
-    assert leg.admit(ANY, PACKET, now=START)
+    assert speaks(leg, ANY, now=START)
     assert leg.latched
-    assert not leg.admit(SAME_PORT, PACKET, now=START)
+    assert not speaks(leg, SAME_PORT, now=START)
 
 
 SOURCES = st.sampled_from([EXACT, SAME_IP, SAME_IP_2, SAME_PORT, SAME_PORT_2, ANY, ANY_2])
@@ -261,7 +264,7 @@ def test_sources_only_get_better_and_a_latched_one_stays(
     for gap_s, source in packets:
         now += gap_s
         before, was_latched = leg.source, leg.latched
-        if admitted := leg.admit(source, PACKET, now=now):
+        if admitted := speaks(leg, source, now=now):
             receive(leg, 172)
         assert admitted == (leg.source == source), (
             "replies go to the source that is forwarded, and to no other"
@@ -297,7 +300,7 @@ def test_of_several_legs_the_one_that_announced_the_source_admits_it() -> None:
 
 def test_early_media_belong_to_their_own_leg_once_it_is_there() -> None:
     bob = make_leg(announced=BOB)
-    assert admit([bob], CAROL, PACKET, now=START) == Admission(bob, [bob]), "it passes for Bob's"
+    assert speaks(bob, CAROL, now=START, for_s=ELSEWHERE_S), "it passes for Bob's"
     carol = make_leg(announced=CAROL)
     assert admit([bob, carol], CAROL, PACKET, now=START + 1) == Admission(carol, [carol, bob])
     assert (bob.source, bob.latched) == (None, False)
@@ -305,7 +308,7 @@ def test_early_media_belong_to_their_own_leg_once_it_is_there() -> None:
 
 def test_a_source_that_is_known_stays_with_its_leg() -> None:
     bob, carol = make_leg(announced=None), make_leg(announced=None)
-    assert admit([bob, carol], ANY, PACKET, now=START).leg is bob
+    assert speaks(bob, ANY, now=START)
     assert admit([carol, bob], ANY, PACKET, now=START).leg is bob
 
 
@@ -316,7 +319,7 @@ def test_a_source_that_no_leg_admits_changes_nothing() -> None:
 
 def test_a_source_that_belongs_to_another_leg_is_released() -> None:
     leg = make_leg()
-    leg.admit(ANY, PACKET, now=START)
+    speaks(leg, ANY, now=START)
     leg.close_window(now=START + 3)
     assert not leg.release(SAME_IP), "that is not its source"
     assert leg.release(ANY)

@@ -23,6 +23,7 @@ from tests.calls.legs import (
     SAME_IP,
     SAME_IP_2,
     SAME_PORT,
+    SAME_PORT_2,
     SIGNALLED,
     STRICT,
     hear,
@@ -86,6 +87,19 @@ def had_before(source: Endpoint, *ssrcs: int) -> Step:
     return happen
 
 
+def after_session(source: Endpoint) -> Step:
+    """The end had `source` in the session that this leg's replaces, and has said the same again."""
+
+    def happen(leg: Leg) -> None:
+        before = make_leg(leg.policy, carried=leg.carried)
+        for number in range(10):
+            hear(before, source, voice(number), now=START - 5)
+        before.close_window(now=START)
+        leg.inherit(before)
+
+    return happen
+
+
 def sends_rtp(leg: Leg) -> None:
     """The RTP of the same end is known."""
     leg.rtp = make_leg(carried=Carried.RTP)
@@ -126,6 +140,7 @@ class Example(NamedTuple):
 STUN_TOO = Carried.RTP | Carried.STUN
 LATCHED = (heard(0, EXACT, voice(1)),)
 NATTED = (heard(0, ANY, voice(1)),)
+TALKED = tuple(heard(number / 50, ANY, voice(number)) for number in range(10))
 
 EXAMPLES: Final = (
     Example("the stream of the source", Facts.is_source, 1, ANY, voice(2), NATTED),
@@ -305,12 +320,54 @@ EXAMPLES: Final = (
         carried=STUN_TOO,
     ),
     Example(
-        "the source has fallen silent",
-        Facts.replaces_equal,
-        MOMENT_S + 0.01,
+        "a stream over a scan",
+        Facts.stream_over_fragment,
+        60,
         ANY_2,
         voice(2, 7),
-        (*NATTED, heard(MOMENT_S - 0.02, ANY_2, voice(1, 7))),
+        (*NATTED, heard(59.98, ANY_2, voice(1, 7))),
+    ),
+    Example(
+        "that has only just come",
+        Facts.any_other,
+        MOMENT_S - 0.02,
+        ANY_2,
+        voice(2, 7),
+        (*NATTED, heard(0.02, ANY_2, voice(1, 7))),
+    ),
+    Example(
+        "of the NAT that the end was behind before its re-INVITE",
+        Facts.follows_session,
+        9,
+        Endpoint(ANY.address, 1234),
+        voice(2, 7),
+        (after_session(ANY), heard(8.98, Endpoint(ANY.address, 1234), voice(1, 7))),
+    ),
+    Example(
+        "of another address",
+        Facts.any_other,
+        9,
+        ANY_2,
+        voice(2, 7),
+        (after_session(ANY), heard(8.98, ANY_2, voice(1, 7))),
+    ),
+    Example(
+        "the stream of before its re-INVITE",
+        Facts.goes_on,
+        9,
+        ANY_2,
+        voice(60),
+        (after_session(ANY),),
+        LEARNED,
+    ),
+    Example("where it was before its re-INVITE", Facts.is_source, 9, ANY, voice(1, 7), (after_session(ANY),)),
+    Example(
+        "the source has fallen silent",
+        Facts.replaces_equal,
+        MOMENT_S + 0.21,
+        ANY_2,
+        voice(2, 7),
+        (*TALKED, heard(MOMENT_S + 0.18, ANY_2, voice(1, 7))),
     ),
     Example(
         "it has not",
@@ -318,7 +375,7 @@ EXAMPLES: Final = (
         MOMENT_S,
         ANY_2,
         voice(2, 7),
-        (*NATTED, heard(0.02, ANY, voice(2)), heard(MOMENT_S - 0.02, ANY_2, voice(1, 7))),
+        (*TALKED, heard(MOMENT_S - 0.02, ANY_2, voice(1, 7))),
     ),
     Example(
         "the window is over",
@@ -326,7 +383,7 @@ EXAMPLES: Final = (
         3,
         ANY_2,
         voice(2, 7),
-        (*NATTED, heard(2.98, ANY_2, voice(1, 7))),
+        (*TALKED, heard(2.98, ANY_2, voice(1, 7))),
     ),
     Example(
         "another stream of the IP address",
@@ -340,9 +397,21 @@ EXAMPLES: Final = (
         "a better one",
         Facts.relatches,
         9,
-        SAME_PORT,
+        SAME_IP,
         voice(2, 7),
-        (*NATTED, heard(8.98, SAME_PORT, voice(1, 7))),
+        (
+            *(heard(number / 50, SIGNALLED, voice(number)) for number in range(10)),
+            heard(8.98, SAME_IP, voice(1, 7)),
+        ),
+        signalled_from=SIGNALLED.address,
+    ),
+    Example(
+        "a stranger at the announced port",
+        Facts.any_other,
+        9,
+        SAME_PORT_2,
+        voice(2, 7),
+        (*TALKED, heard(8.98, SAME_PORT_2, voice(1, 7))),
     ),
     Example(
         "the first, too, after a silence",

@@ -19,6 +19,7 @@ from tests.calls.legs import (
     STRICT,
     WINDOW_S,
     make_leg,
+    speaks,
 )
 from tests.calls.rtp import rtp_packet
 
@@ -27,7 +28,7 @@ from tests.calls.rtp import rtp_packet
 
 def test_the_window_closes_without_packets() -> None:
     leg = make_leg()
-    leg.admit(ANY, PACKET, now=START)
+    speaks(leg, ANY, now=START)
     assert not leg.close_window(now=START + 2.9)
     assert not leg.latched
     assert leg.close_window(now=START + 3)
@@ -39,7 +40,7 @@ def test_a_window_without_any_source_does_not_latch() -> None:
     leg = make_leg()
     assert not leg.close_window(now=START + 60)
     assert not leg.latched
-    assert leg.admit(ANY, PACKET, now=START + 61)
+    assert speaks(leg, ANY, now=START + 61)
 
 
 # --- where replies go -------------------------------------------------------------------------------
@@ -54,7 +55,7 @@ def test_media_go_to_the_announced_endpoint_until_a_source_is_known() -> None:
 
 def test_media_follow_the_better_source() -> None:
     leg = make_leg()
-    leg.admit(ANY, PACKET, now=START)
+    speaks(leg, ANY, now=START)
     assert leg.destination == ANY
     leg.admit(EXACT, PACKET, now=START + 1)
     assert leg.destination == EXACT
@@ -63,13 +64,13 @@ def test_media_follow_the_better_source() -> None:
 def test_where_nothing_was_announced_media_wait_for_the_first_packet() -> None:
     leg = make_leg(announced=None)
     assert leg.destination is None
-    leg.admit(ANY, PACKET, now=START)
+    speaks(leg, ANY, now=START)
     assert leg.destination == ANY
 
 
 def test_an_end_on_hold_may_send_and_gets_nothing() -> None:
     leg = make_leg(announced=None, receives=False)
-    assert leg.admit(ANY, PACKET, now=START)
+    assert speaks(leg, ANY, now=START)
     assert leg.destination is None
 
 
@@ -82,7 +83,7 @@ def silent_leg(policy: SourcePolicy = HEURISTIC, source: Endpoint = EXACT) -> Le
     """A leg that latched on `source` and then heard nothing for a minute."""
     leg = make_leg(policy)
     leg.relatch_s = SILENCE_S
-    leg.admit(source, PACKET, now=START)
+    speaks(leg, source, now=START)
     receive(leg, 172)
     leg.note(now=START)
     leg.close_window(now=START + WINDOW_S)

@@ -3,11 +3,12 @@
 import msgspec
 import pytest
 
+from nh.calls.latching_rules import ELSEWHERE_S
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media
 from nh.calls.session import Session
 from tests.calls.fakes import receive
-from tests.calls.legs import PACKET
+from tests.calls.legs import PACKET, speaks
 from tests.calls.ng_proxy import (
     A_AUDIO,
     A_FAX,
@@ -31,8 +32,8 @@ BEHIND_NAT = Endpoint("203.0.113.50", 12_345)
 
 
 def latch(leg: Leg, source: Endpoint, *, now: float) -> None:
-    """The window is over and `source` has sent."""
-    assert leg.admit(source, PACKET, now=leg.window_ends if leg.window_ends > now else now)
+    """The window is over and `source` has sent for some time."""
+    assert speaks(leg, source, now=max(now, leg.window_ends), for_s=ELSEWHERE_S)
     assert leg.latched
 
 
@@ -127,7 +128,7 @@ def test_a_held_end_gets_nothing_until_it_resumes(ng: NgProxy) -> None:
     ng.answer(B_AUDIO)
     assert session.legs[0].destination is None
     ng.offer(A_AUDIO, to=B)
-    assert session.legs[0].destination == Endpoint("198.51.100.1", 4000)
+    assert session.legs[0].destination == BEHIND_NAT, "on hold it is where it was"
 
 
 def test_a_medium_that_is_added_is_relayed_with_its_answer(ng: NgProxy) -> None:
@@ -195,8 +196,11 @@ REPORT = memoryview(bytes([0x80, 201, 0, 1]) + SSRC.to_bytes(4, "big"))
 
 def latch_all(session: Session, source: Endpoint, *, now: float) -> None:
     """RTP and RTCP of both ends come from `source`, and their windows are over."""
-    for leg, packet in zip(session.legs, (PACKET, PACKET, REPORT, REPORT), strict=True):
-        assert leg.admit(source, packet, now=max(now, leg.window_ends))
+    for leg in session.legs[:2]:
+        latch(leg, source, now=now)
+    for leg in session.legs[2:]:
+        leg.admit(source, REPORT, now=max(now, leg.window_ends) - ELSEWHERE_S)
+        assert leg.admit(source, REPORT, now=max(now, leg.window_ends))
         assert leg.latched
 
 

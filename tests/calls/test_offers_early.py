@@ -6,7 +6,7 @@ from nh.calls.media import Endpoint
 from nh.calls.settings import RelaySettings
 from nh.errors import PortsExhausted
 from tests.calls.fakes import CALL
-from tests.calls.legs import PACKET
+from tests.calls.legs import speaks
 from tests.calls.ng_proxy import (
     A_AUDIO,
     A_MOVED,
@@ -39,7 +39,7 @@ def test_who_is_called_may_send_before_the_answer_and_hears_nothing_yet(ng: NgPr
     ng.offer(A_AUDIO, expecting=True)
     (session,) = ng.plane.running
     of_alice, of_bob = session.legs[:2]
-    assert of_bob.admit(EARLY, PACKET, now=ng.now)
+    assert speaks(of_bob, EARLY, now=ng.now)
     assert of_alice.destination == Endpoint("198.51.100.1", 4000)
     assert of_bob.destination is None
     ng.answer(B_AUDIO)

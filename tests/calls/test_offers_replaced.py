@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from nh.calls.latching import admit
+from nh.calls.latching_rules import ELSEWHERE_S
 from nh.calls.media import Endpoint, Media
 from nh.calls.settings import RelaySettings
-from tests.calls.legs import PACKET
+from tests.calls.legs import PACKET, speaks
 from tests.calls.ng_proxy import A_AUDIO, A_MOVED, B_AUDIO, B_FAX, B_MOVED, A, B, NgProxy, make_ng_proxy
 from tests.calls.snapshots import move_calls
 
@@ -76,7 +77,9 @@ def test_new_sources_belong_to_the_new_session(ng: NgProxy) -> None:
     old, new = ng.plane.running
     legs = [old.legs[1], new.legs[1]]
     before = Endpoint("203.0.113.50", 1000)  # a NAT's, the same for the old and the new port
-    assert admit([old.legs[1]], before, PACKET, now=ng.now).leg is old.legs[1]
+    assert speaks(old.legs[1], before, now=ng.now, for_s=ELSEWHERE_S)
+    assert old.legs[1].source == before
+    assert speaks(new.legs[1], before, now=ng.now, for_s=ELSEWHERE_S)
     assert admit(legs, before, PACKET, now=ng.now).leg is new.legs[1]
     assert old.legs[1].source == before, "packets to the old port still go there"
     assert admit(legs, NEW, PACKET, now=ng.now).leg is new.legs[1]

@@ -19,7 +19,7 @@ from tests.calls.fakes import (
     make_proxy,
     receive,
 )
-from tests.calls.legs import PACKET
+from tests.calls.legs import PACKET, speaks
 
 RULES = RelaySettings()
 
@@ -121,7 +121,7 @@ def test_a_session_is_on_hold_where_no_medium_goes_both_ways(
 def test_the_held_end_gets_nothing_and_may_send(proxy: Proxy) -> None:
     rtp, _ = proxy.connect(offered=(HELD_AUDIO,)).pairs
     assert rtp.from_.destination is None
-    assert rtp.from_.admit(Endpoint("198.51.100.1", 4000), PACKET, now=proxy.now)
+    assert speaks(rtp.from_, Endpoint("198.51.100.1", 4000), now=proxy.now)
     assert rtp.from_.destination is None
     assert rtp.to.destination == Endpoint("203.0.113.9", 6000)
 

@@ -54,7 +54,9 @@ def test_two_media(call: NgCall) -> None:
 
 
 def test_a_phone_behind_nat_is_answered_where_it_sends_from(call: NgCall, alice: End, bob: End) -> None:
-    set_up(call, alice, bob)
+    private = dataclasses.replace(alice.describe()[0], address="192.168.1.10")
+    bob.read(call.offer([private]))
+    alice.read(call.answer(bob.describe()))
     with MediaPeer("127.0.0.3") as mapping:
         for component in (RTP, RTCP):
             mapping.send(b"through my NAT", alice.remote[0].target, component)

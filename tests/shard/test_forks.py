@@ -1,6 +1,8 @@
 """A forked request: several answers share the sockets of the offer, and are told apart by their sources."""
 
-from nh.calls.media import Side
+import msgspec
+
+from nh.calls.media import Media, Side
 from nh.commands import Close, TransactionKey
 from nh.results import Closed
 from tests.shard.conftest import MakePeer
@@ -22,10 +24,11 @@ class Fork:
         self.key = testbed.new_key(b"alice", b"")
         (self.for_callees,) = testbed.allocate(self.key, Side.FROM, [audio(alice)])
 
-    def answer(self, callee: bytes, peer: MediaPeer) -> Where:
+    def answer(self, callee: bytes, peer: MediaPeer | Media) -> Where:
         """One answer; returns where Alice sends to for it."""
         key = self.key_to(callee)
-        (for_alice,) = self.testbed.allocate(key, Side.TO, [audio(peer)])
+        answered = peer if isinstance(peer, Media) else audio(peer)
+        (for_alice,) = self.testbed.allocate(key, Side.TO, [answered])
         assert self.testbed.activate(key)
         return for_alice
 
@@ -119,7 +122,7 @@ def test_who_speaks_before_its_own_answer_is_found_once_it_is_there(
     # Carol's early media come while only Bob's answer is known, and pass for Bob's
     alice, bob, carol = make_peer(ALICE), make_peer(BOB), make_peer(CAROL)
     fork = Fork(testbed, alice)
-    to_bob = fork.answer(b"bob", bob)
+    to_bob = fork.answer(b"bob", msgspec.structs.replace(audio(bob), address="192.168.1.20"))
     testbed.passes(carol, fork.for_callees, alice)
     to_carol = fork.answer(b"carol", carol)
     assert testbed.passes(carol, fork.for_callees, alice) == to_carol

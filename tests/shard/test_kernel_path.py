@@ -87,7 +87,7 @@ def test_a_source_that_fits_less_well_moves_when_its_window_is_over(
 ) -> None:
     testbed = make_testbed(latch_window_s=0.2)
     alice = make_peer("127.0.0.11")
-    call = testbed.call(Media("127.0.0.99", alice.port, 2, "RTP/AVP", "audio"), bob)
+    call = testbed.call(Media("192.168.1.99", alice.port, 2, "RTP/AVP", "audio"), bob)
     testbed.passes(alice, call.for_caller, bob)
     assert why_not(testbed, call) == "its source is not latched yet"
     testbed.turn_until(lambda: testbed.leg(call.key, Side.FROM).kernel, "the direction is in the kernel")

@@ -85,7 +85,7 @@ def test_early_media_are_relayed(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 def test_a_phone_behind_nat_is_answered_where_it_sends_from(
     ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    private = MediaLine("192.0.2.77", 4000)
+    private = MediaLine("192.168.1.77", 4000)
     call = ng.connect([private], bob)
     ng.talk(alice, bob, call)
 
@@ -170,7 +170,7 @@ def test_an_unchanged_reoffer_opens_nothing_for_others(
     make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     ng = make_ng(latch_window_s=0.1)
-    private = MediaLine("192.0.2.77", 4000)
+    private = MediaLine("192.168.1.77", 4000)
     call = ng.connect([private], bob)
     ng.talk(alice, bob, call)
     ng.offer([private], to=b"bob")
@@ -275,7 +275,7 @@ def test_with_media_handover_the_last_sender_is_answered(
 def test_who_sends_from_where_the_signalling_came_from_wins(
     ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
-    private = MediaLine("192.0.2.77", 4000)
+    private = MediaLine("192.168.1.77", 4000)
     call = NgTalk(to_bob=ng.offer([private], received_from=ALICE), to_alice=ng.answer(bob))
     mallory = make_peer(MALLORY)
     mallory.send(PACKET, call.alice_sends_to[0])

@@ -7,13 +7,15 @@ import socket
 import time
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from nh.calls.media import Media, Side
 from nh.calls.source import SourcePolicy
+from nh.commands import TransactionKey
 from tests.calls.rtp import SSRC, rtp_packet
 from tests.shard.conftest import MakePeer, MakeTestbed
-from tests.shard.testbed import PACKET, PACKETS, V4, Conversation, RelayTestbed, shuts_out
+from tests.shard.testbed import PACKET, PACKETS, V4, Conversation, RelayTestbed, audio, shuts_out
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 ALICE = "127.0.0.11"
@@ -28,7 +30,7 @@ def drops(testbed: RelayTestbed, call: Conversation, component: int = RTP) -> in
 
 def elsewhere(peer: MediaPeer) -> Media:
     """What a phone behind a NAT announces: an address that packets do not come from."""
-    return Media("127.0.0.99", peer.port, 2, "RTP/AVP", "audio")
+    return Media("192.168.1.99", peer.port, 2, "RTP/AVP", "audio")
 
 
 @pytest.mark.parametrize("address", ["239.255.77.77", "255.255.255.255"])
@@ -73,7 +75,7 @@ def test_rtcp_latches_by_itself_after_rtp(testbed: RelayTestbed, make_peer: Make
 
 def test_rtcp_from_another_host_is_learned_beside_rtp(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, monitor, bob = make_peer(ALICE), make_peer("127.0.0.12"), make_peer(BOB)
-    call = testbed.call(alice, bob)
+    call = testbed.call(elsewhere(alice), bob)
     testbed.passes(alice, call.for_caller, bob, RTP)
     testbed.passes(monitor, call.for_caller, bob, RTCP)
     testbed.passes(bob, call.for_callee, monitor, RTCP)
@@ -87,21 +89,33 @@ def test_a_phone_behind_a_nat_is_answered_where_its_packets_come_from(
     call = testbed.call(elsewhere(alice), bob)
     testbed.converse(alice, bob, call)
     leg = testbed.leg(call.key, Side.FROM)
-    assert (leg.announced, leg.source) == (f"127.0.0.99:{alice.port}", f"{ALICE}:{alice.port}")
+    assert (leg.announced, leg.source) == (f"192.168.1.99:{alice.port}", f"{ALICE}:{alice.port}")
     assert not leg.latched
 
 
 def test_a_better_source_takes_over_within_the_window_and_replies_follow_it(
     testbed: RelayTestbed, make_peer: MakePeer
 ) -> None:
-    alice, bob = make_peer(ALICE), make_peer(BOB)
-    stranger, same_ip = make_peer(MALLORY), make_peer(ALICE)
+    alice, same_ip, bob = make_peer(ALICE), make_peer(ALICE), make_peer(BOB)
     call = testbed.call(alice, bob)
-    for better in (stranger, same_ip, alice):
+    for better in (same_ip, alice):
         testbed.passes(better, call.for_caller, bob)
         testbed.passes(bob, call.for_callee, better)
     assert testbed.leg(call.key, Side.FROM).latched
     assert drops(testbed, call) == 0
+
+
+def test_a_stranger_who_speaks_first_gets_nothing_where_the_sdp_says_where_the_phone_is(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
+    alice, bob, mallory = make_peer(ALICE), make_peer(BOB), make_peer(MALLORY)
+    call = testbed.call(alice, bob)
+    for number in range(10):
+        mallory.send(b"listen to me", call.for_caller)
+        testbed.turn_until(lambda n=number: drops(testbed, call) == n + 1, "it is dropped")  # type: ignore[misc]
+    testbed.passes(bob, call.for_callee, alice)
+    testbed.converse(alice, bob, call)
+    assert mallory.pending() == []
 
 
 def test_a_third_party_is_dropped_and_counted_from_its_first_packet_on(
@@ -122,7 +136,7 @@ def test_a_third_party_that_was_first_is_dropped_once_the_phone_speaks(
     testbed: RelayTestbed, make_peer: MakePeer
 ) -> None:
     alice, bob, mallory = make_peer(ALICE), make_peer(BOB), make_peer(MALLORY)
-    call = testbed.call(alice, bob)
+    call = testbed.call(elsewhere(alice), bob)
     testbed.passes(mallory, call.for_caller, bob)
     testbed.passes(alice, call.for_caller, bob)
     mallory.send(PACKET, call.for_caller)
@@ -171,7 +185,7 @@ def test_the_end_of_the_window_latches_without_any_packet(
 def test_the_announced_source_takes_over_however_late(make_testbed: MakeTestbed, make_peer: MakePeer) -> None:
     testbed = make_testbed(latch_window_s=0)
     alice, bob, first = make_peer(ALICE), make_peer(BOB), make_peer(MALLORY)
-    call = testbed.call(alice, bob)
+    call = testbed.call(msgspec.structs.replace(audio(alice), signalled_from=MALLORY), bob)
     testbed.passes(first, call.for_caller, bob)
     assert testbed.leg(call.key, Side.FROM).latched
     testbed.converse(alice, bob, call)
@@ -232,6 +246,42 @@ def test_a_phone_whose_nat_moves_it_is_heard_again_both_ways(
     testbed.passes(alice, call.for_caller, bob, RTCP, report)
     testbed.passes(moved, call.for_caller, bob, RTCP, report)
     testbed.passes(bob, call.for_callee, moved, RTCP)
+
+
+@pytest.mark.parametrize("by", [Side.FROM, Side.TO], ids=["by the caller", "by the callee"])
+def test_a_re_invite_with_ports_of_its_own_opens_nothing(
+    make_testbed: MakeTestbed, make_peer: MakePeer, by: Side
+) -> None:
+    testbed = make_testbed(latch_window_s=0.2)
+    alice, mapped, bob, mallory = (make_peer(each) for each in (ALICE, ALICE, BOB, MALLORY))
+    call = testbed.call(elsewhere(alice), bob)
+    for _ in range(10):
+        testbed.passes(alice, call.for_caller, bob)
+    testbed.passes(bob, call.for_callee, alice)
+    testbed.turn_until(lambda: testbed.leg(call.key, Side.FROM).latched, "the window is over")
+    key = call.key
+    if by is Side.FROM:
+        again = testbed.call(
+            elsewhere(alice), bob, key=TransactionKey(key.call_id, 2, key.id_from, key.id_to)
+        )
+        for_alice, for_bob = again.for_caller, again.for_callee
+    else:
+        again = testbed.call(
+            bob, elsewhere(alice), key=TransactionKey(key.call_id, 7, key.id_to, key.id_from)
+        )
+        for_alice, for_bob = again.for_callee, again.for_caller
+    testbed.passes(bob, for_bob, alice)
+    for _ in range(20):
+        mallory.send(b"listen to me", for_alice)
+    turned_away = {"source_mismatch": 20}
+    testbed.turn_until(lambda: testbed.leg(key, by, session=1).dropped == turned_away, "all are dropped")
+    testbed.passes(alice, for_alice, bob)
+    testbed.passes(alice, for_alice, bob, RTCP)
+    # her NAT gives her another port, and she goes on with her stream
+    mapped.send_raw(alice.next_packet(b"it is me"), for_alice)
+    assert testbed.receive(bob)[0] == b"it is me"
+    testbed.passes(bob, for_bob, mapped)
+    assert mallory.pending() == []
 
 
 @pytest.mark.parametrize("moment", ["before", "during", "after"])

@@ -28,6 +28,9 @@ REPORT = b"\x80\xc9\0\x2a" + PACKET[8:12] + PACKET[8:]
 PACKETS = (PACKET, REPORT)
 """By component."""
 
+PAYLOADS = (PACKET[12:], REPORT[8:])
+"""By component: what makes packets as long as those, with the headers of a stream of their sender's own."""
+
 
 _numbers = itertools.count(1)
 
@@ -198,9 +201,9 @@ class RelayTestbed:
         """Send a packet and wait for it at the receiver; returns where it came from.
 
         Arguments:
-            payload: None: RTP or RTCP.
+            payload: None: the next packet of RTP or RTCP of that sender, as long as PACKET.
         """
-        payload = PACKETS[component] if payload is None else payload
+        payload = PAYLOADS[component] if payload is None else payload
         sender.send(payload, to, component)
         received, source = self.receive(receiver, component)
         assert received == payload

@@ -56,6 +56,10 @@ class MediaPeer:
         address, port = to
         self.sockets[component].sendto(packet, (address, port + component))
 
+    def next_packet(self, payload: bytes) -> bytes:
+        """The next packet of this peer's RTP stream, for another socket to send."""
+        return self._header(RTP) + payload
+
     def _header(self, component: int) -> bytes:
         if component == RTCP:
             return struct.pack("!BBHI", 0x80, 201, 1, self._ssrc)

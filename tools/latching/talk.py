@@ -27,8 +27,8 @@ class Hosts(NamedTuple):
     private: str
 
 
-IPV4: Final = Hosts("127.0.0.11", "127.0.0.12", "127.0.0.66", "127.0.0.21", "192.0.2.11")
-IPV6: Final = Hosts("::1", "::1", "::1", "::1", "2001:db8::11")
+IPV4: Final = Hosts("127.0.0.11", "127.0.0.12", "127.0.0.66", "127.0.0.21", "192.168.1.11")
+IPV6: Final = Hosts("::1", "::1", "::1", "::1", "fd00::11")
 """Loopback has one address, so that strangers differ from phones by their ports alone."""
 
 

@@ -37,7 +37,17 @@ class Dialog:
             flight for `replaced_s`: an end may learn of its new ports from that answer only.
     """
 
-    __slots__ = ("branch", "callee", "caller", "delete_at", "replaced", "sessions", "signalled", "superseded")
+    __slots__ = (
+        "_left",
+        "branch",
+        "callee",
+        "caller",
+        "delete_at",
+        "replaced",
+        "sessions",
+        "signalled",
+        "superseded",
+    )
 
     def __init__(self, caller: Party, callee: Party, *, branch: bytes, now: float) -> None:
         self.signalled = now
@@ -48,6 +58,7 @@ class Dialog:
         self.sessions: dict[int, Session] = {}
         self.superseded: dict[int, Session] = {}
         self.replaced: list[tuple[int, Session]] = []
+        self._left: dict[int, Session] = {}  # by medium, until the session that replaces it is there
 
     @property
     def tags(self) -> frozenset[bytes]:
@@ -88,7 +99,7 @@ class Dialog:
 
         At most one session a medium is kept: the one that was agreed on.
         """
-        session = self.sessions.pop(index, None)
+        session = self._leave(index)
         if session is not None and index not in self.superseded:
             self.superseded[index] = session
         elif session is not None:
@@ -96,9 +107,16 @@ class Dialog:
 
     def replace(self, resources: CallResources, index: int, *, now: float) -> None:
         """Let the session of medium `index` relay for `replaced_s`: an answer has other sockets for it."""
-        session = self.sessions.pop(index, None)
+        session = self._leave(index)
         if session is not None:
             self._replace(resources, index, session, now=now)
+
+    def _leave(self, index: int) -> Session | None:
+        """Take out the current session of medium `index`; the next one learns from it where its ends are."""
+        session = self.sessions.pop(index, None)
+        if session is not None:
+            self._left[index] = session
+        return session
 
     def discard(self, resources: CallResources, index: int, *, now: float) -> None:
         """Stop the session of medium `index` now."""
@@ -155,6 +173,7 @@ class Dialog:
                     group_to,
                     param={},
                     policies=(self.caller.policy, self.callee.policy),
+                    before=self._left.pop(index, None) or self.superseded.get(index),
                     now=now,
                 )
         self.block(resources)

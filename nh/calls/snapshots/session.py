@@ -13,6 +13,7 @@ from nh.calls.leg import Drop, Leg
 from nh.calls.media import MAX_ADDRESS_CHARACTERS, Endpoint, is_address, is_unicast
 from nh.calls.rtp.meter import MAX_STREAMS, MeterState, RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes
+from nh.calls.rtp.stream import RtpStream, StreamState
 from nh.calls.session import Session, announced_payload_types
 from nh.calls.snapshots.media import ClockHz, GroupSnapshot, PayloadType
 from nh.calls.snapshots.values import (
@@ -121,6 +122,9 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
     carried: Count | None = None
     signalled: Time = 0.0
     dtmf_blocked: bool = False
+    superseded_stream: StreamState | None = None
+    met_at: Address = ""
+    inherited: bool = False
 
     @classmethod
     def take(cls, leg: Leg, announced_types: PayloadTypes | None) -> Self:
@@ -162,6 +166,9 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             leg.carried.value,
             leg.signalled,
             leg.dtmf_blocked,
+            None if leg.superseded_stream is None else leg.superseded_stream.to_state(),
+            leg.met_at,
+            leg.inherited,
         )
 
     def check(self) -> None:
@@ -214,6 +221,9 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             leg.trials = {Endpoint(*each.source): each.rebuild(times) for each in self.trials}
         if self.earlier is not None:
             leg.earlier = self.earlier.rebuild(times)
+        if self.superseded_stream is not None:
+            leg.superseded_stream = RtpStream.from_state(self.superseded_stream, shift_s=times.shift_s)
+        leg.met_at, leg.inherited = self.met_at, self.inherited
         leg.offender = None if self.offender is None else Endpoint(*self.offender)
         leg.offloaded, leg.kernel_folded = self.offloaded, self.kernel
         if self.meter is not None:
