@@ -7,7 +7,7 @@ Net::SIP puts NUL bytes into them.
 """
 
 import enum
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -220,6 +220,64 @@ class Feature(enum.StrEnum):
     ROUTES = "routes"
 
 
+class RtcpAttribute(enum.StrEnum):
+    """When a forwarded SDP has a=rtcp (RFC 3605), and whether it names the address."""
+
+    AS_NEEDED = "as-needed"
+    NONE = "none"
+    FULL = "full"
+
+
+class AttributeEdit(msgspec.Struct, frozen=True):
+    """One change of a= lines of the forwarded SDP (ng's sdp-attr). All texts are without `a=`.
+
+    Attributes:
+        kind: media type of the media concerned, in small letters; "" for the session section.
+        match: which lines: their name, `name:first-word` or whole text, in any letter case. b"" adds a line.
+        text: the line from now on; b"" removes it.
+    """
+
+    kind: str
+    match: bytes
+    text: bytes
+
+
+class SdpText(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client wants changed in the text of the forwarded SDP alone; no media depend on it.
+
+    Attributes:
+        zero_address: announce the relay's address for media on hold by 0.0.0.0 or ::, too.
+        version: the relay numbers the versions of o=: one more whenever the SDP changed.
+        force_version: one more each time.
+        username, session_name: the user name of o= and the s= stay as an end got them first.
+        whole_origin: all of o= stays so; implies `version` and `username`.
+        generate_mid: add a=mid where it is missing.
+        rtcp_attribute: see RtcpAttribute.
+        extensions: RTP header extensions to remove, by the name in their a=extmap; `all` removes all.
+        attributes: changes of a= lines.
+    """
+
+    zero_address: bool = False
+    version: bool = False
+    force_version: bool = False
+    username: bool = False
+    session_name: bool = False
+    whole_origin: bool = False
+    generate_mid: bool = False
+    rtcp_attribute: RtcpAttribute = RtcpAttribute.AS_NEEDED
+    extensions: tuple[str, ...] = ()
+    attributes: tuple[AttributeEdit, ...] = ()
+
+    @property
+    def controls_origin(self) -> bool:
+        """Whether o= or s= depend on what the end got before."""
+        return self.version or self.force_version or self.username or self.session_name or self.whole_origin
+
+
+PLAIN_TEXT: Final = SdpText()
+"""Nothing but what a relay must change."""
+
+
 class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of an ng offer or answer that nh implements (docs/reference/ng.md).
 
@@ -242,6 +300,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
         loop_protect: leave an SDP alone that has this relay's mark, and mark the SDPs it rewrites.
         label: the client's own name for the sender, shown in queries.
         lenient: features that are left out, with a warning, where they would fail the request otherwise.
+        text: what else is to be changed in the text of the SDP; None: PLAIN_TEXT.
     """
 
     received_from: str = ""
@@ -266,6 +325,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
     loop_protect: bool = False
     label: str = ""
     lenient: frozenset[Feature] = frozenset()
+    text: SdpText | None = None
 
 
 class Offer(BaseCommand[Rewritten], frozen=True, tag="offer"):

@@ -19,7 +19,7 @@ MAX_TOKEN_BYTES = 64
 """Longest media type, and longest proto, of an m= line."""
 
 _HOST = rb"IN[ \t]++(?P<type>IP[46])[ \t]++(?P<address>[^ \t]++)"
-_ORIGIN = re.compile(rb"o=(?:.*[ \t])?" + _HOST + rb"[ \t]*+\Z", re.IGNORECASE)
+_ORIGIN = re.compile(rb"o=(?P<fields>(?:.*[ \t])?)" + _HOST + rb"[ \t]*+\Z", re.IGNORECASE)
 _CONNECTION = re.compile(rb"c=[ \t]*+" + _HOST, re.IGNORECASE)
 _MEDIUM = re.compile(
     rb"m=[ \t]*+(?P<kind>[!-~]++)[ \t]++(?P<port>\d++)(?:/(?P<count>\d++))?[ \t]++"
@@ -73,6 +73,27 @@ def write_origin(text: bytes, address: str) -> bytes:
     """The o= line with another address."""
     match = _ORIGIN.match(text)
     return text if match is None else _with_host(text, match, address)
+
+
+def read_origin_fields(text: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """User name, session id and version of an o= line; None if it cannot be read.
+
+    The user name may have spaces. What is missing is `-` or 0.
+    """
+    match = _ORIGIN.match(text)
+    if match is None:
+        return None
+    found: list[bytes] = match["fields"].rsplit(maxsplit=2)
+    username, session_id, version = (*found, *(b"-", b"0", b"0")[len(found) :])
+    return username.strip(), session_id, version
+
+
+def write_origin_fields(text: bytes, username: bytes, session_id: bytes, version: bytes) -> bytes:
+    """The o= line with another user name, session id and version."""
+    match = _ORIGIN.match(text)
+    if match is None or read_origin_fields(text) == (username, session_id, version):
+        return text
+    return b"o=%b %b %b %b" % (username, session_id, version, text[match.end("fields") :])
 
 
 def read_connection(text: bytes) -> str:
@@ -149,9 +170,11 @@ def write_rtcp(text: bytes, port: int, address: str) -> bytes:
     return _with_port(_with_host(text, match, address) if match["address"] else text, match, port)
 
 
-def make_rtcp(port: int) -> bytes:
-    """A new a=rtcp line, with the address of c=."""
-    return b"a=rtcp:%d" % port
+def make_rtcp(port: int, address: str | None = None) -> bytes:
+    """A new a=rtcp line; without an `address` that of c= applies."""
+    if address is None:
+        return b"a=rtcp:%d" % port
+    return b"a=rtcp:%d IN %b %b" % (port, _address_type(address), address.encode())
 
 
 def _address(match: re.Match[bytes]) -> str:

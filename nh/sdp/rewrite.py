@@ -21,6 +21,7 @@ import zlib
 import msgspec
 
 from nh.calls.media import UNSPECIFIED
+from nh.commands import PLAIN_TEXT, RtcpAttribute, SdpText
 from nh.sdp.description import MARK, Medium, Section, SessionDescription
 from nh.sdp.fields import (
     make_connection,
@@ -32,6 +33,7 @@ from nh.sdp.fields import (
     write_rtcp,
 )
 from nh.sdp.lines import Edits
+from nh.sdp.text_changes import change_text
 
 _CANDIDATES = ("candidate", "remote-candidates")
 _ICE = (
@@ -102,6 +104,7 @@ class RewritePlan(msgspec.Struct, frozen=True):
         ice: what to do with ICE attributes.
         appended: m= lines to add at the end.
         mark: id of this relay for loop protection, a token of RFC 8866; "" adds no mark.
+        text: what else a client wants of the lines that the relay writes, and of a=mid and a=extmap.
     """
 
     media: tuple[MediumPlan | None, ...]
@@ -110,6 +113,7 @@ class RewritePlan(msgspec.Struct, frozen=True):
     ice: IceAction = IceAction.KEEP
     appended: tuple[bytes, ...] = ()
     mark: str = ""
+    text: SdpText = PLAIN_TEXT
 
 
 def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
@@ -129,7 +133,9 @@ def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
         if medium_plan is None:
             _pin_connection(edits, medium, shared[medium.session.first])
         else:
-            _rewrite_medium(edits, medium, medium_plan, shared[medium.session.first], plan.ice)
+            _rewrite_medium(edits, medium, medium_plan, shared[medium.session.first], plan)
+    if plan.text is not PLAIN_TEXT:
+        change_text(edits, description, plan.text)
     for line in plan.appended:
         edits.insert_after(description.last, line)
     return edits.render()
@@ -142,7 +148,8 @@ def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan) -> str |
             edits.replace(index, write_origin(edits.text(index), plan.origin))
     shared = session.own_connection
     if shared is not None and plan.connection is not None:
-        shared = _held_if(shared in UNSPECIFIED, plan.connection)
+        held = shared in UNSPECIFIED and not plan.text.zero_address
+        shared = _held_if(held, plan.connection)
         _write_connections(edits, session, shared)
     if plan.ice in (IceAction.REMOVE, IceAction.REPLACE):
         _drop(edits, session, _ICE if plan.ice is IceAction.REMOVE else _CANDIDATES)
@@ -150,19 +157,19 @@ def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan) -> str |
 
 
 def _rewrite_medium(
-    edits: Edits, medium: Medium, plan: MediumPlan, shared: str | None, ice: IceAction
+    edits: Edits, medium: Medium, plan: MediumPlan, shared: str | None, whole: RewritePlan
 ) -> None:
     port = plan.port if medium.port else 0
     line = write_medium_port(edits.text(medium.first), port)
     edits.replace(medium.first, write_medium_proto(line, plan.proto) if plan.proto else line)
-    connection = _held_if(medium.held, plan.address)
+    connection = _held_if(medium.held and not whole.text.zero_address, plan.address)
     if medium.own_connection is not None:
         _write_connections(edits, medium, connection)
     elif port and connection != shared:
         _insert_connection(edits, medium, connection)
-    _rewrite_rtcp(edits, medium, plan, port)
+    _rewrite_rtcp(edits, medium, plan, port, whole.text.rtcp_attribute)
     _rewrite_mux(edits, medium, plan.mux, port)
-    _rewrite_ice(edits, medium, plan, port, ice)
+    _rewrite_ice(edits, medium, plan, port, whole.ice)
 
 
 def _held_if(held: bool, address: str) -> str:
@@ -192,11 +199,16 @@ def _insert_after_title(edits: Edits, medium: Medium, text: bytes) -> None:
     edits.insert_after(max((medium.first, *medium.fields.get(b"i", ()))), text)
 
 
-def _rewrite_rtcp(edits: Edits, medium: Medium, plan: MediumPlan, port: int) -> None:
-    if plan.rtcp_port is None:
+def _rewrite_rtcp(edits: Edits, medium: Medium, plan: MediumPlan, port: int, wanted: RtcpAttribute) -> None:
+    present = medium.attributes.get("rtcp", ())
+    if wanted is RtcpAttribute.FULL and medium.rtp and port and medium.field.count == 1:
         _drop(edits, medium, ("rtcp",))
-    elif rtcp := medium.attributes.get("rtcp"):
-        for index, _ in rtcp:
+        after = present[0].line if present else medium.last
+        edits.insert_after(after, make_rtcp(plan.rtcp_port or port, plan.address))
+    elif plan.rtcp_port is None or wanted is RtcpAttribute.NONE:
+        _drop(edits, medium, ("rtcp",))
+    elif present:
+        for index, _ in present:
             edits.replace(index, write_rtcp(edits.text(index), plan.rtcp_port, plan.address))
     elif port and medium.field.count == 1 and plan.rtcp_port != port + 1:
         edits.insert_after(medium.last, make_rtcp(plan.rtcp_port))

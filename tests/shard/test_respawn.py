@@ -17,6 +17,7 @@ from nh.commands import (
     Lookup,
     Offer,
     OfferOptions,
+    SdpText,
     SessionOptions,
     ShowCall,
     TransactionKey,
@@ -242,6 +243,23 @@ def test_a_call_of_rtpproxy_goes_on_with_its_references(
     say(bob, for_bob, alice, range(5))
     assert shard.execute(DeleteSessions(b"call", b"a", b"b", weak=True)) == Closed(1)
     assert not shard.backup.calls
+
+
+def test_the_count_of_versions_goes_on(shard: RespawningShard, alice: MediaPeer) -> None:
+    options = OfferOptions(text=SdpText(whole_origin=True))
+    origins = []
+    for port in (alice.port, alice.port, alice.port + 2):
+        body = write_sdp([MediaLine(alice.address, port)], version=port).encode()
+        offered = shard.execute(Offer(b"ng", b"a", b"", b"", body, options))
+        assert isinstance(offered, Rewritten)
+        origins.append(offered.sdp.splitlines()[1].replace(b"%d IN" % alice.port, b"FIRST IN"))
+        shard.kill()
+        shard.start()
+    assert origins == [
+        b"o=phone 1 FIRST IN IP4 127.0.0.1",
+        b"o=phone 1 FIRST IN IP4 127.0.0.1",
+        b"o=phone 1 %d IN IP4 127.0.0.1" % (alice.port + 1),
+    ]
 
 
 @pytest.mark.kernel

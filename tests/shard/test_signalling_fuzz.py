@@ -9,6 +9,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.settings import RelayConfig, RelaySettings
 from nh.commands import (
     Answer,
+    AttributeEdit,
     BlockMedia,
     CloseCall,
     Delete,
@@ -18,6 +19,8 @@ from nh.commands import (
     Offer,
     OfferOptions,
     Query,
+    RtcpAttribute,
+    SdpText,
 )
 from nh.errors import Refused
 from nh.results import Blocked, Queried, Rewritten
@@ -50,6 +53,22 @@ SDPS = st.sampled_from(sorted(samples.ALL.values())) | spoiled() | st.binary(max
 TAGS = st.sampled_from([b"", b"alice", b"bob", b"carol", b"\xff\x00"])
 CALL_IDS = st.sampled_from([b"one", b"two"])
 BRANCHES = st.sampled_from([b"", b"x", b"y"])
+EDITED = st.sampled_from([b"", b"sendrecv", b"rtcp", b"mid:1", b"ptime:20"])
+TEXT = st.builds(
+    SdpText,
+    zero_address=st.booleans(),
+    version=st.booleans(),
+    force_version=st.booleans(),
+    username=st.booleans(),
+    session_name=st.booleans(),
+    whole_origin=st.booleans(),
+    generate_mid=st.booleans(),
+    rtcp_attribute=st.sampled_from(RtcpAttribute),
+    extensions=st.sampled_from([(), ("all",), ("urn:ietf:params:rtp-hdrext:sdes:mid",)]),
+    attributes=st.lists(
+        st.builds(AttributeEdit, st.sampled_from(["", "audio"]), EDITED, EDITED), max_size=3
+    ).map(lambda edits: tuple(edit for edit in edits if edit.match or edit.text)),
+)
 OPTIONS = st.builds(
     OfferOptions,
     received_from=st.sampled_from(["", "192.0.2.66", "2001:db8::66"]),
@@ -73,6 +92,7 @@ OPTIONS = st.builds(
     dscp=st.sampled_from([None, 0, 46]),
     loop_protect=st.booleans(),
     label=st.sampled_from(["", "label"]),
+    text=st.none() | TEXT,
 )
 COMMANDS: st.SearchStrategy[NgCommand] = st.one_of(
     st.builds(Offer, CALL_IDS, TAGS, TAGS, BRANCHES, SDPS, OPTIONS),

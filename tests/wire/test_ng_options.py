@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.commands import Delete, EndpointLearning, Feature, IceHandling, Offer, OfferOptions
+from nh.commands import (
+    Delete,
+    EndpointLearning,
+    Feature,
+    IceHandling,
+    Offer,
+    OfferOptions,
+    RtcpAttribute,
+    SdpText,
+)
 from nh.results import Failure, LeftOut
 from nh.wire.ng import Request, decode_request
 from nh.wire.ng.rtpp_flags import split
@@ -86,6 +95,7 @@ def rejected(**fields: Any) -> Failure:
                 mux_offer=True,
                 mux_require=True,
                 transport_protocol="UDP/TLS/RTP/SAVPF",
+                text=SdpText(rtcp_attribute=RtcpAttribute.NONE, generate_mid=True),
             ),
         ),
     ],
@@ -95,6 +105,67 @@ def test_what_a_relay_can_do_becomes_an_option(fields: dict[str, Any], expected:
     assert request(**fields).ignored == ""
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"flags": ["generate mid"]}, SdpText(generate_mid=True)),
+        ({"flags": ["no-RTCP-attribute"]}, SdpText(rtcp_attribute=RtcpAttribute.NONE)),
+        ({"flags": ["full-rtcp-attribute"]}, SdpText(rtcp_attribute=RtcpAttribute.FULL)),
+        ({"flags": ["strip-extmap"]}, SdpText(extensions=("all",))),
+        ({"extmap": {"strip": ["urn:x", "urn:y"]}}, SdpText(extensions=("urn:x", "urn:y"))),
+        ({"rtpp-flags": "extmap=[strip=[all]]"}, SdpText(extensions=("all",))),
+        ({"replace": ["zero address", "SDP version"]}, SdpText(zero_address=True, version=True)),
+        ({"replace": ["force-increment-sdp-ver"]}, SdpText(force_version=True)),
+        ({"replace": ["username", "session-name"]}, SdpText(username=True, session_name=True)),
+        ({"flags": ["replace-SDP-version"]}, SdpText(version=True)),
+    ],
+)
+def test_what_concerns_the_text_alone_is_an_option_of_the_text(
+    fields: dict[str, Any], expected: SdpText
+) -> None:
+    assert options(**fields) == OfferOptions(text=expected)
+    assert request(**fields).ignored == ""
+
+
+def test_a_whole_origin_has_the_relays_address() -> None:
+    assert options(replace=["origin-full"]) == OfferOptions(
+        replace_origin=True, text=SdpText(whole_origin=True)
+    )
+
+
+def edits(**fields: Any) -> list[tuple[str, bytes, bytes]]:
+    text = options(**fields).text
+    assert text is not None
+    return [(edit.kind, edit.match, edit.text) for edit in text.attributes]
+
+
+@pytest.mark.parametrize("session", ["none", "global", "None"])
+def test_attributes_are_edited_by_type_of_media(session: str) -> None:
+    asked = {
+        session: {"add": ["sendrecv", "a=tool:x"], "remove": "group"},
+        "Video": {"remove": ["rtpmap:101 telephone-event/8000"]},
+    }
+    assert edits(**{"sdp-attr": asked}) == [
+        ("", b"", b"sendrecv"),
+        ("", b"", b"tool:x"),
+        ("", b"group", b""),
+        ("video", b"rtpmap:101 telephone-event/8000", b""),
+    ]
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [[["a:1", "b:2"], ["c", "d"]], ["a:1>b:2", "c>d"]],
+)
+def test_attributes_are_substituted_by_pairs(pairs: list[object]) -> None:
+    found = edits(**{"sdp-attr": {"audio": {"substitute": pairs}}})
+    assert found == [("audio", b"a:1", b"b:2"), ("audio", b"c", b"d")]
+
+
+def test_one_pair_needs_no_list_of_its_own() -> None:
+    assert edits(**{"sdp-attr": {"audio": {"substitute": ["a", "b"]}}}) == [("audio", b"a", b"b")]
+
+
 # --- left out, and said so ------------------------------------------------------------------------
 
 
@@ -102,9 +173,11 @@ def test_what_a_relay_can_do_becomes_an_option(fields: dict[str, Any], expected:
     ("fields", "named"),
     [
         ({"flags": ["fly", "symmetric"]}, "fly"),
-        ({"flags": ["no-rtcp-attribute"]}, "no-rtcp-attribute"),
         ({"flags": ["SDES-off"]}, "SDES=off"),
-        ({"replace": ["SDP-version"]}, "replace-sdp-version"),
+        ({"replace": ["timing"]}, "replace-timing"),
+        ({"sdp-attr": {"audio": {"turn": ["x"]}}}, "sdp-attr-turn"),
+        ({"sdp-attr": {"audio": {"substitute": [["x"], ["a", ""]]}}}, "sdp-attr-substitute"),
+        ({"flags": ["sdp-attr-add-audio"]}, "sdp-attr-add"),
         ({"DTLS": "passive"}, "DTLS=passive"),
         ({"my-own-key": "x"}, "my-own-key"),
         ({"received-from": ["IP4", "here"]}, "received-from"),
@@ -152,7 +225,7 @@ def test_a_warning_does_not_grow_with_the_request() -> None:
         {"ICE": ["lite-both"]},
         {"T.38": ["force"]},
         {"ptime": 20},
-        {"sdp-attr": {"audio": {"add": ["x"]}}},
+        {"extmap": {"mask": ["all"]}},
         {"media-echo": "both"},
         {"drop-traffic": "start"},
         {"bundle": ["offer"]},
@@ -222,6 +295,9 @@ def test_a_command_whose_reply_has_more_is_refused_whatever_the_settings_say(nam
         {"TOS": "high"},
         {"label": "x" * 300},
         {"direction": ["x" * 300]},
+        {"sdp-attr": {"audio": {"add": ["x\r\nm=video 1 RTP/AVP 0"]}}},
+        {"sdp-attr": {"audio": {"substitute": [["x", "y\n"]]}}},
+        {"sdp-attr": {"none": {"remove": [f"x:{number}" for number in range(300)]}}},
     ],
 )
 def test_a_value_that_no_relay_could_read_is_an_error(fields: dict[str, Any]) -> None:
@@ -251,6 +327,37 @@ def test_raw_flags_are_taken_apart_like_kamailios() -> None:
         family=4,
         mux_offer=True,
     )
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "sdp-attr=[audio=[add=[x..y--1] remove=[ptime] substitute=[a>b]]]",
+        "sdp-attr=[audio=[add=[x..y--1] remove=[ptime] substitute=[[a b]]]]",
+        "sdp-attr-add-audio-x..y--1 sdp-attr-remove-audio-ptime sdp-attr-substitute-audio-a>b",
+    ],
+)
+def test_raw_flags_may_edit_attributes(raw: str) -> None:
+    assert edits(rtpp_flags=raw) == [
+        ("audio", b"", b"x y=1"),
+        ("audio", b"ptime", b""),
+        ("audio", b"a", b"b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (b"k=[a b]", [b"a", b"b"]),
+        (b"k=[a=[b c] d=[e]]", {b"a": [b"b", b"c"], b"d": [b"e"]}),
+        (b"k=[[a b] [c d]]", [[b"a", b"b"], [b"c", b"d"]]),
+        (b"k=[mode=reflect]", [b"mode=reflect"]),
+        (b"k=[a=[b", {b"a": [b"b"]}),
+        (b"k=[]", []),
+    ],
+)
+def test_lists_in_raw_flags_may_be_dictionaries(raw: bytes, value: object) -> None:
+    assert list(split(raw)) == [(b"k", value)]
 
 
 def test_a_tag_in_raw_flags_counts() -> None:

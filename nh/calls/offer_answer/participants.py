@@ -117,6 +117,14 @@ class Participants:
         """The early dialog of an offerer, None if it has none."""
         return next((dialog for dialog in self.early if dialog.caller is offerer), None)
 
+    def find_receiver(self, offerer: Party, tag: bytes) -> Party | None:
+        """The party that an offer goes to: that with this tag, or the one that will answer a first offer."""
+        dialog = self.find_joint(offerer, tag)
+        if dialog is not None:
+            return dialog.party_with(tag)
+        early = self.find_early(offerer)
+        return early.callee if early is not None else None
+
     def has_dialog(self, party: Party) -> bool:
         """Whether a party is in an established dialog."""
         return any(dialog.has(party) for dialog in self.dialogs)
@@ -196,6 +204,10 @@ class Participants:
             self.early.remove(dialog)
             # the first answerer takes over the sockets that were kept for it
             dialog.callee.set_tag(tag)
+        else:
+            # a fork: it got the same offer as those that answered before
+            others = [each.callee for each in self.dialogs if each.caller is offerer]
+            dialog.callee.sent_origin = next((each.sent_origin for each in others if each.sent_origin), None)
         self.add(dialog.callee, sparing=offerer, now=now)
         self.dialogs.append(dialog)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media, Side
+from nh.calls.origin import SentOrigin
 from nh.calls.resources import CallResources
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
@@ -120,6 +121,7 @@ class Party:
         mux: RTCP multiplexing of each medium of its last offer.
         ended_totals: by (medium, component), what ended sessions received from this end.
         references: see Reference; empty where rtpproxy's commands have not made it.
+        sent_origin: origin of the SDP that this end was sent last, if a client wanted any of it kept.
     """
 
     __slots__ = (
@@ -138,6 +140,7 @@ class Party:
         "peer_interface",
         "policy",
         "references",
+        "sent_origin",
         "side",
         "superseded",
         "tag",
@@ -164,6 +167,7 @@ class Party:
         self.mux: list[Mux] = []
         self.ended_totals: dict[tuple[int, int], ReceivedTotals] = {}
         self.references: set[Reference] = set()
+        self.sent_origin: SentOrigin | None = None
 
     def find_group(self, index: int) -> SocketGroup | None:
         """The socket group of its medium `index`, None if that is not relayed."""

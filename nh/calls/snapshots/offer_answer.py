@@ -11,6 +11,7 @@ from nh.calls.media import Side, is_unicast
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Mux, OfferedMedium, Party, ReceivedTotals, Reference
+from nh.calls.origin import Origin, SentOrigin
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
@@ -38,6 +39,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         superseded: (medium, index of a group).
         mux, offered: nh.calls.offer_answer.party.Mux and OfferedMedium for each medium.
         ended_totals: (medium, component, packets, bytes, dropped).
+        sent_origin: user name, session id, version and session name, and the digest.
     """
 
     tag: bytes
@@ -59,6 +61,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
     offered: list[tuple[str, str, str]]
     dtmf_blocked: bool = False
     references: list[Reference] = []
+    sent_origin: tuple[tuple[bytes, bytes, bytes, bytes], bytes] | None = None
 
     @classmethod
     def take(cls, party: Party, groups: Indexes) -> Self:
@@ -83,6 +86,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
             offered=[(medium.kind, medium.proto, medium.format) for medium in party.offered],
             dtmf_blocked=party.dtmf_blocked,
             references=sorted(party.references),
+            sent_origin=party.sent_origin,
         )
 
     @property
@@ -103,6 +107,8 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
             require(len(groups[index].media) == 1, "a party's group has several media")
         for media in self.holds.values():
             media.check()
+        if self.sent_origin is not None:
+            require(Origin(*self.sent_origin[0]).is_keepable, "a party's origin is too long")
         for interface in (self.interface, self.peer_interface):
             if interface is not None:
                 for address in (interface.address, interface.advertised):
@@ -127,6 +133,9 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         party.ended_totals = {
             (medium, component): ReceivedTotals(*totals) for medium, component, *totals in self.ended_totals
         }
+        if self.sent_origin is not None:
+            origin, digest = self.sent_origin
+            party.sent_origin = SentOrigin(Origin(*origin), digest)
         return party
 
 

@@ -13,9 +13,11 @@ from nh.calls.media import Media
 from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
-from nh.commands import EndpointLearning, Feature, IceHandling, OfferOptions
+from nh.commands import PLAIN_TEXT, EndpointLearning, Feature, IceHandling, OfferOptions, SdpText
 from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
+from nh.sdp.attributes import edit_attributes
 from nh.sdp.description import Direction, Medium, SessionDescription
+from nh.sdp.origin import control_origin
 from nh.sdp.parse import parse
 from nh.sdp.rewrite import MediumPlan, MuxAction
 
@@ -30,7 +32,7 @@ def read_sdp(body: bytes, options: OfferOptions) -> SessionDescription:
         description = parse(body)
     except MalformedRequest as exc:
         raise UnusableSdp(str(exc)) from exc
-    if description.bad_origin and options.replace_origin:
+    if description.bad_origin and (options.replace_origin or (options.text or PLAIN_TEXT).controls_origin):
         raise UnusableSdp(description.bad_origin)
     return description
 
@@ -99,6 +101,24 @@ def proto_to_write(medium: Medium, wanted: str) -> str:
         wanted: the transport that the client asks for, or that was offered; "" for none.
     """
     return wanted if wanted and medium.rtp and _differ_by_feedback(medium.proto, wanted) else ""
+
+
+def finish(body: bytes, text: SdpText | None, receiver: Party | None) -> bytes:
+    """Carry out what a client wants of a forwarded SDP beside the relay's own changes.
+
+    Args:
+        body: the SDP with the relay's addresses and ports.
+        text: what the client wants; None for nothing.
+        receiver: who gets the SDP; keeps its o= and s= once a client wanted any of them kept.
+
+    Raises:
+        UnusableSdp: the SDP would become too long.
+    """
+    if text is not None and text.attributes:
+        body = edit_attributes(body, text.attributes)
+    if receiver is not None and (receiver.sent_origin or (text is not None and text.controls_origin)):
+        body, receiver.sent_origin = control_origin(body, receiver.sent_origin, text or PLAIN_TEXT)
+    return body
 
 
 def offered_media(description: SessionDescription) -> list[OfferedMedium]:

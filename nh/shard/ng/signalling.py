@@ -13,7 +13,17 @@ from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
-from nh.commands import Answer, BlockMedia, Delete, IceHandling, NgCommand, Offer, OfferOptions, Query
+from nh.commands import (
+    PLAIN_TEXT,
+    Answer,
+    BlockMedia,
+    Delete,
+    IceHandling,
+    NgCommand,
+    Offer,
+    OfferOptions,
+    Query,
+)
 from nh.errors import PortsExhausted
 from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
@@ -24,6 +34,7 @@ from nh.shard.ng.negotiation import (
     bundled,
     expected_of,
     family_of,
+    finish,
     leave_out,
     medium_plan,
     mux_offered,
@@ -127,7 +138,8 @@ class Signalling:
             receiver.interface = far
         muxes = [mux_towards_answerer(mux, required=command.options.mux_require) for mux in sender.mux]
         sdp = self._rewritten(description, groups, far, command.options, muxes)
-        return Rewritten(sdp, warning, left_out)
+        to = self._offers(command.call_id).participants.find_receiver(sender, command.to_tag)
+        return Rewritten(finish(sdp, command.options.text, to), warning, left_out)
 
     def answer(self, command: Answer) -> Rewritten:
         """The answer with the relay's ports, for the offerer.
@@ -174,7 +186,7 @@ class Signalling:
             answerer.interface, answerer.peer_interface = offerer.peer_interface, offerer.interface
         actions = [(MuxAction.ADD if muxes_too else MuxAction.REMOVE, muxes_too) for muxes_too, _ in muxes]
         sdp = self._rewritten_answer(description, groups, near, command.options, actions, offerer=offerer)
-        return Rewritten(sdp, left_out=left_out)
+        return Rewritten(finish(sdp, command.options.text, offerer), left_out=left_out)
 
     # --- SDP --------------------------------------------------------------------------------------
 
@@ -242,6 +254,7 @@ class Signalling:
             origin=address if options.replace_origin else None,
             ice=_ICE_ACTIONS[options.ice],
             mark=self._mark if options.loop_protect else "",
+            text=options.text or PLAIN_TEXT,
         )
         return rewrite(description, plan)
 

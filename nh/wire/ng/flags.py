@@ -10,6 +10,7 @@ from typing import Final
 from nh.commands import IceHandling
 from nh.wire.ng.dictionary import normalize_key, text_of
 from nh.wire.ng.parsed_options import ParsedOptions
+from nh.wire.ng.sdp_text import TEXT_FLAGS
 from nh.wire.ng.unsupported import UNSUPPORTED_FLAGS
 
 _OPTIONS: Final[Mapping[bytes, tuple[str, object]]] = {
@@ -78,6 +79,7 @@ _PREFIXES: Final = (
 """Prefixes of flags that stand for a key with a list: `replace-origin` is `replace=[origin]`."""
 
 WEBRTC: Final[Mapping[bytes, object]] = {
+    b"flags": [b"no-rtcp-attribute", b"generate-mid"],
     b"transport-protocol": b"UDP/TLS/RTP/SAVPF",
     b"ice": b"force",
     b"rtcp-mux": [b"offer", b"require"],
@@ -94,6 +96,8 @@ def read_flag(flag: bytes, parsed: ParsedOptions) -> tuple[tuple[bytes, object],
     word = normalize_key(flag)
     if word in _OPTIONS:
         parsed.set(*_OPTIONS[word])
+    elif word in TEXT_FLAGS:
+        parsed.set_text(*TEXT_FLAGS[word])
     elif word in _SWITCHES:
         parsed.switches.add(word.decode())
     elif word == b"webrtc":

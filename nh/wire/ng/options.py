@@ -3,7 +3,6 @@
 Each key has one reader, which adds the key's value to ParsedOptions. docs/reference/ng.md lists them.
 """
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
@@ -14,6 +13,7 @@ from nh.wire.ng.dictionary import Dictionary, integer_of, normalize_key, text_of
 from nh.wire.ng.flags import read_flag
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.rtpp_flags import split
+from nh.wire.ng.sdp_text import read_attributes, read_extmap, read_replace
 from nh.wire.ng.unsupported import (
     BUNDLE,
     CODEC_OPTIONS,
@@ -92,14 +92,6 @@ def _normalized_words(value: object) -> Iterable[bytes]:
 
 
 # --- options that nh implements -------------------------------------------------------------------
-
-
-def _read_replace(value: object, parsed: ParsedOptions) -> None:
-    for word in _normalized_words(value):
-        if word in (b"origin", b"origin-full"):
-            parsed.set("replace_origin")
-        if word not in (b"origin", b"session-connection"):
-            parsed.ignore(f"replace-{text_of(word[:64])}")
 
 
 def _read_ice(value: object, parsed: ParsedOptions) -> None:
@@ -248,12 +240,12 @@ def _unsupported_words(words: frozenset[bytes], name: str, gap: Gap) -> Reader:
 
 
 def _read_codec(value: object, parsed: ParsedOptions) -> None:
-    """`{accept: [PCMU]}`, or words such as `accept-PCMU`, or the parts of `[accept=[PCMU]]`."""
+    """`{accept: [PCMU]}`, or words such as `accept-PCMU`."""
     if isinstance(value, dict):
         names = [normalize_key(_bytes_of(name)) for name, codecs in value.items() if codecs]
         unknown = bool(names)
     else:
-        names = [re.split(rb"[-=]", word, maxsplit=1)[0] for word in _normalized_words(value)]
+        names = [word.partition(b"-")[0] for word in _normalized_words(value)]
         unknown = _says_something(value)
     for option in dict.fromkeys(name for name in names if name in CODEC_OPTIONS):
         _read_codec_option(option, parsed)
@@ -284,7 +276,9 @@ def _reader_of_codec_option(option: bytes) -> Reader:
 
 _READERS: Final[Mapping[bytes, Reader]] = {
     b"flags": _read_flags,
-    b"replace": _read_replace,
+    b"replace": read_replace,
+    b"sdp-attr": read_attributes,
+    b"extmap": read_extmap,
     b"ice": _read_ice,
     b"rtcp-mux": _read_mux,
     b"direction": _read_direction,

@@ -8,7 +8,9 @@ makes it fail is left out with a warning instead, where the setting `ng_unsuppor
 from collections.abc import Collection
 from typing import Any
 
-from nh.commands import Feature
+import msgspec
+
+from nh.commands import PLAIN_TEXT, Feature, SdpText
 from nh.errors import MalformedRequest, Unsupported
 from nh.wire.ng.unsupported import Gap
 
@@ -36,6 +38,16 @@ class ParsedOptions:
     def set(self, option: str, value: object = True) -> None:
         """Set a field of nh.commands.OfferOptions."""
         self.options[option] = value
+
+    @property
+    def text(self) -> SdpText:
+        """What is to be changed in the text of the SDP alone, so far."""
+        text: SdpText = self.options.get("text", PLAIN_TEXT)
+        return text
+
+    def set_text(self, field: str, value: object = True) -> None:
+        """Set a field of nh.commands.SdpText."""
+        self.options["text"] = msgspec.structs.replace(self.text, **{field: value})
 
     def ignore(self, what: str) -> None:
         """Record a flag or value that changes nothing, for the reply's warning."""

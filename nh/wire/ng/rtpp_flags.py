@@ -1,10 +1,10 @@
 """Raw flags: the string `rtpp-flags` with which Kamailio passes on the flags of its script.
 
-Words are separated by spaces. A word is a flag, or `key=value`; a value may be a list in brackets. Brackets
-within a list are read as spaces: no option of a relay has a list within a list. nh.wire.ng.options knows what
-the words mean.
+Words are separated by spaces. A word is a flag, or `key=value`; a value may be a list in brackets. A list may
+have lists, and one of `key=[…]` is a dictionary. nh.wire.ng.options knows what the words mean.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -22,15 +22,15 @@ _TRANSPORTS: Final = {
 _WHOLE: Final = {name: number for number, name in _TRANSPORTS.items()}
 _SET: Final = {b"SRTP": 1, b"AVPF": 2, b"DTLS": 4}
 _CLEAR: Final = {b"RTP": 1, b"AVP": 2}
-_BRACKETS: Final = re.compile(rb"[\s\[\]]+")
+_TOKENS: Final = re.compile(rb"[\[\]]|[^\s\[\]]+")
 
 
 def split(text: bytes) -> Iterator[tuple[bytes, object]]:
     """Split a raw flags string.
 
     Yields:
-        (flag, None) and (key, value), where a value is bytes or a list of bytes, in their order; then one
-        `direction` for all `direction=`, and one `transport-protocol` for words such as RTP/SAVP or SRTP.
+        (flag, None) and (key, value), where a value is bytes, a list or a dictionary, in their order; then
+        one `direction` for all `direction=`, and one `transport-protocol` for words such as RTP/SAVP or SRTP.
     """
     transport: int | None = None
     direction: list[object] = []
@@ -44,7 +44,7 @@ def split(text: bytes) -> Iterator[tuple[bytes, object]]:
             else:
                 yield key, None
         elif value.startswith(b"["):
-            yield key, [part for part in _BRACKETS.split(value) if part]
+            yield key, _nested(value)
         elif key == b"direction":
             direction.append(value)
         else:
@@ -64,6 +64,33 @@ def _transport(word: bytes, before: int | None) -> int | None:
     if word in _CLEAR:
         return (before or 0) & ~_CLEAR[word]
     return None
+
+
+def _nested(text: bytes) -> object:
+    """The value of a text in brackets; one that is unclosed ends with the text."""
+    open_lists: list[list[object]] = [[]]
+    for token in _TOKENS.findall(text):
+        if token == b"[":
+            open_lists.append([])
+        elif token != b"]":
+            open_lists[-1].append(token)
+        elif len(open_lists) > 1:
+            _close_list(open_lists)
+    while len(open_lists) > 1:
+        _close_list(open_lists)
+    (values,) = open_lists
+    return values[0] if len(values) == 1 else values
+
+
+def _close_list(open_lists: list[list[object]]) -> None:
+    """Put the innermost list into the one around it: as a dictionary, if it has `key=` before a list."""
+    closed = open_lists.pop()
+    named = {
+        before[:-1]: value
+        for before, value in itertools.pairwise(closed)
+        if isinstance(before, bytes) and before.endswith(b"=") and not isinstance(value, bytes)
+    }
+    open_lists[-1].append(named or closed)
 
 
 def _words(text: bytes) -> Iterator[bytes]:

@@ -28,7 +28,7 @@ T38: Final = Gap(Feature.PACKETS, "nh does not convert T.38, it hands it through
 BUNDLE: Final = Gap(Feature.SDP, "nh does not change what is bundled")
 TRAFFIC: Final = Gap(Feature.PACKETS, "use the command block media")
 _MEDIA: Final = Gap(Feature.PACKETS, "nh does not look into media")
-_HEADERS: Final = Gap(Feature.SDP, "nh does not look into RTP headers")
+HEADERS: Final = Gap(Feature.SDP, "nh does not look into RTP headers")
 _SDP: Final = Gap(Feature.SDP, "nh changes of an SDP only what a relay must")
 _ROUTES: Final = Gap(Feature.ROUTES, "nh does not look into routes, name an interface")
 
@@ -46,7 +46,6 @@ UNSUPPORTED_FLAGS: Final[Mapping[bytes, Gap]] = {
     b"reorder-codecs": CODECS,
     b"reuse-codecs": CODECS,
     b"no-codec-renegotiation": CODECS,
-    b"strip-extmap": _HEADERS,
     b"block-dtmf": DTMF,
     b"detect-dtmf": DTMF,
     b"block-short": _MEDIA,
@@ -67,8 +66,6 @@ UNSUPPORTED_KEYS: Final[Mapping[bytes, Gap]] = {
     b"ptime-reverse": CODECS,
     b"reverse-ptime": CODECS,
     b"delay-buffer": _MEDIA,
-    b"extmap": _HEADERS,
-    b"sdp-attr": _SDP,
     b"sdp-media-remove": _SDP,
     b"audio-player": PLAYING,
     b"player": PLAYING,

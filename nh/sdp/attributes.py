@@ -1,0 +1,62 @@
+"""Changes of a= lines that a client asks for (ng's sdp-attr): to be added, removed, or substituted.
+
+They are carried out on the finished SDP, on the relay's own lines, too, and nothing else depends on them.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from nh.commands import AttributeEdit
+from nh.errors import UnusableSdp
+from nh.sdp.description import Medium, Section
+from nh.sdp.lines import Edits
+from nh.sdp.parse import MAX_BODY_BYTES, parse
+
+
+def edit_attributes(body: bytes, changes: Sequence[AttributeEdit]) -> bytes:
+    """The SDP with these changes.
+
+    Args:
+        body: a valid SDP.
+        changes: of several that match a line, one that matches its name counts before one that matches its
+            first word, too, and that before one for the whole line. A line that its section has already is
+            not added again.
+
+    Raises:
+        UnusableSdp: the SDP would become too long.
+    """
+    description = parse(body)
+    edits = Edits(description.lines)
+    for section in (*description.sessions, *description.media):
+        kind = section.kind.lower() if isinstance(section, Medium) else ""
+        wanted = [change for change in changes if change.kind == kind]
+        if wanted:
+            _edit_section(edits, section, wanted)
+    changed = edits.render()
+    if len(changed) > MAX_BODY_BYTES:
+        raise UnusableSdp(f"the SDP would exceed {MAX_BODY_BYTES} bytes by its added attributes")
+    return changed
+
+
+def _edit_section(edits: Edits, section: Section, changes: Iterable[AttributeEdit]) -> None:
+    by_match = {change.match.lower(): change.text for change in reversed(list(changes)) if change.match}
+    present = set()
+    for attributes in section.attributes.values():
+        for index, _ in attributes:
+            text = edits.text(index)[2:]
+            found = next((key for key in _keys_of(text) if key in by_match), None)
+            after = text if found is None else by_match[found]
+            present.add(after)
+            if not after:
+                edits.drop(index)
+            elif found is not None:
+                edits.replace(index, b"a=" + after)
+    for change in changes:
+        if not change.match and change.text not in present:
+            present.add(change.text)
+            edits.insert_after(section.last, b"a=" + change.text)
+
+
+def _keys_of(text: bytes) -> tuple[bytes, bytes, bytes]:
+    """By what an attribute can be named: its name, `name:first-word`, and all of it."""
+    whole = text.strip().lower()
+    return whole.partition(b":")[0], whole.partition(b" ")[0], whole

@@ -1,0 +1,63 @@
+"""Changes of lines that say nothing of a relay's ports: a=mid, a=extmap, and the direction of held media.
+
+A client asks for them (nh.commands.SdpText). Those of whole a= lines are in nh.sdp.attributes, those of o=
+and s= in nh.sdp.origin.
+"""
+
+import itertools
+from typing import Final
+
+from nh.commands import SdpText
+from nh.sdp.description import Direction, Medium, Section, SessionDescription
+from nh.sdp.lines import Edits
+
+_HELD: Final = {Direction.SENDRECV: Direction.SENDONLY, Direction.RECVONLY: Direction.INACTIVE}
+"""Direction of a medium on hold by its address, once that does not say so any more (RFC 3264 8.4)."""
+
+
+def change_text(edits: Edits, description: SessionDescription, text: SdpText) -> None:
+    """Collect the changes that `text` asks for."""
+    if text.zero_address:
+        for medium in description.media:
+            if medium.held and medium.port:
+                _hold_by_direction(edits, medium)
+    if text.extensions:
+        for section in (*description.sessions, *description.media):
+            _drop_extensions(edits, section, text.extensions)
+    if text.generate_mid:
+        _generate_mids(edits, description)
+
+
+def _hold_by_direction(edits: Edits, medium: Medium) -> None:
+    """Say that the sender receives nothing by the medium's direction, as its address says no longer."""
+    direction = _HELD.get(medium.direction)
+    if direction is None:
+        return
+    own = medium.own_direction
+    line = f"a={direction.value}".encode()
+    if own is None:
+        edits.insert_after(medium.last, line)
+    else:
+        edits.replace(medium.attributes[own.value][0].line, line)
+
+
+def _drop_extensions(edits: Edits, section: Section, names: tuple[str, ...]) -> None:
+    """Remove RTP header extensions (RFC 8285) by name; `all` removes a=extmap-allow-mixed, too."""
+    if "all" in names:
+        for name in ("extmap", "extmap-allow-mixed"):
+            for index, _ in section.attributes.get(name, ()):
+                edits.drop(index)
+        return
+    for index, value in section.attributes.get("extmap", ()):
+        if any(word in names for word in value.decode("ascii", "backslashreplace").split(maxsplit=2)[1:2]):
+            edits.drop(index)
+
+
+def _generate_mids(edits: Edits, description: SessionDescription) -> None:
+    """Name each medium without a=mid (RFC 5888) by its number, or by the next that no other medium has."""
+    taken = {medium.find_value("mid") for medium in description.media}
+    for medium in description.media:
+        if not medium.has("mid"):
+            mid = next(str(number) for number in itertools.count(medium.number) if str(number) not in taken)
+            taken.add(mid)
+            edits.insert_after(medium.last, f"a=mid:{mid}".encode())
