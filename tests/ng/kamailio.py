@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,10 +58,23 @@ def _find(program: str) -> str | None:
 
 @contextlib.contextmanager
 def running_kamailio(nodes: Sequence[tuple[str, int, int]]) -> Iterator[Kamailio]:
-    """A Kamailio that serves, and ends behind the test.
+    """A Kamailio that serves with the module rtpengine, and ends behind the test.
 
     Arguments:
         nodes: host, port and weight of the relays.
+    """
+    sockets = " ".join(f"udp:{host}:{port}={weight}" for host, port, weight in nodes)
+    with running_documented(DOCUMENT, {NODES: sockets}) as kamailio:
+        yield kamailio
+
+
+@contextlib.contextmanager
+def running_documented(document: Path, changes: Mapping[str, str]) -> Iterator[Kamailio]:
+    """A Kamailio with the configuration of a page, and ends behind the test.
+
+    Arguments:
+        document: the page.
+        changes: what is other than in the page; addresses of Kamailio's own are changed anyway.
     """
     path = _find("kamailio")
     assert path is not None
@@ -69,13 +82,9 @@ def running_kamailio(nodes: Sequence[tuple[str, int, int]]) -> Iterator[Kamailio
         near, far = ("127.0.0.1", claimed[0]), ("::1", claimed[0])
         control = Path(directory) / "ctl"
         listen = f"listen=udp:127.0.0.1:{claimed[0]}\nlisten=udp:[::1]:{claimed[0]}"
-        text = _documented_configuration()
-        for documented, here in (
-            (LISTEN, listen),
-            (NODES, " ".join(f"udp:{host}:{port}={weight}" for host, port, weight in nodes)),
-            (CONTROL, str(control)),
-        ):
-            assert text.count(documented) == 1, f"not once in {DOCUMENT}: {documented}"
+        text = _documented_configuration(document)
+        for documented, here in {LISTEN: listen, CONTROL: str(control), **changes}.items():
+            assert text.count(documented) == 1, f"not once in {document}: {documented}"
             text = text.replace(documented, here)
         configuration = Path(directory) / "kamailio.cfg"
         configuration.write_text(text)
@@ -86,9 +95,9 @@ def running_kamailio(nodes: Sequence[tuple[str, int, int]]) -> Iterator[Kamailio
             yield Kamailio(near, far, control, program)
 
 
-def _documented_configuration() -> str:
-    found = re.search(r"```kamailio\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    assert found, f"no configuration in {DOCUMENT}"
+def _documented_configuration(document: Path) -> str:
+    found = re.search(r"```kamailio\n(.*?)```", document.read_text(), re.DOTALL)
+    assert found, f"no configuration in {document}"
     return found[1]
 
 

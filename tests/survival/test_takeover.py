@@ -26,7 +26,7 @@ CALLS = 4
 
 @pytest.fixture
 def deployment() -> Iterator[Deployment]:
-    with deployed_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1") as deployment:
+    with deployed_relay(ng="127.0.0.1:0", rtpproxy="127.0.0.1:0", interface="pub/127.0.0.1") as deployment:
         yield deployment
 
 
@@ -68,12 +68,16 @@ def test_the_new_one_has_the_calls_and_the_old_one_ends(deployment: Deployment) 
 
 def test_its_listening_sockets_are_those_of_the_old_one(deployment: Deployment) -> None:
     old = deployment.start()
-    where = old.program.wait_for_line("ready").split("; ")[1:3]
-    assert [part.split()[0] for part in where] == ["rpc", "ng"]
+    where = old.program.wait_for_line("ready").split("; ")[1:4]
+    assert [part.split()[0] for part in where] == ["rpc", "ng", "rtpproxy"]
     new = deployment.start("--takeover")
-    assert new.program.wait_for_line("ready").split("; ")[1:3] == where
+    assert new.program.wait_for_line("ready").split("; ")[1:4] == where
     host, port = where[1].removeprefix("ng ").rsplit(":", 1)
     assert_left(old)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.settimeout(10)
+        udp.sendto(b"1 V", (host, int(where[2].rpartition(":")[2])))
+        assert udp.recv(100) == b"1 20040107\n"
     with socket.create_connection((host, int(port)), timeout=10) as tcp:
         tcp.sendall(b"1 d7:command4:pinge")
         assert tcp.recv(100) == b"1 d6:result4:ponge"
@@ -201,7 +205,8 @@ def test_what_the_old_one_hands_over_is_not_served_by_it_any_more(deployment: De
         record, fds, _, _ = socket.recv_fds(sock, 100_000, 100)
         message = decode_from_old(record)
         assert isinstance(message, HandoverMessage)
-        assert [kind for kind, _ in message.listeners] == ["unix", "tcp", "ng-tcp", "ng-udp"]
+        ng, rtpproxy = ("ng-tcp", "ng-udp"), ("rtpproxy-tcp", "rtpproxy-udp")
+        assert [kind for kind, _ in message.listeners] == ["unix", "tcp", *ng, *rtpproxy]
         assert len(fds) == len(message.locks) + len(message.listeners)
         for fd in fds:
             socket.close(fd)
