@@ -235,6 +235,8 @@ class StreamReading(msgspec.Struct, frozen=True):
         component: 1 for RTP, 2 for RTCP (RFC 8839 section 5.1).
         last_packet: wall-clock seconds.
         rtp: the RTP streams among the packets.
+        refused: packets whose source does not belong to the call; they are among the errors.
+        refused_from: the source of the latest one.
     """
 
     local_port: int
@@ -246,6 +248,8 @@ class StreamReading(msgspec.Struct, frozen=True):
     errors: int
     last_packet: int
     rtp: tuple[StreamDetail, ...] = ()
+    refused: int = 0
+    refused_from: str | None = None
 
 
 class MediumReading(msgspec.Struct, frozen=True):

@@ -178,6 +178,8 @@ def test_an_unchanged_reoffer_opens_nothing_for_others(
     mallory = make_peer(MALLORY)
     mallory.send(b"me now", call.alice_sends_to[0])
     ng.turn_until(lambda: ng.stats().drop_source_mismatch == 1, "it is dropped")
+    (stream,) = streams(ng.query(), b"alice")
+    assert (stream.refused, stream.refused_from) == (1, f"{MALLORY}:{mallory.port}")
     ng.talk(alice, bob, call)
     assert mallory.pending() == []
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from nh.results import (
@@ -97,6 +98,17 @@ def test_a_query_tells_tags_media_streams_and_totals() -> None:
         [b"RTCP", b"filled", b"confirmed"],
     )
     assert rtp[b"local port"] == 30_000
+
+
+def test_a_stream_that_strangers_sent_to_says_how_many_packets_and_where_the_latest_came_from() -> None:
+    refused = msgspec.structs.replace(stream(1, 5), refused=3, refused_from="[2001:db8::66]:9999")
+    media = (MediumReading(1, "audio", "RTP/AVP", (refused, stream(2, 1))),)
+    tags = (msgspec.structs.replace(READING.tags[0], media=media),)
+    (tag,) = reply(QUERY, msgspec.structs.replace(READING, tags=tags))[b"tags"].values()
+    rtp, rtcp = tag[b"medias"][0][b"streams"]
+    latest = {b"family": b"IPv6", b"address": b"2001:db8::66", b"port": 9999}
+    assert rtp[b"refused"] == {b"packets": 3, b"latest": latest}
+    assert b"refused" not in rtcp
 
 
 def test_a_delete_tells_the_same_unless_it_shall_be_fast() -> None:

@@ -5,7 +5,7 @@ Pure functions; they change no call.
 
 from collections.abc import Sequence
 
-from nh.calls.leg import Leg
+from nh.calls.leg import Drop, Leg
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party, ReceivedTotals
@@ -117,4 +117,6 @@ def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> Str
         errors=sum(leg.drops or ()),
         last_packet=0 if leg.last_seen is None else int(leg.last_seen + wall_offset_s),
         rtp=describe_streams(leg, kind),
+        refused=leg.drops[Drop.SOURCE_MISMATCH] if leg.drops else 0,
+        refused_from=str(leg.offender) if leg.offender else None,
     )

@@ -194,7 +194,7 @@ def _stream(stream: StreamReading) -> dict[str, Any]:
     flags = ["RTP" if stream.component == 1 else "RTCP"]
     flags += ["filled"] if stream.announced else []
     flags += ["confirmed"] if stream.source else []
-    return {
+    reply = {
         "local port": stream.local_port,
         "endpoint": _endpoint(stream.source or stream.announced),
         "advertised endpoint": _endpoint(stream.announced),
@@ -202,6 +202,9 @@ def _stream(stream: StreamReading) -> dict[str, Any]:
         "flags": flags,
         "stats": _count(stream),
     }
+    if stream.refused:
+        reply["refused"] = {"packets": stream.refused, "latest": _endpoint(stream.refused_from)}
+    return reply
 
 
 def _endpoint(text: str | None) -> dict[str, Any]:
