@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,9 @@ from nh.ipc.http_config import decode
 
 NICENESS: Final = 10
 """Shards come first where CPUs are short."""
+
+EXIT_S: Final = 5.0
+"""At the end of the link the process may take so long to end by itself."""
 
 MAX_CONFIG_BYTES: Final = 65_536
 
@@ -33,8 +37,15 @@ def main() -> int:
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # its warnings are what any client can provoke
     from nh.http.server import serve  # noqa: PLC0415  behind the first log line that can be
 
-    serve(config, link)
+    serve(config, link, _exit_later)
     return 0
+
+
+def _exit_later() -> None:
+    """End this process after EXIT_S seconds, if it has not ended by then."""
+    killer = threading.Timer(EXIT_S, os._exit, (0,))
+    killer.daemon = True
+    killer.start()
 
 
 def _be_nice() -> None:

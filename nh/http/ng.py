@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nh.errors import CommandTimeout, NhError
-from nh.http.limits import MAX_NG_OF_WEBSOCKET, MAX_WEBSOCKETS, WEBSOCKET_SEND_S
+from nh.http.limits import MAX_NG_OF_WEBSOCKET, MAX_WEBSOCKETS
 from nh.http.ng_link import NgLink
 from nh.wire.ng import split_cookie
 from nh.wire.ng.stream import MAX_MESSAGE_BYTES
@@ -93,7 +93,6 @@ class _WebSocket:
         self._websocket = websocket
         self._link = link
         self._turns = asyncio.Semaphore(MAX_NG_OF_WEBSOCKET)
-        self._sending = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
@@ -129,15 +128,11 @@ class _WebSocket:
             await self._send(reply, as_text)
 
     async def _send(self, reply: bytes, as_text: bool) -> None:
-        try:
-            async with self._sending, asyncio.timeout(WEBSOCKET_SEND_S):
-                if as_text:
-                    with contextlib.suppress(UnicodeDecodeError):  # it has bytes that no text can have
-                        await self._websocket.send_text(reply.decode())
-                        return
-                await self._websocket.send_bytes(reply)
-        except TimeoutError:
-            await self._websocket.close(_TRY_AGAIN_LATER)
+        if as_text:
+            with contextlib.suppress(UnicodeDecodeError):  # it has bytes that no text can have
+                await self._websocket.send_text(reply.decode())
+                return
+        await self._websocket.send_bytes(reply)
 
 
 async def _body(request: Request) -> bytes | Response:

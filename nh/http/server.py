@@ -1,10 +1,9 @@
 """Serves the application on the sockets that the supervisor opened, until the link to it ends."""
 
 import asyncio
-import os
 import socket
-import threading
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -18,12 +17,10 @@ from nh.http.limits import (
     PING_S,
     REQUEST_S,
     SHUTDOWN_S,
+    WEBSOCKET_SEND_S,
 )
 from nh.ipc.http_config import HttpConfig
 from nh.wire.ng.stream import MAX_MESSAGE_BYTES
-
-_EXIT_S: Final = 5.0
-"""A process that does not end by itself is ended after so long."""
 
 
 class BoundedProtocol(H11Protocol):
@@ -58,8 +55,9 @@ class BoundedProtocol(H11Protocol):
         """The response is with the transport, which may still have to send it."""
         self._end()
         super().on_response_complete()
-        if self.transport.is_closing():
-            self._begin()  # until the client has read it
+        # until the client has read it; or the next request came with the one before, and has begun
+        if self.transport.is_closing() or not self.cycle.response_complete:
+            self._begin()
 
     def timeout_keep_alive_handler(self) -> None:
         """The connection was idle for KEEP_ALIVE_S seconds, or its client has not read the response."""
@@ -75,19 +73,46 @@ class BoundedProtocol(H11Protocol):
             self._deadline = None
 
 
-def serve(config: HttpConfig, link: socket.socket) -> None:
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket with a limit for the time in which a client reads nothing."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol: the client reads nothing, and the buffer is full."""
+        super().pause_writing()
+        self._deadline = self.loop.call_later(WEBSOCKET_SEND_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._end()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._end()
+        super().connection_lost(exc)
+
+    def _end(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -> None:
     """Serve until the link ends.
 
     Args:
         config: where to serve, and whom to ask.
         link: to the supervisor; it carries nothing more.
+        on_end: called when the link has ended; requests under way still get their replies.
     """
     sockets = [socket.socket(fileno=fd) for fd in config.listeners]
     server = uvicorn.Server(
         uvicorn.Config(
             make_app(config),
             http=BoundedProtocol,
-            ws=WebSocketsSansIOProtocol,
+            ws=BoundedWebSocket,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -103,18 +128,16 @@ def serve(config: HttpConfig, link: socket.socket) -> None:
             ws_per_message_deflate=False,
         )
     )
-    asyncio.run(_serve(server, sockets, link))
 
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
 
-async def _serve(server: uvicorn.Server, sockets: list[socket.socket], link: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
+        def end() -> None:
+            loop.remove_reader(link.fileno())
+            server.should_exit = True
+            on_end()
 
-    def end() -> None:
-        loop.remove_reader(link.fileno())
-        server.should_exit = True
-        killer = threading.Timer(_EXIT_S, os._exit, (0,))
-        killer.daemon = True
-        killer.start()
+        loop.add_reader(link.fileno(), end)
+        await server.serve(sockets)
 
-    loop.add_reader(link.fileno(), end)
-    await server.serve(sockets)
+    asyncio.run(run())

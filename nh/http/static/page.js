@@ -1,0 +1,293 @@
+"use strict";
+// The page: polls the API, and draws. Text of peers is only ever set as text, never as HTML.
+
+const STATS_MS = 2000, CALLS_MS = 5000, POINTS = 450, PAGE = 50;
+const COLORS = ["#2e7dd1", "#2a9d5c", "#d9822b", "#b4428e", "#c0392b", "#7a6ff0", "#8a8f98"];
+
+const find = (id) => document.getElementById(id);
+
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+async function ask(path) {
+  const reply = await fetch(path, { signal: AbortSignal.timeout(10000) });
+  const body = await reply.json();
+  if (!reply.ok && !("ok" in body)) throw new Error(body.error ? body.error.message : reply.statusText);
+  return body;
+}
+
+// --- words and numbers --------------------------------------------------------------------------
+
+const count = (value) => {
+  const units = ["", "k", "M", "G", "T"];
+  let at = 0;
+  while (Math.abs(value) >= 10000 && at < units.length - 1) { value /= 1000; at += 1; }
+  return (at || !Number.isInteger(value) ? value.toPrecision(3) : String(value)) + units[at];
+};
+const percent = (ratio) => `${(100 * ratio).toFixed(ratio && ratio < 0.1 ? 1 : 0)} %`;
+function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}m ${Math.floor(seconds % 60)}s`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)}h ${Math.floor(seconds % 3600 / 60)}m`;
+  return `${Math.floor(seconds / 86400)}d ${Math.floor(seconds % 86400 / 3600)}h`;
+}
+
+// An identifier is text, or bytes in base64; what cannot be seen, or turns text around, is shown as an escape.
+const bytesOf = (id) => typeof id === "string"
+  ? new TextEncoder().encode(id)
+  : Uint8Array.from(atob(id.base64), (letter) => letter.charCodeAt(0));
+const HIDDEN = /[\p{C}\p{Z}\\]/gu;
+function shown(id) {
+  if (typeof id !== "string") {
+    return [...bytesOf(id)].map((byte) => byte > 32 && byte < 127 ? String.fromCharCode(byte)
+      : `\\x${byte.toString(16).padStart(2, "0")}`).join("");
+  }
+  return id.replace(HIDDEN, (letter) => letter === " " ? letter : letter === "\\" ? "\\\\"
+    : `\\u{${letter.codePointAt(0).toString(16)}}`);
+}
+const inPath = (id) => [...bytesOf(id)].map((byte) => /[A-Za-z0-9_.~-]/.test(String.fromCharCode(byte))
+  ? String.fromCharCode(byte) : `%${byte.toString(16).padStart(2, "0").toUpperCase()}`).join("");
+
+// --- charts -------------------------------------------------------------------------------------
+
+const charts = [];
+function addChart(title, series, value) {
+  const box = make("div", { className: "chart" }, make("h2", { textContent: title }));
+  find("charts").append(box);
+  const style = getComputedStyle(document.documentElement);
+  const axis = { stroke: style.getPropertyValue("--faint"), grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
+  const plot = new uPlot({
+    width: Math.max(box.clientWidth - 24, 200), height: 170, cursor: { y: false },
+    scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] } },
+    axes: [axis, { ...axis, size: 56, values: (_, ticks) => ticks.map(value || count) }],
+    series: [{ value: "{HH}:{mm}:{ss}" }, ...series.map((name, at) => ({
+      label: name, stroke: COLORS[at % COLORS.length], width: 1.5, points: { show: false },
+      fill: series.length === 1 ? COLORS[at] + "22" : undefined,
+      value: (_, number) => number === null ? "–" : (value || count)(number),
+    }))],
+  }, [[], ...series.map(() => [])], box);
+  new ResizeObserver(() => plot.setSize({ width: Math.max(box.clientWidth - 24, 200), height: 170 })).observe(box);
+  const rows = [];
+  charts.push(plot);
+  return (time, values) => {
+    rows.push([time, ...values]);
+    if (rows.length > POINTS) rows.shift();
+    plot.setData(rows[0].map((_, column) => rows.map((row) => row[column])));
+  };
+}
+
+// --- statistics ---------------------------------------------------------------------------------
+
+let draw = null, before = null;
+
+function rateOf(now) {
+  const seconds = now.time - before.time;
+  return (name) => Math.max(0, (now.totals[name] - before.totals[name]) / seconds);
+}
+
+function prepare(stats) {
+  const drops = Object.keys(stats.totals).filter((name) => name.startsWith("drop_"));
+  const shards = stats.shards.map((shard) => `shard ${shard.shard}`);
+  const words = drops.map((name) => name.slice(5).replaceAll("_", " "));
+  draw = {
+    drops,
+    calls: addChart("Calls", ["calls", "sessions"]),
+    packets: addChart("Packets a second, by path", ["kernel", "user space"]),
+    dropped: addChart("Dropped packets a second, by reason", words),
+    cpu: addChart("CPU of each shard", shards, percent),
+  };
+}
+
+function showStats(now) {
+  find("version").textContent = now.version;
+  if (!draw) prepare(now);
+  if (before && now.time > before.time && now.supervisor.running_since === before.supervisor.running_since) {
+    const rate = rateOf(now), totals = now.totals;
+    const kernel = rate("kernel_packets"), all = rate("packets_in");
+    const dropped = draw.drops.map(rate);
+    const cpu = now.shards.map((shard, at) => before.shards[at]
+      ? Math.max(0, (shard.cpu_s - before.shards[at].cpu_s) / (now.time - before.time)) : null);
+    draw.calls(now.time, [totals.calls, totals.sessions]);
+    draw.packets(now.time, [kernel, Math.max(0, all - kernel)]);
+    draw.dropped(now.time, dropped);
+    draw.cpu(now.time, cpu);
+    showFigures([
+      ["calls", count(totals.calls)],
+      ["packets a second", count(Math.round(all))],
+      ["in the kernel", all ? percent(Math.min(1, kernel / all)) : "–"],
+      ["dropped a second", count(Math.round(dropped.reduce((sum, each) => sum + each, 0)))],
+      ["ports free", totals.ports_total ? percent(totals.ports_free / totals.ports_total) : "–"],
+      ["event loop late by", `${(1000 * totals.loop_lag_s).toFixed(1)} ms`],
+    ]);
+    showShards(now.shards, cpu);
+  }
+  before = now;
+}
+
+function showFigures(figures) {
+  find("figures").replaceChildren(...figures.map(([name, value]) =>
+    make("div", { className: "figure" }, make("b", { textContent: value }), make("span", { className: "faint", textContent: name }))));
+}
+
+const SHARDS = [
+  ["shard", (shard) => shard.shard], ["state", (shard) => shard.state], ["calls", (shard) => count(shard.calls)],
+  ["CPU", (shard, cpu) => cpu === null ? "–" : percent(cpu)], ["memory", (shard) => `${count(shard.memory_bytes)}B`],
+  ["loop late", (shard) => `${(1000 * shard.loop_lag_s).toFixed(1)} ms`], ["ports free", (shard) => count(shard.ports_free)],
+  ["restarts", (shard) => count(shard.restarts)], ["pid", (shard) => shard.pid],
+];
+function showShards(shards, cpu) {
+  const table = find("shards");
+  table.tHead.replaceChildren(make("tr", {}, ...SHARDS.map(([name]) => make("th", { textContent: name }))));
+  table.tBodies[0].replaceChildren(...shards.map((shard, at) => make("tr", {}, ...SHARDS.map(([name, value]) =>
+    make("td", { textContent: value(shard, cpu[at]), className: name === "state" ? (shard.state === "up" ? "good" : "bad") : "" })))));
+}
+
+function showState(text, kind) {
+  const state = find("state");
+  state.textContent = text;
+  state.className = kind;
+}
+
+async function pollStats() {
+  try {
+    const [stats, ready] = await Promise.all([ask("/api/stats"), ask("/readyz")]);
+    showStats(stats);
+    const up = duration(Math.max(0, stats.time - stats.supervisor.running_since));
+    showState(ready.ok ? `ready, up for ${up}` : ready.why, ready.ok ? "good" : "warn");
+  } catch (error) {
+    showState(`no reply: ${error.message}`, "bad");
+  }
+}
+
+// --- calls --------------------------------------------------------------------------------------
+
+const CALLS = [
+  ["call-id", null, ""], ["shard", "shard", "optional"], ["age", "age_s", ""], ["idle", "idle_s", "optional"],
+  ["sessions", "sessions", "optional"], ["sockets", "sockets", "optional"], ["packets", "packets", ""], ["bytes", "bytes", "optional"],
+];
+let calls = [], order = { key: null, down: true }, after = "", next = "";
+
+function showCalls() {
+  const table = find("calls");
+  table.tHead.replaceChildren(make("tr", {}, ...CALLS.map(([name, key, kind]) => {
+    const arrow = order.key === key ? (order.down ? " ↓" : " ↑") : "";
+    const button = make("button", { type: "button", textContent: name + arrow });
+    button.addEventListener("click", () => { order = { key, down: order.key === key ? !order.down : true }; showCalls(); });
+    return make("th", { className: kind, scope: "col" }, button);
+  })));
+  const sorted = order.key ? [...calls].sort((one, other) => (order.down ? -1 : 1) * (one[order.key] - other[order.key]))
+    : order.down ? calls : [...calls].reverse();
+  table.tBodies[0].replaceChildren(...sorted.map((call) => make("tr", {}, ...CALLS.map(([, key, kind]) => {
+    if (key === null) {
+      const link = make("a", { href: `#/call/${inPath(call.call_id)}`, textContent: shown(call.call_id), title: shown(call.call_id) });
+      return make("td", { className: "id" }, link);
+    }
+    return make("td", { className: kind, textContent: key.endsWith("_s") ? duration(call[key]) : count(call[key]) });
+  }))));
+}
+
+async function pollCalls() {
+  if (location.hash.startsWith("#/call/")) return;
+  try {
+    const query = new URLSearchParams({ limit: PAGE, contains: find("contains").value });
+    const page = await ask(`/api/calls?${query}${after ? `&after=${after}` : ""}`);
+    calls = page.calls;
+    next = page.next === "" ? "" : inPath(page.next);
+    find("next").hidden = !next && !after;
+    find("next").textContent = next ? "Next page" : "First page";
+    find("found").textContent = next || after ? `${calls.length} on this page` : `${calls.length} found`;
+    showCalls();
+  } catch (error) {
+    find("found").textContent = error.message;
+  }
+}
+
+// --- one call -----------------------------------------------------------------------------------
+
+function rows(...pairs) {
+  return make("table", { className: "leg" }, make("tbody", {}, ...pairs.filter(([, value]) => value !== "").map(([name, value, kind]) =>
+    make("tr", {}, make("th", { scope: "row", textContent: name }), make("td", { textContent: value, className: kind || "" })))));
+}
+
+const quality = (stream) => [
+  stream.encoding || `payload type ${stream.payload_type}`, `${count(stream.packets)} packets`, `${percent(stream.loss_ratio)} lost`,
+  stream.jitter_ms === null ? "" : `jitter ${stream.jitter_ms.toFixed(1)} ms`, stream.mos === null ? "" : `MOS ${stream.mos.toFixed(1)}`,
+  stream.reordered ? `${count(stream.reordered)} reordered` : "", stream.duplicates ? `${count(stream.duplicates)} duplicates` : "",
+].filter(Boolean).join(", ");
+
+function legCard(title, leg) {
+  const dropped = Object.entries(leg.dropped).filter(([, number]) => number);
+  return make("div", { className: "card" }, make("h3", { textContent: title }), rows(
+    ["received on", leg.local], ["announced", leg.announced || "nothing"],
+    ["comes from", leg.source ? `${leg.source}${leg.latched ? ", latched" : ""}` : "nothing came yet", leg.source ? "" : "bad"],
+    ["packets", `${count(leg.packets)}, ${count(leg.bytes)}B`], ["last packet", leg.idle_s === null ? "never" : `${duration(leg.idle_s)} ago`],
+    ["path", leg.kernel ? "kernel" : `user space${leg.user_space_because ? `: ${leg.user_space_because}` : ""}`],
+    ["dropped", dropped.map(([reason, number]) => `${reason.replaceAll("_", " ")} ${count(number)}`).join(", "), "warn"],
+    ["turned away", leg.refused_from || "", "warn"],
+    ...leg.streams.map((stream) => [`SSRC ${stream.ssrc.toString(16)}`, quality(stream), stream.mos !== null && stream.mos < 3.5 ? "warn" : ""]),
+  ));
+}
+
+function showCall(call) {
+  const parts = [make("h2", {}, "Call ", make("span", { className: "id", textContent: shown(call.call_id) }))];
+  parts.push(rows(["shard", String(call.shard)], ["age", duration(call.age_s)], ["idle", duration(call.idle_s)]));
+  for (const session of call.sessions) {
+    parts.push(make("h2", { textContent: `Session ${session.sessionid}: ${session.state}` }));
+    for (const pair of session.pairs) {
+      parts.push(make("h3", { textContent: `${pair.kind} ${pair.medium + 1}, ${pair.component === 0 ? "RTP" : pair.component === 1 ? "RTCP" : pair.component}` }));
+      parts.push(make("div", { className: "pair" }, legCard("from the caller's side", pair.from), legCard("from the callee's side", pair.to)));
+    }
+  }
+  if (!call.sessions.length) parts.push(make("p", { textContent: "No session is active." }));
+  return parts;
+}
+
+async function pollCall() {
+  const path = location.hash.slice("#/call/".length);
+  if (!location.hash.startsWith("#/call/")) return;
+  let parts;
+  try {
+    parts = showCall(await ask(`/api/calls/${path}`));
+  } catch (error) {
+    parts = [make("p", { className: "bad", textContent: error.message })];
+  }
+  if (location.hash === `#/call/${path}`) find("call").replaceChildren(make("p", {}, make("a", { href: "#/", textContent: "← all calls" })), ...parts);
+}
+
+// --- the page -----------------------------------------------------------------------------------
+
+function route() {
+  const one = location.hash.startsWith("#/call/");
+  find("overview").hidden = one;
+  find("call").hidden = !one;
+  find("call").replaceChildren();
+  if (one) pollCall(); else pollCalls();
+}
+
+function every(milliseconds, poll) {
+  let busy = false;
+  setInterval(async () => {
+    if (busy || document.hidden) return;
+    busy = true;
+    await poll();
+    busy = false;
+  }, milliseconds);
+}
+
+let typing = 0;
+find("contains").addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(() => { after = ""; pollCalls(); }, 300);
+});
+find("search").addEventListener("submit", (event) => event.preventDefault());
+find("next").addEventListener("click", () => { after = next; pollCalls(); });
+window.addEventListener("hashchange", route);
+pollStats();
+route();
+every(STATS_MS, pollStats);
+every(CALLS_MS, pollCalls);
+every(STATS_MS, pollCall);

@@ -1,0 +1,256 @@
+"""What clients may use of the HTTP process: time, size, number. The limits are short here."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from nh.http import ng, ng_link, relay, server
+from tests.http.ng_clients import CONTENT_TYPE, open_websocket
+from tests.http.served import Answer, FakeRelay, served
+from tools.harness.waiting import eventually
+
+SHORT_S = 0.3
+LONG_S = 20.0
+PING = b"c d7:command4:pinge"
+
+
+@pytest.fixture(autouse=True)
+def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "REQUEST_S", SHORT_S)
+    monkeypatch.setattr(server, "WEBSOCKET_SEND_S", SHORT_S)
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[tuple[str, int]]:
+    with served(tmp_path) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def played(directory: Path, answer: Answer, *, timeout_s: float = 2.0) -> Iterator[tuple[str, int]]:
+    """Where HTTP is served, with a relay behind it that answers ng."""
+    with (
+        contextlib.closing(FakeRelay(directory, answer)),
+        served(directory, ng=True, timeout_s=timeout_s) as address,
+    ):
+        yield address
+
+
+def connected(address: tuple[str, int]) -> socket.socket:
+    sock = socket.create_connection(address)
+    sock.settimeout(LONG_S)
+    return sock
+
+
+def get(address: tuple[str, int], path: str = "/") -> httpx.Response:
+    host, port = address
+    return httpx.get(f"http://{host}:{port}{path}", timeout=LONG_S, trust_env=False)
+
+
+def post(address: tuple[str, int], body: bytes = PING) -> httpx.Response:
+    host, port = address
+    url = f"http://{host}:{port}/ng"
+    return httpx.post(url, content=body, headers=CONTENT_TYPE, timeout=LONG_S, trust_env=False)
+
+
+def was_closed(sock: socket.socket) -> bool:
+    """Read to the end; whether the server has closed the connection."""
+    with contextlib.suppress(ConnectionError):
+        while sock.recv(65_536):
+            pass
+    return True
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: local",
+        b"POST /ng HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 100\r\n\r\nabc",
+    ],
+    ids=["nothing", "half a head", "half a body"],
+)
+def test_a_client_that_stops_within_its_request_is_disconnected(tmp_path: Path, begin: bytes) -> None:
+    with played(tmp_path, lambda message: message) as address, connected(address) as slow:
+        slow.sendall(begin)
+        assert get(address).status_code == 200
+        assert was_closed(slow)
+
+
+def test_a_client_that_trickles_is_disconnected(address: tuple[str, int]) -> None:
+    with connected(address) as slow:
+        with pytest.raises(ConnectionError):
+            for _ in range(int(LONG_S / 0.02)):
+                slow.sendall(b"G")
+                time.sleep(0.02)  # a slow client is what this is about
+        assert get(address).status_code == 200
+
+
+def test_a_client_that_reads_no_replies_is_disconnected(address: tuple[str, int]) -> None:
+    with connected(address) as slow:
+        sending = threading.Thread(target=send_without_reading, args=(slow,))
+        sending.start()
+        sending.join(LONG_S)
+        assert not sending.is_alive()
+        assert get(address).status_code == 200
+
+
+def send_without_reading(sock: socket.socket) -> None:
+    """Requests for long replies, until the connection is closed."""
+    with contextlib.suppress(ConnectionError):
+        while True:
+            sock.sendall(b"GET /uplot.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+
+
+def test_an_idle_connection_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "KEEP_ALIVE_S", 1)
+    with served(tmp_path) as address, connected(address) as idle:
+        idle.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert was_closed(idle)
+
+
+# --- size and number ------------------------------------------------------------------------------
+
+
+def test_a_head_that_is_too_long_is_refused(address: tuple[str, int]) -> None:
+    with connected(address) as sock, contextlib.suppress(ConnectionError):
+        sock.sendall(b"GET /" + b"x" * 100_000)
+        assert sock.recv(100).startswith(b"HTTP/1.1 400")
+    assert get(address).status_code == 200
+
+
+def test_beyond_the_most_connections_a_request_is_refused_and_later_ones_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 10)
+    monkeypatch.setattr(server, "REQUEST_S", LONG_S)
+    with served(tmp_path) as address:
+        with contextlib.ExitStack() as stack:
+            for _ in range(15):
+                stack.enter_context(connected(address))
+            eventually(lambda: get(address).status_code == 503, "a request is refused")
+        eventually(lambda: get(address).status_code == 200, "requests are served again")
+
+
+def test_requests_to_a_relay_that_hangs_are_bounded_in_time_and_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "REQUEST_S", LONG_S)
+    monkeypatch.setattr(relay, "MAX_RPC_WAITING", 2)
+    monkeypatch.setattr(relay, "RPC_WAIT_S", SHORT_S)
+    hanging = socket.socket(socket.AF_UNIX)
+    hanging.bind(str(tmp_path / "nh.sock"))
+    hanging.listen()
+    with hanging, served(tmp_path, timeout_s=SHORT_S) as address:
+        statuses: list[int] = []
+        threads = [
+            threading.Thread(target=lambda: statuses.append(get(address, "/api/calls").status_code))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(statuses) <= {503, 504}
+        assert len(statuses) == 8
+        assert get(address).status_code == 200
+
+
+# --- ng -------------------------------------------------------------------------------------------
+
+
+def test_a_websocket_whose_client_reads_nothing_is_closed_and_others_are_served(tmp_path: Path) -> None:
+    long_reply = b"c " + b"x" * 60_000
+    with played(tmp_path, lambda _: long_reply) as address, open_websocket(address) as slow:
+        slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.recv_bufsize = 1
+        sent = threading.Thread(target=ask_without_reading, args=(slow.socket,))
+        sent.start()
+        sent.join(LONG_S)
+        assert not sent.is_alive()
+        with open_websocket(address) as other:
+            other.send(PING)
+            assert other.recv(LONG_S) == long_reply
+
+
+def ask_without_reading(sock: socket.socket) -> None:
+    """Messages, masked with zeros, until the connection is closed."""
+    message = bytes((0x82, 0x80 | len(PING))) + bytes(4) + PING
+    with contextlib.suppress(ConnectionError):
+        while True:
+            sock.sendall(message * 100)
+
+
+def test_a_relay_that_does_not_answer_ng_is_a_time_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "REQUEST_S", LONG_S)
+    silent = threading.Event()
+
+    def answer(_message: bytes) -> bytes | None:
+        silent.wait(LONG_S)
+        return None
+
+    with played(tmp_path, answer, timeout_s=-0.7) as address:  # with the margin of 1 s
+        try:
+            reply = post(address)
+        finally:
+            silent.set()
+        assert reply.status_code == 504
+
+
+def test_a_connection_that_the_relay_closed_is_opened_again(tmp_path: Path) -> None:
+    answers: list[bytes | None] = [b"c 1", None, b"c 2"]
+    with played(tmp_path, lambda _: answers.pop(0)) as address:
+        assert [post(address).content for _ in range(2)] == [b"c 1", b"c 2"]
+
+
+def test_without_a_relay_ng_is_unavailable(tmp_path: Path) -> None:
+    with served(tmp_path, ng=True) as address:
+        assert post(address).status_code == 503
+        assert get(address, "/readyz").json()["ok"] is False
+
+
+def test_too_many_requests_of_ng_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ng_link, "MAX_NG_IN_FLIGHT", 1)
+    monkeypatch.setattr(server, "REQUEST_S", LONG_S)
+    asked, release = threading.Event(), threading.Event()
+
+    def answer(message: bytes) -> bytes:
+        asked.set()
+        release.wait(LONG_S)
+        return message
+
+    with played(tmp_path, answer, timeout_s=LONG_S) as address:
+        first = threading.Thread(target=post, args=(address,))
+        first.start()
+        try:
+            assert asked.wait(LONG_S)
+            assert post(address).status_code == 503
+        finally:
+            release.set()
+            first.join()
+        assert post(address).content == PING
+
+
+def test_beyond_the_most_websockets_another_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ng, "MAX_WEBSOCKETS", 0)
+    with (
+        played(tmp_path, lambda message: message) as address,
+        pytest.raises(InvalidStatus, match="403"),
+        open_websocket(address),
+    ):
+        pass
