@@ -52,6 +52,7 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
         kamailio_is_installed,
         "needs Kamailio with its module rtpengine: apt-get install kamailio",
     ),
+    "chromium": (lambda: bool(shutil.which("chromium")), "needs Chromium: apt-get install chromium"),
     "sipp": (lambda: bool(shutil.which("sipp")), "needs sipp: apt-get install sip-tester"),
 }
 """By marker: whether the peer of such tests is installed, and how to come by it."""

@@ -86,13 +86,18 @@ class _Connection:
 
     async def _receive(self, reader: asyncio.StreamReader) -> None:
         framer = Framer(2 * MAX_MESSAGE_BYTES)
-        with contextlib.suppress(OSError, MalformedFrame):
-            while data := await reader.read(_READ_BYTES):
-                framer.feed(data)
-                while (message := framer.next_frame()) is not None:
-                    self._resolve(*message.split(b" ", 1))
+        try:
+            with contextlib.suppress(OSError, MalformedFrame):
+                while data := await reader.read(_READ_BYTES):
+                    framer.feed(data)
+                    while (message := framer.next_frame()) is not None:
+                        self._resolve(*message.split(b" ", 1))
+        finally:
+            self._end()
+
+    def _end(self) -> None:
         self.ended = True
-        self._writer.close()
+        self._writer.transport.abort()
         for futures in list(self._waiting.values()):
             for future in futures:
                 if not future.done():

@@ -12,7 +12,7 @@ from tools.harness.relay import Relay, running_relay
 @pytest.fixture(scope="session")
 def relay() -> Iterator[Relay]:
     """A relay that serves HTTP, ng too."""
-    with running_relay(http="127.0.0.1:0", http_ng=True, address="127.0.0.1") as relay:
+    with running_relay(http="127.0.0.1:0", http_ng=True, address="127.0.0.1", silent_s=3600) as relay:
         yield relay
 
 

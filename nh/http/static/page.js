@@ -28,6 +28,7 @@ const count = (value) => {
   return (at || !Number.isInteger(value) ? value.toPrecision(3) : String(value)) + units[at];
 };
 const percent = (ratio) => `${(100 * ratio).toFixed(ratio && ratio < 0.1 ? 1 : 0)} %`;
+const timeOf = (seconds) => new Date(1000 * seconds).toLocaleTimeString([], { hour12: false });
 function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
@@ -63,8 +64,8 @@ function addChart(title, series, value) {
   const plot = new uPlot({
     width: Math.max(box.clientWidth - 24, 200), height: 170, cursor: { y: false },
     scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] } },
-    axes: [axis, { ...axis, size: 56, values: (_, ticks) => ticks.map(value || count) }],
-    series: [{ value: "{HH}:{mm}:{ss}" }, ...series.map((name, at) => ({
+    axes: [{ ...axis, space: 80, values: (_, ticks) => ticks.map(timeOf) }, { ...axis, size: 56, values: (_, ticks) => ticks.map(value || count) }],
+    series: [{ label: "at", value: (_, time) => time === null ? "–" : timeOf(time) }, ...series.map((name, at) => ({
       label: name, stroke: COLORS[at % COLORS.length], width: 1.5, points: { show: false },
       fill: series.length === 1 ? COLORS[at] + "22" : undefined,
       value: (_, number) => number === null ? "–" : (value || count)(number),
@@ -77,6 +78,7 @@ function addChart(title, series, value) {
     rows.push([time, ...values]);
     if (rows.length > POINTS) rows.shift();
     plot.setData(rows[0].map((_, column) => rows.map((row) => row[column])));
+    if (plot.cursor.idx === null || plot.cursor.idx === undefined) plot.setLegend({ idx: rows.length - 1 });
   };
 }
 
