@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from nh.calls.media import Media, Side
+from nh.log_settings import LogLevel
 from nh.results import (
     Activated,
     Allocated,
@@ -21,9 +22,11 @@ from nh.results import (
     Closed,
     DrainState,
     ExtensionResult,
+    LogState,
     Pong,
     Queried,
     RelayPort,
+    Reloaded,
     Result,
     Rewritten,
     SessionCounters,
@@ -151,6 +154,22 @@ class Drain(BaseCommand[DrainState], frozen=True, tag="drain"):
 
 class Undrain(BaseCommand[DrainState], frozen=True, tag="undrain"):
     """Accept new calls again."""
+
+
+class Reload(BaseCommand[Reloaded], frozen=True, tag="reload"):
+    """Read the settings again, and apply those that can change at run time."""
+
+
+class SetLog(BaseCommand[LogState], frozen=True, tag="set_log"):
+    """Change a level of the log until the next reload or start, or ask for the levels.
+
+    Attributes:
+        level: the new level; None: change nothing.
+        area: one of nh.logs.AREAS; "": all areas.
+    """
+
+    level: LogLevel | None = None
+    area: str = ""
 
 
 class Upgrade(BaseCommand[Upgrading], frozen=True, tag="upgrade"):
@@ -491,5 +510,5 @@ CallCommand = Allocate | Activate | Close | CloseCall | ShowCall | NgCommand | S
 RelayCommand = CallCommand | ListCalls | DeleteAll
 """The commands that a shard executes."""
 
-Command = RelayCommand | GetStats | Drain | Undrain | Upgrade | Ping | Extension
+Command = RelayCommand | GetStats | Drain | Undrain | Reload | SetLog | Upgrade | Ping | Extension
 """All commands."""

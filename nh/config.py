@@ -29,6 +29,7 @@ from nh.commands import Feature
 from nh.errors import ConfigError
 from nh.fastpath.attach import AttachMode
 from nh.interface_text import check_interfaces, parse_address, parse_interface, parse_ports
+from nh.log_settings import LogFormat, LogLevel, LogSettings, parse_areas
 
 MAX_KERNEL_FLOWS = 2**22
 """Most directions in the kernel; their counters would take a gigabyte."""
@@ -37,15 +38,6 @@ _BY_FEATURE = "FEATURE=warn, such as recording=warn,dtmf=warn"
 
 NO_STATE = "off"
 """Value of `state` with which calls are not stored; --no-state on the command line."""
-
-
-class LogLevel(enum.StrEnum):
-    """How much nh says on standard error."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 class KernelMode(enum.StrEnum):
@@ -93,7 +85,9 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         command_timeout_s: how long a shard may take for one command.
         idle_client_s: life of an RPC connection on which nothing happens.
         max_clients: most RPC connections at once; the longest idle one makes room.
-        log_level: how much nh says on standard error.
+        log_level: how much nh logs on standard error.
+        log_areas: AREA=LEVEL, levels of areas that differ from log_level; see nh.logs.AREAS.
+        log_format: see nh.logs.LogFormat.
     """
 
     shards: int = 0
@@ -123,6 +117,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     idle_client_s: float = 300.0
     max_clients: int = 4096
     log_level: LogLevel = LogLevel.INFO
+    log_areas: tuple[str, ...] = ()
+    log_format: LogFormat = LogFormat.TEXT
 
     def __post_init__(self) -> None:
         RelaySettings.__post_init__(self)
@@ -147,6 +143,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
             self.ng_lenient,
             self.http_addresses,
             self.rtpproxy_addresses,
+            self.log,
         )
         for name, path in (("runtime_dir", self.runtime_dir), ("state", self.state)):
             if path and "/" not in path and (name, path) != ("state", NO_STATE):
@@ -259,6 +256,11 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     def rpc_addresses(self) -> tuple[str, ...]:
         """`rpc`, or the default socket in the runtime directory."""
         return self.rpc or (str(self.runtime_path / "nh.sock"),)
+
+    @property
+    def log(self) -> LogSettings:
+        """The part that all processes of nh need to log."""
+        return LogSettings(self.log_level, parse_areas(self.log_areas), self.log_format)
 
     @property
     def relay(self) -> RelaySettings:

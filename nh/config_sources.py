@@ -24,9 +24,6 @@ MAX_FILE_BYTES: Final = 1 << 20
 DEFAULT: Final = "default"
 COMMAND_LINE: Final = "command line"
 
-_LISTS = frozenset({"rpc", "ng", "rtpproxy", "http", "interface", "kernel_interface"})
-"""Settings that have several values, separated by commas in the environment."""
-
 _OTHER_VARIABLES = frozenset({"NH_CONFIG", "NH_HANDOVER_FD"})
 """Variables of nh that are no settings: the file, and the descriptor that nh gives itself at an upgrade."""
 
@@ -39,6 +36,9 @@ _KINDS: Final = {
 
 
 _HINTS: Final = get_type_hints(Settings)
+
+_LISTS: Final = frozenset(name for name, kind in _HINTS.items() if kind == tuple[str, ...])
+"""Settings that have several values, separated by commas in the environment."""
 
 
 class LoadedSettings(NamedTuple):

@@ -6,7 +6,7 @@ exactly one shown form, and nh.cli.calls.callid reads that form back.
 
 from typing import Final
 
-SHORT_BYTES: Final = 64
+SHORT_BYTES: Final = 128
 """Most bytes of an identifier in a line of the log or in a message."""
 
 
@@ -29,6 +29,13 @@ def short_id(identifier: bytes) -> str:
     if len(identifier) <= SHORT_BYTES:
         return show_id(identifier)
     return show_id(identifier[:SHORT_BYTES]) + "…"
+
+
+def escaped(text: str) -> str:
+    """A line with text of peers in it, which may be escaped already: only what is not printable changes."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _show(char) for char in text)
 
 
 def _show(char: str) -> str:

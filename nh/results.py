@@ -4,6 +4,7 @@ import msgspec
 
 from nh.calls.media import RelayMedia, Side
 from nh.errors import NhError
+from nh.log_settings import LogLevel
 
 
 class Allocated(msgspec.Struct, frozen=True, tag="allocated"):
@@ -329,6 +330,30 @@ class DrainState(msgspec.Struct, frozen=True, tag="drain_state"):
     limit_s: float | None = None
 
 
+class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
+    """What a reload found different from the settings in force.
+
+    Attributes:
+        applied: names of settings that are in force now.
+        needs_upgrade: names of settings that an upgrade applies.
+    """
+
+    applied: tuple[str, ...]
+    needs_upgrade: tuple[str, ...]
+
+
+class LogState(msgspec.Struct, frozen=True, tag="log_state"):
+    """How much nh logs.
+
+    Attributes:
+        level: of all areas without a level of their own.
+        areas: levels by area.
+    """
+
+    level: LogLevel
+    areas: dict[str, LogLevel]
+
+
 class Upgrading(msgspec.Struct, frozen=True, tag="upgrading"):
     """The upgrade begins, and this connection ends.
 
@@ -387,5 +412,5 @@ RelayResult = (
 )
 """The results that a shard returns."""
 
-Result = RelayResult | LeftOut | Stats | DrainState | Upgrading | Pong | ExtensionResult
+Result = RelayResult | LeftOut | Stats | DrainState | Reloaded | LogState | Upgrading | Pong | ExtensionResult
 """All results."""

@@ -1,7 +1,7 @@
 """Limits the rate of log lines that peers or lasting shortages cause, so that they cannot fill the disk."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 
 class RateLimitedLogger:
@@ -20,7 +20,9 @@ class RateLimitedLogger:
         self._next_at = 0.0
         self._suppressed = 0
 
-    def log(self, level: int, message: str, *arguments: object) -> bool:
+    def log(
+        self, level: int, message: str, *arguments: object, extra: Mapping[str, object] | None = None
+    ) -> bool:
         """Log a line as logging.Logger.log does, or suppress and count it; returns whether it was logged."""
         now = self._now()
         if now < self._next_at:
@@ -28,8 +30,9 @@ class RateLimitedLogger:
             return False
         self._next_at = now + self._interval_s
         if self._suppressed:
-            self._logger.log(level, message + " (%d similar lines suppressed)", *arguments, self._suppressed)
+            message += " (%d similar lines suppressed)"
+            self._logger.log(level, message, *arguments, self._suppressed, extra=extra)
             self._suppressed = 0
         else:
-            self._logger.log(level, message, *arguments)
+            self._logger.log(level, message, *arguments, extra=extra)
         return True

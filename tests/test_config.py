@@ -17,11 +17,12 @@ from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
 from nh.commands import Feature
-from nh.config import LogLevel, Settings, check_served_addresses
+from nh.config import Settings, check_served_addresses
 from nh.config_sources import load_settings, read_settings, unknown_variables
 from nh.durations import parse_seconds
 from nh.errors import ConfigError
 from nh.interface_text import parse_address
+from nh.log_settings import LogLevel
 from nh.supervisor.handover.receive import VARIABLE
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "configuration.md"

@@ -11,6 +11,7 @@ from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
+from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.errors import Draining, LimitReached, Refused, UnknownCall
@@ -197,6 +198,12 @@ class CallTable:
         closed = call.close(now=now)
         self._forget_if_empty(call)
         return closed
+
+    def change_settings(self, settings: RelaySettings, *, now: float) -> None:
+        """Use these limits and rules from now on; legs keep the policy with which they began."""
+        self.resources.settings = settings
+        for call in self._calls.values():
+            call.next_expiry = now
 
     def expire(self, *, now: float) -> None:
         """End silent sessions and close unneeded sockets in all calls."""

@@ -13,6 +13,7 @@ import typer
 
 from nh.commands import Feature
 from nh.config import Settings
+from nh.log_settings import AREAS
 
 
 class Flag(NamedTuple):
@@ -43,6 +44,7 @@ _MEDIA: Final = "Media"
 _KERNEL: Final = "Media inside the kernel"
 _LIFE: Final = "How long things live"
 _LIMITS: Final = "Limits"
+_LOG: Final = "The log"
 _WEEK_S: Final = 7 * 86_400
 
 _HINTS: Final = get_type_hints(Settings)
@@ -67,8 +69,15 @@ FLAGS: Final[dict[str, Flag]] = {
         default="/var/lib/nh for root, else nh in $XDG_STATE_HOME or ~/.local/state",
     ),
     "log_level": Flag(
-        _PROCESS, "How much to say on standard error: debug, info, warning or error", metavar="LEVEL"
+        _LOG, "How much to log on standard error: debug, info, warning or error", metavar="LEVEL"
     ),
+    "log_areas": Flag(
+        _LOG,
+        f"Level of one area: {', '.join(AREAS)}; may be given several times",
+        metavar="AREA=LEVEL",
+        default="that of --log-level",
+    ),
+    "log_format": Flag(_LOG, "How lines look: text or json", metavar="FORMAT"),
     "rpc": Flag(
         _RPC,
         "Address to serve: a path if it has a / (a directory, or a / at its end, means the file `socket` in "

@@ -28,6 +28,8 @@ _MODULES: Final = {
     "undrain": "nh.cli.drain",
     "upgrade": "nh.cli.upgrade",
     "shards": "nh.cli.upgrade",
+    "reload": "nh.cli.reload",
+    "log": "nh.cli.reload",
     "config": "nh.cli.config",
 }
 """Where the function of each subcommand is, in the order of the help."""

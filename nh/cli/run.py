@@ -82,7 +82,9 @@ def run(
         checked_in = check_in(loaded)
         typer.echo(checked_in if preflight else _sentence(loaded))
         return
-    raise typer.Exit(supervise(loaded, takeover=takeover))
+    raise typer.Exit(
+        supervise(loaded, takeover=takeover, reread=lambda: load_settings(flags=settings, file=config))
+    )
 
 
 def _sentence(settings: Settings) -> str:

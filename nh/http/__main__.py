@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from nh.ipc.http_config import decode
+from nh.log_settings import LogLevel, LogSettings
+from nh.logs import configure_logging
 
 NICENESS: Final = 10
 """Shards come first where CPUs are short."""
@@ -25,15 +27,13 @@ def main() -> int:
     """Serve until the link to the supervisor ends; returns the exit status."""
     link = socket.socket(fileno=int(sys.argv[sys.argv.index("--link-fd") + 1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor ends this process
-    logging.basicConfig(
-        stream=sys.stderr, format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
-    )
+    configure_logging(LogSettings(LogLevel.WARNING))  # until the settings come
     _be_nice()
     record = link.recv(MAX_CONFIG_BYTES)
     if not record:  # the supervisor has ended
         return 0
     config = decode(record)
-    logging.getLogger().setLevel(config.log_level.upper())
+    configure_logging(config.log)
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # its warnings are what any client can provoke
     from nh.http.server import serve  # noqa: PLC0415  behind the first log line that can be
 

@@ -5,6 +5,8 @@ The link carries nothing else. Its end tells the HTTP process that the superviso
 
 import msgspec
 
+from nh.log_settings import LogSettings
+
 
 class HttpConfig(msgspec.Struct, frozen=True):
     """The settings of the HTTP process.
@@ -16,7 +18,7 @@ class HttpConfig(msgspec.Struct, frozen=True):
         rpc: where nh serves RPC.
         ng: the Unix socket at which nh serves ng for this process; "": ng is not served over HTTP.
         command_timeout_s: a shard may take so many seconds for one command.
-        log_level: how much to log.
+        log: what to log, and how.
     """
 
     listeners: tuple[int, ...]
@@ -25,7 +27,7 @@ class HttpConfig(msgspec.Struct, frozen=True):
     rpc: str
     ng: str
     command_timeout_s: float
-    log_level: str
+    log: LogSettings
 
 
 def encode(config: HttpConfig) -> bytes:

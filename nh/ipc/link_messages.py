@@ -18,9 +18,9 @@ from typing import Final, TypeVar
 import msgspec
 
 from nh.calls.media import Endpoint
-from nh.calls.settings import RelayConfig
+from nh.calls.settings import RelayConfig, RelaySettings
 from nh.commands import RelayCommand
-from nh.config import LogLevel
+from nh.log_settings import LogSettings
 from nh.results import RelayResult
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024
@@ -63,14 +63,14 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         successor: whether there was a shard of this number before it in this run: what that one had in the
             kernel is then taken over, not cleared.
         stats_segment: name of the shared memory in which block `shard` is its own to write.
-        log_level: how much to log.
+        log: what to log, and how.
         handover_path: where the shard listens for the next supervisor, a path that does not exist yet; "":
             the shard ends with its supervisor.
     """
 
     relay: RelayConfig
     stats_segment: str
-    log_level: LogLevel = LogLevel.INFO
+    log: LogSettings = LogSettings()
     kernel: KernelMaps | None = None
     kernel_off: str = ""
     successor: bool = False
@@ -139,6 +139,18 @@ class RefuseNewCalls(msgspec.Struct, frozen=True, tag="refuse_new_calls"):
 
 class TakeNewCalls(msgspec.Struct, frozen=True, tag="take_new_calls"):
     """Take new call-ids again."""
+
+
+class Reconfigure(msgspec.Struct, frozen=True, tag="reconfigure"):
+    """Settings have changed: use these from now on.
+
+    Args:
+        relay: how calls are relayed; limits are this shard's share.
+        log: what to log, and how.
+    """
+
+    relay: RelaySettings
+    log: LogSettings
 
 
 class Detach(msgspec.Struct, frozen=True, tag="detach"):
@@ -256,6 +268,7 @@ ToShard = (
     | Shutdown
     | RefuseNewCalls
     | TakeNewCalls
+    | Reconfigure
     | Detach
 )
 BackupMessage = StoreSockets | ReleaseSockets | SaveCall | DropCall

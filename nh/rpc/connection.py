@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from nh.address import TcpAddress
 from nh.ipc.peer import peer_of
+from nh.logs import about
 from nh.loop import Callback, Loop
 from nh.rpc.events import Handler, RequestCounter, StreamProtocol, Unreadable
 from nh.rpc.idle_clients import IdleTracker
@@ -238,6 +239,7 @@ class Connection:
             "the connection from %s is closed, as its requests cannot be read: %s",
             self.client,
             event.error,
+            extra=about(client=self.client),
         )
         self._end()
 

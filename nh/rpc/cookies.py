@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from nh.commands import Command, Ping
 from nh.errors import IncompleteSdp, ShardUnavailable, Unsupported, UnusableSdp, WrongDialog
+from nh.logs import about
 from nh.results import Failure, LeftOut, Result, Rewritten
 from nh.rpc.events import Dispatch, Event, Message, RequestCounter, Send
 from nh.rpc.reply_cache import MAX_PENDING, ReplyCache
@@ -34,14 +35,16 @@ class CookieRequest(NamedTuple):
     Attributes:
         command: what to execute, or the result to reply with at once.
         encode: makes the reply, cookie and all, of the command's result.
-        subject: what of the request is known, for log lines: its command and its call.
+        subject: what of the request is known; its text, command and call, is for log lines.
         left_out: what the settings leave out of the request, for the log; "" for nothing.
+        call_id: the call of the request; b"": not known.
     """
 
     command: Command | Failure | LeftOut
     encode: Callable[[Result], bytes]
-    subject: str = "a request"
+    subject: object = "a request"
     left_out: str = ""
+    call_id: bytes = b""
 
 
 class CookieCodec(Protocol):
@@ -108,6 +111,7 @@ class CookieHandler:
                 "%s: a message from %s has no cookie, so it gets no reply",
                 self._codec.name,
                 sender,
+                extra=about(client=sender),
             )
             return False
         cookie, payload = parts
@@ -164,6 +168,7 @@ class CookieHandler:
                 request.subject,
                 sender,
                 left_out,
+                extra=about(request.call_id, sender),
             )
 
     def _log_failure(self, what: str, request: CookieRequest, sender: Hashable, failure: Failure) -> None:
@@ -175,4 +180,5 @@ class CookieHandler:
             sender,
             what,
             failure.message,
+            extra=about(request.call_id, sender),
         )

@@ -10,6 +10,7 @@ from collections.abc import Collection, Hashable
 from typing import Final
 
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
+from nh.logs import about
 from nh.results import Failure, Result
 from nh.rpc.events import Dispatch, Event, Rejected, Request, RequestCounter, Send, Unreadable
 from nh.throttle import RateLimitedLogger
@@ -149,6 +150,7 @@ class CommandHandler:
                 "a Net::SIP request from %s was rejected with undef: %s",
                 sender,
                 event.error.message,
+                extra=about(client=sender),
             )
         send(event.reply)
         return True

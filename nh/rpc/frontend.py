@@ -96,13 +96,20 @@ class Frontend:
         self._datagrams = [
             DatagramSocket(loop, sock, handler, stats=stats, limited_log=limited_log) for sock in datagrams
         ]
-        self._sweep_s = min(SWEEP_S, idle_client_s / 4, partial_frame_s / 4)
         self._accepting = False
         self._pause: Timer | None = None
         for listener in self._listeners:
             listener.setblocking(False)
         self._accept_all()
-        self._sweep_timer = loop.call_later(self._sweep_s, self._sweep)
+        self._sweep_timer = loop.call_later(self._sweep_s(), self._sweep)
+
+    def _sweep_s(self) -> float:
+        return min(SWEEP_S, self._idle_client_s / 4, self._partial_frame_s / 4)
+
+    def change_limits(self, idle_client_s: float, max_clients: int) -> None:
+        """Use these limits from now on; connections beyond `max_clients` stay until they are idle."""
+        self._idle_client_s = idle_client_s
+        self._max_clients = max_clients
 
     @property
     def clients(self) -> int:
@@ -239,7 +246,7 @@ class Frontend:
     # --- limits in time ---------------------------------------------------------------------------
 
     def _sweep(self) -> None:
-        self._sweep_timer = self._loop.call_later(self._sweep_s, self._sweep)
+        self._sweep_timer = self._loop.call_later(self._sweep_s(), self._sweep)
         overdue = self._clients.overdue(
             self._loop.now(), idle_s=self._idle_client_s, partial_frame_s=self._partial_frame_s
         )

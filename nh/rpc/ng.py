@@ -38,7 +38,8 @@ class NgCodec:
         """See CookieCodec."""
         request = ng.decode_request(payload, self._lenient)
         encode = functools.partial(_encode, cookie, request)
-        return CookieRequest(request.command, encode, request.subject, request.left_out)
+        subject = request.subject
+        return CookieRequest(request.command, encode, subject, request.left_out, subject.call_id)
 
 
 class FramedNgCodec(NgCodec):

@@ -6,12 +6,13 @@ handles signals: a shard ends on Shutdown, or when the link has ended and no cal
 
 import contextlib
 import gc
-import logging
 import signal
 import socket
 import sys
 from pathlib import Path
 
+from nh.log_settings import LogLevel, LogSettings
+from nh.logs import configure_logging
 from nh.loop import SelectorLoop
 from nh.shard.zygote import wait_for_settings
 
@@ -28,9 +29,7 @@ def main() -> int:
     link_fd = int(sys.argv[sys.argv.index("--link-fd") + 1])
     # Ctrl-C reaches the whole process group: the supervisor ends the shards in order
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(
-        stream=sys.stderr, format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
-    )
+    configure_logging(LogSettings(LogLevel.WARNING))  # until the settings come
     _show_as("nh-zygote")
     link = wait_for_settings(socket.socket(fileno=link_fd))
     _show_as("nh-shard")

@@ -12,6 +12,7 @@ from typing import Final
 from nh.calls.events import CallObserver, EndReason
 from nh.calls.session import Session
 from nh.errors import AddressUnavailable, NhError, PortsExhausted
+from nh.logs import about
 from nh.printable import short_id
 from nh.throttle import RateLimitedLogger
 
@@ -25,12 +26,32 @@ QUIET_S: Final = 1.0
 
 
 class SessionLog(CallObserver):
-    """Logs the sessions that end without a command, and why."""
+    """Logs the sessions that end without a command, and why; for debugging, each call's begin and end.
+
+    Args:
+        shard: number of the shard.
+    """
+
+    def __init__(self, shard: int) -> None:
+        self._shard = shard
+
+    def call_begun(self, call_id: bytes) -> None:
+        """See CallObserver."""
+        self._debug("call '%s' begins in shard %d", call_id)
+
+    def call_ended(self, call_id: bytes) -> None:
+        """See CallObserver."""
+        self._debug("call '%s' is over in shard %d", call_id)
+
+    def _debug(self, message: str, call_id: bytes) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug(message, short_id(call_id), self._shard, extra=about(call_id))
 
     def session_ended(self, call_id: bytes, session: Session, reason: EndReason) -> None:
         """See CallObserver."""
         if reason is not EndReason.CLOSED:
-            logger.info("session %d of call '%s' ended: %s", session.id, short_id(call_id), reason)
+            name = short_id(call_id)
+            logger.info("session %d of call '%s' ended: %s", session.id, name, reason, extra=about(call_id))
 
 
 class RefusalLog:

@@ -25,6 +25,7 @@ from nh.ipc.link_messages import (
     HoldLinks,
     NoCallsLeft,
     Ready,
+    Reconfigure,
     RefuseNewCalls,
     Restore,
     RestoreCall,
@@ -37,6 +38,7 @@ from nh.ipc.link_messages import (
     decode_to_shard,
     encode,
 )
+from nh.logs import configure_logging
 from nh.loop import SelectorLoop
 from nh.results import Failure, Queried, RelayResult
 from nh.shard.media.kernel_path import KernelPath
@@ -129,10 +131,10 @@ class Control(CallObserver):
                 self._or_exit(self._serve)
             case HoldLinks():
                 self._hold_links(fds)
-            case RefuseNewCalls(round=drain_round):
-                self._drain(drain_round)
-            case TakeNewCalls():
-                self._drain(None)
+            case RefuseNewCalls() | TakeNewCalls() as drain:
+                self._drain(drain.round if isinstance(drain, RefuseNewCalls) else None)
+            case Reconfigure() as reconfigure:
+                self._reconfigure(reconfigure)
             case Detach():
                 self._detached = True
             case Shutdown():
@@ -157,7 +159,7 @@ class Control(CallObserver):
 
     def _set_up(self, configure: Configure) -> None:
         self._configure = configure
-        logging.getLogger().setLevel(configure.log_level.upper())
+        configure_logging(configure.log)
         segment = self._segment = attach_segment(configure.stats_segment)
         self._writer = ShardWriter(segment, configure.relay.shard)
         stats = self._writer.resume()
@@ -227,6 +229,11 @@ class Control(CallObserver):
         close_all(self._links)
         self._links = list(fds)
         fds.clear()
+
+    def _reconfigure(self, reconfigure: Reconfigure) -> None:
+        configure_logging(reconfigure.log)
+        if self._recovery is not None:
+            self._recovery.relay.change_settings(reconfigure.relay)
 
     # --- drain ------------------------------------------------------------------------------------
 

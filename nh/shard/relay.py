@@ -9,13 +9,15 @@ import random
 import time
 from collections.abc import Sequence
 
+import msgspec
+
 from nh.calls.events import CallEvents, CallObserver
 from nh.calls.media import Media, RelayMedia, Side, canonical_address
 from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
 from nh.calls.session import SessionInfo
 from nh.calls.session_ids import SessionIds
-from nh.calls.settings import RelayConfig
+from nh.calls.settings import RelayConfig, RelaySettings
 from nh.calls.table import CallTable
 from nh.command_table import INFO
 from nh.commands import (
@@ -89,7 +91,7 @@ class Relay:
         self._sessions = Sessions(self.table, config.interfaces)
         self._collector = StatsCollector(self.stats, self.table, self.plane)
         self._refusals = RefusalLog(config.shard)
-        self.observe(SessionLog())
+        self.observe(SessionLog(config.shard))
         self.observe(self._collector)
         self._loop: Loop | None = None
         self._ticker: Ticker | None = None
@@ -114,6 +116,18 @@ class Relay:
     def resume(self) -> None:
         """Relay again after pause(); another process may have changed the sockets meanwhile."""
         self.plane.activate()
+        self._start_ticker()
+
+    def change_settings(self, settings: RelaySettings) -> None:
+        """Relay by these settings from now on; open sockets keep the code point and policy that they have."""
+        self._config = msgspec.structs.replace(self._config, settings=settings)
+        self.plane.change_settings(settings)
+        self.table.change_settings(settings, now=time.monotonic())
+        if self._ticker is not None:
+            self._ticker.stop()
+            self._start_ticker()
+
+    def _start_ticker(self) -> None:
         if self._loop is not None:
             self._ticker = Ticker(
                 self._loop,

@@ -19,12 +19,26 @@ from nh.commands import (
     ListCalls,
     Ping,
     RelayCommand,
+    Reload,
+    SetLog,
     Undrain,
     Upgrade,
 )
 from nh.errors import CommandTimeout, Refused, ShardUnavailable, StatsUnavailable, UnknownCommand
-from nh.results import CallList, Closed, DrainState, Failure, Pong, RelayResult, Result, Stats
+from nh.results import (
+    CallList,
+    Closed,
+    DrainState,
+    Failure,
+    LogState,
+    Pong,
+    RelayResult,
+    Reloaded,
+    Result,
+    Stats,
+)
 from nh.stats import StatsReader, SupervisorStats
+from nh.supervisor.reload import Reloader
 from nh.supervisor.shards.drain import DrainPolicy
 from nh.version import __version__
 
@@ -32,6 +46,9 @@ Execute = Callable[[int, RelayCommand, Callable[[RelayResult], None]], None]
 """Has a shard, given by its number, execute a command; replies exactly once, with a Failure on failure."""
 
 Reply = Callable[[Result], None]
+
+_Own = Ping | GetStats | Drain | Undrain | Reload | SetLog | Upgrade | Extension
+"""The commands that the supervisor executes itself."""
 
 
 class Dispatcher:
@@ -44,6 +61,7 @@ class Dispatcher:
         reader: the statistics that GetStats returns.
         stats: counts commands that a shard did not answer.
         drain: carries out Drain and Undrain.
+        reloader: carries out Reload and SetLog.
         upgrade: carries out Upgrade, and replies.
     """
 
@@ -56,6 +74,7 @@ class Dispatcher:
         reader: StatsReader,
         stats: SupervisorStats,
         drain: DrainPolicy,
+        reloader: Reloader,
         upgrade: Callable[[int | None, Reply], None],
     ) -> None:
         self._execute = execute
@@ -64,6 +83,7 @@ class Dispatcher:
         self._reader = reader
         self._stats = stats
         self._drain = drain
+        self._reloader = reloader
         self._upgrade = upgrade
         routes: dict[Route, Callable[[Any, Reply], None]] = {
             Route.CALL_SHARD: self._ask_call_shard,
@@ -97,7 +117,7 @@ class Dispatcher:
 
     # --- in the supervisor ------------------------------------------------------------------------
 
-    def _do(self, command: Ping | GetStats | Drain | Undrain | Upgrade | Extension, reply: Reply) -> None:
+    def _do(self, command: _Own, reply: Reply) -> None:
         match command:
             case Ping():
                 reply(Pong(__version__))
@@ -105,6 +125,8 @@ class Dispatcher:
                 reply(self._read_stats())
             case Drain() | Undrain():
                 reply(self._change_drain(command))
+            case Reload() | SetLog():
+                reply(self._reconfigure(command))
             case Upgrade():
                 self._upgrade(command.shards, reply)
             case Extension():
@@ -120,6 +142,14 @@ class Dispatcher:
         except (Refused, StatsUnavailable) as exc:
             return Failure.of(exc)
         return DrainState(self._drain.draining, calls, self._drain.left_s)
+
+    def _reconfigure(self, command: Reload | SetLog) -> Reloaded | LogState | Failure:
+        try:
+            if isinstance(command, Reload):
+                return self._reloader.reload()
+            return self._reloader.set_log(command.level, command.area)
+        except Refused as exc:
+            return Failure.of(exc)
 
     def _read_stats(self) -> Stats | Failure:
         try:

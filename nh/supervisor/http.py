@@ -176,7 +176,7 @@ class HttpService:
             rpc=self._rpc,
             ng=self._ng,
             command_timeout_s=settings.command_timeout_s,
-            log_level=settings.log_level,
+            log=settings.log,
         )
 
     def _end_failed_start(self) -> None:

@@ -96,6 +96,11 @@ class Rpc:
             lenient=self._settings.ng_lenient,
         )
 
+    def change_limits(self, idle_client_s: float, max_clients: int) -> None:
+        """Use these limits from now on; see Frontend."""
+        for frontend in self._frontends.values():
+            frontend.change_limits(idle_client_s, max_clients)
+
     def stop_accepting(self) -> None:
         """Accept no clients and read no datagrams any more; open connections are served on."""
         for frontend in self._frontends.values():

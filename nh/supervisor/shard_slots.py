@@ -129,7 +129,7 @@ def _specs(runtime: Runtime, known_session: int) -> list[ShardSpec]:
                     known_session=known_session,
                 ),
                 stats_segment=runtime.segment.name,
-                log_level=settings.log_level,
+                log=settings.log,
                 kernel=kernel.share(shard) if kernel is not None else None,
                 kernel_off=runtime.kernel_off,
                 successor=kernel is not None and kernel.inherited,

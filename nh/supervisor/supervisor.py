@@ -7,10 +7,11 @@ whether its supervisor was killed, has left (nh.supervisor.handover.upgrade) or 
 import contextlib
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from nh.config import Settings
+from nh.errors import Refused
 from nh.ipc.inherited import Inherited
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
@@ -18,6 +19,7 @@ from nh.supervisor.dispatch import Dispatcher
 from nh.supervisor.handover.upgrade import HandoverParts, UpgradeController
 from nh.supervisor.host.signals import signals_on
 from nh.supervisor.publisher import Publisher
+from nh.supervisor.reload import Reloader
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.shard_slots import ShardSlots
 from nh.supervisor.shards.drain import DrainPolicy
@@ -40,6 +42,7 @@ class Supervisor:
         shard_argv: the program of a shard.
         stack: undone by the caller after run().
         inherited: what the supervisor before handed over.
+        reread: reads the settings from their sources again, for a reload; raises ConfigError.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Supervisor:
         shard_argv: Sequence[str],
         stack: contextlib.ExitStack,
         inherited: Inherited,
+        reread: Callable[[], Settings],
     ) -> None:
         self._runtime = runtime = Runtime(settings, stack, inherited)
         self._handover = inherited.message
@@ -68,6 +72,14 @@ class Supervisor:
             on_change=self._on_drain_changed,
         )
         self._watchdog = Watchdog(runtime.loop, self._slots.all, hang_s=settings.hang_s)
+        self._reloader = Reloader(
+            runtime.loop,
+            settings,
+            self._slots.all,
+            rpc=runtime.rpc,
+            watchdog=self._watchdog,
+            reread=reread,
+        )
         self._upgrade: UpgradeController
         self._publisher: Publisher
 
@@ -118,6 +130,7 @@ class Supervisor:
             reader=StatsReader(runtime.segment),
             stats=runtime.stats,
             drain=self._drain,
+            reloader=self._reloader,
             upgrade=self._upgrade.upgrade,
         )
         runtime.rpc.serve(dispatcher)
@@ -142,7 +155,8 @@ class Supervisor:
         if self._upgrade.leaving:
             self._upgrade.defer_signal(number)
         elif number == signal.SIGHUP:
-            logger.info("SIGHUP: ignored, settings are read at the start only; `nh upgrade` reads them again")
+            with contextlib.suppress(Refused):  # the log has the reason
+                self._reloader.reload()
         elif number == signal.SIGUSR1:
             self._drain.begin(None)
         elif number == signal.SIGUSR2:

@@ -1,5 +1,6 @@
 import sys
 import types
+from collections.abc import Callable
 
 import pytest
 
@@ -17,7 +18,7 @@ def supervised(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """What `nh run` would have started; the supervisor's place is taken by one that exits with status 7."""
     started: list[Settings] = []
 
-    def run(settings: Settings, *, takeover: bool = False) -> int:
+    def run(settings: Settings, *, takeover: bool, reread: Callable[[], Settings]) -> int:
         started.append(settings)
         return 7
 

@@ -78,6 +78,11 @@ def test_every_command_has_help(command: str) -> None:
         (["drain", "5", "6"], "nh drain takes no argument '5 6'; see `nh drain --help`"),
         (["close"], "nh close needs CALL-ID; see `nh close --help`"),
         (["shards", "x"], "shards: 'x' is not a whole number"),
+        (["log", "loud"], "LEVEL: 'loud' is not one of debug, info, warning, error"),
+        (
+            ["log", "debug", "weather"],
+            "AREA: 'weather' is not one of calls, media, kernel, rpc, shards, store, handover, host, http",
+        ),
         (["calls", "--limit", "x"], "limit: 'x' is not a whole number"),
         (["stats", "--interval", "x"], "interval: 'x' is no span of time, such as 30, 30s, 5m or 1h30m"),
     ],
@@ -120,7 +125,17 @@ def test_a_number_out_of_range_is_one_line(words: list[str], message: str) -> No
 
 
 @pytest.mark.parametrize(
-    "words", [["stats", "--once"], ["calls"], ["close", "a@b"], ["drain"], ["upgrade"], ["shards", "2"]]
+    "words",
+    [
+        ["stats", "--once"],
+        ["calls"],
+        ["close", "a@b"],
+        ["drain"],
+        ["reload"],
+        ["log"],
+        ["upgrade"],
+        ["shards", "2"],
+    ],
 )
 def test_every_command_names_the_runtime_directory_without_nh(words: list[str], tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*words, "--runtime-dir", str(tmp_path)])

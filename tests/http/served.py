@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nh.http.server import serve
 from nh.ipc.http_config import HttpConfig
+from nh.log_settings import LogLevel, LogSettings
 from nh.wire.framing import Framer, frame
 
 Answer = Callable[[bytes], bytes | None]
@@ -32,7 +33,7 @@ def served(directory: Path, *, ng: bool = False, timeout_s: float = 2.0) -> Iter
         rpc=str(directory / "nh.sock"),
         ng=str(directory / "ng.sock") if ng else "",
         command_timeout_s=timeout_s,
-        log_level="error",
+        log=LogSettings(LogLevel.ERROR),
     )
     near, far = socket.socketpair()
     with near, far:

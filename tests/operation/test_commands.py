@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from nh.client import NativeClient
-from nh.commands import Ping
+from nh.commands import CloseCall, Ping
 from nh.errors import NhError
 from nh.stats import segment_name
 from tests.isolation.rpc_stream import activate, allocate, ask_perl, assert_calls_are_served, bye
@@ -170,6 +170,20 @@ def test_one_call_in_full(relay: Relay, call: str) -> None:
 def test_close_ends_a_call(relay: Relay, call: str) -> None:
     on(relay, "close", call)
     assert not relay.calls(call.encode()).calls
+
+
+def test_the_log_says_when_a_call_begins_and_ends_if_it_is_asked_to(relay: Relay) -> None:
+    assert on(relay, "log", "debug", "calls").stdout == "log level info; calls debug\n"
+    hostile = b"\x1b[2J\nERROR <b>" + b"x" * 10_000
+    ask_perl(relay.unix_address, allocate(hostile))
+    shown = r"call '\x1b[2J\x0aERROR <b>" + "x" * 114 + "…'"
+    assert "DEBUG" in relay.program.wait_for_line(f"{shown} begins in shard")
+    with NativeClient(relay.unix_address) as client:
+        client.request(CloseCall(hostile))
+    relay.program.wait_for_line(f"{shown} is over in shard")
+    assert on(relay, "reload").stdout == "applied: log_areas\n"
+    assert json.loads(on(relay, "log", "--json").stdout) == {"level": "info", "areas": {}}
+    assert on(relay, "reload").stdout == "nothing to apply\n"
 
 
 def test_an_unknown_call_is_an_error(relay: Relay) -> None:

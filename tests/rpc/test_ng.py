@@ -81,9 +81,9 @@ def test_what_cannot_be_read_is_answered_with_an_error(testbed: NgTestbed) -> No
             r"ng: the command 'fl\x0ay' from {client} was rejected: Unrecognized command",
         ),
         (
-            b"1 " + payload("offer", call_id="c\n" * 100),
+            b"1 " + payload("offer", call_id="c\n" * 200),
             r"ng: the command 'offer' for call '%s…' from {client} was rejected: No SDP body"
-            % (r"c\x0a" * 32),
+            % (r"c\x0a" * 64),
         ),
     ],
     ids=["no cookie", "no dictionary", "no such command", "no sdp"],

@@ -7,7 +7,6 @@ from typing import Self
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelayConfig, RelaySettings
 from nh.commands import RelayCommand
-from nh.config import LogLevel
 from nh.ipc.link_messages import (
     MAX_MESSAGE_BYTES,
     BackupMessage,
@@ -27,6 +26,7 @@ from nh.ipc.link_messages import (
     decode_from_shard,
     encode,
 )
+from nh.log_settings import LogLevel, LogSettings
 from nh.results import RelayResult
 
 ANSWER_S = 10.0
@@ -66,7 +66,7 @@ class Link:
                     interfaces=interfaces,
                 ),
                 stats_segment=segment,
-                log_level=LogLevel.WARNING,
+                log=LogSettings(LogLevel.WARNING),
                 kernel=kernel,
             )
         )

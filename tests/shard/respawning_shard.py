@@ -11,7 +11,6 @@ from typing import Self
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelayConfig
 from nh.commands import RelayCommand
-from nh.config import LogLevel
 from nh.fastpath.loader import LoadedProgram
 from nh.ipc.channel import MAX_FDS
 from nh.ipc.link_messages import (
@@ -31,6 +30,7 @@ from nh.ipc.link_messages import (
     decode_from_shard,
     encode,
 )
+from nh.log_settings import LogLevel, LogSettings
 from nh.results import RelayResult
 from nh.stats import Segment
 from nh.stats.layout import ShardStatus
@@ -80,7 +80,7 @@ class RespawningShard:
                     ports=(self._ports[0], self._ports[-1]), interfaces=(Interface("default", V4, V4),)
                 ),
                 stats_segment=self._segment.name,
-                log_level=LogLevel.WARNING,
+                log=LogSettings(LogLevel.WARNING),
                 kernel=KernelMaps(*maps, first_index=0, indexes=FLOWS + 1) if maps else None,
                 successor=successor,
             )

@@ -300,6 +300,25 @@ def test_expiry_can_be_told_the_time(relay: Relay) -> None:
     assert relay.stats.expired_silent == 1
 
 
+def test_settings_that_change_hold_for_calls_that_there_are(relay: Relay) -> None:
+    now = time.monotonic()
+    set_up(relay)
+    relay.expire(now=now + 20)
+    assert relay.calls == 1
+    relay.change_settings(RelaySettings(silent_s=10.0, max_calls=1))
+    with pytest.raises(LimitReached, match="max_calls = 1 is reached"):
+        relay.execute(Allocate(TransactionKey(b"another", 1, b"alice"), Side.FROM, V4, AUDIO))
+    relay.expire(now=now + 20)
+    assert relay.calls == 0
+
+
+def test_a_relay_goes_on_relaying_with_changed_settings(testbed: RelayTestbed, make_peer: MakePeer) -> None:
+    alice, bob = make_peer(), make_peer()
+    call = testbed.call(alice, bob)
+    testbed.relay.change_settings(RelaySettings(coalesce_s=0.0, dscp=46))
+    testbed.converse(alice, bob, call)
+
+
 def test_closing_twice_does_no_harm(ports: range) -> None:
     testbed = RelayTestbed(ports)
     testbed.relay.close()

@@ -37,6 +37,7 @@ from nh.ipc.link_messages import (
     HoldLinks,
     NoCallsLeft,
     Ready,
+    Reconfigure,
     RefuseNewCalls,
     ReleaseSockets,
     Restore,
@@ -102,7 +103,7 @@ class FakeShard:
                 self.execute(message)
             elif isinstance(message, RefuseNewCalls):
                 self.link.send(encode(NoCallsLeft(message.round)))
-            elif isinstance(message, TakeNewCalls | HoldLinks | Detach):
+            elif isinstance(message, TakeNewCalls | HoldLinks | Detach | Reconfigure):
                 pass
             elif not self.options.ignore_shutdown:
                 return

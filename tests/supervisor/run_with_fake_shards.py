@@ -10,4 +10,4 @@ from nh.supervisor.main import run
 if __name__ == "__main__":
     fake_shard = str(Path(__file__).with_name("fake_shard.py"))
     argv = [sys.executable, "-P", fake_shard, "--version", nh.__version__, *sys.argv[1:]]
-    sys.exit(run(load_settings(), shard_argv=argv))
+    sys.exit(run(load_settings(), shard_argv=argv, reread=load_settings))

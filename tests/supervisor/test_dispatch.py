@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -30,20 +31,25 @@ from nh.commands import (
     RelayCommand,
     ShowCall,
 )
+from nh.errors import Refused
+from nh.log_settings import LogLevel
 from nh.results import (
     CallList,
     CallSummary,
     Closed,
     DrainState,
     Failure,
+    LogState,
     Pong,
     RelayResult,
+    Reloaded,
     Result,
     Stats,
     Upgrading,
 )
 from nh.stats import StatsReader, SupervisorStats, create_segment, segment_name
 from nh.supervisor.dispatch import Dispatcher, merge_pages
+from nh.supervisor.reload import Reloader
 from nh.supervisor.shards.drain import DrainPolicy
 from nh.supervisor.shards.routing import ShardMap, shard_of
 from tests.rpc.frontend_testbed import key
@@ -51,6 +57,16 @@ from tests.supervisor.fake_slots import slots_that_are_up
 from tests.supervisor.manual_loop import ManualLoop
 
 SHARDS = 3
+
+
+class FakeReloader:
+    def reload(self) -> Reloaded:
+        return Reloaded(("silent_s",), ("shards",))
+
+    def set_log(self, level: LogLevel | None, area: str) -> LogState:
+        if area == "weather":
+            raise Refused("the log has no area 'weather'")
+        return LogState(level or LogLevel.INFO, {})
 
 
 class DispatchTestbed:
@@ -70,6 +86,7 @@ class DispatchTestbed:
             reader=reader,
             stats=self.stats,
             drain=self.drain,
+            reloader=cast(Reloader, FakeReloader()),
             upgrade=lambda shards, reply: reply(Upgrading(f"{shards} shards")),
         )
 
@@ -136,6 +153,17 @@ def test_a_drain_is_begun_and_taken_back_by_the_supervisor_itself(testbed: Dispa
     testbed.order(commands.Drain())
     testbed.order(commands.Undrain())
     assert testbed.results == [DrainState(True, 0, 60.0), DrainState(True, 0), DrainState(False, 0)]
+    assert not testbed.asked
+
+
+def test_the_supervisor_itself_reloads_and_sets_the_log(testbed: DispatchTestbed) -> None:
+    for command in (commands.Reload(), commands.SetLog(LogLevel.DEBUG), commands.SetLog(None, "weather")):
+        testbed.order(command)
+    assert testbed.results == [
+        Reloaded(("silent_s",), ("shards",)),
+        LogState(LogLevel.DEBUG, {}),
+        Failure("refused", "the log has no area 'weather'"),
+    ]
     assert not testbed.asked
 
 

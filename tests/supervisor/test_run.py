@@ -359,10 +359,21 @@ def test_commands_under_way_are_answered_at_the_end(tmp_path: Path) -> None:
         assert ShardUnavailable.code.encode() in connection.reply()
 
 
-def test_a_hangup_changes_nothing(tmp_path: Path) -> None:
-    with running(tmp_path) as run:
-        psutil.Process(run.program.pid).send_signal(signal.SIGHUP)
-        run.program.wait_for_line("SIGHUP")
+def test_a_hangup_applies_what_can_change_and_names_the_rest(tmp_path: Path) -> None:
+    file = tmp_path / "nh.toml"
+    file.write_text("silent_s = 30\n")
+    with running(tmp_path, config=file) as run:
+        supervisor = psutil.Process(run.program.pid)
+        supervisor.send_signal(signal.SIGHUP)
+        run.program.wait_for_line("reload: nothing to apply")
+        file.write_text("silent_s = 60\nkernel_flows = 7\n")
+        supervisor.send_signal(signal.SIGHUP)
+        run.program.wait_for_line("reload: applied: silent_s; `nh upgrade` applies: kernel_flows")
+        file.write_text("silent_s = 0\n")
+        supervisor.send_signal(signal.SIGHUP)
+        line = run.program.wait_for_line("ERROR")
+        assert f"reload: {file}:1: silent_s: 0 s is not in 1 to" in line
+        assert "all settings stay as they are" in line
         assert run.is_up(0)
 
 

@@ -22,11 +22,14 @@ from nh.commands import (
     GetStats,
     ListCalls,
     Ping,
+    Reload,
+    SetLog,
     ShowCall,
     TransactionKey,
     Undrain,
 )
 from nh.errors import ERROR_CODES, MalformedFrame
+from nh.log_settings import LogLevel
 from nh.results import (
     Activated,
     Allocated,
@@ -200,6 +203,9 @@ def test_the_other_commands() -> None:
     assert decode("drain", {}) == Drain()
     assert decode("drain", {"limit_s": 60}) == Drain(60.0)
     assert decode("undrain", {}) == Undrain()
+    assert decode("reload", {}) == Reload()
+    assert decode("log", {}) == SetLog()
+    assert decode("log", {"level": "debug", "area": "rpc"}) == SetLog(LogLevel.DEBUG, "rpc")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from nh.commands import Answer, BlockMedia, Delete, ListCalls, Offer, OfferOptions, Ping, Query
 from nh.results import Failure
 from nh.wire.ng import Request, decode_request, split_cookie
+from nh.wire.ng.requests import Subject
 from tests.wire.fuzz import fuzzed, mutated
 from tests.wire.ng import SDP, answer, offer, payload, written
 
@@ -109,7 +110,8 @@ def test_an_answer_as_opensips_sends_it() -> None:
     )
     options = OfferOptions(received_from="2001:db8::7", direction=("priv", "pub"), family=6)
     answer = Answer(b"call", b"a", b"b", b"", SDP, options)
-    assert request == Request(answer, subject="the command 'answer' for call 'call'")
+    assert request == Request(answer, subject=Subject(b"answer", b"call"))
+    assert str(request.subject) == "the command 'answer' for call 'call'"
 
 
 def test_json_says_the_same_as_bencode() -> None:

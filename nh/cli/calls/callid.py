@@ -23,8 +23,14 @@ def read_id(text: str) -> bytes:
 
 
 def json_text(value: object) -> bytes:
-    """`value` as one line of JSON for scripts: identifiers have the form that the command line takes."""
-    return msgspec.json.encode(_plain(msgspec.to_builtins(value, builtin_types=(bytes,))))
+    """`value` as one line of JSON for scripts, with the fields of the native protocol.
+
+    Identifiers have the form that the command line takes.
+    """
+    plain = msgspec.to_builtins(value, builtin_types=(bytes,))
+    if isinstance(value, msgspec.Struct) and value.__struct_config__.tag is not None:
+        del plain[value.__struct_config__.tag_field]  # it tells results apart inside nh
+    return msgspec.json.encode(_plain(plain))
 
 
 def _plain(value: object) -> object:

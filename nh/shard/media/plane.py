@@ -82,6 +82,11 @@ class SocketPlane:
         self._slice = 1
         self._round_s = min(ROUND_S, settings.silent_s / 4)
 
+    def change_settings(self, settings: RelaySettings) -> None:
+        """Use these settings from now on; open sockets keep their code point."""
+        self._settings = settings
+        self._round_s = min(ROUND_S, settings.silent_s / 4)
+
     def open_sockets(
         self, address: str, base: int, count: int, dscp: int | None = None, call_id: bytes = b""
     ) -> list[RelaySocket]:

@@ -13,6 +13,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
 from nh.errors import Unsupported
+from nh.logs import about
 from nh.printable import short_id
 
 logger = logging.getLogger(__name__)
@@ -131,5 +132,5 @@ class InterfaceChoice:
         # SIP proxies show warnings nowhere; each is logged once, and clients may invent names without end
         if warning not in self._logged and len(self._logged) < MAX_LOGGED:
             self._logged.add(warning)
-            logger.warning("call '%s': %s", short_id(call_id), warning)
+            logger.warning("call '%s': %s", short_id(call_id), warning, extra=about(call_id))
         return warning

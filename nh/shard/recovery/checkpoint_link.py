@@ -22,6 +22,7 @@ from nh.ipc.link_messages import (
     encode,
     parts,
 )
+from nh.logs import about
 from nh.printable import short_id
 from nh.throttle import RateLimitedLogger
 
@@ -80,6 +81,7 @@ class LinkCheckpointSink:
                 short_id(call_id),
                 len(snapshot),
                 MAX_SNAPSHOT_BYTES,
+                extra=about(call_id),
             )
         elif self._has_backlog or not self._send_call(call_id, snapshot):
             self._unsent_calls[call_id] = snapshot

@@ -19,6 +19,7 @@ from nh.calls.snapshots.codec import decode_snapshot
 from nh.calls.table import CallTable
 from nh.errors import NhError, SocketsExhausted
 from nh.ipc.link_messages import RestoreCall
+from nh.logs import about
 from nh.printable import short_id
 from nh.shard.media.plane import SocketPlane
 from nh.shard.recovery.checkpoints import Checkpointer
@@ -102,13 +103,17 @@ class CallRestorer(CallObserver):
                 "call '%s' waits until it can be restored: %s",
                 short_id(call.call_id),
                 exc,
+                extra=about(call.call_id),
             )
             return None
         except NhError as exc:
-            logger.error("call '%s' is lost, it cannot be restored: %s", short_id(call.call_id), exc)
+            name = short_id(call.call_id)
+            logger.error("call '%s' is lost, it cannot be restored: %s", name, exc, extra=about(call.call_id))
         except Exception:
             name = short_id(call.call_id)
-            logger.exception("call '%s' is lost, restoring it failed: this is a bug in nh", name)
+            logger.exception(
+                "call '%s' is lost, restoring it failed: this is a bug in nh", name, extra=about(call.call_id)
+            )
         else:
             self._checkpointer.restored(call.call_id, now=time.monotonic())
             return True

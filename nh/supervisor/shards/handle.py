@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 Answer = Callable[[RelayResult], None]
 
-Announcement = link.RefuseNewCalls | link.TakeNewCalls | link.HoldLinks | link.Detach
+Announcement = link.RefuseNewCalls | link.TakeNewCalls | link.Reconfigure | link.HoldLinks | link.Detach
 """Messages to a shard that have no answer."""
 
 MAX_IN_FLIGHT: Final = 4096

@@ -22,6 +22,7 @@ from nh.ipc.link_messages import (
     ToShard,
     parts,
 )
+from nh.logs import about
 from nh.printable import short_id
 from nh.stats.layout import ShardStatus
 from nh.supervisor.shards.backup import ProtocolViolation, ShardBackup
@@ -118,6 +119,7 @@ class Recovery:
                 short_id(call_id),
                 self._shard,
                 self._suspects.pop(call_id),
+                extra=about(call_id),
             )
             self.backup.drop(call_id)
             self._status.calls_lost += 1

@@ -14,7 +14,7 @@ import msgspec
 
 from nh.commands import RelayCommand
 from nh.errors import ShardUnavailable
-from nh.ipc.link_messages import NoCallsLeft
+from nh.ipc.link_messages import NoCallsLeft, Reconfigure
 from nh.loop import Loop, Timer
 from nh.results import Failure
 from nh.stats.layout import ShardState, ShardStatus
@@ -82,6 +82,7 @@ class ShardSlot:
         self._new_process = new_process
         self._read_heartbeat = read_heartbeat
         self._directory = directory
+        self._settings: Reconfigure | None = None
         self._handle: ShardHandle | None = None
         self._last_heartbeat: float | None = None
         self._unchanged_polls = 0
@@ -162,6 +163,19 @@ class ShardSlot:
     def tell(self, message: Announcement, fds: Sequence[int] = ()) -> bool:
         """Send a message that has no answer, if the shard is up. Returns False if it does not read now."""
         return self._handle is None or self._handle.tell(message, fds)
+
+    def reconfigure(self, settings: Reconfigure) -> None:
+        """Start each further process with these settings; send_settings() is for the present one."""
+        configure = self._spec.configure
+        relay = msgspec.structs.replace(configure.relay, settings=settings.relay)
+        self._spec = self._spec._replace(
+            configure=msgspec.structs.replace(configure, relay=relay, log=settings.log)
+        )
+        self._settings = settings
+
+    def send_settings(self) -> bool:
+        """Send the settings of reconfigure() to the process. Returns False if it does not read now."""
+        return self._settings is None or self.tell(self._settings)
 
     # --- the heartbeat ----------------------------------------------------------------------------
 

@@ -22,15 +22,16 @@ class Watchdog:
         loop: runs the timer.
         slots: the shards.
         hang_s: a heartbeat may stand still for so many seconds; 0: for ever.
+
+    Attributes:
+        hang_s: may change at any time.
     """
 
     def __init__(self, loop: Loop, slots: Sequence[ShardSlot], *, hang_s: float) -> None:
         self._loop = loop
         self._slots = slots
-        self._most = math.ceil(hang_s / POLL_S)
-        self._timer: Timer | None = None
-        if hang_s:
-            self._timer = loop.call_later(POLL_S, self._poll)
+        self.hang_s = hang_s
+        self._timer: Timer | None = loop.call_later(POLL_S, self._poll)
 
     def close(self) -> None:
         """Stop polling."""
@@ -39,6 +40,9 @@ class Watchdog:
 
     def _poll(self) -> None:
         self._timer = self._loop.call_later(POLL_S, self._poll)
+        if not self.hang_s:
+            return
+        most = math.ceil(self.hang_s / POLL_S)
         for slot in self._slots:
-            if slot.poll_heartbeat() >= self._most:
+            if slot.poll_heartbeat() >= most:
                 slot.kill_hanging()

@@ -22,12 +22,15 @@ from nh.commands import (
     GetStats,
     ListCalls,
     Ping,
+    Reload,
+    SetLog,
     ShowCall,
     TransactionKey,
     Undrain,
     Upgrade,
 )
 from nh.errors import MalformedRequest
+from nh.log_settings import LogLevel
 from nh.wire.fields import (
     make_allocate,
     make_call_id,
@@ -195,6 +198,19 @@ class _Undrain(Request, tag="undrain"):
         return Undrain()
 
 
+class _Reload(Request, tag="reload"):
+    def to_command(self) -> Command:
+        return Reload()
+
+
+class _Log(Request, kw_only=True, tag="log"):
+    level: LogLevel | None = None
+    area: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+    def to_command(self) -> Command:
+        return SetLog(self.level, self.area)
+
+
 class _Upgrade(Request, kw_only=True, tag="upgrade"):
     shards: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
 
@@ -216,6 +232,8 @@ DECODERS: Final[Mapping[str, msgspec.json.Decoder[Request]]] = {
     "stats": msgspec.json.Decoder(_Stats),
     "drain": msgspec.json.Decoder(_Drain),
     "undrain": msgspec.json.Decoder(_Undrain),
+    "reload": msgspec.json.Decoder(_Reload),
+    "log": msgspec.json.Decoder(_Log),
     "upgrade": msgspec.json.Decoder(_Upgrade),
     "ping": msgspec.json.Decoder(_Ping),
 }

@@ -5,7 +5,7 @@ command needs, the order in which missing ones are reported, and the texts. SIP 
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -42,6 +42,17 @@ DEFAULT_LIST: Final = 32
 MAX_COOKIE_BYTES: Final = 256
 
 
+class Subject(NamedTuple):
+    """Command and call of a request, as far as they are known; its text is escaped and of limited length."""
+
+    command: bytes = b""
+    call_id: bytes = b""
+
+    def __str__(self) -> str:
+        subject = f"the command '{short_id(self.command)}'" if self.command else "a request"
+        return f"{subject} for call '{short_id(self.call_id)}'" if self.call_id else subject
+
+
 class Request(msgspec.Struct, frozen=True):
     """One request.
 
@@ -53,7 +64,7 @@ class Request(msgspec.Struct, frozen=True):
         fast: whether the reply to a delete leaves the counters out.
         ignored: what of the request was ignored; "" for nothing.
         left_out: what was left out that fails a request otherwise; "" for nothing.
-        subject: command and call, as far as they are known, for log lines.
+        subject: see Subject.
     """
 
     command: Command | Failure | LeftOut
@@ -63,7 +74,7 @@ class Request(msgspec.Struct, frozen=True):
     fast: bool = False
     ignored: str = ""
     left_out: str = ""
-    subject: str = "a request"
+    subject: Subject = Subject()
 
 
 def split_cookie(message: bytes) -> tuple[bytes, bytes] | None:
@@ -88,12 +99,10 @@ def decode_request(payload: bytes, lenient: Collection[Feature] = ()) -> Request
         return Request(Failure.of(exc), encoding, subject=_subject(dictionary))
 
 
-def _subject(dictionary: Dictionary | None) -> str:
-    """Command and call of a request, escaped and of limited length."""
-    name = dictionary.find(b"command") if dictionary is not None else b""
-    call_id = dictionary.find(b"call-id") if dictionary is not None else b""
-    subject = f"the command '{short_id(name)}'" if name else "a request"
-    return f"{subject} for call '{short_id(call_id)}'" if call_id else subject
+def _subject(dictionary: Dictionary | None) -> Subject:
+    if dictionary is None:
+        return Subject()
+    return Subject(dictionary.find(b"command"), dictionary.find(b"call-id"))
 
 
 def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collection[Feature]) -> Request:

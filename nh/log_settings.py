@@ -1,0 +1,76 @@
+"""What nh logs, in values: levels, areas, formats. nh.logs does the logging."""
+
+import enum
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+
+class LogLevel(enum.StrEnum):
+    """How much nh logs."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(enum.StrEnum):
+    """How a line looks.
+
+    TEXT: time, level, process and message; for the journal, which knows all but the message: the message.
+    JSON: an object.
+    """
+
+    TEXT = "text"
+    JSON = "json"
+
+
+AREAS: Final[Mapping[str, tuple[str, ...]]] = {
+    "calls": ("nh.shard.call_log", "nh.shard.control", "nh.shard.relay", "nh.shard.ng"),
+    "media": ("nh.shard.media",),
+    "kernel": (
+        *("nh.fastpath", "nh.supervisor.kernel"),
+        *("nh.shard.media.kernel_path", "nh.shard.media.kernel_flow"),
+    ),
+    "rpc": ("nh.rpc", "nh.supervisor.rpc", "nh.server"),
+    "shards": ("nh.supervisor.shards", "nh.supervisor.shard_slots", "nh.shard.recovery"),
+    "store": ("nh.supervisor.store",),
+    "handover": ("nh.supervisor.handover", "nh.ipc"),
+    "host": ("nh.supervisor.host",),
+    "http": ("nh.http", "nh.supervisor.http"),
+}
+"""Areas with a level of their own: the loggers of each, with all below them."""
+
+
+class LogSettings(msgspec.Struct, frozen=True):
+    """What is logged, and how.
+
+    Attributes:
+        level: of all areas without a level of their own.
+        areas: levels by area, see AREAS.
+        format: see LogFormat.
+    """
+
+    level: LogLevel = LogLevel.INFO
+    areas: dict[str, LogLevel] = {}
+    format: LogFormat = LogFormat.TEXT
+
+
+def parse_areas(texts: tuple[str, ...]) -> dict[str, LogLevel]:
+    """Read AREA=LEVEL, as the setting `log_areas` has it.
+
+    Raises:
+        ValueError: an area or a level is unknown; the message lists all.
+    """
+    areas: dict[str, LogLevel] = {}
+    for text in texts:
+        area, equals, level = text.strip().partition("=")
+        if not equals or area not in AREAS or level not in tuple(LogLevel):
+            raise ValueError(
+                f"log_areas: {text!r} is not AREA=LEVEL; areas are {', '.join(AREAS)}, levels"
+                f" {', '.join(LogLevel)}"
+            )
+        areas[area] = LogLevel(level)
+    return areas

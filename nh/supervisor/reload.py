@@ -1,0 +1,133 @@
+"""Reload: settings that change while nh runs, and the levels of the log.
+
+The settings are read again from their sources. What can change at run time takes effect; the names of all
+others are reported, because `nh upgrade` brings them into force without the end of a call.
+"""
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from nh.calls.settings import RelaySettings
+from nh.config import Settings
+from nh.errors import ConfigError, Refused
+from nh.ipc.link_messages import Reconfigure
+from nh.log_settings import AREAS, LogLevel
+from nh.logs import configure_logging
+from nh.loop import Loop
+from nh.results import LogState, Reloaded
+from nh.supervisor.host.port_slices import limits_share
+from nh.supervisor.rpc import Rpc
+from nh.supervisor.shards.slot import ShardSlot
+from nh.supervisor.shards.watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
+
+RETRY_S: Final = 0.5
+"""After so long the settings are sent again to a shard that did not read."""
+
+CHANGEABLE: Final = frozenset(
+    {
+        *RelaySettings.__struct_fields__,
+        *("log_level", "log_areas", "log_format"),
+        *("hang_s", "idle_client_s", "max_clients"),
+    }
+)
+"""The settings that can change at run time."""
+
+
+class Reloader:
+    """Changes the settings of a running nh.
+
+    Args:
+        loop: runs the timers.
+        settings: those of the start.
+        slots: the shards.
+        rpc: has limits of its own.
+        watchdog: likewise.
+        reread: reads the settings from their sources again; raises ConfigError.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        settings: Settings,
+        slots: Sequence[ShardSlot],
+        *,
+        rpc: Rpc,
+        watchdog: Watchdog,
+        reread: Callable[[], Settings],
+    ) -> None:
+        self._loop = loop
+        self._settings = settings
+        self._slots = slots
+        self._rpc = rpc
+        self._watchdog = watchdog
+        self._reread = reread
+        for slot in slots:
+            slot.on_up.append(self._send)  # it may have been started with the settings before
+
+    def reload(self) -> Reloaded:
+        """Read the settings again, and apply what can change.
+
+        Raises:
+            Refused: a setting cannot be used; everything stays as it is.
+        """
+        try:
+            new = self._reread()
+        except ConfigError as exc:
+            logger.error("reload: %s; all settings stay as they are", exc)
+            raise Refused(f"{exc}; all settings stay as they are") from exc
+        differ = [
+            name for name in Settings.__struct_fields__ if getattr(new, name) != getattr(self._settings, name)
+        ]
+        applied = tuple(name for name in differ if name in CHANGEABLE)
+        waiting = tuple(name for name in differ if name not in CHANGEABLE)
+        self._apply({name: getattr(new, name) for name in applied})
+        logger.info("reload: %s", describe(Reloaded(applied, waiting)))
+        return Reloaded(applied, waiting)
+
+    def set_log(self, level: LogLevel | None, area: str) -> LogState:
+        """Change a level of the log until the next reload or start; None: change nothing.
+
+        Args:
+            level: the new level.
+            area: the area; "": all areas, which then have no level of their own.
+
+        Raises:
+            Refused: there is no such area.
+        """
+        if area and area not in AREAS:
+            raise Refused(f"the log has no area {area[:64]!r}; areas are {', '.join(AREAS)}")
+        areas = self._settings.log.areas
+        if level is not None:
+            areas = areas | {area: level} if area else {}
+            changed: dict[str, object] = {} if area else {"log_level": level}
+            self._apply(changed | {"log_areas": tuple(f"{name}={each}" for name, each in areas.items())})
+        return LogState(self._settings.log_level, areas)
+
+    def _apply(self, values: dict[str, object]) -> None:
+        if not values:
+            return
+        self._settings = settings = msgspec.structs.replace(self._settings, **values)
+        configure_logging(settings.log)
+        self._watchdog.hang_s = settings.hang_s
+        self._rpc.change_limits(settings.idle_client_s, settings.max_clients)
+        for slot in self._slots:
+            slot.reconfigure(Reconfigure(limits_share(settings.relay, len(self._slots)), settings.log))
+            self._send(slot)
+
+    def _send(self, slot: ShardSlot) -> None:
+        if not slot.send_settings():
+            self._loop.call_later(RETRY_S, functools.partial(self._send, slot))
+
+
+def describe(reloaded: Reloaded) -> str:
+    """One line about a reload."""
+    applied = f"applied: {', '.join(reloaded.applied)}" if reloaded.applied else "nothing to apply"
+    if not reloaded.needs_upgrade:
+        return applied
+    return f"{applied}; `nh upgrade` applies: {', '.join(reloaded.needs_upgrade)}"

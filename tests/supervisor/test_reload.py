@@ -1,0 +1,145 @@
+"""nh.supervisor.reload: what changes at run time reaches every shard, and everything else is named."""
+
+import logging
+import re
+from collections.abc import Iterator
+from typing import cast
+
+import msgspec
+import pytest
+
+from nh.calls.settings import RelaySettings
+from nh.config import Settings
+from nh.errors import ConfigError, Refused
+from nh.ipc.link_messages import Reconfigure
+from nh.log_settings import LogLevel
+from nh.results import LogState, Reloaded
+from nh.stats import SupervisorStats
+from nh.supervisor.reload import CHANGEABLE, RETRY_S, Reloader
+from nh.supervisor.rpc import Rpc
+from nh.supervisor.shards.watchdog import Watchdog
+from tests.supervisor.fake_slots import slots_that_are_up
+from tests.supervisor.manual_loop import ManualLoop
+from tests.test_config import REFERENCE
+
+SHARDS = 2
+
+
+class FakeRpc:
+    limits: tuple[float, int] = (300.0, 4096)
+
+    def change_limits(self, idle_client_s: float, max_clients: int) -> None:
+        self.limits = idle_client_s, max_clients
+
+
+class ReloadTestbed:
+    """A reloader over shards that the test plays; `sources` is what it reads next."""
+
+    def __init__(self) -> None:
+        self.loop = ManualLoop()
+        self.slots = slots_that_are_up(self.loop, SupervisorStats().shards[:SHARDS])
+        self.rpc = FakeRpc()
+        self.watchdog = Watchdog(self.loop, self.slots, hang_s=3.0)
+        self.sources = Settings()
+        self.reloader = Reloader(
+            self.loop,
+            Settings(),
+            self.slots,
+            rpc=cast(Rpc, self.rpc),
+            watchdog=self.watchdog,
+            reread=self.reread,
+        )
+        self.bad = ""
+
+    def reread(self) -> Settings:
+        if self.bad:
+            raise ConfigError(self.bad)
+        return self.sources
+
+    def reload(self, **changes: object) -> Reloaded:
+        self.sources = msgspec.structs.replace(self.sources, **changes)
+        return self.reloader.reload()
+
+    def sent(self, shard: int) -> list[Reconfigure]:
+        return [each for _, each in self.slots[shard].told if isinstance(each, Reconfigure)]
+
+
+@pytest.fixture
+def testbed() -> Iterator[ReloadTestbed]:
+    level = logging.getLogger().level
+    yield ReloadTestbed()
+    logging.getLogger().setLevel(level)
+
+
+def test_nothing_new_changes_nothing(testbed: ReloadTestbed) -> None:
+    assert testbed.reload() == Reloaded((), ())
+    assert not testbed.sent(0)
+
+
+def test_rules_and_limits_reach_every_shard_which_has_its_share(testbed: ReloadTestbed) -> None:
+    assert testbed.reload(silent_s=60.0, max_calls=11) == Reloaded(("silent_s", "max_calls"), ())
+    for shard in range(SHARDS):
+        (message,) = testbed.sent(shard)
+        assert message.relay == RelaySettings(silent_s=60.0, max_calls=6)
+    assert testbed.reload() == Reloaded((), ()), "the settings in force are compared"
+
+
+def test_what_needs_an_upgrade_is_named_every_time(testbed: ReloadTestbed) -> None:
+    assert testbed.reload(shards=4, silent_s=60.0) == Reloaded(("silent_s",), ("shards",))
+    assert testbed.reload() == Reloaded((), ("shards",))
+
+
+def test_limits_of_the_supervisor_change(testbed: ReloadTestbed) -> None:
+    testbed.reload(idle_client_s=10.0, max_clients=5, hang_s=7.0)
+    assert testbed.rpc.limits == (10.0, 5)
+    assert testbed.watchdog.hang_s == 7.0
+
+
+def test_a_shard_that_does_not_read_gets_the_settings_later(testbed: ReloadTestbed) -> None:
+    testbed.slots[1].deaf = True
+    testbed.reload(silent_s=60.0)
+    assert (len(testbed.sent(0)), len(testbed.sent(1))) == (1, 0)
+    testbed.slots[1].deaf = False
+    testbed.loop.advance(RETRY_S)
+    assert len(testbed.sent(1)) == 1
+
+
+def test_a_shard_that_was_starting_meanwhile_gets_the_settings_when_it_is_up(testbed: ReloadTestbed) -> None:
+    testbed.slots[0].report_exit("killed")
+    testbed.slots[0].start()
+    testbed.reload(silent_s=60.0)
+    before = len(testbed.sent(0))
+    testbed.slots[0].report_ready()
+    assert [message.relay.silent_s for message in testbed.sent(0)[before:]] == [60.0]
+
+
+def test_a_setting_that_cannot_be_used_changes_nothing(
+    testbed: ReloadTestbed, caplog: pytest.LogCaptureFixture
+) -> None:
+    testbed.bad = "nh.toml:3: silent_s: 'x' is not a span of time"
+    with pytest.raises(Refused, match=r"^nh.toml:3: silent_s: .*; all settings stay as they are"):
+        testbed.reload(max_calls=3)
+    assert caplog.messages == [f"reload: {testbed.bad}; all settings stay as they are"]
+    assert not testbed.sent(0)
+
+
+def test_levels_of_the_log_hold_until_the_next_reload(testbed: ReloadTestbed) -> None:
+    set_log = testbed.reloader.set_log
+    assert set_log(None, "") == LogState(LogLevel.INFO, {})
+    assert set_log(LogLevel.DEBUG, "rpc") == LogState(LogLevel.INFO, {"rpc": LogLevel.DEBUG})
+    assert set_log(LogLevel.ERROR, "media").areas == {"rpc": LogLevel.DEBUG, "media": LogLevel.ERROR}
+    assert testbed.sent(0)[-1].log.areas == {"rpc": LogLevel.DEBUG, "media": LogLevel.ERROR}
+    assert set_log(LogLevel.WARNING, "") == LogState(LogLevel.WARNING, {})
+    assert testbed.reload() == Reloaded(("log_level",), ())
+    assert set_log(None, "") == LogState(LogLevel.INFO, {})
+
+
+def test_an_area_that_the_log_does_not_have_is_refused(testbed: ReloadTestbed) -> None:
+    with pytest.raises(Refused, match="the log has no area 'weather'; areas are calls, media"):
+        testbed.reloader.set_log(LogLevel.DEBUG, "weather")
+
+
+def test_the_reference_lists_the_settings_that_change_at_run_time() -> None:
+    section = REFERENCE.read_text().partition("## Change settings at run time")[2].partition("\n## ")[0]
+    table = [line for line in section.splitlines() if line.startswith("| ")]
+    assert sorted(re.findall(r"`(\w+)`", "".join(table))) == sorted(CHANGEABLE)
