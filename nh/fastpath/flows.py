@@ -56,7 +56,7 @@ class FlowTable:
         self._free = list(range(first_index + indexes - 1, first_index, -1))
         self._share = indexes - 1
         self._flows: dict[bytes, tuple[Endpoint, layout.FlowEntry]] = {}
-        self._markers: set[bytes] = set()
+        self._markers: dict[bytes, bytes] = {}  # the key of each, and that of its flow
         self._left: dict[bytes, bytes] = {}
         if successor:
             self._find_left()
@@ -102,12 +102,11 @@ class FlowTable:
         """Let the kernel relay what arrives at `local`. Raises KernelTableFull."""
         key = layout.pack_key(local)
         if len(self._flows) + len(self._markers) >= self._share and self._markers:
-            self._unmark(next(iter(self._markers)))
-        mode = bpf.Update.ANY if key in self._markers else bpf.Update.NEW
-        bpf.update(self._flows_fd, key, layout.pack_flow(flow), mode)
-        self._markers.discard(key)
+            self._remove_marker(next(iter(self._markers)))
+        bpf.update(self._flows_fd, key, layout.pack_flow(flow), bpf.Update.NEW)
         self._flows[key] = local, flow
-        self._mark(local, flow)
+        self._mark(key)
+        self._mark(layout.pack_key(flow.out))
 
     def replace(self, local: Endpoint, flow: layout.FlowEntry) -> None:
         """Change what the kernel does with packets for `local`."""
@@ -115,32 +114,41 @@ class FlowTable:
         bpf.update(self._flows_fd, key, layout.pack_flow(flow), bpf.Update.REPLACE)
         _, before = self._flows[key]
         self._flows[key] = local, flow
-        if before.out != flow.out:
-            self._unmark(layout.pack_key(before.out))
-            self._mark(local, flow)
+        if (before.out, before.target) != (flow.out, flow.target):
+            self._unmark(key, before)
+            self._mark(key)
+            for out in {before.out, flow.out}:
+                self._mark(layout.pack_key(out))
 
     def remove(self, local: Endpoint) -> None:
         """Leave packets for `local` to the socket; a packet in flight may still be counted."""
         key = layout.pack_key(local)
         bpf.delete(self._flows_fd, key)
         _, flow = self._flows.pop(key)
-        answer = layout.pack_key(flow.out)
-        self._unmark(answer)
-        if answer in self._flows:
-            self._mark(*self._flows[answer])
+        self._unmark(key, flow)
+        self._mark(layout.pack_key(flow.out))
 
     # --- markers: which flow the packets that leave by a port came by --------------------------------------
 
-    def _mark(self, local: Endpoint, flow: layout.FlowEntry) -> None:
-        """Let the program find `flow` by the port that its packets leave by, where no flow does so.
+    def _mark(self, key: bytes) -> None:
+        """Let the program find a flow by where its packets go to, where no opposite flow does so.
 
         A marker is a flow that takes no packet. With none, a router's "packet too big" is noticed later.
+
+        Args:
+            key: of the flow, if there is one.
         """
-        key = layout.pack_key(flow.out)
-        full = len(self._flows) + len(self._markers) >= self._share
-        if full or key in self._flows or key in self._markers:
+        if key not in self._flows:
             return
-        marker = layout.FlowEntry(
+        local, flow = self._flows[key]
+        opposite = self._flows.get(layout.pack_key(flow.out))
+        if opposite is not None and opposite[1].out == local:
+            self._unmark(key, flow)
+            return
+        marker = layout.pack_marker_key(flow.out, flow.target)
+        if marker in self._markers or len(self._flows) + len(self._markers) >= self._share:
+            return
+        leads = layout.FlowEntry(
             source=flow.target,
             out=local,
             target=flow.source,
@@ -150,14 +158,19 @@ class FlowTable:
             shard=self.shard,
         )
         with contextlib.suppress(KernelPathUnavailable):
-            bpf.update(self._flows_fd, key, layout.pack_flow(marker), bpf.Update.NEW)
-            self._markers.add(key)
+            bpf.update(self._flows_fd, marker, layout.pack_flow(leads), bpf.Update.NEW)
+            self._markers[marker] = key
 
-    def _unmark(self, key: bytes) -> None:
-        if key in self._markers:
-            with contextlib.suppress(KernelPathUnavailable):
-                bpf.delete(self._flows_fd, key)
-                self._markers.remove(key)
+    def _unmark(self, key: bytes, flow: layout.FlowEntry) -> None:
+        """Remove the marker of a flow, if it has one."""
+        marker = layout.pack_marker_key(flow.out, flow.target)
+        if self._markers.get(marker) == key:
+            self._remove_marker(marker)
+
+    def _remove_marker(self, marker: bytes) -> None:
+        with contextlib.suppress(KernelPathUnavailable):
+            bpf.delete(self._flows_fd, marker)
+            del self._markers[marker]
 
     # --- a predecessor's flows ------------------------------------------------------------------------
 
@@ -168,7 +181,8 @@ class FlowTable:
             return None
         flow = layout.unpack_flow(left)
         self._flows[layout.pack_key(local)] = local, flow
-        self._mark(local, flow)
+        self._mark(layout.pack_key(local))
+        self._mark(layout.pack_key(flow.out))
         return flow
 
     def remove_stale_flows(self) -> None:
@@ -236,7 +250,7 @@ class FlowTable:
         for key, _ in self._own_flows():
             bpf.delete(self._flows_fd, key)
         self._flows = {}
-        self._markers = set()
+        self._markers = {}
 
     def _own_flows(self) -> Iterator[tuple[bytes, bytes]]:
         for key in list(self._keys()):

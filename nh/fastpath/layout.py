@@ -19,8 +19,8 @@ STREAMS: Final = 4
 
 _MAPPED: Final = b"\0" * 10 + b"\xff\xff"
 
-KEY: Final = struct.Struct("!16sH2x")
-"""struct flow_key: address, port."""
+KEY: Final = struct.Struct("!16sHH")
+"""struct flow_key: address, port, port of a marker's target."""
 
 FLOW: Final = struct.Struct("=16s16s16s2s2s2sHIIIIBBBB")
 """struct flow, in the order of its members."""
@@ -118,7 +118,12 @@ def pack_address(address: str) -> bytes:
 
 def pack_key(local: Endpoint) -> bytes:
     """The key of the flow whose packets come to this address and port of the relay."""
-    return KEY.pack(pack_address(local.address), local.port)
+    return KEY.pack(pack_address(local.address), local.port, 0)
+
+
+def pack_marker_key(out: Endpoint, target: Endpoint) -> bytes:
+    """The key of the marker for packets to `target` that leave by the relay's port `out`."""
+    return KEY.pack(pack_address(target.address), out.port, target.port)
 
 
 def pack_flow(flow: FlowEntry) -> bytes:

@@ -186,16 +186,33 @@ static __always_inline void enqueue_as_socket(volatile struct __sk_buff *skb, co
 	skb->queue_mapping = 0;
 }
 
+/* The flow that `named`, an entry found for a packet that left by `quoted`, leads to; 0 if it sends elsewhere. */
+static __always_inline struct flow *find_sender(const struct flow *named, const struct flow_key *quoted,
+						const __be32 *target, __be16 target_port)
+{
+	struct flow_key came_by = {};
+	struct flow *flow;
+
+	if (!named)
+		return 0;
+	copy(came_by.address, named->out_source);
+	came_by.port = named->out_port;
+	flow = bpf_map_lookup_elem(&flows, &came_by);
+	if (!flow || flow->out_port != quoted->port || !same(flow->out_source, quoted->address))
+		return 0;
+	return flow->target_port == target_port && same(flow->target, target) ? flow : 0;
+}
+
 /* A router, or another host, has no way for a packet of this length (RFC 1191, RFC 8201).
  *
- * `quoted` is from an address and port of the relay to `target`. The flow of the opposite direction, or what user space
- * puts in its place, says which flow the packet came by: longer ones are left to the socket, which sends them in
- * fragments. User space looks all routes up again when it sees that `too_big` has moved. The message itself passes: the kernel, too,
- * learns of it, for the socket that the packet seems to be of. */
+ * `quoted` is from an address and port of the relay to `target`. The flow of the opposite direction, or a marker of
+ * user space for that target, says which flow the packet came by: longer ones are left to the socket, which sends them
+ * in fragments. User space looks all routes up again when it sees that `too_big` has moved. The message itself passes:
+ * the kernel, too, learns of it, for the socket that the packet seems to be of. */
 static __always_inline void heed_too_big(const struct flow_key *quoted, const __be32 *target, __be16 target_port,
 					 __u32 mtu_bytes)
 {
-	struct flow_key came_by = {};
+	struct flow_key marker = {};
 	struct flow_counters *first;
 	struct flow *flow;
 	__u32 index = 0;
@@ -203,13 +220,14 @@ static __always_inline void heed_too_big(const struct flow_key *quoted, const __
 	first = bpf_map_lookup_elem(&counters, &index);
 	if (first)
 		__sync_fetch_and_add(&first->too_big, 1);
-	flow = bpf_map_lookup_elem(&flows, quoted);
-	if (!flow)
-		return;
-	copy(came_by.address, flow->out_source);
-	came_by.port = flow->out_port;
-	flow = bpf_map_lookup_elem(&flows, &came_by);
-	if (flow && flow->target_port == target_port && same(flow->target, target) && mtu_bytes < flow->mtu_bytes)
+	flow = find_sender(bpf_map_lookup_elem(&flows, quoted), quoted, target, target_port);
+	if (!flow) {
+		copy(marker.address, target);
+		marker.port = quoted->port;
+		marker.target_port = target_port;
+		flow = find_sender(bpf_map_lookup_elem(&flows, &marker), quoted, target, target_port);
+	}
+	if (flow && mtu_bytes < flow->mtu_bytes)
 		flow->mtu_bytes = mtu_bytes;
 }
 

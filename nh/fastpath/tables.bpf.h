@@ -13,7 +13,7 @@
 struct flow_key {
 	__be32 address[4];		/* IPv4 as ::ffff:a.b.c.d, here and below */
 	__be16 port;
-	__u16 zero;
+	__be16 target_port;		/* 0; of a marker: it is at the address of the target, this is its port */
 };
 
 struct flow {
@@ -26,7 +26,7 @@ struct flow {
 	__u16 shard;
 	__u32 ifindex;			/* 0: to a socket of this host, from loopback only */
 	__u32 counter_index;		/* in `counters` */
-	__u32 mtu_bytes;		/* longest IP packet taken; 0: none, it only says whose packets leave here */
+	__u32 mtu_bytes;		/* longest IP packet taken; 0: a marker, which says by which flow packets come that leave */
 	__u32 clock_hz;			/* of payload_type; 0: no jitter */
 	__u8 family;			/* 4 or 6 */
 	__u8 tos;

@@ -13,6 +13,7 @@ from nh.fastpath.layout import (
     pack_counters,
     pack_flow,
     pack_key,
+    pack_marker_key,
     too_big_messages,
     unpack_counters,
 )
@@ -65,6 +66,11 @@ class KernelRelay:
 
     def add(self, local: Endpoint, flow: FlowEntry) -> None:
         bpf.update(self._program.flows_fd, pack_key(local), pack_flow(flow))
+
+    def mark(self, out: Endpoint, target: Endpoint, local: Endpoint) -> None:
+        """A marker: packets to `target` that leave by `out` came to `local`."""
+        flow = FlowEntry(source=target, out=local, target=target, ifindex=0, counter_index=0, mtu_bytes=0)
+        bpf.update(self._program.flows_fd, pack_marker_key(out, target), pack_flow(flow))
 
     def receive(
         self,

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.kernel
 FORTH = dataclasses.replace(IPV4.flow, counter_index=1)
 BACK = dataclasses.replace(FORTH, source=FORTH.target, out=IPV4.local, target=FORTH.source, counter_index=2)
 
+ELSEWHERE = Endpoint("203.0.113.78", 7000)
+
 
 @pytest.fixture
 def program() -> Iterator[LoadedProgram]:
@@ -44,17 +46,21 @@ def entry(program: LoadedProgram, local: Endpoint) -> FlowEntry | None:
     return None if value is None else layout.unpack_flow(value)
 
 
-def is_marker(program: LoadedProgram, local: Endpoint, of: Endpoint) -> bool:
-    found = entry(program, local)
-    return found is not None and found.mtu_bytes == 0 and found.out == of
+def marked(program: LoadedProgram, out: Endpoint, target: Endpoint = FORTH.target) -> Endpoint | None:
+    """The port of the flow whose packets to `target` leave by `out`, as its marker says."""
+    value = bpf.lookup(program.flows_fd, layout.pack_marker_key(out, target), layout.FLOW.size)
+    if value is None:
+        return None
+    assert layout.unpack_flow(value).mtu_bytes == 0
+    return layout.unpack_flow(value).out
 
 
 def test_a_flow_alone_has_a_marker_at_its_way_out(program: LoadedProgram, table: FlowTable) -> None:
     table.add(IPV4.local, FORTH)
-    assert is_marker(program, FORTH.out, IPV4.local)
+    assert marked(program, FORTH.out) == IPV4.local
     assert len(table) == 1
     table.remove(IPV4.local)
-    assert entry(program, FORTH.out) is None
+    assert list(table._keys()) == []
 
 
 def test_the_opposite_flow_takes_the_place_of_the_marker_and_leaves_it_again(
@@ -64,10 +70,26 @@ def test_the_opposite_flow_takes_the_place_of_the_marker_and_leaves_it_again(
     table.add(FORTH.out, BACK)
     assert entry(program, FORTH.out) == BACK
     assert entry(program, IPV4.local) == FORTH
+    assert len(list(table._keys())) == 2
     table.remove(FORTH.out)
-    assert is_marker(program, FORTH.out, IPV4.local)
+    assert marked(program, FORTH.out) == IPV4.local
     table.remove(IPV4.local)
-    assert entry(program, FORTH.out) is None
+    assert list(table._keys()) == []
+
+
+def test_flows_with_the_same_way_out_have_a_marker_each(program: LoadedProgram, table: FlowTable) -> None:
+    """As those to the answerers of a forked request; the opposite flow leads to one of them only."""
+    other, carol = Endpoint("192.0.2.1", 30_040), Endpoint("203.0.113.77", 7000)
+    table.add(IPV4.local, FORTH)
+    table.add(other, dataclasses.replace(FORTH, target=carol, counter_index=3))
+    assert (marked(program, FORTH.out), marked(program, FORTH.out, carol)) == (IPV4.local, other)
+    table.add(FORTH.out, BACK)
+    assert (marked(program, FORTH.out), marked(program, FORTH.out, carol)) == (None, other)
+    table.replace(other, dataclasses.replace(FORTH, target=ELSEWHERE, counter_index=3))
+    assert (marked(program, FORTH.out, carol), marked(program, FORTH.out, ELSEWHERE)) == (None, other)
+    for local in (FORTH.out, IPV4.local, other):
+        table.remove(local)
+    assert list(table._keys()) == []
 
 
 def test_a_flow_that_leaves_by_another_port_takes_its_marker_along(
@@ -76,8 +98,8 @@ def test_a_flow_that_leaves_by_another_port_takes_its_marker_along(
     table.add(IPV4.local, FORTH)
     other = Endpoint("192.0.2.1", 30_020)
     table.replace(IPV4.local, dataclasses.replace(FORTH, out=other))
-    assert entry(program, FORTH.out) is None
-    assert is_marker(program, other, IPV4.local)
+    assert marked(program, FORTH.out) is None
+    assert marked(program, other) == IPV4.local
 
 
 def test_markers_take_no_room_from_flows(program: LoadedProgram) -> None:
@@ -86,7 +108,7 @@ def test_markers_take_no_room_from_flows(program: LoadedProgram) -> None:
     for number, local in enumerate(locals_[:2]):
         table.add(local, dataclasses.replace(FORTH, out=Endpoint("192.0.2.1", 32_000 + number)))
     assert [entry(program, local) is not None for local in locals_[:2]] == [True, True]
-    assert entry(program, Endpoint("192.0.2.1", 32_000)) is None
+    assert marked(program, Endpoint("192.0.2.1", 32_000)) is None
     table.close()
     assert list(table._keys()) == []
 
@@ -95,10 +117,10 @@ def test_a_successor_marks_what_it_adopts(program: LoadedProgram) -> None:
     first = table_of(program)
     first.add(IPV4.local, FORTH)
     successor = table_of(program, successor=True)
-    assert entry(program, FORTH.out) is None
+    assert marked(program, FORTH.out) is None
     assert successor.adopt_stale_flow(FORTH.out) is None
     assert successor.adopt_stale_flow(IPV4.local) == FORTH
-    assert is_marker(program, FORTH.out, IPV4.local)
+    assert marked(program, FORTH.out) == IPV4.local
     successor.remove_stale_flows()
     successor.remove(IPV4.local)
     assert entry(program, IPV4.local) is None

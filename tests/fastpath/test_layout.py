@@ -43,7 +43,11 @@ def members_of(layout: struct.Struct, names: list[str]) -> list[Member]:
 
 
 def test_a_flow_key_is_address_port_and_padding() -> None:
-    assert BTF.members("flow_key") == [Member("address", 0, 16), Member("port", 16, 2), Member("zero", 18, 2)]
+    assert BTF.members("flow_key") == [
+        Member("address", 0, 16),
+        Member("port", 16, 2),
+        Member("target_port", 18, 2),
+    ]
     assert BTF.size("flow_key") == KEY.size == 20
 
 

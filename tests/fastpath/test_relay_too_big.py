@@ -46,11 +46,11 @@ def relay_both_ways(kernel_relay: KernelRelay, relayed: Relayed) -> None:
     kernel_relay.add(flow.out, back)
 
 
-def longest(kernel_relay: KernelRelay, relayed: Relayed) -> int:
-    """The longest IP packet of Alice's that the kernel relays, of 20 or 40 bytes less than some lengths."""
+def longest(kernel_relay: KernelRelay, relayed: Relayed, local: Endpoint | None = None) -> int:
+    """The longest IP packet of Alice's to a port that the kernel relays, of some lengths."""
     headers = 28 if relayed is IPV4 else 48
     for size in (1500, 1400, 1300, 1280, 576):
-        packet = relayed.sent(payload=bytes(size - headers))
+        packet = relayed.sent(payload=bytes(size - headers), target=local or relayed.local)
         if kernel_relay.receive(packet).verdict is Verdict.SENT_ON:
             return size
     return 0
@@ -73,6 +73,25 @@ def test_a_second_router_may_take_even_less_but_not_more(kernel_relay: KernelRel
     for mtu_bytes in (1300, 1280, 1400):
         kernel_relay.receive(message(sent(relayed), relayed.flow.out.address, mtu_bytes))
     assert longest(kernel_relay, relayed) == 1280
+
+
+@BOTH
+def test_of_flows_that_leave_by_one_port_the_marker_of_the_target_tells(
+    kernel_relay: KernelRelay, relayed: Relayed
+) -> None:
+    relay_both_ways(kernel_relay, relayed)
+    flow = relayed.flow
+    local = Endpoint(relayed.local.address, relayed.local.port + 20)
+    target = Endpoint(flow.target.address, flow.target.port + 2)
+    kernel_relay.add(local, dataclasses.replace(flow, target=target, counter_index=5))
+    told = message(sent(relayed, target=target), flow.out.address, 1300)
+    kernel_relay.receive(told)
+    assert longest(kernel_relay, relayed, local) == 1500, "there is no marker"
+    kernel_relay.mark(flow.out, target, local)
+    kernel_relay.receive(told)
+    assert (longest(kernel_relay, relayed, local), longest(kernel_relay, relayed)) == (1300, 1500)
+    kernel_relay.receive(message(sent(relayed), flow.out.address, 1280))
+    assert (longest(kernel_relay, relayed, local), longest(kernel_relay, relayed)) == (1300, 1280)
 
 
 OTHERS = {

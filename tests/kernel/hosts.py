@@ -92,11 +92,15 @@ class HostCall:
         self.for_alice: Where = ("", 0)
         self.for_bob: Where = ("", 0)
 
-    def invite(self, alice: MediaPeer, bob: MediaPeer) -> None:
-        """Relay between the two from now on; again: a re-INVITE."""
+    def invite(self, alice: MediaPeer, bob: MediaPeer, *, callee: str = "bob") -> None:
+        """Relay between the two from now on; again: a re-INVITE.
+
+        Arguments:
+            callee: another one for each answerer of a forked request.
+        """
         self._cseq += 1
         client = Client(self.relay.unix_address)
-        basic = [self.call_id, self._cseq, "alice", "bob", "", ""]
+        basic = [self.call_id, self._cseq, "alice", callee, "", ""]
         offered = client.allocate_sockets(basic, Side.FROM, NEAR_BOB[self._to], [audio(alice)])
         answered = client.allocate_sockets(basic, Side.TO, NEAR_ALICE[self._family], [audio(bob)])
         assert offered is not None

@@ -7,6 +7,7 @@ longer ones in fragments.
 
 import contextlib
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -137,6 +138,35 @@ def test_a_one_way_stream_is_heard_again_as_well(network: Network, family: int) 
 
 
 @FAMILIES
+def test_each_answerer_of_a_forked_request_loses_one_packet(network: Network, family: int) -> None:
+    """Their flows leave by one port of the relay."""
+    with (
+        relay_on(network.relay) as relay,
+        phone_on(network.alice, ALICE[family]) as alice,
+        phone_on(network.bob, BOB[family]) as bob,
+        phone_on(network.bob, BOB[family]) as carol,
+    ):
+        forked = {name: HostCall(relay, "forked", family) for name in ("bob", "carol")}
+        talks = []
+        for (name, call), callee in zip(forked.items(), (bob, carol), strict=True):
+            call.invite(alice, callee, callee=name)
+            callee.sockets[RTP].settimeout(0.25)
+            talks.append(Talk(call, alice, callee))
+        for talking in talks:
+            assert talking.say(2, 172) == 2
+        eventually(
+            lambda: all(each.pairs[0].from_.kernel for each in relay.call(b"forked").sessions), "all are"
+        )
+        for talking in talks:
+            sock = talking.bob.sockets[RTP]
+            for number in range(20):  # faster than user space looks its routes up
+                alice.send(media(100 + number, BIG), talking.call.for_alice)
+                time.sleep(0.002)
+            for _ in range(19):
+                assert len(sock.recv(2048)) == BIG
+
+
+@FAMILIES
 def test_when_the_kernel_forgets_the_path_mtu_the_kernel_relays_whole_packets_again(
     network: Network, family: int
 ) -> None:
@@ -167,6 +197,69 @@ def test_a_sysctl_that_shortens_ipv6_packets_is_followed(network: Network) -> No
             return call.leg.kernel_packets == before
 
         eventually(left_to_the_socket, "longer packets are left to the socket")
+
+
+def lead_to_bob(network: Network, family: int, metrics: str) -> None:
+    """The relay's route to Bob has these metrics from now on."""
+    net, router = {4: ("192.0.2.0/24", "203.0.113.2"), 6: ("2001:db8:c::/64", "2001:db8:b::2")}[family]
+    network.relay.run(f"ip -{family} route replace {net} via {router} {metrics}")
+
+
+def test_a_route_whose_mtu_is_locked_is_left_to_the_socket_and_so_is_each_packet(network: Network) -> None:
+    """Sockets send without "don't fragment" there, and routers split what is too big for them."""
+    with relay_on(network.relay) as relay, talk(network, relay, "locked", 4) as locked:
+        lead_to_bob(network, 4, "mtu lock 1400")
+        eventually(lambda: not locked.leg.kernel, "it is left to the socket")
+        assert "locked" in locked.leg.user_space_because
+        assert locked.say(10) == 10, "not one is lost: the router splits them"
+        lead_to_bob(network, 4, "mtu 1290")
+        eventually(lambda: locked.leg.kernel, "it is relayed in the kernel again")
+        before = locked.leg.kernel_packets
+        assert (locked.say(5), locked.say(5, 172)) == (5, 5)
+        assert locked.leg.kernel_packets == before + 5, "the short ones"
+
+
+def test_a_path_mtu_below_the_least_that_is_believed_locks_the_route(network: Network) -> None:
+    """net.ipv4.route.min_pmtu: the host remembers that one instead, and sends without "don't fragment"."""
+    network.relay.run("sysctl -qw net.ipv4.route.min_pmtu=1400")
+    with relay_on(network.relay) as relay, talk(network, relay, "least", 4) as least:
+        assert least.say(20) >= 19
+        eventually(lambda: not least.leg.kernel, "it is left to the socket")
+        assert "locked" in least.leg.user_space_because
+        assert least.say(10) == 10
+        eventually(lambda: least.leg.kernel, "the host has forgotten it", timeout_s=30)
+
+
+def test_a_router_advertisement_that_shortens_ipv6_packets_is_followed(network: Network) -> None:
+    for host in (network.router, network.bob):
+        host.run("ip link set to_bob mtu 1500")
+    # hosts that forward packets listen to no router; the relay does not forward
+    network.relay.run("sysctl -qw net.ipv6.conf.to_router.accept_ra=1")
+    with relay_on(network.relay) as relay, talk(network, relay, "advertised", 6) as call:
+        assert call.say(5) == 5
+        with network.router.entered():
+            advertise_mtu("to_router", 1290)
+
+        def left_to_the_socket() -> bool:
+            before = call.leg.kernel_packets
+            assert call.say(3) == 3
+            return call.leg.kernel_packets == before
+
+        eventually(left_to_the_socket, "longer packets are left to the socket")
+        before = call.leg.kernel_packets
+        assert call.say(3, 172) == 3
+        assert call.leg.kernel_packets == before + 3
+
+
+def advertise_mtu(interface: str, mtu_bytes: int) -> None:
+    """A router advertisement (RFC 4861 4.2) with the option of the MTU and nothing else."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        link = socket.if_nametoindex(interface)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, link)
+        option = struct.pack("!BBHI", 5, 1, 0, mtu_bytes)
+        advertisement = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 0, 0, 0) + option
+        sock.sendto(advertisement, ("ff02::1", 0, 0, link))
 
 
 def test_bob_is_really_behind_a_small_mtu(network: Network) -> None:

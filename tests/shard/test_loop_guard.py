@@ -8,6 +8,7 @@ import pytest
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, Media, Side
+from nh.commands import EndpointLearning
 from nh.shard.media import loop_guard
 from nh.shard.media.loop_guard import MAX_HOPS, LocalPorts
 from tests.shard.conftest import MakePeer
@@ -18,6 +19,8 @@ from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.waiting import eventually
 
 INTERFACES = (Interface("default", V4, V4),)
+OFF = EndpointLearning.OFF
+"""Packets of every source go on, so those of a stranger go round."""
 
 
 def test_local_ports_are_those_of_all_ranges_on_any_address_of_the_relay() -> None:
@@ -76,8 +79,8 @@ def in_a_circle(testbeds: Sequence[NgTestbed], peer: MediaPeer) -> list[Where]:
     for_callees = [talk.bob_sends_to[0] for talk in talks]
     for number, testbed in enumerate(testbeds):
         caller, callee = for_callees[number - 1], for_callers[(number + 1) % len(testbeds)]
-        testbed.offer([MediaLine(*caller)], to=b"bob", port_latching=True)
-        testbed.answer([MediaLine(*callee)], port_latching=True)
+        testbed.offer([MediaLine(*caller)], to=b"bob", port_latching=True, learning=OFF)
+        testbed.answer([MediaLine(*callee)], port_latching=True, learning=OFF)
     return for_callers
 
 

@@ -111,7 +111,7 @@ def test_the_reply_to_l_of_an_unknown_call_is_no_port(relay: RtpproxyTestbed, bo
 def test_a_phone_behind_a_nat_is_found_by_its_packets(
     relay: RtpproxyTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    for_bob = relay.port(f"U call 192.0.2.99 {alice.port} alice;1")
+    for_bob = relay.port(f"U call 192.168.1.99 {alice.port} alice;1")
     for_alice = relay.look_up(bob, "alice;1 bob;1")
     relay.passes(alice, for_alice, bob)
     relay.passes(bob, for_bob, alice)
@@ -129,7 +129,7 @@ def test_an_asymmetric_end_gets_its_media_where_it_said(
 
 def test_t38_in_the_place_of_rtp_is_relayed(relay: RtpproxyTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     """The commands do not say what a medium is: a fax machine behind a NAT is heard, too."""
-    for_bob = relay.port(f"U call 192.0.2.99 {alice.port} alice;1")
+    for_bob = relay.port(f"U call 192.168.1.99 {alice.port} alice;1")
     for_alice = relay.look_up(bob, "alice;1 bob;1")
     fax = bytes((0, 0, 2, 1, 2, 0, 0))
     alice.send_raw(fax, for_alice)
