@@ -78,8 +78,9 @@ class LatchState(abc.ABC):
         window_ends: monotonic seconds until which a better source takes over.
         relatch_s: silence after which another source of the same IP address takes over; 0: none does.
         carried: the packets that claim the leg.
-        signalled: monotonic seconds of the last SDP of that end. Of several legs at one socket with the same
-            announced endpoint, the last one comes first: one phone may answer under two tags.
+        signalled: monotonic seconds of the last SDP of that end, 0 in calls of Net::SIP's. Of several legs at
+            one socket with the same announced endpoint, the last one comes first: one phone may answer under
+            two tags.
         source: where packets come from, None before the first.
         rank: how well `source` matches, None if no packet came since the last signalling. A source whose
             stream moved keeps the rank that it had.
@@ -113,7 +114,6 @@ class LatchState(abc.ABC):
         window_ends: float,
         relatch_s: float = 0.0,
         carried: Carried = Carried.OTHER,
-        signalled: float = 0.0,
     ) -> None:
         self.source: Endpoint | None = None
         self.rank: Rank | None = None
@@ -127,7 +127,7 @@ class LatchState(abc.ABC):
         self.window_ends = window_ends
         self.relatch_s = relatch_s
         self.carried = carried
-        self.signalled = signalled
+        self.signalled = 0.0
 
     @property
     def known_at(self) -> str:

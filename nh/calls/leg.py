@@ -107,7 +107,7 @@ class Leg(Latch):
         signalled_from: IP address that the signalling came from, "" if unknown.
         payload_types: what the payload types of this direction mean; None for RTCP on a port of its own, and
             for media other than RTP.
-        relatch_s, carried, signalled: see Latch.
+        relatch_s, carried: see Latch.
 
     Attributes:
         other: the leg of the opposite direction.
@@ -184,7 +184,6 @@ class Leg(Latch):
         payload_types: PayloadTypes | None = None,
         relatch_s: float = 0.0,
         carried: Carried = Carried.OTHER,
-        signalled: float = 0.0,
     ) -> None:
         super().__init__(
             announced=announced,
@@ -193,7 +192,6 @@ class Leg(Latch):
             window_ends=window_ends,
             relatch_s=relatch_s,
             carried=carried,
-            signalled=signalled,
         )
         self.side = side
         self.socket = socket

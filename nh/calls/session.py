@@ -119,7 +119,7 @@ class Session:
                 leg
                 for index in range(len(group_from.sockets))
                 for leg in _legs(
-                    group_from, group_to, index, policies, window_ends, relatch_s=relatch_s, now=now
+                    group_from, group_to, index, policies, window_ends=window_ends, relatch_s=relatch_s
                 )
             ]
         )
@@ -185,7 +185,6 @@ class Session:
                 signalled_from=medium.signalled_from,
                 window_ends=now + latch_window_s,
             )
-            leg.signalled = now
             leg.carried = carried_by(medium, place.component)
         for pair in self.pairs:
             said_from, said_to = self.group_from.media[pair.medium], self.group_to.media[pair.medium]
@@ -277,10 +276,9 @@ def _legs(
     group_to: SocketGroup,
     index: int,
     policies: tuple[SourcePolicy, SourcePolicy],
-    window_ends: float,
     *,
+    window_ends: float,
     relatch_s: float,
-    now: float,
 ) -> tuple[Leg, Leg]:
     """The legs between the sockets at `index` of both groups."""
     in_from, in_to = group_from.components[index], group_to.components[index]
@@ -298,7 +296,6 @@ def _legs(
         payload_types=_payload_types(said_from, said_to, in_from.component),
         relatch_s=silence_s,
         carried=carried_by(said_from, in_from.component),
-        signalled=now,
     )
     to = Leg(
         side=Side.TO,
@@ -311,7 +308,6 @@ def _legs(
         payload_types=_payload_types(said_to, said_from, in_to.component),
         relatch_s=silence_s,
         carried=carried_by(said_to, in_to.component),
-        signalled=now,
     )
     from_.other, to.other = to, from_
     return from_, to

@@ -159,9 +159,11 @@ class NgProxy:
         )
 
 
-def make_ng_proxy(settings: RelaySettings | None = None, ports: tuple[int, int] = PORTS) -> NgProxy:
+def make_ng_proxy(
+    settings: RelaySettings | None = None, ports: tuple[int, int] = PORTS, plane: FakePlane | None = None
+) -> NgProxy:
     """A proxy with a relay of its own, in which replaced sessions end at once if `settings` say nothing."""
-    plane = FakePlane()
+    plane = plane or FakePlane()
     resources = Resources(
         plane=plane, ports=PortSpace(*ports), settings=settings or RelaySettings(replaced_s=0)
     )

@@ -178,6 +178,10 @@ def test_a_moved_offerer_keeps_all_its_forks(ng: NgProxy) -> None:
     ng.offer(A_MOVED, to=B)
     ng.answer(B_AUDIO, tag=B)
     assert ng.talking == {frozenset((A, B)), frozenset((A, C))}
+    to_carol, *_ = ng.plane.running
+    assert to_carol.replaced_at is None, "Carol does not know the new ports yet"
+    ng.offer(A_MOVED, to=C)
+    ng.answer(C_AUDIO, tag=C)
     to_bob, to_carol = ng.plane.running
     assert to_bob.group_from is to_carol.group_from
     assert len(ng.plane.open) == 6

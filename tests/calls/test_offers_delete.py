@@ -99,6 +99,16 @@ def test_a_branch_that_is_unknown_ends_at_most_the_dialog_of_both_tags(ng: NgPro
     assert ng.talking == {AC}
 
 
+def test_the_tag_of_a_refusal_ends_the_only_offer_and_none_of_several(ng: NgProxy) -> None:
+    for branch in (b"to-b", b"to-c"):
+        ng.offer(A_AUDIO, branch=branch)
+    with pytest.raises(UnknownCall):
+        ng.delete(A, to=D)
+    ng.delete(A, branch=b"to-b")
+    ng.delete(A, to=D)
+    assert ng.nothing_is_left
+
+
 def test_a_branch_is_deleted_once(ng: NgProxy) -> None:
     ng.offer(A_AUDIO, branch=b"to-b")
     ng.offer(A_AUDIO, branch=b"to-c")

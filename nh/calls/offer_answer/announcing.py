@@ -9,6 +9,7 @@ receives it until that is answered, as RFC 3264 8.3 requires of it.
 
 from collections.abc import Sequence
 
+from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.calls.resources import CallResources
@@ -37,7 +38,7 @@ class Announcer:
         requests: Sequence[MediumRequest],
         policy: SourcePolicy | None,
         *,
-        keep: bool,
+        completes: Dialog | None = None,
         now: float,
     ) -> None:
         """Apply the new SDP of a party.
@@ -47,16 +48,19 @@ class Announcer:
             groups: its groups from now on, one for each medium.
             requests: one for each medium.
             policy: source policy for packets from the party; None: the setting's.
-            keep: it is an offer: see set_groups(), and a hold takes effect with the answer only.
+            completes: the dialog whose offer it answers; None: it is an offer, of which a hold takes effect
+                with the answer only. See set_groups().
             now: monotonic seconds.
         """
+        party.signalled = now
         party.policy = policy
-        self.set_groups(party, groups, keep=keep, now=now)
+        self.set_groups(party, groups, completes=completes, now=now)
         party.holds = {}
         for index, (group, request) in enumerate(zip(groups, requests, strict=True)):
             if group is None or request.media is None:
                 continue
-            if keep and group.media[0].active and not request.media.active and self._is_agreed(party, index):
+            holds = completes is None and group.media[0].active and not request.media.active
+            if holds and self._is_agreed(party, index):
                 party.holds[index] = request.media
             else:
                 group.renew([request.media])
@@ -75,33 +79,43 @@ class Announcer:
             dialog.refresh(self._resources, party, now=now)
 
     def set_groups(
-        self, party: Party, groups: Sequence[SocketGroup | None], *, keep: bool, now: float
+        self,
+        party: Party,
+        groups: Sequence[SocketGroup | None],
+        *,
+        completes: Dialog | None = None,
+        now: float,
     ) -> None:
         """Give a party its new groups, and close those of its old ones that are not among them.
+
+        In each established dialog the old groups stay until an answer in that dialog: the other ends of other
+        dialogs do not know the new ones.
 
         Args:
             party: the party.
             groups: one for each medium.
-            keep: the old groups of established dialogs stay until the answer.
+            completes: the dialog in which this is an answer, if it is one.
             now: monotonic seconds.
         """
         before, party.groups = party.groups, list(groups)
         party.superseded = [(index, group) for index, group in party.superseded if group not in groups]
         for index, group in enumerate(before):
             if group is not None and party.find_group(index) is not group:
-                self._leave(party, index, announced=group.announced, keep=keep, now=now)
+                self._leave(party, index, announced=group.announced, completes=completes, now=now)
                 party.superseded.append((index, group))
         self._participants.close_superseded(party)
 
-    def _leave(self, party: Party, index: int, *, announced: bool, keep: bool, now: float) -> None:
+    def _leave(
+        self, party: Party, index: int, *, announced: bool, completes: Dialog | None, now: float
+    ) -> None:
         """End, at once or in time, the sessions on the group that a party had for medium `index`."""
         for dialog in self._participants.dialogs_of(party):
             if not announced or dialog not in self._participants.dialogs:
                 dialog.discard(self._resources, index, now=now)
-            elif keep:
-                dialog.supersede(self._resources, index, now=now)
-            else:
+            elif dialog is completes:
                 dialog.replace(self._resources, index, now=now)
+            else:
+                dialog.supersede(self._resources, index, now=now)
 
     def _is_agreed(self, party: Party, index: int) -> bool:
         """Whether an established dialog relays medium `index` of a party."""

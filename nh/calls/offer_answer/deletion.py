@@ -67,8 +67,8 @@ def _find(
         each for each in participants.dialogs if from_tag in each.tags and (not to_tag or to_tag in each.tags)
     ]
     parties = participants.with_tag(from_tag)
-    # what an end has with another one does not concern its other offers
-    if to_tag and any(participants.has_dialog(party) for party in parties):
+    # an unknown tag may be that of a refusal: it is of the only offer, or of any of several
+    if to_tag and (len(parties) != 1 or participants.has_dialog(parties[0])):
         return dialogs
     return [*dialogs, *parties]
 

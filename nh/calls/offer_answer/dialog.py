@@ -163,10 +163,9 @@ class Dialog:
             if len(group_from.sockets) != len(group_to.sockets):
                 continue
             self._reinstate(index, group_from, group_to)
-            if index in self.sessions:
-                resources.renew_session(
-                    self.sessions[index], self.side_of(signalled), policy=signalled.policy, now=now
-                )
+            session = self.sessions.get(index)
+            if session is not None:
+                resources.renew_session(session, self.side_of(signalled), policy=signalled.policy, now=now)
             else:
                 self.sessions[index] = resources.start_session(
                     group_from,
@@ -176,6 +175,9 @@ class Dialog:
                     before=self._left.pop(index, None) or self.superseded.get(index),
                     now=now,
                 )
+        for _, session in self.running:
+            for leg in session.legs:
+                leg.signalled = self.party_on(leg.side).signalled
         self.block(resources)
 
     def set_mux(

@@ -110,7 +110,7 @@ class Offers:
         if known is None:
             self.participants.add(party, now=now)
         self._signalled(party, now=now)
-        self._announcer.announce(party, groups, requests, policy, keep=True, now=now)
+        self._announcer.announce(party, groups, requests, policy, now=now)
         party.waiting_since = now
         if early is not None:
             self._expect(early, ready, now=now)
@@ -164,9 +164,9 @@ class Offers:
         dialog.branch = branch or dialog.branch
         for party in (offerer, answerer):
             self._signalled(party, now=now)
-        self._announcer.announce(answerer, groups, requests, policy, keep=False, now=now)
+        self._announcer.announce(answerer, groups, requests, policy, completes=dialog, now=now)
         self._announcer.apply_holds(offerer, now=now)
-        self._commit(offerer, answerer, now=now)
+        self._commit(dialog, now=now)
         for index, muxes_of_medium in enumerate(muxes):
             dialog.set_mux(self._resources, index, offerer=offerer, muxes=muxes_of_medium)
         return answerer.groups
@@ -295,16 +295,15 @@ class Offers:
         """Relay between an offerer and the sockets that are ready for its answerer."""
         if early not in self.participants.early:
             self.participants.early.append(early)
-        self._announcer.set_groups(early.callee, ready, keep=False, now=now)
+        self._announcer.set_groups(early.callee, ready, now=now)
         early.refresh(self._resources, early.callee, now=now)
 
-    def _commit(self, *agreed: Party, now: float) -> None:
+    def _commit(self, agreed: Dialog, *, now: float) -> None:
         """End the offers of two parties that have agreed, and what the agreement replaces."""
-        for party in agreed:
+        for party in (agreed.caller, agreed.callee):
             party.waiting_since = None
             self.participants.drop_early(party, now=now)
-            for dialog in self.participants.dialogs_of(party):
-                dialog.commit(self._resources, now=now)
+        agreed.commit(self._resources, now=now)
         self.participants.close_all_superseded()
 
     def _signalled(self, party: Party, *, now: float) -> None:

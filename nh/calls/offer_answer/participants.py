@@ -99,7 +99,9 @@ class Participants:
             return dialog.party_with(from_tag)
         chosen = named or own
         waiting = [party for party in chosen if party.waiting_since is not None]
-        return max(reversed(waiting or chosen), key=lambda party: party.waiting_since or party.created)
+        # another end does not answer an offer within a dialog
+        first = [party for party in waiting if not self.has_dialog(party)]
+        return max(reversed(first or waiting or chosen), key=lambda each: each.waiting_since or each.created)
 
     def find_dialog(self, one: bytes, other: bytes, branch: bytes = b"") -> Dialog | None:
         """The established dialog between two tags, None if there is none.

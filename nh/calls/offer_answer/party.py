@@ -104,6 +104,7 @@ class Party:
         now: monotonic seconds.
 
     Attributes:
+        signalled: monotonic seconds of its last SDP, 0 before the first.
         waiting_since: monotonic seconds of its last offer while that is unanswered, otherwise None.
         delete_at: monotonic seconds at which a delete removes it; infinite without one.
         policy: source policy for packets from this end; None: the setting's.
@@ -142,6 +143,7 @@ class Party:
         "references",
         "sent_origin",
         "side",
+        "signalled",
         "superseded",
         "tag",
         "waiting_since",
@@ -152,6 +154,7 @@ class Party:
         self.side = side
         self.branch = branch
         self.created = now
+        self.signalled = 0.0
         self.waiting_since: float | None = None
         self.delete_at = math.inf
         self.policy: SourcePolicy | None = None

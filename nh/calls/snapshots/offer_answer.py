@@ -62,6 +62,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
     dtmf_blocked: bool = False
     references: list[Reference] = []
     sent_origin: tuple[tuple[bytes, bytes, bytes, bytes], bytes] | None = None
+    signalled: Time = 0.0
 
     @classmethod
     def take(cls, party: Party, groups: Indexes) -> Self:
@@ -87,6 +88,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
             dtmf_blocked=party.dtmf_blocked,
             references=sorted(party.references),
             sent_origin=party.sent_origin,
+            signalled=party.signalled,
         )
 
     @property
@@ -117,6 +119,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
     def rebuild(self, groups: Sequence[SocketGroup], times: TimeShift) -> Party:
         """The party as it was."""
         party = Party(self.tag, self.side, branch=self.branch, now=times.past(self.created))
+        party.signalled = times.past(self.signalled)
         party.waiting_since = times.maybe_past(self.waiting_since)
         party.delete_at = times.future(self.delete_at)
         party.policy = self.policy
