@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from nh.calls.media import Media, Side
+from nh.calls.timeouts import TimeoutTarget
 from nh.log_settings import LogLevel
 from nh.results import (
     Activated,
@@ -320,6 +321,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
         label: the client's own name for the sender, shown in queries.
         lenient: features that are left out, with a warning, where they would fail the request otherwise.
         text: what else is to be changed in the text of the SDP; None: PLAIN_TEXT.
+        timeout_callback: IP address of xmlrpc-callback, "" if not given (nh.calls.timeouts).
     """
 
     received_from: str = ""
@@ -345,6 +347,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
     label: str = ""
     lenient: frozenset[Feature] = frozenset()
     text: SdpText | None = None
+    timeout_callback: str = ""
 
 
 class Offer(BaseCommand[Rewritten], frozen=True, tag="offer"):
@@ -446,11 +449,16 @@ class _SessionCommand(BaseCommand[ResultT_co], frozen=True):
 
 
 class Update(_SessionCommand[RelayPort], frozen=True, tag="update"):
-    """rtpproxy's U: the end `from_tag` offers a medium at `address` and `port`; 0: it rejects the medium."""
+    """rtpproxy's U: the end `from_tag` offers a medium at `address` and `port`; 0: it rejects the medium.
+
+    Attributes:
+        timeout_target: whom to tell when the media time out; None: that of an earlier U has no effect more.
+    """
 
     address: str
     port: int
     options: SessionOptions
+    timeout_target: TimeoutTarget | None = None
 
 
 class Lookup(_SessionCommand[RelayPort], frozen=True, tag="lookup"):

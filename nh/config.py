@@ -11,7 +11,7 @@ import ipaddress
 import os
 import stat
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from nh.address import (
     HTTP_EXPOSURE,
@@ -20,6 +20,7 @@ from nh.address import (
     Exposure,
     RpcAddress,
     TcpAddress,
+    UnixAddress,
     check_loopback,
     parse_rpc_address,
 )
@@ -53,6 +54,14 @@ class KernelMode(enum.StrEnum):
     OFF = "off"
 
 
+class XmlrpcFormat(enum.StrEnum):
+    """What the XML-RPC about a timed-out call looks like: rtpengine's xmlrpc-format 0, 1 and 2."""
+
+    SEMS = "sems"
+    CALLID = "callid"
+    KAMAILIO = "kamailio"
+
+
 class Settings(RelaySettings, frozen=True, kw_only=True):
     """All settings of `nh run`; the other commands read those that lead to a running nh.
 
@@ -70,6 +79,11 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         http_ng: serve ng over HTTP and WebSocket, too, at the addresses of `http`.
         rtpproxy: addresses where rtpproxy's protocol is served: a path, or HOST:PORT for UDP and TCP; empty:
             nowhere.
+        timeout_url: URLs to which nh POSTs JSON when the media of a call have timed out.
+        timeout_xmlrpc: URL for XML-RPC of the same, with %% for the client's xmlrpc-callback; "": none.
+        timeout_xmlrpc_format: see XmlrpcFormat.
+        timeout_socket: `unix:PATH` or `tcp:HOST:PORT`, notify sockets that rtpproxy's clients may name.
+        timeout_address: IP addresses that a client may name besides loopback.
         interface: NAME/IP[!ADVERTISED][@MIN-MAX], addresses for the media of ng and rtpproxy calls.
         address: IP[!ADVERTISED], the same for a relay with one address only; "" for none.
         ports: the media ports, MIN-MAX, both included.
@@ -101,6 +115,11 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     http_public: bool = False
     http_ng: bool = False
     rtpproxy: tuple[str, ...] = ()
+    timeout_url: tuple[str, ...] = ()
+    timeout_xmlrpc: str = ""
+    timeout_xmlrpc_format: XmlrpcFormat = XmlrpcFormat.SEMS
+    timeout_socket: tuple[str, ...] = ()
+    timeout_address: tuple[str, ...] = ()
     interface: tuple[str, ...] = ()
     address: str = ""
     ports: str = "10000-29999"
@@ -152,7 +171,23 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
                 )
         for text in self.rpc:
             _parse("rpc", text)
+        self._check_timeout_targets()
         check_interfaces(self.interfaces, self.port_range)
+
+    def _check_timeout_targets(self) -> None:
+        for url in self.timeout_url:
+            _check_url("timeout_url", url)
+        if self.timeout_xmlrpc:
+            _check_url("timeout_xmlrpc", self.timeout_xmlrpc.replace("%%", "127.0.0.1"))
+        for text in self.timeout_socket:
+            kind, _, where = text.partition(":")
+            if kind not in ("unix", "tcp") or isinstance(_parse("timeout_socket", where), UnixAddress) != (
+                kind == "unix"
+            ):
+                raise ValueError(f"timeout_socket: {text!r} is neither unix:PATH nor tcp:HOST:PORT")
+        for text in self.timeout_address:
+            if not _is_ip(text):
+                raise ValueError(f"timeout_address: {text!r} is not an IP address")
 
     @property
     def port_range(self) -> tuple[int, int]:
@@ -281,6 +316,18 @@ def _parse(name: str, text: str) -> RpcAddress:
         return parse_rpc_address(text)
     except ConfigError as exc:
         raise ValueError(f"{name}: {exc}") from exc
+
+
+def _check_url(name: str, url: str) -> None:
+    parts = urlsplit(url)
+    try:
+        _ = parts.port
+    except ValueError as exc:
+        raise ValueError(f"{name}: {url!r}: {exc}") from exc
+    if parts.username is not None:
+        raise ValueError(f"{name}: a user in a URL would be in every log line; name a URL without one")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii() or " " in url:
+        raise ValueError(f"{name}: {url!r} is not a URL such as http://127.0.0.1:8080/timeouts")
 
 
 def _default_runtime_path() -> Path:

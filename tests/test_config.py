@@ -196,11 +196,35 @@ def test_addresses_that_other_hosts_reach_are_refused_before_the_start() -> None
     for flags, named in (
         ({"rpc": ["192.0.2.1:7070"]}, "rpc: 192.0.2.1:7070: 192.0.2.1 is not loopback"),
         ({"ng": ["[::]:2223"], "address": "192.0.2.1"}, "ng: [::]:2223: :: is not loopback"),
+        ({"rtpproxy": ["[::]:2223"], "address": "192.0.2.1"}, "rtpproxy: [::]:2223: :: is not loopback"),
     ):
         with pytest.raises(ConfigError, match=f"^{re.escape(named)}.*--rpc-public"):
             check_served_addresses(load(flags))
         check_served_addresses(load({**flags, "rpc_public": True}))
     check_served_addresses(load({"rpc": ["127.0.0.1:1", "[::1]:2", "name:3", "/run/x"]}))
+
+
+def test_a_path_for_rtpproxys_clients_may_have_its_prefix() -> None:
+    settings = load({"rtpproxy": ["unix:/run/r.sock", "/run/s.sock", "127.0.0.1:1"], "address": "192.0.2.1"})
+    assert list(map(str, settings.rtpproxy_addresses)) == ["/run/r.sock", "/run/s.sock", "127.0.0.1:1"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({"timeout_url": ["ftp://127.0.0.1/"]}, "timeout_url: .*is not a URL"),
+        ({"timeout_url": ["http://127.0.0.1:99999/"]}, "timeout_url: .*Port out of range"),
+        ({"timeout_url": ["http://me:secret@127.0.0.1/"]}, "timeout_url: a user in a URL"),
+        ({"timeout_xmlrpc": "127.0.0.1:8090"}, "timeout_xmlrpc: .*is not a URL"),
+        ({"timeout_socket": ["udp:127.0.0.1:9"]}, "timeout_socket: .*neither unix:PATH nor tcp:HOST:PORT"),
+        ({"timeout_socket": ["unix:127.0.0.1:9"]}, "timeout_socket: .*neither unix:PATH nor tcp:HOST:PORT"),
+        ({"timeout_address": ["proxy.example"]}, "timeout_address: .*is not an IP address"),
+    ],
+)
+def test_a_target_for_reports_of_timeouts_is_checked(flags: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named) as refused:
+        load(flags)
+    assert "secret" not in str(refused.value)
 
 
 def test_a_file_that_cannot_be_read_is_named(toml: Path, tmp_path: Path) -> None:

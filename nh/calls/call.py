@@ -12,6 +12,7 @@ from nh.calls.offer_answer.offers import Offers
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.socket_group import SocketGroup
+from nh.calls.timeouts import TimeoutTarget
 from nh.calls.transaction import Transaction
 from nh.errors import LimitReached, NotAllocated, StaleTransaction, UnknownCall
 
@@ -34,6 +35,7 @@ class Call:
             expiry; each command resets this.
         transactions: by (idfrom, cseq); empty in a call of ng's.
         offers: parties and dialogs of ng's offer and answer; None in a call of Net::SIP's.
+        timeout_target: where the client wants a timeout of the media reported; None: nowhere.
     """
 
     __slots__ = (
@@ -43,6 +45,7 @@ class Call:
         "next_expiry",
         "offers",
         "resources",
+        "timeout_target",
         "transactions",
     )
 
@@ -52,6 +55,7 @@ class Call:
         self.next_expiry = now
         self.transactions: dict[tuple[bytes, int], Transaction] = {}
         self.offers: Offers | None = None
+        self.timeout_target: TimeoutTarget | None = None
         self.resources = resources.of_call(call_id)
         self._wall_offset_s = wall_offset_s
 

@@ -123,6 +123,32 @@ FLAGS: Final[dict[str, Flag]] = {
         metavar="ADDRESS",
         default="none",
     ),
+    "timeout_url": Flag(
+        _RPC,
+        "URL to which nh POSTs JSON when the media of a call have timed out; may be given several times",
+        metavar="URL",
+        default="none",
+    ),
+    "timeout_xmlrpc": Flag(
+        _RPC,
+        "URL for XML-RPC about the same, as rtpengine's b2b-url; %% is the client's xmlrpc-callback",
+        metavar="URL",
+        default="none",
+    ),
+    "timeout_xmlrpc_format": Flag(_RPC, "What that looks like: sems, callid or kamailio", metavar="FORMAT"),
+    "timeout_socket": Flag(
+        _RPC,
+        "Notify socket that rtpproxy's clients may name for the same, unix:PATH or tcp:HOST:PORT; may be "
+        "given several times",
+        metavar="SOCKET",
+        default="none",
+    ),
+    "timeout_address": Flag(
+        _RPC,
+        "Address that an xmlrpc-callback may name besides loopback; may be given several times",
+        metavar="IP",
+        default="none",
+    ),
     "command_timeout_s": Flag(_RPC, "How long a shard may take for one command", 0.05, 60, "s"),
     "idle_client_s": Flag(_RPC, "Close connections that are idle for so long", 1, 86_400, "s"),
     "max_clients": Flag(_RPC, "Most connections at once; one more closes the longest idle one", 1, 1_000_000),

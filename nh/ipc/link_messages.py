@@ -19,6 +19,7 @@ import msgspec
 
 from nh.calls.media import Endpoint
 from nh.calls.settings import RelayConfig, RelaySettings
+from nh.calls.timeouts import TimeoutTarget
 from nh.commands import RelayCommand
 from nh.log_settings import LogSettings
 from nh.results import RelayResult
@@ -250,6 +251,26 @@ class Executed(msgspec.Struct, frozen=True, tag="executed"):
     result: RelayResult
 
 
+class MediaTimedOut(msgspec.Struct, frozen=True, tag="media_timed_out"):
+    """A call has ended because no media came any more.
+
+    Args:
+        call_id: the call.
+        ends: the two tags of each dialog that timed out.
+        reason: nh.calls.events.EndReason: expired, or hold.
+        age_s: seconds since its first command.
+        packets: received in its last sessions.
+        target: whom its client wants told.
+    """
+
+    call_id: bytes
+    ends: tuple[tuple[bytes, bytes], ...]
+    reason: str
+    age_s: float
+    packets: int
+    target: TimeoutTarget = TimeoutTarget()
+
+
 class NoCallsLeft(msgspec.Struct, frozen=True, tag="no_calls_left"):
     """The shard has no calls, and gets none while the round of RefuseNewCalls lasts."""
 
@@ -273,7 +294,16 @@ ToShard = (
 )
 BackupMessage = StoreSockets | ReleaseSockets | SaveCall | DropCall
 FromShard = (
-    Waiting | Forked | Configured | Restoring | Restored | Ready | Executed | NoCallsLeft | BackupMessage
+    Waiting
+    | Forked
+    | Configured
+    | Restoring
+    | Restored
+    | Ready
+    | Executed
+    | NoCallsLeft
+    | MediaTimedOut
+    | BackupMessage
 )
 
 T = TypeVar("T")

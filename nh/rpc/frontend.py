@@ -59,7 +59,7 @@ class Frontend:
         idle_client_s: seconds until an idle connection is closed.
         partial_frame_s: seconds until a connection is closed that stopped within a frame.
         max_clients: most connections at once, 1 or more; a new one replaces the longest idle one.
-        lenient: see HandlerContext.
+        lenient, notifies: see HandlerContext.
         extensions: names of commands that the codecs let pass to `dispatch`, looked up with every request:
             may be a live view of a table.
     """
@@ -77,6 +77,7 @@ class Frontend:
         partial_frame_s: float = PARTIAL_FRAME_S,
         max_clients: int = 4096,
         lenient: Collection[Feature] = (),
+        notifies: bool = False,
         extensions: Collection[str] = (),
     ) -> None:
         self._loop = loop
@@ -91,7 +92,9 @@ class Frontend:
         self._limited_log = limited_log = RateLimitedLogger(logger, loop.now)
         self._shortages = RateLimitedLogger(logger, loop.now, SHORTAGE_S)
         counter = RequestCounter(stats)
-        handler = protocol.handler(HandlerContext(loop.now, dispatch, counter, limited_log, lenient))
+        handler = protocol.handler(
+            HandlerContext(loop.now, dispatch, counter, limited_log, lenient, notifies)
+        )
         self._context = ConnectionContext(loop, handler, self._clients, counter, limited_log)
         self._datagrams = [
             DatagramSocket(loop, sock, handler, stats=stats, limited_log=limited_log) for sock in datagrams

@@ -22,6 +22,7 @@ class HandlerContext(NamedTuple):
         counter: counts requests.
         limited_log: logs what clients do wrong.
         lenient: see nh.config.Settings.ng_lenient.
+        notifies: whether the settings have a notify socket for clients of rtpproxy's protocol.
     """
 
     now: Callable[[], float]
@@ -29,6 +30,7 @@ class HandlerContext(NamedTuple):
     counter: RequestCounter
     limited_log: RateLimitedLogger
     lenient: Collection[Feature] = ()
+    notifies: bool = False
 
 
 class ServedProtocol(NamedTuple):
@@ -122,7 +124,7 @@ def _rtpproxy_handler(context: HandlerContext) -> Handler:
     from nh.rpc.rtpproxy import KEEP_S, RtpproxyCodec  # noqa: PLC0415
 
     return CookieHandler(
-        RtpproxyCodec(),
+        RtpproxyCodec(notifies=context.notifies),
         context.now,
         context.dispatch,
         counter=context.counter,

@@ -18,10 +18,16 @@ class RtpproxyCodec:
 
     A retransmission is the same message, cookie and all: clients on different hosts choose equal cookies,
     as Kamailio makes them of its process id and a number.
+
+    Args:
+        notifies: whether the settings have a notify socket.
     """
 
     name = "rtpproxy"
     cookie_is_unique = False
+
+    def __init__(self, *, notifies: bool = False) -> None:
+        self._notifies = notifies
 
     def split(self, message: bytes) -> tuple[bytes, bytes] | None:
         """See CookieCodec."""
@@ -29,7 +35,7 @@ class RtpproxyCodec:
 
     def decode(self, cookie: bytes, payload: bytes) -> CookieRequest:
         """See CookieCodec."""
-        request = rtpproxy.decode_request(payload)
+        request = rtpproxy.decode_request(payload, notifies=self._notifies)
         return CookieRequest(request.command, functools.partial(_encode, cookie, request), request.subject)
 
 

@@ -23,6 +23,7 @@ from nh.ipc.link_messages import (
     Execute,
     Executed,
     HoldLinks,
+    MediaTimedOut,
     NoCallsLeft,
     Ready,
     Reconfigure,
@@ -40,6 +41,7 @@ from nh.ipc.link_messages import (
 )
 from nh.logs import configure_logging
 from nh.loop import SelectorLoop
+from nh.printable import short_id
 from nh.results import Failure, Queried, RelayResult
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.process_stats import ProcessMeter
@@ -48,6 +50,7 @@ from nh.shard.recovery.orphan import Orphan
 from nh.shard.recovery.recovery import Recovery
 from nh.shard.recovery.restore import RestoreQueue
 from nh.shard.relay import Relay
+from nh.shard.timeout_watch import TimeoutWatch
 from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
 from nh.version import __version__
 
@@ -167,6 +170,7 @@ class Control(CallObserver):
         relay = Relay(configure.relay, stats=stats, kernel=kernel, kernel_off=kernel_off)
         self._recovery = Recovery(relay, self._sink)
         relay.observe(self)
+        relay.observe(TimeoutWatch(relay.table, self._report_timeout))
         self._channel.send(encode(Configured()))
 
     def _restore(self, restore: Restore) -> None:
@@ -252,6 +256,16 @@ class Control(CallObserver):
         except NhError:  # the supervisor does not read; the next housekeeping tries again
             return
         self._drain_round = None
+
+    def _report_timeout(self, timed_out: MediaTimedOut) -> None:
+        call_id = short_id(timed_out.call_id)
+        if self._orphan is not None:
+            logger.warning("call '%s' has timed out, but no supervisor runs that could report it", call_id)
+            return
+        try:
+            self._channel.send(encode(timed_out))
+        except (NhError, ValueError) as exc:
+            logger.warning("call '%s' has timed out, and the report is lost: %s", call_id, exc)
 
     # --- time, and the end of the link ------------------------------------------------------------
 

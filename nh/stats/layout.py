@@ -242,6 +242,12 @@ class SupervisorStats:
         "retransmitted requests of ng and rtpproxy, answered without another execution", "requests"
     )
     rpc_send_failed: int = _counter("replies over UDP that the kernel refused to send", "replies")
+    timeouts_reported: int = _counter("messages that told others of timed-out calls", "messages")
+    timeouts_failed: int = _counter("such messages that their receivers did not take", "messages")
+    timeouts_lost: int = _counter("such messages that were dropped, because too many waited", "messages")
+    timeouts_refused: int = _counter(
+        "such messages that the settings do not allow, to where a client wanted them", "messages"
+    )
     rpc_timeouts: int = _counter("commands that a shard did not answer in time", "commands")
     rpc_unroutable: int = _counter("commands whose shard was not up", "commands")
 

@@ -94,6 +94,7 @@ class Rpc:
             idle_client_s=self._settings.idle_client_s,
             max_clients=self._settings.max_clients,
             lenient=self._settings.ng_lenient,
+            notifies=bool(self._settings.timeout_socket),
         )
 
     def change_limits(self, idle_client_s: float, max_clients: int) -> None:

@@ -22,6 +22,7 @@ from nh.supervisor.http import HttpService
 from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.store.open import open_store
+from nh.supervisor.timeouts.reports import TimeoutReports
 
 
 class Runtime:
@@ -42,6 +43,7 @@ class Runtime:
         claimed: descriptors of the claim to the ports, which every shard process inherits.
         store: where calls are stored; None: nowhere.
         orphans: shards of an earlier run that still have calls.
+        timeouts: tells others of calls whose media have timed out.
         http: serves HTTP, in a process of its own.
         segment: the shared memory for statistics.
         kernel: the path in the kernel; None: there is none.
@@ -71,6 +73,8 @@ class Runtime:
         stack.callback(self.notifier.close)
         self.rpc = Rpc(self.loop, settings, self.stats, inherited)
         stack.callback(self.rpc.close_listeners)
+        self.timeouts = TimeoutReports(settings, self.stats)
+        stack.callback(self.timeouts.close)
         self.http = HttpService(self.loop, settings, inherited)
         stack.callback(self.http.close)
         inherited.close()
@@ -88,6 +92,7 @@ class Runtime:
     def update_stats(self) -> None:
         """Bring `stats` up to date, before they are published."""
         self.stats.rpc_clients = self.rpc.clients
+        self.timeouts.update_stats()
         if self.store is not None:
             self.store.count_in(self.stats)
 

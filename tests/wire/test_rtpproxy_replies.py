@@ -52,6 +52,12 @@ def test_a_result_is_a_line(line: bytes, result: Result, said: bytes) -> None:
     assert reply(line, result) == said
 
 
+@pytest.mark.parametrize("notifies", [False, True])
+def test_notifications_are_a_feature_where_the_settings_have_a_socket(notifies: bool) -> None:
+    request = decode_request(b"VF 20081224", notifies=notifies)
+    assert encode_reply(request, Pong("1")) == b"%d\n" % notifies
+
+
 @pytest.mark.parametrize("code", ["draining", "limit", "no_ports", "bad_address", "unavailable", "timeout"])
 def test_opensips_tries_another_relay_for_a_new_call_and_never_for_an_answer(code: str) -> None:
     """OpenSIPS fails over for E7 to E10 in the reply to U; in the reply to L these end its process."""

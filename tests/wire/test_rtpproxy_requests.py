@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.media import MAX_MEDIA
+from nh.calls.timeouts import TimeoutTarget
 from nh.commands import (
     MAX_ID_BYTES,
     DeleteAll,
@@ -43,9 +44,14 @@ def options(**fields: object) -> SessionOptions:
         # OpenSIPS with a notification, over TCP
         (
             b"Uc0,8,101 c ::1 4000 a;2 b;2 tcp:127.0.0.1:9 T1.2\n",
-            Update(b"c", b"a", b"b", 2, "::1", 4000, PLAIN),
+            Update(b"c", b"a", b"b", 2, "::1", 4000, PLAIN, TimeoutTarget("tcp:127.0.0.1:9", b"T1.2")),
         ),
-        (b"U c 192.0.2.7 4000 a;2 unix:/s T1", Update(b"c", b"a", b"", 2, "192.0.2.7", 4000, PLAIN)),
+        (
+            b"U c 192.0.2.7 4000 a;2 unix:/s T%20%2525",
+            Update(b"c", b"a", b"", 2, "192.0.2.7", 4000, PLAIN, TimeoutTarget("unix:/s", b"T %25")),
+        ),
+        # Kamailio's timeout_socket, which comes without a tag
+        (b"U c 192.0.2.7 4000 a;1 b;1 unix:/s", Update(b"c", b"a", b"b", 1, "192.0.2.7", 4000, PLAIN)),
         (b"u c phone.example 0 a", Update(b"c", b"a", b"", 0, "phone.example", 0, PLAIN)),
         (b"Q c a;1 b;1", QuerySession(b"c", b"a", b"b", 1)),
         (b"Qv c a b ttl", QuerySession(b"c", b"a", b"b", 0)),

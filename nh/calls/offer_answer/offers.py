@@ -244,7 +244,8 @@ class Offers:
         for dialog in list(self.dialogs):
             dialog.expire_replaced(self._resources, now=now)
             if now >= dialog.expires_at(rules):
-                self.participants.end_dialog(dialog, now=now, silent=True)
+                deleted = math.isfinite(min(dialog.delete_at, self.delete_at))
+                self.participants.end_dialog(dialog, now=now, silent=not deleted)
         self.participants.close_all_superseded()
         for party in self.participants.without_dialog:
             if now >= self.participants.expires_at(party, rules):

@@ -15,6 +15,7 @@ from nh.calls.snapshots.transaction import TransactionSnapshot
 from nh.calls.snapshots.values import Time, TimeShift, indexes_of, require, require_distinct
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
+from nh.calls.timeouts import TimeoutTarget
 from nh.errors import SnapshotUnreadable
 
 
@@ -49,6 +50,7 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True):
     sessions: list[SessionSnapshot]
     transactions: list[TransactionSnapshot]
     offers: OffersSnapshot | None = None
+    timeout_target: TimeoutTarget | None = None
 
     def check(self) -> None:
         """Check that it can be restored whole, if the host gives its ports.
@@ -107,6 +109,7 @@ def take_snapshot(call: Call, *, clock: Clock) -> CallSnapshot:
         offers=None
         if call.offers is None
         else OffersSnapshot.take(call.offers, group_indexes, session_indexes),
+        timeout_target=call.timeout_target,
     )
 
 
@@ -153,5 +156,6 @@ def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, no
             undo.callback(resources.withdraw_session, session)
         undo.pop_all()
     call.next_expiry = times.future(snapshot.next_expiry)
+    call.timeout_target = snapshot.timeout_target
     table.add(call)
     return call

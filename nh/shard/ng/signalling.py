@@ -13,6 +13,7 @@ from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
+from nh.calls.timeouts import TimeoutTarget
 from nh.commands import (
     PLAIN_TEXT,
     Answer,
@@ -79,10 +80,12 @@ class Signalling:
             AddressUnavailable.
         """
         match command:
-            case Offer():
-                return self.offer(command)
-            case Answer():
-                return self.answer(command)
+            case Offer() | Answer():
+                result = self.offer(command) if isinstance(command, Offer) else self.answer(command)
+                call = self._table.find_call(command.call_id)
+                if call is not None and command.options.timeout_callback:
+                    call.timeout_target = TimeoutTarget(callback=command.options.timeout_callback)
+                return result
             case Delete():
                 return self._delete(command)
             case Query():

@@ -99,7 +99,9 @@ class Sessions:
             policy=_policy(options),
             now=now,
         )
-        offers = self._table.get_call(command.call_id).get_offers(now=now)
+        call = self._table.get_call(command.call_id)
+        call.timeout_target = command.timeout_target
+        offers = call.get_offers(now=now)
         sender, receiver = _ends(offers, command.from_tag, command.to_tag)
         assert sender is not None, "the offer has made it"
         sender.interface, sender.peer_interface = near, far

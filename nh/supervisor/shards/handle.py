@@ -93,6 +93,7 @@ class ShardHandle:
         on_ready: called once, when the shard serves calls.
         on_exit: called once, with the reason, when the process is reaped and all commands are answered.
         on_no_calls_left: called with each NoCallsLeft of the shard.
+        on_media_timed_out: called with each MediaTimedOut of the shard.
 
     Raises:
         OSError: the process cannot be watched; it has been ended.
@@ -108,6 +109,7 @@ class ShardHandle:
         on_ready: Callable[[], None],
         on_exit: Callable[[str], None],
         on_no_calls_left: Callable[[link.NoCallsLeft], None],
+        on_media_timed_out: Callable[[link.MediaTimedOut], None] = lambda _: None,
     ) -> None:
         self.state = HandleState.STARTING
         self._loop = loop
@@ -117,6 +119,7 @@ class ShardHandle:
         self._on_ready = on_ready
         self._on_exit = on_exit
         self._on_no_calls_left = on_no_calls_left
+        self._on_media_timed_out = on_media_timed_out
         self._in_flight: dict[int, tuple[Answer, float]] = {}  # in the order of their deadlines
         self._last_id = 0
         self._deadline: Timer | None = None
@@ -213,6 +216,8 @@ class ShardHandle:
                     waiting[0](message.result)
             case link.NoCallsLeft():
                 self._on_no_calls_left(message)
+            case link.MediaTimedOut():
+                self._on_media_timed_out(message)
             case link.Configured():
                 records = ((link.encode(each), fds) for each, fds in self._recovery.begin())
                 self._channel.send_all(records, self._on_restore_error)

@@ -14,7 +14,7 @@ import msgspec
 
 from nh.commands import RelayCommand
 from nh.errors import ShardUnavailable
-from nh.ipc.link_messages import NoCallsLeft, Reconfigure
+from nh.ipc.link_messages import MediaTimedOut, NoCallsLeft, Reconfigure
 from nh.loop import Loop, Timer
 from nh.results import Failure
 from nh.stats.layout import ShardState, ShardStatus
@@ -51,6 +51,7 @@ class ShardSlot:
         on_up: called with the slot, in order, when a process is ready.
         on_exit: called with the slot and the reason when the process is gone.
         on_no_calls_left: called with the slot when `drain_round` has changed.
+        on_media_timed_out: called with each call of the shard whose media have timed out.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class ShardSlot:
         self.on_up: list[Callable[[ShardSlot], None]] = []
         self.on_exit: list[Callable[[ShardSlot, str], None]] = []
         self.on_no_calls_left: list[Callable[[ShardSlot], None]] = []
+        self.on_media_timed_out: list[Callable[[MediaTimedOut], None]] = []
         self._loop = loop
         self._spec = spec
         self._new_process = new_process
@@ -127,6 +129,7 @@ class ShardSlot:
             self.recovery,
             on_ready=self._on_ready,
             on_no_calls_left=self._on_no_calls_left,
+            on_media_timed_out=self._on_media_timed_out,
             on_exit=lambda why: self._on_exit(Path(spec.configure.handover_path), why),
         )
 
@@ -211,6 +214,10 @@ class ShardSlot:
         self.drain_round = message.round
         for on_no_calls_left in self.on_no_calls_left:
             on_no_calls_left(self)
+
+    def _on_media_timed_out(self, message: MediaTimedOut) -> None:
+        for on_media_timed_out in self.on_media_timed_out:
+            on_media_timed_out(message)
 
     def _on_exit(self, handover_path: Path, why: str) -> None:
         handover_path.unlink(missing_ok=True)

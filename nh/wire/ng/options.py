@@ -155,6 +155,14 @@ def _read_received_from(value: object, parsed: ParsedOptions) -> None:
         parsed.set("received_from", address)
 
 
+def _read_callback(value: object, parsed: ParsedOptions) -> None:
+    address = text_of(value)
+    if is_address(address):
+        parsed.set("timeout_callback", canonical_address(address, where="xmlrpc-callback"))
+    else:
+        parsed.ignore("xmlrpc-callback")
+
+
 def _read_tos(value: object, parsed: ParsedOptions) -> None:
     try:
         tos = integer_of(value, b"TOS")
@@ -288,6 +296,7 @@ _READERS: Final[Mapping[bytes, Reader]] = {
     b"media-address": _read_media_address,
     b"received-from": _read_received_from,
     b"tos": _read_tos,
+    b"xmlrpc-callback": _read_callback,
     b"label": _read_label,
     b"from-label": _read_label,
     b"set-label": _read_label,

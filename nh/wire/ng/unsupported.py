@@ -141,7 +141,6 @@ NOT_OPTIONS: Final = frozenset(
         b"sip-response-code",
         b"metadata",
         b"alias-key",
-        b"xmlrpc-callback",
         b"address",
         b"to-label",
     }

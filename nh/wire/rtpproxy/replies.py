@@ -29,6 +29,9 @@ FEATURES: Final = frozenset(
 )
 """What VF confirms, by the dates of rtpproxy's capabilities."""
 
+NOTIFICATIONS: Final = "20081224"
+"""What VF confirms where the settings have a notify socket."""
+
 MAX_REPLY_BYTES: Final = 255
 """Longest reply, cookie and line feed included."""
 
@@ -53,7 +56,7 @@ def _line(request: Request, result: Result) -> str:
         case Failure():
             return _failure(request, result)
         case Pong():
-            return str(int(request.names[0] in FEATURES) if request.names else VERSION)
+            return str(int(_has_feature(request)) if request.names else VERSION)
         case RelayPort(port, address):
             return f"{port} {address} 6" if ":" in address else f"{port} {address}"
         case Closed():
@@ -62,6 +65,11 @@ def _line(request: Request, result: Result) -> str:
             return _numbers(request, result)
         case _:
             return _error(Error.INTERNAL)
+
+
+def _has_feature(request: Request) -> bool:
+    name = request.names[0]
+    return name in FEATURES or (name == NOTIFICATIONS and request.notifies)
 
 
 def _error(number: Error) -> str:

@@ -6,10 +6,12 @@ The rules are those of rtpproxy's parser: case of letters, number of arguments, 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from nh.calls.media import MAX_MEDIA, canonical_host
+from nh.calls.timeouts import TimeoutTarget
 from nh.commands import (
     MAX_ID_BYTES,
     Command,
@@ -35,7 +37,10 @@ MAX_ARGUMENTS: Final = 64
 MAX_COOKIE_BYTES: Final = 128
 """Longest cookie: clients read 255 bytes of a reply."""
 
-_ESCAPE: Final = re.compile(rb"%(?![0-9a-fA-F]{2})")
+MAX_NOTIFY_BYTES: Final = 512
+"""Longest notify socket, and longest notify tag."""
+
+_BAD_ESCAPE: Final = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _MEDIUM: Final = re.compile(rb"(.*);(\d{1,9})\Z", re.DOTALL)
 
 
@@ -48,6 +53,7 @@ class Request(msgspec.Struct, frozen=True):
         error: the number of that Failure.
         names: of the counters (G, Q), or of the feature (VF).
         verbose: the names are in the reply, too.
+        notifies: whether the settings have a notify socket, for the reply to VF.
         subject: the command and its call, for log lines.
     """
 
@@ -56,6 +62,7 @@ class Request(msgspec.Struct, frozen=True):
     error: Error = Error.SYNTAX
     names: tuple[str, ...] = ()
     verbose: bool = False
+    notifies: bool = False
     subject: str = "a request"
 
 
@@ -65,15 +72,20 @@ def split_cookie(message: bytes) -> tuple[bytes, bytes] | None:
     return (cookie, payload) if 0 < len(cookie) <= MAX_COOKIE_BYTES and payload else None
 
 
-def decode_request(payload: bytes) -> Request:
-    """Decode a request without its cookie. Never raises: an invalid request has a Failure as its command."""
+def decode_request(payload: bytes, *, notifies: bool = False) -> Request:
+    """Decode a request without its cookie. Never raises: an invalid request has a Failure as its command.
+
+    Args:
+        payload: the request.
+        notifies: see Request.
+    """
     arguments = payload.split()
     try:
         if not arguments or b"\0" in payload or len(arguments) > MAX_ARGUMENTS:
             raise RequestError(Error.SYNTAX, "is empty, too long or has a NUL byte")
         if len(payload) > MAX_REQUEST_BYTES:
             raise RequestError(Error.SYNTAX, f"has more than {MAX_REQUEST_BYTES} bytes")
-        return _read_request(arguments)
+        return msgspec.structs.replace(_read_request(arguments), notifies=notifies)
     except RequestError as exc:
         return Request(Failure.of(exc), error=exc.number, subject=_subject(arguments))
     except UnknownCommand as exc:
@@ -114,17 +126,29 @@ def _subject(arguments: Sequence[bytes]) -> str:
 
 def _read_update(name: str, modifiers: str, arguments: Sequence[bytes]) -> Request:
     options = read_session_options(modifiers)
-    has_to_tag = len(arguments) in (6, 8)
+    # Kamailio leaves the notify tag out, so that its to-tag is where the socket belongs
+    shifted = len(arguments) == 7 and _MEDIUM.match(arguments[5]) is not None
+    has_to_tag = shifted or len(arguments) in (6, 8)
     _, call_id, host, port, from_tag, *rest = arguments
     tag, medium = split_tag(from_tag)
     if not tag:
         raise RequestError(Error.SYNTAX, "the first tag is empty")
-    make = Update if name == "U" else Lookup
     address, number = _read_address(host, port)
     to_tag = split_tag(rest[0])[0] if has_to_tag else b""
-    if len(arguments) > 6 and _ESCAPE.search(rest[-1]):
+    common = (_id(call_id), tag, to_tag, medium, address, number, options)
+    if name == "L":
+        return _about(Lookup(*common), name, arguments)
+    target = _read_target(*rest[-2:]) if len(arguments) > 6 and not shifted else None
+    return _about(Update(*common, target), name, arguments)
+
+
+def _read_target(sock: bytes, tag: bytes) -> TimeoutTarget:
+    """The notify socket, and the notify tag, in which `%` and two digits may be a byte."""
+    if _BAD_ESCAPE.search(tag):
         raise RequestError(Error.NOTIFY_TAG, "the notify tag has an escape that is no byte")
-    return _about(make(_id(call_id), tag, to_tag, medium, address, number, options), name, arguments)
+    if len(sock) > MAX_NOTIFY_BYTES or len(tag) > MAX_NOTIFY_BYTES:
+        raise RequestError(Error.SYNTAX, f"the notify socket or tag has more than {MAX_NOTIFY_BYTES} bytes")
+    return TimeoutTarget(sock.decode("latin-1"), unquote_to_bytes(tag))
 
 
 def _read_query(name: str, modifiers: str, arguments: Sequence[bytes]) -> Request:

@@ -1,0 +1,157 @@
+"""TimeoutReports: hands messages about timed-out calls to threads, one for each target.
+
+The supervisor's loop never waits: a queue that is full loses the message, which is counted. A target that is
+slow or down delays its own messages only.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from nh.config import Settings
+from nh.ipc.link_messages import MediaTimedOut
+from nh.printable import short_id
+from nh.stats import SupervisorStats
+from nh.supervisor.timeouts.deliveries import Delivery, Refused, deliveries
+from nh.throttle import RateLimitedLogger
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING: Final = 256
+"""Most messages that wait for one target."""
+
+TRIES: Final = 3
+"""How often a message is sent, as in rtpengine."""
+
+PAUSE_S: Final = 1.0
+"""Between two tries."""
+
+GRACE_S: Final = 1.0
+"""How long the end waits for messages that are under way."""
+
+
+class TimeoutReports:
+    """Reports timed-out calls as the settings say.
+
+    Args:
+        settings: the targets.
+        stats: where to count, by update_stats().
+    """
+
+    def __init__(self, settings: Settings, stats: SupervisorStats) -> None:
+        self._settings = settings
+        self._stats = stats
+        self._queues: dict[str, _Queue] = {}
+        self._log = RateLimitedLogger(logger, time.monotonic)
+
+    def report(self, timed_out: MediaTimedOut) -> None:
+        """Report one call."""
+        for each in deliveries(timed_out, self._settings, now=time.time()):
+            if isinstance(each, Refused):
+                self._stats.timeouts_refused += 1
+                self._log.log(
+                    logging.WARNING,
+                    "the timeout of call '%s' is not reported: %s",
+                    short_id(timed_out.call_id),
+                    each.why,
+                )
+            elif not self._queue_of(each.target).put(each):
+                self._stats.timeouts_lost += 1
+                self._log.log(
+                    logging.WARNING,
+                    "the timeout of call '%s' is not reported: %d messages to %s wait already",
+                    short_id(timed_out.call_id),
+                    MAX_WAITING,
+                    each.target,
+                )
+
+    def _queue_of(self, target: str) -> "_Queue":
+        if target not in self._queues:  # as many as the settings have
+            self._queues[target] = _Queue(target)
+        return self._queues[target]
+
+    def update_stats(self) -> None:
+        """Count what the threads have done since the last call."""
+        for each in self._queues.values():
+            sent, failed = each.take_counts()
+            self._stats.timeouts_reported += sent
+            self._stats.timeouts_failed += failed
+
+    def close(self) -> None:
+        """Send no more; messages that are under way have GRACE_S seconds."""
+        ends_at = time.monotonic() + GRACE_S
+        for each in self._queues.values():
+            each.close()
+        for each in self._queues.values():
+            each.join(max(0.0, ends_at - time.monotonic()))
+        self.update_stats()
+
+
+class _Queue:
+    """The messages to one target, and the thread that sends them, which the first one starts."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._waiting: queue.Queue[Delivery | None] = queue.Queue(MAX_WAITING)
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._sent = self._failed = 0
+        self._thread = threading.Thread(target=self._run, name="timeout reports", daemon=True)
+        self._thread.start()
+
+    def put(self, delivery: Delivery) -> bool:
+        """Queue a message; False if there is no room."""
+        try:
+            self._waiting.put_nowait(delivery)
+        except queue.Full:
+            return False
+        return True
+
+    def take_counts(self) -> tuple[int, int]:
+        """How many messages were sent and how many failed since the last call."""
+        with self._lock:
+            counts = self._sent, self._failed
+            self._sent = self._failed = 0
+        return counts
+
+    def close(self) -> None:
+        """End the thread when it has sent what waits; no message is tried again."""
+        self._closing.set()
+        self.put_end()
+
+    def put_end(self) -> None:
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:  # the thread sees the event instead
+            return
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the end of the thread."""
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        from nh.supervisor.timeouts.send import send  # noqa: PLC0415  most relays never get here
+
+        log = RateLimitedLogger(logger, time.monotonic)
+        while (delivery := self._waiting.get()) is not None:
+            sent = self._try(delivery, send, log)
+            with self._lock:
+                self._sent += sent
+                self._failed += not sent
+            if self._closing.is_set() and self._waiting.empty():
+                return
+
+    def _try(self, delivery: Delivery, send: Callable[[Delivery], None], log: RateLimitedLogger) -> bool:
+        for attempt in range(1, TRIES + 1):
+            try:
+                send(delivery)
+            except Exception as exc:  # whatever it is, it must not end the thread
+                if attempt == TRIES or self._closing.wait(PAUSE_S):
+                    log.log(logging.WARNING, "a timeout was not reported to %s: %s", delivery.where, exc)
+                    return False
+            else:
+                return True
+        return False
