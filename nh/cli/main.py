@@ -31,6 +31,7 @@ _MODULES: Final = {
     "reload": "nh.cli.reload",
     "log": "nh.cli.reload",
     "config": "nh.cli.config",
+    "doctor": "nh.cli.doctor",
 }
 """Where the function of each subcommand is, in the order of the help."""
 

@@ -1,0 +1,60 @@
+"""`nh doctor`: what the doctor found, for people and as JSON."""
+
+import logging
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+
+from nh.cli.flags import takes_settings
+from nh.cli.options import AsJson, ConfigFile
+from nh.config import check_served_addresses
+from nh.config_sources import load_settings
+
+EPILOG = "The exit status is 0 without a failure, also with warnings, and 1 with one; 2: a bad setting."
+
+_COLOURS: Final = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "failure": typer.colors.RED}
+
+
+@takes_settings
+def doctor(
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print warnings and failures only.", show_default=False)
+    ] = False,
+    **settings: Any,
+) -> None:
+    """Check this host: whether nh can start on it, and what would harm calls; takes the flags of nh run.
+
+    It changes nothing. Run it as the user of nh, with its settings, before the first call or beside a
+    running nh.
+    """
+    loaded = load_settings(flags=settings, file=config)
+    check_served_addresses(loaded)
+    from nh.doctor.doctor import examine, worst  # noqa: PLC0415  it loads what nh run does
+    from nh.doctor.findings import Finding, Status  # noqa: PLC0415
+    from nh.doctor.host import Host, Patient  # noqa: PLC0415
+    from nh.supervisor.host.check import running_pid  # noqa: PLC0415
+
+    logging.getLogger().addHandler(logging.NullHandler())  # the findings say what the checks would log
+    findings: list[Finding] = []
+    for finding in examine(Patient(Host(), loaded, running_pid(loaded.runtime_path))):
+        findings.append(finding)
+        if not as_json and not (quiet and finding.status is Status.OK):
+            _print(finding)
+    if as_json:
+        typer.echo(msgspec.json.encode({"status": worst(findings), "findings": findings}))
+    elif quiet and worst(findings) is Status.OK:
+        typer.echo("all is well")
+    if worst(findings) is Status.FAILURE:
+        raise typer.Exit(1)
+
+
+def _print(finding: Any) -> None:
+    status = typer.style(f"{finding.status:<8}", fg=_COLOURS[finding.status])
+    typer.echo(f"{status} {finding.check:<16} {finding.found}")
+    if finding.meaning:
+        typer.echo(f"{'':25} {finding.meaning}")
+    if finding.remedy:
+        typer.echo(f"{'':25} do: {finding.remedy}")

@@ -1,0 +1,80 @@
+"""All checks, each in bounded time: a check that hangs or fails is a finding, and the others go on."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from nh.doctor import network, resources, start
+from nh.doctor.findings import Finding, Status, warning
+from nh.doctor.host import Patient
+from nh.printable import escaped
+
+CHECK_S: Final = 5.0
+"""A check may take so long."""
+
+Check = Callable[[Patient], Iterator[Finding]]
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "running": start.check_running,
+    **start.START_CHECKS,
+    "nat": start.check_nat,
+    "virtual_address": start.check_virtual,
+    "kernel_path": start.check_kernel_path,
+    "ephemeral_ports": network.check_ephemeral_ports,
+    "used_ports": network.check_used_ports,
+    "socket_buffers": network.check_buffers,
+    "conntrack": network.check_conntrack,
+    "firewall": network.check_firewall,
+    "network_cards": network.check_cards,
+    "descriptors": resources.check_descriptors,
+    "cpus": resources.check_cpus,
+    "shared_memory": resources.check_shared_memory,
+    "state_disk": resources.check_state_disk,
+    "clock": resources.check_clock,
+    "leftovers": resources.check_leftovers,
+}
+"""The checks by name, in the order in which they are shown."""
+
+
+def examine(patient: Patient, checks: Mapping[str, Check] = CHECKS) -> Iterator[Finding]:
+    """The findings of all checks, in their order."""
+    for name, check in checks.items():
+        for finding in _bounded(check, patient):
+            yield msgspec.structs.replace(finding, check=name, found=escaped(finding.found))
+
+
+def _bounded(check: Check, patient: Patient) -> list[Finding]:
+    found: list[Finding] = []
+    thread = threading.Thread(target=_run, args=(check, patient, found), daemon=True)
+    thread.start()
+    thread.join(CHECK_S)
+    if thread.is_alive():
+        return [
+            warning(
+                f"the check did not end within {CHECK_S:g} s",
+                "it is not known whether all is well",
+                "look at the load of the host and its name servers, and try again",
+            )
+        ]
+    return found
+
+
+def _run(check: Check, patient: Patient, found: list[Finding]) -> None:
+    try:
+        found.extend(check(patient))
+    except Exception as exc:
+        found.append(
+            warning(
+                f"the check failed: {type(exc).__name__}: {exc}",
+                "it is not known whether all is well",
+                "this is a bug in nh: report it",
+            )
+        )
+
+
+def worst(findings: list[Finding]) -> Status:
+    """The worst status of all."""
+    order = list(Status)
+    return max((each.status for each in findings), key=order.index, default=Status.OK)

@@ -1,0 +1,46 @@
+"""What a check has found."""
+
+import enum
+
+import msgspec
+
+
+class Status(enum.StrEnum):
+    """OK; WARNING: nh works, but calls may suffer; FAILURE: nh cannot start, or cannot relay."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One result of a check.
+
+    Attributes:
+        check: the name of the check.
+        status: see Status.
+        found: what is so, one line.
+        meaning: what that does to calls; "" if all is well.
+        remedy: what to do, with the command if there is one; "" if all is well.
+    """
+
+    check: str
+    status: Status
+    found: str
+    meaning: str = ""
+    remedy: str = ""
+
+
+def ok(found: str) -> Finding:
+    """A finding without a fault; the doctor adds the name of the check."""
+    return Finding("", Status.OK, found)
+
+
+def warning(found: str, meaning: str, remedy: str) -> Finding:
+    """A finding with which nh works, but calls may suffer."""
+    return Finding("", Status.WARNING, found, meaning, remedy)
+
+
+def failure(found: str, meaning: str, remedy: str) -> Finding:
+    """A finding with which nh cannot start or cannot relay."""
+    return Finding("", Status.FAILURE, found, meaning, remedy)

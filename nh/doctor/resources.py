@@ -1,0 +1,171 @@
+"""Checks of what a host lends to processes: CPUs, descriptors, memory, clock, and what dead runs left."""
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from nh.doctor.findings import Finding, failure, ok, warning
+from nh.doctor.host import Patient
+from nh.stats import segment_name
+from nh.supervisor.handover.orphan_client import PATTERN
+from nh.supervisor.host.fd_limits import capacity
+from nh.supervisor.host.port_slices import port_slices
+
+Findings = Iterator[Finding]
+
+LEAST_SHM_BYTES: Final = 1 << 20
+LEAST_STATE_BYTES: Final = 64 << 20
+
+SLOW_CLOCKS: Final = frozenset({"hpet", "acpi_pm", "jiffies", "refined-jiffies"})
+"""Clock sources that cost microseconds a reading."""
+
+
+def check_descriptors(patient: Patient) -> Findings:
+    """Whether descriptors, not ports, limit the calls."""
+    limit = _descriptor_limit(patient)
+    try:
+        ports = port_slices(*patient.settings.port_range, patient.shards)
+    except Exception:
+        return
+    room = capacity(ports, limit, patient.settings.relay)
+    if room.limited_by == "descriptors":
+        by_ports = sum((high + 1 - low) // 4 for low, high in ports)
+        yield warning(
+            f"{limit} descriptors a process allow {room.calls} calls, the media ports allow {by_ports}",
+            "further calls are refused",
+            "raise the hard limit: LimitNOFILE=1048576 in the unit, or `ulimit -n 1048576` before nh run",
+        )
+    else:
+        yield ok(f"{limit} descriptors a process: room for {room.calls} calls (limited by {room.limited_by})")
+
+
+def _descriptor_limit(patient: Patient) -> int:
+    if patient.pid:
+        for line in patient.host.text(f"/proc/{patient.pid}/limits").splitlines():
+            if line.startswith("Max open files"):
+                soft = line.removeprefix("Max open files").split()[0]
+                if soft.isdecimal():
+                    return int(soft)
+    most = next(iter(patient.host.numbers("/proc/sys/fs/nr_open")), 1 << 20)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return most if os.geteuid() == 0 or hard == resource.RLIM_INFINITY else hard
+
+
+def check_cpus(patient: Patient) -> Findings:
+    """Whether the shards have the CPUs that they are made for."""
+    cpus, shards = patient.host.cpus, patient.shards
+    quota = _cpu_quota(patient)
+    if quota is not None and quota < shards:
+        yield warning(
+            f"the cgroup allows {quota:g} CPUs, and nh has {shards} shards",
+            "the kernel pauses the shards for tens of milliseconds, which is audible",
+            f"set shards = {max(1, int(quota))}, or raise the quota (CPUQuota=, --cpus)",
+        )
+    elif shards > cpus:
+        yield warning(
+            f"{shards} shards share {cpus} CPUs",
+            "shards wait for each other",
+            f"set shards = {cpus}, or give nh more CPUs",
+        )
+    else:
+        yield ok(f"{cpus} CPUs for {shards} shards, {'no quota' if quota is None else f'quota {quota:g}'}")
+
+
+def _cpu_quota(patient: Patient) -> float | None:
+    """The CPUs that the control groups of nh allow, cgroups(7); None: no limit."""
+    host = patient.host
+    quotas: list[float] = []
+    for line in host.text(f"/proc/{patient.pid or 'self'}/cgroup").splitlines():
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        for group in (Path(path), *Path(path).parents):
+            if not controllers:
+                limit, _, period = host.text(f"/sys/fs/cgroup{group}/cpu.max").partition(" ")
+            elif "cpu" in controllers.split(","):
+                limit = host.text(f"/sys/fs/cgroup/cpu{group}/cpu.cfs_quota_us")
+                period = host.text(f"/sys/fs/cgroup/cpu{group}/cpu.cfs_period_us")
+            else:
+                break
+            if limit.isdecimal() and period.isdecimal() and int(period):
+                quotas.append(int(limit) / int(period))
+    return min(quotas, default=None)
+
+
+def check_shared_memory(patient: Patient) -> Findings:
+    """Whether the statistics have room."""
+    free = patient.host.free_bytes("/dev/shm")
+    if free is None:
+        yield failure(
+            "there is no /dev/shm",
+            "nh does not start: its statistics are shared memory",
+            "mount it: `mount -t tmpfs shm /dev/shm`; in a container: --shm-size 64m",
+        )
+    elif free < LEAST_SHM_BYTES and patient.pid is None:
+        yield failure(
+            f"/dev/shm has {free // 1024} KiB left",
+            "nh does not start: its statistics have no room",
+            "remove what fills it; in a container: --shm-size 64m",
+        )
+    else:
+        yield ok(f"/dev/shm has {free >> 20} MiB left")
+
+
+def check_state_disk(patient: Patient) -> Findings:
+    """Whether the store of calls has room."""
+    path = patient.settings.state_path if "://" not in patient.settings.state else None
+    if path is None:
+        yield ok("calls are not stored here")
+        return
+    there = next(each for each in (path, *path.absolute().parents) if patient.host.exists(str(each)))
+    free = patient.host.free_bytes(str(there))
+    if free is not None and free < LEAST_STATE_BYTES:
+        yield warning(
+            f"the disk of {path} has {free >> 20} MiB left",
+            "a full disk stores no calls: a restart of the host loses them",
+            "make room, or name another directory with --state",
+        )
+    else:
+        yield ok(f"the disk of {path} has room")
+
+
+def check_clock(patient: Patient) -> Findings:
+    """Whether the clock is right, and quick to read."""
+    source = patient.host.text("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+    if source in SLOW_CLOCKS:
+        yield warning(
+            f"the clock source is {source}",
+            "each reading of the clock costs microseconds of CPU",
+            "boot with clocksource=tsc, or see what dmesg says of the clock",
+        )
+    if not patient.host.clock_is_synchronized():
+        yield warning(
+            "the clock is not synchronized",
+            "times in logs and records differ from those of the proxy; relaying does not depend on it",
+            "run chrony or systemd-timesyncd",
+        )
+    elif source not in SLOW_CLOCKS:
+        yield ok(f"the clock is synchronized{f', its source is {source}' if source else ''}")
+
+
+def check_leftovers(patient: Patient) -> Findings:
+    """What runs left that are dead."""
+    if patient.pid is not None:
+        yield ok("nh runs: what it has is its own")
+        return
+    directory = patient.settings.runtime_path
+    listening = patient.host.text("/proc/net/unix")
+    sockets = [str(path) for path in sorted(directory.glob(PATTERN))] if directory.is_dir() else []
+    orphans = [path for path in sockets if path in listening]
+    if orphans:
+        yield warning(
+            f"{len(orphans)} orphaned shards relay calls of a run that was killed",
+            "their calls go on, but no new ones are taken",
+            "start nh: it takes these calls over",
+        )
+    name = segment_name(directory)
+    left = len(sockets) - len(orphans) + patient.host.exists(f"/dev/shm/{name}")
+    if left and not orphans:
+        yield ok(f"a killed run left {left} files, which the next start removes")
+    elif not orphans:
+        yield ok("dead runs left nothing")

@@ -1,0 +1,103 @@
+"""Checks of what decides whether nh can start: the same as those of the start."""
+
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from nh.config import KernelMode
+from nh.doctor.findings import Finding, failure, ok, warning
+from nh.doctor.host import Patient
+from nh.errors import ConfigError, NhError
+from nh.fastpath.probe import Verdict, probe
+from nh.supervisor.host.addresses import is_local
+from nh.supervisor.host.check import CHECKS, Check
+
+Findings = Iterator[Finding]
+
+_FINE: Final[Mapping[str, str]] = {
+    "shards": "each shard has media ports of its own",
+    "runtime_dir": "the directory can be used",
+    "state": "the directory can be used",
+    "address": "this host has all addresses for media",
+    "ports": "no other nh claims the media ports",
+    "rpc": "nh can listen on all addresses",
+}
+"""What is so if a check of the start finds no fault."""
+
+
+def start_check(name: str, check: Check) -> Callable[[Patient], Findings]:
+    """A check of the start as one of the doctor's."""
+
+    def examine(patient: Patient) -> Findings:
+        try:
+            check(patient.settings, patient.pid is not None)
+        except NhError as exc:
+            found, _, remedy = str(exc).partition("; ")
+            later = "" if isinstance(exc, ConfigError) else ", until that changes"
+            yield failure(found, f"nh does not start{later}", remedy or "change the setting, or the host")
+        else:
+            yield ok(_FINE.get(name, "the settings can be used"))
+
+    return examine
+
+
+START_CHECKS = {name: start_check(name, check) for name, check in CHECKS.items()}
+
+
+def check_running(patient: Patient) -> Findings:
+    """Whether an nh runs with the runtime directory."""
+    if patient.pid is None:
+        yield ok(f"no nh runs with {patient.settings.runtime_path}")
+    else:
+        yield ok(f"nh runs with {patient.settings.runtime_path} (pid {patient.pid or 'unknown'})")
+
+
+def check_nat(patient: Patient) -> Findings:
+    """Whether a private address is announced to phones."""
+    plain = [
+        each
+        for each in patient.settings.interfaces
+        if each.advertised == each.address and _is_private(each.address)
+    ]
+    for each in plain:
+        yield warning(
+            f"{each.address} is a private address and is announced as it is",
+            "phones outside this network cannot reach it: one-way calls",
+            f"behind a NAT say {each.address}!PUBLIC, the address that phones reach; else nothing",
+        )
+    if not plain:
+        yield ok("no private address is announced")
+
+
+def check_virtual(patient: Patient) -> Findings:
+    """Whether an address for media is elsewhere now; the start accepts that where it can be bound."""
+    elsewhere = [each.address for each in patient.settings.interfaces if not is_local(each.address)]
+    for address in elsewhere:
+        yield warning(
+            f"{address} is not on this host now",
+            "media that are sent to it do not arrive here",
+            "nothing if it is the virtual address of a standby; else `ip address add`",
+        )
+    if not elsewhere:
+        yield ok("no address for media is elsewhere")
+
+
+def check_kernel_path(patient: Patient) -> Findings:
+    """Whether media can be relayed inside the kernel."""
+    if patient.settings.kernel is KernelMode.OFF:
+        yield ok("turned off (kernel = off): all media are relayed in user space")
+        return
+    verdict, why = probe()
+    if verdict is Verdict.SUPPORTED:
+        yield ok("media can be relayed inside the kernel")
+        return
+    yield warning(
+        f"media are not relayed inside the kernel: {why}",
+        "each packet costs more CPU; everything else works",
+        "docs/how-to/kernel.md says what the kernel path needs; kernel = off ends this warning",
+    )
+
+
+def _is_private(address: str) -> bool:
+    found = ipaddress.ip_address(address)
+    return found.is_private and not found.is_loopback

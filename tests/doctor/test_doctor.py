@@ -1,0 +1,326 @@
+"""nh.doctor: each fault of a host is found, with what it means and what to do; a sound host has none."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from nh.config import Settings
+from nh.doctor import doctor
+from nh.doctor.doctor import CHECKS, examine, worst
+from nh.doctor.findings import Finding, Status, ok, warning
+from nh.doctor.host import Host, Patient
+from nh.supervisor.host.locked_dir import runtime_dir
+from tests.netns import namespaces
+
+SOUND = {
+    "/proc/sys/net/ipv4/ip_local_port_range": "32768\t60999",
+    "/proc/sys/net/core/rmem_max": "4194304",
+    "/proc/sys/net/core/wmem_max": "4194304",
+    "/proc/sys/fs/nr_open": "1048576",
+    "/proc/self/status": "CapEff:\t0000000000000000",
+    "/proc/self/cgroup": "0::/nh.slice/nh.service",
+    "/sys/fs/cgroup/nh.slice/cpu.max": "max 100000",
+    "/sys/devices/system/clocksource/clocksource0/current_clocksource": "tsc",
+    "/sys/class/net/eth0/device/vendor": "",
+    "/sys/class/net/eth0/operstate": "up",
+    "/sys/class/net/eth0/queues/rx-0/rps_cpus": "00",
+    "/sys/class/net/eth0/queues/rx-1/rps_cpus": "00",
+    "/dev/shm/.keep": "",
+}
+
+
+class PlayedHost(Host):
+    """A host of files, and of what programs print."""
+
+    def __init__(
+        self, root: Path, files: Mapping[str, str], printed: Mapping[str, str] | None = None, cpus: int = 2
+    ) -> None:
+        super().__init__(root)
+        for path, content in (SOUND | dict(files)).items():
+            file = root / path.lstrip("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+        self.printed = dict(printed or {})
+        self.synchronized = True
+        self.shm_bytes: int | None = 1 << 30
+        self._cpus = cpus
+
+    def output(self, words: Sequence[str]) -> str | None:
+        return self.printed.get(" ".join(words))
+
+    def clock_is_synchronized(self) -> bool:
+        return self.synchronized
+
+    def free_bytes(self, path: str) -> int | None:
+        return self.shm_bytes
+
+    @property
+    def cpus(self) -> int:
+        return self._cpus
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Settings:
+    return Settings(runtime_dir=str(tmp_path / "run"), state="off", kernel="off")  # type: ignore[arg-type]
+
+
+def found(check: str, host: Host, settings: Settings, pid: int | None = None) -> list[Finding]:
+    return list(examine(Patient(host, settings, pid), {check: CHECKS[check]}))
+
+
+HOST_CHECKS = [
+    *("ephemeral_ports", "used_ports", "socket_buffers", "conntrack", "firewall", "network_cards"),
+    *("descriptors", "cpus", "shared_memory", "state_disk", "clock", "leftovers", "nat", "running"),
+]
+
+
+@pytest.mark.parametrize("check", HOST_CHECKS)
+def test_a_sound_host_has_no_fault(check: str, base: Settings, tmp_path: Path) -> None:
+    findings = found(check, PlayedHost(tmp_path / "root", {}), base)
+    assert {each.status for each in findings} == {Status.OK}
+    assert {each.check for each in findings} == {check}
+
+
+NFT_DROP = """table inet filter {
+  chain input { type filter hook input priority filter; policy drop;
+    udp dport 53 accept
+"""
+
+
+class Fault(NamedTuple):
+    check: str
+    files: dict[str, str]
+    printed: dict[str, str]
+    changes: dict[str, object]
+    what: str
+    remedy: str
+
+
+FAULTS = [
+    Fault(
+        "ephemeral_ports",
+        {"/proc/sys/net/ipv4/ip_local_port_range": "1024 60999"},
+        {},
+        {},
+        "10000-29999 are in ip_local_port_range",
+        "sysctl -w net.ipv4.ip_local_reserved_ports=10000-29999",
+    ),
+    Fault(
+        "used_ports",
+        {"/proc/net/udp": "  sl  local_address\n 12: 0100007F:2710 00000000:0000 07\n"},
+        {},
+        {},
+        "other programs use 1 of the media ports: 10000",
+        "ss -lunp 'sport = :10000'",
+    ),
+    Fault(
+        "socket_buffers",
+        {"/proc/sys/net/core/rmem_max": "212992"},
+        {},
+        {},
+        "rmem_max is 212992",
+        "sysctl -w net.core.rmem_max=2097152",
+    ),
+    Fault(
+        "conntrack",
+        {"/proc/sys/net/netfilter/nf_conntrack_max": "65536"},
+        {"nft list ruleset": "table inet x { }"},
+        {},
+        "connections are tracked (at most 65536)",
+        "udp dport { 10000-29999 } notrack",
+    ),
+    Fault("firewall", {}, {"nft list ruleset": NFT_DROP}, {}, "no rule names the media ports", "accept"),
+    Fault("firewall", {}, {"iptables -S": "-P INPUT DROP"}, {}, "no rule names the media ports", "accept"),
+    Fault("network_cards", {}, {}, {"queue": 1}, "eth0 has one receive queue", "ethtool -L eth0 combined 2"),
+    Fault(
+        "cpus",
+        {"/sys/fs/cgroup/nh.slice/cpu.max": "150000 100000"},
+        {},
+        {},
+        "allows 1.5 CPUs",
+        "shards = 1",
+    ),
+    Fault("cpus", {}, {}, {"shards": 5}, "5 shards share 2 CPUs", "set shards = 2"),
+    Fault(
+        "clock",
+        {"/sys/devices/system/clocksource/clocksource0/current_clocksource": "hpet"},
+        {},
+        {},
+        "the clock source is hpet",
+        "tsc",
+    ),
+    Fault("clock", {}, {}, {"synchronized": False}, "not synchronized", "chrony"),
+    Fault("shared_memory", {}, {}, {"shm": 4096}, "/dev/shm has 4 KiB left", "--shm-size 64m"),
+    Fault("shared_memory", {}, {}, {"shm": None}, "there is no /dev/shm", "mount -t tmpfs"),
+    Fault("state_disk", {}, {}, {"shm": 4096, "state": "/var/lib/nh"}, "has 0 MiB left", "--state"),
+    Fault("nat", {}, {}, {"address": "10.0.0.5"}, "10.0.0.5 is a private address", "10.0.0.5!PUBLIC"),
+    Fault(
+        "virtual_address", {}, {}, {"address": "203.0.113.9"}, "203.0.113.9 is not on this host", "standby"
+    ),
+    Fault("address", {}, {}, {"address": "203.0.113.9"}, "203.0.113.9 is not on this host", "OWN!PUBLIC"),
+    Fault("runtime_dir", {}, {}, {"runtime_dir": "/nowhere/run/nh"}, "there is no directory", "make it"),
+    Fault("rpc", {}, {}, {"rpc": ("/nowhere/nh.sock",)}, "there is no directory", "name another path"),
+    Fault("shards", {}, {}, {"shards": 200, "ports": "10000-10100"}, "too small for 200 shards", "widen"),
+]
+
+
+@pytest.mark.parametrize(
+    "fault", FAULTS, ids=[f"{each.check}-{number}" for number, each in enumerate(FAULTS)]
+)
+def test_a_fault_is_found_with_its_meaning_and_remedy(base: Settings, tmp_path: Path, fault: Fault) -> None:
+    host = PlayedHost(tmp_path / "root", fault.files, fault.printed)
+    changes = dict(fault.changes)
+    if changes.pop("queue", None):
+        (tmp_path / "root/sys/class/net/eth0/queues/rx-1/rps_cpus").unlink()
+        (tmp_path / "root/sys/class/net/eth0/queues/rx-1").rmdir()
+    host.synchronized = bool(changes.pop("synchronized", True))
+    if "shm" in changes:
+        value = changes.pop("shm")
+        host.shm_bytes = value if isinstance(value, int) else None
+    fields = {name: getattr(base, name) for name in Settings.__struct_fields__}
+    (finding,) = found(fault.check, host, Settings(**(fields | changes)))
+    assert finding.status is not Status.OK
+    assert fault.what in finding.found
+    assert finding.meaning
+    assert fault.remedy in finding.remedy
+    assert all(text.isprintable() for text in (finding.found, finding.meaning, finding.remedy))
+
+
+@pytest.mark.parametrize(
+    ("check", "files", "printed"),
+    [
+        (
+            "ephemeral_ports",
+            {
+                "/proc/sys/net/ipv4/ip_local_port_range": "1024 60999",
+                "/proc/sys/net/ipv4/ip_local_reserved_ports": "80,9000-19999,20000-30000",
+            },
+            {},
+        ),
+        (
+            "conntrack",
+            {"/proc/sys/net/netfilter/nf_conntrack_max": "65536"},
+            {"iptables -t raw -S": "-A PREROUTING -p udp --dport 10000:29999 -j NOTRACK"},
+        ),
+        ("firewall", {}, {"nft list ruleset": NFT_DROP + "udp dport 10000-29999 accept"}),
+        ("socket_buffers", {"/proc/sys/net/core/rmem_max": "1", "/proc/self/status": "CapEff:\t1000"}, {}),
+        ("network_cards", {"/sys/class/net/eth0/operstate": "down"}, {}),
+    ],
+)
+def test_what_was_remedied_is_well(
+    base: Settings, tmp_path: Path, check: str, files: dict[str, str], printed: dict[str, str]
+) -> None:
+    findings = found(check, PlayedHost(tmp_path / "root", files, printed), base)
+    assert {each.status for each in findings} <= {Status.OK}
+
+
+def test_beside_a_running_nh_its_own_things_are_no_faults(base: Settings, tmp_path: Path) -> None:
+    files = {
+        "/proc/net/udp": " 12: 0100007F:2710 00000000:0000 07\n",
+        "/proc/7/limits": "Max open files            64                   64                   files",
+    }
+    host = PlayedHost(tmp_path / "root", files)
+    for check in ("used_ports", "leftovers", "running"):
+        assert [each.status for each in found(check, host, base, 7)] == [Status.OK]
+    (finding,) = found("descriptors", host, base, 7)
+    assert "64 descriptors a process allow 16 calls" in finding.found
+
+
+def test_what_a_killed_run_left_is_said(base: Settings, tmp_path: Path) -> None:
+    directory = base.runtime_path
+    directory.mkdir()
+    (directory / "shard-0-aa.sock").touch()
+    (finding,) = found("leftovers", PlayedHost(tmp_path / "root", {}), base)
+    assert finding.found == "a killed run left 1 files, which the next start removes"
+    alive = {"/proc/net/unix": f"0: 1 {directory}/shard-0-aa.sock"}
+    (finding,) = found("leftovers", PlayedHost(tmp_path / "root", alive), base)
+    assert (finding.status, finding.remedy) == (Status.WARNING, "start nh: it takes these calls over")
+
+
+@pytest.mark.parametrize("check", HOST_CHECKS)
+@pytest.mark.parametrize("content", ["", "garbage \x00\x1b[2J", "-1", "9" * 400])
+def test_no_file_of_a_host_breaks_a_check(check: str, content: str, base: Settings, tmp_path: Path) -> None:
+    host = PlayedHost(tmp_path / "root", dict.fromkeys(SOUND, content))
+    for finding in found(check, host, base):
+        assert not finding.found.startswith("the check failed")
+        assert finding.found.isprintable()
+
+
+def test_a_host_without_proc_and_sys_is_examined_too(base: Settings, tmp_path: Path) -> None:
+    for check in HOST_CHECKS:
+        for finding in found(check, Host(tmp_path / "empty"), base):
+            assert not finding.found.startswith("the check failed")
+
+
+def test_a_check_that_hangs_or_fails_is_a_finding_and_the_others_go_on(
+    base: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "CHECK_S", 0.05)
+    release = threading.Event()
+
+    def hang(patient: Patient) -> Iterator[Finding]:
+        release.wait(20)
+        yield ok("late")
+
+    def fail(patient: Patient) -> Iterator[Finding]:
+        yield warning("so far", "nothing", "nothing")
+        raise ValueError("odd")
+
+    def fine(patient: Patient) -> Iterator[Finding]:
+        yield ok("fine")
+
+    patient = Patient(Host(tmp_path), base, None)
+    findings = list(examine(patient, {"hang": hang, "fail": fail, "fine": fine}))
+    release.set()
+    assert [(each.check, each.status) for each in findings] == [
+        ("hang", Status.WARNING),
+        ("fail", Status.WARNING),
+        ("fail", Status.WARNING),
+        ("fine", Status.OK),
+    ]
+    assert "the check failed: ValueError: odd" in findings[2].found
+    assert worst(findings) is Status.WARNING
+
+
+def run_doctor(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nh", "doctor", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+        env=os.environ | {"NH_STATE": "off", "NH_KERNEL": "off"},
+    )
+
+
+def test_the_command_examines_the_host_that_it_runs_on(tmp_path: Path) -> None:
+    with namespaces(1) as (host,), host.entered():
+        done = run_doctor("--runtime-dir", str(tmp_path / "run"), "--json")
+        assert done.returncode == 0, done.stdout
+        findings = {each["check"]: each for each in json.loads(done.stdout)["findings"]}
+        assert set(CHECKS) <= set(findings)
+        assert not (tmp_path / "run").exists()
+        missing = run_doctor("--runtime-dir", str(tmp_path / "run"), "--address", "192.0.2.1", "-q")
+        assert missing.returncode == 1
+        assert "failure  address          address 192.0.2.1 is not on this host" in missing.stdout
+        host.run("ip address add 192.0.2.1/24 dev lo")
+        assert run_doctor("--runtime-dir", str(tmp_path / "run"), "--address", "192.0.2.1").returncode == 0
+
+
+def test_the_command_sees_the_nh_that_runs(tmp_path: Path) -> None:
+    with runtime_dir(tmp_path):
+        done = run_doctor("--runtime-dir", str(tmp_path), "--ports", "40000-40099", "--share-ports")
+    assert f"nh runs with {tmp_path} (pid {os.getpid()})" in done.stdout
+
+
+def test_the_reference_lists_every_check() -> None:
+    page = Path(__file__).parents[2].joinpath("docs/reference/doctor.md").read_text()
+    rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    assert rows == set(CHECKS)
