@@ -10,8 +10,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from nh.fastpath.probe import Verdict, probe
 from nh.stats import Segment, own_segment, segment_name
+from tests.kernel_support import proved_obstacle, required
 from tests.ng.kamailio import kamailio_is_installed
 from tests.profiles import VARIABLE, examples
 
@@ -61,9 +61,10 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests whose peer is not installed, or whose kernel cannot do it, are skipped, with the reason."""
     missing = {marker: reason for marker, (is_there, reason) in PEERS.items() if not is_there()}
-    verdict, why = probe()
-    if verdict is not Verdict.SUPPORTED:
-        missing["kernel"] = f"needs the path in the kernel: {why}"
+    if obstacle := proved_obstacle():
+        if required():
+            raise pytest.UsageError(f"tests of the path in the kernel have to run, but this host {obstacle}")
+        missing["kernel"] = obstacle
     for item in items:
         for marker, reason in missing.items():
             if item.get_closest_marker(marker):

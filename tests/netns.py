@@ -24,6 +24,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel_support import skip_or_fail
 from tools.harness.waiting import eventually
 
 _CLONE_NEWNET = 0x40000000
@@ -98,7 +99,7 @@ def namespaces(count: int) -> Iterator[list[Namespace]]:
     """`count` new namespaces, removed at the end with all that is in them; the test is skipped where that
     is not possible."""
     if reason := missing():
-        pytest.skip(reason)
+        skip_or_fail(reason)
     made: list[Namespace] = []
     try:
         for _ in range(count):

@@ -9,10 +9,10 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from nh.calls.media import Endpoint
-from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf
 from nh.fastpath.layout import COUNTERS_BYTES, FlowCounters, FlowEntry, pack_flow, pack_key, unpack_counters
 from nh.fastpath.loader import LoadedProgram, load
+from tests.fastpath.trivial_program import kernel_has_tcx
 from tests.netns import Namespace
 
 
@@ -34,16 +34,15 @@ class Attached:
 @contextmanager
 def attached(namespace: Namespace, *interfaces: str) -> Iterator[Attached]:
     """The program with empty tables on interfaces of a namespace; skips where the kernel has no TCX."""
+    if not kernel_has_tcx():
+        pytest.skip("needs Linux 6.6 for TCX")
     with ExitStack() as undo:
         program = load(16)
         undo.callback(program.close)
         for interface in interfaces:
             ifindex = index_of(namespace, interface)
-            try:
-                with namespace.entered():
-                    link = bpf.attach_tcx(program.program_fd, ifindex)
-            except KernelPathUnavailable as refusal:
-                pytest.skip(f"needs TCX (Linux 6.6): {refusal}")
+            with namespace.entered():
+                link = bpf.attach_tcx(program.program_fd, ifindex)
             undo.callback(os.close, link)
         yield Attached(program)
 

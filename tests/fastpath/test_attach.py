@@ -19,7 +19,7 @@ from tests.fastpath.trivial_program import create_link, kernel_has_tcx, tcx_prog
 from tests.netns import Namespace
 from tools.harness.waiting import turn_until
 
-pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("no_descriptor_leaks")]
 
 NAME = "nh-test"
 

@@ -7,17 +7,18 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-
 _BPF = {"x86_64": 321, "aarch64": 280}
+MACHINES = tuple(_BPF)
 _PROG_LOAD, _PROG_QUERY, _LINK_CREATE = 5, 16, 28
 _SCHED_CLS, _TCX_INGRESS = 3, 46
 _ATTRIBUTES_BYTES = 64
 
 
-@contextmanager
-def trivial_program() -> Iterator[int]:
-    """The descriptor of the program: r0 = -1 (TC_ACT_UNSPEC); exit. The test is skipped without privilege."""
+def load_trivial_program() -> int:
+    """The descriptor of the program: r0 = -1 (TC_ACT_UNSPEC); exit.
+
+    Raises OSError: the kernel refuses any program.
+    """
     instructions = ctypes.create_string_buffer(
         struct.pack("=BBhi", 0xB7, 0, 0, -1) + struct.pack("=BBhi", 0x95, 0, 0, 0)
     )
@@ -25,10 +26,13 @@ def trivial_program() -> Iterator[int]:
     request = struct.pack(
         "=IIQQ", _SCHED_CLS, 2, ctypes.addressof(instructions), ctypes.addressof(license_text)
     )
-    try:
-        descriptor = _bpf(_PROG_LOAD, request)
-    except PermissionError:
-        pytest.skip("needs the privilege to load programs into the kernel (CAP_BPF, CAP_NET_ADMIN)")
+    return _bpf(_PROG_LOAD, request)
+
+
+@contextmanager
+def trivial_program() -> Iterator[int]:
+    """See load_trivial_program()."""
+    descriptor = load_trivial_program()
     try:
         yield descriptor
     finally:
