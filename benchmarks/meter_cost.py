@@ -17,7 +17,7 @@ PACKETS: Final = 50_000
 ROUNDS: Final = 7
 PCMU, DTMF, MARKER = 0, 101, 0x80
 
-Measure = Callable[[bytes, int, float], None]
+Measure = Callable[[bytes, int, float], object]
 
 
 def packets(second_byte: int = PCMU, step: int = 1) -> list[bytes]:

@@ -66,6 +66,24 @@ class CallList(msgspec.Struct, frozen=True, tag="call_list"):
     next: bytes = b""
 
 
+class StreamQuality(msgspec.Struct, frozen=True):
+    """The quality of a stream of audio in one interval, or on average.
+
+    Attributes:
+        at: wall-clock seconds of the end of the interval; 0 for the average.
+        mos, jitter_ms, loss_ratio: see StreamDetail, of the interval.
+        round_trip_ms: between the two ends through the relay, ms; None: no RTCP told it.
+        samples: number of intervals.
+    """
+
+    at: int
+    mos: float
+    jitter_ms: float
+    loss_ratio: float
+    round_trip_ms: float | None = None
+    samples: int = 1
+
+
 class StreamDetail(msgspec.Struct, frozen=True):
     """One RTP stream that a leg received, by SSRC (how it is measured: docs/reference/statistics.md).
 
@@ -76,6 +94,9 @@ class StreamDetail(msgspec.Struct, frozen=True):
         loss_ratio: lost packets by packets sent, 0 to 1.
         jitter_ms: interarrival jitter (RFC 3550) in ms; None if the payload type's clock is unknown.
         mos: estimated mean opinion score of audio, 1.0 to 4.5; None if it cannot be estimated.
+        average, lowest, highest: the intervals of audio together, and those with the lowest and the highest
+            MOS; None as `mos`.
+        round_trip_ms: between the relay and the end that receives the stream, ms; None: no RTCP told it.
     """
 
     ssrc: int
@@ -88,6 +109,10 @@ class StreamDetail(msgspec.Struct, frozen=True):
     loss_ratio: float
     jitter_ms: float | None
     mos: float | None
+    average: StreamQuality | None = None
+    lowest: StreamQuality | None = None
+    highest: StreamQuality | None = None
+    round_trip_ms: float | None = None
 
 
 class LegDetail(msgspec.Struct, frozen=True):
@@ -238,6 +263,8 @@ class StreamReading(msgspec.Struct, frozen=True):
         rtp: the RTP streams among the packets.
         refused: packets whose source does not belong to the call; they are among the errors.
         refused_from: the source of the latest one.
+        ssrc: of the stream whose packets arrived last; None: no RTP.
+        heard: the RTP stream of the other end, which this end is sent; None: there is none.
     """
 
     local_port: int
@@ -251,6 +278,8 @@ class StreamReading(msgspec.Struct, frozen=True):
     rtp: tuple[StreamDetail, ...] = ()
     refused: int = 0
     refused_from: str | None = None
+    ssrc: int | None = None
+    heard: StreamDetail | None = None
 
 
 class MediumReading(msgspec.Struct, frozen=True):

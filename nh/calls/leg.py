@@ -16,6 +16,7 @@ from nh.calls.latching import Latch
 from nh.calls.media import Endpoint, Side
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes
+from nh.calls.rtp.quality import INTERVAL_PACKETS
 from nh.calls.rtp.stream import RtpStream
 from nh.calls.source import SourcePolicy
 
@@ -394,6 +395,8 @@ class Leg(Latch):
         self.collect()
         if self.packets == self.noted_packets:
             return False
+        if self.meter is not None and self.packets >= self.meter.next_sample:
+            self._sample(self.meter, now=now)
         only_offloaded = in_user_space == self.noted_packets
         self.noted_packets = self.packets
         self.last_seen = self.offload.last_seen if self.offload and only_offloaded else now
@@ -403,3 +406,10 @@ class Leg(Latch):
         """Add to the counters what the kernel flow forwarded."""
         if self.offload is not None:
             self.offload.collect()
+
+    def _sample(self, meter: RtpMeter, *, now: float) -> None:
+        if self.offload is not None:
+            self.offload.load_meter()
+        if self.payload_types is not None:
+            meter.sample(self.payload_types.encodings, self.other.meter, now)
+        meter.next_sample = self.packets + INTERVAL_PACKETS

@@ -6,11 +6,14 @@ Pure functions; they change no call.
 import heapq
 from typing import Final
 
+import msgspec
+
 from nh.calls.call import Call
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Side
 from nh.calls.rtp.mos import MIN_PACKETS, estimate_mos
 from nh.calls.rtp.payload_types import PayloadTypes
+from nh.calls.rtp.quality import Sample, unpack
 from nh.calls.rtp.stream import RtpStream
 from nh.calls.session import Pair, Session
 from nh.calls.socket_group import SocketGroup
@@ -24,6 +27,7 @@ from nh.results import (
     PairDetail,
     SessionDetail,
     StreamDetail,
+    StreamQuality,
 )
 
 MAX_PAGE_BYTES: Final = 100 * 1024
@@ -130,22 +134,22 @@ def _session(call: Call, cseq: int, session: Session, *, wall_offset_s: float, n
         created=info.created,
         param=info.param,
         state=state,
-        pairs=tuple(_pair(session, pair, now=now) for pair in session.pairs),
+        pairs=tuple(_pair(session, pair, wall_offset_s=wall_offset_s, now=now) for pair in session.pairs),
     )
 
 
-def _pair(session: Session, pair: Pair, *, now: float) -> PairDetail:
+def _pair(session: Session, pair: Pair, *, wall_offset_s: float, now: float) -> PairDetail:
     kind = session.group_from.media[pair.medium].kind
     return PairDetail(
         medium=pair.medium,
         component=pair.component,
         kind=kind,
-        from_=_leg(pair.from_, kind, now=now),
-        to=_leg(pair.to, kind, now=now),
+        from_=_leg(pair.from_, kind, wall_offset_s=wall_offset_s, now=now),
+        to=_leg(pair.to, kind, wall_offset_s=wall_offset_s, now=now),
     )
 
 
-def _leg(leg: Leg, kind: str, *, now: float) -> LegDetail:
+def _leg(leg: Leg, kind: str, *, wall_offset_s: float, now: float) -> LegDetail:
     return LegDetail(
         local=str(leg.socket.local),
         announced=str(leg.announced) if leg.announced else None,
@@ -160,31 +164,44 @@ def _leg(leg: Leg, kind: str, *, now: float) -> LegDetail:
         kernel=leg.offload is not None,
         user_space_because=leg.not_offloaded,
         kernel_packets=leg.offloaded,
-        streams=describe_streams(leg, kind),
+        streams=describe_streams(leg, kind, wall_offset_s=wall_offset_s),
         refused_from=str(leg.offender) if leg.offender else None,
     )
 
 
-def describe_streams(leg: Leg, kind: str) -> tuple[StreamDetail, ...]:
+def describe_streams(leg: Leg, kind: str, *, wall_offset_s: float) -> tuple[StreamDetail, ...]:
     """The RTP streams that a leg received.
 
     Args:
         leg: the leg.
         kind: media type of its medium; only audio has a MOS.
+        wall_offset_s: monotonic seconds plus this are wall-clock seconds.
     """
     if leg.payload_types is None:
         return ()
-    return tuple(_describe(stream, leg.payload_types, kind) for stream in leg.streams)
+    opposite = leg.other.meter.latest if leg.other.meter is not None else None
+    beyond_s = opposite.round_trip_s if opposite is not None else None
+    return tuple(
+        _describe(stream, leg.payload_types, kind, beyond_s, wall_offset_s=wall_offset_s)
+        for stream in leg.streams
+    )
 
 
-def _describe(stream: RtpStream, payload_types: PayloadTypes, kind: str) -> StreamDetail:
+def _describe(
+    stream: RtpStream, payload_types: PayloadTypes, kind: str, beyond_s: float | None, *, wall_offset_s: float
+) -> StreamDetail:
+    """One stream.
+
+    Args:
+        beyond_s: round trip between the relay and the end that sends the stream.
+    """
     encoding = payload_types.encodings.get(stream.payload_type, "")
     loss_ratio = stream.lost / stream.expected if stream.expected else 0.0
     measured = stream.arrival is not None
     mos = None
     if kind == "audio" and measured and stream.packets >= MIN_PACKETS:
         mos = round(estimate_mos(encoding=encoding, loss_ratio=loss_ratio, jitter_s=stream.jitter_s), 2)
-    return StreamDetail(
+    detail = StreamDetail(
         ssrc=stream.ssrc,
         payload_type=stream.payload_type,
         encoding=encoding,
@@ -195,4 +212,44 @@ def _describe(stream: RtpStream, payload_types: PayloadTypes, kind: str) -> Stre
         loss_ratio=round(loss_ratio, 6),
         jitter_ms=round(stream.jitter_s * 1000, 3) if measured else None,
         mos=mos,
+        round_trip_ms=_ms(stream.round_trip_s),
     )
+    return detail if mos is None else _with_quality(detail, stream, beyond_s, wall_offset_s)
+
+
+def _with_quality(
+    detail: StreamDetail, stream: RtpStream, beyond_s: float | None, wall_offset_s: float
+) -> StreamDetail:
+    """The detail with the quality of its intervals; before the first one, with that of the stream so far."""
+    quality = unpack(stream.quality)
+    if quality is None:
+        known = stream.round_trip_s is not None and beyond_s is not None
+        round_trip_s = (stream.round_trip_s or 0.0) + (beyond_s or 0.0) if known else None
+        loss_ratio = stream.lost / stream.expected if stream.expected else 0.0
+        lowest = highest = average = Sample(
+            int(stream.arrival or 0), detail.mos or 1.0, stream.jitter_s, loss_ratio, round_trip_s
+        )
+        samples = 1
+    else:
+        lowest, highest, average, samples = quality.lowest, quality.highest, quality.average, quality.samples
+    return msgspec.structs.replace(
+        detail,
+        average=_quality(average, 0, samples),
+        lowest=_quality(lowest, int(lowest.at + wall_offset_s)),
+        highest=_quality(highest, int(highest.at + wall_offset_s)),
+    )
+
+
+def _quality(sample: Sample, at: int, samples: int = 1) -> StreamQuality:
+    return StreamQuality(
+        at=at,
+        mos=round(sample.mos, 2),
+        jitter_ms=round(sample.jitter_s * 1000, 3),
+        loss_ratio=round(sample.loss_ratio, 6),
+        round_trip_ms=_ms(sample.round_trip_s),
+        samples=samples,
+    )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

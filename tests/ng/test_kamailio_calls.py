@@ -1,12 +1,14 @@
 """Calls of two phones through a real Kamailio that has its media relayed by nh, or by rtpengine."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.ng.kamailio import Kamailio, running_kamailio
 from tests.ng.relays import NgRelay, call_ids, wait_until_gone
+from tests.ng.reported_call import ReportingEnd, talk_and_report
 from tests.sip.phone import Phone
 from tests.sip.proxy import FAR, NEAR, establish, hang_up, ring, talk
 from tests.sip.sdp import MediaLine
@@ -235,6 +237,19 @@ def test_kamailio_logs_what_was_relayed(kamailio: Kamailio, alice: Phone, bob: P
     hang_up(alice, bob)
     said = kamailio.program.wait_for_line(f"call {alice.call_id.decode()} ended")
     assert "RTP: 46 bytes, 2 packets, 0 errors; RTCP: 38 bytes, 2 packets, 0 errors" in said
+
+
+def test_kamailio_knows_the_quality_of_a_call(kamailio: Kamailio, alice: Phone, bob: Phone) -> None:
+    """Its mos_* variables, whose figures are tenths; the time is that since the start of the call."""
+    establish(alice, bob)
+    ends = (
+        ReportingEnd(phone.media[0], phone.remote_media[0].target, ssrc)
+        for phone, ssrc in ((alice, 0xA1), (bob, 0xB2))
+    )
+    talk_and_report(*ends)
+    hang_up(alice, bob)
+    said = kamailio.program.wait_for_line(f"call {alice.call_id.decode()} had MOS")
+    assert re.search(r"had MOS 4\.[34], lowest 4\.[34] after 0:0[0-9]$", said.rstrip()), said
 
 
 def test_the_relay_is_there(kamailio: Kamailio, relay: NgRelay) -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from tests.ng.client import NgClient
 from tests.ng.ng_call import AUDIO, End, NgCall, talk
+from tests.ng.relays import NgRelay
+from tests.ng.reported_call import ReportingEnd, talk_and_report
 from tests.sip.sdp import write_sdp
 from tools.harness.media_peer import RTCP, RTP
 from tools.harness.waiting import eventually
@@ -127,3 +129,36 @@ def test_blocked_dtmf_is_dropped_and_the_audio_goes_on(call: NgCall, alice: End,
     call.client.get("unblock DTMF", call_id=call.call_id, from_tag=call.from_tag)
     alice.media[0].send_raw(packet(101, 12), to)
     assert bob.media[0].receive()[0] == packet(101, 12)
+
+
+ALICE, BOB = 0xA1, 0xB2
+
+
+def test_the_quality_of_an_end_is_found_by_the_ssrc_of_its_stream(
+    relay: NgRelay, call: NgCall, alice: End, bob: End
+) -> None:
+    """As OpenSIPS and Kamailio look for it; under an SSRC is what its sender hears."""
+    bob.read(call.offer(alice.describe()))
+    alice.read(call.answer(bob.describe()))
+    ends = [
+        ReportingEnd(end.media[0], end.remote[0].target, ssrc) for end, ssrc in ((alice, 0xA1), (bob, 0xB2))
+    ]
+    talk_and_report(*ends, lost=12)
+    reply = call.query()
+    heard = reply["SSRC"]
+    for tag, ssrc in ((call.from_tag, "161"), (call.to_tag, "178")):
+        [medium] = reply["tags"][tag]["medias"]
+        assert medium["streams"][0]["SSRC"] == int(ssrc)
+        if ssrc == "178" and relay.name == "rtpengine":
+            continue
+        for which in ("average MOS", "lowest MOS", "highest MOS"):
+            figures = heard[ssrc][which]
+            assert 0 < figures["round-trip time leg"] < figures["round-trip time"] < 5_000_000
+            assert figures["jitter"] < 100
+        assert heard[ssrc]["average MOS"]["samples"] == 1
+        assert heard[ssrc]["lowest MOS"]["reported at"] == heard[ssrc]["highest MOS"]["reported at"] > 0
+    assert heard["161"]["average MOS"]["packet loss"] in (9, 10)
+    assert heard["161"]["average MOS"]["MOS"] < 40
+    if relay.name == "nh":
+        assert heard["178"]["average MOS"]["packet loss"] == 0
+        assert heard["178"]["average MOS"]["MOS"] in (43, 44)

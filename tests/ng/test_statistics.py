@@ -6,7 +6,7 @@ import pytest
 
 from tests.ng.client import BENCODE, JSON, NgClient
 from tests.ng.ng_call import End, NgCall, talk
-from tests.ng.relays import NgRelay
+from tests.ng.relays import NgRelay, call_ids
 from tools.harness.waiting import eventually
 
 
@@ -24,9 +24,13 @@ def test_the_structure_is_rtpengines(nh: NgRelay, rtpengine: NgRelay) -> None:
             assert shape(ours.get("statistics")) == shape(theirs.get("statistics"))
 
 
-def test_calls_and_packets_are_counted(client: NgClient, alice: End, bob: End) -> None:
+def test_calls_and_packets_are_counted(relay: NgRelay, client: NgClient, alice: End, bob: End) -> None:
     def statistics() -> Any:
         return client.get("statistics")["statistics"]
+
+    def calls_are_those_of_the_list() -> bool:
+        current = statistics()["currentstatistics"]
+        return bool(current["sessionstotal"] == current["sessionsown"] == len(call_ids(relay)))
 
     before = statistics()
     call = NgCall(client)
@@ -36,19 +40,16 @@ def test_calls_and_packets_are_counted(client: NgClient, alice: End, bob: End) -
 
     def counted() -> bool:
         now = statistics()
-        relayed = "relayedpackets"
-        return bool(
-            now["currentstatistics"]["sessionstotal"] == before["currentstatistics"]["sessionstotal"] + 1
-            and now["currentstatistics"]["sessionsown"] == before["currentstatistics"]["sessionsown"] + 1
-            and now["totalstatistics"][relayed] >= before["totalstatistics"][relayed] + 4
-            and now["controlstatistics"]["totaloffercount"] > before["controlstatistics"]["totaloffercount"]
+        return all(
+            now[section][name] >= before[section][name] + more
+            for section, name, more in (
+                ("totalstatistics", "relayedpackets", 4),
+                ("controlstatistics", "totaloffercount", 1),
+                ("controlstatistics", "totalanswercount", 1),
+            )
         )
 
-    eventually(counted, "the call and its packets counted")
+    eventually(counted, "the packets and commands counted")
+    eventually(calls_are_those_of_the_list, "the call counted")
     call.delete()
-    eventually(
-        lambda: (
-            statistics()["currentstatistics"]["sessionstotal"] == before["currentstatistics"]["sessionstotal"]
-        ),
-        "no call left",
-    )
+    eventually(calls_are_those_of_the_list, "no call counted that has ended")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import struct
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -13,10 +14,11 @@ from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
 from nh.results import StreamDetail
 from tests.calls.rtp import DTMF, OPUS, PCMU, rtp_packet
+from tests.rtcp import receiver_report, report_block, sender_report
 from tests.shard.conftest import MakeNg, MakePeer, MakeTestbed
 from tests.shard.ng_testbed import NgTestbed, line
 from tests.shard.testbed import V4, Conversation, RelayTestbed, audio
-from tools.harness.media_peer import RTCP, MediaPeer
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 SENDER_REPORT = struct.pack("!BBHII", 0x80, 200, 6, 0xDEADBEEF, 1) + bytes(16)
 
@@ -207,3 +209,87 @@ def test_an_end_that_muxes_rtcp_has_its_rtp_measured(make_ng: MakeNg, make_peer:
     (stream,) = query_streams(ng, b"alice")
     assert (counts(stream), stream.encoding) == ((3, 1, 0, 0), "opus")
     assert stream.jitter_ms is not None
+
+
+# --- RTCP that passes -----------------------------------------------------------------------------
+
+A, B = 0xA1, 0xB2
+
+
+def talks(testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer, call: Conversation, first: int) -> None:
+    """Some packets of either end."""
+    for number in range(first, first + 3):
+        for sender, to, receiver, ssrc in (
+            (alice, call.for_caller, bob, A),
+            (bob, call.for_callee, alice, B),
+        ):
+            sender.send_raw(rtp_packet(number, 160 * number, ssrc=ssrc), to)
+            testbed.receive(receiver)
+
+
+def test_rtcp_tells_round_trips_and_then_goes_through_the_kernel(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
+    alice, bob = make_peer(), make_peer()
+    call = testbed.call(alice, bob)
+    talks(testbed, alice, bob, call, 1)
+    in_kernel = testbed.leg(call.key, Side.FROM).kernel
+    for sender, to, receiver, packet in (
+        (alice, call.for_caller, bob, sender_report(A, 7)),
+        (bob, call.for_callee, alice, sender_report(B, 8, report_block(A, lsr=7))),
+    ):
+        testbed.passes(sender, to, receiver, RTCP, packet)
+        leg = testbed.leg(call.key, Side.FROM, component=RTCP)
+        assert (leg.kernel, leg.user_space_because) == (
+            False,
+            "RTCP tells the round trip soon" if in_kernel else "it is turned off",
+        )
+    testbed.passes(alice, call.for_caller, bob, RTCP, receiver_report(A, report_block(B, lsr=8)))
+    testbed.turn_until(
+        lambda: testbed.leg(call.key, Side.FROM, component=RTCP).kernel is in_kernel, "RTCP is where RTP is"
+    )
+    testbed.passes(bob, call.for_callee, alice, RTCP, receiver_report(B))
+    assert testbed.leg(call.key, Side.TO, component=RTCP).kernel is in_kernel
+    for side in Side:
+        (stream,) = streams(testbed, call, side)
+        assert stream.round_trip_ms is not None
+        assert 0 <= stream.round_trip_ms < 5000
+
+
+def test_rtcp_on_the_port_of_rtp_tells_round_trips_in_user_space(ng: NgTestbed, make_peer: MakePeer) -> None:
+    alice, bob = make_peer(), make_peer()
+    talk = ng.connect([line(alice, "rtcp-mux")], [line(bob, "rtcp-mux")])
+    to_alice, to_bob = talk.alice_sends_to[0], talk.bob_sends_to[0]
+    for number in (1, 2):
+        ng.passes(alice, to_alice, bob, RTP, rtp_packet(number, 160 * number, ssrc=A))
+        ng.passes(bob, to_bob, alice, RTP, rtp_packet(number, 160 * number, ssrc=B))
+    ng.passes(alice, to_alice, bob, RTP, sender_report(A, 7))
+    ng.passes(bob, to_bob, alice, RTP, receiver_report(B, report_block(A, lsr=7)))
+    (stream,) = query_streams(ng, b"alice")
+    assert stream.packets == 2
+    assert (stream.round_trip_ms is None) is (ng.relay.plane.kernel is not None)
+
+
+def test_a_call_of_some_seconds_has_its_worst_and_its_best_interval(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
+    alice, bob = make_peer(), make_peer()
+    call = testbed.call(alice, bob)
+    number = 0
+    for lost_each in (0, 10, 0):
+        for _ in range(300):
+            number += 1
+            if not lost_each or number % lost_each:
+                alice.send_raw(rtp_packet(number, 160 * number), call.for_caller)
+                testbed.receive(bob)
+        _ = testbed.leg(call.key, Side.FROM)  # ends the interval
+    (stream,) = streams(testbed, call)
+    average, lowest, highest = stream.average, stream.lowest, stream.highest
+    assert average is not None
+    assert lowest is not None
+    assert highest is not None
+    assert average.samples in (2, 3)  # the relay polls too
+    assert 0.05 < lowest.loss_ratio < 0.12
+    assert highest.loss_ratio == 0
+    assert lowest.mos < average.mos < highest.mos
+    assert 0 < lowest.at <= time.time()

@@ -19,6 +19,7 @@ from nh.results import (
     Rewritten,
     Stats,
     StreamDetail,
+    StreamQuality,
     StreamReading,
     StreamTotals,
     TagReading,
@@ -230,25 +231,47 @@ def test_a_reply_that_would_be_too_long_is_shortened_or_an_error(name: str) -> N
     assert (b"totals" in data) == (name == "query")
 
 
-def ssrc_of(rtp: StreamDetail) -> dict[bytes, Any]:
-    """What a query tells of a stream."""
-    reading = StreamReading(30_000, 1, None, None, 100, 17_200, 0, 0, (rtp,))
+WORST = StreamQuality(1402064120, 3.12, 14.6, 0.1, 81.2)
+BEST = StreamQuality(1402064130, 4.38, 0.4, 0.0, 80.1)
+MEAN = StreamQuality(0, 4.14, 1.26, 0.0291, 80.4, samples=7)
+
+
+def told_of(rtp: StreamDetail, heard: StreamDetail | None) -> dict[bytes, Any]:
+    """What a query tells of an SSRC, whose sender is sent `heard`."""
+    reading = StreamReading(30_000, 1, None, None, 100, 17_200, 0, 0, (rtp,), ssrc=rtp.ssrc, heard=heard)
     tag = TagReading(b"a", "", 0, b"", (MediumReading(1, "audio", "RTP/AVP", (reading,)),))
-    answered: dict[bytes, Any] = reply(QUERY, Queried(0, 0, (tag,), StreamTotals(), StreamTotals()))[b"SSRC"]
-    assert list(answered) == [b"3735928559"]
-    return dict(answered[b"3735928559"])
+    answered = reply(QUERY, Queried(0, 0, (tag,), StreamTotals(), StreamTotals()))
+    (medium,) = answered[b"tags"][b"a"][b"medias"]
+    assert medium[b"streams"][0][b"SSRC"] == rtp.ssrc
+    assert list(answered[b"SSRC"]) == [b"%d" % rtp.ssrc]
+    return dict(answered[b"SSRC"][b"%d" % rtp.ssrc])
 
 
-def test_a_query_tells_of_each_ssrc_what_rtpengine_has_words_for() -> None:
-    assert ssrc_of(StreamDetail(0xDEADBEEF, 0, "PCMU", 100, 3, 1, 0, 0.0291, 1.26, 4.14)) == {
+def test_a_query_tells_under_each_ssrc_what_its_sender_hears() -> None:
+    own = StreamDetail(0xDEADBEEF, 0, "PCMU", 100, 0, 0, 0, 0.0, 0.1, 4.4)
+    heard = StreamDetail(7, 0, "PCMU", 500, 3, 1, 0, 0.0291, 1.26, 4.14, MEAN, WORST, BEST, 30.25)
+    leg = {b"round-trip time leg": 30250}
+    worst = {b"MOS": 31, b"jitter": 15, b"packet loss": 10, b"round-trip time": 81200}
+    best = {b"MOS": 44, b"jitter": 0, b"packet loss": 0, b"round-trip time": 80100}
+    mean = {b"MOS": 41, b"jitter": 1, b"packet loss": 3, b"round-trip time": 80400}
+    assert told_of(own, heard) == {
         b"packets": 100,
         b"cumulative loss": 3,
-        b"average MOS": {b"MOS": 41, b"jitter": 1, b"packet loss": 3, b"samples": 1},
+        b"average MOS": {**mean, **leg, b"samples": 7},
+        b"lowest MOS": {**worst, **leg, b"reported at": 1402064120},
+        b"highest MOS": {**best, **leg, b"reported at": 1402064130},
     }
 
 
-def test_a_query_tells_no_mos_where_there_is_none() -> None:
-    assert ssrc_of(StreamDetail(0xDEADBEEF, 96, "", 100, 3, 1, 0, 0.0291, None, None)) == {
-        b"packets": 100,
-        b"cumulative loss": 3,
-    }
+def test_a_query_tells_no_round_trip_and_no_mos_where_there_is_none() -> None:
+    own = StreamDetail(0xDEADBEEF, 96, "", 100, 3, 1, 0, 0.0291, None, None)
+    assert told_of(own, None) == {b"packets": 100, b"cumulative loss": 0}
+    assert told_of(own, own) == {b"packets": 100, b"cumulative loss": 3}
+    short = StreamQuality(5, 4.0, 1.0, 0.0)
+    heard = StreamDetail(7, 0, "PCMU", 60, 0, 0, 0, 0.0, 1.0, 4.0, short, short, short)
+    assert told_of(own, heard)[b"average MOS"] == {b"MOS": 40, b"jitter": 1, b"packet loss": 0, b"samples": 1}
+
+
+def test_a_stream_without_rtp_has_no_ssrc() -> None:
+    (medium,) = reply(QUERY, READING)[b"tags"][b"a"][b"medias"]
+    assert [b"SSRC" in each for each in medium[b"streams"]] == [False, False]

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import msgspec
 
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ
+from nh.calls.rtp.quality import INTERVAL_PACKETS, MAX_ROUND_TRIP_S, add_interval
 from nh.calls.rtp.stream import MAX_TRANSIT_S, RtpStream, StreamFields, StreamState
 
 RTP_HEADER_BYTES: Final = 12
@@ -33,6 +34,7 @@ class MeterState(msgspec.Struct, array_like=True, frozen=True):
     clock_hz: Annotated[int, msgspec.Meta(ge=0, le=MAX_CLOCK_HZ)]
     next_stream: Annotated[int, msgspec.Meta(ge=0, lt=MAX_STREAMS)]
     streams: Annotated[list[StreamState], msgspec.Meta(max_length=MAX_STREAMS)]
+    next_sample: Annotated[int, msgspec.Meta(ge=0)] = INTERVAL_PACKETS
 
 
 class RtpMeter:
@@ -46,15 +48,26 @@ class RtpMeter:
         next_stream: index in `streams` of the next new one.
         payload_type: jitter is measured on packets of this payload type.
         clock_hz: its clock rate; 0: jitter is not measured yet.
+        next_sample: packets of the leg at which the next interval of quality ends.
     """
 
-    __slots__ = ("_clocks", "_current", "_tick_s", "clock_hz", "next_stream", "payload_type", "streams")
+    __slots__ = (
+        "_clocks",
+        "_current",
+        "_tick_s",
+        "clock_hz",
+        "next_sample",
+        "next_stream",
+        "payload_type",
+        "streams",
+    )
 
     def __init__(self, clocks: Mapping[int, int]) -> None:
         self.streams: list[RtpStream] = []
         self.next_stream = 0
         self.payload_type = 0
         self.clock_hz = 0
+        self.next_sample = INTERVAL_PACKETS
         self._tick_s = 0.0
         self._clocks = clocks
         self._current = _NO_STREAM
@@ -72,16 +85,19 @@ class RtpMeter:
         """Length of one unit of RTP timestamps in seconds; 0: unknown."""
         return self._tick_s
 
-    def measure(self, buffer: bytes | bytearray | memoryview, size: int, now: float) -> None:
+    def measure(self, buffer: bytes | bytearray | memoryview, size: int, now: float) -> bool | None:
         """Measure a packet. Others than RTP are ignored: RTCP, STUN, DTLS (RFC 5761 4, RFC 7983 7).
 
         Args:
             buffer: begins with the packet.
             size: length of the packet in bytes.
             now: monotonic seconds of its arrival.
+
+        Returns:
+            True if it is RTCP, whose reports may be read (nh.calls.round_trips).
         """
         if size < RTP_HEADER_BYTES:
-            return
+            return None
         head, sequence, timestamp, ssrc = _read_header(buffer)
         stream = self._current
         if sequence == stream.due and ssrc == stream.ssrc and head == stream.head:
@@ -97,8 +113,11 @@ class RtpMeter:
                 stream.timestamp = timestamp
             else:  # the timestamps started again, too
                 stream.clock(timestamp, now, self._tick_s)
-        elif head >> 14 == 2 and not 192 <= head & 0xFF <= 223:
+        elif head >> 14 == 2:
+            if 192 <= head & 0xFF <= 223:
+                return True
             self._measure_any(head, sequence, timestamp, ssrc, now)
+        return None
 
     def choose_payload_type(self, payload_type: int) -> bool:
         """Measure jitter on packets of this payload type from now on, if it has a clock.
@@ -133,14 +152,67 @@ class RtpMeter:
             next_stream: 0 to MAX_STREAMS - 1.
             fields: at most MAX_STREAMS, unused ones last.
         """
-        self.streams = [RtpStream.from_fields(each) for each in fields if each.used]
+        before = {stream.ssrc: stream for stream in self.streams}
+        self.streams = [RtpStream.from_fields(each, before.get(each.ssrc)) for each in fields if each.used]
         self.next_stream = next_stream
         self._current = _NO_STREAM
+
+    def sample(self, encodings: Mapping[int, str], opposite: "RtpMeter | None", now: float) -> None:
+        """End an interval of quality.
+
+        Args:
+            encodings: encoding names by payload type.
+            opposite: the meter of the opposite direction.
+            now: monotonic seconds.
+        """
+        other = opposite.latest if opposite is not None else None
+        for stream in self.streams:
+            if stream.arrival is None:
+                continue
+            legs = (stream.round_trip_s, other.round_trip_s if other is not None else None)
+            stream.quality = add_interval(
+                stream.quality,
+                encoding=encodings.get(stream.payload_type, ""),
+                expected=stream.expected,
+                lost=stream.lost,
+                jitter_s=stream.jitter_s,
+                round_trip_s=None if None in legs else sum(leg for leg in legs if leg is not None),
+                now=now,
+            )
+
+    def note_sender_report(self, ssrc: int, ntp: int, now: float) -> None:
+        """Note a sender report of one of the streams.
+
+        Args:
+            ssrc: of the stream.
+            ntp: middle 32 bits of the report's NTP time.
+            now: monotonic seconds at which it passed.
+        """
+        stream = self._find_stream(ssrc)
+        if stream is not None:
+            stream.sender_report = (ntp, now)
+
+    def note_report(self, ssrc: int, ntp: int, delay_s: float, now: float) -> None:
+        """Note a report about one of the streams, from the end that receives it.
+
+        Args:
+            ssrc: of the stream.
+            ntp: LSR, the time of the sender report that the end heard last; 0: none.
+            delay_s: DLSR, the seconds since then.
+            now: monotonic seconds at which it passed.
+        """
+        stream = self._find_stream(ssrc)
+        if stream is None or stream.sender_report is None or stream.sender_report[0] != ntp:
+            return
+        round_trip_s = now - stream.sender_report[1] - delay_s
+        if round_trip_s <= MAX_ROUND_TRIP_S:
+            # DLSR is measured by another clock
+            stream.round_trip_s = max(round_trip_s, 0.0)
 
     def to_state(self) -> MeterState:
         """The state, for snapshots."""
         streams = [stream.to_state() for stream in self.streams]
-        return MeterState(self.payload_type, self.clock_hz, self.next_stream, streams)
+        return MeterState(self.payload_type, self.clock_hz, self.next_stream, streams, self.next_sample)
 
     @classmethod
     def from_state(cls, state: MeterState, clocks: Mapping[int, int], *, shift_s: float) -> "RtpMeter":
@@ -148,7 +220,7 @@ class RtpMeter:
         meter = cls(clocks)
         meter.payload_type, meter.clock_hz = state.payload_type, state.clock_hz
         meter._tick_s = 1 / state.clock_hz if state.clock_hz else 0.0
-        meter.next_stream = state.next_stream
+        meter.next_stream, meter.next_sample = state.next_stream, state.next_sample
         meter.streams = [RtpStream.from_state(stream, shift_s=shift_s) for stream in state.streams]
         return meter
 

@@ -9,6 +9,8 @@ from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
+from nh.calls.rtp.quality import MAX_ROUND_TRIP_S, unpack
+
 MAX_DROPOUT: Final = 3000
 """A sequence number this far ahead is a jump, not a gap (RFC 3550 A.1: a minute at 50 packets/s)."""
 
@@ -51,6 +53,8 @@ class StreamState(msgspec.Struct, array_like=True, frozen=True):
     jitter_s: Annotated[float, msgspec.Meta(ge=0, le=2**32)]
     arrival: Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)] | None
     timestamp: _Word
+    quality: Annotated[bytes, msgspec.Meta(max_length=256)] = b""
+    round_trip_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_ROUND_TRIP_S)] | None = None
 
 
 class StreamFields(NamedTuple):
@@ -108,6 +112,9 @@ class RtpStream:
         timestamp: RTP timestamp of the reference packet.
         head: first 16 bits of the header of an expected packet, without the marker bit.
         due: sequence number of the next expected packet.
+        quality: packed nh.calls.rtp.quality.Quality; b"" before the first interval.
+        sender_report: NTP time and monotonic seconds of the latest sender report that passed, or None.
+        round_trip_s: from the relay to the end that receives the stream and back, seconds; None: unknown.
     """
 
     __slots__ = (
@@ -123,7 +130,10 @@ class RtpStream:
         "jitter_s",
         "lost",
         "payload_type",
+        "quality",
         "reordered",
+        "round_trip_s",
+        "sender_report",
         "ssrc",
         "timestamp",
     )
@@ -139,6 +149,9 @@ class RtpStream:
         self.timestamp = 0
         self.head = _NO_HEAD
         self.due = 0
+        self.quality = b""
+        self.sender_report: tuple[int, float] | None = None
+        self.round_trip_s: float | None = None
         self._run_from = 0
         self._packets = 1
         self._highest = sequence
@@ -257,9 +270,17 @@ class RtpStream:
         )
 
     @classmethod
-    def from_fields(cls, fields: StreamFields) -> "RtpStream":
-        """The stream that the kernel program had; `fields.used` is 1."""
+    def from_fields(cls, fields: StreamFields, before: "RtpStream | None" = None) -> "RtpStream":
+        """The stream that the kernel program had; `fields.used` is 1.
+
+        Args:
+            fields: of the kernel program.
+            before: the same SSRC as user space knew it, with what the kernel program does not know.
+        """
         stream = cls(fields.ssrc, fields.highest, fields.payload_type)
+        if before is not None:
+            stream.quality = before.quality
+            stream.sender_report, stream.round_trip_s = before.sender_report, before.round_trip_s
         stream.arrival = fields.arrival_ns / 1e9 if fields.arrival_ns else None
         stream.timestamp = fields.timestamp
         stream.jitter_s = fields.jitter_ns / _JITTER_UNITS
@@ -287,6 +308,8 @@ class RtpStream:
             self.jitter_s,
             self.arrival,
             self.timestamp,
+            self.quality,
+            self.round_trip_s,
         )
 
     @classmethod
@@ -302,6 +325,9 @@ class RtpStream:
         stream._packets = state.packets
         stream._seen = state.seen & _WINDOW_MASK
         stream._bad_next = state.bad_next
+        quality = unpack(state.quality, shift_s=shift_s)
+        stream.quality = quality.pack() if quality is not None else b""
+        stream.round_trip_s = state.round_trip_s
         return stream
 
     def _catch_up(self) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, is_link_local
+from nh.calls.round_trips import awaits_reports
 from nh.errors import KernelPathUnavailable, KernelTableFull
 from nh.fastpath import layout
 from nh.fastpath.flows import FlowTable
@@ -257,8 +258,9 @@ def _obstacle(leg: Leg, source: Endpoint, destination: Endpoint) -> str:
         return "its end is blocked" if leg.blocked else "DTMF of its end is blocked"
     if leg.rtcp is not None:
         return "RTCP comes to the same port and has to be told from RTP"
-    if leg.transforms or leg.taps:
-        return "its packets are transformed or observed"
+    if leg.transforms or leg.taps or awaits_reports(leg):
+        observed = leg.transforms or leg.taps
+        return "its packets are transformed or observed" if observed else "RTCP tells the round trip soon"
     if is_link_local(source.address) or is_link_local(destination.address):
         return "one end has a link-local address"
     if layout.family(source.address) != layout.family(destination.address):

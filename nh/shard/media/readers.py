@@ -12,6 +12,7 @@ from typing import Final
 from nh.calls.classify import MediaKind, classify
 from nh.calls.latching import admit
 from nh.calls.leg import Drop, Leg
+from nh.calls.round_trips import note_reports
 from nh.shard.media import loop_guard
 from nh.shard.media.addresses import endpoint_of
 from nh.shard.media.egress import Egress, Send
@@ -159,6 +160,8 @@ class Readers:
         if meter is not None:
             # before it is sent: the kernel may measure the answer at once, beside this
             meter.measure(packet, len(packet), self._poll.now)
+        if kind is MediaKind.RTCP and note_reports(leg, packet, now=self._poll.now):
+            self._changed((leg, leg.other))
         send = self._egress.sender(leg, ttl)
         try:
             send(packet)
@@ -217,7 +220,8 @@ def plain_reader_factory(
                 send(view[:size])
             except OSError as error:
                 send_failed(leg, send, view[:size], error)
-            measure(buffer, size, poll.now)
+            if measure(buffer, size, poll.now):
+                note_reports(leg, view[:size], now=poll.now)
 
         return forward_and_measure
 

@@ -9,7 +9,7 @@ from nh.calls.leg import Drop, Leg
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party, ReceivedTotals
-from nh.results import MediumReading, Queried, StreamReading, StreamTotals, TagReading
+from nh.results import MediumReading, Queried, StreamDetail, StreamReading, StreamTotals, TagReading
 from nh.shard.reports import describe_streams
 
 
@@ -116,7 +116,22 @@ def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> Str
         bytes=leg.bytes,
         errors=sum(leg.drops or ()),
         last_packet=0 if leg.last_seen is None else int(leg.last_seen + wall_offset_s),
-        rtp=describe_streams(leg, kind),
         refused=leg.drops[Drop.SOURCE_MISMATCH] if leg.drops else 0,
         refused_from=str(leg.offender) if leg.offender else None,
+        rtp=describe_streams(leg, kind, wall_offset_s=wall_offset_s),
+        ssrc=_latest_ssrc(leg),
+        heard=_heard(leg, kind, wall_offset_s=wall_offset_s),
     )
+
+
+def _heard(leg: Leg, kind: str, *, wall_offset_s: float) -> StreamDetail | None:
+    """The RTP stream that the end of a leg is sent now."""
+    streams = describe_streams(leg.other, kind, wall_offset_s=wall_offset_s)
+    return next((stream for stream in streams if stream.ssrc == _latest_ssrc(leg.other)), None)
+
+
+def _latest_ssrc(leg: Leg) -> int | None:
+    """The SSRC of the RTP that the end of a leg sends now; RTCP has that of its RTP, as in rtpengine."""
+    meter = (leg.rtp or leg).meter
+    latest = meter.latest if meter is not None else None
+    return None if latest is None else latest.ssrc

@@ -22,6 +22,7 @@ from nh.results import (
     Rewritten,
     Stats,
     StreamDetail,
+    StreamQuality,
     StreamReading,
     StreamTotals,
     TagReading,
@@ -134,7 +135,7 @@ def _queried(call: Queried) -> dict[Any, Any]:
     return {
         "created": call.created,
         "last signal": call.last_signal,
-        "SSRC": {str(rtp.ssrc): _ssrc(rtp) for stream in _streams(call) for rtp in stream.rtp},
+        "SSRC": {str(rtp.ssrc): _ssrc(rtp, stream.heard) for stream in _streams(call) for rtp in stream.rtp},
         "tags": {tag.tag: _tag(tag) for tag in call.tags},
         "totals": {
             "RTP": _count(call.rtp),
@@ -151,19 +152,30 @@ def _streams(call: Queried) -> Iterator[StreamReading]:
     return (stream for tag in call.tags for medium in tag.media for stream in medium.streams)
 
 
-def _ssrc(rtp: StreamDetail) -> dict[str, Any]:
-    """One RTP stream, with the keys that rtpengine has.
+def _ssrc(rtp: StreamDetail, heard: StreamDetail | None) -> dict[str, Any]:
+    """An SSRC, with the keys that rtpengine has: what its sender hears, as that end's own RTCP would tell."""
+    reply: dict[str, Any] = {
+        "packets": rtp.packets,
+        "cumulative loss": heard.lost if heard is not None else 0,
+    }
+    if heard is not None and heard.average and heard.lowest and heard.highest:
+        reply["average MOS"] = {**_quality(heard.average, heard), "samples": heard.average.samples}
+        reply["lowest MOS"] = {**_quality(heard.lowest, heard), "reported at": heard.lowest.at}
+        reply["highest MOS"] = {**_quality(heard.highest, heard), "reported at": heard.highest.at}
+    return reply
 
-    All values are integers: tenths of MOS, milliseconds of jitter, percent of loss.
-    """
-    reply: dict[str, Any] = {"packets": rtp.packets, "cumulative loss": rtp.lost}
-    if rtp.mos is not None and rtp.jitter_ms is not None:
-        reply["average MOS"] = {
-            "MOS": round(10 * rtp.mos),
-            "jitter": round(rtp.jitter_ms),
-            "packet loss": round(100 * rtp.loss_ratio),
-            "samples": 1,
-        }
+
+def _quality(quality: StreamQuality, rtp: StreamDetail) -> dict[str, int]:
+    """All values are integers: tenths of MOS, milliseconds of jitter, percent of loss, microseconds."""
+    reply = {
+        "MOS": round(10 * quality.mos),
+        "jitter": round(quality.jitter_ms),
+        "packet loss": round(100 * quality.loss_ratio),
+    }
+    if quality.round_trip_ms is not None:
+        reply["round-trip time"] = round(1000 * quality.round_trip_ms)
+    if rtp.round_trip_ms is not None:
+        reply["round-trip time leg"] = round(1000 * rtp.round_trip_ms)
     return reply
 
 
@@ -200,6 +212,7 @@ def _stream(stream: StreamReading) -> dict[str, Any]:
         "advertised endpoint": _endpoint(stream.announced),
         "last packet": stream.last_packet,
         "flags": flags,
+        **({"SSRC": stream.ssrc} if stream.ssrc is not None else {}),
         "stats": _count(stream),
     }
     if stream.refused:

@@ -1,0 +1,89 @@
+"""Round trips: what RTCP that passes tells of the time from the relay to an end and back (RFC 3550 6.4.1).
+
+A sender report says when it was sent (NTP). The end that hears it repeats that time (LSR), and how long ago
+it came (DLSR). What has passed since the relay saw the sender report, less that delay, is the round trip
+between the relay and that end. Encrypted reports (SRTCP) match no time, so they tell nothing. No I/O.
+"""
+
+from struct import Struct
+from typing import Final
+
+from nh.calls.leg import Leg
+from nh.calls.rtp.meter import RtpMeter
+
+MAX_READ: Final = 8
+"""Most packets of RTCP for which a leg stays in user space until they tell a round trip."""
+
+MAX_PACKETS: Final = 8
+"""Most RTCP packets of one compound packet that are read."""
+
+_SENDER_REPORT, _RECEIVER_REPORT = 200, 201
+
+_read_header: Final = Struct("!BBHI").unpack_from
+_read_time: Final = Struct("!I").unpack_from
+_read_block: Final = Struct("!I12xII").unpack_from
+_HEADER_BYTES: Final = 8
+_TIME_AT: Final = 10  # the middle 32 bits of the NTP time
+_SENDER_BYTES: Final = 28
+_BLOCK_BYTES: Final = 24
+_DLSR_UNIT_S: Final = 1 / 65_536
+
+
+def awaits_reports(leg: Leg) -> bool:
+    """Whether RTCP on a port of its own is about to tell a round trip: only user space reads it.
+
+    That is so once a sender report has passed, in either direction.
+    """
+    rtp = leg.rtp
+    if rtp is None or rtp.meter is None or rtp.other.meter is None or leg.packets > MAX_READ:
+        return False
+    streams = [stream for stream in (rtp.meter.latest, rtp.other.meter.latest) if stream is not None]
+    reported = any(stream.sender_report is not None for stream in streams)
+    return reported and any(stream.round_trip_s is None for stream in streams)
+
+
+def note_reports(leg: Leg, packet: memoryview, *, now: float) -> bool:
+    """Note the round trips that a packet of RTCP tells of.
+
+    Args:
+        leg: where it arrived, and which has counted it.
+        packet: any bytes.
+        now: monotonic seconds of its arrival.
+
+    Returns:
+        Whether the leg awaited it, and awaits no more.
+    """
+    rtp = leg.rtp or leg
+    awaited = awaits_reports(leg) or leg.packets == MAX_READ + 1
+    _read(packet, rtp.meter, rtp.other.meter, now)
+    return awaited and not awaits_reports(leg)
+
+
+def _read(packet: memoryview, sender: RtpMeter | None, receiver: RtpMeter | None, now: float) -> None:
+    """Read a compound packet.
+
+    Args:
+        sender: the meter of the RTP that the same end sends.
+        receiver: the meter of the RTP that it receives, which its report blocks are about.
+    """
+    at = 0
+    for _ in range(MAX_PACKETS):
+        if at + _HEADER_BYTES > len(packet):
+            return
+        first, kind, words, ssrc = _read_header(packet, at)
+        end = at + 4 * (words + 1)
+        if first >> 6 != 2 or end > len(packet):
+            return
+        blocks = end
+        if kind == _SENDER_REPORT and end - at >= _SENDER_BYTES:
+            blocks = at + _SENDER_BYTES
+            if sender is not None:
+                sender.note_sender_report(ssrc, _read_time(packet, at + _TIME_AT)[0], now)
+        elif kind == _RECEIVER_REPORT:
+            blocks = at + _HEADER_BYTES
+        if receiver is not None:
+            last = min(blocks + _BLOCK_BYTES * (first & 31), end) - _BLOCK_BYTES
+            for block in range(blocks, last + 1, _BLOCK_BYTES):
+                about, time, delay = _read_block(packet, block)
+                receiver.note_report(about, time, delay * _DLSR_UNIT_S, now)
+        at = end
