@@ -53,6 +53,7 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
         "needs Kamailio with its module rtpengine: apt-get install kamailio",
     ),
     "chromium": (lambda: bool(shutil.which("chromium")), "needs Chromium: apt-get install chromium"),
+    "promtool": (lambda: bool(shutil.which("promtool")), "needs promtool: apt-get install prometheus"),
     "sipp": (lambda: bool(shutil.which("sipp")), "needs sipp: apt-get install sip-tester"),
 }
 """By marker: whether the peer of such tests is installed, and how to come by it."""

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from nh.commands import MAX_ID_BYTES, MAX_LIST, ListCalls, ShowCall
 from nh.errors import MalformedRequest
+from nh.http.limits import LIST_COST
 from nh.http.openapi import description
 from nh.http.relay import RpcClient, StatsSource
 from nh.http.replies import json_reply
@@ -40,7 +41,7 @@ class Api:
         command = ListCalls(
             _identifier(fields, "contains"), _identifier(fields, "after"), _limit(fields.get("limit"))
         )
-        return json_reply(await self._rpc.request(command))
+        return json_reply(await self._rpc.request(command, cost=LIST_COST))
 
     async def show_call(self, request: Request) -> Response:
         """One call in full."""

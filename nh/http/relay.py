@@ -58,8 +58,12 @@ class RpcClient:
         self._now = now
         self._free_at = 0.0
 
-    async def request(self, command: BaseCommand[ResultT]) -> ResultT:
+    async def request(self, command: BaseCommand[ResultT], *, cost: int = 1) -> ResultT:
         """Execute a command.
+
+        Args:
+            command: the command.
+            cost: as how many requests it counts.
 
         Raises:
             NhError: as NativeClient.request(); ShardUnavailable also if too many requests wait here.
@@ -75,16 +79,16 @@ class RpcClient:
         finally:
             self._waiting -= 1
         try:
-            await self._pace()
+            await self._pace(cost)
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._execute, command)
         finally:
             self._turns.release()
 
-    async def _pace(self) -> None:
-        """Let 1 / RPC_RATE seconds pass from turn to turn."""
+    async def _pace(self, cost: int) -> None:
+        """Let `cost` / RPC_RATE seconds pass from this turn to the next."""
         now = self._now()
         due = max(now, self._free_at)
-        self._free_at = due + 1 / RPC_RATE
+        self._free_at = due + cost / RPC_RATE
         if due > now:
             await asyncio.sleep(due - now)
 

@@ -1,0 +1,147 @@
+"""The dashboard and the alerts name only metrics and labels that nh has, and are what Prometheus reads."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from nh.http.metrics import render
+from nh.stats import Segment, ShardStats, ShardWriter, StatsReader, SupervisorStats, SupervisorWriter
+from tools.monitoring.__main__ import PATH, text
+
+ALERTS = PATH.with_name("nh-alerts.yml")
+OF_PROMETHEUS = {"job", "instance"}
+
+
+@pytest.fixture
+def exposed(segment: Segment) -> str:
+    """What a relay says at /metrics."""
+    for shard in range(2):
+        ShardWriter(segment, shard).publish(ShardStats(heartbeat=1.0, pid=1))
+    SupervisorWriter(segment).publish(SupervisorStats(heartbeat=1.0))
+    return render(StatsReader(segment).read(), "")[0].decode()
+
+
+@pytest.fixture
+def labels(exposed: str) -> dict[str, set[str]]:
+    """The labels of each metric."""
+    return {
+        sample.name: {*sample.labels}
+        for family in text_string_to_metric_families(exposed)
+        for sample in family.samples
+    }
+
+
+def alerts() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+
+
+def panels() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(PATH.read_text())["panels"]
+    return found
+
+
+def expressions() -> Iterator[str]:
+    yield from (rule["expr"] for rule in alerts())
+    yield from (target["expr"] for panel in panels() for target in panel["targets"])
+
+
+def test_every_metric_that_they_name_exists(labels: dict[str, set[str]]) -> None:
+    named = {name for expression in expressions() for name in re.findall(r"\bnh_\w+", expression)}
+    assert named <= set(labels)
+    assert len(named) > 20
+
+
+def test_every_label_that_they_select_or_sum_by_exists(labels: dict[str, set[str]]) -> None:
+    for expression in expressions():
+        known = OF_PROMETHEUS.union(*(labels[name] for name in re.findall(r"\bnh_\w+", expression)))
+        selected = set(re.findall(r'(\w+)\s*(?:=~|!~|!=|=)\s*"', expression))
+        for grouped in re.findall(r"\bby \(([^)]*)\)", expression):
+            selected |= set(grouped.replace(" ", "").split(","))
+        assert selected <= known, expression
+
+
+def test_alerts_say_what_is_wrong_and_how_bad_it_is() -> None:
+    for rule in alerts():
+        assert rule["labels"]["severity"] in ("info", "warning", "critical")
+        assert rule["annotations"]["summary"]
+    assert len({rule["alert"] for rule in alerts()}) == len(alerts())
+
+
+def test_the_dashboard_is_what_its_source_makes() -> None:
+    assert PATH.read_text() == text(), "run python -m tools.monitoring"
+
+
+def test_panels_do_not_overlap() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in panels():
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert place["x"] + place["w"] <= 24
+        assert not cells & taken
+        taken |= cells
+
+
+def promtool(*words: str, given: str = "") -> str:
+    done = subprocess.run(["promtool", *words], input=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.promtool
+def test_prometheus_reads_the_alerts_and_the_queries(tmp_path: Path) -> None:
+    promtool("check", "rules", str(ALERTS))
+    queries = [
+        {"record": f"query:{number}", "expr": expression.replace("$__rate_interval", "5m")}
+        for number, expression in enumerate(expressions())
+    ]
+    rules = tmp_path / "queries.yml"
+    rules.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": queries}]}))
+    promtool("check", "rules", str(rules))
+
+
+@pytest.mark.promtool
+def test_prometheus_finds_no_fault_in_the_metrics(exposed: str) -> None:
+    assert promtool("check", "metrics", given=exposed) == ""
+
+
+@pytest.mark.promtool
+def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
+    relay = 'instance="a", job="nh"'
+    series = {
+        f'nh_shard_up{{shard="0", {relay}}}': "1 0x19",
+        f'nh_ports_free{{shard="0", {relay}}}': "9x20",
+        f'nh_ports{{shard="0", {relay}}}': "100x20",
+        f'nh_restarts_total{{shard="0", {relay}}}': "0+1x20",
+        f'nh_loop_lag_seconds{{shard="0", {relay}}}': "0.001x20",
+    }
+    firing = ("NhShardDown", "NhPortsShort", "NhShardRestarts")
+    test = {
+        "rule_files": [str(ALERTS)],
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                "promql_expr_test": [
+                    {
+                        "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+                        "eval_time": "15m",
+                        "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in firing],
+                    }
+                ],
+            }
+        ],
+    }
+    path = tmp_path / "test.yml"
+    path.write_text(yaml.safe_dump(test))
+    promtool("test", "rules", str(path))
