@@ -102,6 +102,23 @@ def test_what_a_socket_loses_is_counted_for_its_leg(ports: range, roomy: tuple[M
         testbed.close()
 
 
+def test_what_strangers_lose_beside_a_latched_call_is_counted_too(
+    make_testbed: MakeTestbed, roomy: tuple[MediaPeer, MediaPeer], make_peer: MakePeer
+) -> None:
+    testbed = make_testbed()
+    conversation = call(testbed, *roomy, "audio")
+    stranger, sent = make_peer(roomy[0].address), 3000
+    for _ in range(sent):
+        stranger.send(bytes(1200), conversation.for_caller)
+
+    def turned_away() -> int:
+        return sum(testbed.leg(conversation.key, Side.FROM).dropped.values())
+
+    testbed.turn_until(lambda: turned_away() == sent, "each is counted")
+    assert lost(testbed, conversation.key) > 0
+    testbed.converse(*roomy, conversation)
+
+
 def test_what_was_lost_is_counted_at_the_latest_when_the_call_ends(
     ports: range, roomy: tuple[MediaPeer, MediaPeer]
 ) -> None:

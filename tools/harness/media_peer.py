@@ -33,7 +33,7 @@ class MediaPeer:
         self.address = address
         self._ssrc = _MARK | next(_numbers) & 0xFFFF
         self._sequence = 0
-        self.sockets = _open_pair(address)
+        self.sockets = open_pair(address)
         for sock in self.sockets:
             sock.settimeout(RECEIVE_S)
 
@@ -105,7 +105,8 @@ def text_of(packet: bytes) -> bytes:
     return packet
 
 
-def _open_pair(address: str) -> tuple[socket.socket, socket.socket]:
+def open_pair(address: str) -> tuple[socket.socket, socket.socket]:
+    """Two UDP sockets on consecutive ports of `address`, the first one even."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     for _ in range(1000):
         rtp = socket.socket(family, socket.SOCK_DGRAM)

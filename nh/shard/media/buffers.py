@@ -84,10 +84,15 @@ class MediaBuffers:
                 # adopted: the process before counted for the leg what the snapshot of the leg has
                 counted = leg.drops[Drop.OVERFLOW] if leg.drops is not None else 0
                 media_socket.lost = min(lost, counted)
-            for _ in range(lost - media_socket.lost):
+            since = lost - media_socket.lost
+            media_socket.lost = lost
+            if media_socket.beside is not None:
+                lost = lost_packets(media_socket.beside)
+                since += lost - media_socket.lost_beside
+                media_socket.lost_beside = lost
+            for _ in range(since):
                 leg.count_drop(Drop.OVERFLOW)
                 self._traffic.drop(Drop.OVERFLOW, 0)
-            media_socket.lost = lost
 
     def enlarge(self, media_socket: MediaSocket, room: Room) -> None:
         """Give one socket that room, or what the budget has left for it."""

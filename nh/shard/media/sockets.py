@@ -59,6 +59,7 @@ class MediaSocket:
         call_id: the call that the socket belongs to.
         lost: how many packets the kernel had lost here when that was counted last (nh.shard.media.buffers);
             -1: another process counted.
+        lost_beside: the same of `beside`.
     """
 
     __slots__ = (
@@ -70,6 +71,7 @@ class MediaSocket:
         "legs",
         "local",
         "lost",
+        "lost_beside",
         "peer",
         "reads_ttl",
         "sock",
@@ -80,6 +82,7 @@ class MediaSocket:
         self.dscp = dscp
         self.call_id = b""
         self.lost = 0
+        self.lost_beside = 0
         self.flow: KernelFlow | None = None
         self.fd = sock.fileno()
         self.local = local
@@ -148,6 +151,7 @@ class MediaSocket:
         if self.beside is not None:
             self.beside.close()
             self.beside = None
+            self.lost_beside = 0
 
 
 @functools.cache

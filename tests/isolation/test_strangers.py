@@ -1,0 +1,176 @@
+"""Strangers at the media ports of a real nh gain nothing, and phones that their NATs move lose nothing.
+
+The scenarios are those of tools.latching, whose table is in docs/explanation/security.md.
+"""
+
+import contextlib
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import pytest
+
+from nh.results import LegDetail
+from tests.netns import missing, namespaces
+from tools.harness.media_peer import RTCP, RTP
+from tools.harness.relay import Relay
+from tools.harness.waiting import eventually
+from tools.latching.__main__ import PORTS_OF_A_CALL, call_for
+from tools.latching.relays import MakeControl, Nh, running_nh
+from tools.latching.scenarios import (
+    BEFORE,
+    BEFORE_NAT,
+    GOES_ON,
+    HOLD,
+    KNOWS_SSRC,
+    LATCHED,
+    LATE,
+    RE_INVITE,
+    REBOUND,
+    REFRESH,
+    REUSED,
+    ROAMS,
+    SCAN,
+    SILENCE,
+    Scenario,
+)
+from tools.latching.talk import IPV4, IPV6, IPV6_ADDRESSES, Hosts, Talk
+
+SETTINGS: Final[dict[str, Any]] = {"latch_window_s": 0.3, "relatch_s": 0.3}
+LATCHED_S = 0.6
+PATIENCE_S = 10.0
+
+MOST_LOST_S = 0.3
+"""How much voice a phone may lose that its NAT moves."""
+
+ATTACKS = (LATCHED, GOES_ON, KNOWS_SSRC, SILENCE, SCAN)
+BEFORE_IT_SPEAKS = (BEFORE, BEFORE_NAT, HOLD, REFRESH, RE_INVITE, LATE)
+"""Closed where it is known where the signalling comes from."""
+
+MOVES = (REBOUND, ROAMS)
+
+
+Enter = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="module")
+def enter() -> Iterator[Enter]:
+    """Lets a thread enter a host with IPv6 addresses of its own; without privileges it is this one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each stranger has a socket
+    with contextlib.ExitStack() as stack:
+        if missing():
+            yield contextlib.nullcontext
+        else:
+            [namespace] = stack.enter_context(namespaces(1))
+            namespace.run(*IPV6_ADDRESSES)
+            yield namespace.entered
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+PATHS = [
+    pytest.param({"kernel": "off"}, id="user space"),
+    pytest.param(
+        {"kernel": "on", "kernel_interface": "lo"},
+        id="kernel",
+        marks=[pytest.mark.kernel, pytest.mark.full],
+    ),
+]
+
+
+@pytest.fixture(scope="module", params=PATHS)
+def running(request: pytest.FixtureRequest, enter: Enter) -> Iterator[Nh]:
+    """A relay for all calls that leave each other alone."""
+    with enter(), running_nh(ipv6=not missing(), **request.param, **SETTINGS) as relay:
+        yield relay
+
+
+def faults(enter: Enter, relay: Relay, make_control: MakeControl, scenario: Scenario) -> list[str]:
+    """What goes wrong in a scenario, in a thread of its own."""
+    with enter(), call_for(make_control, scenario, latched_s=LATCHED_S, limit_s=PATIENCE_S) as talk:
+        outcome = scenario.run(talk)
+        found = [] if outcome.good else [str(outcome)]
+        if (outcome.received_s or 0) + (outcome.answered_s or 0) > MOST_LOST_S:
+            found.append(f"too late: {outcome}")
+        # the phone's own packets, too, are lost where a burst fills the buffer of a socket
+        eventually(
+            lambda: sum(turned_away(relay, talk)) >= outcome.sent, f"{scenario.title}: all are counted"
+        )
+        components = max((len(each.sockets) for each in talk.strangers), default=0)
+        if (refused := turned_away(relay, talk)[0]) > outcome.sent * components:
+            found.append(f"{refused} packets are counted as strangers'")
+        strangers = {endpoint for each in talk.strangers for endpoint in each.endpoints}
+        offenders = {leg.refused_from for leg in legs_of(relay, talk) if leg.refused_from}
+        if bool(offenders) != bool(strangers) or not offenders <= strangers:
+            found.append(f"shown as the latest offenders: {offenders}")
+        talk.hang_up()
+        return found
+
+
+def legs_of(relay: Relay, talk: Talk) -> list[LegDetail]:
+    """All legs of the call."""
+    sessions = relay.call(talk.key.call_id.encode()).sessions
+    return [leg for session in sessions for pair in session.pairs for leg in (pair.from_, pair.to)]
+
+
+def turned_away(relay: Relay, talk: Talk) -> tuple[int, int]:
+    """How many packets came from others than a leg's source, and were lost in the buffers of its socket."""
+    dropped = [leg.dropped for leg in legs_of(relay, talk)]
+    return sum(each.get("source_mismatch", 0) for each in dropped), sum(
+        each.get("overflow", 0) for each in dropped
+    )
+
+
+def faults_of_all(
+    enter: Enter, relay: Relay, *scenarios: tuple[MakeControl, Scenario]
+) -> dict[str, list[str]]:
+    """What goes wrong in scenarios, side by side, by their titles."""
+    with ThreadPoolExecutor(len(scenarios)) as pool:
+        running = [
+            (scenario.title, pool.submit(faults, enter, relay, make_control, scenario))
+            for make_control, scenario in scenarios
+        ]
+        return {title: found for title, future in running if (found := future.result())}
+
+
+def over(hosts: Hosts, scenarios: Sequence[Scenario], component: int = RTP) -> list[Scenario]:
+    """The scenarios with these addresses, on ports of RTP or RTCP."""
+    if hosts is IPV6 and (reason := missing()):
+        pytest.skip(reason)
+    return [scenario.over(hosts, component) for scenario in scenarios]
+
+
+FAMILIES = [pytest.param(IPV4, id="IPv4"), pytest.param(IPV6, id="IPv6", marks=pytest.mark.full)]
+
+
+@pytest.mark.parametrize("hosts", FAMILIES)
+def test_no_stranger_gains_anything(enter: Enter, running: Nh, hosts: Hosts) -> None:
+    by_ng = [*over(hosts, (*ATTACKS, *BEFORE_IT_SPEAKS)), *over(hosts, (LATCHED, BEFORE), RTCP)]
+    by_netsip = [*over(hosts, ATTACKS), *over(hosts, [LATCHED], RTCP)]
+    calls = [(running.ng, each) for each in by_ng] + [(running.netsip, each) for each in by_netsip]
+    assert faults_of_all(enter, running.relay, *calls) == {}
+
+
+@pytest.mark.parametrize("hosts", FAMILIES)
+def test_a_phone_that_its_nat_moves_is_heard_and_hears_at_once(
+    enter: Enter, running: Nh, hosts: Hosts
+) -> None:
+    moves = [*over(hosts, MOVES), *over(hosts, MOVES, RTCP)]
+    calls = [(make_control, each) for make_control in (running.ng, running.netsip) for each in moves]
+    assert faults_of_all(enter, running.relay, *calls) == {}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("hosts", [pytest.param(IPV4, id="IPv4"), pytest.param(IPV6, id="IPv6")])
+def test_the_phones_of_an_ended_call_take_no_port_of_the_next_one(
+    enter: Enter, path: dict[str, str], hosts: Hosts
+) -> None:
+    [scenario] = over(hosts, [REUSED])
+    with (
+        enter(),
+        running_nh(ports=PORTS_OF_A_CALL, ipv6=not missing(), **path, **SETTINGS) as relay,
+    ):
+        for make_control in (relay.ng, relay.netsip):
+            assert faults(enter, relay.relay, make_control, scenario) == []
