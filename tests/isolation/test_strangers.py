@@ -20,7 +20,6 @@ from tools.latching.__main__ import PORTS_OF_A_CALL, call_for
 from tools.latching.relays import MakeControl, Nh, running_nh
 from tools.latching.scenarios import (
     BEFORE,
-    BEFORE_NAT,
     GOES_ON,
     HOLD,
     KNOWS_SSRC,
@@ -37,16 +36,17 @@ from tools.latching.scenarios import (
 )
 from tools.latching.talk import IPV4, IPV6, IPV6_ADDRESSES, Hosts, Talk
 
-SETTINGS: Final[dict[str, Any]] = {"latch_window_s": 0.3, "relatch_s": 0.3}
+SETTINGS: Final[dict[str, Any]] = {"latch_window_s": 0.3, "relatch_s": 0.3, "replaced_s": 10}
 LATCHED_S = 0.6
 PATIENCE_S = 10.0
 
 MOST_LOST_S = 0.3
 """How much voice a phone may lose that its NAT moves."""
 
-ATTACKS = (LATCHED, GOES_ON, KNOWS_SSRC, SILENCE, SCAN)
-BEFORE_IT_SPEAKS = (BEFORE, BEFORE_NAT, HOLD, REFRESH, RE_INVITE, LATE)
-"""Closed where it is known where the signalling comes from."""
+ATTACKS = (LATCHED, GOES_ON, KNOWS_SSRC, SILENCE, HOLD, REFRESH, RE_INVITE, SCAN, LATE, BEFORE)
+
+BEHIND_NAT = tuple(each.behind_nat() for each in (LATCHED, SILENCE, HOLD, REFRESH, RE_INVITE))
+"""Where the phone's SDP does not say where it is, but it has spoken."""
 
 MOVES = (REBOUND, ROAMS)
 
@@ -146,10 +146,30 @@ FAMILIES = [pytest.param(IPV4, id="IPv4"), pytest.param(IPV6, id="IPv6", marks=p
 
 @pytest.mark.parametrize("hosts", FAMILIES)
 def test_no_stranger_gains_anything(enter: Enter, running: Nh, hosts: Hosts) -> None:
-    by_ng = [*over(hosts, (*ATTACKS, *BEFORE_IT_SPEAKS)), *over(hosts, (LATCHED, BEFORE), RTCP)]
-    by_netsip = [*over(hosts, ATTACKS), *over(hosts, [LATCHED], RTCP)]
-    calls = [(running.ng, each) for each in by_ng] + [(running.netsip, each) for each in by_netsip]
+    scenarios = [*over(hosts, (*ATTACKS, *BEHIND_NAT)), *over(hosts, (LATCHED, BEFORE), RTCP)]
+    calls = [(running.netsip, each) for each in scenarios]
+    calls += [(running.ng, each) for each in (*scenarios, BEFORE.behind_nat().over(hosts))]
     assert faults_of_all(enter, running.relay, *calls) == {}
+
+
+@pytest.mark.parametrize("hosts", FAMILIES)
+def test_a_phone_behind_a_nat_gets_its_place_from_a_stranger_who_was_first(
+    enter: Enter, running: Nh, hosts: Hosts
+) -> None:
+    """What stays possible where no one says where a phone is: see docs/explanation/security.md."""
+    [scenario] = over(hosts, [BEFORE.behind_nat()])
+    with enter(), call_for(running.netsip, scenario, latched_s=LATCHED_S, limit_s=PATIENCE_S) as talk:
+        outcome = scenario.run(talk)
+        assert outcome.passed == 1
+        assert outcome.leaked > 0
+        assert outcome.received_s is not None
+        assert outcome.answered_s is not None
+        assert outcome.received_s + outcome.answered_s <= MOST_LOST_S
+        leaked = outcome.leaked
+        talk.spray(100)
+        talk.talk(talk.alice, talk.bob, seconds=0.2)
+        assert (talk.passed, talk.leaked) == (1, leaked)
+        talk.hang_up()
 
 
 @pytest.mark.parametrize("hosts", FAMILIES)

@@ -225,6 +225,10 @@ class Scenario(NamedTuple):
         kind = ", on RTCP ports" if component == RTCP else ""
         return self._replace(title=self.title + kind + family, hosts=hosts, component=component)
 
+    def behind_nat(self) -> "Scenario":
+        """The same with a phone whose SDP has a private address."""
+        return self._replace(title=f"{self.title}, the phone is behind a NAT", announced=False)
+
 
 LATCHED: Final = Scenario(f"{STRANGERS} strangers send to a latched call", strangers_in_a_latched_call)
 GOES_ON: Final = Scenario("a stranger sends to a latched call for a second", one_stranger_who_goes_on)
@@ -267,13 +271,15 @@ SCENARIOS: Final = (
     BEFORE,
     BEFORE.over(IPV6),
     BEFORE.over(IPV4, RTCP),
-    BEFORE_NAT,
+    BEFORE.behind_nat(),
     SILENCE,
     HOLD,
     REFRESH,
     REFRESH.over(IPV6),
+    REFRESH.behind_nat(),
     RE_INVITE,
     RE_INVITE.over(IPV6),
+    RE_INVITE.behind_nat(),
     SCAN,
     LATE,
     REUSED,

@@ -6,7 +6,6 @@ What a socket loses is read from the kernel when its session is polled, so that 
 
 import contextlib
 import socket
-import struct
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -37,10 +36,7 @@ OTHER: Final = Room(1024 * 1024, 128, 0.5)
 BUDGET_BYTES: Final = 256 * 1024 * 1024
 """Most that all receive buffers of a shard may be larger than the default."""
 
-SO_SNDBUFFORCE, SO_RCVBUFFORCE, _SO_MEMINFO = 32, 33, 55
-_MEMINFO: Final = struct.Struct("=9I")
-_DROPS: Final = 8
-"""Number of a counter: SK_MEMINFO_DROPS (linux/sock_diag.h)."""
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 
 _RTP: Final = 0
 
@@ -79,20 +75,17 @@ class MediaBuffers:
         """Count what the sockets of a session have lost since the last call."""
         for leg in session.legs:
             media_socket = socket_of(leg)
-            lost = lost_packets(media_socket.sock)
+            if media_socket.legs and leg is not media_socket.legs[-1]:
+                continue  # a newer session's leg counts
+            lost = media_socket.lost_packets()
             if media_socket.lost < 0:
                 # adopted: the process before counted for the leg what the snapshot of the leg has
                 counted = leg.drops[Drop.OVERFLOW] if leg.drops is not None else 0
                 media_socket.lost = min(lost, counted)
-            since = lost - media_socket.lost
-            media_socket.lost = lost
-            if media_socket.beside is not None:
-                lost = lost_packets(media_socket.beside)
-                since += lost - media_socket.lost_beside
-                media_socket.lost_beside = lost
-            for _ in range(since):
+            for _ in range(lost - media_socket.lost):
                 leg.count_drop(Drop.OVERFLOW)
                 self._traffic.drop(Drop.OVERFLOW, 0)
+            media_socket.lost = lost
 
     def enlarge(self, media_socket: MediaSocket, room: Room) -> None:
         """Give one socket that room, or what the budget has left for it."""
@@ -107,13 +100,6 @@ class MediaBuffers:
         taken = max(0, sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) - before)
         self._taken[media_socket] = self._taken.get(media_socket, 0) + taken
         self.left_bytes -= taken
-
-
-def lost_packets(sock: socket.socket) -> int:
-    """How many packets a socket has lost since it was opened, for lack of room or for wrong checksums."""
-    info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
-    # kernels before Linux 4.12 do not count
-    return _MEMINFO.unpack(info)[_DROPS] if len(info) == _MEMINFO.size else 0
 
 
 def _set(sock: socket.socket, force: int, option: int, size_bytes: int) -> None:

@@ -117,7 +117,7 @@ class Forwarding:
                 self._kernel.update(media_socket)
             media_socket.peer = None
             if not self._connect(media_socket):
-                media_socket.disconnect(certain=False)
+                self._disconnect(media_socket, certain=False)
         # packets that wait may be sent through any of the sockets
         for media_socket in media_sockets:
             try:
@@ -194,8 +194,7 @@ class Forwarding:
             return False
         if self._connect(media_socket):
             return True
-        media_socket.disconnect()
-        self._close_beside(media_socket)
+        self._disconnect(media_socket)
         return False
 
     def _connect(self, media_socket: MediaSocket) -> bool:
@@ -208,6 +207,14 @@ class Forwarding:
         if wanted is None or not (media_socket.beside or self._open_beside(media_socket)):
             return False
         return media_socket.connect(wanted)
+
+    def _disconnect(self, media_socket: MediaSocket, *, certain: bool = True) -> None:
+        """Let a socket get the packets of all sources; see MediaSocket.disconnect."""
+        media_socket.disconnect(certain=certain)
+        if not media_socket.keeps_peer:
+            self._close_beside(media_socket)
+        elif media_socket.beside is None:
+            self._open_beside(media_socket)
 
     def _open_beside(self, media_socket: MediaSocket) -> bool:
         sock = media_socket.open_beside()

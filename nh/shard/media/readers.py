@@ -139,7 +139,8 @@ class Readers:
             return ()
         leg, changed = admit(media_socket.legs, source, packet, now=self._poll.now)
         if leg is None:
-            self._egress.refuse(media_socket.legs[0], source, size)
+            # of several legs, the last is the newest session's
+            self._egress.refuse(media_socket.legs[-1], source, size)
         else:
             self._process(leg, kind, packet, ttl)
         return changed

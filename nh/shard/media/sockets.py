@@ -13,6 +13,7 @@ import functools
 import os
 import resource
 import socket
+import struct
 from typing import Final
 
 from nh.calls.leg import Leg
@@ -36,6 +37,11 @@ _REMEDIES: Final = {
 BESIDE_SHARE: Final = 0.75
 """Up to this share of its descriptors a process opens sockets beside connected ones: calls come first."""
 
+_SO_MEMINFO: Final = 55
+_MEMINFO: Final = struct.Struct("=9I")
+_DROPS: Final = 8
+"""Number of a counter: SK_MEMINFO_DROPS (linux/sock_diag.h)."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 # struct sockaddr with sa_family AF_UNSPEC: what connect(2) dissolves an association with
 _UNSPECIFIED = (ctypes.c_char * 16)()
@@ -52,26 +58,28 @@ class MediaSocket:
     Attributes:
         legs: the legs that receive here.
         peer: the source that the socket is connected to, None: it gets the packets of all sources.
-        beside: the socket that gets the packets of other sources than `peer`; None unless `peer` is set. It
-            is not handed over: what it carries is nothing that a call needs.
+        beside: the socket that gets the packets of other sources than `peer`; None unless `peer` is set or
+            `keeps_peer`. It is not handed over: what it carries is nothing that a call needs.
+        keeps_peer: whether the kernel gives this socket no packets of other addresses than its last peer's,
+            although it is disconnected. Linux leaves that address in sockets of IPv6 (__udp_disconnect).
         reads_ttl: whether packets are read with nh.shard.media.loop_guard.receive().
         flow: the kernel flow that forwards what arrives here, or None.
         call_id: the call that the socket belongs to.
         lost: how many packets the kernel had lost here when that was counted last (nh.shard.media.buffers);
             -1: another process counted.
-        lost_beside: the same of `beside`.
     """
 
     __slots__ = (
+        "_lost_beside",
         "beside",
         "call_id",
         "dscp",
         "fd",
         "flow",
+        "keeps_peer",
         "legs",
         "local",
         "lost",
-        "lost_beside",
         "peer",
         "reads_ttl",
         "sock",
@@ -82,13 +90,14 @@ class MediaSocket:
         self.dscp = dscp
         self.call_id = b""
         self.lost = 0
-        self.lost_beside = 0
+        self._lost_beside = 0  # by sockets beside that are closed
         self.flow: KernelFlow | None = None
         self.fd = sock.fileno()
         self.local = local
         self.legs: tuple[Leg, ...] = ()
         self.peer: Endpoint | None = None
         self.beside: socket.socket | None = None
+        self.keeps_peer = False
         self.reads_ttl = False
 
     @property
@@ -116,10 +125,11 @@ class MediaSocket:
         except OSError:
             return False
         self.peer = peer
+        self.keeps_peer = ":" in self.local.address
         return True
 
     def open_beside(self) -> socket.socket | None:
-        """Open `beside`, before the socket is connected.
+        """Open `beside`, before the socket is connected, or because it `keeps_peer`.
 
         Returns:
             It; None if the system has no room for it.
@@ -149,9 +159,20 @@ class MediaSocket:
     def close_beside(self) -> None:
         """Close `beside`; packets that wait there are lost."""
         if self.beside is not None:
+            self._lost_beside += _lost_packets(self.beside)
             self.beside.close()
             self.beside = None
-            self.lost_beside = 0
+
+    def lost_packets(self) -> int:
+        """How many packets the kernel has lost here, and beside, for lack of room or for wrong checksums."""
+        lost = _lost_packets(self.sock) + self._lost_beside
+        return lost if self.beside is None else lost + _lost_packets(self.beside)
+
+
+def _lost_packets(sock: socket.socket) -> int:
+    info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+    # kernels before Linux 4.12 do not count
+    return _MEMINFO.unpack(info)[_DROPS] if len(info) == _MEMINFO.size else 0
 
 
 @functools.cache
@@ -208,6 +229,7 @@ def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocke
         raise
     media_socket = MediaSocket(sock, local, dscp)
     media_socket.lost = -1
+    media_socket.keeps_peer = ":" in local.address  # perhaps
     with contextlib.suppress(OSError):  # ENOTCONN
         media_socket.peer = endpoint_of(sock.getpeername())
     return media_socket

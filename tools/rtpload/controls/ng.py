@@ -65,6 +65,8 @@ class NgControl:
     def negotiate(self, key: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
         """Offer and answer."""
         ends = {"call-id": key.call_id, "from-tag": key.from_tag}
+        if key.cseq > 1:
+            ends["to-tag"] = key.to_tag  # a re-INVITE is within the dialog
         offered = self._sdp("offer", ends, caller, "sendonly" if hold else "sendrecv", key.cseq)
         ends["to-tag"] = key.to_tag
         answered = self._sdp("answer", ends, callee, "recvonly" if hold else "sendrecv", key.cseq)
