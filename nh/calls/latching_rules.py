@@ -28,6 +28,7 @@ class PolicyRules(NamedTuple):
         least: the lowest rank that is admitted.
         improves: whether a source of a higher rank takes over until the window ends; otherwise the leg
             latches onto the first one. An exact match latches at once in either case.
+        waits: whether nothing is learned before the window ends.
         latches: False: every source is admitted at any time, the latest is the source.
         announced_wins: whether the announced endpoint takes over at any time.
         moves: whether another source may take over from one that the leg has latched onto.
@@ -35,6 +36,7 @@ class PolicyRules(NamedTuple):
 
     least: Rank
     improves: bool = False
+    waits: bool = False
     latches: bool = True
     announced_wins: bool = True
     moves: bool = True
@@ -44,6 +46,7 @@ POLICIES: Final = {
     SourcePolicy.HEURISTIC: PolicyRules(Rank.ANY, improves=True),
     SourcePolicy.LEARNED: PolicyRules(Rank.ANY, improves=True, moves=False),
     SourcePolicy.FIRST: PolicyRules(Rank.ANY, announced_wins=False),
+    SourcePolicy.DELAYED: PolicyRules(Rank.ANY, waits=True),
     SourcePolicy.ANNOUNCED: PolicyRules(Rank.SAME_IP),
     SourcePolicy.STRICT: PolicyRules(Rank.EXACT),
     SourcePolicy.HANDOVER: PolicyRules(Rank.ANY, latches=False),
@@ -110,6 +113,11 @@ class Facts:
     def never_latches(self) -> bool:
         """The policy admits every source."""
         return not self.rules.latches
+
+    def waits(self) -> bool:
+        """The policy learns nothing yet, and the end has no source from before."""
+        latch = self.latch
+        return self.rules.waits and latch.rank is None and self.now < latch.window_ends
 
     def stays(self) -> bool:
         """The leg has latched, and the policy lets no other source take over."""
@@ -229,6 +237,7 @@ RULES: Final = (
     Rule(Facts.claims_nothing, Verdict.REFUSE),
     Rule(Facts.never_latches, Verdict.TAKE),
     Rule(Facts.not_permitted, Verdict.REFUSE),
+    Rule(Facts.waits, Verdict.PASS),
     Rule(Facts.stays, Verdict.REFUSE),
     Rule(Facts.goes_on, Verdict.TAKE),
     Rule(Facts.is_late, Verdict.REFUSE),

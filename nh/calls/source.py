@@ -16,6 +16,8 @@ class SourcePolicy(enum.StrEnum):
     LEARNED: as HEURISTIC until the leg latches, then that source for good, even if its stream goes on from
         elsewhere (strict-source of ng).
     FIRST: the first source, for good.
+    DELAYED: the first source after the window, for good; until then every source, and packets for that end go
+        to the endpoint that it announced (endpoint-learning=delayed of ng).
     ANNOUNCED: the first source with the announced IP address, for good.
     STRICT: the announced address and port only.
     HANDOVER: the latest source, at any time (media-handover of ng).
@@ -25,6 +27,7 @@ class SourcePolicy(enum.StrEnum):
     HEURISTIC = "heuristic"
     LEARNED = "learned"
     FIRST = "first"
+    DELAYED = "delayed"
     ANNOUNCED = "announced"
     STRICT = "strict"
     HANDOVER = "handover"

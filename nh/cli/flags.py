@@ -175,9 +175,9 @@ FLAGS: Final[dict[str, Flag]] = {
     "policy": Flag(
         _MEDIA,
         "Sender that a leg latches to. heuristic: the first, but a better one may take over for a while; "
-        "learned: the same, and the sender never moves; first: the first; announced: the first at the "
-        "announced address; strict: the announced address and port; handover: the latest; asymmetric: every "
-        "sender, and media go to the announced address",
+        "learned: the same, and the sender never moves; first: the first; delayed: the first after that "
+        "while; announced: the first at the announced address; strict: the announced address and port; "
+        "handover: the latest; asymmetric: every sender, and media go to the announced address",
         metavar="POLICY",
     ),
     "latch_window_s": Flag(

@@ -32,6 +32,7 @@ from tests.calls.legs import (
 from tests.calls.rtp import SSRC, rtp_packet
 
 LEARNED, HANDOVER, ASYMMETRIC = SourcePolicy.LEARNED, SourcePolicy.HANDOVER, SourcePolicy.ASYMMETRIC
+DELAYED = SourcePolicy.DELAYED
 
 RELATCH_S = 2.0
 CRLF = b"\r\n\r\n"
@@ -191,6 +192,13 @@ EXAMPLES: Final = (
     Example("another port", Facts.not_permitted, 1, SAME_IP, voice(1), policy=STRICT),
     Example("although its stream goes on", Facts.not_permitted, 1, ANY, voice(2), LATCHED, STRICT),
     Example("another IP address", Facts.not_permitted, 1, SAME_PORT, voice(1), policy=BY_IP),
+    Example("any, until it learns", Facts.waits, 1, ANY, voice(1), policy=DELAYED),
+    Example("the announced endpoint, too", Facts.waits, 2.9, EXACT, voice(1), policy=DELAYED),
+    Example("then the first", Facts.first, 3, ANY, voice(9, 7), (heard(1, SAME_IP, voice(1)),), DELAYED),
+    Example("and no other", Facts.any_other, 3.1, SAME_IP, voice(9, 7), (heard(3, ANY, voice(1)),), DELAYED),
+    Example(
+        "but the announced", Facts.announced_wins, 9, EXACT, voice(9, 7), (heard(3, ANY, voice(1)),), DELAYED
+    ),
     Example("its stream moves", Facts.stays, 1, SAME_IP, voice(2), LATCHED, LEARNED),
     Example("its announced endpoint, too", Facts.stays, 4, EXACT, voice(2), NATTED, LEARNED),
     Example(
@@ -497,6 +505,7 @@ ADMITTED: Final = {
     SourcePolicy.HEURISTIC: "  yyy    yy    ny    yy     yn     nn",
     SourcePolicy.LEARNED: "    yyy    yy    nn    nn     nn     nn",
     SourcePolicy.FIRST: "      yyy    nn    nn    yy     yn     nn",
+    SourcePolicy.DELAYED: "    yyy    yy    yy    yy     yy     yy",
     SourcePolicy.ANNOUNCED: "  nyy    yy    yy    yn     yn     nn",
     SourcePolicy.STRICT: "     nny    ny    ny    nn     nn     nn",
     SourcePolicy.HANDOVER: "   yyy    yy    yy    yy     yy     yy",

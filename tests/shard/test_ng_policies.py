@@ -48,6 +48,7 @@ def test_without_flags_it_is_the_policy_of_the_settings(default: SourcePolicy) -
 def test_strict_source_makes_no_policy_of_the_settings_laxer(default: SourcePolicy) -> None:
     strict = {
         SourcePolicy.HEURISTIC: SourcePolicy.LEARNED,
+        SourcePolicy.DELAYED: SourcePolicy.LEARNED,
         SourcePolicy.HANDOVER: SourcePolicy.LEARNED,
         SourcePolicy.ASYMMETRIC: SourcePolicy.STRICT,
     }

@@ -188,14 +188,14 @@ def policy_for(options: OfferOptions, default: SourcePolicy) -> SourcePolicy:
 LEARNING: Final = {
     EndpointLearning.OFF: SourcePolicy.ASYMMETRIC,
     EndpointLearning.IMMEDIATE: SourcePolicy.FIRST,
-    EndpointLearning.DELAYED: SourcePolicy.HEURISTIC,
+    EndpointLearning.DELAYED: SourcePolicy.DELAYED,
     EndpointLearning.HEURISTIC: SourcePolicy.HEURISTIC,
 }
-"""How each way to learn an address is carried out. Where rtpengine's `delayed` takes the first packet after
-three seconds, nh takes the best source of that time: the same phone, and not the fastest stranger."""
+"""How each way to learn an address is carried out."""
 
 STRICTLY: Final = {
     SourcePolicy.HEURISTIC: SourcePolicy.LEARNED,
+    SourcePolicy.DELAYED: SourcePolicy.LEARNED,
     SourcePolicy.HANDOVER: SourcePolicy.LEARNED,
     SourcePolicy.ASYMMETRIC: SourcePolicy.STRICT,
 }
