@@ -85,6 +85,23 @@ def test_a_key_frame_arrives_whole(
     assert testbed.stats().drop_overflow == 0
 
 
+def test_a_key_frame_arrives_whole_from_where_the_nat_has_moved_the_phone(
+    make_testbed: MakeTestbed, roomy: tuple[MediaPeer, MediaPeer], make_peer: MakePeer
+) -> None:
+    testbed, (alice, bob) = make_testbed(), roomy
+    conversation, moved = call(testbed, alice, bob, "video"), make_peer(alice.address)
+    for _ in range(KEY_FRAME):
+        moved.send_raw(alice.next_packet(bytes(1188)), conversation.for_caller)
+    arrived: list[bytes] = []
+
+    def all_of_them() -> bool:
+        arrived.extend(bob.pending())
+        return len(arrived) + lost(testbed, conversation.key) >= KEY_FRAME
+
+    testbed.turn_until(all_of_them, "each is relayed or counted")
+    assert len(arrived) == KEY_FRAME
+
+
 def test_what_a_socket_loses_is_counted_for_its_leg(ports: range, roomy: tuple[MediaPeer, MediaPeer]) -> None:
     """And is part of what came in."""
     testbed = RelayTestbed(ports)

@@ -57,6 +57,7 @@ class MediaBuffers:
         self.left_bytes = budget_bytes
         self._budget_bytes = budget_bytes
         self._taken: dict[MediaSocket, int] = {}
+        self._taken_beside: dict[MediaSocket, int] = {}
 
     def fit(self, session: Session) -> None:
         """Give the sockets of a session the room that its media need."""
@@ -69,7 +70,7 @@ class MediaBuffers:
     def release(self, media_sockets: Iterable[MediaSocket]) -> None:
         """Return what sockets that are closed had of the budget."""
         for media_socket in media_sockets:
-            self.left_bytes += self._taken.pop(media_socket, 0)
+            self.left_bytes += self._taken.pop(media_socket, 0) + self._taken_beside.pop(media_socket, 0)
 
     def count_lost(self, session: Session) -> None:
         """Count what the sockets of a session have lost since the last call."""
@@ -89,17 +90,31 @@ class MediaBuffers:
 
     def enlarge(self, media_socket: MediaSocket, room: Room) -> None:
         """Give one socket that room, or what the budget has left for it."""
-        before = media_socket.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        taken = self._enlarge(media_socket.sock, room, room.most_bytes)
+        self._taken[media_socket] = self._taken.get(media_socket, 0) + taken
+
+    def fit_beside(self, media_socket: MediaSocket) -> None:
+        """Give a new socket beside another one the room that this one has, as far as the budget goes.
+
+        What a phone sends from where its NAT has moved it comes there first.
+        """
+        assert media_socket.beside is not None
+        self.left_bytes += self._taken_beside.pop(media_socket, 0)
+        most = media_socket.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self._taken_beside[media_socket] = self._enlarge(media_socket.beside, OTHER, most)
+
+    def _enlarge(self, sock: socket.socket, room: Room, most_bytes: int) -> int:
+        """Enlarge the buffers of a socket to at most `most_bytes`; returns what that took of the budget."""
+        before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         free_bytes = max(0, self.left_bytes - int(room.reserve * self._budget_bytes))
-        wanted = min(room.most_bytes, before + free_bytes // room.share)
+        wanted = min(most_bytes, before + free_bytes // room.share)
         if wanted <= before:
-            return
-        sock = media_socket.sock
+            return 0
         _set(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, wanted)
         _set(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, wanted)
         taken = max(0, sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) - before)
-        self._taken[media_socket] = self._taken.get(media_socket, 0) + taken
         self.left_bytes -= taken
+        return taken
 
 
 def _set(sock: socket.socket, force: int, option: int, size_bytes: int) -> None:

@@ -42,6 +42,7 @@ class Forwarding:
         kernel: moves directions into the kernel; None: all packets stay in user space.
         kernel_off: why there is no path in the kernel, for `nh calls`.
         source_changed: called with the call-id and the leg whose source or state changed.
+        opened_beside: called with a socket beside which another one has been opened.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Forwarding:
         kernel: KernelPath | None = None,
         kernel_off: str = "",
         source_changed: Callable[[bytes, Leg], None] = lambda _call_id, _leg: None,
+        opened_beside: Callable[[MediaSocket], None] = lambda _media_socket: None,
     ) -> None:
         self._active = False  # until activate()
         self._poll = poll
@@ -60,6 +62,7 @@ class Forwarding:
         self._kernel = kernel
         self._kernel_off = kernel_off
         self._source_changed = source_changed
+        self._opened_beside = opened_beside
         self._changed_legs: dict[Leg, None] = {}  # by packets of the current batch
         self._readers = Readers(poll, traffic, Egress(traffic, local_ports), self._apply_after_batch)
 
@@ -225,6 +228,7 @@ class Forwarding:
         except OSError:
             media_socket.close_beside()
             return False
+        self._opened_beside(media_socket)
         return True
 
     def _close_beside(self, media_socket: MediaSocket) -> None:

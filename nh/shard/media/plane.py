@@ -66,6 +66,7 @@ class SocketPlane:
         self.traffic = TrafficTotals()
         self._settings = settings
         self._local_ports = local_ports
+        self._buffers = MediaBuffers(self.traffic)
         self._forwarding = Forwarding(
             self.poll,
             self.traffic,
@@ -73,8 +74,8 @@ class SocketPlane:
             kernel=kernel,
             kernel_off=kernel_off,
             source_changed=self._source_changed,
+            opened_beside=self._buffers.fit_beside,
         )
-        self._buffers = MediaBuffers(self.traffic)
         self.inherited: dict[Endpoint, int] = {}
         self._running: dict[Session, None] = {}
         self._latching: set[Session] = set()
