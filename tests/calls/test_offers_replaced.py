@@ -99,6 +99,15 @@ def test_an_offer_back_to_the_old_place_takes_the_old_session_up(ng: NgProxy) ->
     assert not any(leg.replaced for leg in first.legs)
 
 
+def test_a_medium_that_comes_back_after_its_rejection_begins_anew(ng: NgProxy) -> None:
+    """As after a restart, which knows nothing of a session that ended."""
+    ng.connect()
+    ng.answer(None)
+    ng.offer(B_MOVED, tag=B, to=A)
+    *_, session = ng.plane.running
+    assert not any(leg.inherited for leg in session.legs)
+
+
 def test_replaced_sessions_are_restored(ng: NgProxy) -> None:
     move_callee(ng)
     after = make_ng_proxy(RelaySettings(replaced_s=1))

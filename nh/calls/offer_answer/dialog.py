@@ -175,6 +175,7 @@ class Dialog:
                     before=self._left.pop(index, None) or self.superseded.get(index),
                     now=now,
                 )
+        self._left.clear()  # of a medium that was rejected, which nothing replaces
         for _, session in self.running:
             for leg in session.legs:
                 leg.signalled = self.party_on(leg.side).signalled
