@@ -325,6 +325,7 @@ def test_q_counts_the_packets_of_both_ends(relay: RtpproxyTestbed, alice: MediaP
     assert counted.lost == 1
     assert 25 <= counted.ttl_s <= 30
     assert relay.query("bob", "alice").from_packets == 1
+    assert relay.query("alice", "").from_packets == 3
     with pytest.raises(Refused):
         relay.query(medium=2)
 

@@ -171,9 +171,7 @@ class Sessions:
         call = self._table.get_call(command.call_id)
         call.note(now=now)
         offers = call.get_offers(now=now)
-        party, _ = _ends(offers, command.from_tag, command.to_tag)
-        if party is None or party.find_group(command.medium) is None:
-            raise UnknownCall("the call has no such medium of this end")
+        party = _find_with_medium(offers, command)
         expires_at = offers.expires_at(party)
         ttl_s = max(0, math.ceil(expires_at - now)) if math.isfinite(expires_at) else 0
         return count_session(offers.participants.dialogs_of(party), party, command.medium, ttl_s=ttl_s)
@@ -228,6 +226,16 @@ def _ends(offers: Offers | None, from_tag: bytes, to_tag: bytes) -> tuple[Party 
     sender = offers.participants.find_offerer(from_tag, to_tag, b"")
     dialog = offers.participants.find_joint(sender, to_tag) if sender is not None else None
     return sender, dialog.party_with(to_tag) if dialog is not None else None
+
+
+def _find_with_medium(offers: Offers, command: QuerySession) -> Party:
+    """The party of a query; without the tag of the other end, the one that was made last."""
+    party, _ = _ends(offers, command.from_tag, command.to_tag)
+    own = [party] if party is not None else offers.participants.with_tag(command.from_tag)
+    for each in reversed(own):
+        if each.find_group(command.medium) is not None:
+            return each
+    raise UnknownCall("the call has no such medium of this end")
 
 
 def _offerers(offers: Offers) -> list[Party]:
