@@ -16,7 +16,15 @@ HEAVY = {"psutil"}
             "nh.supervisor.main",
             ASYNC_AND_DRAWING
             | HEAVY
-            | {"typer", "nh.shard", "nh.calls.table", "nh.sdp", "nh.wire.ng", "nh.wire.rtpproxy"},
+            | {
+                "typer",
+                "nh.shard",
+                "nh.calls.table",
+                "nh.sdp",
+                "nh.wire.ng",
+                "nh.wire.rtpproxy",
+                "nh.supervisor.timeouts",
+            },
         ),
         (
             "nh.shard.control",

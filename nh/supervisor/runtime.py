@@ -4,6 +4,7 @@ import contextlib
 import os
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nh.config import Settings
 from nh.ipc.inherited import Inherited
@@ -22,7 +23,9 @@ from nh.supervisor.http import HttpService
 from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.store.open import open_store
-from nh.supervisor.timeouts.reports import TimeoutReports
+
+if TYPE_CHECKING:
+    from nh.supervisor.timeouts.reports import TimeoutReports
 
 
 class Runtime:
@@ -43,7 +46,7 @@ class Runtime:
         claimed: descriptors of the claim to the ports, which every shard process inherits.
         store: where calls are stored; None: nowhere.
         orphans: shards of an earlier run that still have calls.
-        timeouts: tells others of calls whose media have timed out.
+        timeouts: tells others of calls whose media have timed out; None: the settings have no target.
         http: serves HTTP, in a process of its own.
         segment: the shared memory for statistics.
         kernel: the path in the kernel; None: there is none.
@@ -73,8 +76,9 @@ class Runtime:
         stack.callback(self.notifier.close)
         self.rpc = Rpc(self.loop, settings, self.stats, inherited)
         stack.callback(self.rpc.close_listeners)
-        self.timeouts = TimeoutReports(settings, self.stats)
-        stack.callback(self.timeouts.close)
+        self.timeouts = _timeout_reports(settings, self.stats)
+        if self.timeouts is not None:
+            stack.callback(self.timeouts.close)
         self.http = HttpService(self.loop, settings, inherited)
         stack.callback(self.http.close)
         inherited.close()
@@ -92,7 +96,8 @@ class Runtime:
     def update_stats(self) -> None:
         """Bring `stats` up to date, before they are published."""
         self.stats.rpc_clients = self.rpc.clients
-        self.timeouts.update_stats()
+        if self.timeouts is not None:
+            self.timeouts.update_stats()
         if self.store is not None:
             self.store.count_in(self.stats)
 
@@ -115,6 +120,14 @@ class Runtime:
             f" {served}; ports {ports[0][0]}-{ports[-1][1]};"
             f" {where}; up to {room.calls} calls (limited by {room.limited_by}){fewer}"
         )
+
+
+def _timeout_reports(settings: Settings, stats: SupervisorStats) -> "TimeoutReports | None":
+    if not (settings.timeout_url or settings.timeout_xmlrpc or settings.timeout_socket):
+        return None
+    from nh.supervisor.timeouts.reports import TimeoutReports  # noqa: PLC0415  most relays have no target
+
+    return TimeoutReports(settings, stats)
 
 
 def _stats_after(inherited: Inherited) -> SupervisorStats:

@@ -63,8 +63,9 @@ class ShardSlots:
             )
         ]
         self._load_stored(backups)
-        for slot in self.all:
-            slot.on_media_timed_out.append(runtime.timeouts.report)
+        if runtime.timeouts is not None:
+            for slot in self.all:
+                slot.on_media_timed_out.append(runtime.timeouts.report)
         if runtime.kernel is not None:
             runtime.kernel.on_links = self._send_links
             for slot in self.all:
