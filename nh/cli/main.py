@@ -22,6 +22,7 @@ from nh.version import __version__
 _MODULES: Final = {
     "run": "nh.cli.run",
     "stats": "nh.cli.stats.command",
+    "health": "nh.cli.health",
     "calls": "nh.cli.calls.commands",
     "close": "nh.cli.calls.commands",
     "drain": "nh.cli.drain",

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from nh.errors import NhError
-from nh.http import health, metrics
+from nh.http import metrics
 from nh.http.api import Api
 from nh.http.guard import Guard
 from nh.http.ng import NgGateway
@@ -21,6 +21,7 @@ from nh.http.page import page_routes
 from nh.http.relay import RpcClient, StatsSource
 from nh.http.replies import error_reply, json_reply
 from nh.ipc.http_config import HttpConfig
+from nh.stats.health import why_not_alive, why_not_ready
 from nh.stats.reading import StatsReading
 
 _MARGIN_S: Final = 1.0
@@ -37,8 +38,8 @@ def make_app(config: HttpConfig) -> ASGIApp:
     stats = StatsSource(Path(config.runtime_path))
     api = Api(stats, RpcClient(config.rpc, config.command_timeout_s + _MARGIN_S))
     routes: list[BaseRoute] = [
-        Route("/healthz", _health(stats, health.why_not_alive)),
-        Route("/readyz", _health(stats, health.why_not_ready)),
+        Route("/healthz", _health(stats, why_not_alive)),
+        Route("/readyz", _health(stats, why_not_ready)),
         Route("/metrics", _metrics(stats)),
         Route("/api/stats", api.show_stats),
         Route("/api/calls", api.list_calls),

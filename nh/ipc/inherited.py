@@ -9,6 +9,8 @@ from typing import Final
 from nh.ipc.channel import close_all
 from nh.ipc.handover_messages import HandoverMessage
 
+STARTED, UPGRADED, TAKEN_OVER = range(3)
+
 
 class Inherited:
     """What was handed over: a message with counters and the drain, and descriptors.
@@ -18,9 +20,13 @@ class Inherited:
     Args:
         message: counters, the drain, and what the descriptors are; None: cold start.
         fds: in the order of the message; they belong to this object.
+
+    Attributes:
+        how: see nh.stats.SupervisorStats.taken_over; set by the receiver.
     """
 
     def __init__(self, message: HandoverMessage | None = None, fds: list[int] | None = None) -> None:
+        self.how = STARTED
         self.message = message or HandoverMessage()
         fds = fds or []
         locks = self.message.locks

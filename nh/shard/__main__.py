@@ -32,9 +32,8 @@ def main() -> int:
     configure_logging(LogSettings(LogLevel.WARNING))  # until the settings come
     _show_as("nh-zygote")
     link = wait_for_settings(socket.socket(fileno=link_fd))
-    _show_as("nh-shard")
     loop = SelectorLoop()
-    control = Control(loop, link)
+    control = Control(loop, link, on_configured=lambda shard: _show_as(f"nh-shard-{shard}"))
     # calls leave no cycles behind, so collections find next to nothing; a full one takes 20 ms with 3,000
     # calls, and no packet moves meanwhile
     gc.freeze()

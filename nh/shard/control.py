@@ -69,13 +69,20 @@ class Control(CallObserver):
     Args:
         loop: the shard's own loop.
         link: the shard's end of the link.
+        on_configured: called with the shard's number, when it is known.
 
     Attributes:
         exit_status: the status with which the process is to exit once the loop has stopped.
     """
 
-    def __init__(self, loop: SelectorLoop, link: socket.socket) -> None:
+    def __init__(
+        self,
+        loop: SelectorLoop,
+        link: socket.socket,
+        on_configured: Callable[[int], None] = lambda _shard: None,
+    ) -> None:
         self.exit_status = EXIT_OK
+        self._on_configured = on_configured
         self._loop = loop
         self._channel = Channel(loop, link, self._on_record, self._on_lost)
         self._sink = LinkCheckpointSink(self._channel)
@@ -162,6 +169,7 @@ class Control(CallObserver):
 
     def _set_up(self, configure: Configure) -> None:
         self._configure = configure
+        self._on_configured(configure.relay.shard)
         configure_logging(configure.log)
         segment = self._segment = attach_segment(configure.stats_segment)
         self._writer = ShardWriter(segment, configure.relay.shard)

@@ -271,6 +271,9 @@ class SupervisorStats:
     running_since: float = _gauge(
         "wall clock at the start of nh; an upgrade or takeover keeps it", "s", Total.NONE
     )
+    taken_over: int = _gauge(
+        "how nh got its calls: 0 by a start, 1 by an upgrade, 2 by a takeover", "state", Total.NONE
+    )
     heartbeat: float = _gauge("monotonic clock at the last publication", "s", Total.NONE)
     memory_bytes: int = _gauge("resident memory", "bytes")
 

@@ -133,7 +133,10 @@ def _timeout_reports(settings: Settings, stats: SupervisorStats) -> "TimeoutRepo
 def _stats_after(inherited: Inherited) -> SupervisorStats:
     now = time.time()
     stats = SupervisorStats(
-        pid=os.getpid(), started=now, running_since=inherited.message.running_since or now
+        pid=os.getpid(),
+        started=now,
+        running_since=inherited.message.running_since or now,
+        taken_over=inherited.how,
     )
     add_counters(stats, SUPERVISOR_TABLE, inherited.message.counters)
     for status, counters in zip(stats.shards, inherited.message.shard_counters, strict=False):

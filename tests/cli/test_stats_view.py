@@ -88,12 +88,40 @@ def test_the_header_says_version_uptime_shards_and_clients() -> None:
     assert header.startswith("nh 0.1.0 · up 1m30s · 2 of 2 shards up · 3 RPC clients · ")
 
 
-def test_the_header_says_when_a_running_nh_was_upgraded() -> None:
+@pytest.mark.parametrize(
+    ("how", "said"), [(0, ""), (1, " (upgraded 1m30s ago)"), (2, " (taken over 1m30s ago)")]
+)
+def test_the_header_says_how_a_running_nh_got_its_calls(how: int, said: str) -> None:
     reading = make_reading(busy(0, 100.0))
+    reading.supervisor.taken_over = how
     reading.supervisor.running_since = reading.supervisor.started
     assert rendered(view_of(reading))[0].startswith("nh 0.1.0 · up 1m30s · ")
     reading.supervisor.running_since = reading.time - 3 * 86_400
-    assert rendered(view_of(reading))[0].startswith("nh 0.1.0 · up 3d00h (upgraded 1m30s ago) · ")
+    assert rendered(view_of(reading))[0].startswith(f"nh 0.1.0 · up 3d00h{said} · ")
+
+
+@pytest.mark.parametrize("width", [70, 80, 100, 200])
+@pytest.mark.parametrize("draining", [0, 1])
+def test_the_header_is_one_line_of_any_width(width: int, draining: int) -> None:
+    reading = make_reading(*(make_shard(number) for number in range(256)))
+    supervisor = reading.supervisor
+    supervisor.taken_over, supervisor.draining, supervisor.drain_deadline = 2, draining, 900_000.0
+    supervisor.running_since = reading.time - 99 * 86_400 - 23 * 3600
+    supervisor.rpc_clients = 4096
+    header, below = rendered(view_of(reading), width)[:2]
+    assert below.startswith("packets/s")
+    assert "256 of 256 shards up" in header
+    assert ("draining" in header) == bool(draining)
+    assert len(header) <= width
+
+
+def test_after_an_orderly_end_it_says_stopped() -> None:
+    reading = make_reading(busy(0, 100.0), busy(1, 100.0), age_s=60.0)
+    meter = Meter()
+    lines = rendered(StatsView(reading, meter.measure(reading), stopped=True))
+    assert lines[0].startswith("nh 0.1.0 · stopped · 2 shards · ")
+    assert row(lines, "1").startswith("1 stop ")
+    assert "hung" not in "\n".join(lines)
 
 
 @pytest.mark.parametrize(("ends", "said"), [(0.0, "draining · "), (190.0, "draining, 1m30s at most · ")])

@@ -154,6 +154,16 @@ def test_stats_once(relay: Relay) -> None:
         assert str(shard.shard) in shown
 
 
+def test_the_health_of_a_relay(relay: Relay, call: str) -> None:
+    assert on(relay, "health").stdout.startswith("ok: 2 of 2 shards are up, ")
+    found = json.loads(on(relay, "health", "--json").stdout)
+    assert (found["alive"], found["ready"], found["why"], found["shards_up"]) == (True, True, "", 2)
+
+
+def test_a_shard_shows_its_number_in_lists_of_processes(relay: Relay) -> None:
+    assert {process.name() for process in relay.shard_processes()} == {"nh-shard-0", "nh-shard-1"}
+
+
 def test_the_list_of_calls(relay: Relay, call: str) -> None:
     assert call in on(relay, "calls").stdout
     listed = json.loads(on(relay, "calls", "--json").stdout)

@@ -56,6 +56,7 @@ def test_the_new_one_has_the_calls_and_the_old_one_ends(deployment: Deployment) 
     new = deployment.start("--takeover")
     assert_left(old)
     assert all(map(has_ended, shards))
+    assert new.stats().supervisor.taken_over == 2
     for call, then in zip(calls, before, strict=True):
         assert_goes_on(then, new.call(call.call_id))
         call.talk()

@@ -77,6 +77,7 @@ def test_calls_go_on_in_new_shards_of_the_same_supervisor(deployment: Deployment
         supervisor = relay.stats().supervisor
         assert supervisor.pid == relay.program.pid
         assert supervisor.running_since == first_start < supervisor.started
+        assert supervisor.taken_over == 1
         for call, then in zip(calls, before, strict=True):
             assert_goes_on(then, relay.call(call.call_id))
             call.talk()
@@ -211,7 +212,8 @@ def test_ng_requests_over_udp_wait_and_are_answered() -> None:
 
 
 def test_commands_in_flight_are_answered_before_the_new_code_is_there(deployment: Deployment) -> None:
-    relay = deployment.start()
+    # on a busy host the check of the new code takes longer than a command may by default
+    relay = deployment.start(command_timeout_s=20)
     call = deployment.make_call(b"call")
     shard = psutil.Process(relay.stats().shards[relay.call(b"call").shard].pid)
     with pipelined(deployment.address) as connection, NativeClient(deployment.address) as client:

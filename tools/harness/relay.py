@@ -201,5 +201,5 @@ def kill_those_that_run(processes: Iterable[psutil.Process]) -> None:
 
 def _is_shard(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
-        return process.name() == "nh-shard" and process.status() != psutil.STATUS_ZOMBIE
+        return process.name().startswith("nh-shard-") and process.status() != psutil.STATUS_ZOMBIE
     return False

@@ -26,7 +26,7 @@ def show(watch: Watch, interval_s: float) -> None:
             if measured.total is not None:
                 packets.add(measured.total["packets_in"])
             calls.add(reading.totals.calls)
-            view = StatsView(reading, measured, packets, calls, watch.warning(reading))
+            view = StatsView(reading, measured, packets, calls, watch.warning(reading), stopped=watch.stopped)
             live.update(view, refresh=True)
             time.sleep(interval_s)
 
@@ -38,7 +38,8 @@ def print_once(watch: Watch, interval_s: float) -> None:
     time.sleep(interval_s)
     reading = watch.read()
     console = Console()
-    console.print(StatsView(reading, meter.measure(reading), warning=watch.warning(reading)))
+    warning = watch.warning(reading)
+    console.print(StatsView(reading, meter.measure(reading), warning=warning, stopped=watch.stopped))
     console.print(Text(), counters_table(reading), sep="\n")
 
 

@@ -36,6 +36,9 @@ _STATES: Final = {
     ShardState.DOWN: ("down", "bold red"),
 }
 
+_HOW: Final = {1: "upgraded", 2: "taken over"}
+"""By SupervisorStats.taken_over."""
+
 _UNKNOWN: Final = Text("-", style="dim")
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
@@ -72,6 +75,7 @@ class StatsView:
         reading, measured: the values and the rates to show.
         packets, calls: their history; None: a single picture without graphs.
         warning: a line above everything else; "": none.
+        stopped: whether nh has ended in order since the reading.
     """
 
     reading: StatsReading
@@ -79,9 +83,10 @@ class StatsView:
     packets: History | None = None
     calls: History | None = None
     warning: str = ""
+    stopped: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        yield _header(self.reading)
+        yield _header(self.reading, options.max_width, stopped=self.stopped)
         if self.warning:
             yield Text(self.warning, style="bold red")
         if self.packets is not None and self.calls is not None:
@@ -89,43 +94,53 @@ class StatsView:
             yield _graph("calls", self.calls, quantities.count, options.max_width, "green")
         yield Text()
         wide = options.max_width >= WIDE_COLUMNS
-        yield _shards(self.reading, self.measured, wide)
+        yield _shards(self.reading, self.measured, wide, stopped=self.stopped)
         yield Text()
         yield _paths(self.reading, self.measured.total)
         if not wide and self.measured.total is not None:
             yield _drop_reasons(self.measured.total, options.max_width)
 
 
-def _header(reading: StatsReading) -> Text:
-    supervisor = reading.supervisor
+def _header(reading: StatsReading, width: int, *, stopped: bool) -> Text:
+    """One line of at most `width` columns; what matters least is left out first."""
     up = sum(shard.state is ShardState.UP and not _hangs(shard) for shard in reading.shards)
-    shards = len(reading.shards)
-    parts = [
-        _up(reading),
-        f"{up} of {shards} shards up",
-        f"{quantities.count(supervisor.rpc_clients)} RPC clients",
-        datetime.fromtimestamp(reading.time).strftime("%H:%M:%S"),
-    ]
-    text = Text().append(f"nh {reading.version}", style="bold")
-    if supervisor.draining:
-        text.append(" · ", style="dim").append(_drain(reading), style="bold yellow")
-    for part in parts:
-        text.append(" · ", style="dim").append(
-            part, style="bold red" if part is parts[1] and up < shards else ""
-        )
+    shards, clients = len(reading.shards), reading.supervisor.rpc_clients
+    drain = [_drain(reading)] if reading.supervisor.draining and not stopped else []
+    count = f"{shards} shards" if stopped else f"{up} of {shards} shards up"
+    short, long = _up(reading, stopped=stopped)
+    clock = datetime.fromtimestamp(reading.time).strftime("%H:%M:%S")
+    rpc = f"{quantities.count(clients)} RPC client{'' if clients == 1 else 's'}"
+    choices = (
+        [long, count, rpc, clock],
+        [long, count, clock],
+        [short, count, clock],
+        [short, count],
+        [count],
+    )
+    title = f"nh {reading.version}"
+    parts = next((each for each in choices if len(" · ".join([title, *drain, *each])) <= width), choices[-1])
+    text = Text().append(title, style="bold")
+    for part in [*drain, *parts]:
+        bad = part == count and up < shards and not stopped
+        style = "bold yellow" if part in drain else "bold red" if bad else ""
+        text.append(" · ", style="dim").append(part, style=style)
     return text
 
 
-def _up(reading: StatsReading) -> str:
-    """How long nh has been running, upgrades included, and when it was upgraded last."""
+def _up(reading: StatsReading, *, stopped: bool) -> tuple[str, str]:
+    """How long nh has been running, and the same with when it got its calls from the nh before."""
     supervisor = reading.supervisor
+    if stopped:
+        return "stopped", "stopped"
     if not supervisor.started:
-        return "starting"
+        return "starting", "starting"
     code = quantities.duration(max(0.0, reading.time - supervisor.started))
     since = supervisor.running_since
     if not 0 < since < supervisor.started:
-        return f"up {code}"
-    return f"up {quantities.duration(max(0.0, reading.time - since))} (upgraded {code} ago)"
+        return f"up {code}", f"up {code}"
+    up = f"up {quantities.duration(max(0.0, reading.time - since))}"
+    how = _HOW.get(supervisor.taken_over)
+    return up, f"{up} ({how} {code} ago)" if how else up
 
 
 def _drain(reading: StatsReading) -> str:
@@ -141,7 +156,7 @@ def _graph(label: str, history: History, show: Callable[[float], str], width: in
     return text.append(f" max {show(history.highest(room))}", style="dim")
 
 
-def _shards(reading: StatsReading, measured: Measured, wide: bool) -> Table:
+def _shards(reading: StatsReading, measured: Measured, wide: bool, *, stopped: bool) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="bold", pad_edge=False)
     headers = ["#", "", "cpu", "cpu%", "mem", "calls", "sess", "socks", "free", "pkt/s", "Mb/s"]
     headers += [reason.label for reason in DROPS] if wide else ["drop"]
@@ -153,7 +168,8 @@ def _shards(reading: StatsReading, measured: Measured, wide: bool) -> Table:
     for shard, rates in zip(reading.shards, measured.shards, strict=True):
         cpu = Text(str(shard.cpu)) if shard.cpu >= 0 else _UNKNOWN
         cells = _cells(shard, rates, shard.restarts, wide)
-        table.add_row(Text(str(shard.shard)), _state(shard), cpu, *cells)
+        state = Text("stop", style="dim") if stopped else _state(shard)
+        table.add_row(Text(str(shard.shard)), state, cpu, *cells)
     return table
 
 

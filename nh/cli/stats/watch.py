@@ -53,6 +53,11 @@ class Watch:
         self._gone = False
         return self._reader.read()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether nh has ended in order since the last reading: a killed one leaves its statistics."""
+        return self._gone
+
     def warning(self, reading: StatsReading) -> str:
         """The fault of the nh that wrote `reading`, the last one read; "": none."""
         if self._gone:

@@ -16,7 +16,7 @@ import msgspec
 from nh.errors import NotNow
 from nh.ipc.channel import close_all, receive_record
 from nh.ipc.handover_messages import Connections, HandoverMessage, Yield, decode_from_old, encode
-from nh.ipc.inherited import Inherited
+from nh.ipc.inherited import TAKEN_OVER, UPGRADED, Inherited
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def receive_after_exec(environment: MutableMapping[str, str]) -> Inherited:
     try:
         with socket.socket(fileno=int(text)) as end:
             end.settimeout(0)
-            return _receive(end)
+            return _receive(end, UPGRADED)
     except (OSError, ValueError, msgspec.DecodeError) as exc:
         logger.error("%s=%s: no handover can be read: %s; nh starts without", VARIABLE, text, exc)
         return Inherited()
@@ -71,7 +71,7 @@ def take_over(runtime_path: Path) -> Inherited:
             return Inherited()
         try:
             end.send(encode(Yield()))
-            return _receive(end)
+            return _receive(end, TAKEN_OVER)
         except TimeoutError:
             raise NotNow(
                 f"takeover: the nh that runs with {runtime_path} did not yield within {YIELD_S:g} s; see its"
@@ -83,7 +83,7 @@ def take_over(runtime_path: Path) -> Inherited:
             ) from exc
 
 
-def _receive(end: socket.socket) -> Inherited:
+def _receive(end: socket.socket, how: int) -> Inherited:
     record, fds = receive_record(end)
     try:
         message = decode_from_old(record)
@@ -93,6 +93,7 @@ def _receive(end: socket.socket) -> Inherited:
         close_all(fds)
         raise
     inherited = Inherited(message, fds)
+    inherited.how = how
     with contextlib.suppress(OSError):  # what came so far is used
         _receive_connections(end, inherited)
     return inherited

@@ -1,11 +1,11 @@
-"""nh.http.health: when nh is alive, and when it takes calls."""
+"""nh.stats.health: when nh is alive, and when it takes calls."""
 
 import time
 
 import pytest
 
-from nh.http.health import why_not_alive, why_not_ready
 from nh.stats import ShardState
+from nh.stats.health import why_not_alive, why_not_ready
 from nh.stats.reading import ShardReading, StatsReading, SupervisorReading, Totals
 
 

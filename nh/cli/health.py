@@ -1,0 +1,108 @@
+"""`nh health`: one line and an exit status, for scripts and container health checks."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, not_running, settings_of
+from nh.commands import Ping
+from nh.config import Settings
+from nh.errors import NhError, NotRunning
+
+if TYPE_CHECKING:
+    from nh.stats.reading import StatsReading
+
+EPILOG = "The exit status is 0 if nh is well, 1 if it is not or does not run, 2 if a setting cannot be used."
+
+ANSWER_S = 2.0
+"""nh may take so long to answer a ping."""
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What `nh health` finds.
+
+    Attributes:
+        alive: whether nh works; while it starts or drains, it does.
+        ready: whether it takes new calls.
+        why: why it is not ready, or not alive; "" if it is both.
+        shards, shards_up, calls: as last published.
+        draining: whether new calls are refused.
+        version: of the nh that runs; "": none runs.
+    """
+
+    alive: bool
+    ready: bool
+    why: str = ""
+    shards: int = 0
+    shards_up: int = 0
+    calls: int = 0
+    draining: bool = False
+    version: str = ""
+
+
+def health(
+    *,
+    alive: Annotated[
+        bool,
+        typer.Option(
+            "--alive", help="Ask whether nh works, also while it starts or drains.", show_default=False
+        ),
+    ] = False,
+    as_json: AsJson = False,
+    rpc: RpcAddress = None,
+    runtime_dir: RuntimeDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Say in one line whether nh takes new calls, and exit with 0 if it does.
+
+    It reads the statistics, and has nh answer a ping within 2 s.
+    """
+    found = examine(settings_of(config, runtime_dir, rpc))
+    if as_json:
+        typer.echo(msgspec.json.encode(found))
+    else:
+        calls = "1 call" if found.calls == 1 else f"{found.calls} calls"
+        well = f"ok: {found.shards_up} of {found.shards} shards are up, {calls}"
+        typer.echo(found.why or well)
+    if not (found.alive if alive else found.ready):
+        raise typer.Exit(1)
+
+
+def examine(settings: Settings) -> Health:
+    """The health of the nh with these settings, from its statistics and its answer to a ping."""
+    from nh.client import NativeClient  # noqa: PLC0415  other subcommands do without
+    from nh.stats import read_once  # noqa: PLC0415
+    from nh.stats.health import why_not_alive, why_not_ready  # noqa: PLC0415
+
+    try:
+        reading = read_once(settings.runtime_path)
+    except NhError as exc:
+        missing = isinstance(exc.__cause__, FileNotFoundError)
+        return Health(False, False, str(not_running(settings.runtime_path) if missing else exc))
+    why_dead = why_not_alive(reading)
+    why = why_dead or why_not_ready(reading)
+    if not why:
+        try:
+            with NativeClient(settings.rpc_addresses[0], timeout_s=ANSWER_S) as client:
+                client.request(Ping())
+        except NotRunning as exc:
+            why = why_dead = str(exc)
+        except NhError as exc:
+            why = why_dead = f"nh does not answer: {exc}"
+    return _health(reading, alive=not why_dead, why=why)
+
+
+def _health(reading: "StatsReading", *, alive: bool, why: str) -> Health:
+    from nh.stats import ShardState  # noqa: PLC0415
+
+    return Health(
+        alive,
+        not why,
+        why,
+        shards=len(reading.shards),
+        shards_up=sum(shard.state is ShardState.UP for shard in reading.shards),
+        calls=reading.totals.calls,
+        draining=bool(reading.supervisor.draining),
+        version=reading.version,
+    )
