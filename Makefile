@@ -8,6 +8,7 @@
 # make bench     the user-space cost per packet beside its floor
 # make plot      install what --plot of tools.rtpload and benchmarks needs (matplotlib)
 # make bpf       compile the program of the kernel path (Debian: clang llvm libbpf-dev)
+# make node      install the clients of ng for Node.js that tests run (Debian: nodejs npm)
 # make clean     remove .venv and all caches
 
 PYTHON ?= python3
@@ -19,8 +20,11 @@ RUN  := $(VENV)/.installed-run
 DEV  := $(VENV)/.installed-dev
 PLOT := $(VENV)/.installed-plot
 
+# What npm installs, for tests only; tests/ng/node has the list.
+NODE := .node
+
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all check soak survive bench plot bpf bpf-object bytecode clean
+.PHONY: help run demo test test-all check soak survive bench plot node bpf bpf-object bytecode clean
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^make/!d'
@@ -83,6 +87,13 @@ bench: bytecode
 
 plot: $(PLOT)
 
+$(NODE)/.installed: tests/ng/node/package.json tests/ng/node/package-lock.json
+	@mkdir -p $(NODE) && cp $^ $(NODE)
+	$(call step,Installing the clients of ng for Node.js,npm ci --prefix $(NODE) --ignore-scripts --no-audit --no-fund --silent)
+	@touch $@
+
+node: $(NODE)/.installed
+
 # The object is checked in. It keeps its types (BTF), but neither debug information nor the paths of who built it.
 BPF_SOURCE := nh/fastpath/relay.bpf.c
 BPF_OBJECT ?= nh/fastpath/relay.bpf.o
@@ -97,4 +108,4 @@ bpf-object:
 	llvm-objcopy --strip-debug --discard-all --remove-section=.BTF.ext --remove-section=.rel.BTF.ext $(BPF_OBJECT)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(NODE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

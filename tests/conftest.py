@@ -13,6 +13,7 @@ import pytest
 from nh.stats import Segment, own_segment, segment_name
 from tests.kernel_support import proved_obstacle, required
 from tests.ng.kamailio import kamailio_is_installed
+from tests.ng.node_clients import node_clients_are_installed
 from tests.profiles import VARIABLE, examples
 
 # relays that tests start keep to user space, and off the host's interfaces, unless a test says otherwise
@@ -54,6 +55,10 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
     ),
     "chromium": (lambda: bool(shutil.which("chromium")), "needs Chromium: apt-get install chromium"),
     "promtool": (lambda: bool(shutil.which("promtool")), "needs promtool: apt-get install prometheus"),
+    "node": (
+        node_clients_are_installed,
+        "needs Node.js and its clients of ng: apt-get install nodejs npm, and make node",
+    ),
     "sipp": (lambda: bool(shutil.which("sipp")), "needs sipp: apt-get install sip-tester"),
 }
 """By marker: whether the peer of such tests is installed, and how to come by it."""

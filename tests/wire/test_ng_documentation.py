@@ -73,3 +73,9 @@ def test_every_option_of_codecs_is_refused_or_left_out(option: bytes) -> None:
     left_out = SPELLED[SPELLED.index("### what nh leaves out") : SPELLED.index("### what nh refuses")]
     place = left_out if unsupported.CODEC_OPTIONS[option] is None else row_of(Feature.CODECS)
     assert f"`{option.decode()}`" in place
+
+
+@pytest.mark.parametrize("name", sorted(flags._IGNORED))
+def test_every_flag_that_is_left_out_is_listed(name: bytes) -> None:
+    left_out = SPELLED[SPELLED.index("### what nh leaves out") : SPELLED.index("### what nh refuses")]
+    assert f"`{name.decode()}`" in left_out

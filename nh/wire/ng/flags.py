@@ -62,6 +62,20 @@ _NO_EFFECT: Final = frozenset(
 )
 """Flags that ask for what nh does in any case, or switch off what nh never does."""
 
+_IGNORED: Final = frozenset(
+    {
+        b"inject-dtmf",
+        b"single-codec",
+        b"static-codec",
+        b"static-codecs",
+        b"reorder-codecs",
+        b"reuse-codecs",
+        b"no-codec-renegotiation",
+    }
+)
+"""Flags that clients send with every call, and without which it works: no DTMF is played and nothing is
+transcoded. The reply names them."""
+
 _PREFIXES: Final = (
     b"endpoint-learning-",
     b"osrtp-",
@@ -104,7 +118,7 @@ def read_flag(flag: bytes, parsed: ParsedOptions) -> tuple[tuple[bytes, object],
         return tuple(WEBRTC.items())
     elif word in UNSUPPORTED_FLAGS:
         parsed.unsupported(text_of(flag), UNSUPPORTED_FLAGS[word])
-    elif word == b"inject-dtmf":  # clients send it with every call, and few of these play DTMF
+    elif word in _IGNORED:
         parsed.ignore(text_of(flag))
     elif word not in _NO_EFFECT:
         for prefix in _PREFIXES:
