@@ -4,17 +4,25 @@ A counter or gauge that is added to a table there is a metric without a change h
 that Prometheus wants (seconds, bytes); outcomes of commands and reasons of drops become labels.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from nh.stats import ShardState
+from nh.stats.histograms import Histogram, HistogramInfo
 from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, FieldInfo, Kind
-from nh.stats.reading import ShardReading, StatsReading
+from nh.stats.reading import HISTOGRAMS, ShardReading, StatsReading
 
 _OUTCOMES: Final = ("ok", "refused", "failed")
 
@@ -115,6 +123,12 @@ class _Reading(Collector):
                 for labels, field in family.fields:
                     metric.add_metric([str(shard.shard), *labels], getattr(shard, field))
             yield metric
+        for info in HISTOGRAMS:
+            histogram = HistogramMetricFamily(_histogram_name(info), info.help, labels=["shard"])
+            for shard in reading.shards:
+                each: Histogram = getattr(shard, info.name)
+                histogram.add_metric([str(shard.shard)], _buckets(each), each.sum)
+            yield histogram
         for name, text, value in _SHARD_STATES:
             metric = GaugeMetricFamily(name, text, labels=["shard"])
             for shard in reading.shards:
@@ -132,6 +146,16 @@ class _Reading(Collector):
                 "seconds since the supervisor's last publication",
                 reading.supervisor.heartbeat_age_s,
             )
+
+
+def _histogram_name(info: HistogramInfo) -> str:
+    suffix = {"s": "_seconds", "ratio": "_ratio"}.get(info.unit, "")
+    return f"nh_{info.name.removesuffix('_s')}{suffix}"
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    ends = [*(f"{bound:g}" for bound in histogram.bounds), "+Inf"]
+    return list(zip(ends, itertools.accumulate(histogram.counts), strict=True))
 
 
 def _metric(family: _Family, labels: tuple[str, ...]) -> CounterMetricFamily | GaugeMetricFamily:

@@ -9,6 +9,7 @@ from nh.calls.media import RelayMedia
 from nh.commands import MAX_ID_BYTES, MAX_LIST
 from nh.results import CallDetail, CallList
 from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, FieldInfo, ShardState
+from nh.stats.reading import HISTOGRAMS
 from nh.version import __version__
 
 _REF: Final = "#/components/schemas/{name}"
@@ -170,6 +171,7 @@ def _stats() -> dict[str, Any]:
         "shard": {"type": "integer"},
         "state": {"enum": [state.name.lower() for state in ShardState]},
         "heartbeat_age_s": age,
+        "histograms": _histograms(),
     }
     return _object(
         {
@@ -177,7 +179,24 @@ def _stats() -> dict[str, Any]:
             "version": {"type": "string"},
             "supervisor": _object(_fields(SUPERVISOR_TABLE) | {"heartbeat_age_s": age}),
             "shards": {"type": "array", "items": _object(shard)},
-            "totals": {"type": "object", "additionalProperties": {"type": ["number", "null"]}},
+            "totals": {
+                "type": "object",
+                "properties": {"histograms": _histograms()},
+                "additionalProperties": {"type": ["number", "null"]},
+            },
+        }
+    )
+
+
+def _histograms() -> dict[str, Any]:
+    numbers = {"type": "array", "items": {"type": "number"}}
+    return _object(
+        {
+            info.name: {
+                "description": f"{info.help} ({info.unit}); counts has one more range than bounds",
+                **_object({"bounds": numbers, "counts": numbers, "sum": {"type": "number"}}),
+            }
+            for info in HISTOGRAMS
         }
     )
 

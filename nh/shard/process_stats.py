@@ -48,6 +48,8 @@ class ProcessMeter:
 
     def _beat(self) -> None:
         now = time.monotonic()
-        self._worst_lag_s = max(self._worst_lag_s, now - self._due)
+        lag_s = max(0.0, now - self._due)
+        self._worst_lag_s = max(self._worst_lag_s, lag_s)
+        self._stats.loop_late_s.observe(lag_s)
         self._due = now + BEAT_S
         self._loop.call_later(BEAT_S, self._beat)

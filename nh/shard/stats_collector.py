@@ -4,18 +4,21 @@ Counters go on from those of the process before; gauges are of the moment.
 """
 
 import dataclasses
-from typing import Final
+from typing import Any, Final
 
 from nh.calls.events import CallObserver, EndReason
-from nh.calls.leg import Drop
+from nh.calls.leg import Drop, Leg
+from nh.calls.rtp.mos import MIN_PACKETS
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.command_table import INFO
 from nh.commands import RelayCommand
 from nh.shard.media.plane import SocketPlane
+from nh.shard.reports import describe_streams
 from nh.stats import ShardStats
-from nh.stats.layout import SHARD_TABLE, Counters, add_counters
+from nh.stats.histograms import new_histograms
+from nh.stats.layout import SHARD_HISTOGRAMS, SHARD_TABLE, Counters, add_counters
 
 _DROPS: Final = tuple((reason, f"drop_{reason.name.lower()}") for reason in Drop)
 """Each reason and its counter."""
@@ -32,7 +35,8 @@ class StatsCollector(CallObserver):
 
     def __init__(self, stats: ShardStats, table: CallTable, plane: SocketPlane) -> None:
         self.stats = stats
-        self._base = dataclasses.replace(stats)
+        own: dict[str, Any] = new_histograms(SHARD_HISTOGRAMS)  # the base has no part in those of `stats`
+        self._base = dataclasses.replace(stats, **own)
         self._table = table
         self._plane = plane
         if plane.kernel is None:  # a path in the kernel has its own counters of earlier processes
@@ -69,13 +73,28 @@ class StatsCollector(CallObserver):
         """See CallObserver."""
         self.stats.sessions_started += 1
 
-    def session_ended(self, _call_id: bytes, _session: Session, reason: EndReason) -> None:
+    def session_ended(self, _call_id: bytes, session: Session, reason: EndReason) -> None:
         """See CallObserver."""
         stats = self.stats
         stats.sessions_ended += 1
         stats.expired_silent += reason is EndReason.EXPIRED
         stats.expired_hold += reason is EndReason.HOLD
         stats.expired_replaced += reason is EndReason.REPLACED
+        for pair in session.pairs:
+            kind = session.group_from.media[pair.medium].kind
+            self._count_streams(pair.from_, kind)
+            self._count_streams(pair.to, kind)
+
+    def _count_streams(self, leg: Leg, kind: str) -> None:
+        stats = self.stats
+        for stream in describe_streams(leg, kind, wall_offset_s=0.0):
+            if stream.packets < MIN_PACKETS:  # too few to say anything
+                continue
+            stats.stream_loss.observe(stream.loss_ratio)
+            if stream.jitter_ms is not None:
+                stats.stream_jitter_s.observe(stream.jitter_ms / 1000)
+            if stream.mos is not None:
+                stats.stream_mos.observe(stream.mos)
 
     def group_unused(self, _call_id: bytes, _group: SocketGroup) -> None:
         """See CallObserver."""

@@ -11,6 +11,16 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
+from nh.stats.histograms import (
+    Histogram,
+    HistogramInfo,
+    HistogramRecord,
+    add_flat,
+    flatten,
+    histogram,
+    histogram_table,
+)
+
 MAX_SHARDS: Final = 256
 """Most shards of a segment."""
 
@@ -72,6 +82,11 @@ def _gauge(help: str, unit: str, total: Total = Total.SUM, zero: int = 0) -> Any
     return _field(Kind.GAUGE, total, unit, help, zero)
 
 
+_MILLISECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+_LOSS: Final = (0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+_MOS: Final = (1.5, 2.0, 2.5, 3.0, 3.5, 3.8, 4.0, 4.2, 4.4)
+
+
 def table(stats: type) -> tuple[FieldInfo, ...]:
     """The lines of a table, in the order of the fields of `stats` that are statistics."""
     return tuple(
@@ -85,12 +100,13 @@ Counters = Mapping[str, int | float]
 """Values of counters by name."""
 
 
-def read_counters(stats: object, fields: Sequence[FieldInfo]) -> dict[str, int | float]:
-    """The counters of `stats`, a dataclass with the table `fields`."""
-    return {field.name: getattr(stats, field.name) for field in fields if field.kind is Kind.COUNTER}
+def read_counters(stats: Any, fields: Sequence[FieldInfo]) -> dict[str, int | float]:
+    """The counters of `stats`, a dataclass with the table `fields`, and its histograms."""
+    counters = {field.name: getattr(stats, field.name) for field in fields if field.kind is Kind.COUNTER}
+    return counters | flatten(stats, histogram_table(type(stats)))
 
 
-def add_counters(stats: object, fields: Sequence[FieldInfo], counters: Counters) -> None:
+def add_counters(stats: Any, fields: Sequence[FieldInfo], counters: Counters) -> None:
     """Add the counters of another process, which may run another version of nh, to those of `stats`.
 
     Args:
@@ -103,6 +119,7 @@ def add_counters(stats: object, fields: Sequence[FieldInfo], counters: Counters)
         if field.kind is Kind.COUNTER and value > 0:
             whole = value if field.unit == "s" else int(value)
             setattr(stats, field.name, getattr(stats, field.name) + whole)
+    add_flat(stats, histogram_table(type(stats)), counters)
 
 
 # eq, repr and match_args of so many fields would cost each start of a process 15 ms
@@ -175,6 +192,15 @@ class ShardStats:
     )
     cpu_s: float = _counter("CPU time of all processes of the shard so far", "s")
 
+    loop_late_s: Histogram = histogram(
+        "s", "delay of the event loop, measured ten times a second", *_MILLISECONDS
+    )
+    stream_loss: Histogram = histogram(
+        "ratio", "lost packets by packets sent of RTP streams that ended", *_LOSS
+    )
+    stream_jitter_s: Histogram = histogram("s", "jitter of RTP streams that ended", *_MILLISECONDS)
+    stream_mos: Histogram = histogram("mos", "estimated MOS of audio streams that ended", *_MOS)
+
     calls: int = _gauge("calls known", "calls")
     sessions: int = _gauge("sessions active", "sessions")
     sockets: int = _gauge("media sockets open", "sockets")
@@ -207,6 +233,9 @@ class ShardStatus:
     calls_lost: int = _counter("calls that could not be restored after a restart of the shard", "calls")
     sockets_not_held: int = _counter(
         "media sockets that the supervisor could not hold for lack of descriptors", "sockets"
+    )
+    command_s: Histogram = histogram(
+        "s", "time from a command to the shard's answer, as the supervisor sees it", *_MILLISECONDS, 0.5, 2.0
     )
     calls_saved: int = _gauge("calls whose latest snapshot the supervisor has", "calls")
     sockets_held: int = _gauge("media sockets that the supervisor holds, too", "sockets")
@@ -283,34 +312,41 @@ class SupervisorStats:
 SHARD_TABLE: Final = table(ShardStats)
 STATUS_TABLE: Final = table(ShardStatus)
 SUPERVISOR_TABLE: Final = table(SupervisorStats)
+SHARD_HISTOGRAMS: Final = histogram_table(ShardStats)
+STATUS_HISTOGRAMS: Final = histogram_table(ShardStatus)
 
 DROPS: Final = tuple(field for field in SHARD_TABLE if field.label)
 """The counters of dropped packets, by reason."""
 
 
 class Record:
-    """Packs and unpacks the values of one table: eight bytes for each, in the order of the table.
+    """Packs and unpacks the values of one table: eight bytes for each, in its order, then its histograms.
 
     Args:
         fields: a table.
+        histograms: the histograms of the same dataclass.
     """
 
-    def __init__(self, fields: Sequence[FieldInfo]) -> None:
+    def __init__(self, fields: Sequence[FieldInfo], histograms: tuple[HistogramInfo, ...] = ()) -> None:
         self.fields = tuple(fields)
+        self.histograms = HistogramRecord(histograms)
         self._struct = struct.Struct("=" + "".join("d" if field.unit == "s" else "q" for field in fields))
         self._values = attrgetter(*(field.name for field in fields))
-        self.size_bytes = self._struct.size
+        self.size_bytes = self._struct.size + self.histograms.size_bytes
 
     def pack(self, stats: object) -> bytes:
         """The values of `stats`, an object with the attributes of the table, as `size_bytes` bytes."""
-        return self._struct.pack(*self._values(stats))
+        return self._struct.pack(*self._values(stats)) + self.histograms.pack(stats)
 
     def unpack(self, data: bytes, offset: int = 0) -> dict[str, Any]:
         """The values at `offset` of `data` by name, which are keyword arguments of the table's class."""
         values = self._struct.unpack_from(data, offset)
-        return {field.name: value for field, value in zip(self.fields, values, strict=True)}
+        unpacked: dict[str, Any] = {
+            field.name: value for field, value in zip(self.fields, values, strict=True)
+        }
+        return unpacked | self.histograms.unpack(data, offset + self._struct.size)
 
 
-SHARD_RECORD: Final = Record(SHARD_TABLE)
-STATUS_RECORD: Final = Record(STATUS_TABLE)
+SHARD_RECORD: Final = Record(SHARD_TABLE, SHARD_HISTOGRAMS)
+STATUS_RECORD: Final = Record(STATUS_TABLE, STATUS_HISTOGRAMS)
 SUPERVISOR_RECORD: Final = Record(SUPERVISOR_TABLE)

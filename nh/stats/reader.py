@@ -10,6 +10,7 @@ from nh.stats.block import Block
 from nh.stats.layout import (
     SHARD_RECORD,
     SHARD_TABLE,
+    STATUS_HISTOGRAMS,
     STATUS_RECORD,
     STATUS_TABLE,
     SUPERVISOR_RECORD,
@@ -135,5 +136,6 @@ def _shard_reading(shard: int, payload: bytes, status: ShardStatus) -> "ShardRea
     state = ShardState(status.state)
     if state is ShardState.DOWN:
         values |= {field.name: field.zero for field in SHARD_TABLE if field.kind is Kind.GAUGE}
-    said = {field.name: getattr(status, field.name) for field in STATUS_TABLE}
+    names = [field.name for field in STATUS_TABLE] + [info.name for info in STATUS_HISTOGRAMS]
+    said = {name: getattr(status, name) for name in names}
     return ShardReading(**values, **said | {"state": state}, shard=shard)

@@ -11,7 +11,9 @@ from typing import Any, Final
 import msgspec
 
 from nh.stats.layout import (
+    SHARD_HISTOGRAMS,
     SHARD_TABLE,
+    STATUS_HISTOGRAMS,
     STATUS_TABLE,
     SUPERVISOR_TABLE,
     FieldInfo,
@@ -21,6 +23,9 @@ from nh.stats.layout import (
     SupervisorStats,
     Total,
 )
+
+HISTOGRAMS: Final = (*SHARD_HISTOGRAMS, *STATUS_HISTOGRAMS)
+"""All histograms of a shard."""
 
 _SUMMED_STATUS: Final = tuple(field for field in STATUS_TABLE if field.total is not Total.NONE)
 """What the supervisor counts for each shard; the state is shown as a word."""
@@ -87,11 +92,13 @@ class StatsReading(msgspec.Struct, frozen=True, kw_only=True):
                 }
                 | _values(shard, _SUMMED_STATUS)
                 | _values(shard, SHARD_TABLE)
+                | {"histograms": _histograms(shard)}
                 for shard in self.shards
             ],
             "totals": {"heartbeat_age_s": self.totals.heartbeat_age_s}
             | _values(self.totals, _SUMMED_STATUS)
-            | _values(self.totals, [field for field in SHARD_TABLE if field.total is not Total.NONE]),
+            | _values(self.totals, [field for field in SHARD_TABLE if field.total is not Total.NONE])
+            | {"histograms": _histograms(self.totals)},
         }
 
 
@@ -101,6 +108,9 @@ def add_up(shards: Sequence[ShardReading]) -> Totals:
     for table in (SHARD_TABLE, _SUMMED_STATUS):
         for field in table:
             setattr(totals, field.name, _total(field, shards))
+    for info in HISTOGRAMS:
+        for shard in shards:
+            getattr(totals, info.name).add(getattr(shard, info.name))
     totals.heartbeat_age_s = max(
         (shard.heartbeat_age_s for shard in shards if shard.heartbeat_age_s is not None), default=None
     )
@@ -115,6 +125,10 @@ def _total(field: FieldInfo, shards: Sequence[ShardReading]) -> Any:
     if field.total is Total.NONE or not known:
         return field.zero
     return max(known) if field.total is Total.MAX else min(known)
+
+
+def _histograms(stats: object) -> dict[str, object]:
+    return {info.name: getattr(stats, info.name).to_builtins() for info in HISTOGRAMS}
 
 
 def _values(stats: object, fields: Sequence[FieldInfo]) -> dict[str, object]:

@@ -178,8 +178,13 @@ def _line(field: FieldInfo) -> str:
     return f"{field.name} {field.unit}"
 
 
+_RECORDS: Final = (SUPERVISOR_RECORD, STATUS_RECORD, SHARD_RECORD)
+
 _FINGERPRINT: Final = zlib.crc32(
-    "\n".join(map(_line, SUPERVISOR_RECORD.fields + STATUS_RECORD.fields + SHARD_RECORD.fields)).encode()
+    "\n".join(
+        [_line(field) for record in _RECORDS for field in record.fields]
+        + [f"{info.name} {info.bounds}" for record in _RECORDS for info in record.histograms.table]
+    ).encode()
 )
 
 

@@ -7,7 +7,7 @@ import mmap
 from pathlib import Path
 
 from nh.stats.block import Block
-from nh.stats.layout import SHARD_RECORD, SHARD_TABLE, Kind, ShardStats, SupervisorStats
+from nh.stats.layout import SHARD_HISTOGRAMS, SHARD_RECORD, SHARD_TABLE, Kind, ShardStats, SupervisorStats
 from nh.stats.segment import Segment, pack_supervisor
 
 
@@ -38,6 +38,8 @@ class ShardWriter:
             for field in SHARD_TABLE:
                 if field.kind is Kind.COUNTER:
                     setattr(stats, field.name, values[field.name])
+            for info in SHARD_HISTOGRAMS:
+                setattr(stats, info.name, values[info.name])
         self.publish(stats)
         return stats
 

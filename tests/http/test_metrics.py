@@ -68,6 +68,13 @@ def test_names_types_and_units_are_those_of_prometheus(numbered: StatsReading) -
         assert not re.search(r"_(s|ms)$", metric.name), "a unit has its full name"
         for sample in metric.samples:
             assert (metric.type == "counter") == sample.name.endswith("_total")
+    names = {metric.name for metric in families(numbered)}
+    assert {
+        "nh_command_seconds",
+        "nh_loop_late_seconds",
+        "nh_stream_jitter_seconds",
+        "nh_stream_mos",
+    } <= names
     kinds = {metric.name: metric.type for metric in families(numbered)}
     assert kinds["nh_received_bytes"] == "counter"
     assert kinds["nh_shard_cpu_seconds"] == "counter"
@@ -90,6 +97,20 @@ def test_commands_and_drops_have_labels(numbered: StatsReading) -> None:
     dropped = {"shard": "0", "reason": "source_mismatch"}
     [drop] = [each for each in samples if each.name == "nh_dropped_packets_total" and each.labels == dropped]
     assert drop.value == numbered.shards[0].drop_source_mismatch
+
+
+def test_histograms_are_cumulative_with_sum_and_count(segment: Segment) -> None:
+    stats = ShardStats()
+    for value in (0.0, 0.03, 0.03, 0.9):
+        stats.stream_loss.observe(value)
+    ShardWriter(segment, 1).publish(stats)
+    [metric] = [each for each in families(StatsReader(segment).read()) if each.name == "nh_stream_loss_ratio"]
+    of_shard = [sample for sample in metric.samples if sample.labels["shard"] == "1"]
+    buckets = {each.labels["le"]: each.value for each in of_shard if each.name.endswith("_bucket")}
+    assert (buckets["0"], buckets["0.02"], buckets["0.05"], buckets["+Inf"]) == (1, 1, 3, 4)
+    rest = {each.name: each.value for each in of_shard if not each.name.endswith("_bucket")}
+    assert rest["nh_stream_loss_ratio_count"] == 4
+    assert rest["nh_stream_loss_ratio_sum"] == pytest.approx(0.96)
 
 
 def test_the_version_and_the_state_of_shards_are_metrics(numbered: StatsReading) -> None:

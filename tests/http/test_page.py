@@ -91,7 +91,7 @@ def overview(tab: Tab, url: str, calls: list[RelayedCall], width: int = SCREEN) 
     tab.open(url, width=width, phone=width == PHONE)
     tab.wait_for(ALL_CALLS)
     tab.wait_for("document.querySelectorAll('#figures .figure').length >= 5")
-    tab.wait_for("document.querySelectorAll('.chart canvas').length >= 4")
+    tab.wait_for("document.querySelectorAll('.chart canvas').length >= 6")
     for call in calls:
         call.talk()
     tab.wait_for("charts[0].data[0].length >= 3")

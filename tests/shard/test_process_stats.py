@@ -47,6 +47,8 @@ def test_a_turn_that_took_long_shows_once() -> None:
         loop.turn()
     meter.update()
     assert stats.loop_lag_s >= 0.05, "what was due after 0.1 s came after 0.2 s"
+    assert stats.loop_late_s.sum >= 0.05
+    assert sum(stats.loop_late_s.counts[:5]) < sum(stats.loop_late_s.counts)
     meter.update()
     assert stats.loop_lag_s == 0
     loop.close()

@@ -293,3 +293,22 @@ def test_a_call_of_some_seconds_has_its_worst_and_its_best_interval(
     assert highest.loss_ratio == 0
     assert lowest.mos < average.mos < highest.mos
     assert 0 < lowest.at <= time.time()
+
+
+def test_the_quality_of_streams_is_counted_when_their_session_ends(ends: Participants) -> None:
+    ends.send(*speech(*range(50), *range(51, 101)))  # one of 101 is missing
+    send_back = [*speech(1, 2, 3, ssrc=7)]  # too few to say anything
+    for packet in send_back:
+        ends.bob.send_raw(packet, ends.call.for_callee)
+        ends.testbed.receive(ends.alice)
+    stats = ends.testbed.relay.stats
+    assert sum(stats.stream_loss.counts) == 0, "the session goes on"
+    ends.testbed.bye(ends.call.key)
+    assert (
+        sum(stats.stream_loss.counts)
+        == sum(stats.stream_mos.counts)
+        == sum(stats.stream_jitter_s.counts)
+        == 1
+    )
+    assert stats.stream_loss.sum == pytest.approx(1 / 101, abs=0.001)
+    assert 1 <= stats.stream_mos.sum <= 4.5

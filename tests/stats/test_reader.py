@@ -106,10 +106,10 @@ def test_a_reading_becomes_json_with_the_names_of_the_tables(segment: Segment) -
     names = {field.name for field in SHARD_TABLE}
     assert set(plain) == {"time", "version", "supervisor", "shards", "totals"}
     status = {field.name for field in STATUS_TABLE}
-    assert set(plain["shards"][0]) == names | status | {"shard", "heartbeat_age_s"}
+    assert set(plain["shards"][0]) == names | status | {"shard", "heartbeat_age_s", "histograms"}
     assert set(plain["supervisor"]) == {field.name for field in SUPERVISOR_TABLE} | {"heartbeat_age_s"}
     summed = {field.name for field in SHARD_TABLE if field.total is not Total.NONE}
-    assert set(plain["totals"]) == summed | status - {"state"} | {"heartbeat_age_s"}
+    assert set(plain["totals"]) == summed | status - {"state"} | {"heartbeat_age_s", "histograms"}
     assert plain["shards"][2]["state"] == "starting"
 
 

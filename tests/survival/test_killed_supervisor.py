@@ -133,6 +133,7 @@ def test_counters_of_packets_do_not_go_back(deployment: Deployment) -> None:
         after = deployment.start().stats().totals
         for name in ("packets_in", "packets_out", "bytes_in", "sessions_started"):
             assert getattr(after, name) >= getattr(before, name), name
+        assert sum(after.loop_late_s.counts) >= sum(before.loop_late_s.counts)
         assert after.calls == CALLS
 
 

@@ -74,7 +74,9 @@ def test_calls_go_on_in_new_shards_of_the_same_supervisor(deployment: Deployment
         result = nh_ok(deployment.place, "upgrade")
         assert result.stdout.startswith(f"nh {nh.__version__} runs with 2 shards; {len(calls)} calls go on; ")
         assert result.stderr == f"nh {nh.__version__} takes over …\n"
-        supervisor = relay.stats().supervisor
+        supervisor, totals = relay.stats().supervisor, relay.stats().totals
+        assert sum(totals.command_s.counts) >= 3 * CALLS, "each call took three commands"
+        assert sum(totals.loop_late_s.counts) > 0
         assert supervisor.pid == relay.program.pid
         assert supervisor.running_since == first_start < supervisor.started
         assert supervisor.taken_over == 1

@@ -50,6 +50,14 @@ def _sum(metric: str, by: str = "instance") -> str:
     return f"sum by ({by}) ({metric}{{{SELECTED}}})"
 
 
+def _quantile(quantile: float, metric: str) -> str:
+    return f"histogram_quantile({quantile}, {_rate(f'{metric}_bucket', 'instance, le')})"
+
+
+def _average(metric: str) -> str:
+    return f"{_rate(f'{metric}_sum')} / {_rate(f'{metric}_count')}"
+
+
 PANELS: Final = (
     Panel("Calls", "short", 4, (Query(f"sum(nh_calls{{{SELECTED}}})", "calls"),), "stat"),
     Panel("Shards up", "short", 4, (Query(f"sum(nh_shard_up{{{SELECTED}}})", "up"),), "stat"),
@@ -112,6 +120,42 @@ PANELS: Final = (
             Query(_rate("nh_rpc_timeouts_total"), "{{instance}} late"),
             Query(_rate("nh_rpc_unroutable_total"), "{{instance}} shard down"),
             Query(_rate("nh_rpc_malformed_total"), "{{instance}} malformed"),
+        ),
+    ),
+    Panel(
+        "Time of a command: median and 99 %",
+        "s",
+        12,
+        (
+            Query(_quantile(0.5, "nh_command_seconds"), "{{instance}} median"),
+            Query(_quantile(0.99, "nh_command_seconds"), "{{instance}} 99 %"),
+        ),
+    ),
+    Panel(
+        "MOS of streams that ended: average and worst tenth",
+        "short",
+        12,
+        (
+            Query(_average("nh_stream_mos"), "{{instance}} average"),
+            Query(_quantile(0.1, "nh_stream_mos"), "{{instance}} 10 %"),
+        ),
+    ),
+    Panel(
+        "Loss of streams that ended: average and worst tenth",
+        "percentunit",
+        12,
+        (
+            Query(_average("nh_stream_loss_ratio"), "{{instance}} average"),
+            Query(_quantile(0.9, "nh_stream_loss_ratio"), "{{instance}} 90 %"),
+        ),
+    ),
+    Panel(
+        "Jitter of streams that ended: average and worst tenth",
+        "s",
+        12,
+        (
+            Query(_average("nh_stream_jitter_seconds"), "{{instance}} average"),
+            Query(_quantile(0.9, "nh_stream_jitter_seconds"), "{{instance}} 90 %"),
         ),
     ),
     Panel(

@@ -66,7 +66,7 @@ function addChart(title, series, value) {
     scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] } },
     axes: [{ ...axis, space: 80, values: (_, ticks) => ticks.map(timeOf) }, { ...axis, size: 56, values: (_, ticks) => ticks.map(value || count) }],
     series: [{ label: "at", value: (_, time) => time === null ? "–" : timeOf(time) }, ...series.map((name, at) => ({
-      label: name, stroke: COLORS[at % COLORS.length], width: 1.5, points: { show: false },
+      label: name, stroke: COLORS[at % COLORS.length], width: 1.5, spanGaps: true,
       fill: series.length === 1 ? COLORS[at] + "22" : undefined,
       value: (_, number) => number === null ? "–" : (value || count)(number),
     }))],
@@ -91,6 +91,13 @@ function rateOf(now) {
   return (name) => Math.max(0, (now.totals[name] - before.totals[name]) / seconds);
 }
 
+// The average of the values that a histogram counted since the last reading; null if there were none.
+function averageOf(now, name) {
+  const [one, other] = [now, before].map((reading) => reading.totals.histograms[name]);
+  const number = [one, other].map((histogram) => histogram.counts.reduce((sum, each) => sum + each, 0));
+  return number[0] > number[1] ? (one.sum - other.sum) / (number[0] - number[1]) : null;
+}
+
 function prepare(stats) {
   const drops = Object.keys(stats.totals).filter((name) => name.startsWith("drop_"));
   const shards = stats.shards.map((shard) => `shard ${shard.shard}`);
@@ -101,6 +108,8 @@ function prepare(stats) {
     packets: addChart("Packets a second, by path", ["kernel", "user space"]),
     dropped: addChart("Dropped packets a second, by reason", words),
     cpu: addChart("CPU of each shard", shards, percent),
+    mos: addChart("MOS of streams that ended, average", ["MOS"], (value) => value.toFixed(1)),
+    loss: addChart("Lost packets of streams that ended, average", ["lost"], percent),
   };
 }
 
@@ -117,6 +126,8 @@ function showStats(now) {
     draw.packets(now.time, [kernel, Math.max(0, all - kernel)]);
     draw.dropped(now.time, dropped);
     draw.cpu(now.time, cpu);
+    draw.mos(now.time, [averageOf(now, "stream_mos")]);
+    draw.loss(now.time, [averageOf(now, "stream_loss")]);
     showFigures([
       ["calls", count(totals.calls)],
       ["packets a second", count(Math.round(all))],

@@ -94,6 +94,7 @@ class ShardHandle:
         on_exit: called once, with the reason, when the process is reaped and all commands are answered.
         on_no_calls_left: called with each NoCallsLeft of the shard.
         on_media_timed_out: called with each MediaTimedOut of the shard.
+        on_answered: called with the seconds that a command took, for each that the shard answered in time.
 
     Raises:
         OSError: the process cannot be watched; it has been ended.
@@ -110,6 +111,7 @@ class ShardHandle:
         on_exit: Callable[[str], None],
         on_no_calls_left: Callable[[link.NoCallsLeft], None],
         on_media_timed_out: Callable[[link.MediaTimedOut], None] = lambda _: None,
+        on_answered: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.state = HandleState.STARTING
         self._loop = loop
@@ -120,6 +122,7 @@ class ShardHandle:
         self._on_exit = on_exit
         self._on_no_calls_left = on_no_calls_left
         self._on_media_timed_out = on_media_timed_out
+        self._on_answered = on_answered
         self._in_flight: dict[int, tuple[Answer, float]] = {}  # in the order of their deadlines
         self._last_id = 0
         self._deadline: Timer | None = None
@@ -213,7 +216,9 @@ class ShardHandle:
             case link.Executed():
                 waiting = self._in_flight.pop(message.id, None)
                 if waiting is not None:  # else it is late, and its client already has a Failure
-                    waiting[0](message.result)
+                    answer, deadline = waiting
+                    self._on_answered(self._loop.now() - deadline + self._timeout_s)
+                    answer(message.result)
             case link.NoCallsLeft():
                 self._on_no_calls_left(message)
             case link.MediaTimedOut():

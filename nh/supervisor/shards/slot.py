@@ -130,6 +130,7 @@ class ShardSlot:
             on_ready=self._on_ready,
             on_no_calls_left=self._on_no_calls_left,
             on_media_timed_out=self._on_media_timed_out,
+            on_answered=self.status.command_s.observe,
             on_exit=lambda why: self._on_exit(Path(spec.configure.handover_path), why),
         )
 
