@@ -275,6 +275,8 @@ class SdpText(msgspec.Struct, frozen=True, kw_only=True):
         rtcp_attribute: see RtcpAttribute.
         extensions: RTP header extensions to remove, by the name in their a=extmap; `all` removes all.
         attributes: changes of a= lines.
+        removed_media: media types, in small letters, that the receiver of an offer does not see; `other` for
+            those without a meaning of their own.
     """
 
     zero_address: bool = False
@@ -287,6 +289,7 @@ class SdpText(msgspec.Struct, frozen=True, kw_only=True):
     rtcp_attribute: RtcpAttribute = RtcpAttribute.AS_NEEDED
     extensions: tuple[str, ...] = ()
     attributes: tuple[AttributeEdit, ...] = ()
+    removed_media: tuple[str, ...] = ()
 
     @property
     def controls_origin(self) -> bool:
@@ -313,7 +316,8 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
         asymmetric: as learning OFF, whatever `learning` is.
         strict_source: drop packets from other sources than the learned one, or if none is learned, the SDP's.
         media_handover: another source may take over at any time, unless strict_source.
-        port_latching: whether the relay's ports stay although the peer's changed; None: with ICE only.
+        port_latching: whether the relay's ports stay although the peer's changed; None: with ICE, and for
+            media that the peer does not receive.
         mux_offer, mux_require, mux_demux, mux_accept, mux_reject: of `rtcp-mux`; require implies offer.
         transport_protocol: protocol for the m= lines, such as RTP/SAVPF, or `accept`; "" if not given.
         dscp: DSCP of the packets sent, 0 to 63; None: the relay's default.

@@ -55,6 +55,11 @@ class Edits:
         """Remove a line with its end."""
         self._texts[index] = None
 
+    def delete(self, index: int) -> None:
+        """Remove a line, and what was inserted after it before."""
+        self.drop(index)
+        self._inserted.pop(index, None)
+
     def insert_after(self, index: int, text: bytes) -> None:
         """Insert a line, with the same end, after another one and after those inserted there before.
 

@@ -33,7 +33,7 @@ from nh.sdp.fields import (
     write_rtcp,
 )
 from nh.sdp.lines import Edits
-from nh.sdp.text_changes import change_text
+from nh.sdp.text_changes import change_text, hide_media
 
 _CANDIDATES = ("candidate", "remote-candidates")
 _ICE = (
@@ -102,7 +102,8 @@ class RewritePlan(msgspec.Struct, frozen=True):
             if the session's is not right for it.
         origin: IP address for o=; None leaves it.
         ice: what to do with ICE attributes.
-        appended: m= lines to add at the end.
+        appended: lines of further media to add at the end.
+        hidden: indexes of the media that are left out, with their a=mid in a=group.
         mark: id of this relay for loop protection, a token of RFC 8866; "" adds no mark.
         text: what else a client wants of the lines that the relay writes, and of a=mid and a=extmap.
     """
@@ -112,6 +113,7 @@ class RewritePlan(msgspec.Struct, frozen=True):
     origin: str | None = None
     ice: IceAction = IceAction.KEEP
     appended: tuple[bytes, ...] = ()
+    hidden: frozenset[int] = frozenset()
     mark: str = ""
     text: SdpText = PLAIN_TEXT
 
@@ -136,6 +138,8 @@ def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
             _rewrite_medium(edits, medium, medium_plan, shared[medium.session.first], plan)
     if plan.text is not PLAIN_TEXT:
         change_text(edits, description, plan.text)
+    if plan.hidden:
+        hide_media(edits, description, plan.hidden)
     for line in plan.appended:
         edits.insert_after(description.last, line)
     return edits.render()

@@ -28,6 +28,20 @@ def change_text(edits: Edits, description: SessionDescription, text: SdpText) ->
         _generate_mids(edits, description)
 
 
+def hide_media(edits: Edits, description: SessionDescription, hidden: frozenset[int]) -> None:
+    """Leave media out: their sections, and their names in a=group (RFC 5888)."""
+    media = [description.media[index] for index in hidden if index < len(description.media)]
+    for medium in media:
+        for line in range(medium.first, medium.last + 1):
+            edits.delete(line)
+    mids = {mid for medium in media if (mid := medium.find_value("mid"))}
+    for line, value in description.session.attributes.get("group", ()):
+        semantics, *named = value.decode("ascii", "backslashreplace").split() or [""]
+        if mids.intersection(named):
+            left = " ".join([semantics, *(mid for mid in named if mid not in mids)])
+            edits.replace(line, f"a=group:{left}".encode("ascii", "backslashreplace"))
+
+
 def _hold_by_direction(edits: Edits, medium: Medium) -> None:
     """Say that the sender receives nothing by the medium's direction, as its address says no longer."""
     direction = _HELD.get(medium.direction)

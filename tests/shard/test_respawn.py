@@ -245,6 +245,20 @@ def test_a_call_of_rtpproxy_goes_on_with_its_references(
     assert not shard.backup.calls
 
 
+def test_media_that_are_hidden_from_the_callee_stay_hidden(
+    shard: RespawningShard, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    both = [MediaLine(alice.address, alice.port + 8, "video"), MediaLine(alice.address, alice.port)]
+    options = OfferOptions(text=SdpText(removed_media=("video",)))
+    shard.execute(Offer(b"ng", b"a", b"", b"", write_sdp(both).encode(), options))
+    shard.kill()
+    shard.start()
+    body = write_sdp([MediaLine(bob.address, bob.port)]).encode()
+    answered = shard.execute(Answer(b"ng", b"a", b"b", b"", body, OfferOptions()))
+    assert isinstance(answered, Rewritten)
+    assert [medium.kind for medium in read_sdp(answered.sdp.decode())] == ["video", "audio"]
+
+
 def test_the_count_of_versions_goes_on(shard: RespawningShard, alice: MediaPeer) -> None:
     options = OfferOptions(text=SdpText(whole_origin=True))
     origins = []

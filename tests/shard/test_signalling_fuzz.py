@@ -65,6 +65,7 @@ TEXT = st.builds(
     generate_mid=st.booleans(),
     rtcp_attribute=st.sampled_from(RtcpAttribute),
     extensions=st.sampled_from([(), ("all",), ("urn:ietf:params:rtp-hdrext:sdes:mid",)]),
+    removed_media=st.sampled_from([(), ("video",), ("audio", "other")]),
     attributes=st.lists(
         st.builds(AttributeEdit, st.sampled_from(["", "audio"]), EDITED, EDITED), max_size=3
     ).map(lambda edits: tuple(edit for edit in edits if edit.match or edit.text)),

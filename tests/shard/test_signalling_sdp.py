@@ -402,3 +402,15 @@ def test_what_real_peers_write_is_relayed(ng: NgTestbed, name: str) -> None:
     assert again == to_bob
     ng.delete(b"alice")
     assert ng.stats().sockets == 0
+
+
+@pytest.mark.parametrize(
+    ("direction", "stays"), [("sendonly", True), ("inactive", True), ("recvonly", False)]
+)
+def test_ports_stay_for_media_that_their_sender_does_not_receive(
+    make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer, direction: str, stays: bool
+) -> None:
+    ng = make_ng(*CROSSED)
+    call = ng.connect(alice, bob)
+    moved = MediaLine(alice.address, alice.port + 10, attributes=(direction,))
+    assert (places(ng.offer([moved], to=b"bob")) == call.bob_sends_to) is stays

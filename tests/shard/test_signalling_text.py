@@ -8,9 +8,10 @@ from nh.calls.interfaces import Interface
 from nh.commands import AttributeEdit, RtcpAttribute, SdpText
 from nh.errors import UnusableSdp
 from tests.sdp.samples import crlf
-from tests.shard.conftest import MakeNg
-from tests.shard.ng_testbed import NgTestbed
+from tests.shard.conftest import MakeNg, MakePeer
+from tests.shard.ng_testbed import NgTalk, NgTestbed
 from tests.shard.testbed import V4
+from tools.harness.media_peer import MediaPeer
 
 WHOLE = SdpText(whole_origin=True)
 COUNTED = SdpText(version=True)
@@ -57,6 +58,14 @@ def test_the_count_goes_on_at_each_fork_of_an_offer(ng: NgTestbed) -> None:
         assert origin(ng.offer(sdp("al", 1, 4008), to=fork, text=WHOLE)) == "alice 4"
 
 
+def test_another_branch_gets_the_origin_of_the_one_before(ng: NgTestbed) -> None:
+    for number, branch in enumerate((b"one", b"two"), start=3):
+        assert (
+            origin(ng.offer(sdp(f"alice {branch!r}"[:5], 3), branch=branch, text=WHOLE)) == f"alice {number}"
+        )
+        ng.answer(sdp("bob"), branch=branch, tag=branch)
+
+
 def test_the_relays_ports_count_as_a_change(ng: NgTestbed) -> None:
     first = ng.offer(sdp("alice", 1, 4000), text=COUNTED)
     assert ng.offer(sdp("alice", 2, 4000), text=COUNTED) == first
@@ -85,3 +94,95 @@ def test_attributes_of_the_relays_own_can_be_edited_too(ng: NgTestbed) -> None:
     lines = ng.offer(sdp(), text=text).decode().splitlines()
     assert "a=mid:a" in lines
     assert not any(line.startswith("a=rtcp") for line in lines)
+
+
+# --- media that one end does not see ----------------------------------------------------------------------
+
+NO_VIDEO = SdpText(removed_media=("video",))
+CALLER = ("audio 4000 RTP/AVP 0", "video 4002 RTP/AVP 96", "text 4004 RTP/AVP 98")
+
+
+def media(*described: str, session: str = "c=IN IP4 192.0.2.1\n", mids: str = "") -> bytes:
+    sections = [
+        f"m={line}\n" + (f"a=mid:{mid}\n" if mid else "")
+        for line, mid in zip(described, mids or [""] * len(described), strict=True)
+    ]
+    return crlf(f"v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\n{session}t=0 0\n" + "".join(sections))
+
+
+def seen(sdp: bytes) -> list[str]:
+    """The media of an SDP: type, and whether it is rejected."""
+    found = re.findall(rb"^m=(\w+) (\d+)", sdp, re.MULTILINE)
+    return [f"no {kind.decode()}" if port == b"0" else kind.decode() for kind, port in found]
+
+
+def test_removed_media_are_hidden_from_the_callee_and_rejected_for_the_caller(ng: NgTestbed) -> None:
+    assert seen(ng.offer(media(*CALLER), text=NO_VIDEO)) == ["audio", "text"]
+    answer = ng.answer(media("audio 5000 RTP/AVP 0", "text 5004 RTP/AVP 98"))
+    assert seen(answer) == ["audio", "no video", "text"]
+    assert b"m=video 0 RTP/AVP 96\r\n" in answer
+
+
+def test_each_end_keeps_its_count_of_media_when_the_callee_offers(ng: NgTestbed) -> None:
+    ng.offer(media(*CALLER), text=NO_VIDEO)
+    ng.answer(media("audio 5000 RTP/AVP 0", "text 5004 RTP/AVP 98"))
+    again = ng.offer(media("audio 5000 RTP/AVP 0", "text 5004 RTP/AVP 98"), tag=b"bob", to=b"alice")
+    assert seen(again) == ["audio", "no video", "text"]
+    answered = media("audio 4000 RTP/AVP 0", "video 0 RTP/AVP 96", "text 4004 RTP/AVP 98")
+    assert seen(ng.answer(answered, tag=b"alice", to=b"bob")) == ["audio", "text"]
+
+
+def test_media_flow_beside_those_that_are_hidden(ng: NgTestbed, make_peer: MakePeer) -> None:
+    alice, bob = make_peer("127.0.0.11"), make_peer("127.0.0.22")
+    to_bob = ng.offer(flowing(alice, "video 4002 RTP/AVP 96"), text=NO_VIDEO)
+    to_alice = ng.answer(flowing(bob))
+    ng.talk(alice, bob, NgTalk(to_alice.replace(b"m=video 0", b"m=video 9"), to_bob), medium=-1)
+
+
+def flowing(peer: MediaPeer, *before: str) -> bytes:
+    return media(*before, f"audio {peer.port} RTP/AVP 0", session=f"c=IN IP4 {peer.address}\n")
+
+
+def test_a_hidden_medium_leaves_its_bundle(ng: NgTestbed) -> None:
+    group = "c=IN IP4 192.0.2.1\na=group:BUNDLE a v t\na=group:LS a t\n"
+    to_bob = ng.offer(media(*CALLER, session=group, mids="avt"), text=NO_VIDEO)
+    assert b"a=group:BUNDLE a t\r\na=group:LS a t\r\n" in to_bob
+    assert b"a=mid:v" not in to_bob
+    answer = ng.answer(media("audio 5000 RTP/AVP 0", "text 5004 RTP/AVP 98", mids="at"))
+    assert re.findall(rb"a=mid:(.)", answer) == [b"a", b"v", b"t"]
+
+
+@pytest.mark.parametrize(
+    ("removed", "left"),
+    [
+        (("audio", "text"), ["video", "foobar"]),
+        (("other",), ["audio", "video", "text"]),
+        (("audio", "video", "text", "other"), []),
+        (("image",), ["audio", "video", "text", "foobar"]),
+    ],
+)
+def test_media_are_removed_by_type(ng: NgTestbed, removed: tuple[str, ...], left: list[str]) -> None:
+    text = SdpText(removed_media=removed, generate_mid=True)
+    assert seen(ng.offer(media(*CALLER, "foobar 4006 RTP/AVP 10"), text=text)) == left
+    five = [f"{kind} 5000 RTP/AVP 0" for kind in left]
+    assert len(seen(ng.answer(media(*five)))) == 4
+
+
+def test_an_offer_that_hides_nothing_shows_all_media_again(ng: NgTestbed) -> None:
+    ng.offer(media(*CALLER), text=NO_VIDEO)
+    ng.offer(media(*CALLER))
+    assert seen(ng.answer(media("audio 5000 RTP/AVP 0"))) == ["audio", "no video", "no text"]
+
+
+# --- rejected media -----------------------------------------------------------------------------------------
+
+
+def test_media_that_an_answer_lacks_have_an_address_and_their_names(ng: NgTestbed) -> None:
+    ng.offer(media(*CALLER, mids="avt"))
+    without = media("audio 5000 RTP/AVP 0\nc=IN IP4 192.0.2.9", session="", mids="a")
+    answer = ng.answer(without).decode()
+    assert answer.endswith(
+        "m=video 0 RTP/AVP 96\r\nc=IN IP4 0.0.0.0\r\na=mid:v\r\n"
+        "m=text 0 RTP/AVP 98\r\nc=IN IP4 0.0.0.0\r\na=mid:t\r\n"
+    )
+    assert ng.answer(media("audio 5000 RTP/AVP 0")).count(b"c=IN") == 1

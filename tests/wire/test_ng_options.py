@@ -118,6 +118,7 @@ def test_what_a_relay_can_do_becomes_an_option(fields: dict[str, Any], expected:
         ({"replace": ["force-increment-sdp-ver"]}, SdpText(force_version=True)),
         ({"replace": ["username", "session-name"]}, SdpText(username=True, session_name=True)),
         ({"flags": ["replace-SDP-version"]}, SdpText(version=True)),
+        ({"sdp-media-remove": ["Video", "other"]}, SdpText(removed_media=("video", "other"))),
     ],
 )
 def test_what_concerns_the_text_alone_is_an_option_of_the_text(

@@ -290,7 +290,10 @@ class Offers:
         if any(dialog.has(offerer) for dialog in self.dialogs):
             return None
         early = self.participants.find_early(offerer)
-        return early or Dialog(offerer, Party(b"", Side.TO, now=now), branch=b"", now=now)
+        if early is None:
+            early = Dialog(offerer, Party(b"", Side.TO, now=now), branch=b"", now=now)
+            early.callee.sent_origin = self.participants.find_origin_sent_by(offerer.tag)
+        return early
 
     def _expect(self, early: Dialog, ready: Sequence[SocketGroup | None], *, now: float) -> None:
         """Relay between an offerer and the sockets that are ready for its answerer."""

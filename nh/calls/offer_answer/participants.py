@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from nh.calls.media import Side
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party
+from nh.calls.origin import SentOrigin
 from nh.calls.resources import CallResources
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
@@ -127,6 +128,11 @@ class Participants:
         early = self.find_early(offerer)
         return early.callee if early is not None else None
 
+    def find_origin_sent_by(self, tag: bytes) -> SentOrigin | None:
+        """The origin of the SDPs that an end has offered to others so far; it stays for those that come."""
+        callees = [dialog.callee for dialog in self.dialogs if dialog.caller.tag == tag]
+        return next((callee.sent_origin for callee in callees if callee.sent_origin), None)
+
     def has_dialog(self, party: Party) -> bool:
         """Whether a party is in an established dialog."""
         return any(dialog.has(party) for dialog in self.dialogs)
@@ -207,9 +213,7 @@ class Participants:
             # the first answerer takes over the sockets that were kept for it
             dialog.callee.set_tag(tag)
         else:
-            # a fork: it got the same offer as those that answered before
-            others = [each.callee for each in self.dialogs if each.caller is offerer]
-            dialog.callee.sent_origin = next((each.sent_origin for each in others if each.sent_origin), None)
+            dialog.callee.sent_origin = self.find_origin_sent_by(offerer.tag)
         self.add(dialog.callee, sparing=offerer, now=now)
         self.dialogs.append(dialog)
 

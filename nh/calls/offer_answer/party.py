@@ -36,16 +36,21 @@ class MediumRequest(NamedTuple):
 
 
 class OfferedMedium(NamedTuple):
-    """An m= line of the party's last offer: media type, transport protocol, first format."""
+    """An m= line of the party's last offer.
+
+    Attributes:
+        kind, proto, format: media type, transport protocol, first format.
+        mid: its a=mid, "" without one.
+        hidden: the end that got the offer has not seen it.
+        inserted: it stands for a medium of the other end that this one does not see.
+    """
 
     kind: str
     proto: str
     format: str
-
-    @property
-    def rejection(self) -> bytes:
-        """The m= line that rejects the medium in an answer (RFC 3264 6)."""
-        return f"m={self.kind} 0 {self.proto} {self.format}".encode("ascii", "backslashreplace")
+    mid: str = ""
+    hidden: bool = False
+    inserted: bool = False
 
 
 class Mux(NamedTuple):

@@ -58,7 +58,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
     holds: dict[Index, MediaSnapshot]
     mux: list[tuple[bool, bool, bool | None]]
     ended_totals: list[tuple[Index, Index, Count, Count, Count]]
-    offered: list[tuple[str, str, str]]
+    offered: list[OfferedMedium]
     dtmf_blocked: bool = False
     references: list[Reference] = []
     sent_origin: tuple[tuple[bytes, bytes, bytes, bytes], bytes] | None = None
@@ -84,7 +84,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
             holds={medium: MediaSnapshot.take(media) for medium, media in party.holds.items()},
             mux=[(mux.offered, mux.passed_on, mux.decided) for mux in party.mux],
             ended_totals=[(*key, *totals) for key, totals in party.ended_totals.items()],
-            offered=[(medium.kind, medium.proto, medium.format) for medium in party.offered],
+            offered=party.offered,
             dtmf_blocked=party.dtmf_blocked,
             references=sorted(party.references),
             sent_origin=party.sent_origin,
@@ -131,7 +131,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         party.superseded = [(medium, groups[index]) for medium, index in self.superseded]
         party.holds = {medium: media.rebuild() for medium, media in self.holds.items()}
         party.mux = [Mux(*mux) for mux in self.mux]
-        party.offered = [OfferedMedium(*medium) for medium in self.offered]
+        party.offered = list(self.offered)
         party.references = set(self.references)
         party.ended_totals = {
             (medium, component): ReceivedTotals(*totals) for medium, component, *totals in self.ended_totals

@@ -10,14 +10,12 @@ import msgspec
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media
-from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
+from nh.calls.offer_answer.party import MediumRequest, Mux, Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
-from nh.commands import PLAIN_TEXT, EndpointLearning, Feature, IceHandling, OfferOptions, SdpText
+from nh.commands import PLAIN_TEXT, EndpointLearning, Feature, IceHandling, OfferOptions
 from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
-from nh.sdp.attributes import edit_attributes
 from nh.sdp.description import Direction, Medium, SessionDescription
-from nh.sdp.origin import control_origin
 from nh.sdp.parse import parse
 from nh.sdp.rewrite import MediumPlan, MuxAction
 
@@ -103,36 +101,6 @@ def proto_to_write(medium: Medium, wanted: str) -> str:
     return wanted if wanted and medium.rtp and _differ_by_feedback(medium.proto, wanted) else ""
 
 
-def finish(body: bytes, text: SdpText | None, receiver: Party | None) -> bytes:
-    """Carry out what a client wants of a forwarded SDP beside the relay's own changes.
-
-    Args:
-        body: the SDP with the relay's addresses and ports.
-        text: what the client wants; None for nothing.
-        receiver: who gets the SDP; keeps its o= and s= once a client wanted any of them kept.
-
-    Raises:
-        UnusableSdp: the SDP would become too long.
-    """
-    if text is not None and text.attributes:
-        body = edit_attributes(body, text.attributes)
-    if receiver is not None and (receiver.sent_origin or (text is not None and text.controls_origin)):
-        body, receiver.sent_origin = control_origin(body, receiver.sent_origin, text or PLAIN_TEXT)
-    return body
-
-
-def offered_media(description: SessionDescription) -> list[OfferedMedium]:
-    """What an answer has to match: the m= lines of an offer."""
-    return [
-        OfferedMedium(
-            medium.kind,
-            medium.proto,
-            medium.field.formats[0].decode("ascii", "backslashreplace") if medium.field.formats else "*",
-        )
-        for medium in description.media
-    ]
-
-
 def request_for(
     medium: Medium, options: OfferOptions, towards: Interface, *, muxed: bool = False
 ) -> MediumRequest:
@@ -149,8 +117,10 @@ def request_for(
         signalled_from=options.received_from,
         paused=medium.direction in (Direction.SENDONLY, Direction.INACTIVE),
     )
-    # with ICE the announced endpoint is one of many candidates: a change of it says nothing
-    latch = medium.ice if options.port_latching is None else options.port_latching
+    # with ICE the announced endpoint is one of many candidates, and a paused medium is not received there at
+    # all: a change of it says nothing, as in rtpengine
+    keeps = medium.ice or media.paused
+    latch = keeps if options.port_latching is None else options.port_latching
     return MediumRequest(media, towards.address, latch=latch, dscp=options.dscp)
 
 

@@ -1,17 +1,15 @@
 """Signalling: the commands of ng, carried out on the calls. SDP comes in and leaves with the relay's ports.
 
 The module decides what an SDP requests (interfaces, holds, relayed media). The domain decides what becomes of
-calls (nh.calls.offer_answer.offers), nh.sdp reads and writes the text.
+calls (nh.calls.offer_answer.offers), nh.shard.ng.forwarded_sdp what the other end gets.
 """
 
 import time
 from collections.abc import Sequence
-from typing import Final
 
 from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.offers import Offers
-from nh.calls.offer_answer.party import Party
-from nh.calls.socket_group import SocketGroup
+from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.calls.table import CallTable
 from nh.calls.timeouts import TimeoutTarget
 from nh.commands import (
@@ -19,7 +17,6 @@ from nh.commands import (
     Answer,
     BlockMedia,
     Delete,
-    IceHandling,
     NgCommand,
     Offer,
     OfferOptions,
@@ -28,34 +25,21 @@ from nh.commands import (
 from nh.errors import PortsExhausted
 from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
-from nh.sdp.rewrite import IceAction, MediumPlan, MuxAction, RewritePlan, rewrite
+from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
+from nh.shard.ng.hidden_media import offered_media, with_hidden
 from nh.shard.ng.interface_choice import InterfaceChoice
 from nh.shard.ng.negotiation import (
     answering,
-    bundled,
     expected_of,
     family_of,
-    finish,
     leave_out,
-    medium_plan,
     mux_offered,
-    mux_towards_answerer,
-    offered_media,
     padded,
     policy_for,
     read_sdp,
-    rejecting,
     request_for,
-    wanted_transport,
 )
 from nh.shard.ng.queries import query_call
-
-_ICE_ACTIONS: Final = {
-    IceHandling.DEFAULT: IceAction.REPLACE,
-    IceHandling.REMOVE: IceAction.REMOVE,
-    IceHandling.OPTIONAL: IceAction.ADD,
-    IceHandling.FORCE: IceAction.REPLACE,
-}
 
 
 class Signalling:
@@ -114,7 +98,16 @@ class Signalling:
         near, far, warning = self._interfaces.for_offer(
             command.options, family_of(description), known, receiver, call_id=command.call_id
         )
-        requests = [request_for(medium, command.options, far) for medium in description.media]
+        if receiver is not None:
+            description = with_hidden(description, receiver.offered)
+        removed = (command.options.text or PLAIN_TEXT).removed_media
+        offered = offered_media(description, removed, receiver)
+        requests = [
+            MediumRequest(None, far.address)
+            if announced.hidden
+            else request_for(medium, command.options, far)
+            for medium, announced in zip(description.media, offered, strict=True)
+        ]
         try:
             groups = self._table.offer(
                 call_id=command.call_id,
@@ -134,15 +127,21 @@ class Signalling:
         sender, receiver = self._ends_of(command)
         assert sender is not None, "the offer has made it"
         sender.mux = [mux_offered(medium, command.options) for medium in description.media]
-        sender.offered = offered_media(description)
+        sender.offered = offered
         sender.label = command.options.label or sender.label
         sender.interface, sender.peer_interface = near, far
         if receiver is not None:
             receiver.interface = far
-        muxes = [mux_towards_answerer(mux, required=command.options.mux_require) for mux in sender.mux]
-        sdp = self._rewritten(description, groups, far, command.options, muxes)
-        to = self._offers(command.call_id).participants.find_receiver(sender, command.to_tag)
-        return Rewritten(finish(sdp, command.options.text, to), warning, left_out)
+        sdp = forward_offer(
+            description,
+            groups,
+            command.options,
+            sender=sender,
+            receiver=self._offers(command.call_id).participants.find_receiver(sender, command.to_tag),
+            address=command.options.media_address or far.advertised,
+            mark=self._mark,
+        )
+        return Rewritten(sdp, warning, left_out)
 
     def answer(self, command: Answer) -> Rewritten:
         """The answer with the relay's ports, for the offerer.
@@ -160,6 +159,7 @@ class Signalling:
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         offerer = offers.participants.find_answered(command.from_tag, command.to_tag, command.via_branch)
         near = offerer.interface or self._interfaces.default(4)
+        description = with_hidden(description, offerer.offered)
         offered = padded(offerer.mux, len(description.media))
         muxes = [
             mux.answered(medium.rtcp_mux) for medium, mux in zip(description.media, offered, strict=True)
@@ -187,79 +187,21 @@ class Signalling:
         answerer.label = command.options.label or answerer.label
         if answerer.interface is None:
             answerer.interface, answerer.peer_interface = offerer.peer_interface, offerer.interface
-        actions = [(MuxAction.ADD if muxes_too else MuxAction.REMOVE, muxes_too) for muxes_too, _ in muxes]
-        sdp = self._rewritten_answer(description, groups, near, command.options, actions, offerer=offerer)
-        return Rewritten(finish(sdp, command.options.text, offerer), left_out=left_out)
+        sdp = forward_answer(
+            description,
+            groups,
+            command.options,
+            offerer=offerer,
+            muxes=muxes,
+            address=command.options.media_address or near.advertised,
+            mark=self._mark,
+        )
+        return Rewritten(sdp, left_out=left_out)
 
     # --- SDP --------------------------------------------------------------------------------------
 
     def _is_looped(self, description: SessionDescription, options: OfferOptions) -> bool:
         return options.loop_protect and self._mark in description.marks
-
-    def _rewritten(
-        self,
-        description: SessionDescription,
-        groups: Sequence[SocketGroup | None],
-        towards: Interface,
-        options: OfferOptions,
-        muxes: Sequence[tuple[MuxAction, bool]],
-    ) -> bytes:
-        """The offer for the party at `towards`.
-
-        Args:
-            muxes: of each medium, what becomes of a=rtcp-mux, and whether RTCP has no port of its own.
-        """
-        address = options.media_address or towards.advertised
-        proto = wanted_transport(options)
-        plans = [
-            medium_plan(medium, group, address, mux, proto=proto)
-            for medium, group, mux in zip(description.media, groups, muxes, strict=True)
-        ]
-        return self._rewrite(description, plans, address, options)
-
-    def _rewritten_answer(
-        self,
-        description: SessionDescription,
-        groups: Sequence[SocketGroup | None],
-        towards: Interface,
-        options: OfferOptions,
-        muxes: Sequence[tuple[MuxAction, bool]],
-        *,
-        offerer: Party,
-    ) -> bytes:
-        """The answer for the offerer at `towards`: it has the media of the offer, in number and transport.
-
-        Media that the answer lacks are added as rejected, those beyond the offer are rejected (RFC 3264 6).
-        """
-        address = options.media_address or towards.advertised
-        protos = [medium.proto for medium in offerer.offered]
-        plans = [
-            medium_plan(medium, group, address, mux, proto=protos[index] if index < len(protos) else "")
-            if index < len(offerer.groups)
-            else rejecting(address)
-            for index, (medium, group, mux) in enumerate(zip(description.media, groups, muxes, strict=True))
-        ]
-        missing = tuple(medium.rejection for medium in offerer.offered[len(description.media) :])
-        return self._rewrite(description, bundled(description, plans), address, options, missing)
-
-    def _rewrite(
-        self,
-        description: SessionDescription,
-        plans: Sequence[MediumPlan | None],
-        address: str,
-        options: OfferOptions,
-        appended: tuple[bytes, ...] = (),
-    ) -> bytes:
-        plan = RewritePlan(
-            media=tuple(plans),
-            appended=appended,
-            connection=address,
-            origin=address if options.replace_origin else None,
-            ice=_ICE_ACTIONS[options.ice],
-            mark=self._mark if options.loop_protect else "",
-            text=options.text or PLAIN_TEXT,
-        )
-        return rewrite(description, plan)
 
     # --- calls ------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from nh.wire.ng.dictionary import Dictionary, integer_of, normalize_key, text_of
 from nh.wire.ng.flags import read_flag
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.rtpp_flags import split
-from nh.wire.ng.sdp_text import read_attributes, read_extmap, read_replace
+from nh.wire.ng.sdp_text import read_attributes, read_extmap, read_removed_media, read_replace
 from nh.wire.ng.unsupported import (
     BUNDLE,
     CODEC_OPTIONS,
@@ -287,6 +287,7 @@ _READERS: Final[Mapping[bytes, Reader]] = {
     b"replace": read_replace,
     b"sdp-attr": read_attributes,
     b"extmap": read_extmap,
+    b"sdp-media-remove": read_removed_media,
     b"ice": _read_ice,
     b"rtcp-mux": _read_mux,
     b"direction": _read_direction,

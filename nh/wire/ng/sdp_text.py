@@ -55,6 +55,11 @@ def read_extmap(value: object, parsed: ParsedOptions) -> None:
             parsed.unsupported(f"extmap={text_of(name[:64])}", HEADERS)
 
 
+def read_removed_media(value: object, parsed: ParsedOptions) -> None:
+    """`sdp-media-remove`: media types that the receiver of an offer is not to see."""
+    parsed.set_text("removed_media", tuple(text_of(word)[:64].lower() for word in words_of(value)))
+
+
 def read_attributes(value: object, parsed: ParsedOptions) -> None:
     """`sdp-attr`: a dictionary by media type and command, or flags such as `add-audio-ptime:20`."""
     edits = [*parsed.text.attributes]

@@ -29,7 +29,6 @@ BUNDLE: Final = Gap(Feature.SDP, "nh does not change what is bundled")
 TRAFFIC: Final = Gap(Feature.PACKETS, "use the command block media")
 _MEDIA: Final = Gap(Feature.PACKETS, "nh does not look into media")
 HEADERS: Final = Gap(Feature.SDP, "nh does not look into RTP headers")
-_SDP: Final = Gap(Feature.SDP, "nh changes of an SDP only what a relay must")
 _ROUTES: Final = Gap(Feature.ROUTES, "nh does not look into routes, name an interface")
 
 UNSUPPORTED_FLAGS: Final[Mapping[bytes, Gap]] = {
@@ -60,7 +59,6 @@ UNSUPPORTED_KEYS: Final[Mapping[bytes, Gap]] = {
     b"ptime-reverse": CODECS,
     b"reverse-ptime": CODECS,
     b"delay-buffer": _MEDIA,
-    b"sdp-media-remove": _SDP,
     b"audio-player": PLAYING,
     b"player": PLAYING,
     b"moh": PLAYING,

@@ -1,0 +1,80 @@
+"""Hidden media: those of an offer that its receiver never sees (ng's sdp-media-remove).
+
+The receiver answers, and offers in turn, without them. The end that has offered them must find them in each
+SDP, at their place and rejected (RFC 3264 6 and 8), so they are put in on the way to it and left out on the
+way back.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from nh.calls.offer_answer.party import OfferedMedium, Party
+from nh.sdp.description import Medium, SessionDescription
+from nh.sdp.lines import Edits
+from nh.sdp.parse import parse
+
+_KNOWN_KINDS: Final = frozenset({"audio", "video", "text", "application", "message", "image"})
+
+
+def offered_media(
+    description: SessionDescription, kinds: Collection[str], receiver: Party | None
+) -> list[OfferedMedium]:
+    """What an answer has to match, and what of it one end does not see.
+
+    Args:
+        description: an offer, with the media that are hidden from its sender.
+        kinds: the media types that the receiver is not to see, in small letters; `other` for unknown ones.
+        receiver: who gets the offer; None if it is not known yet.
+    """
+    seen_by_receiver = receiver.offered if receiver is not None else []
+    inserted = {index for index, medium in enumerate(seen_by_receiver) if medium.hidden}
+    return [
+        OfferedMedium(
+            medium.kind,
+            medium.proto,
+            medium.field.formats[0].decode("ascii", "backslashreplace") if medium.field.formats else "*",
+            medium.find_value("mid") or "",
+            hidden=_is_of(medium, kinds),
+            inserted=index in inserted,
+        )
+        for index, medium in enumerate(description.media)
+    ]
+
+
+def with_hidden(description: SessionDescription, offered: Sequence[OfferedMedium]) -> SessionDescription:
+    """An SDP of an end from which some of the media that the other end has offered are hidden.
+
+    Args:
+        description: the SDP.
+        offered: the media of the other end's offer.
+
+    Returns:
+        The SDP with the hidden media, rejected, among its own.
+    """
+    if not any(medium.hidden for medium in offered):
+        return description
+    edits = Edits(description.lines)
+    own = iter(description.media)
+    after = description.session.last
+    for medium in offered:
+        if medium.hidden:
+            for line in rejection(medium, description):
+                edits.insert_after(after, line)
+        elif (seen := next(own, None)) is not None:
+            after = seen.last
+    return parse(edits.render())
+
+
+def rejection(medium: OfferedMedium, description: SessionDescription) -> list[bytes]:
+    """The lines that reject an offered medium in an SDP: m=, c= if the session has none, and a=mid."""
+    lines = [f"m={medium.kind} 0 {medium.proto} {medium.format}"]
+    if description.session.own_connection is None:
+        lines.append("c=IN IP4 0.0.0.0")
+    if medium.mid:
+        lines.append(f"a=mid:{medium.mid}")
+    return [line.encode("ascii", "backslashreplace") for line in lines]
+
+
+def _is_of(medium: Medium, kinds: Collection[str]) -> bool:
+    kind = medium.kind.lower()
+    return kind in kinds or ("other" in kinds and kind not in _KNOWN_KINDS)
