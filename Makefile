@@ -9,6 +9,7 @@
 # make plot      install what --plot of tools.rtpload and benchmarks needs (matplotlib)
 # make bpf       compile the program of the kernel path (Debian: clang llvm libbpf-dev)
 # make node      install the clients of ng for Node.js that tests run (Debian: nodejs npm)
+# make man       man pages of all commands, in build/man
 # make clean     remove .venv and all caches
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ PLOT := $(VENV)/.installed-plot
 NODE := .node
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all check soak survive bench plot node bpf bpf-object bytecode clean
+.PHONY: help run demo test test-all check soak survive bench plot man node bpf bpf-object bytecode clean
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^make/!d'
@@ -106,6 +107,9 @@ bpf: bpf-object $(DEV)
 bpf-object:
 	clang $(BPF_FLAGS) -idirafter /usr/include/$(shell uname -m)-linux-gnu -c $(BPF_SOURCE) -o $(BPF_OBJECT)
 	llvm-objcopy --strip-debug --discard-all --remove-section=.BTF.ext --remove-section=.rel.BTF.ext $(BPF_OBJECT)
+
+man: $(RUN)
+	$(BIN)/python -m tools.man_pages build/man
 
 clean:
 	rm -rf $(VENV) $(NODE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from nh.cli.examples import epilog
 from nh.cli.options import Command, take_text_as_it_is
 from nh.cli.usage import USAGE_ERROR, no_command, usage_message
 from nh.errors import ConfigError, NhError
@@ -43,7 +44,8 @@ class _Subcommands(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         module = importlib.import_module(_MODULES[name])
         alone = typer.Typer(add_completion=False)
-        alone.command(name, cls=Command, epilog=getattr(module, "EPILOG", None))(getattr(module, name))
+        text = epilog(name, getattr(module, "EPILOG", ""))
+        alone.command(name, cls=Command, epilog=text)(getattr(module, name))
         return get_command(alone)
 
     def __iter__(self) -> Iterator[str]:

@@ -147,7 +147,7 @@ def test_a_closed_call_is_gone(directory: Path) -> None:
         == "closed unused: no session was active, its ports are free\n"
     )
     closed = nh(directory, "close", "--json", "--", "-c")
-    assert msgspec.json.decode(closed.stdout) == {"call_id": "-c", "sessions": 1}
+    assert msgspec.json.decode(closed.stdout) == {"call_id": "-c", "closed": 1}
     assert listed(nh(directory, "calls")) == []
 
 

@@ -154,6 +154,21 @@ def test_stats_once(relay: Relay) -> None:
         assert str(shard.shard) in shown
 
 
+def test_the_shell_completes_call_ids(relay: Relay, call: str) -> None:
+    environment = {
+        "_NH_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"nh close {call[:7]}",
+        "COMP_CWORD": "2",
+        "NH_RUNTIME_DIR": str(relay.directory),
+    }
+    words = [sys.executable, "-m", "nh"]
+    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | environment, check=False)
+    assert call in done.stdout.splitlines()
+    nowhere = environment | {"NH_RUNTIME_DIR": str(relay.directory / "nowhere")}
+    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | nowhere, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
 def test_the_health_of_a_relay(relay: Relay, call: str) -> None:
     assert on(relay, "health").stdout.startswith("ok: 2 of 2 shards are up, ")
     found = json.loads(on(relay, "health", "--json").stdout)

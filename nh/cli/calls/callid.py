@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from nh.calls.media import Side
 from nh.errors import ConfigError
 from nh.printable import show_id
 
@@ -27,16 +28,18 @@ def json_text(value: object) -> bytes:
 
     Identifiers have the form that the command line takes.
     """
-    plain = msgspec.to_builtins(value, builtin_types=(bytes,))
-    if isinstance(value, msgspec.Struct) and value.__struct_config__.tag is not None:
-        del plain[value.__struct_config__.tag_field]  # it tells results apart inside nh
-    return msgspec.json.encode(_plain(plain))
+    return msgspec.json.encode(_plain(value))
 
 
 def _plain(value: object) -> object:
     match value:
         case bytes():
             return show_id(value)
+        case Side():
+            return value.name.lower()
+        case msgspec.Struct():
+            names = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
+            return {name: _plain(getattr(value, field)) for field, name in names}
         case dict():
             return {name: _plain(part) for name, part in value.items()}
         case list() | tuple():

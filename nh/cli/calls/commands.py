@@ -2,16 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from nh.cli.calls.callid import json_text, read_id
-from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect, read_number
-from nh.errors import UnknownCall
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect, read_number, settings_of
+from nh.errors import NhError, UnknownCall
 from nh.printable import show_id
 
 _ID_HELP = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behind -- if it begins with -"
+
+
+COMPLETION_S: Final = 1.0
+"""nh may take so long to answer the shell."""
+
+MOST_COMPLETED: Final = 200
 
 
 @contextmanager
@@ -23,10 +29,30 @@ def _naming(call_id: bytes) -> Iterator[None]:
         raise UnknownCall(f"no call '{show_id(call_id)}' here; `nh calls` lists them") from exc
 
 
+def complete_call_id(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The call-ids that begin with what was typed, for the shell; none if nh cannot be asked now."""
+    from nh.client import NativeClient  # noqa: PLC0415
+    from nh.commands import ListCalls  # noqa: PLC0415
+
+    try:
+        begun = read_id(incomplete)
+        settings = settings_of(*(ctx.params.get(name) for name in ("config", "runtime_dir", "rpc")))
+        with NativeClient(settings.rpc_addresses[0], timeout_s=COMPLETION_S) as client:
+            page = client.request(ListCalls(contains=begun, limit=MOST_COMPLETED))
+    except (NhError, OSError):
+        return []
+    return [show_id(call.call_id) for call in page.calls if call.call_id.startswith(begun)]
+
+
 def calls(
     call_id: Annotated[
         str | None,
-        typer.Argument(metavar="CALL-ID", help=f"Show this call in full; {_ID_HELP}.", show_default=False),
+        typer.Argument(
+            metavar="CALL-ID",
+            help=f"Show this call in full; {_ID_HELP}.",
+            show_default=False,
+            autocompletion=complete_call_id,
+        ),
     ] = None,
     *,
     contains: Annotated[
@@ -56,7 +82,13 @@ def calls(
 
 def close(
     call_id: Annotated[
-        str, typer.Argument(metavar="CALL-ID", help=f"The call to end, {_ID_HELP}.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="CALL-ID",
+            help=f"The call to end, {_ID_HELP}.",
+            show_default=False,
+            autocompletion=complete_call_id,
+        ),
     ],
     *,
     as_json: AsJson = False,
@@ -71,7 +103,7 @@ def close(
     with _naming(wanted), connect(config, runtime_dir, rpc) as client:
         closed = client.request(CloseCall(wanted)).sessions
     if as_json:
-        typer.echo(json_text({"call_id": wanted, "sessions": closed}))
+        typer.echo(json_text({"call_id": wanted, "closed": closed}))
     elif closed:
         typer.echo(f"closed {show_id(wanted)}: {closed} {'session' if closed == 1 else 'sessions'} ended")
     else:

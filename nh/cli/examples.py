@@ -1,0 +1,52 @@
+"""Examples of each command: its help shows them, and so does its man page."""
+
+from collections.abc import Mapping
+from typing import Final
+
+EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+    "run": (
+        ("nh run", "a relay for Net::SIP on this host"),
+        ("nh run --ng 127.0.0.1:2223 --address 192.0.2.1", "for Kamailio and OpenSIPS"),
+        ("nh run --ng 127.0.0.1:2223 --address 10.0.0.5!192.0.2.1", "the same behind a static NAT"),
+        ("nh run --config /etc/nh.toml --check", "only check whether it could start"),
+    ),
+    "stats": (
+        ("nh stats", "live, until Ctrl-C"),
+        ("nh stats --once", "one picture, and all counters"),
+        ("nh stats --json --interval 10s", "a line of JSON every 10 s"),
+    ),
+    "health": (
+        ("nh health", "whether new calls are taken"),
+        ("nh health --alive --json", "for a health check that must not end a relay that drains"),
+    ),
+    "calls": (
+        ("nh calls --contains alice", "calls whose call-id contains alice"),
+        ("nh calls a84b4c76e66710@example.org", "one call in full"),
+    ),
+    "close": (("nh close a84b4c76e66710@example.org", "end this call"),),
+    "drain": (("nh drain --limit-s 1h", "refuse new calls; end after the last one, or in an hour"),),
+    "undrain": (("nh undrain", "take new calls again"),),
+    "upgrade": (("nh upgrade", "go on with the installed nh and the present settings"),),
+    "shards": (("nh shards 8", "go on with eight shards"),),
+    "reload": (("nh reload", "read the file of settings again"),),
+    "log": (
+        ("nh log", "print the levels"),
+        ("nh log debug calls", "log when calls begin and end"),
+        ("nh log info", "all areas as usual"),
+    ),
+    "config": (
+        ("nh config --config /etc/nh.toml", "all settings, with where each comes from"),
+        ("nh config --json", "the same for programs"),
+    ),
+    "doctor": (
+        ("nh doctor -q", "warnings and failures only"),
+        ("nh doctor --config /etc/nh.toml --json", "with the settings of a service, for programs"),
+    ),
+}
+"""By command: (command line, what it does)."""
+
+
+def epilog(command: str, text: str) -> str:
+    """What stands below the options in the help of a command: its own text, then its examples."""
+    lines = [f"{line}  ({what})" for line, what in EXAMPLES.get(command, ())]
+    return "\n\n".join(filter(None, [text, "Examples:", *lines]))

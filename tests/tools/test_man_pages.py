@@ -1,0 +1,43 @@
+"""tools.man_pages: a page for each command, with each of its options, that groff reads without a warning."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from nh.cli.main import app
+from tools.man_pages import pages
+
+PAGES = dict(pages())
+GROUP: Any = get_command(app)
+
+
+def test_there_is_a_page_for_nh_and_for_each_command() -> None:
+    assert set(PAGES) == {"nh.1", *(f"nh-{name}.1" for name in GROUP.commands)}
+
+
+@pytest.mark.parametrize("name", list(GROUP.commands))
+def test_a_page_has_every_option_and_argument(name: str) -> None:
+    command = GROUP.commands[name]
+    text = PAGES[f"nh-{name}.1"].replace(r"\-", "-")
+    for parameter in command.get_params(command.make_context(name, [], resilient_parsing=True)):
+        if not getattr(parameter, "hidden", False):
+            label = (
+                parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar.strip("[]")
+            )
+            assert label in text
+    assert "SH EXAMPLES" in text
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff: apt-get install groff")
+@pytest.mark.parametrize("name", PAGES)
+def test_groff_has_nothing_to_warn_of(name: str, tmp_path: Path) -> None:
+    page = tmp_path / name
+    page.write_text(PAGES[name])
+    done = subprocess.run(
+        ["groff", "-man", "-Tutf8", "-ww", "-z", str(page)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,102 @@
+"""`python -m tools.man_pages DIRECTORY`: a man page for nh and for each of its commands.
+
+They are made of the command line itself and say what `--help` says, so they cannot fall behind it.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nh.cli.examples import EXAMPLES
+from nh.cli.main import app
+from nh.version import __version__
+
+_DOCS = "docs/reference has all settings, counters and protocols."
+
+
+def main() -> int:
+    """Write the pages; returns the exit status."""
+    if len(sys.argv) != 2:
+        print("usage: python -m tools.man_pages DIRECTORY", file=sys.stderr)
+        return 2
+    directory = Path(sys.argv[1])
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in pages():
+        (directory / name).write_text(text)
+    return 0
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    """(file name, text in troff) of each page."""
+    from typer.main import get_command  # noqa: PLC0415
+
+    group: Any = get_command(app)
+    commands = {name: group.commands[name] for name in group.commands}
+    yield "nh.1", "\n".join(_overview(group, commands)) + "\n"
+    for name, command in commands.items():
+        yield f"nh-{name}.1", "\n".join(_page(name, command)) + "\n"
+
+
+def _overview(group: Any, commands: dict[str, Any]) -> Iterator[str]:
+    yield from _head("nh", _first_line(group.help))
+    yield from (".SH SYNOPSIS", r".B nh", r".I COMMAND", r"[\fIOPTIONS\fR]", ".SH COMMANDS")
+    for name, command in commands.items():
+        yield from (".TP", rf"\fBnh {_text(name)}\fR(1)", _text(_first_line(command.help)))
+    yield from (".SH SEE ALSO", ", ".join(rf"\fBnh\-{name}\fR(1)" for name in commands), ".PP", _text(_DOCS))
+
+
+def _page(name: str, command: Any) -> Iterator[str]:
+    context = command.make_context(name, [], resilient_parsing=True)
+    options = [each for each in command.get_params(context) if not getattr(each, "hidden", False)]
+    arguments = [each for each in options if each.param_type_name == "argument"]
+    yield from _head(f"nh-{name}", _first_line(command.help))
+    words = " ".join(rf"[\fI{_text(str(each.metavar or each.name).strip('[]'))}\fR]" for each in arguments)
+    yield from (".SH SYNOPSIS", rf".B nh {_text(name)}", rf"[\fIOPTIONS\fR] {words}".rstrip())
+    yield ".SH DESCRIPTION"
+    for paragraph in (command.help or "").strip().split("\n\n"):
+        yield from (".PP", _text(" ".join(paragraph.split())))
+    yield from _parameters("ARGUMENTS", arguments)
+    panels: dict[str, list[Any]] = {}
+    for each in options:
+        if each not in arguments:
+            panels.setdefault(getattr(each, "rich_help_panel", None) or "Options", []).append(each)
+    for panel, members in panels.items():
+        yield from _parameters(panel.upper(), members)
+    if EXAMPLES.get(name):
+        yield ".SH EXAMPLES"
+        for line, what in EXAMPLES[name]:
+            yield from (".TP", rf"\fB{_text(line)}\fR", _text(what))
+    yield from (".SH SEE ALSO", r"\fBnh\fR(1)", ".PP", _text(_DOCS))
+
+
+def _parameters(title: str, parameters: list[Any]) -> Iterator[str]:
+    if parameters:
+        yield f".SH {_text(title)}"
+    for each in parameters:
+        names = [*each.opts, *each.secondary_opts] if each.param_type_name != "argument" else []
+        takes_value = names and not getattr(each, "is_flag", False)
+        metavar = str(each.metavar or each.name).strip("[]")
+        label = ", ".join(rf"\fB{_text(name)}\fR" for name in names) or rf"\fI{_text(metavar)}\fR"
+        value = rf" \fI{_text(str(each.metavar or 'VALUE'))}\fR" if takes_value else ""
+        yield from (".TP", label + value, _text(" ".join((each.help or "").split())))
+
+
+def _head(name: str, what: str) -> Iterator[str]:
+    yield f'.TH {_text(name.upper())} 1 "" "nh {__version__}" "nh"'
+    yield from (".SH NAME", rf"{_text(name)} \- {_text(what.rstrip('.'))}")
+
+
+def _first_line(text: str | None) -> str:
+    return " ".join((text or "").strip().split("\n\n")[0].split())
+
+
+def _text(text: str) -> str:
+    """Text for troff, in which backslashes, hyphens and a dot at the beginning have a meaning."""
+    escaped = text.replace("\\", r"\e").replace("-", r"\-").replace("…", "...")
+    return re.sub(r"^([.\'])", r"\\&\1", escaped)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
