@@ -18,7 +18,7 @@ from tools.harness.waiting import eventually
 DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "kamailio.md"
 
 LISTEN = "listen=udp:192.0.2.10:5060"
-NODES = "udp:127.0.0.1:2223=1 udp:127.0.0.1:2224=1"
+NODES = "udp:127.0.0.1:2223"
 CONTROL = "/run/kamailio/kamailio_ctl"
 
 
