@@ -23,6 +23,7 @@ class Phone:
     Attributes:
         ssrc, sequence, skew: of its stream; `skew` is added to its timestamps.
         target: the relay's RTP port for it.
+        endpoints: where it sends from and has sent from, as nh writes it.
         received: the numbers of the packets of the component that came, by the token of their sender.
     """
 
@@ -36,17 +37,12 @@ class Phone:
         self.target: tuple[str, int] | None = None
         self.received: defaultdict[bytes, list[int]] = defaultdict(list)
         self.sockets = self.open(address)
+        self.endpoints = self._endpoints()
 
     @property
     def port(self) -> int:
         """Where it receives RTP."""
         return int(self.sockets[RTP].getsockname()[1])
-
-    @property
-    def endpoints(self) -> list[str]:
-        """Where it sends from, as nh writes it."""
-        names = [sock.getsockname()[:2] for sock in self.sockets.values()]
-        return [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address, port in names]
 
     def open(self, address: str) -> dict[int, socket.socket]:
         """Its sockets, by component."""
@@ -57,6 +53,7 @@ class Phone:
         moved = self.open(address)
         self.close()
         self.sockets = moved
+        self.endpoints += self._endpoints()
 
     def send(self) -> None:
         """The next packet of its stream, and the next report."""
@@ -88,6 +85,10 @@ class Phone:
         """Close its sockets."""
         for sock in self.sockets.values():
             sock.close()
+
+    def _endpoints(self) -> list[str]:
+        names = [sock.getsockname()[:2] for sock in self.sockets.values()]
+        return [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address, port in names]
 
     def _packet(self, component: int) -> bytes:
         """12 bytes of header, 8 of the token, and 4 of its number."""
