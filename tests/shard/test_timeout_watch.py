@@ -7,6 +7,7 @@ import pytest
 from nh.calls.timeouts import TimeoutTarget
 from nh.ipc.link_messages import MediaTimedOut
 from nh.shard.timeout_watch import TimeoutWatch
+from tests.calls.fakes import make_proxy
 from tests.calls.ng_proxy import A_AUDIO, A_HELD, B_AUDIO, C_AUDIO, A, B, C, NgProxy, make_ng_proxy
 from tests.calls.snapshots import move_calls
 
@@ -99,6 +100,18 @@ def test_the_target_is_in_the_report_and_survives_the_shard(watched: Watched) ->
     after.wait(1)  # the packets are new to it
     after.wait(200)
     assert [each.target for each in after.found] == [TimeoutTarget("unix:/run/t", b"T1", "127.0.0.1")]
+
+
+def test_a_call_of_net_sips_times_out_too() -> None:
+    proxy = make_proxy()
+    found: list[MediaTimedOut] = []
+    proxy.table.resources.events.add(TimeoutWatch(proxy.table, found.append))
+    session = proxy.connect()
+    for seconds in (1, 200, 10):
+        proxy.now += seconds
+        proxy.table.expire(now=proxy.now)
+    assert not proxy.table
+    assert [each.ends for each in found] == [((session.group_from.id, session.group_to.id),)]
 
 
 def test_a_call_on_hold_has_its_own_time(watched: Watched) -> None:
