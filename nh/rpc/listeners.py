@@ -120,7 +120,7 @@ def open_listeners(
         for address in addresses:
             if isinstance(address, UnixAddress):
                 sock = inherited.take_listener(_kind(protocol, "unix"), str(address))
-                sock = sock or open_unix(address, mode, group)
+                sock = sock or open_unix(protocol.name, address, mode, group)
                 listener = Listener(protocol, sock, address, address)
             else:
                 listener = _open_port(protocol, address, public, inherited)
@@ -152,9 +152,9 @@ def check_listeners(
         if isinstance(address, UnixAddress):
             path = Path(address.path)
             if path.parent != made_later:
-                check_directory(path)
+                check_directory(protocol.name, path)
             if not running:
-                is_stale(path)
+                is_stale(protocol.name, path)
         elif running:
             _allowed(protocol, address, public)
         else:

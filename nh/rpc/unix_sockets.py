@@ -48,10 +48,11 @@ def _group_refused(path: Path, group: int, exc: OSError) -> str:
     )
 
 
-def open_unix(address: UnixAddress, mode: int, group: int | None) -> socket.socket:
+def open_unix(setting: str, address: UnixAddress, mode: int, group: int | None) -> socket.socket:
     """Listen on a Unix socket.
 
     Args:
+        setting: the setting with the address, for the messages.
         address: where.
         mode: permissions of the file, 0 to 0o777.
         group: number of its group; None: this process's.
@@ -61,8 +62,8 @@ def open_unix(address: UnixAddress, mode: int, group: int | None) -> socket.sock
         NotNow: another process listens on it.
     """
     path = Path(address.path)
-    check_directory(path)
-    if is_stale(path):
+    check_directory(setting, path)
+    if is_stale(setting, path):
         path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -83,17 +84,19 @@ def open_unix(address: UnixAddress, mode: int, group: int | None) -> socket.sock
         raise
     except OSError as exc:
         sock.close()
-        raise ConfigError(f"rpc: {path}: {exc.strerror}") from exc
+        raise ConfigError(f"{setting}: {path}: {exc.strerror}") from exc
     return sock
 
 
-def check_directory(path: Path) -> None:
+def check_directory(setting: str, path: Path) -> None:
     """Check that the directory of a socket exists. Raises ConfigError."""
     if not path.parent.is_dir():  # it may be mistyped, so it is not made
-        raise ConfigError(f"rpc: {path}: there is no directory {path.parent}; make it, or name another path")
+        raise ConfigError(
+            f"{setting}: {path}: there is no directory {path.parent}; make it, or name another path"
+        )
 
 
-def is_stale(path: Path) -> bool:
+def is_stale(setting: str, path: Path) -> bool:
     """Whether there is a socket file on which no process listens; False: there is no file.
 
     Raises:
@@ -105,9 +108,11 @@ def is_stale(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as exc:
-        raise ConfigError(f"rpc: {path}: {exc.strerror}") from exc
+        raise ConfigError(f"{setting}: {path}: {exc.strerror}") from exc
     if not stat.S_ISSOCK(status.st_mode):
-        raise ConfigError(f"rpc: {path}: the file is not a socket, so it is not removed; choose another path")
+        raise ConfigError(
+            f"{setting}: {path}: the file is not a socket, so it is not removed; choose another path"
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(PROBE_S)
         try:
@@ -118,11 +123,11 @@ def is_stale(path: Path) -> bool:
             return False
         except PermissionError as exc:
             raise ConfigError(
-                f"rpc: {path}: exists, and this user has no permission to learn whether a program"
+                f"{setting}: {path}: exists, and this user has no permission to learn whether a program"
                 " listens on it; remove the file or choose another path"
             ) from exc
         except OSError:  # its backlog is full, or it is of another type: a program listens
             pass
     raise NotNow(
-        f"rpc: {path}: another nh, or another program, listens on it; end that or choose another path"
+        f"{setting}: {path}: another nh, or another program, listens on it; end that or choose another path"
     )

@@ -177,6 +177,21 @@ def test_a_rejected_medium_has_no_sockets(make_relay: MakeRtpproxy, alice: Media
     assert relay.stats().sockets < 8, "the medium that Bob rejects has no ports for Alice"
 
 
+def test_u_of_the_other_end_is_an_answer(
+    relay: RtpproxyTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    """Sippy's B2BUA knows both tags from the start, and has no L."""
+    for_bob = relay.update(alice, "alice bob", call="call-0")
+    for_alice = relay.update(bob, "bob alice", call="call-0")
+    relay.talk(alice, bob, (for_alice, for_bob))
+    moved = make_peer()
+    assert relay.update(moved, "alice bob", call="call-0") == for_bob
+    assert relay.update(bob, "bob alice", call="call-0") == for_alice
+    relay.talk(moved, bob, (for_alice, for_bob))
+    relay.delete("alice", "bob", call="call-0")
+    assert relay.stats().sockets == 0
+
+
 def test_a_new_port_is_given_where_it_is_asked_for(
     relay: RtpproxyTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:

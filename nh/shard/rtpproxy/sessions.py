@@ -77,6 +77,19 @@ class Sessions:
         now = time.monotonic()
         call = self._table.find_call(command.call_id)
         offers = call.offers if call is not None else None
+        if offers is not None and _is_answer(offers, command):
+            # the tags of L are those of the request
+            return self._look_up(
+                Lookup(
+                    call_id=command.call_id,
+                    from_tag=command.to_tag,
+                    to_tag=command.from_tag,
+                    medium=command.medium,
+                    address=command.address,
+                    port=command.port,
+                    options=command.options,
+                )
+            )
         sender, receiver = _ends(offers, command.from_tag, command.to_tag)
         options = command.options
         near, far, _ = self._interfaces.for_offer(
@@ -226,6 +239,15 @@ def _ends(offers: Offers | None, from_tag: bytes, to_tag: bytes) -> tuple[Party 
     sender = offers.participants.find_offerer(from_tag, to_tag, b"")
     dialog = offers.participants.find_joint(sender, to_tag) if sender is not None else None
     return sender, dialog.party_with(to_tag) if dialog is not None else None
+
+
+def _is_answer(offers: Offers, command: Update) -> bool:
+    """Whether U answers an offer: some clients have U for both ends, and no L.
+
+    That is an end that is not known yet, and names one that has offered.
+    """
+    known = offers.participants.with_tag(command.from_tag)
+    return not known and any(party.tag == command.to_tag for party in _offerers(offers))
 
 
 def _find_with_medium(offers: Offers, command: QuerySession) -> Party:
