@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 
 from nh.commands import Feature
-from nh.wire.ng import flags, options, replies, requests, unsupported
+from nh.results import Failure
+from nh.wire.ng import decode_request, flags, options, replies, requests, unsupported
+from tests.wire.ng import offer
+from tests.wire.rtpengine_names import FLAGS, KEYS
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 DOCUMENT = (REFERENCE / "ng.md").read_text()
 CONFIGURATION = (REFERENCE / "configuration.md").read_text()
 SPELLED = DOCUMENT.lower()
 REFUSED = SPELLED[SPELLED.index("### what nh refuses") : SPELLED.index("## errors")]
+LEFT_OUT = SPELLED[SPELLED.index("### what nh leaves out") : SPELLED.index("### what nh refuses")]
 DONE = SPELLED[SPELLED.index("### what nh does") : SPELLED.index("### what nh leaves out")]
 
 SPELLINGS = {b"t38": b"t.38"}
@@ -79,3 +83,47 @@ def test_every_option_of_codecs_is_refused_or_left_out(option: bytes) -> None:
 def test_every_flag_that_is_left_out_is_listed(name: bytes) -> None:
     left_out = SPELLED[SPELLED.index("### what nh leaves out") : SPELLED.index("### what nh refuses")]
     assert f"`{name.decode()}`" in left_out
+
+
+SAMPLES: Mapping[str, object] = {
+    "address-family": "IP4",
+    "bundle": "offer",
+    "codec": {"transcode": ["PCMU"]},
+    "drop-traffic": "start",
+    "endpoint-learning": "off",
+    "extmap": {"strip": ["all"]},
+    "flags": ["symmetric"],
+    "ice": "remove",
+    "media-address": "192.0.2.1",
+    "received-from": ["IP4", "192.0.2.1"],
+    "replace": ["origin"],
+    "rtcp-mux": ["offer"],
+    "rtpp-flags": "symmetric",
+    "t.38": "decode",
+    "t38": "decode",
+    "sdp-attr": {"audio": {"remove": ["ptime"]}},
+    "tos": 184,
+    "xmlrpc-callback": "192.0.2.1",
+}
+"""Values with which a key means something; others mean something as `yes`."""
+
+BY_NATURE = {"call-id", "command", "flags", "from-tag", "rtpp-flags", "sdp"}
+"""Keys that need no row."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("flag", name) for name in FLAGS] + [("key", name) for name in KEYS]
+)
+def test_every_flag_and_key_of_rtpengine_has_its_place(kind: str, name: str) -> None:
+    if name in BY_NATURE:
+        return
+    field = name.replace("-", "_")
+    asked = offer(flags=[name]) if kind == "flag" else offer(**{field: SAMPLES.get(name, "yes")})
+    request = decode_request(asked)
+    if isinstance(request.command, Failure):
+        assert request.command.code == "unsupported"
+        assert f"`{name}`" in REFUSED or f"`{name}=" in REFUSED
+    elif request.ignored:
+        assert f"`{name}`" in LEFT_OUT or f"`{name}=" in LEFT_OUT
+    else:
+        assert f"`{name}`" in SPELLED.replace(LEFT_OUT, "").replace(REFUSED, "")

@@ -133,6 +133,8 @@ NOT_OPTIONS: Final = frozenset(
         b"sip-response-code",
         b"metadata",
         b"alias-key",
+        b"passthrough",
+        b"passthru",
         b"address",
         b"to-label",
     }
