@@ -166,6 +166,16 @@ def test_profiles_with_and_without_feedback_are_converted(call: NgCall, offered:
     assert media_lines(answer)[0].split()[2] == offered
 
 
+@pytest.mark.parametrize(("offered", "passed_on"), [("RTP/AVP", "RTP/AVPF"), ("RTP/AVPF", "RTP/AVP")])
+def test_a_medium_that_the_answer_rejects_has_the_profile_of_its_offer(
+    call: NgCall, offered: str, passed_on: str
+) -> None:
+    media = (f"audio 40000 {offered} 0", f"video 40002 {offered} 96")
+    call.offer(body(*media), transport_protocol=passed_on)
+    answer = call.answer(body(f"audio 40004 {passed_on} 0", f"video 0 {passed_on} 96"))
+    assert media_lines(answer)[1].split()[1:3] == ["0", offered]
+
+
 def test_secure_profiles_differ_by_feedback_only(nh: NgRelay) -> None:
     with NgClient(nh.address) as client:
         for offered, passed_on in (("RTP/SAVP", "RTP/SAVPF"), ("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP")):
@@ -200,6 +210,6 @@ def test_each_refusal_begins_alike(nh: NgRelay, fields: dict[str, object]) -> No
         reply = client.request("offer", call_id=new_token(), from_tag=new_token(), sdp=SDP, **fields)
         assert reply["error-reason"].startswith("Not supported by nh: ")
         assert reply["error-reason"].count("Not supported by nh") == 1
-        for command in ("play media", "block DTMF"):
+        for command in ("play media", "play DTMF"):
             reply = client.request(command, call_id=new_token())
             assert reply["error-reason"] == f"Not supported by nh: {command}"

@@ -1,4 +1,4 @@
-"""A forked call of ng's, half of it answered, outlives its processes: whoever answers later is heard."""
+"""A forked call of ng's, half of it answered, outlives its processes: a phone that answers later is heard."""
 
 import contextlib
 from collections.abc import Callable, Iterator

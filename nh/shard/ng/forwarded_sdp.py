@@ -12,7 +12,13 @@ from nh.sdp.description import SessionDescription
 from nh.sdp.origin import control_origin
 from nh.sdp.rewrite import IceAction, MediumPlan, MuxAction, RewritePlan, rewrite
 from nh.shard.ng.hidden_media import rejection
-from nh.shard.ng.negotiation import bundled, medium_plan, mux_towards_answerer, rejecting, wanted_transport
+from nh.shard.ng.negotiation import (
+    answer_plan,
+    bundled,
+    medium_plan,
+    mux_towards_answerer,
+    wanted_transport,
+)
 
 _ICE_ACTIONS: Final = {
     IceHandling.DEFAULT: IceAction.REPLACE,
@@ -76,12 +82,9 @@ def forward_answer(
         address: of the relay, to announce.
         mark: id of the relay for loop protection.
     """
-    protos = [medium.proto for medium in offerer.offered]
     actions = [(MuxAction.ADD if muxed else MuxAction.REMOVE, muxed) for muxed, _ in muxes]
     plans = [
-        medium_plan(medium, group, address, mux, proto=protos[index] if index < len(protos) else "")
-        if index < len(offerer.groups)
-        else rejecting(address)
+        answer_plan(medium, group, address, mux, offerer=offerer, index=index)
         for index, (medium, group, mux) in enumerate(zip(description.media, groups, actions, strict=True))
     ]
     missing = offerer.offered[len(description.media) :]

@@ -231,9 +231,32 @@ def medium_plan(
     return MediumPlan(address, ports[0], rtcp_port, action, proto_to_write(medium, proto))
 
 
-def rejecting(address: str) -> MediumPlan:
-    """The plan of a medium that comes out with port 0."""
-    return MediumPlan(address, 0)
+def answer_plan(
+    medium: Medium,
+    group: SocketGroup | None,
+    address: str,
+    mux: tuple[MuxAction, bool],
+    *,
+    offerer: Party,
+    index: int,
+) -> MediumPlan | None:
+    """The same of medium `index` of an answer to `offerer`, which has the media and transports of the offer.
+
+    So has a medium that the answer rejects (RFC 3264 6).
+    """
+    if index >= len(offerer.groups):
+        return rejecting(address)
+    proto = offerer.offered[index].proto if index < len(offerer.offered) else ""
+    plan = medium_plan(medium, group, address, mux, proto=proto)
+    written = proto_to_write(medium, proto)
+    if plan is None and written not in ("", medium.proto):
+        return rejecting(address, written)
+    return plan
+
+
+def rejecting(address: str, proto: str = "") -> MediumPlan:
+    """The plan of a medium that comes out with port 0, with the transport `proto` if that is not empty."""
+    return MediumPlan(address, 0, proto=proto)
 
 
 def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None]) -> list[MediumPlan | None]:

@@ -6,7 +6,7 @@ Each key has one reader, which adds the key's value to ParsedOptions. docs/refer
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
-from nh.calls.media import UNSPECIFIED, canonical_address, is_address
+from nh.calls.media import canonical_address, is_address, is_unicast
 from nh.commands import EndpointLearning, Feature, IceHandling
 from nh.errors import MalformedRequest
 from nh.wire.ng.dictionary import Dictionary, integer_of, normalize_key, text_of, words_of
@@ -146,13 +146,15 @@ def _read_media_address(value: object, parsed: ParsedOptions) -> None:
 
 
 def _read_received_from(value: object, parsed: ParsedOptions) -> None:
-    # [family, address], or the address alone; 0.0.0.0 and :: name no source
+    # [family, address], or the address alone, in brackets too; 0.0.0.0 and :: name no source
     words = words_of(value)
     address = text_of(words[-1]) if words else ""
+    if address[:1] == "[" and address[-1:] == "]":
+        address = address[1:-1]
     if not is_address(address):
         parsed.ignore("received-from")
-    elif canonical_address(address, where="received-from") not in UNSPECIFIED:
-        parsed.set("received_from", address)
+    elif is_unicast(address):
+        parsed.set("received_from", canonical_address(address, where="received-from"))
 
 
 def _read_callback(value: object, parsed: ParsedOptions) -> None:
