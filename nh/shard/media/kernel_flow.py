@@ -1,8 +1,8 @@
 """A kernel flow: the entry of one direction in the flow table, and the leg that its packets count for.
 
-It implements nh.calls.leg.Offload. While the flow exists, the kernel keeps the leg's RTP statistics. The
-leg's meter is brought up to date when its figures are read, and for the few packets that the kernel leaves to
-the socket.
+It implements nh.calls.reception.Offload. While the flow exists, the kernel keeps the leg's RTP statistics.
+The leg's meter is brought up to date when its figures are read, and for the few packets that the kernel
+leaves to the socket.
 """
 
 import dataclasses

@@ -1,0 +1,200 @@
+"""Reception: what a leg has heard, and what the rules of latching learn from that.
+
+Counters are plain attributes, because the relay adds to them for every packet. No I/O, no clock: `now` is an
+argument.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from nh.calls.claims import Carried, Claim
+from nh.calls.earlier import EARLIER_S, EarlierSender
+from nh.calls.latch_state import Continuity
+from nh.calls.latching import Latch
+from nh.calls.media import Endpoint
+from nh.calls.rtp.meter import RtpMeter
+from nh.calls.rtp.payload_types import PayloadTypes
+from nh.calls.rtp.stream import RtpStream
+from nh.calls.source import SourcePolicy
+
+FRAGMENT_PACKETS: Final = 5
+"""A stream that ends after no more packets of RTP than these was no talking phone: 0.1 s of speech."""
+
+
+class Offload(Protocol):
+    """The kernel flow that forwards for a leg."""
+
+    last_seen: float
+    """Monotonic seconds of the latest packet that the flow forwarded."""
+
+    @property
+    def folded(self) -> tuple[int, int]:
+        """Packets and bytes of the flow that are already in the leg's counters."""
+
+    def collect(self) -> None:
+        """Add to the leg's counters what the flow forwarded since the last call."""
+
+    def load_meter(self) -> None:
+        """Bring the leg's RTP statistics up to date with what the flow measured."""
+
+    def measure(self, packet: memoryview, size: int, now: float) -> None:
+        """Measure a packet that reached the leg's socket in spite of the flow; see RtpMeter.measure."""
+
+
+class Reception(Latch):
+    """A latch that counts what it admits, and knows the RTP streams of its end.
+
+    Args:
+        announced, policy, signalled_from, window_ends, relatch_s, carried: see Latch.
+        payload_types: what the payload types of this direction mean; None for RTCP on a port of its own, and
+            for media other than RTP.
+
+    Attributes:
+        meter: statistics of RTP streams; None before the first packet, and without `payload_types`.
+        packets, bytes: received and admitted, by the socket and in the kernel.
+        last_seen: monotonic seconds of the latest packet, as exact as note() is called often; None: no
+            packet.
+        noted_packets: `packets` at the last note().
+        heard_packets, heard_at: `packets` when silence_s() last found a new one, and the monotonic seconds.
+        offload: kernel flow that forwards for this leg, or None.
+        earlier: who sent to the socket's port in the call before; None: no one is remembered.
+        inherited: the source is that of the session that this one's replaces, as far as no packet has come.
+        superseded_stream: the RTP stream of the same end in the session that this one's replaces, as it was
+            then; None: there was none.
+        rtp: of RTCP: that of the same end's RTP; None otherwise.
+    """
+
+    __slots__ = (
+        "bytes",
+        "earlier",
+        "heard_at",
+        "heard_packets",
+        "inherited",
+        "last_seen",
+        "meter",
+        "noted_packets",
+        "offload",
+        "packets",
+        "payload_types",
+        "rtp",
+        "superseded_stream",
+    )
+
+    def __init__(
+        self,
+        *,
+        announced: Endpoint | None,
+        policy: SourcePolicy,
+        window_ends: float,
+        signalled_from: str,
+        relatch_s: float,
+        carried: Carried,
+        payload_types: PayloadTypes | None,
+    ) -> None:
+        super().__init__(
+            announced=announced,
+            policy=policy,
+            signalled_from=signalled_from,
+            window_ends=window_ends,
+            relatch_s=relatch_s,
+            carried=carried,
+        )
+        self.payload_types = payload_types
+        self.meter: RtpMeter | None = None
+        self.packets = 0
+        self.bytes = 0
+        self.last_seen: float | None = None
+        self.noted_packets = 0
+        self.heard_packets = -1
+        self.heard_at = 0.0
+        self.offload: Offload | None = None
+        self.earlier: EarlierSender | None = None
+        self.inherited = False
+        self.superseded_stream: RtpStream | None = None
+        self.rtp: Reception | None = None
+
+    # --- RTP streams --------------------------------------------------------------------------------------
+
+    @property
+    def streams(self) -> Sequence[RtpStream]:
+        """The latest few RTP streams that arrived here, up to date."""
+        if self.offload is not None:
+            self.offload.load_meter()
+        return self.meter.streams if self.meter is not None else ()
+
+    def find_meter(self) -> RtpMeter | None:
+        """The meter of this leg, created at the first call; None if the leg carries no RTP."""
+        if self.payload_types is None:
+            return None
+        if self.meter is None:
+            self.meter = RtpMeter(self.payload_types.clocks)
+        return self.meter
+
+    def set_payload_types(self, payload_types: PayloadTypes | None) -> None:
+        """Apply newly negotiated payload types; the statistics so far stay."""
+        self.payload_types = payload_types
+        if self.meter is not None and payload_types is not None:
+            self.meter.set_clocks(payload_types.clocks)
+
+    def collect(self) -> None:
+        """Add to the counters what the kernel flow forwarded."""
+        if self.offload is not None:
+            self.offload.collect()
+
+    # --- what the rules of latching ask -----------------------------------------------------------------
+
+    def compare(self, claim: Claim, *, now: float) -> Continuity:
+        """See Latch. RTCP goes on if its sender is that of the RTP of the same end."""
+        if claim.ssrc is None:
+            return Continuity.OTHER
+        if claim.sequence is None:
+            known = any(stream.ssrc == claim.ssrc for stream in (self.rtp or self)._known_streams)
+            return Continuity.NEXT if known else Continuity.OTHER
+        stream = self._latest_stream
+        if stream is None or claim.timestamp is None or stream.ssrc != claim.ssrc:
+            return Continuity.OTHER
+        tick_s = self.meter.tick_s if self.meter is not None else 0.0
+        if stream.goes_on(claim.sequence, claim.timestamp, now, tick_s):
+            return Continuity.NEXT
+        return Continuity.LATE if stream.is_late(claim.sequence) else Continuity.OTHER
+
+    def streamless(self) -> bool:
+        """See Latch."""
+        return self.payload_types is not None and not self._known_streams
+
+    def fragmentary(self) -> bool:
+        """See Latch."""
+        stream = self._latest_stream
+        return self.payload_types is not None and stream is not None and stream.packets <= FRAGMENT_PACKETS
+
+    def unheard(self) -> bool:
+        """See Latch."""
+        self.collect()
+        return self.inherited and not self.packets
+
+    @property
+    def _known_streams(self) -> Sequence[RtpStream]:
+        """The RTP streams of the end, here or, before the first, in the session before."""
+        return self.streams or (() if self.superseded_stream is None else (self.superseded_stream,))
+
+    @property
+    def _latest_stream(self) -> RtpStream | None:
+        """The RTP stream of the end that came last, here or, before the first, in the session before."""
+        return self.meter.latest if self.streams and self.meter is not None else self.superseded_stream
+
+    def remembers(self, source: Endpoint, claim: Claim | None, *, now: float) -> bool:
+        """See Latch. It is remembered for as long as it sends."""
+        earlier = self.earlier
+        if earlier is None or claim is None or not earlier.sent(source, claim, now=now):
+            return False
+        self.earlier = earlier._replace(until=now + EARLIER_S)
+        return True
+
+    def silence_s(self, *, now: float) -> float:
+        """See Latch."""
+        self.collect()
+        if self.packets != self.heard_packets:
+            self.heard_packets, self.heard_at = self.packets, now
+            if self.packets == self.noted_packets and self.last_seen is not None:
+                self.heard_at = self.last_seen
+        return now - self.heard_at
