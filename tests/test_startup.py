@@ -7,6 +7,7 @@ import pytest
 
 ASYNC_AND_DRAWING = {"asyncio", "argparse", "pydantic", "rich"}
 HEAVY = {"psutil"}
+HTTP = {"nh.http", "uvicorn", "starlette", "websockets", "prometheus_client"}
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,7 @@ HEAVY = {"psutil"}
             "nh.supervisor.main",
             ASYNC_AND_DRAWING
             | HEAVY
+            | HTTP
             | {
                 "typer",
                 "nh.shard",

@@ -1,6 +1,7 @@
 """`python -m nh.http --link-fd N`: the HTTP process, started by the supervisor."""
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -13,6 +14,11 @@ from typing import Final
 from nh.ipc.http_config import decode
 from nh.log_settings import LogLevel, LogSettings
 from nh.logs import configure_logging
+
+logger = logging.getLogger(__name__)
+
+_CAPABILITY_VERSION: Final = 0x20080522
+_PR_SET_NO_NEW_PRIVS: Final = 38
 
 NICENESS: Final = 10
 """Shards come first where CPUs are short."""
@@ -29,6 +35,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor ends this process
     configure_logging(LogSettings(LogLevel.WARNING))  # until the settings come
     _be_nice()
+    _drop_privileges()
     record = link.recv(MAX_CONFIG_BYTES)
     if not record:  # the supervisor has ended
         return 0
@@ -48,9 +55,21 @@ def _exit_later() -> None:
     killer.start()
 
 
+def _drop_privileges() -> None:
+    """Give up what only the path in the kernel needs: HTTP is the process that strangers may talk to.
+
+    See capset(2) and prctl(2), PR_SET_NO_NEW_PRIVS.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, none = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
+    if libc.capset(header, none) or libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        logger.warning("privileges cannot be given up: %s", os.strerror(ctypes.get_errno()))
+
+
 def _be_nice() -> None:
     """Let shards go first, and show in ps and top what this process is."""
-    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    with contextlib.suppress(OSError):  # a filter of system calls may refuse it
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     for file, text in (
         ("/proc/self/comm", "nh-http"),
         # each session is a group of its own for the scheduler, and the groups share evenly: sched(7)

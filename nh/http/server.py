@@ -19,7 +19,7 @@ from nh.http.limits import (
     SHUTDOWN_S,
     WEBSOCKET_SEND_S,
 )
-from nh.ipc.http_config import HttpConfig
+from nh.ipc.http_config import LINGER, LINGER_S, HttpConfig
 from nh.wire.ng.stream import MAX_MESSAGE_BYTES
 
 
@@ -100,12 +100,12 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
 
 def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -> None:
-    """Serve until the link ends.
+    """Serve until the link ends; see nh.ipc.http_config.
 
     Args:
         config: where to serve, and whom to ask.
-        link: to the supervisor; it carries nothing more.
-        on_end: called when the link has ended; requests under way still get their replies.
+        link: to the supervisor.
+        on_end: called when it is time to end; requests under way still get their replies.
     """
     sockets = [socket.socket(fileno=fd) for fd in config.listeners]
     server = uvicorn.Server(
@@ -133,11 +133,17 @@ def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -
         loop = asyncio.get_running_loop()
 
         def end() -> None:
-            loop.remove_reader(link.fileno())
             server.should_exit = True
             on_end()
 
-        loop.add_reader(link.fileno(), end)
+        def on_link() -> None:
+            loop.remove_reader(link.fileno())
+            if link.recv(len(LINGER)) == LINGER:
+                loop.call_later(LINGER_S, end)
+            else:
+                end()
+
+        loop.add_reader(link.fileno(), on_link)
         await server.serve(sockets)
 
     asyncio.run(run())

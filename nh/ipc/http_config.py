@@ -1,7 +1,11 @@
-"""What the supervisor sends the HTTP process (nh.http) over its link, once: where to serve and whom to ask.
+"""What the supervisor sends the HTTP process (nh.http) over its link.
 
-The link carries nothing else. Its end tells the HTTP process that the supervisor has ended, or hands over.
+First an HttpConfig: where to serve and whom to ask. If the supervisor hands over, LINGER follows, and the
+process serves on until the next one does. The end of the link without LINGER means that the supervisor has
+ended.
 """
+
+from typing import Final
 
 import msgspec
 
@@ -28,6 +32,13 @@ class HttpConfig(msgspec.Struct, frozen=True):
     ng: str
     command_timeout_s: float
     log: LogSettings
+
+
+LINGER: Final = b"linger"
+"""Serve on for LINGER_S seconds, then end."""
+
+LINGER_S: Final = 3.0
+"""The next process takes less to start, so no client finds a closed door."""
 
 
 def encode(config: HttpConfig) -> bytes:

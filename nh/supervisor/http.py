@@ -4,6 +4,7 @@ It serves metrics, the API and the page, and may serve ng. It reads shared memor
 client. So its death, its start and its load concern no call: whatever happens to it, the relay goes on.
 """
 
+import contextlib
 import ipaddress
 import logging
 import socket
@@ -14,7 +15,7 @@ from typing import Final, NamedTuple
 from nh.address import Exposure
 from nh.config import Settings
 from nh.errors import ConfigError
-from nh.ipc.http_config import HttpConfig, encode
+from nh.ipc.http_config import LINGER, HttpConfig, encode
 from nh.ipc.inherited import Inherited
 from nh.loop import Loop, Timer
 from nh.rpc.listeners import Listener, check_listeners, open_listeners
@@ -123,18 +124,23 @@ class HttpService:
         if self._listeners:
             self._launch()
 
-    def stop(self) -> None:
-        """Let the process end by itself, and start none any more. The sockets listen on: clients wait."""
+    def hand_over(self) -> None:
+        """Start no process any more; the one that runs serves until that of the next supervisor does."""
         self._stopping = True
         if self._timer is not None:
             self._timer.cancel()
         if self._process is not None:
-            self._process.link.close()  # it answers the requests that it has read, and ends
+            with contextlib.suppress(OSError):  # it has just died
+                self._process.link.send(LINGER)
+            self._process.link.close()
 
     def close(self) -> None:
         """End the process now, and stop listening."""
-        self.stop()
+        self._stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
         if self._process is not None:
+            self._process.link.close()
             self._loop.remove_reader(self._process.pidfd)
             self._process.kill()
             self._process.reap()

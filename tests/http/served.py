@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from nh.http.server import serve
 from nh.ipc.http_config import HttpConfig
@@ -15,9 +16,30 @@ Answer = Callable[[bytes], bytes | None]
 """The reply to a message of ng; None: the connection is closed instead."""
 
 
+class Server(NamedTuple):
+    """A running server.
+
+    Attributes:
+        address: where it listens.
+        link: the supervisor's end of its link.
+        thread: in which it runs.
+    """
+
+    address: tuple[str, int]
+    link: socket.socket
+    thread: threading.Thread
+
+
 @contextlib.contextmanager
 def served(directory: Path, *, ng: bool = False, timeout_s: float = 2.0) -> Iterator[tuple[str, int]]:
-    """Where the server listens.
+    """Where a server listens; see running_server()."""
+    with running_server(directory, ng=ng, timeout_s=timeout_s) as server:
+        yield server.address
+
+
+@contextlib.contextmanager
+def running_server(directory: Path, *, ng: bool = False, timeout_s: float = 2.0) -> Iterator[Server]:
+    """A server, which has ended behind the context.
 
     Args:
         directory: a runtime directory without an nh, but for what the test plays in it.
@@ -40,9 +62,10 @@ def served(directory: Path, *, ng: bool = False, timeout_s: float = 2.0) -> Iter
         thread = threading.Thread(target=serve, args=(config, far, lambda: None))
         thread.start()
         try:
-            yield address
+            yield Server(address, near, thread)
         finally:
-            near.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # the test has done it
+                near.shutdown(socket.SHUT_RDWR)
             thread.join()
 
 

@@ -12,8 +12,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from nh.http import ng, ng_link, relay, server
+from nh.ipc.http_config import LINGER
 from tests.http.ng_clients import CONTENT_TYPE, open_websocket
-from tests.http.served import Answer, FakeRelay, served
+from tests.http.served import Answer, FakeRelay, running_server, served
 from tools.harness.waiting import eventually
 
 SHORT_S = 0.3
@@ -254,3 +255,26 @@ def test_beyond_the_most_websockets_another_one_is_refused(
         open_websocket(address),
     ):
         pass
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+def test_it_serves_on_for_a_while_when_the_supervisor_hands_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LINGER_S", 2.0)
+    with running_server(tmp_path) as running:
+        running.link.send(LINGER)
+        running.link.shutdown(socket.SHUT_RDWR)
+        assert get(running.address).status_code == 200
+        running.thread.join(LONG_S)
+        assert not running.thread.is_alive()
+
+
+def test_it_ends_at_once_when_the_supervisor_has_ended(tmp_path: Path) -> None:
+    with running_server(tmp_path) as running:
+        assert get(running.address).status_code == 200
+        running.link.shutdown(socket.SHUT_RDWR)
+        running.thread.join(LONG_S)
+        assert not running.thread.is_alive()

@@ -1,20 +1,25 @@
 """The HTTP process comes and goes, and nothing that it does concerns a call."""
 
 import contextlib
+import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
+from nh.config import check_served_addresses
+from nh.config_sources import load_settings
+from nh.errors import ConfigError
 from tests.http.ng_clients import PostNgClient
 from tests.http.relays import http_address, http_client
 from tools.harness.deployment import Deployment, deployed_relay, has_ended
-from tools.harness.relay import Relay, place_for_relay, running_relay
+from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually
 
 
@@ -57,7 +62,11 @@ def test_a_killed_one_is_started_again_and_calls_go_on() -> None:
         assert running_http_process(relay).pid != before.pid
         assert [relay.shard_pid(0), relay.shard_pid(1)] == shards
         assert "calls are not affected" in relay.program.output
-        assert running_http_process(relay).nice() >= 10
+        process = running_http_process(relay)
+        assert process.nice() >= 10
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        for line in ("CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "NoNewPrivs:\t1"):
+            assert line in status
 
 
 def test_one_that_hangs_slows_no_command_and_ends_with_nh() -> None:
@@ -131,20 +140,23 @@ def test_without_the_extra_nh_does_not_start_and_says_what_to_install() -> None:
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"http": "192.0.2.1:8080"}, "http: 192.0.2.1:8080: 192.0.2.1 is not loopback"),
+        ({"http": ["192.0.2.1:8080"]}, "http: 192.0.2.1:8080: 192.0.2.1 is not loopback"),
         (
-            {"http": "192.0.2.1:8080", "http_public": True, "http_ng": True, "address": "127.0.0.1"},
+            {"http": ["192.0.2.1:8080"], "http_public": True, "http_ng": True, "address": "127.0.0.1"},
             "http_ng is set",
         ),
         ({"http_ng": True}, "http_ng: needs an address to serve"),
-        ({"http": "127.0.0.1:0", "http_ng": True}, "http_ng: needs an address for media"),
-        ({"http": "/run/nh/http.sock"}, "http: /run/nh/http.sock: a path"),
+        ({"http": ["127.0.0.1:0"], "http_ng": True}, "http_ng: needs an address for media"),
+        ({"http": ["/run/nh/http.sock"]}, "http: /run/nh/http.sock: a path"),
     ],
 )
 def test_addresses_that_cannot_be_are_refused(settings: dict[str, object], why: str) -> None:
-    with place_for_relay() as place:
-        environment = {f"NH_{name.upper()}": str(value) for name, value in settings.items()}
-        relay = Relay(place, 1, environment)
-        with relay.program as program:
-            assert program.wait() == 2
-            assert why in program.output
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        check_served_addresses(load_settings(flags=settings, environment={}))
+
+
+def test_other_addresses_are_allowed_where_all_that_it_takes_is_said() -> None:
+    public: dict[str, object] = {"http": ["192.0.2.1:8080"], "http_public": True}
+    with_ng = {**public, "http_ng": True, "rpc_public": True, "address": "127.0.0.1"}
+    for settings in (public, with_ng):
+        check_served_addresses(load_settings(flags=settings, environment={}))

@@ -183,7 +183,7 @@ class UpgradeController:
         parts = self._parts
         # 1. No client is served: from now on their requests wait in the sockets.
         connections = parts.rpc.release_connections()
-        parts.http.stop()
+        parts.http.hand_over()
         # 2. Statistics stand still, so that the counters that are handed over are the last ones.
         parts.publisher.stop()
         # 3. The store has everything on disk, and its file is closed: the next supervisor opens it.
