@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from nh.errors import NhError
 from tools.harness import HarnessError
 from tools.latching.relays import PORTS, RELAYS, MakeControl, is_here
 from tools.latching.scenarios import SCENARIOS, Outcome, Scenario
@@ -85,7 +86,7 @@ def main(names: Sequence[str]) -> int:
     for name in names or [name for name in RELAYS if is_here(name)]:
         try:
             columns[name] = run_all(name, scenarios, ipv6=ipv6)
-        except HarnessError as exc:
+        except (HarnessError, NhError) as exc:
             print(f"{name} is left out: {str(exc)[:300]}", file=sys.stderr)
     print(f"| | {' | '.join(columns)} |")
     print(f"|{' --- |' * (len(columns) + 1)}")
