@@ -1,1 +1,1 @@
-"""Small developer tools: none of this is installed with nh."""
+"""Small developer tools: none of this is installed with nh but rtpload, which `nh load` runs."""

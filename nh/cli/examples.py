@@ -38,6 +38,10 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("nh config --config /etc/nh.toml", "all settings, with where each comes from"),
         ("nh config --json", "the same for programs"),
     ),
+    "load": (
+        ("nh load --calls 200 --time-s 30", "200 calls through the nh on this host"),
+        ("nh load /run/nh2/nh.sock --find-capacity", "how many calls another nh carries well"),
+    ),
     "doctor": (
         ("nh doctor -q", "warnings and failures only"),
         ("nh doctor --config /etc/nh.toml --json", "with the settings of a service, for programs"),

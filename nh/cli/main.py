@@ -34,6 +34,7 @@ _MODULES: Final = {
     "log": "nh.cli.reload",
     "config": "nh.cli.config",
     "doctor": "nh.cli.doctor",
+    "load": "nh.cli.load",
 }
 """Where the function of each subcommand is, in the order of the help."""
 
@@ -45,7 +46,8 @@ class _Subcommands(Mapping[str, Any]):
         module = importlib.import_module(_MODULES[name])
         alone = typer.Typer(add_completion=False)
         text = epilog(name, getattr(module, "EPILOG", ""))
-        alone.command(name, cls=Command, epilog=text)(getattr(module, name))
+        context = getattr(module, "CONTEXT", None)
+        alone.command(name, cls=Command, epilog=text, context_settings=context)(getattr(module, name))
         return get_command(alone)
 
     def __iter__(self) -> Iterator[str]:

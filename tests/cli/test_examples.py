@@ -25,10 +25,10 @@ def test_an_example_is_understood(line: str) -> None:
     group: Any = get_command(app)
     command = group.commands[name]
     context = command.make_context(name, list(words))
-    assert context.params
+    assert context.params or name == "load"  # whose words are another program's
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - {"load"}))  # that executes another program
 def test_the_help_shows_the_examples(name: str) -> None:
     shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).stdout
     for line, what in EXAMPLES[name]:

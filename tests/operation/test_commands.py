@@ -169,6 +169,20 @@ def test_the_shell_completes_call_ids(relay: Relay, call: str) -> None:
     assert (done.stdout.strip(), done.stderr) == ("", "")
 
 
+@pytest.mark.full
+def test_the_load_generator_loads_the_nh_of_the_runtime_directory(relay: Relay) -> None:
+    done = on(relay, "load", "--calls", "2", "--time-s", "0.5", "--processes", "1")
+    assert "What was received" in done.stdout
+    relay.wait_until_gone(b"")
+
+
+def test_a_load_without_nh_and_an_option_that_it_does_not_know_are_errors(tmp_path: Path) -> None:
+    nowhere = run_nh("load", "--runtime-dir", str(tmp_path))
+    assert nowhere.returncode == 1
+    assert f"{tmp_path}/nh.sock: no such socket" in nowhere.stderr
+    assert run_nh("load", "--calls", "many").returncode == 2
+
+
 def test_the_health_of_a_relay(relay: Relay, call: str) -> None:
     assert on(relay, "health").stdout.startswith("ok: 2 of 2 shards are up, ")
     found = json.loads(on(relay, "health", "--json").stdout)

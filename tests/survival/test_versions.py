@@ -53,8 +53,8 @@ def add_a_field(version: Version) -> None:
     """To what is known of a call and of a leg, as a new version may: at the end, with a default."""
     version.change(
         "nh/calls/snapshots/call.py",
-        "    offers: OffersSnapshot | None = None\n",
-        '    offers: OffersSnapshot | None = None\n    mood: str = "fine"\n',
+        "\n    def check(self) -> None:",
+        '    mood: str = "fine"\n\n    def check(self) -> None:',
     )
     version.change(
         "nh/calls/snapshots/session.py",

@@ -1,5 +1,6 @@
 """The command line: `python -m tools.rtpload ADDRESS`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from rich.console import Console
 from nh.errors import ConfigError, NhError
 from tools.rtpload.coordinator.session import run_once, search
 from tools.rtpload.errors import LoadFailed
-from tools.rtpload.flags import read_options, takes_load_options
+from tools.rtpload.flags import nh_address, read_options, takes_load_options
 from tools.rtpload.report.plot import check_plot
 
 app = typer.Typer(
@@ -23,7 +24,13 @@ app = typer.Typer(
 @app.command()
 @takes_load_options
 def main(
-    address: Annotated[str, typer.Argument(help="The relay's control socket: a path or HOST:PORT")] = "",
+    address: Annotated[
+        str,
+        typer.Argument(
+            help="The relay's control socket: a path or HOST:PORT (default: that of the nh on this host)",
+            show_default=False,
+        ),
+    ] = "",
     *,
     find_capacity: Annotated[
         bool, typer.Option("--find-capacity", help="search for the highest number of calls it carries well")
@@ -40,7 +47,7 @@ def main(
     """
     console = Console()
     try:
-        load = read_options(address, options)
+        load = read_options(address or nh_address(options), options)
         if plot is not None:
             check_plot(plot)
         if find_capacity:
@@ -54,4 +61,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m tools.rtpload")
+    app(prog_name=os.environ.get("RTPLOAD_NAME", "python -m tools.rtpload"))

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Final, get_type_hints
 
 import typer
 
+from nh.config_sources import load_settings
 from nh.errors import ConfigError
 from tools.rtpload.codec import CODECS
-from tools.rtpload.options import LoadOptions
+from tools.rtpload.options import ControlKind, LoadOptions
 
 _CALLS: Final = "Calls"
 _MEDIA: Final = "Media"
@@ -102,6 +103,24 @@ def read_options(address: str, typed: dict[str, Any]) -> LoadOptions:
     options = LoadOptions(address=address, **fields)
     options.check()
     return options
+
+
+def nh_address(typed: dict[str, Any]) -> str:
+    """Where the nh of this host serves the protocol; "" where no relay is needed.
+
+    Args:
+        typed: the flags' values by field.
+
+    Raises ConfigError: it does not serve the protocol.
+    """
+    settings = load_settings(flags={"runtime_dir": typed["runtime_dir"] or None})
+    if typed["control"] == ControlKind.DIRECT:
+        return ""
+    if typed["control"] != ControlKind.NG:
+        return settings.rpc_addresses[0]
+    if not settings.ng:
+        raise ConfigError("address: nh's settings name no address for ng; say HOST:PORT")
+    return settings.ng[0]
 
 
 def parse_cpus(text: str) -> tuple[int, ...]:
