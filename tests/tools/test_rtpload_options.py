@@ -12,7 +12,7 @@ from tools.rtpload.codec import CODECS
 from tools.rtpload.coordinator.descriptors import provide_descriptors
 from tools.rtpload.errors import LoadFailed
 from tools.rtpload.flags import parse_cpus
-from tools.rtpload.options import PACKETS_PER_PROCESS, LoadOptions
+from tools.rtpload.options import PACKETS_PER_PROCESS, ControlKind, LoadOptions
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,8 @@ from tools.rtpload.options import PACKETS_PER_PROCESS, LoadOptions
         ({"time_s": float("nan")}, "time_s"),
         ({"one_way": 1.5}, "one_way"),
         ({"hold": 0.7, "reinvite": 0.7}, "hold and reinvite"),
+        ({"forks": 101, "control": ControlKind.NG}, "forks"),
+        ({"forks": 1}, "only ng's calls have branches"),
         ({"codec": "mp3"}, "pcmu"),
         ({"codec": "g729", "packet_ms": 10}, "10 bytes"),
         ({"payload_bytes": 9000}, "9000 bytes"),

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from nh.errors import Unavailable
+from tests.ng.relays import running_ng_relay
 from tests.profiles import quick_first
 from tools.harness.other_relays import running_nathelper, running_rtpengine
 from tools.harness.ports import claim_ports
@@ -58,6 +59,13 @@ def test_nh_keeps_calls_through_re_invites_holds_and_ends(relay: Relay) -> None:
     assert report.signalled.calls_set_up > 10
     assert report.both.lost_moving == 0
     eventually(relay.all_ports_are_free, "all ports are free")
+
+
+def test_forked_and_hunting_calls_are_heard_whatever_loses() -> None:
+    with running_ng_relay("nh") as relay:
+        report = load("{}:{}".format(*relay.address), ControlKind.NG, calls=4, forks=5, reinvite=0.5)
+        assert_everything_arrived(report)
+        assert report.signalled.commands["offer"].count >= 4 * 6
 
 
 @pytest.mark.full

@@ -38,6 +38,7 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     "one_way": (_CALLS, "share of the calls in which only the caller sends, 0 to 1"),
     "hold": (_CALLS, "share of the calls that are put on hold for a while, 0 to 1"),
     "reinvite": (_CALLS, "share of the calls with a re-INVITE, 0 to 1"),
+    "forks": (_CALLS, "branches of each call that ring and lose before one answers; for ng"),
     "codec": (_MEDIA, ", ".join(CODECS)),
     "packet_ms": (_MEDIA, "packet time"),
     "payload_bytes": (_MEDIA, "payload of a packet; 0: as the codec's rate says"),

@@ -45,6 +45,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
         rtcp: whether both ends send reports, too.
         rtcp_interval_s: mean time between two reports of one end, 0.1 to 3600.
         one_way, hold, reinvite: shares of the calls, 0 to 1; see plan.
+        forks: branches of each call that ring and lose before one answers, 0 to 100; for ng only.
         ipv6: media over IPv6; decides the default addresses.
         relay_address: where the relay shall take media; "": loopback.
         phone_addresses: where the phones are, dealt out to the workers in turn; empty: loopback.
@@ -77,6 +78,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     one_way: float = 0.0
     hold: float = 0.0
     reinvite: float = 0.0
+    forks: int = 0
     ipv6: bool = False
     relay_address: str = ""
     phone_addresses: tuple[str, ...] = ()
@@ -101,6 +103,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigError(f"{name}: {value} is not in {low}..{high}")
         if self.hold + self.reinvite > 1:
             raise ConfigError("hold and reinvite are shares of all calls: together they are at most 1")
+        if self.forks and self.control is not ControlKind.NG:
+            raise ConfigError("forks: only ng's calls have branches; set control to ng")
         parse_duration(self.duration)
         self._check_payload()
         self._check_addresses()
@@ -193,6 +197,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("one_way", 0, 1),
     ("hold", 0, 1),
     ("reinvite", 0, 1),
+    ("forks", 0, 100),
     ("jitter_ms", 0, 1000),
     ("processes", 0, 64),
     ("nice", -20, 19),

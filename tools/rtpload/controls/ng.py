@@ -17,11 +17,20 @@ from nh.address import TcpAddress, parse_rpc_address
 from nh.errors import CommandTimeout, ConfigError, MalformedFrame, Refused, Unavailable
 from tools.rtpload.codec import Codec
 from tools.rtpload.command_times import CommandTimes
-from tools.rtpload.ends import MediaEnd, Targets, TransactionKey
+from tools.rtpload.ends import Endpoint, MediaEnd, Targets, TransactionKey
 from tools.rtpload.sdp import read_sdp, write_sdp
 
 RETRY_S = 1.0
 MAX_DATAGRAM_BYTES = 65_535
+
+LOSER = {
+    family: MediaEnd(Endpoint(address, 5004), Endpoint(address, 5005))
+    for family, address in ((4, "192.168.77.5"), (6, "fd00::77:5"))
+}
+"""What every phone that loses announces: it is behind a NAT, like all others."""
+
+LATER_S = 1
+"""Delay of the deletes of branches that ring until another one is answered."""
 
 
 class NgControl:
@@ -34,6 +43,8 @@ class NgControl:
         times: where the time of each command is counted.
         sip_sources: where a phone's SIP messages come from, by the address of its SDP, if not from there;
             None: the relay is not told where messages come from.
+        forks: branches of each call that ring, with early media announced, and lose. Every other one is
+            deleted before the next one rings, as in hunting; the others ring until one is answered.
     """
 
     def __init__(
@@ -45,7 +56,9 @@ class NgControl:
         times: CommandTimes,
         *,
         sip_sources: Mapping[str, str] | None = None,
+        forks: int = 0,
     ) -> None:
+        self._forks = forks
         self._sip_sources = sip_sources
         self._timeout_s = timeout_s
         self._codec = codec
@@ -63,36 +76,49 @@ class NgControl:
             raise MalformedFrame(f"ng: {self._where} answers a ping with {str(reply)[:200]}")
 
     def negotiate(self, key: TransactionKey, caller: MediaEnd, callee: MediaEnd, *, hold: bool) -> Targets:
-        """Offer and answer."""
+        """Offer and answer, after those of the branches that lose."""
         ends = {"call-id": key.call_id, "from-tag": key.from_tag}
+        forks = self._forks if key.cseq == 1 else 0
+        for number in range(forks):
+            self._lose(ends, caller, number)
         if key.cseq > 1:
             ends["to-tag"] = key.to_tag  # a re-INVITE is within the dialog
+        elif forks:
+            ends["via-branch"] = f"branch-{forks}"
         offered = self._sdp("offer", ends, caller, "sendonly" if hold else "sendrecv", key.cseq)
         ends["to-tag"] = key.to_tag
         answered = self._sdp("answer", ends, callee, "recvonly" if hold else "sendrecv", key.cseq)
+        for number in range(0, forks, 2):
+            self._delete(ends | {"via-branch": f"branch-{number}"}, delay_s=LATER_S)
         return Targets(caller=answered, callee=offered)
 
     def tear_down(self, key: TransactionKey) -> None:
         """Delete, at once instead of after rtpengine's 30 s."""
-        with self._times.measure("delete"):
-            reply = self._request(
-                {
-                    "command": "delete",
-                    "call-id": key.call_id,
-                    "from-tag": key.from_tag,
-                    "to-tag": key.to_tag,
-                    "delete-delay": 0,
-                }
-            )
-        _check(reply, "delete")
-        if warning := reply.get("warning"):
-            raise Refused(f"delete: {warning}")
+        self._delete({"call-id": key.call_id, "from-tag": key.from_tag, "to-tag": key.to_tag}, delay_s=0)
 
     def close(self) -> None:
         """Close the socket."""
         self._sock.close()
 
-    def _sdp(self, command: str, ends: dict[str, str], end: MediaEnd, direction: str, cseq: int) -> MediaEnd:
+    def _lose(self, ends: Mapping[str, str], caller: MediaEnd, number: int) -> None:
+        """A branch whose phone rings, with early media announced, and is not the one that answers."""
+        branch = {**ends, "via-branch": f"branch-{number}"}
+        self._sdp("offer", branch, caller, "sendrecv", 1)
+        loser = LOSER[6 if ":" in caller.rtp.address else 4]
+        self._sdp("answer", branch | {"to-tag": f"loser-{number}"}, loser, "sendrecv", 1)
+        if number % 2:
+            self._delete(branch, delay_s=0)
+
+    def _delete(self, ends: Mapping[str, str], *, delay_s: int) -> None:
+        with self._times.measure("delete"):
+            reply = self._request({"command": "delete", **ends, "delete-delay": delay_s})
+        _check(reply, "delete")
+        if warning := reply.get("warning"):
+            raise Refused(f"delete: {warning}")
+
+    def _sdp(
+        self, command: str, ends: Mapping[str, str], end: MediaEnd, direction: str, cseq: int
+    ) -> MediaEnd:
         sdp = write_sdp(end, self._codec, self._packet_ms, direction=direction, version=cseq)
         request: dict[str, object] = {
             "command": command,
