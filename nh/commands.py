@@ -267,6 +267,7 @@ class SdpText(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         zero_address: announce the relay's address for media on hold by 0.0.0.0 or ::, too.
+        original_direction: the direction of media on hold by such an address stays as it is.
         version: the relay numbers the versions of o=: one more whenever the SDP changed.
         force_version: one more each time.
         username, session_name: the user name of o= and the s= stay as an end got them first.
@@ -280,6 +281,7 @@ class SdpText(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     zero_address: bool = False
+    original_direction: bool = False
     version: bool = False
     force_version: bool = False
     username: bool = False

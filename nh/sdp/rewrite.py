@@ -33,7 +33,7 @@ from nh.sdp.fields import (
     write_rtcp,
 )
 from nh.sdp.lines import Edits
-from nh.sdp.text_changes import change_text, hide_media
+from nh.sdp.text_changes import change_text, hide_media, hold_by_direction
 
 _CANDIDATES = ("candidate", "remote-candidates")
 _ICE = (
@@ -122,7 +122,8 @@ def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
     """The SDP with the changes of `plan`, and no others.
 
     New lines are in the order of RFC 8866 and end like the line before them. Media on hold by 0.0.0.0 or ::
-    stay on hold, in the address family of the plan. Applying the same plan again changes nothing.
+    stay on hold, in the address family of the plan, and their direction says so, too. Applying the same plan
+    again changes nothing.
 
     Raises:
         ValueError: the plan and the SDP differ in number of media.
@@ -166,7 +167,10 @@ def _rewrite_medium(
     port = plan.port if medium.port else 0
     line = write_medium_port(edits.text(medium.first), port)
     edits.replace(medium.first, write_medium_proto(line, plan.proto) if plan.proto else line)
-    connection = _held_if(medium.held and not whole.text.zero_address, plan.address)
+    held = medium.held
+    if held and port and not whole.text.original_direction:
+        hold_by_direction(edits, medium)
+    connection = _held_if(held and not whole.text.zero_address, plan.address)
     if medium.own_connection is not None:
         _write_connections(edits, medium, connection)
     elif port and connection != shared:

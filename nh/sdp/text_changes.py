@@ -12,15 +12,11 @@ from nh.sdp.description import Direction, Medium, Section, SessionDescription
 from nh.sdp.lines import Edits
 
 _HELD: Final = {Direction.SENDRECV: Direction.SENDONLY, Direction.RECVONLY: Direction.INACTIVE}
-"""Direction of a medium on hold by its address, once that does not say so any more (RFC 3264 8.4)."""
+"""Direction of a medium on hold by its address, by the direction that it has."""
 
 
 def change_text(edits: Edits, description: SessionDescription, text: SdpText) -> None:
     """Collect the changes that `text` asks for."""
-    if text.zero_address:
-        for medium in description.media:
-            if medium.held and medium.port:
-                _hold_by_direction(edits, medium)
     if text.extensions:
         for section in (*description.sessions, *description.media):
             _drop_extensions(edits, section, text.extensions)
@@ -42,8 +38,11 @@ def hide_media(edits: Edits, description: SessionDescription, hidden: frozenset[
             edits.replace(line, f"a=group:{left}".encode("ascii", "backslashreplace"))
 
 
-def _hold_by_direction(edits: Edits, medium: Medium) -> None:
-    """Say that the sender receives nothing by the medium's direction, as its address says no longer."""
+def hold_by_direction(edits: Edits, medium: Medium) -> None:
+    """Say by the direction of a medium that its sender receives nothing, as 0.0.0.0 or :: says (RFC 3264).
+
+    Not every receiver takes such an address for a hold, and with SdpText.zero_address it is gone.
+    """
     direction = _HELD.get(medium.direction)
     if direction is None:
         return

@@ -57,7 +57,11 @@ def test_versions_are_counted_for_each_end(call: NgCall) -> None:
 )
 def test_a_zero_address_is_replaced(call: NgCall, direction: str, says: str) -> None:
     held = sdp("alice", 1, 40_000, "0.0.0.0", f"a={direction}")
-    assert lines(call.offer(held), "c=") == ["c=IN IP4 0.0.0.0"]
+    kept = call.offer(held)
+    assert lines(kept, "c=") == ["c=IN IP4 0.0.0.0"]
+    assert lines(kept, f"a={says}")
+    original = call.offer(held, flags=["original-sendrecv"])
+    assert lines(original, f"a={direction}")
     replaced = call.offer(held, replace=["zero-address"])
     assert lines(replaced, "c=") == ["c=IN IP4 127.0.0.1"]
     assert lines(replaced, f"a={says}")

@@ -111,7 +111,11 @@ def test_a_zero_address_becomes_the_relays_and_the_direction_says_the_hold(
     held = rewritten(sdp, SdpText(zero_address=True))
     assert f"c=IN IP4 {RELAY}\r\n" in held.partition("m=")[2]
     assert parse(held.encode()).media[0].direction == says
-    assert zero in rewritten(sdp, SdpText()) or "c=IN IP4 0.0.0.0" in rewritten(sdp, SdpText())
+    kept = rewritten(sdp, SdpText())
+    assert "c=IN IP4 0.0.0.0\r\n" in kept
+    assert parse(kept.encode()).media[0].direction == says
+    original = rewritten(sdp, SdpText(original_direction=True))
+    assert parse(original.encode()).media[0].own_direction == (said or None)
 
 
 def test_a_zero_address_of_the_session_is_replaced_for_each_medium() -> None:

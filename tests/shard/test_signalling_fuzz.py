@@ -61,6 +61,7 @@ EDITED = st.sampled_from([b"", b"sendrecv", b"rtcp", b"mid:1", b"ptime:20"])
 TEXT = st.builds(
     SdpText,
     zero_address=st.booleans(),
+    original_direction=st.booleans(),
     version=st.booleans(),
     force_version=st.booleans(),
     username=st.booleans(),

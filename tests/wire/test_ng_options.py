@@ -114,6 +114,7 @@ def test_what_a_relay_can_do_becomes_an_option(fields: dict[str, Any], expected:
     ("fields", "expected"),
     [
         ({"flags": ["generate mid"]}, SdpText(generate_mid=True)),
+        ({"flags": ["original-sendrecv"]}, SdpText(original_direction=True)),
         ({"flags": ["no-RTCP-attribute"]}, SdpText(rtcp_attribute=RtcpAttribute.NONE)),
         ({"flags": ["full-rtcp-attribute"]}, SdpText(rtcp_attribute=RtcpAttribute.FULL)),
         ({"flags": ["strip-extmap"]}, SdpText(extensions=("all",))),

@@ -33,7 +33,6 @@ _NO_EFFECT: Final = frozenset(
     {
         b"symmetric",
         b"unidirectional",
-        b"original-sendrecv",
         b"trickle-ice",
         b"passthrough",
         b"allow-transcoding",

@@ -14,6 +14,7 @@ from nh.wire.ng.unsupported import HEADERS
 
 TEXT_FLAGS: Final[Mapping[bytes, tuple[str, object]]] = {
     b"generate-mid": ("generate_mid", True),
+    b"original-sendrecv": ("original_direction", True),
     b"no-rtcp-attribute": ("rtcp_attribute", RtcpAttribute.NONE),
     b"full-rtcp-attribute": ("rtcp_attribute", RtcpAttribute.FULL),
     b"strip-extmap": ("extensions", ("all",)),
