@@ -56,6 +56,9 @@ class Talk:
         component: whose packets are counted, and who is attacked: RTP or RTCP.
         latched_s: after this time the relay has learned where the phones are.
         limit_s: how long a phone that moved or speaks late tries to be received.
+
+    Attributes:
+        announces: the address of Alice's SDP.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class Talk:
         self.limit_s = limit_s
         self._exit = contextlib.ExitStack()
         self.alice, self.bob = self._phone(hosts.caller), self._phone(hosts.callee)
-        self._alice_says = hosts.caller if announced else hosts.private
+        self.announces = hosts.caller if announced else hosts.private
         self.strangers: list[Phone] = []
         self.attacks = 0
         self.begin()
@@ -91,7 +94,7 @@ class Talk:
     def negotiate(self, *, hold: bool = False) -> None:
         """INVITE and 200 OK; in a call: a re-INVITE of Alice's, or a session refresh if nothing is new."""
         self.key = self.key._replace(cseq=self.key.cseq + 1)
-        caller, callee = _end(self._alice_says, self.alice), _end(self.hosts.callee, self.bob)
+        caller, callee = _end(self.announces, self.alice), _end(self.hosts.callee, self.bob)
         targets = self._control.negotiate(self.key, caller, callee, hold=hold)
         self.alice.target = (targets.caller.rtp.address, targets.caller.rtp.port)
         if not hold:
