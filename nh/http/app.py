@@ -55,6 +55,7 @@ def make_app(config: HttpConfig) -> ASGIApp:
             WebSocketRoute("/{path:path}", gateway.serve_websocket),  # as rtpengine, at any path
         ]
     app = Starlette(routes=routes, exception_handlers={NhError: _on_error})
+    app.router.redirect_slashes = False  # a redirect would lead to whatever Host the client named
     return Guard(app, local=config.local)
 
 

@@ -60,16 +60,24 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         if self._local and not _is_local(host):
             return "Host is not loopback, and nh listens there alone"
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _host_of(origin) != host.lower():
             return "Origin is another site"
         return ""
 
 
-def _is_local(host: str) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
+def _host_of(origin: str) -> str:
+    """Host and port of an origin; "" if it has none."""
     try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # brackets that are no IPv6 address
+        return ""
+
+
+def _is_local(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        if name == "localhost" or name.endswith(".localhost"):
+            return True
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False

@@ -89,6 +89,11 @@ def test_a_list_comes_page_by_page(relay: Relay, client: httpx.Client) -> None:
             call.hang_up()
 
 
+def test_there_are_no_redirects(client: httpx.Client) -> None:
+    assert client.get("/api/calls/").status_code == 404
+    assert client.get("/metrics/").status_code == 404
+
+
 def test_an_unknown_call_is_not_found(client: httpx.Client) -> None:
     reply = client.get("/api/calls/no-such-call")
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "not_found")

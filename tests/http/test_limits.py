@@ -9,12 +9,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 
 from nh.http import ng, ng_link, relay, server
 from nh.ipc.http_config import LINGER
 from tests.http.ng_clients import CONTENT_TYPE, open_websocket
 from tests.http.served import Answer, FakeRelay, running_server, served
+from tests.profiles import examples
 from tools.harness.waiting import eventually
 
 SHORT_S = 0.3
@@ -255,6 +258,45 @@ def test_beyond_the_most_websockets_another_one_is_refused(
         open_websocket(address),
     ):
         pass
+
+
+# --- anything -----------------------------------------------------------------------------------------
+
+
+HEADERS = st.lists(
+    st.tuples(
+        st.sampled_from(["Host", "Origin", "Accept", "Upgrade", "Sec-WebSocket-Key", "X"]),
+        st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=30),
+    ),
+    max_size=4,
+)
+
+
+@pytest.fixture(scope="module")
+def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    with served(tmp_path_factory.mktemp("fuzz"), ng=True) as address:
+        yield address
+
+
+@settings(max_examples=examples(150), deadline=None)
+@given(
+    method=st.sampled_from(["GET", "HEAD", "POST", "OPTIONS", "X"]),
+    path=st.sampled_from(
+        ["/", "/metrics", "/readyz", "/api/calls", "/api/calls/", "/api/stats", "/ng", "//", "*"]
+    ),
+    rest=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30),
+    headers=HEADERS,
+)
+def test_no_request_makes_the_application_fail(
+    one_server: tuple[str, int], method: str, path: str, rest: str, headers: list[tuple[str, str]]
+) -> None:
+    lines = [f"{method} {path}{rest} HTTP/1.1", "Host: localhost", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    with connected(one_server) as sock:
+        sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        with contextlib.suppress(ConnectionError):  # the time for the request is over
+            status = sock.recv(12)
+            assert status == b"" or int(status[9:12]) < 500 or status.endswith(b"503"), status
 
 
 # --- the end --------------------------------------------------------------------------------------

@@ -69,6 +69,7 @@ def test_a_killed_one_is_started_again_and_calls_go_on() -> None:
             assert line in status
 
 
+@pytest.mark.full
 def test_one_that_hangs_slows_no_command_and_ends_with_nh() -> None:
     with running_relay(http="127.0.0.1:0") as relay, http_client(relay) as client:
         assert is_ready(client)
@@ -76,6 +77,7 @@ def test_one_that_hangs_slows_no_command_and_ends_with_nh() -> None:
         assert relay.calls().calls == ()
 
 
+@pytest.mark.full
 def test_it_ends_with_a_supervisor_that_is_killed(deployment: Deployment) -> None:
     relay = deployment.start()
     process = running_http_process(relay)
@@ -87,7 +89,7 @@ def test_it_ends_with_a_supervisor_that_is_killed(deployment: Deployment) -> Non
         pass
 
 
-@pytest.mark.parametrize("how", ["upgrade", "takeover"])
+@pytest.mark.parametrize("how", ["upgrade", pytest.param("takeover", marks=pytest.mark.full)])
 def test_its_socket_outlives_an_upgrade_and_a_takeover(deployment: Deployment, how: str) -> None:
     relay = deployment.start()
     address = http_address(relay)
