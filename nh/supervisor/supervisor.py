@@ -94,6 +94,7 @@ class Supervisor:
                 locks=runtime.locks,
                 rpc=runtime.rpc,
                 http=runtime.http,
+                timeouts=runtime.timeouts,
                 store=runtime.store,
                 stats=runtime.stats,
                 manager=self._manager,

@@ -245,6 +245,8 @@ def test_a_target_that_hangs_keeps_neither_nh_nor_other_targets(
                 running.report(CALL)
             eventually(lambda: len(server.got) >= 9, "the other one gets its messages")  # type: ignore[attr-defined]
             assert stats.timeouts_lost >= 9, "more than may wait are lost, and counted"
+            running.close(at_handover=True)
+            assert stats.timeouts_lost >= MAX_WAITING, "so is what waits at the end"
 
 
 def test_a_refused_report_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:

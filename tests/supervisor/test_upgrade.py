@@ -39,6 +39,7 @@ def test_without_all_shards_there_is_no_upgrade(tmp_path: Path) -> None:
         psutil.Process(run.program.pid).send_signal(signal.SIGUSR2)
         refused = "upgrade: no upgrade now: a shard is not up"
         eventually(lambda: run.program.output.count(refused) == 2, "the log says it to who sent a signal too")
+        eventually(lambda: not all_are_up(run), "the statistics say that a shard is not up")
         go.touch()
         eventually(lambda: all_are_up(run), "all shards are up")
         assert run.is_up(0)

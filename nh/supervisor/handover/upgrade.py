@@ -12,7 +12,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nh.calls.snapshots.version import VERSION
 from nh.errors import Refused
@@ -42,6 +42,9 @@ from nh.supervisor.shards.watchdog import Watchdog
 from nh.supervisor.shards.zygote import Zygote
 from nh.supervisor.store.store import Store
 
+if TYPE_CHECKING:
+    from nh.supervisor.timeouts.reports import TimeoutReports
+
 logger = logging.getLogger(__name__)
 
 
@@ -54,6 +57,7 @@ class HandoverParts(NamedTuple):
         locks: handed over.
         rpc: its listening sockets and connections are handed over.
         http: its listening sockets are handed over; its process ends.
+        timeouts: ended, so that what it has not sent is counted; None: there is none.
         store: closed, because the next supervisor writes it; None: there is none.
         stats: the counters are handed over.
         manager: waits for commands in flight; leaves the shards to the next supervisor.
@@ -68,6 +72,7 @@ class HandoverParts(NamedTuple):
     locks: Sequence[Lock]
     rpc: Rpc
     http: HttpService
+    timeouts: "TimeoutReports | None"
     store: Store | None
     stats: SupervisorStats
     manager: ShardManager
@@ -184,6 +189,8 @@ class UpgradeController:
         # 1. No client is served: from now on their requests wait in the sockets.
         connections = parts.rpc.release_connections()
         parts.http.hand_over()
+        if parts.timeouts is not None:
+            parts.timeouts.close(at_handover=True)
         # 2. Statistics stand still, so that the counters that are handed over are the last ones.
         parts.publisher.stop()
         # 3. The store has everything on disk, and its file is closed: the next supervisor opens it.

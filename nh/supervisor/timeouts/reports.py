@@ -4,6 +4,7 @@ The supervisor's loop never waits: a queue that is full loses the message, which
 slow or down delays its own messages only.
 """
 
+import contextlib
 import logging
 import queue
 import threading
@@ -31,6 +32,9 @@ PAUSE_S: Final = 1.0
 
 GRACE_S: Final = 1.0
 """How long the end waits for messages that are under way."""
+
+HANDOVER_GRACE_S: Final = 0.1
+"""The same at an upgrade, for which clients wait."""
 
 
 class TimeoutReports:
@@ -80,14 +84,18 @@ class TimeoutReports:
             self._stats.timeouts_reported += sent
             self._stats.timeouts_failed += failed
 
-    def close(self) -> None:
-        """Send no more; messages that are under way have GRACE_S seconds."""
-        ends_at = time.monotonic() + GRACE_S
+    def close(self, *, at_handover: bool = False) -> None:
+        """Send no more; messages that are under way have a moment. What waits then is lost."""
+        ends_at = time.monotonic() + (HANDOVER_GRACE_S if at_handover else GRACE_S)
         for each in self._queues.values():
             each.close()
         for each in self._queues.values():
             each.join(max(0.0, ends_at - time.monotonic()))
         self.update_stats()
+        lost = sum(each.drop() for each in self._queues.values())
+        self._stats.timeouts_lost += lost
+        if lost:
+            logger.warning("%d reports of media timeouts are lost, because nh ends", lost)
 
 
 class _Queue:
@@ -127,6 +135,14 @@ class _Queue:
             self._waiting.put_nowait(None)
         except queue.Full:  # the thread sees the event instead
             return
+
+    def drop(self) -> int:
+        """Drop what waits; returns how many messages that are."""
+        dropped = 0
+        with contextlib.suppress(queue.Empty):
+            while True:
+                dropped += self._waiting.get_nowait() is not None
+        return dropped
 
     def join(self, timeout_s: float) -> None:
         """Wait for the end of the thread."""
