@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 
 import nh
-from nh.results import StreamDetail
+from nh.results import StreamDetail, StreamQuality
 from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, Total
 
 PAGE = (Path(nh.__file__).parent.parent / "docs" / "reference" / "statistics.md").read_text()
@@ -22,5 +22,7 @@ def test_the_page_has_every_field_as_it_is_in_the_tables() -> None:
 
 
 def test_the_page_has_every_field_of_a_stream() -> None:
-    rows = [line.split("`")[1] for line in STREAMS.splitlines() if line.startswith("| `")]
-    assert rows == [field.name for field in msgspec.structs.fields(StreamDetail)]
+    of_streams, of_intervals = STREAMS.split("\n### Intervals\n")
+    for text, described in ((of_streams, StreamDetail), (of_intervals, StreamQuality)):
+        rows = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
+        assert rows == [field.name for field in msgspec.structs.fields(described)]
