@@ -1,5 +1,6 @@
 """Branches of a call by themselves: what an offer says counts for its own branch. nh and rtpengine."""
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -184,3 +185,28 @@ def test_ends_of_two_dialogs_are_joined(call: NgCall, alice: End, carol: End) ->
     alice.read(call.reoffer(carol.describe(), from_tag="c", to_tag=call.from_tag))
     carol.read(call.answer(alice.describe(), from_tag="c", to_tag=call.from_tag))
     talk(alice, carol)
+
+
+def test_ends_that_are_joined_talk_on_when_the_dialogs_of_before_end(
+    nh_call: NgCall, alice: End, bob: End, carol: End
+) -> None:
+    """An attended transfer in a B2BUA with one Call-ID: Bob refers Alice to Carol, after a talk with her."""
+    call = nh_call
+    bob.read(call.reoffer(alice.describe(), to_tag="", from_tag="a"))
+    alice.read(call.answer(bob.describe(), from_tag="a", to_tag="b"))
+    talk(alice, bob)
+    with contextlib.closing(End("bob, to carol")) as asking:
+        carol.read(call.reoffer(asking.describe(), to_tag="", from_tag="b2"))
+        asking.read(call.answer(carol.describe(), from_tag="b2", to_tag="c"))
+        talk(asking, carol)
+        alice.read(call.reoffer(carol.describe(), from_tag="c", to_tag="a"))
+        carol.read(call.answer(alice.describe(), from_tag="c", to_tag="a"))
+        talk(alice, carol)
+        for one, other in (("a", "b"), ("b2", "c")):
+            call.delete(from_tag=one, to_tag=other, flags=["to-tag"])
+            talk(alice, carol)
+    carol.read(call.reoffer(alice.describe(), from_tag="a", to_tag="c"))
+    alice.read(call.answer(carol.describe(), from_tag="a", to_tag="c"))
+    talk(alice, carol)
+    call.delete(from_tag="c")
+    assert not call.is_known()

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from nh.calls.media import Side
+from nh.calls.offer_answer import expiry
 from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.deletion import cancel_delete, delete_due, schedule
 from nh.calls.offer_answer.dialog import Dialog
@@ -238,31 +239,17 @@ class Offers:
             self.participants.close_party(party, now=now)
 
     def expire(self, *, now: float) -> None:
-        """End silent dialogs, and parties that have no dialog and wait for no answer any more."""
-        rules = self._resources.settings
+        """End what has been deleted, or is silent, and is due."""
         self._delete_due(now=now)
-        for dialog in list(self.dialogs):
-            dialog.expire_replaced(self._resources, now=now)
-            if now >= dialog.expires_at(rules):
-                deleted = math.isfinite(min(dialog.delete_at, self.delete_at))
-                self.participants.end_dialog(dialog, now=now, silent=not deleted)
-        self.participants.close_all_superseded()
-        for party in self.participants.without_dialog:
-            if now >= self.participants.expires_at(party, rules):
-                for group in party.groups:
-                    if group is not None:
-                        self._resources.note_unused(group)
-                self.participants.close_party(party, now=now)
+        expiry.expire(self.participants, self._resources, delete_at=self.delete_at, now=now)
 
     def next_expiry(self) -> float:
         """Monotonic seconds before which nothing of this can expire."""
-        rules = self._resources.settings
-        participants = self.participants
-        times = [self.delete_at, *(dialog.expires_at(rules) for dialog in self.dialogs)]
-        times += [each.expires_at(rules) for dialog in self.dialogs for _, each in dialog.replaced]
-        times += [participants.expires_at(party, rules) for party in participants.without_dialog]
-        times += [each.delete_at for each in participants.deletable]
-        return min(times, default=math.inf)
+        return min(self.delete_at, expiry.next_expiry(self.participants, self._resources.settings))
+
+    def expires_at(self, party: Party) -> float:
+        """Monotonic seconds at which the media of a party end unless a packet arrives."""
+        return expiry.expires_at(self.participants, party, self._resources.settings)
 
     def _open_groups(
         self, party: Party, requests: Sequence[MediumRequest], *, now: float
@@ -278,12 +265,6 @@ class Offers:
         if now >= self.delete_at:
             self.close(now=now)
         delete_due(self.participants, now=now)
-
-    def expires_at(self, party: Party) -> float:
-        """Monotonic seconds at which the media of a party end unless a packet arrives."""
-        rules = self._resources.settings
-        times = [dialog.expires_at(rules) for dialog in self.dialogs if dialog.has(party)]
-        return max(times, default=self.participants.expires_at(party, rules))
 
     def _early_dialog(self, offerer: Party, *, now: float) -> Dialog | None:
         """The dialog with the party that will answer a first offer; None if this is not the first."""

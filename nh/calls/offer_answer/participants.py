@@ -10,7 +10,6 @@ from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party
 from nh.calls.origin import SentOrigin
 from nh.calls.resources import CallResources
-from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 from nh.errors import UnknownCall
 
@@ -167,21 +166,6 @@ class Participants:
         """The parties that are in no established dialog."""
         engaged = {id(party) for dialog in self.dialogs for party in (dialog.caller, dialog.callee)}
         return [party for party in self.parties if id(party) not in engaged]
-
-    def expires_at(self, party: Party, rules: RelaySettings) -> float:
-        """Monotonic seconds at which a party without a dialog is removed."""
-        times = [party.created if party.waiting_since is None else party.waiting_since]
-        early = self.find_early(party)
-        if early is not None:
-            times += [session.last_active for session in early.sessions.values()]
-        elif party.waiting_since is None:
-            unneeded = [
-                group.expires_at(unused_s=rules.unused_s, replaced_s=rules.replaced_s)
-                for group in party.groups
-                if group is not None
-            ]
-            return max(unneeded, default=party.created + rules.unused_s)
-        return max(times) + rules.unused_s
 
     # --- changes ----------------------------------------------------------------------------------
 
