@@ -1,0 +1,93 @@
+"""`python -m tools.rtpengine_tests CHECKOUT [NAME]...`: which calls of rtpengine's tests pass with nh."""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from tools.harness.program import Program
+from tools.rtpengine_tests.split import split_script
+
+INTERFACES: Final = ("default/203.0.113.1", "default/2001:db8:4321::1", "foo/203.0.113.7", "bar/203.0.113.8")
+"""The relay's, as in most scripts."""
+
+PHONES: Final = ("198.51.0.0/16", "192.0.2.0/24")
+"""Where the scripts open sockets."""
+
+INSIDE: Final = "NH_RTPENGINE_TESTS_INSIDE"
+SCRIPT_S: Final = 900.0
+PRELUDE: Final = "BEGIN { require '%s'; NGCP::Rtpengine::AutoTest->import } no strict; no warnings;\n"
+
+
+def main() -> int:
+    """Run the scripts in a network namespace of their own, and print what failed."""
+    parser = argparse.ArgumentParser(prog="python -m tools.rtpengine_tests", description=__doc__)
+    parser.add_argument("checkout", type=Path, help="a checkout of rtpengine's repository")
+    parser.add_argument(
+        "name", nargs="*", help="scripts: sdp-manipulations for t/auto-daemon-tests-sdp-manipulations.pl"
+    )
+    arguments = parser.parse_args()
+    if INSIDE not in os.environ:
+        command = ["unshare", "--net", sys.executable, "-m", "tools.rtpengine_tests", *sys.argv[1:]]
+        return subprocess.run(command, env={**os.environ, INSIDE: "1"}, check=False).returncode
+    _set_addresses()
+    scripts = [
+        arguments.checkout / "t" / f"auto-daemon-tests{name and '-' + name}.pl"
+        for name in arguments.name or [""]
+    ]
+    with tempfile.TemporaryDirectory(prefix="nh-rtpengine-tests-") as directory:
+        for script in scripts:
+            _run_script(script, Path(directory))
+    return 0
+
+
+def _set_addresses() -> None:
+    """Give loopback all addresses that a script uses."""
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for interface in INTERFACES:
+        _, _, address = interface.partition("/")
+        length = "128" if ":" in address else "32"
+        subprocess.run(["ip", "address", "add", f"{address}/{length}", "dev", "lo"], check=True)
+    for network in PHONES:
+        subprocess.run(["ip", "route", "add", "local", network, "dev", "lo"], check=True)
+
+
+def _run_script(script: Path, directory: Path) -> None:
+    """Run one script against an nh of its own, and print its outcomes."""
+    common, calls = split_script(script.read_text(encoding="latin-1"))
+    module = Path(__file__).with_name("AutoTest.pm")
+    tests = "".join(f"T::run({call.line}, q\0{call.title}\0, sub {{\n{call.code}\n}});\n" for call in calls)
+    program = directory / script.name
+    program.write_text(PRELUDE % module + common + "\n" + tests, encoding="latin-1")
+    words = [
+        "run",
+        "--ng",
+        "127.0.0.1:2223",
+        "--shards",
+        "1",
+        "--no-state",
+        "--runtime-dir",
+        str(directory / "nh"),
+    ]
+    for interface in INTERFACES:
+        words += ["--interface", interface]
+    with Program([sys.executable, "-m", "nh", *words]) as nh:
+        nh.wait_for_line("ready:")
+        done = subprocess.run(
+            ["perl", str(program)], capture_output=True, encoding="latin-1", timeout=SCRIPT_S, check=False
+        )
+        nh.stop()
+    outcomes = [line.split("\t") for line in done.stdout.splitlines()]
+    for outcome, line, title, why in outcomes:
+        if outcome == "failed":
+            print(f"{script.name}:{line}: {title}: {why}")
+    counts = Counter(outcome for outcome, *_ in outcomes)
+    print(f"{script.name}: {counts['passed']} of {len(calls)} passed {done.stderr[:300]}".strip(), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
