@@ -11,7 +11,7 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("nh run --config /etc/nh.toml --check", "only check whether it could start"),
     ),
     "stats": (
-        ("nh stats", "live, until Ctrl-C"),
+        ("nh stats", "live; q ends it, s sorts the shards, f shows those that are not well"),
         ("nh stats --once", "one picture, and all counters"),
         ("nh stats --json --interval 10s", "a line of JSON every 10 s"),
     ),

@@ -158,6 +158,16 @@ def test_on_a_terminal_it_goes_on_until_interrupted(running: Segment, tmp_path: 
         assert process.wait(20) == 0
 
 
+def test_keys_sort_and_end_the_live_view(running: Segment, tmp_path: Path) -> None:
+    with on_terminal(nh_stats(tmp_path, "--interval", "60")) as (process, terminal):
+        read_until(terminal, b"sort: shard")
+        os.write(terminal, b"s")
+        read_until(terminal, b"sort: CPU")
+        os.write(terminal, b"q")
+        read_until(terminal, b"\x1b[?25h")
+        assert process.wait(20) == 0
+
+
 def test_a_watch_follows_nh_to_its_next_run(segment: Segment, tmp_path: Path) -> None:
     long_ago = time.monotonic() - 60
     publish(segment, packets=5, heartbeat=long_ago)

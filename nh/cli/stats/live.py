@@ -1,6 +1,7 @@
 """The three outputs of `nh stats`: a picture refreshed in place, one picture, JSON."""
 
 import time
+from collections.abc import Callable
 
 import msgspec
 import typer
@@ -9,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from nh.cli.stats.counters import counters_table
+from nh.cli.stats.keys import Choice, keys_of_terminal
 from nh.cli.stats.rates import Meter
 from nh.cli.stats.view import History, StatsView
 from nh.cli.stats.watch import Watch
@@ -17,18 +19,37 @@ __all__ = ["Watch", "print_json", "print_once", "show"]
 
 
 def show(watch: Watch, interval_s: float) -> None:
-    """Draw the picture anew every `interval_s` seconds, until KeyboardInterrupt."""
-    meter, packets, calls = Meter(), History(), History()
-    with Live(auto_refresh=False, vertical_overflow="crop") as live:
-        while True:
+    """Draw the picture anew every `interval_s` seconds and with each key, until q or KeyboardInterrupt."""
+    meter, packets, calls, choice = Meter(), History(), History(), Choice()
+    with keys_of_terminal() as next_key, Live(auto_refresh=False, vertical_overflow="crop") as live:
+        while not choice.ended:
             reading = watch.read()
             measured = meter.measure(reading)
             if measured.total is not None:
                 packets.add(measured.total["packets_in"])
             calls.add(reading.totals.calls)
-            view = StatsView(reading, measured, packets, calls, watch.warning(reading), stopped=watch.stopped)
+            view = StatsView(
+                reading,
+                measured,
+                packets,
+                calls,
+                warning=watch.warning(reading),
+                stopped=watch.stopped,
+                choice=choice,
+            )
             live.update(view, refresh=True)
-            time.sleep(interval_s)
+            _obey_keys(choice, next_key, interval_s, redraw=live.refresh)
+
+
+def _obey_keys(
+    choice: Choice, next_key: Callable[[float], str], seconds: float, *, redraw: Callable[[], None]
+) -> None:
+    """Obey keys until the time is over or the view is to end."""
+    due = time.monotonic() + seconds
+    while not choice.ended and (left_s := due - time.monotonic()) > 0:
+        if key := next_key(left_s):
+            choice.press(key)
+            redraw()
 
 
 def print_once(watch: Watch, interval_s: float) -> None:

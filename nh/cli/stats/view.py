@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nh.cli.stats import quantities
+from nh.cli.stats.keys import Choice, Row
 from nh.cli.stats.rates import STALE_S, Measured, Rates, commands, drops
 from nh.stats.layout import DROPS, ShardState
 from nh.stats.reading import ShardReading, StatsReading, Totals
@@ -76,6 +77,7 @@ class StatsView:
         packets, calls: their history; None: a single picture without graphs.
         warning: a line above everything else; "": none.
         stopped: whether nh has ended in order since the reading.
+        choice: what was chosen by keys; None: a picture without keys.
     """
 
     reading: StatsReading
@@ -84,6 +86,7 @@ class StatsView:
     calls: History | None = None
     warning: str = ""
     stopped: bool = False
+    choice: Choice | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         yield _header(self.reading, options.max_width, stopped=self.stopped)
@@ -94,11 +97,20 @@ class StatsView:
             yield _graph("calls", self.calls, quantities.count, options.max_width, "green")
         yield Text()
         wide = options.max_width >= WIDE_COLUMNS
-        yield _shards(self.reading, self.measured, wide, stopped=self.stopped)
+        rows = list(zip(self.reading.shards, self.measured.shards, strict=True))
+        yield _shards(
+            self.reading,
+            self.measured.total,
+            self.choice.rows(rows) if self.choice is not None else rows,
+            wide,
+            stopped=self.stopped,
+        )
         yield Text()
         yield _paths(self.reading, self.measured.total)
         if not wide and self.measured.total is not None:
             yield _drop_reasons(self.measured.total, options.max_width)
+        if self.choice is not None:
+            yield Text(self.choice.legend, style="dim", no_wrap=True)
 
 
 def _header(reading: StatsReading, width: int, *, stopped: bool) -> Text:
@@ -156,16 +168,18 @@ def _graph(label: str, history: History, show: Callable[[float], str], width: in
     return text.append(f" max {show(history.highest(room))}", style="dim")
 
 
-def _shards(reading: StatsReading, measured: Measured, wide: bool, *, stopped: bool) -> Table:
+def _shards(
+    reading: StatsReading, total_rates: Rates | None, rows: list[Row], wide: bool, *, stopped: bool
+) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="bold", pad_edge=False)
     headers = ["#", "", "cpu", "cpu%", "mem", "calls", "sess", "socks", "free", "pkt/s", "Mb/s"]
     headers += [reason.label for reason in DROPS] if wide else ["drop"]
     for header in [*headers, "cmd/s", "lag", "rst"]:
         table.add_column(header, justify="left" if header == "" else "right", no_wrap=True)
     totals = reading.totals
-    total = [Text("all"), Text(), Text(), *_cells(totals, measured.total, totals.restarts, wide)]
+    total = [Text("all"), Text(), Text(), *_cells(totals, total_rates, totals.restarts, wide)]
     table.add_row(*total, style="bold")
-    for shard, rates in zip(reading.shards, measured.shards, strict=True):
+    for shard, rates in rows:
         cpu = Text(str(shard.cpu)) if shard.cpu >= 0 else _UNKNOWN
         cells = _cells(shard, rates, shard.restarts, wide)
         state = Text("stop", style="dim") if stopped else _state(shard)
