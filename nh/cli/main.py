@@ -16,7 +16,6 @@ from typer.main import get_command
 
 from nh.cli.examples import epilog
 from nh.cli.options import Command, take_text_as_it_is
-from nh.cli.usage import USAGE_ERROR, no_command, usage_message
 from nh.errors import ConfigError, NhError
 from nh.version import __version__
 
@@ -37,6 +36,11 @@ _MODULES: Final = {
     "load": "nh.cli.load",
 }
 """Where the function of each subcommand is, in the order of the help."""
+
+
+# typer names only one of its parser's errors; its bases are the same in every version of typer
+_USAGE_ERROR: Final[type[Any]] = typer.BadParameter.__mro__[1]
+"""A command line that the parser cannot read."""
 
 
 class _Subcommands(Mapping[str, Any]):
@@ -72,6 +76,8 @@ class _Group(TyperGroup):
         """The subcommand of this name. Raises ConfigError if there is none."""
         command = super().get_command(ctx, cmd_name)
         if command is None and not cmd_name.startswith("-") and not ctx.resilient_parsing:
+            from nh.cli.usage import no_command  # noqa: PLC0415  most command lines have no fault
+
             raise ConfigError(no_command(cmd_name, self.commands))
         return command
 
@@ -84,9 +90,11 @@ class _Group(TyperGroup):
         except NhError as exc:
             typer.echo(f"nh: {exc}", err=True)
             status = 2 if isinstance(exc, ConfigError) else 1
-        except USAGE_ERROR as exc:
+        except _USAGE_ERROR as exc:
             # no command at all: the exception has printed the help when it was made
             if type(exc).__name__ != "NoArgsIsHelpError":
+                from nh.cli.usage import usage_message  # noqa: PLC0415
+
                 typer.echo(f"nh: {usage_message(exc)}", err=True)
             status = 2
         except typer.Abort:

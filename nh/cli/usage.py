@@ -5,19 +5,13 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-import typer
-
 from nh.printable import show_text
-
-# typer names only one of its parser's errors; its bases are the same in every version of typer
-USAGE_ERROR: Final[type[Any]] = typer.BadParameter.__mro__[1]
-"""A command line that the parser cannot read."""
 
 _SHOWN: Final = 80
 
 
 def usage_message(error: Any) -> str:
-    """One line about a USAGE_ERROR."""
+    """One line about a command line that typer's parser cannot read, from the parser's error."""
     kind = type(error).__name__
     inside = error.ctx is not None and error.ctx.parent is not None
     command = f"nh {error.ctx.info_name}" if inside else "nh"

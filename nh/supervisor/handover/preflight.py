@@ -18,7 +18,6 @@ from nh.config import Settings
 from nh.errors import Unavailable
 from nh.ipc.link_messages import Shutdown, encode
 from nh.loop import Loop, Timer
-from nh.supervisor.host.check import check_host
 from nh.supervisor.shards.process import ShardProcess
 from nh.version import __version__
 
@@ -48,6 +47,8 @@ def check_in(settings: Settings) -> str:
         NotNow: this host does not give what they name.
         Unavailable: a shard process does not start.
     """
+    from nh.supervisor.host.check import check_host  # noqa: PLC0415  a start makes its checks itself
+
     check_host(settings)
     _try_shard()
     return msgspec.json.encode(CheckedIn(__version__, READABLE)).decode()
