@@ -1,0 +1,51 @@
+"""DTMF that an ng client has blocked stays blocked when the call's shard is killed."""
+
+import dataclasses
+import struct
+
+import psutil
+
+from tests.ng.client import NgClient
+from tests.ng.ng_call import End, NgCall, talk
+from tests.ng.relays import running_nh
+from tests.sip.sdp import write_sdp
+from tools.harness.waiting import eventually
+
+AUDIO, EVENT = 0, 101
+
+
+def with_events(end: End) -> str:
+    """An end's SDP, with DTMF events."""
+    attributes = (f"rtpmap:{EVENT} telephone-event/8000",)
+    media = [dataclasses.replace(each, attributes=attributes) for each in end.describe()]
+    return write_sdp(media).replace("RTP/AVP 0", f"RTP/AVP 0 {EVENT}")
+
+
+def packet(payload_type: int, sequence: int) -> bytes:
+    return struct.pack("!BBHII", 0x80, payload_type, sequence, 160 * sequence, 0xA1) + bytes(4)
+
+
+def test_events_of_a_restored_call_are_dropped_until_they_are_unblocked() -> None:
+    alice, bob = End("alice"), End("bob")
+    try:
+        with running_nh(shards=1, kernel="off") as relay, NgClient(relay.address) as client:
+            call = NgCall(client)
+            bob.read(call.offer(with_events(alice)))
+            alice.read(call.answer(with_events(bob)))
+            talk(alice, bob)
+            to = alice.remote[0].target
+            client.get("block DTMF", call_id=call.call_id, from_tag=call.from_tag)
+            children = psutil.Process(relay.program.pid).children(recursive=True)
+            for child in children:
+                child.kill()
+            eventually(lambda: not any(child.is_running() for child in children), "the shard is gone")
+            eventually(call.is_known, "the call is back")
+            alice.media[0].send_raw(packet(EVENT, 1), to)
+            alice.media[0].send_raw(packet(AUDIO, 2), to)
+            assert bob.media[0].receive()[0] == packet(AUDIO, 2)
+            client.get("unblock DTMF", call_id=call.call_id)
+            alice.media[0].send_raw(packet(EVENT, 3), to)
+            assert bob.media[0].receive()[0] == packet(EVENT, 3)
+    finally:
+        alice.close()
+        bob.close()
