@@ -34,7 +34,7 @@ AREAS: Final[Mapping[str, tuple[str, ...]]] = {
         *("nh.fastpath", "nh.supervisor.kernel"),
         *("nh.shard.media.kernel_path", "nh.shard.media.kernel_flow"),
     ),
-    "rpc": ("nh.rpc", "nh.supervisor.rpc", "nh.server"),
+    "rpc": ("nh.rpc", "nh.supervisor.rpc", "nh.supervisor.timeouts", "nh.server"),
     "shards": ("nh.supervisor.shards", "nh.supervisor.shard_slots", "nh.shard.recovery"),
     "store": ("nh.supervisor.store",),
     "handover": ("nh.supervisor.handover", "nh.ipc"),
