@@ -136,8 +136,16 @@ class LatchState(abc.ABC):
 
     @property
     def located(self) -> bool:
-        """Whether it is known which IP address packets come from; it is not if a NAT may stand before it."""
-        return bool(self.known_at) or (self.announced is not None and not is_private(self.announced.address))
+        """Whether it is known which IP address packets come from.
+
+        It is not if a NAT may stand before it. With ICE, what is announced is one candidate of many.
+        """
+        if self.known_at:
+            return True
+        announced = self.announced
+        return (
+            announced is not None and Carried.STUN not in self.carried and not is_private(announced.address)
+        )
 
     # --- what a leg knows of its packets --------------------------------------------------------------
 

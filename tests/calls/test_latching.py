@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nh.calls.claims import Carried
 from nh.calls.latching import Admission, admit
 from nh.calls.latching_rules import ELSEWHERE_S
 from nh.calls.media import Endpoint
@@ -21,6 +22,7 @@ from tests.calls.legs import (
     FIRST,
     HEURISTIC,
     PACKET,
+    PUBLIC,
     SAME_IP,
     SAME_IP_2,
     SAME_PORT,
@@ -232,6 +234,24 @@ def test_which_source_is_admitted_and_when_it_is_latched(case: Case) -> None:
         if admitted := speaks(leg, packet.source, now=START + packet.at_s):
             receive(leg, 172)
         assert (admitted, leg.source, leg.latched) == (packet.admitted, packet.then, packet.latched), packet
+
+
+@pytest.mark.parametrize(
+    ("announced", "carried", "waits"),
+    [
+        (PUBLIC, Carried.RTP, True),
+        (PUBLIC, Carried.RTP | Carried.STUN, False),
+        (ANNOUNCED, Carried.RTP, False),
+        (None, Carried.RTP, False),
+    ],
+    ids=["public", "a candidate of ICE", "private", "none"],
+)
+def test_a_stream_from_elsewhere_has_to_go_on_where_it_is_known_where_the_end_is(
+    announced: Endpoint | None, carried: Carried, waits: bool
+) -> None:
+    leg = make_leg(announced=announced, carried=carried)
+    assert speaks(leg, ANY, now=START) is not waits
+    assert speaks(leg, ANY, now=START + ELSEWHERE_S, for_s=ELSEWHERE_S)
 
 
 def test_without_a_window_the_first_is_latched_at_once() -> None:
