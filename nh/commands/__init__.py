@@ -1,0 +1,109 @@
+"""The commands that proxies and operators send: one vocabulary for wires, supervisor and shards.
+
+Codecs turn bytes into these structs and back; the internal link carries the structs as they are (tagged
+msgspec). nh.results has what comes back, nh.command_table what is known of each command: its result, its name
+on each wire, its counters, its route. Identifiers are bytes: SIP allows bytes in them that are not text, and
+Net::SIP puts NUL bytes into them.
+"""
+
+from nh.commands.base import MAX_ID_BYTES, BaseCommand, ResultT_co
+from nh.commands.ng import (
+    PLAIN_TEXT,
+    Answer,
+    AttributeEdit,
+    BlockMedia,
+    Delete,
+    EndpointLearning,
+    Feature,
+    IceHandling,
+    NgCommand,
+    Offer,
+    OfferOptions,
+    Query,
+    RtcpAttribute,
+    SdpText,
+)
+from nh.commands.operation import (
+    MAX_DRAIN_S,
+    MAX_LIST,
+    Drain,
+    Extension,
+    GetStats,
+    ListCalls,
+    Ping,
+    Reload,
+    SetLog,
+    ShowCall,
+    Undrain,
+    Upgrade,
+)
+from nh.commands.sessions import (
+    DeleteAll,
+    DeleteSessions,
+    Lookup,
+    QuerySession,
+    SessionCommand,
+    SessionOptions,
+    Update,
+)
+from nh.commands.transactions import MAX_CSEQ, Activate, Allocate, Close, CloseCall, TransactionKey
+
+CallCommand = Allocate | Activate | Close | CloseCall | ShowCall | NgCommand | SessionCommand
+"""The commands about one call; all have a `call_id`."""
+
+
+RelayCommand = CallCommand | ListCalls | DeleteAll
+"""The commands that a shard executes."""
+
+
+Command = RelayCommand | GetStats | Drain | Undrain | Reload | SetLog | Upgrade | Ping | Extension
+"""All commands."""
+
+
+__all__ = [
+    "MAX_CSEQ",
+    "MAX_DRAIN_S",
+    "MAX_ID_BYTES",
+    "MAX_LIST",
+    "PLAIN_TEXT",
+    "Activate",
+    "Allocate",
+    "Answer",
+    "AttributeEdit",
+    "BaseCommand",
+    "BlockMedia",
+    "CallCommand",
+    "Close",
+    "CloseCall",
+    "Command",
+    "Delete",
+    "DeleteAll",
+    "DeleteSessions",
+    "Drain",
+    "EndpointLearning",
+    "Extension",
+    "Feature",
+    "GetStats",
+    "IceHandling",
+    "ListCalls",
+    "Lookup",
+    "NgCommand",
+    "Offer",
+    "OfferOptions",
+    "Ping",
+    "Query",
+    "QuerySession",
+    "RelayCommand",
+    "Reload",
+    "ResultT_co",
+    "RtcpAttribute",
+    "SdpText",
+    "SessionCommand",
+    "SessionOptions",
+    "SetLog",
+    "ShowCall",
+    "TransactionKey",
+    "Undrain",
+    "Update",
+    "Upgrade",
+]

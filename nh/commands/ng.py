@@ -1,0 +1,240 @@
+"""ng's commands; names are those of rtpengine's documentation of its control protocol."""
+
+import enum
+from typing import Final
+
+import msgspec
+
+from nh.commands.base import BaseCommand
+from nh.results import (
+    Blocked,
+    Queried,
+    Rewritten,
+)
+
+
+class IceHandling(enum.StrEnum):
+    """The value of ng's key `ICE` (nh.sdp.rewrite implements it).
+
+    DEFAULT replaces the peer's candidates, if the SDP has any, by the relay's.
+    """
+
+    DEFAULT = "default"
+    REMOVE = "remove"
+    FORCE = "force"
+    OPTIONAL = "optional"
+
+
+class EndpointLearning(enum.StrEnum):
+    """The value of ng's key `endpoint-learning`, in rtpengine's words; policy_for() has what nh makes of it.
+
+    OFF: from no packet. IMMEDIATE: from the first packet. DELAYED: from the first packet after three seconds.
+    HEURISTIC: from the best packet of the first three seconds, ranked by what the SDP announces.
+    """
+
+    OFF = "off"
+    IMMEDIATE = "immediate"
+    DELAYED = "delayed"
+    HEURISTIC = "heuristic"
+
+
+class Feature(enum.StrEnum):
+    """Families of rtpengine's features that nh does not have, in the words of the setting `ng_unsupported`.
+
+    RECORDING: recording, and forwarding of media to a recorder.
+    CODECS: transcoding, and what chooses codecs.
+    DTMF: detecting, playing and replacing DTMF.
+    PLAYING: announcements, music on hold, echo, silence.
+    SRTP: SRTP on one side only.
+    ICE: ICE for an end that has none.
+    PACKETS: what looks into packets, delays or makes them: T.38 conversion, RTCP, short packets.
+    SDP: changes of an SDP beyond a relay's.
+    ROUTES: next hops, templates.
+    """
+
+    RECORDING = "recording"
+    CODECS = "codecs"
+    DTMF = "dtmf"
+    PLAYING = "playing"
+    SRTP = "srtp"
+    ICE = "ice"
+    PACKETS = "packets"
+    SDP = "sdp"
+    ROUTES = "routes"
+
+
+class RtcpAttribute(enum.StrEnum):
+    """When a forwarded SDP has a=rtcp (RFC 3605), and whether it names the address."""
+
+    AS_NEEDED = "as-needed"
+    NONE = "none"
+    FULL = "full"
+
+
+class AttributeEdit(msgspec.Struct, frozen=True):
+    """One change of a= lines of the forwarded SDP (ng's sdp-attr). All texts are without `a=`.
+
+    Attributes:
+        kind: media type of the media concerned, in small letters; "" for the session section.
+        match: which lines: their name, `name:first-word` or whole text, in any letter case. b"" adds a line.
+        text: the line from now on; b"" removes it.
+    """
+
+    kind: str
+    match: bytes
+    text: bytes
+
+
+class SdpText(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client wants changed in the text of the forwarded SDP alone; no media depend on it.
+
+    Attributes:
+        zero_address: announce the relay's address for media on hold by 0.0.0.0 or ::, too.
+        original_direction: the direction of media on hold by such an address stays as it is.
+        version: the relay numbers the versions of o=: one more whenever the SDP changed.
+        force_version: one more each time.
+        username, session_name: the user name of o= and the s= stay as an end got them first.
+        whole_origin: all of o= stays so; implies `version` and `username`.
+        generate_mid: add a=mid where it is missing.
+        rtcp_attribute: see RtcpAttribute.
+        extensions: RTP header extensions to remove, by the name in their a=extmap; `all` removes all.
+        attributes: changes of a= lines.
+        removed_media: media types, in small letters, that the receiver of an offer does not see; `other` for
+            those without a meaning of their own.
+    """
+
+    zero_address: bool = False
+    original_direction: bool = False
+    version: bool = False
+    force_version: bool = False
+    username: bool = False
+    session_name: bool = False
+    whole_origin: bool = False
+    generate_mid: bool = False
+    rtcp_attribute: RtcpAttribute = RtcpAttribute.AS_NEEDED
+    extensions: tuple[str, ...] = ()
+    attributes: tuple[AttributeEdit, ...] = ()
+    removed_media: tuple[str, ...] = ()
+
+    @property
+    def controls_origin(self) -> bool:
+        """Whether o= or s= depend on what the end got before."""
+        return self.version or self.force_version or self.username or self.session_name or self.whole_origin
+
+
+PLAIN_TEXT: Final = SdpText()
+"""Nothing but what a relay must change."""
+
+
+class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of an ng offer or answer that nh implements (docs/reference/ng.md).
+
+    Attributes:
+        received_from: IP address that the SIP message came from, "" if unknown; sources are ranked by it.
+        trust_received: announce that address to the core instead of the SDP's (SIP-source-address).
+        media_address: IP address to write into the SDP instead of the interface's, "" for none.
+        replace_origin: rewrite the o= line, too.
+        ice: see IceHandling.
+        direction: names of the interfaces towards the sender and towards the receiver; () if not given.
+        family: IP version on the side that the SDP goes to, 4 or 6; 0: that of the SDP.
+        learning: how the sender's address is learned from its packets; None: as the setting `policy` says.
+        asymmetric: as learning OFF, whatever `learning` is.
+        strict_source: drop packets from other sources than the learned one, or if none is learned, the SDP's.
+        media_handover: another source may take over at any time, unless strict_source.
+        port_latching: whether the relay's ports stay although the peer's changed; None: with ICE, and for
+            media that the peer does not receive.
+        mux_offer, mux_require, mux_demux, mux_accept, mux_reject: of `rtcp-mux`; require implies offer.
+        transport_protocol: protocol for the m= lines, such as RTP/SAVPF, or `accept`; "" if not given.
+        dscp: DSCP of the packets sent, 0 to 63; None: the relay's default.
+        loop_protect: leave an SDP alone that has this relay's mark, and mark the SDPs it rewrites.
+        label: the client's own name for the sender, shown in queries.
+        lenient: features that are left out, with a warning, where they would fail the request otherwise.
+        text: what else is to be changed in the text of the SDP; None: PLAIN_TEXT.
+        timeout_callback: IP address of xmlrpc-callback, "" if not given (nh.calls.timeouts).
+    """
+
+    received_from: str = ""
+    trust_received: bool = False
+    media_address: str = ""
+    replace_origin: bool = False
+    ice: IceHandling = IceHandling.DEFAULT
+    direction: tuple[str, ...] = ()
+    family: int = 0
+    learning: EndpointLearning | None = None
+    asymmetric: bool = False
+    strict_source: bool = False
+    media_handover: bool = False
+    port_latching: bool | None = None
+    mux_offer: bool = False
+    mux_require: bool = False
+    mux_demux: bool = False
+    mux_accept: bool = False
+    mux_reject: bool = False
+    transport_protocol: str = ""
+    dscp: int | None = None
+    loop_protect: bool = False
+    label: str = ""
+    lenient: frozenset[Feature] = frozenset()
+    text: SdpText | None = None
+    timeout_callback: str = ""
+
+
+class Offer(BaseCommand[Rewritten], frozen=True, tag="offer"):
+    """ng's offer: `from_tag` sent `sdp`; `to_tag` is b"" before the first answer."""
+
+    call_id: bytes
+    from_tag: bytes
+    to_tag: bytes
+    via_branch: bytes
+    sdp: bytes
+    options: OfferOptions
+
+
+class Answer(BaseCommand[Rewritten], frozen=True, tag="answer"):
+    """ng's answer: `to_tag` sent `sdp`, in answer to the last offer of `from_tag` (RFC 3264)."""
+
+    call_id: bytes
+    from_tag: bytes
+    to_tag: bytes
+    via_branch: bytes
+    sdp: bytes
+    options: OfferOptions
+
+
+class Delete(BaseCommand[Queried], frozen=True, tag="delete"):
+    """ng's delete: of the whole call without from_tag, else of that end's dialogs.
+
+    Attributes:
+        to_tag: the other end; b"" where the client sent none, or none that selects.
+        delay_s: seconds until the deletion, 0 to 3600; an offer or answer within that time cancels it.
+    """
+
+    call_id: bytes
+    from_tag: bytes = b""
+    to_tag: bytes = b""
+    via_branch: bytes = b""
+    delay_s: int = 0
+
+
+class Query(BaseCommand[Queried], frozen=True, tag="query"):
+    """ng's query: state and counters of a call; with from_tag, of that end and its peers."""
+
+    call_id: bytes
+    from_tag: bytes = b""
+
+
+class BlockMedia(BaseCommand[Blocked], frozen=True, tag="block_media"):
+    """ng's block media and unblock media: of one end if from_tag is given, else of the call.
+
+    Attributes:
+        dtmf: True: only DTMF events, as ng's block DTMF and unblock DTMF.
+    """
+
+    call_id: bytes
+    from_tag: bytes
+    blocked: bool
+    dtmf: bool = False
+
+
+NgCommand = Offer | Answer | Delete | Query | BlockMedia
+"""The commands that only ng has."""

@@ -1,0 +1,90 @@
+"""The results of commands (nh.commands): the other half of the vocabulary of wires, supervisor and shards."""
+
+from nh.results.calls import (
+    CallDetail,
+    CallList,
+    CallSummary,
+    GroupDetail,
+    LegDetail,
+    PairDetail,
+    SessionDetail,
+    StreamDetail,
+    StreamQuality,
+)
+from nh.results.ng import (
+    Blocked,
+    LeftOut,
+    MediumReading,
+    Queried,
+    Rewritten,
+    StreamReading,
+    StreamTotals,
+    TagReading,
+)
+from nh.results.operation import (
+    DrainState,
+    ExtensionResult,
+    Failure,
+    LogState,
+    Pong,
+    Reloaded,
+    Stats,
+    Upgrading,
+)
+from nh.results.sessions import RelayPort, SessionCounters
+from nh.results.transactions import Activated, Allocated, Closed
+
+RelayResult = (
+    Allocated
+    | Activated
+    | Closed
+    | CallList
+    | CallDetail
+    | Rewritten
+    | Queried
+    | Blocked
+    | RelayPort
+    | SessionCounters
+    | Failure
+)
+"""The results that a shard returns."""
+
+
+Result = RelayResult | LeftOut | Stats | DrainState | Reloaded | LogState | Upgrading | Pong | ExtensionResult
+"""All results."""
+
+
+__all__ = [
+    "Activated",
+    "Allocated",
+    "Blocked",
+    "CallDetail",
+    "CallList",
+    "CallSummary",
+    "Closed",
+    "DrainState",
+    "ExtensionResult",
+    "Failure",
+    "GroupDetail",
+    "LeftOut",
+    "LegDetail",
+    "LogState",
+    "MediumReading",
+    "PairDetail",
+    "Pong",
+    "Queried",
+    "RelayPort",
+    "RelayResult",
+    "Reloaded",
+    "Result",
+    "Rewritten",
+    "SessionCounters",
+    "SessionDetail",
+    "Stats",
+    "StreamDetail",
+    "StreamQuality",
+    "StreamReading",
+    "StreamTotals",
+    "TagReading",
+    "Upgrading",
+]

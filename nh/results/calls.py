@@ -1,0 +1,175 @@
+"""Calls as operators see them: the results of ListCalls and ShowCall."""
+
+import msgspec
+
+from nh.calls.media import RelayMedia, Side
+
+
+class CallSummary(msgspec.Struct, frozen=True):
+    """One call of a list.
+
+    Attributes:
+        age_s, idle_s: seconds since its first command, and since its last command or packet.
+        packets, bytes: received.
+    """
+
+    call_id: bytes
+    shard: int
+    age_s: float
+    idle_s: float
+    sessions: int
+    sockets: int
+    packets: int
+    bytes: int
+
+
+class CallList(msgspec.Struct, frozen=True, tag="call_list"):
+    """A page of calls.
+
+    Attributes:
+        next: for `after` of the next page's request; b"" on the last page.
+    """
+
+    calls: tuple[CallSummary, ...]
+    next: bytes = b""
+
+
+class StreamQuality(msgspec.Struct, frozen=True):
+    """The quality of a stream of audio in one interval, or on average.
+
+    Attributes:
+        at: wall-clock seconds of the end of the interval; 0 for the average.
+        mos, jitter_ms, loss_ratio: see StreamDetail, of the interval.
+        round_trip_ms: between the two ends through the relay, ms; None: no RTCP told it.
+        samples: number of intervals.
+    """
+
+    at: int
+    mos: float
+    jitter_ms: float
+    loss_ratio: float
+    round_trip_ms: float | None = None
+    samples: int = 1
+
+
+class StreamDetail(msgspec.Struct, frozen=True):
+    """One RTP stream that a leg received, by SSRC (how it is measured: docs/reference/statistics.md).
+
+    Attributes:
+        payload_type, encoding: of the latest packet; encoding is "" if unknown.
+        packets: packets received, duplicates included.
+        lost, reordered, duplicates: packets that are missing, came late, came again.
+        loss_ratio: lost packets by packets sent, 0 to 1.
+        jitter_ms: interarrival jitter (RFC 3550) in ms; None if the payload type's clock is unknown.
+        mos: estimated mean opinion score of audio, 1.0 to 4.5; None if it cannot be estimated.
+        average, lowest, highest: the intervals of audio together, and those with the lowest and the highest
+            MOS; None as `mos`.
+        round_trip_ms: between the relay and the end that receives the stream, ms; None: no RTCP told it.
+    """
+
+    ssrc: int
+    payload_type: int
+    encoding: str
+    packets: int
+    lost: int
+    reordered: int
+    duplicates: int
+    loss_ratio: float
+    jitter_ms: float | None
+    mos: float | None
+    average: StreamQuality | None = None
+    lowest: StreamQuality | None = None
+    highest: StreamQuality | None = None
+    round_trip_ms: float | None = None
+
+
+class LegDetail(msgspec.Struct, frozen=True):
+    """One direction of one socket pair: received on one relay port and sent on to the other side.
+
+    Attributes:
+        local: the relay's endpoint on which the leg receives, ADDRESS:PORT.
+        announced: the peer's endpoint by its SDP; None if the SDP has none.
+        source: the endpoint that the peer's packets come from; None before the first packet.
+        latched: whether the source is fixed (RFC 7362).
+        packets, bytes: accepted from the source.
+        dropped: packets that were not forwarded, by reason (nh.calls.leg.Drop).
+        idle_s: seconds since the last packet; None before the first.
+        streams: the latest four RTP streams.
+        kernel: whether the kernel path relays its packets now.
+        user_space_because: why it does not; "" if it does.
+        kernel_packets: how many of `packets` the kernel path relayed.
+        refused_from: the latest source whose packet was dropped as `source_mismatch`; None: no packet was.
+    """
+
+    local: str
+    announced: str | None
+    source: str | None
+    latched: bool
+    packets: int
+    bytes: int
+    dropped: dict[str, int]
+    idle_s: float | None
+    streams: tuple[StreamDetail, ...] = ()
+    kernel: bool = False
+    user_space_because: str = ""
+    kernel_packets: int = 0
+    refused_from: str | None = None
+
+
+class PairDetail(msgspec.Struct, frozen=True):
+    """The two legs of one component: `from_` receives from the FROM end, `to` from the TO end."""
+
+    medium: int
+    component: int
+    kind: str
+    from_: LegDetail = msgspec.field(name="from")
+    to: LegDetail
+
+
+class SessionDetail(msgspec.Struct, frozen=True):
+    """One session; the fields from `cseq` to `param` are Net::SIP's session information.
+
+    Attributes:
+        from_, to: the media that each end announced; "" for an end that has not answered yet.
+        state: offered (ng, before the answer), active, hold or replaced.
+    """
+
+    sessionid: int
+    cseq: int
+    id_from: bytes
+    id_to: bytes
+    from_: str = msgspec.field(name="from")
+    to: str
+    bytes_from: int
+    bytes_to: int
+    created: float
+    param: dict[str, str]
+    state: str
+    pairs: tuple[PairDetail, ...]
+
+
+class GroupDetail(msgspec.Struct, frozen=True):
+    """One group of sockets: the relay's ports for one SDP.
+
+    Attributes:
+        used: whether a session uses it.
+    """
+
+    cseq: int
+    id: bytes
+    side: Side
+    used: bool
+    age_s: float
+    media: tuple[RelayMedia, ...]
+    local_ports: tuple[int, ...]
+
+
+class CallDetail(msgspec.Struct, frozen=True, tag="call_detail"):
+    """Everything about one call."""
+
+    call_id: bytes
+    shard: int
+    age_s: float
+    idle_s: float
+    groups: tuple[GroupDetail, ...]
+    sessions: tuple[SessionDetail, ...]

@@ -1,0 +1,93 @@
+"""The results of what operators ask for, and failures."""
+
+import msgspec
+
+from nh.errors import NhError
+from nh.log_settings import LogLevel
+
+
+class Stats(msgspec.Struct, frozen=True, tag="stats_result"):
+    """All statistics, as plain values (nh.stats.reading.StatsReading.to_builtins)."""
+
+    values: dict[str, object]
+
+
+class DrainState(msgspec.Struct, frozen=True, tag="drain_state"):
+    """The state of the drain after Drain or Undrain.
+
+    Attributes:
+        draining: whether new calls are refused.
+        calls: number of calls, as last published.
+        limit_s: seconds until the relay ends with calls left; None: no limit.
+    """
+
+    draining: bool
+    calls: int
+    limit_s: float | None = None
+
+
+class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
+    """What a reload found different from the settings in force.
+
+    Attributes:
+        applied: names of settings that are in force now.
+        needs_upgrade: names of settings that an upgrade applies.
+    """
+
+    applied: tuple[str, ...]
+    needs_upgrade: tuple[str, ...]
+
+
+class LogState(msgspec.Struct, frozen=True, tag="log_state"):
+    """How much nh logs.
+
+    Attributes:
+        level: of all areas without a level of their own.
+        areas: levels by area.
+    """
+
+    level: LogLevel
+    areas: dict[str, LogLevel]
+
+
+class Upgrading(msgspec.Struct, frozen=True, tag="upgrading"):
+    """The upgrade begins, and this connection ends.
+
+    Attributes:
+        version: the installed version.
+    """
+
+    version: str
+
+
+class Pong(msgspec.Struct, frozen=True, tag="pong"):
+    """The reply to Ping.
+
+    Attributes:
+        version: of the nh that replies.
+    """
+
+    version: str
+
+
+class ExtensionResult(msgspec.Struct, frozen=True, tag="extension_result"):
+    """The plain values that an extension's handler returned: None, numbers, text, bytes, lists, dicts."""
+
+    value: object
+
+
+class Failure(msgspec.Struct, frozen=True, tag="failure"):
+    """An error in place of a result.
+
+    Attributes:
+        code: one of nh.errors.ERROR_CODES.
+        message: for people.
+    """
+
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: NhError) -> "Failure":
+        """The failure that a peer gets for an error."""
+        return cls(error.code, str(error))
