@@ -173,8 +173,9 @@ class HearingMachine(RuleBasedStateMachine):
         branch, tag, way = choose(data, self.ways)
         if (way.reoffer and (way.reoffer[0] == A) is not from_caller) or self.is_elsewhere(tag, branch):
             return
-        if from_caller and len(branch.ways) > 1 and (moves or branch.waiting):
-            return  # who shares a branch with others moves away from all of them
+        moved = any(each.caller is not branch.caller for each in branch.ways.values())
+        if from_caller and len(branch.ways) > 1 and (moves or moved or branch.waiting):
+            return  # an end that shares a branch with others moves away from all of them
         own, given = (way.caller, way.for_callee) if from_caller else (way.callee, way.for_caller)
         phone = self.relay.new_phone(nat=own.nat, moved=own) if moves else own
         one, other = (A, tag) if from_caller else (tag, A)

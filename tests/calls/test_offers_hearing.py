@@ -150,5 +150,7 @@ class PlayedHearing(HearingMachine):
         return PlayedRelay()
 
 
-PlayedHearing.TestCase.settings = settings(max_examples=examples(300), stateful_step_count=30, deadline=None)
+PlayedHearing.TestCase.settings = settings(
+    max_examples=examples(300), stateful_step_count=30, deadline=None, derandomize=True
+)
 TestWhatEachEndHears = PlayedHearing.TestCase
