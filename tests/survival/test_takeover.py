@@ -163,7 +163,8 @@ def test_a_signal_to_the_old_one_while_it_leaves_hurts_no_call(deployment: Deplo
 
 
 def test_commands_in_flight_are_answered_by_the_old_one(deployment: Deployment) -> None:
-    old = deployment.start()
+    # the suspended shard is neither hung nor late, however long the next process takes to start
+    old = deployment.start(hang_s=0, command_timeout_s=20)
     call = deployment.make_call(b"call")
     shard = psutil.Process(old.stats().shards[old.call(b"call").shard].pid)
     with pipelined(deployment.address) as connection:
