@@ -1,7 +1,7 @@
 """ng on connections and in datagrams, without I/O."""
 
 import functools
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from nh.commands import Feature
 from nh.errors import MalformedFrame
@@ -9,7 +9,7 @@ from nh.results import Result
 from nh.rpc.cookies import MAX_DATAGRAM_BYTES, CookieRequest
 from nh.rpc.events import Event, Message, Unreadable
 from nh.wire import ng
-from nh.wire.framing import Framer, frame
+from nh.wire.framing import Framer, Framing, frame
 from nh.wire.ng.requests import MAX_COOKIE_BYTES
 from nh.wire.ng.stream import MAX_MESSAGE_BYTES
 
@@ -43,7 +43,7 @@ class NgCodec:
 
 
 class FramedNgCodec(NgCodec):
-    """The CookieCodec of ng behind lengths (FramedNgProtocol)."""
+    """The CookieCodec of ng behind lengths (framed_ng_protocol)."""
 
     def decode(self, cookie: bytes, payload: bytes) -> CookieRequest:
         """See CookieCodec."""
@@ -59,57 +59,39 @@ class NgProtocol:
     """The StreamProtocol of ng over TCP: the messages of UDP, one directly behind the other.
 
     A client may send many requests at once; replies are sent in the order of their results.
+
+    Args:
+        new_framing: makes what cuts the stream into messages; another one follows what cannot be cut.
     """
 
     complete = False
 
-    def __init__(self) -> None:
-        self._framer = ng.NgFramer()
+    def __init__(self, new_framing: Callable[[], Framing] = ng.NgFramer) -> None:
+        self._new_framing = new_framing
+        self._framing = new_framing()
 
     @property
     def pending_bytes(self) -> int:
         """See StreamProtocol."""
-        return self._framer.pending_bytes
+        return self._framing.pending_bytes
 
     def receive_data(self, data: bytes) -> None:
         """See StreamProtocol."""
-        self._framer.feed(data)
+        self._framing.feed(data)
 
     def next_event(self) -> Event | None:
         """See StreamProtocol."""
         try:
-            message = self._framer.next_frame()
+            message = self._framing.next_frame()
         except MalformedFrame as exc:
-            self._framer = ng.NgFramer()  # what is left is dropped
+            self._framing = self._new_framing()  # what is left is dropped
             return Unreadable("", exc)
         return None if message is None else Message(message)
 
 
-class FramedNgProtocol:
+def framed_ng_protocol() -> NgProtocol:
     """The StreamProtocol between nh and its HTTP process: messages of ng, each behind its length.
 
     So a message may be in JSON, whose end a stream cannot show. Replies have their length in front, too.
     """
-
-    complete = False
-
-    def __init__(self) -> None:
-        self._framer = Framer(MAX_FRAMED_BYTES)
-
-    @property
-    def pending_bytes(self) -> int:
-        """See StreamProtocol."""
-        return self._framer.pending_bytes
-
-    def receive_data(self, data: bytes) -> None:
-        """See StreamProtocol."""
-        self._framer.feed(data)
-
-    def next_event(self) -> Event | None:
-        """See StreamProtocol."""
-        try:
-            message = self._framer.next_frame()
-        except MalformedFrame as exc:
-            self._framer = Framer(MAX_FRAMED_BYTES)  # what is left is dropped
-            return Unreadable("", exc)
-        return None if message is None else Message(message)
+    return NgProtocol(lambda: Framer(MAX_FRAMED_BYTES))

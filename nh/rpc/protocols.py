@@ -95,9 +95,9 @@ NG: Final = ServedProtocol(
 
 
 def _framed_ng_stream(_extensions: Collection[str], _local: bool) -> StreamProtocol:
-    from nh.rpc.ng import FramedNgProtocol  # noqa: PLC0415
+    from nh.rpc.ng import framed_ng_protocol  # noqa: PLC0415
 
-    return FramedNgProtocol()
+    return framed_ng_protocol()
 
 
 NG_OVER_HTTP: Final = ServedProtocol(
