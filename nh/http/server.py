@@ -23,80 +23,85 @@ from nh.ipc.http_config import LINGER, LINGER_S, HttpConfig
 from nh.wire.ng.stream import MAX_MESSAGE_BYTES
 
 
+class _Deadline:
+    """Disconnects a client that does not end in time what it has begun."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def begin(self, transport: asyncio.Transport, seconds: float) -> None:
+        """Abort `transport` in so many seconds; no effect if the time runs already."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, transport.abort)
+
+    def end(self) -> None:
+        """It is done; no effect without a begin()."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
 class BoundedProtocol(H11Protocol):
     """uvicorn's HTTP/1.1 with a limit for each request: a slow client is disconnected, not waited for.
 
     uvicorn limits only how long a connection may be idle between requests.
     """
 
-    _deadline: asyncio.TimerHandle | None = None
-
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """See asyncio.Protocol."""
         super().connection_made(transport)
-        self._begin()
+        self._deadline = _Deadline()
+        self._deadline.begin(transport, REQUEST_S)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        self._begin()
+        self._deadline.begin(self.transport, REQUEST_S)
         super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self._end()
+        self._deadline.end()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self, event: Any) -> None:
         """A WebSocket has limits of its own (nh.http.ng)."""
-        self._end()
+        self._deadline.end()
         super().handle_websocket_upgrade(event)
 
     def on_response_complete(self) -> None:
         """The response is with the transport, which may still have to send it."""
-        self._end()
+        self._deadline.end()
         super().on_response_complete()
         # until the client has read it; or the next request came with the one before, and has begun
         if self.transport.is_closing() or not self.cycle.response_complete:
-            self._begin()
+            self._deadline.begin(self.transport, REQUEST_S)
 
     def timeout_keep_alive_handler(self) -> None:
         """The connection was idle for KEEP_ALIVE_S seconds, or its client has not read the response."""
         self.transport.abort()
 
-    def _begin(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(REQUEST_S, self.transport.abort)
-
-    def _end(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket with a limit for the time in which a client reads nothing."""
 
-    _deadline: asyncio.TimerHandle | None = None
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """See asyncio.Protocol."""
+        super().connection_made(transport)
+        self._deadline = _Deadline()
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol: the client reads nothing, and the buffer is full."""
         super().pause_writing()
-        self._deadline = self.loop.call_later(WEBSOCKET_SEND_S, self.transport.abort)
+        self._deadline.begin(self.transport, WEBSOCKET_SEND_S)
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
-        self._end()
+        self._deadline.end()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self._end()
+        self._deadline.end()
         super().connection_lost(exc)
-
-    def _end(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
 
 
 def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -> None:
