@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from nh.cli.stats.rates import STALE_S, Rates, drops
+from nh.cli.stats.rates import Rates, drops, hangs
 from nh.stats.layout import ShardState
 from nh.stats.reading import ShardReading
 
@@ -68,7 +68,7 @@ class Choice:
 def _is_unwell(shard: ShardReading, rates: Rates | None) -> bool:
     return (
         shard.state is not ShardState.UP
-        or (shard.heartbeat_age_s or 0) > STALE_S
+        or hangs(shard)
         or bool(shard.restarts)
         or (rates is not None and drops(rates) > 0)
     )

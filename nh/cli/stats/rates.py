@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from nh.stats.layout import DROPS, SHARD_TABLE, Kind
+from nh.stats.layout import DROPS, SHARD_TABLE, Kind, ShardState
 from nh.stats.reading import ShardReading, StatsReading
 
 Rates = Mapping[str, float]
@@ -25,6 +25,11 @@ class Measured:
 
     shards: tuple[Rates | None, ...]
     total: Rates | None
+
+
+def hangs(shard: ShardReading) -> bool:
+    """Whether a shard that is up has published nothing for too long."""
+    return shard.state is ShardState.UP and (shard.heartbeat_age_s or 0) > STALE_S
 
 
 class Meter:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from nh.cli.stats import quantities
 from nh.cli.stats.keys import Choice, Row
-from nh.cli.stats.rates import STALE_S, Measured, Rates, commands, drops
+from nh.cli.stats.rates import Measured, Rates, commands, drops, hangs
 from nh.stats.layout import DROPS, ShardState
 from nh.stats.reading import ShardReading, StatsReading, Totals
 
@@ -115,7 +115,7 @@ class StatsView:
 
 def _header(reading: StatsReading, width: int, *, stopped: bool) -> Text:
     """One line of at most `width` columns; what matters least is left out first."""
-    up = sum(shard.state is ShardState.UP and not _hangs(shard) for shard in reading.shards)
+    up = sum(shard.state is ShardState.UP and not hangs(shard) for shard in reading.shards)
     shards, clients = len(reading.shards), reading.supervisor.rpc_clients
     drain = [_drain(reading)] if reading.supervisor.draining and not stopped else []
     count = f"{shards} shards" if stopped else f"{up} of {shards} shards up"
@@ -216,14 +216,10 @@ def _rate_cells(rates: Rates | None, wide: bool) -> list[Text]:
 
 
 def _state(shard: ShardReading) -> Text:
-    if _hangs(shard):
+    if hangs(shard):
         return Text("hung", style="bold red")
     word, style = _STATES[shard.state]
     return Text(word, style=style)
-
-
-def _hangs(shard: ShardReading) -> bool:
-    return shard.state is ShardState.UP and (shard.heartbeat_age_s or 0) > STALE_S
 
 
 def _paths(reading: StatsReading, rates: Rates | None) -> Text:
