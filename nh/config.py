@@ -7,11 +7,10 @@ docs/reference/configuration.md is the reference for people; tests/test_config.p
 
 import enum
 import grp
-import ipaddress
 import os
 import stat
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from nh.address import (
     HTTP_EXPOSURE,
@@ -20,13 +19,13 @@ from nh.address import (
     Exposure,
     RpcAddress,
     TcpAddress,
-    UnixAddress,
     check_loopback,
     parse_rpc_address,
 )
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings, in_range
 from nh.commands import Feature
+from nh.config_addresses import check_notify_socket, check_url, is_ip, read_address, tcp_addresses
 from nh.errors import ConfigError
 from nh.fastpath.attach import AttachMode
 from nh.interface_text import check_interfaces, parse_address, parse_interface, parse_ports
@@ -60,6 +59,13 @@ class XmlrpcFormat(enum.StrEnum):
     SEMS = "sems"
     CALLID = "callid"
     KAMAILIO = "kamailio"
+
+
+ANY_CLIENT = "%%"
+"""In `timeout_xmlrpc`: the address that the client named, as in rtpengine's b2b-url."""
+
+LOOPBACK = "127.0.0.1"
+"""In its place if the client named none."""
 
 
 class Settings(RelaySettings, frozen=True, kw_only=True):
@@ -170,23 +176,19 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
                     f"{name}: {path!r} has no /, so it may be a mistyped word; a directory here is ./{path}"
                 )
         for text in self.rpc:
-            _parse("rpc", text)
+            read_address("rpc", text)
         self._check_timeout_targets()
         check_interfaces(self.interfaces, self.port_range)
 
     def _check_timeout_targets(self) -> None:
         for url in self.timeout_url:
-            _check_url("timeout_url", url)
+            check_url("timeout_url", url)
         if self.timeout_xmlrpc:
-            _check_url("timeout_xmlrpc", self.timeout_xmlrpc.replace("%%", "127.0.0.1"))
+            check_url("timeout_xmlrpc", self.timeout_xmlrpc.replace(ANY_CLIENT, LOOPBACK))
         for text in self.timeout_socket:
-            kind, _, where = text.partition(":")
-            if kind not in ("unix", "tcp") or isinstance(_parse("timeout_socket", where), UnixAddress) != (
-                kind == "unix"
-            ):
-                raise ValueError(f"timeout_socket: {text!r} is neither unix:PATH nor tcp:HOST:PORT")
+            check_notify_socket("timeout_socket", text)
         for text in self.timeout_address:
-            if not _is_ip(text):
+            if not is_ip(text):
                 raise ValueError(f"timeout_address: {text!r} is not an IP address")
 
     @property
@@ -197,12 +199,12 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     @property
     def ng_addresses(self) -> tuple[TcpAddress, ...]:
         """`ng`, read."""
-        return _tcp_addresses("ng", self.ng, "127.0.0.1:2223")
+        return tcp_addresses("ng", self.ng, "127.0.0.1:2223")
 
     @property
     def http_addresses(self) -> tuple[TcpAddress, ...]:
         """`http`, read."""
-        return _tcp_addresses("http", self.http, "127.0.0.1:8080")
+        return tcp_addresses("http", self.http, "127.0.0.1:8080")
 
     @property
     def http_exposure(self) -> Exposure:
@@ -232,7 +234,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     @property
     def rtpproxy_addresses(self) -> tuple[RpcAddress, ...]:
         """`rtpproxy`, read; a path may have rtpproxy's own prefix `unix:`."""
-        return tuple(_parse("rtpproxy", text.removeprefix("unix:")) for text in self.rtpproxy)
+        return tuple(read_address("rtpproxy", text.removeprefix("unix:")) for text in self.rtpproxy)
 
     @property
     def interfaces(self) -> tuple[Interface, ...]:
@@ -274,15 +276,17 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
 
     @property
     def state_path(self) -> Path | None:
-        """The state directory, None if calls are not stored.
+        """The state directory, None if calls are not stored in one.
 
-        As set, else /var/lib/nh for root, else nh under $XDG_STATE_HOME. A relay whose runtime directory is
-        not the default one has a directory of its own in there, so that relays never share one.
+        As set (sqlite://DIRECTORY is the same as DIRECTORY), else /var/lib/nh for root, else nh under
+        $XDG_STATE_HOME. A relay whose runtime directory is not the default one has a directory of its own in
+        there, so that relays never share one.
         """
         if self.state == NO_STATE:
             return None
         if self.state:
-            return Path(self.state)
+            scheme, separator, location = self.state.rpartition("://")
+            return Path(location) if scheme == "sqlite" or not separator else None
         runtime = self.runtime_path.absolute()
         default = _default_state_path()
         return default if runtime == _default_runtime_path() else default / quote(str(runtime), safe="")
@@ -301,33 +305,6 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     def relay(self) -> RelaySettings:
         """The part that shards need."""
         return RelaySettings(**{name: getattr(self, name) for name in RelaySettings.__struct_fields__})
-
-
-def _tcp_addresses(name: str, texts: tuple[str, ...], example: str) -> tuple[TcpAddress, ...]:
-    addresses = [_parse(name, text) for text in texts]
-    found = tuple(address for address in addresses if isinstance(address, TcpAddress))
-    if len(found) < len(addresses):
-        raise ValueError(f"{name}: {', '.join(texts)}: a path; say HOST:PORT, such as {example}")
-    return found
-
-
-def _parse(name: str, text: str) -> RpcAddress:
-    try:
-        return parse_rpc_address(text)
-    except ConfigError as exc:
-        raise ValueError(f"{name}: {exc}") from exc
-
-
-def _check_url(name: str, url: str) -> None:
-    parts = urlsplit(url)
-    try:
-        _ = parts.port
-    except ValueError as exc:
-        raise ValueError(f"{name}: {url!r}: {exc}") from exc
-    if parts.username is not None:
-        raise ValueError(f"{name}: a user in a URL would be in every log line; name a URL without one")
-    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii() or " " in url:
-        raise ValueError(f"{name}: {url!r} is not a URL such as http://127.0.0.1:8080/timeouts")
 
 
 def _default_runtime_path() -> Path:
@@ -362,13 +339,5 @@ def check_served_addresses(settings: Settings) -> None:
         ("http", settings.http_addresses, settings.http_may_be_public, settings.http_exposure),
     ):
         for address in addresses:
-            if not public and isinstance(address, TcpAddress) and _is_ip(address.host):
+            if not public and isinstance(address, TcpAddress) and is_ip(address.host):
                 check_loopback(name, address, address.host, exposure)
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

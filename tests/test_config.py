@@ -214,7 +214,9 @@ def test_a_path_for_rtpproxys_clients_may_have_its_prefix() -> None:
     [
         ({"timeout_url": ["ftp://127.0.0.1/"]}, "timeout_url: .*is not a URL"),
         ({"timeout_url": ["http://127.0.0.1:99999/"]}, "timeout_url: .*Port out of range"),
+        ({"timeout_url": ["http://[::1/"]}, "^command line: timeout_url: .*Invalid IPv6 URL"),
         ({"timeout_url": ["http://me:secret@127.0.0.1/"]}, "timeout_url: a user in a URL"),
+        ({"timeout_url": ["http://me:secret@127.0.0.1:99999/"]}, "timeout_url: .*Port out of range"),
         ({"timeout_xmlrpc": "127.0.0.1:8090"}, "timeout_xmlrpc: .*is not a URL"),
         ({"timeout_socket": ["udp:127.0.0.1:9"]}, "timeout_socket: .*neither unix:PATH nor tcp:HOST:PORT"),
         ({"timeout_socket": ["unix:127.0.0.1:9"]}, "timeout_socket: .*neither unix:PATH nor tcp:HOST:PORT"),
@@ -352,7 +354,9 @@ def test_the_state_directory_depends_on_who_runs_nh_and_on_which_relay_it_is(
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
     monkeypatch.setenv("HOME", "/home/seven")
     assert Settings(state="/x").state_path == Path("/x")
-    assert Settings(state="off").state_path is None
+    assert Settings(state="sqlite:///x").state_path == Path("/x")
+    for elsewhere in ("off", "another://host/x"):
+        assert Settings(state=elsewhere).state_path is None
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert Settings().state_path == Path("/var/lib/nh")
     assert Settings(runtime_dir="/run/nh").state_path == Path("/var/lib/nh")

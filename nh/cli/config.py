@@ -12,6 +12,7 @@ from nh.cli.flags import takes_settings
 from nh.cli.options import AsJson, ConfigFile
 from nh.config import Settings
 from nh.config_sources import DEFAULT, read_settings, unknown_variables
+from nh.supervisor.host.cpus import usable_cpus
 
 EPILOG = "The output is a valid file of settings: `nh config > nh.toml`."
 
@@ -72,12 +73,11 @@ def shown_settings(settings: Settings, origins: Mapping[str, str]) -> dict[str, 
 
 def _effective(settings: Settings) -> dict[str, str]:
     """What settings amount to here that say "as usual" by an empty value."""
-    state = settings.state_path if "://" not in settings.state else None
     here = {
-        "shards": "" if settings.shards else str(len(os.sched_getaffinity(0))),
+        "shards": "" if settings.shards else str(len(usable_cpus())),
         "rpc": "" if settings.rpc else settings.rpc_addresses[0],
         "runtime_dir": "" if settings.runtime_dir else str(settings.runtime_path),
-        "state": "" if settings.state else str(state or ""),
+        "state": "" if settings.state else str(settings.state_path),
     }
     return {name: value for name, value in here.items() if value}
 

@@ -8,9 +8,10 @@ from typing import Final
 
 from nh.doctor.findings import Finding, failure, ok, warning
 from nh.doctor.host import Patient
+from nh.errors import ConfigError
 from nh.stats import segment_name
 from nh.supervisor.handover.orphan_client import PATTERN
-from nh.supervisor.host.fd_limits import capacity
+from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity
 from nh.supervisor.host.port_slices import port_slices
 
 Findings = Iterator[Finding]
@@ -27,11 +28,11 @@ def check_descriptors(patient: Patient) -> Findings:
     limit = _descriptor_limit(patient)
     try:
         ports = port_slices(*patient.settings.port_range, patient.shards)
-    except Exception:
+    except ConfigError:  # the check of the shards says it
         return
     room = capacity(ports, limit, patient.settings.relay)
     if room.limited_by == "descriptors":
-        by_ports = sum((high + 1 - low) // 4 for low, high in ports)
+        by_ports = sum((high + 1 - low) // CALL_SOCKETS for low, high in ports)
         yield warning(
             f"{limit} descriptors a process allow {room.calls} calls, the media ports allow {by_ports}",
             "further calls are refused",
@@ -113,7 +114,7 @@ def check_shared_memory(patient: Patient) -> Findings:
 
 def check_state_disk(patient: Patient) -> Findings:
     """Whether the store of calls has room."""
-    path = patient.settings.state_path if "://" not in patient.settings.state else None
+    path = patient.settings.state_path
     if path is None:
         yield ok("calls are not stored here")
         return

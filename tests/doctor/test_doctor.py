@@ -160,6 +160,7 @@ FAULTS = [
     Fault("shared_memory", {}, {}, {"shm": 4096}, "/dev/shm has 4 KiB left", "--shm-size 64m"),
     Fault("shared_memory", {}, {}, {"shm": None}, "there is no /dev/shm", "mount -t tmpfs"),
     Fault("state_disk", {}, {}, {"shm": 4096, "state": "/var/lib/nh"}, "has 0 MiB left", "--state"),
+    Fault("state_disk", {}, {}, {"shm": 4096, "state": "sqlite:///var/lib/nh"}, "has 0 MiB left", "--state"),
     Fault("nat", {}, {}, {"address": "10.0.0.5"}, "10.0.0.5 is a private address", "10.0.0.5!PUBLIC"),
     Fault(
         "virtual_address", {}, {}, {"address": "203.0.113.9"}, "203.0.113.9 is not on this host", "standby"

@@ -42,6 +42,7 @@ def test_settings_that_can_be_used_pass_and_nothing_is_made(base: dict[str, obje
         ({"runtime_dir": "TMP/open"}, ConfigError, "every user can write to .*open"),
         ({"state": "TMP/satte/nh"}, ConfigError, "^state: .*there is no directory"),
         ({"state": "sqlite://TMP/open"}, ConfigError, "^state: every user can write"),
+        ({"state": "another://host/x"}, ConfigError, "^state: there is no store for another://"),
         ({"address": "203.0.113.9"}, NotNow, "address 203.0.113.9 is not on this host"),
         ({"rpc": ["TMP/nowhere/rpc"]}, ConfigError, "there is no directory .*nowhere"),
         ({"rpc": ["TMP/file"]}, ConfigError, "the file is not a socket"),

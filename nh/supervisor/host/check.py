@@ -21,6 +21,7 @@ from nh.supervisor.host.locked_dir import LOCK_NAME, RUNTIME_DIR, STATE_DIR, che
 from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.host.port_slices import interface_slices, port_slices
 from nh.supervisor.http import check_http
+from nh.supervisor.store.open import locate
 
 
 def check_host(settings: Settings) -> None:
@@ -62,10 +63,10 @@ def _check_runtime_dir(settings: Settings, running: bool) -> None:  # noqa: ARG0
 
 
 def _check_state(settings: Settings, running: bool) -> None:  # noqa: ARG001
-    scheme, _, location = settings.state.rpartition("://")
+    locate(settings)
     # a default directory that cannot be used is no reason not to start
-    if settings.state and scheme in ("", "sqlite") and settings.state_path is not None:
-        check_dir(Path(location), STATE_DIR, named=True)
+    if settings.state and settings.state_path is not None:
+        check_dir(settings.state_path, STATE_DIR, named=True)
 
 
 def _check_addresses(settings: Settings, running: bool) -> None:

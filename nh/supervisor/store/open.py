@@ -46,7 +46,7 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
         ConfigError: the store that `state` names cannot be used.
         NotNow: it cannot be opened or read now.
     """
-    scheme, location = _locate(settings)
+    scheme, location = locate(settings)
     if not scheme:
         yield OpenedStore()
         return
@@ -76,7 +76,7 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
             yield OpenedStore(store, lock)
 
 
-def _locate(settings: Settings) -> tuple[str, str]:
+def locate(settings: Settings) -> tuple[str, str]:
     """Scheme and location of the store; "" as scheme: calls are not stored.
 
     Raises:

@@ -5,18 +5,12 @@ A client may name an address with its call, so nh connects only where the settin
 
 import ipaddress
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from nh.config import Settings, XmlrpcFormat
+from nh.config import ANY_CLIENT, LOOPBACK, Settings, XmlrpcFormat
 from nh.ipc.link_messages import MediaTimedOut
-
-ANY_CLIENT: Final = "%%"
-"""In the URL for XML-RPC: the address that the client named, as in rtpengine's b2b-url."""
-
-LOOPBACK: Final = "127.0.0.1"
-"""In its place if the client named none."""
 
 
 class Delivery(NamedTuple):

@@ -1,0 +1,76 @@
+"""Addresses and URLs among the settings: each is read or checked, and its error names the setting."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from nh.address import RpcAddress, TcpAddress, UnixAddress, parse_rpc_address
+from nh.errors import ConfigError
+
+
+def read_address(setting: str, text: str) -> RpcAddress:
+    """Read a path or HOST:PORT; see parse_rpc_address().
+
+    Raises:
+        ValueError: it is neither; the message begins with the setting.
+    """
+    try:
+        return parse_rpc_address(text)
+    except ConfigError as exc:
+        raise ValueError(f"{setting}: {exc}") from exc
+
+
+def tcp_addresses(setting: str, texts: tuple[str, ...], example: str) -> tuple[TcpAddress, ...]:
+    """Read addresses of a setting that takes HOST:PORT alone.
+
+    Args:
+        setting: its name.
+        texts: its values.
+        example: one that it takes, for the message.
+
+    Raises:
+        ValueError: a value is no HOST:PORT.
+    """
+    addresses = [read_address(setting, text) for text in texts]
+    found = tuple(address for address in addresses if isinstance(address, TcpAddress))
+    if len(found) < len(addresses):
+        raise ValueError(f"{setting}: {', '.join(texts)}: a path; say HOST:PORT, such as {example}")
+    return found
+
+
+def check_url(setting: str, url: str) -> None:
+    """Check that nh can POST to a URL.
+
+    Raises:
+        ValueError: it cannot; the message has no password.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as exc:
+        raise ValueError(f"{setting}: the URL cannot be read: {exc}") from exc
+    if parts.username is not None:
+        raise ValueError(f"{setting}: a user in a URL would be in every log line; name a URL without one")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii() or " " in url:
+        raise ValueError(f"{setting}: {url!r} is not a URL such as http://127.0.0.1:8080/timeouts")
+
+
+def check_notify_socket(setting: str, text: str) -> None:
+    """Check a notify socket of rtpproxy's protocol.
+
+    Raises:
+        ValueError: `text` is neither unix:PATH nor tcp:HOST:PORT.
+    """
+    kind, _, where = text.partition(":")
+    if kind not in ("unix", "tcp") or isinstance(read_address(setting, where), UnixAddress) != (
+        kind == "unix"
+    ):
+        raise ValueError(f"{setting}: {text!r} is neither unix:PATH nor tcp:HOST:PORT")
+
+
+def is_ip(host: str) -> bool:
+    """Whether a host is an IP address, not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
