@@ -23,7 +23,7 @@ def control_origin(body: bytes, before: SentOrigin | None, text: SdpText) -> tup
 
     Returns:
         The SDP, and what its receiver has been sent now. Both are as they were if there is no o= that can be
-        read, or if its strings are too long to be kept.
+        read, or if its strings, or the next version, are too long to be kept.
     """
     lines = list(split_lines(body))
     origin_at, name_at = _find(lines, b"o="), _find(lines, b"s=")
@@ -40,6 +40,8 @@ def control_origin(body: bytes, before: SentOrigin | None, text: SdpText) -> tup
     digest = hashlib.blake2b(_join(lines), digest_size=16).digest()
     if before is not None:
         kept = kept._replace(version=_version(came, before, text, changed=digest != before.digest))
+        if not kept.is_keepable:  # 9…9 plus one has one digit more
+            return body, before
     _write(lines, origin_at, write_origin_fields(lines[origin_at].text, *kept[:3]))
     return _join(lines), SentOrigin(kept, digest)
 

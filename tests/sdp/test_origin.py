@@ -111,6 +111,14 @@ def test_strings_beyond_the_limit_pass_on_as_they_are(bob: Receiver, long: str) 
     assert bob.get(sdp(port=1), WHOLE).startswith("o=alice 154 2 ")
 
 
+def test_a_version_that_gets_too_long_is_not_kept(bob: Receiver) -> None:
+    longest = f"a 1 {'9' * MAX_ORIGIN_BYTES} IN IP4 h"
+    for port in (1, 2, 3):
+        assert bob.get(sdp(longest, port=port), VERSION) == f"o={longest} s=talk"
+        assert bob.sent is not None
+        assert bob.sent.origin.is_keepable, "a snapshot with a longer one cannot be restored"
+
+
 def test_a_description_without_origin_or_name_stays(bob: Receiver) -> None:
     nameless = samples.crlf("v=0\no=a 1 1 IN IP4 192.0.2.1\nt=0 0\nm=audio 1 RTP/AVP 0")
     for body in (samples.crlf("v=0\nt=0 0\nm=audio 1 RTP/AVP 0"), nameless, nameless):
