@@ -5,6 +5,7 @@ It knows the link's messages and nothing of the protocols that proxies speak.
 
 import logging
 import socket
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -39,7 +40,7 @@ from nh.ipc.link_messages import (
     decode_to_shard,
     encode,
 )
-from nh.logs import configure_logging
+from nh.logs import about, configure_logging
 from nh.loop import SelectorLoop
 from nh.printable import short_id
 from nh.results import Failure, Queried, RelayResult
@@ -52,6 +53,7 @@ from nh.shard.recovery.restore import RestoreQueue
 from nh.shard.relay import Relay
 from nh.shard.timeout_watch import TimeoutWatch
 from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
+from nh.throttle import RateLimitedLogger
 from nh.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,9 @@ logger = logging.getLogger(__name__)
 EXIT_OK: Final = 0
 EXIT_SUPERVISOR_GONE: Final = 3
 EXIT_CANNOT_START: Final = 4
+
+UNREPORTED_INTERVAL_S: Final = 60.0
+"""Least time between two log lines about timed-out calls that are not reported: orphans may have many."""
 
 
 class Control(CallObserver):
@@ -99,6 +104,7 @@ class Control(CallObserver):
         self._detached = False
         # the round of the drain for which NoCallsLeft is still to be sent; None: there is nothing to send
         self._drain_round: int | None = None
+        self._unreported = RateLimitedLogger(logger, time.monotonic, UNREPORTED_INTERVAL_S)
 
     def close(self) -> None:
         """End all calls and publish the last counters. The checkpoints of calls stay.
@@ -266,14 +272,21 @@ class Control(CallObserver):
         self._drain_round = None
 
     def _report_timeout(self, timed_out: MediaTimedOut) -> None:
-        call_id = short_id(timed_out.call_id)
-        if self._orphan is not None:
-            logger.warning("call '%s' has timed out, but no supervisor runs that could report it", call_id)
-            return
-        try:
-            self._channel.send(encode(timed_out))
-        except (NhError, ValueError) as exc:
-            logger.warning("call '%s' has timed out, and the report is lost: %s", call_id, exc)
+        call_id, why = short_id(timed_out.call_id), "no supervisor runs"
+        if self._orphan is None:
+            try:
+                self._channel.send(encode(timed_out))
+            except (NhError, ValueError) as exc:
+                why = str(exc)
+            else:
+                return
+        self._unreported.log(
+            logging.WARNING,
+            "call '%s' has timed out, and no report of that can be sent: %s",
+            call_id,
+            why,
+            extra=about(timed_out.call_id),
+        )
 
     # --- time, and the end of the link ------------------------------------------------------------
 
