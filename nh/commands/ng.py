@@ -126,7 +126,7 @@ PLAIN_TEXT: Final = SdpText()
 """Nothing but what a relay must change."""
 
 
-class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
+class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The options of an ng offer or answer that nh implements (docs/reference/ng.md).
 
     Attributes:
@@ -149,7 +149,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
         loop_protect: leave an SDP alone that has this relay's mark, and mark the SDPs it rewrites.
         label: the client's own name for the sender, shown in queries.
         lenient: features that are left out, with a warning, where they would fail the request otherwise.
-        text: what else is to be changed in the text of the SDP; None: PLAIN_TEXT.
+        text: what else is to be changed in the text of the SDP.
         timeout_callback: IP address of xmlrpc-callback, "" if not given (nh.calls.timeouts).
     """
 
@@ -175,7 +175,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True):
     loop_protect: bool = False
     label: str = ""
     lenient: frozenset[Feature] = frozenset()
-    text: SdpText | None = None
+    text: SdpText = PLAIN_TEXT
     timeout_callback: str = ""
 
 

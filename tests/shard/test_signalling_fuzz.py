@@ -10,6 +10,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.settings import RelayConfig, RelaySettings
 from nh.calls.snapshots.call import CallSnapshot, Clock, take_snapshot
 from nh.commands import (
+    PLAIN_TEXT,
     Answer,
     AttributeEdit,
     BlockMedia,
@@ -98,7 +99,7 @@ OPTIONS = st.builds(
     dscp=st.sampled_from([None, 0, 46]),
     loop_protect=st.booleans(),
     label=st.sampled_from(["", "label"]),
-    text=st.none() | TEXT,
+    text=st.just(PLAIN_TEXT) | TEXT,
 )
 COMMANDS: st.SearchStrategy[NgCommand] = st.one_of(
     st.builds(Offer, CALL_IDS, TAGS, TAGS, BRANCHES, SDPS, OPTIONS),

@@ -6,7 +6,7 @@ from typing import Final
 
 from nh.calls.offer_answer.party import Party
 from nh.calls.socket_group import SocketGroup
-from nh.commands import PLAIN_TEXT, IceHandling, OfferOptions, SdpText
+from nh.commands import IceHandling, OfferOptions
 from nh.sdp.attributes import edit_attributes
 from nh.sdp.description import SessionDescription
 from nh.sdp.origin import control_origin
@@ -121,7 +121,7 @@ def _plan(
         origin=address if options.replace_origin else None,
         ice=_ICE_ACTIONS[options.ice],
         mark=mark if options.loop_protect else "",
-        text=options.text or PLAIN_TEXT,
+        text=options.text,
     )
 
 
@@ -136,9 +136,9 @@ def _forward(
         UnusableSdp: the SDP would become too long.
     """
     body = rewrite(description, plan)
-    text: SdpText | None = options.text
-    if text is not None and text.attributes:
+    text = options.text
+    if text.attributes:
         body = edit_attributes(body, text.attributes)
-    if receiver is not None and (receiver.sent_origin or (text is not None and text.controls_origin)):
-        body, receiver.sent_origin = control_origin(body, receiver.sent_origin, text or PLAIN_TEXT)
+    if receiver is not None and (receiver.sent_origin or text.controls_origin):
+        body, receiver.sent_origin = control_origin(body, receiver.sent_origin, text)
     return body

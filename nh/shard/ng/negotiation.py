@@ -13,7 +13,7 @@ from nh.calls.media import Media
 from nh.calls.offer_answer.party import MediumRequest, Mux, Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
-from nh.commands import PLAIN_TEXT, EndpointLearning, Feature, IceHandling, OfferOptions
+from nh.commands import EndpointLearning, Feature, IceHandling, OfferOptions
 from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
 from nh.sdp.description import Direction, Medium, SessionDescription
 from nh.sdp.parse import parse
@@ -30,7 +30,7 @@ def read_sdp(body: bytes, options: OfferOptions) -> SessionDescription:
         description = parse(body)
     except MalformedRequest as exc:
         raise UnusableSdp(str(exc)) from exc
-    if description.bad_origin and (options.replace_origin or (options.text or PLAIN_TEXT).controls_origin):
+    if description.bad_origin and (options.replace_origin or options.text.controls_origin):
         raise UnusableSdp(description.bad_origin)
     return description
 
@@ -57,9 +57,11 @@ def leave_out(description: SessionDescription, options: OfferOptions, *, answers
         (Feature.SRTP, _conversion(description, options)),
         (Feature.ICE, "" if answers else _forced_ice(description, options)),
     ):
-        if missing and feature not in options.lenient:
+        if not missing:
+            continue
+        if feature not in options.lenient:
             raise Unsupported(missing)
-        left_out += [missing] if missing else []
+        left_out.append(missing)
     return ", ".join(left_out)
 
 

@@ -13,7 +13,6 @@ from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.calls.table import CallTable
 from nh.calls.timeouts import TimeoutTarget
 from nh.commands import (
-    PLAIN_TEXT,
     Answer,
     BlockMedia,
     Delete,
@@ -100,8 +99,7 @@ class Signalling:
         )
         if receiver is not None:
             description = with_hidden(description, receiver.offered)
-        removed = (command.options.text or PLAIN_TEXT).removed_media
-        offered = offered_media(description, removed, receiver)
+        offered = offered_media(description, command.options.text.removed_media, receiver)
         requests = [
             MediumRequest(None, far.address)
             if announced.hidden
