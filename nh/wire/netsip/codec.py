@@ -15,11 +15,10 @@ from nh.calls.media import MAX_MEDIA, Media, Side
 from nh.calls.rtp.payload_types import read_rtpmaps
 from nh.commands import Activate, Allocate, Close, Command, Extension, TransactionKey
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
-from nh.printable import short_id
 from nh.results import Activated, Allocated, Closed, ExtensionResult, Result
 from nh.wire.fields import make_allocate, make_key, make_medium, make_param
 from nh.wire.framing import MAX_FRAME_BYTES
-from nh.wire.netsip.perl_values import to_ascii, to_display, to_number, to_octets, to_unflagged
+from nh.wire.netsip.perl_values import excerpt, to_ascii, to_display, to_number, to_octets, to_unflagged
 from nh.wire.netsip.storable import MINOR_WRITTEN, MINORS, Value, freeze, freeze_array, thaw
 
 FIRST_BYTE: Final = 0x05
@@ -59,9 +58,7 @@ def _of_call(arguments: Sequence[Value]) -> str:
     """The call of an invalid request for log lines, escaped and of limited length; "" if it names none."""
     nat_basic = arguments[0] if arguments else None
     call_id = nat_basic[0] if isinstance(nat_basic, list) and nat_basic else None
-    if isinstance(call_id, str):
-        call_id = call_id.encode("utf-8", "surrogatepass")
-    return f" for call '{short_id(call_id)}'" if isinstance(call_id, bytes) else ""
+    return f" for call {excerpt(call_id)}" if isinstance(call_id, bytes | str) else ""
 
 
 def _read_allocate(arguments: list[Value]) -> Command:

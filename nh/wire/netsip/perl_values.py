@@ -20,7 +20,7 @@ def to_number(value: object, where: str) -> int:
         return int(value)
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     if not isinstance(text, str) or not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
-        raise MalformedRequest(f"{where}: {_excerpt(value)} is not a number of at most {_MAX_DIGITS} digits")
+        raise MalformedRequest(f"{where}: {excerpt(value)} is not a number of at most {_MAX_DIGITS} digits")
     return int(text)
 
 
@@ -35,14 +35,14 @@ def to_octets(value: object, where: str) -> bytes:
             raise MalformedRequest(f"{where}: character {exc.start} has no UTF-8") from exc
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value).encode()
-    raise MalformedRequest(f"{where}: {_excerpt(value)} is not a string")
+    raise MalformedRequest(f"{where}: {excerpt(value)} is not a string")
 
 
 def to_ascii(value: object, where: str) -> str:
     """The text of an ASCII string."""
     octets = to_octets(value, where)
     if not octets.isascii():
-        raise MalformedRequest(f"{where}: {_excerpt(value)} is not ASCII")
+        raise MalformedRequest(f"{where}: {excerpt(value)} is not ASCII")
     return octets.decode("ascii")
 
 
@@ -93,7 +93,7 @@ def _to_json(value: object) -> object:
             return value
 
 
-def _excerpt(value: object) -> str:
+def excerpt(value: object) -> str:
     """A scalar, shortened, or the type of anything else, for error messages."""
     if value is None:
         return "undef"

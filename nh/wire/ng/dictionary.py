@@ -39,7 +39,7 @@ class Dictionary:
     """
 
     def __init__(self, items: Mapping[Any, object]) -> None:
-        self._items = {normalize_key(_octets(key) or b""): value for key, value in items.items()}
+        self._items = dict(items_of(items))
 
     def __iter__(self) -> Iterator[tuple[bytes, object]]:
         return iter(list(self._items.items()))
@@ -70,6 +70,13 @@ def _octets(value: object) -> bytes | None:
     if isinstance(value, int):  # some JSON encoders write a tag of digits as a number
         return str(int(value)).encode()
     return None
+
+
+def items_of(value: object) -> Iterator[tuple[bytes, object]]:
+    """The fields of a dictionary, their names normalized; none of another value."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield normalize_key(_octets(name) or b""), item
 
 
 def words_of(value: object) -> tuple[bytes, ...]:

@@ -9,7 +9,7 @@ from typing import Final
 from nh.calls.media import canonical_address, is_address, is_unicast
 from nh.commands import EndpointLearning, Feature, IceHandling
 from nh.errors import MalformedRequest
-from nh.wire.ng.dictionary import Dictionary, integer_of, normalize_key, text_of, words_of
+from nh.wire.ng.dictionary import Dictionary, integer_of, items_of, normalize_key, text_of, words_of
 from nh.wire.ng.flags import read_flag
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.rtpp_flags import split
@@ -252,7 +252,7 @@ def _unsupported_words(words: frozenset[bytes], name: str, gap: Gap) -> Reader:
 def _read_codec(value: object, parsed: ParsedOptions) -> None:
     """`{accept: [PCMU]}`, or words such as `accept-PCMU`."""
     if isinstance(value, dict):
-        names = [normalize_key(_bytes_of(name)) for name, codecs in value.items() if codecs]
+        names = [name for name, codecs in items_of(value) if codecs]
         unknown = bool(names)
     else:
         names = [word.partition(b"-")[0] for word in _normalized_words(value)]
@@ -262,10 +262,6 @@ def _read_codec(value: object, parsed: ParsedOptions) -> None:
         unknown = False
     if unknown:
         parsed.unsupported("codec", CODECS)
-
-
-def _bytes_of(key: object) -> bytes:
-    return key if isinstance(key, bytes) else str(key).encode(errors="surrogatepass")
 
 
 def _read_codec_option(option: bytes, parsed: ParsedOptions) -> None:

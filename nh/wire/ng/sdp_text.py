@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from nh.commands import AttributeEdit, RtcpAttribute
-from nh.wire.ng.dictionary import normalize_key, text_of, words_of
+from nh.wire.ng.dictionary import items_of, normalize_key, text_of, words_of
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.unsupported import HEADERS
 
@@ -49,7 +49,7 @@ def read_replace(value: object, parsed: ParsedOptions) -> None:
 
 def read_extmap(value: object, parsed: ParsedOptions) -> None:
     """`extmap`: RTP header extensions to strip from the SDP; packets with them would need to be rewritten."""
-    for name, listed in _items(value):
+    for name, listed in items_of(value):
         if name == b"strip":
             parsed.set_text("extensions", tuple(text_of(word) for word in words_of(listed)))
         elif words_of(listed):
@@ -84,8 +84,8 @@ def _attribute_commands(value: object) -> Iterator[tuple[bytes, bytes, object]]:
         command, _, rest = flag.partition(b"-")
         kind, _, operand = rest.partition(b"-")
         yield kind, command, operand
-    for kind, commands in _items(value):
-        for command, operands in _items(commands):
+    for kind, commands in items_of(value):
+        for command, operands in items_of(commands):
             is_pair = isinstance(operands, list) and len(words_of(operands)) == 2
             if command == b"substitute" and is_pair and b">" not in words_of(operands)[0]:
                 yield kind, command, operands
@@ -108,12 +108,3 @@ def _operands(command: bytes, operand: object) -> tuple[bytes, bytes]:
         case b"substitute", [before, after] if before and after:
             return before, after
     return b"", b""
-
-
-def _items(value: object) -> Iterator[tuple[bytes, object]]:
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield (
-                normalize_key(name if isinstance(name, bytes) else str(name).encode(errors="surrogatepass")),
-                item,
-            )
