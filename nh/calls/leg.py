@@ -213,8 +213,9 @@ class Leg(Reception):
         """
         announced, policy = self.announced, self.policy
         signalled_from, window_ends = self.signalled_from, self.window_ends
-        for name in ("announced", "policy", "signalled_from", "met_at", "window_ends"):
-            setattr(self, name, getattr(before, name))
+        self.announced, self.policy = before.announced, before.policy
+        self.signalled_from, self.met_at = before.signalled_from, before.met_at
+        self.window_ends = before.window_ends
         self.source, self.rank, self.state = before.source, before.rank, before.state
         self.inherited = True
         latest = before._latest_stream

@@ -113,7 +113,7 @@ class Reception(Latch):
         self.superseded_stream: RtpStream | None = None
         self.rtp: Reception | None = None
 
-    # --- RTP streams --------------------------------------------------------------------------------------
+    # --- RTP streams ----------------------------------------------------------------------------------
 
     @property
     def streams(self) -> Sequence[RtpStream]:
@@ -169,8 +169,10 @@ class Reception(Latch):
 
     def unheard(self) -> bool:
         """See Latch."""
+        if not self.inherited:  # of most legs; collect() may ask the kernel
+            return False
         self.collect()
-        return self.inherited and not self.packets
+        return not self.packets
 
     @property
     def _known_streams(self) -> Sequence[RtpStream]:

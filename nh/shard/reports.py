@@ -13,7 +13,7 @@ from nh.calls.leg import Drop, Leg
 from nh.calls.media import Side
 from nh.calls.rtp.mos import MIN_PACKETS, estimate_mos
 from nh.calls.rtp.payload_types import PayloadTypes
-from nh.calls.rtp.quality import Sample, unpack
+from nh.calls.rtp.quality import Sample, end_to_end, unpack
 from nh.calls.rtp.stream import RtpStream
 from nh.calls.session import Pair, Session
 from nh.calls.socket_group import SocketGroup
@@ -223,11 +223,12 @@ def _with_quality(
     """The detail with the quality of its intervals; before the first one, with that of the stream so far."""
     quality = unpack(stream.quality)
     if quality is None:
-        known = stream.round_trip_s is not None and beyond_s is not None
-        round_trip_s = (stream.round_trip_s or 0.0) + (beyond_s or 0.0) if known else None
-        loss_ratio = stream.lost / stream.expected if stream.expected else 0.0
         lowest = highest = average = Sample(
-            int(stream.arrival or 0), detail.mos or 1.0, stream.jitter_s, loss_ratio, round_trip_s
+            int(stream.arrival or 0),
+            detail.mos or 1.0,
+            stream.jitter_s,
+            detail.loss_ratio,
+            end_to_end(stream.round_trip_s, beyond_s),
         )
         samples = 1
     else:

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import msgspec
 
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ
-from nh.calls.rtp.quality import INTERVAL_PACKETS, MAX_ROUND_TRIP_S, add_interval
+from nh.calls.rtp.quality import INTERVAL_PACKETS, MAX_ROUND_TRIP_S, add_interval, end_to_end
 from nh.calls.rtp.stream import MAX_TRANSIT_S, RtpStream, StreamFields, StreamState
 
 RTP_HEADER_BYTES: Final = 12
@@ -85,7 +85,7 @@ class RtpMeter:
         """Length of one unit of RTP timestamps in seconds; 0: unknown."""
         return self._tick_s
 
-    def measure(self, buffer: bytes | bytearray | memoryview, size: int, now: float) -> bool | None:
+    def measure(self, buffer: bytes | bytearray | memoryview, size: int, now: float) -> bool:
         """Measure a packet. Others than RTP are ignored: RTCP, STUN, DTLS (RFC 5761 4, RFC 7983 7).
 
         Args:
@@ -94,10 +94,10 @@ class RtpMeter:
             now: monotonic seconds of its arrival.
 
         Returns:
-            True if it is RTCP, whose reports may be read (nh.calls.round_trips).
+            Whether it is RTCP, whose reports may be read (nh.calls.round_trips).
         """
         if size < RTP_HEADER_BYTES:
-            return None
+            return False
         head, sequence, timestamp, ssrc = _read_header(buffer)
         stream = self._current
         if sequence == stream.due and ssrc == stream.ssrc and head == stream.head:
@@ -117,7 +117,7 @@ class RtpMeter:
             if 192 <= head & 0xFF <= 223:
                 return True
             self._measure_any(head, sequence, timestamp, ssrc, now)
-        return None
+        return False
 
     def choose_payload_type(self, payload_type: int) -> bool:
         """Measure jitter on packets of this payload type from now on, if it has a clock.
@@ -166,17 +166,17 @@ class RtpMeter:
             now: monotonic seconds.
         """
         other = opposite.latest if opposite is not None else None
+        far_s = other.round_trip_s if other is not None else None
         for stream in self.streams:
             if stream.arrival is None:
                 continue
-            legs = (stream.round_trip_s, other.round_trip_s if other is not None else None)
             stream.quality = add_interval(
                 stream.quality,
                 encoding=encodings.get(stream.payload_type, ""),
                 expected=stream.expected,
                 lost=stream.lost,
                 jitter_s=stream.jitter_s,
-                round_trip_s=None if None in legs else sum(leg for leg in legs if leg is not None),
+                round_trip_s=end_to_end(stream.round_trip_s, far_s),
                 now=now,
             )
 

@@ -88,10 +88,16 @@ def unpack(packed: bytes, *, shift_s: float = 0.0) -> Quality | None:
     """
     if len(packed) != PACKED_BYTES:
         return None
-    sums, samples = _FORMAT.unpack(packed)[:_SUMS], _FORMAT.unpack(packed)[_SUMS:]
+    values = _FORMAT.unpack(packed)
+    sums, samples = values[:_SUMS], values[_SUMS:]
     shift = int(shift_s)
     lowest, highest = (_unpack_sample(each, shift) for each in (samples[:5], samples[5:]))
     return Quality._make((*sums, lowest, highest))
+
+
+def end_to_end(near_s: float | None, far_s: float | None) -> float | None:
+    """The round trip between two ends, seconds, by those between the relay and each; None: one is unknown."""
+    return None if near_s is None or far_s is None else near_s + far_s
 
 
 def add_interval(

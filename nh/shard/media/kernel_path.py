@@ -254,15 +254,14 @@ def _not_latched(leg: Leg) -> str:
 
 def _obstacle(leg: Leg, source: Endpoint, destination: Endpoint) -> str:
     """What the kernel's program cannot do for a latched leg; "" if there is no such thing."""
-    if leg.blocked or leg.blocked_events:
-        return "its end is blocked" if leg.blocked else "DTMF of its end is blocked"
-    if leg.rtcp is not None:
-        return "RTCP comes to the same port and has to be told from RTP"
-    if leg.transforms or leg.taps or awaits_reports(leg):
-        observed = leg.transforms or leg.taps
-        return "its packets are transformed or observed" if observed else "RTCP tells the round trip soon"
-    if is_link_local(source.address) or is_link_local(destination.address):
-        return "one end has a link-local address"
-    if layout.family(source.address) != layout.family(destination.address):
-        return "it goes from one IP version to the other"
-    return ""
+    ends = (source.address, destination.address)
+    obstacles = (
+        (leg.blocked, "its end is blocked"),
+        (leg.blocked_events, "DTMF of its end is blocked"),
+        (leg.rtcp, "RTCP comes to the same port and has to be told from RTP"),
+        (leg.transforms or leg.taps, "its packets are transformed or observed"),
+        (awaits_reports(leg), "RTCP tells the round trip soon"),
+        (any(map(is_link_local, ends)), "one end has a link-local address"),
+        (len(set(map(layout.family, ends))) > 1, "it goes from one IP version to the other"),
+    )
+    return next((why for stands, why in obstacles if stands), "")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from nh.calls.claims import HANDSHAKES
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media, Side
 from nh.calls.offer_answer.offers import Offers
@@ -36,7 +37,7 @@ from nh.shard.rtpproxy.interfaces import Bridge
 DISCARD_PORT: Final = 9
 """The port in the reply for a rejected medium, which gets none: clients want one, and write no port."""
 
-_ANY_HANDSHAKE: Final = ("stun", "dtls", "zrtp", "udptl")
+_ANY_HANDSHAKE: Final = tuple(HANDSHAKES)
 """What may come besides RTP: the commands do not say what the SDP does."""
 
 
