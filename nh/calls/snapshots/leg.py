@@ -1,0 +1,227 @@
+"""Snapshots of legs."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Final, Self
+
+import msgspec
+
+from nh.calls.claims import KNOWN, Carried, Claim
+from nh.calls.earlier import EarlierSender
+from nh.calls.latch_state import MAX_TRIALS, SourceState, Trial
+from nh.calls.leg import Drop, Leg
+from nh.calls.media import MAX_ADDRESS_CHARACTERS, Endpoint, is_address, is_unicast
+from nh.calls.rtp.meter import MAX_STREAMS, MeterState, RtpMeter
+from nh.calls.rtp.payload_types import PayloadTypes
+from nh.calls.rtp.stream import RtpStream
+from nh.calls.rtp.stream_state import StreamState
+from nh.calls.snapshots.media import ClockHz, PayloadType
+from nh.calls.snapshots.values import (
+    Address,
+    Count,
+    Port,
+    Time,
+    TimeShift,
+    require,
+)
+from nh.calls.source import Rank, SourcePolicy
+
+_SCOPED: Final = re.compile(r"(?P<address>[^%]*:[^%]*)%[A-Za-z0-9_.-]{1,16}\Z", re.ASCII)
+"""A link-local IPv6 address with its scope (RFC 4007 11)."""
+
+Source = tuple[Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARACTERS + 17)], Port]
+"""Address, with its scope if it is link-local, and port."""
+
+
+Word = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+
+
+class PayloadTypesSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A nh.calls.rtp.payload_types.PayloadTypes."""
+
+    clocks: dict[PayloadType, ClockHz]
+    encodings: dict[PayloadType, str]
+
+
+class TrialSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A nh.calls.latch_state.Trial."""
+
+    source: Source
+    ssrc: Word | None
+    sequence: Word | None
+    timestamp: Word | None
+    packets: Count
+    began: Time
+    latest: Time
+
+    @classmethod
+    def take(cls, source: Endpoint, trial: Trial) -> Self:
+        """The snapshot of the trial of `source`."""
+        return cls((source.address, source.port), *trial.claim, trial.packets, trial.began, trial.latest)
+
+    def rebuild(self, times: TimeShift) -> Trial:
+        """The trial as it was."""
+        claim = Claim(self.ssrc, self.sequence, self.timestamp)
+        return Trial(claim, self.packets, times.past(self.began), times.past(self.latest))
+
+
+class EarlierSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A nh.calls.earlier.EarlierSender."""
+
+    source: Source
+    ssrcs: Annotated[list[Word], msgspec.Meta(max_length=MAX_STREAMS)]
+    until: Time
+
+    @classmethod
+    def take(cls, earlier: EarlierSender) -> Self:
+        """The snapshot of `earlier`."""
+        return cls((earlier.source.address, earlier.source.port), sorted(earlier.ssrcs), earlier.until)
+
+    def rebuild(self, times: TimeShift) -> EarlierSender:
+        """The sender as it was."""
+        return EarlierSender(Endpoint(*self.source), frozenset(self.ssrcs), times.future(self.until))
+
+
+class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A leg.
+
+    Attributes:
+        source: None: no source yet; True: the announced endpoint.
+        payload_types: None: the leg carries no RTP; True: those that the media of its groups announce. A
+            superseded session's groups may have other media by now, then they are written out.
+        kernel: packets and bytes of the leg's present kernel flow that `packets` and `bytes` include; None
+            without a flow.
+    """
+
+    announced: tuple[Address, Port] | None
+    receives: bool
+    policy: SourcePolicy
+    window_ends: Time
+    source: Source | bool | None
+    rank: Rank | None
+    state: SourceState
+    signalled_from: Address
+    blocked: bool
+    payload_types: PayloadTypesSnapshot | bool | None
+    packets: Count
+    bytes: Count
+    noted_packets: Count
+    last_seen: Time | None
+    drops: list[Count] | None
+    offloaded: Count
+    kernel: tuple[Count, Count] | None
+    meter: MeterState | None
+    offender: Source | None = None
+    heard: tuple[Annotated[int, msgspec.Meta(ge=-1)], Time] | None = None
+    trials: Annotated[list[TrialSnapshot], msgspec.Meta(max_length=MAX_TRIALS)] | None = None
+    earlier: EarlierSnapshot | None = None
+    carried: Count | None = None
+    signalled: Time = 0.0
+    dtmf_blocked: bool = False
+    superseded_stream: StreamState | None = None
+    met_at: Address = ""
+    inherited: bool = False
+
+    @classmethod
+    def take(cls, leg: Leg, announced_types: PayloadTypes | None) -> Self:
+        """The snapshot of `leg`.
+
+        Args:
+            leg: its counters are taken as they are; Leg.note() brings them up to date.
+            announced_types: the payload types that the media of its groups announce now.
+        """
+        announced, source, meter = leg.announced, leg.source, leg.meter
+        if leg.offload is not None:
+            leg.offload.load_meter()
+        types = leg.payload_types
+        return cls(
+            None if announced is None else (announced.address, announced.port),
+            leg.receives,
+            leg.policy,
+            leg.window_ends,
+            None if source is None else source == announced or (source.address, source.port),
+            leg.rank,
+            leg.state,
+            leg.signalled_from,
+            leg.blocked,
+            None
+            if types is None
+            else types == announced_types or PayloadTypesSnapshot(dict(types.clocks), dict(types.encodings)),
+            leg.packets,
+            leg.bytes,
+            leg.noted_packets,
+            leg.last_seen,
+            leg.drops,
+            leg.offloaded,
+            leg.offload.folded if leg.offload is not None else leg.kernel_folded,
+            None if meter is None else meter.to_state(),
+            None if leg.offender is None else (leg.offender.address, leg.offender.port),
+            None if leg.heard_packets < 0 else (leg.heard_packets, leg.heard_at),
+            None if not leg.trials else [TrialSnapshot.take(*each) for each in leg.trials.items()],
+            None if leg.earlier is None else EarlierSnapshot.take(leg.earlier),
+            leg.carried.value,
+            leg.signalled,
+            leg.dtmf_blocked,
+            None if leg.superseded_stream is None else leg.superseded_stream.to_state(),
+            leg.met_at,
+            leg.inherited,
+        )
+
+    def check(self) -> None:
+        """Check the addresses: a host name would be looked up in the DNS with each packet.
+
+        Raises:
+            SnapshotUnreadable: one is no address.
+        """
+        if self.announced is not None:
+            require(is_unicast(self.announced[0]), f"the announced {self.announced[0]!r} is not unicast")
+        source = self.source
+        if source is True:
+            require(self.announced is not None, "the source is the announced endpoint, but none is announced")
+        elif isinstance(source, tuple) and not is_address(source[0]):
+            scoped = _SCOPED.match(source[0])
+            valid = scoped is not None and is_address(scoped["address"])
+            require(valid, f"the source {source[0]!r} is not an IP address")
+        require(source is not False, "a source is False")
+
+    def apply(self, leg: Leg, times: TimeShift) -> None:
+        """Give a new leg of a rebuilt session the state that it had."""
+        announced = self.announced
+        if announced is None:
+            leg.announced = None
+        elif leg.announced is None or (leg.announced.address, leg.announced.port) != announced:
+            leg.announced = Endpoint(*announced)
+        leg.receives = self.receives
+        leg.policy = self.policy
+        leg.source = Endpoint(*self.source) if isinstance(self.source, tuple) else None
+        if self.source is True:
+            leg.source = leg.announced
+        leg.rank = self.rank
+        leg.state = self.state
+        leg.signalled_from = self.signalled_from
+        leg.blocked, leg.dtmf_blocked = self.blocked, self.dtmf_blocked
+        if not isinstance(self.payload_types, bool):
+            types = self.payload_types
+            leg.payload_types = None if types is None else PayloadTypes(types.clocks, types.encodings)
+        leg.packets, leg.bytes, leg.noted_packets = self.packets, self.bytes, self.noted_packets
+        leg.last_seen = times.maybe_past(self.last_seen)
+        if self.drops is not None:
+            # another release may have more reasons, or fewer
+            leg.drops = (self.drops + [0] * len(Drop))[: len(Drop)]
+        if self.carried is not None:
+            leg.carried = Carried(self.carried & KNOWN)
+        leg.signalled = times.past(self.signalled)
+        if self.heard is not None:
+            leg.heard_packets, leg.heard_at = self.heard[0], times.past(self.heard[1])
+        if self.trials is not None:
+            leg.trials = {Endpoint(*each.source): each.rebuild(times) for each in self.trials}
+        if self.earlier is not None:
+            leg.earlier = self.earlier.rebuild(times)
+        if self.superseded_stream is not None:
+            leg.superseded_stream = RtpStream.from_state(self.superseded_stream, shift_s=times.shift_s)
+        leg.met_at, leg.inherited = self.met_at, self.inherited
+        leg.offender = None if self.offender is None else Endpoint(*self.offender)
+        leg.offloaded, leg.kernel_folded = self.offloaded, self.kernel
+        if self.meter is not None:
+            clocks: Mapping[int, int] = {} if leg.payload_types is None else leg.payload_types.clocks
+            leg.meter = RtpMeter.from_state(self.meter, clocks, shift_s=times.shift_s)
