@@ -12,7 +12,7 @@ import struct
 from typing import Final, NamedTuple
 
 from nh.calls.media import Endpoint
-from nh.calls.rtp.stream import StreamFields
+from nh.calls.rtp.stream_state import StreamFields
 
 STREAMS: Final = 4
 """RTP streams (by SSRC) that the counters of a flow have room for."""
@@ -26,7 +26,7 @@ FLOW: Final = struct.Struct("=16s16s16s2s2s2sHIIIIBBBB")
 """struct flow, in the order of its members."""
 
 STREAM: Final = struct.Struct("=QQQIIIIIIIHBB")
-"""struct stream, in the order of its members, which is that of nh.calls.rtp.stream.StreamFields."""
+"""struct stream, in the order of its members, which is that of nh.calls.rtp.stream_state.StreamFields."""
 
 _STREAM_TAIL: Final = struct.Struct("=HBB")
 """The last members of struct stream: highest, payload_type, used."""

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.rtp.meter import MAX_STREAMS, RtpMeter
-from nh.calls.rtp.stream import WINDOW, StreamFields
+from nh.calls.rtp.stream import WINDOW
+from nh.calls.rtp.stream_state import StreamFields
 from tests.calls.rtp import CLOCKS, DTMF, OPUS, PCMU, rtp_packet
 
 NONE: Final = 0x10000

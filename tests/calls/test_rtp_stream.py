@@ -3,7 +3,8 @@
 import pytest
 
 from nh.calls.rtp.meter import RtpMeter
-from nh.calls.rtp.stream import MAX_DROPOUT, NO_BAD_NEXT, RtpStream, StreamFields
+from nh.calls.rtp.stream import MAX_DROPOUT, RtpStream
+from nh.calls.rtp.stream_state import NO_BAD_NEXT, StreamFields
 from tests.calls.rtp import CLOCKS, DTMF, PCMU, SSRC, Sender
 
 # numbers of the first packets around which sequence numbers wrap or do not

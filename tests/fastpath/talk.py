@@ -1,6 +1,6 @@
 """RTP from Alice through the kernel, for the tests of what it says of streams."""
 
-from nh.calls.rtp.stream import StreamFields
+from nh.calls.rtp.stream_state import StreamFields
 from nh.fastpath.layout import FlowCounters
 from tests.fastpath.flows import Relayed
 from tests.fastpath.frames import rtp

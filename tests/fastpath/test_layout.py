@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.media import Endpoint
-from nh.calls.rtp.stream import StreamFields
+from nh.calls.rtp.stream_state import StreamFields
 from nh.fastpath import bpf
 from nh.fastpath.layout import (
     COUNTERS_BYTES,

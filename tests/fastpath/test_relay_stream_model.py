@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nh.calls.rtp.stream import NO_BAD_NEXT, StreamFields
+from nh.calls.rtp.stream_state import NO_BAD_NEXT, StreamFields
 from nh.fastpath.layout import FlowCounters
 from tests.fastpath.flows import IPV4
 from tests.fastpath.frames import rtp

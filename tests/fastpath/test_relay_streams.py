@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from nh.calls.rtp.stream import NO_BAD_NEXT, StreamFields
+from nh.calls.rtp.stream_state import NO_BAD_NEXT, StreamFields
 from nh.fastpath.layout import NO_STREAM, FlowCounters
 from tests.fastpath.flows import IPV4, IPV6
 from tests.fastpath.frames import rtp

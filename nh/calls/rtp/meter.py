@@ -12,7 +12,8 @@ import msgspec
 
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ
 from nh.calls.rtp.quality import INTERVAL_PACKETS, MAX_ROUND_TRIP_S, add_interval, end_to_end
-from nh.calls.rtp.stream import MAX_TRANSIT_S, RtpStream, StreamFields, StreamState
+from nh.calls.rtp.stream import MAX_TRANSIT_S, RtpStream
+from nh.calls.rtp.stream_state import StreamFields, StreamState
 
 RTP_HEADER_BYTES: Final = 12
 """Shortest RTP packet (RFC 3550 5.1)."""

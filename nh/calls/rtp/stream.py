@@ -5,20 +5,16 @@ Loss, reordering and duplicates come from sequence numbers (RFC 3550 A.1), jitte
 between the two. No I/O. RtpMeter knows which payload types have a clock.
 """
 
-from typing import Annotated, Final, NamedTuple
+from typing import Final
 
-import msgspec
-
-from nh.calls.rtp.quality import MAX_ROUND_TRIP_S, unpack
+from nh.calls.rtp.quality import unpack
+from nh.calls.rtp.stream_state import NO_BAD_NEXT, StreamFields, StreamState
 
 MAX_DROPOUT: Final = 3000
 """A sequence number this far ahead is a jump, not a gap (RFC 3550 A.1: a minute at 50 packets/s)."""
 
 WINDOW: Final = 64
 """Number of latest sequence numbers that are remembered; a packet from before them is a jump, too."""
-
-NO_BAD_NEXT: Final = 0x10000
-"""Value of `bad_next` while no jump waits for confirmation; it is no sequence number."""
 
 MAX_TRANSIT_S: Final = 2**32 / 1e9
 """Larger differences of transit times are not jitter: the sender's clock jumped, or it was silent."""
@@ -31,62 +27,6 @@ _WINDOW_MASK: Final = 2**WINDOW - 1
 _U32: Final = 2**32 - 1
 _JITTER_UNITS: Final = 16e9
 _NO_HEAD: Final = -1
-
-
-_Count = Annotated[int, msgspec.Meta(ge=0)]
-_Sequence = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
-_Word = Annotated[int, msgspec.Meta(ge=0, le=_U32)]
-
-
-class StreamState(msgspec.Struct, array_like=True, frozen=True):
-    """The exact state of an RtpStream, for snapshots; see StreamFields for the names."""
-
-    ssrc: _Word
-    highest: _Sequence
-    payload_type: Annotated[int, msgspec.Meta(ge=0, le=127)]
-    packets: _Count
-    lost: _Count
-    reordered: _Count
-    duplicates: _Count
-    seen: _Count
-    bad_next: Annotated[int, msgspec.Meta(ge=0, le=NO_BAD_NEXT)]
-    jitter_s: Annotated[float, msgspec.Meta(ge=0, le=2**32)]
-    arrival: Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)] | None
-    timestamp: _Word
-    quality: Annotated[bytes, msgspec.Meta(max_length=256)] = b""
-    round_trip_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_ROUND_TRIP_S)] | None = None
-
-
-class StreamFields(NamedTuple):
-    """The members of `struct stream` of nh/fastpath, in its order.
-
-    Attributes:
-        seen: 64 bits; bit n is set if the packet n before the highest sequence number arrived.
-        arrival_ns: monotonic nanoseconds of the reference packet for the next transit time; 0: there is none.
-        jitter_ns: jitter in sixteenths of a nanosecond.
-        ssrc: 32 bits.
-        timestamp: RTP timestamp of the reference packet, 32 bits.
-        packets, lost, reordered, duplicates: 32 bits.
-        bad_next: sequence number that would confirm a jump as a restart (bad_seq in RFC 3550 A.1), or
-            NO_BAD_NEXT.
-        highest: highest sequence number, 16 bits.
-        payload_type: of the latest packet, 0 to 127.
-        used: 1; 0 for an unused entry.
-    """
-
-    seen: int = 0
-    arrival_ns: int = 0
-    jitter_ns: int = 0
-    ssrc: int = 0
-    timestamp: int = 0
-    packets: int = 0
-    lost: int = 0
-    reordered: int = 0
-    duplicates: int = 0
-    bad_next: int = 0
-    highest: int = 0
-    payload_type: int = 0
-    used: int = 0
 
 
 class RtpStream:

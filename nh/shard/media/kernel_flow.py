@@ -13,7 +13,7 @@ from typing import Final
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.rtp.meter import RtpMeter
-from nh.calls.rtp.stream import StreamFields
+from nh.calls.rtp.stream_state import StreamFields
 from nh.errors import KernelPathUnavailable
 from nh.fastpath import layout
 from nh.fastpath.flows import FlowTable
