@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from nh.ipc.http_config import decode
+from nh.ipc.http_config import MAX_RECORD_BYTES, decode_config
 from nh.log_settings import LogLevel, LogSettings
 from nh.logs import configure_logging
 
@@ -26,8 +26,6 @@ NICENESS: Final = 10
 EXIT_S: Final = 5.0
 """At the end of the link the process may take so long to end by itself."""
 
-MAX_CONFIG_BYTES: Final = 65_536
-
 
 def main() -> int:
     """Serve until the link to the supervisor ends; returns the exit status."""
@@ -36,10 +34,10 @@ def main() -> int:
     configure_logging(LogSettings(LogLevel.WARNING))  # until the settings come
     _be_nice()
     _drop_privileges()
-    record = link.recv(MAX_CONFIG_BYTES)
+    record = link.recv(MAX_RECORD_BYTES)
     if not record:  # the supervisor has ended
         return 0
-    config = decode(record)
+    config = decode_config(record)
     configure_logging(config.log)
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # its warnings are what any client can provoke
     from nh.http.server import serve  # noqa: PLC0415  behind the first log line that can be

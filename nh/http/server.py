@@ -19,7 +19,8 @@ from nh.http.limits import (
     SHUTDOWN_S,
     WEBSOCKET_SEND_S,
 )
-from nh.ipc.http_config import LINGER, LINGER_S, HttpConfig
+from nh.ipc.http_config import LINGER, LINGER_S, MAX_RECORD_BYTES, HttpConfig, decode_log
+from nh.logs import configure_logging
 from nh.wire.ng.stream import MAX_MESSAGE_BYTES
 
 
@@ -142,8 +143,12 @@ def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -
             on_end()
 
         def on_link() -> None:
+            record = link.recv(MAX_RECORD_BYTES)
+            if record not in (LINGER, b""):
+                configure_logging(decode_log(record))
+                return
             loop.remove_reader(link.fileno())
-            if link.recv(len(LINGER)) == LINGER:
+            if record == LINGER:
                 loop.call_later(LINGER_S, end)
             else:
                 end()

@@ -1,8 +1,8 @@
 """What the supervisor sends the HTTP process (nh.http) over its link.
 
-First an HttpConfig: where to serve and whom to ask. If the supervisor hands over, LINGER follows, and the
-process serves on until the next one does. The end of the link without LINGER means that the supervisor has
-ended.
+First an HttpConfig: where to serve and whom to ask; then LogSettings whenever they change. If the supervisor
+hands over, LINGER follows, and the process serves on until the next one does. The end of the link without
+LINGER means that the supervisor has ended.
 """
 
 from typing import Final
@@ -34,6 +34,9 @@ class HttpConfig(msgspec.Struct, frozen=True):
     log: LogSettings
 
 
+MAX_RECORD_BYTES: Final = 65_536
+"""Longest record."""
+
 LINGER: Final = b"linger"
 """Serve on for LINGER_S seconds, then end."""
 
@@ -41,11 +44,16 @@ LINGER_S: Final = 3.0
 """The next process takes less to start, so no client finds a closed door."""
 
 
-def encode(config: HttpConfig) -> bytes:
+def encode(message: HttpConfig | LogSettings) -> bytes:
     """The record for the link."""
-    return msgspec.json.encode(config)
+    return msgspec.json.encode(message)
 
 
-def decode(record: bytes) -> HttpConfig:
-    """The reverse of encode(). Raises msgspec.DecodeError."""
+def decode_config(record: bytes) -> HttpConfig:
+    """The reverse of encode() for the first record. Raises msgspec.DecodeError."""
     return msgspec.json.decode(record, type=HttpConfig)
+
+
+def decode_log(record: bytes) -> LogSettings:
+    """The reverse of encode() for a later record. Raises msgspec.DecodeError."""
+    return msgspec.json.decode(record, type=LogSettings)

@@ -17,6 +17,7 @@ from nh.config import Settings
 from nh.errors import ConfigError
 from nh.ipc.http_config import LINGER, HttpConfig, encode
 from nh.ipc.inherited import Inherited
+from nh.log_settings import LogSettings
 from nh.loop import Loop, Timer
 from nh.rpc.listeners import Listener, check_listeners, open_listeners
 from nh.supervisor.shards.process import ShardProcess
@@ -103,6 +104,7 @@ class HttpService:
             public=settings.http_may_be_public,
             inherited=inherited,
         )
+        self._log = settings.log
         self._rpc = self._ng = ""
         self._process: ShardProcess | None = None
         self._started_at = 0.0
@@ -124,14 +126,21 @@ class HttpService:
         if self._listeners:
             self._launch()
 
+    def change_log(self, log: LogSettings) -> None:
+        """Have the process, and each further one, log with these settings."""
+        self._log = log
+        if self._process is not None:
+            with contextlib.suppress(OSError):  # it has just died, or does not read: it hangs
+                self._process.link.send(encode(log), socket.MSG_DONTWAIT)
+
     def hand_over(self) -> None:
         """Start no process any more; the one that runs serves until that of the next supervisor does."""
         self._stopping = True
         if self._timer is not None:
             self._timer.cancel()
         if self._process is not None:
-            with contextlib.suppress(OSError):  # it has just died
-                self._process.link.send(LINGER)
+            with contextlib.suppress(OSError):  # it has just died, or does not read: it hangs
+                self._process.link.send(LINGER, socket.MSG_DONTWAIT)
             self._process.link.close()
 
     def close(self) -> None:
@@ -182,7 +191,7 @@ class HttpService:
             rpc=self._rpc,
             ng=self._ng,
             command_timeout_s=settings.command_timeout_s,
-            log=settings.log,
+            log=self._log,
         )
 
     def _end_failed_start(self) -> None:

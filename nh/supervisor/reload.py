@@ -20,6 +20,7 @@ from nh.logs import configure_logging
 from nh.loop import Loop
 from nh.results import LogState, Reloaded
 from nh.supervisor.host.port_slices import limits_share
+from nh.supervisor.http import HttpService
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.shards.slot import ShardSlot
 from nh.supervisor.shards.watchdog import Watchdog
@@ -48,6 +49,7 @@ class Reloader:
         slots: the shards.
         rpc: has limits of its own.
         watchdog: likewise.
+        http: logs, too.
         reread: reads the settings from their sources again; raises ConfigError.
     """
 
@@ -59,6 +61,7 @@ class Reloader:
         *,
         rpc: Rpc,
         watchdog: Watchdog,
+        http: HttpService,
         reread: Callable[[], Settings],
     ) -> None:
         self._loop = loop
@@ -66,6 +69,7 @@ class Reloader:
         self._slots = slots
         self._rpc = rpc
         self._watchdog = watchdog
+        self._http = http
         self._reread = reread
         for slot in slots:
             slot.on_up.append(self._send)  # it may have been started with the settings before
@@ -114,6 +118,7 @@ class Reloader:
             return
         self._settings = settings = msgspec.structs.replace(self._settings, **values)
         configure_logging(settings.log)
+        self._http.change_log(settings.log)
         self._watchdog.hang_s = settings.hang_s
         self._rpc.change_limits(settings.idle_client_s, settings.max_clients)
         for slot in self._slots:

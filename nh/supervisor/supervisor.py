@@ -78,6 +78,7 @@ class Supervisor:
             self._slots.all,
             rpc=runtime.rpc,
             watchdog=self._watchdog,
+            http=runtime.http,
             reread=reread,
         )
         self._upgrade: UpgradeController

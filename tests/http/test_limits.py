@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 
 from nh.http import ng, ng_link, relay, server
-from nh.ipc.http_config import LINGER
+from nh.ipc.http_config import LINGER, encode
+from nh.log_settings import LogFormat, LogLevel, LogSettings
 from tests.http.ng_clients import CONTENT_TYPE, open_websocket
 from tests.http.served import Answer, FakeRelay, running_server, served
 from tests.profiles import examples
@@ -312,6 +313,19 @@ def test_it_serves_on_for_a_while_when_the_supervisor_hands_over(
         assert get(running.address).status_code == 200
         running.thread.join(LONG_S)
         assert not running.thread.is_alive()
+
+
+def test_it_logs_as_the_supervisor_says_and_serves_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied: list[LogSettings] = []
+    monkeypatch.setattr(server, "configure_logging", applied.append)
+    log = LogSettings(LogLevel.ERROR, {"http": LogLevel.DEBUG}, LogFormat.JSON)
+    with running_server(tmp_path) as running:
+        assert get(running.address).status_code == 200
+        running.link.send(encode(log))
+        eventually(lambda: applied == [log], "the new settings are in force", LONG_S)
+        assert get(running.address).status_code == 200
 
 
 def test_it_ends_at_once_when_the_supervisor_has_ended(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from nh.calls.settings import RelaySettings
 from nh.config import Settings
 from nh.errors import ConfigError, Refused
 from nh.ipc.link_messages import Reconfigure
-from nh.log_settings import LogLevel
+from nh.log_settings import LogLevel, LogSettings
 from nh.results import LogState, Reloaded
 from nh.stats import SupervisorStats
+from nh.supervisor.http import HttpService
 from nh.supervisor.reload import CHANGEABLE, RETRY_S, Reloader
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.shards.watchdog import Watchdog
@@ -32,6 +33,13 @@ class FakeRpc:
         self.limits = idle_client_s, max_clients
 
 
+class FakeHttp:
+    log = LogSettings()
+
+    def change_log(self, log: LogSettings) -> None:
+        self.log = log
+
+
 class ReloadTestbed:
     """A reloader over shards that the test plays; `sources` is what it reads next."""
 
@@ -39,6 +47,7 @@ class ReloadTestbed:
         self.loop = ManualLoop()
         self.slots = slots_that_are_up(self.loop, SupervisorStats().shards[:SHARDS])
         self.rpc = FakeRpc()
+        self.http = FakeHttp()
         self.watchdog = Watchdog(self.loop, self.slots, hang_s=3.0)
         self.sources = Settings()
         self.reloader = Reloader(
@@ -47,6 +56,7 @@ class ReloadTestbed:
             self.slots,
             rpc=cast(Rpc, self.rpc),
             watchdog=self.watchdog,
+            http=cast(HttpService, self.http),
             reread=self.reread,
         )
         self.bad = ""
@@ -129,6 +139,7 @@ def test_levels_of_the_log_hold_until_the_next_reload(testbed: ReloadTestbed) ->
     assert set_log(LogLevel.DEBUG, "rpc") == LogState(LogLevel.INFO, {"rpc": LogLevel.DEBUG})
     assert set_log(LogLevel.ERROR, "media").areas == {"rpc": LogLevel.DEBUG, "media": LogLevel.ERROR}
     assert testbed.sent(0)[-1].log.areas == {"rpc": LogLevel.DEBUG, "media": LogLevel.ERROR}
+    assert testbed.http.log == testbed.sent(0)[-1].log
     assert set_log(LogLevel.WARNING, "") == LogState(LogLevel.WARNING, {})
     assert testbed.reload() == Reloaded(("log_level",), ())
     assert set_log(None, "") == LogState(LogLevel.INFO, {})
