@@ -109,8 +109,8 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "http": Flag(
         _HTTP,
-        "HOST:PORT of metrics for Prometheus, health checks, the JSON API and the live page; needs nh[http]; "
-        "may be given several times",
+        "HOST:PORT of metrics for Prometheus, health checks, the JSON API and the live page; needs the "
+        "extra http; may be given several times",
         metavar="ADDRESS",
         default="none",
     ),

@@ -38,12 +38,12 @@ def log(
     level: Annotated[
         str,
         typer.Argument(
-            metavar="[LEVEL]", help=f"{', '.join(_LEVELS)}; none: print the levels", show_default=False
+            metavar="LEVEL", help=f"{', '.join(_LEVELS)}; none: print the levels", show_default=False
         ),
     ] = "",
     area: Annotated[
         str,
-        typer.Argument(metavar="[AREA]", help=f"{', '.join(AREAS)}; none: all", show_default=False),
+        typer.Argument(metavar="AREA", help=f"{', '.join(AREAS)}; none: all", show_default=False),
     ] = "",
     *,
     as_json: AsJson = False,

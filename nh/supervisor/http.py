@@ -28,7 +28,7 @@ ARGV: Final = (sys.executable, "-P", "-m", "nh.http")
 """How the process is started; `--link-fd N` follows."""
 
 LIBRARIES: Final = ("uvicorn", "starlette", "websockets", "prometheus_client")
-"""What the extra `nh[http]` installs."""
+"""What the extra `http` installs."""
 
 RESTART_S: Final = 0.5
 """First delay between a death and the next start; it doubles from death to death."""
@@ -77,9 +77,10 @@ def check_http_extra(settings: Settings) -> None:
 
     missing = [name for name in LIBRARIES if settings.http and importlib.util.find_spec(name) is None]
     if missing:
+        are = "is" if len(missing) == 1 else "are"
         raise ConfigError(
-            f"http: {', '.join(missing)} is not installed; install the extra: pip install 'nh[http]', or"
-            " start without --http"
+            f"http: {', '.join(missing)} {are} not installed; install nh with its extra `http`, in its repository:"
+            " pip install '.[http]', or start without --http"
         )
 
 

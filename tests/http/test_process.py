@@ -136,7 +136,7 @@ def test_without_the_extra_nh_does_not_start_and_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "http: starlette is not installed" in done.stderr
-    assert "pip install 'nh[http]'" in done.stderr
+    assert "pip install '.[http]'" in done.stderr
 
 
 @pytest.mark.parametrize(
