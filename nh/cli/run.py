@@ -17,9 +17,9 @@ from nh.errors import ConfigError
 EPILOG = (
     "Every setting can be in the file or in the environment too: silent_s = 60 in the file, "
     "NH_SILENT_S=60 in the environment. Flags win over the environment, the environment over the file. "
-    "SIGTERM or SIGINT (Ctrl-C) ends the relay. SIGHUP reads the file of settings again, like nh reload. SIGUSR1 "
-    "drains the relay, like nh drain. SIGUSR2 replaces it by the installed code with the current settings, like "
-    "nh upgrade."
+    "SIGTERM or SIGINT (Ctrl-C) ends the relay. SIGHUP reads the file of settings again, like nh reload. "
+    "SIGUSR1 drains the relay, like nh drain. SIGUSR2 replaces it by the installed code with the current "
+    "settings, like nh upgrade."
 )
 
 NoState = Annotated[

@@ -11,6 +11,7 @@ from typing import Final
 
 from nh.calls.events import CallObserver, EndReason
 from nh.calls.session import Session
+from nh.commands import RelayCommand
 from nh.errors import AddressUnavailable, NhError, PortsExhausted
 from nh.logs import about
 from nh.printable import short_id
@@ -52,6 +53,16 @@ class SessionLog(CallObserver):
         if reason is not EndReason.CLOSED:
             name = short_id(call_id)
             logger.info("session %d of call '%s' ended: %s", session.id, name, reason, extra=about(call_id))
+
+
+def log_refusal(command: RelayCommand, why: NhError) -> None:
+    """For debugging: a command was refused, and why; with its call, if it is about one."""
+    if logger.isEnabledFor(logging.DEBUG):
+        call_id: bytes = getattr(command, "call_id", b"")
+        name = (
+            f"{type(command).__name__} of call '{short_id(call_id)}'" if call_id else type(command).__name__
+        )
+        logger.debug("%s is refused: %s", name, why, extra=about(call_id))
 
 
 class RefusalLog:

@@ -44,6 +44,7 @@ from nh.logs import about, configure_logging
 from nh.loop import SelectorLoop
 from nh.printable import short_id
 from nh.results import Failure, Queried, RelayResult
+from nh.shard.call_log import log_refusal
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.process_stats import ProcessMeter
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
@@ -220,7 +221,7 @@ class Control(CallObserver):
         try:
             return self._recovery.relay.execute(command)
         except NhError as exc:
-            logger.debug("%s is refused: %s", type(command).__name__, exc)
+            log_refusal(command, exc)
             return Failure.of(exc)
         except Exception:
             # a bug must cost one command, not the shard's calls

@@ -79,8 +79,8 @@ def check_http_extra(settings: Settings) -> None:
     if missing:
         are = "is" if len(missing) == 1 else "are"
         raise ConfigError(
-            f"http: {', '.join(missing)} {are} not installed; install nh with its extra `http`, in its repository:"
-            " pip install '.[http]', or start without --http"
+            f"http: {', '.join(missing)} {are} not installed; install nh with its extra `http`, in its"
+            " repository: pip install '.[http]', or start without --http"
         )
 
 

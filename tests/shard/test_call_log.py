@@ -4,8 +4,9 @@ import logging
 
 import pytest
 
-from nh.errors import AddressUnavailable, LimitReached, PortsExhausted, SocketsExhausted
-from nh.shard.call_log import LOG_INTERVAL_S, QUIET_S, RefusalLog
+from nh.commands import CloseCall, ListCalls
+from nh.errors import AddressUnavailable, LimitReached, PortsExhausted, SocketsExhausted, UnknownCall
+from nh.shard.call_log import LOG_INTERVAL_S, QUIET_S, RefusalLog, log_refusal
 
 PORTS, SOCKETS = PortsExhausted("no ports; widen --ports"), SocketsExhausted("no descriptors; raise ulimit")
 
@@ -96,3 +97,15 @@ def test_a_limit_that_the_operator_set_is_not_logged(
 def test_without_a_refusal_nothing_is_logged(refusals: RefusalLog, caplog: pytest.LogCaptureFixture) -> None:
     refusals.granted()
     assert caplog.messages == []
+
+
+def test_a_refused_command_names_its_call_for_debugging(caplog: pytest.LogCaptureFixture) -> None:
+    log_refusal(CloseCall(b"one\n"), UnknownCall("the call-id is unknown"))
+    assert not caplog.messages
+    with caplog.at_level(logging.DEBUG, logger="nh.shard.call_log"):
+        log_refusal(CloseCall(b"one\n"), UnknownCall("the call-id is unknown"))
+        log_refusal(ListCalls(), LimitReached("too many"))
+    assert caplog.messages == [
+        r"CloseCall of call 'one\x0a' is refused: the call-id is unknown",
+        "ListCalls is refused: too many",
+    ]
