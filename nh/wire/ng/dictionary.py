@@ -86,6 +86,11 @@ def words_of(value: object) -> tuple[bytes, ...]:
     return tuple(word for word in words if word)
 
 
+def normalized_words(value: object) -> Iterator[bytes]:
+    """The strings of a list, or one string, each normalized as keys and flags are."""
+    return map(normalize_key, words_of(value))
+
+
 def text_of(value: object) -> str:
     """A value as text, for messages and for fields that are ASCII by definition."""
     return (_octets(value) or b"").decode("utf-8", "backslashreplace")

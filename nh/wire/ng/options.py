@@ -3,33 +3,19 @@
 Each key has one reader, which adds the key's value to ParsedOptions. docs/reference/ng.md lists them.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from nh.calls.media import canonical_address, is_address, is_unicast
 from nh.commands import EndpointLearning, Feature, IceHandling
 from nh.errors import MalformedRequest
-from nh.wire.ng.dictionary import Dictionary, integer_of, items_of, normalize_key, text_of, words_of
+from nh.wire.ng.dictionary import Dictionary, integer_of, normalize_key, normalized_words, text_of, words_of
 from nh.wire.ng.flags import read_flag
 from nh.wire.ng.parsed_options import ParsedOptions
+from nh.wire.ng.partial_options import PARTIAL_READERS, Reader, says_something
 from nh.wire.ng.rtpp_flags import split
 from nh.wire.ng.sdp_text import read_attributes, read_extmap, read_removed_media, read_replace
-from nh.wire.ng.unsupported import (
-    BUNDLE,
-    CODEC_OPTIONS,
-    CODECS,
-    ICE,
-    NOT_OPTIONS,
-    RECORDING,
-    RTCP,
-    SRTP,
-    T38,
-    TRAFFIC,
-    UNSUPPORTED_KEYS,
-    Gap,
-)
-
-Reader = Callable[[object, ParsedOptions], None]
+from nh.wire.ng.unsupported import ICE, NOT_OPTIONS, UNSUPPORTED_KEYS
 
 _TAGS: Final[Mapping[bytes, str]] = {b"to-tag": "to-tag", b"from-tag": "directional"}
 
@@ -39,8 +25,6 @@ MAX_TEXT_CHARACTERS: Final = 256
 _MAX_TOS: Final = 255
 _ICE: Final = frozenset(handling.value.encode() for handling in IceHandling)
 _LEARNING: Final = frozenset(learning.value.encode() for learning in EndpointLearning)
-_YES: Final = frozenset({b"yes", b"on", b"1", b"true"})
-_NO: Final = frozenset({b"", b"no", b"off", b"0", b"false", b"default", b"disable"})
 
 
 def read_options(dictionary: Dictionary, lenient: Collection[Feature] = ()) -> ParsedOptions:
@@ -67,18 +51,10 @@ def _read_key(name: bytes, value: object, parsed: ParsedOptions) -> None:
     if name in _READERS:
         _READERS[name](value, parsed)
     elif name in UNSUPPORTED_KEYS:
-        if _says_something(value):
+        if says_something(value):
             parsed.unsupported(text_of(name), UNSUPPORTED_KEYS[name])
     elif name not in NOT_OPTIONS:
         parsed.ignore(text_of(name[:64]))
-
-
-def _says_something(value: object) -> bool:
-    """Whether a value is other than empty, 0, "no", "off" and the like."""
-    if isinstance(value, dict):
-        return any(value.values())
-    words = {normalize_key(word) for word in words_of(value)}
-    return not words <= _NO
 
 
 def _read_flags(value: object, parsed: ParsedOptions) -> None:
@@ -87,15 +63,11 @@ def _read_flags(value: object, parsed: ParsedOptions) -> None:
             _read_key(key, meant, parsed)
 
 
-def _normalized_words(value: object) -> Iterable[bytes]:
-    return (normalize_key(word) for word in words_of(value))
-
-
 # --- options that nh implements -------------------------------------------------------------------
 
 
 def _read_ice(value: object, parsed: ParsedOptions) -> None:
-    for word in _normalized_words(value):
+    for word in normalized_words(value):
         if word in _ICE:
             parsed.set("ice", IceHandling(word.decode()))
         elif word == b"force-relay" or word.startswith(b"lite-"):
@@ -105,7 +77,7 @@ def _read_ice(value: object, parsed: ParsedOptions) -> None:
 
 
 def _read_mux(value: object, parsed: ParsedOptions) -> None:
-    for word in _normalized_words(value):
+    for word in normalized_words(value):
         if word in (b"offer", b"require", b"demux", b"accept", b"reject"):
             parsed.set(f"mux_{word.decode()}")
             if word == b"require":
@@ -193,7 +165,7 @@ def _short(value: object, name: str, parsed: ParsedOptions) -> str:
 
 
 def _read_learning(value: object, parsed: ParsedOptions) -> None:
-    for word in _normalized_words(value):
+    for word in normalized_words(value):
         if word in _LEARNING:
             parsed.set("learning", EndpointLearning(word.decode()))
         else:
@@ -201,84 +173,16 @@ def _read_learning(value: object, parsed: ParsedOptions) -> None:
 
 
 def _read_all(value: object, parsed: ParsedOptions) -> None:
-    if b"all" in _normalized_words(value):
+    if b"all" in normalized_words(value):
         parsed.switches.add("all")
 
 
 def _read_supports(value: object, parsed: ParsedOptions) -> None:
-    if b"load-limit" in _normalized_words(value):
+    if b"load-limit" in normalized_words(value):
         parsed.switches.add("load limit")
 
 
-# --- options that nh implements in part or not at all ---------------------------------------------
-
-
-def _read_t38(value: object, parsed: ParsedOptions) -> None:
-    for word in _normalized_words(value):
-        if word in (b"decode", b"force"):
-            parsed.unsupported(f"T.38={text_of(word)}", T38)
-
-
-def _read_osrtp(value: object, parsed: ParsedOptions) -> None:
-    for word in _normalized_words(value):
-        if word.startswith(b"offer"):
-            parsed.unsupported(f"OSRTP={text_of(word[:64])}", SRTP)
-        else:
-            parsed.ignore(f"OSRTP={text_of(word[:64])}")
-
-
-def _read_bundle(value: object, parsed: ParsedOptions) -> None:
-    for word in _normalized_words(value):
-        if word != b"accept":
-            parsed.unsupported(f"bundle={text_of(word[:64])}", BUNDLE)
-
-
-def _ignored_words(name: str) -> Reader:
-    def read(value: object, parsed: ParsedOptions) -> None:
-        for word in words_of(value):
-            parsed.ignore(f"{name}={text_of(word[:64])}")
-
-    return read
-
-
-def _unsupported_words(words: frozenset[bytes], name: str, gap: Gap) -> Reader:
-    def read(value: object, parsed: ParsedOptions) -> None:
-        if words & set(_normalized_words(value)):
-            parsed.unsupported(name, gap)
-
-    return read
-
-
-def _read_codec(value: object, parsed: ParsedOptions) -> None:
-    """`{accept: [PCMU]}`, or words such as `accept-PCMU`."""
-    if isinstance(value, dict):
-        names = [name for name, codecs in items_of(value) if codecs]
-        unknown = bool(names)
-    else:
-        names = [word.partition(b"-")[0] for word in _normalized_words(value)]
-        unknown = _says_something(value)
-    for option in dict.fromkeys(name for name in names if name in CODEC_OPTIONS):
-        _read_codec_option(option, parsed)
-        unknown = False
-    if unknown:
-        parsed.unsupported("codec", CODECS)
-
-
-def _read_codec_option(option: bytes, parsed: ParsedOptions) -> None:
-    gap = CODEC_OPTIONS[option]
-    if gap is None:
-        parsed.ignore(f"codec-{text_of(option)}")
-    else:
-        parsed.unsupported(f"codec-{text_of(option)}", gap)
-
-
-def _reader_of_codec_option(option: bytes) -> Reader:
-    def read(value: object, parsed: ParsedOptions) -> None:
-        if _says_something(value):
-            _read_codec_option(option, parsed)
-
-    return read
-
+# --- the table ------------------------------------------------------------------------------------
 
 _READERS: Final[Mapping[bytes, Reader]] = {
     b"flags": _read_flags,
@@ -303,17 +207,5 @@ _READERS: Final[Mapping[bytes, Reader]] = {
     b"endpoint-learning": _read_learning,
     b"supports": _read_supports,
     b"all": _read_all,
-    b"t.38": _read_t38,
-    b"t38": _read_t38,
-    b"osrtp": _read_osrtp,
-    b"bundle": _read_bundle,
-    b"sdes": _ignored_words("SDES"),
-    b"dtls": _ignored_words("DTLS"),
-    b"dtls-reverse": _ignored_words("DTLS-reverse"),
-    b"dtls-fingerprint": _ignored_words("DTLS-fingerprint"),
-    b"codec": _read_codec,
-    **{b"codec-" + option: _reader_of_codec_option(option) for option in CODEC_OPTIONS},
-    b"record-call": _unsupported_words(_YES, "record-call", RECORDING),
-    b"generate-rtcp": _unsupported_words(_YES, "generate-RTCP", RTCP),
-    b"drop-traffic": _unsupported_words(frozenset({b"start"}), "drop-traffic", TRAFFIC),
+    **PARTIAL_READERS,
 }

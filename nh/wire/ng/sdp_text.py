@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from nh.commands import AttributeEdit, RtcpAttribute
-from nh.wire.ng.dictionary import items_of, normalize_key, text_of, words_of
+from nh.wire.ng.dictionary import items_of, normalized_words, text_of, words_of
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.unsupported import HEADERS
 
@@ -38,7 +38,7 @@ MAX_EDITS: Final = 256
 
 def read_replace(value: object, parsed: ParsedOptions) -> None:
     """`replace`: which parts of the SDP are the relay's; it writes c= in any case."""
-    for word in map(normalize_key, words_of(value)):
+    for word in normalized_words(value):
         if word in _REPLACE:
             parsed.set_text(_REPLACE[word])
         if word in (b"origin", b"origin-full"):

@@ -1,0 +1,109 @@
+"""The keys of an ng request that nh implements in part or not at all: what of their values it cannot ignore.
+
+nh.wire.ng.unsupported has the keys that fail whatever their value asks for.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from nh.wire.ng.dictionary import items_of, normalized_words, text_of, words_of
+from nh.wire.ng.parsed_options import ParsedOptions
+from nh.wire.ng.unsupported import BUNDLE, CODEC_OPTIONS, CODECS, RECORDING, RTCP, SRTP, T38, TRAFFIC, Gap
+
+Reader = Callable[[object, ParsedOptions], None]
+"""Adds the value of one key to what a request asks for."""
+
+_YES: Final = frozenset({b"yes", b"on", b"1", b"true"})
+_NO: Final = frozenset({b"", b"no", b"off", b"0", b"false", b"default", b"disable"})
+
+
+def says_something(value: object) -> bool:
+    """Whether a value is other than empty, 0, "no", "off" and the like."""
+    if isinstance(value, dict):
+        return any(value.values())
+    return not _NO.issuperset(normalized_words(value))
+
+
+def _read_t38(value: object, parsed: ParsedOptions) -> None:
+    for word in normalized_words(value):
+        if word in (b"decode", b"force"):
+            parsed.unsupported(f"T.38={text_of(word)}", T38)
+
+
+def _read_osrtp(value: object, parsed: ParsedOptions) -> None:
+    for word in normalized_words(value):
+        if word.startswith(b"offer"):
+            parsed.unsupported(f"OSRTP={text_of(word[:64])}", SRTP)
+        else:
+            parsed.ignore(f"OSRTP={text_of(word[:64])}")
+
+
+def _read_bundle(value: object, parsed: ParsedOptions) -> None:
+    for word in normalized_words(value):
+        if word != b"accept":
+            parsed.unsupported(f"bundle={text_of(word[:64])}", BUNDLE)
+
+
+def _ignored_words(name: str) -> Reader:
+    def read(value: object, parsed: ParsedOptions) -> None:
+        for word in words_of(value):
+            parsed.ignore(f"{name}={text_of(word[:64])}")
+
+    return read
+
+
+def _unsupported_words(words: frozenset[bytes], name: str, gap: Gap) -> Reader:
+    def read(value: object, parsed: ParsedOptions) -> None:
+        if words & set(normalized_words(value)):
+            parsed.unsupported(name, gap)
+
+    return read
+
+
+def _read_codec(value: object, parsed: ParsedOptions) -> None:
+    """`{accept: [PCMU]}`, or words such as `accept-PCMU`."""
+    if isinstance(value, dict):
+        names = [name for name, codecs in items_of(value) if codecs]
+        unknown = bool(names)
+    else:
+        names = [word.partition(b"-")[0] for word in normalized_words(value)]
+        unknown = says_something(value)
+    for option in dict.fromkeys(name for name in names if name in CODEC_OPTIONS):
+        _read_codec_option(option, parsed)
+        unknown = False
+    if unknown:
+        parsed.unsupported("codec", CODECS)
+
+
+def _read_codec_option(option: bytes, parsed: ParsedOptions) -> None:
+    gap = CODEC_OPTIONS[option]
+    if gap is None:
+        parsed.ignore(f"codec-{text_of(option)}")
+    else:
+        parsed.unsupported(f"codec-{text_of(option)}", gap)
+
+
+def _reader_of_codec_option(option: bytes) -> Reader:
+    def read(value: object, parsed: ParsedOptions) -> None:
+        if says_something(value):
+            _read_codec_option(option, parsed)
+
+    return read
+
+
+PARTIAL_READERS: Final[Mapping[bytes, Reader]] = {
+    b"t.38": _read_t38,
+    b"t38": _read_t38,
+    b"osrtp": _read_osrtp,
+    b"bundle": _read_bundle,
+    b"sdes": _ignored_words("SDES"),
+    b"dtls": _ignored_words("DTLS"),
+    b"dtls-reverse": _ignored_words("DTLS-reverse"),
+    b"dtls-fingerprint": _ignored_words("DTLS-fingerprint"),
+    b"codec": _read_codec,
+    **{b"codec-" + option: _reader_of_codec_option(option) for option in CODEC_OPTIONS},
+    b"record-call": _unsupported_words(_YES, "record-call", RECORDING),
+    b"generate-rtcp": _unsupported_words(_YES, "generate-RTCP", RTCP),
+    b"drop-traffic": _unsupported_words(frozenset({b"start"}), "drop-traffic", TRAFFIC),
+}
+"""The reader of each key."""
