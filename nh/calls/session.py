@@ -4,22 +4,18 @@ What the FROM end sends arrives at the sockets of the TO end's group, and the ot
 each group were announced to the opposite end. No I/O; the media plane starts and stops the legs.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from nh.calls.claims import carried_by
 from nh.calls.leg import Leg
 from nh.calls.media import UNSPECIFIED, Media, Side
-from nh.calls.rtp.payload_types import PayloadTypes, agreed
+from nh.calls.pairing import pair_sockets, payload_types
 from nh.calls.settings import RelaySettings
-from nh.calls.socket_group import Component, SocketGroup
+from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.errors import SocketCountMismatch
-
-RTCP_SILENCES: Final = 10
-"""How many times as long as RTP an RTCP leg is silent before another source takes over."""
 
 
 class SessionInfo(msgspec.Struct, frozen=True):
@@ -113,18 +109,9 @@ class Session:
         self.created = now
         self.last_active = now
         self.replaced_at: float | None = None
-        window_ends = now + latch_window_s
-        self.legs = tuple(
-            [
-                leg
-                for index in range(len(group_from.sockets))
-                for leg in _legs(
-                    group_from, group_to, index, policies, window_ends=window_ends, relatch_s=relatch_s
-                )
-            ]
+        self.legs = pair_sockets(
+            group_from, group_to, policies, window_ends=now + latch_window_s, relatch_s=relatch_s
         )
-        for rtp, rtcp in _with_rtcp(self.legs, group_from.components):
-            rtcp.rtp = rtp
         self.on_hold = _on_hold(group_from, group_to)
         group_from.attach()
         group_to.attach()
@@ -186,10 +173,8 @@ class Session:
                 window_ends=now + latch_window_s,
             )
             leg.carried = carried_by(medium, place.component)
-        for pair in self.pairs:
-            said_from, said_to = self.group_from.media[pair.medium], self.group_to.media[pair.medium]
-            pair.from_.set_payload_types(_payload_types(said_from, said_to, pair.component))
-            pair.to.set_payload_types(_payload_types(said_to, said_from, pair.component))
+        for leg, types in zip(self.legs, payload_types(self.group_from, self.group_to), strict=True):
+            leg.set_payload_types(types)
         self.on_hold = _on_hold(self.group_from, self.group_to)
 
     def inherit(self, before: "Session") -> None:
@@ -269,72 +254,6 @@ def _on_hold(group_from: SocketGroup, group_to: SocketGroup) -> bool:
         for one, other in zip(group_from.components, group_to.components, strict=True)
     )
     return bool(group_from.sockets) and not any(wanted)
-
-
-def _legs(
-    group_from: SocketGroup,
-    group_to: SocketGroup,
-    index: int,
-    policies: tuple[SourcePolicy, SourcePolicy],
-    *,
-    window_ends: float,
-    relatch_s: float,
-) -> tuple[Leg, Leg]:
-    """The legs between the sockets at `index` of both groups."""
-    in_from, in_to = group_from.components[index], group_to.components[index]
-    said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
-    # RTCP is silent for seconds between two reports
-    silence_s = relatch_s * (RTCP_SILENCES if in_from.component % 2 else 1)
-    from_ = Leg(
-        side=Side.FROM,
-        socket=group_to.sockets[index],
-        announced=said_from.endpoint(in_from.component),
-        receives=said_from.active,
-        policy=policies[Side.FROM],
-        window_ends=window_ends,
-        signalled_from=said_from.signalled_from,
-        payload_types=_payload_types(said_from, said_to, in_from.component),
-        relatch_s=silence_s,
-        carried=carried_by(said_from, in_from.component),
-    )
-    to = Leg(
-        side=Side.TO,
-        socket=group_from.sockets[index],
-        announced=said_to.endpoint(in_to.component),
-        receives=said_to.active,
-        policy=policies[Side.TO],
-        window_ends=window_ends,
-        signalled_from=said_to.signalled_from,
-        payload_types=_payload_types(said_to, said_from, in_to.component),
-        relatch_s=silence_s,
-        carried=carried_by(said_to, in_to.component),
-    )
-    from_.other, to.other = to, from_
-    return from_, to
-
-
-def _with_rtcp(legs: Sequence[Leg], places: Sequence[Component]) -> Iterator[tuple[Leg, Leg]]:
-    """The RTP and the RTCP leg of each end, for each pair of ports."""
-    for index, place in enumerate(places):
-        if place.component % 2:
-            for side in Side:
-                yield legs[2 * index - 2 + side], legs[2 * index + side]
-
-
-def _payload_types(sender: Media, receiver: Media, component: int) -> PayloadTypes | None:
-    """The payload types of one direction; None for RTCP (the odd ports) and for media other than RTP."""
-    if component % 2 or not sender.rtp:
-        return None
-    return agreed(sender.formats, receiver.formats)
-
-
-def announced_payload_types(session: Session) -> Iterator[PayloadTypes | None]:
-    """The payload types of each leg by the present media of both groups, in the order of the legs."""
-    group_from, group_to = session.group_from, session.group_to
-    for in_from, in_to in zip(group_from.components, group_to.components, strict=True):
-        said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
-        yield _payload_types(said_from, said_to, in_from.component)
-        yield _payload_types(said_to, said_from, in_to.component)
 
 
 def _media_text(media: tuple[Media, ...]) -> str:

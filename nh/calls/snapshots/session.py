@@ -5,7 +5,8 @@ from typing import Annotated, Self
 
 import msgspec
 
-from nh.calls.session import Session, announced_payload_types
+from nh.calls.pairing import payload_types
+from nh.calls.session import Session
 from nh.calls.snapshots.leg import LegSnapshot
 from nh.calls.snapshots.media import GroupSnapshot
 from nh.calls.snapshots.values import Index, Indexes, Time, TimeShift, require, require_index
@@ -35,6 +36,7 @@ class SessionSnapshot(msgspec.Struct, array_like=True, frozen=True):
     @classmethod
     def take(cls, session: Session, groups: Indexes) -> Self:
         """The snapshot of `session`."""
+        announced = payload_types(session.group_from, session.group_to)
         return cls(
             id=session.id,
             group_from=groups[id(session.group_from)],
@@ -46,10 +48,7 @@ class SessionSnapshot(msgspec.Struct, array_like=True, frozen=True):
             from_muxes=any(leg.rtcp is not None for leg in session.legs[::2]),
             to_muxes=any(leg.rtcp is not None for leg in session.legs[1::2]),
             param=session.param,
-            legs=[
-                LegSnapshot.take(leg, types)
-                for leg, types in zip(session.legs, announced_payload_types(session), strict=True)
-            ],
+            legs=[LegSnapshot.take(leg, types) for leg, types in zip(session.legs, announced, strict=True)],
         )
 
     def check(self, groups: Sequence[GroupSnapshot]) -> None:

@@ -1,0 +1,109 @@
+"""Pairing: the legs between the sockets of two groups, by what the media of both say. No I/O."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from nh.calls.claims import carried_by
+from nh.calls.leg import Leg
+from nh.calls.media import Media, Side
+from nh.calls.rtp.payload_types import PayloadTypes, agreed
+from nh.calls.socket_group import Component, SocketGroup
+from nh.calls.source import SourcePolicy
+
+RTCP_SILENCES: Final = 10
+"""How many times as long as RTP an RTCP leg is silent before another source takes over."""
+
+
+def pair_sockets(
+    group_from: SocketGroup,
+    group_to: SocketGroup,
+    policies: tuple[SourcePolicy, SourcePolicy],
+    *,
+    window_ends: float,
+    relatch_s: float,
+) -> tuple[Leg, ...]:
+    """The legs between two groups with the same number of sockets, in the order of Session.legs.
+
+    Args:
+        group_from, group_to: the sockets for the request's and the response's SDP.
+        policies: source policies for the FROM end and the TO end.
+        window_ends: monotonic seconds until which a better source takes over.
+        relatch_s: seconds of silence after which another source of the same IP address takes over; 0: none.
+    """
+    legs = tuple(
+        [
+            leg
+            for index in range(len(group_from.sockets))
+            for leg in _pair(
+                group_from, group_to, index, policies, window_ends=window_ends, relatch_s=relatch_s
+            )
+        ]
+    )
+    for rtp, rtcp in _with_rtcp(legs, group_from.components):
+        rtcp.rtp = rtp
+    return legs
+
+
+def _pair(
+    group_from: SocketGroup,
+    group_to: SocketGroup,
+    index: int,
+    policies: tuple[SourcePolicy, SourcePolicy],
+    *,
+    window_ends: float,
+    relatch_s: float,
+) -> tuple[Leg, Leg]:
+    """The legs between the sockets at `index` of both groups."""
+    in_from, in_to = group_from.components[index], group_to.components[index]
+    said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
+    # RTCP is silent for seconds between two reports
+    silence_s = relatch_s * (RTCP_SILENCES if in_from.component % 2 else 1)
+    from_ = Leg(
+        side=Side.FROM,
+        socket=group_to.sockets[index],
+        announced=said_from.endpoint(in_from.component),
+        receives=said_from.active,
+        policy=policies[Side.FROM],
+        window_ends=window_ends,
+        signalled_from=said_from.signalled_from,
+        payload_types=_payload_types(said_from, said_to, in_from.component),
+        relatch_s=silence_s,
+        carried=carried_by(said_from, in_from.component),
+    )
+    to = Leg(
+        side=Side.TO,
+        socket=group_from.sockets[index],
+        announced=said_to.endpoint(in_to.component),
+        receives=said_to.active,
+        policy=policies[Side.TO],
+        window_ends=window_ends,
+        signalled_from=said_to.signalled_from,
+        payload_types=_payload_types(said_to, said_from, in_to.component),
+        relatch_s=silence_s,
+        carried=carried_by(said_to, in_to.component),
+    )
+    from_.other, to.other = to, from_
+    return from_, to
+
+
+def _with_rtcp(legs: Sequence[Leg], places: Sequence[Component]) -> Iterator[tuple[Leg, Leg]]:
+    """The RTP and the RTCP leg of each end, for each pair of ports."""
+    for index, place in enumerate(places):
+        if place.component % 2:
+            for side in Side:
+                yield legs[2 * index - 2 + side], legs[2 * index + side]
+
+
+def _payload_types(sender: Media, receiver: Media, component: int) -> PayloadTypes | None:
+    """The payload types of one direction; None for RTCP (the odd ports) and for media other than RTP."""
+    if component % 2 or not sender.rtp:
+        return None
+    return agreed(sender.formats, receiver.formats)
+
+
+def payload_types(group_from: SocketGroup, group_to: SocketGroup) -> Iterator[PayloadTypes | None]:
+    """The payload types of each leg by the present media of both groups, in the order of the legs."""
+    for in_from, in_to in zip(group_from.components, group_to.components, strict=True):
+        said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
+        yield _payload_types(said_from, said_to, in_from.component)
+        yield _payload_types(said_to, said_from, in_to.component)
