@@ -35,6 +35,24 @@ class InterfacePair(NamedTuple):
     far: Interface
     warning: str
 
+    def note(self, sender: Party, receiver: Party | None) -> None:
+        """Note where the parties of the offer are; `receiver` is None if it is not known yet."""
+        sender.interface, sender.peer_interface = self.near, self.far
+        if receiver is not None:
+            receiver.interface = self.far
+
+
+def note_answerer(answerer: Party, offerer: Party, near: Interface | None) -> None:
+    """Note where a party is that answers, unless that is known.
+
+    Args:
+        answerer: the party.
+        offerer: whose offer it answers.
+        near: where the relay receives from the offerer.
+    """
+    if answerer.interface is None:
+        answerer.interface, answerer.peer_interface = offerer.peer_interface, near
+
 
 class InterfaceChoice:
     """The interfaces of one relay.

@@ -26,7 +26,7 @@ from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
 from nh.shard.ng.hidden_media import offered_media, with_hidden
-from nh.shard.ng.interface_choice import InterfaceChoice
+from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
 from nh.shard.ng.negotiation import (
     answering,
     expected_of,
@@ -94,12 +94,13 @@ class Signalling:
         left_out = leave_out(description, command.options)
         now = time.monotonic()
         known, receiver = self._ends_of(command)
-        near, far, warning = self._interfaces.for_offer(
+        interfaces = self._interfaces.for_offer(
             command.options, family_of(description), known, receiver, call_id=command.call_id
         )
         if receiver is not None:
             description = with_hidden(description, receiver.offered)
         offered = offered_media(description, command.options.text.removed_media, receiver)
+        near, far = interfaces.near, interfaces.far
         requests = [
             MediumRequest(None, far.address)
             if announced.hidden
@@ -127,9 +128,7 @@ class Signalling:
         sender.mux = [mux_offered(medium, command.options) for medium in description.media]
         sender.offered = offered
         sender.label = command.options.label or sender.label
-        sender.interface, sender.peer_interface = near, far
-        if receiver is not None:
-            receiver.interface = far
+        interfaces.note(sender, receiver)
         sdp = forward_offer(
             description,
             groups,
@@ -139,7 +138,7 @@ class Signalling:
             address=command.options.media_address or far.advertised,
             mark=self._mark,
         )
-        return Rewritten(sdp, warning, left_out)
+        return Rewritten(sdp, interfaces.warning, left_out)
 
     def answer(self, command: Answer) -> Rewritten:
         """The answer with the relay's ports, for the offerer.
@@ -183,8 +182,7 @@ class Signalling:
         assert dialog is not None, "the answer has made it"
         answerer = dialog.party_with(command.to_tag)
         answerer.label = command.options.label or answerer.label
-        if answerer.interface is None:
-            answerer.interface, answerer.peer_interface = offerer.peer_interface, offerer.interface
+        note_answerer(answerer, offerer, offerer.interface)
         sdp = forward_answer(
             description,
             groups,

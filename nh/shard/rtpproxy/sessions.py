@@ -30,7 +30,7 @@ from nh.commands import (
 )
 from nh.errors import UnknownCall
 from nh.results import Closed, RelayPort, RelayResult, SessionCounters
-from nh.shard.ng.interface_choice import InterfaceChoice
+from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
 from nh.shard.rtpproxy.counters import count_session
 from nh.shard.rtpproxy.interfaces import Bridge
 
@@ -79,21 +79,10 @@ class Sessions:
         call = self._table.find_call(command.call_id)
         offers = call.offers if call is not None else None
         if offers is not None and _is_answer(offers, command):
-            # the tags of L are those of the request
-            return self._look_up(
-                Lookup(
-                    call_id=command.call_id,
-                    from_tag=command.to_tag,
-                    to_tag=command.from_tag,
-                    medium=command.medium,
-                    address=command.address,
-                    port=command.port,
-                    options=command.options,
-                )
-            )
+            return self._look_up(_as_lookup(command))
         sender, receiver = _ends(offers, command.from_tag, command.to_tag)
         options = command.options
-        near, far, _ = self._interfaces.for_offer(
+        interfaces = self._interfaces.for_offer(
             OfferOptions(direction=self._bridge.names(options)),
             options.family,
             sender,
@@ -101,8 +90,8 @@ class Sessions:
             call_id=command.call_id,
         )
         early = offers.participants.find_early(sender) if offers is not None and sender is not None else None
-        request = _request(command, far)
-        expected = _request(command, near, known=False)
+        request = _request(command, interfaces.far)
+        expected = _request(command, interfaces.near, known=False)
         groups = self._table.offer(
             call_id=command.call_id,
             from_tag=command.from_tag,
@@ -118,11 +107,9 @@ class Sessions:
         offers = call.get_offers(now=now)
         sender, receiver = _ends(offers, command.from_tag, command.to_tag)
         assert sender is not None, "the offer has made it"
-        sender.interface, sender.peer_interface = near, far
-        if receiver is not None:
-            receiver.interface = far
+        interfaces.note(sender, receiver)
         _refer(offers, sender, options, near_port=True)
-        return _port(groups[command.medium], far)
+        return _port(groups[command.medium], interfaces.far)
 
     def _look_up(self, command: Lookup) -> RelayPort:
         now = time.monotonic()
@@ -150,8 +137,7 @@ class Sessions:
         dialog = participants.find_joint(offerer, command.to_tag)
         assert dialog is not None, "the answer has made it"
         answerer = dialog.party_with(command.to_tag)
-        if answerer.interface is None:
-            answerer.interface, answerer.peer_interface = offerer.peer_interface, near
+        note_answerer(answerer, offerer, near)
         _refer(offers, offerer, command.options, near_port=False)
         return _port(groups[command.medium], near)
 
@@ -249,6 +235,19 @@ def _is_answer(offers: Offers, command: Update) -> bool:
     """
     known = offers.participants.with_tag(command.from_tag)
     return not known and any(party.tag == command.to_tag for party in _offerers(offers))
+
+
+def _as_lookup(command: Update) -> Lookup:
+    """The same as L, whose tags are those of the request."""
+    return Lookup(
+        call_id=command.call_id,
+        from_tag=command.to_tag,
+        to_tag=command.from_tag,
+        medium=command.medium,
+        address=command.address,
+        port=command.port,
+        options=command.options,
+    )
 
 
 def _find_with_medium(offers: Offers, command: QuerySession) -> Party:
