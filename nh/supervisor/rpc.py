@@ -7,6 +7,8 @@ clients that connect early wait.
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
+
 from nh.config import Settings
 from nh.errors import NhError
 from nh.ipc.inherited import Inherited
@@ -98,7 +100,10 @@ class Rpc:
         )
 
     def change_limits(self, idle_client_s: float, max_clients: int) -> None:
-        """Use these limits from now on; see Frontend."""
+        """Use these limits from now on, before serve() too; see Frontend."""
+        self._settings = msgspec.structs.replace(
+            self._settings, idle_client_s=idle_client_s, max_clients=max_clients
+        )
         for frontend in self._frontends.values():
             frontend.change_limits(idle_client_s, max_clients)
 
