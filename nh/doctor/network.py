@@ -166,10 +166,13 @@ def _names_ports(rules: str, ports: tuple[int, int], verdicts: Sequence[str]) ->
 def check_cards(patient: Patient) -> Findings:
     """Whether the packets of each network card reach more than one CPU, and reach it one by one."""
     host, fine = patient.host, 0
-    names = [name for name in host.names("/sys/class/net") if host.exists(f"/sys/class/net/{name}/device")]
+    names = [
+        name
+        for name in host.names("/sys/class/net")
+        if host.exists(f"/sys/class/net/{name}/device")
+        and host.text(f"/sys/class/net/{name}/operstate") in ("up", "unknown")
+    ]
     for name in names:
-        if host.text(f"/sys/class/net/{name}/operstate") not in ("up", "unknown"):
-            continue
         queues = [each for each in host.names(f"/sys/class/net/{name}/queues") if each.startswith("rx-")]
         spread = any(
             host.text(f"/sys/class/net/{name}/queues/{queue}/rps_cpus").replace(",", "").strip("0")
@@ -191,7 +194,7 @@ def check_cards(patient: Patient) -> Findings:
         else:
             fine += 1
     if fine == len(names):
-        yield ok("network cards spread packets over CPUs" if names else "this host has no network card")
+        yield ok("network cards spread packets over CPUs" if names else "no network card is up")
 
 
 def _merges(name: str) -> bool:
