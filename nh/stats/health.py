@@ -6,14 +6,14 @@ from nh.stats import ShardState
 from nh.stats.reading import StatsReading
 
 HANG_S: Final = 10.0
-"""The supervisor hangs if its heartbeat is older; it publishes one every half second."""
+"""The supervisor hangs or was killed if its heartbeat is older; it publishes one every half second."""
 
 
 def why_not_alive(reading: StatsReading) -> str:
     """Why a service manager should end nh and start it again, for people; "" if it should not."""
     age_s = reading.supervisor.heartbeat_age_s
     if age_s is not None and age_s > HANG_S:
-        return f"the supervisor hangs: its last heartbeat was {age_s:.0f} s ago"
+        return f"the supervisor hangs or was killed: its last heartbeat was {age_s:.0f} s ago"
     return ""
 
 
