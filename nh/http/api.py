@@ -10,11 +10,10 @@ from starlette.responses import Response
 from nh.commands import MAX_ID_BYTES, MAX_LIST, ListCalls, ShowCall
 from nh.errors import MalformedRequest
 from nh.http.limits import LIST_COST
-from nh.http.openapi import description
+from nh.http.openapi import DEFAULT_LIST, description
 from nh.http.relay import RpcClient, StatsSource
 from nh.http.replies import json_reply
 
-DEFAULT_LIST: Final = 100
 CALLS: Final = b"/api/calls/"
 
 

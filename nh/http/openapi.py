@@ -12,6 +12,9 @@ from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, FieldIn
 from nh.stats.reading import HISTOGRAMS
 from nh.version import __version__
 
+DEFAULT_LIST: Final = 100
+"""Most calls in a page if the request does not say."""
+
 _REF: Final = "#/components/schemas/{name}"
 
 _IDENTIFIER: Final = {
@@ -98,7 +101,9 @@ def _parameter(name: str, text: str, where: str = "query", **schema: object) -> 
 _LIST: Final = (
     _parameter("contains", "Only calls whose call-id contains this", maxLength=MAX_ID_BYTES),
     _parameter("after", "Only call-ids after this one: `next` of the page before", maxLength=MAX_ID_BYTES),
-    _parameter("limit", "Most calls in the page", type="integer", minimum=1, maximum=MAX_LIST, default=100),
+    _parameter(
+        "limit", "Most calls in the page", type="integer", minimum=1, maximum=MAX_LIST, default=DEFAULT_LIST
+    ),
 )
 _CALL: Final = (
     _parameter(

@@ -112,11 +112,15 @@ def nh_address(typed: dict[str, Any]) -> str:
     Args:
         typed: the flags' values by field.
 
-    Raises ConfigError: it does not serve the protocol.
+    Returns:
+        A path, or HOST:PORT.
+
+    Raises:
+        ConfigError: a setting cannot be used, or nh does not serve the protocol.
     """
-    settings = load_settings(flags={"runtime_dir": typed["runtime_dir"] or None})
     if typed["control"] == ControlKind.DIRECT:
         return ""
+    settings = load_settings(flags={"runtime_dir": typed["runtime_dir"] or None})
     if typed["control"] != ControlKind.NG:
         return settings.rpc_addresses[0]
     if not settings.ng:
