@@ -20,8 +20,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from nh.stats import ShardState
+from nh.stats.fields import FieldInfo, Kind
 from nh.stats.histograms import Histogram, HistogramInfo
-from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, FieldInfo, Kind
+from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE
 from nh.stats.reading import HISTOGRAMS, ShardReading, StatsReading
 
 _OUTCOMES: Final = ("ok", "refused", "failed")

@@ -8,7 +8,8 @@ import msgspec
 from nh.calls.media import RelayMedia
 from nh.commands import MAX_ID_BYTES, MAX_LIST
 from nh.results import CallDetail, CallList
-from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, FieldInfo, ShardState
+from nh.stats.fields import FieldInfo
+from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, ShardState
 from nh.stats.reading import HISTOGRAMS
 from nh.version import __version__
 

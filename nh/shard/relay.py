@@ -50,7 +50,7 @@ from nh.shard.rtpproxy.sessions import Sessions
 from nh.shard.stats_collector import StatsCollector
 from nh.shard.ticker import POLL_S, Ticker
 from nh.stats import ShardStats
-from nh.stats.layout import Counters
+from nh.stats.fields import Counters
 
 logger = logging.getLogger(__name__)
 

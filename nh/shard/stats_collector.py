@@ -17,8 +17,9 @@ from nh.commands import RelayCommand
 from nh.shard.media.plane import SocketPlane
 from nh.shard.reports import describe_streams
 from nh.stats import ShardStats
+from nh.stats.fields import Counters, add_counters
 from nh.stats.histograms import new_histograms
-from nh.stats.layout import SHARD_HISTOGRAMS, SHARD_TABLE, Counters, add_counters
+from nh.stats.layout import SHARD_HISTOGRAMS, SHARD_TABLE
 
 _DROPS: Final = tuple((reason, f"drop_{reason.name.lower()}") for reason in Drop)
 """Each reason and its counter."""

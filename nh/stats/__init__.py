@@ -1,7 +1,8 @@
 """Statistics in shared memory: one block for each shard and one for the supervisor, each with one writer.
 
-layout has the statistics and their order in bytes, block the publication of complete updates, segment the
-memory; the rest of nh uses writer and reader. Readers need no RPC and cannot disturb a writer.
+layout has the statistics and their order, fields what they are declared with, block the publication of
+complete updates, segment the memory; the rest of nh uses writer and reader. Readers need no RPC and cannot
+disturb a writer.
 
 What readers get is in nh.stats.reading: processes that only write do not load it.
 """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nh.errors import StatsUnavailable
 from nh.stats.block import Block
+from nh.stats.fields import Kind
 from nh.stats.layout import (
     SHARD_RECORD,
     SHARD_TABLE,
@@ -14,7 +15,6 @@ from nh.stats.layout import (
     STATUS_RECORD,
     STATUS_TABLE,
     SUPERVISOR_RECORD,
-    Kind,
     ShardState,
     ShardStatus,
 )

@@ -10,18 +10,17 @@ from typing import Any, Final
 
 import msgspec
 
+from nh.stats.fields import FieldInfo, Total
 from nh.stats.layout import (
     SHARD_HISTOGRAMS,
     SHARD_TABLE,
     STATUS_HISTOGRAMS,
     STATUS_TABLE,
     SUPERVISOR_TABLE,
-    FieldInfo,
     ShardState,
     ShardStats,
     ShardStatus,
     SupervisorStats,
-    Total,
 )
 
 HISTOGRAMS: Final = (*SHARD_HISTOGRAMS, *STATUS_HISTOGRAMS)

@@ -26,12 +26,12 @@ from typing import Final
 
 from nh.errors import StatsUnavailable
 from nh.stats.block import Block, block_bytes
+from nh.stats.fields import FieldInfo
 from nh.stats.layout import (
     MAX_SHARDS,
     SHARD_RECORD,
     STATUS_RECORD,
     SUPERVISOR_RECORD,
-    FieldInfo,
     ShardStats,
     SupervisorStats,
 )

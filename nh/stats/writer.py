@@ -7,7 +7,8 @@ import mmap
 from pathlib import Path
 
 from nh.stats.block import Block
-from nh.stats.layout import SHARD_HISTOGRAMS, SHARD_RECORD, SHARD_TABLE, Kind, ShardStats, SupervisorStats
+from nh.stats.fields import Kind
+from nh.stats.layout import SHARD_HISTOGRAMS, SHARD_RECORD, SHARD_TABLE, ShardStats, SupervisorStats
 from nh.stats.segment import Segment, pack_supervisor
 
 

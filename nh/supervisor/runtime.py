@@ -10,7 +10,8 @@ from nh.config import Settings
 from nh.ipc.inherited import Inherited
 from nh.loop import SelectorLoop
 from nh.stats import SupervisorStats, own_segment, segment_name
-from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, add_counters
+from nh.stats.fields import add_counters
+from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE
 from nh.supervisor.handover.orphan_client import find_orphans
 from nh.supervisor.host.addresses import check_addresses
 from nh.supervisor.host.cpus import usable_cpus

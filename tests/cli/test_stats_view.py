@@ -6,7 +6,8 @@ from rich.console import Console, RenderableType
 from nh.cli.stats.counters import counters_table
 from nh.cli.stats.rates import Measured, Meter
 from nh.cli.stats.view import WIDE_COLUMNS, History, StatsView
-from nh.stats.layout import DROPS, SHARD_TABLE, Kind, ShardState
+from nh.stats.fields import Kind
+from nh.stats.layout import DROPS, SHARD_TABLE, ShardState
 from nh.stats.reading import ShardReading, StatsReading
 from tests.cli.readings import make_reading, make_shard
 

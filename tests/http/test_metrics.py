@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from nh.http.metrics import render
 from nh.stats import Segment, ShardStats, ShardWriter, StatsReader, SupervisorStats, SupervisorWriter
-from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, FieldInfo, Kind
+from nh.stats.fields import FieldInfo, Kind
+from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE
 from nh.stats.reading import StatsReading
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

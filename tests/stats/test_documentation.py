@@ -4,7 +4,8 @@ import msgspec
 
 import nh
 from nh.results import StreamDetail, StreamQuality
-from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, Total
+from nh.stats.fields import Total
+from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE
 
 PAGE = (Path(nh.__file__).parent.parent / "docs" / "reference" / "statistics.md").read_text()
 COUNTED, STREAMS = PAGE.split("\n## RTP streams\n")

@@ -8,16 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.stats import Segment, ShardStats, ShardWriter, StatsReader, SupervisorStats, SupervisorWriter
+from nh.stats.fields import add_counters, read_counters
 from nh.stats.histograms import Histogram
-from nh.stats.layout import (
-    SHARD_HISTOGRAMS,
-    SHARD_TABLE,
-    STATUS_HISTOGRAMS,
-    STATUS_TABLE,
-    ShardStatus,
-    add_counters,
-    read_counters,
-)
+from nh.stats.layout import SHARD_HISTOGRAMS, SHARD_TABLE, STATUS_HISTOGRAMS, STATUS_TABLE, ShardStatus
 from nh.stats.reading import HISTOGRAMS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "statistics.md").read_text()

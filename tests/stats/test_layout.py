@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 
 from nh.stats import MAX_SHARDS, ShardState, ShardStats, SupervisorStats
-from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, FieldInfo, Kind, Total
+from nh.stats.fields import FieldInfo, Kind, Total
+from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE
 
 
 @pytest.mark.parametrize(

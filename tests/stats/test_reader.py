@@ -23,7 +23,8 @@ from nh.stats import (
     SupervisorWriter,
     attach_segment,
 )
-from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, Kind, Total
+from nh.stats.fields import Kind, Total
+from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE
 
 
 def all_different() -> ShardStats:

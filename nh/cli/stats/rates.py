@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from nh.stats.layout import DROPS, SHARD_TABLE, Kind, ShardState
+from nh.stats.fields import Kind
+from nh.stats.layout import DROPS, SHARD_TABLE, ShardState
 from nh.stats.reading import ShardReading, StatsReading
 
 Rates = Mapping[str, float]

@@ -27,7 +27,8 @@ from nh.ipc.handover_socket import HandoverSocket
 from nh.ipc.link_messages import Configure, SaveCall, parts
 from nh.loop import Loop, Timer
 from nh.shard.recovery.recovery import Recovery
-from nh.stats.layout import SHARD_TABLE, read_counters
+from nh.stats.fields import read_counters
+from nh.stats.layout import SHARD_TABLE
 from nh.version import __version__
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple, NoReturn
 from nh.ipc.channel import batches
 from nh.ipc.handover_messages import Connections, HandoverMessage, encode
 from nh.loop import Loop
-from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, SupervisorStats, read_counters
+from nh.stats.fields import read_counters
+from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, SupervisorStats
 from nh.supervisor.handover.receive import VARIABLE
 from nh.supervisor.host.locked_dir import Lock
 from nh.supervisor.shards.drain import DrainPolicy
