@@ -16,6 +16,7 @@ from nh.results import Failure, LeftOut, Result, Rewritten
 from nh.rpc.events import Dispatch, Event, Message, RequestCounter, Send
 from nh.rpc.reply_cache import MAX_PENDING, ReplyCache
 from nh.throttle import RateLimitedLogger
+from nh.wire.subject import Subject
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +36,14 @@ class CookieRequest(NamedTuple):
     Attributes:
         command: what to execute, or the result to reply with at once.
         encode: makes the reply, cookie and all, of the command's result.
-        subject: what of the request is known; its text, command and call, is for log lines.
+        subject: its command and its call, for log lines.
         left_out: what the settings leave out of the request, for the log; "" for nothing.
-        call_id: the call of the request; b"": not known.
     """
 
     command: Command | Failure | LeftOut
     encode: Callable[[Result], bytes]
-    subject: object = "a request"
+    subject: Subject = Subject()
     left_out: str = ""
-    call_id: bytes = b""
 
 
 class CookieCodec(Protocol):
@@ -168,7 +167,7 @@ class CookieHandler:
                 request.subject,
                 sender,
                 left_out,
-                extra=about(request.call_id, sender),
+                extra=about(request.subject.call_id, sender),
             )
 
     def _log_failure(self, what: str, request: CookieRequest, sender: Hashable, failure: Failure) -> None:
@@ -180,5 +179,5 @@ class CookieHandler:
             sender,
             what,
             failure.message,
-            extra=about(request.call_id, sender),
+            extra=about(request.subject.call_id, sender),
         )

@@ -38,8 +38,7 @@ class NgCodec:
         """See CookieCodec."""
         request = ng.decode_request(payload, self._lenient)
         encode = functools.partial(_encode, cookie, request)
-        subject = request.subject
-        return CookieRequest(request.command, encode, subject, request.left_out, subject.call_id)
+        return CookieRequest(request.command, encode, request.subject, request.left_out)
 
 
 class FramedNgCodec(NgCodec):

@@ -90,6 +90,15 @@ def test_a_failed_command_has_a_reply(testbed: NgTestbed) -> None:
     assert (testbed.stats.rpc_malformed, testbed.stats.rpc_unknown_commands) == (1, 1)
 
 
+def test_a_log_line_has_the_call_in_a_field_of_its_own(
+    testbed: NgTestbed, caplog: pytest.LogCaptureFixture
+) -> None:
+    testbed.ask(testbed.client(), b"1 P c\xff prompt 0 a")
+    (line,) = caplog.records
+    assert "the command 'P' for call 'c\\xff'" in line.getMessage()
+    assert line.call_id == "c\\xff"  # type: ignore[attr-defined]
+
+
 def test_no_datagram_is_longer_than_clients_read(testbed: NgTestbed) -> None:
     testbed.result = RelayPort(65_535, "2001:db8:1111:2222:3333:4444:5555:6666")
     assert len(testbed.ask(testbed.client(), b"c" * 128 + b" " + UPDATE)) <= MAX_REPLY_BYTES

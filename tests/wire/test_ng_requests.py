@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nh.commands import Answer, BlockMedia, Delete, ListCalls, Offer, OfferOptions, Ping, Query
 from nh.results import Failure
 from nh.wire.ng import Request, decode_request, split_cookie
-from nh.wire.ng.requests import Subject
+from nh.wire.subject import Subject
 from tests.wire.fuzz import fuzzed, mutated
 from tests.wire.ng import SDP, answer, offer, payload, written
 

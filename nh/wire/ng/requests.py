@@ -5,7 +5,7 @@ command needs, the order in which missing ones are reported, and the texts. SIP 
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -24,13 +24,13 @@ from nh.commands import (
     Query,
 )
 from nh.errors import MalformedRequest, UnknownCommand, Unsupported
-from nh.printable import short_id
 from nh.results import Failure, LeftOut
 from nh.wire.fields import make_id
 from nh.wire.ng.dictionary import Dictionary, Encoding, decode, text_of
 from nh.wire.ng.options import read_options
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.unsupported import UNSUPPORTED_COMMANDS, Gap
+from nh.wire.subject import Subject
 
 DEFAULT_DELETE_DELAY_S: Final = 30
 """Delay of a delete in seconds, if the client gives none."""
@@ -40,17 +40,6 @@ MAX_DELETE_DELAY_S: Final = 3600
 DEFAULT_LIST: Final = 32
 
 MAX_COOKIE_BYTES: Final = 256
-
-
-class Subject(NamedTuple):
-    """Command and call of a request, as far as they are known; its text is escaped and of limited length."""
-
-    command: bytes = b""
-    call_id: bytes = b""
-
-    def __str__(self) -> str:
-        subject = f"the command '{short_id(self.command)}'" if self.command else "a request"
-        return f"{subject} for call '{short_id(self.call_id)}'" if self.call_id else subject
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -24,10 +24,10 @@ from nh.commands import (
     Update,
 )
 from nh.errors import MalformedRequest, UnknownCommand
-from nh.printable import short_id
 from nh.results import Failure
 from nh.wire.rtpproxy.errors import Error, RequestError
 from nh.wire.rtpproxy.modifiers import read_session_options
+from nh.wire.subject import Subject
 
 MAX_REQUEST_BYTES: Final = 8192
 """Longest request, its cookie included."""
@@ -54,7 +54,7 @@ class Request(msgspec.Struct, frozen=True):
         names: of the counters (G, Q), or of the feature (VF).
         verbose: the names are in the reply, too.
         notifies: whether the settings have a notify socket, for the reply to VF.
-        subject: the command and its call, for log lines.
+        subject: see Subject.
     """
 
     command: Command | Failure
@@ -63,7 +63,7 @@ class Request(msgspec.Struct, frozen=True):
     names: tuple[str, ...] = ()
     verbose: bool = False
     notifies: bool = False
-    subject: str = "a request"
+    subject: Subject = Subject()
 
 
 def split_cookie(message: bytes) -> tuple[bytes, bytes] | None:
@@ -113,12 +113,8 @@ def _split_name(argument: bytes) -> tuple[str, str]:
     return text[:size].upper(), text[size:]
 
 
-def _subject(arguments: Sequence[bytes]) -> str:
-    """Command and call of a request, escaped and of limited length."""
-    if not arguments:
-        return "a request"
-    subject = f"the command '{short_id(arguments[0])}'"
-    return f"{subject} for call '{short_id(arguments[1])}'" if len(arguments) > 1 else subject
+def _subject(arguments: Sequence[bytes]) -> Subject:
+    return Subject(*arguments[:2])
 
 
 # --- one reader for each command ------------------------------------------------------------------
