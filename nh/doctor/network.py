@@ -10,6 +10,7 @@ from typing import Final
 
 from nh.doctor.findings import Finding, ok, warning
 from nh.doctor.host import Host, Patient
+from nh.fastpath.probe import CAP_NET_ADMIN, effective_capabilities
 
 Findings = Iterator[Finding]
 
@@ -94,8 +95,7 @@ def check_buffers(patient: Patient) -> Findings:
 
 def _has_net_admin(patient: Patient) -> bool:
     status = patient.host.text(f"/proc/{patient.pid or 'self'}/status")
-    found = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
-    return bool(found and int(found[1], 16) >> 12 & 1)
+    return bool((effective_capabilities(status) or 0) >> CAP_NET_ADMIN & 1)
 
 
 def check_conntrack(patient: Patient) -> Findings:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 OLDEST: Final = (5, 10)
 """The first Linux with bpf_redirect_neigh and all else that the program needs."""
 
-_CAP_NET_ADMIN: Final = 12
+CAP_NET_ADMIN: Final = 12
 _CAP_SYS_ADMIN: Final = 21
 _CAP_BPF: Final = 39
 
@@ -129,14 +129,24 @@ def _obstacle(host: Host) -> str:
     return next(words for stands, words in obstacles if stands)
 
 
+def effective_capabilities(status: str) -> int | None:
+    """The effective capabilities of a process, a bit for each (capabilities(7)).
+
+    Args:
+        status: content of its /proc/PID/status.
+
+    Returns:
+        The bits; None: `status` does not have them.
+    """
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return int(found[1], 16) if found else None
+
+
 def _missing_capabilities(host: Host) -> list[str]:
-    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", host.status, re.MULTILINE)
-    if found is None:
+    effective = effective_capabilities(host.status)
+    if effective is None or effective >> _CAP_SYS_ADMIN & 1:
         return []
-    effective = int(found[1], 16)
-    if effective >> _CAP_SYS_ADMIN & 1:
-        return []
-    wanted = {"CAP_BPF": _CAP_BPF, "CAP_NET_ADMIN": _CAP_NET_ADMIN}
+    wanted = {"CAP_BPF": _CAP_BPF, "CAP_NET_ADMIN": CAP_NET_ADMIN}
     return [name for name, bit in wanted.items() if not effective >> bit & 1]
 
 
