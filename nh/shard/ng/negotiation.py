@@ -10,7 +10,7 @@ import msgspec
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media
-from nh.calls.offer_answer.party import MediumRequest, Mux, Party
+from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.commands import EndpointLearning, Feature, IceHandling, OfferOptions
@@ -103,7 +103,35 @@ def proto_to_write(medium: Medium, wanted: str) -> str:
     return wanted if wanted and medium.rtp and _differ_by_feedback(medium.proto, wanted) else ""
 
 
-def request_for(
+def requests_of_offer(
+    description: SessionDescription,
+    offered: Sequence[OfferedMedium],
+    options: OfferOptions,
+    towards: Interface,
+) -> list[MediumRequest]:
+    """What the media of an offer request of the relay; those that their receiver does not see, nothing."""
+    return [
+        MediumRequest(None, towards.address) if announced.hidden else _request_for(medium, options, towards)
+        for medium, announced in zip(description.media, offered, strict=True)
+    ]
+
+
+def requests_of_answer(
+    description: SessionDescription,
+    muxes: Sequence[tuple[bool, bool]],
+    options: OfferOptions,
+    towards: Interface,
+    *,
+    offerer: Party,
+) -> list[MediumRequest]:
+    """What the media of an answer to `offerer` request of the relay; `muxes` as in Offers.answer()."""
+    return [
+        _answering(_request_for(medium, options, towards, muxed=muxed), offerer, index)
+        for index, (medium, (_, muxed)) in enumerate(zip(description.media, muxes, strict=True))
+    ]
+
+
+def _request_for(
     medium: Medium, options: OfferOptions, towards: Interface, *, muxed: bool = False
 ) -> MediumRequest:
     """What one medium of an SDP requests of the relay, with sockets on `towards`."""
@@ -134,7 +162,7 @@ def expected_of(request: MediumRequest, towards: Interface) -> MediumRequest:
     return MediumRequest(media, towards.address, dscp=request.dscp)
 
 
-def answering(request: MediumRequest, offerer: Party, index: int) -> MediumRequest:
+def _answering(request: MediumRequest, offerer: Party, index: int) -> MediumRequest:
     """The request of an answer: no medium that was not offered, and as many sockets as for the offer."""
     offered = offerer.find_group(index)
     if request.media is None or offered is None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.offers import Offers
-from nh.calls.offer_answer.party import MediumRequest, Party
+from nh.calls.offer_answer.party import OfferedMedium, Party
 from nh.calls.table import CallTable
 from nh.calls.timeouts import TimeoutTarget
 from nh.commands import (
@@ -26,9 +26,8 @@ from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
 from nh.shard.ng.hidden_media import offered_media, with_hidden
-from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
+from nh.shard.ng.interface_choice import InterfaceChoice, InterfacePair, note_answerer
 from nh.shard.ng.negotiation import (
-    answering,
     expected_of,
     family_of,
     leave_out,
@@ -36,7 +35,8 @@ from nh.shard.ng.negotiation import (
     padded,
     policy_for,
     read_sdp,
-    request_for,
+    requests_of_answer,
+    requests_of_offer,
 )
 from nh.shard.ng.queries import query_call
 
@@ -100,13 +100,7 @@ class Signalling:
         if receiver is not None:
             description = with_hidden(description, receiver.offered)
         offered = offered_media(description, command.options.text.removed_media, receiver)
-        near, far = interfaces.near, interfaces.far
-        requests = [
-            MediumRequest(None, far.address)
-            if announced.hidden
-            else request_for(medium, command.options, far)
-            for medium, announced in zip(description.media, offered, strict=True)
-        ]
+        requests = requests_of_offer(description, offered, command.options, interfaces.far)
         try:
             groups = self._table.offer(
                 call_id=command.call_id,
@@ -114,7 +108,7 @@ class Signalling:
                 to_tag=command.to_tag,
                 branch=command.via_branch,
                 requests=requests,
-                expected=[expected_of(request, near) for request in requests],
+                expected=[expected_of(request, interfaces.near) for request in requests],
                 policy=policy_for(command.options, self._table.resources.settings.policy),
                 now=now,
             )
@@ -123,22 +117,33 @@ class Signalling:
             if known is not None:
                 self._table.withdraw(call_id=command.call_id, party=known, now=now)
             raise
-        sender, receiver = self._ends_of(command)
-        assert sender is not None, "the offer has made it"
-        sender.mux = [mux_offered(medium, command.options) for medium in description.media]
-        sender.offered = offered
-        sender.label = command.options.label or sender.label
-        interfaces.note(sender, receiver)
+        sender = self._note_offer(command, description, offered, interfaces)
         sdp = forward_offer(
             description,
             groups,
             command.options,
             sender=sender,
             receiver=self._offers(command.call_id).participants.find_receiver(sender, command.to_tag),
-            address=command.options.media_address or far.advertised,
+            address=command.options.media_address or interfaces.far.advertised,
             mark=self._mark,
         )
         return Rewritten(sdp, interfaces.warning, left_out)
+
+    def _note_offer(
+        self,
+        command: Offer,
+        description: SessionDescription,
+        offered: list[OfferedMedium],
+        interfaces: InterfacePair,
+    ) -> Party:
+        """Note what an offer, which has been applied, says of its sender; returns the sender."""
+        sender, receiver = self._ends_of(command)
+        assert sender is not None, "the offer has made it"
+        sender.mux = [mux_offered(medium, command.options) for medium in description.media]
+        sender.offered = offered
+        sender.label = command.options.label or sender.label
+        interfaces.note(sender, receiver)
+        return sender
 
     def answer(self, command: Answer) -> Rewritten:
         """The answer with the relay's ports, for the offerer.
@@ -161,10 +166,7 @@ class Signalling:
         muxes = [
             mux.answered(medium.rtcp_mux) for medium, mux in zip(description.media, offered, strict=True)
         ]
-        requests = [
-            answering(request_for(medium, command.options, near, muxed=muxes[index][1]), offerer, index)
-            for index, medium in enumerate(description.media)
-        ]
+        requests = requests_of_answer(description, muxes, command.options, near, offerer=offerer)
         try:
             groups = offers.answer(
                 from_tag=command.from_tag,
