@@ -33,8 +33,15 @@ def start_check(name: str, check: Check) -> Callable[[Patient], Findings]:
             check(patient.settings, patient.pid is not None)
         except NhError as exc:
             found, _, remedy = str(exc).partition("; ")
-            later = "" if isinstance(exc, ConfigError) else ", until that changes"
-            yield failure(found, f"nh does not start{later}", remedy or "change the setting, or the host")
+            remedy = remedy or "change the setting, or the host"
+            if patient.pid is None:
+                later = "" if isinstance(exc, ConfigError) else ", until that changes"
+                yield failure(found, f"nh does not start{later}", remedy)
+            else:
+                meaning = "the nh that runs has other settings than these, or could not start again"
+                yield failure(
+                    found, meaning, f"give nh doctor the flags, environment and file of nh run; else {remedy}"
+                )
         else:
             yield ok(_FINE.get(name, "the settings can be used"))
 

@@ -28,7 +28,9 @@ def why_not_ready(reading: StatsReading) -> str:
             f"nh is starting: {len(starting)} shards are not up" if starting else "nh is starting or ending"
         )
     if supervisor.draining:
-        return f"nh is draining: new calls are refused, {reading.totals.calls} calls are left"
+        calls = reading.totals.calls
+        left = "1 call is left" if calls == 1 else f"{calls} calls are left"
+        return f"nh is draining: new calls are refused, {left}"
     if not any(shard.state is ShardState.UP for shard in reading.shards):
         return "no shard is up"
     return ""

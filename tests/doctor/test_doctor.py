@@ -239,6 +239,17 @@ def test_beside_a_running_nh_its_own_things_are_no_faults(base: Settings, tmp_pa
     assert "64 descriptors a process allow 16 calls" in finding.found
 
 
+def test_a_setting_that_would_end_a_start_may_not_be_that_of_the_nh_that_runs(tmp_path: Path) -> None:
+    host = PlayedHost(tmp_path / "root", {})
+    other = Settings(ports="20000-20003", shards=8)
+    (without,) = found("shards", host, other)
+    (beside,) = found("shards", host, other, 7)
+    assert without.status is beside.status is Status.FAILURE
+    assert without.meaning.startswith("nh does not start")
+    assert beside.meaning == "the nh that runs has other settings than these, or could not start again"
+    assert beside.remedy.startswith("give nh doctor the flags, environment and file of nh run; else ")
+
+
 def test_what_a_killed_run_left_is_said(base: Settings, tmp_path: Path) -> None:
     directory = base.runtime_path
     directory.mkdir()

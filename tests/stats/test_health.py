@@ -42,6 +42,7 @@ def test_a_relay_without_one_shard_for_a_moment_is_ready() -> None:
         (reading(UP, STARTING, serving=0), "nh is starting: 1 shards are not up"),
         (reading(UP, UP, serving=0), "nh is starting or ending"),
         (reading(UP, UP, draining=1, calls=3), "nh is draining: new calls are refused, 3 calls are left"),
+        (reading(UP, UP, draining=1, calls=1), "nh is draining: new calls are refused, 1 call is left"),
         (reading(DOWN, STARTING), "no shard is up"),
     ],
 )
