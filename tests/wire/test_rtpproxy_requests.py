@@ -1,7 +1,7 @@
 """nh.wire.rtpproxy: lines of Kamailio, OpenSIPS and other clients, to commands."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nh.calls.media import MAX_MEDIA
@@ -17,6 +17,7 @@ from nh.commands import (
     SessionOptions,
     Update,
 )
+from nh.printable import SHORT_BYTES
 from nh.results import Failure
 from nh.wire.rtpproxy import MAX_REQUEST_BYTES, decode_request, split_cookie
 from nh.wire.rtpproxy.modifiers import read_session_options
@@ -168,6 +169,7 @@ GOLDEN = st.sampled_from(
 
 
 @fuzzed
+@example(b"\xff" * 150 + b" " + b"\xff" * 149)
 @given(st.one_of(st.binary(max_size=300), mutated(GOLDEN)))
 def test_whatever_comes_is_a_command_in_range_or_an_error(line: bytes) -> None:
     request = decode_request(line)
@@ -179,7 +181,8 @@ def test_whatever_comes_is_a_command_in_range_or_an_error(line: bytes) -> None:
             assert 0 <= command.medium <= MAX_MEDIA
             assert 0 < len(command.from_tag) <= MAX_ID_BYTES
             assert len(command.options.bridge) <= 2
-    assert len(str(request.subject)) < 600
+    words = len("the command '…' for call '…'")
+    assert len(str(request.subject)) <= 2 * SHORT_BYTES * len(r"\xff") + words
 
 
 def test_every_letter_is_known_or_refused() -> None:
