@@ -101,6 +101,13 @@ def test_times_move_with_the_clock() -> None:
     )
 
 
+@pytest.mark.parametrize("shift_s", [-1e15, -3e9, 3e9, 1e15])
+def test_times_are_kept_whatever_a_clock_was_set_to(shift_s: float) -> None:
+    shifted = unpack(interval(now=100.0), shift_s=shift_s)
+    assert shifted is not None
+    assert quality(shifted.pack()) == shifted
+
+
 counters = st.integers(0, 2**33)
 
 

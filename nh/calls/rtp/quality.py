@@ -22,6 +22,7 @@ _LOSS: Final = 65_000.0
 _MOS: Final = 1e4
 _ROUND_TRIP: Final = 1e4
 _UNKNOWN: Final = 0xFFFF
+_MAX_TIME: Final = 2**31 - 1
 
 PACKED_BYTES: Final = _FORMAT.size
 """Length of a packed Quality."""
@@ -164,7 +165,7 @@ def _pack_sample(sample: Sample) -> tuple[int, int, int, int, int]:
 def _unpack_sample(values: tuple[int, ...], shift: int) -> Sample:
     at, mos, jitter, loss, round_trip = values
     return Sample(
-        at + shift,
+        max(-_MAX_TIME, min(at + shift, _MAX_TIME)),  # a wall clock may have been decades off
         mos / _MOS,
         jitter / _JITTER,
         loss / _LOSS,
