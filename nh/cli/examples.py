@@ -23,6 +23,10 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("nh calls --contains alice", "calls whose call-id contains alice"),
         ("nh calls a84b4c76e66710@example.org", "one call in full"),
     ),
+    "why": (
+        ("nh why a84b4c76e66710@example.org", "whether both ends hear each other, and if not, why"),
+        ("nh why --json a84b4c76e66710@example.org", "the same for programs"),
+    ),
     "close": (("nh close a84b4c76e66710@example.org", "end this call"),),
     "drain": (("nh drain --limit-s 1h", "refuse new calls; end after the last one, or in an hour"),),
     "undrain": (("nh undrain", "take new calls again"),),

@@ -24,6 +24,7 @@ _MODULES: Final = {
     "stats": "nh.cli.stats.command",
     "health": "nh.cli.health",
     "calls": "nh.cli.calls.commands",
+    "why": "nh.cli.calls.why",
     "close": "nh.cli.calls.commands",
     "drain": "nh.cli.drain",
     "undrain": "nh.cli.drain",

@@ -13,8 +13,10 @@ from nh.http.limits import LIST_COST
 from nh.http.openapi import DEFAULT_LIST, description
 from nh.http.relay import RpcClient, StatsSource
 from nh.http.replies import json_reply
+from nh.verdict import judge_call
 
 CALLS: Final = b"/api/calls/"
+WHY: Final = b"/api/why/"
 
 
 class Api:
@@ -44,16 +46,25 @@ class Api:
 
     async def show_call(self, request: Request) -> Response:
         """One call in full."""
-        _parameters(request, ())
-        path: bytes = request.scope["raw_path"]
-        call_id = unquote_to_bytes(path.removeprefix(CALLS))
-        if not 1 <= len(call_id) <= MAX_ID_BYTES:
-            raise MalformedRequest(f"call_id: has {len(call_id)} bytes, not 1 to {MAX_ID_BYTES}")
-        return json_reply(await self._rpc.request(ShowCall(call_id)))
+        return json_reply(await self._rpc.request(ShowCall(_call_id(request, CALLS))))
+
+    async def judge_call(self, request: Request) -> Response:
+        """Whether the media of a call flow, and if not, why."""
+        return json_reply(judge_call(await self._rpc.request(ShowCall(_call_id(request, WHY)))))
 
     async def show_description(self, _request: Request) -> Response:
         """The OpenAPI description."""
         return json_reply(description())
+
+
+def _call_id(request: Request, prefix: bytes) -> bytes:
+    """The call-id that stands behind `prefix` in the path."""
+    _parameters(request, ())
+    path: bytes = request.scope["raw_path"]
+    call_id = unquote_to_bytes(path.removeprefix(prefix))
+    if not 1 <= len(call_id) <= MAX_ID_BYTES:
+        raise MalformedRequest(f"call_id: has {len(call_id)} bytes, not 1 to {MAX_ID_BYTES}")
+    return call_id
 
 
 def _parameters(request: Request, known: tuple[str, ...]) -> dict[str, bytes]:

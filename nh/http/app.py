@@ -44,6 +44,7 @@ def make_app(config: HttpConfig) -> ASGIApp:
         Route("/api/stats", api.show_stats),
         Route("/api/calls", api.list_calls),
         Route("/api/calls/{call_id:octets}", api.show_call),
+        Route("/api/why/{call_id:octets}", api.judge_call),
         Route("/api/openapi.json", api.show_description),
         *page_routes(),
     ]

@@ -11,6 +11,7 @@ from nh.results import CallDetail, CallList
 from nh.stats.fields import FieldInfo
 from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, ShardState
 from nh.stats.reading import HISTOGRAMS
+from nh.verdict import CallVerdict
 from nh.version import __version__
 
 DEFAULT_LIST: Final = 100
@@ -84,6 +85,16 @@ def description() -> dict[str, Any]:
             "/api/calls/{call_id}": _path(
                 "One call in full", "call", "CallDetail", 400, 404, 503, 504, parameters=_CALL
             ),
+            "/api/why/{call_id}": _path(
+                "Whether the media of a call flow, and if not, why",
+                "why",
+                "CallVerdict",
+                400,
+                404,
+                503,
+                504,
+                parameters=_CALL,
+            ),
         },
         "components": {"schemas": _schemas()},
     }
@@ -144,7 +155,7 @@ def _reply(text: str, schema: str) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    _, known = msgspec.json.schema_components((CallList, CallDetail), ref_template=_REF)
+    _, known = msgspec.json.schema_components((CallList, CallDetail, CallVerdict), ref_template=_REF)
     schemas = {name: _as_sent(schema) for name, schema in known.items()}
     schemas["Side"] = {"enum": ["from", "to"]}
     return schemas | {"Identifier": _IDENTIFIER, "Error": _ERROR, "Health": _HEALTH, "Stats": _stats()}

@@ -51,7 +51,7 @@ def test_names_of_encodings_cannot_command_the_terminal() -> None:
 
 
 def test_a_ringing_call_says_what_is_known_and_whose_ports_are_whose() -> None:
-    leg = LegDetail("127.0.0.1:45764", "127.0.0.1:4000", None, False, 1, 80, {}, 0.5)
+    leg = LegDetail("127.0.0.1:45764", "127.0.0.1:4000", "127.0.0.1:4000", False, 1, 80, {}, 0.5)
     silent = LegDetail("127.0.0.1:45766", None, None, False, 0, 0, {}, None)
     session = SessionDetail(
         sessionid=1, cseq=0, id_from=b"a", id_to=b"", from_="127.0.0.1:4000/2", to="", bytes_from=80,
@@ -64,7 +64,11 @@ def test_a_ringing_call_says_what_is_known_and_whose_ports_are_whose() -> None:
         GroupDetail(0, b"", Side.TO, False, 1.0, (RelayMedia("127.0.0.1", 0, 2),), (45768, 45769)),
     )
     lines = [line.plain for line in call_lines(CallDetail(b"call", 0, 1.0, 1.0, groups, (session,)))]
-    assert "session 1 · offered" in lines[3]
+    assert lines[2:4] == [
+        "  audio 0, from → to: waiting: the call is not answered yet; 1 packet came from 127.0.0.1:4000",
+        "  audio 0, to → from: waiting: the call is not answered yet; no packet came",
+    ]
+    assert "session 1 · offered" in lines[5]
     assert "  from 127.0.0.1:4000/2  id a" in lines
     assert "  to   not answered yet" in lines
     assert "  received 80 B from, 0 B to" in lines

@@ -15,6 +15,7 @@ from nh.cli.upgrade import Upgraded
 from nh.doctor.findings import Finding
 from nh.log_settings import LogLevel
 from nh.results import CallDetail, CallSummary, DrainState, GroupDetail, LogState, Reloaded
+from nh.verdict import Verdict
 from nh.wire.native.values import to_json
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "json.md"
@@ -43,6 +44,7 @@ def test_the_page_lists_the_fields_of_a_result(command: str, kind: type[msgspec.
 
 def test_the_page_lists_the_fields_of_what_only_the_command_line_has() -> None:
     assert documented("`nh config`") == list(Shown._fields)
+    assert documented("`nh why`") == ["call_id", "verdicts", *Verdict.__struct_fields__]
     assert documented("`nh doctor`") == ["status", "findings", *Finding.__struct_fields__]
 
 

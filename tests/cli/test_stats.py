@@ -129,8 +129,10 @@ def on_terminal(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], i
     os.close(theirs)
     try:
         with process:
-            yield process, ours
-            process.kill()
+            try:
+                yield process, ours
+            finally:
+                process.kill()
     finally:
         os.close(ours)
 

@@ -2,18 +2,26 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Final
 
 from rich.text import Text
 
 from nh.cli.stats.quantities import byte_size, count, duration, packets
 from nh.printable import show_id, show_text
 from nh.results import CallDetail, GroupDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
+from nh.verdict import State, judge_call
+
+_STATES: Final = {State.OK: "green", State.WAITING: "yellow", State.PROBLEM: "red"}
 
 
 def call_lines(call: CallDetail) -> Iterator[Text]:
     """The call, line by line."""
     yield Text("call ", style="bold").append(show_id(call.call_id))
     yield Text(f"  shard {call.shard} · age {duration(call.age_s)} · idle {duration(call.idle_s)}")
+    for verdict in judge_call(call).verdicts:
+        way = "from → to" if verdict.sender == "from" else "to → from"
+        line = Text(f"  {show_text(verdict.kind) or 'medium'} {verdict.medium}, {way}: ")
+        yield line.append(f"{verdict.state}: {show_text(verdict.found)}", style=_STATES[verdict.state])
     for session in call.sessions:
         yield Text()
         yield from _session(session)

@@ -11,8 +11,8 @@ from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect, 
 from nh.errors import NhError, UnknownCall
 from nh.printable import show_id
 
-_ID_HELP = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behind -- if it begins with -"
-
+ID_HELP: Final = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behind -- if it begins with -"
+"""How a call-id is typed."""
 
 COMPLETION_S: Final = 1.0
 """nh may take so long to answer the shell."""
@@ -21,7 +21,7 @@ MOST_COMPLETED: Final = 200
 
 
 @contextmanager
-def _naming(call_id: bytes) -> Iterator[None]:
+def naming(call_id: bytes) -> Iterator[None]:
     """Let the error of an unknown call name it."""
     try:
         yield
@@ -49,7 +49,7 @@ def calls(
         str | None,
         typer.Argument(
             metavar="CALL-ID",
-            help=f"Show this call in full; {_ID_HELP}.",
+            help=f"Show this call in full; {ID_HELP}.",
             show_default=False,
             autocompletion=complete_call_id,
         ),
@@ -73,7 +73,7 @@ def calls(
     from nh.cli.calls import output as calls_output  # noqa: PLC0415  rich takes a while to import
 
     wanted, pattern = read_id(call_id or ""), read_id(contains)
-    with _naming(wanted), connect(config, runtime_dir, rpc) as client:
+    with naming(wanted), connect(config, runtime_dir, rpc) as client:
         if call_id is not None:
             calls_output.print_call(client, wanted, as_json)
         elif calls_output.print_list(client, pattern, most, as_json):
@@ -85,7 +85,7 @@ def close(
         str,
         typer.Argument(
             metavar="CALL-ID",
-            help=f"The call to end, {_ID_HELP}.",
+            help=f"The call to end, {ID_HELP}.",
             show_default=False,
             autocompletion=complete_call_id,
         ),
@@ -100,7 +100,7 @@ def close(
     from nh.commands import CloseCall  # noqa: PLC0415
 
     wanted = read_id(call_id)
-    with _naming(wanted), connect(config, runtime_dir, rpc) as client:
+    with naming(wanted), connect(config, runtime_dir, rpc) as client:
         closed = client.request(CloseCall(wanted)).sessions
     if as_json:
         typer.echo(json_text({"call_id": wanted, "closed": closed}))

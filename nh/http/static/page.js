@@ -245,9 +245,18 @@ function legCard(title, leg) {
   ));
 }
 
-function showCall(call) {
+const KINDS = { ok: "good", waiting: "warn", problem: "bad" };
+function showVerdict(verdict) {
+  const way = verdict.sender === "from" ? "caller to callee" : "callee to caller";
+  const lines = [make("p", { className: KINDS[verdict.state], textContent: `${verdict.state}: ${verdict.found}` })];
+  if (verdict.cause) lines.push(make("p", { textContent: `Likely: ${verdict.cause}.` }), make("p", { textContent: `Do: ${verdict.remedy}.` }));
+  if (verdict.state === "problem") lines.push(make("code", { textContent: `tcpdump -ni any '${verdict.filter}'` }));
+  return make("div", { className: "card" }, make("h3", { textContent: `${verdict.kind} ${verdict.medium + 1}, ${way}` }), ...lines);
+}
+
+function showCall(call, verdicts) {
   const parts = [make("h2", {}, "Call ", make("span", { className: "id", textContent: shown(call.call_id) }))];
-  parts.push(rows(["shard", String(call.shard)], ["age", duration(call.age_s)], ["idle", duration(call.idle_s)]));
+  parts.push(make("div", { className: "pair verdicts" }, ...verdicts.map(showVerdict)), rows(["shard", String(call.shard)], ["age", duration(call.age_s)], ["idle", duration(call.idle_s)]));
   for (const session of call.sessions) {
     parts.push(make("h2", { textContent: `Session ${session.sessionid}: ${session.state}` }));
     for (const pair of session.pairs) {
@@ -264,7 +273,8 @@ async function pollCall() {
   if (!location.hash.startsWith("#/call/")) return;
   let parts;
   try {
-    parts = showCall(await ask(`/api/calls/${path}`));
+    const [call, judged] = await Promise.all([ask(`/api/calls/${path}`), ask(`/api/why/${path}`)]);
+    parts = showCall(call, judged.verdicts);
   } catch (error) {
     parts = [make("p", { className: "bad", textContent: error.message })];
   }

@@ -1,0 +1,70 @@
+"""`nh why`: whether the media of a call flow, and if not, why and what to do."""
+
+from collections.abc import Iterator
+from typing import Annotated, Final
+
+import typer
+
+from nh.cli.calls.callid import json_text, read_id
+from nh.cli.calls.commands import ID_HELP, complete_call_id, naming
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect
+from nh.commands import ShowCall
+from nh.printable import show_id, show_text
+from nh.verdict import CallVerdict, State, judge_call
+
+EPILOG: Final = "The exit status is 0 if all media flow or none are expected yet, and 3 at a problem."
+
+PROBLEM: Final = 3
+"""The exit status for a call with a problem; 1 is that of errors."""
+
+_COLOURS: Final = {
+    State.OK: typer.colors.GREEN,
+    State.WAITING: typer.colors.YELLOW,
+    State.PROBLEM: typer.colors.RED,
+}
+
+
+def why(
+    call_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="CALL-ID",
+            help=f"The call, {ID_HELP}.",
+            show_default=False,
+            autocompletion=complete_call_id,
+        ),
+    ],
+    *,
+    as_json: AsJson = False,
+    rpc: RpcAddress = None,
+    runtime_dir: RuntimeDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Say for each direction of a call whether media flow, and if not, the likely cause and what to do."""
+    wanted = read_id(call_id)
+    with naming(wanted), connect(config, runtime_dir, rpc) as client:
+        judged = judge_call(client.request(ShowCall(wanted)))
+    if as_json:
+        typer.echo(json_text(judged))
+    else:
+        for line in _lines(judged):
+            typer.echo(line)
+    if judged.has_problem:
+        raise typer.Exit(PROBLEM)
+
+
+def _lines(judged: CallVerdict) -> Iterator[str]:
+    verdicts = judged.verdicts
+    yield f"call {show_id(judged.call_id)}"
+    if not verdicts:
+        yield "  no media: the call has ports, and no session between two ends yet"
+    for verdict in verdicts:
+        state = typer.style(verdict.state, fg=_COLOURS[verdict.state])
+        way = "from → to" if verdict.sender == "from" else "to → from"
+        yield f"  {show_text(verdict.kind) or 'medium'} {verdict.medium}, {way}: {state}"
+        yield f"    {show_text(verdict.found)}"
+        if verdict.cause:
+            yield f"    likely: {verdict.cause}"
+            yield f"    do: {verdict.remedy}"
+    for look in dict.fromkeys(verdict.filter for verdict in verdicts if verdict.state is State.PROBLEM):
+        yield f"  to watch: tcpdump -ni any '{look}'"

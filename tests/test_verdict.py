@@ -1,0 +1,167 @@
+"""nh.verdict: what is told of each direction of a call."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nh.calls.leg import Drop
+from nh.results import CallDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
+from nh.verdict import RULES, State, Verdict, judge_call
+
+ALICE, BOB, STRANGER = "198.51.100.2:4000", "203.0.113.9:5000", "192.0.2.77:9"
+NEAR, FAR = "192.0.2.1:12000", "192.0.2.1:12002"
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "one-way-audio.md"
+
+
+def leg(
+    *,
+    local: str = NEAR,
+    announced: str | None = ALICE,
+    source: str | None = ALICE,
+    packets: int = 1000,
+    idle_s: float | None = 0.02,
+    refused_from: str | None = None,
+    lost: float = 0.0,
+    **dropped: int,
+) -> LegDetail:
+    """Where the relay receives from Alice."""
+    speech = StreamDetail(1, 0, "PCMU", packets, int(lost * packets), 0, 0, lost, 1.0, 4.4)
+    return LegDetail(
+        local,
+        announced,
+        source if packets else None,
+        True,
+        packets,
+        172 * packets,
+        dropped,
+        idle_s if packets else None,
+        (speech,) if packets else (),
+        refused_from=refused_from,
+    )
+
+
+def bob(**fields: object) -> LegDetail:
+    """Where the relay receives from Bob."""
+    return leg(**{"local": FAR, "announced": BOB, "source": BOB, **fields})  # type: ignore[arg-type]
+
+
+def verdicts(
+    from_: LegDetail, to: LegDetail, state: str = "active", component: int = 0
+) -> tuple[Verdict, ...]:
+    session = SessionDetail(
+        sessionid=7, cseq=0, id_from=b"a", id_to=b"b", from_="", to="", bytes_from=0, bytes_to=0, created=0.0,
+        param={}, state=state, pairs=(PairDetail(0, component, "audio", from_, to),),
+    )  # fmt: skip
+    return judge_call(CallDetail(b"call", 0, 1.0, 1.0, (), (session,))).verdicts
+
+
+CASES = {
+    "_not_answered": (
+        leg(), bob(packets=0), "offered", State.WAITING, "not answered yet; 1000 packets came from",
+    ),
+    "_on_hold": (leg(packets=0), bob(), "hold", State.WAITING, "on hold; no packet came"),
+    "_refused": (
+        leg(packets=0, source_mismatch=312, refused_from=STRANGER), bob(), "active", State.PROBLEM,
+        f"312 packets came to {NEAR} from other addresses and were turned away, the latest from {STRANGER};"
+        f" none came from {ALICE}",
+    ),
+    "_nothing_came": (
+        leg(packets=0), bob(), "active", State.PROBLEM, f"nothing came to {NEAR} from {ALICE}",
+    ),
+    "_not_sent": (
+        leg(send_failed=900), bob(), "active", State.PROBLEM,
+        f"900 packets of 1000 could not be sent to {BOB}",
+    ),
+    "_no_target": (
+        leg(no_target=500), bob(), "active", State.PROBLEM, "500 packets of 1000 were not sent on",
+    ),
+    "_fell_silent": (
+        leg(idle_s=42.0), bob(), "active", State.PROBLEM,
+        f"came from {ALICE} until 42 s ago, and none since",
+    ),
+    "_overflowed": (
+        leg(overflow=100), bob(), "active", State.PROBLEM, "did not fit into the receive buffer",
+    ),
+    "_to_a_private_address": (
+        leg(local="8.8.8.8:12000"),
+        bob(local="8.8.8.8:12002", announced="192.168.1.9:5000", packets=0), "active",
+        State.PROBLEM, "1000 packets were sent to 192.168.1.9:5000, a private address",
+    ),
+    "_lossy": (
+        leg(lost=0.08), bob(), "active", State.PROBLEM, "80 RTP packets (8.0%) were lost before the relay",
+    ),
+    "_well": (
+        leg(), bob(), "active", State.OK, f"came from {ALICE} and go to {BOB}, 0.0% lost, MOS 4.4",
+    ),
+}  # fmt: skip
+
+
+def test_each_rule_has_its_case() -> None:
+    assert [rule.__name__ for rule in RULES] == list(CASES)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.__name__))
+def test_a_direction_is_judged_by_the_first_rule_that_applies(rule: object) -> None:
+    from_, to, state, judged, found = CASES[getattr(rule, "__name__", "")]
+    verdict = verdicts(from_, to, state)[0]
+    assert (verdict.sender, verdict.state) == ("from", judged)
+    assert found in verdict.found
+    assert bool(verdict.cause) is bool(verdict.remedy) is (judged is State.PROBLEM)
+
+
+def test_both_directions_have_a_verdict_and_one_filter_shows_both() -> None:
+    one, other = verdicts(leg(), bob(packets=0))
+    assert (one.sender, one.state) == ("from", State.OK)
+    assert (other.sender, other.state) == ("to", State.PROBLEM)
+    assert f"nothing came to {FAR} from {BOB}" in other.found
+    assert one.filter == other.filter == "udp and (port 12000 or port 12002)"
+
+
+def test_a_phone_behind_a_nat_is_well_and_its_announced_address_is_told() -> None:
+    verdict, _ = verdicts(leg(announced="192.168.1.2:4000"), bob())
+    assert f"came from {ALICE} (announced 192.168.1.2:4000)" in verdict.found
+
+
+def test_refused_packets_of_a_phone_that_fell_silent_hint_at_a_nat() -> None:
+    verdict, _ = verdicts(leg(idle_s=9.0, source_mismatch=5, refused_from=STRANGER), bob())
+    assert f"5 packets of other addresses were turned away, the latest from {STRANGER}" in verdict.found
+    assert "NAT" in verdict.cause
+
+
+def test_some_refused_or_lost_packets_are_no_problem() -> None:
+    one, _ = verdicts(leg(source_mismatch=5, refused_from=STRANGER, send_failed=2, lost=0.01), bob())
+    assert one.state is State.OK
+
+
+def test_replaced_sessions_and_rtcp_have_no_verdict() -> None:
+    assert verdicts(leg(), bob(), "replaced") == verdicts(leg(), bob(), component=1) == ()
+
+
+def test_the_page_has_a_line_for_each_rule() -> None:
+    lines = re.findall(r"^\| (ok|waiting|problem) \|", PAGE.read_text(), re.MULTILINE)
+    assert lines == [CASES[rule.__name__][3].value for rule in RULES]
+
+
+ENDPOINTS = st.none() | st.sampled_from([ALICE, "[2001:db8::1]:5000", "10.0.0.1:1", "\x1b[2J:1", "x"])
+
+
+@given(
+    local=st.sampled_from([NEAR, "[::1]:9"]),
+    announced=ENDPOINTS,
+    source=ENDPOINTS,
+    refused_from=ENDPOINTS,
+    packets=st.integers(0, 2**40),
+    idle_s=st.floats(0, 1e9),
+    lost=st.floats(0, 1),
+    dropped=st.dictionaries(st.sampled_from([drop.name.lower() for drop in Drop]), st.integers(0, 2**40)),
+    state=st.sampled_from(["offered", "active", "hold"]),
+)
+def test_every_direction_has_a_verdict_of_one_line(
+    state: str, dropped: dict[str, int], **fields: object
+) -> None:
+    for verdict in verdicts(leg(**fields, **dropped), bob(packets=0), state):  # type: ignore[arg-type]
+        for text in (verdict.found, verdict.cause, verdict.remedy, verdict.filter):
+            assert "\n" not in text
