@@ -179,3 +179,30 @@ def test_an_rpc_address_can_be_named(directory: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["calls", "--rpc", str(directory / "nh.sock")])
     assert listed(result) == ["a"]
     assert CliRunner().invoke(app, ["calls", "--rpc", "nonsense"]).exit_code == 2
+
+
+def test_why_tells_for_each_direction_what_is_wrong_and_what_to_do(directory: Path) -> None:
+    allocate(directory, EVIL, sides=(Side.FROM, Side.TO))
+    result = nh(directory, "why", EVIL_SHOWN)
+    assert result.exit_code == 3, result.output
+    assert result.stdout.startswith(
+        f"call {EVIL_SHOWN}\n  audio 0, from → to: problem\n    nothing came to 127."
+    )
+    assert result.stdout.count("    likely: ") == result.stdout.count("    do: ") == 2
+    assert "tcpdump -ni any 'udp and (port " in result.stdout
+    told = msgspec.json.decode(nh(directory, "why", "--json", EVIL_SHOWN).stdout)
+    assert told["call_id"] == EVIL_SHOWN
+    assert [verdict["state"] for verdict in told["verdicts"]] == ["problem", "problem"]
+
+
+def test_why_of_a_call_without_a_session_is_no_problem(directory: Path) -> None:
+    allocate(directory, b"ringing")
+    result = nh(directory, "why", "ringing")
+    assert (result.exit_code, result.stdout.count("\n")) == (0, 2)
+    assert "no session between two ends yet" in result.stdout
+
+
+def test_why_of_an_unknown_call_names_it(directory: Path) -> None:
+    result = nh(directory, "why", "nowhere")
+    assert result.exit_code == 1
+    assert "no call 'nowhere' here" in result.stderr

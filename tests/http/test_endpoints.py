@@ -63,7 +63,9 @@ def test_a_call_is_listed_and_shown_whatever_its_call_id(
             reply = client.get(call_url(call_id))
             shown = reply.json()
             del native
-        assert shown["call_id"] == listed["call_id"]
+            why = client.get(call_url(call_id).replace("/api/calls/", "/api/why/"))
+        assert shown["call_id"] == listed["call_id"] == why.json()["call_id"]
+        assert [verdict["state"] for verdict in why.json()["verdicts"]] == ["ok", "ok"]
         assert reply.headers["content-type"] == "application/json"
         assert [len(each["pairs"]) for each in shown["sessions"]] == [2]
         assert (
@@ -128,6 +130,7 @@ def test_the_description_is_valid_and_the_replies_follow_it(relay: Relay, client
             "/api/stats": "/api/stats",
             "/api/calls": "/api/calls?contains=described",
             "/api/calls/{call_id}": "/api/calls/described",
+            "/api/why/{call_id}": "/api/why/described",
             "/healthz": "/healthz",
             "/readyz": "/readyz",
         }
@@ -142,7 +145,7 @@ def test_the_description_is_valid_and_the_replies_follow_it(relay: Relay, client
 
 
 def test_the_api_is_read_only(client: httpx.Client) -> None:
-    for path in ("/api/stats", "/api/calls", "/api/calls/x", "/metrics", "/healthz", "/"):
+    for path in ("/api/stats", "/api/calls", "/api/calls/x", "/api/why/x", "/metrics", "/healthz", "/"):
         for method in ("POST", "PUT", "DELETE", "PATCH"):
             assert client.request(method, path).status_code == 405
 

@@ -113,6 +113,7 @@ def hostile_call_ids_are_text_and_lead_to_their_calls(tab: Tab) -> None:
         text = tab.value("document.getElementById('call').innerText")
         assert "127.0.0.1:" in text
         assert "latched" in text
+        assert "came from 127.0.0.1:" in text
 
 
 def calls_are_searched_and_sorted(tab: Tab, url: str) -> None:
