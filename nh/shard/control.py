@@ -148,8 +148,8 @@ class Control(CallObserver):
                 self._or_exit(self._serve)
             case HoldLinks():
                 self._hold_links(fds)
-            case RefuseNewCalls() | TakeNewCalls() as drain:
-                self._drain(drain.round if isinstance(drain, RefuseNewCalls) else None)
+            case RefuseNewCalls() | TakeNewCalls() as message:
+                self._drain(message)
             case Reconfigure() as reconfigure:
                 self._reconfigure(reconfigure)
             case Detach():
@@ -256,11 +256,11 @@ class Control(CallObserver):
 
     # --- drain ------------------------------------------------------------------------------------
 
-    def _drain(self, drain_round: int | None) -> None:
-        """Refuse new calls, in a round of the supervisor's, or take them again (None)."""
+    def _drain(self, message: RefuseNewCalls | TakeNewCalls) -> None:
+        """Refuse new calls, in a round of the supervisor's, or take them again."""
         if self._recovery is not None:
-            self._recovery.relay.draining = drain_round is not None
-            self._drain_round = drain_round
+            self._drain_round = message.round if isinstance(message, RefuseNewCalls) else None
+            self._recovery.relay.draining = self._drain_round is not None
             self._report_if_empty()
 
     def _report_if_empty(self) -> None:
@@ -327,7 +327,7 @@ class Control(CallObserver):
             number,
             "1 call" if recovery.calls == 1 else f"{recovery.calls} calls",
         )
-        self._drain(None)
+        self._drain(TakeNewCalls())
         self._orphan = Orphan(self._loop, recovery, configure, handover_socket, on_over=self._loop.stop)
 
 
