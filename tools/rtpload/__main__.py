@@ -55,7 +55,7 @@ def main(
         else:
             status = run_once(load, console, json, plot)
     except (NhError, LoadFailed) as exc:
-        print(f"rtpload: {exc}", file=sys.stderr)
+        print(f"{os.environ.get('RTPLOAD_NAME', 'rtpload')}: {exc}", file=sys.stderr)
         raise typer.Exit(2 if isinstance(exc, ConfigError) else 1) from exc
     raise typer.Exit(status)
 
