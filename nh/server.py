@@ -4,7 +4,6 @@ For programs that run a relay of their own instead of `nh run`: the program supp
 loop. Every shard runs the same Relay, the supervisor the same frontend; this module joins the two.
 """
 
-import dataclasses
 import logging
 import socket
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from nh.results import ExtensionResult, Failure, Pong, Result, Stats
 from nh.rpc.frontend import Frontend
 from nh.shard.relay import Relay
 from nh.stats import SupervisorStats
+from nh.stats.fields import to_builtins
 from nh.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -96,9 +96,7 @@ class Server:
 
     def _get_stats(self, helper: Relay, _command: Command) -> Stats:
         helper.update_stats()
-        server = dataclasses.asdict(self.stats)
-        del server["shards"]
-        return Stats({"server": server, "helper": dataclasses.asdict(helper.stats)})
+        return Stats({"server": to_builtins(self.stats), "helper": to_builtins(helper.stats)})
 
 
 def _answer_ping(_helper: Relay, _command: Command) -> Pong:

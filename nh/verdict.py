@@ -5,12 +5,12 @@ applies gives the verdict: rules about what never came stand before those about 
 """
 
 import enum
-import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
 
+from nh.calls.media import is_private
 from nh.printable import show_text
 from nh.results import CallDetail, LegDetail, PairDetail, SessionDetail
 
@@ -258,7 +258,7 @@ def _to_a_private_address(direction: Direction) -> Finding | None:
     target = direction.target
     if direction.other.source is not None or target is None or not direction.leg.packets:
         return None
-    if not _is_private(target) or _is_private(direction.other.local):
+    if not is_private(_host(target)) or is_private(_host(direction.other.local)):
         return None
     return Finding(
         State.PROBLEM,
@@ -331,10 +331,3 @@ def _port(endpoint: str) -> str:
 
 def _host(endpoint: str) -> str:
     return endpoint.rpartition(":")[0].strip("[]")
-
-
-def _is_private(endpoint: str) -> bool:
-    try:
-        return ipaddress.ip_address(_host(endpoint)).is_private
-    except ValueError:
-        return False

@@ -14,6 +14,7 @@ from nh.calls.media import Media, Side
 from nh.commands import Command, Drain, Extension, GetStats, Ping, TransactionKey
 from nh.errors import LimitReached, NhError, UnknownCommand
 from nh.results import Pong, Stats
+from nh.stats.layout import SHARD_TABLE, SUPERVISOR_TABLE
 from tools.harness.media_peer import MediaPeer
 from tools.harness.ports import claim_ports
 
@@ -160,6 +161,18 @@ def test_a_command_can_be_added(listener: socket.socket, ports: tuple[int, int])
         sock.sendall(len(body).to_bytes(4, "big") + body)
         reply = sock.recv(4096)[4:]
         assert reply == b'{"id":7,"result":{"you_said":[{"name":"alice"}]}}'
+
+
+def test_the_statistics_are_those_of_the_server_and_of_its_relay(
+    listener: socket.socket, ports: tuple[int, int]
+) -> None:
+    with running(serve(listener, ports)), NativeClient(address_of(listener)) as client:
+        values = client.request(GetStats()).values
+    server, helper = values["server"], values["helper"]
+    assert isinstance(server, dict)
+    assert isinstance(helper, dict)
+    assert server.keys() == {field.name for field in SUPERVISOR_TABLE}
+    assert helper.keys() == {*(field.name for field in SHARD_TABLE), "histograms"}
 
 
 def test_a_handler_that_fails_costs_its_own_command_only(

@@ -82,6 +82,14 @@ def table(stats: type) -> tuple[FieldInfo, ...]:
     )
 
 
+def to_builtins(stats: Any) -> dict[str, object]:
+    """The statistics of a dataclass by name, for JSON; its histograms, if it has any, under `histograms`."""
+    values: dict[str, object] = {field.name: getattr(stats, field.name) for field in table(type(stats))}
+    if histograms := histogram_table(type(stats)):
+        values["histograms"] = {info.name: getattr(stats, info.name).to_builtins() for info in histograms}
+    return values
+
+
 Counters = Mapping[str, int | float]
 """Values of counters by name."""
 

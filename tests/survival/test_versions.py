@@ -57,7 +57,7 @@ def add_a_field(version: Version) -> None:
         '    mood: str = "fine"\n\n    def check(self) -> None:',
     )
     version.change(
-        "nh/calls/snapshots/session.py",
+        "nh/calls/snapshots/leg.py",
         "\n    @classmethod\n    def take(cls, leg: Leg,",
         "    colour: int = 7\n\n    @classmethod\n    def take(cls, leg: Leg,",
     )

@@ -101,7 +101,7 @@ def test_the_capacity_is_searched(relay: Relay, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ([], 2, "HOST:PORT"),
+        (["--control", "ng"], 2, "HOST:PORT"),
         (["/nowhere/nh.sock"], 1, "check that `nh run` runs"),
         (["127.0.0.1:1", "--calls", "0"], 2, "calls: 0"),
         (["127.0.0.1:1", "--control", "smoke"], 2, "smoke"),
