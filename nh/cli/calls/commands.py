@@ -11,9 +11,7 @@ from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect, 
 from nh.errors import NhError, UnknownCall
 from nh.printable import show_id
 
-ID_HELP: Final = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behind -- if it begins with -"
-"""How a call-id is typed."""
-
+_ID_HELP: Final = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behind -- if it begins with -"
 COMPLETION_S: Final = 1.0
 """nh may take so long to answer the shell."""
 
@@ -44,12 +42,23 @@ def complete_call_id(ctx: typer.Context, incomplete: str) -> list[str]:
     return [show_id(call.call_id) for call in page.calls if call.call_id.startswith(begun)]
 
 
+CallId = Annotated[
+    str,
+    typer.Argument(
+        metavar="CALL-ID",
+        help=f"The call, {_ID_HELP}.",
+        show_default=False,
+        autocompletion=complete_call_id,
+    ),
+]
+
+
 def calls(
     call_id: Annotated[
         str | None,
         typer.Argument(
             metavar="CALL-ID",
-            help=f"Show this call in full; {ID_HELP}.",
+            help=f"Show this call in full; {_ID_HELP}.",
             show_default=False,
             autocompletion=complete_call_id,
         ),
@@ -81,15 +90,7 @@ def calls(
 
 
 def close(
-    call_id: Annotated[
-        str,
-        typer.Argument(
-            metavar="CALL-ID",
-            help=f"The call to end, {ID_HELP}.",
-            show_default=False,
-            autocompletion=complete_call_id,
-        ),
-    ],
+    call_id: CallId,
     *,
     as_json: AsJson = False,
     rpc: RpcAddress = None,

@@ -1,12 +1,12 @@
 """`nh why`: whether the media of a call flow, and if not, why and what to do."""
 
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 
 from nh.cli.calls.callid import json_text, read_id
-from nh.cli.calls.commands import ID_HELP, complete_call_id, naming
+from nh.cli.calls.commands import CallId, naming
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect
 from nh.commands import ShowCall
 from nh.printable import show_id, show_text
@@ -25,15 +25,7 @@ _COLOURS: Final = {
 
 
 def why(
-    call_id: Annotated[
-        str,
-        typer.Argument(
-            metavar="CALL-ID",
-            help=f"The call, {ID_HELP}.",
-            show_default=False,
-            autocompletion=complete_call_id,
-        ),
-    ],
+    call_id: CallId,
     *,
     as_json: AsJson = False,
     rpc: RpcAddress = None,
