@@ -273,8 +273,8 @@ async function pollCall() {
   if (!location.hash.startsWith("#/call/")) return;
   let parts;
   try {
-    const [call, judged] = await Promise.all([ask(`/api/calls/${path}`), ask(`/api/why/${path}`)]);
-    parts = showCall(call, judged.verdicts);
+    const call = await ask(`/api/calls/${path}`);  // first: of an unknown call nothing more is asked
+    parts = showCall(call, (await ask(`/api/why/${path}`)).verdicts);
   } catch (error) {
     parts = [make("p", { className: "bad", textContent: error.message })];
   }
