@@ -206,8 +206,9 @@ class SocketPlane:
             self._round = list(self._running)
             self._slice = math.ceil(len(self._round) * since_s / self._round_s)
         for session in self._round[-self._slice :]:
-            session.note(now=now)
+            # the others have ended since the round began, and their legs are unlinked
             if session in self._running:
+                session.note(now=now)
                 self.count_lost(session)
         del self._round[-self._slice :]
         if self.kernel is not None:
