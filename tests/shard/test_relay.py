@@ -9,6 +9,7 @@ from msgspec import structs
 
 from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
+from nh.calls.rtp.quality import INTERVAL_PACKETS
 from nh.calls.session import Session
 from nh.calls.settings import RelayConfig, RelaySettings
 from nh.calls.socket_group import SocketGroup
@@ -238,6 +239,23 @@ def test_packets_are_counted_once_although_their_call_ends_between_two_ticks(
         testbed.bye(call.key)
     stats = testbed.stats()
     assert (stats.packets_in, stats.packets_out) == (12, 12)
+
+
+def test_a_call_that_ends_within_a_round_of_polls_does_not_stop_the_round(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
+    """Its last packets end an interval of quality that nothing has noted."""
+    plane, ended, others = testbed.relay.plane, testbed.new_key(), make_peer()
+    alice, bob = make_peer(), make_peer()
+    call = testbed.call(alice, bob, key=ended)
+    for _ in range(40):
+        testbed.call(others, others)
+    plane.poll_sessions(since_s=1e-6, now=time.monotonic())  # a long round, the first call at its end
+    for _ in range(INTERVAL_PACKETS):
+        testbed.passes(alice, call.for_caller, bob)
+    testbed.bye(ended)
+    for _ in range(41):
+        plane.poll_sessions(since_s=1e-6, now=time.monotonic())
 
 
 # --- expiry -----------------------------------------------------------------------------------------

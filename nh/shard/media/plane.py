@@ -205,12 +205,13 @@ class SocketPlane:
         if not self._round:
             self._round = list(self._running)
             self._slice = math.ceil(len(self._round) * since_s / self._round_s)
-        for session in self._round[-self._slice :]:
+        polled = self._round[-self._slice :]
+        del self._round[-self._slice :]  # first: a session that fails must not be polled for ever
+        for session in polled:
             # the others have ended since the round began, and their legs are unlinked
             if session in self._running:
                 session.note(now=now)
                 self.count_lost(session)
-        del self._round[-self._slice :]
         if self.kernel is not None:
             for media_socket in self.kernel.take_stale(ROUTES_PER_POLL):
                 self._forwarding.route_changed(media_socket)
