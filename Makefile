@@ -10,22 +10,25 @@
 # make bpf       compile the program of the kernel path (Debian: clang llvm libbpf-dev)
 # make node      install the clients of ng for Node.js that tests run (Debian: nodejs npm)
 # make man       man pages of all commands, in build/man
+# make docs      the documentation as a site, in build/site; a broken link is an error
 # make clean     remove .venv and all caches
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-# What is installed in the one environment, each on top of the one before: to run nh, to develop it, to draw.
+# What is installed in the one environment, each on top of the one before: to run nh, to develop it; to draw,
+# and to build the documentation.
 RUN  := $(VENV)/.installed-run
 DEV  := $(VENV)/.installed-dev
 PLOT := $(VENV)/.installed-plot
+DOCS := $(VENV)/.installed-docs
 
 # What npm installs, for tests only; tests/ng/node has the list.
 NODE := .node
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all check soak survive bench plot man node bpf bpf-object bytecode clean
+.PHONY: help run demo test test-all check soak survive bench plot man docs node bpf bpf-object bytecode clean
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^make/!d'
@@ -46,6 +49,10 @@ $(RUN): pyproject.toml | $(VENV)/bin/python
 $(DEV): $(RUN)
 	$(call step,Updating pip,$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1')
 	$(call step,Installing what tests and checks need,$(BIN)/pip install --quiet --group dev)
+	@touch $@
+
+$(DOCS): $(DEV)
+	$(call step,Installing Sphinx,$(BIN)/pip install --quiet --group docs)
 	@touch $@
 
 $(PLOT): $(DEV)
@@ -110,6 +117,9 @@ bpf-object:
 
 man: $(RUN)
 	$(BIN)/python -m tools.man_pages build/man
+
+docs: $(DOCS)
+	$(BIN)/sphinx-build -q -W --keep-going -d build/site-doctrees -c tools/site . build/site
 
 clean:
 	rm -rf $(VENV) $(NODE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
