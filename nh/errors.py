@@ -16,6 +16,7 @@
     │   ├── WrongDialog         an answer without an offer, or ends of different dialogs
     │   ├── UnusableSdp         the SDP cannot be read
     │   ├── IncompleteSdp       the SDP lacks something that a relay needs
+    │   ├── SdpTooLong          the SDP would be too long with what has to be added
     │   ├── Unsupported         the client asks for something that nh does not do
     │   ├── SocketCountMismatch offer and answer need different numbers of sockets
     │   ├── Draining            a new call during a drain
@@ -131,6 +132,12 @@ class IncompleteSdp(Refused):
     code = "incomplete_sdp"
 
 
+class SdpTooLong(Refused):
+    """The SDP would be too long with what has to be added; the message has its size and the limit."""
+
+    code = "sdp_rewrite"
+
+
 class Unsupported(Refused):
     """The client asks for something that nh does not do and must not ignore."""
 
@@ -230,6 +237,7 @@ ERROR_CODES: tuple[str, ...] = (
     "bad_dialogue",
     "bad_sdp",
     "incomplete_sdp",
+    "sdp_rewrite",
     "unsupported",
     "draining",
     "limit",

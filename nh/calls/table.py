@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from nh.calls.call import Call
 from nh.calls.media import Media, RelayMedia, Side
+from nh.calls.offer_answer.offers import Prepare
 from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
@@ -123,6 +124,7 @@ class CallTable:
         requests: list[MediumRequest],
         expected: Sequence[MediumRequest] = (),
         policy: SourcePolicy | None,
+        prepare: Prepare | None = None,
         now: float,
     ) -> list[SocketGroup | None]:
         """Apply an offer of ng's; see Offers.offer().
@@ -139,6 +141,7 @@ class CallTable:
             requests=requests,
             expected=expected,
             policy=policy,
+            prepare=prepare,
             now=now,
         )
         self._begin(call)

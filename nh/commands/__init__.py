@@ -8,6 +8,7 @@ Net::SIP puts NUL bytes into them.
 
 from nh.commands.base import MAX_ID_BYTES, BaseCommand, ResultT_co
 from nh.commands.ng import (
+    MAX_FORWARDED_BYTES,
     PLAIN_TEXT,
     Answer,
     AttributeEdit,
@@ -63,6 +64,7 @@ Command = RelayCommand | GetStats | Drain | Undrain | Reload | SetLog | Upgrade 
 __all__ = [
     "MAX_CSEQ",
     "MAX_DRAIN_S",
+    "MAX_FORWARDED_BYTES",
     "MAX_ID_BYTES",
     "MAX_LIST",
     "PLAIN_TEXT",

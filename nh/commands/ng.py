@@ -12,6 +12,9 @@ from nh.results import (
     Rewritten,
 )
 
+MAX_FORWARDED_BYTES: Final = 65_000
+"""Longest SDP of an offer or answer as it leaves: what a reply has room for."""
+
 
 class IceHandling(enum.StrEnum):
     """The value of ng's key `ICE` (nh.sdp.rewrite implements it).
@@ -151,6 +154,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         lenient: features that are left out, with a warning, where they would fail the request otherwise.
         text: what else is to be changed in the text of the SDP.
         timeout_callback: IP address of xmlrpc-callback, "" if not given (nh.calls.timeouts).
+        escaped: whether the reply has the SDP as a string of JSON, where some of its bytes take more room.
     """
 
     received_from: str = ""
@@ -177,6 +181,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     lenient: frozenset[Feature] = frozenset()
     text: SdpText = PLAIN_TEXT
     timeout_callback: str = ""
+    escaped: bool = False
 
 
 class Offer(BaseCommand[Rewritten], frozen=True, tag="offer"):

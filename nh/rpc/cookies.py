@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple, Protocol
 
 from nh.commands import Command, Ping
-from nh.errors import IncompleteSdp, ShardUnavailable, Unsupported, UnusableSdp, WrongDialog
+from nh.errors import IncompleteSdp, SdpTooLong, ShardUnavailable, Unsupported, UnusableSdp, WrongDialog
 from nh.logs import about
 from nh.results import Failure, LeftOut, Result, Rewritten
 from nh.rpc.events import Dispatch, Event, Message, RequestCounter, Send
@@ -26,7 +26,9 @@ MAX_DATAGRAM_BYTES = 65_507
 LEFT_OUT_S = 60.0
 """Least seconds between two log lines about what the settings leave out: it may be so with each call."""
 
-_LOGGED: Final = frozenset(error.code for error in (IncompleteSdp, Unsupported, UnusableSdp, WrongDialog))
+_LOGGED: Final = frozenset(
+    error.code for error in (IncompleteSdp, SdpTooLong, Unsupported, UnusableSdp, WrongDialog)
+)
 """Failures that a request has itself to blame for; shards log their shortages."""
 
 

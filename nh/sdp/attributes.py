@@ -6,10 +6,9 @@ They are carried out on the finished SDP, on the relay's own lines, too, and not
 from collections.abc import Iterable, Sequence
 
 from nh.commands import AttributeEdit
-from nh.errors import UnusableSdp
 from nh.sdp.description import Medium, Section
 from nh.sdp.lines import Edits
-from nh.sdp.parse import MAX_BODY_BYTES, parse
+from nh.sdp.parse import parse_own
 
 
 def edit_attributes(body: bytes, changes: Sequence[AttributeEdit]) -> bytes:
@@ -20,21 +19,15 @@ def edit_attributes(body: bytes, changes: Sequence[AttributeEdit]) -> bytes:
         changes: of several that match a line, one that matches its name counts before one that matches its
             first word, too, and that before one for the whole line. A line that its section has already is
             not added again.
-
-    Raises:
-        UnusableSdp: the SDP would become too long.
     """
-    description = parse(body)
+    description = parse_own(body)
     edits = Edits(description.lines)
     for section in (*description.sessions, *description.media):
         kind = section.kind.lower() if isinstance(section, Medium) else ""
         wanted = [change for change in changes if change.kind == kind]
         if wanted:
             _edit_section(edits, section, wanted)
-    changed = edits.render()
-    if len(changed) > MAX_BODY_BYTES:
-        raise UnusableSdp(f"the SDP would exceed {MAX_BODY_BYTES} bytes by its added attributes")
-    return changed
+    return edits.render()
 
 
 def _edit_section(edits: Edits, section: Section, changes: Iterable[AttributeEdit]) -> None:

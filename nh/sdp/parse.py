@@ -38,6 +38,15 @@ def parse(body: bytes) -> SessionDescription:
     lines = split_lines(body)
     if len(lines) > MAX_LINES:
         raise MalformedRequest(f"SDP: {len(lines)} lines exceed the limit of {MAX_LINES}")
+    return _parse_lines(lines)
+
+
+def parse_own(body: bytes) -> SessionDescription:
+    """Parse an SDP that nh has rewritten, which may have more bytes and lines than came."""
+    return _parse_lines(split_lines(body))
+
+
+def _parse_lines(lines: tuple[Line, ...]) -> SessionDescription:
     sessions: list[Section] = []
     media: list[Medium] = []
     for part in _divide(lines):

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
+from nh.calls.snapshots.call import CallSnapshot, Clock, take_snapshot
 from nh.commands import Answer, BlockMedia, Delete, Offer, OfferOptions, Query
 from nh.results import Queried, Rewritten, StreamReading
 from tests.shard.testbed import PACKET, REPORT, RelayTestbed, Where
@@ -93,6 +96,11 @@ class NgTestbed(RelayTestbed):
             assert source == (to_bob[0], to_bob[1] + component)
             source = self.passes(bob, to_bob, alice, component, payload)
             assert source == (to_alice[0], to_alice[1] + component)
+
+    def snapshots(self) -> list[CallSnapshot]:
+        """All that the relay knows of its calls, but the time."""
+        snapshots = [take_snapshot(call, clock=Clock(1.0, 1.0)) for call in self.relay.table]
+        return [msgspec.structs.replace(each, next_expiry=0.0) for each in snapshots]
 
     def dropped(self) -> int:
         """Packets that were not passed on."""

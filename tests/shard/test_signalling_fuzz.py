@@ -29,6 +29,9 @@ from nh.errors import PortsExhausted, Refused
 from nh.results import Blocked, Queried, Rewritten
 from nh.sdp.parse import parse
 from nh.shard.relay import Relay
+from nh.wire.ng.dictionary import Encoding, decode
+from nh.wire.ng.replies import encode_reply
+from nh.wire.ng.requests import Request
 from tests.profiles import examples
 from tests.sdp import generator, samples
 from tests.shard.testbed import V4
@@ -58,7 +61,8 @@ SDPS = st.one_of(
 TAGS = st.sampled_from([b"", b"alice", b"bob", b"carol", b"\xff\x00"])
 CALL_IDS = st.sampled_from([b"one", b"two"])
 BRANCHES = st.sampled_from([b"", b"x", b"y"])
-EDITED = st.sampled_from([b"", b"sendrecv", b"rtcp", b"mid:1", b"ptime:20"])
+LONG = b"x:" + b"\x01" * 20_000
+EDITED = st.sampled_from([b"", b"sendrecv", b"rtcp", b"mid:1", b"ptime:20", LONG])
 TEXT = st.builds(
     SdpText,
     zero_address=st.booleans(),
@@ -100,6 +104,7 @@ OPTIONS = st.builds(
     loop_protect=st.booleans(),
     label=st.sampled_from(["", "label"]),
     text=st.just(PLAIN_TEXT) | TEXT,
+    escaped=st.booleans(),
 )
 COMMANDS: st.SearchStrategy[NgCommand] = st.one_of(
     st.builds(Offer, CALL_IDS, TAGS, TAGS, BRANCHES, SDPS, OPTIONS),
@@ -110,10 +115,12 @@ COMMANDS: st.SearchStrategy[NgCommand] = st.one_of(
 )
 
 
-def state(relay: Relay) -> list[CallSnapshot]:
-    """All that the relay knows of its calls."""
+def state(relay: Relay) -> tuple[list[CallSnapshot], int, int]:
+    """All that the relay knows of its calls, and its sockets and free ports."""
+    relay.update_stats()
     snapshots = [take_snapshot(call, clock=Clock(1.0, 1.0)) for call in relay.table]
-    return [msgspec.structs.replace(each, next_expiry=0.0) for each in snapshots]
+    calls = [msgspec.structs.replace(each, next_expiry=0.0) for each in snapshots]
+    return calls, relay.stats.sockets, relay.stats.ports_free
 
 
 def end_everything(relay: Relay) -> None:
@@ -155,6 +162,10 @@ def test_any_order_of_commands_has_results_or_refusals(ports: range, commands: l
             assert isinstance(result, RESULTS[type(command)])
             if isinstance(result, Rewritten) and result.sdp:  # an empty body stays empty
                 parse(result.sdp)
+                assert isinstance(command, Offer | Answer)
+                encoding = Encoding.JSON if command.options.escaped else Encoding.BENCODE
+                reply = decode(encode_reply(Request(command, encoding), result, 65_200))
+                assert reply.find(b"result") == b"ok", "the reply has room for what has been changed"
             now += 1
         relay.plane.poll_sessions(since_s=1.0, now=now)
         relay.plane.close_windows(now=now)

@@ -1,12 +1,15 @@
 """What a client has changed in the text of SDPs, over a call: what each end got before counts."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.commands import AttributeEdit, RtcpAttribute, SdpText
-from nh.errors import UnusableSdp
+from nh.commands import MAX_FORWARDED_BYTES, AttributeEdit, RtcpAttribute, SdpText
+from nh.errors import SdpTooLong, UnusableSdp
+from nh.sdp.parse import MAX_LINES
 from tests.sdp.samples import crlf
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import NgTalk, NgTestbed
@@ -94,6 +97,55 @@ def test_attributes_of_the_relays_own_can_be_edited_too(ng: NgTestbed) -> None:
     lines = ng.offer(sdp(), text=text).decode().splitlines()
     assert "a=mid:a" in lines
     assert not any(line.startswith("a=rtcp") for line in lines)
+
+
+# --- SDPs that become too long ----------------------------------------------------------------------------
+
+
+def grown(size: int, byte: bytes = b"y") -> SdpText:
+    """A line of `size` bytes more."""
+    return SdpText(attributes=(AttributeEdit("audio", b"", byte * (size - len(b"a=\r\n"))),))
+
+
+def test_an_sdp_as_long_as_a_reply_has_room_for_is_passed_on(ng: NgTestbed) -> None:
+    plain = len(ng.offer(sdp()))
+    whole = ng.offer(sdp(), branch=b"x", text=grown(MAX_FORWARDED_BYTES - plain))
+    assert len(whole) == MAX_FORWARDED_BYTES
+    with pytest.raises(SdpTooLong, match=str(MAX_FORWARDED_BYTES + 1)):
+        ng.offer(sdp(), branch=b"y", text=grown(MAX_FORWARDED_BYTES - plain + 1))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"text": grown(MAX_FORWARDED_BYTES)},
+        {"text": grown(11_000, b"\x01"), "escaped": True},
+        {"text": grown(14_000, b"\xff"), "escaped": True},
+    ],
+)
+def test_what_would_be_too_long_is_refused_and_changes_nothing(
+    ng: NgTestbed, options: dict[str, Any]
+) -> None:
+    def refused(command: Callable[..., bytes], *arguments: Any, **fields: Any) -> None:
+        before = ng.snapshots(), ng.stats().sockets
+        with pytest.raises(SdpTooLong):
+            command(*arguments, **fields, **options)
+        assert (ng.snapshots(), ng.stats().sockets) == before
+
+    refused(ng.offer, sdp())
+    ng.offer(sdp(), text=COUNTED)
+    refused(ng.offer, sdp(port=4010))
+    refused(ng.offer, sdp(), branch=b"another")
+    refused(ng.answer, sdp("bob"))
+    ng.answer(sdp("bob"))
+    refused(ng.answer, sdp("carol", port=4012), tag=b"carol")
+    refused(ng.offer, sdp(version=2, port=4020), to=b"bob")
+
+
+def test_lines_beyond_those_that_may_come_can_be_added(ng: NgTestbed) -> None:
+    many = sdp("alice", 1, 4000, *["a=x"] * (MAX_LINES - 7))
+    added = [AttributeEdit("audio", b"", b"y:%d" % number) for number in range(9)]
+    assert ng.offer(many, text=SdpText(attributes=tuple(added))).count(b"a=y:") == 9
 
 
 # --- media that one end does not see ----------------------------------------------------------------------

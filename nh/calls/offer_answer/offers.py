@@ -5,7 +5,7 @@ agreed before.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from nh.calls.media import Side
 from nh.calls.offer_answer import expiry
@@ -19,6 +19,11 @@ from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.errors import LimitReached, PortsExhausted, UnknownCall, WrongDialog
+
+Prepare = Callable[[Sequence[SocketGroup | None], Party | None], None]
+"""What a protocol does when ports are open and nothing has changed yet: nothing changes if it raises.
+
+It gets the groups of the SDP, and the party that the SDP goes to, None if that is not known."""
 
 
 class Offers:
@@ -77,6 +82,7 @@ class Offers:
         requests: list[MediumRequest],
         expected: Sequence[MediumRequest] = (),
         policy: SourcePolicy | None,
+        prepare: Prepare | None = None,
         now: float,
     ) -> list[SocketGroup | None]:
         """Apply an offer.
@@ -89,6 +95,7 @@ class Offers:
             expected: what the answer is expected to ask for. Its sockets are opened with a first offer, so
                 that the answer finds room and media may arrive before it.
             policy: source policy for packets from the offerer; None: the setting's.
+            prepare: see Prepare.
             now: monotonic seconds.
 
         Returns:
@@ -102,10 +109,16 @@ class Offers:
         party = known or Party(from_tag, Side.FROM, branch=branch, now=now)
         early = self._early_dialog(party, now=now) if expected else None
         groups = self._open_groups(party, requests, now=now)
+        ready: list[SocketGroup | None] = []
         try:
-            ready = self._open_groups(early.callee, expected, now=now) if early is not None else []
+            if early is not None:
+                ready = self._open_groups(early.callee, expected, now=now)
+            if prepare is not None:
+                prepare(groups, early.callee if early else self.participants.find_receiver(party, to_tag))
         except BaseException:
-            self.participants.close_groups(group for group in groups if not party.owns(group))
+            self._close_new_groups(party, groups)
+            if early is not None:
+                self._close_new_groups(early.callee, ready)
             raise
         # nothing fails from here on
         if known is None:
@@ -129,6 +142,7 @@ class Offers:
         requests: list[MediumRequest],
         policy: SourcePolicy | None,
         muxes: Sequence[tuple[bool, bool]] = (),
+        prepare: Prepare | None = None,
         now: float,
     ) -> list[SocketGroup | None]:
         """Apply the answer of `to_tag` to the offer of `from_tag`, and relay media between the two.
@@ -140,6 +154,7 @@ class Offers:
             requests: one for each medium of the answer.
             policy: source policy for packets from the answerer; None: the setting's.
             muxes: for each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
+            prepare: see Prepare.
             now: monotonic seconds.
 
         Returns:
@@ -160,6 +175,12 @@ class Offers:
         )
         answerer = dialog.other(offerer)
         groups = self._open_groups(answerer, requests, now=now)
+        try:
+            if prepare is not None:
+                prepare(groups, offerer)
+        except BaseException:
+            self._close_new_groups(answerer, groups)
+            raise
         # nothing fails from here on
         self.participants.establish(dialog, to_tag, offerer=offerer, now=now)
         dialog.branch = branch or dialog.branch
@@ -260,6 +281,10 @@ class Offers:
             if self.is_empty:
                 raise
             raise PortsExhausted(str(exc)) from exc
+
+    def _close_new_groups(self, party: Party, groups: Sequence[SocketGroup | None]) -> None:
+        """Close the groups that were opened for a command that fails."""
+        self.participants.close_groups(group for group in groups if not party.owns(group))
 
     def _delete_due(self, *, now: float) -> None:
         if now >= self.delete_at:

@@ -4,9 +4,12 @@ import itertools
 from collections.abc import Sequence
 from typing import Final
 
-from nh.calls.offer_answer.party import Party
+import msgspec
+
+from nh.calls.offer_answer.party import Mux, OfferedMedium, Party
 from nh.calls.socket_group import SocketGroup
-from nh.commands import IceHandling, OfferOptions
+from nh.commands import MAX_FORWARDED_BYTES, IceHandling, OfferOptions
+from nh.errors import SdpTooLong
 from nh.sdp.attributes import edit_attributes
 from nh.sdp.description import SessionDescription
 from nh.sdp.origin import control_origin
@@ -19,6 +22,9 @@ from nh.shard.ng.negotiation import (
     mux_towards_answerer,
     wanted_transport,
 )
+
+_MAX_ESCAPED: Final = 6
+"""Most bytes of JSON for one byte of an SDP: \\u0000, and for bytes that are no UTF-8, \\\\xff."""
 
 _ICE_ACTIONS: Final = {
     IceHandling.DEFAULT: IceAction.REPLACE,
@@ -33,29 +39,34 @@ def forward_offer(
     groups: Sequence[SocketGroup | None],
     options: OfferOptions,
     *,
-    sender: Party,
+    muxes: Sequence[Mux],
+    offered: Sequence[OfferedMedium],
     receiver: Party | None,
     address: str,
     mark: str,
 ) -> bytes:
-    """The offer for the other end.
+    """The offer for the other end, which from now on has been sent it.
 
     Args:
         description: the offer as it came, with the media that are hidden from its sender.
         groups: the relay's sockets for each medium; None without any.
         options: of the command.
-        sender: the party that offers, with what it has offered.
-        receiver: the party that gets the offer.
+        muxes: what becomes of the offer of rtcp-mux, for each medium.
+        offered: the m= lines of the offer.
+        receiver: the party that gets the offer; None if that is not known.
         address: of the relay, to announce.
         mark: id of the relay for loop protection.
+
+    Raises:
+        SdpTooLong: then `receiver` is as it was.
     """
     proto = wanted_transport(options)
-    muxes = [mux_towards_answerer(mux, required=options.mux_require) for mux in sender.mux]
+    actions = [mux_towards_answerer(mux, required=options.mux_require) for mux in muxes]
     plans = [
         medium_plan(medium, group, address, mux, proto=proto)
-        for medium, group, mux in zip(description.media, groups, muxes, strict=True)
+        for medium, group, mux in zip(description.media, groups, actions, strict=True)
     ]
-    hidden = frozenset(index for index, medium in enumerate(sender.offered) if medium.hidden)
+    hidden = frozenset(index for index, medium in enumerate(offered) if medium.hidden)
     return _forward(description, _plan(plans, address, options, mark, hidden=hidden), options, receiver)
 
 
@@ -81,6 +92,9 @@ def forward_answer(
         muxes: of each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
         address: of the relay, to announce.
         mark: id of the relay for loop protection.
+
+    Raises:
+        SdpTooLong: then `offerer` is as it was.
     """
     actions = [(MuxAction.ADD if muxed else MuxAction.REMOVE, muxed) for muxed, _ in muxes]
     plans = [
@@ -133,12 +147,30 @@ def _forward(
     Its receiver keeps its o= and s= from the moment at which a client wants any of it kept.
 
     Raises:
-        UnusableSdp: the SDP would become too long.
+        SdpTooLong: then the receiver keeps what it had.
     """
     body = rewrite(description, plan)
     text = options.text
     if text.attributes:
         body = edit_attributes(body, text.attributes)
-    if receiver is not None and (receiver.sent_origin or text.controls_origin):
-        body, receiver.sent_origin = control_origin(body, receiver.sent_origin, text)
+    sent_origin = receiver.sent_origin if receiver is not None else None
+    if receiver is not None and (sent_origin or text.controls_origin):
+        body, sent_origin = control_origin(body, sent_origin, text)
+    size = written_bytes(body, escaped=options.escaped)
+    if size > MAX_FORWARDED_BYTES:
+        raise SdpTooLong(f"the SDP would have {size} bytes in the reply; {MAX_FORWARDED_BYTES} are possible")
+    if receiver is not None:
+        receiver.sent_origin = sent_origin
     return body
+
+
+def written_bytes(body: bytes, *, escaped: bool) -> int:
+    """How many bytes of a reply an SDP takes.
+
+    Args:
+        body: the SDP.
+        escaped: whether the reply writes it as a string of JSON, in which a byte takes up to six.
+    """
+    if not escaped or _MAX_ESCAPED * len(body) <= MAX_FORWARDED_BYTES:
+        return len(body)
+    return len(msgspec.json.encode(body.decode("utf-8", "backslashreplace")))

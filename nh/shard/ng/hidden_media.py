@@ -9,9 +9,10 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from nh.calls.offer_answer.party import OfferedMedium, Party
+from nh.errors import MalformedRequest, UnusableSdp
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.lines import Edits
-from nh.sdp.parse import parse
+from nh.sdp.parse import parse_own
 
 _KNOWN_KINDS: Final = frozenset({"audio", "video", "text", "application", "message", "image"})
 
@@ -50,6 +51,9 @@ def with_hidden(description: SessionDescription, offered: Sequence[OfferedMedium
 
     Returns:
         The SDP with the hidden media, rejected, among its own.
+
+    Raises:
+        UnusableSdp: it would have more media than an SDP may have.
     """
     if not any(medium.hidden for medium in offered):
         return description
@@ -62,7 +66,10 @@ def with_hidden(description: SessionDescription, offered: Sequence[OfferedMedium
                 edits.insert_after(after, line)
         elif (seen := next(own, None)) is not None:
             after = seen.last
-    return parse(edits.render())
+    try:
+        return parse_own(edits.render())
+    except MalformedRequest as exc:
+        raise UnusableSdp(f"with the media of sdp-media-remove: {exc}") from exc
 
 
 def rejection(medium: OfferedMedium, description: SessionDescription) -> list[bytes]:

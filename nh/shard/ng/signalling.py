@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.offers import Offers
-from nh.calls.offer_answer.party import OfferedMedium, Party
+from nh.calls.offer_answer.party import Party
+from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.calls.timeouts import TimeoutTarget
 from nh.commands import (
@@ -26,7 +27,7 @@ from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
 from nh.shard.ng.hidden_media import offered_media, with_hidden
-from nh.shard.ng.interface_choice import InterfaceChoice, InterfacePair, note_answerer
+from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
 from nh.shard.ng.negotiation import (
     expected_of,
     family_of,
@@ -101,8 +102,24 @@ class Signalling:
             description = with_hidden(description, receiver.offered)
         offered = offered_media(description, command.options.text.removed_media, receiver)
         requests = requests_of_offer(description, offered, command.options, interfaces.far)
+        muxes = [mux_offered(medium, command.options) for medium in description.media]
+        forwarded: list[bytes] = []
+
+        def forward(groups: Sequence[SocketGroup | None], receiver: Party | None) -> None:
+            sdp = forward_offer(
+                description,
+                groups,
+                command.options,
+                muxes=muxes,
+                offered=offered,
+                receiver=receiver,
+                address=command.options.media_address or interfaces.far.advertised,
+                mark=self._mark,
+            )
+            forwarded.append(sdp)
+
         try:
-            groups = self._table.offer(
+            self._table.offer(
                 call_id=command.call_id,
                 from_tag=command.from_tag,
                 to_tag=command.to_tag,
@@ -110,6 +127,7 @@ class Signalling:
                 requests=requests,
                 expected=[expected_of(request, interfaces.near) for request in requests],
                 policy=policy_for(command.options, self._table.resources.settings.policy),
+                prepare=forward,
                 now=now,
             )
         except PortsExhausted:
@@ -117,33 +135,13 @@ class Signalling:
             if known is not None:
                 self._table.withdraw(call_id=command.call_id, party=known, now=now)
             raise
-        sender = self._note_offer(command, description, offered, interfaces)
-        sdp = forward_offer(
-            description,
-            groups,
-            command.options,
-            sender=sender,
-            receiver=self._offers(command.call_id).participants.find_receiver(sender, command.to_tag),
-            address=command.options.media_address or interfaces.far.advertised,
-            mark=self._mark,
-        )
-        return Rewritten(sdp, interfaces.warning, left_out)
-
-    def _note_offer(
-        self,
-        command: Offer,
-        description: SessionDescription,
-        offered: list[OfferedMedium],
-        interfaces: InterfacePair,
-    ) -> Party:
-        """Note what an offer, which has been applied, says of its sender; returns the sender."""
         sender, receiver = self._ends_of(command)
         assert sender is not None, "the offer has made it"
-        sender.mux = [mux_offered(medium, command.options) for medium in description.media]
-        sender.offered = offered
+        sender.mux, sender.offered = muxes, offered
         sender.label = command.options.label or sender.label
         interfaces.note(sender, receiver)
-        return sender
+        (sdp,) = forwarded
+        return Rewritten(sdp, interfaces.warning, left_out)
 
     def answer(self, command: Answer) -> Rewritten:
         """The answer with the relay's ports, for the offerer.
@@ -167,14 +165,29 @@ class Signalling:
             mux.answered(medium.rtcp_mux) for medium, mux in zip(description.media, offered, strict=True)
         ]
         requests = requests_of_answer(description, muxes, command.options, near, offerer=offerer)
+        forwarded: list[bytes] = []
+
+        def forward(groups: Sequence[SocketGroup | None], _receiver: Party | None) -> None:
+            sdp = forward_answer(
+                description,
+                groups,
+                command.options,
+                offerer=offerer,
+                muxes=muxes,
+                address=command.options.media_address or near.advertised,
+                mark=self._mark,
+            )
+            forwarded.append(sdp)
+
         try:
-            groups = offers.answer(
+            offers.answer(
                 from_tag=command.from_tag,
                 to_tag=command.to_tag,
                 branch=command.via_branch,
                 requests=requests,
                 policy=policy_for(command.options, self._table.resources.settings.policy),
                 muxes=muxes,
+                prepare=forward,
                 now=now,
             )
         except PortsExhausted:
@@ -185,15 +198,7 @@ class Signalling:
         answerer = dialog.party_with(command.to_tag)
         answerer.label = command.options.label or answerer.label
         note_answerer(answerer, offerer, offerer.interface)
-        sdp = forward_answer(
-            description,
-            groups,
-            command.options,
-            offerer=offerer,
-            muxes=muxes,
-            address=command.options.media_address or near.advertised,
-            mark=self._mark,
-        )
+        (sdp,) = forwarded
         return Rewritten(sdp, left_out=left_out)
 
     # --- SDP --------------------------------------------------------------------------------------

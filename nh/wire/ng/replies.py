@@ -43,6 +43,9 @@ IGNORED: Final = "Ignored by nh: "
 SHORTENED: Final = "The details are left out: the reply would be too long"
 """The warning of a query or delete whose `tags` were left out."""
 
+UNWARNED: Final = "The warnings are left out: the reply would be too long"
+"""The warning of an offer or answer whose other warnings have no room beside the SDP."""
+
 _WORDS: Final[Mapping[str, str]] = {
     "not_found": "Unknown call-id",
     "no_ports": "Ran out of ports",
@@ -69,10 +72,13 @@ def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
     Args:
         request: from decode_request().
         result: of its command, or its Failure.
-        max_bytes: longest payload. A query or delete loses its details if they do not fit; a reply that is
-            still too long becomes an error.
+        max_bytes: longest payload. A query or delete loses its details if they do not fit, and an offer or
+            answer its warnings; a reply that is still too long becomes an error.
     """
-    payload = encode(_make_reply(request, result), request.encoding)
+    reply = _make_reply(request, result)
+    payload = encode(reply, request.encoding)
+    if len(payload) > max_bytes and isinstance(result, Rewritten):
+        payload = encode({**reply, "warning": UNWARNED}, request.encoding)
     if len(payload) > max_bytes and isinstance(result, Queried):
         payload = encode(_make_reply(request, result.without_details()), request.encoding)
     if len(payload) > max_bytes:
@@ -119,13 +125,13 @@ def _error(reason: str) -> dict[Any, Any]:
 def _failure(request: Request, failure: Failure) -> dict[Any, Any]:
     if failure.code == "not_found" and isinstance(request.command, Delete):
         return _error(NOT_DELETED) if request.fatal else {"result": "ok", "warning": NOT_DELETED}
-    if failure.code in _LIMITS:
-        if request.load_limit:
-            return {"result": "load limit", "message": failure.message}
-        return {**_error(_WORDS[failure.code]), "message": failure.message}
+    if failure.code in _LIMITS and request.load_limit:
+        return {"result": "load limit", "message": failure.message}
     if failure.code == Unsupported.code:
         return _error(NOT_SUPPORTED + failure.message)
-    return _error(_WORDS.get(failure.code, failure.message))
+    if failure.code in _WORDS:
+        return {**_error(_WORDS[failure.code]), "message": failure.message}
+    return _error(failure.message)
 
 
 # --- the replies to query and delete -------------------------------------------------------------------

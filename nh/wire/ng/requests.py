@@ -104,6 +104,8 @@ def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collectio
     if known not in REQUESTS:
         raise UnknownCommand("Unrecognized command")
     parsed = read_options(dictionary, lenient)
+    if encoding is Encoding.JSON:
+        parsed.set("escaped")
     command = REQUESTS[known](dictionary, parsed)
     return Request(
         command,
