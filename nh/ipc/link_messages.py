@@ -6,8 +6,8 @@ restore (TakeSockets, RestoreCall) and Restore; the shard restores it and answer
 calls and sends Ready. From then on Execute and Executed carry the same `id`; any number may be in flight,
 answered in any order.
 
-The shard backs up what must outlive it (StoreSockets, SaveCall) before the Executed of the command that
-caused it. So a supervisor that reads in order has a backup of all that was answered.
+The shard backs up what must outlive it (StoreSockets, SaveCall): what a command changes, with its Executed;
+all else, in messages of their own. So a supervisor that reads in order has a backup of all that was answered.
 
 Both ends run the same version of nh, so a record that cannot be decoded is a bug, and raises.
 """
@@ -244,11 +244,22 @@ class DropCall(msgspec.Struct, frozen=True, tag="drop_call"):
     call_id: bytes
 
 
+BackupMessage = StoreSockets | ReleaseSockets | SaveCall | DropCall
+
+
 class Executed(msgspec.Struct, frozen=True, tag="executed"):
-    """The result of Execute `id`."""
+    """The result of Execute `id`.
+
+    Args:
+        id: of the command.
+        result: what becomes of it.
+        backup: what it changed, in order; to be carried out before the client gets the result. One record, so
+            that the supervisor wakes up once for a command. The descriptors are those of all StoreSockets.
+    """
 
     id: int
     result: RelayResult
+    backup: tuple[BackupMessage, ...] = ()
 
 
 class MediaTimedOut(msgspec.Struct, frozen=True, tag="media_timed_out"):
@@ -292,7 +303,6 @@ ToShard = (
     | Reconfigure
     | Detach
 )
-BackupMessage = StoreSockets | ReleaseSockets | SaveCall | DropCall
 FromShard = (
     Waiting
     | Forked

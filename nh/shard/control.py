@@ -6,18 +6,19 @@ It knows the link's messages and nothing of the protocols that proxies speak.
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from nh.calls.events import CallObserver
 from nh.commands import RelayCommand
-from nh.errors import KernelPathUnavailable, NhError
+from nh.errors import ChannelFull, KernelPathUnavailable, NhError
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.netlink.routes import Routes
-from nh.ipc.channel import Channel, close_all
+from nh.ipc.channel import MAX_FDS, Channel, close_all
 from nh.ipc.handover_socket import HandoverSocket
 from nh.ipc.link_messages import (
     MAX_MESSAGE_BYTES,
+    BackupMessage,
     Configure,
     Configured,
     Detach,
@@ -134,7 +135,9 @@ class Control(CallObserver):
     def _on_record(self, record: bytes, fds: list[int]) -> None:
         match decode_to_shard(record):
             case Execute(id=request_id, command=command):
-                self._reply(request_id, self._execute(command))
+                self._sink.hold()
+                result = self._execute(command)
+                self._reply(request_id, result)
                 self._report_if_empty()
             case Configure() as configure:
                 self._or_exit(lambda: self._set_up(configure))
@@ -230,6 +233,23 @@ class Control(CallObserver):
             return Failure("internal", f"{name} failed inside nh; its log says why")
 
     def _reply(self, request_id: int, result: RelayResult) -> None:
+        """Send the result of a command, and with it what the supervisor has to back up before."""
+        if not self._sink.flush(lambda backup, fds: self._reply_with(request_id, result, backup, fds)):
+            self._reply_alone(request_id, result)
+
+    def _reply_with(
+        self, request_id: int, result: RelayResult, backup: tuple[BackupMessage, ...], fds: Sequence[int]
+    ) -> bool:
+        record = encode(Executed(request_id, result, backup))
+        if len(record) > MAX_MESSAGE_BYTES or len(fds) > MAX_FDS:
+            return False
+        try:
+            self._channel.send(record, fds)
+        except ChannelFull:
+            return False
+        return True
+
+    def _reply_alone(self, request_id: int, result: RelayResult) -> None:
         record = encode(Executed(request_id, result))
         if len(record) > MAX_MESSAGE_BYTES and isinstance(result, Queried):
             # a delete has taken effect: it must not look as if it had failed

@@ -143,6 +143,8 @@ class RespawningShard:
         message = decode_from_shard(record)
         if isinstance(message, BackupMessage):
             self.backup.apply(message, fds)
+        elif isinstance(message, Executed):
+            self.backup.apply_all(message.backup, fds)
         return message
 
     def __enter__(self) -> Self:

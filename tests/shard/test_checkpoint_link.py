@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,13 @@ class Sides:
             assert isinstance(message, link.BackupMessage)
             self.backup.apply(message, fds)
             assert fds == []
+
+    def far_is_empty(self) -> bool:
+        """Whether nothing waits to be heard."""
+        try:
+            return not self.far.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
 
     def fill(self) -> None:
         """Send more than the link takes."""
@@ -97,6 +104,60 @@ def test_what_could_not_be_said_is_caught_up_with_and_the_latest_counts(sides: S
     sides.sink.save_call(b"now", b"at once")
     sides.hear()
     assert sides.backup.calls[b"now"] == b"at once"
+
+
+def test_the_last_word_on_each_call_and_socket_goes_out_with_the_result(sides: Sides) -> None:
+    a, b, c = endpoints(3)
+    with Path(os.devnull).open() as file:
+        fd = file.fileno()
+        sides.sink.store_sockets([a], [fd])
+        sides.hear()
+        sides.sink.hold()
+        sides.sink.release_sockets([a])
+        sides.sink.store_sockets([a, b, c], [fd] * 3)
+        sides.sink.release_sockets([b])
+        sides.sink.save_call(b"call", b"1")
+        sides.sink.save_call(b"call", b"2")
+        sides.sink.save_call(b"over", b"1")
+        sides.sink.drop_call(b"over")
+        sent: list[tuple[list[link.BackupMessage], list[int]]] = []
+
+        def send(messages: Sequence[link.BackupMessage], fds: Sequence[int]) -> bool:
+            sent.append((list(messages), list(fds)))
+            return True
+
+        sides.sink.flush(send)
+    expected: list[link.BackupMessage] = [
+        link.ReleaseSockets((a,)),
+        link.StoreSockets((a, c)),
+        link.SaveCall(b"call", b"2"),
+        link.DropCall(b"over"),
+    ]
+    assert sent == [(expected, [fd, fd])]
+    assert sides.far_is_empty()
+
+
+def test_what_does_not_go_out_with_the_result_goes_out_before_it(sides: Sides) -> None:
+    sides.sink.hold()
+    with Path(os.devnull).open() as file:
+        sides.sink.store_sockets(endpoints(2), [file.fileno()] * 2)
+        sides.sink.save_call(b"call", b"1")
+        sides.sink.drop_call(b"over")
+        sides.sink.flush(lambda _messages, _fds: False)
+    sides.hear()
+    assert dict(sides.backup.calls) == {b"call": b"1"}
+    assert list(sides.backup.sockets) == endpoints(2)
+
+
+def test_a_command_while_the_supervisor_does_not_read_leaves_its_changes_in_the_backlog(sides: Sides) -> None:
+    sides.fill()
+    sides.sink.hold()
+    sides.sink.save_call(b"call", b"1")
+    sides.sink.flush(lambda _messages, _fds: pytest.fail("the backlog has to go first"))
+    sides.hear()
+    sides.sink.catch_up()
+    sides.hear()
+    assert sides.backup.calls[b"call"] == b"1"
 
 
 def test_a_snapshot_that_is_too_long_leaves_the_one_before(sides: Sides) -> None:

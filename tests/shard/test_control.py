@@ -288,15 +288,34 @@ def test_statistics_are_published_twice_a_second(shard: Shard, segment: Segment)
 # --- what outlives a shard ------------------------------------------------------------------------
 
 
-def test_the_supervisor_has_the_sockets_and_the_state_of_a_call_before_the_reply(shard: Shard) -> None:
+def test_the_supervisor_has_the_sockets_and_the_state_of_a_call_with_the_result(shard: Shard) -> None:
     for command, expected in (
-        (Allocate(KEY, Side.FROM, V4, AUDIO), [StoreSockets, SaveCall, Executed]),
-        (ShowCall(b"call"), [Executed]),
-        (CloseCall(b"call"), [ReleaseSockets, DropCall, Executed]),
-        (CloseCall(b"unknown"), [Executed]),
+        (Allocate(KEY, Side.FROM, V4, AUDIO), [StoreSockets, SaveCall]),
+        (ShowCall(b"call"), []),
+        (CloseCall(b"call"), [ReleaseSockets, DropCall]),
+        (CloseCall(b"unknown"), []),
     ):
         shard.link.execute(command)
-        assert [type(shard.next_message(backup=True)) for _ in expected] == expected
+        executed = shard.next_message(backup=True)
+        assert isinstance(executed, Executed)
+        assert [type(message) for message in executed.backup] == expected
+
+
+def test_what_is_too_long_for_the_record_of_the_result_comes_before_it(shard: Shard) -> None:
+    requests = []
+    for cseq in (1, 2, 3):
+        key = TransactionKey(b"call", cseq, b"alice", b"bob")
+        shard.do(Allocate(key, Side.FROM, V4, AUDIO))
+        shard.do(Allocate(key, Side.TO, V4, AUDIO))
+        requests.append(Activate(key, {"long": "x" * 60_000}))
+    for request in requests[:-1]:
+        shard.do(request)
+    shard.link.execute(requests[-1])
+    came = [shard.next_message(backup=True) for _ in range(4)]
+    assert [type(message) for message in came] == [SaveCall, SaveCall, SaveCall, Executed]
+    last = came[-1]
+    assert isinstance(last, Executed)
+    assert last.backup == ()
 
 
 class ScriptedRestorer:

@@ -56,6 +56,32 @@ def room() -> Iterator[Room]:
     assert room.open() == 0
 
 
+def test_descriptors_of_one_record_go_to_its_messages_in_order(room: Room) -> None:
+    fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(3)]
+    first, second, third = fds
+    room.backup.apply_all(
+        [
+            ReleaseSockets(ENDPOINTS[:1]),
+            StoreSockets(ENDPOINTS[:2]),
+            SaveCall(b"call", b"snapshot"),
+            StoreSockets(ENDPOINTS[2:]),  # the kernel had no room for the last one
+        ],
+        fds,
+    )
+    assert fds == []
+    assert room.backup.sockets == dict(zip(ENDPOINTS, (first, second, third), strict=False))
+    assert room.backup.calls == {b"call": b"snapshot"}
+    assert room.status.sockets_not_held == 1
+
+
+def test_descriptors_beyond_the_messages_of_a_record_are_a_violation(room: Room) -> None:
+    fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(2)]
+    with pytest.raises(ProtocolViolation):
+        room.backup.apply_all([StoreSockets(ENDPOINTS[:1])], fds)
+    assert len(fds) == 1
+    os.close(fds.pop())
+
+
 def test_sockets_are_stored_until_they_are_released(room: Room) -> None:
     room.store(*ENDPOINTS)
     assert (room.open(), room.status.sockets_held) == (4, 4)

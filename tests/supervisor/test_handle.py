@@ -30,7 +30,10 @@ class NoRecovery:
     def begin(self) -> Iterator[tuple[ToShard, list[int]]]:
         yield Restore(), []
 
-    def receive(self, message: object, fds: list[int]) -> None:
+    def back_up(self, messages: object, fds: list[int]) -> None:
+        pass
+
+    def restoring(self, message: object) -> None:
         pass
 
     def restored(self, message: Restored) -> None:

@@ -30,7 +30,7 @@ class Shard:
         self.backup = ShardBackup(self.status, FdBudget(1000))
         self.recovery = Recovery(0, self.backup, self.status, None)
         for call_id in call_ids:
-            self.recovery.receive(SaveCall(call_id, b"how " + call_id + b" is"), [])
+            self.recovery.back_up([SaveCall(call_id, b"how " + call_id + b" is")], [])
 
     def start(self) -> list[ToShard]:
         return [message for message, _ in self.recovery.begin()]
@@ -41,7 +41,7 @@ class Shard:
         assert isinstance(start, Restore)
         if start.report_each and call is not None:
             for number in range(call + 1):
-                self.recovery.receive(Restoring(number), [])
+                self.recovery.restoring(Restoring(number))
         self.recovery.died()
         return start.report_each
 
@@ -54,7 +54,7 @@ def test_the_next_process_gets_sockets_and_calls_and_then_restore() -> None:
     shard = Shard(b"a", b"b")
     endpoints = tuple(Endpoint("127.0.0.1", port) for port in range(10_000, 10_000 + MAX_FDS + 1))
     for endpoint in endpoints:
-        shard.recovery.receive(StoreSockets((endpoint,)), [os.open("/dev/null", os.O_RDONLY)])
+        shard.recovery.back_up([StoreSockets((endpoint,))], [os.open("/dev/null", os.O_RDONLY)])
     shard.recovery.died()
     given = list(shard.recovery.begin())
     assert [message for message, _ in given] == [
@@ -113,7 +113,7 @@ def test_a_shard_without_calls_may_die_as_often_as_it_likes() -> None:
 def test_a_call_that_the_process_did_not_get_is_not_restored() -> None:
     shard = Shard(b"a")
     with pytest.raises(ProtocolViolation):
-        shard.recovery.receive(Restoring(0), [])
+        shard.recovery.restoring(Restoring(0))
     shard.start()
     with pytest.raises(ProtocolViolation):
-        shard.recovery.receive(Restoring(2), [])
+        shard.recovery.restoring(Restoring(2))

@@ -1,5 +1,8 @@
 """Checkpoints over the internal link: a CheckpointSink that sends them to the supervisor.
 
+What a command changes goes out with its result, in one record: between hold() and flush() the changes are
+collected. All else is sent at once.
+
 While the link is full (the supervisor is stopped, or has no CPU), the shard waits for nothing, and the
 backlog is bounded: the latest state of each call, and the sockets to release. It is sent when the link has
 room again. The supervisor does not get sockets that were opened meanwhile.
@@ -7,7 +10,7 @@ room again. The supervisor does not get sockets that were opened meanwhile.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from nh.calls.media import Endpoint
@@ -15,6 +18,7 @@ from nh.errors import ChannelFull
 from nh.ipc.channel import Channel, batches
 from nh.ipc.link_messages import (
     MAX_SNAPSHOT_BYTES,
+    BackupMessage,
     DropCall,
     ReleaseSockets,
     SaveCall,
@@ -32,6 +36,46 @@ LOG_INTERVAL_S: Final = 60.0
 """Least time between two log lines about sockets that the supervisor did not get."""
 
 
+class _Held:
+    """The changes of one command: the last word on each call and socket.
+
+    Attributes:
+        closed: sockets that the supervisor has.
+        opened: descriptors of sockets that are open still.
+        calls: calls with their snapshots (None: drop the call).
+    """
+
+    __slots__ = ("calls", "closed", "opened")
+
+    def __init__(self) -> None:
+        self.closed: dict[Endpoint, None] = {}
+        self.opened: dict[Endpoint, int] = {}
+        self.calls: dict[bytes, bytes | None] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.calls or self.opened or self.closed)
+
+    def close(self, endpoints: Sequence[Endpoint]) -> None:
+        """Sockets are about to be closed: their descriptors must not be sent."""
+        for endpoint in endpoints:
+            if self.opened.pop(endpoint, None) is None:
+                self.closed[endpoint] = None
+
+    def messages(self) -> tuple[BackupMessage, ...]:
+        """In the order in which they are carried out: a port may have been closed and opened again."""
+        found: list[BackupMessage] = []
+        if self.closed:
+            found.append(ReleaseSockets(tuple(self.closed)))
+        if self.opened:
+            found.append(StoreSockets(tuple(self.opened)))
+        for call_id, snapshot in self.calls.items():
+            if snapshot is None:
+                found.append(DropCall(call_id))
+            else:
+                found += [SaveCall(call_id, data, part, last) for part, data, last in parts(snapshot)]
+        return tuple(found)
+
+
 class LinkCheckpointSink:
     """Sends checkpoints to the supervisor.
 
@@ -46,9 +90,43 @@ class LinkCheckpointSink:
         # the backlog: calls with their snapshots (None: drop the call), and sockets to release
         self._unsent_calls: dict[bytes, bytes | None] = {}
         self._unreleased: dict[Endpoint, None] = {}
+        self._held: _Held | None = None
+
+    def hold(self) -> None:
+        """Collect what comes, until flush()."""
+        if not self._closed and not self._has_backlog:
+            self._held = _Held()
+
+    def flush(self, send: Callable[[tuple[BackupMessage, ...], Sequence[int]], bool]) -> bool:
+        """Let go what was collected since hold().
+
+        Args:
+            send: sends the messages, and the descriptors of their StoreSockets, in one record of its own;
+                returns False if it cannot. It is not called if nothing was collected.
+
+        Returns:
+            Whether `send` has sent them. If not, they are sent one by one.
+        """
+        held, self._held = self._held, None
+        if held is None or not held:
+            return False
+        fds = list(held.opened.values())
+        if send(held.messages(), fds):
+            return True
+        self.release_sockets(list(held.closed))
+        self.store_sockets(list(held.opened), fds)
+        for call_id, snapshot in held.calls.items():
+            if snapshot is None:
+                self.drop_call(call_id)
+            else:
+                self.save_call(call_id, snapshot)
+        return False
 
     def store_sockets(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
         """See CheckpointSink."""
+        if self._held is not None:
+            self._held.opened.update(zip(endpoints, fds, strict=True))
+            return
         if self._closed or self._has_backlog:
             return
         try:
@@ -63,6 +141,9 @@ class LinkCheckpointSink:
 
     def release_sockets(self, endpoints: Sequence[Endpoint]) -> None:
         """See CheckpointSink."""
+        if self._held is not None:
+            self._held.close(endpoints)
+            return
         if self._closed:
             return
         has_backlog = self._has_backlog
@@ -83,11 +164,16 @@ class LinkCheckpointSink:
                 MAX_SNAPSHOT_BYTES,
                 extra=about(call_id),
             )
+        elif self._held is not None:
+            self._held.calls[call_id] = snapshot
         elif self._has_backlog or not self._send_call(call_id, snapshot):
             self._unsent_calls[call_id] = snapshot
 
     def drop_call(self, call_id: bytes) -> None:
         """See CheckpointSink."""
+        if self._held is not None:
+            self._held.calls[call_id] = None
+            return
         if self._closed:
             return
         if self._has_backlog or not self._send_call(call_id, None):

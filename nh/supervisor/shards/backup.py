@@ -9,7 +9,7 @@ process: the next process binds the port anew, and packets that arrived in betwe
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from nh.calls.media import Endpoint
@@ -120,6 +120,28 @@ class ShardBackup:
     def calls(self) -> Mapping[bytes, bytes]:
         """The latest snapshot of each call, in the order in which the calls began."""
         return self._calls
+
+    def apply_all(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
+        """Carry out the messages of one record, in order; see apply().
+
+        Args:
+            messages: what the shard sent.
+            fds: the descriptors of all StoreSockets of `messages`, in their order. Those that are stored are
+                removed from the list.
+        """
+        unused: list[int] = []
+        try:
+            for message in messages:
+                count = len(message.endpoints) if isinstance(message, StoreSockets) else 0
+                its_own, fds[:] = fds[:count], fds[count:]
+                try:
+                    self.apply(message, its_own)
+                finally:
+                    unused += its_own
+            if fds:
+                raise ProtocolViolation(f"{len(fds)} descriptors too many")
+        finally:
+            fds += unused
 
     def apply(self, message: BackupMessage, fds: list[int]) -> None:
         """Carry out a message of the shard.

@@ -65,12 +65,15 @@ class RecoverySource(Protocol):
     def begin(self) -> Iterator[tuple[link.ToShard, list[int]]]:
         """The messages that follow Configured, with their descriptors; the last one is Restore."""
 
-    def receive(self, message: link.BackupMessage | link.Restoring, fds: list[int]) -> None:
-        """A message of the shard. Descriptors that are stored are removed from `fds`.
+    def back_up(self, messages: Sequence[link.BackupMessage], fds: list[int]) -> None:
+        """The messages of one record of the shard. Descriptors that are stored are removed from `fds`.
 
         Raises:
-            ProtocolViolation: the message makes no sense.
+            ProtocolViolation: a message makes no sense.
         """
+
+    def restoring(self, message: link.Restoring) -> None:
+        """The shard begins to restore a call. Raises ProtocolViolation if it did not get that call."""
 
     def restored(self, message: link.Restored) -> None:
         """The shard has restored what it can, and was told to Serve."""
@@ -205,9 +208,13 @@ class ShardHandle:
     def _on_record(self, record: bytes, fds: list[int]) -> None:
         try:
             message = link.decode_from_shard(record)
-            if isinstance(message, link.BackupMessage | link.Restoring):
-                self._recovery.receive(message, fds)
-                return
+            match message:
+                case link.Executed():
+                    self._recovery.back_up(message.backup, fds)
+                case link.Restoring():
+                    self._recovery.restoring(message)
+                case link.StoreSockets() | link.ReleaseSockets() | link.SaveCall() | link.DropCall():
+                    self._recovery.back_up((message,), fds)
         except (msgspec.DecodeError, ProtocolViolation) as exc:
             logger.error("%s (pid %d) sent an invalid message: %s; it is killed", self._name, self.pid, exc)
             self.kill()

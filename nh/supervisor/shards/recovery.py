@@ -7,7 +7,7 @@ processes died is dropped: it would take all others with it. A death at any othe
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from nh.calls.media import Endpoint
@@ -70,11 +70,12 @@ class Recovery:
         sockets, calls = list(self.backup.sockets.items()), list(self.backup.calls.items())
         return self._messages(sockets, calls, Restore(report_each=self._report_each, counters=counters))
 
-    def receive(self, message: BackupMessage | Restoring, fds: list[int]) -> None:
+    def back_up(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
         """See RecoverySource."""
-        if not isinstance(message, Restoring):
-            self.backup.apply(message, fds)
-            return
+        self.backup.apply_all(messages, fds)
+
+    def restoring(self, message: Restoring) -> None:
+        """See RecoverySource."""
         if self._sent is None or not 0 <= message.call <= len(self._sent):
             raise ProtocolViolation(f"it restores call {message.call}, which it did not get")
         self._at = message.call
