@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from nh.command_table import COMMANDS, INFO, Route
-from nh.commands import Command, Extension, GetStats, Ping, RelayCommand
+from nh.commands import Command, Extension, GetStats, ListCalls, Ping, RelayCommand
 from nh.errors import NhError, UnknownCommand
 from nh.loop import Loop, SelectorLoop
 from nh.results import ExtensionResult, Failure, Pong, Result, Stats
@@ -84,6 +84,9 @@ class Server:
             handler = self.commands.get(name)
             if handler is None:
                 raise UnknownCommand(f"command {name!r} was removed from this server's table")
+            if isinstance(command, ListCalls) and handler is _execute:
+                self.helper.answer(command, reply)
+                return
             value = handler(self.helper, command)
         except NhError as exc:
             reply(Failure.of(exc))

@@ -20,6 +20,8 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("nh health --alive --json", "for a health check that must not end a relay that drains"),
     ),
     "calls": (
+        ("nh calls --one-way --silent", "calls with media from one end only, or from none"),
+        ("nh calls --address 198.51.100.0/24 --sort loss", "the calls of a network, most loss first"),
         ("nh calls --contains alice", "calls whose call-id contains alice"),
         ("nh calls a84b4c76e66710@example.org", "one call in full"),
     ),

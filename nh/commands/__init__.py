@@ -27,6 +27,7 @@ from nh.commands.ng import (
 from nh.commands.operation import (
     MAX_DRAIN_S,
     MAX_LIST,
+    CallOrder,
     Drain,
     Extension,
     GetStats,
@@ -75,6 +76,7 @@ __all__ = [
     "BaseCommand",
     "BlockMedia",
     "CallCommand",
+    "CallOrder",
     "Close",
     "CloseCall",
     "Command",

@@ -1,10 +1,16 @@
 """What operators ask for, and the commands that a program adds to its server."""
 
+import enum
+import math
+from collections.abc import Callable, Mapping
+from typing import Final
+
 from nh.commands.base import BaseCommand
 from nh.log_settings import LogLevel
 from nh.results import (
     CallDetail,
     CallList,
+    CallSummary,
     DrainState,
     ExtensionResult,
     LogState,
@@ -22,18 +28,62 @@ MAX_DRAIN_S = 7 * 86_400
 """Longest time limit of a drain, in seconds."""
 
 
+class CallOrder(enum.StrEnum):
+    """The order of a list of calls: by call-id, or what an operator looks for first."""
+
+    CALL_ID = "call_id"
+    AGE = "age"
+    IDLE = "idle"
+    PACKETS = "packets"
+    LOSS = "loss"
+    MOS = "mos"
+
+    def rank(self, call: CallSummary) -> tuple[float, bytes]:
+        """Where a call stands in this order; the call-id decides between equals."""
+        return _RANKS[self](call), call.call_id
+
+
+def _highest_loss(call: CallSummary) -> float:
+    return max((end.loss_ratio or 0.0 for end in (call.from_, call.to) if end is not None), default=0.0)
+
+
+def _lowest_mos(call: CallSummary) -> float:
+    known = [end.mos for end in (call.from_, call.to) if end is not None and end.mos is not None]
+    return min(known, default=math.inf)
+
+
+_RANKS: Final[Mapping[CallOrder, Callable[[CallSummary], float]]] = {
+    CallOrder.CALL_ID: lambda _call: 0.0,
+    CallOrder.AGE: lambda call: -call.age_s,
+    CallOrder.IDLE: lambda call: -call.idle_s,
+    CallOrder.PACKETS: lambda call: -call.packets,
+    CallOrder.LOSS: lambda call: -_highest_loss(call),
+    CallOrder.MOS: _lowest_mos,
+}
+"""The lowest comes first: the oldest, longest idle, busiest, lossiest call, and that with the worst MOS."""
+
+
 class ListCalls(BaseCommand[CallList], frozen=True, tag="list"):
-    """List one page of calls, in the order of their call-ids.
+    """List one page of calls. Conditions apply together; one_way and silent are alternatives.
 
     Attributes:
         contains: only call-ids that contain these bytes; b"" for all.
         after: only call-ids after this one: `next` of the page before; b"" for the first page.
         limit: most calls in the page, 1 to MAX_LIST.
+        one_way: only calls in the state ONE_WAY (nh.calls.media_state).
+        silent: only calls in the state SILENT.
+        address: only calls of which an end announces, sends from, or signals from an address in this network,
+            such as "198.51.100.0/24"; "" for all.
+        sort: the order. A list in another order than that of the call-ids is one page: its first calls.
     """
 
     contains: bytes = b""
     after: bytes = b""
     limit: int = 100
+    one_way: bool = False
+    silent: bool = False
+    address: str = ""
+    sort: CallOrder = CallOrder.CALL_ID
 
 
 class ShowCall(BaseCommand[CallDetail], frozen=True, tag="show"):

@@ -7,13 +7,14 @@ from urllib.parse import unquote_to_bytes
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nh.commands import MAX_ID_BYTES, MAX_LIST, ListCalls, ShowCall
+from nh.commands import MAX_ID_BYTES, MAX_LIST, CallOrder, ListCalls, ShowCall
 from nh.errors import MalformedRequest
 from nh.http.limits import LIST_COST
 from nh.http.openapi import DEFAULT_LIST, description
 from nh.http.relay import RpcClient, StatsSource
 from nh.http.replies import json_reply
 from nh.verdict import judge_call
+from nh.wire.fields import make_list, make_network, make_order
 
 CALLS: Final = b"/api/calls/"
 WHY: Final = b"/api/why/"
@@ -38,10 +39,7 @@ class Api:
 
     async def list_calls(self, request: Request) -> Response:
         """One page of calls."""
-        fields = _parameters(request, ("contains", "after", "limit"))
-        command = ListCalls(
-            _identifier(fields, "contains"), _identifier(fields, "after"), _limit(fields.get("limit"))
-        )
+        command = _list_command(_parameters(request, ListCalls.__struct_fields__))
         return json_reply(await self._rpc.request(command, cost=LIST_COST))
 
     async def show_call(self, request: Request) -> Response:
@@ -55,6 +53,20 @@ class Api:
     async def show_description(self, _request: Request) -> Response:
         """The OpenAPI description."""
         return json_reply(description())
+
+
+def _list_command(fields: Mapping[str, bytes]) -> ListCalls:
+    return make_list(
+        ListCalls(
+            contains=_identifier(fields, "contains"),
+            after=_identifier(fields, "after"),
+            limit=_limit(fields.get("limit")),
+            one_way=_yes(fields, "one_way"),
+            silent=_yes(fields, "silent"),
+            address=make_network(_text(fields, "address"), where="address"),
+            sort=make_order(_text(fields, "sort") or CallOrder.CALL_ID, where="sort"),
+        )
+    )
 
 
 def _call_id(request: Request, prefix: bytes) -> bytes:
@@ -92,6 +104,17 @@ def _identifier(fields: Mapping[str, bytes], name: str) -> bytes:
     if len(value) > MAX_ID_BYTES:
         raise MalformedRequest(f"{name}: has {len(value)} bytes, more than {MAX_ID_BYTES}")
     return value
+
+
+def _text(fields: Mapping[str, bytes], name: str) -> str:
+    return fields.get(name, b"").decode("utf-8", "backslashreplace")
+
+
+def _yes(fields: Mapping[str, bytes], name: str) -> bool:
+    value = fields.get(name, b"false")
+    if value not in (b"true", b"false"):
+        raise MalformedRequest(f"{name}: is not true or false")
+    return value == b"true"
 
 
 def _limit(text: bytes | None) -> int:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from nh.calls.media import RelayMedia
-from nh.commands import MAX_ID_BYTES, MAX_LIST
+from nh.commands import MAX_ID_BYTES, MAX_LIST, CallOrder
 from nh.results import CallDetail, CallList
 from nh.stats.fields import FieldInfo
 from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, ShardState
@@ -115,6 +115,17 @@ _LIST: Final = (
     _parameter("after", "Only call-ids after this one: `next` of the page before", maxLength=MAX_ID_BYTES),
     _parameter(
         "limit", "Most calls in the page", type="integer", minimum=1, maximum=MAX_LIST, default=DEFAULT_LIST
+    ),
+    _parameter("one_way", "Only calls with media from one end", type="boolean", default=False),
+    _parameter(
+        "silent", "Only calls without media; with one_way: these and those", type="boolean", default=False
+    ),
+    _parameter("address", "Only calls with an end in this network: ADDRESS or ADDRESS/LENGTH"),
+    _parameter(
+        "sort",
+        "The order; in another one than call_id the list is one page",
+        enum=list(CallOrder),
+        default=CallOrder.CALL_ID,
     ),
 )
 _CALL: Final = (

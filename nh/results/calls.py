@@ -3,6 +3,27 @@
 import msgspec
 
 from nh.calls.media import RelayMedia, Side
+from nh.calls.media_state import MediaState
+
+
+class EndSummary(msgspec.Struct, frozen=True):
+    """One end of a call of a list: what it sends of the call's first audio medium, else of its first medium.
+
+    Attributes:
+        address: where its packets come from, ADDRESS:PORT; before the first one, what its SDP announces; None
+            if that has no address.
+        encoding, loss_ratio, mos: of its RTP stream with the most packets; encoding is "" if unknown, the
+            others are None if they cannot be known (see StreamDetail).
+        packets: accepted from it.
+        idle_s: seconds since its last packet; None before the first.
+    """
+
+    address: str | None
+    encoding: str
+    packets: int
+    loss_ratio: float | None
+    mos: float | None
+    idle_s: float | None
 
 
 class CallSummary(msgspec.Struct, frozen=True):
@@ -11,6 +32,8 @@ class CallSummary(msgspec.Struct, frozen=True):
     Attributes:
         age_s, idle_s: seconds since its first command, and since its last command or packet.
         packets, bytes: received.
+        state: what arrives of its media.
+        from_, to: the two ends of its latest session; None: no session joins two ends.
     """
 
     call_id: bytes
@@ -21,17 +44,23 @@ class CallSummary(msgspec.Struct, frozen=True):
     sockets: int
     packets: int
     bytes: int
+    state: MediaState = MediaState.WAITING
+    from_: EndSummary | None = msgspec.field(default=None, name="from")
+    to: EndSummary | None = None
 
 
 class CallList(msgspec.Struct, frozen=True, tag="call_list"):
     """A page of calls.
 
     Attributes:
-        next: for `after` of the next page's request; b"" on the last page.
+        next: for `after` of the next page's request; b"" on the last page, and in a list with another order
+            than that of the call-ids.
+        more: whether calls follow that are not in this page.
     """
 
     calls: tuple[CallSummary, ...]
     next: bytes = b""
+    more: bool = False
 
 
 class StreamQuality(msgspec.Struct, frozen=True):

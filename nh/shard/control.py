@@ -3,6 +3,7 @@
 It knows the link's messages and nothing of the protocols that proxies speak.
 """
 
+import functools
 import logging
 import socket
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from nh.calls.events import CallObserver
-from nh.commands import RelayCommand
+from nh.commands import ListCalls, RelayCommand
 from nh.errors import ChannelFull, KernelPathUnavailable, NhError
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.netlink.routes import Routes
@@ -135,10 +136,7 @@ class Control(CallObserver):
     def _on_record(self, record: bytes, fds: list[int]) -> None:
         match decode_to_shard(record):
             case Execute(id=request_id, command=command):
-                self._sink.hold()
-                result = self._execute(command)
-                self._reply(request_id, result)
-                self._report_if_empty()
+                self._on_command(request_id, command)
             case Configure() as configure:
                 self._or_exit(lambda: self._set_up(configure))
             case TakeSockets(endpoints):
@@ -162,6 +160,12 @@ class Control(CallObserver):
                 if self._recovery is not None:
                     self._recovery.checkpointer.save_all()
                 self._loop.stop()
+
+    def _on_command(self, request_id: int, command: RelayCommand) -> None:
+        if not isinstance(command, ListCalls):  # which changes nothing, and is answered later
+            self._sink.hold()
+        self._execute(command, functools.partial(self._reply, request_id))
+        self._report_if_empty()
 
     def _or_exit(self, step: Callable[[], None]) -> None:
         if self.exit_status != EXIT_OK:
@@ -218,19 +222,20 @@ class Control(CallObserver):
             self._handover_socket = HandoverSocket.open(configure.handover_path)
         self._channel.send(encode(Ready(pid=stats.pid, version=__version__)))
 
-    def _execute(self, command: RelayCommand) -> RelayResult:
+    def _execute(self, command: RelayCommand, reply: Callable[[RelayResult], None]) -> None:
         if self._recovery is None or not self._serving:
-            return Failure("unavailable", "the shard does not serve calls yet")
+            reply(Failure("unavailable", "the shard does not serve calls yet"))
+            return
         try:
-            return self._recovery.relay.execute(command)
+            self._recovery.relay.answer(command, reply)
         except NhError as exc:
             log_refusal(command, exc)
-            return Failure.of(exc)
+            reply(Failure.of(exc))
         except Exception:
             # a bug must cost one command, not the shard's calls
             name = type(command).__name__
             logger.exception("the command %s failed: this is a bug in nh, calls go on", name)
-            return Failure("internal", f"{name} failed inside nh; its log says why")
+            reply(Failure("internal", f"{name} failed inside nh; its log says why"))
 
     def _reply(self, request_id: int, result: RelayResult) -> None:
         """Send the result of a command, and with it what the supervisor has to back up before."""

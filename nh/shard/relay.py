@@ -7,7 +7,7 @@ to a loop and give it commands. The module knows no protocol and no other proces
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -40,12 +40,13 @@ from nh.commands import (
 from nh.errors import MalformedRequest, ProtocolError, Refused
 from nh.loop import Loop
 from nh.results import Activated, Allocated, Closed, RelayResult
+from nh.shard.call_list import CallLister
 from nh.shard.call_log import RefusalLog, SessionLog
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.plane import SocketPlane
 from nh.shard.ng.signalling import Signalling
-from nh.shard.reports import describe_call, list_calls
+from nh.shard.reports import describe_call
 from nh.shard.rtpproxy.sessions import Sessions
 from nh.shard.stats_collector import StatsCollector
 from nh.shard.ticker import POLL_S, Ticker
@@ -89,6 +90,7 @@ class Relay:
         )
         self._signalling = Signalling(self.table, config.interfaces)
         self._sessions = Sessions(self.table, config.interfaces)
+        self._lister = CallLister(self.table, config.shard)
         self._collector = StatsCollector(self.stats, self.table, self.plane)
         self._refusals = RefusalLog(config.shard)
         self.observe(SessionLog(config.shard))
@@ -141,6 +143,7 @@ class Relay:
         """End all calls, close all sockets, leave the loop. A second close() does nothing."""
         self.pause()
         self._loop = None
+        self._lister.close()
         now = time.monotonic()
         for call in list(self.table):
             self.table.close_call(call.call_id, now=now)
@@ -180,6 +183,18 @@ class Relay:
         finally:
             if not isinstance(command, ListCalls | DeleteAll) and INFO[type(command)].changes_call:
                 self._events.call_changed(command.call_id)
+
+    def answer(self, command: RelayCommand, reply: Callable[[RelayResult], None]) -> None:
+        """Carry out a command and reply once, as execute(); to a list later, because it is made in steps.
+
+        Raises:
+            Refused, ProtocolError: see execute(); then there is no reply.
+        """
+        if isinstance(command, ListCalls) and self._loop is not None:
+            self._collector.count_command(command, "ok")
+            self._lister.begin(self._loop, command, reply)
+        else:
+            reply(self.execute(command))
 
     def _count(self, command: RelayCommand) -> RelayResult:
         sockets = self.table.resources.sockets
@@ -323,23 +338,16 @@ class Relay:
                 return self._signalling.execute(command)
 
     def _look_up(self, command: ListCalls | ShowCall) -> RelayResult:
+        if isinstance(command, ListCalls):
+            return self._lister.make(command)
         now = time.monotonic()
-        if isinstance(command, ShowCall):
-            call = self.table.get_call(command.call_id)
-            self.plane.collect()  # flows that have ended may have forwarded still
-            call.note(now=now)
-            for session in call.running:
-                self.plane.count_lost(session)
-            wall_offset_s = time.time() - now
-            return describe_call(call, shard=self._config.shard, wall_offset_s=wall_offset_s, now=now)
-        return list_calls(
-            self.table,
-            contains=command.contains,
-            after=command.after,
-            limit=command.limit,
-            shard=self._config.shard,
-            now=now,
-        )
+        call = self.table.get_call(command.call_id)
+        self.plane.collect()  # flows that have ended may have forwarded still
+        call.note(now=now)
+        for session in call.running:
+            self.plane.count_lost(session)
+        wall_offset_s = time.time() - now
+        return describe_call(call, shard=self._config.shard, wall_offset_s=wall_offset_s, now=now)
 
     def _poll_sessions(self, now: float) -> None:
         self.plane.poll_sessions(since_s=POLL_S, now=now)

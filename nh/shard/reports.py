@@ -1,27 +1,24 @@
-"""Reports: calls as the plain values of `list` and `show`, and RTP streams as those of `query` too.
+"""Reports: a call as the plain values of `show`, and RTP streams as those of `query` too.
 
 Pure functions; they change no call.
 """
 
-import heapq
-from typing import Final
+from typing import NamedTuple
 
 import msgspec
 
 from nh.calls.call import Call
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Side
+from nh.calls.media_state import is_answered
 from nh.calls.rtp.mos import MIN_PACKETS, estimate_mos
 from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.rtp.quality import Sample, end_to_end, unpack
 from nh.calls.rtp.stream import RtpStream
 from nh.calls.session import Pair, Session
 from nh.calls.socket_group import SocketGroup
-from nh.calls.table import CallTable
 from nh.results import (
     CallDetail,
-    CallList,
-    CallSummary,
     GroupDetail,
     LegDetail,
     PairDetail,
@@ -29,54 +26,6 @@ from nh.results import (
     StreamDetail,
     StreamQuality,
 )
-
-MAX_PAGE_BYTES: Final = 100 * 1024
-"""Most bytes of one page, which has to fit into one message of the internal link."""
-
-LINE_BYTES: Final = 128
-"""Most bytes of a line of a list, without its call-id."""
-
-
-def list_calls(
-    table: CallTable, *, contains: bytes, after: bytes, limit: int, shard: int, now: float
-) -> CallList:
-    """A page of calls in the order of their call-ids; a page shorter than `limit` may have a `next`, too.
-
-    Args:
-        table: the calls.
-        contains, after, limit: see nh.commands.ListCalls.
-        shard: number of this shard.
-        now: monotonic seconds.
-    """
-    wanted = (call for call in table if call.call_id > after and contains in call.call_id)
-    page: list[Call] = []
-    size = 0
-    more = False
-    for call in heapq.nsmallest(limit + 1, wanted, key=lambda call: call.call_id):
-        size += len(call.call_id) + LINE_BYTES
-        if page and (len(page) == limit or size > MAX_PAGE_BYTES):
-            more = True
-            break
-        page.append(call)
-    return CallList(
-        calls=tuple(summarise_call(call, shard=shard, now=now) for call in page),
-        next=page[-1].call_id if more else b"",
-    )
-
-
-def summarise_call(call: Call, *, shard: int, now: float) -> CallSummary:
-    """A call as one line of a list."""
-    legs = [leg for session in call.running for leg in session.legs]
-    return CallSummary(
-        call_id=call.call_id,
-        shard=shard,
-        age_s=round(now - call.created, 3),
-        idle_s=round(now - call.last_active, 3),
-        sessions=sum(session.replaced_at is None for session in call.running),
-        sockets=sum(len(group.sockets) for _, group in call.groups),
-        packets=sum(leg.packets for leg in legs),
-        bytes=sum(leg.bytes for leg in legs),
-    )
 
 
 def describe_call(call: Call, *, shard: int, wall_offset_s: float, now: float) -> CallDetail:
@@ -118,7 +67,7 @@ def _session(call: Call, cseq: int, session: Session, *, wall_offset_s: float, n
     # 0: agreed by ng's offer and answer, which have no CSeq
     known_from, known_to = (bool(cseq) or session.known(side) for side in Side)
     state = "hold" if session.on_hold else "active"
-    if not (known_from and known_to):
+    if not is_answered(cseq, session):
         state = "offered"
     if session.replaced_at is not None:
         state = "replaced"
@@ -187,6 +136,30 @@ def describe_streams(leg: Leg, kind: str, *, wall_offset_s: float) -> tuple[Stre
     )
 
 
+class Figures(NamedTuple):
+    """The quality of an RTP stream so far; see StreamDetail."""
+
+    encoding: str
+    loss_ratio: float
+    mos: float | None
+
+
+def figures_of(stream: RtpStream, payload_types: PayloadTypes, kind: str) -> Figures:
+    """The quality of a stream so far.
+
+    Args:
+        stream: the stream.
+        payload_types: of its leg.
+        kind: media type of its medium; only audio has a MOS.
+    """
+    encoding = payload_types.encodings.get(stream.payload_type, "")
+    loss_ratio = stream.lost / stream.expected if stream.expected else 0.0
+    mos = None
+    if kind == "audio" and stream.arrival is not None and stream.packets >= MIN_PACKETS:
+        mos = round(estimate_mos(encoding=encoding, loss_ratio=loss_ratio, jitter_s=stream.jitter_s), 2)
+    return Figures(encoding, round(loss_ratio, 6), mos)
+
+
 def _describe(
     stream: RtpStream, payload_types: PayloadTypes, kind: str, beyond_s: float | None, *, wall_offset_s: float
 ) -> StreamDetail:
@@ -195,12 +168,7 @@ def _describe(
     Args:
         beyond_s: round trip between the relay and the end that sends the stream.
     """
-    encoding = payload_types.encodings.get(stream.payload_type, "")
-    loss_ratio = stream.lost / stream.expected if stream.expected else 0.0
-    measured = stream.arrival is not None
-    mos = None
-    if kind == "audio" and measured and stream.packets >= MIN_PACKETS:
-        mos = round(estimate_mos(encoding=encoding, loss_ratio=loss_ratio, jitter_s=stream.jitter_s), 2)
+    encoding, loss_ratio, mos = figures_of(stream, payload_types, kind)
     detail = StreamDetail(
         ssrc=stream.ssrc,
         payload_type=stream.payload_type,
@@ -209,8 +177,8 @@ def _describe(
         lost=stream.lost,
         reordered=stream.reordered,
         duplicates=stream.duplicates,
-        loss_ratio=round(loss_ratio, 6),
-        jitter_ms=round(stream.jitter_s * 1000, 3) if measured else None,
+        loss_ratio=loss_ratio,
+        jitter_ms=None if stream.arrival is None else round(stream.jitter_s * 1000, 3),
         mos=mos,
         round_trip_ms=_ms(stream.round_trip_s),
     )

@@ -11,6 +11,7 @@ from typing import Any, Final
 from nh.command_table import COMMANDS, INFO, Route
 from nh.commands import (
     CallCommand,
+    CallOrder,
     Command,
     DeleteAll,
     Drain,
@@ -192,24 +193,30 @@ class _ForAll:
 
 def _merge(command: ListCalls | DeleteAll, results: Sequence[RelayResult]) -> RelayResult:
     if isinstance(command, ListCalls):
-        return merge_pages([each for each in results if isinstance(each, CallList)], command.limit)
+        return merge_pages([each for each in results if isinstance(each, CallList)], command)
     return Closed(sum(each.sessions for each in results if isinstance(each, Closed)))
 
 
-def merge_pages(pages: Sequence[CallList], limit: int) -> CallList:
+def merge_pages(pages: Sequence[CallList], command: ListCalls) -> CallList:
     """Merge the shards' pages into one page.
 
     A shard with more calls than its page may have some right behind the page's end, so calls of other shards
-    behind that end go to the next page.
+    behind that end are left out; by call-id they go to the next page.
 
     Args:
-        pages: one page of each shard, calls in the order of their call-ids.
-        limit: most calls in the result, 1 or more.
+        pages: one page of each shard, calls in the order that the command asks for.
+        command: the command, for its order and limit.
     """
-    calls = sorted((call for page in pages for call in page.calls), key=lambda call: call.call_id)
-    ends = [page.next for page in pages if page.next]
+    rank, by_id = command.sort.rank, command.sort is CallOrder.CALL_ID
+    calls = sorted((call for page in pages for call in page.calls), key=rank)
+    if by_id:
+        ends = [(0.0, page.next) for page in pages if page.next]
+    else:
+        ends = [rank(page.calls[-1]) for page in pages if page.more and page.calls]
     if ends:
-        calls = [call for call in calls if call.call_id <= min(ends)]
-    if len(calls) > limit:
-        return CallList(tuple(calls[:limit]), calls[limit - 1].call_id)
-    return CallList(tuple(calls), min(ends, default=b""))
+        calls = [call for call in calls if rank(call) <= min(ends)]
+    more = len(calls) > command.limit or any(page.more for page in pages)
+    if len(calls) > command.limit:
+        calls = calls[: command.limit]
+        ends = [rank(calls[-1])]
+    return CallList(tuple(calls), min(ends)[1] if by_id and ends else b"", more)

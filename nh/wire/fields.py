@@ -4,11 +4,12 @@ Codecs pass values of the right type; these functions check their ranges and mak
 Knows no encoding.
 """
 
+import ipaddress
 from collections.abc import Sequence
 
 from nh.calls.media import MAX_MEDIA, Endpoint, Media, Side, canonical_address, make_media
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ, PayloadFormat
-from nh.commands import MAX_CSEQ, MAX_ID_BYTES, Allocate, TransactionKey
+from nh.commands import MAX_CSEQ, MAX_ID_BYTES, Allocate, CallOrder, ListCalls, TransactionKey
 from nh.errors import MalformedRequest
 
 MAX_PARAM = 64
@@ -16,6 +17,9 @@ MAX_PARAM = 64
 
 MAX_PARAM_BYTES = 1024
 """Longest key and longest value of a param, as UTF-8."""
+
+MAX_NETWORK_CHARACTERS = 49
+"""Longest text of a network: an address of 45 characters with its prefix length."""
 
 MAX_TOKEN_CHARACTERS = 64
 """Longest `proto` or `kind` of a medium, and longest encoding name."""
@@ -62,6 +66,57 @@ def make_key(
         uri_from=make_id(uri_from, where="uri_from"),
         uri_to=make_id(uri_to, where="uri_to"),
     )
+
+
+def make_network(text: str, *, where: str) -> str:
+    """Return a network as ListCalls has it; "" stays "".
+
+    Args:
+        text: an IP address, or one with a prefix length; bits behind the prefix are ignored.
+        where: the name of the field, for error messages.
+
+    Raises:
+        MalformedRequest: it is neither.
+    """
+    if not text:
+        return ""
+    try:
+        if len(text) <= MAX_NETWORK_CHARACTERS and "%" not in text:
+            return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        pass
+    raise MalformedRequest(
+        f"{where}: {text[:MAX_NETWORK_CHARACTERS]!r} is not an IP address or network, such as 198.51.100.7 or"
+        " 198.51.100.0/24"
+    )
+
+
+def make_order(text: str, *, where: str) -> CallOrder:
+    """Return the order of a list by its name.
+
+    Args:
+        text: the name.
+        where: the name of the field, for error messages.
+
+    Raises:
+        MalformedRequest: no order has this name.
+    """
+    if text not in tuple(CallOrder):
+        raise MalformedRequest(
+            f"{where}: {text[:MAX_TOKEN_CHARACTERS]!r} is not one of {', '.join(CallOrder)}"
+        )
+    return CallOrder(text)
+
+
+def make_list(command: ListCalls) -> ListCalls:
+    """Return a ListCalls unchanged, whose parts are valid.
+
+    Raises:
+        MalformedRequest: its parts contradict each other.
+    """
+    if command.after and command.sort is not CallOrder.CALL_ID:
+        raise MalformedRequest(f"after: a list sorted by {command.sort} has one page")
+    return command
 
 
 def make_medium(

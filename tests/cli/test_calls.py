@@ -10,11 +10,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from nh.calls.media import Media, Side
+from nh.calls.media_state import MediaState
 from nh.calls.settings import RelayConfig
+from nh.cli.calls import output
 from nh.cli.main import app
 from nh.client import NativeClient
 from nh.commands import MAX_LIST, Activate, Allocate, TransactionKey
 from nh.loop import SelectorLoop
+from nh.results import CallSummary, EndSummary
 from nh.server import Server
 from nh.shard.relay import Relay
 from tools.harness.ports import claim_ports
@@ -82,7 +85,7 @@ def test_a_list_is_limited_and_says_that_there_is_more(directory: Path) -> None:
     allocate(directory, b"a", b"b", b"c")
     result = nh(directory, "calls", "--limit", "2")
     assert listed(result) == ["a", "b"]
-    assert "more than 2 calls" in result.stderr
+    assert "more than 2 calls; see --limit" in result.stderr
     assert nh(directory, "calls", "--limit", "3").stderr == ""
 
 
@@ -100,6 +103,74 @@ def test_pages_are_fetched_until_the_limit(directory: Path, monkeypatch: pytest.
     assert listed(nh(directory, "calls")) == ids
     assert listed(nh(directory, "calls", "--limit", "5")) == ids[:5]
     assert MAX_LIST > 2
+
+
+def test_a_list_shows_both_ends(directory: Path) -> None:
+    allocate(directory, b"x@host", sides=(Side.FROM, Side.TO))
+    result = nh(directory, "calls")
+    assert result.stdout.splitlines()[0].split()[:4] == ["media", "age", "idle", "packets"]
+    line = result.stdout.splitlines()[1]
+    assert line.split() == ["waiting", *line.split()[1:3], "0", "127.0.0.1:4000", "127.0.0.1:4000", "x@host"]
+
+
+def test_calls_are_selected_and_ordered(directory: Path) -> None:
+    allocate(directory, b"a", sides=(Side.FROM, Side.TO))
+    allocate(directory, b"b")
+    assert listed(nh(directory, "calls", "--sort", "age")) == ["a", "b"]
+    assert listed(nh(directory, "calls", "--address", "127.0.0.0/8", "--contains", "b")) == ["b"]
+    assert listed(nh(directory, "calls", "--address", "192.0.2.1")) == []
+    assert listed(nh(directory, "calls", "--one-way", "--silent")) == []
+    sorted_list = nh(directory, "calls", "--sort", "age", "--limit", "1")
+    assert listed(sorted_list) == ["a"]
+    assert "more than 1 call;" in sorted_list.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--address", "nowhere"], "--address: 'nowhere' is not an IP address or network"),
+        (["--sort", "weather"], "--sort: 'weather' is not one of call_id, age"),
+        (["--silent", "a"], "CALL-ID shows one call"),
+        (["--limit", "0"], "limit: "),
+    ],
+)
+def test_a_list_that_cannot_be_made_is_the_operators_error(
+    directory: Path, words: list[str], what: str
+) -> None:
+    result = nh(directory, "calls", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"nh: command line: {what}")
+    assert result.stderr.count("\n") == 1
+
+
+ENDS = (
+    EndSummary("198.51.100.200:60000", "telephone-event", 12_345_678, 0.0949, 4.31, 0.02),
+    EndSummary("203.0.113.200:60000", "PCMA", 9999, 1.0, 1.0, 86_400.0),
+)
+
+
+@pytest.mark.parametrize("width", [80, 149, 150, 200])
+def test_the_columns_fit_into_the_terminal(width: int) -> None:
+    call = CallSummary(b"a" * 30, 3, 360_000.0, 9.9, 1, 4, 12_345_678, 2**40, MediaState.ONE_WAY, *ENDS)
+    lines = [line for shown in (None, call) for line in output.lines_for(width)(shown).plain.splitlines()]
+    assert len(lines) == (4 if width < 150 else 2)
+    assert max(map(len, lines)) <= width
+    text = " ".join(lines)
+    for part in ("one-way", "198.51.100.200:60000", "203.0.113.200:60000", "9.5%", "100%", "4.3", "1.0"):
+        assert part in text
+    titles, values = lines[: len(lines) // 2], lines[len(lines) // 2 :]
+    ends, shown = titles[-1], values[-1]
+    for title, value in (("from", "198.51"), ("to", "203.0"), ("codec", "teleph"), ("MOS", "4.3")):
+        assert ends.index(title) == shown.index(value)
+
+
+def test_what_an_end_sends_is_shown_safely() -> None:
+    end = EndSummary("198.51.100.200:60000", "\x1b[2J", 1, None, None, None)
+    call = CallSummary(EVIL, 0, 1.0, 1.0, 1, 4, 1, 1, MediaState.FLOWING, end, None)
+    for width in (80, 200):
+        shown = output.lines_for(width)(call).plain
+        assert "\x1b" not in shown
+        assert EVIL_SHOWN in shown
 
 
 def test_json_has_a_line_for_each_call_with_ids_as_they_are_typed(directory: Path) -> None:

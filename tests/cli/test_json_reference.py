@@ -8,13 +8,14 @@ import msgspec
 import pytest
 
 from nh.calls.media import RelayMedia, Side
+from nh.calls.media_state import MediaState
 from nh.cli.calls.callid import json_text
 from nh.cli.config import Shown
 from nh.cli.health import Health
 from nh.cli.upgrade import Upgraded
 from nh.doctor.findings import Finding
 from nh.log_settings import LogLevel
-from nh.results import CallDetail, CallSummary, DrainState, GroupDetail, LogState, Reloaded
+from nh.results import CallDetail, CallSummary, DrainState, EndSummary, GroupDetail, LogState, Reloaded
 from nh.verdict import Verdict
 from nh.wire.native.values import to_json
 
@@ -48,11 +49,13 @@ def test_the_page_lists_the_fields_of_what_only_the_command_line_has() -> None:
     assert documented("`nh doctor`") == ["status", "findings", *Finding.__struct_fields__]
 
 
+END = EndSummary("192.0.2.1:4000", "PCMU", 10, 0.1, None, None)
+
 RESULTS: list[msgspec.Struct] = [
     DrainState(True, 3, 1.5),
     Reloaded(("silent_s",), ("shards",)),
     LogState(LogLevel.INFO, {"rpc": LogLevel.DEBUG}),
-    CallSummary(b"call", 0, 1.0, 0.5, 1, 4, 10, 2000),
+    CallSummary(b"call", 0, 1.0, 0.5, 1, 4, 10, 2000, MediaState.ONE_WAY, END, None),
     GroupDetail(
         cseq=1,
         id=b"alice",

@@ -91,6 +91,24 @@ def test_a_list_comes_page_by_page(relay: Relay, client: httpx.Client) -> None:
             call.hang_up()
 
 
+def test_a_list_is_selected_and_ordered(relay: Relay, client: httpx.Client) -> None:
+    def listed(**query: str | int) -> list[str]:
+        params: dict[str, str | int] = {"contains": "selected-", **query}
+        return [call["call_id"] for call in client.get("/api/calls", params=params).json()["calls"]]
+
+    with (
+        RelayedCall(relay.unix_address, b"selected-b") as first,
+        RelayedCall(relay.unix_address, b"selected-a") as second,
+    ):
+        first.talk()
+        assert listed() == ["selected-a", "selected-b"]
+        assert listed(sort="packets", limit=1) == ["selected-b"]
+        assert listed(sort="age", address="127.0.0.0/8") == ["selected-b", "selected-a"]
+        assert listed(address="192.0.2.1") == listed(one_way="true", silent="true") == []
+        first.end()
+        second.end()
+
+
 def test_there_are_no_redirects(client: httpx.Client) -> None:
     assert client.get("/api/calls/").status_code == 404
     assert client.get("/metrics/").status_code == 404
@@ -109,6 +127,12 @@ def test_an_unknown_call_is_not_found(client: httpx.Client) -> None:
         "limit=1e3",
         "limit=",
         "limt=1",
+        "one_way=yes",
+        "silent=",
+        "address=nowhere",
+        "address=%ff",
+        "sort=weather",
+        "after=a&sort=age",
         "limit=1&limit=2",
         "after=" + "x" * 16_385,
     ],

@@ -208,11 +208,24 @@ def test_a_bug_costs_one_command(
     with monkeypatch.context() as broken:
         assert shard.control._recovery is not None
         broken.setattr(shard.control._recovery.relay, "execute", fail)
-        result = shard.do(ListCalls())
+        result = shard.do(ShowCall(b"call"))
     assert isinstance(result, Failure)
     assert result.code == "internal"
     assert "ZeroDivisionError" in caplog.text
     assert shard.do(ListCalls()) == CallList(())
+
+
+def test_a_bug_in_a_list_costs_one_list(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not isinstance(shard.do(Allocate(KEY, Side.FROM, "127.0.0.1", ())), Failure)
+    with monkeypatch.context() as broken:
+        broken.delattr("nh.shard.call_list.summarise_call")
+        result = shard.do(ListCalls())
+    assert isinstance(result, Failure)
+    assert result.code == "internal"
+    assert "NameError" in caplog.text
+    assert isinstance(shard.do(ListCalls()), CallList)
 
 
 def test_an_answer_that_is_too_long_becomes_an_error(shard: Shard) -> None:

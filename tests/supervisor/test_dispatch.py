@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import nh
 from nh import commands
@@ -16,6 +17,7 @@ from nh.commands import (
     Allocate,
     Answer,
     BlockMedia,
+    CallOrder,
     Close,
     CloseCall,
     Command,
@@ -214,7 +216,8 @@ def test_all_sessions_are_deleted_in_all_shards(testbed: DispatchTestbed) -> Non
 
 def test_nothing_behind_a_short_page_is_shown_before_its_rest() -> None:
     merged = merge_pages(
-        [CallList((summary(b"a"),), next=b"a"), CallList((summary(b"b"), summary(b"c")))], limit=10
+        [CallList((summary(b"a"),), b"a", True), CallList((summary(b"b"), summary(b"c")))],
+        ListCalls(limit=10),
     )
     assert ([call.call_id for call in merged.calls], merged.next) == ([b"a"], b"a")
 
@@ -222,7 +225,7 @@ def test_nothing_behind_a_short_page_is_shown_before_its_rest() -> None:
 def shard_page(call_ids: list[bytes], after: bytes, limit: int) -> CallList:
     found = [each for each in call_ids if each > after]
     page = tuple(summary(each) for each in found[:limit])
-    return CallList(page, page[-1].call_id if len(found) > limit else b"")
+    return CallList(page, page[-1].call_id if len(found) > limit else b"", len(found) > limit)
 
 
 @given(
@@ -241,7 +244,7 @@ def test_pages_together_show_every_call_once_and_in_order(
         pages = [
             shard_page(shard, after, min(limit, size)) for shard, size in zip(shards, sizes, strict=True)
         ]
-        merged = merge_pages(pages, limit)
+        merged = merge_pages(pages, ListCalls(limit=limit))
         assert len(merged.calls) <= limit
         shown += [call.call_id for call in merged.calls]
         if not merged.next:
@@ -249,3 +252,28 @@ def test_pages_together_show_every_call_once_and_in_order(
         assert merged.next > after
         after = merged.next
     assert shown == sorted(call_ids)
+
+
+@given(
+    st.dictionaries(st.binary(min_size=1, max_size=3), st.integers(0, 5), max_size=40),
+    st.integers(1, 8),
+    st.lists(st.integers(1, 8), min_size=3, max_size=3),
+)
+def test_a_sorted_page_has_the_first_calls_of_all_shards(
+    ages: dict[bytes, int], limit: int, sizes: list[int]
+) -> None:
+    command = ListCalls(limit=limit, sort=CallOrder.AGE)
+    calls = sorted(
+        (replace(summary(call_id), age_s=float(age)) for call_id, age in ages.items()), key=command.sort.rank
+    )
+    pages = []
+    for shard, size in enumerate(sizes):  # a page may be shorter than the limit, as above
+        own = [call for call in calls if shard_of(call.call_id, SHARDS) == shard]
+        most = min(limit, size)
+        pages.append(CallList(tuple(own[:most]), more=len(own) > most))
+    merged = merge_pages(pages, command)
+    assert list(merged.calls) == calls[: len(merged.calls)]
+    assert (len(merged.calls) <= limit, merged.next) == (True, b"")
+    assert merged.more == (len(merged.calls) < len(calls))
+    if min(sizes) >= limit:
+        assert len(merged.calls) == min(limit, len(calls))

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.media import MAX_MEDIA, Endpoint, Media, RelayMedia, Side
+from nh.calls.media_state import MediaState
 from nh.calls.rtp.payload_types import PayloadFormat
 from nh.commands import (
     MAX_CSEQ,
@@ -14,6 +15,7 @@ from nh.commands import (
     MAX_LIST,
     Activate,
     Allocate,
+    CallOrder,
     Close,
     CloseCall,
     Command,
@@ -37,6 +39,7 @@ from nh.results import (
     CallList,
     CallSummary,
     Closed,
+    EndSummary,
     ExtensionResult,
     Failure,
     GroupDetail,
@@ -63,6 +66,7 @@ CLOSE = {"call_id": "call", "id_from": "from", "id_to": "to"}
 MEDIUM = {"address": "192.0.2.1", "port": 30000}
 
 LEG = LegDetail("127.0.0.1:30000", "192.0.2.1:4000", None, False, 1, 172, {"source_mismatch": 3}, None)
+END = EndSummary("192.0.2.10:4000", "PCMA", 5, 0.01, 4.2, None)
 DETAIL = CallDetail(
     call_id=b"call\xff",
     shard=1,
@@ -191,6 +195,29 @@ def test_list_begins_at_the_first_call() -> None:
     assert decode("list", {"contains": "x", "after": {"base64": "/w=="}, "limit": 5}) == ListCalls(
         b"x", b"\xff", 5
     )
+    fields = {"one_way": True, "silent": True, "address": "198.51.100.7/24", "sort": "loss"}
+    assert decode("list", fields) == ListCalls(
+        one_way=True, silent=True, address="198.51.100.0/24", sort=CallOrder.LOSS
+    )
+    assert decode("list", {"address": "2001:DB8::1"}) == ListCalls(address="2001:db8::1/128")
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"address": "nowhere"}, "address: 'nowhere' is not an IP address or network"),
+        ({"address": "198.51.100.7/33"}, "address: "),
+        ({"address": "fe80::1%eth0"}, "address: "),
+        ({"address": "1" * 1000}, "address: "),
+        ({"sort": "weather"}, "sort: 'weather' is not one of call_id, age, idle, packets, loss, mos"),
+        ({"sort": ""}, "sort: "),
+        ({"sort": "age", "after": "a"}, "after: a list sorted by age has one page"),
+    ],
+)
+def test_a_list_that_cannot_be_made_says_why(fields: dict[str, object], what: str) -> None:
+    message = rejected(body("list", fields)).message
+    assert message.startswith(what)
+    assert len(message) < 200
 
 
 def test_the_other_commands() -> None:
@@ -348,7 +375,7 @@ def reply(result: Result, request_id: native.RequestId = 1) -> Any:
         (Pong("0.1.0"), {"version": "0.1.0"}),
         (Stats({"totals": {"calls": 1}}), {"totals": {"calls": 1}}),
         (ExtensionResult([b"a", {b"\xff": b"\xff"}]), ["a", {"\\xff": {"base64": "/w=="}}]),
-        (CallList(()), {"calls": [], "next": ""}),
+        (CallList(()), {"calls": [], "next": "", "more": False}),
     ],
 )
 def test_results_are_plain_json(result: Result, expected: object) -> None:
@@ -410,7 +437,13 @@ commands = st.one_of(
     st.builds(Activate, keys, st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)),
     st.builds(Close, st.one_of(keys, byes)),
     st.builds(CloseCall, call_ids),
-    st.builds(ListCalls, ids, ids, st.integers(1, MAX_LIST)),
+    st.builds(ListCalls, ids, ids, st.integers(1, MAX_LIST), st.booleans(), st.booleans()),
+    st.builds(
+        ListCalls,
+        ids,
+        address=st.sampled_from(["", "198.51.100.0/24", "2001:db8::1/128"]),
+        sort=st.sampled_from(CallOrder),
+    ),
     st.builds(ShowCall, call_ids),
     st.just(GetStats()),
     st.just(Ping()),
@@ -444,7 +477,8 @@ def test_extensions_survive_the_way() -> None:
         Allocated((RelayMedia("127.0.0.1", 5004, 2), RelayMedia("::1", 0, 1))),
         Activated(False),
         Closed(3),
-        CallList((CallSummary(b"a\xff", 3, 1.5, 0.25, 2, 8, 100, 17200),), b"b\xff"),
+        CallList((CallSummary(b"a\xff", 3, 1.5, 0.25, 2, 8, 100, 17200),), b"b\xff", True),
+        CallList((CallSummary(b"a", 3, 1.5, 0.25, 2, 8, 100, 17200, MediaState.ONE_WAY, END, END),)),
         CallList((), b""),
         DETAIL,
         Stats({"totals": {"calls": 1}, "shards": [1, 2]}),

@@ -8,14 +8,18 @@ import typer
 
 from nh.cli.calls.callid import json_text, read_id
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect, read_number, settings_of
-from nh.errors import NhError, UnknownCall
+from nh.commands import CallOrder, ListCalls
+from nh.errors import ConfigError, MalformedRequest, NhError, UnknownCall
 from nh.printable import show_id
+from nh.wire.fields import make_network, make_order
 
 _ID_HELP: Final = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behind -- if it begins with -"
 COMPLETION_S: Final = 1.0
 """nh may take so long to answer the shell."""
 
 MOST_COMPLETED: Final = 200
+
+_WHICH: Final = "Which calls"
 
 
 @contextmanager
@@ -30,7 +34,6 @@ def naming(call_id: bytes) -> Iterator[None]:
 def complete_call_id(ctx: typer.Context, incomplete: str) -> list[str]:
     """The call-ids that begin with what was typed, for the shell; none if nh cannot be asked now."""
     from nh.client import NativeClient  # noqa: PLC0415
-    from nh.commands import ListCalls  # noqa: PLC0415
 
     try:
         begun = read_id(incomplete)
@@ -66,27 +69,79 @@ def calls(
     *,
     contains: Annotated[
         str,
-        typer.Option(metavar="TEXT", help="List only calls whose call-id contains this.", show_default=False),
+        typer.Option(
+            metavar="TEXT",
+            help="List only calls whose call-id contains this.",
+            show_default=False,
+            rich_help_panel=_WHICH,
+        ),
     ] = "",
-    limit: Annotated[str, typer.Option(metavar="N", help="Most calls to list; 1 or more.")] = "100",
+    one_way: Annotated[
+        bool,
+        typer.Option("--one-way", help="List calls with media from one end only.", rich_help_panel=_WHICH),
+    ] = False,
+    silent: Annotated[
+        bool,
+        typer.Option(
+            "--silent",
+            help="List calls without media; with --one-way: these and those.",
+            rich_help_panel=_WHICH,
+        ),
+    ] = False,
+    address: Annotated[
+        str,
+        typer.Option(
+            metavar="IP[/LEN]",
+            help="List only calls with an end at this address, or in this network.",
+            show_default=False,
+            rich_help_panel=_WHICH,
+        ),
+    ] = "",
+    sort: Annotated[
+        str,
+        typer.Option(
+            metavar="ORDER",
+            help=f"The order: {', '.join(CallOrder)}; what is oldest, longest, most, worst comes first.",
+            autocompletion=lambda incomplete: [each for each in CallOrder if each.startswith(incomplete)],
+            rich_help_panel=_WHICH,
+        ),
+    ] = CallOrder.CALL_ID.value,
+    limit: Annotated[
+        str, typer.Option(metavar="N", help="Most calls to list; 1 or more.", rich_help_panel=_WHICH)
+    ] = "100",
     as_json: AsJson = False,
     rpc: RpcAddress = None,
     runtime_dir: RuntimeDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """List calls in the order of their call-ids, or show one in full.
+    """List calls, or show one in full.
 
-    Packets and bytes are those received. --json prints a line of JSON for each call.
+    A line shows for each end its address, its codec, the loss before the relay, and the MOS. --json prints a
+    line of JSON for each call.
     """
-    most = read_number("limit", limit, 1)
     from nh.cli.calls import output as calls_output  # noqa: PLC0415  rich takes a while to import
 
-    wanted, pattern = read_id(call_id or ""), read_id(contains)
+    most, command = read_number("limit", limit, 1), _list_command(contains, one_way, silent, address, sort)
+    wanted = read_id(call_id or "")
+    if call_id is not None and command != ListCalls():
+        raise ConfigError(
+            "command line: CALL-ID shows one call: the options that select calls are for a list"
+        )
     with naming(wanted), connect(config, runtime_dir, rpc) as client:
         if call_id is not None:
             calls_output.print_call(client, wanted, as_json)
-        elif calls_output.print_list(client, pattern, most, as_json):
-            typer.echo(f"nh: there are more than {most} calls; see --limit and --contains", err=True)
+        elif calls_output.print_list(client, command, most, as_json):
+            calls = "1 call" if most == 1 else f"{most} calls"
+            typer.echo(f"nh: there are more than {calls}; see --limit and --contains", err=True)
+
+
+def _list_command(contains: str, one_way: bool, silent: bool, address: str, sort: str) -> ListCalls:
+    """What to list. Raises ConfigError for a value that cannot be used."""
+    try:
+        network, order = make_network(address, where="--address"), make_order(sort, where="--sort")
+    except MalformedRequest as exc:
+        raise ConfigError(f"command line: {exc}") from exc
+    return ListCalls(read_id(contains), one_way=one_way, silent=silent, address=network, sort=order)
 
 
 def close(

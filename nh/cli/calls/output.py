@@ -1,24 +1,37 @@
 """Sends the commands of `nh calls` and prints the results, for people or as JSON."""
 
+from collections.abc import Callable
 from typing import Final
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from nh.calls.media_state import MediaState
 from nh.cli.calls.call_view import call_lines
 from nh.cli.calls.callid import json_text
-from nh.cli.stats.quantities import count, duration, size
+from nh.cli.stats.quantities import count, duration
 from nh.client import NativeClient
 from nh.commands import MAX_LIST, ListCalls, ShowCall
-from nh.printable import show_id
-from nh.results import CallSummary
+from nh.printable import show_id, show_text
+from nh.results import CallSummary, EndSummary
 
-_COLUMNS: Final = "{:>5} {:>6} {:>6} {:>4} {:>5} {:>7} {:>6}  {}"
+_WIDE: Final = 150
+"""From this width on a call is one line; in a narrower terminal its ends are in a second line."""
 
-_LIST_HEADER: Final = Text(
-    _COLUMNS.format("shard", "age", "idle", "sess", "socks", "packets", "bytes", "call-id"), style="bold"
-)
+_CALL: Final = "{:<8} {:>6} {:>6} {:>7}"
+_END: Final = "{:<21} {:<6.6} {:>5} {:>3}"
+
+_CALL_TITLES: Final = _CALL.format("media", "age", "idle", "packets")
+_END_TITLES: Final = "  ".join(_END.format(side, "codec", "loss", "MOS") for side in ("from", "to"))
+_STATES: Final = {
+    MediaState.FLOWING: "green",
+    MediaState.ONE_WAY: "red",
+    MediaState.SILENT: "red",
+    MediaState.HOLD: "yellow",
+    MediaState.WAITING: "yellow",
+}
 
 
 def print_call(client: NativeClient, call_id: bytes, as_json: bool) -> None:
@@ -33,42 +46,68 @@ def print_call(client: NativeClient, call_id: bytes, as_json: bool) -> None:
         console.print(line, soft_wrap=True)
 
 
-def print_list(client: NativeClient, contains: bytes, limit: int, as_json: bool) -> bool:
+def print_list(client: NativeClient, command: ListCalls, limit: int, as_json: bool) -> bool:
     """Calls, `limit` at most, page by page. Returns whether there are more.
 
     Args:
-        contains: only call-ids with these bytes in them; b"" for all.
+        command: which calls, in which order.
         limit: 1 or more.
         as_json: a line of JSON a call.
     """
     console = Console()
-    after, left = b"", limit
+    # a program that reads the list, such as grep, gets a call with each line
+    lines = lines_for(console.width if console.is_terminal else _WIDE)
+    left, titled = limit, as_json
     while left > 0:
-        page = client.request(ListCalls(contains, after, min(left, MAX_LIST)))
-        if left == limit and not as_json:
-            console.print(_LIST_HEADER, soft_wrap=True)
+        page = client.request(msgspec.structs.replace(command, limit=min(left, MAX_LIST)))
+        if not titled:
+            console.print(lines(None), soft_wrap=True)
+            titled = True
         for call in page.calls:
             if as_json:
                 typer.echo(json_text(call))
             else:
-                console.print(_list_line(call), soft_wrap=True)
-        after, left = page.next, left - len(page.calls)
-        if not after:
-            return False
+                console.print(lines(call), soft_wrap=True)
+        command, left = msgspec.structs.replace(command, after=page.next), left - len(page.calls)
+        if not page.next:
+            return page.more
     return True
 
 
-def _list_line(call: CallSummary) -> Text:
-    """One call. The call-id comes last and is never cut, so that it can be copied into `nh close`."""
-    return Text(
-        _COLUMNS.format(
-            call.shard,
-            duration(call.age_s),
-            duration(call.idle_s),
-            count(call.sessions),
-            count(call.sockets),
-            count(call.packets),
-            size(call.bytes),
-            show_id(call.call_id),
-        )
-    )
+def lines_for(width: int) -> Callable[[CallSummary | None], Text]:
+    """What makes a call into text for a terminal of this width, and None into the titles."""
+    return _wide if width >= _WIDE else _narrow
+
+
+def _wide(call: CallSummary | None) -> Text:
+    """A call in one line, None: the titles. The call-id is last and whole, to be copied into `nh close`."""
+    if call is None:
+        return Text(f"{_CALL_TITLES}  {_END_TITLES}  call-id", style="bold")
+    return Text("  ").join((_about(call), _ends(call), Text(show_id(call.call_id))))
+
+
+def _narrow(call: CallSummary | None) -> Text:
+    """A call in two lines, of which the second has 80 columns with IPv4; None: the titles."""
+    if call is None:
+        return Text(f"{_CALL_TITLES}  call-id\n  {_END_TITLES}", style="bold")
+    text = _about(call).append("  ").append(show_id(call.call_id))
+    return text if call.from_ is None else text.append("\n  ").append(_ends(call))
+
+
+def _about(call: CallSummary) -> Text:
+    times = (duration(call.age_s), duration(call.idle_s), count(call.packets))
+    text = Text(_CALL.format(call.state, *times))
+    text.stylize(_STATES[call.state], 0, len(call.state))
+    return text
+
+
+def _ends(call: CallSummary) -> Text:
+    return Text(f"{_end(call.from_)}  {_end(call.to)}")
+
+
+def _end(end: EndSummary | None) -> str:
+    if end is None:
+        return _END.format("-", "", "", "")
+    loss = "" if end.loss_ratio is None else f"{end.loss_ratio:.{int(end.loss_ratio < 0.0995)}%}"
+    mos = "" if end.mos is None else f"{end.mos:.1f}"
+    return _END.format(end.address or "-", show_text(end.encoding), loss, mos)

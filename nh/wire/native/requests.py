@@ -15,6 +15,7 @@ from nh.commands import (
     MAX_DRAIN_S,
     MAX_LIST,
     Activate,
+    CallOrder,
     Close,
     CloseCall,
     Command,
@@ -38,7 +39,10 @@ from nh.wire.fields import (
     make_format,
     make_id,
     make_key,
+    make_list,
     make_medium,
+    make_network,
+    make_order,
     make_param,
 )
 from nh.wire.native.values import Identifier, read_identifier
@@ -167,11 +171,17 @@ class _List(Request, kw_only=True, tag="list"):
     contains: Identifier = ""
     after: Identifier = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIST)] = 100
+    one_way: bool = False
+    silent: bool = False
+    address: str = ""
+    sort: str = CallOrder.CALL_ID
 
     def to_command(self) -> Command:
         contains = make_id(read_identifier(self.contains, where="contains"), where="contains")
         after = make_id(read_identifier(self.after, where="after"), where="after")
-        return ListCalls(contains, after, self.limit)
+        address = make_network(self.address, where="address")
+        order = make_order(self.sort, where="sort")
+        return make_list(ListCalls(contains, after, self.limit, self.one_way, self.silent, address, order))
 
 
 class _Show(Request, kw_only=True, tag="show"):

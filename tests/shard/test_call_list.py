@@ -1,0 +1,330 @@
+"""nh.shard.call_list: which calls a list has, in which order, and that it is made in steps."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from nh.calls.media import Endpoint, Media, Side
+from nh.calls.media_state import SILENT_S, MediaState
+from nh.calls.settings import RelayConfig
+from nh.commands import MAX_LIST, Allocate, CallOrder, ListCalls, TransactionKey
+from nh.ipc.link_messages import MAX_MESSAGE_BYTES, Executed, encode
+from nh.loop import SelectorLoop
+from nh.results import CallList, EndSummary, Failure
+from nh.shard import call_list
+from nh.shard.call_list import CallLister, list_in_steps, summarise_call
+from nh.shard.relay import Relay
+from tests.calls.fakes import ALICE_AUDIO, BOB_AUDIO, HELD_AUDIO, Proxy, make_proxy, receive
+from tests.calls.rtp import Sender
+from tests.shard.conftest import MakePeer
+from tests.shard.testbed import PACKET, V4, RelayTestbed
+from tools.harness.waiting import turn_until
+
+LONGEST_END = EndSummary("[" + "f" * 45 + "]:65535", "x" * 64, 2**62, 0.123456, 4.45, 123456789.123)
+
+
+@pytest.fixture
+def relay(ports: range) -> Iterator[Relay]:
+    relay = Relay(RelayConfig(ports=(ports[0], ports[-1]), shard=3, shards=4))
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def proxy() -> Proxy:
+    """A proxy with a relay for fifty calls."""
+    return make_proxy(ports=(20_000, 20_199))
+
+
+def add_calls(relay: Relay, *call_ids: bytes) -> None:
+    for call_id in call_ids:
+        relay.execute(Allocate(TransactionKey(call_id, 1, b"alice"), Side.FROM, V4, ()))
+
+
+def page(relay: Relay, *, contains: bytes = b"", after: bytes = b"", limit: int = 100) -> CallList:
+    result = relay.execute(ListCalls(contains, after, limit))
+    assert isinstance(result, CallList)
+    return result
+
+
+def all_pages(relay: Relay, limit: int, contains: bytes = b"") -> list[list[bytes]]:
+    pages, after = [], b""
+    while True:
+        found = page(relay, contains=contains, after=after, limit=limit)
+        pages.append([call.call_id for call in found.calls])
+        after = found.next
+        if not after:
+            return pages
+
+
+def test_calls_are_listed_in_the_order_of_their_ids(relay: Relay) -> None:
+    add_calls(relay, b"c", b"a", b"\xff", b"b\0", b"b")
+    assert all_pages(relay, 100) == [[b"a", b"b", b"b\0", b"c", b"\xff"]]
+
+
+def test_no_calls_are_an_empty_list(relay: Relay) -> None:
+    assert page(relay) == CallList(())
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 6, 7])
+def test_every_call_is_on_one_page(relay: Relay, limit: int) -> None:
+    ids = [b"%d" % number for number in range(6)]
+    add_calls(relay, *ids)
+    pages = all_pages(relay, limit)
+    assert [call_id for found in pages for call_id in found] == ids
+    assert all(0 < len(found) <= limit for found in pages)
+
+
+def test_only_what_contains_the_text_is_listed(relay: Relay) -> None:
+    add_calls(relay, b"one@a", b"two@b", b"three@a")
+    assert all_pages(relay, 1, b"@a") == [[b"one@a"], [b"three@a"]]
+    assert all_pages(relay, 10, b"@c") == [[]]
+
+
+def test_pages_go_on_where_they_were_although_calls_end(relay: Relay) -> None:
+    add_calls(relay, b"a", b"b", b"c")
+    first = page(relay, limit=2)
+    relay.close_call(b"b")
+    assert [call.call_id for call in page(relay, after=first.next).calls] == [b"c"]
+
+
+@pytest.mark.parametrize("id_bytes", [10, 40, 100, 1000, 16_384])
+def test_a_page_of_any_calls_fits_into_one_message(relay: Relay, id_bytes: int) -> None:
+    count = min(MAX_LIST, 2_000_000 // id_bytes)
+    add_calls(relay, *(b"%0*d" % (id_bytes, number) for number in range(count)))
+    listed, after = 0, b""
+    while True:
+        found = page(relay, after=after, limit=MAX_LIST)
+        assert len(encode(Executed(2**63, _grown(found)))) <= MAX_MESSAGE_BYTES
+        listed += len(found.calls)
+        after = found.next
+        if not after:
+            break
+    assert listed == count
+
+
+def _grown(found: CallList) -> CallList:
+    """The page as it would be with counters as high as they may get."""
+    return CallList(
+        tuple(
+            msgspec.structs.replace(
+                line,
+                shard=255,
+                sessions=2**16,
+                sockets=2**16,
+                packets=2**62,
+                bytes=2**62,
+                from_=LONGEST_END,
+                to=LONGEST_END,
+            )
+            for line in found.calls
+        ),
+        found.next,
+    )
+
+
+def test_a_line_of_the_list_says_what_the_call_amounts_to(testbed: RelayTestbed, make_peer: MakePeer) -> None:
+    alice, bob = make_peer(), make_peer()
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
+    (line,) = page(testbed.relay).calls
+    assert line.call_id == call.key.call_id
+    assert (line.shard, line.sessions, line.sockets) == (0, 1, 4)
+    assert (line.packets, line.bytes) == (4, 4 * len(PACKET))
+    assert 0 <= line.idle_s <= line.age_s < 60
+
+
+# --- conditions and orders --------------------------------------------------------------------------
+
+
+def listed(proxy: Proxy, **fields: Any) -> list[str]:
+    """The call-ids of a list."""
+    return [call.call_id.decode() for call in made(proxy, **fields).calls]
+
+
+def made(proxy: Proxy, **fields: Any) -> CallList:
+    steps = list_in_steps(proxy.table, ListCalls(**fields), shard=0, clock=lambda: proxy.now)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            assert isinstance(end.value, CallList)
+            return end.value
+
+
+def test_a_list_has_the_calls_in_the_states_that_are_asked_for(proxy: Proxy) -> None:
+    sessions = {name: proxy.connect(call_id=name.encode()) for name in ("both", "from", "to", "none")}
+    proxy.connect(call_id=b"hold", offered=(HELD_AUDIO,), answered=(HELD_AUDIO,))
+    proxy.offer(ALICE_AUDIO, call_id=b"ringing")
+    proxy.now += SILENT_S
+    for name, leg in (("both", 0), ("both", 1), ("from", 0), ("to", 1)):
+        receive(sessions[name].legs[leg], 172)
+    assert listed(proxy, one_way=True) == ["from", "to"]
+    assert listed(proxy, silent=True) == ["none"]
+    assert listed(proxy, one_way=True, silent=True) == ["from", "none", "to"]
+    assert {call.call_id: call.state for call in made(proxy).calls} == {
+        b"both": MediaState.FLOWING,
+        b"from": MediaState.ONE_WAY,
+        b"hold": MediaState.HOLD,
+        b"none": MediaState.SILENT,
+        b"ringing": MediaState.WAITING,
+        b"to": MediaState.ONE_WAY,
+    }
+
+
+def test_a_list_has_the_calls_with_an_end_in_a_network(proxy: Proxy) -> None:
+    proxy.offer(ALICE_AUDIO, call_id=b"offered")
+    session = proxy.connect(call_id=b"latched")
+    session.legs[1].source = Endpoint("192.0.2.77", 9)
+    session.legs[0].source = Endpoint("2001:db8::7", 9)
+    signalled = Media("phone.example", 4000, 2, "RTP/AVP", "audio", signalled_from="100.64.0.1")
+    proxy.offer(signalled, call_id=b"signalled")
+    assert listed(proxy, address="198.51.100.1") == ["latched", "offered"]
+    assert listed(proxy, address="192.0.2.0/24") == ["latched"]
+    assert listed(proxy, address="2001:db8::/32") == ["latched"]
+    assert listed(proxy, address="100.64.0.0/10") == ["signalled"]
+    assert listed(proxy, address="203.0.113.9", contains=b"off") == []
+    assert listed(proxy, address="0.0.0.0/0") == ["latched", "offered", "signalled"]
+
+
+def test_a_list_begins_with_what_an_operator_looks_for(proxy: Proxy) -> None:
+    for number, name in enumerate(("a", "b", "c")):
+        session = proxy.connect(call_id=name.encode())
+        meter = session.legs[0].find_meter()
+        assert meter is not None
+        kept = [each for each in range(100) if each % 10 >= (2, 0, 1)[number]]
+        Sender(meter, now=proxy.now).send(*kept)
+        receive(session.legs[0], *([172] * (10, 5, 20)[number]))
+        session.note(now=proxy.now)
+        proxy.now += 10
+    assert listed(proxy, sort=CallOrder.CALL_ID) == ["a", "b", "c"]
+    assert listed(proxy, sort=CallOrder.AGE) == ["a", "b", "c"]
+    assert listed(proxy, sort=CallOrder.LOSS) == ["a", "c", "b"]
+    assert listed(proxy, sort=CallOrder.MOS) == ["a", "c", "b"]
+    assert listed(proxy, sort=CallOrder.PACKETS) == ["c", "a", "b"]
+    receive(proxy.plane.running[0].legs[0], 172)
+    assert listed(proxy, sort=CallOrder.IDLE) == ["b", "c", "a"]
+
+
+def test_a_sorted_list_is_its_first_calls_and_says_that_more_follow(proxy: Proxy) -> None:
+    for name in (b"e", b"d", b"c", b"b", b"a"):
+        proxy.offer(ALICE_AUDIO, call_id=name)
+        proxy.now += 1
+    page = made(proxy, sort=CallOrder.AGE, limit=2)
+    assert ([call.call_id for call in page.calls], page.next, page.more) == ([b"e", b"d"], b"", True)
+    page = made(proxy, sort=CallOrder.AGE, limit=5)
+    assert (len(page.calls), page.next, page.more) == (5, b"", False)
+    page = made(proxy, limit=2)
+    assert ([call.call_id for call in page.calls], page.next, page.more) == ([b"a", b"b"], b"b", True)
+
+
+def test_a_line_has_both_ends_with_codec_loss_and_mos(proxy: Proxy) -> None:
+    session = proxy.connect()
+    meter = session.legs[0].find_meter()
+    assert meter is not None
+    Sender(meter, now=proxy.now).send(*range(50), *range(51, 101))
+    receive(session.legs[0], *([172] * 100))
+    session.legs[0].source = Endpoint("192.0.2.77", 9)
+    proxy.now += 1
+    (line,) = made(proxy).calls
+    assert line.from_ is not None
+    assert line.from_.mos is not None
+    assert line.from_ == EndSummary("192.0.2.77:9", "PCMU", 100, 0.009901, line.from_.mos, 0.0)
+    assert line.to == EndSummary(f"{BOB_AUDIO.address}:{BOB_AUDIO.port}", "", 0, None, None, None)
+    assert 4 < line.from_.mos < 4.4
+
+
+def test_the_ends_are_those_of_the_latest_session(proxy: Proxy) -> None:
+    proxy.connect()
+    proxy.now += 1
+    proxy.connect(cseq=2, offered=(Media("198.51.100.9", 4000, 2, "RTP/AVP", "audio"),))
+    (line,) = made(proxy).calls
+    assert line.from_ is not None
+    assert line.from_.address == "198.51.100.9:4000"
+
+
+def test_a_call_without_an_answer_has_no_ends(proxy: Proxy) -> None:
+    proxy.offer(ALICE_AUDIO)
+    (line,) = made(proxy).calls
+    assert (line.from_, line.to) == (None, None)
+
+
+# --- steps ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sort", CallOrder)
+def test_calls_that_end_or_begin_while_a_list_is_made_do_no_harm(proxy: Proxy, sort: CallOrder) -> None:
+    for number in range(20):
+        proxy.connect(call_id=b"%02d" % number)
+    steps = list_in_steps(proxy.table, ListCalls(sort=sort), shard=0, clock=lambda: proxy.now)
+    page = None
+    for step in range(60):
+        try:
+            next(steps)
+        except StopIteration as end:
+            page = end.value
+            break
+        if step < 20 and step % 2:
+            proxy.table.close_call(b"%02d" % step, now=proxy.now)
+            proxy.connect(call_id=b"new%02d" % step)
+    assert page is not None
+    assert [call.call_id for call in page.calls] == [b"%02d" % number for number in range(0, 20, 2)]
+    assert (page.next, page.more) == (b"", False)
+
+
+def test_what_ends_at_the_end_of_a_page_does_not_end_the_list(proxy: Proxy) -> None:
+    for name in (b"a", b"b", b"c"):
+        proxy.offer(ALICE_AUDIO, call_id=name)
+    steps = list_in_steps(proxy.table, ListCalls(limit=1), shard=0, clock=lambda: proxy.now)
+    for _ in range(4):
+        next(steps)
+    proxy.table.close_call(b"a", now=proxy.now)
+    with pytest.raises(StopIteration) as end:
+        while True:
+            next(steps)
+    assert end.value.value == CallList((), b"a", True)
+
+
+def test_other_work_comes_between_the_steps_of_lists(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_list, "SLICE_S", 0.0)
+    monkeypatch.setattr(call_list, "PAUSE_S", 0.0)
+    for number in range(30):
+        proxy.offer(ALICE_AUDIO, call_id=b"%02d" % number)
+    loop, lister = SelectorLoop(), CallLister(proxy.table, 0)
+    replies: list[CallList | Failure] = []
+    turns = 0
+    for _ in range(3):
+        lister.begin(loop, ListCalls(), replies.append)
+    assert replies == []
+
+    def all_are_there() -> bool:
+        nonlocal turns
+        turns += 1
+        return len(replies) == 3
+
+    turn_until(loop, all_are_there, "the lists")
+    assert turns > 3 * 30
+    assert [len(each.calls) for each in replies if isinstance(each, CallList)] == [30, 30, 30]
+    loop.close()
+
+
+def test_a_list_that_is_not_made_at_the_end_gets_no_reply(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_list, "SLICE_S", 0.0)
+    proxy.offer(ALICE_AUDIO)
+    loop, lister = SelectorLoop(), CallLister(proxy.table, 0)
+    replies: list[CallList | Failure] = []
+    lister.begin(loop, ListCalls(), replies.append)
+    lister.close()
+    loop.turn(0.0)
+    loop.close()
+    assert replies == []
+
+
+def test_a_summary_changes_nothing(proxy: Proxy) -> None:
+    proxy.connect()
+    (call,) = proxy.table
+    assert summarise_call(call, shard=0, now=proxy.now) == summarise_call(call, shard=0, now=proxy.now)
