@@ -1,5 +1,6 @@
 """Any bytes as SDP, any order of commands: a result or a refusal, and nothing leaks."""
 
+import contextlib
 from collections.abc import Callable
 
 import msgspec
@@ -31,10 +32,12 @@ from nh.sdp.parse import parse
 from nh.shard.relay import Relay
 from nh.wire.ng.dictionary import Encoding, decode
 from nh.wire.ng.replies import encode_reply
-from nh.wire.ng.requests import Request
+from nh.wire.ng.requests import Request, decode_request
 from tests.profiles import examples
 from tests.sdp import generator, samples
 from tests.shard.testbed import V4
+from tests.wire.ng import written
+from tests.wire.test_ng_odd_values import NAMES, ODD
 
 INTERFACES = (Interface("near", V4, V4), Interface("far", "127.0.0.2", "192.0.2.2"))
 RESULTS = {Offer: Rewritten, Answer: Rewritten, Delete: Queried, Query: Queried, BlockMedia: Blocked}
@@ -169,6 +172,26 @@ def test_any_order_of_commands_has_results_or_refusals(ports: range, commands: l
             now += 1
         relay.plane.poll_sessions(since_s=1.0, now=now)
         relay.plane.close_windows(now=now)
+
+    with_relay(ports, use)
+
+
+@fuzzed
+@given(
+    sdp=st.sampled_from(sorted(samples.ALL.values())),
+    odd=st.lists(st.dictionaries(st.sampled_from(NAMES), ODD, max_size=4), min_size=2, max_size=2),
+)
+def test_any_values_of_keys_have_results_or_refusals(
+    ports: range, sdp: bytes, odd: list[dict[bytes, object]]
+) -> None:
+    needed = {b"sdp": sdp, b"call-id": b"call", b"from-tag": b"a", b"to-tag": b"b"}
+
+    def use(relay: Relay) -> None:
+        for name, fields in zip((b"offer", b"answer"), odd, strict=True):
+            command = decode_request(written({**needed, b"command": name, **fields})).command
+            if isinstance(command, Offer | Answer):
+                with contextlib.suppress(Refused):
+                    relay.execute(command)
 
     with_relay(ports, use)
 

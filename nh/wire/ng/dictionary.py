@@ -1,8 +1,8 @@
 """The dictionary of an ng message, in bencode or JSON, and its fields.
 
 Clients differ in the spelling of keys and in the types of values, so a Dictionary treats spaces, hyphens and
-underscores alike, ignores case, and reads text as an integer and one value as a list of one. Knows no
-commands.
+underscores alike, ignores case, and reads text as an integer and one value as a list of one. A null of JSON
+is a field that is missing. Knows no commands.
 """
 
 import enum
@@ -39,7 +39,7 @@ class Dictionary:
     """
 
     def __init__(self, items: Mapping[Any, object]) -> None:
-        self._items = dict(items_of(items))
+        self._items = {name: value for name, value in items_of(items) if value is not None}
 
     def __iter__(self) -> Iterator[tuple[bytes, object]]:
         return iter(list(self._items.items()))
@@ -56,6 +56,18 @@ class Dictionary:
         """Whether a field is there as text, which may be empty."""
         return _octets(self._items.get(name)) is not None
 
+    def read_text(self, name: bytes) -> bytes:
+        """The text of a field as find() has it.
+
+        Raises:
+            MalformedRequest: the field is there, and is not text.
+        """
+        value = self._items.get(name, b"")
+        text = _octets(value)
+        if text is None:
+            raise MalformedRequest(f"Invalid value for '{text_of(name)}': is {_kind_of(value)}, not text")
+        return text
+
     def find_integer(self, name: bytes) -> int | None:
         """The integer of a field, see integer_of(); None if it is missing."""
         value = self._items.get(name)
@@ -70,6 +82,27 @@ def _octets(value: object) -> bytes | None:
     if isinstance(value, int):  # some JSON encoders write a tag of digits as a number
         return str(int(value)).encode()
     return None
+
+
+def misfit_of(value: object, *, is_dictionary: bool = False) -> str:
+    """Why a value is neither text nor an integer nor a list of such; "" if it is.
+
+    Args:
+        value: of a field.
+        is_dictionary: whether it may be a dictionary as well, whatever is in it.
+    """
+    expected = "a dictionary or a list of words" if is_dictionary else "text or a list of words"
+    if isinstance(value, list):
+        wrong = next((item for item in value if _octets(item) is None), b"")
+        return f"has {_kind_of(wrong)} in its list" if wrong != b"" else ""
+    if _octets(value) is not None or (is_dictionary and isinstance(value, dict)):
+        return ""
+    return f"is {_kind_of(value)}, not {expected}"
+
+
+def _kind_of(value: object) -> str:
+    kinds = {dict: "a dictionary", list: "a list", float: "a fraction", type(None): "null"}
+    return kinds.get(type(value), "text")
 
 
 def items_of(value: object) -> Iterator[tuple[bytes, object]]:

@@ -9,7 +9,15 @@ from typing import Final
 from nh.calls.media import canonical_address, is_address, is_unicast
 from nh.commands import EndpointLearning, Feature, IceHandling
 from nh.errors import MalformedRequest
-from nh.wire.ng.dictionary import Dictionary, integer_of, normalize_key, normalized_words, text_of, words_of
+from nh.wire.ng.dictionary import (
+    Dictionary,
+    integer_of,
+    misfit_of,
+    normalize_key,
+    normalized_words,
+    text_of,
+    words_of,
+)
 from nh.wire.ng.flags import read_flag
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.partial_options import PARTIAL_READERS, Reader, says_something
@@ -35,7 +43,12 @@ def read_options(dictionary: Dictionary, lenient: Collection[Feature] = ()) -> P
         lenient: see ParsedOptions.
     """
     parsed = ParsedOptions(lenient)
-    for name, value in split(dictionary.find(b"rtpp-flags")):
+    try:
+        raw_flags = dictionary.read_text(b"rtpp-flags")
+    except MalformedRequest as exc:
+        parsed.error(str(exc))
+        raw_flags = b""
+    for name, value in split(raw_flags):
         if value is None:
             _read_flags([name], parsed)
             continue
@@ -49,7 +62,11 @@ def read_options(dictionary: Dictionary, lenient: Collection[Feature] = ()) -> P
 
 def _read_key(name: bytes, value: object, parsed: ParsedOptions) -> None:
     if name in _READERS:
-        _READERS[name](value, parsed)
+        wrong = misfit_of(value, is_dictionary=name in _DICTIONARIES)
+        if wrong:
+            parsed.error(f"Invalid value for '{text_of(name)}': {wrong}")
+        elif value not in ("", b""):  # an empty text says nothing
+            _READERS[name](value, parsed)
     elif name in UNSUPPORTED_KEYS:
         if says_something(value):
             parsed.unsupported(text_of(name), UNSUPPORTED_KEYS[name])
@@ -183,6 +200,9 @@ def _read_supports(value: object, parsed: ParsedOptions) -> None:
 
 
 # --- the table ------------------------------------------------------------------------------------
+
+_DICTIONARIES: Final = frozenset({b"codec", b"extmap", b"sdp-attr"})
+"""Keys whose value may be a dictionary."""
 
 _READERS: Final[Mapping[bytes, Reader]] = {
     b"flags": _read_flags,

@@ -234,4 +234,4 @@ def _needed(dictionary: Dictionary, *names: bytes) -> tuple[bytes, ...]:
 
 
 def _id(dictionary: Dictionary, name: bytes) -> bytes:
-    return make_id(dictionary.find(name), where=name.decode())
+    return make_id(dictionary.read_text(name), where=name.decode())

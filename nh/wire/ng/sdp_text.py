@@ -54,6 +54,8 @@ def read_extmap(value: object, parsed: ParsedOptions) -> None:
             parsed.set_text("extensions", tuple(text_of(word) for word in words_of(listed)))
         elif words_of(listed):
             parsed.unsupported(f"extmap={text_of(name[:64])}", HEADERS)
+    for word in words_of(value):
+        parsed.ignore(f"extmap={text_of(word[:64])}")
 
 
 def read_removed_media(value: object, parsed: ParsedOptions) -> None:
@@ -67,7 +69,7 @@ def read_attributes(value: object, parsed: ParsedOptions) -> None:
     for kind, command, operand in _attribute_commands(value):
         match, text = _operands(command, operand)
         if not (match or text) or not kind:
-            parsed.ignore(f"sdp-attr-{text_of(command[:64])}")
+            parsed.ignore(f"sdp-attr-{text_of(command[:64] or kind[:64])}")
         elif len(edits) == MAX_EDITS:
             parsed.error(f"Invalid value for 'sdp-attr': more than {MAX_EDITS} changes")
         elif any(byte in match + text for byte in b"\r\n\0"):
@@ -85,6 +87,8 @@ def _attribute_commands(value: object) -> Iterator[tuple[bytes, bytes, object]]:
         kind, _, operand = rest.partition(b"-")
         yield kind, command, operand
     for kind, commands in items_of(value):
+        if not isinstance(commands, dict):
+            yield kind, b"", None
         for command, operands in items_of(commands):
             is_pair = isinstance(operands, list) and len(words_of(operands)) == 2
             if command == b"substitute" and is_pair and b">" not in words_of(operands)[0]:
