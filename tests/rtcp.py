@@ -23,7 +23,13 @@ def receiver_report(ssrc: int, *blocks: bytes) -> bytes:
 
 
 def report_block(
-    about: int, *, lsr: int, dlsr_s: float = 0.0, fraction_lost: int = 0, jitter: int = 0
+    about: int,
+    *,
+    lsr: int,
+    dlsr_s: float = 0.0,
+    fraction_lost: int = 0,
+    highest: int = 0,
+    jitter: int = 0,
 ) -> bytes:
     """A report block about a stream.
 
@@ -32,6 +38,7 @@ def report_block(
         lsr: middle 32 bits of the NTP time of the latest sender report.
         dlsr_s: seconds since it came.
         fraction_lost: in 256ths.
+        highest: extended highest sequence number received.
         jitter: in units of the RTP timestamp.
     """
-    return struct.pack("!IIIIII", about, fraction_lost << 24, 0, jitter, lsr, round(dlsr_s * 65_536))
+    return struct.pack("!IIIIII", about, fraction_lost << 24, highest, jitter, lsr, round(dlsr_s * 65_536))

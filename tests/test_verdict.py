@@ -1,8 +1,10 @@
 """nh.verdict: what is told of each direction of a call."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,11 +27,15 @@ def leg(
     idle_s: float | None = 0.02,
     refused_from: str | None = None,
     lost: float = 0.0,
+    reported: float | None = None,
+    said: Mapping[str, object] = {},
     **dropped: int,
 ) -> LegDetail:
-    """Where the relay receives from Alice."""
-    speech = StreamDetail(1, 0, "PCMU", packets, int(lost * packets), 0, 0, lost, 1.0, 4.4)
-    return LegDetail(
+    """Where the relay receives from Alice; `said`: further fields."""
+    speech = StreamDetail(
+        1, 0, "PCMU", packets, int(lost * packets), 0, 0, lost, 1.0, 4.4, reported_loss=reported
+    )
+    detail = LegDetail(
         local,
         announced,
         source if packets else None,
@@ -41,6 +47,7 @@ def leg(
         (speech,) if packets else (),
         refused_from=refused_from,
     )
+    return msgspec.structs.replace(detail, **said)
 
 
 def bob(**fields: object) -> LegDetail:
@@ -59,41 +66,67 @@ def verdicts(
 
 
 CASES = {
-    "_not_answered": (
+    "not_answered": (
         leg(), bob(packets=0), "offered", State.WAITING, "not answered yet; 1000 packets came from",
     ),
-    "_on_hold": (leg(packets=0), bob(), "hold", State.WAITING, "on hold; no packet came"),
-    "_refused": (
+    "on_hold": (leg(packets=0), bob(), "hold", State.WAITING, "on hold; no packet came"),
+    "sends_nothing": (
+        leg(packets=0, said={"direction": "recvonly"}), bob(), "active", State.WAITING,
+        "the SDP of this end says recvonly, so it sends nothing; no packet came",
+    ),
+    "hears_nothing": (
+        leg(), bob(said={"direction": "inactive"}), "active", State.WAITING,
+        f"the SDP of the other end says inactive, so it plays nothing; 1000 packets came from {ALICE}",
+    ),
+    "refused": (
         leg(packets=0, source_mismatch=312, refused_from=STRANGER), bob(), "active", State.PROBLEM,
         f"312 packets came to {NEAR} from other addresses and were turned away, the latest from {STRANGER};"
         f" none came from {ALICE}",
     ),
-    "_nothing_came": (
+    "nothing_came": (
         leg(packets=0), bob(), "active", State.PROBLEM, f"nothing came to {NEAR} from {ALICE}",
     ),
-    "_not_sent": (
+    "unreachable": (
+        leg(), bob(said={"unreachable": 7, "unreachable_s": 1.2}), "active", State.PROBLEM,
+        f"1000 packets were sent to {BOB}; ICMP said 7 times that it cannot be reached, the latest time 1 s"
+        " ago",
+    ),
+    "not_sent": (
         leg(send_failed=900), bob(), "active", State.PROBLEM,
         f"900 packets of 1000 could not be sent to {BOB}",
     ),
-    "_no_target": (
+    "no_target": (
         leg(no_target=500), bob(), "active", State.PROBLEM, "500 packets of 1000 were not sent on",
     ),
-    "_fell_silent": (
+    "fell_silent": (
         leg(idle_s=42.0), bob(), "active", State.PROBLEM,
         f"came from {ALICE} until 42 s ago, and none since",
     ),
-    "_overflowed": (
+    "overflowed": (
         leg(overflow=100), bob(), "active", State.PROBLEM, "did not fit into the receive buffer",
     ),
-    "_to_a_private_address": (
+    "other_payload_type": (
+        leg(said={"payload_type": 8, "allowed": (0, 101)}), bob(), "active", State.PROBLEM,
+        "RTP came with payload type 8, the SDP of the other end allows 0, 101",
+    ),
+    "to_private_address": (
         leg(local="8.8.8.8:12000"),
         bob(local="8.8.8.8:12002", announced="192.168.1.9:5000", packets=0), "active",
         State.PROBLEM, "1000 packets were sent to 192.168.1.9:5000, a private address",
     ),
-    "_lossy": (
+    "not_received": (
+        leg(said={"deaf_reports": 3}), bob(), "active", State.PROBLEM,
+        f"1000 packets were sent to {BOB}, and the latest 3 RTCP reports of that end say that it receives"
+        " nothing",
+    ),
+    "lossy": (
         leg(lost=0.08), bob(), "active", State.PROBLEM, "80 RTP packets (8.0%) were lost before the relay",
     ),
-    "_well": (
+    "lossy_beyond": (
+        leg(reported=0.12), bob(), "active", State.PROBLEM,
+        f"1000 packets were sent to {BOB}, whose latest RTCP report says that 12.0% were lost",
+    ),
+    "well": (
         leg(), bob(), "active", State.OK, f"came from {ALICE} and go to {BOB}, 0.0% lost, MOS 4.4",
     ),
 }  # fmt: skip
@@ -134,6 +167,43 @@ def test_refused_packets_of_a_phone_that_fell_silent_hint_at_a_nat() -> None:
 def test_some_refused_or_lost_packets_are_no_problem() -> None:
     one, _ = verdicts(leg(source_mismatch=5, refused_from=STRANGER, send_failed=2, lost=0.01), bob())
     assert one.state is State.OK
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"payload_type": 8, "allowed": ()},
+        {"payload_type": 0, "allowed": (0, 101)},
+        {"payload_type": 13, "allowed": (0,)},
+        {"payload_type": None, "allowed": (0,)},
+    ],
+    ids=["not known", "allowed", "comfort noise", "no RTP"],
+)
+def test_payload_types_that_are_no_problem(said: dict[str, object]) -> None:
+    assert verdicts(leg(said=said), bob())[0].state is State.OK
+
+
+def test_what_icmp_said_long_before_the_latest_packet_is_over() -> None:
+    said = {"unreachable": 7, "unreachable_s": 60.0}
+    assert verdicts(leg(), bob(said=said))[0].state is State.OK
+    assert "ICMP said" in verdicts(leg(idle_s=58.0), bob(said=said))[0].found
+
+
+def test_a_hold_says_which_end_asked_for_it() -> None:
+    _, verdict = verdicts(
+        leg(said={"direction": "sendonly"}), bob(packets=0, said={"direction": "recvonly"}), "hold"
+    )
+    assert "on hold (its SDP says recvonly, that of the other end sendonly); no packet came" in verdict.found
+
+
+def test_one_deaf_report_may_be_an_accident() -> None:
+    assert verdicts(leg(said={"deaf_reports": 1}), bob())[0].state is State.OK
+
+
+def test_a_verdict_has_the_addresses() -> None:
+    one, other = verdicts(leg(announced="192.168.1.2:4000"), bob(packets=0))
+    assert (one.announced, one.seen, one.sent_to) == ("192.168.1.2:4000", ALICE, BOB)
+    assert (other.announced, other.seen, other.sent_to) == (BOB, None, ALICE)
 
 
 def test_replaced_sessions_and_rtcp_have_no_verdict() -> None:

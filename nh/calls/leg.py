@@ -95,6 +95,8 @@ class Leg(Reception):
             space.
         drops: packets by Drop, None: no drop yet.
         offender: the latest source that was refused; None: no packet was.
+        unreachable: how many messages of ICMP said that packets sent to this end do not arrive.
+        unreachable_at: monotonic seconds of the latest one; None: there was none.
         offloaded: packets that kernel flows have forwarded.
         not_offloaded: why there is no flow ("": not tried).
         kernel_folded: of a restored leg: packets and bytes of the flow at its socket that are already in the
@@ -117,6 +119,8 @@ class Leg(Reception):
         "socket",
         "taps",
         "transforms",
+        "unreachable",
+        "unreachable_at",
     )
 
     other: "Leg"
@@ -156,6 +160,8 @@ class Leg(Reception):
         self.taps: tuple[Tap, ...] = ()
         self.drops: list[int] | None = None
         self.offender: Endpoint | None = None
+        self.unreachable = 0
+        self.unreachable_at: float | None = None
         self.offloaded = 0
         self.not_offloaded = ""
         self.kernel_folded: tuple[int, int] | None = None
@@ -241,6 +247,11 @@ class Leg(Reception):
         """Count one packet whose source does not belong to the leg."""
         self.count_drop(Drop.SOURCE_MISMATCH)
         self.offender = source
+
+    def note_unreachable(self, *, now: float) -> None:
+        """Note a message of ICMP: a packet that was sent to this end did not arrive (monotonic seconds)."""
+        self.unreachable += 1
+        self.unreachable_at = now
 
     def note(self, *, now: float) -> bool:
         """Note whether packets came since the last call (monotonic seconds), and set `last_seen`.

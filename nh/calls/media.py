@@ -74,6 +74,8 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
         formats: what its dynamic payload types mean, as far as the client said so.
         handshakes: what comes before the media by the SDP: of "stun", "dtls" and "zrtp". Where no SDP is
             known, all of them, and "udptl": T.38 may come in the place of RTP.
+        mute: that end says that it does not send now (a=recvonly, a=inactive).
+        payload_types: those of its `m=` line, which this end accepts; () if they are not known.
     """
 
     address: str
@@ -86,6 +88,15 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
     paused: bool = False
     formats: tuple[PayloadFormat, ...] = ()
     handshakes: tuple[str, ...] = ()
+    mute: bool = False
+    payload_types: tuple[int, ...] = ()
+
+    @property
+    def direction(self) -> str:
+        """Its direction from the point of view of its end, as in SDP (RFC 8866 6.7)."""
+        if self.paused:
+            return "inactive" if self.mute else "sendonly"
+        return "recvonly" if self.mute else "sendrecv"
 
     @property
     def rtp(self) -> bool:
@@ -135,6 +146,7 @@ def interned(media: Media) -> Media:
         proto=sys.intern(media.proto),
         kind=sys.intern(media.kind),
         formats=shared(media.formats),
+        payload_types=shared(media.payload_types),
     )
 
 

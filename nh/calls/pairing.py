@@ -98,7 +98,7 @@ def _payload_types(sender: Media, receiver: Media, component: int) -> PayloadTyp
     """The payload types of one direction; None for RTCP (the odd ports) and for media other than RTP."""
     if component % 2 or not sender.rtp:
         return None
-    return agreed(sender.formats, receiver.formats)
+    return agreed(sender.formats, receiver.formats, receiver.payload_types)
 
 
 def payload_types(group_from: SocketGroup, group_to: SocketGroup) -> Iterator[PayloadTypes | None]:

@@ -94,6 +94,8 @@ class StreamDetail(msgspec.Struct, frozen=True):
         average, lowest, highest: the intervals of audio together, and those with the lowest and the highest
             MOS; None as `mos`.
         round_trip_ms: between the relay and the end that receives the stream, ms; None: no RTCP told it.
+        reported_loss: the part that that end says it lost since its report before, 0 to 1; None: no RTCP told
+            it.
     """
 
     ssrc: int
@@ -110,6 +112,7 @@ class StreamDetail(msgspec.Struct, frozen=True):
     lowest: StreamQuality | None = None
     highest: StreamQuality | None = None
     round_trip_ms: float | None = None
+    reported_loss: float | None = None
 
 
 class LegDetail(msgspec.Struct, frozen=True):
@@ -128,6 +131,14 @@ class LegDetail(msgspec.Struct, frozen=True):
         user_space_because: why it does not; "" if it does.
         kernel_packets: how many of `packets` the kernel path relayed.
         refused_from: the latest source whose packet was dropped as `source_mismatch`; None: no packet was.
+        direction: that of this medium in the SDP of the end that sends here: sendrecv, sendonly, recvonly or
+            inactive.
+        payload_type: of the latest RTP packet; None: no RTP came.
+        allowed: the payload types that the SDP of the other end lists; () if they are not known.
+        deaf_reports: how many of the latest reports of RTCP, one after the other, say that the other end
+            receives nothing of these streams.
+        unreachable: how many messages of ICMP said that packets sent to this end do not arrive.
+        unreachable_s: seconds since the latest one; None: there was none.
     """
 
     local: str
@@ -143,6 +154,12 @@ class LegDetail(msgspec.Struct, frozen=True):
     user_space_because: str = ""
     kernel_packets: int = 0
     refused_from: str | None = None
+    direction: str = "sendrecv"
+    payload_type: int | None = None
+    allowed: tuple[int, ...] = ()
+    deaf_reports: int = 0
+    unreachable: int = 0
+    unreachable_s: float | None = None
 
 
 class PairDetail(msgspec.Struct, frozen=True):

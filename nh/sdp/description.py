@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from nh.calls.media import UNSPECIFIED, Endpoint, Media, canonical_address, is_address, make_media
-from nh.calls.rtp.payload_types import PayloadFormat, read_rtpmaps
+from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadFormat, read_rtpmaps
 from nh.errors import MalformedRequest
 from nh.sdp.fields import MediumField, RtcpField
 from nh.sdp.lines import Line
@@ -68,6 +68,15 @@ class Section(msgspec.Struct, frozen=True):
     def own_direction(self) -> Direction | None:
         """Its own direction attribute; None without one."""
         return next((direction for direction in Direction if direction.value in self.attributes), None)
+
+    @property
+    def bundles(self) -> tuple[tuple[str, ...], ...]:
+        """The a=mid values of each a=group:BUNDLE; the first one's ports carry all media (RFC 9143 7)."""
+        groups = (
+            attribute.value.decode("ascii", "backslashreplace").split()
+            for attribute in self.attributes.get("group", ())
+        )
+        return tuple(tuple(mids) for semantics, *mids in filter(None, groups) if semantics == "BUNDLE")
 
 
 @functools.lru_cache(maxsize=64)  # asked a dozen times for each offer, and there are hardly ten protos
@@ -178,6 +187,14 @@ class Medium(Section, frozen=True):
             for attribute in self.attributes.get("rtpmap", ())
         )
 
+    @property
+    def payload_types(self) -> tuple[int, ...]:
+        """The payload types of its m= line; none if it is not RTP, or if other media share its port."""
+        if not self.rtp or any(len(mids) > 1 for mids in self.session.bundles):
+            return ()
+        numbers = (int(each) for each in self.field.formats if each.isdigit() and len(each) <= 3)
+        return tuple(dict.fromkeys(number for number in numbers if number < MAX_FORMATS))
+
     def to_media(self, received_from: str | None = None, *, muxed: bool = False) -> Media:
         """Convert it to a nh.calls.media.Media.
 
@@ -206,8 +223,13 @@ class Medium(Section, frozen=True):
             kind=self.kind,
             where=where,
         )
-        if (formats := self.formats) or self.handshakes:
-            media = msgspec.structs.replace(media, formats=formats, handshakes=self.handshakes)
+        media = msgspec.structs.replace(
+            media,
+            formats=self.formats,
+            handshakes=self.handshakes,
+            mute=self.direction in (Direction.RECVONLY, Direction.INACTIVE),
+            payload_types=self.payload_types,
+        )
         rtcp = self._rtcp_endpoint(media, received_from, muxed=muxed)
         if rtcp is None or rtcp == media.endpoint(1):
             return media
@@ -277,9 +299,5 @@ class SessionDescription(msgspec.Struct, frozen=True):
 
     @property
     def bundles(self) -> tuple[tuple[str, ...], ...]:
-        """The a=mid values of each a=group:BUNDLE; the first one's ports carry all media (RFC 9143 7)."""
-        groups = (
-            attribute.value.decode("ascii", "backslashreplace").split()
-            for attribute in self.session.attributes.get("group", ())
-        )
-        return tuple(tuple(mids) for semantics, *mids in filter(None, groups) if semantics == "BUNDLE")
+        """See Section."""
+        return self.session.bundles

@@ -9,7 +9,7 @@ import msgspec
 
 from nh.calls.call import Call
 from nh.calls.leg import Drop, Leg
-from nh.calls.media import Side
+from nh.calls.media import Media, Side
 from nh.calls.media_state import is_answered
 from nh.calls.rtp.mos import MIN_PACKETS, estimate_mos
 from nh.calls.rtp.payload_types import PayloadTypes
@@ -88,17 +88,24 @@ def _session(call: Call, cseq: int, session: Session, *, wall_offset_s: float, n
 
 
 def _pair(session: Session, pair: Pair, *, wall_offset_s: float, now: float) -> PairDetail:
-    kind = session.group_from.media[pair.medium].kind
+    from_, to = session.group_from.media[pair.medium], session.group_to.media[pair.medium]
     return PairDetail(
         medium=pair.medium,
         component=pair.component,
-        kind=kind,
-        from_=_leg(pair.from_, kind, wall_offset_s=wall_offset_s, now=now),
-        to=_leg(pair.to, kind, wall_offset_s=wall_offset_s, now=now),
+        kind=from_.kind,
+        from_=_leg(pair.from_, from_, wall_offset_s=wall_offset_s, now=now),
+        to=_leg(pair.to, to, wall_offset_s=wall_offset_s, now=now),
     )
 
 
-def _leg(leg: Leg, kind: str, *, wall_offset_s: float, now: float) -> LegDetail:
+def _leg(leg: Leg, said: Media, *, wall_offset_s: float, now: float) -> LegDetail:
+    """One leg.
+
+    Args:
+        said: what its end announces.
+    """
+    streams = describe_streams(leg, said.kind, wall_offset_s=wall_offset_s)
+    latest = leg.meter.latest if leg.meter is not None else None
     return LegDetail(
         local=str(leg.socket.local),
         announced=str(leg.announced) if leg.announced else None,
@@ -113,8 +120,14 @@ def _leg(leg: Leg, kind: str, *, wall_offset_s: float, now: float) -> LegDetail:
         kernel=leg.offload is not None,
         user_space_because=leg.not_offloaded,
         kernel_packets=leg.offloaded,
-        streams=describe_streams(leg, kind, wall_offset_s=wall_offset_s),
+        streams=streams,
         refused_from=str(leg.offender) if leg.offender else None,
+        direction=said.direction,
+        payload_type=None if latest is None else latest.payload_type,
+        allowed=() if leg.payload_types is None else leg.payload_types.allowed,
+        deaf_reports=0 if leg.meter is None else leg.meter.deaf_reports,
+        unreachable=leg.unreachable,
+        unreachable_s=None if leg.unreachable_at is None else round(now - leg.unreachable_at, 3),
     )
 
 
@@ -181,6 +194,7 @@ def _describe(
         jitter_ms=None if stream.arrival is None else round(stream.jitter_s * 1000, 3),
         mos=mos,
         round_trip_ms=_ms(stream.round_trip_s),
+        reported_loss=None if stream.reported is None else round(stream.reported[1] / 256, 4),
     )
     return detail if mos is None else _with_quality(detail, stream, beyond_s, wall_offset_s)
 

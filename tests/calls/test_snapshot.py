@@ -1,5 +1,6 @@
 """What a call is after it was written down and made again."""
 
+import msgspec
 import pytest
 
 from nh.calls.call import Call
@@ -8,6 +9,7 @@ from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint, Media, Side
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party
+from nh.calls.rtp.meter import MIN_REPORTED
 from nh.calls.session import Session
 from nh.calls.snapshots.call import CallSnapshot, Clock, restore_call, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
@@ -111,6 +113,29 @@ def test_rtp_is_measured_on_as_if_nothing_had_been() -> None:
         for each in (meter, other):
             Sender(each, ssrc=ssrc, payload_type=PCMU, now=1001.0).send(8, 9, 12, 10)
     assert other.to_state() == meter.to_state()
+
+
+def test_what_icmp_and_rtcp_said_and_what_the_sdps_allow_is_known_still() -> None:
+    proxy = make_proxy()
+    proxy.offer(msgspec.structs.replace(ALICE_AUDIO, payload_types=(0, 101), mute=True))
+    proxy.answer(BOB_AUDIO)
+    proxy.activate()
+    alice, bob = proxy.plane.running[0].legs[:2]
+    bob.note_unreachable(now=proxy.now)
+    meter = alice.find_meter()
+    assert meter is not None
+    Sender(meter, ssrc=1).send(*range(MIN_REPORTED))
+    meter.note_reception([(1, 7, 64)])
+    Sender(meter, ssrc=1, first=MIN_REPORTED).send(*range(MIN_REPORTED))
+    meter.note_reception([])
+    session = moved(proxy).plane.running[0]
+    after, other = session.legs[:2]
+    assert (other.unreachable, other.unreachable_at) == (1, proxy.now)
+    assert after.meter is not None
+    assert (after.meter.deaf_reports, after.meter.streams[0].reported) == (1, (7, 64))
+    assert other.payload_types is not None
+    assert other.payload_types.allowed == (0, 101)
+    assert session.group_from.media[0].direction == "recvonly"
 
 
 def test_times_are_shifted_to_another_clock() -> None:

@@ -21,7 +21,7 @@ def medium_of(*lines: str, connection: str = "IN IP4 192.0.2.1") -> bytes:
 
 def test_rtp_has_pairs_of_ports_and_a_fax_one() -> None:
     assert media_of(samples.T38_BESIDE_AUDIO) == [
-        Media("192.0.2.31", 4000, 2, "RTP/AVP", "audio"),
+        Media("192.0.2.31", 4000, 2, "RTP/AVP", "audio", payload_types=(8,)),
         Media("192.0.2.31", 4002, 1, "udptl", "image"),
         Media("192.0.2.31", 4004, 1, "tcp", "image"),
     ]
@@ -36,13 +36,15 @@ def test_a_number_of_ports_counts_pairs_of_rtp() -> None:
 
 def test_a_rejected_medium_is_inactive() -> None:
     assert [medium.active for medium in media_of(samples.RFC3264_ANSWER)] == [True, False, True]
-    assert media_of(crlf("v=0\nm=audio 0 RTP/AVP 0")) == [Media("0.0.0.0", 0, 2, "RTP/AVP", "audio")]
+    assert media_of(crlf("v=0\nm=audio 0 RTP/AVP 0")) == [
+        Media("0.0.0.0", 0, 2, "RTP/AVP", "audio", payload_types=(0,))
+    ]
 
 
 @pytest.mark.parametrize(("connection", "address"), [("IN IP4 0.0.0.0", "0.0.0.0"), ("IN IP6 0::0", "::")])
 def test_a_held_medium_is_inactive_from_either_end(connection: str, address: str) -> None:
     (held,) = parse(medium_of("m=audio 4000 RTP/AVP 0", connection=connection)).media
-    assert held.to_media() == Media(address, 4000, 2, "RTP/AVP", "audio")
+    assert held.to_media() == Media(address, 4000, 2, "RTP/AVP", "audio", payload_types=(0,))
     assert not held.to_media("198.51.100.7").active
 
 
@@ -155,3 +157,30 @@ def test_payload_types_are_those_of_the_mediums_own_rtpmaps() -> None:
         (PayloadFormat(96, "VP8", 90_000),),
         (),
     ]
+
+
+@pytest.mark.parametrize("direction", ["sendrecv", "sendonly", "recvonly", "inactive"])
+def test_an_end_that_does_not_send_is_mute(direction: str) -> None:
+    (medium,) = media_of(medium_of("m=audio 4000 RTP/AVP 0", f"a={direction}"))
+    assert medium.mute is (direction in ("recvonly", "inactive"))
+
+
+@pytest.mark.parametrize(
+    ("formats", "payload_types"),
+    [("0 8 101 8", (0, 8, 101)), ("128 999 x 0", (0,)), ("", ())],
+)
+def test_the_payload_types_are_those_of_the_m_line(formats: str, payload_types: tuple[int, ...]) -> None:
+    (medium,) = media_of(medium_of(f"m=audio 4000 RTP/AVP {formats}".rstrip()))
+    assert medium.payload_types == payload_types
+
+
+def test_media_that_share_a_port_may_have_the_payload_types_of_each_other() -> None:
+    media = ("m=audio 4000 RTP/AVP 0", "a=mid:1", "m=video 4000 RTP/AVP 31", "a=mid:2")
+    assert [each.payload_types for each in media_of(medium_of(*media))] == [(0,), (31,)]
+    bundled = medium_of("a=group:BUNDLE 1 2", *media)
+    assert [each.payload_types for each in media_of(bundled)] == [(), ()]
+    assert media_of(medium_of("a=group:BUNDLE 1", *media[:2]))[0].payload_types == (0,)
+
+
+def test_what_is_no_rtp_has_no_payload_types() -> None:
+    assert media_of(medium_of("m=image 4000 udptl 0"))[0].payload_types == ()

@@ -21,6 +21,9 @@ RTP_HEADER_BYTES: Final = 12
 MAX_STREAMS: Final = 4
 """Most streams of a leg; a further SSRC replaces the stream that began first."""
 
+MIN_REPORTED: Final = 50
+"""A report that tells of no packet says something only if so many came meanwhile: a second of speech."""
+
 # first 16 bits, sequence number, timestamp, SSRC (RFC 3550 5.1)
 _read_header: Final = Struct("!HHII").unpack_from
 
@@ -36,6 +39,8 @@ class MeterState(msgspec.Struct, array_like=True, frozen=True):
     next_stream: Annotated[int, msgspec.Meta(ge=0, lt=MAX_STREAMS)]
     streams: Annotated[list[StreamState], msgspec.Meta(max_length=MAX_STREAMS)]
     next_sample: Annotated[int, msgspec.Meta(ge=0)] = INTERVAL_PACKETS
+    deaf_reports: Annotated[int, msgspec.Meta(ge=0)] = 0
+    reported_packets: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class RtpMeter:
@@ -50,6 +55,9 @@ class RtpMeter:
         payload_type: jitter is measured on packets of this payload type.
         clock_hz: its clock rate; 0: jitter is not measured yet.
         next_sample: packets of the leg at which the next interval of quality ends.
+        deaf_reports: how many of the latest reports of RTCP, one after the other, say that the end that is
+            sent these streams has received nothing of them, although MIN_REPORTED packets came meanwhile.
+        reported_packets: packets of all streams at the latest report that said something of them.
     """
 
     __slots__ = (
@@ -57,9 +65,11 @@ class RtpMeter:
         "_current",
         "_tick_s",
         "clock_hz",
+        "deaf_reports",
         "next_sample",
         "next_stream",
         "payload_type",
+        "reported_packets",
         "streams",
     )
 
@@ -69,6 +79,8 @@ class RtpMeter:
         self.payload_type = 0
         self.clock_hz = 0
         self.next_sample = INTERVAL_PACKETS
+        self.deaf_reports = 0
+        self.reported_packets = 0
         self._tick_s = 0.0
         self._clocks = clocks
         self._current = _NO_STREAM
@@ -95,7 +107,7 @@ class RtpMeter:
             now: monotonic seconds of its arrival.
 
         Returns:
-            Whether it is RTCP, whose reports may be read (nh.calls.round_trips).
+            Whether it is RTCP, whose reports may be read (nh.calls.rtcp_reports).
         """
         if size < RTP_HEADER_BYTES:
             return False
@@ -210,10 +222,36 @@ class RtpMeter:
             # DLSR is measured by another clock
             stream.round_trip_s = max(round_trip_s, 0.0)
 
+    def note_reception(self, blocks: Sequence[tuple[int, int, int]]) -> None:
+        """Note what the end that receives the streams says that it received.
+
+        Args:
+            blocks: of one report: SSRC, highest sequence number, and the part that was lost in 256ths; none
+                if the end has received nothing since its report before (RFC 3550 6.4).
+        """
+        receives = None if blocks else False
+        for ssrc, highest, lost in blocks:
+            stream = self._find_stream(ssrc)
+            if stream is not None:
+                receives = receives or stream.reported is None or stream.reported[0] != highest
+                stream.reported = (highest, lost)
+        packets = sum(stream.packets for stream in self.streams)
+        if receives:
+            self.deaf_reports, self.reported_packets = 0, packets
+        elif receives is False and packets >= self.reported_packets + MIN_REPORTED:
+            self.deaf_reports, self.reported_packets = self.deaf_reports + 1, packets
+
     def to_state(self) -> MeterState:
         """The state, for snapshots."""
-        streams = [stream.to_state() for stream in self.streams]
-        return MeterState(self.payload_type, self.clock_hz, self.next_stream, streams, self.next_sample)
+        return MeterState(
+            self.payload_type,
+            self.clock_hz,
+            self.next_stream,
+            [stream.to_state() for stream in self.streams],
+            self.next_sample,
+            self.deaf_reports,
+            self.reported_packets,
+        )
 
     @classmethod
     def from_state(cls, state: MeterState, clocks: Mapping[int, int], *, shift_s: float) -> "RtpMeter":
@@ -222,6 +260,7 @@ class RtpMeter:
         meter.payload_type, meter.clock_hz = state.payload_type, state.clock_hz
         meter._tick_s = 1 / state.clock_hz if state.clock_hz else 0.0
         meter.next_stream, meter.next_sample = state.next_stream, state.next_sample
+        meter.deaf_reports, meter.reported_packets = state.deaf_reports, state.reported_packets
         meter.streams = [RtpStream.from_state(stream, shift_s=shift_s) for stream in state.streams]
         return meter
 

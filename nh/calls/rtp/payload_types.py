@@ -6,9 +6,11 @@ Equal values of thousands of calls are one object in memory.
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
+
+ValueT = TypeVar("ValueT")
 
 MAX_CLOCK_HZ: Final = 10_000_000
 """Highest RTP clock rate; those in use are 8,000 to 192,000 Hz."""
@@ -48,10 +50,12 @@ class PayloadTypes(NamedTuple):
     Attributes:
         clocks: clock rates in Hz, without encodings that jitter cannot be measured on.
         encodings: encoding names.
+        allowed: those that the receiver's SDP lists; () if they are not known.
     """
 
     clocks: Mapping[int, int]
     encodings: Mapping[int, str]
+    allowed: tuple[int, ...] = ()
 
     @property
     def events(self) -> frozenset[int]:
@@ -116,13 +120,15 @@ def _read_rtpmap(value: str) -> PayloadFormat | None:
 
 
 @functools.lru_cache(maxsize=256)
-def shared(formats: tuple[PayloadFormat, ...]) -> tuple[PayloadFormat, ...]:
+def shared(values: tuple[ValueT, ...]) -> tuple[ValueT, ...]:
     """An equal tuple, the same object for equal arguments."""
-    return formats
+    return values
 
 
 @functools.lru_cache(maxsize=256)
-def agreed(sender: tuple[PayloadFormat, ...], receiver: tuple[PayloadFormat, ...]) -> PayloadTypes:
+def agreed(
+    sender: tuple[PayloadFormat, ...], receiver: tuple[PayloadFormat, ...], allowed: tuple[int, ...] = ()
+) -> PayloadTypes:
     """The payload types of the direction from `sender` to `receiver`, the same object for equal arguments.
 
     The receiver's numbers take precedence, because the sender has to use them (RFC 3264 5.1); static payload
@@ -130,6 +136,7 @@ def agreed(sender: tuple[PayloadFormat, ...], receiver: tuple[PayloadFormat, ...
 
     Args:
         sender, receiver: the formats that their SDPs announce.
+        allowed: see PayloadTypes.
     """
     formats = {each.payload_type: each for each in (*STATIC, *sender, *receiver)}
     return PayloadTypes(
@@ -139,4 +146,5 @@ def agreed(sender: tuple[PayloadFormat, ...], receiver: tuple[PayloadFormat, ...
             if each.encoding.lower() not in _CLOCKLESS
         },
         encodings={number: each.encoding for number, each in formats.items()},
+        allowed=allowed,
     )

@@ -55,6 +55,8 @@ class RtpStream:
         quality: packed nh.calls.rtp.quality.Quality; b"" before the first interval.
         sender_report: NTP time and monotonic seconds of the latest sender report that passed, or None.
         round_trip_s: from the relay to the end that receives the stream and back, seconds; None: unknown.
+        reported: the highest sequence number that that end says it received, and what it lost since its
+            report before, in 256ths; None: it said nothing.
     """
 
     __slots__ = (
@@ -72,6 +74,7 @@ class RtpStream:
         "payload_type",
         "quality",
         "reordered",
+        "reported",
         "round_trip_s",
         "sender_report",
         "ssrc",
@@ -92,6 +95,7 @@ class RtpStream:
         self.quality = b""
         self.sender_report: tuple[int, float] | None = None
         self.round_trip_s: float | None = None
+        self.reported: tuple[int, int] | None = None
         self._run_from = 0
         self._packets = 1
         self._highest = sequence
@@ -221,6 +225,7 @@ class RtpStream:
         if before is not None:
             stream.quality = before.quality
             stream.sender_report, stream.round_trip_s = before.sender_report, before.round_trip_s
+            stream.reported = before.reported
         stream.arrival = fields.arrival_ns / 1e9 if fields.arrival_ns else None
         stream.timestamp = fields.timestamp
         stream.jitter_s = fields.jitter_ns / _JITTER_UNITS
@@ -250,6 +255,7 @@ class RtpStream:
             self.timestamp,
             self.quality,
             self.round_trip_s,
+            self.reported,
         )
 
     @classmethod
@@ -268,6 +274,7 @@ class RtpStream:
         quality = unpack(state.quality, shift_s=shift_s)
         stream.quality = quality.pack() if quality is not None else b""
         stream.round_trip_s = state.round_trip_s
+        stream.reported = state.reported
         return stream
 
     def _catch_up(self) -> None:

@@ -31,6 +31,7 @@ class StreamState(msgspec.Struct, array_like=True, frozen=True):
     timestamp: _Word
     quality: Annotated[bytes, msgspec.Meta(max_length=256)] = b""
     round_trip_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_ROUND_TRIP_S)] | None = None
+    reported: tuple[_Word, Annotated[int, msgspec.Meta(ge=0, le=255)]] | None = None
 
 
 class StreamFields(NamedTuple):

@@ -12,7 +12,7 @@ from nh.calls.latch_state import MAX_TRIALS, SourceState, Trial
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import MAX_ADDRESS_CHARACTERS, Endpoint, is_address, is_unicast
 from nh.calls.rtp.meter import MAX_STREAMS, MeterState, RtpMeter
-from nh.calls.rtp.payload_types import PayloadTypes
+from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadTypes
 from nh.calls.rtp.stream import RtpStream
 from nh.calls.rtp.stream_state import StreamState
 from nh.calls.snapshots.media import ClockHz, PayloadType
@@ -41,6 +41,16 @@ class PayloadTypesSnapshot(msgspec.Struct, array_like=True, frozen=True):
 
     clocks: dict[PayloadType, ClockHz]
     encodings: dict[PayloadType, str]
+    allowed: Annotated[list[PayloadType], msgspec.Meta(max_length=MAX_FORMATS)] = []
+
+    @classmethod
+    def take(cls, types: PayloadTypes) -> Self:
+        """The snapshot of `types`."""
+        return cls(dict(types.clocks), dict(types.encodings), list(types.allowed))
+
+    def rebuild(self) -> PayloadTypes:
+        """The payload types as they were."""
+        return PayloadTypes(self.clocks, self.encodings, tuple(self.allowed))
 
 
 class TrialSnapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -121,6 +131,8 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
     superseded_stream: StreamState | None = None
     met_at: Address = ""
     inherited: bool = False
+    unreachable: Count = 0
+    unreachable_at: Time | None = None
 
     @classmethod
     def take(cls, leg: Leg, announced_types: PayloadTypes | None) -> Self:
@@ -144,9 +156,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             leg.state,
             leg.signalled_from,
             leg.blocked,
-            None
-            if types is None
-            else types == announced_types or PayloadTypesSnapshot(dict(types.clocks), dict(types.encodings)),
+            None if types is None else types == announced_types or PayloadTypesSnapshot.take(types),
             leg.packets,
             leg.bytes,
             leg.noted_packets,
@@ -165,6 +175,8 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             None if leg.superseded_stream is None else leg.superseded_stream.to_state(),
             leg.met_at,
             leg.inherited,
+            leg.unreachable,
+            leg.unreachable_at,
         )
 
     def check(self) -> None:
@@ -202,7 +214,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
         leg.blocked, leg.dtmf_blocked = self.blocked, self.dtmf_blocked
         if not isinstance(self.payload_types, bool):
             types = self.payload_types
-            leg.payload_types = None if types is None else PayloadTypes(types.clocks, types.encodings)
+            leg.payload_types = None if types is None else types.rebuild()
         leg.packets, leg.bytes, leg.noted_packets = self.packets, self.bytes, self.noted_packets
         leg.last_seen = times.maybe_past(self.last_seen)
         if self.drops is not None:
@@ -220,6 +232,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
         if self.superseded_stream is not None:
             leg.superseded_stream = RtpStream.from_state(self.superseded_stream, shift_s=times.shift_s)
         leg.met_at, leg.inherited = self.met_at, self.inherited
+        leg.unreachable, leg.unreachable_at = self.unreachable, times.maybe_past(self.unreachable_at)
         leg.offender = None if self.offender is None else Endpoint(*self.offender)
         leg.offloaded, leg.kernel_folded = self.offloaded, self.kernel
         if self.meter is not None:

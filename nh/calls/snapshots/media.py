@@ -30,6 +30,8 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
     paused: bool = False
     formats: Annotated[list[Format], msgspec.Meta(max_length=MAX_FORMATS)] = []
     handshakes: Annotated[list[Annotated[str, msgspec.Meta(max_length=8)]], msgspec.Meta(max_length=4)] = []
+    mute: bool = False
+    payload_types: Annotated[list[PayloadType], msgspec.Meta(max_length=MAX_FORMATS)] = []
 
     @classmethod
     def take(cls, media: Media) -> Self:
@@ -46,6 +48,8 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
             media.paused,
             [(each.payload_type, each.encoding, each.clock_hz) for each in media.formats],
             list(media.handshakes),
+            media.mute,
+            list(media.payload_types),
         )
 
     def check(self) -> None:
@@ -75,6 +79,8 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
             self.paused,
             tuple(PayloadFormat(*each) for each in self.formats),
             tuple(self.handshakes),
+            self.mute,
+            tuple(self.payload_types),
         )
 
 

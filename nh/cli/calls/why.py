@@ -55,6 +55,9 @@ def _lines(judged: CallVerdict) -> Iterator[str]:
         way = "from → to" if verdict.sender == "from" else "to → from"
         yield f"  {show_text(verdict.kind) or 'medium'} {verdict.medium}, {way}: {state}"
         yield f"    {show_text(verdict.found)}"
+        addresses = (verdict.announced, verdict.seen, verdict.sent_to)
+        announced, seen, sent_to = (show_text(each) if each else "nothing" for each in addresses)
+        yield f"    announced {announced}, seen {seen}, sent to {sent_to}"
         if verdict.cause:
             yield f"    likely: {verdict.cause}"
             yield f"    do: {verdict.remedy}"

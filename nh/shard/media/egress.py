@@ -18,9 +18,17 @@ from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.sockets import MediaSocket, socket_of
 from nh.shard.media.totals import TrafficTotals
 
-_OF_EARLIER_PACKETS: Final = (errno.ECONNREFUSED, errno.EMSGSIZE)
-"""Errors that report an earlier packet, while the one at hand was not sent yet: ICMP port unreachable, or
-packet too big; then the next one goes in fragments."""
+_OF_EARLIER_PACKETS: Final = (
+    errno.EMSGSIZE,
+    errno.ECONNREFUSED,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.ENOPROTOOPT,
+    errno.EPROTO,
+    errno.EACCES,
+)
+"""Errors that report an earlier packet, while the one at hand was not sent yet: what ICMP said of that (see
+icmp_err_convert of Linux). Packet too big: then the next one goes in fragments."""
 
 Send = Callable[[memoryview], object]
 """Sends one packet. Raises OSError if the kernel refuses it."""

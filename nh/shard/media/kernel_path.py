@@ -15,7 +15,7 @@ from typing import Final
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, is_link_local
-from nh.calls.round_trips import awaits_reports
+from nh.calls.rtcp_reports import awaits_reports
 from nh.errors import KernelPathUnavailable, KernelTableFull
 from nh.fastpath import layout
 from nh.fastpath.flows import FlowTable

@@ -12,14 +12,15 @@ from typing import Final
 from nh.calls.classify import MediaKind, classify
 from nh.calls.latching import admit
 from nh.calls.leg import Drop, Leg
-from nh.calls.round_trips import note_reports
+from nh.calls.rtcp_reports import note_reports
 from nh.shard.media import loop_guard
 from nh.shard.media.addresses import endpoint_of
 from nh.shard.media.egress import Egress, Send
 from nh.shard.media.pipeline import PLAIN, Admit, Plan
 from nh.shard.media.poll import MediaPoll, Reader
-from nh.shard.media.sockets import MediaSocket
+from nh.shard.media.sockets import MediaSocket, socket_of
 from nh.shard.media.totals import TrafficTotals
+from nh.shard.media.unreachable import read_unreachable
 
 MAX_DATAGRAM_BYTES: Final = 65_536
 
@@ -51,7 +52,9 @@ class Readers:
         self._changed = changed
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
-        self._plain_reader = plain_reader_factory(self._buffer, traffic, poll, egress.send_failed)
+        self._plain_reader = plain_reader_factory(
+            self._buffer, traffic, poll, egress.send_failed, self._note_errors
+        )
         # one bound method each, which all sockets share
         self._readers: Final = {
             Admit.NO_SESSION: self._drop_next,
@@ -94,6 +97,7 @@ class Readers:
         try:
             size = media_socket.sock.recv_into(self._buffer)
         except OSError:
+            self._note_errors(media_socket)
             return
         self._traffic.drop(Drop.NO_SESSION, size)
 
@@ -109,6 +113,7 @@ class Readers:
             else:
                 size = media_socket.sock.recv_into(self._buffer)
         except OSError:
+            self._note_errors(media_socket)
             return
         packet = self._view[:size]
         self._process(media_socket.legs[0], classify(packet), packet, ttl)
@@ -129,8 +134,10 @@ class Readers:
                 size, address = sock.recvfrom_into(self._buffer)
                 source = endpoint_of(address)
         except BlockingIOError:
+            self._note_errors(media_socket)
             return None
         except OSError:
+            self._note_errors(media_socket)
             return ()
         packet = self._view[:size]
         kind = classify(packet)
@@ -144,6 +151,13 @@ class Readers:
         else:
             self._process(leg, kind, packet, ttl)
         return changed
+
+    def _note_errors(self, media_socket: MediaSocket) -> None:
+        """Note for the ends that a socket sends to what ICMP says of them."""
+        for destination in read_unreachable(media_socket.sock):
+            for leg in media_socket.legs:
+                if leg.destination == destination:
+                    leg.note_unreachable(now=self._poll.now)
 
     def _process(self, leg: Leg, kind: MediaKind, packet: memoryview, ttl: int) -> None:
         """Count, transform, measure and send a packet that `leg` has admitted."""
@@ -175,12 +189,13 @@ def plain_reader_factory(
     traffic: TrafficTotals,
     poll: MediaPoll,
     send_failed: Callable[[Leg, Send, memoryview, OSError], None],
+    note_errors: Callable[[MediaSocket], None],
 ) -> Callable[[Leg, Callable[[bytearray], int], Send], Reader]:
     """A function that makes the readers of the plain plan: the path of almost every packet in user space.
 
     A closure finds everything in its cells, without a look-up; all readers share the cells of buffer, view,
-    traffic, poll and send_failed. The two closures differ in one line: what can be decided for a leg (is it
-    RTP?) is not decided for each packet.
+    traffic, poll, send_failed and note_errors. The two closures differ in one line: what can be decided for a
+    leg (is it RTP?) is not decided for each packet.
     """
     view = memoryview(buffer)
 
@@ -189,7 +204,8 @@ def plain_reader_factory(
             try:
                 size = receive(buffer)
             except OSError:
-                # no packet after all, or the ICMP error that an earlier packet to this source met
+                # no packet after all, or what ICMP says of an earlier packet from this socket
+                note_errors(socket_of(leg))
                 return
             leg.packets += 1
             leg.bytes += size
@@ -212,6 +228,7 @@ def plain_reader_factory(
             try:
                 size = receive(buffer)
             except OSError:
+                note_errors(socket_of(leg))
                 return
             leg.packets += 1
             leg.bytes += size

@@ -23,6 +23,7 @@ from nh.errors import AddressUnavailable, SocketsExhausted
 from nh.shard.media.addresses import endpoint_of, socket_address
 from nh.shard.media.kernel_flow import KernelFlow
 from nh.shard.media.loop_guard import enable_ttl
+from nh.shard.media.unreachable import queue_errors
 
 _NO_MEMORY: Final = "raise what memory nh may have (MemoryMax= of its service), or sockets (net.ipv4.udp_mem)"
 _REMEDIES: Final = {
@@ -252,6 +253,7 @@ def _open(local: Endpoint, dscp: int) -> MediaSocket:
     sock = _bind(local, shared=False)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        queue_errors(sock)
         if dscp and sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
             # IP_TOS sets the priority that queueing disciplines go by, too; IPV6_TCLASS does not

@@ -1,4 +1,4 @@
-"""Round trips from reports of RTCP that pass (RFC 3550 6.4.1), whatever bytes they are."""
+"""Round trips and reception by reports of RTCP that pass (RFC 3550 6.4.1), whatever bytes they are."""
 
 import struct
 
@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nh.calls.media import Side
-from nh.calls.round_trips import MAX_READ, awaits_reports, note_reports
+from nh.calls.rtcp_reports import MAX_READ, awaits_reports, note_reports
+from nh.calls.rtp.meter import MIN_REPORTED
 from nh.calls.session import Session
 from tests.calls.fakes import START, make_proxy
 from tests.calls.rtp import Sender
@@ -106,6 +107,53 @@ def test_reports_are_not_awaited_for_ever(session: Session) -> None:
     assert ended.index(True) == MAX_READ
     assert ended.count(True) == 1
     assert not awaits_reports(session.legs[2])
+
+
+def hears(session: Session) -> tuple[int, tuple[int, int] | None]:
+    """How many reports of B's say that it receives nothing, and what it says of A's stream."""
+    meter = session.legs[Side.FROM].meter
+    assert meter is not None
+    return meter.deaf_reports, meter.streams[0].reported
+
+
+def a_second_of_speech(session: Session, second: int) -> None:
+    meter = session.legs[Side.FROM].meter
+    assert meter is not None
+    first = 3 + second * MIN_REPORTED
+    Sender(meter, ssrc=A, now=START + second).send(*range(first, first + MIN_REPORTED))
+
+
+def test_reports_without_a_block_say_that_nothing_is_received(session: Session) -> None:
+    for second in range(3):
+        a_second_of_speech(session, second)
+        arrives(session, Side.TO, sender_report(B, second), START + second)
+    assert hears(session) == (3, None)
+    a_second_of_speech(session, 3)
+    arrives(session, Side.TO, receiver_report(B, report_block(A, lsr=0, highest=150)), START + 4)
+    assert hears(session) == (0, (150, 0))
+
+
+def test_a_highest_sequence_number_that_stands_still_says_the_same(session: Session) -> None:
+    for second in range(3):
+        a_second_of_speech(session, second)
+        block = report_block(A, lsr=0, highest=9, fraction_lost=64)
+        arrives(session, Side.TO, receiver_report(B, block), START + second)
+    assert hears(session) == (2, (9, 64))
+
+
+def test_without_packets_meanwhile_a_report_says_nothing(session: Session) -> None:
+    a_second_of_speech(session, 0)
+    for second in range(3):
+        arrives(session, Side.TO, sender_report(B, second), START + second)
+    assert hears(session) == (1, None)
+
+
+def test_reports_about_another_stream_say_nothing_as_do_encrypted_ones(session: Session) -> None:
+    for second in range(3):
+        a_second_of_speech(session, second)
+        arrives(session, Side.TO, receiver_report(B, report_block(0xC3, lsr=0)), START + second)
+        arrives(session, Side.TO, struct.pack("!BBHI", 0x81, 201, 1, B), START + second)  # a block is missing
+    assert hears(session) == (0, None)
 
 
 @settings(max_examples=examples(300), deadline=None)

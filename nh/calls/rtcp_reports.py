@@ -1,8 +1,13 @@
-"""Round trips: what RTCP that passes tells of the time from the relay to an end and back (RFC 3550 6.4.1).
+"""Reports of RTCP that pass: what an end says of the stream that it is sent (RFC 3550 6.4.1). No I/O.
 
-A sender report says when it was sent (NTP). The end that hears it repeats that time (LSR), and how long ago
-it came (DLSR). What has passed since the relay saw the sender report, less that delay, is the round trip
-between the relay and that end. Encrypted reports (SRTCP) match no time, so they tell nothing. No I/O.
+**Round trips.** A sender report says when it was sent (NTP). The end that hears it repeats that time (LSR),
+and how long ago it came (DLSR). What has passed since the relay saw the sender report, less that delay, is
+the round trip between the relay and that end.
+
+**Reception.** A block about a stream has the highest sequence number that the end received, and what it lost.
+A report without a block says that the end has received nothing since its report before.
+
+Of encrypted reports (SRTCP) only the number of blocks is readable.
 """
 
 from struct import Struct
@@ -21,7 +26,7 @@ _SENDER_REPORT, _RECEIVER_REPORT = 200, 201
 
 _read_header: Final = Struct("!BBHI").unpack_from
 _read_time: Final = Struct("!I").unpack_from
-_read_block: Final = Struct("!I12xII").unpack_from
+_read_block: Final = Struct("!IIIIII").unpack_from
 _HEADER_BYTES: Final = 8
 _TIME_AT: Final = 10  # the middle 32 bits of the NTP time
 _SENDER_BYTES: Final = 28
@@ -54,6 +59,8 @@ def note_reports(leg: Leg, packet: memoryview, *, now: float) -> bool:
         Whether the leg awaited it, and awaits no more.
     """
     rtp = leg.rtp or leg
+    if rtp.other.offload is not None:
+        rtp.other.offload.load_meter()
     awaited = awaits_reports(leg) or leg.packets == MAX_READ + 1
     _read(packet, rtp.meter, rtp.other.meter, now)
     return awaited and not awaits_reports(leg)
@@ -74,16 +81,30 @@ def _read(packet: memoryview, sender: RtpMeter | None, receiver: RtpMeter | None
         end = at + 4 * (words + 1)
         if first >> 6 != 2 or end > len(packet):
             return
-        blocks = end
+        blocks = 0
         if kind == _SENDER_REPORT and end - at >= _SENDER_BYTES:
             blocks = at + _SENDER_BYTES
             if sender is not None:
                 sender.note_sender_report(ssrc, _read_time(packet, at + _TIME_AT)[0], now)
         elif kind == _RECEIVER_REPORT:
             blocks = at + _HEADER_BYTES
-        if receiver is not None:
-            last = min(blocks + _BLOCK_BYTES * (first & 31), end) - _BLOCK_BYTES
-            for block in range(blocks, last + 1, _BLOCK_BYTES):
-                about, time, delay = _read_block(packet, block)
-                receiver.note_report(about, time, delay * _DLSR_UNIT_S, now)
+        if receiver is not None and blocks:
+            _read_blocks(packet[blocks:end], first & 31, receiver, now)
         at = end
+
+
+def _read_blocks(blocks: memoryview, count: int, receiver: RtpMeter, now: float) -> None:
+    """Read the blocks of one report.
+
+    Args:
+        blocks: the rest of the report.
+        count: how many blocks it says that it has.
+        receiver: see _read().
+    """
+    found = []
+    for at in range(0, min(_BLOCK_BYTES * count, len(blocks)) - _BLOCK_BYTES + 1, _BLOCK_BYTES):
+        about, losses, highest, _, time, delay = _read_block(blocks, at)
+        receiver.note_report(about, time, delay * _DLSR_UNIT_S, now)
+        found.append((about, highest, losses >> 24))
+    if len(found) == count:
+        receiver.note_reception(found)

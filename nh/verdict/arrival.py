@@ -1,0 +1,107 @@
+"""Rules on what came from the sender."""
+
+from typing import Final
+
+from nh.verdict.finding import LOSSY, Direction, Finding, State, packets, port_of, received
+
+_ANY_TIME: Final = frozenset({13, 19})
+"""Payload types of comfort noise, which phones send without announcing it (RFC 3389; 19: of older ones)."""
+
+
+def refused(direction: Direction) -> Finding | None:
+    """All that came was turned away."""
+    leg = direction.leg
+    if leg.packets or not direction.dropped("source_mismatch"):
+        return None
+    return Finding(
+        State.PROBLEM,
+        f"{packets(direction.dropped('source_mismatch'))} came to {leg.local} from other addresses and were"
+        f" turned away, the latest from {leg.refused_from or 'an unknown one'};"
+        f" none came from {leg.announced or 'the address of the SDP, which is not known'}",
+        "the phone sends from an address that its SDP does not announce (a NAT), or strangers send here",
+        "let the proxy tell where the SIP message came from (ng: received-from, SIP-source-address), or see"
+        " `policy`: who may send",
+    )
+
+
+def nothing_came(direction: Direction) -> Finding | None:
+    """Nothing came at all."""
+    leg = direction.leg
+    if leg.packets:
+        return None
+    port = port_of(leg.local)
+    return Finding(
+        State.PROBLEM,
+        f"nothing came to {leg.local} from {leg.announced or 'this end, whose SDP has no address'}",
+        "the phone sends nothing (muted, or not answered), it was told another address in the SDP, or a"
+        f" firewall or NAT in between drops UDP to port {port}",
+        f"see whether the SDP that this phone received names port {port} and an address of this host that it"
+        " can reach",
+    )
+
+
+def fell_silent(direction: Direction) -> Finding | None:
+    """Packets came, and come no more."""
+    leg = direction.leg
+    if leg.idle_s is None or not direction.silent:
+        return None
+    found = f"packets came from {leg.source} until {leg.idle_s:.0f} s ago, and none since"
+    if refused := direction.dropped("source_mismatch"):
+        return Finding(
+            State.PROBLEM,
+            f"{found}; {packets(refused)} of other addresses were turned away, the latest from"
+            f" {leg.refused_from}",
+            "a NAT gave the phone another address, and nh does not recognise its stream; or strangers send",
+            "see `relatch_s` and `policy`: who may send",
+        )
+    return Finding(
+        State.PROBLEM,
+        found,
+        "the phone stopped (muted with silence suppression, or lost its network), or something in between"
+        " began to drop its packets",
+        "see whether packets still reach this host, with the filter",
+    )
+
+
+def overflowed(direction: Direction) -> Finding | None:
+    """The socket had no room."""
+    if not direction.lost_to("overflow"):
+        return None
+    lost = packets(direction.dropped("overflow"))
+    return Finding(
+        State.PROBLEM,
+        f"{lost} did not fit into the receive buffer of {direction.leg.local}",
+        "bursts are larger than the buffer, or the shard has too little CPU time",
+        "see `nh doctor` (socket buffers) and `nh stats` (loop late)",
+    )
+
+
+def other_payload_type(direction: Direction) -> Finding | None:
+    """The latest RTP has a payload type that the receiver's SDP does not list (RFC 3264 5.1)."""
+    leg = direction.leg
+    number = leg.payload_type
+    if number is None or not leg.allowed or number in leg.allowed or number in _ANY_TIME:
+        return None
+    encoding = next((each.encoding for each in leg.streams if each.payload_type == number), "")
+    return Finding(
+        State.PROBLEM,
+        f"RTP came with payload type {number}{f' ({encoding})' if encoding else ''},"
+        f" the SDP of the other end allows {', '.join(map(str, leg.allowed))}",
+        "the phone sends a codec that was not agreed, or something changed the SDP after nh had seen it;"
+        " the other phone plays none of it",
+        "compare the m= lines of the SDPs that both phones received",
+    )
+
+
+def lossy(direction: Direction) -> Finding | None:
+    """The network loses packets on their way to the relay."""
+    stream = direction.largest_stream
+    if stream is None or stream.loss_ratio <= LOSSY:
+        return None
+    lost = f"{stream.lost} RTP packets ({stream.loss_ratio:.1%}) were lost before the relay"
+    return Finding(
+        State.PROBLEM,
+        f"{received(direction.leg)}; {lost}",
+        "the network between this phone and the relay loses packets",
+        "compare with other calls from that network (`nh calls`): it is one phone's link, or all of it",
+    )

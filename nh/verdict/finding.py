@@ -1,0 +1,106 @@
+"""What rules look at, and what they say."""
+
+import enum
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from nh.printable import show_text
+from nh.results import LegDetail, StreamDetail
+
+SILENT_S: Final = 5.0
+"""A direction without a packet for so long is silent; an RTP stream has pauses that are shorter."""
+
+LOSSY: Final = 0.03
+"""Audio suffers when more of its packets are missing (loss without concealment, ITU-T G.113)."""
+
+MANY: Final = 0.01
+"""Packets that were lost inside the relay are a problem when they are more than this part."""
+
+
+class State(enum.StrEnum):
+    """OK; WAITING: no media are expected now (no answer, hold); PROBLEM: an end hears nothing, or badly."""
+
+    OK = "ok"
+    WAITING = "waiting"
+    PROBLEM = "problem"
+
+
+class Finding(NamedTuple):
+    """What a rule says of a direction.
+
+    Attributes:
+        state: see State.
+        found: what is so, one line.
+        cause: the likely cause; "" if all is well.
+        remedy: what to do; "" if all is well.
+    """
+
+    state: State
+    found: str
+    cause: str = ""
+    remedy: str = ""
+
+
+class Direction(NamedTuple):
+    """The way of media through the relay.
+
+    Attributes:
+        state: of the session (nh.results.SessionDetail).
+        leg: receives from the sender.
+        other: receives from the receiver; the relay sends the sender's media to where its packets come from,
+            or else to what that end announced.
+    """
+
+    state: str
+    leg: LegDetail
+    other: LegDetail
+
+    @property
+    def target(self) -> str | None:
+        """Where the sender's media go; None if the receiver has no address yet."""
+        return self.other.source or self.other.announced
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing came from the sender for SILENT_S, or ever."""
+        return self.leg.idle_s is None or self.leg.idle_s >= SILENT_S
+
+    @property
+    def largest_stream(self) -> StreamDetail | None:
+        """The sender's RTP stream with the most packets."""
+        return max(self.leg.streams, key=lambda stream: stream.packets, default=None)
+
+    def dropped(self, reason: str) -> int:
+        """How many of the sender's packets were dropped for a reason of nh.calls.leg.Drop."""
+        return self.leg.dropped.get(reason, 0)
+
+    def lost_to(self, reason: str) -> bool:
+        """Whether more than MANY of what came was dropped for this reason."""
+        return self.dropped(reason) > MANY * (self.leg.packets + self.dropped(reason))
+
+
+Rule = Callable[[Direction], Finding | None]
+"""Looks at one direction; None if it does not apply."""
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def received(leg: LegDetail) -> str:
+    """What came, for a sentence."""
+    return f"{packets(leg.packets)} came from {leg.source}" if leg.packets else "no packet came"
+
+
+def packets(number: int) -> str:
+    """So many packets."""
+    return "1 packet" if number == 1 else f"{number} packets"
+
+
+def port_of(endpoint: str) -> str:
+    """The port of ADDRESS:PORT."""
+    return show_text(endpoint.rpartition(":")[2])
+
+
+def host_of(endpoint: str) -> str:
+    """The address of ADDRESS:PORT."""
+    return endpoint.rpartition(":")[0].strip("[]")

@@ -1,0 +1,127 @@
+"""The verdicts on a call: the first rule that applies to each direction."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from nh.results import CallDetail, PairDetail, SessionDetail
+from nh.verdict import arrival, delivery, expected
+from nh.verdict.finding import Direction, Finding, Rule, State, packets, port_of
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """One direction of one medium.
+
+    Attributes:
+        session: `sessionid` of the session.
+        medium, kind: which medium of the SDP, from 0, and what it is ("audio").
+        sender: "from" or "to", the end whose media these are.
+        state, found, cause, remedy: see Finding.
+        filter: a filter for tcpdump on the relay's host that shows both directions of the medium.
+        announced: where the sender's SDP says that it is; None: nothing usable.
+        seen: where its packets come from; None: none came.
+        sent_to: where they go; None: nowhere yet.
+    """
+
+    session: int
+    medium: int
+    kind: str
+    sender: str
+    state: State
+    found: str
+    cause: str
+    remedy: str
+    filter: str
+    announced: str | None
+    seen: str | None
+    sent_to: str | None
+
+
+class CallVerdict(msgspec.Struct, frozen=True):
+    """What is told of a call.
+
+    Attributes:
+        call_id: the call's.
+        verdicts: both directions of each medium; none while no session joins two ends.
+    """
+
+    call_id: bytes
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def has_problem(self) -> bool:
+        """Whether an end hears nothing, or badly."""
+        return any(verdict.state is State.PROBLEM for verdict in self.verdicts)
+
+
+def judge_call(call: CallDetail) -> CallVerdict:
+    """The verdicts on all media of a call; none on sessions that another has replaced, and on RTCP.
+
+    Args:
+        call: the call.
+    """
+    return CallVerdict(
+        call.call_id,
+        tuple(
+            verdict
+            for session in call.sessions
+            if session.state != "replaced"
+            for pair in session.pairs
+            if pair.component == 0
+            for verdict in _judge_pair(session, pair)
+        ),
+    )
+
+
+def _judge_pair(session: SessionDetail, pair: PairDetail) -> Iterator[Verdict]:
+    ports = sorted({port_of(leg.local) for leg in (pair.from_, pair.to)}, key=int)
+    look = f"udp and ({' or '.join(f'port {port}' for port in ports)})"
+    for sender, leg, other in (("from", pair.from_, pair.to), ("to", pair.to, pair.from_)):
+        direction = Direction(session.state, leg, other)
+        finding = next(finding for rule in RULES if (finding := rule(direction)) is not None)
+        yield Verdict(
+            session.sessionid,
+            pair.medium,
+            pair.kind,
+            sender,
+            *finding,
+            filter=look,
+            announced=leg.announced,
+            seen=leg.source,
+            sent_to=direction.target,
+        )
+
+
+def well(direction: Direction) -> Finding:
+    """Nothing else applies."""
+    leg, stream = direction.leg, direction.largest_stream
+    quality = "" if stream is None else f", {stream.loss_ratio:.1%} lost"
+    if stream is not None and stream.mos is not None:
+        quality += f", MOS {stream.mos:.1f}"
+    nat = f" (announced {leg.announced})" if leg.announced and leg.announced != leg.source else ""
+    return Finding(
+        State.OK, f"{packets(leg.packets)} came from {leg.source}{nat} and go to {direction.target}{quality}"
+    )
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    expected.not_answered,
+    expected.on_hold,
+    expected.sends_nothing,
+    expected.hears_nothing,
+    arrival.refused,
+    arrival.nothing_came,
+    delivery.unreachable,
+    delivery.not_sent,
+    delivery.no_target,
+    arrival.fell_silent,
+    arrival.overflowed,
+    arrival.other_payload_type,
+    delivery.to_private_address,
+    delivery.not_received,
+    arrival.lossy,
+    delivery.lossy_beyond,
+    well,
+)
+"""In the order in which they are asked; the last one always answers."""
