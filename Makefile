@@ -10,6 +10,7 @@
 # make bpf       compile the program of the kernel path (Debian: clang llvm libbpf-dev)
 # make node      install the clients of ng for Node.js that tests run (Debian: nodejs npm)
 # make man       man pages of all commands, in build/man
+# make deb       the Debian package, in build/deb (Debian: debhelper python3-venv)
 # make docs      the documentation as a site, in build/site; a broken link is an error
 # make clean     remove .venv and all caches
 
@@ -28,7 +29,7 @@ DOCS := $(VENV)/.installed-docs
 NODE := .node
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all check soak survive bench plot man docs node bpf bpf-object bytecode clean
+.PHONY: help run demo test test-all check soak survive bench plot man deb docs node bpf bpf-object bytecode clean
 
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^make/!d'
@@ -117,6 +118,9 @@ bpf-object:
 
 man: $(RUN)
 	$(BIN)/python -m tools.man_pages build/man
+
+deb: $(RUN)
+	$(BIN)/python -m tools.packaging.deb build/deb
 
 docs: $(DOCS)
 	$(BIN)/sphinx-build -q -W --keep-going -d build/site-doctrees -c tools/site . build/site

@@ -1,4 +1,4 @@
-"""What of tools a wheel of nh has: the load generator, whole and with nothing else."""
+"""What of tools a wheel of nh has: the load generator and the man pages, whole and with nothing else."""
 
 import re
 import tomllib
@@ -11,12 +11,13 @@ def test_a_wheel_has_the_load_generator_where_nh_load_looks() -> None:
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["force-include"] == {
         "tools/__init__.py": "nh/bundled/tools/__init__.py",
+        "tools/man_pages.py": "nh/bundled/tools/man_pages.py",
         "tools/rtpload": "nh/bundled/tools/rtpload",
     }
     assert '"bundled"' in (ROOT / "nh/cli/load.py").read_text()
 
 
-def test_the_load_generator_needs_no_other_tool() -> None:
-    for file in (ROOT / "tools" / "rtpload").rglob("*.py"):
+def test_what_is_bundled_needs_no_other_tool() -> None:
+    for file in (*(ROOT / "tools/rtpload").rglob("*.py"), ROOT / "tools/man_pages.py"):
         others = re.findall(r"(?:from|import) tools\.(?!rtpload)\w+", file.read_text())
         assert not others, file

@@ -125,12 +125,18 @@ def play_through(
 
 
 def play_while(
-    relay: RelayUnderLoad, happen: Callable[[], Injected], rng: random.Random, *, calls: int = CALLS
+    relay: RelayUnderLoad,
+    happen: Callable[[], Injected],
+    rng: random.Random,
+    *,
+    calls: int = CALLS,
+    patience_s: float = 0.0,
 ) -> Outcome:
     """The same for anything that may happen to a relay.
 
     Args:
         happen: lets it happen, and returns when the relay is whole again.
+        patience_s: how much longer gaps may be than promised.
     """
     with background_load(load_options(relay, calls=calls)) as load:
         _wait_until_latched(relay, load, calls)
@@ -143,7 +149,7 @@ def play_while(
             before, read_calls(relay.address), staying=shards - (fault.kind is FaultKind.FEWER_SHARDS)
         )
         report = load.stop()
-    verdict = Verdict([fault], kernel=relay.kernel, hang_s=HANG_S)
+    verdict = Verdict([fault], kernel=relay.kernel, hang_s=HANG_S, patience_s=patience_s)
     return Outcome(fault, report, changed, list(verdict.findings(report.streams)))
 
 

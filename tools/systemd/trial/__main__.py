@@ -1,21 +1,27 @@
-"""Try nh.service under a systemd in a container; needs root, Linux, debootstrap, and a mirror of Debian.
+"""Try nh.service, or the package of Debian, under a systemd in a container.
+
+It takes root, Linux, debootstrap, and a mirror of Debian.
 
 Exit status 0: every promise held; 1: some did not; 2: it could not be tried. Debian stays in --root for
 the next time (400 MB), nothing else does.
 """
 
 import argparse
+import contextlib
+import fcntl
 import os
 import shlex
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tools.packaging.deb import CannotBuild, copy_packages
 from tools.systemd.trial.container import Container
 from tools.systemd.trial.errors import CannotTry
-from tools.systemd.trial.root import SUITES, install_nh, make_root, remove_root
+from tools.systemd.trial.root import SUITES, install_trial, make_root, remove_root
 from tools.systemd.trial.scenarios import NAMES
 
 CACHE: Final = Path("/var/cache/nh-trial")
@@ -39,7 +45,7 @@ def main() -> int:
     try:
         _check_host()
         return _try(arguments)
-    except CannotTry as exc:
+    except (CannotTry, CannotBuild) as exc:
         print(f"trial: {exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -50,15 +56,36 @@ def main() -> int:
 
 
 def _try(arguments: argparse.Namespace) -> int:
-    suite, root = arguments.suite, arguments.root.resolve()
+    root = arguments.root.resolve()
+    with _alone(root):
+        return _try_in(root, arguments)
+
+
+def _try_in(root: Path, arguments: argparse.Namespace) -> int:
+    suite = arguments.suite
     _say(f"Debian {suite} in {root} ...")
     _say("  installed" if make_root(root, suite, arguments.mirror) else "  is there")
     _say("nh ...")
-    install_nh(root, suite, shlex.join(["--calls", str(arguments.calls), *(arguments.only or ())]))
+    calls = ["--calls", str(arguments.calls)]
+    if arguments.deb:
+        install_trial(root, suite, "/opt/trial/nh", "tools.packaging.trial", shlex.join(calls))
+        copy_packages(arguments.deb, root / "opt/trial")
+    else:
+        inside = shlex.join([*calls, *(arguments.only or ())])
+        install_trial(root, suite, "/opt/nh", "tools.systemd.trial.inside", inside)
     container = Container(root, timeout_s=60 * arguments.minutes)
     for line in container.run():
         print(line, flush=True)
     return container.status
+
+
+@contextlib.contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Wait until no other trial uses that Debian."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with root.with_name(f"{root.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _check_host() -> None:
@@ -86,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", action="append", choices=NAMES, metavar="NAME", help=f"repeatable: {', '.join(NAMES)}"
     )
+    parser.add_argument("--deb", type=Path, metavar="FILE", help="try this package of `make deb` instead")
     parser.add_argument("--minutes", type=float, default=20.0, help="the longest it may take (default: 20)")
     parser.add_argument("--remove", action="store_true", help="remove Debian at the end")
     return parser

@@ -1,6 +1,9 @@
 """What the container tells the host: lines on its console, where its systemd may say things, too."""
 
-from typing import Final
+from typing import Final, NamedTuple
+
+MOST_TOLD: Final = 30
+"""Where all streams stand still, one line of each says no more than some."""
 
 _MARK: Final = "nh-trial| "
 
@@ -14,3 +17,27 @@ def told(line: str) -> str | None:
     """What the trial reports in a line of the console; None: the line is of another program."""
     _, found, text = line.rstrip().partition(_MARK)
     return text if found else None
+
+
+class Seen(NamedTuple):
+    """What came of a scenario. Arguments: said: what was seen; failures: what was not as promised."""
+
+    said: str
+    failures: list[str]
+
+
+def report(name: str, promised: str, seen: Seen, took_s: float) -> None:
+    """Print a scenario and what came of it."""
+    tell(f"{'NOT SO' if seen.failures else 'ok'}  {name} ({took_s:.0f} s)")
+    tell(f"    promised: {promised}")
+    if seen.said:
+        tell(f"    seen: {seen.said}")
+    for failure in seen.failures[:MOST_TOLD]:
+        tell(f"    NOT SO: {failure}")
+    if len(seen.failures) > MOST_TOLD:
+        tell(f"    NOT SO: and {len(seen.failures) - MOST_TOLD} more")
+
+
+def tell(text: str) -> None:
+    """Print it as a report of the trial."""
+    print(mark(text), end="", flush=True)

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tools.systemd.trial.console import mark
-from tools.systemd.trial.scenarios import NAMES, Scenario, Seen, scenarios
+from tools.systemd.trial.console import report, tell
+from tools.systemd.trial.scenarios import NAMES, scenarios
 from tools.systemd.trial.unit import run
 
 SYSTEMD: Final = Path(__file__).parents[1]
@@ -24,9 +24,6 @@ INSTALLATION: Final = (
 )
 """As docs/how-to/systemd.md has it."""
 
-MOST_TOLD: Final = 30
-"""Where all streams stand still, one line of each says no more than some."""
-
 
 def main() -> int:
     """The program; its exit status."""
@@ -37,38 +34,23 @@ def main() -> int:
     try:
         _install()
     except subprocess.CalledProcessError as exc:
-        _tell(f"{' '.join(exc.cmd)}: {exc.stderr}")
+        tell(f"{' '.join(exc.cmd)}: {exc.stderr}")
         return 2
-    _tell(f"{run('systemctl', '--version').stdout.splitlines()[0]}, Linux {run('uname', '-r').stdout}")
+    tell(f"{run('systemctl', '--version').stdout.splitlines()[0]}, Linux {run('uname', '-r').stdout}")
     failed = 0
     chosen = list(scenarios(frozenset(arguments.names)))
     for scenario in chosen:
         began = time.monotonic()
         seen = scenario.play(arguments.calls)
         failed += bool(seen.failures)
-        _report(scenario, seen, time.monotonic() - began)
-    _tell(f"{len(chosen)} scenarios, {failed} in which a promise did not hold")
+        report(scenario.name, scenario.promised, seen, time.monotonic() - began)
+    tell(f"{len(chosen)} scenarios, {failed} in which a promise did not hold")
     return 1 if failed else 0
 
 
 def _install() -> None:
     for words in INSTALLATION:
         subprocess.run(words, check=True, capture_output=True, text=True)
-
-
-def _report(scenario: Scenario, seen: Seen, took_s: float) -> None:
-    _tell(f"{'NOT SO' if seen.failures else 'ok'}  {scenario.name} ({took_s:.0f} s)")
-    _tell(f"    promised: {scenario.promised}")
-    if seen.said:
-        _tell(f"    seen: {seen.said}")
-    for failure in seen.failures[:MOST_TOLD]:
-        _tell(f"    NOT SO: {failure}")
-    if len(seen.failures) > MOST_TOLD:
-        _tell(f"    NOT SO: and {len(seen.failures) - MOST_TOLD} more")
-
-
-def _tell(text: str) -> None:
-    print(mark(text), end="", flush=True)
 
 
 if __name__ == "__main__":

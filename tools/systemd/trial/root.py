@@ -44,12 +44,14 @@ def make_root(root: Path, suite: str, mirror: str) -> bool:
     return True
 
 
-def install_nh(root: Path, suite: str, arguments: str) -> None:
-    """Install nh as docs/how-to/systemd.md says, and this program.
+def install_trial(root: Path, suite: str, environment: str, module: str, arguments: str) -> None:
+    """Install nh as docs/how-to/systemd.md says, and the program that the container runs.
 
     Args:
         root, suite: as in make_root.
-        arguments: of this program, in the container.
+        environment: the virtual environment, a path in the container: nh is in it, and runs the program.
+        module: the program.
+        arguments: its arguments.
 
     Raises CannotTry.
     """
@@ -59,14 +61,17 @@ def install_nh(root: Path, suite: str, arguments: str) -> None:
         inside = root / "opt/wheels"
         shutil.rmtree(inside, ignore_errors=True)
         shutil.copytree(wheels, inside)
-    nh = "/opt/nh/bin/python -m pip install --isolated --quiet --no-index --find-links /opt/wheels nh"
-    script = f"python3 -m venv --clear /opt/nh && {nh}"
-    _run(*APART, *NICE, "chroot", str(root), "/usr/bin/env", "-i", PATH, "/bin/sh", "-c", script)
     trial = root / "opt/trial"
-    shutil.rmtree(trial, ignore_errors=True)
+    for left in (root / "opt/nh", trial):
+        shutil.rmtree(left, ignore_errors=True)
+    nh = f"{environment}/bin/python -m pip install --isolated --quiet --no-index --find-links /opt/wheels nh"
+    script = f"python3 -m venv {environment} && {nh}"
+    _run(*APART, *NICE, "chroot", str(root), "/usr/bin/env", "-i", PATH, "/bin/sh", "-c", script)
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY / "tools", trial / "tools", ignore=ignored)
-    (trial / "environment").write_text(f"TRIAL_ARGUMENTS={arguments}\n")
+    (trial / "environment").write_text(
+        f"TRIAL_PYTHON={environment}/bin/python\nTRIAL_MODULE={module}\nTRIAL_ARGUMENTS={arguments}\n"
+    )
     unit = root / "etc/systemd/system/nh-trial.service"
     shutil.copy(Path(__file__).with_name(unit.name), unit)
     wants = unit.parent / "multi-user.target.wants" / unit.name

@@ -13,6 +13,7 @@ from tools.survive.limits import BACK_AFTER_START_S, BUSY_HOST_S
 from tools.survive.scenario import Outcome, play_while
 from tools.systemd.trial import actions, checks
 from tools.systemd.trial.actions import Action, Broken
+from tools.systemd.trial.console import Seen
 from tools.systemd.trial.unit import Unit
 
 FAILURES: Final = (Broken, HarnessError, NhError, LoadFailed, TimeoutError, OSError)
@@ -44,13 +45,6 @@ class Check(NamedTuple):
     promised: str
     run: Callable[[Unit], str]
     kernel: bool = False
-
-
-class Seen(NamedTuple):
-    """What came of a scenario. Arguments: said: what was seen; failures: what was not as promised."""
-
-    said: str
-    failures: list[str]
 
 
 class Scenario(NamedTuple):

@@ -1,0 +1,63 @@
+"""tools/packaging: the Debian package builds, and lives its life in a container of its own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from nh.config import Settings
+from tools.packaging.deb import obstacle
+from tools.packaging.trial import STEPS
+
+ROOT = Path(__file__).parents[2]
+DEBIAN = ROOT / "tools" / "packaging" / "debian"
+LIFE_S = 900
+"""Debian is fetched once, the package is built, and a container lives."""
+
+
+def test_the_settings_of_the_package_are_settings_of_nh() -> None:
+    text = re.sub(r"^#(?=\w+ = )", "", (DEBIAN / "nh.toml").read_text(), flags=re.MULTILINE)
+    settings = tomllib.loads(text)
+    assert len(settings) > 5
+    assert set(settings) <= set(Settings.__struct_fields__)
+
+
+def test_the_package_is_upgraded_without_a_restart() -> None:
+    """debhelper's default restarts the unit."""
+    rules = (DEBIAN / "rules").read_text()
+    assert "dh_installsystemd --no-start --no-stop-on-upgrade --no-restart-after-upgrade" in rules
+    assert "systemctl reload nh.service" in (DEBIAN / "nh.postinst").read_text()
+
+
+@pytest.mark.parametrize("name", ["nh.postinst", "nh.prerm", "nh.postrm"])
+def test_the_scripts_of_the_package_are_shell(name: str) -> None:
+    done = subprocess.run(["sh", "-n", DEBIAN / name], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.full
+@pytest.mark.slow
+@pytest.mark.timeout(LIFE_S)
+def test_the_package_is_installed_upgraded_under_calls_removed_and_purged(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
+        pytest.skip("needs root and debootstrap: apt-get install debootstrap")
+    if found := obstacle():
+        pytest.skip(found)
+    built = run("tools.packaging.deb", str(tmp_path))
+    assert built.returncode == 0, built.stderr
+    trial = run("tools.systemd.trial", "--deb", built.stdout.strip(), "--calls", "5")
+    if trial.returncode == 2:
+        pytest.skip(f"the container could not be tried: {trial.stderr}")
+    assert trial.returncode == 0, trial.stdout
+    assert f"{len(STEPS)} steps, 0 in which" in trial.stdout
+
+
+def run(module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )

@@ -1,0 +1,1 @@
+"""nh as a package of Debian, as a container and on Kubernetes."""
