@@ -22,6 +22,7 @@ class Encoding(enum.Enum):
     JSON = b"{"
 
 
+_BENCODE, _JSON = Encoding.BENCODE.value, Encoding.JSON.value
 _SPELLING: Final = bytes.maketrans(b" _", b"--")
 _json_decoder: Final = msgspec.json.Decoder(dict[str, object])
 
@@ -39,7 +40,16 @@ class Dictionary:
     """
 
     def __init__(self, items: Mapping[Any, object]) -> None:
-        self._items = {name: value for name, value in items_of(items) if value is not None}
+        self._items: dict[bytes, object] = {
+            # most names are bytes: normalize_key(), without the calls
+            (
+                name.translate(_SPELLING).lower()
+                if type(name) is bytes
+                else normalize_key(_octets(name) or b"")
+            ): item
+            for name, item in items.items()
+            if item is not None
+        }
 
     def __iter__(self) -> Iterator[tuple[bytes, object]]:
         return iter(list(self._items.items()))
@@ -50,7 +60,8 @@ class Dictionary:
 
     def find(self, name: bytes) -> bytes:
         """The text of a field as bytes; b"" if it is missing, a list or a dictionary."""
-        return _octets(self._items.get(name)) or b""
+        value = self._items.get(name)
+        return value if isinstance(value, bytes) else _octets(value) or b""
 
     def has_text(self, name: bytes) -> bool:
         """Whether a field is there as text, which may be empty."""
@@ -114,9 +125,8 @@ def items_of(value: object) -> Iterator[tuple[bytes, object]]:
 
 def words_of(value: object) -> tuple[bytes, ...]:
     """The strings of a list, or one string as a list of one; other items are skipped."""
-    items = value if isinstance(value, list) else [value]
-    words = (_octets(item) for item in items)
-    return tuple(word for word in words if word)
+    words = [_octets(item) for item in value] if isinstance(value, list) else [_octets(value)]
+    return tuple([word for word in words if word])
 
 
 def normalized_words(value: object) -> Iterator[bytes]:
@@ -150,14 +160,14 @@ def decode(payload: bytes) -> Dictionary:
         MalformedRequest: with rtpengine's text.
     """
     first = payload[:1]
-    if first == Encoding.BENCODE.value:
+    if first == _BENCODE:
         try:
             value = bencode.decode(payload)
         except MalformedRequest as exc:
             raise MalformedRequest("Could not decode bencode dictionary") from exc
         if isinstance(value, dict):
             return Dictionary(value)
-    if first == Encoding.JSON.value:
+    if first == _JSON:
         try:
             return Dictionary(_json_decoder.decode(payload))
         # what msgspec raises for bytes that are not JSON, not UTF-8, or nested too deep

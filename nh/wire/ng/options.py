@@ -31,7 +31,7 @@ MAX_TEXT_CHARACTERS: Final = 256
 """Longest label, interface name or transport protocol."""
 
 _MAX_TOS: Final = 255
-_ICE: Final = frozenset(handling.value.encode() for handling in IceHandling)
+_ICE: Final = {handling.value.encode(): handling for handling in IceHandling}
 _LEARNING: Final = frozenset(learning.value.encode() for learning in EndpointLearning)
 
 
@@ -48,7 +48,7 @@ def read_options(dictionary: Dictionary, lenient: Collection[Feature] = ()) -> P
     except MalformedRequest as exc:
         parsed.error(str(exc))
         raw_flags = b""
-    for name, value in split(raw_flags):
+    for name, value in split(raw_flags) if raw_flags else ():
         if value is None:
             _read_flags([name], parsed)
             continue
@@ -61,6 +61,8 @@ def read_options(dictionary: Dictionary, lenient: Collection[Feature] = ()) -> P
 
 
 def _read_key(name: bytes, value: object, parsed: ParsedOptions) -> None:
+    if name in NOT_OPTIONS:
+        return
     if name in _READERS:
         wrong = misfit_of(value, is_dictionary=name in _DICTIONARIES)
         if wrong:
@@ -70,7 +72,7 @@ def _read_key(name: bytes, value: object, parsed: ParsedOptions) -> None:
     elif name in UNSUPPORTED_KEYS:
         if says_something(value):
             parsed.unsupported(text_of(name), UNSUPPORTED_KEYS[name])
-    elif name not in NOT_OPTIONS:
+    else:
         parsed.ignore(text_of(name[:64]))
 
 
@@ -86,7 +88,7 @@ def _read_flags(value: object, parsed: ParsedOptions) -> None:
 def _read_ice(value: object, parsed: ParsedOptions) -> None:
     for word in normalized_words(value):
         if word in _ICE:
-            parsed.set("ice", IceHandling(word.decode()))
+            parsed.set("ice", _ICE[word])
         elif word == b"force-relay" or word.startswith(b"lite-"):
             parsed.unsupported(f"ICE={text_of(word[:64])}", ICE)
         elif word != b"trickle":
