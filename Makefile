@@ -44,7 +44,7 @@ $(VENV)/bin/python:
 	$(call step,Creating the Python environment $(VENV),$(PYTHON) -m venv $(VENV))
 
 $(RUN): pyproject.toml | $(VENV)/bin/python
-	$(call step,Installing nh and what it needs to run,$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[http]')
+	$(call step,Installing nh and what it needs to run,$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[http,valkey]')
 	@touch $@
 
 $(DEV): $(RUN)

@@ -25,7 +25,14 @@ from nh.address import (
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings, in_range
 from nh.commands import Feature
-from nh.config_addresses import check_notify_socket, check_url, is_ip, read_address, tcp_addresses
+from nh.config_addresses import (
+    check_notify_socket,
+    check_store_url,
+    check_url,
+    is_ip,
+    read_address,
+    tcp_addresses,
+)
 from nh.errors import ConfigError
 from nh.fastpath.attach import AttachMode
 from nh.interface_text import check_interfaces, parse_address, parse_interface, parse_ports
@@ -51,6 +58,17 @@ class KernelMode(enum.StrEnum):
     AUTO = "auto"
     ON = "on"
     OFF = "off"
+
+
+class StateAway(enum.StrEnum):
+    """What becomes of new calls while the server of the store is away; those that there are go on.
+
+    TAKE: nh takes them, and stores them later. It also starts without the server.
+    REFUSE: nh refuses them, and does not start.
+    """
+
+    TAKE = "take"
+    REFUSE = "refuse"
 
 
 class XmlrpcFormat(enum.StrEnum):
@@ -101,7 +119,9 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         prefork: how many loaded processes wait to take the place of a shard that dies, 0 or 1.
         hang_s: the supervisor kills a shard whose heartbeat stands still so long, 1 to 60; 0: never.
         runtime_dir: where the lock, the default RPC socket and the name of the statistics live.
-        state: directory or URL (sqlite://DIRECTORY) of the store, "" for the default, "off" for none.
+        state: directory or URL (sqlite://DIRECTORY, valkey://HOST) of the store, "" for the default, "off"
+            for none.
+        state_away: see StateAway.
         command_timeout_s: how long a shard may take for one command.
         idle_client_s: life of an RPC connection on which nothing happens.
         max_clients: most RPC connections at once; the longest idle one makes room.
@@ -138,6 +158,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     hang_s: float = 3.0
     runtime_dir: str = ""
     state: str = ""
+    state_away: StateAway = StateAway.TAKE
     command_timeout_s: float = 2.0
     idle_client_s: float = 300.0
     max_clients: int = 4096
@@ -175,6 +196,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
                 raise ValueError(
                     f"{name}: {path!r} has no /, so it may be a mistyped word; a directory here is ./{path}"
                 )
+        check_store_url("state", self.state)
         for text in self.rpc:
             read_address("rpc", text)
         self._check_timeout_targets()

@@ -1,10 +1,15 @@
 """Addresses and URLs among the settings: each is read or checked, and its error names the setting."""
 
 import ipaddress
+import re
+from typing import Final
 from urllib.parse import urlsplit
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress, parse_rpc_address
 from nh.errors import ConfigError
+
+URL_PASSWORD: Final = re.compile(r"(://[^/@:]*:)[^/]*@")
+"""The password of a URL, and what is before it."""
 
 
 def read_address(setting: str, text: str) -> RpcAddress:
@@ -52,6 +57,22 @@ def check_url(setting: str, url: str) -> None:
         raise ValueError(f"{setting}: a user in a URL would be in every log line; name a URL without one")
     if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii() or " " in url:
         raise ValueError(f"{setting}: {url!r} is not a URL such as http://127.0.0.1:8080/timeouts")
+
+
+def check_store_url(setting: str, url: str) -> None:
+    """Check that it is plain which part of a URL is the password.
+
+    Raises:
+        ValueError: it is not; the message has no part of the URL.
+    """
+    _, _, location = url.partition("://")
+    if "@" in location.partition("/")[2]:
+        raise ValueError(f"{setting}: a URL has @ and / of a password as %40 and %2F")
+
+
+def has_password(url: str) -> bool:
+    """Whether a URL has a password in it."""
+    return URL_PASSWORD.search(url) is not None
 
 
 def check_notify_socket(setting: str, text: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, get_type_hints
 import msgspec
 
 from nh.config import Settings
+from nh.config_addresses import has_password
 from nh.durations import parse_seconds
 from nh.errors import ConfigError
 
@@ -92,6 +93,7 @@ def read_settings(
     given = {name: _Given(value, COMMAND_LINE) for name, value in (flags or {}).items() if value is not None}
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
+    _refuse_visible_password(given)
     for layer in (_from_file(file), _from_environment(environment), given):
         for name, each in layer.items():
             values[name] = _convert(name, each)
@@ -101,6 +103,16 @@ def read_settings(
     except ValueError as exc:  # a rule of Settings: its message begins with the setting
         origin = origins.get(str(exc).partition(":")[0], "settings")
         raise ConfigError(f"{origin}: {exc}") from exc
+
+
+def _refuse_visible_password(given: Mapping[str, _Given]) -> None:
+    for name, each in given.items():
+        if isinstance(each.value, str) and has_password(each.value):
+            raise ConfigError(
+                f"{COMMAND_LINE}: {name}: every user of the host sees a password there; put the URL into the"
+                f" file of settings or {ENVIRONMENT_PREFIX}{name.upper()}, or the password into a file and"
+                " password_file=PATH into the URL"
+            )
 
 
 def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ import typer
 from nh.cli.flags import takes_settings
 from nh.cli.options import AsJson, ConfigFile
 from nh.config import Settings
+from nh.config_addresses import URL_PASSWORD
 from nh.config_sources import DEFAULT, read_settings, unknown_variables
 from nh.supervisor.host.cpus import usable_cpus
 
@@ -18,7 +19,6 @@ EPILOG = "The output is a valid file of settings: `nh config > nh.toml`."
 
 SECRET: Final = "(secret)"
 _SECRET_NAMES: Final = re.compile(r".*_(?:token|password|secret)")
-_URL_PASSWORD: Final = re.compile(r"(://[^/@:]*:)[^/]*@")
 
 
 class Shown(NamedTuple):
@@ -87,7 +87,7 @@ def _without_secrets(name: str, value: Any) -> Any:
         return [_without_secrets(name, each) for each in value]
     if not isinstance(value, str) or not value:
         return value
-    return SECRET if _SECRET_NAMES.fullmatch(name) else _URL_PASSWORD.sub(rf"\1{SECRET}@", value)
+    return SECRET if _SECRET_NAMES.fullmatch(name) else URL_PASSWORD.sub(rf"\1{SECRET}@", value)
 
 
 def _toml(value: Any) -> str:

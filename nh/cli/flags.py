@@ -64,9 +64,15 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "state": Flag(
         _PROCESS,
-        "Directory in which calls are stored, so that they survive a restart of the host; off: none",
-        metavar="DIR",
+        "Where calls are stored, so that they survive a restart of the host: a directory, or "
+        "valkey://HOST/0?prefix=NAME for a server of Valkey or Redis (needs the extra valkey); off: none",
+        metavar="DIR|URL",
         default="/var/lib/nh for root, else nh in $XDG_STATE_HOME or ~/.local/state",
+    ),
+    "state_away": Flag(
+        _PROCESS,
+        "While the server of --state is away: take new calls and store them later, or refuse them",
+        metavar="take|refuse",
     ),
     "log_level": Flag(
         _LOG, "How much to log on standard error: debug, info, warning or error", metavar="LEVEL"

@@ -31,6 +31,8 @@ def why_not_ready(reading: StatsReading) -> str:
         calls = reading.totals.calls
         left = "1 call is left" if calls == 1 else f"{calls} calls are left"
         return f"nh is draining: new calls are refused, {left}"
+    if supervisor.store_refuses:
+        return "the store is away, and state_away is refuse: new calls are refused"
     if not any(shard.state is ShardState.UP for shard in reading.shards):
         return "no shard is up"
     return ""

@@ -181,12 +181,19 @@ class SupervisorStats:
     store_errors: int = counter("failed writes of the store", "errors")
 
     rpc_clients: int = gauge("RPC connections open", "connections")
+    store_up: int = gauge("1 if the store took the last write, otherwise 0", "state", Total.NONE)
+    store_refuses: int = gauge(
+        "1 while new calls are refused because the store is away, otherwise 0", "state", Total.NONE
+    )
+    store_lag_s: float = gauge("age of the oldest change that is not in the store yet", "s", Total.NONE)
     store_pending: int = gauge("calls whose last change is not in the store yet", "calls")
     kernel_interfaces: int = gauge("network interfaces on which the kernel relays", "interfaces")
     serving: int = gauge(
         "1 while commands are executed: since every shard was up, until nh ends", "state", Total.NONE
     )
-    draining: int = gauge("1 while new calls are refused, otherwise 0", "state", Total.NONE)
+    draining: int = gauge(
+        "1 while new calls are refused and nh ends after its last call, otherwise 0", "state", Total.NONE
+    )
     drain_deadline: float = gauge(
         "monotonic clock at which a drain ends even with calls left; 0: no limit", "s", Total.NONE
     )

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nh.config import Settings
+from nh.config import Settings, StateAway
 from nh.ipc.inherited import Inherited
 from nh.loop import SelectorLoop
 from nh.stats import SupervisorStats, own_segment, segment_name
@@ -101,6 +101,12 @@ class Runtime:
             self.timeouts.update_stats()
         if self.store is not None:
             self.store.count_in(self.stats)
+
+    @property
+    def needs_store(self) -> bool:
+        """Whether new calls are to be refused, because the store is away."""
+        refuses = self.settings.state_away is StateAway.REFUSE
+        return refuses and self.store is not None and not self.store.works
 
     def ready_line(self, ports: Sequence[tuple[int, int]]) -> str:
         """The line that nh prints when it is ready: what the settings amount to on this host.

@@ -87,7 +87,7 @@ class Supervisor:
     def run(self) -> int:
         """Start, serve, end; returns the exit status."""
         runtime = self._runtime
-        self._publisher = Publisher(runtime.loop, runtime.segment, runtime.stats, runtime.update_stats)
+        self._publisher = Publisher(runtime.loop, runtime.segment, runtime.stats, self._update_stats)
         with signals_on(runtime.loop, _SIGNALS, self._on_signal) as leave_signals:
             parts = HandoverParts(
                 loop=runtime.loop,
@@ -116,6 +116,11 @@ class Supervisor:
                 self._watchdog.close()
                 runtime.rpc.close()
         return self._status
+
+    def _update_stats(self) -> None:
+        self._runtime.update_stats()
+        if self._runtime.stats.serving:
+            self._drain.refuse_without_store(self._runtime.needs_store)
 
     def _serve(self) -> None:
         """Every shard is up."""
@@ -146,6 +151,8 @@ class Supervisor:
 
     def _status_line(self) -> str:
         prefix = "draining, new calls are refused; " if self._drain.draining else ""
+        if self._runtime.stats.store_refuses:
+            prefix += "the store is away, new calls are refused; "
         return prefix + self._ready_line().removeprefix("ready: ")
 
     def _ready_line(self) -> str:

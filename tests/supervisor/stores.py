@@ -41,6 +41,7 @@ class MemoryEngine:
     """An engine without a file."""
 
     name = "memory"
+    check_s = 5.0
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server

@@ -133,3 +133,28 @@ def test_it_cannot_be_taken_back_once_it_is_over(relay: Relay) -> None:
     assert relay.over
     with pytest.raises(Refused, match="is ending"):
         relay.drain.take_back()
+
+
+def test_while_the_store_is_away_new_calls_are_refused_and_nothing_ends(relay: Relay) -> None:
+    relay.drain.refuse_without_store(False)
+    assert not relay.told
+    relay.drain.refuse_without_store(True)
+    assert relay.told == [(shard, RefuseNewCalls(0)) for shard in range(SHARDS)]
+    relay.empty(0, 1, 2, drain_round=0)
+    assert not relay.over
+    relay.drain.refuse_without_store(True)
+    assert len(relay.told) == SHARDS
+    relay.drain.begin(None)
+    relay.empty(0, 1, 2)
+    assert relay.over
+
+
+def test_a_drain_and_a_store_that_is_away_end_each_for_itself(relay: Relay) -> None:
+    relay.drain.begin(None)
+    relay.drain.refuse_without_store(True)
+    relay.drain.take_back()
+    assert relay.told[-1] == (SHARDS - 1, RefuseNewCalls(0))
+    relay.restart(1)
+    assert relay.told[-1] == (1, RefuseNewCalls(0))
+    relay.drain.refuse_without_store(False)
+    assert relay.told[-SHARDS:] == [(shard, TakeNewCalls()) for shard in range(SHARDS)]

@@ -1,4 +1,5 @@
-"""The contract of engines (nh.supervisor.store.engine), kept by SQLite and by one in memory; the writer."""
+"""The contract of engines (nh.supervisor.store.engine): those of SQLite, Valkey and one in memory;
+and the writer."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -22,8 +23,8 @@ def call(call_id: bytes, snapshot: bytes = b"snapshot", written_at: float = 1.5)
     return StoredCall(call_id, snapshot, written_at)
 
 
-@pytest.fixture(params=["sqlite", "memory"])
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Host:
+@pytest.fixture(params=["sqlite", "memory", pytest.param("valkey", marks=pytest.mark.valkey)])
+def host(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     if request.param == "sqlite":
         path = tmp_path / "calls"
         return (
@@ -31,6 +32,10 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Host:
             lambda: path.write_bytes(b"x" * 4096),
             path.unlink,
         )
+    if request.param == "valkey":
+        monkeypatch.setattr("nh.supervisor.store.valkey.engine.RENEW_S", 0.0)
+        group = request.getfixturevalue("group")
+        return group.engine, group.damage, group.remove
     server = MemoryServer()
     return (
         lambda: MemoryEngine(server),

@@ -1,5 +1,6 @@
 """Drain: the relay refuses new calls, keeps the ones it has, and ends after the last one.
 
+It also refuses new calls while its store is away, if the setting `state_away` says so, and does not end then.
 The supervisor sends RefuseNewCalls; each shard replies NoCallsLeft after its last call. Which call-ids are
 new is decided in the shards (nh.calls.table).
 """
@@ -59,6 +60,11 @@ class DrainPolicy:
         return bool(self._stats.draining)
 
     @property
+    def refusing(self) -> bool:
+        """Whether new calls are refused, for a drain or because the store is away."""
+        return self.draining or bool(self._stats.store_refuses)
+
+    @property
     def left_s(self) -> float | None:
         """Seconds until the drain ends with calls left; None: it has no time limit."""
         if not self._stats.drain_deadline:
@@ -90,8 +96,22 @@ class DrainPolicy:
             self._tell_all()
             self._on_change()
 
+    def refuse_without_store(self, refuse: bool) -> None:
+        """Refuse new calls because the store is away, or no longer for that reason.
+
+        Args:
+            refuse: whether the store is away, and new calls are refused for that.
+        """
+        if refuse != bool(self._stats.store_refuses):
+            self._stats.store_refuses = int(refuse)
+            logger.warning(
+                "the store %s", "is away: new calls are refused" if refuse else "works: new calls are taken"
+            )
+            self._tell_all()
+            self._on_change()
+
     def _on_up(self, slot: ShardSlot) -> None:
-        if self.draining:  # the new process does not know
+        if self.refusing:  # the new process does not know
             self._tell(slot)
 
     def _on_no_calls_left(self, _slot: ShardSlot) -> None:
@@ -112,7 +132,9 @@ class DrainPolicy:
             self._tell(slot)
 
     def _tell(self, slot: ShardSlot) -> None:
-        message = RefuseNewCalls(self._round) if self.draining else TakeNewCalls()
+        # no drain has round 0, so a shard that is empty while only the store is away ends nothing
+        refuse = RefuseNewCalls(self._round if self.draining else 0)
+        message = refuse if self.refusing else TakeNewCalls()
         if not slot.tell(message):
             self._loop.call_later(RETRY_S, functools.partial(self._tell, slot))
 

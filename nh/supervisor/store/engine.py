@@ -47,8 +47,22 @@ class StoreFull(StoreUnavailable):
     """There is no store yet and no room to make one. (A store without room for a change is unavailable.)"""
 
 
+class StoreRefused(StoreUnavailable):
+    """The store refuses this relay until an operator changes something, such as a password."""
+
+
+class StoreHeld(StoreUnavailable):
+    """The calls in the store are those of another relay that lives, or has taken them over."""
+
+
 class StoreEngine(Protocol):
-    """Where calls are stored. One thread at a time uses it; after close() it may be opened again."""
+    """Where calls are stored. One thread at a time uses it; after close() it may be opened again.
+
+    Attributes:
+        check_s: how often check() is to be called at least, seconds.
+    """
+
+    check_s: float
 
     @property
     def name(self) -> str:
@@ -60,6 +74,7 @@ class StoreEngine(Protocol):
         Raises:
             StoreUnavailable: it cannot be opened now.
             StoreFull: it cannot be made now.
+            StoreRefused, StoreHeld: it will not be opened for this relay.
             StoreDamaged: it cannot be used; with the intact calls. In all cases it is closed.
         """
 
@@ -79,7 +94,7 @@ class StoreEngine(Protocol):
         """
 
     def check(self) -> None:
-        """Check that the open store is still the one that the next start would open.
+        """Check that the open store is still the one that the next start would open, and has what it should.
 
         Raises:
             StoreUnavailable: it is not, so it has to be opened again.

@@ -1,22 +1,26 @@
 """Opens the store that the setting `state` names: its URL scheme chooses the engine, a path means SQLite."""
 
 import contextlib
+import functools
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from nh.config import Settings
+from nh.config import Settings, StateAway
 from nh.errors import ConfigError, DirectoryInUse, NotNow, StoreUnavailable
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.supervisor.host.locked_dir import STATE_DIR, Lock, locked_dir
-from nh.supervisor.store.engine import StoreEngine
+from nh.supervisor.store.engine import StoreEngine, StoreRefused
 from nh.supervisor.store.store import Store
+from nh.supervisor.store.valkey.url import SCHEMES, parse_url
 
 logger = logging.getLogger(__name__)
 
 STORE_NAME: Final = "calls.sqlite3"
+SQLITE: Final = "sqlite"
 
 
 class OpenedStore(NamedTuple):
@@ -55,7 +59,8 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
             runtime = settings.runtime_path.resolve()
             opened = _ENGINES[scheme](location, os.fsencode(runtime), inherited, bool(settings.state))
             engine, lock = stack.enter_context(opened)
-            store = Store(engine, runtime)
+            away = scheme != SQLITE and settings.state_away is StateAway.TAKE
+            store = Store(engine, runtime, may_be_away=away)
             stack.callback(store.close)
         except DirectoryInUse:
             raise
@@ -64,7 +69,7 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
             why = str(exc).removeprefix(f"{STATE_DIR.setting}: ")
             if settings.state:
                 # a disk may be mounted later
-                kind = ConfigError if isinstance(exc, ConfigError) else NotNow
+                kind = ConfigError if isinstance(exc, ConfigError | StoreRefused) else NotNow
                 raise kind(f"state: {why}; --no-state runs without a store") from exc
             logger.warning(
                 "state: %s; calls are not stored, so a restart of everything loses them; name another"
@@ -80,15 +85,17 @@ def locate(settings: Settings) -> tuple[str, str]:
     """Scheme and location of the store; "" as scheme: calls are not stored.
 
     Raises:
-        ConfigError: no engine has the scheme.
+        ConfigError: no engine has the scheme, or the URL cannot be used.
     """
     scheme, separator, location = settings.state.partition("://")
     if not separator:
         path = settings.state_path
-        return ("", "") if path is None else ("sqlite", str(path))
+        return ("", "") if path is None else (SQLITE, str(path))
     if scheme not in _ENGINES:
         known = " or ".join(f"{each}://" for each in _ENGINES)
         raise ConfigError(f"state: there is no store for {scheme}://; name a directory, or {known}")
+    if scheme in SCHEMES:
+        parse_url(scheme, location)
     return scheme, location
 
 
@@ -103,11 +110,26 @@ def _sqlite(
         yield SqliteEngine(path / STORE_NAME, owner), lock
 
 
+@contextlib.contextmanager
+def _valkey(
+    scheme: str, location: str, owner: bytes, _inherited: Inherited, _named: bool
+) -> Iterator[tuple[StoreEngine, Lock | None]]:
+    try:
+        from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415
+    except ImportError as exc:
+        raise ConfigError(f"state: {scheme}:// needs the extra valkey: pip install 'nh[valkey]'") from exc
+    holder = f"{socket.gethostname()}:{owner.decode(errors='backslashreplace')}"
+    yield ValkeyEngine(parse_url(scheme, location), holder), None
+
+
 _Open = Callable[
     [str, bytes, Inherited, bool], contextlib.AbstractContextManager[tuple[StoreEngine, Lock | None]]
 ]
 """(location, owner, inherited descriptors, whether an operator named the location): an engine, and the lock
 that keeps other relays from it."""
 
-_ENGINES: Final[Mapping[str, _Open]] = {"sqlite": _sqlite}
+_ENGINES: Final[Mapping[str, _Open]] = {
+    SQLITE: _sqlite,
+    **{scheme: functools.partial(_valkey, scheme) for scheme in SCHEMES},
+}
 """Engines by the scheme of the URL; a new engine is a line here."""

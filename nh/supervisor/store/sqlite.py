@@ -77,6 +77,8 @@ class SqliteEngine:
         owner: identifies the relay that the calls belong to. A file of another relay cannot be used.
     """
 
+    check_s = 5.0
+
     def __init__(self, path: Path, owner: bytes) -> None:
         self._path = path
         self._owner = owner

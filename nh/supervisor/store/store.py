@@ -44,13 +44,20 @@ class Store:
     Args:
         engine: where calls are stored.
         journal_dir: directory in memory for the journal, which no other program writes to; None: no journal.
+        may_be_away: whether a store that cannot be opened now is opened later. Calls that only it has are not
+            loaded then.
 
     Raises:
         StoreUnavailable: the engine cannot be opened.
     """
 
-    def __init__(self, engine: StoreEngine, journal_dir: Path | None = None) -> None:
-        self._writer = StoreWriter(engine)
+    def __init__(
+        self, engine: StoreEngine, journal_dir: Path | None = None, *, may_be_away: bool = False
+    ) -> None:
+        self._writer = StoreWriter(engine, may_be_away=may_be_away)
+        self._check_s = min(FLUSH_S, engine.check_s)
+        self._behind_since: float | None = None
+        self._taken = 0  # changes that are neither in _changes nor in the writer yet
         self._journal = _open_journal(journal_dir)
         stored = {call.call_id: call for call in self._writer.calls}
         recorded = self._journal.load() if self._journal is not None else ()
@@ -90,13 +97,21 @@ class Store:
     @property
     def pending(self) -> int:
         """Number of calls whose last change the engine does not have yet."""
-        return len(self._changes) + self._writer.unwritten
+        return len(self._changes) + self._taken + self._writer.unwritten
+
+    @property
+    def works(self) -> bool:
+        """Whether the engine took the last write."""
+        return self._writer.works
 
     def count_in(self, stats: SupervisorStats) -> None:
         """Set the store's statistics in `stats`."""
         stats.store_written = self._writer.written
         stats.store_errors = self._writer.errors
         stats.store_pending = self.pending
+        stats.store_up = int(self._writer.works)
+        behind_since = self._behind_since
+        stats.store_lag_s = 0.0 if behind_since is None else max(0.0, time.monotonic() - behind_since)
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Write what is pending and end; a second call does nothing. put() must not be called any more.
@@ -118,7 +133,7 @@ class Store:
             logger.warning(
                 "store: closed before the changes of %d calls were written%s; %s",
                 left,
-                " because the disk is slow" if self._thread.is_alive() else "",
+                " because the store is slow" if self._thread.is_alive() else "",
                 "they are lost" if journal is None else "the journal has them for the next start",
             )
         if journal is not None:
@@ -129,6 +144,8 @@ class Store:
             if self._journal is not None:
                 self._journal.add(record)
             self._changes[record.call_id] = _stored(record)
+            if self._behind_since is None:
+                self._behind_since = time.monotonic()
         if not self._wake.is_set():
             self._wake.set()
 
@@ -137,7 +154,7 @@ class Store:
     def _run(self) -> None:
         flushed_at, flushed = time.monotonic(), self._writer.written
         while not self._closing.is_set():
-            if self._wake.wait(FLUSH_S):
+            if self._wake.wait(self._check_s):
                 self._closing.wait(BATCH_S)
             works = self._write()
             if works and self._writer.written != flushed and time.monotonic() >= flushed_at + FLUSH_S:
@@ -150,13 +167,18 @@ class Store:
 
     def _write(self, *, until: float | None = None) -> bool:
         self._wake.clear()  # before the exchange: a later change wakes the thread again
+        begun = time.monotonic()
         with self._lock:
             changes, self._changes = self._changes, {}
+            self._taken = len(changes)
             if self._journal is not None:
                 self._journal.begin_batch()
-        works = self._writer.write(changes, until=until)
+        self._writer.add(changes)
+        self._taken = 0
+        works = self._writer.write({}, until=until)
         if works and not self._writer.unwritten:
             with self._lock:
+                self._behind_since = begun if self._changes else None
                 if self._journal is not None:
                     self._journal.end_batch()
         return works

@@ -13,7 +13,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from nh.errors import StoreUnavailable
-from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreEngine, StoreFull
+from nh.supervisor.store.engine import (
+    Changes,
+    StoreDamaged,
+    StoredCall,
+    StoreEngine,
+    StoreFull,
+    StoreHeld,
+    StoreRefused,
+)
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
@@ -31,6 +39,7 @@ class StoreWriter:
     Args:
         engine: not open yet. A store that cannot be used is quarantined, a new one gets its intact calls. One
             that does not exist, and for which there is no room now, is made by a later write().
+        may_be_away: whether a store that cannot be opened now is opened by a later write().
 
     Attributes:
         written: changes of calls written so far.
@@ -40,23 +49,31 @@ class StoreWriter:
         StoreUnavailable: the engine cannot be opened now.
     """
 
-    def __init__(self, engine: StoreEngine) -> None:
+    def __init__(self, engine: StoreEngine, *, may_be_away: bool = False) -> None:
         self.written = 0
         self.errors = 0
         self._engine = engine
         self._is_open = False
+        self._was_open = False
         self._failing = False
         self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
         self._wanted: dict[bytes, StoredCall] = {}
         self._unwritten: dict[bytes, StoredCall | None] = {}
         try:
             self._wanted = _by_id(engine.open())
-            self._is_open = True
+            self._is_open = self._was_open = True
         except StoreDamaged as exc:
             self._quarantine(exc)
             self._wanted = _by_id(exc.calls)
+            self._was_open = True
             self.write({})
         except StoreFull as exc:
+            self._failed(exc)
+        except (StoreRefused, StoreHeld):
+            raise
+        except StoreUnavailable as exc:
+            if not may_be_away:
+                raise
             self._failed(exc)
 
     @property
@@ -65,12 +82,30 @@ class StoreWriter:
         return list(self._wanted.values())
 
     @property
+    def works(self) -> bool:
+        """Whether the engine took the last write."""
+        return not self._failing
+
+    @property
     def unwritten(self) -> int:
         """Number of calls whose last change is not in the engine yet, as far as is known."""
         return len(self._unwritten)
 
+    def add(self, changes: Changes) -> None:
+        """Have changes written by the next write().
+
+        Args:
+            changes: the latest of each call.
+        """
+        self._unwritten.update(changes)
+        for call_id, call in changes.items():
+            if call is None:
+                self._wanted.pop(call_id, None)
+            else:
+                self._wanted[call_id] = call
+
     def write(self, changes: Changes, *, until: float | None = None) -> bool:
-        """Write changes, and those that could not be written before.
+        """Write changes, those of add(), and those that could not be written before.
 
         Args:
             changes: the latest of each call.
@@ -79,12 +114,7 @@ class StoreWriter:
         Returns:
             Whether the engine works. A failure is logged, counted, and retried by the next write().
         """
-        self._unwritten.update(changes)
-        for call_id, call in changes.items():
-            if call is None:
-                self._wanted.pop(call_id, None)
-            else:
-                self._wanted[call_id] = call
+        self.add(changes)
         try:
             if not self._is_open:
                 self._reopen()
@@ -134,9 +164,18 @@ class StoreWriter:
                 raise StoreUnavailable(f"{self._engine.name}: a new store {again}") from again
         self._is_open = True
         stored = _by_id(found)
+        strangers = {call_id: None for call_id in stored if call_id not in self._wanted}
+        unknown = strangers.keys() - self._unwritten.keys()
+        if unknown and not self._was_open:
+            logger.warning(
+                "store %s: was away at the start; %d calls of an earlier run are removed, not restored",
+                self._engine.name,
+                len(unknown),
+            )
+        self._was_open = True
         self._unwritten = {
             call_id: call for call_id, call in self._wanted.items() if stored.get(call_id) != call
-        } | {call_id: None for call_id in stored if call_id not in self._wanted}
+        } | strangers
 
     def _failed(self, exc: StoreUnavailable | StoreDamaged) -> None:
         self.errors += 1

@@ -1,0 +1,149 @@
+"""A client of the server that a URL names, and the store's errors in place of the client's.
+
+nh retries by itself (nh.supervisor.store.writer), so the client does not.
+"""
+
+import contextlib
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from valkey import Valkey
+from valkey.backoff import NoBackoff
+from valkey.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TimeoutError,
+    ValkeyError,
+)
+from valkey.retry import Retry
+from valkey.sentinel import MasterNotFoundError, Sentinel
+
+from nh.errors import StoreUnavailable
+from nh.printable import escaped
+from nh.supervisor.store.engine import StoreRefused
+from nh.supervisor.store.valkey.url import ValkeyTarget
+
+CONNECT_S: Final = 1.0
+"""How long a connection may take."""
+
+REPLY_S: Final = 2.0
+"""How long a reply may take."""
+
+MAX_PASSWORD_BYTES: Final = 4096
+_MOST_TEXT: Final = 200
+
+_NO_PASSWORD: Final = "the server wants a password; add password_file=PATH to the URL"
+
+_SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str], ...]] = (
+    (AuthenticationError, "Authentication required", StoreRefused, _NO_PASSWORD),
+    (ResponseError, "NOAUTH", StoreRefused, _NO_PASSWORD),
+    (AuthenticationError, "", StoreRefused, "the server refuses user and password ({}); correct them"),
+    (NoPermissionError, "", StoreRefused, "the server's ACL refuses a command ({}); permit it"),
+    (ResponseError, "DB index", StoreRefused, "the server has no such database ({}); choose another"),
+    (MasterNotFoundError, "", StoreUnavailable, "no Sentinel that answers knows the primary ({})"),
+    (
+        ReadOnlyError,
+        "",
+        StoreUnavailable,
+        "the server is a read-only replica, as after a failover; name the primary, or say ?sentinel=NAME",
+    ),
+    (OutOfMemoryError, "", StoreUnavailable, "the server's memory is full; raise its maxmemory"),
+    (BusyLoadingError, "", StoreUnavailable, "the server is still loading its data"),
+    (TimeoutError, "", StoreUnavailable, f"the server has not answered within {REPLY_S:g} s ({{}})"),
+)
+"""By the client's error and the beginning of its text: the store's error, and what it says."""
+
+
+def connect(target: ValkeyTarget) -> Valkey:
+    """A client; it connects with its first command.
+
+    Raises:
+        StoreRefused: a file with a password or a certificate cannot be read.
+        StoreUnavailable: the Sentinels know no primary now.
+    """
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_S,
+        "socket_timeout": REPLY_S,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 0),
+        "lib_name": None,  # no further round trips at the start of a connection
+        "lib_version": None,
+    }
+    if target.tls:
+        options |= {"ssl": True, "ssl_check_hostname": True}
+        for option, path in (("ca_certs", target.ca), ("certfile", target.cert), ("keyfile", target.key)):
+            if path:
+                _check_readable(path)
+                options[f"ssl_{option}"] = path
+    account = {
+        "username": target.user or None,
+        "password": _secret(target.password_file) or target.password or None,
+    }
+    if not target.sentinel:
+        (host,) = target.hosts
+        return Valkey(host=host.host, port=host.port, db=target.database, **account, **options)
+    sentinel_account = {"password": _secret(target.sentinel_password_file) or None}
+    sentinels = Sentinel(
+        [(each.host, each.port) for each in target.hosts], sentinel_kwargs=sentinel_account | options
+    )
+    return sentinels.master_for(target.sentinel, db=target.database, **account, **options)
+
+
+@contextlib.contextmanager
+def failures(name: str) -> Iterator[None]:
+    """Turn errors of the client within the block into those of the engine.
+
+    Args:
+        name: of the store; begins each message.
+    """
+    try:
+        yield
+    except (ValkeyError, OSError) as exc:
+        raise _failure(name, exc) from exc
+
+
+def _failure(name: str, exc: Exception) -> StoreUnavailable:
+    said = escaped(" ".join(str(exc).split()))[:_MOST_TEXT] or type(exc).__name__
+    if _is_certificate(exc):
+        return StoreRefused(f"{name}: TLS: {said}; ca=PATH in the URL trusts the issuer of a certificate")
+    for kind, beginning, error, sentence in _SENTENCES:
+        if isinstance(exc, kind) and said.startswith(beginning):
+            return error(f"{name}: {sentence.format(said)}")
+    return StoreUnavailable(f"{name}: {said}")
+
+
+def _is_certificate(exc: BaseException | None) -> bool:
+    while exc is not None:
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
+
+
+def _secret(path: str) -> str:
+    """The first line of a file; "" if there is no file to read."""
+    if not path:
+        return ""
+    try:
+        with Path(path).open("rb") as stream:
+            text = stream.read(MAX_PASSWORD_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise StoreRefused(f"state: password file {path} cannot be read: {exc}") from exc
+    lines = text.splitlines()
+    if not lines or not lines[0]:
+        raise StoreRefused(f"state: password file {path} is empty")
+    return lines[0]
+
+
+def _check_readable(path: str) -> None:
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as exc:
+        raise StoreRefused(f"state: {path} cannot be read: {exc.strerror}") from exc

@@ -1,0 +1,243 @@
+"""The Valkey engine: a group of calls on a server, which one relay at a time may write.
+
+All keys of the group expire together, because the relay refreshes them together: nh renews the lease every
+second. So what a relay leaves that never comes back vanishes, and no call has an expiry of its own that
+would have to be refreshed. Each open() acquires the group under a new epoch, which every write names. So a
+write that was on its way when the relay gave up waiting for it is refused, and so is one of a relay whose
+group another relay has acquired. The server's notifications are not used.
+"""
+
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from valkey import Valkey
+from valkey.exceptions import ResponseError
+
+from nh.errors import StoreUnavailable
+from nh.printable import escaped
+from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreHeld, StoreRefused
+from nh.supervisor.store.valkey import scripts
+from nh.supervisor.store.valkey.connection import connect, failures
+from nh.supervisor.store.valkey.record import decode, encode, head
+from nh.supervisor.store.valkey.url import ValkeyTarget
+
+logger = logging.getLogger(__name__)
+
+EXPIRE_S: Final = 86_400
+"""Calls of a relay that does not come back are removed after so long; all of them are over by then."""
+
+STREAM_ENTRIES: Final = 10_000
+"""About how many writes the stream holds: a quarter of an hour of a busy relay."""
+
+RENEW_S: Final = 1.0
+"""How often the lease is renewed if there is nothing to write."""
+
+RECONCILE_S: Final = 300.0
+"""How often all records are read and compared with what was written."""
+
+_SCAN: Final = 1000
+"""Calls in one reply while all are read."""
+
+
+class ValkeyEngine:
+    """A group of calls on a server; nh.supervisor.store.engine.StoreEngine has the contract.
+
+    Args:
+        target: the server and the prefix of the group.
+        holder: identifies this relay for people and after its restart, which need not wait for the end of its
+            own lease.
+    """
+
+    check_s = RENEW_S
+
+    def __init__(self, target: ValkeyTarget, holder: str) -> None:
+        self._target = target
+        self._holder = holder
+        self._token = secrets.token_hex(8)
+        self._keys = [f"{{{target.prefix}}}:{name}" for name in ("group", "calls", "changes")]
+        self._quarantine_key = f"{{{target.prefix}}}:quarantine"
+        self._lease_ms = int(target.lease_s * 1000)
+        self._server: Valkey | None = None
+        self._epoch = 0
+        self._heads: dict[bytes, bytes] = {}  # of the records that the server has: version and checksum
+        self._renewed_at = 0.0
+        self._reconciled_at = 0.0
+        self._fenced_by = ""
+
+    @property
+    def name(self) -> str:
+        """The URL without user and password."""
+        return self._target.name
+
+    def open(self) -> list[StoredCall]:
+        """Acquire the group and read its calls. See StoreEngine.
+
+        Raises:
+            StoreHeld: another relay has the group, or has had it since this relay did.
+        """
+        try:
+            self._server = connect(self._target)
+            with self._failures():
+                self._server.ping()  # a server that wants a password takes no long script, and says so badly
+                self._acquire(self._server)
+                return self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, changes: Changes) -> None:
+        """See StoreEngine."""
+        stored = [call for call in changes.values() if call is not None]
+        removed = [call_id for call_id, call in changes.items() if call is None and call_id in self._heads]
+        if not stored and not removed:
+            return
+        records = {call.call_id: encode(call) for call in stored}
+        arguments: list[bytes | int] = [STREAM_ENTRIES, len(stored)]
+        for pair in records.items():
+            arguments += pair
+        with self._failures():
+            self._run(scripts.WRITE, *arguments, *removed)
+        for call_id, record in records.items():
+            self._heads[call_id] = head(record)
+        for call_id in removed:
+            del self._heads[call_id]
+        self._renewed_at = time.monotonic()
+
+    def flush(self) -> None:
+        """Nothing: what survives the server's end is set at the server."""
+
+    def check(self) -> None:
+        """Renew the lease and count the calls, and read them all from time to time. See StoreEngine."""
+        _ = self._connected
+        if time.monotonic() < self._renewed_at + RENEW_S:
+            return
+        with self._failures():
+            count = self._run(scripts.RENEW)
+            self._renewed_at = time.monotonic()
+            if count != len(self._heads):
+                raise StoreUnavailable(f"{self.name}: it has {count} calls instead of {len(self._heads)}")
+            if self._renewed_at >= self._reconciled_at + RECONCILE_S:
+                self._reconciled_at = self._renewed_at
+                self._reconcile()
+
+    def close(self) -> None:
+        """See StoreEngine. The group may be acquired by another relay at once."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        with contextlib.suppress(StoreUnavailable), failures(self.name):
+            if self._renewed_at:
+                server.eval(scripts.RELEASE, 1, self._keys[0], self._epoch)
+        self._renewed_at = 0.0
+        server.close()
+
+    def quarantine(self) -> str:
+        """Rename the calls, in place of those that were renamed before; they expire. See StoreEngine."""
+        server = connect(self._target)
+        try:
+            with self._failures():
+                arguments = (self._token, self._holder, EXPIRE_S, scripts.FORMAT)
+                server.eval(scripts.QUARANTINE, 4, *self._keys, self._quarantine_key, *arguments)
+        finally:
+            server.close()
+        return self._quarantine_key
+
+    @property
+    def _connected(self) -> Valkey:
+        if self._server is None:
+            raise StoreUnavailable(f"{self.name}: is not open")
+        return self._server
+
+    def _run(self, script: str, *arguments: bytes | int) -> Any:
+        """Run a script that begins with the rule of ownership."""
+        server = self._connected
+        owned = (self._epoch, self._lease_ms, EXPIRE_S)
+        return server.register_script(script)(keys=self._keys, args=[*owned, *arguments])
+
+    def _acquire(self, server: Valkey) -> None:
+        verdict, said = self._try_to_acquire(server)
+        if verdict == b"held" and not self._epoch:
+            # a relay that was killed leaves a lease; one that lives renews it meanwhile
+            wait_s = min(said[1] / 1000, self._target.lease_s)
+            logger.info("store %s: waiting %.1f s for the lease of %s", self.name, wait_s, _text(said[0]))
+            time.sleep(wait_s + 0.05)
+            verdict, said = self._try_to_acquire(server)
+        match verdict:
+            case b"acquired":
+                self._epoch = int(said[0])
+                self._renewed_at = time.monotonic()
+            case b"held":
+                raise StoreHeld(
+                    f"{self.name}: the calls of this prefix are those of the relay {_text(said[0])}, which"
+                    " lives; choose another prefix, or end that relay"
+                )
+            case b"fenced":
+                raise self._fenced(_text(said[0]))
+            case b"format":
+                raise StoreDamaged(
+                    f"was written by another version of nh (format {_text(said[0])}, not {scripts.FORMAT})"
+                )
+            case _:
+                raise StoreRefused(
+                    f"{self.name}: key {_text(said[0])} is another program's; choose another prefix"
+                )
+
+    def _try_to_acquire(self, server: Valkey) -> tuple[bytes, list[Any]]:
+        if self._fenced_by:
+            raise self._fenced(self._fenced_by)
+        arguments = (scripts.FORMAT, self._token, self._holder, self._epoch, self._lease_ms)
+        verdict, *said = server.eval(scripts.ACQUIRE, 3, *self._keys, *arguments)
+        return verdict, said
+
+    def _fenced(self, holder: str) -> StoreHeld:
+        self._fenced_by = holder
+        return StoreHeld(
+            f"{self.name}: the relay {holder} has taken the calls of this prefix over; this relay stores no"
+            " more until it is started anew"
+        )
+
+    def _read(self) -> list[StoredCall]:
+        found: dict[bytes, StoredCall] = {}
+        self._heads = {}
+        damaged = 0
+        for call_id, record in self._records():
+            call = decode(call_id, record)
+            if call is None:
+                damaged += 1
+            else:
+                found[call_id] = call
+                self._heads[call_id] = head(record)
+        if damaged:
+            raise StoreDamaged(f"is damaged in {damaged} calls", tuple(found.values()))
+        self._reconciled_at = time.monotonic()
+        return list(found.values())
+
+    def _reconcile(self) -> None:
+        intact = {call_id: head(record) for call_id, record in self._records() if decode(call_id, record)}
+        if differ := sum(intact.get(call_id) != each for call_id, each in self._heads.items()):
+            raise StoreUnavailable(f"{self.name}: {differ} calls are not what was written")
+
+    def _records(self) -> Iterator[tuple[bytes, bytes]]:
+        yield from self._connected.hscan_iter(self._keys[1], count=_SCAN)
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            with failures(self.name):
+                yield
+        except StoreUnavailable as exc:
+            self._renewed_at = 0.0  # close() must not wait for a server that does not answer
+            said = str(exc.__cause__) if isinstance(exc.__cause__, ResponseError) else ""
+            if said.startswith("NHFENCED"):
+                raise self._fenced(escaped(said.removeprefix("NHFENCED "))) from exc
+            if said.startswith("NHGONE"):
+                raise StoreUnavailable(f"{self.name}: the server has lost its data") from exc
+            raise
+
+
+def _text(said: bytes) -> str:
+    return escaped(said.decode(errors="backslashreplace"))

@@ -1,0 +1,148 @@
+"""The URL of a store on a Valkey or Redis server, read and checked; no message has its password."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from nh.address import TcpAddress
+from nh.errors import ConfigError
+
+SCHEMES: Final = ("valkey", "redis", "valkeys", "rediss")
+"""The last two are over TLS, as IANA's registry and the clients have it."""
+
+PORT: Final = 6379
+SENTINEL_PORT: Final = 26379
+DEFAULT_PREFIX: Final = "nh"
+DEFAULT_LEASE_S: Final = 5.0
+EXAMPLE: Final = "valkey://HOST:6379/0?prefix=NAME"
+
+_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9_.-]+))(?::([0-9]{1,5}))?")
+_OPTIONS: Final = frozenset(
+    {"prefix", "password_file", "sentinel", "sentinel_password_file", "ca", "cert", "key", "lease"}
+)
+
+
+class ValkeyTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """What a URL says.
+
+    Attributes:
+        hosts: the server; with `sentinel`, the Sentinels.
+        database: its number, 0 to 65535.
+        tls: whether the connections are over TLS.
+        user: of the server's ACL; "": the default user.
+        password: as the URL has it; "": none.
+        password_file: the file with the password, read for each connection; "": none.
+        prefix: begins every key. Relays with different prefixes know nothing of each other.
+        sentinel: the name under which the Sentinels know the primary; "": `hosts` is the server.
+        sentinel_password_file: the file with the Sentinels' password; "": they have none.
+        ca: file with the certificates that are trusted; "": those of the system.
+        cert, key: files with nh's own certificate and its key; "": none.
+        lease_s: how long the group of calls is this relay's after its last sign of life, 1 to 60.
+    """
+
+    hosts: tuple[TcpAddress, ...]
+    database: int = 0
+    tls: bool = False
+    user: str = ""
+    password: str = ""
+    password_file: str = ""
+    prefix: str = DEFAULT_PREFIX
+    sentinel: str = ""
+    sentinel_password_file: str = ""
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    lease_s: float = DEFAULT_LEASE_S
+
+    @property
+    def name(self) -> str:
+        """The store for log lines: server, database and prefix, without user and password."""
+        hosts = ",".join(map(str, self.hosts))
+        of = f" (primary of {self.sentinel})" if self.sentinel else ""
+        return f"valkey{'s' * self.tls}://{hosts}/{self.database}?prefix={self.prefix}{of}"
+
+
+def parse_url(scheme: str, location: str) -> ValkeyTarget:
+    """Read a URL.
+
+    Args:
+        scheme: one of SCHEMES.
+        location: what follows `://`.
+
+    Raises:
+        ConfigError: it cannot be used; the message says why, and never has the user part.
+    """
+    authority, _, rest = location.partition("/")
+    if not _ and "?" in authority:
+        authority, _, rest = location.partition("?")
+        rest = f"?{rest}"
+    path, _, query = rest.partition("?")
+    if "@" in rest or "#" in location:
+        raise ConfigError("state: a URL has @, / and # of a password as %40, %2F and %23")
+    account, _, hosts = authority.rpartition("@")
+    user, _, password = account.partition(":")
+    options = _options(query)
+    sentinel = options.get("sentinel", "")
+    default_port = SENTINEL_PORT if sentinel else PORT
+    addresses = tuple(_host(text, default_port) for text in hosts.split(","))
+    if len(addresses) > 1 and not sentinel:
+        raise ConfigError("state: several hosts are Sentinels: say ?sentinel=NAME, the name of the primary")
+    if path and not (path.isascii() and path.isdigit() and int(path) <= 65535):
+        raise ConfigError(f"state: database {path[:80]!r} is not a number; a URL is {EXAMPLE}")
+    return ValkeyTarget(
+        hosts=addresses,
+        database=int(path or 0),
+        tls=scheme in ("valkeys", "rediss"),
+        user=unquote(user),
+        password=unquote(password),
+        password_file=options.get("password_file", ""),
+        prefix=_prefix(options.get("prefix", DEFAULT_PREFIX)),
+        sentinel=sentinel,
+        sentinel_password_file=options.get("sentinel_password_file", ""),
+        ca=options.get("ca", ""),
+        cert=options.get("cert", ""),
+        key=options.get("key", ""),
+        lease_s=_lease(options.get("lease", "")),
+    )
+
+
+def _options(query: str) -> Mapping[str, str]:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for name, value in options.items():
+        if name not in _OPTIONS:
+            raise ConfigError(
+                f"state: {name[:80]!r} is no option of the URL; they are {', '.join(sorted(_OPTIONS))}"
+            )
+        if not value:
+            raise ConfigError(f"state: option {name} of the URL has no value")
+    return options
+
+
+def _host(text: str, default_port: int) -> TcpAddress:
+    found = _HOST.fullmatch(text)
+    port = int(found[3] or default_port) if found else 0
+    if not found or not 0 < port <= 65535:
+        raise ConfigError(f"state: the host of the URL cannot be read; a URL is {EXAMPLE}")
+    return TcpAddress(found[1] or found[2], port)
+
+
+def _prefix(text: str) -> str:
+    if not _PREFIX.fullmatch(text):
+        raise ConfigError(
+            f"state: prefix {text[:80]!r} is not 1 to 64 letters, digits and any of . _ : - in ASCII"
+        )
+    return text
+
+
+def _lease(text: str) -> float:
+    try:
+        lease_s = float(text or DEFAULT_LEASE_S)
+    except ValueError:
+        lease_s = 0.0
+    if not 1 <= lease_s <= 60:
+        raise ConfigError(f"state: lease {text[:80]!r} is not 1 to 60 seconds")
+    return lease_s

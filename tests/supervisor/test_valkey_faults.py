@@ -1,0 +1,349 @@
+"""The server of the store is away, slow, full, empty, another's: each says what, and no call is lost."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.errors import StoreUnavailable
+from nh.supervisor.store.engine import StoreDamaged, StoredCall, StoreHeld, StoreRefused
+from nh.supervisor.store.store import Store
+from tests.supervisor.stores import until_written
+from tests.supervisor.valkey_group import Group
+from tools.harness.waiting import eventually
+
+pytestmark = pytest.mark.valkey
+
+SECRET = "open-sesame"
+
+
+def call(call_id: bytes, snapshot: bytes = b"snapshot", written_at: float = 1.5) -> StoredCall:
+    return StoredCall(call_id, snapshot, written_at)
+
+
+def fill(store: Store, count: int) -> dict[bytes, bytes]:
+    """Put calls into a store."""
+    calls = {b"call %d" % number: b"snapshot %d" % number for number in range(count)}
+    for call_id, snapshot in calls.items():
+        store.put(call_id, snapshot)
+    return calls
+
+
+def until_failed(store: Store) -> None:
+    eventually(lambda: store._writer.errors, "a write has failed")
+
+
+@pytest.fixture
+def store(own_group: Group) -> Iterator[Store]:
+    """A store on a server of the test's own."""
+    store = Store(own_group.engine())
+    yield store
+    store.close(5.0)
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nh.supervisor.store.store.RETRY_S", 0.1)
+    monkeypatch.setattr("nh.supervisor.store.valkey.engine.RENEW_S", 0.2)
+
+
+# --- the server is away, slow or has lost what it had ---------------------------------------------
+
+
+def test_a_server_that_is_restarted_empty_gets_all_calls_again(own_group: Group, store: Store) -> None:
+    calls = fill(store, 1200)
+    until_written(store)
+    own_group.server.stop()
+    store.delete(b"call 7")
+    store.put(b"new", b"while it was away")
+    until_failed(store)
+    own_group.server.start()
+    until_written(store)
+    del calls[b"call 7"]
+    assert own_group.contents() == calls | {b"new": b"while it was away"}
+
+
+def test_a_server_that_is_away_at_the_start_is_written_when_it_comes(
+    own_group: Group, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(StoreUnavailable, match="Connection refused"):
+        own_group.server.stop()
+        Store(own_group.engine())
+    store = Store(own_group.engine(), may_be_away=True)
+    calls = fill(store, 3)
+    own_group.server.start()
+    until_written(store)
+    assert own_group.contents() == calls
+    store.close(5.0)
+    assert sum("calls go on but are not stored" in line for line in caplog.messages) == 1
+
+
+def test_calls_that_only_a_server_has_that_was_away_at_the_start_are_removed_and_logged(
+    own_group: Group, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = Store(own_group.engine())
+    fill(first, 2)
+    until_written(first)
+    first.close(5.0)
+    os.kill(own_group.server.program.pid, signal.SIGSTOP)
+    second = Store(own_group.engine(), may_be_away=True)
+    second.put(b"call 0", b"newer")
+    os.kill(own_group.server.program.pid, signal.SIGCONT)
+    until_written(second)
+    assert own_group.contents() == {b"call 0": b"newer"}
+    second.close(5.0)
+    assert any("1 calls of an earlier run are removed, not restored" in line for line in caplog.messages)
+
+
+def test_a_stopped_server_delays_no_put_and_its_late_write_does_not_count(
+    own_group: Group, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put(b"a", b"1")
+    until_written(store)
+    os.kill(own_group.server.program.pid, signal.SIGSTOP)
+    begun = time.monotonic()
+    store.put(b"a", b"2")
+    for number in range(2000):
+        store.put(b"b", b"%d" % number)
+    assert time.monotonic() - begun < 1.0
+    until_failed(store)
+    store.delete(b"b")
+    os.kill(own_group.server.program.pid, signal.SIGCONT)
+    until_written(store)
+    assert own_group.contents() == {b"a": b"2"}
+    assert any("has not answered within 2 s" in line for line in caplog.messages)
+
+
+def test_a_write_that_comes_after_the_group_was_acquired_again_is_refused(group: Group) -> None:
+    late, again = group.engine(), group.engine()
+    late.open()
+    again.open()
+    with pytest.raises(StoreHeld, match="the relay relay-1 has taken the calls of this prefix over"):
+        late.write({b"a": call(b"a")})
+    assert again.open() == []
+    again.close()
+
+
+def test_full_memory_is_said_and_all_is_written_when_there_is_room(
+    own_group: Group, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put(b"a", b"1")
+    until_written(store)
+    own_group.client.config_set("maxmemory", "1")
+    calls = fill(store, 20)
+    until_failed(store)
+    own_group.client.config_set("maxmemory", "0")
+    until_written(store)
+    assert own_group.contents() == calls | {b"a": b"1"}
+    assert any("the server's memory is full; raise its maxmemory" in line for line in caplog.messages)
+
+
+def test_a_read_only_replica_is_said_and_written_when_it_is_the_primary(
+    own_group: Group, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put(b"a", b"1")
+    until_written(store)
+    own_group.client.replicaof("127.0.0.1", 1)
+    store.put(b"a", b"2")
+    until_failed(store)
+    own_group.client.replicaof("NO", "ONE")
+    until_written(store)
+    assert own_group.contents() == {b"a": b"2"}
+    assert any("read-only replica" in line and "?sentinel=NAME" in line for line in caplog.messages)
+
+
+# --- what another program does to the keys --------------------------------------------------------
+
+
+def test_a_call_that_was_evicted_is_noticed_and_written_again(own_group: Group, store: Store) -> None:
+    calls = fill(store, 10)
+    until_written(store)
+    own_group.client.hdel(own_group.key("calls"), "call 3")
+    eventually(lambda: own_group.contents() == calls, "the call is there again")
+
+
+def test_a_record_that_was_changed_is_found_and_written_again(
+    own_group: Group, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = fill(store, 10)
+    until_written(store)
+    own_group.damage()
+    monkeypatch.setattr("nh.supervisor.store.valkey.engine.RECONCILE_S", 0.0)
+    eventually(lambda: own_group.client.exists(own_group.key("quarantine")), "the damaged calls are aside")
+    eventually(lambda: own_group.contents() == calls, "all are written again")
+
+
+def test_keys_of_another_program_are_refused_and_stay(group: Group) -> None:
+    client = group.client
+    for make, kind in ((client.set, b"string"), (client.sadd, b"set"), (client.rpush, b"list")):
+        make(group.key("calls"), "another's")
+        with pytest.raises(StoreRefused, match="another program's; choose another prefix"):
+            group.engine().open()
+        assert client.type(group.key("calls")) == kind
+        client.delete(group.key("calls"))
+    client.hset(group.key("group"), "name", "another's")
+    with pytest.raises(StoreRefused, match="choose another prefix"):
+        group.engine().open()
+    assert client.hgetall(group.key("group")) == {b"name": b"another's"}
+
+
+def test_calls_of_another_version_are_quarantined(group: Group) -> None:
+    engine = group.engine()
+    engine.open()
+    engine.write({b"a": call(b"a")})
+    engine.close()
+    group.client.hset(group.key("group"), "format", "99")
+    with pytest.raises(StoreDamaged, match="another version of nh"):
+        group.engine().open()
+    store = Store(group.engine())
+    assert store.load() == []
+    store.put(b"b", b"1")
+    until_written(store)
+    store.close(5.0)
+    assert group.contents() == {b"b": b"1"}
+    assert group.client.hkeys(group.key("quarantine")) == [b"a"]
+    assert group.client.ttl(group.key("quarantine")) > 0
+
+
+def test_records_of_another_version_are_damaged_and_the_others_are_kept(group: Group) -> None:
+    engine = group.engine()
+    engine.open()
+    engine.write({b"a": call(b"a"), b"b": call(b"b")})
+    engine.close()
+    record = group.client.hget(group.key("calls"), "a")
+    group.client.hset(group.key("calls"), "a", b"\xff" + record[1:])
+    with pytest.raises(StoreDamaged, match="damaged in 1 calls") as found:
+        group.engine().open()
+    assert found.value.calls == (call(b"b"),)
+
+
+# --- who has the group ----------------------------------------------------------------------------
+
+
+def test_a_second_relay_is_refused_while_the_first_lives(group: Group) -> None:
+    first = Store(group.engine("relay-1", options="&lease=1"))
+    with pytest.raises(StoreHeld, match="those of the relay relay-1, which lives; choose another prefix"):
+        group.engine("relay-2", options="&lease=1").open()
+    first.put(b"a", b"1")
+    until_written(first)
+    first.close(5.0)
+    second = group.engine("relay-2")
+    assert [each.call_id for each in second.open()] == [b"a"]
+    second.close()
+
+
+def test_a_relay_that_was_killed_is_followed_at_once_by_itself_and_after_its_lease_by_another(
+    group: Group,
+) -> None:
+    group.engine("relay-1", options="&lease=1").open()
+    begun = time.monotonic()
+    again = group.engine("relay-1", options="&lease=1")
+    again.open()
+    assert time.monotonic() - begun < 0.9
+    other = group.engine("relay-2", options="&lease=1")
+    other.open()
+    assert time.monotonic() - begun >= 0.9
+    other.close()
+
+
+def test_a_relay_that_was_replaced_never_takes_the_calls_back(group: Group) -> None:
+    first, second = group.engine("relay-1"), group.engine("relay-2")
+    first.open()
+    first.write({b"a": call(b"a")})
+    first.close()
+    second.open()
+    for _ in range(2):
+        with pytest.raises(StoreHeld, match="the relay relay-2 has taken the calls of this prefix over"):
+            first.open()
+    second.write({b"b": call(b"b")})
+    second.close()
+    with pytest.raises(StoreHeld):
+        first.open()
+    assert set(group.contents()) == {b"a", b"b"}
+
+
+def test_the_epoch_grows_also_when_the_server_has_lost_all_data(own_group: Group) -> None:
+    epochs: list[int] = []
+    for _ in range(3):
+        engine = own_group.engine()
+        engine.open()
+        engine.write({b"a": call(b"a")})
+        ((entry, _),) = own_group.client.xrevrange(own_group.key("changes"), count=1)
+        epochs.append(int(entry.split(b"-")[0]))
+        own_group.client.flushall()
+    assert epochs == sorted(set(epochs))
+
+
+# --- accounts -------------------------------------------------------------------------------------
+
+
+def test_a_password_is_needed_read_from_a_file_and_never_shown(
+    own_group: Group, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_group.client.config_set("requirepass", SECRET)
+    with pytest.raises(StoreRefused, match="wants a password"):
+        own_group.engine().open()
+    with pytest.raises(StoreRefused, match="refuses user and password"):
+        own_group.engine(account=":wrong@").open()
+    file = tmp_path / "password"
+    with pytest.raises(StoreRefused, match="cannot be read"):
+        own_group.engine(options=f"&password_file={file}").open()
+    file.write_text(f"{SECRET}\n")
+    for engine in (
+        own_group.engine(options=f"&password_file={file}"),
+        own_group.engine(account=f":{SECRET}@"),
+    ):
+        engine.open()
+        engine.close()
+        assert SECRET not in engine.name
+    assert SECRET not in caplog.text
+
+
+def test_a_password_that_changes_while_nh_runs_stops_the_store_until_the_file_has_it(
+    own_group: Group, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("first")
+    own_group.client.config_set("requirepass", "first")
+    store = Store(own_group.engine(options=f"&password_file={file}"))
+    client = own_group.server.client(password="first")
+    client.config_set("requirepass", SECRET)
+    client.client_kill_filter(_type="normal", skipme=True)
+    store.put(b"a", b"1")
+    until_failed(store)
+    file.write_text(SECRET)
+    until_written(store)
+    store.close(5.0)
+    assert SECRET not in caplog.text
+
+
+def test_a_user_of_the_acl_needs_the_keys_of_the_prefix_and_the_documented_commands(own_group: Group) -> None:
+    own_group.client.execute_command(
+        *("ACL", "SETUSER", "nh", "on", f">{SECRET}", "resetkeys", "~{nh}:*", "-@all"),
+        *(
+            "+ping",
+            "+eval",
+            "+evalsha",
+            "+script|load",
+            "+hscan",
+            "+type",
+            "+exists",
+            "+hget",
+            "+hmget",
+            "+hset",
+        ),
+        *("+hdel", "+hlen", "+hincrby", "+xadd", "+xrevrange", "+expire", "+time", "+rename", "+del"),
+    )
+    engine = own_group.engine(account=f"nh:{SECRET}@")
+    engine.open()
+    engine.write({b"a": call(b"a"), b"b": call(b"b")})
+    engine.write({b"a": None})
+    engine.check()
+    engine.quarantine()
+    engine.close()
+    other = Group(own_group.server, "other")
+    with pytest.raises(StoreRefused, match="ACL refuses a command"):
+        other.engine(account=f"nh:{SECRET}@").open()

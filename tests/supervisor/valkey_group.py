@@ -1,0 +1,59 @@
+"""A group of calls on a Valkey server, as tests see it: from outside."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nh.supervisor.store.engine import StoreEngine
+from nh.supervisor.store.valkey.record import decode
+from nh.supervisor.store.valkey.url import parse_url
+from tools.harness.valkey_server import ValkeyServer
+
+
+class Group:
+    """The calls of one prefix.
+
+    Args:
+        server: where they are.
+        prefix: theirs.
+    """
+
+    def __init__(self, server: ValkeyServer, prefix: str) -> None:
+        self.server = server
+        self.prefix = prefix
+        self.location = f"{server.host}:{server.port}/0?prefix={prefix}"
+
+    def engine(self, holder: str = "relay-1", *, options: str = "", account: str = "") -> StoreEngine:
+        """A new engine of it, as another process of the relay `holder` has one."""
+        from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
+
+        return ValkeyEngine(parse_url("valkey", account + self.location + options), holder)
+
+    @property
+    def client(self) -> Any:
+        """A client of the server."""
+        return self.server.client()
+
+    def key(self, name: str) -> str:
+        """One of its keys: group, calls, changes or quarantine."""
+        return f"{{{self.prefix}}}:{name}"
+
+    def contents(self) -> Mapping[bytes, bytes]:
+        """Snapshots by call-id, as the server has them; all records are intact."""
+        calls = {}
+        for call_id, record in self.client.hgetall(self.key("calls")).items():
+            call = decode(call_id, record)
+            assert call is not None
+            calls[call_id] = call.snapshot
+        return calls
+
+    def damage(self) -> None:
+        """Change bytes of a record."""
+        client = self.client
+        (call_id, *_) = client.hkeys(self.key("calls"))
+        record = bytearray(client.hget(self.key("calls"), call_id))
+        record[-1] ^= 1
+        client.hset(self.key("calls"), call_id, bytes(record))
+
+    def remove(self) -> None:
+        """Remove all its keys."""
+        self.client.delete(*map(self.key, ("group", "calls", "changes")))

@@ -1,0 +1,152 @@
+"""Calls on a server of Valkey's protocol outlive the host: another start without any local file has them."""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from nh.calls.media import Media, Side
+from nh.client import Client, NativeClient
+from nh.commands import Allocate, TransactionKey
+from nh.errors import Draining
+from tools.harness.media_peer import MediaPeer
+from tools.harness.relay import Place, Relay, place_for_relay
+from tools.harness.valkey_server import ValkeyServer, valkey_server
+from tools.harness.waiting import eventually
+
+pytestmark = pytest.mark.valkey
+
+PASSWORD = "open-sesame"
+
+Where = tuple[str, int]
+
+
+@pytest.fixture
+def server() -> Iterator[ValkeyServer]:
+    with valkey_server({"requirepass": PASSWORD}) as server:
+        yield server
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with place_for_relay() as place:
+        yield place
+
+
+@contextlib.contextmanager
+def running(place: Place, server: ValkeyServer, **settings: object) -> Iterator[Relay]:
+    url = f"valkey://:{PASSWORD}@{server.host}:{server.port}/0?prefix=one"
+    environment = {f"NH_{name.upper()}": str(value) for name, value in settings.items()}
+    relay = Relay(place, 2, {"NH_STATE": url, **environment})
+    with relay.program:
+        relay.wait_until_ready()
+        yield relay
+
+
+def begin(relay: Relay, call_id: str, alice: MediaPeer, bob: MediaPeer) -> tuple[Where, Where]:
+    """Where Alice sends to, and where Bob does."""
+    client, basic = Client(relay.unix_address), [call_id, 1, "alice", "bob", "", ""]
+
+    def allocate(side: Side, peer: MediaPeer) -> Where:
+        media = Media(peer.address, peer.port, 2, "RTP/AVP", "audio")
+        allocated = client.allocate_sockets(basic, side, "127.0.0.1", [media])
+        assert allocated is not None
+        return allocated[0][:2]
+
+    for_bob, for_alice = allocate(Side.FROM, alice), allocate(Side.TO, bob)
+    assert client.activate_session(basic) == 1
+    return for_alice, for_bob
+
+
+def test_calls_come_back_from_the_server_when_everything_of_the_host_is_lost(
+    place: Place, server: ValkeyServer
+) -> None:
+    with contextlib.ExitStack() as phones:
+        calls: list[tuple[MediaPeer, MediaPeer, Where, Where]] = []
+        with running(place, server) as relay:
+            for number in range(10):
+                alice, bob = (phones.enter_context(MediaPeer("127.0.0.1")) for _ in range(2))
+                calls.append((alice, bob, *begin(relay, f"call {number}", alice, bob)))
+            until_stored(relay)
+            assert relay.stats().supervisor.store_up == 1
+            assert PASSWORD not in " ".join(word for each in processes(relay) for word in each.cmdline())
+            relay.kill_all()
+        shutil.rmtree(place.directory)
+        with running(place, server) as relay:
+            assert len(relay.calls().calls) == 10
+            for alice, bob, for_alice, for_bob in calls:
+                alice.send(b"still there?", for_alice)
+                assert bob.receive() == (b"still there?", for_bob)
+                bob.send(b"yes", for_bob)
+                assert alice.receive() == (b"yes", for_alice)
+            assert PASSWORD not in relay.program.output
+            assert relay.program.stop() == 0
+
+
+def until_stored(relay: Relay) -> None:
+    """Return when the server has all that was answered before."""
+    answered = time.monotonic()
+
+    def is_stored() -> bool:
+        reading = relay.stats()
+        age_s = reading.supervisor.heartbeat_age_s
+        return age_s is not None and reading.clock - age_s > answered and not reading.supervisor.store_pending
+
+    eventually(is_stored, "all is stored")
+
+
+def processes(relay: Relay) -> list[psutil.Process]:
+    supervisor = psutil.Process(relay.program.pid)
+    return [supervisor, *supervisor.children(recursive=True)]
+
+
+def test_while_the_server_is_away_calls_go_on_and_new_ones_are_taken_and_both_are_written_later(
+    place: Place, server: ValkeyServer
+) -> None:
+    with MediaPeer("127.0.0.1") as alice, MediaPeer("127.0.0.1") as bob, running(place, server) as relay:
+        for_alice, for_bob = begin(relay, "before", alice, bob)
+        server.stop()
+        with MediaPeer("127.0.0.1") as carol, MediaPeer("127.0.0.1") as dave:
+            begin(relay, "during", carol, dave)
+            alice.send(b"hello", for_alice)
+            assert bob.receive() == (b"hello", for_bob)
+            eventually(lambda: relay.stats().supervisor.store_up == 0, "the failure is counted")
+            assert relay.stats().supervisor.store_pending
+            server.start()
+            client = server.client(password=PASSWORD)
+            eventually(lambda: set(client.hkeys("{one}:calls")) == {b"before", b"during"}, "both are there")
+            eventually(lambda: relay.stats().supervisor.store_up == 1, "that is counted")
+        assert relay.program.stop() == 0
+        assert sum("calls go on but are not stored" in line for line in relay.program.lines) == 1
+
+
+def test_new_calls_are_refused_while_the_server_is_away_if_the_setting_says_so(
+    place: Place, server: ValkeyServer
+) -> None:
+    with MediaPeer("127.0.0.1") as alice, MediaPeer("127.0.0.1") as bob:
+        with running(place, server, state_away="refuse") as relay:
+            for_alice, for_bob = begin(relay, "before", alice, bob)
+            server.stop()
+            eventually(lambda: relay.stats().supervisor.store_refuses, "new calls are refused")
+            with MediaPeer("127.0.0.1") as carol, MediaPeer("127.0.0.1") as dave:
+                with NativeClient(relay.unix_address) as client:
+                    key, media = (
+                        TransactionKey(b"during", 1, b"a", b"b"),
+                        Media(carol.address, carol.port, 2, "RTP/AVP", "audio"),
+                    )
+                    with pytest.raises(Draining, match="its store is away"):
+                        client.request(Allocate(key, Side.FROM, "127.0.0.1", (media,)))
+                alice.send(b"hello", for_alice)
+                assert bob.receive() == (b"hello", for_bob)
+                server.start()
+                eventually(lambda: not relay.stats().supervisor.store_refuses, "they are taken")
+                begin(relay, "after", carol, dave)
+            server.stop()
+            relay.program.stop()
+        refused = Relay(place, 1, {"NH_STATE": server.url, "NH_STATE_AWAY": "refuse"})
+        with refused.program:
+            assert refused.program.wait() != 0
+            assert "Connection refused" in refused.program.output
