@@ -16,6 +16,7 @@ from nh.config import Settings
 from nh.config_addresses import has_password
 from nh.durations import parse_seconds
 from nh.errors import ConfigError
+from nh.printable import escaped
 
 ENVIRONMENT_PREFIX: Final = "NH_"
 
@@ -102,7 +103,7 @@ def read_settings(
         return LoadedSettings(_checked(values), origins)
     except ValueError as exc:  # a rule of Settings: its message begins with the setting
         origin = origins.get(str(exc).partition(":")[0], "settings")
-        raise ConfigError(f"{origin}: {exc}") from exc
+        raise ConfigError(f"{origin}: {escaped(str(exc))}") from exc
 
 
 def _refuse_visible_password(given: Mapping[str, _Given]) -> None:
@@ -194,7 +195,7 @@ def _from_file(file: Path | None) -> dict[str, _Given]:
     except UnicodeDecodeError as exc:
         line = content[: exc.start].count(b"\n") + 1
         raise ConfigError(f"{file}:{line}: not UTF-8 text; write it as UTF-8") from exc
-    except (tomllib.TOMLDecodeError, RecursionError) as exc:
+    except (ValueError, RecursionError) as exc:  # a number of 5000 digits is no TOMLDecodeError
         raise ConfigError(f"{file}{_where(exc, content.decode())}") from exc
     return {name: _Given(value, f"{file}{_line_of(name, text)}") for name, value in values.items()}
 

@@ -28,4 +28,4 @@ def parse_seconds(text: str) -> float:
         parts = _PART.findall(text)
         if parts and "".join(number + unit for number, unit in parts) == text:
             return sum(float(number) * _UNITS[unit] for number, unit in parts)
-    raise ValueError(f"{text[:_LONGEST_TEXT]!r} is no span of time, such as 30, 30s, 5m or 1h30m")
+    raise ValueError(f"{text[:_LONGEST_TEXT]!r} is not a span of time, such as 30, 30s, 5m or 1h30m")

@@ -274,7 +274,7 @@ def test_every_text_is_a_span_of_time_or_an_error_in_nhs_words(text: str) -> Non
     try:
         seconds = parse_seconds(text)
     except ValueError as exc:
-        assert "is no span of time, such as 30, 30s, 5m or 1h30m" in str(exc)
+        assert "is not a span of time, such as 30, 30s, 5m or 1h30m" in str(exc)
     else:
         assert math.isfinite(seconds) or "e" in text.lower()
 

@@ -70,6 +70,8 @@ def in_range(name: str, value: float, low: float, high: float) -> None:
     """
     if low <= value <= high:
         return
+    if abs(value) > 1e18:  # an integer of any length cannot even be shown
+        raise ValueError(f"{name}: is out of range; the most is {min(high, 2**63 - 1):.15g}")
     unit = " s" if name.endswith("_s") else ""
     if high == math.inf:
         raise ValueError(f"{name}: {value:.15g}{unit} is below {low:.15g}{unit}")

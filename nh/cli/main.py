@@ -17,6 +17,7 @@ from typer.main import get_command
 from nh.cli.examples import epilog
 from nh.cli.options import Command, take_text_as_it_is
 from nh.errors import ConfigError, NhError
+from nh.printable import escaped
 from nh.version import __version__
 
 _MODULES: Final = {
@@ -89,7 +90,7 @@ class _Group(TyperGroup):
         try:
             status = super().main(*args, **options)
         except NhError as exc:
-            typer.echo(f"nh: {exc}", err=True)
+            typer.echo(f"nh: {escaped(str(exc))}", err=True)
             status = 2 if isinstance(exc, ConfigError) else 1
         except _USAGE_ERROR as exc:
             # no command at all: the exception has printed the help when it was made

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from nh.commands import MAX_ID_BYTES, MAX_LIST, CallOrder, ListCalls, ShowCall
 from nh.errors import MalformedRequest
-from nh.http.limits import LIST_COST
+from nh.http.limits import JUDGED_LIST_COST, LIST_COST
 from nh.http.openapi import DEFAULT_LIST, description
 from nh.http.relay import RpcClient, StatsSource
 from nh.http.replies import json_reply
@@ -40,7 +40,7 @@ class Api:
     async def list_calls(self, request: Request) -> Response:
         """One page of calls."""
         command = _list_command(_parameters(request, ListCalls.__struct_fields__))
-        return json_reply(await self._rpc.request(command, cost=LIST_COST))
+        return json_reply(await self._rpc.request(command, cost=_cost(command)))
 
     async def show_call(self, request: Request) -> Response:
         """One call in full."""
@@ -67,6 +67,11 @@ def _list_command(fields: Mapping[str, bytes]) -> ListCalls:
             sort=make_order(_text(fields, "sort") or CallOrder.CALL_ID, where="sort"),
         )
     )
+
+
+def _cost(command: ListCalls) -> int:
+    judges = command.one_way or command.silent or command.address or command.sort is not CallOrder.CALL_ID
+    return JUDGED_LIST_COST if judges else LIST_COST
 
 
 def _call_id(request: Request, prefix: bytes) -> bytes:

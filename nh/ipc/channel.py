@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 from nh.errors import ChannelFull
 from nh.ipc.link_messages import MAX_MESSAGE_BYTES
 from nh.loop import Loop
+from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +177,7 @@ class Channel:
             # reported once, before its last records, if it died with unread records of ours (af_unix.c)
             return True
         except OSError as exc:
-            logger.error("channel closed: it cannot be read: %s", exc)
+            logger.error("channel closed: it cannot be read: %s", reason(exc))
             size, ancillary = 0, []
         fds = _descriptors_in(ancillary) if ancillary else []
         if 0 < size <= MAX_MESSAGE_BYTES:
@@ -212,7 +213,7 @@ class Channel:
                 return False
             # the reader reports a closed end; any other error is a bug
             gone = exc.errno in (errno.EPIPE, errno.ECONNRESET)
-            logger.log(logging.DEBUG if gone else logging.ERROR, "a record was dropped: %s", exc)
+            logger.log(logging.DEBUG if gone else logging.ERROR, "a record was dropped: %s", reason(exc))
         return True
 
     def _wait_for_room(self) -> None:

@@ -22,6 +22,7 @@ from nh.calls.settings import RelayConfig, RelaySettings
 from nh.calls.timeouts import TimeoutTarget
 from nh.commands import RelayCommand
 from nh.log_settings import LogSettings
+from nh.reasons import reason
 from nh.results import RelayResult
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024
@@ -350,4 +351,4 @@ def decoded(decoder: msgspec.msgpack.Decoder[T], record: bytes) -> T:
     try:
         return decoder.decode(record)
     except (UnicodeDecodeError, RecursionError) as exc:  # msgspec passes these on as they are
-        raise msgspec.DecodeError(str(exc)) from exc
+        raise msgspec.DecodeError(reason(exc)) from exc

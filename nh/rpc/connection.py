@@ -13,6 +13,7 @@ from nh.address import TcpAddress
 from nh.ipc.peer import peer_of
 from nh.logs import about
 from nh.loop import Callback, Loop
+from nh.reasons import reason
 from nh.rpc.events import Handler, RequestCounter, StreamProtocol, Unreadable
 from nh.rpc.idle_clients import IdleTracker
 from nh.throttle import RateLimitedLogger
@@ -158,7 +159,7 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
-            logger.debug("a client's connection failed: %s", exc)
+            logger.debug("a client's connection failed: %s", reason(exc))
             self.close()
             return
         if data:
@@ -176,7 +177,7 @@ class Connection:
                 logging.WARNING,
                 "the connection from %s was closed, as its socket cannot be watched: %s",
                 self.client,
-                exc,
+                reason(exc),
             )
             self.close()
 
@@ -299,6 +300,6 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
-            logger.debug("a client's connection failed before its reply: %s", exc)
+            logger.debug("a client's connection failed before its reply: %s", reason(exc))
             self.close()
             return 0

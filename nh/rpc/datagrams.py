@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from nh.address import TcpAddress
 from nh.loop import Loop
+from nh.reasons import reason
 from nh.rpc.events import Handler, Message
 from nh.stats.layout import SupervisorStats
 from nh.throttle import RateLimitedLogger
@@ -81,7 +82,9 @@ class DatagramSocket:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as exc:  # an ICMP error for an earlier reply; the socket still works
-                self._limited_log.log(logging.WARNING, "a reply over UDP did not reach its client: %s", exc)
+                self._limited_log.log(
+                    logging.WARNING, "a reply over UDP did not reach its client: %s", reason(exc)
+                )
                 return
             sender = DatagramSender(self._sock.fileno(), peer)
             self._handler.serve(Message(message), sender, functools.partial(self._send, peer))
@@ -97,5 +100,5 @@ class DatagramSocket:
                 logging.WARNING,
                 "a reply to %s over UDP was not sent: %s; the client may ask again",
                 peer[0],
-                exc,
+                reason(exc),
             )

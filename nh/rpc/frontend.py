@@ -13,6 +13,7 @@ from typing import Final
 
 from nh.commands import Feature
 from nh.loop import Loop, Timer
+from nh.reasons import reason
 from nh.rpc.connection import Connection, ConnectionContext
 from nh.rpc.datagrams import DatagramSocket
 from nh.rpc.events import Dispatch, RequestCounter
@@ -149,7 +150,10 @@ class Frontend:
             except OSError as exc:
                 sock.close()
                 self._shortages.log(
-                    logging.WARNING, "a client has to connect again after the handover: %s; %s", exc, _REMEDY
+                    logging.WARNING,
+                    "a client has to connect again after the handover: %s; %s",
+                    reason(exc),
+                    _REMEDY,
                 )
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from nh.address import Exposure, RpcAddress, TcpAddress, UnixAddress, check_loopback
 from nh.errors import ConfigError, NhError, NotNow
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
+from nh.reasons import reason
 from nh.rpc.protocols import RPC
 from nh.rpc.unix_sockets import BACKLOG, check_directory, is_stale, open_unix
 
@@ -254,4 +255,4 @@ def _cannot_listen(setting: str, address: TcpAddress, exc: OSError, transport: s
         return NotNow(
             f"{setting}: {address}: this host does not have the address; `ip address` lists those that it has"
         )
-    return ConfigError(f"{setting}: {address}: {transport}{exc.strerror or exc}; choose another address")
+    return ConfigError(f"{setting}: {address}: {transport}{reason(exc)}; choose another address")

@@ -45,6 +45,7 @@ from nh.ipc.link_messages import (
 from nh.logs import about, configure_logging
 from nh.loop import SelectorLoop
 from nh.printable import short_id
+from nh.reasons import reason
 from nh.results import Failure, Queried, RelayResult
 from nh.shard.call_log import log_refusal
 from nh.shard.media.kernel_path import KernelPath
@@ -374,6 +375,6 @@ def _kernel_path(configure: Configure, stats: ShardStats) -> tuple[KernelPath | 
         return KernelPath(flows, Routes()), ""
     except (KernelPathUnavailable, OSError) as refusal:
         logger.warning(
-            "shard %d relays in user space, not inside the kernel: %s", configure.relay.shard, refusal
+            "shard %d relays in user space, not inside the kernel: %s", configure.relay.shard, reason(refusal)
         )
-        return None, f"its shard cannot use the kernel's tables: {refusal}"
+        return None, f"its shard cannot use the kernel's tables: {reason(refusal)}"

@@ -20,6 +20,7 @@ from nh.fastpath.netlink.interfaces import InterfaceWatch, NetworkInterface
 from nh.fastpath.probe import explained, this_host
 from nh.ipc.link_messages import KernelMaps
 from nh.loop import Loop
+from nh.reasons import reason
 from nh.stats import SupervisorStats
 from nh.supervisor.handover.orphan_client import OrphanClient
 
@@ -141,13 +142,13 @@ def start_kernel_service(
     except (KernelPathUnavailable, OSError) as refusal:
         if settings.kernel is KernelMode.ON:
             raise KernelPathUnavailable(
-                f"kernel = on, but media cannot be relayed inside the kernel: {refusal}; mend that or use"
-                " --kernel auto",
+                f"kernel = on, but media cannot be relayed inside the kernel: {reason(refusal)}; mend"
+                " that or use --kernel auto",
                 errno=refusal.errno or 0,
             ) from refusal
-        logger.warning("media are relayed in user space, not inside the kernel: %s", refusal)
+        logger.warning("media are relayed in user space, not inside the kernel: %s", reason(refusal))
         _remove_leftovers(settings)
-        return None, str(refusal)
+        return None, reason(refusal)
 
 
 def _ignore_links() -> None:
@@ -169,7 +170,8 @@ def _remove_leftovers(settings: Settings) -> None:
         remove_leftovers(_name(settings))
     except OSError as exc:
         logger.warning(
-            "filters of a killed run cannot be removed: %s; they still relay its flows in the kernel", exc
+            "filters of a killed run cannot be removed: %s; they still relay its flows in the kernel",
+            reason(exc),
         )
 
 

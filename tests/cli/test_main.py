@@ -84,7 +84,7 @@ def test_every_command_has_help(command: str) -> None:
             "AREA: 'weather' is not one of calls, media, kernel, rpc, shards, store, handover, host, http",
         ),
         (["calls", "--limit", "x"], "limit: 'x' is not a whole number"),
-        (["stats", "--interval", "x"], "interval: 'x' is no span of time, such as 30, 30s, 5m or 1h30m"),
+        (["stats", "--interval", "x"], "interval: 'x' is not a span of time, such as 30, 30s, 5m or 1h30m"),
     ],
 )
 def test_what_cannot_be_understood_is_one_line_in_nhs_words_and_status_2(

@@ -12,6 +12,7 @@ import msgspec
 from nh.calls.snapshots.call import CallSnapshot
 from nh.calls.snapshots.version import READABLE, VERSION
 from nh.errors import SnapshotUnreadable
+from nh.reasons import decode_fault
 
 _HEADER: Final = struct.Struct("!BI")
 
@@ -46,4 +47,4 @@ def decode_snapshot(data: bytes) -> CallSnapshot:
     try:
         return _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise SnapshotUnreadable(f"snapshot: {exc}") from exc
+        raise SnapshotUnreadable(decode_fault(exc, "snapshot")) from exc

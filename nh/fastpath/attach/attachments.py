@@ -8,6 +8,7 @@ from nh.fastpath.attach import AttachMode
 from nh.fastpath.attach.clsact import ClsactFilters, remove_leftovers
 from nh.fastpath.attach.tcx import CreateLink, TcxLinks
 from nh.fastpath.netlink.interfaces import NetworkInterface
+from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,8 @@ class Attachments:
             remove_leftovers(name)
         except OSError as error:
             logger.warning(
-                "clsact filters of an earlier run are not removed, they may relay its old flows: %s", error
+                "clsact filters of an earlier run are not removed, they may relay its old flows: %s",
+                reason(error),
             )
 
     @property
@@ -100,7 +102,9 @@ class Attachments:
         try:
             self._attacher.detach(interface)
         except OSError as error:
-            logger.warning("interface %s: the kernel path cannot be detached: %s", interface.name, error)
+            logger.warning(
+                "interface %s: the kernel path cannot be detached: %s", interface.name, reason(error)
+            )
 
     def close(self) -> None:
         """Detach the program everywhere."""
@@ -108,7 +112,7 @@ class Attachments:
         try:
             self._attacher.close()
         except OSError as error:
-            logger.warning("the kernel path cannot be detached from every interface: %s", error)
+            logger.warning("the kernel path cannot be detached from every interface: %s", reason(error))
 
     def _attach(self, interface: NetworkInterface) -> None:
         try:
@@ -127,5 +131,5 @@ class Attachments:
             logger.warning(
                 "interface %s: the kernel path cannot be attached, so its media stay in user space: %s",
                 interface.name,
-                error,
+                reason(error),
             )

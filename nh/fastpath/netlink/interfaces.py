@@ -13,6 +13,7 @@ from typing import NamedTuple
 from nh.fastpath.netlink.events import Events
 from nh.fastpath.netlink.messages import attribute, attributes, dump, messages
 from nh.loop import Loop, Timer
+from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ class InterfaceWatch:
         try:
             found = {interface.ifindex: interface for interface in self._media.scan()}
         except OSError as error:
-            logger.warning("the network interfaces cannot be listed, nh tries again: %s", error)
+            logger.warning("the network interfaces cannot be listed, nh tries again: %s", reason(error))
             self._retry_scan(deleted)
             return
         known, self._known = self._known, found

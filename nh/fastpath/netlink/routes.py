@@ -21,6 +21,7 @@ from nh.fastpath.netlink.messages import (
     messages,
     open_socket,
 )
+from nh.reasons import reason
 
 _GET_ROUTE = 26
 _DESTINATION, _SOURCE, _OUT, _METRICS, _CACHE, _ENCAPSULATION, _PROTOCOL = 1, 2, 4, 8, 12, 22, 27
@@ -152,7 +153,7 @@ class Routes:
             answer = self._ask(family, to, of)
             return self._judge(answer, family) if answer else NoRoute("the kernel did not say", sure=False)
         except OSError as error:
-            return NoRoute(f"the kernel could not be asked: {error}", sure=False)
+            return NoRoute(f"the kernel could not be asked: {reason(error)}", sure=False)
 
     def ipv6_mtus_changed(self) -> bool:
         """Whether a sysctl (net.ipv6.conf.IF.mtu) changed the MTU of an interface that a route led to."""

@@ -13,6 +13,7 @@ from nh.calls.leg import Leg, RelaySocket
 from nh.calls.media import Endpoint
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
+from nh.reasons import reason
 from nh.shard.media.buffers import MediaBuffers
 from nh.shard.media.forwarding import Forwarding
 from nh.shard.media.kernel_path import KernelPath
@@ -118,7 +119,7 @@ class SocketPlane:
                 logger.error(
                     "the inherited socket at %s is unusable: %s; the port is bound anew, packets may be lost",
                     local,
-                    exc,
+                    reason(exc),
                 )
         return open_media_sockets(local.address, local.port, 1, dscp=dscp)[0]
 

@@ -26,6 +26,7 @@ from nh.ipc.handover_messages import (
 from nh.ipc.handover_socket import HandoverSocket
 from nh.ipc.link_messages import Configure, SaveCall, parts
 from nh.loop import Loop, Timer
+from nh.reasons import reason
 from nh.shard.recovery.recovery import Recovery
 from nh.stats.fields import read_counters
 from nh.stats.layout import SHARD_TABLE
@@ -118,7 +119,7 @@ class Orphan:
         try:
             message = decode_to_old(record)
         except msgspec.DecodeError as exc:
-            self._break_off(f"its message cannot be decoded: {exc}")
+            self._break_off(f"its message cannot be decoded: {reason(exc)}")
             return
         match message:
             case Transfer():

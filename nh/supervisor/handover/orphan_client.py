@@ -32,6 +32,7 @@ from nh.ipc.handover_messages import (
 )
 from nh.ipc.link_messages import MAX_SNAPSHOT_BYTES, SaveCall
 from nh.ipc.peer import peer_of
+from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ class OrphanClient:
         try:
             self._sock.send(encode(message))
         except OSError as exc:
-            raise HandoverFailed(exc.strerror or str(exc)) from exc
+            raise HandoverFailed(reason(exc)) from exc
 
     def _receive(self) -> tuple[FromOld, list[int]]:
         try:
@@ -148,14 +149,14 @@ class OrphanClient:
         except TimeoutError:
             raise HandoverFailed(f"it sent nothing for {ANSWER_S:g} s") from None
         except OSError as exc:
-            raise HandoverFailed(exc.strerror or str(exc)) from exc
+            raise HandoverFailed(reason(exc)) from exc
         if not record:
             raise HandoverFailed("it has ended")
         try:
             return decode_from_old(record), fds
         except msgspec.DecodeError as exc:
             close_all(fds)
-            raise HandoverFailed(f"it sent an invalid message: {exc}") from exc
+            raise HandoverFailed(f"it sent an invalid message: {reason(exc)}") from exc
 
 
 def find_orphans(directory: Path) -> list[OrphanClient]:

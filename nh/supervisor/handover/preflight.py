@@ -18,6 +18,7 @@ from nh.config import Settings
 from nh.errors import Unavailable
 from nh.ipc.link_messages import Shutdown, encode
 from nh.loop import Loop, Timer
+from nh.reasons import reason
 from nh.supervisor.shards.process import ShardProcess
 from nh.version import __version__
 
@@ -104,4 +105,4 @@ class Preflight:
         try:
             self._on_result(msgspec.json.decode(output, type=CheckedIn))
         except msgspec.DecodeError as exc:
-            self._on_result(f"the installed code printed no version: {exc}")
+            self._on_result(f"the installed code printed no version: {reason(exc)}")

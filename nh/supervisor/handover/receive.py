@@ -17,6 +17,7 @@ from nh.errors import NotNow
 from nh.ipc.channel import close_all, receive_record
 from nh.ipc.handover_messages import Connections, HandoverMessage, Yield, decode_from_old, encode
 from nh.ipc.inherited import TAKEN_OVER, UPGRADED, Inherited
+from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def receive_after_exec(environment: MutableMapping[str, str]) -> Inherited:
             end.settimeout(0)
             return _receive(end, UPGRADED)
     except (OSError, ValueError, msgspec.DecodeError) as exc:
-        logger.error("%s=%s: no handover can be read: %s; nh starts without", VARIABLE, text, exc)
+        logger.error("%s=%s: no handover can be read: %s; nh starts without", VARIABLE, text, reason(exc))
         return Inherited()
 
 
@@ -79,7 +80,7 @@ def take_over(runtime_path: Path) -> Inherited:
             ) from None
         except (OSError, msgspec.DecodeError) as exc:
             raise NotNow(
-                f"takeover: the nh that runs with {runtime_path} does not yield: {exc}; see its log"
+                f"takeover: the nh that runs with {runtime_path} does not yield: {reason(exc)}; see its log"
             ) from exc
 
 

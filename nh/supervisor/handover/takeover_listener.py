@@ -11,6 +11,7 @@ from nh.ipc.handover_messages import Yield, decode_to_old
 from nh.ipc.handover_socket import HandoverSocket
 from nh.ipc.link_messages import MAX_MESSAGE_BYTES
 from nh.loop import Loop
+from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class TakeoverListener:
         except BlockingIOError:
             return
         except (OSError, msgspec.DecodeError) as exc:
-            logger.warning("takeover request rejected: cannot decode message: %s", exc)
+            logger.warning("takeover request rejected: its message cannot be read: %s", reason(exc))
             wanted = False
         self._loop.remove_reader(sock.fileno())
         self._waiting = None

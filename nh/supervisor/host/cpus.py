@@ -4,6 +4,8 @@ import logging
 import os
 from collections.abc import Sequence
 
+from nh.reasons import reason
+
 logger = logging.getLogger(__name__)
 
 
@@ -31,6 +33,8 @@ def pin(pid: int, cpu: int, name: str) -> bool:
     try:
         os.sched_setaffinity(pid, [cpu])
     except OSError as exc:
-        logger.warning("%s (pid %d) cannot be pinned to CPU %d: %s; it runs on any CPU", name, pid, cpu, exc)
+        logger.warning(
+            "%s (pid %d) cannot be pinned to CPU %d: %s; it runs on any CPU", name, pid, cpu, reason(exc)
+        )
         return False
     return True

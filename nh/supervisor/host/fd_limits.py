@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from nh.calls.settings import RelaySettings
+from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def raise_descriptor_limit() -> int:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     except (ValueError, OSError) as exc:
-        logger.warning("RLIMIT_NOFILE cannot be raised: %s; it stays at %d", exc, soft)
+        logger.warning("RLIMIT_NOFILE cannot be raised: %s; it stays at %d", reason(exc), soft)
         return soft
     return wanted
 

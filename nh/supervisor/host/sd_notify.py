@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from nh.loop import Loop, Timer
+from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class Notifier:
     def _warn_once(self, exc: OSError) -> None:
         if not self._warned:
             self._warned = True
-            logger.warning("notifying the service manager failed: %s", exc.strerror or exc)
+            logger.warning("notifying the service manager failed: %s", reason(exc))
 
 
 def without_notify_socket(environment: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from nh.errors import ChannelFull, CommandTimeout, ShardUnavailable
 from nh.ipc import link_messages as link
 from nh.ipc.channel import Channel
 from nh.loop import Loop, Timer
+from nh.reasons import reason
 from nh.results import Failure, RelayResult
 from nh.supervisor.host.cpus import pin
 from nh.supervisor.shards.backup import ProtocolViolation
@@ -216,7 +217,9 @@ class ShardHandle:
                 case link.StoreSockets() | link.ReleaseSockets() | link.SaveCall() | link.DropCall():
                     self._recovery.back_up((message,), fds)
         except (msgspec.DecodeError, ProtocolViolation) as exc:
-            logger.error("%s (pid %d) sent an invalid message: %s; it is killed", self._name, self.pid, exc)
+            logger.error(
+                "%s (pid %d) sent an invalid message: %s; it is killed", self._name, self.pid, reason(exc)
+            )
             self.kill()
             return
         match message:

@@ -16,6 +16,7 @@ import msgspec
 
 import nh
 from nh.ipc.link_messages import MAX_MESSAGE_BYTES, Fork, Forked, FromShard, decode_from_shard, encode
+from nh.reasons import reason
 from nh.supervisor.host.sd_notify import without_notify_socket
 
 SHARD_ARGV: Final = (sys.executable, "-P", "-m", "nh.shard")
@@ -87,7 +88,7 @@ class ShardProcess:
         try:
             return decode_from_shard(record)
         except msgspec.DecodeError as exc:
-            raise OSError(f"it sent an invalid message: {exc}") from exc
+            raise OSError(f"it sent an invalid message: {reason(exc)}") from exc
 
     def fork(self, timeout_s: float) -> Self:
         """Ask this process, which has said Waiting, to fork; returns the new process.
@@ -113,7 +114,7 @@ class ShardProcess:
             socket.send_fds(self.link, [encode(Fork())], [far.fileno()])
             answer = self.receive(timeout_s)
         except OSError as exc:
-            raise NotForked(str(exc)) from exc
+            raise NotForked(reason(exc)) from exc
         if not isinstance(answer, Forked):
             raise NotForked(f"it answered Fork with {answer}")
         if not answer.pid:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from nh.reasons import reason
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.store.engine import StoredCall, StoreEngine
 from nh.supervisor.store.journal import Journal, JournalRecord
@@ -194,7 +195,7 @@ def _open_journal(directory: Path | None) -> Journal | None:
             "journal %s: cannot be opened: %s; changes of calls in the last %g s before a kill of all"
             " processes will be lost",
             directory,
-            exc,
+            reason(exc),
             BATCH_S,
         )
         return None

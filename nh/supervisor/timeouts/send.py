@@ -4,6 +4,7 @@ import socket
 from typing import Final
 from urllib.parse import urlsplit
 
+from nh.reasons import reason
 from nh.supervisor.timeouts.deliveries import Delivery
 
 TIME_LIMIT_S: Final = 5.0
@@ -31,7 +32,7 @@ def send(delivery: Delivery, *, time_limit_s: float = TIME_LIMIT_S) -> None:
         else:
             _send_line(delivery, time_limit_s)
     except (OSError, ValueError) as exc:
-        raise NotDelivered(str(exc) or type(exc).__name__) from exc
+        raise NotDelivered(reason(exc)) from exc
 
 
 def _post(delivery: Delivery, time_limit_s: float) -> None:

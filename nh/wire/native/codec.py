@@ -13,6 +13,7 @@ import msgspec
 from nh.command_table import INFO
 from nh.commands import Activate, Allocate, BaseCommand, Close, Command, Extension
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
+from nh.reasons import decode_fault, reason
 from nh.results import Closed, ExtensionResult, Failure, Result, Stats
 from nh.wire.native.requests import DECODERS, MEDIUM_FIELDS, ClientId
 from nh.wire.native.values import from_json, to_json
@@ -62,7 +63,7 @@ def decode_request(payload: bytes, extensions: Collection[str] = ()) -> tuple[Re
         return request_id, Failure(exc.code, str(exc))
     # what msgspec raises for bytes that are not JSON, not UTF-8, of the wrong shape, or nested too deep
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
-        return request_id, Failure(MalformedRequest.code, f"request: {exc}")
+        return request_id, Failure(MalformedRequest.code, decode_fault(exc, "request"))
 
 
 def _decode_command(head: _Head, payload: bytes, extensions: Collection[str]) -> Command:
@@ -94,8 +95,14 @@ def encode_result(request_id: RequestId, result: Result) -> bytes:
         return msgspec.json.encode({"id": request_id, "error": error})
     try:
         payload = msgspec.json.encode({"id": request_id, "result": _result_to_json(result)})
-    except (TypeError, ValueError, OverflowError, RecursionError) as exc:  # only an extension's value can
-        return encode_result(request_id, Failure("internal", f"the result has no JSON form: {exc}"))
+    except (TypeError, ValueError, OverflowError, RecursionError):  # only an extension's value can
+        return encode_result(
+            request_id,
+            Failure(
+                "internal",
+                "the result has no JSON form: it is not made of plain values",
+            ),
+        )
     if len(payload) > MAX_REPLY_BYTES:
         message = f"the reply has {len(payload)} bytes, more than {MAX_REPLY_BYTES}; ask for less at a time"
         return encode_result(request_id, Failure("limit", message))
@@ -159,7 +166,7 @@ def split_reply(payload: bytes) -> tuple[RequestId, msgspec.Raw | Failure]:
     try:
         reply = _reply_decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
-        raise MalformedFrame(f"reply: {exc}") from exc
+        raise MalformedFrame(f"reply: {decode_fault(exc, '')}") from exc
     if not isinstance(reply.error, msgspec.UnsetType):
         return reply.id, reply.error
     if isinstance(reply.result, msgspec.UnsetType):
@@ -187,7 +194,7 @@ def decode_result(raw: msgspec.Raw, result_type: type[ResultT]) -> ResultT:
             value = {"sessions": value.get("closed")}
         return from_json(value, result_type)
     except (msgspec.MsgspecError, MalformedRequest, UnicodeError, RecursionError) as exc:
-        raise MalformedFrame(f"reply: not a {result_type.__name__}: {exc}") from exc
+        raise MalformedFrame(f"reply: not a {result_type.__name__}: {reason(exc)}") from exc
 
 
 def decode_reply(payload: bytes, result_type: type[ResultT]) -> tuple[RequestId, ResultT | Failure]:

@@ -214,11 +214,13 @@ class _Reload(Request, tag="reload"):
 
 
 class _Log(Request, kw_only=True, tag="log"):
-    level: LogLevel | None = None
+    level: str | None = None
     area: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
     def to_command(self) -> Command:
-        return SetLog(self.level, self.area)
+        if self.level is not None and self.level not in tuple(LogLevel):
+            raise MalformedRequest(f"level: {self.level[:64]!r} is not one of {', '.join(LogLevel)}")
+        return SetLog(None if self.level is None else LogLevel(self.level), self.area)
 
 
 class _Upgrade(Request, kw_only=True, tag="upgrade"):

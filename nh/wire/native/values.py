@@ -43,7 +43,7 @@ def read_identifier(value: Identifier, *, where: str) -> bytes:
     except UnicodeEncodeError as exc:
         raise MalformedRequest(f"{where}: character {exc.start} is half of a surrogate pair") from exc
     except ValueError as exc:
-        raise MalformedRequest(f"{where}: base64 cannot be decoded: {exc}") from exc
+        raise MalformedRequest(f"{where}: base64 cannot be decoded") from exc
 
 
 def to_json(value: object) -> object:

@@ -12,6 +12,7 @@ import msgspec
 
 from nh.commands import PLAIN_TEXT, Feature, SdpText
 from nh.errors import MalformedRequest, Unsupported
+from nh.printable import escaped
 from nh.wire.ng.unsupported import Gap
 
 
@@ -73,9 +74,9 @@ class ParsedOptions:
             Unsupported: the request asks for something that nh does not do.
         """
         if self._error:
-            raise MalformedRequest(self._error)
+            raise MalformedRequest(escaped(self._error))
         if self._unsupported:
-            raise Unsupported(self._unsupported)
+            raise Unsupported(escaped(self._unsupported))
 
     @property
     def ignored(self) -> str:
@@ -89,4 +90,4 @@ class ParsedOptions:
 
 
 def _listed(texts: Collection[str]) -> str:
-    return ", ".join(list(texts)[:16])[:512]
+    return escaped(", ".join(list(texts)[:16])[:512])

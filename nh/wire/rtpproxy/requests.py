@@ -24,6 +24,7 @@ from nh.commands import (
     Update,
 )
 from nh.errors import MalformedRequest, UnknownCommand
+from nh.printable import show_id
 from nh.results import Failure
 from nh.wire.rtpproxy.errors import Error, RequestError
 from nh.wire.rtpproxy.modifiers import read_session_options
@@ -258,7 +259,7 @@ def _read_address(host: bytes, port: bytes) -> tuple[str, int]:
     """Address and port of an end; a host name is taken as it is, and never resolved."""
     number = int(port) if port.isdigit() and len(port) <= 5 else -1
     if not 0 <= number <= 65_535:
-        raise RequestError(Error.ADDRESS, f"port {port[:16]!r} is not in 0 to 65535")
+        raise RequestError(Error.ADDRESS, f"port '{show_id(port[:16])}' is not in 0 to 65535")
     try:
         return canonical_host(host.decode("latin-1"), where="address"), number
     except MalformedRequest as exc:

@@ -181,9 +181,13 @@ class _Reader:
     def put(self, result: dict[bytes | str, Value], key: bytes | str, value: Value) -> None:
         if key in result:
             raise MalformedFrame(
-                f"storable: the key {key[:32]!r} ends at byte {self.pos} for the second time"
+                f"storable: the key {_shown(key)!r} ends at byte {self.pos} for the second time"
             )
         result[key] = value
+
+
+def _shown(key: bytes | str) -> str:
+    return key[:32].decode("ascii", "backslashreplace") if isinstance(key, bytes) else key[:32]
 
 
 _PARSERS: Final[dict[int, Callable[[_Reader, int], Value]]] = {
