@@ -15,6 +15,7 @@ from nh.calls.reception import Reception
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.rtp.quality import INTERVAL_PACKETS
+from nh.calls.rtp.silence import Silencer
 from nh.calls.rtp.stream import RtpStream
 from nh.calls.source import SourcePolicy
 
@@ -88,6 +89,7 @@ class Leg(Reception):
         other: the leg of the opposite direction.
         blocked: True: nothing that arrives is passed on.
         dtmf_blocked: True: no DTMF event that arrives is passed on; see blocked_events.
+        silenced: True: the sound that arrives is passed on as silence; see silencer.
         rtcp: the leg that RTCP on this port counts for, where this end multiplexes RTCP and the other end
             does not (RFC 5761); None otherwise. `muxed_on` of that leg is this one: what is sent to the RTCP
             component of this end goes to its RTP port.
@@ -116,6 +118,7 @@ class Leg(Reception):
         "receives",
         "rtcp",
         "side",
+        "silenced",
         "socket",
         "taps",
         "transforms",
@@ -154,6 +157,7 @@ class Leg(Reception):
         self.receives = receives
         self.blocked = False
         self.dtmf_blocked = False
+        self.silenced = False
         self.rtcp: Leg | None = None
         self.muxed_on: Leg | None = None
         self.transforms: tuple[Transform, ...] = ()
@@ -188,6 +192,13 @@ class Leg(Reception):
         if not self.dtmf_blocked or self.payload_types is None:
             return frozenset()
         return self.payload_types.events
+
+    @property
+    def silencer(self) -> Silencer | None:
+        """What silences the packets that are passed on, None if nothing does."""
+        if not self.silenced or self.payload_types is None:
+            return None
+        return Silencer(self.payload_types, encrypted=Carried.PADDED not in self.carried)
 
     # --- changes --------------------------------------------------------------------------------------
 

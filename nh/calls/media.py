@@ -48,6 +48,14 @@ class Side(enum.IntEnum):
         return Side.TO if self is Side.FROM else Side.FROM
 
 
+class Block(enum.StrEnum):
+    """What of a party is blocked: its media, its DTMF events, or its sound, which silence replaces."""
+
+    MEDIA = "media"
+    DTMF = "dtmf"
+    SOUND = "sound"
+
+
 class Endpoint(msgspec.Struct, frozen=True, order=True):
     """A transport address: canonical IP address text and UDP port (1 to 65535)."""
 

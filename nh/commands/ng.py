@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from nh.calls.media import Block
 from nh.commands.base import BaseCommand
 from nh.results import (
     Blocked,
@@ -229,16 +230,17 @@ class Query(BaseCommand[Queried], frozen=True, tag="query"):
 
 
 class BlockMedia(BaseCommand[Blocked], frozen=True, tag="block_media"):
-    """ng's block media and unblock media: of one end if from_tag is given, else of the call.
+    """ng's block media, block DTMF and silence media: of one end if from_tag is given, else of the call.
 
     Attributes:
-        dtmf: True: only DTMF events, as ng's block DTMF and unblock DTMF.
+        blocked: whether it is blocked from now on.
+        what: see nh.calls.media.Block.
     """
 
     call_id: bytes
     from_tag: bytes
     blocked: bool
-    dtmf: bool = False
+    what: Block = Block.MEDIA
 
 
 NgCommand = Offer | Answer | Delete | Query | BlockMedia

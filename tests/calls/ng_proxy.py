@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from nh.calls.media import Media
+from nh.calls.media import Block, Media
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import MediumRequest
 from nh.calls.ports import PortSpace
@@ -122,9 +122,9 @@ class NgProxy:
             call_id=call_id, from_tag=tag, to_tag=to, branch=branch, delay_s=delay_s, now=self.now
         )
 
-    def block(self, tag: bytes = b"", *, blocked: bool = True, dtmf: bool = False) -> None:
-        """Pass on nothing of what `tag` sends, or no DTMF, or do again."""
-        self.offers.block(tag, blocked=blocked, dtmf=dtmf)
+    def block(self, tag: bytes = b"", what: Block = Block.MEDIA, *, blocked: bool = True) -> None:
+        """Block what `tag` sends, or no longer."""
+        self.offers.block(tag, what, blocked=blocked)
 
     def expire(self, *, after_s: float = 0.0) -> Expired:
         """What ends `after_s` seconds later."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nh.calls.media import Endpoint, Side
+from nh.calls.media import Block, Endpoint, Side
 from nh.calls.offer_answer.participants import MAX_PARTIES
 from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
@@ -298,13 +298,13 @@ def test_who_is_blocked_stays_so_in_what_is_agreed_later(ng: NgProxy) -> None:
 
 def test_dtmf_is_blocked_apart_from_the_media(ng: NgProxy) -> None:
     session = ng.connect()
-    ng.block(B, dtmf=True)
+    ng.block(B, Block.DTMF)
     assert [leg.dtmf_blocked for leg in session.legs] == [False, True] * 2
     assert blocked(ng) == [(False, False)]
     ng.block()
     ng.block(blocked=False)
     assert [leg.dtmf_blocked for leg in session.legs] == [False, True] * 2
-    ng.block(B, blocked=False, dtmf=True)
+    ng.block(B, Block.DTMF, blocked=False)
     assert not any(leg.dtmf_blocked for leg in session.legs)
     assert ng.plane.renewed == [session] * 4
 

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from nh.calls.media import Media, Side
+from nh.calls.media import Block, Media, Side
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.settings import RelaySettings
@@ -118,13 +118,13 @@ class OffersMachine(RuleBasedStateMachine):
             offers = self.offers(call_id)
             assert offers is None or offers.is_empty
 
-    @rule(call_id=CALL_IDS, tag=MAYBE_TAGS, blocked=st.booleans(), dtmf=st.booleans())
-    def block(self, call_id: bytes, tag: bytes, blocked: bool, dtmf: bool) -> None:
+    @rule(call_id=CALL_IDS, tag=MAYBE_TAGS, blocked=st.booleans(), what=st.sampled_from(Block))
+    def block(self, call_id: bytes, tag: bytes, blocked: bool, what: Block) -> None:
         offers = self.offers(call_id)
         if offers is None:
             return
         try:
-            offers.block(tag, blocked=blocked, dtmf=dtmf)
+            offers.block(tag, what, blocked=blocked)
         except Refused:
             assert not offers.participants.with_tag(tag)
 

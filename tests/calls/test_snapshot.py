@@ -6,7 +6,7 @@ import pytest
 from nh.calls.call import Call
 from nh.calls.latching_rules import ELSEWHERE_S
 from nh.calls.leg import Drop, Leg
-from nh.calls.media import Endpoint, Media, Side
+from nh.calls.media import Block, Endpoint, Media, Side
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party
 from nh.calls.rtp.meter import MIN_REPORTED
@@ -272,15 +272,18 @@ def test_mux_blocking_and_marks_come_through() -> None:
     (session,) = ng.plane.running
     session.set_mux(from_muxes=True, to_muxes=False)
     ng.block(A)
-    ng.block(B, dtmf=True)
+    ng.block(B, Block.DTMF)
+    ng.block(A, Block.SOUND)
     after = ng_moved(ng)
     (restored,) = after.plane.running
     assert restored.legs[0].rtcp is restored.legs[2]
     assert restored.legs[2].muxed_on is restored.legs[0]
     assert [leg.blocked for leg in restored.legs] == [True, False, True, False]
     assert [leg.dtmf_blocked for leg in restored.legs] == [False, True, False, True]
+    assert [leg.silenced for leg in restored.legs] == [True, False, True, False]
     after.answer(C_AUDIO, tag=C)
     assert {party.tag for party in after.offers.parties if party.dtmf_blocked} == {B}
+    assert {party.tag for party in after.offers.parties if party.silenced} == {A}
     assert set(after.plane.dscp.values()) == {46, None}
 
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from nh.calls.interfaces import Interface
 from nh.calls.leg import Drop, Leg
-from nh.calls.media import Endpoint, Media, Side
+from nh.calls.media import Block, Endpoint, Media, Side
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import MediumRequest, Mux
 from nh.calls.ports import PortPool
@@ -274,12 +274,12 @@ class TwinsMachine(RuleBasedStateMachine):
             )
         )
 
-    @rule(call_id=CALL_IDS, tag=MAYBE_TAGS, blocked=st.booleans(), dtmf=st.booleans())
-    def block(self, call_id: bytes, tag: bytes, blocked: bool, dtmf: bool) -> None:
+    @rule(call_id=CALL_IDS, tag=MAYBE_TAGS, blocked=st.booleans(), what=st.sampled_from(Block))
+    def block(self, call_id: bytes, tag: bytes, blocked: bool, what: Block) -> None:
         def do(proxy: Proxy) -> None:
             offers = self.offers(proxy, call_id)
             if offers is not None:
-                offers.block(tag, blocked=blocked, dtmf=dtmf)
+                offers.block(tag, what, blocked=blocked)
 
         self.same(do)
 

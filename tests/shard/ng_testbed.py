@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from nh.calls.media import Block
 from nh.calls.snapshots.call import CallSnapshot, Clock, take_snapshot
 from nh.commands import Answer, BlockMedia, Delete, Offer, OfferOptions, Query
 from nh.results import Queried, Rewritten, StreamReading
@@ -76,9 +77,9 @@ class NgTestbed(RelayTestbed):
         assert isinstance(result, Queried)
         return result
 
-    def block(self, tag: bytes = b"", *, blocked: bool = True, dtmf: bool = False) -> None:
-        """Pass on nothing of what `tag` sends, or no DTMF, or do again."""
-        self.relay.execute(BlockMedia(CALL, tag, blocked, dtmf))
+    def block(self, tag: bytes = b"", what: Block = Block.MEDIA, *, blocked: bool = True) -> None:
+        """Block what `tag` sends, or no longer."""
+        self.relay.execute(BlockMedia(CALL, tag, blocked, what))
 
     def talk(
         self,

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from nh.calls.media import Side
+from nh.calls.media import Block, Side
 from nh.calls.rtp.payload_types import agreed, read_rtpmaps
 from nh.commands import ShowCall
 from nh.results import CallDetail, LegDetail
@@ -42,7 +42,7 @@ def test_events_are_dropped_and_the_rest_goes_on(
     ng: NgTestbed, talk: NgTalk, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     to = talk.alice_sends_to[0]
-    ng.block(b"alice", dtmf=True)
+    ng.block(b"alice", Block.DTMF)
     alice.send_raw(rtp(EVENT, 3, marker=True), to)
     alice.send_raw(rtp(EVENT, 4), to)
     ng.passes(alice, to, bob, 0, rtp(AUDIO, 5))
@@ -62,10 +62,10 @@ def test_events_pass_again_when_they_are_unblocked(
     ng: NgTestbed, talk: NgTalk, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     before = leg(ng, Side.FROM).kernel
-    ng.block(dtmf=True)
-    ng.block(b"bob", blocked=False, dtmf=True)
+    ng.block(what=Block.DTMF)
+    ng.block(b"bob", Block.DTMF, blocked=False)
     ng.passes(bob, talk.bob_sends_to[0], alice, 0, rtp(EVENT, 3))
-    ng.block(blocked=False, dtmf=True)
+    ng.block(what=Block.DTMF, blocked=False)
     ng.passes(alice, talk.alice_sends_to[0], bob, 0, rtp(EVENT, 3))
     assert leg(ng, Side.FROM).kernel is before
 
@@ -74,7 +74,7 @@ def test_a_call_without_events_is_relayed_as_before(ng: NgTestbed, alice: MediaP
     talk = ng.connect([line(alice)], [line(bob)])
     ng.passes(alice, talk.alice_sends_to[0], bob, 0, rtp(AUDIO, 1))
     before = leg(ng, Side.FROM).kernel
-    ng.block(dtmf=True)
+    ng.block(what=Block.DTMF)
     ng.passes(alice, talk.alice_sends_to[0], bob, 0, rtp(EVENT, 2))
     assert leg(ng, Side.FROM).kernel is before
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nh.calls.media import Block
 from nh.commands import Answer, BlockMedia, Delete, ListCalls, Offer, OfferOptions, Ping, Query
 from nh.results import Failure
 from nh.wire.ng import Request, decode_request, split_cookie
@@ -199,8 +200,10 @@ def test_media_are_blocked_for_one_end_only_if_the_client_says_so() -> None:
     assert command(payload("unblock media", flags=["all"], **tags)) == call
     assert command(payload("unblock media", all="all", **tags)) == call
     assert command(payload("block media", call_id="c")) == BlockMedia(b"c", b"", True)
-    assert command(payload("block DTMF", **tags)) == BlockMedia(b"c", b"a", True, dtmf=True)
-    assert command(payload("unblock DTMF", call_id="c")) == BlockMedia(b"c", b"", False, dtmf=True)
+    assert command(payload("block DTMF", **tags)) == BlockMedia(b"c", b"a", True, Block.DTMF)
+    assert command(payload("unblock DTMF", call_id="c")) == BlockMedia(b"c", b"", False, Block.DTMF)
+    assert command(payload("silence media", **tags)) == BlockMedia(b"c", b"a", True, Block.SOUND)
+    assert command(payload("unsilence media", call_id="c")) == BlockMedia(b"c", b"", False, Block.SOUND)
     assert failure(payload("block media", call_id="c", label="caller")).code == "unsupported"
 
 
@@ -210,7 +213,7 @@ def test_media_are_blocked_for_one_end_only_if_the_client_says_so() -> None:
         "start recording",
         "play media",
         "play DTMF",
-        "silence media",
+        "stop media",
         "subscribe request",
         "publish",
     ],

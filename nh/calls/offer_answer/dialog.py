@@ -197,13 +197,16 @@ class Dialog:
                 resources.refresh_session(session)
 
     def block(self, resources: CallResources) -> None:
-        """Apply each party's `blocked` and `dtmf_blocked` to the legs that receive from it."""
+        """Apply what is blocked of each party to the legs that receive from it; video has no sound."""
         for _, session in self.running:
+            audible = session.group_from.media[0].kind.lower() == "audio"
             changed = False
             for leg in session.legs:
                 party = self.party_on(leg.side)
-                changed = changed or (leg.blocked, leg.dtmf_blocked) != (party.blocked, party.dtmf_blocked)
+                before = leg.blocked, leg.dtmf_blocked, leg.silenced
                 leg.blocked, leg.dtmf_blocked = party.blocked, party.dtmf_blocked
+                leg.silenced = party.silenced and audible
+                changed = changed or before != (leg.blocked, leg.dtmf_blocked, leg.silenced)
             if changed:
                 resources.refresh_session(session)
 

@@ -7,7 +7,7 @@ agreed before.
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from nh.calls.media import Side
+from nh.calls.media import Block, Side
 from nh.calls.offer_answer import expiry
 from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.deletion import cancel_delete, delete_due, schedule
@@ -193,13 +193,13 @@ class Offers:
             dialog.set_mux(self._resources, index, offerer=offerer, muxes=muxes_of_medium)
         return answerer.groups
 
-    def block(self, tag: bytes, *, blocked: bool, dtmf: bool = False) -> None:
+    def block(self, tag: bytes, what: Block = Block.MEDIA, *, blocked: bool) -> None:
         """Stop or resume forwarding what one party sends (b"": what all parties send).
 
         Args:
             tag: the party's.
+            what: one does not change the others.
             blocked: whether to stop.
-            dtmf: True: only its DTMF events, whatever becomes of its media.
 
         Raises:
             UnknownCall: no party has this tag.
@@ -208,10 +208,7 @@ class Offers:
         if not chosen:
             raise UnknownCall("no party of the call has this tag")
         for party in chosen:
-            if dtmf:
-                party.dtmf_blocked = blocked
-            else:
-                party.blocked = blocked
+            party.block(what, blocked=blocked)
         for dialog in self.participants.all_dialogs:
             dialog.block(self._resources)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
-from nh.calls.media import Media, Side
+from nh.calls.media import Block, Media, Side
 from nh.calls.origin import SentOrigin
 from nh.calls.resources import CallResources
 from nh.calls.socket_group import SocketGroup
@@ -116,6 +116,7 @@ class Party:
         label: ng's label.
         blocked: packets from this end are not forwarded.
         dtmf_blocked: DTMF events (RFC 4733) from this end are not forwarded.
+        silenced: audio from this end is forwarded as silence.
         interface: where the relay meets this end (ng's direction).
         peer_interface: where the relay meets the end that it last offered to.
         groups: the current socket group of each medium; None where a medium is not relayed.
@@ -149,6 +150,7 @@ class Party:
         "sent_origin",
         "side",
         "signalled",
+        "silenced",
         "superseded",
         "tag",
         "waiting_since",
@@ -166,6 +168,7 @@ class Party:
         self.label = ""
         self.blocked = False
         self.dtmf_blocked = False
+        self.silenced = False
         self.interface: Interface | None = None
         self.peer_interface: Interface | None = None
         self.groups: list[SocketGroup | None] = []
@@ -184,6 +187,16 @@ class Party:
     def owns(self, group: SocketGroup | None) -> bool:
         """Whether it has this group, or had it before its unanswered offer."""
         return group in self.groups or any(group is each for _, each in self.superseded)
+
+    def block(self, what: Block, *, blocked: bool) -> None:
+        """Block something of what this end sends, or no longer."""
+        match what:
+            case Block.MEDIA:
+                self.blocked = blocked
+            case Block.DTMF:
+                self.dtmf_blocked = blocked
+            case Block.SOUND:
+                self.silenced = blocked
 
     def set_tag(self, tag: bytes) -> None:
         """Name a party that had no tag before it answered."""

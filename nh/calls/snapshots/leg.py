@@ -133,6 +133,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
     inherited: bool = False
     unreachable: Count = 0
     unreachable_at: Time | None = None
+    silenced: bool = False
 
     @classmethod
     def take(cls, leg: Leg, announced_types: PayloadTypes | None) -> Self:
@@ -177,6 +178,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             leg.inherited,
             leg.unreachable,
             leg.unreachable_at,
+            leg.silenced,
         )
 
     def check(self) -> None:
@@ -211,7 +213,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
         leg.rank = self.rank
         leg.state = self.state
         leg.signalled_from = self.signalled_from
-        leg.blocked, leg.dtmf_blocked = self.blocked, self.dtmf_blocked
+        leg.blocked, leg.dtmf_blocked, leg.silenced = self.blocked, self.dtmf_blocked, self.silenced
         if not isinstance(self.payload_types, bool):
             types = self.payload_types
             leg.payload_types = None if types is None else types.rebuild()

@@ -63,6 +63,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
     references: list[Reference] = []
     sent_origin: tuple[tuple[bytes, bytes, bytes, bytes], bytes] | None = None
     signalled: Time = 0.0
+    silenced: bool = False
 
     @classmethod
     def take(cls, party: Party, groups: Indexes) -> Self:
@@ -89,6 +90,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
             references=sorted(party.references),
             sent_origin=party.sent_origin,
             signalled=party.signalled,
+            silenced=party.silenced,
         )
 
     @property
@@ -126,6 +128,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         party.label = self.label
         party.blocked = self.blocked
         party.dtmf_blocked = self.dtmf_blocked
+        party.silenced = self.silenced
         party.interface, party.peer_interface = self.interface, self.peer_interface
         party.groups = [None if index is None else groups[index] for index in self.groups]
         party.superseded = [(medium, groups[index]) for medium, index in self.superseded]

@@ -12,6 +12,7 @@ from typing import Final
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
 from nh.calls.rtp.meter import RTP_HEADER_BYTES
+from nh.calls.rtp.silence import Silencer
 from nh.shard.media import loop_guard
 from nh.shard.media.addresses import socket_address
 from nh.shard.media.loop_guard import LocalPorts
@@ -59,12 +60,12 @@ class Egress:
         if destination is None or leg.blocked:
             return lambda packet: self.drop(leg, Drop.NO_TARGET, len(packet))
         out = socket_of(target)
-        events = leg.blocked_events
-        if events:
-            return functools.partial(
-                self._send_other_than, events, leg, self._sender_to(leg, out, destination, ttl)
-            )
-        return self._sender_to(leg, out, destination, ttl)
+        send = self._sender_to(leg, out, destination, ttl)
+        if silencer := leg.silencer:
+            send = functools.partial(self._send_silenced, silencer, leg, send)
+        if events := leg.blocked_events:
+            send = functools.partial(self._send_other_than, events, leg, send)
+        return send
 
     def send_failed(self, leg: Leg, send: Send, packet: memoryview, error: OSError) -> None:
         """Retry a packet that the kernel refused, where a retry can succeed; else count the drop."""
@@ -104,6 +105,13 @@ class Egress:
             self.drop(leg, Drop.DTMF_BLOCKED, len(packet))
         else:
             send(packet)
+
+    def _send_silenced(self, silencer: Silencer, leg: Leg, send: Send, packet: memoryview) -> None:
+        """Send a packet with silence for its sound; it is dropped if there is none for its codec."""
+        if silencer.silence(packet):
+            send(packet)
+        else:
+            self.drop(leg, Drop.NO_TARGET, len(packet))
 
     def _send_to_local_port(
         self, leg: Leg, out: MediaSocket, destination: Endpoint, ttl: int, packet: memoryview

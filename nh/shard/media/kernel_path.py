@@ -258,6 +258,7 @@ def _obstacle(leg: Leg, source: Endpoint, destination: Endpoint) -> str:
     obstacles = (
         (leg.blocked, "its end is blocked"),
         (leg.blocked_events, "DTMF of its end is blocked"),
+        (leg.silencer, "its end is silenced"),
         (leg.rtcp, "RTCP comes to the same port and has to be told from RTP"),
         (leg.transforms or leg.taps, "its packets are transformed or observed"),
         (awaits_reports(leg), "RTCP tells the round trip soon"),

@@ -76,7 +76,7 @@ class Signalling:
                 return self._query(command.call_id, command.from_tag)
             case BlockMedia():
                 offers = self._offers(command.call_id)
-                offers.block(command.from_tag, blocked=command.blocked, dtmf=command.dtmf)
+                offers.block(command.from_tag, command.what, blocked=command.blocked)
                 return Blocked()
 
     def offer(self, command: Offer) -> Rewritten:

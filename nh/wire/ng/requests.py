@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from nh.calls.media import Block
 from nh.commands import (
     MAX_LIST,
     Answer,
@@ -188,7 +189,7 @@ def _read_list(dictionary: Dictionary, _parsed: ParsedOptions) -> Command:
     return ListCalls(limit=min(limit or DEFAULT_LIST, MAX_LIST))
 
 
-def _reader_of_block(*, blocked: bool, dtmf: bool = False) -> Callable[[Dictionary, ParsedOptions], Command]:
+def _reader_of_block(what: Block, *, blocked: bool) -> Callable[[Dictionary, ParsedOptions], Command]:
     def read(dictionary: Dictionary, parsed: ParsedOptions) -> Command:
         (call_id,) = _needed(dictionary, b"call-id")
         for selector in (b"label", b"from-label", b"to-label", b"address"):
@@ -197,7 +198,7 @@ def _reader_of_block(*, blocked: bool, dtmf: bool = False) -> Callable[[Dictiona
         # a client that parses flags sends a from-tag only to select by it, one with raw flags sends it always
         directional = "directional" in parsed.switches or not dictionary.find(b"rtpp-flags")
         from_tag = _id(dictionary, b"from-tag") if directional and "all" not in parsed.switches else b""
-        return BlockMedia(call_id, from_tag, blocked, dtmf)
+        return BlockMedia(call_id, from_tag, blocked, what)
 
     return read
 
@@ -210,10 +211,12 @@ REQUESTS: Final[Mapping[bytes, Callable[[Dictionary, ParsedOptions], Command]]] 
     b"query": _read_query,
     b"list": _read_list,
     b"statistics": _read_statistics,
-    b"block media": _reader_of_block(blocked=True),
-    b"unblock media": _reader_of_block(blocked=False),
-    b"block dtmf": _reader_of_block(blocked=True, dtmf=True),
-    b"unblock dtmf": _reader_of_block(blocked=False, dtmf=True),
+    b"block media": _reader_of_block(Block.MEDIA, blocked=True),
+    b"unblock media": _reader_of_block(Block.MEDIA, blocked=False),
+    b"block dtmf": _reader_of_block(Block.DTMF, blocked=True),
+    b"unblock dtmf": _reader_of_block(Block.DTMF, blocked=False),
+    b"silence media": _reader_of_block(Block.SOUND, blocked=True),
+    b"unsilence media": _reader_of_block(Block.SOUND, blocked=False),
 }
 
 _NAMES: Final[Mapping[bytes, str]] = {b"sdp": "SDP body"}

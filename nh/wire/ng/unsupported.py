@@ -98,8 +98,6 @@ UNSUPPORTED_COMMANDS: Final[Mapping[bytes, Gap | None]] = {
     b"start forwarding": RECORDING,
     b"stop forwarding": RECORDING,
     b"play dtmf": DTMF,
-    b"silence media": PLAYING,
-    b"unsilence media": PLAYING,
     b"play media": PLAYING,
     b"stop media": PLAYING,
     b"publish": None,
