@@ -27,6 +27,7 @@ from nh.calls.settings import RelaySettings, in_range
 from nh.commands import Feature
 from nh.config_addresses import (
     check_notify_socket,
+    check_records_target,
     check_store_url,
     check_url,
     is_ip,
@@ -108,6 +109,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         timeout_xmlrpc_format: see XmlrpcFormat.
         timeout_socket: `unix:PATH` or `tcp:HOST:PORT`, notify sockets that rtpproxy's clients may name.
         timeout_address: IP addresses that a client may name besides loopback.
+        records: where records of calls go: a file's path, unix:PATH, syslog or journal.
+        history: how many records of calls are kept in memory, 0 to 100,000.
         interface: NAME/IP[!ADVERTISED][@MIN-MAX], addresses for the media of ng and rtpproxy calls.
         address: IP[!ADVERTISED], the same for a relay with one address only; "" for none.
         ports: the media ports, MIN-MAX, both included.
@@ -146,6 +149,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     timeout_xmlrpc_format: XmlrpcFormat = XmlrpcFormat.SEMS
     timeout_socket: tuple[str, ...] = ()
     timeout_address: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+    history: int = 1000
     interface: tuple[str, ...] = ()
     address: str = ""
     ports: str = "10000-29999"
@@ -177,6 +182,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
                 f"hang_s: {self.hang_s:g} s is below 1 s; a shard shows life every 0.5 s (0: never)"
             )
         in_range("idle_client_s", self.idle_client_s, 1, 86_400)
+        in_range("history", self.history, 0, 100_000)
         in_range("max_clients", self.max_clients, 1, 1_000_000)
         in_range("kernel_flows", self.kernel_flows, 0, MAX_KERNEL_FLOWS)
         if self.rpc_group and not self.rpc_mode_bits & stat.S_IWGRP:
@@ -200,6 +206,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         for text in self.rpc:
             read_address("rpc", text)
         self._check_timeout_targets()
+        for text in self.records:
+            check_records_target("records", text)
         check_interfaces(self.interfaces, self.port_range)
 
     def _check_timeout_targets(self) -> None:

@@ -88,6 +88,22 @@ def check_notify_socket(setting: str, text: str) -> None:
         raise ValueError(f"{setting}: {text!r} is neither unix:PATH nor tcp:HOST:PORT")
 
 
+def check_records_target(setting: str, text: str) -> None:
+    """Check where records of calls go.
+
+    Raises:
+        ValueError: `text` is neither a path with a / nor unix:PATH, syslog or journal.
+    """
+    if text in ("syslog", "journal"):
+        return
+    path = text.removeprefix("unix:")
+    if "/" not in path or path.endswith("/") or "\0" in path:
+        raise ValueError(
+            f"{setting}: {text!r} is neither a file such as /var/log/nh/calls.json nor unix:PATH, syslog or"
+            " journal"
+        )
+
+
 def is_ip(host: str) -> bool:
     """Whether a host is an IP address, not a name."""
     try:

@@ -28,7 +28,13 @@ class LogFormat(enum.StrEnum):
 
 
 AREAS: Final[Mapping[str, tuple[str, ...]]] = {
-    "calls": ("nh.shard.call_log", "nh.shard.control", "nh.shard.relay", "nh.shard.ng"),
+    "calls": (
+        "nh.shard.call_log",
+        "nh.supervisor.records",
+        "nh.shard.control",
+        "nh.shard.relay",
+        "nh.shard.ng",
+    ),
     "media": ("nh.shard.media",),
     "kernel": (
         *("nh.fastpath", "nh.supervisor.kernel"),

@@ -13,6 +13,7 @@ from nh.commands import Command, Extension, GetStats, ListCalls, Ping, RelayComm
 from nh.errors import NhError, UnknownCommand
 from nh.loop import Loop, SelectorLoop
 from nh.results import ExtensionResult, Failure, Pong, Result, Stats
+from nh.rpc.events import Origin
 from nh.rpc.frontend import Frontend
 from nh.shard.relay import Relay
 from nh.stats import SupervisorStats
@@ -78,7 +79,7 @@ class Server:
         self._frontend.close()
         self.helper.close()
 
-    def _dispatch(self, command: Command, reply: Callable[[Result], None]) -> None:
+    def _dispatch(self, command: Command, reply: Callable[[Result], None], _origin: Origin) -> None:
         name = command.name if isinstance(command, Extension) else INFO[type(command)].native
         try:
             handler = self.commands.get(name)

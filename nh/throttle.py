@@ -5,18 +5,27 @@ from collections.abc import Callable, Mapping
 
 
 class RateLimitedLogger:
-    """Logs at most one line in `interval_s` seconds, with the number of lines suppressed before it.
+    """Logs at most `burst` lines in `interval_s` seconds, with the number of lines suppressed before.
 
     Args:
         logger: logs the lines.
         now: the clock, monotonic seconds.
-        interval_s: least seconds between two lines.
+        interval_s: length of an interval, in seconds.
+        burst: most lines in an interval, which begins with its first line.
     """
 
-    def __init__(self, logger: logging.Logger, now: Callable[[], float], interval_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        logger: logging.Logger,
+        now: Callable[[], float],
+        interval_s: float = 1.0,
+        burst: int = 1,
+    ) -> None:
         self._logger = logger
         self._now = now
         self._interval_s = interval_s
+        self._burst = burst
+        self._left = 0
         self._next_at = 0.0
         self._suppressed = 0
 
@@ -25,10 +34,13 @@ class RateLimitedLogger:
     ) -> bool:
         """Log a line as logging.Logger.log does, or suppress and count it; returns whether it was logged."""
         now = self._now()
-        if now < self._next_at:
+        if now >= self._next_at:
+            self._next_at = now + self._interval_s
+            self._left = self._burst
+        if not self._left:
             self._suppressed += 1
             return False
-        self._next_at = now + self._interval_s
+        self._left -= 1
         if self._suppressed:
             message += " (%d similar lines suppressed)"
             self._logger.log(level, message, *arguments, self._suppressed, extra=extra)

@@ -7,6 +7,7 @@ docs/explanation/architecture.md lists the differences.
 from collections.abc import Iterator
 from typing import Final
 
+from nh.calls.journal import CallJournal
 from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.resources import Resources
@@ -35,6 +36,7 @@ class Call:
             expiry; each command resets this.
         transactions: by (idfrom, cseq); empty in a call of ng's.
         offers: parties and dialogs of ng's offer and answer; None in a call of Net::SIP's.
+        journal: what happened to the call.
         timeout_target: where the client wants a timeout of the media reported; None: nowhere.
     """
 
@@ -42,6 +44,7 @@ class Call:
         "_wall_offset_s",
         "call_id",
         "created",
+        "journal",
         "next_expiry",
         "offers",
         "resources",
@@ -56,6 +59,7 @@ class Call:
         self.transactions: dict[tuple[bytes, int], Transaction] = {}
         self.offers: Offers | None = None
         self.timeout_target: TimeoutTarget | None = None
+        self.journal = CallJournal(begin=now + wall_offset_s)
         self.resources = resources.of_call(call_id)
         self._wall_offset_s = wall_offset_s
 

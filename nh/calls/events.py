@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from nh.calls.journal import CallJournal
     from nh.calls.leg import Leg, RelaySocket
     from nh.calls.session import Session
     from nh.calls.socket_group import SocketGroup
@@ -36,7 +37,7 @@ class CallObserver:
     in an event are the domain's own: read them at once, they change later.
     """
 
-    def call_begun(self, call_id: bytes, /) -> None:
+    def call_begun(self, call_id: bytes, journal: "CallJournal", /) -> None:
         """The relay knows a new call. Its first sockets were opened before."""
 
     def session_activated(self, call_id: bytes, session: "Session", /) -> None:
@@ -45,13 +46,16 @@ class CallObserver:
     def source_changed(self, call_id: bytes, leg: "Leg", /) -> None:
         """The source of `leg` latched, moved or was reopened (`leg.source`, `leg.state`)."""
 
+    def path_changed(self, call_id: bytes, leg: "Leg", /) -> None:
+        """The packets of `leg` go another way from now on: inside the kernel, or not (`leg.offload`)."""
+
     def session_ended(self, call_id: bytes, session: "Session", reason: EndReason, /) -> None:
         """A session relays no more; its counters are final."""
 
     def group_unused(self, call_id: bytes, group: "SocketGroup", /) -> None:
         """The sockets of `group` expire without ever having had a session."""
 
-    def call_ended(self, call_id: bytes, /) -> None:
+    def call_ended(self, call_id: bytes, journal: "CallJournal", /) -> None:
         """The call has no sockets left; the relay has forgotten it."""
 
     def call_changed(self, call_id: bytes, /) -> None:
@@ -84,12 +88,13 @@ class CallEvents:
         failed: called in the `except` block of an observer that raised, with the name of the event.
     """
 
-    call_begun: Callable[[bytes], None]
+    call_begun: "Callable[[bytes, CallJournal], None]"
     session_activated: "Callable[[bytes, Session], None]"
     source_changed: "Callable[[bytes, Leg], None]"
+    path_changed: "Callable[[bytes, Leg], None]"
     session_ended: "Callable[[bytes, Session, EndReason], None]"
     group_unused: "Callable[[bytes, SocketGroup], None]"
-    call_ended: Callable[[bytes], None]
+    call_ended: "Callable[[bytes, CallJournal], None]"
     call_changed: Callable[[bytes], None]
     sockets_opened: "Callable[[bytes, Sequence[RelaySocket]], None]"
     sockets_closing: "Callable[[Sequence[RelaySocket]], None]"

@@ -227,9 +227,9 @@ class CallTable:
     def _begin(self, call: Call) -> None:
         if call.call_id not in self._calls:
             self._calls[call.call_id] = call
-            self.resources.events.call_begun(call.call_id)
+            self.resources.events.call_begun(call.call_id, call.journal)
 
     def _forget_if_empty(self, call: Call) -> None:
         if call.is_empty:
             del self._calls[call.call_id]
-            self.resources.events.call_ended(call.call_id)
+            self.resources.events.call_ended(call.call_id, call.journal)

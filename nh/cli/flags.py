@@ -40,6 +40,7 @@ class Flag(NamedTuple):
 _PROCESS: Final = "Processes"
 _RPC: Final = "RPC (what SIP proxies connect to)"
 _HTTP: Final = "HTTP (what operators and their tools connect to)"
+_RECORDS: Final = "Records of calls that have ended"
 _MEDIA: Final = "Media"
 _KERNEL: Final = "Media inside the kernel"
 _LIFE: Final = "How long things live"
@@ -154,6 +155,16 @@ FLAGS: Final[dict[str, Flag]] = {
         "Address that an xmlrpc-callback may name besides loopback; may be given several times",
         metavar="IP",
         default="none",
+    ),
+    "records": Flag(
+        _RECORDS,
+        "Where a record of each call goes when it ends, in JSON: a file (opened anew on SIGHUP), unix:PATH "
+        "(datagrams), syslog or journal; may be given several times",
+        metavar="TARGET",
+        default="none",
+    ),
+    "history": Flag(
+        _RECORDS, "Records of the latest calls that are kept for `nh calls --ended`; 0: none", 0, 100_000
     ),
     "command_timeout_s": Flag(_RPC, "How long a shard may take for one command", 0.05, 60, "s"),
     "idle_client_s": Flag(_RPC, "Close connections that are idle for so long", 1, 86_400, "s"),

@@ -32,10 +32,12 @@ from nh.commands.operation import (
     Extension,
     GetStats,
     ListCalls,
+    ListEnded,
     Ping,
     Reload,
     SetLog,
     ShowCall,
+    ShowEnded,
     Undrain,
     Upgrade,
 )
@@ -58,7 +60,19 @@ RelayCommand = CallCommand | ListCalls | DeleteAll
 """The commands that a shard executes."""
 
 
-Command = RelayCommand | GetStats | Drain | Undrain | Reload | SetLog | Upgrade | Ping | Extension
+Command = (
+    RelayCommand
+    | ListEnded
+    | ShowEnded
+    | GetStats
+    | Drain
+    | Undrain
+    | Reload
+    | SetLog
+    | Upgrade
+    | Ping
+    | Extension
+)
 """All commands."""
 
 
@@ -90,6 +104,7 @@ __all__ = [
     "GetStats",
     "IceHandling",
     "ListCalls",
+    "ListEnded",
     "Lookup",
     "NgCommand",
     "Offer",
@@ -106,6 +121,7 @@ __all__ = [
     "SessionOptions",
     "SetLog",
     "ShowCall",
+    "ShowEnded",
     "TransactionKey",
     "Undrain",
     "Update",

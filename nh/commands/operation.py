@@ -10,8 +10,10 @@ from nh.log_settings import LogLevel
 from nh.results import (
     CallDetail,
     CallList,
+    CallRecord,
     CallSummary,
     DrainState,
+    EndedCalls,
     ExtensionResult,
     LogState,
     Pong,
@@ -88,6 +90,26 @@ class ListCalls(BaseCommand[CallList], frozen=True, tag="list"):
 
 class ShowCall(BaseCommand[CallDetail], frozen=True, tag="show"):
     """Show everything that is known of one call."""
+
+    call_id: bytes
+
+
+class ListEnded(BaseCommand[EndedCalls], frozen=True, tag="list_ended"):
+    """List one page of calls that have ended, the latest first.
+
+    Attributes:
+        contains: only call-ids that contain these bytes; b"" for all.
+        before: only calls that ended before this place: `next` of the page before; 0 for the first page.
+        limit: most calls in the page, 1 to MAX_LIST.
+    """
+
+    contains: bytes = b""
+    before: int = 0
+    limit: int = 100
+
+
+class ShowEnded(BaseCommand[CallRecord], frozen=True, tag="show_ended"):
+    """Show the record of a call that has ended; of several with one call-id, the latest."""
 
     call_id: bytes
 

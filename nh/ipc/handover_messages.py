@@ -40,7 +40,24 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
 
 class Transfer(msgspec.Struct, frozen=True, tag="transfer"):
-    """Stop relaying. Answer: CallSockets and SaveCall for each call, then HandedOver."""
+    """Stop relaying. Answer: CallSockets and SaveCall for each call, then HandedOver.
+
+    Args:
+        records: send EndedCall for each record, too, before HandedOver.
+    """
+
+    records: bool = False
+
+
+class EndedCall(msgspec.Struct, frozen=True, tag="ended_call"):
+    """The record of a call that ended, and that no supervisor has confirmed.
+
+    Args:
+        record, number: see DropCall (nh.ipc.link_messages).
+    """
+
+    record: bytes
+    number: int
 
 
 class CallSockets(msgspec.Struct, frozen=True, tag="call_sockets"):
@@ -74,6 +91,7 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
         drain_left_s: seconds until the drain ends with calls left; None: no limit.
         counters: its own counters, by name.
         shard_counters: what it counts for each shard, by the shard's number.
+        recorded: for each shard, the number of the latest record of a call that it has; see DropCall.
         running_since: wall-clock seconds at the start of the first supervisor that handed over; 0: unknown.
     """
 
@@ -84,6 +102,7 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
     counters: dict[str, int | float] = {}
     shard_counters: tuple[dict[str, int | float], ...] = ()
     running_since: float = 0.0
+    recorded: tuple[int, ...] = ()
 
 
 class Connections(msgspec.Struct, frozen=True, tag="connections"):
@@ -100,7 +119,7 @@ class Yield(msgspec.Struct, frozen=True, tag="yield"):
     """To a supervisor: stop serving, and hand over. Answer: HandoverMessage, then Connections."""
 
 
-FromOld = Hello | CallSockets | SaveCall | HandedOver | HandoverMessage | Connections
+FromOld = Hello | CallSockets | SaveCall | EndedCall | HandedOver | HandoverMessage | Connections
 ToOld = Transfer | Exit | Yield
 
 _encoder: Final = msgspec.msgpack.Encoder()

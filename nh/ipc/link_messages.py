@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from nh.calls.journal import NO_CLIENT, Client
 from nh.calls.media import Endpoint
 from nh.calls.settings import RelayConfig, RelaySettings
 from nh.calls.timeouts import TimeoutTarget
@@ -66,6 +67,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
             kernel is then taken over, not cleared.
         stats_segment: name of the shared memory in which block `shard` is its own to write.
         log: what to log, and how.
+        records: whether the supervisor wants the records of calls.
         handover_path: where the shard listens for the next supervisor, a path that does not exist yet; "":
             the shard ends with its supervisor.
     """
@@ -77,6 +79,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     kernel_off: str = ""
     successor: bool = False
     handover_path: str = ""
+    records: bool = False
 
 
 class TakeSockets(msgspec.Struct, frozen=True, tag="take_sockets"):
@@ -123,14 +126,26 @@ class HoldLinks(msgspec.Struct, frozen=True, tag="hold_links"):
 
 
 class Execute(msgspec.Struct, frozen=True, tag="execute"):
-    """Execute a command. Answer: Executed with the same id."""
+    """Execute a command. Answer: Executed with the same id.
+
+    Args:
+        client: who sent it, for the journal of the call.
+    """
 
     id: int
     command: RelayCommand
+    client: Client = NO_CLIENT
 
 
 class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
-    """End: close every call, publish the last counters, exit with status 0."""
+    """End: close every call, publish the last counters, exit with status 0.
+
+    Args:
+        calls_stay: whether the calls are in a store, from which the next start of nh restores them. If not,
+            they end now, and get records.
+    """
+
+    calls_stay: bool = False
 
 
 class RefuseNewCalls(msgspec.Struct, frozen=True, tag="refuse_new_calls"):
@@ -153,6 +168,12 @@ class Reconfigure(msgspec.Struct, frozen=True, tag="reconfigure"):
 
     relay: RelaySettings
     log: LogSettings
+
+
+class Recorded(msgspec.Struct, frozen=True, tag="recorded"):
+    """The supervisor has all records up to this number."""
+
+    number: int
 
 
 class Detach(msgspec.Struct, frozen=True, tag="detach"):
@@ -240,9 +261,17 @@ class SaveCall(msgspec.Struct, frozen=True, tag="save_call"):
 
 
 class DropCall(msgspec.Struct, frozen=True, tag="drop_call"):
-    """Drop the backup of a call: it has ended, or cannot be restored."""
+    """Drop the backup of a call: it has ended, or cannot be restored.
+
+    Args:
+        record: its record (nh.results.CallRecord in msgpack). It comes in this message so that a shard that
+            dies leaves either the call or its record, and never both. b"": no record.
+        number: of the record, from 1 in each process. Answer, some time later: Recorded.
+    """
 
     call_id: bytes
+    record: bytes = b""
+    number: int = 0
 
 
 BackupMessage = StoreSockets | ReleaseSockets | SaveCall | DropCall
@@ -302,6 +331,7 @@ ToShard = (
     | RefuseNewCalls
     | TakeNewCalls
     | Reconfigure
+    | Recorded
     | Detach
 )
 FromShard = (

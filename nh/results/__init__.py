@@ -32,6 +32,7 @@ from nh.results.operation import (
     Stats,
     Upgrading,
 )
+from nh.results.records import CallRecord, EndedCall, EndedCalls, SessionRecord
 from nh.results.sessions import RelayPort, SessionCounters
 from nh.results.transactions import Activated, Allocated, Closed
 
@@ -51,7 +52,19 @@ RelayResult = (
 """The results that a shard returns."""
 
 
-Result = RelayResult | LeftOut | Stats | DrainState | Reloaded | LogState | Upgrading | Pong | ExtensionResult
+Result = (
+    RelayResult
+    | LeftOut
+    | EndedCalls
+    | CallRecord
+    | Stats
+    | DrainState
+    | Reloaded
+    | LogState
+    | Upgrading
+    | Pong
+    | ExtensionResult
+)
 """All results."""
 
 
@@ -61,10 +74,13 @@ __all__ = [
     "Blocked",
     "CallDetail",
     "CallList",
+    "CallRecord",
     "CallSummary",
     "Closed",
     "DrainState",
     "EndSummary",
+    "EndedCall",
+    "EndedCalls",
     "ExtensionResult",
     "Failure",
     "GroupDetail",
@@ -82,6 +98,7 @@ __all__ = [
     "Rewritten",
     "SessionCounters",
     "SessionDetail",
+    "SessionRecord",
     "Stats",
     "StreamDetail",
     "StreamQuality",

@@ -13,7 +13,7 @@ from nh.commands import Command, Ping
 from nh.errors import IncompleteSdp, SdpTooLong, ShardUnavailable, Unsupported, UnusableSdp, WrongDialog
 from nh.logs import about
 from nh.results import Failure, LeftOut, Result, Rewritten
-from nh.rpc.events import Dispatch, Event, Message, RequestCounter, Send
+from nh.rpc.events import Dispatch, Event, Message, Origin, RequestCounter, Send
 from nh.rpc.reply_cache import MAX_PENDING, ReplyCache
 from nh.throttle import RateLimitedLogger
 from nh.wire.subject import Subject
@@ -131,7 +131,7 @@ class CookieHandler:
 
     def _execute(self, key: bytes | None, request: CookieRequest, sender: Hashable, send: Send) -> None:
         """Execute a request; `key` is None if it does not come again."""
-        command = request.command
+        command, origin = request.command, Origin(self._codec.name, sender)
         self._log_left_out(request, sender, request.left_out)
         if isinstance(command, Failure):
             self._counter.count_error(command.code)
@@ -143,10 +143,10 @@ class CookieHandler:
             error = ShardUnavailable(f"nh is overloaded: {MAX_PENDING} requests wait for their results")
             send(request.encode(Failure.of(error)))
         elif key is None or isinstance(command, Ping):  # executing a Ping again is cheaper than its reply
-            self._dispatch(command, lambda result: send(self._reply(request, sender, result)))
+            self._dispatch(command, lambda result: send(self._reply(request, sender, result)), origin)
         else:
             self._replies.begin(key, sender, send)
-            self._dispatch(command, functools.partial(self._finish, key, request, sender))
+            self._dispatch(command, functools.partial(self._finish, key, request, sender), origin)
 
     def _finish(self, key: bytes, request: CookieRequest, sender: Hashable, result: Result) -> None:
         reply = self._reply(request, sender, result)

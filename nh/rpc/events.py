@@ -12,7 +12,21 @@ from nh.errors import ProtocolError, UnknownCommand
 from nh.results import Failure, Result
 from nh.stats.layout import SupervisorStats
 
-Dispatch = Callable[[Command, Callable[[Result], None]], None]
+
+class Origin(NamedTuple):
+    """Where a request came from.
+
+    Attributes:
+        protocol: netsip, native, ng or rtpproxy.
+        sender: the client; as text it is where the client is. Making that text takes a system call, so it is
+            made for those commands alone that note it.
+    """
+
+    protocol: str
+    sender: Hashable
+
+
+Dispatch = Callable[[Command, Callable[[Result], None], Origin], None]
 """Executes a command and calls back exactly once with its result, at once or later. Never raises."""
 
 Send = Callable[[bytes], None]

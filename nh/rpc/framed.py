@@ -12,7 +12,7 @@ from typing import Final
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
 from nh.logs import about
 from nh.results import Failure, Result
-from nh.rpc.events import Dispatch, Event, Rejected, Request, RequestCounter, Send, Unreadable
+from nh.rpc.events import Dispatch, Event, Origin, Rejected, Request, RequestCounter, Send, Unreadable
 from nh.throttle import RateLimitedLogger
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, frame
@@ -139,7 +139,8 @@ class CommandHandler:
         """See Handler."""
         if isinstance(event, Request):
             self._counter.count(event.protocol)
-            self._dispatch(event.command, functools.partial(_reply, event, send))
+            origin = Origin(event.protocol, sender)
+            self._dispatch(event.command, functools.partial(_reply, event, send), origin)
             return True
         assert isinstance(event, Rejected)
         self._counter.count(event.protocol)

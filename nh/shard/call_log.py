@@ -1,4 +1,4 @@
-"""Log lines about the calls of a shard: sessions that end without a command, and calls that are refused.
+"""Log lines about the calls of a shard: their begin and end, sessions that end without a command, refusals.
 
 A shortage is logged once, not for each call that is refused: each client gets its own error, and the refusals
 are counted. While the shortage lasts its line comes again every LOG_INTERVAL_S.
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from nh.calls.events import CallObserver, EndReason
+from nh.calls.journal import CallJournal
 from nh.calls.session import Session
 from nh.commands import RelayCommand
 from nh.errors import AddressUnavailable, NhError, PortsExhausted
@@ -22,31 +23,59 @@ logger = logging.getLogger(__name__)
 LOG_INTERVAL_S: Final = 60.0
 """Least time between two log lines about one kind of shortage."""
 
+CALLS_A_SECOND: Final = 100
+"""Most lines about the begin and end of calls in a second, in a row."""
+
 QUIET_S: Final = 1.0
 """Time without a refusal after which a shortage is over: at the limit, every other call is refused."""
 
 
-class SessionLog(CallObserver):
-    """Logs the sessions that end without a command, and why; for debugging, each call's begin and end.
+class CallLog(CallObserver):
+    """Logs each call's begin and end, and sessions that end without a command, and why.
+
+    Beyond CALLS_A_SECOND lines in a second they are counted only: a flood of calls must not fill the disk, or
+    slow the shard.
 
     Args:
         shard: number of the shard.
+        now: the clock, monotonic seconds.
+
+    Attributes:
+        muted: whether calls end in this process only; that is not logged.
     """
 
-    def __init__(self, shard: int) -> None:
+    def __init__(self, shard: int, now: Callable[[], float] = time.monotonic) -> None:
+        self.muted = False
         self._shard = shard
+        self._limited = RateLimitedLogger(logger, now, 1.0, burst=CALLS_A_SECOND)
 
-    def call_begun(self, call_id: bytes) -> None:
+    def call_begun(self, call_id: bytes, journal: CallJournal) -> None:
         """See CallObserver."""
-        self._debug("call '%s' begins in shard %d", call_id)
+        if logger.isEnabledFor(logging.INFO):
+            client = journal.client
+            self._limited.log(
+                logging.INFO,
+                "call '%s' begins in shard %d: %s",
+                short_id(call_id),
+                self._shard,
+                client,
+                extra=about(call_id, client.address),
+            )
 
-    def call_ended(self, call_id: bytes) -> None:
+    def call_ended(self, call_id: bytes, journal: CallJournal) -> None:
         """See CallObserver."""
-        self._debug("call '%s' is over in shard %d", call_id)
-
-    def _debug(self, message: str, call_id: bytes) -> None:
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug(message, short_id(call_id), self._shard, extra=about(call_id))
+        if logger.isEnabledFor(logging.INFO) and not self.muted:
+            by = f" by {journal.closer}" if journal.closer is not None else ""
+            self._limited.log(
+                logging.INFO,
+                "call '%s' ended after %.1f s: %s%s; %d packets were received",
+                short_id(call_id),
+                max(0.0, time.time() - journal.begin),
+                journal.end or "",
+                by,
+                journal.packets,
+                extra=about(call_id, journal.closer.address if journal.closer is not None else ""),
+            )
 
     def session_ended(self, call_id: bytes, session: Session, reason: EndReason) -> None:
         """See CallObserver."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from nh.calls.events import CallObserver
+from nh.calls.journal import Client
 from nh.commands import ListCalls, RelayCommand
 from nh.errors import ChannelFull, KernelPathUnavailable, NhError
 from nh.fastpath.flows import FlowTable
@@ -30,6 +31,7 @@ from nh.ipc.link_messages import (
     NoCallsLeft,
     Ready,
     Reconfigure,
+    Recorded,
     RefuseNewCalls,
     Restore,
     RestoreCall,
@@ -65,6 +67,9 @@ logger = logging.getLogger(__name__)
 EXIT_OK: Final = 0
 EXIT_SUPERVISOR_GONE: Final = 3
 EXIT_CANNOT_START: Final = 4
+
+ENDED_A_TURN: Final = 50
+"""Most calls that end in one turn of the loop, when nh ends."""
 
 UNREPORTED_INTERVAL_S: Final = 60.0
 """Least time between two log lines about timed-out calls that are not reported: orphans may have many."""
@@ -105,6 +110,7 @@ class Control(CallObserver):
         self._links: list[int] = []
         self._segment: Segment | None = None
         self._shutting_down = False
+        self._calls_stay = False
         self._detached = False
         # the round of the drain for which NoCallsLeft is still to be sent; None: there is nothing to send
         self._drain_round: int | None = None
@@ -125,7 +131,7 @@ class Control(CallObserver):
         if self._handover_socket is not None:
             self._handover_socket.close()
         if self._recovery is not None and not departed and (self._serving or not self._recovery.calls):
-            self._recovery.relay.close()
+            self._recovery.relay.close(calls_stay=self._calls_stay)
             self._publish()
         self._hold_links([])
         if self._segment is not None:
@@ -136,8 +142,8 @@ class Control(CallObserver):
 
     def _on_record(self, record: bytes, fds: list[int]) -> None:
         match decode_to_shard(record):
-            case Execute(id=request_id, command=command):
-                self._on_command(request_id, command)
+            case Execute(id=request_id, command=command, client=client):
+                self._on_command(request_id, command, client)
             case Configure() as configure:
                 self._or_exit(lambda: self._set_up(configure))
             case TakeSockets(endpoints):
@@ -156,16 +162,36 @@ class Control(CallObserver):
                 self._reconfigure(reconfigure)
             case Detach():
                 self._detached = True
-            case Shutdown():
+            case Recorded(number):
+                self._sink.records.confirm(number)
+            case Shutdown(calls_stay):
                 self._shutting_down = True
-                if self._recovery is not None:
-                    self._recovery.checkpointer.save_all()
-                self._loop.stop()
+                self._calls_stay = calls_stay
+                self._shut_down()
 
-    def _on_command(self, request_id: int, command: RelayCommand) -> None:
+    def _shut_down(self) -> None:
+        recovery, configure = self._recovery, self._configure
+        if recovery is not None and configure is not None and configure.records and not self._calls_stay:
+            self._end_calls(recovery)
+            return
+        if recovery is not None:
+            recovery.checkpointer.save_all()
+        self._loop.stop()
+
+    def _end_calls(self, recovery: Recovery) -> None:
+        """End the calls, as fast as the supervisor reads their records; then the shard ends."""
+        self._sink.catch_up()
+        if not self._sink.has_backlog:
+            if not recovery.relay.calls:
+                self._loop.stop()
+                return
+            recovery.relay.end_calls(ENDED_A_TURN)
+        self._loop.call_later(0.001, lambda: self._end_calls(recovery))
+
+    def _on_command(self, request_id: int, command: RelayCommand, client: Client) -> None:
         if not isinstance(command, ListCalls):  # which changes nothing, and is answered later
             self._sink.hold()
-        self._execute(command, functools.partial(self._reply, request_id))
+        self._execute(command, client, functools.partial(self._reply, request_id))
         self._report_if_empty()
 
     def _or_exit(self, step: Callable[[], None]) -> None:
@@ -191,7 +217,7 @@ class Control(CallObserver):
         stats = self._writer.resume()
         kernel, kernel_off = _kernel_path(configure, stats)
         relay = Relay(configure.relay, stats=stats, kernel=kernel, kernel_off=kernel_off)
-        self._recovery = Recovery(relay, self._sink)
+        self._recovery = Recovery(relay, self._sink, records=configure.records)
         relay.observe(self)
         relay.observe(TimeoutWatch(relay.table, self._report_timeout))
         self._channel.send(encode(Configured()))
@@ -223,12 +249,12 @@ class Control(CallObserver):
             self._handover_socket = HandoverSocket.open(configure.handover_path)
         self._channel.send(encode(Ready(pid=stats.pid, version=__version__)))
 
-    def _execute(self, command: RelayCommand, reply: Callable[[RelayResult], None]) -> None:
+    def _execute(self, command: RelayCommand, client: Client, reply: Callable[[RelayResult], None]) -> None:
         if self._recovery is None or not self._serving:
             reply(Failure("unavailable", "the shard does not serve calls yet"))
             return
         try:
-            self._recovery.relay.answer(command, reply)
+            self._recovery.relay.answer(command, reply, client)
         except NhError as exc:
             log_refusal(command, exc)
             reply(Failure.of(exc))
@@ -354,7 +380,14 @@ class Control(CallObserver):
             "1 call" if recovery.calls == 1 else f"{recovery.calls} calls",
         )
         self._drain(TakeNewCalls())
-        self._orphan = Orphan(self._loop, recovery, configure, handover_socket, on_over=self._loop.stop)
+        self._orphan = Orphan(
+            self._loop,
+            recovery,
+            configure,
+            handover_socket,
+            records=self._sink.records,
+            on_over=self._loop.stop,
+        )
 
 
 def _kernel_path(configure: Configure, stats: ShardStats) -> tuple[KernelPath | None, str]:

@@ -4,6 +4,7 @@ A shard is a Relay behind the internal link, nh.server.Server is a Relay behind 
 to a loop and give it commands. The module knows no protocol and no other process.
 """
 
+import itertools
 import logging
 import random
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from nh.calls.events import CallEvents, CallObserver
+from nh.calls.journal import NO_CLIENT, CallEnd, Client
 from nh.calls.media import Media, RelayMedia, Side, canonical_address
 from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
@@ -37,11 +39,12 @@ from nh.commands import (
     TransactionKey,
     Update,
 )
-from nh.errors import MalformedRequest, ProtocolError, Refused
+from nh.errors import MalformedRequest, NhError, ProtocolError, Refused
 from nh.loop import Loop
 from nh.results import Activated, Allocated, Closed, RelayResult
 from nh.shard.call_list import CallLister
-from nh.shard.call_log import RefusalLog, SessionLog
+from nh.shard.call_log import CallLog, RefusalLog
+from nh.shard.journal import JournalWriter
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.plane import SocketPlane
@@ -93,7 +96,10 @@ class Relay:
         self._lister = CallLister(self.table, config.shard)
         self._collector = StatsCollector(self.stats, self.table, self.plane)
         self._refusals = RefusalLog(config.shard)
-        self.observe(SessionLog(config.shard))
+        self._journals = JournalWriter(self.table)
+        self.observe(self._journals)  # first: the others read what it has written
+        self._call_log = CallLog(config.shard)
+        self.observe(self._call_log)
         self.observe(self._collector)
         self._loop: Loop | None = None
         self._ticker: Ticker | None = None
@@ -139,16 +145,31 @@ class Relay:
                 housekeeping=self._housekeeping,
             )
 
-    def close(self) -> None:
-        """End all calls, close all sockets, leave the loop. A second close() does nothing."""
+    def close(self, *, calls_stay: bool = False) -> None:
+        """End all calls, close all sockets, leave the loop. A second close() does nothing.
+
+        Args:
+            calls_stay: whether the calls go on in another process some time.
+        """
+        self._call_log.muted = calls_stay
         self.pause()
         self._loop = None
         self._lister.close()
-        now = time.monotonic()
-        for call in list(self.table):
-            self.table.close_call(call.call_id, now=now)
+        self.end_calls(self.calls)
         self.update_stats()
         self.plane.close()
+
+    def end_calls(self, most: int) -> None:
+        """End some calls, because nh ends."""
+        self._journals.end_reason = CallEnd.SHUTDOWN
+        now = time.monotonic()
+        for call in list(itertools.islice(self.table, most)):
+            self.table.close_call(call.call_id, now=now)
+
+    @property
+    def shard(self) -> int:
+        """The number of this relay."""
+        return self._config.shard
 
     @property
     def calls(self) -> int:
@@ -171,20 +192,31 @@ class Relay:
 
     # --- commands -------------------------------------------------------------------------------
 
-    def execute(self, command: RelayCommand) -> RelayResult:
+    def execute(self, command: RelayCommand, client: Client = NO_CLIENT) -> RelayResult:
         """Carry out a command; all that it changes is in force, and saved, when this returns.
+
+        Args:
+            command: the command.
+            client: who sent it, for the journal of the call.
 
         Raises:
             Refused: a rule or a limit forbids it.
             ProtocolError: a value is out of range.
         """
+        self._journals.begin_command(command, client)
         try:
             return self._count(command)
+        except NhError as exc:
+            self._journals.command_failed(exc)
+            raise
         finally:
+            self._journals.end_command()
             if not isinstance(command, ListCalls | DeleteAll) and INFO[type(command)].changes_call:
                 self._events.call_changed(command.call_id)
 
-    def answer(self, command: RelayCommand, reply: Callable[[RelayResult], None]) -> None:
+    def answer(
+        self, command: RelayCommand, reply: Callable[[RelayResult], None], client: Client = NO_CLIENT
+    ) -> None:
         """Carry out a command and reply once, as execute(); to a list later, because it is made in steps.
 
         Raises:
@@ -194,7 +226,7 @@ class Relay:
             self._collector.count_command(command, "ok")
             self._lister.begin(self._loop, command, reply)
         else:
-            reply(self.execute(command))
+            reply(self.execute(command, client))
 
     def _count(self, command: RelayCommand) -> RelayResult:
         sockets = self.table.resources.sockets

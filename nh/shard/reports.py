@@ -3,11 +3,12 @@
 Pure functions; they change no call.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from nh.calls.call import Call
+from nh.calls.events import EndReason
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Media, Side
 from nh.calls.media_state import is_answered
@@ -23,6 +24,7 @@ from nh.results import (
     LegDetail,
     PairDetail,
     SessionDetail,
+    SessionRecord,
     StreamDetail,
     StreamQuality,
 )
@@ -48,6 +50,25 @@ def describe_call(call: Call, *, shard: int, wall_offset_s: float, now: float) -
             for cseq, session in call.sessions
         ),
     )
+
+
+def describe_ended(
+    call: Call, session: Session, reason: EndReason, *, wall_offset_s: float, now: float
+) -> SessionRecord:
+    """A session that has just ended.
+
+    Args:
+        call: its call.
+        session: its legs are linked still.
+        reason: why it ended.
+        wall_offset_s, now: see describe_call().
+    """
+    cseq = next(
+        (each.cseq for each in call.transactions.values() if session.group_to in each.groups_to.values()), 0
+    )
+    detail = _session(call, cseq, session, wall_offset_s=wall_offset_s, now=now)
+    fields: dict[str, Any] = {name: getattr(detail, name) for name in detail.__struct_fields__}
+    return SessionRecord(**fields, ended=round(now + wall_offset_s, 3), reason=reason.value)
 
 
 def _group(cseq: int, group: SocketGroup, *, now: float) -> GroupDetail:

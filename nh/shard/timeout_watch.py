@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from nh.calls.events import CallObserver, EndReason
+from nh.calls.journal import CallJournal
 from nh.calls.session import Session
 from nh.calls.table import CallTable
 from nh.calls.timeouts import TimeoutTarget
@@ -55,7 +56,7 @@ class TimeoutWatch(CallObserver):
                 target=(call.timeout_target if call is not None else None) or TimeoutTarget(),
             )
 
-    def call_ended(self, call_id: bytes) -> None:
+    def call_ended(self, call_id: bytes, _journal: CallJournal) -> None:
         """See CallObserver."""
         timed_out = self._silent.pop(call_id, None)
         if timed_out is not None:

@@ -174,6 +174,8 @@ class SupervisorStats:
     timeouts_refused: int = counter(
         "such messages that the settings do not allow, to where a client wanted them", "messages"
     )
+    records_written: int = counter("records of calls written to a file or a socket", "records")
+    records_lost: int = counter("records of calls that were not written: disk full, reader gone", "records")
     rpc_timeouts: int = counter("commands that a shard did not answer in time", "commands")
     rpc_unroutable: int = counter("commands whose shard was not up", "commands")
 

@@ -8,6 +8,7 @@ closes calls by it would miss the calls of the other shard.
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from nh.calls.journal import MAX_DETAIL, NO_CLIENT, Client
 from nh.command_table import COMMANDS, INFO, Route
 from nh.commands import (
     CallCommand,
@@ -18,18 +19,29 @@ from nh.commands import (
     Extension,
     GetStats,
     ListCalls,
+    ListEnded,
     Ping,
     RelayCommand,
     Reload,
     SetLog,
+    ShowEnded,
     Undrain,
     Upgrade,
 )
-from nh.errors import CommandTimeout, Refused, ShardUnavailable, StatsUnavailable, UnknownCommand
+from nh.errors import (
+    CommandTimeout,
+    Refused,
+    ShardUnavailable,
+    StatsUnavailable,
+    UnknownCall,
+    UnknownCommand,
+)
 from nh.results import (
     CallList,
+    CallRecord,
     Closed,
     DrainState,
+    EndedCalls,
     Failure,
     LogState,
     Pong,
@@ -38,17 +50,20 @@ from nh.results import (
     Result,
     Stats,
 )
+from nh.rpc.events import Origin
 from nh.stats import StatsReader, SupervisorStats
+from nh.supervisor.records.history import History
 from nh.supervisor.reload import Reloader
 from nh.supervisor.shards.drain import DrainPolicy
 from nh.version import __version__
 
-Execute = Callable[[int, RelayCommand, Callable[[RelayResult], None]], None]
-"""Has a shard, given by its number, execute a command; replies exactly once, with a Failure on failure."""
+Execute = Callable[[int, RelayCommand, Callable[[RelayResult], None], Client], None]
+"""Has a shard, given by its number, execute a command of a client; replies exactly once, with a Failure on
+failure."""
 
 Reply = Callable[[Result], None]
 
-_Own = Ping | GetStats | Drain | Undrain | Reload | SetLog | Upgrade | Extension
+_Own = ListEnded | ShowEnded | Ping | GetStats | Drain | Undrain | Reload | SetLog | Upgrade | Extension
 """The commands that the supervisor executes itself."""
 
 
@@ -64,6 +79,7 @@ class Dispatcher:
         drain: carries out Drain and Undrain.
         reloader: carries out Reload and SetLog.
         upgrade: carries out Upgrade, and replies.
+        history: the calls that have ended; None: the settings want none.
     """
 
     def __init__(
@@ -77,6 +93,7 @@ class Dispatcher:
         drain: DrainPolicy,
         reloader: Reloader,
         upgrade: Callable[[int | None, Reply], None],
+        history: History | None = None,
     ) -> None:
         self._execute = execute
         self._shards = shards
@@ -86,26 +103,29 @@ class Dispatcher:
         self._drain = drain
         self._reloader = reloader
         self._upgrade = upgrade
-        routes: dict[Route, Callable[[Any, Reply], None]] = {
+        self._history = history
+        routes: dict[Route, Callable[[Any, Reply, Origin], None]] = {
             Route.CALL_SHARD: self._ask_call_shard,
             Route.ALL_SHARDS: self._ask_all_shards,
             Route.SUPERVISOR: self._do,
         }
         self._routes: Final = {info.command: routes[info.route] for info in COMMANDS}
 
-    def __call__(self, command: Command, reply: Reply) -> None:
+    def __call__(self, command: Command, reply: Reply, origin: Origin) -> None:
         """Execute a command and reply exactly once; see Dispatch."""
-        self._routes[type(command)](command, reply)
+        self._routes[type(command)](command, reply, origin)
 
     # --- in shards --------------------------------------------------------------------------------
 
-    def _ask_call_shard(self, command: CallCommand, reply: Reply) -> None:
-        self._ask(self._find_shard(command.call_id), command, reply)
+    def _ask_call_shard(self, command: CallCommand, reply: Reply, origin: Origin) -> None:
+        self._ask(self._find_shard(command.call_id), command, reply, _client(command, origin))
 
-    def _ask_all_shards(self, command: ListCalls | DeleteAll, reply: Reply) -> None:
-        _ForAll(command, self._shards, reply).ask(self._ask)
+    def _ask_all_shards(self, command: ListCalls | DeleteAll, reply: Reply, origin: Origin) -> None:
+        _ForAll(command, self._shards, reply).ask(self._ask, _client(command, origin))
 
-    def _ask(self, shard: int, command: RelayCommand, reply: Callable[[RelayResult], None]) -> None:
+    def _ask(
+        self, shard: int, command: RelayCommand, reply: Callable[[RelayResult], None], client: Client
+    ) -> None:
         def count_and_reply(result: RelayResult) -> None:
             if isinstance(result, Failure):
                 if result.code == CommandTimeout.code:
@@ -114,14 +134,16 @@ class Dispatcher:
                     self._stats.rpc_unroutable += 1
             reply(result)
 
-        self._execute(shard, command, count_and_reply)
+        self._execute(shard, command, count_and_reply, client)
 
     # --- in the supervisor ------------------------------------------------------------------------
 
-    def _do(self, command: _Own, reply: Reply) -> None:
+    def _do(self, command: _Own, reply: Reply, _origin: Origin) -> None:
         match command:
             case Ping():
                 reply(Pong(__version__))
+            case ListEnded() | ShowEnded():
+                reply(self._look_back(command))
             case GetStats():
                 reply(self._read_stats())
             case Drain() | Undrain():
@@ -132,6 +154,14 @@ class Dispatcher:
                 self._upgrade(command.shards, reply)
             case Extension():
                 reply(Failure.of(UnknownCommand(f"command {command.name[:64]!r} is unknown")))
+
+    def _look_back(self, command: ListEnded | ShowEnded) -> EndedCalls | CallRecord | Failure:
+        if isinstance(command, ListEnded):
+            if self._history is None:
+                return EndedCalls(())
+            return self._history.page(contains=command.contains, before=command.before, limit=command.limit)
+        record = self._history.find(command.call_id) if self._history is not None else None
+        return record or Failure.of(UnknownCall("no call with this call-id has ended lately"))
 
     def _change_drain(self, command: Drain | Undrain) -> DrainState | Failure:
         try:
@@ -159,6 +189,14 @@ class Dispatcher:
             return Failure.of(exc)
 
 
+def _client(command: RelayCommand, origin: Origin) -> Client:
+    """The client of a command that may change calls; their journals name it."""
+    info = INFO[type(command)]
+    if not info.changes_call and info.command is not DeleteAll:
+        return NO_CLIENT
+    return Client(origin.protocol, str(origin.sender)[:MAX_DETAIL], info.counters)
+
+
 class _ForAll:
     """One command that all shards execute."""
 
@@ -168,9 +206,9 @@ class _ForAll:
         self._shards = shards
         self._reply: Callable[[Result], None] | None = reply
 
-    def ask(self, ask: Execute) -> None:
+    def ask(self, ask: Execute, client: Client) -> None:
         for shard in range(self._shards):
-            ask(shard, self._command, self._on_result)
+            ask(shard, self._command, self._on_result, client)
 
     def _on_result(self, result: RelayResult) -> None:
         if self._reply is None:  # already answered, with another shard's failure

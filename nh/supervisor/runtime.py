@@ -26,6 +26,7 @@ from nh.supervisor.rpc import Rpc
 from nh.supervisor.store.open import open_store
 
 if TYPE_CHECKING:
+    from nh.supervisor.records.records import Records
     from nh.supervisor.timeouts.reports import TimeoutReports
 
 
@@ -48,6 +49,8 @@ class Runtime:
         store: where calls are stored; None: nowhere.
         orphans: shards of an earlier run that still have calls.
         timeouts: tells others of calls whose media have timed out; None: the settings have no target.
+        records: takes the records of calls that end; None: the settings want none.
+        recorded: for each shard of the supervisor before, the number of the latest record that it had.
         http: serves HTTP, in a process of its own.
         segment: the shared memory for statistics.
         kernel: the path in the kernel; None: there is none.
@@ -80,6 +83,10 @@ class Runtime:
         self.timeouts = _timeout_reports(settings, self.stats)
         if self.timeouts is not None:
             stack.callback(self.timeouts.close)
+        self.records = _records(settings, self.stats)
+        if self.records is not None:
+            stack.callback(self.records.close)
+        self.recorded = inherited.message.recorded
         self.http = HttpService(self.loop, settings, inherited)
         stack.callback(self.http.close)
         inherited.close()
@@ -99,6 +106,8 @@ class Runtime:
         self.stats.rpc_clients = self.rpc.clients
         if self.timeouts is not None:
             self.timeouts.update_stats()
+        if self.records is not None:
+            self.records.update_stats()
         if self.store is not None:
             self.store.count_in(self.stats)
 
@@ -135,6 +144,14 @@ def _timeout_reports(settings: Settings, stats: SupervisorStats) -> "TimeoutRepo
     from nh.supervisor.timeouts.reports import TimeoutReports  # noqa: PLC0415  most relays have no target
 
     return TimeoutReports(settings, stats)
+
+
+def _records(settings: Settings, stats: SupervisorStats) -> "Records | None":
+    if not (settings.records or settings.history):
+        return None
+    from nh.supervisor.records.records import Records  # noqa: PLC0415  a relay may want none
+
+    return Records(settings, stats)
 
 
 def _stats_after(inherited: Inherited) -> SupervisorStats:

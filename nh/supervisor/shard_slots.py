@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 
+from nh.calls.journal import Client
 from nh.calls.settings import RelayConfig
 from nh.commands import RelayCommand
 from nh.ipc.link_messages import Configure, HoldLinks
@@ -46,14 +47,16 @@ class ShardSlots:
             ShardBackup(status, budget, store=runtime.store, shard=shard, shard_map=self.shard_map)
             for shard, status in enumerate(runtime.stats.shards[: runtime.shards])
         ]
-        self.orphans = OrphanedShards(runtime.orphans, backups)
+        self.orphans = OrphanedShards(
+            runtime.orphans, backups, records=runtime.records, recorded=runtime.recorded
+        )
         orphans = self.orphans if runtime.orphans else None
         self.all = [
             ShardSlot(
                 runtime.loop,
                 spec,
                 self.zygote.new_process,
-                Recovery(spec.configure.relay.shard, backup, status, orphans),
+                Recovery(spec.configure.relay.shard, backup, status, orphans, runtime.records),
                 status=status,
                 read_heartbeat=Heartbeat(runtime.segment, spec.configure.relay.shard).read,
                 directory=runtime.settings.runtime_path,
@@ -71,9 +74,11 @@ class ShardSlots:
             for slot in self.all:
                 slot.on_up.append(self._send_links_to)
 
-    def execute(self, shard: int, command: RelayCommand, answer: Answer) -> None:
-        """Send a command to a shard, by number; `answer` is called once, with its result or a Failure."""
-        self.all[shard].execute(command, answer)
+    def execute(self, shard: int, command: RelayCommand, answer: Answer, client: Client) -> None:
+        """Send a client's command to a shard, by number; `answer` is called once, with its result or a
+        Failure.
+        """
+        self.all[shard].execute(command, answer, client)
 
     def close(self) -> None:
         """End the zygote, disconnect from orphans, and close the sockets of all backups."""
@@ -136,9 +141,11 @@ def _specs(runtime: Runtime, known_session: int) -> list[ShardSpec]:
                 kernel=kernel.share(shard) if kernel is not None else None,
                 kernel_off=runtime.kernel_off,
                 successor=kernel is not None and kernel.inherited,
+                records=runtime.records is not None,
             ),
             cpu=cpu_of(shard, runtime.cpus),
             command_timeout_s=settings.command_timeout_s,
+            calls_stay=runtime.store is not None,
         )
         for shard in range(runtime.shards)
     ]

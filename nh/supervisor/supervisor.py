@@ -96,6 +96,7 @@ class Supervisor:
                 rpc=runtime.rpc,
                 http=runtime.http,
                 timeouts=runtime.timeouts,
+                records=runtime.records,
                 store=runtime.store,
                 stats=runtime.stats,
                 manager=self._manager,
@@ -121,6 +122,8 @@ class Supervisor:
         self._runtime.update_stats()
         if self._runtime.stats.serving:
             self._drain.refuse_without_store(self._runtime.needs_store)
+        for slot in self._slots.all:
+            slot.confirm_records()
 
     def _serve(self) -> None:
         """Every shard is up."""
@@ -139,6 +142,7 @@ class Supervisor:
             drain=self._drain,
             reloader=self._reloader,
             upgrade=self._upgrade.upgrade,
+            history=runtime.records.history if runtime.records is not None else None,
         )
         runtime.rpc.serve(dispatcher)
         runtime.stats.serving = 1
@@ -166,6 +170,8 @@ class Supervisor:
         elif number == signal.SIGHUP:
             with contextlib.suppress(Refused):  # the log has the reason
                 self._reloader.reload()
+            if self._runtime.records is not None:
+                self._runtime.records.reopen()
         elif number == signal.SIGUSR1:
             self._drain.begin(None)
         elif number == signal.SIGUSR2:

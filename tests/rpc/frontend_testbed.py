@@ -9,6 +9,7 @@ from typing import TypeVar
 from nh.commands import Command, TransactionKey
 from nh.loop import SelectorLoop
 from nh.results import Closed, Failure, Result
+from nh.rpc.events import Origin
 from nh.rpc.frontend import Frontend
 from nh.stats import SupervisorStats
 from nh.wire import native, netsip
@@ -32,6 +33,7 @@ class FrontendTestbed:
         self.loop = SelectorLoop()
         self.stats = SupervisorStats()
         self.commands: list[Command] = []
+        self.origins: list[Origin] = []
         self.held: list[Callable[[Result], None]] = []
         self.holding = False
         self.result: Result = Closed(7)
@@ -40,8 +42,9 @@ class FrontendTestbed:
         self._options = options
         self.frontend = self._open(**options)
 
-    def _dispatch(self, command: Command, reply: Callable[[Result], None]) -> None:
+    def _dispatch(self, command: Command, reply: Callable[[Result], None], origin: Origin) -> None:
         self.commands.append(command)
+        self.origins.append(origin)
         if self.holding:
             self.held.append(reply)
         else:

@@ -8,6 +8,7 @@ from nh.address import TcpAddress
 from nh.commands import Command, Feature
 from nh.loop import SelectorLoop
 from nh.results import Closed, Result
+from nh.rpc.events import Origin
 from nh.rpc.frontend import Frontend
 from nh.rpc.listeners import Listener, open_listeners
 from nh.rpc.protocols import NG, ServedProtocol
@@ -32,6 +33,7 @@ class NgTestbed:
         self.loop = SelectorLoop()
         self.stats = SupervisorStats()
         self.commands: list[Command] = []
+        self.origins: list[Origin] = []
         self.held: list[Callable[[Result], None]] = []
         self.holding = False
         self.result: Result = Closed(1)
@@ -48,8 +50,9 @@ class NgTestbed:
             lenient=lenient,
         )
 
-    def _dispatch(self, command: Command, reply: Callable[[Result], None]) -> None:
+    def _dispatch(self, command: Command, reply: Callable[[Result], None], origin: Origin) -> None:
         self.commands.append(command)
+        self.origins.append(origin)
         if self.holding:
             self.held.append(reply)
         else:

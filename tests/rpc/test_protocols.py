@@ -9,7 +9,16 @@ from nh.commands import Close, Delete, Ping, TransactionKey
 from nh.errors import MalformedFrame, UnknownCommand
 from nh.results import Closed, Failure, Result
 from nh.rpc.cookies import CookieHandler, CookieRequest
-from nh.rpc.events import Event, Message, Rejected, Request, RequestCounter, StreamProtocol, Unreadable
+from nh.rpc.events import (
+    Event,
+    Message,
+    Origin,
+    Rejected,
+    Request,
+    RequestCounter,
+    StreamProtocol,
+    Unreadable,
+)
 from nh.rpc.framed import FramedProtocol
 from nh.rpc.ng import NgProtocol
 from nh.stats import SupervisorStats
@@ -142,7 +151,7 @@ class Exchange:
             LineCodec(), lambda: 0.0, self._dispatch, counter=counter, limited_log=log
         )
 
-    def _dispatch(self, command: object, reply: Callable[[Result], None]) -> None:
+    def _dispatch(self, command: object, reply: Callable[[Result], None], origin: Origin) -> None:
         self.commands.append(command)
         self.held.append(reply)
 

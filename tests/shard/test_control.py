@@ -10,6 +10,7 @@ import pytest
 
 import nh
 from nh.calls.interfaces import Interface
+from nh.calls.journal import Client
 from nh.calls.media import Endpoint, Media, Side
 from nh.calls.settings import RelaySettings
 from nh.commands import (
@@ -202,7 +203,7 @@ def test_a_refusal_says_which_and_why(shard: Shard, command: RelayCommand, code:
 def test_a_bug_costs_one_command(
     shard: Shard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: RelayCommand) -> RelayResult:
+    def fail(_command: RelayCommand, _client: Client) -> RelayResult:
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from nh.calls.journal import NO_CLIENT, Client
 from nh.calls.settings import RelayConfig
 from nh.commands import RelayCommand
 from nh.ipc.link_messages import Configure, NoCallsLeft
@@ -32,7 +33,7 @@ class FakeHandle(ShardHandle):
     def busy(self) -> bool:
         return False
 
-    def execute(self, command: RelayCommand, answer: Answer) -> None:
+    def execute(self, command: RelayCommand, answer: Answer, client: Client = NO_CLIENT) -> None:
         answer(Closed(self.slot.number))
 
     def tell(self, message: Announcement, fds: Sequence[int] = ()) -> bool:

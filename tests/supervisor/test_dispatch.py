@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 import nh
 from nh import commands
+from nh.calls.journal import NO_CLIENT, Client
 from nh.calls.media import Side
 from nh.commands import (
     Activate,
@@ -49,6 +50,7 @@ from nh.results import (
     Stats,
     Upgrading,
 )
+from nh.rpc.events import Origin
 from nh.stats import StatsReader, SupervisorStats, create_segment, segment_name
 from nh.supervisor.dispatch import Dispatcher, merge_pages
 from nh.supervisor.reload import Reloader
@@ -76,6 +78,7 @@ class DispatchTestbed:
 
     def __init__(self, reader: StatsReader) -> None:
         self.asked: list[tuple[int, RelayCommand, Callable[[RelayResult], None]]] = []
+        self.clients: list[Client] = []
         self.results: list[Result] = []
         self.stats = SupervisorStats()
         loop = ManualLoop()
@@ -92,11 +95,14 @@ class DispatchTestbed:
             upgrade=lambda shards, reply: reply(Upgrading(f"{shards} shards")),
         )
 
-    def _execute(self, shard: int, command: RelayCommand, answer: Callable[[RelayResult], None]) -> None:
+    def _execute(
+        self, shard: int, command: RelayCommand, answer: Callable[[RelayResult], None], client: Client
+    ) -> None:
         self.asked.append((shard, command, answer))
+        self.clients.append(client)
 
     def order(self, command: Command) -> None:
-        self.dispatch(command, self.results.append)
+        self.dispatch(command, self.results.append, Origin("ng", "192.0.2.5:2223"))
 
 
 @pytest.fixture
@@ -277,3 +283,10 @@ def test_a_sorted_page_has_the_first_calls_of_all_shards(
     assert merged.more == (len(merged.calls) < len(calls))
     if min(sizes) >= limit:
         assert len(merged.calls) == min(limit, len(calls))
+
+
+def test_a_shard_learns_who_changes_its_calls_and_not_who_looks(testbed: DispatchTestbed) -> None:
+    client = Client("ng", "192.0.2.5:2223", "delete")
+    for command in (Delete(b"a"), ShowCall(b"a"), ListCalls(), DeleteAll()):
+        testbed.order(command)
+    assert testbed.clients == [client, *[NO_CLIENT] * (1 + SHARDS), *[client] * SHARDS]

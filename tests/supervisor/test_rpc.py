@@ -19,7 +19,7 @@ def test_limits_that_change_before_clients_are_served_hold_then(tmp_path: Path) 
         rpc = Rpc(loop, Settings(rpc=(path,), runtime_dir=str(tmp_path)), stats, NOTHING_INHERITED)
         stack.callback(rpc.close_listeners)
         rpc.change_limits(300.0, 1)
-        rpc.serve(lambda _command, _reply: None)
+        rpc.serve(lambda _command, _reply, _origin: None)
         stack.callback(rpc.close)
         for _ in range(2):
             stack.enter_context(socket.socket(socket.AF_UNIX)).connect(path)

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from nh.calls.call import Call
+from nh.calls.journal import CallJournal
 from nh.calls.session import Session
 from nh.calls.snapshots.media import GroupSnapshot
 from nh.calls.snapshots.offer_answer import OffersSnapshot
@@ -40,6 +41,7 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True):
         clock: when it was taken; all times are of its monotonic clock.
         sessions: in the order in which they began.
         offers: None in a call of Net::SIP's.
+        journal: None: of an nh that wrote none.
     """
 
     call_id: bytes
@@ -51,6 +53,7 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True):
     transactions: list[TransactionSnapshot]
     offers: OffersSnapshot | None = None
     timeout_target: TimeoutTarget | None = None
+    journal: CallJournal | None = None
 
     def check(self) -> None:
         """Check that it can be restored whole, if the host gives its ports.
@@ -110,6 +113,7 @@ def take_snapshot(call: Call, *, clock: Clock) -> CallSnapshot:
         if call.offers is None
         else OffersSnapshot.take(call.offers, group_indexes, session_indexes),
         timeout_target=call.timeout_target,
+        journal=call.journal,
     )
 
 
@@ -157,5 +161,7 @@ def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, no
         undo.pop_all()
     call.next_expiry = times.future(snapshot.next_expiry)
     call.timeout_target = snapshot.timeout_target
+    if snapshot.journal is not None:
+        call.journal = snapshot.journal
     table.add(call)
     return call

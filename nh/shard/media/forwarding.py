@@ -42,6 +42,8 @@ class Forwarding:
         kernel: moves directions into the kernel; None: all packets stay in user space.
         kernel_off: why there is no path in the kernel, for `nh calls`.
         source_changed: called with the call-id and the leg whose source or state changed.
+        path_changed: called with the call-id and each leg at a socket whose packets went into the kernel, or
+            out of it.
         opened_beside: called with a socket beside which another one has been opened.
     """
 
@@ -54,6 +56,7 @@ class Forwarding:
         kernel: KernelPath | None = None,
         kernel_off: str = "",
         source_changed: Callable[[bytes, Leg], None] = lambda _call_id, _leg: None,
+        path_changed: Callable[[bytes, Leg], None] = lambda _call_id, _leg: None,
         opened_beside: Callable[[MediaSocket], None] = lambda _media_socket: None,
     ) -> None:
         self._active = False  # until activate()
@@ -62,6 +65,7 @@ class Forwarding:
         self._kernel = kernel
         self._kernel_off = kernel_off
         self._source_changed = source_changed
+        self._path_changed = path_changed
         self._opened_beside = opened_beside
         self._changed_legs: dict[Leg, None] = {}  # by packets of the current batch
         self._readers = Readers(poll, traffic, Egress(traffic, local_ports), self._apply_after_batch)
@@ -176,7 +180,12 @@ class Forwarding:
     def _update_flow(self, media_socket: MediaSocket) -> bool:
         """Bring the kernel flow of a socket in line with its legs; returns whether one has begun."""
         if self._kernel is not None:
-            return self._kernel.update(media_socket)
+            before = media_socket.flow is not None
+            begun = self._kernel.update(media_socket)
+            if before is not (media_socket.flow is not None):
+                for leg in media_socket.legs:
+                    self._path_changed(media_socket.call_id, leg)
+            return begun
         for leg in media_socket.legs:
             leg.not_offloaded = self._kernel_off
         return False

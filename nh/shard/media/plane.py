@@ -75,6 +75,7 @@ class SocketPlane:
             kernel=kernel,
             kernel_off=kernel_off,
             source_changed=self._source_changed,
+            path_changed=self._path_changed,
             opened_beside=self._buffers.fit_beside,
         )
         self.inherited: dict[Endpoint, int] = {}
@@ -156,6 +157,9 @@ class SocketPlane:
 
     def _source_changed(self, call_id: bytes, leg: Leg) -> None:
         self._events.source_changed(call_id, leg)
+
+    def _path_changed(self, call_id: bytes, leg: Leg) -> None:
+        self._events.path_changed(call_id, leg)
 
     def _discard(self, sockets: list[MediaSocket]) -> None:
         """Close sockets that are not watched."""

@@ -28,6 +28,7 @@ from nh.ipc.link_messages import (
 )
 from nh.logs import about
 from nh.printable import short_id
+from nh.shard.recovery.unconfirmed import Unconfirmed, UnconfirmedRecords
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
@@ -43,17 +44,19 @@ class _Held:
         closed: sockets that the supervisor has.
         opened: descriptors of sockets that are open still.
         calls: calls with their snapshots (None: drop the call).
+        records: of calls that have ended, which are to be dropped, too.
     """
 
-    __slots__ = ("calls", "closed", "opened")
+    __slots__ = ("calls", "closed", "opened", "records")
 
     def __init__(self) -> None:
         self.closed: dict[Endpoint, None] = {}
         self.opened: dict[Endpoint, int] = {}
         self.calls: dict[bytes, bytes | None] = {}
+        self.records: list[Unconfirmed] = []
 
     def __bool__(self) -> bool:
-        return bool(self.calls or self.opened or self.closed)
+        return bool(self.calls or self.opened or self.closed or self.records)
 
     def close(self, endpoints: Sequence[Endpoint]) -> None:
         """Sockets are about to be closed: their descriptors must not be sent."""
@@ -68,6 +71,7 @@ class _Held:
             found.append(ReleaseSockets(tuple(self.closed)))
         if self.opened:
             found.append(StoreSockets(tuple(self.opened)))
+        found += [DropCall(each.call_id, each.record, each.number) for each in self.records]
         for call_id, snapshot in self.calls.items():
             if snapshot is None:
                 found.append(DropCall(call_id))
@@ -81,6 +85,9 @@ class LinkCheckpointSink:
 
     Args:
         channel: the link to the supervisor.
+
+    Attributes:
+        records: the records of calls that the supervisor has not confirmed.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -91,6 +98,9 @@ class LinkCheckpointSink:
         self._unsent_calls: dict[bytes, bytes | None] = {}
         self._unreleased: dict[Endpoint, None] = {}
         self._held: _Held | None = None
+        self.records = UnconfirmedRecords()
+        self._sent_record = 0
+        self._has_unsent_records = False
 
     def hold(self) -> None:
         """Collect what comes, until flush()."""
@@ -112,9 +122,12 @@ class LinkCheckpointSink:
             return False
         fds = list(held.opened.values())
         if send(held.messages(), fds):
+            if held.records:
+                self._sent_record = held.records[-1].number
             return True
         self.release_sockets(list(held.closed))
         self.store_sockets(list(held.opened), fds)
+        self._has_unsent_records = not self._send_records()
         for call_id, snapshot in held.calls.items():
             if snapshot is None:
                 self.drop_call(call_id)
@@ -169,14 +182,21 @@ class LinkCheckpointSink:
         elif self._has_backlog or not self._send_call(call_id, snapshot):
             self._unsent_calls[call_id] = snapshot
 
-    def drop_call(self, call_id: bytes) -> None:
+    def drop_call(self, call_id: bytes, record: bytes = b"") -> None:
         """See CheckpointSink."""
-        if self._held is not None:
-            self._held.calls[call_id] = None
-            return
         if self._closed:
             return
-        if self._has_backlog or not self._send_call(call_id, None):
+        added = self.records.add(call_id, record) if record else None
+        if self._held is not None:
+            if added is None:
+                self._held.calls[call_id] = None
+            else:
+                self._held.calls.pop(call_id, None)
+                self._held.records.append(added)
+        elif added is not None:
+            self._unsent_calls.pop(call_id, None)
+            self._has_unsent_records = self._has_backlog or not self._send_records()
+        elif self._has_backlog or not self._send_call(call_id, None):
             self._unsent_calls[call_id] = None
 
     def catch_up(self) -> None:
@@ -184,7 +204,8 @@ class LinkCheckpointSink:
         if self._closed or self._channel.queued:
             return
         self._send_releases()
-        while self._unsent_calls and not self._unreleased:
+        self._has_unsent_records = self._has_unsent_records and not self._send_records()
+        while self._unsent_calls and not self._unreleased and not self._has_unsent_records:
             call_id, snapshot = next(iter(self._unsent_calls.items()))
             if not self._send_call(call_id, snapshot):
                 return
@@ -195,8 +216,23 @@ class LinkCheckpointSink:
         self._closed = True
 
     @property
+    def has_backlog(self) -> bool:
+        """Whether anything waits until the link has room."""
+        return self._has_backlog or self._channel.queued > 0
+
+    @property
     def _has_backlog(self) -> bool:
-        return bool(self._unsent_calls or self._unreleased)
+        return bool(self._unsent_calls or self._unreleased or self._has_unsent_records)
+
+    def _send_records(self) -> bool:
+        """Send the records that were not sent yet; returns whether the link took all."""
+        for number, call_id, record in self.records.after(self._sent_record):
+            try:
+                self._channel.send(encode(DropCall(call_id, record, number)))
+            except ChannelFull:
+                return False
+            self._sent_record = number
+        return True
 
     def _send_call(self, call_id: bytes, snapshot: bytes | None) -> bool:
         try:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Protocol
 
 from nh.calls.call import Call
 from nh.calls.events import CallObserver, EndReason
+from nh.calls.journal import CallJournal
 from nh.calls.leg import Leg, RelaySocket
 from nh.calls.media import Endpoint
 from nh.calls.session import Session
@@ -22,6 +23,7 @@ from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.loop import Loop
 from nh.shard.media.sockets import MediaSocket
+from nh.shard.recorder import Recorder
 from nh.shard.recovery.clocks import clock_at
 
 REFRESH_S: Final = 10.0
@@ -59,8 +61,8 @@ class CheckpointSink(Protocol):
     def save_call(self, call_id: bytes, snapshot: bytes) -> None:
         """The call is like this now."""
 
-    def drop_call(self, call_id: bytes) -> None:
-        """The call has ended, or cannot be restored."""
+    def drop_call(self, call_id: bytes, record: bytes = b"") -> None:
+        """The call has ended, or cannot be restored; `record` is its record, if there is one."""
 
 
 class CallCheckpoint(NamedTuple):
@@ -83,11 +85,13 @@ class Checkpointer(CallObserver):
     Args:
         table: the calls.
         sink: where their checkpoints go.
+        recorder: makes the records of calls that end; None: there are none.
     """
 
-    def __init__(self, table: CallTable, sink: CheckpointSink) -> None:
+    def __init__(self, table: CallTable, sink: CheckpointSink, recorder: Recorder | None = None) -> None:
         self._table = table
         self._sink = sink
+        self._recorder = recorder
         self._loop: Loop | None = None
         self._saved: dict[bytes, float] = {}  # call-id → when the call was last active, as saved
         self._changed: dict[bytes, None] = {}
@@ -115,7 +119,7 @@ class Checkpointer(CallObserver):
         """See CallObserver. The client gets its reply after this."""
         self.save(call_id, now=time.monotonic())
 
-    def call_ended(self, call_id: bytes) -> None:
+    def call_ended(self, call_id: bytes, _journal: CallJournal) -> None:
         """See CallObserver."""
         self._drop(call_id)
 
@@ -185,8 +189,9 @@ class Checkpointer(CallObserver):
 
     def _drop(self, call_id: bytes) -> None:
         self._changed.pop(call_id, None)
-        if self._saved.pop(call_id, None) is not None:
-            self._sink.drop_call(call_id)
+        record = self._recorder.take(call_id) if self._recorder is not None else b""
+        if self._saved.pop(call_id, None) is not None or record:
+            self._sink.drop_call(call_id, record)
 
     def _save_soon(self, call_id: bytes) -> None:
         if not self._changed and self._loop is not None:

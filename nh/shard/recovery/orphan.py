@@ -15,6 +15,7 @@ from nh.errors import ChannelFull
 from nh.ipc.channel import Channel, Record, batches
 from nh.ipc.handover_messages import (
     CallSockets,
+    EndedCall,
     Exit,
     HandedOver,
     Hello,
@@ -28,6 +29,7 @@ from nh.ipc.link_messages import Configure, SaveCall, parts
 from nh.loop import Loop, Timer
 from nh.reasons import reason
 from nh.shard.recovery.recovery import Recovery
+from nh.shard.recovery.unconfirmed import UnconfirmedRecords
 from nh.stats.fields import read_counters
 from nh.stats.layout import SHARD_TABLE
 from nh.version import __version__
@@ -46,6 +48,7 @@ class Orphan:
         recovery: the relay and its calls.
         configure: the settings of the supervisor that is gone.
         handover_socket: where the next supervisor connects.
+        records: of calls that have ended, which the next supervisor gets.
         on_over: called once, when no call is left or a successor has them.
 
     Attributes:
@@ -59,6 +62,7 @@ class Orphan:
         configure: Configure,
         handover_socket: HandoverSocket,
         *,
+        records: UnconfirmedRecords,
         on_over: Callable[[], None],
     ) -> None:
         self.departed = False
@@ -68,6 +72,7 @@ class Orphan:
         self._configure = configure
         self._shard = configure.relay.shard
         self._handover_socket = handover_socket
+        self._records_left = records
         self._on_over = on_over
         self._channel: Channel | None = None
         self._transferring = False
@@ -122,8 +127,8 @@ class Orphan:
             self._break_off(f"its message cannot be decoded: {reason(exc)}")
             return
         match message:
-            case Transfer():
-                self._transfer()
+            case Transfer(records):
+                self._transfer(records=records)
             case Exit():
                 self.departed = True
                 logger.info("shard %d ends: another process has its calls now", self._shard)
@@ -131,23 +136,27 @@ class Orphan:
             case Yield():
                 pass
 
-    def _transfer(self) -> None:
+    def _transfer(self, *, records: bool) -> None:
         assert self._channel is not None
         if not self._transferring:
             self._transferring = True
             self._relay.pause()
             self._patience = self._loop.call_later(PATIENCE_S, self._resume)
             self._channel.send_all(
-                self._records(), lambda exc: self._break_off(f"the calls cannot be sent: {exc}")
+                self._records(calls_ended=records),
+                lambda exc: self._break_off(f"the calls cannot be sent: {exc}"),
             )
 
-    def _records(self) -> Iterator[Record]:
+    def _records(self, *, calls_ended: bool) -> Iterator[Record]:
         for call_id, sockets, snapshot in self._recovery.checkpoints():
             for some in batches(sockets):
                 endpoints = tuple(endpoint for endpoint, _ in some)
                 yield encode(CallSockets(call_id, endpoints)), [fd for _, fd in some]
             for part, data, last in parts(snapshot):
                 yield encode(SaveCall(call_id, data, part, last)), ()
+        if calls_ended:
+            for number, _, record in list(self._records_left):
+                yield encode(EndedCall(record, number)), ()
         self._relay.update_stats()
         yield encode(HandedOver(read_counters(self._relay.stats, SHARD_TABLE))), ()
 

@@ -7,6 +7,7 @@ successor (orphan). A relay that is part of another program (nh.server) has no r
 from collections.abc import Iterator
 
 from nh.loop import Loop
+from nh.shard.recorder import Recorder
 from nh.shard.recovery.checkpoints import CallCheckpoint, Checkpointer, CheckpointSink
 from nh.shard.recovery.restore import CallRestorer
 from nh.shard.relay import Relay
@@ -18,6 +19,7 @@ class Recovery:
     Args:
         relay: the relay, not attached yet.
         sink: where checkpoints go.
+        records: whether calls that end get records, which go there, too.
 
     Attributes:
         relay: see above.
@@ -25,10 +27,13 @@ class Recovery:
         restorer: restores the calls of an earlier process, before and after the relay is attached.
     """
 
-    def __init__(self, relay: Relay, sink: CheckpointSink) -> None:
+    def __init__(self, relay: Relay, sink: CheckpointSink, *, records: bool = False) -> None:
         self.relay = relay
-        self.checkpointer = Checkpointer(relay.table, sink)
-        self.restorer = CallRestorer(relay.table, relay.plane, self.checkpointer)
+        recorder = Recorder(relay.table, relay.shard) if records else None
+        self.checkpointer = Checkpointer(relay.table, sink, recorder)
+        self.restorer = CallRestorer(relay.table, relay.plane, self.checkpointer, recorder)
+        if recorder is not None:
+            relay.observe(recorder)
         relay.observe(self.checkpointer)
         relay.observe(self.restorer)
 

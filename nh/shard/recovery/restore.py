@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from nh.calls.events import CallObserver
+from nh.calls.journal import CallEvent, CallJournal, EventKind
 from nh.calls.media import Endpoint
 from nh.calls.snapshots.call import restore_call
 from nh.calls.snapshots.codec import decode_snapshot
@@ -22,6 +23,7 @@ from nh.ipc.link_messages import RestoreCall
 from nh.logs import about
 from nh.printable import short_id
 from nh.shard.media.plane import SocketPlane
+from nh.shard.recorder import Recorder
 from nh.shard.recovery.checkpoints import Checkpointer
 from nh.shard.recovery.clocks import clock_at, shift_since
 from nh.throttle import RateLimitedLogger
@@ -49,16 +51,24 @@ class CallRestorer(CallObserver):
         table: the table.
         plane: takes sockets from its `inherited` where there are any, and binds the others.
         checkpointer: saves what is restored, drops what cannot be.
+        recorder: makes records of calls that are lost; None: there are none.
 
     Attributes:
         waiting: calls that are yet to be restored, for want of descriptors or memory.
     """
 
-    def __init__(self, table: CallTable, plane: SocketPlane, checkpointer: Checkpointer) -> None:
+    def __init__(
+        self,
+        table: CallTable,
+        plane: SocketPlane,
+        checkpointer: Checkpointer,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.waiting: deque[RestoreCall] = deque()
         self._table = table
         self._plane = plane
         self._checkpointer = checkpointer
+        self._recorder = recorder
         self._rate_limited = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
 
     def restore(self, sockets: dict[Endpoint, int], calls: Iterable[RestoreCall]) -> RestoreCounts:
@@ -117,6 +127,8 @@ class CallRestorer(CallObserver):
         else:
             self._checkpointer.restored(call.call_id, now=time.monotonic())
             return True
+        if self._recorder is not None and self._table.find_call(call.call_id) is None:
+            self._recorder.call_lost(call.call_id, _journal_in(call.snapshot))
         self._checkpointer.restored(call.call_id, now=time.monotonic())
         return False
 
@@ -126,6 +138,15 @@ class CallRestorer(CallObserver):
         shift_s = shift_since(snapshot.clock, clock_at(now))
         restored = restore_call(self._table, snapshot, shift_s=shift_s, now=now)
         restored.next_expiry = now  # the settings may have changed
+        restored.journal.add(CallEvent(time.time(), EventKind.RESTORED.value))
+
+
+def _journal_in(snapshot: bytes) -> CallJournal | None:
+    """The journal of a call that cannot be restored; None: it cannot be read either."""
+    try:
+        return decode_snapshot(snapshot).journal
+    except NhError:
+        return None
 
 
 class RestoreQueue:

@@ -21,6 +21,7 @@ from nh.calls.snapshots.version import READABLE
 from nh.ipc.channel import close_all, receive_record
 from nh.ipc.handover_messages import (
     CallSockets,
+    EndedCall,
     Exit,
     FromOld,
     HandedOver,
@@ -44,6 +45,10 @@ ANSWER_S: Final = 2.0
 
 Take = Callable[[bytes, bytes, list[tuple[Endpoint, int]]], None]
 """Called with a call: its call-id, its snapshot, its sockets with descriptors, which belong to the called."""
+
+
+TakeRecord = Callable[[bytes, int], None]
+"""Called with the record of a call that has ended, and its number; see EndedCall."""
 
 
 class HandoverFailed(Exception):
@@ -84,11 +89,12 @@ class OrphanClient:
     def __str__(self) -> str:
         return f"shard {self.hello.shard} of nh {self.hello.version} (pid {self.pid or 'unknown'})"
 
-    def transfer(self, take: Take) -> dict[str, int | float]:
+    def transfer(self, take: Take, take_record: TakeRecord | None = None) -> dict[str, int | float]:
         """Have the orphan stop relaying and send its calls. Without dismiss() it relays them again.
 
         Args:
             take: called for each call.
+            take_record: called for each record that no supervisor has confirmed; None: they are not wanted.
 
         Returns:
             Its counters, by name.
@@ -96,7 +102,7 @@ class OrphanClient:
         Raises:
             HandoverFailed: calls that were taken before stay taken.
         """
-        self._send(Transfer())
+        self._send(Transfer(records=take_record is not None))
         sockets: list[tuple[Endpoint, int]] = []
         parts: list[bytes] = []
         try:
@@ -112,6 +118,8 @@ class OrphanClient:
                         if message.last:
                             take(message.call_id, b"".join(parts), sockets)
                             sockets, parts = [], []
+                    case EndedCall(record, number) if take_record is not None:
+                        take_record(record, number)
                     case HandedOver(counters):
                         return counters
                     case _:

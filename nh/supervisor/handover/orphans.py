@@ -8,6 +8,7 @@ transfer, and relays its calls again unless the shards that got them have restor
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from nh.calls.media import Endpoint
 from nh.supervisor.handover.orphan_client import HandoverFailed, OrphanClient
@@ -16,6 +17,14 @@ from nh.supervisor.shards.routing import shard_of
 from nh.supervisor.store.store import StoredCall
 
 logger = logging.getLogger(__name__)
+
+
+class Records(Protocol):
+    """Takes records: nh.supervisor.records."""
+
+    def add_encoded(self, record: bytes) -> None:
+        """The record of a call that has ended."""
+
 
 Totals = dict[str, int | float]
 """Counters of a shard, by name."""
@@ -27,12 +36,23 @@ class OrphanedShards:
     Args:
         orphans: those that were found; they belong to this object.
         backups: the backup of each shard, by number.
+        records: takes the records of calls that ended meanwhile; None: nothing does.
+        recorded: see HandoverMessage; what the supervisor before had is not taken again.
 
     Attributes:
         known_session: the highest number of a session that any of them knows.
     """
 
-    def __init__(self, orphans: Sequence[OrphanClient], backups: Sequence[ShardBackup]) -> None:
+    def __init__(
+        self,
+        orphans: Sequence[OrphanClient],
+        backups: Sequence[ShardBackup],
+        *,
+        records: Records | None = None,
+        recorded: Sequence[int] = (),
+    ) -> None:
+        self._records = records
+        self._recorded = dict(enumerate(recorded))
         self._backups = backups
         self._orphans = list(orphans)
         self._own: dict[int, OrphanClient] = {}  # by the number of the shard that gets its calls
@@ -142,8 +162,13 @@ class OrphanedShards:
             backup.add_sockets(sockets)
             backup.save(call_id, snapshot)
 
+        def take_record(record: bytes, number: int) -> None:
+            if self._records is not None and number > self._recorded.get(orphan.hello.shard, 0):
+                self._records.add_encoded(record)
+
         try:
-            self._add_counters(orphan.transfer(take), shard or 0)
+            counters = orphan.transfer(take, take_record if self._records is not None else None)
+            self._add_counters(counters, shard or 0)
         except HandoverFailed as exc:
             logger.error(
                 "%s is lost: %s; it is killed, and %d of its calls come from the store",

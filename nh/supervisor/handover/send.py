@@ -64,6 +64,7 @@ def collect_handover_state(
     stats: SupervisorStats,
     *,
     shards: int,
+    recorded: Sequence[int] = (),
 ) -> HandoverState:
     """Collect what a supervisor hands over.
 
@@ -74,6 +75,7 @@ def collect_handover_state(
         drain: whether and how long new calls are refused.
         stats: its counters and the start of nh go on.
         shards: how many shards it has.
+        recorded: see HandoverMessage.
     """
     message = HandoverMessage(
         locks=tuple(str(lock.path) for lock in locks),
@@ -83,6 +85,7 @@ def collect_handover_state(
         counters=read_counters(stats, SUPERVISOR_TABLE),
         shard_counters=tuple(read_counters(status, STATUS_TABLE) for status in stats.shards[:shards]),
         running_since=stats.running_since,
+        recorded=tuple(recorded),
     )
     return HandoverState(message, [*(lock.fd for lock in locks), *(fd for _, fd in listeners)], connections)
 

@@ -43,6 +43,7 @@ from nh.supervisor.shards.zygote import Zygote
 from nh.supervisor.store.store import Store
 
 if TYPE_CHECKING:
+    from nh.supervisor.records.records import Records
     from nh.supervisor.timeouts.reports import TimeoutReports
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class HandoverParts(NamedTuple):
         locks: handed over.
         rpc: its listening sockets and connections are handed over.
         http: its listening sockets are handed over; its process ends.
+        records: ended, so that they are written; None: there are none.
         timeouts: ended, so that what it has not sent is counted; None: there is none.
         store: closed, because the next supervisor writes it; None: there is none.
         stats: the counters are handed over.
@@ -72,6 +74,7 @@ class HandoverParts(NamedTuple):
     locks: Sequence[Lock]
     rpc: Rpc
     http: HttpService
+    records: "Records | None"
     timeouts: "TimeoutReports | None"
     store: Store | None
     stats: SupervisorStats
@@ -191,6 +194,8 @@ class UpgradeController:
         parts.http.hand_over()
         if parts.timeouts is not None:
             parts.timeouts.close(at_handover=True)
+        if parts.records is not None:
+            parts.records.close(at_handover=True)
         # 2. Statistics stand still, so that the counters that are handed over are the last ones.
         parts.publisher.stop()
         # 3. The store has everything on disk, and its file is closed: the next supervisor opens it.
@@ -204,6 +209,7 @@ class UpgradeController:
             parts.drain,
             parts.stats,
             shards=parts.manager.shards,
+            recorded=parts.manager.recorded,
         )
         # 5. The shards learn that the end of their link is no failure.
         parts.manager.detach()

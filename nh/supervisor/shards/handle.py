@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from nh.calls.journal import NO_CLIENT, Client
 from nh.commands import RelayCommand
 from nh.errors import ChannelFull, CommandTimeout, ShardUnavailable
 from nh.ipc import link_messages as link
@@ -27,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 Answer = Callable[[RelayResult], None]
 
-Announcement = link.RefuseNewCalls | link.TakeNewCalls | link.Reconfigure | link.HoldLinks | link.Detach
+Announcement = (
+    link.RefuseNewCalls | link.TakeNewCalls | link.Reconfigure | link.HoldLinks | link.Recorded | link.Detach
+)
 """Messages to a shard that have no answer."""
 
 MAX_IN_FLIGHT: Final = 4096
@@ -53,11 +56,13 @@ class ShardSpec(NamedTuple):
         configure: its settings, the first record over the link.
         cpu: the CPU to pin it to.
         command_timeout_s: the shard may take so many seconds for one command.
+        calls_stay: see link.Shutdown.
     """
 
     configure: link.Configure
     cpu: int
     command_timeout_s: float
+    calls_stay: bool = False
 
 
 class RecoverySource(Protocol):
@@ -121,6 +126,7 @@ class ShardHandle:
         self._loop = loop
         self._name = f"shard {spec.configure.relay.shard}"
         self._timeout_s = spec.command_timeout_s
+        self._calls_stay = spec.calls_stay
         self._recovery = recovery
         self._on_ready = on_ready
         self._on_exit = on_exit
@@ -154,7 +160,7 @@ class ShardHandle:
         """The process id."""
         return self._process.pid
 
-    def execute(self, command: RelayCommand, answer: Answer) -> None:
+    def execute(self, command: RelayCommand, answer: Answer, client: Client = NO_CLIENT) -> None:
         """Send a command to the shard; `answer` is called once, with its result or a Failure."""
         if self.state is not HandleState.UP:
             answer(Failure.of(ShardUnavailable(f"{self._name} is {self.state.value}")))
@@ -164,7 +170,7 @@ class ShardHandle:
             return
         self._last_id += 1
         try:
-            self._channel.send(link.encode(link.Execute(self._last_id, command)))
+            self._channel.send(link.encode(link.Execute(self._last_id, command, client)))
         except ChannelFull as exc:
             answer(Failure.of(ShardUnavailable(f"{self._name} is overloaded: {exc}")))
             return
@@ -188,7 +194,7 @@ class ShardHandle:
         self.state = HandleState.ENDING
         self._grace = self._loop.call_later(grace_s, self._on_grace_over)
         try:
-            self._channel.send(link.encode(link.Shutdown()))
+            self._channel.send(link.encode(link.Shutdown(self._calls_stay)))
         except ChannelFull:
             self.kill()
 

@@ -61,6 +61,11 @@ class ShardManager:
         return len(self._slots)
 
     @property
+    def recorded(self) -> list[int]:
+        """For each shard, the number of the latest record of a call that it has sent."""
+        return [slot.recovery.recorded for slot in self._slots]
+
+    @property
     def all_up(self) -> bool:
         """Whether every shard is up."""
         return all(slot.up for slot in self._slots)

@@ -14,6 +14,7 @@ from nh.calls.media import Endpoint
 from nh.ipc.channel import batches
 from nh.ipc.link_messages import (
     BackupMessage,
+    DropCall,
     Restore,
     RestoreCall,
     Restored,
@@ -43,6 +44,16 @@ class Orphans(Protocol):
         """A shard has restored its calls; returns whether those that it could not restore are lost."""
 
 
+class RecordSink(Protocol):
+    """Takes the records of calls: nh.supervisor.records."""
+
+    def add(self, call_id: bytes, record: bytes) -> None:
+        """A call has ended, and this is its record."""
+
+    def add_lost(self, call_id: bytes, shard: int) -> None:
+        """A call is lost, and only its call-id is known."""
+
+
 class Recovery:
     """The RecoverySource (nh.supervisor.shards.handle) of one shard.
 
@@ -51,10 +62,23 @@ class Recovery:
         backup: its sockets and calls.
         status: where restored and lost calls are counted.
         orphans: shards of an earlier run, which may have calls for this shard; None: there are none.
+        records: takes the records of calls that have ended; None: nothing does.
+
+    Attributes:
+        recorded: the number of the latest record that the shard's process sent; 0: there was none.
     """
 
-    def __init__(self, shard: int, backup: ShardBackup, status: ShardStatus, orphans: Orphans | None) -> None:
+    def __init__(
+        self,
+        shard: int,
+        backup: ShardBackup,
+        status: ShardStatus,
+        orphans: Orphans | None,
+        records: RecordSink | None = None,
+    ) -> None:
         self.backup = backup
+        self.recorded = 0
+        self._records = records
         self._shard = shard
         self._status = status
         self._orphans = orphans
@@ -67,12 +91,17 @@ class Recovery:
         """See RecoverySource."""
         counters = dict(self._orphans.transfer_to(self._shard)) if self._orphans is not None else {}
         self._sent, self._at = list(self.backup.calls), None
+        self.recorded = 0
         sockets, calls = list(self.backup.sockets.items()), list(self.backup.calls.items())
         return self._messages(sockets, calls, Restore(report_each=self._report_each, counters=counters))
 
     def back_up(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
         """See RecoverySource."""
         self.backup.apply_all(messages, fds)
+        for message in messages:
+            if isinstance(message, DropCall) and message.record and self._records is not None:
+                self.recorded = message.number
+                self._records.add(message.call_id, message.record)
 
     def restoring(self, message: Restoring) -> None:
         """See RecoverySource."""
@@ -124,6 +153,8 @@ class Recovery:
             )
             self.backup.drop(call_id)
             self._status.calls_lost += 1
+            if self._records is not None:
+                self._records.add_lost(call_id, self._shard)
 
     def _messages(
         self, sockets: list[tuple[Endpoint, int]], calls: list[tuple[bytes, bytes]], restore: Restore

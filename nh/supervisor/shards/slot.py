@@ -12,9 +12,10 @@ from pathlib import Path
 
 import msgspec
 
+from nh.calls.journal import NO_CLIENT, Client
 from nh.commands import RelayCommand
 from nh.errors import ShardUnavailable
-from nh.ipc.link_messages import MediaTimedOut, NoCallsLeft, Reconfigure
+from nh.ipc.link_messages import MediaTimedOut, NoCallsLeft, Reconfigure, Recorded
 from nh.loop import Loop, Timer
 from nh.results import Failure
 from nh.stats.layout import ShardState, ShardStatus
@@ -88,6 +89,7 @@ class ShardSlot:
         self._handle: ShardHandle | None = None
         self._last_heartbeat: float | None = None
         self._unchanged_polls = 0
+        self._confirmed = 0
 
     @property
     def occupied(self) -> bool:
@@ -111,6 +113,7 @@ class ShardSlot:
         self.started_at = self._loop.now()
         self.was_up = False
         self.drain_round = 0
+        self._confirmed = 0
         self.status.state = ShardState.STARTING
         handover_path = self._directory / f"shard-{self.number}-{secrets.token_hex(4)}.sock"
         configure = msgspec.structs.replace(
@@ -157,16 +160,22 @@ class ShardSlot:
 
     # --- commands ---------------------------------------------------------------------------------
 
-    def execute(self, command: RelayCommand, answer: Answer) -> None:
+    def execute(self, command: RelayCommand, answer: Answer, client: Client = NO_CLIENT) -> None:
         """Send a command to the shard; `answer` is called once, with its result or a Failure."""
         if self._handle is None:
             answer(Failure.of(ShardUnavailable(f"shard {self.number} is down")))
         else:
-            self._handle.execute(command, answer)
+            self._handle.execute(command, answer, client)
 
     def tell(self, message: Announcement, fds: Sequence[int] = ()) -> bool:
         """Send a message that has no answer, if the shard is up. Returns False if it does not read now."""
         return self._handle is None or self._handle.tell(message, fds)
+
+    def confirm_records(self) -> None:
+        """Tell the process which records of calls are here; to be called from time to time."""
+        recorded = self.recovery.recorded
+        if recorded != self._confirmed and self.tell(Recorded(recorded)):
+            self._confirmed = recorded
 
     def reconfigure(self, settings: Reconfigure) -> None:
         """Start each further process with these settings; send_settings() is for the present one."""

@@ -22,10 +22,12 @@ from nh.commands import (
     Drain,
     GetStats,
     ListCalls,
+    ListEnded,
     Ping,
     Reload,
     SetLog,
     ShowCall,
+    ShowEnded,
     TransactionKey,
     Undrain,
     Upgrade,
@@ -191,6 +193,23 @@ class _Show(Request, kw_only=True, tag="show"):
         return ShowCall(make_call_id(read_identifier(self.call_id, where="call_id")))
 
 
+class _ListEnded(Request, kw_only=True, tag="list_ended"):
+    contains: Identifier = ""
+    before: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIST)] = 100
+
+    def to_command(self) -> Command:
+        contains = make_id(read_identifier(self.contains, where="contains"), where="contains")
+        return ListEnded(contains, self.before, self.limit)
+
+
+class _ShowEnded(Request, kw_only=True, tag="show_ended"):
+    call_id: Identifier
+
+    def to_command(self) -> Command:
+        return ShowEnded(make_call_id(read_identifier(self.call_id, where="call_id")))
+
+
 class _Stats(Request, tag="stats"):
     def to_command(self) -> Command:
         return GetStats()
@@ -241,6 +260,8 @@ DECODERS: Final[Mapping[str, msgspec.json.Decoder[Request]]] = {
     "close": msgspec.json.Decoder(_Close),
     "list": msgspec.json.Decoder(_List),
     "show": msgspec.json.Decoder(_Show),
+    "list_ended": msgspec.json.Decoder(_ListEnded),
+    "show_ended": msgspec.json.Decoder(_ShowEnded),
     "stats": msgspec.json.Decoder(_Stats),
     "drain": msgspec.json.Decoder(_Drain),
     "undrain": msgspec.json.Decoder(_Undrain),

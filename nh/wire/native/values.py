@@ -98,6 +98,10 @@ def _shaped(value: Any, info: inspect.Type) -> object:
             return Side[value.upper()]
         case inspect.VarTupleType(item_type=item_type) if isinstance(value, list):
             return [_shaped(item, item_type) for item in value]
+        case inspect.UnionType(types=types) if isinstance(value, dict):  # a struct, or null
+            return next(
+                (_shaped(value, each) for each in types if isinstance(each, inspect.StructType)), value
+            )
         case inspect.StructType() if isinstance(value, dict):
             present = [field for field in info.fields if field.encode_name in value]
             shaped = {field.encode_name: _shaped(value[field.encode_name], field.type) for field in present}

@@ -1,0 +1,173 @@
+"""The journal of a call: who began it, what happened when, what its ended sessions amounted to, why it ended.
+
+It is part of the call's snapshot, so it goes on in the next process. Everything in it is bounded. All times
+are of the wall clock, because they are for people. Plain values; nh.shard.journal writes them.
+"""
+
+import enum
+from typing import Annotated, Final
+
+import msgspec
+
+MAX_EVENTS: Final = 64
+"""Most events of a journal; of more, the first FIRST_EVENTS and the latest ones stay."""
+
+FIRST_EVENTS: Final = 16
+
+MAX_TAG_BYTES: Final = 128
+"""Most bytes of a tag in an event."""
+
+MAX_DETAIL: Final = 256
+"""Most characters of `CallEvent.detail`, and of the texts of a Client."""
+
+MAX_ENDED: Final = 32
+"""Most sessions that have ended of which the journal has descriptions."""
+
+MAX_ENDED_BYTES: Final = 32 * 1024
+"""Most bytes of these descriptions."""
+
+MAX_KEPT: Final = 4
+"""Most of them while the call goes on: they are in each of its snapshots."""
+
+MAX_KEPT_BYTES: Final = 8 * 1024
+"""Most bytes of these."""
+
+_Wall = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Text = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL)]
+_Tag = Annotated[bytes, msgspec.Meta(max_length=MAX_TAG_BYTES)]
+
+
+class CallEnd(enum.StrEnum):
+    """Why a call ended.
+
+    CLOSED: a client's command ended it.
+    EXPIRED: no packet came for `silent_s`.
+    HOLD: it was on hold, and no packet came for `hold_s`.
+    UNUSED: its sockets had no session for `unused_s`.
+    LIMIT: its first command found no ports, or a limit was reached.
+    SHUTDOWN: nh ended.
+    LOST: its process died, and the next one could not restore it.
+    """
+
+    CLOSED = "closed"
+    EXPIRED = "expired"
+    HOLD = "hold"
+    UNUSED = "unused"
+    LIMIT = "limit"
+    SHUTDOWN = "shutdown"
+    LOST = "lost"
+
+
+class EventKind(enum.StrEnum):
+    """What happened; a command is named by its family instead (offer, answer, delete, block, allocate, …).
+
+    BEGUN, ENDED: the call; the detail of ENDED is a CallEnd.
+    SOURCE, LATCHED: the source of the packets to a port, at first; the one that it is for good.
+    KERNEL, USER_SPACE: packets to a port are relayed there now; the detail says why not in the kernel.
+    HOLD, RESUMED: no medium is wanted by both ends; one is again.
+    SESSION_ENDED: a session; the detail is an EndReason.
+    RESTORED: another process goes on with the call.
+    """
+
+    BEGUN = "begun"
+    SOURCE = "source"
+    LATCHED = "latched"
+    KERNEL = "kernel"
+    USER_SPACE = "user_space"
+    HOLD = "hold"
+    RESUMED = "resumed"
+    SESSION_ENDED = "session_ended"
+    RESTORED = "restored"
+    ENDED = "ended"
+
+
+class Client(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Who sent a command.
+
+    Attributes:
+        protocol: netsip, native, ng or rtpproxy; "": no client is known.
+        address: HOST:PORT, or the process at a Unix socket.
+        command: the family of the command.
+    """
+
+    protocol: _Text = ""
+    address: _Text = ""
+    command: _Text = ""
+
+    def __str__(self) -> str:
+        return f"{self.protocol} {self.command} of {self.address}" if self.protocol else "an unknown client"
+
+
+NO_CLIENT: Final = Client()
+
+
+class CallEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One event.
+
+    Attributes:
+        at: wall-clock seconds.
+        event: an EventKind, or the family of a command.
+        tag: of the end that is concerned; b"": none is.
+        port: the relay's port that is concerned; 0: none is.
+        detail: an address, a reason, or an error's code; "" for nothing.
+    """
+
+    at: _Wall
+    event: _Text
+    tag: _Tag = b""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    detail: _Text = ""
+
+
+class CallJournal(msgspec.Struct, array_like=True):
+    """The journal of one call.
+
+    Attributes:
+        begin: wall-clock seconds of the first command.
+        client: who sent it.
+        events: in their order.
+        events_left_out: how many more there were, behind the first FIRST_EVENTS.
+        packets, size: packets and bytes received in the sessions that have ended.
+        ended: descriptions of the latest of them, as nh.shard.recorder encodes them.
+        ended_left_out: of how many more there is no description.
+        on_hold: whether the call was on hold after the last command.
+        closer: who sent the last command that ends the call or a part of it, now or later; None: no such
+            command came, or an offer or answer came after it.
+        latest_end: why the latest session ended, or that sockets were never used; None: neither yet.
+        end: why the call has ended; None: it goes on.
+    """
+
+    begin: _Wall = 0.0
+    client: Client = NO_CLIENT
+    events: Annotated[list[CallEvent], msgspec.Meta(max_length=MAX_EVENTS)] = []
+    events_left_out: _Count = 0
+    packets: _Count = 0
+    size: _Count = 0
+    ended: Annotated[list[bytes], msgspec.Meta(max_length=MAX_ENDED)] = []
+    ended_left_out: _Count = 0
+    on_hold: bool = False
+    closer: Client | None = None
+    latest_end: CallEnd | None = None
+    end: CallEnd | None = None
+
+    def add(self, event: CallEvent) -> None:
+        """Add an event."""
+        if len(self.events) >= MAX_EVENTS:
+            del self.events[FIRST_EVENTS]
+            self.events_left_out += 1
+        self.events.append(event)
+
+    def add_ended(self, description: bytes) -> None:
+        """Add the description of a session that has ended."""
+        self.ended.append(description)
+        self._leave_out(MAX_ENDED, MAX_ENDED_BYTES)
+
+    def trim(self) -> None:
+        """Leave out what is too much for a call that goes on."""
+        self._leave_out(MAX_KEPT, MAX_KEPT_BYTES)
+
+    def _leave_out(self, most: int, most_bytes: int) -> None:
+        while len(self.ended) > most or sum(map(len, self.ended)) > most_bytes:
+            del self.ended[0]
+            self.ended_left_out += 1

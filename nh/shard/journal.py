@@ -1,0 +1,193 @@
+"""JournalWriter: writes the journal of each call (nh.calls.journal), for views, log lines and records.
+
+It costs a call a few appended values for each event, and no packet anything.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from nh.calls.call import Call
+from nh.calls.events import CallObserver, EndReason
+from nh.calls.journal import (
+    MAX_DETAIL,
+    MAX_TAG_BYTES,
+    NO_CLIENT,
+    CallEnd,
+    CallEvent,
+    CallJournal,
+    Client,
+    EventKind,
+)
+from nh.calls.leg import Leg
+from nh.calls.media import Side
+from nh.calls.session import Session
+from nh.calls.socket_group import SocketGroup
+from nh.calls.table import CallTable
+from nh.command_table import INFO
+from nh.commands import DeleteAll, ListCalls, RelayCommand, TransactionKey
+from nh.errors import NhError
+
+_CLOSING: Final = frozenset({"close", "delete"})
+"""The families of commands that end calls."""
+
+_WHY: Final = {
+    EndReason.EXPIRED: CallEnd.EXPIRED,
+    EndReason.HOLD: CallEnd.HOLD,
+    EndReason.CLOSED: CallEnd.CLOSED,
+}
+
+
+class JournalWriter(CallObserver):
+    """Keeps the journals of the calls of one table.
+
+    Args:
+        table: the calls.
+        now: the wall clock, seconds since 1970.
+
+    Attributes:
+        end_reason: why calls end from now on, whatever ends them; None: as the events say.
+    """
+
+    def __init__(self, table: CallTable, now: Callable[[], float] = time.time) -> None:
+        self.end_reason: CallEnd | None = None
+        self._table = table
+        self._now = now
+        self._client: Client | None = None  # of the command that is being carried out
+        self._event: CallEvent | None = None
+        self._call_id = b""
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    def begin_command(self, command: RelayCommand, client: Client) -> None:
+        """A command that may change calls is about to be carried out; others are left out."""
+        if isinstance(command, ListCalls | DeleteAll):
+            if isinstance(command, DeleteAll):
+                self._client = client
+            return
+        info = INFO[type(command)]
+        if not info.changes_call:
+            return
+        self._client = client
+        self._call_id = command.call_id
+        self._event = event = CallEvent(self._time(), info.counters, _tag_of(command))
+        call = self._table.find_call(command.call_id)
+        if call is not None:
+            call.journal.add(event)
+            call.journal.closer = client if info.counters in _CLOSING else None
+
+    def command_failed(self, error: NhError) -> None:
+        """The command was refused, or failed."""
+        call = self._table.find_call(self._call_id) if self._event is not None else None
+        if call is not None and self._event is not None:
+            events = call.journal.events
+            if events and events[-1] is self._event:
+                del events[-1]
+            event = self._event
+            call.journal.add(CallEvent(event.at, event.event, event.tag, detail=error.code))
+
+    def end_command(self) -> None:
+        """The command is carried out, or refused; its call may be changed."""
+        if self._event is not None:
+            call = self._table.find_call(self._call_id)
+            if call is not None:
+                self._note_hold(call)
+                call.journal.trim()
+        self._client = self._event = None
+
+    def _note_hold(self, call: Call) -> None:
+        on_hold = any(_is_held(call, session) for session in call.running)
+        if on_hold is not call.journal.on_hold:
+            call.journal.on_hold = on_hold
+            self._add(call.journal, EventKind.HOLD if on_hold else EventKind.RESUMED)
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def call_begun(self, _call_id: bytes, journal: CallJournal) -> None:
+        """See CallObserver."""
+        journal.begin = self._event.at if self._event is not None else self._time()
+        journal.client = self._client or NO_CLIENT
+        journal.add(CallEvent(journal.begin, EventKind.BEGUN.value, detail=journal.client.address))
+        if self._event is not None:
+            journal.add(self._event)
+
+    def source_changed(self, call_id: bytes, leg: Leg) -> None:
+        """See CallObserver. A source that is learned again and turns out the same is no event."""
+        journal = self._journal(call_id)
+        if journal is None or leg.source is None:
+            return
+        port, source = leg.socket.local.port, str(leg.source)
+        latest = next(
+            (each for each in reversed(journal.events) if each.port == port and each.detail == source), None
+        )
+        if leg.latched and (latest is None or latest.event != EventKind.LATCHED):
+            self._add(journal, EventKind.LATCHED, port=port, detail=source)
+        elif latest is None:
+            self._add(journal, EventKind.SOURCE, port=port, detail=source)
+
+    def path_changed(self, call_id: bytes, leg: Leg) -> None:
+        """See CallObserver."""
+        journal = self._journal(call_id)
+        if journal is not None:
+            kind = EventKind.KERNEL if leg.offload is not None else EventKind.USER_SPACE
+            self._add(journal, kind, port=leg.socket.local.port, detail=leg.not_offloaded)
+
+    def session_ended(self, call_id: bytes, session: Session, reason: EndReason) -> None:
+        """See CallObserver."""
+        journal = self._journal(call_id)
+        if journal is None:
+            return
+        self._add(journal, EventKind.SESSION_ENDED, tag=session.group_to.id, detail=reason.value)
+        journal.packets += sum(leg.packets for leg in session.legs)
+        journal.size += sum(leg.bytes for leg in session.legs)
+        journal.latest_end = _WHY.get(reason, journal.latest_end)
+
+    def group_unused(self, call_id: bytes, _group: SocketGroup) -> None:
+        """See CallObserver."""
+        journal = self._journal(call_id)
+        if journal is not None:
+            journal.latest_end = journal.latest_end or CallEnd.UNUSED
+
+    def call_ended(self, _call_id: bytes, journal: CallJournal) -> None:
+        """See CallObserver."""
+        if self.end_reason is not None:
+            journal.end, journal.closer = self.end_reason, None
+        elif self._client is not None:
+            # an offer that finds no ports ends the call that it began
+            closes = self._event is None or self._event.event in _CLOSING
+            journal.end = CallEnd.CLOSED if closes else CallEnd.LIMIT
+            journal.closer = self._client
+        else:
+            journal.end = journal.latest_end or CallEnd.UNUSED
+            if journal.end is CallEnd.CLOSED and journal.closer is None:
+                journal.end = CallEnd.UNUSED  # the media of an offer that was not answered in time
+            if journal.end is not CallEnd.CLOSED:
+                journal.closer = None
+        self._add(journal, EventKind.ENDED, detail=journal.end.value)
+
+    def _time(self) -> float:
+        return round(self._now(), 3)
+
+    def _journal(self, call_id: bytes) -> CallJournal | None:
+        call = self._table.find_call(call_id)
+        return None if call is None else call.journal
+
+    def _add(
+        self, journal: CallJournal, event: EventKind, *, tag: bytes = b"", port: int = 0, detail: str = ""
+    ) -> None:
+        journal.add(CallEvent(self._time(), event.value, tag[:MAX_TAG_BYTES], port, detail[:MAX_DETAIL]))
+
+
+def _is_held(call: Call, session: Session) -> bool:
+    """Whether both ends have agreed that no medium of the session is wanted by both."""
+    if not session.on_hold or session.replaced_at is not None:
+        return False
+    # ng's offer makes the session; without the answer one end wants nothing yet
+    return call.offers is None or all(map(session.known, Side))
+
+
+def _tag_of(command: RelayCommand) -> bytes:
+    """The tag of the end that a command is about, shortened; b"": of none."""
+    key = getattr(command, "key", None)
+    tag: bytes = key.id_from if isinstance(key, TransactionKey) else getattr(command, "from_tag", b"")
+    return tag[:MAX_TAG_BYTES]

@@ -1,0 +1,81 @@
+"""Records: takes the records of calls from the shards, for the history and for the targets."""
+
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from nh.calls.journal import NO_CLIENT, CallEnd
+from nh.config import Settings
+from nh.results import CallRecord, EndedCall
+from nh.stats import SupervisorStats
+from nh.supervisor.records.history import History
+from nh.supervisor.records.writer import RecordWriter
+
+GRACE_S: Final = 1.0
+"""How long the end waits for records that are to be written."""
+
+HANDOVER_GRACE_S: Final = 0.2
+"""The same at an upgrade, for which clients wait."""
+
+_summary: Final = msgspec.msgpack.Decoder(EndedCall)
+
+
+class Records:
+    """The records of all shards.
+
+    Args:
+        settings: the targets, and the size of the history.
+        stats: where to count, by update_stats().
+
+    Attributes:
+        history: the latest records.
+    """
+
+    def __init__(self, settings: Settings, stats: SupervisorStats) -> None:
+        self.history = History(settings.history)
+        self._writers = [RecordWriter(target) for target in settings.records]
+        self._stats = stats
+
+    def add(self, call_id: bytes, record: bytes) -> None:
+        """Take the record of one call (nh.results.CallRecord in msgpack)."""
+        self.history.add(call_id, record)
+        for writer in self._writers:
+            writer.put(record)
+
+    def add_encoded(self, record: bytes) -> None:
+        """Take the record of a call that ended without a supervisor."""
+        try:
+            call_id = _summary.decode(record).call_id
+        except msgspec.DecodeError:  # of another version of nh
+            self._stats.records_lost += 1
+        else:
+            self.add(call_id, record)
+
+    def add_lost(self, call_id: bytes, shard: int) -> None:
+        """A call is lost, and only its call-id is known."""
+        now = datetime.now(UTC)
+        lost = CallRecord(
+            call_id, shard, NO_CLIENT, now, now, 0.0, CallEnd.LOST.value, None, tags=(), packets=0, bytes=0
+        )
+        self.add(call_id, msgspec.msgpack.encode(lost))
+
+    def reopen(self) -> None:
+        """Open the files anew with the next record."""
+        for writer in self._writers:
+            writer.reopen()
+
+    def update_stats(self) -> None:
+        """Count what the threads have done since the last call."""
+        for writer in self._writers:
+            written, lost = writer.take_counts()
+            self._stats.records_written += written
+            self._stats.records_lost += lost
+
+    def close(self, *, at_handover: bool = False) -> None:
+        """Take no records any more; those that wait have a moment. What waits then is lost."""
+        ends_at = time.monotonic() + (HANDOVER_GRACE_S if at_handover else GRACE_S)
+        for writer in self._writers:
+            writer.close(ends_at)
+        self.update_stats()

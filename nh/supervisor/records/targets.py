@@ -1,0 +1,134 @@
+"""Where records go: a file, a Unix datagram socket, syslog, the journal. Each may block its own thread."""
+
+import contextlib
+import os
+import socket
+import struct
+from pathlib import Path
+from typing import Final, Protocol
+
+FILE_MODE: Final = 0o640
+"""Permissions of a file of records: who may read it reads who called whom."""
+
+TIME_LIMIT_S: Final = 1.0
+"""Longest wait for a reader that does not read."""
+
+SYSLOG: Final = "syslog"
+JOURNAL: Final = "journal"
+UNIX: Final = "unix:"
+
+SYSLOG_PATH: Final = "/dev/log"
+JOURNAL_PATH: Final = "/run/systemd/journal/socket"
+
+_SYSLOG_HEAD: Final = b"<134>nh[%d]: @cee: "
+"""Facility local0, severity info (RFC 3164); the cookie by which rsyslog and others tell JSON."""
+
+
+class Target(Protocol):
+    """Takes records, one line of JSON each, in one thread. What it raises loses the record."""
+
+    def write(self, line: bytes) -> None:
+        """Take one record.
+
+        Args:
+            line: JSON without a line break.
+
+        Raises:
+            OSError: it cannot be taken.
+        """
+
+    def reopen(self) -> None:
+        """Open the file or socket anew with the next record."""
+
+
+class FileTarget:
+    """Appends to a file. A record that does not fit on the disk leaves no part of a line behind.
+
+    Args:
+        path: the file; it is made if it does not exist, its directory is not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+
+    def write(self, line: bytes) -> None:
+        """See Target."""
+        if self._fd < 0:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+            self._fd = os.open(self._path, flags, FILE_MODE)
+        size = os.fstat(self._fd).st_size
+        data = memoryview(line + b"\n")
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError:
+            with contextlib.suppress(OSError):  # no file: a pipe or a device
+                os.ftruncate(self._fd, size)
+            raise
+
+    def reopen(self) -> None:
+        """See Target."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class DatagramTarget:
+    """Sends each record in a datagram to a Unix socket.
+
+    Args:
+        path: where the reader listens. One that comes anew is found with the next record.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._sock: socket.socket | None = None
+
+    def write(self, line: bytes) -> None:
+        """See Target."""
+        if self._sock is None:
+            self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._sock.settimeout(TIME_LIMIT_S)
+        self._sock.sendto(self._datagram(line), self._path)
+
+    def reopen(self) -> None:
+        """See Target."""
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+    def _datagram(self, line: bytes) -> bytes:
+        return line
+
+
+class SyslogTarget(DatagramTarget):
+    """Sends to the host's syslog."""
+
+    def __init__(self) -> None:
+        super().__init__(SYSLOG_PATH)
+
+    def _datagram(self, line: bytes) -> bytes:
+        return _SYSLOG_HEAD % os.getpid() + line
+
+
+class JournalTarget(DatagramTarget):
+    """Sends to systemd's journal in its native protocol; the record is MESSAGE, and NH_RECORD=1 finds it."""
+
+    def __init__(self) -> None:
+        super().__init__(JOURNAL_PATH)
+
+    def _datagram(self, line: bytes) -> bytes:
+        size = struct.pack("<Q", len(line))
+        return b"SYSLOG_IDENTIFIER=nh\nPRIORITY=6\nNH_RECORD=1\nMESSAGE\n" + size + line + b"\n"
+
+
+def open_target(text: str) -> Target:
+    """The target that an entry of the setting `records` names."""
+    if text == SYSLOG:
+        return SyslogTarget()
+    if text == JOURNAL:
+        return JournalTarget()
+    if text.startswith(UNIX):
+        return DatagramTarget(text.removeprefix(UNIX))
+    return FileTarget(Path(text))

@@ -1,0 +1,275 @@
+"""nh.supervisor.records: the latest calls are remembered, and what is slow or full loses records, no more."""
+
+import contextlib
+import errno
+import json
+import os
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nh.calls.journal import CallEvent, Client
+from nh.config import Settings
+from nh.results import CallRecord
+from nh.stats import SupervisorStats
+from nh.supervisor.records import records as records_module
+from nh.supervisor.records import targets, writer
+from nh.supervisor.records.history import BYTES_A_CALL, History
+from nh.supervisor.records.records import Records
+from nh.supervisor.records.targets import FileTarget, open_target
+from nh.supervisor.records.writer import json_line
+from nh.wire.native.values import from_json
+from tools.harness.waiting import eventually
+
+AT = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
+CLIENT = Client("ng", "192.0.2.5:2223", "offer")
+
+
+def record(call_id: bytes = b"c@h", **fields: object) -> bytes:
+    values: dict[str, object] = {"tags": (b"a", b"b"), "packets": 3, "bytes": 500, **fields}
+    return msgspec.msgpack.encode(
+        CallRecord(call_id, 1, CLIENT, AT, AT, 0.0, "closed", CLIENT, **values)  # type: ignore[arg-type]
+    )
+
+
+class Running:
+    """Records of these settings, as long as the test wants."""
+
+    def __init__(self, **settings: object) -> None:
+        self.stats = SupervisorStats()
+        self.records = Records(Settings(**settings), self.stats)  # type: ignore[arg-type]
+        self._open = True
+
+    def counted(self, written: int, lost: int) -> None:
+        """Wait until so many records were written and lost."""
+
+        def holds() -> bool:
+            self.records.update_stats()
+            return (self.stats.records_written, self.stats.records_lost) == (written, lost)
+
+        eventually(holds, f"{written} written, {lost} lost", details=lambda: repr(self.stats.records_lost))
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self.records.close()
+
+
+def _sum(running: Running) -> int:
+    running.records.update_stats()
+    return running.stats.records_written + running.stats.records_lost
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "calls.json"
+
+
+@pytest.fixture
+def to_file(path: Path) -> Iterator[Running]:
+    with contextlib.closing(Running(records=(str(path),))) as running:
+        yield running
+
+
+def lines(path: Path) -> list[str]:
+    """The call-ids of a file of records."""
+    return [json.loads(line)["call_id"] for line in path.read_bytes().splitlines()]
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_each_record_is_a_line_of_json_that_few_may_read(to_file: Running, path: Path) -> None:
+    for number in range(3):
+        to_file.records.add(b"call-%d" % number, record(b"call-%d" % number))
+    to_file.counted(3, 0)
+    assert lines(path) == ["call-0", "call-1", "call-2"]
+    assert path.stat().st_mode & 0o777 & ~0o640 == 0
+    first = json.loads(path.read_bytes().splitlines()[0])
+    assert (first["begin"], first["client"]["address"]) == ("2026-01-01T00:01:00Z", "192.0.2.5:2223")
+
+
+def test_a_file_that_was_moved_is_made_anew(to_file: Running, path: Path) -> None:
+    to_file.records.add(b"a", record(b"a"))
+    to_file.counted(1, 0)
+    moved = path.rename(path.with_suffix(".1"))
+    to_file.records.reopen()
+    to_file.records.add(b"b", record(b"b"))
+    to_file.counted(2, 0)
+    assert (lines(moved), lines(path)) == (["a"], ["b"])
+
+
+def test_a_full_disk_loses_records_with_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    with contextlib.closing(Running(records=("/dev/full",))) as full:
+        for _ in range(5):
+            full.records.add(b"a", record())
+        full.counted(0, 5)
+        assert len(full.records.history) == 5
+    assert [each for each in caplog.messages if "No space left" in each] == [
+        "records: /dev/full: No space left on device; the records of calls that end now are lost"
+    ]
+
+
+def test_a_record_that_does_not_fit_leaves_no_part_of_a_line(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = FileTarget(path)
+    target.write(b'{"first":1}')
+    write, room = os.write, [4]
+
+    def write_a_little(fd: int, data: bytes) -> int:
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, data[: room.pop()])
+
+    with monkeypatch.context() as full, pytest.raises(OSError, match="No space"):
+        full.setattr(os, "write", write_a_little)
+        target.write(b'{"second":2}')
+    target.write(b'{"third":3}')
+    target.reopen()
+    assert path.read_bytes() == b'{"first":1}\n{"third":3}\n'
+
+
+def test_a_directory_that_is_not_there_loses_records_until_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "later" / "calls.json"
+    with contextlib.closing(Running(records=(str(path),))) as running:
+        running.records.add(b"a", record(b"a"))
+        running.counted(0, 1)
+        path.parent.mkdir()
+        running.records.add(b"b", record(b"b"))
+        running.counted(1, 1)
+    assert lines(path) == ["b"]
+
+
+# --- sockets --------------------------------------------------------------------------------------
+
+
+def test_a_reader_of_datagrams_gets_one_for_each_and_may_come_and_go(tmp_path: Path) -> None:
+    where = tmp_path / "reader.sock"
+    with contextlib.closing(Running(records=(f"unix:{where}",))) as running:
+        running.records.add(b"a", record(b"a"))
+        running.counted(0, 1)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
+            reader.bind(str(where))
+            reader.settimeout(10)
+            running.records.add(b"b", record(b"b"))
+            assert json.loads(reader.recv(200_000))["call_id"] == "b"
+        running.counted(1, 1)
+
+
+def test_a_reader_that_does_not_read_delays_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "TIME_LIMIT_S", 0.01)
+    where, path = tmp_path / "slow.sock", tmp_path / "calls.json"
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader,
+        contextlib.closing(Running(records=(f"unix:{where}", str(path)))) as running,
+    ):
+        reader.bind(str(where))
+        for number in range(40):
+            running.records.add(b"%d" % number, record(b"%d" % number, tags=(bytes(30_000),)))
+        eventually(lambda: path.exists() and path.read_bytes().count(b"\n") == 40, "the file has all")
+        eventually(lambda: _sum(running) == 80, "every record was written or lost")
+        assert running.stats.records_lost > 0
+
+
+def test_too_many_that_wait_are_lost_and_so_is_what_waits_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records_module, "GRACE_S", 0.05)
+    monkeypatch.setattr(targets, "TIME_LIMIT_S", 30.0)
+    monkeypatch.setattr(writer, "MAX_WAITING", 10)
+    where = tmp_path / "stuck.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
+        reader.bind(str(where))
+        running = Running(records=(f"unix:{where}",))
+        for number in range(200):
+            running.records.add(b"%d" % number, record(b"%d" % number, tags=(bytes(8000),)))
+        running.close()
+        # one is under way: the thread ends with the process
+        assert running.stats.records_written + running.stats.records_lost in (199, 200)
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("syslog", b"<134>nh["), ("journal", b"SYSLOG_IDENTIFIER=nh\n")]
+)
+def test_syslog_and_journal_get_the_record_in_their_protocols(
+    name: str, begins: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = str(tmp_path / "log")
+    monkeypatch.setattr(targets, f"{name.upper()}_PATH", where)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
+        reader.bind(where)
+        reader.settimeout(10)
+        target = open_target(name)
+        target.write(b'{"call_id":"a"}')
+        target.reopen()
+        got = reader.recv(1000)
+    assert got.startswith(begins)
+    assert b'{"call_id":"a"}' in got
+
+
+# --- the history ----------------------------------------------------------------------------------
+
+
+def test_the_latest_calls_are_listed_first_in_pages() -> None:
+    history = History(5)
+    for number in range(7):
+        history.add(b"call-%d" % number, record(b"call-%d" % number))
+    page = history.page(contains=b"", before=0, limit=3)
+    assert [call.call_id for call in page.calls] == [b"call-6", b"call-5", b"call-4"]
+    rest = history.page(contains=b"", before=page.next, limit=3)
+    assert ([call.call_id for call in rest.calls], rest.next) == ([b"call-3", b"call-2"], 0)
+    assert [call.call_id for call in history.page(contains=b"-5", before=0, limit=9).calls] == [b"call-5"]
+    assert history.find(b"call-0") is None
+
+
+def test_a_call_id_that_came_again_is_its_latest_call() -> None:
+    history = History(2)
+    history.add(b"a", record(b"a", packets=1))
+    history.add(b"a", record(b"a", packets=2))
+    history.add(b"b", record(b"b"))
+    found = history.find(b"a")
+    assert found is not None
+    assert found.packets == 2
+
+
+def test_no_history_has_nothing_and_a_full_one_is_bounded_in_bytes() -> None:
+    none = History(0)
+    none.add(b"a", record(b"a"))
+    assert (len(none), none.find(b"a")) == (0, None)
+    large = History(10)
+    for number in range(50):
+        large.add(b"%d" % number, record(b"%d" % number, tags=(bytes(BYTES_A_CALL * 3),)))
+    assert 1 <= len(large) <= 3
+
+
+def test_a_lost_call_has_a_record_too() -> None:
+    with contextlib.closing(Running()) as running:
+        running.records.add_lost(b"gone", 1)
+        running.records.add_encoded(record(b"late"))
+        running.records.add_encoded(b"\xc1")
+        assert [
+            call.reason for call in running.records.history.page(contains=b"", before=0, limit=9).calls
+        ] == [
+            "closed",
+            "lost",
+        ]
+        assert running.stats.records_lost == 1
+
+
+@given(st.binary(max_size=200), st.binary(max_size=50), st.text(max_size=50))
+def test_hostile_identifiers_are_json_on_one_line_and_come_back(
+    call_id: bytes, tag: bytes, detail: str
+) -> None:
+    events = (CallEvent(1.0, "source", tag, 4000, detail),)
+    line = json_line(record(call_id, tags=(tag,), events=events))
+    assert b"\n" not in line
+    again = from_json(json.loads(line), CallRecord)
+    assert (again.call_id, again.tags, again.events) == (call_id, (tag,), events)
+    assert again.ended_by == CLIENT
