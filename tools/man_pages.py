@@ -3,14 +3,16 @@
 They are made of the command line itself and say what `--help` says, so they cannot fall behind it.
 """
 
+import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from nh.cli.examples import EXAMPLES
-from nh.cli.main import app
+from nh.cli.main import app, notes_on
 from nh.version import __version__
 
 _DOCS = "docs/reference has all settings, counters and protocols."
@@ -55,8 +57,8 @@ def _page(name: str, command: Any) -> Iterator[str]:
     words = " ".join(rf"[\fI{_text(str(each.metavar or each.name).strip('[]'))}\fR]" for each in arguments)
     yield from (".SH SYNOPSIS", rf".B nh {_text(name)}", rf"[\fIOPTIONS\fR] {words}".rstrip())
     yield ".SH DESCRIPTION"
-    for paragraph in (command.help or "").strip().split("\n\n"):
-        yield from (".PP", _text(" ".join(paragraph.split())))
+    for number, paragraph in enumerate((command.help or "").strip().split("\n\n")):
+        yield from (*([".PP"] if number else []), _text(" ".join(paragraph.split())))
     yield from _parameters("ARGUMENTS", arguments)
     panels: dict[str, list[Any]] = {}
     for each in options:
@@ -64,6 +66,8 @@ def _page(name: str, command: Any) -> Iterator[str]:
             panels.setdefault(getattr(each, "rich_help_panel", None) or "Options", []).append(each)
     for panel, members in panels.items():
         yield from _parameters(panel.upper(), members)
+    if notes := notes_on(name):
+        yield from (".SH NOTES", _text(" ".join(notes.split())))
     if EXAMPLES.get(name):
         yield ".SH EXAMPLES"
         for line, what in EXAMPLES[name]:
@@ -84,12 +88,17 @@ def _parameters(title: str, parameters: list[Any]) -> Iterator[str]:
 
 
 def _head(name: str, what: str) -> Iterator[str]:
-    yield f'.TH {_text(name.upper())} 1 "" "nh {__version__}" "nh"'
+    # a package's build says which day counts, so that the same source makes the same package
+    seconds = int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    day = time.strftime("%Y-%m-%d", time.gmtime(seconds))
+    yield f'.TH {_text(name.upper())} 1 "{day}" "nh {__version__}" "nh"'
     yield from (".SH NAME", rf"{_text(name)} \- {_text(what.rstrip('.'))}")
 
 
 def _first_line(text: str | None) -> str:
-    return " ".join((text or "").strip().split("\n\n")[0].split())
+    """The first sentence."""
+    paragraph = " ".join((text or "").strip().split("\n\n")[0].split())
+    return paragraph.partition(". ")[0].rstrip(".")
 
 
 def _text(text: str) -> str:

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from nh.cli.flags import takes_settings
-from nh.cli.options import AsJson, ConfigFile
+from nh.cli.options import AsJson, SettingsFile
 from nh.config import Settings
 from nh.config_addresses import URL_PASSWORD
 from nh.config_sources import DEFAULT, read_settings, unknown_variables
@@ -36,7 +36,7 @@ class Shown(NamedTuple):
 
 
 @takes_settings
-def config(config: ConfigFile = None, as_json: AsJson = False, **settings: Any) -> None:
+def config(config: SettingsFile = None, as_json: AsJson = False, **settings: Any) -> None:
     """Print all settings, each with its origin: command line, environment, line of the file, or default.
 
     It takes the flags of nh run, and reads the same file and environment.

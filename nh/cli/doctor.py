@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from nh.cli.flags import takes_settings
-from nh.cli.options import AsJson, ConfigFile
+from nh.cli.options import AsJson, SettingsFile
 from nh.config import check_served_addresses
 from nh.config_sources import load_settings
 
@@ -18,7 +18,7 @@ _COLOURS: Final = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "fa
 
 @takes_settings
 def doctor(
-    config: ConfigFile = None,
+    config: SettingsFile = None,
     as_json: AsJson = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print warnings and failures only.", show_default=False)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, NamedTuple, get_type_hints
 
 import typer
 
+from nh.cli.options import completing
 from nh.commands import Feature
 from nh.config import Settings
 from nh.log_settings import AREAS
@@ -278,9 +279,7 @@ def _parameter(name: str) -> inspect.Parameter:
         rich_help_panel=flag.panel,
         metavar=metavar,
         show_default=False,
-        autocompletion=(lambda incomplete: [word for word in words if word.startswith(incomplete)])
-        if words
-        else None,
+        autocompletion=completing(words) if words else None,
     )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[hint | None, option]

@@ -6,6 +6,7 @@ help builds all of them.
 """
 
 import importlib
+import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
@@ -45,15 +46,28 @@ _USAGE_ERROR: Final[type[Any]] = typer.BadParameter.__mro__[1]
 """A command line that the parser cannot read."""
 
 
+def notes_on(name: str) -> str:
+    """What the help of a subcommand says below its options, above the examples; "" for nothing."""
+    return str(getattr(importlib.import_module(_MODULES[name]), "EPILOG", ""))
+
+
+def _flowing(text: str | None) -> str:
+    """Text whose paragraphs are lines: typer keeps the line ends within all paragraphs but the first."""
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 class _Subcommands(Mapping[str, Any]):
     """The subcommands by name, each built when it is looked up."""
 
     def __getitem__(self, name: str) -> Any:
         module = importlib.import_module(_MODULES[name])
         alone = typer.Typer(add_completion=False)
-        text = epilog(name, getattr(module, "EPILOG", ""))
+        text = epilog(name, notes_on(name))
         context = getattr(module, "CONTEXT", None)
-        alone.command(name, cls=Command, epilog=text, context_settings=context)(getattr(module, name))
+        command = getattr(module, name)
+        about = _flowing(command.__doc__)
+        alone.command(name, cls=Command, help=about, epilog=text, context_settings=context)(command)
         return get_command(alone)
 
     def __iter__(self) -> Iterator[str]:

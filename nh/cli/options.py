@@ -1,7 +1,7 @@
 """Options that several subcommands have in common, and how their values are read."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -18,15 +18,24 @@ from nh.errors import ConfigError, NotRunning
 if TYPE_CHECKING:
     from nh.client import NativeClient
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
+_WHICH_NH: Final = "Which nh"
+
+
+def _config_file(panel: str | None) -> Any:
+    return typer.Option(
         "--config",
         metavar="FILE",
         help="TOML file with settings, named like the flags of nh run, with _ for - (default: $NH_CONFIG)",
         show_default=False,
-    ),
-]
+        rich_help_panel=panel,
+    )
+
+
+SettingsFile = Annotated[Path | None, _config_file(None)]
+"""Of a command that reads all settings."""
+
+ConfigFile = Annotated[Path | None, _config_file(_WHICH_NH)]
+"""Of a command that reads how to reach the running nh."""
 
 RuntimeDir = Annotated[
     str | None,
@@ -35,6 +44,7 @@ RuntimeDir = Annotated[
         help="Runtime directory of the running nh (default: $NH_RUNTIME_DIR, "
         "else /run/nh for root, else nh in $XDG_RUNTIME_DIR)",
         show_default=False,
+        rich_help_panel=_WHICH_NH,
     ),
 ]
 
@@ -46,6 +56,7 @@ RpcAddress = Annotated[
         help="RPC address of the running nh, as given to nh run "
         "(default: $NH_RPC, else nh.sock in the runtime directory)",
         show_default=False,
+        rich_help_panel=_WHICH_NH,
     ),
 ]
 
@@ -93,6 +104,12 @@ def not_running(runtime_path: Path) -> NotRunning:
         f"nh does not run with runtime directory {runtime_path}; name another with --runtime-dir or"
         " NH_RUNTIME_DIR"
     )
+
+
+def completing(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """What completes the value of an option that is one of some words."""
+    known = list(words)
+    return lambda incomplete: [word for word in known if word.startswith(incomplete)]
 
 
 def read_number(name: str, text: str, low: int, high: float = math.inf) -> int:

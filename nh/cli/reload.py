@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from nh.cli.calls.callid import json_text
-from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, completing, connect
 from nh.commands import Reload, SetLog
 from nh.errors import ConfigError
 from nh.log_settings import AREAS, LogLevel
@@ -38,12 +38,20 @@ def log(
     level: Annotated[
         str,
         typer.Argument(
-            metavar="LEVEL", help=f"{', '.join(_LEVELS)}; none: print the levels", show_default=False
+            metavar="LEVEL",
+            help=f"{', '.join(_LEVELS)}; none: print the levels",
+            show_default=False,
+            autocompletion=completing(_LEVELS),
         ),
     ] = "",
     area: Annotated[
         str,
-        typer.Argument(metavar="AREA", help=f"{', '.join(AREAS)}; none: all", show_default=False),
+        typer.Argument(
+            metavar="AREA",
+            help=f"{', '.join(AREAS)}; none: all",
+            show_default=False,
+            autocompletion=completing(AREAS),
+        ),
     ] = "",
     *,
     as_json: AsJson = False,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nh.cli.flags import takes_settings
-from nh.cli.options import ConfigFile
+from nh.cli.options import SettingsFile
 from nh.config import NO_STATE, Settings, check_served_addresses
 from nh.config_sources import load_settings, unknown_variables
 from nh.errors import ConfigError
@@ -50,7 +50,7 @@ PreflightFlag = Annotated[bool, typer.Option("--preflight", hidden=True)]
 
 @takes_settings
 def run(
-    config: ConfigFile = None,
+    config: SettingsFile = None,
     no_state: NoState = False,
     takeover: Takeover = False,
     check: Check = False,

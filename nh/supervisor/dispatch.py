@@ -165,14 +165,13 @@ class Dispatcher:
 
     def _change_drain(self, command: Drain | Undrain) -> DrainState | Failure:
         try:
-            calls = self._reader.read().totals.calls
             if isinstance(command, Drain):
                 self._drain.begin(command.limit_s)
             else:
                 self._drain.take_back()
-        except (Refused, StatsUnavailable) as exc:
+        except Refused as exc:
             return Failure.of(exc)
-        return DrainState(self._drain.draining, calls, self._drain.left_s)
+        return DrainState(self._drain.draining, self._drain.calls, self._drain.left_s)
 
     def _reconfigure(self, command: Reload | SetLog) -> Reloaded | LogState | Failure:
         try:

@@ -3,15 +3,18 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from typer.main import get_command
 
 from nh.calls.media import RelayMedia, Side
 from nh.calls.media_state import MediaState
 from nh.cli.calls.callid import json_text
 from nh.cli.config import Shown
 from nh.cli.health import Health
+from nh.cli.main import app
 from nh.cli.upgrade import Upgraded
 from nh.doctor.findings import Finding
 from nh.log_settings import LogLevel
@@ -47,6 +50,17 @@ def test_the_page_lists_the_fields_of_what_only_the_command_line_has() -> None:
     assert documented("`nh config`") == list(Shown._fields)
     assert documented("`nh why`") == ["call_id", "verdicts", *Verdict.__struct_fields__]
     assert documented("`nh doctor`") == ["status", "findings", *Finding.__struct_fields__]
+
+
+def test_every_command_that_prints_json_is_on_the_page() -> None:
+    group: Any = get_command(app)
+    printing = {
+        name
+        for name, command in group.commands.items()
+        if any("--json" in parameter.opts for parameter in command.params)
+    }
+    rows = [line.split("|")[1] for line in PAGE.read_text().splitlines() if line.startswith("| `nh ")]
+    assert printing == {name for row in rows for name in re.findall(r"`nh (\w+)", row)}
 
 
 END = EndSummary("192.0.2.1:4000", "PCMU", 10, 0.1, None, None)

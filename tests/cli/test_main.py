@@ -2,8 +2,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import nh
@@ -99,14 +101,32 @@ def test_times_may_have_units() -> None:
     assert result.stderr == "nh: command line: limit_s: 691200 s is not in 0 to 604800 s (7 days)\n"
 
 
-def test_the_shell_completes_commands() -> None:
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("nh st", ["stats"]),
+        ("nh calls --sort l", ["loss"]),
+        ("nh log de", ["debug"]),
+        ("nh log debug st", ["store"]),
+        ("nh run --log-format j", ["json"]),
+    ],
+)
+def test_the_shell_completes_commands_and_values(line: str, words: list[str]) -> None:
     result = CliRunner().invoke(
         app,
         [],
         prog_name="nh",
-        env={"_NH_COMPLETE": "complete_bash", "COMP_WORDS": "nh st", "COMP_CWORD": "1"},
+        env={"_NH_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))},
     )
-    assert result.stdout.split() == ["stats"]
+    assert result.stdout.split() == words
+
+
+def test_options_stand_in_groups() -> None:
+    group: Any = get_command(app)
+    for name, command in group.commands.items():
+        plain = [each for each in command.params if each.param_type_name == "option"]
+        ungrouped = [each.name for each in plain if not each.rich_help_panel and not each.hidden]
+        assert len(ungrouped) <= 5, name
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from nh.cli.main import app
+from nh.cli.main import app, notes_on
 from tools.man_pages import pages
 
 PAGES = dict(pages())
@@ -30,6 +30,26 @@ def test_a_page_has_every_option_and_argument(name: str) -> None:
             )
             assert label in text
     assert "SH EXAMPLES" in text
+    assert " ".join(notes_on(name).split()) in text
+
+
+@pytest.mark.skipif(shutil.which("mandoc") is None, reason="needs mandoc: apt-get install mandoc")
+def test_mandoc_has_nothing_to_warn_of(tmp_path: Path) -> None:
+    for name, text in PAGES.items():
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        ["mandoc", "-Tlint", "-W", "warning", *map(str, tmp_path.iterdir())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_build_of_a_package_says_which_day_the_pages_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    for text in dict(pages()).values():
+        assert text.splitlines()[0].split()[3] == '"1970-01-02"'
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff: apt-get install groff")

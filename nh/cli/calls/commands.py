@@ -7,7 +7,16 @@ from typing import Annotated, Final
 import typer
 
 from nh.cli.calls.callid import json_text, read_id
-from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect, read_number, settings_of
+from nh.cli.options import (
+    AsJson,
+    ConfigFile,
+    RpcAddress,
+    RuntimeDir,
+    completing,
+    connect,
+    read_number,
+    settings_of,
+)
 from nh.commands import CallOrder, ListCalls
 from nh.errors import ConfigError, MalformedRequest, NhError, UnknownCall
 from nh.printable import show_id
@@ -102,7 +111,7 @@ def calls(
         typer.Option(
             metavar="ORDER",
             help=f"The order: {', '.join(CallOrder)}; what is oldest, longest, most, worst comes first.",
-            autocompletion=lambda incomplete: [each for each in CallOrder if each.startswith(incomplete)],
+            autocompletion=completing(CallOrder),
             rich_help_panel=_WHICH,
         ),
     ] = CallOrder.CALL_ID.value,

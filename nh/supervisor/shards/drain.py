@@ -65,6 +65,11 @@ class DrainPolicy:
         return self.draining or bool(self._stats.store_refuses)
 
     @property
+    def calls(self) -> int:
+        """Number of calls, of which each shard reports the beginning and the end before it replies."""
+        return sum(len(slot.recovery.backup.calls) for slot in self._slots)
+
+    @property
     def left_s(self) -> float | None:
         """Seconds until the drain ends with calls left; None: it has no time limit."""
         if not self._stats.drain_deadline:
