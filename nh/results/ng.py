@@ -2,7 +2,7 @@
 
 import msgspec
 
-from nh.results.calls import StreamDetail
+from nh.results.calls import StreamDetail, StreamQuality
 
 
 class Rewritten(msgspec.Struct, frozen=True, tag="rewritten"):
@@ -30,6 +30,7 @@ class StreamReading(msgspec.Struct, frozen=True):
         refused_from: the source of the latest one.
         ssrc: of the stream whose packets arrived last; None: no RTP.
         heard: the RTP stream of the other end, which this end is sent; None: there is none.
+        heard_course: how its quality changed: intervals at equal distances.
     """
 
     local_port: int
@@ -45,6 +46,11 @@ class StreamReading(msgspec.Struct, frozen=True):
     refused_from: str | None = None
     ssrc: int | None = None
     heard: StreamDetail | None = None
+    heard_course: tuple[StreamQuality, ...] = ()
+
+    def without_course(self) -> "StreamReading":
+        """The same without `heard_course`."""
+        return msgspec.structs.replace(self, heard_course=())
 
 
 class MediumReading(msgspec.Struct, frozen=True):
@@ -90,6 +96,21 @@ class Queried(msgspec.Struct, frozen=True, tag="queried"):
     rtp: StreamTotals
     rtcp: StreamTotals
     complete: bool = True
+
+    def without_courses(self) -> "Queried":
+        """The same call without how the quality of its streams changed."""
+        replace = msgspec.structs.replace
+        tags = tuple(
+            replace(
+                tag,
+                media=tuple(
+                    replace(medium, streams=tuple(stream.without_course() for stream in medium.streams))
+                    for medium in tag.media
+                ),
+            )
+            for tag in self.tags
+        )
+        return replace(self, tags=tags)
 
     def without_details(self) -> "Queried":
         """The same call with its totals only."""

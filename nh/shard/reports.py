@@ -170,6 +170,23 @@ def describe_streams(leg: Leg, kind: str, *, wall_offset_s: float) -> tuple[Stre
     )
 
 
+def describe_course(leg: Leg, ssrc: int, *, wall_offset_s: float) -> tuple[StreamQuality, ...]:
+    """How the quality of one of a leg's RTP streams changed: intervals at equal distances, () for none.
+
+    Args:
+        leg: the leg.
+        ssrc: of the stream.
+        wall_offset_s: monotonic seconds plus this are wall-clock seconds.
+    """
+    qualities = [unpack(stream.quality) for stream in leg.streams if stream.ssrc == ssrc]
+    return tuple(
+        _quality(sample, int(sample.at + wall_offset_s))
+        for quality in qualities
+        if quality is not None
+        for sample in quality.course
+    )
+
+
 class Figures(NamedTuple):
     """The quality of an RTP stream so far; see StreamDetail."""
 

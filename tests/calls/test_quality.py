@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from nh.calls.media import Side
 from nh.calls.rtp.meter import RtpMeter
-from nh.calls.rtp.quality import INTERVAL_PACKETS, PACKED_BYTES, Quality, add_interval, unpack
+from nh.calls.rtp.quality import INTERVAL_PACKETS, MAX_COURSE, PACKED_BYTES, Quality, add_interval, unpack
 from nh.calls.session import Session
 from tests.calls.fakes import START, make_proxy
 from tests.calls.rtp import CLOCKS, PCMU, Sender
@@ -89,15 +89,47 @@ def test_a_round_trip_that_is_known_late_is_the_average_of_where_it_is_known() -
     assert quality(packed).average.round_trip_s == pytest.approx(0.15, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("count", "kept"),
+    [
+        (1, [0]),
+        (10, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (11, [0, 2, 4, 6, 8, 10]),
+        (12, [0, 2, 4, 6, 8, 10]),
+        (20, [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]),
+        (21, [0, 4, 8, 12, 16, 20]),
+        (1000, [0, 128, 256, 384, 512, 640, 768, 896]),
+    ],
+)
+def test_the_course_has_intervals_at_equal_distances(count: int, kept: list[int]) -> None:
+    packed = b""
+    for number in range(count):
+        packed = interval(packed, expected=250 * (number + 1), now=5.0 * number)
+    found = quality(packed)
+    assert [sample.at // 5 for sample in found.course] == kept
+    moved = unpack(packed, shift_s=1000.0)
+    assert moved is not None
+    assert [sample.at // 5 for sample in moved.course] == [200 + number for number in kept]
+    assert quality(moved.pack()) == moved
+
+
+def test_a_record_without_a_course_gets_one() -> None:
+    packed = interval()[:PACKED_BYTES]
+    assert quality(packed).course == []
+    assert [each.at for each in quality(interval(packed, expected=500, now=105.0)).course] == [105]
+
+
 def test_a_record_of_another_version_is_none() -> None:
     assert unpack(b"") is None
     assert unpack(interval() + b"x") is None
+    assert unpack(interval() + bytes(12 * MAX_COURSE)) is None
 
 
 def test_times_move_with_the_clock() -> None:
     assert unpack(interval(now=100.0), shift_s=-250.5) == quality(interval())._replace(
         lowest=quality(interval()).lowest._replace(at=-150),
         highest=quality(interval()).highest._replace(at=-150),
+        packed_course=quality(interval(now=-150.0)).packed_course,
     )
 
 
@@ -118,7 +150,7 @@ counters = st.integers(0, 2**33)
         max_size=8,
     )
 )
-def test_any_counters_leave_a_record_of_the_same_length_with_figures_in_range(
+def test_any_counters_leave_a_short_record_with_figures_in_range(
     intervals: list[tuple[int, int, float, float | None, float]],
 ) -> None:
     packed = b""
@@ -126,7 +158,7 @@ def test_any_counters_leave_a_record_of_the_same_length_with_figures_in_range(
         packed = interval(
             packed, expected=expected, lost=lost, jitter_s=jitter_s, round_trip_s=round_trip_s, now=now
         )
-    assert len(packed) in (0, PACKED_BYTES)
+    assert len(packed) in (0, *range(PACKED_BYTES + 12, PACKED_BYTES + 12 * (MAX_COURSE + 1), 12))
     if packed:
         found = quality(packed)
         assert 1.0 <= found.lowest.mos <= found.average.mos + 1e-3

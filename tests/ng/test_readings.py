@@ -157,6 +157,9 @@ def test_the_quality_of_an_end_is_found_by_the_ssrc_of_its_stream(
             assert {"MOS", "jitter", "packet loss"} <= set(figures)
         assert heard[ssrc]["average MOS"]["samples"] == 1
         assert heard[ssrc]["lowest MOS"]["reported at"] == heard[ssrc]["highest MOS"]["reported at"] > 0
+        progression = heard[ssrc]["MOS progression"]
+        assert progression["interval"] == 0
+        assert progression["entries"] == [heard[ssrc]["lowest MOS"]]
     assert heard["161"]["average MOS"]["packet loss"] in (9, 10)
     if relay.name == "nh":
         assert heard["178"]["average MOS"]["packet loss"] == 0

@@ -25,7 +25,7 @@ from nh.results import (
     TagReading,
 )
 from nh.stats import ShardStats
-from nh.wire.ng import decode_request, encode_reply
+from nh.wire.ng import bencode, decode_request, encode_reply
 from nh.wire.ng.replies import SHORTENED
 from tests.wire.ng import MAX_BYTES, SDP, offer, payload, reply
 
@@ -238,11 +238,20 @@ BEST = StreamQuality(1402064130, 4.38, 0.4, 0.0, 80.1)
 MEAN = StreamQuality(0, 4.14, 1.26, 0.0291, 80.4, samples=7)
 
 
-def told_of(rtp: StreamDetail, heard: StreamDetail | None) -> dict[bytes, Any]:
-    """What a query tells of an SSRC, whose sender is sent `heard`."""
-    reading = StreamReading(30_000, 1, None, None, 100, 17_200, 0, 0, (rtp,), ssrc=rtp.ssrc, heard=heard)
+def queried(rtp: StreamDetail, heard: StreamDetail | None, course: tuple[StreamQuality, ...] = ()) -> Queried:
+    """A call with one stream, whose sender is sent `heard`."""
+    reading = StreamReading(
+        30_000, 1, None, None, 100, 17_200, 0, 0, (rtp,), ssrc=rtp.ssrc, heard=heard, heard_course=course
+    )
     tag = TagReading(b"a", "", 0, b"", (MediumReading(1, "audio", "RTP/AVP", (reading,)),))
-    answered = reply(QUERY, Queried(0, 0, (tag,), StreamTotals(), StreamTotals()))
+    return Queried(0, 0, (tag,), StreamTotals(), StreamTotals())
+
+
+def told_of(
+    rtp: StreamDetail, heard: StreamDetail | None, course: tuple[StreamQuality, ...] = ()
+) -> dict[bytes, Any]:
+    """What a query tells of its SSRC."""
+    answered = reply(QUERY, queried(rtp, heard, course))
     (medium,) = answered[b"tags"][b"a"][b"medias"]
     assert medium[b"streams"][0][b"SSRC"] == rtp.ssrc
     assert list(answered[b"SSRC"]) == [b"%d" % rtp.ssrc]
@@ -256,13 +265,38 @@ def test_a_query_tells_under_each_ssrc_what_its_sender_hears() -> None:
     worst = {b"MOS": 31, b"jitter": 15, b"packet loss": 10, b"round-trip time": 81200}
     best = {b"MOS": 44, b"jitter": 0, b"packet loss": 0, b"round-trip time": 80100}
     mean = {b"MOS": 41, b"jitter": 1, b"packet loss": 3, b"round-trip time": 80400}
-    assert told_of(own, heard) == {
+    assert told_of(own, heard, (WORST, BEST)) == {
         b"packets": 100,
         b"cumulative loss": 3,
         b"average MOS": {**mean, **leg, b"samples": 7},
         b"lowest MOS": {**worst, **leg, b"reported at": 1402064120},
         b"highest MOS": {**best, **leg, b"reported at": 1402064130},
+        b"MOS progression": {
+            b"interval": 10,
+            b"entries": [
+                {**worst, **leg, b"reported at": 1402064120},
+                {**best, **leg, b"reported at": 1402064130},
+            ],
+        },
     }
+
+
+def test_the_progression_of_a_short_stream_has_its_only_figure() -> None:
+    own = StreamDetail(0xDEADBEEF, 0, "PCMU", 100, 0, 0, 0, 0.0, 0.1, 4.4)
+    short = StreamQuality(5, 4.0, 1.0, 0.0)
+    heard = StreamDetail(7, 0, "PCMU", 60, 0, 0, 0, 0.0, 1.0, 4.0, short, short, short)
+    only = {b"MOS": 40, b"jitter": 1, b"packet loss": 0, b"reported at": 5}
+    assert told_of(own, heard)[b"MOS progression"] == {b"interval": 0, b"entries": [only]}
+
+
+def test_a_long_reply_loses_progressions_before_its_details() -> None:
+    heard = StreamDetail(7, 0, "PCMU", 500, 3, 1, 0, 0.0291, 1.26, 4.14, MEAN, WORST, BEST, 30.25)
+    long = queried(heard, heard, (BEST,) * 10)
+    request = decode_request(QUERY)
+    limit = len(encode_reply(request, long, 65_000)) - 1
+    answered: Any = bencode.decode(encode_reply(request, long, limit))
+    (told,) = answered[b"SSRC"].values()
+    assert len(told[b"MOS progression"][b"entries"]) == 1
 
 
 def test_a_query_tells_no_round_trip_and_no_mos_where_there_is_none() -> None:

@@ -1,4 +1,7 @@
-"""Quality of an RTP stream over its life: averages, and the worst and the best interval, in constant memory.
+"""Quality of an RTP stream over its life: averages, the worst and the best interval, and its course.
+
+All of that takes constant memory: of the course, intervals at equal distances are kept, and every second one
+goes when there are too many.
 
 An interval is at least INTERVAL_PACKETS long. RtpStream keeps a Quality packed, as bytes: hundreds of
 thousands of streams have one, and each changes once in some seconds. No I/O; times are arguments.
@@ -15,7 +18,12 @@ INTERVAL_PACKETS: Final = 250
 MAX_ROUND_TRIP_S: Final = 6.0
 """Longest round trip that is believed."""
 
-_FORMAT: Final = Struct("<IIIffffI" + 2 * "iHHHH")
+MAX_COURSE: Final = 10
+"""Most intervals of the course; rtpengine aims at as many."""
+
+_SAMPLE: Final = "iHHHH"
+_FORMAT: Final = Struct("<IIIffffI" + 2 * _SAMPLE)
+_COURSE: Final = Struct("<" + _SAMPLE)
 _SUMS: Final = 8
 _JITTER: Final = 1e4
 _LOSS: Final = 65_000.0
@@ -25,7 +33,7 @@ _UNKNOWN: Final = 0xFFFF
 _MAX_TIME: Final = 2**31 - 1
 
 PACKED_BYTES: Final = _FORMAT.size
-"""Length of a packed Quality."""
+"""Length of a packed Quality without a course."""
 
 
 class Sample(NamedTuple):
@@ -55,6 +63,7 @@ class Quality(NamedTuple):
         mos, jitter_s, loss_ratio, round_trip_s: sums over the intervals.
         round_trips: number of intervals with a known round trip.
         lowest, highest: the intervals with the lowest and the highest MOS.
+        packed_course: see course.
     """
 
     expected: int
@@ -67,6 +76,12 @@ class Quality(NamedTuple):
     round_trips: int
     lowest: Sample
     highest: Sample
+    packed_course: bytes = b""
+
+    @property
+    def course(self) -> list[Sample]:
+        """At most MAX_COURSE intervals at equal distances, the first one first."""
+        return [_unpack_sample(each, 0) for each in _COURSE.iter_unpack(self.packed_course)]
 
     @property
     def average(self) -> Sample:
@@ -77,7 +92,8 @@ class Quality(NamedTuple):
 
     def pack(self) -> bytes:
         """The bytes of unpack()."""
-        return _FORMAT.pack(*self[:_SUMS], *_pack_sample(self.lowest), *_pack_sample(self.highest))
+        head = _FORMAT.pack(*self[:_SUMS], *_pack_sample(self.lowest), *_pack_sample(self.highest))
+        return head + self.packed_course
 
 
 def unpack(packed: bytes, *, shift_s: float = 0.0) -> Quality | None:
@@ -87,13 +103,18 @@ def unpack(packed: bytes, *, shift_s: float = 0.0) -> Quality | None:
         packed: b"" before the first interval; bytes of another length are another version's.
         shift_s: is added to its times.
     """
-    if len(packed) != PACKED_BYTES:
+    course = packed[PACKED_BYTES:]
+    if len(packed) < PACKED_BYTES or len(course) % _COURSE.size or len(course) > MAX_COURSE * _COURSE.size:
         return None
-    values = _FORMAT.unpack(packed)
+    values = _FORMAT.unpack_from(packed)
     sums, samples = values[:_SUMS], values[_SUMS:]
     shift = int(shift_s)
     lowest, highest = (_unpack_sample(each, shift) for each in (samples[:5], samples[5:]))
-    return Quality._make((*sums, lowest, highest))
+    if shift:
+        course = b"".join(
+            _COURSE.pack(*_pack_sample(_unpack_sample(each, shift))) for each in _COURSE.iter_unpack(course)
+        )
+    return Quality._make((*sums, lowest, highest, course))
 
 
 def end_to_end(near_s: float | None, far_s: float | None) -> float | None:
@@ -143,7 +164,22 @@ def add_interval(
         round_trips=before.round_trips + (round_trip_s is not None),
         lowest=min(before.lowest, sample, key=_mos_of),
         highest=max(before.highest, sample, key=_mos_of),
+        packed_course=_add_to_course(before.packed_course, before.samples, sample),
     ).pack()
+
+
+def _add_to_course(course: bytes, index: int, sample: Sample) -> bytes:
+    """The packed course after the interval `index`, the first of which is 0."""
+    step = 1  # between two intervals of the course
+    while index > MAX_COURSE * step:
+        step *= 2
+    if index % step:
+        return course
+    course += _COURSE.pack(*_pack_sample(sample))
+    size = _COURSE.size
+    if len(course) > MAX_COURSE * size:
+        course = b"".join(course[at : at + size] for at in range(0, len(course), 2 * size))
+    return course
 
 
 def _mos_of(sample: Sample) -> float:

@@ -9,8 +9,16 @@ from nh.calls.leg import Drop, Leg
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party, ReceivedTotals
-from nh.results import MediumReading, Queried, StreamDetail, StreamReading, StreamTotals, TagReading
-from nh.shard.reports import describe_streams
+from nh.results import (
+    MediumReading,
+    Queried,
+    StreamDetail,
+    StreamQuality,
+    StreamReading,
+    StreamTotals,
+    TagReading,
+)
+from nh.shard.reports import describe_course, describe_streams
 
 
 def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s: float) -> Queried:
@@ -107,6 +115,10 @@ def _ended_stream(totals: ReceivedTotals, component: int) -> StreamReading:
 
 
 def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> StreamReading:
+    heard = _heard(leg, kind, wall_offset_s=wall_offset_s)
+    course: tuple[StreamQuality, ...] = ()
+    if heard is not None and heard.average is not None:
+        course = describe_course(leg.other, heard.ssrc, wall_offset_s=wall_offset_s)
     return StreamReading(
         local_port=leg.socket.local.port,
         component=component,
@@ -120,7 +132,8 @@ def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> Str
         refused_from=str(leg.offender) if leg.offender else None,
         rtp=describe_streams(leg, kind, wall_offset_s=wall_offset_s),
         ssrc=_latest_ssrc(leg),
-        heard=_heard(leg, kind, wall_offset_s=wall_offset_s),
+        heard=heard,
+        heard_course=course,
     )
 
 

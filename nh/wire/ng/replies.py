@@ -3,7 +3,7 @@
 rtpengine's texts are an interface: SIP proxies choose another relay by them. docs/reference/ng.md lists them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from nh.calls.media import is_address
@@ -72,15 +72,16 @@ def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
     Args:
         request: from decode_request().
         result: of its command, or its Failure.
-        max_bytes: longest payload. A query or delete loses its details if they do not fit, and an offer or
-            answer its warnings; a reply that is still too long becomes an error.
+        max_bytes: longest payload. If they do not fit, a query or delete loses its MOS progressions and then
+            its details, and an offer or answer its warnings; a reply that is still too long becomes an error.
     """
     reply = _make_reply(request, result)
     payload = encode(reply, request.encoding)
     if len(payload) > max_bytes and isinstance(result, Rewritten):
         payload = encode({**reply, "warning": UNWARNED}, request.encoding)
-    if len(payload) > max_bytes and isinstance(result, Queried):
-        payload = encode(_make_reply(request, result.without_details()), request.encoding)
+    for shorten in (Queried.without_courses, Queried.without_details):
+        if len(payload) > max_bytes and isinstance(result, Queried):
+            payload = encode(_make_reply(request, shorten(result)), request.encoding)
     if len(payload) > max_bytes:
         error = _error(f"The reply would be longer than {max_bytes} bytes; ask for less")
         payload = encode(error, request.encoding)
@@ -141,7 +142,7 @@ def _queried(call: Queried) -> dict[Any, Any]:
     return {
         "created": call.created,
         "last signal": call.last_signal,
-        "SSRC": {str(rtp.ssrc): _ssrc(rtp, stream.heard) for stream in _streams(call) for rtp in stream.rtp},
+        "SSRC": {str(rtp.ssrc): _ssrc(rtp, stream) for stream in _streams(call) for rtp in stream.rtp},
         "tags": {tag.tag: _tag(tag) for tag in call.tags},
         "totals": {
             "RTP": _count(call.rtp),
@@ -158,17 +159,29 @@ def _streams(call: Queried) -> Iterator[StreamReading]:
     return (stream for tag in call.tags for medium in tag.media for stream in medium.streams)
 
 
-def _ssrc(rtp: StreamDetail, heard: StreamDetail | None) -> dict[str, Any]:
+def _ssrc(rtp: StreamDetail, stream: StreamReading) -> dict[str, Any]:
     """An SSRC, with the keys that rtpengine has: what its sender hears, as that end's own RTCP would tell."""
+    heard = stream.heard
     reply: dict[str, Any] = {
         "packets": rtp.packets,
         "cumulative loss": heard.lost if heard is not None else 0,
     }
     if heard is not None and heard.average and heard.lowest and heard.highest:
         reply["average MOS"] = {**_quality(heard.average, heard), "samples": heard.average.samples}
-        reply["lowest MOS"] = {**_quality(heard.lowest, heard), "reported at": heard.lowest.at}
-        reply["highest MOS"] = {**_quality(heard.highest, heard), "reported at": heard.highest.at}
+        reply["lowest MOS"] = _interval(heard.lowest, heard)
+        reply["highest MOS"] = _interval(heard.highest, heard)
+        reply["MOS progression"] = _progression(stream.heard_course or (heard.lowest,), heard)
     return reply
+
+
+def _progression(course: Sequence[StreamQuality], heard: StreamDetail) -> dict[str, Any]:
+    """How the quality changed: intervals, and the seconds between two of them."""
+    apart_s = (course[-1].at - course[0].at) / max(len(course) - 1, 1)
+    return {"interval": round(apart_s), "entries": [_interval(each, heard) for each in course]}
+
+
+def _interval(quality: StreamQuality, heard: StreamDetail) -> dict[str, int]:
+    return {**_quality(quality, heard), "reported at": quality.at}
 
 
 def _quality(quality: StreamQuality, rtp: StreamDetail) -> dict[str, int]:
