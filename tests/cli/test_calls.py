@@ -122,7 +122,7 @@ def test_calls_are_selected_and_ordered(directory: Path) -> None:
     assert listed(nh(directory, "calls", "--one-way", "--silent")) == []
     sorted_list = nh(directory, "calls", "--sort", "age", "--limit", "1")
     assert listed(sorted_list) == ["a"]
-    assert "more than 1 call;" in sorted_list.stderr
+    assert "there is more than 1 call;" in sorted_list.stderr
 
 
 @pytest.mark.parametrize(

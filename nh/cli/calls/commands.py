@@ -140,8 +140,8 @@ def calls(
         if call_id is not None:
             calls_output.print_call(client, wanted, as_json)
         elif calls_output.print_list(client, command, most, as_json):
-            calls = "1 call" if most == 1 else f"{most} calls"
-            typer.echo(f"nh: there are more than {calls}; see --limit and --contains", err=True)
+            there = "is more than 1 call" if most == 1 else f"are more than {most} calls"
+            typer.echo(f"nh: there {there}; see --limit", err=True)
 
 
 def _list_command(contains: str, one_way: bool, silent: bool, address: str, sort: str) -> ListCalls:
