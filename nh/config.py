@@ -102,6 +102,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         http: HOST:PORT, where metrics, the API and the page are served; empty: nowhere.
         http_public: allow HTTP on addresses that are not loopback.
         http_ng: serve ng over HTTP and WebSocket, too, at the addresses of `http`.
+        http_token_file: file of the token with which the API changes calls; "": it is read-only.
+        http_private: reading metrics and the API needs the token, too.
         rtpproxy: addresses where rtpproxy's protocol is served: a path, or HOST:PORT for UDP and TCP; empty:
             nowhere.
         timeout_url: URLs to which nh POSTs JSON when the media of a call have timed out.
@@ -143,6 +145,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     http: tuple[str, ...] = ()
     http_public: bool = False
     http_ng: bool = False
+    http_token_file: str = ""
+    http_private: bool = False
     rtpproxy: tuple[str, ...] = ()
     timeout_url: tuple[str, ...] = ()
     timeout_xmlrpc: str = ""
@@ -187,8 +191,11 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         in_range("kernel_flows", self.kernel_flows, 0, MAX_KERNEL_FLOWS)
         if self.rpc_group and not self.rpc_mode_bits & stat.S_IWGRP:
             raise ValueError(f"rpc_group: rpc_mode {self.rpc_mode} admits no group; set rpc_mode to 0660")
-        if self.http_ng and not self.http:
-            raise ValueError("http_ng: needs an address to serve; say --http 127.0.0.1:8080")
+        for name in ("http_ng", "http_token_file"):
+            if getattr(self, name) and not self.http:
+                raise ValueError(f"{name}: needs an address to serve; say --http 127.0.0.1:8080")
+        if self.http_private and not self.http_token_file:
+            raise ValueError("http_private: needs a token; say --http-token-file FILE")
         _ = (
             self.rpc_mode_bits,
             self.ng_addresses,

@@ -36,7 +36,7 @@ class _Direction(NamedTuple):
     """What one end sends of one medium.
 
     Attributes:
-        expected: whether the other end wants to receive it.
+        expected: whether the other end wants to receive it, and this one says that it sends.
         arrives: whether it has come within SILENT_S.
     """
 
@@ -102,8 +102,8 @@ def _pairs(session: "Session", now: float) -> Iterator[tuple[_Direction, _Direct
     offered, answered = session.group_from.media, session.group_to.media
     for medium, from_, to in _media(session):
         yield (
-            _Direction(answered[medium].wanted, _arrives(from_, now)),
-            _Direction(offered[medium].wanted, _arrives(to, now)),
+            _Direction(answered[medium].wanted and not offered[medium].mute, _arrives(from_, now)),
+            _Direction(offered[medium].wanted and not answered[medium].mute, _arrives(to, now)),
         )
 
 

@@ -124,6 +124,13 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "http_public": Flag(_HTTP, "Allow --http on addresses that are not loopback: its clients see every call"),
     "http_ng": Flag(_HTTP, "Serve ng there too: POST /ng, and WebSocket with subprotocol ng.rtpengine.com"),
+    "http_token_file": Flag(
+        _HTTP,
+        "File of the token with which clients of HTTP may end calls and drain; only its owner may read it",
+        metavar="FILE",
+        default="none: HTTP is read-only",
+    ),
+    "http_private": Flag(_HTTP, "Reading metrics and the API needs the token, too"),
     "rtpproxy": Flag(
         _RPC,
         "Address where Kamailio and OpenSIPS are served as by rtpproxy: HOST:PORT (UDP and TCP), or a path "

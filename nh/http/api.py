@@ -1,23 +1,43 @@
-"""The API: statistics and calls in JSON. Read-only."""
+"""The API: statistics and calls in JSON; with a token (nh.http.token), what operators do to them."""
 
+import logging
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import unquote_to_bytes
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nh.commands import MAX_ID_BYTES, MAX_LIST, CallOrder, ListCalls, ShowCall
+from nh.commands import (
+    MAX_DRAIN_S,
+    MAX_ID_BYTES,
+    MAX_LIST,
+    CallOrder,
+    CloseCall,
+    Drain,
+    ListCalls,
+    ShowCall,
+    Undrain,
+)
 from nh.errors import MalformedRequest
-from nh.http.limits import JUDGED_LIST_COST, LIST_COST
+from nh.http.limits import JUDGED_LIST_COST, LIST_COST, MAX_BODY_BYTES
 from nh.http.openapi import DEFAULT_LIST, description
 from nh.http.relay import RpcClient, StatsSource
 from nh.http.replies import json_reply
+from nh.printable import show_id
 from nh.verdict import judge_call
 from nh.wire.fields import make_list, make_network, make_order
 
+logger = logging.getLogger(__name__)
+
 CALLS: Final = b"/api/calls/"
 WHY: Final = b"/api/why/"
+CLOSE: Final = b"/close"
+
+
+class _DrainRequest(msgspec.Struct, forbid_unknown_fields=True):
+    limit_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_DRAIN_S)] | None = None
 
 
 class Api:
@@ -50,6 +70,28 @@ class Api:
         """Whether the media of a call flow, and if not, why."""
         return json_reply(judge_call(await self._rpc.request(ShowCall(_call_id(request, WHY)))))
 
+    async def close_call(self, request: Request) -> Response:
+        """End a call, as `nh close` does."""
+        call_id = _call_id(request, CALLS, CLOSE)
+        closed = await self._rpc.request(CloseCall(call_id))
+        logger.info("call %s closed over HTTP by %s", show_id(call_id), _client_of(request))
+        return json_reply({"call_id": call_id, "closed": closed.sessions})
+
+    async def drain(self, request: Request) -> Response:
+        """Refuse new calls, and end nh after the last one, as `nh drain` does."""
+        _parameters(request, ())
+        wanted = await _read_drain(request)
+        state = await self._rpc.request(Drain(wanted.limit_s))
+        logger.info("drain begun over HTTP by %s", _client_of(request))
+        return json_reply(state)
+
+    async def undrain(self, request: Request) -> Response:
+        """Take a drain back, as `nh undrain` does."""
+        _parameters(request, ())
+        state = await self._rpc.request(Undrain())
+        logger.info("drain ended over HTTP by %s", _client_of(request))
+        return json_reply(state)
+
     async def show_description(self, _request: Request) -> Response:
         """The OpenAPI description."""
         return json_reply(description())
@@ -74,11 +116,11 @@ def _cost(command: ListCalls) -> int:
     return JUDGED_LIST_COST if judges else LIST_COST
 
 
-def _call_id(request: Request, prefix: bytes) -> bytes:
-    """The call-id that stands behind `prefix` in the path."""
+def _call_id(request: Request, prefix: bytes, suffix: bytes = b"") -> bytes:
+    """The call-id that stands between `prefix` and `suffix` in the path."""
     _parameters(request, ())
     path: bytes = request.scope["raw_path"]
-    call_id = unquote_to_bytes(path.removeprefix(prefix))
+    call_id = unquote_to_bytes(path.removeprefix(prefix).removesuffix(suffix))
     if not 1 <= len(call_id) <= MAX_ID_BYTES:
         raise MalformedRequest(f"call_id: has {len(call_id)} bytes, not 1 to {MAX_ID_BYTES}")
     return call_id
@@ -128,3 +170,25 @@ def _limit(text: bytes | None) -> int:
     if text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_LIST:
         return int(text)
     raise MalformedRequest(f"limit: is not a number from 1 to {MAX_LIST}")
+
+
+async def _read_drain(request: Request) -> _DrainRequest:
+    """The body of a request to drain; an empty one says nothing.
+
+    Raises:
+        MalformedRequest: it is too long, or no such object.
+    """
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise MalformedRequest(f"body: has more than {MAX_BODY_BYTES} bytes")
+    try:
+        return msgspec.json.decode(body or b"{}", type=_DrainRequest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise MalformedRequest(f"body: {exc}") from exc
+
+
+def _client_of(request: Request) -> str:
+    """Where a request came from, for the log."""
+    return request.client.host if request.client is not None else "unknown"

@@ -20,6 +20,7 @@ from nh.http.ng_link import NgLink
 from nh.http.page import page_routes
 from nh.http.relay import RpcClient, StatsSource
 from nh.http.replies import error_reply, json_reply
+from nh.http.token import TokenGate
 from nh.ipc.http_config import HttpConfig
 from nh.stats.health import why_not_alive, why_not_ready
 from nh.stats.reading import StatsReading
@@ -40,10 +41,13 @@ def make_app(config: HttpConfig) -> ASGIApp:
     routes: list[BaseRoute] = [
         Route("/healthz", _health(stats, why_not_alive)),
         Route("/readyz", _health(stats, why_not_ready)),
-        Route("/metrics", _metrics(stats)),
+        Route("/metrics", _metrics(stats, lambda: gate.wrong)),
         Route("/api/stats", api.show_stats),
         Route("/api/calls", api.list_calls),
+        Route("/api/calls/{call_id:octets}/close", api.close_call, methods=["POST"]),
         Route("/api/calls/{call_id:octets}", api.show_call),
+        Route("/api/drain", api.drain, methods=["POST"]),
+        Route("/api/undrain", api.undrain, methods=["POST"]),
         Route("/api/why/{call_id:octets}", api.judge_call),
         Route("/api/openapi.json", api.show_description),
         *page_routes(),
@@ -57,7 +61,8 @@ def make_app(config: HttpConfig) -> ASGIApp:
         ]
     app = Starlette(routes=routes, exception_handlers={NhError: _on_error})
     app.router.redirect_slashes = False  # a redirect would lead to whatever Host the client named
-    return Guard(app, local=config.local)
+    gate = TokenGate(app, digest=config.token_sha256, private=config.private)
+    return Guard(gate, local=config.local)
 
 
 async def _on_error(_request: Request, error: Exception) -> Response:
@@ -85,9 +90,10 @@ def _health(stats: StatsSource, why_not: Callable[[StatsReading], str]) -> Endpo
     return endpoint
 
 
-def _metrics(stats: StatsSource) -> Endpoint:
+def _metrics(stats: StatsSource, wrong_tokens: Callable[[], int]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        body, content_type = metrics.render(stats.read(), request.headers.get("accept", ""))
+        accept = request.headers.get("accept", "")
+        body, content_type = metrics.render(stats.read(), accept, wrong_tokens=wrong_tokens())
         return Response(body, headers={"content-type": content_type})
 
     return endpoint

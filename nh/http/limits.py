@@ -47,5 +47,15 @@ WEBSOCKET_SEND_S: Final = 10.0
 PING_S: Final = 20.0
 """Seconds between pings to a WebSocket's client, and how long it may take to answer."""
 
+MAX_WRONG_TOKENS: Final = 10
+WRONG_TOKENS_S: Final = 60.0
+"""A client may send so many wrong tokens in so many seconds; beyond, what needs the token gets 429."""
+
+MAX_WRONG_CLIENTS: Final = 1024
+"""Most clients whose wrong tokens are remembered; the one with the oldest is forgotten for another."""
+
+MAX_BODY_BYTES: Final = 4096
+"""Longest body of a request to the API."""
+
 SHUTDOWN_S: Final = 2
 """At the end, requests under way may take so many seconds."""

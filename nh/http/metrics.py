@@ -90,15 +90,16 @@ _SHARDS: Final = _families((*SHARD_TABLE, *STATUS_TABLE), _NAMES)
 _SUPERVISOR: Final = _families(SUPERVISOR_TABLE, _SUPERVISOR_NAMES)
 
 
-def render(reading: StatsReading, accept: str) -> tuple[bytes, str]:
+def render(reading: StatsReading, accept: str, *, wrong_tokens: int = 0) -> tuple[bytes, str]:
     """The metrics in the format that a client accepts; returns the body and its content type.
 
     Args:
         reading: the statistics.
         accept: the Accept header: OpenMetrics if it has that, else Prometheus's text format.
+        wrong_tokens: requests with a wrong token so far.
     """
     registry = CollectorRegistry()
-    registry.register(_Reading(reading))
+    registry.register(_Reading(reading, wrong_tokens))
     encoder, content_type = choose_encoder(accept)
     return encoder(registry), content_type
 
@@ -106,8 +107,9 @@ def render(reading: StatsReading, accept: str) -> tuple[bytes, str]:
 class _Reading(Collector):
     """One reading as a collector."""
 
-    def __init__(self, reading: StatsReading) -> None:
+    def __init__(self, reading: StatsReading, wrong_tokens: int) -> None:
         self._reading = reading
+        self._wrong_tokens = wrong_tokens
 
     def describe(self) -> Iterator[Metric]:
         """No metric is registered beforehand."""
@@ -118,6 +120,8 @@ class _Reading(Collector):
         reading = self._reading
         yield InfoMetricFamily("nh_build", "the version of nh that runs", {"version": reading.version})
         yield GaugeMetricFamily("nh_shards", "number of shards", len(reading.shards))
+        text = "requests over HTTP with a wrong token, since the HTTP process started"
+        yield CounterMetricFamily("nh_http_wrong_tokens", text, self._wrong_tokens)
         for family in _SHARDS:
             metric = _metric(family, ("shard",))
             for shard in reading.shards:

@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from nh.calls.media import RelayMedia
-from nh.commands import MAX_ID_BYTES, MAX_LIST, CallOrder
-from nh.results import CallDetail, CallList
+from nh.commands import MAX_DRAIN_S, MAX_ID_BYTES, MAX_LIST, CallOrder
+from nh.results import CallDetail, CallList, DrainState
 from nh.stats.fields import FieldInfo
 from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, ShardState
 from nh.stats.reading import HISTOGRAMS
@@ -60,7 +60,7 @@ def description() -> dict[str, Any]:
         "info": {
             "title": "nh",
             "version": __version__,
-            "summary": "Statistics and calls of an RTP relay. Read-only.",
+            "summary": "Statistics and calls of an RTP relay. What changes anything needs a token.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
@@ -95,8 +95,23 @@ def description() -> dict[str, Any]:
                 504,
                 parameters=_CALL,
             ),
+            "/api/calls/{call_id}/close": _post(
+                "End a call", "close", "ClosedCall", 404, 503, 504, parameters=_CALL
+            ),
+            "/api/drain": _post(
+                "Refuse new calls, and end nh after the last one",
+                "drain",
+                "DrainState",
+                503,
+                504,
+                body={"limit_s": {"type": ["number", "null"], "minimum": 0, "maximum": MAX_DRAIN_S}},
+            ),
+            "/api/undrain": _post("Take a drain back", "undrain", "DrainState", 503, 504),
         },
-        "components": {"schemas": _schemas()},
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
@@ -136,6 +151,9 @@ _CALL: Final = (
 
 _REASONS: Final = {
     400: "The request cannot be read",
+    401: "The token is missing or wrong",
+    403: "nh has no token, so the API is read-only",
+    429: "The client sent too many wrong tokens",
     404: "There is no such call",
     503: "nh, or the shard of the call, does not answer or is not ready",
     504: "A shard did not answer in time",
@@ -158,6 +176,22 @@ def _path(
     }
 
 
+def _post(
+    summary: str,
+    name: str,
+    schema: str,
+    *errors: int,
+    parameters: tuple[dict[str, Any], ...] = (),
+    body: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    operation = _path(summary, name, schema, 400, 401, 403, *errors, 429, parameters=parameters)["get"]
+    operation["security"] = [{"token": []}]
+    if body is not None:
+        content = {"application/json": {"schema": {"type": "object", "properties": body}}}
+        operation["requestBody"] = {"required": False, "content": content}
+    return {"post": operation}
+
+
 def _reply(text: str, schema: str) -> dict[str, Any]:
     return {
         "description": text,
@@ -166,9 +200,13 @@ def _reply(text: str, schema: str) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    _, known = msgspec.json.schema_components((CallList, CallDetail, CallVerdict), ref_template=_REF)
+    _, known = msgspec.json.schema_components(
+        (CallList, CallDetail, CallVerdict, DrainState), ref_template=_REF
+    )
     schemas = {name: _as_sent(schema) for name, schema in known.items()}
     schemas["Side"] = {"enum": ["from", "to"]}
+    closed = _object({"call_id": {"$ref": _REF.format(name="Identifier")}, "closed": {"type": "integer"}})
+    schemas["ClosedCall"] = closed
     return schemas | {"Identifier": _IDENTIFIER, "Error": _ERROR, "Health": _HEALTH, "Stats": _stats()}
 
 

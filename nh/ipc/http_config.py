@@ -23,6 +23,8 @@ class HttpConfig(msgspec.Struct, frozen=True):
         ng: the Unix socket at which nh serves ng for this process; "": ng is not served over HTTP.
         command_timeout_s: a shard may take so many seconds for one command.
         log: what to log, and how.
+        token_sha256: SHA-256 of the token that changes need; b"": there is none.
+        private: reading needs the token, too.
     """
 
     listeners: tuple[int, ...]
@@ -32,6 +34,8 @@ class HttpConfig(msgspec.Struct, frozen=True):
     ng: str
     command_timeout_s: float
     log: LogSettings
+    token_sha256: bytes = b""
+    private: bool = False
 
 
 MAX_RECORD_BYTES: Final = 65_536

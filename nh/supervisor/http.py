@@ -5,11 +5,13 @@ client. So its death, its start and its load concern no call: whatever happens t
 """
 
 import contextlib
+import hashlib
 import ipaddress
 import logging
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from nh.address import Exposure
@@ -20,6 +22,7 @@ from nh.ipc.inherited import Inherited
 from nh.log_settings import LogSettings
 from nh.loop import Loop, Timer
 from nh.rpc.listeners import Listener, check_listeners, open_listeners
+from nh.supervisor.host.secret_file import read_secret
 from nh.supervisor.shards.process import ShardProcess
 
 logger = logging.getLogger(__name__)
@@ -29,6 +32,9 @@ ARGV: Final = (sys.executable, "-P", "-m", "nh.http")
 
 LIBRARIES: Final = ("uvicorn", "starlette", "websockets", "prometheus_client")
 """What the extra `http` installs."""
+
+MIN_TOKEN: Final = 16
+"""Fewest characters of a token: guessing it has to be hopeless."""
 
 RESTART_S: Final = 0.5
 """First delay between a death and the next start; it doubles from death to death."""
@@ -58,6 +64,7 @@ def check_http(settings: Settings, *, running: bool) -> None:
         ConfigError, NotNow: it cannot.
     """
     check_http_extra(settings)
+    _ = _token_digest(settings)
     check_listeners(
         _Http(settings.http_exposure),
         settings.http_addresses,
@@ -84,6 +91,24 @@ def check_http_extra(settings: Settings) -> None:
         )
 
 
+def _token_digest(settings: Settings) -> bytes:
+    """SHA-256 of the token; b"" without one.
+
+    Raises:
+        ConfigError: its file cannot be used, or the token is too short.
+    """
+    if not settings.http_token_file:
+        return b""
+    path = Path(settings.http_token_file)
+    token = read_secret("http_token_file", path)
+    if len(token) < MIN_TOKEN or " " in token:
+        raise ConfigError(
+            f"http_token_file: the token in {path} has fewer than {MIN_TOKEN} characters, or a space;"
+            f" make one: openssl rand -hex 32"
+        )
+    return hashlib.sha256(token.encode()).digest()
+
+
 class HttpService:
     """The listening sockets, from construction on, and at most one process that serves them.
 
@@ -105,6 +130,7 @@ class HttpService:
             public=settings.http_may_be_public,
             inherited=inherited,
         )
+        self._token_sha256 = _token_digest(settings)
         self._log = settings.log
         self._rpc = self._ng = ""
         self._process: ShardProcess | None = None
@@ -193,6 +219,8 @@ class HttpService:
             ng=self._ng,
             command_timeout_s=settings.command_timeout_s,
             log=self._log,
+            token_sha256=self._token_sha256,
+            private=settings.http_private,
         )
 
     def _end_failed_start(self) -> None:

@@ -3,7 +3,8 @@
 from typing import Final
 
 from nh.calls.media import is_private
-from nh.verdict.finding import LOSSY, SILENT_S, Direction, Finding, State, host_of, packets
+from nh.calls.media_state import SILENT_S
+from nh.verdict.finding import LOSSY, Direction, Finding, State, host_of, packets
 
 DEAF_REPORTS: Final = 2
 """So many reports of RTCP are no accident."""

@@ -4,11 +4,9 @@ import enum
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from nh.calls.media_state import SILENT_S
 from nh.printable import show_text
 from nh.results import LegDetail, StreamDetail
-
-SILENT_S: Final = 5.0
-"""A direction without a packet for so long is silent; an RTP stream has pauses that are shorter."""
 
 LOSSY: Final = 0.03
 """Audio suffers when more of its packets are missing (loss without concealment, ITU-T G.113)."""

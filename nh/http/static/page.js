@@ -12,8 +12,11 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
+let token = "";  // of this page only: it is stored nowhere
 async function ask(path) {
-  const reply = await fetch(path, { signal: AbortSignal.timeout(10000) });
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
+  const reply = await fetch(path, { headers, signal: AbortSignal.timeout(10000) });
+  find("login").hidden = find("login").hidden && reply.status !== 401;
   const body = await reply.json();
   if (!reply.ok && !("ok" in body)) throw new Error(body.error ? body.error.message : reply.statusText);
   return body;
@@ -308,6 +311,14 @@ find("contains").addEventListener("input", () => {
   typing = setTimeout(() => { after = ""; pollCalls(); }, 300);
 });
 find("search").addEventListener("submit", (event) => event.preventDefault());
+find("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = find("token").value;
+  find("token").value = "";
+  find("login").hidden = true;
+  pollStats();
+  route();
+});
 find("next").addEventListener("click", () => { after = next; pollCalls(); });
 window.addEventListener("hashchange", route);
 pollStats();

@@ -1,0 +1,48 @@
+"""Secrets in files: read once, from a file that no one else may read; their content is in no message."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from nh.errors import ConfigError
+
+MAX_SECRET_BYTES: Final = 4096
+"""Longest file of a secret."""
+
+
+def read_secret(setting: str, path: Path) -> str:
+    """The text of a file, without a line end behind it.
+
+    Args:
+        setting: the setting that names the file, for the error message.
+        path: the file.
+
+    Raises:
+        ConfigError: it cannot be read, others may read or change it, or it holds no line of printable ASCII.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO without a writer blocks
+    except OSError as exc:
+        raise ConfigError(f"{setting}: {path} cannot be read: {exc.strerror}") from exc
+    try:
+        _check_rights(setting, path, os.fstat(fd))
+        content = os.read(fd, MAX_SECRET_BYTES + 1)
+    except OSError as exc:
+        raise ConfigError(f"{setting}: {path} cannot be read: {exc.strerror}") from exc
+    finally:
+        os.close(fd)
+    text = content.decode("ascii", "replace").rstrip("\r\n")
+    if not text or len(content) > MAX_SECRET_BYTES or not (text.isascii() and text.isprintable()):
+        raise ConfigError(f"{setting}: {path} is not one line of printable ASCII")
+    return text
+
+
+def _check_rights(setting: str, path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(f"{setting}: {path} is not a regular file")
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise ConfigError(f"{setting}: {path} is open to other users (mode {mode:04o}); chmod 600 {path}")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise ConfigError(f"{setting}: {path} belongs to another user (uid {status.st_uid}); chown it")
