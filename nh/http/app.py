@@ -20,7 +20,7 @@ from nh.http.ng_link import NgLink
 from nh.http.page import page_routes
 from nh.http.relay import RpcClient, StatsSource
 from nh.http.replies import error_reply, json_reply
-from nh.http.token import TokenGate
+from nh.http.token import TokenCheck
 from nh.ipc.http_config import HttpConfig
 from nh.stats.health import why_not_alive, why_not_ready
 from nh.stats.reading import StatsReading
@@ -41,7 +41,7 @@ def make_app(config: HttpConfig) -> ASGIApp:
     routes: list[BaseRoute] = [
         Route("/healthz", _health(stats, why_not_alive)),
         Route("/readyz", _health(stats, why_not_ready)),
-        Route("/metrics", _metrics(stats, lambda: gate.wrong)),
+        Route("/metrics", _metrics(stats, lambda: check.wrong)),
         Route("/api/stats", api.show_stats),
         Route("/api/calls", api.list_calls),
         Route("/api/calls/{call_id:octets}/close", api.close_call, methods=["POST"]),
@@ -61,8 +61,8 @@ def make_app(config: HttpConfig) -> ASGIApp:
         ]
     app = Starlette(routes=routes, exception_handlers={NhError: _on_error})
     app.router.redirect_slashes = False  # a redirect would lead to whatever Host the client named
-    gate = TokenGate(app, digest=config.token_sha256, private=config.private)
-    return Guard(gate, local=config.local)
+    check = TokenCheck(app, digest=config.token_sha256, private=config.private)
+    return Guard(check, local=config.local)
 
 
 async def _on_error(_request: Request, error: Exception) -> Response:

@@ -25,7 +25,7 @@ _READ_ONLY: Final = "nh has no token, so HTTP is read-only; start it with --http
 _PUBLIC_METHODS: Final = ("GET", "HEAD")
 
 
-class TokenGate:
+class TokenCheck:
     """Lets requests to the application that need no token, or have the right one.
 
     Args:

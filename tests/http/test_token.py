@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from starlette.types import Message
 from nh.config_sources import load_settings
 from nh.errors import ConfigError
 from nh.http.limits import MAX_WRONG_CLIENTS, MAX_WRONG_TOKENS, WRONG_TOKENS_S
-from nh.http.token import TokenGate
+from nh.http.token import TokenCheck
 from nh.supervisor.http import MIN_TOKEN, check_http
 from tests.http.browser import running_browser
 from tests.http.relays import http_address, http_client
@@ -55,15 +56,15 @@ def test_without_a_token_http_is_read_only_and_says_how_to_have_one(
         call.end()
 
 
-# --- the gate alone -------------------------------------------------------------------------------
+# --- the check alone -------------------------------------------------------------------------------
 
 
-class Gate:
-    """A TokenGate before an application that serves everything."""
+class Checked:
+    """A TokenCheck before an application that serves everything."""
 
     def __init__(self, digest: bytes = DIGEST, *, private: bool = False) -> None:
         self.now = 1000.0
-        self.gate = TokenGate(PlainTextResponse("ok"), digest=digest, private=private, now=lambda: self.now)
+        self.check = TokenCheck(PlainTextResponse("ok"), digest=digest, private=private, now=lambda: self.now)
 
     def ask(
         self,
@@ -86,63 +87,65 @@ class Gate:
         headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode("latin-1"))]
         headers = [(b"authorization", raw["header"])] if "header" in raw else headers
         scope = {"type": "http", "method": method, "path": path, "headers": headers, "client": (client, 9)}
-        asyncio.run(self.gate(scope, receive, send))
+        asyncio.run(self.check(scope, receive, send))
         return int(sent[0]["status"])
 
 
 def test_a_change_needs_the_right_token() -> None:
-    gate = Gate()
-    assert gate.ask("/api/drain", TOKEN) == 200
-    assert gate.ask("/api/drain") == gate.ask("/api/drain", WRONG) == gate.ask("/api/drain", "") == 401
-    assert gate.ask("/api/drain", header=b"bearer " + TOKEN.encode()) == 200
-    assert gate.ask("/api/drain", header=b"Basic " + TOKEN.encode()) == 401
-    assert gate.ask("/api/x", method="DELETE") == 401, "any method that is no GET"
+    checked = Checked()
+    assert checked.ask("/api/drain", TOKEN) == 200
+    assert (
+        checked.ask("/api/drain") == checked.ask("/api/drain", WRONG) == checked.ask("/api/drain", "") == 401
+    )
+    assert checked.ask("/api/drain", header=b"bearer " + TOKEN.encode()) == 200
+    assert checked.ask("/api/drain", header=b"Basic " + TOKEN.encode()) == 401
+    assert checked.ask("/api/x", method="DELETE") == 401, "any method that is no GET"
 
 
 @pytest.mark.parametrize("path", ["/api/stats", "/metrics", "/api/calls/x"])
 def test_reading_needs_it_only_if_the_settings_say_so(path: str) -> None:
-    assert Gate().ask(path, method="GET") == 200
-    assert Gate(private=True).ask(path, method="GET") == 401
-    assert Gate(private=True).ask(path, TOKEN, method="HEAD") == 200
+    assert Checked().ask(path, method="GET") == 200
+    assert Checked(private=True).ask(path, method="GET") == 401
+    assert Checked(private=True).ask(path, TOKEN, method="HEAD") == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/page.js", "/healthz", "/readyz"])
 def test_health_and_the_files_of_the_page_are_for_all(path: str) -> None:
-    assert Gate(private=True).ask(path, method="GET") == 200
+    assert Checked(private=True).ask(path, method="GET") == 200
 
 
 def test_wrong_tokens_lock_their_client_out_for_a_time_and_no_other() -> None:
-    gate = Gate()
-    assert [gate.ask("/api/drain", WRONG) for _ in range(MAX_WRONG_TOKENS + 1)] == [
+    checked = Checked()
+    assert [checked.ask("/api/drain", WRONG) for _ in range(MAX_WRONG_TOKENS + 1)] == [
         *[401] * MAX_WRONG_TOKENS,
         429,
     ]
-    assert gate.ask("/api/drain", TOKEN) == 429, "or guessing would go on"
-    assert gate.ask("/api/drain", TOKEN, client="192.0.2.2") == 200
-    assert gate.ask("/api/stats", method="GET") == 200
-    gate.now += WRONG_TOKENS_S + 1
-    assert gate.ask("/api/drain", TOKEN) == 200
-    assert gate.gate.wrong == MAX_WRONG_TOKENS
+    assert checked.ask("/api/drain", TOKEN) == 429, "or guessing would go on"
+    assert checked.ask("/api/drain", TOKEN, client="192.0.2.2") == 200
+    assert checked.ask("/api/stats", method="GET") == 200
+    checked.now += WRONG_TOKENS_S + 1
+    assert checked.ask("/api/drain", TOKEN) == 200
+    assert checked.check.wrong == MAX_WRONG_TOKENS
 
 
 def test_a_host_has_one_count_for_all_its_ipv6_addresses() -> None:
-    gate = Gate()
+    checked = Checked()
     for number in range(MAX_WRONG_TOKENS):
-        gate.ask("/api/drain", WRONG, client=f"2001:db8::{number + 1:x}")
-    assert gate.ask("/api/drain", TOKEN, client="2001:db8::ffff") == 429
-    assert gate.ask("/api/drain", TOKEN, client="2001:db8:0:1::1") == 200
+        checked.ask("/api/drain", WRONG, client=f"2001:db8::{number + 1:x}")
+    assert checked.ask("/api/drain", TOKEN, client="2001:db8::ffff") == 429
+    assert checked.ask("/api/drain", TOKEN, client="2001:db8:0:1::1") == 200
 
 
 def test_what_is_remembered_of_clients_is_bounded() -> None:
-    gate = Gate()
+    checked = Checked()
     for number in range(MAX_WRONG_CLIENTS + 50):
-        gate.ask("/api/drain", WRONG, client=f"10.0.{number >> 8}.{number & 255}")
-    assert len(gate.gate._wrong_by_client) == MAX_WRONG_CLIENTS
+        checked.ask("/api/drain", WRONG, client=f"10.0.{number >> 8}.{number & 255}")
+    assert len(checked.check._wrong_by_client) == MAX_WRONG_CLIENTS
 
 
 @given(st.binary(max_size=200))
 def test_any_header_that_is_not_the_token_is_refused(header: bytes) -> None:
-    assert Gate().ask("/api/drain", header=header) == 401
+    assert Checked().ask("/api/drain", header=header) == 401
 
 
 # --- a relay with a token -------------------------------------------------------------------------
@@ -219,6 +222,12 @@ def test_a_web_page_of_another_site_changes_nothing(operator: httpx.Client) -> N
     assert operator.get("/readyz").status_code == 200
 
 
+def wrong_tokens(operator: httpx.Client) -> float:
+    found = re.search(r"^nh_http_wrong_tokens_total (\S+)$", operator.get("/metrics").text, re.MULTILINE)
+    assert found
+    return float(found[1])
+
+
 def test_reading_needs_the_token_and_wrong_ones_are_counted(
     operator: httpx.Client, stranger: httpx.Client
 ) -> None:
@@ -226,8 +235,9 @@ def test_reading_needs_the_token_and_wrong_ones_are_counted(
         assert stranger.get(path).status_code == 401
         assert stranger.get(path).headers["www-authenticate"] == "Bearer"
         assert operator.get(path).status_code == 200
+    before = wrong_tokens(operator)
     assert stranger.get("/api/stats", headers=bearer(WRONG)).status_code == 401
-    assert "nh_http_wrong_tokens_total 1.0" in operator.get("/metrics").text
+    assert wrong_tokens(operator) == before + 1
 
 
 def test_nh_config_shows_the_file_and_not_the_token(token_file: Path) -> None:

@@ -14,9 +14,13 @@ function make(tag, properties = {}, ...children) {
 
 let token = "";  // of this page only: it is stored nowhere
 async function ask(path) {
-  const headers = token ? { authorization: `Bearer ${token}` } : {};
+  const used = token;
+  const headers = used ? { authorization: `Bearer ${used}` } : {};
   const reply = await fetch(path, { headers, signal: AbortSignal.timeout(10000) });
-  find("login").hidden = find("login").hidden && reply.status !== 401;
+  if (reply.status === 401 && used === token) {
+    token = "";  // a wrong one is not sent again
+    find("login").hidden = false;
+  }
   const body = await reply.json();
   if (!reply.ok && !("ok" in body)) throw new Error(body.error ? body.error.message : reply.statusText);
   return body;
