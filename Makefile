@@ -34,7 +34,9 @@ NODE := .node
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^make/!d'
 
-# $(call step,WHAT,COMMAND) says what is being done, and then how long it took.
+# $(call step,WHAT,COMMAND) says what is being done, and then how long it took. A comma in WHAT or COMMAND is
+# $(COMMA).
+COMMA := ,
 define step
 @printf '%s ... ' '$(1)'; begun=$$(date +%s); $(2) && echo "done, $$(($$(date +%s) - begun)) s"
 endef
@@ -44,7 +46,7 @@ $(VENV)/bin/python:
 	$(call step,Creating the Python environment $(VENV),$(PYTHON) -m venv $(VENV))
 
 $(RUN): pyproject.toml | $(VENV)/bin/python
-	$(call step,Installing nh and what it needs to run,$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[http,valkey]')
+	$(call step,Installing nh and what it needs to run,$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[http$(COMMA)valkey]')
 	@touch $@
 
 $(DEV): $(RUN)

@@ -1,0 +1,26 @@
+"""Makefile: what it gives the shell is what a shell can read, from the first target in a fresh clone on."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TARGETS = re.findall(r"^# make ([a-z-]+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def recipe(target: str) -> str:
+    """The commands of a target and of all that it needs, in a clone that has no environment yet."""
+    words = ["make", "--dry-run", "--always-make", target, "VENV=/nonexistent", "NODE=/nonexistent-node"]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_shell_can_read_the_recipe(target: str) -> None:
+    done = subprocess.run(["sh", "-n"], input=recipe(target), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_fresh_clone_gets_what_running_nh_needs() -> None:
+    assert "--editable '.[http,valkey]'" in recipe("run")
