@@ -37,7 +37,7 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "reload": (("nh reload", "read the file of settings again"),),
     "log": (
         ("nh log", "print the levels"),
-        ("nh log debug calls", "log when calls begin and end"),
+        ("nh log warning calls", "no lines about the begin and end of calls"),
         ("nh log info", "all areas as usual"),
     ),
     "config": (

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -211,15 +212,21 @@ def test_close_ends_a_call(relay: Relay, call: str) -> None:
     assert not relay.calls(call.encode()).calls
 
 
-def test_the_log_says_when_a_call_begins_and_ends_if_it_is_asked_to(relay: Relay) -> None:
-    assert on(relay, "log", "debug", "calls").stdout == "log level info; calls debug\n"
+def test_the_log_says_when_a_call_begins_and_ends_unless_it_is_asked_not_to(relay: Relay) -> None:
     hostile = b"\x1b[2J\nERROR <b>" + b"x" * 10_000
     ask_perl(relay.unix_address, allocate(hostile))
     shown = r"call '\x1b[2J\x0aERROR <b>" + "x" * 114 + "…'"
-    assert "DEBUG" in relay.program.wait_for_line(f"{shown} begins in shard")
+    begun = relay.program.wait_for_line(f"{shown} begins in shard")
+    assert re.search(r" INFO .*: netsip allocate of pid \d+ \(uid \d+\)$", begun)
     with NativeClient(relay.unix_address) as client:
         client.request(CloseCall(hostile))
-    relay.program.wait_for_line(f"{shown} is over in shard")
+    ended = relay.program.wait_for_line(f"{shown} ended after ")
+    assert re.search(r"closed by native close of pid \d+ \(uid \d+\); 0 packets were received$", ended)
+    assert on(relay, "log", "warning", "calls").stdout == "log level info; calls warning\n"
+    ask_perl(relay.unix_address, allocate(b"unseen"))
+    with NativeClient(relay.unix_address) as client:
+        client.request(CloseCall(b"unseen"))
+    assert "'unseen'" not in relay.program.output
     assert on(relay, "reload").stdout == "applied: log_areas\n"
     assert json.loads(on(relay, "log", "--json").stdout) == {"level": "info", "areas": {}}
     assert on(relay, "reload").stdout == "nothing to apply\n"
