@@ -101,6 +101,7 @@ class Leg(Reception):
         unreachable_at: monotonic seconds of the latest one; None: there was none.
         offloaded: packets that kernel flows have forwarded.
         not_offloaded: why there is no flow ("": not tried).
+        muxed_reports: packets of RTCP that have been read at this port of RTP.
         kernel_folded: of a restored leg: packets and bytes of the flow at its socket that are already in the
             counters, None if there was no flow. The leg that adopts the flow continues from there.
     """
@@ -111,6 +112,7 @@ class Leg(Reception):
         "dtmf_blocked",
         "kernel_folded",
         "muxed_on",
+        "muxed_reports",
         "not_offloaded",
         "offender",
         "offloaded",
@@ -168,6 +170,7 @@ class Leg(Reception):
         self.unreachable_at: float | None = None
         self.offloaded = 0
         self.not_offloaded = ""
+        self.muxed_reports = 0
         self.kernel_folded: tuple[int, int] | None = None
 
     # --- where packets go -----------------------------------------------------------------------------

@@ -25,6 +25,10 @@ KEY: Final = struct.Struct("!16sHH")
 FLOW: Final = struct.Struct("=16s16s16s2s2s2sHIIIIBBBB")
 """struct flow, in the order of its members."""
 
+COUNT_STREAMS: Final = 1
+LEAVE_RTCP: Final = 2
+"""Bits of the member `rtp` of struct flow."""
+
 STREAM: Final = struct.Struct("=QQQIIIIIIIHBB")
 """struct stream, in the order of its members, which is that of nh.calls.rtp.stream_state.StreamFields."""
 
@@ -61,6 +65,7 @@ class FlowEntry:
         mtu_bytes: longest IP packet that is taken.
         tos: the IP header's TOS or traffic class, 0 to 255 (DSCP << 2).
         rtp: keep statistics of RTP streams.
+        leave_rtcp: leave RTCP to the socket, and packets that are too short to tell; for RTP only.
         payload_type: the RTP payload type that jitter is measured of, 0 to 127.
         clock_hz: the RTP clock of payload_type; 0: measure no jitter.
         shard: number of the shard that owns the flow, for its owner only.
@@ -74,6 +79,7 @@ class FlowEntry:
     mtu_bytes: int
     tos: int = 0
     rtp: bool = False
+    leave_rtcp: bool = False
     payload_type: int = 0
     clock_hz: int = 0
     shard: int = 0
@@ -142,7 +148,7 @@ def pack_flow(flow: FlowEntry) -> bytes:
         flow.clock_hz,
         family(flow.source.address),
         flow.tos,
-        flow.rtp,
+        COUNT_STREAMS * flow.rtp | LEAVE_RTCP * (flow.rtp and flow.leave_rtcp),
         flow.payload_type,
     )
 
@@ -159,7 +165,8 @@ def unpack_flow(data: bytes) -> FlowEntry:
         counter_index=counter_index,
         mtu_bytes=mtu_bytes,
         tos=tos,
-        rtp=bool(rtp),
+        rtp=bool(rtp & COUNT_STREAMS),
+        leave_rtcp=bool(rtp & LEAVE_RTCP),
         payload_type=payload_type,
         clock_hz=clock_hz,
         shard=shard,

@@ -277,7 +277,9 @@ int nh_relay(struct __sk_buff *skb)
 	struct packet packet = {};
 	struct flow_counters *counted;
 	struct flow *flow;
+	struct rtp rtp;
 	__u32 payload_bytes;
+	int readable = 0;
 	__u64 now;
 
 	if (skb->pkt_type != PACKET_HOST || skb->vlan_present || skb->gso_size)
@@ -305,12 +307,17 @@ int nh_relay(struct __sk_buff *skb)
 		return PASS;
 
 	payload_bytes = packet.udp_bytes - sizeof(struct udp);
+	if (flow->rtp) {
+		readable = payload_bytes >= sizeof(rtp) && !bpf_skb_load_bytes(skb, packet.payload, &rtp, sizeof(rtp));
+		if (flow->rtp & LEAVE_RTCP && (!readable || is_rtcp(&rtp)))
+			return PASS;
+	}
 	now = bpf_ktime_get_ns();
 	__sync_fetch_and_add(&counted->packets, 1);
 	__sync_fetch_and_add(&counted->bytes, payload_bytes);
 	counted->last_seen_ns = now;
-	if (flow->rtp)
-		count_rtp(skb, packet.payload, payload_bytes, flow, counted, now);
+	if (readable)
+		count_rtp(&rtp, flow, counted, now);
 
 	if (packet.family == 4)
 		rewrite4(skb, &header.ip4, flow);

@@ -90,21 +90,23 @@ static __always_inline int continue_stream(struct stream *stream, __u16 sequence
 	return 1;
 }
 
-/* Counts the UDP payload at `at` in the packet, if it is RTP, for one of the flow's streams. */
-static __always_inline void count_rtp(struct __sk_buff *skb, __u32 at, __u32 bytes, const struct flow *flow,
-				      struct flow_counters *counted, __u64 now)
+static __always_inline int is_rtcp(const struct rtp *rtp) /* RFC 5761 4 */
+{
+	return rtp->marker_type >= 192 && rtp->marker_type <= 223;
+}
+
+/* Counts a packet with this beginning, if it is RTP, for one of the flow's streams. */
+static __always_inline void count_rtp(const struct rtp *rtp, const struct flow *flow, struct flow_counters *counted,
+				      __u64 now)
 {
 	struct stream *stream = 0;
-	struct rtp rtp;
 	__u8 payload_type;
 	__u32 ssrc, next;
 
-	if (bytes < sizeof(rtp) || bpf_skb_load_bytes(skb, at, &rtp, sizeof(rtp)))
+	if (rtp->version_csrcs >> 6 != 2 || is_rtcp(rtp))
 		return;
-	if (rtp.version_csrcs >> 6 != 2 || (rtp.marker_type >= 192 && rtp.marker_type <= 223)) /* RFC 5761 4 */
-		return;
-	ssrc = bpf_ntohl(rtp.ssrc);
-	payload_type = rtp.marker_type & 0x7f;
+	ssrc = bpf_ntohl(rtp->ssrc);
+	payload_type = rtp->marker_type & 0x7f;
 #pragma unroll
 	for (int i = 0; i < STREAMS; i++)
 		if (!stream && counted->streams[i].used && counted->streams[i].ssrc == ssrc)
@@ -113,10 +115,10 @@ static __always_inline void count_rtp(struct __sk_buff *skb, __u32 at, __u32 byt
 		next = counted->next_stream & (STREAMS - 1);
 		stream = &counted->streams[next];
 		counted->next_stream = (next + 1) & (STREAMS - 1);
-		start_stream(stream, ssrc, bpf_ntohs(rtp.sequence), payload_type);
-	} else if (!continue_stream(stream, bpf_ntohs(rtp.sequence), payload_type)) {
+		start_stream(stream, ssrc, bpf_ntohs(rtp->sequence), payload_type);
+	} else if (!continue_stream(stream, bpf_ntohs(rtp->sequence), payload_type)) {
 		return;
 	}
 	if (flow->clock_hz && payload_type == flow->payload_type)
-		measure_jitter(stream, bpf_ntohl(rtp.timestamp), flow->clock_hz, now);
+		measure_jitter(stream, bpf_ntohl(rtp->timestamp), flow->clock_hz, now);
 }

@@ -10,6 +10,10 @@
 
 #define STREAMS		4
 
+/* Bits of `rtp` of a flow. */
+#define COUNT_STREAMS	1		/* keep stream statistics */
+#define LEAVE_RTCP	2		/* leave RTCP, and what is too short to tell, to the socket */
+
 struct flow_key {
 	__be32 address[4];		/* IPv4 as ::ffff:a.b.c.d, here and below */
 	__be16 port;
@@ -30,7 +34,7 @@ struct flow {
 	__u32 clock_hz;			/* of payload_type; 0: no jitter */
 	__u8 family;			/* 4 or 6 */
 	__u8 tos;
-	__u8 rtp;			/* 1: keep stream statistics */
+	__u8 rtp;			/* see above; 0: the packets are not RTP */
 	__u8 payload_type;
 };
 

@@ -404,6 +404,7 @@ APART: dict[type, set[str]] = {
         *("side", "socket", "other", "rtcp", "muxed_on", "offload", "kernel_folded", "not_offloaded"),
         *("relatch_s", "carried", "rtp"),  # by the settings and the media
         *("heard_packets", "heard_at"),  # `heard`
+        "muxed_reports",  # RTCP is read some times more
         *("transforms", "taps"),  # functions: what sets them sets them again
     },
     Party: set(),

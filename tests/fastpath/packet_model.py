@@ -36,7 +36,13 @@ def taken(frame: bytes, relayed: Relayed) -> Headers | None:
         + struct.pack("!HH", flow.source.port, relayed.local.port)
     )
     found = frame[headers.addresses_at : headers.udp_at + 4]
-    return headers if found == expected and headers.length <= flow.mtu_bytes else None
+    fits = found == expected and headers.length <= flow.mtu_bytes
+    return headers if fits and not (flow.leave_rtcp and _may_be_rtcp(frame, headers)) else None
+
+
+def _may_be_rtcp(frame: bytes, headers: Headers) -> bool:
+    payload = frame[headers.udp_at + 8 : ETHERNET + headers.length]
+    return len(payload) < 12 or 192 <= payload[1] <= 223
 
 
 def _ipv4(frame: bytes) -> Headers | None:

@@ -87,6 +87,7 @@ def test_every_member_of_a_flow_is_where_the_kernel_looks_for_it() -> None:
         clock_hz=0xA5,
         tos=0xA6,
         rtp=True,
+        leave_rtcp=True,
         payload_type=0x77,
     )
     packed = pack_flow(flow)
@@ -105,7 +106,7 @@ def test_every_member_of_a_flow_is_where_the_kernel_looks_for_it() -> None:
         "clock_hz": 0xA5,
         "family": 4,
         "tos": 0xA6,
-        "rtp": 1,
+        "rtp": 3,
         "payload_type": 0x77,
     }
 

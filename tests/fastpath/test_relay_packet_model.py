@@ -40,12 +40,14 @@ def damaged(frame: bytes, damage: list[tuple[str, int, int]]) -> bytes:
     max_examples=examples(2000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    relayed=st.sampled_from([IPV4.but(tos=0xB8), IPV6.but(tos=0xB8)]),
+    relayed=st.sampled_from([IPV4, IPV6]),
+    leave_rtcp=st.booleans(),
     damage=st.lists(DAMAGE, max_size=3),
 )
 def test_any_packet_is_taken_or_left_as_the_contract_says(
-    kernel_relay: KernelRelay, relayed: Relayed, damage: list[tuple[str, int, int]]
+    kernel_relay: KernelRelay, relayed: Relayed, leave_rtcp: bool, damage: list[tuple[str, int, int]]
 ) -> None:
+    relayed = relayed.but(tos=0xB8, leave_rtcp=leave_rtcp)
     kernel_relay.add(relayed.local, relayed.flow)
     frame = damaged(frame_of(relayed.packet), damage)
     outcome = kernel_relay.receive(frame)

@@ -8,7 +8,7 @@ from nh.calls.rtp.stream_state import NO_BAD_NEXT, StreamFields
 from nh.fastpath.layout import NO_STREAM, FlowCounters
 from tests.fastpath.flows import IPV4, IPV6
 from tests.fastpath.frames import rtp
-from tests.fastpath.kernel_relay import KernelRelay
+from tests.fastpath.kernel_relay import KernelRelay, Verdict
 from tests.fastpath.talk import Talk
 
 pytestmark = pytest.mark.kernel
@@ -157,6 +157,28 @@ def test_a_flow_that_carries_no_rtp_has_no_streams(kernel_relay: KernelRelay) ->
     talk = Talk(kernel_relay, IPV4.but(rtp=False))
     talk.say(rtp(1))
     assert talk.counters.streams == (NO_STREAM,) * 4
+
+
+RECEIVER_REPORT = b"\x81\xc9\x00\x07" + bytes(28)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [RECEIVER_REPORT, b"\x80\xc0" + bytes(10), b"\x80\xdf" + bytes(10), b"\x80\xc9\0\1" + bytes(4), b""],
+)
+def test_rtcp_is_left_to_the_socket_where_the_flow_says_so(kernel_relay: KernelRelay, payload: bytes) -> None:
+    relayed = IPV4.but(leave_rtcp=True)
+    talk = Talk(kernel_relay, relayed)
+    talk.say(rtp(1))
+    assert kernel_relay.receive(relayed.sent(payload=payload)).verdict is Verdict.LEFT_TO_SOCKETS
+    talk.say(rtp(2, size=0))
+    assert (talk.counters.packets, talk.counters.streams[0].packets) == (2, 2)
+
+
+def test_a_flow_without_rtp_leaves_no_rtcp(kernel_relay: KernelRelay) -> None:
+    talk = Talk(kernel_relay, IPV4.but(rtp=False, leave_rtcp=True))
+    talk.say(RECEIVER_REPORT)
+    assert talk.counters.packets == 1
 
 
 def test_a_reading_that_was_scribbled_over_harms_nothing(kernel_relay: KernelRelay) -> None:

@@ -18,7 +18,7 @@ from nh.shard.media.kernel_path import FULL
 from tests.calls.rtp import rtp_packet
 from tests.kernel_paths import new_kernel_path
 from tests.shard.conftest import MakeKernelPath, MakePeer, MakeTestbed
-from tests.shard.ng_testbed import NgTestbed, line
+from tests.shard.ng_testbed import NgTestbed, line, rtcp
 from tests.shard.testbed import PACKET, V4, V6, Conversation, RelayTestbed, Where, shuts_out
 from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import RTP, MediaPeer
@@ -216,10 +216,17 @@ def test_rtcp_that_has_to_be_told_from_rtp_is_told_in_user_space(
     ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     talk = ng.connect([line(alice, "rtcp-mux")], bob, mux_demux=True)
+    (address, to_bob), to_alice = talk.alice_sends_to[0], talk.bob_sends_to[0]
     for _ in range(3):
-        source = ng.passes(alice, talk.alice_sends_to[0], bob)
-        assert source == talk.bob_sends_to[0]
-    assert kernel_packets(ng) == 0
+        assert ng.passes(alice, (address, to_bob), bob) == to_alice
+        assert ng.passes(bob, to_alice, alice) == (address, to_bob)
+    for _ in range(12):  # more than are read where none has to be told apart
+        alice.send_raw(rtcp(), (address, to_bob))
+        assert ng.receive(bob, RTP + 1) == (rtcp(), (to_alice[0], to_alice[1] + 1))
+        bob.send_raw(rtcp(), to_alice, RTP + 1)
+        assert ng.receive(alice) == (rtcp(), (address, to_bob))
+    assert kernel_packets(ng) >= 2 + 2
+    assert ng.stats().packets_out == ng.stats().packets_in == 6 + 24
 
 
 def test_what_goes_from_one_ip_version_to_the_other_stays_in_user_space(

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from nh.calls.media import Media, Side
+from nh.calls.rtcp_reports import MAX_READ
 from nh.calls.rtp.payload_types import PayloadFormat
 from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
@@ -17,7 +18,7 @@ from tests.calls.rtp import DTMF, OPUS, PCMU, rtp_packet
 from tests.rtcp import receiver_report, report_block, sender_report
 from tests.shard.conftest import MakeNg, MakePeer, MakeTestbed
 from tests.shard.ng_testbed import NgTestbed, line
-from tests.shard.testbed import V4, Conversation, RelayTestbed, audio
+from tests.shard.testbed import V4, Conversation, RelayTestbed, Where, audio
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 SENDER_REPORT = struct.pack("!BBHII", 0x80, 200, 6, 0xDEADBEEF, 1) + bytes(16)
@@ -256,18 +257,48 @@ def test_rtcp_tells_round_trips_and_then_goes_through_the_kernel(
         assert 0 <= stream.round_trip_ms < 5000
 
 
-def test_rtcp_on_the_port_of_rtp_tells_round_trips_in_user_space(ng: NgTestbed, make_peer: MakePeer) -> None:
-    alice, bob = make_peer(), make_peer()
+def muxed_call(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> tuple[Where, Where]:
+    """A call with RTCP on the ports of RTP, in the kernel if there is one; where Alice and Bob send to."""
     talk = ng.connect([line(alice, "rtcp-mux")], [line(bob, "rtcp-mux")])
     to_alice, to_bob = talk.alice_sends_to[0], talk.bob_sends_to[0]
-    for number in (1, 2):
+    for number in (1, 2, 3):
         ng.passes(alice, to_alice, bob, RTP, rtp_packet(number, 160 * number, ssrc=A))
         ng.passes(bob, to_bob, alice, RTP, rtp_packet(number, 160 * number, ssrc=B))
+    return to_alice, to_bob
+
+
+def in_kernel(ng: NgTestbed) -> int:
+    return ng.stats().kernel_packets
+
+
+def test_rtcp_on_the_port_of_rtp_tells_round_trips_and_then_goes_through_the_kernel(
+    ng: NgTestbed, make_peer: MakePeer
+) -> None:
+    alice, bob = make_peer(), make_peer()
+    to_alice, to_bob = muxed_call(ng, alice, bob)
+    before = in_kernel(ng)
     ng.passes(alice, to_alice, bob, RTP, sender_report(A, 7))
-    ng.passes(bob, to_bob, alice, RTP, receiver_report(B, report_block(A, lsr=7)))
-    (stream,) = query_streams(ng, b"alice")
-    assert stream.packets == 2
-    assert (stream.round_trip_ms is None) is (ng.relay.plane.kernel is not None)
+    ng.passes(bob, to_bob, alice, RTP, sender_report(B, 8, report_block(A, lsr=7)))
+    ng.passes(alice, to_alice, bob, RTP, receiver_report(A, report_block(B, lsr=8)))
+    assert in_kernel(ng) == before, "user space has read them"
+    for tag in (b"alice", b"bob"):
+        (stream,) = query_streams(ng, tag)
+        assert stream.packets == 3
+        assert stream.round_trip_ms is not None
+    for sender, to, receiver, report in ((alice, to_alice, bob, A), (bob, to_bob, alice, B)):
+        ng.passes(sender, to, receiver, RTP, receiver_report(report))
+    assert in_kernel(ng) == before + 2 * bool(before)
+
+
+def test_rtcp_on_the_port_of_rtp_that_tells_nothing_is_read_eight_times(
+    ng: NgTestbed, make_peer: MakePeer
+) -> None:
+    alice, bob = make_peer(), make_peer()
+    to_alice, _ = muxed_call(ng, alice, bob)
+    before = in_kernel(ng)
+    for _ in range(MAX_READ + 3):
+        ng.passes(alice, to_alice, bob, RTP, receiver_report(A))
+    assert in_kernel(ng) == before + 2 * bool(before)
 
 
 def test_a_call_of_some_seconds_has_its_worst_and_its_best_interval(

@@ -15,7 +15,7 @@ from typing import Final
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, is_link_local
-from nh.calls.rtcp_reports import awaits_reports
+from nh.calls.rtcp_reports import awaits_reports, reads_rtcp
 from nh.errors import KernelPathUnavailable, KernelTableFull
 from nh.fastpath import layout
 from nh.fastpath.flows import FlowTable
@@ -176,6 +176,7 @@ class KernelPath:
             counter_index=0,
             mtu_bytes=route.mtu_bytes,
             tos=out.dscp << 2,
+            leave_rtcp=leg.payload_types is not None and reads_rtcp(leg),
             shard=self._flows.shard,
         )
 
@@ -259,7 +260,6 @@ def _obstacle(leg: Leg, source: Endpoint, destination: Endpoint) -> str:
         (leg.blocked, "its end is blocked"),
         (leg.blocked_events, "DTMF of its end is blocked"),
         (leg.silencer, "its end is silenced"),
-        (leg.rtcp, "RTCP comes to the same port and has to be told from RTP"),
         (leg.transforms or leg.taps, "its packets are transformed or observed"),
         (awaits_reports(leg), "RTCP tells the round trip soon"),
         (any(map(is_link_local, ends)), "one end has a link-local address"),

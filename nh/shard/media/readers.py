@@ -172,7 +172,7 @@ class Readers:
         for tap in leg.taps:
             tap(packet)
         meter = leg.offload or leg.find_meter()
-        if meter is not None:
+        if meter is not None and kind is not MediaKind.RTCP:
             # before it is sent: the kernel may measure the answer at once, beside this
             meter.measure(packet, len(packet), self._poll.now)
         if kind is MediaKind.RTCP and note_reports(leg, packet, now=self._poll.now):
