@@ -9,6 +9,7 @@ import msgspec
 from nh.doctor import network, resources, start
 from nh.doctor.findings import Finding, Status, warning
 from nh.doctor.host import Patient
+from nh.doctor.store_server import check_store_server
 from nh.printable import escaped
 
 CHECK_S: Final = 5.0
@@ -32,6 +33,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "cpus": resources.check_cpus,
     "shared_memory": resources.check_shared_memory,
     "state_disk": resources.check_state_disk,
+    "store_server": check_store_server,
     "clock": resources.check_clock,
     "leftovers": resources.check_leftovers,
 }

@@ -15,7 +15,7 @@ from nh.supervisor.store.journal import MAX_BYTES, NAMES, Journal, JournalRecord
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 from tests.profiles import examples
-from tests.supervisor.stores import OWNER, hanging_disk, until_written
+from tests.supervisor.stores import OWNER, MemoryEngine, MemoryServer, hanging_disk, until_written
 from tools.harness.waiting import eventually
 
 
@@ -65,6 +65,55 @@ def test_records_come_back_in_order_until_their_batch_is_over(
     there = found(directory)
     assert there == every[len(every) - len(there) :], "the newest, and none is missing among them"
     assert len(there) >= len(every) - over, "what is not over yet is there"
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(
+    steps=st.lists(st.sampled_from(["add", "end", "begin", "compact", "fail"]), max_size=40), data=st.data()
+)
+def test_whatever_is_compacted_the_latest_of_each_call_is_there(
+    steps: list[str], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The test is the store: what it took at begin_batch() is what is compacted."""
+    directory = tmp_path_factory.mktemp("journal")
+    journal = Journal(directory)
+    latest: dict[bytes, JournalRecord] = {}
+    taken: dict[bytes, JournalRecord] = {}
+    in_store: dict[bytes, JournalRecord] = {}
+    for number, step in enumerate(steps):
+        match step:
+            case "add":
+                call_id = data.draw(st.sampled_from([b"a", b"b", b"c"]))
+                snapshot = data.draw(st.sampled_from([None, b"%d" % number]))
+                latest[call_id] = JournalRecord(call_id, snapshot, float(number))
+                journal.add(latest[call_id])
+            case "begin":
+                taken = dict(latest)
+                journal.begin_batch()
+            case "end":
+                in_store = taken = dict(latest)
+                journal.begin_batch()
+                journal.end_batch()
+            case "compact" | "fail":
+                size = journal.write_compacted(taken.values())
+                if step == "compact":
+                    journal.use_compacted(size)
+    journal.close()
+    there = {record.call_id: record for record in found(directory)}
+    assert in_store | there == latest
+
+
+def test_a_journal_of_a_store_that_is_away_has_the_size_of_its_calls(
+    journal: Journal, tmp_path: Path
+) -> None:
+    records = [JournalRecord(b"a", bytes(MAX_BYTES // 4), float(number)) for number in range(40)]
+    for record in records:
+        journal.add(record)
+        journal.begin_batch()
+        if not journal.is_compact:
+            journal.use_compacted(journal.write_compacted([record]))
+        assert sum(sizes(tmp_path)) < MAX_BYTES
+    assert found(tmp_path)[-1] == records[-1]
 
 
 def test_what_is_recorded_while_a_batch_is_written_stays(journal: Journal, tmp_path: Path) -> None:
@@ -234,6 +283,27 @@ def test_what_a_slow_disk_leaves_at_the_end_is_there_at_the_next_start(
         goes_on.set()
         store._thread.join(10)  # or the next one finds the file taken
     assert calls_in(place) == {b"a": b"1"}
+
+
+def test_while_the_store_is_away_the_journal_alone_brings_all_calls_back(tmp_path: Path) -> None:
+    server = MemoryServer()
+    store = Store(MemoryEngine(server), tmp_path)
+    store.put(b"before", b"1")
+    store.put(b"over", b"1")
+    until_written(store)
+    server.away = True
+    store.put(b"during", b"1")
+    store.delete(b"over")
+    eventually(lambda: store._writer.errors, "a write has failed")
+    eventually(lambda: {each.call_id for each in found(tmp_path)} >= {b"before", b"during"}, "all are there")
+    store.close(0.1)
+    again = Store(MemoryEngine(server), tmp_path, may_be_away=True)
+    assert {each.call_id for each in again.load()} == {b"before", b"during"}
+    server.away = False
+    until_written(again)
+    assert set(server.records or ()) == {b"before", b"during"}
+    again.close(10.0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_without_room_for_a_journal_is_said_and_stops_nothing(

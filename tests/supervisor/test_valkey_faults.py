@@ -223,29 +223,37 @@ def test_records_of_another_version_are_damaged_and_the_others_are_kept(group: G
 # --- who has the group ----------------------------------------------------------------------------
 
 
-def test_a_second_relay_is_refused_while_the_first_lives(group: Group) -> None:
-    first = Store(group.engine("relay-1", options="&lease=1"))
+def test_a_second_relay_is_refused_while_the_first_lives(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = group.engine("relay-1"), group.engine("relay-2")
+    first.open()
+    monkeypatch.setattr("time.sleep", lambda _s: first.write({b"a": call(b"a")}))
     with pytest.raises(StoreHeld, match="those of the relay relay-1, which lives; choose another prefix"):
-        group.engine("relay-2", options="&lease=1").open()
-    first.put(b"a", b"1")
-    until_written(first)
-    first.close(5.0)
-    second = group.engine("relay-2")
-    assert [each.call_id for each in second.open()] == [b"a"]
+        second.open()
+    first.close()
+    assert second.open() == [call(b"a")]
     second.close()
 
 
 def test_a_relay_that_was_killed_is_followed_at_once_by_itself_and_after_its_lease_by_another(
-    group: Group,
+    group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    group.engine("relay-1", options="&lease=1").open()
-    begun = time.monotonic()
-    again = group.engine("relay-1", options="&lease=1")
+    waits: list[float] = []
+
+    def lease_ends(wait_s: float) -> None:
+        waits.append(wait_s)
+        group.client.hset(group.key("group"), "until", 0)
+
+    monkeypatch.setattr("time.sleep", lease_ends)
+    group.engine("relay-1").open()
+    again = group.engine("relay-1")
     again.open()
-    assert time.monotonic() - begun < 0.9
-    other = group.engine("relay-2", options="&lease=1")
+    assert not waits
+    other = group.engine("relay-2", options="&lease=60")
     other.open()
-    assert time.monotonic() - begun >= 0.9
+    assert len(waits) == 1
+    assert 0 < waits[0] < 6, "the lease of the first counts, not that of the second"
     other.close()
 
 

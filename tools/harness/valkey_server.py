@@ -4,7 +4,7 @@ import contextlib
 import importlib.util
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,11 @@ def missing() -> str:
     return ""
 
 
+def program_name() -> str:
+    """The server that is installed here."""
+    return next(name for name in PROGRAMS if shutil.which(name))
+
+
 class ValkeyServer:
     """A server in a directory of its own, which keeps nothing on the disk.
 
@@ -32,7 +37,6 @@ class ValkeyServer:
         options: further settings of it, by name.
         host: the address that it listens on.
         port: the port; 0: a free one.
-        words: further arguments.
     """
 
     def __init__(
@@ -42,7 +46,6 @@ class ValkeyServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        words: Sequence[str] = (),
     ) -> None:
         self.host = host
         self.port = port or free_port()
@@ -50,7 +53,6 @@ class ValkeyServer:
         self._options = {"save": "", "appendonly": "no", "bind": host, "port": self.port} | dict(
             options or {}
         )
-        self._words = words
         self._program: Program | None = None
         self.start()
 
@@ -73,9 +75,8 @@ class ValkeyServer:
 
     def start(self) -> None:
         """Start it, at the same port as before."""
-        name = next(name for name in PROGRAMS if shutil.which(name))
         options = [word for key, value in self._options.items() for word in (f"--{key}", str(value))]
-        arguments = [name, *self._words, "--dir", str(self._directory), *options]
+        arguments = [program_name(), "--dir", str(self._directory), *options]
         self._program = Program(arguments)
         self._program.wait_for_line(READY)
 

@@ -7,6 +7,10 @@ against the end of processes, not against power failure, and no slow disk delays
 There are two files because changes are recorded while others are written to the store: one takes new records,
 the other holds those that are being written, and is emptied when the store has them. Each record has a
 number, which orders both files, and a checksum, because the last record may be incomplete.
+
+While the store is away, the journal is compacted: the file of what is being written gets all calls, once
+each, and the other one what was recorded since. So the journal alone brings all calls back, and its size is
+that of the calls, however long the store is away.
 """
 
 import contextlib
@@ -16,7 +20,7 @@ import stat
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -25,9 +29,13 @@ from nh.throttle import RateLimitedLogger
 logger = logging.getLogger(__name__)
 
 NAMES: Final = ("calls.journal-0", "calls.journal-1")
+NEW_NAME: Final = "calls.journal-new"
 
 MAX_BYTES: Final = 16 << 20
-"""Largest size of one file: some seconds of changes at full load. Only a hanging or full disk exceeds it."""
+"""Largest size of new records, beside twice the compacted ones: some seconds of changes at full load."""
+
+COMPACT_BYTES: Final = 1 << 20
+"""So many bytes of new records, and as many as the compacted ones have, are worth being compacted."""
 
 REPEAT_S: Final = 60.0
 """Least time between two log lines about a failure that lasts."""
@@ -76,10 +84,12 @@ class Journal:
         self._sizes = [max((end for _, end, _ in records), default=0) for records in numbered]
         for fd, size in zip(self._files, self._sizes, strict=True):
             os.ftruncate(fd, size)
-        in_order = sorted((number, record) for records in numbered for number, _, record in records)
-        self._found = [record for _, record in in_order]
+        in_order = sorted((each for records in numbered for each in records), key=lambda each: each[0])
+        self._found = [record for _, _, record in in_order]
         self._number = in_order[-1][0] if in_order else 0
         self._active = 0
+        self._batch = self._number, 0  # last number, and bytes of the active file, at begin_batch()
+        self._is_compact = False
 
     def load(self) -> list[JournalRecord]:
         """The records found at the start, the oldest first; a second call returns none.
@@ -95,11 +105,12 @@ class Journal:
         If that fails, it is logged, and both files are emptied: old records without the new ones would bring
         back calls that have ended.
         """
-        data = self._encode(record)
+        self._number += 1
+        data = _encode(self._number, record)
         size = self._sizes[self._active] + len(data)
         try:
-            if size > MAX_BYTES:
-                raise OSError(f"more than {MAX_BYTES >> 20} MiB wait for the store")
+            if size > MAX_BYTES + 2 * self._sizes[1 - self._active]:
+                raise OSError(f"more than {size >> 20} MiB wait for the store")
             if os.write(self._files[self._active], data) < len(data):
                 raise OSError("no room for a record")
         except OSError as exc:
@@ -111,10 +122,54 @@ class Journal:
         """Say that everything recorded so far is about to be written to the store."""
         if not self._sizes[1 - self._active]:  # otherwise it still has the batch that failed before
             self._active = 1 - self._active
+        self._batch = self._number, self._sizes[self._active]
 
     def end_batch(self) -> None:
         """Remove what was recorded before begin_batch(): the store has it."""
+        self._is_compact = False
         self._empty(1 - self._active)
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether compacting is not worth it: the files have all calls, and not much was recorded since."""
+        worth_it = max(COMPACT_BYTES, self._sizes[1 - self._active])
+        return self._is_compact and self._sizes[self._active] < worth_it
+
+    def write_compacted(self, records: Iterable[JournalRecord]) -> int:
+        """Write what use_compacted() is to use. Other threads may add records meanwhile.
+
+        Args:
+            records: the latest of each call at the last begin_batch().
+
+        Returns:
+            The size of the file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        number, _ = self._batch
+        with open(_create(self._new_path), "wb") as stream:
+            return sum(stream.write(_encode(number, record)) for record in records)
+
+    def use_compacted(self, size: int) -> None:
+        """Use the file of write_compacted() in place of what was recorded before begin_batch().
+
+        A kill in between costs nothing: some records are there twice.
+
+        Args:
+            size: of the file.
+
+        Raises:
+            OSError: that failed; all records are still there.
+        """
+        self._replace(1 - self._active, size)
+        _, begin = self._batch
+        length = self._sizes[self._active] - begin
+        with open(_create(self._new_path), "wb") as stream:
+            stream.write(os.pread(self._files[self._active], length, begin))
+        self._replace(self._active, length)
+        self._batch = self._batch[0], 0
+        self._is_compact = True
 
     def close(self) -> None:
         """Close the files; the next Journal finds what is in them."""
@@ -125,21 +180,19 @@ class Journal:
     def remove(self) -> None:
         """Close and remove the files: the store has everything."""
         self.close()
-        for path in self._paths:
+        for path in (*self._paths, self._new_path):
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def _encode(self, record: JournalRecord) -> bytes:
-        self._number += 1
-        snapshot = record.snapshot
-        head = _HEAD.pack(
-            self._number,
-            record.changed_at,
-            len(record.call_id),
-            _NO_SNAPSHOT if snapshot is None else len(snapshot),
-        )
-        body = b"".join((head, record.call_id, snapshot or b""))
-        return _CHECKSUM.pack(zlib.crc32(body)) + body
+    @property
+    def _new_path(self) -> Path:
+        return self._paths[0].with_name(NEW_NAME)
+
+    def _replace(self, which: int, size: int) -> None:
+        fd = _open(self._new_path)
+        self._new_path.rename(self._paths[which])
+        os.close(self._files[which])
+        self._files[which], self._sizes[which] = fd, size
 
     def _empty(self, which: int) -> None:
         if self._sizes[which]:
@@ -150,6 +203,8 @@ class Journal:
         for which, fd in enumerate(self._files):
             self._sizes[which] = 0
             os.ftruncate(fd, 0)
+        self._batch = self._number, 0
+        self._is_compact = False
         self._failures.log(
             logging.WARNING,
             "journal %s: cannot be written: %s; changes of calls in the last moments before a kill of all"
@@ -157,6 +212,22 @@ class Journal:
             self._paths[0].parent,
             why,
         )
+
+
+def _encode(number: int, record: JournalRecord) -> bytes:
+    snapshot = record.snapshot
+    head = _HEAD.pack(
+        number,
+        record.changed_at,
+        len(record.call_id),
+        _NO_SNAPSHOT if snapshot is None else len(snapshot),
+    )
+    body = b"".join((head, record.call_id, snapshot or b""))
+    return _CHECKSUM.pack(zlib.crc32(body)) + body
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def _open(path: Path) -> int:

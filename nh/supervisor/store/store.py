@@ -19,8 +19,9 @@ from typing import Final
 from nh.reasons import reason
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.store.engine import StoredCall, StoreEngine
-from nh.supervisor.store.journal import Journal, JournalRecord
+from nh.supervisor.store.journal import REPEAT_S, Journal, JournalRecord
 from nh.supervisor.store.writer import StoreWriter
+from nh.throttle import RateLimitedLogger
 
 __all__ = ["Store", "StoredCall"]
 
@@ -58,6 +59,7 @@ class Store:
         self._writer = StoreWriter(engine, may_be_away=may_be_away)
         self._check_s = min(FLUSH_S, engine.check_s)
         self._behind_since: float | None = None
+        self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
         self._taken = 0  # changes that are neither in _changes nor in the writer yet
         self._journal = _open_journal(journal_dir)
         stored = {call.call_id: call for call in self._writer.calls}
@@ -182,7 +184,26 @@ class Store:
                 self._behind_since = begun if self._changes else None
                 if self._journal is not None:
                     self._journal.end_batch()
+        elif not works:
+            self._compact_journal()
         return works
+
+    def _compact_journal(self) -> None:
+        journal = self._journal
+        if journal is None or journal.is_compact:
+            return
+        try:
+            size = journal.write_compacted(self._writer.expected())
+            with self._lock:
+                if self._journal is not None:
+                    journal.use_compacted(size)
+        except OSError as exc:
+            self._failures.log(
+                logging.WARNING,
+                "journal: cannot be compacted: %s; a long failure of the store may fill it; give its file"
+                " system more room",
+                exc,
+            )
 
 
 def _open_journal(directory: Path | None) -> Journal | None:

@@ -9,7 +9,7 @@ nh.supervisor.store.store has both.
 import itertools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from nh.errors import StoreUnavailable
@@ -22,6 +22,7 @@ from nh.supervisor.store.engine import (
     StoreHeld,
     StoreRefused,
 )
+from nh.supervisor.store.journal import JournalRecord
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,15 @@ class StoreWriter:
     def calls(self) -> list[StoredCall]:
         """What the engine should hold."""
         return list(self._wanted.values())
+
+    def expected(self) -> Iterator[JournalRecord]:
+        """What the engine should hold, and what it should not: the latest of each call."""
+        now = time.time()
+        for call in self._wanted.values():
+            yield JournalRecord(call.call_id, call.snapshot, call.written_at)
+        for call_id, call_or_none in self._unwritten.items():
+            if call_or_none is None:
+                yield JournalRecord(call_id, None, now)
 
     @property
     def works(self) -> bool:

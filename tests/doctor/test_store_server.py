@@ -1,0 +1,51 @@
+"""`nh doctor` on the server of the store: real servers, with the faults that they can have."""
+
+from pathlib import Path
+
+import pytest
+
+from nh.config import Settings
+from nh.doctor.doctor import CHECKS, examine
+from nh.doctor.findings import Finding, Status
+from nh.doctor.host import Host, Patient
+from tools.harness.ports import free_port
+from tools.harness.valkey_server import valkey_server
+
+pytestmark = pytest.mark.valkey
+
+
+def findings(state: str) -> list[Finding]:
+    settings = Settings(runtime_dir="/run/test", state=state)
+    return list(examine(Patient(Host(), settings, None), {"store_server": CHECKS["store_server"]}))
+
+
+def test_a_sound_server_and_no_server_have_no_fault(tmp_path: Path) -> None:
+    assert [each.status for each in findings(str(tmp_path))] == [Status.OK]
+    with valkey_server({"appendonly": "yes"}) as server:
+        (finding,) = findings(server.url)
+    assert finding.status is Status.OK
+    assert "answers within" in finding.found
+
+
+def test_each_fault_of_a_server_is_found_with_its_remedy() -> None:
+    options = {
+        "maxmemory": "100mb",
+        "maxmemory-policy": "allkeys-lru",
+        "replicaof": f"127.0.0.1 {free_port()}",
+    }
+    with valkey_server(options) as server:
+        found = {each.found: each for each in findings(server.url)}
+        assert list(found) == [
+            "the server of the store is a read-only replica",
+            "the server of the store has maxmemory-policy allkeys-lru",
+            "the server of the store has neither appendonly nor a replica",
+        ]
+        assert all(each.meaning and each.remedy for each in found.values())
+        (finding,) = findings(f"valkey://:open-sesame@{server.host}:{server.port}/0")
+        assert (finding.status, finding.meaning) == (Status.FAILURE, "nh does not start")
+        assert "open-sesame" not in repr(finding)
+    (finding,) = findings(server.url)
+    assert finding.status is Status.WARNING
+    assert "Connection refused" in finding.found
+    (finding,) = findings(f"{server.url}/0?colour=red")
+    assert "'colour' is no option" in finding.found

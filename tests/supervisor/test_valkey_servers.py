@@ -1,0 +1,111 @@
+"""Servers over TLS, and a primary that Sentinels know: found, and found again after a failover."""
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nh.supervisor.store.engine import StoredCall, StoreEngine, StoreRefused
+from nh.supervisor.store.store import Store
+from nh.supervisor.store.valkey.url import parse_url
+from tests.supervisor.stores import until_written
+from tests.supervisor.valkey_group import Group
+from tools.harness.ports import free_port
+from tools.harness.program import Program
+from tools.harness.valkey_server import ValkeyServer, program_name, valkey_server
+from tools.harness.waiting import eventually
+
+pytestmark = pytest.mark.valkey
+
+
+def engine(scheme: str, location: str) -> StoreEngine:
+    from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
+
+    return ValkeyEngine(parse_url(scheme, location), "relay-1")
+
+
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that it signs itself, and its key."""
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
+    subprocess.run(
+        [
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+            ),
+            *("-keyout", str(key), "-out", str(certificate), "-days", "1", "-subj", "/CN=store.example"),
+            *("-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
+
+
+def test_a_server_over_tls_is_used_if_its_certificate_is_trusted_and_has_its_name(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    options = {
+        "tls-cert-file": certificate,
+        "tls-key-file": key,
+        "tls-ca-cert-file": certificate,
+        "tls-auth-clients": "no",
+        "tls-port": (port := free_port()),
+    }
+    with valkey_server(options):
+        opened = engine("valkeys", f"127.0.0.1:{port}/0?ca={certificate}")
+        assert opened.open() == []
+        opened.write({b"a": StoredCall(b"a", b"1", 1.5)})
+        opened.close()
+        assert opened.name.startswith("valkeys://")
+        with pytest.raises(StoreRefused, match=r"TLS: .*; ca=PATH in the URL"):
+            engine("valkeys", f"127.0.0.1:{port}/0").open()
+        with pytest.raises(StoreRefused, match="TLS: "):
+            engine("valkeys", f"localhost:{port}/0?ca={certificate}").open()
+        with pytest.raises(StoreRefused, match="cannot be read"):
+            engine("valkeys", f"127.0.0.1:{port}/0?ca={tmp_path}/none").open()
+
+
+@contextlib.contextmanager
+def sentinel_of(primary: ValkeyServer, directory: Path) -> Iterator[int]:
+    """The port of a Sentinel that knows `primary` by the name main, and promotes a replica by itself."""
+    port, file = free_port(), directory / "sentinel.conf"
+    file.write_text(
+        f"bind 127.0.0.1\nport {port}\ndir {directory}\n"
+        f"sentinel monitor main {primary.host} {primary.port} 1\n"
+        "sentinel down-after-milliseconds main 500\n"
+        "sentinel failover-timeout main 1000\n"
+    )
+    with Program([program_name(), str(file), "--sentinel"]) as program:
+        program.wait_for_line("monitor master")
+        yield port
+
+
+@pytest.mark.full
+def test_the_primary_of_sentinels_is_found_and_its_successor_gets_all_calls(tmp_path: Path) -> None:
+    from valkey import Valkey  # noqa: PLC0415  the extra may be missing
+
+    with (
+        valkey_server() as primary,
+        valkey_server({"replicaof": f"127.0.0.1 {primary.port}"}) as replica,
+        sentinel_of(primary, tmp_path) as port,
+        Valkey(port=port) as sentinel,
+    ):
+        eventually(lambda: primary.client().info()["connected_slaves"], "the replica is connected")
+        eventually(lambda: sentinel.sentinel_slaves("main"), "the Sentinel knows it", 30.0)
+        store = Store(engine("valkey", f"127.0.0.1:{port}/0?sentinel=main"))
+        store.put(b"a", b"1")
+        until_written(store)
+        assert Group(primary, "nh").contents() == {b"a": b"1"}
+        primary.stop()
+        store.put(b"b", b"2")
+        until_written(store)
+        assert Group(replica, "nh").contents() == {b"a": b"1", b"b": b"2"}
+        store.close(5.0)
