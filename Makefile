@@ -46,7 +46,7 @@ $(VENV)/bin/python:
 	$(call step,Creating the Python environment $(VENV),$(PYTHON) -m venv $(VENV))
 
 $(RUN): pyproject.toml | $(VENV)/bin/python
-	$(call step,Installing nh and what it needs to run,$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[http$(COMMA)valkey]')
+	$(call step,Installing nh and what it needs to run,$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[http$(COMMA)srtp$(COMMA)valkey]')
 	@touch $@
 
 $(DEV): $(RUN)

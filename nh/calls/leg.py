@@ -11,6 +11,7 @@ from typing import Protocol
 
 from nh.calls.claims import Carried
 from nh.calls.media import Endpoint, Side
+from nh.calls.media_security import MediaSecurity
 from nh.calls.reception import Reception
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes
@@ -51,6 +52,10 @@ class Drop(enum.IntEnum):
     LOOPED: it passed too many ports of this relay.
     OVERFLOW: the receive buffer of the socket was full.
     DTMF_BLOCKED: it is a DTMF event (RFC 4733), and those of its end are blocked.
+    SRTP_AUTHENTICATION: it is not protected with the key of its end.
+    SRTP_REPLAY: it has been received before, or is too late.
+    SRTP_NO_KEY: the key that its end uses is not known.
+    SRTP_UNSENT: it cannot be protected for the other end: its index has been used, or no key is left for it.
     """
 
     admitted: bool
@@ -69,6 +74,10 @@ class Drop(enum.IntEnum):
     LOOPED = 4, True
     OVERFLOW = 5, False
     DTMF_BLOCKED = 6, True
+    SRTP_AUTHENTICATION = 7, False
+    SRTP_REPLAY = 8, False
+    SRTP_NO_KEY = 9, False
+    SRTP_UNSENT = 10, True
 
 
 class Leg(Reception):
@@ -93,6 +102,8 @@ class Leg(Reception):
         rtcp: the leg that RTCP on this port counts for, where this end multiplexes RTCP and the other end
             does not (RFC 5761); None otherwise. `muxed_on` of that leg is this one: what is sent to the RTCP
             component of this end goes to its RTP port.
+        security: of what the end sends here and is sent; None: none that ends at the relay. A leg that has
+            any, or whose egress has, stays in user space.
         transforms, taps: stages between admission and egress, in order; a leg that has any stays in user
             space.
         drops: packets by Drop, None: no drop yet.
@@ -119,6 +130,7 @@ class Leg(Reception):
         "other",
         "receives",
         "rtcp",
+        "security",
         "side",
         "silenced",
         "socket",
@@ -162,6 +174,7 @@ class Leg(Reception):
         self.silenced = False
         self.rtcp: Leg | None = None
         self.muxed_on: Leg | None = None
+        self.security: MediaSecurity | None = None
         self.transforms: tuple[Transform, ...] = ()
         self.taps: tuple[Tap, ...] = ()
         self.drops: list[int] | None = None
@@ -201,7 +214,8 @@ class Leg(Reception):
         """What silences the packets that are passed on, None if nothing does."""
         if not self.silenced or self.payload_types is None:
             return None
-        return Silencer(self.payload_types, encrypted=Carried.PADDED not in self.carried)
+        encrypted = Carried.PADDED not in self.carried and self.security is None
+        return Silencer(self.payload_types, encrypted=encrypted)
 
     # --- changes --------------------------------------------------------------------------------------
 

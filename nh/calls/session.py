@@ -112,6 +112,7 @@ class Session:
         self.legs = pair_sockets(
             group_from, group_to, policies, window_ends=now + latch_window_s, relatch_s=relatch_s
         )
+        self.secure()
         self.on_hold = _on_hold(group_from, group_to)
         group_from.attach()
         group_to.attach()
@@ -175,7 +176,21 @@ class Session:
             leg.carried = carried_by(medium, place.component)
         for leg, types in zip(self.legs, payload_types(self.group_from, self.group_to), strict=True):
             leg.set_payload_types(types)
+        self.secure()
         self.on_hold = _on_hold(self.group_from, self.group_to)
+
+    def secure(self) -> bool:
+        """Give the legs the security that the groups of their ends have now.
+
+        Returns:
+            Whether a leg changed.
+        """
+        changed = False
+        for side, group in ((Side.FROM, self.group_from), (Side.TO, self.group_to)):
+            for leg in self.legs[side::2]:
+                changed = changed or leg.security is not group.security
+                leg.security = group.security
+        return changed
 
     def inherit(self, before: "Session") -> None:
         """Let ends that announce the same again keep their sources; this session replaces `before`.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from nh.calls.leg import RelaySocket
 from nh.calls.media import Media, RelayMedia, Side, interned
+from nh.calls.media_security import MediaSecurity
 from nh.calls.ports import PortSpace
 
 OpenSockets = Callable[[str, int, int], list[RelaySocket]]
@@ -51,6 +52,7 @@ class SocketGroup:
         components: what each of `sockets` is for, in the same order.
         created: monotonic seconds.
         dscp: DiffServ code point that was asked for, None: that of the settings.
+        security: of all its media, None: the relay passes on what comes, as it is.
         users: sessions that use the group.
         idle_since: monotonic seconds at which the last session left it; None: a session uses it, or none ever
             did.
@@ -65,6 +67,7 @@ class SocketGroup:
         "idle_since",
         "media",
         "relay_media",
+        "security",
         "side",
         "sockets",
         "users",
@@ -87,6 +90,7 @@ class SocketGroup:
         self.media = tuple(media)
         self.created = created
         self.dscp = dscp
+        self.security: MediaSecurity | None = None
         self.users = 0
         self.idle_since: float | None = None
         self.relay_media = tuple(

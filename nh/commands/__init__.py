@@ -8,6 +8,7 @@ Net::SIP puts NUL bytes into them.
 
 from nh.commands.base import MAX_ID_BYTES, BaseCommand, ResultT_co
 from nh.commands.ng import (
+    DEFAULT_SDES,
     MAX_FORWARDED_BYTES,
     PLAIN_TEXT,
     Answer,
@@ -22,6 +23,7 @@ from nh.commands.ng import (
     OfferOptions,
     Query,
     RtcpAttribute,
+    SdesOptions,
     SdpText,
 )
 from nh.commands.operation import (
@@ -77,6 +79,7 @@ Command = (
 
 
 __all__ = [
+    "DEFAULT_SDES",
     "MAX_CSEQ",
     "MAX_DRAIN_S",
     "MAX_FORWARDED_BYTES",
@@ -116,6 +119,7 @@ __all__ = [
     "Reload",
     "ResultT_co",
     "RtcpAttribute",
+    "SdesOptions",
     "SdpText",
     "SessionCommand",
     "SessionOptions",

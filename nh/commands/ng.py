@@ -126,6 +126,28 @@ class SdpText(msgspec.Struct, frozen=True, kw_only=True):
         return self.version or self.force_version or self.username or self.session_name or self.whole_origin
 
 
+class SdesOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How keys of SRTP are in the SDP (SDES, RFC 4568), where one side of a call has SRTP.
+
+    Attributes:
+        off: none are: one side cannot have SRTP then.
+        only: names of the crypto suites that are offered and taken; () for all.
+        excluded: names of those that are not.
+        order: names of those that come first.
+        pad: write base64 with its padding.
+        lifetime: write the lifetime of keys.
+    """
+
+    off: bool = False
+    only: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    pad: bool = False
+    lifetime: bool = False
+
+
+DEFAULT_SDES: Final = SdesOptions()
+
 PLAIN_TEXT: Final = SdpText()
 """Nothing but what a relay must change."""
 
@@ -149,6 +171,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             media that the peer does not receive.
         mux_offer, mux_require, mux_demux, mux_accept, mux_reject: of `rtcp-mux`; require implies offer.
         transport_protocol: protocol for the m= lines, such as RTP/SAVPF, or `accept`; "" if not given.
+        sdes: see SdesOptions.
         dscp: DSCP of the packets sent, 0 to 63; None: the relay's default.
         loop_protect: leave an SDP alone that has this relay's mark, and mark the SDPs it rewrites.
         label: the client's own name for the sender, shown in queries.
@@ -176,6 +199,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     mux_accept: bool = False
     mux_reject: bool = False
     transport_protocol: str = ""
+    sdes: SdesOptions = DEFAULT_SDES
     dscp: int | None = None
     loop_protect: bool = False
     label: str = ""

@@ -139,6 +139,7 @@ class LegDetail(msgspec.Struct, frozen=True):
             receives nothing of these streams.
         unreachable: how many messages of ICMP said that packets sent to this end do not arrive.
         unreachable_s: seconds since the latest one; None: there was none.
+        srtp: the crypto suite between this end and the relay; "" where SRTP does not end at the relay.
     """
 
     local: str
@@ -160,6 +161,7 @@ class LegDetail(msgspec.Struct, frozen=True):
     deaf_reports: int = 0
     unreachable: int = 0
     unreachable_s: float | None = None
+    srtp: str = ""
 
 
 class PairDetail(msgspec.Struct, frozen=True):

@@ -84,6 +84,7 @@ class MediumPlan(msgspec.Struct, frozen=True):
             None: RTCP has no port of its own (muxed, or the medium is not RTP), and a=rtcp is removed.
         mux: what to do with a=rtcp-mux.
         proto: transport protocol of the m= line, such as RTP/AVP; "" leaves it.
+        crypto: a=crypto lines in place of those that there are; None leaves them.
     """
 
     address: str
@@ -91,6 +92,7 @@ class MediumPlan(msgspec.Struct, frozen=True):
     rtcp_port: int | None = None
     mux: MuxAction = MuxAction.KEEP
     proto: str = ""
+    crypto: tuple[bytes, ...] | None = None
 
 
 class RewritePlan(msgspec.Struct, frozen=True):
@@ -178,6 +180,10 @@ def _rewrite_medium(
     _rewrite_rtcp(edits, medium, plan, port, whole.text.rtcp_attribute)
     _rewrite_mux(edits, medium, plan.mux, port)
     _rewrite_ice(edits, medium, plan, port, whole.ice)
+    if plan.crypto is not None:
+        _drop(edits, medium, ("crypto",))
+        for line in plan.crypto if port else ():
+            edits.insert_after(medium.last, line)
 
 
 def _held_if(held: bool, address: str) -> str:

@@ -149,6 +149,7 @@ def _leg(leg: Leg, said: Media, *, wall_offset_s: float, now: float) -> LegDetai
         deaf_reports=0 if leg.meter is None else leg.meter.deaf_reports,
         unreachable=leg.unreachable,
         unreachable_s=None if leg.unreachable_at is None else round(now - leg.unreachable_at, 3),
+        srtp=leg.security.suite if leg.security is not None else "",
     )
 
 

@@ -44,6 +44,10 @@ class ShardStats:
     drop_looped: int = drop("looped", "passed through ports of this relay too often (a loop)")
     drop_overflow: int = drop("overflow", "the receive buffer of the socket was full")
     drop_dtmf_blocked: int = drop("DTMF blocked", "a DTMF event of an end whose DTMF is blocked")
+    drop_srtp_authentication: int = drop("SRTP authentication", "not protected with the key of its end")
+    drop_srtp_replay: int = drop("SRTP replay", "SRTP that has been received before, or is too late")
+    drop_srtp_no_key: int = drop("SRTP no key", "SRTP whose key is not known, or is used up")
+    drop_srtp_unsent: int = drop("SRTP unsent", "it cannot be protected with the key of the other end")
 
     allocate_ok: int = counter("allocate commands carried out")
     allocate_refused: int = counter("allocate commands refused by a rule or a limit")

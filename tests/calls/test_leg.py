@@ -190,4 +190,8 @@ def test_drops_are_counted_by_reason() -> None:
         Drop.LOOPED: 0,
         Drop.OVERFLOW: 0,
         Drop.DTMF_BLOCKED: 0,
+        Drop.SRTP_AUTHENTICATION: 0,
+        Drop.SRTP_REPLAY: 0,
+        Drop.SRTP_NO_KEY: 0,
+        Drop.SRTP_UNSENT: 0,
     }

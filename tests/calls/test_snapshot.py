@@ -396,8 +396,8 @@ def test_a_snapshot_is_the_same_after_its_way_through_bytes() -> None:
 APART: dict[type, set[str]] = {
     Call: {"transactions", "offers", "resources", "_wall_offset_s"},
     Transaction: set(),
-    # counted anew; `bases`; `bases` and `announced`; the ranges of `media`
-    SocketGroup: {"users", "sockets", "relay_media", "components"},
+    # counted anew; `bases`; `bases` and `announced`; the ranges of `media`; `secrets` of the call
+    SocketGroup: {"users", "sockets", "relay_media", "components", "security"},
     Session: set(),
     Leg: {
         "replaced",  # its session's
@@ -405,9 +405,10 @@ APART: dict[type, set[str]] = {
         *("relatch_s", "carried", "rtp"),  # by the settings and the media
         *("heard_packets", "heard_at"),  # `heard`
         "muxed_reports",  # RTCP is read some times more
+        "security",  # its group's
         *("transforms", "taps"),  # functions: what sets them sets them again
     },
-    Party: set(),
+    Party: {"security", "offered_keys"},  # `secrets` of the call
     Dialog: {"_left"},  # within one command
 }
 SNAPSHOTS = (

@@ -169,7 +169,7 @@ def test_a_strict_source_shuts_others_out(nh: NgRelay, alice: End, bob: End) -> 
 @pytest.mark.parametrize(
     "option",
     [
-        pytest.param({"transport_protocol": "RTP/SAVP"}, id="SRTP for RTP"),
+        pytest.param({"transport_protocol": "UDP/TLS/RTP/SAVPF"}, id="DTLS for RTP"),
         pytest.param({"codec": {"transcode": ["PCMA"]}}, id="transcoding"),
         pytest.param({"record_call": "on"}, id="recording"),
         pytest.param({"ICE": "force"}, id="ICE in a phone's stead"),

@@ -198,7 +198,7 @@ def test_rejected_media_need_no_conversion(nh: NgRelay) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"transport_protocol": "RTP/SAVP"},
+        {"transport_protocol": "UDP/TLS/RTP/SAVPF"},
         {"ICE": "force"},
         {"media_address": "192.0.2.1", "flags": ["WebRTC"]},
         {"codec": {"transcode": ["PCMU"]}},

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.commands import Answer, Feature, IceHandling, Offer, OfferOptions
+from nh.commands import Answer, Feature, IceHandling, Offer, OfferOptions, SdesOptions
 from nh.errors import IncompleteSdp, NhError, Unsupported, UnusableSdp
 from nh.results import Rewritten
 from tests.sdp import samples
@@ -311,15 +311,22 @@ def test_a_call_without_any_relayed_medium_is_still_a_call(ng: NgTestbed) -> Non
 
 
 def test_a_conversion_of_transports_is_refused(ng: NgTestbed, alice: MediaPeer) -> None:
-    with pytest.raises(Unsupported, match="RTP/SAVP"):
-        ng.offer(alice, transport_protocol="RTP/SAVP")
+    with pytest.raises(Unsupported, match="UDP/TLS/RTP/SAVP"):
+        ng.offer(alice, transport_protocol="UDP/TLS/RTP/SAVP")
     ng.offer(alice, transport_protocol="RTP/AVP")
 
 
 @pytest.mark.parametrize(
     ("options", "left_out"),
     [
-        ({"transport_protocol": "RTP/SAVP"}, "transport-protocol: nh passes RTP/AVP on as it is, not as "),
+        (
+            {"transport_protocol": "UDP/TLS/RTP/SAVP"},
+            "transport-protocol: nh passes RTP/AVP on as it is, not as ",
+        ),
+        (
+            {"transport_protocol": "RTP/SAVP", "sdes": SdesOptions(off=True)},
+            "transport-protocol: nh passes RTP/AVP on as it is, not as ",
+        ),
         ({"ice": IceHandling.FORCE}, "ICE=force: the offer has no ICE"),
     ],
 )

@@ -180,7 +180,7 @@ def test_one_pair_needs_no_list_of_its_own() -> None:
     ("fields", "named"),
     [
         ({"flags": ["fly", "symmetric"]}, "fly"),
-        ({"flags": ["SDES-off"]}, "SDES=off"),
+        ({"flags": ["SDES-nonew"]}, "SDES=nonew"),
         ({"replace": ["timing"]}, "replace-timing"),
         ({"sdp-attr": {"audio": {"turn": ["x"]}}}, "sdp-attr-turn"),
         ({"sdp-attr": {"audio": {"substitute": [["x"], ["a", ""]]}}}, "sdp-attr-substitute"),

@@ -56,6 +56,7 @@ class Announcer:
         party.policy = policy
         self.set_groups(party, groups, completes=completes, now=now)
         party.holds = {}
+        party.security = [request.security for request in requests]
         for index, (group, request) in enumerate(zip(groups, requests, strict=True)):
             if group is None or request.media is None:
                 continue
@@ -64,9 +65,21 @@ class Announcer:
                 party.holds[index] = request.media
             else:
                 group.renew([request.media])
+            if completes is not None or not self._is_agreed(party, index):
+                group.security = request.security
             group.announce()
         for dialog in self._participants.dialogs_of(party):
             dialog.refresh(self._resources, party, now=now)
+
+    def apply_security(self, party: Party) -> None:
+        """Use the keys of the party's last offer: it has been answered."""
+        for group, security in zip(party.groups, party.security, strict=False):
+            if group is not None:
+                group.security = security
+        for dialog in self._participants.dialogs_of(party):
+            for _, session in dialog.running:
+                if session.secure():
+                    self._resources.refresh_session(session)
 
     def apply_holds(self, party: Party, *, now: float) -> None:
         """Put on hold what an offer of the party announced so; it has been answered."""

@@ -127,6 +127,9 @@ class Offers:
         self._announcer.announce(party, groups, requests, policy, now=now)
         party.waiting_since = now
         if early is not None:
+            for group, request in zip(ready, expected, strict=True):
+                if group is not None:
+                    group.security = request.security
             self._expect(early, ready, now=now)
         dialog = self.participants.find_joint(party, to_tag)
         if dialog is not None:
@@ -186,6 +189,7 @@ class Offers:
         dialog.branch = branch or dialog.branch
         for party in (offerer, answerer):
             self._signalled(party, now=now)
+        self._announcer.apply_security(offerer)
         self._announcer.announce(answerer, groups, requests, policy, completes=dialog, now=now)
         self._announcer.apply_holds(offerer, now=now)
         self._commit(dialog, now=now)

@@ -147,6 +147,11 @@ class Participants:
         yield from self.early
 
     @property
+    def all_parties(self) -> list[Party]:
+        """The parties, then those that will answer, in the order of their offers."""
+        return [*self.parties, *(dialog.callee for dialog in self.early)]
+
+    @property
     def groups(self) -> Iterator[SocketGroup]:
         """All socket groups of all parties, and of those that will answer."""
         for party in self.parties:

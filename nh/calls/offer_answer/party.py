@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Block, Media, Side
+from nh.calls.media_security import MediaSecurity, OfferedKey
 from nh.calls.origin import SentOrigin
 from nh.calls.resources import CallResources
 from nh.calls.socket_group import SocketGroup
@@ -26,6 +27,7 @@ class MediumRequest(NamedTuple):
         latch: keep the present sockets even if the announced endpoint changed.
         dscp: DiffServ code point of packets that new sockets send, 0 to 63 (RFC 2474); None: the setting's.
         fresh: open new sockets in any case.
+        security: SRTP between the end and the relay; None: none.
     """
 
     media: Media | None
@@ -33,6 +35,7 @@ class MediumRequest(NamedTuple):
     latch: bool = False
     dscp: int | None = None
     fresh: bool = False
+    security: MediaSecurity | None = None
 
 
 class OfferedMedium(NamedTuple):
@@ -126,6 +129,9 @@ class Party:
             answer the relay sends to where the party was before (RFC 3264 8.3).
         offered: the m= lines of its last offer.
         mux: RTCP multiplexing of each medium of its last offer.
+        security: of each medium of its last SDP. That of an offer which changes an agreed medium is in force
+            with the answer; until then the end goes on with the keys before.
+        offered_keys: for each medium of its last offer, the keys that the relay offered in its place.
         ended_totals: by (medium, component), what ended sessions received from this end.
         references: see Reference; empty where rtpproxy's commands have not made it.
         sent_origin: origin of the SDP that this end was sent last, if a client wanted any of it kept.
@@ -144,9 +150,11 @@ class Party:
         "label",
         "mux",
         "offered",
+        "offered_keys",
         "peer_interface",
         "policy",
         "references",
+        "security",
         "sent_origin",
         "side",
         "signalled",
@@ -176,6 +184,8 @@ class Party:
         self.holds: dict[int, Media] = {}
         self.offered: list[OfferedMedium] = []
         self.mux: list[Mux] = []
+        self.security: list[MediaSecurity | None] = []
+        self.offered_keys: list[tuple[OfferedKey, ...]] = []
         self.ended_totals: dict[tuple[int, int], ReceivedTotals] = {}
         self.references: set[Reference] = set()
         self.sent_origin: SentOrigin | None = None

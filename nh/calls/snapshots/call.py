@@ -11,6 +11,7 @@ from nh.calls.journal import CallJournal
 from nh.calls.session import Session
 from nh.calls.snapshots.media import GroupSnapshot
 from nh.calls.snapshots.offer_answer import OffersSnapshot
+from nh.calls.snapshots.secrets import SecretsRestorer, take_secrets
 from nh.calls.snapshots.session import SessionSnapshot
 from nh.calls.snapshots.transaction import TransactionSnapshot
 from nh.calls.snapshots.values import Time, TimeShift, indexes_of, require, require_distinct
@@ -42,6 +43,7 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True):
         sessions: in the order in which they began.
         offers: None in a call of Net::SIP's.
         journal: None: of an nh that wrote none.
+        secrets: see nh.calls.snapshots.secrets; b"" if the call has none.
     """
 
     call_id: bytes
@@ -54,6 +56,7 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True):
     offers: OffersSnapshot | None = None
     timeout_target: TimeoutTarget | None = None
     journal: CallJournal | None = None
+    secrets: bytes = b""
 
     def check(self) -> None:
         """Check that it can be restored whole, if the host gives its ports.
@@ -114,6 +117,7 @@ def take_snapshot(call: Call, *, clock: Clock) -> CallSnapshot:
         else OffersSnapshot.take(call.offers, group_indexes, session_indexes),
         timeout_target=call.timeout_target,
         journal=call.journal,
+        secrets=b"" if call.offers is None else take_secrets(groups, call.offers.participants.all_parties),
     )
 
 
@@ -145,6 +149,9 @@ def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, no
         for each in snapshot.groups:
             groups.append(each.rebuild(resources, times))
             undo.callback(resources.close_group, groups[-1])
+        secrets = SecretsRestorer(snapshot.secrets) if snapshot.secrets else None
+        if secrets is not None:
+            secrets.apply_to_groups(groups)
         settings = resources.settings
         sessions: list[Session] = [
             each.rebuild(groups, times, latch_window_s=settings.latch_window_s, relatch_s=settings.relatch_s)
@@ -155,6 +162,8 @@ def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, no
             call.transactions[key] = transaction.rebuild(groups, sessions)
         if snapshot.offers is not None:
             call.offers = snapshot.offers.rebuild(resources, groups, sessions, times)
+            if secrets is not None:
+                secrets.apply_to_parties(call.offers.participants.all_parties)
         for session in sessions:
             resources.resume_session(session)
             undo.callback(resources.withdraw_session, session)

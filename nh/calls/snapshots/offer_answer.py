@@ -242,7 +242,7 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         known = participants.parties
         early = participants.early
         expected = [dialog.callee for dialog in early]
-        parties = indexes_of([*known, *expected])
+        parties = indexes_of(participants.all_parties)
         return cls(
             last_signal=offers.last_signal,
             parties=[PartySnapshot.take(party, groups) for party in known],

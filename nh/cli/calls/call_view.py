@@ -78,6 +78,8 @@ def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
 
 def _path(leg: LegDetail) -> str:
     """Which way its packets go, and why if that is not the short one."""
+    if leg.srtp:
+        return f"in user space, SRTP with this end: {show_text(leg.srtp)}"
     if leg.kernel:
         return f"in the kernel: {count(leg.kernel_packets)} of its packets"
     text = "in user space"

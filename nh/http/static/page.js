@@ -247,7 +247,7 @@ function legCard(title, leg) {
     ["packets", `${count(leg.packets)}, ${count(leg.bytes)}B`], ["last packet", leg.idle_s === null ? "never" : `${duration(leg.idle_s)} ago`],
     ["path", leg.kernel ? "kernel" : `user space${leg.user_space_because ? `: ${leg.user_space_because}` : ""}`],
     ["dropped", dropped.map(([reason, number]) => `${reason.replaceAll("_", " ")} ${count(number)}`).join(", "), "warn"],
-    ["turned away", leg.refused_from || "", "warn"],
+    ["turned away", leg.refused_from || "", "warn"], ["SRTP", leg.srtp || ""],
     ...leg.streams.map((stream) => [`SSRC ${stream.ssrc.toString(16)}`, quality(stream), stream.mos !== null && stream.mos < 3.5 ? "warn" : ""]),
   ));
 }

@@ -11,13 +11,16 @@ from typing import Final
 
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
+from nh.calls.media_security import MediaSecurity
 from nh.calls.rtp.meter import RTP_HEADER_BYTES
 from nh.calls.rtp.silence import Silencer
 from nh.shard.media import loop_guard
 from nh.shard.media.addresses import socket_address
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.srtp import seal_packet
 from nh.shard.media.totals import TrafficTotals
+from nh.srtp.refusal import SrtpRefused
 
 _OF_EARLIER_PACKETS: Final = (
     errno.EMSGSIZE,
@@ -61,6 +64,8 @@ class Egress:
             return lambda packet: self.drop(leg, Drop.NO_TARGET, len(packet))
         out = socket_of(target)
         send = self._sender_to(leg, out, destination, ttl)
+        if (security := target.security) is not None:
+            send = functools.partial(self._send_sealed, security, leg, send)
         if silencer := leg.silencer:
             send = functools.partial(self._send_silenced, silencer, leg, send)
         if events := leg.blocked_events:
@@ -112,6 +117,18 @@ class Egress:
             send(packet)
         else:
             self.drop(leg, Drop.NO_TARGET, len(packet))
+
+    def _send_sealed(self, security: MediaSecurity, leg: Leg, send: Send, packet: memoryview) -> None:
+        """Send a packet under the SRTP of its receiver; what is sent again after an error is sealed once."""
+        try:
+            sealed = seal_packet(security, packet)
+        except SrtpRefused:
+            self.drop(leg, Drop.SRTP_UNSENT, len(packet))
+            return
+        try:
+            send(sealed)
+        except OSError as error:
+            self.send_failed(leg, send, sealed, error)
 
     def _send_to_local_port(
         self, leg: Leg, out: MediaSocket, destination: Endpoint, ttl: int, packet: memoryview

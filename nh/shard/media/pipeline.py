@@ -4,7 +4,7 @@
     demultiplex  RTP or RTCP, where both come to one port (nh.calls.classify)
     admit        by source (nh.calls.latching); the kernel does that at a connected socket, beside which
                  another one gets the packets of all other sources
-    transform    the leg's transforms and taps
+    transform    SRTP of its sender and of its receiver (nh.shard.media.srtp), the leg's transforms and taps
     measure      the leg's RTP statistics
     egress       send it, from the socket of the opposite leg (nh.shard.media.egress)
 
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
         reads_ttl: packets go on to a port of this relay, so their TTL is read and decremented.
         demultiplexes: RTCP comes to the RTP port and has a leg of its own.
         offloaded: a kernel flow forwards for the leg; the socket gets what the flow leaves.
-        transforms: the leg has transforms or taps.
+        transforms: the leg has transforms or taps, or an end of it has SRTP.
     """
 
     admit: Admit
@@ -76,7 +76,8 @@ def plan_for(legs: Sequence[Leg], *, connected: bool, local_ports: LocalPorts) -
             destination = each.egress.destination
             reads_ttl = reads_ttl or (destination is not None and destination in local_ports)
             offloaded = offloaded or each.offload is not None
-            transforms = transforms or bool(each.transforms or each.taps)
+            secured = each.security is not None or each.egress.security is not None
+            transforms = transforms or secured or bool(each.transforms or each.taps)
     return Plan(
         Admit.BY_KERNEL if connected else Admit.BY_SOURCE, reads_ttl, demultiplexes, offloaded, transforms
     )

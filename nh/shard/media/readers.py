@@ -19,8 +19,10 @@ from nh.shard.media.egress import Egress, Send
 from nh.shard.media.pipeline import PLAIN, Admit, Plan
 from nh.shard.media.poll import MediaPoll, Reader
 from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.srtp import DROPS, open_packet
 from nh.shard.media.totals import TrafficTotals
 from nh.shard.media.unreachable import read_unreachable
+from nh.srtp.refusal import SrtpRefused
 
 MAX_DATAGRAM_BYTES: Final = 65_536
 
@@ -115,8 +117,9 @@ class Readers:
         except OSError:
             self._note_errors(media_socket)
             return
-        packet = self._view[:size]
-        self._process(media_socket.legs[0], classify(packet), packet, ttl)
+        leg, packet = media_socket.legs[0], self._opened(media_socket, self._view[:size])
+        if packet is not None:
+            self._process(leg, classify(packet), packet, ttl)
 
     # --- stages ---------------------------------------------------------------------------------------
 
@@ -139,11 +142,13 @@ class Readers:
         except OSError:
             self._note_errors(media_socket)
             return ()
-        packet = self._view[:size]
-        kind = classify(packet)
         if not media_socket.legs:
             self._traffic.drop(Drop.NO_SESSION, size)
             return ()
+        packet = self._opened(media_socket, self._view[:size])
+        if packet is None:
+            return ()
+        kind = classify(packet)
         leg, changed = admit(media_socket.legs, source, packet, now=self._poll.now)
         if leg is None:
             # of several legs, the last is the newest session's
@@ -158,6 +163,19 @@ class Readers:
             for leg in media_socket.legs:
                 if leg.destination == destination:
                     leg.note_unreachable(now=self._poll.now)
+
+    def _opened(self, media_socket: MediaSocket, packet: memoryview) -> memoryview | None:
+        """The packet without SRTP if its end has that; None: it does not pass, and is counted."""
+        # of several legs, the last is the newest session's; all of them are for the same end
+        leg = media_socket.legs[-1]
+        security = leg.security
+        if security is None:
+            return packet
+        try:
+            return open_packet(security, packet)
+        except SrtpRefused as refused:
+            self._egress.drop(leg, DROPS[refused.reason], len(packet))
+            return None
 
     def _process(self, leg: Leg, kind: MediaKind, packet: memoryview, ttl: int) -> None:
         """Count, transform, measure and send a packet that `leg` has admitted."""
@@ -177,11 +195,19 @@ class Readers:
             meter.measure(packet, len(packet), self._poll.now)
         if kind is MediaKind.RTCP and note_reports(leg, packet, now=self._poll.now):
             self._changed((leg, leg.other))
+        self._send(leg, packet, ttl)
+
+    def _send(self, leg: Leg, packet: memoryview, ttl: int) -> None:
+        """Send a packet to the other end; a successor has to know soon where the keys of SRTP are."""
         send = self._egress.sender(leg, ttl)
         try:
             send(packet)
         except OSError as error:
             self._egress.send_failed(leg, send, packet, error)
+        for each in (leg.security, leg.egress.security):
+            if each is not None and each.checkpoint_due:
+                each.clear_checkpoint_due()
+                self._changed((leg,))
 
 
 def plain_reader_factory(

@@ -22,6 +22,7 @@ from nh.shard.ng.negotiation import (
     mux_towards_answerer,
     wanted_transport,
 )
+from nh.shard.ng.sdes import Secured
 
 _MAX_ESCAPED: Final = 6
 """Most bytes of JSON for one byte of an SDP: \\u0000, and for bytes that are no UTF-8, \\\\xff."""
@@ -42,6 +43,7 @@ def forward_offer(
     muxes: Sequence[Mux],
     offered: Sequence[OfferedMedium],
     receiver: Party | None,
+    secured: Sequence[Secured],
     address: str,
     mark: str,
 ) -> bytes:
@@ -54,6 +56,7 @@ def forward_offer(
         muxes: what becomes of the offer of rtcp-mux, for each medium.
         offered: the m= lines of the offer.
         receiver: the party that gets the offer; None if that is not known.
+        secured: of each medium, its keys.
         address: of the relay, to announce.
         mark: id of the relay for loop protection.
 
@@ -63,8 +66,8 @@ def forward_offer(
     proto = wanted_transport(options)
     actions = [mux_towards_answerer(mux, required=options.mux_require) for mux in muxes]
     plans = [
-        medium_plan(medium, group, address, mux, proto=proto)
-        for medium, group, mux in zip(description.media, groups, actions, strict=True)
+        medium_plan(medium, group, address, mux, proto=proto, crypto=each.lines)
+        for medium, group, mux, each in zip(description.media, groups, actions, secured, strict=True)
     ]
     hidden = frozenset(index for index, medium in enumerate(offered) if medium.hidden)
     return _forward(description, _plan(plans, address, options, mark, hidden=hidden), options, receiver)
@@ -77,6 +80,7 @@ def forward_answer(
     *,
     offerer: Party,
     muxes: Sequence[tuple[bool, bool]],
+    secured: Sequence[Secured],
     address: str,
     mark: str,
 ) -> bytes:
@@ -90,6 +94,7 @@ def forward_answer(
         options: of the command.
         offerer: the party that gets the answer.
         muxes: of each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
+        secured: of each medium, its keys.
         address: of the relay, to announce.
         mark: id of the relay for loop protection.
 
@@ -98,8 +103,10 @@ def forward_answer(
     """
     actions = [(MuxAction.ADD if muxed else MuxAction.REMOVE, muxed) for muxed, _ in muxes]
     plans = [
-        answer_plan(medium, group, address, mux, offerer=offerer, index=index)
-        for index, (medium, group, mux) in enumerate(zip(description.media, groups, actions, strict=True))
+        answer_plan(medium, group, address, mux, offerer=offerer, index=index, crypto=each.lines)
+        for index, (medium, group, mux, each) in enumerate(
+            zip(description.media, groups, actions, secured, strict=True)
+        )
     ]
     missing = offerer.offered[len(description.media) :]
     hidden = frozenset(index for index, medium in enumerate(offerer.offered) if medium.inserted)

@@ -10,6 +10,7 @@ import msgspec
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media
+from nh.calls.media_security import MediaSecurity
 from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
@@ -18,6 +19,7 @@ from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, Unu
 from nh.sdp.description import Direction, Medium, SessionDescription
 from nh.sdp.parse import parse
 from nh.sdp.rewrite import MediumPlan, MuxAction
+from nh.shard.ng.sdes import Secured, can_secure, converts
 
 
 def read_sdp(body: bytes, options: OfferOptions) -> SessionDescription:
@@ -46,8 +48,7 @@ def family_of(description: SessionDescription) -> int:
 def leave_out(description: SessionDescription, options: OfferOptions, *, answers: bool = False) -> str:
     """What the client asks for that needs more than a relay, and is left out; "" for nothing.
 
-    That is a conversion between transports, such as RTP/AVP and RTP/SAVP, and of an offer, ICE for an end
-    that has none.
+    That is a conversion between transports that needs DTLS, and of an offer, ICE for an end that has none.
 
     Raises:
         Unsupported: the settings say that the command fails then.
@@ -68,7 +69,7 @@ def leave_out(description: SessionDescription, options: OfferOptions, *, answers
 def _conversion(description: SessionDescription, options: OfferOptions) -> str:
     wanted = wanted_transport(options)
     for medium in description.media:
-        if wanted and medium.rtp and not medium.rejected and not _differ_by_feedback(medium.proto, wanted):
+        if wanted and medium.rtp and not medium.rejected and not _convertible(medium, wanted, options):
             return f"transport-protocol: nh passes {medium.proto[:32]} on as it is, not as {wanted[:32]}"
     return ""
 
@@ -85,6 +86,10 @@ def wanted_transport(options: OfferOptions) -> str:
     return "" if wanted.lower() == "accept" else wanted
 
 
+def _convertible(medium: Medium, wanted: str, options: OfferOptions) -> bool:
+    return _differ_by_feedback(medium.proto, wanted) or can_secure(medium, wanted, options.sdes)
+
+
 def _differ_by_feedback(proto: str, other: str) -> bool:
     """Whether two RTP profiles are the same but for RTCP feedback (RFC 4585, RFC 5124), or equal.
 
@@ -93,41 +98,53 @@ def _differ_by_feedback(proto: str, other: str) -> bool:
     return proto.upper().removesuffix("F") == other.upper().removesuffix("F")
 
 
-def proto_to_write(medium: Medium, wanted: str) -> str:
+def proto_to_write(medium: Medium, wanted: str, *, secured: bool) -> str:
     """The transport of a forwarded m= line; "" leaves it.
 
     Args:
         medium: of the SDP that arrived.
         wanted: the transport that the client asks for, or that was offered; "" for none.
+        secured: it may be SRTP on one side only.
     """
-    return wanted if wanted and medium.rtp and _differ_by_feedback(medium.proto, wanted) else ""
+    if not wanted or not medium.rtp:
+        return ""
+    if _differ_by_feedback(medium.proto, wanted) or (secured and converts(medium.proto, wanted)):
+        return wanted
+    return ""
 
 
 def requests_of_offer(
     description: SessionDescription,
     offered: Sequence[OfferedMedium],
+    secured: Sequence[Secured],
     options: OfferOptions,
     towards: Interface,
 ) -> list[MediumRequest]:
     """What the media of an offer request of the relay; those that their receiver does not see, nothing."""
     return [
-        MediumRequest(None, towards.address) if announced.hidden else _request_for(medium, options, towards)
-        for medium, announced in zip(description.media, offered, strict=True)
+        MediumRequest(None, towards.address)
+        if announced.hidden
+        else _request_for(medium, options, towards)._replace(security=security)
+        for medium, announced, (security, *_) in zip(description.media, offered, secured, strict=True)
     ]
 
 
 def requests_of_answer(
     description: SessionDescription,
     muxes: Sequence[tuple[bool, bool]],
+    secured: Sequence[Secured],
     options: OfferOptions,
     towards: Interface,
     *,
     offerer: Party,
 ) -> list[MediumRequest]:
     """What the media of an answer to `offerer` request of the relay; `muxes` as in Offers.answer()."""
+    media = zip(description.media, muxes, secured, strict=True)
     return [
-        _answering(_request_for(medium, options, towards, muxed=muxed), offerer, index)
-        for index, (medium, (_, muxed)) in enumerate(zip(description.media, muxes, strict=True))
+        _answering(_request_for(medium, options, towards, muxed=muxed), offerer, index)._replace(
+            security=security
+        )
+        for index, (medium, (_, muxed), (security, *_)) in enumerate(media)
     ]
 
 
@@ -154,12 +171,22 @@ def _request_for(
     return MediumRequest(media, towards.address, latch=latch, dscp=options.dscp)
 
 
-def expected_of(request: MediumRequest, towards: Interface) -> MediumRequest:
-    """What the answer to one medium of an offer will request; the answerer's address is not known yet."""
+def expected_of(
+    requests: Sequence[MediumRequest], secured: Sequence[Secured], towards: Interface
+) -> list[MediumRequest]:
+    """What the answer to an offer will request; the answerer's addresses are not known yet.
+
+    Nor are its keys, where it is offered SRTP: nothing of that passes until its answer.
+    """
+    return [_expected(request, each, towards) for request, each in zip(requests, secured, strict=True)]
+
+
+def _expected(request: MediumRequest, secured: Secured, towards: Interface) -> MediumRequest:
     if request.media is None:
-        return request
+        return request._replace(security=None)
     media = Media("0.0.0.0", 0, request.media.range, request.media.proto, request.media.kind)
-    return MediumRequest(media, towards.address, dscp=request.dscp)
+    security = MediaSecurity() if secured.offered else None
+    return MediumRequest(media, towards.address, dscp=request.dscp, security=security)
 
 
 def _answering(request: MediumRequest, offerer: Party, index: int) -> MediumRequest:
@@ -236,7 +263,13 @@ def padded(muxes: Sequence[Mux], count: int) -> list[Mux]:
 
 
 def medium_plan(
-    medium: Medium, group: SocketGroup | None, address: str, mux: tuple[MuxAction, bool], *, proto: str = ""
+    medium: Medium,
+    group: SocketGroup | None,
+    address: str,
+    mux: tuple[MuxAction, bool],
+    *,
+    proto: str = "",
+    crypto: tuple[bytes, ...] | None = None,
 ) -> MediumPlan | None:
     """The address and ports of one medium in the forwarded SDP.
 
@@ -246,6 +279,7 @@ def medium_plan(
         address: to announce.
         mux: what becomes of a=rtcp-mux, and whether RTCP has no port of its own.
         proto: the transport that is wanted; "" leaves the SDP's.
+        crypto: its a=crypto lines; None leaves the SDP's.
 
     Returns:
         None leaves the medium untouched: it is rejected, or does not run over UDP. A medium that the answer
@@ -258,7 +292,8 @@ def medium_plan(
         return MediumPlan(address, ports[0])
     action, agreed = mux
     rtcp_port = None if agreed or len(ports) < 2 else ports[1]
-    return MediumPlan(address, ports[0], rtcp_port, action, proto_to_write(medium, proto))
+    written = proto_to_write(medium, proto, secured=crypto is not None)
+    return MediumPlan(address, ports[0], rtcp_port, action, written, crypto)
 
 
 def answer_plan(
@@ -269,6 +304,7 @@ def answer_plan(
     *,
     offerer: Party,
     index: int,
+    crypto: tuple[bytes, ...] | None = None,
 ) -> MediumPlan | None:
     """The same of medium `index` of an answer to `offerer`, which has the media and transports of the offer.
 
@@ -277,8 +313,8 @@ def answer_plan(
     if index >= len(offerer.groups):
         return rejecting(address)
     proto = offerer.offered[index].proto if index < len(offerer.offered) else ""
-    plan = medium_plan(medium, group, address, mux, proto=proto)
-    written = proto_to_write(medium, proto)
+    plan = medium_plan(medium, group, address, mux, proto=proto, crypto=crypto)
+    written = proto_to_write(medium, proto, secured=True)
     if plan is None and written not in ("", medium.proto):
         return rejecting(address, written)
     return plan
@@ -286,7 +322,7 @@ def answer_plan(
 
 def rejecting(address: str, proto: str = "") -> MediumPlan:
     """The plan of a medium that comes out with port 0, with the transport `proto` if that is not empty."""
-    return MediumPlan(address, 0, proto=proto)
+    return MediumPlan(address, 0, proto=proto, crypto=())
 
 
 def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None]) -> list[MediumPlan | None]:

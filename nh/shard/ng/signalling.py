@@ -38,8 +38,10 @@ from nh.shard.ng.negotiation import (
     read_sdp,
     requests_of_answer,
     requests_of_offer,
+    wanted_transport,
 )
 from nh.shard.ng.queries import query_call
+from nh.shard.ng.sdes import secure_answer, secure_offer
 
 
 class Signalling:
@@ -101,7 +103,14 @@ class Signalling:
         if receiver is not None:
             description = with_hidden(description, receiver.offered)
         offered = offered_media(description, command.options.text.removed_media, receiver)
-        requests = requests_of_offer(description, offered, command.options, interfaces.far)
+        secured = secure_offer(
+            description,
+            wanted_transport(command.options),
+            command.options.sdes,
+            sender=known,
+            receiver=receiver,
+        )
+        requests = requests_of_offer(description, offered, secured, command.options, interfaces.far)
         muxes = [mux_offered(medium, command.options) for medium in description.media]
         forwarded: list[bytes] = []
 
@@ -113,6 +122,7 @@ class Signalling:
                 muxes=muxes,
                 offered=offered,
                 receiver=receiver,
+                secured=secured,
                 address=command.options.media_address or interfaces.far.advertised,
                 mark=self._mark,
             )
@@ -125,7 +135,7 @@ class Signalling:
                 to_tag=command.to_tag,
                 branch=command.via_branch,
                 requests=requests,
-                expected=[expected_of(request, interfaces.near) for request in requests],
+                expected=expected_of(requests, secured, interfaces.near),
                 policy=policy_for(command.options, self._table.resources.settings.policy),
                 prepare=forward,
                 now=now,
@@ -138,6 +148,7 @@ class Signalling:
         sender, receiver = self._ends_of(command)
         assert sender is not None, "the offer has made it"
         sender.mux, sender.offered = muxes, offered
+        sender.offered_keys = [each.offered for each in secured]
         sender.label = command.options.label or sender.label
         interfaces.note(sender, receiver)
         (sdp,) = forwarded
@@ -164,7 +175,14 @@ class Signalling:
         muxes = [
             mux.answered(medium.rtcp_mux) for medium, mux in zip(description.media, offered, strict=True)
         ]
-        requests = requests_of_answer(description, muxes, command.options, near, offerer=offerer)
+        joint = offers.participants.find_joint(offerer, command.to_tag)
+        secured = secure_answer(
+            description,
+            command.options.sdes,
+            offerer=offerer,
+            answerer=joint.other(offerer) if joint is not None else None,
+        )
+        requests = requests_of_answer(description, muxes, secured, command.options, near, offerer=offerer)
         forwarded: list[bytes] = []
 
         def forward(groups: Sequence[SocketGroup | None], _receiver: Party | None) -> None:
@@ -174,6 +192,7 @@ class Signalling:
                 command.options,
                 offerer=offerer,
                 muxes=muxes,
+                secured=secured,
                 address=command.options.media_address or near.advertised,
                 mark=self._mark,
             )

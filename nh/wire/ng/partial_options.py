@@ -8,6 +8,7 @@ from typing import Final
 
 from nh.wire.ng.dictionary import items_of, normalized_words, text_of, words_of
 from nh.wire.ng.parsed_options import ParsedOptions
+from nh.wire.ng.sdes import read_sdes
 from nh.wire.ng.unsupported import BUNDLE, CODEC_OPTIONS, CODECS, RECORDING, RTCP, SRTP, T38, TRAFFIC, Gap
 
 Reader = Callable[[object, ParsedOptions], None]
@@ -96,7 +97,7 @@ PARTIAL_READERS: Final[Mapping[bytes, Reader]] = {
     b"t38": _read_t38,
     b"osrtp": _read_osrtp,
     b"bundle": _read_bundle,
-    b"sdes": _ignored_words("SDES"),
+    b"sdes": read_sdes,
     b"dtls": _ignored_words("DTLS"),
     b"dtls-reverse": _ignored_words("DTLS-reverse"),
     b"dtls-fingerprint": _ignored_words("DTLS-fingerprint"),

@@ -1,0 +1,64 @@
+"""SRTP in the media pipeline: packets of ends that have it are opened, packets to such ends are sealed.
+
+Everything that comes is authenticated before its source is looked at, so a packet that is not authentic moves
+nothing. STUN passes as it is: ends that use ICE with each other check the path through the relay.
+"""
+
+from typing import Final
+
+from nh.calls.leg import Drop
+from nh.calls.media_security import MediaSecurity
+from nh.srtp.refusal import Refusal, SrtpRefused
+
+DROPS: Final = {
+    Refusal.MALFORMED: Drop.SRTP_AUTHENTICATION,
+    Refusal.AUTHENTICATION: Drop.SRTP_AUTHENTICATION,
+    Refusal.REPLAY: Drop.SRTP_REPLAY,
+    Refusal.NO_KEY: Drop.SRTP_NO_KEY,
+    Refusal.EXHAUSTED: Drop.SRTP_NO_KEY,
+}
+"""As what a packet is counted that an end sent and SRTP refuses."""
+
+
+def open_packet(security: MediaSecurity, packet: memoryview) -> memoryview:
+    """What an end sent, without protection; it is valid until the next packet is opened.
+
+    Args:
+        security: of the end.
+        packet: as it came.
+
+    Raises:
+        SrtpRefused: it does not pass.
+    """
+    if len(packet) < 2 or packet[0] >> 6 != 2:
+        if packet and packet[0] < 4:  # RFC 7983 7
+            return packet
+        raise SrtpRefused(Refusal.MALFORMED)
+    receiver = security.receiver
+    if receiver is None:
+        raise SrtpRefused(Refusal.NO_KEY)
+    if 192 <= packet[1] <= 223:
+        return receiver.unprotect_rtcp(packet)
+    return receiver.unprotect_rtp(packet)
+
+
+def seal_packet(security: MediaSecurity, packet: memoryview) -> memoryview:
+    """A packet as an end is sent it; it is valid until the next packet is sealed.
+
+    Args:
+        security: of the end.
+        packet: RTP or RTCP, or STUN, which stays as it is.
+
+    Raises:
+        SrtpRefused: it cannot be protected.
+    """
+    if len(packet) < 2 or packet[0] >> 6 != 2:
+        if packet and packet[0] < 4:
+            return packet
+        raise SrtpRefused(Refusal.MALFORMED)
+    sender = security.sender
+    if sender is None:
+        raise SrtpRefused(Refusal.NO_KEY)
+    if 192 <= packet[1] <= 223:
+        return sender.protect_rtcp(packet)
+    return sender.protect_rtp(packet)

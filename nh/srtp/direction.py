@@ -1,0 +1,124 @@
+"""What both directions of SRTP share: ciphers, the streams of a key, headers."""
+
+import struct
+from typing import Final
+
+from nh.srtp.ciphers import CounterModeCipher, GcmCipher, PacketCipher
+from nh.srtp.derivation import derive_rtcp_keys, derive_rtp_keys
+from nh.srtp.keys import MasterKey
+from nh.srtp.refusal import Refusal, SrtpRefused
+from nh.srtp.state import MAX_STREAMS, SEEN_BYTES, DirectionState, StreamState
+from nh.srtp.window import PacketWindow
+
+INDEX_BITS: Final = 48
+
+RTCP_CLEAR_BYTES: Final = 8
+"""The header and the SSRC of the sender are never encrypted (RFC 3711 3.4)."""
+
+_RTP_HEADER_BYTES: Final = 12
+
+_read_ssrc = struct.Struct("!I").unpack_from
+_read_word = struct.Struct("!H").unpack_from
+
+
+class Direction:
+    """One direction of one master key.
+
+    Args:
+        master: the key.
+        buffer: where packets are written, of nh.srtp.ciphers.BUFFER_BYTES. Directions share it: a packet is
+            valid until the next one.
+        state: of an earlier process; None: the key is new.
+
+    Attributes:
+        master: the key.
+        checkpoint_due: a successor has to know the state soon; its owner clears it.
+    """
+
+    __slots__ = ("_aead", "_mki", "_rtcp", "_rtp", "_view", "checkpoint_due", "master", "rtcp", "rtp")
+
+    def __init__(self, master: MasterKey, buffer: bytearray, state: DirectionState | None = None) -> None:
+        self.master = master
+        self.checkpoint_due = state is None
+        self.rtp = _restore(state.rtp) if state else {}
+        self.rtcp = _restore(state.rtcp) if state else {}
+        self._mki = master.mki
+        self._aead = master.suite.aead
+        self._view = memoryview(buffer)
+        self._rtp = _new_cipher(master, buffer, rtcp=False)
+        self._rtcp = _new_cipher(master, buffer, rtcp=True)
+
+    def add_stream(self, streams: dict[int, PacketWindow], ssrc: int, window: PacketWindow) -> None:
+        """Remember a new stream.
+
+        Raises:
+            SrtpRefused: the key has as many as it may have.
+        """
+        if len(streams) >= MAX_STREAMS:
+            raise SrtpRefused(Refusal.EXHAUSTED)
+        streams[ssrc] = window
+        self.checkpoint_due = True
+
+
+def header_bytes(packet: memoryview) -> int:
+    """The length of the header of RTP, with CSRCs and extension (RFC 3550 5.1).
+
+    Raises:
+        SrtpRefused: the packet ends before.
+    """
+    size = len(packet)
+    if size >= _RTP_HEADER_BYTES:
+        first = packet[0]
+        end = _RTP_HEADER_BYTES + 4 * (first & 0x0F)
+        if not first & 0x10:
+            if end <= size:
+                return end
+        elif end + 4 <= size:
+            end += 4 + 4 * int(_read_word(packet, end + 2)[0])
+            if end <= size:
+                return end
+    raise SrtpRefused(Refusal.MALFORMED)
+
+
+def rtp_ssrc(packet: memoryview) -> int:
+    """The SSRC of a packet of RTP of at least 12 bytes."""
+    return int(_read_ssrc(packet, 8)[0])
+
+
+def rtp_sequence(packet: memoryview) -> int:
+    """The sequence number of a packet of RTP of at least 12 bytes."""
+    return int(_read_word(packet, 2)[0])
+
+
+def rtcp_ssrc(packet: memoryview) -> int:
+    """The SSRC of the sender of RTCP.
+
+    Raises:
+        SrtpRefused: the packet ends before.
+    """
+    if len(packet) < RTCP_CLEAR_BYTES:
+        raise SrtpRefused(Refusal.MALFORMED)
+    return int(_read_ssrc(packet, 4)[0])
+
+
+def states_of(streams: dict[int, PacketWindow]) -> list[StreamState]:
+    """The streams, for a successor."""
+    return [
+        StreamState(ssrc, window.highest, window.seen.to_bytes(SEEN_BYTES, "big"))
+        for ssrc, window in streams.items()
+    ]
+
+
+def _restore(states: list[StreamState]) -> dict[int, PacketWindow]:
+    return {
+        each.ssrc: PacketWindow(each.highest, int.from_bytes(each.seen, "big"), restored=True)
+        for each in states
+    }
+
+
+def _new_cipher(master: MasterKey, buffer: bytearray, *, rtcp: bool) -> PacketCipher:
+    suite = master.suite
+    keys = derive_rtcp_keys(master) if rtcp else derive_rtp_keys(master)
+    if suite.aead:
+        return GcmCipher(keys, buffer)
+    return CounterModeCipher(keys, suite.rtcp_tag_bytes if rtcp else suite.rtp_tag_bytes, buffer)

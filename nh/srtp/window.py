@@ -1,0 +1,73 @@
+"""The index of a packet, and which indices of a stream have been seen (RFC 3711 3.3.1, 3.3.2).
+
+The same window is used in both directions. A receiver refuses replays. A sender refuses a second packet with
+an index that it has used: another payload with the same key stream would give both away, and with AES-GCM the
+authentication key, too.
+"""
+
+from typing import Final
+
+WINDOW_PACKETS: Final = 128
+"""How far behind the highest index a packet may be."""
+
+MAX_INDEX: Final = 2**48 - 1
+
+CHECKPOINT_PACKETS: Final = 2**14
+"""A successor guesses right while what it knows is less than 2^15 packets old."""
+
+_SEEN_MASK: Final = (1 << WINDOW_PACKETS) - 1
+
+
+class PacketWindow:
+    """What is known of one stream of one key.
+
+    Args:
+        highest: highest index seen; -1: none.
+        seen: bit k: the index `highest` - k was seen.
+        restored: an earlier process began the stream, and may have used indices after `highest`.
+
+    Attributes:
+        highest, seen: see above.
+        restored: see above; its owner clears it with the first packet.
+        lowest: indices below are not new. A sender sets it to the first index after a restore, since the
+            process before may have used those below.
+    """
+
+    __slots__ = ("highest", "lowest", "restored", "seen")
+
+    def __init__(self, highest: int = -1, seen: int = 0, *, restored: bool = False) -> None:
+        self.highest = highest
+        self.seen = seen
+        self.restored = restored
+        self.lowest = 0
+
+    def estimate(self, sequence: int) -> int:
+        """The index of a packet by its sequence number of 16 bits; below 0: before the stream began."""
+        highest = self.highest
+        if highest < 0:
+            return sequence
+        ahead = (sequence - highest) & 0xFFFF
+        if ahead > 0x8000 or (ahead == 0x8000 and highest & 0x8000):
+            ahead -= 0x10000
+        return highest + ahead
+
+    def is_new(self, index: int) -> bool:
+        """Whether a packet with this index may pass."""
+        behind = self.highest - index
+        if behind < 0:
+            return 0 <= index <= MAX_INDEX
+        return self.lowest <= index and behind < WINDOW_PACKETS and not self.seen >> behind & 1
+
+    def note(self, index: int) -> bool:
+        """Note the index of a packet that passed.
+
+        Returns:
+            Whether a successor has to know soon.
+        """
+        ahead = index - self.highest
+        if ahead <= 0:
+            self.seen |= 1 << -ahead
+            return False
+        self.seen = (self.seen << ahead | 1) & _SEEN_MASK if ahead < WINDOW_PACKETS else 1
+        before, self.highest = self.highest, index
+        return before // CHECKPOINT_PACKETS != index // CHECKPOINT_PACKETS

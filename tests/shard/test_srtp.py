@@ -1,0 +1,338 @@
+"""SRTP on one side of a call: a phone with SDES (RFC 4568, libsrtp) and a plain one, through the relay."""
+
+import pytest
+
+from nh.calls.media import Block
+from nh.commands import OfferOptions, SdesOptions
+from nh.errors import NhError, Unsupported
+from nh.sdp.crypto import read_crypto
+from tests.shard.conftest import MakeNg, MakePeer
+from tests.shard.ng_testbed import NgTestbed, places
+from tests.shard.testbed import Where
+from tests.sip.sdp import read_sdp
+from tests.srtp.packets import rtcp, rtp
+from tests.srtp.phone import PROFILES, SrtpPhone
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+
+suites = pytest.mark.parametrize("suite", sorted(PROFILES))
+
+
+def protos(sdp: bytes) -> list[str]:
+    return [medium.proto for medium in read_sdp(sdp.decode())]
+
+
+def packet(number: int, component: int = RTP) -> bytes:
+    return rtcp(b"%016d" % number) if component == RTCP else rtp(number, b"%0160d" % number)
+
+
+class SecureCall:
+    """A call between a phone with SRTP and a plain one, and the packets between them."""
+
+    def __init__(self, testbed: NgTestbed, secure: SrtpPhone, plain: MediaPeer) -> None:
+        self.testbed = testbed
+        self.secure = secure
+        self.plain = plain
+        self.secure_sends_to: Where = ("", 0)
+        self.plain_sends_to: Where = ("", 0)
+        self._numbers = 100
+
+    def offered_by_plain(self) -> bytes:
+        """The plain phone calls; returns what the other one is offered."""
+        return self.testbed.offer(self.plain, transport_protocol="RTP/SAVP")
+
+    def answered_by_secure(self, offer: bytes) -> bytes:
+        """The phone with SRTP answers; returns what the caller gets."""
+        self.secure.learn(offer)
+        answer = self.testbed.answer(self.secure.sdp())
+        (self.secure_sends_to,), (self.plain_sends_to,) = places(offer), places(answer)
+        return answer
+
+    def offered_by_secure(self) -> bytes:
+        """The phone with SRTP calls; returns what the other one is offered."""
+        return self.testbed.offer(self.secure.sdp(), transport_protocol="RTP/AVP")
+
+    def answered_by_plain(self, offer: bytes) -> bytes:
+        """The plain phone answers; returns what the caller gets."""
+        answer = self.testbed.answer(self.plain)
+        self.secure.learn(answer)
+        (self.secure_sends_to,), (self.plain_sends_to,) = places(answer), places(offer)
+        return answer
+
+    def goes_both_ways(self) -> None:
+        """RTP and RTCP arrive on both sides as they were sent."""
+        for component in (RTP, RTCP):
+            self.reaches_plain(component)
+            self.reaches_secure(component)
+
+    def next(self, component: int = RTP) -> bytes:
+        """A packet that is not like any before."""
+        self._numbers += 1
+        return packet(self._numbers, component)
+
+    def reaches_plain(self, component: int = RTP) -> bytes:
+        """A packet of the phone with SRTP arrives; returns it as it was sent."""
+        sent = self.next(component)
+        protected = self.secure.send(sent, self.secure_sends_to, component)
+        assert self.testbed.receive(self.plain, component)[0] == sent
+        return protected
+
+    def reaches_secure(self, component: int = RTP) -> None:
+        """A packet of the plain phone arrives."""
+        sent = self.next(component)
+        self.plain.send_raw(sent, self.plain_sends_to, component)
+        received, _ = self.testbed.receive(self.secure.peer, component)
+        assert received != sent
+        assert self.secure.read(received, component) == sent
+
+
+@pytest.fixture
+def testbed(make_ng: MakeNg) -> NgTestbed:
+    return make_ng()
+
+
+@suites
+def test_a_plain_phone_calls_one_with_srtp(
+    suite: str, testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = SecureCall(testbed, SrtpPhone(bob, suite), alice)
+    offer = call.offered_by_plain()
+    assert protos(offer) == ["RTP/SAVP"]
+    answer = call.answered_by_secure(offer)
+    assert protos(answer) == ["RTP/AVP"]
+    assert b"crypto" not in answer
+    call.goes_both_ways()
+    assert testbed.dropped() == 0
+
+
+@suites
+def test_a_phone_with_srtp_calls_a_plain_one(
+    suite: str, testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = SecureCall(testbed, SrtpPhone(alice, suite), bob)
+    offer = call.offered_by_secure()
+    assert protos(offer) == ["RTP/AVP"]
+    assert b"crypto" not in offer
+    answer = call.answered_by_plain(offer)
+    assert protos(answer) == ["RTP/SAVP"]
+    call.goes_both_ways()
+    assert testbed.dropped() == 0
+
+
+def test_srtp_on_both_sides_passes_through(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    caller, callee = SrtpPhone(alice), SrtpPhone(bob, fill=99)
+    offer = testbed.offer(caller.sdp(), transport_protocol="RTP/SAVP")
+    assert callee.learn(offer)[0].split()[2] in caller.sdp().decode()
+    answer = testbed.answer(callee.sdp())
+    caller.learn(answer)
+    sent = caller.send(packet(1), places(answer)[0])
+    assert testbed.receive(bob)[0] == sent
+    assert callee.read(sent) == packet(1)
+
+
+def test_nothing_passes_before_the_key_of_the_answerer_is_known(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """Neither as it is to the plain phone, nor by itself to the other one."""
+    secure = SrtpPhone(bob)
+    call = SecureCall(testbed, secure, alice)
+    offer = call.offered_by_plain()
+    secure.send(packet(1), places(offer)[0])
+    testbed.turn_until(lambda: testbed.stats().drop_srtp_no_key == 1, "the early packet is counted")
+    call.answered_by_secure(offer)
+    call.goes_both_ways()
+    assert alice.pending() == []
+
+
+def test_forged_and_repeated_packets_are_counted_and_move_nothing(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    call = SecureCall(testbed, SrtpPhone(bob), alice)
+    call.answered_by_secure(call.offered_by_plain())
+    call.goes_both_ways()
+    sent, unsent = call.reaches_plain(), call.secure.protect(call.next())
+    for mallory in (bob, make_peer("127.0.0.66")):
+        for forged in (
+            unsent[:-1] + bytes([unsent[-1] ^ 1]),
+            unsent[:11],
+            packet(7),
+            b"\x80",
+            b"\x16\xfe\xff",
+        ):
+            mallory.send_raw(forged, call.secure_sends_to)
+        mallory.send_raw(sent, call.secure_sends_to)
+    stats = testbed.relay.stats
+    testbed.turn_until(
+        lambda: (stats.drop_srtp_authentication, stats.drop_srtp_replay) == (10, 2), "each is counted"
+    )
+    call.goes_both_ways()
+    assert stats.drop_source_mismatch == 0
+    assert alice.pending() == []
+
+
+def test_a_payload_that_would_repeat_an_index_is_dropped(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """Two payloads under one index would give the key stream away (RFC 3711 9.1)."""
+    call = SecureCall(testbed, SrtpPhone(bob), alice)
+    call.answered_by_secure(call.offered_by_plain())
+    call.goes_both_ways()
+    for text in (b"one", b"another"):
+        alice.send_raw(rtp(500, text), call.plain_sends_to)
+    testbed.turn_until(lambda: testbed.stats().drop_srtp_unsent == 1, "the second one is counted")
+    assert call.secure.read(testbed.receive(bob)[0]) == rtp(500, b"one")
+    assert bob.pending() == []
+
+
+def test_a_re_invite_with_the_same_key_goes_on(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+    first = call.answered_by_plain(call.offered_by_secure())
+    for _ in range(3):
+        call.goes_both_ways()
+    offer = testbed.offer(call.secure.sdp(), to=b"bob", transport_protocol="RTP/AVP")
+    call.goes_both_ways()
+    again = testbed.answer(bob)
+    assert places(offer) == [call.plain_sends_to]
+    assert first.split(b"inline:")[1] == again.split(b"inline:")[1]
+    call.goes_both_ways()
+    assert testbed.dropped() == 0
+
+
+def test_a_new_key_counts_from_the_answer_on(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    """Until then the phone that offers it goes on with the key before; a refused offer changes nothing."""
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+    call.answered_by_plain(call.offered_by_secure())
+    call.goes_both_ways()
+    renewed = SrtpPhone(alice, fill=77)
+    testbed.offer(renewed.sdp(), to=b"bob", transport_protocol="RTP/AVP")
+    call.goes_both_ways()
+    call.secure = renewed
+    renewed.learn(testbed.answer(bob))
+    call.goes_both_ways()
+    assert testbed.dropped() == 0
+
+
+def test_the_plain_side_may_offer_again(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+    answer = call.answered_by_plain(call.offered_by_secure())
+    call.goes_both_ways()
+    offer = testbed.offer(bob, tag=b"bob", to=b"alice", transport_protocol="RTP/SAVP")
+    # the key that she is sent media with already comes first
+    assert read_sdp(offer.decode())[0].attributes[0].split()[2] in answer.decode()
+    reply = testbed.answer(call.secure.sdp(), tag=b"alice", to=b"bob")
+    assert protos(reply) == ["RTP/AVP"]
+    call.goes_both_ways()
+
+
+@pytest.mark.parametrize("caller", ["plain", "secure"])
+def test_an_end_is_silenced_on_either_side(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, caller: str
+) -> None:
+    call = SecureCall(testbed, SrtpPhone(bob), alice)
+    if caller == "plain":
+        call.answered_by_secure(call.offered_by_plain())
+    else:
+        call = SecureCall(testbed, SrtpPhone(alice), bob)
+        call.answered_by_plain(call.offered_by_secure())
+    call.goes_both_ways()
+    testbed.block(b"alice", Block.SOUND)
+    silent = packet(50)[:12] + b"\xff" * 160
+    if caller == "plain":
+        alice.send_raw(rtp(950, b"speech".ljust(160)), call.plain_sends_to)
+        assert call.secure.read(testbed.receive(bob)[0])[12:] == silent[12:]
+    else:
+        call.secure.send(rtp(950, b"speech".ljust(160)), call.secure_sends_to)
+        assert testbed.receive(bob)[0][12:] == silent[12:]
+
+
+def test_each_fork_has_a_key_of_its_own(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    carol = make_peer("127.0.0.33")
+    offer = testbed.offer(alice, transport_protocol="RTP/SAVP")
+    phones = {b"bob": SrtpPhone(bob, fill=5), b"carol": SrtpPhone(carol, "AEAD_AES_128_GCM", fill=6)}
+    for tag, phone in phones.items():
+        phone.learn(offer)
+        call = SecureCall(testbed, phone, alice)
+        answer = testbed.answer(phone.sdp(), tag=tag)
+        (call.secure_sends_to,), (call.plain_sends_to,) = places(offer), places(answer)
+        call.goes_both_ways()
+
+
+def test_an_offer_that_is_repeated_has_the_same_keys(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """Proxies repeat an offer for further callees, and each of them may answer."""
+    call = SecureCall(testbed, SrtpPhone(bob), alice)
+    offer = call.offered_by_plain()
+    assert call.secure.learn(call.offered_by_plain()) == call.secure.learn(offer)
+    call.answered_by_secure(offer)
+    call.goes_both_ways()
+
+
+def test_several_lines_are_offered_and_the_cheapest_one_is_taken(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    phone = SrtpPhone(alice, "AEAD_AES_128_GCM")
+    phone.tag = 3
+    others = (
+        "crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^20|1:4",
+        "crypto:2 F8_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj",
+        "crypto:x nonsense",
+    )
+    testbed.offer(phone.sdp(*others), transport_protocol="RTP/AVP")
+    (taken,) = phone.learn(testbed.answer(bob))
+    assert taken.split()[:2] == ["3", "AEAD_AES_128_GCM"]
+
+
+def test_a_client_chooses_suites(testbed: NgTestbed, alice: MediaPeer) -> None:
+    only = SdesOptions(only=("AES_256_CM_HMAC_SHA1_80",), pad=True, lifetime=True)
+    (line,) = SrtpPhone(alice).learn(testbed.offer(alice, transport_protocol="RTP/SAVP", sdes=only))
+    assert line.startswith("1 AES_256_CM_HMAC_SHA1_80 inline:")
+    assert line.endswith("==|2^31")
+    (read,) = read_crypto([line.encode()])
+    assert (read.tag, read.key.suite.name) == (1, "AES_256_CM_HMAC_SHA1_80")
+
+
+@pytest.mark.parametrize(
+    ("proto", "wanted", "options"),
+    [
+        ("RTP/AVP", "RTP/SAVP", OfferOptions(sdes=SdesOptions(off=True))),
+        ("RTP/SAVP", "RTP/AVP", OfferOptions()),
+        ("RTP/AVP", "UDP/TLS/RTP/SAVPF", OfferOptions()),
+    ],
+)
+def test_what_cannot_be_had_without_keys_in_sdp_is_refused(
+    testbed: NgTestbed, alice: MediaPeer, proto: str, wanted: str, options: OfferOptions
+) -> None:
+    sdp = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio %d %b 0\r\n"
+    with pytest.raises(Unsupported, match="transport-protocol"):
+        testbed.offer(sdp % (alice.port, proto.encode()), transport_protocol=wanted, sdes=options.sdes)
+    assert testbed.stats().sockets == 0
+
+
+def test_an_answer_that_takes_no_offered_line_is_refused_and_can_be_repeated(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = SecureCall(testbed, SrtpPhone(bob), alice)
+    offer = call.offered_by_plain()
+    call.secure.learn(offer)
+    tag, call.secure.tag = call.secure.tag, 42
+    with pytest.raises(NhError, match="takes no line that was offered"):
+        testbed.answer(call.secure.sdp())
+    call.secure.tag = tag
+    call.answered_by_secure(offer)
+    call.goes_both_ways()
+
+
+def test_nothing_that_is_shown_of_a_call_has_its_keys(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = SecureCall(testbed, SrtpPhone(bob), alice)
+    offer = call.offered_by_plain()
+    call.answered_by_secure(offer)
+    call.goes_both_ways()
+    key = offer.split(b"inline:")[1].split()[0].decode()
+    offers = testbed.relay.table.get_call(b"ng-call").get_offers(now=0.0)
+    seen = f"{testbed.query()} {caplog.text} {offers.parties[0].offered_keys}"
+    seen += " ".join(repr(group.security) for group in offers.groups)
+    assert key not in seen

@@ -1,0 +1,93 @@
+"""A phone with SRTP by SDES: libsrtp between its SDPs and its sockets."""
+
+import base64
+from typing import Final
+
+from pylibsrtp import Policy, Session
+
+from nh.srtp.suites import find_suite
+from tests.sip.sdp import MediaLine, read_sdp, write_sdp
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+
+PROFILES: Final = {
+    "AES_CM_128_HMAC_SHA1_80": Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
+    "AES_CM_128_HMAC_SHA1_32": Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
+    "AEAD_AES_128_GCM": Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
+    "AEAD_AES_256_GCM": Policy.SRTP_PROFILE_AEAD_AES_256_GCM,
+}
+"""The suites that libsrtp has, and its numbers of them."""
+
+
+class SrtpPhone:
+    """One medium of a phone.
+
+    Arguments:
+        peer: its sockets.
+        suite: the crypto suite that it offers and takes.
+        fill: tells its keys from those of other phones.
+    """
+
+    def __init__(
+        self,
+        peer: MediaPeer,
+        suite: str = "AES_CM_128_HMAC_SHA1_80",
+        *,
+        fill: int = 1,
+        proto: str = "RTP/SAVP",
+    ) -> None:
+        self.peer = peer
+        self.suite = suite
+        self.proto = proto
+        self.tag = 1
+        self._incoming: Session | None = None
+        self.set_key(fill)
+
+    def set_key(self, fill: int) -> None:
+        """Send with another key from now on."""
+        suite = find_suite(self.suite)
+        assert suite is not None
+        self.key = bytes((fill + each) & 0xFF for each in range(suite.key_bytes + suite.salt_bytes))
+        self._outgoing = self._session(self.key, Policy.SSRC_ANY_OUTBOUND)
+
+    def sdp(self, *extra: str) -> bytes:
+        """Its offer, or its answer to what it has learned."""
+        crypto = f"crypto:{self.tag} {self.suite} inline:{base64.b64encode(self.key).decode()}"
+        line = MediaLine(self.peer.address, self.peer.port, proto=self.proto, attributes=(*extra, crypto))
+        return write_sdp([line]).encode()
+
+    def learn(self, sdp: bytes) -> list[str]:
+        """Take the key of an offer or answer for this phone's suite; returns all of its a=crypto lines."""
+        (medium,) = read_sdp(sdp.decode())
+        lines = [each.removeprefix("crypto:") for each in medium.attributes if each.startswith("crypto:")]
+        for each in lines:
+            tag, suite, key = each.split()[:3]
+            if suite == self.suite:
+                self.tag = int(tag)
+                text = key.removeprefix("inline:").split("|")[0]
+                padded = text + "=" * (-len(text) % 4)
+                self._incoming = self._session(base64.b64decode(padded), Policy.SSRC_ANY_INBOUND)
+        return lines
+
+    def send(self, packet: bytes, to: tuple[str, int], component: int = RTP) -> bytes:
+        """Send a packet of RTP or RTCP under protection; returns what went out."""
+        sent = self.protect(packet, component)
+        self.peer.send_raw(sent, to, component)
+        return sent
+
+    def protect(self, packet: bytes, component: int = RTP) -> bytes:
+        """A packet as send() sends it."""
+        out = self._outgoing
+        return bytes(out.protect_rtcp(packet) if component == RTCP else out.protect(packet))
+
+    def read(self, packet: bytes, component: int = RTP) -> bytes:
+        """A packet that came, without protection; raises pylibsrtp.Error if it is not right."""
+        assert self._incoming is not None, "no key has been learned"
+        opened = (
+            self._incoming.unprotect_rtcp(packet) if component == RTCP else self._incoming.unprotect(packet)
+        )
+        return bytes(opened)
+
+    def _session(self, key: bytes, direction: int) -> Session:
+        policy = Policy(key=key, ssrc_type=direction, srtp_profile=PROFILES[self.suite])
+        policy.window_size = 128
+        return Session(policy)

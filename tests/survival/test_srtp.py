@@ -1,0 +1,71 @@
+"""Calls with SRTP on one side outlive their processes: the same keys, no index twice, media both ways."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ng.ng_call import End, NgCall
+from tests.profiles import quick_first
+from tests.srtp.phone import SrtpPhone
+from tests.srtp.talk import SecureTalk
+from tests.survival.test_forks import kill_shards, kill_supervisor, ng_client, take_over, upgrade
+from tools.harness.deployment import Deployment, deployed_relay
+from tools.harness.media_peer import MediaPeer
+from tools.harness.waiting import eventually
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    with deployed_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1", state=tmp_path / "calls") as deployment:
+        deployment.start()
+        yield deployment
+
+
+@pytest.fixture
+def phones() -> Iterator[tuple[End, MediaPeer]]:
+    alice = End("alice")
+    with MediaPeer("127.0.0.1") as peer:
+        yield alice, peer
+    alice.close()
+
+
+def kill_everything(deployment: Deployment) -> None:
+    """As a power cut: the calls come back from the store."""
+    deployment.kill_everything()
+    deployment.start()
+
+
+@pytest.mark.parametrize(
+    "happen", quick_first([kill_shards, upgrade, take_over, kill_supervisor, kill_everything])
+)
+@pytest.mark.parametrize(
+    ("begin", "suite"),
+    quick_first(
+        [
+            (SecureTalk.begin_by_plain, "AEAD_AES_128_GCM"),
+            (SecureTalk.begin_by_secure, "AES_CM_128_HMAC_SHA1_80"),
+        ]
+    ),
+)
+def test_media_go_on_decrypted_both_ways(
+    deployment: Deployment,
+    phones: tuple[End, MediaPeer],
+    begin: Callable[[SecureTalk], None],
+    suite: str,
+    happen: Callable[[Deployment], None],
+) -> None:
+    alice, peer = phones
+    with ng_client(deployment) as client:
+        call = SecureTalk(NgCall(client), alice, SrtpPhone(peer, suite))
+        begin(call)
+        for _ in range(3):
+            call.goes_both_ways()
+    for _ in range(2):
+        happen(deployment)
+        with ng_client(deployment) as again:
+            call.call.client = again
+            eventually(call.call.is_known, "the call is known again")
+            # the phones have sent on meanwhile
+            for skipped in (200, 0, 1):
+                call.goes_both_ways(skipped)
