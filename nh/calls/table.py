@@ -218,7 +218,7 @@ class CallTable:
     def _new_call(self, call_id: bytes, *, now: float) -> Call:
         """A new call, not in the table yet: the command that makes it may still fail."""
         if self.draining:
-            raise Draining("nh drains, or its store is away: it takes no new calls, its calls go on")
+            raise Draining("nh is draining, or its store is away: it takes no new calls, its calls go on")
         limit = self.resources.settings.max_calls
         if limit and len(self._calls) >= limit:
             raise LimitReached(f"max_calls = {limit} is reached")
