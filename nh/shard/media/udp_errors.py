@@ -1,0 +1,58 @@
+"""Whether any UDP socket of this network namespace has lost packets: the kernel's own counters.
+
+The kernel counts each packet that a socket cannot take, in the socket and in InErrors of the namespace
+(net/ipv4/udp.c). So while InErrors stands still, no socket has lost anything, and none has to be asked.
+"""
+
+from pathlib import Path
+from typing import Final
+
+PROC_NET: Final = Path("/proc/self/net")
+"""proc_pid_net(5): the network namespace of this process."""
+
+_V6_NAME: Final = b"Udp6InErrors"
+
+
+class UdpErrors:
+    """The counters InErrors of UDP over IPv4 and IPv6.
+
+    Args:
+        proc_net: directory of the kernel's files `snmp` and `snmp6`.
+    """
+
+    def __init__(self, proc_net: Path = PROC_NET) -> None:
+        self._proc_net = proc_net
+        self._before: tuple[bytes, bytes] | None = None
+
+    def grew(self) -> bool:
+        """Whether packets may have been lost since the last call; True for the first one.
+
+        Always True if the kernel's files cannot be read.
+        """
+        before, self._before = self._before, self._read()
+        return self._before is None or self._before != before
+
+    def _read(self) -> tuple[bytes, bytes] | None:
+        try:
+            v4 = _errors_of((self._proc_net / "snmp").read_bytes())
+            path = self._proc_net / "snmp6"
+            # without IPv6 in the kernel there is no such file
+            v6 = _errors6_of(path.read_bytes()) if path.exists() else b""
+        except OSError:
+            return None
+        return None if v4 is None or v6 is None else (v4, v6)
+
+
+def _errors_of(text: bytes) -> bytes | None:
+    """InErrors of /proc/net/snmp: for each protocol, a line of names and a line of values."""
+    lines = [line.split() for line in text.splitlines() if line.startswith(b"Udp:")]
+    if len(lines) != 2:
+        return None
+    names, values = lines
+    return dict(zip(names, values, strict=False)).get(b"InErrors")
+
+
+def _errors6_of(text: bytes) -> bytes | None:
+    """Udp6InErrors of /proc/net/snmp6: a line for each counter."""
+    pairs = (line.split() for line in text.splitlines() if line.startswith(_V6_NAME))
+    return next((pair[1] for pair in pairs if len(pair) == 2), None)
