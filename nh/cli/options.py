@@ -13,7 +13,7 @@ from nh.calls.settings import in_range
 from nh.config import Settings
 from nh.config_sources import load_settings
 from nh.durations import parse_seconds
-from nh.errors import ConfigError, NotRunning
+from nh.errors import ConfigError, MalformedFrame, NotRunning, Unavailable
 
 if TYPE_CHECKING:
     from nh.client import NativeClient
@@ -83,8 +83,12 @@ def connect(config: Path | None, runtime_dir: str | None, rpc: str | None) -> It
     from nh.client import NativeClient  # noqa: PLC0415  only a command that speaks to nh loads it
 
     settings = settings_of(config, runtime_dir, rpc)
-    with naming_runtime_dir(settings), NativeClient(settings.rpc_addresses[0]) as client:
-        yield client
+    address = settings.rpc_addresses[0]
+    try:
+        with naming_runtime_dir(settings), NativeClient(address) as client:
+            yield client
+    except MalformedFrame as exc:
+        raise Unavailable(f"{address}: what answers there is not nh's RPC ({exc}); see --rpc") from exc
 
 
 @contextmanager

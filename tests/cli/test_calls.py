@@ -252,6 +252,25 @@ def test_an_rpc_address_can_be_named(directory: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["calls", "--rpc", "nonsense"]).exit_code == 2
 
 
+def test_another_program_at_the_rpc_address_is_named() -> None:
+    def answer(listener: socket.socket) -> None:
+        sock, _ = listener.accept()
+        with sock:
+            sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            sock.recv(1000)
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        other = threading.Thread(target=answer, args=(listener,))
+        other.start()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        result = CliRunner().invoke(app, ["calls", "--rpc", address])
+        other.join()
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"nh: {address}: what answers there is not nh's RPC (frame: ")
+
+
 def test_why_tells_for_each_direction_what_is_wrong_and_what_to_do(directory: Path) -> None:
     allocate(directory, EVIL, sides=(Side.FROM, Side.TO))
     result = nh(directory, "why", EVIL_SHOWN)
