@@ -1,6 +1,7 @@
 """Serves the application on the sockets that the supervisor opened, until the link to it ends."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,15 @@ from nh.http.limits import (
     SHUTDOWN_S,
     WEBSOCKET_SEND_S,
 )
-from nh.ipc.http_config import LINGER, LINGER_S, MAX_RECORD_BYTES, HttpConfig, decode_log
+from nh.ipc.http_config import (
+    HEARTBEAT,
+    HEARTBEAT_S,
+    LINGER,
+    LINGER_S,
+    MAX_RECORD_BYTES,
+    HttpConfig,
+    decode_log,
+)
 from nh.logs import configure_logging
 from nh.wire.ng.stream import MAX_MESSAGE_BYTES
 
@@ -153,7 +162,13 @@ def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -
             else:
                 end()
 
+        def show_life() -> None:
+            with contextlib.suppress(OSError):  # the supervisor has ended, or does not read
+                link.send(HEARTBEAT, socket.MSG_DONTWAIT)
+            loop.call_later(HEARTBEAT_S, show_life)
+
         loop.add_reader(link.fileno(), on_link)
+        show_life()
         await server.serve(sockets)
 
     asyncio.run(run())

@@ -2,7 +2,7 @@
 
 First an HttpConfig: where to serve and whom to ask; then LogSettings whenever they change. If the supervisor
 hands over, LINGER follows, and the process serves on until the next one does. The end of the link without
-LINGER means that the supervisor has ended.
+LINGER means that the supervisor has ended. In the other direction goes HEARTBEAT every HEARTBEAT_S seconds.
 """
 
 from typing import Final
@@ -40,6 +40,10 @@ class HttpConfig(msgspec.Struct, frozen=True):
 
 MAX_RECORD_BYTES: Final = 65_536
 """Longest record."""
+
+HEARTBEAT: Final = b"."
+HEARTBEAT_S: Final = 1.0
+"""The event loop of the process turns: neither stopped nor spinning."""
 
 LINGER: Final = b"linger"
 """Serve on for LINGER_S seconds, then end."""

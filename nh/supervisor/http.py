@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import ipaddress
 import logging
+import math
 import socket
 import sys
 from collections.abc import Iterator
@@ -17,11 +18,12 @@ from typing import Final, NamedTuple
 from nh.address import Exposure
 from nh.config import Settings
 from nh.errors import ConfigError
-from nh.ipc.http_config import LINGER, HttpConfig, encode
+from nh.ipc.http_config import HEARTBEAT, HEARTBEAT_S, LINGER, HttpConfig, encode
 from nh.ipc.inherited import Inherited
 from nh.log_settings import LogSettings
 from nh.loop import Loop, Timer
 from nh.rpc.listeners import Listener, check_listeners, open_listeners
+from nh.stats.layout import SupervisorStats
 from nh.supervisor.host.secret_file import read_secret
 from nh.supervisor.shards.process import ShardProcess
 
@@ -40,6 +42,12 @@ RESTART_S: Final = 0.5
 """First delay between a death and the next start; it doubles from death to death."""
 
 LONGEST_RESTART_S: Final = 30.0
+
+START_S: Final = 30.0
+"""A process may take so long to show life for the first time: it loads its libraries."""
+
+HANG_S: Final = 10.0
+"""A process that shows no life for so long is killed; it has a low priority, so a busy host may delay it."""
 
 LONG_LIFE_S: Final = 60.0
 """A process that lived so long resets the delay."""
@@ -115,14 +123,16 @@ class HttpService:
     Args:
         loop: watches the process.
         settings: see Settings; `http` names the addresses.
+        stats: counts restarts and hangs.
         inherited: sockets that listen already.
 
     Raises:
         ConfigError: an address cannot be used; the message says which, why, and what to do.
     """
 
-    def __init__(self, loop: Loop, settings: Settings, inherited: Inherited) -> None:
+    def __init__(self, loop: Loop, settings: Settings, stats: SupervisorStats, inherited: Inherited) -> None:
         self._loop = loop
+        self._stats = stats
         self._settings = settings
         self._listeners: list[Listener] = open_listeners(
             _Http(settings.http_exposure),
@@ -137,6 +147,8 @@ class HttpService:
         self._started_at = 0.0
         self._restart_s = RESTART_S
         self._timer: Timer | None = None
+        self._watch: Timer | None = None
+        self._silent_polls = 0  # without a heartbeat; below 0 until the first one
         self._stopping = False
 
     def __str__(self) -> str:
@@ -162,9 +174,7 @@ class HttpService:
 
     def hand_over(self) -> None:
         """Start no process any more; the one that runs serves until that of the next supervisor does."""
-        self._stopping = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop()
         if self._process is not None:
             with contextlib.suppress(OSError):  # it has just died, or does not read: it hangs
                 self._process.link.send(LINGER, socket.MSG_DONTWAIT)
@@ -172,9 +182,7 @@ class HttpService:
 
     def close(self) -> None:
         """End the process now, and stop listening."""
-        self._stopping = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop()
         if self._process is not None:
             self._process.link.close()
             self._loop.remove_reader(self._process.pidfd)
@@ -195,6 +203,12 @@ class HttpService:
             for what, sock in listener.handed_over:
                 yield what, sock.fileno()
 
+    def _stop(self) -> None:
+        self._stopping = True
+        for timer in (self._timer, self._watch):
+            if timer is not None:
+                timer.cancel()
+
     # --- the process ------------------------------------------------------------------------------
 
     def _launch(self) -> None:
@@ -205,6 +219,8 @@ class HttpService:
             self._process = process = ShardProcess.start(ARGV, fds)
             self._loop.add_reader(process.pidfd, self._on_exit)
             process.link.send(encode(self._config(fds)))
+            self._silent_polls = _polls(HANG_S) - _polls(START_S)
+            self._watch = self._loop.call_later(HEARTBEAT_S, self._poll_heartbeat)
         except OSError as exc:
             self._end_failed_start()
             self._restart_later(f"cannot be started: {exc.strerror}")
@@ -222,6 +238,23 @@ class HttpService:
             token_sha256=self._token_sha256,
             private=settings.http_private,
         )
+
+    def _poll_heartbeat(self) -> None:
+        """Kill a process that hangs. Polls are counted, as for shards: a supervisor that was itself stopped
+        kills nothing when it resumes."""
+        process = self._process
+        if process is None:  # it has just died
+            return
+        self._watch = self._loop.call_later(HEARTBEAT_S, self._poll_heartbeat)
+        self._silent_polls += 1
+        with contextlib.suppress(OSError):  # nothing more waits
+            while process.link.recv(len(HEARTBEAT), socket.MSG_DONTWAIT):
+                self._silent_polls = 0
+        if self._silent_polls >= _polls(HANG_S):
+            self._watch.cancel()
+            self._stats.http_hangs += 1
+            logger.error("the HTTP process (pid %d) hangs: it is killed", process.pid)
+            process.kill()
 
     def _end_failed_start(self) -> None:
         process, self._process = self._process, None
@@ -246,8 +279,13 @@ class HttpService:
         logger.error(
             "the HTTP process %s; it is restarted in %g s; calls are not affected", what, self._restart_s
         )
+        self._stats.http_restarts += 1
         self._timer = self._loop.call_later(self._restart_s, self._launch)
         self._restart_s = min(LONGEST_RESTART_S, self._restart_s * 2)
+
+
+def _polls(seconds: float) -> int:
+    return math.ceil(seconds / HEARTBEAT_S)
 
 
 def _is_loopback(sock: socket.socket) -> bool:

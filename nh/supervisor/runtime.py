@@ -87,7 +87,7 @@ class Runtime:
         if self.records is not None:
             stack.callback(self.records.close)
         self.recorded = inherited.message.recorded
-        self.http = HttpService(self.loop, settings, inherited)
+        self.http = HttpService(self.loop, settings, self.stats, inherited)
         stack.callback(self.http.close)
         inherited.close()
         become_subreaper()

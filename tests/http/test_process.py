@@ -78,6 +78,21 @@ def test_one_that_hangs_slows_no_command_and_ends_with_nh() -> None:
 
 
 @pytest.mark.full
+def test_one_that_hangs_is_killed_and_started_again() -> None:
+    with running_relay(http="127.0.0.1:0") as relay:
+        with http_client(relay) as client:
+            assert is_ready(client)
+        before = running_http_process(relay)
+        before.suspend()
+        relay.program.wait_for_line(f"the HTTP process (pid {before.pid}) hangs: it is killed", timeout_s=60)
+        with http_client(relay) as client:
+            eventually(lambda: is_ready(client), "it serves again", 60)
+        assert running_http_process(relay).pid != before.pid
+        supervisor = relay.stats().supervisor
+        assert (supervisor.http_hangs, supervisor.http_restarts) == (1, 1)
+
+
+@pytest.mark.full
 def test_it_ends_with_a_supervisor_that_is_killed(deployment: Deployment) -> None:
     relay = deployment.start()
     process = running_http_process(relay)
