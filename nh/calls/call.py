@@ -249,7 +249,7 @@ class Call:
         next_times = [transaction.next_expiry(rules) for transaction in self.transactions.values()]
         if self.offers is not None:
             self.offers.expire(now=now)
-            next_times.append(self.offers.next_expiry())
+            next_times.append(self.offers.next_expiry(now=now))
         self.next_expiry = min(next_times, default=now)
 
     def _refuse_too_many(self) -> None:

@@ -146,10 +146,11 @@ class CallResources:
             self.shared.events.group_unused(self.call_id, group)
 
     def close_group(self, group: SocketGroup) -> None:
-        """Close the sockets of a group that no session uses."""
+        """Close the sockets of a group that no session uses, if no other group has them."""
         shared = self.shared
+        if group.is_last:
+            shared.sockets -= len(group.sockets)
         group.close(ports=shared.ports, close_sockets=shared.plane.close_sockets)
-        shared.sockets -= len(group.sockets)
 
     def adopt_group(
         self,

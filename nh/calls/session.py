@@ -207,6 +207,12 @@ class Session:
                 if (group.id, place) in known:
                     leg.inherit(known[group.id, place])
 
+    def use_from(self, group: SocketGroup, *, now: float) -> None:
+        """Use another group with the same sockets for the FROM end (monotonic seconds)."""
+        self.group_from.detach(since=now)
+        self.group_from = group
+        group.attach()
+
     def set_replaced(self, at: float | None) -> None:
         """Record that a newer session replaced this one at `at` (monotonic seconds); None: it is current."""
         self.replaced_at = at

@@ -3,6 +3,7 @@
 It knows its media, its sockets, and when it was last in use. It does not know what is sent through it.
 """
 
+import copy
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -39,8 +40,19 @@ def _components(ranges: tuple[int, ...]) -> tuple[Component, ...]:
     return tuple(Component(index, port) for index, range_ in enumerate(ranges) for port in range(range_))
 
 
+class _Sharing:
+    """How many groups have the same sockets."""
+
+    __slots__ = ("groups",)
+
+    def __init__(self) -> None:
+        self.groups = 1
+
+
 class SocketGroup:
     """All sockets for one SDP. open() or adopt() creates it, close() ends it.
+
+    After share() several groups have the same sockets, each for what its SDP announced.
 
     Attributes:
         id: idfrom or idto of the end whose SDP this was.
@@ -59,6 +71,7 @@ class SocketGroup:
     """
 
     __slots__ = (
+        "_sharing",
         "address",
         "components",
         "created",
@@ -93,6 +106,7 @@ class SocketGroup:
         self.security: MediaSecurity | None = None
         self.users = 0
         self.idle_since: float | None = None
+        self._sharing: _Sharing | None = None
         self.relay_media = tuple(
             # port 0 for an inactive medium, although its sockets exist: its end may still send
             RelayMedia(address, base if medium.active else 0, medium.range)
@@ -177,10 +191,7 @@ class SocketGroup:
             _undo(runs, address, ports, close_sockets)
             raise
         group = cls(id=id, side=side, address=address, media=media, runs=runs, created=created, dscp=dscp)
-        group.relay_media = tuple(
-            RelayMedia(address, base if was_announced else 0, medium.range)
-            for medium, base, was_announced in zip(media, bases, announced, strict=True)
-        )
+        group.set_media(media, announced)
         return group
 
     @property
@@ -195,6 +206,14 @@ class SocketGroup:
     def renew(self, media: Sequence[Media]) -> None:
         """Replace the media by newly announced ones, which need the same sockets."""
         self.media = tuple(interned(medium) for medium in media)
+
+    def set_media(self, media: Sequence[Media], announced: Sequence[bool]) -> None:
+        """Restore its media, and for each of them, whether its port was announced."""
+        self.renew(media)
+        self.relay_media = tuple(
+            RelayMedia(self.address, base if was_announced else 0, medium.range)
+            for medium, base, was_announced in zip(media, self.bases, announced, strict=True)
+        )
 
     @property
     def announced(self) -> bool:
@@ -231,8 +250,26 @@ class SocketGroup:
             return math.inf
         return self.created + unused_s if self.idle_since is None else self.idle_since + replaced_s
 
+    def share(self) -> "SocketGroup":
+        """A group with the same sockets and media, which no session uses yet."""
+        self._sharing = self._sharing or _Sharing()
+        self._sharing.groups += 1
+        shared = copy.copy(self)
+        shared.users = 0
+        shared.idle_since = None
+        return shared
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no other group has its sockets."""
+        return self._sharing is None or self._sharing.groups == 1
+
     def close(self, *, ports: PortSpace, close_sockets: CloseSockets) -> None:
-        """Close all sockets and release the ports."""
+        """Close all sockets and release the ports, if no other group has them."""
+        if not self.is_last:
+            assert self._sharing is not None
+            self._sharing.groups -= 1
+            return
         close_sockets(list(self.sockets))
         for base, medium in zip(self.bases, self.media, strict=True):
             ports.release(self.address, base, medium.range)

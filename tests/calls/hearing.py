@@ -70,6 +70,8 @@ class Way:
     for_caller: int
     described: int
     """When the callee described itself last: one phone may do so under several tags."""
+    apart: bool = False
+    """The caller has signalled in this dialog: what it offers on the branch is for other ends."""
     reoffer: tuple[bytes, Phone, int] | None = None
     """Who has offered and waits for an answer, from where, and the port that the other end was given."""
     due: float | None = None
@@ -86,7 +88,6 @@ class Branch:
     ways: dict[bytes, Way] = dataclasses.field(default_factory=dict)
     waiting: bool = True
     due: float | None = None
-    moved: bool = False
 
     @property
     def only_public(self) -> bool:
@@ -137,7 +138,8 @@ class HearingMachine(RuleBasedStateMachine):
             branch.caller, branch.for_callee = phone, port
             branch.waiting, branch.offered = True, next(self.count)
             for way in branch.ways.values():
-                way.reoffer = (A, phone, port)
+                if not way.apart:
+                    way.reoffer = (A, phone, port)
         self.signalled(branch, *branch.ways.values())
 
     @precondition(lambda self: self.answerable)
@@ -148,7 +150,7 @@ class HearingMachine(RuleBasedStateMachine):
         way = branch.ways.get(tag)
         if self.is_elsewhere(tag, branch) or (way is not None and way.reoffer and way.reoffer[0] != A):
             return
-        if way is None and (branch.moved or not branch.only_public):
+        if way is None and not branch.only_public:
             return
         moves = moves or way is None
         phone = self.callee_phone(branch, way, nat=nat) if way is None or moves else way.callee
@@ -173,9 +175,6 @@ class HearingMachine(RuleBasedStateMachine):
         branch, tag, way = choose(data, self.ways)
         if (way.reoffer and (way.reoffer[0] == A) is not from_caller) or self.is_elsewhere(tag, branch):
             return
-        moved = any(each.caller is not branch.caller for each in branch.ways.values())
-        if from_caller and len(branch.ways) > 1 and (moves or moved or branch.waiting):
-            return  # an end that shares a branch with others moves away from all of them
         own, given = (way.caller, way.for_callee) if from_caller else (way.callee, way.for_caller)
         phone = self.relay.new_phone(nat=own.nat, moved=own) if moves else own
         one, other = (A, tag) if from_caller else (tag, A)
@@ -183,7 +182,7 @@ class HearingMachine(RuleBasedStateMachine):
         assert (port == given) is (phone is own), "who stays keeps its ports"
         way.reoffer = (one, phone, port)
         if from_caller:
-            branch.caller, branch.for_callee, branch.moved = phone, port, True
+            way.apart = True
         else:
             way.described = next(self.count)
         self.signalled(branch, *branch.ways.values())
@@ -195,6 +194,7 @@ class HearingMachine(RuleBasedStateMachine):
         branch, tag, way = choose(data, asked)
         port = self.relay.answer(way.caller, tag=A, to=tag, branch=branch.name)
         assert port == way.for_callee
+        way.apart = True
         self.take_up(way)
         self.signalled(branch, *branch.ways.values())
 

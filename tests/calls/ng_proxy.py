@@ -108,6 +108,10 @@ class NgProxy:
         self.answer(B_AUDIO, call_id=call_id)
         return self.plane.running[-1]
 
+    def outwait_forks(self) -> None:
+        """Let time pass until no further end may answer the offers so far."""
+        self.now += self.table.resources.settings.unused_s
+
     def delete(
         self,
         tag: bytes = b"",

@@ -36,6 +36,7 @@ def test_what_was_agreed_goes_on_beside_an_offer(ng: NgProxy, offered: Media) ->
 @pytest.mark.parametrize(("offered", "answered"), [(A_FAX, B_FAX), (A_MOVED, B_AUDIO)])
 def test_with_the_answer_it_ends(ng: NgProxy, offered: Media, answered: Media) -> None:
     agreed = ng.connect()
+    ng.outwait_forks()
     ng.offer(offered, to=B)
     ng.answer(answered)
     (session,) = ng.plane.running

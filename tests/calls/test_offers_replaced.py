@@ -37,12 +37,14 @@ def move_callee_again(ng: NgProxy) -> None:
 def move_caller(ng: NgProxy) -> None:
     """A re-INVITE from another address."""
     ng.connect()
+    ng.outwait_forks()
     ng.offer(A_MOVED, to=B)
     ng.answer(B_AUDIO)
 
 
 def turn_to_fax(ng: NgProxy) -> None:
     ng.connect()
+    ng.outwait_forks()
     ng.offer(Media("198.51.100.1", 4000, 1, "udptl", "image"), to=B)
     ng.answer(B_FAX)
 

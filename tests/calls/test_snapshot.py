@@ -250,7 +250,7 @@ def test_what_was_agreed_goes_on_beside_an_offer() -> None:
     after = ng_moved(ng)
     assert len(after.plane.running) == 2
     (dialog,) = after.offers.dialogs
-    assert dialog.superseded[0].group_from is after.offers.parties[0].superseded[0][1]
+    assert dialog.superseded[0].group_from is dialog.caller.superseded[0][1]
     after.offer(A_AUDIO, to=B)
     assert [session.id for session in dialog.sessions.values()] == [1], "back to what was agreed"
 
@@ -396,8 +396,8 @@ def test_a_snapshot_is_the_same_after_its_way_through_bytes() -> None:
 APART: dict[type, set[str]] = {
     Call: {"transactions", "offers", "resources", "_wall_offset_s"},
     Transaction: set(),
-    # counted anew; `bases`; `bases` and `announced`; the ranges of `media`; `secrets` of the call
-    SocketGroup: {"users", "sockets", "relay_media", "components", "security"},
+    # counted anew; `bases`; `bases` and `announced`; the ranges of `media`; `secrets` of the call; `shares`
+    SocketGroup: {"users", "sockets", "relay_media", "components", "security", "_sharing"},
     Session: set(),
     Leg: {
         "replaced",  # its session's

@@ -370,7 +370,8 @@ class TwinsMachine(RuleBasedStateMachine):
         for proxy in self.both:
             resources = proxy.table.resources
             groups = [group for call in proxy.table for _, group in call.groups]
-            assert resources.sockets == len(proxy.plane.open) == sum(len(group.sockets) for group in groups)
+            sockets = {id(socket) for group in groups for socket in group.sockets}
+            assert resources.sockets == len(proxy.plane.open) == len(sockets)
             assert resources.sessions == len(proxy.plane.running) == len(list(proxy.table.running))
             for group in groups:
                 users = [group in (each.group_from, each.group_to) for each in proxy.plane.running]

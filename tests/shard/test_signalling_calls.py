@@ -184,7 +184,8 @@ def test_an_unchanged_reoffer_opens_nothing_for_others(
     assert mallory.pending() == []
 
 
-def test_speech_becomes_a_fax_and_speech_again(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_speech_becomes_a_fax_and_speech_again(make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer) -> None:
+    ng = make_ng(unused_s=1.0)
     ng.talk(alice, bob, ng.connect(alice, bob))
     fax = [line(peer, kind="image", proto="udptl") for peer in (alice, bob)]
     to_bob = ng.offer([fax[0]], to=b"bob")

@@ -29,7 +29,9 @@ def deployment() -> Iterator[Deployment]:
 def ends() -> Iterator[list[End]]:
     """Alice, who calls, and those who are called."""
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(contextlib.closing(End(name))) for name in ("alice", "bob", "carol")]
+        yield [
+            stack.enter_context(contextlib.closing(End(name))) for name in ("alice", "bob", "carol", "dave")
+        ]
 
 
 def kill_shards(deployment: Deployment) -> None:
@@ -60,7 +62,7 @@ def ng_client(deployment: Deployment) -> NgClient:
 def test_a_call_with_open_offers_is_answered_afterwards(
     deployment: Deployment, ends: list[End], happen: Callable[[Deployment], None]
 ) -> None:
-    alice, bob, carol = ends
+    alice, bob, carol, dave = ends
     with ng_client(deployment) as client:
         call = NgCall(client)
         for end, branch in ((bob, "z1"), (carol, "z2")):
@@ -68,6 +70,9 @@ def test_a_call_with_open_offers_is_answered_afterwards(
         call.offer(AUDIO, via_branch="z3")
         alice.read(call.answer(bob.describe(), to_tag="b", via_branch="z1"))
         talk(alice, bob)
+        dave.read(call.offer(alice.describe(), via_branch="z4"))
+        call.answer(AUDIO, to_tag="other than dave", via_branch="z4")
+        call.reoffer(AUDIO, to_tag="other than dave")
         call.delete(from_tag=call.from_tag, via_branch="z3", delete_delay=3600)
         with contextlib.closing(bob.move()):
             of_bob = call.reoffer(bob.describe(), from_tag="b", to_tag=call.from_tag)
@@ -79,11 +84,13 @@ def test_a_call_with_open_offers_is_answered_afterwards(
                 for _ in range(2):
                     say(carol, alice)
                     say(alice, carol)
+                alice.read(call.answer(dave.describe(), to_tag="d", via_branch="z4"))
+                talk(alice, dave)
                 alice.read(of_bob)
                 answered = call.answer(alice.describe(), from_tag="b", to_tag=call.from_tag)
                 assert read_sdp(answered)[0].target == bob.remote[0].target, "alice has stayed"
                 talk(alice, bob)
-                assert set(call.query()["tags"]) == {call.from_tag, "b", "c"}
+                assert set(call.query()["tags"]) == {call.from_tag, "b", "c", "d", "other than dave"}
                 call.delete(from_tag=call.from_tag, to_tag="c", flags=["to-tag"])
                 talk(alice, bob)
                 call.delete(from_tag=call.from_tag, via_branch="z3")

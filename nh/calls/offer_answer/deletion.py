@@ -39,9 +39,11 @@ def cancel_delete(participants: Participants, party: Party) -> None:
 
     Those of other branches stay: it says nothing of them.
     """
-    party.delete_at = math.inf
-    for dialog in participants.dialogs_of(party):
-        dialog.delete_at = dialog.caller.delete_at = dialog.callee.delete_at = math.inf
+    first = party.split_from or party
+    for each in (first, *participants.splits_of(first)):
+        each.delete_at = math.inf
+        for dialog in participants.dialogs_of(each):
+            dialog.delete_at = dialog.caller.delete_at = dialog.callee.delete_at = math.inf
 
 
 def delete_due(participants: Participants, *, now: float) -> None:
@@ -51,8 +53,12 @@ def delete_due(participants: Participants, *, now: float) -> None:
         participants.end_dialog(dialog, now=now)
         left += [dialog.caller, dialog.callee]
     participants.close_all_superseded()
+    first = [party.split_from for party in left if party.split_from is not None]
     for party in participants.without_dialog:
         if now >= party.delete_at or any(party is each for each in left):
+            participants.close_party(party, now=now)
+    for party in first:
+        if party in participants.parties and not participants.is_answered(party):
             participants.close_party(party, now=now)
 
 

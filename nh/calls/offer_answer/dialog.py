@@ -231,6 +231,12 @@ class Dialog:
             times.append(self.signalled + rules.unused_s)
         return max(times)
 
+    def cannot_end_before(self, rules: RelaySettings, *, now: float) -> float:
+        """Monotonic seconds before which the dialog does not end, whatever packets come from `now` on."""
+        at = self.expires_at(rules)
+        # the first packet makes its end depend on packets
+        return at if self._has_received else min(at, now + min(rules.silent_s, rules.hold_s))
+
     @property
     def _has_received(self) -> bool:
         """Whether a packet ever arrived from either party."""

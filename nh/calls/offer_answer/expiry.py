@@ -29,14 +29,20 @@ def expire(
     for party in participants.without_dialog:
         if now >= _expires_alone_at(participants, party, rules):
             for group in party.groups:
-                if group is not None:
+                if group is not None and group.is_last:
                     resources.note_unused(group)
             participants.close_party(party, now=now)
 
 
-def next_expiry(participants: Participants, rules: RelaySettings) -> float:
-    """Monotonic seconds before which nothing expires, and no delete of a part of the call is due."""
-    times = [dialog.expires_at(rules) for dialog in participants.dialogs]
+def next_expiry(participants: Participants, rules: RelaySettings, *, now: float) -> float:
+    """Monotonic seconds before which nothing expires, and no delete of a part of the call is due.
+
+    Args:
+        participants: those of the call.
+        rules: the settings.
+        now: monotonic seconds; packets that came until then are noted.
+    """
+    times = [dialog.cannot_end_before(rules, now=now) for dialog in participants.dialogs]
     times += [each.expires_at(rules) for dialog in participants.dialogs for _, each in dialog.replaced]
     times += [_expires_alone_at(participants, party, rules) for party in participants.without_dialog]
     times += [each.delete_at for each in participants.deletable]
@@ -51,6 +57,8 @@ def expires_at(participants: Participants, party: Party, rules: RelaySettings) -
 
 def _expires_alone_at(participants: Participants, party: Party, rules: RelaySettings) -> float:
     """Monotonic seconds at which a party without a dialog is removed."""
+    if party.waiting_since is None and participants.splits_of(party):
+        return participants.answerable_until(party)
     times = [party.created if party.waiting_since is None else party.waiting_since]
     early = participants.find_early(party)
     if early is not None:

@@ -107,6 +107,9 @@ class Offers:
         """
         known = self.participants.find_offerer(from_tag, to_tag, branch)
         party = known or Party(from_tag, Side.FROM, branch=branch, now=now)
+        dialog = self.participants.find_joint(party, to_tag)
+        if dialog is not None:
+            party = self.participants.split_for(dialog, party, now=now)
         early = self._early_dialog(party, now=now) if expected else None
         groups = self._open_groups(party, requests, now=now)
         ready: list[SocketGroup | None] = []
@@ -131,7 +134,6 @@ class Offers:
                 if group is not None:
                     group.security = request.security
             self._expect(early, ready, now=now)
-        dialog = self.participants.find_joint(party, to_tag)
         if dialog is not None:
             dialog.branch = branch or dialog.branch
         return party.groups
@@ -176,7 +178,7 @@ class Offers:
             or self.participants.find_early(offerer)
             or Dialog(offerer, Party(to_tag, Side.TO, now=now), branch=branch, now=now)
         )
-        answerer = dialog.other(offerer)
+        answerer = self.participants.split_for(dialog, dialog.other(offerer), now=now)
         groups = self._open_groups(answerer, requests, now=now)
         try:
             if prepare is not None:
@@ -238,8 +240,8 @@ class Offers:
         self._delete_due(now=now)
 
     def withdraw(self, party: Party, *, now: float) -> None:
-        """Remove a party whose offer found no ports, unless it is in a dialog."""
-        if party in self.participants.without_dialog:
+        """Remove a party whose offer found no ports, unless a dialog began with it."""
+        if party in self.parties and not self.participants.is_answered(party):
             self.participants.close_party(party, now=now)
 
     def delete_offered(self, offerers: Sequence[Party], *, now: float) -> None:
@@ -265,9 +267,9 @@ class Offers:
         self._delete_due(now=now)
         expiry.expire(self.participants, self._resources, delete_at=self.delete_at, now=now)
 
-    def next_expiry(self) -> float:
-        """Monotonic seconds before which nothing of this can expire."""
-        return min(self.delete_at, expiry.next_expiry(self.participants, self._resources.settings))
+    def next_expiry(self, *, now: float) -> float:
+        """Monotonic seconds before which nothing of this can expire; see nh.calls.offer_answer.expiry."""
+        return min(self.delete_at, expiry.next_expiry(self.participants, self._resources.settings, now=now))
 
     def expires_at(self, party: Party) -> float:
         """Monotonic seconds at which the media of a party end unless a packet arrives."""
@@ -294,7 +296,7 @@ class Offers:
 
     def _early_dialog(self, offerer: Party, *, now: float) -> Dialog | None:
         """The dialog with the party that will answer a first offer; None if this is not the first."""
-        if any(dialog.has(offerer) for dialog in self.dialogs):
+        if self.participants.is_answered(offerer):
             return None
         early = self.participants.find_early(offerer)
         if early is None:

@@ -65,11 +65,11 @@ class Participants:
                 if each.branch == branch and from_tag in each.tags
             ]
             # a tag that no dialog on the branch has is that of another end
-            named = [party for party in named if not to_tag or not self.has_dialog(party)]
+            named = [party for party in named if not to_tag or not self.is_answered(party)]
             if named:
                 return named[0]
         else:
-            waiting = [party for party in own if not party.branch and not self.has_dialog(party)]
+            waiting = [party for party in own if not party.branch and not self.is_answered(party)]
             if waiting:
                 return waiting[-1]
         # a proxy may leave the to-tag of a callee's offer out: a callee has offered to its caller only
@@ -98,9 +98,10 @@ class Participants:
         if dialog is not None and (on_branch or not named):
             return dialog.party_with(from_tag)
         chosen = named or own
+        chosen = [party for party in chosen if not party.single] or chosen
         waiting = [party for party in chosen if party.waiting_since is not None]
         # another end does not answer an offer within a dialog
-        first = [party for party in waiting if not self.has_dialog(party)]
+        first = [party for party in waiting if not self.is_answered(party)]
         return max(reversed(first or waiting or chosen), key=lambda each: each.waiting_since or each.created)
 
     def find_dialog(self, one: bytes, other: bytes, branch: bytes = b"") -> Dialog | None:
@@ -135,6 +136,14 @@ class Participants:
     def has_dialog(self, party: Party) -> bool:
         """Whether a party is in an established dialog."""
         return any(dialog.has(party) for dialog in self.dialogs)
+
+    def is_answered(self, party: Party) -> bool:
+        """Whether a party has an established dialog, or one has begun with its offer."""
+        return self.has_dialog(party) or bool(self.splits_of(party))
+
+    def splits_of(self, party: Party) -> list[Party]:
+        """The parties that a party has become in single dialogs."""
+        return [each for each in self.parties if each.split_from is party]
 
     def dialogs_of(self, party: Party) -> list[Dialog]:
         """The established and early dialogs of a party."""
@@ -206,6 +215,30 @@ class Participants:
         self.add(dialog.callee, sparing=offerer, now=now)
         self.dialogs.append(dialog)
 
+    def split_for(self, dialog: Dialog, party: Party, *, now: float) -> Party:
+        """The party that an end has in a dialog in which it signals again.
+
+        The other ends that have answered, or will answer, the offer with which the dialog began know what
+        the end announced then.
+
+        Args:
+            dialog: the dialog.
+            party: one of its two.
+            now: monotonic seconds.
+        """
+        if party.single or party is not dialog.caller or len(self.parties) >= MAX_PARTIES:
+            return party
+        if len(self.dialogs_of(party)) <= 1 and now >= self.answerable_until(party):
+            party.single = True
+            return party
+        dialog.caller = party.split([session for _, session in dialog.running], now=now)
+        self.parties.append(dialog.caller)
+        return dialog.caller
+
+    def answerable_until(self, party: Party) -> float:
+        """Monotonic seconds until which further ends may answer the offer of a party."""
+        return party.signalled + self._resources.settings.unused_s
+
     # --- removal ----------------------------------------------------------------------------------
 
     def _give_way(self, sparing: Party | None, *, now: float) -> None:
@@ -236,6 +269,8 @@ class Participants:
     def close_party(self, party: Party, *, now: float) -> None:
         """Close all sockets of a party that is in no established dialog, and remove it."""
         self.parties.remove(party)
+        for split in self.splits_of(party):
+            split.split_from = None
         self.drop_early(party, now=now)
         self.close_groups([*party.groups, *(group for _, group in party.superseded)])
         party.groups, party.superseded = [], []

@@ -14,6 +14,7 @@ from nh.calls.media import Block, Media, Side
 from nh.calls.media_security import MediaSecurity, OfferedKey
 from nh.calls.origin import SentOrigin
 from nh.calls.resources import CallResources
+from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 
@@ -103,7 +104,8 @@ class Party:
     """One end of a call, as one branch of it knows this end.
 
     An end that offers on several Via branches is one party for each of them: each branch has ports,
-    interfaces and rtcp-mux of its own, as in rtpengine. These parties have the same tag.
+    interfaces and rtcp-mux of its own, as in rtpengine. An end whose offer several others may answer becomes
+    a party of its own in each dialog in which it signals again. These parties have the same tag.
 
     Args:
         tag: its SIP tag.
@@ -135,6 +137,9 @@ class Party:
         ended_totals: by (medium, component), what ended sessions received from this end.
         references: see Reference; empty where rtpproxy's commands have not made it.
         sent_origin: origin of the SDP that this end was sent last, if a client wanted any of it kept.
+        single: it is of one dialog alone; no other end can answer it.
+        split_from: the party whose offer began that dialog, while other ends may still answer that offer as
+            it was.
     """
 
     __slots__ = (
@@ -159,6 +164,8 @@ class Party:
         "side",
         "signalled",
         "silenced",
+        "single",
+        "split_from",
         "superseded",
         "tag",
         "waiting_since",
@@ -189,6 +196,33 @@ class Party:
         self.ended_totals: dict[tuple[int, int], ReceivedTotals] = {}
         self.references: set[Reference] = set()
         self.sent_origin: SentOrigin | None = None
+        self.single = False
+        self.split_from: Party | None = None
+
+    def split(self, sessions: Sequence[Session], *, now: float) -> "Party":
+        """A party of one dialog alone, which begins as this one is, on the same sockets.
+
+        Args:
+            sessions: those of the dialog; they use the groups of that party from now on.
+            now: monotonic seconds.
+        """
+        own = Party(self.tag, self.side, branch=self.branch, now=self.created)
+        own.signalled, own.policy, own.label = self.signalled, self.policy, self.label
+        own.blocked, own.dtmf_blocked, own.silenced = self.blocked, self.dtmf_blocked, self.silenced
+        own.interface, own.peer_interface = self.interface, self.peer_interface
+        own.offered, own.mux = list(self.offered), list(self.mux)
+        own.security, own.offered_keys = list(self.security), list(self.offered_keys)
+        own.references, own.sent_origin = set(self.references), self.sent_origin
+        own.single, own.split_from = True, self
+        own.groups = [None if group is None else group.share() for group in self.groups]
+        own.superseded = [(index, group.share()) for index, group in self.superseded]
+        before = [*self.groups, *(group for _, group in self.superseded)]
+        after = [*own.groups, *(group for _, group in own.superseded)]
+        for session in sessions:
+            for group, shared in zip(before, after, strict=True):
+                if shared is not None and session.group_from is group:
+                    session.use_from(shared, now=now)
+        return own
 
     def find_group(self, index: int) -> SocketGroup | None:
         """The socket group of its medium `index`, None if that is not relayed."""

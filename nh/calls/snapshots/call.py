@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -65,8 +66,8 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True):
             SnapshotUnreadable: it contradicts itself.
         """
         require(not math.isnan(self.next_expiry), "the time of the next expiry is NaN")
-        for group in self.groups:
-            group.check()
+        for index, group in enumerate(self.groups):
+            group.check(self.groups[:index] if group.shares is not None else ())
         for session in self.sessions:
             session.check(self.groups)
         for transaction in self.transactions:
@@ -106,7 +107,7 @@ def take_snapshot(call: Call, *, clock: Clock) -> CallSnapshot:
         clock=clock,
         created=call.created,
         next_expiry=call.next_expiry,
-        groups=[GroupSnapshot.take(group) for group in groups],
+        groups=_take_groups(groups),
         sessions=[SessionSnapshot.take(session, group_indexes) for session in sessions],
         transactions=[
             TransactionSnapshot.take(each, group_indexes, session_indexes)
@@ -119,6 +120,15 @@ def take_snapshot(call: Call, *, clock: Clock) -> CallSnapshot:
         journal=call.journal,
         secrets=b"" if call.offers is None else take_secrets(groups, call.offers.participants.all_parties),
     )
+
+
+def _take_groups(groups: Sequence[SocketGroup]) -> list[GroupSnapshot]:
+    first: dict[int, int] = {}  # by the first socket, the first group that has it
+    taken = []
+    for index, group in enumerate(groups):
+        shares = first.setdefault(id(group.sockets[0]), index) if group.sockets else index
+        taken.append(GroupSnapshot.take(group, None if shares == index else shares))
+    return taken
 
 
 def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, now: float) -> Call:
@@ -147,7 +157,7 @@ def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, no
     groups: list[SocketGroup] = []
     with contextlib.ExitStack() as undo:
         for each in snapshot.groups:
-            groups.append(each.rebuild(resources, times))
+            groups.append(each.rebuild(resources, times, groups))
             undo.callback(resources.close_group, groups[-1])
         secrets = SecretsRestorer(snapshot.secrets) if snapshot.secrets else None
         if secrets is not None:

@@ -1,5 +1,6 @@
 """Snapshots of media and socket groups."""
 
+from collections.abc import Sequence
 from typing import Annotated, Self
 
 import msgspec
@@ -8,7 +9,7 @@ from nh.calls.media import MAX_MEDIA, MAX_RANGE, Endpoint, Media, Side, canonica
 from nh.calls.ports import PortInUse
 from nh.calls.resources import CallResources
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ, MAX_FORMATS, PayloadFormat
-from nh.calls.snapshots.values import Address, Port, Time, TimeShift, require
+from nh.calls.snapshots.values import Address, Index, Port, Time, TimeShift, require, require_index
 from nh.calls.socket_group import SocketGroup
 from nh.errors import PortsExhausted, ProtocolError, SnapshotUnreadable
 
@@ -90,6 +91,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
     Attributes:
         bases: the first port of each medium.
         announced: for each medium, whether its port was announced; the port of an inactive medium is not.
+        shares: index of an earlier group that has the same sockets; None: they are its own.
     """
 
     id: bytes
@@ -101,9 +103,10 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
     media: Annotated[list[MediaSnapshot], msgspec.Meta(max_length=MAX_MEDIA)]
     bases: list[Port]
     announced: list[bool]
+    shares: Index | None = None
 
     @classmethod
-    def take(cls, group: SocketGroup) -> Self:
+    def take(cls, group: SocketGroup, shares: int | None = None) -> Self:
         """The snapshot of `group`."""
         return cls(
             id=group.id,
@@ -115,13 +118,17 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
             media=[MediaSnapshot.take(media) for media in group.media],
             bases=group.bases,
             announced=[media.port != 0 for media in group.relay_media],
+            shares=shares,
         )
 
-    def check(self) -> None:
+    def check(self, earlier: "Sequence[GroupSnapshot]" = ()) -> None:
         """Check addresses and ports.
 
+        Args:
+            earlier: the groups before this one.
+
         Raises:
-            SnapshotUnreadable: they cannot be those of sockets.
+            SnapshotUnreadable: they cannot be those of sockets, or of the group whose sockets it has.
         """
         require(is_unicast(self.address), f"the group address {self.address!r} is not a unicast IP address")
         require(
@@ -131,15 +138,41 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
         for media, base in zip(self.media, self.bases, strict=True):
             media.check()
             require(base % 2 == 0 and base + media.range <= 65536, f"no medium can have its ports at {base}")
+        if self.shares is not None:
+            require_index(self.shares, earlier, "earlier group")
+            same = self._places == earlier[self.shares]._places
+            require(same, "two groups share sockets and differ in them")
 
-    def rebuild(self, resources: CallResources, times: TimeShift) -> SocketGroup:
+    @property
+    def _places(self) -> tuple[str, list[Port], list[int]]:
+        """Where its sockets are."""
+        return self.address, self.bases, [media.range for media in self.media]
+
+    def rebuild(
+        self, resources: CallResources, times: TimeShift, earlier: Sequence[SocketGroup] = ()
+    ) -> SocketGroup:
         """The group with its sockets on the ports that it had.
+
+        Args:
+            resources: of the call.
+            times: for its times.
+            earlier: the groups before it.
 
         Raises:
             PortsExhausted, AddressUnavailable: its sockets cannot be had; then none is open.
         """
+        if self.shares is not None:
+            group = earlier[self.shares].share()
+            group.id, group.created = self.id, times.past(self.created)
+            group.set_media([media.rebuild() for media in self.media], self.announced)
+        else:
+            group = self._adopt(resources, times)
+        group.idle_since = times.maybe_past(self.idle_since)
+        return group
+
+    def _adopt(self, resources: CallResources, times: TimeShift) -> SocketGroup:
         try:
-            group = resources.adopt_group(
+            return resources.adopt_group(
                 group_id=self.id,
                 side=self.side,
                 address=self.address,
@@ -151,8 +184,6 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
             )
         except PortInUse as exc:
             raise PortsExhausted(f"ports of the call on {self.address} are in use: {exc}") from exc
-        group.idle_since = times.maybe_past(self.idle_since)
-        return group
 
     @property
     def ports(self) -> int:

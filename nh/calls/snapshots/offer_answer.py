@@ -40,6 +40,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         mux, offered: nh.calls.offer_answer.party.Mux and OfferedMedium for each medium.
         ended_totals: (medium, component, packets, bytes, dropped).
         sent_origin: user name, session id, version and session name, and the digest.
+        split_from: index of a party.
     """
 
     tag: bytes
@@ -64,9 +65,11 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
     sent_origin: tuple[tuple[bytes, bytes, bytes, bytes], bytes] | None = None
     signalled: Time = 0.0
     silenced: bool = False
+    single: bool = False
+    split_from: Index | None = None
 
     @classmethod
-    def take(cls, party: Party, groups: Indexes) -> Self:
+    def take(cls, party: Party, groups: Indexes, parties: Indexes) -> Self:
         """The snapshot of `party`."""
         return cls(
             tag=party.tag,
@@ -91,6 +94,8 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
             sent_origin=party.sent_origin,
             signalled=party.signalled,
             silenced=party.silenced,
+            single=party.single,
+            split_from=None if party.split_from is None else parties[id(party.split_from)],
         )
 
     @property
@@ -136,6 +141,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         party.mux = [Mux(*mux) for mux in self.mux]
         party.offered = list(self.offered)
         party.references = set(self.references)
+        party.single = self.single
         party.ended_totals = {
             (medium, component): ReceivedTotals(*totals) for medium, component, *totals in self.ended_totals
         }
@@ -245,8 +251,8 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         parties = indexes_of(participants.all_parties)
         return cls(
             last_signal=offers.last_signal,
-            parties=[PartySnapshot.take(party, groups) for party in known],
-            expected=[PartySnapshot.take(party, groups) for party in expected],
+            parties=[PartySnapshot.take(party, groups, parties) for party in known],
+            expected=[PartySnapshot.take(party, groups, parties) for party in expected],
             dialogs=[DialogSnapshot.take(each, parties, sessions) for each in participants.dialogs],
             early=[DialogSnapshot.take(each, parties, sessions) for each in early],
             delete_at=offers.delete_at,
@@ -272,6 +278,7 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         parties = [*self.parties, *self.expected]
         for party in parties:
             party.check(groups)
+            self._check_split(party)
         for dialog in self.dialogs:
             dialog.check(self.parties, sessions)
         require_distinct([frozenset((each.caller, each.callee)) for each in self.dialogs], "dialogs")
@@ -285,6 +292,13 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         )
         require_distinct([dialog.caller for dialog in self.early], "offerers of early dialogs")
 
+    def _check_split(self, party: PartySnapshot) -> None:
+        if party.split_from is not None:
+            require_index(party.split_from, self.parties, "party")
+            first = self.parties[party.split_from]
+            is_split = party.single and not first.single and party.tag == first.tag
+            require(is_split, "a party is split from one that it cannot be split from")
+
     def rebuild(
         self,
         resources: CallResources,
@@ -297,6 +311,8 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         offers.last_signal = times.past(self.last_signal)
         offers.delete_at = times.future(self.delete_at)
         parties = [party.rebuild(groups, times) for party in (*self.parties, *self.expected)]
+        for party, snapshot in zip(parties, self.parties, strict=False):
+            party.split_from = None if snapshot.split_from is None else parties[snapshot.split_from]
         participants = offers.participants
         participants.parties.extend(parties[: len(self.parties)])
         participants.dialogs.extend(each.rebuild(parties, sessions, times) for each in self.dialogs)

@@ -1,0 +1,167 @@
+"""Dialogs that began with one offer: what an end announces in one of them says nothing in the others."""
+
+import pytest
+
+from nh.calls.media import Endpoint, Media
+from nh.calls.session import Session
+from nh.calls.settings import RelaySettings
+from tests.calls.fakes import receive
+from tests.calls.ng_proxy import (
+    A_AUDIO,
+    A_FAX,
+    A_HELD,
+    A_MOVED,
+    B_AUDIO,
+    B_FAX,
+    C_AUDIO,
+    A,
+    B,
+    C,
+    D,
+    NgProxy,
+    Ports,
+    make_ng_proxy,
+)
+from tests.calls.snapshots import move_calls
+
+ALICE, ALICE_MOVED = (Endpoint(media.address, media.port) for media in (A_AUDIO, A_MOVED))
+
+
+def between(ng: NgProxy, other: bytes) -> Session:
+    """Alice's current session with another end."""
+    dialog = ng.offers.participants.find_dialog(A, other)
+    assert dialog is not None
+    return dialog.sessions[0]
+
+
+def alice_is_at(ng: NgProxy, other: bytes) -> Endpoint | None:
+    """Where Alice gets what another end sends, as long as she has sent nothing."""
+    return between(ng, other).legs[0].destination
+
+
+def sends_to(ng: NgProxy, other: bytes) -> int:
+    """The port that another end sends to."""
+    return between(ng, other).group_from.sockets[0].local.port
+
+
+@pytest.fixture
+def for_all(ng: NgProxy) -> Ports:
+    """Bob has answered an offer that others may answer; the ports that they all were given."""
+    ports = ng.offer(A_AUDIO, branch=b"z1", expecting=True)
+    ng.answer(B_AUDIO, branch=b"z1")
+    return ports
+
+
+# --- the end that offered ------------------------------------------------------------------------------
+
+
+def test_a_repeated_answer_of_another_dialog_leaves_a_reoffer_open(ng: NgProxy, for_all: Ports) -> None:
+    ng.answer(C_AUDIO, tag=C, branch=b"z1")
+    ng.offer(A_MOVED, to=B)
+    ng.answer(C_AUDIO, tag=C, branch=b"z1")
+    assert ng.offers.participants.find_dialog(A, B) is not None
+    before = [each for each in ng.plane.running if each.group_to.id == B]
+    assert len(before) == 2, "what Bob has agreed to goes on beside the offer that he has not answered"
+    assert not any(each.replaced_at for each in before)
+    assert alice_is_at(ng, C) == ALICE
+
+
+def test_an_end_that_answers_after_a_move_in_another_dialog_is_heard_where_the_first_offer_said(
+    ng: NgProxy, for_all: Ports
+) -> None:
+    ng.offer(A_MOVED, to=B)
+    ng.answer(B_AUDIO)
+    ng.answer(C_AUDIO, tag=C, branch=b"z1")
+    assert (sends_to(ng, C), alice_is_at(ng, C)) == (for_all[0], ALICE)
+    assert alice_is_at(ng, B) == ALICE_MOVED
+    assert sends_to(ng, B) != for_all[0]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["Carol has answered", "Carol answers later"])
+def test_a_hold_in_one_dialog_holds_that_dialog_only(ng: NgProxy, for_all: Ports, known: bool) -> None:
+    if known:
+        ng.answer(C_AUDIO, tag=C, branch=b"z1")
+    ng.offer(A_HELD, to=B)
+    ng.answer(B_AUDIO)
+    if not known:
+        ng.answer(C_AUDIO, tag=C, branch=b"z1")
+    assert between(ng, B).on_hold
+    assert not between(ng, C).on_hold
+    assert alice_is_at(ng, C) == ALICE
+    assert sends_to(ng, B) == sends_to(ng, C) == for_all[0], "one that has not moved keeps its ports"
+
+
+def test_a_fax_in_one_dialog_is_speech_in_the_others(ng: NgProxy, for_all: Ports) -> None:
+    ng.offer(A_FAX, to=B)
+    ng.answer(B_FAX)
+    ng.answer(C_AUDIO, tag=C, branch=b"z1")
+    assert [len(between(ng, each).legs) for each in (B, C)] == [2, 4]
+
+
+def test_an_answer_to_a_reoffer_of_the_callee_may_move_too(ng: NgProxy, for_all: Ports) -> None:
+    ng.answer(C_AUDIO, tag=C, branch=b"z1")
+    ng.offer(B_AUDIO, tag=B, to=A)
+    ng.answer(A_MOVED, tag=A, to=B)
+    assert [alice_is_at(ng, each) for each in (B, C)] == [ALICE_MOVED, ALICE]
+    ng.answer(Media("203.0.113.90", 9000, 2, "RTP/AVP", "audio"), tag=D, branch=b"z1")
+    assert (sends_to(ng, D), alice_is_at(ng, D)) == (for_all[0], ALICE)
+
+
+# --- what is left of the first offer ---------------------------------------------------------------------
+
+
+def test_the_ports_of_the_first_offer_close_when_no_other_end_may_answer_it(
+    ng: NgProxy, for_all: Ports
+) -> None:
+    ng.now += 100
+    ng.offer(A_MOVED, to=B)
+    ng.answer(B_AUDIO)
+    for _ in range(4):
+        receive(between(ng, B).legs[0], 172)
+        ng.expire(after_s=20)
+    assert len(ng.plane.open) == 4
+    ng.answer(B_AUDIO)
+    ng.delete(A, to=B)
+    assert ng.nothing_is_left
+
+
+def test_the_last_dialog_takes_the_offer_with_it(ng: NgProxy, for_all: Ports) -> None:
+    ng.answer(C_AUDIO, tag=C, branch=b"z1")
+    for other, media in ((B, B_AUDIO), (C, C_AUDIO)):
+        ng.offer(A_MOVED, to=other)
+        ng.answer(media, tag=other)
+    ng.delete(A, to=B)
+    assert ng.talking == {frozenset((A, C))}
+    ng.delete(C, to=A)
+    assert ng.nothing_is_left
+
+
+def test_an_offer_in_a_dialog_cancels_the_delete_of_its_branch(ng: NgProxy, for_all: Ports) -> None:
+    ng.answer(C_AUDIO, tag=C, branch=b"z1")
+    ng.offer(A_AUDIO, to=B)
+    ng.delete(A, branch=b"z1", delay_s=5)
+    ng.answer(B_AUDIO)
+    ng.expire(after_s=6)
+    assert ng.talking == {frozenset((A, B)), frozenset((A, C))}
+
+
+def test_the_branch_is_deleted_with_all_its_dialogs(ng: NgProxy, for_all: Ports) -> None:
+    ng.answer(C_AUDIO, tag=C, branch=b"z1")
+    ng.offer(A_MOVED, to=B)
+    ng.delete(A, branch=b"z1")
+    assert ng.nothing_is_left
+
+
+def test_dialogs_stay_apart_in_another_process(ng: NgProxy, for_all: Ports) -> None:
+    ng.offer(A_MOVED, to=B)
+    after = make_ng_proxy(RelaySettings(replaced_s=0))
+    move_calls(ng.table, after.table, now=ng.now)
+    assert after.plane.ports == ng.plane.ports
+    after.answer(C_AUDIO, tag=C, branch=b"z1")
+    after.answer(B_AUDIO)
+    assert [alice_is_at(after, each) for each in (B, C)] == [ALICE_MOVED, ALICE]
+    assert sends_to(after, C) == for_all[0]
+    after.delete(A, to=B)
+    assert after.talking == {frozenset((A, C))}
+    after.delete(A, to=C)
+    assert after.nothing_is_left
