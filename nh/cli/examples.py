@@ -23,6 +23,7 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("nh calls --one-way --silent", "calls with media from one end only, or from none"),
         ("nh calls --address 198.51.100.0/24 --sort loss", "the calls of a network, most loss first"),
         ("nh calls --contains alice", "calls whose call-id contains alice"),
+        ("nh calls --ended --limit 20", "the calls that ended last, and why"),
         ("nh calls a84b4c76e66710@example.org", "one call in full"),
     ),
     "why": (

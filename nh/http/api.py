@@ -17,15 +17,18 @@ from nh.commands import (
     CloseCall,
     Drain,
     ListCalls,
+    ListEnded,
     ShowCall,
+    ShowEnded,
     Undrain,
 )
-from nh.errors import MalformedRequest
+from nh.errors import MalformedRequest, UnknownCall
 from nh.http.limits import JUDGED_LIST_COST, LIST_COST, MAX_BODY_BYTES
 from nh.http.openapi import DEFAULT_LIST, description
 from nh.http.relay import RpcClient, StatsSource
 from nh.http.replies import json_reply
 from nh.printable import show_id
+from nh.results import CallDetail, CallEvents, CallRecord
 from nh.verdict import judge_call
 from nh.wire.fields import make_list, make_network, make_order
 
@@ -34,6 +37,7 @@ logger = logging.getLogger(__name__)
 CALLS: Final = b"/api/calls/"
 WHY: Final = b"/api/why/"
 CLOSE: Final = b"/close"
+EVENTS: Final = b"/events"
 
 
 class _DrainRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,17 +62,35 @@ class Api:
         return json_reply(self._stats.read().to_builtins())
 
     async def list_calls(self, request: Request) -> Response:
-        """One page of calls."""
-        command = _list_command(_parameters(request, ListCalls.__struct_fields__))
+        """One page of calls, or of those that have ended."""
+        fields = _parameters(request, (*ListCalls.__struct_fields__, "ended", "before"))
+        if _yes(fields, "ended"):
+            return json_reply(await self._rpc.request(_ended_command(fields), cost=LIST_COST))
+        if "before" in fields:
+            raise MalformedRequest("query: before is for calls that have ended; say ended=true")
+        fields.pop("ended", None)
+        command = _list_command(fields)
         return json_reply(await self._rpc.request(command, cost=_cost(command)))
 
     async def show_call(self, request: Request) -> Response:
-        """One call in full."""
-        return json_reply(await self._rpc.request(ShowCall(_call_id(request, CALLS))))
+        """One call in full, or its record; or what happened to it."""
+        path: bytes = request.scope["raw_path"]
+        if not path.endswith(EVENTS):
+            return json_reply(await self._find(_call_id(request, CALLS)))
+        call = await self._find(_call_id(request, CALLS, EVENTS))
+        return json_reply(CallEvents(call.call_id, call.events, call.events_left_out))
 
     async def judge_call(self, request: Request) -> Response:
         """Whether the media of a call flow, and if not, why."""
-        return json_reply(judge_call(await self._rpc.request(ShowCall(_call_id(request, WHY)))))
+        call = await self._find(_call_id(request, WHY))
+        return json_reply(judge_call(call.as_call() if isinstance(call, CallRecord) else call))
+
+    async def _find(self, call_id: bytes) -> CallDetail | CallRecord:
+        """A call, or the record of one that has ended. Raises UnknownCall if there is neither."""
+        try:
+            return await self._rpc.request(ShowCall(call_id))
+        except UnknownCall:
+            return await self._rpc.request(ShowEnded(call_id))
 
     async def close_call(self, request: Request) -> Response:
         """End a call, as `nh close` does."""
@@ -109,6 +131,15 @@ def _list_command(fields: Mapping[str, bytes]) -> ListCalls:
             sort=make_order(_text(fields, "sort") or CallOrder.CALL_ID, where="sort"),
         )
     )
+
+
+def _ended_command(fields: Mapping[str, bytes]) -> ListEnded:
+    if others := sorted(fields.keys() - {"ended", "contains", "before", "limit"}):
+        raise MalformedRequest(f"query: {others[0]} is for calls that go on, not for those that have ended")
+    before = fields.get("before", b"0")
+    if not before.isdigit() or len(before) > 18:
+        raise MalformedRequest("before: is not `next` of the page before")
+    return ListEnded(_identifier(fields, "contains"), int(before), _limit(fields.get("limit")))
 
 
 def _cost(command: ListCalls) -> int:

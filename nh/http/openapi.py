@@ -5,9 +5,10 @@ from typing import Any, Final
 
 import msgspec
 
+from nh.calls.journal import CallEvent, Client
 from nh.calls.media import RelayMedia
 from nh.commands import MAX_DRAIN_S, MAX_ID_BYTES, MAX_LIST, CallOrder
-from nh.results import CallDetail, CallList, DrainState
+from nh.results import CallDetail, CallEvents, CallList, CallRecord, DrainState, EndedCalls
 from nh.stats.fields import FieldInfo
 from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, ShardState
 from nh.stats.reading import HISTOGRAMS
@@ -31,7 +32,7 @@ _IDENTIFIER: Final = {
     ],
 }
 
-_ARRAY_LIKE: Final = {"RelayMedia": RelayMedia}
+_ARRAY_LIKE: Final = {each.__name__: each for each in (RelayMedia, Client, CallEvent)}
 
 _ERROR: Final = {
     "type": "object",
@@ -81,9 +82,27 @@ def description() -> dict[str, Any]:
                 }
             },
             "/api/stats": _path("All statistics", "stats", "Stats", 400, 503),
-            "/api/calls": _path("One page of calls", "calls", "CallList", 400, 503, 504, parameters=_LIST),
+            "/api/calls": _path(
+                "One page of calls, or of those that have ended",
+                "calls",
+                "CallListOrEndedCalls",
+                400,
+                503,
+                504,
+                parameters=_LIST,
+            ),
             "/api/calls/{call_id}": _path(
-                "One call in full", "call", "CallDetail", 400, 404, 503, 504, parameters=_CALL
+                "One call in full, or the record of one that has ended",
+                "call",
+                "CallDetailOrRecord",
+                400,
+                404,
+                503,
+                504,
+                parameters=_CALL,
+            ),
+            "/api/calls/{call_id}/events": _path(
+                "What happened to a call", "events", "CallEvents", 400, 404, 503, 504, parameters=_CALL
             ),
             "/api/why/{call_id}": _path(
                 "Whether the media of a call flow, and if not, why",
@@ -142,6 +161,13 @@ _LIST: Final = (
         enum=list(CallOrder),
         default=CallOrder.CALL_ID,
     ),
+    _parameter(
+        "ended",
+        "Calls that have ended, the latest first; with contains, before and limit only",
+        type="boolean",
+        default=False,
+    ),
+    _parameter("before", "With ended: `next` of the page before", type="integer", minimum=0, default=0),
 )
 _CALL: Final = (
     _parameter(
@@ -201,13 +227,20 @@ def _reply(text: str, schema: str) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     _, known = msgspec.json.schema_components(
-        (CallList, CallDetail, CallVerdict, DrainState), ref_template=_REF
+        (CallList, CallDetail, CallEvents, CallRecord, EndedCalls, CallVerdict, DrainState),
+        ref_template=_REF,
     )
     schemas = {name: _as_sent(schema) for name, schema in known.items()}
     schemas["Side"] = {"enum": ["from", "to"]}
     closed = _object({"call_id": {"$ref": _REF.format(name="Identifier")}, "closed": {"type": "integer"}})
     schemas["ClosedCall"] = closed
+    schemas["CallListOrEndedCalls"] = _one_of("CallList", "EndedCalls")
+    schemas["CallDetailOrRecord"] = _one_of("CallDetail", "CallRecord")
     return schemas | {"Identifier": _IDENTIFIER, "Error": _ERROR, "Health": _HEALTH, "Stats": _stats()}
+
+
+def _one_of(*names: str) -> dict[str, Any]:
+    return {"oneOf": [{"$ref": _REF.format(name=name)} for name in names]}
 
 
 def _as_sent(schema: Any) -> Any:

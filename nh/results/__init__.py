@@ -2,6 +2,7 @@
 
 from nh.results.calls import (
     CallDetail,
+    CallEvents,
     CallList,
     CallSummary,
     EndSummary,
@@ -73,6 +74,7 @@ __all__ = [
     "Allocated",
     "Blocked",
     "CallDetail",
+    "CallEvents",
     "CallList",
     "CallRecord",
     "CallSummary",

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from nh.calls.journal import NO_CLIENT, CallEvent, Client
 from nh.calls.media import RelayMedia, Side
 from nh.calls.media_state import MediaState
 
@@ -213,7 +214,13 @@ class GroupDetail(msgspec.Struct, frozen=True):
 
 
 class CallDetail(msgspec.Struct, frozen=True, tag="call_detail"):
-    """Everything about one call."""
+    """Everything about one call.
+
+    Attributes:
+        client: who sent its first command.
+        events: what happened to it, in order.
+        events_left_out: how many are missing, behind the first nh.calls.journal.FIRST_EVENTS.
+    """
 
     call_id: bytes
     shard: int
@@ -221,3 +228,14 @@ class CallDetail(msgspec.Struct, frozen=True, tag="call_detail"):
     idle_s: float
     groups: tuple[GroupDetail, ...]
     sessions: tuple[SessionDetail, ...]
+    client: Client = NO_CLIENT
+    events: tuple[CallEvent, ...] = ()
+    events_left_out: int = 0
+
+
+class CallEvents(msgspec.Struct, frozen=True):
+    """What happened to a call that goes on, or has ended; see CallDetail."""
+
+    call_id: bytes
+    events: tuple[CallEvent, ...]
+    events_left_out: int

@@ -65,6 +65,9 @@ class CallRecord(msgspec.Struct, frozen=True, tag="call_record"):
             idle_s=0.0,
             groups=(),
             sessions=self.sessions,
+            client=self.client,
+            events=self.events,
+            events_left_out=self.events_left_out,
         )
 
 

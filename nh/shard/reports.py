@@ -49,6 +49,9 @@ def describe_call(call: Call, *, shard: int, wall_offset_s: float, now: float) -
             _session(call, cseq, session, wall_offset_s=wall_offset_s, now=now)
             for cseq, session in call.sessions
         ),
+        client=call.journal.client,
+        events=tuple(call.journal.events),
+        events_left_out=call.journal.events_left_out,
     )
 
 

@@ -18,7 +18,17 @@ from nh.cli.main import app
 from nh.cli.upgrade import Upgraded
 from nh.doctor.findings import Finding
 from nh.log_settings import LogLevel
-from nh.results import CallDetail, CallSummary, DrainState, EndSummary, GroupDetail, LogState, Reloaded
+from nh.results import (
+    CallDetail,
+    CallRecord,
+    CallSummary,
+    DrainState,
+    EndedCall,
+    EndSummary,
+    GroupDetail,
+    LogState,
+    Reloaded,
+)
 from nh.verdict import Verdict
 from nh.wire.native.values import to_json
 
@@ -36,6 +46,8 @@ def documented(command: str) -> list[str]:
         ("`nh health`", Health),
         ("`nh calls`", CallSummary),
         ("`nh calls CALL-ID`", CallDetail),
+        ("`nh calls --ended`", EndedCall),
+        ("`nh calls --ended CALL-ID`", CallRecord),
         ("`nh drain`, `nh undrain`", DrainState),
         ("`nh upgrade`, `nh shards`", Upgraded),
         ("`nh reload`", Reloaded),

@@ -1,5 +1,6 @@
 """What an operator and a browser get of a relay over HTTP."""
 
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -109,6 +110,39 @@ def test_a_list_is_selected_and_ordered(relay: Relay, client: httpx.Client) -> N
         second.end()
 
 
+@pytest.mark.parametrize("call_id", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_call_that_has_ended_is_listed_and_shown_whatever_its_call_id(
+    relay: Relay, client: httpx.Client, call_id: bytes
+) -> None:
+    with RelayedCall(relay.unix_address, call_id) as call:
+        call.talk()
+        alive = client.get(call_url(call_id) + "/events").json()
+        call.end()
+    latest = client.get("/api/calls", params={"ended": "true", "limit": 1}).json()
+    record = client.get(call_url(call_id)).json()
+    events = client.get(call_url(call_id) + "/events").json()
+    why = client.get(call_url(call_id).replace("/api/calls/", "/api/why/")).json()
+    assert latest["calls"][0]["call_id"] == record["call_id"] == events["call_id"] == why["call_id"]
+    assert (record["reason"], record["ended_by"]["command"], record["packets"]) == ("closed", "close", 4)
+    assert events["events"] == record["events"]
+    assert events["events"][: len(alive["events"])] == alive["events"]
+    assert [verdict["state"] for verdict in why["verdicts"]] == ["ok", "ok"]
+
+
+def test_calls_that_have_ended_come_page_by_page_the_latest_first(relay: Relay, client: httpx.Client) -> None:
+    for number in range(5):
+        with RelayedCall(relay.unix_address, b"past-%d" % number) as call:
+            call.end()
+    listed, before = [], 0
+    while True:
+        query: dict[str, str | int] = {"ended": "true", "contains": "past-", "limit": 2, "before": before}
+        page = client.get("/api/calls", params=query).json()
+        listed += [call["call_id"] for call in page["calls"]]
+        if not (before := page["next"]):
+            break
+    assert listed == [f"past-{number}" for number in reversed(range(5))]
+
+
 def test_there_are_no_redirects(client: httpx.Client) -> None:
     assert client.get("/api/calls/").status_code == 404
     assert client.get("/metrics/").status_code == 404
@@ -133,6 +167,10 @@ def test_an_unknown_call_is_not_found(client: httpx.Client) -> None:
         "address=%ff",
         "sort=weather",
         "after=a&sort=age",
+        "before=1",
+        "ended=true&sort=age",
+        "before=-1&ended=true",
+        "before=" + "9" * 30 + "&ended=true",
         "limit=1&limit=2",
         "after=" + "x" * 16_385,
     ],
@@ -145,6 +183,13 @@ def test_a_query_that_cannot_be_read_is_refused_with_a_reason(client: httpx.Clie
     assert query.split("=", maxsplit=1)[0] in error["message"]
 
 
+def assert_described(description: dict[str, Any], path: str, reply: object) -> None:
+    """A reply is as the description says."""
+    content = description["paths"][path]["get"]["responses"]["200"]["content"]
+    schema = content["application/json"]["schema"] | {"components": description["components"]}
+    jsonschema.validate(reply, schema)
+
+
 def test_the_description_is_valid_and_the_replies_follow_it(relay: Relay, client: httpx.Client) -> None:
     description = client.get("/api/openapi.json").json()
     validate(description)
@@ -154,17 +199,19 @@ def test_the_description_is_valid_and_the_replies_follow_it(relay: Relay, client
             "/api/stats": "/api/stats",
             "/api/calls": "/api/calls?contains=described",
             "/api/calls/{call_id}": "/api/calls/described",
+            "/api/calls/{call_id}/events": "/api/calls/described/events",
             "/api/why/{call_id}": "/api/why/described",
             "/healthz": "/healthz",
             "/readyz": "/readyz",
         }
         for path, url in replies.items():
-            content = description["paths"][path]["get"]["responses"]["200"]["content"]
-            jsonschema.validate(
-                client.get(url).json(),
-                content["application/json"]["schema"] | {"components": description["components"]},
-            )
+            assert_described(description, path, client.get(url).json())
         call.end()
+    for path, url in (
+        ("/api/calls", "/api/calls?ended=true"),
+        ("/api/calls/{call_id}", "/api/calls/described"),
+    ):
+        assert_described(description, path, client.get(url).json())
     changes = {path for path, methods in description["paths"].items() if "post" in methods}
     assert changes == {"/api/calls/{call_id}/close", "/api/drain", "/api/undrain"}
     assert set(description["paths"]) == {*replies, *changes, "/metrics"}

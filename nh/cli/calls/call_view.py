@@ -6,6 +6,7 @@ from typing import Final
 
 from rich.text import Text
 
+from nh.calls.journal import CallEvent
 from nh.cli.stats.quantities import byte_size, count, duration, packets
 from nh.printable import show_id, show_text
 from nh.results import CallDetail, GroupDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
@@ -30,6 +31,21 @@ def call_lines(call: CallDetail) -> Iterator[Text]:
         yield Text("ports announced in place of", style="bold")
         for group in call.groups:
             yield _group(group)
+    if call.events:
+        yield Text()
+        yield Text("events", style="bold")
+        for event in call.events:
+            yield _event(event)
+    if call.events_left_out:
+        yield Text(f"  {call.events_left_out} between the first and the latest are not shown", style="dim")
+
+
+def _event(event: CallEvent) -> Text:
+    at = datetime.fromtimestamp(event.at).strftime("%H:%M:%S.%f")[:-3]
+    port = f" port {event.port}" if event.port else ""
+    tag = f" {show_id(event.tag)}" if event.tag else ""
+    detail = f": {show_text(event.detail)}" if event.detail else ""
+    return Text(f"  {at} {show_text(event.event).replace('_', ' ')}{port}{tag}{detail}")
 
 
 def _session(session: SessionDetail) -> Iterator[Text]:

@@ -115,6 +115,14 @@ def calls(
             rich_help_panel=_WHICH,
         ),
     ] = CallOrder.CALL_ID.value,
+    ended: Annotated[
+        bool,
+        typer.Option(
+            "--ended",
+            help="List calls that have ended, the latest first; with CALL-ID, show the record of that one.",
+            rich_help_panel=_WHICH,
+        ),
+    ] = False,
     limit: Annotated[
         str, typer.Option(metavar="N", help="Most calls to list; 1 or more.", rich_help_panel=_WHICH)
     ] = "100",
@@ -123,7 +131,7 @@ def calls(
     runtime_dir: RuntimeDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """List calls, or show one in full.
+    """List calls, or show one in full; of one that has ended, its record.
 
     A line shows for each end its address, its codec, the loss before the relay, and the MOS. --json prints a
     line of JSON for each call.
@@ -136,10 +144,19 @@ def calls(
         raise ConfigError(
             "command line: CALL-ID shows one call: the options that select calls are for a list"
         )
+    if ended and command != ListCalls(command.contains):
+        raise ConfigError(
+            "command line: --ended takes --contains and --limit: other options are for calls that go on"
+        )
     with naming(wanted), connect(config, runtime_dir, rpc) as client:
         if call_id is not None:
-            calls_output.print_call(client, wanted, as_json)
-        elif calls_output.print_list(client, command, most, as_json):
+            calls_output.print_call(client, wanted, ended=ended, as_json=as_json)
+            return
+        if ended:
+            more = calls_output.print_ended(client, command.contains, most, as_json)
+        else:
+            more = calls_output.print_list(client, command, most, as_json)
+        if more:
             there = "is more than 1 call" if most == 1 else f"are more than {most} calls"
             typer.echo(f"nh: there {there}; see --limit", err=True)
 

@@ -11,11 +11,13 @@ from rich.text import Text
 from nh.calls.media_state import MediaState
 from nh.cli.calls.call_view import call_lines
 from nh.cli.calls.callid import json_text
+from nh.cli.calls.ended import TITLES, ended_line, record_lines
 from nh.cli.stats.quantities import count, duration
 from nh.client import NativeClient
-from nh.commands import MAX_LIST, ListCalls, ShowCall
+from nh.commands import MAX_LIST, ListCalls, ListEnded, ShowCall, ShowEnded
+from nh.errors import NhError, UnknownCall
 from nh.printable import show_id, show_text
-from nh.results import CallSummary, EndSummary
+from nh.results import CallDetail, CallRecord, CallSummary, EndSummary
 
 _WIDE: Final = 150
 """From this width on a call is one line; in a narrower terminal its ends are in a second line."""
@@ -34,14 +36,34 @@ _STATES: Final = {
 }
 
 
-def print_call(client: NativeClient, call_id: bytes, as_json: bool) -> None:
-    """One call in full. Raises UnknownCall if there is none."""
-    detail = client.request(ShowCall(call_id))
+def find_call(client: NativeClient, call_id: bytes, *, ended: bool = False) -> CallDetail | CallRecord:
+    """A call, or the record of one that has ended.
+
+    Args:
+        ended: only a call that has ended.
+
+    Raises:
+        UnknownCall: there is neither.
+    """
+    try:
+        if not ended:
+            return client.request(ShowCall(call_id))
+    except UnknownCall as unknown:
+        try:
+            return client.request(ShowEnded(call_id))
+        except NhError:
+            raise unknown from None
+    return client.request(ShowEnded(call_id))
+
+
+def print_call(client: NativeClient, call_id: bytes, *, ended: bool, as_json: bool) -> None:
+    """One call in full, or its record. Raises UnknownCall if there is neither."""
+    call = find_call(client, call_id, ended=ended)
     if as_json:
-        typer.echo(json_text(detail))
+        typer.echo(json_text(call))
         return
     console = Console()
-    for line in call_lines(detail):
+    for line in record_lines(call) if isinstance(call, CallRecord) else call_lines(call):
         # whole ids and addresses, so that they can be copied: the terminal wraps what is too long
         console.print(line, soft_wrap=True)
 
@@ -71,6 +93,31 @@ def print_list(client: NativeClient, command: ListCalls, limit: int, as_json: bo
         command, left = msgspec.structs.replace(command, after=page.next), left - len(page.calls)
         if not page.next:
             return page.more
+    return True
+
+
+def print_ended(client: NativeClient, contains: bytes, limit: int, as_json: bool) -> bool:
+    """Calls that have ended, the latest first, `limit` at most. Returns whether there are more.
+
+    Args:
+        contains: only call-ids with these bytes in them; b"" for all.
+        limit: 1 or more.
+        as_json: a line of JSON a call.
+    """
+    console = Console()
+    if not as_json:
+        console.print(TITLES, soft_wrap=True)
+    before = 0
+    while limit > 0:
+        page = client.request(ListEnded(contains, before, min(limit, MAX_LIST)))
+        for call in page.calls:
+            if as_json:
+                typer.echo(json_text(call))
+            else:
+                console.print(ended_line(call), soft_wrap=True)
+        before, limit = page.next, limit - len(page.calls)
+        if not before:
+            return False
     return True
 
 

@@ -8,8 +8,8 @@ import typer
 from nh.cli.calls.callid import json_text, read_id
 from nh.cli.calls.commands import CallId, naming
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect
-from nh.commands import ShowCall
 from nh.printable import show_id, show_text
+from nh.results import CallRecord
 from nh.verdict import CallVerdict, State, judge_call
 
 EPILOG: Final = "The exit status is 0 if all media flow or none are expected yet, and 3 at a problem."
@@ -32,10 +32,16 @@ def why(
     runtime_dir: RuntimeDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Say for each direction of a call whether media flow, and if not, the likely cause and what to do."""
+    """Say for each direction of a call whether media flow, and if not, the likely cause and what to do.
+
+    Of a call that has ended, it says so as of its end.
+    """
+    from nh.cli.calls.output import find_call  # noqa: PLC0415  rich takes a while to import
+
     wanted = read_id(call_id)
     with naming(wanted), connect(config, runtime_dir, rpc) as client:
-        judged = judge_call(client.request(ShowCall(wanted)))
+        call = find_call(client, wanted)
+        judged = judge_call(call.as_call() if isinstance(call, CallRecord) else call)
     if as_json:
         typer.echo(json_text(judged))
     else:

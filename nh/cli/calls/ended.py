@@ -1,0 +1,44 @@
+"""Calls that have ended, as `nh calls --ended` lists them and `nh calls CALL-ID` shows one. Pure."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from rich.text import Text
+
+from nh.calls.journal import Client
+from nh.cli.calls.call_view import call_lines
+from nh.cli.stats.quantities import count, duration
+from nh.printable import show_id, show_text
+from nh.results import CallRecord, EndedCall
+
+_COLUMNS: Final = "{:<19} {:>6} {:<8} {:>7} {:<9}"
+
+TITLES: Final = Text(
+    _COLUMNS.format("ended", "lasted", "reason", "packets", "by") + "  call-id", style="bold"
+)
+
+
+def ended_line(call: EndedCall) -> Text:
+    """A call in one line. The call-id is last and whole, to be copied into `nh why`."""
+    by = call.ended_by.protocol if call.ended_by is not None else ""
+    when = call.end.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    columns = _COLUMNS.format(when, duration(call.duration_s), call.reason, count(call.packets), by)
+    return Text(f"{columns}  {show_id(call.call_id)}")
+
+
+def record_lines(record: CallRecord) -> Iterator[Text]:
+    """The record of a call, line by line: as the call was at its end, and what led to it."""
+    lines = call_lines(record.as_call())
+    yield next(lines)
+    next(lines)  # its age
+    begin, end = (each.astimezone().strftime("%Y-%m-%d %H:%M:%S") for each in (record.begin, record.end))
+    by = f" by {_client(record.ended_by)}" if record.ended_by is not None else ""
+    yield Text(f"  began {begin}: {_client(record.client)}")
+    yield Text(f"  ended {end}, after {duration(record.duration_s)}: {record.reason}{by}", style="yellow")
+    if record.sessions_left_out:
+        yield Text(f"  {record.sessions_left_out} earlier sessions are not shown", style="dim")
+    yield from lines
+
+
+def _client(client: Client) -> str:
+    return show_text(str(client))
