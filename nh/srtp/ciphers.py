@@ -65,7 +65,7 @@ class CounterModeCipher:
         buffer: where packets are written, of BUFFER_BYTES.
     """
 
-    __slots__ = ("_buffer", "_context", "_hmac", "_salt", "_view", "tag_bytes")
+    __slots__ = ("_buffer", "_hmac", "_reset", "_salt", "_update", "_view", "tag_bytes")
 
     def __init__(self, keys: SessionKeys, tag_bytes: int, buffer: bytearray) -> None:
         self.tag_bytes = tag_bytes
@@ -73,37 +73,40 @@ class CounterModeCipher:
         self._view = memoryview(buffer)
         self._salt = int.from_bytes(keys.salt, "big")
         # the same operation in both directions; a new object would cost ten times as much as a packet
-        self._context: CipherContext = Cipher(AES(keys.cipher_key), CTR(bytes(_BLOCK_BYTES))).encryptor()
+        context: CipherContext = Cipher(AES(keys.cipher_key), CTR(bytes(_BLOCK_BYTES))).encryptor()
+        self._reset, self._update = context.reset_nonce, context.update_into
         self._hmac = HMAC(keys.auth_key, SHA1())
 
     def encrypt(self, packet: memoryview, clear: int, position: int, trailer: bytes) -> int:
         """See PacketCipher."""
         size = len(packet)
-        self._run(packet, clear, position)
-        tag = self._tag(self._view[:size], trailer)
         end = size + self.tag_bytes
-        self._buffer[size:end] = tag
+        view = self._view
+        view[:clear] = packet[:clear]
+        if clear < size:
+            # the last 16 bits count the blocks
+            self._reset(((self._salt ^ position) << 16).to_bytes(_BLOCK_BYTES, "big"))
+            self._update(packet[clear:], view[clear:])
+        code = self._hmac.copy()
+        code.update(view[:size])
+        code.update(trailer)
+        view[size:end] = code.finalize()[: self.tag_bytes]
         return end
 
     def decrypt(self, packet: memoryview, tag: memoryview, clear: int, position: int, trailer: bytes) -> int:
         """See PacketCipher."""
-        if not hmac.compare_digest(self._tag(packet, trailer), tag):
-            return -1
-        self._run(packet, clear, position)
-        return len(packet)
-
-    def _run(self, packet: memoryview, clear: int, position: int) -> None:
-        self._view[:clear] = packet[:clear]
-        if clear < len(packet):
-            counter = (self._salt ^ position) << 16  # the last 16 bits count the blocks
-            self._context.reset_nonce(counter.to_bytes(_BLOCK_BYTES, "big"))
-            self._context.update_into(packet[clear:], self._view[clear:])
-
-    def _tag(self, packet: memoryview, trailer: bytes) -> bytes:
         code = self._hmac.copy()
         code.update(packet)
         code.update(trailer)
-        return code.finalize()[: self.tag_bytes]
+        if not hmac.compare_digest(code.finalize()[: self.tag_bytes], tag):
+            return -1
+        size = len(packet)
+        view = self._view
+        view[:clear] = packet[:clear]
+        if clear < size:
+            self._reset(((self._salt ^ position) << 16).to_bytes(_BLOCK_BYTES, "big"))
+            self._update(packet[clear:], view[clear:])
+        return size
 
 
 class GcmCipher:

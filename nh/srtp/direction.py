@@ -17,7 +17,11 @@ RTCP_CLEAR_BYTES: Final = 8
 
 _RTP_HEADER_BYTES: Final = 12
 
+_PLAIN_HEADER: Final = 0x80
+"""The first byte of RTP without padding, extension and CSRCs, as nearly all packets have it."""
+
 _read_ssrc = struct.Struct("!I").unpack_from
+_read_rtp = struct.Struct("!2xH4xI").unpack_from
 _read_word = struct.Struct("!H").unpack_from
 
 
@@ -69,6 +73,8 @@ def header_bytes(packet: memoryview) -> int:
     size = len(packet)
     if size >= _RTP_HEADER_BYTES:
         first = packet[0]
+        if first == _PLAIN_HEADER:
+            return _RTP_HEADER_BYTES
         end = _RTP_HEADER_BYTES + 4 * (first & 0x0F)
         if not first & 0x10:
             if end <= size:
@@ -80,14 +86,9 @@ def header_bytes(packet: memoryview) -> int:
     raise SrtpRefused(Refusal.MALFORMED)
 
 
-def rtp_ssrc(packet: memoryview) -> int:
-    """The SSRC of a packet of RTP of at least 12 bytes."""
-    return int(_read_ssrc(packet, 8)[0])
-
-
-def rtp_sequence(packet: memoryview) -> int:
-    """The sequence number of a packet of RTP of at least 12 bytes."""
-    return int(_read_word(packet, 2)[0])
+def read_rtp(packet: memoryview) -> tuple[int, int]:
+    """The sequence number and the SSRC of a packet of RTP of at least 12 bytes."""
+    return _read_rtp(packet)
 
 
 def rtcp_ssrc(packet: memoryview) -> int:

@@ -10,14 +10,13 @@ from nh.srtp.direction import (
     RTCP_CLEAR_BYTES,
     Direction,
     header_bytes,
+    read_rtp,
     rtcp_ssrc,
-    rtp_sequence,
-    rtp_ssrc,
     states_of,
 )
 from nh.srtp.refusal import Refusal, SrtpRefused
 from nh.srtp.state import DirectionState
-from nh.srtp.window import PacketWindow
+from nh.srtp.window import MAX_INDEX, PacketWindow
 
 _ENCRYPTED: Final = 1 << 31
 _INDEX_BYTES: Final = 4
@@ -42,19 +41,24 @@ class SrtpReceiver(Direction):
         Raises:
             SrtpRefused: it is no SRTP of this key, or it has been received before.
         """
-        body, tag, _ = self._split(packet, self._rtp.tag_bytes, 0)
+        cipher = self._rtp
+        if self._mki:
+            body, tag, _ = self._split(packet, cipher.tag_bytes, 0)
+        else:
+            size = max(len(packet) - cipher.tag_bytes, 0)
+            body, tag = packet[:size], packet[size:]
         clear = header_bytes(body)
-        ssrc = rtp_ssrc(body)
+        sequence, ssrc = read_rtp(body)
         window = self.rtp.get(ssrc)
         known = window is not None
         if window is None:
             window = PacketWindow()
         refusal = Refusal.REPLAY
-        for index in _guesses(rtp_sequence(body), window):
-            if window.is_new(index):
+        for index in _guesses(sequence, window) if window.restored else (window.estimate(sequence),):
+            if window.highest < index <= MAX_INDEX or window.is_new(index):
                 refusal = Refusal.AUTHENTICATION
                 trailer = b"" if self._aead else _pack(index >> 16)
-                size = self._rtp.decrypt(body, tag, clear, ssrc << INDEX_BITS | index, trailer)
+                size = cipher.decrypt(body, tag, clear, ssrc << INDEX_BITS | index, trailer)
                 if size >= 0:
                     break
         else:
@@ -120,9 +124,8 @@ class SrtpReceiver(Direction):
 
 
 def _guesses(sequence: int, window: PacketWindow) -> Iterator[int]:
-    """The index of a packet, and the next likely ones where the state is that of a process before."""
+    """The index of a packet, and the next likely ones: the state is that of a process before."""
     index = window.estimate(sequence)
     yield index
-    if window.restored:
-        yield index + _ROLL_OVER
-        yield index - _ROLL_OVER
+    yield index + _ROLL_OVER
+    yield index - _ROLL_OVER

@@ -8,15 +8,14 @@ from nh.srtp.direction import (
     RTCP_CLEAR_BYTES,
     Direction,
     header_bytes,
+    read_rtp,
     rtcp_ssrc,
-    rtp_sequence,
-    rtp_ssrc,
     states_of,
 )
 from nh.srtp.keys import MasterKey
 from nh.srtp.refusal import Refusal, SrtpRefused
 from nh.srtp.state import MAX_RTCP_INDEX, DirectionState
-from nh.srtp.window import PacketWindow
+from nh.srtp.window import MAX_INDEX, PacketWindow
 
 RTCP_INDEX_STEP: Final = 2**16
 """How far the index of RTCP jumps at a restore: the process before may have used those after its state."""
@@ -47,13 +46,13 @@ class SrtpSender(Direction):
             SrtpRefused: it is no RTP, its index has been used, or the key is used up.
         """
         clear = header_bytes(packet)
-        ssrc = rtp_ssrc(packet)
+        sequence, ssrc = read_rtp(packet)
         window = self.rtp.get(ssrc)
         if window is None:
             window = PacketWindow()
             self.add_stream(self.rtp, ssrc, window)
-        index = window.estimate(rtp_sequence(packet))
-        if not window.is_new(index):
+        index = window.estimate(sequence)
+        if not window.highest < index <= MAX_INDEX and not window.is_new(index):
             raise SrtpRefused(Refusal.REPLAY)
         if window.restored:
             window.restored = False

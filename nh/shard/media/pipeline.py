@@ -42,7 +42,8 @@ class Plan(NamedTuple):
         reads_ttl: packets go on to a port of this relay, so their TTL is read and decremented.
         demultiplexes: RTCP comes to the RTP port and has a leg of its own.
         offloaded: a kernel flow forwards for the leg; the socket gets what the flow leaves.
-        transforms: the leg has transforms or taps, or an end of it has SRTP.
+        transforms: the leg has transforms or taps.
+        secured: SRTP of an end ends here.
     """
 
     admit: Admit
@@ -50,6 +51,7 @@ class Plan(NamedTuple):
     demultiplexes: bool = False
     offloaded: bool = False
     transforms: bool = False
+    secured: bool = False
 
 
 NO_SESSION: Final = Plan(Admit.NO_SESSION)
@@ -57,6 +59,9 @@ NO_SESSION: Final = Plan(Admit.NO_SESSION)
 
 PLAIN: Final = Plan(Admit.BY_KERNEL)
 """The plan of almost every packet in user space: receive, count, send, measure."""
+
+SECURED: Final = Plan(Admit.BY_KERNEL, secured=True)
+"""The same with SRTP of an end."""
 
 
 def plan_for(legs: Sequence[Leg], *, connected: bool, local_ports: LocalPorts) -> Plan:
@@ -69,18 +74,17 @@ def plan_for(legs: Sequence[Leg], *, connected: bool, local_ports: LocalPorts) -
     """
     if not legs:
         return NO_SESSION
-    reads_ttl = demultiplexes = offloaded = transforms = False
+    reads_ttl = demultiplexes = offloaded = transforms = secured = False
     for leg in legs:
         demultiplexes = demultiplexes or leg.rtcp is not None
         for each in (leg,) if leg.rtcp is None else (leg, leg.rtcp):
             destination = each.egress.destination
             reads_ttl = reads_ttl or (destination is not None and destination in local_ports)
             offloaded = offloaded or each.offload is not None
-            secured = each.security is not None or each.egress.security is not None
-            transforms = transforms or secured or bool(each.transforms or each.taps)
-    return Plan(
-        Admit.BY_KERNEL if connected else Admit.BY_SOURCE, reads_ttl, demultiplexes, offloaded, transforms
-    )
+            secured = secured or each.security is not None or each.egress.security is not None
+            transforms = transforms or bool(each.transforms or each.taps)
+    admit = Admit.BY_KERNEL if connected else Admit.BY_SOURCE
+    return Plan(admit, reads_ttl, demultiplexes, offloaded, transforms, secured)
 
 
 def sole_latched_source(legs: Sequence[Leg]) -> Endpoint | None:

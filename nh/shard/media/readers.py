@@ -16,7 +16,7 @@ from nh.calls.rtcp_reports import note_reports
 from nh.shard.media import loop_guard
 from nh.shard.media.addresses import endpoint_of
 from nh.shard.media.egress import Egress, Send
-from nh.shard.media.pipeline import PLAIN, Admit, Plan
+from nh.shard.media.pipeline import PLAIN, SECURED, Admit, Plan
 from nh.shard.media.poll import MediaPoll, Reader
 from nh.shard.media.sockets import MediaSocket, socket_of
 from nh.shard.media.srtp import DROPS, open_packet
@@ -69,6 +69,8 @@ class Readers:
         if plan == PLAIN:
             leg = media_socket.legs[0]
             return self._plain_reader(leg, media_socket.sock.recv_into, self._egress.sender(leg))
+        if plan == SECURED:
+            return self._secured_reader(media_socket, media_socket.legs[0])
         return functools.partial(self._readers[plan.admit], media_socket)
 
     def beside(self, media_socket: MediaSocket, sock: socket.socket) -> Reader:
@@ -198,16 +200,64 @@ class Readers:
         self._send(leg, packet, ttl)
 
     def _send(self, leg: Leg, packet: memoryview, ttl: int) -> None:
-        """Send a packet to the other end; a successor has to know soon where the keys of SRTP are."""
+        """Send a packet to the other end."""
         send = self._egress.sender(leg, ttl)
         try:
             send(packet)
         except OSError as error:
             self._egress.send_failed(leg, send, packet, error)
+        self._note_keys(leg)
+
+    def _note_keys(self, leg: Leg) -> None:
+        """A successor has to know soon where the keys of SRTP are."""
         for each in (leg.security, leg.egress.security):
             if each is not None and each.checkpoint_due:
                 each.clear_checkpoint_due()
                 self._changed((leg,))
+
+    def _secured_reader(self, media_socket: MediaSocket, leg: Leg) -> Reader:
+        """The reader of the plan SECURED: the plain one, with what SRTP needs."""
+        buffer, view, traffic, poll = self._buffer, self._view, self._traffic, self._poll
+        receive, send, security = media_socket.sock.recv_into, self._egress.sender(leg), leg.security
+        directions = [
+            direction
+            for direction in (
+                security.receiver if security is not None else None,
+                leg.egress.security.sender if leg.egress.security is not None else None,
+            )
+            if direction is not None
+        ]
+        meter = leg.find_meter()
+
+        def forward() -> None:
+            try:
+                size = receive(buffer)
+            except OSError:
+                self._note_errors(media_socket)
+                return
+            packet = view[:size]
+            if security is not None:
+                try:
+                    packet = open_packet(security, packet)
+                except SrtpRefused as refused:
+                    self._egress.drop(leg, DROPS[refused.reason], size)
+                    return
+                size = len(packet)
+            leg.packets += 1
+            leg.bytes += size
+            traffic.received_packets += 1
+            traffic.received_bytes += size
+            if meter is not None and meter.measure(packet, size, poll.now):
+                note_reports(leg, packet, now=poll.now)
+            try:
+                send(packet)
+            except OSError as error:
+                self._egress.send_failed(leg, send, packet, error)
+            for direction in directions:
+                if direction.checkpoint_due:
+                    self._note_keys(leg)
+
+        return forward
 
 
 def plain_reader_factory(
