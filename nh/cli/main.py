@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from nh.cli.examples import epilog
-from nh.cli.options import Command, take_text_as_it_is
+from nh.cli.options import USAGE_ERROR, Command, take_text_as_it_is
 from nh.errors import ConfigError, NhError
 from nh.printable import escaped
 from nh.version import __version__
@@ -39,11 +39,6 @@ _MODULES: Final = {
     "load": "nh.cli.load",
 }
 """Where the function of each subcommand is, in the order of the help."""
-
-
-# typer names only one of its parser's errors; its bases are the same in every version of typer
-_USAGE_ERROR: Final[type[Any]] = typer.BadParameter.__mro__[1]
-"""A command line that the parser cannot read."""
 
 
 def notes_on(name: str) -> str:
@@ -106,7 +101,7 @@ class _Group(TyperGroup):
         except NhError as exc:
             typer.echo(f"nh: {escaped(str(exc))}", err=True)
             status = 2 if isinstance(exc, ConfigError) else 1
-        except _USAGE_ERROR as exc:
+        except USAGE_ERROR as exc:
             # no command at all: the exception has printed the help when it was made
             if type(exc).__name__ != "NoArgsIsHelpError":
                 from nh.cli.usage import usage_message  # noqa: PLC0415

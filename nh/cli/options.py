@@ -150,6 +150,11 @@ def _in_range(name: str, value: float, low: float, high: float) -> float:
     return value
 
 
+# typer names only one of its parser's errors; its bases are the same in every version of typer
+USAGE_ERROR: Final[type[Any]] = typer.BadParameter.__mro__[1]
+"""A command line that the parser cannot read."""
+
+
 class Command(TyperCommand):
     """A subcommand; see take_text_as_it_is()."""
 

@@ -10,11 +10,16 @@ from nh.printable import show_text
 _SHOWN: Final = 80
 
 
-def usage_message(error: Any) -> str:
-    """One line about a command line that typer's parser cannot read, from the parser's error."""
+def usage_message(error: Any, program: str = "nh") -> str:
+    """One line about a command line that typer's parser cannot read, from the parser's error.
+
+    Args:
+        error: a USAGE_ERROR of nh.cli.options.
+        program: what the program is called; behind it comes the subcommand, if there is one.
+    """
     kind = type(error).__name__
     inside = error.ctx is not None and error.ctx.parent is not None
-    command = f"nh {error.ctx.info_name}" if inside else "nh"
+    command = f"{program} {error.ctx.info_name}" if inside else program
     more = f"`{command} --help` lists all"
     if kind == "NoSuchOption":
         remedy = _remedy(error.option_name, _options(error.ctx), more)
@@ -25,7 +30,7 @@ def usage_message(error: Any) -> str:
         lacks = "takes no value" if "not take a value" in error.message else "needs a value"
         return f"command line: {error.option_name} {lacks}; `--help` says which"
     if kind == "BadParameter" and error.param is not None:
-        return f"command line: {_name(error.param)}: the value cannot be used; see `{command} --help`"
+        return f"command line: {_name(error.param)}: {_bad_value(error.message)}; see `{command} --help`"
     if found := re.search(r"unexpected extra arguments?(?:\(s\))? \((.*)\)", error.message, re.DOTALL):
         return f"command line: {command} takes no argument '{_cut(found[1])}'; see `{command} --help`"
     return f"command line: {_cut(error.message)}; see `{command} --help`"
@@ -35,6 +40,15 @@ def no_command(name: str, commands: Iterable[str]) -> str:
     """One line about a subcommand that nh does not have."""
     remedy = _remedy(name, commands, "`nh --help` lists all")
     return f"command line: nh has no command '{_cut(name)}'; {remedy}"
+
+
+def _bad_value(message: str) -> str:
+    """What is wrong with a value that typer has converted; it does not always say which value it was."""
+    if found := re.search(r"('.*') is not one of (.*?)\.?$", message, re.DOTALL):
+        return f"{_cut(found[1])} is not one of {found[2].replace(chr(39), '')}"
+    if found := re.search(r"a valid (integer|number)", message):
+        return f"the value is not a {'whole number' if found[1] == 'integer' else 'number'}"
+    return "the value cannot be used"
 
 
 def _options(ctx: Any) -> list[str]:

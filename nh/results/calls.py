@@ -34,7 +34,7 @@ class CallSummary(msgspec.Struct, frozen=True):
         age_s, idle_s: seconds since its first command, and since its last command or packet.
         packets, bytes: received.
         state: what arrives of its media.
-        from_, to: the two ends of its latest session; None: no session joins two ends.
+        from_, to: the two ends of its latest session; None: it has no session yet.
     """
 
     call_id: bytes

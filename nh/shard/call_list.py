@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from nh.calls.call import Call
 from nh.calls.leg import Leg
 from nh.calls.media_state import MediaState, is_answered, main_medium, media_state
+from nh.calls.session import Session
 from nh.calls.table import CallTable
 from nh.commands import CallOrder, ListCalls
 from nh.loop import Loop, Timer
@@ -203,12 +204,8 @@ def summarise_call(call: Call, *, shard: int, now: float) -> CallSummary:
     """A call as one line of a list."""
     call.note(now=now)
     legs = [leg for session in call.running for leg in session.legs]
-    joined = [
-        session
-        for cseq, session in call.sessions
-        if session.replaced_at is None and is_answered(cseq, session)
-    ]
-    medium = main_medium(max(joined, key=lambda session: session.created)) if joined else None
+    session = _latest_session(call)
+    medium = None if session is None else main_medium(session)
     from_ = to = None
     if medium is not None:
         kind, *legs_of_medium = medium
@@ -226,6 +223,12 @@ def summarise_call(call: Call, *, shard: int, now: float) -> CallSummary:
         from_=from_,
         to=to,
     )
+
+
+def _latest_session(call: Call) -> Session | None:
+    """The latest session that no other has replaced, one between two ends before one that is offered."""
+    current = [(is_answered(cseq, each), each) for cseq, each in call.sessions if each.replaced_at is None]
+    return max(current, key=lambda pair: (pair[0], pair[1].created), default=(False, None))[1]
 
 
 def _end(leg: Leg, kind: str, *, now: float) -> EndSummary:

@@ -17,6 +17,7 @@ from nh.shard import call_list
 from nh.shard.call_list import CallLister, list_in_steps, summarise_call
 from nh.shard.relay import Relay
 from tests.calls.fakes import ALICE_AUDIO, BOB_AUDIO, HELD_AUDIO, Proxy, make_proxy, receive
+from tests.calls.ng_proxy import A_AUDIO, NgProxy, make_ng_proxy
 from tests.calls.rtp import Sender
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import PACKET, V4, RelayTestbed
@@ -30,6 +31,11 @@ def relay(ports: range) -> Iterator[Relay]:
     relay = Relay(RelayConfig(ports=(ports[0], ports[-1]), shard=3, shards=4))
     yield relay
     relay.close()
+
+
+@pytest.fixture
+def ng() -> NgProxy:
+    return make_ng_proxy()
 
 
 @pytest.fixture
@@ -245,7 +251,17 @@ def test_the_ends_are_those_of_the_latest_session(proxy: Proxy) -> None:
     assert line.from_.address == "198.51.100.9:4000"
 
 
-def test_a_call_without_an_answer_has_no_ends(proxy: Proxy) -> None:
+def test_an_offer_has_the_end_that_made_it(ng: NgProxy) -> None:
+    ng.offer(A_AUDIO, expecting=True)
+    (call,) = ng.table
+    line = summarise_call(call, shard=0, now=ng.now)
+    assert line.state is MediaState.WAITING
+    assert line.from_ is not None
+    assert line.to is not None
+    assert (line.from_.address, line.to.address) == (f"{A_AUDIO.address}:{A_AUDIO.port}", None)
+
+
+def test_a_call_without_a_session_has_no_ends(proxy: Proxy) -> None:
     proxy.offer(ALICE_AUDIO)
     (line,) = made(proxy).calls
     assert (line.from_, line.to) == (None, None)

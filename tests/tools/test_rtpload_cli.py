@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tools.harness.program import Program
 from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually
-from tools.rtpload.__main__ import app
+from tools.rtpload.__main__ import app, run
 
 RTPLOAD = [sys.executable, "-m", "tools.rtpload"]
 INTERRUPTED = 130
@@ -116,6 +116,27 @@ def test_what_cannot_be_done_is_said_in_a_line(arguments: Sequence[str], status:
     assert result.exit_code == status
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--control", "smoke"], "--control: 'smoke' is not one of netsip, native, ng, direct; see"),
+        (["--calls", "x"], "--calls: the value is not a whole number; see"),
+        (["--timeout-s", "x"], "--timeout-s: the value is not a number; see"),
+        (["--call", "5"], "nh load has no option --call; did you mean --calls?"),
+        (["a", "b"], "nh load takes no argument 'b'; see"),
+        (["--calls"], "--calls needs a value; "),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_told_in_nhs_words(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RTPLOAD_NAME", "nh load")
+    monkeypatch.setattr(sys, "argv", ["rtpload", *arguments])
+    assert run() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"nh load: command line: {message}")
 
 
 def test_a_plot_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

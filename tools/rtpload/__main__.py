@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from nh.cli.options import USAGE_ERROR
+from nh.cli.usage import usage_message
 from nh.errors import ConfigError, NhError
 from tools.rtpload.coordinator.session import run_once, search
 from tools.rtpload.errors import LoadFailed
@@ -60,5 +62,17 @@ def main(
     raise typer.Exit(status)
 
 
+def run() -> int:
+    """Run the command line of this process; returns the exit status."""
+    program = os.environ.get("RTPLOAD_NAME", "python -m tools.rtpload")
+    try:
+        return app(prog_name=program, standalone_mode=False) or 0
+    except USAGE_ERROR as exc:
+        print(f"{os.environ.get('RTPLOAD_NAME', 'rtpload')}: {usage_message(exc, program)}", file=sys.stderr)
+        return 2
+    except typer.Abort:
+        return 130
+
+
 if __name__ == "__main__":
-    app(prog_name=os.environ.get("RTPLOAD_NAME", "python -m tools.rtpload"))
+    sys.exit(run())

@@ -6,7 +6,7 @@ Identifiers are bytes inside nh and text in JSON: a string if they are UTF-8, el
 
 import base64
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -24,6 +24,9 @@ class Base64(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Identifier = str | Base64
+
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+"""Types that JSON has."""
 
 
 def read_identifier(value: Identifier, *, where: str) -> bytes:
@@ -49,6 +52,8 @@ def read_identifier(value: Identifier, *, where: str) -> bytes:
 def to_json(value: object) -> object:
     """Convert a value, and everything in it, for msgspec.json; types unknown here are left to msgspec."""
     match value:
+        case _ if type(value) in _PLAIN:  # most are, and a list of calls has thousands
+            pass
         case bytes():
             return _identifier_to_json(value)
         case Side():
@@ -60,8 +65,7 @@ def to_json(value: object) -> object:
             return {_key_text(key): to_json(item) for key, item in value.items()}
         case list() | tuple():
             return [to_json(item) for item in value]
-        case _:
-            return value
+    return value
 
 
 def _identifier_to_json(value: bytes) -> object:
