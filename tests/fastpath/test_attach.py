@@ -172,7 +172,7 @@ def test_an_interface_that_cannot_be_served_costs_one_warning(
     attachments.close()
     assert [record.getMessage() for record in caplog.records] == [
         "interface one: the kernel path cannot be attached, so its media stay in user space:"
-        " [Errno 1] Operation not permitted"
+        " Operation not permitted"
     ]
 
 

@@ -34,6 +34,18 @@ def test_the_first_direction_counts(call: NgCall, alice: End, bob: End) -> None:
     assert towards_bob.address == FAR
 
 
+def test_the_first_direction_counts_for_an_offer_that_names_no_other_end(
+    call: NgCall, alice: End, bob: End
+) -> None:
+    """To rtpengine it goes on with the last dialog, and to nh it begins a branch."""
+    call.offer(alice.describe(), direction=["near", "far"])
+    alice.read(call.answer(bob.describe()))
+    [towards_bob] = bob.read(call.offer(alice.describe()))
+    assert towards_bob.address == FAR
+    [towards_alice] = alice.read(call.answer(bob.describe()))
+    assert towards_alice.address == NEAR
+
+
 @pytest.mark.parametrize("key", ["address family", "address-family"])
 def test_ipv4_is_bridged_to_ipv6(call: NgCall, alice: End, key: str) -> None:
     bob = End("bob", "::1")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import tools.rtpengine_tests
-from tools.rtpengine_tests.split import split_script
+from tools.rtpengine_tests.split import interfaces_of, split_script
 
 SCRIPT = """#!/usr/bin/perl
 use strict;
@@ -34,6 +34,12 @@ for my $each (1..2) {
 }
 done_testing();
 """
+
+
+def test_a_script_says_which_interfaces_its_relay_has() -> None:
+    start = "autotest_start(qw(-t -1 -i 192.0.2.1\n\t-i foo/2001:db8::1 -i bar=foo -n 2223))\n\tor die;"
+    assert interfaces_of(f"use strict;\n{start}\n-i 192.0.2.9") == ["192.0.2.1", "foo/2001:db8::1", "bar=foo"]
+    assert interfaces_of(SCRIPT) == []
 
 
 def test_each_call_is_a_test_with_its_line_and_title() -> None:

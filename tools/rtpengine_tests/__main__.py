@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from tools.harness.program import Program
-from tools.rtpengine_tests.split import split_script
+from tools.rtpengine_tests.split import interfaces_of, split_script
 
 INTERFACES: Final = ("default/203.0.113.1", "default/2001:db8:4321::1", "foo/203.0.113.7", "bar/203.0.113.8")
-"""The relay's, as in most scripts."""
+"""The relay's where a script names none."""
 
 PHONES: Final = ("198.51.0.0/16", "192.0.2.0/24")
 """Where the scripts open sockets."""
@@ -46,19 +46,32 @@ def main() -> int:
 
 
 def _set_addresses() -> None:
-    """Give loopback all addresses that a script uses."""
+    """Give loopback all addresses of phones."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    for interface in INTERFACES:
-        _, _, address = interface.partition("/")
-        length = "128" if ":" in address else "32"
-        subprocess.run(["ip", "address", "add", f"{address}/{length}", "dev", "lo"], check=True)
     for network in PHONES:
         subprocess.run(["ip", "route", "add", "local", network, "dev", "lo"], check=True)
 
 
+def _open_interfaces(script: str) -> list[str]:
+    """Give loopback the relay's addresses that a script starts rtpengine with; returns nh's interfaces."""
+    interfaces: list[str] = []
+    for word in interfaces_of(script) or INTERFACES:
+        name, equals, alias_of = word.partition("=")
+        if equals:  # nh has no second names: an interface with the same address stands for one
+            same = [each.partition("/")[2] for each in interfaces if each.startswith(f"{alias_of}/")]
+            interfaces += [f"{name}/{address}" for address in same]
+        else:
+            interfaces.append(word if "/" in word else f"default/{word}")
+    for address in {each.partition("/")[2] for each in interfaces}:
+        length = "128" if ":" in address else "32"
+        subprocess.run(["ip", "address", "replace", f"{address}/{length}", "dev", "lo"], check=True)
+    return interfaces
+
+
 def _run_script(script: Path, directory: Path) -> None:
     """Run one script against an nh of its own, and print its outcomes."""
-    common, calls = split_script(script.read_text(encoding="latin-1"))
+    text = script.read_text(encoding="latin-1")
+    common, calls = split_script(text)
     module = Path(__file__).with_name("AutoTest.pm")
     tests = "".join(f"T::run({call.line}, q\0{call.title}\0, sub {{\n{call.code}\n}});\n" for call in calls)
     program = directory / script.name
@@ -73,7 +86,7 @@ def _run_script(script: Path, directory: Path) -> None:
         "--runtime-dir",
         str(directory / "nh"),
     ]
-    for interface in INTERFACES:
+    for interface in _open_interfaces(text):
         words += ["--interface", interface]
     with Program([sys.executable, "-m", "nh", *words]) as nh:
         nh.wait_for_line("ready:")

@@ -4,6 +4,7 @@ A script is one run from top to bottom, which ends with the first reply that it 
 call, from one `new_call` to the next, is a test by itself.
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
@@ -20,6 +21,9 @@ _DECLARATION: Final = re.compile(r"^my (?=[($@])")
 _MODULES: Final = re.compile(r"^use (?:strict|warnings|NGCP::|Test::More|Test2::).*$", re.MULTILINE)
 
 
+_START: Final = re.compile(r"^autotest_start\(qw\((.*?)\)", re.DOTALL | re.MULTILINE)
+
+
 class Call(NamedTuple):
     """One call of a script.
 
@@ -32,6 +36,13 @@ class Call(NamedTuple):
     line: int
     title: str
     code: str
+
+
+def interfaces_of(text: str) -> list[str]:
+    """The interfaces that a script starts rtpengine with: ADDRESS, NAME/ADDRESS, or NAME=OTHER."""
+    start = _START.search(text)
+    words = start[1].split() if start else []
+    return [after for before, after in itertools.pairwise(words) if before == "-i"]
 
 
 def split_script(text: str) -> tuple[str, list[Call]]:

@@ -98,7 +98,11 @@ class Signalling:
         now = time.monotonic()
         known, receiver = self._ends_of(command)
         interfaces = self._interfaces.for_offer(
-            command.options, family_of(description), known, receiver, call_id=command.call_id
+            command.options,
+            family_of(description),
+            known or self._earlier_self(command),
+            receiver,
+            call_id=command.call_id,
         )
         if receiver is not None:
             description = with_hidden(description, receiver.offered)
@@ -249,6 +253,17 @@ class Signalling:
             from_tag=from_tag,
             wall_offset_s=time.time() - time.monotonic(),
         )
+
+    def _earlier_self(self, offer: Offer) -> Party | None:
+        """The latest offer of the end that begins a branch, if neither is on a Via branch.
+
+        As in rtpengine, an end without Via branches stays on the interfaces that it has been met on.
+        """
+        call = self._table.find_call(offer.call_id)
+        if call is None or call.offers is None or offer.via_branch:
+            return None
+        own = call.offers.participants.with_tag(offer.from_tag)
+        return next((party for party in reversed(own) if not party.branch), None)
 
     def _ends_of(self, offer: Offer) -> tuple[Party | None, Party | None]:
         """The party that an offer belongs to and the one that it goes to, as far as the call knows them."""
