@@ -18,6 +18,7 @@ from benchmarks.markdown import put_between_markers, write_markdown
 from benchmarks.peers.registry import NAMES, peers_by_name
 from benchmarks.plot import plot
 from benchmarks.results import LATEST, Results, read_results
+from benchmarks.set_up import measure_set_ups
 from benchmarks.suite import Plan, Suite, make_levels
 
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "explanation" / "performance.md"
@@ -65,6 +66,8 @@ def _measure(options: argparse.Namespace) -> tuple[Results, int]:
             return suite.results, 130
     if options.commands:
         suite.results.commands = measure_commands()
+    if options.set_up:
+        suite.results.set_ups = measure_set_ups()
     return suite.results, 0
 
 
@@ -87,6 +90,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", type=_names, default=list(NAMES), help=f"of {','.join(NAMES)}")
     parser.add_argument(
         "--commands", action="store_true", help="also time a shard's commands while it is flooded"
+    )
+    parser.add_argument(
+        "--set-up", action="store_true", help="also measure set-up and tear-down over ng beside rtpengine"
     )
     parser.add_argument("--json", type=Path, help=f"write the results to this file, such as {LATEST}")
     parser.add_argument("--plot", type=Path, help="draw a chart into this file; needs matplotlib")

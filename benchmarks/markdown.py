@@ -6,6 +6,7 @@ from typing import Final
 from benchmarks.figures import METRICS, Metric, Spread, base_of, loss_percent, ratios, spread
 from benchmarks.goals import judge_goals
 from benchmarks.results import Level, Results
+from benchmarks.set_up import table_of
 
 BEGIN: Final = "<!-- benchmarks: begin -->"
 END: Final = "<!-- benchmarks: end -->"
@@ -20,6 +21,8 @@ def write_markdown(results: Results) -> str:
     parts = [_about(results), _goals(results)]
     parts += [_table(results, metric) for metric in METRICS]
     parts.append(_losses(results))
+    if results.set_ups:
+        parts.append(_set_ups(results))
     if results.skipped:
         lines = [f"- {each.peer}{_from(each.calls)}: {each.reason}." for each in results.skipped]
         parts.append("Not measured:\n\n" + "\n".join(lines))
@@ -78,6 +81,12 @@ def _losses(results: Results) -> str:
         for name in results.clients
     }
     return "### Loss\n\n" + _grid(["all rounds", *_columns(results)], rows)
+
+
+def _set_ups(results: Results) -> str:
+    (_, *columns), *rows = table_of(results.set_ups)
+    grid = _grid(["median (least to most)", *columns], {what: cells for what, *cells in rows})
+    return "### Set-up and tear-down over ng\n\n" + grid
 
 
 def _goals(results: Results) -> str:

@@ -90,6 +90,36 @@ class CommandTimes(msgspec.Struct, frozen=True, kw_only=True):
     max_ms: float
 
 
+class SetUpRound(msgspec.Struct, frozen=True):
+    """Calls that were set up and ended over ng.
+
+    Args:
+        calls: how many, of all clients together.
+        duration_s: how long that took.
+        cpu_s: CPU seconds of the relay's processes, by what they are.
+    """
+
+    calls: int
+    duration_s: float
+    cpu_s: dict[str, float]
+
+
+class SetUps(msgspec.Struct, kw_only=True):
+    """Set-up and tear-down over ng, in one arrangement.
+
+    Args:
+        clients: how many asked at the same time.
+        shards: of nh.
+        cpus: that the relays had.
+        peers: rounds by peer; the n-th of all peers belong together.
+    """
+
+    clients: int
+    shards: int
+    cpus: int
+    peers: dict[str, list[SetUpRound]] = {}
+
+
 class Results(msgspec.Struct, kw_only=True):
     """A whole run.
 
@@ -102,6 +132,7 @@ class Results(msgspec.Struct, kw_only=True):
         skipped: what did not take part, with reasons.
         levels: in the order in which they were measured.
         commands: None if that was not measured.
+        set_ups: over ng; [] if that was not measured.
     """
 
     taken: str
@@ -112,6 +143,7 @@ class Results(msgspec.Struct, kw_only=True):
     skipped: list[Skipped] = []
     levels: list[Level] = []
     commands: CommandTimes | None = None
+    set_ups: list[SetUps] = []
 
     def write(self, path: Path) -> None:
         """As indented JSON."""

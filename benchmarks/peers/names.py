@@ -3,6 +3,7 @@
 from typing import Final
 
 DIRECT: Final = "direct"
+FLOOR_C: Final = "floor-c"
 FLOOR_PYTHON: Final = "floor-python"
 NATHELPER: Final = "nathelper"
 RTPENGINE: Final = "rtpengine"

@@ -13,7 +13,7 @@ from benchmarks.peers.rtpengine import RtpEngine
 
 NAMES: Final = (
     names.DIRECT,
-    "floor-c",
+    names.FLOOR_C,
     names.FLOOR_PYTHON,
     names.NATHELPER,
     names.RTPENGINE,

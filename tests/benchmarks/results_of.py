@@ -1,7 +1,7 @@
 """Results as a run would have them, with figures that are easy to reckon with."""
 
 from benchmarks.machine import Machine
-from benchmarks.results import Level, PeerFigures, Results, Round, SetUpTime
+from benchmarks.results import Level, PeerFigures, Results, Round, SetUpRound, SetUps, SetUpTime
 
 MACHINE = Machine("Example CPU", 2, 2**34, {"nh": "abc", "kernel": "6.1", "rtpengine": ""})
 
@@ -27,3 +27,10 @@ def a_run(costs_us: dict[str, list[float]], *, calls: int = 500) -> Results:
     clients = dict.fromkeys(costs_us, "Net::SIP client (Perl)")
     level = Level(calls, 20_000.0, peers)
     return Results(taken="2024-01-01", machine=MACHINE, seconds=1.0, clients=clients, levels=[level])
+
+
+def a_set_up(clients: int = 1) -> list[SetUps]:
+    """nh at half the rate of rtpengine, and once at its rate."""
+    ours = [SetUpRound(100, seconds, {"supervisor": seconds / 10, "shards": 0.2}) for seconds in (1, 0.5, 1)]
+    theirs = [SetUpRound(100, 0.5, {"rtpengine": 0.05})] * 3
+    return [SetUps(clients=clients, shards=1, cpus=1, peers={"nh": ours, "rtpengine": theirs})]

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.figures import base_of, cpu_us, loss_percent, machine_us, ratios, spread
 from benchmarks.goals import judge_goals
 from benchmarks.results import Level, PeerFigures, Results, read_results
-from tests.benchmarks.results_of import a_round, a_run
+from tests.benchmarks.results_of import a_round, a_run, a_set_up
 
 
 def test_a_packet_costs_what_the_relay_used_for_those_that_arrived() -> None:
@@ -58,3 +58,13 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
 def test_a_run_without_levels_has_no_goals() -> None:
     empty = a_run({"nh": [1.0]})
     assert judge_goals(Results(taken="", machine=empty.machine, seconds=1.0)) == []
+
+
+def test_set_up_over_ng_is_judged_beside_rtpengine() -> None:
+    results = a_run({})
+    results.levels, results.set_ups = [], a_set_up() + a_set_up(clients=8)
+    assert [(goal.figure, goal.limit, goal.met) for goal in judge_goals(results)] == [
+        ("0.50 (0.50 to 1.00)", "at least 0.7", False),
+        ("3.00 (2.50 to 3.00) ms", "at most 0.9 ms", False),
+        ("0.50 (0.50 to 1.00)", "at least 1", False),
+    ]

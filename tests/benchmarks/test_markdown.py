@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.markdown import BEGIN, END, NoMarkers, put_between_markers, write_markdown
 from benchmarks.results import Skipped
-from tests.benchmarks.results_of import a_run
+from tests.benchmarks.results_of import a_run, a_set_up
 
 
 def test_nh_is_absolute_and_the_others_are_multiples() -> None:
@@ -38,3 +38,12 @@ def test_a_document_without_markers_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(NoMarkers, match="has no"):
         put_between_markers(document, "new")
     assert document.read_text() == "nothing here"
+
+
+def test_set_up_over_ng_has_the_rate_of_each_relay_and_the_cpu_of_its_processes() -> None:
+    results = a_run({"nh": [5.0]})
+    results.set_ups = a_set_up()
+    text = write_markdown(results)
+    assert "| nh, calls/s | 100 (100 to 200) |" in text
+    assert "| CPU of a call, supervisor, ms | 1 (0.5 to 1) |" in text
+    assert "| rtpengine, calls/s | 200 (200 to 200) |" in text

@@ -1,6 +1,7 @@
 """A short run from the command line: everything starts, packets arrive, nothing is left behind."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from benchmarks.__main__ import main
 from benchmarks.peers.direct import Direct
 from benchmarks.peers.interface import NotHere, Peer
 from benchmarks.results import read_results
+from benchmarks.set_up import measure_set_ups
 from benchmarks.suite import Plan, Suite, make_levels
 from tools.harness.ports import claim_ports
 
@@ -39,6 +41,22 @@ def test_a_quick_run_has_figures_of_the_floor_and_of_two_of_nh_side_by_side(tmp_
     assert level.peers["nh"].rounds[0].relay_cpu_s > 0
     assert psutil.Process().children() == []
     assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.full
+def test_set_up_over_ng_has_figures_of_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    with claim_ports(400) as ports, claim_ports(400) as others:
+        monkeypatch.setattr("benchmarks.set_up.NH_PORTS", ports)
+        monkeypatch.setattr("benchmarks.set_up.RTPENGINE_PORTS", others)
+        monkeypatch.setattr("benchmarks.set_up.WARM_UP", 1)
+        set_ups = measure_set_ups(rounds=1, calls=8)
+    assert [found.clients for found in set_ups] == [1, 8]
+    for found in set_ups:
+        [nh] = found.peers["nh"]
+        assert nh.calls == 8
+        assert min(nh.cpu_s["supervisor"], nh.cpu_s["shards"]) > 0
+        assert ("rtpengine" in found.peers) == (shutil.which("rtpengine") is not None)
+    assert psutil.Process().children() == []
 
 
 def test_a_peer_that_is_not_installed_is_skipped_by_name() -> None:

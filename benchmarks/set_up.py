@@ -1,0 +1,194 @@
+"""What it takes to set up and end a call over ng: calls per second, and the CPU of one call by process.
+
+nh and rtpengine are up together and take turns. Each call is an offer, an answer and a delete that closes its
+sockets at once, without media. Clients are processes of their own, each with one call after the other.
+
+    python -m benchmarks.set_up          prints the tables of this machine
+"""
+
+import contextlib
+import multiprocessing
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import psutil
+
+from benchmarks.figures import spread
+from benchmarks.peers.names import NH, RTPENGINE
+from benchmarks.processes import own_cpu_s
+from benchmarks.results import SetUpRound, SetUps
+from nh.errors import NhError
+from tools.harness.other_relays import rtpengine_command
+from tools.harness.ports import free_port
+from tools.harness.program import Program, running_on
+from tools.harness.relay import Place, Relay
+from tools.rtpload.codec import get_codec
+from tools.rtpload.command_times import CommandTimes
+from tools.rtpload.controls.ng import NgControl
+from tools.rtpload.ends import Endpoint, MediaEnd, TransactionKey
+
+ROUNDS: Final = 5
+CALLS_A_ROUND: Final = 800
+WARM_UP: Final = 100
+TIMEOUT_S: Final = 10.0
+PACKET_MS: Final = 20.0
+NH_PORTS: Final = range(20_000, 40_000)
+RTPENGINE_PORTS: Final = range(40_000, 60_000)
+LISTEN: Final = "127.0.0.1"
+
+
+class Arrangement(NamedTuple):
+    """Who runs where.
+
+    Attributes:
+        clients: how many ask at the same time.
+        shards: of nh.
+        relay_cpus, client_cpus: where relays and clients run.
+    """
+
+    clients: int
+    shards: int
+    relay_cpus: list[int]
+    client_cpus: list[int]
+
+
+class Subject(NamedTuple):
+    """A relay that is up.
+
+    Attributes:
+        ng: HOST:PORT.
+        pids: its processes, by what they are.
+    """
+
+    ng: str
+    pids: Callable[[], dict[str, list[int]]]
+
+
+def measure_set_ups(rounds: int = ROUNDS, calls: int = CALLS_A_ROUND) -> list[SetUps]:
+    """One client beside relays on one CPU, and eight clients beside relays on all CPUs."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return [
+        _measure(Arrangement(1, 1, cpus[-1:], cpus[:1]), rounds, calls),
+        _measure(Arrangement(8, len(cpus), cpus, cpus), rounds, calls),
+    ]
+
+
+def _measure(arrangement: Arrangement, rounds: int, calls: int) -> SetUps:
+    found = SetUps(clients=arrangement.clients, shards=arrangement.shards, cpus=len(arrangement.relay_cpus))
+    with contextlib.ExitStack() as up:
+        subjects = {NH: up.enter_context(_nh(arrangement))}
+        with contextlib.suppress(FileNotFoundError):  # rtpengine is not installed
+            subjects[RTPENGINE] = up.enter_context(_rtpengine(arrangement))
+        for subject in subjects.values():
+            _call(arrangement, subject.ng, WARM_UP)
+        for _ in range(rounds):
+            for name, subject in subjects.items():
+                found.peers.setdefault(name, []).append(_round(arrangement, subject, calls))
+    return found
+
+
+def _round(arrangement: Arrangement, subject: Subject, calls: int) -> SetUpRound:
+    processes = subject.pids()
+    before = {what: sum(map(own_cpu_s, pids)) for what, pids in processes.items()}
+    done, duration_s = _call(arrangement, subject.ng, calls)
+    after = {what: sum(map(own_cpu_s, pids)) for what, pids in processes.items()}
+    return SetUpRound(done, duration_s, {what: after[what] - before[what] for what in processes})
+
+
+def _call(arrangement: Arrangement, ng: str, calls: int) -> tuple[int, float]:
+    """Set up and end calls; returns how many, and in how many seconds."""
+    each = -(-calls // arrangement.clients)
+    context = multiprocessing.get_context("fork")
+    with (
+        running_on(arrangement.client_cpus),
+        ProcessPoolExecutor(arrangement.clients, mp_context=context) as pool,
+    ):
+        spans = list(pool.map(_be_client, [ng] * arrangement.clients, [each] * arrangement.clients))
+    return each * arrangement.clients, max(end for _, end in spans) - min(begin for begin, _ in spans)
+
+
+def _be_client(ng: str, calls: int) -> tuple[float, float]:
+    """One client's calls; when it began and ended, in monotonic seconds."""
+    control = _control(ng)
+    ends = [MediaEnd(Endpoint(LISTEN, port), Endpoint(LISTEN, port + 1)) for port in (4000, 4002)]
+    begin = time.monotonic()
+    for number in range(calls):
+        key = TransactionKey(f"{os.getpid()}-{number}-{begin}@set-up", f"from-{number}", f"to-{number}", 1)
+        control.negotiate(key, *ends, hold=False)
+        control.tear_down(key)
+    end = time.monotonic()
+    control.close()
+    return begin, end
+
+
+@contextlib.contextmanager
+def _nh(arrangement: Arrangement) -> Iterator[Subject]:
+    ng = f"{LISTEN}:{free_port(socket.SOCK_DGRAM)}"
+    with tempfile.TemporaryDirectory(prefix="nh-benchmark-set-up-") as directory:
+        place = Place(Path(directory), NH_PORTS, free_port())
+        words = ["--ng", ng, "--address", LISTEN, "--kernel", "off", "--state", f"{directory}/state"]
+        relay = Relay(place, arrangement.shards, words=words, cpus=arrangement.relay_cpus)
+        with relay.program:
+            relay.wait_until_ready()
+            yield Subject(ng, lambda: _processes_of(relay.program.pid))
+
+
+def _processes_of(supervisor: int) -> dict[str, list[int]]:
+    children = psutil.Process(supervisor).children(recursive=True)
+    shards = [child.pid for child in children if child.name().startswith("nh-shard")]
+    return {"supervisor": [supervisor], "shards": shards}
+
+
+@contextlib.contextmanager
+def _rtpengine(arrangement: Arrangement) -> Iterator[Subject]:
+    ng = f"{LISTEN}:{free_port(socket.SOCK_DGRAM)}"
+    # a line for each command would be a part of the figures
+    command = rtpengine_command(ng, RTPENGINE_PORTS, [LISTEN], "--log-level=3")
+    with (
+        Program(command, cpus=arrangement.relay_cpus) as program,
+        contextlib.closing(_control(ng)) as control,
+    ):
+        program.wait_until(lambda: _answers(control), "answering")
+        yield Subject(ng, lambda: {RTPENGINE: [program.pid]})
+
+
+def _control(ng: str) -> NgControl:
+    return NgControl(ng, TIMEOUT_S, get_codec("pcmu"), PACKET_MS, CommandTimes())
+
+
+def _answers(control: NgControl) -> bool:
+    try:
+        control.check()
+    except NhError:
+        return False
+    return True
+
+
+def table_of(set_ups: Sequence[SetUps]) -> list[list[str]]:
+    """Rows of text, the head first: each relay's rate, and the CPU of a call by process."""
+    rows: dict[str, list[str]] = {}
+    for at, found in enumerate(set_ups):
+        for peer, rounds in found.peers.items():
+            figures = {f"{peer}, calls/s": [each.calls / each.duration_s for each in rounds]}
+            for process in rounds[0].cpu_s:
+                what = f"CPU of a call, {process}, ms"
+                figures[what] = [1000 * each.cpu_s[process] / each.calls for each in rounds]
+            for what, values in figures.items():
+                cells = rows.setdefault(what, [""] * len(set_ups))
+                if summary := spread(values):
+                    cells[at] = f"{summary.median:.3g} ({summary.least:.3g} to {summary.most:.3g})"
+    head = ["", *(f"clients: {each.clients}, shards: {each.shards}, CPUs: {each.cpus}" for each in set_ups)]
+    return [head, *([what, *cells] for what, cells in rows.items())]
+
+
+if __name__ == "__main__":
+    for line in table_of(measure_set_ups()):
+        print(" | ".join(line))
+    sys.exit()
