@@ -26,12 +26,14 @@ from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings, in_range
 from nh.commands import Feature
 from nh.config_addresses import (
+    HepAddress,
     check_notify_socket,
     check_records_target,
     check_store_url,
     check_url,
     is_ip,
     read_address,
+    read_hep,
     tcp_addresses,
 )
 from nh.errors import ConfigError
@@ -112,6 +114,9 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         timeout_socket: `unix:PATH` or `tcp:HOST:PORT`, notify sockets that rtpproxy's clients may name.
         timeout_address: IP addresses that a client may name besides loopback.
         records: where records of calls go: a file's path, unix:PATH, syslog or journal.
+        hep: HOST:PORT, udp:HOST:PORT or tcp:HOST:PORT of a Homer that gets them in HEP; "": none.
+        hep_id: the number of this agent there, 0 to 4,294,967,295; rtpengine has 2001.
+        hep_key_file: file of the key with which nh shows Homer who it is; "": none.
         history: how many records of calls are kept in memory, 0 to 100,000.
         interface: NAME/IP[!ADVERTISED][@MIN-MAX], addresses for the media of ng and rtpproxy calls.
         address: IP[!ADVERTISED], the same for a relay with one address only; "" for none.
@@ -154,6 +159,9 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     timeout_socket: tuple[str, ...] = ()
     timeout_address: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
+    hep: str = ""
+    hep_id: int = 2001
+    hep_key_file: str = ""
     history: int = 1000
     interface: tuple[str, ...] = ()
     address: str = ""
@@ -187,6 +195,11 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
             )
         in_range("idle_client_s", self.idle_client_s, 1, 86_400)
         in_range("history", self.history, 0, 100_000)
+        in_range("hep_id", self.hep_id, 0, 2**32 - 1)
+        if self.hep_key_file and not self.hep:
+            raise ValueError("hep_key_file: needs a Homer; say --hep HOST:PORT")
+        if self.hep:
+            _ = self.hep_target
         in_range("max_clients", self.max_clients, 1, 1_000_000)
         in_range("kernel_flows", self.kernel_flows, 0, MAX_KERNEL_FLOWS)
         if self.rpc_group and not self.rpc_mode_bits & stat.S_IWGRP:
@@ -272,6 +285,11 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     def rtpproxy_addresses(self) -> tuple[RpcAddress, ...]:
         """`rtpproxy`, read; a path may have rtpproxy's own prefix `unix:`."""
         return tuple(read_address("rtpproxy", text.removeprefix("unix:")) for text in self.rtpproxy)
+
+    @property
+    def hep_target(self) -> HepAddress:
+        """`hep`, read; it is set."""
+        return read_hep("hep", self.hep)
 
     @property
     def interfaces(self) -> tuple[Interface, ...]:

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress, parse_rpc_address
@@ -102,6 +102,29 @@ def check_records_target(setting: str, text: str) -> None:
             f"{setting}: {text!r} is neither a file such as /var/log/nh/calls.json nor unix:PATH, syslog or"
             " journal"
         )
+
+
+class HepAddress(NamedTuple):
+    """A capture server: its address, and whether it is reached over TCP, else UDP."""
+
+    address: TcpAddress
+    tcp: bool
+
+
+def read_hep(setting: str, text: str) -> HepAddress:
+    """The address of a capture server.
+
+    Raises:
+        ValueError: `text` is neither HOST:PORT nor udp:HOST:PORT or tcp:HOST:PORT.
+    """
+    tcp = text.startswith("tcp:")
+    try:
+        address = read_address(setting, text.removeprefix("tcp:").removeprefix("udp:"))
+    except ValueError:
+        address = None
+    if not isinstance(address, TcpAddress) or not address.port:
+        raise ValueError(f"{setting}: {text!r} is not HOST:PORT, udp:HOST:PORT or tcp:HOST:PORT")
+    return HepAddress(address, tcp)
 
 
 def is_ip(host: str) -> bool:

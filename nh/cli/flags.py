@@ -171,6 +171,20 @@ FLAGS: Final[dict[str, Flag]] = {
         metavar="TARGET",
         default="none",
     ),
+    "hep": Flag(
+        _RECORDS,
+        "Homer, or another server of HEP 3, that gets a record of each call: HOST:PORT or udp:HOST:PORT, or "
+        "tcp:HOST:PORT",
+        metavar="ADDRESS",
+        default="none",
+    ),
+    "hep_id": Flag(_RECORDS, "Number of this agent at Homer", 0, 2**32 - 1),
+    "hep_key_file": Flag(
+        _RECORDS,
+        "File of the key with which nh shows Homer who it is; only its owner may read it",
+        metavar="FILE",
+        default="none",
+    ),
     "history": Flag(
         _RECORDS, "Records of the latest calls that are kept for `nh calls --ended`; 0: none", 0, 100_000
     ),

@@ -147,7 +147,7 @@ def _timeout_reports(settings: Settings, stats: SupervisorStats) -> "TimeoutRepo
 
 
 def _records(settings: Settings, stats: SupervisorStats) -> "Records | None":
-    if not (settings.records or settings.history):
+    if not (settings.records or settings.history or settings.hep):
         return None
     from nh.supervisor.records.records import Records  # noqa: PLC0415  a relay may want none
 

@@ -17,8 +17,9 @@ PROGRAM = Path(__file__).parent / "node" / "clients.js"
 
 
 def node_clients_are_installed() -> bool:
-    """Whether Node.js is there, and the clients."""
-    return shutil.which("node") is not None and (MODULES / "@jambonz" / "rtpengine-utils").is_dir()
+    """Whether Node.js is there, and what the tests need of it."""
+    names = ("@jambonz/rtpengine-utils", "rtpengine-client", "hep-js")
+    return shutil.which("node") is not None and all((MODULES / name).is_dir() for name in names)
 
 
 class NodeClients:

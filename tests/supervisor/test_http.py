@@ -48,7 +48,7 @@ class FakeProcess:
         return "signal 9, SIGKILL"
 
 
-class Bench:
+class ServiceTestbed:
     """An HttpService with processes of the test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,43 +77,43 @@ class Bench:
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    bench = Bench(monkeypatch)
-    yield bench
-    bench.close()
+def testbed(monkeypatch: pytest.MonkeyPatch) -> Iterator[ServiceTestbed]:
+    testbed = ServiceTestbed(monkeypatch)
+    yield testbed
+    testbed.close()
 
 
-def test_a_process_that_shows_life_is_left_alone(bench: Bench) -> None:
-    bench.pass_time(5 * HANG_S, alive=True)
-    bench.pass_time(HANG_S - 2 * HEARTBEAT_S, alive=False)
-    bench.pass_time(HANG_S, alive=True)
-    assert not bench.processes[0].killed
-    assert bench.stats.http_hangs == 0
+def test_a_process_that_shows_life_is_left_alone(testbed: ServiceTestbed) -> None:
+    testbed.pass_time(5 * HANG_S, alive=True)
+    testbed.pass_time(HANG_S - 2 * HEARTBEAT_S, alive=False)
+    testbed.pass_time(HANG_S, alive=True)
+    assert not testbed.processes[0].killed
+    assert testbed.stats.http_hangs == 0
 
 
-def test_a_process_that_hangs_is_killed_and_another_one_starts(bench: Bench) -> None:
-    bench.pass_time(5.0, alive=True)
-    bench.pass_time(HANG_S, alive=False)
-    [process] = bench.processes
+def test_a_process_that_hangs_is_killed_and_another_one_starts(testbed: ServiceTestbed) -> None:
+    testbed.pass_time(5.0, alive=True)
+    testbed.pass_time(HANG_S, alive=False)
+    [process] = testbed.processes
     assert process.killed
-    bench.loop.readers[process.pidfd]()  # it has ended
-    assert (bench.stats.http_hangs, bench.stats.http_restarts) == (1, 1)
-    bench.loop.advance(RESTART_S)
-    assert len(bench.processes) == 2
-    bench.pass_time(START_S - HEARTBEAT_S, alive=False)
-    assert not bench.processes[1].killed, "it may load its libraries"
-    bench.pass_time(HEARTBEAT_S, alive=False)
-    assert bench.processes[1].killed
+    testbed.loop.readers[process.pidfd]()  # it has ended
+    assert (testbed.stats.http_hangs, testbed.stats.http_restarts) == (1, 1)
+    testbed.loop.advance(RESTART_S)
+    assert len(testbed.processes) == 2
+    testbed.pass_time(START_S - HEARTBEAT_S, alive=False)
+    assert not testbed.processes[1].killed, "it may load its libraries"
+    testbed.pass_time(HEARTBEAT_S, alive=False)
+    assert testbed.processes[1].killed
 
 
-def test_a_supervisor_that_was_stopped_itself_kills_nothing(bench: Bench) -> None:
-    bench.pass_time(5.0, alive=True)
-    bench.loop.sleep(10 * HANG_S)
-    bench.pass_time(HANG_S - 2 * HEARTBEAT_S, alive=False)
-    assert not bench.processes[0].killed
+def test_a_supervisor_that_was_stopped_itself_kills_nothing(testbed: ServiceTestbed) -> None:
+    testbed.pass_time(5.0, alive=True)
+    testbed.loop.sleep(10 * HANG_S)
+    testbed.pass_time(HANG_S - 2 * HEARTBEAT_S, alive=False)
+    assert not testbed.processes[0].killed
 
 
-def test_after_a_handover_no_process_is_watched(bench: Bench) -> None:
-    bench.service.hand_over()
-    bench.pass_time(5 * START_S, alive=False)
-    assert not bench.processes[0].killed
+def test_after_a_handover_no_process_is_watched(testbed: ServiceTestbed) -> None:
+    testbed.service.hand_over()
+    testbed.pass_time(5 * START_S, alive=False)
+    assert not testbed.processes[0].killed

@@ -20,6 +20,7 @@ from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.host.locked_dir import LOCK_NAME, RUNTIME_DIR, STATE_DIR, check_dir
 from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.host.port_slices import interface_slices, port_slices
+from nh.supervisor.host.secret_file import read_secret
 from nh.supervisor.http import check_http
 from nh.supervisor.store.open import locate
 
@@ -100,6 +101,11 @@ def _check_kernel(settings: Settings, running: bool) -> None:  # noqa: ARG001
         raise NotNow(f"kernel: media cannot be relayed inside the kernel: {why}; or use --kernel auto")
 
 
+def _check_hep(settings: Settings, running: bool) -> None:  # noqa: ARG001
+    if settings.hep_key_file:
+        _ = read_secret("hep_key_file", Path(settings.hep_key_file))
+
+
 Check = Callable[[Settings, bool], None]
 """(settings, whether an nh runs with the runtime directory): raises ConfigError or NotNow."""
 
@@ -111,6 +117,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "ports": _check_ports,
     "rpc": _check_rpc,
     "http": _check_http,
+    "hep": _check_hep,
     "kernel": _check_kernel,
 }
 """The checks by the setting that they are about, in the order of the start."""

@@ -1,5 +1,6 @@
 """Records: takes the records of calls from the shards, for the history and for the targets."""
 
+import functools
 import time
 from datetime import UTC, datetime
 from typing import Final
@@ -29,6 +30,9 @@ class Records:
         settings: the targets, and the size of the history.
         stats: where to count, by update_stats().
 
+    Raises:
+        ConfigError: the key for Homer cannot be read.
+
     Attributes:
         history: the latest records.
     """
@@ -36,6 +40,8 @@ class Records:
     def __init__(self, settings: Settings, stats: SupervisorStats) -> None:
         self.history = History(settings.history)
         self._writers = [RecordWriter(target) for target in settings.records]
+        if settings.hep:
+            self._writers.append(_hep_writer(settings))
         self._stats = stats
 
     def add(self, call_id: bytes, record: bytes) -> None:
@@ -79,3 +85,12 @@ class Records:
         for writer in self._writers:
             writer.close(ends_at)
         self.update_stats()
+
+
+def _hep_writer(settings: Settings) -> RecordWriter:
+    from nh.supervisor.records.hep import HepEncoder, HepTarget, read_key  # noqa: PLC0415  few relays have it
+
+    target = settings.hep_target
+    encoder = HepEncoder(settings.hep_id, read_key(settings))
+    open_ = functools.partial(HepTarget, target.address, tcp=target.tcp)
+    return RecordWriter(f"hep {settings.hep}", open_, encoder.record)

@@ -5,10 +5,12 @@ long, and what comes meanwhile is more than memory has.
 """
 
 import contextlib
+import functools
 import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -33,11 +35,20 @@ class RecordWriter:
     """Writes to one target, from the first record on. Close it.
 
     Args:
-        name: the target, an entry of the setting `records`.
+        name: the target, an entry of the setting `records`, or for the log.
+        open_: makes the target; None: as `name` says.
+        encode: makes of a record in msgpack what the target writes.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        open_: Callable[[], Target] | None = None,
+        encode: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         self._name = name
+        self._open = open_ or functools.partial(open_target, name)
+        self._encode = encode or json_line
         self._waiting: queue.Queue[bytes | None] = queue.Queue(MAX_WAITING)
         self._closing = threading.Event()
         self._reopen = threading.Event()
@@ -84,7 +95,7 @@ class RecordWriter:
                 self._lose("nh ends")
 
     def _run(self) -> None:
-        target = open_target(self._name)
+        target = self._open()
         while (record := self._waiting.get()) is not None:
             if self._reopen.is_set():
                 self._reopen.clear()
@@ -96,7 +107,7 @@ class RecordWriter:
 
     def _write(self, target: Target, record: bytes) -> None:
         try:
-            target.write(json_line(record))
+            target.write(self._encode(record))
         except OSError as exc:
             target.reopen()
             self._lose(exc.strerror or str(exc))
