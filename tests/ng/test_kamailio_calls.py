@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.ng.kamailio import Kamailio, running_kamailio
+from tests.calls.rtp import rtp_packet
+from tests.ng.kamailio import DOCUMENT, NODES, Kamailio, running_documented, running_kamailio
 from tests.ng.relays import NgRelay, call_ids, wait_until_gone
 from tests.ng.reported_call import ReportingEnd, talk_and_report
 from tests.sip.phone import Phone
@@ -250,6 +251,31 @@ def test_kamailio_knows_the_quality_of_a_call(kamailio: Kamailio, alice: Phone, 
     hang_up(alice, bob)
     said = kamailio.program.wait_for_line(f"call {alice.call_id.decode()} had MOS")
     assert re.search(r"had MOS 4\.[34], lowest 4\.[34] after 0:0[0-9]$", said.rstrip()), said
+
+
+@pytest.mark.full
+def test_an_end_is_silenced_by_the_script(relay: NgRelay) -> None:
+    """With the function silence_media of Kamailio's module."""
+    sent = bytes(range(160))
+    options = 'if (is_method("OPTIONS")'
+    silence = (
+        'if (is_method("INFO")) {\nsilence_media("directional");\nsl_send_reply("200", "OK");\nexit;\n}\n'
+    )
+    changes = {NODES: f"udp:{relay.address[0]}:{relay.address[1]}", options: silence + options}
+    with (
+        running_documented(DOCUMENT, changes) as kamailio,
+        Phone("alice", NEAR, kamailio.near) as alice,
+        Phone("bob", FAR, kamailio.near) as bob,
+    ):
+        establish(alice, bob)
+        alice.inform()
+        alice.receive_response(200, "INFO")
+        for sequence, (speaker, listener, heard) in enumerate(
+            ((alice, bob, b"\xff" * 160), (bob, alice, sent), (alice, bob, b"\xff" * 160))
+        ):
+            header = rtp_packet(sequence, 160 * sequence, ssrc=0xA1)[:12]
+            speaker.media[0].send_raw(header + sent, speaker.remote_media[0].target)
+            assert listener.media[0].receive()[0] == header + heard
 
 
 def test_the_relay_is_there(kamailio: Kamailio, relay: NgRelay) -> None:

@@ -121,6 +121,10 @@ class Phone:
         assert self._invite is not None
         self._send(self._request("CANCEL", like=self._invite))
 
+    def inform(self) -> None:
+        """Send an INFO within the dialog."""
+        self._send(self._request("INFO"))
+
     def bye(self) -> None:
         """End the dialog."""
         self._in_dialog.cseq += 1
