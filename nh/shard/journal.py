@@ -20,7 +20,7 @@ from nh.calls.journal import (
     EventKind,
 )
 from nh.calls.leg import Leg
-from nh.calls.media import Side
+from nh.calls.media_state import is_answered
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
@@ -30,6 +30,9 @@ from nh.errors import NhError
 
 _CLOSING: Final = frozenset({"close", "delete"})
 """The families of commands that end calls."""
+
+_AGREEING: Final = frozenset({"answer", "activate"})
+"""The families of commands after which both ends have agreed on media, or on a hold."""
 
 _WHY: Final = {
     EndReason.EXPIRED: CallEnd.EXPIRED,
@@ -88,10 +91,11 @@ class JournalWriter(CallObserver):
 
     def end_command(self) -> None:
         """The command is carried out, or refused; its call may be changed."""
-        if self._event is not None:
-            call = self._table.find_call(self._call_id)
-            if call is not None:
+        call = self._table.find_call(self._call_id) if self._event is not None else None
+        if call is not None and self._event is not None:
+            if self._event.event in _AGREEING:
                 self._note_hold(call)
+            if call.journal.ended:
                 call.journal.trim()
         self._client = self._event = None
 
@@ -105,7 +109,7 @@ class JournalWriter(CallObserver):
 
     def call_begun(self, _call_id: bytes, journal: CallJournal) -> None:
         """See CallObserver."""
-        journal.begin = self._event.at if self._event is not None else self._time()
+        journal.begin = self._time()
         journal.client = self._client or NO_CLIENT
         journal.add(CallEvent(journal.begin, EventKind.BEGUN.value, detail=journal.client.address))
         if self._event is not None:
@@ -113,8 +117,8 @@ class JournalWriter(CallObserver):
 
     def source_changed(self, call_id: bytes, leg: Leg) -> None:
         """See CallObserver. A source that is learned again and turns out the same is no event."""
-        journal = self._journal(call_id)
-        if journal is None or leg.source is None:
+        journal = self._journal(call_id) if leg.source is not None else None
+        if journal is None:
             return
         port, source = leg.socket.local.port, str(leg.source)
         latest = next(
@@ -166,7 +170,8 @@ class JournalWriter(CallObserver):
         self._add(journal, EventKind.ENDED, detail=journal.end.value)
 
     def _time(self) -> float:
-        return round(self._now(), 3)
+        """Now, in whole milliseconds; all that a command does happens at its begin."""
+        return self._event.at if self._event is not None else int(self._now() * 1000) / 1000
 
     def _journal(self, call_id: bytes) -> CallJournal | None:
         call = self._table.find_call(call_id)
@@ -183,7 +188,7 @@ def _is_held(call: Call, session: Session) -> bool:
     if not session.on_hold or session.replaced_at is not None:
         return False
     # ng's offer makes the session; without the answer one end wants nothing yet
-    return call.offers is None or all(map(session.known, Side))
+    return call.offers is None or is_answered(0, session)
 
 
 def _tag_of(command: RelayCommand) -> bytes:

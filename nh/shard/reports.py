@@ -69,8 +69,7 @@ def describe_ended(
     cseq = next(
         (each.cseq for each in call.transactions.values() if session.group_to in each.groups_to.values()), 0
     )
-    detail = _session(call, cseq, session, wall_offset_s=wall_offset_s, now=now)
-    fields: dict[str, Any] = {name: getattr(detail, name) for name in detail.__struct_fields__}
+    fields = _session_fields(call, cseq, session, wall_offset_s=wall_offset_s, now=now)
     return SessionRecord(**fields, ended=round(now + wall_offset_s, 3), reason=reason.value)
 
 
@@ -87,6 +86,12 @@ def _group(cseq: int, group: SocketGroup, *, now: float) -> GroupDetail:
 
 
 def _session(call: Call, cseq: int, session: Session, *, wall_offset_s: float, now: float) -> SessionDetail:
+    return SessionDetail(**_session_fields(call, cseq, session, wall_offset_s=wall_offset_s, now=now))
+
+
+def _session_fields(
+    call: Call, cseq: int, session: Session, *, wall_offset_s: float, now: float
+) -> dict[str, Any]:
     info = session.info(call.call_id, cseq, wall_offset_s=wall_offset_s)
     # 0: agreed by ng's offer and answer, which have no CSeq
     known_from, known_to = (bool(cseq) or session.known(side) for side in Side)
@@ -95,20 +100,20 @@ def _session(call: Call, cseq: int, session: Session, *, wall_offset_s: float, n
         state = "offered"
     if session.replaced_at is not None:
         state = "replaced"
-    return SessionDetail(
-        sessionid=info.sessionid,
-        cseq=info.cseq,
-        id_from=info.id_from,
-        id_to=info.id_to,
-        from_=info.from_ if known_from else "",
-        to=info.to if known_to else "",
-        bytes_from=info.bytes_from,
-        bytes_to=info.bytes_to,
-        created=info.created,
-        param=info.param,
-        state=state,
-        pairs=tuple(_pair(session, pair, wall_offset_s=wall_offset_s, now=now) for pair in session.pairs),
-    )
+    return {
+        "sessionid": info.sessionid,
+        "cseq": info.cseq,
+        "id_from": info.id_from,
+        "id_to": info.id_to,
+        "from_": info.from_ if known_from else "",
+        "to": info.to if known_to else "",
+        "bytes_from": info.bytes_from,
+        "bytes_to": info.bytes_to,
+        "created": info.created,
+        "param": info.param,
+        "state": state,
+        "pairs": tuple(_pair(session, pair, wall_offset_s=wall_offset_s, now=now) for pair in session.pairs),
+    }
 
 
 def _pair(session: Session, pair: Pair, *, wall_offset_s: float, now: float) -> PairDetail:
@@ -137,9 +142,7 @@ def _leg(leg: Leg, said: Media, *, wall_offset_s: float, now: float) -> LegDetai
         latched=leg.latched,
         packets=leg.packets,
         bytes=leg.bytes,
-        dropped={
-            reason.name.lower(): leg.drops[reason] for reason in Drop if leg.drops and leg.drops[reason]
-        },
+        dropped={} if leg.drops is None else _dropped(leg.drops),
         idle_s=None if leg.last_seen is None else round(now - leg.last_seen, 3),
         kernel=leg.offload is not None,
         user_space_because=leg.not_offloaded,
@@ -154,6 +157,10 @@ def _leg(leg: Leg, said: Media, *, wall_offset_s: float, now: float) -> LegDetai
         unreachable_s=None if leg.unreachable_at is None else round(now - leg.unreachable_at, 3),
         srtp=leg.security.suite if leg.security is not None else "",
     )
+
+
+def _dropped(drops: list[int]) -> dict[str, int]:
+    return {reason.name.lower(): drops[reason] for reason in Drop if drops[reason]}
 
 
 def describe_streams(leg: Leg, kind: str, *, wall_offset_s: float) -> tuple[StreamDetail, ...]:
