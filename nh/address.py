@@ -96,7 +96,7 @@ def check_loopback(setting: str, address: TcpAddress, ip: str, exposure: Exposur
 
 
 def _parse_path(text: str) -> UnixAddress:
-    path = str(Path(text) / "socket") if text.endswith("/") or Path(text).is_dir() else text
+    path = str(Path(text) / "socket") if text.endswith("/") or _is_directory(text) else text
     size_bytes = len(path.encode(errors="surrogateescape"))
     if size_bytes > MAX_PATH_BYTES:
         raise ConfigError(
@@ -104,6 +104,13 @@ def _parse_path(text: str) -> UnixAddress:
             " choose a shorter one"
         )
     return UnixAddress(path)
+
+
+def _is_directory(text: str) -> bool:
+    try:
+        return Path(text).is_dir()
+    except OSError:  # this user may not look there, or the name is too long; what uses the address says so
+        return False
 
 
 def _parse_tcp(text: str) -> TcpAddress:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,7 @@ def test_the_text_form_is_read_back(text: str) -> None:
         ("localhost:\u0667", "port"),
         ("localhost:" + "9" * 5000, "port"),
         ("/run/nh\0", "NUL"),
+        ("/run/" + "x" * 300, f"more than the kernel's {MAX_PATH_BYTES}"),  # no name of a file is so long
         ("/run/" + "x" * MAX_PATH_BYTES, f"more than the kernel's {MAX_PATH_BYTES}"),
     ],
 )
@@ -60,3 +62,11 @@ def test_what_is_no_address_is_refused_with_the_reason(text: str, why: str) -> N
 def test_the_longest_path_is_accepted() -> None:
     text = "/" + "x" * (MAX_PATH_BYTES - 1)
     assert parse_rpc_address(text) == UnixAddress(text)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="needs a user that is not root, who may not look everywhere")
+def test_a_path_in_a_directory_that_is_closed_to_this_user_is_read(tmp_path: Path) -> None:
+    """Whether the socket may be used is said where it is used."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    assert parse_rpc_address(f"{closed}/nh.sock") == UnixAddress(f"{closed}/nh.sock")

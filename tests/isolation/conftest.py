@@ -1,5 +1,6 @@
 """A relay that hostile input may be thrown at."""
 
+import resource
 from collections.abc import Iterator
 
 import pytest
@@ -12,3 +13,12 @@ def relay() -> Iterator[Relay]:
     """A relay for the tests of one module; calls that are not closed end after a second."""
     with running_relay(unused_s=1, silent_s=1, hold_s=1) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def many_descriptors() -> Iterator[None]:
+    """As many sockets as the host allows: a shell of a user that is not root has 1024 as a rule."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -272,7 +272,7 @@ def test_a_client_that_never_reads_delays_no_other_client(relay: Relay) -> None:
     relay.wait_until_idle(descriptors)
 
 
-def test_2000_idle_connections_delay_no_other_client(relay: Relay) -> None:
+def test_2000_idle_connections_delay_no_other_client(relay: Relay, many_descriptors: None) -> None:
     descriptors = relay.descriptors()
     with contextlib.ExitStack() as streams:
         for number in range(2000):

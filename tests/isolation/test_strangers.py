@@ -4,7 +4,6 @@ The scenarios are those of tools.latching, whose table is in docs/explanation/se
 """
 
 import contextlib
-import resource
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -59,10 +58,8 @@ Enter = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="module")
-def enter() -> Iterator[Enter]:
+def enter(many_descriptors: None) -> Iterator[Enter]:
     """Lets a thread enter a host with IPv6 addresses of its own; without privileges it is this one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each stranger has a socket
     with contextlib.ExitStack() as stack:
         if missing():
             yield contextlib.nullcontext
@@ -70,7 +67,6 @@ def enter() -> Iterator[Enter]:
             [namespace] = stack.enter_context(namespaces(1))
             namespace.run(*IPV6_ADDRESSES)
             yield namespace.entered
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 PATHS = [

@@ -206,7 +206,10 @@ def test_without_the_privilege_the_hosts_limit_holds(
 
 
 def test_a_larger_default_is_left_as_it_is(opened: list[MediaSocket]) -> None:
-    opened[0].sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
+    try:
+        opened[0].sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
+    except PermissionError:
+        pytest.skip("needs the privilege of large buffers (CAP_NET_ADMIN)")
     buffers.MediaBuffers(TrafficTotals()).enlarge(opened[0], buffers.VIDEO)
     assert room(opened[0]) == 16 << 20
 
