@@ -27,6 +27,12 @@ def test_the_settings_of_the_package_are_settings_of_nh() -> None:
     assert set(settings) <= set(Settings.__struct_fields__)
 
 
+@pytest.mark.parametrize("recipe", [DEBIAN / "rules", DEBIAN.parent / "docker" / "Dockerfile"])
+def test_packages_have_every_extra(recipe: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"'.[{','.join(sorted(project['optional-dependencies']))}]'" in recipe.read_text()
+
+
 def test_the_package_is_upgraded_without_a_restart() -> None:
     """debhelper's default restarts the unit."""
     rules = (DEBIAN / "rules").read_text()

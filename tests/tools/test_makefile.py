@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,4 +24,7 @@ def test_the_shell_can_read_the_recipe(target: str) -> None:
 
 
 def test_a_fresh_clone_gets_what_running_nh_needs() -> None:
-    assert "--editable '.[http,valkey]'" in recipe("run")
+    """With every extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = ",".join(sorted(project["optional-dependencies"]))
+    assert f"--editable '.[{extras}]'" in recipe("run")
