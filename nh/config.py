@@ -131,6 +131,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         runtime_dir: where the lock, the default RPC socket and the name of the statistics live.
         state: directory or URL (sqlite://DIRECTORY, valkey://HOST) of the store, "" for the default, "off"
             for none.
+        state_key_file: file of the key with which stored calls are encrypted; "": they are not.
         state_away: see StateAway.
         command_timeout_s: how long a shard may take for one command.
         idle_client_s: life of an RPC connection on which nothing happens.
@@ -175,6 +176,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     hang_s: float = 3.0
     runtime_dir: str = ""
     state: str = ""
+    state_key_file: str = ""
     state_away: StateAway = StateAway.TAKE
     command_timeout_s: float = 2.0
     idle_client_s: float = 300.0

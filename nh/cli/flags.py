@@ -71,6 +71,13 @@ FLAGS: Final[dict[str, Flag]] = {
         metavar="DIR|URL",
         default="/var/lib/nh for root, else nh in $XDG_STATE_HOME or ~/.local/state",
     ),
+    "state_key_file": Flag(
+        _PROCESS,
+        "File of the key with which stored calls are encrypted; only its owner may read it (needs the extra "
+        "srtp)",
+        metavar="FILE",
+        default="none: they are not",
+    ),
     "state_away": Flag(
         _PROCESS,
         "While the server of --state is away: take new calls and store them later, or refuse them",

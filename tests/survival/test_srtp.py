@@ -17,7 +17,12 @@ from tools.harness.waiting import eventually
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    with deployed_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1", state=tmp_path / "calls") as deployment:
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef" * 4)
+    key.chmod(0o600)
+    with deployed_relay(
+        ng="127.0.0.1:0", interface="pub/127.0.0.1", state=tmp_path / "calls", state_key_file=key
+    ) as deployment:
         deployment.start()
         yield deployment
 

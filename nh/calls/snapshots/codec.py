@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from nh.calls.snapshots.call import CallSnapshot
-from nh.calls.snapshots.version import READABLE, VERSION
+from nh.calls.snapshots.version import READABLE, SECRETS, VERSION
 from nh.errors import SnapshotUnreadable
 from nh.reasons import decode_fault
 
@@ -23,7 +23,8 @@ _decoder = msgspec.msgpack.Decoder(CallSnapshot)
 def encode_snapshot(snapshot: CallSnapshot) -> bytes:
     """The snapshot as bytes."""
     body = _encoder.encode(snapshot)
-    return _HEADER.pack(VERSION, zlib.crc32(body)) + body
+    version = VERSION | SECRETS if snapshot.secrets else VERSION
+    return _HEADER.pack(version, zlib.crc32(body)) + body
 
 
 def decode_snapshot(data: bytes) -> CallSnapshot:
@@ -36,9 +37,10 @@ def decode_snapshot(data: bytes) -> CallSnapshot:
     """
     if not data:
         raise SnapshotUnreadable("snapshot: no data")
-    if data[0] not in READABLE:
+    version = data[0] & ~SECRETS
+    if version not in READABLE:
         readable = ", ".join(map(str, READABLE))
-        raise SnapshotUnreadable(f"snapshot: version {data[0]} is unknown; this nh reads {readable}")
+        raise SnapshotUnreadable(f"snapshot: version {version} is unknown; this nh reads {readable}")
     if len(data) < _HEADER.size:
         raise SnapshotUnreadable(f"snapshot: truncated after {len(data)} bytes")
     body = memoryview(data)[_HEADER.size :]

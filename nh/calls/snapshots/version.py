@@ -7,3 +7,11 @@ VERSION: Final = 3
 
 READABLE: Final = (3,)
 """Versions that this nh reads."""
+
+SECRETS: Final = 0x80
+"""In the first byte of a snapshot, beside the version: it has secrets (nh.calls.snapshots.secrets)."""
+
+
+def has_secrets(snapshot: bytes) -> bool:
+    """Whether the bytes of a snapshot have secrets, without reading it."""
+    return bool(snapshot) and bool(snapshot[0] & SECRETS)

@@ -14,6 +14,7 @@ from nh.errors import ConfigError, DirectoryInUse, NotNow, StoreUnavailable
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.supervisor.host.locked_dir import STATE_DIR, Lock, locked_dir
 from nh.supervisor.store.engine import StoreEngine, StoreRefused
+from nh.supervisor.store.sealed import SealedEngine, read_state_key
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.valkey.url import SCHEMES, parse_url
 
@@ -60,7 +61,8 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
             opened = _ENGINES[scheme](location, os.fsencode(runtime), inherited, bool(settings.state))
             engine, lock = stack.enter_context(opened)
             away = scheme != SQLITE and settings.state_away is StateAway.TAKE
-            store = Store(engine, runtime, may_be_away=away)
+            sealed = SealedEngine(engine, read_state_key(settings.state_key_file), remote=scheme != SQLITE)
+            store = Store(sealed, runtime, may_be_away=away)
             stack.callback(store.close)
         except DirectoryInUse:
             raise
