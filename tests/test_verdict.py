@@ -78,6 +78,12 @@ CASES = {
         leg(), bob(said={"direction": "inactive"}), "active", State.WAITING,
         f"the SDP of the other end says inactive, so it plays nothing; 1000 packets came from {ALICE}",
     ),
+    "not_authentic": (
+        leg(packets=0, srtp_authentication=9, srtp_no_key=3, said={"srtp": "AEAD_AES_128_GCM"}), bob(),
+        "active", State.PROBLEM,
+        f"12 packets came to {NEAR} that are not protected with the key of this end's SDP (AEAD_AES_128_GCM);"
+        " no packet came",
+    ),
     "refused": (
         leg(packets=0, source_mismatch=312, refused_from=STRANGER), bob(), "active", State.PROBLEM,
         f"312 packets came to {NEAR} from other addresses and were turned away, the latest from {STRANGER};"
@@ -94,6 +100,10 @@ CASES = {
     "not_sent": (
         leg(send_failed=900), bob(), "active", State.PROBLEM,
         f"900 packets of 1000 could not be sent to {BOB}",
+    ),
+    "not_protected": (
+        leg(srtp_unsent=500), bob(), "active", State.PROBLEM,
+        "500 packets of 1000 were not sent on, because the SRTP key of the other end",
     ),
     "no_target": (
         leg(no_target=500), bob(), "active", State.PROBLEM, "500 packets of 1000 were not sent on",

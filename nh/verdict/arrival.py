@@ -40,6 +40,22 @@ def nothing_came(direction: Direction) -> Finding | None:
     )
 
 
+def not_authentic(direction: Direction) -> Finding | None:
+    """SRTP comes that is not protected with the key of its sender's SDP."""
+    leg = direction.leg
+    foreign = direction.dropped("srtp_authentication") + direction.dropped("srtp_no_key")
+    if not (direction.lost_to("srtp_authentication") or direction.lost_to("srtp_no_key")):
+        return None
+    return Finding(
+        State.PROBLEM,
+        f"{packets(foreign)} came to {leg.local} that are not protected with the key of this end's SDP"
+        f" ({leg.srtp or 'which is not known yet'}); {received(leg)}",
+        "the phone uses another key or suite than its SDP says, or sends plain RTP; or strangers send here",
+        "compare the a=crypto lines of the SDPs that phone and relay exchanged; the phone takes one of those"
+        " that it was offered, with its tag",
+    )
+
+
 def fell_silent(direction: Direction) -> Finding | None:
     """Packets came, and come no more."""
     leg = direction.leg

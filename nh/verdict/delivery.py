@@ -40,6 +40,20 @@ def not_sent(direction: Direction) -> Finding | None:
     )
 
 
+def not_protected(direction: Direction) -> Finding | None:
+    """The sender begins again with indices that the receiver's key has protected already."""
+    if not direction.lost_to("srtp_unsent"):
+        return None
+    return Finding(
+        State.PROBLEM,
+        f"{packets(direction.dropped('srtp_unsent'))} of {direction.leg.packets} were not sent on, because"
+        " the SRTP key of the other end has protected packets with their sequence numbers already",
+        "the phone began its RTP stream again with the same SSRC, or two phones send with one SSRC",
+        "the media pass when the stream is beyond its former sequence numbers; see at which SIP message the"
+        " phone begins again",
+    )
+
+
 def no_target(direction: Direction) -> Finding | None:
     """There was nowhere to send to."""
     if not direction.lost_to("no_target"):
