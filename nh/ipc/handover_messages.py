@@ -91,7 +91,8 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
         drain_left_s: seconds until the drain ends with calls left; None: no limit.
         counters: its own counters, by name.
         shard_counters: what it counts for each shard, by the shard's number.
-        recorded: for each shard, the number of the latest record of a call that it has; see DropCall.
+        recorded: by the name of each shard's process (the stem of its handover socket), the number of the
+            latest record of a call that it has sent; see DropCall.
         running_since: wall-clock seconds at the start of the first supervisor that handed over; 0: unknown.
     """
 
@@ -102,7 +103,7 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
     counters: dict[str, int | float] = {}
     shard_counters: tuple[dict[str, int | float], ...] = ()
     running_since: float = 0.0
-    recorded: tuple[int, ...] = ()
+    recorded: dict[str, int] = {}
 
 
 class Connections(msgspec.Struct, frozen=True, tag="connections"):

@@ -8,6 +8,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from nh.calls.events import CallObserver
@@ -18,6 +19,7 @@ from nh.fastpath.flows import FlowTable
 from nh.fastpath.netlink.routes import Routes
 from nh.ipc.channel import MAX_FDS, Channel, close_all
 from nh.ipc.handover_socket import HandoverSocket
+from nh.ipc.left_records import LeftRecord, leave_records
 from nh.ipc.link_messages import (
     MAX_MESSAGE_BYTES,
     BackupMessage,
@@ -130,6 +132,8 @@ class Control(CallObserver):
             departed = self._orphan.departed
         if self._handover_socket is not None:
             self._handover_socket.close()
+        if self.exit_status == EXIT_SUPERVISOR_GONE and not departed:
+            self._leave_records()
         if self._recovery is not None and not departed and (self._serving or not self._recovery.calls):
             self._recovery.relay.close(calls_stay=self._calls_stay)
             self._publish()
@@ -137,6 +141,16 @@ class Control(CallObserver):
         if self._segment is not None:
             self._segment.close()
         self._channel.close()
+
+    def _leave_records(self) -> None:
+        """Leave what no supervisor has confirmed for the next one."""
+        left = [LeftRecord(number, record) for number, _, record in self._sink.records]
+        if not left or self._configure is None or not self._configure.handover_path:
+            return
+        try:
+            leave_records(Path(self._configure.handover_path), left)
+        except OSError as exc:
+            logger.error("the records of %d calls are lost: %s", len(left), exc)
 
     # --- messages of the supervisor ---------------------------------------------------------------
 

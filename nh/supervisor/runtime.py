@@ -50,7 +50,7 @@ class Runtime:
         orphans: shards of an earlier run that still have calls.
         timeouts: tells others of calls whose media have timed out; None: the settings have no target.
         records: takes the records of calls that end; None: the settings want none.
-        recorded: for each shard of the supervisor before, the number of the latest record that it had.
+        recorded: of the supervisor before; see HandoverMessage.
         http: serves HTTP, in a process of its own.
         segment: the shared memory for statistics.
         kernel: the path in the kernel; None: there is none.

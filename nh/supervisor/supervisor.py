@@ -146,6 +146,8 @@ class Supervisor:
         )
         runtime.rpc.serve(dispatcher)
         runtime.stats.serving = 1
+        if runtime.records is not None:
+            runtime.records.add_left_behind(runtime.settings.runtime_path, runtime.recorded)
         self._publisher.publish()  # who reads `ready` may read the statistics next
         if self._handover.draining:
             self._drain.begin(self._handover.drain_left_s)

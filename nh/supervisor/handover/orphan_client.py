@@ -61,6 +61,7 @@ class OrphanClient:
     Args:
         sock: connected to it.
         pid: its process id; 0: it cannot be seen from here, being in another PID namespace.
+        name: of its process, the stem of its handover socket.
 
     Attributes:
         hello: which shard it is.
@@ -70,8 +71,9 @@ class OrphanClient:
         HandoverFailed: it does not say Hello.
     """
 
-    def __init__(self, sock: socket.socket, pid: int) -> None:
+    def __init__(self, sock: socket.socket, pid: int, name: str = "") -> None:
         self.pid = pid
+        self.name = name
         self._sock = sock
         sock.settimeout(ANSWER_S)
         message, fds = self._receive()
@@ -192,7 +194,7 @@ def find_orphans(directory: Path) -> list[OrphanClient]:
             path.unlink(missing_ok=True)
             continue
         try:
-            found.append(OrphanClient(sock, pid))
+            found.append(OrphanClient(sock, pid, path.stem))
         except HandoverFailed as exc:
             sock.close()
             if pid <= 0:

@@ -49,10 +49,10 @@ class OrphanedShards:
         backups: Sequence[ShardBackup],
         *,
         records: Records | None = None,
-        recorded: Sequence[int] = (),
+        recorded: Mapping[str, int] | None = None,
     ) -> None:
         self._records = records
-        self._recorded = dict(enumerate(recorded))
+        self._recorded = recorded or {}
         self._backups = backups
         self._orphans = list(orphans)
         self._own: dict[int, OrphanClient] = {}  # by the number of the shard that gets its calls
@@ -163,7 +163,7 @@ class OrphanedShards:
             backup.save(call_id, snapshot)
 
         def take_record(record: bytes, number: int) -> None:
-            if self._records is not None and number > self._recorded.get(orphan.hello.shard, 0):
+            if self._records is not None and number > self._recorded.get(orphan.name, 0):
                 self._records.add_encoded(record)
 
         try:

@@ -64,7 +64,7 @@ def collect_handover_state(
     stats: SupervisorStats,
     *,
     shards: int,
-    recorded: Sequence[int] = (),
+    recorded: Mapping[str, int] | None = None,
 ) -> HandoverState:
     """Collect what a supervisor hands over.
 
@@ -85,7 +85,7 @@ def collect_handover_state(
         counters=read_counters(stats, SUPERVISOR_TABLE),
         shard_counters=tuple(read_counters(status, STATUS_TABLE) for status in stats.shards[:shards]),
         running_since=stats.running_since,
-        recorded=tuple(recorded),
+        recorded=dict(recorded or {}),
     )
     return HandoverState(message, [*(lock.fd for lock in locks), *(fd for _, fd in listeners)], connections)
 

@@ -2,13 +2,16 @@
 
 import functools
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from nh.calls.journal import NO_CLIENT, CallEnd
 from nh.config import Settings
+from nh.ipc.left_records import take_records
 from nh.results import CallRecord, EndedCall
 from nh.stats import SupervisorStats
 from nh.supervisor.records.history import History
@@ -58,6 +61,18 @@ class Records:
             self._stats.records_lost += 1
         else:
             self.add(call_id, record)
+
+    def add_left_behind(self, directory: Path, recorded: Mapping[str, int]) -> None:
+        """Take the records that shards left in the runtime directory when they ended without a supervisor.
+
+        Args:
+            directory: the runtime directory.
+            recorded: see HandoverMessage.
+        """
+        left, unreadable = take_records(directory, recorded)
+        for record in left:
+            self.add_encoded(record)
+        self._stats.records_lost += unreadable
 
     def add_lost(self, call_id: bytes, shard: int) -> None:
         """A call is lost, and only its call-id is known."""

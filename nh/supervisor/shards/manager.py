@@ -61,9 +61,9 @@ class ShardManager:
         return len(self._slots)
 
     @property
-    def recorded(self) -> list[int]:
-        """For each shard, the number of the latest record of a call that it has sent."""
-        return [slot.recovery.recorded for slot in self._slots]
+    def recorded(self) -> dict[str, int]:
+        """By the name of each shard's process, the number of the latest record of a call that it has sent."""
+        return {slot.process_name: slot.recovery.recorded for slot in self._slots}
 
     @property
     def all_up(self) -> bool:

@@ -44,6 +44,7 @@ class ShardSlot:
         number: the shard's number, from 0.
         ports: its media ports, (lowest, highest).
         pid: of the process in the slot, or of the last one; 0: there was none.
+        process_name: the stem of its handover socket.
         started_at: when the process was started, by the loop's clock.
         was_up: whether that process has been ready.
         backoff: the shard's delays between a death and the next start.
@@ -71,6 +72,7 @@ class ShardSlot:
         self.recovery = recovery
         self.status = status
         self.pid = 0
+        self.process_name = ""
         self.started_at = 0.0
         self.was_up = False
         self.backoff = Backoff()
@@ -115,7 +117,8 @@ class ShardSlot:
         self.drain_round = 0
         self._confirmed = 0
         self.status.state = ShardState.STARTING
-        handover_path = self._directory / f"shard-{self.number}-{secrets.token_hex(4)}.sock"
+        self.process_name = f"shard-{self.number}-{secrets.token_hex(4)}"
+        handover_path = self._directory / f"{self.process_name}.sock"
         configure = msgspec.structs.replace(
             self._spec.configure,
             handover_path=str(handover_path),
