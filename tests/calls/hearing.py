@@ -126,7 +126,7 @@ class HearingMachine(RuleBasedStateMachine):
     def offer(self, name: bytes, moves: bool) -> None:
         branch = self.find(name)
         phone = self.home if branch is None else branch.caller
-        if branch is not None and moves and len(branch.ways) <= 1:
+        if branch is not None and moves:
             phone = self.relay.new_phone(moved=phone)
         port = self.relay.offer(phone, tag=A, to=b"", branch=name)
         if branch is None:
@@ -148,8 +148,10 @@ class HearingMachine(RuleBasedStateMachine):
         """A 183, a 200, one of them again, or one from another place."""
         branch = choose(data, self.answerable)
         way = branch.ways.get(tag)
-        if self.is_elsewhere(tag, branch) or (way is not None and way.reoffer and way.reoffer[0] != A):
+        if self.is_elsewhere(tag, branch):
             return
+        if way is not None and way.reoffer and way.reoffer[0] != A:
+            moves = False
         if way is None and not branch.only_public:
             return
         moves = moves or way is None
@@ -185,6 +187,22 @@ class HearingMachine(RuleBasedStateMachine):
             way.apart = True
         else:
             way.described = next(self.count)
+        self.signalled(branch, *branch.ways.values())
+
+    @precondition(lambda self: any(not branch.name for branch, _, _ in self.ways))
+    @rule(data=st.data())
+    def reoffer_without_to_tag(self, data: st.DataObject) -> None:
+        """A re-INVITE whose to-tag the client leaves out; who answers tells whose it was."""
+        ways = [each for each in self.ways if not each[0].name]
+        branch, tag, way = choose(data, ways)
+        if self.find(b"") is not None or way.reoffer:
+            return  # it is an offer for others, or another one is open
+        phone = self.relay.new_phone(moved=way.caller)
+        port = self.relay.offer(phone, tag=A, to=b"", branch=b"")
+        assert port not in self.given, "who moves gets other ports"
+        assert self.relay.answer(way.callee, tag=tag, to=A, branch=b"") == way.for_caller
+        way.apart, way.reoffer, way.described = True, (A, phone, port), next(self.count)
+        self.take_up(way)
         self.signalled(branch, *branch.ways.values())
 
     @precondition(lambda self: any(way.reoffer and way.reoffer[0] != A for _, _, way in self.ways))

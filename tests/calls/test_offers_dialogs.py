@@ -136,6 +136,16 @@ def test_the_last_dialog_takes_the_offer_with_it(ng: NgProxy, for_all: Ports) ->
     assert ng.nothing_is_left
 
 
+def test_the_end_of_another_dialog_leaves_the_offer_to_those_that_answer_later(
+    ng: NgProxy, for_all: Ports
+) -> None:
+    ng.answer(C_AUDIO, tag=C, branch=b"z1")
+    ng.offer(A_MOVED, to=B)
+    ng.delete(C, to=A)
+    ng.answer(C_AUDIO, tag=D, branch=b"z1")
+    assert (sends_to(ng, D), alice_is_at(ng, D)) == (for_all[0], ALICE)
+
+
 def test_an_offer_in_a_dialog_cancels_the_delete_of_its_branch(ng: NgProxy, for_all: Ports) -> None:
     ng.answer(C_AUDIO, tag=C, branch=b"z1")
     ng.offer(A_AUDIO, to=B)
@@ -164,4 +174,66 @@ def test_dialogs_stay_apart_in_another_process(ng: NgProxy, for_all: Ports) -> N
     after.delete(A, to=B)
     assert after.talking == {frozenset((A, C))}
     after.delete(A, to=C)
+    assert after.nothing_is_left
+
+
+# --- offers without a to-tag, and without a branch --------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", [A_MOVED, A_FAX], ids=["another place", "a fax"])
+def test_a_reoffer_whose_to_tag_is_left_out_is_of_the_dialog_that_answers(ng: NgProxy, again: Media) -> None:
+    ng.offer(A_AUDIO, expecting=True)
+    for_alice = ng.answer(B_AUDIO)
+    for_bob = ng.offer(again, expecting=True)
+    answered = ng.answer(B_FAX if again is A_FAX else B_AUDIO)
+    assert (answered == for_alice) is (again is A_MOVED), "Bob has not moved"
+    assert [sends_to(ng, B)] == for_bob
+    assert alice_is_at(ng, B) == Endpoint(again.address, again.port)
+    assert len(ng.plane.running) == 1
+    assert ng.talking == {frozenset((A, B))}
+    ng.delete(A, to=B)
+    assert ng.nothing_is_left
+
+
+def test_a_hold_whose_to_tag_is_left_out_is_agreed(ng: NgProxy) -> None:
+    ng.connect()
+    ng.offer(A_HELD, expecting=True)
+    assert not between(ng, B).on_hold
+    ng.answer(B_AUDIO)
+    assert between(ng, B).on_hold
+    ng.offer(A_AUDIO, expecting=True)
+    ng.answer(B_AUDIO)
+    assert not between(ng, B).on_hold
+
+
+def test_an_attempt_that_says_the_same_is_of_who_comes_next(ng: NgProxy) -> None:
+    """A proxy adds a branch while Bob rings; his 200 repeats what his 183 said."""
+    for_bob = ng.offer(A_AUDIO, expecting=True)
+    for_alice = ng.answer(B_AUDIO)
+    for_carol = ng.offer(A_AUDIO, expecting=True)
+    assert for_carol != for_bob, "the port tells phones behind one NAT apart"
+    assert ng.answer(B_AUDIO) == for_alice
+    assert [sends_to(ng, B)] == for_bob
+    ng.answer(C_AUDIO, tag=C)
+    assert [sends_to(ng, C)] == for_carol
+
+
+def test_an_attempt_from_another_place_leaves_an_end_alone_that_does_not_answer_it(ng: NgProxy) -> None:
+    for_bob = ng.offer(A_AUDIO, expecting=True)
+    ng.answer(B_AUDIO)
+    for_carol = ng.offer(A_MOVED, expecting=True)
+    ng.answer(C_AUDIO, tag=C)
+    assert [sends_to(ng, each) for each in (B, C)] == [*for_bob, *for_carol]
+    assert [alice_is_at(ng, each) for each in (B, C)] == [ALICE, ALICE_MOVED]
+
+
+def test_an_open_reoffer_without_its_to_tag_is_answered_in_another_process(ng: NgProxy) -> None:
+    ng.connect()
+    for_bob = ng.offer(A_MOVED, expecting=True)
+    after = make_ng_proxy(RelaySettings(replaced_s=0))
+    move_calls(ng.table, after.table, now=ng.now)
+    after.answer(B_AUDIO)
+    assert [sends_to(after, B)] == for_bob
+    assert alice_is_at(after, B) == ALICE_MOVED
+    after.delete()
     assert after.nothing_is_left

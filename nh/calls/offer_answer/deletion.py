@@ -53,12 +53,11 @@ def delete_due(participants: Participants, *, now: float) -> None:
         participants.end_dialog(dialog, now=now)
         left += [dialog.caller, dialog.callee]
     participants.close_all_superseded()
-    first = [party.split_from for party in left if party.split_from is not None]
-    for party in participants.without_dialog:
-        if now >= party.delete_at or any(party is each for each in left):
-            participants.close_party(party, now=now)
-    for party in first:
-        if party in participants.parties and not participants.is_answered(party):
+    left += [party.split_from for party in left if party.split_from is not None]
+    # a party from which others were split ends with the last of these
+    for party in sorted(participants.without_dialog, key=lambda each: not each.single):
+        over = any(party is each for each in left) and not participants.splits_of(party)
+        if over or now >= party.delete_at:
             participants.close_party(party, now=now)
 
 

@@ -14,6 +14,7 @@ from nh.calls.offer_answer.deletion import cancel_delete, delete_due, schedule
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import MediumRequest, Party, open_groups
+from nh.calls.offer_answer.untagged import find_untagged, take_over
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
@@ -170,7 +171,7 @@ class Offers:
             WrongDialog: both tags are the same.
             PortsExhausted, AddressUnavailable: then nothing has changed.
         """
-        offerer = self.participants.find_answered(from_tag, to_tag, branch)
+        offerer = self.get_answered(from_tag, to_tag, branch, now=now)
         if from_tag == to_tag:
             raise WrongDialog("an end cannot answer its own offer")
         dialog = (
@@ -198,6 +199,25 @@ class Offers:
         for index, muxes_of_medium in enumerate(muxes):
             dialog.set_mux(self._resources, index, offerer=offerer, muxes=muxes_of_medium)
         return answerer.groups
+
+    def get_answered(self, from_tag: bytes, to_tag: bytes, branch: bytes, *, now: float) -> Party:
+        """The party whose offer an answer belongs to, see Participants.find_answered().
+
+        An offer without a to-tag that the answer shows to be of a dialog is one from now on.
+
+        Args:
+            from_tag: the tag of the offerer.
+            to_tag: the tag of the answerer.
+            branch: the Via branch, b"" if unknown.
+            now: monotonic seconds.
+
+        Raises:
+            UnknownCall: no party has the offerer's tag.
+        """
+        found = None if branch else find_untagged(self.participants, from_tag, to_tag)
+        if found is not None:
+            take_over(self.participants, self._announcer, self._resources, found, now=now)
+        return self.participants.find_answered(from_tag, to_tag, branch)
 
     def block(self, tag: bytes, what: Block = Block.MEDIA, *, blocked: bool) -> None:
         """Stop or resume forwarding what one party sends (b"": what all parties send).

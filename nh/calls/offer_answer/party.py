@@ -207,11 +207,9 @@ class Party:
             now: monotonic seconds.
         """
         own = Party(self.tag, self.side, branch=self.branch, now=self.created)
-        own.signalled, own.policy, own.label = self.signalled, self.policy, self.label
+        own.take_offer(self)
+        own.waiting_since = None
         own.blocked, own.dtmf_blocked, own.silenced = self.blocked, self.dtmf_blocked, self.silenced
-        own.interface, own.peer_interface = self.interface, self.peer_interface
-        own.offered, own.mux = list(self.offered), list(self.mux)
-        own.security, own.offered_keys = list(self.security), list(self.offered_keys)
         own.references, own.sent_origin = set(self.references), self.sent_origin
         own.single, own.split_from = True, self
         own.groups = [None if group is None else group.share() for group in self.groups]
@@ -223,6 +221,14 @@ class Party:
                 if shared is not None and session.group_from is group:
                     session.use_from(shared, now=now)
         return own
+
+    def take_offer(self, other: "Party") -> None:
+        """Have offered last what another party of the same end has, but for its groups."""
+        self.signalled, self.waiting_since = other.signalled, other.waiting_since
+        self.policy, self.label = other.policy, other.label or self.label
+        self.interface, self.peer_interface = other.interface, other.peer_interface
+        self.offered, self.mux, self.holds = list(other.offered), list(other.mux), {}
+        self.security, self.offered_keys = list(other.security), list(other.offered_keys)
 
     def find_group(self, index: int) -> SocketGroup | None:
         """The socket group of its medium `index`, None if that is not relayed."""

@@ -172,7 +172,7 @@ class Signalling:
         left_out = leave_out(description, command.options, answers=True)
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
-        offerer = offers.participants.find_answered(command.from_tag, command.to_tag, command.via_branch)
+        offerer = offers.get_answered(command.from_tag, command.to_tag, command.via_branch, now=now)
         near = offerer.interface or self._interfaces.default(4)
         description = with_hidden(description, offerer.offered)
         offered = padded(offerer.mux, len(description.media))

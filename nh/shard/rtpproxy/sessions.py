@@ -115,7 +115,7 @@ class Sessions:
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         participants = offers.participants
-        offerer = participants.find_answered(command.from_tag, command.to_tag, b"")
+        offerer = offers.get_answered(command.from_tag, command.to_tag, b"", now=now)
         named = self._bridge.local(command.options)
         near = named or offerer.interface or self._interfaces.default(command.options.family)
         offered = offerer.find_group(command.medium)
