@@ -180,8 +180,8 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "hep": Flag(
         _RECORDS,
-        "Homer, or another server of HEP 3, that gets a record of each call: HOST:PORT or udp:HOST:PORT, or "
-        "tcp:HOST:PORT",
+        "Homer, or another server of HEP 3, that gets a record of each call and the RTCP that passes: "
+        "HOST:PORT or udp:HOST:PORT, or tcp:HOST:PORT",
         metavar="ADDRESS",
         default="none",
     ),

@@ -68,6 +68,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         stats_segment: name of the shared memory in which block `shard` is its own to write.
         log: what to log, and how.
         records: whether the supervisor wants the records of calls.
+        rtcp: whether it wants the RTCP that passes.
         handover_path: where the shard listens for the next supervisor, a path that does not exist yet; "":
             the shard ends with its supervisor.
     """
@@ -80,6 +81,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     successor: bool = False
     handover_path: str = ""
     records: bool = False
+    rtcp: bool = False
 
 
 class TakeSockets(msgspec.Struct, frozen=True, tag="take_sockets"):
@@ -312,6 +314,36 @@ class MediaTimedOut(msgspec.Struct, frozen=True, tag="media_timed_out"):
     target: TimeoutTarget = TimeoutTarget()
 
 
+class RtcpPacket(msgspec.Struct, array_like=True, frozen=True):
+    """A packet of RTCP that passed.
+
+    Attributes:
+        call_id: the call.
+        source: address and port that it came from.
+        local: address and port of the relay where it came.
+        at_us: wall-clock microseconds.
+        data: the packet.
+    """
+
+    call_id: bytes
+    source: tuple[str, int]
+    local: tuple[str, int]
+    at_us: int
+    data: bytes
+
+
+class RtcpSeen(msgspec.Struct, frozen=True, tag="rtcp_seen"):
+    """Packets of RTCP that passed, for Homer.
+
+    Attributes:
+        packets: each a RtcpPacket in msgpack, which the supervisor does not read.
+        lost: how many more did not get into a message.
+    """
+
+    packets: tuple[bytes, ...]
+    lost: int = 0
+
+
 class NoCallsLeft(msgspec.Struct, frozen=True, tag="no_calls_left"):
     """The shard has no calls, and gets none while the round of RefuseNewCalls lasts."""
 
@@ -343,6 +375,7 @@ FromShard = (
     | Ready
     | Executed
     | NoCallsLeft
+    | RtcpSeen
     | MediaTimedOut
     | BackupMessage
 )

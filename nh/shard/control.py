@@ -39,6 +39,7 @@ from nh.ipc.link_messages import (
     RestoreCall,
     Restored,
     Restoring,
+    RtcpSeen,
     Serve,
     Shutdown,
     TakeNewCalls,
@@ -59,6 +60,7 @@ from nh.shard.recovery.orphan import Orphan
 from nh.shard.recovery.recovery import Recovery
 from nh.shard.recovery.restore import RestoreQueue
 from nh.shard.relay import Relay
+from nh.shard.rtcp_watch import RtcpWatch
 from nh.shard.timeout_watch import TimeoutWatch
 from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
 from nh.throttle import RateLimitedLogger
@@ -104,6 +106,7 @@ class Control(CallObserver):
         self._sink = LinkCheckpointSink(self._channel)
         self._restore_queue = RestoreQueue()
         self._recovery: Recovery | None = None
+        self._rtcp_watch: RtcpWatch | None = None
         self._serving = False
         self._configure: Configure | None = None
         self._meter: ProcessMeter | None = None
@@ -234,6 +237,9 @@ class Control(CallObserver):
         self._recovery = Recovery(relay, self._sink, records=configure.records)
         relay.observe(self)
         relay.observe(TimeoutWatch(relay.table, self._report_timeout))
+        if configure.rtcp:
+            self._rtcp_watch = RtcpWatch(self._report_rtcp)
+            relay.observe(self._rtcp_watch)
         self._channel.send(encode(Configured()))
 
     def _restore(self, restore: Restore) -> None:
@@ -243,6 +249,8 @@ class Control(CallObserver):
         recovery.relay.continue_counters(restore.counters, kernel_has_them=configure.successor)
         on_begin = self._report_restoring if restore.report_each else None
         counts = self._restore_queue.restore(recovery.restorer, on_begin)
+        if self._rtcp_watch is not None:
+            self._rtcp_watch.watch_all(recovery.relay.table)
         self._sink.release_sockets(self._restore_queue.close())
         self._channel.send(encode(Restored(counts.restored, counts.failed)))
 
@@ -354,6 +362,15 @@ class Control(CallObserver):
             why,
             extra=about(timed_out.call_id),
         )
+
+    def _report_rtcp(self, seen: RtcpSeen) -> bool:
+        if self._orphan is not None:
+            return False
+        try:
+            self._channel.send(encode(seen))
+        except (NhError, ValueError):  # the supervisor does not read: it counts them later
+            return False
+        return True
 
     # --- time, and the end of the link ------------------------------------------------------------
 

@@ -182,6 +182,8 @@ class SupervisorStats:
     records_lost: int = counter("records of calls that were not written: disk full, reader gone", "records")
     http_restarts: int = counter("starts of the HTTP process after a death of another", "restarts")
     http_hangs: int = counter("kills of the HTTP process because it hung", "hangs")
+    hep_rtcp_sent: int = counter("packets of RTCP that were sent to Homer", "packets")
+    hep_rtcp_lost: int = counter("packets of RTCP for Homer that were lost", "packets")
     rpc_timeouts: int = counter("commands that a shard did not answer in time", "commands")
     rpc_unroutable: int = counter("commands whose shard was not up", "commands")
 

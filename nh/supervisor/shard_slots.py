@@ -69,6 +69,9 @@ class ShardSlots:
         if runtime.timeouts is not None:
             for slot in self.all:
                 slot.on_media_timed_out.append(runtime.timeouts.report)
+        if runtime.records is not None:
+            for slot in self.all:
+                slot.on_rtcp_seen.append(runtime.records.add_rtcp)
         if runtime.kernel is not None:
             runtime.kernel.on_links = self._send_links
             for slot in self.all:
@@ -142,6 +145,7 @@ def _specs(runtime: Runtime, known_session: int) -> list[ShardSpec]:
                 kernel_off=runtime.kernel_off,
                 successor=kernel is not None and kernel.inherited,
                 records=runtime.records is not None,
+                rtcp=bool(settings.hep),
             ),
             cpu=cpu_of(shard, runtime.cpus),
             command_timeout_s=settings.command_timeout_s,

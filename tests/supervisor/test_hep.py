@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 
 from nh.calls.journal import MAX_DETAIL, CallEvent, Client
@@ -16,13 +17,16 @@ from nh.calls.media import Endpoint
 from nh.config import Settings
 from nh.config_sources import load_settings
 from nh.errors import ConfigError
+from nh.ipc.link_messages import RtcpPacket, RtcpSeen
 from nh.results import CallRecord
 from nh.stats import SupervisorStats
 from nh.supervisor.host.check import CHECKS
 from nh.supervisor.records.hep import HepEncoder
 from nh.supervisor.records.records import Records
 from nh.wire.hep import HepPacket, PacketKind, decode_packet
+from tests.rtcp import sender_report
 from tools.harness.call import RelayedCall
+from tools.harness.media_peer import RTCP
 from tools.harness.relay import running_relay
 from tools.harness.waiting import eventually
 
@@ -202,3 +206,45 @@ def test_a_call_that_ends_shows_in_homer(key_file: Path) -> None:
         assert packet.destination.port in relay.ports
         assert json.loads(packet.payload)["packets"] == 4
         assert KEY not in relay.program.output
+
+
+def test_rtcp_that_passes_shows_in_homer_as_reports_of_its_call() -> None:
+    with (
+        contextlib.closing(Homer(socket.SOCK_DGRAM)) as homer,
+        running_relay(hep=homer.address, history=0) as relay,
+        RelayedCall(relay.unix_address, b"reports@example.org") as call,
+    ):
+        for number in range(3):
+            report = sender_report(0xB2, number)
+            call.alice.send_raw(report, call.for_alice, RTCP)
+            assert call.bob.receive(RTCP)[0] == report
+            packet = homer.receive()
+            assert (packet.kind, packet.correlation_id) == (PacketKind.RTCP_JSON, b"reports@example.org")
+            assert packet.source == Endpoint("127.0.0.1", call.alice.port + 1)
+            assert packet.destination == Endpoint("127.0.0.1", call.for_alice[1] + 1)
+            assert json.loads(packet.payload)["ssrc"] == 0xB2
+        leg = relay.call(b"reports@example.org").sessions[0].pairs[1].from_
+        assert not leg.kernel
+        pid = relay.shard_pid(call_shard := relay.call(b"reports@example.org").shard)
+        psutil.Process(pid).kill()
+        eventually(lambda: relay.shard_pid(call_shard) not in (0, pid), "another shard has the call")
+        call.alice.send_raw(sender_report(0xC3, 9), call.for_alice, RTCP)
+        assert json.loads(homer.receive().payload)["ssrc"] == 0xC3
+        eventually(lambda: relay.stats().supervisor.hep_rtcp_sent == 4, "they are counted")
+        assert relay.stats().supervisor.hep_rtcp_lost == 0
+        call.end()
+
+
+def test_rtcp_for_a_homer_that_is_away_is_lost_and_counted() -> None:
+    with contextlib.closing(Homer(socket.SOCK_STREAM)) as homer:
+        gone = homer.address
+    with running_records(hep=gone) as (records, stats):
+        seen = RtcpPacket(b"c", ("192.0.2.1", 1), ("192.0.2.2", 2), 3, sender_report(1, 2))
+        records.add_rtcp(RtcpSeen((msgspec.msgpack.encode(seen),), lost=5))
+
+        def lost() -> int:
+            records.update_stats()
+            return stats.hep_rtcp_lost
+
+        eventually(lambda: lost() == 6, "they are counted")
+        assert (stats.hep_rtcp_sent, stats.records_lost) == (0, 0)

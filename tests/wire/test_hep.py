@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from nh.calls.media import Endpoint
 from nh.errors import MalformedRequest
-from nh.wire.hep import HepPacket, PacketKind, decode_packet, encode_packet
+from nh.wire.hep import HepPacket, PacketKind, decode_packet, encode_packet, rtcp_to_json
 from nh.wire.hep.packets import MAX_PACKET_BYTES
 from tests.ng.node_clients import MODULES
+from tests.rtcp import receiver_report, report_block, sender_report
 
 PACKET = HepPacket(
     PacketKind.LOG,
@@ -138,3 +139,70 @@ def test_homers_own_library_reads_what_nh_writes(version: int) -> None:
     assert (rcinfo["srcPort"], rcinfo["dstPort"]) == (fields["source"].port, fields["destination"].port)
     if version == 4:
         assert (rcinfo["srcIp"], rcinfo["dstIp"]) == ("192.0.2.1", "198.51.100.2")
+
+
+REPORT = {
+    "ssrc": 0xB2,
+    "type": 200,
+    "report_count": 1,
+    "sender_information": {
+        "ntp_timestamp_sec": 1,
+        "ntp_timestamp_usec": 0x80000000,
+        "rtp_timestamp": 0,
+        "packets": 0,
+        "octets": 0,
+    },
+    "report_blocks": [
+        {
+            "source_ssrc": 0xA1,
+            "fraction_lost": 64,
+            "packets_lost": 0,
+            "highest_seq_no": 4711,
+            "ia_jitter": 12,
+            "lsr": 7,
+            "dlsr": 65_536,
+        }
+    ],
+}
+
+
+def test_a_sender_report_is_what_rtpengine_makes_of_it() -> None:
+    block = report_block(0xA1, lsr=7, dlsr_s=1.0, fraction_lost=64, highest=4711, jitter=12)
+    packet = sender_report(0xB2, 0x18000, block)
+    description = struct.pack("!BBHI", 0x81, 202, 1, 0xB2)
+    assert rtcp_to_json(packet) == rtcp_to_json(packet + description) == REPORT
+
+
+def test_a_receiver_report_may_have_no_block() -> None:
+    assert rtcp_to_json(receiver_report(0xB2)) == {
+        "ssrc": 0xB2,
+        "type": 201,
+        "report_count": 0,
+        "report_blocks": [],
+    }
+
+
+def test_more_packets_than_expected_are_a_negative_loss() -> None:
+    packet = bytearray(receiver_report(1, report_block(2, lsr=0)))
+    packet[13:16] = (-3).to_bytes(3, "big", signed=True)
+    report = rtcp_to_json(bytes(packet))
+    assert report is not None
+    assert report["report_blocks"][0]["packets_lost"] == -3
+
+
+def test_what_is_encrypted_or_has_no_report_says_nothing() -> None:
+    report = sender_report(0xB2, 7)
+    for packet in (
+        report + bytes(14),  # as SRTCP: an index and a tag (RFC 3711 3.4)
+        report[:-1],
+        struct.pack("!BBHI", 0x81, 202, 1, 0xB2),
+        struct.pack("!BBHI", 0x82, 201, 1, 1),  # two blocks are missing
+        b"",
+    ):
+        assert rtcp_to_json(packet) is None
+
+
+@given(st.binary(max_size=120))
+def test_any_bytes_have_a_report_or_none(packet: bytes) -> None:
+    report = rtcp_to_json(packet)
+    assert report is None or report["report_count"] == len(report["report_blocks"])

@@ -1,4 +1,4 @@
-"""Records to Homer: each in a packet of HEP, over UDP or TCP."""
+"""Records and RTCP to Homer: each in a packet of HEP, over UDP or TCP."""
 
 import socket
 from pathlib import Path
@@ -9,15 +9,17 @@ import msgspec
 from nh.address import TcpAddress
 from nh.calls.media import Endpoint
 from nh.config import Settings
+from nh.ipc.link_messages import RtcpPacket
 from nh.results import CallRecord, LegDetail
 from nh.supervisor.host.secret_file import read_secret
 from nh.supervisor.records.targets import TIME_LIMIT_S
-from nh.wire.hep import HepPacket, PacketKind, encode_packet
+from nh.wire.hep import HepPacket, PacketKind, encode_packet, rtcp_to_json
 from nh.wire.native.values import to_json
 
 _NOWHERE: Final = Endpoint("0.0.0.0", 0)
 
 _record: Final = msgspec.msgpack.Decoder(CallRecord)
+_rtcp: Final = msgspec.msgpack.Decoder(RtcpPacket)
 
 
 def read_key(settings: Settings) -> bytes:
@@ -58,6 +60,28 @@ class HepEncoder:
             except ValueError as exc:
                 refusal = exc
         raise refusal
+
+    def rtcp(self, seen: bytes) -> bytes:
+        """The packet for RTCP (nh.ipc.link_messages.RtcpPacket in msgpack); b"" if it has no report."""
+        packet = _rtcp.decode(seen)
+        report = rtcp_to_json(packet.data)
+        if report is None:
+            return b""
+        source, local = (
+            Endpoint(address.partition("%")[0], port) for address, port in (packet.source, packet.local)
+        )
+        return encode_packet(
+            HepPacket(
+                PacketKind.RTCP_JSON,
+                source,
+                local,
+                at_us=packet.at_us,
+                capture_id=self._capture_id,
+                correlation_id=packet.call_id,
+                payload=msgspec.json.encode(report),
+                key=self._key,
+            )
+        )
 
     def _encode_call(self, call: CallRecord) -> bytes:
         source, destination = _places(call)

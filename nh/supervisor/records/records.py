@@ -12,6 +12,7 @@ import msgspec
 from nh.calls.journal import NO_CLIENT, CallEnd
 from nh.config import Settings
 from nh.ipc.left_records import take_records
+from nh.ipc.link_messages import RtcpSeen
 from nh.results import CallRecord, EndedCall
 from nh.stats import SupervisorStats
 from nh.supervisor.records.history import History
@@ -43,8 +44,10 @@ class Records:
     def __init__(self, settings: Settings, stats: SupervisorStats) -> None:
         self.history = History(settings.history)
         self._writers = [RecordWriter(target) for target in settings.records]
+        self._rtcp_writer: RecordWriter | None = None
         if settings.hep:
-            self._writers.append(_hep_writer(settings))
+            writer, self._rtcp_writer = _hep_writers(settings)
+            self._writers.append(writer)
         self._stats = stats
 
     def add(self, call_id: bytes, record: bytes) -> None:
@@ -82,6 +85,13 @@ class Records:
         )
         self.add(call_id, msgspec.msgpack.encode(lost))
 
+    def add_rtcp(self, seen: RtcpSeen) -> None:
+        """Take RTCP that passed, for Homer."""
+        if self._rtcp_writer is not None:
+            self._stats.hep_rtcp_lost += seen.lost
+            for packet in seen.packets:
+                self._rtcp_writer.put(packet)
+
     def reopen(self) -> None:
         """Open the files anew with the next record."""
         for writer in self._writers:
@@ -93,19 +103,27 @@ class Records:
             written, lost = writer.take_counts()
             self._stats.records_written += written
             self._stats.records_lost += lost
+        if self._rtcp_writer is not None:
+            sent, lost = self._rtcp_writer.take_counts()
+            self._stats.hep_rtcp_sent += sent
+            self._stats.hep_rtcp_lost += lost
 
     def close(self, *, at_handover: bool = False) -> None:
         """Take no records any more; those that wait have a moment. What waits then is lost."""
         ends_at = time.monotonic() + (HANDOVER_GRACE_S if at_handover else GRACE_S)
-        for writer in self._writers:
-            writer.close(ends_at)
+        for writer in (*self._writers, self._rtcp_writer):
+            if writer is not None:
+                writer.close(ends_at)
         self.update_stats()
 
 
-def _hep_writer(settings: Settings) -> RecordWriter:
+def _hep_writers(settings: Settings) -> tuple[RecordWriter, RecordWriter]:
+    """Those that send records, and RTCP, to Homer."""
     from nh.supervisor.records.hep import HepEncoder, HepTarget, read_key  # noqa: PLC0415  few relays have it
 
     target = settings.hep_target
     encoder = HepEncoder(settings.hep_id, read_key(settings))
     open_ = functools.partial(HepTarget, target.address, tcp=target.tcp)
-    return RecordWriter(f"hep {settings.hep}", open_, encoder.record)
+    name = f"hep {settings.hep}"
+    rtcp = RecordWriter(name, open_, encoder.rtcp, what="reports of RTCP")
+    return RecordWriter(name, open_, encoder.record), rtcp

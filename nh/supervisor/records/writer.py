@@ -37,7 +37,8 @@ class RecordWriter:
     Args:
         name: the target, an entry of the setting `records`, or for the log.
         open_: makes the target; None: as `name` says.
-        encode: makes of a record in msgpack what the target writes.
+        encode: makes of a record in msgpack what the target writes; b"" for nothing.
+        what: what is lost if the target does not take it, for the log.
     """
 
     def __init__(
@@ -45,7 +46,10 @@ class RecordWriter:
         name: str,
         open_: Callable[[], Target] | None = None,
         encode: Callable[[bytes], bytes] | None = None,
+        *,
+        what: str = "the records of calls that end now",
     ) -> None:
+        self._what = what
         self._name = name
         self._open = open_ or functools.partial(open_target, name)
         self._encode = encode or json_line
@@ -107,7 +111,10 @@ class RecordWriter:
 
     def _write(self, target: Target, record: bytes) -> None:
         try:
-            target.write(self._encode(record))
+            data = self._encode(record)
+            if not data:
+                return
+            target.write(data)
         except OSError as exc:
             target.reopen()
             self._lose(exc.strerror or str(exc))
@@ -123,9 +130,7 @@ class RecordWriter:
     def _lose(self, why: str) -> None:
         with self._lock:
             self._lost += 1
-        self._log.log(
-            logging.ERROR, "records: %s: %s; the records of calls that end now are lost", self._name, why
-        )
+        self._log.log(logging.ERROR, "records: %s: %s; %s are lost", self._name, why, self._what)
 
 
 def json_line(record: bytes) -> bytes:

@@ -103,6 +103,7 @@ class ShardHandle:
         on_exit: called once, with the reason, when the process is reaped and all commands are answered.
         on_no_calls_left: called with each NoCallsLeft of the shard.
         on_media_timed_out: called with each MediaTimedOut of the shard.
+        on_rtcp_seen: called with each RtcpSeen.
         on_answered: called with the seconds that a command took, for each that the shard answered in time.
 
     Raises:
@@ -120,6 +121,7 @@ class ShardHandle:
         on_exit: Callable[[str], None],
         on_no_calls_left: Callable[[link.NoCallsLeft], None],
         on_media_timed_out: Callable[[link.MediaTimedOut], None] = lambda _: None,
+        on_rtcp_seen: Callable[[link.RtcpSeen], None] = lambda _: None,
         on_answered: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.state = HandleState.STARTING
@@ -132,6 +134,7 @@ class ShardHandle:
         self._on_exit = on_exit
         self._on_no_calls_left = on_no_calls_left
         self._on_media_timed_out = on_media_timed_out
+        self._on_rtcp_seen = on_rtcp_seen
         self._on_answered = on_answered
         self._in_flight: dict[int, tuple[Answer, float]] = {}  # in the order of their deadlines
         self._last_id = 0
@@ -239,6 +242,8 @@ class ShardHandle:
                 self._on_no_calls_left(message)
             case link.MediaTimedOut():
                 self._on_media_timed_out(message)
+            case link.RtcpSeen():
+                self._on_rtcp_seen(message)
             case link.Configured():
                 records = ((link.encode(each), fds) for each, fds in self._recovery.begin())
                 self._channel.send_all(records, self._on_restore_error)

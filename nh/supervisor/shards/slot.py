@@ -15,7 +15,7 @@ import msgspec
 from nh.calls.journal import NO_CLIENT, Client
 from nh.commands import RelayCommand
 from nh.errors import ShardUnavailable
-from nh.ipc.link_messages import MediaTimedOut, NoCallsLeft, Reconfigure, Recorded
+from nh.ipc.link_messages import MediaTimedOut, NoCallsLeft, Reconfigure, Recorded, RtcpSeen
 from nh.loop import Loop, Timer
 from nh.results import Failure
 from nh.stats.layout import ShardState, ShardStatus
@@ -54,6 +54,7 @@ class ShardSlot:
         on_exit: called with the slot and the reason when the process is gone.
         on_no_calls_left: called with the slot when `drain_round` has changed.
         on_media_timed_out: called with each call of the shard whose media have timed out.
+        on_rtcp_seen: called with the RTCP that passed the shard.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class ShardSlot:
         self.on_exit: list[Callable[[ShardSlot, str], None]] = []
         self.on_no_calls_left: list[Callable[[ShardSlot], None]] = []
         self.on_media_timed_out: list[Callable[[MediaTimedOut], None]] = []
+        self.on_rtcp_seen: list[Callable[[RtcpSeen], None]] = []
         self._loop = loop
         self._spec = spec
         self._new_process = new_process
@@ -136,6 +138,7 @@ class ShardSlot:
             on_ready=self._on_ready,
             on_no_calls_left=self._on_no_calls_left,
             on_media_timed_out=self._on_media_timed_out,
+            on_rtcp_seen=self._on_rtcp_seen,
             on_answered=self.status.command_s.observe,
             on_exit=lambda why: self._on_exit(Path(spec.configure.handover_path), why),
         )
@@ -227,6 +230,10 @@ class ShardSlot:
         self.drain_round = message.round
         for on_no_calls_left in self.on_no_calls_left:
             on_no_calls_left(self)
+
+    def _on_rtcp_seen(self, message: RtcpSeen) -> None:
+        for on_rtcp_seen in self.on_rtcp_seen:
+            on_rtcp_seen(message)
 
     def _on_media_timed_out(self, message: MediaTimedOut) -> None:
         for on_media_timed_out in self.on_media_timed_out:
