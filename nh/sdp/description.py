@@ -32,6 +32,9 @@ class Direction(enum.StrEnum):
     INACTIVE = "inactive"
 
 
+_DIRECTIONS = tuple((direction.value, direction) for direction in Direction)
+
+
 class Attribute(NamedTuple):
     """One a= line: its index among all lines, and its value after the colon, b"" without one."""
 
@@ -67,7 +70,11 @@ class Section(msgspec.Struct, frozen=True):
     @property
     def own_direction(self) -> Direction | None:
         """Its own direction attribute; None without one."""
-        return next((direction for direction in Direction if direction.value in self.attributes), None)
+        attributes = self.attributes
+        for name, direction in _DIRECTIONS:
+            if name in attributes:
+                return direction
+        return None
 
     @property
     def bundles(self) -> tuple[tuple[str, ...], ...]:
@@ -157,7 +164,7 @@ class Medium(Section, frozen=True):
         secured = "TLS" in parts or self.has("fingerprint") or self.session.has("fingerprint")
         zrtp = self.has("zrtp-hash") or self.session.has("zrtp-hash")
         found = {"stun": self.ice, "dtls": secured or "DTLS" in parts, "zrtp": zrtp}
-        return tuple(name for name, there in found.items() if there)
+        return tuple([name for name, there in found.items() if there])
 
     @property
     def held(self) -> bool:

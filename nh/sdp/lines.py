@@ -23,7 +23,13 @@ class Line(NamedTuple):
 
 def split_lines(body: bytes) -> tuple[Line, ...]:
     """The lines of `body`; their texts and ends, joined, are `body`."""
-    return tuple(_make_line(raw) for raw in body.splitlines(keepends=True))
+    return tuple(
+        [
+            # nearly all lines end so
+            Line(raw[:-2], _CRLF) if raw.endswith(_CRLF) else _make_line(raw)
+            for raw in body.splitlines(keepends=True)
+        ]
+    )
 
 
 def _make_line(raw: bytes) -> Line:
@@ -69,15 +75,20 @@ class Edits:
 
     def render(self) -> bytes:
         """The body with all changes."""
-        result: list[Line] = []
-        for index, line in enumerate(self._lines):
-            text = self._texts.get(index, line.text)
+        texts, inserted = self._texts, self._inserted
+        parts: list[bytes] = []  # texts and ends in turn
+        for index, (original, end) in enumerate(self._lines):
+            text = texts.get(index, original)
             if text is not None:
-                result.append(Line(text, line.end))
-            result.extend(Line(inserted, line.end) for inserted in self._inserted.get(index, ()))
-        # lines may have been inserted after a last line without an end
+                parts += (text, end)
+            if index in inserted:
+                for new in inserted[index]:
+                    parts += (new, end)
+        if self._lines and not self._lines[-1].end:
+            self._end_all_but_last(parts)
+        return b"".join(parts)
+
+    def _end_all_but_last(self, parts: list[bytes]) -> None:
+        """Give an end to lines after which others were inserted, and which had none as they were the last."""
         usual_end = next((line.end for line in self._lines if line.end), _CRLF)
-        return b"".join(
-            line.text + (line.end or (usual_end if position < len(result) else b""))
-            for position, line in enumerate(result, start=1)
-        )
+        parts[1:-1:2] = [end or usual_end for end in parts[1:-1:2]]

@@ -85,19 +85,21 @@ def _divide(lines: tuple[Line, ...]) -> list[list[int]]:
     parts: list[list[int]] = []
     media = 0
     after_blank = False
+    typed = _TYPED.match
     for index, line in enumerate(lines):
-        if line.blank:
-            after_blank = True
-        elif not _TYPED.match(line.text):
-            if not after_blank:
-                raise _error(index, f"{line.text[:32]!r} is not TYPE=VALUE")
-        elif line.text.startswith(b"v="):
-            if line.text[2:].strip() != b"0":
+        text = line.text
+        if not typed(text):
+            if line.blank:
+                after_blank = True
+            elif not after_blank:
+                raise _error(index, f"{text[:32]!r} is not TYPE=VALUE")
+        elif text.startswith(b"v="):
+            if text[2:].strip() != b"0":
                 raise _error(index, "the SDP version is not 0")
             parts.append([index])
         elif not parts:
             raise _error(index, "an SDP must start with v=0")
-        elif line.text.startswith(b"m="):
+        elif text.startswith(b"m="):
             media += 1
             if media > MAX_MEDIA:
                 raise _error(index, f"more than {MAX_MEDIA} media")

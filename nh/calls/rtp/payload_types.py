@@ -23,6 +23,9 @@ _RTPMAP: Final = re.compile(
     re.ASCII,
 )
 
+_SHORT: Final = 64
+"""Most characters of an a=rtpmap that is cached: what a peer sends must not fill the memory."""
+
 _CLOCKLESS: Final = frozenset(
     {"telephone-event", "tone", "cn", "red", "ulpfec", "parityfec", "flexfec", "flexfec-03", "rtx"}
 )
@@ -110,6 +113,15 @@ def read_rtpmaps(values: Iterable[str]) -> tuple[PayloadFormat, ...]:
 
 
 def _read_rtpmap(value: str) -> PayloadFormat | None:
+    return _read_short(value) if len(value) <= _SHORT else _parse(value)
+
+
+@functools.lru_cache(maxsize=256)  # phones have the same few
+def _read_short(value: str) -> PayloadFormat | None:
+    return _parse(value)
+
+
+def _parse(value: str) -> PayloadFormat | None:
     match = _RTPMAP.match(value)
     if match is None:
         return None
