@@ -13,6 +13,9 @@ from tools.harness.relay import Relay, running_relay
 def relay() -> Iterator[Relay]:
     """A relay that serves HTTP, ng too."""
     with running_relay(http="127.0.0.1:0", http_ng=True, address="127.0.0.1", silent_s=3600) as relay:
+        # on a busy host the process takes seconds to load, in which a call that is judged falls silent
+        with http_client(relay) as client:
+            client.get("/healthz").raise_for_status()
         yield relay
 
 

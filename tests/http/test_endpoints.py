@@ -9,8 +9,9 @@ import pytest
 from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
 
+from nh.calls.media import Media, Side
 from nh.client import NativeClient
-from nh.commands import MAX_LIST
+from nh.commands import MAX_LIST, Allocate, CloseCall, TransactionKey
 from tools.harness.call import RelayedCall
 from tools.harness.relay import Relay
 from tools.harness.waiting import eventually
@@ -58,13 +59,11 @@ def test_a_call_is_listed_and_shown_whatever_its_call_id(
     relay: Relay, client: httpx.Client, call_id: bytes
 ) -> None:
     with RelayedCall(relay.unix_address, call_id) as call:
+        [listed] = client.get(f"/api/calls?contains={quote(call_id, safe='')}").json()["calls"]
         call.talk()
-        with NativeClient(relay.unix_address) as native:
-            [listed] = client.get(f"/api/calls?contains={quote(call_id, safe='')}").json()["calls"]
-            reply = client.get(call_url(call_id))
-            shown = reply.json()
-            del native
-            why = client.get(call_url(call_id).replace("/api/calls/", "/api/why/"))
+        why = client.get(call_url(call_id).replace("/api/calls/", "/api/why/"))
+        reply = client.get(call_url(call_id))
+        shown = reply.json()
         assert shown["call_id"] == listed["call_id"] == why.json()["call_id"]
         assert [verdict["state"] for verdict in why.json()["verdicts"]] == ["ok", "ok"]
         assert reply.headers["content-type"] == "application/json"
@@ -97,15 +96,20 @@ def test_a_list_is_selected_and_ordered(relay: Relay, client: httpx.Client) -> N
         params: dict[str, str | int] = {"contains": "selected-", **query}
         return [call["call_id"] for call in client.get("/api/calls", params=params).json()["calls"]]
 
+    ringing = Allocate(
+        TransactionKey(b"selected-c", 1, b"alice"), Side.FROM, "127.0.0.1", (Media("192.0.2.1", 4000, 2),)
+    )
     with (
         RelayedCall(relay.unix_address, b"selected-b") as first,
         RelayedCall(relay.unix_address, b"selected-a") as second,
+        NativeClient(relay.unix_address) as native,
     ):
-        first.talk()
-        assert listed() == ["selected-a", "selected-b"]
-        assert listed(sort="packets", limit=1) == ["selected-b"]
+        native.request(ringing)
+        assert listed() == ["selected-a", "selected-b", "selected-c"]
         assert listed(sort="age", address="127.0.0.0/8") == ["selected-b", "selected-a"]
-        assert listed(address="192.0.2.1") == listed(one_way="true", silent="true") == []
+        # a call that rings is neither, however long it does
+        assert listed(one_way="true", silent="true", address="192.0.2.1") == []
+        native.request(CloseCall(b"selected-c"))
         first.end()
         second.end()
 
