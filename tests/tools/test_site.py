@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.full,
+    pytest.mark.timeout(300),  # the site is built: 5 s, and many times that where others use the CPUs
     pytest.mark.skipif(find_spec("sphinx") is None, reason="needs Sphinx: make docs"),
 ]
 

@@ -17,7 +17,10 @@ from tools.harness.relay import Place, place_for_relay
 ROOT = Path(__file__).parents[2]
 BUILD = "import hatchling.build as it, sys; print(it.build_{}(sys.argv[1]))"
 
-pytestmark = pytest.mark.full
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.timeout(300),  # the wheel is built: 7 s, and many times that where others use the CPUs
+]
 
 
 def run(*words: str | Path, cwd: Path = ROOT) -> str:
