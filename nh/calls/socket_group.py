@@ -60,6 +60,7 @@ class SocketGroup:
         address: local IP address of all sockets.
         media: the media that the SDP announced.
         relay_media: the media that the proxy announces instead.
+        bases: the lowest port of each medium.
         sockets: all of them, in the order of media and ports.
         components: what each of `sockets` is for, in the same order.
         created: monotonic seconds.
@@ -73,6 +74,7 @@ class SocketGroup:
     __slots__ = (
         "_sharing",
         "address",
+        "bases",
         "components",
         "created",
         "dscp",
@@ -112,6 +114,7 @@ class SocketGroup:
             RelayMedia(address, base if medium.active else 0, medium.range)
             for medium, (base, _) in zip(media, runs, strict=True)
         )
+        self.bases = [base for base, _ in runs]
         self.sockets = tuple([socket for _, sockets in runs for socket in sockets])
         self.components = _components(tuple([medium.range for medium in media]))
 
@@ -193,15 +196,6 @@ class SocketGroup:
         group = cls(id=id, side=side, address=address, media=media, runs=runs, created=created, dscp=dscp)
         group.set_media(media, announced)
         return group
-
-    @property
-    def bases(self) -> list[int]:
-        """The lowest port of each medium."""
-        return [
-            socket.local.port
-            for socket, place in zip(self.sockets, self.components, strict=True)
-            if place.component == 0
-        ]
 
     def renew(self, media: Sequence[Media]) -> None:
         """Replace the media by newly announced ones, which need the same sockets."""
