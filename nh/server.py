@@ -9,10 +9,19 @@ import socket
 from collections.abc import Callable, Sequence
 
 from nh.command_table import COMMANDS, INFO, Route
-from nh.commands import Command, Extension, GetStats, ListCalls, Ping, RelayCommand
-from nh.errors import NhError, UnknownCommand
+from nh.commands import (
+    Command,
+    Extension,
+    GetStats,
+    ListCalls,
+    ListEnded,
+    Ping,
+    RelayCommand,
+    ShowEnded,
+)
+from nh.errors import NhError, UnknownCall, UnknownCommand
 from nh.loop import Loop, SelectorLoop
-from nh.results import ExtensionResult, Failure, Pong, Result, Stats
+from nh.results import CallRecord, EndedCalls, ExtensionResult, Failure, Pong, Result, Stats
 from nh.rpc.events import Origin
 from nh.rpc.frontend import Frontend
 from nh.shard.relay import Relay
@@ -47,7 +56,12 @@ class Server:
     ) -> None:
         self.helper = helper or Relay()
         self.stats = SupervisorStats()
-        own: dict[type, Handler] = {GetStats: self._get_stats, Ping: _answer_ping}
+        own: dict[type, Handler] = {
+            GetStats: self._get_stats,
+            Ping: _answer_ping,
+            ListEnded: _list_ended,
+            ShowEnded: _show_ended,
+        }
         self.commands: dict[str, Handler] = {
             info.native: own.get(info.command, _refuse) if info.route is Route.SUPERVISOR else _execute
             for info in COMMANDS
@@ -105,6 +119,14 @@ class Server:
 
 def _answer_ping(_helper: Relay, _command: Command) -> Pong:
     return Pong(__version__)
+
+
+def _list_ended(_helper: Relay, _command: Command) -> EndedCalls:
+    return EndedCalls(())
+
+
+def _show_ended(_helper: Relay, _command: Command) -> CallRecord:
+    raise UnknownCall("this relay is part of another program, and keeps no records of calls that have ended")
 
 
 def _refuse(_helper: Relay, _command: Command) -> Result:

@@ -11,9 +11,9 @@ import uvloop
 
 from nh import AsyncioLoop, Client, Helper, NativeClient, RelayConfig, SelectorLoop, Server
 from nh.calls.media import Media, Side
-from nh.commands import Command, Drain, Extension, GetStats, Ping, TransactionKey
+from nh.commands import Command, Drain, Extension, GetStats, ListEnded, Ping, ShowEnded, TransactionKey
 from nh.errors import LimitReached, NhError, UnknownCommand
-from nh.results import Pong, Stats
+from nh.results import EndedCalls, Pong, Stats
 from nh.stats.layout import SHARD_TABLE, SUPERVISOR_TABLE
 from tools.harness.media_peer import MediaPeer
 from tools.harness.ports import claim_ports
@@ -173,6 +173,13 @@ def test_the_statistics_are_those_of_the_server_and_of_its_relay(
     assert isinstance(helper, dict)
     assert server.keys() == {field.name for field in SUPERVISOR_TABLE}
     assert helper.keys() == {*(field.name for field in SHARD_TABLE), "histograms"}
+
+
+def test_a_library_keeps_no_history(listener: socket.socket, ports: tuple[int, int]) -> None:
+    with running(serve(listener, ports)), NativeClient(address_of(listener)) as client:
+        assert client.request(ListEnded()) == EndedCalls(())
+        with pytest.raises(NhError, match="keeps no records"):
+            client.request(ShowEnded(b"x"))
 
 
 def test_a_handler_that_fails_costs_its_own_command_only(

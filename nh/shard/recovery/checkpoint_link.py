@@ -186,7 +186,7 @@ class LinkCheckpointSink:
         """See CheckpointSink."""
         if self._closed:
             return
-        added = self.records.add(call_id, record) if record else None
+        added = self._add_record(call_id, record) if record else None
         if self._held is not None:
             if added is None:
                 self._held.calls[call_id] = None
@@ -214,6 +214,17 @@ class LinkCheckpointSink:
     def close(self) -> None:
         """Send nothing any more: the supervisor's checkpoints stay as they are."""
         self._closed = True
+
+    def _add_record(self, call_id: bytes, record: bytes) -> Unconfirmed:
+        lost = self.records.lost
+        added = self.records.add(call_id, record)
+        if self.records.lost > lost:
+            self._rate_limited.log(
+                logging.ERROR,
+                "%d records of calls are lost, because no supervisor has taken them",
+                self.records.lost,
+            )
+        return added
 
     @property
     def has_backlog(self) -> bool:
