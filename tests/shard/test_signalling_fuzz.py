@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelayConfig, RelaySettings
 from nh.calls.snapshots.call import CallSnapshot, Clock, take_snapshot
+from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
 from nh.commands import (
     PLAIN_TEXT,
     Answer,
@@ -24,6 +25,7 @@ from nh.commands import (
     OfferOptions,
     Query,
     RtcpAttribute,
+    SdesOptions,
     SdpText,
 )
 from nh.errors import PortsExhausted, Refused
@@ -58,8 +60,18 @@ def spoiled(draw: st.DrawFn) -> bytes:
     return bytes(sdp)
 
 
+SECURE = (
+    b"v=0\r\no=- 1 1 IN IP4 192.0.2.5\r\ns=-\r\nc=IN IP4 192.0.2.5\r\nt=0 0\r\nm=audio 4000 RTP/SAVP 0\r\n"
+    b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^20|1:4\r\n"
+    b"a=crypto:2 AEAD_AES_256_GCM inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKis\r\n"
+)
+"""An end that offers SRTP, or takes the first line of an offer, or the second."""
+
 SDPS = st.one_of(
-    st.sampled_from(sorted(samples.ALL.values())), spoiled(), generator.bodies(), st.binary(max_size=200)
+    st.sampled_from([SECURE, *sorted(samples.ALL.values())]),
+    spoiled(),
+    generator.bodies(),
+    st.binary(max_size=200),
 )
 TAGS = st.sampled_from([b"", b"alice", b"bob", b"carol", b"\xff\x00"])
 CALL_IDS = st.sampled_from([b"one", b"two"])
@@ -103,6 +115,14 @@ OPTIONS = st.builds(
     mux_accept=st.booleans(),
     mux_reject=st.booleans(),
     transport_protocol=st.sampled_from(["", "", "accept", "RTP/SAVPF", "RTP/AVP", "RTP/AVPF", "rtp/savp"]),
+    sdes=st.builds(
+        SdesOptions,
+        off=st.booleans(),
+        only=st.sampled_from([(), ("AES_CM_128_HMAC_SHA1_80",)]),
+        order=st.sampled_from([(), ("AEAD_AES_256_GCM",)]),
+        pad=st.booleans(),
+        lifetime=st.booleans(),
+    ),
     dscp=st.sampled_from([None, 0, 46]),
     loop_protect=st.booleans(),
     label=st.sampled_from(["", "label"]),
@@ -165,6 +185,9 @@ def test_any_order_of_commands_has_results_or_refusals(ports: range, commands: l
             assert isinstance(result, RESULTS[type(command)])
             if isinstance(result, Rewritten) and result.sdp:  # an empty body stays empty
                 parse(result.sdp)
+                for call in relay.table:
+                    snapshot = take_snapshot(call, clock=Clock(1.0, 1.0))
+                    assert decode_snapshot(encode_snapshot(snapshot)) == snapshot
                 assert isinstance(command, Offer | Answer)
                 encoding = Encoding.JSON if command.options.escaped else Encoding.BENCODE
                 reply = decode(encode_reply(Request(command, encoding), result, 65_200))
