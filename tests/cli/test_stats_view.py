@@ -66,7 +66,8 @@ def test_a_shard_has_a_row_with_its_state_load_and_rates() -> None:
 
 def test_drops_are_told_by_reason_in_each_row_of_a_wide_terminal() -> None:
     lines = rendered(view_of(AFTER, BEFORE), WIDE_COLUMNS)
-    assert row(lines, "1") == "1 up 1 50 30M 12 11 48 152 1000 2.0 7.0 0 0 0 0 0 0 2.0 4ms 1"
+    others = " ".join("0" for _ in DROPS[1:])
+    assert row(lines, "1") == f"1 up 1 50 30M 12 11 48 152 1000 2.0 7.0 {others} 2.0 4ms 1"
 
 
 def test_packets_are_told_by_path() -> None:
@@ -176,7 +177,7 @@ def full(number: int, clock: float) -> ShardReading:
 
 def test_reasons_beyond_the_width_are_summed_up() -> None:
     before, after = make_shard(0, clock=100.0), make_shard(0, clock=101.0)
-    for number, reason in enumerate(DROPS):
+    for number, reason in enumerate(DROPS[:7]):
         setattr(after, reason.name, 1000 * (number + 1))
     lines = rendered(view_of(make_reading(after), make_reading(before)), 60)
     assert "drop/s  7000 DTMF blocked · 6000 overflow · 15.0k other" in lines
@@ -189,7 +190,7 @@ def test_nothing_is_cut_even_with_the_longest_values(width: int) -> None:
     before = make_reading(*(full(name, 100.0) for name in names))
     lines = rendered(view_of(make_reading(*(full(name, 101.0) for name in names)), before), width)
     assert "…" not in "\n".join(lines)
-    assert len(row(lines, "255").split()) == (15 if width == 80 else 21)
+    assert len(row(lines, "255").split()) == (15 if width == 80 else 14 + len(DROPS))
     assert max(map(len, lines)) <= width
 
 
