@@ -20,3 +20,12 @@ def test_one_line_goes_through_and_the_rest_is_counted(caplog: pytest.LogCapture
         "line 5 (4 similar lines suppressed)",
         "line 6",
     ]
+
+
+def test_a_burst_goes_through_in_each_interval(caplog: pytest.LogCaptureFixture) -> None:
+    now = 100.0
+    throttle = RateLimitedLogger(logging.getLogger("nh.test"), lambda: now, burst=3)
+    assert [throttle.log(logging.WARNING, "line %d", n) for n in range(5)] == [True] * 3 + [False] * 2
+    now = 101.0
+    assert throttle.log(logging.WARNING, "line %d", 5)
+    assert caplog.messages[-2:] == ["line 2", "line 5 (2 similar lines suppressed)"]

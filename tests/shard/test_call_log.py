@@ -1,12 +1,14 @@
 """nh.shard.call_log: one line for a reason, however many calls are refused, and one for a shortage's end."""
 
 import logging
+import time
 
 import pytest
 
+from nh.calls.journal import CallEnd, CallJournal, Client
 from nh.commands import CloseCall, ListCalls
 from nh.errors import AddressUnavailable, LimitReached, PortsExhausted, SocketsExhausted, UnknownCall
-from nh.shard.call_log import LOG_INTERVAL_S, QUIET_S, RefusalLog, log_refusal
+from nh.shard.call_log import CALLS_A_SECOND, LOG_INTERVAL_S, QUIET_S, CallLog, RefusalLog, log_refusal
 
 PORTS, SOCKETS = PortsExhausted("no ports; widen --ports"), SocketsExhausted("no descriptors; raise ulimit")
 
@@ -109,3 +111,29 @@ def test_a_refused_command_names_its_call_for_debugging(caplog: pytest.LogCaptur
         r"CloseCall of call 'one\x0a' is refused: the call-id is unknown",
         "ListCalls is refused: too many",
     ]
+
+
+def test_a_flood_of_calls_makes_so_many_lines_a_second(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    log = CallLog(1, clock)
+    for number in range(10 * CALLS_A_SECOND):
+        log.call_begun(b"call-%d" % number, CallJournal(client=Client("ng", "192.0.2.5:2223", "offer")))
+    assert len(caplog.messages) == CALLS_A_SECOND
+    assert caplog.messages[0] == "call 'call-0' begins in shard 1: ng offer of 192.0.2.5:2223"
+    clock.now += 1
+    log.call_ended(b"call-0", CallJournal(begin=time.time(), end=CallEnd.EXPIRED, packets=7))
+    assert caplog.messages[-1] == (
+        "call 'call-0' ended after 0.0 s: expired; 7 packets were received (900 similar lines suppressed)"
+    )
+
+
+def test_calls_that_stay_elsewhere_do_not_end_in_the_log(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    log = CallLog(1, clock)
+    log.muted = True
+    log.call_ended(b"call", CallJournal(end=CallEnd.SHUTDOWN))
+    assert caplog.messages == []

@@ -79,6 +79,22 @@ def test_a_call_tells_what_happened_in_order(calls: Recorded, alice: MediaPeer, 
     assert times == sorted(times)
 
 
+def test_the_way_of_packets_is_told_when_it_changes(
+    calls: Recorded, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    if calls.ng.relay.plane.kernel is None:
+        pytest.skip("all is in user space")
+    talk = calls.ng.connect(alice, bob)
+    calls.ng.talk(alice, bob, talk, components=(0,))
+    session = next(iter(calls.ng.relay.table.get_call(CALL).running))
+    went_in = {leg.socket.local.port for leg in session.legs if leg.offload is not None}
+    assert went_in
+    assert {each.port for each in calls.journal.events if each.event == "kernel"} == went_in
+    calls.ng.block()
+    left = {each.port for each in calls.journal.events if each.event == "user_space"}
+    assert left == went_in
+
+
 def test_a_record_says_who_ended_the_call_and_what_each_leg_received(
     calls: Recorded, alice: MediaPeer, bob: MediaPeer
 ) -> None:

@@ -46,7 +46,7 @@ def records(tmp_path: Path) -> Records:
 
 @pytest.fixture
 def deployment(records: Records) -> Iterator[Deployment]:
-    with deployed_relay(records=str(records.path)) as deployment:
+    with deployed_relay(records=str(records.path), silent_s=3600) as deployment:
         yield deployment
 
 
@@ -96,14 +96,13 @@ def test_calls_have_one_record_each_over_a_kill_an_upgrade_and_a_takeover(
 
 
 def test_calls_that_end_without_a_supervisor_have_records_when_the_next_one_comes(records: Records) -> None:
-    with deployed_relay(records=str(records.path), silent_s=1.0, shards=1) as deployment:
+    with deployed_relay(records=str(records.path), silent_s=3.0, shards=1) as deployment:
         deployment.start()
-        ended = deployment.make_call(b"ended")
+        deployment.make_call(b"ended").end()
         deployment.make_call(b"silent")
-        ended.end()
         records.wait_for({b"ended": "closed"})
         (shard,) = deployment.kill_supervisor()
-        eventually(lambda: has_ended(shard), "the shard ends behind its last call")
+        eventually(lambda: has_ended(shard), "the shard ends behind its last call", 30)
         deployment.start()
         # the killed supervisor may not have confirmed the first one: then that comes again
         names = eventually(lambda: _names(records, b"silent"), "the record of the silent call")
@@ -136,7 +135,8 @@ def test_an_orderly_end_without_a_store_ends_calls_and_a_moved_file_is_left_alon
 def test_a_call_in_the_store_goes_on_after_a_restart_and_has_its_record_then(
     records: Records, tmp_path: Path
 ) -> None:
-    with deployed_relay(records=str(records.path), state=str(tmp_path / "state"), shards=1) as deployment:
+    state = str(tmp_path / "state")
+    with deployed_relay(records=str(records.path), state=state, silent_s=3600, shards=1) as deployment:
         deployment.start()
         call = deployment.make_call(b"stored")
         assert deployment.stop() == 0
