@@ -68,10 +68,13 @@ class StateAway(enum.StrEnum):
 
     TAKE: nh takes them, and stores them later. It also starts without the server.
     REFUSE: nh refuses them, and does not start.
+    END: nh takes them, and ends when it has not reached the server for the time of the lease, because another
+        relay may have the calls then. It does not start.
     """
 
     TAKE = "take"
     REFUSE = "refuse"
+    END = "end"
 
 
 class XmlrpcFormat(enum.StrEnum):
@@ -133,6 +136,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
             for none.
         state_key_file: file of the key with which stored calls are encrypted; "": they are not.
         state_away: see StateAway.
+        standby: wait at the start until no other relay has the calls that `state` names.
         command_timeout_s: how long a shard may take for one command.
         idle_client_s: life of an RPC connection on which nothing happens.
         max_clients: most RPC connections at once; the longest idle one makes room.
@@ -178,6 +182,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     state: str = ""
     state_key_file: str = ""
     state_away: StateAway = StateAway.TAKE
+    standby: bool = False
     command_timeout_s: float = 2.0
     idle_client_s: float = 300.0
     max_clients: int = 4096

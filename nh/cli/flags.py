@@ -80,8 +80,12 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "state_away": Flag(
         _PROCESS,
-        "While the server of --state is away: take new calls and store them later, or refuse them",
-        metavar="take|refuse",
+        "While the server of --state is away. take: take new calls, store them later; refuse: refuse them; "
+        "end: end when the lease runs out, because another relay may have the calls",
+        metavar="WORD",
+    ),
+    "standby": Flag(
+        _PROCESS, "Wait at the start until no other relay has the calls of --state; then take them over"
     ),
     "log_level": Flag(
         _LOG, "How much to log on standard error: debug, info, warning or error", metavar="LEVEL"

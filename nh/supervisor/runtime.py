@@ -111,6 +111,11 @@ class Runtime:
         if self.store is not None:
             self.store.count_in(self.stats)
 
+    def why_not_ours(self) -> str:
+        """Why this relay must not serve the stored calls any more; "" if it may."""
+        ends = self.settings.state_away is StateAway.END
+        return self.store.why_lost(time.monotonic(), may_run_out=ends) if self.store is not None else ""
+
     @property
     def needs_store(self) -> bool:
         """Whether new calls are to be refused, because the store is away."""

@@ -28,6 +28,9 @@ from nh.supervisor.shards.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
+LOOK_S: Final = 0.1
+"""How often the supervisor looks whether the stored calls are still this relay's."""
+
 GRACE_S: Final = 3.5
 """After so long shards that do not end are killed, so that nh ends within 5 s."""
 
@@ -148,6 +151,8 @@ class Supervisor:
         runtime.stats.serving = 1
         if runtime.records is not None:
             runtime.records.add_left_behind(runtime.settings.runtime_path, runtime.recorded)
+        if runtime.store is not None and runtime.store.has_lease:
+            self._look_at_lease()
         self._publisher.publish()  # who reads `ready` may read the statistics next
         if self._handover.draining:
             self._drain.begin(self._handover.drain_left_s)
@@ -163,6 +168,16 @@ class Supervisor:
 
     def _ready_line(self) -> str:
         return self._runtime.ready_line([slot.ports for slot in self._slots.all])
+
+    def _look_at_lease(self) -> None:
+        why = self._runtime.why_not_ours()
+        if not why:
+            self._runtime.loop.call_later(LOOK_S, self._look_at_lease)
+        elif not self._ending:
+            logger.error("store: %s; this relay ends at once", why)
+            self._status = 1
+            self._end()
+            self._manager.kill()
 
     # --- the end ----------------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ class MemoryEngine:
 
     name = "memory"
     check_s = 5.0
+    lease = None
+    continues = True
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server

@@ -9,7 +9,7 @@ import pytest
 
 from nh.config import Settings
 from nh.errors import ConfigError, DirectoryInUse
-from nh.supervisor.store.open import STORE_NAME, open_store
+from nh.supervisor.store.open import STORE_NAME, locate, open_store
 from tests.supervisor.stores import file_system
 
 
@@ -127,3 +127,9 @@ def test_the_scheme_of_a_url_chooses_the_engine(tmp_path: Path) -> None:
         open_store(settings_in("elsewhere://host:1234")),
     ):
         pass
+
+
+def test_a_standby_needs_calls_on_a_server(tmp_path: Path) -> None:
+    for state in (str(tmp_path), "off", ""):
+        with pytest.raises(ConfigError, match=r"^standby: .*--state valkey://"):
+            locate(Settings(state=state, standby=True, runtime_dir="/run/test"))

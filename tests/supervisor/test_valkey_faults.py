@@ -10,6 +10,7 @@ import pytest
 
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.engine import StoreDamaged, StoredCall, StoreHeld, StoreRefused
+from nh.supervisor.store.journal import Journal, JournalRecord
 from nh.supervisor.store.store import Store
 from tests.supervisor.stores import until_written
 from tests.supervisor.valkey_group import Group
@@ -271,6 +272,76 @@ def test_a_relay_that_was_replaced_never_takes_the_calls_back(group: Group) -> N
     with pytest.raises(StoreHeld):
         first.open()
     assert set(group.contents()) == {b"a", b"b"}
+
+
+def test_the_journal_of_a_relay_that_was_killed_counts_unless_another_had_the_calls_since(
+    group: Group, tmp_path: Path
+) -> None:
+    def left_by_a_kill(call_id: bytes) -> None:
+        journal = Journal(tmp_path)
+        journal.add(JournalRecord(call_id, b"1", time.time()))
+        journal.close()
+
+    left_by_a_kill(b"a")
+    again = Store(group.engine("relay-1"), tmp_path)
+    assert [each.call_id for each in again.load()] == [b"a"]
+    until_written(again)
+    again.close(5.0)
+    left_by_a_kill(b"over")
+    other = group.engine("relay-2")
+    other.open()
+    other.close()
+    back = Store(group.engine("relay-1"), tmp_path)
+    assert [each.call_id for each in back.load()] == [b"a"]
+    back.close(5.0)
+
+
+def test_a_relay_that_was_replaced_leaves_no_journal(group: Group, tmp_path: Path) -> None:
+    store = Store(group.engine("relay-1"), tmp_path)
+    store.put(b"a", b"1")
+    until_written(store)
+    group.client.hset(group.key("group"), "until", 0)
+    other = group.engine("relay-2")
+    other.open()
+    store.put(b"b", b"1")
+    eventually(lambda: store.why_lost(0.0, may_run_out=False), "it is told")
+    assert "the relay relay-2 has the calls now" in store.why_lost(0.0, may_run_out=False)
+    store.close(5.0)
+    assert list(tmp_path.iterdir()) == []
+    other.close()
+    assert set(group.contents()) == {b"a"}
+
+
+def test_an_upgrade_keeps_the_lease_and_an_end_gives_it_up(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _s: None)
+    Store(group.engine("relay-1")).close(5.0, keep_lease=True)
+    with pytest.raises(StoreHeld):
+        group.engine("relay-2").open()
+    Store(group.engine("relay-1")).close(5.0)
+    other = group.engine("relay-2")
+    assert other.open() == []
+    other.close()
+
+
+def test_a_standby_waits_for_the_server_and_for_the_relay_that_has_the_calls(
+    own_group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = own_group.engine("relay-1")
+    own_group.server.stop()
+
+    def first_begins() -> None:
+        own_group.server.start()
+        first.open()
+        first.write({b"a": call(b"a")})
+
+    events = iter([first_begins, first.check, first.close])
+    monkeypatch.setattr("time.sleep", lambda _s: next(events)())
+    standby = own_group.engine("relay-2", standby=True)
+    assert standby.open() == [call(b"a")]
+    assert next(events, None) is None
+    standby.close()
 
 
 def test_the_epoch_grows_also_when_the_server_has_lost_all_data(own_group: Group) -> None:

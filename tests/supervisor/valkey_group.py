@@ -22,11 +22,13 @@ class Group:
         self.prefix = prefix
         self.location = f"{server.host}:{server.port}/0?prefix={prefix}"
 
-    def engine(self, holder: str = "relay-1", *, options: str = "", account: str = "") -> StoreEngine:
+    def engine(
+        self, holder: str = "relay-1", *, options: str = "", account: str = "", standby: bool = False
+    ) -> StoreEngine:
         """A new engine of it, as another process of the relay `holder` has one."""
         from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
 
-        return ValkeyEngine(parse_url("valkey", account + self.location + options), holder)
+        return ValkeyEngine(parse_url("valkey", account + self.location + options), holder, standby=standby)
 
     @property
     def client(self) -> Any:

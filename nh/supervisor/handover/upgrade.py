@@ -200,7 +200,7 @@ class UpgradeController:
         parts.publisher.stop()
         # 3. The store has everything on disk, and its file is closed: the next supervisor opens it.
         if parts.store is not None:
-            parts.store.close()
+            parts.store.close(keep_lease=True)
         # 4. What is handed over is collected after the last change to it.
         state = collect_handover_state(
             parts.locks,

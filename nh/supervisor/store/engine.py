@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from nh.errors import NhError, StoreUnavailable
+from nh.supervisor.store.lease import Lease
 
 
 class StoredCall(msgspec.Struct, frozen=True):
@@ -56,13 +57,19 @@ class StoreHeld(StoreUnavailable):
 
 
 class StoreEngine(Protocol):
-    """Where calls are stored. One thread at a time uses it; after close() it may be opened again.
+    """Where calls are stored. One thread at a time uses it; after close() it may be opened again."""
 
-    Attributes:
-        check_s: how often check() is to be called at least, seconds.
-    """
+    @property
+    def check_s(self) -> float:
+        """How often check() is to be called at least, seconds."""
 
-    check_s: float
+    @property
+    def lease(self) -> Lease | None:
+        """For how long the calls are this relay's; None: no other relay can get them."""
+
+    @property
+    def continues(self) -> bool:
+        """Whether this relay was the last to have the calls. If not, its journal is older than the store."""
 
     @property
     def name(self) -> str:

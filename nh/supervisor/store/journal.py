@@ -171,6 +171,14 @@ class Journal:
         self._batch = self._batch[0], 0
         self._is_compact = True
 
+    def clear(self) -> None:
+        """Drop all records, also those found at the start: the store's are newer."""
+        self._found.clear()
+        for which in range(len(self._files)):
+            self._empty(which)
+        self._batch = self._number, 0
+        self._is_compact = False
+
     def close(self) -> None:
         """Close the files; the next Journal finds what is in them."""
         for fd in self._files:

@@ -58,7 +58,7 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
     with contextlib.ExitStack() as stack:
         try:
             runtime = settings.runtime_path.resolve()
-            opened = _ENGINES[scheme](location, os.fsencode(runtime), inherited, bool(settings.state))
+            opened = _ENGINES[scheme](location, os.fsencode(runtime), inherited, settings)
             engine, lock = stack.enter_context(opened)
             away = scheme != SQLITE and settings.state_away is StateAway.TAKE
             sealed = SealedEngine(engine, read_state_key(settings.state_key_file), remote=scheme != SQLITE)
@@ -90,6 +90,8 @@ def locate(settings: Settings) -> tuple[str, str]:
         ConfigError: no engine has the scheme, or the URL cannot be used.
     """
     scheme, separator, location = settings.state.partition("://")
+    if settings.standby and scheme not in SCHEMES:
+        raise ConfigError("standby: waits for calls on a server; say --state valkey://HOST/0?prefix=NAME")
     if not separator:
         path = settings.state_path
         return ("", "") if path is None else (SQLITE, str(path))
@@ -103,32 +105,34 @@ def locate(settings: Settings) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _sqlite(
-    directory: str, owner: bytes, inherited: Inherited, named: bool
+    directory: str, owner: bytes, inherited: Inherited, settings: Settings
 ) -> Iterator[tuple[StoreEngine, Lock | None]]:
     from nh.supervisor.store.sqlite import SqliteEngine  # noqa: PLC0415  a relay without a store needs none
 
     path = Path(directory)
-    with locked_dir(path, STATE_DIR, inherited, named=named) as lock:
+    with locked_dir(path, STATE_DIR, inherited, named=bool(settings.state)) as lock:
         yield SqliteEngine(path / STORE_NAME, owner), lock
 
 
 @contextlib.contextmanager
 def _valkey(
-    scheme: str, location: str, owner: bytes, _inherited: Inherited, _named: bool
+    scheme: str, location: str, owner: bytes, inherited: Inherited, settings: Settings
 ) -> Iterator[tuple[StoreEngine, Lock | None]]:
     try:
         from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415
     except ImportError as exc:
         raise ConfigError(f"state: {scheme}:// needs the extra valkey: pip install 'nh[valkey]'") from exc
     holder = f"{socket.gethostname()}:{owner.decode(errors='backslashreplace')}"
-    yield ValkeyEngine(parse_url(scheme, location), holder), None
+    # what was handed over are calls that live: their relay is no standby
+    standby = settings.standby and not inherited
+    yield ValkeyEngine(parse_url(scheme, location), holder, standby=standby), None
 
 
 _Open = Callable[
-    [str, bytes, Inherited, bool], contextlib.AbstractContextManager[tuple[StoreEngine, Lock | None]]
+    [str, bytes, Inherited, Settings], contextlib.AbstractContextManager[tuple[StoreEngine, Lock | None]]
 ]
-"""(location, owner, inherited descriptors, whether an operator named the location): an engine, and the lock
-that keeps other relays from it."""
+"""(location, owner, inherited descriptors, settings): an engine, and the lock that keeps other relays from
+it."""
 
 _ENGINES: Final[Mapping[str, _Open]] = {
     SQLITE: _sqlite,

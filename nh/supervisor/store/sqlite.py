@@ -78,6 +78,8 @@ class SqliteEngine:
     """
 
     check_s = 5.0
+    lease = None
+    continues = True
 
     def __init__(self, path: Path, owner: bytes) -> None:
         self._path = path

@@ -63,6 +63,9 @@ class Store:
         self._taken = 0  # changes that are neither in _changes nor in the writer yet
         self._journal = _open_journal(journal_dir)
         stored = {call.call_id: call for call in self._writer.calls}
+        self._lease = engine.lease
+        if self._journal is not None and not engine.continues:
+            self._journal.clear()
         recorded = self._journal.load() if self._journal is not None else ()
         self._changes = _newer_than(stored, recorded)
         known = stored | self._changes
@@ -107,6 +110,15 @@ class Store:
         """Whether the engine took the last write."""
         return self._writer.works
 
+    @property
+    def has_lease(self) -> bool:
+        """Whether another relay can get the calls."""
+        return self._lease is not None
+
+    def why_lost(self, now: float, *, may_run_out: bool) -> str:
+        """Why this relay must not serve the calls any more; "" if it may. See Lease."""
+        return self._lease.why_lost(now, may_run_out=may_run_out) if self._lease is not None else ""
+
     def count_in(self, stats: SupervisorStats) -> None:
         """Set the store's statistics in `stats`."""
         stats.store_written = self._writer.written
@@ -116,15 +128,18 @@ class Store:
         behind_since = self._behind_since
         stats.store_lag_s = 0.0 if behind_since is None else max(0.0, time.monotonic() - behind_since)
 
-    def close(self, timeout_s: float = CLOSE_S) -> None:
+    def close(self, timeout_s: float = CLOSE_S, *, keep_lease: bool = False) -> None:
         """Write what is pending and end; a second call does nothing. put() must not be called any more.
 
         Args:
             timeout_s: longest wait. What the engine has not taken by then stays in the journal, if there is
                 one, and is logged.
+            keep_lease: whether the next process of this relay goes on with the lease.
         """
         if self._closing.is_set():
             return
+        if self._lease is not None:
+            self._lease.is_kept = keep_lease
         self._deadline = time.monotonic() + timeout_s
         self._closing.set()
         self._wake.set()
@@ -132,6 +147,9 @@ class Store:
         left = self.pending
         with self._lock:
             journal, self._journal = self._journal, None
+        if journal is not None and self.why_lost(time.monotonic(), may_run_out=False):
+            journal.remove()  # the relay that has the calls knows better
+            return
         if left or self._thread.is_alive():
             logger.warning(
                 "store: closed before the changes of %d calls were written%s; %s",

@@ -20,10 +20,12 @@ from valkey.exceptions import ResponseError
 from nh.errors import StoreUnavailable
 from nh.printable import escaped
 from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreHeld, StoreRefused
+from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.valkey import scripts
 from nh.supervisor.store.valkey.connection import connect, failures
 from nh.supervisor.store.valkey.record import decode, encode, head
 from nh.supervisor.store.valkey.url import ValkeyTarget
+from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +35,11 @@ EXPIRE_S: Final = 86_400
 STREAM_ENTRIES: Final = 10_000
 """About how many writes the stream holds: a quarter of an hour of a busy relay."""
 
+POLL_S: Final = 0.1
+"""How often a standby looks whether the group is free."""
+
 RENEW_S: Final = 1.0
-"""How often the lease is renewed if there is nothing to write."""
+"""How often the lease is renewed if there is nothing to write; a short lease is renewed more often."""
 
 RECONCILE_S: Final = 300.0
 """How often all records are read and compared with what was written."""
@@ -50,12 +55,12 @@ class ValkeyEngine:
         target: the server and the prefix of the group.
         holder: identifies this relay for people and after its restart, which need not wait for the end of its
             own lease.
+        standby: whether the first open() waits, however long, until no other relay has the group.
     """
 
-    check_s = RENEW_S
-
-    def __init__(self, target: ValkeyTarget, holder: str) -> None:
+    def __init__(self, target: ValkeyTarget, holder: str, *, standby: bool = False) -> None:
         self._target = target
+        self._standby = standby
         self._holder = holder
         self._token = secrets.token_hex(8)
         self._keys = [f"{{{target.prefix}}}:{name}" for name in ("group", "calls", "changes")]
@@ -67,6 +72,14 @@ class ValkeyEngine:
         self._renewed_at = 0.0
         self._reconciled_at = 0.0
         self._fenced_by = ""
+        self.lease = Lease(target.lease_s)
+        self.continues = True
+        self._waits = RateLimitedLogger(logger, time.monotonic, 60.0)
+
+    @property
+    def check_s(self) -> float:
+        """How often the lease is renewed."""
+        return min(RENEW_S, self._target.lease_s / 4)
 
     @property
     def name(self) -> str:
@@ -79,6 +92,17 @@ class ValkeyEngine:
         Raises:
             StoreHeld: another relay has the group, or has had it since this relay did.
         """
+        while self._standby and not self._epoch:
+            try:
+                return self._open()
+            except StoreRefused:
+                raise
+            except StoreUnavailable as exc:
+                self._waits.log(logging.WARNING, "standby: %s; trying again every second", exc)
+                time.sleep(1.0)
+        return self._open()
+
+    def _open(self) -> list[StoredCall]:
         try:
             self._server = connect(self._target)
             with self._failures():
@@ -100,7 +124,7 @@ class ValkeyEngine:
         for pair in records.items():
             arguments += pair
         with self._failures():
-            self._run(scripts.WRITE, *arguments, *removed)
+            self._run(scripts.WRITE, *arguments, *removed)  # renews the lease, too
         for call_id, record in records.items():
             self._heads[call_id] = head(record)
         for call_id in removed:
@@ -113,7 +137,7 @@ class ValkeyEngine:
     def check(self) -> None:
         """Renew the lease and count the calls, and read them all from time to time. See StoreEngine."""
         _ = self._connected
-        if time.monotonic() < self._renewed_at + RENEW_S:
+        if time.monotonic() < self._renewed_at + self.check_s:
             return
         with self._failures():
             count = self._run(scripts.RENEW)
@@ -130,7 +154,7 @@ class ValkeyEngine:
         if server is None:
             return
         with contextlib.suppress(StoreUnavailable), failures(self.name):
-            if self._renewed_at:
+            if self._renewed_at and not self.lease.is_kept:
                 server.eval(scripts.RELEASE, 1, self._keys[0], self._epoch)
         self._renewed_at = 0.0
         server.close()
@@ -156,20 +180,34 @@ class ValkeyEngine:
         """Run a script that begins with the rule of ownership."""
         server = self._connected
         owned = (self._epoch, self._lease_ms, EXPIRE_S)
-        return server.register_script(script)(keys=self._keys, args=[*owned, *arguments])
+        sent_at = time.monotonic()
+        result = server.register_script(script)(keys=self._keys, args=[*owned, *arguments])
+        self.lease.renewed(sent_at=sent_at)
+        return result
 
     def _acquire(self, server: Valkey) -> None:
+        is_first = not self._epoch
+        sent_at = time.monotonic()
         verdict, said = self._try_to_acquire(server)
-        if verdict == b"held" and not self._epoch:
+        waited_s = 0.0
+        while verdict == b"held" and is_first and (self._standby or not waited_s):
             # a relay that was killed leaves a lease; one that lives renews it meanwhile
-            wait_s = min(said[1] / 1000, self._target.lease_s)
-            logger.info("store %s: waiting %.1f s for the lease of %s", self.name, wait_s, _text(said[0]))
-            time.sleep(wait_s + 0.05)
+            wait_s = POLL_S if self._standby else min(said[1] / 1000, self._target.lease_s) + 0.05
+            if not waited_s:
+                until = "until it ends" if self._standby else f"{wait_s:.1f} s for its lease"
+                logger.info(
+                    "store %s: the relay %s has the calls; waiting %s", self.name, _text(said[0]), until
+                )
+            time.sleep(wait_s)
+            waited_s += wait_s
+            sent_at = time.monotonic()
             verdict, said = self._try_to_acquire(server)
         match verdict:
             case b"acquired":
                 self._epoch = int(said[0])
                 self._renewed_at = time.monotonic()
+                self.lease.renewed(sent_at=sent_at)
+                self.continues = not is_first or said[1] in (b"", self._holder.encode())
             case b"held":
                 raise StoreHeld(
                     f"{self.name}: the calls of this prefix are those of the relay {_text(said[0])}, which"
@@ -195,6 +233,7 @@ class ValkeyEngine:
 
     def _fenced(self, holder: str) -> StoreHeld:
         self._fenced_by = holder
+        self.lease.lost(holder)
         return StoreHeld(
             f"{self.name}: the relay {holder} has taken the calls of this prefix over; this relay stores no"
             " more until it is started anew"

@@ -38,12 +38,13 @@ local least = math.max(tonumber(epoch) or 0, tonumber(ARGV[4]), streamed)
 local new = string.format('%.0f', math.max(now, least + 1))
 redis.call('HSET', KEYS[1], 'format', ARGV[1], 'epoch', new, 'token', ARGV[2], 'holder', ARGV[3],
   'until', string.format('%.0f', now + ARGV[5]), 'number', 0)
-return {'acquired', new}
+return {'acquired', new, holder or ''}
 """
 """KEYS: group, calls, changes. ARGV: format, token, holder, epoch that the caller had (0: none), lease in ms.
 
-Returns one of: acquired EPOCH; fenced HOLDER, another relay has had the group since; held HOLDER MS, it is
-another relay's for so long; format FORMAT; foreign KEY, which is another program's.
+Returns one of: acquired EPOCH HOLDER, who had the group before; fenced HOLDER, another relay has had the
+group since; held HOLDER MS, it is another relay's for so long; format FORMAT; foreign KEY, which is another
+program's.
 """
 
 _OWNED: Final = """

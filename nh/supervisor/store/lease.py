@@ -1,0 +1,53 @@
+"""Whether the stored calls are still this relay's, as far as it can know. No I/O, no clock.
+
+A store on a server gives the calls to one relay at a time: for the time of the lease, which each write
+renews. Another relay gets them when the lease is over by the server's clock. The lease here is over no later:
+it is counted from the moment at which the request for it was sent, and only the rates of both clocks matter.
+"""
+
+
+class Lease:
+    """A lease that may be renewed, may run out, and may be lost to another relay.
+
+    Args:
+        length_s: of the lease after each renewal, seconds.
+
+    Attributes:
+        is_kept: whether the end of this process does not end the lease, because the next one goes on with it.
+    """
+
+    def __init__(self, length_s: float) -> None:
+        self._length_s = length_s
+        self._ends_at: float | None = None
+        self._lost_to = ""
+        self.is_kept = False
+
+    def renewed(self, *, sent_at: float) -> None:
+        """The server has renewed the lease.
+
+        Args:
+            sent_at: when the request was sent, monotonic seconds.
+        """
+        self._ends_at = sent_at + self._length_s
+
+    def lost(self, holder: str) -> None:
+        """The server says that another relay has the calls. That is final.
+
+        Args:
+            holder: that relay.
+        """
+        self._lost_to = holder or "unknown"
+
+    def why_lost(self, now: float, *, may_run_out: bool) -> str:
+        """Why this relay must not serve the calls any more, a sentence; "" if it may.
+
+        Args:
+            now: monotonic seconds.
+            may_run_out: whether a lease that ran out is lost. Otherwise it is lost only to another relay, so
+                that calls outlive a server that is away.
+        """
+        if self._lost_to:
+            return f"the relay {self._lost_to} has the calls now"
+        if may_run_out and self._ends_at is not None and now >= self._ends_at:
+            return f"the lease of {self._length_s:g} s ran out, so another relay may have the calls"
+        return ""
