@@ -65,6 +65,12 @@ class SealedEngine:
         self._leaves_out = remote and key is None
         self._told = False
         self.check_s = engine.check_s
+        self.lease = engine.lease
+
+    @property
+    def continues(self) -> bool:
+        """See StoreEngine."""
+        return self._engine.continues
 
     @property
     def name(self) -> str:
