@@ -150,8 +150,8 @@ def test_a_host_that_was_stopped_ends_when_it_goes_on_and_writes_nothing(network
             eventually(lambda: stored(network) == {b"call", b"new"}, "both calls are stored")
             for process in processes:
                 process.resume()
-            assert first.program.wait(10) == 1
-            psutil.wait_procs(processes, 5)
+            assert first.program.wait(30) == 1
+            psutil.wait_procs(processes, 30)
             assert not any(process.is_running() for process in processes)
             assert "has the calls now; this relay ends at once" in first.program.output
             assert call.is_heard()
@@ -170,7 +170,7 @@ def test_a_host_that_is_cut_off_ends_when_its_lease_does(network: Network) -> No
             network.hosts[0].run("ip link set veth1 down")
             network.move_address(1)
             until_heard(call)
-            assert first.program.wait(10) == 1
+            assert first.program.wait(30) == 1
             assert "the lease of 3 s ran out" in first.program.output
             assert second.program.stop() == 0
 
