@@ -205,9 +205,14 @@ class HttpService:
 
     def _stop(self) -> None:
         self._stopping = True
-        for timer in (self._timer, self._watch):
-            if timer is not None:
-                timer.cancel()
+        self._stop_watch()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _stop_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     # --- the process ------------------------------------------------------------------------------
 
@@ -243,15 +248,14 @@ class HttpService:
         """Kill a process that hangs. Polls are counted, as for shards: a supervisor that was itself stopped
         kills nothing when it resumes."""
         process = self._process
-        if process is None:  # it has just died
-            return
+        assert process is not None  # its end ends the watch
         self._watch = self._loop.call_later(HEARTBEAT_S, self._poll_heartbeat)
         self._silent_polls += 1
         with contextlib.suppress(OSError):  # nothing more waits
             while process.link.recv(len(HEARTBEAT), socket.MSG_DONTWAIT):
                 self._silent_polls = 0
         if self._silent_polls >= _polls(HANG_S):
-            self._watch.cancel()
+            self._stop_watch()
             self._stats.http_hangs += 1
             logger.error("the HTTP process (pid %d) hangs: it is killed", process.pid)
             process.kill()
@@ -267,6 +271,7 @@ class HttpService:
     def _on_exit(self) -> None:
         process, self._process = self._process, None
         assert process is not None  # it is watched
+        self._stop_watch()
         self._loop.remove_reader(process.pidfd)
         process.link.close()
         how = process.reap()

@@ -1,4 +1,4 @@
-"""Reload: settings that change while nh runs, and the levels of the log.
+"""Reload: settings that change while nh runs, the levels of the log, and files of records that were moved.
 
 The settings are read again from their sources. What can change at run time takes effect; the names of all
 others are reported, because `nh upgrade` brings them into force without the end of a call.
@@ -7,7 +7,7 @@ others are reported, because `nh upgrade` brings them into force without the end
 import functools
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -24,6 +24,9 @@ from nh.supervisor.http import HttpService
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.shards.slot import ShardSlot
 from nh.supervisor.shards.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from nh.supervisor.records.records import Records
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ class Reloader:
         rpc: has limits of its own.
         watchdog: likewise.
         http: logs, too.
+        records: opens its files anew at each reload, as logrotate wants it; None: there are none.
         reread: reads the settings from their sources again; raises ConfigError.
     """
 
@@ -62,6 +66,7 @@ class Reloader:
         rpc: Rpc,
         watchdog: Watchdog,
         http: HttpService,
+        records: "Records | None",
         reread: Callable[[], Settings],
     ) -> None:
         self._loop = loop
@@ -70,6 +75,7 @@ class Reloader:
         self._rpc = rpc
         self._watchdog = watchdog
         self._http = http
+        self._records = records
         self._reread = reread
         for slot in slots:
             slot.on_up.append(self._send)  # it may have been started with the settings before
@@ -78,8 +84,10 @@ class Reloader:
         """Read the settings again, and apply what can change.
 
         Raises:
-            Refused: a setting cannot be used; everything stays as it is.
+            Refused: a setting cannot be used; all settings stay as they are.
         """
+        if self._records is not None:
+            self._records.reopen()
         try:
             new = self._reread()
         except ConfigError as exc:

@@ -82,6 +82,7 @@ class Supervisor:
             rpc=runtime.rpc,
             watchdog=self._watchdog,
             http=runtime.http,
+            records=runtime.records,
             reread=reread,
         )
         self._upgrade: UpgradeController
@@ -187,8 +188,6 @@ class Supervisor:
         elif number == signal.SIGHUP:
             with contextlib.suppress(Refused):  # the log has the reason
                 self._reloader.reload()
-            if self._runtime.records is not None:
-                self._runtime.records.reopen()
         elif number == signal.SIGUSR1:
             self._drain.begin(None)
         elif number == signal.SIGUSR2:

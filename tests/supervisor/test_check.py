@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,16 @@ def test_settings_that_can_be_used_pass_and_nothing_is_made(base: dict[str, obje
         ({"state": "TMP/satte/nh"}, ConfigError, "^state: .*there is no directory"),
         ({"state": "sqlite://TMP/open"}, ConfigError, "^state: every user can write"),
         ({"state": "another://host/x"}, ConfigError, "^state: there is no store for another://"),
+        (
+            {"state": "TMP/calls", "state_key_file": "TMP/nowhere"},
+            ConfigError,
+            "^state_key_file: .*nowhere cannot be read",
+        ),
+        (
+            {"state": "TMP/calls", "state_key_file": "TMP/short"},
+            ConfigError,
+            "^state_key_file: .*fewer than 32 characters",
+        ),
         ({"address": "203.0.113.9"}, NotNow, "address 203.0.113.9 is not on this host"),
         ({"rpc": ["TMP/nowhere/rpc"]}, ConfigError, "there is no directory .*nowhere"),
         ({"rpc": ["TMP/file"]}, ConfigError, "the file is not a socket"),
@@ -56,6 +67,8 @@ def test_what_would_end_the_start_is_said(
     base: dict[str, object], tmp_path: Path, changes: dict[str, object], kind: type[NhError], message: str
 ) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "short").touch(0o600)
+    (tmp_path / "short").write_text("too short\n")
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
 
@@ -69,6 +82,22 @@ def test_what_would_end_the_start_is_said(
         taken.listen()
         with pytest.raises(kind, match=message):
             check_host(settings_with(base, **{name: here(value) for name, value in changes.items()}))
+
+
+@pytest.mark.parametrize(
+    ("state", "library", "extra"),
+    [("valkey://127.0.0.1:1/0?prefix=x", "valkey", "valkey"), ("TMP/calls", "cryptography", "srtp")],
+)
+def test_an_extra_that_the_store_lacks_is_said(
+    base: dict[str, object], monkeypatch: pytest.MonkeyPatch, state: str, library: str, extra: str
+) -> None:
+    key = Path(str(base["runtime_dir"])).with_name("key")
+    key.touch(0o600)
+    key.write_text("0123456789abcdef" * 2)
+    state = state.replace("TMP", str(key.parent))
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ConfigError, match=rf"needs the extra .*; pip install 'nh\[{extra}\]'"):
+        check_host(settings_with(base, state=state, state_key_file=str(key)))
 
 
 def test_ports_of_another_relay_are_in_use(base: dict[str, object], tmp_path: Path) -> None:

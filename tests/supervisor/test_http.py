@@ -106,6 +106,13 @@ def test_a_process_that_hangs_is_killed_and_another_one_starts(testbed: ServiceT
     assert testbed.processes[1].killed
 
 
+def test_a_process_that_died_leaves_no_watch_on_the_next_one(testbed: ServiceTestbed) -> None:
+    testbed.loop.readers[testbed.processes[0].pidfd]()  # it has ended
+    testbed.loop.advance(RESTART_S)
+    testbed.pass_time(START_S - HEARTBEAT_S, alive=False)
+    assert not testbed.processes[1].killed, "it may load its libraries"
+
+
 def test_a_supervisor_that_was_stopped_itself_kills_nothing(testbed: ServiceTestbed) -> None:
     testbed.pass_time(5.0, alive=True)
     testbed.loop.sleep(10 * HANG_S)

@@ -16,6 +16,7 @@ from nh.log_settings import LogLevel, LogSettings
 from nh.results import LogState, Reloaded
 from nh.stats import SupervisorStats
 from nh.supervisor.http import HttpService
+from nh.supervisor.records.records import Records
 from nh.supervisor.reload import CHANGEABLE, RETRY_S, Reloader
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.shards.watchdog import Watchdog
@@ -40,6 +41,13 @@ class FakeHttp:
         self.log = log
 
 
+class FakeRecords:
+    reopened = 0
+
+    def reopen(self) -> None:
+        self.reopened += 1
+
+
 class ReloadTestbed:
     """A reloader over shards that the test plays; `sources` is what it reads next."""
 
@@ -48,6 +56,7 @@ class ReloadTestbed:
         self.slots = slots_that_are_up(self.loop, SupervisorStats().shards[:SHARDS])
         self.rpc = FakeRpc()
         self.http = FakeHttp()
+        self.records = FakeRecords()
         self.watchdog = Watchdog(self.loop, self.slots, hang_s=3.0)
         self.sources = Settings()
         self.reloader = Reloader(
@@ -57,6 +66,7 @@ class ReloadTestbed:
             rpc=cast(Rpc, self.rpc),
             watchdog=self.watchdog,
             http=cast(HttpService, self.http),
+            records=cast(Records, self.records),
             reread=self.reread,
         )
         self.bad = ""
@@ -131,6 +141,15 @@ def test_a_setting_that_cannot_be_used_changes_nothing(
         testbed.reload(max_calls=3)
     assert caplog.messages == [f"reload: {testbed.bad}; all settings stay as they are"]
     assert not testbed.sent(0)
+
+
+def test_files_of_records_are_opened_anew_even_if_a_setting_cannot_be_used(testbed: ReloadTestbed) -> None:
+    testbed.reload()
+    assert testbed.records.reopened == 1
+    testbed.bad = "nh.toml:3: silent_s: 'x' is not a span of time"
+    with pytest.raises(Refused):
+        testbed.reload()
+    assert testbed.records.reopened == 2, "logrotate does not wait for the operator"
 
 
 def test_levels_of_the_log_hold_until_the_next_reload(testbed: ReloadTestbed) -> None:

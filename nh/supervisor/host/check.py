@@ -22,7 +22,7 @@ from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.host.port_slices import interface_slices, port_slices
 from nh.supervisor.host.secret_file import read_secret
 from nh.supervisor.http import check_http
-from nh.supervisor.store.open import locate
+from nh.supervisor.store.open import check_store
 
 
 def check_host(settings: Settings) -> None:
@@ -64,7 +64,7 @@ def _check_runtime_dir(settings: Settings, running: bool) -> None:  # noqa: ARG0
 
 
 def _check_state(settings: Settings, running: bool) -> None:  # noqa: ARG001
-    locate(settings)
+    check_store(settings)
     # a default directory that cannot be used is no reason not to start
     if settings.state and settings.state_path is not None:
         check_dir(settings.state_path, STATE_DIR, named=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import logging
 import os
 import socket
@@ -48,20 +49,22 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
 
     Raises:
         DirectoryInUse: another nh uses the state directory.
-        ConfigError: the store that `state` names cannot be used.
+        ConfigError: the store that `state` names cannot be used, or the key of `state_key_file`.
         NotNow: it cannot be opened or read now.
     """
     scheme, location = locate(settings)
     if not scheme:
         yield OpenedStore()
         return
+    _check_extra(scheme)
+    key = read_state_key(settings.state_key_file)
     with contextlib.ExitStack() as stack:
         try:
             runtime = settings.runtime_path.resolve()
             opened = _ENGINES[scheme](location, os.fsencode(runtime), inherited, settings)
             engine, lock = stack.enter_context(opened)
             away = scheme != SQLITE and settings.state_away is StateAway.TAKE
-            sealed = SealedEngine(engine, read_state_key(settings.state_key_file), remote=scheme != SQLITE)
+            sealed = SealedEngine(engine, key, remote=scheme != SQLITE)
             store = Store(sealed, runtime, may_be_away=away)
             stack.callback(store.close)
         except DirectoryInUse:
@@ -81,6 +84,18 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
             yield OpenedStore()
         else:
             yield OpenedStore(store, lock)
+
+
+def check_store(settings: Settings) -> None:
+    """Check what open_store() needs besides the directory or the server. Nothing is opened.
+
+    Raises:
+        ConfigError: a setting cannot be used, or an extra is missing.
+    """
+    scheme, _ = locate(settings)
+    if scheme:
+        _check_extra(scheme)
+        _ = read_state_key(settings.state_key_file)
 
 
 def locate(settings: Settings) -> tuple[str, str]:
@@ -103,6 +118,11 @@ def locate(settings: Settings) -> tuple[str, str]:
     return scheme, location
 
 
+def _check_extra(scheme: str) -> None:
+    if scheme in SCHEMES and importlib.util.find_spec("valkey") is None:
+        raise ConfigError(f"state: {scheme}:// needs the extra valkey; pip install 'nh[valkey]'")
+
+
 @contextlib.contextmanager
 def _sqlite(
     directory: str, owner: bytes, inherited: Inherited, settings: Settings
@@ -118,10 +138,8 @@ def _sqlite(
 def _valkey(
     scheme: str, location: str, owner: bytes, inherited: Inherited, settings: Settings
 ) -> Iterator[tuple[StoreEngine, Lock | None]]:
-    try:
-        from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415
-    except ImportError as exc:
-        raise ConfigError(f"state: {scheme}:// needs the extra valkey: pip install 'nh[valkey]'") from exc
+    from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
+
     holder = f"{socket.gethostname()}:{owner.decode(errors='backslashreplace')}"
     # what was handed over are calls that live: their relay is no standby
     standby = settings.standby and not inherited

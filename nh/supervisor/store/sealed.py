@@ -5,6 +5,7 @@ in its private file, and a store on a server is not given the calls that have an
 """
 
 import hashlib
+import importlib.util
 import logging
 import os
 from pathlib import Path
@@ -35,10 +36,12 @@ def read_state_key(path: str) -> bytes | None:
     """The key of the store, by the setting `state_key_file`; None without a file.
 
     Raises:
-        ConfigError: the file cannot be used.
+        ConfigError: the file cannot be used, or `cryptography` is not installed.
     """
     if not path:
         return None
+    if importlib.util.find_spec("cryptography") is None:
+        raise ConfigError("state_key_file: needs the extra srtp; pip install 'nh[srtp]'")
     secret = read_secret("state_key_file", Path(path))
     if len(secret) < MIN_SECRET:
         raise ConfigError(
@@ -52,11 +55,8 @@ class SealedEngine:
 
     Args:
         engine: the other one.
-        key: 32 bytes, for AES-256-GCM; None: calls are stored as they are.
+        key: 32 bytes, for AES-256-GCM, which needs `cryptography`; None: calls are stored as they are.
         remote: the other engine's store is not on this host: without a key, calls with secrets are left out.
-
-    Raises:
-        ConfigError: there is a key, and `cryptography` is not installed.
     """
 
     def __init__(self, engine: StoreEngine, key: bytes | None, *, remote: bool) -> None:
@@ -146,9 +146,6 @@ class SealedEngine:
 
 
 def _new_cipher(key: bytes) -> "AESGCM":
-    try:
-        # most stores are not encrypted
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
-    except ImportError as exc:
-        raise ConfigError("state_key_file needs the extra srtp: pip install 'nh[srtp]'") from exc
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  few stores are encrypted
+
     return AESGCM(key)
