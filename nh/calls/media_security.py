@@ -88,6 +88,18 @@ class OfferedKey:
         return self._sender
 
 
+def require_srtp() -> None:
+    """Check that packets can be protected.
+
+    Raises:
+        Unsupported: `cryptography` is not installed.
+    """
+    try:
+        import nh.srtp.sender  # noqa: F401, PLC0415  see new_receiver()
+    except ImportError as error:
+        raise _not_installed(error) from error
+
+
 def new_receiver(master: MasterKey, state: DirectionState | None = None) -> "SrtpReceiver":
     """A receiver of SRTP, see nh.srtp.receiver.
 

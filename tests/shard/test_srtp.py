@@ -1,5 +1,7 @@
 """SRTP on one side of a call: a phone with SDES (RFC 4568, libsrtp) and a plain one, through the relay."""
 
+import sys
+
 import pytest
 
 from nh.calls.media import Block
@@ -9,7 +11,7 @@ from nh.sdp.crypto import read_crypto
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import NgTestbed, places
 from tests.shard.testbed import Where
-from tests.sip.sdp import read_sdp
+from tests.sip.sdp import MediaLine, read_sdp
 from tests.srtp.packets import rtcp, rtp
 from tests.srtp.phone import PROFILES, SrtpPhone
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
@@ -34,7 +36,7 @@ class SecureCall:
         self.plain = plain
         self.secure_sends_to: Where = ("", 0)
         self.plain_sends_to: Where = ("", 0)
-        self._numbers = 100
+        self.numbers = 100
 
     def offered_by_plain(self) -> bytes:
         """The plain phone calls; returns what the other one is offered."""
@@ -66,8 +68,8 @@ class SecureCall:
 
     def next(self, component: int = RTP) -> bytes:
         """A packet that is not like any before."""
-        self._numbers += 1
-        return packet(self._numbers, component)
+        self.numbers += 1
+        return packet(self.numbers, component)
 
     def reaches_plain(self, component: int = RTP) -> bytes:
         """A packet of the phone with SRTP arrives; returns it as it was sent."""
@@ -250,12 +252,20 @@ def test_each_fork_has_a_key_of_its_own(
     carol = make_peer("127.0.0.33")
     offer = testbed.offer(alice, transport_protocol="RTP/SAVP")
     phones = {b"bob": SrtpPhone(bob, fill=5), b"carol": SrtpPhone(carol, "AEAD_AES_128_GCM", fill=6)}
+    calls = []
     for tag, phone in phones.items():
         phone.learn(offer)
         call = SecureCall(testbed, phone, alice)
         answer = testbed.answer(phone.sdp(), tag=tag)
         (call.secure_sends_to,), (call.plain_sends_to,) = places(offer), places(answer)
         call.goes_both_ways()
+        calls.append(call)
+    # both send to the port that Alice was announced with: the key tells whose a packet is
+    first, second = calls
+    first.numbers = 300
+    first.goes_both_ways()
+    first.reaches_plain()
+    second.reaches_plain()
 
 
 def test_an_offer_that_is_repeated_has_the_same_keys(
@@ -336,3 +346,123 @@ def test_nothing_that_is_shown_of_a_call_has_its_keys(
     seen = f"{testbed.query()} {caplog.text} {offers.parties[0].offered_keys}"
     seen += " ".join(repr(group.security) for group in offers.groups)
     assert key not in seen
+
+
+def past_roll_over(call: SecureCall) -> None:
+    """The sequence numbers begin again, and the receiver has to count that (RFC 3711 3.3.1)."""
+    call.numbers = 65_529
+    for _ in range(3):
+        call.goes_both_ways()
+
+
+def test_a_phone_that_muxes_talks_to_one_that_does_not(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    secure = SrtpPhone(alice)
+    offer = testbed.offer(secure.sdp("rtcp-mux"), transport_protocol="RTP/AVP", mux_accept=True)
+    answer = testbed.answer(bob)
+    secure.learn(answer)
+    (to_alice,), (to_bob,) = places(offer), places(answer)
+    assert b"a=rtcp-mux" in answer
+    for number in range(3):
+        secure.peer.send_raw(secure.protect(packet(number)), to_bob)
+        assert testbed.receive(bob)[0] == packet(number)
+        secure.peer.send_raw(secure.protect(packet(number, RTCP), RTCP), to_bob)
+        assert testbed.receive(bob, RTCP)[0] == packet(number, RTCP)
+        bob.send_raw(packet(number), to_alice)
+        assert secure.read(testbed.receive(alice)[0]) == packet(number)
+        bob.send_raw(packet(number, RTCP), to_alice, RTCP)
+        assert secure.read(testbed.receive(alice)[0], RTCP) == packet(number, RTCP)
+
+
+def test_a_new_key_counts_in_the_dialog_that_it_was_offered_in(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    """Bob and Carol have answered; Alice has the same port for both, and a new key for Bob."""
+    carol = make_peer("127.0.0.33")
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+    call.answered_by_plain(call.offered_by_secure())
+    call.goes_both_ways()
+    (to_carol,) = places(testbed.answer(carol, tag=b"carol"))
+    renewed = SrtpPhone(alice, fill=77)
+    testbed.offer(renewed.sdp(), to=b"bob", transport_protocol="RTP/AVP")
+    renewed.learn(testbed.answer(bob))
+    before, call.secure = call.secure, renewed
+    call.goes_both_ways()
+    before.send(packet(900), to_carol)
+    assert testbed.receive(carol)[0] == packet(900)
+    call.goes_both_ways()
+
+
+def test_a_refused_change_to_t38_leaves_the_key_where_it_is(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+    first = call.answered_by_plain(call.offered_by_secure())
+    past_roll_over(call)
+    fax = [MediaLine(alice.address, alice.port, "image", "udptl")]
+    testbed.offer(fax, to=b"bob", transport_protocol="RTP/AVP")
+    call.goes_both_ways()
+    testbed.offer(call.secure.sdp(), to=b"bob", transport_protocol="RTP/AVP")
+    call.goes_both_ways()
+    assert first.split(b"inline:")[1] == testbed.answer(bob).split(b"inline:")[1]
+    call.goes_both_ways()
+    assert testbed.dropped() == 0
+
+
+def test_a_re_invite_without_its_to_tag_leaves_the_key_where_it_is(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+    call.answered_by_plain(call.offered_by_secure())
+    past_roll_over(call)
+    offer = testbed.offer(call.secure.sdp("sendonly"), transport_protocol="RTP/AVP")
+    answer = testbed.answer(bob)
+    call.secure.learn(answer)
+    (call.secure_sends_to,), (call.plain_sends_to,) = places(answer), places(offer)
+    call.goes_both_ways()
+
+
+def test_fax_takes_the_place_of_audio_and_gives_it_back(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """T.38 has no SRTP (RFC 7345 would be DTLS): it passes as it is, and the audio after it has its key."""
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+    call.answered_by_plain(call.offered_by_secure())
+    call.goes_both_ways()
+    fax = [[MediaLine(each.address, each.port, "image", "udptl")] for each in (alice, bob)]
+    offer = testbed.offer(fax[0], to=b"bob", transport_protocol="RTP/AVP")
+    answer = testbed.answer(fax[1])
+    alice.send_raw(b"\0\1fax", places(answer)[0])
+    assert testbed.receive(bob)[0] == b"\0\1fax"
+    bob.send_raw(b"\0\2fax", places(offer)[0])
+    assert testbed.receive(alice)[0] == b"\0\2fax"
+    call.secure.set_key(9)
+    offer = testbed.offer(call.secure.sdp(), to=b"bob", transport_protocol="RTP/AVP")
+    call.answered_by_plain(offer)
+    call.goes_both_ways()
+
+
+def test_an_offer_of_srtp_needs_cryptography(
+    testbed: NgTestbed, alice: MediaPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An offer that promises what no answer can have would end the call there."""
+    monkeypatch.setitem(sys.modules, "nh.srtp.sender", None)
+    with pytest.raises(Unsupported, match="install"):
+        testbed.offer(alice, transport_protocol="RTP/SAVP")
+
+
+def test_stun_of_a_stranger_moves_nothing(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    """STUN passes without a key, so it shows nothing of where the end is."""
+    mallory = make_peer("127.0.0.66")
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+    ice = ("ice-ufrag:abcd", "ice-pwd:0123456789012345678901", "candidate:1 1 udp 1 192.0.2.1 9 typ host")
+    offer = testbed.offer(call.secure.sdp(*ice), transport_protocol="RTP/AVP")
+    call.answered_by_plain(offer)
+    stun = bytes.fromhex("000100002112a442") + bytes(12)
+    mallory.send_raw(stun, call.secure_sends_to)
+    testbed.turn_until(lambda: testbed.receive(bob)[0] == stun, "it passes")
+    call.goes_both_ways()
+    assert mallory.pending() == []

@@ -61,11 +61,12 @@ class Announcer:
             if group is None or request.media is None:
                 continue
             holds = completes is None and group.media[0].active and not request.media.active
-            if holds and self._is_agreed(party, index):
+            agreed = self._is_agreed(party, group)
+            if holds and agreed:
                 party.holds[index] = request.media
             else:
                 group.renew([request.media])
-            if completes is not None or not self._is_agreed(party, index):
+            if completes is not None or not agreed:
                 group.security = request.security
             group.announce()
         for dialog in self._participants.dialogs_of(party):
@@ -130,6 +131,6 @@ class Announcer:
             else:
                 dialog.supersede(self._resources, index, now=now)
 
-    def _is_agreed(self, party: Party, index: int) -> bool:
-        """Whether an established dialog relays medium `index` of a party."""
-        return any(each.has(party) and index in each.sessions for each in self._participants.dialogs)
+    def _is_agreed(self, party: Party, group: SocketGroup) -> bool:
+        """Whether an established dialog relays at a group of a party, as it was agreed on."""
+        return any(each.has(party) and each.relays_at(group) for each in self._participants.dialogs)

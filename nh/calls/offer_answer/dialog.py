@@ -94,6 +94,10 @@ class Dialog:
         """Whether `party` is one of the two."""
         return party is self.caller or party is self.callee
 
+    def relays_at(self, group: SocketGroup) -> bool:
+        """Whether a session that is not replaced has this group."""
+        return any(group in (session.group_from, session.group_to) for _, session in self._current)
+
     def supersede(self, resources: CallResources, index: int, *, now: float) -> None:
         """Let the session of medium `index` relay until the next answer: an offer has other sockets for it.
 

@@ -19,10 +19,10 @@ from nh.shard.media.egress import Egress, Send
 from nh.shard.media.pipeline import PLAIN, SECURED, Admit, Plan
 from nh.shard.media.poll import MediaPoll, Reader
 from nh.shard.media.sockets import MediaSocket, socket_of
-from nh.shard.media.srtp import DROPS, open_packet
+from nh.shard.media.srtp import DROPS, open_packet, with_key_of
 from nh.shard.media.totals import TrafficTotals
 from nh.shard.media.unreachable import read_unreachable
-from nh.srtp.refusal import SrtpRefused
+from nh.srtp.refusal import Refusal, SrtpRefused
 
 MAX_DATAGRAM_BYTES: Final = 65_536
 
@@ -119,8 +119,9 @@ class Readers:
         except OSError:
             self._note_errors(media_socket)
             return
-        leg, packet = media_socket.legs[0], self._opened(media_socket, self._view[:size])
-        if packet is not None:
+        opened = self._open(media_socket.legs, self._view[:size])
+        if opened is not None:
+            packet, (leg,) = opened
             self._process(leg, classify(packet), packet, ttl)
 
     # --- stages ---------------------------------------------------------------------------------------
@@ -147,11 +148,12 @@ class Readers:
         if not media_socket.legs:
             self._traffic.drop(Drop.NO_SESSION, size)
             return ()
-        packet = self._opened(media_socket, self._view[:size])
-        if packet is None:
+        opened = self._open(media_socket.legs, self._view[:size])
+        if opened is None:
             return ()
+        packet, legs = opened
         kind = classify(packet)
-        leg, changed = admit(media_socket.legs, source, packet, now=self._poll.now)
+        leg, changed = admit(legs, source, packet, now=self._poll.now)
         if leg is None:
             # of several legs, the last is the newest session's
             self._egress.refuse(media_socket.legs[-1], source, size)
@@ -166,18 +168,28 @@ class Readers:
                 if leg.destination == destination:
                     leg.note_unreachable(now=self._poll.now)
 
-    def _opened(self, media_socket: MediaSocket, packet: memoryview) -> memoryview | None:
-        """The packet without SRTP if its end has that; None: it does not pass, and is counted."""
-        # of several legs, the last is the newest session's; all of them are for the same end
-        leg = media_socket.legs[-1]
-        security = leg.security
-        if security is None:
-            return packet
-        try:
-            return open_packet(security, packet)
-        except SrtpRefused as refused:
-            self._egress.drop(leg, DROPS[refused.reason], len(packet))
-            return None
+    def _open(self, legs: Sequence[Leg], packet: memoryview) -> tuple[memoryview, Sequence[Leg]] | None:
+        """The packet without SRTP, and the legs that it may belong to; None: no key opens it; it is counted.
+
+        Ends that answer one offer send to one socket, each with its own key: so the key tells whose a packet
+        is, even if all stand behind one NAT. That of the newest session is tried first.
+        """
+        refusal: Refusal | None = None
+        for security in dict.fromkeys(leg.security for leg in reversed(legs)):
+            if security is None:
+                continue
+            try:
+                opened = open_packet(security, packet)
+            except SrtpRefused as refused:
+                refusal = refusal or refused.reason
+            else:
+                return opened, legs if len(legs) == 1 else with_key_of(security, legs)
+        plain = [leg for leg in legs if leg.security is None]
+        if plain:
+            return packet, plain
+        if refusal is not None:
+            self._egress.drop(legs[-1], DROPS[refusal], len(packet))
+        return None
 
     def _process(self, leg: Leg, kind: MediaKind, packet: memoryview, ttl: int) -> None:
         """Count, transform, measure and send a packet that `leg` has admitted."""

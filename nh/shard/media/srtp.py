@@ -4,9 +4,10 @@ Everything that comes is authenticated before its source is looked at, so a pack
 nothing. STUN passes as it is: ends that use ICE with each other check the path through the relay.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
-from nh.calls.leg import Drop
+from nh.calls.leg import Drop, Leg
 from nh.calls.media_security import MediaSecurity
 from nh.srtp.refusal import Refusal, SrtpRefused
 
@@ -40,6 +41,12 @@ def open_packet(security: MediaSecurity, packet: memoryview) -> memoryview:
     if 192 <= packet[1] <= 223:
         return receiver.unprotect_rtcp(packet)
     return receiver.unprotect_rtp(packet)
+
+
+def with_key_of(security: MediaSecurity, legs: Sequence[Leg]) -> list[Leg]:
+    """Those of some legs whose end sends with the same key."""
+    receiver = security.receiver
+    return [leg for leg in legs if leg.security is not None and leg.security.receiver is receiver]
 
 
 def seal_packet(security: MediaSecurity, packet: memoryview) -> memoryview:

@@ -4,10 +4,10 @@ Where both sides have SRTP, it passes through as it is: then the ends agree with
 the kernel serves them. Pure functions between the views of nh.sdp and the domain.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from nh.calls.media_security import MediaSecurity, OfferedKey, new_receiver, new_sender
+from nh.calls.media_security import MediaSecurity, OfferedKey, new_receiver, new_sender, require_srtp
 from nh.calls.offer_answer.party import Party
 from nh.commands import SdesOptions
 from nh.errors import UnusableSdp
@@ -17,6 +17,7 @@ from nh.srtp.keys import MasterKey, new_master_key
 from nh.srtp.suites import SUITES
 
 if TYPE_CHECKING:
+    from nh.srtp.receiver import SrtpReceiver
     from nh.srtp.sender import SrtpSender
 
 _PLAIN: Final = ("RTP/AVP", "RTP/AVPF")
@@ -74,6 +75,7 @@ def secure_offer(
     options: SdesOptions,
     *,
     sender: Party | None,
+    same_end: Sequence[Party] = (),
     receiver: Party | None,
 ) -> list[Secured]:
     """What becomes of the media of an offer.
@@ -83,6 +85,7 @@ def secure_offer(
         wanted: the transport that the client asks for, "" if the SDP's stays.
         options: which suites the client permits.
         sender: who offers; None: it is new.
+        same_end: all parties of that end: a new one may go on with the key of another.
         receiver: who will be offered to, if that end has answered before.
 
     Raises:
@@ -95,6 +98,7 @@ def secure_offer(
             options,
             before=_offered_keys(sender, index),
             current=_security(sender, index),
+            known=[each for party in same_end for each in _receivers(party, index)],
             towards=_security(receiver, index),
         )
         for index, medium in enumerate(description.media)
@@ -108,11 +112,13 @@ def _secure_offered(
     *,
     before: tuple[OfferedKey, ...],
     current: MediaSecurity | None,
+    known: Sequence["SrtpReceiver"],
     towards: MediaSecurity | None,
 ) -> Secured:
     if medium.rejected or not wanted:
         return UNCHANGED
     if _secures(medium.proto, wanted) and not options.off:
+        require_srtp()
         offered = _keys_to_offer(list(_permitted(options)), before, towards)
         lines = [
             write_crypto(key.tag, key.master, pad=options.pad, lifetime=options.lifetime) for key in offered
@@ -124,7 +130,7 @@ def _secure_offered(
         if ours is None or ours.master.suite is not line.key.suite or ours.master.mki != line.key.mki:
             key = new_master_key(line.key.suite)
             ours = new_sender(MasterKey(key.suite, key.key, key.salt, line.key.mki))
-        return Secured(_with_receiver(line, current, ours), lines=())
+        return Secured(_with_receiver(line, current, ours, known), lines=())
     return UNCHANGED
 
 
@@ -175,10 +181,19 @@ def _security(party: Party | None, index: int) -> MediaSecurity | None:
     """What a party has agreed on for a medium, or has offered since."""
     if party is None:
         return None
-    group = party.find_group(index)
-    if group is not None and group.security is not None:
-        return group.security
+    # an offer of T.38 may have been refused: then what it superseded is agreed still
+    superseded = [group for medium, group in reversed(party.superseded) if medium == index]
+    for group in (party.find_group(index), *superseded):
+        if group is not None and group.security is not None:
+            return group.security
     return party.security[index] if index < len(party.security) else None
+
+
+def _receivers(party: Party, index: int) -> Iterator["SrtpReceiver"]:
+    """What a party has sent a medium with, or has offered to."""
+    security = _security(party, index)
+    if security is not None and security.receiver is not None:
+        yield security.receiver
 
 
 def _offered_keys(party: Party | None, index: int) -> tuple[OfferedKey, ...]:
@@ -222,11 +237,21 @@ def _keys_to_offer(
     return tuple([OfferedKey(tag, key.master, key.sender) for tag, key in enumerate(keys, 1)])
 
 
-def _with_receiver(line: CryptoAttribute, current: MediaSecurity | None, ours: "SrtpSender") -> MediaSecurity:
-    """The present security if nothing changed; else a new one, in which a key that stays goes on."""
+def _with_receiver(
+    line: CryptoAttribute,
+    current: MediaSecurity | None,
+    ours: "SrtpSender",
+    known: Sequence["SrtpReceiver"] = (),
+) -> MediaSecurity:
+    """The present security if nothing changed; else a new one, in which a key that stays goes on.
+
+    A new party of the same end receives at other ports, so its receiver is its own (RFC 3711 3.2.3), but the
+    sequence numbers of the key may have begun again since: it starts where the other one is.
+    """
     receiver = current.receiver if current is not None else None
     if receiver is None or receiver.master != line.key:
-        receiver = new_receiver(line.key)
+        before = next((each for each in reversed(known) if each.master == line.key), None)
+        receiver = new_receiver(line.key, before.to_state() if before is not None else None)
     if current is not None and (current.tag, current.receiver, current.sender) == (line.tag, receiver, ours):
         return current
     return MediaSecurity(line.tag, receiver, ours)

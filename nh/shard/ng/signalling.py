@@ -112,6 +112,7 @@ class Signalling:
             wanted_transport(command.options),
             command.options.sdes,
             sender=known,
+            same_end=self._same_end(command),
             receiver=receiver,
         )
         requests = requests_of_offer(description, offered, secured, command.options, interfaces.far)
@@ -259,11 +260,15 @@ class Signalling:
 
         As in rtpengine, an end without Via branches stays on the interfaces that it has been met on.
         """
-        call = self._table.find_call(offer.call_id)
-        if call is None or call.offers is None or offer.via_branch:
-            return None
-        own = call.offers.participants.with_tag(offer.from_tag)
+        own = [] if offer.via_branch else self._same_end(offer)
         return next((party for party in reversed(own) if not party.branch), None)
+
+    def _same_end(self, offer: Offer) -> list[Party]:
+        """The parties of the end that offers, the oldest first."""
+        call = self._table.find_call(offer.call_id)
+        if call is None or call.offers is None:
+            return []
+        return call.offers.participants.with_tag(offer.from_tag)
 
     def _ends_of(self, offer: Offer) -> tuple[Party | None, Party | None]:
         """The party that an offer belongs to and the one that it goes to, as far as the call knows them."""
