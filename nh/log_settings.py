@@ -31,7 +31,7 @@ AREAS: Final[Mapping[str, tuple[str, ...]]] = {
     "calls": (
         *("nh.shard.call_list", "nh.shard.call_log"),
         "nh.supervisor.records",
-        "nh.shard.control",
+        *("nh.shard.control", "nh.shard.replies", "nh.shard.link_reports"),
         "nh.shard.relay",
         "nh.shard.ng",
     ),

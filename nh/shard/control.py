@@ -6,30 +6,25 @@ It knows the link's messages and nothing of the protocols that proxies speak.
 import functools
 import logging
 import socket
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from nh.calls.events import CallObserver
 from nh.calls.journal import Client
 from nh.commands import ListCalls, RelayCommand
-from nh.errors import ChannelFull, KernelPathUnavailable, NhError
+from nh.errors import KernelPathUnavailable, NhError
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.netlink.routes import Routes
-from nh.ipc.channel import MAX_FDS, Channel, close_all
+from nh.ipc.channel import Channel, close_all
 from nh.ipc.handover_socket import HandoverSocket
 from nh.ipc.left_records import LeftRecord, leave_records
 from nh.ipc.link_messages import (
-    MAX_MESSAGE_BYTES,
-    BackupMessage,
     Configure,
     Configured,
     Detach,
     Execute,
-    Executed,
     HoldLinks,
-    MediaTimedOut,
     NoCallsLeft,
     Ready,
     Reconfigure,
@@ -39,7 +34,6 @@ from nh.ipc.link_messages import (
     RestoreCall,
     Restored,
     Restoring,
-    RtcpSeen,
     Serve,
     Shutdown,
     TakeNewCalls,
@@ -47,12 +41,12 @@ from nh.ipc.link_messages import (
     decode_to_shard,
     encode,
 )
-from nh.logs import about, configure_logging
+from nh.logs import configure_logging
 from nh.loop import SelectorLoop
-from nh.printable import short_id
 from nh.reasons import reason
-from nh.results import Failure, Queried, RelayResult
+from nh.results import Failure, RelayResult
 from nh.shard.call_log import log_refusal
+from nh.shard.link_reports import LinkReports
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.process_stats import ProcessMeter
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
@@ -60,10 +54,10 @@ from nh.shard.recovery.orphan import Orphan
 from nh.shard.recovery.recovery import Recovery
 from nh.shard.recovery.restore import RestoreQueue
 from nh.shard.relay import Relay
+from nh.shard.replies import Replies
 from nh.shard.rtcp_watch import RtcpWatch
 from nh.shard.timeout_watch import TimeoutWatch
 from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
-from nh.throttle import RateLimitedLogger
 from nh.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -74,9 +68,6 @@ EXIT_CANNOT_START: Final = 4
 
 ENDED_A_TURN: Final = 50
 """Most calls that end in one turn of the loop, when nh ends."""
-
-UNREPORTED_INTERVAL_S: Final = 60.0
-"""Least time between two log lines about timed-out calls that are not reported: orphans may have many."""
 
 
 class Control(CallObserver):
@@ -104,6 +95,8 @@ class Control(CallObserver):
         self._loop = loop
         self._channel = Channel(loop, link, self._on_record, self._on_lost)
         self._sink = LinkCheckpointSink(self._channel)
+        self._replies = Replies(self._channel, self._sink)
+        self._reports = LinkReports(self._channel)
         self._restore_queue = RestoreQueue()
         self._recovery: Recovery | None = None
         self._rtcp_watch: RtcpWatch | None = None
@@ -119,7 +112,6 @@ class Control(CallObserver):
         self._detached = False
         # the round of the drain for which NoCallsLeft is still to be sent; None: there is nothing to send
         self._drain_round: int | None = None
-        self._unreported = RateLimitedLogger(logger, time.monotonic, UNREPORTED_INTERVAL_S)
 
     def close(self) -> None:
         """End all calls and publish the last counters. The checkpoints of calls stay.
@@ -208,7 +200,7 @@ class Control(CallObserver):
     def _on_command(self, request_id: int, command: RelayCommand, client: Client) -> None:
         if not isinstance(command, ListCalls):  # which changes nothing, and is answered later
             self._sink.hold()
-        self._execute(command, client, functools.partial(self._reply, request_id))
+        self._execute(command, client, functools.partial(self._replies.send, request_id))
         self._report_if_empty()
 
     def _or_exit(self, step: Callable[[], None]) -> None:
@@ -236,9 +228,9 @@ class Control(CallObserver):
         relay = Relay(configure.relay, stats=stats, kernel=kernel, kernel_off=kernel_off)
         self._recovery = Recovery(relay, self._sink, records=configure.records)
         relay.observe(self)
-        relay.observe(TimeoutWatch(relay.table, self._report_timeout))
+        relay.observe(TimeoutWatch(relay.table, self._reports.media_timed_out))
         if configure.rtcp:
-            self._rtcp_watch = RtcpWatch(self._report_rtcp)
+            self._rtcp_watch = RtcpWatch(self._reports.rtcp_seen)
             relay.observe(self._rtcp_watch)
         self._channel.send(encode(Configured()))
 
@@ -286,38 +278,6 @@ class Control(CallObserver):
             logger.exception("the command %s failed: this is a bug in nh, calls go on", name)
             reply(Failure("internal", f"{name} failed inside nh; its log says why"))
 
-    def _reply(self, request_id: int, result: RelayResult) -> None:
-        """Send the result of a command, and with it what the supervisor has to back up before."""
-        if not self._sink.flush(lambda backup, fds: self._reply_with(request_id, result, backup, fds)):
-            self._reply_alone(request_id, result)
-
-    def _reply_with(
-        self, request_id: int, result: RelayResult, backup: tuple[BackupMessage, ...], fds: Sequence[int]
-    ) -> bool:
-        record = encode(Executed(request_id, result, backup))
-        if len(record) > MAX_MESSAGE_BYTES or len(fds) > MAX_FDS:
-            return False
-        try:
-            self._channel.send(record, fds)
-        except ChannelFull:
-            return False
-        return True
-
-    def _reply_alone(self, request_id: int, result: RelayResult) -> None:
-        record = encode(Executed(request_id, result))
-        if len(record) > MAX_MESSAGE_BYTES and isinstance(result, Queried):
-            # a delete has taken effect: it must not look as if it had failed
-            record = encode(Executed(request_id, result.without_details()))
-        if len(record) > MAX_MESSAGE_BYTES:
-            failure = Failure("limit", f"the answer has {len(record)} bytes, more than {MAX_MESSAGE_BYTES}")
-            record = encode(Executed(request_id, failure))
-        try:
-            self._channel.send(record)
-        except NhError as exc:
-            logger.error(
-                "a reply is dropped, because the supervisor does not read: %s; its client gets `timeout`", exc
-            )
-
     def _hold_links(self, fds: list[int]) -> None:
         close_all(self._links)
         self._links = list(fds)
@@ -345,32 +305,6 @@ class Control(CallObserver):
         except NhError:  # the supervisor does not read; the next housekeeping tries again
             return
         self._drain_round = None
-
-    def _report_timeout(self, timed_out: MediaTimedOut) -> None:
-        call_id, why = short_id(timed_out.call_id), "no supervisor runs"
-        if self._orphan is None:
-            try:
-                self._channel.send(encode(timed_out))
-            except (NhError, ValueError) as exc:
-                why = str(exc)
-            else:
-                return
-        self._unreported.log(
-            logging.WARNING,
-            "call '%s' has timed out, and no report of that can be sent: %s",
-            call_id,
-            why,
-            extra=about(timed_out.call_id),
-        )
-
-    def _report_rtcp(self, seen: RtcpSeen) -> bool:
-        if self._orphan is not None:
-            return False
-        try:
-            self._channel.send(encode(seen))
-        except (NhError, ValueError):  # the supervisor does not read: it counts them later
-            return False
-        return True
 
     # --- time, and the end of the link ------------------------------------------------------------
 
