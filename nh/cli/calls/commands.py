@@ -2,33 +2,40 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from nh.cli.calls.callid import json_text, read_id
+from nh.cli.calls.selection import (
+    Address,
+    Contains,
+    Ended,
+    Limit,
+    OneWay,
+    Silent,
+    Sort,
+    list_command,
+)
 from nh.cli.options import (
     AsJson,
     ConfigFile,
     RpcAddress,
     RuntimeDir,
-    completing,
     connect,
     read_number,
     settings_of,
 )
 from nh.commands import CallOrder, ListCalls
-from nh.errors import ConfigError, MalformedRequest, NhError, UnknownCall
+from nh.errors import ConfigError, NhError, UnknownCall
 from nh.printable import show_id
-from nh.wire.fields import make_network, make_order
 
 _ID_HELP: Final = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behind -- if it begins with -"
+
 COMPLETION_S: Final = 1.0
 """nh may take so long to answer the shell."""
 
 MOST_COMPLETED: Final = 200
-
-_WHICH: Final = "Which calls"
 
 
 @contextmanager
@@ -54,78 +61,28 @@ def complete_call_id(ctx: typer.Context, incomplete: str) -> list[str]:
     return [show_id(call.call_id) for call in page.calls if call.call_id.startswith(begun)]
 
 
-CallId = Annotated[
-    str,
-    typer.Argument(
+def _call_id_argument(what: str) -> Any:
+    return typer.Argument(
         metavar="CALL-ID",
-        help=f"The call, {_ID_HELP}.",
+        help=f"{what} {_ID_HELP}.",
         show_default=False,
         autocompletion=complete_call_id,
-    ),
-]
+    )
+
+
+CallId = Annotated[str, _call_id_argument("The call,")]
 
 
 def calls(
-    call_id: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="CALL-ID",
-            help=f"Show this call in full; {_ID_HELP}.",
-            show_default=False,
-            autocompletion=complete_call_id,
-        ),
-    ] = None,
+    call_id: Annotated[str | None, _call_id_argument("Show this call in full;")] = None,
     *,
-    contains: Annotated[
-        str,
-        typer.Option(
-            metavar="TEXT",
-            help="List only calls whose call-id contains this.",
-            show_default=False,
-            rich_help_panel=_WHICH,
-        ),
-    ] = "",
-    one_way: Annotated[
-        bool,
-        typer.Option("--one-way", help="List calls with media from one end only.", rich_help_panel=_WHICH),
-    ] = False,
-    silent: Annotated[
-        bool,
-        typer.Option(
-            "--silent",
-            help="List calls without media; with --one-way: these and those.",
-            rich_help_panel=_WHICH,
-        ),
-    ] = False,
-    address: Annotated[
-        str,
-        typer.Option(
-            metavar="IP[/LEN]",
-            help="List only calls with an end at this address, or in this network.",
-            show_default=False,
-            rich_help_panel=_WHICH,
-        ),
-    ] = "",
-    sort: Annotated[
-        str,
-        typer.Option(
-            metavar="ORDER",
-            help=f"The order: {', '.join(CallOrder)}; what is oldest, longest, most, worst comes first.",
-            autocompletion=completing(CallOrder),
-            rich_help_panel=_WHICH,
-        ),
-    ] = CallOrder.CALL_ID.value,
-    ended: Annotated[
-        bool,
-        typer.Option(
-            "--ended",
-            help="List calls that have ended, the latest first; with CALL-ID, show the record of that one.",
-            rich_help_panel=_WHICH,
-        ),
-    ] = False,
-    limit: Annotated[
-        str, typer.Option(metavar="N", help="Most calls to list; 1 or more.", rich_help_panel=_WHICH)
-    ] = "100",
+    contains: Contains = "",
+    one_way: OneWay = False,
+    silent: Silent = False,
+    address: Address = "",
+    sort: Sort = CallOrder.CALL_ID.value,
+    ended: Ended = False,
+    limit: Limit = "100",
     as_json: AsJson = False,
     rpc: RpcAddress = None,
     runtime_dir: RuntimeDir = None,
@@ -138,7 +95,7 @@ def calls(
     """
     from nh.cli.calls import output as calls_output  # noqa: PLC0415  rich takes a while to import
 
-    most, command = read_number("limit", limit, 1), _list_command(contains, one_way, silent, address, sort)
+    most, command = read_number("limit", limit, 1), list_command(contains, one_way, silent, address, sort)
     wanted = read_id(call_id or "")
     if call_id is not None and command != ListCalls():
         raise ConfigError(
@@ -159,15 +116,6 @@ def calls(
         if more:
             there = "is more than 1 call" if most == 1 else f"are more than {most} calls"
             typer.echo(f"nh: there {there}; see --limit", err=True)
-
-
-def _list_command(contains: str, one_way: bool, silent: bool, address: str, sort: str) -> ListCalls:
-    """What to list. Raises ConfigError for a value that cannot be used."""
-    try:
-        network, order = make_network(address, where="--address"), make_order(sort, where="--sort")
-    except MalformedRequest as exc:
-        raise ConfigError(f"command line: {exc}") from exc
-    return ListCalls(read_id(contains), one_way=one_way, silent=silent, address=network, sort=order)
 
 
 def close(
