@@ -1,6 +1,6 @@
 """Announcing: what a new SDP of a party changes at its groups, and at the sessions of its dialogs.
 
-open_groups() (nh.calls.offer_answer.party) has opened the sockets before, so nothing in here fails.
+nh.calls.offer_answer.opening has opened the sockets before, so nothing in here fails.
 
 What was agreed before an offer goes on beside it until the answer, and stays if the offer is refused: a phone
 may refuse a re-INVITE and talk on (RFC 3261 14.1). So an end that offers to put a medium on hold still

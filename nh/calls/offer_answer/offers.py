@@ -12,8 +12,10 @@ from nh.calls.offer_answer import expiry
 from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.deletion import cancel_delete, delete_due, schedule
 from nh.calls.offer_answer.dialog import Dialog
+from nh.calls.offer_answer.early import early_dialog_of, relay_early
+from nh.calls.offer_answer.opening import Opening
 from nh.calls.offer_answer.participants import Participants
-from nh.calls.offer_answer.party import MediumRequest, Party, open_groups
+from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.calls.offer_answer.untagged import find_untagged, take_over
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
@@ -111,19 +113,14 @@ class Offers:
         dialog = self.participants.find_joint(party, to_tag)
         if dialog is not None:
             party = self.participants.split_for(dialog, party, now=now)
-        early = self._early_dialog(party, now=now) if expected else None
-        groups = self._open_groups(party, requests, now=now)
+        early = early_dialog_of(self.participants, party, now=now) if expected else None
         ready: list[SocketGroup | None] = []
-        try:
+        with Opening(self._resources, now=now) as opening:
+            groups = self._open_groups(opening, party, requests)
             if early is not None:
-                ready = self._open_groups(early.callee, expected, now=now)
+                ready = self._open_groups(opening, early.callee, expected)
             if prepare is not None:
                 prepare(groups, early.callee if early else self.participants.find_receiver(party, to_tag))
-        except BaseException:
-            self._close_new_groups(party, groups)
-            if early is not None:
-                self._close_new_groups(early.callee, ready)
-            raise
         # nothing fails from here on
         if known is None:
             self.participants.add(party, now=now)
@@ -131,10 +128,15 @@ class Offers:
         self._announcer.announce(party, groups, requests, policy, now=now)
         party.waiting_since = now
         if early is not None:
-            for group, request in zip(ready, expected, strict=True):
-                if group is not None:
-                    group.security = request.security
-            self._expect(early, ready, now=now)
+            relay_early(
+                self.participants,
+                self._announcer,
+                early,
+                groups=ready,
+                expected=expected,
+                resources=self._resources,
+                now=now,
+            )
         if dialog is not None:
             dialog.branch = branch or dialog.branch
         return party.groups
@@ -180,13 +182,10 @@ class Offers:
             or Dialog(offerer, Party(to_tag, Side.TO, now=now), branch=branch, now=now)
         )
         answerer = self.participants.split_for(dialog, dialog.other(offerer), now=now)
-        groups = self._open_groups(answerer, requests, now=now)
-        try:
+        with Opening(self._resources, now=now) as opening:
+            groups = self._open_groups(opening, answerer, requests)
             if prepare is not None:
                 prepare(groups, offerer)
-        except BaseException:
-            self._close_new_groups(answerer, groups)
-            raise
         # nothing fails from here on
         self.participants.establish(dialog, to_tag, offerer=offerer, now=now)
         dialog.branch = branch or dialog.branch
@@ -296,40 +295,19 @@ class Offers:
         return expiry.expires_at(self.participants, party, self._resources.settings)
 
     def _open_groups(
-        self, party: Party, requests: Sequence[MediumRequest], *, now: float
+        self, opening: Opening, party: Party, requests: Sequence[MediumRequest]
     ) -> list[SocketGroup | None]:
         try:
-            return open_groups(self._resources, party, requests, now=now)
+            return opening.open_groups(party, requests)
         except LimitReached as exc:
             if self.is_empty:
                 raise
             raise PortsExhausted(str(exc)) from exc
 
-    def _close_new_groups(self, party: Party, groups: Sequence[SocketGroup | None]) -> None:
-        """Close the groups that were opened for a command that fails."""
-        self.participants.close_groups(group for group in groups if not party.owns(group))
-
     def _delete_due(self, *, now: float) -> None:
         if now >= self.delete_at:
             self.close(now=now)
         delete_due(self.participants, now=now)
-
-    def _early_dialog(self, offerer: Party, *, now: float) -> Dialog | None:
-        """The dialog with the party that will answer a first offer; None if this is not the first."""
-        if self.participants.is_answered(offerer):
-            return None
-        early = self.participants.find_early(offerer)
-        if early is None:
-            early = Dialog(offerer, Party(b"", Side.TO, now=now), branch=b"", now=now)
-            early.callee.sent_origin = self.participants.find_origin_sent_by(offerer.tag)
-        return early
-
-    def _expect(self, early: Dialog, ready: Sequence[SocketGroup | None], *, now: float) -> None:
-        """Relay between an offerer and the sockets that are ready for its answerer."""
-        if early not in self.participants.early:
-            self.participants.early.append(early)
-        self._announcer.set_groups(early.callee, ready, now=now)
-        early.refresh(self._resources, early.callee, now=now)
 
     def _commit(self, agreed: Dialog, *, now: float) -> None:
         """End the offers of two parties that have agreed, and what the agreement replaces."""

@@ -13,7 +13,6 @@ from nh.calls.interfaces import Interface
 from nh.calls.media import Block, Media, Side
 from nh.calls.media_security import MediaSecurity, OfferedKey
 from nh.calls.origin import SentOrigin
-from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
@@ -254,53 +253,3 @@ class Party:
         for group in self.groups:
             if group is not None:
                 group.id = tag
-
-
-def open_groups(
-    resources: CallResources, party: Party, requests: Sequence[MediumRequest], *, now: float
-) -> list[SocketGroup | None]:
-    """The socket groups for a party's new SDP: present ones where they still serve, otherwise new ones.
-
-    Raises:
-        LimitReached, PortsExhausted, AddressUnavailable: then no new socket is left open.
-    """
-    resources.check_sdp(sum(request.media.range for request in requests if request.media is not None))
-    groups: list[SocketGroup | None] = []
-    opened: list[SocketGroup] = []
-    try:
-        for index, request in enumerate(requests):
-            current = _find_serving(party, index, request)
-            if request.media is None or current is not None:
-                groups.append(current)
-            else:
-                group = resources.open_group(
-                    group_id=party.tag,
-                    side=party.side,
-                    address=request.address,
-                    media=[request.media],
-                    now=now,
-                    dscp=request.dscp,
-                )
-                opened.append(group)
-                groups.append(group)
-    except BaseException:
-        for group in opened:
-            resources.close_group(group)
-        raise
-    return groups
-
-
-def _find_serving(party: Party, index: int, request: MediumRequest) -> SocketGroup | None:
-    """A group of the party that serves: the present one, or one from before an offer that was refused."""
-    candidates = [party.find_group(index), *(group for medium, group in party.superseded if medium == index)]
-    return next((group for group in candidates if group is not None and _serves(group, request)), None)
-
-
-def _serves(group: SocketGroup, request: MediumRequest) -> bool:
-    """Whether the sockets may stay; like rtpengine, a peer that moved gets new ports."""
-    before, after = group.media[0], request.media
-    if after is None or request.fresh or group.address != request.address or before.range != after.range:
-        return False
-    if request.latch or not after.active or not before.active:
-        return True
-    return (before.address, before.port) == (after.address, after.port)

@@ -1,7 +1,8 @@
 """Readers: plans of the media pipeline, compiled into what the poll calls for each packet.
 
-There are five. Two closures serve the plain plan, with and without RTP statistics; a third reader serves
-every other connected socket, stage by stage; one admits by source, one drops.
+Connected sockets whose plan is plain, or has SRTP and nothing else, get a closure of
+nh.shard.media.fast_readers. This module has the readers that go stage by stage: one for every other connected
+socket, one that admits by source, one that drops.
 """
 
 import functools
@@ -15,10 +16,11 @@ from nh.calls.leg import Drop, Leg
 from nh.calls.rtcp_reports import note_reports
 from nh.shard.media import loop_guard
 from nh.shard.media.addresses import endpoint_of
-from nh.shard.media.egress import Egress, Send
+from nh.shard.media.egress import Egress
+from nh.shard.media.fast_readers import forwarding_factory, measuring_factory, secured_factory
 from nh.shard.media.pipeline import PLAIN, SECURED, Admit, Plan
 from nh.shard.media.poll import MediaPoll, Reader
-from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.sockets import MediaSocket
 from nh.shard.media.srtp import DROPS, open_packet, with_key_of
 from nh.shard.media.totals import TrafficTotals
 from nh.shard.media.unreachable import read_unreachable
@@ -54,8 +56,11 @@ class Readers:
         self._changed = changed
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
-        self._plain_reader = plain_reader_factory(
-            self._buffer, traffic, poll, egress.send_failed, self._note_errors
+        buffer, send_failed, note_errors = self._buffer, egress.send_failed, self._note_errors
+        self._new_forwarding = forwarding_factory(buffer, traffic, send_failed, note_errors)
+        self._new_measuring = measuring_factory(buffer, traffic, poll, send_failed, note_errors)
+        self._new_secured = secured_factory(
+            buffer, traffic, poll, egress, note_errors=note_errors, note_keys=self._note_keys
         )
         # one bound method each, which all sockets share
         self._readers: Final = {
@@ -66,11 +71,14 @@ class Readers:
 
     def compile(self, media_socket: MediaSocket, plan: Plan) -> Reader:
         """The reader that carries out `plan` at a socket, one packet a call."""
-        if plan == PLAIN:
+        if plan in (PLAIN, SECURED):
             leg = media_socket.legs[0]
-            return self._plain_reader(leg, media_socket.sock.recv_into, self._egress.sender(leg))
-        if plan == SECURED:
-            return self._secured_reader(media_socket, media_socket.legs[0])
+            receive, send, meter = media_socket.sock.recv_into, self._egress.sender(leg), leg.find_meter()
+            if plan == SECURED:
+                return self._new_secured(leg, receive, send, meter)
+            if meter is None:
+                return self._new_forwarding(leg, receive, send)
+            return self._new_measuring(leg, receive, send, meter)
         return functools.partial(self._readers[plan.admit], media_socket)
 
     def beside(self, media_socket: MediaSocket, sock: socket.socket) -> Reader:
@@ -226,109 +234,3 @@ class Readers:
             if each is not None and each.checkpoint_due:
                 each.clear_checkpoint_due()
                 self._changed((leg,))
-
-    def _secured_reader(self, media_socket: MediaSocket, leg: Leg) -> Reader:
-        """The reader of the plan SECURED: the plain one, with what SRTP needs."""
-        buffer, view, traffic, poll = self._buffer, self._view, self._traffic, self._poll
-        receive, send, security = media_socket.sock.recv_into, self._egress.sender(leg), leg.security
-        directions = [
-            direction
-            for direction in (
-                security.receiver if security is not None else None,
-                leg.egress.security.sender if leg.egress.security is not None else None,
-            )
-            if direction is not None
-        ]
-        meter = leg.find_meter()
-
-        def forward() -> None:
-            try:
-                size = receive(buffer)
-            except OSError:
-                self._note_errors(media_socket)
-                return
-            packet = view[:size]
-            if security is not None:
-                try:
-                    packet = open_packet(security, packet)
-                except SrtpRefused as refused:
-                    self._egress.drop(leg, DROPS[refused.reason], size)
-                    return
-                size = len(packet)
-            leg.packets += 1
-            leg.bytes += size
-            traffic.received_packets += 1
-            traffic.received_bytes += size
-            if meter is not None and meter.measure(packet, size, poll.now):
-                note_reports(leg, packet, now=poll.now)
-            try:
-                send(packet)
-            except OSError as error:
-                self._egress.send_failed(leg, send, packet, error)
-            for direction in directions:
-                if direction.checkpoint_due:
-                    self._note_keys(leg)
-
-        return forward
-
-
-def plain_reader_factory(
-    buffer: bytearray,
-    traffic: TrafficTotals,
-    poll: MediaPoll,
-    send_failed: Callable[[Leg, Send, memoryview, OSError], None],
-    note_errors: Callable[[MediaSocket], None],
-) -> Callable[[Leg, Callable[[bytearray], int], Send], Reader]:
-    """A function that makes the readers of the plain plan: the path of almost every packet in user space.
-
-    A closure finds everything in its cells, without a look-up; all readers share the cells of buffer, view,
-    traffic, poll, send_failed and note_errors. The two closures differ in one line: what can be decided for a
-    leg (is it RTP?) is not decided for each packet.
-    """
-    view = memoryview(buffer)
-
-    def new_forwarder(leg: Leg, receive: Callable[[bytearray], int], send: Send) -> Reader:
-        def forward() -> None:
-            try:
-                size = receive(buffer)
-            except OSError:
-                # no packet after all, or what ICMP says of an earlier packet from this socket
-                note_errors(socket_of(leg))
-                return
-            leg.packets += 1
-            leg.bytes += size
-            traffic.received_packets += 1
-            traffic.received_bytes += size
-            try:
-                send(view[:size])
-            except OSError as error:
-                send_failed(leg, send, view[:size], error)
-
-        return forward
-
-    def new_measuring(leg: Leg, receive: Callable[[bytearray], int], send: Send) -> Reader:
-        meter = leg.find_meter()
-        if meter is None:
-            return new_forwarder(leg, receive, send)
-        measure = meter.measure
-
-        def forward_and_measure() -> None:
-            try:
-                size = receive(buffer)
-            except OSError:
-                note_errors(socket_of(leg))
-                return
-            leg.packets += 1
-            leg.bytes += size
-            traffic.received_packets += 1
-            traffic.received_bytes += size
-            try:
-                send(view[:size])
-            except OSError as error:
-                send_failed(leg, send, view[:size], error)
-            if measure(buffer, size, poll.now):
-                note_reports(leg, view[:size], now=poll.now)
-
-        return forward_and_measure
-
-    return new_measuring

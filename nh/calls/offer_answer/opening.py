@@ -1,0 +1,81 @@
+"""Opening: the sockets for new SDPs, before anything else of a call changes.
+
+A command of offer and answer first opens what it needs. What follows may fail as long as nothing has changed,
+and then the new sockets are closed: a failed command leaves nothing behind.
+"""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from nh.calls.offer_answer.party import MediumRequest, Party
+from nh.calls.resources import CallResources
+from nh.calls.socket_group import SocketGroup
+
+
+class Opening:
+    """Opens sockets; a context that fails closes them.
+
+    Args:
+        resources: sockets, limits and media plane.
+        now: monotonic seconds.
+    """
+
+    __slots__ = ("_now", "_opened", "_resources")
+
+    def __init__(self, resources: CallResources, *, now: float) -> None:
+        self._resources = resources
+        self._now = now
+        self._opened: list[SocketGroup] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            for group in self._opened:
+                self._resources.close_group(group)
+
+    def open_groups(self, party: Party, requests: Sequence[MediumRequest]) -> list[SocketGroup | None]:
+        """The socket groups for a party's new SDP: present ones where they still serve, otherwise new ones.
+
+        Raises:
+            LimitReached, PortsExhausted, AddressUnavailable.
+        """
+        self._resources.check_sdp(
+            sum(request.media.range for request in requests if request.media is not None)
+        )
+        return [self._find_or_open(party, index, request) for index, request in enumerate(requests)]
+
+    def _find_or_open(self, party: Party, index: int, request: MediumRequest) -> SocketGroup | None:
+        current = _find_serving(party, index, request)
+        if request.media is None or current is not None:
+            return current
+        group = self._resources.open_group(
+            group_id=party.tag,
+            side=party.side,
+            address=request.address,
+            media=[request.media],
+            now=self._now,
+            dscp=request.dscp,
+        )
+        self._opened.append(group)
+        return group
+
+
+def _find_serving(party: Party, index: int, request: MediumRequest) -> SocketGroup | None:
+    """A group of the party that serves: the present one, or one from before an offer that was refused."""
+    candidates = [party.find_group(index), *(group for medium, group in party.superseded if medium == index)]
+    return next((group for group in candidates if group is not None and _serves(group, request)), None)
+
+
+def _serves(group: SocketGroup, request: MediumRequest) -> bool:
+    """Whether the sockets may stay; like rtpengine, a peer that moved gets new ports."""
+    before, after = group.media[0], request.media
+    if after is None or request.fresh or group.address != request.address or before.range != after.range:
+        return False
+    if request.latch or not after.active or not before.active:
+        return True
+    return (before.address, before.port) == (after.address, after.port)

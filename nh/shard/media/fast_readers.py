@@ -1,0 +1,168 @@
+"""Fast readers: one closure for each connected socket of one leg, for the plans of almost every packet.
+
+A closure finds everything in its cells, without a look-up. The readers of a factory share the cells of what
+all sockets of a shard have in common. What can be decided for a leg (does it have RTP statistics, and whose
+keys?) is decided when its reader is made, not for each packet. So the closures repeat a few lines, and no
+packet pays for a call that another plan needs.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from nh.calls.leg import Leg
+from nh.calls.rtcp_reports import note_reports
+from nh.calls.rtp.meter import RtpMeter
+from nh.shard.media.egress import Egress, Send
+from nh.shard.media.poll import MediaPoll, Reader
+from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.srtp import DROPS, open_packet
+from nh.shard.media.totals import TrafficTotals
+from nh.srtp.refusal import SrtpRefused
+
+if TYPE_CHECKING:
+    from nh.srtp.receiver import SrtpReceiver
+    from nh.srtp.sender import SrtpSender
+
+Receive = Callable[[bytearray], int]
+"""Reads one packet into a buffer; returns its bytes. Raises OSError if none waits, or for an ICMP error."""
+
+SendFailed = Callable[[Leg, Send, memoryview, OSError], None]
+NoteErrors = Callable[[MediaSocket], None]
+
+
+def forwarding_factory(
+    buffer: bytearray,
+    traffic: TrafficTotals,
+    send_failed: SendFailed,
+    note_errors: NoteErrors,
+) -> Callable[[Leg, Receive, Send], Reader]:
+    """A function that makes the readers of the plain plan for legs without RTP statistics.
+
+    Args:
+        buffer: of all packets.
+        traffic: counts them.
+        send_failed: called for a packet that the kernel refused.
+        note_errors: called when there is no packet after all, or an ICMP error in its place.
+    """
+    view = memoryview(buffer)
+
+    def new_reader(leg: Leg, receive: Receive, send: Send) -> Reader:
+        def forward() -> None:
+            try:
+                size = receive(buffer)
+            except OSError:
+                note_errors(socket_of(leg))
+                return
+            leg.packets += 1
+            leg.bytes += size
+            traffic.received_packets += 1
+            traffic.received_bytes += size
+            try:
+                send(view[:size])
+            except OSError as error:
+                send_failed(leg, send, view[:size], error)
+
+        return forward
+
+    return new_reader
+
+
+def measuring_factory(
+    buffer: bytearray,
+    traffic: TrafficTotals,
+    poll: MediaPoll,
+    send_failed: SendFailed,
+    note_errors: NoteErrors,
+) -> Callable[[Leg, Receive, Send, RtpMeter], Reader]:
+    """The same for legs of RTP, with their meter; see forwarding_factory().
+
+    Args:
+        poll: has the time.
+    """
+    view = memoryview(buffer)
+
+    def new_reader(leg: Leg, receive: Receive, send: Send, meter: RtpMeter) -> Reader:
+        measure = meter.measure
+
+        def forward_and_measure() -> None:
+            try:
+                size = receive(buffer)
+            except OSError:
+                note_errors(socket_of(leg))
+                return
+            leg.packets += 1
+            leg.bytes += size
+            traffic.received_packets += 1
+            traffic.received_bytes += size
+            try:
+                send(view[:size])
+            except OSError as error:
+                send_failed(leg, send, view[:size], error)
+            if measure(buffer, size, poll.now):
+                note_reports(leg, view[:size], now=poll.now)
+
+        return forward_and_measure
+
+    return new_reader
+
+
+def secured_factory(
+    buffer: bytearray,
+    traffic: TrafficTotals,
+    poll: MediaPoll,
+    egress: Egress,
+    *,
+    note_errors: NoteErrors,
+    note_keys: Callable[[Leg], None],
+) -> Callable[[Leg, Receive, Send, RtpMeter | None], Reader]:
+    """The same for the plan SECURED, with what SRTP needs; see forwarding_factory().
+
+    Args:
+        poll: has the time.
+        egress: counts drops; `send` seals what its receiver gets under SRTP.
+        note_keys: called if a successor has to know soon where the keys of a leg are.
+    """
+    view = memoryview(buffer)
+
+    def new_reader(leg: Leg, receive: Receive, send: Send, meter: RtpMeter | None) -> Reader:
+        security = leg.security
+        directions = _directions_of(leg)
+
+        def forward() -> None:
+            try:
+                size = receive(buffer)
+            except OSError:
+                note_errors(socket_of(leg))
+                return
+            packet = view[:size]
+            if security is not None:
+                try:
+                    packet = open_packet(security, packet)
+                except SrtpRefused as refused:
+                    egress.drop(leg, DROPS[refused.reason], size)
+                    return
+                size = len(packet)
+            leg.packets += 1
+            leg.bytes += size
+            traffic.received_packets += 1
+            traffic.received_bytes += size
+            if meter is not None and meter.measure(packet, size, poll.now):
+                note_reports(leg, packet, now=poll.now)
+            try:
+                send(packet)
+            except OSError as error:
+                egress.send_failed(leg, send, packet, error)
+            for direction in directions:
+                if direction.checkpoint_due:
+                    note_keys(leg)
+
+        return forward
+
+    return new_reader
+
+
+def _directions_of(leg: Leg) -> "list[SrtpReceiver | SrtpSender]":
+    """What opens the packets of a leg, and what seals them."""
+    opens, seals = leg.security, leg.egress.security
+    found = (opens.receiver if opens is not None else None, seals.sender if seals is not None else None)
+    return [each for each in found if each is not None]
