@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 
 from nh.calls.media import Endpoint
-from nh.ipc.link_messages import SaveCall, decoded
+from nh.ipc.backup_messages import SaveCall
+from nh.ipc.link_messages import decoded
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -53,7 +54,7 @@ class EndedCall(msgspec.Struct, frozen=True, tag="ended_call"):
     """The record of a call that ended, and that no supervisor has confirmed.
 
     Args:
-        record, number: see DropCall (nh.ipc.link_messages).
+        record, number: see DropCall (nh.ipc.backup_messages).
     """
 
     record: bytes

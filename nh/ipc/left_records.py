@@ -13,7 +13,7 @@ _PATTERN: Final = f"shard-*{SUFFIX}"
 
 
 class LeftRecord(msgspec.Struct, array_like=True, frozen=True):
-    """One record; see DropCall (nh.ipc.link_messages)."""
+    """One record; see DropCall (nh.ipc.backup_messages)."""
 
     number: int
     record: bytes

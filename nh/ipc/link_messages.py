@@ -6,13 +6,12 @@ restore (TakeSockets, RestoreCall) and Restore; the shard restores it and answer
 calls and sends Ready. From then on Execute and Executed carry the same `id`; any number may be in flight,
 answered in any order.
 
-The shard backs up what must outlive it (StoreSockets, SaveCall): what a command changes, with its Executed;
+The shard backs up what must outlive it (nh.ipc.backup_messages): what a command changes, with its Executed;
 all else, in messages of their own. So a supervisor that reads in order has a backup of all that was answered.
 
 Both ends run the same version of nh, so a record that cannot be decoded is a bug, and raises.
 """
 
-from collections.abc import Iterator
 from typing import Final, TypeVar
 
 import msgspec
@@ -20,20 +19,15 @@ import msgspec
 from nh.calls.journal import NO_CLIENT, Client
 from nh.calls.media import Endpoint
 from nh.calls.settings import RelayConfig, RelaySettings
-from nh.calls.timeouts import TimeoutTarget
 from nh.commands import RelayCommand
+from nh.ipc.backup_messages import BackupMessage
+from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
 from nh.log_settings import LogSettings
 from nh.reasons import reason
 from nh.results import RelayResult
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024
 """Longest message; a reply beyond it is replaced by a Failure, a snapshot beyond it goes in parts."""
-
-PART_BYTES: Final = 64 * 1024
-"""Most bytes of a snapshot in one message; the rest of the message is the call-id."""
-
-MAX_SNAPSHOT_BYTES: Final = 4 * 1024 * 1024
-"""Longest snapshot of a call; a shard that sends a longer one is killed."""
 
 
 class KernelMaps(msgspec.Struct, frozen=True):
@@ -234,51 +228,6 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     version: str
 
 
-class StoreSockets(msgspec.Struct, frozen=True, tag="store_sockets"):
-    """Back up these sockets, one descriptor each in this order; the last ones may be missing."""
-
-    endpoints: tuple[Endpoint, ...]
-
-
-class ReleaseSockets(msgspec.Struct, frozen=True, tag="release_sockets"):
-    """Close the backups of these sockets: the shard has closed them."""
-
-    endpoints: tuple[Endpoint, ...]
-
-
-class SaveCall(msgspec.Struct, frozen=True, tag="save_call"):
-    """Back up a call as it is now.
-
-    Args:
-        call_id: the call, at most MAX_ID_BYTES long.
-        snapshot: the whole snapshot, or PART_BYTES of a longer one.
-        part: 0, 1, …: which part; the parts of one snapshot come in a row.
-        last: whether it is the last part. Until it comes, the snapshot before counts.
-    """
-
-    call_id: bytes
-    snapshot: bytes
-    part: int = 0
-    last: bool = True
-
-
-class DropCall(msgspec.Struct, frozen=True, tag="drop_call"):
-    """Drop the backup of a call: it has ended, or cannot be restored.
-
-    Args:
-        record: its record (nh.results.CallRecord in msgpack). It comes in this message so that a shard that
-            dies leaves either the call or its record, and never both. b"": no record.
-        number: of the record, from 1 in each process. Answer, some time later: Recorded.
-    """
-
-    call_id: bytes
-    record: bytes = b""
-    number: int = 0
-
-
-BackupMessage = StoreSockets | ReleaseSockets | SaveCall | DropCall
-
-
 class Executed(msgspec.Struct, frozen=True, tag="executed"):
     """The result of Execute `id`.
 
@@ -292,56 +241,6 @@ class Executed(msgspec.Struct, frozen=True, tag="executed"):
     id: int
     result: RelayResult
     backup: tuple[BackupMessage, ...] = ()
-
-
-class MediaTimedOut(msgspec.Struct, frozen=True, tag="media_timed_out"):
-    """A call has ended because no media came any more.
-
-    Args:
-        call_id: the call.
-        ends: the two tags of each dialog that timed out.
-        reason: nh.calls.events.EndReason: expired, or hold.
-        age_s: seconds since its first command.
-        packets: received in its last sessions.
-        target: whom its client wants told.
-    """
-
-    call_id: bytes
-    ends: tuple[tuple[bytes, bytes], ...]
-    reason: str
-    age_s: float
-    packets: int
-    target: TimeoutTarget = TimeoutTarget()
-
-
-class RtcpPacket(msgspec.Struct, array_like=True, frozen=True):
-    """A packet of RTCP that passed.
-
-    Attributes:
-        call_id: the call.
-        source: address and port that it came from.
-        local: address and port of the relay where it came.
-        at_us: wall-clock microseconds.
-        data: the packet.
-    """
-
-    call_id: bytes
-    source: tuple[str, int]
-    local: tuple[str, int]
-    at_us: int
-    data: bytes
-
-
-class RtcpSeen(msgspec.Struct, frozen=True, tag="rtcp_seen"):
-    """Packets of RTCP that passed, for Homer.
-
-    Attributes:
-        packets: each a RtcpPacket in msgpack, which the supervisor does not read.
-        lost: how many more did not get into a message.
-    """
-
-    packets: tuple[bytes, ...]
-    lost: int = 0
 
 
 class NoCallsLeft(msgspec.Struct, frozen=True, tag="no_calls_left"):
@@ -390,13 +289,6 @@ _from_shard: Final[msgspec.msgpack.Decoder[FromShard]] = msgspec.msgpack.Decoder
 def encode(message: ToShard | FromShard) -> bytes:
     """Encode a message as a record."""
     return _encoder.encode(message)
-
-
-def parts(snapshot: bytes) -> Iterator[tuple[int, bytes, bool]]:
-    """Split a snapshot into (part, bytes, last) for messages; an empty snapshot has one part."""
-    count = max(1, -(-len(snapshot) // PART_BYTES))
-    for part in range(count):
-        yield part, snapshot[part * PART_BYTES : (part + 1) * PART_BYTES], part == count - 1
 
 
 def decode_to_shard(record: bytes) -> ToShard:

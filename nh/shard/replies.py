@@ -4,8 +4,9 @@ import logging
 from collections.abc import Sequence
 
 from nh.errors import ChannelFull, NhError
+from nh.ipc.backup_messages import BackupMessage
 from nh.ipc.channel import MAX_FDS, Channel
-from nh.ipc.link_messages import MAX_MESSAGE_BYTES, BackupMessage, Executed, encode
+from nh.ipc.link_messages import MAX_MESSAGE_BYTES, Executed, encode
 from nh.results import Failure, Queried, RelayResult
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
 

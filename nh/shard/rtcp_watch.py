@@ -15,7 +15,7 @@ from nh.calls.events import CallObserver
 from nh.calls.leg import Leg
 from nh.calls.session import Session
 from nh.calls.table import CallTable
-from nh.ipc.link_messages import RtcpPacket, RtcpSeen
+from nh.ipc.report_messages import RtcpPacket, RtcpSeen
 
 MAX_PACKETS: Final = 64
 """So many packets go in one message; fewer wait for the next housekeeping."""

@@ -12,7 +12,7 @@ from nh.calls.journal import CallJournal
 from nh.calls.session import Session
 from nh.calls.table import CallTable
 from nh.calls.timeouts import TimeoutTarget
-from nh.ipc.link_messages import MediaTimedOut
+from nh.ipc.report_messages import MediaTimedOut
 
 MAX_ENDS = 16
 """Most dialogs of one call that a report names."""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.media import Endpoint
+from nh.ipc.backup_messages import SaveCall
 from nh.ipc.handover_messages import (
     CallSockets,
     Exit,
@@ -22,7 +23,6 @@ from nh.ipc.handover_messages import (
     decode_to_old,
     encode,
 )
-from nh.ipc.link_messages import SaveCall
 
 FROM_OLD: list[FromOld] = [
     Hello(1, 2, "1.0", 1, 3, "maps", 4),

@@ -7,9 +7,9 @@ from typing import Self
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelayConfig, RelaySettings
 from nh.commands import RelayCommand
+from nh.ipc.backup_messages import BackupMessage
 from nh.ipc.link_messages import (
     MAX_MESSAGE_BYTES,
-    BackupMessage,
     Configure,
     Configured,
     Execute,

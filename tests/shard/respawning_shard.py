@@ -12,10 +12,10 @@ from nh.calls.interfaces import Interface
 from nh.calls.settings import RelayConfig
 from nh.commands import RelayCommand
 from nh.fastpath.loader import LoadedProgram
+from nh.ipc.backup_messages import BackupMessage
 from nh.ipc.channel import MAX_FDS
 from nh.ipc.link_messages import (
     MAX_MESSAGE_BYTES,
-    BackupMessage,
     Configure,
     Execute,
     Executed,

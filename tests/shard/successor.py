@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from nh.calls.media import Endpoint
+from nh.ipc.backup_messages import SaveCall
 from nh.ipc.channel import receive_record
 from nh.ipc.handover_messages import (
     CallSockets,
@@ -18,7 +19,6 @@ from nh.ipc.handover_messages import (
     decode_from_old,
     encode,
 )
-from nh.ipc.link_messages import SaveCall
 
 ANSWER_S = 10.0
 

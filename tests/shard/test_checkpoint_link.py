@@ -9,6 +9,15 @@ import pytest
 
 from nh.calls.media import Endpoint
 from nh.ipc import link_messages as link
+from nh.ipc.backup_messages import (
+    MAX_SNAPSHOT_BYTES,
+    PART_BYTES,
+    BackupMessage,
+    DropCall,
+    ReleaseSockets,
+    SaveCall,
+    StoreSockets,
+)
 from nh.ipc.channel import MAX_FDS, Channel
 from nh.loop import SelectorLoop
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
@@ -38,7 +47,7 @@ class Sides:
                 self.loop.turn(0)
                 continue
             message = link.decode_from_shard(record)
-            assert isinstance(message, link.BackupMessage)
+            assert isinstance(message, BackupMessage)
             self.backup.apply(message, fds)
             assert fds == []
 
@@ -52,7 +61,7 @@ class Sides:
     def fill(self) -> None:
         """Send more than the link takes."""
         for number in range(200):
-            self.sink.save_call(b"filler", bytes(link.PART_BYTES) + b"%d" % number)
+            self.sink.save_call(b"filler", bytes(PART_BYTES) + b"%d" % number)
 
 
 @pytest.fixture
@@ -73,13 +82,13 @@ def test_the_supervisor_has_all_checkpoints(sides: Sides) -> None:
     many = endpoints(MAX_FDS + 1)
     with Path(os.devnull).open() as file:
         sides.sink.store_sockets(many, [file.fileno()] * len(many))
-    sides.sink.save_call(b"a", bytes(3 * link.PART_BYTES))
+    sides.sink.save_call(b"a", bytes(3 * PART_BYTES))
     sides.sink.save_call(b"b", b"")
     sides.sink.save_call(b"c", b"x")
     sides.sink.drop_call(b"c")
     sides.sink.release_sockets(many[1:])
     sides.hear()
-    assert dict(sides.backup.calls) == {b"a": bytes(3 * link.PART_BYTES), b"b": b""}
+    assert dict(sides.backup.calls) == {b"a": bytes(3 * PART_BYTES), b"b": b""}
     assert list(sides.backup.sockets) == many[:1]
 
 
@@ -120,18 +129,18 @@ def test_the_last_word_on_each_call_and_socket_goes_out_with_the_result(sides: S
         sides.sink.save_call(b"call", b"2")
         sides.sink.save_call(b"over", b"1")
         sides.sink.drop_call(b"over")
-        sent: list[tuple[list[link.BackupMessage], list[int]]] = []
+        sent: list[tuple[list[BackupMessage], list[int]]] = []
 
-        def send(messages: Sequence[link.BackupMessage], fds: Sequence[int]) -> bool:
+        def send(messages: Sequence[BackupMessage], fds: Sequence[int]) -> bool:
             sent.append((list(messages), list(fds)))
             return True
 
         sides.sink.flush(send)
-    expected: list[link.BackupMessage] = [
-        link.ReleaseSockets((a,)),
-        link.StoreSockets((a, c)),
-        link.SaveCall(b"call", b"2"),
-        link.DropCall(b"over"),
+    expected: list[BackupMessage] = [
+        ReleaseSockets((a,)),
+        StoreSockets((a, c)),
+        SaveCall(b"call", b"2"),
+        DropCall(b"over"),
     ]
     assert sent == [(expected, [fd, fd])]
     assert sides.far_is_empty()
@@ -162,7 +171,7 @@ def test_a_command_while_the_supervisor_does_not_read_leaves_its_changes_in_the_
 
 def test_a_snapshot_that_is_too_long_leaves_the_one_before(sides: Sides) -> None:
     sides.sink.save_call(b"a", b"old")
-    sides.sink.save_call(b"a", bytes(link.MAX_SNAPSHOT_BYTES + 1))
+    sides.sink.save_call(b"a", bytes(MAX_SNAPSHOT_BYTES + 1))
     sides.hear()
     assert sides.backup.calls[b"a"] == b"old"
 

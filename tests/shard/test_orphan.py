@@ -15,9 +15,9 @@ from nh.calls.media import Endpoint
 from nh.calls.settings import RelayConfig
 from nh.calls.snapshots.codec import decode_snapshot
 from nh.calls.snapshots.version import VERSION
+from nh.ipc.backup_messages import BackupMessage
 from nh.ipc.handover_messages import Exit, Transfer, Yield
 from nh.ipc.link_messages import (
-    BackupMessage,
     Configure,
     Configured,
     Restore,

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from nh.calls.timeouts import TimeoutTarget
-from nh.ipc.link_messages import MediaTimedOut
+from nh.ipc.report_messages import MediaTimedOut
 from nh.shard.timeout_watch import TimeoutWatch
 from tests.calls.fakes import make_proxy
 from tests.calls.ng_proxy import A_AUDIO, A_HELD, B_AUDIO, C_AUDIO, A, B, C, NgProxy, make_ng_proxy

@@ -27,11 +27,11 @@ import msgspec
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, RelayMedia
 from nh.commands import Allocate, CloseCall, DeleteAll, ListCalls, Offer, RelayCommand
+from nh.ipc.backup_messages import DropCall, ReleaseSockets, SaveCall, StoreSockets
 from nh.ipc.link_messages import (
     Configure,
     Configured,
     Detach,
-    DropCall,
     Execute,
     Executed,
     HoldLinks,
@@ -39,14 +39,11 @@ from nh.ipc.link_messages import (
     Ready,
     Reconfigure,
     RefuseNewCalls,
-    ReleaseSockets,
     Restore,
     RestoreCall,
     Restored,
     Restoring,
-    SaveCall,
     Serve,
-    StoreSockets,
     TakeNewCalls,
     TakeSockets,
     decode_to_shard,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from nh.calls.media import Endpoint
 from nh.calls.snapshots.version import VERSION
+from nh.ipc.backup_messages import SaveCall
 from nh.ipc.handover_messages import (
     CallSockets,
     Exit,
@@ -18,7 +19,6 @@ from nh.ipc.handover_messages import (
     decode_to_old,
     encode,
 )
-from nh.ipc.link_messages import SaveCall
 from nh.supervisor.handover.orphan_client import OrphanClient
 
 

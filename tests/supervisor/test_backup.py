@@ -8,8 +8,7 @@ import psutil
 import pytest
 
 from nh.calls.media import Endpoint
-from nh.ipc import link_messages as link
-from nh.ipc.link_messages import DropCall, ReleaseSockets, SaveCall, StoreSockets
+from nh.ipc.backup_messages import PART_BYTES, DropCall, ReleaseSockets, SaveCall, StoreSockets, parts
 from nh.stats import ShardStatus
 from nh.supervisor.shards.backup import FdBudget, ProtocolViolation, ShardBackup
 
@@ -134,8 +133,8 @@ def test_the_latest_snapshot_of_a_call_counts_until_it_is_dropped(room: Room) ->
 
 
 def test_a_long_snapshot_comes_in_parts(room: Room) -> None:
-    snapshot = os.urandom(3 * link.PART_BYTES + 1)
-    for part, data, last in link.parts(snapshot):
+    snapshot = os.urandom(3 * PART_BYTES + 1)
+    for part, data, last in parts(snapshot):
         room.backup.apply(SaveCall(b"call", data, part, last), [])
     assert dict(room.backup.calls) == {b"call": snapshot}
 
@@ -168,7 +167,7 @@ def test_parts_that_do_not_follow_each_other_make_no_sense(room: Room, nonsense:
 
 
 def test_a_snapshot_without_end_makes_no_sense(room: Room) -> None:
-    part = bytes(link.PART_BYTES)
+    part = bytes(PART_BYTES)
     with pytest.raises(ProtocolViolation, match="more than"):
         for number in range(1000):
             room.backup.apply(SaveCall(b"call", part, number, last=False), [])

@@ -17,7 +17,7 @@ from nh.calls.media import Endpoint
 from nh.config import Settings
 from nh.config_sources import load_settings
 from nh.errors import ConfigError
-from nh.ipc.link_messages import RtcpPacket, RtcpSeen
+from nh.ipc.report_messages import RtcpPacket, RtcpSeen
 from nh.results import CallRecord
 from nh.stats import SupervisorStats
 from nh.supervisor.host.check import CHECKS

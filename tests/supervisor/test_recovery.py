@@ -5,18 +5,9 @@ import os
 import pytest
 
 from nh.calls.media import Endpoint
-from nh.ipc import link_messages as link
+from nh.ipc.backup_messages import PART_BYTES, SaveCall, StoreSockets
 from nh.ipc.channel import MAX_FDS
-from nh.ipc.link_messages import (
-    Restore,
-    RestoreCall,
-    Restored,
-    Restoring,
-    SaveCall,
-    StoreSockets,
-    TakeSockets,
-    ToShard,
-)
+from nh.ipc.link_messages import Restore, RestoreCall, Restored, Restoring, TakeSockets, ToShard
 from nh.stats import ShardStatus
 from nh.supervisor.shards.backup import FdBudget, ProtocolViolation, ShardBackup
 from nh.supervisor.shards.recovery import SUSPECT_DEATHS, Recovery
@@ -70,7 +61,7 @@ def test_the_next_process_gets_sockets_and_calls_and_then_restore() -> None:
 
 def test_a_long_snapshot_goes_in_parts() -> None:
     shard = Shard()
-    shard.backup.save(b"a", bytes(2 * link.PART_BYTES))
+    shard.backup.save(b"a", bytes(2 * PART_BYTES))
     assert [m.last for m in shard.start() if isinstance(m, RestoreCall)] == [False, True]
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nh.calls.timeouts import TimeoutTarget
 from nh.config import Settings, XmlrpcFormat
-from nh.ipc.link_messages import MediaTimedOut
+from nh.ipc.report_messages import MediaTimedOut
 from nh.stats import SupervisorStats
 from nh.supervisor.timeouts import reports, send
 from nh.supervisor.timeouts.deliveries import Delivery, Refused, deliveries, xmlrpc_bodies

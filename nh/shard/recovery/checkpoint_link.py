@@ -15,17 +15,17 @@ from typing import Final
 
 from nh.calls.media import Endpoint
 from nh.errors import ChannelFull
-from nh.ipc.channel import Channel, batches
-from nh.ipc.link_messages import (
+from nh.ipc.backup_messages import (
     MAX_SNAPSHOT_BYTES,
     BackupMessage,
     DropCall,
     ReleaseSockets,
     SaveCall,
     StoreSockets,
-    encode,
     parts,
 )
+from nh.ipc.channel import Channel, batches
+from nh.ipc.link_messages import encode
 from nh.logs import about
 from nh.printable import short_id
 from nh.shard.recovery.unconfirmed import Unconfirmed, UnconfirmedRecords

@@ -12,6 +12,7 @@ import msgspec
 
 from nh.calls.snapshots.version import VERSION
 from nh.errors import ChannelFull
+from nh.ipc.backup_messages import SaveCall, parts
 from nh.ipc.channel import Channel, Record, batches
 from nh.ipc.handover_messages import (
     CallSockets,
@@ -25,7 +26,7 @@ from nh.ipc.handover_messages import (
     encode,
 )
 from nh.ipc.handover_socket import HandoverSocket
-from nh.ipc.link_messages import Configure, SaveCall, parts
+from nh.ipc.link_messages import Configure
 from nh.loop import Loop, Timer
 from nh.reasons import reason
 from nh.shard.recovery.recovery import Recovery

@@ -17,7 +17,7 @@ class Unconfirmed(NamedTuple):
     Attributes:
         number: from 1, in the order of the ends.
         call_id: the call.
-        record: see DropCall (nh.ipc.link_messages).
+        record: see DropCall (nh.ipc.backup_messages).
     """
 
     number: int

@@ -18,6 +18,7 @@ import msgspec
 
 from nh.calls.media import Endpoint
 from nh.calls.snapshots.version import READABLE
+from nh.ipc.backup_messages import MAX_SNAPSHOT_BYTES, SaveCall
 from nh.ipc.channel import close_all, receive_record
 from nh.ipc.handover_messages import (
     CallSockets,
@@ -31,7 +32,6 @@ from nh.ipc.handover_messages import (
     decode_from_old,
     encode,
 )
-from nh.ipc.link_messages import MAX_SNAPSHOT_BYTES, SaveCall
 from nh.ipc.peer import peer_of
 from nh.reasons import reason
 

@@ -9,7 +9,7 @@ import msgspec
 from nh.address import TcpAddress
 from nh.calls.media import Endpoint
 from nh.config import Settings
-from nh.ipc.link_messages import RtcpPacket
+from nh.ipc.report_messages import RtcpPacket
 from nh.results import CallRecord, LegDetail
 from nh.supervisor.host.secret_file import read_secret
 from nh.supervisor.records.targets import TIME_LIMIT_S
@@ -62,7 +62,7 @@ class HepEncoder:
         raise refusal
 
     def rtcp(self, seen: bytes) -> bytes:
-        """The packet for RTCP (nh.ipc.link_messages.RtcpPacket in msgpack); b"" if it has no report."""
+        """The packet for RTCP (nh.ipc.report_messages.RtcpPacket in msgpack); b"" if it has no report."""
         packet = _rtcp.decode(seen)
         report = rtcp_to_json(packet.data)
         if report is None:

@@ -12,7 +12,7 @@ import msgspec
 from nh.calls.journal import NO_CLIENT, CallEnd
 from nh.config import Settings
 from nh.ipc.left_records import take_records
-from nh.ipc.link_messages import RtcpSeen
+from nh.ipc.report_messages import RtcpSeen
 from nh.results import CallRecord, EndedCall
 from nh.stats import SupervisorStats
 from nh.supervisor.records.history import History

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from nh.calls.media import Endpoint
-from nh.ipc.link_messages import (
+from nh.ipc.backup_messages import (
     MAX_SNAPSHOT_BYTES,
     BackupMessage,
     DropCall,

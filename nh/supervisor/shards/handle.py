@@ -15,7 +15,9 @@ from nh.calls.journal import NO_CLIENT, Client
 from nh.commands import RelayCommand
 from nh.errors import ChannelFull, CommandTimeout, ShardUnavailable
 from nh.ipc import link_messages as link
+from nh.ipc.backup_messages import BackupMessage, DropCall, ReleaseSockets, SaveCall, StoreSockets
 from nh.ipc.channel import Channel
+from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
 from nh.loop import Loop, Timer
 from nh.reasons import reason
 from nh.results import Failure, RelayResult
@@ -71,7 +73,7 @@ class RecoverySource(Protocol):
     def begin(self) -> Iterator[tuple[link.ToShard, list[int]]]:
         """The messages that follow Configured, with their descriptors; the last one is Restore."""
 
-    def back_up(self, messages: Sequence[link.BackupMessage], fds: list[int]) -> None:
+    def back_up(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
         """The messages of one record of the shard. Descriptors that are stored are removed from `fds`.
 
         Raises:
@@ -120,8 +122,8 @@ class ShardHandle:
         on_ready: Callable[[], None],
         on_exit: Callable[[str], None],
         on_no_calls_left: Callable[[link.NoCallsLeft], None],
-        on_media_timed_out: Callable[[link.MediaTimedOut], None] = lambda _: None,
-        on_rtcp_seen: Callable[[link.RtcpSeen], None] = lambda _: None,
+        on_media_timed_out: Callable[[MediaTimedOut], None] = lambda _: None,
+        on_rtcp_seen: Callable[[RtcpSeen], None] = lambda _: None,
         on_answered: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.state = HandleState.STARTING
@@ -223,7 +225,7 @@ class ShardHandle:
                     self._recovery.back_up(message.backup, fds)
                 case link.Restoring():
                     self._recovery.restoring(message)
-                case link.StoreSockets() | link.ReleaseSockets() | link.SaveCall() | link.DropCall():
+                case StoreSockets() | ReleaseSockets() | SaveCall() | DropCall():
                     self._recovery.back_up((message,), fds)
         except (msgspec.DecodeError, ProtocolViolation) as exc:
             logger.error(
@@ -240,9 +242,9 @@ class ShardHandle:
                     answer(message.result)
             case link.NoCallsLeft():
                 self._on_no_calls_left(message)
-            case link.MediaTimedOut():
+            case MediaTimedOut():
                 self._on_media_timed_out(message)
-            case link.RtcpSeen():
+            case RtcpSeen():
                 self._on_rtcp_seen(message)
             case link.Configured():
                 records = ((link.encode(each), fds) for each, fds in self._recovery.begin())

@@ -11,18 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from nh.calls.media import Endpoint
+from nh.ipc.backup_messages import BackupMessage, DropCall, parts
 from nh.ipc.channel import batches
-from nh.ipc.link_messages import (
-    BackupMessage,
-    DropCall,
-    Restore,
-    RestoreCall,
-    Restored,
-    Restoring,
-    TakeSockets,
-    ToShard,
-    parts,
-)
+from nh.ipc.link_messages import Restore, RestoreCall, Restored, Restoring, TakeSockets, ToShard
 from nh.logs import about
 from nh.printable import short_id
 from nh.stats.layout import ShardStatus

@@ -15,7 +15,8 @@ import msgspec
 from nh.calls.journal import NO_CLIENT, Client
 from nh.commands import RelayCommand
 from nh.errors import ShardUnavailable
-from nh.ipc.link_messages import MediaTimedOut, NoCallsLeft, Reconfigure, Recorded, RtcpSeen
+from nh.ipc.link_messages import NoCallsLeft, Reconfigure, Recorded
+from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
 from nh.loop import Loop, Timer
 from nh.results import Failure
 from nh.stats.layout import ShardState, ShardStatus

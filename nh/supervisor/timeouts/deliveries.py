@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from nh.config import ANY_CLIENT, LOOPBACK, Settings, XmlrpcFormat
-from nh.ipc.link_messages import MediaTimedOut
+from nh.ipc.report_messages import MediaTimedOut
 
 
 class Delivery(NamedTuple):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from nh.config import Settings
-from nh.ipc.link_messages import MediaTimedOut
+from nh.ipc.report_messages import MediaTimedOut
 from nh.printable import short_id
 from nh.stats import SupervisorStats
 from nh.supervisor.timeouts.deliveries import Delivery, Refused, deliveries
