@@ -15,13 +15,8 @@ from nh.sdp.description import SessionDescription
 from nh.sdp.origin import control_origin
 from nh.sdp.rewrite import IceAction, MediumPlan, MuxAction, RewritePlan, rewrite
 from nh.shard.ng.hidden_media import rejection
-from nh.shard.ng.negotiation import (
-    answer_plan,
-    bundled,
-    medium_plan,
-    mux_towards_answerer,
-    wanted_transport,
-)
+from nh.shard.ng.media_plans import answer_plan, bundled, medium_plan, mux_towards_answerer
+from nh.shard.ng.negotiation import wanted_transport
 from nh.shard.ng.sdes import Secured
 
 _MAX_ESCAPED: Final = 6

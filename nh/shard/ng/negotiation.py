@@ -1,6 +1,7 @@
-"""Negotiation: what the media of an SDP request of the relay, and which ports the forwarded SDP announces.
+"""Negotiation: what the media of an SDP request of the relay, and what a client's options make of that.
 
-Pure functions between the views of nh.sdp and the requests of the domain; no calls, no I/O.
+Pure functions between the views of nh.sdp and the requests of the domain; no calls, no I/O. What a forwarded
+SDP announces is in nh.shard.ng.media_plans.
 """
 
 from collections.abc import Sequence
@@ -12,14 +13,12 @@ from nh.calls.interfaces import Interface
 from nh.calls.media import Media
 from nh.calls.media_security import MediaSecurity
 from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
-from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.commands import EndpointLearning, Feature, IceHandling, OfferOptions
 from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
 from nh.sdp.description import Direction, Medium, SessionDescription
 from nh.sdp.parse import parse
-from nh.sdp.rewrite import MediumPlan, MuxAction
-from nh.shard.ng.sdes import Secured, can_secure, converts
+from nh.shard.ng.sdes import Secured, can_secure
 
 
 def read_sdp(body: bytes, options: OfferOptions) -> SessionDescription:
@@ -87,30 +86,15 @@ def wanted_transport(options: OfferOptions) -> str:
 
 
 def _convertible(medium: Medium, wanted: str, options: OfferOptions) -> bool:
-    return _differ_by_feedback(medium.proto, wanted) or can_secure(medium, wanted, options.sdes)
+    return differ_by_feedback(medium.proto, wanted) or can_secure(medium, wanted, options.sdes)
 
 
-def _differ_by_feedback(proto: str, other: str) -> bool:
+def differ_by_feedback(proto: str, other: str) -> bool:
     """Whether two RTP profiles are the same but for RTCP feedback (RFC 4585, RFC 5124), or equal.
 
     Their packets are the same, so only the m= line changes, as in rtpengine.
     """
     return proto.upper().removesuffix("F") == other.upper().removesuffix("F")
-
-
-def proto_to_write(medium: Medium, wanted: str, *, secured: bool) -> str:
-    """The transport of a forwarded m= line; "" leaves it.
-
-    Args:
-        medium: of the SDP that arrived.
-        wanted: the transport that the client asks for, or that was offered; "" for none.
-        secured: it may be SRTP on one side only.
-    """
-    if not wanted or not medium.rtp:
-        return ""
-    if _differ_by_feedback(medium.proto, wanted) or (secured and converts(medium.proto, wanted)):
-        return wanted
-    return ""
 
 
 def requests_of_offer(
@@ -243,96 +227,6 @@ def mux_offered(medium: Medium, options: OfferOptions) -> Mux:
     return Mux(offered, passed_on, decided)
 
 
-def mux_towards_answerer(mux: Mux, *, required: bool) -> tuple[MuxAction, bool]:
-    """What becomes of a=rtcp-mux in a forwarded offer.
-
-    Returns:
-        The action, and whether the SDP announces no port for RTCP. It announces one unless mux is required:
-        the answerer may refuse mux.
-    """
-    if required and mux.passed_on:
-        return MuxAction.ADD, True
-    if mux.passed_on:
-        return MuxAction.KEEP if mux.offered else MuxAction.ADD, False
-    return MuxAction.REMOVE if mux.offered else MuxAction.KEEP, False
-
-
 def padded(muxes: Sequence[Mux], count: int) -> list[Mux]:
     """One Mux for each of `count` media of an answer; media that were not offered are rejected anyway."""
     return [*muxes[:count], *[Mux()] * (count - len(muxes))]
-
-
-def medium_plan(
-    medium: Medium,
-    group: SocketGroup | None,
-    address: str,
-    mux: tuple[MuxAction, bool],
-    *,
-    proto: str = "",
-    crypto: tuple[bytes, ...] | None = None,
-) -> MediumPlan | None:
-    """The address and ports of one medium in the forwarded SDP.
-
-    Args:
-        medium: of the SDP that arrived.
-        group: the relay's sockets for it; None without any.
-        address: to announce.
-        mux: what becomes of a=rtcp-mux, and whether RTCP has no port of its own.
-        proto: the transport that is wanted; "" leaves the SDP's.
-        crypto: its a=crypto lines; None leaves the SDP's.
-
-    Returns:
-        None leaves the medium untouched: it is rejected, or does not run over UDP. A medium that the answer
-        accepts although the offer rejected it has port 0: its media would bypass the relay.
-    """
-    if group is None:
-        return rejecting(address) if medium.relayable and not medium.rejected else None
-    ports = [socket.local.port for socket in group.sockets]
-    if not medium.rtp:
-        return MediumPlan(address, ports[0])
-    action, agreed = mux
-    rtcp_port = None if agreed or len(ports) < 2 else ports[1]
-    written = proto_to_write(medium, proto, secured=crypto is not None)
-    return MediumPlan(address, ports[0], rtcp_port, action, written, crypto)
-
-
-def answer_plan(
-    medium: Medium,
-    group: SocketGroup | None,
-    address: str,
-    mux: tuple[MuxAction, bool],
-    *,
-    offerer: Party,
-    index: int,
-    crypto: tuple[bytes, ...] | None = None,
-) -> MediumPlan | None:
-    """The same of medium `index` of an answer to `offerer`, which has the media and transports of the offer.
-
-    So has a medium that the answer rejects (RFC 3264 6).
-    """
-    if index >= len(offerer.groups):
-        return rejecting(address)
-    proto = offerer.offered[index].proto if index < len(offerer.offered) else ""
-    plan = medium_plan(medium, group, address, mux, proto=proto, crypto=crypto)
-    written = proto_to_write(medium, proto, secured=True)
-    if plan is None and written not in ("", medium.proto):
-        return rejecting(address, written)
-    return plan
-
-
-def rejecting(address: str, proto: str = "") -> MediumPlan:
-    """The plan of a medium that comes out with port 0, with the transport `proto` if that is not empty."""
-    return MediumPlan(address, 0, proto=proto, crypto=())
-
-
-def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None]) -> list[MediumPlan | None]:
-    """Let all media of a bundle in an answer share the port of its first medium (RFC 9143 7.3)."""
-    by_mid = {medium.find_value("mid"): index for index, medium in enumerate(description.media)}
-    shared = list(plans)
-    for mids in description.bundles:
-        indexes = [by_mid[mid] for mid in mids if mid in by_mid]
-        changed = [index for index in indexes if plans[index] is not None]
-        relayed = [plan for index in changed if (plan := plans[index]) is not None and plan.port]
-        for index in changed:
-            shared[index] = relayed[0] if relayed else plans[index]
-    return shared

@@ -1,7 +1,7 @@
 """Signalling: the commands of ng, carried out on the calls. SDP comes in and leaves with the relay's ports.
 
-The module decides what an SDP requests (interfaces, holds, relayed media). The domain decides what becomes of
-calls (nh.calls.offer_answer.offers), nh.shard.ng.forwarded_sdp what the other end gets.
+nh.shard.ng.negotiated decides what an SDP requests (holds, relayed media, keys) and what the other end gets.
+The domain decides what becomes of calls (nh.calls.offer_answer.offers).
 """
 
 import time
@@ -25,23 +25,16 @@ from nh.commands import (
 from nh.errors import PortsExhausted
 from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
-from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
-from nh.shard.ng.hidden_media import offered_media, with_hidden
 from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
-from nh.shard.ng.negotiation import (
-    expected_of,
-    family_of,
-    leave_out,
-    mux_offered,
-    padded,
-    policy_for,
-    read_sdp,
-    requests_of_answer,
-    requests_of_offer,
-    wanted_transport,
+from nh.shard.ng.negotiated import (
+    NegotiatedAnswer,
+    NegotiatedOffer,
+    OfferEnds,
+    negotiate_answer,
+    negotiate_offer,
 )
+from nh.shard.ng.negotiation import family_of, leave_out, policy_for, read_sdp
 from nh.shard.ng.queries import query_call
-from nh.shard.ng.sdes import secure_answer, secure_offer
 
 
 class Signalling:
@@ -95,43 +88,29 @@ class Signalling:
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
         left_out = leave_out(description, command.options)
-        now = time.monotonic()
-        known, receiver = self._ends_of(command)
+        ends = self._ends_of(command)
         interfaces = self._interfaces.for_offer(
             command.options,
             family_of(description),
-            known or self._earlier_self(command),
-            receiver,
+            ends.find_met(command.via_branch),
+            ends.receiver,
             call_id=command.call_id,
         )
-        if receiver is not None:
-            description = with_hidden(description, receiver.offered)
-        offered = offered_media(description, command.options.text.removed_media, receiver)
-        secured = secure_offer(
-            description,
-            wanted_transport(command.options),
-            command.options.sdes,
-            sender=known,
-            same_end=self._same_end(command),
-            receiver=receiver,
-        )
-        requests = requests_of_offer(description, offered, secured, command.options, interfaces.far)
-        muxes = [mux_offered(medium, command.options) for medium in description.media]
+        negotiated = negotiate_offer(description, command.options, interfaces, ends)
+        sdp = self._apply_offer(command, negotiated, ends.sender)
+        sender, receiver, _ = self._ends_of(command)
+        assert sender is not None, "the offer has made it"
+        negotiated.note(sender, receiver)
+        return Rewritten(sdp, interfaces.warning, left_out)
+
+    def _apply_offer(self, command: Offer, negotiated: NegotiatedOffer, known: Party | None) -> bytes:
+        """Change the call by an offer; returns the SDP for the other end."""
+        now = time.monotonic()
+        requests = negotiated.requests
         forwarded: list[bytes] = []
 
         def forward(groups: Sequence[SocketGroup | None], receiver: Party | None) -> None:
-            sdp = forward_offer(
-                description,
-                groups,
-                command.options,
-                muxes=muxes,
-                offered=offered,
-                receiver=receiver,
-                secured=secured,
-                address=command.options.media_address or interfaces.far.advertised,
-                mark=self._mark,
-            )
-            forwarded.append(sdp)
+            forwarded.append(negotiated.forward(groups, receiver, mark=self._mark))
 
         try:
             self._table.offer(
@@ -140,7 +119,7 @@ class Signalling:
                 to_tag=command.to_tag,
                 branch=command.via_branch,
                 requests=requests,
-                expected=expected_of(requests, secured, interfaces.near),
+                expected=negotiated.expected(requests),
                 policy=policy_for(command.options, self._table.resources.settings.policy),
                 prepare=forward,
                 now=now,
@@ -150,14 +129,8 @@ class Signalling:
             if known is not None:
                 self._table.withdraw(call_id=command.call_id, party=known, now=now)
             raise
-        sender, receiver = self._ends_of(command)
-        assert sender is not None, "the offer has made it"
-        sender.mux, sender.offered = muxes, offered
-        sender.offered_keys = [each.offered for each in secured]
-        sender.label = command.options.label or sender.label
-        interfaces.note(sender, receiver)
         (sdp,) = forwarded
-        return Rewritten(sdp, interfaces.warning, left_out)
+        return sdp
 
     def answer(self, command: Answer) -> Rewritten:
         """The answer with the relay's ports, for the offerer.
@@ -174,56 +147,47 @@ class Signalling:
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         offerer = offers.get_answered(command.from_tag, command.to_tag, command.via_branch, now=now)
-        near = offerer.interface or self._interfaces.default(4)
-        description = with_hidden(description, offerer.offered)
-        offered = padded(offerer.mux, len(description.media))
-        muxes = [
-            mux.answered(medium.rtcp_mux) for medium, mux in zip(description.media, offered, strict=True)
-        ]
         joint = offers.participants.find_joint(offerer, command.to_tag)
-        secured = secure_answer(
+        negotiated = negotiate_answer(
             description,
-            command.options.sdes,
+            command.options,
+            offerer.interface or self._interfaces.default(4),
             offerer=offerer,
             answerer=joint.other(offerer) if joint is not None else None,
         )
-        requests = requests_of_answer(description, muxes, secured, command.options, near, offerer=offerer)
+        sdp = self._apply_answer(command, offers, negotiated, now=now)
+        dialog = offers.participants.find_joint(offerer, command.to_tag)
+        assert dialog is not None, "the answer has made it"
+        answerer = dialog.party_with(command.to_tag)
+        answerer.label = command.options.label or answerer.label
+        note_answerer(answerer, offerer, offerer.interface)
+        return Rewritten(sdp, left_out=left_out)
+
+    def _apply_answer(
+        self, command: Answer, offers: Offers, negotiated: NegotiatedAnswer, *, now: float
+    ) -> bytes:
+        """Change the call by an answer; returns the SDP for the offerer."""
         forwarded: list[bytes] = []
 
         def forward(groups: Sequence[SocketGroup | None], _receiver: Party | None) -> None:
-            sdp = forward_answer(
-                description,
-                groups,
-                command.options,
-                offerer=offerer,
-                muxes=muxes,
-                secured=secured,
-                address=command.options.media_address or near.advertised,
-                mark=self._mark,
-            )
-            forwarded.append(sdp)
+            forwarded.append(negotiated.forward(groups, mark=self._mark))
 
         try:
             offers.answer(
                 from_tag=command.from_tag,
                 to_tag=command.to_tag,
                 branch=command.via_branch,
-                requests=requests,
+                requests=negotiated.requests,
                 policy=policy_for(command.options, self._table.resources.settings.policy),
-                muxes=muxes,
+                muxes=negotiated.muxes,
                 prepare=forward,
                 now=now,
             )
         except PortsExhausted:
-            self._table.withdraw(call_id=command.call_id, party=offerer, now=now)
+            self._table.withdraw(call_id=command.call_id, party=negotiated.offerer, now=now)
             raise
-        dialog = offers.participants.find_joint(offerer, command.to_tag)
-        assert dialog is not None, "the answer has made it"
-        answerer = dialog.party_with(command.to_tag)
-        answerer.label = command.options.label or answerer.label
-        note_answerer(answerer, offerer, offerer.interface)
         (sdp,) = forwarded
-        return Rewritten(sdp, left_out=left_out)
+        return sdp
 
     # --- SDP --------------------------------------------------------------------------------------
 
@@ -255,30 +219,16 @@ class Signalling:
             wall_offset_s=time.time() - time.monotonic(),
         )
 
-    def _earlier_self(self, offer: Offer) -> Party | None:
-        """The latest offer of the end that begins a branch, if neither is on a Via branch.
-
-        As in rtpengine, an end without Via branches stays on the interfaces that it has been met on.
-        """
-        own = [] if offer.via_branch else self._same_end(offer)
-        return next((party for party in reversed(own) if not party.branch), None)
-
-    def _same_end(self, offer: Offer) -> list[Party]:
-        """The parties of the end that offers, the oldest first."""
+    def _ends_of(self, offer: Offer) -> OfferEnds:
+        """The ends of an offer, as far as the call knows them."""
         call = self._table.find_call(offer.call_id)
         if call is None or call.offers is None:
-            return []
-        return call.offers.participants.with_tag(offer.from_tag)
-
-    def _ends_of(self, offer: Offer) -> tuple[Party | None, Party | None]:
-        """The party that an offer belongs to and the one that it goes to, as far as the call knows them."""
-        call = self._table.find_call(offer.call_id)
-        if call is None or call.offers is None:
-            return None, None
+            return OfferEnds()
         participants = call.offers.participants
         sender = participants.find_offerer(offer.from_tag, offer.to_tag, offer.via_branch)
         dialog = participants.find_joint(sender, offer.to_tag) if sender is not None else None
-        return sender, dialog.party_with(offer.to_tag) if dialog is not None else None
+        receiver = dialog.party_with(offer.to_tag) if dialog is not None else None
+        return OfferEnds(sender, receiver, participants.with_tag(offer.from_tag))
 
     def _offers(self, call_id: bytes) -> Offers:
         return self._table.get_call(call_id).get_offers(now=time.monotonic())
