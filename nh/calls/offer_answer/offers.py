@@ -111,8 +111,6 @@ class Offers:
         known = self.participants.find_offerer(from_tag, to_tag, branch)
         party = known or Party(from_tag, Side.FROM, branch=branch, now=now)
         dialog = self.participants.find_joint(party, to_tag)
-        if dialog is not None:
-            party = self.participants.split_for(dialog, party, now=now)
         early = early_dialog_of(self.participants, party, now=now) if expected else None
         ready: list[SocketGroup | None] = []
         with Opening(self._resources, now=now) as opening:
@@ -124,6 +122,8 @@ class Offers:
         # nothing fails from here on
         if known is None:
             self.participants.add(party, now=now)
+        if dialog is not None:
+            party, groups = self._split(dialog, party, groups, now=now)
         self._signalled(party, now=now)
         self._announcer.announce(party, groups, requests, policy, now=now)
         party.waiting_since = now
@@ -181,12 +181,13 @@ class Offers:
             or self.participants.find_early(offerer)
             or Dialog(offerer, Party(to_tag, Side.TO, now=now), branch=branch, now=now)
         )
-        answerer = self.participants.split_for(dialog, dialog.other(offerer), now=now)
+        answerer = dialog.other(offerer)
         with Opening(self._resources, now=now) as opening:
             groups = self._open_groups(opening, answerer, requests)
             if prepare is not None:
                 prepare(groups, offerer)
         # nothing fails from here on
+        answerer, groups = self._split(dialog, answerer, groups, now=now)
         self.participants.establish(dialog, to_tag, offerer=offerer, now=now)
         dialog.branch = branch or dialog.branch
         for party in (offerer, answerer):
@@ -303,6 +304,14 @@ class Offers:
             if self.is_empty:
                 raise
             raise PortsExhausted(str(exc)) from exc
+
+    def _split(
+        self, dialog: Dialog, party: Party, groups: Sequence[SocketGroup | None], *, now: float
+    ) -> tuple[Party, list[SocketGroup | None]]:
+        """See Participants.split_for(); with the groups of the split party in the place of those it had."""
+        own = self.participants.split_for(dialog, party, now=now)
+        shared = {} if own is party else dict(zip(party.all_groups, own.all_groups, strict=True))
+        return own, [shared.get(group, group) for group in groups]
 
     def _delete_due(self, *, now: float) -> None:
         if now >= self.delete_at:

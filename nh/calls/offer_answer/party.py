@@ -213,10 +213,8 @@ class Party:
         own.single, own.split_from = True, self
         own.groups = [None if group is None else group.share() for group in self.groups]
         own.superseded = [(index, group.share()) for index, group in self.superseded]
-        before = [*self.groups, *(group for _, group in self.superseded)]
-        after = [*own.groups, *(group for _, group in own.superseded)]
         for session in sessions:
-            for group, shared in zip(before, after, strict=True):
+            for group, shared in zip(self.all_groups, own.all_groups, strict=True):
                 if shared is not None and session.group_from is group:
                     session.use_from(shared, now=now)
         return own
@@ -228,6 +226,11 @@ class Party:
         self.interface, self.peer_interface = other.interface, other.peer_interface
         self.offered, self.mux, self.holds = list(other.offered), list(other.mux), {}
         self.security, self.offered_keys = list(other.security), list(other.offered_keys)
+
+    @property
+    def all_groups(self) -> list[SocketGroup | None]:
+        """Its current groups, then those that its unanswered offer replaced."""
+        return [*self.groups, *(group for _, group in self.superseded)]
 
     def find_group(self, index: int) -> SocketGroup | None:
         """The socket group of its medium `index`, None if that is not relayed."""
