@@ -15,7 +15,8 @@ from nh.calls.snapshots.call import CallSnapshot, Clock, restore_call, take_snap
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
 from nh.calls.snapshots.leg import LegSnapshot
 from nh.calls.snapshots.media import GroupSnapshot
-from nh.calls.snapshots.offer_answer import DialogSnapshot, PartySnapshot
+from nh.calls.snapshots.offer_answer import DialogSnapshot
+from nh.calls.snapshots.party import PartySnapshot
 from nh.calls.snapshots.session import SessionSnapshot
 from nh.calls.snapshots.transaction import TransactionSnapshot
 from nh.calls.socket_group import SocketGroup

@@ -1,4 +1,4 @@
-"""Snapshots of offers: parties and dialogs (ng's model of a call)."""
+"""Snapshots of offers: the parties and dialogs of a call in ng's model, and how they belong together."""
 
 import math
 from collections.abc import Sequence
@@ -6,18 +6,15 @@ from typing import Self
 
 import msgspec
 
-from nh.calls.interfaces import Interface
-from nh.calls.media import Side, is_unicast
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
-from nh.calls.offer_answer.party import Mux, OfferedMedium, Party, ReceivedTotals, Reference
-from nh.calls.origin import Origin, SentOrigin
+from nh.calls.offer_answer.party import Party
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
-from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
+from nh.calls.snapshots.media import GroupSnapshot
+from nh.calls.snapshots.party import PartySnapshot
 from nh.calls.snapshots.session import SessionSnapshot
 from nh.calls.snapshots.values import (
-    Count,
     Index,
     Indexes,
     Time,
@@ -28,127 +25,6 @@ from nh.calls.snapshots.values import (
     require_index,
 )
 from nh.calls.socket_group import SocketGroup
-from nh.calls.source import SourcePolicy
-
-
-class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
-    """A party.
-
-    Attributes:
-        groups: indexes of groups.
-        superseded: (medium, index of a group).
-        mux, offered: nh.calls.offer_answer.party.Mux and OfferedMedium for each medium.
-        ended_totals: (medium, component, packets, bytes, dropped).
-        sent_origin: user name, session id, version and session name, and the digest.
-        split_from: index of a party.
-    """
-
-    tag: bytes
-    side: Side
-    branch: bytes
-    created: Time
-    waiting_since: Time | None
-    delete_at: float
-    policy: SourcePolicy | None
-    label: str
-    blocked: bool
-    interface: Interface | None
-    peer_interface: Interface | None
-    groups: list[Index | None]
-    superseded: list[tuple[Index, Index]]
-    holds: dict[Index, MediaSnapshot]
-    mux: list[tuple[bool, bool, bool | None]]
-    ended_totals: list[tuple[Index, Index, Count, Count, Count]]
-    offered: list[OfferedMedium]
-    dtmf_blocked: bool = False
-    references: list[Reference] = []
-    sent_origin: tuple[tuple[bytes, bytes, bytes, bytes], bytes] | None = None
-    signalled: Time = 0.0
-    silenced: bool = False
-    single: bool = False
-    split_from: Index | None = None
-
-    @classmethod
-    def take(cls, party: Party, groups: Indexes, parties: Indexes) -> Self:
-        """The snapshot of `party`."""
-        return cls(
-            tag=party.tag,
-            side=party.side,
-            branch=party.branch,
-            created=party.created,
-            waiting_since=party.waiting_since,
-            delete_at=party.delete_at,
-            policy=party.policy,
-            label=party.label,
-            blocked=party.blocked,
-            interface=party.interface,
-            peer_interface=party.peer_interface,
-            groups=[None if group is None else groups[id(group)] for group in party.groups],
-            superseded=[(medium, groups[id(group)]) for medium, group in party.superseded],
-            holds={medium: MediaSnapshot.take(media) for medium, media in party.holds.items()},
-            mux=[(mux.offered, mux.passed_on, mux.decided) for mux in party.mux],
-            ended_totals=[(*key, *totals) for key, totals in party.ended_totals.items()],
-            offered=party.offered,
-            dtmf_blocked=party.dtmf_blocked,
-            references=sorted(party.references),
-            sent_origin=party.sent_origin,
-            signalled=party.signalled,
-            silenced=party.silenced,
-            single=party.single,
-            split_from=None if party.split_from is None else parties[id(party.split_from)],
-        )
-
-    @property
-    def groups_by_medium(self) -> list[tuple[int, int]]:
-        """(medium, index of a group) of all its groups."""
-        present = [(medium, index) for medium, index in enumerate(self.groups) if index is not None]
-        return present + self.superseded
-
-    def check(self, groups: Sequence[GroupSnapshot]) -> None:
-        """Check its groups and addresses.
-
-        Raises:
-            SnapshotUnreadable: one cannot be a party's.
-        """
-        require(not math.isnan(self.delete_at), "a party's delete time is NaN")
-        for _, index in self.groups_by_medium:
-            require_index(index, groups, "group")
-            require(len(groups[index].media) == 1, "a party's group has several media")
-        for media in self.holds.values():
-            media.check()
-        if self.sent_origin is not None:
-            require(Origin(*self.sent_origin[0]).is_keepable, "a party's origin is too long")
-        for interface in (self.interface, self.peer_interface):
-            if interface is not None:
-                for address in (interface.address, interface.advertised):
-                    require(is_unicast(address), f"the interface address {address!r} is not unicast")
-
-    def rebuild(self, groups: Sequence[SocketGroup], times: TimeShift) -> Party:
-        """The party as it was."""
-        party = Party(self.tag, self.side, branch=self.branch, now=times.past(self.created))
-        party.signalled = times.past(self.signalled)
-        party.waiting_since = times.maybe_past(self.waiting_since)
-        party.delete_at = times.future(self.delete_at)
-        party.policy = self.policy
-        party.label = self.label
-        party.blocked = self.blocked
-        party.dtmf_blocked = self.dtmf_blocked
-        party.silenced = self.silenced
-        party.interface, party.peer_interface = self.interface, self.peer_interface
-        party.groups = [None if index is None else groups[index] for index in self.groups]
-        party.superseded = [(medium, groups[index]) for medium, index in self.superseded]
-        party.holds = {medium: media.rebuild() for medium, media in self.holds.items()}
-        party.mux = [Mux(*mux) for mux in self.mux]
-        party.offered = list(self.offered)
-        party.references = set(self.references)
-        party.single = self.single
-        party.ended_totals = {
-            (medium, component): ReceivedTotals(*totals) for medium, component, *totals in self.ended_totals
-        }
-        if self.sent_origin is not None:
-            origin, digest = self.sent_origin
-            party.sent_origin = SentOrigin(Origin(*origin), digest)
-        return party
 
 
 class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
