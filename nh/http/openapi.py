@@ -65,72 +65,83 @@ def description() -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
-        "paths": {
-            "/healthz": _path("Whether nh works", "health", "Health", 503),
-            "/readyz": _path("Whether nh takes new calls", "readiness", "Health", 503),
-            "/metrics": {
-                "get": {
-                    "operationId": "metrics",
-                    "summary": "The statistics for Prometheus",
-                    "responses": {
-                        "200": {
-                            "description": "Prometheus's text format, or OpenMetrics",
-                            "content": {"text/plain": {"schema": {"type": "string"}}},
-                        },
-                        "503": _reply("nh is starting", "Error"),
-                    },
-                }
-            },
-            "/api/stats": _path("All statistics", "stats", "Stats", 400, 503),
-            "/api/calls": _path(
-                "One page of calls, or of those that have ended",
-                "calls",
-                "CallListOrEndedCalls",
-                400,
-                503,
-                504,
-                parameters=_LIST,
-            ),
-            "/api/calls/{call_id}": _path(
-                "One call in full, or the record of one that has ended",
-                "call",
-                "CallDetailOrRecord",
-                400,
-                404,
-                503,
-                504,
-                parameters=_CALL,
-            ),
-            "/api/calls/{call_id}/events": _path(
-                "What happened to a call", "events", "CallEvents", 400, 404, 503, 504, parameters=_CALL
-            ),
-            "/api/why/{call_id}": _path(
-                "Whether the media of a call flow, and if not, why",
-                "why",
-                "CallVerdict",
-                400,
-                404,
-                503,
-                504,
-                parameters=_CALL,
-            ),
-            "/api/calls/{call_id}/close": _post(
-                "End a call", "close", "ClosedCall", 404, 503, 504, parameters=_CALL
-            ),
-            "/api/drain": _post(
-                "Refuse new calls, and end nh after the last one",
-                "drain",
-                "DrainState",
-                503,
-                504,
-                body={"limit_s": {"type": ["number", "null"], "minimum": 0, "maximum": MAX_DRAIN_S}},
-            ),
-            "/api/undrain": _post("Take a drain back", "undrain", "DrainState", 503, 504),
-        },
+        "paths": _reading_paths() | _changing_paths(),
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
+    }
+
+
+def _reading_paths() -> dict[str, Any]:
+    """What changes nothing."""
+    return {
+        "/healthz": _path("Whether nh works", "health", "Health", 503),
+        "/readyz": _path("Whether nh takes new calls", "readiness", "Health", 503),
+        "/metrics": {
+            "get": {
+                "operationId": "metrics",
+                "summary": "The statistics for Prometheus",
+                "responses": {
+                    "200": {
+                        "description": "Prometheus's text format, or OpenMetrics",
+                        "content": {"text/plain": {"schema": {"type": "string"}}},
+                    },
+                    "503": _reply("nh is starting", "Error"),
+                },
+            }
+        },
+        "/api/stats": _path("All statistics", "stats", "Stats", 400, 503),
+        "/api/calls": _path(
+            "One page of calls, or of those that have ended",
+            "calls",
+            "CallListOrEndedCalls",
+            400,
+            503,
+            504,
+            parameters=_LIST,
+        ),
+        "/api/calls/{call_id}": _path(
+            "One call in full, or the record of one that has ended",
+            "call",
+            "CallDetailOrRecord",
+            400,
+            404,
+            503,
+            504,
+            parameters=_CALL,
+        ),
+        "/api/calls/{call_id}/events": _path(
+            "What happened to a call", "events", "CallEvents", 400, 404, 503, 504, parameters=_CALL
+        ),
+        "/api/why/{call_id}": _path(
+            "Whether the media of a call flow, and if not, why",
+            "why",
+            "CallVerdict",
+            400,
+            404,
+            503,
+            504,
+            parameters=_CALL,
+        ),
+    }
+
+
+def _changing_paths() -> dict[str, Any]:
+    """What needs the token."""
+    return {
+        "/api/calls/{call_id}/close": _post(
+            "End a call", "close", "ClosedCall", 404, 503, 504, parameters=_CALL
+        ),
+        "/api/drain": _post(
+            "Refuse new calls, and end nh after the last one",
+            "drain",
+            "DrainState",
+            503,
+            504,
+            body={"limit_s": {"type": ["number", "null"], "minimum": 0, "maximum": MAX_DRAIN_S}},
+        ),
+        "/api/undrain": _post("Take a drain back", "undrain", "DrainState", 503, 504),
     }
 
 

@@ -114,6 +114,38 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
 
+class _Supervision:
+    """The supervisor's link on the loop: its messages come in, signs of life go out.
+
+    Args:
+        link: to the supervisor.
+        on_end: called once, when it is time to end.
+    """
+
+    def __init__(self, link: socket.socket, on_end: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._link = link
+        self._on_end = on_end
+        self._loop.add_reader(link.fileno(), self._read)
+        self._show_life()
+
+    def _read(self) -> None:
+        record = self._link.recv(MAX_RECORD_BYTES)
+        if record not in (LINGER, b""):
+            configure_logging(decode_log(record))
+            return
+        self._loop.remove_reader(self._link.fileno())
+        if record == LINGER:
+            self._loop.call_later(LINGER_S, self._on_end)
+        else:
+            self._on_end()
+
+    def _show_life(self) -> None:
+        with contextlib.suppress(OSError):  # the supervisor has ended, or does not read
+            self._link.send(HEARTBEAT, socket.MSG_DONTWAIT)
+        self._loop.call_later(HEARTBEAT_S, self._show_life)
+
+
 def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -> None:
     """Serve until the link ends; see nh.ipc.http_config.
 
@@ -123,52 +155,35 @@ def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -
         on_end: called when it is time to end; requests under way still get their replies.
     """
     sockets = [socket.socket(fileno=fd) for fd in config.listeners]
-    server = uvicorn.Server(
-        uvicorn.Config(
-            make_app(config),
-            http=BoundedProtocol,
-            ws=BoundedWebSocket,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_keep_alive=int(KEEP_ALIVE_S),
-            timeout_graceful_shutdown=SHUTDOWN_S,
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-            ws_max_size=MAX_MESSAGE_BYTES,
-            ws_ping_interval=PING_S,
-            ws_ping_timeout=PING_S,
-            ws_per_message_deflate=False,
-        )
-    )
+    server = uvicorn.Server(_server_config(config))
+
+    def end() -> None:
+        server.should_exit = True
+        on_end()
 
     async def run() -> None:
-        loop = asyncio.get_running_loop()
-
-        def end() -> None:
-            server.should_exit = True
-            on_end()
-
-        def on_link() -> None:
-            record = link.recv(MAX_RECORD_BYTES)
-            if record not in (LINGER, b""):
-                configure_logging(decode_log(record))
-                return
-            loop.remove_reader(link.fileno())
-            if record == LINGER:
-                loop.call_later(LINGER_S, end)
-            else:
-                end()
-
-        def show_life() -> None:
-            with contextlib.suppress(OSError):  # the supervisor has ended, or does not read
-                link.send(HEARTBEAT, socket.MSG_DONTWAIT)
-            loop.call_later(HEARTBEAT_S, show_life)
-
-        loop.add_reader(link.fileno(), on_link)
-        show_life()
+        _ = _Supervision(link, end)
         await server.serve(sockets)
 
     asyncio.run(run())
+
+
+def _server_config(config: HttpConfig) -> uvicorn.Config:
+    return uvicorn.Config(
+        make_app(config),
+        http=BoundedProtocol,
+        ws=BoundedWebSocket,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=int(KEEP_ALIVE_S),
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,
+    )
