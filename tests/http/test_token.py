@@ -203,7 +203,8 @@ def test_a_drain_begins_and_ends(guarded: Relay, operator: httpx.Client, strange
         eventually(lambda: operator.get("/api/stats").json()["totals"]["calls"], "the call is counted")
         drained = operator.post("/api/drain", json={"limit_s": 3600})
         assert drained.status_code == 200, drained.text
-        assert (drained.json()["draining"], drained.json()["limit_s"]) == (True, 3600)
+        assert drained.json()["draining"] is True
+        assert 3590 < drained.json()["limit_s"] < 3601, "what is left, as a difference of two clocks says it"
         assert operator.post("/api/undrain").json()["draining"] is False
         call.end()
     eventually(lambda: operator.get("/readyz").status_code == 200, "it is ready again")
