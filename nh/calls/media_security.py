@@ -128,4 +128,6 @@ def new_sender(master: MasterKey, state: DirectionState | None = None) -> "SrtpS
 
 
 def _not_installed(error: ImportError) -> Unsupported:
-    return Unsupported(f"SRTP on one side of a call: {error.name} is not installed; install nh[srtp]")
+    return Unsupported(
+        f"SRTP on one side of a call: {error.name} is not installed; nh needs its extra `srtp`"
+    )

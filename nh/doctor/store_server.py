@@ -43,7 +43,9 @@ def check_store_server(patient: Patient) -> Iterator[Finding]:
             meaning = "calls are not stored until it answers, and those that only it has are not restored"
             yield warning(found, meaning, remedy)
     except ImportError:
-        yield failure("the extra valkey is missing", "nh does not start", "pip install 'nh[valkey]'")
+        yield failure(
+            "the extra valkey is missing", "nh does not start", "in nh's repository: pip install '.[valkey]'"
+        )
     else:
         yield from judge(facts)
 

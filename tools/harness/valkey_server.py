@@ -20,7 +20,7 @@ def missing() -> str:
     if not any(map(shutil.which, PROGRAMS)):
         return "needs a server: apt-get install valkey-server, or redis-server"
     if importlib.util.find_spec("valkey") is None:
-        return "needs the extra valkey: pip install 'nh[valkey]'"
+        return "needs the extra valkey: pip install '.[valkey]'"
     return ""
 
 

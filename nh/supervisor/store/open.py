@@ -120,7 +120,9 @@ def locate(settings: Settings) -> tuple[str, str]:
 
 def _check_extra(scheme: str) -> None:
     if scheme in SCHEMES and importlib.util.find_spec("valkey") is None:
-        raise ConfigError(f"state: {scheme}:// needs the extra valkey; pip install 'nh[valkey]'")
+        raise ConfigError(
+            f"state: {scheme}:// needs the extra `valkey`; in nh's repository: pip install '.[valkey]'"
+        )
 
 
 @contextlib.contextmanager

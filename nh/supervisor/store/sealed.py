@@ -41,7 +41,7 @@ def read_state_key(path: str) -> bytes | None:
     if not path:
         return None
     if importlib.util.find_spec("cryptography") is None:
-        raise ConfigError("state_key_file: needs the extra srtp; pip install 'nh[srtp]'")
+        raise ConfigError("state_key_file: needs the extra `srtp`; in nh's repository: pip install '.[srtp]'")
     secret = read_secret("state_key_file", Path(path))
     if len(secret) < MIN_SECRET:
         raise ConfigError(
