@@ -96,7 +96,9 @@ def test_an_extra_that_the_store_lacks_is_said(
     key.write_text("0123456789abcdef" * 2)
     state = state.replace("TMP", str(key.parent))
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ConfigError, match=rf"needs the extra .*; pip install 'nh\[{extra}\]'"):
+    with pytest.raises(
+        ConfigError, match=rf"needs the extra `{extra}`; in nh's repository: pip install '\.\[{extra}\]'"
+    ):
         check_host(settings_with(base, state=state, state_key_file=str(key)))
 
 
