@@ -192,6 +192,27 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         RelaySettings.__post_init__(self)
+        self._check_ranges()
+        self._check_needs()
+        self._check_paths()
+        _ = (
+            self.rpc_mode_bits,
+            self.ng_addresses,
+            self.ng_lenient,
+            self.http_addresses,
+            self.rtpproxy_addresses,
+            self.log,
+        )
+        for text in self.rpc:
+            read_address("rpc", text)
+        if self.hep:
+            _ = self.hep_target
+        self._check_timeout_targets()
+        for text in self.records:
+            check_records_target("records", text)
+        check_interfaces(self.interfaces, self.port_range)
+
+    def _check_ranges(self) -> None:
         in_range("shards", self.shards, 0, 256)
         in_range("command_timeout_s", self.command_timeout_s, 0.05, 60)
         in_range("prefork", self.prefork, 0, 1)
@@ -203,12 +224,11 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         in_range("idle_client_s", self.idle_client_s, 1, 86_400)
         in_range("history", self.history, 0, 100_000)
         in_range("hep_id", self.hep_id, 0, 2**32 - 1)
-        if self.hep_key_file and not self.hep:
-            raise ValueError("hep_key_file: needs a Homer; say --hep HOST:PORT")
-        if self.hep:
-            _ = self.hep_target
         in_range("max_clients", self.max_clients, 1, 1_000_000)
         in_range("kernel_flows", self.kernel_flows, 0, MAX_KERNEL_FLOWS)
+
+    def _check_needs(self) -> None:
+        """Settings that have no effect without another one."""
         if self.rpc_group and not self.rpc_mode_bits & stat.S_IWGRP:
             raise ValueError(f"rpc_group: rpc_mode {self.rpc_mode} admits no group; set rpc_mode to 0660")
         for name in ("http_ng", "http_token_file"):
@@ -216,26 +236,16 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
                 raise ValueError(f"{name}: needs an address to serve; say --http 127.0.0.1:8080")
         if self.http_private and not self.http_token_file:
             raise ValueError("http_private: needs a token; say --http-token-file FILE")
-        _ = (
-            self.rpc_mode_bits,
-            self.ng_addresses,
-            self.ng_lenient,
-            self.http_addresses,
-            self.rtpproxy_addresses,
-            self.log,
-        )
+        if self.hep_key_file and not self.hep:
+            raise ValueError("hep_key_file: needs a Homer; say --hep HOST:PORT")
+
+    def _check_paths(self) -> None:
         for name, path in (("runtime_dir", self.runtime_dir), ("state", self.state)):
             if path and "/" not in path and (name, path) != ("state", NO_STATE):
                 raise ValueError(
                     f"{name}: {path!r} has no /, so it may be a mistyped word; a directory here is ./{path}"
                 )
         check_store_url("state", self.state)
-        for text in self.rpc:
-            read_address("rpc", text)
-        self._check_timeout_targets()
-        for text in self.records:
-            check_records_target("records", text)
-        check_interfaces(self.interfaces, self.port_range)
 
     def _check_timeout_targets(self) -> None:
         for url in self.timeout_url:
