@@ -166,8 +166,10 @@ def test_settings_in_the_environment(name: str, value: str) -> None:
     try:
         load_settings(environment={f"NH_{name.upper()}": value})
     except ConfigError as exc:
-        check(str(exc))
-        assert str(exc).startswith("environment: ")
+        message = str(exc)
+        check(message.replace(repr(value), "'VALUE'"))  # ':b' ends as b'' begins
+        assert message.isprintable() and len(message) < 1000
+        assert message.startswith("environment: ")
 
 
 @fuzzed
