@@ -59,6 +59,11 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True):
     journal: CallJournal | None = None
     secrets: bytes = b""
 
+    def __repr__(self) -> str:
+        """All fields but the secrets: an exception may show a snapshot."""
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__[:-1])
+        return f"CallSnapshot({shown}, secrets={len(self.secrets)} bytes)"
+
     def check(self) -> None:
         """Check that it can be restored whole, if the host gives its ports.
 
