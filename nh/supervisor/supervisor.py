@@ -172,7 +172,7 @@ class Supervisor:
 
     def _look_at_lease(self) -> None:
         why = self._runtime.why_not_ours()
-        if not why:
+        if not why or self._upgrade.leaving:  # the successor has the shards now, and looks itself
             self._runtime.loop.call_later(LOOK_S, self._look_at_lease)
         elif not self._ending:
             logger.error("store: %s; this relay ends at once", why)
