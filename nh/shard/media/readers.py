@@ -215,9 +215,10 @@ class Readers:
         if meter is not None and kind is not MediaKind.RTCP:
             # before it is sent: the kernel may measure the answer at once, beside this
             meter.measure(packet, len(packet), self._poll.now)
+        self._send(leg, packet, ttl)
+        # after it is sent: a packet in hand is lost if the process is killed
         if kind is MediaKind.RTCP and note_reports(leg, packet, now=self._poll.now):
             self._changed((leg, leg.other))
-        self._send(leg, packet, ttl)
 
     def _send(self, leg: Leg, packet: memoryview, ttl: int) -> None:
         """Send a packet to the other end."""
