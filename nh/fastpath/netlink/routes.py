@@ -205,12 +205,12 @@ def _measured(route: Route, found: dict[int, bytes]) -> Route | NoRoute:
     metrics = attributes(found.get(_METRICS, b""))
     if not (metric := metrics.get(_METRIC_MTU)):
         return route
-    expires_s = _expires_s(found)
     if (locks := metrics.get(_METRIC_LOCKS)) and _INTEGER.unpack(locks)[0] >> _METRIC_MTU & 1:
         why = 'the MTU of its route is locked, so packets go without the bit "don\'t fragment"'
-        return NoRoute(why, sure=not expires_s)
+        # in its last clock tick, a lock that a router caused looks like one that stays
+        return NoRoute(why, sure=False)
     mtu_bytes = int(_INTEGER.unpack(metric)[0]) or route.mtu_bytes
-    return route._replace(mtu_bytes=min(mtu_bytes, route.mtu_bytes), expires_s=expires_s)
+    return route._replace(mtu_bytes=min(mtu_bytes, route.mtu_bytes), expires_s=_expires_s(found))
 
 
 def _expires_s(found: dict[int, bytes]) -> float:
