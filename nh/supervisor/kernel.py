@@ -142,7 +142,7 @@ def start_kernel_service(
     except (KernelPathUnavailable, OSError) as refusal:
         if settings.kernel is KernelMode.ON:
             raise KernelPathUnavailable(
-                f"kernel = on, but media cannot be relayed inside the kernel: {reason(refusal)}; mend"
+                f"kernel = on, but media cannot be relayed inside the kernel: {reason(refusal)}; correct"
                 " that or use --kernel auto",
                 errno=refusal.errno or 0,
             ) from refusal

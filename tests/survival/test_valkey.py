@@ -9,9 +9,10 @@ import psutil
 import pytest
 
 from nh.calls.media import Media, Side
-from nh.client import Client, NativeClient
+from nh.client import NativeClient
 from nh.commands import Allocate, TransactionKey
 from nh.errors import Draining
+from tests.survival.test_restart import Where, begin
 from tools.harness.media_peer import MediaPeer
 from tools.harness.relay import Place, Relay, place_for_relay
 from tools.harness.valkey_server import ValkeyServer, valkey_server
@@ -20,8 +21,6 @@ from tools.harness.waiting import eventually
 pytestmark = pytest.mark.valkey
 
 PASSWORD = "open-sesame"
-
-Where = tuple[str, int]
 
 
 @pytest.fixture
@@ -44,21 +43,6 @@ def running(place: Place, server: ValkeyServer, **settings: object) -> Iterator[
     with relay.program:
         relay.wait_until_ready()
         yield relay
-
-
-def begin(relay: Relay, call_id: str, alice: MediaPeer, bob: MediaPeer) -> tuple[Where, Where]:
-    """Where Alice sends to, and where Bob does."""
-    client, basic = Client(relay.unix_address), [call_id, 1, "alice", "bob", "", ""]
-
-    def allocate(side: Side, peer: MediaPeer) -> Where:
-        media = Media(peer.address, peer.port, 2, "RTP/AVP", "audio")
-        allocated = client.allocate_sockets(basic, side, "127.0.0.1", [media])
-        assert allocated is not None
-        return allocated[0][:2]
-
-    for_bob, for_alice = allocate(Side.FROM, alice), allocate(Side.TO, bob)
-    assert client.activate_session(basic) == 1
-    return for_alice, for_bob
 
 
 def test_calls_come_back_from_the_server_when_everything_of_the_host_is_lost(
