@@ -37,14 +37,15 @@ class Verdict:
         self._faults = [(fault, promise(fault.kind, kernel=kernel, hang_s=hang_s)) for fault in faults]
         self._patience_s = patience_s
         self._quiet_s = QUIET_GAP_S[kernel]
-        self._in_hand = 0 if kernel else sum(KILLS.get(fault.kind, 0) for fault in faults)
+        self._kernel = kernel
+        self._in_hand = sum(KILLS.get(fault.kind, 0) for fault in faults)
 
     def findings(self, records: Iterable[StreamRecord]) -> Iterator[str]:
         """What was not promised, a line each."""
         for record in records:
             lost = [hole for hole in record.holes if not self._may_be_lost(record, hole)]
             packets = sum(hole.packets for hole in lost)
-            if packets > record.dropped_here and not self._was_in_hand(lost):
+            if packets > record.dropped_here and not self._was_in_hand(record, lost):
                 numbers = ", ".join(map(self._describe, lost))
                 yield f"{record}: {packets} of {record.sent} packets lost: {numbers}"
             if record.doubled:
@@ -66,8 +67,13 @@ class Verdict:
             if told.back_s is not None
         )
 
-    def _was_in_hand(self, lost: Sequence[Hole]) -> bool:
-        """Whether it is the one packet that a shard had read and not sent yet when it was killed."""
+    def _was_in_hand(self, record: StreamRecord, lost: Sequence[Hole]) -> bool:
+        """Whether it is the one packet that a shard had read and not sent yet when it was killed.
+
+        A shard has RTCP in hand whatever the path: the kernel forwards RTP only.
+        """
+        if self._kernel and record.media:
+            return False
         if self._in_hand and sum(hole.packets for hole in lost) == 1:
             self._in_hand -= 1
             return True

@@ -16,12 +16,13 @@ def record(
     doubled: tuple[int, ...] = (),
     gaps: tuple[Gap, ...] = (),
     dropped: int = 0,
+    media: bool = True,
 ) -> StreamRecord:
     lost = sum(hole.packets for hole in holes)
     return StreamRecord(
         call=3,
         sender="callee",
-        media=True,
+        media=media,
         sent=500,
         received=500 - lost,
         dropped_here=dropped,
@@ -56,6 +57,19 @@ def test_a_lost_packet_is_told_with_its_number_and_its_time() -> None:
 
 def test_what_the_generator_itself_dropped_is_no_loss() -> None:
     assert judge(FaultKind.KILL_SHARD, record(holes=(Hole(7, 8, 10 * S),), dropped=2)) == []
+
+
+@pytest.mark.parametrize(
+    ("kernel", "media", "findings"), [(False, True, 0), (False, False, 0), (True, False, 0), (True, True, 1)]
+)
+def test_a_killed_shard_may_lose_one_packet_that_it_had_in_hand_and_no_rtp_of_the_kernel(
+    kernel: bool, media: bool, findings: int
+) -> None:
+    one = record(holes=(Hole(7, 7, 10 * S),), media=media)
+    two = record(holes=(Hole(7, 8, 10 * S),), media=media)
+    assert len(judge(FaultKind.KILL_SHARD, one, kernel=kernel)) == findings
+    assert len(judge(FaultKind.KILL_SHARD, two, kernel=kernel)) == 1
+    assert len(judge(FaultKind.HANG_SHARD, one, kernel=kernel)) == 1
 
 
 @pytest.mark.parametrize("kind", FaultKind)
