@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.browser import Tab, running_browser, save
 from tests.http.relays import http_address
+from tools.harness.browser import Tab, running_browser, save
 from tools.harness.call import RelayedCall
 from tools.harness.relay import Relay
 

@@ -14,11 +14,11 @@ import httpx
 import pytest
 
 from tests.calls.rtp import PCMA, PCMU, rtp_packet
-from tests.http.browser import running_browser
 from tests.http.ng_clients import PlainNgClient
 from tests.ng.ng_call import End, NgCall
 from tests.rtcp import receiver_report, report_block, sender_report
 from tests.sip.sdp import MediaLine
+from tools.harness.browser import running_browser
 from tools.harness.media_peer import RTCP, MediaPeer
 from tools.harness.relay import Relay
 from tools.harness.waiting import eventually

@@ -5,6 +5,7 @@
 - `relay`: one `nh run`; `deployment`: successive ones in the same place; `command`: a subcommand of nh.
 - `other_relays`: rtpengine and nathelper.pl, which nh is compared with.
 - `media_peer`, `call`: phones with real sockets, and calls between two of them.
+- `browser`: a real browser; `web_phone`: phones in it (WebRTC).
 - `waiting`: conditions instead of sleeps.
 """
 

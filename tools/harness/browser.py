@@ -102,11 +102,16 @@ class Tab:
 
 
 @contextlib.contextmanager
-def running_browser(program: str) -> Iterator[Tab]:
-    """A tab of a browser of its own, which has ended behind the context."""
+def running_browser(program: str, *options: str) -> Iterator[Tab]:
+    """A tab of a browser of its own, which has ended behind the context.
+
+    Args:
+        program: Chromium.
+        options: further ones of its command line.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="nh-browser-", ignore_cleanup_errors=True) as profile,
-        Program([program, *OPTIONS, f"--user-data-dir={profile}"], {"HOME": profile}) as browser,
+        Program([program, *OPTIONS, *options, f"--user-data-dir={profile}"], {"HOME": profile}) as browser,
     ):
         line = browser.wait_for_line("DevTools listening on", timeout_s=START_S)
         found = re.search(r"ws://\S+", line)
