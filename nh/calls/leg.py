@@ -12,6 +12,7 @@ from typing import Protocol
 from nh.calls.claims import Carried
 from nh.calls.media import Endpoint, Side
 from nh.calls.media_security import MediaSecurity
+from nh.calls.packet_protocol import DtlsProtocol, IceProtocol, PacketProtocol
 from nh.calls.reception import Reception
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes
@@ -104,6 +105,7 @@ class Leg(Reception):
             component of this end goes to its RTP port.
         security: of what the end sends here and is sent; None: none that ends at the relay. A leg that has
             any, or whose egress has, stays in user space.
+        ice: the relay's ICE with the end that sends here; None: the relay has none with it.
         transforms, taps: stages between admission and egress, in order; a leg that has any stays in user
             space.
         drops: packets by Drop, None: no drop yet.
@@ -121,6 +123,7 @@ class Leg(Reception):
         "blocked",
         "drops",
         "dtmf_blocked",
+        "ice",
         "kernel_folded",
         "muxed_on",
         "muxed_reports",
@@ -175,6 +178,7 @@ class Leg(Reception):
         self.rtcp: Leg | None = None
         self.muxed_on: Leg | None = None
         self.security: MediaSecurity | None = None
+        self.ice: IceProtocol | None = None
         self.transforms: tuple[Transform, ...] = ()
         self.taps: tuple[Tap, ...] = ()
         self.drops: list[int] | None = None
@@ -185,6 +189,18 @@ class Leg(Reception):
         self.not_offloaded = ""
         self.muxed_reports = 0
         self.kernel_folded: tuple[int, int] | None = None
+
+    # --- what its end says beside the media ------------------------------------------------------------
+
+    @property
+    def dtls(self) -> DtlsProtocol | None:
+        """The relay's DTLS with the end that sends here, None without."""
+        return None if self.security is None else self.security.dtls
+
+    @property
+    def protocols(self) -> list[PacketProtocol]:
+        """The protocols that the end speaks with the relay beside the media."""
+        return [each for each in (self.ice, self.dtls) if each is not None]
 
     # --- where packets go -----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ it, share it, so that a key protects an index once, whatever forks and re-INVITE
 
 from typing import TYPE_CHECKING, Final
 
+from nh.calls.packet_protocol import DtlsProtocol
 from nh.errors import Unsupported
 from nh.srtp.keys import MasterKey
 from nh.srtp.state import DirectionState
@@ -27,9 +28,12 @@ class MediaSecurity:
         tag: of the a=crypto line that was agreed on.
         receiver: of what the end sends; None: its key is not known, nothing of it passes.
         sender: of what the end is sent; None: it is sent nothing.
+
+    Attributes:
+        dtls: what agrees on the keys with the end at the media sockets; None: SDP has them.
     """
 
-    __slots__ = ("receiver", "sender", "tag")
+    __slots__ = ("dtls", "receiver", "sender", "tag")
 
     def __init__(
         self, tag: int = 0, receiver: "SrtpReceiver | None" = None, sender: "SrtpSender | None" = None
@@ -37,6 +41,7 @@ class MediaSecurity:
         self.tag = tag
         self.receiver = receiver
         self.sender = sender
+        self.dtls: DtlsProtocol | None = None
 
     @property
     def suite(self) -> str:

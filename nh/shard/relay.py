@@ -120,10 +120,13 @@ class Relay:
         if self._ticker is not None:
             self._ticker.stop()
         self._ticker = None
+        self.plane.detach()
 
     def resume(self) -> None:
         """Relay again after pause(); another process may have changed the sockets meanwhile."""
         self.plane.activate()
+        if self._loop is not None:
+            self.plane.attach(self._loop)
         self._start_ticker()
 
     def change_settings(self, settings: RelaySettings) -> None:

@@ -407,6 +407,7 @@ APART: dict[type, set[str]] = {
         *("heard_packets", "heard_at"),  # `heard`
         "muxed_reports",  # RTCP is read some times more
         "security",  # its group's
+        "ice",  # nothing sets it yet
         *("transforms", "taps"),  # functions: what sets them sets them again
     },
     Party: {"security", "offered_keys"},  # `secrets` of the call

@@ -15,9 +15,9 @@ from nh.calls.rtp.meter import RtpMeter
 from nh.shard.media.egress import Egress, Send
 from nh.shard.media.poll import MediaPoll, Reader
 from nh.shard.media.sockets import MediaSocket, socket_of
-from nh.shard.media.srtp import DROPS, open_packet
+from nh.shard.media.srtp import open_packet
 from nh.shard.media.totals import TrafficTotals
-from nh.srtp.refusal import SrtpRefused
+from nh.srtp.refusal import Refusal, SrtpRefused
 
 if TYPE_CHECKING:
     from nh.srtp.receiver import SrtpReceiver
@@ -114,12 +114,14 @@ def secured_factory(
     *,
     note_errors: NoteErrors,
     note_keys: Callable[[Leg], None],
+    refused: Callable[[Leg, memoryview, Refusal], None],
 ) -> Callable[[Leg, Receive, Send, RtpMeter | None], Reader]:
     """The same for the plan SECURED, with what SRTP needs; see forwarding_factory().
 
     Args:
         poll: has the time.
         egress: counts drops; `send` seals what its receiver gets under SRTP.
+        refused: called with a packet that no key opens: it may be STUN or DTLS.
         note_keys: called if a successor has to know soon where the keys of a leg are.
     """
     view = memoryview(buffer)
@@ -138,8 +140,8 @@ def secured_factory(
             if security is not None:
                 try:
                     packet = open_packet(security, packet)
-                except SrtpRefused as refused:
-                    egress.drop(leg, DROPS[refused.reason], size)
+                except SrtpRefused as exc:
+                    refused(leg, packet, exc.reason)
                     return
                 size = len(packet)
             leg.packets += 1

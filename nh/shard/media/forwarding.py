@@ -25,6 +25,7 @@ from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.pipeline import NO_SESSION, peer_for, plan_for, sole_latched_source
 from nh.shard.media.poll import MediaPoll
+from nh.shard.media.protocols import EndProtocols
 from nh.shard.media.readers import Readers
 from nh.shard.media.sockets import MediaSocket, socket_of
 from nh.shard.media.totals import TrafficTotals
@@ -45,6 +46,9 @@ class Forwarding:
         path_changed: called with the call-id and each leg at a socket whose packets went into the kernel, or
             out of it.
         opened_beside: called with a socket beside which another one has been opened.
+
+    Attributes:
+        protocols: what ends say beside the media.
     """
 
     def __init__(
@@ -68,7 +72,10 @@ class Forwarding:
         self._path_changed = path_changed
         self._opened_beside = opened_beside
         self._changed_legs: dict[Leg, None] = {}  # by packets of the current batch
-        self._readers = Readers(poll, traffic, Egress(traffic, local_ports), self._apply_after_batch)
+        self.protocols = EndProtocols(poll, self.apply)
+        self._readers = Readers(
+            poll, traffic, Egress(traffic, local_ports), self.protocols, self._apply_after_batch
+        )
 
     # --- sockets and sessions -------------------------------------------------------------------------
 
@@ -193,6 +200,9 @@ class Forwarding:
     def _set_reader(self, media_socket: MediaSocket) -> None:
         plan = plan_for(media_socket.legs, connected=media_socket.connected, local_ports=self._local_ports)
         media_socket.read_ttl(plan.reads_ttl)
+        media_socket.has_protocols = plan.protocols
+        if plan.protocols:
+            self.protocols.watch(media_socket.legs)
         self._poll.set_reader(media_socket.fd, self._readers.compile(media_socket, plan))
 
     def _connect_as_wanted(self, media_socket: MediaSocket) -> bool:

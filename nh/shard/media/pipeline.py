@@ -1,7 +1,8 @@
 """The media pipeline of a socket: the stages that its packets go through, as plain values.
 
     collect      read one packet, with its TTL where it may go on to a port of this relay (loop_guard)
-    demultiplex  RTP or RTCP, where both come to one port (nh.calls.classify)
+    demultiplex  RTP or RTCP, where both come to one port (nh.calls.classify); STUN and DTLS, where an end has
+                 ICE or DTLS with the relay (nh.shard.media.protocols)
     admit        by source (nh.calls.latching); the kernel does that at a connected socket, beside which
                  another one gets the packets of all other sources
     transform    SRTP of its sender and of its receiver (nh.shard.media.srtp), the leg's transforms and taps
@@ -44,6 +45,7 @@ class Plan(NamedTuple):
         offloaded: a kernel flow forwards for the leg; the socket gets what the flow leaves.
         transforms: the leg has transforms or taps.
         secured: SRTP of an end ends here.
+        protocols: an end has ICE or DTLS with the relay.
     """
 
     admit: Admit
@@ -52,6 +54,7 @@ class Plan(NamedTuple):
     offloaded: bool = False
     transforms: bool = False
     secured: bool = False
+    protocols: bool = False
 
 
 NO_SESSION: Final = Plan(Admit.NO_SESSION)
@@ -62,6 +65,9 @@ PLAIN: Final = Plan(Admit.BY_KERNEL)
 
 SECURED: Final = Plan(Admit.BY_KERNEL, secured=True)
 """The same with SRTP of an end."""
+
+SECURED_BY_DTLS: Final = SECURED._replace(protocols=True)
+"""The same with keys that DTLS agrees on at the socket."""
 
 
 def plan_for(legs: Sequence[Leg], *, connected: bool, local_ports: LocalPorts) -> Plan:
@@ -75,6 +81,7 @@ def plan_for(legs: Sequence[Leg], *, connected: bool, local_ports: LocalPorts) -
     if not legs:
         return NO_SESSION
     reads_ttl = demultiplexes = offloaded = transforms = secured = False
+    protocols = any(leg.ice is not None or leg.dtls is not None for leg in legs)
     for leg in legs:
         demultiplexes = demultiplexes or leg.rtcp is not None
         for each in (leg,) if leg.rtcp is None else (leg, leg.rtcp):
@@ -84,7 +91,7 @@ def plan_for(legs: Sequence[Leg], *, connected: bool, local_ports: LocalPorts) -
             secured = secured or each.security is not None or each.egress.security is not None
             transforms = transforms or bool(each.transforms or each.taps)
     admit = Admit.BY_KERNEL if connected else Admit.BY_SOURCE
-    return Plan(admit, reads_ttl, demultiplexes, offloaded, transforms, secured)
+    return Plan(admit, reads_ttl, demultiplexes, offloaded, transforms, secured, protocols)
 
 
 def sole_latched_source(legs: Sequence[Leg]) -> Endpoint | None:

@@ -13,6 +13,7 @@ from nh.calls.leg import Leg, RelaySocket
 from nh.calls.media import Endpoint
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
+from nh.loop import Loop
 from nh.reasons import reason
 from nh.shard.media.buffers import MediaBuffers
 from nh.shard.media.forwarding import Forwarding
@@ -191,6 +192,14 @@ class SocketPlane:
         self._latching.discard(session)
         for pair in session.pairs:
             self._forwarding.stop(pair)
+
+    def attach(self, loop: Loop) -> None:
+        """Carry out the protocols of ends on `loop` from now on; packets are the poll's."""
+        self._forwarding.protocols.attach(loop)
+
+    def detach(self) -> None:
+        """Leave the loop."""
+        self._forwarding.protocols.detach()
 
     def activate(self) -> None:
         """Bring every socket into the state that its legs want: another process may have changed it.

@@ -13,15 +13,17 @@ from typing import Final
 from nh.calls.classify import MediaKind, classify
 from nh.calls.latching import admit
 from nh.calls.leg import Drop, Leg
+from nh.calls.media import Endpoint
 from nh.calls.rtcp_reports import note_reports
 from nh.shard.media import loop_guard
 from nh.shard.media.addresses import endpoint_of
 from nh.shard.media.egress import Egress
 from nh.shard.media.fast_readers import forwarding_factory, measuring_factory, secured_factory
-from nh.shard.media.pipeline import PLAIN, SECURED, Admit, Plan
+from nh.shard.media.pipeline import PLAIN, SECURED, SECURED_BY_DTLS, Admit, Plan
 from nh.shard.media.poll import MediaPoll, Reader
-from nh.shard.media.sockets import MediaSocket
-from nh.shard.media.srtp import DROPS, open_packet, with_key_of
+from nh.shard.media.protocols import MEDIA_FROM, EndProtocols
+from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.srtp import DROPS, is_stun, open_packet, with_key_of
 from nh.shard.media.totals import TrafficTotals
 from nh.shard.media.unreachable import read_unreachable
 from nh.srtp.refusal import Refusal, SrtpRefused
@@ -40,6 +42,7 @@ class Readers:
         poll: has the time.
         traffic: counts packets.
         egress: sends packets and counts drops.
+        protocols: get STUN and DTLS of ends that speak it with the relay.
         changed: called with legs whose source or state changed, after the packet that did it was sent.
     """
 
@@ -48,11 +51,13 @@ class Readers:
         poll: MediaPoll,
         traffic: TrafficTotals,
         egress: Egress,
+        protocols: EndProtocols,
         changed: Callable[[Sequence[Leg]], None],
     ) -> None:
         self._poll = poll
         self._traffic = traffic
         self._egress = egress
+        self._protocols = protocols
         self._changed = changed
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
@@ -60,7 +65,13 @@ class Readers:
         self._new_forwarding = forwarding_factory(buffer, traffic, send_failed, note_errors)
         self._new_measuring = measuring_factory(buffer, traffic, poll, send_failed, note_errors)
         self._new_secured = secured_factory(
-            buffer, traffic, poll, egress, note_errors=note_errors, note_keys=self._note_keys
+            buffer,
+            traffic,
+            poll,
+            egress,
+            note_errors=note_errors,
+            note_keys=self._note_keys,
+            refused=self._refuse,
         )
         # one bound method each, which all sockets share
         self._readers: Final = {
@@ -71,10 +82,10 @@ class Readers:
 
     def compile(self, media_socket: MediaSocket, plan: Plan) -> Reader:
         """The reader that carries out `plan` at a socket, one packet a call."""
-        if plan in (PLAIN, SECURED):
-            leg = media_socket.legs[0]
+        leg = media_socket.legs[0] if media_socket.legs else None
+        if leg is not None and (plan in (PLAIN, SECURED) or (plan == SECURED_BY_DTLS and leg.dtls)):
             receive, send, meter = media_socket.sock.recv_into, self._egress.sender(leg), leg.find_meter()
-            if plan == SECURED:
+            if plan.secured:
                 return self._new_secured(leg, receive, send, meter)
             if meter is None:
                 return self._new_forwarding(leg, receive, send)
@@ -127,6 +138,9 @@ class Readers:
         except OSError:
             self._note_errors(media_socket)
             return
+        if media_socket.has_protocols and size and self._buffer[0] < MEDIA_FROM:
+            self._hand_over(media_socket.legs[0], self._view[:size])
+            return
         opened = self._open(media_socket.legs, self._view[:size])
         if opened is not None:
             packet, (leg,) = opened
@@ -156,6 +170,8 @@ class Readers:
         if not media_socket.legs:
             self._traffic.drop(Drop.NO_SESSION, size)
             return ()
+        if media_socket.has_protocols and size and self._buffer[0] < MEDIA_FROM:
+            return self._take_protocol(media_socket, self._view[:size], source)
         opened = self._open(media_socket.legs, self._view[:size])
         if opened is None:
             return ()
@@ -176,12 +192,44 @@ class Readers:
                 if leg.destination == destination:
                     leg.note_unreachable(now=self._poll.now)
 
+    def _take_protocol(
+        self, media_socket: MediaSocket, packet: memoryview, source: Endpoint
+    ) -> Sequence[Leg]:
+        """Give a packet to the protocols of the ends at its socket; one that no end takes is dropped.
+
+        Returns:
+            The legs whose source or keys changed.
+        """
+        changed = self._protocols.receive(media_socket, packet, source)
+        if changed is None:
+            self._egress.refuse(media_socket.legs[-1], source, len(packet))
+            return ()
+        return changed
+
+    def _hand_over(self, leg: Leg, packet: memoryview) -> None:
+        """The same at a connected socket."""
+        media_socket = socket_of(leg)
+        assert media_socket.peer is not None, "its plan says BY_KERNEL"
+        if changed := self._take_protocol(media_socket, packet, media_socket.peer):
+            self._changed(changed)
+
+    def _refuse(self, leg: Leg, packet: memoryview, refusal: Refusal) -> None:
+        """What becomes of a packet at a connected socket that no key opens."""
+        if socket_of(leg).has_protocols and len(packet) and packet[0] < MEDIA_FROM:
+            self._hand_over(leg, packet)
+        elif is_stun(packet):
+            self._process(leg, MediaKind.RTP, packet, 0)
+        else:
+            self._egress.drop(leg, DROPS[refusal], len(packet))
+
     def _open(self, legs: Sequence[Leg], packet: memoryview) -> tuple[memoryview, Sequence[Leg]] | None:
         """The packet without SRTP, and the legs that it may belong to; None: no key opens it; it is counted.
 
         Ends that answer one offer send to one socket, each with its own key: so the key tells whose a packet
         is, even if all stand behind one NAT. That of the newest session is tried first.
         """
+        if is_stun(packet):
+            return packet, legs
         refusal: Refusal | None = None
         for security in dict.fromkeys(leg.security for leg in reversed(legs)):
             if security is None:

@@ -64,6 +64,7 @@ class MediaSocket:
         keeps_peer: whether the kernel gives this socket no packets of other addresses than its last peer's,
             although it is disconnected. Linux leaves that address in sockets of IPv6 (__udp_disconnect).
         reads_ttl: whether packets are read with nh.shard.media.loop_guard.receive().
+        has_protocols: whether STUN and DTLS are for the relay (nh.shard.media.protocols).
         flow: the kernel flow that forwards what arrives here, or None.
         call_id: the call that the socket belongs to.
         lost: how many packets the kernel had lost here when that was counted last (nh.shard.media.buffers);
@@ -77,6 +78,7 @@ class MediaSocket:
         "dscp",
         "fd",
         "flow",
+        "has_protocols",
         "keeps_peer",
         "legs",
         "local",
@@ -100,6 +102,7 @@ class MediaSocket:
         self.beside: socket.socket | None = None
         self.keeps_peer = False
         self.reads_ttl = False
+        self.has_protocols = False
 
     @property
     def connected(self) -> bool:

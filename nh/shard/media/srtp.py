@@ -1,7 +1,8 @@
 """SRTP in the media pipeline: packets of ends that have it are opened, packets to such ends are sealed.
 
 Everything that comes is authenticated before its source is looked at, so a packet that is not authentic moves
-nothing. STUN passes as it is: ends that use ICE with each other check the path through the relay.
+nothing. STUN passes as it is, where the relay has no ICE: ends that use ICE with each other check the path
+through it.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,11 @@ DROPS: Final = {
 """As what a packet is counted that an end sent and SRTP refuses."""
 
 
+def is_stun(packet: memoryview) -> bool:
+    """Whether a packet may be STUN (RFC 7983 7)."""
+    return len(packet) > 0 and packet[0] < 4
+
+
 def open_packet(security: MediaSecurity, packet: memoryview) -> memoryview:
     """What an end sent, without protection; it is valid until the next packet is opened.
 
@@ -32,8 +38,6 @@ def open_packet(security: MediaSecurity, packet: memoryview) -> memoryview:
         SrtpRefused: it does not pass.
     """
     if len(packet) < 2 or packet[0] >> 6 != 2:
-        if packet and packet[0] < 4:  # RFC 7983 7
-            return packet
         raise SrtpRefused(Refusal.MALFORMED)
     receiver = security.receiver
     if receiver is None:
@@ -60,7 +64,7 @@ def seal_packet(security: MediaSecurity, packet: memoryview) -> memoryview:
         SrtpRefused: it cannot be protected.
     """
     if len(packet) < 2 or packet[0] >> 6 != 2:
-        if packet and packet[0] < 4:
+        if is_stun(packet):
             return packet
         raise SrtpRefused(Refusal.MALFORMED)
     sender = security.sender

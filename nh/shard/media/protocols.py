@@ -1,0 +1,208 @@
+"""Protocols beside the media: packets of ICE and DTLS go to the objects of the ends that speak them.
+
+A stage of the media pipeline (nh.shard.media.pipeline) for the sockets of such ends; others have none of it.
+STUN is answered at once, since that is quick. A step of a DTLS handshake takes as long as a hundred packets,
+so these wait in a queue, of which each turn of the loop works off a part: a thousand browsers that come at
+once do not delay the media of others.
+"""
+
+import functools
+import heapq
+import itertools
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from nh.calls.leg import Leg
+from nh.calls.media import Endpoint
+from nh.calls.packet_protocol import PacketProtocol
+from nh.loop import Loop, Timer
+from nh.shard.media.addresses import socket_address
+from nh.shard.media.poll import MediaPoll
+from nh.shard.media.sockets import MediaSocket, socket_of
+
+logger = logging.getLogger(__name__)
+
+MEDIA_FROM: Final = 64
+"""The first byte of STUN and DTLS is lower (RFC 7983 7)."""
+
+MAX_WAITING: Final = 1024
+"""Most packets of DTLS that wait; those that come then are lost, and their senders repeat them."""
+
+STEPS_A_TURN: Final = 4
+"""Packets of DTLS that are handled in one turn of the loop: some milliseconds at most."""
+
+_STUN_BELOW: Final = 4
+_DTLS: Final = range(20, 64)
+
+
+class _Step(NamedTuple):
+    """A packet of DTLS that waits."""
+
+    media_socket: MediaSocket
+    packet: bytes
+    source: Endpoint
+
+
+class EndProtocols:
+    """Carries out the protocols of all ends of a relay.
+
+    Args:
+        poll: has the time.
+        apply: called with legs whose source or keys changed, outside of a batch of packets.
+    """
+
+    def __init__(self, poll: MediaPoll, apply: Callable[[Sequence[Leg]], None]) -> None:
+        self._poll = poll
+        self._apply = apply
+        self._loop: Loop | None = None
+        self._waiting: deque[_Step] = deque()
+        self._turn: Timer | None = None
+        self._due: list[tuple[float, int, Leg, PacketProtocol]] = []
+        self._armed: dict[PacketProtocol, float] = {}
+        self._numbers = itertools.count()
+        self._timer: Timer | None = None
+        self._timer_at = math.inf
+
+    def attach(self, loop: Loop) -> None:
+        """Let time pass, and work off what waits."""
+        self._loop = loop
+        self._set_timer()
+        self._begin_turn()
+
+    def detach(self) -> None:
+        """Stop both."""
+        for timer in (self._turn, self._timer):
+            if timer is not None:
+                timer.cancel()
+        self._loop = self._turn = self._timer = None
+        self._timer_at = math.inf
+
+    def watch(self, legs: Sequence[Leg]) -> None:
+        """Note the timers of legs whose protocols are new, or may have changed otherwise than by packets."""
+        for leg in legs:
+            for protocol in leg.protocols:
+                self._arm(leg, protocol)
+
+    def receive(self, media_socket: MediaSocket, packet: memoryview, source: Endpoint) -> list[Leg] | None:
+        """Handle a packet that is neither RTP nor RTCP.
+
+        Args:
+            media_socket: where it came; a leg there has a protocol.
+            packet: its first byte is below MEDIA_FROM.
+            source: where it came from.
+
+        Returns:
+            The legs whose source or keys changed; None if no leg takes the packet.
+        """
+        if packet[0] in _DTLS:
+            if not any(_may_speak_dtls(leg, source) for leg in media_socket.legs):
+                return None
+            if len(self._waiting) < MAX_WAITING:
+                self._waiting.append(_Step(media_socket, bytes(packet), source))
+                self._begin_turn()
+            return []
+        if packet[0] < _STUN_BELOW:
+            copied = bytes(packet)
+            for leg in _by_fit(media_socket.legs, source):
+                if leg.ice is not None and leg.ice.receive(copied, source, now=self._poll.now):
+                    return [leg] if self._finish(leg, leg.ice) else []
+        return None
+
+    # --- turns and time -------------------------------------------------------------------------------
+
+    def _begin_turn(self) -> None:
+        if self._waiting and self._turn is None and self._loop is not None:
+            self._turn = self._loop.call_later(0, self._work)
+
+    def _work(self) -> None:
+        self._turn = None
+        now = self._now()
+        for _ in range(min(STEPS_A_TURN, len(self._waiting))):
+            media_socket, packet, source = self._waiting.popleft()
+            for leg in _by_fit(media_socket.legs, source):
+                dtls = leg.dtls
+                if dtls is None or not _may_speak_dtls(leg, source):
+                    continue
+                receive = functools.partial(dtls.receive, validated=leg.ice is not None, now=now)
+                if self._carry_out(leg, dtls, functools.partial(receive, packet, source)):
+                    break
+        self._begin_turn()
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        now = self._now()
+        for _ in range(STEPS_A_TURN):
+            if not self._due or self._due[0][0] > now:
+                break
+            at, _, leg, protocol = heapq.heappop(self._due)
+            if self._armed.get(protocol) != at:
+                continue
+            del self._armed[protocol]
+            if leg in socket_of(leg).legs and protocol in leg.protocols:
+                self._carry_out(leg, protocol, functools.partial(protocol.on_timer, now=now))
+        self._set_timer()
+
+    def _carry_out(self, leg: Leg, protocol: PacketProtocol, step: Callable[[], bool | None]) -> bool:
+        """Take a step of a protocol, and apply what it changes; returns False if the step does."""
+        try:
+            if step() is False:
+                return False
+            if self._finish(leg, protocol):
+                self._apply([leg])
+        except Exception:
+            # a bug that one end meets must not keep the others from being served
+            logger.exception("what an end said at %s could not be handled: it is lost", leg.socket.local)
+        return True
+
+    def _finish(self, leg: Leg, protocol: PacketProtocol) -> bool:
+        """Send what a protocol has to say; returns whether the leg changed."""
+        for payload, destination in protocol.take_output():
+            self._send(leg, payload, destination or leg.destination)
+        self._arm(leg, protocol)
+        return protocol.take_changed()
+
+    def _send(self, leg: Leg, payload: bytes, destination: Endpoint | None) -> None:
+        if destination is None:
+            return
+        try:
+            socket_of(leg).sock.sendto(payload, socket_address(destination))
+        except OSError as error:
+            # as if it were lost on the way: the end, or a timer, repeats it
+            logger.debug("a packet from %s to %s was not sent: %s", leg.socket.local, destination, error)
+
+    def _arm(self, leg: Leg, protocol: PacketProtocol) -> None:
+        at = protocol.timer_at
+        if at == self._armed.get(protocol, math.inf):
+            return
+        if at == math.inf:
+            del self._armed[protocol]
+            return
+        self._armed[protocol] = at
+        heapq.heappush(self._due, (at, next(self._numbers), leg, protocol))
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._loop is None or not self._due or self._due[0][0] >= self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._due[0][0]
+        self._timer = self._loop.call_later(max(0.0, self._timer_at - self._now()), self._on_timer)
+
+    def _now(self) -> float:
+        return max(self._poll.now, self._loop.now()) if self._loop is not None else self._poll.now
+
+
+def _may_speak_dtls(leg: Leg, source: Endpoint) -> bool:
+    """Whether DTLS from `source` may be for a leg's end. With ICE, a check has to come before."""
+    return leg.dtls is not None and (leg.ice is None or leg.ice.validates(source))
+
+
+def _by_fit(legs: Sequence[Leg], source: Endpoint) -> Sequence[Leg]:
+    """The legs at a socket, those first that `source` fits best, the newest first of equals."""
+    if len(legs) == 1:
+        return legs
+    return sorted(legs, key=lambda leg: (leg.fits(source) or 0, legs.index(leg)), reverse=True)

@@ -1,0 +1,165 @@
+"""Protocols beside the media: STUN and DTLS of an end go to its objects, which answer in their own time."""
+
+import math
+
+import pytest
+
+from nh.calls.leg import Leg
+from nh.calls.media import Endpoint, Side
+from nh.calls.media_security import MediaSecurity
+from nh.calls.packet_protocol import Datagram
+from tests.shard.conftest import MakePeer
+from tests.shard.testbed import PACKET, Conversation, RelayTestbed
+from tools.harness.media_peer import MediaPeer
+
+STUN = b"\0\1" + bytes(18)
+DTLS = b"\x16\xfe\xfd" + bytes(10)
+
+
+class Echo:
+    """Answers each packet with itself, and says something when its timer is due."""
+
+    def __init__(self) -> None:
+        self.timer_at = math.inf
+        self.validated: list[bool] = []
+        self.knows: set[int] = set()
+        self._output: list[Datagram] = []
+
+    def receive(self, packet: bytes, source: Endpoint, *, now: float, validated: bool | None = None) -> bool:
+        if packet.endswith(b"other"):
+            return False
+        self.knows.add(source.port)
+        if validated is not None:
+            self.validated.append(validated)
+        self._output.append(Datagram(packet, source))
+        self.timer_at = now + 0.01
+        return True
+
+    def on_timer(self, *, now: float) -> None:
+        assert now >= self.timer_at
+        self.timer_at = math.inf
+        self._output.append(Datagram(b"in time"))
+
+    def take_output(self) -> list[Datagram]:
+        output, self._output = self._output, []
+        return output
+
+    def take_changed(self) -> bool:
+        return False
+
+    def validates(self, source: Endpoint) -> bool:
+        return source.port in self.knows
+
+
+@pytest.fixture
+def alice(make_peer: MakePeer) -> MediaPeer:
+    return make_peer()
+
+
+@pytest.fixture
+def bob(make_peer: MakePeer) -> MediaPeer:
+    return make_peer()
+
+
+@pytest.fixture
+def call(testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer) -> Conversation:
+    return testbed.call(alice, bob)
+
+
+def leg_of(testbed: RelayTestbed, side: Side) -> Leg:
+    (session,) = testbed.relay.plane._running
+    return session.legs[side]
+
+
+def give(testbed: RelayTestbed, leg: Leg, *, ice: Echo | None = None, dtls: Echo | None = None) -> None:
+    """Let the end of a leg speak these protocols with the relay."""
+    leg.ice = ice
+    if dtls is not None:
+        leg.security = MediaSecurity()
+        leg.security.dtls = dtls
+    testbed.relay.plane._forwarding.apply([leg])
+
+
+def test_stun_is_answered_where_it_came_from(
+    testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    testbed.converse(alice, bob, call)
+    give(testbed, leg_of(testbed, Side.FROM), ice=Echo())
+    elsewhere = make_peer("127.0.0.9")
+    for peer in (alice, elsewhere):
+        peer.send_raw(STUN, call.for_caller)
+        assert testbed.receive(peer)[0] == STUN
+        assert testbed.receive(alice)[0] == b"in time"
+    assert bob.pending() == []
+    testbed.passes(alice, call.for_caller, bob)
+
+
+def test_an_end_without_ice_passes_stun_on(
+    testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    testbed.converse(alice, bob, call)
+    give(testbed, leg_of(testbed, Side.FROM), ice=Echo())
+    bob.send_raw(STUN, call.for_callee)
+    assert testbed.receive(alice)[0] == STUN
+
+
+def test_what_no_end_takes_is_dropped_and_counted(
+    testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    testbed.converse(alice, bob, call)
+    give(testbed, leg_of(testbed, Side.FROM), ice=Echo())
+    for packet in (STUN + b"other", DTLS, b"\x07"):
+        alice.send_raw(packet, call.for_caller)
+    testbed.turn_until(lambda: testbed.stats().drop_source_mismatch == 3, "each is counted")
+    assert bob.pending() == []
+
+
+def test_dtls_waits_for_ice(
+    testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    testbed.converse(alice, bob, call)
+    ice, dtls = Echo(), Echo()
+    give(testbed, leg_of(testbed, Side.FROM), ice=ice, dtls=dtls)
+    alice.send_raw(DTLS, call.for_caller)
+    testbed.turn_until(lambda: testbed.stats().drop_source_mismatch == 1, "its source is not validated")
+    alice.send_raw(STUN, call.for_caller)
+    assert testbed.receive(alice)[0] == STUN
+    alice.send_raw(DTLS, call.for_caller)
+    assert {testbed.receive(alice)[0], testbed.receive(alice)[0]} == {DTLS, b"in time"}
+    assert dtls.validated == [True]
+
+
+def test_many_packets_of_dtls_do_not_delay_media(
+    testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    testbed.converse(alice, bob, call)
+    dtls = Echo()
+    give(testbed, leg_of(testbed, Side.FROM), dtls=dtls)
+    for _ in range(60):
+        alice.send_raw(DTLS, call.for_caller)
+    bob.send_raw(PACKET, call.for_callee)
+    testbed.turn_until(lambda: bool(dtls.validated), "the first is handled")
+    assert len(dtls.validated) < 60, "each turn handles some"
+    testbed.turn_until(lambda: len(dtls.validated) == 60, "all are handled")
+    assert not any(dtls.validated)
+
+
+class Broken(Echo):
+    """Has a bug."""
+
+    def take_output(self) -> list[Datagram]:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("packet", [STUN, DTLS])
+def test_a_protocol_that_fails_costs_one_packet(
+    testbed: RelayTestbed, packet: bytes, make_peer: MakePeer, caplog: pytest.LogCaptureFixture
+) -> None:
+    alice, bob = make_peer(), make_peer()
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
+    give(testbed, leg_of(testbed, Side.TO), **{"ice" if packet is STUN else "dtls": Broken()})
+    bob.send_raw(packet, call.for_callee)
+    testbed.turn_until(lambda: "ZeroDivisionError" in caplog.text, "the bug is logged")
+    alice.send_raw(PACKET, call.for_caller)
+    testbed.turn_until(lambda: leg_of(testbed, Side.FROM).packets > 1, "the others are served")
