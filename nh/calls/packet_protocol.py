@@ -1,6 +1,6 @@
 """Protocols of packets: what an end and the relay say to each other at a media socket, beside the media.
 
-These are ICE (STUN) and DTLS, told from the media by the first byte (RFC 7983 7). An object of such a
+These are ICE (STUN) and DTLS; the first byte tells them from the media (RFC 7983 7). An object of such a
 protocol belongs to one end: packets and their sources go in, datagrams come out, timers are asked for. It
 does no I/O and reads no clock. nh.shard.media.protocols carries it out.
 """
