@@ -8,8 +8,9 @@ import pytest
 from tests.ng.client import NgClient
 from tests.ng.ng_call import End, NgCall, talk
 from tests.ng.relays import NgRelay
-from tests.srtp.phone import PROFILES, SrtpPhone
+from tests.srtp.phone import SrtpPhone
 from tests.srtp.talk import SecureTalk
+from tools.harness.libsrtp import PROFILES
 from tools.harness.media_peer import MediaPeer
 
 

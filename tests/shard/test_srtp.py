@@ -13,7 +13,8 @@ from tests.shard.ng_testbed import NgTestbed, places
 from tests.shard.testbed import Where
 from tests.sip.sdp import MediaLine, read_sdp
 from tests.srtp.packets import rtcp, rtp
-from tests.srtp.phone import PROFILES, SrtpPhone
+from tests.srtp.phone import SrtpPhone
+from tools.harness.libsrtp import PROFILES
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 suites = pytest.mark.parametrize("suite", sorted(PROFILES))

@@ -1,21 +1,13 @@
 """A phone with SRTP by SDES: libsrtp between its SDPs and its sockets."""
 
 import base64
-from typing import Final
 
-from pylibsrtp import Policy, Session
+from pylibsrtp import Session
 
 from nh.srtp.suites import find_suite
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
+from tools.harness import libsrtp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
-
-PROFILES: Final = {
-    "AES_CM_128_HMAC_SHA1_80": Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
-    "AES_CM_128_HMAC_SHA1_32": Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
-    "AEAD_AES_128_GCM": Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
-    "AEAD_AES_256_GCM": Policy.SRTP_PROFILE_AEAD_AES_256_GCM,
-}
-"""The suites that libsrtp has, and its numbers of them."""
 
 
 class SrtpPhone:
@@ -47,7 +39,7 @@ class SrtpPhone:
         suite = find_suite(self.suite)
         assert suite is not None
         self.key = bytes((fill + each) & 0xFF for each in range(suite.key_bytes + suite.salt_bytes))
-        self._outgoing = self._session(self.key, Policy.SSRC_ANY_OUTBOUND)
+        self._outgoing = libsrtp.outgoing(self.suite, self.key)
 
     def sdp(self, *extra: str) -> bytes:
         """Its offer, or its answer to what it has learned."""
@@ -65,7 +57,7 @@ class SrtpPhone:
                 self.tag = int(tag)
                 text = key.removeprefix("inline:").split("|")[0]
                 padded = text + "=" * (-len(text) % 4)
-                self._incoming = self._session(base64.b64decode(padded), Policy.SSRC_ANY_INBOUND)
+                self._incoming = libsrtp.incoming(self.suite, base64.b64decode(padded))
         return lines
 
     def send(self, packet: bytes, to: tuple[str, int], component: int = RTP) -> bytes:
@@ -86,8 +78,3 @@ class SrtpPhone:
             self._incoming.unprotect_rtcp(packet) if component == RTCP else self._incoming.unprotect(packet)
         )
         return bytes(opened)
-
-    def _session(self, key: bytes, direction: int) -> Session:
-        policy = Policy(key=key, ssrc_type=direction, srtp_profile=PROFILES[self.suite])
-        policy.window_size = 128
-        return Session(policy)

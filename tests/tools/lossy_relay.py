@@ -146,7 +146,7 @@ class LossyRelay:
         near, far = (call.to_caller, call.to_callee)
         if request["command"] == "answer":
             near, far = far, near
-        for port, endpoint in zip(near, end, strict=True):
+        for port, endpoint in zip(near, (end.rtp, end.rtcp), strict=True):
             port.phone = endpoint
         rtp, rtcp = (port.sock.getsockname()[1] for port in far)
         return f"v=0\r\nc=IN IP4 {LOOPBACK}\r\nm=audio {rtp} RTP/AVP 0\r\na=rtcp:{rtcp}\r\n"

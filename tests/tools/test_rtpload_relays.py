@@ -68,6 +68,18 @@ def test_forked_and_hunting_calls_are_heard_whatever_loses() -> None:
         assert report.signalled.commands["offer"].count >= 4 * 6
 
 
+def test_callees_with_srtp_and_plain_callers_lose_nothing_through_re_invites() -> None:
+    with running_ng_relay("nh") as relay:
+        report = load(
+            "{}:{}".format(*relay.address),
+            ControlKind.NG,
+            srtp="AEAD_AES_128_GCM",
+            duration="uniform:0.5-1.5",
+            reinvite=0.5,
+        )
+        assert_everything_arrived(report)
+
+
 @pytest.mark.full
 def test_media_can_go_over_ipv6(relay: Relay) -> None:
     assert_everything_arrived(load(relay.unix_address, ipv6=True, codec="g729"))

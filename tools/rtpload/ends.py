@@ -11,10 +11,16 @@ class Endpoint(NamedTuple):
 
 
 class MediaEnd(NamedTuple):
-    """Where one medium is taken: its RTP and its RTCP."""
+    """Where one medium is taken: its RTP and its RTCP.
+
+    Args:
+        rtp, rtcp: its ports.
+        key: master key and salt of what this end sends with, in base64; "": it has no SRTP.
+    """
 
     rtp: Endpoint
     rtcp: Endpoint
+    key: str = ""
 
 
 class Targets(NamedTuple):

@@ -29,6 +29,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         seed: of this worker's chance.
         nice: its priority.
         list_streams: tell of each stream when its call is over.
+        srtp: the crypto suite of the callees; "": none.
     """
 
     run: int
@@ -45,6 +46,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     seed: int
     nice: int = 0
     list_streams: bool = False
+    srtp: str = ""
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):

@@ -46,6 +46,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
         rtcp_interval_s: mean time between two reports of one end, 0.1 to 3600.
         one_way, hold, reinvite: shares of the calls, 0 to 1; see plan.
         forks: branches of each call that ring and lose before one answers, 0 to 100; for ng only.
+        srtp: crypto suite of the callees, which have SRTP with keys in SDP; callers have plain RTP. "": no
+            SRTP. For ng only.
         ipv6: media over IPv6; decides the default addresses.
         relay_address: where the relay shall take media; "": loopback.
         phone_addresses: where the phones are, dealt out to the workers in turn; empty: loopback.
@@ -79,6 +81,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     hold: float = 0.0
     reinvite: float = 0.0
     forks: int = 0
+    srtp: str = ""
     ipv6: bool = False
     relay_address: str = ""
     phone_addresses: tuple[str, ...] = ()
@@ -105,6 +108,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError("hold and reinvite are shares of all calls: together they are at most 1")
         if self.forks and self.control is not ControlKind.NG:
             raise ConfigError("forks: only ng's calls have branches; set control to ng")
+        self._check_srtp()
         parse_duration(self.duration)
         self._check_payload()
         self._check_addresses()
@@ -170,6 +174,18 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
         for_packets = min(math.ceil(self.packets_per_s / PACKETS_PER_PROCESS), len(self.usable_cpus))
         for_sockets = math.ceil(self.calls * self.sockets_per_call / descriptors_per_process)
         return max(1, for_packets, for_sockets)
+
+    def _check_srtp(self) -> None:
+        if not self.srtp:
+            return
+        if self.control is not ControlKind.NG:
+            raise ConfigError("srtp: only ng's calls have SRTP on one side; set control to ng")
+        try:
+            from tools.harness.libsrtp import PROFILES  # noqa: PLC0415  most loads have no SRTP
+        except ImportError as exc:
+            raise ConfigError("srtp: needs libsrtp; pip install pylibsrtp") from exc
+        if self.srtp not in PROFILES:
+            raise ConfigError(f"srtp: {self.srtp!r} is none of {', '.join(PROFILES)}")
 
     def _check_payload(self) -> None:
         size = self.packet_payload_bytes

@@ -13,7 +13,9 @@ from tools.rtpload.ends import Endpoint, MediaEnd
 _MAX_LINES = 1000
 
 
-def write_sdp(end: MediaEnd, codec: Codec, packet_ms: float, *, direction: str, version: int) -> str:
+def write_sdp(
+    end: MediaEnd, codec: Codec, packet_ms: float, *, direction: str, version: int, crypto: str = ""
+) -> str:
     """The SDP of one phone.
 
     Args:
@@ -21,22 +23,26 @@ def write_sdp(end: MediaEnd, codec: Codec, packet_ms: float, *, direction: str, 
         codec, packet_ms: what it speaks.
         direction: sendrecv, sendonly, recvonly or inactive.
         version: of the session description: counts its changes.
+        crypto: tag, suite and key of its SRTP (RFC 4568); "": none.
     """
     family = "IP6" if ":" in end.rtp.address else "IP4"
     where = f"IN {family} {end.rtp.address}"
     kind = "video" if codec.clock_hz == 90_000 else "audio"
+    proto = "RTP/SAVP" if crypto else "RTP/AVP"
     lines = [
         "v=0",
         f"o=rtpload {end.rtp.port} {version} {where}",
         "s=-",
         f"c={where}",
         "t=0 0",
-        f"m={kind} {end.rtp.port} RTP/AVP {codec.payload_type}",
+        f"m={kind} {end.rtp.port} {proto} {codec.payload_type}",
         f"a=rtpmap:{codec.payload_type} {codec.rtpmap}",
         f"a=rtcp:{end.rtcp.port}",
         f"a={direction}",
         f"a=ptime:{packet_ms:g}",
     ]
+    if crypto:
+        lines.append(f"a=crypto:{crypto}")
     return "".join(line + "\r\n" for line in lines)
 
 
@@ -64,6 +70,15 @@ def read_sdp(text: str) -> MediaEnd:
         raise MalformedFrame("SDP from the relay: has no medium with an address")
     rtcp = Endpoint(rtcp_address or address, port + 1 if rtcp_port is None else rtcp_port)
     return MediaEnd(Endpoint(address, port), rtcp)
+
+
+def read_crypto(text: str, suite: str) -> tuple[str, str]:
+    """Tag and key, in base64, of an SDP's line for a crypto suite. Raises MalformedFrame if there is none."""
+    for line in text.splitlines()[:_MAX_LINES]:
+        words = line.removeprefix("a=crypto:").split()
+        if line.startswith("a=crypto:") and len(words) >= 3 and words[1] == suite:
+            return words[0], words[2].removeprefix("inline:").split("|")[0]
+    raise MalformedFrame(f"SDP from the relay: no a=crypto of {suite}")
 
 
 def _address(words: list[str], line: str) -> str:

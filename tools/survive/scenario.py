@@ -21,6 +21,9 @@ CALLS: Final = 200
 HANG_S: Final = 1.0
 """The setting of the relays that faults are tried on: the default would only make tests longer."""
 
+SECURED_CALLS: Final = 100
+"""With SRTP: the generator shares two CPUs with the relay, and each has more work with a packet."""
+
 MEDIA_AFTERWARDS_S: Final = 2.0
 LONGEST_S: Final = 300.0
 RETRY_S: Final = 5.0
@@ -74,7 +77,9 @@ class Outcome(msgspec.Struct, frozen=True):
             f"{it.what} failed {it.count} times: {it.reason}" for it in self.report.signalled.failures
         ]
         astray = [f"{self.report.misrouted} packets reached a wrong phone"] if self.report.misrouted else []
-        return [*self.findings, *self.changed, *failures, *astray]
+        damaged = self.report.both.damaged
+        refused = [f"phones refused {damaged} packets"] if damaged else []
+        return [*self.findings, *self.changed, *failures, *astray, *refused]
 
     @property
     def cost(self) -> str:
@@ -114,14 +119,31 @@ def load_options(relay: RelayUnderLoad, *, calls: int = CALLS, seed: int = 1) ->
     )
 
 
+def secured_load(relay: RelayUnderLoad, ng: str, suite: str) -> LoadOptions:
+    """The same over ng, with SRTP between the relay and the callees.
+
+    Args:
+        ng: HOST:PORT of the relay.
+        suite: their crypto suite.
+    """
+    options = load_options(relay, calls=SECURED_CALLS)
+    return msgspec.structs.replace(options, address=ng, control=ControlKind.NG, srtp=suite)
+
+
 def play_through(
-    deployment: Deployment, kind: FaultKind, rng: random.Random, *, calls: int = CALLS
+    deployment: Deployment, kind: FaultKind, rng: random.Random, *, options: LoadOptions | None = None
 ) -> Outcome:
     """Play media in many calls, let the fault happen at a random instant, and see what it cost.
 
+    Args:
+        deployment: the relay.
+        kind: the fault.
+        rng: all chance.
+        options: the load; None: load_options().
+
     Raises HarnessError if the relay does not come back, and what a load raises.
     """
-    return play_while(deployment, lambda: inject(kind, deployment, rng), rng, calls=calls)
+    return play_while(deployment, lambda: inject(kind, deployment, rng), rng, options=options)
 
 
 def play_while(
@@ -130,15 +152,20 @@ def play_while(
     rng: random.Random,
     *,
     calls: int = CALLS,
+    options: LoadOptions | None = None,
     patience_s: float = 0.0,
 ) -> Outcome:
     """The same for anything that may happen to a relay.
 
     Args:
         happen: lets it happen, and returns when the relay is whole again.
+        calls: of the load, unless there are `options`.
+        options: the load.
         patience_s: how much longer gaps may be than promised.
     """
-    with background_load(load_options(relay, calls=calls)) as load:
+    options = options or load_options(relay, calls=calls)
+    calls = options.calls
+    with background_load(options) as load:
         _wait_until_latched(relay, load, calls)
         before = read_calls(relay.address)
         time.sleep(ASK_EVERY_S + rng.uniform(0, 1))  # any instant of the pacing and of the relay's own rounds

@@ -17,6 +17,7 @@ KILLS: Final = {
     FaultKind.KILL_SHARD: 1,
     FaultKind.KILL_SHARD_TEN_TIMES: 10,
     FaultKind.KILL_EVERY_SHARD: 1,
+    FaultKind.HANG_SHARD: 1,  # it is stopped at any instant, and killed when it counts as hung
 }
 """How often the same shard is killed, which may cost the one packet that it is just passing on."""
 

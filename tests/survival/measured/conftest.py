@@ -6,12 +6,13 @@ import os
 import random
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tools.harness.deployment import Deployment
+from tools.harness.ports import claim_ports
 from tools.harness.relay import place_for_relay
 from tools.survive.scenario import HANG_S, RELAY_NICE, kernel_settings
 
@@ -65,12 +66,31 @@ def alone() -> Iterator[None]:
 @pytest.fixture(params=["user-space", pytest.param("kernel", marks=pytest.mark.kernel)])
 def relay(request: pytest.FixtureRequest, tmp_path: Path, alone: None) -> Iterator[Deployment]:
     """A relay with two shards, over either path; nothing of it is left behind the test."""
-    settings = {
-        "hang_s": HANG_S,
-        "prefork": 1,
-        "state": tmp_path,
-        **kernel_settings(request.param == "kernel"),
-    }
+    with started_relay(tmp_path, kernel_settings(request.param == "kernel")) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+def secured_relay(tmp_path: Path, alone: None) -> Iterator[Deployment]:
+    """The same for calls with SRTP on one side, which come over ng."""
+    key = tmp_path / "key"
+    key.write_text(secrets.token_hex(32))
+    key.chmod(0o600)
+    with claim_ports(1) as [port]:
+        settings = {"ng": f"127.0.0.1:{port}", "address": "127.0.0.1", "state_key_file": key}
+        with started_relay(tmp_path / "calls", settings) as deployment:
+            yield deployment
+
+
+@contextlib.contextmanager
+def started_relay(state: Path, settings: Mapping[str, object]) -> Iterator[Deployment]:
+    """A relay whose processes have ended behind the context.
+
+    Args:
+        state: its setting.
+        settings: further ones.
+    """
+    settings = {"hang_s": HANG_S, "prefork": 1, "state": state, **settings}
     with place_for_relay(PORTS) as place:
         deployment = Deployment(place, settings, nice=RELAY_NICE)
         with contextlib.closing(deployment):

@@ -69,7 +69,8 @@ def test_a_killed_shard_may_lose_one_packet_that_it_had_in_hand_and_no_rtp_of_th
     two = record(holes=(Hole(7, 8, 10 * S),), media=media)
     assert len(judge(FaultKind.KILL_SHARD, one, kernel=kernel)) == findings
     assert len(judge(FaultKind.KILL_SHARD, two, kernel=kernel)) == 1
-    assert len(judge(FaultKind.HANG_SHARD, one, kernel=kernel)) == 1
+    assert len(judge(FaultKind.HANG_SHARD, one, kernel=kernel)) == findings
+    assert len(judge(FaultKind.UPGRADE, one, kernel=kernel)) == 1
 
 
 @pytest.mark.parametrize("kind", FaultKind)

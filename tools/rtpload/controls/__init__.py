@@ -37,6 +37,8 @@ def _plain_factory(options: LoadOptions, times: CommandTimes) -> Callable[[], Co
             return lambda: NativeControl(NativeClient(address, timeout_s), listen, times)
         case ControlKind.NG:
             codec, packet_ms = options.media_codec, options.packet_ms
-            return lambda: NgControl(address, timeout_s, codec, packet_ms, times, forks=options.forks)
+            return lambda: NgControl(
+                address, timeout_s, codec, packet_ms, times, forks=options.forks, srtp=options.srtp
+            )
         case ControlKind.DIRECT:
             return DirectControl

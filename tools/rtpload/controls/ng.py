@@ -18,7 +18,7 @@ from nh.errors import CommandTimeout, ConfigError, MalformedFrame, Refused, Unav
 from tools.rtpload.codec import Codec
 from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.ends import Endpoint, MediaEnd, Targets, TransactionKey
-from tools.rtpload.sdp import read_sdp, write_sdp
+from tools.rtpload.sdp import read_crypto, read_sdp, write_sdp
 
 RETRY_S = 1.0
 MAX_DATAGRAM_BYTES = 65_535
@@ -45,6 +45,7 @@ class NgControl:
             None: the relay is not told where messages come from.
         forks: branches of each call that ring, with early media announced, and lose. Every other one is
             deleted before the next one rings, as in hunting; the others ring until one is answered.
+        srtp: the crypto suite of the callees; "": they have plain RTP, as the callers.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class NgControl:
         *,
         sip_sources: Mapping[str, str] | None = None,
         forks: int = 0,
+        srtp: str = "",
     ) -> None:
         self._forks = forks
+        self._srtp = srtp
         self._sip_sources = sip_sources
         self._timeout_s = timeout_s
         self._codec = codec
@@ -87,10 +90,16 @@ class NgControl:
             ends["via-branch"] = f"branch-{forks}"
         offered = self._sdp("offer", ends, caller, "sendonly" if hold else "sendrecv", key.cseq)
         ends["to-tag"] = key.to_tag
-        answered = self._sdp("answer", ends, callee, "recvonly" if hold else "sendrecv", key.cseq)
+        theirs, crypto = read_sdp(offered), ""
+        if self._srtp:
+            tag, relay_key = read_crypto(offered, self._srtp)
+            theirs, crypto = theirs._replace(key=relay_key), f"{tag} {self._srtp} inline:{callee.key}"
+        answered = self._sdp(
+            "answer", ends, callee, "recvonly" if hold else "sendrecv", key.cseq, crypto=crypto
+        )
         for number in range(0, forks, 2):
             self._delete(ends | {"via-branch": f"branch-{number}"}, delay_s=LATER_S)
-        return Targets(caller=answered, callee=offered)
+        return Targets(caller=read_sdp(answered), callee=theirs)
 
     def tear_down(self, key: TransactionKey) -> None:
         """Delete, at once instead of after rtpengine's 30 s."""
@@ -117,9 +126,17 @@ class NgControl:
             raise Refused(f"delete: {warning}")
 
     def _sdp(
-        self, command: str, ends: Mapping[str, str], end: MediaEnd, direction: str, cseq: int
-    ) -> MediaEnd:
-        sdp = write_sdp(end, self._codec, self._packet_ms, direction=direction, version=cseq)
+        self,
+        command: str,
+        ends: Mapping[str, str],
+        end: MediaEnd,
+        direction: str,
+        cseq: int,
+        *,
+        crypto: str = "",
+    ) -> str:
+        """The SDP that the relay makes of that of an end."""
+        sdp = write_sdp(end, self._codec, self._packet_ms, direction=direction, version=cseq, crypto=crypto)
         request: dict[str, object] = {
             "command": command,
             **ends,
@@ -127,6 +144,8 @@ class NgControl:
             "replace": ["origin"],
             "ICE": "remove",
         }
+        if self._srtp:
+            request["transport-protocol"] = "RTP/SAVP" if command == "offer" else "RTP/AVP"
         if self._sip_sources is not None:
             source = self._sip_sources.get(end.rtp.address, end.rtp.address)
             request["received-from"] = ["IP6" if ":" in source else "IP4", source]
@@ -136,7 +155,7 @@ class NgControl:
         text = reply.get("sdp")
         if not isinstance(text, str):
             raise MalformedFrame(f"ng: {command} is ok, but there is no sdp in the reply")
-        return read_sdp(text)
+        return text
 
     def _request(self, request: dict[str, object]) -> dict[str, Any]:
         self._last_cookie += 1

@@ -243,6 +243,7 @@ class Load:
                 seed=options.seed * 1000 + worker,
                 nice=options.nice,
                 list_streams=options.list_streams,
+                srtp=options.srtp,
             )
             for worker in range(workers)
         ]

@@ -16,7 +16,8 @@ from tools.rtpload.streams.histogram import Histogram
 from tools.rtpload.streams.record import Recorder, StreamRecord
 from tools.rtpload.streams.stream import Account, Stream
 from tools.rtpload.worker.phone import dropped, open_pair
-from tools.rtpload.worker.senders import RtcpSender, RtpSender, Sender
+from tools.rtpload.worker.secured import Secured
+from tools.rtpload.worker.senders import Protect, RtcpSender, RtpSender, Sender
 
 STREAMS_PER_CALL = 4
 
@@ -41,9 +42,20 @@ class Receiver:
         tally: of the receiving side.
         media: whether it is RTP.
         recorder: notes each packet, if that is wanted.
+        open_packet: makes RTP or RTCP of what comes, or raises ValueError; None: it comes as it is.
     """
 
-    __slots__ = ("identity_offset", "media", "packet_bytes", "receive", "recorder", "sock", "stream", "tally")
+    __slots__ = (
+        "identity_offset",
+        "media",
+        "open_packet",
+        "packet_bytes",
+        "receive",
+        "recorder",
+        "sock",
+        "stream",
+        "tally",
+    )
 
     def __init__(
         self,
@@ -55,6 +67,7 @@ class Receiver:
         tally: SideTally,
         media: bool,
         recorder: Recorder | None = None,
+        open_packet: Protect | None = None,
     ) -> None:
         self.sock = sock
         self.receive = sock.recvmsg_into
@@ -64,6 +77,7 @@ class Receiver:
         self.tally = tally
         self.media = media
         self.recorder = recorder
+        self.open_packet = open_packet
 
     def classify(self, packet: memoryview, run: int) -> None:
         """Account for a packet that is not one of the stream as it was sent."""
@@ -135,12 +149,13 @@ class MediaCall:
             for sock in caller_socks:
                 sock.close()
             raise
-        self.caller, self.callee = _end_of(caller_socks), _end_of(callee_socks)
+        self._secured = Secured(common.srtp) if common.srtp else None
+        self.caller, self.callee = _end_of(caller_socks), _end_of(callee_socks, self._secured)
         self._callers = self._senders(caller_socks, 0, gauges.callee)
-        self._callees = self._senders(callee_socks, 1, gauges.caller)
+        self._callees = self._senders(callee_socks, 1, gauges.caller, self._secured)
         self.receivers = [
             *_receivers(caller_socks, self._callees, caller, common),
-            *_receivers(callee_socks, self._callers, callee, common),
+            *_receivers(callee_socks, self._callers, callee, common, self._secured),
         ]
         self.records: list[StreamRecord] = []
 
@@ -151,8 +166,11 @@ class MediaCall:
 
     def start_sending(self, caller: MediaEnd, callee: MediaEnd) -> list[Sender]:
         """Send to these ports of the relay. Returns what has to be scheduled for that."""
+        if self._secured is not None:
+            self._secured.learn(callee.key)
         for senders, target in ((self._callers, caller), (self._callees, callee)):
-            for sender, endpoint in zip(senders, target, strict=False):  # without RTCP there is one sender
+            # without RTCP there is one sender
+            for sender, endpoint in zip(senders, (target.rtp, target.rtcp), strict=False):
                 sender.target = endpoint
                 sender.active = True
         if self._one_way:
@@ -188,7 +206,7 @@ class MediaCall:
         return sum(sender.failures for sender in (*self._callers, *self._callees))
 
     def _senders(
-        self, socks: list[socket.socket], side: int, latencies: Histogram
+        self, socks: list[socket.socket], side: int, latencies: Histogram, secured: Secured | None = None
     ) -> list[RtpSender | RtcpSender]:
         common = self._common
         number = self.number * STREAMS_PER_CALL + 2 * side
@@ -211,6 +229,7 @@ class MediaCall:
             jitter_ns=common.jitter_ns,
             rng=self._rng,
             lateness=self._gauges.lateness,
+            protect=secured.protector(rtcp=False) if secured else None,
         )
         if len(socks) == 1:
             return [media]
@@ -222,17 +241,22 @@ class MediaCall:
             media=media,
             interval_ns=common.rtcp_interval_ns,
             rng=self._rng,
+            protect=secured.protector(rtcp=True) if secured else None,
         )
         return [media, reports]
 
 
-def _end_of(socks: list[socket.socket]) -> MediaEnd:
+def _end_of(socks: list[socket.socket], secured: Secured | None = None) -> MediaEnd:
     address, port = socks[0].getsockname()[:2]
-    return MediaEnd(Endpoint(address, port), Endpoint(address, port + 1))
+    return MediaEnd(Endpoint(address, port), Endpoint(address, port + 1), secured.key if secured else "")
 
 
 def _receivers(
-    socks: list[socket.socket], expected: list[RtpSender | RtcpSender], tally: SideTally, common: Configure
+    socks: list[socket.socket],
+    expected: list[RtpSender | RtcpSender],
+    tally: SideTally,
+    common: Configure,
+    secured: Secured | None = None,
 ) -> list[Receiver]:
     return [
         Receiver(
@@ -245,6 +269,7 @@ def _receivers(
             tally=tally,
             media=isinstance(sender, RtpSender),
             recorder=_recorder(sender, common) if common.list_streams else None,
+            open_packet=secured.opener(rtcp=isinstance(sender, RtcpSender)) if secured else None,
         )
         for sock, sender in zip(socks, expected, strict=True)
     ]

@@ -7,6 +7,7 @@ sender has no clock: the worker tells it the time, nanoseconds of the monotonic 
 import random
 import socket
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from tools.rtpload.ends import Endpoint
@@ -14,6 +15,9 @@ from tools.rtpload.packet import RtcpWriter, RtpWriter
 from tools.rtpload.streams.histogram import MAX_NS, SUB_BITS, Histogram
 from tools.rtpload.streams.stream import Stream
 from tools.rtpload.worker.pacing import first_tick, phase_ns, report_delay_ns
+
+Protect = Callable[[bytes], bytes]
+"""Makes a packet of SRTP or SRTCP of one of RTP or RTCP, or the other way round."""
 
 
 class Sender(Protocol):
@@ -47,6 +51,7 @@ class RtpSender:
         jitter_ns: each packet is sent up to so much after its time.
         rng: for the jitter.
         lateness: where its lateness is counted.
+        protect: makes SRTP of its packets; None: they are sent as they are.
 
     `failures` counts the sends that the kernel refused.
     """
@@ -56,6 +61,7 @@ class RtpSender:
         "_jitter_ns",
         "_lateness",
         "_phase_ns",
+        "_protect",
         "_rng",
         "_sendto",
         "_tick_ns",
@@ -78,8 +84,10 @@ class RtpSender:
         jitter_ns: int,
         rng: random.Random,
         lateness: Histogram,
+        protect: Protect | None = None,
     ) -> None:
         self._sendto = sock.sendto
+        self._protect = protect
         self.writer = writer
         self.stream = stream
         self._interval_ns = interval_ns
@@ -101,10 +109,11 @@ class RtpSender:
         """See Sender."""
         stream = self.stream
         writer = self.writer
+        protect = self._protect
         number = stream.sent
         writer.write(number, now_ns)
         try:
-            self._sendto(writer.buffer, self.target)
+            self._sendto(protect(bytes(writer.buffer)) if protect else writer.buffer, self.target)
         except OSError:
             self.failures += 1
         else:
@@ -128,11 +137,13 @@ class RtcpSender:
         media: the phone's RTP, on which it reports.
         interval_ns: mean time between two compounds.
         rng: for the intervals.
+        protect: makes SRTCP of its compounds; None: they are sent as they are.
     """
 
     __slots__ = (
         "_interval_ns",
         "_media",
+        "_protect",
         "_rng",
         "_sendto",
         "active",
@@ -152,8 +163,10 @@ class RtcpSender:
         media: RtpSender,
         interval_ns: int,
         rng: random.Random,
+        protect: Protect | None = None,
     ) -> None:
         self._sendto = sock.sendto
+        self._protect = protect
         self.writer = writer
         self.stream = stream
         self._media = media
@@ -169,6 +182,7 @@ class RtcpSender:
 
     def send(self, now_ns: int, due_ns: int) -> int:
         """See Sender."""
+        protect = self._protect
         number = self.stream.sent
         packets = self._media.stream.sent
         self.writer.write(
@@ -179,7 +193,8 @@ class RtcpSender:
             media_bytes=packets * self._media.writer.payload_bytes,
         )
         try:
-            self._sendto(self.writer.buffer, self.target)
+            buffer = self.writer.buffer
+            self._sendto(protect(bytes(buffer)) if protect else buffer, self.target)
         except OSError:
             self.failures += 1
         else:

@@ -134,6 +134,8 @@ class Worker:
             size, ancillary, _, _ = receiver.receive([self._buffer], ANCILLARY_BYTES)
         except BlockingIOError:
             return
+        if receiver.open_packet is not None and (size := self._open_packet(receiver, size)) == 0:
+            return
         if size == receiver.packet_bytes:
             run, stream, number, sent_ns = IDENTITY.unpack_from(self._buffer, receiver.identity_offset)
             if stream == receiver.stream.number and run == self._common.run:
@@ -148,6 +150,17 @@ class Worker:
                     receiver.recorder.note(number, sent_ns, arrived_ns)
                 return
         receiver.classify(self._view[:size], self._common.run)
+
+    def _open_packet(self, receiver: Receiver, size: int) -> int:
+        """Make RTP or RTCP of the packet in the buffer; returns its size, 0 if it is not right."""
+        assert receiver.open_packet is not None
+        try:
+            opened = receiver.open_packet(bytes(self._view[:size]))
+        except ValueError:
+            receiver.stream.damaged += 1
+            return 0
+        self._buffer[: len(opened)] = opened
+        return len(opened)
 
     def _settle_stopping(self, now_ns: int) -> None:
         for number, deadline_ns in list(self._stopping.items()):
