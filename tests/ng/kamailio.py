@@ -18,7 +18,10 @@ from tools.harness.waiting import eventually
 DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "kamailio.md"
 
 LISTEN = "listen=udp:192.0.2.10:5060"
+SETS_DOCUMENT = DOCUMENT.with_name("sets-of-relays.md")
+
 NODES = "udp:127.0.0.1:2223"
+NODES_LINE = f'modparam("rtpengine", "rtpengine_sock", "{NODES}")'
 CONTROL = "/run/kamailio/kamailio_ctl"
 
 
@@ -38,13 +41,16 @@ class Kamailio(NamedTuple):
     program: Program
 
     def rpc(self, *arguments: str) -> str:
-        """What `kamcmd` prints for a command."""
+        """What `kamcmd` prints for a command, once Kamailio has started."""
         kamcmd = _find("kamcmd")
         assert kamcmd is not None
-        done = subprocess.run(
-            [kamcmd, "-s", f"unix:{self.control}", *arguments], capture_output=True, text=True, check=True
-        )
-        return done.stdout
+        command = [kamcmd, "-s", f"unix:{self.control}", *arguments]
+
+        def answers() -> list[str]:
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            return [] if "Initializing - try later" in done.stdout else [done.stdout]
+
+        return eventually(answers, "Kamailio takes commands")[0]
 
 
 def kamailio_is_installed() -> bool:
@@ -82,7 +88,7 @@ def running_documented(document: Path, changes: Mapping[str, str]) -> Iterator[K
         near, far = ("127.0.0.1", claimed[0]), ("::1", claimed[0])
         control = Path(directory) / "ctl"
         listen = f"listen=udp:127.0.0.1:{claimed[0]}\nlisten=udp:[::1]:{claimed[0]}"
-        text = _documented_configuration(document)
+        text = _blocks(document)[0]
         for documented, here in {LISTEN: listen, CONTROL: str(control), **changes}.items():
             assert text.count(documented) == 1, f"not once in {document}: {documented}"
             text = text.replace(documented, here)
@@ -95,10 +101,22 @@ def running_documented(document: Path, changes: Mapping[str, str]) -> Iterator[K
             yield Kamailio(near, far, control, program)
 
 
-def _documented_configuration(document: Path) -> str:
-    found = re.search(r"```kamailio\n(.*?)```", document.read_text(), re.DOTALL)
-    assert found, f"no configuration in {document}"
-    return found[1]
+def documented_block(document: Path, what: str) -> str:
+    """The part of a page's configuration that contains `what`."""
+    [found] = [block for block in _blocks(document) if what in block]
+    return found
+
+
+def replaced(text: str, changes: Mapping[str, str]) -> str:
+    """A configuration with other words, each of which has to be there."""
+    for documented, here in changes.items():
+        assert documented in text, f"not in the configuration: {documented}"
+        text = text.replace(documented, here)
+    return text
+
+
+def _blocks(document: Path) -> list[str]:
+    return re.findall(r"```kamailio\n(.*?)```", document.read_text(), re.DOTALL)
 
 
 def _answers(address: tuple[str, int]) -> bool:

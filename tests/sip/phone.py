@@ -89,17 +89,26 @@ class Phone:
 
     # --- requests ---------------------------------------------------------------------------------
 
-    def invite(self, callee: "Phone", media: Sequence[MediaLine] | None = None) -> None:
+    def invite(
+        self, callee: "Phone", media: Sequence[MediaLine] | None = None, *, call_id: str | None = None
+    ) -> None:
         """Call: the first INVITE of a dialog; with `media` of () the offer is left to the other end."""
         local = f"<sip:{self.user}@example.org>;tag={self.tag}"
         remote = f"<sip:{callee.user}@example.org>"
-        self._dialog = TransactionKey(f"{new_token()}@example.org", local, remote, target=callee.uri)
+        self._dialog = TransactionKey(
+            call_id or f"{new_token()}@example.org", local, remote, target=callee.uri
+        )
         self.reinvite(media)
 
     def reinvite(self, media: Sequence[MediaLine] | None = None) -> None:
         """INVITE within the dialog: new media."""
         self._in_dialog.cseq += 1
         self._invite = self._request("INVITE", body=self._offer(media))
+        self._send(self._invite)
+
+    def retransmit(self) -> None:
+        """Send the last INVITE once more."""
+        assert self._invite is not None
         self._send(self._invite)
 
     def ack(self, response: SipMessage, *, sdp: bool = False) -> None:
