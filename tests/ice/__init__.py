@@ -1,0 +1,1 @@
+"""nh.ice: STUN and the lite agent."""
