@@ -91,11 +91,14 @@ class RestoreCall(msgspec.Struct, frozen=True, tag="restore_call"):
         call_id: the call.
         snapshot: its latest snapshot, or the next PART_BYTES of it.
         last: False: the next message continues the snapshot.
+        counters: what packets changed since, with the last part; None: packets may have come of which no
+            process of this run knows.
     """
 
     call_id: bytes
     snapshot: bytes
     last: bool = True
+    counters: bytes | None = None
 
 
 class Restore(msgspec.Struct, frozen=True, tag="restore"):

@@ -90,7 +90,7 @@ class RespawningShard:
             some = held[at : at + MAX_FDS]
             self._say(TakeSockets(tuple(where for where, _ in some)), [fd for _, fd in some])
         for call_id, snapshot in self.backup.calls.items():
-            self._say(RestoreCall(call_id, snapshot))
+            self._say(RestoreCall(call_id, snapshot, counters=self.backup.counters_of(call_id)))
         self._say(Restore())
         while not isinstance(restored := self._listen(), Restored):
             pass

@@ -45,6 +45,8 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True):
         offers: None in a call of Net::SIP's.
         journal: None: of an nh that wrote none.
         secrets: see nh.calls.snapshots.secrets; b"" if the call has none.
+        grace_s: while packets come, the next snapshot may follow so much later than a call may be silent
+            for: a session that is restored from this one alone is taken to have been active for so long.
     """
 
     call_id: bytes
@@ -58,10 +60,12 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True):
     timeout_target: TimeoutTarget | None = None
     journal: CallJournal | None = None
     secrets: bytes = b""
+    grace_s: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 0.0
 
     def __repr__(self) -> str:
         """All fields but the secrets: an exception may show a snapshot."""
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__[:-1])
+        names = [name for name in self.__struct_fields__ if name != "secrets"]
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"CallSnapshot({shown}, secrets={len(self.secrets)} bytes)"
 
     def check(self) -> None:
@@ -94,7 +98,7 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True):
         require_distinct([session.id for session in self.sessions], "session ids")
 
 
-def take_snapshot(call: Call, *, clock: Clock) -> CallSnapshot:
+def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnapshot:
     """The snapshot of a call; nothing in the call changes.
 
     Counters are taken as the legs have them: Call.note() brings them up to date. What the kernel has counted
@@ -103,6 +107,7 @@ def take_snapshot(call: Call, *, clock: Clock) -> CallSnapshot:
     Args:
         call: of either model.
         clock: the present time.
+        grace_s: see CallSnapshot.
     """
     groups = [group for _, group in call.groups]
     sessions = sorted(call.running, key=lambda session: session.id)
@@ -124,6 +129,7 @@ def take_snapshot(call: Call, *, clock: Clock) -> CallSnapshot:
         timeout_target=call.timeout_target,
         journal=call.journal,
         secrets=b"" if call.offers is None else take_secrets(groups, call.offers.participants.all_parties),
+        grace_s=grace_s,
     )
 
 
@@ -136,7 +142,9 @@ def _take_groups(groups: Sequence[SocketGroup]) -> list[GroupSnapshot]:
     return taken
 
 
-def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, now: float) -> Call:
+def restore_call(
+    table: CallTable, snapshot: CallSnapshot, *, shift_s: float, now: float, grace_s: float = 0.0
+) -> Call:
     """Restore a call: it relays from then on, and new session ids are above those of its sessions.
 
     Limits and draining do not apply, because the call was admitted before. What has expired meanwhile ends at
@@ -147,6 +155,7 @@ def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, no
         snapshot: of the call.
         shift_s: added to each time of the snapshot; 0 if the monotonic clock is still the same.
         now: monotonic seconds.
+        grace_s: how long packets may have come after the snapshot was taken.
 
     Raises:
         SnapshotUnreadable: the snapshot contradicts itself.
@@ -180,6 +189,7 @@ def restore_call(table: CallTable, snapshot: CallSnapshot, *, shift_s: float, no
             if secrets is not None:
                 secrets.apply_to_parties(call.offers.participants.all_parties)
         for session in sessions:
+            session.last_active = min(now, session.last_active + grace_s)
             resources.resume_session(session)
             undo.callback(resources.withdraw_session, session)
         undo.pop_all()

@@ -2,11 +2,16 @@
 
 The supervisor holds a duplicate of each media socket and the latest snapshot of each call. What a command
 changes is saved before the command is answered; what packets change, such as a source that latched, in the
-loop's next turn; counters, every REFRESH_S. So a successor knows all that clients and phones were announced.
+loop's next turn. So a successor knows all that clients and phones were announced.
+
+What every packet changes is saved every REFRESH_S. A snapshot for that would cost several times as much as
+counters alone, and go on to the store. So with many calls most of these refreshes are of counters, and each
+call gets a snapshot in its turn.
 
 The module knows calls and their sockets, not how a sink keeps them.
 """
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
@@ -19,8 +24,10 @@ from nh.calls.media import Endpoint
 from nh.calls.session import Session
 from nh.calls.snapshots.call import take_snapshot
 from nh.calls.snapshots.codec import encode_snapshot
+from nh.calls.snapshots.counters import counters_suffice, encode_counters, take_counters
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
+from nh.ipc.backup_messages import COUNTERS_BYTES
 from nh.loop import Loop
 from nh.shard.media.sockets import MediaSocket
 from nh.shard.recorder import Recorder
@@ -38,6 +45,12 @@ SAVED_A_TURN: Final = 50
 
 TURN_S: Final = 0.05
 """Time between two turns of a refresh."""
+
+LEAST_A_TURN: Final = 5
+"""Calls that a turn of a refresh looks at, at least: few calls are soon done."""
+
+SNAPSHOTS_A_ROUND: Final = 500
+"""At most about so many of the refreshes of a round are snapshots; the others are of counters."""
 
 
 class CheckpointSink(Protocol):
@@ -60,6 +73,16 @@ class CheckpointSink(Protocol):
 
     def save_call(self, call_id: bytes, snapshot: bytes) -> None:
         """The call is like this now."""
+
+    def save_counters(self, calls: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Packets have changed these calls like this since their snapshots.
+
+        Args:
+            calls: call-ids, and nh.calls.snapshots.counters of at most COUNTERS_BYTES.
+
+        Returns:
+            Whether there was room for it.
+        """
 
     def drop_call(self, call_id: bytes, record: bytes = b"") -> None:
         """The call has ended, or cannot be restored; `record` is its record, if there is one."""
@@ -95,7 +118,9 @@ class Checkpointer(CallObserver):
         self._loop: Loop | None = None
         self._saved: dict[bytes, float] = {}  # call-id → when the call was last active, as saved
         self._changed: dict[bytes, None] = {}
+        self._outdated: set[bytes] = set()  # calls whose snapshots lack more than counters
         self._round: list[bytes] = []
+        self._rounds = 0
         self._round_began = time.monotonic() - REFRESH_S + FIRST_REFRESH_S
 
     def attach(self, loop: Loop) -> None:
@@ -127,6 +152,10 @@ class Checkpointer(CallObserver):
         """See CallObserver."""
         self._save_soon(call_id)
 
+    def path_changed(self, call_id: bytes, _leg: Leg) -> None:
+        """See CallObserver. It is in the journal, and otherwise nothing that a successor needs."""
+        self._outdated.add(call_id)
+
     def session_ended(self, call_id: bytes, _session: Session, reason: EndReason) -> None:
         """See CallObserver. What a command ends is saved with the command."""
         if reason is not EndReason.CLOSED:
@@ -137,12 +166,11 @@ class Checkpointer(CallObserver):
         self._save_soon(call_id)
 
     def housekeeping(self, now: float) -> None:
-        """See CallObserver. Every REFRESH_S begins a round over the calls in which packets came."""
+        """See CallObserver. Every REFRESH_S begins a round over all calls."""
         if not self._round and now - self._round_began >= REFRESH_S:
             self._round_began = now
-            self._round = [
-                call.call_id for call in self._table if call.last_active != self._saved.get(call.call_id)
-            ]
+            self._rounds += 1
+            self._round = [call.call_id for call in self._table]
             self._refresh_some()
 
     # --- saving -----------------------------------------------------------------------------------
@@ -154,8 +182,10 @@ class Checkpointer(CallObserver):
             self._drop(call_id)
             return
         self._changed.pop(call_id, None)
+        self._outdated.discard(call_id)
+        snapshot = _snapshot(call, now=now, grace_s=2 * (self._snapshot_every - 1) * REFRESH_S)
         self._saved[call_id] = call.last_active
-        self._sink.save_call(call_id, _snapshot(call, now=now))
+        self._sink.save_call(call_id, snapshot)
 
     def save_all(self) -> None:
         """Save every call with its counters: this process is about to end."""
@@ -189,6 +219,7 @@ class Checkpointer(CallObserver):
 
     def _drop(self, call_id: bytes) -> None:
         self._changed.pop(call_id, None)
+        self._outdated.discard(call_id)
         record = self._recorder.take(call_id) if self._recorder is not None else b""
         if self._saved.pop(call_id, None) is not None or record:
             self._sink.drop_call(call_id, record)
@@ -205,15 +236,48 @@ class Checkpointer(CallObserver):
         if self._changed and self._loop is not None:
             self._loop.call_later(0, self._save_changed)
 
+    @property
+    def _snapshot_every(self) -> int:
+        """Of how many refreshes of a call one is a snapshot: a power of two.
+
+        So a call whose turn it is once in 8 rounds has it once in 4, too: no call misses its turn because the
+        number of calls changes.
+        """
+        return 1 << max(0, math.ceil(math.log2(max(1, len(self._table)) / SNAPSHOTS_A_ROUND)))
+
     def _refresh_some(self) -> None:
         now = time.monotonic()
-        taken, self._round = self._round[-SAVED_A_TURN:], self._round[:-SAVED_A_TURN]
+        most = SAVED_A_TURN  # in the first round
+        if self._rounds > 1:
+            most = max(LEAST_A_TURN, math.ceil(len(self._table) * TURN_S / REFRESH_S))
+        taken = self._round[-most:]
+        del self._round[-most:]
+        counters: dict[bytes, tuple[bytes, float]] = {}
         for call_id in taken:
-            self.save(call_id, now=now)
+            call = self._table.find_call(call_id)
+            if call is None or call.last_active == self._saved.get(call_id):
+                continue
+            data = b"" if self._is_snapshot_due(call) else _counters(call, now=now)
+            if 0 < len(data) <= COUNTERS_BYTES:
+                counters[call_id] = data, call.last_active
+            else:
+                self.save(call_id, now=now)
+        if counters and self._sink.save_counters([(each, data) for each, (data, _) in counters.items()]):
+            self._saved.update((each, active) for each, (_, active) in counters.items())
         if self._round and self._loop is not None:
             self._loop.call_later(TURN_S, self._refresh_some)
 
+    def _is_snapshot_due(self, call: Call) -> bool:
+        every = self._snapshot_every
+        its_turn = hash(call.call_id) % every == self._rounds % every
+        return its_turn or call.call_id in self._outdated or not counters_suffice(call)
 
-def _snapshot(call: Call, *, now: float) -> bytes:
+
+def _snapshot(call: Call, *, now: float, grace_s: float = 0.0) -> bytes:
     call.note(now=now)
-    return encode_snapshot(take_snapshot(call, clock=clock_at(now)))
+    return encode_snapshot(take_snapshot(call, clock=clock_at(now), grace_s=grace_s))
+
+
+def _counters(call: Call, *, now: float) -> bytes:
+    call.note(now=now)
+    return encode_counters(take_counters(call))

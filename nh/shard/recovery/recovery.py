@@ -50,5 +50,5 @@ class Recovery:
     def checkpoints(self) -> Iterator[CallCheckpoint]:
         """Each call as it is at the moment, with its sockets; the relay is paused meanwhile."""
         yield from self.checkpointer.checkpoints()
-        for call in self.restorer.waiting:
-            yield CallCheckpoint(call.call_id, [], call.snapshot)
+        for call_id, snapshot in self.restorer.checkpoints():
+            yield CallCheckpoint(call_id, [], snapshot)

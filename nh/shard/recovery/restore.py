@@ -9,14 +9,15 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from nh.calls.events import CallObserver
 from nh.calls.journal import CallEvent, CallJournal, EventKind
 from nh.calls.media import Endpoint
-from nh.calls.snapshots.call import restore_call
-from nh.calls.snapshots.codec import decode_snapshot
+from nh.calls.snapshots.call import CallSnapshot, restore_call
+from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
+from nh.calls.snapshots.counters import add_counters, decode_counters
 from nh.calls.table import CallTable
 from nh.errors import NhError, SocketsExhausted
 from nh.ipc.link_messages import RestoreCall
@@ -87,6 +88,14 @@ class CallRestorer(CallObserver):
             failed += outcome is False
         return RestoreCounts(restored, failed)
 
+    def checkpoints(self) -> Iterator[tuple[bytes, bytes]]:
+        """The call-id and the snapshot of each waiting call."""
+        for call in self.waiting:
+            try:
+                yield call.call_id, encode_snapshot(_newest(call)) if call.counters else call.snapshot
+            except NhError:  # it cannot be restored, which its next try finds out
+                yield call.call_id, call.snapshot
+
     def housekeeping(self, _now: float) -> None:
         """See CallObserver. Tries some of the waiting calls again."""
         restored = 0
@@ -133,12 +142,18 @@ class CallRestorer(CallObserver):
         return False
 
     def _restore(self, call: RestoreCall) -> None:
-        snapshot = decode_snapshot(call.snapshot)
+        snapshot = _newest(call)
         now = time.monotonic()
         shift_s = shift_since(snapshot.clock, clock_at(now))
-        restored = restore_call(self._table, snapshot, shift_s=shift_s, now=now)
+        grace_s = snapshot.grace_s if call.counters is None else 0.0
+        restored = restore_call(self._table, snapshot, shift_s=shift_s, now=now, grace_s=grace_s)
         restored.next_expiry = now  # the settings may have changed
         restored.journal.add(CallEvent(time.time(), EventKind.RESTORED.value))
+
+
+def _newest(call: RestoreCall) -> CallSnapshot:
+    snapshot = decode_snapshot(call.snapshot)
+    return add_counters(snapshot, decode_counters(call.counters)) if call.counters else snapshot
 
 
 def _journal_in(snapshot: bytes) -> CallJournal | None:
@@ -168,7 +183,7 @@ class RestoreQueue:
         """Add a call, or the next part of one."""
         self._parts.append(call.snapshot)
         if call.last:
-            self._calls.append(RestoreCall(call.call_id, b"".join(self._parts)))
+            self._calls.append(RestoreCall(call.call_id, b"".join(self._parts), counters=call.counters))
             self._parts = []
 
     def restore(self, restorer: CallRestorer, on_begin: Callable[[int], None] | None) -> RestoreCounts:

@@ -19,6 +19,7 @@ from nh.ipc.backup_messages import (
     DropCall,
     ReleaseSockets,
     SaveCall,
+    SaveCounters,
     StoreSockets,
 )
 from nh.stats.layout import ShardStatus
@@ -109,6 +110,8 @@ class ShardBackup:
         self._shard_map = shard_map if shard_map is not None else ShardMap(shard + 1)
         self._sockets: dict[Endpoint, int] = {}
         self._calls: dict[bytes, bytes] = {}
+        self._counters: dict[bytes, bytes] = {}
+        self._from_before: set[bytes] = set()  # calls whose snapshot no process of this run took
         self._partial: tuple[bytes, list[bytes]] | None = None
 
     @property
@@ -120,6 +123,10 @@ class ShardBackup:
     def calls(self) -> Mapping[bytes, bytes]:
         """The latest snapshot of each call, in the order in which the calls began."""
         return self._calls
+
+    def counters_of(self, call_id: bytes) -> bytes | None:
+        """What packets changed in a call since its snapshot: see RestoreCall."""
+        return None if call_id in self._from_before else self._counters.get(call_id, b"")
 
     def apply_all(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
         """Carry out the messages of one record, in order; see apply().
@@ -161,20 +168,29 @@ class ShardBackup:
                     self._release(endpoint)
             case SaveCall():
                 self._save_part(message)
+            case SaveCounters(calls):
+                self._counters.update(calls)
             case DropCall(call_id):
                 self.drop(call_id)
 
     def save(self, call_id: bytes, snapshot: bytes) -> None:
-        """Save a call, as if the shard had sent it whole."""
+        """Save a call of an earlier run, with a snapshot of the store or of an orphan."""
+        self._from_before.add(call_id)
+        self._save(call_id, snapshot)
+
+    def _save(self, call_id: bytes, snapshot: bytes) -> None:
         if call_id not in self._calls:
             self._status.calls_saved += 1
             self._shard_map.add(call_id, self._shard)
         self._calls[call_id] = snapshot
+        self._counters.pop(call_id, None)
         if self._store is not None:
             self._store.put(call_id, snapshot)
 
     def drop(self, call_id: bytes) -> None:
         """Drop a call; no effect if it is unknown. Its sockets are released by messages of their own."""
+        self._counters.pop(call_id, None)
+        self._from_before.discard(call_id)
         if self._calls.pop(call_id, None) is not None:
             self._status.calls_saved -= 1
             self._shard_map.remove(call_id, self._shard)
@@ -207,6 +223,8 @@ class ShardBackup:
         for endpoint in list(self._sockets):
             self._release(endpoint)
         self._calls.clear()
+        self._counters.clear()
+        self._from_before.clear()
         self._status.calls_saved = 0
         self._partial = None
 
@@ -243,4 +261,5 @@ class ShardBackup:
             raise ProtocolViolation(f"a snapshot of more than {MAX_SNAPSHOT_BYTES} bytes")
         if message.last:
             self._partial = None
-            self.save(call_id, b"".join(parts))
+            self._from_before.discard(call_id)
+            self._save(call_id, b"".join(parts))

@@ -15,7 +15,14 @@ from nh.calls.journal import NO_CLIENT, Client
 from nh.commands import RelayCommand
 from nh.errors import ChannelFull, CommandTimeout, ShardUnavailable
 from nh.ipc import link_messages as link
-from nh.ipc.backup_messages import BackupMessage, DropCall, ReleaseSockets, SaveCall, StoreSockets
+from nh.ipc.backup_messages import (
+    BackupMessage,
+    DropCall,
+    ReleaseSockets,
+    SaveCall,
+    SaveCounters,
+    StoreSockets,
+)
 from nh.ipc.channel import Channel
 from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
 from nh.loop import Loop, Timer
@@ -225,7 +232,7 @@ class ShardHandle:
                     self._recovery.back_up(message.backup, fds)
                 case link.Restoring():
                     self._recovery.restoring(message)
-                case StoreSockets() | ReleaseSockets() | SaveCall() | DropCall():
+                case StoreSockets() | ReleaseSockets() | SaveCall() | SaveCounters() | DropCall():
                     self._recovery.back_up((message,), fds)
         except (msgspec.DecodeError, ProtocolViolation) as exc:
             logger.error(

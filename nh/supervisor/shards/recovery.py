@@ -83,7 +83,8 @@ class Recovery:
         counters = dict(self._orphans.transfer_to(self._shard)) if self._orphans is not None else {}
         self._sent, self._at = list(self.backup.calls), None
         self.recorded = 0
-        sockets, calls = list(self.backup.sockets.items()), list(self.backup.calls.items())
+        sockets = list(self.backup.sockets.items())
+        calls = [(each, data, self.backup.counters_of(each)) for each, data in self.backup.calls.items()]
         return self._messages(sockets, calls, Restore(report_each=self._report_each, counters=counters))
 
     def back_up(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
@@ -148,11 +149,14 @@ class Recovery:
                 self._records.add_lost(call_id, self._shard)
 
     def _messages(
-        self, sockets: list[tuple[Endpoint, int]], calls: list[tuple[bytes, bytes]], restore: Restore
+        self,
+        sockets: list[tuple[Endpoint, int]],
+        calls: list[tuple[bytes, bytes, bytes | None]],
+        restore: Restore,
     ) -> Iterator[tuple[ToShard, list[int]]]:
         for some in batches(sockets):
             yield TakeSockets(tuple(endpoint for endpoint, _ in some)), [fd for _, fd in some]
-        for call_id, snapshot in calls:
+        for call_id, snapshot, counters in calls:
             for _, data, last in parts(snapshot):
-                yield RestoreCall(call_id, data, last), []
+                yield RestoreCall(call_id, data, last, counters if last else None), []
         yield restore, []

@@ -1,0 +1,198 @@
+"""nh.shard.recovery.checkpoints: what packets change is saved, cheaply with many calls, and restored."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from nh.calls.media import Endpoint
+from nh.calls.session import Session
+from nh.calls.snapshots.codec import decode_snapshot
+from nh.ipc.link_messages import RestoreCall
+from nh.loop import SelectorLoop, Timer
+from nh.shard.media.plane import SocketPlane
+from nh.shard.recovery import checkpoints
+from nh.shard.recovery.checkpoints import REFRESH_S, Checkpointer
+from nh.shard.recovery.restore import CallRestorer
+from tests.calls.fakes import Proxy, make_proxy, receive
+from tests.calls.rtp import Sender
+
+CALLS = 40
+PORTS = (20_000, 20_000 + 4 * CALLS - 1)
+
+
+class Saved:
+    """A CheckpointSink that remembers. `room` says whether it takes counters."""
+
+    def __init__(self) -> None:
+        self.snapshots: dict[bytes, bytes] = {}
+        self.counters: dict[bytes, bytes] = {}
+        self.how_often: Counter[tuple[bytes, str]] = Counter()
+        self.room = True
+
+    def store_sockets(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
+        pass
+
+    def release_sockets(self, endpoints: Sequence[Endpoint]) -> None:
+        pass
+
+    def save_call(self, call_id: bytes, snapshot: bytes) -> None:
+        self.snapshots[call_id] = snapshot
+        self.counters.pop(call_id, None)
+        self.how_often[call_id, "snapshot"] += 1
+
+    def save_counters(self, calls: Sequence[tuple[bytes, bytes]]) -> bool:
+        if self.room:
+            self.counters.update(calls)
+            self.how_often.update((call_id, "counters") for call_id, _ in calls)
+        return self.room
+
+    def drop_call(self, call_id: bytes, record: bytes = b"") -> None:
+        del self.snapshots[call_id]
+
+    def restore_calls(self, *, stored: bool = False) -> list[RestoreCall]:
+        """What the next process gets; `stored`: from the store, which has snapshots only."""
+        return [
+            RestoreCall(call_id, data, counters=None if stored else self.counters.get(call_id, b""))
+            for call_id, data in self.snapshots.items()
+        ]
+
+
+class AtOnce(SelectorLoop):
+    """A loop that calls at once what was to come later."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        callback()
+        return super().call_later(0, lambda: None)
+
+
+class Calls:
+    """Calls that talk, and the rounds of their checkpointer."""
+
+    def __init__(self) -> None:
+        self.saved = Saved()
+        self.proxy: Proxy = make_proxy(ports=PORTS)
+        self.proxy.now = time.monotonic()
+        self.checkpointer = Checkpointer(self.proxy.table, self.saved)
+        self._loop = AtOnce()
+        self.checkpointer.attach(self._loop)
+        self._rounds = 0
+
+    def begin(self, count: int) -> None:
+        for number in range(count):
+            self.proxy.connect(call_id=b"%d" % number)
+            self.checkpointer.call_changed(b"%d" % number)
+
+    def talk(self) -> None:
+        for session in self.proxy.plane.running:
+            receive(session.legs[0], 172)
+            session.note(now=time.monotonic())
+
+    def round(self) -> None:
+        self._rounds += 1
+        self.checkpointer.housekeeping(time.monotonic() + 2 * REFRESH_S * self._rounds)
+
+    def close(self) -> None:
+        self._loop.close()
+
+
+@pytest.fixture
+def calls() -> Iterator[Calls]:
+    calls = Calls()
+    yield calls
+    calls.close()
+
+
+@pytest.fixture
+def many(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """So many that one refresh in four is a snapshot."""
+    monkeypatch.setattr(checkpoints, "SNAPSHOTS_A_ROUND", CALLS / 4)
+    calls.begin(CALLS)
+    calls.saved.how_often.clear()
+    return calls
+
+
+def test_few_calls_have_a_snapshot_in_each_round(calls: Calls) -> None:
+    calls.begin(3)
+    calls.saved.how_often.clear()
+    for _ in range(2):
+        calls.talk()
+        calls.round()
+    assert calls.saved.how_often == {(b"%d" % number, "snapshot"): 2 for number in range(3)}
+    assert {decode_snapshot(each).grace_s for each in calls.saved.snapshots.values()} == {0.0}
+
+
+def test_of_many_calls_each_has_a_snapshot_in_its_turn_and_counters_between(many: Calls) -> None:
+    for _ in range(4):
+        many.talk()
+        many.round()
+    ids = [b"%d" % number for number in range(CALLS)]
+    assert many.saved.how_often == {(each, "snapshot"): 1 for each in ids} | {
+        (each, "counters"): 3 for each in ids
+    }
+
+
+def test_silent_calls_are_not_refreshed(many: Calls) -> None:
+    many.talk()
+    many.round()
+    many.saved.how_often.clear()
+    many.round()
+    assert not many.saved.how_often
+
+
+def test_counters_that_found_no_room_are_saved_in_the_next_round(many: Calls) -> None:
+    many.saved.room = False
+    many.talk()
+    many.round()
+    assert not many.saved.counters
+    many.saved.room = True
+    many.round()
+    assert sum(many.saved.how_often.values()) == CALLS, "each call, once"
+
+
+def test_what_a_round_does_not_save_otherwise_comes_with_a_snapshot(many: Calls) -> None:
+    leg = many.proxy.plane.running[0].legs[0]
+    for _ in range(2):
+        many.checkpointer.path_changed(b"0", leg)
+        many.talk()
+        many.round()
+    assert many.saved.how_often[b"0", "snapshot"] == 2
+
+
+def restored(saved: list[RestoreCall]) -> list[Session]:
+    """The sessions of these calls in the next process."""
+    after = make_proxy(ports=PORTS)
+    after.plane.inherited = {}  # type: ignore[attr-defined]
+    plane: SocketPlane = after.plane  # type: ignore[assignment]
+    restorer = CallRestorer(after.table, plane, Checkpointer(after.table, Saved()))
+    assert restorer.restore({}, saved).restored == len(saved)
+    return after.plane.running
+
+
+def test_a_successor_has_the_counters_since_the_snapshot(many: Calls) -> None:
+    for session in many.proxy.plane.running:
+        meter = session.legs[0].find_meter()
+        assert meter is not None
+        Sender(meter, ssrc=7).send(*range(50))
+    many.talk()
+    many.round()
+    assert len(many.saved.counters) > CALLS / 2
+    for session in restored(many.saved.restore_calls()):
+        leg = session.legs[0]
+        assert (leg.packets, leg.bytes) == (1, 172)
+        assert [stream.packets for stream in leg.streams] == [50]
+
+
+@pytest.mark.parametrize(("stored", "age_s"), [(True, 5.0), (False, 65.0)])
+def test_a_call_of_the_store_may_have_been_active_until_its_next_snapshot(
+    many: Calls, stored: bool, age_s: float
+) -> None:
+    """The store gets no counters: the age of its snapshots is no silence, up to the time of the next."""
+    many.talk()
+    before = time.monotonic() - 65.0
+    for session in many.proxy.plane.running:
+        session.last_active = before
+    many.checkpointer.save_all()
+    (session, *_) = restored(many.saved.restore_calls(stored=stored))
+    assert time.monotonic() - session.last_active == pytest.approx(age_s, abs=3.0)
