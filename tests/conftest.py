@@ -15,6 +15,7 @@ from tests.kernel_support import proved_obstacle, required
 from tests.ng.kamailio import kamailio_is_installed
 from tests.ng.node_clients import node_clients_are_installed
 from tests.profiles import VARIABLE, examples
+from tests.sip import baresip
 from tools.harness import valkey_server
 
 # relays that tests start keep to user space, and off the host's interfaces, unless a test says otherwise
@@ -61,6 +62,7 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
         "needs Node.js and its clients of ng: apt-get install nodejs npm, and make node",
     ),
     "valkey": (lambda: not valkey_server.missing(), valkey_server.missing()),
+    "baresip": (lambda: baresip.modules() is not None, "needs baresip: apt-get install baresip-core"),
     "sipp": (lambda: bool(shutil.which("sipp")), "needs sipp: apt-get install sip-tester"),
 }
 """By marker: whether the peer of such tests is installed, and how to come by it."""
