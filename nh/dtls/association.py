@@ -1,0 +1,327 @@
+"""A DTLS association: all handshakes with one end, and what has come of them (RFC 5763, RFC 6347).
+
+An end may send from several addresses, and strangers may send, too. Behind ICE a source is validated before,
+and all that is validated is one end. Without ICE each source has a handshake of its own: it begins with a
+cookie, and whoever has the certificate of the SDP is the end. Nothing that a stranger sends ends a handshake
+of the end, or what was agreed with it.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import Final, NamedTuple
+
+from nh.dtls.fingerprints import Fingerprint
+from nh.dtls.handshake import Handshake
+from nh.dtls.identity import Identity
+from nh.dtls.problem import Problem
+from nh.dtls.profiles import AgreedKeys
+from nh.dtls.records import ContentType, Record, split
+
+LIFETIME_S: Final = 30.0
+"""How long a handshake may take."""
+
+MAX_HANDSHAKES: Final = 4
+"""Most handshakes of one end at the same time: another one ends the oldest."""
+
+MAX_ATTEMPTS: Final = 10
+"""How often nh begins a handshake as the client."""
+
+AMPLIFICATION: Final = 3
+"""How many times as many bytes as a source has sent may go to it while it is not validated."""
+
+_RANDOM: Final = slice(14, 46)
+"""Where the random of a ClientHello is in the payload of its first fragment (RFC 6347 4.2.2)."""
+
+
+class Output(NamedTuple):
+    """A datagram to send.
+
+    Attributes:
+        payload: the datagram.
+        source: the source that it goes to; None: to where the media of the end go.
+    """
+
+    payload: bytes
+    source: Hashable | None
+
+
+class Budget:
+    """How many handshakes a process has, and may have.
+
+    Args:
+        most: the limit: each has 90 KiB.
+    """
+
+    def __init__(self, most: int = 512) -> None:
+        self.most = most
+        self.running = 0
+
+
+class _Attempt:
+    """A handshake, and what belongs to it here."""
+
+    __slots__ = (
+        "alert",
+        "deadline",
+        "handshake",
+        "random",
+        "received",
+        "sent",
+        "source",
+        "timer_at",
+        "validated",
+    )
+
+    def __init__(self, handshake: Handshake, source: Hashable | None, *, validated: bool, now: float) -> None:
+        self.handshake = handshake
+        self.source = source
+        self.validated = validated
+        self.deadline = self.timer_at = now + LIFETIME_S
+        self.random = b""
+        self.alert = False
+        self.received = 0
+        self.sent = 0
+
+
+class Association:
+    """DTLS with one end.
+
+    Args:
+        identity: the relay's certificate; it is needed once a handshake begins.
+        fingerprints: of the end's certificate, those that are usable.
+        active: nh begins, as the client.
+        budget: of the process.
+
+    Attributes:
+        problem: why there are no keys yet, None if nothing is wrong.
+        failures: handshakes that came to nothing, by Problem, since take_failures().
+        last_flight: what ended the latest handshake, for an end that has not got it.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        fingerprints: Sequence[Fingerprint],
+        *,
+        active: bool,
+        budget: Budget,
+        established: bool = False,
+        last_flight: Sequence[bytes] = (),
+    ) -> None:
+        self._identity = identity
+        self._fingerprints = tuple(fingerprints)
+        self._active = active
+        self._budget = budget
+        self._attempts: dict[Hashable | None, _Attempt] = {}
+        self._begun = 0
+        self._established = established
+        self._agreed: AgreedKeys | None = None
+        self._agreed_random = b""
+        self._agreed_source: Hashable | None = None
+        self._output: list[Output] = []
+        self.problem: Problem | None = None
+        self.failures: Counter[Problem] = Counter()
+        self.last_flight = list(last_flight)
+
+    @property
+    def established(self) -> bool:
+        """Whether a handshake has been finished."""
+        return self._established
+
+    @property
+    def running(self) -> bool:
+        """Whether a handshake runs."""
+        return bool(self._attempts)
+
+    @property
+    def timer_at(self) -> float:
+        """Monotonic seconds at which on_timer() is due; 0: nh is to begin now. See receive()."""
+        if self._must_begin:
+            return 0.0
+        return min((each.timer_at for each in self._attempts.values()), default=math.inf)
+
+    @property
+    def _must_begin(self) -> bool:
+        return self._active and not self._established and not self._attempts and self._begun < MAX_ATTEMPTS
+
+    def receive(self, datagram: bytes, source: Hashable, *, validated: bool, now: float) -> None:
+        """Handle a datagram.
+
+        Args:
+            datagram: of any bytes.
+            source: where it came from; `repr` tells sources apart.
+            validated: ICE has shown that the end receives there.
+            now: monotonic seconds.
+        """
+        records = list(split(datagram))
+        hello = next((each for each in records if each.is_client_hello), None)
+        key = None if validated or self._active else source
+        attempt = self._attempts.get(key)
+        if hello is not None and (attempt is None or attempt.random not in (b"", _random_of(hello))):
+            if not self._active and _random_of(hello) != self._agreed_random:
+                self._meet(records, datagram, source, validated=validated, now=now)
+            return
+        if attempt is None and not self._active and any(each.is_hello_fragment for each in records):
+            self._meet(records, datagram, source, validated=validated, now=now)
+            return
+        if attempt is None:
+            self._repeat(records, source, validated=validated)
+            return
+        self._hand_over(key, attempt, records, source, now=now)
+
+    def on_timer(self, *, now: float) -> None:
+        """Begin, repeat a flight, or give a handshake up, as it is time (monotonic seconds)."""
+        if self._must_begin:
+            self._begin(now=now)
+        for key, attempt in list(self._attempts.items()):
+            if now >= attempt.deadline:
+                self._give_up(key, Problem.ALERT if attempt.alert else Problem.TIMEOUT)
+            elif now >= attempt.timer_at:
+                attempt.handshake.on_timer()
+                self._follow(key, attempt, now=now)
+
+    def take_output(self) -> list[Output]:
+        """What is to be sent now."""
+        output, self._output = self._output, []
+        return output
+
+    def take_agreed(self) -> AgreedKeys | None:
+        """The keys of a handshake that was finished since the last call; None: there is none."""
+        agreed, self._agreed = self._agreed, None
+        return agreed
+
+    def close(self) -> None:
+        """End all handshakes."""
+        for key in list(self._attempts):
+            self._drop(key)
+
+    # --- handshakes -----------------------------------------------------------------------------------
+
+    def _begin(self, *, now: float) -> None:
+        """Begin as the client."""
+        if not self._has_room():
+            return
+        self._begun += 1
+        attempt = self._add(None, Handshake(self._identity, self._fingerprints, server=False), None, now=now)
+        attempt.handshake.begin()
+        self._follow(None, attempt, now=now)
+
+    def _meet(
+        self, records: list[Record], datagram: bytes, source: Hashable, *, validated: bool, now: float
+    ) -> None:
+        """Answer a ClientHello of a source with which there is no handshake."""
+        if not self._has_room():
+            return
+        # a ClientHello in pieces has no room for a cookie: it gets three times its bytes, no more
+        listens = not validated and not any(each.is_hello_fragment for each in records)
+        handshake = Handshake(
+            self._identity, self._fingerprints, server=True, source=repr(source).encode(), listens=listens
+        )
+        if not listens:
+            key = None if validated else source
+            attempt = self._add(key, handshake, source, validated=validated, now=now)
+            self._hand_over(key, attempt, records, source, now=now)
+            return
+        handshake.receive(datagram)
+        if handshake.listens or not handshake.running:
+            self._output += [Output(each, source) for each in handshake.take_output()]
+            handshake.close()
+            return
+        attempt = self._add(source, handshake, source, validated=True, now=now)
+        attempt.random = _random_of(records[0])
+        self._follow(source, attempt, now=now)
+
+    def _has_room(self) -> bool:
+        if self._budget.running < self._budget.most:
+            return True
+        self.problem = Problem.BUSY
+        self.failures[Problem.BUSY] += 1
+        return False
+
+    def _add(
+        self,
+        key: Hashable | None,
+        handshake: Handshake,
+        source: Hashable | None,
+        *,
+        validated: bool = True,
+        now: float,
+    ) -> _Attempt:
+        self._drop(key)
+        while len(self._attempts) >= MAX_HANDSHAKES:
+            self._drop(next(iter(self._attempts)))
+        attempt = self._attempts[key] = _Attempt(handshake, source, validated=validated, now=now)
+        self._budget.running += 1
+        return attempt
+
+    def _hand_over(
+        self,
+        key: Hashable | None,
+        attempt: _Attempt,
+        records: list[Record],
+        source: Hashable,
+        *,
+        now: float,
+    ) -> None:
+        """Give a handshake what it may see: an alert that is not encrypted may be anybody's."""
+        seen = [each for each in records if each.content_type != ContentType.ALERT or each.epoch]
+        attempt.source = source
+        attempt.received += sum(len(each.whole) for each in records)
+        for each in seen:
+            if each.is_client_hello:
+                attempt.random = attempt.random or _random_of(each)
+            elif not each.is_hello_fragment:
+                attempt.validated = True  # it goes on with what it was sent
+        if any(_is_fatal(each) for each in records):
+            attempt.alert, self.problem = True, self.problem if self._established else Problem.ALERT
+        if seen:
+            attempt.handshake.receive(b"".join(each.whole for each in seen))
+            self._follow(key, attempt, now=now)
+
+    def _follow(self, key: Hashable | None, attempt: _Attempt, *, now: float) -> None:
+        """Send what a handshake has to say, and take what it has come to."""
+        handshake = attempt.handshake
+        datagrams = handshake.take_output()
+        for each in datagrams:
+            if not attempt.validated and attempt.sent + len(each) > AMPLIFICATION * attempt.received:
+                break
+            attempt.sent += len(each)
+            self._output.append(Output(each, attempt.source))
+        if handshake.keys is not None:
+            self._established, self.problem = True, None
+            self._agreed, self._agreed_source = handshake.keys, attempt.source
+            self._agreed_random, self.last_flight = attempt.random, [] if self._active else datagrams
+            self.close()
+        elif not handshake.running:
+            self._give_up(key, handshake.problem or Problem.FAILED)
+        else:
+            wait_s = handshake.timeout()
+            attempt.timer_at = min(attempt.deadline, math.inf if wait_s is None else now + wait_s)
+
+    def _give_up(self, key: Hashable | None, problem: Problem) -> None:
+        self.failures[problem] += 1
+        if not self._established:
+            self.problem = problem
+        self._drop(key)
+
+    def _drop(self, key: Hashable | None) -> None:
+        attempt = self._attempts.pop(key, None)
+        if attempt is not None:
+            attempt.handshake.close()
+            self._budget.running -= 1
+
+    def _repeat(self, records: list[Record], source: Hashable, *, validated: bool) -> None:
+        """The end repeats its last flight: it has not got the answer."""
+        known = validated or self._agreed_source in (None, source)
+        received = sum(len(each.whole) for each in records if each.content_type == ContentType.HANDSHAKE)
+        if known and AMPLIFICATION * received >= sum(map(len, self.last_flight)):
+            self._output += [Output(each, source) for each in self.last_flight]
+
+
+def _random_of(hello: Record) -> bytes:
+    return hello.payload[_RANDOM]
+
+
+def _is_fatal(record: Record) -> bool:
+    return record.content_type == ContentType.ALERT and not record.epoch and record.payload[:1] == b"\x02"

@@ -1,0 +1,327 @@
+"""DTLS with one end: what it agrees on, and what others cannot do to it."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nh.dtls.association import MAX_HANDSHAKES, Association, Budget
+from nh.dtls.fingerprints import read_fingerprints
+from nh.dtls.problem import Problem
+from nh.dtls.profiles import PROFILES
+from tests.dtls.ends import CLIENT, SERVER, Pair, fingerprints_of, identity
+from tests.dtls.openssl_end import OpensslEnd
+
+ALERT = bytes.fromhex("15fefd0000000000000001000202") + b"\x28"
+"""Fatal: handshake_failure, not encrypted."""
+
+validated = pytest.mark.parametrize("validated", [True, False], ids=["ice", "cookie"])
+
+
+def against(end: OpensslEnd, *, fingerprint: str = "", active: bool | None = None) -> Association:
+    """The relay's association with an end."""
+    (expected,) = read_fingerprints([(fingerprint or end.fingerprint).encode()])
+    return Association(
+        identity("relay"), [expected], active=not end.client if active is None else active, budget=Budget()
+    )
+
+
+def shake_hands(relay: Association, end: OpensslEnd, *, validated: bool = True) -> None:
+    """Let both go on until neither has anything to say."""
+    if relay.timer_at == 0:
+        relay.on_timer(now=0.0)
+    said = end.begin() if end.client else []
+    while True:
+        for each in said:
+            relay.receive(each, "end", validated=validated, now=0.0)
+        answers = [output.payload for output in relay.take_output()]
+        said = [each for answer in answers for each in end.receive(answer)]
+        if not answers and not said:
+            return
+
+
+@validated
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("client", [True, False], ids=["passive", "active"])
+def test_both_ends_get_the_same_keys(profile: str, client: bool, validated: bool) -> None:
+    end = OpensslEnd(client=client, profiles=[profile])
+    relay = against(end)
+    shake_hands(relay, end, validated=validated)
+    agreed = relay.take_agreed()
+    assert agreed is not None
+    assert end.done
+    assert end.profile == profile
+    sends, receives = end.keys
+    assert agreed.receive.key + agreed.receive.salt == sends
+    assert agreed.send.key + agreed.send.salt == receives
+    assert relay.established
+    assert not relay.running
+    assert relay.take_agreed() is None, "once"
+
+
+def test_the_profile_that_costs_least_is_taken() -> None:
+    end = OpensslEnd(client=True, profiles=list(reversed(PROFILES)))
+    shake_hands(against(end), end)
+    assert end.profile == "SRTP_AEAD_AES_128_GCM"
+
+
+def test_a_phone_with_rsa_is_taken() -> None:
+    for client in (True, False):
+        end = OpensslEnd(client=client, rsa_bits=2048)
+        relay = against(end)
+        shake_hands(relay, end)
+        assert relay.established
+
+
+def test_an_expired_certificate_passes_if_its_fingerprint_is_that_of_the_sdp() -> None:
+    """The clock of the phone may be wrong, and the fingerprint says which certificate it is."""
+    end = OpensslEnd(client=True, days=-2)
+    relay = against(end)
+    shake_hands(relay, end)
+    assert relay.established
+
+
+@validated
+def test_another_certificate_is_refused(validated: bool) -> None:
+    pair = Pair(of_client=fingerprints_of("another"), validated=validated)
+    pair.begin()
+    pair.exchange()
+    assert pair.server.problem is Problem.FINGERPRINT
+    assert pair.server.failures == {Problem.FINGERPRINT: 1}
+    assert pair.client.problem is Problem.ALERT, "the end learns of it"
+    assert not pair.agree()
+
+
+def test_of_several_fingerprints_one_has_to_match() -> None:
+    pair = Pair(of_client=[*fingerprints_of("another"), *fingerprints_of(CLIENT, "sha-512", "sha-384")])
+    pair.begin()
+    pair.exchange()
+    assert pair.agree()
+
+
+@pytest.mark.parametrize("client", [True, False])
+def test_an_end_without_a_common_profile_gets_no_keys(client: bool) -> None:
+    end = OpensslEnd(client=client, profiles=[])
+    relay = against(end)
+    shake_hands(relay, end)
+    assert relay.problem is Problem.PROFILE
+    assert relay.take_agreed() is None
+
+
+@pytest.mark.parametrize("order", [list, reversed], ids=["in order", "reversed"])
+def test_a_client_hello_in_pieces_is_put_together(order: Callable[[list[bytes]], list[bytes]]) -> None:
+    """As Chromium's, which takes two datagrams; the relay answers at most three times its bytes."""
+    for validated in (True, False):
+        end = OpensslEnd(client=True, long=True)
+        relay = against(end)
+        pieces = end.begin()
+        assert len(pieces) == 2
+        for piece in order(pieces):
+            relay.receive(piece, "end", validated=validated, now=0.0)
+        answers = [output.payload for output in relay.take_output()]
+        assert answers
+        if not validated:
+            assert sum(map(len, answers)) <= 3 * sum(map(len, pieces))
+
+
+@given(data=st.binary(max_size=64), kind=st.integers(20, 63))
+def test_garbage_is_ignored(data: bytes, kind: int) -> None:
+    pair = Pair()
+    pair.begin()
+    for garbage in (data, bytes([kind]) + data, bytes([kind, 0xFE, 0xFD]) + data):
+        pair.to_server([garbage])
+        pair.to_client([garbage])
+    pair.exchange()
+    assert pair.agree()
+
+
+@validated
+def test_forged_alerts_end_no_handshake(validated: bool) -> None:
+    pair = Pair(validated=validated)
+    pair.begin()
+
+    def with_alerts(datagrams: list[bytes]) -> list[bytes]:
+        return [part for each in datagrams for part in (ALERT, each, ALERT + each)]
+
+    pair.exchange(with_alerts)
+    assert pair.agree()
+
+
+def test_an_alert_is_told_until_the_handshake_succeeds_after_all() -> None:
+    pair = Pair()
+    pair.begin()
+    pair.to_server(pair.from_client())
+    pair.to_server([ALERT])
+    assert pair.server.problem is Problem.ALERT
+    pair.exchange()
+    assert pair.agree()
+    assert pair.server.problem is None
+
+
+def test_a_stranger_gets_a_cookie_and_costs_nothing() -> None:
+    pair = Pair(validated=False)
+    hello = OpensslEnd(client=True).begin()
+    for number in range(1000):
+        pair.to_server(hello, source=f"stranger {number}")
+        (answer,) = pair.from_server()
+        assert len(answer) < len(hello[0])
+    assert not pair.server.running
+    pair.begin()
+    pair.exchange()
+    assert pair.agree()
+
+
+def test_a_stranger_with_another_certificate_does_not_disturb_the_end() -> None:
+    pair = Pair(validated=False)
+    pair.begin()
+    hello = pair.from_client()
+    pair.to_server(hello)
+    stranger = OpensslEnd(client=True, name="stranger")
+    said = stranger.begin()
+    for _ in range(4):
+        pair.to_server(said, source="stranger")
+        outputs = pair.server.take_output()
+        pair.to_client([each.payload for each in outputs if each.source == CLIENT])
+        said = []
+        for each in outputs:
+            if each.source == "stranger" and each.payload[0] != 21:
+                said += stranger.receive(each.payload)
+    assert pair.server.problem is Problem.FINGERPRINT
+    pair.exchange()
+    assert pair.agree()
+
+
+def test_handshakes_are_limited_for_each_end_and_for_the_process() -> None:
+    pair = Pair(validated=False, budget=Budget(most=6))
+    strangers = [OpensslEnd(client=True, name="stranger") for _ in range(8)]
+    for number, stranger in enumerate(strangers):
+        for _ in range(2):  # the second time with the cookie
+            pair.to_server(stranger.begin(), source=f"{number}")
+            for answer in pair.from_server():
+                if answer[0] == 22 and answer[13] == 3:
+                    pair.to_server(stranger.receive(answer), source=f"{number}")
+            pair.from_server()
+    assert pair.budget.running == MAX_HANDSHAKES
+    full = Association(identity(SERVER), fingerprints_of(CLIENT), active=False, budget=Budget(most=0))
+    full.receive(OpensslEnd(client=True).begin()[0], "end", validated=True, now=0.0)
+    assert full.problem is Problem.BUSY
+    assert full.take_output() == []
+    pair.server.close()
+    assert pair.budget.running == 0
+
+
+def test_a_handshake_that_does_not_go_on_is_given_up() -> None:
+    pair = Pair()
+    pair.begin()
+    pair.to_server(pair.from_client())
+    pair.from_server()
+    pair.now = 31.0
+    pair.server.on_timer(now=pair.now)
+    assert pair.server.problem is Problem.TIMEOUT
+    assert pair.budget.running == 0
+    pair.client.on_timer(now=pair.now)
+    assert pair.client.timer_at == 0, "the client begins anew"
+    pair.begin()
+    pair.exchange()
+    assert pair.agree()
+
+
+def test_a_client_gives_up_after_some_handshakes() -> None:
+    pair = Pair()
+    while pair.client.timer_at < float("inf"):
+        pair.client.on_timer(now=pair.now)
+        pair.now = pair.client.timer_at or pair.now
+    assert pair.client.failures == {Problem.TIMEOUT: 10}
+
+
+def test_the_last_flight_is_repeated_verbatim_for_an_end_that_lost_it() -> None:
+    end = OpensslEnd(client=True)
+    relay = against(end)
+    said = end.begin()
+    relay.receive(said[0], "end", validated=True, now=0.0)
+    flight = [each for output in relay.take_output() for each in end.receive(output.payload)]
+    for each in flight:
+        relay.receive(each, "end", validated=True, now=0.0)
+    lost = relay.take_output()
+    assert relay.established
+    successor = Association(
+        identity("relay"),
+        fingerprints_of("end"),
+        active=False,
+        budget=Budget(),
+        established=True,
+        last_flight=relay.last_flight,
+    )
+    successor.receive(b"".join(flight), "end", validated=True, now=0.0)
+    repeated = successor.take_output()
+    assert [each.payload for each in repeated] == [each.payload for each in lost]
+    for output in repeated * 2:
+        end.receive(output.payload)
+    assert end.done
+
+
+def test_an_end_that_began_anew_gets_new_keys() -> None:
+    """A phone has been restarted: its new handshake takes the place of the old one, finished or not."""
+    pair = Pair()
+    pair.begin()
+    pair.to_server(pair.from_client())
+    pair.from_server()
+    for _ in range(2):
+        again = Pair()
+        pair.client = again.client
+        pair.begin()
+        pair.exchange()
+        assert pair.agree()
+
+
+def test_a_late_client_hello_begins_nothing() -> None:
+    pair = Pair()
+    pair.begin()
+    hello = pair.from_client()
+    pair.to_server(hello)
+    pair.to_client(pair.from_server())
+    pair.exchange()
+    assert pair.agree()
+    pair.to_server(hello)
+    assert not pair.server.running
+    assert pair.from_server() == []
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 2**32), validated=st.booleans())
+def test_flights_may_be_repeated_and_reordered(seed: int, validated: bool) -> None:
+    order = random.Random(seed)
+
+    def deliver(datagrams: list[bytes]) -> list[bytes]:
+        delivered = datagrams + order.choices(datagrams, k=order.randrange(3)) if datagrams else []
+        order.shuffle(delivered)
+        return delivered
+
+    pair = Pair(validated=validated)
+    pair.begin()
+    pair.exchange(deliver)
+    assert pair.agree()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("lost", [0, 1, 2, 3])
+def test_a_lost_flight_is_repeated(lost: int) -> None:
+    """By OpenSSL's timers, which run in real time."""
+    import time  # noqa: PLC0415
+
+    pair = Pair()
+    flights = iter(range(100))
+    pair.begin()
+    pair.exchange(lambda datagrams: [] if datagrams and next(flights) == lost else datagrams)
+    until = time.monotonic() + 10
+    while not (pair.server.established and pair.client.established):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+        pair.now += 0.05
+        for each in (pair.client, pair.server):
+            if each.timer_at <= pair.now:
+                each.on_timer(now=pair.now)
+        pair.exchange()
+    assert pair.agree()
