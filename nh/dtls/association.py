@@ -2,7 +2,7 @@
 
 An end may send from several addresses, and strangers may send, too. Behind ICE a source is validated before,
 and all that is validated is one end. Without ICE each source has a handshake of its own: it begins with a
-cookie, and whoever has the certificate of the SDP is the end. Nothing that a stranger sends ends a handshake
+cookie, and the sender that has the certificate of the SDP is the end. Nothing that a stranger sends ends a handshake
 of the end, or what was agreed with it.
 """
 

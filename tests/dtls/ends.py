@@ -70,7 +70,7 @@ class Pair:
         self.client.on_timer(now=self.now)
 
     def exchange(self, deliver: Deliver = list, *, flights: int = 12) -> None:
-        """Let flights go to and fro until nobody has anything to say."""
+        """Let flights go to and fro until neither has anything to say."""
         for _ in range(flights):
             said = self.from_client()
             self.to_server(deliver(said))
