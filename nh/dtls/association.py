@@ -2,8 +2,8 @@
 
 An end may send from several addresses, and strangers may send, too. Behind ICE a source is validated before,
 and all that is validated is one end. Without ICE each source has a handshake of its own: it begins with a
-cookie, and the sender that has the certificate of the SDP is the end. Nothing that a stranger sends ends a handshake
-of the end, or what was agreed with it.
+cookie, and the sender that has the certificate of the SDP is the end. Nothing that a stranger sends ends a
+handshake of the end, or what was agreed with it.
 """
 
 import math
