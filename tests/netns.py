@@ -1,130 +1,28 @@
-"""Network namespaces for tests: joined by veth, with addresses, and always removed.
-
-    with namespaces(2) as (left, right):
-        join(left, right, "10.1.0.1/24", "10.1.0.2/24", "fd01::1/64", "fd01::2/64")
-        with left.entered():
-            ...                      # sockets that are opened here belong to it
-        right.run("ip route add …")
-
-Nothing here touches the namespace that the tests run in: the ends of a veth are made where they belong.
-"""
+"""Network namespaces for tests, which are skipped where there can be none (tools.harness.namespaces)."""
 
 import contextlib
-import ctypes
-import fcntl
-import functools
-import itertools
-import os
-import shutil
-import socket
-import struct
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.kernel_support import skip_or_fail
-from tools.harness.waiting import eventually
-
-_CLONE_NEWNET = 0x40000000
-_SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
-_numbers = itertools.count()
-
-
-@functools.cache
-def missing() -> str:
-    """Why there can be no network namespaces here; "" if there can."""
-    if shutil.which("ip") is None:
-        return "needs ip: apt-get install iproute2"
-    name = f"nhtest-{os.getpid()}-probe"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
-    if made.returncode != 0:
-        return f"needs the privilege to make network namespaces: {made.stderr.strip()}"
-    subprocess.run(["ip", "netns", "delete", name], check=True)
-    return ""
-
-
-class Namespace:
-    """A network namespace; loopback is up."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def run(self, *commands: str) -> str:
-        """Run `commands` in it, one after the other, split at blanks; what they wrote.
-
-        Raises AssertionError with the command's own words if one fails.
-        """
-        return "".join(self._run(command) for command in commands)
-
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        """The calling thread is in it, and so are the threads and processes that it starts."""
-        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            with Path("/run/netns", self.name).open("rb") as inside:
-                _enter(inside.fileno())
-            try:
-                yield
-            finally:
-                _enter(before)
-        finally:
-            os.close(before)
-
-    def sum_in_software(self, interface: str) -> None:
-        """What leaves by a (virtual) interface has its checksum made by the kernel, for receivers to check.
-
-        By itself the kernel leaves that to the card, and virtual cards neither make nor check it.
-        """
-        setting = ctypes.create_string_buffer(struct.pack("=II", _ETHTOOL_STXCSUM, 0), 8)
-        request = struct.pack("16sQ16x", interface.encode(), ctypes.addressof(setting))
-        with self.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-            fcntl.ioctl(any_socket, _SIOCETHTOOL, request)
-
-    def wait_for_link(self, interface: str) -> None:
-        """Return once an interface that was set up, and whose peer was, carries packets."""
-        show = f"ip link show dev {interface}"
-        eventually(lambda: "state UP" in self.run(show), f"{interface} carries packets")
-
-    def _run(self, command: str) -> str:
-        words = ["ip", "netns", "exec", self.name, *command.split()]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}: {done.stderr.strip()}"
-        return done.stdout
+from tools.harness import namespaces as harness
+from tools.harness.namespaces import Namespace
 
 
 @contextlib.contextmanager
 def namespaces(count: int) -> Iterator[list[Namespace]]:
-    """`count` new namespaces, removed at the end with all that is in them; the test is skipped where that
-    is not possible."""
-    if reason := missing():
-        skip_or_fail(reason)
-    made: list[Namespace] = []
-    try:
-        for _ in range(count):
-            made.append(_make(f"nhtest-{os.getpid()}-{next(_numbers)}"))
+    """`count` new namespaces for the block; the test is skipped where that is not possible."""
+    needs_namespaces()
+    with harness.namespaces(count) as made:
         yield made
-    finally:
-        for namespace in made:
-            subprocess.run(["ip", "netns", "delete", namespace.name], check=True)
 
 
-def join(left: Namespace, right: Namespace, *addresses: str, name: str = "veth") -> None:
-    """A veth between them, called `name` at both ends and up.
-
-    Arguments:
-        addresses: with prefix lengths, in turn of the left and of the right end.
-    """
-    left.run(f"ip link add {name} type veth peer name {name} netns {right.name}")
-    for namespace in (left, right):
-        namespace.run(f"ip link set {name} up")
-    for namespace in (left, right):
-        namespace.wait_for_link(name)
-    for number, address in enumerate(addresses):
-        # an address under duplicate address detection cannot be bound yet
-        nodad = " nodad" if ":" in address else ""
-        (left, right)[number % 2].run(f"ip address add {address} dev {name}{nodad}")
+def needs_namespaces() -> None:
+    """The test is skipped where there can be no network namespaces."""
+    if reason := harness.missing():
+        skip_or_fail(reason)
 
 
 def needs_link_kind(namespace: Namespace, command: str, kind: str) -> None:
@@ -134,20 +32,3 @@ def needs_link_kind(namespace: Namespace, command: str, kind: str) -> None:
     if "Unknown device type" in done.stderr or "Operation not supported" in done.stderr:
         pytest.skip(f"this kernel has no links of kind {kind}")
     assert done.returncode == 0, f"{command}: {done.stderr.strip()}"
-
-
-def _make(name: str) -> Namespace:
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    namespace = Namespace(name)
-    with namespace.entered():
-        # link-local addresses too are usable at once
-        for which in ("all", "default"):
-            Path("/proc/sys/net/ipv6/conf", which, "accept_dad").write_text("0")
-    namespace.run("ip link set lo up")
-    return namespace
-
-
-def _enter(descriptor: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(descriptor, _CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")

@@ -13,7 +13,7 @@ from nh.fastpath import bpf
 from nh.fastpath.layout import COUNTERS_BYTES, FlowCounters, FlowEntry, pack_flow, pack_key, unpack_counters
 from nh.fastpath.loader import LoadedProgram, load
 from tests.fastpath.trivial_program import kernel_has_tcx
-from tests.netns import Namespace
+from tools.harness.namespaces import Namespace
 
 
 class Attached:

@@ -8,7 +8,8 @@ import pytest
 from nh.loop import SelectorLoop
 from tests.fastpath.frames import PHONES_MAC
 from tests.fastpath.kernel_relay import KernelRelay
-from tests.netns import Namespace, namespaces
+from tests.netns import namespaces
+from tools.harness.namespaces import Namespace
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from nh.fastpath.layout import (
 )
 from nh.fastpath.loader import load
 from tests.fastpath.frames import LOOPBACK_MAC, Datagram, datagram_in, frame_of
-from tests.netns import Namespace
+from tools.harness.namespaces import Namespace
 
 LOOPBACK = 1
 

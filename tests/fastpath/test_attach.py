@@ -16,7 +16,7 @@ from nh.fastpath.attach.attachments import Attachments
 from nh.fastpath.netlink.interfaces import InterfaceWatch, NetworkInterface
 from nh.loop import SelectorLoop
 from tests.fastpath.trivial_program import create_link, kernel_has_tcx, tcx_programs, trivial_program
-from tests.netns import Namespace
+from tools.harness.namespaces import Namespace
 from tools.harness.waiting import turn_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("no_descriptor_leaks")]

@@ -8,7 +8,8 @@ import pytest
 
 from nh.fastpath.netlink.interfaces import InterfaceWatch, MediaInterfaces, NetworkInterface
 from nh.loop import SelectorLoop
-from tests.netns import Namespace, join, namespaces, needs_link_kind
+from tests.netns import namespaces, needs_link_kind
+from tools.harness.namespaces import Namespace, join
 from tools.harness.waiting import turn_until
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")

@@ -8,7 +8,8 @@ import pytest
 from nh.fastpath.layout import FlowEntry
 from tests.fastpath.attachment import attached, endpoint, index_of, udp_socket
 from tests.fastpath.frames import rtp
-from tests.netns import Namespace, join, namespaces
+from tests.netns import namespaces
+from tools.harness.namespaces import Namespace, join
 
 pytestmark = pytest.mark.kernel
 

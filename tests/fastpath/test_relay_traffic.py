@@ -9,7 +9,8 @@ from nh.fastpath.layout import FlowEntry
 from tests.fastpath.attachment import attached, endpoint, index_of, udp_socket
 from tests.fastpath.flows import IPV4, IPV6, Relayed
 from tests.fastpath.frames import ETHERNET, PHONES_MAC, datagram_in, frame_of, rtp
-from tests.netns import Namespace, namespaces
+from tests.netns import namespaces
+from tools.harness.namespaces import Namespace
 from tools.harness.waiting import eventually
 
 pytestmark = pytest.mark.kernel

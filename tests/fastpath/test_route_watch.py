@@ -9,7 +9,7 @@ import pytest
 from nh.fastpath.netlink.events import LONGEST_PAUSE_S, PAUSE_S
 from nh.fastpath.netlink.route_watch import RouteWatch
 from nh.loop import SelectorLoop
-from tests.netns import Namespace
+from tools.harness.namespaces import Namespace
 from tools.harness.waiting import turn_until
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")

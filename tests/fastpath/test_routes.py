@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pytest
 
 from nh.fastpath.netlink.routes import NoRoute, Route, Routes
-from tests.netns import Namespace, join, namespaces, needs_link_kind
+from tests.netns import namespaces, needs_link_kind
+from tools.harness.namespaces import Namespace, join
 
 
 class Far(NamedTuple):

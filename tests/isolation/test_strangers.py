@@ -11,8 +11,9 @@ from typing import Any, Final
 import pytest
 
 from nh.results import LegDetail
-from tests.netns import missing, namespaces
+from tests.netns import namespaces
 from tools.harness.media_peer import RTCP, RTP
+from tools.harness.namespaces import missing
 from tools.harness.relay import Relay
 from tools.harness.waiting import eventually
 from tools.latching.__main__ import PORTS_OF_A_CALL, call_for

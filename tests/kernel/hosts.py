@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from nh.calls.media import Media, Side
 from nh.client import Client
-from tests.netns import Namespace, join, namespaces
+from tests.netns import namespaces
 from tools.harness.media_peer import MediaPeer
+from tools.harness.namespaces import Namespace, join
 from tools.harness.relay import Relay, place_for_relay
 
 ALICE = {4: "198.51.100.2", 6: "2001:db8:a::2"}

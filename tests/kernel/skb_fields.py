@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from nh.fastpath import bpf
-from tests.netns import Namespace
+from tools.harness.namespaces import Namespace
 
 _EGRESS, _INGRESS = 47, 46
 _BEFORE = 1 << 3

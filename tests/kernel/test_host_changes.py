@@ -17,9 +17,10 @@ from tests.kernel.hosts import (
     relay_on,
     three_hosts,
 )
-from tests.netns import Namespace, join, namespaces
+from tests.netns import namespaces
 from tests.profiles import quick_first
 from tools.harness.media_peer import MediaPeer, text_of
+from tools.harness.namespaces import Namespace, join
 from tools.harness.relay import Relay, place_for_relay
 from tools.harness.waiting import eventually
 

@@ -16,8 +16,9 @@ import pytest
 
 from nh.results import LegDetail
 from tests.kernel.hosts import ALICE, HostCall, phone_on, relay_on
-from tests.netns import Namespace, join, namespaces
+from tests.netns import namespaces
 from tools.harness.media_peer import RTP, MediaPeer
+from tools.harness.namespaces import Namespace, join
 from tools.harness.relay import Relay
 from tools.harness.waiting import eventually
 from tools.rtp import RtpPacket

@@ -6,6 +6,8 @@
 - `other_relays`: rtpengine and nathelper.pl, which nh is compared with.
 - `media_peer`, `call`: phones with real sockets, and calls between two of them.
 - `browser`: a real browser; `web_phone`: phones in it (WebRTC).
+- `namespaces`: networks of their own; `hosts`: two hosts with a relay, and an address that moves.
+- `valkey_server`: a server of stored calls.
 - `waiting`: conditions instead of sleeps.
 """
 

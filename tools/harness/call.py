@@ -12,6 +12,8 @@ from nh.results import Activated
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 LOOPBACK: Final = "127.0.0.1"
+HEARD_S: Final = 0.05
+"""How long to wait for a packet that may be lost."""
 
 _numbers = itertools.count()
 
@@ -22,6 +24,8 @@ class RelayedCall:
     Args:
         address: where the relay serves RPC.
         call_id: its call-id; None: one that no other call of this process has.
+        phones: the IP address of both phones.
+        media: the IP address at which the relay receives media.
 
     Attributes:
         for_alice, for_bob: where Alice and Bob send their media.
@@ -30,13 +34,20 @@ class RelayedCall:
         NhError: the relay refuses it. The phones are closed again.
     """
 
-    def __init__(self, address: str, call_id: bytes | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        call_id: bytes | None = None,
+        *,
+        phones: str = LOOPBACK,
+        media: str = LOOPBACK,
+    ) -> None:
         self.call_id = b"relayed-%d" % next(_numbers) if call_id is None else call_id
         self.key = TransactionKey(self.call_id, 1, b"alice", b"bob")
-        self._address = address
+        self._address, self._media = address, media
         self._payloads = (b"%s %d" % (self.call_id, number) for number in itertools.count())
         with contextlib.ExitStack() as undo:
-            self.alice, self.bob = (undo.enter_context(MediaPeer(LOOPBACK)) for _ in range(2))
+            self.alice, self.bob = (undo.enter_context(MediaPeer(phones)) for _ in range(2))
             with NativeClient(address) as client:
                 self.for_bob = self._allocate(client, Side.FROM, self.alice)
                 self.for_alice = self._allocate(client, Side.TO, self.bob)
@@ -48,6 +59,18 @@ class RelayedCall:
         for component in (RTP, RTCP):
             self._send(self.alice, self.for_alice, self.bob, self.for_bob, component)
             self._send(self.bob, self.for_bob, self.alice, self.for_alice, component)
+
+    def is_heard(self) -> bool:
+        """Whether an RTP packet of each phone reaches the other one, by the ports that the call has."""
+        for sender, to, receiver, by in (
+            (self.alice, self.for_alice, self.bob, self.for_bob),
+            (self.bob, self.for_bob, self.alice, self.for_alice),
+        ):
+            payload = next(self._payloads)
+            sender.send(payload, to)
+            if not any(packet == (payload, by) for packet in receiver.arriving(HEARD_S)):
+                return False
+        return True
 
     def end(self) -> int:
         """Close it as a proxy does after a BYE. Returns how many sessions that ended."""
@@ -65,8 +88,8 @@ class RelayedCall:
         self.bob.close()
 
     def _allocate(self, client: NativeClient, side: Side, peer: MediaPeer) -> tuple[str, int]:
-        media = (Media(LOOPBACK, peer.port, 2, "RTP/AVP", "audio"),)
-        [allocated] = client.request(Allocate(self.key, side, LOOPBACK, media)).media
+        media = (Media(peer.address, peer.port, 2, "RTP/AVP", "audio"),)
+        [allocated] = client.request(Allocate(self.key, side, self._media, media)).media
         return allocated.address, allocated.port
 
     def _send(

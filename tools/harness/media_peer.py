@@ -4,6 +4,7 @@ import itertools
 import select
 import socket
 import struct
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -73,6 +74,11 @@ class MediaPeer:
         """
         payload, source = self.sockets[component].recvfrom(65536)
         return text_of(payload), (source[0], source[1])
+
+    def arriving(self, within_s: float, component: int = RTP) -> Iterator[tuple[bytes, tuple[str, int]]]:
+        """The packets that come, as `receive` returns them, until none comes for `within_s`."""
+        while select.select([self.sockets[component]], [], [], within_s)[0]:
+            yield self.receive(component)
 
     def pending(self, component: int = RTP) -> list[bytes]:
         """The payloads that are already there."""

@@ -1,0 +1,203 @@
+"""Two hosts with relays, an address that moves between them, their phones, and a server of their calls.
+
+    phones 10.77.0.1 ── bridge ─┬─ eth0 of host 0, 10.77.0.11 ─┐
+                                └─ eth0 of host 1, 10.77.0.12 ─┴─ 10.77.0.9, wherever it is
+    server 10.78.9.9 ───────────── eth1 of each host
+
+Each is a network namespace; phones and server share one. Each link of a host can be cut by itself. Links are
+cut at the far end, as if the cable were pulled: the host's own processes and addresses stay as they are.
+"""
+
+import contextlib
+import enum
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import psutil
+
+from tools.harness.call import RelayedCall
+from tools.harness.deployment import Deployment
+from tools.harness.namespaces import Namespace, namespaces
+from tools.harness.relay import Relay, place_for_relay
+from tools.harness.valkey_server import ValkeyServer, valkey_server
+
+PHONES: Final = "10.77.0.1"
+VIRTUAL: Final = "10.77.0.9"
+SERVER: Final = "10.78.9.9"
+PORTS: Final = range(20_000, 22_000)
+NG_PORT: Final = 2223
+LEASE_S: Final = 3
+PREFIX: Final = "pair"
+
+
+class Link(enum.StrEnum):
+    """The links of a host, by the names that its phones' namespace has for them."""
+
+    MEDIA = "host"
+    STORE = "store"
+
+
+BOTH: Final = tuple(Link)
+
+
+class Host:
+    """One of the two hosts.
+
+    Args:
+        number: 0 or 1.
+        namespace: its network.
+        phones: the network of the phones, with the far ends of its links.
+        relay: the runs of nh on it, none yet.
+
+    Attributes:
+        address: its own address, beside the one that moves.
+    """
+
+    def __init__(self, number: int, namespace: Namespace, phones: Namespace, relay: Deployment) -> None:
+        self.number = number
+        self.namespace = namespace
+        self.address = f"10.77.0.{11 + number}"
+        self.deployment = relay
+        self._phones = phones
+        phones.run(
+            f"ip link add {Link.MEDIA}{number} type veth peer name eth0 netns {namespace.name}",
+            f"ip link add {Link.STORE}{number} type veth peer name eth1 netns {namespace.name}",
+            f"ip link set {Link.MEDIA}{number} master bridge",
+        )
+        self._connect(Link.MEDIA, Link.STORE)
+        namespace.run(
+            "ip link set eth0 up",
+            "ip link set eth1 up",
+            f"ip address add {self.address}/24 dev eth0",
+            f"ip address add 10.78.{number}.2/24 dev eth1",
+            f"ip route add {SERVER}/32 via 10.78.{number}.1",
+            # addresses that are at the other host can be bound here, as the how-to says
+            "sysctl -q net.ipv4.ip_nonlocal_bind=1",
+        )
+        for interface in ("eth0", "eth1"):
+            namespace.wait_for_link(interface)
+
+    def launch(self, **settings: object) -> Relay:
+        """Start `nh run` on it and return at once. See Deployment.launch."""
+        with self.namespace.entered():
+            return self.deployment.launch(**settings)
+
+    def start(self, **settings: object) -> Relay:
+        """Start `nh run` on it and return when it is ready."""
+        relay = self.launch(**settings)
+        relay.wait_until_ready()
+        return relay
+
+    def start_standby(self) -> Relay:
+        """Start `nh run` on it and return when it waits for the calls of the other host."""
+        relay = self.launch(standby=True)
+        relay.program.wait_for_line("waiting until it ends")
+        return relay
+
+    def cut(self, *links: Link) -> None:
+        """Nothing passes on these links; without any: on none of its links."""
+        for link in links or BOTH:
+            self._phones.run(f"ip link set {link}{self.number} down")
+
+    def restore(self, *links: Link) -> None:
+        """Undo `cut`."""
+        self._connect(*(links or BOTH))
+
+    def stop(self) -> list[psutil.Process]:
+        """Send SIGSTOP to every process of nh, as if the host were a virtual machine that is paused."""
+        processes = self.deployment.processes()
+        for process in processes:
+            process.suspend()
+        return processes
+
+    def kill(self) -> None:
+        """Kill every process of nh, and pull every cable."""
+        self.cut()
+        self.deployment.kill_everything()
+
+    @property
+    def mac(self) -> str:
+        """The address of its card."""
+        return self.namespace.run("cat /sys/class/net/eth0/address").strip()
+
+    def has_address(self) -> bool:
+        """Whether the address that moves is at this host."""
+        return f"{VIRTUAL}/32" in self.namespace.run("ip -oneline address show dev eth0")
+
+    def _connect(self, *links: Link) -> None:
+        for link in links:
+            name = f"{link}{self.number}"
+            self._phones.run(f"ip link set {name} up")
+            if link is Link.STORE:  # a link that goes down takes its routes along
+                self._phones.run(f"ip address replace 10.78.{self.number}.1/24 dev {name}")
+
+
+class Hosts:
+    """See the module.
+
+    Attributes:
+        phones: the network of phones and server.
+        hosts: both hosts.
+        server: the server of their calls.
+    """
+
+    def __init__(self, phones: Namespace, hosts: tuple[Host, Host], server: ValkeyServer) -> None:
+        self.phones = phones
+        self.hosts = hosts
+        self.server = server
+
+    def move_address(self, to: Host) -> None:
+        """Give the address to a host, as an operator's program does, and tell the phones (gratuitous ARP).
+
+        The other host is told nothing: it may be dead.
+        """
+        to.namespace.run(f"ip address replace {VIRTUAL}/32 dev eth0")
+        self.phones.run(f"ip neigh replace {VIRTUAL} lladdr {to.mac} dev bridge nud permanent")
+
+    def make_call(self, by: Host, call_id: str) -> RelayedCall:
+        """Set up a call at a host's relay, whose media go to the address that moves."""
+        with self.phones.entered():
+            return RelayedCall(by.deployment.address, call_id.encode(), phones=PHONES, media=VIRTUAL)
+
+    def stored(self) -> set[bytes]:
+        """The call-ids that the server has."""
+        with self.phones.entered():
+            return set(self.server.client().hkeys(f"{{{PREFIX}}}:calls"))
+
+
+@contextlib.contextmanager
+def two_hosts(*, shards: int = 1, lease_s: int = LEASE_S, **settings: object) -> Iterator[Hosts]:
+    """Two hosts without a relay yet. Behind the context all that ran there has ended.
+
+    Args:
+        shards: of each relay.
+        lease_s: how long calls belong to a relay after its last sign of life, seconds.
+        settings: further fields of nh.config.Settings for both relays.
+
+    Raises:
+        HarnessError: network namespaces cannot be made here.
+    """
+    with namespaces(3) as (phones, *inside), contextlib.ExitStack() as stack:
+        phones.run(
+            "ip link add bridge type bridge",
+            "ip link set bridge up",
+            f"ip address add {PHONES}/24 dev bridge",
+            f"ip address add {SERVER}/32 dev lo",
+        )
+        with phones.entered():
+            server = stack.enter_context(valkey_server({"protected-mode": "no"}, host=SERVER))
+        url = f"{server.url}/0?prefix={PREFIX}&lease={lease_s}"
+        defaults: Mapping[str, object] = {
+            "address": VIRTUAL,
+            "ng": f"{VIRTUAL}:{NG_PORT}",
+            "rpc_public": True,
+            "state": url,
+            "state_away": "end",
+        }
+        hosts = []
+        for number, namespace in enumerate(inside):
+            place = stack.enter_context(place_for_relay(PORTS))
+            relay = Deployment(place, {**defaults, **settings}, shards=shards)
+            stack.enter_context(contextlib.closing(relay))
+            hosts.append(Host(number, namespace, phones, relay))
+        yield Hosts(phones, (hosts[0], hosts[1]), server)
