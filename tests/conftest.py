@@ -63,6 +63,10 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
     ),
     "valkey": (lambda: not valkey_server.missing(), valkey_server.missing()),
     "baresip": (lambda: baresip.modules() is not None, "needs baresip: apt-get install baresip-core"),
+    "keepalived": (
+        lambda: bool(shutil.which("keepalived") and shutil.which("curl")),
+        "needs keepalived and curl: apt-get install keepalived curl",
+    ),
     "sipp": (lambda: bool(shutil.which("sipp")), "needs sipp: apt-get install sip-tester"),
 }
 """By marker: whether the peer of such tests is installed, and how to come by it."""

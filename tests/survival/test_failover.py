@@ -1,96 +1,189 @@
-"""A host is lost, stopped or cut off: another takes its calls over, and one alone serves them."""
+"""A host is lost, stopped or cut off: another takes its calls over, and one alone serves them.
+
+Two hosts in network namespaces have the address for media. The route of the phones says which one it is at.
+"""
 
 import contextlib
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import psutil
 import pytest
 
-from tests.netns import needs_namespaces
-from tools.harness.call import RelayedCall
-from tools.harness.hosts import Hosts, two_hosts
+from nh.calls.media import Media, Side
+from nh.client import Client
+from tests.netns import namespaces
+from tools.harness.media_peer import MediaPeer
+from tools.harness.namespaces import Namespace, join
+from tools.harness.relay import Relay, as_environment, place_for_relay
+from tools.harness.valkey_server import ValkeyServer, valkey_server
 from tools.harness.waiting import eventually
 
 pytestmark = pytest.mark.valkey
 
+PHONES, VIRTUAL = "10.77.0.1", "10.77.9.9"
+PORTS = range(20_000, 20_400)
+LEASE_S = 3
+
+Where = tuple[str, int]
+
+
+class Network(NamedTuple):
+    """Attributes: phones, the namespace of phones and server; hosts, those of the relays; server."""
+
+    phones: Namespace
+    hosts: tuple[Namespace, Namespace]
+    server: ValkeyServer
+
+    def move_address(self, host: int) -> None:
+        """Let the address for media be at a host."""
+        self.phones.run(f"ip route replace {VIRTUAL}/32 via 10.77.{host + 1}.2")
+
+    @contextlib.contextmanager
+    def relay(self, host: int, **settings: object) -> Iterator[Relay]:
+        """A relay on a host, perhaps not ready."""
+        url = f"{self.server.url}/0?prefix=pair&lease={LEASE_S}"
+        environment = as_environment({"state": url, "state_away": "end", **settings})
+        with place_for_relay(PORTS) as place, contextlib.ExitStack() as stack:
+            with self.hosts[host].entered():
+                relay = stack.enter_context(_running(Relay(place, 1, environment)))
+            yield relay
+
+
+@contextlib.contextmanager
+def _running(relay: Relay) -> Iterator[Relay]:
+    with relay.program:
+        yield relay
+
 
 @pytest.fixture
-def network() -> Iterator[Hosts]:
-    needs_namespaces()
-    with two_hosts() as network:
-        network.move_address(network.hosts[0])
-        yield network
+def network() -> Iterator[Network]:
+    with namespaces(3) as (phones, one, two):
+        for number, host in enumerate((one, two), 1):
+            join(phones, host, f"10.77.{number}.1/24", f"10.77.{number}.2/24", name=f"veth{number}")
+            host.run(f"ip address add {VIRTUAL}/32 dev lo", f"ip route add default via 10.77.{number}.1")
+        phones.run(f"ip address add {PHONES}/32 dev lo")
+        with phones.entered(), valkey_server({"protected-mode": "no"}, host=PHONES) as server:
+            network = Network(phones, (one, two), server)
+            network.move_address(0)
+            yield network
 
 
-def until_heard(call: RelayedCall) -> float:
+class Call:
+    """A call between two phones, begun at a relay."""
+
+    def __init__(self, relay: Relay, call_id: str, phones: contextlib.ExitStack) -> None:
+        self.alice, self.bob = (phones.enter_context(MediaPeer(PHONES)) for _ in range(2))
+        client, basic = Client(relay.unix_address), [call_id, 1, "alice", "bob", "", ""]
+
+        def allocate(side: Side, peer: MediaPeer) -> Where:
+            media = Media(peer.address, peer.port, 2, "RTP/AVP", "audio")
+            allocated = client.allocate_sockets(basic, side, VIRTUAL, [media])
+            assert allocated is not None
+            return allocated[0][:2]
+
+        self.for_bob, self.for_alice = allocate(Side.FROM, self.alice), allocate(Side.TO, self.bob)
+        assert client.activate_session(basic) == 1
+
+    def is_heard(self) -> bool:
+        """Whether a packet of each phone reaches the other one, by the ports that the call has always had."""
+        for sender, to, receiver, by in (
+            (self.alice, self.for_alice, self.bob, self.for_bob),
+            (self.bob, self.for_bob, self.alice, self.for_alice),
+        ):
+            sender.send(b"hello", to)
+            receiver.sockets[0].settimeout(0.02)
+            try:
+                assert receiver.receive() == (b"hello", by)
+            except OSError:
+                return False
+        return True
+
+
+def until_heard(call: Call) -> float:
     """Wait until a call is heard; the seconds that it took."""
     begun = time.monotonic()
     eventually(call.is_heard, "the call goes on", 30.0)
     return time.monotonic() - begun
 
 
-def test_a_standby_takes_the_calls_of_a_host_that_dies_over(network: Hosts) -> None:
-    one, two = network.hosts
-    one.start()
-    with contextlib.ExitStack() as phones:
-        calls = [phones.enter_context(network.make_call(one, f"call {number}")) for number in range(5)]
+def stored(network: Network) -> set[bytes]:
+    return set(network.server.client().hkeys("{pair}:calls"))
+
+
+def all_processes(relay: Relay) -> list[psutil.Process]:
+    supervisor = psutil.Process(relay.program.pid)
+    return [supervisor, *supervisor.children(recursive=True)]
+
+
+def test_a_standby_takes_the_calls_of_a_host_that_dies_over(network: Network) -> None:
+    with contextlib.ExitStack() as phones, network.relay(0) as first:
+        first.wait_until_ready()
+        calls = [Call(first, f"call {number}", phones) for number in range(5)]
         eventually(lambda: all(call.is_heard() for call in calls), "all calls are heard")
-        eventually(lambda: len(network.stored()) == 5, "all calls are stored")
-        second = two.start_standby()
-        one.kill()
-        network.move_address(two)
-        for call in calls:
+        eventually(lambda: len(stored(network)) == 5, "all calls are stored")
+        with network.relay(1, standby=True) as second:
+            second.program.wait_for_line("waiting until it ends")
+            network.hosts[0].run("ip link set veth1 down")
+            first.kill_all()
+            network.move_address(1)
+            for call in calls:
+                until_heard(call)
+            second.program.wait_for_line("5 calls are in the store")
+            assert second.program.stop() == 0
+
+
+@pytest.mark.full
+def test_a_host_that_was_stopped_ends_when_it_goes_on_and_writes_nothing(network: Network) -> None:
+    with contextlib.ExitStack() as phones, network.relay(0, state_away="take") as first:
+        first.wait_until_ready()
+        call = Call(first, "call", phones)
+        eventually(lambda: stored(network) == {b"call"}, "the call is stored")
+        with network.relay(1, standby=True) as second:
+            second.program.wait_for_line("waiting until it ends")
+            processes = all_processes(first)
+            for process in processes:
+                process.suspend()
+            network.move_address(1)
             until_heard(call)
-        second.program.wait_for_line("5 calls are in the store")
-        assert second.program.stop() == 0
+            Call(second, "new", phones)
+            eventually(lambda: stored(network) == {b"call", b"new"}, "both calls are stored")
+            for process in processes:
+                process.resume()
+            assert first.program.wait(30) == 1
+            psutil.wait_procs(processes, 30)
+            assert not any(process.is_running() for process in processes)
+            assert "has the calls now; this relay ends at once" in first.program.output
+            assert call.is_heard()
+            assert stored(network) == {b"call", b"new"}
+            assert second.program.stop() == 0
 
 
 @pytest.mark.full
-def test_a_host_that_was_stopped_ends_when_it_goes_on_and_writes_nothing(network: Hosts) -> None:
-    one, two = network.hosts
-    first = one.start(state_away="take")
-    with network.make_call(one, "call") as call:
-        eventually(lambda: network.stored() == {b"call"}, "the call is stored")
-        second = two.start_standby()
-        processes = one.stop()
-        network.move_address(two)
-        until_heard(call)
-        with network.make_call(two, "new"):
-            eventually(lambda: network.stored() == {b"call", b"new"}, "both calls are stored")
-        for process in processes:
-            process.resume()
-        assert first.program.wait(30) == 1
-        psutil.wait_procs(processes, 30)
-        assert not any(process.is_running() for process in processes)
-        assert "has the calls now; this relay ends at once" in first.program.output
-        assert call.is_heard()
-        assert network.stored() == {b"call", b"new"}
-        assert second.program.stop() == 0
+def test_a_host_that_is_cut_off_ends_when_its_lease_does(network: Network) -> None:
+    with contextlib.ExitStack() as phones, network.relay(0) as first:
+        first.wait_until_ready()
+        call = Call(first, "call", phones)
+        eventually(lambda: stored(network) == {b"call"}, "the call is stored")
+        with network.relay(1, standby=True) as second:
+            second.program.wait_for_line("waiting until it ends")
+            network.hosts[0].run("ip link set veth1 down")
+            network.move_address(1)
+            until_heard(call)
+            assert first.program.wait(30) == 1
+            assert "the lease of 3 s ran out" in first.program.output
+            assert second.program.stop() == 0
 
 
-@pytest.mark.full
-def test_a_host_that_is_cut_off_ends_when_its_lease_does(network: Hosts) -> None:
-    one, two = network.hosts
-    first = one.start()
-    with network.make_call(one, "call") as call:
-        eventually(lambda: network.stored() == {b"call"}, "the call is stored")
-        second = two.start_standby()
-        one.cut()
-        network.move_address(two)
-        until_heard(call)
-        assert first.program.wait(30) == 1
-        assert "the lease of 3 s ran out" in first.program.output
-        assert second.program.stop() == 0
-
-
-def test_an_orderly_end_gives_the_calls_to_the_standby_at_once(network: Hosts) -> None:
-    one, two = network.hosts
-    first = one.start()
-    with network.make_call(one, "call") as call:
-        eventually(lambda: network.stored() == {b"call"}, "the call is stored")
-        second = two.start_standby()
-        assert first.program.stop() == 0
-        network.move_address(two)
-        until_heard(call)
-        assert second.program.stop() == 0
+def test_an_orderly_end_gives_the_calls_to_the_standby_at_once(network: Network) -> None:
+    with contextlib.ExitStack() as phones, network.relay(0) as first:
+        first.wait_until_ready()
+        call = Call(first, "call", phones)
+        eventually(lambda: stored(network) == {b"call"}, "the call is stored")
+        with network.relay(1, standby=True) as second:
+            second.program.wait_for_line("waiting until it ends")
+            assert first.program.stop() == 0
+            network.move_address(1)
+            until_heard(call)
+            assert second.program.stop() == 0

@@ -78,12 +78,16 @@ class Host:
             namespace.wait_for_link(interface)
 
     def launch(self, **settings: object) -> Relay:
-        """Start `nh run` on it and return at once. See Deployment.launch."""
+        """Start `nh run` on it and return at once.
+
+        Args:
+            settings: fields of nh.config.Settings for this run only.
+        """
         with self.namespace.entered():
-            return self.deployment.launch(**settings)
+            return self.deployment.launch(shards=None, **settings)
 
     def start(self, **settings: object) -> Relay:
-        """Start `nh run` on it and return when it is ready."""
+        """Start `nh run` on it and return when it is ready. See `launch`."""
         relay = self.launch(**settings)
         relay.wait_until_ready()
         return relay
@@ -122,7 +126,8 @@ class Host:
 
     def has_address(self) -> bool:
         """Whether the address that moves is at this host."""
-        return f"{VIRTUAL}/32" in self.namespace.run("ip -oneline address show dev eth0")
+        with self.namespace.entered():
+            return any(each.address == VIRTUAL for each in psutil.net_if_addrs()["eth0"])
 
     def _connect(self, *links: Link) -> None:
         for link in links:

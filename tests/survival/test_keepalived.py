@@ -1,0 +1,153 @@
+"""keepalived, as docs/how-to/failover.md configures it: the address follows the calls, and is at one host.
+
+Real keepalived, two hosts in network namespaces, a real server. Only the address is the test's.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+
+from tests.netns import needs_namespaces
+from tools.harness.call import RelayedCall
+from tools.harness.hosts import VIRTUAL, Host, Hosts, Link, two_hosts
+from tools.harness.program import Program
+from tools.harness.waiting import eventually
+
+pytestmark = [pytest.mark.valkey, pytest.mark.keepalived, pytest.mark.full, pytest.mark.timeout(180)]
+
+PAGE = Path(__file__).parents[2] / "docs/how-to/failover.md"
+MOVED_S = 60.0
+
+
+class Keepalived(Program):
+    """keepalived on a host, with the configuration of the page."""
+
+    def __init__(self, host: Host, directory: Path) -> None:
+        [documented] = re.findall(r"^```\n(global_defs .*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+        assert documented.count("203.0.113.9/32") == 1
+        configuration = directory / f"keepalived-{host.number}.conf"
+        configuration.write_text(documented.replace("203.0.113.9/32", f"{VIRTUAL}/32"))
+        files = [word for flag in "pr" for word in (f"-{flag}", str(directory / f"{flag}-{host.number}.pid"))]
+        with host.namespace.entered():
+            super().__init__(["keepalived", "-n", "-l", "-D", "-P", "-f", str(configuration), *files])
+
+    def kill_all(self) -> None:
+        """Kill all its processes, so that it can take nothing back."""
+        for process in self.stop_all():
+            process.kill()
+        self.wait()
+
+    def stop_all(self) -> list[psutil.Process]:
+        """Send SIGSTOP to all its processes."""
+        parent = psutil.Process(self.pid)
+        processes = [parent, *parent.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        return processes
+
+
+class Pair(NamedTuple):
+    """Two hosts with keepalived: `one` has the calls and the address, `two` is the standby."""
+
+    network: Hosts
+    one: Host
+    two: Host
+    keepalived: tuple[Keepalived, Keepalived]
+    call: RelayedCall
+    directory: Path
+
+    def until_address_is_at(self, host: Host) -> None:
+        """Wait until a host has the address, and the other one has not."""
+        expected = [each is host for each in self.network.hosts]
+
+        def is_there() -> bool:
+            return [each.has_address() for each in self.network.hosts] == expected
+
+        eventually(is_there, f"the address is at host {host.number}", MOVED_S, details=self.outputs)
+
+    def until_heard(self) -> None:
+        """Wait until the call is heard."""
+        eventually(self.call.is_heard, "the call goes on", MOVED_S, details=self.outputs)
+
+    def outputs(self) -> str:
+        return "\n\n".join(program.output for program in self.keepalived)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    needs_namespaces()
+    with two_hosts(http="127.0.0.1:8080") as network, contextlib.ExitStack() as stack:
+        one, two = network.hosts
+        keepalived = [stack.enter_context(Keepalived(host, tmp_path)) for host in network.hosts]
+        one.start()
+        call = stack.enter_context(network.make_call(one, "call"))
+        pair = Pair(network, one, two, (keepalived[0], keepalived[1]), call, tmp_path)
+        keepalived[0].wait_for_line("Changing effective priority from 100 to 150")
+        pair.until_address_is_at(one)
+        eventually(lambda: network.stored() == {b"call"}, "the call is stored")
+        two.start_standby()
+        pair.until_heard()
+        yield pair
+
+
+def test_the_address_goes_where_the_calls_of_a_dead_host_go_and_stays_there(pair: Pair) -> None:
+    pair.keepalived[0].kill_all()
+    pair.one.kill()
+    eventually(pair.two.has_address, "the standby has the address", MOVED_S, details=pair.outputs)
+    pair.until_heard()
+    pair.one.restore()
+    with Keepalived(pair.one, pair.directory) as again:
+        pair.one.start_standby()
+        again.wait_for_line("Entering BACKUP STATE")
+        pair.until_address_is_at(pair.two)
+        pair.until_heard()
+
+
+def test_the_address_leaves_a_host_whose_nh_is_killed(pair: Pair) -> None:
+    pair.one.deployment.kill_everything()
+    pair.until_address_is_at(pair.two)
+    pair.until_heard()
+
+
+def test_the_address_leaves_a_host_whose_nh_ends(pair: Pair) -> None:
+    assert pair.one.deployment.stop() == 0
+    pair.until_address_is_at(pair.two)
+    pair.until_heard()
+
+
+def test_the_address_leaves_a_host_that_is_cut_off_from_the_server(pair: Pair) -> None:
+    pair.one.cut(Link.STORE)
+    pair.until_address_is_at(pair.two)
+    pair.until_heard()
+
+
+def test_a_host_that_was_cut_off_from_everything_gives_the_address_up_when_it_is_back(pair: Pair) -> None:
+    pair.one.cut()
+    eventually(pair.two.has_address, "the standby has the address", MOVED_S, details=pair.outputs)
+    pair.until_heard()
+    pair.one.restore()
+    pair.until_address_is_at(pair.two)
+    pair.until_heard()
+
+
+def test_a_host_that_was_stopped_gives_the_address_up_when_it_goes_on(pair: Pair) -> None:
+    stopped = [*pair.keepalived[0].stop_all(), *pair.one.stop()]
+    eventually(pair.two.has_address, "the standby has the address", MOVED_S, details=pair.outputs)
+    pair.until_heard()
+    for process in stopped:
+        process.resume()
+    pair.until_address_is_at(pair.two)
+    pair.until_heard()
+
+
+def test_the_address_stays_with_a_host_that_drains(pair: Pair) -> None:
+    pair.one.deployment.nh("drain")
+    pair.keepalived[0].wait_for_line("VRRP_Script(nh_is_ready) failed")
+    pair.keepalived[0].wait_for_line("Changing effective priority from 150 to 100")
+    assert pair.one.has_address()
+    pair.until_heard()
