@@ -70,9 +70,9 @@ class Pair(NamedTuple):
 
         eventually(is_there, f"the address is at host {host.number}", MOVED_S, details=self.outputs)
 
-    def until_heard(self) -> None:
+    def until_media_flow(self) -> None:
         """Wait until the call is heard."""
-        eventually(self.call.is_heard, "the call goes on", MOVED_S, details=self.outputs)
+        eventually(self.call.media_flow, "the call goes on", MOVED_S, details=self.outputs)
 
     def outputs(self) -> str:
         return "\n\n".join(program.output for program in self.keepalived)
@@ -91,7 +91,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         pair.until_address_is_at(one)
         eventually(lambda: network.stored() == {b"call"}, "the call is stored")
         two.start_standby()
-        pair.until_heard()
+        pair.until_media_flow()
         yield pair
 
 
@@ -99,50 +99,50 @@ def test_the_address_goes_where_the_calls_of_a_dead_host_go_and_stays_there(pair
     pair.keepalived[0].kill_all()
     pair.one.kill()
     eventually(pair.two.has_address, "the standby has the address", MOVED_S, details=pair.outputs)
-    pair.until_heard()
+    pair.until_media_flow()
     pair.one.restore()
     with Keepalived(pair.one, pair.directory) as again:
         pair.one.start_standby()
         again.wait_for_line("Entering BACKUP STATE")
         pair.until_address_is_at(pair.two)
-        pair.until_heard()
+        pair.until_media_flow()
 
 
 def test_the_address_leaves_a_host_whose_nh_is_killed(pair: Pair) -> None:
     pair.one.deployment.kill_everything()
     pair.until_address_is_at(pair.two)
-    pair.until_heard()
+    pair.until_media_flow()
 
 
 def test_the_address_leaves_a_host_whose_nh_ends(pair: Pair) -> None:
     assert pair.one.deployment.stop() == 0
     pair.until_address_is_at(pair.two)
-    pair.until_heard()
+    pair.until_media_flow()
 
 
 def test_the_address_leaves_a_host_that_is_cut_off_from_the_server(pair: Pair) -> None:
     pair.one.cut(Link.STORE)
     pair.until_address_is_at(pair.two)
-    pair.until_heard()
+    pair.until_media_flow()
 
 
 def test_a_host_that_was_cut_off_from_everything_gives_the_address_up_when_it_is_back(pair: Pair) -> None:
     pair.one.cut()
     eventually(pair.two.has_address, "the standby has the address", MOVED_S, details=pair.outputs)
-    pair.until_heard()
+    pair.until_media_flow()
     pair.one.restore()
     pair.until_address_is_at(pair.two)
-    pair.until_heard()
+    pair.until_media_flow()
 
 
 def test_a_host_that_was_stopped_gives_the_address_up_when_it_goes_on(pair: Pair) -> None:
     stopped = [*pair.keepalived[0].stop_all(), *pair.one.stop()]
     eventually(pair.two.has_address, "the standby has the address", MOVED_S, details=pair.outputs)
-    pair.until_heard()
+    pair.until_media_flow()
     for process in stopped:
         process.resume()
     pair.until_address_is_at(pair.two)
-    pair.until_heard()
+    pair.until_media_flow()
 
 
 def test_the_address_stays_with_a_host_that_drains(pair: Pair) -> None:
@@ -150,4 +150,4 @@ def test_the_address_stays_with_a_host_that_drains(pair: Pair) -> None:
     pair.keepalived[0].wait_for_line("VRRP_Script(nh_is_ready) failed")
     pair.keepalived[0].wait_for_line("Changing effective priority from 150 to 100")
     assert pair.one.has_address()
-    pair.until_heard()
+    pair.until_media_flow()

@@ -12,7 +12,7 @@ from nh.results import Activated
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 LOOPBACK: Final = "127.0.0.1"
-HEARD_S: Final = 0.05
+MEDIA_S: Final = 0.05
 """How long to wait for a packet that may be lost."""
 
 _numbers = itertools.count()
@@ -60,7 +60,7 @@ class RelayedCall:
             self._send(self.alice, self.for_alice, self.bob, self.for_bob, component)
             self._send(self.bob, self.for_bob, self.alice, self.for_alice, component)
 
-    def is_heard(self) -> bool:
+    def media_flow(self) -> bool:
         """Whether an RTP packet of each phone reaches the other one, by the ports that the call has."""
         for sender, to, receiver, by in (
             (self.alice, self.for_alice, self.bob, self.for_bob),
@@ -68,7 +68,7 @@ class RelayedCall:
         ):
             payload = next(self._payloads)
             sender.send(payload, to)
-            if not any(packet == (payload, by) for packet in receiver.arriving(HEARD_S)):
+            if not any(packet == (payload, by) for packet in receiver.arriving(MEDIA_S)):
                 return False
         return True
 
