@@ -20,7 +20,7 @@
     │   ├── Unsupported         the client asks for something that nh does not do
     │   ├── SocketCountMismatch offer and answer need different numbers of sockets
     │   ├── Draining            a new call during a drain
-    │   ├── LimitReached        max_calls, max_sockets or max_sockets_in_group is reached
+    │   ├── LimitReached        max_calls, max_sockets, max_cpu or another limit is reached
     │   ├── PortsExhausted      no run of consecutive ports is free
     │   │   └── SocketsExhausted    the system has no descriptors or memory for sockets
     │   └── AddressUnavailable  this host cannot bind the address
@@ -151,9 +151,18 @@ class SocketCountMismatch(Refused):
 
 
 class LimitReached(Refused):
-    """A configured limit would be exceeded; the message names it."""
+    """A configured limit would be exceeded; the message names it.
+
+    Args:
+        message: the limit, and by what it is reached.
+        setting: the setting that refuses new calls; "": the limit is one of a single call.
+    """
 
     code = "limit"
+
+    def __init__(self, message: str, setting: str = "") -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 class Draining(Refused):

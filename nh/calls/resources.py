@@ -107,7 +107,8 @@ class CallResources:
         limit = shared.settings.max_sockets
         if limit and shared.sockets + wanted > limit:
             raise LimitReached(
-                f"{wanted} more sockets exceed max_sockets = {limit} ({shared.sockets} are in use)"
+                f"{wanted} more sockets exceed max_sockets = {limit} ({shared.sockets} are in use)",
+                "max_sockets",
             )
         group = SocketGroup.open(
             id=group_id,

@@ -31,6 +31,8 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
         max_calls: most calls, 0: no limit.
         max_sockets: most media sockets, 0: no limit.
         max_sockets_in_group: most sockets for one SDP, 0: no limit.
+        max_cpu: percent of its CPU's time above which a shard refuses new calls, 1 to 100; 0: no limit.
+        max_bandwidth: received payload bytes a second above which new calls are refused; 0: no limit.
 
     Raises:
         ValueError: a value is out of range.
@@ -48,6 +50,8 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     max_calls: int = 0
     max_sockets: int = 0
     max_sockets_in_group: int = 0
+    max_cpu: int = 0
+    max_bandwidth: int = 0
 
     def __post_init__(self) -> None:
         in_range("latch_window_s", self.latch_window_s, 0, 60)
@@ -59,6 +63,8 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
         in_range("dscp", self.dscp, 0, 63)
         for name in ("max_calls", "max_sockets", "max_sockets_in_group"):
             in_range(name, getattr(self, name), 0, 2**31)
+        in_range("max_cpu", self.max_cpu, 0, 100)
+        in_range("max_bandwidth", self.max_bandwidth, 0, 2**40)
 
 
 def in_range(name: str, value: float, low: float, high: float) -> None:

@@ -27,11 +27,14 @@ class CallTable:
 
     Attributes:
         draining: while it is True, commands for unknown call-ids are refused.
+        overload: the load limit that is reached, as its setting and a text: commands for unknown call-ids are
+            refused; None: no such limit is reached.
     """
 
     def __init__(self, resources: Resources, *, wall_offset_s: float = 0.0) -> None:
         self.resources = resources
         self.draining = False
+        self.overload: tuple[str, str] | None = None
         self._wall_offset_s = wall_offset_s
         self._calls: dict[bytes, Call] = {}
 
@@ -92,7 +95,7 @@ class CallTable:
 
         Raises:
             Draining: the call is new and the table drains.
-            LimitReached: the call is new and there are max_calls others.
+            LimitReached: the call is new, and there are max_calls others or a load limit is reached.
         """
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
         relay_media = call.allocate(
@@ -131,7 +134,7 @@ class CallTable:
 
         Raises:
             Draining: the call is new and the table drains.
-            LimitReached: the call is new and there are max_calls others.
+            LimitReached: the call is new, and there are max_calls others or a load limit is reached.
         """
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
         groups = call.get_offers(now=now).offer(
@@ -221,7 +224,10 @@ class CallTable:
             raise Draining("nh is draining, or its store is away: it takes no new calls, its calls go on")
         limit = self.resources.settings.max_calls
         if limit and len(self._calls) >= limit:
-            raise LimitReached(f"max_calls = {limit} is reached")
+            raise LimitReached(f"max_calls = {limit} is reached", "max_calls")
+        if self.overload is not None:
+            setting, text = self.overload
+            raise LimitReached(text, setting)
         return Call(call_id, self.resources, wall_offset_s=self._wall_offset_s, now=now)
 
     def _begin(self, call: Call) -> None:

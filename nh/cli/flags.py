@@ -270,6 +270,12 @@ FLAGS: Final[dict[str, Flag]] = {
     "max_calls": Flag(_LIMITS, "Most calls at once; 0: no limit", 0, 2**31),
     "max_sockets": Flag(_LIMITS, "Most media sockets at once; 0: no limit", 0, 2**31),
     "max_sockets_in_group": Flag(_LIMITS, "Most sockets for the media of one SDP; 0: no limit", 0, 2**31),
+    "max_cpu": Flag(
+        _LIMITS, "Refuse new calls while the shard's CPU is busier; 0: no limit", 0, 100, "percent"
+    ),
+    "max_bandwidth": Flag(
+        _LIMITS, "Refuse new calls while more media arrive; 0: no limit", 0, 2**40, "bytes/s"
+    ),
 }
 
 

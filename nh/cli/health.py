@@ -29,6 +29,8 @@ class Health(msgspec.Struct, frozen=True):
         shards, shards_up, calls: as last published.
         draining: whether new calls are refused.
         version: of the nh that runs; "": none runs.
+        load_percent: use of the limit that is closest to be reached.
+        at_limit: number of shards that refuse new calls because a limit is reached.
     """
 
     alive: bool
@@ -39,6 +41,8 @@ class Health(msgspec.Struct, frozen=True):
     calls: int = 0
     draining: bool = False
     version: str = ""
+    load_percent: int = 0
+    at_limit: int = 0
 
 
 def health(
@@ -64,6 +68,8 @@ def health(
     else:
         calls = "1 call" if found.calls == 1 else f"{found.calls} calls"
         well = f"ok: {found.shards_up} of {found.shards} shards are up, {calls}"
+        if found.at_limit:
+            well += f"; {found.at_limit} of them refuse new calls, because a limit is reached"
         typer.echo(found.why or well)
     if not (found.alive if alive else found.ready):
         raise typer.Exit(1)
@@ -105,4 +111,6 @@ def _health(reading: "StatsReading", *, alive: bool, why: str) -> Health:
         calls=reading.totals.calls,
         draining=bool(reading.supervisor.draining),
         version=reading.version,
+        load_percent=reading.totals.load_percent,
+        at_limit=reading.totals.at_limit,
     )

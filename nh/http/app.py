@@ -81,11 +81,14 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 def _health(stats: StatsSource, why_not: Callable[[StatsReading], str]) -> Endpoint:
     async def endpoint(_request: Request) -> Response:
+        load = {"load_percent": 0, "at_limit": 0}
         try:
-            why = why_not(stats.read())
+            reading = stats.read()
+            why = why_not(reading)
+            load = {name: getattr(reading.totals, name) for name in load}
         except NhError as exc:
             why = str(exc)
-        return json_reply({"ok": not why, "why": why}, 503 if why else 200)
+        return json_reply({"ok": not why, "why": why, **load}, 503 if why else 200)
 
     return endpoint
 

@@ -48,8 +48,13 @@ _ERROR: Final = {
 
 _HEALTH: Final = {
     "type": "object",
-    "properties": {"ok": {"type": "boolean"}, "why": {"type": "string"}},
-    "required": ["ok", "why"],
+    "properties": {
+        "ok": {"type": "boolean"},
+        "why": {"type": "string"},
+        "load_percent": {"type": "integer"},
+        "at_limit": {"type": "integer"},
+    },
+    "required": ["ok", "why", "load_percent", "at_limit"],
 }
 
 

@@ -45,6 +45,7 @@ from nh.results import Activated, Allocated, Closed, RelayResult
 from nh.shard.call_list import CallLister
 from nh.shard.call_log import CallLog, RefusalLog
 from nh.shard.journal import JournalWriter
+from nh.shard.load import LoadMeter
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.plane import SocketPlane
@@ -101,6 +102,7 @@ class Relay:
         self._call_log = CallLog(config.shard)
         self.observe(self._call_log)
         self.observe(self._collector)
+        self.observe(LoadMeter(self.stats, self.table, config.shard))  # reads what the collector has counted
         self._loop: Loop | None = None
         self._ticker: Ticker | None = None
 
@@ -237,6 +239,7 @@ class Relay:
             result = self._execute(command)
         except (Refused, ProtocolError) as exc:
             self._refusals.refused(exc)
+            self._collector.count_refusal(exc)
             self._collector.count_command(command, "refused")
             raise
         except Exception:

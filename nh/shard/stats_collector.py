@@ -14,6 +14,7 @@ from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.command_table import INFO
 from nh.commands import RelayCommand
+from nh.errors import Draining, LimitReached, NhError
 from nh.shard.media.plane import SocketPlane
 from nh.shard.reports import describe_streams
 from nh.stats import ShardStats
@@ -69,6 +70,18 @@ class StatsCollector(CallObserver):
         """
         name = f"{INFO[type(command)].counters}_{outcome}"
         setattr(self.stats, name, getattr(self.stats, name) + 1)
+
+    def count_refusal(self, why: NhError) -> None:
+        """Count what refuses new calls.
+
+        Args:
+            why: of a command that was refused.
+        """
+        if isinstance(why, LimitReached) and why.setting:
+            name = f"refused_{why.setting}"
+            setattr(self.stats, name, getattr(self.stats, name) + 1)
+        elif isinstance(why, Draining):
+            self.stats.refused_draining += 1
 
     def session_activated(self, _call_id: bytes, _session: Session) -> None:
         """See CallObserver."""

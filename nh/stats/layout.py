@@ -82,6 +82,12 @@ class ShardStats:
         "block and unblock commands of ng that failed by an error of nh or of the system"
     )
 
+    refused_max_calls: int = counter("new calls refused because max_calls was reached", "calls")
+    refused_max_sockets: int = counter("requests refused because of max_sockets", "requests")
+    refused_max_cpu: int = counter("new calls refused because max_cpu was reached", "calls")
+    refused_max_bandwidth: int = counter("new calls refused because max_bandwidth was reached", "calls")
+    refused_draining: int = counter("new calls refused during a drain, or while the store was away", "calls")
+
     expired_silent: int = counter("sessions ended because no packet arrived for silent_s", "sessions")
     expired_hold: int = counter("sessions on hold ended because no packet arrived for hold_s", "sessions")
     expired_unused: int = counter("socket groups closed that never had a session", "groups")
@@ -108,6 +114,14 @@ class ShardStats:
     kernel_flows: int = gauge("directions relayed inside the kernel", "directions")
     ports_free: int = gauge("media ports free", "ports")
     ports_total: int = gauge("media ports in the shard's slice", "ports")
+    byte_rate: int = gauge("payload bytes received in the last second", "bytes/s")
+    cpu_percent: int = gauge("busy time of the shard's CPU in the last second", "percent", Total.MAX)
+    load_percent: int = gauge(
+        "use of the closest of max_calls, max_sockets, max_cpu, max_bandwidth; of the CPU without these",
+        "percent",
+        Total.MAX,
+    )
+    at_limit: int = gauge("1 while one of these limits refuses new calls, otherwise 0", "shards")
     loop_lag_s: float = gauge("longest delay of the event loop since the last publication", "s", Total.MAX)
     memory_bytes: int = gauge("resident memory", "bytes")
     heartbeat: float = gauge("monotonic clock at the last publication", "s", Total.MIN)

@@ -135,6 +135,13 @@ def test_the_header_says_that_it_drains(ends: float, said: str) -> None:
     assert rendered(view_of(reading))[0].startswith(f"nh 0.1.0 · {said}up 1m30s · ")
 
 
+def test_the_header_says_that_a_limit_is_reached() -> None:
+    reading = make_reading(busy(0, 100.0))
+    assert "limit" not in rendered(view_of(reading))[0]
+    reading.totals.at_limit = 1
+    assert rendered(view_of(reading))[0].startswith("nh 0.1.0 · at a limit · up 1m30s · ")
+
+
 def test_graphs_end_with_the_highest_value() -> None:
     lines = rendered(view_of(AFTER, BEFORE))
     assert lines[1].startswith("packets/s    5.0 ")

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ng.client import JSON, NgClient, NgError, reason
-from tests.ng.ng_call import AUDIO, SDP, NgCall
+from tests.ng.ng_call import AUDIO, SDP, End, NgCall, talk
 from tests.ng.relays import call_ids, drain, running_ng_relay, running_nh
 from tests.sip.message import new_token
 from tests.sip.sdp import MediaLine
+from tools.harness.waiting import eventually
 
 
 @pytest.fixture(params=["nh", pytest.param("rtpengine", marks=pytest.mark.rtpengine)])
@@ -49,6 +50,37 @@ def test_a_draining_relay_says_what_a_full_one_says() -> None:
         call.offer(AUDIO)
         client.get("delete", call_id=call.call_id, delete_delay=0)
         assert relay.program.wait(10) == 0
+
+
+def test_a_relay_at_a_load_limit_refuses_new_calls_until_its_load_is_less(alice: End, bob: End) -> None:
+    with running_nh(shards=1, max_bandwidth=1) as relay, NgClient(relay.address) as client:
+        known, offer = NgCall(client), {"from_tag": "f", "sdp": SDP, "supports": ["load limit"]}
+        bob.read(known.offer(alice.describe()))
+        alice.read(known.answer(bob.describe()))
+
+        def refused_while_they_talk() -> str:
+            talk(alice, bob)
+            call_id = new_token()
+            reply = client.request("offer", call_id=call_id, **offer)
+            if reply["result"] == "ok":
+                client.get("delete", call_id=call_id, delete_delay=0)
+            return str(reply.get("message", ""))
+
+        why = eventually(refused_while_they_talk, "new calls are refused")
+        assert why.startswith("max_bandwidth = 1 is reached: ")
+        alice.read(known.answer(bob.describe()))  # calls that it has go on
+
+        def taken() -> bool:
+            return bool(client.request("offer", call_id="new", **offer)["result"] == "ok")
+
+        eventually(taken, "new calls are taken, because nothing arrives")
+
+        def told() -> bool:
+            statistics = client.get("statistics")["statistics"]
+            rejected = statistics["totalstatistics"]["rejectedsessions"]
+            return bool(rejected >= 1 and statistics["nh"]["at_limit"] == 0)
+
+        eventually(told, "the statistics tell of it")
 
 
 @pytest.mark.parametrize("name", ["nh", pytest.param("rtpengine", marks=pytest.mark.rtpengine)])

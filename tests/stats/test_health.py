@@ -52,6 +52,12 @@ def test_a_relay_that_takes_no_calls_is_alive_and_says_why_it_is_not_ready(
     assert (why_not_alive(now), why_not_ready(now)) == ("", why)
 
 
+def test_a_relay_at_a_limit_is_ready_because_its_calls_still_need_it() -> None:
+    now = reading(UP, UP)
+    now.totals.at_limit, now.totals.load_percent = 2, 120
+    assert why_not_ready(now) == ""
+
+
 def test_a_supervisor_that_hangs_is_neither() -> None:
     now = reading(UP, UP, age_s=11)
     assert why_not_alive(now) == why_not_ready(now)

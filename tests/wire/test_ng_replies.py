@@ -144,9 +144,10 @@ def test_statistics_are_those_of_the_relay_in_rtpengines_words() -> None:
     shard = ShardStats()
     shard.calls, shard.sessions_ended, shard.expired_silent, shard.expired_hold = 3, 10, 2, 1
     shard.packets_out, shard.kernel_packets, shard.drop_looped, shard.offer_ok = 50, 20, 4, 7
+    shard.refused_max_calls, shard.refused_max_cpu, shard.refused_draining, shard.load_percent = 1, 2, 4, 90
     values = {
         "time": 1000.5,
-        "supervisor": {"running_since": 400.0},
+        "supervisor": {"running_since": 400.0, "draining": 1},
         "totals": dataclasses.asdict(shard),
     }
     told = reply(payload("statistics"), Stats(values))
@@ -155,6 +156,8 @@ def test_statistics_are_those_of_the_relay_in_rtpengines_words() -> None:
     assert (statistics[b"currentstatistics"][b"sessionsown"], statistics[b"interfaces"]) == (3, [])
     totals = statistics[b"totalstatistics"]
     assert totals[b"uptime"] == b"600"
+    assert totals[b"rejectedsessions"] == 7
+    assert (statistics[b"nh"][b"load_percent"], statistics[b"nh"][b"draining"]) == (90, 1)
     assert (totals[b"timeoutsessions"], totals[b"silenttimeoutsessions"]) == (2, 1)
     assert (totals[b"managedsessions"], totals[b"regularterminatedsessions"]) == (10, 7)
     assert (totals[b"relayedpackets_user"], totals[b"relayedpackets_kernel"]) == (30, 20)

@@ -117,7 +117,9 @@ def _header(reading: StatsReading, width: int, *, stopped: bool) -> Text:
     """One line of at most `width` columns; what matters least is left out first."""
     up = sum(shard.state is ShardState.UP and not hangs(shard) for shard in reading.shards)
     shards, clients = len(reading.shards), reading.supervisor.rpc_clients
-    drain = [_drain(reading)] if reading.supervisor.draining and not stopped else []
+    refusing = [_drain(reading)] if reading.supervisor.draining and not stopped else []
+    if reading.totals.at_limit and not stopped:
+        refusing.append("at a limit")
     count = f"{shards} shards" if stopped else f"{up} of {shards} shards up"
     short, long = _up(reading, stopped=stopped)
     clock = datetime.fromtimestamp(reading.time).strftime("%H:%M:%S")
@@ -130,11 +132,13 @@ def _header(reading: StatsReading, width: int, *, stopped: bool) -> Text:
         [count],
     )
     title = f"nh {reading.version}"
-    parts = next((each for each in choices if len(" · ".join([title, *drain, *each])) <= width), choices[-1])
+    parts = next(
+        (each for each in choices if len(" · ".join([title, *refusing, *each])) <= width), choices[-1]
+    )
     text = Text().append(title, style="bold")
-    for part in [*drain, *parts]:
+    for part in [*refusing, *parts]:
         bad = part == count and up < shards and not stopped
-        style = "bold yellow" if part in drain else "bold red" if bad else ""
+        style = "bold yellow" if part in refusing else "bold red" if bad else ""
         text.append(" · ", style="dim").append(part, style=style)
     return text
 

@@ -74,10 +74,11 @@ def all_ranges(ports: tuple[int, int], interfaces: Sequence[Interface]) -> tuple
 def limits_share(relay: RelaySettings, shards: int) -> RelaySettings:
     """One shard's settings: the limits on the whole relay are split evenly, rounding up; 0 stays "no limit".
 
-    max_sockets_in_group is a limit on one group of sockets, so it is not split.
+    max_sockets_in_group is a limit on one group of sockets, and max_cpu on one CPU, so they are not split.
     """
     return msgspec.structs.replace(
         relay,
         max_calls=-(-relay.max_calls // shards),
         max_sockets=-(-relay.max_sockets // shards),
+        max_bandwidth=-(-relay.max_bandwidth // shards),
     )

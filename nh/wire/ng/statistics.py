@@ -1,6 +1,7 @@
 """The reply to ng's `statistics`: rtpengine's structure, filled with what nh counts; all else is 0.
 
-Names and types are those of rtpengine 10.5: fractions are text. docs/reference/ng.md says what is filled.
+Names and types are those of rtpengine 10.5: fractions are text. The section `nh` has what rtpengine does not
+tell. docs/reference/ng.md says what is filled.
 """
 
 from collections.abc import Mapping
@@ -36,6 +37,9 @@ _COMMANDS: Final[Mapping[str, str]] = {
 
 _COUNTED: Final = ("offer", "answer", "delete", "query", "list")
 """Commands whose counters in nh.stats.ShardStats have the same name."""
+
+_LOAD: Final = ("load_percent", "cpu_percent", "byte_rate", "at_limit")
+"""Statistics of nh for which rtpengine has no name."""
 
 _NO_TIME: Final = "0.000000"
 
@@ -115,14 +119,15 @@ def make_statistics(values: Mapping[str, Any]) -> dict[str, Any]:
         },
     }
     sections = {name: {**section, **known.get(name, {})} for name, section in _EMPTY.items()}
-    return {**sections, "interfaces": [], "transcoders": []}
+    of_nh = {name: totals[name] for name in _LOAD} | {"draining": supervisor["draining"]}
+    return {**sections, "interfaces": [], "transcoders": [], "nh": of_nh}
 
 
 def _ended(totals: Mapping[str, Any]) -> dict[str, int]:
     expired = totals["expired_silent"] + totals["expired_hold"] + totals["expired_replaced"]
     return {
         "managedsessions": totals["sessions_ended"],
-        "rejectedsessions": totals["offer_refused"] + totals["offer_failed"],
+        "rejectedsessions": sum(value for name, value in totals.items() if name.startswith("refused_")),
         "timeoutsessions": totals["expired_silent"],
         "silenttimeoutsessions": totals["expired_hold"],
         "offertimeoutsessions": totals["expired_unused"],
