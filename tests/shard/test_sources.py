@@ -13,9 +13,10 @@ import pytest
 from nh.calls.media import Media, Side
 from nh.calls.source import SourcePolicy
 from nh.commands import TransactionKey
+from nh.shard.media import sockets
 from tests.calls.rtp import SSRC, rtp_packet
 from tests.shard.conftest import MakePeer, MakeTestbed
-from tests.shard.testbed import PACKET, PACKETS, V4, Conversation, RelayTestbed, audio, shuts_out
+from tests.shard.testbed import PACKET, PACKETS, V4, V6, Conversation, RelayTestbed, audio, shuts_out
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 ALICE = "127.0.0.11"
@@ -46,6 +47,13 @@ def test_who_announces_an_address_of_many_is_sent_to_when_it_has_sent(
     testbed.passes(bob, call.for_callee, alice)
 
 
+@pytest.fixture(params=[True, False], ids=["connected", "no descriptor left to connect"])
+def connected_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latched sockets are connected, or not, for lack of the descriptors beside them."""
+    if not request.param:
+        monkeypatch.setattr(sockets, "BESIDE_SHARE", 0.0)
+
+
 # --- latching ---------------------------------------------------------------------------------------
 
 
@@ -61,6 +69,23 @@ def test_an_exact_match_latches_at_once_and_the_kernel_shuts_others_out(
     assert shuts_out(call.for_caller, ALICE), "another port of Alice's does not match, too"
     testbed.converse(alice, bob, call)
     assert bob.pending() == []
+
+
+@pytest.mark.usefixtures("connected_or_not", "ipv6")
+@pytest.mark.parametrize("address", [V4, V6])
+def test_what_a_latched_source_sends_is_counted_and_measured(
+    make_testbed: MakeTestbed, make_peer: MakePeer, address: str
+) -> None:
+    alice, bob = make_peer(address), make_peer(address)
+    testbed = make_testbed()
+    call = testbed.call(alice, bob, to_callee=address, to_caller=address)
+    for number in range(5):
+        packet = rtp_packet(number, number * 160)
+        testbed.passes(alice, call.for_caller, bob, payload=packet)
+    leg = testbed.leg(call.key, Side.FROM)
+    assert (leg.packets, leg.latched, leg.dropped) == (5, True, {})
+    assert [(stream.packets, stream.lost) for stream in leg.streams] == [(5, 0)]
+    assert testbed.stats().packets_in == 5
 
 
 def test_rtcp_latches_by_itself_after_rtp(testbed: RelayTestbed, make_peer: MakePeer) -> None:
@@ -118,6 +143,7 @@ def test_a_stranger_who_speaks_first_gets_nothing_where_the_sdp_says_where_the_p
     assert mallory.pending() == []
 
 
+@pytest.mark.usefixtures("connected_or_not")
 def test_a_third_party_is_dropped_and_counted_from_its_first_packet_on(
     testbed: RelayTestbed, make_peer: MakePeer
 ) -> None:
@@ -182,6 +208,7 @@ def test_the_end_of_the_window_latches_without_any_packet(
     testbed.passes(bob, call.for_callee, alice)
 
 
+@pytest.mark.usefixtures("connected_or_not")
 def test_the_announced_source_takes_over_however_late(make_testbed: MakeTestbed, make_peer: MakePeer) -> None:
     testbed = make_testbed(latch_window_s=0)
     alice, bob, first = make_peer(ALICE), make_peer(BOB), make_peer(MALLORY)
@@ -226,6 +253,7 @@ def test_rtp_claims_no_rtcp_leg_and_rtcp_no_rtp_leg(testbed: RelayTestbed, make_
 # --- the phone that moves, and strangers ------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("connected_or_not")
 def test_a_phone_whose_nat_moves_it_is_heard_again_both_ways(
     testbed: RelayTestbed, make_peer: MakePeer
 ) -> None:
@@ -396,6 +424,7 @@ def speaks_until(
     testbed.turn_until(heard, what)
 
 
+@pytest.mark.usefixtures("connected_or_not")
 def test_after_a_silence_another_stream_of_the_same_ip_takes_over(
     forgiving: RelayTestbed, make_peer: MakePeer
 ) -> None:
@@ -410,6 +439,7 @@ def test_after_a_silence_another_stream_of_the_same_ip_takes_over(
     forgiving.passes(bob, call.for_callee, rebound)
 
 
+@pytest.mark.usefixtures("connected_or_not")
 def test_after_a_silence_another_ip_is_still_shut_out(forgiving: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob, mallory = make_peer(ALICE), make_peer(BOB), make_peer(MALLORY)
     call = forgiving.call(alice, bob)

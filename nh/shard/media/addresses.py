@@ -23,6 +23,12 @@ def socket_address(endpoint: Endpoint) -> SocketAddress:
     return address, endpoint.port, 0, ifindex
 
 
+def received_address(endpoint: Endpoint) -> SocketAddress:
+    """The same as recvfrom(2) has it: IPv6 always has a flow and a scope."""
+    address = socket_address(endpoint)
+    return address if len(address) == 4 or ":" not in address[0] else (*address, 0, 0)
+
+
 def endpoint_of(address: tuple[Any, ...]) -> Endpoint:
     """The endpoint that a packet came from, as recvfrom(2) has it."""
     if len(address) < 4 or not address[3]:

@@ -1,4 +1,4 @@
-"""Fast readers: one closure for each connected socket of one leg, for the plans of almost every packet.
+"""Fast readers: one closure for each socket of one latched leg, for the plans of almost every packet.
 
 A closure finds everything in its cells, without a look-up. The readers of a factory share the cells of what
 all sockets of a shard have in common. What can be decided for a leg (does it have RTP statistics, and whose
@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nh.calls.leg import Leg
+from nh.calls.media import Endpoint
 from nh.calls.rtcp_reports import note_reports
 from nh.calls.rtp.meter import RtpMeter
+from nh.shard.media.addresses import SocketAddress, endpoint_of
 from nh.shard.media.egress import Egress, Send
 from nh.shard.media.poll import MediaPoll, Reader
 from nh.shard.media.sockets import MediaSocket, socket_of
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 Receive = Callable[[bytearray], int]
 """Reads one packet into a buffer; returns its bytes. Raises OSError if none waits, or for an ICMP error."""
+
+ReceiveFrom = Callable[[bytearray], tuple[int, SocketAddress]]
+"""The same, with the address that the packet came from."""
 
 SendFailed = Callable[[Leg, Send, memoryview, OSError], None]
 NoteErrors = Callable[[MediaSocket], None]
@@ -89,6 +94,52 @@ def measuring_factory(
                 size = receive(buffer)
             except OSError:
                 note_errors(socket_of(leg))
+                return
+            leg.packets += 1
+            leg.bytes += size
+            traffic.received_packets += 1
+            traffic.received_bytes += size
+            try:
+                send(view[:size])
+            except OSError as error:
+                send_failed(leg, send, view[:size], error)
+            if measure(buffer, size, poll.now):
+                note_reports(leg, view[:size], now=poll.now)
+
+        return forward_and_measure
+
+    return new_reader
+
+
+def source_factory(
+    buffer: bytearray,
+    traffic: TrafficTotals,
+    poll: MediaPoll,
+    send_failed: SendFailed,
+    *,
+    note_errors: NoteErrors,
+    admit: Callable[[MediaSocket, int, Endpoint], None],
+) -> Callable[[Leg, ReceiveFrom, Send, RtpMeter, SocketAddress], Reader]:
+    """The same as measuring_factory() for a socket that is not connected to the source of its leg.
+
+    Args:
+        admit: called with each packet in the buffer that has another source.
+    """
+    view = memoryview(buffer)
+
+    def new_reader(
+        leg: Leg, receive: ReceiveFrom, send: Send, meter: RtpMeter, source: SocketAddress
+    ) -> Reader:
+        measure = meter.measure
+
+        def forward_and_measure() -> None:
+            try:
+                size, address = receive(buffer)
+            except OSError:
+                note_errors(socket_of(leg))
+                return
+            if address != source:
+                admit(socket_of(leg), size, endpoint_of(address))
                 return
             leg.packets += 1
             leg.bytes += size

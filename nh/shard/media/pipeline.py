@@ -63,6 +63,9 @@ NO_SESSION: Final = Plan(Admit.NO_SESSION)
 PLAIN: Final = Plan(Admit.BY_KERNEL)
 """The plan of almost every packet in user space: receive, count, send, measure."""
 
+BY_SOURCE: Final = Plan(Admit.BY_SOURCE)
+"""The same at a socket that is not connected, such as that of a leg that has not latched."""
+
 SECURED: Final = Plan(Admit.BY_KERNEL, secured=True)
 """The same with SRTP of an end."""
 

@@ -1,6 +1,6 @@
 """Readers: plans of the media pipeline, compiled into what the poll calls for each packet.
 
-Connected sockets whose plan is plain, or has SRTP and nothing else, get a closure of
+Sockets of one latched leg whose plan is plain, or has SRTP and nothing else, get a closure of
 nh.shard.media.fast_readers. This module has the readers that go stage by stage: one for every other connected
 socket, one that admits by source, one that drops.
 """
@@ -16,10 +16,23 @@ from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
 from nh.calls.rtcp_reports import note_reports
 from nh.shard.media import loop_guard
-from nh.shard.media.addresses import endpoint_of
+from nh.shard.media.addresses import endpoint_of, received_address
 from nh.shard.media.egress import Egress
-from nh.shard.media.fast_readers import forwarding_factory, measuring_factory, secured_factory
-from nh.shard.media.pipeline import PLAIN, SECURED, SECURED_BY_DTLS, Admit, Plan
+from nh.shard.media.fast_readers import (
+    forwarding_factory,
+    measuring_factory,
+    secured_factory,
+    source_factory,
+)
+from nh.shard.media.pipeline import (
+    BY_SOURCE,
+    PLAIN,
+    SECURED,
+    SECURED_BY_DTLS,
+    Admit,
+    Plan,
+    sole_latched_source,
+)
 from nh.shard.media.poll import MediaPoll, Reader
 from nh.shard.media.protocols import MEDIA_FROM, EndProtocols
 from nh.shard.media.sockets import MediaSocket, socket_of
@@ -64,6 +77,9 @@ class Readers:
         buffer, send_failed, note_errors = self._buffer, egress.send_failed, self._note_errors
         self._new_forwarding = forwarding_factory(buffer, traffic, send_failed, note_errors)
         self._new_measuring = measuring_factory(buffer, traffic, poll, send_failed, note_errors)
+        self._new_by_source = source_factory(
+            buffer, traffic, poll, send_failed, note_errors=note_errors, admit=self._admit_other
+        )
         self._new_secured = secured_factory(
             buffer,
             traffic,
@@ -90,6 +106,10 @@ class Readers:
             if meter is None:
                 return self._new_forwarding(leg, receive, send)
             return self._new_measuring(leg, receive, send, meter)
+        source = sole_latched_source(media_socket.legs) if plan == BY_SOURCE else None
+        if leg is not None and source is not None and (meter := leg.find_meter()) is not None:
+            receive_from, send = media_socket.sock.recvfrom_into, self._egress.sender(leg)
+            return self._new_by_source(leg, receive_from, send, meter, received_address(source))
         return functools.partial(self._readers[plan.admit], media_socket)
 
     def beside(self, media_socket: MediaSocket, sock: socket.socket) -> Reader:
@@ -128,6 +148,10 @@ class Readers:
         if changed := self._admit_next(media_socket, sock or media_socket.sock):
             self._changed(changed)
 
+    def _admit_other(self, media_socket: MediaSocket, size: int, source: Endpoint) -> None:
+        if changed := self._admit(media_socket, size, source, 0):
+            self._changed(changed)
+
     def _pass_next(self, media_socket: MediaSocket) -> None:
         ttl = 0
         try:
@@ -149,7 +173,7 @@ class Readers:
     # --- stages ---------------------------------------------------------------------------------------
 
     def _admit_next(self, media_socket: MediaSocket, sock: socket.socket) -> Sequence[Leg] | None:
-        """Collect the next packet, decide by its kind and source, send it.
+        """Collect the next packet, and admit it.
 
         Returns:
             The legs whose source or state changed; None if no packet waits.
@@ -167,6 +191,14 @@ class Readers:
         except OSError:
             self._note_errors(media_socket)
             return ()
+        return self._admit(media_socket, size, source, ttl)
+
+    def _admit(self, media_socket: MediaSocket, size: int, source: Endpoint, ttl: int) -> Sequence[Leg]:
+        """Decide by the kind and source of the packet in the buffer, and send it.
+
+        Returns:
+            The legs whose source or state changed.
+        """
         if not media_socket.legs:
             self._traffic.drop(Drop.NO_SESSION, size)
             return ()
