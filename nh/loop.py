@@ -12,11 +12,14 @@ import logging
 import selectors
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 logger = logging.getLogger(__name__)
 
 Callback = Callable[[], None]
+
+PROBE_TURNS: Final = 16
+"""See TurnReads."""
 
 
 class Timer(Protocol):
@@ -24,6 +27,34 @@ class Timer(Protocol):
 
     def cancel(self) -> None:
         """Never run the callback; no effect if it has run."""
+
+
+class TurnReads:
+    """How many messages a reader takes from its descriptor in one turn of the loop.
+
+    A read that finds no message costs as much as one that finds one. So while messages come one by one, a
+    turn reads once, and only one turn in PROBE_TURNS tries again; while they come faster, a turn reads until
+    there is none. What a turn leaves makes the descriptor readable in the next turn.
+
+    Args:
+        most: most messages of one turn, so that other descriptors get their turn.
+    """
+
+    __slots__ = ("_most", "_several", "_turns")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._several = True
+        self._turns = 0
+
+    def begin(self) -> int:
+        """The number of messages that this turn may read."""
+        self._turns += 1
+        return self._most if self._several or self._turns % PROBE_TURNS == 0 else 1
+
+    def end(self, found: int) -> None:
+        """A turn has tried to read more than once, and has found so many messages."""
+        self._several = found > 1
 
 
 class Loop(Protocol):

@@ -16,7 +16,7 @@ import pytest
 import uvloop
 
 from nh.asyncio_loop import AsyncioLoop
-from nh.loop import Loop, SelectorLoop
+from nh.loop import PROBE_TURNS, Loop, SelectorLoop, TurnReads
 from tools.harness.waiting import turn_until
 
 
@@ -369,3 +369,21 @@ def test_asyncio_loop_is_the_running_one_by_default() -> None:
         return True
 
     assert asyncio.run(lives_in_it())
+
+
+def test_a_turn_reads_once_while_messages_come_one_by_one() -> None:
+    reads = TurnReads(most=64)
+    allowed = []
+    for found in [1] * 3 * PROBE_TURNS:
+        most = reads.begin()
+        allowed.append(most)
+        if most > 1:
+            reads.end(found)
+
+    assert allowed.count(64) <= 4, "a turn in PROBE_TURNS tries more than one message"
+
+    while reads.begin() == 1:
+        pass
+    reads.end(found=7)
+
+    assert reads.begin() == 64

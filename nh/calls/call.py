@@ -89,10 +89,11 @@ class Call:
                 yield 0, group
 
     @property
-    def running(self) -> Iterator[Session]:
+    def running(self) -> list[Session]:
         """All sessions that relay."""
-        for _, session in self.sessions:
-            yield session
+        if not self.transactions:
+            return [] if self.offers is None else self.offers.running
+        return [session for _, session in self.sessions]
 
     def note(self, *, now: float) -> None:
         """Bring counters and times of packets up to date, before they are shown or decide on expiry."""

@@ -5,6 +5,7 @@ other. The first byte tells most kinds apart (RFC 7983 7). Pure functions on byt
 """
 
 import enum
+import functools
 import re
 from struct import Struct
 from typing import Final, NamedTuple
@@ -88,17 +89,30 @@ def carried_by(media: Media, component: int) -> Carried:
         media: the medium, as that end announced it.
         component: which of its consecutive ports, from 0.
     """
-    proto = media.proto.upper()
+    muxed = media.rtcp is not None and media.rtcp == media.endpoint(0)
+    return _carried_by(media.proto, bool(component % 2), muxed, media.handshakes)
+
+
+@functools.lru_cache(maxsize=256)  # operators of flags are slow, and nearly all media are alike
+def _carried_by(proto: str, odd: bool, muxed: bool, handshakes: tuple[str, ...]) -> Carried:
+    """See carried_by().
+
+    Args:
+        proto: the transport.
+        odd: whether the component's port is an odd one, which is RTCP's.
+        muxed: whether RTCP comes to the port of RTP.
+        handshakes: see Media.
+    """
+    proto = proto.upper()
     if "RTP" in proto:
-        carried = Carried.RTCP if component % 2 else Carried.RTP
-        if media.rtcp is not None and media.rtcp == media.endpoint(0):
+        carried = Carried.RTCP if odd else Carried.RTP
+        if muxed:
             carried |= Carried.RTCP
         if "SAVP" not in proto:
             carried |= Carried.PADDED
     else:
         carried = Carried.UDPTL if "UDPTL" in proto else Carried.OTHER
-    handshakes = (*media.handshakes, "dtls", "stun") if "TLS" in proto else media.handshakes
-    for name in handshakes:
+    for name in (*handshakes, "dtls", "stun") if "TLS" in proto else handshakes:
         carried |= HANDSHAKES.get(name, Carried.NOTHING)
     return carried
 

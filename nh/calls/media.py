@@ -302,6 +302,15 @@ def make_media(
     """
     if not 0 <= port <= 65535:
         raise MalformedRequest(f"{where}: port {port} is not in 0..65535")
+    check_range(range_, where=where)
+    return Media(canonical_host(address, where=where), port, range_, proto, kind)
+
+
+def check_range(range_: int, *, where: str) -> None:
+    """Check the number of consecutive ports of a medium.
+
+    Raises:
+        MalformedRequest: it is not in 1..MAX_RANGE.
+    """
     if not 1 <= range_ <= MAX_RANGE:
         raise MalformedRequest(f"{where}: range {range_} is not in 1..{MAX_RANGE}")
-    return Media(canonical_host(address, where=where), port, range_, proto, kind)

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 from nh.errors import ChannelFull
 from nh.ipc.link_messages import MAX_MESSAGE_BYTES
-from nh.loop import Loop
+from nh.loop import Loop, TurnReads
 from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
@@ -90,6 +90,7 @@ class Channel:
         self._buffer = bytearray(MAX_MESSAGE_BYTES + 1)
         self._open = True
         self._too_many_in_flight = False
+        self._reads = TurnReads(RECORDS_A_TURN)
         loop.add_reader(sock.fileno(), self._read)
 
     @property
@@ -161,9 +162,12 @@ class Channel:
         self._sock.close()
 
     def _read(self) -> None:
-        for _ in range(RECORDS_A_TURN):
-            if not self._open or not self._read_one():
-                return
+        most = self._reads.begin()
+        found = 0
+        while found < most and self._open and self._read_one():
+            found += 1
+        if most > 1:
+            self._reads.end(found)
 
     def _read_one(self) -> bool:
         """Read one record; False if there is none now."""

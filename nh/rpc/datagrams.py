@@ -6,7 +6,7 @@ import socket
 from typing import Any, Final, NamedTuple
 
 from nh.address import TcpAddress
-from nh.loop import Loop
+from nh.loop import Loop, TurnReads
 from nh.reasons import reason
 from nh.rpc.events import Handler, Message
 from nh.stats.layout import SupervisorStats
@@ -60,6 +60,9 @@ class DatagramSocket:
         self._stats = stats
         self._limited_log = limited_log
         self._open = self._reading = True
+        self._fd = sock.fileno()
+        self._buffer = bytearray(_ROOM_BYTES)
+        self._reads = TurnReads(DATAGRAMS_A_TURN)
         loop.add_reader(sock.fileno(), self._on_readable)
 
     def stop_reading(self) -> None:
@@ -74,20 +77,28 @@ class DatagramSocket:
         self._open = False
 
     def _on_readable(self) -> None:
-        for _ in range(DATAGRAMS_A_TURN):
-            if not self._reading:
-                return
-            try:
-                message, peer = self._sock.recvfrom(_ROOM_BYTES)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as exc:  # an ICMP error for an earlier reply; the socket still works
-                self._limited_log.log(
-                    logging.WARNING, "a reply over UDP did not reach its client: %s", reason(exc)
-                )
-                return
-            sender = DatagramSender(self._sock.fileno(), peer)
-            self._handler.serve(Message(message), sender, functools.partial(self._send, peer))
+        most = self._reads.begin()
+        found = 0
+        while found < most and self._reading and self._read_one():
+            found += 1
+        if most > 1:
+            self._reads.end(found)
+
+    def _read_one(self) -> bool:
+        """Serve one datagram; False if there is none now."""
+        try:
+            size, peer = self._sock.recvfrom_into(self._buffer)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as exc:  # an ICMP error for an earlier reply; the socket still works
+            self._limited_log.log(
+                logging.WARNING, "a reply over UDP did not reach its client: %s", reason(exc)
+            )
+            return False
+        sender = DatagramSender(self._fd, peer)
+        message = Message(bytes(memoryview(self._buffer)[:size]))
+        self._handler.serve(message, sender, functools.partial(self._send, peer))
+        return True
 
     def _send(self, peer: Any, reply: bytes) -> None:
         if not self._open:

@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from nh.calls.media import UNSPECIFIED, Endpoint, Media, canonical_address, is_address, make_media
+from nh.calls.media import (
+    UNSPECIFIED,
+    Endpoint,
+    Media,
+    canonical_address,
+    canonical_host,
+    check_range,
+    is_address,
+)
 from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadFormat, read_rtpmaps
 from nh.errors import MalformedRequest
 from nh.sdp.fields import MediumField, RtcpField
@@ -86,9 +94,21 @@ class Section(msgspec.Struct, frozen=True):
         return tuple(tuple(mids) for semantics, *mids in filter(None, groups) if semantics == "BUNDLE")
 
 
-@functools.lru_cache(maxsize=64)  # asked a dozen times for each offer, and there are hardly ten protos
-def _parts_of(proto: str) -> tuple[str, ...]:
-    return tuple(proto.upper().split("/"))
+class _Transport(NamedTuple):
+    """What a proto says; see the properties of Medium."""
+
+    parts: frozenset[str]
+    relayable: bool
+    rtp: bool
+
+
+@functools.lru_cache(maxsize=64)  # asked dozens of times for each offer, and there are hardly ten protos
+def _transport_of(proto: str) -> _Transport:
+    first, *others = proto.upper().split("/")
+    parts = frozenset((first, *others))
+    over_udp = first in {"RTP", "UDPTL", "DTLS"} or "UDP" in parts
+    relayable = over_udp and "TCP" not in parts and "DCCP" not in parts
+    return _Transport(parts, relayable, relayable and "RTP" in parts)
 
 
 class Medium(Section, frozen=True):
@@ -129,7 +149,7 @@ class Medium(Section, frozen=True):
     @property
     def rtp(self) -> bool:
         """Whether it is RTP or SRTP over UDP, which has RTCP."""
-        return self.relayable and "RTP" in _parts_of(self.proto)
+        return _transport_of(self.field.proto).rtp
 
     @property
     def relayable(self) -> bool:
@@ -137,10 +157,7 @@ class Medium(Section, frozen=True):
 
         TCP (MSRP, BFCP, T.38 over TCP), DCCP and unknown protos do not: the relay leaves these untouched.
         """
-        parts = _parts_of(self.proto)
-        if "TCP" in parts or "DCCP" in parts:
-            return False
-        return parts[0] in {"RTP", "UDPTL", "DTLS"} or "UDP" in parts
+        return _transport_of(self.field.proto).relayable
 
     @property
     def rejected(self) -> bool:
@@ -160,7 +177,7 @@ class Medium(Section, frozen=True):
     @property
     def handshakes(self) -> tuple[str, ...]:
         """What its sender sends before the media: "stun" (ICE), "dtls" (RFC 5763), "zrtp" (RFC 6189 8)."""
-        parts = _parts_of(self.proto)
+        parts = _transport_of(self.field.proto).parts
         secured = "TLS" in parts or self.has("fingerprint") or self.session.has("fingerprint")
         zrtp = self.has("zrtp-hash") or self.session.has("zrtp-hash")
         found = {"stun": self.ice, "dtls": secured or "DTLS" in parts, "zrtp": zrtp}
@@ -202,7 +219,9 @@ class Medium(Section, frozen=True):
         numbers = (int(each) for each in self.field.formats if each.isdigit() and len(each) <= 3)
         return tuple(dict.fromkeys(number for number in numbers if number < MAX_FORMATS))
 
-    def to_media(self, received_from: str | None = None, *, muxed: bool = False) -> Media:
+    def to_media(
+        self, received_from: str | None = None, *, muxed: bool = False, signalled_from: str = ""
+    ) -> Media:
         """Convert it to a nh.calls.media.Media.
 
         RTP gets pairs of ports, with rtcp-mux, too, because both sides of a session need the same number of
@@ -211,6 +230,7 @@ class Medium(Section, frozen=True):
         Args:
             received_from: source IP address of the SIP message, to be used instead of the SDP's address;
                 None: use the SDP's. A medium on hold stays on hold.
+            signalled_from: see Media.
             muxed: RTCP shares RTP's port: the SDP is an answer with a=rtcp-mux, or this was agreed before.
                 a=rtcp-mux-only implies it.
 
@@ -222,20 +242,22 @@ class Medium(Section, frozen=True):
         where = f"SDP medium {self.number}"
         if received_from is not None:
             received_from = canonical_address(received_from, where="received-from")
-        media = make_media(
-            address=self._peer_address(received_from, where),
-            port=self.port,
-            range_=self.field.count * (2 if self.rtp else 1),
-            proto=self.proto,
-            kind=self.kind,
-            where=where,
-        )
-        media = msgspec.structs.replace(
-            media,
-            formats=self.formats,
-            handshakes=self.handshakes,
-            mute=self.direction in (Direction.RECVONLY, Direction.INACTIVE),
-            payload_types=self.payload_types,
+        field, direction = self.field, self.direction
+        range_ = field.count * (2 if self.rtp else 1)
+        check_range(range_, where=where)
+        media = Media(
+            canonical_host(self._peer_address(received_from, where), where=where),
+            field.port,
+            range_,
+            field.proto,
+            field.kind,
+            None,
+            signalled_from,
+            direction in (Direction.SENDONLY, Direction.INACTIVE),
+            self.formats,
+            self.handshakes,
+            direction in (Direction.RECVONLY, Direction.INACTIVE),
+            self.payload_types,
         )
         rtcp = self._rtcp_endpoint(media, received_from, muxed=muxed)
         if rtcp is None or rtcp == media.endpoint(1):

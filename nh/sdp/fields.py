@@ -8,12 +8,16 @@ small letters in IN IP4. All of these are accepted. The patterns are possessive,
 scanned once.
 """
 
+import functools
 import re
 
 import msgspec
 
 from nh.calls.media import MAX_RANGE, canonical_host
 from nh.errors import MalformedRequest
+
+_SHORT = 64
+"""Longest line that is remembered, in bytes."""
 
 MAX_TOKEN_BYTES = 64
 """Longest media type, and longest proto, of an m= line."""
@@ -102,6 +106,15 @@ def read_connection(text: bytes) -> str:
     Raises:
         MalformedRequest: it is neither.
     """
+    return _read_short_connection(text) if len(text) <= _SHORT else _read_connection(text)
+
+
+@functools.lru_cache(maxsize=256)  # gateways and proxies have the same few
+def _read_short_connection(text: bytes) -> str:
+    return _read_connection(text)
+
+
+def _read_connection(text: bytes) -> str:
     match = _CONNECTION.match(text)
     if match is None:
         raise MalformedRequest("c= is not IN IP4 ADDRESS or IN IP6 ADDRESS")
@@ -128,14 +141,15 @@ def read_medium(text: bytes) -> MediumField:
     match = _MEDIUM.match(text)
     if match is None:
         raise MalformedRequest("m= is not MEDIA PORT PROTO FORMATS")
-    if len(match["kind"]) > MAX_TOKEN_BYTES or len(match["proto"]) > MAX_TOKEN_BYTES:
+    kind, port, count, proto, formats = match.groups()
+    if len(kind) > MAX_TOKEN_BYTES or len(proto) > MAX_TOKEN_BYTES:
         raise MalformedRequest(f"m= has a media type or proto longer than {MAX_TOKEN_BYTES} bytes")
     return MediumField(
-        kind=match["kind"].decode(),
-        port=_number(match["port"], 0, 65535, "port"),
-        count=_number(match["count"] or b"1", 1, MAX_RANGE, "number of ports"),
-        proto=match["proto"].decode(),
-        formats=tuple(match["formats"].split()),
+        kind.decode(),
+        _number(port, 0, 65535, "port"),
+        1 if count is None else _number(count, 1, MAX_RANGE, "number of ports"),
+        proto.decode(),
+        tuple(formats.split()),
     )
 
 

@@ -87,8 +87,10 @@ def _divide(lines: tuple[Line, ...]) -> list[list[int]]:
     after_blank = False
     typed = _TYPED.match
     for index, line in enumerate(lines):
-        text = line.text
-        if not typed(text):
+        text = line[0]
+        if parts and text[:2] == b"a=":  # as nearly all are
+            parts[-1].append(index)
+        elif not typed(text):
             if line.blank:
                 after_blank = True
             elif not after_blank:
@@ -115,8 +117,8 @@ def _read_section(lines: tuple[Line, ...], indexes: list[int]) -> Section:
     fields: dict[bytes, list[int]] = {}
     attributes: dict[str, list[Attribute]] = {}
     for index in indexes:
-        text = lines[index].text
-        if text.startswith(b"a="):
+        text = lines[index][0]
+        if text[:2] == b"a=":
             name, _, value = text[2:].partition(b":")
             attributes.setdefault(name.strip().decode("ascii", "backslashreplace"), []).append(
                 Attribute(index, value.strip())
@@ -124,11 +126,11 @@ def _read_section(lines: tuple[Line, ...], indexes: list[int]) -> Section:
         else:
             fields.setdefault(text[:1], []).append(index)
     return Section(
-        first=indexes[0],
-        last=indexes[-1],
-        fields={letter: tuple(found) for letter, found in fields.items()},
-        attributes={name: tuple(found) for name, found in attributes.items()},
-        own_connection=_read_first(lines, fields.get(b"c", ()), read_connection),
+        indexes[0],
+        indexes[-1],
+        {letter: tuple(found) for letter, found in fields.items()},
+        {name: tuple(found) for name, found in attributes.items()},
+        _read_first(lines, fields[b"c"], read_connection) if b"c" in fields else None,
     )
 
 
@@ -152,14 +154,14 @@ def _read_medium(lines: tuple[Line, ...], indexes: list[int], number: int, sessi
         raise _error(section.first, str(exc)) from None
     rtcp = section.attributes.get("rtcp")
     return Medium(
-        first=section.first,
-        last=section.last,
-        fields=section.fields,
-        attributes=section.attributes,
-        own_connection=section.own_connection,
-        number=number,
-        field=field,
+        section.first,
+        section.last,
+        section.fields,
+        section.attributes,
+        section.own_connection,
+        number,
+        field,
         # a=rtcp has one port, so it does not apply to several pairs of ports
-        rtcp=find_rtcp(lines[rtcp[0].line].text) if rtcp and field.count == 1 else None,
-        session=session,
+        find_rtcp(lines[rtcp[0].line].text) if rtcp and field.count == 1 else None,
+        session,
     )

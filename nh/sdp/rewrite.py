@@ -272,6 +272,8 @@ def _make_candidate(component: int, address: str, port: int | None, preference: 
 
 
 def _drop(edits: Edits, section: Section, names: tuple[str, ...]) -> None:
+    if section.attributes.keys().isdisjoint(names):
+        return
     for name in names:
         for index, _ in section.attributes.get(name, ()):
             edits.drop(index)

@@ -11,7 +11,6 @@ from nh.calls.call import Call
 from nh.calls.events import EndReason
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Media, Side
-from nh.calls.media_state import is_answered
 from nh.calls.rtp.mos import MIN_PACKETS, estimate_mos
 from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.rtp.quality import Sample, end_to_end, unpack
@@ -94,9 +93,10 @@ def _session_fields(
 ) -> dict[str, Any]:
     info = session.info(call.call_id, cseq, wall_offset_s=wall_offset_s)
     # 0: agreed by ng's offer and answer, which have no CSeq
-    known_from, known_to = (bool(cseq) or session.known(side) for side in Side)
+    known_from = bool(cseq) or session.known(Side.FROM)
+    known_to = bool(cseq) or session.known(Side.TO)
     state = "hold" if session.on_hold else "active"
-    if not is_answered(cseq, session):
+    if not (known_from and known_to):
         state = "offered"
     if session.replaced_at is not None:
         state = "replaced"
@@ -171,13 +171,14 @@ def describe_streams(leg: Leg, kind: str, *, wall_offset_s: float) -> tuple[Stre
         kind: media type of its medium; only audio has a MOS.
         wall_offset_s: monotonic seconds plus this are wall-clock seconds.
     """
-    if leg.payload_types is None:
+    streams = leg.streams
+    if leg.payload_types is None or not streams:
         return ()
     opposite = leg.other.meter.latest if leg.other.meter is not None else None
     beyond_s = opposite.round_trip_s if opposite is not None else None
     return tuple(
         _describe(stream, leg.payload_types, kind, beyond_s, wall_offset_s=wall_offset_s)
-        for stream in leg.streams
+        for stream in streams
     )
 
 

@@ -22,7 +22,7 @@ def test_the_queue_names_where_the_packet_was_sent_to(address: str, connected: b
         closed.close()
         sock.bind((address, 0))
         sock.setblocking(False)
-        queue_errors(sock)
+        queue_errors(sock, v6=sock.family == socket.AF_INET6)
         if connected:
             sock.connect((address, port))
         sock.sendto(b"packet", (address, port)) if not connected else sock.send(b"packet")

@@ -71,6 +71,16 @@ class Dialog:
         return [*self._current, *self.replaced]
 
     @property
+    def all_sessions(self) -> list[Session]:
+        """The sessions of `running`."""
+        found = list(self.sessions.values())
+        if self.superseded:
+            found += self.superseded.values()
+        if self.replaced:
+            found += [session for _, session in self.replaced]
+        return found
+
+    @property
     def _current(self) -> list[tuple[int, Session]]:
         return [*self.sessions.items(), *self.superseded.items()]
 

@@ -5,7 +5,7 @@ agreed before.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from nh.calls.media import Block, Side
 from nh.calls.offer_answer import expiry
@@ -66,13 +66,12 @@ class Offers:
         return not self.parties
 
     @property
-    def running(self) -> Iterator[Session]:
+    def running(self) -> list[Session]:
         """All sessions that relay."""
-        for dialog in self.participants.all_dialogs:
-            yield from (session for _, session in dialog.running)
+        return [session for dialog in self.participants.all_dialogs for session in dialog.all_sessions]
 
     @property
-    def groups(self) -> Iterator[SocketGroup]:
+    def groups(self) -> list[SocketGroup]:
         """All socket groups of all parties, and of those that will answer."""
         return self.participants.groups
 

@@ -150,10 +150,9 @@ class Participants:
         return [dialog for dialog in self.all_dialogs if dialog.has(party)]
 
     @property
-    def all_dialogs(self) -> Iterator[Dialog]:
+    def all_dialogs(self) -> list[Dialog]:
         """The established dialogs, then the early ones."""
-        yield from self.dialogs
-        yield from self.early
+        return [*self.dialogs, *self.early]
 
     @property
     def all_parties(self) -> list[Party]:
@@ -161,13 +160,16 @@ class Participants:
         return [*self.parties, *(dialog.callee for dialog in self.early)]
 
     @property
-    def groups(self) -> Iterator[SocketGroup]:
+    def groups(self) -> list[SocketGroup]:
         """All socket groups of all parties, and of those that will answer."""
+        found: list[SocketGroup | None] = []
         for party in self.parties:
-            yield from (group for group in party.groups if group is not None)
-            yield from (group for _, group in party.superseded)
+            found += party.groups
+            if party.superseded:
+                found += [group for _, group in party.superseded]
         for dialog in self.early:
-            yield from (group for group in dialog.callee.groups if group is not None)
+            found += dialog.callee.groups
+        return [group for group in found if group is not None]
 
     @property
     def deletable(self) -> Iterator[Dialog | Party]:

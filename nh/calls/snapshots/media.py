@@ -109,16 +109,16 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
     def take(cls, group: SocketGroup, shares: int | None = None) -> Self:
         """The snapshot of `group`."""
         return cls(
-            id=group.id,
-            side=group.side,
-            address=group.address,
-            created=group.created,
-            idle_since=group.idle_since,
-            dscp=group.dscp,
-            media=[MediaSnapshot.take(media) for media in group.media],
-            bases=group.bases,
-            announced=[media.port != 0 for media in group.relay_media],
-            shares=shares,
+            group.id,
+            group.side,
+            group.address,
+            group.created,
+            group.idle_since,
+            group.dscp,
+            [MediaSnapshot.take(media) for media in group.media],
+            group.bases,
+            [media.port != 0 for media in group.relay_media],
+            shares,
         )
 
     def check(self, earlier: "Sequence[GroupSnapshot]" = ()) -> None:

@@ -37,18 +37,20 @@ class SessionSnapshot(msgspec.Struct, array_like=True, frozen=True):
     def take(cls, session: Session, groups: Indexes) -> Self:
         """The snapshot of `session`."""
         announced = payload_types(session.group_from, session.group_to)
+        muxes = [leg.rtcp is not None for leg in session.legs]
         return cls(
-            id=session.id,
-            group_from=groups[id(session.group_from)],
-            group_to=groups[id(session.group_to)],
-            created=session.created,
-            last_active=session.last_active,
-            replaced_at=session.replaced_at,
-            on_hold=session.on_hold,
-            from_muxes=any(leg.rtcp is not None for leg in session.legs[::2]),
-            to_muxes=any(leg.rtcp is not None for leg in session.legs[1::2]),
-            param=session.param,
-            legs=[LegSnapshot.take(leg, types) for leg, types in zip(session.legs, announced, strict=True)],
+            # by place: words cost a fifth of a snapshot
+            session.id,
+            groups[id(session.group_from)],
+            groups[id(session.group_to)],
+            session.created,
+            session.last_active,
+            session.replaced_at,
+            session.on_hold,
+            True in muxes[::2],
+            True in muxes[1::2],
+            session.param,
+            [LegSnapshot.take(leg, types) for leg, types in zip(session.legs, announced, strict=True)],
         )
 
     def check(self, groups: Sequence[GroupSnapshot]) -> None:

@@ -19,6 +19,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from nh.calls.leg import Leg
+from nh.calls.media import Endpoint
 from nh.calls.session import Pair
 from nh.shard.media.egress import Egress
 from nh.shard.media.kernel_path import KernelPath
@@ -130,7 +131,8 @@ class Forwarding:
             if self._kernel is not None:
                 self._kernel.update(media_socket)
             media_socket.peer = None
-            if not self._connect(media_socket):
+            wanted = peer_for(media_socket.legs, offloaded=media_socket.flow is not None)
+            if not self._connect(media_socket, wanted):
                 self._disconnect(media_socket, certain=False)
         # packets that wait may be sent through any of the sockets
         for media_socket in media_sockets:
@@ -214,18 +216,21 @@ class Forwarding:
         wanted = peer_for(media_socket.legs, offloaded=media_socket.flow is not None)
         if wanted is not None and wanted == media_socket.peer and media_socket.beside is not None:
             return False
-        if self._connect(media_socket):
+        if self._connect(media_socket, wanted):
             return True
         self._disconnect(media_socket)
         return False
 
-    def _connect(self, media_socket: MediaSocket) -> bool:
+    def _connect(self, media_socket: MediaSocket, wanted: Endpoint | None) -> bool:
         """Connect a socket to the source that its legs want, with another one beside it.
+
+        Args:
+            media_socket: the socket.
+            wanted: the source; None: they want none.
 
         Returns:
             Whether it is connected to it. If not, every packet is admitted by its source.
         """
-        wanted = peer_for(media_socket.legs, offloaded=media_socket.flow is not None)
         if wanted is None or not (media_socket.beside or self._open_beside(media_socket)):
             return False
         return media_socket.connect(wanted)

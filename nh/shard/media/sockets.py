@@ -38,6 +38,7 @@ _REMEDIES: Final = {
 BESIDE_SHARE: Final = 0.75
 """Up to this share of its descriptors a process opens sockets beside connected ones: calls come first."""
 
+_KIND: Final = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _SO_MEMINFO: Final = 55
 _MEMINFO: Final = struct.Struct("=9I")
 _DROPS: Final = 8
@@ -253,11 +254,12 @@ def close_media_sockets(sockets: list[MediaSocket]) -> None:
 
 
 def _open(local: Endpoint, dscp: int) -> MediaSocket:
+    v6 = ":" in local.address
     sock = _bind(local, shared=False)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        queue_errors(sock)
-        if dscp and sock.family == socket.AF_INET6:
+        queue_errors(sock, v6=v6)
+        if dscp and v6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
             # IP_TOS sets the priority that queueing disciplines go by, too; IPV6_TCLASS does not
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, tos_priority(dscp << 2))
@@ -281,8 +283,7 @@ def _bind(local: Endpoint, *, shared: bool) -> socket.socket:
         OSError: the system refuses.
     """
     v6 = ":" in local.address
-    kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-    sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, kind)
+    sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, _KIND)
     try:
         if v6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -26,9 +26,9 @@ _UNREACHABLE: Final = {_ICMP: 3, _ICMP6: 1}
 _FRAGMENTATION_NEEDED: Final = 4
 
 
-def queue_errors(sock: socket.socket) -> None:
-    """Have the kernel queue the messages of ICMP about what a UDP socket sent."""
-    if sock.family == socket.AF_INET6:
+def queue_errors(sock: socket.socket, *, v6: bool) -> None:
+    """Have the kernel queue the messages of ICMP about what a UDP socket, of IPv6 or IPv4, sent."""
+    if v6:
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
     else:
         sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)

@@ -16,7 +16,7 @@ from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
 from nh.calls.source import SourcePolicy
 from nh.commands import EndpointLearning, Feature, IceHandling, OfferOptions
 from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
-from nh.sdp.description import Direction, Medium, SessionDescription
+from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.parse import parse
 from nh.shard.ng.sdes import Secured, can_secure
 
@@ -140,14 +140,9 @@ def _request_for(
         return MediumRequest(None, towards.address)
     believed = options.received_from if options.trust_received and not medium.ice else None
     try:
-        media = medium.to_media(believed or None, muxed=muxed)
+        media = medium.to_media(believed or None, muxed=muxed, signalled_from=options.received_from)
     except NhError as exc:
         raise IncompleteSdp(str(exc)) from exc
-    media = msgspec.structs.replace(
-        media,
-        signalled_from=options.received_from,
-        paused=medium.direction in (Direction.SENDONLY, Direction.INACTIVE),
-    )
     # with ICE the announced endpoint is one of many candidates, and a paused medium is not received there at
     # all: a change of it says nothing, as in rtpengine
     keeps = medium.ice or media.paused
@@ -178,7 +173,10 @@ def _answering(request: MediumRequest, offerer: Party, index: int) -> MediumRequ
     offered = offerer.find_group(index)
     if request.media is None or offered is None:
         return MediumRequest(None, request.address)
-    media: Media = msgspec.structs.replace(request.media, range=offered.media[0].range)
+    range_ = offered.media[0].range
+    if request.media.range == range_:
+        return request
+    media: Media = msgspec.structs.replace(request.media, range=range_)
     return request._replace(media=media)
 
 

@@ -140,6 +140,8 @@ def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> Str
 def _heard(leg: Leg, kind: str, *, wall_offset_s: float) -> StreamDetail | None:
     """The RTP stream that the end of a leg is sent now."""
     streams = describe_streams(leg.other, kind, wall_offset_s=wall_offset_s)
+    if not streams:
+        return None
     return next((stream for stream in streams if stream.ssrc == _latest_ssrc(leg.other)), None)
 
 
