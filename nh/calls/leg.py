@@ -10,16 +10,19 @@ from collections.abc import Callable
 from typing import Protocol
 
 from nh.calls.claims import Carried
+from nh.calls.ice import EndIce
+from nh.calls.latch_state import SourceState
 from nh.calls.media import Endpoint, Side
 from nh.calls.media_security import MediaSecurity
-from nh.calls.packet_protocol import DtlsProtocol, IceProtocol, PacketProtocol
+from nh.calls.packet_protocol import DtlsProtocol, PacketProtocol
 from nh.calls.reception import Reception
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.rtp.quality import INTERVAL_PACKETS
 from nh.calls.rtp.silence import Silencer
 from nh.calls.rtp.stream import RtpStream
-from nh.calls.source import SourcePolicy
+from nh.calls.source import Rank, SourcePolicy
+from nh.ice.agent import IceAgent
 
 
 class RelaySocket(Protocol):
@@ -105,7 +108,8 @@ class Leg(Reception):
             component of this end goes to its RTP port.
         security: of what the end sends here and is sent; None: none that ends at the relay. A leg that has
             any, or whose egress has, stays in user space.
-        ice: the relay's ICE with the end that sends here; None: the relay has none with it.
+        ice: the relay's ICE with the end that sends here; None: the relay has none with it. Where there is
+            one, its checks say whose packets are admitted, and the rules of latching have no say.
         transforms, taps: stages between admission and egress, in order; a leg that has any stays in user
             space.
         drops: packets by Drop, None: no drop yet.
@@ -178,7 +182,7 @@ class Leg(Reception):
         self.rtcp: Leg | None = None
         self.muxed_on: Leg | None = None
         self.security: MediaSecurity | None = None
-        self.ice: IceProtocol | None = None
+        self.ice: EndIce | None = None
         self.transforms: tuple[Transform, ...] = ()
         self.taps: tuple[Tap, ...] = ()
         self.drops: list[int] | None = None
@@ -214,6 +218,8 @@ class Leg(Reception):
         """Where the end that sends here is sent to: its source once it is known, else as announced."""
         if not self.receives:
             return None
+        if self._guarded:  # nothing is sent to where no check came from (RFC 7675 5)
+            return self.source
         if self.policy is SourcePolicy.ASYMMETRIC:
             return self.announced
         return self.source or self.announced
@@ -232,6 +238,63 @@ class Leg(Reception):
             return None
         encrypted = Carried.PADDED not in self.carried and self.security is None
         return Silencer(self.payload_types, encrypted=encrypted)
+
+    # --- ICE ------------------------------------------------------------------------------------------
+
+    @property
+    def _guarded(self) -> bool:
+        """Whether checks of ICE say whose packets are admitted."""
+        return self.ice is not None and self.ice.guards
+
+    def use_ice(self, agent: IceAgent | None) -> bool:
+        """Have ICE with the end that sends here, or no longer; returns whether that is new."""
+        before = self.ice
+        if (None if before is None else before.agent) is agent:
+            return False
+        if agent is None:
+            self.ice = None
+        else:
+            self.ice = EndIce(agent) if before is None else before.renewed(agent)
+        self.follow_ice()
+        return True
+
+    def follow_ice(self) -> None:
+        """Take for the source what the checks of the end say."""
+        ice = self.ice
+        if ice is None or not ice.guards:
+            return
+        self.source = ice.endpoint
+        self.rank = None if self.source is None else Rank.EXACT
+        self.state = SourceState.LATCHED if ice.nominated else SourceState.LATCHING
+
+    def admit(self, source: Endpoint, packet: memoryview, *, now: float) -> bool:
+        """See Latch."""
+        if self.ice is not None and self.ice.guards:
+            return self.ice.validates(source)
+        return super().admit(source, packet, now=now)
+
+    def fits(self, source: Endpoint) -> Rank | None:
+        """See Latch."""
+        if self.ice is not None and self.ice.guards:
+            return Rank.EXACT if self.ice.validates(source) else None
+        return super().fits(source)
+
+    def close_window(self, *, now: float) -> bool:
+        """See Latch."""
+        return not self._guarded and super().close_window(now=now)
+
+    def release(self, source: Endpoint) -> bool:
+        """See Latch."""
+        return not self._guarded and super().release(source)
+
+    def learn_again(
+        self, *, announced: Endpoint | None, policy: SourcePolicy, signalled_from: str, window_ends: float
+    ) -> None:
+        """See Latch. With ICE, the end stays where its checks have shown it until others do."""
+        super().learn_again(
+            announced=announced, policy=policy, signalled_from=signalled_from, window_ends=window_ends
+        )
+        self.follow_ice()
 
     # --- changes --------------------------------------------------------------------------------------
 
@@ -268,6 +331,8 @@ class Leg(Reception):
         self.window_ends = before.window_ends
         self.source, self.rank, self.state = before.source, before.rank, before.state
         self.inherited = True
+        if self.ice is not None and before.ice is not None and before.socket is self.socket:
+            self.ice = before.ice.renewed(self.ice.agent)
         latest = before._latest_stream
         if latest is not None:
             self.superseded_stream = RtpStream.from_state(latest.to_state(), shift_s=0.0)

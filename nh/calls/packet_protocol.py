@@ -40,25 +40,6 @@ class PacketProtocol(Protocol):
         is saved."""
 
 
-class IceProtocol(PacketProtocol, Protocol):
-    """ICE with one end."""
-
-    def receive(self, packet: bytes, source: Endpoint, *, now: float) -> bool:
-        """Handle a packet of STUN.
-
-        Args:
-            packet: its first byte is that of STUN; nothing else is known of it.
-            source: where it came from.
-            now: monotonic seconds.
-
-        Returns:
-            Whether it is for this end. Otherwise the next end at the socket is asked.
-        """
-
-    def validates(self, source: Endpoint) -> bool:
-        """Whether a check has shown that the end receives at `source`: DTLS is taken from there."""
-
-
 class DtlsProtocol(PacketProtocol, Protocol):
     """DTLS with one end."""
 

@@ -180,7 +180,7 @@ class Session:
         self.on_hold = _on_hold(self.group_from, self.group_to)
 
     def secure(self) -> bool:
-        """Give the legs the security that the groups of their ends have now.
+        """Give the legs the security and the ICE that the groups of their ends have now.
 
         Returns:
             Whether a leg changed.
@@ -190,6 +190,7 @@ class Session:
             for leg in self.legs[side::2]:
                 changed = changed or leg.security is not group.security
                 leg.security = group.security
+                changed = leg.use_ice(group.ice) or changed
         return changed
 
     def inherit(self, before: "Session") -> None:

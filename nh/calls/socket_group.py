@@ -13,6 +13,7 @@ from nh.calls.leg import RelaySocket
 from nh.calls.media import Media, RelayMedia, Side, interned
 from nh.calls.media_security import MediaSecurity
 from nh.calls.ports import PortSpace
+from nh.ice.agent import IceAgent
 
 OpenSockets = Callable[[str, int, int], list[RelaySocket]]
 """(address, base port, count) -> the sockets; raises PortInUse, AddressUnavailable or PortsExhausted."""
@@ -66,6 +67,7 @@ class SocketGroup:
         created: monotonic seconds.
         dscp: DiffServ code point that was asked for, None: that of the settings.
         security: of all its media, None: the relay passes on what comes, as it is.
+        ice: the relay's agent towards the end; None: the relay has no ICE with it.
         users: sessions that use the group.
         idle_since: monotonic seconds at which the last session left it; None: a session uses it, or none ever
             did.
@@ -78,6 +80,7 @@ class SocketGroup:
         "components",
         "created",
         "dscp",
+        "ice",
         "id",
         "idle_since",
         "media",
@@ -106,6 +109,7 @@ class SocketGroup:
         self.created = created
         self.dscp = dscp
         self.security: MediaSecurity | None = None
+        self.ice: IceAgent | None = None
         self.users = 0
         self.idle_since: float | None = None
         self._sharing: _Sharing | None = None

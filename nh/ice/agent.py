@@ -98,31 +98,51 @@ class IceAgent:
         credentials: those that the relay announced to the end, the newest first. Around a restart there are
             two: the end checks with the old ones until it has the relay's new SDP.
         remote_ufrag: the end's own user fragment; "": the end has not announced it yet, and any is taken.
-
-    Attributes:
         earlier_ufrag: the end's user fragment before its last restart, "" before the first one.
+        remote_lite: the end is lite, too, and sends no checks.
     """
 
-    __slots__ = ("credentials", "earlier_ufrag", "remote_ufrag")
+    __slots__ = ("credentials", "earlier_ufrag", "remote_lite", "remote_ufrag")
 
     def __init__(
-        self, credentials: tuple[IceCredentials, ...], remote_ufrag: str = "", earlier_ufrag: str = ""
+        self,
+        credentials: tuple[IceCredentials, ...],
+        remote_ufrag: str = "",
+        earlier_ufrag: str = "",
+        *,
+        remote_lite: bool = False,
     ) -> None:
         self.credentials = credentials
         self.remote_ufrag = remote_ufrag
         self.earlier_ufrag = earlier_ufrag
+        self.remote_lite = remote_lite
+
+    def is_like(self, other: "IceAgent | None") -> bool:
+        """Whether it has the credentials of another one, for the same end."""
+        return other is not None and (
+            (self.credentials, self.remote_ufrag, self.remote_lite)
+            == (other.credentials, other.remote_ufrag, other.remote_lite)
+        )
+
+    def knows(self, packet: bytes) -> bool:
+        """Whether a packet is a message of STUN whose user name is for this agent."""
+        try:
+            username = decode(packet).attributes.get(Attribute.USERNAME, b"")
+        except NotStun:
+            return False
+        return self.find(username) is not None
 
     def find(self, username: bytes) -> IceCredentials | None:
         """The credentials that a user name of a check is for (RFC 8445 7.2.2); None: it is for none."""
         local, colon, remote = username.partition(b":")
-        if not colon or (self.remote_ufrag and not self._is_remote(remote)):
+        if not colon or not self.is_remote(remote):
             return None
         return next((each for each in self.credentials if each.ufrag_bytes == local), None)
 
-    def _is_remote(self, ufrag: bytes) -> bool:
-        return ufrag == self.remote_ufrag.encode() or (
-            bool(self.earlier_ufrag) and ufrag == self.earlier_ufrag.encode()
-        )
+    def is_remote(self, ufrag: bytes) -> bool:
+        """Whether a user fragment may be the end's."""
+        known = (self.remote_ufrag, self.earlier_ufrag)
+        return not self.remote_ufrag or any(each and ufrag == each.encode() for each in known)
 
 
 class IceComponent:
@@ -161,6 +181,12 @@ class IceComponent:
         if selected:
             self.selected = source
         return validated, selected
+
+    def keep_only(self, agent: IceAgent) -> None:
+        """Forget the sources that are not of an end: it has answered, and others may have, too."""
+        self.sources = {source: remote for source, remote in self.sources.items() if agent.is_remote(remote)}
+        if self.selected not in self.sources:
+            self.selected = None
 
     def may_refuse(self, *, now: float) -> bool:
         """Whether one more error response may be sent (monotonic seconds)."""

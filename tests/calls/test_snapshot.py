@@ -398,7 +398,7 @@ APART: dict[type, set[str]] = {
     Call: {"transactions", "offers", "resources", "_wall_offset_s"},
     Transaction: set(),
     # counted anew; `bases`; `bases` and `announced`; the ranges of `media`; `secrets` of the call; `shares`
-    SocketGroup: {"users", "sockets", "relay_media", "components", "security", "_sharing"},
+    SocketGroup: {"users", "sockets", "relay_media", "components", "security", "ice", "_sharing"},
     Session: set(),
     Leg: {
         "replaced",  # its session's
@@ -407,10 +407,9 @@ APART: dict[type, set[str]] = {
         *("heard_packets", "heard_at"),  # `heard`
         "muxed_reports",  # RTCP is read some times more
         "security",  # its group's
-        "ice",  # nothing sets it yet
         *("transforms", "taps"),  # functions: what sets them sets them again
     },
-    Party: {"security", "offered_keys"},  # `secrets` of the call
+    Party: {"security", "offered_keys", "ice", "offered_ice"},  # `secrets` of the call
     Dialog: {"_left"},  # within one command
 }
 SNAPSHOTS = (

@@ -57,6 +57,7 @@ class Announcer:
         self.set_groups(party, groups, completes=completes, now=now)
         party.holds = {}
         party.security = [request.security for request in requests]
+        party.ice = [request.ice for request in requests]
         for index, (group, request) in enumerate(zip(groups, requests, strict=True)):
             if group is None or request.media is None:
                 continue
@@ -67,16 +68,16 @@ class Announcer:
             else:
                 group.renew([request.media])
             if completes is not None or not agreed:
-                group.security = request.security
+                group.security, group.ice = request.security, request.ice
             group.announce()
         for dialog in self._participants.dialogs_of(party):
             dialog.refresh(self._resources, party, now=now)
 
     def apply_security(self, party: Party) -> None:
-        """Use the keys of the party's last offer: it has been answered."""
-        for group, security in zip(party.groups, party.security, strict=False):
+        """Use the keys and the ICE of the party's last offer: it has been answered."""
+        for group, security, ice in zip(party.groups, party.security, party.ice, strict=False):
             if group is not None:
-                group.security = security
+                group.security, group.ice = security, ice
         for dialog in self._participants.dialogs_of(party):
             for _, session in dialog.running:
                 if session.secure():

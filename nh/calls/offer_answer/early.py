@@ -56,7 +56,7 @@ def relay_early(
     """
     for group, request in zip(groups, expected, strict=True):
         if group is not None:
-            group.security = request.security
+            group.security, group.ice = request.security, request.ice
     if early not in participants.early:
         participants.early.append(early)
     announcer.set_groups(early.callee, groups, now=now)

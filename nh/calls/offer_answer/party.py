@@ -16,6 +16,8 @@ from nh.calls.origin import SentOrigin
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
+from nh.ice.agent import IceAgent
+from nh.ice.credentials import IceCredentials
 
 
 class MediumRequest(NamedTuple):
@@ -28,6 +30,7 @@ class MediumRequest(NamedTuple):
         dscp: DiffServ code point of packets that new sockets send, 0 to 63 (RFC 2474); None: the setting's.
         fresh: open new sockets in any case.
         security: SRTP between the end and the relay; None: none.
+        ice: the relay's agent towards the end; None: none.
     """
 
     media: Media | None
@@ -36,6 +39,7 @@ class MediumRequest(NamedTuple):
     dscp: int | None = None
     fresh: bool = False
     security: MediaSecurity | None = None
+    ice: IceAgent | None = None
 
 
 class OfferedMedium(NamedTuple):
@@ -133,6 +137,8 @@ class Party:
         security: of each medium of its last SDP. That of an offer which changes an agreed medium is in force
             with the answer; until then the end goes on with the keys before.
         offered_keys: for each medium of its last offer, the keys that the relay offered in its place.
+        ice, offered_ice: the same for ICE: the relay's agent towards the party, and the credentials that the
+            relay offered in its place.
         ended_totals: by (medium, component), what ended sessions received from this end.
         references: see Reference; empty where rtpproxy's commands have not made it.
         sent_origin: origin of the SDP that this end was sent last, if a client wanted any of it kept.
@@ -150,10 +156,12 @@ class Party:
         "ended_totals",
         "groups",
         "holds",
+        "ice",
         "interface",
         "label",
         "mux",
         "offered",
+        "offered_ice",
         "offered_keys",
         "peer_interface",
         "policy",
@@ -192,6 +200,8 @@ class Party:
         self.mux: list[Mux] = []
         self.security: list[MediaSecurity | None] = []
         self.offered_keys: list[tuple[OfferedKey, ...]] = []
+        self.ice: list[IceAgent | None] = []
+        self.offered_ice: list[IceCredentials | None] = []
         self.ended_totals: dict[tuple[int, int], ReceivedTotals] = {}
         self.references: set[Reference] = set()
         self.sent_origin: SentOrigin | None = None
@@ -226,6 +236,7 @@ class Party:
         self.interface, self.peer_interface = other.interface, other.peer_interface
         self.offered, self.mux, self.holds = list(other.offered), list(other.mux), {}
         self.security, self.offered_keys = list(other.security), list(other.offered_keys)
+        self.ice, self.offered_ice = list(other.ice), list(other.offered_ice)
 
     @property
     def all_groups(self) -> list[SocketGroup | None]:

@@ -15,6 +15,7 @@ from nh.calls.rtp.meter import MAX_STREAMS, MeterState, RtpMeter
 from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadTypes
 from nh.calls.rtp.stream import RtpStream
 from nh.calls.rtp.stream_state import StreamState
+from nh.calls.snapshots.ice import ComponentSnapshot
 from nh.calls.snapshots.media import ClockHz, PayloadType
 from nh.calls.snapshots.values import (
     Address,
@@ -134,6 +135,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
     unreachable: Count = 0
     unreachable_at: Time | None = None
     silenced: bool = False
+    ice: ComponentSnapshot | None = None
 
     @classmethod
     def take(cls, leg: Leg, announced_types: PayloadTypes | None) -> Self:
@@ -179,6 +181,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             leg.unreachable,
             leg.unreachable_at,
             leg.silenced,
+            None if leg.ice is None else ComponentSnapshot.take(leg.ice),
         )
 
     def check(self) -> None:
@@ -189,13 +192,16 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
         """
         if self.announced is not None:
             require(is_unicast(self.announced[0]), f"the announced {self.announced[0]!r} is not unicast")
+        if self.ice is not None:
+            for place, _ in self.ice.sources:
+                _require_source(place)
+            if self.ice.selected is not None:
+                _require_source(self.ice.selected)
         source = self.source
         if source is True:
             require(self.announced is not None, "the source is the announced endpoint, but none is announced")
-        elif isinstance(source, tuple) and not is_address(source[0]):
-            scoped = _SCOPED.match(source[0])
-            valid = scoped is not None and is_address(scoped["address"])
-            require(valid, f"the source {source[0]!r} is not an IP address")
+        elif isinstance(source, tuple):
+            _require_source(source)
         require(source is not False, "a source is False")
 
     def apply(self, leg: Leg, times: TimeShift) -> None:
@@ -240,3 +246,17 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
         if self.meter is not None:
             clocks: Mapping[int, int] = {} if leg.payload_types is None else leg.payload_types.clocks
             leg.meter = RtpMeter.from_state(self.meter, clocks, shift_s=times.shift_s)
+        if self.ice is not None and leg.ice is not None:
+            self.ice.apply(leg.ice, times)
+
+
+def _require_source(source: Source) -> None:
+    """Check the address of a source.
+
+    Raises:
+        SnapshotUnreadable: it is none.
+    """
+    if not is_address(source[0]):
+        scoped = _SCOPED.match(source[0])
+        valid = scoped is not None and is_address(scoped["address"])
+        require(valid, f"the source {source[0]!r} is not an IP address")

@@ -1,4 +1,5 @@
-"""The secrets of a call: the keys of its media, and where each of them is (nh.calls.media_security).
+"""The secrets of a call: the keys of its media, and where each of them is (nh.calls.media_security), and the
+credentials of ICE (nh.calls.snapshots.ice).
 
 They are apart from the rest of a snapshot, as bytes of their own, so that a store can treat them otherwise.
 """
@@ -10,6 +11,7 @@ import msgspec
 
 from nh.calls.media_security import MediaSecurity, OfferedKey, new_receiver, new_sender
 from nh.calls.offer_answer.party import Party
+from nh.calls.snapshots.ice import IceSecrets
 from nh.calls.snapshots.values import Index, require, require_index
 from nh.calls.socket_group import SocketGroup
 from nh.errors import SnapshotUnreadable, Unsupported
@@ -95,6 +97,7 @@ class Secrets(msgspec.Struct, array_like=True, frozen=True):
     security: list[SecuritySnapshot]
     groups: list[tuple[Index, Index]]
     parties: list[PartyKeys]
+    ice: IceSecrets | None = None
 
 
 class _Taker:
@@ -152,9 +155,10 @@ def take_secrets(groups: Sequence[SocketGroup], parties: Sequence[Party]) -> byt
         for index, party in enumerate(parties)
         if any(party.security) or any(party.offered_keys)
     ]
-    if not secured and not keys:
+    ice = IceSecrets.take(groups, parties)
+    if not secured and not keys and ice is None:
         return b""
-    return msgspec.msgpack.encode(Secrets(taker.senders, taker.security, secured, keys))
+    return msgspec.msgpack.encode(Secrets(taker.senders, taker.security, secured, keys, ice))
 
 
 class SecretsRestorer:
@@ -178,9 +182,10 @@ class SecretsRestorer:
             self._security = [self._rebuild(each) for each in self._secrets.security]
         except Unsupported as exc:
             raise SnapshotUnreadable(str(exc)) from exc
+        self._agents = [] if self._secrets.ice is None else self._secrets.ice.rebuild()
 
     def apply_to_groups(self, groups: Sequence[SocketGroup]) -> None:
-        """Give groups their security; before sessions are made of them.
+        """Give groups their security and their ICE; before sessions are made of them.
 
         Raises:
             SnapshotUnreadable: there is no such group.
@@ -189,6 +194,8 @@ class SecretsRestorer:
             require_index(index, groups, "group")
             require_index(number, self._security, "security")
             groups[index].security = self._security[number]
+        if self._secrets.ice is not None:
+            self._secrets.ice.apply_to_groups(groups, self._agents)
 
     def apply_to_parties(self, parties: Sequence[Party]) -> None:
         """Give parties what they offered and were offered.
@@ -206,6 +213,8 @@ class SecretsRestorer:
                 tuple([self._rebuild_offered(tag, index) for tag, index in offered])
                 for offered in keys.offered
             ]
+        if self._secrets.ice is not None:
+            self._secrets.ice.apply_to_parties(parties, self._agents)
 
     def _rebuild(self, security: SecuritySnapshot) -> MediaSecurity:
         receiver = security.receiver

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.packet_protocol import PacketProtocol
+from nh.ice.agent import CheckResult
 from nh.loop import Loop, Timer
 from nh.shard.media.addresses import socket_address
 from nh.shard.media.poll import MediaPoll
@@ -52,11 +53,15 @@ class EndProtocols:
     Args:
         poll: has the time.
         apply: called with legs whose source or keys changed, outside of a batch of packets.
+
+    Attributes:
+        checks: packets of STUN, by what became of them.
     """
 
     def __init__(self, poll: MediaPoll, apply: Callable[[Sequence[Leg]], None]) -> None:
         self._poll = poll
         self._apply = apply
+        self.checks = dict.fromkeys(CheckResult, 0)
         self._loop: Loop | None = None
         self._waiting: deque[_Step] = deque()
         self._turn: Timer | None = None
@@ -105,11 +110,21 @@ class EndProtocols:
                 self._begin_turn()
             return []
         if packet[0] < _STUN_BELOW:
-            copied = bytes(packet)
-            for leg in _by_fit(media_socket.legs, source):
-                if leg.ice is not None and leg.ice.receive(copied, source, now=self._poll.now):
-                    return [leg] if self._finish(leg, leg.ice) else []
+            return self._answer_check(media_socket.legs, bytes(packet), source)
         return None
+
+    def _answer_check(self, legs: Sequence[Leg], packet: bytes, source: Endpoint) -> list[Leg] | None:
+        """Give a packet of STUN to the end that its user name is of, of several at a socket."""
+        ends = [(leg, leg.ice) for leg in _by_fit(legs, source) if leg.ice is not None]
+        if not ends:
+            return None
+        known = (end for end in ends if end[1].knows(packet)) if len(ends) > 1 else iter(ends)
+        leg, ice = next(known, ends[0])
+        self.checks[ice.receive(packet, source, now=self._poll.now)] += 1
+        if not self._finish(leg, ice):
+            return []
+        leg.follow_ice()
+        return [leg]
 
     # --- turns and time -------------------------------------------------------------------------------
 

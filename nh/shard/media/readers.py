@@ -99,7 +99,7 @@ class Readers:
     def compile(self, media_socket: MediaSocket, plan: Plan) -> Reader:
         """The reader that carries out `plan` at a socket, one packet a call."""
         leg = media_socket.legs[0] if media_socket.legs else None
-        if leg is not None and (plan in (PLAIN, SECURED) or (plan == SECURED_BY_DTLS and leg.dtls)):
+        if leg is not None and (plan in (PLAIN, SECURED) or (plan == SECURED_BY_DTLS and leg.security)):
             receive, send, meter = media_socket.sock.recv_into, self._egress.sender(leg), leg.find_meter()
             if plan.secured:
                 return self._new_secured(leg, receive, send, meter)
