@@ -27,7 +27,7 @@ from nh.calls.snapshots.codec import encode_snapshot
 from nh.calls.snapshots.counters import counters_suffice, encode_counters, take_counters
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
-from nh.ipc.backup_messages import COUNTERS_BYTES
+from nh.ipc.backup_messages import COUNTERS_BYTES, COUNTERS_CALLS
 from nh.loop import Loop
 from nh.shard.media.sockets import MediaSocket
 from nh.shard.recorder import Recorder
@@ -49,7 +49,7 @@ TURN_S: Final = 0.05
 LEAST_A_TURN: Final = 5
 """Calls that a turn of a refresh looks at, at least: few calls are soon done."""
 
-SNAPSHOTS_A_ROUND: Final = 500
+SNAPSHOTS_A_ROUND: Final = 200
 """At most about so many of the refreshes of a round are snapshots; the others are of counters."""
 
 
@@ -119,6 +119,7 @@ class Checkpointer(CallObserver):
         self._saved: dict[bytes, float] = {}  # call-id → when the call was last active, as saved
         self._changed: dict[bytes, None] = {}
         self._outdated: set[bytes] = set()  # calls whose snapshots lack more than counters
+        self._counters: dict[bytes, bytes] = {}  # which are about to be saved
         self._round: list[bytes] = []
         self._rounds = 0
         self._round_began = time.monotonic() - REFRESH_S + FIRST_REFRESH_S
@@ -183,6 +184,7 @@ class Checkpointer(CallObserver):
             return
         self._changed.pop(call_id, None)
         self._outdated.discard(call_id)
+        self._counters.pop(call_id, None)
         snapshot = _snapshot(call, now=now, grace_s=2 * (self._snapshot_every - 1) * REFRESH_S)
         self._saved[call_id] = call.last_active
         self._sink.save_call(call_id, snapshot)
@@ -220,6 +222,7 @@ class Checkpointer(CallObserver):
     def _drop(self, call_id: bytes) -> None:
         self._changed.pop(call_id, None)
         self._outdated.discard(call_id)
+        self._counters.pop(call_id, None)
         record = self._recorder.take(call_id) if self._recorder is not None else b""
         if self._saved.pop(call_id, None) is not None or record:
             self._sink.drop_call(call_id, record)
@@ -252,20 +255,26 @@ class Checkpointer(CallObserver):
             most = max(LEAST_A_TURN, math.ceil(len(self._table) * TURN_S / REFRESH_S))
         taken = self._round[-most:]
         del self._round[-most:]
-        counters: dict[bytes, tuple[bytes, float]] = {}
         for call_id in taken:
             call = self._table.find_call(call_id)
             if call is None or call.last_active == self._saved.get(call_id):
                 continue
             data = b"" if self._is_snapshot_due(call) else _counters(call, now=now)
             if 0 < len(data) <= COUNTERS_BYTES:
-                counters[call_id] = data, call.last_active
+                self._counters[call_id] = data
+                self._saved[call_id] = call.last_active
             else:
                 self.save(call_id, now=now)
-        if counters and self._sink.save_counters([(each, data) for each, (data, _) in counters.items()]):
-            self._saved.update((each, active) for each, (_, active) in counters.items())
+        if len(self._counters) >= COUNTERS_CALLS or not self._round:
+            self._save_counters()
         if self._round and self._loop is not None:
             self._loop.call_later(TURN_S, self._refresh_some)
+
+    def _save_counters(self) -> None:
+        """Save the counters of some turns: the supervisor wakes up once for them."""
+        counters, self._counters = self._counters, {}
+        if counters and not self._sink.save_counters(list(counters.items())):
+            self._saved.update(dict.fromkeys(counters, 0.0))  # the next round tries again
 
     def _is_snapshot_due(self, call: Call) -> bool:
         every = self._snapshot_every
