@@ -29,6 +29,7 @@ from nh.config_addresses import (
     HepAddress,
     check_notify_socket,
     check_records_target,
+    check_store_prefix,
     check_store_url,
     check_url,
     is_ip,
@@ -136,7 +137,9 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
             for none.
         state_key_file: file of the key with which stored calls are encrypted; "": they are not.
         state_away: see StateAway.
-        standby: wait at the start until no other relay has the calls that `state` names.
+        standby: follow the calls that `state` names until no other relay has them, then take them over.
+        standby_for: follow the calls of these relays, by the prefixes of their stores, and take over those of
+            the first one that ends; empty: as `standby` says.
         command_timeout_s: how long a shard may take for one command.
         idle_client_s: life of an RPC connection on which nothing happens.
         max_clients: most RPC connections at once; the longest idle one makes room.
@@ -183,6 +186,7 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     state_key_file: str = ""
     state_away: StateAway = StateAway.TAKE
     standby: bool = False
+    standby_for: tuple[str, ...] = ()
     command_timeout_s: float = 2.0
     idle_client_s: float = 300.0
     max_clients: int = 4096
@@ -246,6 +250,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
                     f"{name}: {path!r} has no /, so it may be a mistyped word; a directory here is ./{path}"
                 )
         check_store_url("state", self.state)
+        for name in filter(None, self.groups):
+            check_store_prefix("standby_for", name)
 
     def _check_timeout_targets(self) -> None:
         for url in self.timeout_url:
@@ -362,6 +368,12 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         runtime = self.runtime_path.absolute()
         default = _default_state_path()
         return default if runtime == _default_runtime_path() else default / quote(str(runtime), safe="")
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The prefixes of the stores that this relay is a standby for; "" is that of `state`."""
+        named = tuple(name for text in self.standby_for for name in text.split(","))
+        return named or (("",) if self.standby else ())
 
     @property
     def rpc_addresses(self) -> tuple[str, ...]:

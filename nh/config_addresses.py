@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from nh.address import RpcAddress, TcpAddress, UnixAddress, parse_rpc_address
 from nh.errors import ConfigError
 
+STORE_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
 URL_PASSWORD: Final = re.compile(r"(://[^/@:]*:)[^/]*@")
 """The password of a URL, and what is before it."""
 
@@ -68,6 +70,18 @@ def check_store_url(setting: str, url: str) -> None:
     _, _, location = url.partition("://")
     if "@" in location.partition("/")[2]:
         raise ValueError(f"{setting}: a URL has @ and / of a password as %40 and %2F")
+
+
+def check_store_prefix(setting: str, text: str) -> None:
+    """Check the prefix of a store on a server.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not STORE_PREFIX.fullmatch(text):
+        raise ValueError(
+            f"{setting}: prefix {text[:80]!r} is not 1 to 64 letters, digits and any of . _ : - in ASCII"
+        )
 
 
 def has_password(url: str) -> bool:

@@ -42,7 +42,7 @@ AREAS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "rpc": ("nh.rpc", "nh.supervisor.rpc", "nh.supervisor.timeouts", "nh.server"),
     "shards": ("nh.supervisor.shards", "nh.supervisor.shard_slots", "nh.shard.recovery"),
-    "store": ("nh.supervisor.store",),
+    "store": ("nh.supervisor.store", "nh.supervisor.standby"),
     "handover": ("nh.supervisor.handover", "nh.ipc"),
     "host": ("nh.supervisor.host",),
     "http": ("nh.http", "nh.supervisor.http"),

@@ -85,7 +85,14 @@ FLAGS: Final[dict[str, Flag]] = {
         metavar="WORD",
     ),
     "standby": Flag(
-        _PROCESS, "Wait at the start until no other relay has the calls of --state; then take them over"
+        _PROCESS, "Follow the calls of --state until no other relay has them; then take them over"
+    ),
+    "standby_for": Flag(
+        _PROCESS,
+        "The same for the calls of several relays, by the prefixes of their stores: take over those of the "
+        "first relay that ends; separated by commas, or given several times",
+        metavar="NAME",
+        default="none",
     ),
     "log_level": Flag(
         _LOG, "How much to log on standard error: debug, info, warning or error", metavar="LEVEL"

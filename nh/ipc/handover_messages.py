@@ -95,6 +95,7 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
         recorded: by the name of each shard's process (the stem of its handover socket), the number of the
             latest record of a call that it has sent; see DropCall.
         running_since: wall-clock seconds at the start of the first supervisor that handed over; 0: unknown.
+        group: the prefix of the store that it opened as a standby; "": that of its settings.
     """
 
     locks: tuple[str, ...] = ()
@@ -105,6 +106,7 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
     shard_counters: tuple[dict[str, int | float], ...] = ()
     running_since: float = 0.0
     recorded: dict[str, int] = {}
+    group: str = ""
 
 
 class Connections(msgspec.Struct, frozen=True, tag="connections"):

@@ -23,10 +23,7 @@ def why_not_ready(reading: StatsReading) -> str:
         return why
     supervisor = reading.supervisor
     if not supervisor.serving:
-        starting = [shard for shard in reading.shards if shard.state is not ShardState.UP]
-        return (
-            f"nh is starting: {len(starting)} shards are not up" if starting else "nh is starting or ending"
-        )
+        return _why_not_serving(reading)
     if supervisor.draining:
         calls = reading.totals.calls
         left = "1 call is left" if calls == 1 else f"{calls} calls are left"
@@ -36,3 +33,12 @@ def why_not_ready(reading: StatsReading) -> str:
     if not any(shard.state is ShardState.UP for shard in reading.shards):
         return "no shard is up"
     return ""
+
+
+def _why_not_serving(reading: StatsReading) -> str:
+    supervisor = reading.supervisor
+    if supervisor.standby:
+        warm = "1 call is" if supervisor.standby_calls == 1 else f"{supervisor.standby_calls} calls are"
+        return f"nh is a standby: {warm} warm, lag {supervisor.standby_lag_s:.1f} s"
+    starting = [shard for shard in reading.shards if shard.state is not ShardState.UP]
+    return f"nh is starting: {len(starting)} shards are not up" if starting else "nh is starting or ending"

@@ -211,6 +211,9 @@ class SupervisorStats:
     )
     store_lag_s: float = gauge("age of the oldest change that is not in the store yet", "s", Total.NONE)
     store_pending: int = gauge("calls whose last change is not in the store yet", "calls")
+    standby: int = gauge("1 while nh follows the calls of other relays, otherwise 0", "state", Total.NONE)
+    standby_calls: int = gauge("calls of other relays that a standby has warm", "calls")
+    standby_lag_s: float = gauge("time since a standby had all calls of these relays", "s", Total.NONE)
     kernel_interfaces: int = gauge("network interfaces on which the kernel relays", "interfaces")
     serving: int = gauge(
         "1 while commands are executed: since every shard was up, until nh ends", "state", Total.NONE

@@ -156,13 +156,13 @@ class HttpService:
         return f"http {' '.join(map(str, self._listeners))}" if self._listeners else ""
 
     def start(self, rpc: str, ng: str) -> None:
-        """Start the process, and another one whenever it dies. No effect without an address.
+        """Start the process, and another one whenever it dies. No effect without an address or if it runs.
 
         Args:
             rpc, ng: see HttpConfig.
         """
         self._rpc, self._ng = rpc, ng
-        if self._listeners:
+        if self._listeners and self._process is None and self._timer is None:
             self._launch()
 
     def change_log(self, log: LogSettings) -> None:

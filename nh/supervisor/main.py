@@ -9,7 +9,11 @@ from nh.config import Settings
 from nh.errors import ConfigError, NhError
 from nh.logs import configure_logging
 from nh.supervisor.handover.receive import receive_after_exec, take_over
+from nh.supervisor.handover.send import own_argv
+from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.process import SHARD_ARGV
+from nh.supervisor.standby.phase import Outcome, Standby
+from nh.supervisor.store.open import followers
 from nh.supervisor.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -42,7 +46,23 @@ def run(
             if takeover and not inherited:
                 inherited = take_over(settings.runtime_path)
                 stack.callback(inherited.close)
-            return Supervisor(settings, shard_argv, stack, inherited, reread or (lambda: settings)).run()
+            groups = [] if inherited else followers(settings)  # who was handed calls is no standby
+            runtime = Runtime(settings, shard_argv, stack, inherited, standby=bool(groups))
+            outcome = Standby(runtime, groups).run() if groups else Outcome.PROMOTED
+            if outcome is Outcome.PROMOTED:
+                return Supervisor(runtime, stack, inherited.message, reread or (lambda: settings)).run()
+        return _start_anew() if outcome is Outcome.ANEW else 0
     except NhError as exc:
         logger.error("nh cannot start: %s", exc)
         return 2 if isinstance(exc, ConfigError) else 1
+
+
+def _start_anew() -> int:
+    """Execute the installed code with the same command line; returns the exit status if that fails."""
+    argv = own_argv()
+    logging.shutdown()
+    try:
+        os.execv(argv[0], argv)
+    except OSError as exc:
+        logger.critical("nh cannot go on: %s: %s; start it again", argv[0], exc.strerror)
+        return 1

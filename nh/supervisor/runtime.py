@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nh.config import Settings, StateAway
-from nh.ipc.inherited import Inherited
+from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.loop import SelectorLoop
 from nh.stats import SupervisorStats, own_segment, segment_name
 from nh.stats.fields import add_counters
@@ -23,7 +23,10 @@ from nh.supervisor.host.sd_notify import Notifier
 from nh.supervisor.http import HttpService
 from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.rpc import Rpc
-from nh.supervisor.store.open import open_store
+from nh.supervisor.shards.process import ShardProcess
+from nh.supervisor.shards.zygote import Zygote
+from nh.supervisor.store.open import Group, open_store
+from nh.supervisor.store.store import Store
 
 if TYPE_CHECKING:
     from nh.supervisor.records.records import Records
@@ -35,8 +38,10 @@ class Runtime:
 
     Args:
         settings: see Settings.
+        shard_argv: the program of a shard.
         stack: releases the resources.
         inherited: what the supervisor before handed over; what is not used of it is closed.
+        standby: whether the store is opened later, by open_store().
 
     Attributes:
         cpus: the CPUs that may be used.
@@ -55,14 +60,26 @@ class Runtime:
         segment: the shared memory for statistics.
         kernel: the path in the kernel; None: there is none.
         kernel_off: why there is none, for people; "" if there is one.
+        zygote: the process that shards are forked of.
+        group: the prefix of the store that a standby has opened; "": that of the settings.
 
     Raises:
         NhError: a resource is refused; the message says which, why, and what to do.
     """
 
-    def __init__(self, settings: Settings, stack: contextlib.ExitStack, inherited: Inherited) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        shard_argv: Sequence[str],
+        stack: contextlib.ExitStack,
+        inherited: Inherited,
+        *,
+        standby: bool = False,
+    ) -> None:
         path = settings.runtime_path
         self.settings = settings
+        self._shard_argv = shard_argv
+        self._stack = stack
         self.cpus = usable_cpus()
         self.shards = settings.shards or len(self.cpus)
         self.descriptors = raise_descriptor_limit()
@@ -71,8 +88,11 @@ class Runtime:
         lock = stack.enter_context(runtime_dir(path, inherited, named=bool(settings.runtime_dir)))
         claim = stack.enter_context(port_claim(settings))
         self.claimed = claim.descriptors
-        self.store, store_lock = stack.enter_context(open_store(settings, inherited))
-        self.locks = [each for each in (lock, store_lock) if each is not None]
+        self.group = inherited.message.group
+        self.locks = [lock]
+        self.store: Store | None = None
+        if not standby:
+            self.open_store(Group(self.group), inherited)
         self.loop = SelectorLoop()
         stack.callback(self.loop.close)
         claim.serve(self.loop)
@@ -100,6 +120,19 @@ class Runtime:
         )
         if self.kernel is not None:
             stack.callback(self.kernel.close)
+        self.zygote = Zygote(self.loop, self._start_process, settings.prefork)
+        stack.callback(self.zygote.close)
+
+    def open_store(self, group: Group, inherited: Inherited = NOTHING_INHERITED) -> None:
+        """Open the store; raises as nh.supervisor.store.open.open_store()."""
+        opened = self._stack.enter_context(open_store(self.settings, inherited, group))
+        self.group, self.store = group.name, opened.store
+        if opened.lock is not None:
+            self.locks.append(opened.lock)
+
+    def _start_process(self) -> ShardProcess:
+        maps = self.kernel.descriptors if self.kernel is not None else ()
+        return ShardProcess.start(self._shard_argv, (*maps, *self.claimed))
 
     def update_stats(self) -> None:
         """Bring `stats` up to date, before they are published."""

@@ -1,4 +1,4 @@
-"""Builds a slot for each shard, with what all slots share: FdBudget, ShardMap, Zygote, OrphanedShards."""
+"""Builds a slot for each shard, with what all slots share: FdBudget, ShardMap, OrphanedShards."""
 
 import logging
 from collections.abc import Sequence
@@ -14,11 +14,9 @@ from nh.supervisor.host.port_slices import all_ranges, interface_slices, limits_
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.backup import FdBudget, ShardBackup
 from nh.supervisor.shards.handle import Answer, ShardSpec
-from nh.supervisor.shards.process import ShardProcess
 from nh.supervisor.shards.recovery import Recovery
 from nh.supervisor.shards.routing import ShardMap, shard_of
 from nh.supervisor.shards.slot import ShardSlot
-from nh.supervisor.shards.zygote import Zygote
 
 logger = logging.getLogger(__name__)
 
@@ -28,20 +26,16 @@ class ShardSlots:
 
     Args:
         runtime: the host's resources.
-        argv: the program of a shard.
 
     Attributes:
         all: the slots, by number.
         shard_map: which shard has each call.
-        zygote: the process that shards are forked of.
         orphans: shards of an earlier run.
     """
 
-    def __init__(self, runtime: Runtime, argv: Sequence[str]) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._argv = argv
         self.shard_map = ShardMap(runtime.shards)
-        self.zygote = Zygote(runtime.loop, self._start_process, runtime.settings.prefork)
         budget = FdBudget(runtime.held_sockets)
         backups = [
             ShardBackup(status, budget, store=runtime.store, shard=shard, shard_map=self.shard_map)
@@ -55,7 +49,7 @@ class ShardSlots:
             ShardSlot(
                 runtime.loop,
                 spec,
-                self.zygote.new_process,
+                runtime.zygote.new_process,
                 Recovery(spec.configure.relay.shard, backup, status, orphans, runtime.records),
                 status=status,
                 read_heartbeat=Heartbeat(runtime.segment, spec.configure.relay.shard).read,
@@ -84,8 +78,7 @@ class ShardSlots:
         self.all[shard].execute(command, answer, client)
 
     def close(self) -> None:
-        """End the zygote, disconnect from orphans, and close the sockets of all backups."""
-        self.zygote.close()
+        """Disconnect from orphans, and close the sockets of all backups."""
         self.orphans.close()
         for slot in self.all:
             slot.recovery.backup.close()
@@ -109,11 +102,6 @@ class ShardSlots:
     def _send_links_to(self, slot: ShardSlot) -> None:
         if self._runtime.kernel is not None:
             slot.tell(HoldLinks(), self._runtime.kernel.links)
-
-    def _start_process(self) -> ShardProcess:
-        kernel = self._runtime.kernel
-        maps = kernel.descriptors if kernel is not None else ()
-        return ShardProcess.start(self._argv, (*maps, *self._runtime.claimed))
 
 
 def _specs(runtime: Runtime, known_session: int) -> list[ShardSpec]:

@@ -7,12 +7,12 @@ whether its supervisor was killed, has left (nh.supervisor.handover.upgrade) or 
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from nh.config import Settings
 from nh.errors import Refused
-from nh.ipc.inherited import Inherited
+from nh.ipc.handover_messages import HandoverMessage
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
 from nh.supervisor.dispatch import Dispatcher
@@ -41,28 +41,27 @@ class Supervisor:
     """One run of nh.
 
     Args:
-        settings: see Settings.
-        shard_argv: the program of a shard.
+        runtime: the host's resources.
         stack: undone by the caller after run().
-        inherited: what the supervisor before handed over.
+        handover: what the supervisor before said.
         reread: reads the settings from their sources again, for a reload; raises ConfigError.
     """
 
     def __init__(
         self,
-        settings: Settings,
-        shard_argv: Sequence[str],
+        runtime: Runtime,
         stack: contextlib.ExitStack,
-        inherited: Inherited,
+        handover: HandoverMessage,
         reread: Callable[[], Settings],
     ) -> None:
-        self._runtime = runtime = Runtime(settings, stack, inherited)
-        self._handover = inherited.message
+        self._runtime = runtime
+        self._handover = handover
+        settings = runtime.settings
         self._stack = stack
         self._status = 0
         self._ending = False
         self._end_when_up = False
-        self._slots = ShardSlots(runtime, shard_argv)
+        self._slots = ShardSlots(runtime)
         stack.callback(self._slots.close)
         self._manager = ShardManager(
             runtime.loop, self._slots.all, on_all_up=self._serve, on_given_up=self._give_up
@@ -102,17 +101,18 @@ class Supervisor:
                 timeouts=runtime.timeouts,
                 records=runtime.records,
                 store=runtime.store,
+                group=runtime.group,
                 stats=runtime.stats,
                 manager=self._manager,
                 watchdog=self._watchdog,
                 drain=self._drain,
-                zygote=self._slots.zygote,
+                zygote=runtime.zygote,
                 publisher=self._publisher,
                 leave_signals=leave_signals,
             )
             self._upgrade = UpgradeController(parts, timeout_s=runtime.settings.command_timeout_s)
             self._stack.callback(self._upgrade.close)
-            self._slots.zygote.start(self._manager.start)
+            runtime.zygote.start(self._manager.start)
             runtime.http.start(runtime.rpc.first_address(RPC), runtime.rpc.first_address(NG_OVER_HTTP))
             try:
                 runtime.loop.run()
@@ -229,5 +229,5 @@ class Supervisor:
         runtime.rpc.stop_accepting()
         runtime.rpc.close_listeners()
         self._watchdog.close()
-        self._slots.zygote.close()
+        runtime.zygote.close()
         self._manager.stop(GRACE_S, runtime.loop.stop)

@@ -1,12 +1,15 @@
 """A group of calls on a Valkey server, as tests see it: from outside."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nh.supervisor.store.engine import StoreEngine
 from nh.supervisor.store.valkey.record import decode
-from nh.supervisor.store.valkey.url import parse_url
+from nh.supervisor.store.valkey.url import ValkeyTarget, parse_url
 from tools.harness.valkey_server import ValkeyServer
+
+if TYPE_CHECKING:
+    from nh.supervisor.store.valkey.engine import ValkeyEngine
+    from nh.supervisor.store.valkey.follower import Follower
 
 
 class Group:
@@ -23,12 +26,27 @@ class Group:
         self.location = f"{server.host}:{server.port}/0?prefix={prefix}"
 
     def engine(
-        self, holder: str = "relay-1", *, options: str = "", account: str = "", standby: bool = False
-    ) -> StoreEngine:
+        self,
+        holder: str = "relay-1",
+        *,
+        options: str = "",
+        account: str = "",
+        follower: "Follower | None" = None,
+        force: bool = False,
+    ) -> "ValkeyEngine":
         """A new engine of it, as another process of the relay `holder` has one."""
         from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
 
-        return ValkeyEngine(parse_url("valkey", account + self.location + options), holder, standby=standby)
+        return ValkeyEngine(self._target(account, options), holder, follower=follower, force=force)
+
+    def follower(self, holder: str = "relay-2", *, options: str = "", account: str = "") -> "Follower":
+        """A new follower of it, as a standby has one."""
+        from nh.supervisor.store.valkey.follower import Follower  # noqa: PLC0415  as above
+
+        return Follower(self._target(account, options), holder)
+
+    def _target(self, account: str, options: str) -> ValkeyTarget:
+        return parse_url("valkey", account + self.location + options)
 
     @property
     def client(self) -> Any:
@@ -58,4 +76,4 @@ class Group:
 
     def remove(self) -> None:
         """Remove all its keys."""
-        self.client.delete(*map(self.key, ("group", "calls", "changes")))
+        self.client.delete(*map(self.key, ("group", "calls", "changes", "standbys")))

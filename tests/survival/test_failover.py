@@ -4,15 +4,20 @@ Two hosts in network namespaces have the address for media. The route of the pho
 """
 
 import contextlib
+import re
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import psutil
 import pytest
 
 from nh.calls.media import Media, Side
+from nh.cli.health import Health, examine
 from nh.client import Client
+from nh.config import Settings
+from nh.errors import StatsUnavailable
 from tests.netns import namespaces
 from tools.harness.media_peer import MediaPeer
 from tools.harness.namespaces import Namespace, join
@@ -33,7 +38,7 @@ class Network(NamedTuple):
     """Attributes: phones, the namespace of phones and server; hosts, those of the relays; server."""
 
     phones: Namespace
-    hosts: tuple[Namespace, Namespace]
+    hosts: Sequence[Namespace]
     server: ValkeyServer
 
     def move_address(self, host: int) -> None:
@@ -41,9 +46,9 @@ class Network(NamedTuple):
         self.phones.run(f"ip route replace {VIRTUAL}/32 via 10.77.{host + 1}.2")
 
     @contextlib.contextmanager
-    def relay(self, host: int, **settings: object) -> Iterator[Relay]:
+    def relay(self, host: int, prefix: str = "pair", **settings: object) -> Iterator[Relay]:
         """A relay on a host, perhaps not ready."""
-        url = f"{self.server.url}/0?prefix=pair&lease={LEASE_S}"
+        url = f"{self.server.url}/0?prefix={prefix}&lease={LEASE_S}"
         environment = as_environment({"state": url, "state_away": "end", **settings})
         with place_for_relay(PORTS) as place, contextlib.ExitStack() as stack:
             with self.hosts[host].entered():
@@ -59,13 +64,13 @@ def _running(relay: Relay) -> Iterator[Relay]:
 
 @pytest.fixture
 def network() -> Iterator[Network]:
-    with namespaces(3) as (phones, one, two):
-        for number, host in enumerate((one, two), 1):
+    with namespaces(4) as (phones, *hosts):
+        for number, host in enumerate(hosts, 1):
             join(phones, host, f"10.77.{number}.1/24", f"10.77.{number}.2/24", name=f"veth{number}")
             host.run(f"ip address add {VIRTUAL}/32 dev lo", f"ip route add default via 10.77.{number}.1")
         phones.run(f"ip address add {PHONES}/32 dev lo")
         with phones.entered(), valkey_server({"protected-mode": "no"}, host=PHONES) as server:
-            network = Network(phones, (one, two), server)
+            network = Network(phones, hosts, server)
             network.move_address(0)
             yield network
 
@@ -108,6 +113,21 @@ def until_heard(call: Call) -> float:
     return time.monotonic() - begun
 
 
+def health(relay: Relay) -> Health:
+    return examine(Settings(runtime_dir=str(relay.directory)))
+
+
+def until_warm(relay: Relay, calls: int) -> None:
+    """Wait until a standby says that it has so many calls."""
+
+    def says() -> bool:
+        with contextlib.suppress(StatsUnavailable):  # it has not begun
+            return relay.stats().supervisor.standby_calls == calls
+        return False
+
+    eventually(says, f"{calls} calls are warm")
+
+
 def stored(network: Network) -> set[bytes]:
     return set(network.server.client().hkeys("{pair}:calls"))
 
@@ -125,12 +145,17 @@ def test_a_standby_takes_the_calls_of_a_host_that_dies_over(network: Network) ->
         eventually(lambda: len(stored(network)) == 5, "all calls are stored")
         with network.relay(1, standby=True) as second:
             second.program.wait_for_line("waiting until it ends")
+            until_warm(second, 5)
+            assert re.fullmatch(r"nh is a standby: 5 calls are warm, lag \d\.\d s", health(second).why)
+            assert health(second).alive
             network.hosts[0].run("ip link set veth1 down")
             first.kill_all()
             network.move_address(1)
             for call in calls:
                 until_heard(call)
             second.program.wait_for_line("5 calls are in the store")
+            assert health(second).ready
+            assert "the warm copy is incomplete" not in second.program.output
             assert second.program.stop() == 0
 
 
@@ -187,3 +212,34 @@ def test_an_orderly_end_gives_the_calls_to_the_standby_at_once(network: Network)
             network.move_address(1)
             until_heard(call)
             assert second.program.stop() == 0
+
+
+@pytest.mark.full
+def test_of_two_standbys_of_a_pool_one_gets_the_calls_and_the_other_follows_it(network: Network) -> None:
+    with contextlib.ExitStack() as stack, network.relay(0, share_ports=True) as first:
+        first.wait_until_ready()
+        call = Call(first, "call", stack)
+        stack.enter_context(network.relay(0, "other", share_ports=True)).wait_until_ready()
+        pool = {
+            host: stack.enter_context(network.relay(host, "unused", standby_for="other,pair"))
+            for host in (1, 2)
+        }
+        for standby in pool.values():
+            until_warm(standby, 1)
+            psutil.Process(standby.program.pid).send_signal(
+                signal.SIGHUP
+            )  # it has no calls, so it starts anew with its settings
+        for standby in pool.values():
+            standby.program.wait_for_line("starts anew")
+            until_warm(standby, 1)
+        assert first.program.stop() == 0
+        eventually(lambda: any(health(each).ready for each in pool.values()), "one has the calls")
+        (winner,) = [host for host, each in pool.items() if health(each).ready]
+        network.move_address(winner)
+        until_heard(call)
+        loser = pool.pop(3 - winner)
+        until_warm(loser, 1)
+        assert "standby" in health(loser).why
+        assert pool[winner].program.stop() == 0
+        network.move_address(3 - winner)
+        until_heard(call)

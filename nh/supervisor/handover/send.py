@@ -65,6 +65,7 @@ def collect_handover_state(
     *,
     shards: int,
     recorded: Mapping[str, int] | None = None,
+    group: str = "",
 ) -> HandoverState:
     """Collect what a supervisor hands over.
 
@@ -75,7 +76,7 @@ def collect_handover_state(
         drain: whether and how long new calls are refused.
         stats: its counters and the start of nh go on.
         shards: how many shards it has.
-        recorded: see HandoverMessage.
+        recorded, group: see HandoverMessage.
     """
     message = HandoverMessage(
         locks=tuple(str(lock.path) for lock in locks),
@@ -86,6 +87,7 @@ def collect_handover_state(
         shard_counters=tuple(read_counters(status, STATUS_TABLE) for status in stats.shards[:shards]),
         running_since=stats.running_since,
         recorded=dict(recorded or {}),
+        group=group,
     )
     return HandoverState(message, [*(lock.fd for lock in locks), *(fd for _, fd in listeners)], connections)
 

@@ -61,6 +61,7 @@ class HandoverParts(NamedTuple):
         records: ended, so that they are written; None: there are none.
         timeouts: ended, so that what it has not sent is counted; None: there is none.
         store: closed, because the next supervisor writes it; None: there is none.
+        group: handed over; see HandoverMessage.
         stats: the counters are handed over.
         manager: waits for commands in flight; leaves the shards to the next supervisor.
         watchdog, zygote: stopped; they could kill or start a shard.
@@ -77,6 +78,7 @@ class HandoverParts(NamedTuple):
     records: "Records | None"
     timeouts: "TimeoutReports | None"
     store: Store | None
+    group: str
     stats: SupervisorStats
     manager: ShardManager
     watchdog: Watchdog
@@ -210,6 +212,7 @@ class UpgradeController:
             parts.stats,
             shards=parts.manager.shards,
             recorded=parts.manager.recorded,
+            group=parts.group,
         )
         # 5. The shards learn that the end of their link is no failure.
         parts.manager.detach()

@@ -58,9 +58,13 @@ class Zygote:
 
         Args:
             on_settled: called once, when the zygote can fork, or when it is clear that there is none for now.
+                A second start() replaces that of the first.
         """
         self._on_settled = on_settled
-        self._launch()
+        if self._loaded or (self._zygote is None and self._timer is not None):
+            self._settle()
+        elif self._zygote is None:
+            self._launch()
 
     def new_process(self) -> ShardProcess:
         """Fork or start a process, which waits for its settings. Raises OSError if that is impossible."""

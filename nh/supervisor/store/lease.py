@@ -5,6 +5,8 @@ renews. Another relay gets them when the lease is over by the server's clock. Th
 it is counted from the moment at which the request for it was sent, and only the rates of both clocks matter.
 """
 
+from collections.abc import Mapping
+
 
 class Lease:
     """A lease that may be renewed, may run out, and may be lost to another relay.
@@ -14,6 +16,9 @@ class Lease:
 
     Attributes:
         is_kept: whether the end of this process does not end the lease, because the next one goes on with it.
+        given_to: the standby that gets the calls at the end of this process; "": any relay.
+        wanted_by: the standby that asks for the calls; "": none does.
+        standbys: those that follow the calls, and how many calls each has, as the server said last.
     """
 
     def __init__(self, length_s: float) -> None:
@@ -21,6 +26,19 @@ class Lease:
         self._ends_at: float | None = None
         self._lost_to = ""
         self.is_kept = False
+        self.given_to = ""
+        self.wanted_by = ""
+        self.standbys: Mapping[str, int] = {}
+
+    @property
+    def length_s(self) -> float:
+        """Its length after each renewal, seconds."""
+        return self._length_s
+
+    def told(self, wanted_by: str, standbys: Mapping[str, int]) -> None:
+        """The server has said who wants the calls, and who follows them."""
+        self.wanted_by = wanted_by
+        self.standbys = standbys
 
     def renewed(self, *, sent_at: float) -> None:
         """The server has renewed the lease.

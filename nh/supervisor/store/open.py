@@ -8,7 +8,9 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import structs
 
 from nh.config import Settings, StateAway
 from nh.errors import ConfigError, DirectoryInUse, NotNow, StoreUnavailable
@@ -18,6 +20,9 @@ from nh.supervisor.store.engine import StoreEngine, StoreRefused
 from nh.supervisor.store.sealed import SealedEngine, read_state_key
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.valkey.url import SCHEMES, parse_url
+
+if TYPE_CHECKING:
+    from nh.supervisor.store.valkey.follower import Follower
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +42,27 @@ class OpenedStore(NamedTuple):
     lock: Lock | None = None
 
 
+class Group(NamedTuple):
+    """Which calls of a server a relay opens.
+
+    Attributes:
+        name: the prefix; "": that of the URL.
+        follower: has a warm copy of them; None: there is none.
+        force: whether they are taken from a relay that lives.
+    """
+
+    name: str = ""
+    follower: "Follower | None" = None
+    force: bool = False
+
+
+OWN_GROUP: Final = Group()
+
+
 @contextlib.contextmanager
-def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> Iterator[OpenedStore]:
+def open_store(
+    settings: Settings, inherited: Inherited = NOTHING_INHERITED, group: Group = OWN_GROUP
+) -> Iterator[OpenedStore]:
     """Open the store of the relay with these settings for the duration of the block.
 
     A default directory that cannot be used is no error, because no operator asked for it; a log line says so.
@@ -46,6 +70,7 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
     Args:
         settings: `state`, and the runtime directory, which identifies the relay and has the journal.
         inherited: may have the lock already.
+        group: see Group.
 
     Raises:
         DirectoryInUse: another nh uses the state directory.
@@ -61,7 +86,7 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
     with contextlib.ExitStack() as stack:
         try:
             runtime = settings.runtime_path.resolve()
-            opened = _ENGINES[scheme](location, os.fsencode(runtime), inherited, settings)
+            opened = _ENGINES[scheme](location, Wanted(settings, inherited, group))
             engine, lock = stack.enter_context(opened)
             away = scheme != SQLITE and settings.state_away is StateAway.TAKE
             sealed = SealedEngine(engine, key, remote=scheme != SQLITE)
@@ -86,6 +111,29 @@ def open_store(settings: Settings, inherited: Inherited = NOTHING_INHERITED) -> 
             yield OpenedStore(store, lock)
 
 
+def followers(settings: Settings) -> "list[Follower]":
+    """One for each group that the relay with these settings is a standby for; it may be none.
+
+    Raises:
+        ConfigError: the store that `state` names cannot be used.
+    """
+    if not settings.groups:
+        return []
+    scheme, location = locate(settings)
+    _check_extra(scheme)
+    from nh.supervisor.store.valkey.follower import Follower  # noqa: PLC0415  needs the extra valkey
+
+    target = parse_url(scheme, location)
+    names = dict.fromkeys(name or target.prefix for name in settings.groups)
+    return [Follower(structs.replace(target, prefix=name), holder_name(settings)) for name in names]
+
+
+def holder_name(settings: Settings) -> str:
+    """What a server and other relays know this relay by: its host and its runtime directory."""
+    runtime = os.fsencode(settings.runtime_path.resolve())
+    return f"{socket.gethostname()}:{runtime.decode(errors='backslashreplace')}"
+
+
 def check_store(settings: Settings) -> None:
     """Check what open_store() needs besides the directory or the server. Nothing is opened.
 
@@ -105,8 +153,8 @@ def locate(settings: Settings) -> tuple[str, str]:
         ConfigError: no engine has the scheme, or the URL cannot be used.
     """
     scheme, separator, location = settings.state.partition("://")
-    if settings.standby and scheme not in SCHEMES:
-        raise ConfigError("standby: waits for calls on a server; say --state valkey://HOST/0?prefix=NAME")
+    if settings.groups and scheme not in SCHEMES:
+        raise ConfigError("standby: follows for calls on a server; say --state valkey://HOST/0?prefix=NAME")
     if not separator:
         path = settings.state_path
         return ("", "") if path is None else (SQLITE, str(path))
@@ -125,34 +173,35 @@ def _check_extra(scheme: str) -> None:
         )
 
 
+class Wanted(NamedTuple):
+    """What an engine is made of, besides its location; see open_store()."""
+
+    settings: Settings
+    inherited: Inherited
+    group: Group
+
+
 @contextlib.contextmanager
-def _sqlite(
-    directory: str, owner: bytes, inherited: Inherited, settings: Settings
-) -> Iterator[tuple[StoreEngine, Lock | None]]:
+def _sqlite(directory: str, wanted: Wanted) -> Iterator[tuple[StoreEngine, Lock | None]]:
     from nh.supervisor.store.sqlite import SqliteEngine  # noqa: PLC0415  a relay without a store needs none
 
-    path = Path(directory)
-    with locked_dir(path, STATE_DIR, inherited, named=bool(settings.state)) as lock:
+    settings, path = wanted.settings, Path(directory)
+    owner = os.fsencode(settings.runtime_path.resolve())
+    with locked_dir(path, STATE_DIR, wanted.inherited, named=bool(settings.state)) as lock:
         yield SqliteEngine(path / STORE_NAME, owner), lock
 
 
 @contextlib.contextmanager
-def _valkey(
-    scheme: str, location: str, owner: bytes, inherited: Inherited, settings: Settings
-) -> Iterator[tuple[StoreEngine, Lock | None]]:
+def _valkey(scheme: str, location: str, wanted: Wanted) -> Iterator[tuple[StoreEngine, Lock | None]]:
     from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
 
-    holder = f"{socket.gethostname()}:{owner.decode(errors='backslashreplace')}"
-    # what was handed over are calls that live: their relay is no standby
-    standby = settings.standby and not inherited
-    yield ValkeyEngine(parse_url(scheme, location), holder, standby=standby), None
+    target, (name, follower, force) = parse_url(scheme, location), wanted.group
+    target = structs.replace(target, prefix=name or target.prefix)
+    yield ValkeyEngine(target, holder_name(wanted.settings), follower=follower, force=force), None
 
 
-_Open = Callable[
-    [str, bytes, Inherited, Settings], contextlib.AbstractContextManager[tuple[StoreEngine, Lock | None]]
-]
-"""(location, owner, inherited descriptors, settings): an engine, and the lock that keeps other relays from
-it."""
+_Open = Callable[[str, Wanted], contextlib.AbstractContextManager[tuple[StoreEngine, Lock | None]]]
+"""(location, what is wanted): an engine, and the lock that keeps other relays from it."""
 
 _ENGINES: Final[Mapping[str, _Open]] = {
     SQLITE: _sqlite,

@@ -23,9 +23,10 @@ from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreH
 from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.valkey import scripts
 from nh.supervisor.store.valkey.connection import connect, failures
+from nh.supervisor.store.valkey.follower import Follower
 from nh.supervisor.store.valkey.record import decode, encode, head
 from nh.supervisor.store.valkey.url import ValkeyTarget
-from nh.throttle import RateLimitedLogger
+from nh.supervisor.store.valkey.warm_copy import Position
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +35,6 @@ EXPIRE_S: Final = 86_400
 
 STREAM_ENTRIES: Final = 10_000
 """About how many writes the stream holds: a quarter of an hour of a busy relay."""
-
-POLL_S: Final = 0.1
-"""How often a standby looks whether the group is free."""
 
 RENEW_S: Final = 1.0
 """How often the lease is renewed if there is nothing to write; a short lease is renewed more often."""
@@ -55,26 +53,36 @@ class ValkeyEngine:
         target: the server and the prefix of the group.
         holder: identifies this relay for people and after its restart, which need not wait for the end of its
             own lease.
-        standby: whether the first open() waits, however long, until no other relay has the group.
+        follower: has a warm copy of the calls, which the first open() completes; it does not wait for the
+            group then, and closes the follower when it has the group.
+        force: whether the first open() takes the group from a relay that lives.
     """
 
-    def __init__(self, target: ValkeyTarget, holder: str, *, standby: bool = False) -> None:
+    def __init__(
+        self,
+        target: ValkeyTarget,
+        holder: str,
+        *,
+        follower: Follower | None = None,
+        force: bool = False,
+    ) -> None:
         self._target = target
-        self._standby = standby
+        self._follower = follower
+        self._force = force
         self._holder = holder
         self._token = secrets.token_hex(8)
-        self._keys = [f"{{{target.prefix}}}:{name}" for name in ("group", "calls", "changes")]
+        self._keys = [f"{{{target.prefix}}}:{name}" for name in ("group", "calls", "changes", "standbys")]
         self._quarantine_key = f"{{{target.prefix}}}:quarantine"
         self._lease_ms = int(target.lease_s * 1000)
         self._server: Valkey | None = None
         self._epoch = 0
         self._heads: dict[bytes, bytes] = {}  # of the records that the server has: version and checksum
         self._renewed_at = 0.0
+        self._checked_at = 0.0
         self._reconciled_at = 0.0
         self._fenced_by = ""
         self.lease = Lease(target.lease_s)
         self.continues = True
-        self._waits = RateLimitedLogger(logger, time.monotonic, 60.0)
 
     @property
     def check_s(self) -> float:
@@ -92,23 +100,12 @@ class ValkeyEngine:
         Raises:
             StoreHeld: another relay has the group, or has had it since this relay did.
         """
-        while self._standby and not self._epoch:
-            try:
-                return self._open()
-            except StoreRefused:
-                raise
-            except StoreUnavailable as exc:
-                self._waits.log(logging.WARNING, "standby: %s; trying again every second", exc)
-                time.sleep(1.0)
-        return self._open()
-
-    def _open(self) -> list[StoredCall]:
         try:
             self._server = connect(self._target)
             with self._failures():
                 self._server.ping()  # a server that wants a password takes no long script, and says so badly
-                self._acquire(self._server)
-                return self._read()
+                last_write = self._acquire(self._server)
+                return self._complete(last_write) or self._read()
         except BaseException:
             self.close()
             raise
@@ -137,11 +134,13 @@ class ValkeyEngine:
     def check(self) -> None:
         """Renew the lease and count the calls, and read them all from time to time. See StoreEngine."""
         _ = self._connected
-        if time.monotonic() < self._renewed_at + self.check_s:
+        if time.monotonic() < self._checked_at + self.check_s:
             return
         with self._failures():
-            count = self._run(scripts.RENEW)
-            self._renewed_at = time.monotonic()
+            count, wanted_by, *standbys = self._run(scripts.RENEW)
+            self._renewed_at = self._checked_at = time.monotonic()
+            names = map(_text, standbys[::2])
+            self.lease.told(_text(wanted_by), dict(zip(names, map(int, standbys[1::2]), strict=True)))
             if count != len(self._heads):
                 raise StoreUnavailable(f"{self.name}: it has {count} calls instead of {len(self._heads)}")
             if self._renewed_at >= self._reconciled_at + RECONCILE_S:
@@ -154,7 +153,10 @@ class ValkeyEngine:
         if server is None:
             return
         with contextlib.suppress(StoreUnavailable), failures(self.name):
-            if self._renewed_at and not self.lease.is_kept:
+            if self._renewed_at and self.lease.given_to:
+                arguments = (self._epoch, self._lease_ms, self.lease.given_to)
+                server.eval(scripts.GIVE, 1, self._keys[0], *arguments)
+            elif self._renewed_at and not self.lease.is_kept:
                 server.eval(scripts.RELEASE, 1, self._keys[0], self._epoch)
         self._renewed_at = 0.0
         server.close()
@@ -165,7 +167,7 @@ class ValkeyEngine:
         try:
             with self._failures():
                 arguments = (self._token, self._holder, EXPIRE_S, scripts.FORMAT)
-                server.eval(scripts.QUARANTINE, 4, *self._keys, self._quarantine_key, *arguments)
+                server.eval(scripts.QUARANTINE, 4, *self._keys[:3], self._quarantine_key, *arguments)
         finally:
             server.close()
         return self._quarantine_key
@@ -185,21 +187,19 @@ class ValkeyEngine:
         self.lease.renewed(sent_at=sent_at)
         return result
 
-    def _acquire(self, server: Valkey) -> None:
+    def _acquire(self, server: Valkey) -> Position:
+        """Acquire the group; returns the last write of the relay that had it before."""
         is_first = not self._epoch
         sent_at = time.monotonic()
         verdict, said = self._try_to_acquire(server)
-        waited_s = 0.0
-        while verdict == b"held" and is_first and (self._standby or not waited_s):
+        if verdict == b"held" and is_first and self._follower is None:
             # a relay that was killed leaves a lease; one that lives renews it meanwhile
-            wait_s = POLL_S if self._standby else min(said[1] / 1000, self._target.lease_s) + 0.05
-            if not waited_s:
-                until = "until it ends" if self._standby else f"{wait_s:.1f} s for its lease"
-                logger.info(
-                    "store %s: the relay %s has the calls; waiting %s", self.name, _text(said[0]), until
-                )
+            wait_s = min(said[1] / 1000, self._target.lease_s) + 0.05
+            logger.info(
+                "store %s: the relay %s has the calls; waiting %.1f s for its lease",
+                *(self.name, _text(said[0]), wait_s),
+            )
             time.sleep(wait_s)
-            waited_s += wait_s
             sent_at = time.monotonic()
             verdict, said = self._try_to_acquire(server)
         match verdict:
@@ -208,6 +208,7 @@ class ValkeyEngine:
                 self._renewed_at = time.monotonic()
                 self.lease.renewed(sent_at=sent_at)
                 self.continues = not is_first or said[1] in (b"", self._holder.encode())
+                return Position(int(said[2]), int(said[3]))
             case b"held":
                 raise StoreHeld(
                     f"{self.name}: the calls of this prefix are those of the relay {_text(said[0])}, which"
@@ -227,8 +228,9 @@ class ValkeyEngine:
     def _try_to_acquire(self, server: Valkey) -> tuple[bytes, list[Any]]:
         if self._fenced_by:
             raise self._fenced(self._fenced_by)
-        arguments = (scripts.FORMAT, self._token, self._holder, self._epoch, self._lease_ms)
-        verdict, *said = server.eval(scripts.ACQUIRE, 3, *self._keys, *arguments)
+        force = "force" if self._force and not self._epoch else ""
+        arguments = (scripts.FORMAT, self._token, self._holder, self._epoch, self._lease_ms, force)
+        verdict, *said = server.eval(scripts.ACQUIRE, 3, *self._keys[:3], *arguments)
         return verdict, said
 
     def _fenced(self, holder: str) -> StoreHeld:
@@ -238,6 +240,21 @@ class ValkeyEngine:
             f"{self.name}: the relay {holder} has taken the calls of this prefix over; this relay stores no"
             " more until it is started anew"
         )
+
+    def _complete(self, last_write: Position) -> list[StoredCall]:
+        """The warm copy with all changes up to the last write; none: it cannot be completed."""
+        follower, self._follower = self._follower, None
+        if follower is None:
+            return []
+        try:
+            if not follower.catch_up(last_write):
+                logger.info("store %s: the warm copy is incomplete; all calls are read", self.name)
+                return []
+        finally:
+            follower.close()
+        self._heads = dict(follower.copy.heads)
+        self._reconciled_at = time.monotonic()
+        return list(follower.copy.calls.values())
 
     def _read(self) -> list[StoredCall]:
         found: dict[bytes, StoredCall] = {}

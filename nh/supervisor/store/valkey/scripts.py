@@ -1,12 +1,14 @@
-"""What the server executes as one step: Lua scripts on the three keys of a group of calls.
+"""What the server executes as one step: Lua scripts on the keys of a group of calls.
 
-    {PREFIX}:group    hash: format, epoch, token, holder, until (server's clock, ms), number
-    {PREFIX}:calls    hash: call-id, record
-    {PREFIX}:changes  stream: EPOCH-NUMBER, with a field `call` for each call-id that changed
+    {PREFIX}:group     hash: format, epoch, token, holder, until (server's clock, ms), number, wanted
+    {PREFIX}:calls     hash: call-id, record
+    {PREFIX}:changes   stream: EPOCH-NUMBER, with a field `call` for each call-id that changed
+    {PREFIX}:standbys  hash: holder, "UNTIL CALLS", of the relays that follow the group
 
 The braces put the keys into one slot of a cluster. The epoch grows with each ACQUIRE, also after the server
 has lost all data, because it is at least the server's clock in milliseconds. `token`, `holder` and `until`
 are the same in every format, so that a relay of one format respects the lease of a relay of another.
+NUMBER counts the writes of an epoch from 1 on, so that a standby notices what it has missed.
 """
 
 from typing import Final
@@ -27,7 +29,8 @@ if not format and (redis.call('EXISTS', KEYS[1]) == 1 or redis.call('EXISTS', KE
 end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-if token and token ~= ARGV[2] then
+local number = redis.call('HGET', KEYS[1], 'number')
+if token and token ~= ARGV[2] and ARGV[6] ~= 'force' then
   if tonumber(ARGV[4]) > 0 then return {'fenced', holder} end
   if holder ~= ARGV[3] and tonumber(ends) > now then return {'held', holder, tonumber(ends) - now} end
 end
@@ -38,11 +41,14 @@ local least = math.max(tonumber(epoch) or 0, tonumber(ARGV[4]), streamed)
 local new = string.format('%.0f', math.max(now, least + 1))
 redis.call('HSET', KEYS[1], 'format', ARGV[1], 'epoch', new, 'token', ARGV[2], 'holder', ARGV[3],
   'until', string.format('%.0f', now + ARGV[5]), 'number', 0)
-return {'acquired', new, holder or ''}
+redis.call('HDEL', KEYS[1], 'wanted')
+return {'acquired', new, token == '' and '?' or holder or '', epoch or 0, number or 0}
 """
-"""KEYS: group, calls, changes. ARGV: format, token, holder, epoch that the caller had (0: none), lease in ms.
+"""KEYS: group, calls, changes. ARGV: format, token, holder, epoch that the caller had (0: none), lease in ms,
+`force` for a group that is held.
 
-Returns one of: acquired EPOCH HOLDER, who had the group before; fenced HOLDER, another relay has had the
+Returns one of: acquired EPOCH HOLDER BEFORE NUMBER, who had the group before (?: it was given to the caller),
+in which epoch, after how many writes; fenced HOLDER, another relay has had the
 group since; held HOLDER MS, it is another relay's for so long; format FORMAT; foreign KEY, which is another
 program's.
 """
@@ -60,10 +66,25 @@ RENEW: Final = (
     + """
 redis.call('HSET', KEYS[1], 'until', ends)
 for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[3]) end
-return redis.call('HLEN', KEYS[2])
+local wanted = redis.call('HGET', KEYS[1], 'wanted') or ''
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local standbys = {}
+local known = redis.call('HGETALL', KEYS[4])
+for at = 1, #known, 2 do
+  local ends, calls = string.match(known[at + 1], '^(%d+) (%d+)')
+  if not ends or tonumber(ends) < now then
+    redis.call('HDEL', KEYS[4], known[at])
+  else
+    standbys[#standbys + 1] = known[at]
+    standbys[#standbys + 1] = tonumber(calls)
+  end
+end
+return {redis.call('HLEN', KEYS[2]), wanted, unpack(standbys)}
 """
 )
-"""KEYS: as ACQUIRE. ARGV: epoch, lease in ms, expiry in s. Returns the number of calls."""
+"""KEYS: group, calls, changes, standbys. ARGV: epoch, lease in ms, expiry in s.
+
+Returns the number of calls; which standby wants them, or ""; each standby and how many calls it has."""
 
 WRITE: Final = (
     _OWNED
@@ -83,16 +104,63 @@ for at = first_removed, #ARGV do
   entry[#entry + 1] = ARGV[at]
 end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], epoch .. '-' .. number, unpack(entry))
-for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[3]) end
+for at = 1, 3 do redis.call('EXPIRE', KEYS[at], ARGV[3]) end
 """
 )
-"""KEYS: as ACQUIRE. ARGV: epoch, lease in ms, expiry in s, length of the stream, number of calls to store,
+"""KEYS: as RENEW. ARGV: epoch, lease in ms, expiry in s, length of the stream, number of calls to store,
 call-id and record of each, call-ids to remove; at least one of both."""
 
 RELEASE: Final = """
 if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then redis.call('HSET', KEYS[1], 'until', 0) end
 """
 """KEYS: group. ARGV: epoch. The next relay need not wait for the end of the lease."""
+
+GIVE: Final = (
+    _OWNED
+    + """
+redis.call('HSET', KEYS[1], 'holder', ARGV[3], 'token', '', 'until', ends)
+"""
+)
+"""KEYS: group. ARGV: epoch, lease in ms, holder. Only that standby gets the group at once; any other relay,
+this one too, after the lease."""
+
+FOLLOW: Final = """
+local format, epoch, holder, ends, number =
+  unpack(redis.call('HMGET', KEYS[1], 'format', 'epoch', 'holder', 'until', 'number'))
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+if ARGV[4] ~= '' then
+  redis.call('HSET', KEYS[4], ARGV[3], string.format('%.0f', now + ARGV[5]) .. ' ' .. ARGV[4])
+  redis.call('EXPIRE', KEYS[4], 60)
+end
+local seen, calls, last = {}, {}, ''
+for _, entry in ipairs(redis.call('XRANGE', KEYS[3], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])) do
+  if #calls >= 1000 then break end
+  last = last .. entry[1] .. ' '
+  for at = 2, #entry[2], 2 do
+    local call = entry[2][at]
+    if not seen[call] then
+      seen[call] = true
+      calls[#calls + 1] = call
+    end
+  end
+end
+local records = {}
+if #calls > 0 then records = redis.call('HMGET', KEYS[2], unpack(calls)) end
+local left = math.max(0, (tonumber(ends) or 0) - now)
+local count = redis.call('HLEN', KEYS[2])
+return {format or '', epoch or '0', number or '0', holder or '', left, count, last, calls, records}
+"""
+"""KEYS: as RENEW. ARGV: id of the last entry of the stream that the standby knows, most entries, holder, how
+many calls the standby has ("": it does not announce itself), for how long it does, ms.
+
+Returns format, epoch, number of writes, holder, what is left of the lease, ms, number of calls, ids of the
+entries that follow, call-ids that changed, and their records as they are now."""
+
+WANT: Final = """
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'wanted', ARGV[1]) end
+"""
+"""KEYS: group. ARGV: the standby that wants the group. Its relay reads that with RENEW."""
 
 QUARANTINE: Final = """
 local token, holder, ends = unpack(redis.call('HMGET', KEYS[1], 'token', 'holder', 'until'))

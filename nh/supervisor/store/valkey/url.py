@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from nh.address import TcpAddress
+from nh.config_addresses import check_store_prefix
 from nh.errors import ConfigError
 
 SCHEMES: Final = ("valkey", "redis", "valkeys", "rediss")
@@ -19,7 +20,6 @@ DEFAULT_PREFIX: Final = "nh"
 DEFAULT_LEASE_S: Final = 5.0
 EXAMPLE: Final = "valkey://HOST:6379/0?prefix=NAME"
 
-_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9_.-]+))(?::([0-9]{1,5}))?")
 _OPTIONS: Final = frozenset(
     {"prefix", "password_file", "sentinel", "sentinel_password_file", "ca", "cert", "key", "lease"}
@@ -131,10 +131,10 @@ def _host(text: str, default_port: int) -> TcpAddress:
 
 
 def _prefix(text: str) -> str:
-    if not _PREFIX.fullmatch(text):
-        raise ConfigError(
-            f"state: prefix {text[:80]!r} is not 1 to 64 letters, digits and any of . _ : - in ASCII"
-        )
+    try:
+        check_store_prefix("state", text)
+    except ValueError as exc:
+        raise ConfigError(str(exc)) from exc
     return text
 
 

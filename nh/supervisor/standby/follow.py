@@ -1,0 +1,113 @@
+"""Follows groups of calls in a thread, until one of them is free."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from nh.errors import StoreUnavailable
+from nh.throttle import RateLimitedLogger
+
+if TYPE_CHECKING:
+    from nh.supervisor.store.valkey.follower import Follower, Standing
+
+logger = logging.getLogger(__name__)
+
+POLL_S: Final = 0.1
+"""How often a standby asks what has changed."""
+
+AWAY_S: Final = 1.0
+"""How long after a failure the server is asked again."""
+
+REPEAT_S: Final = 60.0
+
+
+class Following:
+    """Polls, from start() to stop() or until a group is free.
+
+    Args:
+        followers: one for each group.
+        on_free: called in the thread when a group is free; `free` has it then.
+
+    Attributes:
+        free: the group that is free; None: none is.
+        standings: how each group stands, by name, as far as that is known.
+        failure: why the server cannot be asked; "": it answers.
+    """
+
+    def __init__(self, followers: "Sequence[Follower]", on_free: Callable[[], None]) -> None:
+        self.free: Follower | None = None
+        self.standings: dict[str, Standing] = {}
+        self.failure = ""
+        self._followers = followers
+        self._on_free = on_free
+        self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
+        self._wanted: set[str] = set()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def calls(self) -> int:
+        """How many calls of all groups are warm."""
+        return sum(each.calls for each in self._followers)
+
+    @property
+    def behind_since(self) -> float | None:
+        """When the copies had all calls, monotonic seconds; None: not yet."""
+        times = [each.caught_up_at for each in self._followers]
+        known = [each for each in times if each is not None]
+        return min(known) if len(known) == len(times) else None
+
+    def start(self) -> None:
+        """Follow in a thread."""
+        self.free = None
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="standby", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, which may wait for one reply."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def want(self, group: str) -> None:
+        """Have the relay of a group asked for it."""
+        self._wanted.add(group)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(AWAY_S if self.failure else POLL_S):
+            try:
+                self.free = self._poll()
+            except StoreUnavailable as exc:
+                self.failure = str(exc)
+                self._failures.log(logging.WARNING, "standby: %s; trying again every second", exc)
+            except Exception:
+                self.failure = "a bug in nh; the log has it"
+                logger.exception("standby: following failed, it is tried again: this is a bug in nh")
+            else:
+                self.failure = ""
+            if self.free is not None:
+                self._on_free()
+                return
+
+    def _poll(self) -> "Follower | None":
+        for follower in self._followers:
+            if follower.group in self._wanted:
+                follower.want()
+                self._wanted.discard(follower.group)
+            standing = follower.poll()
+            self._tell(follower, standing)
+            if follower.is_free(standing):
+                return follower
+        return None
+
+    def _tell(self, follower: "Follower", standing: "Standing") -> None:
+        before = self.standings.get(follower.group)
+        self.standings[follower.group] = standing
+        if not follower.is_free(standing) and (before is None or before.holder != standing.holder):
+            logger.info(
+                "standby for %s: the relay %s has the calls; waiting until it ends, with %d calls warm",
+                *(follower.group, standing.holder, follower.calls),
+            )

@@ -1,0 +1,177 @@
+"""What `nh run` does as a standby: it has everything ready but the calls' sockets, and follows the calls.
+
+It serves nothing but its own state: health, statistics, promotion. It ends when a group of calls is this
+relay's, and the supervisor goes on with it.
+"""
+
+import contextlib
+import enum
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from nh.commands import Command, GetStats, Ping, Reload, Upgrade
+from nh.errors import NotNow, ShardUnavailable, StatsUnavailable
+from nh.results import Failure, Pong, Result, Stats, Upgrading
+from nh.rpc.events import Origin
+from nh.rpc.protocols import NG_OVER_HTTP, RPC
+from nh.stats import StatsReader
+from nh.supervisor.host.signals import signals_on
+from nh.supervisor.publisher import Publisher
+from nh.supervisor.runtime import Runtime
+from nh.supervisor.standby.follow import Following
+from nh.supervisor.store.open import Group
+from nh.version import __version__
+
+if TYPE_CHECKING:
+    from nh.supervisor.store.valkey.follower import Follower
+
+logger = logging.getLogger(__name__)
+
+TELL_S: Final = 5.0
+"""How often the service manager is told how far the standby is."""
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Outcome(enum.Enum):
+    """How the phase ended: with calls, by a signal, or to be begun anew with the installed code."""
+
+    PROMOTED = enum.auto()
+    ENDED = enum.auto()
+    ANEW = enum.auto()
+
+
+class Standby:
+    """The phase of a standby.
+
+    Args:
+        runtime: the host's resources, without a store.
+        followers: one for each group of calls.
+    """
+
+    def __init__(self, runtime: Runtime, followers: "Sequence[Follower]") -> None:
+        self._runtime = runtime
+        self._followers = followers
+        self._began = time.monotonic()
+        self._outcome: Outcome | None = None
+        self._free = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._following = Following(followers, on_free=lambda: os.eventfd_write(self._free, 1))
+        self._names = ", ".join(each.group for each in followers)
+
+    def run(self) -> Outcome:
+        """Follow until a group is this relay's, or until it is to end; returns which."""
+        runtime = self._runtime
+        runtime.stats.standby = 1
+        publisher = Publisher(runtime.loop, runtime.segment, runtime.stats, self._update_stats)
+        runtime.loop.add_reader(self._free, self._on_free)
+        with signals_on(runtime.loop, _SIGNALS, self._on_signal):
+            runtime.zygote.start(lambda: None)
+            runtime.rpc.serve(self._dispatch)
+            runtime.http.start(runtime.rpc.first_address(RPC), runtime.rpc.first_address(NG_OVER_HTTP))
+            runtime.notifier.ready(self._status_line())
+            self._tell()
+            self._following.start()
+            runtime.loop.run()
+            self._following.stop()
+        publisher.stop()
+        runtime.loop.remove_reader(self._free)
+        os.close(self._free)
+        assert self._outcome is not None  # it stops the loop
+        self._leave(self._outcome)
+        return self._outcome
+
+    def _leave(self, outcome: Outcome) -> None:
+        runtime = self._runtime
+        runtime.stats.standby = 0
+        if outcome is Outcome.PROMOTED:
+            runtime.rpc.stop_reading()
+            runtime.rpc.release_connections()  # those of the relay that serves from now on
+            return
+        runtime.notifier.stopping()
+        runtime.rpc.close()
+
+    def _end(self, outcome: Outcome) -> None:
+        self._outcome = self._outcome or outcome
+        self._runtime.loop.stop()
+
+    # --- promotion --------------------------------------------------------------------------------
+
+    def _on_free(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._free)
+        follower = self._following.free
+        if follower is None or self._outcome is not None:
+            return
+        self._following.stop()
+        if not self._acquire(Group(follower.group, follower)):
+            self._following.start()
+
+    def _acquire(self, group: Group) -> bool:
+        """Whether this relay has the group now; others may have been faster."""
+        begun = time.monotonic()
+        try:
+            self._runtime.open_store(group)
+        except NotNow as exc:
+            logger.info("standby for %s: not promoted: %s", group.name, exc)
+            return False
+        logger.warning(
+            "standby for %s: promoted: this relay has the calls now (%.0f ms)",
+            *(group.name, 1000 * (time.monotonic() - begun)),
+        )
+        self._end(Outcome.PROMOTED)
+        return True
+
+    # --- what it says of itself -------------------------------------------------------------------
+
+    def _update_stats(self) -> None:
+        runtime, since = self._runtime, self._following.behind_since
+        runtime.update_stats()
+        runtime.stats.standby_calls = self._following.calls
+        runtime.stats.standby_lag_s = time.monotonic() - (self._began if since is None else since)
+
+    def _status_line(self) -> str:
+        self._update_stats()
+        stats = self._runtime.stats
+        away = f"; {self._following.failure}" if self._following.failure else ""
+        warm = f"{stats.standby_calls} calls warm, lag {stats.standby_lag_s:.1f} s"
+        return f"standby for {self._names}: {warm}{away}"
+
+    def _tell(self) -> None:
+        if self._outcome is None:
+            self._runtime.notifier.status(self._status_line())
+            self._runtime.loop.call_later(TELL_S, self._tell)
+
+    def _dispatch(self, command: Command, reply: Callable[[Result], None], origin: Origin) -> None:
+        match command:
+            case Ping() if origin.protocol == "native":
+                reply(Pong(__version__))
+            case GetStats() if origin.protocol == "native":
+                try:
+                    reply(Stats(StatsReader(self._runtime.segment).read().to_builtins()))
+                except StatsUnavailable as exc:
+                    reply(Failure.of(exc))
+            case Upgrade() | Reload():
+                reply(Upgrading(__version__) if isinstance(command, Upgrade) else self._refusal())
+                self._runtime.loop.call_later(0, lambda: self._end(Outcome.ANEW))
+            case _:
+                reply(self._refusal())
+
+    def _refusal(self) -> Failure:
+        return Failure.of(
+            ShardUnavailable(f"nh is a {self._status_line()}; ask the relay that has the calls")
+        )
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        match number:
+            case signal.SIGHUP | signal.SIGUSR2:
+                logger.info("%s: a standby has no calls; it starts anew with its settings", number.name)
+                self._end(Outcome.ANEW)
+            case signal.SIGUSR1:
+                logger.info("%s: a standby has no calls to wait for; nothing is drained", number.name)
+            case _:
+                logger.info("%s: ending", number.name)
+                self._end(Outcome.ENDED)

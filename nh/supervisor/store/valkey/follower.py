@@ -1,0 +1,202 @@
+"""Follows a group of calls that another relay has, and keeps a warm copy of them.
+
+One script reads the stream and the records that it names in one step, and says who has the group. So a
+standby asks once in a tenth of a second, and learns what changed, what was missed and that the group is free
+by the same reply. A blocking XREAD would tell neither of the last two.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from valkey import Valkey
+
+from nh.errors import StoreUnavailable
+from nh.printable import escaped
+from nh.supervisor.store.valkey import scripts
+from nh.supervisor.store.valkey.connection import connect, failures
+from nh.supervisor.store.valkey.url import ValkeyTarget
+from nh.supervisor.store.valkey.warm_copy import Changes, Position, WarmCopy
+
+logger = logging.getLogger(__name__)
+
+ENTRIES: Final = 200
+"""Most entries of the stream in one reply; those of about a thousand calls at most."""
+
+ANNOUNCE_S: Final = 1.0
+"""How often a standby announces itself."""
+
+ANNOUNCED_MS: Final = 3000
+"""For how long it is known after that."""
+
+RECONCILE_S: Final = 300.0
+"""How often all records are read again, whatever the stream says."""
+
+RETRY_S: Final = 5.0
+"""Least time between two readings of all records."""
+
+_SCAN: Final = 1000
+
+
+class Standing(NamedTuple):
+    """How a group stands, as a standby sees it.
+
+    Attributes:
+        holder: the relay that had it last; "": none ever had.
+        lease_s: what is left of that relay's lease, seconds; 0: the group is free.
+        readable: whether it is in the format of this version.
+    """
+
+    holder: str
+    lease_s: float
+    readable: bool
+
+
+class Follower:
+    """Follows one group. One thread at a time uses it.
+
+    Args:
+        target: the server and the prefix of the group.
+        holder: the name of this relay.
+        clock: returns monotonic seconds.
+
+    Attributes:
+        copy: the group's calls, as far as they are known.
+        caught_up_at: when the copy had all that the server had, by the clock; None: never yet.
+    """
+
+    def __init__(
+        self, target: ValkeyTarget, holder: str, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.copy = WarmCopy()
+        self.caught_up_at: float | None = None
+        self._target = target
+        self._holder = holder
+        self._clock = clock
+        self._keys = [f"{{{target.prefix}}}:{name}" for name in ("group", "calls", "changes", "standbys")]
+        self._server: Valkey | None = None
+        self._announced_at = -ANNOUNCE_S
+        self._read_at: float | None = None
+
+    @property
+    def group(self) -> str:
+        """The name of the group: the prefix of its keys."""
+        return self._target.prefix
+
+    @property
+    def calls(self) -> int:
+        """How many calls the copy has."""
+        return len(self.copy.calls)
+
+    def is_free(self, standing: Standing) -> bool:
+        """Whether this relay may acquire the group: no other relay has it."""
+        return not standing.lease_s or standing.holder == escaped(self._holder)
+
+    def poll(self) -> Standing:
+        """Read what has changed since the last poll.
+
+        Raises:
+            StoreUnavailable, StoreRefused: the server does not answer, or not this relay.
+        """
+        try:
+            if self._server is None:
+                self._server = connect(self._target)
+            with failures(self._target.name):
+                return self._poll(self._server)
+        except BaseException:
+            self.close()
+            raise
+
+    def catch_up(self, at: Position) -> bool:
+        """Read the last changes of a relay whose group this one has acquired.
+
+        Args:
+            at: that relay's last write.
+
+        Returns:
+            Whether the copy has them all. Otherwise the records have to be read.
+        """
+        server = self._server
+        if server is None:
+            return False
+        while self.copy.is_whole and self.copy.position < at:
+            _, changes = self._ask(server, announce=False)
+            if not changes.entries:
+                return False
+            self.copy.apply(changes._replace(at=at))
+        return self.copy.equals(at)
+
+    def want(self) -> None:
+        """Ask the relay that has the group to give it to this one.
+
+        Raises:
+            StoreUnavailable: the server does not answer.
+        """
+        server = connect(self._target)
+        try:
+            with failures(self._target.name):
+                server.eval(scripts.WANT, 1, self._keys[0], self._holder)
+        finally:
+            server.close()
+
+    def close(self) -> None:
+        """Disconnect. The copy stays; the next poll() connects again."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+    def _poll(self, server: Valkey) -> Standing:
+        now = self._clock()
+        announce = self._read_at is not None and now >= self._announced_at + ANNOUNCE_S
+        standing, changes = self._ask(server, announce=announce)
+        if announce:
+            self._announced_at = now
+        if not standing.readable:
+            return standing
+        while self.copy.apply(changes) and self.copy.position != changes.at:
+            standing, changes = self._ask(server, announce=False)
+        if not self.copy.is_whole or self._read_at is None or now >= self._read_at + RECONCILE_S:
+            if self._read_at is not None and now < self._read_at + RETRY_S:
+                return standing
+            self._read_all(server, changes.at)
+        self.caught_up_at = now
+        return standing
+
+    def _ask(self, server: Valkey, *, announce: bool) -> tuple[Standing, Changes]:
+        calls = str(len(self.copy.calls)) if announce else ""
+        arguments = (str(self.copy.position), ENTRIES, self._holder, calls, ANNOUNCED_MS)
+        script = server.register_script(scripts.FOLLOW)
+        reply = script(keys=self._keys, args=arguments)
+        form, epoch, number, holder, left_ms, count, last, names, records = reply
+        standing = Standing(
+            escaped(holder.decode(errors="backslashreplace")),
+            left_ms / 1000,
+            form in (b"", scripts.FORMAT.encode()),
+        )
+        changes = Changes(
+            Position(int(epoch), int(number)),
+            int(count),
+            [_position(each) for each in last.split()],
+            dict(zip(names, records, strict=True)),
+        )
+        return standing, changes
+
+    def _read_all(self, server: Valkey, at: Position) -> None:
+        missed = self._read_at is not None and not self.copy.is_whole
+        self.copy.replace(at, server.hscan_iter(self._keys[1], count=_SCAN))
+        self._read_at = self._clock()
+        if missed:
+            logger.info(
+                "standby for %s: changes were missed; all %d calls were read again",
+                self._target.prefix,
+                len(self.copy.calls),
+            )
+
+
+def _position(text: bytes) -> Position:
+    epoch, _, number = text.partition(b"-")
+    try:
+        return Position(int(epoch), int(number))
+    except ValueError as exc:
+        raise StoreUnavailable(f"an entry of the stream has the id {text!r}") from exc

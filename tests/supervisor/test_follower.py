@@ -1,0 +1,199 @@
+"""A standby follows the calls of another relay on a real server: its copy equals the records, and it alone
+gets them."""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nh.errors import StoreUnavailable
+from nh.supervisor.store.engine import StoredCall, StoreHeld
+from tests.profiles import examples
+from tests.supervisor.valkey_group import Group
+
+pytestmark = pytest.mark.valkey
+
+
+def call(call_id: bytes, snapshot: bytes = b"snapshot") -> StoredCall:
+    return StoredCall(call_id, snapshot, 1.5)
+
+
+def warm(follower: Any) -> Mapping[bytes, bytes]:
+    return {call_id: each.snapshot for call_id, each in follower.copy.calls.items()}
+
+
+class Clock:
+    """A clock that each look advances so far that all records may be read again."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 10.0
+        return self.now
+
+
+def patient_follower(group: Group, holder: str = "relay-2") -> Any:
+    follower = group.follower(holder)
+    follower._clock = Clock()
+    return follower
+
+
+EVENTS = st.one_of(
+    st.tuples(st.just("write"), st.sampled_from([b"a", b"b", b"c"]), st.binary(max_size=3)),
+    st.tuples(st.just("remove"), st.sampled_from([b"a", b"b", b"c"]), st.just(b"")),
+    st.tuples(
+        st.sampled_from(["poll", "trim", "restart the relay", "lose all", "save", "go back", "cut off"]),
+        st.just(b""),
+        st.just(b""),
+    ),
+)
+
+
+@given(events=st.lists(EVENTS, max_size=25))
+@settings(
+    max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_happens_the_copy_equals_the_records_in_the_end(
+    group: Group, events: list[tuple[str, bytes, bytes]]
+) -> None:
+    group.remove()
+    relay, follower, client = group.engine("relay-1"), patient_follower(group), group.client
+    stored = {each.call_id: each for each in relay.open()}
+    saved: dict[str, bytes] = {}
+    for event, call_id, snapshot in events:
+        match event:
+            case "write":
+                stored[call_id] = call(call_id, snapshot)
+                relay.write({call_id: stored[call_id]})
+            case "remove":
+                stored.pop(call_id, None)
+                relay.write({call_id: None})
+            case "poll":
+                follower.poll()
+            case "trim":
+                client.xtrim(group.key("changes"), maxlen=1, approximate=False)
+            case "cut off":
+                follower.close()
+            case "save":
+                keys = [group.key(name) for name in ("group", "calls", "changes")]
+                saved = {key: data for key in keys if (data := client.dump(key)) is not None}
+            case _:
+                if event != "restart the relay":
+                    group.remove()
+                if event == "go back":
+                    for key, data in saved.items():
+                        client.restore(key, 0, data)
+                relay.close()
+                relay = group.engine("relay-1")
+                lost: dict[bytes, StoredCall | None] = {each.call_id: None for each in relay.open()}
+                relay.write({**lost, **stored})
+    follower.poll()
+    assert warm(follower) == group.contents() == {key: each.snapshot for key, each in stored.items()}
+    relay.close()
+    successor = group.engine("relay-2", follower=follower)
+    assert {each.call_id: each for each in successor.open()} == stored
+    successor.write({b"new": call(b"new")})
+    successor.check()
+    successor.close()
+
+
+def test_changes_are_known_without_reading_the_other_calls(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay, follower = group.engine("relay-1"), group.follower()
+    relay.open()
+    relay.write({b"%d" % number: call(b"%d" % number) for number in range(1500)})
+    assert follower.poll().lease_s > 0
+    monkeypatch.setattr(follower, "_read_all", None)
+    for number in range(300):
+        relay.write({b"%d" % number: None, b"new": call(b"new", b"%d" % number)})
+    follower.poll()
+    assert warm(follower) == group.contents()
+    assert len(warm(follower)) == 1201
+    monkeypatch.setattr("nh.supervisor.store.valkey.engine.ValkeyEngine._read", None)
+    relay.write({b"last": call(b"last")})
+    relay.close()
+    successor = group.engine("relay-2", follower=follower)
+    assert {each.call_id for each in successor.open()} == {b"last", *warm(follower)}
+    successor.close()
+
+
+def test_of_two_standbys_exactly_one_gets_the_calls(group: Group) -> None:
+    relay = group.engine("relay-1")
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    followers = [group.follower(f"standby-{number}") for number in range(2)]
+    for follower in followers:
+        assert not follower.is_free(follower.poll())
+    relay.close()
+    assert all(follower.is_free(follower.poll()) for follower in followers)
+    engines = [group.engine(f"standby-{number}", follower=each) for number, each in enumerate(followers)]
+    outcomes = in_threads([engine.open for engine in engines])
+    assert sorted(map(str, outcomes)) == sorted([str([call(b"a")]), str(next(filter(is_held, outcomes)))])
+    for engine in engines:
+        engine.close()
+
+
+def in_threads(actions: list[Callable[[], object]]) -> list[object]:
+    """Call them at once; what each returned, or raised as StoreUnavailable."""
+    outcomes: list[object] = []
+    barrier = threading.Barrier(len(actions))
+
+    def run(action: Callable[[], object]) -> None:
+        barrier.wait()
+        try:
+            outcomes.append(action())
+        except StoreUnavailable as exc:
+            outcomes.append(exc)
+
+    threads = [threading.Thread(target=run, args=(action,)) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+def is_held(outcome: object) -> bool:
+    return isinstance(outcome, StoreHeld)
+
+
+def test_a_group_that_is_given_to_a_standby_is_no_other_relays_for_a_lease(group: Group) -> None:
+    relay = group.engine("relay-1")
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    named, other = group.follower("named"), group.follower("other")
+    for follower in (named, other, named, other):  # who has read the calls announces itself
+        follower.poll()
+    relay.check()
+    assert relay.lease.standbys == {"named": 1, "other": 1}
+    relay.lease.given_to = "named"
+    relay.close()
+    assert not other.is_free(other.poll())
+    with pytest.raises(StoreHeld):
+        group.engine("other", follower=other).open()
+    assert named.is_free(named.poll())
+    successor = group.engine("named", follower=named)
+    assert successor.open() == [call(b"a")]
+    assert not successor.continues, "its journal is older than the calls"
+    successor.close()
+
+
+def test_a_standby_that_wants_the_calls_is_known_to_their_relay_until_it_has_them(group: Group) -> None:
+    relay, follower = group.engine("relay-1"), group.follower("named")
+    relay.open()
+    follower.want()
+    relay.check()
+    assert relay.lease.wanted_by == "named"
+    successor = group.engine("named", follower=follower, force=True)
+    successor.open()
+    successor.check()
+    assert successor.lease.wanted_by == ""
+    with pytest.raises(StoreHeld, match="the relay named has taken"):
+        relay.write({b"a": call(b"a")})
+    relay.close()
+    successor.close()
