@@ -9,6 +9,7 @@ import enum
 from collections.abc import Callable
 from typing import Protocol
 
+from nh.calls.bundle import Demultiplexer
 from nh.calls.claims import Carried
 from nh.calls.ice import EndIce
 from nh.calls.latch_state import SourceState
@@ -60,6 +61,7 @@ class Drop(enum.IntEnum):
     SRTP_REPLAY: it has been received before, or is too late.
     SRTP_NO_KEY: the key that its end uses is not known.
     SRTP_UNSENT: it cannot be protected for the other end: its index has been used, or no key is left for it.
+    NO_MEDIUM: it came over a bundle and is of none of its media.
     """
 
     admitted: bool
@@ -82,6 +84,7 @@ class Drop(enum.IntEnum):
     SRTP_REPLAY = 8, False
     SRTP_NO_KEY = 9, False
     SRTP_UNSENT = 10, True
+    NO_MEDIUM = 11, False
 
 
 class Leg(Reception):
@@ -106,6 +109,10 @@ class Leg(Reception):
         rtcp: the leg that RTCP on this port counts for, where this end multiplexes RTCP and the other end
             does not (RFC 5761); None otherwise. `muxed_on` of that leg is this one: what is sent to the RTCP
             component of this end goes to its RTP port.
+        bundle: tells the media apart that come to this port (RFC 9143), of which this leg's is the tagged
+            one; None: only this leg's does.
+        bundled_on: the leg of the tagged medium, where this end sends this medium, too, and is sent it from;
+            None: this leg has its own port.
         security: of what the end sends here and is sent; None: none that ends at the relay. A leg that has
             any, or whose egress has, stays in user space.
         ice: the relay's ICE with the end that sends here; None: the relay has none with it. Where there is
@@ -125,6 +132,8 @@ class Leg(Reception):
 
     __slots__ = (
         "blocked",
+        "bundle",
+        "bundled_on",
         "drops",
         "dtmf_blocked",
         "ice",
@@ -181,6 +190,8 @@ class Leg(Reception):
         self.silenced = False
         self.rtcp: Leg | None = None
         self.muxed_on: Leg | None = None
+        self.bundle: Demultiplexer[Leg] | None = None
+        self.bundled_on: Leg | None = None
         self.security: MediaSecurity | None = None
         self.ice: EndIce | None = None
         self.transforms: tuple[Transform, ...] = ()
@@ -211,7 +222,8 @@ class Leg(Reception):
     @property
     def egress(self) -> "Leg":
         """The leg of the end that is sent what arrives here; `egress.destination` is where."""
-        return self.other.muxed_on or self.other
+        leg = self.other.muxed_on or self.other
+        return leg.bundled_on or leg
 
     @property
     def destination(self) -> Endpoint | None:
@@ -343,6 +355,15 @@ class Leg(Reception):
             signalled_from=signalled_from,
             window_ends=window_ends,
         )
+
+    def leave_bundle(self) -> None:
+        """Share no port with other media any more; those that came to this one's have their own again."""
+        if self.bundled_on is not None and self.bundled_on.bundle is not None:
+            self.bundled_on.bundle.discard(self)
+        for member in self.bundle.members if self.bundle is not None else ():
+            if member.bundled_on is self:
+                member.bundled_on = None
+        self.bundle = self.bundled_on = None
 
     # --- what is counted ------------------------------------------------------------------------------
 

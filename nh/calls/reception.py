@@ -175,6 +175,11 @@ class Reception(Latch):
         return not self.packets
 
     @property
+    def known_ssrcs(self) -> list[int]:
+        """The SSRCs that the end sends with."""
+        return [stream.ssrc for stream in self._known_streams]
+
+    @property
     def _known_streams(self) -> Sequence[RtpStream]:
         """The RTP streams of the end, here or, before the first, in the session before."""
         return self.streams or (() if self.superseded_stream is None else (self.superseded_stream,))

@@ -244,6 +244,7 @@ class Session:
         for leg in self.legs:
             del leg.other
             leg.rtcp = leg.muxed_on = leg.rtp = None
+            leg.leave_bundle()
 
     def info(self, call_id: bytes, cseq: int, *, wall_offset_s: float) -> SessionInfo:
         """The session information.

@@ -257,6 +257,13 @@ class SocketGroup:
         shared.idle_since = None
         return shared
 
+    def share_with(self, medium: Media) -> "SocketGroup":
+        """A group with the same sockets for another medium of the same SDP, which shares the transport."""
+        shared = self.share()
+        shared.security = None
+        shared.set_media([medium], [medium.active])
+        return shared
+
     @property
     def is_last(self) -> bool:
         """Whether no other group has its sockets."""

@@ -8,12 +8,14 @@ Net::SIP puts NUL bytes into them.
 
 from nh.commands.base import MAX_ID_BYTES, BaseCommand, ResultT_co
 from nh.commands.ng import (
+    DEFAULT_BUNDLE,
     DEFAULT_SDES,
     MAX_FORWARDED_BYTES,
     PLAIN_TEXT,
     Answer,
     AttributeEdit,
     BlockMedia,
+    BundleOptions,
     Delete,
     EndpointLearning,
     Feature,
@@ -79,6 +81,7 @@ Command = (
 
 
 __all__ = [
+    "DEFAULT_BUNDLE",
     "DEFAULT_SDES",
     "MAX_CSEQ",
     "MAX_DRAIN_S",
@@ -92,6 +95,7 @@ __all__ = [
     "AttributeEdit",
     "BaseCommand",
     "BlockMedia",
+    "BundleOptions",
     "CallCommand",
     "CallOrder",
     "Close",

@@ -148,6 +148,27 @@ class SdesOptions(msgspec.Struct, frozen=True, omit_defaults=True):
 
 DEFAULT_SDES: Final = SdesOptions()
 
+
+class BundleOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What becomes of bundles (BUNDLE, RFC 9143), in rtpengine's words.
+
+    Attributes:
+        accept: one that the sender offers ends at the relay; the other end does not see it.
+        offer: the relay offers the media to the other end in one bundle.
+        require: the same, with one port for all media already in the offer; implies `offer`.
+        strict: the same, with port 0 for all media but the first (a=bundle-only); implies `require`.
+        reject: bundles that were agreed on before end.
+    """
+
+    accept: bool = False
+    offer: bool = False
+    require: bool = False
+    strict: bool = False
+    reject: bool = False
+
+
+DEFAULT_BUNDLE: Final = BundleOptions()
+
 PLAIN_TEXT: Final = SdpText()
 """Nothing but what a relay must change."""
 
@@ -172,6 +193,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         mux_offer, mux_require, mux_demux, mux_accept, mux_reject: of `rtcp-mux`; require implies offer.
         transport_protocol: protocol for the m= lines, such as RTP/SAVPF, or `accept`; "" if not given.
         sdes: see SdesOptions.
+        bundle: see BundleOptions.
         dscp: DSCP of the packets sent, 0 to 63; None: the relay's default.
         loop_protect: leave an SDP alone that has this relay's mark, and mark the SDPs it rewrites.
         label: the client's own name for the sender, shown in queries.
@@ -200,6 +222,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     mux_reject: bool = False
     transport_protocol: str = ""
     sdes: SdesOptions = DEFAULT_SDES
+    bundle: BundleOptions = DEFAULT_BUNDLE
     dscp: int | None = None
     loop_protect: bool = False
     label: str = ""

@@ -22,6 +22,7 @@ import msgspec
 
 from nh.calls.media import UNSPECIFIED
 from nh.commands import PLAIN_TEXT, RtcpAttribute, SdpText
+from nh.sdp.bundles import write_bundles, write_mid
 from nh.sdp.description import MARK, Medium, Section, SessionDescription
 from nh.sdp.fields import (
     make_connection,
@@ -85,6 +86,7 @@ class MediumPlan(msgspec.Struct, frozen=True):
         mux: what to do with a=rtcp-mux.
         proto: transport protocol of the m= line, such as RTP/AVP; "" leaves it.
         crypto: a=crypto lines in place of those that there are; None leaves them.
+        bundle_only: it has no port of its own, but that of the bundle's first medium (RFC 9143 6).
     """
 
     address: str
@@ -93,6 +95,7 @@ class MediumPlan(msgspec.Struct, frozen=True):
     mux: MuxAction = MuxAction.KEEP
     proto: str = ""
     crypto: tuple[bytes, ...] | None = None
+    bundle_only: bool = False
 
 
 class RewritePlan(msgspec.Struct, frozen=True):
@@ -107,6 +110,9 @@ class RewritePlan(msgspec.Struct, frozen=True):
         appended: lines of further media to add at the end.
         hidden: indexes of the media that are left out, with their a=mid in a=group.
         mark: id of this relay for loop protection, a token of RFC 8866; "" adds no mark.
+        bundles: a=mid values of each bundle, in place of the a=group:BUNDLE and a=bundle-only that there are;
+            None leaves those.
+        mids: a=mid of each medium; "", and () for all of them, leaves what there is.
         text: what else a client wants of the lines that the relay writes, and of a=mid and a=extmap.
     """
 
@@ -117,6 +123,8 @@ class RewritePlan(msgspec.Struct, frozen=True):
     appended: tuple[bytes, ...] = ()
     hidden: frozenset[int] = frozenset()
     mark: str = ""
+    bundles: tuple[tuple[str, ...], ...] | None = None
+    mids: tuple[str, ...] = ()
     text: SdpText = PLAIN_TEXT
 
 
@@ -139,10 +147,15 @@ def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
             _pin_connection(edits, medium, shared[medium.session.first])
         else:
             _rewrite_medium(edits, medium, medium_plan, shared[medium.session.first], plan)
+    for medium, mid in zip(description.media, plan.mids, strict=False):
+        if mid:
+            write_mid(edits, medium, mid)
     if plan.text is not PLAIN_TEXT:
-        change_text(edits, description, plan.text)
+        change_text(edits, description, plan.text, plan.mids)
     if plan.hidden:
         hide_media(edits, description, plan.hidden)
+    if plan.bundles is not None:
+        write_bundles(edits, description, plan.bundles)
     for line in plan.appended:
         edits.insert_after(description.last, line)
     return edits.render()
@@ -166,8 +179,9 @@ def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan) -> str |
 def _rewrite_medium(
     edits: Edits, medium: Medium, plan: MediumPlan, shared: str | None, whole: RewritePlan
 ) -> None:
-    port = plan.port if medium.port else 0
-    line = write_medium_port(edits.text(medium.first), port)
+    unbundled = whole.bundles is not None and medium.has("bundle-only")
+    port = plan.port if medium.port or unbundled else 0
+    line = write_medium_port(edits.text(medium.first), 0 if plan.bundle_only else port)
     edits.replace(medium.first, write_medium_proto(line, plan.proto) if plan.proto else line)
     held = medium.held
     if held and port and not whole.text.original_direction:
@@ -180,6 +194,8 @@ def _rewrite_medium(
     _rewrite_rtcp(edits, medium, plan, port, whole.text.rtcp_attribute)
     _rewrite_mux(edits, medium, plan.mux, port)
     _rewrite_ice(edits, medium, plan, port, whole.ice)
+    if plan.bundle_only and port:
+        edits.insert_after(medium.last, b"a=bundle-only")
     if plan.crypto is not None:
         _drop(edits, medium, ("crypto",))
         for line in plan.crypto if port else ():

@@ -5,6 +5,7 @@ and s= in nh.sdp.origin.
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import Final
 
 from nh.commands import SdpText
@@ -15,13 +16,22 @@ _HELD: Final = {Direction.SENDRECV: Direction.SENDONLY, Direction.RECVONLY: Dire
 """Direction of a medium on hold by its address, by the direction that it has."""
 
 
-def change_text(edits: Edits, description: SessionDescription, text: SdpText) -> None:
-    """Collect the changes that `text` asks for."""
+def change_text(
+    edits: Edits, description: SessionDescription, text: SdpText, mids: Sequence[str] = ()
+) -> None:
+    """Collect the changes that `text` asks for.
+
+    Args:
+        edits: collects them.
+        description: the SDP.
+        text: what a client wants.
+        mids: the a=mid that media get already, as far as they do.
+    """
     if text.extensions:
         for section in (*description.sessions, *description.media):
             _drop_extensions(edits, section, text.extensions)
     if text.generate_mid:
-        _generate_mids(edits, description)
+        _generate_mids(edits, description, mids)
 
 
 def hide_media(edits: Edits, description: SessionDescription, hidden: frozenset[int]) -> None:
@@ -66,11 +76,11 @@ def _drop_extensions(edits: Edits, section: Section, names: tuple[str, ...]) -> 
             edits.drop(index)
 
 
-def _generate_mids(edits: Edits, description: SessionDescription) -> None:
+def _generate_mids(edits: Edits, description: SessionDescription, mids: Sequence[str]) -> None:
     """Name each medium without a=mid (RFC 5888) by its number, or by the next that no other medium has."""
-    taken = {medium.find_value("mid") for medium in description.media}
-    for medium in description.media:
-        if not medium.has("mid"):
+    taken = {medium.find_value("mid") for medium in description.media}.union(mids)
+    for medium, named in itertools.zip_longest(description.media, mids[: len(description.media)]):
+        if not (named or medium.has("mid")):
             mid = next(str(number) for number in itertools.count(medium.number) if str(number) not in taken)
             taken.add(mid)
             edits.insert_after(medium.last, f"a=mid:{mid}".encode())

@@ -48,6 +48,7 @@ class ShardStats:
     drop_srtp_replay: int = drop("SRTP replay", "SRTP that has been received before, or is too late")
     drop_srtp_no_key: int = drop("SRTP no key", "SRTP whose key is not known, or is used up")
     drop_srtp_unsent: int = drop("SRTP unsent", "it cannot be protected with the key of the other end")
+    drop_no_medium: int = drop("no medium", "it came over a bundle and is of none of its media")
 
     allocate_ok: int = counter("allocate commands carried out")
     allocate_refused: int = counter("allocate commands refused by a rule or a limit")

@@ -194,4 +194,5 @@ def test_drops_are_counted_by_reason() -> None:
         Drop.SRTP_REPLAY: 0,
         Drop.SRTP_NO_KEY: 0,
         Drop.SRTP_UNSENT: 0,
+        Drop.NO_MEDIUM: 0,
     }

@@ -403,6 +403,7 @@ APART: dict[type, set[str]] = {
     Leg: {
         "replaced",  # its session's
         *("side", "socket", "other", "rtcp", "muxed_on", "offload", "kernel_folded", "not_offloaded"),
+        *("bundle", "bundled_on"),  # `bundles` of its dialog
         *("relatch_s", "carried", "rtp"),  # by the settings and the media
         *("heard_packets", "heard_at"),  # `heard`
         "muxed_reports",  # RTCP is read some times more

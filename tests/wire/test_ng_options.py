@@ -237,7 +237,6 @@ def test_a_warning_does_not_grow_with_the_request() -> None:
         {"extmap": {"mask": ["all"]}},
         {"media-echo": "both"},
         {"drop-traffic": "start"},
-        {"bundle": ["offer"]},
         {"rtpp-flags": "replace-origin codec=[transcode=[PCMA PCMU] strip=[EVS]]"},
     ],
 )

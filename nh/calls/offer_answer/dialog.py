@@ -7,6 +7,8 @@ groups. Groups and sessions are of the same kind as in Net::SIP's model.
 
 import math
 
+from nh.calls.bundle import Bundle
+from nh.calls.bundling import bundle_legs
 from nh.calls.media import Side
 from nh.calls.offer_answer.party import Party, ReceivedTotals
 from nh.calls.resources import CallResources
@@ -33,6 +35,7 @@ class Dialog:
         sessions: the current session of each medium, by the medium's index.
         superseded: the sessions that an unanswered offer replaced, by the medium's index. They relay until
             the answer, and stay if the offer is refused (RFC 3261 14.1).
+        bundles: of the caller and of the callee, the bundles that have been agreed on.
         replaced: (medium, session) of those that an answer replaced, the oldest first. They relay packets in
             flight for `replaced_s`: an end may learn of its new ports from that answer only.
     """
@@ -40,6 +43,7 @@ class Dialog:
     __slots__ = (
         "_left",
         "branch",
+        "bundles",
         "callee",
         "caller",
         "delete_at",
@@ -58,6 +62,7 @@ class Dialog:
         self.sessions: dict[int, Session] = {}
         self.superseded: dict[int, Session] = {}
         self.replaced: list[tuple[int, Session]] = []
+        self.bundles: tuple[tuple[Bundle, ...], tuple[Bundle, ...]] = ((), ())
         self._left: dict[int, Session] = {}  # by medium, until the session that replaces it is there
 
     @property
@@ -209,6 +214,33 @@ class Dialog:
             caller, callee = muxes if offerer is self.caller else muxes[::-1]
             if session.set_mux(from_muxes=caller, to_muxes=callee):
                 resources.refresh_session(session)
+
+    def set_bundles(
+        self,
+        resources: CallResources,
+        *,
+        offerer: Party,
+        bundles: tuple[tuple[Bundle, ...], tuple[Bundle, ...]],
+    ) -> None:
+        """Set which media of each party share a transport (RFC 9143); to be called after set_mux().
+
+        Args:
+            offerer: one of the two parties.
+            bundles: those of the offerer, and those of the answerer.
+        """
+        if bundles == self.bundles == ((), ()):
+            return
+        self.bundles = bundles if offerer is self.caller else bundles[::-1]
+        for session in self.bundle():
+            resources.refresh_session(session)
+
+    def bundle(self) -> set[Session]:
+        """Bundle the legs as agreed on; returns the sessions whose legs changed.
+
+        What was agreed before an unanswered offer is in force until its answer.
+        """
+        agreed = {**self.sessions, **self.superseded}
+        return {each for side in Side for each in bundle_legs(agreed, side, self.bundles[side])}
 
     def block(self, resources: CallResources) -> None:
         """Apply what is blocked of each party to the legs that receive from it; video has no sound."""

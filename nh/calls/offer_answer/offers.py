@@ -7,6 +7,7 @@ agreed before.
 import math
 from collections.abc import Callable, Sequence
 
+from nh.calls.bundle import Bundle
 from nh.calls.media import Block, Side
 from nh.calls.offer_answer import expiry
 from nh.calls.offer_answer.announcing import Announcer
@@ -149,6 +150,7 @@ class Offers:
         requests: list[MediumRequest],
         policy: SourcePolicy | None,
         muxes: Sequence[tuple[bool, bool]] = (),
+        bundles: tuple[tuple[Bundle, ...], tuple[Bundle, ...]] = ((), ()),
         prepare: Prepare | None = None,
         now: float,
     ) -> list[SocketGroup | None]:
@@ -161,6 +163,7 @@ class Offers:
             requests: one for each medium of the answer.
             policy: source policy for packets from the answerer; None: the setting's.
             muxes: for each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
+            bundles: what the offerer and the answerer have agreed on with the relay.
             prepare: see Prepare.
             now: monotonic seconds.
 
@@ -197,6 +200,7 @@ class Offers:
         self._commit(dialog, now=now)
         for index, muxes_of_medium in enumerate(muxes):
             dialog.set_mux(self._resources, index, offerer=offerer, muxes=muxes_of_medium)
+        dialog.set_bundles(self._resources, offerer=offerer, bundles=bundles)
         return answerer.groups
 
     def get_answered(self, from_tag: bytes, to_tag: bytes, branch: bytes, *, now: float) -> Party:

@@ -47,12 +47,21 @@ class Opening:
         self._resources.check_sdp(
             sum(request.media.range for request in requests if request.media is not None)
         )
-        return [self._find_or_open(party, index, request) for index, request in enumerate(requests)]
+        groups: list[SocketGroup | None] = []
+        for index, request in enumerate(requests):
+            shared = None if request.shares is None else groups[request.shares]
+            groups.append(self._find_or_open(party, index, request, shared))
+        return groups
 
-    def _find_or_open(self, party: Party, index: int, request: MediumRequest) -> SocketGroup | None:
+    def _find_or_open(
+        self, party: Party, index: int, request: MediumRequest, shared: SocketGroup | None
+    ) -> SocketGroup | None:
         current = _find_serving(party, index, request)
         if request.media is None or current is not None:
             return current
+        if shared is not None and shared.media[0].range == request.media.range:
+            self._opened.append(shared.share_with(request.media))
+            return self._opened[-1]
         group = self._resources.open_group(
             group_id=party.tag,
             side=party.side,

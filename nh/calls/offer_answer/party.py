@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from nh.calls.bundle import Bundle
 from nh.calls.interfaces import Interface
 from nh.calls.media import Block, Media, Side
 from nh.calls.media_security import MediaSecurity, OfferedKey
@@ -31,6 +32,8 @@ class MediumRequest(NamedTuple):
         fresh: open new sockets in any case.
         security: SRTP between the end and the relay; None: none.
         ice: the relay's agent towards the end; None: none.
+        shares: index of the medium of the same SDP whose sockets new ones would be: both share a transport;
+            None: it has its own.
     """
 
     media: Media | None
@@ -40,6 +43,7 @@ class MediumRequest(NamedTuple):
     fresh: bool = False
     security: MediaSecurity | None = None
     ice: IceAgent | None = None
+    shares: int | None = None
 
 
 class OfferedMedium(NamedTuple):
@@ -134,6 +138,8 @@ class Party:
             answer the relay sends to where the party was before (RFC 3264 8.3).
         offered: the m= lines of its last offer.
         mux: RTCP multiplexing of each medium of its last offer.
+        bundles: those of its last SDP that end at the relay.
+        bundled: indexes of the media that the relay has offered as a bundle in its place.
         security: of each medium of its last SDP. That of an offer which changes an agreed medium is in force
             with the answer; until then the end goes on with the keys before.
         offered_keys: for each medium of its last offer, the keys that the relay offered in its place.
@@ -150,6 +156,8 @@ class Party:
     __slots__ = (
         "blocked",
         "branch",
+        "bundled",
+        "bundles",
         "created",
         "delete_at",
         "dtmf_blocked",
@@ -198,6 +206,8 @@ class Party:
         self.holds: dict[int, Media] = {}
         self.offered: list[OfferedMedium] = []
         self.mux: list[Mux] = []
+        self.bundles: tuple[Bundle, ...] = ()
+        self.bundled: tuple[int, ...] = ()
         self.security: list[MediaSecurity | None] = []
         self.offered_keys: list[tuple[OfferedKey, ...]] = []
         self.ice: list[IceAgent | None] = []
@@ -235,6 +245,7 @@ class Party:
         self.policy, self.label = other.policy, other.label or self.label
         self.interface, self.peer_interface = other.interface, other.peer_interface
         self.offered, self.mux, self.holds = list(other.offered), list(other.mux), {}
+        self.bundles, self.bundled = other.bundles, other.bundled
         self.security, self.offered_keys = list(other.security), list(other.offered_keys)
         self.ice, self.offered_ice = list(other.ice), list(other.offered_ice)
 

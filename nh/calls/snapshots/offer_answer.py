@@ -11,6 +11,7 @@ from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
+from nh.calls.snapshots.bundle import Bundles, check_bundles, rebuild_bundles, take_bundles
 from nh.calls.snapshots.media import GroupSnapshot
 from nh.calls.snapshots.party import PartySnapshot
 from nh.calls.snapshots.session import SessionSnapshot
@@ -43,6 +44,7 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
     sessions: list[tuple[Index, Index]]
     superseded: list[tuple[Index, Index]]
     replaced: list[tuple[Index, Index]]
+    bundles: tuple[Bundles, Bundles] = ([], [])
 
     @classmethod
     def take(cls, dialog: Dialog, parties: Indexes, sessions: Indexes) -> Self:
@@ -56,6 +58,7 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
             sessions=[(medium, sessions[id(session)]) for medium, session in dialog.sessions.items()],
             superseded=[(medium, sessions[id(session)]) for medium, session in dialog.superseded.items()],
             replaced=[(medium, sessions[id(session)]) for medium, session in dialog.replaced],
+            bundles=(take_bundles(dialog.bundles[0]), take_bundles(dialog.bundles[1])),
         )
 
     @property
@@ -70,6 +73,8 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
             SnapshotUnreadable: one does not, or the dialog contradicts itself otherwise.
         """
         require(not math.isnan(self.delete_at), "a dialog's delete time is NaN")
+        for bundles in self.bundles:
+            check_bundles(bundles)
         for index in (self.caller, self.callee):
             require_index(index, parties, "party")
         require(self.caller != self.callee, "a dialog has the same party twice")
@@ -97,6 +102,8 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
         dialog.sessions = {medium: sessions[index] for medium, index in self.sessions}
         dialog.superseded = {medium: sessions[index] for medium, index in self.superseded}
         dialog.replaced = [(medium, sessions[index]) for medium, index in self.replaced]
+        dialog.bundles = (rebuild_bundles(self.bundles[0]), rebuild_bundles(self.bundles[1]))
+        dialog.bundle()
         return dialog
 
 

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import Annotated, Self
 
 import msgspec
 
 from nh.calls.interfaces import Interface
-from nh.calls.media import Side, is_unicast
+from nh.calls.media import MAX_MEDIA, Side, is_unicast
 from nh.calls.offer_answer.party import Mux, OfferedMedium, Party, ReceivedTotals, Reference
 from nh.calls.origin import Origin, SentOrigin
+from nh.calls.snapshots.bundle import Bundles, check_bundles, rebuild_bundles, take_bundles
 from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
 from nh.calls.snapshots.values import Count, Index, Indexes, Time, TimeShift, require, require_index
 from nh.calls.socket_group import SocketGroup
@@ -52,6 +53,8 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
     silenced: bool = False
     single: bool = False
     split_from: Index | None = None
+    bundles: Bundles = []
+    bundled: Annotated[list[Index], msgspec.Meta(max_length=MAX_MEDIA)] = []
 
     @classmethod
     def take(cls, party: Party, groups: Indexes, parties: Indexes) -> Self:
@@ -82,6 +85,8 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
             party.silenced,
             party.single,
             None if party.split_from is None else parties[id(party.split_from)],
+            take_bundles(party.bundles),
+            list(party.bundled),
         )
 
     @property
@@ -97,6 +102,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
             SnapshotUnreadable: one cannot be a party's.
         """
         require(not math.isnan(self.delete_at), "a party's delete time is NaN")
+        check_bundles(self.bundles)
         for _, index in self.groups_by_medium:
             require_index(index, groups, "group")
             require(len(groups[index].media) == 1, "a party's group has several media")
@@ -128,6 +134,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         party.offered = list(self.offered)
         party.references = set(self.references)
         party.single = self.single
+        party.bundles, party.bundled = rebuild_bundles(self.bundles), tuple(self.bundled)
         party.ended_totals = {
             (medium, component): ReceivedTotals(*totals) for medium, component, *totals in self.ended_totals
         }

@@ -24,7 +24,7 @@ from nh.calls.session import Pair
 from nh.shard.media.egress import Egress
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.pipeline import NO_SESSION, peer_for, plan_for, sole_latched_source
+from nh.shard.media.pipeline import NO_SESSION, legs_at, peer_for, plan_for, sole_latched_source
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.protocols import EndProtocols
 from nh.shard.media.readers import Readers
@@ -96,8 +96,17 @@ class Forwarding:
         """Let both legs of `pair` receive, beside the legs that share their sockets."""
         for leg in (pair.from_, pair.to):
             media_socket = socket_of(leg)
-            media_socket.legs += (leg,)
+            media_socket.legs += (leg,) if leg.bundled_on is None else ()
         self._legs_changed(pair)
+
+    def place(self, pair: Pair) -> None:
+        """Let both legs receive at their own sockets, or with the leg that their media are bundled on."""
+        for leg in (pair.from_, pair.to):
+            media_socket = socket_of(leg)
+            if (leg in media_socket.legs) is not (leg.bundled_on is None):
+                others = tuple(other for other in media_socket.legs if other is not leg)
+                media_socket.legs = (*others, leg) if leg.bundled_on is None else others
+                self._legs_changed(pair)
 
     def stop(self, pair: Pair) -> None:
         """Let neither leg of `pair` receive any more; legs that share their sockets go on."""
@@ -269,7 +278,6 @@ def _with_opposites(media_sockets: Iterable[MediaSocket]) -> dict[MediaSocket, N
     for media_socket in media_sockets:
         paths[media_socket] = None
         for leg in media_socket.legs:
-            paths[socket_of(leg.other)] = None
-            if leg.rtcp is not None:
-                paths[socket_of(leg.rtcp.other)] = None
+            for each in legs_at(leg):
+                paths[socket_of(each.other)] = None
     return paths

@@ -262,6 +262,7 @@ def _obstacle(leg: Leg, source: Endpoint, destination: Endpoint) -> str:
         (leg.silencer, "its end is silenced"),
         (leg.security or leg.egress.security, "SRTP of an end ends here"),
         (leg.ice, "ICE of its end ends here"),
+        (leg.bundle, "several media come to this port"),
         (leg.transforms or leg.taps, "its packets are transformed or observed"),
         (awaits_reports(leg), "RTCP tells the round trip soon"),
         (any(map(is_link_local, ends)), "one end has a link-local address"),

@@ -1,7 +1,8 @@
 """The media pipeline of a socket: the stages that its packets go through, as plain values.
 
     collect      read one packet, with its TTL where it may go on to a port of this relay (loop_guard)
-    demultiplex  RTP or RTCP, where both come to one port (nh.calls.classify); STUN and DTLS, where an end has
+    demultiplex  RTP or RTCP, where both come to one port (nh.calls.classify), the media of a bundle
+                 (nh.calls.bundle); STUN and DTLS, where an end has
                  ICE or DTLS with the relay (nh.shard.media.protocols)
     admit        by source (nh.calls.latching); the kernel does that at a connected socket, beside which
                  another one gets the packets of all other sources
@@ -41,7 +42,7 @@ class Plan(NamedTuple):
     Attributes:
         admit: see Admit.
         reads_ttl: packets go on to a port of this relay, so their TTL is read and decremented.
-        demultiplexes: RTCP comes to the RTP port and has a leg of its own.
+        demultiplexes: RTCP comes to the RTP port and has a leg of its own, or so do further media.
         offloaded: a kernel flow forwards for the leg; the socket gets what the flow leaves.
         transforms: the leg has transforms or taps.
         secured: SRTP of an end ends here.
@@ -86,8 +87,8 @@ def plan_for(legs: Sequence[Leg], *, connected: bool, local_ports: LocalPorts) -
     reads_ttl = demultiplexes = offloaded = transforms = secured = False
     protocols = any(leg.ice is not None or leg.dtls is not None for leg in legs)
     for leg in legs:
-        demultiplexes = demultiplexes or leg.rtcp is not None
-        for each in (leg,) if leg.rtcp is None else (leg, leg.rtcp):
+        demultiplexes = demultiplexes or leg.rtcp is not None or leg.bundle is not None
+        for each in legs_at(leg):
             destination = each.egress.destination
             reads_ttl = reads_ttl or (destination is not None and destination in local_ports)
             offloaded = offloaded or each.offload is not None
@@ -95,6 +96,12 @@ def plan_for(legs: Sequence[Leg], *, connected: bool, local_ports: LocalPorts) -
             transforms = transforms or bool(each.transforms or each.taps)
     admit = Admit.BY_KERNEL if connected else Admit.BY_SOURCE
     return Plan(admit, reads_ttl, demultiplexes, offloaded, transforms, secured, protocols)
+
+
+def legs_at(leg: Leg) -> list[Leg]:
+    """The legs that packets are for which a leg admits: its own, those of RTCP and of bundled media."""
+    media = [leg] if leg.bundle is None else [*leg.bundle.members]
+    return [*media, *(each.rtcp for each in media if each.rtcp is not None)]
 
 
 def sole_latched_source(legs: Sequence[Leg]) -> Endpoint | None:

@@ -182,6 +182,8 @@ class SocketPlane:
 
     def renew(self, session: Session) -> None:
         """See MediaPlane."""
+        for pair in session.pairs:
+            self._forwarding.place(pair)
         self._forwarding.apply(session.legs)
         self._latching.add(session)
 

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from nh.calls.bundling import media_of
 from nh.calls.classify import MediaKind, classify
 from nh.calls.latching import admit
 from nh.calls.leg import Drop, Leg
@@ -280,7 +281,23 @@ class Readers:
         return None
 
     def _process(self, leg: Leg, kind: MediaKind, packet: memoryview, ttl: int) -> None:
-        """Count, transform, measure and send a packet that `leg` has admitted."""
+        """Relay a packet that `leg` has admitted: of its medium, or of those that are bundled on it."""
+        bundle = leg.bundle
+        if bundle is None:
+            self._relay(leg, kind, packet, ttl)
+            return
+        parts = media_of(leg, kind, packet)
+        if not parts:
+            self._egress.drop(leg, Drop.NO_MEDIUM, len(packet))
+        for member, part in parts:
+            self._relay(member, kind, part, ttl)
+        self._note_keys(leg)
+        if bundle.learnt:
+            bundle.learnt = False
+            self._changed((leg,))
+
+    def _relay(self, leg: Leg, kind: MediaKind, packet: memoryview, ttl: int) -> None:
+        """Count, transform, measure and send a packet of a leg's medium."""
         if kind is MediaKind.RTCP and leg.rtcp is not None:
             leg = leg.rtcp
         leg.packets += 1

@@ -14,8 +14,15 @@ from nh.sdp.attributes import edit_attributes
 from nh.sdp.description import SessionDescription
 from nh.sdp.origin import control_origin
 from nh.sdp.rewrite import IceAction, MediumPlan, MuxAction, RewritePlan, rewrite
+from nh.shard.ng.bundles import AnsweredBundles, OfferedBundles
 from nh.shard.ng.hidden_media import rejection
-from nh.shard.ng.media_plans import answer_plan, bundled, medium_plan, mux_towards_answerer
+from nh.shard.ng.media_plans import (
+    answer_plan,
+    bundled,
+    medium_plan,
+    mux_towards_answerer,
+    with_port_of_first,
+)
 from nh.shard.ng.negotiation import wanted_transport
 from nh.shard.ng.sdes import Secured
 
@@ -39,6 +46,7 @@ def forward_offer(
     offered: Sequence[OfferedMedium],
     receiver: Party | None,
     secured: Sequence[Secured],
+    bundles: OfferedBundles,
     address: str,
     mark: str,
 ) -> bytes:
@@ -52,6 +60,7 @@ def forward_offer(
         offered: the m= lines of the offer.
         receiver: the party that gets the offer; None if that is not known.
         secured: of each medium, its keys.
+        bundles: what becomes of the bundles.
         address: of the relay, to announce.
         mark: id of the relay for loop protection.
 
@@ -65,7 +74,10 @@ def forward_offer(
         for medium, group, mux, each in zip(description.media, groups, actions, secured, strict=True)
     ]
     hidden = frozenset(index for index, medium in enumerate(offered) if medium.hidden)
-    return _forward(description, _plan(plans, address, options, mark, hidden=hidden), options, receiver)
+    if bundles.one_port:
+        plans = with_port_of_first(plans, bundles.bundled, strict=bundles.strict)
+    plan = _plan(plans, address, options, mark, hidden=hidden, bundles=bundles)
+    return _forward(description, plan, options, receiver)
 
 
 def forward_answer(
@@ -76,6 +88,7 @@ def forward_answer(
     offerer: Party,
     muxes: Sequence[tuple[bool, bool]],
     secured: Sequence[Secured],
+    bundles: AnsweredBundles,
     address: str,
     mark: str,
 ) -> bytes:
@@ -90,6 +103,7 @@ def forward_answer(
         offerer: the party that gets the answer.
         muxes: of each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
         secured: of each medium, its keys.
+        bundles: what becomes of the bundles.
         address: of the relay, to announce.
         mark: id of the relay for loop protection.
 
@@ -103,14 +117,19 @@ def forward_answer(
             zip(description.media, groups, actions, secured, strict=True)
         )
     ]
+    if not bundles.ends:
+        plans = bundled(description, plans)
+    for each in bundles.offerer:
+        plans = with_port_of_first(plans, [member.medium for member in each.media])
     missing = offerer.offered[len(description.media) :]
     hidden = frozenset(index for index, medium in enumerate(offerer.offered) if medium.inserted)
     plan = _plan(
-        bundled(description, plans),
+        plans,
         address,
         options,
         mark,
         hidden=hidden,
+        bundles=bundles,
         appended=tuple(
             itertools.chain.from_iterable(
                 rejection(medium, description) for medium in missing if not medium.inserted
@@ -127,6 +146,7 @@ def _plan(
     mark: str,
     *,
     hidden: frozenset[int],
+    bundles: OfferedBundles | AnsweredBundles,
     appended: tuple[bytes, ...] = (),
 ) -> RewritePlan:
     return RewritePlan(
@@ -137,6 +157,8 @@ def _plan(
         origin=address if options.replace_origin else None,
         ice=_ICE_ACTIONS[options.ice],
         mark=mark if options.loop_protect else "",
+        bundles=bundles.groups,
+        mids=bundles.mids,
         text=options.text,
     )
 

@@ -5,6 +5,8 @@ Pure functions between the views of nh.sdp and the relay's socket groups; no cal
 
 from collections.abc import Sequence
 
+import msgspec
+
 from nh.calls.offer_answer.party import Mux, Party
 from nh.calls.socket_group import SocketGroup
 from nh.sdp.description import Medium, SessionDescription
@@ -86,6 +88,27 @@ def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None])
         relayed = [plan for index in changed if (plan := plans[index]) is not None and plan.port]
         for index in changed:
             shared[index] = relayed[0] if relayed else plans[index]
+    return shared
+
+
+def with_port_of_first(
+    plans: Sequence[MediumPlan | None], indexes: Sequence[int], *, strict: bool = False
+) -> list[MediumPlan | None]:
+    """The plans, in which some media have the ports of the first one of them.
+
+    Args:
+        plans: of all media.
+        indexes: of these media.
+        strict: in the SDP those but the first have port 0, and a=bundle-only.
+    """
+    shared = list(plans)
+    first = plans[indexes[0]] if indexes else None
+    for index in indexes[1:]:
+        plan = shared[index]
+        if plan is not None and first is not None:
+            shared[index] = msgspec.structs.replace(
+                plan, port=first.port, rtcp_port=first.rtcp_port, bundle_only=strict
+            )
     return shared
 
 

@@ -12,6 +12,13 @@ from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
 from nh.calls.socket_group import SocketGroup
 from nh.commands import OfferOptions
 from nh.sdp.description import SessionDescription
+from nh.shard.ng.bundles import (
+    AnsweredBundles,
+    OfferedBundles,
+    bundles_of_answer,
+    bundles_of_offer,
+    share_transports,
+)
 from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
 from nh.shard.ng.hidden_media import offered_media, with_hidden
 from nh.shard.ng.interface_choice import InterfacePair
@@ -62,6 +69,7 @@ class NegotiatedOffer(NamedTuple):
         offered: the m= lines.
         secured: of each medium, its keys.
         muxes: what becomes of the offer of rtcp-mux, for each medium.
+        bundles: what becomes of its bundles.
     """
 
     description: SessionDescription
@@ -70,6 +78,7 @@ class NegotiatedOffer(NamedTuple):
     offered: list[OfferedMedium]
     secured: list[Secured]
     muxes: list[Mux]
+    bundles: OfferedBundles
 
     @property
     def requests(self) -> list[MediumRequest]:
@@ -79,12 +88,18 @@ class NegotiatedOffer(NamedTuple):
             IncompleteSdp: a medium has no address.
         """
         return requests_of_offer(
-            self.description, self.offered, self.secured, self.options, self.interfaces.far
+            share_transports(self.description, self.bundles.accepted),
+            self.offered,
+            self.secured,
+            self.options,
+            self.interfaces.far,
+            shares=self.bundles.shared_by_receiver,
         )
 
     def expected(self, requests: Sequence[MediumRequest]) -> list[MediumRequest]:
         """What the media of its answer will request; `requests` are those of the offer."""
-        return expected_of(requests, self.secured, self.interfaces.near)
+        shares = self.bundles.shared_by_sender
+        return expected_of(requests, self.secured, self.interfaces.near, shares=shares)
 
     def forward(self, groups: Sequence[SocketGroup | None], receiver: Party | None, *, mark: str) -> bytes:
         """The offer for the other end, see forward_offer()."""
@@ -96,6 +111,7 @@ class NegotiatedOffer(NamedTuple):
             offered=self.offered,
             receiver=receiver,
             secured=self.secured,
+            bundles=self.bundles,
             address=self.options.media_address or self.interfaces.far.advertised,
             mark=mark,
         )
@@ -103,6 +119,7 @@ class NegotiatedOffer(NamedTuple):
     def note(self, sender: Party, receiver: Party | None) -> None:
         """Note at the parties what has been offered."""
         sender.mux, sender.offered = self.muxes, self.offered
+        sender.bundles, sender.bundled = self.bundles.accepted, self.bundles.bundled
         sender.offered_keys = [each.offered for each in self.secured]
         sender.label = self.options.label or sender.label
         self.interfaces.note(sender, receiver)
@@ -115,25 +132,27 @@ def negotiate_offer(
 
     Raises:
         Unsupported: it needs SRTP, and `cryptography` is not installed.
+        UnusableSdp: its bundles contradict its media.
     """
     receiver = ends.receiver
     if receiver is not None:
         description = with_hidden(description, receiver.offered)
-    return NegotiatedOffer(
+    offered = offered_media(description, options.text.removed_media, receiver)
+    secured = secure_offer(
         description,
-        options,
-        interfaces,
-        offered_media(description, options.text.removed_media, receiver),
-        secure_offer(
-            description,
-            wanted_transport(options),
-            options.sdes,
-            sender=ends.sender,
-            same_end=ends.same_end,
-            receiver=receiver,
-        ),
-        [mux_offered(medium, options) for medium in description.media],
+        wanted_transport(options),
+        options.sdes,
+        sender=ends.sender,
+        same_end=ends.same_end,
+        receiver=receiver,
     )
+    bundles = bundles_of_offer(
+        description, options.bundle, secured, sender=ends.sender, receiver=receiver, hidden=offered
+    )
+    muxes = [
+        bundles.mux_of(index, mux_offered(medium, options)) for index, medium in enumerate(description.media)
+    ]
+    return NegotiatedOffer(description, options, interfaces, offered, secured, muxes, bundles)
 
 
 class NegotiatedAnswer(NamedTuple):
@@ -146,6 +165,7 @@ class NegotiatedAnswer(NamedTuple):
         near: where the relay meets the offerer.
         secured: of each medium, its keys.
         muxes: of each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
+        bundles: what becomes of its bundles.
     """
 
     description: SessionDescription
@@ -154,6 +174,7 @@ class NegotiatedAnswer(NamedTuple):
     near: Interface
     secured: list[Secured]
     muxes: list[tuple[bool, bool]]
+    bundles: AnsweredBundles
 
     @property
     def requests(self) -> list[MediumRequest]:
@@ -163,7 +184,13 @@ class NegotiatedAnswer(NamedTuple):
             IncompleteSdp: a medium has no address.
         """
         return requests_of_answer(
-            self.description, self.muxes, self.secured, self.options, self.near, offerer=self.offerer
+            share_transports(self.description, self.bundles.answerer),
+            self.muxes,
+            self.secured,
+            self.options,
+            self.near,
+            offerer=self.offerer,
+            shares=self.bundles.shared_by_offerer,
         )
 
     def forward(self, groups: Sequence[SocketGroup | None], *, mark: str) -> bytes:
@@ -175,6 +202,7 @@ class NegotiatedAnswer(NamedTuple):
             offerer=self.offerer,
             muxes=self.muxes,
             secured=self.secured,
+            bundles=self.bundles,
             address=self.options.media_address or self.near.advertised,
             mark=mark,
         )
@@ -198,10 +226,15 @@ def negotiate_answer(
         answerer: who answers; None: it is new.
 
     Raises:
-        UnusableSdp: it takes no key that was offered.
+        UnusableSdp: it takes no key that was offered, or its bundles contradict its media.
     """
     description = with_hidden(description, offerer.offered)
     offered = padded(offerer.mux, len(description.media))
-    muxes = [mux.answered(medium.rtcp_mux) for medium, mux in zip(description.media, offered, strict=True)]
+    bundles = bundles_of_answer(description, offerer)
+    bundled = {each.medium for bundle in bundles.answerer for each in bundle.media}
+    muxes = [
+        mux.answered(medium.rtcp_mux or index in bundled)
+        for index, (medium, mux) in enumerate(zip(description.media, offered, strict=True))
+    ]
     secured = secure_answer(description, options.sdes, offerer=offerer, answerer=answerer)
-    return NegotiatedAnswer(description, options, offerer, near, secured, muxes)
+    return NegotiatedAnswer(description, options, offerer, near, secured, muxes, bundles)

@@ -4,7 +4,7 @@ Pure functions between the views of nh.sdp and the requests of the domain; no ca
 SDP announces is in nh.shard.ng.media_plans.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -103,13 +103,20 @@ def requests_of_offer(
     secured: Sequence[Secured],
     options: OfferOptions,
     towards: Interface,
+    *,
+    shares: Mapping[int, int],
 ) -> list[MediumRequest]:
-    """What the media of an offer request of the relay; those that their receiver does not see, nothing."""
+    """What the media of an offer request of the relay; those that their receiver does not see, nothing.
+
+    Args:
+        shares: see MediumRequest, by medium.
+    """
+    media = zip(description.media, offered, secured, strict=True)
     return [
         MediumRequest(None, towards.address)
         if announced.hidden
-        else _request_for(medium, options, towards)._replace(security=security)
-        for medium, announced, (security, *_) in zip(description.media, offered, secured, strict=True)
+        else _request_for(medium, options, towards)._replace(security=security, shares=shares.get(index))
+        for index, (medium, announced, (security, *_)) in enumerate(media)
     ]
 
 
@@ -121,12 +128,18 @@ def requests_of_answer(
     towards: Interface,
     *,
     offerer: Party,
+    shares: Mapping[int, int],
 ) -> list[MediumRequest]:
-    """What the media of an answer to `offerer` request of the relay; `muxes` as in Offers.answer()."""
+    """What the media of an answer to `offerer` request of the relay.
+
+    Args:
+        muxes: as in Offers.answer().
+        shares: see MediumRequest, by medium.
+    """
     media = zip(description.media, muxes, secured, strict=True)
     return [
         _answering(_request_for(medium, options, towards, muxed=muxed), offerer, index)._replace(
-            security=security
+            security=security, shares=shares.get(index)
         )
         for index, (medium, (_, muxed), (security, *_)) in enumerate(media)
     ]
@@ -151,13 +164,23 @@ def _request_for(
 
 
 def expected_of(
-    requests: Sequence[MediumRequest], secured: Sequence[Secured], towards: Interface
+    requests: Sequence[MediumRequest],
+    secured: Sequence[Secured],
+    towards: Interface,
+    *,
+    shares: Mapping[int, int],
 ) -> list[MediumRequest]:
     """What the answer to an offer will request; the answerer's addresses are not known yet.
 
     Nor are its keys, where it is offered SRTP: nothing of that passes until its answer.
+
+    Args:
+        shares: see MediumRequest, by medium.
     """
-    return [_expected(request, each, towards) for request, each in zip(requests, secured, strict=True)]
+    return [
+        _expected(request, each, towards)._replace(shares=shares.get(index))
+        for index, (request, each) in enumerate(zip(requests, secured, strict=True))
+    ]
 
 
 def _expected(request: MediumRequest, secured: Secured, towards: Interface) -> MediumRequest:

@@ -101,7 +101,8 @@ class Signalling:
         sender, receiver, _ = self._ends_of(command)
         assert sender is not None, "the offer has made it"
         negotiated.note(sender, receiver)
-        return Rewritten(sdp, interfaces.warning, left_out)
+        warnings = (interfaces.warning, negotiated.bundles.warning)
+        return Rewritten(sdp, "; ".join(filter(None, warnings)), left_out)
 
     def _apply_offer(self, command: Offer, negotiated: NegotiatedOffer, known: Party | None) -> bytes:
         """Change the call by an offer; returns the SDP for the other end."""
@@ -160,6 +161,7 @@ class Signalling:
         assert dialog is not None, "the answer has made it"
         answerer = dialog.party_with(command.to_tag)
         answerer.label = command.options.label or answerer.label
+        answerer.bundles = negotiated.bundles.answerer
         note_answerer(answerer, offerer, offerer.interface)
         return Rewritten(sdp, left_out=left_out)
 
@@ -180,6 +182,7 @@ class Signalling:
                 requests=negotiated.requests,
                 policy=policy_for(command.options, self._table.resources.settings.policy),
                 muxes=negotiated.muxes,
+                bundles=(negotiated.bundles.offerer, negotiated.bundles.answerer),
                 prepare=forward,
                 now=now,
             )

@@ -6,8 +6,10 @@ Each key has one reader, which adds the key's value to ParsedOptions. docs/refer
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from msgspec import structs
+
 from nh.calls.media import canonical_address, is_address, is_unicast
-from nh.commands import EndpointLearning, Feature, IceHandling
+from nh.commands import DEFAULT_BUNDLE, BundleOptions, EndpointLearning, Feature, IceHandling
 from nh.errors import MalformedRequest
 from nh.wire.ng.dictionary import (
     Dictionary,
@@ -103,6 +105,25 @@ def _read_mux(value: object, parsed: ParsedOptions) -> None:
                 parsed.set("mux_offer")
         else:
             parsed.ignore(f"rtcp-mux-{text_of(word[:64])}")
+
+
+_BUNDLE: Final[Mapping[bytes, tuple[str, ...]]] = {
+    b"accept": ("accept",),
+    b"offer": ("offer",),
+    b"require": ("offer", "require"),
+    b"strict": ("offer", "require", "strict"),
+    b"reject": ("reject",),
+}
+"""By word: the fields of BundleOptions that it sets."""
+
+
+def _read_bundle(value: object, parsed: ParsedOptions) -> None:
+    for word in normalized_words(value):
+        if word in _BUNDLE:
+            present: BundleOptions = parsed.options.get("bundle", DEFAULT_BUNDLE)
+            parsed.set("bundle", structs.replace(present, **dict.fromkeys(_BUNDLE[word], True)))
+        else:
+            parsed.ignore(f"bundle={text_of(word[:64])}")
 
 
 def _read_direction(value: object, parsed: ParsedOptions) -> None:
@@ -214,6 +235,7 @@ _READERS: Final[Mapping[bytes, Reader]] = {
     b"sdp-media-remove": read_removed_media,
     b"ice": _read_ice,
     b"rtcp-mux": _read_mux,
+    b"bundle": _read_bundle,
     b"direction": _read_direction,
     b"from-interface": _read_from_interface,
     b"to-interface": _read_to_interface,

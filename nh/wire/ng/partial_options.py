@@ -9,7 +9,7 @@ from typing import Final
 from nh.wire.ng.dictionary import items_of, normalized_words, text_of, words_of
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.sdes import read_sdes
-from nh.wire.ng.unsupported import BUNDLE, CODEC_OPTIONS, CODECS, RECORDING, RTCP, SRTP, T38, TRAFFIC, Gap
+from nh.wire.ng.unsupported import CODEC_OPTIONS, CODECS, RECORDING, RTCP, SRTP, T38, TRAFFIC, Gap
 
 Reader = Callable[[object, ParsedOptions], None]
 """Adds the value of one key to what a request asks for."""
@@ -37,12 +37,6 @@ def _read_osrtp(value: object, parsed: ParsedOptions) -> None:
             parsed.unsupported(f"OSRTP={text_of(word[:64])}", SRTP)
         else:
             parsed.ignore(f"OSRTP={text_of(word[:64])}")
-
-
-def _read_bundle(value: object, parsed: ParsedOptions) -> None:
-    for word in normalized_words(value):
-        if word != b"accept":
-            parsed.unsupported(f"bundle={text_of(word[:64])}", BUNDLE)
 
 
 def _ignored_words(name: str) -> Reader:
@@ -96,7 +90,6 @@ PARTIAL_READERS: Final[Mapping[bytes, Reader]] = {
     b"t.38": _read_t38,
     b"t38": _read_t38,
     b"osrtp": _read_osrtp,
-    b"bundle": _read_bundle,
     b"sdes": read_sdes,
     b"dtls": _ignored_words("DTLS"),
     b"dtls-reverse": _ignored_words("DTLS-reverse"),

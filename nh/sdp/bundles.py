@@ -1,0 +1,60 @@
+"""Bundles in SDP (BUNDLE, RFC 9143): what a medium says of itself there, and how they are written."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from nh.calls.bundle import MAX_SSRCS
+from nh.sdp.description import Medium, SessionDescription
+from nh.sdp.lines import Edits
+
+_MID_EXTENSION: Final = b"urn:ietf:params:rtp-hdrext:sdes:mid"
+_EXTMAP: Final = re.compile(rb"(?P<id>\d{1,5})(?:/\w+)?[ \t]+(?P<uri>\S+)")
+_SSRC: Final = re.compile(rb"(?P<ssrc>\d{1,10})(?:[ \t]|\Z)")
+
+
+def mid_extension_of(medium: Medium) -> int:
+    """The id of the header extension with the mid (RFC 9143 15), 1 to 255; 0 without one."""
+    for section in (medium, medium.session):
+        for _, value in section.attributes.get("extmap", ()):
+            found = _EXTMAP.match(value.strip())
+            if found is not None and found["uri"] == _MID_EXTENSION and 1 <= int(found["id"]) <= 255:
+                return int(found["id"])
+    return 0
+
+
+def ssrcs_of(medium: Medium) -> tuple[int, ...]:
+    """The SSRCs of its a=ssrc (RFC 5576), each once, MAX_SSRCS at most; others are learnt from packets."""
+    values = (_SSRC.match(value.strip()) for _, value in medium.attributes.get("ssrc", ()))
+    numbers = dict.fromkeys(int(found["ssrc"]) for found in values if found is not None)
+    return tuple([number for number in numbers if number < 2**32][:MAX_SSRCS])
+
+
+def write_bundles(edits: Edits, description: SessionDescription, bundles: Sequence[Sequence[str]]) -> None:
+    """Let an SDP have these bundles, and no others: a=group:BUNDLE of the first session section.
+
+    Args:
+        edits: collects the changes.
+        description: the SDP.
+        bundles: a=mid values, those of each bundle.
+    """
+    for section in description.sessions:
+        for line, value in section.attributes.get("group", ()):
+            if value.split()[:1] == [b"BUNDLE"]:
+                edits.drop(line)
+    for medium in description.media:
+        for line, _ in medium.attributes.get("bundle-only", ()):
+            edits.drop(line)
+    for mids in bundles:
+        text = " ".join(["a=group:BUNDLE", *mids])
+        edits.insert_after(description.session.last, text.encode("ascii", "backslashreplace"))
+
+
+def write_mid(edits: Edits, medium: Medium, mid: str) -> None:
+    """Let a medium have this a=mid."""
+    line = f"a=mid:{mid}".encode("ascii", "backslashreplace")
+    present = medium.attributes.get("mid", ())
+    if present:
+        edits.replace(present[0].line, line)
+    else:
+        edits.insert_after(medium.last, line)

@@ -1,0 +1,288 @@
+"""Bundles that end at the relay (BUNDLE, RFC 9143): which media of an offer and its answer share a transport.
+
+A bundle ends here if the client says so, or if SRTP of its media does; else it passes through, and the ends
+bundle with each other. Pure functions between the views of nh.sdp and the domain.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from nh.calls.bundle import MAX_MID_BYTES, Bundle, BundledMedium
+from nh.calls.offer_answer.party import Mux, OfferedMedium, Party
+from nh.commands import BundleOptions
+from nh.errors import UnusableSdp
+from nh.sdp.bundles import mid_extension_of, ssrcs_of
+from nh.sdp.description import Medium, SessionDescription
+from nh.shard.ng.sdes import Secured
+
+_TRANSPORT: Final = (
+    *("ice-ufrag", "ice-pwd", "ice-options", "ice-lite", "candidate", "end-of-candidates"),
+    *("fingerprint", "setup", "tls-id", "rtcp-mux", "rtcp-mux-only", "rtcp"),
+)
+"""Attributes of a transport: those of the tagged medium are those of all (RFC 9143 7.1.3, RFC 8859 5)."""
+
+
+class OfferedBundles(NamedTuple):
+    """What becomes of the bundles of an offer.
+
+    Attributes:
+        accepted: bundles of the offer that end at the relay.
+        mids: a=mid of each medium towards the other end; () if the relay offers no bundle.
+        bundled: indexes of the media that the relay offers the other end as one bundle.
+        one_port: these media have one port already.
+        strict: those but the first have no port at all.
+        ends: no bundle of the offer passes through.
+        warning: for the client, "" if there is none.
+    """
+
+    accepted: tuple[Bundle, ...] = ()
+    mids: tuple[str, ...] = ()
+    bundled: tuple[int, ...] = ()
+    one_port: bool = False
+    strict: bool = False
+    ends: bool = False
+    warning: str = ""
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...] | None:
+        """The bundles of the forwarded offer; None leaves those that there are."""
+        if not self.ends:
+            return None
+        return (tuple([self.mids[index] for index in self.bundled]),) if self.bundled else ()
+
+    @property
+    def shared_by_receiver(self) -> dict[int, int]:
+        """See MediumRequest.shares, by medium: of the sockets that the receiver of the offer sends to."""
+        return _shares(self.bundled) if self.one_port else {}
+
+    @property
+    def shared_by_sender(self) -> dict[int, int]:
+        """The same of those that the sender of the offer sends to."""
+        return _shares_of(self.accepted)
+
+    def mux_of(self, index: int, mux: Mux) -> Mux:
+        """RTCP multiplexing of a medium, which bundled media always have (RFC 9143 9.3)."""
+        if any(index == each.medium for bundle in self.accepted for each in bundle.media):
+            mux = mux._replace(offered=True, decided=True)
+        return mux._replace(passed_on=True) if index in self.bundled else mux
+
+
+class AnsweredBundles(NamedTuple):
+    """What becomes of the bundles of an answer.
+
+    Attributes:
+        offerer, answerer: what each end has agreed on with the relay.
+        mids: a=mid of the offerer's media, by index, where it has a bundle.
+        ends: no bundle of the answer passes through.
+    """
+
+    offerer: tuple[Bundle, ...] = ()
+    answerer: tuple[Bundle, ...] = ()
+    mids: tuple[str, ...] = ()
+    ends: bool = False
+
+    @property
+    def shared_by_offerer(self) -> dict[int, int]:
+        """See MediumRequest.shares, by medium: of the sockets that the offerer sends to."""
+        return _shares_of(self.offerer)
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...] | None:
+        """The bundles of the forwarded answer; None leaves those that there are."""
+        if not self.ends:
+            return None
+        return tuple([tuple([each.mid for each in bundle.media]) for bundle in self.offerer])
+
+
+def bundles_of_offer(
+    description: SessionDescription,
+    options: BundleOptions,
+    secured: Sequence[Secured],
+    *,
+    sender: Party | None,
+    receiver: Party | None,
+    hidden: Sequence[OfferedMedium],
+) -> OfferedBundles:
+    """What becomes of the bundles of an offer.
+
+    Args:
+        description: the offer.
+        options: what the client wants.
+        secured: of each medium, its keys.
+        sender: who offers; None: it is new. What it has agreed on before, it may offer again.
+        receiver: who will be offered to, if that end has answered before.
+        hidden: the m= lines, of which the receiver does not see some.
+
+    Raises:
+        UnusableSdp: a=group:BUNDLE contradicts the media.
+    """
+    keys_end = any(each.security is not None for each in secured)
+    accepts = not options.reject and (
+        options.accept or keys_end or (sender is not None and bool(sender.bundles))
+    )
+    offers = options.offer or (not options.reject and receiver is not None and bool(receiver.bundles))
+    if not (accepts or offers or options.reject):
+        return OfferedBundles()
+    endable = [index for index, medium in enumerate(description.media) if _can_end(medium, secured[index])]
+    others = {index for index in range(len(description.media)) if index not in endable}
+    found = _read_bundles(description)
+    if any(description.media[index].rtp for each in found for index in others.intersection(_indexes(each))):
+        return OfferedBundles()
+    warnings: list[str] = []
+    accepted = [_told_apart(each.without(others), description.media, warnings) for each in found]
+    bundled: tuple[int, ...] = ()
+    mids: tuple[str, ...] = ()
+    if offers:
+        mids = tuple(_mids_for(description))
+        seen = [index for index in endable if not hidden[index].hidden]
+        whole = Bundle(tuple([BundledMedium(index, mids[index]) for index in seen]))
+        bundled = tuple(_indexes(_told_apart(whole, description.media, warnings)))
+    return OfferedBundles(
+        tuple([each for each in accepted if each.media]) if accepts else (),
+        mids,
+        bundled,
+        one_port=options.require or (receiver is not None and bool(receiver.bundles)),
+        strict=options.strict,
+        ends=True,
+        warning="; ".join(dict.fromkeys(warnings)),
+    )
+
+
+def bundles_of_answer(description: SessionDescription, offerer: Party) -> AnsweredBundles:
+    """What becomes of the bundles of an answer to `offerer`.
+
+    Raises:
+        UnusableSdp: a=group:BUNDLE contradicts the media.
+    """
+    if not (offerer.bundles or offerer.bundled):
+        return AnsweredBundles()
+    kept = {
+        index
+        for index, medium in enumerate(description.media)
+        if not medium.rejected and offerer.find_group(index) is not None
+    }
+    gone = frozenset(range(len(offerer.offered))) - kept
+    offered = [bundle.without(gone) for bundle in offerer.bundles]
+    answered: list[Bundle] = []
+    if offerer.bundled:
+        not_offered = frozenset(range(len(description.media))) - kept.intersection(offerer.bundled)
+        answered = [bundle.without(not_offered) for bundle in _read_bundles(description)]
+    return AnsweredBundles(
+        tuple([each for each in offered if each.media]),
+        tuple([each for each in answered if each.media]),
+        tuple([each.mid for each in offerer.offered]) if offerer.bundles else (),
+        ends=True,
+    )
+
+
+def share_transports(description: SessionDescription, bundles: Sequence[Bundle]) -> SessionDescription:
+    """An SDP in which the media of each bundle have the port and the transport of its tagged medium."""
+    if not bundles:
+        return description
+    media = list(description.media)
+    for bundle in bundles:
+        tagged = media[bundle.media[0].medium]
+        transport = {name: tagged.attributes[name] for name in _TRANSPORT if tagged.has(name)}
+        for index in _indexes(bundle)[1:]:
+            own = {name: each for name, each in media[index].attributes.items() if name not in _TRANSPORT}
+            media[index] = msgspec.structs.replace(
+                media[index],
+                field=msgspec.structs.replace(media[index].field, port=tagged.port),
+                rtcp=tagged.rtcp,
+                attributes={**own, **transport},
+                own_connection=tagged.own_connection,
+            )
+    return msgspec.structs.replace(description, media=tuple(media))
+
+
+def _shares_of(bundles: Sequence[Bundle]) -> dict[int, int]:
+    return {index: first for bundle in bundles for index, first in _shares(_indexes(bundle)).items()}
+
+
+def _shares(indexes: Sequence[int]) -> dict[int, int]:
+    """By medium, the first one of some in the SDP, whose sockets it shares."""
+    first, *others = sorted(indexes) or [0]
+    return dict.fromkeys(others, first)
+
+
+def _indexes(bundle: Bundle) -> list[int]:
+    return [each.medium for each in bundle.media]
+
+
+def _can_end(medium: Medium, secured: Secured) -> bool:
+    """Whether a medium is there, and is plain RTP or SRTP that ends here: its packets show what they are."""
+    if not medium.rtp or medium.rejected or medium.field.count > 1:
+        return False
+    return "SAVP" not in medium.proto.upper() or secured != Secured()
+
+
+def _read_bundles(description: SessionDescription) -> list[Bundle]:
+    """The bundles of an SDP, without the media that are rejected there.
+
+    Raises:
+        UnusableSdp: a mid names no medium or two, or is in two bundles.
+    """
+    if not description.bundles:
+        return []
+    by_mid: dict[str, int] = {}
+    for index, medium in enumerate(description.media):
+        mid = medium.find_value("mid")
+        if mid is not None and by_mid.setdefault(mid.strip(), index) != index:
+            raise UnusableSdp(f"SDP medium {medium.number}: another medium has its a=mid {mid[:32]!r}, too")
+    found: list[Bundle] = []
+    taken: set[str] = set()
+    for mids in description.bundles:
+        for mid in mids:
+            if mid not in by_mid:
+                raise UnusableSdp(f"a=group:BUNDLE: no medium has the a=mid {mid[:32]!r}")
+            if mid in taken or not 1 <= len(mid) <= MAX_MID_BYTES:
+                raise UnusableSdp(f"a=group:BUNDLE: {mid[:32]!r} is in two bundles, or too long")
+            taken.add(mid)
+        media = [description.media[by_mid[mid]] for mid in mids]
+        there = [medium for medium in media if not medium.rejected]
+        extension = next((number for medium in there if (number := mid_extension_of(medium))), 0)
+        members = [
+            BundledMedium(medium.number - 1, (medium.find_value("mid") or "").strip(), ssrcs_of(medium))
+            for medium in there
+        ]
+        found.append(Bundle(tuple(members), extension))
+    return [bundle for bundle in found if bundle.media]
+
+
+def _told_apart(bundle: Bundle, media: Sequence[Medium], warnings: list[str]) -> Bundle:
+    """The bundle without the media whose packets could be another's: the same payload type, and nothing else.
+
+    Raises:
+        UnusableSdp: such a medium has no port of its own.
+    """
+    seen: set[bytes] = set()
+    left_out: list[int] = []
+    for each in bundle.media:
+        medium = media[each.medium]
+        clash = sorted(seen.intersection(medium.field.formats))
+        if clash and not bundle.mid_extension and not each.ssrcs:
+            why = (
+                f"SDP medium {medium.number} has the payload type {clash[0][:3].decode()} of another medium "
+                f"of its bundle, and neither a=ssrc nor the header extension of a=mid"
+            )
+            if not medium.port:
+                raise UnusableSdp(why)
+            warnings.append(f"bundle: {why}; it is not bundled")
+            left_out.append(each.medium)
+        else:
+            seen.update(medium.field.formats)
+    return bundle.without(left_out)
+
+
+def _mids_for(description: SessionDescription) -> Iterator[str]:
+    """The a=mid of each medium; where there is none, its number, or the next that no other medium has."""
+    taken = {medium.find_value("mid") for medium in description.media}
+    for medium in description.media:
+        mid = medium.find_value("mid")
+        if mid is None:
+            mid = next(str(number) for number in itertools.count(medium.number) if str(number) not in taken)
+            taken.add(mid)
+        yield mid

@@ -1,0 +1,312 @@
+"""Bundles that end at the relay (RFC 9143): one port for all media of one end, one for each of the other."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from nh.commands import BundleOptions, Offer, OfferOptions, ShowCall
+from nh.errors import NhError, UnusableSdp
+from nh.results import CallDetail, Rewritten
+from tests.rtcp import receiver_report, report_block, sender_report
+from tests.shard.conftest import MakePeer
+from tests.shard.ng_testbed import CALL, NgTestbed, places
+from tests.shard.testbed import Where
+from tests.sip.sdp import MediaLine, read_sdp
+from tests.webrtc.bundle_phone import (
+    AUDIO,
+    MID_EXTENSION,
+    PLAIN_SSRCS,
+    SSRCS,
+    VIDEO,
+    BundlePhone,
+    plain_packet,
+    write_media,
+)
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+
+ACCEPT = BundleOptions(accept=True)
+OFFER = BundleOptions(offer=True)
+REQUIRE = BundleOptions(offer=True, require=True)
+STRICT = BundleOptions(offer=True, require=True, strict=True)
+
+
+@pytest.fixture
+def phone(make_peer: MakePeer) -> BundlePhone:
+    return BundlePhone(make_peer("127.0.0.11"))
+
+
+@pytest.fixture
+def plain(make_peer: MakePeer) -> list[MediaPeer]:
+    """A port for each medium."""
+    return [make_peer("127.0.0.22"), make_peer("127.0.0.22")]
+
+
+def plain_sdp(plain: Sequence[MediaPeer], *, media: int = 2, formats: Sequence[int] = (0, 96)) -> str:
+    ports = [each.port for each in plain]
+    return write_media(ports[:media], [[], []], address=plain[0].address, formats=formats)
+
+
+def media_of(sdp: bytes) -> list[MediaLine]:
+    return read_sdp(sdp.decode())
+
+
+class BundledCall:
+    """A call between a phone with a bundle and a plain one, and the packets between them."""
+
+    def __init__(self, testbed: NgTestbed, phone: BundlePhone, plain: Sequence[MediaPeer]) -> None:
+        self.testbed = testbed
+        self.phone = phone
+        self.plain = plain
+        self.phone_sends_to: list[Where] = []
+        self.plain_sends_to: list[Where] = []
+        self.sequence = 0
+
+    def begin_by_phone(self, sdp: str = "", *, media: int = 2) -> tuple[bytes, bytes]:
+        """The phone with the bundle calls; what each end gets."""
+        offer = self.testbed.offer((sdp or self.phone.sdp()).encode(), bundle=ACCEPT)
+        answer = self.testbed.answer(plain_sdp(self.plain, media=media).encode())
+        self.plain_sends_to, self.phone_sends_to = places(offer), places(answer)
+        return offer, answer
+
+    def begin_by_plain(self, bundle: BundleOptions = OFFER, sdp: str = "") -> tuple[bytes, bytes]:
+        """The plain phone calls; what each end gets."""
+        offer = self.testbed.offer((sdp or plain_sdp(self.plain)).encode(), bundle=bundle)
+        answer = self.testbed.answer(self.phone.sdp().encode())
+        self.phone_sends_to, self.plain_sends_to = places(offer), places(answer)
+        return offer, answer
+
+    @property
+    def one_port(self) -> Where:
+        """Where the phone sends all of its media."""
+        return self.phone_sends_to[0]
+
+    def goes_both_ways(self, mids: Sequence[str | None] = (None, None)) -> None:
+        """RTP of each medium arrives: at the port of its own, or at the one of all."""
+        for medium, plain in enumerate(self.plain):
+            packet = self.phone.packet(medium, b"to plain %d" % medium, mids[medium])
+            self.testbed.passes(self.phone.peer, self.one_port, plain, RTP, packet)
+            self.sequence += 1
+            packet = plain_packet(medium, self.sequence, b"to the bundle %d" % medium)
+            source = self.testbed.passes(plain, self.plain_sends_to[medium], self.phone.peer, RTP, packet)
+            assert source == self.one_port
+
+
+@pytest.fixture
+def call(ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]) -> BundledCall:
+    return BundledCall(ng, phone, plain)
+
+
+# --- what the SDPs say ------------------------------------------------------------------------------------
+
+
+def test_the_plain_end_sees_no_bundle_and_the_other_one_gets_one_port(call: BundledCall) -> None:
+    offer, answer = call.begin_by_phone()
+    assert b"BUNDLE" not in offer
+    assert len(set(places(offer))) == 2
+    assert b"a=group:BUNDLE a v\r\n" in answer
+    assert len(set(places(answer))) == 1
+    assert [("mid:a" in each.attributes, "mid:v" in each.attributes) for each in media_of(answer)] == [
+        (True, False),
+        (False, True),
+    ]
+    assert all("rtcp-mux" in each.attributes for each in media_of(answer))
+
+
+def test_a_bundle_takes_no_ports_that_nothing_comes_to(call: BundledCall) -> None:
+    call.begin_by_phone()
+    resources = call.testbed.relay.table.resources
+    assert resources.sockets == 2 + 4
+    call.testbed.delete()
+    assert resources.sockets == 0
+
+
+def test_a_medium_without_a_port_of_its_own_gets_one_towards_the_other_end(call: BundledCall) -> None:
+    offer, answer = call.begin_by_phone(call.phone.sdp(bundle_only=True))
+    assert all(port for _, port in places(offer))
+    assert b"bundle-only" not in offer
+    assert len(set(places(answer))) == 1
+    call.goes_both_ways()
+
+
+@pytest.mark.parametrize("bundle", [OFFER, REQUIRE, STRICT])
+def test_the_relay_offers_a_bundle(call: BundledCall, bundle: BundleOptions) -> None:
+    offer, answer = call.begin_by_plain(bundle)
+    assert b"a=group:BUNDLE 1 2\r\n" in offer
+    audio, video = media_of(offer)
+    assert "mid:1" in audio.attributes
+    assert {"mid:2", "rtcp-mux"} <= set(video.attributes)
+    assert ("bundle-only" in video.attributes) is bundle.strict
+    if bundle.strict:
+        assert video.port == 0
+    else:
+        assert (video.port == audio.port) is bundle.require
+    assert b"BUNDLE" not in answer
+    assert len(set(places(answer))) == 2
+    call.goes_both_ways()
+
+
+def test_who_takes_no_bundle_has_two_ports(
+    ng: NgTestbed, plain: list[MediaPeer], make_peer: MakePeer
+) -> None:
+    others = [make_peer("127.0.0.33"), make_peer("127.0.0.33")]
+    to_bob = ng.offer(plain_sdp(plain).encode(), bundle=OFFER)
+    to_alice = ng.answer(plain_sdp(others).encode())
+    for medium in (AUDIO, VIDEO):
+        packet = plain_packet(medium, 1, b"x")
+        ng.passes(plain[medium], places(to_alice)[medium], others[medium], RTP, packet)
+        ng.passes(others[medium], places(to_bob)[medium], plain[medium], RTP, packet)
+
+
+@pytest.mark.parametrize(
+    ("group", "mids", "error"),
+    [
+        ("BUNDLE a x", ("a", "v"), "no medium has the a=mid 'x'"),
+        ("BUNDLE a a", ("a", "v"), "in two bundles"),
+        ("BUNDLE a\r\na=group:BUNDLE v a", ("a", "v"), "in two bundles"),
+        ("BUNDLE a v", ("a", "a"), "another medium has its a=mid"),
+    ],
+)
+def test_a_bundle_that_contradicts_its_media_is_an_error(
+    ng: NgTestbed, group: str, mids: tuple[str, str], error: str
+) -> None:
+    sdp = write_media([4000, 4000], [["rtcp-mux", f"mid:{mid}"] for mid in mids], group=group)
+    with pytest.raises(UnusableSdp, match=error):
+        ng.offer(sdp.encode(), bundle=ACCEPT)
+    assert ng.relay.table.find_call(CALL) is None
+
+
+def test_media_with_one_payload_type_are_not_bundled_and_the_client_is_told(
+    ng: NgTestbed, phone: BundlePhone
+) -> None:
+    sdp = phone.sdp(formats=(96, 96)).encode()
+    result = ng.relay.execute(Offer(CALL, b"alice", b"", b"", sdp, OfferOptions(bundle=ACCEPT)))
+    assert isinstance(result, Rewritten)
+    assert "payload type 96 of another medium" in result.warning
+    with pytest.raises(UnusableSdp, match="payload type 96"):
+        ng.offer(phone.sdp(formats=(96, 96), bundle_only=True).encode(), bundle=ACCEPT)
+    sdp = phone.sdp(MID_EXTENSION, formats=(96, 96)).encode()
+    result = ng.relay.execute(Offer(CALL, b"alice", b"", b"", sdp, OfferOptions(bundle=ACCEPT)))
+    assert isinstance(result, Rewritten)
+    assert result.warning == ""
+
+
+# --- packets ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("caller", ["phone", "plain"])
+def test_each_medium_arrives_at_its_own_port_and_all_leave_from_one(call: BundledCall, caller: str) -> None:
+    call.begin_by_phone() if caller == "phone" else call.begin_by_plain()
+    for _ in range(3):
+        call.goes_both_ways()
+    assert call.testbed.dropped() == 0
+
+
+def test_a_mid_tells_the_medium(call: BundledCall) -> None:
+    call.begin_by_phone(call.phone.sdp(MID_EXTENSION))
+    call.goes_both_ways(mids=("a", "v"))
+    call.goes_both_ways()
+
+
+def test_video_may_come_first(call: BundledCall) -> None:
+    call.begin_by_phone()
+    packet = call.phone.packet(VIDEO, b"video")
+    call.testbed.passes(call.phone.peer, call.one_port, call.plain[VIDEO], RTP, packet)
+    call.goes_both_ways()
+
+
+def test_what_is_of_no_medium_is_dropped_and_counted(call: BundledCall) -> None:
+    call.begin_by_phone(call.phone.sdp(MID_EXTENSION))
+    call.goes_both_ways()
+    call.phone.peer.send_raw(call.phone.packet(AUDIO, b"?", "x"), call.one_port)
+    call.testbed.turn_until(lambda: call.testbed.stats().drop_no_medium == 1, "it is counted")
+    call.goes_both_ways()
+
+
+def test_reports_of_a_bundle_go_to_their_media_and_those_of_the_media_to_the_one_port(
+    call: BundledCall,
+) -> None:
+    call.begin_by_phone()
+    call.goes_both_ways()
+    audio, video = (sender_report(ssrc, 7) for ssrc in SSRCS)
+    call.phone.peer.send_raw(audio + video, call.one_port)
+    for medium, report in ((AUDIO, audio), (VIDEO, video)):
+        received, source = call.testbed.receive(call.plain[medium], RTCP)
+        assert received == report
+        address, port = call.plain_sends_to[medium]
+        assert source == (address, port + 1)
+    heard, seen = (report_block(ssrc, lsr=1) for ssrc in PLAIN_SSRCS)
+    call.phone.peer.send_raw(receiver_report(1, heard, seen), call.one_port)
+    assert call.testbed.receive(call.plain[AUDIO], RTCP)[0] == receiver_report(1, heard)
+    assert call.testbed.receive(call.plain[VIDEO], RTCP)[0] == receiver_report(1, seen)
+    for medium in (AUDIO, VIDEO):
+        report = sender_report(PLAIN_SSRCS[medium], 9)
+        call.plain[medium].send_raw(report, call.plain_sends_to[medium], RTCP)
+        assert call.testbed.receive(call.phone.peer) == (report, call.one_port)
+
+
+def test_each_medium_has_its_own_figures(call: BundledCall) -> None:
+    call.begin_by_phone()
+    for _ in range(4):
+        call.goes_both_ways()
+    detail = call.testbed.relay.execute(ShowCall(CALL))
+    assert isinstance(detail, CallDetail)
+    for session in detail.sessions:
+        from_, to = session.pairs[0].from_, session.pairs[0].to
+        assert (from_.packets, to.packets) == (4, 4)
+        assert len(from_.streams) == 1
+
+
+# --- another offer ----------------------------------------------------------------------------------------
+
+
+def test_a_medium_that_a_reinvite_adds_comes_to_the_one_port(call: BundledCall) -> None:
+    call.begin_by_phone(call.phone.sdp(media=1), media=1)
+    packet = call.phone.packet(AUDIO, b"alone")
+    call.testbed.passes(call.phone.peer, call.one_port, call.plain[AUDIO], RTP, packet)
+    before = call.one_port
+    offer = call.testbed.offer(call.phone.sdp().encode(), to=b"bob")
+    answer = call.testbed.answer(plain_sdp(call.plain).encode())
+    call.plain_sends_to, call.phone_sends_to = places(offer), places(answer)
+    assert set(places(answer)) == {before}
+    call.goes_both_ways()
+
+
+def test_the_first_medium_may_leave(call: BundledCall) -> None:
+    call.begin_by_phone()
+    call.goes_both_ways()
+    before = call.one_port
+    sdp = write_media(
+        [0, call.phone.peer.port],
+        [["mid:a"], ["rtcp-mux", "mid:v"]],
+        address=call.phone.peer.address,
+        group="BUNDLE v",
+    )
+    offer = call.testbed.offer(sdp.encode(), to=b"bob")
+    rejected = write_media([0, call.plain[VIDEO].port], [[], []], address=call.plain[VIDEO].address)
+    answer = call.testbed.answer(rejected.encode())
+    assert b"a=group:BUNDLE v\r\n" in answer
+    assert places(answer)[VIDEO] == before
+    packet = call.phone.packet(VIDEO, b"video alone")
+    call.testbed.passes(call.phone.peer, before, call.plain[VIDEO], RTP, packet)
+    packet = plain_packet(VIDEO, 99, b"back")
+    source = call.testbed.passes(call.plain[VIDEO], places(offer)[VIDEO], call.phone.peer, RTP, packet)
+    assert source == before
+
+
+def test_a_bundle_may_be_rejected_later(call: BundledCall) -> None:
+    call.begin_by_phone()
+    call.goes_both_ways()
+    sdp = call.phone.sdp()
+    call.testbed.offer(sdp.encode(), to=b"bob", bundle=BundleOptions(reject=True))
+    answer = call.testbed.answer(plain_sdp(call.plain).encode())
+    assert b"BUNDLE" not in answer
+
+
+def test_a_refused_reinvite_changes_nothing(call: BundledCall) -> None:
+    call.begin_by_phone()
+    call.goes_both_ways()
+    with pytest.raises(NhError):
+        call.testbed.offer(
+            call.phone.sdp().replace("BUNDLE a v", "BUNDLE a z").encode(), to=b"bob", bundle=ACCEPT
+        )
+    call.goes_both_ways()

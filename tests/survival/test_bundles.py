@@ -1,0 +1,64 @@
+"""A bundle that ends at the relay outlives processes, with all that its packets have taught."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.ng.ng_call import NgCall
+from tests.profiles import quick_first
+from tests.sip.sdp import read_sdp
+from tests.survival.test_forks import deployment, kill_shards, kill_supervisor, ng_client, take_over, upgrade
+from tests.webrtc.bundle_phone import MID_EXTENSION, BundlePhone, plain_packet, write_media
+from tools.harness.deployment import Deployment
+from tools.harness.media_peer import RTP, MediaPeer
+from tools.harness.waiting import eventually
+
+__all__ = ["deployment"]
+
+CLASHING = (96, 96)
+"""The payload type of both media: a mid alone has told them apart."""
+
+
+@pytest.fixture
+def peers() -> Iterator[list[MediaPeer]]:
+    """The sockets of the phone with the bundle, then those of the media of the plain one."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(MediaPeer("127.0.0.1")) for _ in range(3)]
+
+
+@pytest.mark.parametrize("happen", quick_first([kill_shards, upgrade, take_over, kill_supervisor]))
+def test_the_media_of_a_bundle_go_on(
+    deployment: Deployment, peers: list[MediaPeer], happen: Callable[[Deployment], None]
+) -> None:
+    bundled, *plain = peers
+    phone = BundlePhone(bundled)
+    with ng_client(deployment) as client:
+        call = NgCall(client)
+        offer = call.offer(phone.sdp(MID_EXTENSION, formats=CLASHING), bundle=["accept"])
+        said = write_media([each.port for each in plain], [[], []], formats=CLASHING)
+        answer = call.answer(said)
+        one_port = read_sdp(answer)[0].target
+        plain_sends_to = [each.target for each in read_sdp(offer)]
+
+        def talk(sequence: int, mids: tuple[str | None, str | None]) -> None:
+            for medium, peer in enumerate(plain):
+                packet = phone.packet(medium, b"%d" % medium, mids[medium], payload_type=CLASHING[medium])
+                bundled.send_raw(packet, one_port)
+                assert peer.receive(RTP) == (packet, plain_sends_to[medium])
+                packet = plain_packet(medium, sequence, b"back")
+                peer.send_raw(packet, plain_sends_to[medium])
+                assert bundled.receive(RTP) == (packet, one_port)
+
+        talk(1, ("a", "v"))
+        for sequence in (2, 3):
+            happen(deployment)
+            with ng_client(deployment) as again:
+                call.client = again
+                eventually(call.is_known, "the call is known again")
+                # a browser sends its mids at the beginning only
+                talk(sequence, (None, None))
+        with ng_client(deployment) as again:
+            call.client = again
+            call.delete()
+    eventually(deployment.relay.all_ports_are_free, "all ports are free")
