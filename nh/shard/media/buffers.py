@@ -57,8 +57,6 @@ class MediaBuffers:
         self._traffic = traffic
         self.left_bytes = budget_bytes
         self._budget_bytes = budget_bytes
-        self._taken: dict[MediaSocket, int] = {}
-        self._taken_beside: dict[MediaSocket, int] = {}
 
     def fit(self, session: Session) -> None:
         """Give the sockets of a session the room that its media need."""
@@ -71,7 +69,8 @@ class MediaBuffers:
     def release(self, media_sockets: Iterable[MediaSocket]) -> None:
         """Return what sockets that are closed had of the budget."""
         for media_socket in media_sockets:
-            self.left_bytes += self._taken.pop(media_socket, 0) + self._taken_beside.pop(media_socket, 0)
+            self.left_bytes += media_socket.enlarged + media_socket.enlarged_beside
+            media_socket.enlarged = media_socket.enlarged_beside = 0
 
     def count_lost(self, session: Session) -> None:
         """Count what the sockets of a session have lost since the last call."""
@@ -91,8 +90,7 @@ class MediaBuffers:
 
     def enlarge(self, media_socket: MediaSocket, room: Room) -> None:
         """Give one socket that room, or what the budget has left for it."""
-        taken = self._enlarge(media_socket.sock, room, room.most_bytes)
-        self._taken[media_socket] = self._taken.get(media_socket, 0) + taken
+        media_socket.enlarged += self._enlarge(media_socket.sock, room, room.most_bytes)
 
     def fit_beside(self, media_socket: MediaSocket) -> None:
         """Give a new socket beside another one the room that this one has, as far as the budget goes.
@@ -100,9 +98,9 @@ class MediaBuffers:
         What a phone sends from where its NAT has moved it comes there first.
         """
         assert media_socket.beside is not None
-        self.left_bytes += self._taken_beside.pop(media_socket, 0)
+        self.left_bytes += media_socket.enlarged_beside
         most = media_socket.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        self._taken_beside[media_socket] = self._enlarge(media_socket.beside, OTHER, most)
+        media_socket.enlarged_beside = self._enlarge(media_socket.beside, OTHER, most)
 
     def _enlarge(self, sock: socket.socket, room: Room, most_bytes: int) -> int:
         """Enlarge the buffers of a socket to at most `most_bytes`; returns what that took of the budget."""

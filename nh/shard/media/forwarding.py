@@ -257,7 +257,7 @@ class Forwarding:
         if sock is None:
             return False
         try:
-            self._poll.add(sock.fileno(), self._readers.beside(media_socket, sock))
+            self._poll.add(sock.fileno(), self._readers.beside(media_socket))
         except OSError:
             media_socket.close_beside()
             return False

@@ -33,7 +33,7 @@ class MediaPoll:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._readers: dict[int, Reader] = {}
+        self._readers: list[Reader] = []  # by descriptor
         self._after_batch: list[Callable[[], object]] = []
         self.now = time.monotonic()
 
@@ -44,6 +44,7 @@ class MediaPoll:
     def add(self, fd: int, reader: Reader) -> None:
         """Watch `fd`; `reader` is called while it is readable."""
         self._epoll.register(fd, select.EPOLLIN)
+        self._readers += [_no_reader] * (fd + 1 - len(self._readers))
         self._readers[fd] = reader
 
     def set_reader(self, fd: int, reader: Reader) -> None:
@@ -53,7 +54,7 @@ class MediaPoll:
     def remove(self, fd: int) -> None:
         """Stop watching. To be called before the descriptor is closed."""
         self._epoll.unregister(fd)
-        del self._readers[fd]
+        self._readers[fd] = _no_reader
 
     def call_after_batch(self, callback: Callable[[], object]) -> None:
         """Call `callback` once, after the last packet of the current batch. To be called by readers."""
@@ -81,3 +82,7 @@ class MediaPoll:
     def close(self) -> None:
         """Close the epoll object; the sockets in it stay open."""
         self._epoll.close()
+
+
+def _no_reader() -> None:
+    """What a descriptor has that is not watched."""

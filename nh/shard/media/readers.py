@@ -5,9 +5,9 @@ nh.shard.media.fast_readers. This module has the readers that go stage by stage:
 socket, one that admits by source, one that drops.
 """
 
-import functools
 import socket
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Final
 
 from nh.calls.bundling import media_of
@@ -90,7 +90,9 @@ class Readers:
             note_keys=self._note_keys,
             refused=self._refuse,
         )
-        # one bound method each, which all sockets share
+        # one bound method each, which all sockets share: bound once more to a socket, it takes a third of a
+        # functools.partial
+        self._read_beside: Final = self._latch_beside
         self._readers: Final = {
             Admit.NO_SESSION: self._drop_next,
             Admit.BY_SOURCE: self._latch_next,
@@ -111,11 +113,11 @@ class Readers:
         if leg is not None and source is not None and (meter := leg.find_meter()) is not None:
             receive_from, send = media_socket.sock.recvfrom_into, self._egress.sender(leg)
             return self._new_by_source(leg, receive_from, send, meter, received_address(source))
-        return functools.partial(self._readers[plan.admit], media_socket)
+        return MethodType(self._readers[plan.admit], media_socket)
 
-    def beside(self, media_socket: MediaSocket, sock: socket.socket) -> Reader:
+    def beside(self, media_socket: MediaSocket) -> Reader:
         """The reader of the socket beside a connected one: it admits by source."""
-        return functools.partial(self._latch_next, media_socket, sock)
+        return MethodType(self._read_beside, media_socket)
 
     def serve_waiting(self, media_socket: MediaSocket, sock: socket.socket | None = None) -> list[Leg]:
         """Serve the packets that wait at a socket, each by its source, in their order.
@@ -145,8 +147,14 @@ class Readers:
             return
         self._traffic.drop(Drop.NO_SESSION, size)
 
-    def _latch_next(self, media_socket: MediaSocket, sock: socket.socket | None = None) -> None:
-        if changed := self._admit_next(media_socket, sock or media_socket.sock):
+    def _latch_next(self, media_socket: MediaSocket) -> None:
+        if changed := self._admit_next(media_socket, media_socket.sock):
+            self._changed(changed)
+
+    def _latch_beside(self, media_socket: MediaSocket) -> None:
+        if media_socket.beside is not None and (
+            changed := self._admit_next(media_socket, media_socket.beside)
+        ):
             self._changed(changed)
 
     def _admit_other(self, media_socket: MediaSocket, size: int, source: Endpoint) -> None:

@@ -70,6 +70,8 @@ class MediaSocket:
         call_id: the call that the socket belongs to.
         lost: how many packets the kernel had lost here when that was counted last (nh.shard.media.buffers);
             -1: another process counted.
+        enlarged, enlarged_beside: how many bytes its receive buffer, and that of `beside`, are larger than
+            the default.
     """
 
     __slots__ = (
@@ -77,6 +79,8 @@ class MediaSocket:
         "beside",
         "call_id",
         "dscp",
+        "enlarged",
+        "enlarged_beside",
         "fd",
         "flow",
         "has_protocols",
@@ -94,6 +98,7 @@ class MediaSocket:
         self.dscp = dscp
         self.call_id = b""
         self.lost = 0
+        self.enlarged = self.enlarged_beside = 0
         self._lost_beside = 0  # by sockets beside that are closed
         self.flow: KernelFlow | None = None
         self.fd = sock.fileno()
