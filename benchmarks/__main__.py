@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.command_latency import measure_commands
+from benchmarks.kernel_calls import measure_kernel_calls
 from benchmarks.markdown import put_between_markers, write_markdown
+from benchmarks.one_way import measure_one_way
 from benchmarks.peers.registry import NAMES, peers_by_name
 from benchmarks.plot import plot
 from benchmarks.results import LATEST, Results, read_results
@@ -68,6 +70,10 @@ def _measure(options: argparse.Namespace) -> tuple[Results, int]:
         suite.results.commands = measure_commands()
     if options.set_up:
         suite.results.set_ups = measure_set_ups()
+    if options.one_way:
+        suite.results.one_way = measure_one_way()
+    if options.kernel_calls:
+        suite.results.kernel_calls = measure_kernel_calls()
     return suite.results, 0
 
 
@@ -93,6 +99,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--set-up", action="store_true", help="also measure set-up and tear-down over ng beside rtpengine"
+    )
+    parser.add_argument("--one-way", action="store_true", help="also measure packets to ends that never send")
+    parser.add_argument(
+        "--kernel-calls",
+        action="store_true",
+        help="also measure nh's own processes with 10,000 calls in the kernel",
     )
     parser.add_argument("--json", type=Path, help=f"write the results to this file, such as {LATEST}")
     parser.add_argument("--plot", type=Path, help="draw a chart into this file; needs matplotlib")

@@ -29,7 +29,11 @@ def judge_goals(results: Results) -> list[Goal]:
         lambda all_: _growth(all_, NH_SHARDS),
         _set_up,
         _memory,
+        _latency,
         _commands,
+        _one_way,
+        _kernel_load,
+        _kernel_delays,
     ]
     found = [goal for judge in judges if (goal := judge(results)) is not None]
     return found + _set_ups_over_ng(results)
@@ -117,6 +121,44 @@ def _commands(results: Results) -> Goal | None:
         "under 5 ms",
         found.p99_ms < 5,
     )
+
+
+def _latency(results: Results) -> Goal | None:
+    level = _find_level(results, CALLS)
+    found = (
+        spread(each.p99_us / 1000 for each in level.peers[NH].rounds) if level and NH in level.peers else None
+    )
+    if level is None or found is None:
+        return None
+    what = f"p99 of a packet in user space, at {CALLS} calls and {level.packets_per_s:,.0f} packets/s"
+    return Goal(what, f"{_text(found)} ms", "at most 2 ms", found.median <= 2)
+
+
+def _one_way(results: Results) -> Goal | None:
+    measured = results.one_way
+    found = spread(ratios(measured.one_way_us, measured.both_ways_us)) if measured else None
+    if measured is None or found is None:
+        return None
+    what = f"CPU per packet to ends that never send, to one of conversations, {measured.calls} calls each"
+    return Goal(what, _text(found), "at most 1.1", found.median <= 1.1)
+
+
+def _kernel_load(results: Results) -> Goal | None:
+    found = results.kernel_calls
+    if found is None:
+        return None
+    what = (
+        f"CPU of nh's own processes, {found.calls:,} calls of which the kernel relays {found.in_kernel:.0%}"
+    )
+    return Goal(what, f"{found.relay_load:.1%} of a CPU", "under 2 %", found.relay_load < 0.02)
+
+
+def _kernel_delays(results: Results) -> Goal | None:
+    found = results.kernel_calls
+    if found is None:
+        return None
+    what = f"Delays of a shard's loop above 5 ms meanwhile, of {found.looks:,}"
+    return Goal(what, f"{found.late}", "none", not found.late)
 
 
 def _find_level(results: Results, calls: int) -> Level | None:

@@ -90,6 +90,42 @@ class CommandTimes(msgspec.Struct, frozen=True, kw_only=True):
     max_ms: float
 
 
+class OneWay(msgspec.Struct, frozen=True, kw_only=True):
+    """What a packet to an end that never sends costs, beside one of a conversation.
+
+    Args:
+        calls: of each kind.
+        packets_per_s: of all streams of one kind together.
+        both_ways_us, one_way_us: CPU microseconds of the relay's processes a packet; the n-th belong
+            together.
+    """
+
+    calls: int
+    packets_per_s: float
+    both_ways_us: list[float] = []
+    one_way_us: list[float] = []
+
+
+class KernelCalls(msgspec.Struct, frozen=True, kw_only=True):
+    """What calls cost nh's own processes while the kernel relays them.
+
+    Args:
+        calls, shards, packets_per_s: of what was measured.
+        in_kernel: share of the packets that the kernel relayed, 0 to 1.
+        relay_load: share of a CPU that nh's processes used.
+        looks: how often the delay of a shard's loop was measured.
+        late: how often it was above 5 ms.
+    """
+
+    calls: int
+    shards: int
+    packets_per_s: float
+    in_kernel: float
+    relay_load: float
+    looks: int
+    late: int
+
+
 class SetUpRound(msgspec.Struct, frozen=True):
     """Calls that were set up and ended over ng.
 
@@ -133,6 +169,7 @@ class Results(msgspec.Struct, kw_only=True):
         levels: in the order in which they were measured.
         commands: None if that was not measured.
         set_ups: over ng; [] if that was not measured.
+        one_way, kernel_calls: None if that was not measured.
     """
 
     taken: str
@@ -144,6 +181,8 @@ class Results(msgspec.Struct, kw_only=True):
     levels: list[Level] = []
     commands: CommandTimes | None = None
     set_ups: list[SetUps] = []
+    one_way: OneWay | None = None
+    kernel_calls: KernelCalls | None = None
 
     def write(self, path: Path) -> None:
         """As indented JSON."""

@@ -13,6 +13,9 @@ from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.controls.native import NativeControl
 
 SOCKETS_PER_CALL: Final = 4
+DESCRIPTORS_PER_CALL: Final = 8
+"""With which all RTP sockets are connected: two more, and three quarters of the limit are used for those."""
+
 PORTS: Final = range(15_000, 65_536)
 TIMEOUT_S: Final = 5.0
 
@@ -84,5 +87,5 @@ class Nh:
 
 
 def shards_needed(calls: int) -> int:
-    """How many shards the descriptor limit wants for so many calls."""
-    return max(1, math.ceil(calls * SOCKETS_PER_CALL * UNEVEN / descriptor_limit()))
+    """How many shards the descriptor limit wants for so many calls (docs/how-to/size-a-host.md)."""
+    return max(1, math.ceil(calls * DESCRIPTORS_PER_CALL * UNEVEN / descriptor_limit()))

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.figures import base_of, cpu_us, loss_percent, machine_us, ratios, spread
 from benchmarks.goals import judge_goals
-from benchmarks.results import Level, PeerFigures, Results, read_results
+from benchmarks.results import KernelCalls, Level, OneWay, PeerFigures, Results, read_results
 from tests.benchmarks.results_of import a_round, a_run, a_set_up
 
 
@@ -46,6 +46,7 @@ def test_goals_are_judged_only_with_figures_for_them() -> None:
         ("0.50", True),
         ("1.25", False),
         ("6.0", True),
+        ("0.20", True),
     ]
 
 
@@ -58,6 +59,20 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
 def test_a_run_without_levels_has_no_goals() -> None:
     empty = a_run({"nh": [1.0]})
     assert judge_goals(Results(taken="", machine=empty.machine, seconds=1.0)) == []
+
+
+def test_one_way_streams_and_calls_in_the_kernel_are_judged_where_they_were_measured() -> None:
+    results = a_run({})
+    results.levels = []
+    results.one_way = OneWay(calls=5, packets_per_s=10.0, both_ways_us=[10.0, 20.0], one_way_us=[12.0, 20.0])
+    results.kernel_calls = KernelCalls(
+        calls=10_000, shards=3, packets_per_s=10.0, in_kernel=1.0, relay_load=0.03, looks=200, late=0
+    )
+    assert [(goal.figure, goal.limit, goal.met) for goal in judge_goals(results)] == [
+        ("1.10 (1.00 to 1.20)", "at most 1.1", True),
+        ("3.0% of a CPU", "under 2 %", False),
+        ("0", "none", True),
+    ]
 
 
 def test_set_up_over_ng_is_judged_beside_rtpengine() -> None:

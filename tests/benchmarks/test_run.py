@@ -9,6 +9,8 @@ import psutil
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.kernel_calls import measure_kernel_calls
+from benchmarks.one_way import measure_one_way
 from benchmarks.peers.direct import Direct
 from benchmarks.peers.interface import NotHere, Peer
 from benchmarks.results import read_results
@@ -56,6 +58,25 @@ def test_set_up_over_ng_has_figures_of_every_process(monkeypatch: pytest.MonkeyP
         assert nh.calls == 8
         assert min(nh.cpu_s["supervisor"], nh.cpu_s["shards"]) > 0
         assert ("rtpengine" in found.peers) == (shutil.which("rtpengine") is not None)
+    assert psutil.Process().children() == []
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("own_ports")
+def test_calls_whose_callees_never_send_are_measured_beside_others() -> None:
+    found = measure_one_way(10, rounds=1, seconds=0.2)
+    assert min(*found.both_ways_us, *found.one_way_us) > 0
+    assert psutil.Process().children() == []
+
+
+@pytest.mark.full
+@pytest.mark.kernel
+@pytest.mark.usefixtures("own_ports")
+def test_calls_in_the_kernel_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.kernel_calls.PACKETS_PER_S", 200.0)
+    found = measure_kernel_calls(10, seconds=1.0)
+    assert found.in_kernel > 0.5
+    assert found.relay_load > 0
     assert psutil.Process().children() == []
 
 

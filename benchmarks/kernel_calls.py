@@ -1,0 +1,78 @@
+"""What calls cost nh's own processes while the kernel relays their packets.
+
+The shards poll the counters of the flows, expire calls and save what a successor needs. A pause of a shard,
+such as a collection of garbage, shows in the delay of its loop.
+"""
+
+import contextlib
+import math
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from benchmarks.peers.interface import Site, descriptor_limit
+from benchmarks.peers.nh import SOCKETS_PER_CALL, UNEVEN, Nh
+from benchmarks.processes import TreeMeter
+from benchmarks.results import KernelCalls
+from benchmarks.streams import Phones
+from nh.client import NativeClient
+from nh.commands import GetStats
+from tools.harness.program import running_on
+
+CALLS: Final = 10_000
+PACKETS_PER_S: Final = 20_000.0
+WARM_UP: Final = 3
+"""Packets of each stream before the measurement: they latch, and calls are saved with their sources."""
+
+LATE_S: Final = 0.005
+TIMEOUT_S: Final = 10.0
+
+
+class _Totals(NamedTuple):
+    kernel_packets: int
+    looks: int
+    late: int
+
+
+def measure_kernel_calls(calls: int = CALLS, *, seconds: float = 20.0) -> KernelCalls:
+    """Run nh in the kernel, with as many shards as descriptors require; the calls talk for `seconds`."""
+    cpus = sorted(os.sched_getaffinity(0))
+    shards = math.ceil(calls * SOCKETS_PER_CALL * UNEVEN / descriptor_limit())
+    nh = Nh(shards=shards, kernel=True)
+    with (
+        contextlib.closing(Phones()) as phones,
+        tempfile.TemporaryDirectory(prefix="nh-benchmark-kernel-") as directory,
+        contextlib.ExitStack() as undo,
+        running_on([cpus[0]]),
+    ):
+        undo.callback(nh.stop)
+        nh.start(Site(cpus[-1], cpus[0], "127.0.1.102", Path(directory)))
+        client = undo.enter_context(NativeClient(nh.rpc, TIMEOUT_S))
+        streams = nh.set_up(range(calls), phones).streams
+        warm_up_s = WARM_UP * len(streams) / PACKETS_PER_S
+        phones.play(streams, number=1, packets_per_s=PACKETS_PER_S, duration_s=warm_up_s)
+        meter, before = TreeMeter(nh.pids()), _totals(client)
+        cpu_s, begun_s = meter.cpu_s(), time.monotonic()
+        played = phones.play(streams, number=2, packets_per_s=PACKETS_PER_S, duration_s=seconds)
+        load = (meter.cpu_s() - cpu_s) / (time.monotonic() - begun_s)
+        after = _totals(client)
+    return KernelCalls(
+        calls=calls,
+        shards=shards,
+        packets_per_s=PACKETS_PER_S,
+        in_kernel=(after.kernel_packets - before.kernel_packets) / played.sent,
+        relay_load=load,
+        looks=after.looks - before.looks,
+        late=after.late - before.late,
+    )
+
+
+def _totals(client: NativeClient) -> _Totals:
+    """What the shards have counted, and how often their loops were looked at and found late."""
+    totals = client.request(GetStats()).values["totals"]
+    assert isinstance(totals, dict)
+    delays = totals["histograms"]["loop_late_s"]
+    late = sum(delays["counts"][delays["bounds"].index(LATE_S) + 1 :])
+    return _Totals(int(totals["kernel_packets"]), sum(delays["counts"]), late)

@@ -1,0 +1,52 @@
+"""What a packet costs that goes to an end which never sends, beside one of a conversation.
+
+nh does not know where such an end is but from its SDP, so its socket is not connected. Rounds alternate
+between calls of both kinds in one shard.
+"""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from benchmarks.peers.interface import Site
+from benchmarks.peers.nh import Nh
+from benchmarks.processes import TreeMeter
+from benchmarks.results import OneWay
+from benchmarks.streams import Phones, Stream
+from tools.harness.program import running_on
+
+CALLS: Final = 500
+PACKETS_PER_S: Final = 20_000.0
+
+
+def measure_one_way(calls: int = CALLS, *, rounds: int = 5, seconds: float = 2.0) -> OneWay:
+    """Run nh with one shard, and as many calls of each kind."""
+    cpus = sorted(os.sched_getaffinity(0))
+    nh = Nh()
+    with (
+        contextlib.closing(Phones()) as phones,
+        tempfile.TemporaryDirectory(prefix="nh-benchmark-one-way-") as directory,
+        contextlib.ExitStack() as undo,
+        running_on([cpus[0]]),
+    ):
+        undo.callback(nh.stop)
+        nh.start(Site(cpus[-1], cpus[0], "127.0.1.101", Path(directory)))
+        both = nh.set_up(range(calls), phones).streams
+        # the first stream of each call is the caller's
+        one = nh.set_up(range(calls, 2 * calls), phones).streams[::2]
+        meter = TreeMeter(nh.pids())
+        found = OneWay(calls=calls, packets_per_s=PACKETS_PER_S)
+        for number in range(rounds + 1):
+            for kind, streams, readings in ((0, both, found.both_ways_us), (1, one, found.one_way_us)):
+                cost_us = _play(phones, meter, streams, 2 * number + kind + 1, seconds)
+                if number:  # the first round latches
+                    readings.append(cost_us)
+    return found
+
+
+def _play(phones: Phones, meter: TreeMeter, streams: list[Stream], number: int, seconds: float) -> float:
+    cpu_s = meter.cpu_s()
+    played = phones.play(streams, number=number, packets_per_s=PACKETS_PER_S, duration_s=seconds)
+    return (meter.cpu_s() - cpu_s) * 1e6 / max(1, played.arrived)
