@@ -1,36 +1,55 @@
 """What calls cost a server of Valkey's protocol: time to write and to read them, memory, CPU.
 
     python -m benchmarks.store_server --calls 1000 --calls 10000 --calls 50000
+    python -m benchmarks.store_server --json benchmarks/results/store.json
 
 Each number of calls is one relay. All calls are written twice, as a relay does when they begin and at their
-next checkpoint, and read once, as its standby does.
+next checkpoint, and read once, as its standby does. With --json the costs of single steps are measured, for
+benchmarks.store_plan.
 """
 
 import os
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from benchmarks.store_costs import SNAPSHOT_BYTES, Costs, save
 from nh.supervisor.store.engine import StoredCall
 from nh.supervisor.store.valkey.engine import ValkeyEngine
 from nh.supervisor.store.valkey.url import parse_url
 from nh.supervisor.store.writer import ROWS
 from tools.harness.valkey_server import ValkeyServer, valkey_server
 
-SNAPSHOT_BYTES: Final = 1827
-"""Of a call of ng with one audio stream and RTCP, measured."""
+STEPS: Final = 2000
+"""How often a step is repeated while it is measured."""
+
+IDLE_S: Final = 3.0
+
+COST_CALLS: Final = 10_000
+"""Calls of the relay whose steps are measured."""
+
+
+def make_calls(number: int) -> list[StoredCall]:
+    """Calls with contents of their own."""
+    return [StoredCall(b"%064d" % call, os.urandom(SNAPSHOT_BYTES), float(call)) for call in range(number)]
+
+
+def open_engine(server: ValkeyServer) -> ValkeyEngine:
+    """The engine of a relay, on a server without data."""
+    server.client().flushall()
+    engine = ValkeyEngine(parse_url("valkey", f"{server.host}:{server.port}/0"), "benchmark")
+    engine.open()
+    return engine
 
 
 def measure(server: ValkeyServer, calls: int) -> str:
     """One line of the table."""
     client = server.client()
-    client.flushall()
-    engine = ValkeyEngine(parse_url("valkey", f"{server.host}:{server.port}/0"), "benchmark")
-    engine.open()
-    snapshots = [
-        StoredCall(b"%064d" % number, os.urandom(SNAPSHOT_BYTES), float(number)) for number in range(calls)
-    ]
+    engine = open_engine(server)
+    snapshots = make_calls(calls)
     empty = client.info("memory")["used_memory"]
     write(engine, snapshots)
     before, begun, own = server_cpu_s(server), time.monotonic(), time.thread_time()
@@ -49,10 +68,16 @@ def measure(server: ValkeyServer, calls: int) -> str:
     )
 
 
-def write(engine: ValkeyEngine, calls: list[StoredCall]) -> None:
+def write(engine: ValkeyEngine, calls: list[StoredCall], rows: int = ROWS) -> None:
     """Write calls as the writer does: in parts."""
-    for first in range(0, len(calls), ROWS):
-        engine.write({call.call_id: call for call in calls[first : first + ROWS]})
+    for first in range(0, len(calls), rows):
+        engine.write({call.call_id: call for call in calls[first : first + rows]})
+
+
+def reopen(engine: ValkeyEngine) -> None:
+    """Read all calls, as at a start."""
+    engine.close()
+    engine.open()
 
 
 def server_cpu_s(server: ValkeyServer) -> float:
@@ -61,10 +86,75 @@ def server_cpu_s(server: ValkeyServer) -> float:
     return float(cpu["used_cpu_user"] + cpu["used_cpu_sys"])
 
 
-def main(calls: Annotated[list[int] | None, typer.Option(help="Calls of one relay")] = None) -> None:
+def received_bytes(server: ValkeyServer) -> int:
+    """What the server has received so far."""
+    return int(server.client().info("stats")["total_net_input_bytes"])
+
+
+# --- single steps ---------------------------------------------------------------------------------
+
+
+def measure_costs(server: ValkeyServer) -> Costs:
+    """The cost of each step."""
+    client, engine, calls = server.client(), open_engine(server), make_calls(COST_CALLS)
+    empty = client.info("memory")["used_memory"]
+    write(engine, calls)
+    memory = (client.info("memory")["used_memory"] - empty) / COST_CALLS
+
+    def cost(steps: Callable[[], object], number: int) -> tuple[float, float]:
+        steps()
+        before, own = server_cpu_s(server), time.thread_time()
+        steps()
+        own_s, cpu_s = time.thread_time() - own, server_cpu_s(server) - before
+        return cpu_s / number * 1e6, own_s / number * 1e6
+
+    def follow() -> None:
+        write(engine, calls[:2], rows=1)
+        ((_, _), (before_last, _)) = client.xrevrange("{nh}:changes", count=2)
+        for _ in range(STEPS):
+            client.xread({"{nh}:changes": before_last}, count=1)
+            client.hmget("{nh}:calls", [calls[0].call_id])
+
+    before = server_cpu_s(server)
+    time.sleep(IDLE_S)
+    idle = (server_cpu_s(server) - before) / IDLE_S * 1e6
+    single, own_single = cost(lambda: write(engine, calls[:STEPS], rows=1), STEPS)
+    received = received_bytes(server)
+    full, own_full = cost(lambda: write(engine, calls), COST_CALLS)
+    record_bytes = (received_bytes(server) - received) / (2 * COST_CALLS)
+    read, own_read = cost(lambda: reopen(engine), COST_CALLS)
+    page, _ = cost(lambda: [client.hscan("{nh}:calls", count=1) for _ in range(STEPS)], STEPS)
+    looks, _ = cost(follow, STEPS)
+    engine.close()
+    info = client.info("server")
+    return Costs(
+        server=f"{info.get('server_name', 'redis')} {info['redis_version']}",
+        idle_us=round(idle),
+        write_us=round(single - full, 1),
+        write_call_us=round(full, 1),
+        read_us=round(page, 1),
+        read_call_us=round(read, 1),
+        follow_us=round(looks, 1),
+        own_us=round(own_single - own_full, 1),
+        own_call_us=round(own_full, 1),
+        own_read_call_us=round(own_read, 1),
+        record_bytes=round(record_bytes),
+        memory_bytes=round(memory),
+    )
+
+
+def main(
+    calls: Annotated[list[int] | None, typer.Option(help="Calls of one relay")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Measure single steps, and write them to this file")
+    ] = None,
+) -> None:
     """Measure, and print a line for each number of calls."""
-    print("   calls  bytes/call   write µs     own µs  server µs  read all s")
     with valkey_server() as server:
+        if json is not None:
+            save(measure_costs(server), json)
+            return
+        print("   calls  bytes/call   write µs     own µs  server µs  read all s")
         for number in calls or [1000, 10_000, 50_000]:
             print(measure(server, number))
 
