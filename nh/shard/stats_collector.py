@@ -12,7 +12,7 @@ from nh.calls.rtp.mos import MIN_PACKETS
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
-from nh.command_table import INFO
+from nh.command_table import COMMANDS
 from nh.commands import RelayCommand
 from nh.errors import Draining, LimitReached, NhError
 from nh.shard.media.plane import SocketPlane
@@ -24,6 +24,14 @@ from nh.stats.layout import SHARD_HISTOGRAMS, SHARD_TABLE
 
 _DROPS: Final = tuple((reason, f"drop_{reason.name.lower()}") for reason in Drop)
 """Each reason and its counter."""
+
+
+_COUNTERS: Final = {
+    (info.command, outcome): f"{info.counters}_{outcome}"
+    for info in COMMANDS
+    for outcome in ("ok", "refused", "failed")
+}
+"""The counter of each outcome of each command."""
 
 
 class StatsCollector(CallObserver):
@@ -68,7 +76,7 @@ class StatsCollector(CallObserver):
             command: the command.
             outcome: ok, refused or failed.
         """
-        name = f"{INFO[type(command)].counters}_{outcome}"
+        name = _COUNTERS[type(command), outcome]
         setattr(self.stats, name, getattr(self.stats, name) + 1)
 
     def count_refusal(self, why: NhError) -> None:

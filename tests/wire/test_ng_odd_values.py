@@ -122,3 +122,19 @@ def test_what_cannot_be_followed_is_named(fields: dict[str, Any], warning: str) 
 def test_deletes_and_queries_do_not_fail_by_the_options_of_offers() -> None:
     odd = {"direction": {"x": "y"}, "flags": [{}]}
     assert not isinstance(decode_request(payload("delete", call_id="c", **odd)).command, Failure)
+
+
+@fuzzed
+@given(
+    name=st.sampled_from(NAMES),
+    value=ODD,
+    flag=st.sampled_from(FLAGS),
+    suffix=st.sampled_from([b"", b"=x", b"-x"]),
+)
+def test_options_that_are_remembered_are_those_that_are_parsed(
+    name: bytes, value: object, flag: bytes, suffix: bytes
+) -> None:
+    data = answer(**{name.decode(): value, "rtpp-flags": flag + suffix + b" to-tag=other"})
+    first, again = decode_request(data), decode_request(data)
+    options._parse_remembered.cache_clear()
+    assert first == again == decode_request(data)

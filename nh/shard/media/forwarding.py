@@ -16,7 +16,7 @@ legs want.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
@@ -116,7 +116,18 @@ class Forwarding:
         self._legs_changed(pair)
 
     def _legs_changed(self, pair: Pair) -> None:
-        self.apply(self._refresh([socket_of(pair.from_), socket_of(pair.to)]))
+        """Follow the legs that came to the sockets of a pair, or left them.
+
+        Of a forked offer, hundreds of sockets send through one. They are looked at only if that is connected
+        now or no longer is, or if they may be in the kernel.
+        """
+        media_sockets = [socket_of(pair.from_), socket_of(pair.to)]
+        if self._active and self._kernel is None:
+            peers = [each.peer for each in media_sockets]
+            self.apply(self._bring_in_line(media_sockets))
+            if peers == [each.peer for each in media_sockets]:
+                return
+        self.apply(self._refresh(media_sockets))
 
     # --- applying what changed ------------------------------------------------------------------------
 
@@ -128,6 +139,17 @@ class Forwarding:
             for leg in changed:
                 self._source_changed(socket_of(leg).call_id, leg)
             changed = found
+
+    def renew(self, legs: Sequence[Leg]) -> None:
+        """Bring sockets in line with legs that new signalling has changed.
+
+        That a leg without a source goes on without one is no event: its command is one already.
+        """
+        found = self._refresh(dict.fromkeys(map(socket_of, legs)))
+        for leg in legs:
+            if leg.source is not None:
+                self._source_changed(socket_of(leg).call_id, leg)
+        self.apply(found)
 
     def activate(self, media_sockets: Sequence[MediaSocket]) -> None:
         """Bring sockets into the state that their legs want, whatever state another process left them in.
@@ -184,7 +206,10 @@ class Forwarding:
                     # the flow does the same already, or did so for the process that had the socket before
                     self._kernel.update(media_socket)
             return []
-        paths = _with_opposites(media_sockets)
+        return self._bring_in_line(_with_opposites(media_sockets))
+
+    def _bring_in_line(self, paths: Collection[MediaSocket]) -> list[Leg]:
+        """Do what _refresh() says, for these sockets alone."""
         # packets that wait are older than those that the kernel forwards from now on, and of any source
         waiting = [each for each in paths if self._update_flow(each)]
         waiting += [each for each in paths if self._connect_as_wanted(each)]

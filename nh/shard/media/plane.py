@@ -184,7 +184,7 @@ class SocketPlane:
         """See MediaPlane."""
         for pair in session.pairs:
             self._forwarding.place(pair)
-        self._forwarding.apply(session.legs)
+        self._forwarding.renew(session.legs)
         self._latching.add(session)
 
     def stop(self, session: Session) -> None:

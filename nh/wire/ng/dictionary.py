@@ -6,7 +6,8 @@ is a field that is missing. Knows no commands.
 """
 
 import enum
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -23,13 +24,26 @@ class Encoding(enum.Enum):
 
 
 _BENCODE, _JSON = Encoding.BENCODE.value, Encoding.JSON.value
+_SHORT: Final = 64
+"""Longest name of a key that is remembered."""
+
 _SPELLING: Final = bytes.maketrans(b" _", b"--")
+_json_encoder: Final = msgspec.json.Encoder()
 _json_decoder: Final = msgspec.json.Decoder(dict[str, object])
 
 
 def normalize_key(text: bytes) -> bytes:
     """Normalize a key or flag: lower case, words joined by hyphens."""
     return text.translate(_SPELLING).lower()
+
+
+def _key(name: bytes | str) -> bytes:
+    return normalize_key(name if isinstance(name, bytes) else name.encode(errors="surrogatepass"))
+
+
+@functools.lru_cache(maxsize=1024)  # clients have the same few
+def _short_key(name: bytes | str) -> bytes:
+    return _key(name)
 
 
 class Dictionary:
@@ -39,14 +53,9 @@ class Dictionary:
         items: from a decoder; its keys are text or bytes.
     """
 
-    def __init__(self, items: Mapping[Any, object]) -> None:
+    def __init__(self, items: Mapping[bytes, object] | Mapping[str, object]) -> None:
         self._items: dict[bytes, object] = {
-            # most names are bytes: normalize_key(), without the calls
-            (
-                name.translate(_SPELLING).lower()
-                if type(name) is bytes
-                else normalize_key(_octets(name) or b"")
-            ): item
+            (_short_key(name) if len(name) <= _SHORT else _key(name)): item
             for name, item in items.items()
             if item is not None
         }
@@ -181,15 +190,14 @@ def encode(reply: dict[Any, object], encoding: Encoding) -> bytes:
 
     Args:
         reply: dicts with text or bytes as keys, lists, text, bytes, integers.
-        encoding: that of the request. In JSON, bytes are decoded as UTF-8; other bytes become \\xNN.
+        encoding: that of the request. What comes from peers is as writer_of() has it.
     """
-    return bencode.encode(reply) if encoding is Encoding.BENCODE else msgspec.json.encode(_to_json(reply))
+    return bencode.encode(reply) if encoding is Encoding.BENCODE else _json_encoder.encode(reply)
 
 
-def _to_json(value: object) -> object:
-    # a query's reply has hundreds of keys: those that are text stay as they are
-    if isinstance(value, dict):
-        return {key if isinstance(key, str) else text_of(key): _to_json(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_to_json(item) for item in value]
-    return text_of(value) if isinstance(value, bytes) else value
+def writer_of(encoding: Encoding) -> Callable[[bytes], bytes | str]:
+    """What makes bytes of a peer a value of a reply: bytes in bencode, text in JSON.
+
+    JSON has no bytes: they are decoded as UTF-8, and other bytes become \\xNN.
+    """
+    return bytes if encoding is Encoding.BENCODE else text_of

@@ -3,6 +3,7 @@
 Each key has one reader, which adds the key's value to ParsedOptions. docs/reference/ng.md lists them.
 """
 
+import functools
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -32,19 +33,75 @@ _TAGS: Final[Mapping[bytes, str]] = {b"to-tag": "to-tag", b"from-tag": "directio
 MAX_TEXT_CHARACTERS: Final = 256
 """Longest label, interface name or transport protocol."""
 
+_MAX_REMEMBERED_BYTES: Final = 1024
+"""Longest options of a request that are parsed once only."""
+
+_Value = bytes | str | int | tuple[object, ...]
+_Options = tuple[tuple[bytes, _Value], ...]
+"""Names and values, with tuples in the place of lists."""
+
+_PLAIN: Final = frozenset({bytes, str})
+
 _MAX_TOS: Final = 255
 _ICE: Final = {handling.value.encode(): handling for handling in IceHandling}
 _LEARNING: Final = frozenset(learning.value.encode() for learning in EndpointLearning)
 
 
-def read_options(dictionary: Dictionary, lenient: Collection[Feature] = ()) -> ParsedOptions:
+def read_options(
+    dictionary: Dictionary, lenient: Collection[Feature] = (), *, escaped: bool = False
+) -> ParsedOptions:
     """Parse all flags and options of a request.
 
     Args:
         dictionary: the request; keys in its `rtpp-flags` string are added to it, where commands read them.
         lenient: see ParsedOptions.
+        escaped: see nh.commands.OfferOptions.
+
+    Returns:
+        The same object for equal options: it must not be changed.
     """
+    options = _options_of(dictionary)
+    if options is None:
+        return _parse(dictionary, lenient, escaped=escaped)
+    parsed = _parse_remembered(options, frozenset(lenient), escaped)
+    for name, value in parsed.added:
+        dictionary.put(name, value)
+    return parsed
+
+
+def _options_of(dictionary: Dictionary) -> _Options | None:
+    """The options of a request, to be looked up by; None if they are too long, or have dictionaries."""
+    found: list[tuple[bytes, _Value]] = []
+    size = 0
+    for name, value in dictionary:
+        if name in NOT_OPTIONS and name != b"rtpp-flags":
+            continue
+        if type(value) is list:
+            if not _PLAIN.issuperset(map(type, value)):
+                return None
+            size += sum([len(each) if type(each) in (bytes, str) else 1 for each in value])
+            found.append((name, tuple(value)))
+        elif type(value) is bytes or type(value) is str:
+            size += len(value)
+            found.append((name, value))
+        elif type(value) is int:
+            found.append((name, value))
+        else:
+            return None
+        size += len(name)
+    return tuple(found) if size <= _MAX_REMEMBERED_BYTES else None
+
+
+@functools.lru_cache(maxsize=1024)  # the scripts of a proxy send the same few with each command
+def _parse_remembered(options: _Options, lenient: frozenset[Feature], escaped: bool) -> ParsedOptions:
+    items = {name: list(value) if isinstance(value, tuple) else value for name, value in options}
+    return _parse(Dictionary(items), lenient, escaped=escaped)
+
+
+def _parse(dictionary: Dictionary, lenient: Collection[Feature], *, escaped: bool) -> ParsedOptions:
     parsed = ParsedOptions(lenient)
+    if escaped:
+        parsed.set("escaped")
     try:
         raw_flags = dictionary.read_text(b"rtpp-flags")
     except MalformedRequest as exc:
@@ -55,6 +112,7 @@ def read_options(dictionary: Dictionary, lenient: Collection[Feature] = ()) -> P
             _read_flags([name], parsed)
             continue
         dictionary.put(name, value)
+        parsed.added.append((name, value))
         if normalize_key(name) in _TAGS:  # a tag in the script's flags is there to select by
             parsed.switches.add(_TAGS[normalize_key(name)])
     for name, value in dictionary:

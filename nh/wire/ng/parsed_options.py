@@ -5,12 +5,13 @@ case and changes nothing; it is ignored and named in the reply's warning; or it 
 makes it fail is left out with a warning instead, where the setting `ng_unsupported` says so.
 """
 
+import functools
 from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
-from nh.commands import PLAIN_TEXT, Feature, SdpText
+from nh.commands import PLAIN_TEXT, Feature, OfferOptions, SdpText
 from nh.errors import MalformedRequest, Unsupported
 from nh.printable import escaped
 from nh.wire.ng.unsupported import Gap
@@ -25,16 +26,23 @@ class ParsedOptions:
     Attributes:
         options: values for fields of nh.commands.OfferOptions, by field name.
         switches: how the command runs: any of fatal, fast, to-tag, directional, all, "load limit".
+        added: names and values of the keys in the string `rtpp-flags`, in order.
     """
 
     def __init__(self, lenient: Collection[Feature] = ()) -> None:
         self.options: dict[str, Any] = {"lenient": frozenset(lenient)} if lenient else {}
         self.switches: set[str] = set()
+        self.added: list[tuple[bytes, object]] = []
         self._lenient = lenient
         self._ignored: dict[str, None] = {}
         self._left_out: dict[str, None] = {}
         self._unsupported = ""
         self._error = ""
+
+    @functools.cached_property
+    def offer_options(self) -> OfferOptions:
+        """The options of an offer or answer; not before all are set."""
+        return OfferOptions(**self.options)
 
     def set(self, option: str, value: object = True) -> None:
         """Set a field of nh.commands.OfferOptions."""
@@ -78,12 +86,12 @@ class ParsedOptions:
         if self._unsupported:
             raise Unsupported(escaped(self._unsupported))
 
-    @property
+    @functools.cached_property
     def ignored(self) -> str:
         """What was ignored, for the reply's warning; "" if nothing was."""
         return _listed(self._ignored)
 
-    @property
+    @functools.cached_property
     def left_out(self) -> str:
         """What was left out that fails a request otherwise, for the warning and the log; "" for nothing."""
         return _listed(self._left_out)

@@ -3,7 +3,7 @@
 rtpengine's texts are an interface: SIP proxies choose another relay by them. docs/reference/ng.md lists them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from nh.calls.media import is_address
@@ -27,9 +27,12 @@ from nh.results import (
     StreamTotals,
     TagReading,
 )
-from nh.wire.ng.dictionary import encode
+from nh.wire.ng.dictionary import encode, writer_of
 from nh.wire.ng.requests import Request
 from nh.wire.ng.statistics import make_statistics
+
+Write = Callable[[bytes], bytes | str]
+"""See nh.wire.ng.dictionary.writer_of."""
 
 NOT_DELETED: Final = "Call-ID not found or tags didn't match"
 """The warning or error of a delete that matches nothing."""
@@ -90,21 +93,21 @@ def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
 
 def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
     reply: dict[Any, Any] = {"result": "ok"}
-    left_out, warning = request.left_out, ""
+    left_out, warning, write = request.left_out, "", writer_of(request.encoding)
     match result:
         case Failure():
             return _failure(request, result)
         case Pong():
             return {"result": "pong"}
         case Rewritten():
-            reply |= {"sdp": result.sdp} if result.sdp else {}
+            reply |= {"sdp": write(result.sdp)} if result.sdp else {}
             left_out = ", ".join(filter(None, (left_out, result.left_out)))
             warning = result.warning
         case Queried():
-            reply |= {} if request.fast else _queried(result)
+            reply |= {} if request.fast else _queried(result, write)
             warning = "" if result.complete or request.fast else SHORTENED
         case CallList(calls):
-            reply["calls"] = [call.call_id for call in calls]
+            reply["calls"] = [write(call.call_id) for call in calls]
         case Stats(values):
             reply["statistics"] = make_statistics(values)
         case Closed() | Blocked() | LeftOut():
@@ -138,12 +141,12 @@ def _failure(request: Request, failure: Failure) -> dict[Any, Any]:
 # --- the replies to query and delete -------------------------------------------------------------------
 
 
-def _queried(call: Queried) -> dict[Any, Any]:
+def _queried(call: Queried, write: Write) -> dict[Any, Any]:
     return {
         "created": call.created,
         "last signal": call.last_signal,
         "SSRC": {str(rtp.ssrc): _ssrc(rtp, stream) for stream in _streams(call) for rtp in stream.rtp},
-        "tags": {tag.tag: _tag(tag) for tag in call.tags},
+        "tags": {write(tag.tag): _tag(tag, write) for tag in call.tags},
         "totals": {
             "RTP": _count(call.rtp),
             "RTCP": _count(call.rtcp),
@@ -198,16 +201,16 @@ def _quality(quality: StreamQuality, rtp: StreamDetail) -> dict[str, int]:
     return reply
 
 
-def _tag(tag: TagReading) -> dict[str, Any]:
+def _tag(tag: TagReading, write: Write) -> dict[str, Any]:
     reply: dict[str, Any] = {
-        "tag": tag.tag,
+        "tag": write(tag.tag),
         "created": tag.created,
         "medias": [_medium(medium) for medium in tag.media],
     }
     if tag.label:
         reply["label"] = tag.label
     if tag.in_dialogue_with:
-        reply["in dialogue with"] = tag.in_dialogue_with
+        reply["in dialogue with"] = write(tag.in_dialogue_with)
     return reply
 
 
@@ -225,10 +228,11 @@ def _stream(stream: StreamReading) -> dict[str, Any]:
     flags = ["RTP" if stream.component == 1 else "RTCP"]
     flags += ["filled"] if stream.announced else []
     flags += ["confirmed"] if stream.source else []
+    announced = _endpoint(stream.announced)
     reply = {
         "local port": stream.local_port,
-        "endpoint": _endpoint(stream.source or stream.announced),
-        "advertised endpoint": _endpoint(stream.announced),
+        "endpoint": _endpoint(stream.source) if stream.source else announced,
+        "advertised endpoint": announced,
         "last packet": stream.last_packet,
         "flags": flags,
         **({"SSRC": stream.ssrc} if stream.ssrc is not None else {}),

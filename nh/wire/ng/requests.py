@@ -20,7 +20,6 @@ from nh.commands import (
     GetStats,
     ListCalls,
     Offer,
-    OfferOptions,
     Ping,
     Query,
 )
@@ -104,9 +103,7 @@ def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collectio
         return _leave_out(dictionary, encoding, UNSUPPORTED_COMMANDS[known], lenient)
     if known not in REQUESTS:
         raise UnknownCommand("Unrecognized command")
-    parsed = read_options(dictionary, lenient)
-    if encoding is Encoding.JSON:
-        parsed.set("escaped")
+    parsed = read_options(dictionary, lenient, escaped=encoding is Encoding.JSON)
     command = REQUESTS[known](dictionary, parsed)
     return Request(
         command,
@@ -148,14 +145,14 @@ def _read_offer(dictionary: Dictionary, parsed: ParsedOptions) -> Command:
     sdp, call_id, from_tag = _needed(dictionary, b"sdp", b"call-id", b"from-tag")
     parsed.check()
     to_tag, via_branch = _id(dictionary, b"to-tag"), _id(dictionary, b"via-branch")
-    return Offer(call_id, from_tag, to_tag, via_branch, sdp, OfferOptions(**parsed.options))
+    return Offer(call_id, from_tag, to_tag, via_branch, sdp, parsed.offer_options)
 
 
 def _read_answer(dictionary: Dictionary, parsed: ParsedOptions) -> Command:
     sdp, call_id, from_tag, to_tag = _needed(dictionary, b"sdp", b"call-id", b"from-tag", b"to-tag")
     parsed.check()
     via_branch = _id(dictionary, b"via-branch")
-    return Answer(call_id, from_tag, to_tag, via_branch, sdp, OfferOptions(**parsed.options))
+    return Answer(call_id, from_tag, to_tag, via_branch, sdp, parsed.offer_options)
 
 
 def _read_delete(dictionary: Dictionary, parsed: ParsedOptions) -> Command:
