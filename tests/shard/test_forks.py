@@ -1,10 +1,12 @@
 """A forked request: several answers share the sockets of the offer, and are told apart by their sources."""
 
 import msgspec
+import pytest
 
 from nh.calls.media import Media, Side
 from nh.commands import Close, TransactionKey
 from nh.results import Closed
+from nh.shard.media.poll import MediaPoll, Reader
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import PACKET, RelayTestbed, Where, audio, shuts_out
 from tools.harness.media_peer import MediaPeer
@@ -71,6 +73,30 @@ def test_a_fork_that_arrives_after_the_first_one_latched_gets_through(
     assert testbed.passes(bob, fork.for_callees, alice) == to_bob
     testbed.passes(alice, to_carol, carol)
     testbed.passes(alice, to_bob, bob)
+
+
+def test_one_more_answer_costs_no_look_at_the_sockets_of_the_others(
+    testbed: RelayTestbed, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork = Fork(testbed, make_peer(ALICE))
+    bob = audio(make_peer(BOB))
+    if testbed.relay.plane.kernel is not None:
+        pytest.skip("the kernel forwards, so each direction is looked at")
+    set_reader = MediaPoll.set_reader
+    looks: list[int] = []
+
+    def note(poll: MediaPoll, fd: int, reader: Reader) -> None:
+        looks.append(fd)
+        set_reader(poll, fd, reader)
+
+    monkeypatch.setattr(MediaPoll, "set_reader", note)
+    costs = []
+    for number in range(12):
+        looks.clear()
+        fork.answer(b"bob-%d" % number, bob)
+        costs.append(len(looks))
+
+    assert costs[-1] == costs[1]
 
 
 def test_a_third_party_is_shut_out_of_a_latched_fork(testbed: RelayTestbed, make_peer: MakePeer) -> None:

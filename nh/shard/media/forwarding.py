@@ -119,10 +119,11 @@ class Forwarding:
         """Follow the legs that came to the sockets of a pair, or left them.
 
         Of a forked offer, hundreds of sockets send through one. They are looked at only if that is connected
-        now or no longer is, or if they may be in the kernel.
+        now or no longer is, if they may be in the kernel, or if media are bundled.
         """
         media_sockets = [socket_of(pair.from_), socket_of(pair.to)]
-        if self._active and self._kernel is None:
+        bundled = any(each.bundle or each.bundled_on for each in (pair.from_, pair.to))
+        if self._active and self._kernel is None and not bundled:
             peers = [each.peer for each in media_sockets]
             self.apply(self._bring_in_line(media_sockets))
             if peers == [each.peer for each in media_sockets]:
