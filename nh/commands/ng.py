@@ -18,9 +18,12 @@ MAX_FORWARDED_BYTES: Final = 65_000
 
 
 class IceHandling(enum.StrEnum):
-    """The value of ng's key `ICE` (nh.sdp.rewrite implements it).
+    """The value of ng's key `ICE`; nh.shard.ng.ice has what it comes to.
 
-    DEFAULT replaces the peer's candidates, if the SDP has any, by the relay's.
+    DEFAULT: the receiver has ICE if the sender has.
+    REMOVE: the receiver sees no ICE, whether the sender has it or not.
+    FORCE: the receiver has ICE, whether the sender has it or not, with the relay as the only candidate.
+    OPTIONAL: the same, but the peer's candidates stay beside the relay's.
     """
 
     DEFAULT = "default"
@@ -50,7 +53,7 @@ class Feature(enum.StrEnum):
     DTMF: detecting, playing and replacing DTMF.
     PLAYING: announcements, music on hold, echo, silence.
     SRTP: SRTP on one side only.
-    ICE: ICE for an end that has none.
+    ICE: full ICE, which sends checks, and candidates of TURN.
     PACKETS: what looks into packets, delays or makes them: T.38 conversion, RTCP, short packets.
     SDP: changes of an SDP beyond a relay's.
     ROUTES: next hops, templates.
@@ -182,6 +185,9 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         media_address: IP address to write into the SDP instead of the interface's, "" for none.
         replace_origin: rewrite the o= line, too.
         ice: see IceHandling.
+        reject_ice: the sender is answered without ICE.
+        trickle, ice2: what a=ice-options says of the relay's ICE (RFC 8838, RFC 8445 10).
+        fragment: the SDP has nothing but further candidates of the sender (RFC 8840).
         direction: names of the interfaces towards the sender and towards the receiver; () if not given.
         family: IP version on the side that the SDP goes to, 4 or 6; 0: that of the SDP.
         learning: how the sender's address is learned from its packets; None: as the setting `policy` says.
@@ -208,6 +214,10 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     media_address: str = ""
     replace_origin: bool = False
     ice: IceHandling = IceHandling.DEFAULT
+    reject_ice: bool = False
+    trickle: bool = False
+    ice2: bool = False
+    fragment: bool = False
     direction: tuple[str, ...] = ()
     family: int = 0
     learning: EndpointLearning | None = None

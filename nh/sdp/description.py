@@ -175,6 +175,16 @@ class Medium(Section, frozen=True):
         return self.has("ice-ufrag") or self.session.has("ice-ufrag")
 
     @property
+    def ice_ufrag(self) -> str:
+        """The user fragment of its sender, "" without ICE; it may stand in the session section."""
+        return self.find_value("ice-ufrag") or self.session.find_value("ice-ufrag") or ""
+
+    @property
+    def ice_lite(self) -> bool:
+        """Whether its sender is a lite agent, which sends no checks (RFC 8839 5.3)."""
+        return self.session.has("ice-lite") or self.has("ice-lite")
+
+    @property
     def handshakes(self) -> tuple[str, ...]:
         """What its sender sends before the media: "stun" (ICE), "dtls" (RFC 5763), "zrtp" (RFC 6189 8)."""
         parts = _transport_of(self.field.proto).parts

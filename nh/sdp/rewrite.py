@@ -1,27 +1,12 @@
-"""Rewriting SDP for a relay: changes what a plan asks for and keeps all other bytes.
-
-ICE: nh has no ICE agent and answers no connectivity checks. It forwards checks like other packets, which is
-enough for two peers that both use ICE: a check authenticates its sender by the peers' user fragments and
-passwords, and covers no address outside the packet (RFC 8445 7.2.2). So nh never changes credentials, and
-cannot add ICE to an SDP without them. The values of ng's `ICE`:
-
-- none, `default`: REPLACE. Each peer sees one candidate for each component: the relay. An SDP without ICE
-  stays without.
-- `remove`: REMOVE. The receiver of the SDP does not learn of ICE, so its answer must not have any either.
-- `optional`: ADD. The relay joins the candidates with the lowest priority. If the peers find a path around
-  the relay, it sees no packets of such media, and the call goes on.
-- `force`: REPLACE if the sender uses ICE. If it does not, rtpengine acts as ICE agent for it; nh cannot, and
-  reports that to the proxy.
-- `force-relay`: not supported.
-"""
+"""Rewriting SDP for a relay: changes what a plan asks for and keeps all other bytes."""
 
 import enum
-import zlib
 
 import msgspec
 
 from nh.calls.media import UNSPECIFIED
 from nh.commands import PLAIN_TEXT, RtcpAttribute, SdpText
+from nh.ice.credentials import IceCredentials
 from nh.sdp.bundles import write_bundles, write_mid
 from nh.sdp.description import MARK, Medium, Section, SessionDescription
 from nh.sdp.fields import (
@@ -33,21 +18,9 @@ from nh.sdp.fields import (
     write_origin,
     write_rtcp,
 )
+from nh.sdp.ice import IceAction, rewrite_medium_ice, rewrite_session_ice
 from nh.sdp.lines import Edits
 from nh.sdp.text_changes import change_text, hide_media, hold_by_direction
-
-_CANDIDATES = ("candidate", "remote-candidates")
-_ICE = (
-    *_CANDIDATES,
-    "end-of-candidates",
-    "ice-ufrag",
-    "ice-pwd",
-    "ice-options",
-    "ice-lite",
-    "ice-mismatch",
-    "ice-pacing",
-)
-_HOST_PREFERENCE = (126 << 24) + (65535 << 8)  # RFC 8445 5.1.2: a host candidate, the only address
 
 
 class MuxAction(enum.Enum):
@@ -56,23 +29,6 @@ class MuxAction(enum.Enum):
     KEEP = "keep"
     ADD = "add"
     REMOVE = "remove"
-
-
-class IceAction(enum.Enum):
-    """What to do with ICE attributes (RFC 8839), in all planned media and in the session section.
-
-    KEEP: leave them.
-    REMOVE: remove all of them.
-    REPLACE: replace the peer's candidates by the relay's, under the peer's credentials.
-    ADD: add the relay's candidates to the peer's, with the lowest priority.
-
-    All but KEEP remove a=remote-candidates, which has addresses that the receiver does not know.
-    """
-
-    KEEP = "keep"
-    REMOVE = "remove"
-    REPLACE = "replace"
-    ADD = "add"
 
 
 class MediumPlan(msgspec.Struct, frozen=True):
@@ -87,6 +43,7 @@ class MediumPlan(msgspec.Struct, frozen=True):
         proto: transport protocol of the m= line, such as RTP/AVP; "" leaves it.
         crypto: a=crypto lines in place of those that there are; None leaves them.
         bundle_only: it has no port of its own, but that of the bundle's first medium (RFC 9143 6).
+        credentials: of the relay's ICE; None: it has none with the receiver.
     """
 
     address: str
@@ -96,6 +53,7 @@ class MediumPlan(msgspec.Struct, frozen=True):
     proto: str = ""
     crypto: tuple[bytes, ...] | None = None
     bundle_only: bool = False
+    credentials: IceCredentials | None = None
 
 
 class RewritePlan(msgspec.Struct, frozen=True):
@@ -107,6 +65,7 @@ class RewritePlan(msgspec.Struct, frozen=True):
             if the session's is not right for it.
         origin: IP address for o=; None leaves it.
         ice: what to do with ICE attributes.
+        ice_options: of the relay's ICE.
         appended: lines of further media to add at the end.
         hidden: indexes of the media that are left out, with their a=mid in a=group.
         mark: id of this relay for loop protection, a token of RFC 8866; "" adds no mark.
@@ -120,6 +79,7 @@ class RewritePlan(msgspec.Struct, frozen=True):
     connection: str | None = None
     origin: str | None = None
     ice: IceAction = IceAction.KEEP
+    ice_options: tuple[str, ...] = ()
     appended: tuple[bytes, ...] = ()
     hidden: frozenset[int] = frozenset()
     mark: str = ""
@@ -171,8 +131,8 @@ def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan) -> str |
         held = shared in UNSPECIFIED and not plan.text.zero_address
         shared = _held_if(held, plan.connection)
         _write_connections(edits, session, shared)
-    if plan.ice in (IceAction.REMOVE, IceAction.REPLACE):
-        _drop(edits, session, _ICE if plan.ice is IceAction.REMOVE else _CANDIDATES)
+    lite = any(medium is not None and medium.credentials is not None for medium in plan.media)
+    rewrite_session_ice(edits, session, plan.ice, lite=lite)
     return shared
 
 
@@ -193,9 +153,12 @@ def _rewrite_medium(
         _insert_connection(edits, medium, connection)
     _rewrite_rtcp(edits, medium, plan, port, whole.text.rtcp_attribute)
     _rewrite_mux(edits, medium, plan.mux, port)
-    _rewrite_ice(edits, medium, plan, port, whole.ice)
     if plan.bundle_only and port:
         edits.insert_after(medium.last, b"a=bundle-only")
+    places = [(plan.address, each) for each in dict.fromkeys((port, plan.rtcp_port)) if port and each]
+    rewrite_medium_ice(
+        edits, medium, whole.ice, places, credentials=plan.credentials, options=whole.ice_options
+    )
     if plan.crypto is not None:
         _drop(edits, medium, ("crypto",))
         for line in plan.crypto if port else ():
@@ -249,42 +212,6 @@ def _rewrite_mux(edits: Edits, medium: Medium, mux: MuxAction, port: int) -> Non
         _drop(edits, medium, ("rtcp-mux", "rtcp-mux-only"))
     elif mux is MuxAction.ADD and port and not medium.has("rtcp-mux"):
         edits.insert_after(medium.last, b"a=rtcp-mux")
-
-
-def _rewrite_ice(edits: Edits, medium: Medium, plan: MediumPlan, port: int, ice: IceAction) -> None:
-    if ice is IceAction.KEEP:
-        return
-    if ice is IceAction.REMOVE:
-        _drop(edits, medium, _ICE)
-        return
-    _drop(edits, medium, _CANDIDATES if ice is IceAction.REPLACE else ("remote-candidates",))
-    if not (medium.ice and port):
-        return
-    preference = _HOST_PREFERENCE if ice is IceAction.REPLACE else 0
-    candidates = [_make_candidate(1, plan.address, port, preference)]
-    if plan.rtcp_port not in (None, port):
-        candidates.append(_make_candidate(2, plan.address, plan.rtcp_port, preference))
-    offered = {edits.text(index) for index, _ in medium.attributes.get("candidate", ())}
-    after = _last_candidate(medium)
-    for candidate in candidates:
-        if ice is IceAction.REPLACE or candidate not in offered:
-            edits.insert_after(after, candidate)
-
-
-def _last_candidate(medium: Medium) -> int:
-    """Index of the last line of the peer's candidates, else of its credentials, else of the medium."""
-    for names in (("candidate",), ("ice-ufrag", "ice-pwd")):
-        indexes = [index for name in names for index, _ in medium.attributes.get(name, ())]
-        if indexes:
-            return max(indexes)
-    return medium.last
-
-
-def _make_candidate(component: int, address: str, port: int | None, preference: int) -> bytes:
-    # RFC 8839 5.1; candidates of the same address share a foundation
-    foundation = f"nh{zlib.crc32(address.encode()):08x}"
-    priority = preference + 256 - component
-    return f"a=candidate:{foundation} {component} UDP {priority} {address} {port} typ host".encode()
 
 
 def _drop(edits: Edits, section: Section, names: tuple[str, ...]) -> None:

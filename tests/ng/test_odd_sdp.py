@@ -199,7 +199,7 @@ def test_rejected_media_need_no_conversion(nh: NgRelay) -> None:
     "fields",
     [
         {"transport_protocol": "UDP/TLS/RTP/SAVPF"},
-        {"ICE": "force"},
+        {"ICE": "force-relay"},
         {"media_address": "192.0.2.1", "flags": ["WebRTC"]},
         {"codec": {"transcode": ["PCMU"]}},
         {"record_call": "yes"},

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from nh.calls.media import canonical_address
 from nh.commands import SdpText
 from nh.sdp.description import Direction, Medium, SessionDescription
+from nh.sdp.ice import IceAction
 from nh.sdp.parse import parse
-from nh.sdp.rewrite import IceAction, MediumPlan, MuxAction, RewritePlan, rewrite
+from nh.sdp.rewrite import MediumPlan, MuxAction, RewritePlan, rewrite
 from tests.sdp import generator
 
 addresses = st.sampled_from(["203.0.113.9", "203.0.113.10", "2001:db8:9::9"])

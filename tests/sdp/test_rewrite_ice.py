@@ -2,8 +2,9 @@
 
 import pytest
 
+from nh.sdp.ice import IceAction
 from nh.sdp.parse import parse
-from nh.sdp.rewrite import IceAction, MediumPlan, MuxAction, RewritePlan, rewrite
+from nh.sdp.rewrite import MediumPlan, MuxAction, RewritePlan, rewrite
 from tests.sdp import samples
 from tests.sdp.samples import crlf
 

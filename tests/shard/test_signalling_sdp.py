@@ -223,14 +223,6 @@ def test_the_relays_candidates_may_join_the_others(ng: NgTestbed, alice: MediaPe
     assert ICE[2] in candidates
 
 
-def test_ice_can_be_forced_only_where_it_is(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
-    with pytest.raises(Unsupported, match="ICE"):
-        ng.offer(alice, ice=IceHandling.FORCE)
-    assert ng.stats().calls == 0
-    ng.offer([line(alice, *ICE)], ice=IceHandling.FORCE)
-    assert attributes(ng.answer(bob, ice=IceHandling.FORCE), "candidate") == []
-
-
 def test_an_end_with_ice_keeps_its_ports_wherever_it_moves(
     ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
@@ -327,13 +319,12 @@ def test_a_conversion_of_transports_is_refused(ng: NgTestbed, alice: MediaPeer) 
             {"transport_protocol": "RTP/SAVP", "sdes": SdesOptions(off=True)},
             "transport-protocol: nh passes RTP/AVP on as it is, not as ",
         ),
-        ({"ice": IceHandling.FORCE}, "ICE=force: the offer has no ICE"),
     ],
 )
 def test_what_may_be_left_out_is_named_and_the_media_go_as_they_are(
     ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, options: dict[str, Any], left_out: str
 ) -> None:
-    parsed = OfferOptions(lenient=frozenset({Feature.SRTP, Feature.ICE}), **options)
+    parsed = OfferOptions(lenient=frozenset({Feature.SRTP}), **options)
     offered = ng.relay.execute(Offer(CALL, b"alice", b"", b"", write_sdp([line(alice)]).encode(), parsed))
     assert isinstance(offered, Rewritten)
     assert offered.left_out.startswith(left_out)

@@ -94,6 +94,7 @@ SAMPLES: Mapping[str, object] = {
     "extmap": {"strip": ["all"]},
     "flags": ["symmetric"],
     "ice": "remove",
+    "ice-lite": "both",
     "media-address": "192.0.2.1",
     "received-from": ["IP4", "192.0.2.1"],
     "replace": ["origin"],

@@ -6,6 +6,7 @@ of calls or commands.
 
 import logging
 import math
+from collections.abc import Mapping
 from typing import Final
 
 from nh.calls.events import CallEvents
@@ -13,6 +14,7 @@ from nh.calls.leg import Leg, RelaySocket
 from nh.calls.media import Endpoint
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
+from nh.ice.agent import CheckResult
 from nh.loop import Loop
 from nh.reasons import reason
 from nh.shard.media.buffers import MediaBuffers
@@ -239,6 +241,11 @@ class SocketPlane:
         if self.kernel is not None:
             for media_socket in self.kernel.take_stale(ROUTES_PER_POLL):
                 self._forwarding.route_changed(media_socket)
+
+    @property
+    def checks(self) -> Mapping[CheckResult, int]:
+        """Packets of STUN of ends that have ICE with the relay, by what became of them."""
+        return self._forwarding.protocols.checks
 
     def count_lost(self, session: Session) -> None:
         """Count what the sockets of a session lost for lack of room, up to now."""

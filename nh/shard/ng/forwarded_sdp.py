@@ -8,14 +8,15 @@ import msgspec
 
 from nh.calls.offer_answer.party import Mux, OfferedMedium, Party
 from nh.calls.socket_group import SocketGroup
-from nh.commands import MAX_FORWARDED_BYTES, IceHandling, OfferOptions
+from nh.commands import MAX_FORWARDED_BYTES, OfferOptions
 from nh.errors import SdpTooLong
 from nh.sdp.attributes import edit_attributes
 from nh.sdp.description import SessionDescription
 from nh.sdp.origin import control_origin
-from nh.sdp.rewrite import IceAction, MediumPlan, MuxAction, RewritePlan, rewrite
+from nh.sdp.rewrite import MediumPlan, MuxAction, RewritePlan, rewrite
 from nh.shard.ng.bundles import AnsweredBundles, OfferedBundles
 from nh.shard.ng.hidden_media import rejection
+from nh.shard.ng.ice import NegotiatedIce, write_ice
 from nh.shard.ng.media_plans import (
     answer_plan,
     bundled,
@@ -29,13 +30,6 @@ from nh.shard.ng.sdes import Secured
 _MAX_ESCAPED: Final = 6
 """Most bytes of JSON for one byte of an SDP: \\u0000, and for bytes that are no UTF-8, \\\\xff."""
 
-_ICE_ACTIONS: Final = {
-    IceHandling.DEFAULT: IceAction.REPLACE,
-    IceHandling.REMOVE: IceAction.REMOVE,
-    IceHandling.OPTIONAL: IceAction.ADD,
-    IceHandling.FORCE: IceAction.REPLACE,
-}
-
 
 def forward_offer(
     description: SessionDescription,
@@ -47,6 +41,7 @@ def forward_offer(
     receiver: Party | None,
     secured: Sequence[Secured],
     bundles: OfferedBundles,
+    ice: NegotiatedIce,
     address: str,
     mark: str,
 ) -> bytes:
@@ -61,6 +56,7 @@ def forward_offer(
         receiver: the party that gets the offer; None if that is not known.
         secured: of each medium, its keys.
         bundles: what becomes of the bundles.
+        ice: what becomes of its ICE.
         address: of the relay, to announce.
         mark: id of the relay for loop protection.
 
@@ -76,7 +72,7 @@ def forward_offer(
     hidden = frozenset(index for index, medium in enumerate(offered) if medium.hidden)
     if bundles.one_port:
         plans = with_port_of_first(plans, bundles.bundled, strict=bundles.strict)
-    plan = _plan(plans, address, options, mark, hidden=hidden, bundles=bundles)
+    plan = _plan(plans, address, options, mark, ice=ice, hidden=hidden, bundles=bundles)
     return _forward(description, plan, options, receiver)
 
 
@@ -89,6 +85,7 @@ def forward_answer(
     muxes: Sequence[tuple[bool, bool]],
     secured: Sequence[Secured],
     bundles: AnsweredBundles,
+    ice: NegotiatedIce,
     address: str,
     mark: str,
 ) -> bytes:
@@ -104,6 +101,7 @@ def forward_answer(
         muxes: of each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
         secured: of each medium, its keys.
         bundles: what becomes of the bundles.
+        ice: what becomes of its ICE.
         address: of the relay, to announce.
         mark: id of the relay for loop protection.
 
@@ -128,6 +126,7 @@ def forward_answer(
         address,
         options,
         mark,
+        ice=ice,
         hidden=hidden,
         bundles=bundles,
         appended=tuple(
@@ -145,17 +144,21 @@ def _plan(
     options: OfferOptions,
     mark: str,
     *,
+    ice: NegotiatedIce,
     hidden: frozenset[int],
     bundles: OfferedBundles | AnsweredBundles,
     appended: tuple[bytes, ...] = (),
 ) -> RewritePlan:
     return RewritePlan(
-        media=tuple(plans),
+        media=tuple(write_ice(plans, ice)),
         appended=appended,
         hidden=hidden,
         connection=address,
         origin=address if options.replace_origin else None,
-        ice=_ICE_ACTIONS[options.ice],
+        ice=ice.action,
+        ice_options=tuple(
+            name for name, wanted in (("trickle", options.trickle), ("ice2", options.ice2)) if wanted
+        ),
         mark=mark if options.loop_protect else "",
         bundles=bundles.groups,
         mids=bundles.mids,

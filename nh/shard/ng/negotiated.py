@@ -21,6 +21,14 @@ from nh.shard.ng.bundles import (
 )
 from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
 from nh.shard.ng.hidden_media import offered_media, with_hidden
+from nh.shard.ng.ice import (
+    NegotiatedIce,
+    drop_unanswered,
+    expect_ice,
+    ice_of_answer,
+    ice_of_offer,
+    request_ice,
+)
 from nh.shard.ng.interface_choice import InterfacePair
 from nh.shard.ng.negotiation import (
     expected_of,
@@ -30,7 +38,7 @@ from nh.shard.ng.negotiation import (
     requests_of_offer,
     wanted_transport,
 )
-from nh.shard.ng.sdes import Secured, secure_answer, secure_offer
+from nh.shard.ng.sdes import UNCHANGED, Secured, secure_answer, secure_offer
 
 
 class OfferEnds(NamedTuple):
@@ -70,6 +78,7 @@ class NegotiatedOffer(NamedTuple):
         secured: of each medium, its keys.
         muxes: what becomes of the offer of rtcp-mux, for each medium.
         bundles: what becomes of its bundles.
+        ice: what becomes of its ICE.
     """
 
     description: SessionDescription
@@ -79,6 +88,7 @@ class NegotiatedOffer(NamedTuple):
     secured: list[Secured]
     muxes: list[Mux]
     bundles: OfferedBundles
+    ice: NegotiatedIce
 
     @property
     def requests(self) -> list[MediumRequest]:
@@ -87,7 +97,7 @@ class NegotiatedOffer(NamedTuple):
         Raises:
             IncompleteSdp: a medium has no address.
         """
-        return requests_of_offer(
+        requests = requests_of_offer(
             share_transports(self.description, self.bundles.accepted),
             self.offered,
             self.secured,
@@ -95,11 +105,12 @@ class NegotiatedOffer(NamedTuple):
             self.interfaces.far,
             shares=self.bundles.shared_by_receiver,
         )
+        return request_ice(requests, self.ice)
 
     def expected(self, requests: Sequence[MediumRequest]) -> list[MediumRequest]:
         """What the media of its answer will request; `requests` are those of the offer."""
         shares = self.bundles.shared_by_sender
-        return expected_of(requests, self.secured, self.interfaces.near, shares=shares)
+        return expect_ice(expected_of(requests, self.secured, self.interfaces.near, shares=shares), self.ice)
 
     def forward(self, groups: Sequence[SocketGroup | None], receiver: Party | None, *, mark: str) -> bytes:
         """The offer for the other end, see forward_offer()."""
@@ -112,6 +123,7 @@ class NegotiatedOffer(NamedTuple):
             receiver=receiver,
             secured=self.secured,
             bundles=self.bundles,
+            ice=self.ice,
             address=self.options.media_address or self.interfaces.far.advertised,
             mark=mark,
         )
@@ -121,6 +133,7 @@ class NegotiatedOffer(NamedTuple):
         sender.mux, sender.offered = self.muxes, self.offered
         sender.bundles, sender.bundled = self.bundles.accepted, self.bundles.bundled
         sender.offered_keys = [each.offered for each in self.secured]
+        sender.offered_ice = [each.offered for each in self.ice.media]
         sender.label = self.options.label or sender.label
         self.interfaces.note(sender, receiver)
 
@@ -152,7 +165,9 @@ def negotiate_offer(
     muxes = [
         bundles.mux_of(index, mux_offered(medium, options)) for index, medium in enumerate(description.media)
     ]
-    return NegotiatedOffer(description, options, interfaces, offered, secured, muxes, bundles)
+    converts = any(each != UNCHANGED for each in secured)
+    ice = ice_of_offer(description, options, sender=ends.sender, receiver=receiver, converts=converts)
+    return NegotiatedOffer(description, options, interfaces, offered, secured, muxes, bundles, ice)
 
 
 class NegotiatedAnswer(NamedTuple):
@@ -166,6 +181,7 @@ class NegotiatedAnswer(NamedTuple):
         secured: of each medium, its keys.
         muxes: of each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
         bundles: what becomes of its bundles.
+        ice: what becomes of its ICE.
     """
 
     description: SessionDescription
@@ -175,6 +191,7 @@ class NegotiatedAnswer(NamedTuple):
     secured: list[Secured]
     muxes: list[tuple[bool, bool]]
     bundles: AnsweredBundles
+    ice: NegotiatedIce
 
     @property
     def requests(self) -> list[MediumRequest]:
@@ -183,7 +200,7 @@ class NegotiatedAnswer(NamedTuple):
         Raises:
             IncompleteSdp: a medium has no address.
         """
-        return requests_of_answer(
+        requests = requests_of_answer(
             share_transports(self.description, self.bundles.answerer),
             self.muxes,
             self.secured,
@@ -192,10 +209,11 @@ class NegotiatedAnswer(NamedTuple):
             offerer=self.offerer,
             shares=self.bundles.shared_by_offerer,
         )
+        return request_ice(requests, self.ice)
 
     def forward(self, groups: Sequence[SocketGroup | None], *, mark: str) -> bytes:
         """The answer for the offerer, see forward_answer()."""
-        return forward_answer(
+        body = forward_answer(
             self.description,
             groups,
             self.options,
@@ -203,9 +221,12 @@ class NegotiatedAnswer(NamedTuple):
             muxes=self.muxes,
             secured=self.secured,
             bundles=self.bundles,
+            ice=self.ice,
             address=self.options.media_address or self.near.advertised,
             mark=mark,
         )
+        drop_unanswered(self.offerer, self.ice)
+        return body
 
 
 def negotiate_answer(
@@ -237,4 +258,5 @@ def negotiate_answer(
         for index, (medium, mux) in enumerate(zip(description.media, offered, strict=True))
     ]
     secured = secure_answer(description, options.sdes, offerer=offerer, answerer=answerer)
-    return NegotiatedAnswer(description, options, offerer, near, secured, muxes, bundles)
+    ice = ice_of_answer(description, options, offerer=offerer, answerer=answerer)
+    return NegotiatedAnswer(description, options, offerer, near, secured, muxes, bundles, ice)

@@ -14,7 +14,7 @@ from nh.calls.media import Media
 from nh.calls.media_security import MediaSecurity
 from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
 from nh.calls.source import SourcePolicy
-from nh.commands import EndpointLearning, Feature, IceHandling, OfferOptions
+from nh.commands import EndpointLearning, Feature, OfferOptions
 from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.parse import parse
@@ -44,25 +44,18 @@ def family_of(description: SessionDescription) -> int:
     return 4
 
 
-def leave_out(description: SessionDescription, options: OfferOptions, *, answers: bool = False) -> str:
+def leave_out(description: SessionDescription, options: OfferOptions) -> str:
     """What the client asks for that needs more than a relay, and is left out; "" for nothing.
 
-    That is a conversion between transports that needs DTLS, and of an offer, ICE for an end that has none.
+    That is a conversion between transports that needs DTLS.
 
     Raises:
         Unsupported: the settings say that the command fails then.
     """
-    left_out = []
-    for feature, missing in (
-        (Feature.SRTP, _conversion(description, options)),
-        (Feature.ICE, "" if answers else _forced_ice(description, options)),
-    ):
-        if not missing:
-            continue
-        if feature not in options.lenient:
-            raise Unsupported(missing)
-        left_out.append(missing)
-    return ", ".join(left_out)
+    missing = _conversion(description, options)
+    if missing and Feature.SRTP not in options.lenient:
+        raise Unsupported(missing)
+    return missing
 
 
 def _conversion(description: SessionDescription, options: OfferOptions) -> str:
@@ -70,12 +63,6 @@ def _conversion(description: SessionDescription, options: OfferOptions) -> str:
     for medium in description.media:
         if wanted and medium.rtp and not medium.rejected and not _convertible(medium, wanted, options):
             return f"transport-protocol: nh passes {medium.proto[:32]} on as it is, not as {wanted[:32]}"
-    return ""
-
-
-def _forced_ice(description: SessionDescription, options: OfferOptions) -> str:
-    if options.ice is IceHandling.FORCE and not any(medium.ice for medium in description.media):
-        return "ICE=force: the offer has no ICE, and nh has no ICE agent to do it in its stead"
     return ""
 
 

@@ -84,6 +84,8 @@ class Signalling:
         """
         if not command.sdp:  # an INVITE without SDP: the offer follows in its response or its ACK
             return Rewritten(b"")
+        if command.options.fragment:  # the relay sends no checks, so further candidates are of no use to it
+            return Rewritten(b"")
         description = read_sdp(command.sdp, command.options)
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
@@ -144,7 +146,7 @@ class Signalling:
         description = read_sdp(command.sdp, command.options)
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
-        left_out = leave_out(description, command.options, answers=True)
+        left_out = leave_out(description, command.options)
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         offerer = offers.get_answered(command.from_tag, command.to_tag, command.via_branch, now=now)

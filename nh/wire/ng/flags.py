@@ -7,7 +7,6 @@ are returned as that key and value. docs/reference/ng.md describes these tables.
 from collections.abc import Mapping
 from typing import Final
 
-from nh.commands import IceHandling
 from nh.wire.ng.dictionary import normalize_key, text_of
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.sdp_text import TEXT_FLAGS
@@ -22,8 +21,10 @@ _OPTIONS: Final[Mapping[bytes, tuple[str, object]]] = {
     b"port-latching": ("port_latching", True),
     b"no-port-latching": ("port_latching", False),
     b"loop-protect": ("loop_protect", True),
-    b"reject-ice": ("ice", IceHandling.REMOVE),
-    b"ice-reject": ("ice", IceHandling.REMOVE),
+    b"reject-ice": ("reject_ice", True),
+    b"ice-reject": ("reject_ice", True),
+    b"trickle-ice": ("trickle", True),
+    b"fragment": ("fragment", True),
 }
 """Flags that set an option: the field of OfferOptions and its value."""
 
@@ -33,7 +34,6 @@ _NO_EFFECT: Final = frozenset(
     {
         b"symmetric",
         b"unidirectional",
-        b"trickle-ice",
         b"passthrough",
         b"allow-transcoding",
         b"allow-asymmetric-codec",
@@ -94,7 +94,7 @@ _PREFIXES: Final = (
 """Prefixes of flags that stand for a key with a list: `replace-origin` is `replace=[origin]`."""
 
 WEBRTC: Final[Mapping[bytes, object]] = {
-    b"flags": [b"no-rtcp-attribute", b"generate-mid"],
+    b"flags": [b"no-rtcp-attribute", b"generate-mid", b"trickle-ice"],
     b"transport-protocol": b"UDP/TLS/RTP/SAVPF",
     b"ice": b"force",
     b"rtcp-mux": [b"offer", b"require"],

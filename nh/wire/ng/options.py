@@ -26,7 +26,7 @@ from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.partial_options import PARTIAL_READERS, Reader, says_something
 from nh.wire.ng.rtpp_flags import split
 from nh.wire.ng.sdp_text import read_attributes, read_extmap, read_removed_media, read_replace
-from nh.wire.ng.unsupported import ICE, NOT_OPTIONS, UNSUPPORTED_KEYS
+from nh.wire.ng.unsupported import FULL_ICE, NOT_OPTIONS, TURN, UNSUPPORTED_KEYS
 
 _TAGS: Final[Mapping[bytes, str]] = {b"to-tag": "to-tag", b"from-tag": "directional"}
 
@@ -149,10 +149,23 @@ def _read_ice(value: object, parsed: ParsedOptions) -> None:
     for word in normalized_words(value):
         if word in _ICE:
             parsed.set("ice", _ICE[word])
-        elif word == b"force-relay" or word.startswith(b"lite-"):
-            parsed.unsupported(f"ICE={text_of(word[:64])}", ICE)
-        elif word != b"trickle":
+        elif word in (b"trickle", b"ice2"):
+            parsed.set(word.decode())
+        elif word == b"force-relay":
+            parsed.unsupported("ICE=force-relay", TURN)
+        elif word.startswith(b"lite-"):
+            _read_ice_lite(word.removeprefix(b"lite-"), parsed)
+        else:
             parsed.ignore(f"ICE={text_of(word[:64])}")
+
+
+def _read_ice_lite(value: object, parsed: ParsedOptions) -> None:
+    """nh is lite towards both ends, whichever the client names, and never full."""
+    for word in normalized_words(value):
+        if word == b"off":
+            parsed.unsupported("ICE-lite=off", FULL_ICE)
+        elif word not in (b"forward", b"backward", b"both"):
+            parsed.ignore(f"ICE-lite={text_of(word[:64])}")
 
 
 def _read_mux(value: object, parsed: ParsedOptions) -> None:
@@ -292,6 +305,7 @@ _READERS: Final[Mapping[bytes, Reader]] = {
     b"extmap": read_extmap,
     b"sdp-media-remove": read_removed_media,
     b"ice": _read_ice,
+    b"ice-lite": _read_ice_lite,
     b"rtcp-mux": _read_mux,
     b"bundle": _read_bundle,
     b"direction": _read_direction,

@@ -22,7 +22,8 @@ CODECS: Final = Gap(Feature.CODECS, "nh does not look into codecs")
 DTMF: Final = Gap(Feature.DTMF, "nh neither detects nor plays DTMF")
 PLAYING: Final = Gap(Feature.PLAYING, "nh plays nothing")
 SRTP: Final = Gap(Feature.SRTP, "nh hands SRTP through as it is")
-ICE: Final = Gap(Feature.ICE, "nh has no ICE agent")
+FULL_ICE: Final = Gap(Feature.ICE, "nh is a lite agent of ICE")
+TURN: Final = Gap(Feature.ICE, "nh is no candidate of TURN")
 RTCP: Final = Gap(Feature.PACKETS, "nh relays RTCP, and sends none of its own")
 T38: Final = Gap(Feature.PACKETS, "nh does not convert T.38, it hands it through")
 TRAFFIC: Final = Gap(Feature.PACKETS, "use the command block media")
@@ -47,7 +48,6 @@ UNSUPPORTED_FLAGS: Final[Mapping[bytes, Gap]] = {
     b"player": PLAYING,
     b"generate-rtcp": RTCP,
     b"recrypt": SRTP,
-    b"fragment": Gap(Feature.SDP, "nh needs whole SDPs"),
 }
 """Flags that make a request fail."""
 
@@ -62,7 +62,6 @@ UNSUPPORTED_KEYS: Final[Mapping[bytes, Gap]] = {
     b"player": PLAYING,
     b"moh": PLAYING,
     b"media-echo": PLAYING,
-    b"ice-lite": ICE,
     b"inbound-peer": _ROUTES,
     b"outbound-peer": _ROUTES,
     b"peer": _ROUTES,

@@ -1,0 +1,135 @@
+"""ICE in a forwarded SDP (RFC 8839): whose candidates and credentials it has.
+
+Where ICE passes through, nh changes candidates and no credentials: a check authenticates its sender by the
+peers' user fragments and passwords, and covers no address outside the packet (RFC 8445 7.2.2).
+"""
+
+import enum
+
+from nh.ice.candidates import MAX_LOCAL_PREFERENCE, foundation, priority
+from nh.ice.credentials import IceCredentials
+from nh.sdp.description import Medium, Section
+from nh.sdp.lines import Edits
+
+_CANDIDATES = ("candidate", "remote-candidates")
+_ICE = (
+    *_CANDIDATES,
+    "end-of-candidates",
+    "ice-ufrag",
+    "ice-pwd",
+    "ice-options",
+    "ice-lite",
+    "ice-mismatch",
+    "ice-pacing",
+)
+
+
+class IceAction(enum.Enum):
+    """What to do with ICE attributes (RFC 8839), in all planned media and in the session section.
+
+    KEEP: leave them.
+    REMOVE: remove all of them.
+    REPLACE: replace the peer's candidates by the relay's, under the peer's credentials.
+    ADD: add the relay's candidates to the peer's, with the lowest priority. If the peers find a path around
+        the relay, it sees no packets of such media, and the call goes on.
+    OWN: remove all of them; media whose plan has credentials get these, and the relay's candidates.
+
+    All but KEEP remove a=remote-candidates, which has addresses that the receiver does not know.
+    """
+
+    KEEP = "keep"
+    REMOVE = "remove"
+    REPLACE = "replace"
+    ADD = "add"
+    OWN = "own"
+
+
+def rewrite_session_ice(edits: Edits, session: Section, action: IceAction, *, lite: bool) -> None:
+    """Rewrite the ICE attributes of a session section.
+
+    Args:
+        edits: of the SDP.
+        session: the section.
+        action: see IceAction.
+        lite: say that the relay is a lite agent (RFC 8839 5.3).
+    """
+    if action in (IceAction.REMOVE, IceAction.OWN):
+        _drop(edits, session, _ICE)
+    elif action is IceAction.REPLACE:
+        _drop(edits, session, _CANDIDATES)
+    if lite:
+        edits.insert_after(session.last, b"a=ice-lite")
+
+
+def rewrite_medium_ice(
+    edits: Edits,
+    medium: Medium,
+    action: IceAction,
+    places: list[tuple[str, int]],
+    *,
+    credentials: IceCredentials | None,
+    options: tuple[str, ...] = (),
+) -> None:
+    """Rewrite the ICE attributes of a medium.
+
+    Args:
+        edits: of the SDP.
+        medium: the medium.
+        action: see IceAction.
+        places: address and port of each of the relay's components; none if the medium is rejected.
+        credentials: the relay's.
+        options: what a=ice-options is to say of the relay: `trickle` (RFC 8838), `ice2` (RFC 8445 10).
+    """
+    if action is IceAction.OWN:
+        _drop(edits, medium, _ICE)
+        if credentials is not None and places:
+            for line in _lines_of(credentials, places, options):
+                edits.insert_after(medium.last, line)
+    elif action is IceAction.REMOVE:
+        _drop(edits, medium, _ICE)
+    elif action is not IceAction.KEEP:
+        _drop(edits, medium, _CANDIDATES if action is IceAction.REPLACE else ("remote-candidates",))
+        if medium.ice:
+            _write_candidates(edits, medium, action, places)
+
+
+def _lines_of(
+    credentials: IceCredentials, places: list[tuple[str, int]], options: tuple[str, ...]
+) -> list[bytes]:
+    lines = [f"a=ice-ufrag:{credentials.ufrag}".encode(), f"a=ice-pwd:{credentials.password}".encode()]
+    if options:
+        lines.append(f"a=ice-options:{' '.join(options)}".encode())
+    lines += [_make_candidate(number, *place) for number, place in enumerate(places, 1)]
+    if "trickle" in options:
+        lines.append(b"a=end-of-candidates")  # RFC 8840 4.2: no more will come
+    return lines
+
+
+def _write_candidates(edits: Edits, medium: Medium, action: IceAction, places: list[tuple[str, int]]) -> None:
+    lowest = action is IceAction.ADD
+    candidates = [_make_candidate(number, *place, lowest=lowest) for number, place in enumerate(places, 1)]
+    offered = {edits.text(index) for index, _ in medium.attributes.get("candidate", ())}
+    after = _last_candidate(medium)
+    for candidate in candidates:
+        if action is IceAction.REPLACE or candidate not in offered:
+            edits.insert_after(after, candidate)
+
+
+def _last_candidate(medium: Medium) -> int:
+    """Index of the last line of the peer's candidates, else of its credentials, else of the medium."""
+    for names in (("candidate",), ("ice-ufrag", "ice-pwd")):
+        indexes = [index for name in names for index, _ in medium.attributes.get(name, ())]
+        if indexes:
+            return max(indexes)
+    return medium.last
+
+
+def _make_candidate(component: int, address: str, port: int, *, lowest: bool = False) -> bytes:
+    rank = 256 - component if lowest else priority(component, MAX_LOCAL_PREFERENCE)
+    return f"a=candidate:{foundation(address)} {component} UDP {rank} {address} {port} typ host".encode()
+
+
+def _drop(edits: Edits, section: Section, names: tuple[str, ...]) -> None:
+    for name in names:
+        for index, _ in section.attributes.get(name, ()):
+            edits.drop(index)

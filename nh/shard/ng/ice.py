@@ -1,0 +1,237 @@
+"""ICE that ends at nh: which agents and credentials an offer and its answer come to.
+
+Where both ends have ICE and their media pass unchanged, it passes through: they check the path through the
+relay with each other. Where a client wants it (`ICE=force`, `remove`, `optional`), or where SRTP ends at the
+relay, nh is a lite agent for each end that has ICE. Pure functions between the views of nh.sdp and the
+domain.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+from msgspec import structs
+
+from nh.calls.offer_answer.party import MediumRequest, Party
+from nh.commands import IceHandling, OfferOptions
+from nh.ice.agent import IceAgent
+from nh.ice.credentials import IceCredentials, new_credentials
+from nh.sdp.description import Medium, SessionDescription
+from nh.sdp.ice import IceAction
+from nh.sdp.rewrite import MediumPlan
+
+_Member = TypeVar("_Member")
+
+
+class MediumIce(NamedTuple):
+    """What becomes of the ICE of one medium.
+
+    Attributes:
+        agent: the relay's agent towards the end that the SDP is of; None: none.
+        offered: the credentials that the relay offers to the other end; None: none.
+        written: the credentials in the forwarded SDP; None: none of the relay's.
+    """
+
+    agent: IceAgent | None = None
+    offered: IceCredentials | None = None
+    written: IceCredentials | None = None
+
+
+class NegotiatedIce(NamedTuple):
+    """What becomes of the ICE of an SDP.
+
+    Attributes:
+        action: what is done with its attributes.
+        media: one for each medium.
+    """
+
+    action: IceAction
+    media: list[MediumIce]
+
+
+_PASSED: Final = {
+    IceHandling.DEFAULT: IceAction.REPLACE,
+    IceHandling.REMOVE: IceAction.REMOVE,
+    IceHandling.OPTIONAL: IceAction.ADD,
+    IceHandling.FORCE: IceAction.REPLACE,
+}
+"""What is done where nh has no agent."""
+
+_NONE: Final = MediumIce()
+
+
+def write_ice(plans: Sequence[MediumPlan | None], ice: NegotiatedIce) -> list[MediumPlan | None]:
+    """The plans of media with the credentials of the relay."""
+    return [
+        plan if plan is None or each.written is None else structs.replace(plan, credentials=each.written)
+        for plan, each in zip(plans, ice.media, strict=True)
+    ]
+
+
+def request_ice(requests: Sequence[MediumRequest], ice: NegotiatedIce) -> list[MediumRequest]:
+    """The requests of media with the relay's agents."""
+    return [
+        request if request.media is None else request._replace(ice=each.agent)
+        for request, each in zip(requests, ice.media, strict=True)
+    ]
+
+
+def expect_ice(requests: Sequence[MediumRequest], ice: NegotiatedIce) -> list[MediumRequest]:
+    """What answers will request: checks may come before them, and their user fragments are not known yet."""
+    return [
+        request
+        if request.media is None or each.offered is None
+        else request._replace(ice=IceAgent((each.offered,)))
+        for request, each in zip(requests, ice.media, strict=True)
+    ]
+
+
+class _Ends(NamedTuple):
+    """For which ends nh is an agent: the one that the offer is of, and the one that it goes to."""
+
+    near: bool
+    far: bool
+
+
+def ice_of_offer(
+    description: SessionDescription,
+    options: OfferOptions,
+    *,
+    sender: Party | None,
+    receiver: Party | None,
+    converts: bool,
+) -> NegotiatedIce:
+    """What becomes of the ICE of an offer.
+
+    Args:
+        description: the offer.
+        options: of the command.
+        sender: who offers; None: it is new.
+        receiver: who will be offered to, if that end has answered before.
+        converts: SRTP of a medium ends at the relay.
+    """
+    ends = _ends_of_offer(description, options, sender, receiver, converts=converts)
+    if ends is None:
+        return NegotiatedIce(_PASSED[options.ice], [_NONE] * len(description.media))
+    # the media of an end have the same credentials: they may share a transport (RFC 9143)
+    near, far = new_credentials(), new_credentials()
+    media = []
+    for index, medium in enumerate(description.media):
+        if medium.rejected or not medium.relayable:
+            media.append(_NONE)
+            continue
+        agent = _agent_of_offer(medium, near, sender, index) if ends.near and medium.ice else None
+        offered = (_known_to_receiver(sender, receiver, index) or far) if ends.far else None
+        media.append(MediumIce(agent, offered, offered))
+    return NegotiatedIce(IceAction.OWN, media)
+
+
+def _ends_of_offer(
+    description: SessionDescription,
+    options: OfferOptions,
+    sender: Party | None,
+    receiver: Party | None,
+    *,
+    converts: bool,
+) -> _Ends | None:
+    """For which ends nh is an agent; None: ICE passes through, if there is any."""
+    has_ice = any(medium.ice for medium in description.media if not medium.rejected)
+    near = has_ice and not options.reject_ice
+    known = _has_agents(receiver)
+    match options.ice:
+        case IceHandling.REMOVE:
+            return _Ends(near, far=False)
+        case IceHandling.FORCE:
+            return _Ends(near, far=True)
+        case IceHandling.OPTIONAL if not has_ice:
+            return _Ends(near, far=True)
+    if options.reject_ice:
+        return _Ends(near=False, far=known)
+    if known or _has_agents(sender):
+        return _Ends(near, far=known)
+    return _Ends(near, far=True) if has_ice and converts else None
+
+
+def ice_of_answer(
+    description: SessionDescription, options: OfferOptions, *, offerer: Party, answerer: Party | None
+) -> NegotiatedIce:
+    """What becomes of the ICE of an answer.
+
+    Args:
+        description: the answer.
+        options: of the command.
+        offerer: whose offer it answers.
+        answerer: who answers; None: it is new.
+    """
+    if not any(offerer.ice) and not any(offerer.offered_ice):
+        return NegotiatedIce(_PASSED[options.ice], [_NONE] * len(description.media))
+    media = []
+    for index, medium in enumerate(description.media):
+        offered = _at(offerer.offered_ice, index)
+        agent = None
+        if offered is not None and medium.ice and not medium.rejected:
+            agent = _agent_for(medium, offered, list(_agents(answerer, index)))
+        towards = _at(offerer.ice, index)
+        written = None if towards is None or options.ice is IceHandling.REMOVE else towards.credentials[0]
+        media.append(MediumIce(agent, written=written))
+    return NegotiatedIce(IceAction.OWN, media)
+
+
+def drop_unanswered(offerer: Party, answer: NegotiatedIce) -> None:
+    """Have no ICE with an offerer whose answer has none, because its client has removed it."""
+    if answer.action is IceAction.OWN:
+        for index, medium in enumerate(answer.media[: len(offerer.ice)]):
+            if medium.written is None:
+                offerer.ice[index] = None
+
+
+# --- agents and credentials -----------------------------------------------------------------------
+
+
+def _agent_of_offer(medium: Medium, new: IceCredentials, sender: Party | None, index: int) -> IceAgent:
+    """The agent towards an end that offers: the present one, or one with new credentials if it restarts."""
+    present = list(_agents(sender, index))
+    same = next((agent for agent in present if agent.remote_ufrag == medium.ice_ufrag), None)
+    return _agent_for(medium, new if same is None else same.credentials[0], present)
+
+
+def _agent_for(medium: Medium, ours: IceCredentials, present: Sequence[IceAgent]) -> IceAgent:
+    """The agent with these credentials towards an end; those that the end may still use go along."""
+    ufrag, lite = medium.ice_ufrag, medium.ice_lite
+    for agent in present:
+        if (agent.credentials[0], agent.remote_ufrag, agent.remote_lite) == (ours, ufrag, lite):
+            return agent
+    before = next((agent for agent in present if agent.remote_ufrag), None)
+    if before is None:
+        return IceAgent((ours,), ufrag, remote_lite=lite)
+    others = [each for each in before.credentials if each != ours]
+    earlier = before.earlier_ufrag if before.remote_ufrag == ufrag else before.remote_ufrag
+    return IceAgent((ours, *others[:1]), ufrag, earlier, remote_lite=lite)
+
+
+def _known_to_receiver(sender: Party | None, receiver: Party | None, index: int) -> IceCredentials | None:
+    """The credentials that the other end has, or may still answer to."""
+    towards = next(_agents(receiver, index), None)
+    if towards is not None:
+        return towards.credentials[0]
+    return None if sender is None else _at(sender.offered_ice, index)
+
+
+def _has_agents(party: Party | None) -> bool:
+    return party is not None and (any(party.ice) or any(group and group.ice for group in party.groups))
+
+
+def _agents(party: Party | None, index: int) -> Iterator[IceAgent]:
+    """The agents that the relay has, or has had last, towards a party for a medium."""
+    if party is None:
+        return
+    superseded = [group for medium, group in reversed(party.superseded) if medium == index]
+    for group in (party.find_group(index), *superseded):
+        if group is not None and group.ice is not None:
+            yield group.ice
+    offered = _at(party.ice, index)
+    if offered is not None:
+        yield offered
+
+
+def _at(members: Sequence[_Member | None], index: int) -> _Member | None:
+    return members[index] if index < len(members) else None

@@ -1,0 +1,326 @@
+"""ICE that ends at the relay: phones with ICE and without, their checks, media, and restarts."""
+
+import pytest
+
+from nh.commands import IceHandling
+from nh.ice.agent import CheckResult
+from tests.ice.phone import IcePhone
+from tests.shard.conftest import MakeNg, MakePeer
+from tests.shard.ng_testbed import NgTestbed, line, places
+from tests.shard.testbed import PACKET, REPORT, Where
+from tests.sip.sdp import read_sdp
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+
+FORCE, REMOVE = IceHandling.FORCE, IceHandling.REMOVE
+
+
+def attributes(sdp: bytes, name: str = "") -> list[str]:
+    (medium,) = read_sdp(sdp.decode())
+    return [each for each in medium.attributes if each.startswith(name)]
+
+
+class IceCall:
+    """A call between a phone with ICE and a plain one."""
+
+    def __init__(self, testbed: NgTestbed, phone: IcePhone, plain: MediaPeer) -> None:
+        self.testbed = testbed
+        self.phone = phone
+        self.plain = plain
+        self.phone_sends_to: Where = ("", 0)
+        self.plain_sends_to: Where = ("", 0)
+
+    def offered_by_phone(self) -> None:
+        """The phone with ICE calls; the plain one sees none of it."""
+        offer = self.testbed.offer(self.phone.sdp(), ice=REMOVE)
+        assert b"ice" not in offer and b"candidate" not in offer
+        answer = self.testbed.answer(self.plain)
+        self.phone.learn(answer)
+        (self.phone_sends_to,), (self.plain_sends_to,) = places(answer), places(offer)
+
+    def offered_by_plain(self) -> None:
+        """The plain phone calls; the other one is offered ICE."""
+        offer = self.testbed.offer(self.plain, ice=FORCE)
+        self.phone.learn(offer)
+        answer = self.testbed.answer(self.phone.sdp())
+        assert b"ice" not in answer and b"candidate" not in answer
+        (self.phone_sends_to,), (self.plain_sends_to,) = places(offer), places(answer)
+
+    def checks(self, component: int = RTP, *, nominates: bool = False, peer: MediaPeer | None = None) -> None:
+        """A check is answered."""
+        sent = self.phone.check(self.phone_sends_to, component, nominates=nominates, peer=peer)
+        response, source = self.testbed.receive(peer or self.phone.peer, component)
+        assert self.phone.read(response).transaction == sent
+        assert source == (self.phone_sends_to[0], self.phone_sends_to[1] + component)
+
+    def goes_both_ways(self, peer: MediaPeer | None = None) -> None:
+        for component, packet in ((RTP, PACKET), (RTCP, REPORT)):
+            self.reaches_plain(component, packet, peer)
+            self.reaches_phone(component, packet, peer)
+
+    def reaches_plain(
+        self, component: int = RTP, packet: bytes = PACKET, peer: MediaPeer | None = None
+    ) -> None:
+        peer = peer or self.phone.peer
+        self.testbed.passes(peer, self.phone_sends_to, self.plain, component, packet)
+
+    def reaches_phone(
+        self, component: int = RTP, packet: bytes = PACKET, peer: MediaPeer | None = None
+    ) -> None:
+        peer = peer or self.phone.peer
+        self.testbed.passes(self.plain, self.plain_sends_to, peer, component, packet)
+
+    def refused(self, result: CheckResult) -> int:
+        """How many checks came to this."""
+        return self.testbed.relay.plane.checks[result]
+
+
+@pytest.fixture
+def testbed(make_ng: MakeNg) -> NgTestbed:
+    return make_ng()
+
+
+@pytest.fixture
+def alice(make_peer: MakePeer) -> MediaPeer:
+    return make_peer()
+
+
+@pytest.fixture
+def bob(make_peer: MakePeer) -> MediaPeer:
+    return make_peer()
+
+
+@pytest.fixture
+def call(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> IceCall:
+    call = IceCall(testbed, IcePhone(alice), bob)
+    call.offered_by_phone()
+    return call
+
+
+# --- SDP ------------------------------------------------------------------------------------------
+
+
+def test_the_answer_has_the_relays_ice(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    phone = IcePhone(alice, "them", "x-other:1")
+    testbed.offer(phone.sdp(), ice=REMOVE)
+    answer = testbed.answer(bob)
+    ((address, port),) = places(answer)
+    assert phone.learn(answer) == [(address, port), (address, port + 1)]
+    assert b"a=ice-lite\r\n" in answer.split(b"m=")[0]
+    [rtp, rtcp] = attributes(answer, "candidate")
+    assert rtp.split()[1:4] == ["1", "UDP", "2130706431"]
+    assert rtcp.split()[1:4] == ["2", "UDP", "2130706430"]
+    assert phone.ours[0] not in ("", phone.ufrag)
+
+
+def test_ice_can_be_offered_for_an_end_without(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    offer = testbed.offer(alice, ice=FORCE, trickle=True, ice2=True)
+    phone = IcePhone(bob)
+    assert len(phone.learn(offer)) == 2
+    assert "ice-options:trickle ice2" in attributes(offer)
+    assert "end-of-candidates" in attributes(offer)
+    assert not attributes(testbed.answer(phone.sdp()), "ice")
+
+
+def test_muxed_rtcp_has_no_candidate(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    phone = IcePhone(alice, "them", "rtcp-mux")
+    testbed.offer(phone.sdp(), ice=REMOVE, mux_demux=True)
+    answer = testbed.answer(bob)
+    assert phone.learn(answer) == places(answer)
+
+
+@pytest.mark.parametrize("wanted", [IceHandling.DEFAULT, IceHandling.OPTIONAL])
+def test_ice_passes_through_where_both_ends_have_it(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, wanted: IceHandling
+) -> None:
+    caller, callee = IcePhone(alice, "caller"), IcePhone(bob, "callee")
+    callee.learn(testbed.offer(caller.sdp(), ice=wanted))
+    assert callee.ours == (caller.ufrag, caller.password)
+    caller.learn(testbed.answer(callee.sdp(), ice=wanted))
+    assert caller.ours == (callee.ufrag, callee.password)
+
+
+def test_forced_ice_is_the_relays_for_both_ends(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    caller, callee = IcePhone(alice, "caller"), IcePhone(bob, "callee")
+    offer = testbed.offer(caller.sdp(), ice=FORCE)
+    callee.learn(offer)
+    answer = testbed.answer(callee.sdp(), ice=FORCE)
+    caller.learn(answer)
+    assert len({caller.ours[0], callee.ours[0], caller.ufrag, callee.ufrag}) == 4
+    (to_bob,), (to_alice,) = places(offer), places(answer)
+    caller.check(to_alice)
+    caller.read(testbed.receive(alice)[0])
+    callee.check(to_bob)
+    callee.read(testbed.receive(bob)[0])
+    testbed.passes(alice, to_alice, bob)
+    testbed.passes(bob, to_bob, alice)
+
+
+@pytest.mark.parametrize("where", ["offer", "answer"])
+def test_a_client_can_turn_down_the_ice_of_an_offerer(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, where: str
+) -> None:
+    phone = IcePhone(alice)
+    testbed.offer(phone.sdp(), ice=REMOVE, reject_ice=where == "offer")
+    answer = testbed.answer(bob, ice=REMOVE)
+    assert b"ice" not in answer and b"candidate" not in answer
+    testbed.passes(alice, places(answer)[0], bob)
+
+
+def test_an_answerer_without_ice_is_a_plain_one(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    talk = testbed.connect([line(alice)], [line(bob)], ice=FORCE)
+    testbed.talk(alice, bob, talk)
+
+
+def test_two_lite_ends_are_where_their_sdps_say(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    call = IceCall(testbed, IcePhone(alice), bob)
+    call.phone.lite = True
+    call.offered_by_phone()
+    assert call.phone.ours[0]
+    call.reaches_phone()
+    call.reaches_plain()
+
+
+def test_further_candidates_of_a_peer_change_nothing(call: IceCall) -> None:
+    fragment = b"a=ice-ufrag:them\r\na=ice-pwd:themthemthemthemthemthem\r\nm=audio 9 RTP/AVP 0\r\n"
+    assert call.testbed.offer(fragment, to=b"bob", fragment=True) == b""
+    call.checks()
+    call.reaches_plain()
+
+
+# --- media ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("caller", ["phone", "plain"])
+@pytest.mark.parametrize("nominates", [True, False])
+def test_media_flow_after_checks_and_not_before(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, caller: str, nominates: bool
+) -> None:
+    call = IceCall(testbed, IcePhone(alice), bob)
+    call.offered_by_phone() if caller == "phone" else call.offered_by_plain()
+    alice.send_raw(PACKET, call.phone_sends_to)
+    bob.send_raw(PACKET, call.plain_sends_to)
+    stats = testbed.relay.stats
+    testbed.turn_until(lambda: stats.drop_source_mismatch == 1 and stats.drop_no_target == 1, "both wait")
+    for component in (RTP, RTCP):
+        call.checks(component, nominates=nominates)
+    for _ in range(3):
+        call.goes_both_ways()
+    assert alice.pending() == bob.pending() == []
+
+
+def test_a_stranger_reaches_no_end_and_a_forged_check_gets_an_error(
+    call: IceCall, make_peer: MakePeer
+) -> None:
+    call.checks(nominates=True)
+    mallory = make_peer("127.0.0.66")
+    mallory.send_raw(PACKET, call.phone_sends_to)
+    mallory.send_raw(b"\0\1" + bytes(26), call.phone_sends_to)
+    call.phone.check(call.phone_sends_to, password="guessed" * 4, nominates=True, peer=mallory)
+    response, _ = call.testbed.receive(mallory)
+    assert response[:2] == b"\x01\x11"
+    assert call.refused(CheckResult.WRONG_PASSWORD) == call.refused(CheckResult.NOT_STUN) == 1
+    assert call.testbed.stats().drop_source_mismatch == 1
+    call.reaches_phone()
+    assert call.plain.pending() == mallory.pending() == []
+
+
+def test_a_phone_that_changes_its_network_is_followed_at_once(call: IceCall, make_peer: MakePeer) -> None:
+    mobile = make_peer("127.0.0.44")
+    for component in (RTP, RTCP):
+        call.checks(component, nominates=True)
+    call.goes_both_ways()
+    call.checks(peer=mobile)
+    call.reaches_phone()
+    call.reaches_plain(peer=mobile)
+    for component in (RTP, RTCP):
+        call.checks(component, nominates=True, peer=mobile)
+    for _ in range(2):
+        call.goes_both_ways(mobile)
+    call.reaches_plain()
+
+
+def test_checks_are_answered_at_a_socket_that_is_connected(call: IceCall, make_peer: MakePeer) -> None:
+    for _ in range(3):
+        call.checks(nominates=True)
+        call.reaches_plain()
+    call.checks(peer=make_peer("127.0.0.44"))
+
+
+def test_many_checks_cost_no_memory_and_media_go_on(call: IceCall, make_peer: MakePeer) -> None:
+    call.checks(nominates=True)
+    mallory = make_peer("127.0.0.66")
+    for _ in range(200):
+        call.phone.check(call.phone_sends_to, password="guessed" * 4, peer=mallory)
+    call.testbed.turn_until(lambda: call.refused(CheckResult.WRONG_PASSWORD) == 200, "all are counted")
+    assert len(mallory.pending()) <= 40
+    call.reaches_phone()
+    call.reaches_plain()
+
+
+# --- restarts and forks ---------------------------------------------------------------------------
+
+
+def test_a_restart_has_new_credentials_beside_the_old_ones(call: IceCall) -> None:
+    call.checks(nominates=True)
+    before = call.phone.ours
+    again = call.testbed.offer(call.phone.sdp(), to=b"bob", ice=REMOVE)
+    assert places(again) == [call.plain_sends_to]
+    call.phone.learn(call.testbed.answer(call.plain))
+    assert call.phone.ours == before, "the same user fragment is no restart"
+    call.phone.restart("again")
+    call.testbed.offer(call.phone.sdp(), to=b"bob", ice=REMOVE)
+    call.reaches_phone()
+    answer = call.testbed.answer(call.plain)
+    assert places(answer) == [call.phone_sends_to]
+    call.phone.ufrag = "them"
+    call.checks()
+    call.reaches_plain()
+    call.phone.ufrag = "again"
+    call.phone.learn(answer)
+    assert call.phone.ours[0] != before[0] and call.phone.ours[1] != before[1]
+    call.checks(nominates=True)
+    call.reaches_phone()
+    call.phone.ours = before
+    call.checks()
+
+
+def test_the_plain_end_may_offer_again(call: IceCall) -> None:
+    for component in (RTP, RTCP):
+        call.checks(component, nominates=True)
+    before = call.phone.ours
+    offer = call.testbed.offer(call.plain, tag=b"bob", to=b"alice", ice=FORCE)
+    call.phone.learn(offer)
+    assert call.phone.ours == before
+    call.testbed.answer(call.phone.sdp(), tag=b"alice", to=b"bob")
+    call.goes_both_ways()
+
+
+def test_checks_may_come_before_the_answer(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    call = IceCall(testbed, IcePhone(alice), bob)
+    offer = testbed.offer(bob, ice=FORCE)
+    call.phone.learn(offer)
+    (call.phone_sends_to,) = places(offer)
+    call.checks(nominates=True)
+    call.reaches_plain()
+    (call.plain_sends_to,) = places(testbed.answer(call.phone.sdp()))
+    call.reaches_phone()
+    call.reaches_plain()
+
+
+def test_of_two_answerers_each_has_checks_of_its_own(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    offer = testbed.offer(alice, ice=FORCE)
+    phones = {b"bob": IcePhone(bob, "bobs"), b"carol": IcePhone(make_peer("127.0.0.33"), "carols")}
+    calls = []
+    for tag, phone in phones.items():
+        phone.learn(offer)
+        call = IceCall(testbed, phone, alice)
+        (call.phone_sends_to,) = places(offer)
+        (call.plain_sends_to,) = places(testbed.answer(phone.sdp(), tag=tag))
+        calls.append(call)
+    for call in calls:
+        call.checks(nominates=True)
+        call.reaches_phone()
+        call.reaches_plain()
+    assert calls[0].refused(CheckResult.WRONG_UFRAG) == 0
