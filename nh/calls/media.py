@@ -56,7 +56,7 @@ class Block(enum.StrEnum):
     SOUND = "sound"
 
 
-class Endpoint(msgspec.Struct, frozen=True, order=True):
+class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
     """A transport address: canonical IP address text and UDP port (1 to 65535)."""
 
     address: str
@@ -66,7 +66,7 @@ class Endpoint(msgspec.Struct, frozen=True, order=True):
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
-class Media(msgspec.Struct, frozen=True, omit_defaults=True):
+class Media(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One `m=` line with its `c=` address, as far as a relay needs it.
 
     Args:
@@ -158,7 +158,7 @@ def interned(media: Media) -> Media:
     )
 
 
-class RelayMedia(msgspec.Struct, frozen=True, array_like=True):
+class RelayMedia(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where the relay listens for one medium: what the proxy writes into the SDP.
 
     Attributes:

@@ -1,6 +1,7 @@
 """What packets change in a call, beside its snapshot: small, so that it can be saved often.
 
-It is what a snapshot has of the legs that packets came to. What else changes (sources, parties, keys, the
+It is what a snapshot has of the legs that packets came to, for a process that takes over the flows in the
+kernel, too. What else changes (sources, parties, keys, the
 journal) is in the next snapshot only.
 """
 
@@ -50,7 +51,10 @@ def take_counters(call: Call) -> CallCounters:
         SessionCounters(
             session.id,
             session.last_active,
-            [LegSnapshot.take(leg, leg.payload_types) if _was_reached(leg) else None for leg in session.legs],
+            [
+                LegSnapshot.take(leg, leg.payload_types, flow_stays=True) if _was_reached(leg) else None
+                for leg in session.legs
+            ],
         )
         for session in call.running
     ]

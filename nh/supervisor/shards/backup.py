@@ -108,7 +108,8 @@ class ShardBackup:
         self._store = store
         self._shard = shard
         self._shard_map = shard_map if shard_map is not None else ShardMap(shard + 1)
-        self._sockets: dict[Endpoint, int] = {}
+        # descriptors by address and port: half as many bytes as by Endpoint, of which each has its own text
+        self._sockets: dict[str, dict[int, int]] = {}
         self._calls: dict[bytes, bytes] = {}
         self._counters: dict[bytes, bytes] = {}
         self._from_before: set[bytes] = set()  # calls whose snapshot no process of this run took
@@ -117,7 +118,11 @@ class ShardBackup:
     @property
     def sockets(self) -> Mapping[Endpoint, int]:
         """Where each stored socket is bound, and its descriptor, which belongs to the backup."""
-        return self._sockets
+        return {
+            Endpoint(address, port): fd
+            for address, by_port in self._sockets.items()
+            for port, fd in by_port.items()
+        }
 
     @property
     def calls(self) -> Mapping[bytes, bytes]:
@@ -206,8 +211,7 @@ class ShardBackup:
         for endpoint, fd in sockets:
             self._release(endpoint)
             self._budget.overdraw()
-            self._sockets[endpoint] = fd
-            self._status.sockets_held += 1
+            self._hold(endpoint, fd)
 
     def delete_stored(self, call_id: bytes) -> None:
         """Delete a call from the store that has ended, and is not in the backup."""
@@ -220,7 +224,7 @@ class ShardBackup:
 
     def close(self) -> None:
         """Close all sockets and forget all calls; the store keeps them."""
-        for endpoint in list(self._sockets):
+        for endpoint in self.sockets:
             self._release(endpoint)
         self._calls.clear()
         self._counters.clear()
@@ -238,13 +242,16 @@ class ShardBackup:
             self._release(endpoint)
             if self._budget.take():
                 fds.remove(fd)
-                self._sockets[endpoint] = fd
-                self._status.sockets_held += 1
+                self._hold(endpoint, fd)
             else:
                 self._status.sockets_not_held += 1
 
+    def _hold(self, endpoint: Endpoint, fd: int) -> None:
+        self._sockets.setdefault(endpoint.address, {})[endpoint.port] = fd
+        self._status.sockets_held += 1
+
     def _release(self, endpoint: Endpoint) -> None:
-        fd = self._sockets.pop(endpoint, None)
+        fd = self._sockets.get(endpoint.address, {}).pop(endpoint.port, None)
         if fd is not None:
             os.close(fd)
             self._budget.give_back()
