@@ -2,6 +2,7 @@
 gets them."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.engine import StoredCall, StoreHeld
+from nh.supervisor.store.writer import StoreWriter
 from tests.profiles import examples
 from tests.supervisor.valkey_group import Group
 
@@ -40,6 +42,10 @@ def patient_follower(group: Group, holder: str = "relay-2") -> Any:
     follower = group.follower(holder)
     follower._clock = Clock()
     return follower
+
+
+def in_ten_seconds() -> float:
+    return time.monotonic() + 10.0
 
 
 EVENTS = st.one_of(
@@ -120,6 +126,43 @@ def test_changes_are_known_without_reading_the_other_calls(
     successor = group.engine("relay-2", follower=follower)
     assert {each.call_id for each in successor.open()} == {b"last", *warm(follower)}
     successor.close()
+
+
+def test_a_server_that_lost_its_data_leaves_the_calls_to_the_relay_that_has_them(group: Group) -> None:
+    relay, follower = group.engine("relay-1"), group.follower("relay-2")
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    follower.poll()
+    group.remove()
+    assert not follower.is_free(follower.poll())
+    with pytest.raises(StoreUnavailable, match="lost its data"):
+        relay.write({b"b": call(b"b")})
+    relay.close()
+    assert relay.open() == []
+    relay.write({b"a": call(b"a"), b"b": call(b"b")})
+    follower._clock = in_ten_seconds
+    assert not follower.is_free(follower.poll())
+    assert warm(follower) == group.contents()
+    relay.close()
+    assert follower.is_free(follower.poll())
+    follower.close()
+
+
+def test_a_standby_has_the_calls_that_a_server_lost_together_with_their_relay(group: Group) -> None:
+    relay, follower = group.engine("relay-1"), group.follower("relay-2")
+    relay.open()
+    relay.write({b"a": call(b"a"), b"b": call(b"b")})
+    follower.poll()
+    group.remove()
+    assert not follower.is_free(follower.poll())
+    follower._clock = in_ten_seconds
+    assert follower.is_free(follower.poll())
+    writer = StoreWriter(group.engine("relay-2", follower=follower))
+    assert {each.call_id for each in writer.calls} == {b"a", b"b"}
+    while not writer.write({}):
+        pass
+    assert group.contents() == {b"a": b"snapshot", b"b": b"snapshot"}
+    writer.close()
 
 
 def test_of_two_standbys_exactly_one_gets_the_calls(group: Group) -> None:

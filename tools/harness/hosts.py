@@ -10,7 +10,7 @@ cut at the far end, as if the cable were pulled: the host's own processes and ad
 
 import contextlib
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import psutil
@@ -114,6 +114,12 @@ class Host:
             process.suspend()
         return processes
 
+    def resume(self, processes: Sequence[psutil.Process]) -> None:
+        """Undo `stop`: shards first, so that they run for as long as they may."""
+        for process in reversed(processes):
+            with contextlib.suppress(psutil.NoSuchProcess):  # the supervisor has ended it
+                process.resume()
+
     def kill(self) -> None:
         """Kill every process of nh, and pull every cable."""
         self.cut()
@@ -171,11 +177,14 @@ class Hosts:
 
 
 @contextlib.contextmanager
-def two_hosts(*, shards: int = 1, lease_s: int = LEASE_S, **settings: object) -> Iterator[Hosts]:
+def two_hosts(
+    *, shards: int = 1, nice: int = 0, lease_s: int = LEASE_S, **settings: object
+) -> Iterator[Hosts]:
     """Two hosts without a relay yet. Behind the context all that ran there has ended.
 
     Args:
         shards: of each relay.
+        nice: the priority of the relays, where this process may raise it.
         lease_s: how long calls belong to a relay after its last sign of life, seconds.
         settings: further fields of nh.config.Settings for both relays.
 
@@ -202,7 +211,7 @@ def two_hosts(*, shards: int = 1, lease_s: int = LEASE_S, **settings: object) ->
         hosts = []
         for number, namespace in enumerate(inside):
             place = stack.enter_context(place_for_relay(PORTS))
-            relay = Deployment(place, {**defaults, **settings}, shards=shards)
+            relay = Deployment(place, {**defaults, **settings}, shards=shards, nice=nice)
             stack.enter_context(contextlib.closing(relay))
             hosts.append(Host(number, namespace, phones, relay))
         yield Hosts(phones, (hosts[0], hosts[1]), server)

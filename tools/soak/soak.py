@@ -117,7 +117,7 @@ class Soak:
 
     def _options(self, deployment: Deployment) -> LoadOptions:
         plan = self._plan
-        options = load_options(deployment, calls=plan.calls, seed=plan.seed)
+        options = load_options(deployment.address, calls=plan.calls, seed=plan.seed)
         longest_s = plan.minutes * 60 + 3600
         return msgspec.structs.replace(options, time_s=longest_s, duration=f"exp:{plan.call_s}", ramp=100)
 

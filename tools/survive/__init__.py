@@ -8,6 +8,7 @@
     promises   what each fault may cost
     verdict    what it did cost beyond that: streams, packets and times, one by one
     scenario   all of that once
+    host_faults, host_scenario, taps   the same for two hosts, with what each of them sent
 
 tests/survival/measured asks for each promise of docs/reference/reliability.md; tools.soak goes on for hours.
 """

@@ -45,23 +45,28 @@ def list_calls(client: NativeClient) -> Iterator[bytes]:
 
 
 def changes(
-    before: Mapping[bytes, CallState], after: Mapping[bytes, CallState], *, staying: int
+    before: Mapping[bytes, CallState],
+    after: Mapping[bytes, CallState],
+    *,
+    staying: int,
+    counters: bool = True,
 ) -> list[str]:
     """What changed that must not, a line a call; calls that only `after` has are new and no change.
 
     Args:
         staying: how many shards there were all the time: no call of theirs may be in another one.
+        counters: whether they may not go back; what a host dies with was stored up to ten seconds ago.
     """
     lines = []
     for call_id, old in before.items():
         new = after.get(call_id)
-        changed = ["it is gone"] if new is None else list(_changed(old, new, staying))
+        changed = ["it is gone"] if new is None else list(_changed(old, new, staying, counters=counters))
         if changed:
             lines.append(f"call {call_id.decode(errors='replace')}: {', '.join(changed)}")
     return lines
 
 
-def _changed(old: CallState, new: CallState, staying: int) -> Iterator[str]:
+def _changed(old: CallState, new: CallState, staying: int, *, counters: bool) -> Iterator[str]:
     if new.shard != old.shard < staying:
         yield f"shard {old.shard} became {new.shard}"
     if new.ports != old.ports:
@@ -77,7 +82,7 @@ def _changed(old: CallState, new: CallState, staying: int) -> Iterator[str]:
             yield f"the source at {leg.local} was {leg.source} and is {later.source}"
         if leg.latched and not later.latched:
             yield f"the source at {leg.local} was latched and is no more"
-        if later.packets < leg.packets:
+        if counters and later.packets < leg.packets:
             yield f"the counter at {leg.local} went back from {leg.packets} to {later.packets}"
 
 

@@ -44,11 +44,11 @@ class Injected(NamedTuple):
     Args:
         kind: which.
         began_ns, over_ns: of the monotonic clock; over: every shard was up again.
-        started_ns: when nh was started anew; 0 where it was not.
+        started_ns: when nh was started anew, or the other host had to begin; 0 where neither was.
         what: in words, what it was done to.
     """
 
-    kind: FaultKind
+    kind: enum.StrEnum
     began_ns: int
     over_ns: int
     started_ns: int

@@ -6,11 +6,15 @@ programs on these CPUs, 221 ms and 35 ms have been measured, as the relay waits 
 kernel path's limit: the kernel does not notice a fault in user space, so gaps are no longer than without one.
 """
 
+import enum
 from typing import Final
 
 import msgspec
 
+from nh.supervisor.standby.follow import AWAY_S
+from tools.harness.hosts import LEASE_S
 from tools.survive.faults import FaultKind
+from tools.survive.host_faults import LONGEST_AWAY_S, MOVES, HostFault
 
 QUIET_GAP_S: Final = {False: 0.250, True: 0.060}
 """Longest gap without a fault: through user space, through the kernel."""
@@ -19,6 +23,18 @@ SHARD_GAP_S: Final = 0.300
 BACK_AFTER_START_S: Final = 1.0
 BUSY_HOST_S: Final = 0.5
 """What a start may take longer here: Python starts twice, on CPUs that tests share."""
+
+AFTER_LEASE_S: Final = 1.5
+"""From the end of a lost host's lease until media go on at the other host."""
+
+RETURN_S: Final = 1.0
+"""How much longer a standby waits for a relay to return to a server that has lost its data."""
+
+_WAITS_S: Final = {
+    HostFault.END_NH: 0.0,
+    HostFault.KILL_HOST_AND_SERVER: LONGEST_AWAY_S + AWAY_S + LEASE_S + RETURN_S,
+}
+"""What the other host waits for, where that is not the lease."""
 
 
 class Promise(msgspec.Struct, frozen=True):
@@ -34,10 +50,11 @@ class Promise(msgspec.Struct, frozen=True):
     back_s: float | None = None
 
 
-def promise(kind: FaultKind, *, kernel: bool, hang_s: float) -> Promise:
+def promise(kind: enum.StrEnum, *, kernel: bool, hang_s: float) -> Promise:
     """The promise for a fault.
 
     Args:
+        kind: a FaultKind or a HostFault.
         kernel: whether the media go through the kernel.
         hang_s: nh's setting: when a shard that says nothing counts as hung.
     """
@@ -45,7 +62,9 @@ def promise(kind: FaultKind, *, kernel: bool, hang_s: float) -> Promise:
     match kind:
         case FaultKind.KILL_ALL | FaultKind.RESTART:
             return Promise(gap_s=None, back_s=BACK_AFTER_START_S + BUSY_HOST_S)
-        case FaultKind.NONE:
+        case HostFault() if kind in MOVES:
+            return Promise(gap_s=None, back_s=_WAITS_S.get(kind, LEASE_S) + AFTER_LEASE_S + BUSY_HOST_S)
+        case FaultKind.NONE | HostFault():
             return Promise(quiet_s)
         case _ if kernel:
             return Promise(quiet_s)

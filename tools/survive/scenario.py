@@ -103,10 +103,16 @@ def kernel_settings(kernel: bool) -> dict[str, object]:
     return {"kernel": "on", "kernel_interface": "lo"} if kernel else {"kernel": "off"}
 
 
-def load_options(relay: RelayUnderLoad, *, calls: int = CALLS, seed: int = 1) -> LoadOptions:
-    """A load that can tell what became of each packet, and retries commands without an answer."""
+def load_options(address: str, *, calls: int = CALLS, seed: int = 1) -> LoadOptions:
+    """A load that can tell what became of each packet, and retries commands without an answer.
+
+    Args:
+        address: the control socket of the relay.
+        calls: how many at once.
+        seed: of all chance.
+    """
     return LoadOptions(
-        address=relay.address,
+        address=address,
         control=ControlKind.NATIVE,
         calls=calls,
         ramp=0,
@@ -126,7 +132,7 @@ def secured_load(relay: RelayUnderLoad, ng: str, suite: str) -> LoadOptions:
         ng: HOST:PORT of the relay.
         suite: their crypto suite.
     """
-    options = load_options(relay, calls=SECURED_CALLS)
+    options = load_options(relay.address, calls=SECURED_CALLS)
     return msgspec.structs.replace(options, address=ng, control=ControlKind.NG, srtp=suite)
 
 
@@ -163,10 +169,10 @@ def play_while(
         options: the load.
         patience_s: how much longer gaps may be than promised.
     """
-    options = options or load_options(relay, calls=calls)
+    options = options or load_options(relay.address, calls=calls)
     calls = options.calls
     with background_load(options) as load:
-        _wait_until_latched(relay, load, calls)
+        wait_until_latched(relay, load, calls)
         before = read_calls(relay.address)
         time.sleep(ASK_EVERY_S + rng.uniform(0, 1))  # any instant of the pacing and of the relay's own rounds
         fault = happen()
@@ -180,7 +186,7 @@ def play_while(
     return Outcome(fault, report, changed, list(verdict.findings(report.streams)))
 
 
-def _wait_until_latched(relay: RelayUnderLoad, load: BackgroundLoad, calls: int) -> None:
+def wait_until_latched(relay: RelayUnderLoad, load: BackgroundLoad, calls: int) -> None:
     """Return once the RTP of every call flows both ways, in the kernel if it shall."""
 
     def latched() -> bool:

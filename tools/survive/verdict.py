@@ -3,7 +3,8 @@
 Pure: knows records of streams and times of faults, neither processes nor clocks.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import enum
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from tools.rtpload.streams.record import Gap, Hole, StreamRecord
@@ -13,7 +14,7 @@ from tools.survive.limits import QUIET_GAP_S, Promise, promise
 AFTERMATH_NS = 500_000_000
 """A fault is to blame for gaps that begin until so long after the relay was whole again."""
 
-KILLS: Final = {
+KILLS: Final[Mapping[enum.StrEnum, int]] = {
     FaultKind.KILL_SHARD: 1,
     FaultKind.KILL_SHARD_TEN_TIMES: 10,
     FaultKind.KILL_EVERY_SHARD: 1,

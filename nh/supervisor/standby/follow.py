@@ -106,7 +106,8 @@ class Following:
     def _tell(self, follower: "Follower", standing: "Standing") -> None:
         before = self.standings.get(follower.group)
         self.standings[follower.group] = standing
-        if not follower.is_free(standing) and (before is None or before.holder != standing.holder):
+        is_held = standing.holder and not follower.is_free(standing)
+        if is_held and (before is None or before.holder != standing.holder):
             logger.info(
                 "standby for %s: the relay %s has the calls; waiting until it ends, with %d calls warm",
                 *(follower.group, standing.holder, follower.calls),

@@ -25,7 +25,7 @@ A_FEW = 50
 
 @pytest.mark.parametrize("kills", [0, 3])
 def test_set_up_at_full_speed_outlives_shards(relay: Deployment, rng: random.Random, kills: int) -> None:
-    with background_load(load_options(relay, calls=TALKING)) as load:
+    with background_load(load_options(relay.address, calls=TALKING)) as load:
         load.wait_until_up()
         with IdleTracker(relay.address, threads=4) as clients:
             faults = []

@@ -36,6 +36,9 @@ RECONCILE_S: Final = 300.0
 RETRY_S: Final = 5.0
 """Least time between two readings of all records."""
 
+RETURN_S: Final = 1.0
+"""How much longer than its lease a relay may take to return to a server that has lost its data."""
+
 _SCAN: Final = 1000
 
 
@@ -78,6 +81,7 @@ class Follower:
         self._server: Valkey | None = None
         self._announced_at = -ANNOUNCE_S
         self._read_at: float | None = None
+        self._data_lost_at: float | None = None
 
     @property
     def group(self) -> str:
@@ -90,7 +94,13 @@ class Follower:
         return len(self.copy.calls)
 
     def is_free(self, standing: Standing) -> bool:
-        """Whether this relay may acquire the group: no other relay has it."""
+        """Whether this relay may acquire the group: no other relay has it.
+
+        A server that has lost its data knows of no lease. The relay that has the calls returns to it within
+        its lease and RETURN_S, or has ended.
+        """
+        if self._data_lost_at is not None:
+            return self._clock() >= self._data_lost_at + self._target.lease_s + RETURN_S
         return not standing.lease_s or standing.holder == escaped(self._holder)
 
     def poll(self) -> Standing:
@@ -115,8 +125,11 @@ class Follower:
             at: that relay's last write.
 
         Returns:
-            Whether the copy has them all. Otherwise the records have to be read.
+            Whether the copy has them all. Otherwise the records have to be read. A copy of later writes than
+            `at` has all that is left: the server has lost its data.
         """
+        if at.epoch < self.copy.position.epoch and self.copy.calls:
+            return True
         server = self._server
         if server is None:
             return False
@@ -154,6 +167,16 @@ class Follower:
             self._announced_at = now
         if not standing.readable:
             return standing
+        if self._lacks_data(standing, changes):
+            if self._data_lost_at is None:
+                self._data_lost_at = now
+                logger.warning(
+                    "standby for %s: the server has lost its data; the relay that has the calls writes them"
+                    " anew, and this one takes over its %d warm calls if that does not happen within %g s",
+                    *(self._target.prefix, len(self.copy.calls), self._target.lease_s + RETURN_S),
+                )
+            return standing
+        self._data_lost_at = None
         while self.copy.apply(changes) and self.copy.position != changes.at:
             standing, changes = self._ask(server, announce=False)
         if not self.copy.is_whole or self._read_at is None or now >= self._read_at + RECONCILE_S:
@@ -162,6 +185,10 @@ class Follower:
             self._read_all(server, changes.at)
         self.caught_up_at = now
         return standing
+
+    def _lacks_data(self, standing: Standing, changes: Changes) -> bool:
+        """Whether the server knows less than it did, and no relay has the group there: epochs only grow."""
+        return changes.at.epoch < self.copy.position.epoch and not standing.lease_s
 
     def _ask(self, server: Valkey, *, announce: bool) -> tuple[Standing, Changes]:
         calls = str(len(self.copy.calls)) if announce else ""
