@@ -38,7 +38,8 @@ def test_a_url_says_server_account_database_prefix_and_tls() -> None:
     assert (target.database, target.prefix, target.ca, target.lease_s) == (3, "relay-1", "/etc/ca.pem", 2.5)
     assert target.tls
     assert target.name == "valkeys://[fd00::1]:7000/3?prefix=relay-1"
-    assert [scheme for scheme in SCHEMES if parse_url(scheme, "host").tls] == ["valkeys", "rediss"]
+    over_tls = [scheme for scheme in SCHEMES if parse_url(scheme, "host").tls]
+    assert over_tls == ["valkeys", "rediss", "valkeys+cluster", "rediss+cluster"]
 
 
 def test_several_hosts_are_sentinels() -> None:
@@ -47,10 +48,20 @@ def test_several_hosts_are_sentinels() -> None:
     assert target.sentinel == "main"
 
 
+def test_nodes_of_a_cluster_are_several_hosts() -> None:
+    target = parse_url("valkeys+cluster", "a,b:7001/0?prefix=relay-1")
+    assert (target.cluster, target.tls) == (True, True)
+    assert target.hosts == (TcpAddress("a", 6379), TcpAddress("b", 7001))
+    assert target.name == "valkeys+cluster://a:6379,b:7001/0?prefix=relay-1"
+    for location, why in (("a/1", "has database 0 only"), ("a/0?sentinel=main", "has no Sentinels")):
+        with pytest.raises(ConfigError, match=why):
+            parse_url("redis+cluster", location)
+
+
 @pytest.mark.parametrize(
     ("location", "why"),
     [
-        ("a,b/0", "several hosts are Sentinels"),
+        ("a,b/0", "several hosts are Sentinels: .* or nodes of a cluster: say valkey\\+cluster://"),
         (f":{SECRET}@/0", "the host of the URL cannot be read"),
         (f":{SECRET}@host:70000/0", "the host of the URL cannot be read"),
         (f":{SECRET}/x@host:1/0", "as %40, %2F and %23"),

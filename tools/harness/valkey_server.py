@@ -67,6 +67,10 @@ class ValkeyServer:
         assert self._program is not None
         return self._program
 
+    def option(self, name: str) -> object:
+        """One of its settings."""
+        return self._options[name]
+
     def client(self, **options: Any) -> Any:
         """A client of it."""
         from valkey import Valkey  # noqa: PLC0415  the extra may be missing where no test needs it

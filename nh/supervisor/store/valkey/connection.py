@@ -1,16 +1,19 @@
 """A client of the server that a URL names, and the store's errors in place of the client's.
 
-nh retries by itself (nh.supervisor.store.writer), so the client does not.
+nh retries by itself (nh.supervisor.store.writer), so the client does not. All keys of a group are in one slot
+of a cluster, so a client of the node that has this slot is enough. When the slot moves, or the node is lost,
+that client fails; the next connect() finds the slot again.
 """
 
 import contextlib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from valkey import Valkey
 from valkey.backoff import NoBackoff
+from valkey.cluster import ClusterNode, ValkeyCluster
 from valkey.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -19,11 +22,13 @@ from valkey.exceptions import (
     ReadOnlyError,
     ResponseError,
     TimeoutError,
+    ValkeyClusterException,
     ValkeyError,
 )
 from valkey.retry import Retry
 from valkey.sentinel import MasterNotFoundError, Sentinel
 
+from nh.address import TcpAddress
 from nh.errors import StoreUnavailable
 from nh.printable import escaped
 from nh.supervisor.store.engine import StoreRefused
@@ -40,6 +45,11 @@ _MOST_TEXT: Final = 200
 
 _NO_PASSWORD: Final = "the server wants a password; add password_file=PATH to the URL"
 
+_NO_CLUSTER: Final = (
+    "Valkey Cluster cannot be connected. Please provide at least one"
+    " reachable node: Cluster mode is not enabled"
+)
+
 _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str], ...]] = (
     (AuthenticationError, "Authentication required", StoreRefused, _NO_PASSWORD),
     (ResponseError, "NOAUTH", StoreRefused, _NO_PASSWORD),
@@ -55,6 +65,19 @@ _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str]
     ),
     (OutOfMemoryError, "", StoreUnavailable, "the server's memory is full; raise its maxmemory"),
     (BusyLoadingError, "", StoreUnavailable, "the server is still loading its data"),
+    (
+        ValkeyClusterException,
+        _NO_CLUSTER,
+        StoreRefused,
+        "the server is no cluster, or its ACL refuses cluster|slots; a URL with valkey:// is for one server",
+    ),
+    (ValkeyClusterException, "", StoreUnavailable, "no node of the cluster can be used now ({})"),
+    (
+        ResponseError,
+        "MOVED",
+        StoreUnavailable,
+        "the calls are at another node of a cluster ({}), which a URL with valkey+cluster:// finds",
+    ),
     (TimeoutError, "", StoreUnavailable, f"the server has not answered within {REPLY_S:g} s ({{}})"),
 )
 """By the client's error and the beginning of its text: the store's error, and what it says."""
@@ -65,7 +88,7 @@ def connect(target: ValkeyTarget) -> Valkey:
 
     Raises:
         StoreRefused: a file with a password or a certificate cannot be read.
-        StoreUnavailable: the Sentinels know no primary now.
+        StoreUnavailable: no node of the cluster answers, or none has the slot of the group now.
     """
     options: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_S,
@@ -86,13 +109,21 @@ def connect(target: ValkeyTarget) -> Valkey:
         "password": _secret(target.password_file) or target.password or None,
     }
     if not target.sentinel:
-        (host,) = target.hosts
+        (host,) = [_node(target, account | options)] if target.cluster else target.hosts
         return Valkey(host=host.host, port=host.port, db=target.database, **account, **options)
     sentinel_account = {"password": _secret(target.sentinel_password_file) or None}
     sentinels = Sentinel(
         [(each.host, each.port) for each in target.hosts], sentinel_kwargs=sentinel_account | options
     )
     return sentinels.master_for(target.sentinel, db=target.database, **account, **options)
+
+
+def _node(target: ValkeyTarget, options: Mapping[str, Any]) -> TcpAddress:
+    """The node of a cluster that has the keys of the group now."""
+    nodes = [ClusterNode(each.host, each.port) for each in target.hosts]
+    with failures(target.name), ValkeyCluster(startup_nodes=nodes, **options) as cluster:
+        node = cluster.get_node_from_key(f"{{{target.prefix}}}")
+        return TcpAddress(node.host, node.port)
 
 
 @contextlib.contextmanager
@@ -104,7 +135,7 @@ def failures(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ValkeyError, OSError) as exc:
+    except (ValkeyError, ValkeyClusterException, OSError) as exc:
         raise _failure(name, exc) from exc
 
 

@@ -1,4 +1,4 @@
-"""The URL of a store on a Valkey or Redis server, read and checked; no message has its password."""
+"""The URL of a store on a Valkey or Redis server or cluster, read and checked; no error has its password."""
 
 import re
 from collections.abc import Mapping
@@ -11,8 +11,15 @@ from nh.address import TcpAddress
 from nh.config_addresses import check_store_prefix
 from nh.errors import ConfigError
 
-SCHEMES: Final = ("valkey", "redis", "valkeys", "rediss")
-"""The last two are over TLS, as IANA's registry and the clients have it."""
+_OVER_TLS: Final = ("valkeys", "rediss")
+"""As IANA's registry and the clients have it."""
+
+_CLUSTER: Final = "+cluster"
+
+_SERVERS: Final = ("valkey", "redis", *_OVER_TLS)
+
+SCHEMES: Final = (*_SERVERS, *(f"{scheme}{_CLUSTER}" for scheme in _SERVERS))
+"""Of one server or its Sentinels, and of a cluster."""
 
 PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
@@ -30,8 +37,9 @@ class ValkeyTarget(msgspec.Struct, frozen=True, kw_only=True):
     """What a URL says.
 
     Attributes:
-        hosts: the server; with `sentinel`, the Sentinels.
+        hosts: the server; with `sentinel`, the Sentinels; of a cluster, some of its nodes.
         database: its number, 0 to 65535.
+        cluster: whether the hosts are nodes of a cluster.
         tls: whether the connections are over TLS.
         user: of the server's ACL; "": the default user.
         password: as the URL has it; "": none.
@@ -46,6 +54,7 @@ class ValkeyTarget(msgspec.Struct, frozen=True, kw_only=True):
 
     hosts: tuple[TcpAddress, ...]
     database: int = 0
+    cluster: bool = False
     tls: bool = False
     user: str = ""
     password: str = ""
@@ -63,7 +72,8 @@ class ValkeyTarget(msgspec.Struct, frozen=True, kw_only=True):
         """The store for log lines: server, database and prefix, without user and password."""
         hosts = ",".join(map(str, self.hosts))
         of = f" (primary of {self.sentinel})" if self.sentinel else ""
-        return f"valkey{'s' * self.tls}://{hosts}/{self.database}?prefix={self.prefix}{of}"
+        scheme = f"valkey{'s' * self.tls}{_CLUSTER * self.cluster}"
+        return f"{scheme}://{hosts}/{self.database}?prefix={self.prefix}{of}"
 
 
 def parse_url(scheme: str, location: str) -> ValkeyTarget:
@@ -89,14 +99,24 @@ def parse_url(scheme: str, location: str) -> ValkeyTarget:
     sentinel = options.get("sentinel", "")
     default_port = SENTINEL_PORT if sentinel else PORT
     addresses = tuple(_host(text, default_port) for text in hosts.split(","))
-    if len(addresses) > 1 and not sentinel:
-        raise ConfigError("state: several hosts are Sentinels: say ?sentinel=NAME, the name of the primary")
+    server, _, _ = scheme.partition(_CLUSTER)
+    cluster = scheme != server
+    if cluster and sentinel:
+        raise ConfigError("state: a cluster has no Sentinels; leave sentinel=NAME out")
+    if len(addresses) > 1 and not sentinel and not cluster:
+        raise ConfigError(
+            "state: several hosts are Sentinels: say ?sentinel=NAME, the name of the primary; or nodes of a"
+            f" cluster: say {scheme}{_CLUSTER}://"
+        )
     if path and not (path.isascii() and path.isdigit() and int(path) <= 65535):
         raise ConfigError(f"state: database {path[:80]!r} is not a number; a URL is {EXAMPLE}")
+    if cluster and int(path or 0):
+        raise ConfigError("state: a cluster has database 0 only")
     return ValkeyTarget(
         hosts=addresses,
         database=int(path or 0),
-        tls=scheme in ("valkeys", "rediss"),
+        cluster=cluster,
+        tls=server in _OVER_TLS,
         user=unquote(user),
         password=unquote(password),
         password_file=options.get("password_file", ""),

@@ -1,0 +1,119 @@
+"""A store on a cluster: the calls of a relay are at one node, which is found again when they move."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from nh.errors import StoreUnavailable
+from nh.supervisor.store.engine import StoredCall, StoreEngine, StoreHeld, StoreRefused
+from nh.supervisor.store.store import Store
+from nh.supervisor.store.valkey.url import parse_url
+from tests.supervisor.stores import until_written
+from tests.supervisor.valkey_group import Group
+from tools.harness.valkey_cluster import fail_over, replica_of, valkey_cluster
+from tools.harness.valkey_server import ValkeyServer, valkey_server
+
+pytestmark = pytest.mark.valkey
+
+Nodes = list[ValkeyServer]
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    with valkey_cluster() as nodes:
+        yield nodes
+
+
+def engine(nodes: Nodes, prefix: str, holder: str = "relay-1", scheme: str = "valkey+cluster") -> StoreEngine:
+    from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
+
+    hosts = ",".join(f"{node.host}:{node.port}" for node in nodes)
+    return ValkeyEngine(parse_url(scheme, f"{hosts}/0?prefix={prefix}&lease=1"), holder)
+
+
+def node_with(nodes: Nodes, prefix: str) -> ValkeyServer:
+    """The node that has the calls of a prefix."""
+    [node] = [node for node in nodes if node.client().keys(f"{{{prefix}}}:*")]
+    return node
+
+
+def test_relays_are_spread_over_the_nodes_and_each_has_its_calls_at_one(nodes: Nodes) -> None:
+    used = set()
+    for number in (0, 1, 2, 3):
+        prefix = f"relay-{number}"
+        opened = engine(nodes, prefix)
+        assert opened.open() == []
+        opened.write({b"a": StoredCall(b"a", b"1", 1.5), b"b": StoredCall(b"b", b"2", 1.5)})
+        opened.write({b"a": None})
+        opened.close()
+        node = node_with(nodes, prefix)
+        assert Group(node, prefix).contents() == {b"b": b"2"}
+        used.add(node.port)
+    assert used == {node.port for node in nodes}
+
+
+def test_a_relay_finds_its_calls_through_any_node_and_late_writes_of_another_are_refused(
+    nodes: Nodes,
+) -> None:
+    first, second = engine(nodes[:1], "shared"), engine(nodes[2:], "shared", "relay-2")
+    first.open()
+    first.write({b"a": StoredCall(b"a", b"1", 1.5)})
+    assert [call.snapshot for call in second.open()] == [b"1"], "after the lease"
+    with pytest.raises(StoreHeld):
+        first.write({b"b": StoredCall(b"b", b"2", 1.5)})
+    second.close()
+
+
+def test_a_url_of_one_node_says_that_it_is_one_of_a_cluster(nodes: Nodes) -> None:
+    engine(nodes, "somewhere").open()
+    others = [node for node in nodes if node is not node_with(nodes, "somewhere")]
+    with pytest.raises(StoreUnavailable, match=r"at another node of a cluster .* valkey\+cluster:// finds"):
+        engine(others[:1], "somewhere", scheme="valkey").open()
+
+
+def test_a_cluster_whose_nodes_do_not_answer_is_away() -> None:
+    from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
+
+    target = parse_url("valkey+cluster", "127.0.0.1:1,127.0.0.1:2?prefix=away")
+    with pytest.raises(
+        StoreUnavailable, match=r"^valkey\+cluster://127.0.0.1:1,127.0.0.1:2/0\?prefix=away: "
+    ):
+        ValkeyEngine(target, "relay-1").open()
+
+
+def test_a_single_server_is_no_cluster() -> None:
+    with valkey_server() as server, pytest.raises(StoreRefused, match="the server is no cluster, or its ACL"):
+        engine([server], "alone").open()
+
+
+@pytest.mark.full
+def test_calls_are_written_on_when_their_node_hands_over(nodes: Nodes) -> None:
+    store = Store(engine(nodes, "moving"))
+    store.put(b"a", b"1")
+    until_written(store)
+    primary = node_with(nodes, "moving")
+    with replica_of(primary, nodes) as replica:
+        fail_over(replica)
+        store.put(b"b", b"2")
+        until_written(store)
+        assert Group(replica, "moving").contents() == {b"a": b"1", b"b": b"2"}
+        fail_over(primary)
+        store.put(b"c", b"3")
+        until_written(store)
+    assert Group(primary, "moving").contents() == {b"a": b"1", b"b": b"2", b"c": b"3"}
+    store.close(5.0)
+
+
+@pytest.mark.full
+def test_calls_are_written_on_when_their_node_is_killed() -> None:
+    with valkey_cluster() as nodes:
+        store = Store(engine(nodes, "killed"))
+        store.put(b"a", b"1")
+        until_written(store)
+        primary = node_with(nodes, "killed")
+        with replica_of(primary, nodes) as replica:
+            primary.stop()
+            store.put(b"b", b"2")
+            until_written(store)
+            assert Group(replica, "killed").contents() == {b"a": b"1", b"b": b"2"}
+            store.close(5.0)
