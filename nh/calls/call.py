@@ -103,7 +103,10 @@ class Call:
     @property
     def last_active(self) -> float:
         """Monotonic seconds of the last packet or of the last start of a session."""
-        return max([self.created, *(session.last_active for session in self.running)])
+        latest = self.created
+        for session in self.running:
+            latest = max(latest, session.last_active)
+        return latest
 
     def get_offers(self, *, now: float) -> Offers:
         """The offers of the call, for a command that changes them; made if there are none."""

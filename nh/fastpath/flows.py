@@ -221,9 +221,8 @@ class FlowTable:
 
     def totals_of(self, index: int) -> tuple[int, int, int]:
         """Packets, bytes and the time of the last packet (monotonic nanoseconds) of one flow."""
-        at = index * _STRIDE
-        packets, size, last_seen_ns = self._words[at : at + 3]
-        return packets, size, last_seen_ns
+        words, at = self._words, index * _STRIDE
+        return words[at], words[at + 1], words[at + 2]
 
     def counters(self, index: int) -> FlowCounters:
         """Everything that is counted for one flow."""

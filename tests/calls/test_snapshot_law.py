@@ -106,7 +106,7 @@ class TwinsMachine(RuleBasedStateMachine):
         self.same(do)
         if self.sources() == sources:
             calls = list(self.stays.table)
-            counters = [decode_counters(encode_counters(take_counters(call))) for call in calls]
+            counters = [decode_counters(encode_counters(take_counters(call) or [])) for call in calls]
             after = [add_counters(*each) for each in zip(before, counters, strict=True)]
             assert after == [snapshot_of(call, self.now) for call in calls]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from nh.calls.media import Endpoint
+from nh.calls.media_security import MediaSecurity
 from nh.calls.session import Session
 from nh.calls.snapshots.codec import decode_snapshot
 from nh.ipc.link_messages import RestoreCall
@@ -158,6 +159,14 @@ def test_what_a_round_does_not_save_otherwise_comes_with_a_snapshot(many: Calls)
         many.talk()
         many.round()
     assert many.saved.how_often[b"0", "snapshot"] == 2
+
+
+def test_calls_with_srtp_have_snapshots_only(many: Calls) -> None:
+    for session in many.proxy.plane.running:
+        session.legs[1].security = MediaSecurity(1, None, None)
+    many.talk()
+    many.round()
+    assert many.saved.how_often == {(b"%d" % number, "snapshot"): 1 for number in range(CALLS)}
 
 
 def restored(saved: list[RestoreCall]) -> list[Session]:

@@ -40,24 +40,22 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(CallCounters)
 
 
-def counters_suffice(call: Call) -> bool:
-    """Whether packets change nothing else in the call: the windows of SRTP are with the keys."""
-    return all(leg.security is None for session in call.running for leg in session.legs)
+def take_counters(call: Call) -> CallCounters | None:
+    """The counters of a call; nothing in the call changes. Call.note() brings them up to date.
 
-
-def take_counters(call: Call) -> CallCounters:
-    """The counters of a call; nothing in the call changes. Call.note() brings them up to date."""
-    return [
-        SessionCounters(
-            session.id,
-            session.last_active,
-            [
-                LegSnapshot.take(leg, leg.payload_types, flow_stays=True) if _was_reached(leg) else None
-                for leg in session.legs
-            ],
-        )
-        for session in call.running
-    ]
+    Returns:
+        None if packets change more than this: the windows of SRTP are with the keys, in snapshots only.
+    """
+    counters = []
+    for session in call.running:
+        legs: list[LegSnapshot | None] = []
+        for leg in session.legs:
+            if leg.security is not None:
+                return None
+            reached = _was_reached(leg)
+            legs.append(LegSnapshot.take(leg, leg.payload_types, flow_stays=True) if reached else None)
+        counters.append(SessionCounters(session.id, session.last_active, legs))
+    return counters
 
 
 def encode_counters(counters: CallCounters) -> bytes:

@@ -24,7 +24,7 @@ from nh.calls.media import Endpoint
 from nh.calls.session import Session
 from nh.calls.snapshots.call import take_snapshot
 from nh.calls.snapshots.codec import encode_snapshot
-from nh.calls.snapshots.counters import counters_suffice, encode_counters, take_counters
+from nh.calls.snapshots.counters import encode_counters, take_counters
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.ipc.backup_messages import COUNTERS_BYTES, COUNTERS_CALLS
@@ -279,7 +279,7 @@ class Checkpointer(CallObserver):
     def _is_snapshot_due(self, call: Call) -> bool:
         every = self._snapshot_every
         its_turn = hash(call.call_id) % every == self._rounds % every
-        return its_turn or call.call_id in self._outdated or not counters_suffice(call)
+        return its_turn or call.call_id in self._outdated
 
 
 def _snapshot(call: Call, *, now: float, grace_s: float = 0.0) -> bytes:
@@ -288,5 +288,7 @@ def _snapshot(call: Call, *, now: float, grace_s: float = 0.0) -> bytes:
 
 
 def _counters(call: Call, *, now: float) -> bytes:
+    """The counters of a call; b"": it needs a snapshot."""
     call.note(now=now)
-    return encode_counters(take_counters(call))
+    counters = take_counters(call)
+    return b"" if counters is None else encode_counters(counters)
