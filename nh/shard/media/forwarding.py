@@ -249,6 +249,8 @@ class Forwarding:
             Whether it has just been connected.
         """
         wanted = peer_for(media_socket.legs, offloaded=media_socket.flow is not None)
+        if wanted is None and media_socket.is_open_to_all:  # as nearly all are before their legs latch
+            return False
         if wanted is not None and wanted == media_socket.peer and media_socket.beside is not None:
             return False
         if self._connect(media_socket, wanted):

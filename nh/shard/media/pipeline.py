@@ -84,15 +84,17 @@ def plan_for(legs: Sequence[Leg], *, connected: bool, local_ports: LocalPorts) -
     """
     if not legs:
         return NO_SESSION
-    reads_ttl = demultiplexes = offloaded = transforms = secured = False
-    protocols = any(leg.ice is not None or leg.dtls is not None for leg in legs)
+    reads_ttl = demultiplexes = offloaded = transforms = secured = protocols = False
     for leg in legs:
-        demultiplexes = demultiplexes or leg.rtcp is not None or leg.bundle is not None
-        for each in legs_at(leg):
-            destination = each.egress.destination
+        protocols = protocols or leg.ice is not None or leg.dtls is not None
+        alone = leg.rtcp is None and leg.bundle is None
+        demultiplexes = demultiplexes or not alone
+        for each in (leg,) if alone else legs_at(leg):
+            egress = each.egress
+            destination = egress.destination
             reads_ttl = reads_ttl or (destination is not None and destination in local_ports)
             offloaded = offloaded or each.offload is not None
-            secured = secured or each.security is not None or each.egress.security is not None
+            secured = secured or each.security is not None or egress.security is not None
             transforms = transforms or bool(each.transforms or each.taps)
     admit = Admit.BY_KERNEL if connected else Admit.BY_SOURCE
     return Plan(admit, reads_ttl, demultiplexes, offloaded, transforms, secured, protocols)

@@ -115,6 +115,11 @@ class MediaSocket:
         """Whether the kernel gives this socket the packets of one source only."""
         return self.peer is not None
 
+    @property
+    def is_open_to_all(self) -> bool:
+        """Whether this socket alone gets the packets of all sources, as when it was opened."""
+        return self.peer is None and self.beside is None and not self.keeps_peer
+
     def read_ttl(self, wanted: bool) -> None:
         """Choose whether the TTL of packets is read from now on."""
         if wanted and not self.reads_ttl:
